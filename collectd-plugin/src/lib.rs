@@ -1,0 +1,1 @@
+//! The collectd plugin `nats.so`.

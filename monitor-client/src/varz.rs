@@ -1,0 +1,151 @@
+//! `/varz`: one broker's settings, totals and resources.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The answer of `/varz`. Totals run since the start of the broker.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Varz {
+    /// Public id of this run of the broker: 56 characters, begins with `N`.
+    pub server_id: String,
+    /// Configured name, else the id.
+    pub server_name: String,
+    /// The nats-server version whose client features are served; clients gate on it.
+    pub version: String,
+    /// midge's own version; absent in a nats-server's answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub midge: Option<String>,
+    /// Client protocol version.
+    pub proto: i64,
+    /// Commit of the build, if known.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub git_commit: String,
+    /// Compiler (the Go version of a nats-server).
+    pub go: String,
+    /// Host of the client listener.
+    pub host: String,
+    /// Port of the client listener.
+    pub port: u16,
+    /// Most client connections; -1 when none are allowed.
+    pub max_connections: i64,
+    /// Most subscriptions of one connection; absent when unlimited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_subscriptions: Option<i64>,
+    /// Nanoseconds between keepalive pings.
+    pub ping_interval: i64,
+    /// Unanswered pings before a connection is stale.
+    pub ping_max: i64,
+    /// Host of the plain monitoring listener.
+    pub http_host: String,
+    /// Port of the plain monitoring listener; 0 when off.
+    pub http_port: u16,
+    /// Path prefix of the monitoring endpoints, as configured.
+    pub http_base_path: String,
+    /// Port of the TLS monitoring listener; 0 when off.
+    pub https_port: u16,
+    /// Seconds a client may take to log in.
+    pub auth_timeout: f64,
+    /// Bytes of the longest control line.
+    pub max_control_line: i64,
+    /// Bytes of the largest payload.
+    pub max_payload: i64,
+    /// Bytes one connection's outbound queue may hold.
+    pub max_pending: i64,
+    /// Cluster settings; empty when not clustered.
+    pub cluster: serde_json::Value,
+    /// Gateway settings; always empty in midge.
+    pub gateway: serde_json::Value,
+    /// Leafnode settings; empty when there are none.
+    pub leaf: serde_json::Value,
+    /// MQTT settings; always empty in midge.
+    pub mqtt: serde_json::Value,
+    /// Websocket settings; empty when there are none.
+    pub websocket: serde_json::Value,
+    /// JetStream settings; always empty in midge.
+    pub jetstream: serde_json::Value,
+    /// Seconds a TLS handshake may take.
+    pub tls_timeout: f64,
+    /// Nanoseconds a write may make no progress.
+    pub write_deadline: i64,
+    /// Start of the broker, RFC 3339.
+    pub start: String,
+    /// Time of this answer, RFC 3339.
+    pub now: String,
+    /// Time since the start, as `1d2h3m4s`.
+    pub uptime: String,
+    /// Resident memory in bytes.
+    pub mem: i64,
+    /// Processor cores of the machine.
+    pub cores: i64,
+    /// Worker threads.
+    pub gomaxprocs: i64,
+    /// Processor use in percent of one core.
+    pub cpu: f64,
+    /// Open client connections.
+    pub connections: i64,
+    /// Client connections accepted so far, refused ones included.
+    pub total_connections: u64,
+    /// Route connections.
+    pub routes: i64,
+    /// Distinct brokers behind the routes.
+    pub remotes: i64,
+    /// Leafnode connections.
+    pub leafnodes: i64,
+    /// Messages received.
+    pub in_msgs: i64,
+    /// Messages delivered.
+    pub out_msgs: i64,
+    /// Payload and header bytes received.
+    pub in_bytes: i64,
+    /// Payload and header bytes delivered.
+    pub out_bytes: i64,
+    /// Messages received from clients.
+    pub in_client_msgs: i64,
+    /// Messages delivered to clients.
+    pub out_client_msgs: i64,
+    /// Bytes received from clients.
+    pub in_client_bytes: i64,
+    /// Bytes delivered to clients.
+    pub out_client_bytes: i64,
+    /// Connections cut because they read too slowly.
+    pub slow_consumers: i64,
+    /// Connections cut because they answered no ping.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_connections: Option<i64>,
+    /// Times a publisher waited for a slow reader.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stalled_clients: Option<i64>,
+    /// Subscriptions of all accounts.
+    pub subscriptions: u64,
+    /// Requests served on the monitoring port, by path.
+    pub http_req_stats: BTreeMap<String, u64>,
+    /// Time the configuration took effect, RFC 3339.
+    pub config_load_time: String,
+    /// `sha256:…` of the configuration file; empty without one.
+    pub config_digest: String,
+    /// Name of the system account.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub system_account: String,
+    /// Slow consumers by kind of connection; absent before nats-server 2.10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub slow_consumer_stats: Option<KindCounts>,
+    /// Stale connections by kind of connection; absent before nats-server 2.10.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub stale_connection_stats: Option<KindCounts>,
+}
+
+/// A total split by the kind of connection it concerns.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct KindCounts {
+    /// Clients.
+    pub clients: u64,
+    /// Routes.
+    pub routes: u64,
+    /// Gateways.
+    pub gateways: u64,
+    /// Leafnodes.
+    pub leafs: u64,
+}
