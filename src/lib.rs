@@ -1,3 +1,24 @@
 //! midge: a NATS-compatible message broker that is built to be watched.
 //!
 //! The rooms and who may use whom are drawn in `ARCHITECTURE.md`.
+
+pub mod account;
+pub mod client;
+pub mod config;
+pub mod connection;
+pub mod protocol;
+pub mod server;
+pub mod subject;
+pub mod sublist;
+pub mod telemetry;
+
+/// The version of midge itself.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The nats-server version whose client features midge serves. Client
+/// libraries gate features on it.
+pub const COMPATIBLE_VERSION: &str = "2.15.1";
+
+/// The commit midge was built from; empty when it was built outside of a
+/// repository.
+pub const GIT_COMMIT: &str = env!("MIDGE_GIT_COMMIT");

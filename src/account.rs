@@ -1,0 +1,41 @@
+//! An account: one subject space.
+//!
+//! Connections of one account reach each other, those of different accounts do
+//! not. The server owns the accounts; clients publish and subscribe in theirs.
+
+use std::sync::Arc;
+
+use crate::{connection::Subscription, sublist::Sublist};
+
+/// The account of clients that were given no other.
+pub const GLOBAL_ACCOUNT: &str = "$G";
+
+/// Most subscriptions removed in one hold of the sublist's lock, so that a
+/// crowd that leaves does not stop publishers.
+const REMOVED_AT_ONCE: usize = 512;
+
+/// One subject space.
+pub struct Account {
+    /// Its name.
+    pub name: String,
+    /// Who takes which subject.
+    pub sublist: Sublist<Subscription>,
+}
+
+impl Account {
+    /// An account without subscriptions.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            sublist: Sublist::new(),
+        }
+    }
+
+    /// Ends subscriptions: no publisher reaches them from now on.
+    pub fn unsubscribe(&self, subscriptions: &[Arc<Subscription>]) {
+        subscriptions.iter().for_each(|known| known.close());
+        for some in subscriptions.chunks(REMOVED_AT_ONCE) {
+            self.sublist.remove(some);
+        }
+    }
+}

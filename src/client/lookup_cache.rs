@@ -1,0 +1,74 @@
+//! A publisher's memory of whom its subjects reach, "nobody" included.
+
+use std::{
+    hash::{BuildHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use hashbrown::DefaultHashBuilder;
+
+use crate::{
+    connection::Subscription,
+    sublist::{Matches, Sublist},
+};
+
+/// Subjects remembered beside the last one. A direct-mapped table: a subject
+/// has one place and takes it from whoever held it.
+const PLACES: usize = 512;
+
+/// Whom the last subjects reached.
+#[derive(Default)]
+pub struct LookupCache {
+    last: Option<Arc<Matches<Subscription>>>,
+    /// Empty until a second subject comes up.
+    places: Vec<Option<Arc<Matches<Subscription>>>>,
+    hasher: DefaultHashBuilder,
+}
+
+impl LookupCache {
+    /// Who takes `subject` now: remembered if nothing changed since, else
+    /// looked up.
+    pub fn find(
+        &mut self,
+        subject: &[u8],
+        sublist: &Sublist<Subscription>,
+    ) -> Arc<Matches<Subscription>> {
+        let generation = sublist.generation();
+        let is_current = |known: &Arc<Matches<Subscription>>| {
+            known.generation == generation && *known.subject == *subject
+        };
+        let previous = match &self.last {
+            Some(last) if is_current(last) => return last.clone(),
+            // The same subject out of date needs no place of its own.
+            Some(last) if *last.subject == *subject => None,
+            other => other.clone(),
+        };
+        if previous.is_none() {
+            let found = Arc::new(sublist.lookup(subject));
+            self.last = Some(found.clone());
+            return found;
+        }
+        if self.places.is_empty() {
+            self.places.resize(PLACES, None);
+        }
+        let mut hasher = self.hasher.build_hasher();
+        subject.hash(&mut hasher);
+        let place = &mut self.places[hasher.finish() as usize % PLACES];
+        let found = match place {
+            Some(known) if is_current(known) => known.clone(),
+            _ => {
+                let found = Arc::new(sublist.lookup(subject));
+                *place = Some(found.clone());
+                found
+            }
+        };
+        self.last = Some(found.clone());
+        found
+    }
+
+    /// Forgets everything, so that an idle publisher keeps no memory.
+    pub fn clear(&mut self) {
+        self.last = None;
+        self.places = Vec::new();
+    }
+}

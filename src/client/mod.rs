@@ -1,0 +1,209 @@
+//! A client's session: what a client may say and what it does.
+//!
+//! The server spawns one task per client ([`serve`]). It waits for the socket
+//! without holding a buffer, reads a batch, and hands it to the session, which
+//! parses ([`session`]), routes and delivers publishes ([`publish`]), and keeps
+//! the peer honest ([`keepalive`]). A publisher that outruns its readers is
+//! paused here ([`back_pressure`]).
+
+mod back_pressure;
+mod keepalive;
+mod lookup_cache;
+mod publish;
+mod session;
+
+use std::{future::poll_fn, io, sync::Arc, time::Duration};
+
+use parking_lot::RwLock;
+use tokio::{net::TcpStream, time::timeout};
+use tracing::debug;
+
+use crate::{
+    account::Account,
+    connection::{
+        CloseReason, Connection, Wake,
+        registry::Registry,
+        worker::{Worker, with_worker},
+    },
+    protocol::info::Info,
+};
+use session::Session;
+
+/// Batches read from one socket before other connections get their turn.
+const READS_PER_TURN: usize = 4;
+
+/// How long an ending connection may take to accept its last bytes.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// What all clients share.
+pub struct Context {
+    /// The account clients are in.
+    pub account: Arc<Account>,
+    /// Who is connected.
+    pub registry: Registry,
+    /// The limits in force.
+    pub limits: Limits,
+    /// INFO as every client gets it; the client's own fields are filled in.
+    pub info: RwLock<Info>,
+    /// Whether protocol traces are logged.
+    pub trace: bool,
+}
+
+/// What a client may do at most, and how it is watched.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Open connections.
+    pub max_connections: usize,
+    /// Bytes of a control line after its verb.
+    pub max_control_line: usize,
+    /// Bytes of headers and payload.
+    pub max_payload: usize,
+    /// Bytes in one connection's outbound queue.
+    pub max_pending: usize,
+    /// Subscriptions of one connection; 0 is unlimited.
+    pub max_subscriptions: usize,
+    /// Tokens in a subscription's subject; 0 is unlimited.
+    pub max_sub_tokens: usize,
+    /// Between keepalive pings.
+    pub ping_interval: Duration,
+    /// Pings that may go unanswered.
+    pub ping_max: u32,
+    /// How long a socket may take nothing while something waits for it.
+    pub write_deadline: Duration,
+    /// Whether headers are supported.
+    pub headers: bool,
+}
+
+/// Serves one client until its connection has ended.
+pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: Arc<TcpStream>) {
+    debug!("{} - Client connection created", log_prefix(&connection));
+    let mut session = Session::new(context.clone(), connection.clone());
+    let admitted = context
+        .registry
+        .insert(&connection, context.limits.max_connections);
+    with_worker(|worker| {
+        session.introduce(worker);
+        if !admitted {
+            session.refuse_for_max_connections(worker);
+        }
+        worker.flush_touched();
+    });
+    drive(&mut session, &stream).await;
+    finish(&context, &connection, &stream).await;
+}
+
+/// Reads, writes and keeps time until the connection is to end.
+async fn drive(session: &mut Session, stream: &TcpStream) {
+    let connection = session.connection.clone();
+    let timer = tokio::time::sleep(session.keepalive.next_delay());
+    tokio::pin!(timer);
+    loop {
+        let wake = poll_fn(|context| connection.poll_wake(stream, timer.as_mut(), context)).await;
+        match wake {
+            Wake::Closing => return,
+            Wake::Writable => with_worker(|worker| connection.flush_blocked(worker)),
+            Wake::Readable => {
+                let congested = read_turn(session, stream);
+                if !congested.is_empty() {
+                    back_pressure::pause(session, congested).await;
+                }
+            }
+            Wake::Timer => with_worker(|worker| {
+                session.keep_alive(worker);
+                worker.flush_touched();
+            }),
+        }
+        let deadline = session.next_deadline();
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+    }
+}
+
+/// Connections that a batch left with long queues.
+struct Congested {
+    connections: Vec<Arc<Connection>>,
+    /// All connections the batch delivered to.
+    flushed: usize,
+}
+
+impl Congested {
+    fn is_empty(&self) -> bool {
+        self.connections.is_empty()
+    }
+}
+
+/// Reads and handles what the socket has, for one turn.
+fn read_turn(session: &mut Session, stream: &TcpStream) -> Congested {
+    with_worker(|worker| {
+        for _ in 0..READS_PER_TURN {
+            let result = session.read(worker, stream);
+            worker.flush_touched();
+            match result {
+                Ok(full) if full && worker.congested.is_empty() => {}
+                Ok(_) => break,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    let reason = match error.kind() {
+                        io::ErrorKind::UnexpectedEof => CloseReason::ClientClosed,
+                        _ => CloseReason::ReadError,
+                    };
+                    session.connection.close(reason);
+                    break;
+                }
+            }
+        }
+        Congested {
+            connections: std::mem::take(&mut worker.congested),
+            flushed: worker.flushed,
+        }
+    })
+}
+
+/// Takes the connection out of everything, says the last words, closes.
+async fn finish(context: &Context, connection: &Arc<Connection>, stream: &TcpStream) {
+    let subscriptions = connection.subscriptions.lock().drain();
+    context.account.unsubscribe(&subscriptions);
+    let reason = connection
+        .outbound()
+        .close_reason()
+        .unwrap_or(CloseReason::ClientClosed);
+
+    let flush = |worker: &mut Worker| connection.flush_closing(worker);
+    let last_words = async {
+        while !with_worker(flush) {
+            if stream.writable().await.is_err() {
+                break;
+            }
+        }
+    };
+    if timeout(LAST_WORDS_TIMEOUT, last_words).await.is_err() {
+        debug!(
+            "{} - The last bytes could not be written",
+            log_prefix(connection)
+        );
+    }
+    // Unread bytes would turn the close into a reset that may destroy the last
+    // words on their way.
+    let _ = with_worker(|worker| stream.try_read(&mut worker.read_buffer));
+    context.registry.close(connection, &subscriptions, reason);
+    connection.outbound().release();
+    debug!(
+        "{} - Client connection closed: {reason}",
+        log_prefix(connection)
+    );
+}
+
+/// How log lines name a client: address, cid, and what it says of itself.
+fn log_prefix(connection: &Connection) -> String {
+    let mut prefix = format!("{} - cid:{}", connection.peer, connection.cid);
+    let identity = connection.identity.lock();
+    if !identity.name.is_empty() || !identity.lang.is_empty() || !identity.version.is_empty() {
+        use std::fmt::Write;
+        let id = format!("v{}:{}:{}", identity.version, identity.lang, identity.name);
+        // Writing to a string does not fail.
+        let _ = write!(prefix, " - {id:?}");
+    }
+    prefix
+}

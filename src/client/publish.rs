@@ -1,0 +1,494 @@
+//! Publishing: messages of one subject are gathered into runs, routed once and
+//! delivered target by target.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use tracing::trace;
+
+use super::{
+    log_prefix,
+    session::{End, Session},
+};
+use crate::{
+    connection::{
+        CloseReason, Connection, Subscription,
+        delivery::{Message, Pick, Run},
+        worker::Worker,
+    },
+    protocol::{
+        CRLF,
+        error::{ClientError, quoted},
+        parse::{Op, Publish},
+    },
+    subject,
+    sublist::Matches,
+    telemetry::Clock,
+};
+
+/// Bytes of an operation above which an incomplete payload is read into memory
+/// of its own instead of through the worker's buffer.
+const LARGE_LEN: usize = 16 * 1024;
+
+/// Bytes of a payload above which several targets share it instead of copying.
+const SHARED_LEN: usize = 4 * 1024;
+
+/// Messages and bytes that a batch brought.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Counted {
+    pub(super) msgs: u64,
+    pub(super) bytes: u64,
+}
+
+/// The run that is being gathered from a batch; its messages are the worker's.
+#[derive(Default)]
+pub(super) struct RunInProgress {
+    /// Where the subject stands in the batch.
+    subject: Option<(usize, usize)>,
+    counted: Counted,
+}
+
+impl RunInProgress {
+    /// The subject of the run, if one is in progress. `bytes` is the batch.
+    #[inline]
+    pub(super) fn subject<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
+        self.subject.map(|(start, end)| &bytes[start..end])
+    }
+
+    /// Takes a complete publish, which begins at `at` in the batch, into the
+    /// run, or delivers it by itself where it does not fit one.
+    #[inline]
+    pub(super) fn add(
+        &mut self,
+        session: &mut Session,
+        worker: &mut Worker,
+        bytes: &[u8],
+        at: usize,
+        publish: &Publish<'_>,
+    ) {
+        self.counted.msgs += 1;
+        self.counted.bytes += publish.total_len as u64;
+        if self.subject(bytes) != Some(publish.subject) {
+            self.deliver(session, worker, bytes);
+        }
+        if !may_reply_to(publish.reply) || session.wants_each_publish() {
+            self.deliver(session, worker, bytes);
+            if !session.admit_publish(worker, publish) {
+                return;
+            }
+        } else if self.subject.is_none() && !may_publish_to(publish.subject) {
+            session.refuse_publish(worker, publish);
+            return;
+        }
+        let payload_start = at + publish.line_len;
+        let payload_end = payload_start + publish.total_len + CRLF.len();
+        if !publish.canonical || publish.total_len >= SHARED_LEN {
+            self.deliver(session, worker, bytes);
+            let payload = &bytes[payload_start..payload_end];
+            return session.publish_alone(worker, publish, Payload::Borrowed(payload));
+        }
+        let subject_start = at + offset_of(publish.subject, &bytes[at..]);
+        let subject_end = subject_start + publish.subject.len();
+        self.subject = Some((subject_start, subject_end));
+        worker.messages.push(Message {
+            tail_start: (subject_end + 1) as u32,
+            tail_end: payload_end as u32,
+            reply_len: publish.reply.map_or(0, <[u8]>::len) as u32,
+            header_len: publish.header_len.map(|len| len as u32),
+            total_len: publish.total_len as u32,
+        });
+        if session.options.verbose {
+            self.deliver(session, worker, bytes);
+        }
+    }
+
+    /// Delivers what was gathered; the targets are flushed at the batch's end.
+    #[inline]
+    pub(super) fn deliver(&mut self, session: &mut Session, worker: &mut Worker, bytes: &[u8]) {
+        if let Some((start, end)) = self.subject.take() {
+            session.deliver_run(worker, bytes, &bytes[start..end], false);
+        }
+    }
+
+    /// Delivers and flushes the last run of a batch: each target is written to
+    /// while its bytes are still in the cache.
+    pub(super) fn deliver_last(
+        mut self,
+        session: &mut Session,
+        worker: &mut Worker,
+        bytes: &[u8],
+    ) -> Counted {
+        if let Some((start, end)) = self.subject.take() {
+            session.deliver_run(worker, bytes, &bytes[start..end], true);
+        }
+        self.counted
+    }
+}
+
+/// A payload with its CRLF.
+enum Payload<'a> {
+    Borrowed(&'a [u8]),
+    Shared(Bytes),
+}
+
+/// A publish whose payload is large and not complete yet.
+pub(super) struct LargePublish {
+    subject: Box<[u8]>,
+    reply: Option<Box<[u8]>>,
+    sizes: Box<[u8]>,
+    header_len: Option<usize>,
+    total_len: usize,
+    /// What has come so far.
+    pub(super) payload: Vec<u8>,
+}
+
+impl LargePublish {
+    /// Whether a publish is to be read on its own.
+    pub(super) fn is_large(publish: &Publish<'_>) -> bool {
+        publish.whole_len() > LARGE_LEN
+    }
+
+    /// Begins with what has come: control line and the payload's beginning.
+    pub(super) fn begin(publish: &Publish<'_>, bytes: &[u8]) -> Self {
+        let mut payload = Vec::with_capacity(publish.total_len + CRLF.len());
+        payload.extend_from_slice(&bytes[publish.line_len..]);
+        Self {
+            subject: publish.subject.into(),
+            reply: publish.reply.map(Into::into),
+            sizes: publish.sizes.into(),
+            header_len: publish.header_len,
+            total_len: publish.total_len,
+            payload,
+        }
+    }
+
+    /// Bytes still to come.
+    pub(super) fn missing(&self) -> usize {
+        self.total_len + CRLF.len() - self.payload.len()
+    }
+}
+
+impl Session {
+    /// Publishes a large message that is now complete.
+    pub(super) fn publish_large(
+        &mut self,
+        worker: &mut Worker,
+        large: LargePublish,
+    ) -> Result<(), End> {
+        if !large.payload.ends_with(CRLF) {
+            return Err(End {
+                reason: CloseReason::ProtocolViolation,
+                error: Some(ClientError::UnknownOperation),
+                detail: "a payload does not end where its size says".into(),
+            });
+        }
+        self.connection.in_msgs.add(1);
+        self.connection.in_bytes.add(large.total_len as u64);
+        self.keepalive.busy();
+        self.connection.active(Clock::now());
+        let publish = Publish {
+            subject: &large.subject,
+            reply: large.reply.as_deref(),
+            header_len: large.header_len,
+            total_len: large.total_len,
+            sizes: &large.sizes,
+            line_len: 0,
+            canonical: false,
+        };
+        if self.admit_publish(worker, &publish) {
+            let payload = Payload::Shared(Bytes::from(large.payload));
+            self.publish_alone(worker, &publish, payload);
+        }
+        Ok(())
+    }
+
+    /// Whether something happens at each publish besides its delivery.
+    #[inline]
+    fn wants_each_publish(&self) -> bool {
+        self.options.verbose || self.options.pedantic || self.context.trace
+    }
+
+    /// Checks one publish and confirms it. `false`: it is not to be delivered.
+    fn admit_publish(&mut self, worker: &mut Worker, publish: &Publish<'_>) -> bool {
+        if self.context.trace {
+            trace_in(&self.connection, &Op::Publish(*publish));
+        }
+        if !may_publish_to(publish.subject) {
+            self.refuse_publish(worker, publish);
+            return false;
+        }
+        if let Some(reply) = publish.reply
+            && !may_reply_to(Some(reply))
+        {
+            let reply = quoted(reply);
+            self.complain(worker, ClientError::ReplyViolation { reply });
+            return false;
+        }
+        if self.options.pedantic && !subject::is_valid_literal(publish.subject) {
+            self.complain(worker, ClientError::InvalidPublishSubject);
+        }
+        self.confirm(worker);
+        true
+    }
+
+    fn refuse_publish(&self, worker: &mut Worker, publish: &Publish<'_>) {
+        let subject = quoted(publish.subject);
+        self.complain(worker, ClientError::PublishViolation { subject });
+    }
+
+    /// Delivers one message outside of a run: its tail has to be put together,
+    /// or its payload is worth sharing.
+    fn publish_alone(&mut self, worker: &mut Worker, publish: &Publish<'_>, payload: Payload<'_>) {
+        let matches = self.find_matches(publish.subject);
+        let mut source = std::mem::take(&mut worker.scratch);
+        source.clear();
+        if let Some(reply) = publish.reply {
+            source.extend_from_slice(reply);
+            source.push(b' ');
+        }
+        for (index, size) in publish
+            .sizes
+            .split(|byte| !byte.is_ascii_digit())
+            .filter(|size| !size.is_empty())
+            .enumerate()
+        {
+            if index > 0 {
+                source.push(b' ');
+            }
+            source.extend_from_slice(size);
+        }
+        source.extend_from_slice(CRLF);
+        let shared = match payload {
+            Payload::Shared(bytes) => Some(bytes),
+            Payload::Borrowed(bytes) if matches.plain.len() > 1 && bytes.len() > SHARED_LEN => {
+                Some(Bytes::copy_from_slice(bytes))
+            }
+            Payload::Borrowed(bytes) => {
+                source.extend_from_slice(bytes);
+                None
+            }
+        };
+        let message = Message {
+            tail_start: 0,
+            tail_end: source.len() as u32,
+            reply_len: publish.reply.map_or(0, <[u8]>::len) as u32,
+            header_len: publish.header_len.map(|len| len as u32),
+            total_len: publish.total_len as u32,
+        };
+        let run = Run {
+            subject: publish.subject,
+            source: &source,
+            messages: &[message],
+            shared: shared.as_ref(),
+        };
+        self.route(worker, &run, &matches, false);
+        worker.scratch = source;
+    }
+
+    /// Delivers the messages gathered in the worker.
+    fn deliver_run(&mut self, worker: &mut Worker, bytes: &[u8], subject: &[u8], last: bool) {
+        let matches = self.find_matches(subject);
+        let messages = std::mem::take(&mut worker.messages);
+        let run = Run {
+            subject,
+            source: bytes,
+            messages: &messages,
+            shared: None,
+        };
+        self.route(worker, &run, &matches, last);
+        worker.messages = messages;
+        worker.messages.clear();
+    }
+
+    fn find_matches(&mut self, subject: &[u8]) -> Arc<Matches<Subscription>> {
+        self.cache.find(subject, &self.context.account.sublist)
+    }
+
+    /// Takes a run to everybody who wants it.
+    fn route(
+        &mut self,
+        worker: &mut Worker,
+        run: &Run<'_>,
+        matches: &Matches<Subscription>,
+        flush: bool,
+    ) {
+        let now = match matches.is_empty() {
+            true => Clock(0),
+            false => Clock::now(),
+        };
+        // Messages from the run's beginning that a plain subscription took.
+        let mut reached = 0;
+        for subscription in &matches.plain {
+            if self.is_echo(subscription) {
+                continue;
+            }
+            let taken = subscription.deliver(worker, run, Pick::ALL, now, flush);
+            reached = reached.max(taken);
+        }
+        let mut unreached: Vec<usize> = Vec::new();
+        let mut taken_by_queues = false;
+        for members in &matches.queues {
+            let missed = self.deliver_to_queue(worker, run, members, now, flush);
+            if !taken_by_queues {
+                taken_by_queues = true;
+                unreached = missed;
+            } else {
+                unreached.retain(|index| missed.contains(index));
+            }
+        }
+        self.drop_expired(worker);
+        if self.options.no_responders {
+            let nobody = |index: &usize| *index >= reached;
+            match taken_by_queues {
+                true => unreached.retain(nobody),
+                false => unreached = (reached..run.messages.len()).collect(),
+            }
+            for index in unreached {
+                self.tell_no_responders(worker, run, &run.messages[index]);
+            }
+        }
+    }
+
+    /// Deals a run out to the members of a queue group, in turn from a random
+    /// one on. Returns the messages that no member took.
+    fn deliver_to_queue(
+        &self,
+        worker: &mut Worker,
+        run: &Run<'_>,
+        members: &[Arc<Subscription>],
+        now: Clock,
+        flush: bool,
+    ) -> Vec<usize> {
+        let start = fastrand::usize(..members.len());
+        let mut missed = Vec::new();
+        for first in 0..members.len().min(run.messages.len()) {
+            let member = &members[(start + first) % members.len()];
+            let pick = Pick {
+                first,
+                step: members.len(),
+            };
+            let taken = match self.is_echo(member) {
+                true => 0,
+                false => member.deliver(worker, run, pick, now, flush),
+            };
+            let picked = (first..run.messages.len()).step_by(members.len());
+            missed.extend(picked.skip(taken));
+        }
+        // Somebody's share was not taken: whoever can takes it.
+        missed.retain(|index| {
+            !members.iter().any(|member| {
+                !self.is_echo(member)
+                    && member.deliver(worker, run, Pick::one(*index), now, flush) == 1
+            })
+        });
+        missed
+    }
+
+    /// Whether a delivery would hand the client its own message against its wish.
+    fn is_echo(&self, subscription: &Subscription) -> bool {
+        !self.options.echo && Arc::ptr_eq(&subscription.connection, &self.connection)
+    }
+
+    /// Takes subscriptions that have had their last message out of the way.
+    fn drop_expired(&self, worker: &mut Worker) {
+        for subscription in worker.expired.drain(..) {
+            let connection = &subscription.connection;
+            connection.subscriptions.lock().remove(&subscription);
+            self.context
+                .account
+                .unsubscribe(std::slice::from_ref(&subscription));
+        }
+    }
+
+    /// Answers a request that reached nobody, if the client still listens.
+    fn tell_no_responders(&mut self, worker: &mut Worker, run: &Run<'_>, message: &Message) {
+        let Some(reply) = run.reply(message) else {
+            return;
+        };
+        let matches = self.context.account.sublist.lookup(reply);
+        let Some(listener) = matches
+            .plain
+            .iter()
+            .find(|known| Arc::ptr_eq(&known.connection, &self.connection))
+        else {
+            return;
+        };
+        let headers = [b"NATS/1.0 503\r\nNats-Subject: ", run.subject, b"\r\n\r\n"].concat();
+        let len = headers.len();
+        let line = [
+            b"HMSG ",
+            reply,
+            b" ",
+            listener.sid(),
+            format!(" {len} {len}\r\n").as_bytes(),
+            &headers,
+            CRLF,
+        ]
+        .concat();
+        self.connection.send(worker, &line);
+    }
+}
+
+/// Subjects that only brokers publish to.
+#[inline]
+fn may_publish_to(subject: &[u8]) -> bool {
+    match subject.first() {
+        Some(b'$' | b'_') => !subject.starts_with(b"_GR_.") && !subject.starts_with(b"$NRG."),
+        _ => true,
+    }
+}
+
+/// Reply subjects that only brokers set.
+#[inline]
+fn may_reply_to(reply: Option<&[u8]>) -> bool {
+    match reply {
+        Some(reply @ [b'$' | b'_', ..]) => ![&b"_R_."[..], b"$JS.ACK.", b"_GR_."]
+            .iter()
+            .any(|reserved| reply.starts_with(reserved)),
+        _ => true,
+    }
+}
+
+/// Where a part of `whole` stands in it.
+fn offset_of(part: &[u8], whole: &[u8]) -> usize {
+    part.as_ptr() as usize - whole.as_ptr() as usize
+}
+
+/// Logs what a client sent; secrets of CONNECT are not shown.
+pub(super) fn trace_in(connection: &Connection, op: &Op<'_>) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let line = match op {
+        Op::Connect(_) => "CONNECT {…}".to_owned(),
+        Op::Err(error) => format!("-ERR {}", text(error)),
+        Op::Info(_) => "INFO {…}".to_owned(),
+        Op::Ok => "+OK".to_owned(),
+        Op::Ping => "PING".to_owned(),
+        Op::Pong => "PONG".to_owned(),
+        Op::Publish(publish) => format!(
+            "{} {} {}{}{}",
+            if publish.header_len.is_some() {
+                "HPUB"
+            } else {
+                "PUB"
+            },
+            text(publish.subject),
+            publish.reply.map(text).unwrap_or_default(),
+            if publish.reply.is_some() { " " } else { "" },
+            text(publish.sizes),
+        ),
+        Op::Subscribe {
+            subject,
+            queue,
+            sid,
+        } => format!(
+            "SUB {} {} {}",
+            text(subject),
+            queue.map(text).unwrap_or_default(),
+            text(sid)
+        ),
+        Op::Unsubscribe { sid, max } => {
+            format!("UNSUB {} {}", text(sid), max.unwrap_or(0))
+        }
+    };
+    trace!("{} - <<- [{line}]", log_prefix(connection));
+}

@@ -1,0 +1,70 @@
+//! Why a connection ended.
+
+use std::fmt;
+
+/// The reasons, with the texts of nats-server (`server/monitor.go`).
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum CloseReason {
+    /// Wrong or missing credentials.
+    AuthenticationFailure,
+    /// The protocol number in CONNECT is neither 0 nor 1.
+    BadClientProtocol,
+    /// The peer ended it.
+    ClientClosed,
+    /// A control line longer than allowed.
+    MaxControlLine,
+    /// More connections than allowed.
+    MaxConnections,
+    /// A payload larger than allowed.
+    MaxPayload,
+    /// `no_responders` without headers.
+    NoRespondersWithoutHeaders,
+    /// The peer sent `-ERR`.
+    ParseError,
+    /// What the peer sent is not the protocol.
+    ProtocolViolation,
+    /// The socket failed while reading.
+    ReadError,
+    /// The broker stops.
+    ServerShutdown,
+    /// The outbound queue outgrew its limit.
+    SlowConsumerPending,
+    /// The socket took nothing for too long.
+    SlowConsumerWriteDeadline,
+    /// Pings went unanswered.
+    StaleConnection,
+    /// The socket failed while writing.
+    WriteError,
+}
+
+impl CloseReason {
+    /// Whether the peer read too slowly. What waits for it is thrown away.
+    pub fn is_slow_consumer(self) -> bool {
+        matches!(
+            self,
+            Self::SlowConsumerPending | Self::SlowConsumerWriteDeadline
+        )
+    }
+}
+
+impl fmt::Display for CloseReason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AuthenticationFailure => "Authentication Failure",
+            Self::BadClientProtocol => "Bad Client Protocol Version",
+            Self::ClientClosed => "Client Closed",
+            Self::MaxControlLine => "Maximum Control Line Exceeded",
+            Self::MaxConnections => "Maximum Connections Exceeded",
+            Self::MaxPayload => "Maximum Message Payload Exceeded",
+            Self::NoRespondersWithoutHeaders => "No Responders Requires Headers",
+            Self::ParseError => "Parse Error",
+            Self::ProtocolViolation => "Protocol Violation",
+            Self::ReadError => "Read Error",
+            Self::ServerShutdown => "Server Shutdown",
+            Self::SlowConsumerPending => "Slow Consumer (Pending Bytes)",
+            Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
+            Self::StaleConnection => "Stale Connection",
+            Self::WriteError => "Write Error",
+        })
+    }
+}

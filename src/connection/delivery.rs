@@ -1,0 +1,236 @@
+//! Delivery: from a run of messages to the outbound queue of one subscription.
+//!
+//! A *run* is what a publisher sent to one subject in one batch, one message
+//! behind the other. Taking a run to one target at a time, instead of a message
+//! to all targets, locks each queue once per run and keeps its end in the
+//! cache. The messages stay where they were read: a delivery differs from a
+//! publish only in its head (`MSG subject sid `), all that follows is copied in
+//! one piece. Every kind of publisher delivers through here.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use bytes::Bytes;
+
+use super::{Subscription, outbound::Appender, worker::Worker};
+use crate::{protocol::CRLF, telemetry::Clock};
+
+/// Bytes appended in one batch after which everything touched is flushed:
+/// bounds what a batch times its fan-out can hold.
+const APPENDED_MAX: usize = 16 * 1024 * 1024;
+
+/// Where one message stands in the bytes of its run, and how it is built.
+#[derive(Clone, Copy, Debug)]
+pub struct Message {
+    /// Where `[reply ]sizes CRLF payload CRLF` begins.
+    pub tail_start: u32,
+    /// Where it ends. With a shared payload it ends before the payload.
+    pub tail_end: u32,
+    /// Bytes of the reply subject, which begins the tail; 0 for none.
+    pub reply_len: u32,
+    /// Bytes of the headers; `None` when the publish had no header size.
+    pub header_len: Option<u32>,
+    /// Bytes of headers and payload.
+    pub total_len: u32,
+}
+
+/// Messages to one subject.
+pub struct Run<'a> {
+    /// The subject.
+    pub subject: &'a [u8],
+    /// The bytes that the messages stand in.
+    pub source: &'a [u8],
+    /// The messages.
+    pub messages: &'a [Message],
+    /// The payload with its CRLF, when it is large; then there is one message.
+    pub shared: Option<&'a Bytes>,
+}
+
+/// Which messages of a run: every `step`th from `first` on.
+#[derive(Clone, Copy, Debug)]
+pub struct Pick {
+    /// Index of the first one.
+    pub first: usize,
+    /// Distance to the next one; at least 1.
+    pub step: usize,
+}
+
+impl Pick {
+    /// Every message.
+    pub const ALL: Self = Self { first: 0, step: 1 };
+
+    /// Just one message.
+    pub const fn one(index: usize) -> Self {
+        Self {
+            first: index,
+            step: usize::MAX,
+        }
+    }
+}
+
+impl Run<'_> {
+    /// The reply subject of a message of the run, if it has one.
+    pub fn reply(&self, message: &Message) -> Option<&[u8]> {
+        let start = message.tail_start as usize;
+        match message.reply_len as usize {
+            0 => None,
+            len => Some(&self.source[start..start + len]),
+        }
+    }
+
+    /// Headers, payload and the CRLF behind them.
+    fn body(&self, message: &Message) -> &[u8] {
+        match self.shared {
+            Some(shared) => shared,
+            None => {
+                let end = message.tail_end as usize;
+                &self.source[end - message.total_len as usize - CRLF.len()..end]
+            }
+        }
+    }
+
+    fn tail(&self, message: &Message) -> &[u8] {
+        &self.source[message.tail_start as usize..message.tail_end as usize]
+    }
+}
+
+impl Subscription {
+    /// Delivers the picked messages, until the subscription has had its last
+    /// one. Returns how many of them it took: fewer than picked also when its
+    /// connection is ending. `flush` writes them to the socket at once.
+    pub fn deliver(
+        self: &Arc<Self>,
+        worker: &mut Worker,
+        run: &Run<'_>,
+        pick: Pick,
+        now: Clock,
+        flush: bool,
+    ) -> usize {
+        let connection = &self.connection;
+        let takes_headers = connection.headers.load(Ordering::Relaxed);
+        let mut prefix = std::mem::take(&mut worker.prefix);
+        prefix.clear();
+        for part in [b"HMSG ", run.subject, b" ", self.sid(), b" "] {
+            prefix.extend_from_slice(part);
+        }
+        let taken = match connection.append() {
+            Some(mut appender) if !self.is_closed() => {
+                let taken =
+                    self.append_run(&mut appender, worker, run, pick, &prefix, takes_headers);
+                if taken > 0 && !flush && appender.touch(worker.batch) {
+                    worker.touched.push(connection.clone());
+                }
+                taken
+            }
+            _ => 0,
+        };
+        worker.prefix = prefix;
+        if taken > 0 {
+            connection.active(now);
+            if flush {
+                connection.flush(worker);
+            } else if worker.appended > APPENDED_MAX {
+                worker.flush_touched();
+            }
+        }
+        taken
+    }
+
+    fn append_run(
+        self: &Arc<Self>,
+        appender: &mut Appender<'_>,
+        worker: &mut Worker,
+        run: &Run<'_>,
+        pick: Pick,
+        prefix: &[u8],
+        takes_headers: bool,
+    ) -> usize {
+        let max = self.max();
+        let left = match max {
+            0 => usize::MAX,
+            max => {
+                usize::try_from(max.saturating_sub(self.delivered.value())).unwrap_or(usize::MAX)
+            }
+        };
+        let mut taken = 0;
+        let mut bytes = 0;
+        let messages = run.messages[pick.first..].iter().step_by(pick.step);
+        for message in messages.take(left) {
+            let body_len = match message.header_len {
+                // The common case: the tail goes on as it came.
+                None => self.append_message(appender, worker, run, message, &prefix[1..]),
+                Some(header_len) if header_len > 0 && takes_headers => {
+                    self.append_message(appender, worker, run, message, prefix)
+                }
+                Some(header_len) => {
+                    append_without_headers(appender, worker, run, message, header_len, &prefix[1..])
+                }
+            };
+            let Some(body_len) = body_len else {
+                break;
+            };
+            taken += 1;
+            bytes += body_len;
+        }
+        appender.count(taken as u64, bytes as u64);
+        self.delivered.add(taken as u64);
+        if max > 0 && self.delivered.value() >= max {
+            self.close();
+            worker.expired.push(self.clone());
+        }
+        taken
+    }
+
+    /// Appends a message as it came but for its head. Returns the bytes of
+    /// headers and payload; `None` if the connection is now ending.
+    #[inline]
+    fn append_message(
+        &self,
+        appender: &mut Appender<'_>,
+        worker: &mut Worker,
+        run: &Run<'_>,
+        message: &Message,
+        prefix: &[u8],
+    ) -> Option<usize> {
+        let tail = run.tail(message);
+        let shared_len = run.shared.map_or(0, Bytes::len);
+        let len = prefix.len() + tail.len() + shared_len;
+        if !appender.reserve(len) {
+            return None;
+        }
+        worker.appended += len;
+        appender.push(worker, prefix, tail);
+        if let Some(shared) = run.shared {
+            appender.push_shared(shared.clone());
+        }
+        Some(message.total_len as usize)
+    }
+}
+
+/// Appends a message whose header size is nought, or whose target does not
+/// understand headers: as a MSG of the payload alone.
+fn append_without_headers(
+    appender: &mut Appender<'_>,
+    worker: &mut Worker,
+    run: &Run<'_>,
+    message: &Message,
+    header_len: u32,
+    prefix: &[u8],
+) -> Option<usize> {
+    let payload = &run.body(message)[header_len as usize..];
+    let payload_len = payload.len() - CRLF.len();
+    let reply = run.reply(message).unwrap_or_default();
+    let blank: &[u8] = if reply.is_empty() { b"" } else { b" " };
+    let size = format!("{payload_len}\r\n");
+    let len = prefix.len() + reply.len() + blank.len() + size.len() + payload.len();
+    if !appender.reserve(len) {
+        return None;
+    }
+    worker.appended += len;
+    appender.push(worker, prefix, reply);
+    appender.push(worker, blank, size.as_bytes());
+    match run.shared {
+        Some(shared) => appender.push_shared(shared.slice(header_len as usize..)),
+        None => appender.push(worker, payload, b""),
+    }
+    Some(payload_len)
+}

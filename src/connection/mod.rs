@@ -1,0 +1,208 @@
+//! A connection: one socket's life, whatever its peer is.
+//!
+//! Here are the shared part of a connection ([`Connection`]) that publishers
+//! reach through its subscriptions, its bounded outbound queue ([`outbound`]),
+//! the buffers and lists of a worker thread ([`worker`]), why connections end
+//! ([`CloseReason`]) and who is connected ([`registry`]). What the peer's
+//! operations mean is the business of the rooms above (`client`).
+
+mod close_reason;
+pub mod delivery;
+pub mod outbound;
+pub mod registry;
+mod subscription;
+pub mod worker;
+
+use std::{
+    future::Future,
+    net::SocketAddr,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+    },
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use atomic_waker::AtomicWaker;
+use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
+use tokio::{net::TcpStream, time::Sleep};
+
+use crate::telemetry::{Clock, Counter, Traffic};
+pub use close_reason::CloseReason;
+use outbound::Outbound;
+pub use subscription::{Subscription, SubscriptionTable};
+
+/// Something waits in the outbound queue and the socket took no more: the
+/// connection's own task writes on when it can.
+const BLOCKED: u8 = 1;
+/// The connection is to end; the outbound queue knows why.
+const CLOSING: u8 = 2;
+
+/// The part of a connection that others see: publishers deliver to it,
+/// monitoring reads it, its own task drives it.
+pub struct Connection {
+    /// Connection id, unique in this run of the broker.
+    pub cid: u64,
+    /// The peer's address.
+    pub peer: SocketAddr,
+    /// Time of the accept.
+    pub start: DateTime<Utc>,
+    /// The same as a stamp.
+    pub started: Clock,
+    /// Messages received; written by the own task.
+    pub in_msgs: Counter,
+    /// Bytes received; written by the own task.
+    pub in_bytes: Counter,
+    /// Times publishers waited for this connection to read.
+    pub stalls: AtomicU64,
+    /// Whether the peer understands headers.
+    pub headers: AtomicBool,
+    /// Who the peer says it is.
+    pub identity: Mutex<Identity>,
+    /// Its subscriptions, by the peer's ids for them.
+    pub subscriptions: Mutex<SubscriptionTable>,
+    outbound: Outbound,
+    flags: AtomicU8,
+    waker: AtomicWaker,
+    last_activity: AtomicU64,
+    /// Nanoseconds; 0 is not known.
+    rtt: AtomicU64,
+}
+
+/// What a peer tells of itself in CONNECT.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// The client's own name.
+    pub name: String,
+    /// Language of the client library.
+    pub lang: String,
+    /// Version of the client library.
+    pub version: String,
+    /// User name.
+    pub user: String,
+}
+
+/// Why a connection's own task goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Wake {
+    /// The connection is to end.
+    Closing,
+    /// There may be bytes to read.
+    Readable,
+    /// The timer ran out.
+    Timer,
+    /// The socket takes bytes again.
+    Writable,
+}
+
+impl Connection {
+    /// A connection on a new socket.
+    pub fn new(cid: u64, peer: SocketAddr, stream: Arc<TcpStream>, max_pending: usize) -> Self {
+        let started = Clock::now();
+        Self {
+            cid,
+            peer,
+            start: Utc::now(),
+            started,
+            in_msgs: Counter::default(),
+            in_bytes: Counter::default(),
+            stalls: AtomicU64::new(0),
+            headers: AtomicBool::new(false),
+            identity: Mutex::default(),
+            subscriptions: Mutex::default(),
+            outbound: Outbound::new(stream, max_pending),
+            flags: AtomicU8::new(0),
+            waker: AtomicWaker::new(),
+            last_activity: AtomicU64::new(started.0),
+            rtt: AtomicU64::new(0),
+        }
+    }
+
+    /// The outbound queue.
+    pub fn outbound(&self) -> &Outbound {
+        &self.outbound
+    }
+
+    /// Asks the connection to end; the first reason stays. Its own task does
+    /// the rest.
+    pub fn close(&self, reason: CloseReason) {
+        if self.outbound.close(reason) {
+            self.raise(CLOSING);
+        }
+    }
+
+    /// Notes that a message or a subscription went through.
+    pub fn active(&self, now: Clock) {
+        self.last_activity.store(now.0, Ordering::Relaxed);
+    }
+
+    /// When a message or a subscription last went through.
+    pub fn last_activity(&self) -> Clock {
+        Clock(self.last_activity.load(Ordering::Relaxed))
+    }
+
+    /// Round trip time to the peer; `None` while unknown.
+    pub fn rtt(&self) -> Option<Duration> {
+        match self.rtt.load(Ordering::Relaxed) {
+            0 => None,
+            nanos => Some(Duration::from_nanos(nanos)),
+        }
+    }
+
+    /// Notes a measured round trip.
+    pub fn set_rtt(&self, rtt: Duration) {
+        let nanos = u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX);
+        self.rtt.store(nanos.max(1), Ordering::Relaxed);
+    }
+
+    /// What went through in both directions.
+    pub fn traffic(&self) -> Traffic {
+        let (out_msgs, out_bytes) = self.outbound.delivered();
+        Traffic {
+            in_msgs: self.in_msgs.value(),
+            in_bytes: self.in_bytes.value(),
+            out_msgs,
+            out_bytes,
+        }
+    }
+
+    /// Whether the own task has to write because the socket was full.
+    pub fn is_blocked(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & BLOCKED != 0
+    }
+
+    /// What the own task waits for. `timer` must be the task's own.
+    pub fn poll_wake(
+        &self,
+        stream: &TcpStream,
+        timer: Pin<&mut Sleep>,
+        context: &mut Context<'_>,
+    ) -> Poll<Wake> {
+        // Registered before the flags are looked at: a flag raised after the
+        // look wakes this task.
+        self.waker.register(context.waker());
+        let flags = self.flags.load(Ordering::Acquire);
+        if flags & CLOSING != 0 {
+            return Poll::Ready(Wake::Closing);
+        }
+        if flags & BLOCKED != 0 && stream.poll_write_ready(context).is_ready() {
+            return Poll::Ready(Wake::Writable);
+        }
+        if stream.poll_read_ready(context).is_ready() {
+            return Poll::Ready(Wake::Readable);
+        }
+        timer.poll(context).map(|()| Wake::Timer)
+    }
+
+    fn raise(&self, flag: u8) {
+        self.flags.fetch_or(flag, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
+    fn lower(&self, flag: u8) {
+        self.flags.fetch_and(!flag, Ordering::AcqRel);
+    }
+}

@@ -1,0 +1,144 @@
+//! A subscription, and a connection's table of them.
+
+use std::{
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use once_cell::sync::Lazy;
+
+use super::Connection;
+use crate::{sublist::Entry, telemetry::Counter};
+
+/// One SUB of one connection.
+pub struct Subscription {
+    /// Who subscribed.
+    pub connection: Arc<Connection>,
+    /// Messages delivered; written under the lock of the outbound queue.
+    pub delivered: Counter,
+    /// Deliveries after which it ends; 0 is endless.
+    max: AtomicU64,
+    closed: AtomicBool,
+    /// Subject, queue group and sid behind each other: one allocation.
+    text: Box<[u8]>,
+    subject_len: u32,
+    queue_len: Option<u32>,
+}
+
+impl Subscription {
+    /// A subscription of `connection`. The texts come from one control line,
+    /// so their lengths fit 32 bits.
+    pub fn new(
+        connection: Arc<Connection>,
+        subject: &[u8],
+        queue: Option<&[u8]>,
+        sid: &[u8],
+    ) -> Self {
+        Self {
+            connection,
+            delivered: Counter::default(),
+            max: AtomicU64::new(0),
+            closed: AtomicBool::new(false),
+            text: [subject, queue.unwrap_or_default(), sid].concat().into(),
+            subject_len: subject.len() as u32,
+            queue_len: queue.map(|queue| queue.len() as u32),
+        }
+    }
+
+    /// The client's id for it.
+    pub fn sid(&self) -> &[u8] {
+        &self.text[(self.subject_len + self.queue_len.unwrap_or(0)) as usize..]
+    }
+
+    /// Deliveries after which it ends, counted from its beginning; 0 is endless.
+    pub fn max(&self) -> u64 {
+        self.max.load(Ordering::Relaxed)
+    }
+
+    /// Sets the deliveries after which it ends.
+    pub fn set_max(&self, max: u64) {
+        self.max.store(max, Ordering::Relaxed);
+    }
+
+    /// Whether nothing may be delivered any more.
+    pub fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Ends it for every publisher that still holds it.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Entry for Subscription {
+    fn subject(&self) -> &[u8] {
+        &self.text[..self.subject_len as usize]
+    }
+
+    fn queue(&self) -> Option<&[u8]> {
+        let start = self.subject_len as usize;
+        self.queue_len
+            .map(|len| &self.text[start..start + len as usize])
+    }
+}
+
+static HASHER: Lazy<DefaultHashBuilder> = Lazy::new(DefaultHashBuilder::default);
+
+/// A connection's subscriptions by sid.
+#[derive(Default)]
+pub struct SubscriptionTable(HashTable<Arc<Subscription>>);
+
+impl SubscriptionTable {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The one with this sid.
+    pub fn get(&self, sid: &[u8]) -> Option<&Arc<Subscription>> {
+        self.0
+            .find(HASHER.hash_one(sid), |known| known.sid() == sid)
+    }
+
+    /// Adds one whose sid is not yet in the table.
+    pub fn insert(&mut self, subscription: Arc<Subscription>) {
+        let hash = HASHER.hash_one(subscription.sid());
+        self.0
+            .insert_unique(hash, subscription, |known| HASHER.hash_one(known.sid()));
+    }
+
+    /// Takes out this very subscription; `false` if it was not there.
+    pub fn remove(&mut self, subscription: &Arc<Subscription>) -> bool {
+        let hash = HASHER.hash_one(subscription.sid());
+        match self
+            .0
+            .find_entry(hash, |known| Arc::ptr_eq(known, subscription))
+        {
+            Ok(entry) => {
+                entry.remove();
+                true
+            }
+            Err(_) => false,
+        }
+    }
+
+    /// Takes all out.
+    pub fn drain(&mut self) -> Vec<Arc<Subscription>> {
+        std::mem::take(&mut self.0).into_iter().collect()
+    }
+
+    /// All of them.
+    pub fn iter(&self) -> impl Iterator<Item = &Arc<Subscription>> {
+        self.0.iter()
+    }
+}

@@ -1,0 +1,115 @@
+//! What a worker thread owns while it handles one connection's bytes.
+//!
+//! A connection at rest owns no buffer: when its bytes arrive, its task takes
+//! the thread's [`Worker`] for the length of one synchronous piece of work and
+//! gives it back. Nothing of it is held over an await.
+
+use std::{
+    cell::Cell,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use super::{Connection, Subscription, delivery::Message};
+
+/// Bytes read from a socket at once; larger reads won nothing and smaller ones
+/// cost system calls.
+pub const READ_BUFFER_LEN: usize = 64 * 1024;
+
+/// Bytes in one piece of an outbound queue. A read batch with its longer
+/// delivery headers fits.
+pub const CHUNK_LEN: usize = 128 * 1024;
+
+/// Pieces a worker keeps for reuse; more are given back to the allocator.
+const CHUNKS_KEPT: usize = 16;
+
+/// Buffers and lists, reused from one batch to the next.
+pub struct Worker {
+    /// Where sockets are read into.
+    pub read_buffer: Vec<u8>,
+    /// Space for text that is put together while a batch is handled.
+    pub scratch: Vec<u8>,
+    /// The head of a delivery.
+    pub prefix: Vec<u8>,
+    /// The messages of the run that is being gathered.
+    pub messages: Vec<Message>,
+    /// Connections that got something in this batch and are not flushed yet.
+    pub touched: Vec<Arc<Connection>>,
+    /// Connections whose queue was long after their flush.
+    pub congested: Vec<Arc<Connection>>,
+    /// Connections flushed in this batch.
+    pub flushed: usize,
+    /// Subscriptions that have had their last message.
+    pub expired: Vec<Arc<Subscription>>,
+    /// Bytes appended to queues since the last flush of all touched.
+    pub appended: usize,
+    /// Identifies what is touched until the next flush; no two are the same.
+    pub batch: u64,
+    chunks: Vec<Vec<u8>>,
+}
+
+static BATCHES: AtomicU64 = AtomicU64::new(1);
+
+thread_local! {
+    static WORKER: Cell<Option<Box<Worker>>> = const { Cell::new(None) };
+}
+
+/// Runs one batch with this thread's worker.
+pub fn with_worker<R>(work: impl FnOnce(&mut Worker) -> R) -> R {
+    let mut worker = WORKER.take().unwrap_or_else(|| Box::new(Worker::new()));
+    worker.begin_batch();
+    worker.flushed = 0;
+    let result = work(&mut worker);
+    WORKER.set(Some(worker));
+    result
+}
+
+impl Worker {
+    fn new() -> Self {
+        Self {
+            read_buffer: vec![0; READ_BUFFER_LEN],
+            scratch: Vec::new(),
+            prefix: Vec::new(),
+            messages: Vec::new(),
+            touched: Vec::new(),
+            congested: Vec::new(),
+            flushed: 0,
+            expired: Vec::new(),
+            appended: 0,
+            batch: 0,
+            chunks: Vec::new(),
+        }
+    }
+
+    /// An empty piece for an outbound queue, the most recently used first: it
+    /// is likely still in the cache.
+    pub fn take_chunk(&mut self) -> Vec<u8> {
+        self.chunks.pop().unwrap_or_default()
+    }
+
+    /// Gives a written piece back.
+    pub fn give_chunk(&mut self, mut chunk: Vec<u8>) {
+        if self.chunks.len() < CHUNKS_KEPT && (1..=2 * CHUNK_LEN).contains(&chunk.capacity()) {
+            chunk.clear();
+            self.chunks.push(chunk);
+        }
+    }
+
+    /// Flushes every connection touched so far.
+    pub fn flush_touched(&mut self) {
+        let mut touched = std::mem::take(&mut self.touched);
+        for connection in touched.drain(..) {
+            connection.flush(self);
+        }
+        self.touched = touched;
+        // Who is touched from now on has to be flushed again.
+        self.begin_batch();
+    }
+
+    fn begin_batch(&mut self) {
+        self.batch = BATCHES.fetch_add(1, Ordering::Relaxed);
+        self.appended = 0;
+    }
+}

@@ -1,0 +1,112 @@
+//! The errors a client is told, in nats-server's words.
+//!
+//! Client libraries match these texts, and some close the connection for good
+//! on a text they do not know: wording is part of the protocol.
+
+use std::fmt;
+
+/// What a `-ERR` says.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ClientError {
+    /// Unparseable verb, or a payload that does not end where it should.
+    UnknownOperation,
+    /// The control line exceeds `max_control_line`.
+    ControlLine,
+    /// The payload exceeds `max_payload`.
+    MaxPayload,
+    /// More connections than `max_connections`.
+    MaxConnections,
+    /// More subscriptions than `max_subscriptions`; the connection lives.
+    MaxSubscriptions,
+    /// A subscription to an invalid subject; the connection lives.
+    InvalidSubject,
+    /// A pedantic client's publish to an invalid subject; the connection lives.
+    InvalidPublishSubject,
+    /// Not logged in, or not with what is required.
+    AuthorizationViolation,
+    /// `protocol` in CONNECT is neither 0 nor 1.
+    InvalidProtocol,
+    /// `no_responders` in CONNECT without headers.
+    NoRespondersWithoutHeaders,
+    /// A publish that is not permitted; the connection lives.
+    PublishViolation {
+        /// The subject, quoted as in the text.
+        subject: String,
+    },
+    /// A publish with a reply subject that is not permitted; the connection lives.
+    ReplyViolation {
+        /// The reply subject, quoted as in the text.
+        reply: String,
+    },
+    /// A subscription that is not permitted; the connection lives.
+    SubscriptionViolation {
+        /// The subject, quoted as in the text.
+        subject: String,
+        /// The queue group, quoted as in the text.
+        queue: Option<String>,
+    },
+    /// A subscription with more tokens than `max_sub_tokens`; the connection lives.
+    TooManyTokens {
+        /// The subject, quoted as in the text.
+        subject: String,
+    },
+    /// Pings went unanswered.
+    StaleConnection,
+}
+
+impl fmt::Display for ClientError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownOperation => f.write_str("Unknown Protocol Operation"),
+            Self::ControlLine => f.write_str("maximum control line exceeded"),
+            Self::MaxPayload => f.write_str("Maximum Payload Violation"),
+            Self::MaxConnections => f.write_str("maximum connections exceeded"),
+            Self::MaxSubscriptions => f.write_str("maximum subscriptions exceeded"),
+            Self::InvalidSubject => f.write_str("Invalid Subject"),
+            Self::InvalidPublishSubject => f.write_str("Invalid Publish Subject"),
+            Self::AuthorizationViolation => f.write_str("Authorization Violation"),
+            Self::InvalidProtocol => f.write_str("invalid client protocol"),
+            Self::NoRespondersWithoutHeaders => {
+                f.write_str("no responders requires headers support")
+            }
+            Self::PublishViolation { subject } => {
+                write!(f, "Permissions Violation for Publish to {subject}")
+            }
+            Self::ReplyViolation { reply } => {
+                write!(f, "Permissions Violation for Publish with Reply of {reply}")
+            }
+            Self::SubscriptionViolation {
+                subject,
+                queue: None,
+            } => {
+                write!(f, "Permissions Violation for Subscription to {subject}")
+            }
+            Self::SubscriptionViolation {
+                subject,
+                queue: Some(queue),
+            } => {
+                write!(
+                    f,
+                    "Permissions Violation for Subscription to {subject} using queue {queue}"
+                )
+            }
+            Self::TooManyTokens { subject } => {
+                write!(
+                    f,
+                    "Permissions Violation for Subscription to {subject}, too many tokens"
+                )
+            }
+            Self::StaleConnection => f.write_str("Stale Connection"),
+        }
+    }
+}
+
+/// The `-ERR` line for an error.
+pub fn error_line(error: &ClientError) -> Vec<u8> {
+    format!("-ERR '{error}'\r\n").into_bytes()
+}
+
+/// A subject in double quotes with escapes, as error texts and logs show it.
+pub fn quoted(subject: &[u8]) -> String {
+    format!("{:?}", String::from_utf8_lossy(subject))
+}

@@ -1,0 +1,58 @@
+//! `INFO`: how the broker introduces itself.
+
+use serde::Serialize;
+
+/// The fields of INFO. Facts: nats-server 2.15 `server/server.go`, `Info`.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Info {
+    /// Id of this run of the broker.
+    pub server_id: String,
+    /// Its name.
+    pub server_name: String,
+    /// The nats-server version whose client features are served.
+    pub version: String,
+    /// midge's own version, which stands beside the compatible one.
+    pub midge: String,
+    /// The protocol of servers.
+    pub proto: i64,
+    /// Commit of the build.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub git_commit: String,
+    /// Compiler of the broker.
+    pub go: String,
+    /// Where clients connect to.
+    pub host: String,
+    /// Where clients connect to.
+    pub port: u16,
+    /// Whether headers are supported.
+    pub headers: bool,
+    /// Largest payload in bytes.
+    pub max_payload: i64,
+    /// The connection's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub client_id: Option<u64>,
+    /// The peer's address as the broker sees it.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub client_ip: String,
+    /// Lame duck: the broker is about to leave.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ldm: bool,
+    /// Set in the INFO that answers a client's first PING.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub connect_info: bool,
+    /// The connection's account; goes with `connect_info`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remote_account: String,
+}
+
+impl Info {
+    /// The line as it is sent; nats-server puts a blank before the line's end.
+    pub fn line(&self) -> Vec<u8> {
+        let mut line = b"INFO ".to_vec();
+        // A struct of strings and numbers always serialises.
+        let json = serde_json::to_string(self).unwrap_or_default();
+        line.extend_from_slice(json.as_bytes());
+        line.extend_from_slice(b" \r\n");
+        line
+    }
+}

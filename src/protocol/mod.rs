@@ -1,0 +1,21 @@
+//! The NATS wire protocol: bytes to operations and back.
+//!
+//! An incremental parser that borrows from the read buffer ([`parse`]), the
+//! JSON that both sides introduce themselves with ([`info`], [`connect`]), and
+//! the texts of errors ([`error`]). Facts are those of nats-server 2.15
+//! (`server/parser.go`, `server/client.go`). Knows neither sockets nor
+//! subscriptions.
+
+pub mod connect;
+pub mod error;
+pub mod info;
+pub mod parse;
+
+/// What a line ends with.
+pub const CRLF: &[u8] = b"\r\n";
+/// The answer to a verbose client's operation.
+pub const OK: &[u8] = b"+OK\r\n";
+/// A keepalive request.
+pub const PING: &[u8] = b"PING\r\n";
+/// A keepalive answer.
+pub const PONG: &[u8] = b"PONG\r\n";

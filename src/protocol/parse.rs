@@ -1,0 +1,595 @@
+//! The parser of what a client sends.
+//!
+//! [`parse`] takes the unread bytes and yields one operation that borrows from
+//! them, or says that more bytes are needed. It is as tolerant as nats-server:
+//! verbs in any case, runs of blanks, a bare LF at the end of a control line.
+//! The payload of a publish is not part of the operation: the caller knows
+//! where it must stand ([`Publish::line_len`]) and looks there itself, since
+//! large payloads do not fit the read buffer.
+
+use memchr::memchr;
+
+/// One operation of a client.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Op<'a> {
+    /// `CONNECT {json}`.
+    Connect(&'a [u8]),
+    /// `-ERR text`: the client gives up.
+    Err(&'a [u8]),
+    /// `INFO {json}`: checked and ignored.
+    Info(&'a [u8]),
+    /// `+OK`: ignored.
+    Ok,
+    /// `PING`.
+    Ping,
+    /// `PONG`.
+    Pong,
+    /// `PUB` or `HPUB`, without the payload.
+    Publish(Publish<'a>),
+    /// `SUB subject [queue] sid`.
+    Subscribe {
+        /// Subject, wildcards included; not yet validated.
+        subject: &'a [u8],
+        /// Queue group.
+        queue: Option<&'a [u8]>,
+        /// The client's id for the subscription.
+        sid: &'a [u8],
+    },
+    /// `UNSUB sid [max]`.
+    Unsubscribe {
+        /// The subscription's id.
+        sid: &'a [u8],
+        /// Deliveries after which it ends, counted from its beginning; `None`
+        /// to end it now.
+        max: Option<u64>,
+    },
+}
+
+/// The control line of a `PUB` or `HPUB`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct Publish<'a> {
+    /// Where it goes.
+    pub subject: &'a [u8],
+    /// Where answers go.
+    pub reply: Option<&'a [u8]>,
+    /// Bytes of the headers, which begin the payload; `None` for `PUB`.
+    pub header_len: Option<usize>,
+    /// Bytes of headers and payload together.
+    pub total_len: usize,
+    /// The size or sizes as the client wrote them, which is how they are
+    /// handed on.
+    pub sizes: &'a [u8],
+    /// Bytes of the control line with its end: the payload begins here.
+    pub line_len: usize,
+    /// Whether everything after the subject stands as it must stand in a
+    /// delivery too, so that it can be copied in one piece.
+    pub canonical: bool,
+}
+
+impl Publish<'_> {
+    /// Bytes of the whole operation: control line, payload and the CRLF after it.
+    pub fn whole_len(&self) -> usize {
+        self.line_len + self.total_len + 2
+    }
+}
+
+/// What [`parse`] found.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Parsed<'a> {
+    /// An operation and the bytes it took (for a publish: its control line).
+    Op(Op<'a>, usize),
+    /// The line is not complete yet.
+    Incomplete,
+}
+
+/// Why a client's bytes cannot be understood. Every one of these ends the connection.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum ParseError {
+    /// Wrong number or form of arguments: the connection is closed without a word.
+    Arguments(String),
+    /// The control line is longer than `max_control_line`.
+    ControlLine,
+    /// No such verb.
+    UnknownOperation,
+}
+
+/// The longest size field: nine digits.
+const SIZE_DIGITS_MAX: usize = 9;
+
+#[derive(Clone, Copy, PartialEq)]
+enum Verb {
+    Connect,
+    Err,
+    Hpub,
+    Info,
+    Ok,
+    Ping,
+    Pong,
+    Pub,
+    Sub,
+    Unsub,
+}
+
+/// The verbs in full; the shortest distance to tell them apart is their text.
+const VERBS: [(&[u8], Verb); 10] = [
+    (b"PUB", Verb::Pub),
+    (b"HPUB", Verb::Hpub),
+    (b"SUB", Verb::Sub),
+    (b"UNSUB", Verb::Unsub),
+    (b"PING", Verb::Ping),
+    (b"PONG", Verb::Pong),
+    (b"CONNECT", Verb::Connect),
+    (b"INFO", Verb::Info),
+    (b"+OK", Verb::Ok),
+    (b"-ERR", Verb::Err),
+];
+
+/// Parses the operation at the beginning of `bytes`. `max_control_line` bounds
+/// the bytes after the verb.
+pub fn parse(bytes: &[u8], max_control_line: usize) -> Result<Parsed<'_>, ParseError> {
+    let Some((verb, verb_len)) = find_verb(bytes)? else {
+        return Ok(Parsed::Incomplete);
+    };
+    let after = &bytes[verb_len..];
+    let needs_blank = !matches!(
+        verb,
+        Verb::Connect | Verb::Info | Verb::Ok | Verb::Ping | Verb::Pong
+    );
+    match after.first() {
+        None => return Ok(Parsed::Incomplete),
+        Some(b' ' | b'\t') => {}
+        Some(_) if needs_blank => return Err(ParseError::UnknownOperation),
+        Some(_) => {}
+    }
+    let takes_arguments = !matches!(verb, Verb::Ok | Verb::Ping | Verb::Pong);
+    let blanks = after.iter().take_while(|byte| is_blank(**byte)).count();
+    let Some(end) = memchr(b'\n', after) else {
+        let partial = after.len().saturating_sub(blanks);
+        return match partial > max_control_line {
+            true => Err(ParseError::ControlLine),
+            false => Ok(Parsed::Incomplete),
+        };
+    };
+    let line_len = verb_len + end + 1;
+    if !takes_arguments {
+        let op = match verb {
+            Verb::Ping => Op::Ping,
+            Verb::Pong => Op::Pong,
+            _ => Op::Ok,
+        };
+        return Ok(Parsed::Op(op, line_len));
+    }
+    let arguments = drop_carriage_return(&after[blanks.min(end)..end]);
+    if arguments.len() > max_control_line {
+        return Err(ParseError::ControlLine);
+    }
+    let op = match verb {
+        Verb::Pub | Verb::Hpub => Op::Publish(parse_publish(
+            arguments,
+            verb == Verb::Hpub,
+            line_len,
+            after[..end].last() == Some(&b'\r'),
+        )?),
+        Verb::Sub => parse_subscribe(arguments)?,
+        Verb::Unsub => parse_unsubscribe(arguments)?,
+        Verb::Connect => Op::Connect(arguments),
+        Verb::Info => Op::Info(arguments),
+        _ => Op::Err(arguments),
+    };
+    Ok(Parsed::Op(op, line_len))
+}
+
+/// Recognises `PUB <subject> <size>` CRLF where the subject is the one of the
+/// publish before, the commonest thing a busy client sends, without looking at
+/// the bytes twice. `None`: let [`parse`] see it.
+pub fn parse_repeated_publish<'a>(bytes: &'a [u8], subject: &[u8]) -> Option<Publish<'a>> {
+    let rest = bytes.strip_prefix(b"PUB ")?.strip_prefix(subject)?;
+    let rest = rest.strip_prefix(b" ")?;
+    let mut total_len = 0usize;
+    let mut digits = 0;
+    while let Some(digit @ b'0'..=b'9') = rest.get(digits) {
+        total_len = total_len
+            .wrapping_mul(10)
+            .wrapping_add(usize::from(digit - b'0'));
+        digits += 1;
+    }
+    if digits == 0 || digits > SIZE_DIGITS_MAX || !rest[digits..].starts_with(b"\r\n") {
+        return None;
+    }
+    let subject_start = b"PUB ".len();
+    Some(Publish {
+        subject: &bytes[subject_start..subject_start + subject.len()],
+        reply: None,
+        header_len: None,
+        total_len,
+        sizes: &rest[..digits],
+        line_len: subject_start + subject.len() + 1 + digits + 2,
+        canonical: true,
+    })
+}
+
+/// The verb at the beginning and its length; `None` when the bytes may yet
+/// become one.
+fn find_verb(bytes: &[u8]) -> Result<Option<(Verb, usize)>, ParseError> {
+    for (text, verb) in VERBS {
+        if bytes.len() >= text.len() && bytes[..text.len()].eq_ignore_ascii_case(text) {
+            return Ok(Some((verb, text.len())));
+        }
+    }
+    let may_become = VERBS.iter().any(|(text, _)| {
+        bytes.len() < text.len() && text[..bytes.len()].eq_ignore_ascii_case(bytes)
+    });
+    match may_become {
+        true => Ok(None),
+        false => Err(ParseError::UnknownOperation),
+    }
+}
+
+fn parse_publish(
+    arguments: &[u8],
+    with_headers: bool,
+    line_len: usize,
+    ends_in_crlf: bool,
+) -> Result<Publish<'_>, ParseError> {
+    let bad = || {
+        ParseError::Arguments(format!(
+            "bad arguments of {}: {}",
+            if with_headers { "HPUB" } else { "PUB" },
+            String::from_utf8_lossy(arguments).escape_debug()
+        ))
+    };
+    let mut fields = Fields::<4>::split(arguments).ok_or_else(bad)?;
+    let sizes = if with_headers { 2 } else { 1 };
+    let has_reply = match fields.count.checked_sub(sizes) {
+        Some(1) => false,
+        Some(2) => true,
+        _ => return Err(bad()),
+    };
+    let total_text = fields.pop();
+    let header_text = if with_headers {
+        Some(fields.pop())
+    } else {
+        None
+    };
+    let reply = if has_reply { Some(fields.pop()) } else { None };
+    let subject = fields.pop();
+
+    let total_len = parse_size(&arguments[total_text.0..total_text.1]).ok_or_else(bad)?;
+    let header_len = match header_text {
+        None => None,
+        Some((start, end)) => Some(parse_size(&arguments[start..end]).ok_or_else(bad)?),
+    };
+    if header_len.is_some_and(|header_len| header_len > total_len) {
+        return Err(bad());
+    }
+    let first_size = header_text.unwrap_or(total_text);
+    let text_after_subject = |part: (usize, usize), previous: (usize, usize)| {
+        part.0 == previous.1 + 1 && arguments[previous.1] == b' '
+    };
+    let canonical = ends_in_crlf
+        && total_text.1 == arguments.len()
+        && header_text.is_none_or(|header| text_after_subject(total_text, header))
+        && match reply {
+            Some(reply) => {
+                text_after_subject(reply, subject) && text_after_subject(first_size, reply)
+            }
+            None => text_after_subject(first_size, subject),
+        };
+    Ok(Publish {
+        subject: &arguments[subject.0..subject.1],
+        reply: reply.map(|(start, end)| &arguments[start..end]),
+        header_len,
+        total_len,
+        sizes: &arguments[first_size.0..total_text.1],
+        line_len,
+        canonical,
+    })
+}
+
+fn parse_subscribe(arguments: &[u8]) -> Result<Op<'_>, ParseError> {
+    let bad = || {
+        ParseError::Arguments(format!(
+            "bad arguments of SUB: {}",
+            String::from_utf8_lossy(arguments).escape_debug()
+        ))
+    };
+    let mut fields = Fields::<3>::split(arguments).ok_or_else(bad)?;
+    let has_queue = match fields.count {
+        2 => false,
+        3 => true,
+        _ => return Err(bad()),
+    };
+    let field = |(start, end): (usize, usize)| &arguments[start..end];
+    let sid = field(fields.pop());
+    let queue = if has_queue {
+        Some(field(fields.pop()))
+    } else {
+        None
+    };
+    let subject = field(fields.pop());
+    Ok(Op::Subscribe {
+        subject,
+        queue,
+        sid,
+    })
+}
+
+fn parse_unsubscribe(arguments: &[u8]) -> Result<Op<'_>, ParseError> {
+    let bad = || {
+        ParseError::Arguments(format!(
+            "bad arguments of UNSUB: {}",
+            String::from_utf8_lossy(arguments).escape_debug()
+        ))
+    };
+    let mut fields = Fields::<2>::split(arguments).ok_or_else(bad)?;
+    let has_max = match fields.count {
+        1 => false,
+        2 => true,
+        _ => return Err(bad()),
+    };
+    let field = |(start, end): (usize, usize)| &arguments[start..end];
+    let max = match has_max {
+        // Nought and what is no number end the subscription at once.
+        true => parse_size(field(fields.pop())).filter(|max| *max > 0),
+        false => None,
+    };
+    let sid = field(fields.pop());
+    Ok(Op::Unsubscribe {
+        sid,
+        max: max.map(|max| max as u64),
+    })
+}
+
+/// The places of at most `N` blank-separated fields, to be taken from the last.
+struct Fields<const N: usize> {
+    places: [(usize, usize); N],
+    count: usize,
+}
+
+impl<const N: usize> Fields<N> {
+    /// `None` when there are more than `N` fields.
+    fn split(arguments: &[u8]) -> Option<Self> {
+        let mut fields = Self {
+            places: [(0, 0); N],
+            count: 0,
+        };
+        let mut start = None;
+        for (at, byte) in arguments.iter().enumerate() {
+            match (is_separator(*byte), start) {
+                (true, Some(from)) => {
+                    fields.push(from, at)?;
+                    start = None;
+                }
+                (false, None) => start = Some(at),
+                _ => {}
+            }
+        }
+        if let Some(from) = start {
+            fields.push(from, arguments.len())?;
+        }
+        Some(fields)
+    }
+
+    fn push(&mut self, start: usize, end: usize) -> Option<()> {
+        *self.places.get_mut(self.count)? = (start, end);
+        self.count += 1;
+        Some(())
+    }
+
+    /// The last field; the empty place when there is none left.
+    fn pop(&mut self) -> (usize, usize) {
+        match self.count.checked_sub(1) {
+            Some(last) => {
+                self.count = last;
+                self.places[last]
+            }
+            None => (0, 0),
+        }
+    }
+}
+
+fn parse_size(digits: &[u8]) -> Option<usize> {
+    if digits.is_empty() || digits.len() > SIZE_DIGITS_MAX {
+        return None;
+    }
+    let mut size = 0;
+    for digit in digits {
+        match digit {
+            b'0'..=b'9' => size = size * 10 + usize::from(digit - b'0'),
+            _ => return None,
+        }
+    }
+    Some(size)
+}
+
+fn is_blank(byte: u8) -> bool {
+    byte == b' ' || byte == b'\t'
+}
+
+/// A stray CR inside the arguments separates like a blank.
+fn is_separator(byte: u8) -> bool {
+    is_blank(byte) || byte == b'\r'
+}
+
+fn drop_carriage_return(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn op(bytes: &[u8]) -> Op<'_> {
+        match parse(bytes, 4096) {
+            Ok(Parsed::Op(op, len)) => {
+                assert_eq!(len, bytes.len());
+                op
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn publish(bytes: &[u8]) -> Publish<'_> {
+        match op(bytes) {
+            Op::Publish(publish) => publish,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn publishes() {
+        let plain = publish(b"PUB a.b 5\r\n");
+        assert_eq!(
+            (plain.subject, plain.reply, plain.total_len),
+            (&b"a.b"[..], None, 5)
+        );
+        assert!(plain.canonical);
+        let reply = publish(b"pUb a inbox 001\r\n");
+        assert_eq!(
+            (reply.reply, reply.sizes),
+            (Some(&b"inbox"[..]), &b"001"[..])
+        );
+        let headers = publish(b"HPUB a r 12 20\r\n");
+        assert_eq!((headers.header_len, headers.total_len), (Some(12), 20));
+        assert_eq!(headers.sizes, b"12 20");
+        assert!(headers.canonical);
+        for odd in [
+            &b"PUB a  5\r\n"[..],
+            b"PUB a 5\n",
+            b"PUB a 5 \r\n",
+            b"PUB\ta\t5\r\n",
+        ] {
+            assert!(!publish(odd).canonical, "{odd:?}");
+        }
+        assert!(publish(b"PUB  a 5\r\n").canonical);
+    }
+
+    #[test]
+    fn subscriptions() {
+        assert_eq!(
+            op(b"SUB a.* q foo-1\r\n"),
+            Op::Subscribe {
+                subject: b"a.*",
+                queue: Some(b"q"),
+                sid: b"foo-1"
+            }
+        );
+        assert_eq!(
+            op(b"SUB a\rb 12\r\n"),
+            Op::Subscribe {
+                subject: b"a",
+                queue: Some(b"b"),
+                sid: b"12"
+            }
+        );
+        assert_eq!(
+            op(b"UNSUB 1\n"),
+            Op::Unsubscribe {
+                sid: b"1",
+                max: None
+            }
+        );
+        assert_eq!(
+            op(b"UNSUB 1 7\r\n"),
+            Op::Unsubscribe {
+                sid: b"1",
+                max: Some(7)
+            }
+        );
+        assert_eq!(
+            op(b"UNSUB 1 -7\r\n"),
+            Op::Unsubscribe {
+                sid: b"1",
+                max: None
+            }
+        );
+    }
+
+    #[test]
+    fn words_without_arguments() {
+        assert_eq!(op(b"PINGxyz\r\n"), Op::Ping);
+        assert_eq!(op(b"pong\n"), Op::Pong);
+        assert_eq!(op(b"+OK\r\n"), Op::Ok);
+        assert_eq!(op(b"CONNECT{\"a\":1}\r\n"), Op::Connect(b"{\"a\":1}"));
+        assert_eq!(op(b"-ERR 'x'\r\n"), Op::Err(b"'x'"));
+    }
+
+    #[test]
+    fn refusals() {
+        for bytes in [
+            &b" PING\r\n"[..],
+            b"\r\n",
+            b"GET / HTTP/1.1\r\n",
+            b"PUB\r\n",
+            b"MSG a 1 1\r\n",
+            b"X",
+        ] {
+            assert_eq!(
+                parse(bytes, 4096),
+                Err(ParseError::UnknownOperation),
+                "{bytes:?}"
+            );
+        }
+        for bytes in [
+            &b"PUB a\r\n"[..],
+            b"PUB a b c 1\r\n",
+            b"PUB a +1\r\n",
+            b"PUB a 1234567890\r\n",
+            b"HPUB a 6 5\r\n",
+            b"HPUB a 5\r\n",
+            b"SUB a\r\n",
+            b"UNSUB 1 2 3\r\n",
+        ] {
+            assert!(
+                matches!(parse(bytes, 4096), Err(ParseError::Arguments(_))),
+                "{bytes:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_control_line_is_bounded_without_its_end() {
+        let line = |len: usize| [b"SUB ".as_slice(), &vec![b'a'; len - 2], b" 1\r\n"].concat();
+        assert!(matches!(parse(&line(4096), 4096), Ok(Parsed::Op(..))));
+        assert_eq!(parse(&line(4097), 4096), Err(ParseError::ControlLine));
+        assert_eq!(
+            parse(&line(5000)[..4200], 4096),
+            Err(ParseError::ControlLine)
+        );
+    }
+
+    proptest! {
+        /// No bytes bring the parser down, and a shorter piece of what parses
+        /// is incomplete, never another operation or an error.
+        #[test]
+        fn a_prefix_is_incomplete(
+            bytes in prop_oneof![
+                "(PUB|hpub|SUB|UNSUB|PING|CONNECT|-ERR|\\+OK)[ \t]{0,2}[a-z.*>]{0,5} ?[0-9]{0,3} ?[0-9]{0,3}\r?\n",
+                "\\PC{0,30}",
+            ],
+        ) {
+            let bytes = bytes.as_bytes();
+            if let Ok(Parsed::Op(_, len)) = parse(bytes, 64) {
+                for cut in 0..len {
+                    prop_assert_eq!(parse(&bytes[..cut], 64), Ok(Parsed::Incomplete));
+                }
+            }
+        }
+
+        /// The short cut for repeated subjects sees what the parser sees.
+        #[test]
+        fn repeated_publish_equals_publish(subject in "[a-c.]{1,4}", bytes in "PUB [a-c.]{1,4} ?[0-9]{0,11}\r?\n?") {
+            if let Some(short) = parse_repeated_publish(bytes.as_bytes(), subject.as_bytes()) {
+                match parse(bytes.as_bytes(), 4096) {
+                    Ok(Parsed::Op(Op::Publish(full), len)) => {
+                        prop_assert_eq!(short, full);
+                        prop_assert_eq!(len, short.line_len);
+                    }
+                    other => prop_assert!(false, "{:?}", other),
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! A broker's life: start, signals, stop.
+
+use std::{
+    fs, io,
+    io::Write,
+    os::unix::fs::OpenOptionsExt,
+    path::Path,
+    process,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use tokio::{
+    net::TcpListener,
+    signal::unix::{Signal, SignalKind, signal},
+    time::{Instant, sleep},
+};
+use tracing::{info, warn};
+
+use super::{Server, listener, ports_file::PortsFile};
+use crate::{COMPATIBLE_VERSION, GIT_COMMIT, VERSION, config::Options, connection::CloseReason};
+
+/// How long connections may take to say their last words when the broker stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A server whose sockets are open and whose tasks are not yet running.
+pub struct Prepared {
+    /// The server.
+    pub server: Arc<Server>,
+    /// Where clients connect.
+    pub clients: TcpListener,
+    /// Where monitoring is asked.
+    pub monitor: Option<TcpListener>,
+}
+
+/// Why a broker could not be started.
+#[derive(Debug)]
+pub struct StartError {
+    /// What was tried, with its address or path.
+    pub what: String,
+    /// What came of it.
+    pub error: io::Error,
+}
+
+impl std::fmt::Display for StartError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.what, self.error)
+    }
+}
+
+impl std::error::Error for StartError {}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Request {
+    /// Open the log file anew.
+    ReopenLog,
+    /// End.
+    Stop,
+}
+
+/// The signals that the broker obeys.
+pub struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+    hangup: Signal,
+    user1: Signal,
+}
+
+/// Opens the sockets.
+///
+/// # Errors
+///
+/// An address cannot be had.
+pub fn prepare(options: Options) -> Result<Prepared, StartError> {
+    let bind = |what: &str, host: &str, port: u16| {
+        listener::bind(host, port)
+            .and_then(|listener| Ok((listener.local_addr()?, listener)))
+            .map_err(|error| StartError {
+                what: format!("Error listening on {what}: {host}:{port}"),
+                error,
+            })
+    };
+    let monitor = match options.monitor_address() {
+        Some((host, port)) => Some(bind("monitor port", host, port)?),
+        None => None,
+    };
+    let (client_address, clients) = bind("port", &options.host, options.port)?;
+    let monitor_address = monitor.as_ref().map(|(address, _)| *address);
+    Ok(Prepared {
+        server: Server::new(options, client_address, monitor_address),
+        clients,
+        monitor: monitor.map(|(_, listener)| listener),
+    })
+}
+
+/// Logs what is starting.
+pub fn announce(server: &Server, program: &str) {
+    info!("Starting {program}");
+    info!("  Version:  {COMPATIBLE_VERSION} (midge {VERSION})");
+    if !GIT_COMMIT.is_empty() {
+        info!("  Git:      [{GIT_COMMIT}]");
+    }
+    info!("  Name:     {}", server.name);
+    info!("  ID:       {}", server.id);
+    if let Some(file) = &server.options.config_file {
+        info!(
+            "Using configuration file: {} ({})",
+            file.display(),
+            server.options.config_digest
+        );
+    }
+}
+
+/// Runs a prepared server until a signal ends it. `reopen_log` is called for
+/// SIGUSR1.
+///
+/// # Errors
+///
+/// The pid or ports file cannot be written.
+pub async fn run(
+    prepared: Prepared,
+    program: &str,
+    mut signals: Signals,
+    reopen_log: impl Fn(),
+) -> Result<(), StartError> {
+    let Prepared {
+        server, clients, ..
+    } = prepared;
+    info!(
+        "Listening for client connections on {}",
+        server.client_address
+    );
+    if let Some(path) = &server.options.pid_file {
+        write_pid_file(path).map_err(|error| StartError {
+            what: format!("Could not write pid file {}", path.display()),
+            error,
+        })?;
+    }
+    let ports_file = match &server.options.ports_file_dir {
+        Some(directory) => Some(PortsFile::write(directory, program, &server).map_err(
+            |error| StartError {
+                what: format!("Could not write ports file in {}", directory.display()),
+                error,
+            },
+        )?),
+        None => None,
+    };
+    info!("Server is ready");
+    let accepting = tokio::spawn(listener::accept_clients(server.clone(), clients));
+    while signals.next().await != Request::Stop {
+        reopen_log();
+    }
+    server.stopping.store(true, Ordering::Release);
+    accepting.abort();
+    close_connections(&server).await;
+    drop(ports_file);
+    info!("Server Exiting..");
+    Ok(())
+}
+
+async fn close_connections(server: &Server) {
+    let registry = &server.clients.registry;
+    for connection in registry.open() {
+        connection.close(CloseReason::ServerShutdown);
+    }
+    let deadline = Instant::now() + STOP_TIMEOUT;
+    while registry.totals().connections > 0 && Instant::now() < deadline {
+        sleep(Duration::from_millis(2)).await;
+    }
+}
+
+impl Signals {
+    /// Takes the signals over.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses.
+    pub fn listen() -> io::Result<Self> {
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hangup: signal(SignalKind::hangup())?,
+            user1: signal(SignalKind::user_defined1())?,
+        })
+    }
+
+    async fn next(&mut self) -> Request {
+        loop {
+            let (name, request) = tokio::select! {
+                _ = self.interrupt.recv() => ("interrupt", Some(Request::Stop)),
+                _ = self.terminate.recv() => ("terminated", Some(Request::Stop)),
+                _ = self.user1.recv() => ("user defined signal 1", Some(Request::ReopenLog)),
+                _ = self.hangup.recv() => ("hangup", None),
+            };
+            info!("Trapped \"{name}\" signal");
+            match request {
+                Some(request) => return request,
+                None => warn!("The configuration is read at the start only: restart to apply it"),
+            }
+        }
+    }
+}
+
+fn write_pid_file(path: &Path) -> io::Result<()> {
+    fs::OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)?
+        .write_all(process::id().to_string().as_bytes())
+}

@@ -1,0 +1,121 @@
+//! The server: shared state, listeners and lifecycle of one broker.
+//!
+//! `main` makes a [`Server`] from the options and lets it run; monitoring
+//! reads it. Signals and stopping are in [`lifecycle`], accepting connections
+//! in [`listener`].
+
+mod identity;
+pub mod lifecycle;
+pub mod listener;
+mod ports_file;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::AtomicBool},
+};
+
+use chrono::{DateTime, Utc};
+use parking_lot::RwLock;
+
+use crate::{
+    COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
+    account::{Account, GLOBAL_ACCOUNT},
+    client::{Context, Limits},
+    config::Options,
+    connection::registry::Registry,
+    protocol::info::Info,
+    telemetry::Clock,
+};
+
+/// One running broker.
+pub struct Server {
+    /// Id of this run: 56 characters, begins with `N`.
+    pub id: String,
+    /// Configured name, else the id.
+    pub name: String,
+    /// The options it was started with.
+    pub options: Options,
+    /// Time of the start.
+    pub start: DateTime<Utc>,
+    /// What clients share.
+    pub clients: Arc<Context>,
+    /// Where clients connect to.
+    pub client_address: SocketAddr,
+    /// Where monitoring is served, if it is.
+    pub monitor_address: Option<SocketAddr>,
+    /// Whether new connections are refused because the end is near.
+    pub stopping: AtomicBool,
+}
+
+impl Server {
+    /// A broker with these options, listening at these addresses.
+    pub fn new(
+        options: Options,
+        client_address: SocketAddr,
+        monitor_address: Option<SocketAddr>,
+    ) -> Arc<Self> {
+        // The clock's zero is the broker's start.
+        Clock::now();
+        let id = identity::server_id();
+        let name = options.server_name.clone().unwrap_or_else(|| id.clone());
+        let info = Info {
+            server_id: id.clone(),
+            server_name: name.clone(),
+            version: COMPATIBLE_VERSION.into(),
+            midge: VERSION.into(),
+            proto: 1,
+            git_commit: GIT_COMMIT.into(),
+            go: concat!("rust ", env!("CARGO_PKG_RUST_VERSION")).into(),
+            host: advertised_host(&options, client_address),
+            port: client_address.port(),
+            headers: !options.no_header_support,
+            max_payload: i64::try_from(options.max_payload).unwrap_or(i64::MAX),
+            ..Info::default()
+        };
+        let clients = Arc::new(Context {
+            account: Arc::new(Account::new(GLOBAL_ACCOUNT)),
+            registry: Registry::new(options.max_closed_clients),
+            limits: limits(&options),
+            info: RwLock::new(info),
+            trace: options.trace,
+        });
+        Arc::new(Self {
+            id,
+            name,
+            options,
+            start: Utc::now(),
+            clients,
+            client_address,
+            monitor_address,
+            stopping: AtomicBool::new(false),
+        })
+    }
+}
+
+fn limits(options: &Options) -> Limits {
+    Limits {
+        // Nought and less mean that nobody may connect.
+        max_connections: usize::try_from(options.max_connections).unwrap_or(0),
+        max_control_line: options.max_control_line,
+        max_payload: options.max_payload,
+        max_pending: options.max_pending,
+        max_subscriptions: options.max_subscriptions,
+        max_sub_tokens: options.max_sub_tokens,
+        ping_interval: options.ping_interval,
+        ping_max: options.ping_max,
+        write_deadline: options.write_deadline,
+        headers: !options.no_header_support,
+    }
+}
+
+/// The host that INFO names: the one of `client_advertise`, else the one that
+/// was configured.
+fn advertised_host(options: &Options, address: SocketAddr) -> String {
+    match &options.client_advertise {
+        Some(advertise) => match advertise.rsplit_once(':') {
+            Some((host, _)) => host.to_owned(),
+            None => advertise.clone(),
+        },
+        None => address.ip().to_string(),
+    }
+}

@@ -1,0 +1,46 @@
+//! The ports file: where tools find the addresses of a broker that was started
+//! on free ports.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    process,
+};
+
+use serde_json::json;
+
+use super::Server;
+
+/// A ports file, removed when the broker ends.
+pub(super) struct PortsFile(PathBuf);
+
+impl PortsFile {
+    /// Writes `<directory>/<program>_<pid>.ports`.
+    ///
+    /// # Errors
+    ///
+    /// Those of the file system.
+    pub(super) fn write(directory: &Path, program: &str, server: &Server) -> io::Result<Self> {
+        let path = directory.join(format!("{program}_{}.ports", process::id()));
+        let mut ports = json!({ "nats": [format!("nats://{}", server.client_address)] });
+        if let Some(address) = server.monitor_address {
+            ports["monitoring"] = json!([format!("http://{address}")]);
+        }
+        // Whoever waits for the file must not read half of it.
+        let unfinished = path.with_extension("ports.tmp");
+        fs::write(&unfinished, ports.to_string())?;
+        fs::rename(&unfinished, &path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for PortsFile {
+    fn drop(&mut self) {
+        if let Err(error) = fs::remove_file(&self.0) {
+            tracing::warn!(
+                "Ports file {} could not be removed: {error}",
+                self.0.display()
+            );
+        }
+    }
+}

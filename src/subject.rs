@@ -1,0 +1,108 @@
+//! Subjects: what is valid, what is a wildcard, what matches what.
+//!
+//! A subject is a sequence of tokens divided by `.`. In a subscription the
+//! token `*` stands for exactly one token and a last token `>` for one or more.
+//! Any byte but white space may stand in a token; there is no UTF-8 check
+//! (nats-server has none). Everybody above uses this module; it knows nobody.
+
+/// The tokens of a subject, empty ones included.
+pub fn tokens(subject: &[u8]) -> impl Iterator<Item = &[u8]> {
+    subject.split(|byte| *byte == b'.')
+}
+
+/// Whether a subscription may be made to `subject`: no empty token, and `>`
+/// only as the last token.
+pub fn is_valid(subject: &[u8]) -> bool {
+    let mut ended = false;
+    for token in tokens(subject) {
+        if ended || token.is_empty() {
+            return false;
+        }
+        ended = token == b">";
+    }
+    true
+}
+
+/// Whether some whole token is `*` or `>`, so that the subject of a
+/// subscription stands for more than itself.
+pub fn is_wildcard(subject: &[u8]) -> bool {
+    tokens(subject).any(|token| token == b"*" || token == b">")
+}
+
+/// Whether some token is empty. A message published to such a subject
+/// reaches nobody.
+pub fn has_empty_token(subject: &[u8]) -> bool {
+    tokens(subject).any(<[u8]>::is_empty)
+}
+
+/// Whether a pedantic publisher may publish to `subject`: valid, no wildcard.
+pub fn is_valid_literal(subject: &[u8]) -> bool {
+    is_valid(subject) && !is_wildcard(subject)
+}
+
+/// Whether a subscription to `pattern` takes a message published to `subject`.
+/// Wildcards in `subject` are ordinary tokens.
+pub fn matches(pattern: &[u8], subject: &[u8]) -> bool {
+    if has_empty_token(subject) {
+        return false;
+    }
+    let mut subject = tokens(subject);
+    for token in tokens(pattern) {
+        match (token, subject.next()) {
+            (b">", Some(_)) => return true,
+            (b"*", Some(_)) => {}
+            (wanted, Some(found)) if wanted == found => {}
+            _ => return false,
+        }
+    }
+    subject.next().is_none()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn validity_of_subscriptions() {
+        for good in [
+            "a", "a.b", "*", ">", "a.*.c", "a.>", "a*", "foo.>bar", "*a.b", "é.x",
+        ] {
+            assert!(is_valid(good.as_bytes()), "{good}");
+        }
+        for bad in ["", ".", "a.", ".a", "a..b", ">.a", "a.>.b"] {
+            assert!(!is_valid(bad.as_bytes()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn wildcards_are_whole_tokens() {
+        assert!(is_wildcard(b"a.*"));
+        assert!(is_wildcard(b">"));
+        assert!(!is_wildcard(b"a*.b>"));
+        assert!(is_valid_literal(b"a*.b>"));
+        assert!(!is_valid_literal(b"a.*"));
+    }
+
+    #[test]
+    fn matching() {
+        for (pattern, subject, expected) in [
+            ("a.b", "a.b", true),
+            ("a.b", "a.c", false),
+            ("a.*", "a.b", true),
+            ("a.*", "a", false),
+            ("a.*", "a.b.c", false),
+            ("a.>", "a.b.c", true),
+            ("a.>", "a", false),
+            (">", "a", true),
+            (">", "a..b", false),
+            ("*.b", "*.b", true),
+            ("a.*", "a.>", true),
+        ] {
+            assert_eq!(
+                matches(pattern.as_bytes(), subject.as_bytes()),
+                expected,
+                "{pattern} {subject}"
+            );
+        }
+    }
+}

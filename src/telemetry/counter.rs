@@ -1,0 +1,51 @@
+//! Counters that cost their writer a store.
+
+use std::{
+    ops::AddAssign,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+/// A running total with one writer at a time and any number of readers.
+///
+/// The writer is a connection's own task, or whoever holds the lock that
+/// guards what is counted; two writers at once would lose counts.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds to the total. Only one writer may do so at a time.
+    pub fn add(&self, amount: u64) {
+        self.0.store(
+            self.0.load(Ordering::Relaxed).wrapping_add(amount),
+            Ordering::Relaxed,
+        );
+    }
+
+    /// The total.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Messages and payload bytes (headers included) in both directions, as
+/// values.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Traffic {
+    /// Messages received.
+    pub in_msgs: u64,
+    /// Bytes received.
+    pub in_bytes: u64,
+    /// Messages delivered.
+    pub out_msgs: u64,
+    /// Bytes delivered.
+    pub out_bytes: u64,
+}
+
+impl AddAssign for Traffic {
+    fn add_assign(&mut self, other: Self) {
+        self.in_msgs += other.in_msgs;
+        self.in_bytes += other.in_bytes;
+        self.out_msgs += other.out_msgs;
+        self.out_bytes += other.out_bytes;
+    }
+}
