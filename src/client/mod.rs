@@ -12,11 +12,16 @@ mod lookup_cache;
 mod publish;
 mod session;
 
-use std::{future::poll_fn, io, sync::Arc, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use parking_lot::RwLock;
 use tokio::{net::TcpStream, time::timeout};
-use tracing::debug;
+use tracing::{debug, info};
 
 use crate::{
     account::Account,
@@ -92,6 +97,16 @@ pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: A
     finish(&context, &connection, &stream).await;
 }
 
+/// Sends INFO as it is now to a client that takes it at any time.
+pub fn notify_info(context: &Context, connection: &Arc<Connection>) {
+    if connection.takes_info.load(Ordering::Relaxed) {
+        with_worker(|worker| {
+            connection.send(worker, &session::info_for(context, connection).line());
+            worker.flush_touched();
+        });
+    }
+}
+
 /// Reads, writes and keeps time until the connection is to end.
 async fn drive(session: &mut Session, stream: &TcpStream) {
     let connection = session.connection.clone();
@@ -154,6 +169,9 @@ fn read_turn(session: &mut Session, stream: &TcpStream) -> Congested {
                 }
             }
         }
+        if !worker.congested.is_empty() {
+            session.keep_budget();
+        }
         Congested {
             connections: std::mem::take(&mut worker.congested),
             flushed: worker.flushed,
@@ -188,11 +206,30 @@ async fn finish(context: &Context, connection: &Arc<Connection>, stream: &TcpStr
     // words on their way.
     let _ = with_worker(|worker| stream.try_read(&mut worker.read_buffer));
     context.registry.close(connection, &subscriptions, reason);
+    if reason.is_slow_consumer() {
+        tell_slow_consumer(context, connection, reason);
+    }
     connection.outbound().release();
     debug!(
         "{} - Client connection closed: {reason}",
         log_prefix(connection)
     );
+}
+
+/// Logs who was cut and why, in the words that log watchers know.
+fn tell_slow_consumer(context: &Context, connection: &Connection, reason: CloseReason) {
+    let prefix = log_prefix(connection);
+    let backlog = connection.outbound().backlog();
+    match reason {
+        CloseReason::SlowConsumerWriteDeadline => info!(
+            "{prefix} - Slow Consumer Detected: WriteDeadline of {:?} exceeded with {} total bytes.",
+            context.limits.write_deadline, backlog.pending
+        ),
+        _ => info!(
+            "{prefix} - Slow Consumer Detected: MaxPending of {} Exceeded",
+            backlog.max_pending
+        ),
+    }
 }
 
 /// How log lines name a client: address, cid, and what it says of itself.

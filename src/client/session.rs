@@ -4,7 +4,7 @@ use std::{io, net::IpAddr, sync::Arc, sync::atomic::Ordering};
 
 use bytes::BufMut;
 use tokio::{net::TcpStream, time::Instant};
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 
 use super::{
     Context,
@@ -22,6 +22,7 @@ use crate::{
         OK, PING, PONG,
         connect::ConnectOptions,
         error::{ClientError, error_line, quoted},
+        info::Info,
         parse::{Op, ParseError, Parsed, parse, parse_repeated_publish},
     },
     subject,
@@ -66,8 +67,6 @@ pub(super) struct Session {
     /// The last payload was large: the next read is short.
     expect_large: bool,
     connected: bool,
-    /// The INFO that answers the first ping has been sent.
-    welcomed: bool,
 }
 
 impl Session {
@@ -83,7 +82,6 @@ impl Session {
             large: None,
             expect_large: false,
             connected: false,
-            welcomed: false,
         }
     }
 
@@ -436,19 +434,14 @@ impl Session {
     fn answer_ping(&mut self, worker: &mut Worker) {
         self.keepalive.busy();
         self.connection.send(worker, PONG);
-        if !self.welcomed && self.connected && self.options.protocol >= 1 {
-            self.welcomed = true;
+        let takes_info = self.connected && self.options.protocol >= 1;
+        if takes_info && !self.connection.takes_info.swap(true, Ordering::Relaxed) {
             self.send_info(worker, true);
         }
     }
 
     fn send_info(&self, worker: &mut Worker, answers_ping: bool) {
-        let mut info = self.context.info.read().clone();
-        info.client_id = Some(self.connection.cid);
-        info.client_ip = match self.connection.peer.ip() {
-            IpAddr::V6(ip) => ip.to_canonical().to_string(),
-            ip => ip.to_string(),
-        };
+        let mut info = info_for(&self.context, &self.connection);
         if answers_ping {
             info.connect_info = true;
             info.remote_account = self.context.account.name.clone();
@@ -481,6 +474,19 @@ impl Session {
             self.connection.send(worker, &error_line(error));
         }
         self.connection.close(end.reason);
+    }
+
+    /// Makes room when all outbound queues together hold too much.
+    pub(super) fn keep_budget(&self) {
+        let registry = &self.context.registry;
+        for connection in registry.keep_budget() {
+            warn!(
+                "{} - Slow Consumer Detected: all queues together exceed max_memory of {} bytes, \
+                 this one held most",
+                log_prefix(&connection),
+                registry.budget.limit()
+            );
+        }
     }
 
     /// Pings, and ends stale or stuck connections, when it is time.
@@ -526,6 +532,17 @@ impl Session {
         // A millisecond more, so that the deadline has passed when it is looked at.
         ping.min(Instant::now() + left + std::time::Duration::from_millis(1))
     }
+}
+
+/// INFO as this client gets it now.
+pub(super) fn info_for(context: &Context, connection: &Connection) -> Info {
+    let mut info = context.info.read().clone();
+    info.client_id = Some(connection.cid);
+    info.client_ip = match connection.peer.ip() {
+        IpAddr::V6(ip) => ip.to_canonical().to_string(),
+        ip => ip.to_string(),
+    };
+    info
 }
 
 fn parse_end(error: ParseError) -> End {

@@ -6,6 +6,7 @@
 //! ([`CloseReason`]) and who is connected ([`registry`]). What the peer's
 //! operations mean is the business of the rooms above (`client`).
 
+pub mod budget;
 mod close_reason;
 pub mod delivery;
 pub mod outbound;
@@ -31,6 +32,7 @@ use parking_lot::Mutex;
 use tokio::{net::TcpStream, time::Sleep};
 
 use crate::telemetry::{Clock, Counter, Traffic};
+use budget::Budget;
 pub use close_reason::CloseReason;
 use outbound::Outbound;
 pub use subscription::{Subscription, SubscriptionTable};
@@ -60,6 +62,9 @@ pub struct Connection {
     pub stalls: AtomicU64,
     /// Whether the peer understands headers.
     pub headers: AtomicBool,
+    /// Whether INFO may be sent at any time: the peer said so and has had the
+    /// one that answers its first ping.
+    pub takes_info: AtomicBool,
     /// Who the peer says it is.
     pub identity: Mutex<Identity>,
     /// Its subscriptions, by the peer's ids for them.
@@ -100,7 +105,13 @@ pub enum Wake {
 
 impl Connection {
     /// A connection on a new socket.
-    pub fn new(cid: u64, peer: SocketAddr, stream: Arc<TcpStream>, max_pending: usize) -> Self {
+    pub fn new(
+        cid: u64,
+        peer: SocketAddr,
+        stream: Arc<TcpStream>,
+        max_pending: usize,
+        budget: Arc<Budget>,
+    ) -> Self {
         let started = Clock::now();
         Self {
             cid,
@@ -111,9 +122,10 @@ impl Connection {
             in_bytes: Counter::default(),
             stalls: AtomicU64::new(0),
             headers: AtomicBool::new(false),
+            takes_info: AtomicBool::new(false),
             identity: Mutex::default(),
             subscriptions: Mutex::default(),
-            outbound: Outbound::new(stream, max_pending),
+            outbound: Outbound::new(stream, max_pending, budget),
             flags: AtomicU8::new(0),
             waker: AtomicWaker::new(),
             last_activity: AtomicU64::new(started.0),

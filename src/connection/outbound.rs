@@ -20,6 +20,7 @@ use tokio::net::TcpStream;
 
 use super::{
     BLOCKED, CloseReason, Connection,
+    budget::{BOOKED_STEP, Budget},
     worker::{CHUNK_LEN, Worker},
 };
 use crate::telemetry::Clock;
@@ -48,6 +49,9 @@ struct State {
     writing: bool,
     blocked: bool,
     closed: Option<CloseReason>,
+    budget: Arc<Budget>,
+    /// What the budget has booked for this queue.
+    booked: usize,
     /// The batch that appended last; see [`Appender::touch`].
     touched_by: u64,
     msgs: u64,
@@ -93,7 +97,7 @@ pub struct Appender<'a> {
 }
 
 impl Outbound {
-    pub(super) fn new(stream: Arc<TcpStream>, max_pending: usize) -> Self {
+    pub(super) fn new(stream: Arc<TcpStream>, max_pending: usize, budget: Arc<Budget>) -> Self {
         Self(Mutex::new(State {
             stream: Some(stream),
             queue: Queue::default(),
@@ -102,6 +106,8 @@ impl Outbound {
             writing: false,
             blocked: false,
             closed: None,
+            budget,
+            booked: 0,
             touched_by: 0,
             msgs: 0,
             bytes: 0,
@@ -137,7 +143,7 @@ impl Outbound {
     pub fn release(&self) {
         let mut state = self.0.lock();
         state.stream = None;
-        state.queue = Queue::default();
+        state.discard();
     }
 
     /// Notes the reason; `false` if there is one already.
@@ -155,7 +161,26 @@ impl State {
     fn close(&mut self, reason: CloseReason) {
         self.closed = Some(reason);
         if reason.is_slow_consumer() {
-            self.queue = Queue::default();
+            self.discard();
+        }
+    }
+
+    /// Throws away what waits.
+    fn discard(&mut self) {
+        self.queue = Queue::default();
+        self.budget.book(self.booked, 0);
+        self.booked = 0;
+    }
+
+    /// Books what waits, if it changed much.
+    fn book(&mut self) {
+        let waiting = match self.blocked && self.closed.is_none() {
+            true => self.pending,
+            false => 0,
+        };
+        if waiting.abs_diff(self.booked) >= BOOKED_STEP || waiting == 0 {
+            self.budget.book(self.booked, waiting);
+            self.booked = waiting;
         }
     }
 }
@@ -217,6 +242,9 @@ impl Connection {
     fn write_queue(&self, worker: &mut Worker, closing: bool) -> usize {
         let mut state = self.outbound.0.lock();
         if state.writing || state.blocked || (state.closed.is_some() && !closing) {
+            if state.blocked {
+                state.book();
+            }
             return state.pending;
         }
         let Some(stream) = state.stream.clone() else {
@@ -226,6 +254,9 @@ impl Connection {
         for _ in 0..ROUNDS_MAX {
             if state.queue.is_empty() {
                 state.writing = false;
+                if state.booked > 0 {
+                    state.book();
+                }
                 return state.pending;
             }
             let mut taken = std::mem::take(&mut state.queue);
@@ -269,6 +300,7 @@ impl Connection {
     fn hand_over(&self, mut state: MutexGuard<'_, State>) -> usize {
         let pending = state.pending;
         state.blocked = true;
+        state.book();
         drop(state);
         self.raise(BLOCKED);
         pending

@@ -16,7 +16,7 @@ use chrono::{DateTime, Utc};
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::{CloseReason, Connection, Identity, Subscription};
+use super::{CloseReason, Connection, Identity, Subscription, budget::Budget};
 use crate::telemetry::{Clock, Traffic};
 
 /// All connections of the clients.
@@ -26,6 +26,8 @@ pub struct Registry {
     accepted: AtomicU64,
     stalls: AtomicU64,
     max_closed: usize,
+    /// What all outbound queues may hold together.
+    pub budget: Arc<Budget>,
 }
 
 #[derive(Default)]
@@ -117,14 +119,16 @@ pub struct Totals {
 }
 
 impl Registry {
-    /// Remembers at most `max_closed` closed connections.
-    pub fn new(max_closed: usize) -> Self {
+    /// Remembers at most `max_closed` closed connections; all outbound queues
+    /// together may hold `max_memory` bytes.
+    pub fn new(max_closed: usize, max_memory: usize) -> Self {
         Self {
             inner: Mutex::default(),
             next_cid: AtomicU64::new(1),
             accepted: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             max_closed,
+            budget: Arc::new(Budget::new(max_memory)),
         }
     }
 
@@ -174,6 +178,26 @@ impl Registry {
             }
             inner.closed.push_back(closed);
         }
+    }
+
+    /// Cuts the biggest holders of queued bytes until the budget is kept.
+    /// Returns the connections it cut.
+    pub fn keep_budget(&self) -> Vec<Arc<Connection>> {
+        let mut cut = Vec::new();
+        while self.budget.is_overdrawn() {
+            let biggest = self
+                .open()
+                .into_iter()
+                .map(|connection| (connection.outbound().backlog(), connection))
+                .filter(|(backlog, _)| !backlog.closed && backlog.pending > 0)
+                .max_by_key(|(backlog, _)| backlog.pending);
+            let Some((_, connection)) = biggest else {
+                break;
+            };
+            connection.close(CloseReason::SlowConsumerPending);
+            cut.push(connection);
+        }
+        cut
     }
 
     /// Counts a publisher's wait for `reader`.

@@ -17,7 +17,7 @@ use tokio::{
 };
 use tracing::{info, warn};
 
-use super::{Server, listener, ports_file::PortsFile};
+use super::{Server, lame_duck, listener, ports_file::PortsFile};
 use crate::{COMPATIBLE_VERSION, GIT_COMMIT, VERSION, config::Options, connection::CloseReason};
 
 /// How long connections may take to say their last words when the broker stops.
@@ -53,6 +53,8 @@ impl std::error::Error for StartError {}
 /// What a signal asks for.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Request {
+    /// Leave gently.
+    LameDuck,
     /// Open the log file anew.
     ReopenLog,
     /// End.
@@ -65,6 +67,7 @@ pub struct Signals {
     terminate: Signal,
     hangup: Signal,
     user1: Signal,
+    user2: Signal,
 }
 
 /// Opens the sockets.
@@ -148,8 +151,16 @@ pub async fn run(
     };
     info!("Server is ready");
     let accepting = tokio::spawn(listener::accept_clients(server.clone(), clients));
-    while signals.next().await != Request::Stop {
-        reopen_log();
+    loop {
+        match signals.next().await {
+            Request::Stop => break,
+            Request::ReopenLog => reopen_log(),
+            Request::LameDuck => {
+                accepting.abort();
+                lame_duck::leave(&server).await;
+                break;
+            }
+        }
     }
     server.stopping.store(true, Ordering::Release);
     accepting.abort();
@@ -182,6 +193,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             hangup: signal(SignalKind::hangup())?,
             user1: signal(SignalKind::user_defined1())?,
+            user2: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -191,6 +203,7 @@ impl Signals {
                 _ = self.interrupt.recv() => ("interrupt", Some(Request::Stop)),
                 _ = self.terminate.recv() => ("terminated", Some(Request::Stop)),
                 _ = self.user1.recv() => ("user defined signal 1", Some(Request::ReopenLog)),
+                _ = self.user2.recv() => ("user defined signal 2", Some(Request::LameDuck)),
                 _ = self.hangup.recv() => ("hangup", None),
             };
             info!("Trapped \"{name}\" signal");

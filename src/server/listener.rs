@@ -61,6 +61,7 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
                     peer,
                     stream.clone(),
                     clients.limits.max_pending,
+                    clients.registry.budget.clone(),
                 ));
                 tokio::spawn(client::serve(clients, connection, stream));
             }

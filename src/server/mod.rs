@@ -5,6 +5,7 @@
 //! in [`listener`].
 
 mod identity;
+mod lame_duck;
 pub mod lifecycle;
 pub mod listener;
 mod ports_file;
@@ -22,7 +23,7 @@ use crate::{
     account::{Account, GLOBAL_ACCOUNT},
     client::{Context, Limits},
     config::Options,
-    connection::registry::Registry,
+    connection::{budget, registry::Registry},
     protocol::info::Info,
     telemetry::Clock,
 };
@@ -74,7 +75,10 @@ impl Server {
         };
         let clients = Arc::new(Context {
             account: Arc::new(Account::new(GLOBAL_ACCOUNT)),
-            registry: Registry::new(options.max_closed_clients),
+            registry: Registry::new(
+                options.max_closed_clients,
+                options.max_memory.unwrap_or_else(budget::default_limit),
+            ),
             limits: limits(&options),
             info: RwLock::new(info),
             trace: options.trace,

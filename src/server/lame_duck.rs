@@ -1,0 +1,47 @@
+//! Lame duck: leaving without a crowd of clients noticing at once.
+//!
+//! No new connections; clients are told with an INFO, which lets them look for
+//! another broker; after a grace period those that stayed are closed one by
+//! one over the rest of the lame duck duration.
+
+use std::{sync::atomic::Ordering, time::Duration};
+
+use tokio::time::sleep;
+use tracing::info;
+
+use super::Server;
+use crate::{client, connection::CloseReason};
+
+/// The longest pause between two closes.
+const PAUSE_MAX: Duration = Duration::from_secs(1);
+
+/// Waits for the grace period and closes every client.
+pub(super) async fn leave(server: &Server) {
+    let options = &server.options;
+    info!(
+        "Entering lame duck mode, stop accepting new clients; clients are closed within {:?}",
+        options.lame_duck_duration
+    );
+    server.stopping.store(true, Ordering::Release);
+    server.clients.info.write().ldm = true;
+    let clients = server.clients.registry.open();
+    for connection in &clients {
+        client::notify_info(&server.clients, connection);
+    }
+    // Nobody to wait for, nobody to spare.
+    if clients.is_empty() {
+        return;
+    }
+    sleep(options.lame_duck_grace_period).await;
+    let clients = server.clients.registry.open();
+    let time = options
+        .lame_duck_duration
+        .saturating_sub(options.lame_duck_grace_period);
+    let count = u32::try_from(clients.len().max(1)).unwrap_or(u32::MAX);
+    let pause = (time / count).min(PAUSE_MAX);
+    info!("Closing {} clients, one every {pause:?}", clients.len());
+    for connection in clients {
+        connection.close(CloseReason::ServerShutdown);
+        sleep(pause).await;
+    }
+}
