@@ -157,7 +157,11 @@ pub async fn run(
             Request::ReopenLog => reopen_log(),
             Request::LameDuck => {
                 accepting.abort();
-                lame_duck::leave(&server).await;
+                // Only an interrupt cuts the leave short, as nats-server has it.
+                tokio::select! {
+                    () = lame_duck::leave(&server) => {}
+                    _ = signals.interrupt.recv() => info!("Trapped \"interrupt\" signal"),
+                }
                 break;
             }
         }
