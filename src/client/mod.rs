@@ -10,6 +10,7 @@ mod back_pressure;
 mod keepalive;
 mod lookup_cache;
 mod publish;
+mod service;
 mod session;
 
 use std::{

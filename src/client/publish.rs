@@ -336,6 +336,9 @@ impl Session {
                 unreached.retain(|index| missed.contains(index));
             }
         }
+        if run.subject.starts_with(b"$SYS.REQ.") && self.serve(worker, run) {
+            reached = run.messages.len();
+        }
         self.drop_expired(worker);
         if self.options.no_responders {
             let nobody = |index: &usize| *index >= reached;
