@@ -195,6 +195,8 @@ async fn finish(context: &Context, connection: &Arc<Connection>, stream: &TcpStr
             if stream.writable().await.is_err() {
                 break;
             }
+            // Somebody else may be at it: let the others work meanwhile.
+            tokio::task::yield_now().await;
         }
     };
     if timeout(LAST_WORDS_TIMEOUT, last_words).await.is_err() {

@@ -168,6 +168,7 @@ impl State {
     /// Throws away what waits.
     fn discard(&mut self) {
         self.queue = Queue::default();
+        self.pending = 0;
         self.budget.book(self.booked, 0);
         self.booked = 0;
     }
@@ -235,7 +236,9 @@ impl Connection {
     /// or lost, so that there is nothing to wait for.
     pub fn flush_closing(&self, worker: &mut Worker) -> bool {
         self.outbound.0.lock().blocked = false;
-        self.write_queue(worker, true) == 0
+        self.write_queue(worker, true);
+        let state = self.outbound.0.lock();
+        !state.blocked && !state.writing
     }
 
     /// Returns the bytes that still wait.
@@ -319,11 +322,6 @@ impl Appender<'_> {
         state.close(CloseReason::SlowConsumerPending);
         self.connection.raise(super::CLOSING);
         false
-    }
-
-    /// Gives back room that was asked for and is not needed.
-    pub fn unreserve(&mut self, len: usize) {
-        self.state.pending -= len;
     }
 
     /// Appends two pieces behind each other; room for them must be reserved.
