@@ -1,10 +1,11 @@
 //! Back-pressure: a publisher that outruns readers who do read is paused.
 //!
 //! A publisher never waits for a reader that takes nothing: such a queue fills
-//! up to its limit and its connection is cut. Readers that make progress are
-//! given time: always when most of what the publisher touches is behind, else
-//! only when one of them is half way to its limit, so that a slow one among
-//! healthy ones does not set their pace.
+//! up to its limit and its connection is cut. A reader is given time in
+//! proportion to how long it has been reading since it fell behind. When most
+//! of what the publisher touches is behind, it pauses early; a slow reader
+//! among healthy ones does not set their pace until it is half way to its
+//! limit.
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,8 +21,11 @@ use crate::{
     telemetry::Clock,
 };
 
-/// A reader whose socket took nothing for this long is not waited for.
-const STUCK_AFTER: Duration = Duration::from_millis(30);
+/// How long a reader may take nothing and is still waited for: the least, the
+/// most, and the least once its queue is half full.
+const PATIENCE_MIN: Duration = Duration::from_millis(4);
+const PATIENCE_MAX: Duration = Duration::from_millis(500);
+const PATIENCE_MIN_HALF_FULL: Duration = Duration::from_millis(25);
 
 /// How often the queues are looked at; the timer's own grain.
 const LOOK_EVERY: Duration = Duration::from_millis(1);
@@ -52,11 +56,20 @@ pub(super) async fn pause(session: &mut Session, congested: Congested) {
 }
 
 fn is_worth_waiting(backlog: &Backlog, most: bool, now: Clock) -> bool {
-    let limit = match most {
-        true => CONGESTED_BYTES.min(backlog.max_pending / 4),
-        false => backlog.max_pending / 2,
+    let half_full = backlog.pending > backlog.max_pending / 2;
+    let early = most && backlog.pending > CONGESTED_BYTES.min(backlog.max_pending / 4);
+    let (Some(behind_since), false) = (backlog.behind_since, backlog.closed) else {
+        return false;
     };
-    !backlog.closed && backlog.pending > limit && backlog.last_progress.until(now) < STUCK_AFTER
+    let reading_for = behind_since.until(backlog.last_progress);
+    let patience = (reading_for * 2).clamp(
+        match half_full {
+            true => PATIENCE_MIN_HALF_FULL,
+            false => PATIENCE_MIN,
+        },
+        PATIENCE_MAX,
+    );
+    (early || half_full) && backlog.last_progress.until(now) < patience
 }
 
 /// The session's task is busy waiting here, so it writes what it is asked to.

@@ -60,6 +60,8 @@ struct State {
     written: u64,
     /// When it last took some.
     last_progress: Clock,
+    /// When the socket was first full since the queue was last empty.
+    behind_since: Option<Clock>,
 }
 
 /// Bytes in their order: `chunks`, the first one from `offset` on, then `open`.
@@ -86,6 +88,9 @@ pub struct Backlog {
     pub written: u64,
     /// When it last took some.
     pub last_progress: Clock,
+    /// When the socket was first full since the queue was last empty; `None`
+    /// while the reader keeps up.
+    pub behind_since: Option<Clock>,
     /// Whether the connection is ending.
     pub closed: bool,
 }
@@ -113,6 +118,7 @@ impl Outbound {
             bytes: 0,
             written: 0,
             last_progress: Clock::now(),
+            behind_since: None,
         }))
     }
 
@@ -130,6 +136,7 @@ impl Outbound {
             max_pending: state.max_pending,
             written: state.written,
             last_progress: state.last_progress,
+            behind_since: state.behind_since,
             closed: state.closed.is_some(),
         }
     }
@@ -257,6 +264,7 @@ impl Connection {
         for _ in 0..ROUNDS_MAX {
             if state.queue.is_empty() {
                 state.writing = false;
+                state.behind_since = None;
                 if state.booked > 0 {
                     state.book();
                 }
@@ -303,6 +311,7 @@ impl Connection {
     fn hand_over(&self, mut state: MutexGuard<'_, State>) -> usize {
         let pending = state.pending;
         state.blocked = true;
+        state.behind_since.get_or_insert_with(Clock::now);
         state.book();
         drop(state);
         self.raise(BLOCKED);
