@@ -216,7 +216,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connection { url, detail } => write!(f, "{url}: {detail}"),
-            Self::InvalidUrl { url, reason } => write!(f, "URL \"{url}\": {reason}"),
+            Self::InvalidUrl { url, reason } => write!(f, "\"{url}\": {reason}"),
             Self::NotJson { url, detail } => write!(f, "{url}: answer not understood: {detail}"),
             Self::Refused { url } => write!(f, "{url}: connection refused"),
             Self::Status { url, code } => write!(f, "{url}: HTTP status {code}"),
