@@ -71,8 +71,20 @@ impl Collectd {
         Self::spawn(setup, "-f")
     }
 
-    /// Reads every figure once and returns the exit status and all lines.
-    pub(crate) fn once(setup: &Setup) -> (ExitStatus, Lines) {
+    /// Runs until values of all these identifiers are there.
+    pub(crate) fn run_for(setup: &Setup, identifiers: &[&str]) -> (ExitStatus, Lines) {
+        let collectd = Self::start(setup);
+        let there = |lines: &Lines| {
+            let mut missing = identifiers.iter().filter(|id| lines.values(id).is_empty());
+            missing.next().is_none()
+        };
+        collectd.wait_for("complete poll", there);
+        collectd.stop()
+    }
+
+    /// Reads the configuration and polls once. Only for what is logged: collectd
+    /// throws away what its write threads have not come to then.
+    pub(crate) fn test_configuration(setup: &Setup) -> (ExitStatus, Lines) {
         Self::spawn(setup, "-T").finish()
     }
 
@@ -87,7 +99,7 @@ impl Collectd {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .unwrap_or_else(|error| panic!("collectd: {error}: install collectd-core"));
+            .unwrap_or_else(|error| panic!("stdbuf: {error}: install coreutils and collectd-core"));
         let output = Arc::new(Output::default());
         let readers = vec![
             collect(child.stdout.take().expect("piped"), &output),
@@ -171,7 +183,7 @@ impl Daemon {
             .arg("-C")
             .arg(config)
             .status()
-            .unwrap_or_else(|error| panic!("collectd: {error}: install collectd-core"));
+            .unwrap_or_else(|error| panic!("stdbuf: {error}: install coreutils and collectd-core"));
         let daemon = Self { dir };
         assert!(status.success(), "{}", daemon.log());
         daemon
@@ -305,9 +317,12 @@ pub(crate) fn plugin() -> PathBuf {
     library
 }
 
+/// Values on standard output come line by line only with stdbuf: a pipe is
+/// otherwise filled by the block.
 fn command(setup: &Setup) -> Command {
     let installed = Path::new(INSTALLED).exists();
-    let mut command = Command::new(if installed { INSTALLED } else { "collectd" });
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", if installed { INSTALLED } else { "collectd" }]);
     for name in [
         "http_proxy",
         "HTTP_PROXY",
