@@ -7,11 +7,13 @@
 //! so that answers of a real nats-server parse as well. No async code lives
 //! here: the readers are small blocking programs.
 
+pub mod client;
 pub mod connz;
 pub mod healthz;
 pub mod subsz;
 pub mod varz;
 
+pub use client::{Client, Error};
 pub use connz::{ConnInfo, Connz, SubDetail};
 pub use healthz::Healthz;
 pub use subsz::Subsz;

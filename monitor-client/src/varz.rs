@@ -39,12 +39,12 @@ pub struct Varz {
     pub ping_max: i64,
     /// Host of the plain monitoring listener.
     pub http_host: String,
-    /// Port of the plain monitoring listener; 0 when off.
-    pub http_port: u16,
+    /// Port of the plain monitoring listener, as configured: 0 when off, -1 for any free one.
+    pub http_port: i32,
     /// Path prefix of the monitoring endpoints, as configured.
     pub http_base_path: String,
-    /// Port of the TLS monitoring listener; 0 when off.
-    pub https_port: u16,
+    /// Port of the TLS monitoring listener, as configured: 0 when off, -1 for any free one.
+    pub https_port: i32,
     /// Seconds a client may take to log in.
     pub auth_timeout: f64,
     /// Bytes of the longest control line.

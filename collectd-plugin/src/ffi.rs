@@ -1,0 +1,405 @@
+//! The border to collectd: its C types, its callbacks, all `unsafe` code.
+//!
+//! collectd calls [`module_register`] when it has loaded the library, then the
+//! configuration callback for each `<Plugin nats>` block, then, after it may
+//! have become a daemon by a fork, the init callback, then the read callbacks
+//! from its reader threads. No panic leaves a callback: it would abort collectd.
+
+use std::{
+    ffi::{CStr, CString, c_char, c_int, c_void},
+    panic::{self, AssertUnwindSafe},
+    slice,
+    sync::{Mutex, PoisonError},
+    time::{Duration, SystemTime},
+};
+
+use crate::{
+    config::{self, DEFAULT_NAME, Instance, Item, Scalar},
+    daemon::{Daemon, Level, Notification, Severity, Value, ValueList},
+    poll::Poller,
+};
+
+/// collectd's declarations, as its headers have them.
+#[allow(
+    clippy::all,
+    clippy::undocumented_unsafe_blocks,
+    dead_code,
+    missing_docs,
+    non_camel_case_types,
+    non_upper_case_globals,
+    unreachable_pub
+)]
+mod c {
+    include!(concat!(env!("OUT_DIR"), "/collectd.rs"));
+}
+
+const NAME: &CStr = c"nats";
+
+/// What a callback returns when it cannot do its work.
+const FAILED: c_int = -1;
+
+/// Nanoseconds per second.
+const NANOS: u128 = 1_000_000_000;
+
+/// Bytes of a log line that collectd keeps.
+const LINE_LIMIT: usize = 1000;
+
+/// The instances of all blocks read so far; taken by init.
+static INSTANCES: Mutex<Vec<Instance>> = Mutex::new(Vec::new());
+
+/// Called by collectd when it has loaded the library: names the callbacks.
+#[unsafe(no_mangle)]
+pub(crate) extern "C" fn module_register() {
+    guard((), || {
+        // The usual hook would write to a closed stderr and load debug information.
+        panic::set_hook(Box::new(|info| {
+            Collectd.log(Level::Error, &format!("internal error: {info}"));
+        }));
+        // SAFETY: the name is a C string that collectd copies; the callbacks
+        // have the types that the headers declare and live as long as collectd.
+        let results = unsafe {
+            [
+                c::plugin_register_complex_config(NAME.as_ptr(), Some(configure)),
+                c::plugin_register_init(NAME.as_ptr(), Some(init)),
+            ]
+        };
+        if results != [0, 0] {
+            Collectd.log(Level::Error, "collectd refused the callbacks");
+        }
+    });
+}
+
+/// Reads one `<Plugin nats>` block; anything but 0 keeps collectd from starting.
+extern "C" fn configure(item: *mut c::oconfig_item_t) -> c_int {
+    guard(FAILED, || {
+        // SAFETY: collectd passes its own tree, which it keeps unchanged during the call.
+        let block = unsafe { read_item(item) };
+        let mut instances = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);
+        let added = block.and_then(|block| config::add_block(&block, &mut instances, &Collectd));
+        match added {
+            Ok(()) => 0,
+            Err(reason) => {
+                Collectd.log(Level::Error, &reason);
+                FAILED
+            }
+        }
+    })
+}
+
+/// Registers one read callback for each instance.
+extern "C" fn init() -> c_int {
+    guard(FAILED, || {
+        let mut instances = {
+            let mut configured = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *configured)
+        };
+        if instances.is_empty() {
+            instances.push(Instance::new(DEFAULT_NAME));
+        }
+        let mut status = 0;
+        for instance in instances {
+            let name = instance.name.clone();
+            let registered = Poller::new(instance, &Collectd)
+                .map_err(|error| error.to_string())
+                .and_then(register_read);
+            if let Err(reason) = registered {
+                Collectd.log(Level::Error, &format!("instance \"{name}\": {reason}"));
+                status = FAILED;
+            }
+        }
+        status
+    })
+}
+
+/// Gives the poller to collectd, which frees it by [`free`], also when it refuses it.
+fn register_read(poller: Poller) -> Result<(), String> {
+    let name = c_string(&format!("nats/{}", poller.instance().name));
+    // 0 stands for the interval of the plugin.
+    let interval = poller.instance().interval.map_or(0, cdtime);
+    let data = c::user_data_t {
+        data: Box::into_raw(Box::new(poller)).cast(),
+        free_func: Some(free),
+    };
+    // SAFETY: collectd copies the strings and the pair of pointers; `data` is
+    // what `read` and `free` expect.
+    let status = unsafe {
+        c::plugin_register_complex_read(
+            NAME.as_ptr(),
+            name.as_ptr(),
+            Some(read),
+            interval,
+            &raw const data,
+        )
+    };
+    match status {
+        0 => Ok(()),
+        code => Err(format!("collectd refused the read callback, code {code}")),
+    }
+}
+
+/// Polls one instance.
+extern "C" fn read(data: *mut c::user_data_t) -> c_int {
+    guard(FAILED, || {
+        // SAFETY: `data` is the copy of what `register_read` passed, so its
+        // pointer is a live `Poller`; collectd never runs one read twice at a
+        // time and frees it only when no read runs.
+        let poller = unsafe { (*data).data.cast::<Poller>().as_mut() };
+        match poller {
+            Some(poller) => c_int::from(!poller.poll(&Collectd)),
+            None => FAILED,
+        }
+    })
+}
+
+/// Drops the poller of a read callback.
+extern "C" fn free(poller: *mut c_void) {
+    guard((), || {
+        // SAFETY: the pointer comes from `Box::into_raw` in `register_read`, and
+        // collectd calls this once for it.
+        drop(unsafe { Box::from_raw(poller.cast::<Poller>()) });
+    });
+}
+
+/// Runs a callback's body; a panic, which the hook has logged, becomes `failed`.
+fn guard<R>(failed: R, body: impl FnOnce() -> R) -> R {
+    panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or(failed)
+}
+
+/// The real collectd.
+struct Collectd;
+
+impl Daemon for Collectd {
+    fn log(&self, level: Level, text: &str) {
+        let level = match level {
+            Level::Error => c::LOG_ERR,
+            Level::Warning => c::LOG_WARNING,
+            Level::Notice => c::LOG_NOTICE,
+            Level::Info => c::LOG_INFO,
+        };
+        let line = c_string(&one_line(&format!("nats plugin: {text}"), LINE_LIMIT));
+        // SAFETY: both are C strings; the format takes exactly the one argument.
+        unsafe { c::plugin_log(level as c_int, c"%s".as_ptr(), line.as_ptr()) }
+    }
+
+    fn dispatch(&self, list: &ValueList<'_>) -> bool {
+        let mut values: Vec<c::value_t> = list.values.iter().copied().map(value).collect();
+        // SAFETY: plain data, for which all zeros mean "empty" and "default".
+        let mut raw: c::value_list_t = unsafe { std::mem::zeroed() };
+        raw.values = values.as_mut_ptr();
+        raw.values_len = values.len();
+        raw.time = since_epoch(list.time);
+        fill(&mut raw.host, list.host.unwrap_or_default());
+        fill(&mut raw.plugin, list.plugin);
+        fill(&mut raw.plugin_instance, list.plugin_instance);
+        fill(&mut raw.type_, list.kind);
+        fill(&mut raw.type_instance, list.type_instance);
+        // SAFETY: collectd copies the list and the values, which live until it returns.
+        unsafe { c::plugin_dispatch_values(&raw const raw) == 0 }
+    }
+
+    fn notify(&self, notification: &Notification<'_>) {
+        // SAFETY: plain data, for which all zeros mean "empty".
+        let mut raw: c::notification_t = unsafe { std::mem::zeroed() };
+        raw.severity = match notification.severity {
+            Severity::Failure => c::NOTIF_FAILURE,
+            Severity::Warning => c::NOTIF_WARNING,
+            Severity::Okay => c::NOTIF_OKAY,
+        } as c_int;
+        raw.time = since_epoch(notification.time);
+        let host = notification.host.map_or_else(own_host, str::to_owned);
+        fill(&mut raw.host, &host);
+        fill(&mut raw.plugin, "nats");
+        fill(&mut raw.plugin_instance, notification.plugin_instance);
+        let room = raw.message.len() - 1;
+        fill(&mut raw.message, &one_line(notification.message, room));
+        // SAFETY: collectd works on the notification before it returns. It
+        // answers -1 when no plugin takes notifications, which is no error.
+        unsafe { c::plugin_dispatch_notification(&raw const raw) };
+    }
+
+    fn interval(&self) -> Duration {
+        // SAFETY: takes and leaves nothing; called from collectd's callbacks only.
+        let time = unsafe { c::plugin_get_interval() };
+        Duration::from_secs_f64(time as f64 / f64::from(1 << 30))
+    }
+}
+
+/// The name under which collectd reports; notifications do not default to it.
+fn own_host() -> String {
+    // SAFETY: collectd sets the name before it calls init and never changes it.
+    let host = unsafe { c::hostname_g };
+    if host.is_null() {
+        return String::new();
+    }
+    // SAFETY: not null, so a C string that lives as long as collectd.
+    unsafe { CStr::from_ptr(host) }
+        .to_string_lossy()
+        .into_owned()
+}
+
+/// Copies one item of collectd's tree with all below it.
+///
+/// # Safety
+/// `item` is null or points to an item of a tree that stays unchanged meanwhile.
+unsafe fn read_item(item: *const c::oconfig_item_t) -> Result<Item, String> {
+    // SAFETY: as promised by the caller.
+    let Some(item) = (unsafe { item.as_ref() }) else {
+        return Err("collectd passed no configuration".to_owned());
+    };
+    // SAFETY: collectd keeps as many values and children as it counts.
+    let (values, children) = unsafe {
+        (
+            array(item.values, item.values_num),
+            array(item.children, item.children_num),
+        )
+    };
+    Ok(Item {
+        // SAFETY: a key is null or a C string of the tree.
+        key: unsafe { read_text(item.key) }?,
+        values: values.iter().map(read_scalar).collect::<Result<_, _>>()?,
+        children: children
+            .iter()
+            // SAFETY: part of the same tree.
+            .map(|child| unsafe { read_item(child) })
+            .collect::<Result<_, _>>()?,
+    })
+}
+
+fn read_scalar(value: &c::oconfig_value_t) -> Result<Scalar, String> {
+    // SAFETY: the type tells which member of the union was written.
+    unsafe {
+        match value.type_ as u32 {
+            c::OCONFIG_TYPE_NUMBER => Ok(Scalar::Number(value.value.number)),
+            c::OCONFIG_TYPE_BOOLEAN => Ok(Scalar::Boolean(value.value.boolean != 0)),
+            _ => read_text(value.value.string).map(Scalar::Text),
+        }
+    }
+}
+
+/// # Safety
+/// `text` is null or a C string.
+unsafe fn read_text(text: *const c_char) -> Result<String, String> {
+    if text.is_null() {
+        return Ok(String::new());
+    }
+    // SAFETY: as promised by the caller.
+    let text = unsafe { CStr::from_ptr(text) };
+    match text.to_str() {
+        Ok(text) => Ok(text.to_owned()),
+        Err(_) => Err(format!("\"{}\" is not UTF-8", text.to_string_lossy())),
+    }
+}
+
+/// # Safety
+/// `first` points to `count` elements, or is null when there are none.
+unsafe fn array<'a, T>(first: *const T, count: c_int) -> &'a [T] {
+    match usize::try_from(count) {
+        // SAFETY: as promised by the caller.
+        Ok(count) if !first.is_null() => unsafe { slice::from_raw_parts(first, count) },
+        _ => &[],
+    }
+}
+
+fn value(value: Value) -> c::value_t {
+    match value {
+        Value::Counter(counter) => c::value_t { counter },
+        Value::Derive(derive) => c::value_t { derive },
+        Value::Gauge(gauge) => c::value_t { gauge },
+    }
+}
+
+/// collectd counts time in 2^-30 seconds.
+fn cdtime(time: Duration) -> u64 {
+    ((time.as_nanos() << 30) / NANOS) as u64
+}
+
+fn since_epoch(time: SystemTime) -> u64 {
+    // 0 lets collectd take its own clock.
+    time.duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, cdtime)
+}
+
+/// Copies as much of `text` as leaves room for the closing NUL.
+fn fill(field: &mut [c_char], text: &str) {
+    let text = cut(text, field.len() - 1);
+    for (to, from) in field.iter_mut().zip(text.bytes()) {
+        *to = from as c_char;
+    }
+}
+
+/// Control characters, line ends above all, could forge lines of a log.
+fn one_line(text: &str, limit: usize) -> String {
+    cut(text, limit).replace(char::is_control, " ")
+}
+
+fn cut(text: &str, limit: usize) -> &str {
+    let mut end = limit.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+fn c_string(text: &str) -> CString {
+    CString::new(text.replace('\0', " ")).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_becomes_the_failed_answer() {
+        assert_eq!(guard(FAILED, || 7), 7);
+        assert_eq!(guard(FAILED, || panic!("on purpose")), FAILED);
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters_and_closed() {
+        let mut field = [1; 4];
+        field.fill(0);
+        fill(&mut field, "aüö");
+        assert_eq!(field.map(|byte| byte as u8), [b'a', 0xc3, 0xbc, 0]);
+        assert_eq!(one_line("a\nb\u{1b}[0m", 5), "a b [");
+    }
+
+    #[test]
+    fn times_are_in_collectds_unit() {
+        assert_eq!(cdtime(Duration::from_millis(1500)), 3 << 29);
+        let epoch = SystemTime::UNIX_EPOCH;
+        assert_eq!(since_epoch(epoch + Duration::from_secs(1)), 1 << 30);
+        assert_eq!(since_epoch(epoch - Duration::from_secs(1)), 0);
+    }
+
+    #[test]
+    fn the_configuration_tree_is_copied() {
+        let texts = [c"Plugin", c"nats", c"Port"];
+        // SAFETY: plain data.
+        let mut number: c::oconfig_value_t = unsafe { std::mem::zeroed() };
+        number.type_ = c::OCONFIG_TYPE_NUMBER as c_int;
+        number.value.number = 8222.0;
+        // SAFETY: as above.
+        let mut name: c::oconfig_value_t = unsafe { std::mem::zeroed() };
+        name.value.string = texts[1].as_ptr().cast_mut();
+        // SAFETY: as above.
+        let mut child: c::oconfig_item_t = unsafe { std::mem::zeroed() };
+        child.key = texts[2].as_ptr().cast_mut();
+        child.values = &raw mut number;
+        child.values_num = 1;
+        // SAFETY: as above.
+        let mut block: c::oconfig_item_t = unsafe { std::mem::zeroed() };
+        block.key = texts[0].as_ptr().cast_mut();
+        block.values = &raw mut name;
+        block.values_num = 1;
+        block.children = &raw mut child;
+        block.children_num = 1;
+        // SAFETY: a tree as collectd makes it.
+        let read = unsafe { read_item(&raw const block) }.expect("a tree");
+        assert_eq!(read.key, "Plugin");
+        assert_eq!(read.values, [Scalar::Text("nats".to_owned())]);
+        assert_eq!(read.children[0].key, "Port");
+        assert_eq!(read.children[0].values, [Scalar::Number(8222.0)]);
+        // SAFETY: null is allowed.
+        assert!(unsafe { read_item(std::ptr::null()) }.is_err());
+    }
+}

@@ -1,0 +1,167 @@
+//! The manual page `collectd-nats(5)`, made from the tables of options and
+//! figures. The test here fails when the page in `conf/man` is out of step;
+//! `UPDATE_MANUAL=1 cargo test -p collectd-plugin manual` writes it anew.
+
+use std::fmt::Write;
+
+use crate::{
+    config::OPTIONS,
+    figures::{FIGURES, Figure, Group, Source},
+};
+
+const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../conf/man/collectd-nats.5");
+
+const HEAD: &str = r#".\" Made from the tables of collectd-plugin/src: do not edit.
+.TH COLLECTD-NATS 5 "" midge "midge manual"
+.SH NAME
+collectd-nats \- figures, condition and restarts of NATS brokers for collectd
+.SH SYNOPSIS
+.nf
+LoadPlugin nats
+<Plugin nats>
+  <Instance "broker">
+    URL "http://127.0.0.1:8222"
+    #Timeout 2000
+    #Interval 10
+    #Host "broker.example.net"
+    #ReportNotifications true
+    #ReportLimits false
+    #LegacyNames false
+  </Instance>
+</Plugin>
+.fi
+.SH DESCRIPTION
+The plugin
+.B nats
+of
+.BR collectd (1)
+reads /varz and /healthz of the monitoring port of NATS brokers, of midge as well as of
+nats-server, which must have been started with a monitoring port (http_port).
+Without a block, or with empty blocks, it polls one instance named
+.B local
+at http://127.0.0.1:8222. Several blocks add up.
+.PP
+When a broker is down, slow, or answers what is not understood, the plugin dispatches bool-up
+as 0 and no figures of the broker, and goes on polling at the same pace. Each change of
+condition and each restart of a broker is logged once.
+.PP
+The library must be in the PluginDir as
+.BR nats.so ,
+and not as a symbolic link: collectd refuses those.
+.SH OPTIONS
+Each
+.B <Instance
+.IB name >
+block is one broker. Its name becomes the plugin instance of all values and must be unique.
+Keys are read in any letter case, and numbers with or without quotes. Unknown keys are logged
+and passed over; a bad value keeps collectd from starting, with the reason in the log.
+"#;
+
+const TAIL: &str = r#".SH LOG
+Lines begin with
+.BR "nats plugin:" .
+Down is logged as an error, trouble that /healthz reports as a warning, a recovery and a restart
+as a notice, the first success as information.
+.SH FILES
+.TP
+.I /etc/collectd/collectd.conf.d/nats.conf
+An example of a configuration comes with midge.
+.TP
+.I /usr/lib/collectd/nats.so
+The plugin.
+.SH SEE ALSO
+.BR collectd (1),
+.BR collectd.conf (5),
+.BR collectd-threshold (5),
+.BR types.db (5)
+"#;
+
+fn page() -> String {
+    let mut page = HEAD.to_owned();
+    for option in OPTIONS {
+        let _ = writeln!(
+            page,
+            ".TP\n.BI {} \" {}\"\n{}\nDefault: {}.",
+            option.name,
+            escape(option.argument),
+            escape(option.doc),
+            escape(option.default)
+        );
+    }
+    page.push_str(
+        ".SH VALUES\nThe plugin is nats, the plugin instance the name of the instance. Types are \
+         those of collectd's own\n.BR types.db (5).\nWhat a broker does not report, as older \
+         nats-servers do not report all of this, is not dispatched.\n",
+    );
+    write_figures(&mut page, Group::Basic);
+    page.push_str(".SS With ReportLimits\n");
+    write_figures(&mut page, Group::Limits);
+    page.push_str(
+        ".SS With LegacyNames\nThe plugin is curl_json and the plugin instance gnatsd. The types \
+         are those of the old configuration, although some are wrong: they are for continuing \
+         old data files, not for new graphs.\n",
+    );
+    write_figures(&mut page, Group::Legacy);
+    page.push_str(TAIL);
+    page
+}
+
+fn write_figures(page: &mut String, group: Group) {
+    for figure in FIGURES.iter().filter(|figure| figure.group == group) {
+        let mut name = figure.kind.to_owned();
+        if !figure.type_instance.is_empty() {
+            name = format!("{name}-{}", figure.type_instance);
+        }
+        let doc = escape(figure.doc);
+        let origin = escape(&origin(figure));
+        let _ = writeln!(page, ".TP\n.B {}\n{doc} ({origin})", escape(&name));
+    }
+}
+
+fn origin(figure: &Figure) -> String {
+    match figure.source {
+        Source::Healthy => "/healthz".to_owned(),
+        Source::ResponseTime | Source::Up => "the plugin's own".to_owned(),
+        Source::Uptime => "now \u{2212} start".to_owned(),
+        Source::Varz([rx, tx]) => format!("rx: {rx}, tx: {tx}"),
+        Source::Varz(keys) => keys.join(", "),
+    }
+}
+
+/// Plain text for troff; none of the texts begins with a dot.
+fn escape(text: &str) -> String {
+    text.replace('\\', "\\e")
+        .replace('-', "\\-")
+        .replace('"', "\\(dq")
+        .replace('\u{2026}', "...")
+        .replace('\u{2212}', "\\-")
+}
+
+#[test]
+fn the_manual_page_is_in_step_with_the_tables() {
+    let page = page();
+    if std::env::var_os("UPDATE_MANUAL").is_some() {
+        std::fs::write(PAGE, &page).expect(PAGE);
+    }
+    let found = std::fs::read_to_string(PAGE).unwrap_or_default();
+    assert!(
+        found == page,
+        "{PAGE} is out of step: run UPDATE_MANUAL=1 cargo test -p collectd-plugin manual"
+    );
+}
+
+/// The synopsis shows every option, and so does the example that is installed.
+#[test]
+fn examples_show_every_option() {
+    const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../conf/collectd/nats.conf");
+    let example = std::fs::read_to_string(EXAMPLE).expect(EXAMPLE);
+    for option in OPTIONS {
+        for text in [HEAD, &example] {
+            assert!(
+                text.contains(&format!("{} ", option.name)),
+                "{}",
+                option.name
+            );
+        }
+    }
+}

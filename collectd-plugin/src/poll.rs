@@ -1,0 +1,474 @@
+//! One instance's polls: fetch, judge, dispatch.
+//!
+//! A broker that does not answer is not an error of the plugin: collectd would
+//! poll it ever more rarely and draw a short outage as a long one. So a poll
+//! succeeds, says `up` = 0, and tells of each change of condition once.
+
+use std::{
+    mem,
+    time::{Duration, Instant, SystemTime},
+};
+
+use monitor_client::{Client, Error, Healthz};
+
+use crate::{
+    config::Instance,
+    daemon::{Daemon, Level, Notification, Severity, Value, ValueList},
+    figures::{FIGURES, Figure, Group, Report, Source},
+};
+
+const PLUGIN: &str = "nats";
+
+/// Plugin and plugin instance of the identifiers of an old curl_json configuration.
+const LEGACY_PLUGIN: &str = "curl_json";
+const LEGACY_INSTANCE: &str = "gnatsd";
+
+/// One instance and what is remembered of it between polls.
+pub(crate) struct Poller {
+    instance: Instance,
+    client: Client,
+    condition: Condition,
+    /// Severity of the last notification; `Okay` before the first.
+    notified: Severity,
+    /// Server id and start of the run that was last seen.
+    run: Option<(String, String)>,
+}
+
+/// What is known of a broker, as coarse as changes are told.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Condition {
+    /// `/varz` cannot be read.
+    Down(Cause),
+    /// `/varz` was read, `/healthz` not.
+    HealthUnknown(Cause),
+    /// All is well.
+    Serving,
+    /// `/healthz` reports trouble, with this code.
+    Unhealthy(u16),
+    /// Not polled yet.
+    Unpolled,
+}
+
+/// Which kind of error it is, its texts left out.
+type Cause = (mem::Discriminant<Error>, Option<u16>);
+
+/// What one poll brought.
+struct Sample {
+    time: SystemTime,
+    took: Duration,
+    report: Result<Report, Error>,
+    /// None when the broker was not asked, because it is down.
+    health: Option<Result<(u16, Healthz), Error>>,
+}
+
+impl Poller {
+    /// A poller whose requests fit into the interval between its polls.
+    ///
+    /// # Errors
+    /// When the URL cannot be asked.
+    pub(crate) fn new(instance: Instance, daemon: &dyn Daemon) -> Result<Self, Error> {
+        let timeout = instance.timeout(daemon);
+        // Only a global Interval that stands below the block in the file leads here.
+        if instance.timeout.is_some_and(|wanted| wanted > timeout) {
+            let text = format!(
+                "instance \"{}\": Timeout is cut to {} ms, half the interval",
+                instance.name,
+                timeout.as_millis()
+            );
+            daemon.log(Level::Warning, &text);
+        }
+        Ok(Self {
+            client: Client::new(&instance.url, timeout)?,
+            instance,
+            condition: Condition::Unpolled,
+            notified: Severity::Okay,
+            run: None,
+        })
+    }
+
+    /// The configuration it was made from.
+    pub(crate) fn instance(&self) -> &Instance {
+        &self.instance
+    }
+
+    /// Polls once; false when collectd took a value not.
+    pub(crate) fn poll(&mut self, daemon: &dyn Daemon) -> bool {
+        let sample = self.fetch();
+        self.tell_changes(&sample, daemon);
+        self.dispatch(&sample, daemon)
+    }
+
+    fn fetch(&self) -> Sample {
+        let time = SystemTime::now();
+        let begun = Instant::now();
+        let report = self.client.get("/varz");
+        let took = begun.elapsed();
+        let health = report.is_ok().then(|| self.client.healthz());
+        Sample {
+            time,
+            took,
+            report,
+            health,
+        }
+    }
+
+    fn tell_changes(&mut self, sample: &Sample, daemon: &dyn Daemon) {
+        let (condition, text) = self.judge(sample);
+        if condition != self.condition {
+            let first = self.condition == Condition::Unpolled;
+            self.condition = condition;
+            let level = match condition.severity() {
+                Severity::Failure => Level::Error,
+                Severity::Warning => Level::Warning,
+                Severity::Okay if first => Level::Info,
+                Severity::Okay => Level::Notice,
+            };
+            daemon.log(
+                level,
+                &format!("instance \"{}\": {text}", self.instance.name),
+            );
+            self.notify(sample, &text, daemon);
+        }
+        if let Ok(report) = &sample.report {
+            self.tell_restart(report, daemon);
+        }
+    }
+
+    fn judge(&self, sample: &Sample) -> (Condition, String) {
+        let report = match &sample.report {
+            Ok(report) => report,
+            Err(error) => return (Condition::Down(cause(error)), format!("down: {error}")),
+        };
+        match &sample.health {
+            Some(Ok((200, _))) | None => {
+                let Report {
+                    server_name,
+                    version,
+                    ..
+                } = report;
+                let url = self.client.base_url();
+                let text = format!("{url}: broker {server_name}, version {version}, serves");
+                (Condition::Serving, text)
+            }
+            Some(Ok((code, health))) => {
+                let Healthz { status, error, .. } = health;
+                let url = self.client.base_url();
+                let text =
+                    format!("not healthy: {url}/healthz: HTTP status {code}, {status}: {error}");
+                (Condition::Unhealthy(*code), text)
+            }
+            Some(Err(error)) => (
+                Condition::HealthUnknown(cause(error)),
+                format!("health not known: {error}"),
+            ),
+        }
+    }
+
+    fn notify(&mut self, sample: &Sample, text: &str, daemon: &dyn Daemon) {
+        let severity = self.condition.severity();
+        let before = mem::replace(&mut self.notified, severity);
+        if before == severity || !self.instance.report_notifications {
+            return;
+        }
+        daemon.notify(&Notification {
+            severity,
+            host: self.instance.host.as_deref(),
+            plugin_instance: &self.instance.name,
+            message: text,
+            time: sample.time,
+        });
+    }
+
+    fn tell_restart(&mut self, report: &Report, daemon: &dyn Daemon) {
+        let run = (report.server_id.clone(), report.start.clone());
+        let before = self.run.replace(run.clone());
+        if let Some((server_id, _)) = before.filter(|before| *before != run) {
+            let text = format!(
+                "instance \"{}\": the broker was restarted at {}: server id {server_id} is now {}",
+                self.instance.name, run.1, run.0
+            );
+            daemon.log(Level::Notice, &text);
+        }
+    }
+
+    fn dispatch(&self, sample: &Sample, daemon: &dyn Daemon) -> bool {
+        let mut taken = true;
+        for figure in FIGURES.iter().filter(|figure| self.wants(figure)) {
+            if let Some(value) = own_value(figure, sample) {
+                taken &= self.dispatch_figure(figure, &[value], sample.time, daemon);
+            }
+        }
+        let readings = sample.report.iter().flat_map(|report| &report.readings);
+        for (figure, values) in readings.filter(|(figure, _)| self.wants(figure)) {
+            taken &= self.dispatch_figure(figure, values, sample.time, daemon);
+        }
+        taken
+    }
+
+    fn wants(&self, figure: &Figure) -> bool {
+        match figure.group {
+            Group::Basic => true,
+            Group::Legacy => self.instance.legacy_names,
+            Group::Limits => self.instance.report_limits,
+        }
+    }
+
+    fn dispatch_figure(
+        &self,
+        figure: &Figure,
+        values: &[Value],
+        time: SystemTime,
+        daemon: &dyn Daemon,
+    ) -> bool {
+        let (plugin, plugin_instance) = match figure.group {
+            Group::Legacy => (LEGACY_PLUGIN, LEGACY_INSTANCE),
+            Group::Basic | Group::Limits => (PLUGIN, self.instance.name.as_str()),
+        };
+        daemon.dispatch(&ValueList {
+            host: self.instance.host.as_deref(),
+            plugin,
+            plugin_instance,
+            kind: figure.kind,
+            type_instance: figure.type_instance,
+            values,
+            time,
+        })
+    }
+}
+
+impl Condition {
+    fn severity(self) -> Severity {
+        match self {
+            Self::Down(_) => Severity::Failure,
+            Self::HealthUnknown(_) | Self::Unhealthy(_) => Severity::Warning,
+            Self::Serving | Self::Unpolled => Severity::Okay,
+        }
+    }
+}
+
+fn cause(error: &Error) -> Cause {
+    let code = match error {
+        Error::Status { code, .. } => Some(*code),
+        _ => None,
+    };
+    (mem::discriminant(error), code)
+}
+
+/// The plugin's own view of the poll; none for figures of the answer.
+fn own_value(figure: &Figure, sample: &Sample) -> Option<Value> {
+    let number = match figure.source {
+        Source::Healthy => match &sample.health {
+            Some(Ok((200, _))) => 1.0,
+            Some(Ok(_)) => 0.0,
+            Some(Err(_)) | None => f64::NAN,
+        },
+        Source::ResponseTime if sample.report.is_ok() => sample.took.as_secs_f64(),
+        Source::Up => f64::from(u8::from(sample.report.is_ok())),
+        Source::ResponseTime | Source::Uptime | Source::Varz(_) => return None,
+    };
+    Some(Value::Gauge(number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::daemon::fake::Fake;
+
+    fn poller(instance: Instance) -> Poller {
+        Poller::new(instance, &Fake::default()).expect("a good URL")
+    }
+
+    fn up(server_id: &str) -> Sample {
+        let json = serde_json::json!({
+            "server_id": server_id, "server_name": "b", "version": "2.15.1",
+            "start": "2026-01-01T00:00:00Z", "now": "2026-01-01T00:00:10Z",
+            "connections": 3, "total_connections": 9, "max_pending": 64,
+        });
+        Sample {
+            time: SystemTime::now(),
+            took: Duration::from_millis(250),
+            report: Ok(serde_json::from_value(json).expect("an answer")),
+            health: Some(Ok((200, Healthz::default()))),
+        }
+    }
+
+    fn unhealthy(code: u16, error: &str) -> Sample {
+        let health = Healthz {
+            status: "unavailable".to_owned(),
+            error: error.to_owned(),
+        };
+        Sample {
+            health: Some(Ok((code, health))),
+            ..up("N1")
+        }
+    }
+
+    fn down(error: Error) -> Sample {
+        Sample {
+            report: Err(error),
+            health: None,
+            ..up("N1")
+        }
+    }
+
+    fn refused() -> Error {
+        Error::Refused {
+            url: "http://x/varz".to_owned(),
+        }
+    }
+
+    fn status(code: u16) -> Error {
+        Error::Status {
+            url: "http://x/varz".to_owned(),
+            code,
+        }
+    }
+
+    fn timeout() -> Error {
+        Error::Timeout {
+            url: "http://x/healthz".to_owned(),
+            after: Duration::from_secs(2),
+        }
+    }
+
+    /// Feeds the samples and returns what the daemon was told.
+    fn feed(poller: &mut Poller, samples: impl IntoIterator<Item = Sample>) -> Fake {
+        let daemon = Fake::default();
+        for sample in samples {
+            poller.tell_changes(&sample, &daemon);
+            assert!(poller.dispatch(&sample, &daemon));
+        }
+        daemon
+    }
+
+    fn levels(daemon: &Fake) -> Vec<Level> {
+        daemon.lines.borrow().iter().map(|line| line.0).collect()
+    }
+
+    fn severities(daemon: &Fake) -> Vec<Severity> {
+        let notifications = daemon.notifications.borrow();
+        notifications.iter().map(|sent| sent.0).collect()
+    }
+
+    #[test]
+    fn a_serving_broker_yields_its_figures_and_one_line() {
+        let daemon = feed(&mut poller(Instance::new("a")), [up("N1"), up("N1")]);
+        assert_eq!(levels(&daemon), [Level::Info]);
+        assert_eq!(severities(&daemon), []);
+        for (name, value) in [
+            ("nats-a/bool-up", Value::Gauge(1.0)),
+            ("nats-a/bool-healthy", Value::Gauge(1.0)),
+            ("nats-a/response_time-varz", Value::Gauge(0.25)),
+            ("nats-a/uptime", Value::Gauge(10.0)),
+            ("nats-a/current_connections-clients", Value::Gauge(3.0)),
+            ("nats-a/total_connections", Value::Derive(9)),
+        ] {
+            assert_eq!(daemon.value(name), Some(vec![value]), "{name}");
+        }
+        assert_eq!(daemon.value("nats-a/pubsub-subscriptions"), None);
+        assert_eq!(daemon.value("nats-a/bytes-max_pending"), None);
+    }
+
+    #[test]
+    fn limits_and_old_names_come_when_asked_for() {
+        let instance = Instance {
+            report_limits: true,
+            legacy_names: true,
+            ..Instance::new("a")
+        };
+        let daemon = feed(&mut poller(instance), [up("N1")]);
+        for (name, value) in [
+            ("nats-a/bytes-max_pending", Value::Gauge(64.0)),
+            (
+                "curl_json-gnatsd/bytes-max_pending_size",
+                Value::Gauge(64.0),
+            ),
+            ("curl_json-gnatsd/gauge-connections", Value::Gauge(3.0)),
+            (
+                "curl_json-gnatsd/counter-total_connections",
+                Value::Counter(9),
+            ),
+        ] {
+            assert_eq!(daemon.value(name), Some(vec![value]), "{name}");
+        }
+    }
+
+    #[test]
+    fn an_outage_is_told_once_and_so_is_its_end() {
+        let mut poller = poller(Instance::new("a"));
+        let daemon = feed(
+            &mut poller,
+            [down(refused()), down(refused()), down(refused())],
+        );
+        assert_eq!(levels(&daemon), [Level::Error]);
+        assert_eq!(severities(&daemon), [Severity::Failure]);
+        let values = daemon.values.borrow();
+        assert_eq!(values.len(), 6, "{values:?}");
+        assert_eq!(
+            values[0],
+            ("nats-a/bool-up".to_owned(), vec![Value::Gauge(0.0)])
+        );
+        assert!(
+            matches!(values[1].1[..], [Value::Gauge(healthy)] if healthy.is_nan()),
+            "{values:?}"
+        );
+        // Another cause is another line, but no second notification.
+        let daemon = feed(
+            &mut poller,
+            [down(status(500)), down(status(302)), down(status(302))],
+        );
+        assert_eq!(levels(&daemon), [Level::Error, Level::Error]);
+        assert_eq!(severities(&daemon), []);
+        let daemon = feed(&mut poller, [up("N1"), up("N1")]);
+        assert_eq!(levels(&daemon), [Level::Notice]);
+        assert_eq!(severities(&daemon), [Severity::Okay]);
+    }
+
+    #[test]
+    fn trouble_of_a_broker_that_answers_is_a_warning() {
+        let mut poller = poller(Instance::new("a"));
+        let samples = [
+            up("N1"),
+            unhealthy(503, "route lost"),
+            unhealthy(503, "more lost"),
+        ];
+        let daemon = feed(&mut poller, samples);
+        assert_eq!(levels(&daemon), [Level::Info, Level::Warning]);
+        assert_eq!(severities(&daemon), [Severity::Warning]);
+        assert!(daemon.lines.borrow()[1].1.contains("route lost"));
+        let values = daemon.values.borrow();
+        let healthy = values
+            .iter()
+            .rfind(|(name, _)| name == "nats-a/bool-healthy");
+        assert_eq!(healthy.expect("dispatched").1, [Value::Gauge(0.0)]);
+        drop(values);
+
+        let mute = Sample {
+            health: Some(Err(timeout())),
+            ..up("N1")
+        };
+        let daemon = feed(&mut poller, [mute, up("N1")]);
+        assert_eq!(levels(&daemon), [Level::Warning, Level::Notice]);
+        assert_eq!(severities(&daemon), [Severity::Okay]);
+    }
+
+    #[test]
+    fn a_restart_is_told_once() {
+        let mut poller = poller(Instance::new("a"));
+        let daemon = feed(&mut poller, [up("N1"), up("N1"), up("N2"), up("N2")]);
+        assert_eq!(levels(&daemon), [Level::Info, Level::Notice]);
+        let line = &daemon.lines.borrow()[1].1;
+        assert!(line.contains("server id N1 is now N2"), "{line}");
+    }
+
+    #[test]
+    fn notifications_can_be_turned_off() {
+        let instance = Instance {
+            report_notifications: false,
+            ..Instance::new("a")
+        };
+        let daemon = feed(&mut poller(instance), [down(refused()), up("N1")]);
+        assert_eq!(severities(&daemon), []);
+        assert_eq!(levels(&daemon), [Level::Error, Level::Notice]);
+    }
+}

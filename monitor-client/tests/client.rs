@@ -1,0 +1,279 @@
+//! The client against scripted servers that misbehave, and against real brokers.
+
+mod support;
+
+use std::{
+    env,
+    io::{Read, Write},
+    net::{TcpListener, TcpStream},
+    process::Command,
+    thread,
+    time::Duration,
+};
+
+use monitor_client::{Client, Error, client::BODY_LIMIT};
+use support::{NatsServer, closed_port, serve, serve_text, url};
+
+const PATIENT: Duration = Duration::from_secs(20);
+const BRIEF: Duration = Duration::from_millis(200);
+
+/// The current nats-server of the path, and an old one as Debian 12 installs it.
+const SERVERS: [&str; 2] = ["nats-server", "/usr/sbin/nats-server"];
+
+fn client(url: &str) -> Client {
+    Client::new(url, PATIENT).expect("a good URL")
+}
+
+/// Both an old and a new server fill the types, under load from one client.
+#[test]
+fn real_brokers_fill_the_types() {
+    for program in SERVERS {
+        let server = NatsServer::start(program);
+        let mut peer = TcpStream::connect(&server.client).expect("the client port");
+        peer.write_all(
+            b"CONNECT {\"verbose\":false,\"name\":\"peer\"}\r\n\
+              SUB a 1\r\nPUB a 5\r\nhello\r\nPING\r\n",
+        )
+        .expect("written");
+        let mut seen = String::new();
+        let mut chunk = [0; 4096];
+        while !seen.contains("PONG") {
+            let read = peer.read(&mut chunk).expect("an answer");
+            assert!(read > 0, "{program} hung up after {seen:?}");
+            seen.push_str(&String::from_utf8_lossy(&chunk[..read]));
+        }
+
+        let client = client(&server.monitoring);
+        let varz = client.varz().expect(program);
+        assert_eq!(varz.server_id.len(), 56, "{program}");
+        assert_eq!(varz.http_port, -1, "{program}");
+        assert_eq!((varz.connections, varz.total_connections), (1, 1));
+        assert_eq!((varz.in_msgs, varz.in_bytes), (1, 5), "{program}");
+        let modern = program == "nats-server";
+        assert_eq!(varz.slow_consumer_stats.is_some(), modern, "{program}");
+        assert_eq!(varz.stalled_clients.is_some(), modern, "{program}");
+
+        let connz = client.connz("subs=1&sort=pending").expect(program);
+        assert_eq!((connz.total, connz.connections.len()), (1, 1));
+        assert_eq!(connz.connections[0].name, "peer");
+        assert_eq!(connz.connections[0].subscriptions_list, ["a"]);
+        assert_eq!(client.connz("").expect(program).num_connections, 1);
+        assert!(client.subsz().expect(program).num_subscriptions > 0);
+        let (code, health) = client.healthz().expect(program);
+        assert_eq!((code, health.status.as_str()), (200, "ok"));
+        let missing = client.get::<serde_json::Value>("/nothing");
+        assert!(matches!(missing, Err(Error::Status { code: 404, .. })));
+    }
+}
+
+#[test]
+fn request_names_the_client_and_keeps_the_path_prefix() {
+    let (send, heads) = std::sync::mpsc::channel();
+    let server = serve(move |head, stream| {
+        send.send(head.to_owned()).expect("the test listens");
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+    });
+    client(&format!("{server}/nats/"))
+        .varz()
+        .expect("an answer");
+    let head = heads
+        .recv_timeout(PATIENT)
+        .expect("a request")
+        .to_lowercase();
+    assert!(head.starts_with("get /nats/varz http/1.1\r\n"), "{head}");
+    assert!(head.contains("user-agent: midge-monitor-client/"), "{head}");
+}
+
+#[test]
+fn refused_port() {
+    let url = closed_port();
+    assert_eq!(
+        client(&url).varz().unwrap_err().to_string(),
+        format!("{url}/varz: connection refused")
+    );
+}
+
+/// A listener that accepts and says nothing, and one that stops in the body.
+#[test]
+fn mute_and_halting_servers_time_out() {
+    let mute = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let halting = serve(|_, stream| {
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{");
+        // Stays open until the client has given up.
+        let _ = stream.read(&mut [0]);
+    });
+    for url in [url(mute.local_addr().expect("bound")), halting] {
+        let client = Client::new(&url, BRIEF).expect("a good URL");
+        let error = client.varz().unwrap_err();
+        assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
+        assert_eq!(
+            error.to_string(),
+            format!("{url}/varz: no answer within 200 ms")
+        );
+    }
+}
+
+#[test]
+fn reset_connection() {
+    // Closed with the request unread: the kernel answers with a reset.
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0]);
+        }
+    });
+    let error = client(&url(address)).varz().unwrap_err();
+    assert!(matches!(error, Error::Connection { .. }), "{error:?}");
+}
+
+#[test]
+fn other_statuses_are_errors() {
+    for (status, code) in [("500 No", 500), ("404 No", 404), ("204 Empty", 204)] {
+        let error = client(&serve_text(status, "")).varz().unwrap_err();
+        assert!(
+            matches!(error, Error::Status { code: got, .. } if got == code),
+            "{error:?}"
+        );
+    }
+}
+
+/// A redirect could lead the request off the machine.
+#[test]
+fn redirects_are_not_followed() {
+    let target = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    target.set_nonblocking(true).expect("a socket");
+    let location = url(target.local_addr().expect("bound"));
+    let server = serve(move |_, stream| {
+        let _ = write!(
+            stream,
+            "HTTP/1.1 302 Found\r\nLocation: {location}/varz\r\nContent-Length: 0\r\n\r\n"
+        );
+    });
+    let error = client(&server).varz().unwrap_err();
+    assert!(
+        matches!(error, Error::Status { code: 302, .. }),
+        "{error:?}"
+    );
+    assert!(target.accept().is_err(), "the redirect was followed");
+}
+
+#[test]
+fn healthz_answers_with_its_code() {
+    let bad = "{\"status\":\"unavailable\",\"error\":\"starting\"}";
+    for (status, code) in [("500 Error", 500), ("503 Unavailable", 503)] {
+        let answer = client(&serve_text(status, bad))
+            .healthz()
+            .expect("an answer");
+        assert_eq!((answer.0, answer.1.error.as_str()), (code, "starting"));
+    }
+    let error = client(&serve_text("404 No", bad)).healthz().unwrap_err();
+    assert!(
+        matches!(error, Error::Status { code: 404, .. }),
+        "{error:?}"
+    );
+    let error = client(&serve_text("503 No", "<html>"))
+        .healthz()
+        .unwrap_err();
+    assert!(matches!(error, Error::NotJson { .. }), "{error:?}");
+}
+
+#[test]
+fn what_is_not_the_expected_json_is_refused() {
+    let deep = "{\"a\":".repeat(100_000);
+    for body in [
+        "",
+        "<html>",
+        "[]",
+        "null",
+        "{\"connections\":\"many\"}",
+        "{\"connections\":1e400}",
+        "{\"connections\":9223372036854775808}",
+        "{\"total_connections\":-1}",
+        "{\"server_id\":\"\\ud800\"}",
+        deep.leak(),
+    ] {
+        let error = client(&serve_text("200 OK", body)).varz().unwrap_err();
+        assert!(matches!(error, Error::NotJson { .. }), "{error:?}");
+    }
+}
+
+/// Whether the length is announced or not, memory stays bounded.
+#[test]
+fn huge_bodies_are_cut_off() {
+    for head in ["Content-Length: 31457280\r\n", "Connection: close\r\n"] {
+        let server = serve(move |_, stream| {
+            let chunk = vec![b' '; 1 << 20];
+            let _ = write!(stream, "HTTP/1.1 200 OK\r\n{head}\r\n");
+            // Ends when the client hangs up.
+            for _ in 0..30 {
+                if stream.write_all(&chunk).is_err() {
+                    return;
+                }
+            }
+        });
+        let error = client(&server).varz().unwrap_err();
+        assert!(matches!(error, Error::TooLarge { .. }), "{error:?}");
+    }
+    // At the edge: a body of exactly the limit is read.
+    let server = serve(|_, stream| {
+        let mut body = b"{}".to_vec();
+        body.resize(BODY_LIMIT as usize, b' ');
+        let _ = write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Length: {BODY_LIMIT}\r\n\r\n"
+        );
+        let _ = stream.write_all(&body);
+    });
+    client(&server).varz().expect("a body at the limit");
+}
+
+/// The variable is set in a child process, where no other test sees it.
+#[test]
+fn proxy_variables_are_ignored() {
+    const INNER: &str = "MONITOR_CLIENT_TEST_URL";
+    if let Ok(url) = env::var(INNER) {
+        client(&url).varz().expect("asked directly");
+        return;
+    }
+    let server = serve_text("200 OK", "{}");
+    let mut inner = Command::new(env::current_exe().expect("this test"));
+    inner.args(["--exact", "proxy_variables_are_ignored"]);
+    for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+        inner.env(name, closed_port());
+    }
+    inner.env_remove("no_proxy").env_remove("NO_PROXY");
+    let output = inner.env(INNER, server).output().expect("this test again");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("1 passed"), "{output:?}");
+}
+
+#[test]
+fn bad_urls_are_named() {
+    for (url, reason) in [
+        ("", "not a URL"),
+        ("127.0.0.1:8222", "must begin with http://"),
+        ("/varz", "no host"),
+        ("http://", "not a URL"),
+        ("http://:8222", "no host"),
+        ("ftp://127.0.0.1", "must begin with http://"),
+        ("https://127.0.0.1", "https is not supported"),
+        ("http://127.0.0.1:99999", "1 to 65535"),
+        ("http://127.0.0.1:0", "1 to 65535"),
+        ("http://127.0.0.1:8222/?a=b", "must end with"),
+        ("http://127.0.0.1:8222/#a", "must end with"),
+        ("http://a b", "not a URL"),
+    ] {
+        let error = Client::new(url, BRIEF).unwrap_err().to_string();
+        assert!(error.contains(reason), "{url}: {error}");
+    }
+    let error = Client::new("http://me:hidden@127.0.0.1:8222", BRIEF).unwrap_err();
+    assert!(!error.to_string().contains("hidden"), "{error}");
+    for url in [
+        "http://127.0.0.1",
+        "http://[::1]:8222",
+        "http://broker/a/b/",
+    ] {
+        Client::new(url, BRIEF).expect(url);
+    }
+}

@@ -1,0 +1,404 @@
+//! A real collectd with the plugin under test, in a temporary folder and
+//! without privileges: its configuration, its lines, its end.
+
+use std::{
+    env, fs,
+    io::{BufRead, BufReader, Read},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Condvar, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+/// How long a test waits for what must come.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where Debian installs collectd; other systems have it on the path.
+const INSTALLED: &str = "/usr/sbin/collectd";
+
+/// What a run of collectd is given.
+pub(crate) struct Setup {
+    /// Seconds between polls.
+    pub(crate) interval: f64,
+    /// `<Plugin nats>` blocks; may be empty.
+    pub(crate) blocks: String,
+    /// Whether rates are written instead of totals.
+    pub(crate) rates: bool,
+    /// Environment to add.
+    pub(crate) environment: Vec<(&'static str, String)>,
+}
+
+impl Setup {
+    /// Polls twice a second.
+    pub(crate) fn new(blocks: &str) -> Self {
+        Self {
+            interval: 0.5,
+            blocks: blocks.to_owned(),
+            rates: false,
+            environment: Vec::new(),
+        }
+    }
+}
+
+/// One `<Instance>` in a block of its own.
+pub(crate) fn instance(name: &str, url: &str, options: &str) -> String {
+    format!(
+        "<Plugin nats>\n<Instance \"{name}\">\nURL \"{url}\"\n{options}\n</Instance>\n</Plugin>\n"
+    )
+}
+
+/// A collectd in the foreground whose values and log lines are collected.
+/// Killed when dropped.
+pub(crate) struct Collectd {
+    child: Child,
+    output: Arc<Output>,
+    readers: Vec<thread::JoinHandle<()>>,
+    _dir: TempDir,
+}
+
+#[derive(Default)]
+struct Output {
+    lines: Mutex<Vec<String>>,
+    grown: Condvar,
+}
+
+impl Collectd {
+    /// Runs until [`Self::stop`].
+    pub(crate) fn start(setup: &Setup) -> Self {
+        Self::spawn(setup, "-f")
+    }
+
+    /// Runs until values of all these identifiers are there.
+    pub(crate) fn run_for(setup: &Setup, identifiers: &[&str]) -> (ExitStatus, Lines) {
+        let collectd = Self::start(setup);
+        let there = |lines: &Lines| {
+            let mut missing = identifiers.iter().filter(|id| lines.values(id).is_empty());
+            missing.next().is_none()
+        };
+        collectd.wait_for("complete poll", there);
+        collectd.stop()
+    }
+
+    /// Reads the configuration and polls once. Only for what is logged: collectd
+    /// throws away what its write threads have not come to then.
+    pub(crate) fn test_configuration(setup: &Setup) -> (ExitStatus, Lines) {
+        Self::spawn(setup, "-T").finish()
+    }
+
+    fn spawn(setup: &Setup, mode: &str) -> Self {
+        let dir = temporary_folder();
+        let config = write_config(dir.path(), setup, "stdout", "stderr");
+        let mut child = command(setup)
+            .arg(mode)
+            .arg("-C")
+            .arg(config)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("stdbuf: {error}: install coreutils and collectd-core"));
+        let output = Arc::new(Output::default());
+        let readers = vec![
+            collect(child.stdout.take().expect("piped"), &output),
+            collect(child.stderr.take().expect("piped"), &output),
+        ];
+        Self {
+            child,
+            output,
+            readers,
+            _dir: dir,
+        }
+    }
+
+    /// Waits until `ready` finds in the lines so far what it looks for.
+    pub(crate) fn wait_for(&self, what: &str, ready: impl Fn(&Lines) -> bool) -> Lines {
+        let end = Instant::now() + PATIENCE;
+        let mut lines = self.output.lines.lock().expect("no panic there");
+        loop {
+            let now = Lines(lines.clone());
+            if ready(&now) {
+                return now;
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            assert!(!left.is_zero(), "no {what} in {now:#?}");
+            lines = self
+                .output
+                .grown
+                .wait_timeout(lines, left)
+                .expect("no panic there")
+                .0;
+        }
+    }
+
+    /// Waits for `count` lines with `text`.
+    pub(crate) fn wait_for_lines(&self, text: &str, count: usize) -> Lines {
+        self.wait_for(text, |lines| lines.with(text).len() >= count)
+    }
+
+    /// Process id.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Asks it to end and returns the exit status and all lines.
+    pub(crate) fn stop(self) -> (ExitStatus, Lines) {
+        terminate(self.pid());
+        self.finish()
+    }
+
+    fn finish(mut self) -> (ExitStatus, Lines) {
+        let status = wait_for_exit(&mut self.child);
+        for reader in self.readers.drain(..) {
+            reader.join().expect("no panic there");
+        }
+        let lines = self.output.lines.lock().expect("no panic there");
+        (status, Lines(lines.clone()))
+    }
+}
+
+impl Drop for Collectd {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A collectd that has left for the background. Killed when dropped.
+pub(crate) struct Daemon {
+    dir: TempDir,
+}
+
+impl Daemon {
+    /// Starts it and waits until the first process has left it alone.
+    pub(crate) fn start(setup: &Setup) -> Self {
+        let dir = temporary_folder();
+        let data = dir.path().join("data");
+        let log = dir.path().join("log");
+        let config = write_config(dir.path(), setup, &quoted(&data), &quoted(&log));
+        let status = command(setup)
+            .arg("-C")
+            .arg(config)
+            .status()
+            .unwrap_or_else(|error| panic!("stdbuf: {error}: install coreutils and collectd-core"));
+        let daemon = Self { dir };
+        assert!(status.success(), "{}", daemon.log());
+        daemon
+    }
+
+    /// Everything logged so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.dir.path().join("log")).unwrap_or_default()
+    }
+
+    /// Waits until values of this identifier have been written.
+    pub(crate) fn wait_for_value(&self, identifier: &str) {
+        let (plugin, name) = identifier.split_once('/').expect("two parts");
+        let folder = self.dir.path().join("data/test").join(plugin);
+        wait_until(identifier, || {
+            let files = fs::read_dir(&folder).into_iter().flatten().flatten();
+            let mut names = files.filter_map(|file| file.file_name().into_string().ok());
+            names.any(|file| file.starts_with(name))
+        });
+    }
+
+    /// Ends it and returns its log.
+    pub(crate) fn stop(self) -> String {
+        let pid = self.pid().expect("a PID file");
+        terminate(pid);
+        // collectd removes the file as the last thing it does.
+        wait_until("end of the daemon", || self.pid().is_none());
+        self.log()
+    }
+
+    fn pid(&self) -> Option<u32> {
+        let text = fs::read_to_string(self.dir.path().join("collectd.pid")).ok()?;
+        text.trim().parse().ok()
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        if let Some(pid) = self.pid() {
+            terminate(pid);
+        }
+    }
+}
+
+/// Lines of values and of the log, in the order they came.
+#[derive(Debug)]
+pub(crate) struct Lines(Vec<String>);
+
+impl Lines {
+    /// The lines that contain `text`.
+    pub(crate) fn with(&self, text: &str) -> Vec<&str> {
+        let lines = self.0.iter().map(String::as_str);
+        lines.filter(|line| line.contains(text)).collect()
+    }
+
+    /// The log lines of the plugin.
+    pub(crate) fn log(&self) -> Vec<&str> {
+        self.with("nats plugin: ")
+    }
+
+    /// Every value written, in order.
+    pub(crate) fn puts(&self) -> Vec<Put> {
+        self.0.iter().filter_map(|line| Put::parse(line)).collect()
+    }
+
+    /// The values written under one identifier such as `test/nats-a/bool-up`.
+    pub(crate) fn values(&self, identifier: &str) -> Vec<Vec<f64>> {
+        let puts = self.puts().into_iter();
+        let wanted = puts.filter(|put| put.identifier == identifier);
+        wanted.map(|put| put.values).collect()
+    }
+}
+
+/// One line of collectd's csv plugin: `PUTVAL identifier interval=s time:value:…`.
+#[derive(Debug)]
+pub(crate) struct Put {
+    pub(crate) identifier: String,
+    pub(crate) time: String,
+    pub(crate) values: Vec<f64>,
+}
+
+impl Put {
+    fn parse(line: &str) -> Option<Self> {
+        let mut words = line.strip_prefix("PUTVAL ")?.split(' ');
+        let identifier = words.next()?.trim_matches('"').to_owned();
+        let (time, values) = words.next_back()?.split_once(':')?;
+        let values = values.split(':').map(|value| value.parse().ok());
+        Some(Self {
+            identifier,
+            time: time.to_owned(),
+            values: values.collect::<Option<_>>()?,
+        })
+    }
+}
+
+/// Waits until `done`; for what gives no lines to wait for.
+pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !done() {
+        assert!(Instant::now() < end, "no {what} in {PATIENCE:?}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The plugin as cargo has built it, in the folder of the profile of this test.
+pub(crate) fn plugin() -> PathBuf {
+    let test = env::current_exe().expect("this test has a path");
+    let profile = test.ancestors().nth(2).expect("target/<profile>/deps/test");
+    let library = profile.join("libnats.so");
+    let built = fs::metadata(&library).and_then(|library| library.modified());
+    let Ok(built) = built else {
+        panic!(
+            "{} is missing: run `cargo build -p collectd-plugin`",
+            library.display()
+        );
+    };
+    for folder in ["collectd-plugin", "monitor-client"] {
+        let sources = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join(folder)
+            .join("src");
+        for source in fs::read_dir(&sources).expect("the sources").flatten() {
+            let changed = source.metadata().and_then(|source| source.modified());
+            assert!(
+                changed.expect("a time") <= built,
+                "{} is older than {}: run `cargo build -p collectd-plugin`",
+                library.display(),
+                source.path().display()
+            );
+        }
+    }
+    library
+}
+
+/// Values on standard output come line by line only with stdbuf: a pipe is
+/// otherwise filled by the block.
+fn command(setup: &Setup) -> Command {
+    let installed = Path::new(INSTALLED).exists();
+    let mut command = Command::new("stdbuf");
+    command.args(["-oL", if installed { INSTALLED } else { "collectd" }]);
+    for name in [
+        "http_proxy",
+        "HTTP_PROXY",
+        "all_proxy",
+        "ALL_PROXY",
+        "no_proxy",
+        "NO_PROXY",
+    ] {
+        command.env_remove(name);
+    }
+    command.envs(setup.environment.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+/// collectd refuses symbolic links and wants the plugin's name as the file's.
+fn write_config(dir: &Path, setup: &Setup, data: &str, log: &str) -> PathBuf {
+    let plugins = dir.join("plugins");
+    fs::create_dir(&plugins).expect("a folder");
+    fs::copy(plugin(), plugins.join("nats.so")).expect("the plugin copied");
+    let Setup {
+        interval,
+        blocks,
+        rates,
+        ..
+    } = setup;
+    let dir_text = quoted(dir);
+    let config = format!(
+        "BaseDir {dir_text}\nPIDFile {}\nHostname \"test\"\nFQDNLookup false\n\
+         Interval {interval}\n\
+         LoadPlugin logfile\n<Plugin logfile>\nLogLevel info\nFile {log}\n\
+         PrintSeverity true\n</Plugin>\n\
+         LoadPlugin csv\n<Plugin csv>\nDataDir {data}\nStoreRates {rates}\n</Plugin>\n\
+         PluginDir {}\nLoadPlugin nats\n{blocks}",
+        quoted(&dir.join("collectd.pid")),
+        quoted(&plugins),
+    );
+    let path = dir.join("collectd.conf");
+    fs::write(&path, config).expect("the configuration written");
+    path
+}
+
+/// collectd writes no data below a folder whose name begins with a dot.
+fn temporary_folder() -> TempDir {
+    let made = tempfile::Builder::new().prefix("collectd-").tempdir();
+    made.expect("a temporary folder")
+}
+
+fn quoted(path: &Path) -> String {
+    format!("\"{}\"", path.display())
+}
+
+fn collect(pipe: impl Read + Send + 'static, output: &Arc<Output>) -> thread::JoinHandle<()> {
+    let output = Arc::clone(output);
+    thread::spawn(move || {
+        for line in BufReader::new(pipe).lines().map_while(Result::ok) {
+            output.lines.lock().expect("no panic there").push(line);
+            output.grown.notify_all();
+        }
+    })
+}
+
+fn terminate(pid: u32) {
+    let status = Command::new("kill")
+        .args(["-TERM", &pid.to_string()])
+        .status();
+    assert!(
+        status.is_ok_and(|status| status.success()),
+        "kill -TERM {pid}"
+    );
+}
+
+fn wait_for_exit(child: &mut Child) -> ExitStatus {
+    let mut status = None;
+    wait_until("end of collectd", || {
+        status = child.try_wait().expect("a child of this test");
+        status.is_some()
+    });
+    status.expect("it has ended")
+}
