@@ -1,6 +1,6 @@
 //! The plugin nats.so in a real collectd.
 
-#[path = "support/broker.rs"]
+#[path = "support/collectd_broker.rs"]
 mod broker;
 #[path = "support/collectd.rs"]
 mod collectd;
