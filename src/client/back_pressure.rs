@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
-use super::{Congested, session::Session};
+use super::{Turn, session::Session};
 use crate::{
     connection::{
         Connection,
@@ -33,14 +33,14 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// The longest pause after one batch.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// Pauses the session's reading while it should.
-pub(super) async fn pause(session: &mut Session, congested: Congested) {
-    let most = congested.connections.len() * 2 >= congested.flushed;
+/// Pauses the session's reading while it should after `turn`.
+pub(super) async fn pause(session: &mut Session, turn: &Turn) {
+    let most = turn.congested.len() * 2 >= turn.flushed;
     let mut waited = Duration::ZERO;
     while waited < PAUSE_MAX {
         let now = Clock::now();
-        let Some(reader) = congested
-            .connections
+        let Some(reader) = turn
+            .congested
             .iter()
             .find(|reader| is_worth_waiting(&reader.outbound().backlog(), most, now))
         else {

@@ -119,9 +119,13 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
             Wake::Closing => return,
             Wake::Writable => with_worker(|worker| connection.flush_blocked(worker)),
             Wake::Readable => {
-                let congested = read_turn(session, stream);
-                if !congested.is_empty() {
-                    back_pressure::pause(session, congested).await;
+                let turn = read_turn(session, stream);
+                if !turn.congested.is_empty() {
+                    back_pressure::pause(session, &turn).await;
+                } else if turn.more {
+                    // A busy publisher lets others, and the socket events that
+                    // wake them, have their turn.
+                    tokio::task::yield_now().await;
                 }
             }
             Wake::Timer => with_worker(|worker| {
@@ -136,46 +140,48 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
     }
 }
 
-/// Connections that a batch left with long queues.
-struct Congested {
-    connections: Vec<Arc<Connection>>,
-    /// All connections the batch delivered to.
+/// What one turn of reading left behind.
+struct Turn {
+    /// Connections with long queues.
+    congested: Vec<Arc<Connection>>,
+    /// All connections it delivered to.
     flushed: usize,
-}
-
-impl Congested {
-    fn is_empty(&self) -> bool {
-        self.connections.is_empty()
-    }
+    /// The socket has more to read.
+    more: bool,
 }
 
 /// Reads and handles what the socket has, for one turn.
-fn read_turn(session: &mut Session, stream: &TcpStream) -> Congested {
+fn read_turn(session: &mut Session, stream: &TcpStream) -> Turn {
     with_worker(|worker| {
+        let mut more = true;
         for _ in 0..READS_PER_TURN {
             let result = session.read(worker, stream);
             worker.flush_touched();
-            match result {
-                Ok(full) if full && worker.congested.is_empty() => {}
-                Ok(_) => break,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    let reason = match error.kind() {
-                        io::ErrorKind::UnexpectedEof => CloseReason::ClientClosed,
-                        _ => CloseReason::ReadError,
-                    };
-                    session.connection.close(reason);
-                    break;
-                }
+            more = match result {
+                Ok(full) => full,
+                Err(error) => match error.kind() {
+                    io::ErrorKind::WouldBlock => false,
+                    io::ErrorKind::Interrupted => true,
+                    kind => {
+                        session.connection.close(match kind {
+                            io::ErrorKind::UnexpectedEof => CloseReason::ClientClosed,
+                            _ => CloseReason::ReadError,
+                        });
+                        false
+                    }
+                },
+            };
+            if !more || !worker.congested.is_empty() {
+                break;
             }
         }
         if !worker.congested.is_empty() {
             session.keep_budget();
         }
-        Congested {
-            connections: std::mem::take(&mut worker.congested),
+        Turn {
+            congested: std::mem::take(&mut worker.congested),
             flushed: worker.flushed,
+            more,
         }
     })
 }
