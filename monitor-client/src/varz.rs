@@ -39,12 +39,12 @@ pub struct Varz {
     pub ping_max: i64,
     /// Host of the plain monitoring listener.
     pub http_host: String,
-    /// Port of the plain monitoring listener; 0 when off.
-    pub http_port: u16,
+    /// Port of the plain monitoring listener, as configured: 0 when off, -1 for any free one.
+    pub http_port: i32,
     /// Path prefix of the monitoring endpoints, as configured.
     pub http_base_path: String,
-    /// Port of the TLS monitoring listener; 0 when off.
-    pub https_port: u16,
+    /// Port of the TLS monitoring listener, as configured: 0 when off, -1 for any free one.
+    pub https_port: i32,
     /// Seconds a client may take to log in.
     pub auth_timeout: f64,
     /// Bytes of the longest control line.
@@ -134,6 +134,24 @@ pub struct Varz {
     /// Stale connections by kind of connection; absent before nats-server 2.10.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_connection_stats: Option<KindCounts>,
+    /// Waits for the disk; absent before nats-server 2.14.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_io_wait_stats: Option<DiskIoWaitStats>,
+}
+
+/// How often and how long something waited for the disk. All nought in midge,
+/// which stores nothing.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct DiskIoWaitStats {
+    /// Waiting now.
+    pub waiters: i64,
+    /// Waits so far.
+    pub waits: u64,
+    /// Nanoseconds waited in all.
+    pub wait_time: i64,
+    /// Nanoseconds of the longest wait.
+    pub max_wait_time: i64,
 }
 
 /// A total split by the kind of connection it concerns.
