@@ -1,5 +1,5 @@
 //! The daemon.
-use midge::{config::Options, server::lifecycle};
+use midge::{config::Options, monitor, server::lifecycle};
 fn main() {
     let mut o = Options::default();
     let a: Vec<String> = std::env::args().collect();
@@ -27,7 +27,19 @@ fn main() {
         .build()
         .unwrap();
     rt.block_on(async {
-        let p = lifecycle::prepare(o).unwrap();
+        let mut p = lifecycle::prepare(o).unwrap();
+        if let Some(listener) = p.monitor.take() {
+            let settings = monitor::Settings {
+                port: p
+                    .server
+                    .monitor_address
+                    .map_or(0, |address| address.port().into()),
+                workers: tokio::runtime::Handle::current().metrics().num_workers(),
+                ..Default::default()
+            };
+            let listener = listener.into_std().unwrap();
+            monitor::serve(p.server.clone(), listener, settings).unwrap();
+        }
         let s = lifecycle::Signals::listen().unwrap();
         lifecycle::run(p, "midge", s, || ()).await.unwrap();
     });

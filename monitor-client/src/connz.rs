@@ -91,6 +91,9 @@ pub struct ConnInfo {
     /// Subscriptions in full; only with `subs=detail`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subscriptions_list_detail: Vec<SubDetail>,
+    /// Display name of the account, its name if it has none; only with `auth=1`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name_tag: String,
 }
 
 /// One subscription in full.
@@ -100,6 +103,9 @@ pub struct SubDetail {
     /// Account of the subscriber.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub account: String,
+    /// Display name of the account, its name if it has none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub account_tag: String,
     /// Subject, wildcards included.
     pub subject: String,
     /// Queue group; empty for a plain subscription.

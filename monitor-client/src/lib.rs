@@ -7,14 +7,26 @@
 //! so that answers of a real nats-server parse as well. No async code lives
 //! here: the readers are small blocking programs.
 
+pub mod accountz;
+pub mod accstatz;
 pub mod client;
 pub mod connz;
+pub mod gatewayz;
 pub mod healthz;
+pub mod jsz;
+pub mod leafz;
+pub mod routez;
 pub mod subsz;
 pub mod varz;
 
+pub use accountz::{AccountDetail, Accountz, SublistStats};
+pub use accstatz::{AccountStat, Accstatz, DataStats, LinkStats};
 pub use client::{Client, Error};
 pub use connz::{ConnInfo, Connz, SubDetail};
+pub use gatewayz::Gatewayz;
 pub use healthz::Healthz;
+pub use jsz::{Jsz, JszApi, JszConfig};
+pub use leafz::Leafz;
+pub use routez::Routez;
 pub use subsz::Subsz;
-pub use varz::{KindCounts, Varz};
+pub use varz::{DiskIoWaitStats, KindCounts, Varz};

@@ -134,6 +134,24 @@ pub struct Varz {
     /// Stale connections by kind of connection; absent before nats-server 2.10.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_connection_stats: Option<KindCounts>,
+    /// Waits for the disk; absent before nats-server 2.14.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub disk_io_wait_stats: Option<DiskIoWaitStats>,
+}
+
+/// How often and how long something waited for the disk. All nought in midge,
+/// which stores nothing.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct DiskIoWaitStats {
+    /// Waiting now.
+    pub waiters: i64,
+    /// Waits so far.
+    pub waits: u64,
+    /// Nanoseconds waited in all.
+    pub wait_time: i64,
+    /// Nanoseconds of the longest wait.
+    pub max_wait_time: i64,
 }
 
 /// A total split by the kind of connection it concerns.

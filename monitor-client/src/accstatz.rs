@@ -1,0 +1,65 @@
+//! `/accstatz`: what each account's connections moved.
+
+use serde::{Deserialize, Serialize};
+
+/// The answer of `/accstatz`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Accstatz {
+    /// Id of the answering broker.
+    pub server_id: String,
+    /// Time of this answer, RFC 3339.
+    pub now: String,
+    /// One entry for each account with connections; with `unused=1` for each.
+    pub account_statz: Vec<AccountStat>,
+}
+
+/// The figures of one account.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct AccountStat {
+    /// Its name.
+    pub acc: String,
+    /// Display name, its name if it has none.
+    pub name: String,
+    /// Open client connections.
+    pub conns: i64,
+    /// Open leafnode connections.
+    pub leafnodes: i64,
+    /// Both together.
+    pub total_conns: i64,
+    /// Subscriptions.
+    pub num_subscriptions: u64,
+    /// Delivered to its connections.
+    pub sent: DataStats,
+    /// Received from its connections.
+    pub received: DataStats,
+    /// Connections cut because they read too slowly.
+    pub slow_consumers: i64,
+}
+
+/// Messages and bytes, and the part of them that went over links.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct DataStats {
+    /// Messages.
+    pub msgs: i64,
+    /// Payload and header bytes.
+    pub bytes: i64,
+    /// Over gateways.
+    pub gateways: LinkStats,
+    /// Over routes.
+    pub routes: LinkStats,
+    /// Over leafnode connections.
+    pub leafs: LinkStats,
+}
+
+/// Messages and bytes over one kind of link.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct LinkStats {
+    /// Messages.
+    pub msgs: i64,
+    /// Payload and header bytes.
+    pub bytes: i64,
+}

@@ -1,0 +1,346 @@
+//! `/connz`: the connections, open and closed, one entry each.
+//!
+//! What is asked of every connection is only what selects and orders it; the
+//! entries are made for the page alone, so that a page's cost depends little on
+//! how many connections there are.
+
+use std::{sync::Arc, time::Duration};
+
+use chrono::{DateTime, Utc};
+use monitor_client::{ConnInfo, Connz, SubDetail};
+
+use super::{
+    Monitor,
+    answer::{Answer, Refusal},
+    connz_sort::Order,
+    page::Page,
+    query::Query,
+    time_text::{rfc3339, round_trip, uptime},
+};
+use crate::{
+    account::GLOBAL_ACCOUNT,
+    connection::{
+        Connection,
+        registry::{ClosedConnection, ConnectionView, Registry, SubscriptionView},
+    },
+    telemetry::Clock,
+};
+
+/// Subscriptions listed in one answer; an entry's count tells when its list is
+/// cut short.
+const LISTED_SUBSCRIPTIONS_MAX: usize = 64 * 1024;
+
+/// The connections asked for.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum State {
+    Any,
+    Closed,
+    Open,
+}
+
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Subscriptions {
+    Count,
+    Detail,
+    Subjects,
+}
+
+/// The parameters of a request.
+struct Request {
+    state: State,
+    order: Order,
+    page: Page,
+    /// 0 asks for all.
+    cid: u64,
+    auth: bool,
+    subscriptions: Subscriptions,
+    account: String,
+    user: String,
+    mqtt_client: String,
+}
+
+/// A connection that may be shown.
+pub(super) enum Candidate {
+    Closed(Arc<ClosedConnection>),
+    Open(Arc<Connection>),
+}
+
+/// The answer.
+pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
+    let request = Request::parse(query)?;
+    Answer::pretty_json(&build(monitor, &request))
+}
+
+fn build(monitor: &Monitor, request: &Request) -> Connz {
+    let context = &monitor.server.clients;
+    let (now, clock) = (Utc::now(), Clock::now());
+    let mut candidates = if request.wants_account(&context.account.name) {
+        candidates(&context.registry, request.state)
+    } else {
+        Vec::new()
+    };
+    let total = candidates.len();
+    candidates.retain(|candidate| request.wants(candidate));
+    request.order.sort(&mut candidates, clock);
+    let mut listed = 0;
+    let connections: Vec<_> = request
+        .page
+        .cut(&candidates)
+        .map(|candidate| request.entry(candidate, now, clock, &mut listed))
+        .collect();
+    Connz {
+        server_id: monitor.server.id.clone(),
+        now: rfc3339(now),
+        num_connections: connections.len(),
+        total,
+        offset: request.page.offset,
+        limit: request.page.limit,
+        connections,
+    }
+}
+
+fn candidates(registry: &Registry, state: State) -> Vec<Candidate> {
+    let mut found = Vec::new();
+    if state != State::Closed {
+        found.extend(registry.open().into_iter().map(Candidate::Open));
+    }
+    if state != State::Open {
+        found.extend(registry.closed().into_iter().map(Candidate::Closed));
+    }
+    found
+}
+
+impl Candidate {
+    pub(super) fn cid(&self) -> u64 {
+        match self {
+            Self::Closed(closed) => closed.last.cid,
+            Self::Open(connection) => connection.cid,
+        }
+    }
+
+    fn has_user(&self, user: &str) -> bool {
+        match self {
+            Self::Closed(closed) => closed.last.identity.user == user,
+            Self::Open(connection) => connection.identity.lock().user == user,
+        }
+    }
+}
+
+impl Request {
+    fn parse(query: &Query) -> Result<Self, Refusal> {
+        let state = match &*query.text("state").to_ascii_lowercase() {
+            "" | "open" => State::Open,
+            "closed" => State::Closed,
+            "any" | "all" => State::Any,
+            _ => {
+                return Err(Refusal::bad_request(format!(
+                    "Error decoding state for {}",
+                    query.text("state")
+                )));
+            }
+        };
+        let subscriptions = if query.bytes("subs").eq_ignore_ascii_case(b"detail") {
+            Subscriptions::Detail
+        } else if query.boolean("subs")? {
+            Subscriptions::Subjects
+        } else {
+            Subscriptions::Count
+        };
+        let mut request = Self {
+            auth: query.boolean("auth")?,
+            subscriptions,
+            page: Page::parse(query)?,
+            cid: query.unsigned("cid")?,
+            state,
+            order: Order::parse(&query.text("sort"), state)?,
+            account: query.text("acc").into_owned(),
+            user: query.text("user").into_owned(),
+            mqtt_client: query.text("mqtt_client").into_owned(),
+        };
+        if request.cid != 0 {
+            request.page.limit = 1;
+        }
+        Ok(request)
+    }
+
+    fn wants_account(&self, account: &str) -> bool {
+        self.account.is_empty() || self.account == account
+    }
+
+    fn wants(&self, candidate: &Candidate) -> bool {
+        // No connection is an MQTT client's.
+        self.mqtt_client.is_empty()
+            && (self.cid == 0 || self.cid == candidate.cid())
+            && (self.user.is_empty() || candidate.has_user(&self.user))
+    }
+
+    /// The entry of one connection; `listed` are the subscriptions listed so
+    /// far in the answer.
+    fn entry(
+        &self,
+        candidate: &Candidate,
+        now: DateTime<Utc>,
+        clock: Clock,
+        listed: &mut usize,
+    ) -> ConnInfo {
+        let mut info = match candidate {
+            Candidate::Open(connection) => {
+                let since_start = connection.started.until(clock);
+                let view = connection.view();
+                let idle = view.last_activity.until(clock);
+                self.common(&view, since_start, idle)
+            }
+            Candidate::Closed(closed) => {
+                let last_activity = closed.last.last_activity.time_of_day();
+                let mut info = self.common(
+                    &closed.last,
+                    between(closed.last.start, closed.stop),
+                    between(last_activity, closed.stop.min(now)),
+                );
+                info.stop = Some(rfc3339(closed.stop));
+                info.reason = closed.reason.to_string();
+                info
+            }
+        };
+        if self.subscriptions != Subscriptions::Count {
+            self.list_subscriptions(&mut info, candidate, listed);
+        }
+        info
+    }
+
+    fn common(&self, view: &ConnectionView, since_start: Duration, idle: Duration) -> ConnInfo {
+        let identity = &view.identity;
+        let mut info = ConnInfo {
+            cid: view.cid,
+            kind: "Client".into(),
+            client_type: "nats".into(),
+            ip: view.peer.ip().to_canonical().to_string(),
+            port: view.peer.port(),
+            start: rfc3339(view.start),
+            last_activity: rfc3339(view.last_activity.time_of_day()),
+            rtt: round_trip(view.rtt.unwrap_or_default()),
+            uptime: uptime(since_start),
+            idle: uptime(idle),
+            pending_bytes: view.pending,
+            in_msgs: view.traffic.in_msgs,
+            out_msgs: view.traffic.out_msgs,
+            in_bytes: view.traffic.in_bytes,
+            out_bytes: view.traffic.out_bytes,
+            stalls: view.stalls,
+            subscriptions: view.subscriptions,
+            name: identity.name.clone(),
+            lang: identity.lang.clone(),
+            version: identity.version.clone(),
+            ..ConnInfo::default()
+        };
+        if self.auth {
+            info.authorized_user.clone_from(&identity.user);
+            // The global account goes without saying.
+            info.name_tag = GLOBAL_ACCOUNT.into();
+        }
+        info
+    }
+
+    fn list_subscriptions(&self, info: &mut ConnInfo, candidate: &Candidate, listed: &mut usize) {
+        let most = LISTED_SUBSCRIPTIONS_MAX - *listed;
+        let views: Vec<SubscriptionView> = match candidate {
+            Candidate::Closed(closed) => closed.subscriptions.iter().take(most).cloned().collect(),
+            Candidate::Open(connection) => {
+                // The lock is held for the list only, not for its texts.
+                let table = connection.subscriptions.lock();
+                let found: Vec<_> = table.iter().take(most).cloned().collect();
+                drop(table);
+                found
+                    .iter()
+                    .map(|subscription| subscription.view())
+                    .collect()
+            }
+        };
+        *listed += views.len();
+        let is_closed = matches!(candidate, Candidate::Closed(_));
+        let views = views.into_iter();
+        match self.subscriptions {
+            Subscriptions::Count => {}
+            Subscriptions::Subjects => {
+                info.subscriptions_list = views.map(|view| view.subject).collect();
+            }
+            Subscriptions::Detail => {
+                info.subscriptions_list_detail = views
+                    .map(|view| detail(view, if is_closed { GLOBAL_ACCOUNT } else { "" }))
+                    .collect();
+            }
+        }
+    }
+}
+
+/// A subscription in full; an empty account is left out.
+pub(super) fn detail(view: SubscriptionView, account: &str) -> SubDetail {
+    SubDetail {
+        account: account.to_owned(),
+        account_tag: account.to_owned(),
+        subject: view.subject,
+        qgroup: view.queue.unwrap_or_default(),
+        sid: view.sid,
+        msgs: view.delivered,
+        max: view.max,
+        cid: view.cid,
+    }
+}
+
+/// The time from `start` to `end`; nought if the clock was set back.
+fn between(start: DateTime<Utc>, end: DateTime<Utc>) -> Duration {
+    (end - start).to_std().unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Result<Request, String> {
+        Request::parse(&Query::parse(text)).map_err(|refusal| refusal.message)
+    }
+
+    #[test]
+    fn parameters_select_state_subscriptions_and_page() {
+        for (text, state) in [
+            ("", State::Open),
+            ("state=OPEN", State::Open),
+            ("state=closed", State::Closed),
+            ("state=any", State::Any),
+            ("state=All", State::Any),
+        ] {
+            assert_eq!(parse(text).unwrap().state, state, "{text}");
+        }
+        for (text, subscriptions) in [
+            ("", Subscriptions::Count),
+            ("subs=0", Subscriptions::Count),
+            ("subs=1", Subscriptions::Subjects),
+            ("subs=true", Subscriptions::Subjects),
+            ("subs=Detail", Subscriptions::Detail),
+        ] {
+            assert_eq!(parse(text).unwrap().subscriptions, subscriptions, "{text}");
+        }
+        let request = parse("cid=7&limit=9&offset=0&unknown=1").unwrap();
+        assert_eq!((request.cid, request.page.limit), (7, 1));
+    }
+
+    #[test]
+    fn wrong_parameters_are_named() {
+        for (text, message) in [
+            ("state=x", "Error decoding state for x"),
+            ("sort=foo", "invalid sorting option: foo"),
+            ("sort=stop", "sort by stop only valid on closed connections"),
+            (
+                "sort=reason&state=any",
+                "sort by reason only valid on closed connections",
+            ),
+            (
+                "subs=2",
+                "Error decoding boolean for 'subs': strconv.ParseBool: parsing \"2\": invalid syntax",
+            ),
+        ] {
+            assert_eq!(parse(text).err().as_deref(), Some(message));
+        }
+        assert!(parse("sort=stop&state=closed").is_ok());
+    }
+}

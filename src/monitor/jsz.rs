@@ -1,0 +1,35 @@
+//! `/jsz`: says that there is no JetStream.
+
+use monitor_client::Jsz;
+
+use super::{
+    Monitor,
+    answer::{Answer, Refusal},
+    query::Query,
+};
+
+const FLAGS: &[&str] = &[
+    "accounts",
+    "streams",
+    "consumers",
+    "direct-consumers",
+    "config",
+    "leader-only",
+    "raft",
+    "stream-leader-only",
+];
+
+/// The answer. The parameters select what is shown of JetStream.
+pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
+    for flag in FLAGS {
+        query.boolean(flag)?;
+    }
+    query.integer("offset")?;
+    query.integer("limit")?;
+    Answer::pretty_json(&Jsz {
+        server_id: monitor.server.id.clone(),
+        now: monitor.now_text(),
+        disabled: true,
+        ..Jsz::default()
+    })
+}

@@ -1,0 +1,19 @@
+//! `/leafz`: empty, as there are no leafnode connections.
+
+use monitor_client::Leafz;
+
+use super::{
+    Monitor,
+    answer::{Answer, Refusal},
+    query::Query,
+};
+
+/// The answer. The parameters select among leafnodes.
+pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
+    query.boolean("subs")?;
+    Answer::pretty_json(&Leafz {
+        server_id: monitor.server.id.clone(),
+        now: monitor.now_text(),
+        ..Leafz::default()
+    })
+}

@@ -1,0 +1,244 @@
+//! The parameters of a request, read by the rules of the Go library that
+//! nats-server's users know, with its error texts.
+
+use std::{borrow::Cow, num::IntErrorKind};
+
+use super::answer::Refusal;
+
+/// The parameters behind the `?` of a request.
+pub(super) struct Query(Vec<(Vec<u8>, Vec<u8>)>);
+
+impl Query {
+    /// Reads `a=1&b=2`. As in Go, a pair with a `;` or a broken `%` escape does
+    /// not exist, and the first one of a name counts.
+    pub(super) fn parse(text: &str) -> Self {
+        let pairs = text
+            .split('&')
+            .filter(|pair| !pair.is_empty() && !pair.contains(';'))
+            .filter_map(|pair| {
+                let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+                Some((unescape(name)?, unescape(value)?))
+            });
+        Self(pairs.collect())
+    }
+
+    /// The value of a parameter; empty if it is absent.
+    pub(super) fn bytes(&self, name: &str) -> &[u8] {
+        let found = self.0.iter().find(|(known, _)| known == name.as_bytes());
+        found.map_or(b"", |(_, value)| value)
+    }
+
+    /// The same as text; bytes that are not UTF-8 show as `�`.
+    pub(super) fn text(&self, name: &str) -> Cow<'_, str> {
+        String::from_utf8_lossy(self.bytes(name))
+    }
+
+    /// A truth value; absent is false.
+    ///
+    /// # Errors
+    ///
+    /// It is none of Go's.
+    pub(super) fn boolean(&self, name: &str) -> Result<bool, Refusal> {
+        match &*self.text(name) {
+            "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
+            "" | "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
+            other => Err(Refusal::bad_request(format!(
+                "Error decoding boolean for '{name}': strconv.ParseBool: parsing {}: invalid syntax",
+                quoted(other)
+            ))),
+        }
+    }
+
+    /// A whole number; absent is 0.
+    ///
+    /// # Errors
+    ///
+    /// It is no number, or none of 64 bits.
+    pub(super) fn integer(&self, name: &str) -> Result<i64, Refusal> {
+        let text = self.text(name);
+        if text.is_empty() {
+            return Ok(0);
+        }
+        text.parse().map_err(|error: std::num::ParseIntError| {
+            number_error("int", "Atoi", name, &text, &error)
+        })
+    }
+
+    /// A whole number without sign; absent is 0.
+    ///
+    /// # Errors
+    ///
+    /// It is no number, or none of 64 bits.
+    pub(super) fn unsigned(&self, name: &str) -> Result<u64, Refusal> {
+        let text = self.text(name);
+        if text.is_empty() {
+            return Ok(0);
+        }
+        // Rust takes a plus sign here, Go does not.
+        let digits = if text.starts_with('+') { "+" } else { &text };
+        digits.parse().map_err(|error: std::num::ParseIntError| {
+            number_error("uint64", "ParseUint", name, &text, &error)
+        })
+    }
+}
+
+fn number_error(
+    kind: &str,
+    function: &str,
+    name: &str,
+    text: &str,
+    error: &std::num::ParseIntError,
+) -> Refusal {
+    let problem = match error.kind() {
+        IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+        _ => "invalid syntax",
+    };
+    Refusal::bad_request(format!(
+        "Error decoding {kind} for '{name}': strconv.{function}: parsing {}: {problem}",
+        quoted(text)
+    ))
+}
+
+/// Undoes `%` escapes and `+`; `None` if an escape is broken.
+fn unescape(text: &str) -> Option<Vec<u8>> {
+    let mut bytes = text.bytes();
+    let mut plain = Vec::with_capacity(text.len());
+    while let Some(byte) = bytes.next() {
+        plain.push(match byte {
+            b'+' => b' ',
+            b'%' => hex_digit(bytes.next()?)? << 4 | hex_digit(bytes.next()?)?,
+            other => other,
+        });
+    }
+    Some(plain)
+}
+
+fn hex_digit(digit: u8) -> Option<u8> {
+    // A digit of base 16 fits a byte.
+    char::from(digit).to_digit(16).map(|value| value as u8)
+}
+
+/// The text in double quotes, with Go's escapes for what cannot be printed.
+fn quoted(text: &str) -> String {
+    let mut quoted = String::from("\"");
+    for symbol in text.chars() {
+        match symbol {
+            '"' | '\\' => quoted.extend(['\\', symbol]),
+            '\n' => quoted += "\\n",
+            '\r' => quoted += "\\r",
+            '\t' => quoted += "\\t",
+            other if other.is_ascii_control() => quoted += &format!("\\x{:02x}", other as u32),
+            other if other.is_control() => quoted += &format!("\\u{:04x}", other as u32),
+            other => quoted.push(other),
+        }
+    }
+    quoted + "\""
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message<T>(result: Result<T, Refusal>) -> String {
+        result
+            .err()
+            .map(|refusal| refusal.message)
+            .unwrap_or_default()
+    }
+
+    #[test]
+    fn truth_values_are_those_of_go() {
+        for text in ["1", "t", "T", "TRUE", "true", "True"] {
+            assert!(
+                Query::parse(&format!("auth={text}"))
+                    .boolean("auth")
+                    .unwrap()
+            );
+        }
+        for text in ["", "auth=", "auth=0", "auth=f", "auth=False", "auth=FALSE"] {
+            assert!(!Query::parse(text).boolean("auth").unwrap());
+        }
+        assert_eq!(
+            message(Query::parse("auth=yes").boolean("auth")),
+            "Error decoding boolean for 'auth': strconv.ParseBool: parsing \"yes\": invalid syntax"
+        );
+    }
+
+    #[test]
+    fn numbers_are_those_of_go() {
+        for (text, number) in [
+            ("", 0),
+            ("7", 7),
+            ("-5", -5),
+            ("%2B5", 5),
+            ("007", 7),
+            ("9223372036854775807", i64::MAX),
+            ("-9223372036854775808", i64::MIN),
+        ] {
+            assert_eq!(
+                Query::parse(&format!("limit={text}"))
+                    .integer("limit")
+                    .unwrap(),
+                number
+            );
+        }
+        for (text, shown, problem) in [
+            ("abc", "abc", "invalid syntax"),
+            ("1_0", "1_0", "invalid syntax"),
+            ("+5", " 5", "invalid syntax"),
+            ("-", "-", "invalid syntax"),
+            ("%00", "\\x00", "invalid syntax"),
+            ("%22", "\\\"", "invalid syntax"),
+            (
+                "99999999999999999999",
+                "99999999999999999999",
+                "value out of range",
+            ),
+            (
+                "-99999999999999999999",
+                "-99999999999999999999",
+                "value out of range",
+            ),
+        ] {
+            assert_eq!(
+                message(Query::parse(&format!("limit={text}")).integer("limit")),
+                format!(
+                    "Error decoding int for 'limit': strconv.Atoi: parsing \"{shown}\": {problem}"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn numbers_without_sign_are_those_of_go() {
+        let cid = |text: &str| Query::parse(&format!("cid={text}")).unsigned("cid");
+        assert_eq!(cid("18446744073709551615").unwrap(), u64::MAX);
+        assert_eq!(cid("").unwrap(), 0);
+        for (text, shown, problem) in [
+            ("-1", "-1", "invalid syntax"),
+            ("%2B5", "+5", "invalid syntax"),
+            (
+                "99999999999999999999",
+                "99999999999999999999",
+                "value out of range",
+            ),
+        ] {
+            assert_eq!(
+                message(cid(text)),
+                format!(
+                    "Error decoding uint64 for 'cid': strconv.ParseUint: parsing \"{shown}\": {problem}"
+                )
+            );
+        }
+    }
+
+    #[test]
+    fn broken_pairs_do_not_exist_and_the_first_of_a_name_counts() {
+        let query = Query::parse("a=%zz&b=1;c=2&d=x%26y&d=second&&e&f=%");
+        for absent in ["a", "b", "c", "e", "f", "g"] {
+            assert_eq!(query.bytes(absent), b"", "{absent}");
+        }
+        assert_eq!(query.text("d"), "x&y");
+        assert_eq!(Query::parse("t=%ff").bytes("t"), b"\xff");
+    }
+}

@@ -1,0 +1,250 @@
+//! From a request to a response: the table of endpoints, and what every
+//! response has in common.
+
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{
+    Method, Request, Response, StatusCode,
+    header::{self, HeaderValue},
+};
+use parking_lot::Mutex;
+use tracing::debug;
+
+use super::{
+    Monitor, accountz, accstatz,
+    answer::{Answer, Refusal},
+    connz, gatewayz, healthz, index, jsz, leafz,
+    query::Query,
+    routez, subsz, varz,
+};
+
+/// Bytes of answers that may wait for their readers, all connections together.
+/// The largest answer fits several times.
+const UNWRITTEN_MAX: usize = 128 * 1024 * 1024;
+
+/// Everything of a page is in the page, and no other page may frame it.
+const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+type Handler = fn(&Monitor, &Query) -> Result<Answer, Refusal>;
+
+/// One path of the monitoring port.
+pub(super) struct Endpoint {
+    /// The path behind the base path; `/` is the base path itself.
+    pub(super) path: &'static str,
+    /// The name it is counted by in `http_req_stats`.
+    counted_as: &'static str,
+    /// What the index page says of it; empty for another name of the one above.
+    pub(super) about: &'static str,
+    handler: Handler,
+}
+
+/// All paths.
+pub(super) const ENDPOINTS: &[Endpoint] = &[
+    endpoint("/", "", index::answer),
+    endpoint("/varz", "Settings, totals and resources", varz::answer),
+    endpoint("/connz", "Connections", connz::answer),
+    endpoint("/subsz", "Subscriptions", subsz::answer),
+    Endpoint {
+        path: "/subscriptionsz",
+        counted_as: "/subsz",
+        about: "",
+        handler: subsz::answer,
+    },
+    endpoint("/healthz", "Health", healthz::answer),
+    endpoint("/accountz", "Accounts", accountz::answer),
+    endpoint("/accstatz", "Traffic by account", accstatz::answer),
+    endpoint("/routez", "Routes", routez::answer),
+    endpoint("/leafz", "Leafnodes", leafz::answer),
+    endpoint("/gatewayz", "Gateways", gatewayz::answer),
+    endpoint("/jsz", "JetStream", jsz::answer),
+];
+
+const fn endpoint(path: &'static str, about: &'static str, handler: Handler) -> Endpoint {
+    Endpoint {
+        path,
+        counted_as: path,
+        about,
+        handler,
+    }
+}
+
+/// Requests so far, by path.
+#[derive(Default)]
+pub(super) struct RequestCounts(Mutex<BTreeMap<&'static str, u64>>);
+
+impl RequestCounts {
+    fn count(&self, path: &'static str) {
+        *self.0.lock().entry(path).or_default() += 1;
+    }
+
+    /// The counts of the paths that were asked for.
+    pub(super) fn by_path(&self) -> BTreeMap<String, u64> {
+        let counts = self.0.lock();
+        counts
+            .iter()
+            .map(|(path, count)| ((*path).to_owned(), *count))
+            .collect()
+    }
+}
+
+/// The response to a request that came in on the address `local`.
+pub(super) fn respond<B>(
+    monitor: &Monitor,
+    request: &Request<B>,
+    local: IpAddr,
+) -> Response<Full<Bytes>> {
+    let answer = answer(monitor, request, local)
+        .inspect_err(|refusal| {
+            debug!(
+                "{} {} refused: {}",
+                request.method(),
+                request.uri(),
+                refusal.message
+            );
+        })
+        .unwrap_or_else(Answer::from);
+    let answer = hold(monitor, answer);
+    let mut response = Response::new(Full::new(answer.body));
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(answer.content_type),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+    if answer.status == StatusCode::METHOD_NOT_ALLOWED {
+        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    }
+    response
+}
+
+fn answer<B>(monitor: &Monitor, request: &Request<B>, local: IpAddr) -> Result<Answer, Refusal> {
+    monitor
+        .host_rule
+        .check(request.uri(), request.version(), request.headers(), local)?;
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return Err(Refusal {
+            status: StatusCode::METHOD_NOT_ALLOWED,
+            message: format!(
+                "{} is not allowed here: the monitoring port answers GET and HEAD.",
+                request.method()
+            ),
+        });
+    }
+    let endpoint = find(&monitor.path_prefix(), request.uri().path()).ok_or_else(|| Refusal {
+        status: StatusCode::NOT_FOUND,
+        message: "404 page not found\n".into(),
+    })?;
+    monitor.requests.count(endpoint.counted_as);
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    (endpoint.handler)(monitor, &query)
+}
+
+/// The endpoint of a path. The prefix stands alone for the index page, and
+/// without a prefix that is `/`.
+fn find(prefix: &str, path: &str) -> Option<&'static Endpoint> {
+    let path = match path.strip_prefix(prefix)? {
+        "" => "/",
+        "/" if !prefix.is_empty() => return None,
+        rest => rest,
+    };
+    ENDPOINTS.iter().find(|endpoint| endpoint.path == path)
+}
+
+/// An answer whose bytes are accounted for until they are written.
+struct Held {
+    status: StatusCode,
+    content_type: &'static str,
+    body: Bytes,
+}
+
+/// A body, and the account it is booked on.
+struct Booked {
+    body: Vec<u8>,
+    unwritten: Arc<AtomicUsize>,
+}
+
+/// Books the answer's bytes, or gives a short refusal in its place when slow
+/// readers hold too many already.
+fn hold(monitor: &Monitor, answer: Answer) -> Held {
+    let len = answer.body.len();
+    // One thread books, so that nobody can come in between.
+    let answer = if monitor.unwritten.load(Ordering::Relaxed) + len > UNWRITTEN_MAX {
+        Refusal {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            message: "Answers that slow readers have not taken yet fill the memory set aside for \
+                      them; try again later, or ask for less (limit)."
+                .into(),
+        }
+        .into()
+    } else {
+        answer
+    };
+    monitor
+        .unwritten
+        .fetch_add(answer.body.len(), Ordering::Relaxed);
+    Held {
+        status: answer.status,
+        content_type: answer.content_type,
+        body: Bytes::from_owner(Booked {
+            body: answer.body,
+            unwritten: monitor.unwritten.clone(),
+        }),
+    }
+}
+
+impl AsRef<[u8]> for Booked {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
+    }
+}
+
+impl Drop for Booked {
+    fn drop(&mut self) {
+        self.unwritten.fetch_sub(self.body.len(), Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_exact() {
+        let found = |prefix, path| find(prefix, path).map(|endpoint| endpoint.path);
+        assert_eq!(found("", "/"), Some("/"));
+        assert_eq!(found("", "/varz"), Some("/varz"));
+        assert_eq!(found("", "/varz/"), None);
+        assert_eq!(found("", "/nope"), None);
+        assert_eq!(found("/foo", "/foo"), Some("/"));
+        assert_eq!(found("/foo", "/foo/varz"), Some("/varz"));
+        for path in ["/", "/varz", "/foo/", "/foovarz", "/foo/foo"] {
+            assert_eq!(found("/foo", path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn both_names_of_the_subscriptions_count_as_one() {
+        let names = ENDPOINTS
+            .iter()
+            .filter(|known| known.counted_as == "/subsz");
+        assert_eq!(names.count(), 2);
+    }
+}

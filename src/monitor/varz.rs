@@ -1,0 +1,118 @@
+//! `/varz`: settings, totals and resources of the broker.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use monitor_client::{DiskIoWaitStats, KindCounts, Varz};
+use serde_json::json;
+
+use super::{
+    Monitor,
+    answer::{Answer, Refusal},
+    process,
+    query::Query,
+    time_text,
+};
+use crate::{VERSION, connection::registry::Totals};
+
+/// The answer. Takes no parameters.
+pub(super) fn answer(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusal> {
+    Answer::pretty_json(&build(monitor))
+}
+
+/// All figures at this moment.
+pub(super) fn build(monitor: &Monitor) -> Varz {
+    let server = &monitor.server;
+    let totals = server.clients.registry.totals();
+    let mut varz = settings(monitor);
+    let now = Utc::now();
+    let start = time_text::rfc3339(server.start);
+    varz.now = time_text::rfc3339(now);
+    varz.uptime = time_text::uptime((now - server.start).to_std().unwrap_or_default());
+    varz.config_load_time.clone_from(&start);
+    varz.start = start;
+    // Shown as nought where the system does not tell.
+    varz.mem = signed(process::resident_bytes().unwrap_or(0));
+    varz.cpu = monitor.cpu.percent();
+    varz.cores = std::thread::available_parallelism().map_or(1, |cores| signed(cores.get()));
+    varz.gomaxprocs = signed(monitor.settings.workers);
+    varz.subscriptions = server.clients.account.sublist.stats().subscriptions;
+    varz.http_req_stats = monitor.requests.by_path();
+    fill_totals(&mut varz, &totals);
+    varz
+}
+
+/// What does not change while the broker runs.
+fn settings(monitor: &Monitor) -> Varz {
+    let server = &monitor.server;
+    let options = &server.options;
+    let info = server.clients.info.read();
+    Varz {
+        server_id: server.id.clone(),
+        server_name: server.name.clone(),
+        version: info.version.clone(),
+        midge: Some(VERSION.into()),
+        proto: i64::from(info.proto),
+        git_commit: info.git_commit.clone(),
+        go: info.go.clone(),
+        host: info.host.clone(),
+        port: info.port,
+        max_connections: options.max_connections,
+        max_subscriptions: (options.max_subscriptions > 0)
+            .then(|| signed(options.max_subscriptions)),
+        ping_interval: nanoseconds(options.ping_interval),
+        ping_max: i64::from(options.ping_max),
+        http_host: monitor.settings.host.clone(),
+        http_port: monitor.settings.port,
+        http_base_path: monitor.settings.base_path.clone(),
+        max_control_line: signed(options.max_control_line),
+        max_payload: signed(options.max_payload),
+        max_pending: signed(options.max_pending),
+        write_deadline: nanoseconds(options.write_deadline),
+        config_digest: options.config_digest.clone(),
+        cluster: json!({}),
+        gateway: json!({}),
+        leaf: json!({}),
+        mqtt: json!({}),
+        websocket: json!({}),
+        jetstream: json!({}),
+        ..Varz::default()
+    }
+}
+
+/// All traffic is that of clients: there are no other connections.
+fn fill_totals(varz: &mut Varz, totals: &Totals) {
+    let traffic = totals.traffic;
+    varz.connections = signed(totals.connections);
+    varz.total_connections = totals.accepted;
+    varz.in_msgs = signed(traffic.in_msgs);
+    varz.in_bytes = signed(traffic.in_bytes);
+    varz.out_msgs = signed(traffic.out_msgs);
+    varz.out_bytes = signed(traffic.out_bytes);
+    varz.in_client_msgs = varz.in_msgs;
+    varz.in_client_bytes = varz.in_bytes;
+    varz.out_client_msgs = varz.out_msgs;
+    varz.out_client_bytes = varz.out_bytes;
+    varz.slow_consumers = signed(totals.troubles.slow_consumers);
+    varz.stale_connections = Some(signed(totals.troubles.stale_connections));
+    varz.stalled_clients = Some(signed(totals.stalls));
+    varz.slow_consumer_stats = Some(of_clients(totals.troubles.slow_consumers));
+    varz.stale_connection_stats = Some(of_clients(totals.troubles.stale_connections));
+    varz.disk_io_wait_stats = Some(DiskIoWaitStats::default());
+}
+
+fn of_clients(clients: u64) -> KindCounts {
+    KindCounts {
+        clients,
+        ..KindCounts::default()
+    }
+}
+
+fn nanoseconds(duration: Duration) -> i64 {
+    signed(duration.as_nanos())
+}
+
+/// The number as the signed one that the answer's type wants.
+pub(super) fn signed(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}
