@@ -66,6 +66,7 @@ pub(super) struct Session {
     large: Option<Box<LargePublish>>,
     /// The last payload was large: the next read is short.
     expect_large: bool,
+    accepted: Instant,
     connected: bool,
 }
 
@@ -81,6 +82,7 @@ impl Session {
             carry: Vec::new(),
             large: None,
             expect_large: false,
+            accepted: Instant::now(),
             connected: false,
         }
     }
@@ -358,7 +360,7 @@ impl Session {
         if !self.connected {
             self.connected = true;
             // Until a ping is answered this is the best guess.
-            self.connection.set_rtt(self.connection.started.until(now));
+            self.connection.set_rtt(self.accepted.elapsed());
             self.keepalive.connected();
         }
         self.confirm(worker);
