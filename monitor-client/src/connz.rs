@@ -91,7 +91,8 @@ pub struct ConnInfo {
     /// Subscriptions in full; only with `subs=detail`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subscriptions_list_detail: Vec<SubDetail>,
-    /// Display name of the account, its name if it has none; only with `auth=1`.
+    /// Display name of the account, its name if it has none; only with `auth=1`,
+    /// and in the global account of open connections only.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name_tag: String,
 }

@@ -86,7 +86,7 @@ fn build(monitor: &Monitor, request: &Request) -> Connz {
     let connections: Vec<_> = request
         .page
         .cut(&candidates)
-        .map(|candidate| request.entry(candidate, now, clock, &mut listed))
+        .map(|candidate| request.entry(candidate, clock, &mut listed))
         .collect();
     Connz {
         server_id: monitor.server.id.clone(),
@@ -106,6 +106,11 @@ fn candidates(registry: &Registry, state: State) -> Vec<Candidate> {
     }
     if state != State::Open {
         found.extend(registry.closed().into_iter().map(Candidate::Closed));
+    }
+    if state == State::Any {
+        // One that ended between the two looks is in both lists.
+        found.sort_by_key(Candidate::cid);
+        found.dedup_by_key(|candidate| candidate.cid());
     }
     found
 }
@@ -176,26 +181,25 @@ impl Request {
 
     /// The entry of one connection; `listed` are the subscriptions listed so
     /// far in the answer.
-    fn entry(
-        &self,
-        candidate: &Candidate,
-        now: DateTime<Utc>,
-        clock: Clock,
-        listed: &mut usize,
-    ) -> ConnInfo {
+    fn entry(&self, candidate: &Candidate, now: Clock, listed: &mut usize) -> ConnInfo {
         let mut info = match candidate {
             Candidate::Open(connection) => {
-                let since_start = connection.started.until(clock);
+                let since_start = connection.started.until(now);
                 let view = connection.view();
-                let idle = view.last_activity.until(clock);
-                self.common(&view, since_start, idle)
+                let idle = view.last_activity.until(now);
+                let mut info = self.common(&view, since_start, idle);
+                if self.auth {
+                    // The global account itself goes without saying.
+                    info.name_tag = GLOBAL_ACCOUNT.into();
+                }
+                info
             }
             Candidate::Closed(closed) => {
                 let last_activity = closed.last.last_activity.time_of_day();
                 let mut info = self.common(
                     &closed.last,
                     between(closed.last.start, closed.stop),
-                    between(last_activity, closed.stop.min(now)),
+                    between(last_activity, closed.stop),
                 );
                 info.stop = Some(rfc3339(closed.stop));
                 info.reason = closed.reason.to_string();
@@ -235,8 +239,6 @@ impl Request {
         };
         if self.auth {
             info.authorized_user.clone_from(&identity.user);
-            // The global account goes without saying.
-            info.name_tag = GLOBAL_ACCOUNT.into();
         }
         info
     }

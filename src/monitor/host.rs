@@ -21,7 +21,7 @@
 
 use std::{
     fs,
-    net::{IpAddr, Ipv6Addr},
+    net::{IpAddr, Ipv6Addr, SocketAddr},
 };
 
 use hyper::{HeaderMap, StatusCode, Uri, Version, header};
@@ -61,7 +61,7 @@ impl HostRule {
         uri: &Uri,
         version: Version,
         headers: &HeaderMap,
-        local: IpAddr,
+        local: SocketAddr,
     ) -> Result<(), Refusal> {
         let mut hosts = headers.get_all(header::HOST).iter();
         match (hosts.next(), hosts.next()) {
@@ -90,9 +90,9 @@ impl HostRule {
         }
     }
 
-    fn check_host(&self, host: &[u8], local: IpAddr) -> Result<(), Refusal> {
+    fn check_host(&self, host: &[u8], local: SocketAddr) -> Result<(), Refusal> {
         let text = String::from_utf8_lossy(host);
-        if host_name(&text).is_some_and(|name| self.is_local(name, local)) {
+        if host_name(&text).is_some_and(|name| self.is_local(name, local.ip())) {
             return Ok(());
         }
         Err(Refusal {
@@ -101,10 +101,7 @@ impl HostRule {
                 "The request is for the host {text:?}, which is not this machine. The monitoring \
                  port answers requests for localhost, for the address they come in on and, when \
                  it is open to the network, for the machine's own name; ask http://{}/ instead.",
-                match local.to_canonical() {
-                    IpAddr::V6(address) => format!("[{address}]:<port>"),
-                    address => format!("{address}:<port>"),
-                }
+                SocketAddr::new(local.ip().to_canonical(), local.port()),
             ),
         })
     }
@@ -171,10 +168,10 @@ mod tests {
 
     use super::*;
 
-    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    const OUTSIDE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7));
+    const LOOPBACK: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8222);
+    const OUTSIDE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)), 8222);
 
-    fn status(rule: &HostRule, local: IpAddr, host: &str) -> Option<StatusCode> {
+    fn status(rule: &HostRule, local: SocketAddr, host: &str) -> Option<StatusCode> {
         let mut headers = HeaderMap::new();
         headers.insert(header::HOST, HeaderValue::from_str(host).unwrap());
         let uri = Uri::from_static("/varz");
@@ -195,7 +192,7 @@ mod tests {
 
     #[test]
     fn on_loopback_only_local_hosts_are_answered() {
-        let rule = HostRule::new(LOOPBACK, "broker1");
+        let rule = HostRule::new(LOOPBACK.ip(), "broker1");
         for host in [
             "localhost",
             "LocalHost:8222",

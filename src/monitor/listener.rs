@@ -2,7 +2,7 @@
 
 use std::{
     convert::Infallible,
-    net::IpAddr,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -71,7 +71,7 @@ async fn accept(monitor: Arc<Monitor>, listener: TcpListener) {
                 retry = ACCEPT_RETRY.0;
                 match (Slot::take(&open), stream.local_addr()) {
                     (Some(slot), Ok(local)) => {
-                        tokio::spawn(drive(monitor.clone(), stream, local.ip(), slot));
+                        tokio::spawn(drive(monitor.clone(), stream, local, slot));
                     }
                     (Some(_), Err(error)) => debug!("{peer} - Monitoring connection lost: {error}"),
                     (None, _) => {
@@ -95,12 +95,15 @@ async fn accept(monitor: Arc<Monitor>, listener: TcpListener) {
 
 /// Says why, as far as the fresh socket takes it at once.
 fn refuse(stream: &TcpStream) {
+    // Unread bytes would turn the close into a reset that may destroy the
+    // refusal on its way; what has not come yet cannot be helped.
+    let _ = stream.try_read(&mut [0; 4096]);
     if let Err(error) = stream.try_write(BUSY) {
         debug!("A monitoring connection was refused without a word: {error}");
     }
 }
 
-async fn drive(monitor: Arc<Monitor>, stream: TcpStream, local: IpAddr, _slot: Slot) {
+async fn drive(monitor: Arc<Monitor>, stream: TcpStream, local: SocketAddr, _slot: Slot) {
     let answer = service_fn(|request: hyper::Request<Incoming>| {
         let response = service::respond(&monitor, &request, local);
         async { Ok::<_, Infallible>(response) }

@@ -3,7 +3,7 @@
 
 use std::{
     collections::BTreeMap,
-    net::IpAddr,
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -103,7 +103,7 @@ impl RequestCounts {
 pub(super) fn respond<B>(
     monitor: &Monitor,
     request: &Request<B>,
-    local: IpAddr,
+    local: SocketAddr,
 ) -> Response<Full<Bytes>> {
     let answer = answer(monitor, request, local)
         .inspect_err(|refusal| {
@@ -115,7 +115,7 @@ pub(super) fn respond<B>(
             );
         })
         .unwrap_or_else(Answer::from);
-    let answer = hold(monitor, answer);
+    let answer = hold(&monitor.unwritten, answer);
     let mut response = Response::new(Full::new(answer.body));
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
@@ -135,7 +135,11 @@ pub(super) fn respond<B>(
     response
 }
 
-fn answer<B>(monitor: &Monitor, request: &Request<B>, local: IpAddr) -> Result<Answer, Refusal> {
+fn answer<B>(
+    monitor: &Monitor,
+    request: &Request<B>,
+    local: SocketAddr,
+) -> Result<Answer, Refusal> {
     monitor
         .host_rule
         .check(request.uri(), request.version(), request.headers(), local)?;
@@ -183,10 +187,10 @@ struct Booked {
 
 /// Books the answer's bytes, or gives a short refusal in its place when slow
 /// readers hold too many already.
-fn hold(monitor: &Monitor, answer: Answer) -> Held {
+fn hold(unwritten: &Arc<AtomicUsize>, answer: Answer) -> Held {
     let len = answer.body.len();
     // One thread books, so that nobody can come in between.
-    let answer = if monitor.unwritten.load(Ordering::Relaxed) + len > UNWRITTEN_MAX {
+    let answer = if unwritten.load(Ordering::Relaxed) + len > UNWRITTEN_MAX {
         Refusal {
             status: StatusCode::SERVICE_UNAVAILABLE,
             message: "Answers that slow readers have not taken yet fill the memory set aside for \
@@ -197,15 +201,13 @@ fn hold(monitor: &Monitor, answer: Answer) -> Held {
     } else {
         answer
     };
-    monitor
-        .unwritten
-        .fetch_add(answer.body.len(), Ordering::Relaxed);
+    unwritten.fetch_add(answer.body.len(), Ordering::Relaxed);
     Held {
         status: answer.status,
         content_type: answer.content_type,
         body: Bytes::from_owner(Booked {
             body: answer.body,
-            unwritten: monitor.unwritten.clone(),
+            unwritten: unwritten.clone(),
         }),
     }
 }
@@ -238,6 +240,18 @@ mod tests {
         for path in ["/", "/varz", "/foo/", "/foovarz", "/foo/foo"] {
             assert_eq!(found("/foo", path), None, "{path}");
         }
+    }
+
+    #[test]
+    fn answers_that_wait_have_a_limit_together() {
+        let unwritten = Arc::new(AtomicUsize::new(UNWRITTEN_MAX - 10));
+        let hold_page = || hold(&unwritten, Answer::html("ten bytes.".into()));
+        let first = hold_page();
+        assert_eq!(first.status, StatusCode::OK);
+        assert_eq!(hold_page().status, StatusCode::SERVICE_UNAVAILABLE);
+        drop(first);
+        assert_eq!(unwritten.load(Ordering::Relaxed), UNWRITTEN_MAX - 10);
+        assert_eq!(hold_page().status, StatusCode::OK);
     }
 
     #[test]

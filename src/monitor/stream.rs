@@ -96,3 +96,41 @@ impl AsyncWrite for BoundedStream {
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_does_not_read_is_given_up() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let _peer = peer.unwrap();
+        let mut stream = BoundedStream::new(accepted.unwrap().0, Duration::from_millis(20));
+        let piece = vec![0; 1 << 20];
+        // The kernel takes some megabytes for the peer, not a gigabyte.
+        for _ in 0..1024 {
+            if let Err(error) = stream.write_all(&piece).await {
+                assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+                return;
+            }
+        }
+        panic!("a peer that reads nothing took a gigabyte");
+    }
+
+    #[tokio::test]
+    async fn each_answer_has_its_own_time() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        let _peer = peer.unwrap();
+        let mut stream = BoundedStream::new(accepted.unwrap().0, Duration::from_secs(3600));
+        stream.deadline = Some(Box::pin(sleep(Duration::ZERO)));
+        stream.write_all(b"the end of an answer").await.unwrap();
+        stream.flush().await.unwrap();
+        assert!(stream.deadline.is_none());
+    }
+}

@@ -5,7 +5,7 @@
 //! nats-server takes from the cached results. `num_matches` are the look-ups
 //! that the publishers' memories did not answer.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use monitor_client::{SublistStats, Subsz};
 
@@ -59,9 +59,9 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
 
 /// The account of this name; an empty name stands for all, which is the one
 /// there is.
-pub(super) fn find_account<'a>(monitor: &'a Monitor, name: &Cow<'_, str>) -> Option<&'a Account> {
+pub(super) fn find_account<'a>(monitor: &'a Monitor, name: &str) -> Option<&'a Account> {
     let account = &*monitor.server.clients.account;
-    (name.is_empty() || *name == account.name).then_some(account)
+    (name.is_empty() || name == account.name).then_some(account)
 }
 
 /// The figures of an account's index.

@@ -52,7 +52,7 @@ fn settings(monitor: &Monitor) -> Varz {
         server_name: server.name.clone(),
         version: info.version.clone(),
         midge: Some(VERSION.into()),
-        proto: i64::from(info.proto),
+        proto: info.proto,
         git_commit: info.git_commit.clone(),
         go: info.go.clone(),
         host: info.host.clone(),

@@ -1,0 +1,145 @@
+//! What one who asks can cost is bounded, and others do not feel it.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+use crate::support::{Broker, http, wait_until};
+
+/// Longer than every bound of the monitoring port that is waited for here.
+const LONG: Duration = Duration::from_secs(60);
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("connect to the monitoring port");
+    stream
+        .set_read_timeout(Some(LONG))
+        .expect("bound the reading");
+    stream
+}
+
+/// Readers that ask for much and take nothing stop neither other requests nor
+/// the broker's clients.
+#[test]
+fn readers_that_take_nothing_are_harmless() {
+    let broker = Broker::midge().start();
+    let mut clients: Vec<_> = (0..200).map(|_| broker.connect()).collect();
+    clients.iter_mut().for_each(|client| {
+        client.sync();
+    });
+    let request = "GET /connz?subs=detail&auth=1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    // The answers to one reader's requests are far more than the kernel holds.
+    let slow: Vec<_> = (0..8)
+        .map(|_| {
+            let mut stream = connect(broker.monitor_addr());
+            stream
+                .write_all(request.repeat(200).as_bytes())
+                .expect("send the requests");
+            stream
+        })
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(broker.get_json("/connz")["num_connections"], 200);
+        clients.iter_mut().for_each(|client| {
+            client.sync();
+        });
+    }
+    let memory = broker.get_json("/varz")["mem"].as_u64().expect("a number");
+    assert!(memory < 100 << 20, "{memory} bytes in use");
+    drop(slow);
+}
+
+/// Only so many connections are open at a time; a place that is left is free.
+#[test]
+fn connections_are_limited() {
+    let broker = Broker::midge().start();
+    let mut open = Vec::new();
+    while let Some(stream) = admitted(broker.monitor_addr()) {
+        open.push(stream);
+        assert!(open.len() < 1000, "a thousand connections are open");
+    }
+    assert!(open.len() >= 16, "only {} connections", open.len());
+    drop(open);
+    wait_until("a place is free", || {
+        admitted(broker.monitor_addr()).is_some()
+    });
+}
+
+/// A connection that got an answer and so has a place. A refused one may be
+/// reset before its 503 is read.
+fn admitted(address: SocketAddr) -> Option<TcpStream> {
+    let mut stream = connect(address);
+    stream
+        .write_all(b"HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .ok()?;
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).ok()?;
+    match &answer {
+        b"HTTP/1.1 200" => Some(stream),
+        b"HTTP/1.1 503" => None,
+        other => panic!("{:?}", String::from_utf8_lossy(other)),
+    }
+}
+
+/// Who begins a request and does not end it is given up.
+#[test]
+fn half_a_request_is_not_waited_for() {
+    let broker = Broker::midge().start();
+    let mut stream = connect(broker.monitor_addr());
+    stream
+        .write_all(b"GET /varz HTTP/1.1\r\nHost: local")
+        .expect("send half a request");
+    let mut rest = Vec::new();
+    stream.read_to_end(&mut rest).expect("the connection ends");
+    assert!(!String::from_utf8_lossy(&rest).contains("200"));
+}
+
+/// Headers without end are refused, whether one is long or they are many.
+#[test]
+fn headers_are_limited() {
+    let broker = Broker::midge().start();
+    let long = format!("X: {}\r\n", "x".repeat(20_000));
+    for headers in [long, "X: y\r\n".repeat(100)] {
+        let request = format!("GET /varz HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+        let mut stream = connect(broker.monitor_addr());
+        // The refusal may come, with a reset, before all is sent.
+        let _ = stream.write_all(request.as_bytes());
+        let mut answer = [0; 12];
+        if stream.read_exact(&mut answer).is_ok() {
+            assert_eq!(&answer, b"HTTP/1.1 431");
+        }
+        assert_eq!(http::get(broker.monitor_addr(), "/healthz").status, 200);
+    }
+}
+
+/// One client's subscriptions cannot make an answer as large as it likes; the
+/// count tells that the list is cut short.
+#[test]
+fn listed_subscriptions_are_limited() {
+    const SUBSCRIPTIONS: usize = 70_000;
+    let broker = Broker::midge().start();
+    let mut client = broker.connect();
+    client.send(
+        (0..SUBSCRIPTIONS)
+            .map(|sid| format!("SUB s.{sid} {sid}\r\n"))
+            .collect::<String>(),
+    );
+    client.sync();
+    for (query, list) in [
+        ("subs=1", "subscriptions_list"),
+        ("subs=detail", "subscriptions_list_detail"),
+    ] {
+        let answer = broker.get_json(&format!("/connz?{query}"));
+        let entry = &answer["connections"][0];
+        assert_eq!(entry["subscriptions"], SUBSCRIPTIONS);
+        assert_eq!(entry[list].as_array().map(Vec::len), Some(65_536));
+    }
+    let subsz = broker.get_json("/subsz?subs=1&limit=1000000");
+    assert_eq!(subsz["total"], SUBSCRIPTIONS);
+    assert_eq!(subsz["limit"], 16_384);
+    assert_eq!(
+        subsz["subscriptions_list"].as_array().map(Vec::len),
+        Some(16_384)
+    );
+}
