@@ -6,6 +6,7 @@ pub mod account;
 pub mod client;
 pub mod config;
 pub mod connection;
+pub mod log;
 pub mod monitor;
 pub mod protocol;
 pub mod server;

@@ -1,46 +1,90 @@
-//! The daemon.
-use midge::{config::Options, monitor, server::lifecycle};
-fn main() {
-    let mut o = Options::default();
-    let a: Vec<String> = std::env::args().collect();
-    let mut i = 1;
-    while i < a.len() {
-        match a[i].as_str() {
-            "-p" => {
-                o.port = a[i + 1].parse::<i32>().unwrap().max(0) as u16;
-                i += 1
-            }
-            "-m" => {
-                o.mon = a[i + 1].parse::<i32>().unwrap().max(0) as u16;
-                i += 1
-            }
-            "--ports_file_dir" => {
-                o.ports_file_dir = Some(a[i + 1].clone().into());
-                i += 1
-            }
-            _ => {}
+//! The daemon `midge`: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+use midge::{
+    config::{self, Invocation, Options, signal},
+    log, monitor,
+    server::lifecycle::{self, Signals, StartError},
+};
+use tracing::{error, info, warn};
+
+fn main() -> ExitCode {
+    let parsed = match config::parse(std::env::args_os()) {
+        Ok(parsed) => parsed,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::from(error.exit_code());
         }
-        i += 1
+    };
+    let program = parsed.program;
+    match parsed.invocation {
+        Invocation::Print(text) => print!("{text}"),
+        Invocation::TestConfig(text) => {
+            for warning in &parsed.warnings {
+                eprintln!("{program}: warning: {warning}");
+            }
+            eprint!("{text}");
+        }
+        Invocation::Signal { signal, target } => {
+            if let Err(error) = signal::send(signal, &target) {
+                eprintln!("{program}: {error}");
+                return ExitCode::FAILURE;
+            }
+        }
+        Invocation::Run(options) => {
+            let log = match log::init(&options) {
+                Ok(log) => log,
+                Err(error) => {
+                    eprintln!("{program}: {error}");
+                    return ExitCode::FAILURE;
+                }
+            };
+            for warning in &parsed.warnings {
+                warn!("{warning}");
+            }
+            if let Err(error) = run(*options, &program, &log) {
+                error!(target: log::FATAL, "{error}");
+                return ExitCode::FAILURE;
+            }
+        }
     }
-    let rt = tokio::runtime::Builder::new_multi_thread()
+    ExitCode::SUCCESS
+}
+
+/// Runs the broker until a signal ends it.
+fn run(options: Options, program: &str, log: &log::LogHandle) -> Result<(), StartError> {
+    let failed = |what: &'static str| {
+        move |error| StartError {
+            what: what.to_owned(),
+            error,
+        }
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .unwrap();
-    rt.block_on(async {
-        let mut p = lifecycle::prepare(o).unwrap();
-        if let Some(listener) = p.monitor.take() {
-            let settings = monitor::Settings {
-                port: p
-                    .server
-                    .monitor_address
-                    .map_or(0, |address| address.port().into()),
-                workers: tokio::runtime::Handle::current().metrics().num_workers(),
-                ..Default::default()
-            };
-            let listener = listener.into_std().unwrap();
-            monitor::serve(p.server.clone(), listener, settings).unwrap();
+        .map_err(failed("Error starting the workers"))?;
+    runtime.block_on(async {
+        // Before anything else, so that no early signal kills half a broker.
+        let signals = Signals::listen().map_err(failed("Error listening to signals"))?;
+        let mut prepared = lifecycle::prepare(options)?;
+        let server = prepared.server.clone();
+        lifecycle::announce(&server, program);
+        if let Some(listener) = prepared.monitor.take() {
+            let workers = tokio::runtime::Handle::current().metrics().num_workers();
+            listener
+                .into_std()
+                .and_then(|listener| monitor::serve(server.clone(), listener, workers))
+                .map_err(failed("Error starting the monitor"))?;
         }
-        let s = lifecycle::Signals::listen().unwrap();
-        lifecycle::run(p, "midge", s, || ()).await.unwrap();
-    });
+        lifecycle::run(prepared, program, signals, || reopen(log)).await
+    })
+}
+
+fn reopen(log: &log::LogHandle) {
+    match log.reopen() {
+        Ok(true) => info!("File log re-opened"),
+        Ok(false) => info!("File log re-open ignored, not a file logger"),
+        Err(error) => error!("The log file could not be re-opened, the old one stays: {error}"),
+    }
 }

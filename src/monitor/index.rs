@@ -56,7 +56,7 @@ pub(super) fn answer(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusa
         );
     }
     page += "</table>\n<ul>\n";
-    let prefix = escape(&monitor.path_prefix());
+    let prefix = escape(&monitor.settings.base_path);
     for endpoint in ENDPOINTS.iter().filter(|known| !known.about.is_empty()) {
         let _ = writeln!(
             page,

@@ -64,16 +64,14 @@ use service::RequestCounts;
 const STACK_LEN: usize = 256 * 1024;
 
 /// How monitoring is served.
-#[derive(Clone, Debug, Default)]
-pub struct Settings {
-    /// Prefix of all paths, as configured; empty for none.
-    pub base_path: String,
+struct Settings {
+    /// Prefix of all paths; empty for none.
+    base_path: String,
     /// Host of the listener, as configured.
-    pub host: String,
-    /// Port of the listener, as configured: -1 stands for any free one.
-    pub port: i32,
+    host: String,
+    port: u16,
     /// Threads that serve the broker's connections.
-    pub workers: usize,
+    workers: usize,
 }
 
 /// What the endpoints draw their answers from.
@@ -88,12 +86,13 @@ struct Monitor {
 }
 
 /// Serves monitoring on `listener`, on a thread of its own that lives as long
-/// as the process.
+/// as the process. `workers` is the number of threads that serve the broker's
+/// connections.
 ///
 /// # Errors
 ///
 /// The thread or what it needs cannot be had.
-pub fn serve(server: Arc<Server>, listener: TcpListener, settings: Settings) -> io::Result<()> {
+pub fn serve(server: Arc<Server>, listener: TcpListener, workers: usize) -> io::Result<()> {
     let address = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     let runtime = runtime::Builder::new_current_thread()
@@ -104,7 +103,7 @@ pub fn serve(server: Arc<Server>, listener: TcpListener, settings: Settings) -> 
         let _entered = runtime.enter();
         tokio::net::TcpListener::from_std(listener)?
     };
-    let monitor = Arc::new(Monitor::new(server, address, settings));
+    let monitor = Arc::new(Monitor::new(server, address, workers));
     thread::Builder::new()
         .name("monitor".into())
         .stack_size(STACK_LEN)
@@ -113,26 +112,26 @@ pub fn serve(server: Arc<Server>, listener: TcpListener, settings: Settings) -> 
 }
 
 impl Monitor {
-    fn new(server: Arc<Server>, address: SocketAddr, mut settings: Settings) -> Self {
-        let host_rule = HostRule::new(address.ip(), &settings.host);
-        if settings.host.is_empty() {
-            settings.host = address.ip().to_string();
-        }
+    fn new(server: Arc<Server>, address: SocketAddr, workers: usize) -> Self {
+        let host = match server.options.http_listen() {
+            Some((host, _)) => host.to_owned(),
+            None => address.ip().to_string(),
+        };
         Self {
+            host_rule: HostRule::new(address.ip(), &host),
+            settings: Settings {
+                base_path: match server.options.http_base_path.trim_matches('/') {
+                    "" => String::new(),
+                    path => format!("/{path}"),
+                },
+                host,
+                port: address.port(),
+                workers,
+            },
             server,
-            settings,
-            host_rule,
             requests: RequestCounts::default(),
             cpu: CpuMeter::new(),
             unwritten: Arc::default(),
-        }
-    }
-
-    /// The prefix of all paths: empty, or with a slash before and none behind.
-    fn path_prefix(&self) -> String {
-        match self.settings.base_path.trim_matches('/') {
-            "" => String::new(),
-            path => format!("/{path}"),
         }
     }
 

@@ -152,10 +152,11 @@ fn answer<B>(
             ),
         });
     }
-    let endpoint = find(&monitor.path_prefix(), request.uri().path()).ok_or_else(|| Refusal {
-        status: StatusCode::NOT_FOUND,
-        message: "404 page not found\n".into(),
-    })?;
+    let endpoint =
+        find(&monitor.settings.base_path, request.uri().path()).ok_or_else(|| Refusal {
+            status: StatusCode::NOT_FOUND,
+            message: "404 page not found\n".into(),
+        })?;
     monitor.requests.count(endpoint.counted_as);
     let query = Query::parse(request.uri().query().unwrap_or_default());
     (endpoint.handler)(monitor, &query)

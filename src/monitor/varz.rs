@@ -63,7 +63,7 @@ fn settings(monitor: &Monitor) -> Varz {
         ping_interval: nanoseconds(options.ping_interval),
         ping_max: i64::from(options.ping_max),
         http_host: monitor.settings.host.clone(),
-        http_port: monitor.settings.port,
+        http_port: monitor.settings.port.into(),
         http_base_path: monitor.settings.base_path.clone(),
         max_control_line: signed(options.max_control_line),
         max_payload: signed(options.max_payload),

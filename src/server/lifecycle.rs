@@ -84,7 +84,7 @@ pub fn prepare(options: Options) -> Result<Prepared, StartError> {
                 error,
             })
     };
-    let monitor = match options.monitor_address() {
+    let monitor = match options.http_listen() {
         Some((host, port)) => Some(bind("monitor port", host, port)?),
         None => None,
     };
@@ -106,6 +106,12 @@ pub fn announce(server: &Server, program: &str) {
     }
     info!("  Name:     {}", server.name);
     info!("  ID:       {}", server.id);
+    if server.options.host_is_safe_default {
+        info!(
+            "Clients of this host only: started without a configuration file and without an \
+             address. To serve other hosts: -a 0.0.0.0"
+        );
+    }
     if let Some(file) = &server.options.config_file {
         info!(
             "Using configuration file: {} ({})",
@@ -130,6 +136,9 @@ pub async fn run(
     let Prepared {
         server, clients, ..
     } = prepared;
+    if let Some(address) = server.monitor_address {
+        info!("Starting http monitor on {address}");
+    }
     info!(
         "Listening for client connections on {}",
         server.client_address

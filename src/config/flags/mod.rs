@@ -1,0 +1,296 @@
+//! The command line: flags by the rules of Go's flag package, as nats-server
+//! reads them, laid over the configuration file.
+//!
+//! `-x` and `--x` are the same; a value follows as `-x v` or `-x=v`; a boolean
+//! stands alone or is written `-x=false`. The last of two equal flags counts.
+//! `main` calls [`parse`] and does what the [`Invocation`] says.
+
+mod table;
+
+use std::{ffi::OsString, fmt, path::PathBuf};
+
+use self::table::{Action, Flag, REFUSED, dashed, find_flag, help};
+use super::{
+    options::{
+        Diagnostic, Options,
+        keys::{Key, Kind, find_key},
+        load, set_key,
+    },
+    signal::{Signal, Target},
+    syntax::Value,
+};
+use crate::{COMPATIBLE_VERSION, GIT_COMMIT, VERSION};
+
+/// What the command line asks for.
+#[derive(Debug)]
+pub enum Invocation {
+    /// Run the broker.
+    Run(Box<Options>),
+    /// Print this text to stdout and exit with 0.
+    Print(String),
+    /// The configuration file was tested and is valid: print this text to
+    /// stderr and exit with 0.
+    TestConfig(String),
+    /// Send a signal to a running broker.
+    Signal {
+        /// What to tell it.
+        signal: Signal,
+        /// Which one.
+        target: Target,
+    },
+}
+
+/// A command line that was understood.
+#[derive(Debug)]
+pub struct Parsed {
+    /// The name the program was started under, for messages.
+    pub program: String,
+    /// What to do.
+    pub invocation: Invocation,
+    /// What the operator should know; the broker starts nevertheless.
+    pub warnings: Vec<Diagnostic>,
+}
+
+/// A command line or configuration that cannot be followed. Shown as a whole,
+/// each line beginning with the name of the program.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UsageError {
+    text: String,
+}
+
+impl UsageError {
+    /// The exit code for it: 1 always. nats-server exits with 0 after an unknown
+    /// flag, which lets a typing error in a unit file pass for a clean stop.
+    pub fn exit_code(&self) -> u8 {
+        1
+    }
+}
+
+impl fmt::Display for UsageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for UsageError {}
+
+/// Reads the arguments, the program's name first, and the configuration file
+/// they name. For a reload it is called again with the same arguments.
+pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Parsed, UsageError> {
+    let mut args = args.into_iter();
+    let program = program_name(args.next());
+    let prefixed = |text: String| UsageError {
+        text: text
+            .lines()
+            .map(|line| format!("{program}: {line}"))
+            .collect::<Vec<_>>()
+            .join("\n"),
+    };
+    let mut line = CommandLine::default();
+    let invocation = read_arguments(args)
+        .and_then(|args| line.read(args.into_iter()))
+        .and_then(|()| line.invocation(&program))
+        .map_err(prefixed)?;
+    Ok(Parsed {
+        program,
+        invocation,
+        warnings: line.warnings,
+    })
+}
+
+/// The text of `--version`. Under the name nats-server it is that broker's, for
+/// scripts that look at it.
+pub fn version_text(program: &str) -> String {
+    if program == "nats-server" {
+        return format!("{program}: v{COMPATIBLE_VERSION}\n");
+    }
+    let commit = match GIT_COMMIT {
+        "" => "unknown",
+        commit => commit,
+    };
+    format!(
+        "{program}: v{VERSION} (nats-server {COMPATIBLE_VERSION} compatible, commit {commit})\n"
+    )
+}
+
+/// The last part of the path the program was started by.
+fn program_name(argument: Option<OsString>) -> String {
+    let path = PathBuf::from(argument.unwrap_or_default());
+    let name = path.file_name().map(|name| name.to_string_lossy());
+    name.map_or_else(|| "midge".into(), Into::into)
+}
+
+fn read_arguments(args: impl Iterator<Item = OsString>) -> Result<Vec<String>, String> {
+    args.map(|arg| {
+        arg.into_string()
+            .map_err(|arg| format!("the argument {} is not UTF-8 text", arg.display()))
+    })
+    .collect()
+}
+
+/// What was typed.
+#[derive(Default)]
+struct CommandLine {
+    config: Option<String>,
+    help: bool,
+    set: Vec<(&'static Key, Value, String)>,
+    signal: Option<String>,
+    test: bool,
+    version: bool,
+    warnings: Vec<Diagnostic>,
+}
+
+impl CommandLine {
+    fn read(&mut self, mut args: impl Iterator<Item = String>) -> Result<(), String> {
+        while let Some(arg) = args.next() {
+            if arg == "--" {
+                return args.next().map_or(Ok(()), |word| self.word(&word));
+            }
+            let Some(flag) = arg.strip_prefix('-').filter(|flag| !flag.is_empty()) else {
+                return self.word(&arg);
+            };
+            let flag = flag.strip_prefix('-').unwrap_or(flag);
+            let (name, value) = match flag.split_once('=') {
+                Some((name, value)) => (name, Some(value.to_owned())),
+                None => (flag, None),
+            };
+            let flag = known_flag(name, &arg)?;
+            let value = match value {
+                Some(value) => value,
+                None if flag.is_boolean() => "true".into(),
+                None => args
+                    .next()
+                    .ok_or_else(|| format!("the flag {} needs a value", dashed(name)))?,
+            };
+            self.flag(flag, &dashed(name), value)?;
+        }
+        Ok(())
+    }
+
+    /// The first argument that is no flag; what follows it is not read.
+    fn word(&mut self, word: &str) -> Result<(), String> {
+        match word.to_ascii_lowercase().as_str() {
+            "help" => self.help = true,
+            "version" => self.version = true,
+            _ => return Err(format!("unrecognized command: {word:?}")),
+        }
+        Ok(())
+    }
+
+    fn flag(&mut self, flag: &Flag, name: &str, value: String) -> Result<(), String> {
+        let switch = match flag.is_boolean() {
+            true => read_bool(name, &value)?,
+            false => true,
+        };
+        match flag.action {
+            Action::Config => self.config = Some(value),
+            Action::Help => self.help = switch,
+            Action::Ignored(reason) if switch => self.warnings.push(Diagnostic {
+                position: None,
+                text: format!("the flag {name} has no effect: {reason}"),
+            }),
+            Action::Ignored(_) => {}
+            Action::Set(keys) => {
+                for key in keys.iter().filter_map(|key| find_key(key)) {
+                    let value = flag_value(key, name, &value)?;
+                    self.set.push((key, value, name.into()));
+                }
+            }
+            Action::Signal => self.signal = Some(value),
+            Action::Test => self.test = switch,
+            Action::Version => self.version = switch,
+        }
+        Ok(())
+    }
+
+    fn invocation(&mut self, program: &str) -> Result<Invocation, String> {
+        if self.version {
+            return Ok(Invocation::Print(version_text(program)));
+        }
+        if self.help {
+            return Ok(Invocation::Print(help(program)));
+        }
+        if let Some(text) = &self.signal {
+            return read_signal(text, program);
+        }
+        let options = self.options()?;
+        if !self.test {
+            return Ok(Invocation::Run(Box::new(options)));
+        }
+        let Some(file) = &self.config else {
+            return Err(
+                "must specify [-c, --config] option to check configuration file syntax".into(),
+            );
+        };
+        let digest = &options.config_digest;
+        Ok(Invocation::TestConfig(format!(
+            "{program}: configuration file {file} is valid ({digest})\n"
+        )))
+    }
+
+    /// The file, or the defaults, with the flags laid over it.
+    fn options(&mut self) -> Result<Options, String> {
+        let mut options = Options::default();
+        if let Some(path) = &self.config {
+            let environment = |name: &str| std::env::var(name).ok();
+            let (from_file, warnings) =
+                load(path.as_ref(), &environment).map_err(|errors| errors.to_string())?;
+            options = from_file;
+            self.warnings.extend(warnings);
+        }
+        for (key, value, flag) in &self.set {
+            set_key(&mut options, key, value).map_err(|text| format!("flag {flag}: {text}"))?;
+        }
+        Ok(options)
+    }
+}
+
+fn known_flag(name: &str, arg: &str) -> Result<&'static Flag, String> {
+    if let Some(flag) = find_flag(name) {
+        return Ok(flag);
+    }
+    Err(match REFUSED.contains(&name) {
+        true => format!(
+            "the flag {} is not supported by this version of midge",
+            dashed(name)
+        ),
+        // Only the name: the value may be a secret.
+        false => format!(
+            "unknown flag {}; --help lists the flags",
+            arg.split('=').next().unwrap_or_default()
+        ),
+    })
+}
+
+/// The value of a flag as the key it sets would have it in a file.
+fn flag_value(key: &Key, flag: &str, text: &str) -> Result<Value, String> {
+    Ok(match key.kind {
+        Kind::Bool(_) => Value::Bool(read_bool(flag, text)?),
+        Kind::Integer(..) => Value::Integer(
+            text.parse()
+                .map_err(|_| format!("the flag {flag} needs an integer, not {text:?}"))?,
+        ),
+        Kind::Address(_) | Kind::Duration { .. } | Kind::Text(_) => Value::String(text.into()),
+    })
+}
+
+fn read_bool(flag: &str, text: &str) -> Result<bool, String> {
+    match text {
+        "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
+        "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
+        _ => Err(format!("the flag {flag} is true or false, not {text:?}")),
+    }
+}
+
+fn read_signal(text: &str, program: &str) -> Result<Invocation, String> {
+    let (name, target) = match text.split_once('=') {
+        Some((name, target)) => (name, Target::from_text(target)),
+        None => (text, Target::Named(program.into())),
+    };
+    let signal = Signal::from_name(name)
+        .ok_or_else(|| format!("unknown signal {name:?}; known are {}", Signal::NAMES))?;
+    Ok(Invocation::Signal { signal, target })
+}
+
+#[cfg(test)]
+mod tests;

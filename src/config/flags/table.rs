@@ -1,0 +1,319 @@
+//! The table of flags: parsing and `--help` are made from it.
+
+/// A flag of the command line.
+pub(super) struct Flag {
+    /// Its names without dashes. One or two dashes may stand before each.
+    pub(super) names: &'static [&'static str],
+    /// What it does.
+    pub(super) action: Action,
+    /// How its value is called in the help; empty for a boolean.
+    pub(super) value: &'static str,
+    /// The heading it stands under in the help.
+    pub(super) group: Group,
+    /// What it does, in a few words.
+    pub(super) doc: &'static str,
+}
+
+/// What a flag does.
+pub(super) enum Action {
+    /// Names the configuration file.
+    Config,
+    /// Prints the help.
+    Help,
+    /// Nothing, with a warning: why.
+    Ignored(&'static str),
+    /// Sets keys of the configuration file.
+    Set(&'static [&'static str]),
+    /// Sends a signal to a running broker.
+    Signal,
+    /// Tests the configuration file.
+    Test,
+    /// Prints the version.
+    Version,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Group {
+    Server,
+    Logging,
+    Ignored,
+    Common,
+}
+
+impl Group {
+    pub(super) const ALL: [(Group, &'static str); 4] = [
+        (Group::Server, "Server options"),
+        (Group::Logging, "Logging options"),
+        (Group::Ignored, "Options without effect"),
+        (Group::Common, "Common options"),
+    ];
+}
+
+impl Flag {
+    /// Whether the flag stands alone or is followed by `=true` or `=false`.
+    pub(super) fn is_boolean(&self) -> bool {
+        self.value.is_empty()
+    }
+}
+
+pub(super) const FLAGS: &[Flag] = &[
+    Flag {
+        names: &["a", "addr", "net"],
+        action: Action::Set(&["host"]),
+        value: "HOST",
+        group: Group::Server,
+        doc: "Bind the client listener to this host (127.0.0.1 if there is no configuration file, else 0.0.0.0)",
+    },
+    Flag {
+        names: &["p", "port"],
+        action: Action::Set(&["port"]),
+        value: "PORT",
+        group: Group::Server,
+        doc: "Port of the client listener, -1 for any free one (4222)",
+    },
+    Flag {
+        names: &["n", "name", "server_name"],
+        action: Action::Set(&["server_name"]),
+        value: "NAME",
+        group: Group::Server,
+        doc: "Name of this broker (its id)",
+    },
+    Flag {
+        names: &["client_advertise"],
+        action: Action::Set(&["client_advertise"]),
+        value: "HOST[:PORT]",
+        group: Group::Server,
+        doc: "Address that clients are told to connect to",
+    },
+    Flag {
+        names: &["m", "http_port"],
+        action: Action::Set(&["http_port"]),
+        value: "PORT",
+        group: Group::Server,
+        doc: "Port of the monitoring listener on 127.0.0.1, -1 for any free one, 0 for none (8222)",
+    },
+    Flag {
+        names: &["c", "config"],
+        action: Action::Config,
+        value: "FILE",
+        group: Group::Server,
+        doc: "Configuration file; flags override it",
+    },
+    Flag {
+        names: &["t"],
+        action: Action::Test,
+        value: "",
+        group: Group::Server,
+        doc: "Test the configuration file and exit",
+    },
+    Flag {
+        names: &["P", "pid"],
+        action: Action::Set(&["pid_file"]),
+        value: "FILE",
+        group: Group::Server,
+        doc: "File to write the process id to",
+    },
+    Flag {
+        names: &["ports_file_dir"],
+        action: Action::Set(&["ports_file_dir"]),
+        value: "DIR",
+        group: Group::Server,
+        doc: "Folder to write the list of listening ports to",
+    },
+    Flag {
+        names: &["sl", "signal"],
+        action: Action::Signal,
+        value: "SIGNAL[=PID]",
+        group: Group::Server,
+        doc: "Signal a running broker (ldm, quit, reload, reopen, stop, term); PID is a process id or a pid file",
+    },
+    Flag {
+        names: &["l", "log"],
+        action: Action::Set(&["log_file"]),
+        value: "FILE",
+        group: Group::Logging,
+        doc: "File the log goes to (stderr)",
+    },
+    Flag {
+        names: &["log_size_limit"],
+        action: Action::Set(&["log_size_limit"]),
+        value: "BYTES",
+        group: Group::Logging,
+        doc: "Size at which the log file is rotated (never)",
+    },
+    Flag {
+        names: &["T", "logtime"],
+        action: Action::Set(&["logtime"]),
+        value: "",
+        group: Group::Logging,
+        doc: "Date and time on log lines (true)",
+    },
+    Flag {
+        names: &["logtime_utc"],
+        action: Action::Set(&["logtime_utc"]),
+        value: "",
+        group: Group::Logging,
+        doc: "Times in UTC instead of local time",
+    },
+    Flag {
+        names: &["max_traced_msg_len"],
+        action: Action::Set(&["max_traced_msg_len"]),
+        value: "BYTES",
+        group: Group::Logging,
+        doc: "Payload bytes shown in a trace (all)",
+    },
+    Flag {
+        names: &["D", "debug"],
+        action: Action::Set(&["debug"]),
+        value: "",
+        group: Group::Logging,
+        doc: "Log debug lines",
+    },
+    Flag {
+        names: &["V", "trace"],
+        action: Action::Set(&["trace"]),
+        value: "",
+        group: Group::Logging,
+        doc: "Log protocol traces",
+    },
+    Flag {
+        names: &["VV"],
+        action: Action::Set(&["trace_verbose"]),
+        value: "",
+        group: Group::Logging,
+        doc: "Log protocol traces, the system account's too",
+    },
+    Flag {
+        names: &["DV"],
+        action: Action::Set(&["debug", "trace"]),
+        value: "",
+        group: Group::Logging,
+        doc: "-D and -V",
+    },
+    Flag {
+        names: &["DVV"],
+        action: Action::Set(&["debug", "trace_verbose"]),
+        value: "",
+        group: Group::Logging,
+        doc: "-D and -VV",
+    },
+    Flag {
+        names: &["js", "jetstream"],
+        action: Action::Ignored("streams are not served"),
+        value: "",
+        group: Group::Ignored,
+        doc: "Accepted with a warning: streams are not served",
+    },
+    Flag {
+        names: &["sd", "store_dir"],
+        action: Action::Ignored("streams are not served"),
+        value: "DIR",
+        group: Group::Ignored,
+        doc: "Accepted with a warning: streams are not served",
+    },
+    Flag {
+        names: &["h", "help"],
+        action: Action::Help,
+        value: "",
+        group: Group::Common,
+        doc: "Show this text; so does the word help",
+    },
+    Flag {
+        names: &["v", "version"],
+        action: Action::Version,
+        value: "",
+        group: Group::Common,
+        doc: "Show the version; so does the word version",
+    },
+];
+
+/// Flags of nats-server that are refused.
+pub(super) const REFUSED: &[&str] = &[
+    "auth",
+    "cluster",
+    "cluster_advertise",
+    "cluster_listen",
+    "cluster_name",
+    "connect_retries",
+    "help_tls",
+    "https_port",
+    "ms",
+    "no_advertise",
+    "pass",
+    "profile",
+    "r",
+    "remote_syslog",
+    "routes",
+    "s",
+    "syslog",
+    "tls",
+    "tlscacert",
+    "tlscert",
+    "tlskey",
+    "tlsverify",
+    "user",
+];
+
+/// The flag of a name without dashes.
+pub(super) fn find_flag(name: &str) -> Option<&'static Flag> {
+    FLAGS.iter().find(|flag| flag.names.contains(&name))
+}
+
+/// The help text.
+pub(super) fn help(program: &str) -> String {
+    let mut text = format!("Usage: {program} [options]\n");
+    for (group, title) in Group::ALL {
+        text.push_str(&format!("\n{title}:\n"));
+        for flag in FLAGS.iter().filter(|flag| flag.group == group) {
+            let names: Vec<String> = flag.names.iter().map(|name| dashed(name)).collect();
+            let head = format!("{} {}", names.join(", "), flag.value);
+            text.push_str(&format!("    {head:<36} {}\n", flag.doc));
+        }
+    }
+    text
+}
+
+/// A flag's name with the dashes it is usually written with.
+pub(super) fn dashed(name: &str) -> String {
+    let long = name.len() > 3 || name == "net" || name == "pid" || name == "log";
+    format!("{}{name}", if long { "--" } else { "-" })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::options::keys::{Kind, find_key};
+
+    /// A flag without a value sets only booleans, one with a value none.
+    #[test]
+    fn flags_fit_the_keys_they_set() {
+        for flag in FLAGS {
+            let Action::Set(keys) = flag.action else {
+                continue;
+            };
+            for name in keys {
+                let key = find_key(name).unwrap_or_else(|| panic!("{name} is no key"));
+                let boolean = matches!(key.kind, Kind::Bool(_));
+                assert_eq!(boolean, flag.is_boolean(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn no_name_is_used_twice() {
+        let mut names: Vec<&str> = FLAGS.iter().flat_map(|flag| flag.names).copied().collect();
+        names.extend(REFUSED);
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn the_help_names_every_flag() {
+        let help = help("midge");
+        for name in FLAGS.iter().flat_map(|flag| flag.names) {
+            assert!(help.contains(&dashed(name)), "{name}");
+        }
+    }
+}

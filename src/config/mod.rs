@@ -1,0 +1,20 @@
+//! The configuration of the broker: the file, the command line, and the typed
+//! [`Options`] that both end in.
+//!
+//! `main` calls [`parse`] once and, for a reload, again with the same
+//! arguments; the server sees nothing but [`Options`]. This room knows nothing
+//! of a running server.
+//!
+//! * [`syntax`] reads the nats-server configuration language into values that
+//!   know where they were written;
+//! * [`options`] holds the table of keys and turns values into [`Options`];
+//! * [`flags`] holds the table of flags and lays them over the file;
+//! * [`signal`] delivers `--signal` to a running broker.
+
+pub mod flags;
+pub mod options;
+pub mod signal;
+pub mod syntax;
+
+pub use flags::{Invocation, Parsed, UsageError, parse};
+pub use options::{ConfigErrors, Diagnostic, HttpPort, Options, load};

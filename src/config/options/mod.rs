@@ -1,0 +1,178 @@
+//! What the operator may set: the typed [`Options`] and the way from a file to
+//! them.
+//!
+//! [`load`] reads a file; `config::flags` lays the command line over it. The
+//! table of keys is in [`keys`]; what nats-server knows and midge does not is in
+//! [`foreign`]. The server and the log read [`Options`] and nothing else here.
+
+mod apply;
+mod duration;
+pub mod foreign;
+pub mod keys;
+
+use std::{path::PathBuf, time::Duration};
+
+pub(super) use apply::set_key;
+pub use apply::{ConfigErrors, Diagnostic, load};
+
+/// Port of the client listener.
+pub const DEFAULT_PORT: u16 = 4222;
+/// Port of the monitoring listener.
+pub const DEFAULT_HTTP_PORT: u16 = 8222;
+/// Where the client listener binds if a configuration file names no host.
+pub const ANY_HOST: &str = "0.0.0.0";
+/// Where monitoring binds if no host is named for it, and the client listener
+/// if there is neither a configuration file nor a host.
+pub const LOOPBACK_HOST: &str = "127.0.0.1";
+
+/// The port of the monitoring listener.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum HttpPort {
+    /// Nobody wrote one: [`DEFAULT_HTTP_PORT`].
+    #[default]
+    Default,
+    /// `http_port: 0`: no monitoring.
+    Off,
+    /// A written port; 0 is any free one.
+    Listen(u16),
+}
+
+/// All settings of a broker.
+///
+/// The default is the start without a file and without flags: loopback only.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Host the client listener binds to.
+    pub host: String,
+    /// Whether `host` is the loopback address only because there is neither a
+    /// configuration file nor a host; worth a line in the log.
+    pub host_is_safe_default: bool,
+    /// Port of the client listener; 0 is any free one.
+    pub port: u16,
+    /// `HOST` or `HOST:PORT` told to clients instead of the listener's own.
+    pub client_advertise: Option<String>,
+    /// Name shown to clients and operators; `None` is the server's id.
+    pub server_name: Option<String>,
+    /// Host of the monitoring listener; `None` is [`LOOPBACK_HOST`].
+    /// [`Options::http_listen`] gives both parts resolved.
+    pub http_host: Option<String>,
+    /// Port of the monitoring listener.
+    pub http_port: HttpPort,
+    /// Path before all monitoring endpoints: begins with `/` and ends with one
+    /// only if it is `/`.
+    pub http_base_path: String,
+    /// Most client connections; 0 or less allows none.
+    pub max_connections: i64,
+    /// Most subscriptions of one connection; 0 is unlimited.
+    pub max_subscriptions: usize,
+    /// Most tokens in the subject of a subscription; 0 is unlimited.
+    pub max_sub_tokens: usize,
+    /// Bytes of the largest message, its headers included.
+    pub max_payload: usize,
+    /// Bytes that may wait for one connection before it is a slow consumer.
+    pub max_pending: usize,
+    /// Bytes that all outbound queues together may hold; `None` for half of
+    /// the memory that the process may use.
+    pub max_memory: Option<usize>,
+    /// Bytes of the longest protocol line.
+    pub max_control_line: usize,
+    /// Closed connections that monitoring remembers.
+    pub max_closed_clients: usize,
+    /// Time between the pings of an idle connection.
+    pub ping_interval: Duration,
+    /// Unanswered pings before a connection is stale.
+    pub ping_max: u32,
+    /// Longest time one write to a connection may take.
+    pub write_deadline: Duration,
+    /// Time over which lame duck mode closes the connections.
+    pub lame_duck_duration: Duration,
+    /// Time before lame duck mode closes the first connection; shorter than
+    /// `lame_duck_duration`.
+    pub lame_duck_grace_period: Duration,
+    /// Whether headers are refused.
+    pub no_header_support: bool,
+    /// Whether debug lines are logged.
+    pub debug: bool,
+    /// Whether protocol traces are logged; true if `trace_verbose` is.
+    pub trace: bool,
+    /// Whether traces include the system account.
+    pub trace_verbose: bool,
+    /// Whether log lines bear date and time.
+    pub logtime: bool,
+    /// Whether that time is UTC instead of local.
+    pub logtime_utc: bool,
+    /// File the log goes to; `None` is stderr.
+    pub log_file: Option<PathBuf>,
+    /// Bytes at which the log file is rotated; 0 is never.
+    pub log_size_limit: u64,
+    /// Most log files, the live one included; 0 keeps all.
+    pub log_max_num: usize,
+    /// File to write the process id to.
+    pub pid_file: Option<PathBuf>,
+    /// Folder to write the list of listening ports to.
+    pub ports_file_dir: Option<PathBuf>,
+    /// Payload bytes shown in a trace; 0 is all.
+    pub max_traced_msg_len: usize,
+    /// The configuration file, as it was named.
+    pub config_file: Option<PathBuf>,
+    /// `sha256:` and the digest of the file's values; empty without a file.
+    pub config_digest: String,
+}
+
+impl Options {
+    /// Host and port of the monitoring listener, port 0 being any free one;
+    /// `None` if there is no monitoring.
+    pub fn http_listen(&self) -> Option<(&str, u16)> {
+        let port = match self.http_port {
+            HttpPort::Default => DEFAULT_HTTP_PORT,
+            HttpPort::Off => return None,
+            HttpPort::Listen(port) => port,
+        };
+        Some((self.http_host.as_deref().unwrap_or(LOOPBACK_HOST), port))
+    }
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options {
+            host: LOOPBACK_HOST.into(),
+            host_is_safe_default: true,
+            port: DEFAULT_PORT,
+            client_advertise: None,
+            server_name: None,
+            http_host: None,
+            http_port: HttpPort::Default,
+            http_base_path: "/".into(),
+            max_connections: 65_536,
+            max_subscriptions: 0,
+            max_sub_tokens: 0,
+            max_payload: 1024 * 1024,
+            max_pending: 64 * 1024 * 1024,
+            max_memory: None,
+            max_control_line: 4096,
+            max_closed_clients: 10_000,
+            ping_interval: Duration::from_secs(2 * 60),
+            ping_max: 2,
+            write_deadline: Duration::from_secs(10),
+            lame_duck_duration: Duration::from_secs(2 * 60),
+            lame_duck_grace_period: Duration::from_secs(10),
+            no_header_support: false,
+            debug: false,
+            trace: false,
+            trace_verbose: false,
+            logtime: true,
+            logtime_utc: false,
+            log_file: None,
+            log_size_limit: 0,
+            log_max_num: 0,
+            pid_file: None,
+            ports_file_dir: None,
+            max_traced_msg_len: 0,
+            config_file: None,
+            config_digest: String::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
