@@ -41,9 +41,9 @@ struct Ports {
 }
 
 impl Broker {
-    /// The midge of this build.
+    /// The midge of this build, or another one that `MIDGE_BIN` names.
     pub fn midge() -> BrokerBuilder {
-        Self::program(env!("CARGO_BIN_EXE_midge"))
+        Self::program(tools::midge())
     }
 
     /// A real nats-server 2.15, whose behaviour midge is measured against.

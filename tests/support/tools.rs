@@ -8,6 +8,13 @@ use std::{
     process::Command,
 };
 
+/// The midge of this build; `MIDGE_BIN` names another build to be tested, such
+/// as an installed one.
+pub fn midge() -> PathBuf {
+    env::var_os("MIDGE_BIN")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_midge")), PathBuf::from)
+}
+
 /// The nats-server of the release line that midge is compared with (2.15).
 ///
 /// Looked for in `NATS_SERVER_BIN`, `target/test-tools`, then `PATH`.
