@@ -184,6 +184,11 @@ impl Drop for Broker {
 }
 
 impl BrokerBuilder {
+    /// The program that is to be started.
+    pub fn program_path(&self) -> PathBuf {
+        self.program.clone()
+    }
+
     /// Adds a command-line flag or its value.
     pub fn flag(mut self, flag: impl Into<String>) -> Self {
         self.flags.push(flag.into());
