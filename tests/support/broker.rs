@@ -41,9 +41,9 @@ struct Ports {
 }
 
 impl Broker {
-    /// The midge of this build.
+    /// The midge of this build, or another one that `MIDGE_BIN` names.
     pub fn midge() -> BrokerBuilder {
-        Self::program(env!("CARGO_BIN_EXE_midge"))
+        Self::program(tools::midge())
     }
 
     /// A real nats-server 2.15, whose behaviour midge is measured against.
@@ -184,6 +184,11 @@ impl Drop for Broker {
 }
 
 impl BrokerBuilder {
+    /// The program that is to be started.
+    pub fn program_path(&self) -> PathBuf {
+        self.program.clone()
+    }
+
     /// Adds a command-line flag or its value.
     pub fn flag(mut self, flag: impl Into<String>) -> Self {
         self.flags.push(flag.into());

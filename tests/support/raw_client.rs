@@ -4,12 +4,23 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{SocketAddr, TcpStream},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use serde_json::Value;
 
 use super::{Frame, PATIENCE, wire};
+
+/// What a bounded wait for a frame ended with.
+#[derive(Debug)]
+pub enum Next {
+    /// The broker has closed the connection.
+    Closed,
+    /// A frame came.
+    Frame(Frame),
+    /// Nothing whole came in time.
+    Nothing,
+}
 
 /// One connection to a broker.
 pub struct RawClient {
@@ -81,11 +92,23 @@ impl RawClient {
     /// The next frame, or `None` when the broker has closed the connection.
     /// Panics if nothing comes in time.
     pub fn next_frame(&mut self) -> Option<Frame> {
-        let deadline = Instant::now() + PATIENCE;
+        match self.poll_frame(PATIENCE) {
+            Next::Frame(frame) => Some(frame),
+            Next::Closed => None,
+            Next::Nothing => panic!(
+                "nothing whole came for {PATIENCE:?}; received so far: {}",
+                wire::escape(&self.received)
+            ),
+        }
+    }
+
+    /// What comes within `patience`.
+    pub fn poll_frame(&mut self, patience: Duration) -> Next {
+        let deadline = Instant::now() + patience;
         loop {
             if let Some((frame, length)) = wire::first_frame(&self.received) {
                 self.received.drain(..length);
-                return Some(frame);
+                return Next::Frame(frame);
             }
             if self.ended {
                 assert!(
@@ -93,9 +116,13 @@ impl RawClient {
                     "closed within a frame: {}",
                     wire::escape(&self.received)
                 );
-                return None;
+                return Next::Closed;
             }
-            self.read_some(deadline);
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Next::Nothing;
+            }
+            self.read_some(left);
         }
     }
 
@@ -142,22 +169,16 @@ impl RawClient {
         &self.stream
     }
 
-    fn read_some(&mut self, deadline: Instant) {
-        let left = deadline.saturating_duration_since(Instant::now());
-        assert!(
-            !left.is_zero(),
-            "nothing whole came for {PATIENCE:?}; received so far: {}",
-            wire::escape(&self.received)
-        );
+    fn read_some(&mut self, patience: Duration) {
         self.stream
-            .set_read_timeout(Some(left))
+            .set_read_timeout(Some(patience))
             .expect("bound the reading");
         let mut buffer = [0; 65536];
         match self.stream.read(&mut buffer) {
             Ok(0) => self.ended = true,
             Ok(length) => self.received.extend_from_slice(&buffer[..length]),
             Err(error) if is_closed(error.kind()) => self.ended = true,
-            // The next round finds the deadline passed.
+            // The caller looks at the clock.
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => (),
             Err(error) => panic!("cannot read: {error}"),
         }

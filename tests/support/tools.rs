@@ -8,6 +8,13 @@ use std::{
     process::Command,
 };
 
+/// The midge of this build; `MIDGE_BIN` names another build to be tested, such
+/// as an installed one.
+pub fn midge() -> PathBuf {
+    env::var_os("MIDGE_BIN")
+        .map_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_midge")), PathBuf::from)
+}
+
 /// The nats-server of the release line that midge is compared with (2.15).
 ///
 /// Looked for in `NATS_SERVER_BIN`, `target/test-tools`, then `PATH`.
@@ -41,6 +48,58 @@ pub fn test_tools() -> PathBuf {
     )
 }
 
+/// A Python that has the nats.py client: that of `target/test-tools`, or the one
+/// on `PATH`.
+pub fn python_with_nats() -> PathBuf {
+    let venv = test_tools().join("venv/bin/python");
+    [Some(venv), on_path("python3")]
+        .into_iter()
+        .flatten()
+        .find(|python| succeeds(Command::new(python).args(["-c", "import nats"])))
+        .unwrap_or_else(|| {
+            panic!("this test needs Python with nats-py (`pip install nats-py`, or run tests/run)")
+        })
+}
+
+/// A Node.js for which [`node_modules`] holds the nats.js client.
+pub fn node_with_nats() -> PathBuf {
+    let load = "require('@nats-io/transport-node')";
+    on_path("node")
+        .filter(|node| {
+            succeeds(
+                Command::new(node)
+                    .args(["-e", load])
+                    .env("NODE_PATH", node_modules()),
+            )
+        })
+        .unwrap_or_else(|| {
+            panic!(
+                "this test needs Node.js and @nats-io/transport-node in {} (run tests/run)",
+                node_modules().display()
+            )
+        })
+}
+
+/// The folder of Node.js packages that `tests/run` fills.
+pub fn node_modules() -> PathBuf {
+    test_tools().join("node/node_modules")
+}
+
+/// Compiles a program against the C client.
+pub fn compile_c_client(source: &Path, program: &Path) {
+    let output = Command::new("cc")
+        .args(["-Wall", "-Werror", "-o"])
+        .args([program, source])
+        .arg("-lnats")
+        .output()
+        .unwrap_or_else(|error| panic!("this test needs a C compiler: {error}"));
+    assert!(
+        output.status.success(),
+        "this test needs the C client (`apt-get install libnats-dev`, or run tests/run):\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
 /// The first executable called `name` on `PATH`.
 pub fn on_path(name: &str) -> Option<PathBuf> {
     let path = env::var_os("PATH")?;
@@ -66,6 +125,10 @@ fn find_nats_server(variable: &str, places: &[PathBuf], version: &str, remedy: &
     panic!(
         "this test needs nats-server {version}x ({remedy}), or its path in {variable}; looked at {seen:?}"
     );
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
 }
 
 fn version_of(program: &Path) -> String {
