@@ -8,6 +8,7 @@ use tracing::trace;
 
 use super::{
     log_prefix,
+    lookup_cache::Reach,
     session::{End, Session},
 };
 use crate::{
@@ -239,7 +240,7 @@ impl Session {
     /// Delivers one message outside of a run: its tail has to be put together,
     /// or its payload is worth sharing.
     fn publish_alone(&mut self, worker: &mut Worker, publish: &Publish<'_>, payload: Payload<'_>) {
-        let matches = self.find_matches(publish.subject);
+        let reach = self.find_reach(publish.subject);
         let mut source = std::mem::take(&mut worker.scratch);
         source.clear();
         if let Some(reply) = publish.reply {
@@ -260,7 +261,9 @@ impl Session {
         source.extend_from_slice(CRLF);
         let shared = match payload {
             Payload::Shared(bytes) => Some(bytes),
-            Payload::Borrowed(bytes) if matches.plain.len() > 1 && bytes.len() > SHARED_LEN => {
+            Payload::Borrowed(bytes)
+                if reach.matches.plain.len() > 1 && bytes.len() > SHARED_LEN =>
+            {
                 Some(Bytes::copy_from_slice(bytes))
             }
             Payload::Borrowed(bytes) => {
@@ -281,26 +284,32 @@ impl Session {
             messages: &[message],
             shared: shared.as_ref(),
         };
-        self.route(worker, &run, &matches, false);
+        self.route(worker, &run, &reach.matches, false);
         worker.scratch = source;
     }
 
     /// Delivers the messages gathered in the worker.
     fn deliver_run(&mut self, worker: &mut Worker, bytes: &[u8], subject: &[u8], last: bool) {
-        let matches = self.find_matches(subject);
+        let reach = self.find_reach(subject);
         let messages = std::mem::take(&mut worker.messages);
-        let run = Run {
+        let run = |messages| Run {
             subject,
             source: bytes,
-            messages: &messages,
+            messages,
             shared: None,
         };
-        self.route(worker, &run, &matches, last);
+        if messages.len() > 1 && reach.must_interleave() {
+            for message in messages.chunks(1) {
+                self.route(worker, &run(message), &reach.matches, false);
+            }
+        } else {
+            self.route(worker, &run(&messages), &reach.matches, last);
+        }
         worker.messages = messages;
         worker.messages.clear();
     }
 
-    fn find_matches(&mut self, subject: &[u8]) -> Arc<Matches<Subscription>> {
+    fn find_reach(&mut self, subject: &[u8]) -> Arc<Reach> {
         self.cache.find(subject, &self.context.account.sublist)
     }
 

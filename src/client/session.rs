@@ -68,6 +68,8 @@ pub(super) struct Session {
     expect_large: bool,
     accepted: Instant,
     connected: bool,
+    /// The first ping has been answered.
+    pinged: bool,
 }
 
 impl Session {
@@ -84,6 +86,7 @@ impl Session {
             expect_large: false,
             accepted: Instant::now(),
             connected: false,
+            pinged: false,
         }
     }
 
@@ -295,8 +298,8 @@ impl Session {
                 }
                 Ok(())
             }
-            Op::Info(json) => match serde_json::from_slice::<serde_json::Map<_, _>>(json) {
-                Ok::<serde_json::Map<String, serde_json::Value>, _>(_) => Ok(()),
+            Op::Info(json) => match serde_json::from_slice::<Info>(json) {
+                Ok(_) => Ok(()),
                 Err(error) => Err(protocol_violation(&format!("bad INFO: {error}"))),
             },
             Op::Ok => Ok(()),
@@ -342,9 +345,9 @@ impl Session {
                 ClientError::NoRespondersWithoutHeaders,
             ));
         }
-        // A second CONNECT is a new beginning.
-        let subscriptions = self.connection.subscriptions.lock().drain();
-        if !subscriptions.is_empty() {
+        if self.connected {
+            // A second CONNECT is a new beginning.
+            let subscriptions = self.connection.subscriptions.lock().drain();
             self.context.account.unsubscribe(&subscriptions);
         }
         *self.connection.identity.lock() = Identity {
@@ -354,6 +357,7 @@ impl Session {
             user: options.user.clone(),
         };
         self.options = ConnectOptions { headers, ..options };
+        self.note_takes_info();
         self.connection.headers.store(headers, Ordering::Relaxed);
         let now = Clock::now();
         self.connection.active(now);
@@ -436,10 +440,19 @@ impl Session {
     fn answer_ping(&mut self, worker: &mut Worker) {
         self.keepalive.busy();
         self.connection.send(worker, PONG);
-        let takes_info = self.connected && self.options.protocol >= 1;
-        if takes_info && !self.connection.takes_info.swap(true, Ordering::Relaxed) {
+        if !std::mem::replace(&mut self.pinged, true) && self.options.protocol >= 1 {
             self.send_info(worker, true);
         }
+        self.note_takes_info();
+    }
+
+    /// INFO may come at any time to a client that wants it and has had its
+    /// first PONG.
+    fn note_takes_info(&self) {
+        let takes_info = self.pinged && self.options.protocol >= 1;
+        self.connection
+            .takes_info
+            .store(takes_info, Ordering::Relaxed);
     }
 
     fn send_info(&self, worker: &mut Worker, answers_ping: bool) {

@@ -1,6 +1,11 @@
 //! `CONNECT`: how a client introduces itself.
 
-use serde::Deserialize;
+use std::fmt;
+
+use serde::{
+    Deserializer,
+    de::{IgnoredAny, MapAccess, Visitor},
+};
 
 /// The fields of CONNECT that midge acts on or shows; others are ignored. Keys
 /// match in any case, as Go's JSON decoder has it.
@@ -54,66 +59,79 @@ impl Default for ConnectOptions {
 
 impl ConnectOptions {
     /// These options with those of a CONNECT laid over them: a field that the
-    /// JSON does not name keeps its value.
+    /// JSON does not name keeps its value. As tolerant as Go's decoder: bytes
+    /// that are no UTF-8 are replaced, `null` is nothing given, the last of
+    /// several equal keys counts.
     ///
     /// # Errors
     ///
     /// The JSON's fault: it is not an object, or a field has the wrong type.
     pub fn merge(&self, json: &[u8]) -> Result<Self, serde_json::Error> {
-        let given: serde_json::Map<String, serde_json::Value> = serde_json::from_slice(json)?;
-        let mut all = serde_json::Map::new();
-        for (key, value) in given {
-            // Go decodes null as "not given".
-            if !value.is_null() {
-                all.insert(key.to_ascii_lowercase(), value);
-            }
-        }
-        let Overlay {
-            verbose,
-            pedantic,
-            echo,
-            protocol,
-            headers,
-            no_responders,
-            user,
-            name,
-            lang,
-            version,
-            account,
-            new_account,
-        } = serde_json::from_value(serde_json::Value::Object(all))?;
-        Ok(Self {
-            verbose: verbose.unwrap_or(self.verbose),
-            pedantic: pedantic.unwrap_or(self.pedantic),
-            echo: echo.unwrap_or(self.echo),
-            protocol: protocol.unwrap_or(self.protocol),
-            headers: headers.unwrap_or(self.headers),
-            no_responders: no_responders.unwrap_or(self.no_responders),
-            user: user.unwrap_or_else(|| self.user.clone()),
-            name: name.unwrap_or_else(|| self.name.clone()),
-            lang: lang.unwrap_or_else(|| self.lang.clone()),
-            version: version.unwrap_or_else(|| self.version.clone()),
-            account: account.unwrap_or_else(|| self.account.clone()),
-            new_account: new_account.unwrap_or(self.new_account),
-        })
+        let text = String::from_utf8_lossy(json);
+        let mut options = self.clone();
+        let mut decoder = serde_json::Deserializer::from_str(&text);
+        decoder.deserialize_any(Overlay(&mut options))?;
+        decoder.end()?;
+        Ok(options)
     }
 }
 
-/// The fields one CONNECT gave.
-#[derive(Deserialize)]
-struct Overlay {
-    verbose: Option<bool>,
-    pedantic: Option<bool>,
-    echo: Option<bool>,
-    protocol: Option<i64>,
-    headers: Option<bool>,
-    no_responders: Option<bool>,
-    user: Option<String>,
-    name: Option<String>,
-    lang: Option<String>,
-    version: Option<String>,
-    account: Option<String>,
-    new_account: Option<bool>,
+/// Lays the fields of one CONNECT over options.
+struct Overlay<'a>(&'a mut ConnectOptions);
+
+impl<'de> Visitor<'de> for Overlay<'_> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the object of a CONNECT")
+    }
+
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<(), M::Error> {
+        let options = self.0;
+        while let Some(key) = map.next_key::<String>()? {
+            match key.to_ascii_lowercase().as_str() {
+                "verbose" => lay(&mut options.verbose, &mut map)?,
+                "pedantic" => lay(&mut options.pedantic, &mut map)?,
+                "echo" => lay(&mut options.echo, &mut map)?,
+                "protocol" => lay(&mut options.protocol, &mut map)?,
+                "headers" => lay(&mut options.headers, &mut map)?,
+                "no_responders" => lay(&mut options.no_responders, &mut map)?,
+                "user" => lay(&mut options.user, &mut map)?,
+                "name" => lay(&mut options.name, &mut map)?,
+                "lang" => lay(&mut options.lang, &mut map)?,
+                "version" => lay(&mut options.version, &mut map)?,
+                "account" => lay(&mut options.account, &mut map)?,
+                "new_account" => lay(&mut options.new_account, &mut map)?,
+                // Nobody is asked for these; their types are checked all the same.
+                "auth_token" | "jwt" | "nkey" | "pass" | "proxy_sig" | "sig" => {
+                    map.next_value::<Option<String>>()?;
+                }
+                "tls_required" => {
+                    map.next_value::<Option<bool>>()?;
+                }
+                _ => {
+                    map.next_value::<IgnoredAny>()?;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Takes the next value into a field; `null` leaves it.
+fn lay<'de, T, M>(field: &mut T, map: &mut M) -> Result<(), M::Error>
+where
+    T: serde::Deserialize<'de>,
+    M: MapAccess<'de>,
+{
+    if let Some(value) = map.next_value()? {
+        *field = value;
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -136,6 +154,7 @@ mod tests {
         for json in [
             &br#"{"protocol":"1"}"#[..],
             br#"{"verbose":1}"#,
+            br#"{"pass":1}"#,
             b"[]",
             b"",
             b"{",

@@ -1,9 +1,10 @@
 //! `INFO`: how the broker introduces itself.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The fields of INFO. Facts: nats-server 2.15 `server/server.go`, `Info`.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
 pub struct Info {
     /// Id of this run of the broker.
     pub server_id: String,
