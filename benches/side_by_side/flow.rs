@@ -36,6 +36,13 @@ pub(crate) struct Run {
     pub(crate) seconds: f64,
 }
 
+impl Run {
+    /// Deliveries per second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.delivered as f64 / self.seconds
+    }
+}
+
 impl Flow {
     pub(crate) fn new(
         publishers: Vec<Publisher>,
@@ -58,10 +65,20 @@ impl Flow {
     /// Publishes as fast as the window allows for so many seconds, and waits
     /// until all has come.
     pub(crate) fn run(&mut self, seconds: f64) -> Result<Run> {
+        self.run_beside(seconds, || Ok(()))
+    }
+
+    /// The same with something else to do before every chunk.
+    pub(crate) fn run_beside(
+        &mut self,
+        seconds: f64,
+        mut beside: impl FnMut() -> Result<()>,
+    ) -> Result<Run> {
         let window = self.window;
         self.drive(|publishers, progress, mut sent| {
             let end = Instant::now() + Duration::from_secs_f64(seconds);
             while Instant::now() < end {
+                beside()?;
                 sent += send_round(publishers, progress, sent, window)?;
             }
             Ok(sent)
@@ -117,7 +134,7 @@ impl Flow {
 
 /// Sends one chunk on each publisher when `window` has room for it; returns
 /// the tally sent.
-pub(crate) fn send_round(
+fn send_round(
     publishers: &mut [Publisher],
     progress: &Progress,
     sent: u64,

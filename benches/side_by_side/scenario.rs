@@ -51,20 +51,69 @@ pub(crate) enum Load {
 /// The kinds of load on a broker, with their sizes.
 #[derive(Clone, Copy)]
 pub(crate) enum BrokerLoad {
-    /// Publish what nobody has subscribed to.
-    Publish { payload: usize },
-    /// Publishers with one subscriber each on subjects of their own.
-    Pairs { pairs: usize, payload: usize },
+    /// A pair, without and with a burden that has nothing to do with it.
+    Burdened { burden: Burden, payload: usize },
+    /// Subscribing and unsubscribing beside a pair.
+    Churn,
     /// One publisher, every subscriber on a connection of its own.
     FanOut { subscribers: usize, payload: usize },
+    /// Nothing at all.
+    Idle,
+    /// Connections with four subscriptions each and nothing to do.
+    IdleConnections { count: usize },
+    /// A pair, without and with somebody who reads the monitoring pages, while
+    /// idle connections are open.
+    Monitored { connections: usize, payload: usize },
+    /// A pair at a steady pace, messages per second.
+    Paced { rate: u32 },
+    /// Publishers with one subscriber each on subjects of their own.
+    Pairs { pairs: usize, payload: usize },
+    /// Publish what nobody has subscribed to.
+    Publish { payload: usize },
     /// One publisher, a queue group with a connection for each member.
     Queue { members: usize, payload: usize },
+    /// Publish to random subjects among many subscriptions.
+    RandomSubjects,
+    /// Requesters with one request under way each, and a responder.
+    Requests { requesters: usize },
+    /// A fan-out without and with subscribers that do not read.
+    SlowConsumer { healthy: usize, payload: usize },
+}
+
+/// What a pair is burdened with.
+#[derive(Clone, Copy)]
+pub(crate) enum Burden {
+    /// So many idle connections with four subscriptions each.
+    Connections(usize),
+    /// The 100 000 subscriptions of [`BrokerLoad::RandomSubjects`].
+    Subscriptions,
 }
 
 const fn cpu(ratio: f64) -> Goal {
     Goal {
         metric: Metric::BrokerCpuUs,
         bound: Bound::RatioAtMost(ratio),
+    }
+}
+
+const fn p50(ratio: f64) -> Goal {
+    Goal {
+        metric: Metric::P50Us,
+        bound: Bound::RatioAtMost(ratio),
+    }
+}
+
+const fn at_most(metric: Metric, limit: f64) -> Goal {
+    Goal {
+        metric,
+        bound: Bound::AtMost(limit),
+    }
+}
+
+const fn at_least(metric: Metric, limit: f64) -> Goal {
+    Goal {
+        metric,
+        bound: Bound::AtLeast(limit),
     }
 }
 
@@ -151,6 +200,98 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             payload: 128,
         }),
         goals: &[cpu(0.25)],
+    },
+    Scenario {
+        name: "reqrep-1",
+        what: "one request under way, 16 B",
+        unit: "round trip",
+        load: Load::Broker(BrokerLoad::Requests { requesters: 1 }),
+        goals: &[p50(0.8)],
+    },
+    Scenario {
+        name: "reqrep-64",
+        what: "64 requests under way, a connection for each, 16 B",
+        unit: "round trip",
+        load: Load::Broker(BrokerLoad::Requests { requesters: 64 }),
+        goals: &[cpu(0.6)],
+    },
+    Scenario {
+        name: "latency-load",
+        what: "one to one at a pace of 50 000 messages/s, ten at a time, 128 B",
+        unit: "message",
+        load: Load::Broker(BrokerLoad::Paced { rate: 50_000 }),
+        goals: &[p50(0.5), cpu(0.5)],
+    },
+    Scenario {
+        name: "subs-100k",
+        what: "random subjects among 100 000 subscriptions, 16 B",
+        unit: "publish",
+        load: Load::Broker(BrokerLoad::RandomSubjects),
+        goals: &[cpu(0.3)],
+    },
+    Scenario {
+        name: "sub-churn",
+        what: "subscribe or unsubscribe, with one message one to one for each",
+        unit: "operation",
+        load: Load::Broker(BrokerLoad::Churn),
+        goals: &[cpu(0.5)],
+    },
+    Scenario {
+        name: "conns-10k",
+        what: "10 000 idle connections with four subscriptions each",
+        unit: "connection",
+        load: Load::Broker(BrokerLoad::IdleConnections { count: 10_000 }),
+        goals: &[at_most(Metric::ConnectionKib, 5.0)],
+    },
+    Scenario {
+        name: "idle",
+        what: "a broker that has just started",
+        unit: "broker",
+        load: Load::Broker(BrokerLoad::Idle),
+        goals: &[at_most(Metric::MemoryMib, 5.0)],
+    },
+    Scenario {
+        name: "slow-consumer",
+        what: "fan-out to ten, with none, one and two more that do not read, 1 KiB",
+        unit: "delivery",
+        load: Load::Broker(BrokerLoad::SlowConsumer {
+            healthy: 10,
+            payload: 1024,
+        }),
+        goals: &[
+            at_least(Metric::KeptWithOneStalled, 0.97),
+            at_least(Metric::KeptWithTwoStalled, 0.97),
+        ],
+    },
+    Scenario {
+        name: "monitor-load",
+        what: "one to one while /varz and /connz of 2000 connections are read at 10 Hz, 128 B",
+        unit: "message",
+        load: Load::Broker(BrokerLoad::Monitored {
+            connections: 2000,
+            payload: 128,
+        }),
+        goals: &[at_most(Metric::LossPercent, 2.0)],
+    },
+    Scenario {
+        name: "idle-cost-conns",
+        what: "one to one beside 10 000 idle connections, CPU × that without, 128 B",
+        unit: "message",
+        load: Load::Broker(BrokerLoad::Burdened {
+            burden: Burden::Connections(10_000),
+            payload: 128,
+        }),
+        goals: &[],
+    },
+    Scenario {
+        name: "idle-cost-subs",
+        what: "one to one beside 100 000 other subscriptions, CPU × that without, 128 B",
+        unit: "message",
+        load: Load::Broker(BrokerLoad::Burdened {
+            burden: Burden::Subscriptions,
+            payload: 128,
+        }),
+        goals: &[],
     },
     relay("relay-16", 16),
     relay("relay-128", 128),

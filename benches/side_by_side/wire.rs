@@ -94,8 +94,8 @@ fn begin(broker: SocketAddr, setup: &[u8]) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// Reads lines until PONG; messages are not expected here.
-fn await_pong(stream: &mut TcpStream) -> Result<()> {
+/// Reads lines until the answer to a PING; messages are not expected here.
+pub(crate) fn await_pong(stream: &mut TcpStream) -> Result<()> {
     let mut buffer = [0; 4096];
     let mut held = 0;
     let mut answered = false;

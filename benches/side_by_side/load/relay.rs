@@ -8,6 +8,7 @@ use std::{
     thread,
 };
 
+use super::WARM_UP;
 use crate::{
     failure::{During, Result, fail},
     flow::Flow,
@@ -38,7 +39,7 @@ pub(crate) fn run(seconds: f64, payload: usize) -> Result<Sample> {
     let header = format!("PUB bench.0 {payload}\r\n");
     let inbox = Inbox::new(receiver, Expect::All { header }, payload);
     let mut flow = Flow::new(vec![publisher], vec![inbox], Tally::Each, payload)?;
-    flow.run(seconds * 0.3)?;
+    flow.run(seconds * WARM_UP)?;
     let (run, mut usage) = measure(clock, || flow.run(seconds))?;
     // The relay is a thread of this process.
     usage.load = usage.load.saturating_sub(usage.broker);

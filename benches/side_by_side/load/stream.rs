@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Stage;
+use super::{Stage, WARM_UP};
 use crate::{
     failure::{Result, fail},
     flow::{Flow, Run},
@@ -17,11 +17,8 @@ use crate::{
     wire::{self, PATIENCE, connect},
 };
 
-/// Part of the measured time that a load runs before it is measured.
-const WARM_UP: f64 = 0.3;
-
 /// Most messages in a chunk: the chunk's size in bytes is the limit.
-const UNLIMITED: usize = usize::MAX;
+pub(super) const UNLIMITED: usize = usize::MAX;
 
 /// Publishes to a subject without interest.
 pub(super) fn publish(stage: &Stage, payload: usize) -> Result<Sample> {
@@ -38,7 +35,7 @@ pub(super) fn publish(stage: &Stage, payload: usize) -> Result<Sample> {
 
 /// Publishers to one subscriber each.
 pub(super) fn pairs(stage: &Stage, pairs: usize, payload: usize) -> Result<Sample> {
-    let mut flow = pair_flow(stage.broker.clients, pairs, payload)?;
+    let mut flow = pair_flow(stage.broker.clients, pairs, payload, UNLIMITED)?;
     measure_flow(stage, &mut flow, |run| run.published)
 }
 
@@ -64,8 +61,14 @@ pub(super) fn queue(stage: &Stage, members: usize, payload: usize) -> Result<Sam
     measure_flow(stage, &mut flow, |run| run.published)
 }
 
-/// A flow of `pairs` publishers and subscribers.
-pub(super) fn pair_flow(broker: SocketAddr, pairs: usize, payload: usize) -> Result<Flow> {
+/// A flow of `pairs` publishers and subscribers; at most `chunk` messages are
+/// sent at once.
+pub(super) fn pair_flow(
+    broker: SocketAddr,
+    pairs: usize,
+    payload: usize,
+    chunk: usize,
+) -> Result<Flow> {
     let mut inboxes = Vec::new();
     let mut publishers = Vec::new();
     for pair in 0..pairs {
@@ -74,7 +77,7 @@ pub(super) fn pair_flow(broker: SocketAddr, pairs: usize, payload: usize) -> Res
         inboxes.push(Inbox::new(stream, Expect::All { header }, payload));
         let stream = connect(broker, b"")?;
         let subject = format!("bench.{pair}");
-        publishers.push(Publisher::new(stream, &subject, payload, UNLIMITED));
+        publishers.push(Publisher::new(stream, &subject, payload, chunk));
     }
     Flow::new(publishers, inboxes, Tally::Each, payload)
 }
@@ -93,14 +96,24 @@ pub(super) fn fan_flow(broker: SocketAddr, subscribers: usize, payload: usize) -
     Flow::new(vec![publisher], inboxes, Tally::Each, payload)
 }
 
-/// Warms up, measures one run and checks that nothing else came.
+/// Warms up, measures a run at full speed and checks that nothing else came.
 pub(super) fn measure_flow(
     stage: &Stage,
     flow: &mut Flow,
     units: fn(&Run) -> u64,
 ) -> Result<Sample> {
-    flow.run(stage.seconds * WARM_UP)?;
-    let (run, usage) = measure(stage.broker.cpu, || flow.run(stage.seconds))?;
+    measure_with(stage, flow, units, Flow::run)
+}
+
+/// The same with another way to run the flow for some seconds.
+pub(super) fn measure_with(
+    stage: &Stage,
+    flow: &mut Flow,
+    units: fn(&Run) -> u64,
+    mut run: impl FnMut(&mut Flow, f64) -> Result<Run>,
+) -> Result<Sample> {
+    run(flow, stage.seconds * WARM_UP)?;
+    let (run, usage) = measure(stage.broker.cpu, || run(flow, stage.seconds))?;
     flow.settle()?;
     let sample = Sample::of_units(units(&run), run.seconds, usage);
     Ok(sample.with_memory(stage.broker.memory()?))
