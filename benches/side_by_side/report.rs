@@ -5,16 +5,51 @@ use std::fmt::Write;
 
 use crate::{
     compare::{Judgement, Series, Spread, Verdict},
+    plan::{Plan, ScenarioResult},
     sample::Metric,
-    scenario::{Bound, Scenario},
+    scenario::Bound,
+    sys,
 };
 
 /// Width of the column with the brokers' names, and of each figure.
 const NAME: usize = 26;
 const FIGURE: usize = 10;
 
+/// What is measured on which machine.
+pub(crate) fn heading(plan: &Plan) -> String {
+    let mut text = format!(
+        "rounds: {}, of {} s each; {} cores, {}\n",
+        plan.rounds,
+        plan.seconds,
+        sys::cores(),
+        sys::kernel(),
+    );
+    for program in &plan.programs {
+        let path = program.path.display();
+        text += &format!("{}: {path} ({})\n", program.label, program.version);
+    }
+    if plan.divisor > 1 {
+        text += &format!(
+            "a quick run: large numbers of connections and subscriptions divided by {}\n",
+            plan.divisor
+        );
+    }
+    if plan.connections_most < 10_000 / plan.divisor {
+        text += &format!(
+            "at most {} connections: the hard limit of open files is low\n",
+            plan.connections_most
+        );
+    }
+    text
+}
+
 /// The block of one scenario: figures by broker, ratios, failures, goals.
-pub(crate) fn scenario(scenario: &Scenario, series: &[Series], goals: &[Judgement]) -> String {
+pub(crate) fn scenario(result: &ScenarioResult) -> String {
+    let ScenarioResult {
+        scenario,
+        series,
+        goals,
+    } = result;
     let mut text = format!(
         "\n{}: {}, per {}\n",
         scenario.name, scenario.what, scenario.unit
@@ -51,20 +86,21 @@ pub(crate) fn scenario(scenario: &Scenario, series: &[Series], goals: &[Judgemen
 }
 
 /// The table of all goals and a last line that counts them.
-pub(crate) fn summary(results: &[(&Scenario, Vec<Judgement>)], failures: usize) -> String {
+pub(crate) fn summary(results: &[ScenarioResult]) -> String {
     let mut text = String::from("\nGoals\n");
-    let count = |verdict| {
-        let judgements = results.iter().flat_map(|(_, goals)| goals);
-        judgements.filter(|goal| goal.verdict == verdict).count()
-    };
-    for (scenario, goals) in results {
-        for goal in goals {
-            let name = cell(&format!("  {}", scenario.name), 18);
+    for result in results {
+        for goal in &result.goals {
+            let name = cell(&format!("  {}", result.scenario.name), 18);
             text += &line(&format!("{name}{}", judgement_text(goal)));
         }
     }
+    let count = |verdict| {
+        let judgements = results.iter().flat_map(|result| &result.goals);
+        judgements.filter(|goal| goal.verdict == verdict).count()
+    };
+    let failed_runs: usize = results.iter().map(ScenarioResult::failed_runs).sum();
     text += &format!(
-        "{} reached, {} missed, {} not judged; {failures} runs FAILED\n",
+        "{} reached, {} missed, {} not judged; {failed_runs} runs FAILED\n",
         count(Verdict::Reached),
         count(Verdict::Missed),
         count(Verdict::NotJudged) + count(Verdict::Failed),

@@ -147,6 +147,11 @@ pub(crate) fn kill(pid: u32) {
     }
 }
 
+/// Cores that this process may use, for the report.
+pub(crate) fn cores() -> usize {
+    std::thread::available_parallelism().map_or(0, usize::from)
+}
+
 /// Kernel name and release, for the report.
 pub(crate) fn kernel() -> String {
     std::fs::read_to_string("/proc/sys/kernel/osrelease")

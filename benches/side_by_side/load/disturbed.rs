@@ -54,7 +54,7 @@ pub(super) fn slow_consumer(stage: &Stage, healthy: usize, payload: usize) -> Re
 pub(super) fn monitored(stage: &Stage, connections: usize, payload: usize) -> Result<Sample> {
     /// Quiet and polled times in turn, so that a drift hits both.
     const TURNS: usize = 3;
-    let connections = connections / stage.divisor;
+    let connections = stage.connections(connections);
     let idle = memory::open_idle(stage.broker.clients, connections)?;
     check_connz(stage, idle.len())?;
     let mut flow = pair_flow(stage.broker.clients, 1, payload, UNLIMITED)?;
@@ -84,7 +84,7 @@ pub(super) fn burdened(stage: &Stage, burden: Burden, payload: usize) -> Result<
     let (mut without, mut with) = (Total::default(), Total::default());
     without.add(measure(stage.broker.cpu, || flow.run(stage.seconds))?);
     let burden = match burden {
-        Burden::Connections(count) => memory::open_idle(broker, count / stage.divisor)?,
+        Burden::Connections(count) => memory::open_idle(broker, stage.connections(count))?,
         Burden::Subscriptions => {
             let patterns = subscriptions::patterns(subscriptions::HOSTS / stage.divisor);
             subscriptions::subscribe(broker, &patterns)?

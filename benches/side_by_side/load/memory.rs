@@ -25,7 +25,7 @@ pub(super) fn idle(stage: &Stage) -> Result<Sample> {
 
 /// What each of many idle connections adds to it.
 pub(super) fn connections(stage: &Stage, count: usize) -> Result<Sample> {
-    let count = count / stage.divisor;
+    let count = stage.connections(count);
     thread::sleep(REST);
     let before = stage.broker.memory()?;
     let connections = open_idle(stage.broker.clients, count)?;

@@ -20,6 +20,15 @@ pub(crate) struct Stage<'a> {
     pub(crate) seconds: f64,
     /// By what large numbers of connections and subscriptions are divided.
     pub(crate) divisor: usize,
+    /// How many connections the limit of open files allows.
+    pub(crate) connections_most: usize,
+}
+
+impl Stage<'_> {
+    /// How many connections stand for `count` in this run.
+    fn connections(&self, count: usize) -> usize {
+        (count / self.divisor).min(self.connections_most)
+    }
 }
 
 /// Puts the load on the broker.
