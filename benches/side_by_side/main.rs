@@ -34,6 +34,12 @@ use crate::{
 };
 
 fn main() -> ExitCode {
+    // `cargo test --all-targets` starts benchmarks, too, with the arguments of
+    // tests; only `cargo bench` gives this one.
+    if !std::env::args().any(|argument| argument == "--bench") {
+        eprintln!("side_by_side measures only with `cargo bench` (or the argument --bench)");
+        return ExitCode::SUCCESS;
+    }
     match run(&Options::parse()) {
         Ok(0) => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,

@@ -51,7 +51,7 @@ pub(crate) struct Options {
     #[arg(long)]
     pub(crate) list: bool,
 
-    /// Given by `cargo bench`; has no meaning.
+    /// Given by `cargo bench`, not by `cargo test`; looked at before.
     #[arg(long, hide = true)]
     bench: bool,
 }
