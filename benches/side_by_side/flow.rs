@@ -1,0 +1,160 @@
+//! A stream of messages through a broker (or a relay): publishers driven by
+//! this thread, receivers by a second one, with a bound on what is under way.
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    failure::{Failure, Result, fail},
+    inbox::Inbox,
+    publisher::Publisher,
+    receivers::{Progress, Receivers, Tally},
+};
+
+/// Bytes under way to all receivers together: enough that the broker always
+/// finds full reads, not so much that it must cut a receiver off.
+const WINDOW_ALL: usize = 256 * 1024 * 1024;
+/// Bytes under way to one receiver, at least and at most.
+const WINDOW_EACH: (usize, usize) = (256 * 1024, 4 * 1024 * 1024);
+
+/// Publishers, their receivers, and how much may be under way.
+pub(crate) struct Flow {
+    publishers: Vec<Publisher>,
+    receivers: Receivers,
+    /// Tally that was sent, and that may be sent beyond what was received.
+    sent: u64,
+    window: u64,
+}
+
+/// What went through in one run.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Run {
+    pub(crate) published: u64,
+    pub(crate) delivered: u64,
+    pub(crate) seconds: f64,
+}
+
+impl Run {
+    /// Deliveries per second.
+    pub(crate) fn rate(&self) -> f64 {
+        self.delivered as f64 / self.seconds
+    }
+}
+
+impl Flow {
+    pub(crate) fn new(
+        publishers: Vec<Publisher>,
+        inboxes: Vec<Inbox>,
+        tally: Tally,
+        payload: usize,
+    ) -> Result<Self> {
+        let (least, most) = WINDOW_EACH;
+        let window = (WINDOW_ALL / inboxes.len().max(1)).clamp(least, most);
+        // A rough header beside the payload.
+        let messages = window / (payload + 24);
+        Ok(Self {
+            publishers,
+            receivers: Receivers::new(inboxes, tally)?,
+            sent: 0,
+            window: messages as u64,
+        })
+    }
+
+    /// Publishes as fast as the window allows for so many seconds, and waits
+    /// until all has come.
+    pub(crate) fn run(&mut self, seconds: f64) -> Result<Run> {
+        self.run_beside(seconds, || Ok(()))
+    }
+
+    /// The same with something else to do before every chunk.
+    pub(crate) fn run_beside(
+        &mut self,
+        seconds: f64,
+        mut beside: impl FnMut() -> Result<()>,
+    ) -> Result<Run> {
+        let window = self.window;
+        self.drive(|publishers, progress, mut sent| {
+            let end = Instant::now() + Duration::from_secs_f64(seconds);
+            while Instant::now() < end {
+                beside()?;
+                sent += send_round(publishers, progress, sent, window)?;
+            }
+            Ok(sent)
+        })
+    }
+
+    /// Lets `send` publish; it gets the tally sent so far and returns the new
+    /// one. Meanwhile the receivers run, until all has come.
+    pub(crate) fn drive(
+        &mut self,
+        send: impl FnOnce(&mut [Publisher], &Progress, u64) -> Result<u64>,
+    ) -> Result<Run> {
+        let progress = Progress::new(self.receivers.received());
+        let published_before = self.published();
+        let sent_before = self.sent;
+        let start = Instant::now();
+        let receivers = &mut self.receivers;
+        let publishers = &mut self.publishers;
+        let (sent, end) = thread::scope(|scope| {
+            let receiver = scope.spawn(|| receivers.run(&progress));
+            let sent = send(publishers, &progress, sent_before);
+            match &sent {
+                Ok(sent) => progress.set_goal(*sent),
+                Err(_) => progress.give_up(),
+            }
+            let end = receiver
+                .join()
+                .unwrap_or_else(|_| fail!("the receiving thread panicked"));
+            both(sent, end)
+        })?;
+        self.sent = sent;
+        Ok(Run {
+            published: self.published() - published_before,
+            delivered: (sent - sent_before) * self.receivers.deliveries_per_tally(),
+            seconds: end.saturating_duration_since(start).as_secs_f64(),
+        })
+    }
+
+    /// Checks that nothing more comes than was published.
+    pub(crate) fn settle(&mut self) -> Result<()> {
+        self.receivers.settle()
+    }
+
+    /// The receiving connections.
+    pub(crate) fn inboxes(&mut self) -> &mut [Inbox] {
+        &mut self.receivers.inboxes
+    }
+
+    fn published(&self) -> u64 {
+        self.publishers.iter().map(Publisher::sent).sum()
+    }
+}
+
+/// Sends one chunk on each publisher when `window` has room for it; returns
+/// the tally sent.
+fn send_round(
+    publishers: &mut [Publisher],
+    progress: &Progress,
+    sent: u64,
+    window: u64,
+) -> Result<u64> {
+    let round = publishers.first().map_or(0, Publisher::next_deliveries);
+    progress.await_received((sent + round).saturating_sub(window.max(round)))?;
+    for publisher in publishers {
+        publisher.send_chunk()?;
+    }
+    Ok(round)
+}
+
+/// Both results, or the failure that caused the other.
+fn both<A, B>(sent: Result<A>, received: Result<B>) -> Result<(A, B)> {
+    match (sent, received) {
+        (Ok(sent), Ok(received)) => Ok((sent, received)),
+        (Err(failure), Ok(_)) | (Ok(_), Err(failure)) => Err(failure),
+        (Err(Failure(sender)), Err(Failure(receiver))) => {
+            fail!("sender: {sender}; receiver: {receiver}")
+        }
+    }
+}

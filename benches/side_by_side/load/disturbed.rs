@@ -1,0 +1,188 @@
+//! A stream, and the same stream with something disturbing beside it, on the
+//! same broker: the figure is the difference.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Stage, WARM_UP, memory,
+    stream::{UNLIMITED, fan_flow, pair_flow},
+    subscriptions,
+};
+use crate::{
+    broker::fetch,
+    failure::{Failure, Result, fail},
+    flow::{Flow, Run},
+    sample::{Metric, Sample, Usage, measure},
+    scenario::Burden,
+    wire::connect,
+};
+
+/// How often the monitoring pages are read.
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
+
+/// One or two subscribers that stop reading, beside healthy ones.
+pub(super) fn slow_consumer(stage: &Stage, healthy: usize, payload: usize) -> Result<Sample> {
+    /// A broker buffers for the stalled one at first; the time must be long
+    /// enough to see what it does when it no longer can.
+    const STALLED_TIME: f64 = 3.0;
+    let mut flow = fan_flow(stage.broker.clients, healthy, payload)?;
+    flow.run(stage.seconds * WARM_UP)?;
+    let (before, usage) = measure(stage.broker.cpu, || flow.run(stage.seconds))?;
+    let mut rates = Vec::new();
+    for count in [1, 2] {
+        let stalled = (0..count)
+            .map(|_| connect(stage.broker.clients, b"SUB bench.0 1\r\n"))
+            .collect::<Result<Vec<_>>>()?;
+        let run = flow.run(stage.seconds * STALLED_TIME)?;
+        rates.push(run.rate());
+        drop(stalled);
+    }
+    let after = flow.run(stage.seconds)?;
+    flow.settle()?;
+    let usual = (before.rate() + after.rate()) / 2.0;
+    Ok(Sample::of_units(before.delivered, before.seconds, usage)
+        .with_memory(stage.broker.memory()?)
+        .with(Metric::KeptWithOneStalled, rates[0] / usual)
+        .with(Metric::KeptWithTwoStalled, rates[1] / usual))
+}
+
+/// Monitoring pages read often while many clients are connected.
+pub(super) fn monitored(stage: &Stage, connections: usize, payload: usize) -> Result<Sample> {
+    /// Quiet and polled times in turn, so that a drift hits both.
+    const TURNS: usize = 3;
+    let connections = stage.connections(connections);
+    let idle = memory::open_idle(stage.broker.clients, connections)?;
+    check_connz(stage, idle.len())?;
+    let mut flow = pair_flow(stage.broker.clients, 1, payload, UNLIMITED)?;
+    flow.run(stage.seconds * WARM_UP)?;
+    let (mut quiet, mut polled) = (Total::default(), Total::default());
+    for _ in 0..TURNS {
+        quiet.add(measure(stage.broker.cpu, || flow.run(stage.seconds))?);
+        let run = || polled_run(stage, &mut flow);
+        polled.add(measure(stage.broker.cpu, run)?);
+    }
+    flow.settle()?;
+    Ok(polled
+        .sample()
+        .with_memory(stage.broker.memory()?)
+        .with(
+            Metric::LossPercent,
+            (1.0 - polled.rate() / quiet.rate()) * 100.0,
+        )
+        .with(Metric::CpuFactor, polled.cpu() / quiet.cpu()))
+}
+
+/// Many idle connections or subscriptions of others.
+pub(super) fn burdened(stage: &Stage, burden: Burden, payload: usize) -> Result<Sample> {
+    let broker = stage.broker.clients;
+    let mut flow = pair_flow(broker, 1, payload, UNLIMITED)?;
+    flow.run(stage.seconds * WARM_UP)?;
+    let (mut without, mut with) = (Total::default(), Total::default());
+    without.add(measure(stage.broker.cpu, || flow.run(stage.seconds))?);
+    let burden = match burden {
+        Burden::Connections(count) => memory::open_idle(broker, stage.connections(count))?,
+        Burden::Subscriptions => {
+            let patterns = subscriptions::patterns(subscriptions::HOSTS / stage.divisor);
+            subscriptions::subscribe(broker, &patterns)?
+        }
+    };
+    flow.run(stage.seconds * WARM_UP)?;
+    with.add(measure(stage.broker.cpu, || flow.run(stage.seconds))?);
+    drop(burden);
+    flow.settle()?;
+    Ok(with
+        .sample()
+        .with_memory(stage.broker.memory()?)
+        .with(Metric::CpuFactor, with.cpu() / without.cpu()))
+}
+
+/// The sum of some runs.
+#[derive(Default)]
+struct Total {
+    published: u64,
+    seconds: f64,
+    broker: Duration,
+    load: Duration,
+}
+
+impl Total {
+    fn add(&mut self, (run, usage): (Run, Usage)) {
+        self.published += run.published;
+        self.seconds += run.seconds;
+        self.broker += usage.broker;
+        self.load += usage.load;
+    }
+
+    fn rate(&self) -> f64 {
+        self.published as f64 / self.seconds
+    }
+
+    fn cpu(&self) -> f64 {
+        self.broker.as_secs_f64() / self.published as f64
+    }
+
+    fn sample(&self) -> Sample {
+        let usage = Usage {
+            broker: self.broker,
+            load: self.load,
+        };
+        Sample::of_units(self.published, self.seconds, usage)
+    }
+}
+
+/// Runs the flow while a thread reads the monitoring pages.
+fn polled_run(stage: &Stage, flow: &mut Flow) -> Result<Run> {
+    let finished = AtomicBool::new(false);
+    let polls = AtomicU32::new(0);
+    let (run, poll) = thread::scope(|scope| {
+        let poller = scope.spawn(|| poll(stage, &finished, &polls));
+        let run = flow.run(stage.seconds);
+        finished.store(true, SeqCst);
+        let poll = poller.join();
+        (run, poll)
+    });
+    match poll {
+        Ok(result) => result?,
+        Err(_) => fail!("the polling thread panicked"),
+    }
+    let wanted = (stage.seconds / POLL_INTERVAL.as_secs_f64() / 2.0) as u32;
+    let polls = polls.into_inner();
+    if polls < wanted {
+        fail!("only {polls} polls were answered, at least {wanted} were due");
+    }
+    run
+}
+
+fn poll(stage: &Stage, finished: &AtomicBool, polls: &AtomicU32) -> Result<()> {
+    let start = Instant::now();
+    for turn in 0.. {
+        let due = start + POLL_INTERVAL * turn;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+        if finished.load(SeqCst) {
+            break;
+        }
+        for page in ["/varz", CONNZ] {
+            fetch(stage.broker.monitor, page)?;
+        }
+        polls.fetch_add(1, SeqCst);
+    }
+    Ok(())
+}
+
+/// All connections on one page.
+const CONNZ: &str = "/connz?limit=4096";
+
+/// Makes sure that the page polled does list the connections.
+fn check_connz(stage: &Stage, least: usize) -> Result<()> {
+    let connz: serde_json::Value = serde_json::from_slice(&stage.broker.page(CONNZ)?)
+        .map_err(|error| Failure(format!("{CONNZ} is no JSON: {error}")))?;
+    match connz["connections"].as_array() {
+        Some(listed) if listed.len() >= least => Ok(()),
+        Some(listed) => fail!("{CONNZ} lists {} connections of {least}", listed.len()),
+        None => fail!("{CONNZ} has no list of connections"),
+    }
+}

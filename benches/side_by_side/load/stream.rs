@@ -1,0 +1,155 @@
+//! Streams of messages at full speed: to nobody, one to one, fan-out, queue
+//! groups.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use super::{Stage, WARM_UP};
+use crate::{
+    failure::{Result, fail},
+    flow::{Flow, Run},
+    inbox::{Expect, Inbox},
+    publisher::Publisher,
+    receivers::Tally,
+    sample::{Sample, measure},
+    wire::{self, PATIENCE, connect},
+};
+
+/// Most messages in a chunk: the chunk's size in bytes is the limit.
+pub(super) const UNLIMITED: usize = usize::MAX;
+
+/// Publishes to a subject without interest.
+pub(super) fn publish(stage: &Stage, payload: usize) -> Result<Sample> {
+    let stream = connect(stage.broker.clients, b"")?;
+    let mut publisher = Publisher::new(stream, "bench.0", payload, UNLIMITED);
+    publish_for(&mut publisher, stage.seconds * WARM_UP)?;
+    let (run, usage) = measure(stage.broker.cpu, || {
+        publish_for(&mut publisher, stage.seconds)
+    })?;
+    await_counted(stage, publisher.sent())?;
+    let sample = Sample::of_units(run.published, run.seconds, usage);
+    Ok(sample.with_memory(stage.broker.memory()?))
+}
+
+/// Publishers to one subscriber each.
+pub(super) fn pairs(stage: &Stage, pairs: usize, payload: usize) -> Result<Sample> {
+    let mut flow = pair_flow(stage.broker.clients, pairs, payload, UNLIMITED)?;
+    measure_flow(stage, &mut flow, |run| run.published)
+}
+
+/// One publisher to many subscribers; counted are deliveries.
+pub(super) fn fan_out(stage: &Stage, subscribers: usize, payload: usize) -> Result<Sample> {
+    let mut flow = fan_flow(stage.broker.clients, subscribers, payload)?;
+    measure_flow(stage, &mut flow, |run| run.delivered)
+}
+
+/// One publisher to a queue group.
+pub(super) fn queue(stage: &Stage, members: usize, payload: usize) -> Result<Sample> {
+    let broker = stage.broker.clients;
+    let streams = wire::connect_all(broker, members, |_| b"SUB bench.0 group 1\r\n".to_vec())?;
+    let inboxes = streams
+        .into_iter()
+        .map(|stream| {
+            let header = header(0, payload);
+            Inbox::new(stream, Expect::Share { header }, payload)
+        })
+        .collect();
+    let publisher = Publisher::new(connect(broker, b"")?, "bench.0", payload, UNLIMITED);
+    let mut flow = Flow::new(vec![publisher], inboxes, Tally::Sum, payload)?;
+    measure_flow(stage, &mut flow, |run| run.published)
+}
+
+/// A flow of `pairs` publishers and subscribers; at most `chunk` messages are
+/// sent at once.
+pub(super) fn pair_flow(
+    broker: SocketAddr,
+    pairs: usize,
+    payload: usize,
+    chunk: usize,
+) -> Result<Flow> {
+    let mut inboxes = Vec::new();
+    let mut publishers = Vec::new();
+    for pair in 0..pairs {
+        let stream = connect(broker, format!("SUB bench.{pair} 1\r\n").as_bytes())?;
+        let header = header(pair, payload);
+        inboxes.push(Inbox::new(stream, Expect::All { header }, payload));
+        let stream = connect(broker, b"")?;
+        let subject = format!("bench.{pair}");
+        publishers.push(Publisher::new(stream, &subject, payload, chunk));
+    }
+    Flow::new(publishers, inboxes, Tally::Each, payload)
+}
+
+/// A flow of one publisher and `subscribers` subscribers.
+pub(super) fn fan_flow(broker: SocketAddr, subscribers: usize, payload: usize) -> Result<Flow> {
+    let streams = wire::connect_all(broker, subscribers, |_| b"SUB bench.0 1\r\n".to_vec())?;
+    let inboxes = streams
+        .into_iter()
+        .map(|stream| {
+            let header = header(0, payload);
+            Inbox::new(stream, Expect::All { header }, payload)
+        })
+        .collect();
+    let publisher = Publisher::new(connect(broker, b"")?, "bench.0", payload, UNLIMITED);
+    Flow::new(vec![publisher], inboxes, Tally::Each, payload)
+}
+
+/// Warms up, measures a run at full speed and checks that nothing else came.
+pub(super) fn measure_flow(
+    stage: &Stage,
+    flow: &mut Flow,
+    units: fn(&Run) -> u64,
+) -> Result<Sample> {
+    measure_with(stage, flow, units, Flow::run)
+}
+
+/// The same with another way to run the flow for some seconds.
+pub(super) fn measure_with(
+    stage: &Stage,
+    flow: &mut Flow,
+    units: fn(&Run) -> u64,
+    mut run: impl FnMut(&mut Flow, f64) -> Result<Run>,
+) -> Result<Sample> {
+    run(flow, stage.seconds * WARM_UP)?;
+    let (run, usage) = measure(stage.broker.cpu, || run(flow, stage.seconds))?;
+    flow.settle()?;
+    let sample = Sample::of_units(units(&run), run.seconds, usage);
+    Ok(sample.with_memory(stage.broker.memory()?))
+}
+
+/// The line before every message on `bench.<number>` to the subscription 1.
+fn header(number: usize, payload: usize) -> String {
+    format!("MSG bench.{number} 1 {payload}\r\n")
+}
+
+/// Publishes and waits until the broker has processed everything.
+fn publish_for(publisher: &mut Publisher, seconds: f64) -> Result<Run> {
+    let before = publisher.sent();
+    let start = Instant::now();
+    let end = start + Duration::from_secs_f64(seconds);
+    while Instant::now() < end {
+        publisher.send_chunk()?;
+    }
+    wire::ping(publisher.stream())?;
+    Ok(Run {
+        published: publisher.sent() - before,
+        delivered: 0,
+        seconds: start.elapsed().as_secs_f64(),
+    })
+}
+
+/// Nobody receives, so the broker's own count shows that nothing was lost.
+fn await_counted(stage: &Stage, sent: u64) -> Result<()> {
+    let start = Instant::now();
+    loop {
+        let counted = stage.broker.varz("in_msgs")?;
+        if counted == sent {
+            return Ok(());
+        }
+        if start.elapsed() > PATIENCE / 4 {
+            fail!("/varz counts {counted} messages in, {sent} were published");
+        }
+    }
+}

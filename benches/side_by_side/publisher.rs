@@ -1,0 +1,132 @@
+//! A publishing connection: chunks of prepared messages, in which only the
+//! running number (and a stamp, where latency is wanted) changes per send.
+
+use std::{io::Write, net::TcpStream};
+
+use crate::failure::{During, Result};
+
+/// Bytes of the running number at the start of every payload.
+pub(crate) const NUMBER: usize = 8;
+/// Bytes of the running number and the stamp after it.
+pub(crate) const NUMBER_AND_STAMP: usize = 16;
+
+/// Bytes that a chunk holds at most, unless one message is larger.
+const CHUNK: usize = 64 * 1024;
+
+/// What the rest of a payload is made of, so that receivers can compare it.
+pub(crate) fn filler(payload: usize) -> impl Iterator<Item = u8> {
+    (0..payload).map(|position| b'a' + (position % 23) as u8)
+}
+
+/// A connection that publishes; several may be used in turn by one thread.
+pub(crate) struct Publisher {
+    stream: TcpStream,
+    chunks: Vec<Chunk>,
+    next_chunk: usize,
+    /// Bytes of one message, which is the same for all.
+    frame: usize,
+    /// Where in a message its payload begins.
+    payload_at: usize,
+    next_number: u64,
+}
+
+struct Chunk {
+    bytes: Vec<u8>,
+    deliveries: u64,
+}
+
+impl Publisher {
+    /// Publishes to one subject; at most `messages` go out at once.
+    pub(crate) fn new(stream: TcpStream, subject: &str, payload: usize, messages: usize) -> Self {
+        let frame = encode(subject, payload);
+        let count = (CHUNK / frame.len()).clamp(1, messages);
+        let chunk = Chunk {
+            bytes: frame.repeat(count),
+            deliveries: count as u64,
+        };
+        Self::with_chunks(stream, vec![chunk], frame.len(), payload)
+    }
+
+    /// Publishes to many subjects of equal length, each with the number of
+    /// deliveries it brings, over and over.
+    pub(crate) fn of_subjects(
+        stream: TcpStream,
+        subjects: &[(String, u64)],
+        payload: usize,
+    ) -> Self {
+        let frame = subjects
+            .first()
+            .map_or(1, |(subject, _)| encode(subject, payload).len());
+        let chunks = subjects
+            .chunks((CHUNK / frame).max(1))
+            .map(|subjects| Chunk {
+                bytes: subjects
+                    .iter()
+                    .flat_map(|(subject, _)| encode(subject, payload))
+                    .collect(),
+                deliveries: subjects.iter().map(|(_, deliveries)| deliveries).sum(),
+            })
+            .collect();
+        Self::with_chunks(stream, chunks, frame, payload)
+    }
+
+    /// Messages sent so far.
+    pub(crate) fn sent(&self) -> u64 {
+        self.next_number
+    }
+
+    /// The connection, for a PING.
+    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+        &mut self.stream
+    }
+
+    /// Deliveries that the next chunk brings.
+    pub(crate) fn next_deliveries(&self) -> u64 {
+        self.chunks[self.next_chunk].deliveries
+    }
+
+    /// Sends a chunk and returns the deliveries it brings to each receiver
+    /// (or to all together, where the receivers share).
+    pub(crate) fn send_chunk(&mut self) -> Result<u64> {
+        self.send(None)
+    }
+
+    /// Sends a chunk whose messages carry `stamp_ns`.
+    pub(crate) fn send_stamped(&mut self, stamp_ns: u64) -> Result<u64> {
+        self.send(Some(stamp_ns))
+    }
+
+    fn with_chunks(stream: TcpStream, chunks: Vec<Chunk>, frame: usize, payload: usize) -> Self {
+        Self {
+            stream,
+            chunks,
+            next_chunk: 0,
+            frame,
+            payload_at: frame - payload - 2,
+            next_number: 0,
+        }
+    }
+
+    fn send(&mut self, stamp_ns: Option<u64>) -> Result<u64> {
+        let count = self.chunks.len();
+        let chunk = &mut self.chunks[self.next_chunk];
+        self.next_chunk = (self.next_chunk + 1) % count;
+        for frame in chunk.bytes.chunks_exact_mut(self.frame) {
+            let payload = &mut frame[self.payload_at..];
+            payload[..NUMBER].copy_from_slice(&self.next_number.to_le_bytes());
+            if let Some(stamp) = stamp_ns {
+                payload[NUMBER..NUMBER_AND_STAMP].copy_from_slice(&stamp.to_le_bytes());
+            }
+            self.next_number += 1;
+        }
+        self.stream.write_all(&chunk.bytes).during("publishing")?;
+        Ok(chunk.deliveries)
+    }
+}
+
+fn encode(subject: &str, payload: usize) -> Vec<u8> {
+    let mut frame = format!("PUB {subject} {payload}\r\n").into_bytes();
+    frame.extend(filler(payload));
+    frame.extend_from_slice(b"\r\n");
+    frame
+}

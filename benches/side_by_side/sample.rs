@@ -1,0 +1,148 @@
+//! What one scenario measured on one broker in one round.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use serde::Serialize;
+
+use crate::{
+    broker::Memory,
+    failure::{During, Failure, Result},
+    sys::CpuClock,
+};
+
+/// A kind of figure. The order is that of the columns in the report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Metric {
+    /// Units (messages, deliveries, …) per second.
+    Rate,
+    /// CPU time of the broker per unit, µs.
+    BrokerCpuUs,
+    /// CPU time of the load generator per unit, µs.
+    LoadCpuUs,
+    /// Resident memory of the broker at the end, MiB.
+    MemoryMib,
+    /// Resident memory of the broker at its highest, MiB.
+    PeakMemoryMib,
+    /// Median latency, µs.
+    P50Us,
+    /// 99th percentile of the latency, µs.
+    P99Us,
+    /// Resident memory per idle connection, KiB.
+    ConnectionKib,
+    /// Rate with one stalled subscriber, as a part of that with none.
+    KeptWithOneStalled,
+    /// Rate with two stalled subscribers, as a part of that with none.
+    KeptWithTwoStalled,
+    /// Throughput lost, per cent.
+    LossPercent,
+    /// CPU time per unit with a burden, as a multiple of that without.
+    CpuFactor,
+}
+
+/// The figures of one measurement.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(transparent)]
+pub(crate) struct Sample(BTreeMap<Metric, f64>);
+
+/// CPU time spent over something.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Usage {
+    pub(crate) broker: Duration,
+    pub(crate) load: Duration,
+}
+
+impl Metric {
+    /// The head of the column, with its unit.
+    pub(crate) fn heading(self) -> &'static str {
+        match self {
+            Self::Rate => "rate /s",
+            Self::BrokerCpuUs => "CPU µs",
+            Self::LoadCpuUs => "load µs",
+            Self::MemoryMib => "RSS MiB",
+            Self::PeakMemoryMib => "peak MiB",
+            Self::P50Us => "p50 µs",
+            Self::P99Us => "p99 µs",
+            Self::ConnectionKib => "KiB/conn",
+            Self::KeptWithOneStalled => "kept, 1",
+            Self::KeptWithTwoStalled => "kept, 2",
+            Self::LossPercent => "loss %",
+            Self::CpuFactor => "CPU ×",
+        }
+    }
+
+    /// Whether a ratio of two brokers tells something: not for figures that
+    /// are ratios themselves or describe the load generator.
+    pub(crate) fn has_ratio(self) -> bool {
+        !matches!(
+            self,
+            Self::LoadCpuUs
+                | Self::KeptWithOneStalled
+                | Self::KeptWithTwoStalled
+                | Self::LossPercent
+                | Self::CpuFactor
+        )
+    }
+}
+
+impl Sample {
+    /// Rate and CPU time per unit.
+    pub(crate) fn of_units(units: u64, seconds: f64, usage: Usage) -> Self {
+        let per_unit_us = |time: Duration| time.as_secs_f64() * 1e6 / units.max(1) as f64;
+        Self::default()
+            .with(Metric::Rate, units as f64 / seconds)
+            .with(Metric::BrokerCpuUs, per_unit_us(usage.broker))
+            .with(Metric::LoadCpuUs, per_unit_us(usage.load))
+    }
+
+    /// The same with one figure more.
+    pub(crate) fn with(mut self, metric: Metric, figure: f64) -> Self {
+        self.0.insert(metric, figure);
+        self
+    }
+
+    /// The same with the broker's memory.
+    pub(crate) fn with_memory(self, memory: Memory) -> Self {
+        const MIB: f64 = 1024.0 * 1024.0;
+        self.with(Metric::MemoryMib, memory.current as f64 / MIB)
+            .with(Metric::PeakMemoryMib, memory.peak as f64 / MIB)
+    }
+
+    /// The same with median and 99th percentile of these latencies.
+    pub(crate) fn with_latencies(self, mut latencies_ns: Vec<u64>) -> Self {
+        latencies_ns.sort_unstable();
+        let at = |part: f64| {
+            let last = latencies_ns.len().saturating_sub(1);
+            let place = (last as f64 * part).round() as usize;
+            latencies_ns
+                .get(place)
+                .map_or(f64::NAN, |ns| *ns as f64 / 1e3)
+        };
+        let (p50, p99) = (at(0.5), at(0.99));
+        self.with(Metric::P50Us, p50).with(Metric::P99Us, p99)
+    }
+
+    pub(crate) fn figure(&self, metric: Metric) -> Option<f64> {
+        self.0.get(&metric).copied()
+    }
+
+    /// The metrics that were measured.
+    pub(crate) fn metrics(&self) -> impl Iterator<Item = Metric> {
+        self.0.keys().copied()
+    }
+}
+
+/// Does `work` and tells what CPU time the broker and this process spent.
+pub(crate) fn measure<T>(broker: CpuClock, work: impl FnOnce() -> Result<T>) -> Result<(T, Usage)> {
+    let read = |clock: CpuClock| clock.now().during("cannot read a CPU clock");
+    let load = CpuClock::of_self();
+    let before = (read(broker)?, read(load)?);
+    let result = work()?;
+    let usage = Usage {
+        broker: read(broker)
+            .map_err(|Failure(text)| Failure(format!("{text}; did the broker end?")))?
+            .saturating_sub(before.0),
+        load: read(load)?.saturating_sub(before.1),
+    };
+    Ok((result, usage))
+}

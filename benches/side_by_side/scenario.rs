@@ -1,0 +1,299 @@
+//! The table of scenarios: what load each one is, and what midge is to reach
+//! in it.
+
+use crate::sample::Metric;
+
+/// A load, its name and its goals.
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    /// What is counted: rate and CPU time are per this.
+    pub(crate) unit: &'static str,
+    pub(crate) load: Load,
+    pub(crate) goals: &'static [Goal],
+}
+
+/// What midge is to reach.
+pub(crate) struct Goal {
+    pub(crate) metric: Metric,
+    pub(crate) bound: Bound,
+}
+
+/// How a goal is judged.
+#[derive(Clone, Copy)]
+pub(crate) enum Bound {
+    /// midge's figure is at least this, whatever the peer's.
+    AtLeast(f64),
+    /// midge's figure is at most this, whatever the peer's.
+    AtMost(f64),
+    /// midge's figure divided by the peer's is at most this.
+    RatioAtMost(f64),
+}
+
+impl Bound {
+    /// The number of the bound.
+    pub(crate) fn limit(self) -> f64 {
+        match self {
+            Self::AtLeast(limit) | Self::AtMost(limit) | Self::RatioAtMost(limit) => limit,
+        }
+    }
+}
+
+/// What is measured. Payloads are bytes.
+#[derive(Clone, Copy)]
+pub(crate) enum Load {
+    /// Something on every broker.
+    Broker(BrokerLoad),
+    /// The same bytes between two sockets without a broker.
+    Relay { payload: usize },
+}
+
+/// The kinds of load on a broker, with their sizes.
+#[derive(Clone, Copy)]
+pub(crate) enum BrokerLoad {
+    /// A pair, without and with a burden that has nothing to do with it.
+    Burdened { burden: Burden, payload: usize },
+    /// Subscribing and unsubscribing beside a pair.
+    Churn,
+    /// One publisher, every subscriber on a connection of its own.
+    FanOut { subscribers: usize, payload: usize },
+    /// Nothing at all.
+    Idle,
+    /// Connections with four subscriptions each and nothing to do.
+    IdleConnections { count: usize },
+    /// A pair, without and with somebody who reads the monitoring pages, while
+    /// idle connections are open.
+    Monitored { connections: usize, payload: usize },
+    /// A pair at a steady pace, messages per second.
+    Paced { rate: u32 },
+    /// Publishers with one subscriber each on subjects of their own.
+    Pairs { pairs: usize, payload: usize },
+    /// Publish what nobody has subscribed to.
+    Publish { payload: usize },
+    /// One publisher, a queue group with a connection for each member.
+    Queue { members: usize, payload: usize },
+    /// Publish to random subjects among many subscriptions.
+    RandomSubjects,
+    /// Requesters with one request under way each, and a responder.
+    Requests { requesters: usize },
+    /// A fan-out without and with subscribers that do not read.
+    SlowConsumer { healthy: usize, payload: usize },
+}
+
+/// What a pair is burdened with.
+#[derive(Clone, Copy)]
+pub(crate) enum Burden {
+    /// So many idle connections with four subscriptions each.
+    Connections(usize),
+    /// The 100 000 subscriptions of [`BrokerLoad::RandomSubjects`].
+    Subscriptions,
+}
+
+const fn cpu(ratio: f64) -> Goal {
+    Goal {
+        metric: Metric::BrokerCpuUs,
+        bound: Bound::RatioAtMost(ratio),
+    }
+}
+
+const fn p50(ratio: f64) -> Goal {
+    Goal {
+        metric: Metric::P50Us,
+        bound: Bound::RatioAtMost(ratio),
+    }
+}
+
+const fn at_most(metric: Metric, limit: f64) -> Goal {
+    Goal {
+        metric,
+        bound: Bound::AtMost(limit),
+    }
+}
+
+const fn at_least(metric: Metric, limit: f64) -> Goal {
+    Goal {
+        metric,
+        bound: Bound::AtLeast(limit),
+    }
+}
+
+const fn publish(name: &'static str, payload: usize, goals: &'static [Goal]) -> Scenario {
+    Scenario {
+        name,
+        what: "publish without a subscriber",
+        unit: "message",
+        load: Load::Broker(BrokerLoad::Publish { payload }),
+        goals,
+    }
+}
+
+const fn p2p(name: &'static str, payload: usize, goals: &'static [Goal]) -> Scenario {
+    Scenario {
+        name,
+        what: "one publisher to one subscriber",
+        unit: "message",
+        load: Load::Broker(BrokerLoad::Pairs { pairs: 1, payload }),
+        goals,
+    }
+}
+
+const fn fan(
+    name: &'static str,
+    subscribers: usize,
+    payload: usize,
+    goals: &'static [Goal],
+) -> Scenario {
+    Scenario {
+        name,
+        what: "one publisher to many subscribers",
+        unit: "delivery",
+        load: Load::Broker(BrokerLoad::FanOut {
+            subscribers,
+            payload,
+        }),
+        goals,
+    }
+}
+
+const fn relay(name: &'static str, payload: usize) -> Scenario {
+    Scenario {
+        name,
+        what: "the machine's limit: the same bytes between two sockets, no broker",
+        unit: "message",
+        load: Load::Relay { payload },
+        goals: &[],
+    }
+}
+
+/// All scenarios, in the order in which they run.
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    publish("pub-16", 16, &[cpu(0.4)]),
+    publish("pub-128", 128, &[cpu(0.4)]),
+    publish("pub-1k", 1024, &[cpu(0.6)]),
+    p2p("p2p-16", 16, &[cpu(0.2)]),
+    p2p("p2p-128", 128, &[cpu(0.25)]),
+    p2p("p2p-1k", 1024, &[cpu(0.45)]),
+    p2p("p2p-64k", 64 * 1024, &[cpu(0.7)]),
+    Scenario {
+        name: "multi-4x4",
+        what: "four publishers to four subscribers, a subject for each pair, 128 B",
+        unit: "message",
+        load: Load::Broker(BrokerLoad::Pairs {
+            pairs: 4,
+            payload: 128,
+        }),
+        goals: &[cpu(0.25)],
+    },
+    fan("fan-10-16", 10, 16, &[cpu(0.3)]),
+    fan("fan-10", 10, 128, &[cpu(0.3)]),
+    fan("fan-10-1k", 10, 1024, &[cpu(0.3)]),
+    fan("fan-100-16", 100, 16, &[cpu(0.25)]),
+    fan("fan-100", 100, 128, &[cpu(0.25)]),
+    fan("fan-100-1k", 100, 1024, &[cpu(0.25)]),
+    fan("fan-1000", 1000, 128, &[cpu(0.15)]),
+    Scenario {
+        name: "queue-8",
+        what: "a queue group of eight members, a connection for each, 128 B",
+        unit: "message",
+        load: Load::Broker(BrokerLoad::Queue {
+            members: 8,
+            payload: 128,
+        }),
+        goals: &[cpu(0.25)],
+    },
+    Scenario {
+        name: "reqrep-1",
+        what: "one request under way, 16 B",
+        unit: "round trip",
+        load: Load::Broker(BrokerLoad::Requests { requesters: 1 }),
+        goals: &[p50(0.8)],
+    },
+    Scenario {
+        name: "reqrep-64",
+        what: "64 requests under way, a connection for each, 16 B",
+        unit: "round trip",
+        load: Load::Broker(BrokerLoad::Requests { requesters: 64 }),
+        goals: &[cpu(0.6)],
+    },
+    Scenario {
+        name: "latency-load",
+        what: "one to one at a pace of 50 000 messages/s, ten at a time, 128 B",
+        unit: "message",
+        load: Load::Broker(BrokerLoad::Paced { rate: 50_000 }),
+        goals: &[p50(0.5), cpu(0.5)],
+    },
+    Scenario {
+        name: "subs-100k",
+        what: "random subjects among 100 000 subscriptions, 16 B",
+        unit: "publish",
+        load: Load::Broker(BrokerLoad::RandomSubjects),
+        goals: &[cpu(0.3)],
+    },
+    Scenario {
+        name: "sub-churn",
+        what: "subscribe or unsubscribe, with one message one to one for each",
+        unit: "operation",
+        load: Load::Broker(BrokerLoad::Churn),
+        goals: &[cpu(0.5)],
+    },
+    Scenario {
+        name: "conns-10k",
+        what: "10 000 idle connections with four subscriptions each",
+        unit: "connection",
+        load: Load::Broker(BrokerLoad::IdleConnections { count: 10_000 }),
+        goals: &[at_most(Metric::ConnectionKib, 5.0)],
+    },
+    Scenario {
+        name: "idle",
+        what: "a broker that has just started",
+        unit: "broker",
+        load: Load::Broker(BrokerLoad::Idle),
+        goals: &[at_most(Metric::MemoryMib, 5.0)],
+    },
+    Scenario {
+        name: "slow-consumer",
+        what: "fan-out to ten, with none, one and two more that do not read, 1 KiB",
+        unit: "delivery",
+        load: Load::Broker(BrokerLoad::SlowConsumer {
+            healthy: 10,
+            payload: 1024,
+        }),
+        goals: &[
+            at_least(Metric::KeptWithOneStalled, 0.97),
+            at_least(Metric::KeptWithTwoStalled, 0.97),
+        ],
+    },
+    Scenario {
+        name: "monitor-load",
+        what: "one to one while /varz and /connz of 2000 connections are read at 10 Hz, 128 B",
+        unit: "message",
+        load: Load::Broker(BrokerLoad::Monitored {
+            connections: 2000,
+            payload: 128,
+        }),
+        goals: &[at_most(Metric::LossPercent, 2.0)],
+    },
+    Scenario {
+        name: "idle-cost-conns",
+        what: "one to one beside 10 000 idle connections, CPU × that without, 128 B",
+        unit: "message",
+        load: Load::Broker(BrokerLoad::Burdened {
+            burden: Burden::Connections(10_000),
+            payload: 128,
+        }),
+        goals: &[],
+    },
+    Scenario {
+        name: "idle-cost-subs",
+        what: "one to one beside 100 000 other subscriptions, CPU × that without, 128 B",
+        unit: "message",
+        load: Load::Broker(BrokerLoad::Burdened {
+            burden: Burden::Subscriptions,
+            payload: 128,
+        }),
+        goals: &[],
+    },
+    relay("relay-16", 16),
+    relay("relay-128", 128),
+    relay("relay-1k", 1024),
+];
