@@ -157,6 +157,7 @@ async fn drain_delivers_the_rest(broker: BrokerBuilder) {
     for n in 0..100 {
         publish(&publisher, "d", &n.to_string()).await;
     }
+    round_trip(&publisher).await;
     subscriber.drain().await.expect("drain");
     round_trip(&client).await;
     publish(&publisher, "d", "too late").await;

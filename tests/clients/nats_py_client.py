@@ -13,9 +13,19 @@ from nats.errors import NoRespondersError
 PATIENCE = 10
 
 
+async def settle(client):
+    """Returns when the broker has done all that the client was told to send.
+
+    One flush is not enough: nats.py sends its PING past the buffer in which
+    the operations before it may still wait.
+    """
+    await client.flush()
+    await client.flush()
+
+
 async def publish_subscribe(client, other):
     subscription = await client.subscribe("py.*")
-    await client.flush()
+    await settle(client)
     for number in range(100):
         await other.publish("py.a", b"%d" % number)
     for number in range(100):
@@ -28,7 +38,7 @@ async def request_reply(client, other):
         await message.respond(message.data * 2)
 
     await client.subscribe("double", cb=answer)
-    await client.flush()
+    await settle(client)
     message = await other.request("double", b"ab", timeout=PATIENCE)
     assert message.data == b"abab"
 
@@ -36,12 +46,12 @@ async def request_reply(client, other):
 async def queue_group(client, other):
     first = await client.subscribe("work", queue="workers")
     second = await other.subscribe("work", queue="workers")
-    await client.flush()
-    await other.flush()
+    await settle(client)
+    await settle(other)
     for number in range(200):
         await client.publish("work", b"%03d" % number)
-    await client.flush()
-    await other.flush()
+    await settle(client)
+    await settle(other)
     assert first.pending_msgs and second.pending_msgs, "a member got nothing"
     received = []
     for member in (first, second):
@@ -52,7 +62,7 @@ async def queue_group(client, other):
 
 async def headers(client, other):
     subscription = await client.subscribe("headers")
-    await client.flush()
+    await settle(client)
     await other.publish("headers", b"body", headers={"Kind": "test"})
     message = await subscription.next_msg(PATIENCE)
     assert (message.data, message.headers) == (b"body", {"Kind": "test"})
@@ -69,11 +79,11 @@ async def no_responders(client, other):
 async def unsubscribe_after(client, other):
     subscription = await client.subscribe("limited")
     await subscription.unsubscribe(limit=3)
-    await client.flush()
+    await settle(client)
     for number in range(5):
         await other.publish("limited", b"%d" % number)
-    await other.flush()
-    await client.flush()
+    await settle(other)
+    await settle(client)
     received = [message.data async for message in subscription.messages]
     assert received == [b"0", b"1", b"2"], received
 
@@ -81,21 +91,26 @@ async def unsubscribe_after(client, other):
 async def large_payload(client, other):
     payload = b"x" * client.max_payload
     subscription = await client.subscribe("large", pending_bytes_limit=-1)
-    await client.flush()
+    await settle(client)
     await other.publish("large", payload)
     message = await subscription.next_msg(PATIENCE)
     assert message.data == payload
 
 
 async def drain(client, other):
-    subscription = await client.subscribe("drain")
-    await client.flush()
+    received = []
+
+    async def receive(message):
+        received.append(message.data)
+
+    await client.subscribe("drain", cb=receive)
+    await settle(client)
     for _ in range(100):
         await other.publish("drain", b"x")
-    await other.flush()
+    await settle(other)
     await client.drain()
     assert client.is_closed
-    assert subscription.delivered == 100 or subscription.pending_msgs == 100
+    assert len(received) == 100
 
 
 FEATURES = [

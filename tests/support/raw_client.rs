@@ -178,8 +178,12 @@ impl RawClient {
             Ok(0) => self.ended = true,
             Ok(length) => self.received.extend_from_slice(&buffer[..length]),
             Err(error) if is_closed(error.kind()) => self.ended = true,
-            // The caller looks at the clock.
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => (),
+            // The caller looks at the clock and asks again.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    ErrorKind::Interrupted | ErrorKind::TimedOut | ErrorKind::WouldBlock
+                ) => {}
             Err(error) => panic!("cannot read: {error}"),
         }
     }
