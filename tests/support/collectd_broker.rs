@@ -52,7 +52,7 @@ impl Broker {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
-            .unwrap_or_else(|error| panic!("nats-server: {error}: install it on the path"));
+            .unwrap_or_else(|error| panic!("midge: {error}"));
         let broker = Self { child, ports };
         wait_until("answer of the broker", || {
             broker.client().healthz().is_ok_and(|(code, _)| code == 200)
@@ -89,7 +89,7 @@ impl Broker {
 
 /// The one place that names the broker.
 fn command(ports: Ports) -> Command {
-    let mut command = Command::new("nats-server");
+    let mut command = Command::new(env!("CARGO_BIN_EXE_midge"));
     command.args(["-a", "127.0.0.1", "-p", &ports.client.to_string()]);
     command.args(["-m", &ports.monitoring.to_string()]);
     command
