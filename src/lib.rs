@@ -3,6 +3,7 @@
 //! The rooms and who may use whom are drawn in `ARCHITECTURE.md`.
 
 pub mod config;
+pub mod log;
 
 /// The nats-server version whose configuration, protocol and monitoring are
 /// served; clients choose their features by it.

@@ -1,0 +1,261 @@
+use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// What is logged in `events` with these options, as the lines of a file.
+fn logged(options: Options, events: impl FnOnce(&LogHandle)) -> Vec<String> {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("log");
+    run(&path, options, events);
+    lines(&path)
+}
+
+fn run(path: &Path, options: Options, events: impl FnOnce(&LogHandle)) {
+    let options = Options {
+        log_file: Some(path.into()),
+        ..options
+    };
+    let handle = LogHandle::new(&options).expect("the log file can be opened");
+    let lines = Lines(handle.0.clone());
+    tracing::subscriber::with_default(lines, || events(&handle));
+}
+
+fn lines(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).expect("a log file");
+    assert!(text.is_empty() || text.ends_with('\n'));
+    text.lines().map(Into::into).collect()
+}
+
+fn without_time() -> Options {
+    Options {
+        logtime: false,
+        ..Options::default()
+    }
+}
+
+fn all_levels(_: &LogHandle) {
+    tracing::error!(target: FATAL, "f");
+    tracing::error!("e");
+    tracing::warn!("w");
+    tracing::info!("i");
+    tracing::debug!("d");
+    tracing::trace!("t");
+}
+
+fn letters(lines: &[String]) -> Vec<&str> {
+    let pid = format!("[{}] ", process::id());
+    lines
+        .iter()
+        .map(|line| line.strip_prefix(&pid).expect("the process id"))
+        .collect()
+}
+
+#[test]
+fn a_line_is_pid_time_level_message() {
+    let now = Local::now();
+    let lines = logged(Options::default(), |_| tracing::info!("hello {}", 1));
+    let pid = format!("[{}] ", process::id());
+    let rest = lines[0].strip_prefix(&pid).expect("the process id");
+    let (time, message) = rest.split_at("2006/01/02 15:04:05.000000".len());
+    assert_eq!(message, " [INF] hello 1");
+    let time = chrono::NaiveDateTime::parse_from_str(time, "%Y/%m/%d %H:%M:%S%.6f");
+    let time = time.expect("date and time").and_local_timezone(Local);
+    let age = now.signed_duration_since(time.earliest().expect("a local time"));
+    assert!(age.num_minutes().abs() < 60, "{age}");
+}
+
+#[test]
+fn utc_is_used_if_asked_for() {
+    let options = Options {
+        logtime_utc: true,
+        ..Options::default()
+    };
+    let before = Utc::now();
+    let lines = logged(options, |_| tracing::info!("hello"));
+    let after = Utc::now();
+    let time = &letters(&lines)[0][.."2006/01/02 15:04:05.000000".len()];
+    let text = |time: DateTime<Utc>| time.format("%Y/%m/%d %H:%M:%S%.6f").to_string();
+    assert!(*text(before) <= *time && *time <= *text(after), "{time}");
+}
+
+#[test]
+fn debug_and_trace_are_switched_apart() {
+    let basic = ["[FTL] f", "[ERR] e", "[WRN] w", "[INF] i"];
+    for (debug, trace, more) in [
+        (false, false, &[][..]),
+        (true, false, &["[DBG] d"]),
+        (false, true, &["[TRC] t"]),
+        (true, true, &["[DBG] d", "[TRC] t"]),
+    ] {
+        let options = Options {
+            debug,
+            trace,
+            ..without_time()
+        };
+        let lines = logged(options, all_levels);
+        assert_eq!(letters(&lines), [&basic, more].concat());
+    }
+}
+
+#[test]
+fn a_reload_changes_the_levels() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let second = folder.path().join("second");
+    let first = logged(without_time(), |handle| {
+        tracing::debug!("unseen");
+        let options = Options {
+            debug: true,
+            log_file: Some(second.clone()),
+            ..without_time()
+        };
+        handle
+            .reconfigure(&options)
+            .expect("the file can be opened");
+        tracing::debug!("seen");
+        let broken = Options {
+            log_file: Some("/no/such/folder/log".into()),
+            ..without_time()
+        };
+        assert!(handle.reconfigure(&broken).is_err());
+        tracing::debug!("still seen");
+    });
+    assert!(first.is_empty());
+    assert_eq!(letters(&lines(&second)), ["[DBG] seen", "[DBG] still seen"]);
+}
+
+#[test]
+fn events_of_other_crates_are_not_shown() {
+    let lines = logged(without_time(), |_| {
+        tracing::info!(target: "hyper::proto", "noise");
+        tracing::info!(target: "midget", "noise");
+        tracing::info!(target: "midge", "own");
+    });
+    assert_eq!(letters(&lines), ["[INF] own"]);
+}
+
+/// A client's name with a line end in it must not forge a line.
+#[test]
+fn control_characters_are_escaped() {
+    let lines = logged(without_time(), |_| {
+        tracing::info!(name = "x", "a\r\n[1] [INF] b\u{1b}[31m");
+    });
+    let expected = "[INF] a\\r\\n[1] [INF] b\\u{1b}[31m name=\"x\"";
+    assert_eq!(letters(&lines), [expected]);
+}
+
+#[test]
+fn the_file_is_appended_to_and_closed_to_others() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("log");
+    for _ in 0..2 {
+        run(&path, without_time(), |_| tracing::info!("x"));
+    }
+    assert_eq!(lines(&path).len(), 2);
+    let mode = fs::metadata(&path)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777 & !0o640, 0);
+}
+
+#[test]
+fn a_moved_file_is_opened_again() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let (path, moved) = (folder.path().join("log"), folder.path().join("moved"));
+    run(&path, without_time(), |handle| {
+        fs::rename(&path, &moved).expect("it can be moved");
+        tracing::info!("old");
+        assert!(handle.reopen().expect("it can be opened"));
+        tracing::info!("new");
+    });
+    assert_eq!(letters(&lines(&moved)), ["[INF] old"]);
+    assert_eq!(letters(&lines(&path)), ["[INF] new"]);
+}
+
+#[test]
+fn stderr_is_not_reopened() {
+    let handle = LogHandle::new(&Options::default()).expect("stderr is always there");
+    assert!(!handle.reopen().expect("nothing to do"));
+}
+
+#[test]
+fn a_full_file_is_rotated_and_old_ones_are_removed() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("log");
+    let neighbour = folder.path().join("log.2024.notes");
+    fs::write(&neighbour, "not a backup").expect("it can be written");
+    let options = Options {
+        log_size_limit: 200,
+        log_max_num: 3,
+        ..without_time()
+    };
+    run(&path, options, |_| {
+        for number in 0..50 {
+            tracing::info!("line {number} {}", "x".repeat(100));
+        }
+    });
+    let mut logs: Vec<PathBuf> = fs::read_dir(folder.path())
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").path())
+        .filter(|path| *path != neighbour)
+        .collect();
+    logs.sort();
+    assert_eq!(logs.len(), 3);
+    assert!(neighbour.exists());
+    // The live file sorts first; the newest backup holds the latest full part.
+    assert_eq!(logs[0], path);
+    let last = lines(&logs[2]);
+    let live = lines(&path);
+    assert!(live[0].contains("Rotated log, backup saved as"), "{live:?}");
+    assert!(live[0].contains(&*logs[2].to_string_lossy()), "{live:?}");
+    assert!(last.iter().any(|line| line.contains("line 4")), "{last:?}");
+}
+
+/// A folder on which renaming fails: the file goes on and says so, once.
+#[test]
+fn a_failed_rotation_is_told_and_nothing_is_lost() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let (path, moved) = (folder.path().join("log"), folder.path().join("moved"));
+    let options = Options {
+        log_size_limit: 100,
+        ..without_time()
+    };
+    run(&path, options, |_| {
+        fs::rename(&path, &moved).expect("it can be moved");
+        tracing::info!("{}", "x".repeat(100));
+        tracing::info!("next");
+    });
+    let lines = lines(&moved);
+    assert!(
+        lines[1].contains("[ERR] Unable to rotate the log"),
+        "{lines:?}"
+    );
+    assert!(lines[2].ends_with("[INF] next"));
+    assert_eq!(lines.len(), 3);
+}
+
+/// /dev/full takes no byte, as a full disk.
+#[test]
+fn lost_lines_are_counted_and_told() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("log");
+    let full = Options {
+        log_file: Some("/dev/full".into()),
+        ..without_time()
+    };
+    let handle = LogHandle::new(&full).expect("/dev/full can be opened");
+    let subscriber = Lines(handle.0.clone());
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::info!("lost");
+        tracing::info!("lost");
+        handle.0.writer.lock().sink = Sink::open(&path, 0, 0).expect("it can be opened");
+        tracing::info!("there");
+    });
+    let expected = [
+        "[ERR] 2 lines of the log could not be written",
+        "[INF] there",
+    ];
+    assert_eq!(letters(&lines(&path)), expected);
+}
