@@ -540,7 +540,10 @@ fn the_digest_is_that_of_nats_server() {
         assert_eq!(super::digest(&map), format!("sha256:{digest}"));
     }
     reads("a: 0.00000001, b: 1.0", r#"{"a":1e-8,"b":1}"#);
-    reads("a: 100000000000000000000000.5", r#"{"a":1.0000000000000001e+23}"#);
+    reads(
+        "a: 100000000000000000000000.5",
+        r#"{"a":1.0000000000000001e+23}"#,
+    );
 }
 
 /// A value as it may be written in a file.
