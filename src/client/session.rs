@@ -68,7 +68,7 @@ pub(super) struct Session {
     expect_large: bool,
     accepted: Instant,
     connected: bool,
-    /// The first ping has been answered.
+    /// The first ping after CONNECT has been answered.
     pinged: bool,
 }
 
@@ -298,6 +298,10 @@ impl Session {
                 }
                 Ok(())
             }
+            // A list would pass as the fields in their order.
+            Op::Info(json) if !json.starts_with(b"{") => {
+                Err(protocol_violation("bad INFO: no object"))
+            }
             Op::Info(json) => match serde_json::from_slice::<Info>(json) {
                 Ok(_) => Ok(()),
                 Err(error) => Err(protocol_violation(&format!("bad INFO: {error}"))),
@@ -440,7 +444,8 @@ impl Session {
     fn answer_ping(&mut self, worker: &mut Worker) {
         self.keepalive.busy();
         self.connection.send(worker, PONG);
-        if !std::mem::replace(&mut self.pinged, true) && self.options.protocol >= 1 {
+        let first = self.connected && !std::mem::replace(&mut self.pinged, true);
+        if first && self.options.protocol >= 1 {
             self.send_info(worker, true);
         }
         self.note_takes_info();

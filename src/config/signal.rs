@@ -174,8 +174,12 @@ fn is_named(pid: i32, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::{
+        process::{Child, Command},
+        time::{Duration, Instant},
+    };
+
     use super::*;
-    use std::process::{Child, Command};
 
     /// A process under a name that no other one has, killed at the end.
     struct Sleeper(Child);
@@ -184,7 +188,16 @@ mod tests {
         fn start(name: &str) -> Sleeper {
             use std::os::unix::process::CommandExt;
             let child = Command::new("sleep").arg0(name).arg("600").spawn();
-            Sleeper(child.expect("sleep starts"))
+            let sleeper = Sleeper(child.expect("sleep starts"));
+            let pid = i32::try_from(sleeper.0.id()).expect("a process id");
+            let base = name.rsplit('/').next().expect("a name");
+            // The system shows the arguments only a moment after the start.
+            let deadline = Instant::now() + Duration::from_secs(10);
+            while !is_named(pid, base) {
+                assert!(Instant::now() < deadline, "{name} does not show up");
+                std::thread::yield_now();
+            }
+            sleeper
         }
 
         fn signal_that_ended_it(mut self) -> Option<i32> {

@@ -75,7 +75,7 @@ fn utc_is_used_if_asked_for() {
     let before = Utc::now();
     let lines = logged(options, |_| tracing::info!("hello"));
     let after = Utc::now();
-    let time = &letters(&lines)[0]["".len().."2006/01/02 15:04:05.000000".len()];
+    let time = &letters(&lines)[0][.."2006/01/02 15:04:05.000000".len()];
     let text = |time: DateTime<Utc>| time.format("%Y/%m/%d %H:%M:%S%.6f").to_string();
     assert!(*text(before) <= *time && *time <= *text(after), "{time}");
 }

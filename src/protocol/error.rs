@@ -106,7 +106,46 @@ pub fn error_line(error: &ClientError) -> Vec<u8> {
     format!("-ERR '{error}'\r\n").into_bytes()
 }
 
-/// A subject in double quotes with escapes, as error texts and logs show it.
+/// A subject in double quotes with escapes, as Go's `%q` has it: error texts
+/// and logs show subjects so.
 pub fn quoted(subject: &[u8]) -> String {
-    format!("{:?}", String::from_utf8_lossy(subject))
+    let mut text = String::from('"');
+    for chunk in subject.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            match c {
+                '"' => text.push_str("\\\""),
+                '\\' => text.push_str("\\\\"),
+                '\u{7}' => text.push_str("\\a"),
+                '\u{8}' => text.push_str("\\b"),
+                '\u{c}' => text.push_str("\\f"),
+                '\n' => text.push_str("\\n"),
+                '\r' => text.push_str("\\r"),
+                '\t' => text.push_str("\\t"),
+                '\u{b}' => text.push_str("\\v"),
+                c if c.is_ascii_control() => push_byte(&mut text, c as u8),
+                c if c.is_control() => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+                c => text.push(c),
+            }
+        }
+        for byte in chunk.invalid() {
+            push_byte(&mut text, *byte);
+        }
+    }
+    text.push('"');
+    text
+}
+
+fn push_byte(text: &mut String, byte: u8) {
+    text.push_str(&format!("\\x{byte:02x}"));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subjects_are_quoted_as_go_does() {
+        assert_eq!(quoted("a\"b\\\u{1}\tü".as_bytes()), r#""a\"b\\\x01\tü""#);
+        assert_eq!(quoted(b"a\xff"), r#""a\xff""#);
+    }
 }

@@ -283,10 +283,12 @@ fn unknown_key(key: &str) -> String {
         .chain(IGNORED.iter().flat_map(|ignored| ignored.names))
         .chain(REFUSED);
     let name = key.to_ascii_lowercase();
+    // Nobody mistypes the first letter; short words would be near to anything.
     let nearest = known
+        .filter(|known| known.chars().next() == name.chars().next())
         .map(|known| (distance(&name, known), *known))
         .min()
-        .filter(|(distance, known)| *distance <= 1 + known.len() / 4);
+        .filter(|(distance, _)| *distance <= 1 + name.len() / 4);
     match nearest {
         Some((_, known)) => format!("unknown key {key:?}; did you mean {known:?}?"),
         None => format!("unknown key {key:?}"),

@@ -10,16 +10,20 @@ use super::{Map, Value};
 /// keys. Comments and spelling do not change it; a nats-server that reads the
 /// same file shows the same digest.
 pub fn digest(map: &Map) -> String {
-    let mut json = String::new();
-    write_map(&mut json, map);
-    json.push('\n');
-    Sha256::digest(json)
+    Sha256::digest(json(map) + "\n")
         .iter()
         .fold(String::from("sha256:"), |mut text, byte| {
             // Writing to a String cannot fail.
             let _ = write!(text, "{byte:02x}");
             text
         })
+}
+
+/// The values as JSON with sorted keys.
+pub(super) fn json(map: &Map) -> String {
+    let mut json = String::new();
+    write_map(&mut json, map);
+    json
 }
 
 fn write_map(json: &mut String, map: &Map) {

@@ -7,7 +7,8 @@
 //! The language: pairs `key value`, `key: value` or `key = value`, one a line or
 //! divided by `,` or `;`; maps `{ }`, arrays `[ ]`, `#` and `//` comments,
 //! `include path`, and `$NAME` for the value of an earlier key or of an
-//! environment variable. JSON is a subset of it.
+//! environment variable. JSON is read as well, but for its `\u` escapes, `null` and
+//! commas at the start of a line.
 //!
 //! Bounds: everything a file can make grow has a limit below, so that no file
 //! can take the process down.
@@ -52,3 +53,6 @@ impl fmt::Display for SyntaxError {
 }
 
 impl std::error::Error for SyntaxError {}
+
+#[cfg(test)]
+mod tests;
