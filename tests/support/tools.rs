@@ -29,11 +29,14 @@ pub fn nats_server() -> PathBuf {
 
 /// Debian's nats-server 2.9, which stands for the installed base.
 ///
-/// Looked for in `NATS_SERVER_29_BIN`, `/usr/sbin`, then `PATH`.
+/// Looked for in `NATS_SERVER_29_BIN`, `target/test-tools`, `/usr/sbin`, then `PATH`.
 pub fn nats_server_29() -> PathBuf {
     find_nats_server(
         "NATS_SERVER_29_BIN",
-        &[PathBuf::from("/usr/sbin/nats-server")],
+        &[
+            test_tools().join("debian/usr/sbin/nats-server"),
+            PathBuf::from("/usr/sbin/nats-server"),
+        ],
         "v2.9.",
         "`apt-get install nats-server` (Debian 12), or run tests/run",
     )
