@@ -76,8 +76,11 @@ struct Index<T> {
 /// The subscriptions to exactly one subject or pattern.
 struct Node<T> {
     plain: Vec<Arc<T>>,
-    queues: Vec<(Box<[u8]>, Vec<Arc<T>>)>,
+    queues: Vec<QueueGroup<T>>,
 }
+
+/// A queue group's name and members.
+type QueueGroup<T> = (Box<[u8]>, Vec<Arc<T>>);
 
 /// One token's place in the tree of patterns.
 struct Level<T> {

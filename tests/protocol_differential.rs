@@ -8,8 +8,8 @@ mod differential;
 mod support;
 
 use differential::{
-    Case, assert_alike, authentication, connect, differences, framing, keepalive, limits, splits,
-    subjects, subscriptions, verbs,
+    Case, assert_alike, connect, differences, framing, keepalive, limits, splits, subjects,
+    subscriptions, verbs,
 };
 use support::Broker;
 
@@ -53,12 +53,6 @@ fn midge_limits_like_nats_server() {
 #[test]
 fn midge_keeps_alive_like_nats_server() {
     assert_alike(&keepalive::cases(), Broker::midge, Broker::nats_server);
-}
-
-/// Refused logins and denied subjects.
-#[test]
-fn midge_refuses_like_nats_server() {
-    assert_alike(&authentication::cases(), Broker::midge, Broker::nats_server);
 }
 
 /// Splitting the bytes anywhere changes nothing.
@@ -120,7 +114,6 @@ fn all_cases() -> Vec<Case> {
         subscriptions::cases(),
         limits::cases(),
         keepalive::cases(),
-        authentication::cases(),
     ]
     .into_iter()
     .flatten()

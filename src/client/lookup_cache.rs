@@ -1,9 +1,6 @@
 //! A publisher's memory of whom its subjects reach, "nobody" included.
 
-use std::{
-    hash::{BuildHasher, Hash, Hasher},
-    sync::Arc,
-};
+use std::{hash::BuildHasher, sync::Arc};
 
 use hashbrown::DefaultHashBuilder;
 use once_cell::sync::OnceCell;
@@ -84,9 +81,7 @@ impl LookupCache {
         if self.places.is_empty() {
             self.places.resize(PLACES, None);
         }
-        let mut hasher = self.hasher.build_hasher();
-        subject.hash(&mut hasher);
-        let place = &mut self.places[hasher.finish() as usize % PLACES];
+        let place = &mut self.places[self.hasher.hash_one(subject) as usize % PLACES];
         let found = match place {
             Some(known) if is_current(known) => known.clone(),
             _ => {

@@ -61,7 +61,8 @@ impl ConnectOptions {
     /// These options with those of a CONNECT laid over them: a field that the
     /// JSON does not name keeps its value. As tolerant as Go's decoder: bytes
     /// that are no UTF-8 are replaced, `null` is nothing given, the last of
-    /// several equal keys counts.
+    /// several equal keys counts. Only half of a surrogate pair is refused,
+    /// which Go replaces.
     ///
     /// # Errors
     ///
