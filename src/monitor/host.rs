@@ -15,7 +15,8 @@
 //!   is not local, whatever the Host header says. HTTP/1.0 may leave the
 //!   header out, HTTP/1.1 may not (400), and nobody may send it twice (400).
 //! * What a browser marks as sent by another site (`Sec-Fetch-Site:
-//!   cross-site`) is refused with 403.
+//!   cross-site`) is refused with 403, unless it is a person following a link
+//!   (`Sec-Fetch-Mode: navigate`): the other site cannot read the answer.
 //!
 //! The port of the host does not matter: tunnels and containers change it.
 
@@ -79,14 +80,19 @@ impl HostRule {
         if let Some(authority) = uri.authority() {
             self.check_host(authority.as_str().as_bytes(), local)?;
         }
-        match headers.get("sec-fetch-site") {
-            Some(site) if site.as_bytes().eq_ignore_ascii_case(b"cross-site") => Err(Refusal {
+        let says = |name, value: &[u8]| {
+            headers
+                .get(name)
+                .is_some_and(|given| given.as_bytes().eq_ignore_ascii_case(value))
+        };
+        match says("sec-fetch-site", b"cross-site") && !says("sec-fetch-mode", b"navigate") {
+            true => Err(Refusal {
                 status: StatusCode::FORBIDDEN,
                 message: "Another web site sent this request; the monitoring port does not \
                           answer those. Enter the address in the browser yourself."
                     .into(),
             }),
-            _ => Ok(()),
+            false => Ok(()),
         }
     }
 

@@ -62,6 +62,8 @@ fn other_sites_may_neither_ask_nor_read() {
     };
     assert_eq!(ask("Sec-Fetch-Site: cross-site\r\n").status, 403);
     assert_eq!(ask("Sec-Fetch-Site: same-origin\r\n").status, 200);
+    let link = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n";
+    assert_eq!(ask(link).status, 200);
     let answer = ask("Origin: http://evil.example\r\n");
     assert_eq!(answer.header("access-control-allow-origin"), None);
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
