@@ -171,10 +171,10 @@ impl Peer {
         loop {
             let line = self.line().map_err(|error| match error.kind() {
                 io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => {
-                    ProbeError::Unknown(format!("{host}:{port}: no {step} in time"))
+                    ProbeError::Unknown(format!("{host}:{port}: {step} did not come in time"))
                 }
                 _ => ProbeError::NotServing(format!(
-                    "{host}:{port}: no {step}: {}",
+                    "{host}:{port}: {step} did not come: {}",
                     describe(&error)
                 )),
             })?;
