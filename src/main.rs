@@ -60,10 +60,7 @@ fn run(options: Options, program: &str, log: &log::LogHandle) -> Result<(), Star
             error,
         }
     };
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(failed("Error starting the workers"))?;
+    let runtime = lifecycle::runtime().map_err(failed("Error starting the workers"))?;
     runtime.block_on(async {
         // Before anything else, so that no early signal kills half a broker.
         let signals = Signals::listen().map_err(failed("Error listening to signals"))?;

@@ -35,7 +35,7 @@ const PAUSE_MAX: Duration = Duration::from_millis(500);
 
 /// Pauses the session's reading while it should after `turn`.
 pub(super) async fn pause(session: &mut Session, turn: &Turn) {
-    let most = turn.congested.len() * 2 >= turn.flushed;
+    let most = turn.congested.len() * 2 >= turn.reached;
     let mut waited = Duration::ZERO;
     while waited < PAUSE_MAX {
         let now = Clock::now();

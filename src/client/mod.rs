@@ -144,8 +144,8 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
 struct Turn {
     /// Connections with long queues.
     congested: Vec<Arc<Connection>>,
-    /// All connections it delivered to.
-    flushed: usize,
+    /// How often it delivered to a connection.
+    reached: usize,
     /// The socket has more to read.
     more: bool,
 }
@@ -155,10 +155,11 @@ fn read_turn(session: &mut Session, stream: &TcpStream) -> Turn {
     with_worker(|worker| {
         let mut more = true;
         for _ in 0..READS_PER_TURN {
-            let result = session.read(worker, stream);
-            worker.flush_touched();
-            more = match result {
-                Ok(full) => full,
+            more = match session.read(worker, stream) {
+                Ok(batch) => {
+                    worker.finish_batch(batch.len);
+                    batch.more
+                }
                 Err(error) => match error.kind() {
                     io::ErrorKind::WouldBlock => false,
                     io::ErrorKind::Interrupted => true,
@@ -180,7 +181,7 @@ fn read_turn(session: &mut Session, stream: &TcpStream) -> Turn {
         }
         Turn {
             congested: std::mem::take(&mut worker.congested),
-            flushed: worker.flushed,
+            reached: worker.reached,
             more,
         }
     })

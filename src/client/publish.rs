@@ -15,7 +15,7 @@ use crate::{
     connection::{
         CloseReason, Connection, Subscription,
         delivery::{Message, Pick, Run},
-        worker::Worker,
+        worker::{SMALL_BATCH_LEN, Worker},
     },
     protocol::{
         CRLF,
@@ -111,8 +111,8 @@ impl RunInProgress {
         }
     }
 
-    /// Delivers and flushes the last run of a batch: each target is written to
-    /// while its bytes are still in the cache.
+    /// Delivers the last run of a batch. Of a large batch each target is written
+    /// to at once, while its bytes are still in the cache.
     pub(super) fn deliver_last(
         mut self,
         session: &mut Session,
@@ -120,7 +120,8 @@ impl RunInProgress {
         bytes: &[u8],
     ) -> Counted {
         if let Some((start, end)) = self.subject.take() {
-            session.deliver_run(worker, bytes, &bytes[start..end], true);
+            let flush = bytes.len() > SMALL_BATCH_LEN;
+            session.deliver_run(worker, bytes, &bytes[start..end], flush);
         }
         self.counted
     }
@@ -289,7 +290,7 @@ impl Session {
     }
 
     /// Delivers the messages gathered in the worker.
-    fn deliver_run(&mut self, worker: &mut Worker, bytes: &[u8], subject: &[u8], last: bool) {
+    fn deliver_run(&mut self, worker: &mut Worker, bytes: &[u8], subject: &[u8], flush: bool) {
         let reach = self.find_reach(subject);
         let messages = std::mem::take(&mut worker.messages);
         let run = |messages| Run {
@@ -303,7 +304,7 @@ impl Session {
                 self.route(worker, &run(message), &reach.matches, false);
             }
         } else {
-            self.route(worker, &run(&messages), &reach.matches, last);
+            self.route(worker, &run(&messages), &reach.matches, flush);
         }
         worker.messages = messages;
         worker.messages.clear();

@@ -53,6 +53,14 @@ pub(super) struct End {
     pub(super) detail: String,
 }
 
+/// What one read brought.
+pub(super) struct Batch {
+    /// Bytes handled.
+    pub(super) len: usize,
+    /// There may be more to read.
+    pub(super) more: bool,
+}
+
 /// One client.
 pub(super) struct Session {
     pub(super) context: Arc<Context>,
@@ -107,12 +115,12 @@ impl Session {
         );
     }
 
-    /// Reads one batch and handles it. Returns whether there may be more.
+    /// Reads one batch and handles it.
     ///
     /// # Errors
     ///
     /// Those of the socket; its end is `UnexpectedEof`.
-    pub(super) fn read(&mut self, worker: &mut Worker, stream: &TcpStream) -> io::Result<bool> {
+    pub(super) fn read(&mut self, worker: &mut Worker, stream: &TcpStream) -> io::Result<Batch> {
         if self.large.is_some() {
             return self.read_large(worker, stream);
         }
@@ -131,7 +139,10 @@ impl Session {
             Ok(read) => {
                 self.carry.clear();
                 self.handle_batch(worker, &buffer[..held + read]);
-                Ok(held + read == end)
+                Ok(Batch {
+                    len: held + read,
+                    more: held + read == end,
+                })
             }
             Err(error) => Err(error),
         };
@@ -140,12 +151,13 @@ impl Session {
         result
     }
 
-    fn read_large(&mut self, worker: &mut Worker, stream: &TcpStream) -> io::Result<bool> {
+    fn read_large(&mut self, worker: &mut Worker, stream: &TcpStream) -> io::Result<Batch> {
         let Some(large) = &mut self.large else {
-            return Ok(false);
+            return Err(io::ErrorKind::WouldBlock.into());
         };
         let missing = large.missing();
-        if stream.try_read_buf(&mut (&mut large.payload).limit(missing))? == 0 {
+        let len = stream.try_read_buf(&mut (&mut large.payload).limit(missing))?;
+        if len == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         if large.missing() == 0
@@ -155,8 +167,10 @@ impl Session {
             if let Err(end) = self.publish_large(worker, *large) {
                 self.end(worker, end);
             }
+            // A large message does not wait for others.
+            worker.flush_touched();
         }
-        Ok(true)
+        Ok(Batch { len, more: true })
     }
 
     /// Handles the operations in `bytes` and keeps the unfinished end.

@@ -119,12 +119,16 @@ impl Subscription {
                 if taken > 0 && !flush && appender.touch(worker.batch) {
                     worker.touched.push(connection.clone());
                 }
+                if appender.is_congested() {
+                    worker.congested.push(connection.clone());
+                }
                 taken
             }
             _ => 0,
         };
         worker.prefix = prefix;
         if taken > 0 {
+            worker.reached += 1;
             connection.active(now);
             if flush {
                 connection.flush(worker);

@@ -31,8 +31,8 @@ const SLICES_MAX: usize = 64;
 /// Rounds of one flush: whoever flushes for others is not kept at it for ever.
 const ROUNDS_MAX: usize = 8;
 
-/// Bytes waiting for a connection after its flush that make publishers look
-/// whether they should pause.
+/// Bytes waiting for a connection that make publishers look whether they should
+/// pause.
 pub const CONGESTED_BYTES: usize = 2 * 1024 * 1024;
 
 /// The queue.
@@ -222,10 +222,7 @@ impl Connection {
 
     /// Writes what waits, as far as the socket takes it now.
     pub fn flush(self: &Arc<Self>, worker: &mut Worker) {
-        worker.flushed += 1;
-        if self.write_queue(worker, false) > CONGESTED_BYTES {
-            worker.congested.push(self.clone());
-        }
+        self.write_queue(worker, false);
     }
 
     /// The same for the connection's own task when the socket takes bytes
@@ -356,6 +353,11 @@ impl Appender<'_> {
     pub fn count(&mut self, msgs: u64, bytes: u64) {
         self.state.msgs += msgs;
         self.state.bytes += bytes;
+    }
+
+    /// Whether publishers should look whether to pause.
+    pub fn is_congested(&self) -> bool {
+        self.state.pending > CONGESTED_BYTES
     }
 
     /// Marks the connection as touched by a batch; `false` if the batch marked

@@ -2,7 +2,11 @@
 //!
 //! A connection at rest owns no buffer: when its bytes arrive, its task takes
 //! the thread's [`Worker`] for the length of one synchronous piece of work and
-//! gives it back. Nothing of it is held over an await.
+//! gives it back. Nothing of it is held over an await, with one exception: the
+//! targets of small batches stay noted for a while, so that what several
+//! connections send to one target leaves in one write. They are flushed before
+//! the thread goes idle ([`flush_deferred`], which the runtime must call then),
+//! after [`DEFERRED_MAX`] batches, or with the next large batch.
 
 use std::{
     cell::Cell,
@@ -22,6 +26,13 @@ pub const READ_BUFFER_LEN: usize = 64 * 1024;
 /// delivery headers fits.
 pub const CHUNK_LEN: usize = 128 * 1024;
 
+/// Bytes of a batch up to which the flush of its targets may wait for other
+/// connections' batches.
+pub const SMALL_BATCH_LEN: usize = 2048;
+
+/// Small batches after which their targets are flushed at the latest.
+pub const DEFERRED_MAX: usize = 32;
+
 /// Pieces a worker keeps for reuse; more are given back to the allocator.
 const CHUNKS_KEPT: usize = 16;
 
@@ -37,10 +48,12 @@ pub struct Worker {
     pub messages: Vec<Message>,
     /// Connections that got something in this batch and are not flushed yet.
     pub touched: Vec<Arc<Connection>>,
-    /// Connections whose queue was long after their flush.
+    /// Connections whose queue was long when something was appended to it.
     pub congested: Vec<Arc<Connection>>,
-    /// Connections flushed in this batch.
-    pub flushed: usize,
+    /// Targets that got something since the turn began.
+    pub reached: usize,
+    /// Small batches whose targets wait for their flush.
+    deferred: usize,
     /// Subscriptions that have had their last message.
     pub expired: Vec<Arc<Subscription>>,
     /// Bytes appended to queues since the last flush of all touched.
@@ -56,14 +69,24 @@ thread_local! {
     static WORKER: Cell<Option<Box<Worker>>> = const { Cell::new(None) };
 }
 
-/// Runs one batch with this thread's worker.
+/// Runs one turn with this thread's worker.
 pub fn with_worker<R>(work: impl FnOnce(&mut Worker) -> R) -> R {
     let mut worker = WORKER.take().unwrap_or_else(|| Box::new(Worker::new()));
-    worker.begin_batch();
-    worker.flushed = 0;
+    worker.reached = 0;
     let result = work(&mut worker);
     WORKER.set(Some(worker));
     result
+}
+
+/// Flushes what small batches left behind on this thread. To be called
+/// whenever a thread of the runtime is about to go idle.
+pub fn flush_deferred() {
+    if let Some(mut worker) = WORKER.take() {
+        worker.flush_touched();
+        // Nobody is at hand to be paused.
+        worker.congested.clear();
+        WORKER.set(Some(worker));
+    }
 }
 
 impl Worker {
@@ -75,10 +98,11 @@ impl Worker {
             messages: Vec::new(),
             touched: Vec::new(),
             congested: Vec::new(),
-            flushed: 0,
+            reached: 0,
+            deferred: 0,
             expired: Vec::new(),
             appended: 0,
-            batch: 0,
+            batch: BATCHES.fetch_add(1, Ordering::Relaxed),
             chunks: Vec::new(),
         }
     }
@@ -97,19 +121,27 @@ impl Worker {
         }
     }
 
+    /// A batch of `len` bytes is done: flushes its targets, now or soon.
+    pub fn finish_batch(&mut self, len: usize) {
+        self.deferred += 1;
+        if len > SMALL_BATCH_LEN || self.deferred > DEFERRED_MAX {
+            self.flush_touched();
+        }
+    }
+
     /// Flushes every connection touched so far.
     pub fn flush_touched(&mut self) {
+        self.deferred = 0;
+        self.appended = 0;
+        if self.touched.is_empty() {
+            return;
+        }
         let mut touched = std::mem::take(&mut self.touched);
         for connection in touched.drain(..) {
             connection.flush(self);
         }
         self.touched = touched;
         // Who is touched from now on has to be flushed again.
-        self.begin_batch();
-    }
-
-    fn begin_batch(&mut self) {
         self.batch = BATCHES.fetch_add(1, Ordering::Relaxed);
-        self.appended = 0;
     }
 }

@@ -12,13 +12,18 @@ use std::{
 
 use tokio::{
     net::TcpListener,
+    runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, sleep},
 };
 use tracing::{info, warn};
 
 use super::{Server, lame_duck, listener, ports_file::PortsFile};
-use crate::{COMPATIBLE_VERSION, GIT_COMMIT, VERSION, config::Options, connection::CloseReason};
+use crate::{
+    COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
+    config::Options,
+    connection::{CloseReason, worker},
+};
 
 /// How long connections may take to say their last words when the broker stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
@@ -68,6 +73,18 @@ pub struct Signals {
     hangup: Signal,
     user1: Signal,
     user2: Signal,
+}
+
+/// The threads that serve connections.
+///
+/// # Errors
+///
+/// They cannot be had.
+pub fn runtime() -> io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_park(worker::flush_deferred)
+        .build()
 }
 
 /// Opens the sockets.
