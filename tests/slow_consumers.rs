@@ -1,0 +1,157 @@
+//! Readers that are slow or take nothing: who is cut, who is not, and that the
+//! healthy ones get everything.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    thread,
+    time::Duration,
+};
+
+use support::{Broker, PATIENCE, wait_until};
+
+const MESSAGE_LEN: usize = 64 * 1024;
+
+/// A connection that has subscribed to `a` and reads when it is told to.
+fn subscriber(broker: &Broker, name: &str) -> TcpStream {
+    let stream = TcpStream::connect(broker.client_addr()).expect("the client port");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let hello = format!("CONNECT {{\"verbose\":false,\"name\":{name:?}}}\r\nSUB a 1\r\nPING\r\n");
+    (&stream).write_all(hello.as_bytes()).expect("room");
+    read_until(&stream, b"PONG\r\n");
+    stream
+}
+
+fn read_until(mut stream: &TcpStream, end: &[u8]) {
+    let mut seen = Vec::new();
+    while !seen.ends_with(end) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("more to read");
+        seen.push(byte[0]);
+    }
+}
+
+/// Reads `count` messages of [`MESSAGE_LEN`], with a pause after each `every`.
+fn read_messages(mut stream: TcpStream, count: usize, every: usize, pause: Duration) {
+    let len = format!("MSG a 1 {MESSAGE_LEN}\r\n\r\n").len() + MESSAGE_LEN;
+    let mut message = vec![0; len];
+    for number in 0..count {
+        stream
+            .read_exact(&mut message)
+            .unwrap_or_else(|error| panic!("message {number} of {count}: {error}"));
+        assert!(message.starts_with(b"MSG a 1 "));
+        if number % every == 0 {
+            thread::sleep(pause);
+        }
+    }
+}
+
+/// Publishes `count` messages and waits until the broker has taken them.
+fn publish(broker: &Broker, count: usize) {
+    let mut stream = TcpStream::connect(broker.client_addr()).expect("the client port");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let mut message = format!("PUB a {MESSAGE_LEN}\r\n").into_bytes();
+    message.resize(message.len() + MESSAGE_LEN, b'x');
+    message.extend_from_slice(b"\r\n");
+    stream
+        .write_all(b"CONNECT {\"verbose\":false}\r\n")
+        .expect("room");
+    for _ in 0..count {
+        stream.write_all(&message).expect("the broker reads");
+    }
+    stream.write_all(b"PING\r\n").expect("room");
+    read_until(&stream, b"PONG\r\n");
+}
+
+fn closed_for_pending(broker: &Broker) -> usize {
+    let closed = broker.get_json("/connz?state=closed");
+    closed["connections"]
+        .as_array()
+        .expect("connections")
+        .iter()
+        .filter(|entry| entry["reason"] == "Slow Consumer (Pending Bytes)")
+        .count()
+}
+
+/// Who takes nothing is cut at `max_pending`; who reads gets everything.
+#[test]
+fn a_stuck_reader_is_cut_and_a_healthy_one_gets_all() {
+    let broker = Broker::midge().config("max_pending: 8MB").start();
+    let stuck = subscriber(&broker, "stuck");
+    let healthy = subscriber(&broker, "healthy");
+    let count = 1000;
+    let reader = thread::spawn(move || read_messages(healthy, count, count, Duration::ZERO));
+    publish(&broker, count);
+    reader.join().expect("everything arrived");
+    wait_until("the stuck reader is cut", || {
+        closed_for_pending(&broker) == 1
+    });
+    let varz = broker.get_json("/varz");
+    assert_eq!(varz["slow_consumers"], 1);
+    assert_eq!(varz["slow_consumer_stats"]["clients"], 1);
+    assert!(broker.log().contains("Slow Consumer Detected"));
+    drop(stuck);
+}
+
+/// A crowd below its own limits cannot take all memory: the biggest holders go.
+#[test]
+fn all_queues_together_keep_the_budget() {
+    let broker = Broker::midge()
+        .config("max_memory: 32MB\nmax_pending: 64MB")
+        .start();
+    let stuck: Vec<_> = (0..20).map(|_| subscriber(&broker, "stuck")).collect();
+    let healthy = subscriber(&broker, "healthy");
+    let count = 800;
+    let reader = thread::spawn(move || read_messages(healthy, count, count, Duration::ZERO));
+    publish(&broker, count);
+    reader.join().expect("everything arrived");
+    wait_until("enough stuck readers are cut", || {
+        let open = broker.get_json("/connz");
+        let pending: u64 = open["connections"]
+            .as_array()
+            .expect("connections")
+            .iter()
+            .map(|entry| entry["pending_bytes"].as_u64().expect("a number"))
+            .sum();
+        pending <= 33 << 20
+    });
+    assert!(closed_for_pending(&broker) >= 1);
+    assert!(broker.log().contains("max_memory"));
+    drop(stuck);
+}
+
+/// The publisher is paused for a reader that keeps reading, however slowly
+/// compared with it: nobody is cut and nothing is lost.
+#[test]
+fn a_reader_that_keeps_reading_is_not_cut() {
+    let broker = Broker::midge().config("max_pending: 16MB").start();
+    let slow = subscriber(&broker, "slow");
+    let count = 1500;
+    let reader = thread::spawn(move || read_messages(slow, count, 20, Duration::from_millis(4)));
+    publish(&broker, count);
+    reader.join().expect("everything arrived");
+    assert_eq!(closed_for_pending(&broker), 0);
+    assert_eq!(broker.get_json("/varz")["slow_consumers"], 0);
+}
+
+/// A socket that takes nothing for `write_deadline` is given up.
+#[test]
+fn a_stuck_reader_is_cut_at_the_write_deadline() {
+    let broker = Broker::midge().config("write_deadline: \"500ms\"").start();
+    let stuck = subscriber(&broker, "stuck");
+    publish(&broker, 300);
+    wait_until("the deadline has passed", || {
+        let closed = broker.get_json("/connz?state=closed");
+        let entries = closed["connections"]
+            .as_array()
+            .expect("connections")
+            .clone();
+        entries
+            .iter()
+            .any(|entry| entry["reason"] == "Slow Consumer (Write Deadline)")
+    });
+    drop(stuck);
+}
