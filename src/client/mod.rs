@@ -1,17 +1,22 @@
 //! A client's session: what a client may say and what it does.
 //!
 //! The server spawns one task per client ([`serve`]). It waits for the socket
-//! without holding a buffer, reads a batch, and hands it to the session, which
-//! parses ([`session`]), routes and delivers publishes ([`publish`]), and keeps
-//! the peer honest ([`keepalive`]). A publisher that outruns its readers is
-//! paused here ([`back_pressure`]).
+//! without holding a buffer and reads a batch ([`batch`]); the session acts on
+//! its verbs ([`session`]), gathers publishes into runs ([`publish`]), takes
+//! them to their targets ([`routing`]), and keeps the peer honest
+//! ([`keepalive`]). A publisher that outruns its readers is paused here
+//! ([`back_pressure`]).
 
 mod back_pressure;
+mod batch;
+mod end;
 mod keepalive;
 mod lookup_cache;
 mod publish;
+mod routing;
 mod service;
 mod session;
+mod trace;
 
 use std::{
     future::poll_fn,

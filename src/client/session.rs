@@ -1,40 +1,30 @@
 //! The session of one client: its bytes become operations, its operations act.
 
-use std::{io, net::IpAddr, sync::Arc, sync::atomic::Ordering};
+use std::{net::IpAddr, sync::Arc, sync::atomic::Ordering};
 
-use bytes::BufMut;
-use tokio::{net::TcpStream, time::Instant};
+use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
 use super::{
     Context,
+    batch::Input,
+    end::End,
     keepalive::{Due, Keepalive},
     log_prefix,
     lookup_cache::LookupCache,
-    publish::{LargePublish, RunInProgress},
 };
 use crate::{
-    connection::{
-        CloseReason, Connection, Identity, Subscription,
-        worker::{READ_BUFFER_LEN, Worker},
-    },
+    connection::{CloseReason, Connection, Identity, Subscription, worker::Worker},
     protocol::{
         OK, PING, PONG,
         connect::ConnectOptions,
         error::{ClientError, error_line, quoted},
         info::Info,
-        parse::{Op, ParseError, Parsed, parse, parse_repeated_publish},
+        parse::Op,
     },
     subject,
     telemetry::Clock,
 };
-
-/// Room that a read wants behind what is left of the batch before.
-const READ_ROOM_MIN: usize = READ_BUFFER_LEN / 2;
-
-/// Bytes read after a large payload: enough for the next control line, little
-/// to copy if that is the head of another large payload.
-const READ_AFTER_LARGE: usize = 2048;
 
 /// Tokens of a subscription's subject when `max_sub_tokens` sets no limit:
 /// what fits the default control line; bounds the depth of the sublist.
@@ -43,24 +33,6 @@ const SUB_TOKENS_MAX: usize = 2048;
 /// Queue group names that the broker keeps for itself.
 const RESERVED_QUEUE: &[u8] = b"_sys_";
 
-/// Why a session must end.
-pub(super) struct End {
-    /// The reason that monitoring shows.
-    pub(super) reason: CloseReason,
-    /// What the client is told; `None` closes without a word.
-    pub(super) error: Option<ClientError>,
-    /// For the log.
-    pub(super) detail: String,
-}
-
-/// What one read brought.
-pub(super) struct Batch {
-    /// Bytes handled.
-    pub(super) len: usize,
-    /// There may be more to read.
-    pub(super) more: bool,
-}
-
 /// One client.
 pub(super) struct Session {
     pub(super) context: Arc<Context>,
@@ -68,12 +40,8 @@ pub(super) struct Session {
     pub(super) keepalive: Keepalive,
     pub(super) options: ConnectOptions,
     pub(super) cache: LookupCache,
-    /// The unfinished end of the last batch.
-    carry: Vec<u8>,
-    /// A large payload that is being read.
-    large: Option<Box<LargePublish>>,
-    /// The last payload was large: the next read is short.
-    expect_large: bool,
+    /// What was read and is not handled yet.
+    pub(super) input: Input,
     accepted: Instant,
     connected: bool,
     /// The first ping after CONNECT has been answered.
@@ -89,9 +57,7 @@ impl Session {
             keepalive,
             options: ConnectOptions::default(),
             cache: LookupCache::default(),
-            carry: Vec::new(),
-            large: None,
-            expect_large: false,
+            input: Input::default(),
             accepted: Instant::now(),
             connected: false,
             pinged: false,
@@ -115,178 +81,10 @@ impl Session {
         );
     }
 
-    /// Reads one batch and handles it.
-    ///
-    /// # Errors
-    ///
-    /// Those of the socket; its end is `UnexpectedEof`.
-    pub(super) fn read(&mut self, worker: &mut Worker, stream: &TcpStream) -> io::Result<Batch> {
-        if self.large.is_some() {
-            return self.read_large(worker, stream);
-        }
-        let mut buffer = std::mem::take(&mut worker.read_buffer);
-        let held = self.carry.len();
-        if buffer.len() < held + READ_ROOM_MIN {
-            buffer.resize(held + READ_ROOM_MIN, 0);
-        }
-        buffer[..held].copy_from_slice(&self.carry);
-        let end = match self.expect_large {
-            true => (held + READ_AFTER_LARGE).min(buffer.len()),
-            false => buffer.len(),
-        };
-        let result = match stream.try_read(&mut buffer[held..end]) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => {
-                self.carry.clear();
-                self.handle_batch(worker, &buffer[..held + read]);
-                Ok(Batch {
-                    len: held + read,
-                    more: held + read == end,
-                })
-            }
-            Err(error) => Err(error),
-        };
-        buffer.truncate(READ_BUFFER_LEN);
-        worker.read_buffer = buffer;
-        result
-    }
-
-    fn read_large(&mut self, worker: &mut Worker, stream: &TcpStream) -> io::Result<Batch> {
-        let Some(large) = &mut self.large else {
-            return Err(io::ErrorKind::WouldBlock.into());
-        };
-        let missing = large.missing();
-        let len = stream.try_read_buf(&mut (&mut large.payload).limit(missing))?;
-        if len == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
-        }
-        if large.missing() == 0
-            && let Some(large) = self.large.take()
-        {
-            self.expect_large = true;
-            if let Err(end) = self.publish_large(worker, *large) {
-                self.end(worker, end);
-            }
-            // A large message does not wait for others.
-            worker.flush_touched();
-        }
-        Ok(Batch { len, more: true })
-    }
-
-    /// Handles the operations in `bytes` and keeps the unfinished end.
-    fn handle_batch(&mut self, worker: &mut Worker, bytes: &[u8]) {
-        let mut run = RunInProgress::default();
-        let mut at = 0;
-        let mut result = Ok(());
-        while at < bytes.len() && result.is_ok() {
-            match self.handle_operation(worker, &mut run, bytes, &mut at) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(end) => result = Err(end),
-            }
-        }
-        // What came before an error is still delivered.
-        let counted = run.deliver_last(self, worker, bytes);
-        self.connection.in_msgs.add(counted.msgs);
-        self.connection.in_bytes.add(counted.bytes);
-        if counted.msgs > 0 {
-            self.keepalive.busy();
-            self.connection.active(Clock::now());
-        }
-        match result {
-            Ok(()) if at < bytes.len() => self.carry.extend_from_slice(&bytes[at..]),
-            Ok(()) => {
-                // A connection at rest holds no buffer.
-                if self.carry.capacity() > 0 {
-                    self.carry = Vec::new();
-                }
-            }
-            Err(end) => self.end(worker, end),
-        }
-    }
-
-    /// Handles the operation at `at` and moves on. `false`: it is not complete.
-    #[inline]
-    fn handle_operation(
-        &mut self,
-        worker: &mut Worker,
-        run: &mut RunInProgress,
-        bytes: &[u8],
-        at: &mut usize,
-    ) -> Result<bool, End> {
-        let rest = &bytes[*at..];
-        if let Some(subject) = run.subject(bytes)
-            && let Some(publish) = parse_repeated_publish(rest, subject)
-        {
-            return self.handle_publish(worker, run, bytes, at, &publish);
-        }
-        match parse(rest, self.context.limits.max_control_line) {
-            Ok(Parsed::Op(Op::Publish(publish), _)) => {
-                self.handle_publish(worker, run, bytes, at, &publish)
-            }
-            Ok(Parsed::Op(op, len)) => {
-                // What was published before must be on its way before anything
-                // else happens: a PONG promises it.
-                run.deliver(self, worker, bytes);
-                *at += len;
-                self.act(worker, op)?;
-                Ok(true)
-            }
-            Ok(Parsed::Incomplete) => Ok(false),
-            Err(error) => Err(parse_end(error)),
-        }
-    }
-
-    /// Takes a publish into the run. `false`: its payload is not complete; if
-    /// it is large, everything there is has been consumed all the same.
-    #[inline]
-    fn handle_publish(
-        &mut self,
-        worker: &mut Worker,
-        run: &mut RunInProgress,
-        bytes: &[u8],
-        at: &mut usize,
-        publish: &crate::protocol::parse::Publish<'_>,
-    ) -> Result<bool, End> {
-        if publish.total_len > self.context.limits.max_payload {
-            return Err(End {
-                reason: CloseReason::MaxPayload,
-                error: Some(ClientError::MaxPayload),
-                detail: format!(
-                    "payload of {} bytes for {}, max_payload is {}",
-                    publish.total_len,
-                    quoted(publish.subject),
-                    self.context.limits.max_payload
-                ),
-            });
-        }
-        if publish.header_len.is_some() && !self.options.headers {
-            return Err(protocol_violation("HPUB without header support"));
-        }
-        let rest = &bytes[*at..];
-        let whole_len = publish.whole_len();
-        if rest.len() < whole_len {
-            if LargePublish::is_large(publish) {
-                run.deliver(self, worker, bytes);
-                self.large = Some(Box::new(LargePublish::begin(publish, rest)));
-                *at = bytes.len();
-            }
-            return Ok(false);
-        }
-        self.expect_large = false;
-        if !rest[..whole_len].ends_with(b"\r\n") {
-            return Err(unknown_operation(
-                "a payload does not end where its size says",
-            ));
-        }
-        run.add(self, worker, bytes, *at, publish);
-        *at += whole_len;
-        Ok(true)
-    }
-
-    fn act(&mut self, worker: &mut Worker, op: Op<'_>) -> Result<(), End> {
+    /// Acts on one operation; publishes are handled where their payload is.
+    pub(super) fn act(&mut self, worker: &mut Worker, op: Op<'_>) -> Result<(), End> {
         if self.context.trace {
-            super::publish::trace_in(&self.connection, &op);
+            super::trace::trace_in(&self.connection, &op);
         }
         match op {
             Op::Connect(json) => self.connect(worker, json),
@@ -314,11 +112,11 @@ impl Session {
             }
             // A list would pass as the fields in their order.
             Op::Info(json) if !json.starts_with(b"{") => {
-                Err(protocol_violation("bad INFO: no object"))
+                Err(End::protocol_violation("bad INFO: no object"))
             }
             Op::Info(json) => match serde_json::from_slice::<Info>(json) {
                 Ok(_) => Ok(()),
-                Err(error) => Err(protocol_violation(&format!("bad INFO: {error}"))),
+                Err(error) => Err(End::protocol_violation(&format!("bad INFO: {error}"))),
             },
             Op::Ok => Ok(()),
             Op::Err(text) => Err(End {
@@ -329,7 +127,6 @@ impl Session {
                     String::from_utf8_lossy(text).escape_debug()
                 ),
             }),
-            // Handled where the payload is.
             Op::Publish(_) => Ok(()),
         }
     }
@@ -338,7 +135,7 @@ impl Session {
         let options = self
             .options
             .merge(json)
-            .map_err(|error| protocol_violation(&format!("bad CONNECT: {error}")))?;
+            .map_err(|error| End::protocol_violation(&format!("bad CONNECT: {error}")))?;
         let refuse = |reason, error: ClientError| End {
             reason,
             detail: error.to_string(),
@@ -577,32 +374,4 @@ pub(super) fn info_for(context: &Context, connection: &Connection) -> Info {
         ip => ip.to_string(),
     };
     info
-}
-
-fn parse_end(error: ParseError) -> End {
-    match error {
-        ParseError::Arguments(detail) => protocol_violation(&detail),
-        ParseError::ControlLine => End {
-            reason: CloseReason::MaxControlLine,
-            error: Some(ClientError::ControlLine),
-            detail: "a control line longer than max_control_line".into(),
-        },
-        ParseError::UnknownOperation => unknown_operation("no such verb"),
-    }
-}
-
-fn unknown_operation(detail: &str) -> End {
-    End {
-        reason: CloseReason::ProtocolViolation,
-        error: Some(ClientError::UnknownOperation),
-        detail: detail.into(),
-    }
-}
-
-fn protocol_violation(detail: &str) -> End {
-    End {
-        reason: CloseReason::ProtocolViolation,
-        error: None,
-        detail: detail.into(),
-    }
 }

@@ -1,0 +1,221 @@
+//! Reading: a batch of bytes becomes operations, publishes are gathered into
+//! runs, everything else is handed to the session's verbs.
+
+use std::io;
+
+use bytes::BufMut;
+use tokio::net::TcpStream;
+
+use super::{
+    end::End,
+    publish::{LargePublish, RunInProgress},
+    session::Session,
+};
+use crate::{
+    connection::{
+        CloseReason,
+        worker::{READ_BUFFER_LEN, Worker},
+    },
+    protocol::{
+        error::{ClientError, quoted},
+        parse::{Op, Parsed, Publish, parse, parse_repeated_publish},
+    },
+    telemetry::Clock,
+};
+
+/// Room that a read wants behind what is left of the batch before.
+const READ_ROOM_MIN: usize = READ_BUFFER_LEN / 2;
+
+/// Bytes read after a large payload: enough for the next control line, little
+/// to copy if that is the head of another large payload.
+const READ_AFTER_LARGE: usize = 2048;
+
+/// What of the input is not handled yet.
+#[derive(Default)]
+pub(super) struct Input {
+    /// The unfinished end of the last batch.
+    carry: Vec<u8>,
+    /// A large payload that is being read.
+    large: Option<Box<LargePublish>>,
+    /// The last payload was large: the next read is short.
+    expect_large: bool,
+}
+
+/// What one read brought.
+pub(super) struct Batch {
+    /// Bytes handled.
+    pub(super) len: usize,
+    /// There may be more to read.
+    pub(super) more: bool,
+}
+
+impl Session {
+    /// Reads one batch and handles it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the socket; its end is `UnexpectedEof`.
+    pub(super) fn read(&mut self, worker: &mut Worker, stream: &TcpStream) -> io::Result<Batch> {
+        if self.input.large.is_some() {
+            return self.read_large(worker, stream);
+        }
+        let mut buffer = std::mem::take(&mut worker.read_buffer);
+        let held = self.input.carry.len();
+        if buffer.len() < held + READ_ROOM_MIN {
+            buffer.resize(held + READ_ROOM_MIN, 0);
+        }
+        buffer[..held].copy_from_slice(&self.input.carry);
+        let end = match self.input.expect_large {
+            true => (held + READ_AFTER_LARGE).min(buffer.len()),
+            false => buffer.len(),
+        };
+        let result = match stream.try_read(&mut buffer[held..end]) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                self.input.carry.clear();
+                self.handle_batch(worker, &buffer[..held + read]);
+                Ok(Batch {
+                    len: held + read,
+                    more: held + read == end,
+                })
+            }
+            Err(error) => Err(error),
+        };
+        buffer.truncate(READ_BUFFER_LEN);
+        worker.read_buffer = buffer;
+        result
+    }
+
+    fn read_large(&mut self, worker: &mut Worker, stream: &TcpStream) -> io::Result<Batch> {
+        let Some(large) = &mut self.input.large else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        let missing = large.missing();
+        let len = stream.try_read_buf(&mut (&mut large.payload).limit(missing))?;
+        if len == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if large.missing() == 0
+            && let Some(large) = self.input.large.take()
+        {
+            self.input.expect_large = true;
+            if let Err(end) = self.publish_large(worker, *large) {
+                self.end(worker, end);
+            }
+            // A large message does not wait for others.
+            worker.flush_touched();
+        }
+        Ok(Batch { len, more: true })
+    }
+
+    /// Handles the operations in `bytes` and keeps the unfinished end.
+    fn handle_batch(&mut self, worker: &mut Worker, bytes: &[u8]) {
+        let mut run = RunInProgress::default();
+        let mut at = 0;
+        let mut result = Ok(());
+        while at < bytes.len() && result.is_ok() {
+            match self.handle_operation(worker, &mut run, bytes, &mut at) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(end) => result = Err(end),
+            }
+        }
+        // What came before an error is still delivered.
+        let counted = run.deliver_last(self, worker, bytes);
+        self.connection.in_msgs.add(counted.msgs);
+        self.connection.in_bytes.add(counted.bytes);
+        if counted.msgs > 0 {
+            self.keepalive.busy();
+            self.connection.active(Clock::now());
+        }
+        match result {
+            Ok(()) if at < bytes.len() => self.input.carry.extend_from_slice(&bytes[at..]),
+            Ok(()) => {
+                // A connection at rest holds no buffer.
+                if self.input.carry.capacity() > 0 {
+                    self.input.carry = Vec::new();
+                }
+            }
+            Err(end) => self.end(worker, end),
+        }
+    }
+
+    /// Handles the operation at `at` and moves on. `false`: it is not complete.
+    #[inline]
+    fn handle_operation(
+        &mut self,
+        worker: &mut Worker,
+        run: &mut RunInProgress,
+        bytes: &[u8],
+        at: &mut usize,
+    ) -> Result<bool, End> {
+        let rest = &bytes[*at..];
+        if let Some(subject) = run.subject(bytes)
+            && let Some(publish) = parse_repeated_publish(rest, subject)
+        {
+            return self.handle_publish(worker, run, bytes, at, &publish);
+        }
+        match parse(rest, self.context.limits.max_control_line) {
+            Ok(Parsed::Op(Op::Publish(publish), _)) => {
+                self.handle_publish(worker, run, bytes, at, &publish)
+            }
+            Ok(Parsed::Op(op, len)) => {
+                // What was published before must be on its way before anything
+                // else happens: a PONG promises it.
+                run.deliver(self, worker, bytes);
+                *at += len;
+                self.act(worker, op)?;
+                Ok(true)
+            }
+            Ok(Parsed::Incomplete) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Takes a publish into the run. `false`: its payload is not complete; if
+    /// it is large, everything there is has been consumed all the same.
+    #[inline]
+    fn handle_publish(
+        &mut self,
+        worker: &mut Worker,
+        run: &mut RunInProgress,
+        bytes: &[u8],
+        at: &mut usize,
+        publish: &Publish<'_>,
+    ) -> Result<bool, End> {
+        if publish.total_len > self.context.limits.max_payload {
+            return Err(End {
+                reason: CloseReason::MaxPayload,
+                error: Some(ClientError::MaxPayload),
+                detail: format!(
+                    "payload of {} bytes for {}, max_payload is {}",
+                    publish.total_len,
+                    quoted(publish.subject),
+                    self.context.limits.max_payload
+                ),
+            });
+        }
+        if publish.header_len.is_some() && !self.options.headers {
+            return Err(End::protocol_violation("HPUB without header support"));
+        }
+        let rest = &bytes[*at..];
+        let whole_len = publish.whole_len();
+        if rest.len() < whole_len {
+            if LargePublish::is_large(publish) {
+                run.deliver(self, worker, bytes);
+                self.input.large = Some(Box::new(LargePublish::begin(publish, rest)));
+                *at = bytes.len();
+            }
+            return Ok(false);
+        }
+        self.input.expect_large = false;
+        if !rest[..whole_len].ends_with(b"\r\n") {
+            return Err(End::unknown_operation(
+                "a payload does not end where its size says",
+            ));
+        }
+        run.add(self, worker, bytes, *at, publish);
+        *at += whole_len;
+        Ok(true)
+    }
+}

@@ -1,0 +1,45 @@
+//! Protocol traces for the log.
+
+use tracing::trace;
+
+use super::log_prefix;
+use crate::{connection::Connection, protocol::parse::Op};
+
+/// Logs what a client sent; secrets of CONNECT are not shown.
+pub(super) fn trace_in(connection: &Connection, op: &Op<'_>) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let line = match op {
+        Op::Connect(_) => "CONNECT {…}".to_owned(),
+        Op::Err(error) => format!("-ERR {}", text(error)),
+        Op::Info(_) => "INFO {…}".to_owned(),
+        Op::Ok => "+OK".to_owned(),
+        Op::Ping => "PING".to_owned(),
+        Op::Pong => "PONG".to_owned(),
+        Op::Publish(publish) => format!(
+            "{} {} {}{}{}",
+            if publish.header_len.is_some() {
+                "HPUB"
+            } else {
+                "PUB"
+            },
+            text(publish.subject),
+            publish.reply.map(text).unwrap_or_default(),
+            if publish.reply.is_some() { " " } else { "" },
+            text(publish.sizes),
+        ),
+        Op::Subscribe {
+            subject,
+            queue,
+            sid,
+        } => format!(
+            "SUB {} {} {}",
+            text(subject),
+            queue.map(text).unwrap_or_default(),
+            text(sid)
+        ),
+        Op::Unsubscribe { sid, max } => {
+            format!("UNSUB {} {}", text(sid), max.unwrap_or(0))
+        }
+    };
+    trace!("{} - <<- [{line}]", log_prefix(connection));
+}
