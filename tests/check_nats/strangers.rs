@@ -240,6 +240,7 @@ fn lame_duck_in_the_greeting_is_a_warning() {
     let broker = Broker::nats_server().start();
     let said = check_ports(client, broker.monitor_addr(), &["--mode", "lameduck"]);
     said.expect(1, "in lame duck mode");
+    connect(client, &["-t", "5"]).expect(1, "in lame duck mode");
     check_ports(client, broker.monitor_addr(), &["-t", "5"]).expect(1, "in lame duck mode");
 }
 

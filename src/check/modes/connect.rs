@@ -1,6 +1,6 @@
 //! Mode `connect`: TCP, INFO, CONNECT, PING and PONG on the client port.
 
-use super::{Check, Failure};
+use super::{Check, Failure, Status};
 use crate::check::{
     client_port::{OpenError, Session},
     figure::{CONNECT_TIME, RTT},
@@ -14,6 +14,10 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
 
 /// Logs in and pings; also a part of mode `health`.
 pub(super) fn measure(check: &mut Check, mut session: Session) -> Result<(), Failure> {
+    if session.info().ldm {
+        let text = "in lame duck mode, takes no new clients";
+        check.report.say(Status::Warning, text);
+    }
     log_in(check, &mut session)?;
     let rtt = session.ping()?.as_secs_f64();
     let phrase = format!("rtt {}", duration(rtt));

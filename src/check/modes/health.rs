@@ -21,10 +21,6 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         check.report.fail(&failure);
     }
     let session = check.open_session().map_err(OpenError::into_failure)?;
-    if session.info().ldm {
-        let text = "in lame duck mode, takes no new clients";
-        check.report.say(Status::Warning, text);
-    }
     connect::measure(check, session)
 }
 
