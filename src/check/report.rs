@@ -1,266 +1,253 @@
-//! What a check found, and how a scheduler reads it: one line of text, the
-//! performance data behind a bar, and the exit code.
+//! What a run found: statements with a status each, figures, and details.
+//!
+//! The modes fill it, [`super::output`] draws it. A figure that was not
+//! measured stays unknown, so that every run has the same labels.
 
-use std::fmt::{self, Write};
+use super::{
+    figure::{Planned, Threshold},
+    status::{Failure, Status},
+    text::harmless,
+};
 
-use super::range::{Range, decimal};
-
-/// The states of the plugin contract.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Status {
-    /// Checked, within all thresholds.
-    Ok,
-    /// Checked, above a warning threshold.
-    Warning,
-    /// Checked: not serving, or above a critical threshold.
-    Critical,
-    /// Bad arguments, or it could not be found out.
-    Unknown,
-}
-
-impl Status {
-    /// The exit code.
-    pub fn exit_code(self) -> u8 {
-        match self {
-            Self::Ok => 0,
-            Self::Warning => 1,
-            Self::Critical => 2,
-            Self::Unknown => 3,
-        }
-    }
-
-    /// How bad it is: a known fault is never masked by an unknown part.
-    fn rank(self) -> u8 {
-        match self {
-            Self::Ok => 0,
-            Self::Unknown => 1,
-            Self::Warning => 2,
-            Self::Critical => 3,
-        }
-    }
-}
-
-impl fmt::Display for Status {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Ok => "OK",
-            Self::Warning => "WARNING",
-            Self::Critical => "CRITICAL",
-            Self::Unknown => "UNKNOWN",
-        })
-    }
-}
-
-/// One figure for whoever draws graphs.
+/// The findings of one run.
 #[derive(Clone, Debug)]
-pub struct Figure {
-    /// Its label: the same on every run.
-    pub label: String,
-    /// `None` when it could not be found out.
-    pub value: Option<f64>,
-    /// Its unit: empty, `s`, `B`, `%`, or `c` for a running total.
-    pub unit: &'static str,
-    /// Where it warns.
-    pub warning: Option<Range>,
-    /// Where it is critical.
-    pub critical: Option<Range>,
-    /// The most it can be.
-    pub max: Option<f64>,
-}
-
-impl Figure {
-    /// A figure without thresholds.
-    pub fn new(label: &str, value: Option<f64>, unit: &'static str) -> Self {
-        Self {
-            label: label.to_owned(),
-            value,
-            unit,
-            warning: None,
-            critical: None,
-            max: None,
-        }
-    }
-
-    /// What its thresholds say of it.
-    pub fn status(&self) -> Status {
-        let alerts = |range: &Option<Range>| match (range, self.value) {
-            (Some(range), Some(value)) => range.alerts(value),
-            _ => false,
-        };
-        match (alerts(&self.critical), alerts(&self.warning)) {
-            (true, _) => Status::Critical,
-            (false, true) => Status::Warning,
-            (false, false) => Status::Ok,
-        }
-    }
-}
-
-impl fmt::Display for Figure {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = |range: &Option<Range>| range.as_ref().map(Range::to_string).unwrap_or_default();
-        let value = match self.value {
-            Some(value) => decimal(value) + self.unit,
-            None => "U".into(),
-        };
-        let line = format!(
-            "{}={value};{};{};0;{}",
-            self.label,
-            text(&self.warning),
-            text(&self.critical),
-            self.max.map(decimal).unwrap_or_default(),
-        );
-        f.write_str(line.trim_end_matches(';'))
-    }
-}
-
-/// What a check found.
-#[derive(Debug)]
 pub struct Report {
-    status: Status,
-    /// What is not as it should be, with its state.
-    complaints: Vec<(Status, String)>,
-    /// What is as it should be.
-    facts: Vec<String>,
-    figures: Vec<Figure>,
-    /// Lines for `-v`.
-    details: Vec<String>,
+    statements: Vec<Statement>,
+    details: Vec<Detail>,
+    figures: Vec<Measured>,
+}
+
+/// One thing found, in words.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Statement {
+    /// What it says about the broker.
+    pub status: Status,
+    /// Harmless text.
+    pub text: String,
+}
+
+/// A figure of the run with its value.
+#[derive(Clone, Debug)]
+pub struct Measured {
+    /// Label, unit and thresholds.
+    pub planned: Planned,
+    /// `None` when it could not be determined.
+    pub value: Option<f64>,
+    /// What percent thresholds refer to, and the maximum of the graph.
+    pub limit: Option<f64>,
+}
+
+#[derive(Clone, Debug)]
+struct Detail {
+    verbosity: u8,
+    text: String,
 }
 
 impl Report {
-    /// Nothing found yet.
-    pub fn new() -> Self {
+    /// An empty report on these figures.
+    pub fn new(figures: &[Planned]) -> Self {
+        let figures = figures
+            .iter()
+            .map(|planned| Measured {
+                planned: planned.clone(),
+                value: None,
+                limit: None,
+            })
+            .collect();
         Self {
-            status: Status::Ok,
-            complaints: Vec::new(),
-            facts: Vec::new(),
-            figures: Vec::new(),
+            statements: Vec::new(),
             details: Vec::new(),
+            figures,
         }
     }
 
-    /// The worst that was found.
+    /// Adds a statement.
+    pub fn say(&mut self, status: Status, text: &str) {
+        self.statements.push(Statement {
+            status,
+            text: harmless(text),
+        });
+    }
+
+    /// Adds what ended a part of the check early.
+    pub fn fail(&mut self, failure: &Failure) {
+        self.say(failure.status, &failure.text);
+    }
+
+    /// Adds a line that is shown with `-v` given `verbosity` times or more.
+    pub fn detail(&mut self, verbosity: u8, text: &str) {
+        self.details.push(Detail {
+            verbosity,
+            text: harmless(text),
+        });
+    }
+
+    /// Sets a figure and states it as `phrase`, with the threshold if it alerts.
+    pub fn state(&mut self, label: &str, value: f64, limit: Option<f64>, phrase: &str) {
+        let (status, text) = self.judge(label, value, limit, phrase);
+        self.say(status, &text);
+    }
+
+    /// Sets a figure; `phrase` is stated only if the figure alerts.
+    pub fn watch(&mut self, label: &str, value: f64, limit: Option<f64>, phrase: &str) {
+        let (status, text) = self.judge(label, value, limit, phrase);
+        if status != Status::Ok {
+            self.say(status, &text);
+        }
+    }
+
+    /// Sets a running total, which has no thresholds. `None` leaves it unknown:
+    /// the broker does not report it.
+    pub fn total(&mut self, label: &str, value: Option<f64>) {
+        self.measured(label).value = value.filter(|value| value.is_finite());
+    }
+
+    /// Says that the broker does not report a figure: UNKNOWN if the operator
+    /// set a threshold for it, else a detail.
+    pub fn missing(&mut self, label: &str, why: &str) {
+        let planned = &self.measured(label).planned;
+        let asked = [&planned.warning, &planned.critical]
+            .into_iter()
+            .flatten()
+            .any(|threshold| threshold.explicit);
+        match asked {
+            true => self.say(Status::Unknown, why),
+            false => self.detail(1, why),
+        }
+    }
+
+    /// The worst status. A report without statements is UNKNOWN: nothing was found out.
     pub fn status(&self) -> Status {
-        self.status
+        self.statements
+            .iter()
+            .map(|statement| statement.status)
+            .max()
+            .unwrap_or(Status::Unknown)
     }
 
-    /// Something is not as it should be.
-    pub fn complain(&mut self, status: Status, text: impl Into<String>) {
-        if status.rank() > self.status.rank() {
-            self.status = status;
-        }
-        self.complaints.push((status, text.into()));
+    /// The statements, worst first.
+    pub fn statements(&self) -> Vec<&Statement> {
+        let mut statements: Vec<&Statement> = self.statements.iter().collect();
+        statements.sort_by_key(|statement| std::cmp::Reverse(statement.status));
+        statements
     }
 
-    /// Something worth the first line.
-    pub fn note(&mut self, fact: impl Into<String>) {
-        self.facts.push(fact.into());
+    /// The details for exactly this verbosity.
+    pub fn details(&self, verbosity: u8) -> impl Iterator<Item = &str> {
+        self.details
+            .iter()
+            .filter(move |detail| detail.verbosity == verbosity)
+            .map(|detail| detail.text.as_str())
     }
 
-    /// Something for `-v`.
-    pub fn detail(&mut self, detail: impl Into<String>) {
-        self.details.push(detail.into());
+    /// All figures of the mode in the order of its table.
+    pub fn figures(&self) -> &[Measured] {
+        &self.figures
     }
 
-    /// A figure, judged by its thresholds; `text` is how the first line puts it.
-    pub fn judge(&mut self, figure: Figure, text: impl Into<String>) {
-        match figure.status() {
-            Status::Ok => self.note(text),
-            status => self.complain(status, text),
-        }
-        self.figures.push(figure);
-    }
-
-    /// A figure for graphs only.
-    pub fn record(&mut self, figure: Figure) {
-        self.figures.push(figure);
-    }
-
-    /// The output: the first line stands alone, what is worst comes first.
-    pub fn render(&self, service: &str, verbose: u8) -> String {
-        let mut complaints = self.complaints.clone();
-        complaints.sort_by_key(|(status, _)| std::cmp::Reverse(status.rank()));
-        let mut parts: Vec<&str> = complaints.iter().map(|(_, text)| text.as_str()).collect();
-        parts.extend(self.facts.iter().map(String::as_str));
-        let mut out = format!(
-            "{} {}: {}",
-            printable(service),
-            self.status,
-            printable(&parts.join(", "))
-        );
-        if !self.figures.is_empty() {
-            out.push_str(" |");
-            for figure in &self.figures {
-                // Writing to a string does not fail.
-                let _ = write!(out, " {figure}");
+    fn judge(
+        &mut self,
+        label: &str,
+        value: f64,
+        limit: Option<f64>,
+        phrase: &str,
+    ) -> (Status, String) {
+        let figure = self.measured(label);
+        figure.value = Some(value).filter(|value| value.is_finite());
+        figure.limit = limit;
+        let thresholds = [
+            (Status::Critical, &figure.planned.critical),
+            (Status::Warning, &figure.planned.warning),
+        ];
+        let mut verdict = (Status::Ok, phrase.to_owned());
+        for (status, threshold) in thresholds {
+            let Some(Threshold { range, explicit }) = threshold else {
+                continue;
+            };
+            match range.limits(limit) {
+                Some(limits) if limits.alerts(value) => {
+                    let word = status.word().to_ascii_lowercase();
+                    return (status, format!("{phrase} ({word} {range})"));
+                }
+                None if *explicit => {
+                    verdict = (
+                        Status::Unknown,
+                        format!("{phrase} (no limit is known for {range})"),
+                    );
+                }
+                _ => (),
             }
         }
-        out.push('\n');
-        if verbose > 0 {
-            for detail in &self.details {
-                out.push_str(&printable(detail));
-                out.push('\n');
-            }
-        }
-        out
+        verdict
     }
-}
 
-impl Default for Report {
-    fn default() -> Self {
-        Self::new()
+    /// A figure of the mode's table; to ask for another one is a mistake in the table.
+    fn measured(&mut self, label: &str) -> &mut Measured {
+        self.figures
+            .iter_mut()
+            .find(|measured| measured.planned.label == label)
+            .unwrap_or_else(|| panic!("the table of this mode lacks the figure {label}"))
     }
-}
-
-/// Text as it may be printed: strangers choose names, the bar divides text from
-/// performance data, and web pages show it as HTML.
-fn printable(text: &str) -> String {
-    text.chars()
-        .map(|c| match c {
-            '|' | '<' | '>' | '`' | '&' => '_',
-            c if c.is_control() => ' ',
-            c => c,
-        })
-        .collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::range::Scale;
+    use crate::check::range::{Range, Unit};
 
-    #[test]
-    fn a_known_fault_is_not_masked() {
-        let mut report = Report::new();
-        report.complain(Status::Unknown, "no varz");
-        report.complain(Status::Warning, "slow");
-        assert_eq!(report.status(), Status::Warning);
-        report.complain(Status::Critical, "down");
-        report.note("fine");
-        assert_eq!(
-            report.render("NATS", 0),
-            "NATS CRITICAL: down, slow, no varz, fine\n"
-        );
+    fn report(warning: &str, critical: &str, explicit: bool) -> Report {
+        let threshold = |text: &str| {
+            Some(Threshold {
+                range: Range::parse(text, Unit::Count).ok()?,
+                explicit,
+            })
+        };
+        Report::new(&[Planned {
+            label: "x".into(),
+            unit: Unit::Count,
+            warning: threshold(warning),
+            critical: threshold(critical),
+        }])
     }
 
     #[test]
-    fn performance_data() {
-        let mut figure = Figure::new("rtt", Some(0.000_123), "s");
-        assert_eq!(figure.to_string(), "rtt=0.000123s;;;0");
-        figure.warning = Range::parse("@1:2", Scale::Seconds).ok();
-        figure.max = Some(5.0);
-        assert_eq!(figure.to_string(), "rtt=0.000123s;@1:2;;0;5");
-        figure.value = None;
-        assert_eq!(figure.to_string(), "rtt=U;@1:2;;0;5");
+    fn the_worse_threshold_decides_and_is_named() {
+        let mut found = report("10", "20", true);
+        found.state("x", 5.0, None, "five");
+        found.state("x", 15.0, None, "15 of them");
+        found.state("x", 25.0, None, "25 of them");
+        assert_eq!(found.status(), Status::Critical);
+        let texts: Vec<&str> = found.statements().iter().map(|s| &*s.text).collect();
         assert_eq!(
-            Figure::new("n", Some(3e20), "").to_string(),
-            "n=300000000000000000000;;;0"
+            texts,
+            [
+                "25 of them (critical 20)",
+                "15 of them (warning 10)",
+                "five"
+            ]
         );
     }
 
+    /// A default in percent is passed over without a limit; one that the
+    /// operator wrote is not, but does not hide another threshold's alert.
     #[test]
-    fn what_strangers_write_is_tamed() {
-        let mut report = Report::new();
-        report.note("client \"a|b\n<c>`\"");
-        assert_eq!(report.render("NATS", 0), "NATS OK: client \"a_b _c__\"\n");
+    fn percent_without_a_limit() {
+        let mut found = report("80%", "90%", false);
+        found.state("x", 85.0, None, "85");
+        assert_eq!(found.status(), Status::Ok);
+        let mut found = report("80%", "90%", true);
+        found.state("x", 85.0, None, "85");
+        assert_eq!(found.status(), Status::Unknown);
+        let mut found = report("10", "90%", true);
+        found.state("x", 85.0, None, "85");
+        assert_eq!(found.status(), Status::Warning);
+    }
+
+    #[test]
+    fn silence_is_unknown_and_strangers_are_tamed() {
+        let mut found = report("", "", true);
+        assert_eq!(found.status(), Status::Unknown);
+        found.say(Status::Ok, "a|b");
+        assert_eq!(found.statements()[0].text, "a?b");
     }
 }

@@ -1,0 +1,123 @@
+//! The time a whole run may take, and where it was when it ran out.
+
+use std::{
+    fmt,
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use super::{
+    status::{Failure, Status},
+    text::duration,
+};
+
+/// Where a run is. A step that runs out of time is named in the output.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Step {
+    /// Opening the TCP connection to the client port.
+    Connect,
+    /// Asking for `/connz`.
+    Connz,
+    /// Asking for `/healthz`.
+    Healthz,
+    /// Waiting for the INFO on the client port.
+    Info,
+    /// CONNECT and the first PING, up to its PONG.
+    Login,
+    /// A PING, up to its PONG.
+    Ping,
+    /// Looking up the host name.
+    Resolve,
+    /// A message published to the own inbox, up to its delivery.
+    Roundtrip,
+    /// The time between two samples.
+    Sample,
+    /// Reading or writing the state file.
+    StateFile,
+    /// Asking for `/varz`.
+    Varz,
+}
+
+/// The end of a run. Shared by the run and by the thread that watches it.
+#[derive(Debug)]
+pub struct Deadline {
+    end: Instant,
+    timeout: Duration,
+    /// What running out of time means, if the operator says so.
+    status: Option<Status>,
+    step: Mutex<Step>,
+}
+
+impl Step {
+    /// What it says about the broker when this step runs out of time: who does
+    /// not greet a new client does not serve; later steps leave it open.
+    fn status_when_late(self) -> Status {
+        match self {
+            Self::Connect | Self::Info => Status::Critical,
+            _ => Status::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Connect => "connecting to the client port",
+            Self::Connz => "asking for /connz",
+            Self::Healthz => "asking for /healthz",
+            Self::Info => "waiting for INFO on the client port",
+            Self::Login => "waiting for the answer to CONNECT and PING",
+            Self::Ping => "waiting for PONG",
+            Self::Resolve => "looking up the host name",
+            Self::Roundtrip => "waiting for the own message",
+            Self::Sample => "waiting between two samples",
+            Self::StateFile => "using the state file",
+            Self::Varz => "asking for /varz",
+        })
+    }
+}
+
+impl Deadline {
+    /// A run that starts now. `status` replaces what a step would say when late.
+    pub fn new(timeout: Duration, status: Option<Status>) -> Self {
+        Self {
+            end: Instant::now() + timeout,
+            timeout,
+            status,
+            step: Mutex::new(Step::Resolve),
+        }
+    }
+
+    /// Enters a step and returns the time left.
+    ///
+    /// # Errors
+    /// [`Deadline::late`] when there is none.
+    pub fn begin(&self, step: Step) -> Result<Duration, Failure> {
+        *self.step.lock().unwrap_or_else(PoisonError::into_inner) = step;
+        self.left()
+    }
+
+    /// The time left in the present step.
+    ///
+    /// # Errors
+    /// [`Deadline::late`] when there is none.
+    pub fn left(&self) -> Result<Duration, Failure> {
+        let left = self.end.saturating_duration_since(Instant::now());
+        match left.is_zero() {
+            true => Err(self.late()),
+            false => Ok(left),
+        }
+    }
+
+    /// What it means that the present step has no time left.
+    pub fn late(&self) -> Failure {
+        let step = *self.step.lock().unwrap_or_else(PoisonError::into_inner);
+        Failure {
+            status: self.status.unwrap_or(step.status_when_late()),
+            text: format!(
+                "no time left after {} while {step}",
+                duration(self.timeout.as_secs_f64())
+            ),
+        }
+    }
+}

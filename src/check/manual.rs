@@ -1,0 +1,196 @@
+//! The manual page, made from the command line and the table of modes.
+//!
+//! `conf/man/check_nats.1` holds it for installation; `check_nats --man` prints
+//! it, and a test compares the two.
+
+use std::fmt::Write;
+
+use clap::Arg;
+
+use super::{
+    args::{command, threshold_options},
+    figure::Figure,
+    modes::{MODES, Mode},
+};
+
+/// The page as roff.
+pub fn page() -> String {
+    let mut page = HEAD.to_owned();
+    for mode in MODES {
+        write_mode(&mut page, mode);
+    }
+    page.push_str(".SH OPTIONS\n");
+    let command = command();
+    let plain = |arg: &&Arg| !arg.is_hide_set() && arg.get_help_heading().is_none();
+    for arg in command.get_arguments().filter(plain) {
+        write_option(&mut page, arg);
+    }
+    page.push_str(".SS Thresholds of single figures\n");
+    for figure in threshold_options() {
+        write_threshold_option(&mut page, figure);
+    }
+    page.push_str(TAIL);
+    page
+}
+
+fn write_mode(page: &mut String, mode: &Mode) {
+    let _ = write!(
+        page,
+        ".TP\n.B {}\n{}.\n",
+        mode.name,
+        roff(&sentence(mode.help))
+    );
+    for figure in mode.figures {
+        let _ = write!(page, ".br\n{}\n", roff(&figure_line(figure)));
+    }
+}
+
+fn write_threshold_option(page: &mut String, figure: &Figure) {
+    let Some(stem) = figure.option.map(roff) else {
+        return;
+    };
+    let _ = write!(
+        page,
+        ".TP\n.B \\-\\-{stem}\\-warning, \\-\\-{stem}\\-critical RANGE\n{}.\n",
+        roff(&format!("{}: {}", figure.label, figure.help))
+    );
+}
+
+fn figure_line(figure: &Figure) -> String {
+    let mut line = format!("{}: {}", figure.label, figure.help);
+    for (word, range) in [("warning", figure.warning), ("critical", figure.critical)] {
+        if !range.is_empty() {
+            let _ = write!(line, "; {word} {range}");
+        }
+    }
+    line + "."
+}
+
+fn write_option(page: &mut String, arg: &Arg) {
+    let mut names = Vec::new();
+    if let Some(short) = arg.get_short() {
+        names.push(format!("\\-{short}"));
+    }
+    if let Some(long) = arg.get_long() {
+        names.push(format!("\\-\\-{}", roff(long)));
+    }
+    let _ = write!(page, ".TP\n.B {}", names.join(", "));
+    let value = arg
+        .get_value_names()
+        .filter(|_| arg.get_action().takes_values());
+    if let Some([value]) = value {
+        let _ = write!(page, " {}", roff(value));
+    }
+    let help = arg.get_help().map(ToString::to_string).unwrap_or_default();
+    let _ = write!(page, "\n{}.", roff(&help));
+    let defaults: Vec<_> = arg
+        .get_default_values()
+        .iter()
+        .filter(|_| arg.get_action().takes_values())
+        .map(|value| value.to_string_lossy())
+        .collect();
+    if !defaults.is_empty() {
+        let _ = write!(page, " The default is {}.", roff(&defaults.join(", ")));
+    }
+    page.push('\n');
+}
+
+/// The first letter in upper case.
+fn sentence(text: &str) -> String {
+    let mut chars = text.chars();
+    match chars.next() {
+        Some(first) => first.to_uppercase().chain(chars).collect(),
+        None => String::new(),
+    }
+}
+
+/// Text in which roff sees no command.
+fn roff(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    match text.starts_with(['.', '\'']) {
+        true => format!("\\&{text}"),
+        false => text,
+    }
+}
+
+const HEAD: &str = "\
+.TH CHECK_NATS 1 \"\" midge \"User Commands\"
+.SH NAME
+check_nats \\- check a NATS broker, as a Nagios plugin
+.SH SYNOPSIS
+.B check_nats
+[\\-H HOST] [\\-p PORT] [\\-m PORT | \\-u URL] [\\-\\-mode MODE]
+[\\-w RANGE] [\\-c RANGE] [\\-t SECONDS[:STATE]] [\\-v] [OPTIONS]
+.SH DESCRIPTION
+.B check_nats
+looks at one broker, midge or nats\\-server, on its client port and its
+monitoring port, and prints one line with a status and performance data.
+Without options it checks the health of the broker on this machine.
+.P
+Modes that compare with the run before keep a small state file. The first run,
+and the first one after a restart of the broker, have nothing to compare with:
+they are OK and say so.
+.SH MODES
+The first figure of a mode is its main one, which
+.B \\-w
+and
+.B \\-c
+mean.
+";
+
+const TAIL: &str = "\
+.SH RANGES
+A threshold is a range of values that are well, written [@]start:end:
+.TP
+.B 10
+alert below 0 or above 10
+.TP
+.B 10:
+alert below 10
+.TP
+.B ~:10
+alert above 10
+.TP
+.B 10:20
+alert below 10 or above 20
+.TP
+.B @10:20
+alert from 10 to 20
+.P
+Both ends belong to the range. Times take the suffixes us, ms, s, m, h, d and w;
+bytes take B, KB, MB, GB, TB, KiB, MiB, GiB and TiB. N% is a share of the limit of
+the figure where it has one.
+.SH EXIT STATUS
+.TP
+.B 0
+OK: looked at, within all thresholds
+.TP
+.B 1
+WARNING: a warning threshold is crossed
+.TP
+.B 2
+CRITICAL: a critical threshold is crossed, or the broker does not serve:
+the connection is refused, closed, or not greeted in time
+.TP
+.B 3
+UNKNOWN: it could not be found out: wrong arguments, a name that is not
+resolved, an answer that is not understood, no time left in a later step; also
+for \\-\\-help and \\-\\-version
+.P
+Of several findings the worst counts, in the order CRITICAL, WARNING, UNKNOWN, OK.
+.SH FILES
+.TP
+.B /var/tmp/check_nats\\-UID
+default folder of the state files of the user with this number
+.SH EXAMPLES
+.nf
+check_nats
+check_nats \\-\\-mode connections \\-w 70% \\-c 90%
+check_nats \\-\\-mode connections \\-w 10:
+check_nats \\-\\-mode slow \\-\\-sample 5s
+check_nats \\-\\-mode connect \\-w 50ms \\-c 200ms \\-\\-connect\\-critical 2s
+check_nats \\-\\-mode varz \\-\\-figure slow_consumer_stats.routes \\-w 0
+.fi
+.SH SEE ALSO
+.BR midge (1)
+";

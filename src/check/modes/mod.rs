@@ -1,0 +1,279 @@
+//! The table of modes: what `check_nats` can check. Help, manual, threshold
+//! options, dispatch and tests are made from it.
+
+mod config;
+mod connect;
+mod connections;
+mod health;
+mod lameduck;
+mod pending;
+mod resources;
+mod roundtrip;
+mod slow;
+mod traffic;
+mod uptime;
+mod varz;
+
+use monitor_client::Varz;
+
+use super::{
+    baseline::{Snapshot, StateFile},
+    figure::{self, Figure},
+    run::Check,
+    status::{Failure, Status},
+};
+
+/// One way to check a broker.
+#[derive(Debug)]
+pub struct Mode {
+    /// Value of `--mode`.
+    pub name: &'static str,
+    /// What it checks, in a sentence.
+    pub help: &'static str,
+    /// What it measures; the first is the main figure, which `-w` and `-c` mean.
+    pub figures: &'static [&'static Figure],
+    /// Fills the report. What was found before a failure stays in it.
+    pub run: fn(&mut Check) -> Result<(), Failure>,
+}
+
+/// All modes, the default first.
+pub static MODES: &[Mode] = &[
+    Mode {
+        name: "health",
+        help: "the client port answers a PING, /healthz is ok, connections are below their limit",
+        figures: &[
+            &figure::RTT,
+            &figure::CONNECT_TIME,
+            &figure::CONNECTIONS,
+            &figure::TOTAL_CONNECTIONS,
+            &figure::SLOW_CONSUMERS,
+            &figure::SUBSCRIPTIONS,
+            &figure::MEM,
+            &figure::CPU,
+            &figure::IN_MSGS,
+            &figure::OUT_MSGS,
+            &figure::IN_BYTES,
+            &figure::OUT_BYTES,
+            &figure::UPTIME,
+        ],
+        run: health::run,
+    },
+    Mode {
+        name: "connect",
+        help: "a client can connect, and how fast the broker answers; needs no monitoring port",
+        figures: &[&figure::RTT, &figure::CONNECT_TIME],
+        run: connect::run,
+    },
+    Mode {
+        name: "roundtrip",
+        help: "a message published to the own inbox comes back; needs no monitoring port",
+        figures: &[&figure::REQUEST_TIME, &figure::CONNECT_TIME],
+        run: roundtrip::run,
+    },
+    Mode {
+        name: "connections",
+        help: "client connections, also in percent of the most that are allowed",
+        figures: &[&figure::CONNECTIONS, &figure::TOTAL_CONNECTIONS],
+        run: connections::run,
+    },
+    Mode {
+        name: "slow",
+        help: "slow consumers since the last run, and who they were",
+        figures: &[
+            &figure::SLOW_NEW,
+            &figure::SLOW_CONSUMERS,
+            &figure::SLOW_CLIENTS,
+            &figure::SLOW_ROUTES,
+            &figure::SLOW_GATEWAYS,
+            &figure::SLOW_LEAFS,
+        ],
+        run: slow::run,
+    },
+    Mode {
+        name: "pending",
+        help: "bytes that wait for clients which read too slowly, and who they are",
+        figures: &[&figure::PENDING_MAX, &figure::PENDING_TOTAL],
+        run: pending::run,
+    },
+    Mode {
+        name: "traffic",
+        help: "messages and bytes per second since the last run",
+        figures: &[
+            &figure::IN_MSGS_RATE,
+            &figure::OUT_MSGS_RATE,
+            &figure::IN_BYTES_RATE,
+            &figure::OUT_BYTES_RATE,
+            &figure::IN_MSGS,
+            &figure::OUT_MSGS,
+            &figure::IN_BYTES,
+            &figure::OUT_BYTES,
+        ],
+        run: traffic::run,
+    },
+    Mode {
+        name: "resources",
+        help: "memory, processor and subscriptions",
+        figures: &[&figure::MEM, &figure::CPU, &figure::SUBSCRIPTIONS],
+        run: resources::run,
+    },
+    Mode {
+        name: "uptime",
+        help: "whether the broker was restarted lately",
+        figures: &[&figure::UPTIME_SHORT],
+        run: uptime::run,
+    },
+    Mode {
+        name: "lameduck",
+        help: "whether the broker is in lame duck mode: it ends soon and takes no new clients",
+        figures: &[&figure::LAME_DUCK],
+        run: lameduck::run,
+    },
+    Mode {
+        name: "config",
+        help: "whether the running configuration has the digest of --digest",
+        figures: &[&figure::CONFIG_AGE],
+        run: config::run,
+    },
+    Mode {
+        name: "varz",
+        help: "any number of /varz, named by --figure",
+        figures: &[&figure::VARZ_FIGURE],
+        run: varz::run,
+    },
+];
+
+/// Two looks at the same run of a broker.
+struct Compared {
+    then: Snapshot,
+    now: Snapshot,
+    /// Time between the looks on the broker's clock; more than nothing.
+    seconds: f64,
+}
+
+/// Looks at `/varz` and compares it with the run before, or with a second look
+/// after `--sample`. `None`: there is nothing to compare with, and it was said why.
+fn compare(check: &mut Check) -> Result<(Varz, Option<Compared>), Failure> {
+    let mut varz = check.varz()?;
+    let mut now = snapshot(&varz);
+    let then = match check.options.sample {
+        Some(time) => {
+            check.sleep(time)?;
+            let then = now;
+            varz = check.varz()?;
+            now = snapshot(&varz);
+            Some(then)
+        }
+        None => exchange(check, &now)?,
+    };
+    let Some(then) = then else {
+        return Ok((varz, None));
+    };
+    if then.start != now.start {
+        let text = format!("no baseline yet (broker restarted, started {})", varz.start);
+        check.report.say(Status::Ok, &text);
+        return Ok((varz, None));
+    }
+    match seconds_between(&then.now, &now.now) {
+        Some(seconds) if seconds > 0.0 => {
+            let compared = Compared { then, now, seconds };
+            Ok((varz, Some(compared)))
+        }
+        _ => {
+            let text = "no baseline (the broker's clock has not moved on)";
+            check.report.say(Status::Ok, text);
+            Ok((varz, None))
+        }
+    }
+}
+
+/// Leaves this run's snapshot for the next one and returns that of the run before.
+fn exchange(check: &mut Check, now: &Snapshot) -> Result<Option<Snapshot>, Failure> {
+    check.begin_state_file()?;
+    let file = StateFile::open(check.options).map_err(Failure::unknown)?;
+    let then = match file.read() {
+        Ok(Some(then)) => Some(then),
+        Ok(None) => {
+            check.report.say(Status::Ok, "no baseline yet (first run)");
+            None
+        }
+        Err(why) => {
+            check
+                .report
+                .say(Status::Ok, &format!("no baseline yet ({why})"));
+            None
+        }
+    };
+    // Without it no run would ever find anything out.
+    file.write(now).map_err(Failure::unknown)?;
+    Ok(then)
+}
+
+fn snapshot(varz: &Varz) -> Snapshot {
+    Snapshot {
+        start: varz.start.clone(),
+        now: varz.now.clone(),
+        slow_consumers: varz.slow_consumers as f64,
+        in_msgs: varz.in_msgs as f64,
+        out_msgs: varz.out_msgs as f64,
+        in_bytes: varz.in_bytes as f64,
+        out_bytes: varz.out_bytes as f64,
+    }
+}
+
+/// Seconds from one RFC 3339 time to another.
+fn seconds_between(from: &str, to: &str) -> Option<f64> {
+    let from = chrono::DateTime::parse_from_rfc3339(from).ok()?;
+    let to = chrono::DateTime::parse_from_rfc3339(to).ok()?;
+    Some((to - from).as_seconds_f64())
+}
+
+/// A limit that percent thresholds can refer to; 0 and below are none.
+fn limit(value: i64) -> Option<f64> {
+    (value > 0).then_some(value as f64)
+}
+
+/// A connection as people know it: its name, else its number, and its address.
+fn who(connection: &monitor_client::ConnInfo) -> String {
+    let name = match connection.name.as_str() {
+        "" => format!("cid {}", connection.cid),
+        name => super::text::quoted(name),
+    };
+    match connection.ip.as_str() {
+        "" => name,
+        ip => format!("{name} {ip}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::check::range::Range;
+
+    /// The tables are well formed: names and labels once each, labels fit for
+    /// perfdata and graphs, defaults readable, thresholds only where one can be set.
+    #[test]
+    fn the_table_is_sound() {
+        let names: BTreeSet<&str> = MODES.iter().map(|mode| mode.name).collect();
+        assert_eq!(names.len(), MODES.len());
+        for mode in MODES {
+            assert!(
+                !mode.help.is_empty() && !mode.figures.is_empty(),
+                "{}",
+                mode.name
+            );
+            let labels: BTreeSet<&str> = mode.figures.iter().map(|figure| figure.label).collect();
+            assert_eq!(labels.len(), mode.figures.len(), "{}", mode.name);
+            for figure in mode.figures {
+                let fit = |c: char| c.is_ascii_alphanumeric() || c == '_';
+                assert!(figure.label.chars().all(fit), "{}", figure.label);
+                assert!(figure.label.len() <= 19, "{}", figure.label);
+                for default in [figure.warning, figure.critical] {
+                    assert!(default.is_empty() || Range::parse(default, figure.unit).is_ok());
+                    assert!(default.is_empty() || figure.option.is_some());
+                }
+            }
+        }
+    }
+}

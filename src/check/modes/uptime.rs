@@ -1,0 +1,28 @@
+//! Mode `uptime`: whether the broker was restarted lately.
+
+use super::{Check, Failure, seconds_between};
+use crate::check::{figure::UPTIME_SHORT, text::duration};
+
+pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
+    let varz = check.varz()?;
+    let Some(uptime) = seconds_between(&varz.start, &varz.now) else {
+        return Err(Failure::unknown("the broker does not report its start"));
+    };
+    let phrase = format!(
+        "up {} since {}",
+        duration(uptime),
+        whole_seconds(&varz.start)
+    );
+    check
+        .report
+        .state(UPTIME_SHORT.label, uptime, None, &phrase);
+    Ok(())
+}
+
+/// An RFC 3339 time without the fraction of its seconds.
+fn whole_seconds(time: &str) -> String {
+    match chrono::DateTime::parse_from_rfc3339(time) {
+        Ok(time) => time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        Err(_) => time.to_owned(),
+    }
+}

@@ -1,0 +1,328 @@
+//! What a run is to do: the command line, understood.
+//!
+//! [`super::args`] says how it is written; everything after this file sees only
+//! [`Options`].
+
+use std::{path::PathBuf, time::Duration};
+
+use clap::ArgMatches;
+
+use super::{
+    args::threshold_options,
+    figure::{Figure, Planned, Threshold, VARZ_FIGURE},
+    modes::{MODES, Mode},
+    range::{Range, Unit, parse_quantity},
+    status::Status,
+    text::harmless,
+};
+
+/// The longest time a run may be given; schedulers kill long before.
+const TIMEOUT_MAX: Duration = Duration::from_secs(3600);
+
+/// A run, ready to go.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// What to check.
+    pub mode: &'static Mode,
+    /// Host of the client port: a name or an address.
+    pub host: String,
+    /// Client port.
+    pub port: u16,
+    /// Base URL of the monitoring port.
+    pub monitor_url: String,
+    /// Time for the whole run.
+    pub timeout: Duration,
+    /// What running out of time means; `None` leaves it to the step.
+    pub timeout_status: Option<Status>,
+    /// How often `-v` was given.
+    pub verbosity: u8,
+    /// How the result is written.
+    pub format: Format,
+    /// First word of the output.
+    pub service_name: String,
+    /// Folder of the state files; `None` for the default one.
+    pub state_dir: Option<PathBuf>,
+    /// Time between two samples, in place of a state file.
+    pub sample: Option<Duration>,
+    /// The digest that the configuration must have.
+    pub digest: Option<String>,
+    /// Dotted path of the figure of mode `varz`.
+    pub figure: Option<String>,
+    /// The figures of the mode with their thresholds.
+    pub figures: Vec<Planned>,
+}
+
+/// How the result is written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Format {
+    /// One JSON object.
+    Json,
+    /// The first line and perfdata of the plugin contract.
+    Nagios,
+    /// Metrics in the Prometheus text format.
+    Prometheus,
+    /// Several lines for people.
+    Text,
+}
+
+impl Format {
+    /// The formats by the names of `--format`, the default first.
+    pub const NAMES: [(&'static str, Self); 4] = [
+        ("nagios", Self::Nagios),
+        ("json", Self::Json),
+        ("prometheus", Self::Prometheus),
+        ("text", Self::Text),
+    ];
+}
+
+impl Options {
+    /// Makes sense of what was typed.
+    ///
+    /// # Errors
+    /// A sentence that names the option and what to write.
+    pub fn new(matches: &ArgMatches) -> Result<Self, String> {
+        let text = |name: &str| matches.get_one::<String>(name).cloned();
+        let mode = mode_called(&text("mode").unwrap_or_default())?;
+        let host = text("hostname").unwrap_or_default();
+        if host.is_empty() {
+            return Err("--hostname is empty: give a name or an address".into());
+        }
+        let (timeout, timeout_status) = parse_timeout(&text("timeout").unwrap_or_default())?;
+        let sample = match text("sample") {
+            Some(sample) => Some(parse_sample(&sample, timeout)?),
+            None => None,
+        };
+        let figure = text("figure");
+        if (mode.name == "varz") != figure.is_some() {
+            return Err("--figure NAME belongs to --mode varz, which needs it".into());
+        }
+        let options = Self {
+            mode,
+            port: matches.get_one("port").copied().unwrap_or_default(),
+            monitor_url: monitor_url(matches, &host)?,
+            host,
+            timeout,
+            timeout_status,
+            verbosity: matches.get_count("verbose"),
+            format: format_called(&text("format").unwrap_or_default())?,
+            service_name: harmless(&text("service-name").unwrap_or_default()),
+            state_dir: matches.get_one("state-dir").cloned(),
+            sample,
+            digest: text("digest"),
+            figures: plan(matches, mode, figure.as_deref())?,
+            figure,
+        };
+        Ok(options)
+    }
+
+    /// The client port as `host:port`, for messages.
+    pub fn client_port(&self) -> String {
+        format!("{}:{}", bracketed(&self.host), self.port)
+    }
+}
+
+fn mode_called(name: &str) -> Result<&'static Mode, String> {
+    MODES
+        .iter()
+        .find(|mode| mode.name == name)
+        .ok_or_else(|| format!("no mode \"{name}\""))
+}
+
+fn format_called(name: &str) -> Result<Format, String> {
+    Format::NAMES
+        .into_iter()
+        .find_map(|(known, format)| (known == name).then_some(format))
+        .ok_or_else(|| format!("no format \"{name}\""))
+}
+
+fn monitor_url(matches: &ArgMatches, host: &str) -> Result<String, String> {
+    let url = match matches.get_one::<String>("url") {
+        Some(url) => url.clone(),
+        None => {
+            let port: u16 = matches.get_one("monitor-port").copied().unwrap_or_default();
+            format!("http://{}:{port}", bracketed(host))
+        }
+    };
+    // Refused here and not in the middle of the check, where it would look like a finding.
+    monitor_client::Client::new(&url, TIMEOUT_MAX).map_err(|error| error.to_string())?;
+    Ok(url.trim_end_matches('/').to_owned())
+}
+
+/// An IPv6 address in brackets, as URLs and `host:port` want it.
+fn bracketed(host: &str) -> String {
+    match host.contains(':') && !host.starts_with('[') {
+        true => format!("[{host}]"),
+        false => host.to_owned(),
+    }
+}
+
+/// `10`, `10s` or `10:warning`.
+fn parse_timeout(text: &str) -> Result<(Duration, Option<Status>), String> {
+    let (seconds, status) = match text.split_once(':') {
+        None => (text, None),
+        Some((seconds, word)) => {
+            let status = Status::parse(word).ok_or_else(|| {
+                format!(
+                    "--timeout {text}: no state \"{word}\": use ok, warning, critical or unknown"
+                )
+            })?;
+            (seconds, Some(status))
+        }
+    };
+    let timeout = parse_duration("--timeout", seconds)?;
+    match timeout <= TIMEOUT_MAX {
+        true => Ok((timeout, status)),
+        false => Err(format!(
+            "--timeout {text}: at most {} s",
+            TIMEOUT_MAX.as_secs()
+        )),
+    }
+}
+
+fn parse_sample(text: &str, timeout: Duration) -> Result<Duration, String> {
+    let sample = parse_duration("--sample", text)?;
+    match sample < timeout {
+        true => Ok(sample),
+        false => Err(format!(
+            "--sample {text} does not fit into --timeout {} s",
+            timeout.as_secs()
+        )),
+    }
+}
+
+fn parse_duration(option: &str, text: &str) -> Result<Duration, String> {
+    let seconds = parse_quantity(text, Unit::Seconds).map_err(|why| format!("{option}: {why}"))?;
+    Duration::try_from_secs_f64(seconds)
+        .ok()
+        .filter(|duration| *duration >= Duration::from_millis(1))
+        .ok_or_else(|| format!("{option} {text}: must be longer than nothing"))
+}
+
+/// The figures of the mode with the thresholds of the command line or the table.
+fn plan(matches: &ArgMatches, mode: &Mode, path: Option<&str>) -> Result<Vec<Planned>, String> {
+    refuse_foreign_thresholds(matches, mode)?;
+    let mut planned = Vec::new();
+    for (index, figure) in mode.figures.iter().enumerate() {
+        let is_main = index == 0;
+        let (label, unit) = match path {
+            Some(path) if figure.label == VARZ_FIGURE.label => (path, varz_unit(path)),
+            _ => (figure.label, figure.unit),
+        };
+        if label.is_empty() || label.contains(['=', '\'']) {
+            return Err(format!(
+                "--figure \"{label}\" is no path such as slow_consumer_stats.clients"
+            ));
+        }
+        let threshold = |level: &Level| threshold(matches, figure, is_main, unit, level);
+        planned.push(Planned {
+            label: harmless(label),
+            unit,
+            warning: threshold(&WARNING)?,
+            critical: threshold(&CRITICAL)?,
+        });
+    }
+    Ok(planned)
+}
+
+/// One of the two thresholds of every figure.
+struct Level {
+    /// Long name of the option for the main figure; also the ending of the
+    /// options of the others.
+    name: &'static str,
+    default: fn(&Figure) -> &'static str,
+}
+
+const WARNING: Level = Level {
+    name: "warning",
+    default: |figure| figure.warning,
+};
+const CRITICAL: Level = Level {
+    name: "critical",
+    default: |figure| figure.critical,
+};
+
+fn threshold(
+    matches: &ArgMatches,
+    figure: &Figure,
+    is_main: bool,
+    unit: Unit,
+    level: &Level,
+) -> Result<Option<Threshold>, String> {
+    let typed = |option: &str| {
+        matches
+            .get_one::<String>(option)
+            .map(|text| (option.to_owned(), text))
+    };
+    let own = figure
+        .option
+        .and_then(|stem| typed(&format!("{stem}-{}", level.name)));
+    let short = match is_main {
+        true => typed(level.name),
+        false => None,
+    };
+    let (option, text) = match (own, short) {
+        (Some((own, _)), Some((short, _))) => {
+            return Err(format!(
+                "--{short} is --{own} in this mode: give one of them"
+            ));
+        }
+        (Some(typed), None) | (None, Some(typed)) => typed,
+        (None, None) => {
+            let default = (level.default)(figure);
+            let range = (!default.is_empty())
+                .then(|| Range::parse(default, unit))
+                .transpose()
+                .map_err(|error| format!("default of {}: {error}", figure.label))?;
+            return Ok(range.map(|range| Threshold {
+                range,
+                explicit: false,
+            }));
+        }
+    };
+    let range = Range::parse(text, unit).map_err(|error| format!("--{option}: {error}"))?;
+    Ok(Some(Threshold {
+        range,
+        explicit: true,
+    }))
+}
+
+/// A threshold that nothing would look at must not be taken silently.
+fn refuse_foreign_thresholds(matches: &ArgMatches, mode: &Mode) -> Result<(), String> {
+    for figure in threshold_options() {
+        let Some(stem) = figure.option else { continue };
+        let in_mode = mode.figures.iter().any(|own| own.option == Some(stem));
+        for level in [WARNING, CRITICAL] {
+            let option = format!("{stem}-{}", level.name);
+            if !in_mode && matches.get_one::<String>(&option).is_some() {
+                return Err(format!("--{option} does not apply to mode {}", mode.name));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The unit of a figure of `/varz` by its name.
+fn varz_unit(path: &str) -> Unit {
+    const TOTALS: [&str; 13] = [
+        "in_bytes",
+        "in_client_bytes",
+        "in_client_msgs",
+        "in_msgs",
+        "out_bytes",
+        "out_client_bytes",
+        "out_client_msgs",
+        "out_msgs",
+        "pinned_account_fails",
+        "slow_consumers",
+        "stale_connections",
+        "stalled_clients",
+        "total_connections",
+    ];
+    match path {
+        "mem" | "max_payload" | "max_pending" | "max_control_line" => Unit::Bytes,
+        "cpu" => Unit::Percent,
+        "auth_timeout" | "tls_timeout" => Unit::Seconds,
+        _ if TOTALS.contains(&path) => Unit::Counter,
+        _ => Unit::Count,
+    }
+}

@@ -1,0 +1,205 @@
+//! Draws a report: for Nagios, as JSON, for Prometheus, or for people.
+
+use std::fmt::Write;
+
+use serde_json::json;
+
+use super::{
+    figure::Threshold,
+    options::{Format, Options},
+    report::{Measured, Report, Statement},
+    status::Status,
+    text::decimal,
+};
+
+/// What Prometheus metrics begin with, as those of `nats server check`.
+const NAMESPACE: &str = "nats_server_check";
+
+/// The whole output, with a line end.
+pub fn draw(report: &Report, options: &Options) -> String {
+    match options.format {
+        Format::Json => json(report, options),
+        Format::Nagios => nagios(report, options),
+        Format::Prometheus => prometheus(report, options),
+        Format::Text => text(report, options),
+    }
+}
+
+/// The first line of a run that could not begin.
+pub fn first_line(service: &str, status: Status, text: &str) -> String {
+    format!("{service} {status}: {text}")
+}
+
+fn nagios(report: &Report, options: &Options) -> String {
+    let mut texts: Vec<&str> = report
+        .statements()
+        .iter()
+        .map(|s| s.text.as_str())
+        .collect();
+    if options.verbosity >= 1 {
+        texts.extend(report.details(1));
+    }
+    let line = first_line(&options.service_name, report.status(), &texts.join(", "));
+    let perfdata: Vec<String> = report.figures().iter().map(perfdata).collect();
+    let mut output = format!("{line} | {}\n", perfdata.join(" "));
+    for verbosity in 2..=options.verbosity.min(3) {
+        for detail in report.details(verbosity) {
+            let _ = writeln!(output, "{detail}");
+        }
+    }
+    if options.verbosity >= 3 {
+        for figure in report.figures() {
+            let _ = writeln!(output, "{}", described(figure));
+        }
+    }
+    output
+}
+
+/// `'label'=value[UOM];[warn];[crit];[min];[max]`, quoted only if need be.
+fn perfdata(figure: &Measured) -> String {
+    let label = match figure.planned.label.contains(' ') {
+        true => format!("'{}'", figure.planned.label),
+        false => figure.planned.label.clone(),
+    };
+    let value = match figure.value {
+        Some(value) => format!("{}{}", decimal(value), figure.planned.unit.uom()),
+        None => "U".to_owned(),
+    };
+    let range = |threshold: &Option<Threshold>| {
+        threshold
+            .as_ref()
+            .and_then(|threshold| threshold.range.perfdata(figure.limit))
+            .unwrap_or_default()
+    };
+    let (min, max) = match figure.limit {
+        Some(limit) => ("0", decimal(limit)),
+        None => ("", String::new()),
+    };
+    let fields = format!(
+        "{};{};{min};{max}",
+        range(&figure.planned.warning),
+        range(&figure.planned.critical)
+    );
+    format!("{label}={value};{fields}")
+        .trim_end_matches(';')
+        .to_owned()
+}
+
+fn json(report: &Report, options: &Options) -> String {
+    let texts = |status: Status| -> Vec<&str> {
+        with_status(report, status)
+            .map(|s| s.text.as_str())
+            .collect()
+    };
+    let figures: Vec<_> = report
+        .figures()
+        .iter()
+        .map(|figure| {
+            json!({
+                "name": figure.planned.label,
+                "value": figure.value,
+                "unit": figure.planned.unit.uom(),
+                "warning": written(&figure.planned.warning),
+                "critical": written(&figure.planned.critical),
+                "max": figure.limit,
+            })
+        })
+        .collect();
+    let answer = json!({
+        "status": report.status().word(),
+        "check_suite": options.mode.name,
+        "check_name": options.service_name,
+        "critical": texts(Status::Critical),
+        "warning": texts(Status::Warning),
+        "unknown": texts(Status::Unknown),
+        "ok": texts(Status::Ok),
+        "perf_data": figures,
+    });
+    format!("{answer}\n")
+}
+
+/// Gauges by the names of `nats server check`; an unknown figure has none.
+fn prometheus(report: &Report, options: &Options) -> String {
+    let prefix = format!("{NAMESPACE}_{}", options.mode.name);
+    let item = options
+        .service_name
+        .replace('\\', "\\\\")
+        .replace('"', "\\\"");
+    let mut output = String::new();
+    let status = report.status();
+    let _ = write!(
+        output,
+        "# HELP {prefix}_status_code Result of the check: 0 OK, 1 WARNING, 2 CRITICAL, 3 UNKNOWN\n\
+         # TYPE {prefix}_status_code gauge\n\
+         {prefix}_status_code{{item=\"{item}\",status=\"{status}\"}} {}\n",
+        status.code()
+    );
+    for figure in report.figures() {
+        let Some(value) = figure.value else { continue };
+        let name: String = figure
+            .planned
+            .label
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+            .collect();
+        let _ = write!(
+            output,
+            "# HELP {prefix}_{name} Figure {name} of the check\n\
+             # TYPE {prefix}_{name} gauge\n\
+             {prefix}_{name}{{item=\"{item}\"}} {}\n",
+            decimal(value)
+        );
+    }
+    output
+}
+
+fn text(report: &Report, options: &Options) -> String {
+    let mut output = format!("{}: {}\n", options.service_name, report.status());
+    for statement in report.statements() {
+        let _ = writeln!(output, "  {:8} {}", statement.status.word(), statement.text);
+    }
+    for verbosity in 1..=options.verbosity.min(3) {
+        for detail in report.details(verbosity) {
+            let _ = writeln!(output, "  {detail}");
+        }
+    }
+    for figure in report.figures() {
+        let _ = writeln!(output, "  {}", described(figure));
+    }
+    output
+}
+
+/// A figure with its thresholds as written, for people.
+fn described(figure: &Measured) -> String {
+    let uom = figure.planned.unit.uom();
+    let mut line = match figure.value {
+        Some(value) => format!("{} = {} {uom}", figure.planned.label, decimal(value)),
+        None => format!("{} is unknown", figure.planned.label),
+    };
+    line.truncate(line.trim_end().len());
+    for (word, threshold) in [
+        ("warning", &figure.planned.warning),
+        ("critical", &figure.planned.critical),
+    ] {
+        if let Some(range) = written(threshold) {
+            let _ = write!(line, ", {word} {range}");
+        }
+    }
+    if let Some(limit) = figure.limit {
+        let _ = write!(line, ", limit {}", decimal(limit));
+    }
+    line
+}
+
+fn written(threshold: &Option<Threshold>) -> Option<String> {
+    threshold
+        .as_ref()
+        .map(|threshold| threshold.range.to_string())
+}
+
+fn with_status(report: &Report, status: Status) -> impl Iterator<Item = &Statement> {
+    report
+        .statements()
+        .into_iter()
+        .filter(move |statement| statement.status == status)
+}
