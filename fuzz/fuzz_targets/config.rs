@@ -1,16 +1,9 @@
-//! The configuration language: any text is read or refused with a place.
+//! See [`targets::config`].
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use midge::config::syntax;
+#[path = "../src/targets.rs"]
+#[allow(dead_code)]
+mod targets;
 
-fuzz_target!(|bytes: &[u8]| {
-    let Ok(text) = std::str::from_utf8(bytes) else {
-        return;
-    };
-    // Files next to the text are nobody's business here.
-    if !text.to_ascii_lowercase().contains("include") {
-        let _ = syntax::parse_text("fuzz.conf", text, &|_| None);
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::config(bytes));

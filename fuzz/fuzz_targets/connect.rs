@@ -1,13 +1,9 @@
-//! CONNECT: any bytes as JSON, laid over what was there.
+//! See [`targets::connect`].
 
 #![no_main]
 
-use libfuzzer_sys::fuzz_target;
-use midge::protocol::connect::ConnectOptions;
+#[path = "../src/targets.rs"]
+#[allow(dead_code)]
+mod targets;
 
-fuzz_target!(|bytes: &[u8]| {
-    if let Ok(options) = ConnectOptions::default().merge(bytes) {
-        // The same CONNECT once more changes nothing.
-        assert_eq!(options.merge(bytes).expect("it parsed before"), options);
-    }
-});
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::connect(bytes));

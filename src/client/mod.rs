@@ -58,6 +58,8 @@ pub struct Context {
     pub info: RwLock<Info>,
     /// Whether protocol traces are logged.
     pub trace: bool,
+    /// Payload bytes shown in a trace; 0 is all.
+    pub max_traced_msg_len: usize,
 }
 
 /// What a client may do at most, and how it is watched.

@@ -68,7 +68,8 @@ impl RunInProgress {
         }
         if !may_reply_to(publish.reply) || session.wants_each_publish() {
             self.deliver(session, worker, bytes);
-            if !session.admit_publish(worker, publish) {
+            let body = &bytes[at + publish.line_len..][..publish.total_len];
+            if !session.admit_publish(worker, publish, body) {
                 return;
             }
         } else if self.subject.is_none() && !may_publish_to(publish.subject) {
@@ -191,7 +192,8 @@ impl Session {
             line_len: 0,
             canonical: false,
         };
-        if self.admit_publish(worker, &publish) {
+        let body = &large.payload[..large.total_len];
+        if self.admit_publish(worker, &publish, body) {
             let payload = Payload::Shared(Bytes::from(large.payload));
             self.publish_alone(worker, &publish, payload);
         }
@@ -204,10 +206,11 @@ impl Session {
         self.options.verbose || self.options.pedantic || self.context.trace
     }
 
-    /// Checks one publish and confirms it. `false`: it is not to be delivered.
-    fn admit_publish(&mut self, worker: &mut Worker, publish: &Publish<'_>) -> bool {
+    /// Checks one publish and confirms it; `body` is its headers and payload. `false`: it is not to be delivered.
+    fn admit_publish(&mut self, worker: &mut Worker, publish: &Publish<'_>, body: &[u8]) -> bool {
         if self.context.trace {
             super::trace::trace_in(&self.connection, &Op::Publish(*publish));
+            super::trace::trace_payload(&self.connection, body, self.context.max_traced_msg_len);
         }
         if !may_publish_to(publish.subject) {
             self.refuse_publish(worker, publish);

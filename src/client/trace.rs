@@ -43,3 +43,20 @@ pub(super) fn trace_in(connection: &Connection, op: &Op<'_>) {
     };
     trace!("{} - <<- [{line}]", log_prefix(connection));
 }
+
+/// Logs what a publish carries, at most `max_len` bytes of it; 0 is all.
+pub(super) fn trace_payload(connection: &Connection, body: &[u8], max_len: usize) {
+    if body.is_empty() {
+        return;
+    }
+    let shown = match max_len {
+        0 => body,
+        max_len => &body[..body.len().min(max_len)],
+    };
+    let more = if shown.len() < body.len() { "..." } else { "" };
+    let text = String::from_utf8_lossy(shown);
+    trace!(
+        "{} - <<- MSG_PAYLOAD: [{text:?}{more}]",
+        log_prefix(connection)
+    );
+}

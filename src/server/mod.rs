@@ -82,6 +82,7 @@ impl Server {
             limits: limits(&options),
             info: RwLock::new(info),
             trace: options.trace,
+            max_traced_msg_len: options.max_traced_msg_len,
         });
         Arc::new(Self {
             id,

@@ -1,0 +1,119 @@
+//! What the fuzz targets do with their bytes. The programs in `fuzz_targets/`
+//! hand them on from libFuzzer; `tests/fuzz_corpus.rs` replays the kept corpus
+//! and some mutations of it in every test run.
+
+use std::sync::Arc;
+
+use midge::{
+    config::syntax,
+    protocol::{
+        connect::ConnectOptions,
+        parse::{Op, Parsed, parse, parse_repeated_publish},
+    },
+    subject,
+    sublist::{Entry, Sublist},
+};
+
+/// A target: its name, which is that of its corpus, and what it does.
+pub type Target = (&'static str, fn(&[u8]));
+
+/// All targets.
+pub const TARGETS: [Target; 4] = [
+    ("config", config),
+    ("connect", connect),
+    ("protocol", protocol),
+    ("subjects", subjects),
+];
+
+/// The configuration language: any text is read or refused with a place.
+pub fn config(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    // Files next to the text are nobody's business here.
+    if text.to_ascii_lowercase().contains("include") {
+        return;
+    }
+    if let Err(error) = syntax::parse_text("fuzz.conf", text, &|_| None) {
+        assert!(error.to_string().starts_with("fuzz.conf:"), "{error}");
+    }
+}
+
+/// CONNECT: any bytes as JSON, laid over what was there.
+pub fn connect(bytes: &[u8]) {
+    if let Ok(options) = ConnectOptions::default().merge(bytes) {
+        // The same CONNECT once more changes nothing.
+        assert_eq!(options.merge(bytes).ok(), Some(options));
+    }
+}
+
+/// The parser of what a client sends: any bytes, cut anywhere.
+pub fn protocol(bytes: &[u8]) {
+    let mut rest = bytes;
+    let mut subject: &[u8] = b"";
+    while let Ok(Parsed::Op(op, len)) = parse(rest, 4096) {
+        assert!(0 < len && len <= rest.len());
+        // A shorter piece of an operation is never another operation.
+        assert_eq!(parse(&rest[..len - 1], 4096), Ok(Parsed::Incomplete));
+        let mut whole = len;
+        if let Op::Publish(publish) = op {
+            if let Some(short) = parse_repeated_publish(rest, subject) {
+                assert_eq!(short, publish);
+            }
+            assert_eq!(publish.line_len, len);
+            let headers = publish.header_len.unwrap_or(0);
+            assert!(headers <= publish.total_len);
+            subject = publish.subject;
+            whole = publish.whole_len();
+        }
+        match rest.get(whole..) {
+            Some(after) => rest = after,
+            None => break,
+        }
+    }
+}
+
+struct Pattern(Vec<u8>);
+
+impl Entry for Pattern {
+    fn subject(&self) -> &[u8] {
+        &self.0
+    }
+
+    fn queue(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
+/// Subjects and the sublist, against trying every pattern. The first line is
+/// the published subject, the others subscribe; those that begin with `-`
+/// leave again.
+pub fn subjects(bytes: &[u8]) {
+    let mut lines = bytes.split(|byte| *byte == b'\n');
+    let published = lines.next().unwrap_or_default();
+    let sublist = Sublist::new();
+    let mut expected = Vec::new();
+    let mut leaving = Vec::new();
+    for line in lines.take(64) {
+        let (pattern, leaves) = match line.strip_prefix(b"-") {
+            Some(pattern) => (pattern, true),
+            None => (line, false),
+        };
+        if !subject::is_valid(pattern) {
+            continue;
+        }
+        let entry = Arc::new(Pattern(pattern.to_vec()));
+        sublist.insert(entry.clone());
+        match leaves {
+            true => leaving.push(entry),
+            false if subject::matches(pattern, published) => expected.push(Arc::as_ptr(&entry)),
+            false => {}
+        }
+    }
+    sublist.remove(&leaving);
+    let found = sublist.lookup(published);
+    let mut got: Vec<_> = found.plain.iter().map(Arc::as_ptr).collect();
+    got.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(got, expected);
+}
