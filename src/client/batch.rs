@@ -1,10 +1,11 @@
 //! Reading: a batch of bytes becomes operations, publishes are gathered into
 //! runs, everything else is handed to the session's verbs.
 
-use std::io;
+use std::io::{self, Read};
 
 use bytes::BufMut;
-use tokio::net::TcpStream;
+use socket2::SockRef;
+use tokio::{io::Interest, net::TcpStream};
 
 use super::{
     end::End,
@@ -49,6 +50,25 @@ pub(super) struct Batch {
     pub(super) more: bool,
 }
 
+/// Reads like `try_read`, and takes a short read for the sign that the socket is
+/// drained, as epoll's edge triggering allows: the next wait then waits for new
+/// bytes instead of asking the kernel once more for nothing.
+fn read_drained(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut short = None;
+    let result = stream.try_io(Interest::READABLE, || {
+        let read = (&*SockRef::from(stream)).read(buffer)?;
+        if 0 < read && read < buffer.len() {
+            short = Some(read);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(read)
+    });
+    match short {
+        Some(read) => Ok(read),
+        None => result,
+    }
+}
+
 impl Session {
     /// Reads one batch and handles it.
     ///
@@ -69,7 +89,7 @@ impl Session {
             true => (held + READ_AFTER_LARGE).min(buffer.len()),
             false => buffer.len(),
         };
-        let result = match stream.try_read(&mut buffer[held..end]) {
+        let result = match read_drained(stream, &mut buffer[held..end]) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => {
                 self.input.carry.clear();
