@@ -56,9 +56,7 @@ struct State {
     touched_by: u64,
     msgs: u64,
     bytes: u64,
-    /// Bytes the socket took so far.
-    written: u64,
-    /// When it last took some.
+    /// When the socket last took some bytes.
     last_progress: Clock,
     /// When the socket was first full since the queue was last empty.
     behind_since: Option<Clock>,
@@ -84,9 +82,7 @@ pub struct Backlog {
     pub pending: usize,
     /// Bytes that may wait at most.
     pub max_pending: usize,
-    /// Bytes the socket took so far.
-    pub written: u64,
-    /// When it last took some.
+    /// When the socket last took some bytes.
     pub last_progress: Clock,
     /// When the socket was first full since the queue was last empty; `None`
     /// while the reader keeps up.
@@ -116,7 +112,6 @@ impl Outbound {
             touched_by: 0,
             msgs: 0,
             bytes: 0,
-            written: 0,
             last_progress: Clock::now(),
             behind_since: None,
         }))
@@ -134,7 +129,6 @@ impl Outbound {
         Backlog {
             pending: state.pending,
             max_pending: state.max_pending,
-            written: state.written,
             last_progress: state.last_progress,
             behind_since: state.behind_since,
             closed: state.closed.is_some(),
@@ -275,7 +269,6 @@ impl Connection {
             state = self.outbound.0.lock();
             // A slow consumer's close may have thrown the queue away.
             state.pending = state.pending.saturating_sub(written);
-            state.written += written as u64;
             if written > 0 {
                 state.last_progress = Clock::now();
             }
@@ -361,7 +354,7 @@ impl Appender<'_> {
     }
 
     /// Marks the connection as touched by a batch; `false` if the batch marked
-    /// it before, or if a flush could do nothing now.
+    /// it before.
     pub fn touch(&mut self, batch: u64) -> bool {
         let first = self.state.touched_by != batch;
         self.state.touched_by = batch;

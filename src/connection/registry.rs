@@ -211,11 +211,6 @@ impl Registry {
         self.inner.lock().open.values().cloned().collect()
     }
 
-    /// The open connection with this id.
-    pub fn find(&self, cid: u64) -> Option<Arc<Connection>> {
-        self.inner.lock().open.get(&cid).cloned()
-    }
-
     /// The closed connections that are remembered, the oldest first.
     pub fn closed(&self) -> Vec<Arc<ClosedConnection>> {
         self.inner.lock().closed.iter().cloned().collect()
