@@ -3,7 +3,9 @@
 //! Connections of one account reach each other, those of different accounts do
 //! not. The server owns the accounts; clients publish and subscribe in theirs.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
+
+use parking_lot::RwLock;
 
 use crate::{connection::Subscription, sublist::Sublist};
 
@@ -13,6 +15,39 @@ pub const GLOBAL_ACCOUNT: &str = "$G";
 /// Most subscriptions removed in one hold of the sublist's lock, so that a
 /// crowd that leaves does not stop publishers.
 const REMOVED_AT_ONCE: usize = 512;
+
+/// All accounts of a broker, by name. There is always the global one.
+pub struct Accounts {
+    global: Arc<Account>,
+    by_name: RwLock<BTreeMap<String, Arc<Account>>>,
+}
+
+impl Default for Accounts {
+    fn default() -> Self {
+        let global = Arc::new(Account::new(GLOBAL_ACCOUNT));
+        Self {
+            by_name: RwLock::new(BTreeMap::from([(global.name.clone(), global.clone())])),
+            global,
+        }
+    }
+}
+
+impl Accounts {
+    /// The account of clients that were given no other.
+    pub fn global(&self) -> &Arc<Account> {
+        &self.global
+    }
+
+    /// The account of that name.
+    pub fn find(&self, name: &str) -> Option<Arc<Account>> {
+        self.by_name.read().get(name).cloned()
+    }
+
+    /// All accounts, by name.
+    pub fn all(&self) -> Vec<Arc<Account>> {
+        self.by_name.read().values().cloned().collect()
+    }
+}
 
 /// One subject space.
 pub struct Account {

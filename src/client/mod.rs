@@ -30,13 +30,14 @@ use tokio::{net::TcpStream, time::timeout};
 use tracing::{debug, info};
 
 use crate::{
-    account::Account,
+    account::Accounts,
     connection::{
         CloseReason, Connection, Wake,
         registry::Registry,
         worker::{Worker, with_worker},
     },
     protocol::info::Info,
+    telemetry::Telemetry,
 };
 use session::Session;
 
@@ -48,8 +49,10 @@ const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What all clients share.
 pub struct Context {
-    /// The account clients are in.
-    pub account: Arc<Account>,
+    /// The subject spaces.
+    pub accounts: Accounts,
+    /// What happens, for those who watch.
+    pub telemetry: Telemetry,
     /// Who is connected.
     pub registry: Registry,
     /// The limits in force.
@@ -102,7 +105,7 @@ pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: A
         worker.flush_touched();
     });
     drive(&mut session, &stream).await;
-    finish(&context, &connection, &stream).await;
+    finish(&session, &stream).await;
 }
 
 /// Sends INFO as it is now to a client that takes it at any time.
@@ -195,9 +198,10 @@ fn read_turn(session: &mut Session, stream: &TcpStream) -> Turn {
 }
 
 /// Takes the connection out of everything, says the last words, closes.
-async fn finish(context: &Context, connection: &Arc<Connection>, stream: &TcpStream) {
+async fn finish(session: &Session, stream: &TcpStream) {
+    let (context, connection) = (&session.context, &session.connection);
     let subscriptions = connection.subscriptions.lock().drain();
-    context.account.unsubscribe(&subscriptions);
+    session.account.unsubscribe(&subscriptions);
     let reason = connection
         .outbound()
         .close_reason()

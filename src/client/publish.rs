@@ -308,7 +308,7 @@ impl Session {
     }
 
     fn find_reach(&mut self, subject: &[u8]) -> Arc<Reach> {
-        self.cache.find(subject, &self.context.account.sublist)
+        self.cache.find(subject, &self.account.sublist)
     }
 }
 

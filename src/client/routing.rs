@@ -108,8 +108,7 @@ impl Session {
         for subscription in worker.expired.drain(..) {
             let connection = &subscription.connection;
             connection.subscriptions.lock().remove(&subscription);
-            self.context
-                .account
+            self.account
                 .unsubscribe(std::slice::from_ref(&subscription));
         }
     }
@@ -119,7 +118,7 @@ impl Session {
         let Some(reply) = run.reply(message) else {
             return;
         };
-        let matches = self.context.account.sublist.lookup(reply);
+        let matches = self.account.sublist.lookup(reply);
         let Some(listener) = matches
             .plain
             .iter()

@@ -35,7 +35,7 @@ impl Session {
     /// `{server, data}` as nats-server answers it; users and permissions do
     /// not exist yet.
     fn user_info(&self) -> String {
-        let account = &self.context.account.name;
+        let account = &self.account.name;
         let info = self.context.info.read();
         json!({
             "server": {
@@ -58,7 +58,7 @@ impl Session {
 
     /// Publishes a message of the broker's own.
     fn answer(&mut self, worker: &mut Worker, subject: &[u8], payload: &[u8]) {
-        let matches = self.context.account.sublist.lookup(subject);
+        let matches = self.account.sublist.lookup(subject);
         let source = [payload.len().to_string().as_bytes(), CRLF, payload, CRLF].concat();
         let message = Message {
             tail_start: 0,

@@ -14,6 +14,7 @@ use super::{
     lookup_cache::LookupCache,
 };
 use crate::{
+    account::Account,
     connection::{CloseReason, Connection, Identity, Subscription, worker::Worker},
     protocol::{
         OK, PING, PONG,
@@ -36,6 +37,8 @@ const RESERVED_QUEUE: &[u8] = b"_sys_";
 /// One client.
 pub(super) struct Session {
     pub(super) context: Arc<Context>,
+    /// The subject space it is in.
+    pub(super) account: Arc<Account>,
     pub(super) connection: Arc<Connection>,
     pub(super) keepalive: Keepalive,
     pub(super) options: ConnectOptions,
@@ -52,6 +55,7 @@ impl Session {
     pub(super) fn new(context: Arc<Context>, connection: Arc<Connection>) -> Self {
         let keepalive = Keepalive::new(context.limits.ping_interval, context.limits.ping_max);
         Self {
+            account: context.accounts.global().clone(),
             context,
             connection,
             keepalive,
@@ -163,13 +167,14 @@ impl Session {
         if self.connected {
             // A second CONNECT is a new beginning.
             let subscriptions = self.connection.subscriptions.lock().drain();
-            self.context.account.unsubscribe(&subscriptions);
+            self.account.unsubscribe(&subscriptions);
         }
         *self.connection.identity.lock() = Identity {
             name: options.name.clone(),
             lang: options.lang.clone(),
             version: options.version.clone(),
             user: options.user.clone(),
+            account: self.account.name.clone(),
         };
         self.options = ConnectOptions { headers, ..options };
         self.note_takes_info();
@@ -225,7 +230,7 @@ impl Session {
                     sid,
                 ));
                 subscriptions.insert(subscription.clone());
-                self.context.account.sublist.insert(subscription);
+                self.account.sublist.insert(subscription);
             }
         }
         self.confirm(worker);
@@ -247,9 +252,7 @@ impl Session {
     /// Ends one subscription of this connection.
     fn drop_subscription(&self, subscription: &Arc<Subscription>) {
         self.connection.subscriptions.lock().remove(subscription);
-        self.context
-            .account
-            .unsubscribe(std::slice::from_ref(subscription));
+        self.account.unsubscribe(std::slice::from_ref(subscription));
     }
 
     fn answer_ping(&mut self, worker: &mut Worker) {
@@ -275,7 +278,7 @@ impl Session {
         let mut info = info_for(&self.context, &self.connection);
         if answers_ping {
             info.connect_info = true;
-            info.remote_account = self.context.account.name.clone();
+            info.remote_account = self.account.name.clone();
         }
         self.connection.send(worker, &info.line());
     }

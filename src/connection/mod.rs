@@ -88,6 +88,8 @@ pub struct Identity {
     pub version: String,
     /// User name.
     pub user: String,
+    /// Name of the account it is in; empty before CONNECT.
+    pub account: String,
 }
 
 /// Why a connection's own task goes on.

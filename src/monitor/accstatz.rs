@@ -36,12 +36,12 @@ fn stat(monitor: &Monitor) -> AccountStat {
         ..DataStats::default()
     };
     AccountStat {
-        acc: context.account.name.clone(),
-        name: context.account.name.clone(),
+        acc: context.accounts.global().name.clone(),
+        name: context.accounts.global().name.clone(),
         conns: connections,
         leafnodes: 0,
         total_conns: connections,
-        num_subscriptions: context.account.sublist.stats().subscriptions,
+        num_subscriptions: context.accounts.global().sublist.stats().subscriptions,
         sent: data(totals.traffic.out_msgs, totals.traffic.out_bytes),
         received: data(totals.traffic.in_msgs, totals.traffic.in_bytes),
         slow_consumers: signed(totals.troubles.slow_consumers),

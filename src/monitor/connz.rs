@@ -74,7 +74,7 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
 fn build(monitor: &Monitor, request: &Request) -> Connz {
     let context = &monitor.server.clients;
     let (now, clock) = (Utc::now(), Clock::now());
-    let mut candidates = if request.wants_account(&context.account.name) {
+    let mut candidates = if request.wants_account(&context.accounts.global().name) {
         candidates(&context.registry, request.state)
     } else {
         Vec::new()

@@ -60,7 +60,7 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
 /// The account of this name; an empty name stands for all, which is the one
 /// there is.
 pub(super) fn find_account<'a>(monitor: &'a Monitor, name: &str) -> Option<&'a Account> {
-    let account = &*monitor.server.clients.account;
+    let account = &**monitor.server.clients.accounts.global();
     (name.is_empty() || name == account.name).then_some(account)
 }
 

@@ -36,7 +36,13 @@ pub(super) fn build(monitor: &Monitor) -> Varz {
     varz.cpu = monitor.cpu.percent();
     varz.cores = std::thread::available_parallelism().map_or(1, |cores| signed(cores.get()));
     varz.gomaxprocs = signed(monitor.settings.workers);
-    varz.subscriptions = server.clients.account.sublist.stats().subscriptions;
+    varz.subscriptions = server
+        .clients
+        .accounts
+        .global()
+        .sublist
+        .stats()
+        .subscriptions;
     varz.http_req_stats = monitor.requests.by_path();
     fill_totals(&mut varz, &totals);
     varz

@@ -20,12 +20,12 @@ use parking_lot::RwLock;
 
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
-    account::{Account, GLOBAL_ACCOUNT},
+    account::Accounts,
     client::{Context, Limits},
     config::Options,
     connection::{budget, registry::Registry},
     protocol::info::Info,
-    telemetry::Clock,
+    telemetry::{Clock, Telemetry},
 };
 
 /// One running broker.
@@ -74,7 +74,8 @@ impl Server {
             ..Info::default()
         };
         let clients = Arc::new(Context {
-            account: Arc::new(Account::new(GLOBAL_ACCOUNT)),
+            accounts: Accounts::default(),
+            telemetry: Telemetry::default(),
             registry: Registry::new(
                 options.max_closed_clients,
                 options.max_memory.unwrap_or_else(budget::default_limit),

@@ -5,6 +5,15 @@
 
 mod clock;
 mod counter;
+pub mod event;
 
 pub use clock::Clock;
 pub use counter::{Counter, Traffic};
+use event::EventLog;
+
+/// What a broker remembers of what happened to it.
+#[derive(Default)]
+pub struct Telemetry {
+    /// Events, the last ones.
+    pub events: EventLog,
+}
