@@ -1,0 +1,42 @@
+//! `/explainz`: what is wrong, who, since when, why, and what to do. Only midge
+//! has it.
+
+use serde::{Deserialize, Serialize};
+
+/// The answer of `/explainz`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Explainz {
+    /// Id of the answering broker.
+    pub server_id: String,
+    /// Time of this answer, RFC 3339.
+    pub now: String,
+    /// `ok`, `warning` or `critical`: the worst of the findings.
+    pub status: String,
+    /// Findings, the worst first.
+    pub findings: Vec<Finding>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Finding {
+    /// Stable code, as `slow-consumer`.
+    pub code: String,
+    /// `critical`, `warning` or `info`.
+    pub severity: String,
+    /// Who: a connection, peer, file or option; empty for the broker.
+    pub subject: String,
+    /// The connection concerned; 0 for none.
+    pub cid: u64,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// What is the case: a plain sentence with numbers.
+    pub text: String,
+    /// The likely cause.
+    pub cause: String,
+    /// What to do.
+    pub remedy: String,
+    /// The place in the manual.
+    pub link: String,
+}
