@@ -9,6 +9,8 @@ pub enum CloseReason {
     AuthenticationFailure,
     /// The protocol number in CONNECT is neither 0 nor 1.
     BadClientProtocol,
+    /// The peer's certificate was revoked while it was connected.
+    CertificateRevoked,
     /// The peer ended it.
     ClientClosed,
     /// A control line longer than allowed.
@@ -33,6 +35,8 @@ pub enum CloseReason {
     SlowConsumerWriteDeadline,
     /// Pings went unanswered.
     StaleConnection,
+    /// No TLS came about.
+    TlsHandshakeFailure,
     /// The socket failed while writing.
     WriteError,
 }
@@ -52,6 +56,7 @@ impl fmt::Display for CloseReason {
         f.write_str(match self {
             Self::AuthenticationFailure => "Authentication Failure",
             Self::BadClientProtocol => "Bad Client Protocol Version",
+            Self::CertificateRevoked => "Certificate Revoked",
             Self::ClientClosed => "Client Closed",
             Self::MaxControlLine => "Maximum Control Line Exceeded",
             Self::MaxConnections => "Maximum Connections Exceeded",
@@ -64,6 +69,7 @@ impl fmt::Display for CloseReason {
             Self::SlowConsumerPending => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
             Self::StaleConnection => "Stale Connection",
+            Self::TlsHandshakeFailure => "TLS Handshake Failure",
             Self::WriteError => "Write Error",
         })
     }
