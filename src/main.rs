@@ -67,10 +67,7 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
     runtime.block_on(async {
         // Before anything else, so that no early signal kills half a broker.
         let signals = Signals::listen().map_err(failed("Error listening to signals"))?;
-        let sources = Sources {
-            read_options: Box::new(read_options),
-            log,
-        };
+        let sources = Sources { read_options, log };
         let mut prepared = lifecycle::prepare(options, sources)?;
         let server = prepared.server.clone();
         lifecycle::announce(&server, program);

@@ -22,11 +22,14 @@ use crate::{
     telemetry::event::EventKind,
 };
 
+/// Reads file and command line as at the start; the error says what is wrong
+/// with them.
+pub type ReadOptions = fn() -> Result<(Options, Vec<Diagnostic>), String>;
+
 /// Where a reload gets what it needs.
 pub struct Sources {
-    /// Reads file and command line as at the start; the error says what is wrong
-    /// with them.
-    pub read_options: Box<dyn Fn() -> Result<(Options, Vec<Diagnostic>), String> + Send + Sync>,
+    /// The way to the options.
+    pub read_options: ReadOptions,
     /// The log to reconfigure.
     pub log: LogHandle,
 }
