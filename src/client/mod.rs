@@ -9,6 +9,7 @@
 
 mod back_pressure;
 mod batch;
+mod comings;
 mod end;
 mod keepalive;
 mod lookup_cache;
@@ -37,7 +38,7 @@ use crate::{
         worker::{Worker, with_worker},
     },
     protocol::info::Info,
-    telemetry::Telemetry,
+    telemetry::{Clock, Telemetry},
 };
 use session::Session;
 
@@ -226,7 +227,14 @@ async fn finish(session: &Session, stream: &TcpStream) {
     // Unread bytes would turn the close into a reset that may destroy the last
     // words on their way.
     let _ = with_worker(|worker| stream.try_read(&mut worker.read_buffer));
-    context.registry.close(connection, &subscriptions, reason);
+    if session.is_bare(reason) {
+        let source = connection.peer.ip();
+        context.telemetry.crowd.count_bare(source, Clock::now());
+        context.registry.forget(connection);
+    } else {
+        comings::tell_closed(context, connection, subscriptions.len(), reason);
+        context.registry.close(connection, &subscriptions, reason);
+    }
     if reason.is_slow_consumer() {
         tell_slow_consumer(context, connection, reason);
     }
