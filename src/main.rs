@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use midge::{
     config::{self, Diagnostic, Invocation, Options, signal},
-    log, monitor,
+    diagnosis, log, monitor,
     server::{
         lifecycle::{self, Signals, StartError},
         reload::Sources,
@@ -71,6 +71,7 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
         let mut prepared = lifecycle::prepare(options, sources)?;
         let server = prepared.server.clone();
         lifecycle::announce(&server, program);
+        diagnosis::watch(server.clone()).map_err(failed("Error starting the diagnosis"))?;
         if let Some(listener) = prepared.monitor.take() {
             let workers = tokio::runtime::Handle::current().metrics().num_workers();
             listener

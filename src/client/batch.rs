@@ -92,6 +92,7 @@ impl Session {
         let result = match read_drained(stream, &mut buffer[held..end]) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => {
+                self.spoke = true;
                 self.input.carry.clear();
                 self.handle_batch(worker, &buffer[..held + read]);
                 Ok(Batch {

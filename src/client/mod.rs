@@ -9,6 +9,7 @@
 
 mod back_pressure;
 mod batch;
+mod comings;
 mod end;
 mod keepalive;
 mod limits;
@@ -38,7 +39,7 @@ use crate::{
         worker::{Worker, with_worker},
     },
     protocol::info::Info,
-    telemetry::Telemetry,
+    telemetry::{Clock, Telemetry},
 };
 pub use limits::{Limits, LimitsInForce};
 use session::Session;
@@ -200,7 +201,14 @@ async fn finish(session: &Session, stream: &TcpStream) {
     // Unread bytes would turn the close into a reset that may destroy the last
     // words on their way.
     let _ = with_worker(|worker| stream.try_read(&mut worker.read_buffer));
-    context.registry.close(connection, &subscriptions, reason);
+    if session.is_bare(reason) {
+        let source = connection.peer.ip();
+        context.telemetry.crowd.count_bare(source, Clock::now());
+        context.registry.forget(connection);
+    } else {
+        comings::tell_closed(context, connection, subscriptions.len(), reason);
+        context.registry.close(connection, &subscriptions, reason);
+    }
     if reason.is_slow_consumer() {
         tell_slow_consumer(context, connection, reason);
     }

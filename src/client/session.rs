@@ -8,6 +8,7 @@ use tracing::{debug, error, warn};
 use super::{
     Context, Limits,
     batch::Input,
+    comings,
     end::End,
     keepalive::{Due, Keepalive},
     log_prefix,
@@ -49,6 +50,8 @@ pub(super) struct Session {
     /// What was read and is not handled yet.
     pub(super) input: Input,
     accepted: Instant,
+    /// Something was read.
+    pub(super) spoke: bool,
     connected: bool,
     /// The first ping after CONNECT has been answered.
     pinged: bool,
@@ -70,6 +73,7 @@ impl Session {
             cache: LookupCache::default(),
             input: Input::default(),
             accepted: Instant::now(),
+            spoke: false,
             connected: false,
             pinged: false,
         }
@@ -204,6 +208,7 @@ impl Session {
             // Until a ping is answered this is the best guess.
             self.connection.set_rtt(self.accepted.elapsed());
             self.keepalive.connected();
+            comings::tell_connected(&self.context, &self.connection);
         }
         self.confirm(worker);
         Ok(())
@@ -306,6 +311,15 @@ impl Session {
         if self.options.verbose {
             self.connection.send(worker, OK);
         }
+    }
+
+    /// Whether the peer left without a byte of protocol, as probes do.
+    pub(super) fn is_bare(&self, reason: CloseReason) -> bool {
+        let by_peer = matches!(
+            reason,
+            CloseReason::ClientClosed | CloseReason::ReadError | CloseReason::WriteError
+        );
+        by_peer && !self.spoke
     }
 
     /// Tells the client of an error that its connection survives.

@@ -187,6 +187,13 @@ impl Registry {
         inner.closed.drain(..surplus);
     }
 
+    /// Drops a connection that nobody will ask for.
+    pub fn forget(&self, connection: &Connection) {
+        let mut inner = self.inner.lock();
+        inner.open.remove(&connection.cid);
+        inner.gone += connection.traffic();
+    }
+
     /// Cuts the biggest holders of queued bytes until the budget is kept.
     /// Returns the connections it cut.
     pub fn keep_budget(&self) -> Vec<Arc<Connection>> {

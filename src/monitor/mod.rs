@@ -28,6 +28,8 @@ mod accstatz;
 mod answer;
 mod connz;
 mod connz_sort;
+mod event_stream;
+mod eventsz;
 mod gatewayz;
 mod healthz;
 mod host;
@@ -40,6 +42,7 @@ mod process;
 mod query;
 mod routez;
 mod service;
+mod slot;
 mod stream;
 mod subsz;
 mod time_text;
@@ -83,6 +86,8 @@ struct Monitor {
     cpu: CpuMeter,
     /// Bytes of answers that are not yet written.
     unwritten: Arc<AtomicUsize>,
+    /// Readers that follow the events.
+    event_readers: Arc<AtomicUsize>,
 }
 
 /// Serves monitoring on `listener`, on a thread of its own that lives as long
@@ -133,6 +138,7 @@ impl Monitor {
             requests: RequestCounts::default(),
             cpu: CpuMeter::new(),
             unwritten: Arc::default(),
+            event_readers: Arc::default(),
         }
     }
 

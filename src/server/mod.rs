@@ -81,7 +81,7 @@ impl Server {
         };
         let clients = Arc::new(Context {
             accounts: Accounts::default(),
-            telemetry: Telemetry::default(),
+            telemetry: Telemetry::new(options.diagnosis.storm_rate),
             registry: Registry::new(
                 options.max_closed_clients,
                 options.max_memory.unwrap_or_else(budget::default_limit),

@@ -75,7 +75,7 @@ pub fn changes(old: &Options, new: &Options) -> (Vec<Change>, Options) {
         effect hidden {}
         restart shown {
             host, port, server_name, http_host, http_port, http_base_path, no_header_support,
-            pid_file, ports_file_dir,
+            pid_file, ports_file_dir, diagnosis,
         }
         ignored { host_is_safe_default, config_file, config_digest }
     }
