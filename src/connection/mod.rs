@@ -198,6 +198,16 @@ impl Connection {
         self.rtt.store(nanos.max(1), Ordering::Relaxed);
     }
 
+    /// Who it is, in one word: its name, else its user, else its address.
+    pub fn who(&self) -> String {
+        let identity = self.identity.lock();
+        match (&*identity.name, &*identity.user) {
+            ("", "") => self.peer.to_string(),
+            ("", user) => user.to_owned(),
+            (name, _) => name.to_owned(),
+        }
+    }
+
     /// What went through in both directions.
     pub fn traffic(&self) -> Traffic {
         let (out_msgs, out_bytes) = self.outbound.delivered();
