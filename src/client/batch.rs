@@ -151,6 +151,7 @@ impl Session {
         };
         let len = plain.len();
         if len > held || result.is_ok() {
+            self.spoke = true;
             self.handle_opened(worker, &plain);
         } else if held > 0 {
             self.input.carry.extend_from_slice(&plain);

@@ -6,15 +6,17 @@ use std::{future::poll_fn, sync::Arc, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 use tracing::error;
 
-use super::{log_prefix, session::Session};
+use super::{log_prefix, revocation, session::Session};
 use crate::{
     connection::{
         CloseReason, Connection,
         tls_listener::{Secured, TlsListener},
         worker::with_worker,
     },
-    protocol::error::ClientError,
-    security::{failure::Failure, options::HandshakeFirst},
+    security::{
+        failure::{Cause, Failure},
+        options::HandshakeFirst,
+    },
     telemetry::event::EventKind,
 };
 
@@ -32,7 +34,8 @@ pub(super) async fn begin(session: &mut Session, stream: &Arc<TcpStream>, tls: &
 }
 
 async fn introduce_and_shake(session: &mut Session, stream: &Arc<TcpStream>, tls: &TlsListener) {
-    let options = tls.store.options();
+    let material = tls.store.current();
+    let options = &material.options;
     if !tls.is_within_rate() {
         return refuse_for_rate(session);
     }
@@ -51,6 +54,9 @@ async fn introduce_and_shake(session: &mut Session, stream: &Arc<TcpStream>, tls
     match tls.accept(stream).await {
         Ok(secured) => {
             secure(session, secured, first);
+            // New CRLs may have come since the handshake looked at them; from
+            // here on, who brings them looks at this connection.
+            revocation::close_if_revoked(&session.context, tls, &session.connection);
             if first {
                 introduce(session);
             }
@@ -68,19 +74,25 @@ fn introduce(session: &Session) {
 
 fn secure(session: &mut Session, secured: Secured, first: bool) {
     let connection = &session.connection;
-    connection.set_tls(secured.tls.clone(), first);
+    let mut tls = secured.tls;
+    tls.is_first = first;
+    let tls = Arc::new(tls);
+    connection.set_tls(tls.clone());
     if let Some(certificate) = secured.certificate {
         // Set once: a connection shakes hands once.
         let _ = connection.certificate.set(Box::new(certificate));
     }
-    session.tls = Some(secured.tls);
+    session.tls = Some(tls);
 }
 
 fn give_up(session: &Session, tls: &TlsListener, failure: &Failure) {
     let connection = &session.connection;
+    if failure.cause == Cause::Silent {
+        return connection.close(CloseReason::ClientClosed);
+    }
     if tls.may_tell() {
         let text = match failure.cause {
-            crate::security::failure::Cause::Timeout => failure.text.clone(),
+            Cause::Timeout => failure.text.clone(),
             _ => format!("TLS handshake error: {failure}"),
         };
         error!("{} - {text}", log_prefix(connection));
@@ -97,7 +109,7 @@ fn give_up(session: &Session, tls: &TlsListener, failure: &Failure) {
 fn refuse_for_rate(session: &Session) {
     with_worker(|worker| {
         session.introduce(worker);
-        session.refuse(worker, CloseReason::MaxConnections, ClientError::ConnectionRate);
+        session.refuse_for_rate(worker);
         worker.flush_touched();
     });
 }

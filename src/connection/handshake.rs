@@ -17,6 +17,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use once_cell::sync::OnceCell;
 use parking_lot::{Condvar, Mutex};
 use rustls::{
     ClientConfig, ServerConfig, client::UnbufferedClientConnection, pki_types::ServerName,
@@ -67,13 +68,23 @@ struct Step {
     result: Result<Progress, Failure>,
 }
 
+/// The threads of this process, once it has any.
+static SHARED: OnceCell<Arc<Handshakers>> = OnceCell::new();
+
 impl Handshakers {
-    /// Starts one thread for each processor.
+    /// The threads that all listeners share: one for each processor, started
+    /// with the first call.
     ///
     /// # Errors
     ///
     /// The threads cannot be had.
-    pub fn start() -> io::Result<Self> {
+    pub fn shared() -> io::Result<Arc<Self>> {
+        SHARED
+            .get_or_try_init(|| Self::start().map(Arc::new))
+            .cloned()
+    }
+
+    fn start() -> io::Result<Self> {
         let work = Arc::new(Work::default());
         let threads = thread::available_parallelism().map_or(1, usize::from);
         for number in 0..threads {
@@ -105,7 +116,7 @@ impl Handshakers {
         stream: &Arc<TcpStream>,
         config: Arc<ServerConfig>,
         patience: Duration,
-    ) -> Result<Arc<Tls>, Failure> {
+    ) -> Result<Tls, Failure> {
         let session = UnbufferedServerConnection::new(config);
         let session = session.map_err(|error| Failure::of(&error))?;
         let session = Session::Server(Box::new(session));
@@ -123,7 +134,7 @@ impl Handshakers {
         config: Arc<ClientConfig>,
         name: ServerName<'static>,
         patience: Duration,
-    ) -> Result<Arc<Tls>, Failure> {
+    ) -> Result<Tls, Failure> {
         let session = UnbufferedClientConnection::new(config, name);
         let session = session.map_err(|error| Failure::of(&error))?;
         let session = Session::Client(Box::new(session));
@@ -135,7 +146,7 @@ impl Handshakers {
         stream: &Arc<TcpStream>,
         session: Session,
         patience: Duration,
-    ) -> Result<Arc<Tls>, Failure> {
+    ) -> Result<Tls, Failure> {
         let _place = Place::take(&self.unfinished).ok_or_else(|| {
             let text = format!("{UNFINISHED_MAX} handshakes are under way already");
             Failure::new(Cause::TooMany, text)
@@ -153,7 +164,14 @@ impl Handshakers {
         let mut first = true;
         loop {
             if read {
-                wait(&mut left, receive(stream, &mut step.incoming)).await?;
+                let received = wait(&mut left, receive(stream, &mut step.incoming)).await;
+                received.map_err(|failure| match failure.cause {
+                    Cause::Closed if first && !begins => Failure {
+                        cause: Cause::Silent,
+                        ..failure
+                    },
+                    _ => failure,
+                })?;
             }
             step = self.advance(stream, step, first).await?;
             first = false;

@@ -13,6 +13,7 @@ pub mod handshake;
 pub mod outbound;
 pub mod registry;
 mod subscription;
+pub mod tls_listener;
 pub mod transport;
 pub mod worker;
 
@@ -222,6 +223,15 @@ impl Connection {
     /// Whether the own task has to write because the socket was full.
     pub fn is_blocked(&self) -> bool {
         self.flags.load(Ordering::Acquire) & BLOCKED != 0
+    }
+
+    /// Ready once the connection is to end.
+    pub fn poll_closing(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(context.waker());
+        match self.flags.load(Ordering::Acquire) & CLOSING {
+            0 => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
     }
 
     /// What the own task waits for. `timer` must be the task's own.

@@ -166,6 +166,11 @@ impl Outbound {
         self.0.lock().max_pending = max_pending;
     }
 
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().queue.is_empty()
+    }
+
     /// Why the connection ends, if it does.
     pub fn close_reason(&self) -> Option<CloseReason> {
         self.0.lock().closed

@@ -12,10 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 
-use super::{
-    handshake::Handshakers,
-    transport::Tls,
-};
+use super::{handshake::Handshakers, transport::Tls};
 use crate::security::{
     certificate::{Fingerprint, PeerCertificate},
     failure::{Cause, Failure},
@@ -75,7 +72,7 @@ struct Told {
 /// A connection that has shaken hands.
 pub struct Secured {
     /// TLS, to be put under the connection.
-    pub tls: Arc<Tls>,
+    pub tls: Tls,
     /// The peer's certificate, if it showed one.
     pub certificate: Option<PeerCertificate>,
 }
@@ -97,7 +94,7 @@ impl TlsListener {
 
     /// Whether another handshake may begin in this second.
     pub fn is_within_rate(&self) -> bool {
-        let Some(limit) = self.store.options().connection_rate_limit else {
+        let Some(limit) = self.store.current().options.connection_rate_limit else {
             return true;
         };
         let mut begun = self.begun.lock();
@@ -115,8 +112,10 @@ impl TlsListener {
     /// Why it failed. It is counted; the peer was told as far as TLS has it.
     pub async fn accept(&self, stream: &Arc<TcpStream>) -> Result<Secured, Failure> {
         let start = Instant::now();
-        let config = self.store.current().server.clone();
-        let patience = self.store.options().timeout;
+        let material = self.store.current();
+        let patience = material.options.timeout;
+        let config = material.server.clone();
+        drop(material);
         let result = self.handshakers.accept(stream, config, patience).await;
         let result = result.and_then(|tls| self.look_at_peer(tls));
         self.figures.count(&result, start.elapsed());
@@ -124,7 +123,7 @@ impl TlsListener {
     }
 
     /// Looks whom TLS let in.
-    fn look_at_peer(&self, tls: Arc<Tls>) -> Result<Secured, Failure> {
+    fn look_at_peer(&self, tls: Tls) -> Result<Secured, Failure> {
         let unreadable = |error: crate::security::certificate::UnreadableCertificate| {
             Failure::new(Cause::BadCertificate, error.to_string())
         };
@@ -136,7 +135,8 @@ impl TlsListener {
             });
         };
         let certificate = PeerCertificate::from_der(leaf).map_err(unreadable)?;
-        let pinned = &self.store.options().pinned_certs;
+        let material = self.store.current();
+        let pinned = &material.options.pinned_certs;
         if !pinned.is_empty() {
             let key = Fingerprint::from_der(leaf).map_err(unreadable)?.spki_sha256;
             if !pinned.contains(&key) {
@@ -146,11 +146,6 @@ impl TlsListener {
                 );
                 return Err(Failure::new(Cause::NotPinned, text));
             }
-        }
-        // The CRLs may have come while the hands were being shaken.
-        if let Some(subject) = self.store.current().revocations.find_revoked(&chain) {
-            let text = format!("the peer's certificate is revoked: {subject}");
-            return Err(Failure::new(Cause::Revoked, text));
         }
         Ok(Secured {
             tls,

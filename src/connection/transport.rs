@@ -6,7 +6,7 @@
 //! the outbound queue has its plaintext sealed ([`Tls::sealer`]) in full records.
 //! Both sides own the buffers, so that a connection at rest holds none.
 
-use std::{io, sync::Arc};
+use std::io;
 
 use parking_lot::{Mutex, MutexGuard};
 use rustls::{
@@ -35,6 +35,10 @@ pub struct Tls {
     pub version: &'static str,
     /// Name of the cipher suite.
     pub cipher_suite: &'static str,
+    /// Whether the session goes on from an earlier one.
+    pub is_resumed: bool,
+    /// Whether TLS came before INFO.
+    pub is_first: bool,
 }
 
 struct State {
@@ -265,9 +269,11 @@ fn append(
 impl Tls {
     /// A session whose handshake is done, and what came behind the handshake:
     /// bytes that are not opened, and payload.
-    pub fn new(session: Session, tail: Vec<u8>, opened: Vec<u8>) -> Arc<Self> {
+    pub fn new(session: Session, tail: Vec<u8>, opened: Vec<u8>) -> Self {
         let (version, suite) = session.negotiated();
-        Arc::new(Self {
+        Self {
+            is_resumed: session.is_resumed(),
+            is_first: false,
             version: version.map_or("unknown", version_name),
             cipher_suite: suite.map_or("unknown", suite_name),
             state: Mutex::new(State {
@@ -276,7 +282,7 @@ impl Tls {
                 opened,
                 control: Vec::new(),
             }),
-        })
+        }
     }
 
     /// Moves the beginning of an unfinished record to where the next bytes of
@@ -358,10 +364,12 @@ impl Tls {
 fn close_notify<Data>(status: UnbufferedStatus<'_, '_, Data>) -> Vec<u8> {
     let mut sealed = Vec::new();
     if let Ok(ConnectionState::WriteTraffic(mut traffic)) = status.state {
-        append(&mut sealed, RECORD_OVERHEAD, |room| match traffic.queue_close_notify(room) {
-            Ok(len) => Ok(len),
-            Err(EncryptError::InsufficientSize(size)) => Err(Some(size.required_size)),
-            Err(EncryptError::EncryptExhausted) => Err(None),
+        append(&mut sealed, RECORD_OVERHEAD, |room| {
+            match traffic.queue_close_notify(room) {
+                Ok(len) => Ok(len),
+                Err(EncryptError::InsufficientSize(size)) => Err(Some(size.required_size)),
+                Err(EncryptError::EncryptExhausted) => Err(None),
+            }
         });
     }
     sealed

@@ -11,6 +11,8 @@ pub enum Cause {
     Timeout,
     /// The peer left.
     Closed,
+    /// The peer left without a word, as probes do.
+    Silent,
     /// What came is not TLS.
     NotTls,
     /// No certificate where one is asked for.
@@ -41,9 +43,10 @@ pub enum Cause {
 
 impl Cause {
     /// All causes, in the order of their numbers.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Timeout,
         Self::Closed,
+        Self::Silent,
         Self::NotTls,
         Self::NoCertificate,
         Self::Expired,
@@ -64,6 +67,7 @@ impl Cause {
         match self {
             Self::Timeout => "timeout",
             Self::Closed => "closed",
+            Self::Silent => "silent",
             Self::NotTls => "not_tls",
             Self::NoCertificate => "no_certificate",
             Self::Expired => "expired",

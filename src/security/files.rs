@@ -41,6 +41,14 @@ impl TlsError {
     }
 }
 
+impl TlsError {
+    /// The file's name; empty if it is not about one.
+    pub fn file_text(&self) -> String {
+        let file = self.file.as_ref();
+        file.map_or_else(String::new, |file| file.display().to_string())
+    }
+}
+
 impl fmt::Display for TlsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.file {

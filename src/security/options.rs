@@ -30,6 +30,8 @@ pub struct TlsOptions {
     pub verify: bool,
     /// Whether the certificate names the user; implies `verify`.
     pub map: bool,
+    /// Whether a peer's certificate must name a host of a configured URL.
+    pub check_known_urls: bool,
     /// Whether the certificates of servers connected to are taken unseen.
     pub insecure: bool,
     /// Time that a peer may keep the handshake waiting.
@@ -95,6 +97,7 @@ impl TlsOptions {
             crl_expired: ExpiredCrl::default(),
             verify: false,
             map: false,
+            check_known_urls: false,
             insecure: false,
             timeout: DEFAULT_TIMEOUT,
             handshake_first: HandshakeFirst::default(),

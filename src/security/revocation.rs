@@ -7,7 +7,9 @@ use std::{collections::HashSet, path::Path};
 
 use chrono::{DateTime, Utc};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
-use x509_parser::{certificate::X509Certificate, prelude::FromDer, revocation_list::CertificateRevocationList};
+use x509_parser::{
+    certificate::X509Certificate, prelude::FromDer, revocation_list::CertificateRevocationList,
+};
 
 use super::{
     certificate::{parse, time},
@@ -22,14 +24,17 @@ use super::{
 pub struct Revocations {
     /// As rustls wants them.
     pub(super) crls: Vec<CertificateRevocationListDer<'static>>,
-    /// Issuer and serial number of every revoked certificate.
-    revoked: HashSet<(Box<[u8]>, Box<[u8]>)>,
+    /// Every revoked certificate.
+    revoked: HashSet<Listed>,
     /// Subjects of the CAs that are revoked themselves.
     revoked_authorities: HashSet<Box<[u8]>>,
     /// When the successor of the first is due.
     pub(super) next_update: Option<DateTime<Utc>>,
     pub(super) warnings: Vec<TlsError>,
 }
+
+/// How a CRL names a certificate: issuer and serial number, as DER.
+type Listed = (Box<[u8]>, Box<[u8]>);
 
 impl Revocations {
     pub(super) fn load(
@@ -50,7 +55,9 @@ impl Revocations {
         }
         for authority in authorities.iter().filter_map(|der| parse(der).ok()) {
             if found.is_listed(&authority) {
-                found.revoked_authorities.insert(authority.subject().as_raw().into());
+                found
+                    .revoked_authorities
+                    .insert(authority.subject().as_raw().into());
             }
             if !issuers.contains(authority.subject().as_raw()) {
                 found.warnings.push(TlsError::new(format!(
@@ -91,13 +98,15 @@ impl Revocations {
                     }
                     ExpiredCrl::Warn => "it counts nevertheless",
                 };
-                let text = format!("the CRL of {issuer} expired on {next}: {effect}; fetch a new one");
+                let text =
+                    format!("the CRL of {issuer} expired on {next}: {effect}; fetch a new one");
                 self.warnings.push(TlsError::in_file(file, text));
             }
         }
         let raw_issuer: Box<[u8]> = crl.issuer().as_raw().into();
         for entry in crl.iter_revoked_certificates() {
-            self.revoked.insert((raw_issuer.clone(), entry.raw_serial().into()));
+            self.revoked
+                .insert((raw_issuer.clone(), entry.raw_serial().into()));
         }
         Ok(raw_issuer)
     }
@@ -111,7 +120,9 @@ impl Revocations {
         chain.iter().find_map(|der| {
             let (_, certificate) = X509Certificate::from_der(der.as_ref()).ok()?;
             let revoked = self.is_listed(&certificate)
-                || self.revoked_authorities.contains(certificate.issuer().as_raw());
+                || self
+                    .revoked_authorities
+                    .contains(certificate.issuer().as_raw());
             revoked.then(|| rfc2253(certificate.subject()))
         })
     }
@@ -128,7 +139,10 @@ impl Revocations {
 
     fn is_listed(&self, certificate: &X509Certificate<'_>) -> bool {
         // Serial numbers are compared as both sides encode them: DER has one way.
-        let key = (certificate.issuer().as_raw().into(), certificate.raw_serial().into());
+        let key = (
+            certificate.issuer().as_raw().into(),
+            certificate.raw_serial().into(),
+        );
         self.revoked.contains(&key)
     }
 }

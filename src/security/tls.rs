@@ -10,10 +10,7 @@ use chrono::{DateTime, Utc};
 use rustls::{
     CertificateError, ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig,
     SupportedProtocolVersion,
-    client::{
-        Resumption, WebPkiServerVerifier,
-        danger::ServerCertVerifier,
-    },
+    client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, UnixTime},
     server::{
@@ -37,6 +34,8 @@ use super::{
 
 /// A `tls` block's files, loaded: what handshakes need.
 pub struct Material {
+    /// The block.
+    pub options: TlsOptions,
     /// For connections that come in.
     pub server: Arc<ServerConfig>,
     /// For connections that go out.
@@ -83,8 +82,21 @@ impl Material {
             crl: revocations.next_update,
         };
         Ok(Self {
-            server: Arc::new(server_config(options, &provider, &authorities, &revocations, &own)?),
-            client: Arc::new(client_config(options, &provider, &authorities, &revocations, &own)?),
+            options: options.clone(),
+            server: Arc::new(server_config(
+                options,
+                &provider,
+                &authorities,
+                &revocations,
+                &own,
+            )?),
+            client: Arc::new(client_config(
+                options,
+                &provider,
+                &authorities,
+                &revocations,
+                &own,
+            )?),
             validity,
             revocations,
             warnings,
@@ -121,18 +133,21 @@ fn own_certificates(
         let leaf = read_certificate(&pair.cert_file, &chain[0])?;
         check_dates(&pair.cert_file, &leaf, now)?;
         own.not_after = earliest(own.not_after, leaf.not_after);
-        let certified = CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
-            Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::in_file(
-                &pair.key_file,
-                format!(
-                    "the key does not belong to the certificate in {} ({}); name the key that \
+        let certified =
+            CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+                Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::in_file(
+                    &pair.key_file,
+                    format!(
+                        "the key does not belong to the certificate in {} ({}); name the key that \
                      the certificate was made for",
-                    pair.cert_file.display(),
-                    leaf.subject
+                        pair.cert_file.display(),
+                        leaf.subject
+                    ),
                 ),
-            ),
-            error => TlsError::in_file(&pair.key_file, format!("the key cannot be used: {error}")),
-        })?;
+                error => {
+                    TlsError::in_file(&pair.key_file, format!("the key cannot be used: {error}"))
+                }
+            })?;
         own.keys.push(Arc::new(certified));
     }
     Ok(own)
@@ -230,15 +245,20 @@ impl Authorities {
         let Ok(verifier) = verifier.build() else {
             return Vec::new();
         };
-        let strangers = own.keys.iter().zip(&options.certificates).filter(|(key, _)| {
-            let result = verifier.verify_client_cert(&key.cert[0], &key.cert[1..], UnixTime::now());
-            matches!(
-                result,
-                Err(Error::InvalidCertificate(
-                    CertificateError::UnknownIssuer | CertificateError::BadSignature
-                ))
-            )
-        });
+        let strangers = own
+            .keys
+            .iter()
+            .zip(&options.certificates)
+            .filter(|(key, _)| {
+                let result =
+                    verifier.verify_client_cert(&key.cert[0], &key.cert[1..], UnixTime::now());
+                matches!(
+                    result,
+                    Err(Error::InvalidCertificate(
+                        CertificateError::UnknownIssuer | CertificateError::BadSignature
+                    ))
+                )
+            });
         strangers
             .map(|(_, files)| {
                 TlsError::in_file(
@@ -310,7 +330,9 @@ fn client_config(
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions(options))
         .map_err(unusable)?;
-    let verifier: Arc<dyn ServerCertVerifier> = match options.insecure || authorities.roots.is_empty() {
+    let verifier: Arc<dyn ServerCertVerifier> = match options.insecure
+        || authorities.roots.is_empty()
+    {
         true => Arc::new(AnyServer::new(provider.clone(), options.insecure)),
         false => {
             let roots = authorities.roots.clone();
@@ -343,10 +365,7 @@ fn unusable(error: impl std::fmt::Display) -> TlsError {
 }
 
 /// The earlier of two times.
-pub(super) fn earliest(
-    known: Option<DateTime<Utc>>,
-    new: DateTime<Utc>,
-) -> Option<DateTime<Utc>> {
+pub(super) fn earliest(known: Option<DateTime<Utc>>, new: DateTime<Utc>) -> Option<DateTime<Utc>> {
     Some(known.map_or(new, |known| known.min(new)))
 }
 
@@ -356,11 +375,12 @@ struct Certificates(Vec<Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let usable = |key: &&Arc<CertifiedKey>| {
-            key.key.choose_scheme(hello.signature_schemes()).is_some()
-        };
+        let usable =
+            |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
         let named = |key: &&Arc<CertifiedKey>| {
-            hello.server_name().is_some_and(|name| is_for(&key.cert[0], name))
+            hello
+                .server_name()
+                .is_some_and(|name| is_for(&key.cert[0], name))
         };
         let found = self.0.iter().find(|key| usable(key) && named(key));
         found.or_else(|| self.0.iter().find(usable)).cloned()
@@ -373,7 +393,10 @@ impl rustls::client::ResolvesClientCert for Certificates {
         _root_hint_subjects: &[&[u8]],
         schemes: &[rustls::SignatureScheme],
     ) -> Option<Arc<CertifiedKey>> {
-        self.0.iter().find(|key| key.key.choose_scheme(schemes).is_some()).cloned()
+        self.0
+            .iter()
+            .find(|key| key.key.choose_scheme(schemes).is_some())
+            .cloned()
     }
 
     fn has_certs(&self) -> bool {
@@ -383,6 +406,9 @@ impl rustls::client::ResolvesClientCert for Certificates {
 
 fn is_for(certificate: &[u8], name: &str) -> bool {
     PeerCertificate::from_der(certificate).is_ok_and(|certificate| {
-        certificate.dns_names.iter().any(|known| known.eq_ignore_ascii_case(name))
+        certificate
+            .dns_names
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
     })
 }

@@ -46,7 +46,11 @@ impl ClientCertVerifier for Remembering {
     ) -> Result<ClientCertVerified, Error> {
         let result = self.0.verify_client_cert(end_entity, intermediates, now);
         if result.is_err() {
-            REFUSED.set(PeerCertificate::from_der(end_entity).ok().map(|c| c.subject));
+            REFUSED.set(
+                PeerCertificate::from_der(end_entity)
+                    .ok()
+                    .map(|c| c.subject),
+            );
         }
         result
     }

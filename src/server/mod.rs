@@ -10,6 +10,7 @@ pub mod lifecycle;
 pub mod listener;
 mod ports_file;
 pub mod reload;
+pub mod tls;
 
 use std::{
     net::SocketAddr,
@@ -24,7 +25,7 @@ use crate::{
     account::Accounts,
     client::{Context, Limits, LimitsInForce},
     config::Options,
-    connection::{budget, registry::Registry},
+    connection::{budget, registry::Registry, tls_listener::TlsListener},
     protocol::info::Info,
     telemetry::{Clock, Telemetry},
 };
@@ -57,6 +58,7 @@ impl Server {
     pub fn new(
         options: Options,
         sources: Sources,
+        tls: Option<Arc<TlsListener>>,
         client_address: SocketAddr,
         monitor_address: Option<SocketAddr>,
     ) -> Arc<Self> {
@@ -65,7 +67,7 @@ impl Server {
         let id = identity::server_id();
         let name = options.server_name.clone().unwrap_or_else(|| id.clone());
         let (host, port) = advertised_host(&options, client_address);
-        let info = Info {
+        let mut info = Info {
             server_id: id.clone(),
             server_name: name.clone(),
             version: COMPATIBLE_VERSION.into(),
@@ -79,6 +81,7 @@ impl Server {
             max_payload: i64::try_from(options.max_payload).unwrap_or(i64::MAX),
             ..Info::default()
         };
+        tls::describe(&mut info, &options);
         let clients = Arc::new(Context {
             accounts: Accounts::default(),
             telemetry: Telemetry::new(options.diagnosis.storm_rate),
@@ -88,6 +91,8 @@ impl Server {
             ),
             limits: LimitsInForce::new(limits(&options)),
             info: RwLock::new(info),
+            tls: RwLock::new(tls),
+            allow_non_tls: options.allow_non_tls,
         });
         Arc::new(Self {
             id,

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use super::{
     ANY_HOST, Options,
+    block::Problems,
     duration::parse_duration,
     foreign::{IGNORED, REFUSED, asks_for_nothing},
     keys::{KEYS, Key, Kind, PORTS, find_key},
@@ -95,6 +96,7 @@ pub(in crate::config) fn set_key(
         }
         (Kind::Address(_), _) => return Err(expected("PORT or \"HOST:PORT\"")),
         (Kind::Block(_), _) => return Err(expected("a block: { … }")),
+        (Kind::Read(_), _) => return Err(expected("a block: { … }")),
         (Kind::Bool(set), Value::Bool(value)) => set(options, *value),
         (Kind::Bool(_), _) => return Err(expected("true or false, without quotes")),
         (Kind::Duration { min, set, .. }, Value::String(text)) => {
@@ -196,6 +198,11 @@ impl Reading {
             for entry in map.entries_as_written() {
                 self.entry_of_block(&name, keys, entry);
             }
+        } else if let Some(Kind::Read(read)) = find_key(&name).map(|key| &key.kind) {
+            let mut problems = Problems::default();
+            read(&mut self.options, &entry.node, &mut problems);
+            self.errors.extend(problems.errors);
+            self.warnings.extend(problems.warnings);
         } else if let Some(key) = find_key(&name) {
             self.note_contradictions(entry, key);
             match set_key(&mut self.options, key, value) {

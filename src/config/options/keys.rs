@@ -5,8 +5,11 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{ANY_HOST, DEFAULT_PORT, HttpPort, Options, diagnosis::DIAGNOSIS_KEYS};
-use crate::config::syntax::Value;
+use super::{
+    ANY_HOST, DEFAULT_PORT, HttpPort, Options, block::Problems, diagnosis::DIAGNOSIS_KEYS,
+    tls::read_tls,
+};
+use crate::config::syntax::{Node, Value};
 
 /// A key of the configuration file.
 pub struct Key {
@@ -28,6 +31,8 @@ pub enum Kind {
     Address(fn(&mut Options, Option<String>, i64)),
     /// A block with keys of its own.
     Block(&'static [Key]),
+    /// A block with a reader of its own, which tells what is wrong with it.
+    Read(fn(&mut Options, &Node, &mut Problems)),
     /// A boolean.
     Bool(fn(&mut Options, bool)),
     /// A duration; integers are seconds if `seconds`.
@@ -240,6 +245,21 @@ pub const KEYS: &[Key] = &[
         },
         default: "\"10s\"",
         doc: "Longest time one write to a connection may take.",
+    },
+    Key {
+        name: "tls",
+        aliases: &[],
+        kind: Kind::Read(read_tls),
+        default: "",
+        doc: "TLS for clients: `cert_file`, `key_file`, `ca_file`, `crl_file`, `verify` and more; \
+              `puppet: true` finds all of them.",
+    },
+    Key {
+        name: "allow_non_tls",
+        aliases: &[],
+        kind: Kind::Bool(|options, value| options.allow_non_tls = value),
+        default: "false",
+        doc: "Whether clients may do without TLS where there is `tls`.",
     },
     Key {
         name: "lame_duck_duration",

@@ -6,17 +6,21 @@
 //! [`foreign`]. The server and the log read [`Options`] and nothing else here.
 
 mod apply;
+pub mod block;
 pub mod changes;
 pub mod diagnosis;
 mod duration;
 pub mod foreign;
 pub mod keys;
+pub mod tls;
 
 use std::{path::PathBuf, time::Duration};
 
 pub(super) use apply::set_key;
 pub use apply::{ConfigErrors, Diagnostic, load};
 pub use diagnosis::Diagnosis;
+
+use crate::security::options::TlsOptions;
 
 /// Port of the client listener.
 pub const DEFAULT_PORT: u16 = 4222;
@@ -116,6 +120,10 @@ pub struct Options {
     pub ports_file_dir: Option<PathBuf>,
     /// Payload bytes shown in a trace; 0 is all.
     pub max_traced_msg_len: usize,
+    /// TLS for clients; `None` for none.
+    pub tls: Option<TlsOptions>,
+    /// Whether clients may do without TLS where there is `tls`.
+    pub allow_non_tls: bool,
     /// Thresholds of the diagnosis.
     pub diagnosis: Diagnosis,
     /// The configuration file, as it was named.
@@ -173,6 +181,8 @@ impl Default for Options {
             pid_file: None,
             ports_file_dir: None,
             max_traced_msg_len: 0,
+            tls: None,
+            allow_non_tls: false,
             diagnosis: Diagnosis::default(),
             config_file: None,
             config_digest: String::new(),
