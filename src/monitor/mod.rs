@@ -35,6 +35,7 @@ mod index;
 mod jsz;
 mod leafz;
 mod listener;
+mod metrics;
 mod page;
 mod process;
 mod query;

@@ -22,7 +22,7 @@ use tracing::debug;
 use super::{
     Monitor, accountz, accstatz,
     answer::{Answer, Refusal},
-    connz, gatewayz, healthz, index, jsz, leafz,
+    connz, gatewayz, healthz, index, jsz, leafz, metrics,
     query::Query,
     routez, subsz, varz,
 };
@@ -63,6 +63,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         handler: subsz::answer,
     },
     endpoint("/healthz", "Health", healthz::answer),
+    endpoint("/metrics", "Figures for Prometheus", metrics::answer),
     endpoint("/accountz", "Accounts", accountz::answer),
     endpoint("/accstatz", "Traffic by account", accstatz::answer),
     endpoint("/routez", "Routes", routez::answer),
@@ -158,7 +159,8 @@ fn answer<B>(
             message: "404 page not found\n".into(),
         })?;
     monitor.requests.count(endpoint.counted_as);
-    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let query =
+        Query::parse(request.uri().query().unwrap_or_default()).with_headers(request.headers());
     (endpoint.handler)(monitor, &query)
 }
 
