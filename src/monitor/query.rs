@@ -14,6 +14,8 @@ pub(super) struct Query {
     parameters: Vec<(Vec<u8>, Vec<u8>)>,
     /// Its `Accept`, in lower case; empty if it has none.
     accept: String,
+    /// The last server-sent event that its sender has seen.
+    pub(super) last_event_id: Option<u64>,
 }
 
 impl Query {
@@ -30,6 +32,7 @@ impl Query {
         Self {
             parameters: pairs.collect(),
             accept: String::new(),
+            last_event_id: None,
         }
     }
 
@@ -40,6 +43,9 @@ impl Query {
         };
         let accepts: Vec<String> = headers.get_all(header::ACCEPT).iter().map(text).collect();
         self.accept = accepts.join(",");
+        self.last_event_id = headers
+            .get("last-event-id")
+            .and_then(|id| id.to_str().ok()?.trim().parse().ok());
         self
     }
 
@@ -175,6 +181,23 @@ mod tests {
             .err()
             .map(|refusal| refusal.message)
             .unwrap_or_default()
+    }
+
+    #[test]
+    fn headers_choose_the_form() {
+        let mut headers = HeaderMap::new();
+        headers.append("accept", "text/html, Text/Plain;q=0.5".parse().unwrap());
+        headers.append("accept", "text/event-stream".parse().unwrap());
+        headers.append("last-event-id", "17".parse().unwrap());
+        let query = Query::parse("").with_headers(&headers);
+        for welcome in ["text/html", "text/plain", "text/event-stream"] {
+            assert!(query.accepts(welcome), "{welcome}");
+        }
+        assert!(!query.accepts("application/json"));
+        assert!(!Query::parse("").accepts("text/plain"));
+        assert_eq!(query.last_event_id, Some(17));
+        headers.insert("last-event-id", "x".parse().unwrap());
+        assert_eq!(Query::parse("").with_headers(&headers).last_event_id, None);
     }
 
     #[test]
