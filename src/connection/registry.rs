@@ -37,6 +37,8 @@ struct Inner {
     /// What the closed connections moved.
     gone: Traffic,
     troubles: Troubles,
+    /// How many ended, by reason.
+    ended: HashMap<CloseReason, u64>,
 }
 
 /// Connections that ended in trouble, by trouble.
@@ -178,6 +180,7 @@ impl Registry {
         let mut inner = self.inner.lock();
         inner.open.remove(&connection.cid);
         inner.gone += closed.last.traffic;
+        *inner.ended.entry(reason).or_default() += 1;
         if reason.is_slow_consumer() {
             inner.troubles.slow_consumers += 1;
         }
@@ -230,6 +233,16 @@ impl Registry {
     /// The closed connections that are remembered, the oldest first.
     pub fn closed(&self) -> Vec<Arc<ClosedConnection>> {
         self.inner.lock().closed.iter().cloned().collect()
+    }
+
+    /// How many connections ended so far, by reason.
+    pub fn ended(&self) -> Vec<(CloseReason, u64)> {
+        let inner = self.inner.lock();
+        inner
+            .ended
+            .iter()
+            .map(|(reason, count)| (*reason, *count))
+            .collect()
     }
 
     /// The totals.
