@@ -2,7 +2,7 @@
 //!
 //! The server spawns one task per client ([`serve`]). It waits for the socket
 //! without holding a buffer and reads a batch ([`batch`]); the session acts on
-//! its verbs ([`session`]), gathers publishes into runs ([`publish`]), takes
+//! its verbs ([`session`]), lets it in ([`login`]), gathers publishes into runs ([`publish`]), takes
 //! them to their targets ([`routing`]), and keeps the peer honest
 //! ([`keepalive`]). A publisher that outruns its readers is paused here
 //! ([`back_pressure`]).
@@ -11,6 +11,7 @@ mod back_pressure;
 mod batch;
 mod end;
 mod keepalive;
+mod login;
 mod lookup_cache;
 mod publish;
 mod routing;
@@ -26,7 +27,7 @@ use std::{
 };
 
 use parking_lot::RwLock;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 use tracing::{debug, info};
 
 use crate::{
@@ -37,6 +38,7 @@ use crate::{
         worker::{Worker, with_worker},
     },
     protocol::info::Info,
+    security::authentication::Authentication,
     telemetry::Telemetry,
 };
 use session::Session;
@@ -55,6 +57,10 @@ pub struct Context {
     pub telemetry: Telemetry,
     /// Who is connected.
     pub registry: Registry,
+    /// Who is let in.
+    pub authentication: Authentication,
+    /// Password checks that may run at once, so that they leave time for others.
+    pub password_checks: Arc<Semaphore>,
     /// The limits in force.
     pub limits: Limits,
     /// INFO as every client gets it; the client's own fields are filled in.
@@ -86,6 +92,8 @@ pub struct Limits {
     pub ping_max: u32,
     /// How long a socket may take nothing while something waits for it.
     pub write_deadline: Duration,
+    /// Time to log in.
+    pub auth_timeout: Duration,
     /// Whether headers are supported.
     pub headers: bool,
 }
@@ -121,7 +129,7 @@ pub fn notify_info(context: &Context, connection: &Arc<Connection>) {
 /// Reads, writes and keeps time until the connection is to end.
 async fn drive(session: &mut Session, stream: &TcpStream) {
     let connection = session.connection.clone();
-    let timer = tokio::time::sleep(session.keepalive.next_delay());
+    let timer = tokio::time::sleep_until(session.next_deadline());
     tokio::pin!(timer);
     loop {
         let wake = poll_fn(|context| connection.poll_wake(stream, timer.as_mut(), context)).await;
@@ -130,6 +138,9 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
             Wake::Writable => with_worker(|worker| connection.flush_blocked(worker)),
             Wake::Readable => {
                 let turn = read_turn(session, stream);
+                if session.pending_login.is_some() {
+                    login::settle(session).await;
+                }
                 if !turn.congested.is_empty() {
                     back_pressure::pause(session, &turn).await;
                 } else if turn.more {

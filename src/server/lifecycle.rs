@@ -129,6 +129,16 @@ pub fn announce(server: &Server, program: &str) {
              address. To serve other hosts: -a 0.0.0.0"
         );
     }
+    if !server.client_address.ip().is_loopback() && !server.clients.authentication.is_required() {
+        warn!(
+            "Everybody who reaches {} may publish and subscribe to everything: nobody has to log \
+             in. Write an authorization block, or listen on 127.0.0.1",
+            server.client_address
+        );
+    }
+    if server.options.authorization.has_plain_secrets() {
+        warn!("Plaintext passwords detected, use nkeys or bcrypt");
+    }
     if let Some(file) = &server.options.config_file {
         info!(
             "Using configuration file: {} ({})",

@@ -13,10 +13,12 @@ mod ports_file;
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
 use parking_lot::RwLock;
+use tokio::sync::Semaphore;
 
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
@@ -25,8 +27,12 @@ use crate::{
     config::Options,
     connection::{budget, registry::Registry},
     protocol::info::Info,
+    security::authentication::Authentication,
     telemetry::{Clock, Telemetry},
 };
+
+/// Time to log in if nobody set one.
+const DEFAULT_AUTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One running broker.
 pub struct Server {
@@ -59,7 +65,9 @@ impl Server {
         Clock::now();
         let id = identity::server_id();
         let name = options.server_name.clone().unwrap_or_else(|| id.clone());
+        let authentication = Authentication::new(&options.authorization);
         let info = Info {
+            auth_required: !authentication.admits_without_credentials(),
             server_id: id.clone(),
             server_name: name.clone(),
             version: COMPATIBLE_VERSION.into(),
@@ -74,6 +82,8 @@ impl Server {
             ..Info::default()
         };
         let clients = Arc::new(Context {
+            authentication,
+            password_checks: Arc::new(Semaphore::new(password_checks_max())),
             accounts: Accounts::default(),
             telemetry: Telemetry::default(),
             registry: Registry::new(
@@ -110,8 +120,14 @@ fn limits(options: &Options) -> Limits {
         ping_interval: options.ping_interval,
         ping_max: options.ping_max,
         write_deadline: options.write_deadline,
+        auth_timeout: options.auth_timeout.unwrap_or(DEFAULT_AUTH_TIMEOUT),
         headers: !options.no_header_support,
     }
+}
+
+/// Half of the processors, so that logins leave time for messages.
+fn password_checks_max() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2))
 }
 
 /// The host that INFO names: the one of `client_advertise`, else the one that

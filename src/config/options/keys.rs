@@ -5,8 +5,10 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{ANY_HOST, DEFAULT_PORT, HttpPort, Options};
-use crate::config::syntax::Value;
+use super::{
+    ANY_HOST, DEFAULT_PORT, HttpPort, Options, authorization::parse_authorization, block::Problems,
+};
+use crate::config::syntax::{Node, Value};
 
 /// A key of the configuration file.
 pub struct Key {
@@ -26,6 +28,9 @@ pub struct Key {
 pub enum Kind {
     /// `port` or `host:port`.
     Address(fn(&mut Options, Option<String>, i64)),
+    /// A value with a reader of its own, which tells what is wrong. It stands
+    /// in the file only; no flag sets it.
+    Block(fn(&mut Options, &Node, &mut Problems)),
     /// A boolean.
     Bool(fn(&mut Options, bool)),
     /// A duration; integers are seconds if `seconds`.
@@ -264,6 +269,25 @@ pub const KEYS: &[Key] = &[
         default: "\"10s\"",
         doc: "Time before lame duck mode closes the first connection; shorter than \
               `lame_duck_duration`.",
+    },
+    Key {
+        name: "authorization",
+        aliases: &[],
+        kind: Kind::Block(parse_authorization),
+        default: "",
+        doc: "Who may log in, and with what: `user` and `password`, or `token`, or `users`, a \
+              list of blocks with `user` and `password` each. Passwords and tokens may be \
+              bcrypt hashes. `timeout` is the time to log in.",
+    },
+    Key {
+        name: "no_auth_user",
+        aliases: &[],
+        kind: Kind::Text(|options, text| {
+            options.authorization.no_auth_user = non_empty(text);
+            Ok(())
+        }),
+        default: "",
+        doc: "The user that a client without credentials is.",
     },
     Key {
         name: "no_header_support",
