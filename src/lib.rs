@@ -7,6 +7,7 @@ pub mod check;
 pub mod client;
 pub mod config;
 pub mod connection;
+pub mod diagnosis;
 pub mod log;
 pub mod monitor;
 pub mod protocol;

@@ -6,16 +6,16 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
-use super::{Context, end::End, session::Session};
+use super::{Context, comings, end::End, session::Session};
 use crate::{
     connection::{CloseReason, Connection, Identity, worker::Worker, worker::with_worker},
     protocol::{
         connect::{ConnectOptions, Credentials},
-        error::ClientError,
+        error::{ClientError, error_line},
         parse::{Op, Parsed, parse},
     },
     security::{
-        authentication::{Login, Offer, PasswordCheck, Refusal, Verdict},
+        authentication::{Authentication, Login, Offer, PasswordCheck, Refusal, Verdict},
         users::ConnectionType,
     },
     telemetry::Clock,
@@ -33,8 +33,8 @@ pub(super) struct Stranger {
 impl Stranger {
     /// What a new client is, unless everybody is let in.
     pub(super) fn new(context: &Context) -> Option<Box<Self>> {
-        let deadline = Instant::now() + context.limits.auth_timeout;
-        let required = context.authentication.is_required();
+        let deadline = Instant::now() + context.limits.current().auth_timeout;
+        let required = context.authentication.read().is_required();
         required.then(|| Box::new(Self { deadline }))
     }
 
@@ -110,6 +110,24 @@ async fn decide(
     }
 }
 
+/// Puts other rules in force. Clients that they do not let in as they are now
+/// have to log in again.
+pub fn replace_authentication(context: &Context, authentication: Authentication) {
+    let authentication = Arc::new(authentication);
+    *context.authentication.write() = authentication.clone();
+    for connection in context.registry.open() {
+        let rule = connection.identity.lock().rule;
+        if authentication.still_admits(rule) {
+            continue;
+        }
+        with_worker(|worker| {
+            connection.send(worker, &error_line(&ClientError::AuthorizationViolation));
+            connection.close(CloseReason::AuthenticationFailure);
+            worker.flush_touched();
+        });
+    }
+}
+
 impl Session {
     /// Handles what a stranger sent: its first operation must be CONNECT.
     /// Returns the bytes handled. If it is in then, the rest is for the session.
@@ -119,7 +137,7 @@ impl Session {
             self.connect_silently()?;
             return Ok(0);
         }
-        match parse(bytes, self.context.limits.max_control_line)? {
+        match parse(bytes, self.limits.max_control_line)? {
             Parsed::Op(op @ Op::Connect(_), len) => self.act(worker, op).map(|()| len),
             Parsed::Op(..) => Err(self.refuse(&Credentials::default(), Refusal::NotLoggedIn)),
             Parsed::Incomplete => Ok(0),
@@ -128,7 +146,7 @@ impl Session {
 
     /// Lets a client in that did not say CONNECT, where that is enough.
     fn connect_silently(&mut self) -> Result<(), End> {
-        let authentication = &self.context.authentication;
+        let authentication = self.context.authentication.read().clone();
         let login = match authentication.admits_without_credentials() {
             true => self.identify(&self.options),
             false => Verdict::Refuse(Refusal::NotLoggedIn),
@@ -159,7 +177,7 @@ impl Session {
     }
 
     fn identify(&self, options: &ConnectOptions) -> Verdict {
-        self.context.authentication.identify(&Offer {
+        self.context.authentication.read().identify(&Offer {
             credentials: &options.credentials,
             connection_type: ConnectionType::Standard,
         })
@@ -182,9 +200,9 @@ impl Session {
         identity.lang.clone_from(&options.lang);
         identity.version.clone_from(&options.version);
         drop(identity);
-        check_protocol(&options, self.context.limits.headers)?;
-        options.headers &= self.context.limits.headers;
-        if !self.context.authentication.is_required() {
+        check_protocol(&options, self.limits.headers)?;
+        options.headers &= self.limits.headers;
+        if !self.context.authentication.read().is_required() {
             // Nobody will ask for them again.
             options.credentials = Credentials::default();
         }
@@ -200,6 +218,7 @@ impl Session {
             // Until a ping is answered this is the best guess.
             self.connection.set_rtt(self.accepted.elapsed());
             self.keepalive.connected();
+            comings::tell_connected(&self.context, &self.connection);
         }
         self.confirm(worker);
         Ok(())
@@ -221,9 +240,15 @@ impl Session {
         *self.connection.identity.lock() = Identity {
             user: login.user,
             account: login.account,
+            rule: login.rule,
             ..Identity::default()
         };
-        Ok(())
+        // Whoever changes the rules looks at the identities afterwards: one of
+        // both sees the other.
+        match self.context.authentication.read().still_admits(login.rule) {
+            true => Ok(()),
+            false => Err(Refusal::RulesChanged),
+        }
     }
 
     /// How the connection of a client that is not let in ends.
@@ -244,7 +269,7 @@ impl Session {
         End {
             reason: CloseReason::AuthenticationTimeout,
             error: Some(ClientError::AuthenticationTimeout),
-            detail: format!("no login within {:?}", self.context.limits.auth_timeout),
+            detail: format!("no login within {:?}", self.limits.auth_timeout),
         }
     }
 }

@@ -96,6 +96,9 @@ pub struct Identity {
     pub user: String,
     /// Name of the account it is in; empty before CONNECT.
     pub account: String,
+    /// What the operator wrote of the user, as a number; see
+    /// [`crate::security::authentication::Login::rule`].
+    pub rule: u64,
 }
 
 /// Why a connection's own task goes on.
@@ -177,6 +180,16 @@ impl Connection {
     pub fn set_rtt(&self, rtt: Duration) {
         let nanos = u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX);
         self.rtt.store(nanos.max(1), Ordering::Relaxed);
+    }
+
+    /// Who it is, in one word: its name, else its user, else its address.
+    pub fn who(&self) -> String {
+        let identity = self.identity.lock();
+        match (&*identity.name, &*identity.user) {
+            ("", "") => self.peer.to_string(),
+            ("", user) => user.to_owned(),
+            (name, _) => name.to_owned(),
+        }
     }
 
     /// What went through in both directions.

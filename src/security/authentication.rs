@@ -4,7 +4,11 @@
 //! [`Refusal`], or a [`PasswordCheck`] that takes too long for a thread that
 //! serves others.
 
-use std::{collections::HashMap, fmt};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    hash::{DefaultHasher, Hash, Hasher},
+};
 
 use super::{
     secret::Secret,
@@ -28,6 +32,9 @@ pub struct Login {
     pub user: String,
     /// The account.
     pub account: String,
+    /// What the operator wrote that let the peer in, as a number: another one
+    /// once any of it is changed. 0 if nobody had to log in.
+    pub rule: u64,
 }
 
 /// Why a peer was not let in. The texts are for the operator: the peer is told
@@ -42,6 +49,8 @@ pub enum Refusal {
     NoCredentials,
     /// It did something else before it logged in.
     NotLoggedIn,
+    /// The operator changed the rules while it logged in.
+    RulesChanged,
     /// It did not log in in time.
     Timeout,
     /// The user's account does not exist.
@@ -61,6 +70,7 @@ impl fmt::Display for Refusal {
             Self::ForeignAccount => "the client asked for an account",
             Self::NoCredentials => "no credentials",
             Self::NotLoggedIn => "the first operation was not CONNECT",
+            Self::RulesChanged => "the rules were changed meanwhile",
             Self::Timeout => "no CONNECT in time",
             Self::UnknownAccount => "the account of the user does not exist",
             Self::UnknownUser => "unknown user",
@@ -109,13 +119,17 @@ pub struct Authentication {
     no_auth_user: Option<String>,
     /// Some user's password is a hash, so that comparing takes long.
     has_hashes: bool,
+    /// All rules there are.
+    rules: HashSet<u64>,
 }
 
 impl Authentication {
     /// Lets in whom the operator wrote down. User names must be unique.
     pub fn new(authorization: &Authorization) -> Self {
         let users = &authorization.users;
+        let rules = users.iter().map(number);
         Self {
+            rules: rules.chain(authorization.sole.iter().map(number)).collect(),
             users: users
                 .iter()
                 .map(|user| (user.name.clone(), user.clone()))
@@ -127,6 +141,11 @@ impl Authentication {
                 secret.is_hash()
             }),
         }
+    }
+
+    /// Whether somebody who was let in by this rule still would be.
+    pub fn still_admits(&self, rule: u64) -> bool {
+        !self.is_required() || self.rules.contains(&rule)
     }
 
     /// Whether anybody has to log in.
@@ -146,6 +165,7 @@ impl Authentication {
             return Verdict::Accept(Login {
                 user: credentials.shown_user().to_owned(),
                 account: GLOBAL_ACCOUNT.to_owned(),
+                rule: 0,
             });
         }
         let no_auth_user = self.no_auth_user.as_ref();
@@ -153,7 +173,7 @@ impl Authentication {
             && let Some(user) = no_auth_user.and_then(|name| self.users.get(name))
         {
             return match may_connect(user, offer.connection_type) {
-                Ok(()) => Verdict::Accept(login(user)),
+                Ok(()) => Verdict::Accept(login_of(user)),
                 Err(refusal) => Verdict::Refuse(refusal),
             };
         }
@@ -169,7 +189,7 @@ impl Authentication {
             Some(user) => {
                 let Proof::Password(secret) = &user.proof;
                 let allowed = may_connect(user, offer.connection_type);
-                (secret.clone(), allowed.map(|()| login(user)))
+                (secret.clone(), allowed.map(|()| login_of(user)))
             }
             // As slow as with a user, so that guessing names pays nothing.
             None if self.has_hashes => (Secret::nobodys(), Err(Refusal::UnknownUser)),
@@ -184,15 +204,18 @@ impl Authentication {
 
     /// Somebody who is the one user, or knows the token.
     fn identify_sole(&self, credentials: &Credentials) -> Verdict {
-        let (secret, offered, wrong) = match &self.sole {
-            Some(SoleLogin::Token(token)) => (token, &credentials.token, Refusal::WrongToken),
-            Some(SoleLogin::User { name, password }) if *name == credentials.user => {
+        let Some(sole) = &self.sole else {
+            return Verdict::Refuse(Refusal::NoCredentials);
+        };
+        let (secret, offered, wrong) = match sole {
+            SoleLogin::Token(token) => (token, &credentials.token, Refusal::WrongToken),
+            SoleLogin::User { name, password } if *name == credentials.user => {
                 (password, &credentials.password, Refusal::WrongPassword)
             }
-            Some(SoleLogin::User { .. }) if !credentials.user.is_empty() => {
-                return Verdict::Refuse(Refusal::UnknownUser);
+            SoleLogin::User { .. } if credentials.user.is_empty() => {
+                return Verdict::Refuse(Refusal::NoCredentials);
             }
-            _ => return Verdict::Refuse(Refusal::NoCredentials),
+            SoleLogin::User { .. } => return Verdict::Refuse(Refusal::UnknownUser),
         };
         let wrong = match credentials.are_empty() {
             true => Refusal::NoCredentials,
@@ -201,16 +224,25 @@ impl Authentication {
         let login = Login {
             user: credentials.shown_user().to_owned(),
             account: GLOBAL_ACCOUNT.to_owned(),
+            rule: number(sole),
         };
         compare(secret.clone(), offered, Ok(login), wrong)
     }
 }
 
-fn login(user: &User) -> Login {
+fn login_of(user: &User) -> Login {
     Login {
         user: user.name.clone(),
         account: user.account.clone(),
+        rule: number(user),
     }
+}
+
+/// What the operator wrote, as a number that is not 0.
+fn number(written: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    written.hash(&mut hasher);
+    hasher.finish().max(1)
 }
 
 fn may_connect(user: &User, connection_type: ConnectionType) -> Result<(), Refusal> {
@@ -266,23 +298,47 @@ mod tests {
     }
 
     /// The decision on credentials of a client port, whether it takes long or not.
-    fn decide(authorization: &Authorization, credentials: &Credentials) -> Result<Login, Refusal> {
-        let verdict = Authentication::new(authorization).identify(&Offer {
+    fn decide(authorization: &Authorization, credentials: &Credentials) -> Result<Who, Refusal> {
+        let authentication = Authentication::new(authorization);
+        let verdict = authentication.identify(&Offer {
             credentials,
             connection_type: ConnectionType::Standard,
         });
-        match verdict {
-            Verdict::Accept(login) => Ok(login),
-            Verdict::Check(check) => check.run(),
-            Verdict::Refuse(refusal) => Err(refusal),
-        }
+        let login = match verdict {
+            Verdict::Accept(login) => login,
+            Verdict::Check(check) => check.run()?,
+            Verdict::Refuse(refusal) => return Err(refusal),
+        };
+        assert!(authentication.still_admits(login.rule));
+        Ok((login.user, login.account))
     }
 
-    fn login(user: &str, account: &str) -> Result<Login, Refusal> {
-        Ok(Login {
-            user: user.into(),
-            account: account.into(),
-        })
+    type Who = (String, String);
+
+    fn login(user: &str, account: &str) -> Result<Who, Refusal> {
+        Ok((user.into(), account.into()))
+    }
+
+    #[test]
+    fn whose_user_was_changed_is_not_admitted_any_more() {
+        let with = |users: &[User]| {
+            Authentication::new(&Authorization {
+                users: users.to_vec(),
+                ..Authorization::default()
+            })
+        };
+        let (a, b) = (user("a", "p"), user("b", "p"));
+        let rule = login_of(&a).rule;
+        let moved = User {
+            account: "B".into(),
+            ..a.clone()
+        };
+        assert!(with(&[b.clone(), a]).still_admits(rule));
+        assert!(with(&[]).still_admits(rule));
+        for others in [&[b][..], &[user("a", "q")], &[moved]] {
+            assert!(!with(others).still_admits(rule));
+            assert!(!with(others).still_admits(0));
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 const NOBODYS_HASH: &str = "$2a$11$abcdefghijklmnopqrstuudjoshsIZ5vIFeg3JkRnFnUOCrm..Sui";
 
 /// A password or a token. Never shown: not by `Debug` either.
-#[derive(Clone, Default, Eq, PartialEq)]
+#[derive(Clone, Default, Eq, Hash, PartialEq)]
 pub struct Secret(String);
 
 impl Secret {

@@ -6,7 +6,7 @@ use super::secret::Secret;
 pub const GLOBAL_ACCOUNT: &str = "$G";
 
 /// The ways to connect that a user can be limited to.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ConnectionType {
     /// A leafnode.
     Leafnode,
@@ -41,7 +41,7 @@ impl ConnectionType {
 }
 
 /// Somebody who may log in.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct User {
     /// The name, unique among all users.
     pub name: String,
@@ -54,14 +54,14 @@ pub struct User {
 }
 
 /// What proves that somebody is a user.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Proof {
     /// The password.
     Password(Secret),
 }
 
 /// The one user of `authorization { user, password }`, or its token.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum SoleLogin {
     /// Everybody who knows this token.
     Token(Secret),

@@ -7,6 +7,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
     ANY_HOST, DEFAULT_PORT, HttpPort, Options, authorization::parse_authorization, block::Problems,
+    diagnosis::DIAGNOSIS_KEYS,
 };
 use crate::config::syntax::{Node, Value};
 
@@ -28,9 +29,8 @@ pub struct Key {
 pub enum Kind {
     /// `port` or `host:port`.
     Address(fn(&mut Options, Option<String>, i64)),
-    /// A value with a reader of its own, which tells what is wrong. It stands
-    /// in the file only; no flag sets it.
-    Block(fn(&mut Options, &Node, &mut Problems)),
+    /// A block with keys of its own.
+    Block(&'static [Key]),
     /// A boolean.
     Bool(fn(&mut Options, bool)),
     /// A duration; integers are seconds if `seconds`.
@@ -44,6 +44,8 @@ pub enum Kind {
     },
     /// An integer within bounds.
     Integer(RangeInclusive<i64>, fn(&mut Options, i64)),
+    /// A value with a reader of its own, which tells what is wrong.
+    Structure(fn(&mut Options, &Node, &mut Problems)),
     /// A string; the error says what is wrong with it.
     Text(fn(&mut Options, &str) -> Result<(), String>),
 }
@@ -273,7 +275,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "authorization",
         aliases: &[],
-        kind: Kind::Block(parse_authorization),
+        kind: Kind::Structure(parse_authorization),
         default: "",
         doc: "Who may log in, and with what: `user` and `password`, or `token`, or `users`, a \
               list of blocks with `user` and `password` each. Passwords and tokens may be \
@@ -385,6 +387,13 @@ pub const KEYS: &[Key] = &[
         }),
         default: "0",
         doc: "Payload bytes shown in a trace; 0 is all.",
+    },
+    Key {
+        name: "diagnosis",
+        aliases: &[],
+        kind: Kind::Block(DIAGNOSIS_KEYS),
+        default: "{}",
+        doc: "When something is worth a finding.",
     },
 ];
 

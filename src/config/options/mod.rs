@@ -8,6 +8,8 @@
 mod apply;
 mod authorization;
 pub mod block;
+pub mod changes;
+pub mod diagnosis;
 mod duration;
 pub mod foreign;
 pub mod keys;
@@ -17,6 +19,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub(super) use apply::set_key;
 pub use apply::{ConfigErrors, Diagnostic, load};
+pub use diagnosis::Diagnosis;
 
 use crate::security::users::Authorization;
 
@@ -122,6 +125,8 @@ pub struct Options {
     pub ports_file_dir: Option<PathBuf>,
     /// Payload bytes shown in a trace; 0 is all.
     pub max_traced_msg_len: usize,
+    /// Thresholds of the diagnosis.
+    pub diagnosis: Diagnosis,
     /// The configuration file, as it was named.
     pub config_file: Option<PathBuf>,
     /// `sha256:` and the digest of the file's values; empty without a file.
@@ -179,6 +184,7 @@ impl Default for Options {
             pid_file: None,
             ports_file_dir: None,
             max_traced_msg_len: 0,
+            diagnosis: Diagnosis::default(),
             config_file: None,
             config_digest: String::new(),
         }
