@@ -7,6 +7,8 @@ use std::fmt;
 pub enum CloseReason {
     /// Wrong or missing credentials.
     AuthenticationFailure,
+    /// No login in time.
+    AuthenticationTimeout,
     /// The protocol number in CONNECT is neither 0 nor 1.
     BadClientProtocol,
     /// The peer's certificate was revoked while it was connected.
@@ -55,6 +57,7 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AuthenticationFailure => "Authentication Failure",
+            Self::AuthenticationTimeout => "Authentication Timeout",
             Self::BadClientProtocol => "Bad Client Protocol Version",
             Self::CertificateRevoked => "Certificate Revoked",
             Self::ClientClosed => "Client Closed",

@@ -29,6 +29,9 @@ pub struct Info {
     pub headers: bool,
     /// Largest payload in bytes.
     pub max_payload: i64,
+    /// Whether clients have to log in.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub auth_required: bool,
     /// Whether TLS is a must.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tls_required: bool,

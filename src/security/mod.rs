@@ -1,10 +1,13 @@
-//! Who the peers are and whom to believe: certificates, keys, CAs and CRLs.
+//! Who the peers are and what they may do: certificates, logins, permissions.
 //!
 //! A `tls` block is [`options::TlsOptions`]; [`tls`] makes of it and its files
 //! what handshakes need. [`certificate`] reads what a certificate says; the
-//! connection of a peer that showed one keeps it. Nothing here knows about
+//! connection of a peer that showed one keeps it. [`authentication`] decides who
+//! a peer is, [`users`] are whom the operator named. The configuration is read
+//! into the types of this room; clients ask it. Nothing here knows about
 //! operations, sockets or HTTP.
 
+pub mod authentication;
 pub mod certificate;
 mod distinguished_name;
 pub mod failure;
@@ -12,7 +15,9 @@ mod files;
 mod insecure;
 pub mod options;
 pub mod revocation;
+pub mod secret;
 pub mod store;
 pub mod suites;
 pub mod tls;
+pub mod users;
 mod verifier;

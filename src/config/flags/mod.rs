@@ -5,12 +5,14 @@
 //! stands alone or is written `-x=false`. The last of two equal flags counts.
 //! `main` calls [`parse`] and does what the [`Invocation`] says.
 
+mod login;
 mod table;
 mod tls;
 
 use std::{ffi::OsString, fmt, path::PathBuf};
 
 use self::{
+    login::Login,
     table::{Action, Flag, REFUSED, dashed, find_flag, help},
     tls::TlsFlags,
 };
@@ -140,6 +142,7 @@ fn read_arguments(args: impl Iterator<Item = OsString>) -> Result<Vec<String>, S
 struct CommandLine {
     config: Option<String>,
     help: bool,
+    login: Login,
     set: Vec<(&'static Key, Value, String)>,
     signal: Option<String>,
     test: bool,
@@ -204,6 +207,7 @@ impl CommandLine {
                     self.set.push((key, value, name.into()));
                 }
             }
+            Action::Login(part) => self.login.set(part, value),
             Action::Signal => self.signal = Some(value),
             Action::Test => self.test = switch,
             Action::Tls(part) if flag.is_boolean() => self.tls.set(part, switch.to_string()),
@@ -253,6 +257,7 @@ impl CommandLine {
         }
         self.tls.apply(&mut options)?;
         self.check_tls(&mut options)?;
+        self.login.apply(&mut options)?;
         Ok(options)
     }
 
@@ -302,7 +307,7 @@ fn flag_value(key: &Key, flag: &str, text: &str) -> Result<Value, String> {
         Kind::Address(_)
         | Kind::Block(_)
         | Kind::Duration { .. }
-        | Kind::Read(_)
+        | Kind::Structure(_)
         | Kind::Text(_) => Value::String(text.into()),
     })
 }
