@@ -12,6 +12,7 @@ pub mod delivery;
 pub mod outbound;
 pub mod registry;
 mod subscription;
+mod trace_order;
 pub mod worker;
 
 use std::{
@@ -39,6 +40,7 @@ use budget::Budget;
 pub use close_reason::CloseReason;
 use outbound::Outbound;
 pub use subscription::{Subscription, SubscriptionTable};
+pub use trace_order::{TraceLine, TraceOrder};
 
 /// Something waits in the outbound queue and the socket took no more: the
 /// connection's own task writes on when it can.
@@ -68,6 +70,8 @@ pub struct Connection {
     /// Whether INFO may be sent at any time: the peer said so and has had the
     /// one that answers its first ping.
     pub takes_info: AtomicBool,
+    /// Whether what the peer sends is logged, for a while.
+    pub trace: TraceOrder,
     /// Who the peer says it is.
     pub identity: Mutex<Identity>,
     /// The certificate that the peer has proved to be its own; set when the
@@ -131,6 +135,7 @@ impl Connection {
             stalls: AtomicU64::new(0),
             headers: AtomicBool::new(false),
             takes_info: AtomicBool::new(false),
+            trace: TraceOrder::default(),
             identity: Mutex::default(),
             certificate: OnceLock::new(),
             subscriptions: Mutex::default(),

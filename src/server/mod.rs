@@ -10,6 +10,7 @@ pub mod lifecycle;
 pub mod listener;
 mod ports_file;
 pub mod reload;
+mod unix_socket;
 
 use std::{
     net::SocketAddr,

@@ -185,6 +185,7 @@ impl Reading {
             self.entry(entry);
         }
         self.check_together();
+        self.check_monitor_login();
     }
 
     fn entry(&mut self, entry: &Entry) {
@@ -281,6 +282,15 @@ impl Reading {
                  lame_duck_duration ({lame_duck_duration:?})"
             );
             self.error(&position, text);
+        }
+    }
+
+    /// A user without a password would let nobody in.
+    fn check_monitor_login(&mut self) {
+        if self.options.monitor_login.is_half() {
+            let position = self.file.clone();
+            let text = "\"monitor\" needs both \"user\" and \"password\", or neither";
+            self.error(&position, text.into());
         }
     }
 

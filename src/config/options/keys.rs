@@ -5,7 +5,9 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{ANY_HOST, DEFAULT_PORT, HttpPort, Options, diagnosis::DIAGNOSIS_KEYS};
+use super::{
+    ANY_HOST, DEFAULT_PORT, HttpPort, Options, diagnosis::DIAGNOSIS_KEYS, monitor::MONITOR_KEYS,
+};
 use crate::config::syntax::Value;
 
 /// A key of the configuration file.
@@ -133,6 +135,13 @@ pub const KEYS: &[Key] = &[
         }),
         default: "\"/\"",
         doc: "Path before all monitoring endpoints.",
+    },
+    Key {
+        name: "monitor",
+        aliases: &[],
+        kind: Kind::Block(MONITOR_KEYS),
+        default: "{}",
+        doc: "Who may ask the monitoring port.",
     },
     Key {
         name: "max_connections",
