@@ -16,7 +16,7 @@ use futures_util::StreamExt;
 use support::{
     Broker, BrokerBuilder, PATIENCE, RawClient,
     pki::{Pki, Term},
-    tools, wait_until,
+    tools, wait_for, wait_until,
 };
 use tokio::time::timeout;
 
@@ -396,4 +396,34 @@ async fn some_may_do_without_tls() {
     plain.send("CONNECT {\"verbose\":false}\r\n");
     assert!(plain.sync().is_empty());
     echo(&connect(&broker, client(&pki, "")).await.expect("gets in")).await;
+}
+
+/// The monitoring port shows the certificate of `tls` and asks for none.
+#[test]
+fn monitoring_is_served_over_https() {
+    let pki = Pki::new(&["broker"]);
+    let config = format!("https_port: -1\n{}", block(&pki, "verify: true"));
+    let broker = Broker::midge().without_monitoring().config(config).start();
+    let port = wait_for("the ports file names the monitoring port", || {
+        let files = fs::read_dir(broker.folder()).ok()?;
+        let mut files = files.filter_map(|file| Some(file.ok()?.path()));
+        let file = files.find(|file| file.extension().is_some_and(|end| end == "ports"))?;
+        let text = fs::read_to_string(file).ok()?;
+        let (_, rest) = text.split_once("https://127.0.0.1:")?;
+        rest.split('"').next()?.parse::<u16>().ok()
+    });
+    let script = format!(
+        "import ssl, urllib.request as r; c = ssl.create_default_context(cafile={:?}); \
+         print(r.urlopen('https://localhost:{port}/varz', context=c, timeout=10).read().decode())",
+        pki.text("ca.pem")
+    );
+    let output = Command::new(tools::python_with_nats())
+        .args(["-c", &script])
+        .output();
+    let output = output.expect("start Python");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        told.contains(&format!("\"https_port\": {port}")),
+        "{output:?}"
+    );
 }

@@ -10,9 +10,11 @@ use std::{
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
+    io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, warn};
 
 use super::{Monitor, process::SAMPLE_INTERVAL, service, slot::Slot, stream::BoundedStream};
@@ -32,6 +34,9 @@ const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Time a peer may take for one whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time for the handshake of a connection to an https port.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Waits after a failed accept: doubled from the first to the last.
 const ACCEPT_RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -68,7 +73,7 @@ async fn accept(monitor: Arc<Monitor>, listener: TcpListener) {
                 retry = ACCEPT_RETRY.0;
                 match (Slot::take(&open, CONNECTIONS_MAX), stream.local_addr()) {
                     (Some(slot), Ok(local)) => {
-                        tokio::spawn(drive(monitor.clone(), stream, local, slot));
+                        tokio::spawn(serve(monitor.clone(), stream, local, slot));
                     }
                     (Some(_), Err(error)) => debug!("{peer} - Monitoring connection lost: {error}"),
                     (None, _) => {
@@ -100,7 +105,23 @@ fn refuse(stream: &TcpStream) {
     }
 }
 
-async fn drive(monitor: Arc<Monitor>, stream: TcpStream, local: SocketAddr, _slot: Slot) {
+/// Serves a connection, with TLS if the port is an https port.
+async fn serve(monitor: Arc<Monitor>, stream: TcpStream, local: SocketAddr, slot: Slot) {
+    let Some(config) = monitor.tls_config() else {
+        return drive(monitor, stream, local, slot).await;
+    };
+    let accepting = TlsAcceptor::from(config).accept(stream);
+    match timeout(HANDSHAKE_TIMEOUT, accepting).await {
+        Ok(Ok(stream)) => drive(monitor, stream, local, slot).await,
+        Ok(Err(error)) => debug!("TLS handshake error on the monitor port: {error}"),
+        Err(_) => debug!("TLS handshake timeout on the monitor port"),
+    }
+}
+
+async fn drive<S>(monitor: Arc<Monitor>, stream: S, local: SocketAddr, _slot: Slot)
+where
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
+{
     let answer = service_fn(|request: hyper::Request<Incoming>| {
         let response = service::respond(&monitor, &request, local);
         async { Ok::<_, Infallible>(response) }

@@ -169,7 +169,12 @@ pub async fn run(
         server, clients, ..
     } = prepared;
     if let Some(address) = server.monitor_address {
-        info!("Starting http monitor on {address}");
+        let scheme = if server.options().https {
+            "https"
+        } else {
+            "http"
+        };
+        info!("Starting {scheme} monitor on {address}");
     }
     info!(
         "Listening for client connections on {}",

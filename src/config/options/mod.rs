@@ -67,6 +67,8 @@ pub struct Options {
     pub http_host: Option<String>,
     /// Port of the monitoring listener.
     pub http_port: HttpPort,
+    /// Whether monitoring is served with the certificate of `tls`.
+    pub https: bool,
     /// Path before all monitoring endpoints: begins with `/` and ends with one
     /// only if it is `/`.
     pub http_base_path: String,
@@ -161,6 +163,7 @@ impl Default for Options {
             server_name: None,
             http_host: None,
             http_port: HttpPort::Default,
+            https: false,
             http_base_path: "/".into(),
             max_connections: 65_536,
             max_subscriptions: 0,

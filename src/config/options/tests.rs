@@ -318,6 +318,12 @@ fn each_key_sets_its_option() {
             },
         ),
         ("allow_non_tls: true", |o| o.allow_non_tls),
+        ("https: \"a:5\"", |o| {
+            o.https && o.http_listen() == Some(("a", 5))
+        }),
+        ("https_port: 5", |o| {
+            o.https && o.http_listen() == Some(("127.0.0.1", 5))
+        }),
         ("diagnosis: { interval: 20ms }", |o| {
             o.diagnosis.interval == Duration::from_millis(20)
         }),
