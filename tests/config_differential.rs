@@ -374,7 +374,6 @@ const DIFFERENT: &[Difference] = &[
     stricter("ping_interval: \"-5s\"", NONSENSE),
     stricter("cluster {}", UNSERVED),
     stricter("websocket { port: 5 }", UNSERVED),
-    stricter("https_port: 5", UNSERVED),
     stricter("trace_headers: true", UNSERVED),
     stricter("write_timeout: close", UNSERVED),
 ];

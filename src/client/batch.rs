@@ -174,7 +174,7 @@ impl Session {
         incoming: &mut Vec<u8>,
         plain: &mut Vec<u8>,
     ) -> io::Result<bool> {
-        let tail = tls.take_tail(incoming, READ_BUFFER_LEN, plain);
+        let tail = tls.copy_tail(incoming, READ_BUFFER_LEN, plain);
         let end = tail + READ_BUFFER_LEN;
         let read = read_drained(stream, &mut incoming[tail..end]);
         let len = tail + *read.as_ref().unwrap_or(&0);

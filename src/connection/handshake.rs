@@ -9,6 +9,7 @@
 use std::{
     collections::VecDeque,
     io,
+    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -254,7 +255,10 @@ impl Work {
                 }
             };
             drop(queue);
-            job();
+            // A job that panics fails its own handshake, not those to come.
+            if std::panic::catch_unwind(AssertUnwindSafe(job)).is_err() {
+                tracing::error!("A TLS handshake was given up for an error in the broker");
+            }
         }
     }
 }

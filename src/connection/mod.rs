@@ -14,8 +14,8 @@ pub mod outbound;
 pub mod registry;
 mod subscription;
 pub mod tls_listener;
-pub mod transport;
 mod trace_order;
+pub mod transport;
 pub mod worker;
 
 use std::{

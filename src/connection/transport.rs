@@ -43,8 +43,11 @@ pub struct Tls {
 
 struct State {
     session: Session,
-    /// The beginning of a record whose end is not there yet.
+    /// Input that is not handled yet, such as the beginning of a record. The
+    /// session keeps places in it, so it stays here until `open` has the next.
     tail: Vec<u8>,
+    /// The session failed: it must not be asked again.
+    broken: bool,
     /// Payload that came with the end of the handshake.
     opened: Vec<u8>,
     /// Records of TLS' own that are to be sent before anything else is sealed.
@@ -97,10 +100,19 @@ impl Session {
         let mut at = 0;
         let result = self.advance_slice(incoming, &mut at, plain, outgoing);
         if result.is_err() {
-            // The alert that tells the peer was queued by the failure.
-            let _ = self.advance_slice(&mut [], &mut 0, plain, outgoing);
+            self.take_alert(&mut incoming[at..], plain, outgoing);
         }
         (at, result)
+    }
+
+    /// After a failure: the alert that tells the peer. One step and no more, for
+    /// what is left of the input must not be looked at again.
+    fn take_alert(&mut self, rest: &mut [u8], plain: &mut Vec<u8>, outgoing: &mut Vec<u8>) {
+        // The failure itself is known already.
+        let _ = match self {
+            Self::Server(server) => step(server.process_tls_records(rest), plain, outgoing),
+            Self::Client(client) => step(client.process_tls_records(rest), plain, outgoing),
+        };
     }
 
     fn advance_slice(
@@ -123,11 +135,13 @@ impl Session {
         }
     }
 
-    fn seal(&mut self, plain: &[u8], sealed: &mut Vec<u8>) -> io::Result<()> {
+    /// Seals `plain`. `tail` is the input that is not handled yet: rustls keeps
+    /// places in it.
+    fn seal(&mut self, tail: &mut [u8], plain: &[u8], sealed: &mut Vec<u8>) -> io::Result<()> {
         loop {
             let (_, step) = match self {
-                Self::Server(server) => encrypt(server.process_tls_records(&mut []), plain, sealed),
-                Self::Client(client) => encrypt(client.process_tls_records(&mut []), plain, sealed),
+                Self::Server(server) => encrypt(server.process_tls_records(tail), plain, sealed),
+                Self::Client(client) => encrypt(client.process_tls_records(tail), plain, sealed),
             };
             if step? {
                 return Ok(());
@@ -279,28 +293,28 @@ impl Tls {
             state: Mutex::new(State {
                 session,
                 tail,
+                broken: false,
                 opened,
                 control: Vec::new(),
             }),
         }
     }
 
-    /// Moves the beginning of an unfinished record to where the next bytes of
+    /// Copies the beginning of an unfinished record to where the next bytes of
     /// the socket are read behind it: `buffer` grows to hold it and `room` more.
     /// Payload that came with the end of the handshake goes behind `plain`.
     /// Returns the length of the beginning.
-    pub fn take_tail(&self, buffer: &mut Vec<u8>, room: usize, plain: &mut Vec<u8>) -> usize {
+    pub fn copy_tail(&self, buffer: &mut Vec<u8>, room: usize, plain: &mut Vec<u8>) -> usize {
         let mut state = self.state.lock();
-        let tail = std::mem::take(&mut state.tail);
         if !state.opened.is_empty() {
             plain.append(&mut state.opened);
             state.opened = Vec::new();
         }
-        drop(state);
+        let tail = &state.tail;
         if buffer.len() < tail.len() + room {
             buffer.resize(tail.len() + room, 0);
         }
-        buffer[..tail.len()].copy_from_slice(&tail);
+        buffer[..tail.len()].copy_from_slice(tail);
         tail.len()
     }
 
@@ -316,15 +330,21 @@ impl Tls {
             session,
             tail,
             control,
+            broken,
             ..
         } = &mut *state;
+        if *broken {
+            return Err(io::ErrorKind::BrokenPipe.into());
+        }
         let (handled, result) = session.advance(incoming, plain, control);
-        let progress = result.map_err(io::Error::other)?;
         let rest = &incoming[handled..];
-        if rest.len() > TAIL_LEN_MAX {
+        *broken = result.is_err() || rest.len() > TAIL_LEN_MAX;
+        let progress = result.map_err(io::Error::other)?;
+        if *broken {
             return Err(io::Error::other("an endless TLS record"));
         }
-        if !rest.is_empty() {
+        // A connection at rest holds no buffer.
+        if !rest.is_empty() || !tail.is_empty() {
             *tail = rest.to_vec();
         }
         Ok(Opened {
@@ -346,12 +366,15 @@ impl Tls {
 
     /// The last record: that nothing comes behind it.
     pub fn seal_end(&self) -> Vec<u8> {
-        let mut state = self.state.lock();
+        let state = &mut *self.state.lock();
         let mut sealed = std::mem::take(&mut state.control);
-        sealed.extend(match &mut state.session {
-            Session::Server(server) => close_notify(server.process_tls_records(&mut [])),
-            Session::Client(client) => close_notify(client.process_tls_records(&mut [])),
-        });
+        if !state.broken {
+            let tail = &mut state.tail;
+            sealed.extend(match &mut state.session {
+                Session::Server(server) => close_notify(server.process_tls_records(tail)),
+                Session::Client(client) => close_notify(client.process_tls_records(tail)),
+            });
+        }
         sealed
     }
 
@@ -388,7 +411,11 @@ impl Sealer<'_> {
     ///
     /// The session has ended.
     pub fn seal(&mut self, plain: &[u8]) -> io::Result<()> {
-        self.state.session.seal(plain, self.sealed)
+        let state = &mut *self.state;
+        match state.broken {
+            true => Err(io::ErrorKind::BrokenPipe.into()),
+            false => state.session.seal(&mut state.tail, plain, self.sealed),
+        }
     }
 
     /// Whether something is there to be sent.

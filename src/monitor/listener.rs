@@ -13,8 +13,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    time::{MissedTickBehavior, interval, sleep},
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 use tracing::{debug, error, warn};
 
 use super::{
@@ -36,6 +37,9 @@ const HEADER_READ_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// Time a peer may take for one whole answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Time for the handshake of a connection to an https port.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// Waits after a failed accept: doubled from the first to the last.
 const ACCEPT_RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
@@ -77,6 +81,14 @@ trait Listener {
 
     /// Says why it is refused, as far as the fresh socket takes it at once.
     fn refuse(stream: &Self::Stream) -> io::Result<usize>;
+
+    /// Answers its requests until it ends.
+    fn serve(
+        monitor: Arc<Monitor>,
+        stream: Self::Stream,
+        door: Door,
+        slot: Slot,
+    ) -> impl Future<Output = ()> + Send + 'static;
 }
 
 impl Listener for TcpListener {
@@ -94,6 +106,15 @@ impl Listener for TcpListener {
         let _ = stream.try_read(&mut [0; 4096]);
         stream.try_write(BUSY)
     }
+
+    fn serve(
+        monitor: Arc<Monitor>,
+        stream: TcpStream,
+        door: Door,
+        slot: Slot,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        serve_tcp(monitor, stream, door, slot)
+    }
 }
 
 impl Listener for UnixListener {
@@ -107,6 +128,15 @@ impl Listener for UnixListener {
     fn refuse(stream: &UnixStream) -> io::Result<usize> {
         let _ = stream.try_read(&mut [0; 4096]);
         stream.try_write(BUSY)
+    }
+
+    fn serve(
+        monitor: Arc<Monitor>,
+        stream: UnixStream,
+        door: Door,
+        slot: Slot,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        drive(monitor, stream, door, slot)
     }
 }
 
@@ -129,7 +159,7 @@ async fn accept<L: Listener>(monitor: &Arc<Monitor>, listener: &L) {
                 retry = ACCEPT_RETRY.0;
                 match Slot::take(&open, CONNECTIONS_MAX) {
                     Some(slot) => {
-                        tokio::spawn(drive(monitor.clone(), stream, door, slot));
+                        tokio::spawn(L::serve(monitor.clone(), stream, door, slot));
                     }
                     None => {
                         warn!(
@@ -152,9 +182,22 @@ async fn accept<L: Listener>(monitor: &Arc<Monitor>, listener: &L) {
     }
 }
 
+/// Serves a connection to the port, with TLS if it is an https port.
+async fn serve_tcp(monitor: Arc<Monitor>, stream: TcpStream, door: Door, slot: Slot) {
+    let Some(config) = monitor.tls_config() else {
+        return drive(monitor, stream, door, slot).await;
+    };
+    let accepting = TlsAcceptor::from(config).accept(stream);
+    match timeout(HANDSHAKE_TIMEOUT, accepting).await {
+        Ok(Ok(stream)) => drive(monitor, stream, door, slot).await,
+        Ok(Err(error)) => debug!("{door} - TLS handshake error on the monitor port: {error}"),
+        Err(_) => debug!("{door} - TLS handshake timeout on the monitor port"),
+    }
+}
+
 async fn drive<S>(monitor: Arc<Monitor>, stream: S, door: Door, _slot: Slot)
 where
-    S: AsyncRead + AsyncWrite + Unpin,
+    S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let answer = service_fn(|request: hyper::Request<Incoming>| {
         let response = service::respond(&monitor, &request, door);

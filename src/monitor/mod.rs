@@ -63,6 +63,7 @@ use std::{
 };
 
 use chrono::Utc;
+use rustls::ServerConfig;
 use tokio::runtime;
 
 use crate::server::Server;
@@ -169,6 +170,15 @@ impl Monitor {
             unwritten: Arc::default(),
             event_readers: Arc::default(),
         }
+    }
+
+    /// TLS of an https port, as its files are now; `None` for plain http.
+    fn tls_config(&self) -> Option<Arc<ServerConfig>> {
+        if !self.server.options().https {
+            return None;
+        }
+        let tls = self.server.clients.tls.read();
+        Some(tls.as_ref()?.store.current().monitor.clone())
     }
 
     /// The time as answers show it.

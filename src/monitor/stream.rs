@@ -98,9 +98,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedStream<S> {
 
 #[cfg(test)]
 mod tests {
-    use tokio::{io::AsyncWriteExt, net::TcpStream};
-
     use super::*;
+    use tokio::{io::AsyncWriteExt, net::TcpStream};
 
     #[tokio::test]
     async fn a_peer_that_does_not_read_is_given_up() {

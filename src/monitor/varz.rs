@@ -78,7 +78,16 @@ fn settings(monitor: &Monitor) -> Varz {
         ping_interval: nanoseconds(options.ping_interval),
         ping_max: i64::from(options.ping_max),
         http_host: monitor.settings.host.clone(),
-        http_port: monitor.settings.port.into(),
+        http_port: if options.https {
+            0
+        } else {
+            monitor.settings.port.into()
+        },
+        https_port: if options.https {
+            monitor.settings.port.into()
+        } else {
+            0
+        },
         http_base_path: monitor.settings.base_path.clone(),
         tls_required: info.tls_required,
         tls_verify: info.tls_verify,

@@ -14,6 +14,7 @@ pub mod failure;
 mod files;
 mod insecure;
 pub mod options;
+mod puppet;
 pub mod revocation;
 pub mod secret;
 pub mod store;

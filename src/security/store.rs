@@ -12,6 +12,7 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{
     options::TlsOptions,
+    puppet,
     tls::{Material, TlsError},
 };
 
@@ -92,7 +93,10 @@ impl TlsOptions {
     ///
     /// What was not found, and where it was looked for.
     pub fn find_files(&mut self) -> Result<(), TlsError> {
-        Ok(())
+        match self.puppet {
+            true => puppet::complete(self),
+            false => Ok(()),
+        }
     }
 
     /// The files that the block names.

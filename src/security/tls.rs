@@ -38,6 +38,8 @@ pub struct Material {
     pub options: TlsOptions,
     /// For connections that come in.
     pub server: Arc<ServerConfig>,
+    /// For the monitoring port, which asks nobody for a certificate.
+    pub monitor: Arc<ServerConfig>,
     /// For connections that go out.
     pub client: Arc<ClientConfig>,
     /// Until when all of it is valid.
@@ -81,8 +83,14 @@ impl Material {
             ca: authorities.not_after,
             crl: revocations.next_update,
         };
+        let anybody = TlsOptions {
+            verify: false,
+            ..options.clone()
+        };
+        let monitor = server_config(&anybody, &provider, &authorities, &revocations, &own)?;
         Ok(Self {
             options: options.clone(),
+            monitor: Arc::new(monitor),
             server: Arc::new(server_config(
                 options,
                 &provider,

@@ -255,7 +255,8 @@ fn announce_monitor(server: &Server) {
     let Some(address) = server.monitor_address else {
         return;
     };
-    info!("Starting http monitor on {address}");
+    let scheme = if options.https { "https" } else { "http" };
+    info!("Starting {scheme} monitor on {address}");
     if !address.ip().to_canonical().is_loopback() && !options.monitor_login.is_required() {
         warn!(
             "The monitoring port is open to other machines without a login: set \"token\", or \

@@ -23,8 +23,13 @@ impl PortsFile {
     pub(super) fn write(directory: &Path, program: &str, server: &Server) -> io::Result<Self> {
         let path = directory.join(format!("{program}_{}.ports", process::id()));
         let mut ports = json!({ "nats": [format!("nats://{}", server.client_address)] });
+        let scheme = if server.options().https {
+            "https"
+        } else {
+            "http"
+        };
         if let Some(address) = server.monitor_address {
-            ports["monitoring"] = json!([format!("http://{address}")]);
+            ports["monitoring"] = json!([format!("{scheme}://{address}")]);
         }
         // Whoever waits for the file must not read half of it.
         let unfinished = path.with_extension("ports.tmp");

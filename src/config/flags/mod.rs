@@ -265,6 +265,9 @@ impl CommandLine {
     /// configuration tests them too.
     fn check_tls(&mut self, options: &mut Options) -> Result<(), String> {
         let Some(tls) = &mut options.tls else {
+            if options.https {
+                return Err("https needs a certificate: write a block tls".into());
+            }
             return Ok(());
         };
         let at_place = |place: &str, error: &TlsError| format!("{place}: tls: {error}");

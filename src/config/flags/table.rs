@@ -122,6 +122,13 @@ pub(super) const FLAGS: &[Flag] = &[
         doc: "Clients must log in with this token",
     },
     Flag {
+        names: &["ms", "https_port"],
+        action: Action::Set(&["https_port"]),
+        value: "PORT",
+        group: Group::Server,
+        doc: "The same with the certificate of --tlscert",
+    },
+    Flag {
         names: &["c", "config"],
         action: Action::Config,
         value: "FILE",
@@ -306,8 +313,6 @@ pub(super) const REFUSED: &[&str] = &[
     "cluster_name",
     "connect_retries",
     "help_tls",
-    "https_port",
-    "ms",
     "no_advertise",
     "profile",
     "r",

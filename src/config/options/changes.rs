@@ -74,7 +74,7 @@ pub fn changes(old: &Options, new: &Options) -> (Vec<Change>, Options) {
         }
         effect hidden { tls, authorization, monitor_login }
         restart shown {
-            host, port, server_name, http_host, http_port, http_base_path, no_header_support,
+            host, port, server_name, http_host, http_port, http_base_path, https, no_header_support,
             pid_file, ports_file_dir, diagnosis, allow_non_tls, monitor,
         }
         ignored { host_is_safe_default, config_file, config_digest }

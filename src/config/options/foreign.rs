@@ -96,8 +96,6 @@ pub const REFUSED: &[&str] = &[
     "cluster",
     "default_sentinel",
     "gateway",
-    "https",
-    "https_port",
     "leaf",
     "leafnodes",
     "mappings",

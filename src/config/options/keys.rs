@@ -115,6 +115,7 @@ pub const KEYS: &[Key] = &[
                 options.http_host = non_empty(&host);
             }
             options.http_port = http_port(port);
+            options.https = false;
         }),
         default: "\"127.0.0.1:8222\"",
         doc: "Port, or host and port, of the monitoring listener. The only way to open it to \
@@ -123,10 +124,36 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "http_port",
         aliases: &["monitor_port"],
-        kind: Kind::Integer(PORTS, |options, port| options.http_port = http_port(port)),
+        kind: Kind::Integer(PORTS, |options, port| {
+            options.http_port = http_port(port);
+            options.https = false;
+        }),
         default: "8222",
         doc: "Port of the monitoring listener, on 127.0.0.1 unless `http` names a host; -1 is \
               any free one, 0 turns monitoring off.",
+    },
+    Key {
+        name: "https",
+        aliases: &[],
+        kind: Kind::Address(|options, host, port| {
+            if let Some(host) = host {
+                options.http_host = non_empty(&host);
+            }
+            options.http_port = http_port(port);
+            options.https = true;
+        }),
+        default: "",
+        doc: "The same as `http` with the certificate of `tls`; no client is asked for one.",
+    },
+    Key {
+        name: "https_port",
+        aliases: &[],
+        kind: Kind::Integer(PORTS, |options, port| {
+            options.http_port = http_port(port);
+            options.https = true;
+        }),
+        default: "",
+        doc: "The same as `http_port` with the certificate of `tls`.",
     },
     Key {
         name: "http_base_path",
@@ -433,8 +460,10 @@ impl Key {
         match (self.name, value) {
             ("listen", Value::Integer(_)) | ("port", _) => &["port"],
             ("listen", _) => &["host", "port"],
-            ("http", Value::Integer(_)) | ("http_port", _) => &["http port"],
-            ("http", _) => &["http host", "http port"],
+            ("http" | "https", Value::Integer(_)) | ("http_port" | "https_port", _) => {
+                &["http port"]
+            }
+            ("http" | "https", _) => &["http host", "http port"],
             _ => std::slice::from_ref(&self.name),
         }
     }

@@ -69,6 +69,8 @@ pub struct Options {
     pub http_host: Option<String>,
     /// Port of the monitoring listener.
     pub http_port: HttpPort,
+    /// Whether monitoring is served with the certificate of `tls`.
+    pub https: bool,
     /// Path before all monitoring endpoints: begins with `/` and ends with one
     /// only if it is `/`.
     pub http_base_path: String,
@@ -167,6 +169,7 @@ impl Default for Options {
             server_name: None,
             http_host: None,
             http_port: HttpPort::Default,
+            https: false,
             http_base_path: "/".into(),
             monitor: Monitor::default(),
             monitor_login: MonitorLogin::default(),

@@ -1,0 +1,239 @@
+//! Where this host's Puppet agent keeps its certificate, and what comes with it.
+//!
+//! `tls { puppet: true }` ends here. Puppet itself is not asked: its settings
+//! are read from the places of Puppet 5 to 8, those of Debian's packages
+//! included, and its files lie in one layout below `ssldir`.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    files::TlsError,
+    options::{CertificateFiles, TlsOptions},
+};
+
+/// Puppet's settings, in the order they are looked for.
+const SETTINGS: &[&str] = &[
+    "/etc/puppetlabs/puppet/puppet.conf",
+    "/etc/puppet/puppet.conf",
+];
+
+/// Where `ssldir` is if no settings say so: of Puppet's own packages, of
+/// Debian's, and of old ones.
+const SSL_DIRS: &[&str] = &[
+    "/etc/puppetlabs/puppet/ssl",
+    "/var/lib/puppet/ssl",
+    "/etc/puppet/ssl",
+];
+
+/// Sections of the settings that matter, the strongest first: those of the
+/// agent, whose certificate it is.
+const SECTIONS: &[&str] = &["agent", "main", "server", "master"];
+
+/// Fills a block with the files of this host's Puppet agent, and asks clients
+/// for certificates of the same CA. What the block names itself stays.
+///
+/// # Errors
+///
+/// What was not found, and where it was looked for.
+pub(super) fn complete(options: &mut TlsOptions) -> Result<(), TlsError> {
+    let settings = Settings::find();
+    let ssl_dir = ssl_dir(options, &settings)?;
+    let certname = certname(&settings, &ssl_dir)?;
+    let file = |setting: &str, folder: &str, name: &str| {
+        let named = settings.path(setting, &ssl_dir, &certname);
+        named.unwrap_or_else(|| ssl_dir.join(folder).join(name))
+    };
+    let pem = format!("{certname}.pem");
+    if options.certificates.is_empty() {
+        options.certificates.push(CertificateFiles {
+            cert_file: file("hostcert", "certs", &pem),
+            key_file: file("hostprivkey", "private_keys", &pem),
+        });
+    }
+    if options.ca_file.is_none() {
+        options.ca_file = Some(file("localcacert", "certs", "ca.pem"));
+    }
+    if options.crl_files.is_empty() {
+        options.crl_files = vec![file("hostcrl", "", "crl.pem")];
+    }
+    options.verify = true;
+    Ok(())
+}
+
+fn ssl_dir(options: &TlsOptions, settings: &Settings) -> Result<PathBuf, TlsError> {
+    let named = options.ssldir.clone().or_else(|| settings.ssl_dir());
+    if let Some(folder) = named {
+        return match folder.join("certs").is_dir() {
+            true => Ok(folder),
+            false => Err(TlsError::in_file(
+                &folder,
+                "is no ssldir of Puppet: it has no folder certs that this user may read; run \
+                 puppet agent -t once, or name another with ssldir",
+            )),
+        };
+    }
+    let found = SSL_DIRS.iter().map(PathBuf::from);
+    found
+        .into_iter()
+        .find(|folder| folder.join("certs").is_dir())
+        .ok_or_else(|| {
+            TlsError::new(format!(
+                "puppet: no ssldir of Puppet found; looked at {}: install the agent and run it \
+                 once, or name the folder with ssldir",
+                SSL_DIRS.join(", ")
+            ))
+        })
+}
+
+/// The name of this host's certificate: as the settings say, else the one that
+/// there is a certificate and a key of, the host's own name preferred.
+fn certname(settings: &Settings, ssl_dir: &Path) -> Result<String, TlsError> {
+    if let Some(name) = settings.get("certname") {
+        return Ok(name.to_lowercase());
+    }
+    let folder = ssl_dir.join("certs");
+    let entries = fs::read_dir(&folder)
+        .map_err(|error| TlsError::in_file(&folder, format!("cannot be read: {error}")))?;
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter_map(|name| name.strip_suffix(".pem").map(ToOwned::to_owned))
+        .filter(|name| name != "ca")
+        .collect();
+    names.sort_unstable();
+    let host = host_name();
+    let own = |name: &&String| **name == host || name.starts_with(&format!("{host}."));
+    match (names.iter().find(own), names.as_slice()) {
+        (Some(name), _) => Ok(name.clone()),
+        (None, [only]) => Ok(only.clone()),
+        (None, []) => Err(TlsError::in_file(
+            &folder,
+            "holds no certificate of this host: run puppet agent -t and sign its request",
+        )),
+        (None, _) => Err(TlsError::in_file(
+            &folder,
+            format!(
+                "holds certificates of several hosts ({}) and none of {host}: say which with \
+                 certname in puppet.conf, or name cert_file and key_file",
+                names.join(", ")
+            ),
+        )),
+    }
+}
+
+fn host_name() -> String {
+    let name = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_lowercase()
+}
+
+/// The settings that were found: section, name, value.
+#[derive(Default)]
+struct Settings {
+    entries: Vec<(String, String, String)>,
+}
+
+impl Settings {
+    /// Those of the first file that is there.
+    fn find() -> Self {
+        let texts = SETTINGS.iter().map(fs::read_to_string);
+        let text = texts.filter_map(Result::ok).next();
+        Self::parse(&text.unwrap_or_default())
+    }
+
+    fn parse(text: &str) -> Self {
+        let mut section = "main".to_owned();
+        let mut entries = Vec::new();
+        for line in text.lines() {
+            let line = line.split('#').next().unwrap_or_default().trim();
+            if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
+                section = name.trim().to_lowercase();
+            } else if let Some((name, value)) = line.split_once('=') {
+                // Braces behind a value set its owner.
+                let value = value.split('{').next().unwrap_or_default().trim();
+                let value = value.trim_matches(['"', '\'']);
+                entries.push((section.clone(), name.trim().to_owned(), value.to_owned()));
+            }
+        }
+        Self { entries }
+    }
+
+    /// The value of a setting in the strongest section that has it.
+    fn get(&self, name: &str) -> Option<&str> {
+        SECTIONS.iter().find_map(|section| {
+            let mut found = self.entries.iter().rev();
+            let entry = found.find(|entry| entry.0 == *section && entry.1 == name)?;
+            Some(&*entry.2)
+        })
+    }
+
+    /// `ssldir`; it may be told by other settings.
+    fn ssl_dir(&self) -> Option<PathBuf> {
+        let value = self.get("ssldir")?;
+        let confdir = self.get("confdir").unwrap_or("/etc/puppetlabs/puppet");
+        let vardir = self.get("vardir").unwrap_or("/var/lib/puppet");
+        let value = value.replace("$confdir", confdir);
+        Some(value.replace("$vardir", vardir).into())
+    }
+
+    /// A file that the settings name.
+    fn path(&self, name: &str, ssl_dir: &Path, certname: &str) -> Option<PathBuf> {
+        let folder = ssl_dir.display().to_string();
+        let value = self.get(name)?.replace("$certname", certname);
+        let value = value
+            .replace("$certdir", &format!("{folder}/certs"))
+            .replace("$privatekeydir", &format!("{folder}/private_keys"))
+            .replace("$ssldir", &folder);
+        // What refers to yet other settings is left to the layout.
+        (!value.contains('$')).then(|| value.into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An `ssldir` with empty files of these names.
+    fn folder(certificates: &[&str]) -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir(folder.path().join("certs")).unwrap();
+        for name in certificates {
+            fs::write(folder.path().join("certs").join(name), "").unwrap();
+        }
+        folder
+    }
+
+    #[test]
+    fn the_agent_s_section_is_stronger_than_main() {
+        let settings = Settings::parse(
+            "certname = a # why\n[main]\nssldir = $vardir/ssl { owner = service }\n[agent]\n\
+             certname = Node.Example.Org\n[other]\ncertname = c\n",
+        );
+        assert_eq!(settings.get("certname"), Some("Node.Example.Org"));
+        assert_eq!(settings.ssl_dir(), Some("/var/lib/puppet/ssl".into()));
+        let ssl_dir = folder(&[]);
+        let name = certname(&settings, ssl_dir.path()).unwrap();
+        assert_eq!(name, "node.example.org");
+    }
+
+    #[test]
+    fn files_that_settings_name_are_taken_from_there() {
+        let settings = Settings::parse("hostcert = $certdir/x-$certname.pem\nhostcrl = $other/c");
+        let path = |name| settings.path(name, Path::new("/s"), "n");
+        assert_eq!(path("hostcert"), Some("/s/certs/x-n.pem".into()));
+        assert_eq!(path("hostcrl"), None);
+    }
+
+    #[test]
+    fn without_a_setting_the_only_certificate_is_the_host_s() {
+        let settings = Settings::default();
+        let one = folder(&["ca.pem", "strange-node.pem"]);
+        assert_eq!(certname(&settings, one.path()).unwrap(), "strange-node");
+        let many = folder(&["ca.pem", "strange-a.pem", "strange-b.pem"]);
+        let error = certname(&settings, many.path()).unwrap_err().to_string();
+        assert!(error.contains("strange-a, strange-b"), "{error}");
+        let none = folder(&["ca.pem"]);
+        assert!(certname(&settings, none.path()).is_err());
+    }
+}

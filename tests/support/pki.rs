@@ -1,0 +1,156 @@
+//! A CA of the test's own, made by the openssl command: certificates, keys and
+//! CRLs as files in a temporary folder.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use tempfile::TempDir;
+
+/// A CA and what it has signed.
+pub struct Pki {
+    folder: TempDir,
+}
+
+/// How long a certificate is valid, as openssl writes dates.
+#[derive(Clone, Copy)]
+pub enum Term {
+    /// From yesterday, for some days.
+    Valid,
+    /// Until some years ago.
+    Expired,
+}
+
+impl Pki {
+    /// A CA with a CRL that names nobody, and certificates for these names.
+    pub fn new(names: &[&str]) -> Self {
+        let pki = Self {
+            folder: tempfile::tempdir().expect("make a temporary folder"),
+        };
+        for (name, text) in [
+            ("index.txt", ""),
+            ("serial", "1000\n"),
+            ("crlnumber", "01\n"),
+        ] {
+            fs::write(pki.folder.path().join(name), text).expect("write the CA's files");
+        }
+        fs::write(pki.folder.path().join("ca.cnf"), CA_SETTINGS).expect("write the settings");
+        pki.openssl(
+            "req -x509 -newkey rsa:2048 -nodes -days 30 -keyout ca.key -out ca.pem -config ca.cnf \
+             -extensions v3_ca -subj",
+            &["/CN=Puppet CA: test"],
+        );
+        pki.write_crl();
+        for name in names {
+            pki.sign(name, Term::Valid);
+        }
+        pki
+    }
+
+    /// The path of a file: `ca.pem`, `crl.pem`, `NAME.pem`, `NAME.key`.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The same as text.
+    pub fn text(&self, name: &str) -> String {
+        self.path(name).display().to_string()
+    }
+
+    /// Signs a certificate for servers and clients. If there is no `NAME.key`
+    /// yet, one for ECDSA is made.
+    pub fn sign(&self, name: &str, term: Term) {
+        let key = match self.path(&format!("{name}.key")).exists() {
+            true => format!("-key {name}.key"),
+            false => format!(
+                "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -keyout {name}.key"
+            ),
+        };
+        self.openssl(
+            &format!("req -new {key} -out {name}.csr -config ca.cnf -subj"),
+            &[&format!("/CN={name}")],
+        );
+        let dates = match term {
+            Term::Valid => "-days 10",
+            Term::Expired => "-startdate 20200101000000Z -enddate 20210101000000Z",
+        };
+        self.openssl(
+            &format!(
+                "ca -batch -notext -config ca.cnf -extensions v3_leaf {dates} -in {name}.csr \
+                 -out {name}.pem"
+            ),
+            &[],
+        );
+    }
+
+    /// Revokes a certificate and writes the CRL anew.
+    pub fn revoke(&self, name: &str) {
+        self.openssl(&format!("ca -batch -config ca.cnf -revoke {name}.pem"), &[]);
+        self.write_crl();
+    }
+
+    fn write_crl(&self) {
+        self.openssl("ca -gencrl -config ca.cnf -out crl.new", &[]);
+        // In one step, as whoever brings CRLs does.
+        fs::rename(self.path("crl.new"), self.path("crl.pem")).expect("replace the CRL");
+    }
+
+    /// Runs openssl in the folder with these words, and more that may have
+    /// blanks.
+    pub fn openssl(&self, words: &str, more: &[&str]) {
+        run_openssl(self.folder.path(), words, more);
+    }
+}
+
+fn run_openssl(folder: &Path, words: &str, more: &[&str]) {
+    let output = Command::new("openssl")
+        .current_dir(folder)
+        .args(words.split_whitespace())
+        .args(more)
+        .output()
+        .unwrap_or_else(|error| {
+            panic!("this test needs the openssl command (apt-get install openssl): {error}")
+        });
+    assert!(
+        output.status.success(),
+        "openssl {words}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+const CA_SETTINGS: &str = "\
+[ca]
+default_ca = test
+[test]
+database = index.txt
+serial = serial
+crlnumber = crlnumber
+new_certs_dir = .
+certificate = ca.pem
+private_key = ca.key
+default_md = sha256
+default_crl_days = 30
+policy = any
+crl_extensions = crl_ext
+unique_subject = no
+[any]
+commonName = supplied
+[req]
+distinguished_name = dn
+prompt = no
+[dn]
+commonName = none
+[v3_ca]
+basicConstraints = critical,CA:TRUE
+keyUsage = critical,keyCertSign,cRLSign
+subjectKeyIdentifier = hash
+[v3_leaf]
+basicConstraints = CA:FALSE
+keyUsage = digitalSignature
+extendedKeyUsage = serverAuth,clientAuth
+subjectAltName = DNS:localhost,IP:127.0.0.1
+[crl_ext]
+authorityKeyIdentifier = keyid
+";
