@@ -7,7 +7,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
     ANY_HOST, DEFAULT_PORT, HttpPort, Options, authorization::parse_authorization, block::Problems,
-    diagnosis::DIAGNOSIS_KEYS,
+    diagnosis::DIAGNOSIS_KEYS, tls::read_tls,
 };
 use crate::config::syntax::{Node, Value};
 
@@ -31,6 +31,8 @@ pub enum Kind {
     Address(fn(&mut Options, Option<String>, i64)),
     /// A block with keys of its own.
     Block(&'static [Key]),
+    /// A block with a reader of its own, which tells what is wrong with it.
+    Read(fn(&mut Options, &Node, &mut Problems)),
     /// A boolean.
     Bool(fn(&mut Options, bool)),
     /// A duration; integers are seconds if `seconds`.
@@ -44,8 +46,6 @@ pub enum Kind {
     },
     /// An integer within bounds.
     Integer(RangeInclusive<i64>, fn(&mut Options, i64)),
-    /// A value with a reader of its own, which tells what is wrong.
-    Structure(fn(&mut Options, &Node, &mut Problems)),
     /// A string; the error says what is wrong with it.
     Text(fn(&mut Options, &str) -> Result<(), String>),
 }
@@ -247,6 +247,21 @@ pub const KEYS: &[Key] = &[
         doc: "Longest time one write to a connection may take.",
     },
     Key {
+        name: "tls",
+        aliases: &[],
+        kind: Kind::Read(read_tls),
+        default: "",
+        doc: "TLS for clients: `cert_file`, `key_file`, `ca_file`, `crl_file`, `verify` and more; \
+              `puppet: true` finds all of them.",
+    },
+    Key {
+        name: "allow_non_tls",
+        aliases: &[],
+        kind: Kind::Bool(|options, value| options.allow_non_tls = value),
+        default: "false",
+        doc: "Whether clients may do without TLS where there is `tls`.",
+    },
+    Key {
         name: "lame_duck_duration",
         aliases: &[],
         kind: Kind::Duration {
@@ -275,7 +290,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "authorization",
         aliases: &[],
-        kind: Kind::Structure(parse_authorization),
+        kind: Kind::Read(parse_authorization),
         default: "",
         doc: "Who may log in, and with what: `user` and `password`, or `token`, or `users`, a \
               list of blocks with `user` and `password` each. Passwords and tokens may be \

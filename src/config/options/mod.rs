@@ -13,6 +13,7 @@ pub mod diagnosis;
 mod duration;
 pub mod foreign;
 pub mod keys;
+pub mod tls;
 pub mod users;
 
 use std::{path::PathBuf, time::Duration};
@@ -21,7 +22,7 @@ pub(super) use apply::set_key;
 pub use apply::{ConfigErrors, Diagnostic, load};
 pub use diagnosis::Diagnosis;
 
-use crate::security::users::Authorization;
+use crate::security::{options::TlsOptions, users::Authorization};
 
 /// Port of the client listener.
 pub const DEFAULT_PORT: u16 = 4222;
@@ -125,6 +126,10 @@ pub struct Options {
     pub ports_file_dir: Option<PathBuf>,
     /// Payload bytes shown in a trace; 0 is all.
     pub max_traced_msg_len: usize,
+    /// TLS for clients; `None` for none.
+    pub tls: Option<TlsOptions>,
+    /// Whether clients may do without TLS where there is `tls`.
+    pub allow_non_tls: bool,
     /// Thresholds of the diagnosis.
     pub diagnosis: Diagnosis,
     /// The configuration file, as it was named.
@@ -184,6 +189,8 @@ impl Default for Options {
             pid_file: None,
             ports_file_dir: None,
             max_traced_msg_len: 0,
+            tls: None,
+            allow_non_tls: false,
             diagnosis: Diagnosis::default(),
             config_file: None,
             config_digest: String::new(),
