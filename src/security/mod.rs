@@ -4,8 +4,8 @@
 //! what handshakes need. [`certificate`] reads what a certificate says; the
 //! connection of a peer that showed one keeps it. [`authentication`] decides who
 //! a peer is, [`users`] are whom the operator named. The configuration is read
-//! into the types of this room. Nothing here knows about operations, sockets or
-//! HTTP.
+//! into the types of this room; clients ask it. Nothing here knows about
+//! operations, sockets or HTTP.
 
 pub mod authentication;
 pub mod certificate;

@@ -255,9 +255,9 @@ impl CommandLine {
         for (key, value, flag) in &self.set {
             set_key(&mut options, key, value).map_err(|text| format!("flag {flag}: {text}"))?;
         }
-        self.login.apply(&mut options)?;
         self.tls.apply(&mut options)?;
         self.check_tls(&mut options)?;
+        self.login.apply(&mut options)?;
         Ok(options)
     }
 
@@ -307,7 +307,7 @@ fn flag_value(key: &Key, flag: &str, text: &str) -> Result<Value, String> {
         Kind::Address(_)
         | Kind::Block(_)
         | Kind::Duration { .. }
-        | Kind::Read(_)
+        | Kind::Structure(_)
         | Kind::Text(_) => Value::String(text.into()),
     })
 }

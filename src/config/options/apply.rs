@@ -95,7 +95,7 @@ pub(in crate::config) fn set_key(
             set(options, Some(host), port);
         }
         (Kind::Address(_), _) => return Err(expected("PORT or \"HOST:PORT\"")),
-        (Kind::Block(_) | Kind::Read(_), _) => return Err(expected("a block: { … }")),
+        (Kind::Block(_) | Kind::Structure(_), _) => return Err(expected("a block: { … }")),
         (Kind::Bool(set), Value::Bool(value)) => set(options, *value),
         (Kind::Bool(_), _) => return Err(expected("true or false, without quotes")),
         (Kind::Duration { min, set, .. }, Value::String(text)) => {
@@ -196,10 +196,11 @@ impl Reading {
             for entry in map.entries_as_written() {
                 self.entry_of_block(&name, keys, entry);
             }
-        } else if let Some(Kind::Read(read)) = find_key(&name).map(|key| &key.kind) {
-            read(&mut self.options, &entry.node, &mut self.problems);
         } else if let Some(key) = find_key(&name) {
             self.note_contradictions(entry, key);
+            if let Kind::Structure(read) = key.kind {
+                return read(&mut self.options, &entry.node, &mut self.problems);
+            }
             match set_key(&mut self.options, key, value) {
                 Ok(None) => {}
                 Ok(Some(warning)) => self.warn(&entry.position, warning),

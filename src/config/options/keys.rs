@@ -31,8 +31,6 @@ pub enum Kind {
     Address(fn(&mut Options, Option<String>, i64)),
     /// A block with keys of its own.
     Block(&'static [Key]),
-    /// A block with a reader of its own, which tells what is wrong with it.
-    Read(fn(&mut Options, &Node, &mut Problems)),
     /// A boolean.
     Bool(fn(&mut Options, bool)),
     /// A duration; integers are seconds if `seconds`.
@@ -46,6 +44,8 @@ pub enum Kind {
     },
     /// An integer within bounds.
     Integer(RangeInclusive<i64>, fn(&mut Options, i64)),
+    /// A value with a reader of its own, which tells what is wrong.
+    Structure(fn(&mut Options, &Node, &mut Problems)),
     /// A string; the error says what is wrong with it.
     Text(fn(&mut Options, &str) -> Result<(), String>),
 }
@@ -249,7 +249,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "tls",
         aliases: &[],
-        kind: Kind::Read(read_tls),
+        kind: Kind::Structure(read_tls),
         default: "",
         doc: "TLS for clients: `cert_file`, `key_file`, `ca_file`, `crl_file`, `verify` and more; \
               `puppet: true` finds all of them.",
@@ -290,7 +290,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "authorization",
         aliases: &[],
-        kind: Kind::Read(parse_authorization),
+        kind: Kind::Structure(parse_authorization),
         default: "",
         doc: "Who may log in, and with what: `user` and `password`, or `token`, or `users`, a \
               list of blocks with `user` and `password` each. Passwords and tokens may be \
