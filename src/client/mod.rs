@@ -11,6 +11,7 @@ mod back_pressure;
 mod batch;
 mod comings;
 mod end;
+mod gate;
 mod keepalive;
 mod limits;
 mod login;

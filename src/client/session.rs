@@ -9,6 +9,7 @@ use super::{
     Context, Limits,
     batch::Input,
     end::End,
+    gate::Gate,
     keepalive::{Due, Keepalive},
     log_prefix,
     login::{PendingLogin, Stranger},
@@ -53,6 +54,8 @@ pub(super) struct Session {
     pub(super) input: Input,
     /// Until the client has logged in, where it has to.
     pub(super) stranger: Option<Box<Stranger>>,
+    /// What the user may do; `None` is everything.
+    pub(super) gate: Option<Box<Gate>>,
     /// A login that is being decided; nothing is read meanwhile.
     pub(super) pending_login: Option<Box<PendingLogin>>,
     pub(super) accepted: Instant,
@@ -72,6 +75,7 @@ impl Session {
         Self {
             account: context.accounts.global().clone(),
             stranger: Stranger::new(&context),
+            gate: None,
             pending_login: None,
             context,
             connection,
@@ -183,7 +187,9 @@ impl Session {
         self.keepalive.busy();
         self.connection.active(Clock::now());
         let limits = &self.limits;
-        if queue == Some(RESERVED_QUEUE) {
+        let gate = self.gate.as_ref();
+        let guard = gate.map_or(Ok(None), |gate| gate.guard(subject, queue));
+        let Some(guard) = guard.ok().filter(|_| queue != Some(RESERVED_QUEUE)) else {
             return self.complain(
                 worker,
                 ClientError::SubscriptionViolation {
@@ -191,7 +197,7 @@ impl Session {
                     queue: queue.map(quoted),
                 },
             );
-        }
+        };
         let tokens_max = match limits.max_sub_tokens {
             0 => SUB_TOKENS_MAX,
             max => max.min(SUB_TOKENS_MAX),
@@ -211,12 +217,9 @@ impl Session {
                     drop(subscriptions);
                     return self.complain(worker, ClientError::InvalidSubject);
                 }
-                let subscription = Arc::new(Subscription::new(
-                    self.connection.clone(),
-                    subject,
-                    queue,
-                    sid,
-                ));
+                let connection = self.connection.clone();
+                let subscription = Subscription::new(connection, subject, queue, sid);
+                let subscription = Arc::new(subscription.guarded(guard));
                 subscriptions.insert(subscription.clone());
                 self.account.sublist.insert(subscription);
             }

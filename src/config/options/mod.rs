@@ -13,6 +13,7 @@ pub mod diagnosis;
 mod duration;
 pub mod foreign;
 pub mod keys;
+pub mod permissions;
 pub mod tls;
 pub mod users;
 
