@@ -40,6 +40,10 @@ use crate::config::Options;
 /// `tracing::error!(target: midge::log::FATAL, "…")`.
 pub const FATAL: &str = "midge::fatal";
 
+/// Target of the lines of one client's trace, which an operator asked for: info
+/// events, shown as `TRC` also where traces are off.
+pub const TRACED: &str = "midge::traced";
+
 /// Why the log could not be set up.
 #[derive(Debug)]
 pub enum InitError {
@@ -184,6 +188,7 @@ impl Label {
             Level::ERROR if metadata.target() == FATAL => ("FTL", 31),
             Level::ERROR => return Label::ERROR,
             Level::WARN => ("WRN", 33),
+            Level::INFO if metadata.target() == TRACED => ("TRC", 35),
             Level::INFO => return Label::INFO,
             Level::DEBUG => ("DBG", 36),
             Level::TRACE => ("TRC", 35),

@@ -1,15 +1,16 @@
 //! The daemon `midge`: arguments in, exit code out.
 
-use std::process::ExitCode;
+use std::{io, process::ExitCode};
 
 use midge::{
     config::{self, Diagnostic, Invocation, Options, signal},
     diagnosis, log, monitor,
     server::{
-        lifecycle::{self, Signals, StartError},
+        lifecycle::{self, Prepared, Signals, StartError},
         reload::Sources,
     },
 };
+use tokio::net::TcpListener;
 use tracing::{error, warn};
 
 fn main() -> ExitCode {
@@ -72,15 +73,22 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
         let server = prepared.server.clone();
         lifecycle::announce(&server, program);
         diagnosis::watch(server.clone()).map_err(failed("Error starting the diagnosis"))?;
-        if let Some(listener) = prepared.monitor.take() {
-            let workers = tokio::runtime::Handle::current().metrics().num_workers();
-            listener
-                .into_std()
-                .and_then(|listener| monitor::serve(server.clone(), listener, workers))
-                .map_err(failed("Error starting the monitor"))?;
-        }
+        serve_monitor(&mut prepared).map_err(failed("Error starting the monitor"))?;
         lifecycle::run(prepared, program, signals).await
     })
+}
+
+fn serve_monitor(prepared: &mut Prepared) -> io::Result<()> {
+    let tcp = prepared.monitor.take().map(TcpListener::into_std);
+    let listeners = monitor::Listeners {
+        tcp: tcp.transpose()?,
+        unix: prepared.monitor_unix.take(),
+    };
+    if listeners.tcp.is_none() && listeners.unix.is_none() {
+        return Ok(());
+    }
+    let workers = tokio::runtime::Handle::current().metrics().num_workers();
+    monitor::serve(prepared.server.clone(), listeners, workers)
 }
 
 /// Reads file and command line once more, for a reload.

@@ -7,9 +7,13 @@ mod support;
 mod answers;
 #[path = "monitor_room/bounds.rs"]
 mod bounds;
+#[path = "monitor_room/doors.rs"]
+mod doors;
 #[path = "monitor_room/likeness.rs"]
 mod likeness;
 #[path = "monitor_room/metrics.rs"]
 mod metrics;
+#[path = "monitor_room/secrets.rs"]
+mod secrets;
 #[path = "monitor_room/who_may_ask.rs"]
 mod who_may_ask;

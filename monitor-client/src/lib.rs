@@ -11,6 +11,7 @@ pub mod accountz;
 pub mod accstatz;
 pub mod client;
 pub mod connz;
+pub mod control;
 pub mod eventsz;
 pub mod explainz;
 pub mod gatewayz;

@@ -5,7 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{end::End, lookup_cache::Reach, session::Session};
+use super::{
+    end::End,
+    lookup_cache::Reach,
+    session::Session,
+    trace::{trace_in, trace_payload},
+};
 use crate::{
     connection::{
         CloseReason,
@@ -205,7 +210,7 @@ impl Session {
     /// Whether something happens at each publish besides its delivery.
     #[inline]
     fn wants_each_publish(&self) -> bool {
-        self.options.verbose || self.options.pedantic || self.limits.trace
+        self.options.verbose || self.options.pedantic || self.trace.is_on()
     }
 
     /// Whether the user may publish to `subject`.
@@ -225,9 +230,10 @@ impl Session {
 
     /// Checks one publish and confirms it; `body` is its headers and payload. `false`: it is not to be delivered.
     fn admit_publish(&mut self, worker: &mut Worker, publish: &Publish<'_>, body: &[u8]) -> bool {
-        if self.limits.trace {
-            super::trace::trace_in(&self.connection, &Op::Publish(*publish));
-            super::trace::trace_payload(&self.connection, body, self.limits.max_traced_msg_len);
+        if self.trace.is_on() {
+            let (trace, connection) = (self.trace, &self.connection);
+            trace_in(trace, connection, &Op::Publish(*publish));
+            trace_payload(trace, connection, body, self.limits.max_traced_msg_len);
         }
         if !self.may_publish(publish.subject) {
             self.refuse_publish(worker, publish);

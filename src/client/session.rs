@@ -14,6 +14,7 @@ use super::{
     log_prefix,
     login::{PendingLogin, Stranger},
     lookup_cache::LookupCache,
+    trace::{Trace, trace_in},
 };
 use crate::{
     account::Account,
@@ -47,6 +48,8 @@ pub(super) struct Session {
     /// The limits it goes by.
     pub(super) limits: Arc<Limits>,
     limits_generation: u64,
+    /// For whom what the client sends is logged.
+    pub(super) trace: Trace,
     pub(super) keepalive: Keepalive,
     pub(super) options: ConnectOptions,
     pub(super) cache: LookupCache,
@@ -82,6 +85,7 @@ impl Session {
             tls: None,
             limits,
             limits_generation,
+            trace: Trace::default(),
             keepalive,
             options: ConnectOptions::default(),
             cache: LookupCache::default(),
@@ -110,7 +114,7 @@ impl Session {
         );
     }
 
-    /// Takes over limits that a reload has put in force.
+    /// Takes over limits that a reload has put in force, and orders to trace.
     pub(super) fn keep_up_to_date(&mut self) {
         let generation = self.context.limits.generation();
         if generation != self.limits_generation {
@@ -119,6 +123,7 @@ impl Session {
             self.keepalive
                 .set_limits(self.limits.ping_interval, self.limits.ping_max);
         }
+        self.trace = Trace::of(&self.connection, self.limits.trace);
     }
 
     /// Ends a connection that begins while too many do.
@@ -135,8 +140,8 @@ impl Session {
 
     /// Acts on one operation; publishes are handled where their payload is.
     pub(super) fn act(&mut self, worker: &mut Worker, op: Op<'_>) -> Result<(), End> {
-        if self.limits.trace {
-            super::trace::trace_in(&self.connection, &op);
+        if self.trace.is_on() {
+            trace_in(self.trace, &self.connection, &op);
         }
         match op {
             Op::Connect(json) => self.connect(worker, json),

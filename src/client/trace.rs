@@ -1,12 +1,65 @@
 //! Protocol traces for the log.
 
-use tracing::trace;
+use tracing::{info, trace};
 
 use super::log_prefix;
-use crate::{connection::Connection, protocol::parse::Op};
+use crate::{
+    connection::{Connection, TraceLine},
+    log::TRACED,
+    protocol::parse::Op,
+};
+
+/// Payload bytes shown where one client is traced.
+const PAYLOAD_LEN_MAX: usize = 1024;
+
+/// For whom a trace is written.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) enum Trace {
+    /// For nobody.
+    #[default]
+    Off,
+    /// For everybody, as the configuration has it.
+    All,
+    /// For one who asked for this client, as long as the order lasts.
+    Ordered,
+}
+
+impl Trace {
+    /// What is in force for a connection; `all` is the configuration's.
+    pub(super) fn of(connection: &Connection, all: bool) -> Self {
+        match all {
+            true => Self::All,
+            false if connection.trace.is_given() => Self::Ordered,
+            false => Self::Off,
+        }
+    }
+
+    /// Whether anything is written.
+    pub(super) fn is_on(self) -> bool {
+        self != Self::Off
+    }
+
+    fn write(self, connection: &Connection, line: &str) {
+        match self {
+            Self::Off => {}
+            Self::All => trace!("{} - <<- {line}", log_prefix(connection)),
+            Self::Ordered => match connection.trace.take() {
+                TraceLine::Unwanted => {}
+                TraceLine::Wanted => {
+                    info!(target: TRACED, "{} - <<- {line}", log_prefix(connection));
+                }
+                TraceLine::Last => info!(
+                    target: TRACED,
+                    "{} - <<- {line} (the last line of this trace)",
+                    log_prefix(connection)
+                ),
+            },
+        }
+    }
+}
 
 /// Logs what a client sent; secrets of CONNECT are not shown.
-pub(super) fn trace_in(connection: &Connection, op: &Op<'_>) {
+pub(super) fn trace_in(trace: Trace, connection: &Connection, op: &Op<'_>) {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let line = match op {
         Op::Connect(_) => "CONNECT {…}".to_owned(),
@@ -41,22 +94,23 @@ pub(super) fn trace_in(connection: &Connection, op: &Op<'_>) {
             format!("UNSUB {} {}", text(sid), max.unwrap_or(0))
         }
     };
-    trace!("{} - <<- [{line}]", log_prefix(connection));
+    trace.write(connection, &format!("[{line}]"));
 }
 
 /// Logs what a publish carries, at most `max_len` bytes of it; 0 is all.
-pub(super) fn trace_payload(connection: &Connection, body: &[u8], max_len: usize) {
+pub(super) fn trace_payload(trace: Trace, connection: &Connection, body: &[u8], max_len: usize) {
     if body.is_empty() {
         return;
     }
+    let max_len = match trace {
+        Trace::Ordered if max_len == 0 => PAYLOAD_LEN_MAX,
+        _ => max_len,
+    };
     let shown = match max_len {
         0 => body,
         max_len => &body[..body.len().min(max_len)],
     };
     let more = if shown.len() < body.len() { "..." } else { "" };
     let text = String::from_utf8_lossy(shown);
-    trace!(
-        "{} - <<- MSG_PAYLOAD: [{text:?}{more}]",
-        log_prefix(connection)
-    );
+    trace.write(connection, &format!("MSG_PAYLOAD: [{text:?}{more}]"));
 }

@@ -15,6 +15,8 @@ pub enum CloseReason {
     CertificateRevoked,
     /// The peer ended it.
     ClientClosed,
+    /// An operator closed it.
+    Kicked,
     /// A control line longer than allowed.
     MaxControlLine,
     /// More connections than allowed.
@@ -61,6 +63,7 @@ impl fmt::Display for CloseReason {
             Self::BadClientProtocol => "Bad Client Protocol Version",
             Self::CertificateRevoked => "Certificate Revoked",
             Self::ClientClosed => "Client Closed",
+            Self::Kicked => "Kicked",
             Self::MaxControlLine => "Maximum Control Line Exceeded",
             Self::MaxConnections => "Maximum Connections Exceeded",
             Self::MaxPayload => "Maximum Message Payload Exceeded",

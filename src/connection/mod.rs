@@ -14,6 +14,7 @@ pub mod outbound;
 pub mod registry;
 mod subscription;
 pub mod tls_listener;
+mod trace_order;
 pub mod transport;
 pub mod worker;
 
@@ -42,6 +43,7 @@ use budget::Budget;
 pub use close_reason::CloseReason;
 use outbound::Outbound;
 pub use subscription::{Subscription, SubscriptionTable};
+pub use trace_order::{TraceLine, TraceOrder};
 use transport::Tls;
 
 /// Something waits in the outbound queue and the socket took no more: the
@@ -72,6 +74,8 @@ pub struct Connection {
     /// Whether INFO may be sent at any time: the peer said so and has had the
     /// one that answers its first ping.
     pub takes_info: AtomicBool,
+    /// Whether what the peer sends is logged, for a while.
+    pub trace: TraceOrder,
     /// Who the peer says it is.
     pub identity: Mutex<Identity>,
     /// The certificate that the peer has proved to be its own; set when the
@@ -140,6 +144,7 @@ impl Connection {
             stalls: AtomicU64::new(0),
             headers: AtomicBool::new(false),
             takes_info: AtomicBool::new(false),
+            trace: TraceOrder::default(),
             identity: Mutex::default(),
             certificate: OnceLock::new(),
             transport: OnceLock::new(),

@@ -1,6 +1,6 @@
 //! Who may ask: the rule over a request's Host and Sec-Fetch-Site headers.
 //!
-//! The monitoring port asks for no password, so a page on the web must not
+//! The monitoring port asks for no password by default, so a page on the web must not
 //! read it through the browser of somebody near the broker. Such a page can
 //! make the browser send requests here; with a name of its own that it points
 //! at this address (DNS rebinding) it could even read the answers. So:
@@ -16,7 +16,9 @@
 //!   header out, HTTP/1.1 may not (400), and nobody may send it twice (400).
 //! * What a browser marks as sent by another site (`Sec-Fetch-Site:
 //!   cross-site`) is refused with 403, unless it is a person following a link
-//!   (`Sec-Fetch-Mode: navigate`): the other site cannot read the answer.
+//!   (`Sec-Fetch-Mode: navigate`): the other site cannot read the answer. So is
+//!   a request whose `Origin` is not this machine.
+//! * Names that the operator lists in `monitor { hosts }` are this machine's.
 //!
 //! The port of the host does not matter: tunnels and containers change it.
 
@@ -40,16 +42,20 @@ pub(super) struct HostRule {
 
 impl HostRule {
     /// The rule for a listener at `address`, which the configuration calls
-    /// `configured_host`.
-    pub(super) fn new(address: IpAddr, configured_host: &str) -> Self {
-        if address.to_canonical().is_loopback() {
-            return Self { names: Vec::new() };
+    /// `configured_host`; `hosts` are names that the operator added.
+    pub(super) fn new(address: Option<IpAddr>, configured_host: &str, hosts: &[String]) -> Self {
+        let mut names = hosts.to_vec();
+        if address.is_none_or(|address| address.to_canonical().is_loopback()) {
+            return Self { names };
         }
         // A machine without these files has no names: then addresses remain.
         let read = |path| fs::read_to_string(path).unwrap_or_default();
-        Self {
-            names: own_names(&read(HOSTNAME_FILE), &read(RESOLVER_FILE), configured_host),
-        }
+        names.extend(own_names(
+            &read(HOSTNAME_FILE),
+            &read(RESOLVER_FILE),
+            configured_host,
+        ));
+        Self { names }
     }
 
     /// Whether a request that came in on `local` may be answered.
@@ -80,19 +86,28 @@ impl HostRule {
         if let Some(authority) = uri.authority() {
             self.check_host(authority.as_str().as_bytes(), local)?;
         }
+        self.check_origin(headers, local)?;
         let says = |name, value: &[u8]| {
             headers
                 .get(name)
                 .is_some_and(|given| given.as_bytes().eq_ignore_ascii_case(value))
         };
         match says("sec-fetch-site", b"cross-site") && !says("sec-fetch-mode", b"navigate") {
-            true => Err(Refusal {
-                status: StatusCode::FORBIDDEN,
-                message: "Another web site sent this request; the monitoring port does not \
-                          answer those. Enter the address in the browser yourself."
-                    .into(),
-            }),
+            true => Err(foreign_site()),
             false => Ok(()),
+        }
+    }
+
+    /// A page that names itself as the sender must be of this machine.
+    fn check_origin(&self, headers: &HeaderMap, local: SocketAddr) -> Result<(), Refusal> {
+        let Some(origin) = headers.get(header::ORIGIN) else {
+            return Ok(());
+        };
+        let text = String::from_utf8_lossy(origin.as_bytes());
+        let host = text.split_once("://").and_then(|(_, host)| host_name(host));
+        match host.is_some_and(|name| self.is_local(name, local.ip())) {
+            true => Ok(()),
+            false => Err(foreign_site()),
         }
     }
 
@@ -105,8 +120,9 @@ impl HostRule {
             status: StatusCode::MISDIRECTED_REQUEST,
             message: format!(
                 "The request is for the host {text:?}, which is not this machine. The monitoring \
-                 port answers requests for localhost, for the address they come in on and, when \
-                 it is open to the network, for the machine's own name; ask http://{}/ instead.",
+                 port answers requests for localhost, for the address they come in on, for the \
+                 names in the option \"hosts\" of the block \"monitor\" and, when it is open to \
+                 the network, for the machine's own name; ask http://{}/ instead.",
                 SocketAddr::new(local.ip().to_canonical(), local.port()),
             ),
         })
@@ -125,6 +141,16 @@ impl HostRule {
         }
         let name = name.strip_suffix('.').unwrap_or(name).to_ascii_lowercase();
         name == "localhost" || self.names.contains(&name)
+    }
+}
+
+fn foreign_site() -> Refusal {
+    Refusal {
+        status: StatusCode::FORBIDDEN,
+        message: "Another web site sent this request; the monitoring port does not answer those. \
+                  Enter the address in the browser yourself, or list the site's host in the \
+                  option \"hosts\" of the block \"monitor\"."
+            .into(),
     }
 }
 
@@ -198,7 +224,7 @@ mod tests {
 
     #[test]
     fn on_loopback_only_local_hosts_are_answered() {
-        let rule = HostRule::new(LOOPBACK.ip(), "broker1");
+        let rule = HostRule::new(Some(LOOPBACK.ip()), "broker1", &[]);
         for host in [
             "localhost",
             "LocalHost:8222",
@@ -265,6 +291,29 @@ mod tests {
                 Some(StatusCode::MISDIRECTED_REQUEST),
                 "{host}"
             );
+        }
+    }
+
+    #[test]
+    fn listed_names_and_their_pages_may_ask() {
+        let hosts = ["mon.example".to_owned()];
+        let rule = HostRule::new(Some(LOOPBACK.ip()), "", &hosts);
+        assert_eq!(status(&rule, LOOPBACK, "MON.example:443"), None);
+        assert!(status(&rule, LOOPBACK, "x.mon.example").is_some());
+        let origin = |origin: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert(header::ORIGIN, HeaderValue::from_static(origin));
+            rule.check_origin(&headers, LOOPBACK).is_ok()
+        };
+        for own in [
+            "http://mon.example",
+            "http://localhost:8222",
+            "https://[::1]",
+        ] {
+            assert!(origin(own), "{own}");
+        }
+        for foreign in ["http://evil.example", "null", "", "http://", "localhost"] {
+            assert!(!origin(foreign), "{foreign}");
         }
     }
 

@@ -2,7 +2,8 @@
 
 use std::{
     convert::Infallible,
-    net::SocketAddr,
+    future::Future,
+    io,
     sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
@@ -10,15 +11,18 @@ use std::{
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
-    net::{TcpListener, TcpStream},
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, TcpStream, UnixListener, UnixStream},
     time::{MissedTickBehavior, interval, sleep},
 };
 use tracing::{debug, error, warn};
 
-use super::{Monitor, process::SAMPLE_INTERVAL, service, slot::Slot, stream::BoundedStream};
+use super::{
+    Monitor, door::Door, process::SAMPLE_INTERVAL, service, slot::Slot, stream::BoundedStream,
+};
 
-/// Monitoring connections at a time. Pollers and open browsers are a handful;
-/// each connection may hold an answer in memory.
+/// Monitoring connections at a time and listener. Pollers and open browsers are
+/// a handful; each connection may hold an answer in memory.
 const CONNECTIONS_MAX: usize = 64;
 
 /// Bytes of a request's line and headers, and headers of a request.
@@ -45,11 +49,68 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
     Too many monitoring connections are open; try again later.";
 
 /// Accepts connections and measures the processor use, for ever.
-pub(super) async fn run(monitor: Arc<Monitor>, listener: TcpListener) {
-    tokio::join!(accept(monitor.clone(), listener), measure(monitor));
+pub(super) async fn run(
+    monitor: Arc<Monitor>,
+    tcp: Option<TcpListener>,
+    unix: Option<UnixListener>,
+) {
+    tokio::join!(
+        accept_if_there(&monitor, tcp),
+        accept_if_there(&monitor, unix),
+        measure(&monitor)
+    );
 }
 
-async fn measure(monitor: Arc<Monitor>) {
+async fn accept_if_there<L: Listener>(monitor: &Arc<Monitor>, listener: Option<L>) {
+    if let Some(listener) = listener {
+        accept(monitor, &listener).await;
+    }
+}
+
+/// A listening socket: what differs between the monitoring port and the Unix
+/// socket.
+trait Listener {
+    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+
+    /// The next connection, and where its requests come in.
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Door)>>;
+
+    /// Says why it is refused, as far as the fresh socket takes it at once.
+    fn refuse(stream: &Self::Stream) -> io::Result<usize>;
+}
+
+impl Listener for TcpListener {
+    type Stream = TcpStream;
+
+    async fn next(&self) -> io::Result<(TcpStream, Door)> {
+        let (stream, peer) = self.accept().await?;
+        let local = stream.local_addr()?;
+        Ok((stream, Door::Tcp { local, peer }))
+    }
+
+    fn refuse(stream: &TcpStream) -> io::Result<usize> {
+        // Unread bytes would turn the close into a reset that may destroy the
+        // refusal on its way; what has not come yet cannot be helped.
+        let _ = stream.try_read(&mut [0; 4096]);
+        stream.try_write(BUSY)
+    }
+}
+
+impl Listener for UnixListener {
+    type Stream = UnixStream;
+
+    async fn next(&self) -> io::Result<(UnixStream, Door)> {
+        let (stream, _) = self.accept().await?;
+        Ok((stream, Door::Unix))
+    }
+
+    fn refuse(stream: &UnixStream) -> io::Result<usize> {
+        let _ = stream.try_read(&mut [0; 4096]);
+        stream.try_write(BUSY)
+    }
+}
+
+async fn measure(monitor: &Monitor) {
     let mut ticks = interval(SAMPLE_INTERVAL);
     // A process that was stopped for a while takes one sample, not all missed.
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -59,23 +120,24 @@ async fn measure(monitor: Arc<Monitor>) {
     }
 }
 
-async fn accept(monitor: Arc<Monitor>, listener: TcpListener) {
+async fn accept<L: Listener>(monitor: &Arc<Monitor>, listener: &L) {
     let open = Arc::new(AtomicUsize::new(0));
     let mut retry = ACCEPT_RETRY.0;
     loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
+        match listener.next().await {
+            Ok((stream, door)) => {
                 retry = ACCEPT_RETRY.0;
-                match (Slot::take(&open, CONNECTIONS_MAX), stream.local_addr()) {
-                    (Some(slot), Ok(local)) => {
-                        tokio::spawn(drive(monitor.clone(), stream, local, slot));
+                match Slot::take(&open, CONNECTIONS_MAX) {
+                    Some(slot) => {
+                        tokio::spawn(drive(monitor.clone(), stream, door, slot));
                     }
-                    (Some(_), Err(error)) => debug!("{peer} - Monitoring connection lost: {error}"),
-                    (None, _) => {
+                    None => {
                         warn!(
-                            "{peer} - More than {CONNECTIONS_MAX} monitoring connections: refused"
+                            "{door} - More than {CONNECTIONS_MAX} monitoring connections: refused"
                         );
-                        refuse(&stream);
+                        if let Err(error) = L::refuse(&stream) {
+                            debug!("{door} - Refused without a word: {error}");
+                        }
                     }
                 }
             }
@@ -90,19 +152,12 @@ async fn accept(monitor: Arc<Monitor>, listener: TcpListener) {
     }
 }
 
-/// Says why, as far as the fresh socket takes it at once.
-fn refuse(stream: &TcpStream) {
-    // Unread bytes would turn the close into a reset that may destroy the
-    // refusal on its way; what has not come yet cannot be helped.
-    let _ = stream.try_read(&mut [0; 4096]);
-    if let Err(error) = stream.try_write(BUSY) {
-        debug!("A monitoring connection was refused without a word: {error}");
-    }
-}
-
-async fn drive(monitor: Arc<Monitor>, stream: TcpStream, local: SocketAddr, _slot: Slot) {
+async fn drive<S>(monitor: Arc<Monitor>, stream: S, door: Door, _slot: Slot)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
     let answer = service_fn(|request: hyper::Request<Incoming>| {
-        let response = service::respond(&monitor, &request, local);
+        let response = service::respond(&monitor, &request, door);
         async { Ok::<_, Infallible>(response) }
     });
     let result = http1::Builder::new()

@@ -4,14 +4,17 @@
 //! and a runtime of its own, so that a request never takes a broker worker's
 //! time; it reads counters and registries and holds their locks briefly. One
 //! file per endpoint (see the table in [`service`]); the answers are the types
-//! of the package `monitor-client`. Who may ask is the business of [`host`].
+//! of the package `monitor-client`. Who may ask is the business of [`host`] and
+//! [`door`]. A Unix socket serves the same, and only there [`control`] takes
+//! requests that change something.
 //!
 //! Paths, parameters, names and error texts are those of nats-server, with
 //! these differences, which are deliberate:
 //!
 //! * No `Access-Control-Allow-Origin: *`: it would let any page on the web
 //!   read the port through an operator's browser.
-//! * Only GET and HEAD are answered; nats-server takes any method.
+//! * Only GET and HEAD are answered, apart from [`control`]; nats-server takes
+//!   any method.
 //! * A page of `/connz` or `/subsz` has an upper limit, and `limit` in the
 //!   answer is the one used; subscriptions listed in one answer have one too.
 //! * All times are UTC.
@@ -28,6 +31,8 @@ mod accstatz;
 mod answer;
 mod connz;
 mod connz_sort;
+mod control;
+mod door;
 mod event_stream;
 mod eventsz;
 mod gatewayz;
@@ -52,6 +57,7 @@ mod varz;
 use std::{
     io,
     net::{SocketAddr, TcpListener},
+    os::unix::net::UnixListener,
     sync::{Arc, atomic::AtomicUsize},
     thread,
 };
@@ -60,6 +66,7 @@ use chrono::Utc;
 use tokio::runtime;
 
 use crate::server::Server;
+use door::RefusedLogins;
 use host::HostRule;
 use process::CpuMeter;
 use service::RequestCounts;
@@ -73,6 +80,7 @@ struct Settings {
     base_path: String,
     /// Host of the listener, as configured.
     host: String,
+    /// Its port; 0 for none.
     port: u16,
     /// Threads that serve the broker's connections.
     workers: usize,
@@ -83,6 +91,7 @@ struct Monitor {
     server: Arc<Server>,
     settings: Settings,
     host_rule: HostRule,
+    refused_logins: RefusedLogins,
     requests: RequestCounts,
     cpu: CpuMeter,
     /// Bytes of answers that are not yet written.
@@ -91,51 +100,70 @@ struct Monitor {
     event_readers: Arc<AtomicUsize>,
 }
 
-/// Serves monitoring on `listener`, on a thread of its own that lives as long
-/// as the process. `workers` is the number of threads that serve the broker's
-/// connections.
+/// The sockets that monitoring is served on.
+pub struct Listeners {
+    /// The monitoring port.
+    pub tcp: Option<TcpListener>,
+    /// The Unix socket.
+    pub unix: Option<UnixListener>,
+}
+
+/// Serves monitoring on a thread of its own that lives as long as the process.
+/// `workers` is the number of threads that serve the broker's connections.
 ///
 /// # Errors
 ///
 /// The thread or what it needs cannot be had.
-pub fn serve(server: Arc<Server>, listener: TcpListener, workers: usize) -> io::Result<()> {
-    let address = listener.local_addr()?;
-    listener.set_nonblocking(true)?;
+pub fn serve(server: Arc<Server>, listeners: Listeners, workers: usize) -> io::Result<()> {
+    let address = listeners.tcp.as_ref().map(TcpListener::local_addr);
+    let monitor = Arc::new(Monitor::new(server, address.transpose()?, workers));
     let runtime = runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build()?;
-    let listener = {
+    let (tcp, unix) = {
         let _entered = runtime.enter();
-        tokio::net::TcpListener::from_std(listener)?
+        let tcp = listeners.tcp.map(|listener| {
+            listener.set_nonblocking(true)?;
+            tokio::net::TcpListener::from_std(listener)
+        });
+        let unix = listeners.unix.map(|listener| {
+            listener.set_nonblocking(true)?;
+            tokio::net::UnixListener::from_std(listener)
+        });
+        (tcp.transpose()?, unix.transpose()?)
     };
-    let monitor = Arc::new(Monitor::new(server, address, workers));
     thread::Builder::new()
         .name("monitor".into())
         .stack_size(STACK_LEN)
-        .spawn(move || runtime.block_on(listener::run(monitor, listener)))?;
+        .spawn(move || runtime.block_on(listener::run(monitor, tcp, unix)))?;
     Ok(())
 }
 
 impl Monitor {
-    fn new(server: Arc<Server>, address: SocketAddr, workers: usize) -> Self {
+    fn new(server: Arc<Server>, address: Option<SocketAddr>, workers: usize) -> Self {
         let options = server.options();
         let host = match options.http_listen() {
             Some((host, _)) => host.to_owned(),
-            None => address.ip().to_string(),
+            None => String::new(),
         };
         Self {
-            host_rule: HostRule::new(address.ip(), &host),
+            host_rule: HostRule::new(
+                address.map(|address| address.ip()),
+                &host,
+                &options.monitor.hosts,
+            ),
             settings: Settings {
                 base_path: match options.http_base_path.trim_matches('/') {
                     "" => String::new(),
                     path => format!("/{path}"),
                 },
                 host,
-                port: address.port(),
+                port: address.map_or(0, |address| address.port()),
                 workers,
             },
             server,
+            refused_logins: RefusedLogins::default(),
             requests: RequestCounts::default(),
             cpu: CpuMeter::new(),
             unwritten: Arc::default(),

@@ -3,7 +3,6 @@
 
 use std::{
     collections::BTreeMap,
-    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -22,7 +21,8 @@ use tracing::debug;
 use super::{
     Monitor, accountz, accstatz,
     answer::{Answer, Content, Refusal},
-    connz,
+    connz, control,
+    door::{self, Door},
     event_stream::EventStream,
     eventsz, gatewayz, healthz, index, jsz, leafz, metrics,
     query::Query,
@@ -79,6 +79,13 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     endpoint("/jsz", "JetStream", jsz::answer),
 ];
 
+/// The paths that change something: POST on the Unix socket only.
+const ACTIONS: &[Endpoint] = &[
+    endpoint("/kick", "", control::kick),
+    endpoint("/reload", "", control::reload),
+    endpoint("/trace", "", control::trace),
+];
+
 const fn endpoint(path: &'static str, about: &'static str, handler: Handler) -> Endpoint {
     Endpoint {
         path,
@@ -110,13 +117,9 @@ impl RequestCounts {
 /// The body of a response: all at once, or events as they happen.
 pub(super) type Body = Either<Full<Bytes>, EventStream>;
 
-/// The response to a request that came in on the address `local`.
-pub(super) fn respond<B>(
-    monitor: &Monitor,
-    request: &Request<B>,
-    local: SocketAddr,
-) -> Response<Body> {
-    let answer = answer(monitor, request, local)
+/// The response to a request that came in at `door`.
+pub(super) fn respond<B>(monitor: &Monitor, request: &Request<B>, door: Door) -> Response<Body> {
+    let answer = answer(monitor, request, door)
         .inspect_err(|refusal| {
             debug!(
                 "{} {} refused: {}",
@@ -140,49 +143,80 @@ pub(super) fn respond<B>(
         HeaderValue::from_static("nosniff"),
     );
     headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
-    if answer.status == StatusCode::METHOD_NOT_ALLOWED {
-        headers.insert(header::ALLOW, HeaderValue::from_static("GET, HEAD"));
+    match answer.status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let is_action = find(ACTIONS, &monitor.settings.base_path, request.uri().path());
+            let allowed = match is_action {
+                Some(_) => "POST",
+                None => "GET, HEAD",
+            };
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        StatusCode::UNAUTHORIZED => {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"midge\", charset=\"UTF-8\""),
+            );
+        }
+        _ => {}
     }
     response
 }
 
-fn answer<B>(
-    monitor: &Monitor,
-    request: &Request<B>,
-    local: SocketAddr,
-) -> Result<Answer, Refusal> {
-    monitor
-        .host_rule
-        .check(request.uri(), request.version(), request.headers(), local)?;
-    if !matches!(*request.method(), Method::GET | Method::HEAD) {
-        return Err(Refusal {
-            status: StatusCode::METHOD_NOT_ALLOWED,
-            message: format!(
-                "{} is not allowed here: the monitoring port answers GET and HEAD.",
-                request.method()
-            ),
-        });
+fn answer<B>(monitor: &Monitor, request: &Request<B>, door: Door) -> Result<Answer, Refusal> {
+    let headers = request.headers();
+    if let Door::Tcp { local, peer } = door {
+        let rule = &monitor.host_rule;
+        rule.check(request.uri(), request.version(), headers, local)?;
+        door::check_login(monitor, headers, peer)?;
     }
-    let endpoint =
-        find(&monitor.settings.base_path, request.uri().path()).ok_or_else(|| Refusal {
-            status: StatusCode::NOT_FOUND,
-            message: "404 page not found\n".into(),
-        })?;
+    let endpoint = choose(&monitor.settings.base_path, request, door)?;
     monitor.requests.count(endpoint.counted_as);
-    let query =
-        Query::parse(request.uri().query().unwrap_or_default()).with_headers(request.headers());
+    let query = Query::parse(request.uri().query().unwrap_or_default()).with_headers(headers);
     (endpoint.handler)(monitor, &query)
+}
+
+/// The endpoint that a request is for, if it may be had there by this method.
+fn choose<B>(prefix: &str, request: &Request<B>, door: Door) -> Result<&'static Endpoint, Refusal> {
+    let (method, path) = (request.method(), request.uri().path());
+    let not_allowed = |message: String| Refusal {
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        message,
+    };
+    if let Some(action) = find(ACTIONS, prefix, path) {
+        return match (door, method) {
+            (Door::Tcp { .. }, _) => Err(Refusal {
+                status: StatusCode::FORBIDDEN,
+                message: "Changes are made over the Unix socket only: set \"unix\" in the block \
+                          \"monitor\" of the broker's configuration."
+                    .into(),
+            }),
+            (Door::Unix, &Method::POST) => Ok(action),
+            (Door::Unix, _) => Err(not_allowed(format!(
+                "{method} is not allowed here: this changes something and wants POST."
+            ))),
+        };
+    }
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(not_allowed(format!(
+            "{method} is not allowed here: the monitoring port answers GET and HEAD."
+        )));
+    }
+    find(ENDPOINTS, prefix, path).ok_or_else(|| Refusal {
+        status: StatusCode::NOT_FOUND,
+        message: "404 page not found\n".into(),
+    })
 }
 
 /// The endpoint of a path. The prefix stands alone for the index page, and
 /// without a prefix that is `/`.
-fn find(prefix: &str, path: &str) -> Option<&'static Endpoint> {
+fn find(among: &'static [Endpoint], prefix: &str, path: &str) -> Option<&'static Endpoint> {
     let path = match path.strip_prefix(prefix)? {
         "" => "/",
         "/" if !prefix.is_empty() => return None,
         rest => rest,
     };
-    ENDPOINTS.iter().find(|endpoint| endpoint.path == path)
+    among.iter().find(|endpoint| endpoint.path == path)
 }
 
 /// An answer whose bytes are accounted for until they are written.
@@ -248,7 +282,7 @@ mod tests {
 
     #[test]
     fn paths_are_exact() {
-        let found = |prefix, path| find(prefix, path).map(|endpoint| endpoint.path);
+        let found = |prefix, path| find(ENDPOINTS, prefix, path).map(|endpoint| endpoint.path);
         assert_eq!(found("", "/"), Some("/"));
         assert_eq!(found("", "/varz"), Some("/varz"));
         assert_eq!(found("", "/varz/"), None);

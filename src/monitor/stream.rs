@@ -10,22 +10,21 @@ use std::{
 
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
     time::{Sleep, sleep},
 };
 
 /// A stream that fails once the bytes of one answer have waited too long.
-pub(super) struct BoundedStream {
-    stream: TcpStream,
+pub(super) struct BoundedStream<S> {
+    stream: S,
     answer_timeout: Duration,
     /// Runs while some of an answer waits; however little the peer takes at a
     /// time, it does not start again before all is written.
     deadline: Option<Pin<Box<Sleep>>>,
 }
 
-impl BoundedStream {
+impl<S> BoundedStream<S> {
     /// A peer may take `answer_timeout` for each answer.
-    pub(super) fn new(stream: TcpStream, answer_timeout: Duration) -> Self {
+    pub(super) fn new(stream: S, answer_timeout: Duration) -> Self {
         Self {
             stream,
             answer_timeout,
@@ -53,7 +52,7 @@ impl BoundedStream {
     }
 }
 
-impl AsyncRead for BoundedStream {
+impl<S: AsyncRead + Unpin> AsyncRead for BoundedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -63,7 +62,7 @@ impl AsyncRead for BoundedStream {
     }
 }
 
-impl AsyncWrite for BoundedStream {
+impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedStream<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -99,7 +98,7 @@ impl AsyncWrite for BoundedStream {
 
 #[cfg(test)]
 mod tests {
-    use tokio::io::AsyncWriteExt;
+    use tokio::{io::AsyncWriteExt, net::TcpStream};
 
     use super::*;
 

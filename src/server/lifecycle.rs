@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     io::Write,
-    os::unix::fs::OpenOptionsExt,
+    os::unix::{fs::OpenOptionsExt, net::UnixListener},
     path::Path,
     process,
     sync::{Arc, atomic::Ordering},
@@ -18,7 +18,13 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{Server, lame_duck, listener, ports_file::PortsFile, reload::Sources, tls};
+use super::{
+    Server, lame_duck, listener,
+    ports_file::PortsFile,
+    reload::Sources,
+    tls,
+    unix_socket::{self, SocketFile},
+};
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     config::Options,
@@ -37,6 +43,9 @@ pub struct Prepared {
     pub clients: TcpListener,
     /// Where monitoring is asked.
     pub monitor: Option<TcpListener>,
+    /// The same as a Unix socket.
+    pub monitor_unix: Option<UnixListener>,
+    monitor_file: Option<SocketFile>,
 }
 
 /// Why a broker could not be started.
@@ -109,12 +118,23 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
         Some((host, port)) => Some(bind("monitor port", host, port)?),
         None => None,
     };
+    let (monitor_unix, monitor_file) = match &options.monitor.unix {
+        Some(path) => unix_socket::bind(path, options.monitor.unix_mode)
+            .map(|(listener, file)| (Some(listener), Some(file)))
+            .map_err(|error| StartError {
+                what: format!("Error listening on monitor socket: {}", path.display()),
+                error,
+            })?,
+        None => (None, None),
+    };
     let (client_address, clients) = bind("port", &options.host, options.port)?;
     let monitor_address = monitor.as_ref().map(|(address, _)| *address);
     Ok(Prepared {
         server: Server::new(options, sources, tls, client_address, monitor_address),
         clients,
         monitor: monitor.map(|(_, listener)| listener),
+        monitor_unix,
+        monitor_file,
     })
 }
 
@@ -166,11 +186,12 @@ pub async fn run(
     mut signals: Signals,
 ) -> Result<(), StartError> {
     let Prepared {
-        server, clients, ..
+        server,
+        clients,
+        monitor_file,
+        ..
     } = prepared;
-    if let Some(address) = server.monitor_address {
-        info!("Starting http monitor on {address}");
-    }
+    announce_monitor(&server);
     info!(
         "Listening for client connections on {}",
         server.client_address
@@ -220,8 +241,27 @@ pub async fn run(
     accepting.abort();
     close_connections(&server).await;
     drop(ports_file);
+    drop(monitor_file);
     info!("Server Exiting..");
     Ok(())
+}
+
+/// Logs where monitoring is served, and warns if strangers may ask.
+fn announce_monitor(server: &Server) {
+    let options = server.options();
+    if let Some(path) = &options.monitor.unix {
+        info!("Starting http monitor on {}", path.display());
+    }
+    let Some(address) = server.monitor_address else {
+        return;
+    };
+    info!("Starting http monitor on {address}");
+    if !address.ip().to_canonical().is_loopback() && !options.monitor_login.is_required() {
+        warn!(
+            "The monitoring port is open to other machines without a login: set \"token\", or \
+             \"user\" and \"password\", in the block \"monitor\""
+        );
+    }
 }
 
 /// Files are read and written: not on a thread that serves connections.

@@ -11,6 +11,7 @@ pub mod listener;
 mod ports_file;
 pub mod reload;
 pub mod tls;
+mod unix_socket;
 
 use std::{
     net::SocketAddr,

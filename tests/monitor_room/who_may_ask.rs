@@ -64,7 +64,13 @@ fn other_sites_may_neither_ask_nor_read() {
     assert_eq!(ask("Sec-Fetch-Site: same-origin\r\n").status, 200);
     let link = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n";
     assert_eq!(ask(link).status, 200);
-    let answer = ask("Origin: http://evil.example\r\n");
+    for foreign in ["http://evil.example", "https://evil.example:8222", "null"] {
+        let refused = ask(&format!("Origin: {foreign}\r\n"));
+        assert_eq!(refused.status, 403, "{foreign}");
+        assert!(refused.body.contains("monitor"), "{}", refused.body);
+    }
+    let answer = ask("Origin: http://localhost:3000\r\n");
+    assert_eq!(answer.status, 200);
     assert_eq!(answer.header("access-control-allow-origin"), None);
     assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
 }

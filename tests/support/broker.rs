@@ -24,6 +24,7 @@ pub struct BrokerBuilder {
     monitoring: bool,
     flags: Vec<String>,
     config: Option<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// A running broker.
@@ -64,6 +65,7 @@ impl Broker {
             monitoring: true,
             flags: Vec::new(),
             config: None,
+            environment: Vec::new(),
         }
     }
 
@@ -201,6 +203,12 @@ impl BrokerBuilder {
         self
     }
 
+    /// Starts with this variable in its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
     /// Listens on this client port instead of a free one: for restarts.
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
@@ -254,6 +262,7 @@ impl BrokerBuilder {
         }
         command
             .args(&self.flags)
+            .envs(self.environment.iter().cloned())
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("share the log of the broker"))

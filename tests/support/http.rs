@@ -4,6 +4,8 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
+    os::unix::net::UnixStream,
+    path::Path,
 };
 
 use serde_json::Value;
@@ -57,10 +59,26 @@ pub fn request(
 
 /// Sends the bytes of a whole request and reads the answer to its end.
 pub fn send(address: SocketAddr, request: &str) -> HttpResponse {
-    let mut stream = TcpStream::connect(address).expect("connect to the monitoring port");
+    let stream = TcpStream::connect(address).expect("connect to the monitoring port");
     stream
         .set_read_timeout(Some(PATIENCE))
         .expect("bound the reading");
+    exchange(stream, request)
+}
+
+/// A request without a body over a Unix socket.
+pub fn request_unix(socket: &Path, method: &str, path_and_query: &str) -> HttpResponse {
+    let stream = UnixStream::connect(socket).expect("connect to the monitoring socket");
+    stream
+        .set_read_timeout(Some(PATIENCE))
+        .expect("bound the reading");
+    let request = format!(
+        "{method} {path_and_query} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+    );
+    exchange(stream, &request)
+}
+
+fn exchange(mut stream: impl Read + Write, request: &str) -> HttpResponse {
     stream
         .write_all(request.as_bytes())
         .expect("send the request");

@@ -185,6 +185,7 @@ impl Reading {
             self.entry(entry);
         }
         self.check_together();
+        self.check_monitor_login();
     }
 
     fn entry(&mut self, entry: &Entry) {
@@ -305,6 +306,15 @@ impl Reading {
         let position = self.decided_at(["authorization", "no_auth_user"]);
         for text in errors {
             self.error(&position, text);
+        }
+    }
+
+    /// A user without a password would let nobody in.
+    fn check_monitor_login(&mut self) {
+        if self.options.monitor_login.is_half() {
+            let position = self.file.clone();
+            let text = "\"monitor\" needs both \"user\" and \"password\", or neither";
+            self.error(&position, text.into());
         }
     }
 

@@ -72,10 +72,10 @@ pub fn changes(old: &Options, new: &Options) -> (Vec<Change>, Options) {
             trace_verbose, logtime, logtime_utc, log_file, log_size_limit, log_max_num,
             max_traced_msg_len, auth_timeout,
         }
-        effect hidden { tls, authorization }
+        effect hidden { tls, authorization, monitor_login }
         restart shown {
             host, port, server_name, http_host, http_port, http_base_path, no_header_support,
-            pid_file, ports_file_dir, diagnosis, allow_non_tls,
+            pid_file, ports_file_dir, diagnosis, allow_non_tls, monitor,
         }
         ignored { host_is_safe_default, config_file, config_digest }
     }

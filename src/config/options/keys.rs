@@ -7,7 +7,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
     ANY_HOST, DEFAULT_PORT, HttpPort, Options, authorization::parse_authorization, block::Problems,
-    diagnosis::DIAGNOSIS_KEYS, tls::read_tls,
+    diagnosis::DIAGNOSIS_KEYS, monitor::MONITOR_KEYS, tls::read_tls,
 };
 use crate::config::syntax::{Node, Value};
 
@@ -138,6 +138,13 @@ pub const KEYS: &[Key] = &[
         }),
         default: "\"/\"",
         doc: "Path before all monitoring endpoints.",
+    },
+    Key {
+        name: "monitor",
+        aliases: &[],
+        kind: Kind::Block(MONITOR_KEYS),
+        default: "{}",
+        doc: "Who may ask the monitoring port.",
     },
     Key {
         name: "max_connections",

@@ -13,6 +13,7 @@ pub mod diagnosis;
 mod duration;
 pub mod foreign;
 pub mod keys;
+pub mod monitor;
 pub mod permissions;
 pub mod tls;
 pub mod users;
@@ -22,6 +23,7 @@ use std::{path::PathBuf, time::Duration};
 pub(super) use apply::set_key;
 pub use apply::{ConfigErrors, Diagnostic, load};
 pub use diagnosis::Diagnosis;
+pub use monitor::{Monitor, MonitorLogin};
 
 use crate::security::{options::TlsOptions, users::Authorization};
 
@@ -71,6 +73,10 @@ pub struct Options {
     /// Path before all monitoring endpoints: begins with `/` and ends with one
     /// only if it is `/`.
     pub http_base_path: String,
+    /// The Unix socket of monitoring, and names of the machine.
+    pub monitor: Monitor,
+    /// What requests to the monitoring port have to bring.
+    pub monitor_login: MonitorLogin,
     /// Most client connections; 0 or less allows none.
     pub max_connections: i64,
     /// Most subscriptions of one connection; 0 is unlimited.
@@ -163,6 +169,8 @@ impl Default for Options {
             http_host: None,
             http_port: HttpPort::Default,
             http_base_path: "/".into(),
+            monitor: Monitor::default(),
+            monitor_login: MonitorLogin::default(),
             max_connections: 65_536,
             max_subscriptions: 0,
             max_sub_tokens: 0,

@@ -148,6 +148,11 @@ fn a_wrong_entry_of_a_block_is_refused_where_it_stands() {
     refuses("diagnosis {\n  storm_rat: 5\n}", "2:3: unknown key");
     refuses("diagnosis {\n  storm_rate: 0\n}", "2:3: ");
     refuses("diagnosis: 5", "must be a block");
+    refuses("monitor { unix_mode: \"0777\" }", "octal digits");
+    refuses("monitor { unix_mode: \"rw\" }", "octal digits");
+    refuses("monitor { user: u }", "\"password\"");
+    refuses("monitor { password: p }", "\"user\"");
+    refuses("monitor { user: \"a:b\", password: p }", "colon");
     assert_eq!(
         options("diagnosis {\n x: 7\n storm_rate: $x\n}")
             .diagnosis
@@ -318,6 +323,22 @@ fn each_key_sets_its_option() {
             },
         ),
         ("allow_non_tls: true", |o| o.allow_non_tls),
+        ("monitor { unix: /run/m.sock, unix_mode: \"0600\" }", |o| {
+            o.monitor.unix.as_deref() == Some("/run/m.sock".as_ref())
+                && o.monitor.unix_mode == 0o600
+        }),
+        ("monitor { hosts: \"A.example, b,\" }", |o| {
+            o.monitor.hosts == ["a.example", "b"]
+        }),
+        ("monitor { token: t }", |o| {
+            o.monitor_login
+                .token
+                .as_ref()
+                .is_some_and(|token| token.is(b"t"))
+        }),
+        ("monitor { user: u, password: p }", |o| {
+            o.monitor_login.user.as_deref() == Some("u") && o.monitor_login.is_required()
+        }),
         ("diagnosis: { interval: 20ms }", |o| {
             o.diagnosis.interval == Duration::from_millis(20)
         }),

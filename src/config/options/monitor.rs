@@ -1,0 +1,182 @@
+//! The block `monitor`: who may ask port 8222, and the Unix socket beside it.
+
+use std::{fmt, path::PathBuf};
+
+use sha2::{Digest, Sha256};
+
+use super::{
+    Options,
+    keys::{Key, Kind},
+};
+
+/// The Unix socket, and names of the machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Monitor {
+    /// Where the Unix socket is; `None` for none.
+    pub unix: Option<PathBuf>,
+    /// Permissions of the Unix socket.
+    pub unix_mode: u32,
+    /// Names of this machine that requests may be addressed to, in lower case.
+    pub hosts: Vec<String>,
+}
+
+impl Default for Monitor {
+    fn default() -> Self {
+        Self {
+            unix: None,
+            unix_mode: 0o660,
+            hosts: Vec::new(),
+        }
+    }
+}
+
+/// What a request over TCP has to bring; nothing if all is empty. Whoever may
+/// open the Unix socket needs none of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct MonitorLogin {
+    /// A bearer token.
+    pub token: Option<Secret>,
+    /// A user name.
+    pub user: Option<String>,
+    /// The user's password.
+    pub password: Option<Secret>,
+}
+
+impl MonitorLogin {
+    /// Whether a request has to bring anything.
+    pub fn is_required(&self) -> bool {
+        self.token.is_some() || self.user.is_some()
+    }
+
+    /// Whether only one of user and password is there.
+    pub(super) fn is_half(&self) -> bool {
+        self.user.is_some() != self.password.is_some()
+    }
+}
+
+/// A secret, of which only the digest is kept. Never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret([u8; 32]);
+
+impl Secret {
+    /// The secret of this text.
+    pub fn new(text: &[u8]) -> Self {
+        Self(Sha256::digest(text).into())
+    }
+
+    /// Whether `offered` is the secret; takes the same time whatever is offered.
+    pub fn is(&self, offered: &[u8]) -> bool {
+        let other = Self::new(offered);
+        let pairs = self.0.iter().zip(other.0);
+        pairs.fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[REDACTED]")
+    }
+}
+
+/// The keys of the block.
+pub const MONITOR_KEYS: &[Key] = &[
+    text(
+        "unix",
+        "\"\"",
+        "Unix socket that serves what the monitoring port serves, without a login, and takes the \
+         requests that change something.",
+        |options, path| {
+            options.monitor.unix = (!path.is_empty()).then(|| path.into());
+            Ok(())
+        },
+    ),
+    text(
+        "unix_mode",
+        "\"0660\"",
+        "Permissions of that socket: owner and group may ask and change.",
+        |options, mode| {
+            let digits = mode.strip_prefix("0o").unwrap_or(mode);
+            options.monitor.unix_mode = u32::from_str_radix(digits, 8)
+                .ok()
+                .filter(|mode| mode & !0o666 == 0)
+                .ok_or("must be octal digits up to 0666, such as \"0660\"")?;
+            Ok(())
+        },
+    ),
+    text(
+        "hosts",
+        "\"\"",
+        "More names of this machine, with commas between them: requests may be addressed to them.",
+        |options, names| {
+            let names = names
+                .split(',')
+                .map(|name| name.trim().to_ascii_lowercase());
+            options.monitor.hosts = names.filter(|name| !name.is_empty()).collect();
+            Ok(())
+        },
+    ),
+    text(
+        "token",
+        "\"\"",
+        "Bearer token that requests over TCP must bring.",
+        |options, token| {
+            options.monitor_login.token = secret(token);
+            Ok(())
+        },
+    ),
+    text(
+        "user",
+        "\"\"",
+        "User name that requests over TCP must bring (basic authentication).",
+        |options, user| {
+            if user.contains(':') {
+                return Err("a user name must not contain a colon".into());
+            }
+            options.monitor_login.user = (!user.is_empty()).then(|| user.into());
+            Ok(())
+        },
+    ),
+    text(
+        "password",
+        "\"\"",
+        "Password of that user.",
+        |options, password| {
+            options.monitor_login.password = secret(password);
+            Ok(())
+        },
+    ),
+];
+
+fn secret(text: &str) -> Option<Secret> {
+    (!text.is_empty()).then(|| Secret::new(text.as_bytes()))
+}
+
+const fn text(
+    name: &'static str,
+    default: &'static str,
+    doc: &'static str,
+    set: fn(&mut Options, &str) -> Result<(), String>,
+) -> Key {
+    Key {
+        name,
+        aliases: &[],
+        kind: Kind::Text(set),
+        default,
+        doc,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_compared_whole_and_never_shown() {
+        let secret = Secret::new(b"hunter2");
+        assert!(secret.is(b"hunter2"));
+        for wrong in [&b""[..], b"hunter", b"hunter22", b"Hunter2"] {
+            assert!(!secret.is(wrong));
+        }
+        assert_eq!(format!("{secret:?}"), "[REDACTED]");
+    }
+}

@@ -1,0 +1,157 @@
+//! What changes something: closing a client, tracing one, reading the
+//! configuration again. Only by POST on the Unix socket; see
+//! [`super::service`], which asks for both.
+
+use std::{sync::Arc, time::Duration};
+
+use hyper::StatusCode;
+use monitor_client::control::{Change, Chosen, Kicked, Reloaded, Traced};
+use tracing::info;
+
+use super::{
+    Monitor,
+    answer::{Answer, Refusal},
+    query::Query,
+};
+use crate::{
+    config::options::changes::Takes,
+    connection::{CloseReason, Connection},
+    server::reload::Outcome,
+    telemetry::Clock,
+};
+
+/// Seconds that a client is traced, unless the request says otherwise; and the
+/// most.
+const TRACE_SECONDS: (u64, u64) = (10, 600);
+
+/// Lines that are logged for it.
+const TRACE_LINES: (u64, u64) = (1_000, 100_000);
+
+/// `/kick`: closes the clients that `cid`, `name` and `user` choose.
+pub(super) fn kick(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
+    let chosen = choose(monitor, query)?;
+    for connection in &chosen {
+        info!(
+            "{} - cid:{} - {:?} is kicked over the monitoring socket",
+            connection.peer,
+            connection.cid,
+            connection.who()
+        );
+        connection.close(CloseReason::Kicked);
+    }
+    Answer::pretty_json(&Kicked {
+        kicked: chosen.iter().map(|connection| told(connection)).collect(),
+    })
+}
+
+/// `/trace`: logs what the clients send that `cid`, `name` and `user` choose,
+/// for `seconds` and at most `lines` lines each.
+pub(super) fn trace(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
+    let seconds = bounded(query, "seconds", TRACE_SECONDS)?;
+    let lines = bounded(query, "lines", TRACE_LINES)?;
+    let chosen = choose(monitor, query)?;
+    let until = Clock(Clock::now().0.saturating_add(seconds.saturating_mul(1000)));
+    for connection in &chosen {
+        info!(
+            "{} - cid:{} - {:?} is traced for {:?} or {lines} lines",
+            connection.peer,
+            connection.cid,
+            connection.who(),
+            Duration::from_secs(seconds),
+        );
+        // The bound is far below.
+        let lines = u32::try_from(lines).unwrap_or(u32::MAX);
+        connection.trace.give(lines, until);
+    }
+    Answer::pretty_json(&Traced {
+        traced: chosen.iter().map(|connection| told(connection)).collect(),
+        seconds,
+        lines,
+    })
+}
+
+/// `/reload`: reads the configuration again; `dry_run=1` only tells what that
+/// would change.
+pub(super) fn reload(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
+    let dry_run = query.boolean("dry_run")?;
+    let outcome = monitor.server.reload(dry_run);
+    match &outcome.error {
+        Some(error) => Err(Refusal {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            message: error.clone(),
+        }),
+        None => Answer::pretty_json(&reloaded(&outcome, dry_run)),
+    }
+}
+
+fn reloaded(outcome: &Outcome, dry_run: bool) -> Reloaded {
+    let of_kind = |takes: Takes| {
+        let changes = outcome
+            .changes
+            .iter()
+            .filter(|change| change.takes == takes);
+        changes
+            .map(|change| {
+                let (before, after) = change.values.clone().unwrap_or_default();
+                Change {
+                    name: change.name.to_owned(),
+                    before,
+                    after,
+                }
+            })
+            .collect()
+    };
+    Reloaded {
+        dry_run,
+        applied: of_kind(Takes::Effect),
+        needs_restart: of_kind(Takes::Restart),
+        warnings: outcome.warnings.clone(),
+    }
+}
+
+/// The open clients that fit every one of `cid`, `name` and `user` that is
+/// there.
+fn choose(monitor: &Monitor, query: &Query) -> Result<Vec<Arc<Connection>>, Refusal> {
+    let cid = query.unsigned("cid")?;
+    let (name, user) = (query.text("name"), query.text("user"));
+    if cid == 0 && name.is_empty() && user.is_empty() {
+        return Err(Refusal::bad_request(
+            "Say which client: cid=, name= or user=.".into(),
+        ));
+    }
+    let mut chosen = monitor.server.clients.registry.open();
+    chosen.retain(|connection| {
+        let identity = connection.identity.lock();
+        (cid == 0 || connection.cid == cid)
+            && (name.is_empty() || identity.name == name)
+            && (user.is_empty() || identity.user == user)
+    });
+    if chosen.is_empty() {
+        return Err(Refusal {
+            status: StatusCode::NOT_FOUND,
+            message: "No open client is like that; see /connz.".into(),
+        });
+    }
+    chosen.sort_unstable_by_key(|connection| connection.cid);
+    Ok(chosen)
+}
+
+/// A number of at least 1 with its default and its bound.
+fn bounded(query: &Query, name: &str, (default, max): (u64, u64)) -> Result<u64, Refusal> {
+    match query.unsigned(name)? {
+        0 => Ok(default),
+        number if number <= max => Ok(number),
+        number => Err(Refusal::bad_request(format!(
+            "{name} must be from 1 to {max}, not {number}"
+        ))),
+    }
+}
+
+fn told(connection: &Connection) -> Chosen {
+    let identity = connection.identity.lock();
+    Chosen {
+        cid: connection.cid,
+        name: identity.name.clone(),
+        address: connection.peer.to_string(),
+    }
+}
