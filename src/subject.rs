@@ -58,6 +58,34 @@ pub fn matches(pattern: &[u8], subject: &[u8]) -> bool {
     subject.next().is_none()
 }
 
+/// Whether every subject that `inner` takes is taken by `outer` too.
+pub fn is_subset(inner: &[u8], outer: &[u8]) -> bool {
+    let mut inner = tokens(inner);
+    for wanted in tokens(outer) {
+        match (wanted, inner.next()) {
+            (b">", Some(_)) => return true,
+            (b"*", Some(b">")) => return false,
+            (b"*", Some(_)) => {}
+            (wanted, Some(found)) if wanted == found => {}
+            _ => return false,
+        }
+    }
+    inner.next().is_none()
+}
+
+/// Whether some subject is taken by both.
+pub fn overlap(a: &[u8], b: &[u8]) -> bool {
+    let (mut a, mut b) = (tokens(a), tokens(b));
+    loop {
+        match (a.next(), b.next()) {
+            (Some(b">"), Some(_)) | (Some(_), Some(b">")) | (None, None) => return true,
+            (Some(b"*"), Some(_)) | (Some(_), Some(b"*")) => {}
+            (Some(one), Some(other)) if one == other => {}
+            _ => return false,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +109,30 @@ mod tests {
         assert!(!is_wildcard(b"a*.b>"));
         assert!(is_valid_literal(b"a*.b>"));
         assert!(!is_valid_literal(b"a.*"));
+    }
+
+    #[test]
+    fn subsets_and_overlaps() {
+        for (inner, outer, subset, common) in [
+            ("a.b", "a.b", true, true),
+            ("a.b", "a.*", true, true),
+            ("a.*", "a.b", false, true),
+            ("a.>", "a.*", false, true),
+            ("a.*", "a.>", true, true),
+            ("a.*.c", "*.b.c", false, true),
+            ("*", ">", true, true),
+            (">", "*", false, true),
+            (">", ">", true, true),
+            ("a", "a.>", false, false),
+            ("a.b.c", "a.*", false, false),
+            ("a.b", "a.c", false, false),
+            ("*.x", "*.y", false, false),
+        ] {
+            let (inner, outer) = (inner.as_bytes(), outer.as_bytes());
+            assert_eq!(is_subset(inner, outer), subset, "{inner:?} in {outer:?}");
+            assert_eq!(overlap(inner, outer), common, "{inner:?} and {outer:?}");
+            assert_eq!(overlap(outer, inner), common, "{outer:?} and {inner:?}");
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
-use super::{Context, comings, end::End, session::Session};
+use super::{Context, comings, end::End, gate::Gate, session::Session};
 use crate::{
     connection::{CloseReason, Connection, Identity, worker::Worker, worker::with_worker},
     protocol::{
@@ -180,6 +180,7 @@ impl Session {
         self.context.authentication.read().identify(&Offer {
             credentials: &options.credentials,
             connection_type: ConnectionType::Standard,
+            certificate: self.connection.certificate.get().map(|known| &**known),
         })
     }
 
@@ -237,6 +238,9 @@ impl Session {
         self.cache.clear();
         self.account = account;
         self.stranger = None;
+        self.gate = login
+            .permissions
+            .map(|permissions| Box::new(Gate::new(permissions)));
         *self.connection.identity.lock() = Identity {
             user: login.user,
             account: login.account,

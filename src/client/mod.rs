@@ -11,6 +11,7 @@ mod back_pressure;
 mod batch;
 mod comings;
 mod end;
+mod gate;
 mod keepalive;
 mod limits;
 mod login;
@@ -190,7 +191,7 @@ fn read_turn(session: &mut Session, stream: &TcpStream) -> Turn {
                     }
                 },
             };
-            if !more || !worker.congested.is_empty() {
+            if !more || !worker.congested.is_empty() || session.pending_login.is_some() {
                 break;
             }
         }

@@ -77,7 +77,9 @@ impl RunInProgress {
             if !session.admit_publish(worker, publish, body) {
                 return;
             }
-        } else if self.subject.is_none() && !may_publish_to(publish.subject) {
+        } else if (self.subject.is_none() || session.counts_publishes())
+            && !session.may_publish(publish.subject)
+        {
             session.refuse_publish(worker, publish);
             return;
         }
@@ -211,6 +213,21 @@ impl Session {
         self.options.verbose || self.options.pedantic || self.trace.is_on()
     }
 
+    /// Whether the user may publish to `subject`.
+    fn may_publish(&mut self, subject: &[u8]) -> bool {
+        let gate = self.gate.as_mut();
+        may_publish_to(subject) && gate.is_none_or(|gate| gate.may_publish(subject))
+    }
+
+    /// Whether a publish has to be judged even if the one before to the same
+    /// subject was permitted.
+    #[inline]
+    fn counts_publishes(&self) -> bool {
+        self.gate
+            .as_ref()
+            .is_some_and(|gate| gate.counts_publishes())
+    }
+
     /// Checks one publish and confirms it; `body` is its headers and payload. `false`: it is not to be delivered.
     fn admit_publish(&mut self, worker: &mut Worker, publish: &Publish<'_>, body: &[u8]) -> bool {
         if self.trace.is_on() {
@@ -218,7 +235,7 @@ impl Session {
             trace_in(trace, connection, &Op::Publish(*publish));
             trace_payload(trace, connection, body, self.limits.max_traced_msg_len);
         }
-        if !may_publish_to(publish.subject) {
+        if !self.may_publish(publish.subject) {
             self.refuse_publish(worker, publish);
             return false;
         }

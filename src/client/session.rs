@@ -9,6 +9,7 @@ use super::{
     Context, Limits,
     batch::Input,
     end::End,
+    gate::Gate,
     keepalive::{Due, Keepalive},
     log_prefix,
     login::{PendingLogin, Stranger},
@@ -56,6 +57,8 @@ pub(super) struct Session {
     pub(super) input: Input,
     /// Until the client has logged in, where it has to.
     pub(super) stranger: Option<Box<Stranger>>,
+    /// What the user may do; `None` is everything.
+    pub(super) gate: Option<Box<Gate>>,
     /// A login that is being decided; nothing is read meanwhile.
     pub(super) pending_login: Option<Box<PendingLogin>>,
     pub(super) accepted: Instant,
@@ -75,6 +78,7 @@ impl Session {
         Self {
             account: context.accounts.global().clone(),
             stranger: Stranger::new(&context),
+            gate: None,
             pending_login: None,
             context,
             connection,
@@ -188,7 +192,9 @@ impl Session {
         self.keepalive.busy();
         self.connection.active(Clock::now());
         let limits = &self.limits;
-        if queue == Some(RESERVED_QUEUE) {
+        let gate = self.gate.as_ref();
+        let guard = gate.map_or(Ok(None), |gate| gate.guard(subject, queue));
+        let Some(guard) = guard.ok().filter(|_| queue != Some(RESERVED_QUEUE)) else {
             return self.complain(
                 worker,
                 ClientError::SubscriptionViolation {
@@ -196,7 +202,7 @@ impl Session {
                     queue: queue.map(quoted),
                 },
             );
-        }
+        };
         let tokens_max = match limits.max_sub_tokens {
             0 => SUB_TOKENS_MAX,
             max => max.min(SUB_TOKENS_MAX),
@@ -216,12 +222,9 @@ impl Session {
                     drop(subscriptions);
                     return self.complain(worker, ClientError::InvalidSubject);
                 }
-                let subscription = Arc::new(Subscription::new(
-                    self.connection.clone(),
-                    subject,
-                    queue,
-                    sid,
-                ));
+                let connection = self.connection.clone();
+                let subscription = Subscription::new(connection, subject, queue, sid);
+                let subscription = Arc::new(subscription.guarded(guard));
                 subscriptions.insert(subscription.clone());
                 self.account.sublist.insert(subscription);
             }

@@ -12,7 +12,7 @@ use std::sync::{Arc, atomic::Ordering};
 use bytes::Bytes;
 
 use super::{Subscription, outbound::Appender, worker::Worker};
-use crate::{protocol::CRLF, telemetry::Clock};
+use crate::{protocol::CRLF, sublist::Entry, telemetry::Clock};
 
 /// Bytes appended in one batch after which everything touched is flushed:
 /// bounds what a batch times its fan-out can hold.
@@ -105,6 +105,11 @@ impl Subscription {
         now: Clock,
         flush: bool,
     ) -> usize {
+        if let Some(guard) = &self.guard
+            && !guard.lets_through(run.subject, self.queue())
+        {
+            return 0;
+        }
         let connection = &self.connection;
         let takes_headers = connection.headers.load(Ordering::Relaxed);
         let mut prefix = std::mem::take(&mut worker.prefix);
@@ -174,6 +179,11 @@ impl Subscription {
             };
             taken += 1;
             bytes += body_len;
+            if let Some(guard) = &self.guard
+                && let Some(reply) = run.reply(message)
+            {
+                guard.asked(reply);
+            }
         }
         appender.count(taken as u64, bytes as u64);
         self.delivered.add(taken as u64);

@@ -12,7 +12,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use once_cell::sync::Lazy;
 
 use super::Connection;
-use crate::{sublist::Entry, telemetry::Counter};
+use crate::{security::guard::Guard, sublist::Entry, telemetry::Counter};
 
 /// One SUB of one connection.
 pub struct Subscription {
@@ -23,6 +23,8 @@ pub struct Subscription {
     /// Deliveries after which it ends; 0 is endless.
     max: AtomicU64,
     closed: AtomicBool,
+    /// Judges deliveries, where the user may not receive everything.
+    pub(super) guard: Option<Arc<Guard>>,
     /// Subject, queue group and sid behind each other: one allocation.
     text: Box<[u8]>,
     subject_len: u32,
@@ -43,10 +45,16 @@ impl Subscription {
             delivered: Counter::default(),
             max: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            guard: None,
             text: [subject, queue.unwrap_or_default(), sid].concat().into(),
             subject_len: subject.len() as u32,
             queue_len: queue.map(|queue| queue.len() as u32),
         }
+    }
+
+    /// The same with somebody who judges its deliveries.
+    pub fn guarded(self, guard: Option<Arc<Guard>>) -> Self {
+        Self { guard, ..self }
     }
 
     /// The client's id for it.

@@ -8,9 +8,12 @@ use std::{
     collections::{HashMap, HashSet},
     fmt,
     hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
 };
 
 use super::{
+    certificate::PeerCertificate,
+    permissions::{Names, Permissions},
     secret::Secret,
     users::{Authorization, ConnectionType, GLOBAL_ACCOUNT, Proof, SoleLogin, User},
 };
@@ -23,10 +26,12 @@ pub struct Offer<'a> {
     pub credentials: &'a Credentials,
     /// How it is connected.
     pub connection_type: ConnectionType,
+    /// Its certificate, if the handshake verified one.
+    pub certificate: Option<&'a PeerCertificate>,
 }
 
 /// Who a peer is.
-#[derive(Clone, Debug, Eq, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Login {
     /// The user as monitoring and logs show it; empty if nobody asked.
     pub user: String,
@@ -35,16 +40,20 @@ pub struct Login {
     /// What the operator wrote that let the peer in, as a number: another one
     /// once any of it is changed. 0 if nobody had to log in.
     pub rule: u64,
+    /// What the peer may do; `None` is everything.
+    pub permissions: Option<Arc<Permissions>>,
 }
 
 /// Why a peer was not let in. The texts are for the operator: the peer is told
 /// none of them.
-#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Refusal {
     /// The user may not connect in this way.
     ConnectionType,
     /// It asked for an account, which only the operator gives.
     ForeignAccount,
+    /// A name of it cannot stand in its permissions: what is wrong with it.
+    Name(String),
     /// It showed nothing.
     NoCredentials,
     /// It did something else before it logged in.
@@ -66,6 +75,7 @@ pub enum Refusal {
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Name(text) => text,
             Self::ConnectionType => "the user may not connect in this way",
             Self::ForeignAccount => "the client asked for an account",
             Self::NoCredentials => "no credentials",
@@ -166,14 +176,15 @@ impl Authentication {
                 user: credentials.shown_user().to_owned(),
                 account: GLOBAL_ACCOUNT.to_owned(),
                 rule: 0,
+                permissions: None,
             });
         }
         let no_auth_user = self.no_auth_user.as_ref();
         if credentials.are_empty()
             && let Some(user) = no_auth_user.and_then(|name| self.users.get(name))
         {
-            return match may_connect(user, offer.connection_type) {
-                Ok(()) => Verdict::Accept(login_of(user)),
+            return match admit(user, offer) {
+                Ok(login) => Verdict::Accept(login),
                 Err(refusal) => Verdict::Refuse(refusal),
             };
         }
@@ -188,8 +199,7 @@ impl Authentication {
         let (secret, outcome) = match user {
             Some(user) => {
                 let Proof::Password(secret) = &user.proof;
-                let allowed = may_connect(user, offer.connection_type);
-                (secret.clone(), allowed.map(|()| login_of(user)))
+                (secret.clone(), admit(user, offer))
             }
             // As slow as with a user, so that guessing names pays nothing.
             None if self.has_hashes => (Secret::nobodys(), Err(Refusal::UnknownUser)),
@@ -225,17 +235,37 @@ impl Authentication {
             user: credentials.shown_user().to_owned(),
             account: GLOBAL_ACCOUNT.to_owned(),
             rule: number(sole),
+            permissions: None,
         };
         compare(secret.clone(), offered, Ok(login), wrong)
     }
 }
 
-fn login_of(user: &User) -> Login {
-    Login {
+/// What becomes of the user once the password is right.
+fn admit(user: &User, offer: &Offer<'_>) -> Result<Login, Refusal> {
+    let types = &user.connection_types;
+    if !types.is_empty() && !types.contains(&offer.connection_type) {
+        return Err(Refusal::ConnectionType);
+    }
+    let names = Names {
+        user: &user.name,
+        certname: offer
+            .certificate
+            .map_or("", |certificate| &certificate.common_name),
+    };
+    let permissions = user
+        .permissions
+        .as_ref()
+        .map(|rules| rules.for_login(names));
+    Ok(Login {
         user: user.name.clone(),
         account: user.account.clone(),
         rule: number(user),
-    }
+        permissions: permissions
+            .transpose()
+            .map_err(Refusal::Name)?
+            .map(Arc::new),
+    })
 }
 
 /// What the operator wrote, as a number that is not 0.
@@ -243,14 +273,6 @@ fn number(written: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     written.hash(&mut hasher);
     hasher.finish().max(1)
-}
-
-fn may_connect(user: &User, connection_type: ConnectionType) -> Result<(), Refusal> {
-    let types = &user.connection_types;
-    match types.is_empty() || types.contains(&connection_type) {
-        true => Ok(()),
-        false => Err(Refusal::ConnectionType),
-    }
 }
 
 /// Compares now if that is quick.
@@ -286,6 +308,7 @@ mod tests {
             proof: Proof::Password(Secret::new(password).expect("a password")),
             account: "A".into(),
             connection_types: Vec::new(),
+            permissions: None,
         }
     }
 
@@ -303,6 +326,7 @@ mod tests {
         let verdict = authentication.identify(&Offer {
             credentials,
             connection_type: ConnectionType::Standard,
+            certificate: None,
         });
         let login = match verdict {
             Verdict::Accept(login) => login,
@@ -328,7 +352,7 @@ mod tests {
             })
         };
         let (a, b) = (user("a", "p"), user("b", "p"));
-        let rule = login_of(&a).rule;
+        let rule = number(&a);
         let moved = User {
             account: "B".into(),
             ..a.clone()

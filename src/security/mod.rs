@@ -3,7 +3,8 @@
 //! A `tls` block is [`options::TlsOptions`]; [`tls`] makes of it and its files
 //! what handshakes need. [`certificate`] reads what a certificate says; the
 //! connection of a peer that showed one keeps it. [`authentication`] decides who
-//! a peer is, [`users`] are whom the operator named. The configuration is read
+//! a peer is, [`users`] are whom the operator named, [`permissions`] what each may
+//! do. The configuration is read
 //! into the types of this room; clients ask it. Nothing here knows about
 //! operations, sockets or HTTP.
 
@@ -12,9 +13,12 @@ pub mod certificate;
 mod distinguished_name;
 pub mod failure;
 mod files;
+pub mod guard;
 mod insecure;
 pub mod options;
+pub mod permissions;
 mod puppet;
+pub mod responses;
 pub mod revocation;
 pub mod secret;
 pub mod store;

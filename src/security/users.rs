@@ -1,6 +1,6 @@
 //! Users as the operator wrote them.
 
-use super::secret::Secret;
+use super::{permissions::Rules, secret::Secret};
 
 /// The account of users that were given no other.
 pub const GLOBAL_ACCOUNT: &str = "$G";
@@ -51,6 +51,8 @@ pub struct User {
     pub account: String,
     /// How the user may connect; empty for every way.
     pub connection_types: Vec<ConnectionType>,
+    /// What the user may do; `None` is everything.
+    pub permissions: Option<Rules>,
 }
 
 /// What proves that somebody is a user.

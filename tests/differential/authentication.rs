@@ -13,9 +13,13 @@ const USERS: &str = "authorization { users: [ { user: a, password: b }, { user: 
 /// A bcrypt hash of "s3cret", of the least cost.
 const HASH: &str = "$2b$04$abcdefghijklmnopqrstuuLZYjhNQAOdpbzt4WxWlUHjv1wsyH5DG";
 
+const PERMISSIONS: &str = "authorization { users: [ { user: u, password: p, permissions: { publish: { allow: [\"ok.>\", \"_INBOX.>\"], deny: \"ok.no\" }, subscribe: { allow: [\"ok.>\", \"_INBOX.>\", \"q.x grp\"], deny: \"ok.no\" } } } ] }\n";
+
 /// All cases of this table.
 pub fn cases() -> Vec<Case> {
-    logins()
+    let mut cases = logins();
+    cases.extend(permissions());
+    cases
 }
 
 fn logins() -> Vec<Case> {
@@ -197,5 +201,41 @@ fn logins() -> Vec<Case> {
         case("login: none in time")
             .config("authorization { user: u, password: p, timeout: 0.3 }\n")
             .closed(0),
+    ]
+}
+
+fn permissions() -> Vec<Case> {
+    let user = |bytes: &str| {
+        one(
+            format!("permissions: {bytes:?}"),
+            format!("CONNECT {{\"user\":\"u\",\"pass\":\"p\",\"pedantic\":false,\"headers\":true}}\r\n{bytes}"),
+        )
+        .config(PERMISSIONS)
+    };
+    vec![
+        user("SUB ok.a 1\r\nPUB ok.a 1\r\nx\r\n"),
+        user("SUB no.a 1\r\nPUB no.a 1\r\nx\r\nPING\r\n"),
+        user("SUB > 1\r\nSUB * 2\r\nSUB ok.> 3\r\nSUB ok.* 4\r\nPUB ok.a 1\r\nx\r\nPUB ok.no 1\r\ny\r\n"),
+        user("SUB ok.no 1\r\nSUB ok.no q 2\r\nSUB no.a q 3\r\n"),
+        user("SUB q.x 1\r\nSUB q.x grp 2\r\nSUB q.x other 3\r\n"),
+        user("PUB no.\"quoted\"\\ü 1\r\nx\r\nSUB no.\"quoted\"\\ü \"q\" 1\r\n"),
+        user("HPUB no.a 12 12\r\nNATS/1.0\r\n\r\n\r\n"),
+        user("PUB no.a ok.r 1\r\nx\r\nPUB ok.a no.r 1\r\nx\r\n"),
+        user("SUB no.a 1\r\nSUB ok.a 1\r\nPUB ok.a 1\r\nx\r\n"),
+        case("permissions: denied publish reaches nobody")
+            .config("authorization { users: [ { user: u, password: p, permissions: { publish: \"ok\" } }, { user: w, password: w } ] }\n")
+            .send(0, "CONNECT {\"user\":\"w\",\"pass\":\"w\",\"verbose\":false}\r\nSUB > 1\r\n")
+            .sync(0)
+            .send(1, "CONNECT {\"user\":\"u\",\"pass\":\"p\"}\r\nPUB no 1\r\nx\r\nPUB ok 1\r\ny\r\n")
+            .sync(1),
+        case("permissions: responses")
+            .config("authorization { users: [ { user: u, password: p, permissions: { subscribe: \"q\", allow_responses: { max: 2 } } }, { user: w, password: w } ] }\n")
+            .send(0, "CONNECT {\"user\":\"u\",\"pass\":\"p\",\"verbose\":false}\r\nSUB q 1\r\nPUB r 1\r\n0\r\n")
+            .sync(0)
+            .send(1, "CONNECT {\"user\":\"w\",\"pass\":\"w\",\"verbose\":false}\r\nSUB r 1\r\nPUB q r 1\r\nx\r\n")
+            .sync(1)
+            .send(0, "PUB r 1\r\n1\r\nPUB r 1\r\n2\r\nPUB r 1\r\n3\r\n")
+            .sync(0)
+            .sync(1),
     ]
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{
     Options,
     block::Problems,
+    permissions::parse_permissions,
     users::{parse_secret, parse_users},
 };
 use crate::{
@@ -18,12 +19,20 @@ use crate::{
 /// A time to log in above this is likely a mistake.
 const HIGH_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Names of the permissions of users that have none of their own.
+const DEFAULT_PERMISSIONS: &[&str] = &["default_permission", "default_permissions", "permissions"];
+
 /// Reads the block into `options`.
 pub(super) fn parse_authorization(options: &mut Options, node: &Node, problems: &mut Problems) {
     let Some(map) = problems.map(node, "authorization") else {
         return;
     };
+    // Read before the users who get them, wherever they stand.
     let mut written = Written::default();
+    let default_permissions = map.entries_as_written().into_iter().find_map(|entry| {
+        let is_default = DEFAULT_PERMISSIONS.contains(&&*entry.key.to_ascii_lowercase());
+        is_default.then(|| parse_permissions(&entry.node, problems))?
+    });
     for entry in map.entries_as_written() {
         match &*entry.key.to_ascii_lowercase() {
             "user" | "username" => written.user = problems.text(entry).map(str::to_owned),
@@ -41,7 +50,12 @@ pub(super) fn parse_authorization(options: &mut Options, node: &Node, problems: 
                 }
             }
             "users" => {
-                let users = parse_users(&entry.node, GLOBAL_ACCOUNT, problems);
+                let users = parse_users(
+                    &entry.node,
+                    GLOBAL_ACCOUNT,
+                    default_permissions.as_ref(),
+                    problems,
+                );
                 if users.is_empty() {
                     problems.warn(
                         &entry.position,
@@ -51,6 +65,7 @@ pub(super) fn parse_authorization(options: &mut Options, node: &Node, problems: 
                 options.authorization.users.extend(users);
                 written.users = true;
             }
+            key if DEFAULT_PERMISSIONS.contains(&key) => written.permissions = true,
             "auth_callout" | "auth_hook" => {
                 let text = format!(
                     "{:?} is not supported by this version of midge: write the users down",
@@ -80,6 +95,7 @@ struct Written {
     password: Option<Secret>,
     token: Option<Secret>,
     users: bool,
+    permissions: bool,
 }
 
 impl Written {
@@ -95,6 +111,13 @@ impl Written {
         if let Some(clash) = clash {
             problems.error(position, format!("authorization cannot have {clash}"));
             return None;
+        }
+        if self.permissions && !self.users {
+            problems.warn(
+                position,
+                "default permissions are for a list of users: they have no effect on one user or \
+                 a token",
+            );
         }
         if let Some(token) = token {
             return Some(SoleLogin::Token(token));

@@ -14,6 +14,7 @@ mod duration;
 pub mod foreign;
 pub mod keys;
 pub mod monitor;
+pub mod permissions;
 pub mod tls;
 pub mod users;
 

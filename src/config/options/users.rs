@@ -1,23 +1,34 @@
 //! Lists of users, in `authorization` and in accounts.
 
-use super::block::Problems;
+use super::{block::Problems, permissions::parse_permissions};
 use crate::{
     config::syntax::{Entry, Map, Node},
     security::{
+        permissions::Rules,
         secret::Secret,
         users::{ConnectionType, Proof, User},
     },
 };
 
 /// Reads `users = [ { user, password, … } … ]`: the users of one account. What
-/// is wrong is noted in `problems`; a user with an error is left out.
-pub fn parse_users(list: &Node, account: &str, problems: &mut Problems) -> Vec<User> {
+/// is wrong is noted in `problems`; a user with an error is left out. Users without
+/// permissions of their own get the default ones.
+pub fn parse_users(
+    list: &Node,
+    account: &str,
+    default_permissions: Option<&Rules>,
+    problems: &mut Problems,
+) -> Vec<User> {
     let items = problems.list(list, "users").unwrap_or_default();
     items
         .iter()
         .filter_map(|item| {
             let map = problems.map(item, "user")?;
-            parse_user(item, map, account, problems)
+            let user = parse_user(item, map, account, problems)?;
+            Some(User {
+                permissions: user.permissions.or_else(|| default_permissions.cloned()),
+                ..user
+            })
         })
         .collect()
 }
@@ -26,6 +37,7 @@ fn parse_user(node: &Node, map: &Map, account: &str, problems: &mut Problems) ->
     let mut name = None;
     let mut password = None;
     let mut connection_types = Vec::new();
+    let mut permissions = None;
     let errors_before = problems.errors.len();
     for entry in map.entries_as_written() {
         match &*entry.key.to_ascii_lowercase() {
@@ -33,6 +45,9 @@ fn parse_user(node: &Node, map: &Map, account: &str, problems: &mut Problems) ->
             "pass" | "password" => password = parse_secret(entry, problems),
             "allowed_connection_types" | "connection_types" | "clients" => {
                 connection_types = parse_connection_types(entry, problems);
+            }
+            "permission" | "permissions" | "authorization" => {
+                permissions = parse_permissions(&entry.node, problems);
             }
             "proxy_required" => {
                 if problems.boolean(entry) == Some(true) {
@@ -58,6 +73,7 @@ fn parse_user(node: &Node, map: &Map, account: &str, problems: &mut Problems) ->
         proof: Proof::Password(password.unwrap_or_default()),
         account: account.to_owned(),
         connection_types,
+        permissions,
     })
 }
 
