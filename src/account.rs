@@ -7,7 +7,10 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::RwLock;
 
-use crate::{connection::Subscription, sublist::Sublist};
+use crate::{
+    connection::{Subscription, interest::LocalInterest, remote::RemoteInterest, worker::Worker},
+    sublist::Sublist,
+};
 
 /// The account of clients that were given no other.
 pub const GLOBAL_ACCOUNT: &str = "$G";
@@ -55,6 +58,11 @@ pub struct Account {
     pub name: String,
     /// Who takes which subject.
     pub sublist: Sublist<Subscription>,
+    /// What the peers of the cluster take. Changes only through
+    /// [`Account::add_remote`] and [`Account::remove_remote`].
+    pub remote: Sublist<RemoteInterest>,
+    /// What those peers are told of the sublist.
+    pub interest: LocalInterest,
 }
 
 impl Account {
@@ -63,14 +71,35 @@ impl Account {
         Self {
             name: name.to_owned(),
             sublist: Sublist::new(),
+            remote: Sublist::new(),
+            interest: LocalInterest::new(name),
         }
     }
 
+    /// Begins a subscription: every publisher reaches it from now on.
+    pub fn subscribe(&self, worker: &mut Worker, subscription: Arc<Subscription>) {
+        self.sublist.insert(subscription.clone());
+        self.interest.add(worker, &subscription);
+    }
+
+    /// Adds what a peer wants.
+    pub fn add_remote(&self, interest: Arc<RemoteInterest>) {
+        self.remote.insert(interest);
+        self.sublist.touch();
+    }
+
+    /// Removes what a peer no longer wants.
+    pub fn remove_remote<'a>(&self, interest: impl IntoIterator<Item = &'a Arc<RemoteInterest>>) {
+        self.remote.remove(interest);
+        self.sublist.touch();
+    }
+
     /// Ends subscriptions: no publisher reaches them from now on.
-    pub fn unsubscribe(&self, subscriptions: &[Arc<Subscription>]) {
+    pub fn unsubscribe(&self, worker: &mut Worker, subscriptions: &[Arc<Subscription>]) {
         subscriptions.iter().for_each(|known| known.close());
         for some in subscriptions.chunks(REMOVED_AT_ONCE) {
             self.sublist.remove(some);
+            self.interest.remove(worker, some);
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod connection;
 pub mod log;
 pub mod monitor;
 pub mod protocol;
+pub mod route;
 pub mod server;
 pub mod subject;
 pub mod sublist;

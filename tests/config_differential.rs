@@ -358,7 +358,6 @@ const DIFFERENT: &[Difference] = &[
     stricter("max_closed_clients: -1", NONSENSE),
     stricter("ping_max: -1", NONSENSE),
     stricter("ping_interval: \"-5s\"", NONSENSE),
-    stricter("cluster {}", UNSERVED),
     stricter("authorization { token: a }", UNSERVED),
     stricter("https_port: 5", UNSERVED),
     stricter("trace_headers: true", UNSERVED),

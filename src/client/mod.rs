@@ -3,15 +3,12 @@
 //! The server spawns one task per client ([`serve`]). It waits for the socket
 //! without holding a buffer and reads a batch ([`batch`]); the session acts on
 //! its verbs ([`session`]), gathers publishes into runs ([`publish`]), takes
-//! them to their targets ([`routing`]), and keeps the peer honest
-//! ([`keepalive`]). A publisher that outruns its readers is paused here
+//! them to their targets ([`routing`]). A publisher that outruns its readers is paused here
 //! ([`back_pressure`]).
 
 mod back_pressure;
 mod batch;
 mod end;
-mod keepalive;
-mod lookup_cache;
 mod publish;
 mod routing;
 mod service;
@@ -26,16 +23,12 @@ use std::{
 };
 
 use parking_lot::RwLock;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::net::TcpStream;
 use tracing::{debug, info};
 
 use crate::{
     account::Accounts,
-    connection::{
-        CloseReason, Connection, Wake,
-        registry::Registry,
-        worker::{Worker, with_worker},
-    },
+    connection::{CloseReason, Connection, Wake, registry::Registry, worker::with_worker},
     protocol::info::Info,
     telemetry::Telemetry,
 };
@@ -43,9 +36,6 @@ use session::Session;
 
 /// Batches read from one socket before other connections get their turn.
 const READS_PER_TURN: usize = 4;
-
-/// How long an ending connection may take to accept its last bytes.
-const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What all clients share.
 pub struct Context {
@@ -201,31 +191,16 @@ fn read_turn(session: &mut Session, stream: &TcpStream) -> Turn {
 async fn finish(session: &Session, stream: &TcpStream) {
     let (context, connection) = (&session.context, &session.connection);
     let subscriptions = connection.subscriptions.lock().drain();
-    session.account.unsubscribe(&subscriptions);
+    with_worker(|worker| {
+        session.account.unsubscribe(worker, &subscriptions);
+        worker.flush_touched();
+    });
     let reason = connection
         .outbound()
         .close_reason()
         .unwrap_or(CloseReason::ClientClosed);
 
-    let flush = |worker: &mut Worker| connection.flush_closing(worker);
-    let last_words = async {
-        while !with_worker(flush) {
-            if stream.writable().await.is_err() {
-                break;
-            }
-            // Somebody else may be at it: let the others work meanwhile.
-            tokio::task::yield_now().await;
-        }
-    };
-    if timeout(LAST_WORDS_TIMEOUT, last_words).await.is_err() {
-        debug!(
-            "{} - The last bytes could not be written",
-            log_prefix(connection)
-        );
-    }
-    // Unread bytes would turn the close into a reset that may destroy the last
-    // words on their way.
-    let _ = with_worker(|worker| stream.try_read(&mut worker.read_buffer));
+    connection.say_last_words(stream).await;
     context.registry.close(connection, &subscriptions, reason);
     if reason.is_slow_consumer() {
         tell_slow_consumer(context, connection, reason);

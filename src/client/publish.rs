@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{end::End, lookup_cache::Reach, session::Session};
+use super::{end::End, session::Session};
 use crate::{
     connection::{
         CloseReason,
         delivery::{Message, Run},
+        lookup_cache::Reach,
         worker::{SMALL_BATCH_LEN, Worker},
     },
     protocol::{
@@ -282,7 +283,7 @@ impl Session {
             messages: &[message],
             shared: shared.as_ref(),
         };
-        self.route(worker, &run, &reach.matches, false);
+        self.route(worker, &run, &reach, false);
         worker.scratch = source;
     }
 
@@ -298,10 +299,10 @@ impl Session {
         };
         if messages.len() > 1 && reach.must_interleave() {
             for message in messages.chunks(1) {
-                self.route(worker, &run(message), &reach.matches, false);
+                self.route(worker, &run(message), &reach, false);
             }
         } else {
-            self.route(worker, &run(&messages), &reach.matches, flush);
+            self.route(worker, &run(&messages), &reach, flush);
         }
         worker.messages = messages;
         worker.messages.clear();

@@ -6,96 +6,108 @@ use super::session::Session;
 use crate::{
     connection::{
         Subscription,
-        delivery::{Message, Pick, Run},
+        delivery::{Message, Pick, Run, deal_out},
+        lookup_cache::Reach,
+        remote::{Reached, Remotes, Share},
         worker::Worker,
     },
     protocol::CRLF,
-    sublist::Matches,
+    sublist::Entry,
     telemetry::Clock,
 };
 
+/// What has become of a run's messages so far.
+struct Outcome {
+    /// Messages from the run's beginning that somebody took.
+    reached: usize,
+    /// Messages that no queue group took, by index; `None` while there was no
+    /// queue group.
+    missed: Option<Vec<usize>>,
+}
+
 impl Session {
     /// Takes a run to everybody who wants it.
-    pub(super) fn route(
-        &mut self,
-        worker: &mut Worker,
-        run: &Run<'_>,
-        matches: &Matches<Subscription>,
-        flush: bool,
-    ) {
-        let now = match matches.is_empty() {
+    pub(super) fn route(&mut self, worker: &mut Worker, run: &Run<'_>, reach: &Reach, flush: bool) {
+        let matches = &reach.matches;
+        let remotes = reach.remotes(&self.account.remote);
+        let now = match matches.is_empty() && remotes.is_empty() {
             true => Clock(0),
             false => Clock::now(),
         };
-        // Messages from the run's beginning that a plain subscription took.
-        let mut reached = 0;
+        let mut outcome = Outcome {
+            reached: 0,
+            missed: None,
+        };
         for subscription in &matches.plain {
             if self.is_echo(subscription) {
                 continue;
             }
             let taken = subscription.deliver(worker, run, Pick::ALL, now, flush);
-            reached = reached.max(taken);
+            outcome.reached = outcome.reached.max(taken);
         }
-        let mut unreached: Vec<usize> = Vec::new();
-        let mut taken_by_queues = false;
+        // What is left of each queue group for its members elsewhere.
+        let mut left: Vec<(&[u8], Vec<usize>)> = Vec::new();
         for members in &matches.queues {
-            let missed = self.deliver_to_queue(worker, run, members, now, flush);
-            if !taken_by_queues {
-                taken_by_queues = true;
-                unreached = missed;
-            } else {
-                unreached.retain(|index| missed.contains(index));
+            let excludes = |member: &Subscription| self.is_echo(member);
+            let missed = deal_out(worker, run, members, excludes, now, flush);
+            if !remotes.is_empty()
+                && let Some(name) = members.first().and_then(|first| first.queue())
+            {
+                left.push((name, missed.clone()));
             }
+            outcome.miss(missed);
+        }
+        if !remotes.is_empty() {
+            self.route_to_peers(worker, run, remotes, left, now, flush, &mut outcome);
         }
         if run.subject.starts_with(b"$SYS.REQ.") && self.serve(worker, run) {
-            reached = run.messages.len();
+            outcome.reached = run.messages.len();
         }
         self.drop_expired(worker);
         if self.options.no_responders {
-            let nobody = |index: &usize| *index >= reached;
-            match taken_by_queues {
-                true => unreached.retain(nobody),
-                false => unreached = (reached..run.messages.len()).collect(),
-            }
-            for index in unreached {
+            for index in outcome.unreached(run.messages.len()) {
                 self.tell_no_responders(worker, run, &run.messages[index]);
             }
         }
     }
 
-    /// Deals a run out to the members of a queue group, in turn from a random
-    /// one on. Returns the messages that no member took.
-    fn deliver_to_queue(
+    /// Takes a run to the peers of the cluster; of each queue group only what
+    /// its members here `left`.
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "one step of route, kept apart from the common case"
+    )]
+    fn route_to_peers(
         &self,
         worker: &mut Worker,
         run: &Run<'_>,
-        members: &[Arc<Subscription>],
+        remotes: &Remotes,
+        mut left: Vec<(&[u8], Vec<usize>)>,
         now: Clock,
         flush: bool,
-    ) -> Vec<usize> {
-        let start = fastrand::usize(..members.len());
-        let mut missed = Vec::new();
-        for first in 0..members.len().min(run.messages.len()) {
-            let member = &members[(start + first) % members.len()];
-            let pick = Pick {
-                first,
-                step: members.len(),
-            };
-            let taken = match self.is_echo(member) {
-                true => 0,
-                false => member.deliver(worker, run, pick, now, flush),
-            };
-            let picked = (first..run.messages.len()).step_by(members.len());
-            missed.extend(picked.skip(taken));
-        }
-        // Somebody's share was not taken: whoever can takes it.
-        missed.retain(|index| {
-            !members.iter().any(|member| {
-                !self.is_echo(member)
-                    && member.deliver(worker, run, Pick::one(*index), now, flush) == 1
+        outcome: &mut Outcome,
+    ) {
+        let shares: Vec<Share> = remotes
+            .queues()
+            .map(|name| {
+                let here = left.iter_mut().find(|(known, _)| *known == name);
+                here.map_or(Share::All, |(_, missed)| {
+                    Share::Some(std::mem::take(missed))
+                })
             })
-        });
-        missed
+            .collect();
+        let account = self.account.name.as_bytes();
+        match remotes.deliver(worker, account, run, &shares, now, flush) {
+            Reached::All => outcome.reached = run.messages.len(),
+            Reached::Some(taken) if shares.is_empty() => debug_assert!(taken.is_empty()),
+            Reached::Some(taken) => {
+                outcome.miss(
+                    (0..run.messages.len())
+                        .filter(|at| taken.binary_search(at).is_err())
+                        .collect(),
+                );
+            }
+        }
     }
 
     /// Whether a delivery would hand the client its own message against its wish.
@@ -105,11 +117,11 @@ impl Session {
 
     /// Takes subscriptions that have had their last message out of the way.
     fn drop_expired(&self, worker: &mut Worker) {
-        for subscription in worker.expired.drain(..) {
+        for subscription in std::mem::take(&mut worker.expired) {
             let connection = &subscription.connection;
             connection.subscriptions.lock().remove(&subscription);
             self.account
-                .unsubscribe(std::slice::from_ref(&subscription));
+                .unsubscribe(worker, std::slice::from_ref(&subscription));
         }
     }
 
@@ -139,5 +151,26 @@ impl Session {
         ]
         .concat();
         self.connection.send(worker, &line);
+    }
+}
+
+impl Outcome {
+    /// Notes what one more queue group did not take.
+    fn miss(&mut self, missed: Vec<usize>) {
+        match &mut self.missed {
+            None => self.missed = Some(missed),
+            Some(known) => known.retain(|index| missed.contains(index)),
+        }
+    }
+
+    /// The messages of a run of `count` that nobody took.
+    fn unreached(self, count: usize) -> Vec<usize> {
+        match self.missed {
+            Some(missed) => missed
+                .into_iter()
+                .filter(|at| *at >= self.reached)
+                .collect(),
+            None => (self.reached..count).collect(),
+        }
     }
 }

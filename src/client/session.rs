@@ -1,21 +1,23 @@
 //! The session of one client: its bytes become operations, its operations act.
 
-use std::{net::IpAddr, sync::Arc, sync::atomic::Ordering};
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
-use super::{
-    Context,
-    batch::Input,
-    end::End,
-    keepalive::{Due, Keepalive},
-    log_prefix,
-    lookup_cache::LookupCache,
-};
+use super::{Context, batch::Input, end::End, log_prefix};
 use crate::{
     account::Account,
-    connection::{CloseReason, Connection, Identity, Subscription, worker::Worker},
+    connection::{
+        CloseReason, Connection, Identity, Subscription,
+        keepalive::{Due, Keepalive},
+        lookup_cache::LookupCache,
+        worker::Worker,
+    },
     protocol::{
         OK, PING, PONG,
         connect::ConnectOptions,
@@ -30,6 +32,9 @@ use crate::{
 /// Tokens of a subscription's subject when `max_sub_tokens` sets no limit:
 /// what fits the default control line; bounds the depth of the sublist.
 const SUB_TOKENS_MAX: usize = 2048;
+
+/// The first ping after CONNECT comes at the latest after this.
+const FIRST_PING_DELAY_MAX: Duration = Duration::from_secs(2);
 
 /// Queue group names that the broker keeps for itself.
 const RESERVED_QUEUE: &[u8] = b"_sys_";
@@ -167,7 +172,7 @@ impl Session {
         if self.connected {
             // A second CONNECT is a new beginning.
             let subscriptions = self.connection.subscriptions.lock().drain();
-            self.account.unsubscribe(&subscriptions);
+            self.account.unsubscribe(worker, &subscriptions);
         }
         *self.connection.identity.lock() = Identity {
             name: options.name.clone(),
@@ -185,7 +190,7 @@ impl Session {
             self.connected = true;
             // Until a ping is answered this is the best guess.
             self.connection.set_rtt(self.accepted.elapsed());
-            self.keepalive.connected();
+            self.keepalive.connected(FIRST_PING_DELAY_MAX);
         }
         self.confirm(worker);
         Ok(())
@@ -212,26 +217,26 @@ impl Session {
             let subject = quoted(subject);
             return self.complain(worker, ClientError::TooManyTokens { subject });
         }
-        {
+        let subscription = {
             let mut subscriptions = self.connection.subscriptions.lock();
             if limits.max_subscriptions > 0 && subscriptions.len() >= limits.max_subscriptions {
                 drop(subscriptions);
                 return self.complain(worker, ClientError::MaxSubscriptions);
             }
-            if subscriptions.get(sid).is_none() {
-                if !subject::is_valid(subject) {
-                    drop(subscriptions);
-                    return self.complain(worker, ClientError::InvalidSubject);
-                }
-                let subscription = Arc::new(Subscription::new(
-                    self.connection.clone(),
-                    subject,
-                    queue,
-                    sid,
-                ));
+            if subscriptions.get(sid).is_some() {
+                None
+            } else if !subject::is_valid(subject) {
+                drop(subscriptions);
+                return self.complain(worker, ClientError::InvalidSubject);
+            } else {
+                let connection = self.connection.clone();
+                let subscription = Arc::new(Subscription::new(connection, subject, queue, sid));
                 subscriptions.insert(subscription.clone());
-                self.account.sublist.insert(subscription);
+                Some(subscription)
             }
+        };
+        if let Some(subscription) = subscription {
+            self.account.subscribe(worker, subscription);
         }
         self.confirm(worker);
     }
@@ -243,16 +248,17 @@ impl Session {
         if let Some(subscription) = found {
             match max {
                 Some(max) if max > subscription.delivered.value() => subscription.set_max(max),
-                _ => self.drop_subscription(&subscription),
+                _ => self.drop_subscription(worker, &subscription),
             }
         }
         self.confirm(worker);
     }
 
     /// Ends one subscription of this connection.
-    fn drop_subscription(&self, subscription: &Arc<Subscription>) {
+    fn drop_subscription(&self, worker: &mut Worker, subscription: &Arc<Subscription>) {
         self.connection.subscriptions.lock().remove(subscription);
-        self.account.unsubscribe(std::slice::from_ref(subscription));
+        self.account
+            .unsubscribe(worker, std::slice::from_ref(subscription));
     }
 
     fn answer_ping(&mut self, worker: &mut Worker) {

@@ -7,10 +7,20 @@ use std::fmt;
 pub enum CloseReason {
     /// Wrong or missing credentials.
     AuthenticationFailure,
+    /// No login came in time.
+    AuthenticationTimeout,
     /// The protocol number in CONNECT is neither 0 nor 1.
     BadClientProtocol,
     /// The peer ended it.
     ClientClosed,
+    /// A route to a broker of another cluster.
+    ClusterNameConflict,
+    /// A second route to the same broker, or one to ourselves.
+    DuplicateRoute,
+    /// A route to a broker with our own name.
+    DuplicateServerName,
+    /// Somebody else than a broker at the routes' port.
+    IncorrectPort,
     /// A control line longer than allowed.
     MaxControlLine,
     /// More connections than allowed.
@@ -51,8 +61,13 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AuthenticationFailure => "Authentication Failure",
+            Self::AuthenticationTimeout => "Authentication Timeout",
             Self::BadClientProtocol => "Bad Client Protocol Version",
             Self::ClientClosed => "Client Closed",
+            Self::ClusterNameConflict => "Cluster Name Conflict",
+            Self::DuplicateRoute => "Duplicate Route",
+            Self::DuplicateServerName => "Duplicate Server Name",
+            Self::IncorrectPort => "Incorrect Port",
             Self::MaxControlLine => "Maximum Control Line Exceeded",
             Self::MaxConnections => "Maximum Connections Exceeded",
             Self::MaxPayload => "Maximum Message Payload Exceeded",

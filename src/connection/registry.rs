@@ -19,7 +19,7 @@ use parking_lot::Mutex;
 use super::{CloseReason, Connection, Identity, Subscription, budget::Budget};
 use crate::telemetry::{Clock, Traffic};
 
-/// All connections of the clients.
+/// All connections: those of the clients, and the routes apart from them.
 pub struct Registry {
     inner: Mutex<Inner>,
     next_cid: AtomicU64,
@@ -37,6 +37,10 @@ struct Inner {
     /// What the closed connections moved.
     gone: Traffic,
     troubles: Troubles,
+    routes: HashMap<u64, Arc<Connection>>,
+    /// What the closed routes moved.
+    routes_gone: Traffic,
+    route_troubles: Troubles,
 }
 
 /// Connections that ended in trouble, by trouble.
@@ -46,6 +50,17 @@ pub struct Troubles {
     pub slow_consumers: u64,
     /// Cut because they answered no ping.
     pub stale_connections: u64,
+}
+
+impl Troubles {
+    fn count(&mut self, reason: CloseReason) {
+        if reason.is_slow_consumer() {
+            self.slow_consumers += 1;
+        }
+        if reason == CloseReason::StaleConnection {
+            self.stale_connections += 1;
+        }
+    }
 }
 
 /// What is remembered of a closed connection.
@@ -106,14 +121,20 @@ pub struct SubscriptionView {
 /// The totals of all connections at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Totals {
-    /// Open connections.
+    /// Open connections of clients.
     pub connections: usize,
-    /// Connections accepted so far, refused ones included.
+    /// Clients accepted so far, refused ones included.
     pub accepted: u64,
-    /// What went through.
+    /// What went through the clients' connections.
     pub traffic: Traffic,
-    /// How connections ended in trouble.
+    /// How clients' connections ended in trouble.
     pub troubles: Troubles,
+    /// Open routes.
+    pub routes: usize,
+    /// What went through the routes.
+    pub route_traffic: Traffic,
+    /// How routes ended in trouble.
+    pub route_troubles: Troubles,
     /// Times a publisher waited for a reader.
     pub stalls: u64,
 }
@@ -132,10 +153,30 @@ impl Registry {
         }
     }
 
-    /// The id of a connection just accepted.
+    /// The id of a client just accepted.
     pub fn accept(&self) -> u64 {
         self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.next_cid()
+    }
+
+    /// An id for a connection that is no client's.
+    pub fn next_cid(&self) -> u64 {
         self.next_cid.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Adds a route.
+    pub fn insert_route(&self, connection: &Arc<Connection>) {
+        let mut inner = self.inner.lock();
+        inner.routes.insert(connection.cid, connection.clone());
+    }
+
+    /// Takes a route out that has ended.
+    pub fn close_route(&self, connection: &Connection, reason: CloseReason) {
+        let traffic = connection.traffic();
+        let mut inner = self.inner.lock();
+        inner.routes.remove(&connection.cid);
+        inner.routes_gone += traffic;
+        inner.route_troubles.count(reason);
     }
 
     /// Adds a connection unless there are `max_connections` already.
@@ -166,12 +207,7 @@ impl Registry {
         let mut inner = self.inner.lock();
         inner.open.remove(&connection.cid);
         inner.gone += closed.last.traffic;
-        if reason.is_slow_consumer() {
-            inner.troubles.slow_consumers += 1;
-        }
-        if reason == CloseReason::StaleConnection {
-            inner.troubles.stale_connections += 1;
-        }
+        inner.troubles.count(reason);
         if self.max_closed > 0 {
             if inner.closed.len() == self.max_closed {
                 inner.closed.pop_front();
@@ -188,6 +224,7 @@ impl Registry {
             let biggest = self
                 .open()
                 .into_iter()
+                .chain(self.routes())
                 .map(|connection| (connection.outbound().backlog(), connection))
                 .filter(|(backlog, _)| !backlog.closed && backlog.pending > 0)
                 .max_by_key(|(backlog, _)| backlog.pending);
@@ -206,7 +243,12 @@ impl Registry {
         self.stalls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The open connections, in no order.
+    /// The open routes, in no order.
+    pub fn routes(&self) -> Vec<Arc<Connection>> {
+        self.inner.lock().routes.values().cloned().collect()
+    }
+
+    /// The open connections of clients, in no order.
     pub fn open(&self) -> Vec<Arc<Connection>> {
         self.inner.lock().open.values().cloned().collect()
     }
@@ -218,19 +260,33 @@ impl Registry {
 
     /// The totals.
     pub fn totals(&self) -> Totals {
-        let (open, mut traffic, troubles) = {
+        let (open, routes, mut traffic, mut route_traffic, troubles, route_troubles) = {
             let inner = self.inner.lock();
             let open: Vec<_> = inner.open.values().cloned().collect();
-            (open, inner.gone, inner.troubles)
+            let routes: Vec<_> = inner.routes.values().cloned().collect();
+            (
+                open,
+                routes,
+                inner.gone,
+                inner.routes_gone,
+                inner.troubles,
+                inner.route_troubles,
+            )
         };
         for connection in &open {
             traffic += connection.traffic();
+        }
+        for route in &routes {
+            route_traffic += route.traffic();
         }
         Totals {
             connections: open.len(),
             accepted: self.accepted.load(Ordering::Relaxed),
             traffic,
             troubles,
+            routes: routes.len(),
+            route_traffic,
+            route_troubles,
             stalls: self.stalls.load(Ordering::Relaxed),
         }
     }

@@ -23,6 +23,8 @@ pub struct Subscription {
     /// Deliveries after which it ends; 0 is endless.
     max: AtomicU64,
     closed: AtomicBool,
+    /// Whether the account's local interest counts it.
+    counted: AtomicBool,
     /// Subject, queue group and sid behind each other: one allocation.
     text: Box<[u8]>,
     subject_len: u32,
@@ -43,6 +45,7 @@ impl Subscription {
             delivered: Counter::default(),
             max: AtomicU64::new(0),
             closed: AtomicBool::new(false),
+            counted: AtomicBool::new(false),
             text: [subject, queue.unwrap_or_default(), sid].concat().into(),
             subject_len: subject.len() as u32,
             queue_len: queue.map(|queue| queue.len() as u32),
@@ -67,6 +70,11 @@ impl Subscription {
     /// Whether nothing may be delivered any more.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether local interest counts it; returns what was noted before.
+    pub(super) fn set_counted(&self, counted: bool) -> bool {
+        self.counted.swap(counted, Ordering::Relaxed)
     }
 
     /// Ends it for every publisher that still holds it.

@@ -29,6 +29,12 @@ pub struct Info {
     pub headers: bool,
     /// Largest payload in bytes.
     pub max_payload: i64,
+    /// `host:port` of all brokers of the cluster that take clients.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub connect_urls: Vec<String>,
+    /// Name of the cluster.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cluster: String,
     /// The connection's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<u64>,

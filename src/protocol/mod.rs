@@ -2,7 +2,8 @@
 //!
 //! An incremental parser that borrows from the read buffer ([`parse`]), the
 //! JSON that both sides introduce themselves with ([`info`], [`connect`]), and
-//! the texts of errors ([`error`]). Facts are those of nats-server 2.15
+//! the texts of errors ([`error`]); what brokers of a cluster say to each
+//! other ([`route`]). Facts are those of nats-server 2.15
 //! (`server/parser.go`, `server/client.go`). Knows neither sockets nor
 //! subscriptions.
 
@@ -10,6 +11,7 @@ pub mod connect;
 pub mod error;
 pub mod info;
 pub mod parse;
+pub mod route;
 
 /// What a line ends with.
 pub const CRLF: &[u8] = b"\r\n";

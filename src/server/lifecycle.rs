@@ -23,6 +23,7 @@ use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     config::Options,
     connection::{CloseReason, worker},
+    route::{self, Cluster},
 };
 
 /// How long connections may take to say their last words when the broker stops.
@@ -36,6 +37,8 @@ pub struct Prepared {
     pub clients: TcpListener,
     /// Where monitoring is asked.
     pub monitor: Option<TcpListener>,
+    /// Where other brokers connect.
+    pub routes: Option<TcpListener>,
 }
 
 /// Why a broker could not be started.
@@ -106,10 +109,19 @@ pub fn prepare(options: Options) -> Result<Prepared, StartError> {
         None => None,
     };
     let (client_address, clients) = bind("port", &options.host, options.port)?;
+    let routes = match &options.cluster {
+        Some(cluster) => match cluster.port {
+            Some(port) => Some(bind("router port", &cluster.host, port)?),
+            None => None,
+        },
+        None => None,
+    };
     let monitor_address = monitor.as_ref().map(|(address, _)| *address);
+    let route_address = routes.as_ref().map(|(address, _)| *address);
     Ok(Prepared {
-        server: Server::new(options, client_address, monitor_address),
+        server: Server::new(options, client_address, monitor_address, route_address),
         clients,
+        routes: routes.map(|(_, listener)| listener),
         monitor: monitor.map(|(_, listener)| listener),
     })
 }
@@ -151,7 +163,10 @@ pub async fn run(
     reopen_log: impl Fn(),
 ) -> Result<(), StartError> {
     let Prepared {
-        server, clients, ..
+        server,
+        clients,
+        routes,
+        ..
     } = prepared;
     if let Some(address) = server.monitor_address {
         info!("Starting http monitor on {address}");
@@ -175,6 +190,9 @@ pub async fn run(
         )?),
         None => None,
     };
+    if let (Some(cluster), Some(routes)) = (&server.cluster, routes) {
+        start_cluster(cluster, routes);
+    }
     info!("Server is ready");
     let accepting = tokio::spawn(listener::accept_clients(server.clone(), clients));
     loop {
@@ -194,10 +212,29 @@ pub async fn run(
     }
     server.stopping.store(true, Ordering::Release);
     accepting.abort();
+    if let Some(cluster) = &server.cluster {
+        cluster.stop();
+    }
     close_connections(&server).await;
     drop(ports_file);
     info!("Server Exiting..");
     Ok(())
+}
+
+fn start_cluster(cluster: &Arc<Cluster>, listener: TcpListener) {
+    info!("Cluster name is {}", cluster.name().text);
+    if cluster.name().dynamic {
+        warn!(
+            "Cluster name was dynamically generated, consider setting one: cluster {{ name: … }}"
+        );
+    }
+    info!(
+        "Listening for route connections on {}",
+        cluster.node.address
+    );
+    tokio::spawn(route::accept_routes(cluster.clone(), listener));
+    tokio::spawn(route::client_urls::tell_clients(cluster.clone()));
+    route::dial_configured(cluster);
 }
 
 async fn close_connections(server: &Server) {
@@ -206,7 +243,11 @@ async fn close_connections(server: &Server) {
         connection.close(CloseReason::ServerShutdown);
     }
     let deadline = Instant::now() + STOP_TIMEOUT;
-    while registry.totals().connections > 0 && Instant::now() < deadline {
+    let open = || {
+        let totals = registry.totals();
+        totals.connections + totals.routes
+    };
+    while open() > 0 && Instant::now() < deadline {
         sleep(Duration::from_millis(2)).await;
     }
 }

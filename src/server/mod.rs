@@ -4,6 +4,7 @@
 //! reads it. Signals and stopping are in [`lifecycle`], accepting connections
 //! in [`listener`].
 
+mod client_urls;
 mod identity;
 mod lame_duck;
 pub mod lifecycle;
@@ -25,6 +26,7 @@ use crate::{
     config::Options,
     connection::{budget, registry::Registry},
     protocol::info::Info,
+    route::{self, Cluster},
     telemetry::{Clock, Telemetry},
 };
 
@@ -44,6 +46,8 @@ pub struct Server {
     pub client_address: SocketAddr,
     /// Where monitoring is served, if it is.
     pub monitor_address: Option<SocketAddr>,
+    /// The other brokers, if there may be some.
+    pub cluster: Option<Arc<Cluster>>,
     /// Whether new connections are refused because the end is near.
     pub stopping: AtomicBool,
 }
@@ -54,6 +58,7 @@ impl Server {
         options: Options,
         client_address: SocketAddr,
         monitor_address: Option<SocketAddr>,
+        route_address: Option<SocketAddr>,
     ) -> Arc<Self> {
         // The clock's zero is the broker's start.
         Clock::now();
@@ -85,6 +90,22 @@ impl Server {
             trace: options.trace,
             max_traced_msg_len: options.max_traced_msg_len,
         });
+        let cluster = route_address
+            .zip(options.cluster.clone())
+            .map(|(address, settings)| {
+                let node = route::Node {
+                    server_id: id.clone(),
+                    server_name: name.clone(),
+                    address,
+                    client_urls: client_urls::own(&options, client_address),
+                    max_control_line: options.max_control_line,
+                    max_pending: options.max_pending,
+                    ping_interval: options.ping_interval,
+                    ping_max: options.ping_max,
+                    write_deadline: options.write_deadline,
+                };
+                Cluster::new(clients.clone(), settings, node)
+            });
         Arc::new(Self {
             id,
             name,
@@ -93,6 +114,7 @@ impl Server {
             clients,
             client_address,
             monitor_address,
+            cluster,
             stopping: AtomicBool::new(false),
         })
     }

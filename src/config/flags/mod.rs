@@ -128,12 +128,16 @@ fn read_arguments(args: impl Iterator<Item = OsString>) -> Result<Vec<String>, S
     .collect()
 }
 
+/// What a flag of the cluster does with its value.
+type SetCluster = fn(&mut Options, &str) -> Result<(), String>;
+
 /// What was typed.
 #[derive(Default)]
 struct CommandLine {
     config: Option<String>,
     help: bool,
     set: Vec<(&'static Key, Value, String)>,
+    cluster: Vec<(SetCluster, String, String)>,
     signal: Option<String>,
     test: bool,
     version: bool,
@@ -183,6 +187,13 @@ impl CommandLine {
             false => true,
         };
         match flag.action {
+            Action::Cluster(set) => {
+                let value = match flag.is_boolean() {
+                    true => switch.to_string(),
+                    false => value,
+                };
+                self.cluster.push((set, value, name.into()));
+            }
             Action::Config => self.config = Some(value),
             Action::Help => self.help = switch,
             Action::Ignored(reason) if switch => self.warnings.push(Diagnostic {
@@ -241,6 +252,15 @@ impl CommandLine {
         for (key, value, flag) in &self.set {
             set_key(&mut options, key, value).map_err(|text| format!("flag {flag}: {text}"))?;
         }
+        for (set, value, flag) in &self.cluster {
+            set(&mut options, value).map_err(|text| format!("flag {flag}: {text}"))?;
+        }
+        if let Some(cluster) = &options.cluster
+            && cluster.port.is_none()
+            && !cluster.routes.is_empty()
+        {
+            return Err("routes need a port of the cluster: --cluster nats://HOST:PORT".into());
+        }
         Ok(options)
     }
 }
@@ -270,7 +290,9 @@ fn flag_value(key: &Key, flag: &str, text: &str) -> Result<Value, String> {
             text.parse()
                 .map_err(|_| format!("the flag {flag} needs an integer, not {text:?}"))?,
         ),
-        Kind::Address(_) | Kind::Duration { .. } | Kind::Text(_) => Value::String(text.into()),
+        Kind::Address(_) | Kind::Block(_) | Kind::Duration { .. } | Kind::Text(_) => {
+            Value::String(text.into())
+        }
     })
 }
 

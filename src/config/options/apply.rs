@@ -94,6 +94,7 @@ pub(in crate::config) fn set_key(
             set(options, Some(host), port);
         }
         (Kind::Address(_), _) => return Err(expected("PORT or \"HOST:PORT\"")),
+        (Kind::Block(_), _) => return Err(expected("a block")),
         (Kind::Bool(set), Value::Bool(value)) => set(options, *value),
         (Kind::Bool(_), _) => return Err(expected("true or false, without quotes")),
         (Kind::Duration { min, set, .. }, Value::String(text)) => {
@@ -144,7 +145,7 @@ fn seconds_warning(name: &str, count: i64) -> String {
     format!("{name:?} should be a duration with its unit: write \"{count}s\"")
 }
 
-fn port_in_range(port: i64) -> Result<i64, String> {
+pub(super) fn port_in_range(port: i64) -> Result<i64, String> {
     match PORTS.contains(&port) {
         true => Ok(port),
         false => Err(format!("{port} is not a port: write 0 to 65535, or -1")),
@@ -152,7 +153,7 @@ fn port_in_range(port: i64) -> Result<i64, String> {
 }
 
 /// `HOST:PORT`; an IPv6 host in brackets, an empty host for the default.
-fn parse_address(text: &str) -> Result<(String, i64), String> {
+pub(super) fn parse_address(text: &str) -> Result<(String, i64), String> {
     let wrong = || format!("{text:?} is not HOST:PORT; an IPv6 host needs brackets");
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
@@ -189,7 +190,23 @@ impl Reading {
     fn entry(&mut self, entry: &Entry) {
         let name = entry.key.to_ascii_lowercase();
         let value = &entry.node.value;
-        if let Some(key) = find_key(&name) {
+        if let Some(Key {
+            kind: Kind::Block(read),
+            ..
+        }) = find_key(&name)
+        {
+            match value {
+                Value::Map(block) => {
+                    let report = read(&mut self.options, block);
+                    self.errors.extend(report.errors);
+                    self.warnings.extend(report.warnings);
+                }
+                other => {
+                    let text = format!("{name:?} must be a block, not {}", other.type_name());
+                    self.error(&entry.position, text);
+                }
+            }
+        } else if let Some(key) = find_key(&name) {
             self.note_contradictions(entry, key);
             match set_key(&mut self.options, key, value) {
                 Ok(None) => {}

@@ -95,7 +95,6 @@ pub const REFUSED: &[&str] = &[
     "accounts_resolver",
     "allow_non_tls",
     "authorization",
-    "cluster",
     "default_sentinel",
     "gateway",
     "https",

@@ -5,8 +5,11 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{ANY_HOST, DEFAULT_PORT, HttpPort, Options};
-use crate::config::syntax::Value;
+use super::{
+    ANY_HOST, DEFAULT_PORT, HttpPort, Options,
+    cluster::{self, BlockReport},
+};
+use crate::config::syntax::{Map, Value};
 
 /// A key of the configuration file.
 pub struct Key {
@@ -26,6 +29,8 @@ pub struct Key {
 pub enum Kind {
     /// `port` or `host:port`.
     Address(fn(&mut Options, Option<String>, i64)),
+    /// A block with keys of its own.
+    Block(fn(&mut Options, &Map) -> BlockReport),
     /// A boolean.
     Bool(fn(&mut Options, bool)),
     /// A duration; integers are seconds if `seconds`.
@@ -238,6 +243,13 @@ pub const KEYS: &[Key] = &[
         },
         default: "\"10s\"",
         doc: "Longest time one write to a connection may take.",
+    },
+    Key {
+        name: "cluster",
+        aliases: &[],
+        kind: Kind::Block(cluster::read),
+        default: "",
+        doc: "The other brokers of the cluster.",
     },
     Key {
         name: "lame_duck_duration",

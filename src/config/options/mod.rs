@@ -6,6 +6,7 @@
 //! [`foreign`]. The server and the log read [`Options`] and nothing else here.
 
 mod apply;
+pub mod cluster;
 mod duration;
 pub mod foreign;
 pub mod keys;
@@ -14,6 +15,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub(super) use apply::set_key;
 pub use apply::{ConfigErrors, Diagnostic, load};
+use cluster::ClusterOptions;
 
 /// Port of the client listener.
 pub const DEFAULT_PORT: u16 = 4222;
@@ -113,6 +115,8 @@ pub struct Options {
     pub ports_file_dir: Option<PathBuf>,
     /// Payload bytes shown in a trace; 0 is all.
     pub max_traced_msg_len: usize,
+    /// The other brokers; `None` without a word of them.
+    pub cluster: Option<ClusterOptions>,
     /// The configuration file, as it was named.
     pub config_file: Option<PathBuf>,
     /// `sha256:` and the digest of the file's values; empty without a file.
@@ -120,6 +124,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// The settings of the cluster, made if there are none yet.
+    pub(super) fn cluster_mut(&mut self) -> &mut ClusterOptions {
+        self.cluster.get_or_insert_default()
+    }
+
     /// Host and port of the monitoring listener, port 0 being any free one;
     /// `None` if there is no monitoring.
     pub fn http_listen(&self) -> Option<(&str, u16)> {
@@ -168,6 +177,7 @@ impl Default for Options {
             pid_file: None,
             ports_file_dir: None,
             max_traced_msg_len: 0,
+            cluster: None,
             config_file: None,
             config_digest: String::new(),
         }

@@ -5,10 +5,11 @@ use std::{hash::BuildHasher, sync::Arc};
 use hashbrown::DefaultHashBuilder;
 use once_cell::sync::OnceCell;
 
-use crate::{
-    connection::Subscription,
-    sublist::{Matches, Sublist},
+use super::{
+    Subscription,
+    remote::{RemoteInterest, Remotes},
 };
+use crate::sublist::{Matches, Sublist};
 
 /// Subjects remembered beside the last one. A direct-mapped table: a subject
 /// has one place and takes it from whoever held it.
@@ -21,6 +22,7 @@ pub struct Reach {
     /// Whether one connection takes it more than once; see
     /// [`Reach::must_interleave`].
     interleave: OnceCell<bool>,
+    remotes: OnceCell<Remotes>,
 }
 
 impl Reach {
@@ -28,7 +30,18 @@ impl Reach {
         Self {
             matches,
             interleave: OnceCell::new(),
+            remotes: OnceCell::new(),
         }
+    }
+
+    /// The peers of the cluster that take the subject; `interest` is what they
+    /// announced for the account of the look-up. Looked up once; a change of it
+    /// makes the whole reach out of date.
+    pub fn remotes(&self, interest: &Sublist<RemoteInterest>) -> &Remotes {
+        self.remotes.get_or_init(|| match interest.is_empty() {
+            true => Remotes::default(),
+            false => Remotes::new(&interest.lookup(&self.matches.subject)),
+        })
     }
 
     /// Whether messages must be delivered one by one: a connection with several
