@@ -40,6 +40,15 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
     } else {
         Subscriptions::Count
     };
+    Answer::pretty_json(&list(monitor, subscriptions))
+}
+
+/// The routes at this moment, without what their peers want.
+pub(super) fn build(monitor: &Monitor) -> Routez {
+    list(monitor, Subscriptions::Count)
+}
+
+fn list(monitor: &Monitor, subscriptions: Subscriptions) -> Routez {
     let server = &monitor.server;
     let routes = server.cluster.as_ref().map(|cluster| cluster.routes());
     let mut left = LISTED_MAX;
@@ -49,13 +58,13 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
         .map(|route| entry(route, subscriptions, &mut left))
         .collect();
     routes.sort_by_key(|route| route.rid);
-    Answer::pretty_json(&Routez {
+    Routez {
         server_id: server.id.clone(),
         server_name: server.name.clone(),
         now: monitor.now_text(),
         num_routes: routes.len(),
         routes,
-    })
+    }
 }
 
 fn entry(route: &Route, subscriptions: Subscriptions, left: &mut usize) -> RouteInfo {

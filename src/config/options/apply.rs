@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use super::{
     ANY_HOST, Options,
+    block::Problems,
     duration::parse_duration,
     foreign::{IGNORED, REFUSED, asks_for_nothing},
     keys::{KEYS, Key, Kind, PORTS, find_key},
@@ -67,13 +68,13 @@ pub fn load(
             column: 0,
         },
         decided: BTreeMap::new(),
-        errors: Vec::new(),
-        warnings: Vec::new(),
+        problems: Problems::default(),
     };
     reading.all(&map);
-    match reading.errors.is_empty() {
-        true => Ok((reading.options, reading.warnings)),
-        false => Err(ConfigErrors(reading.errors)),
+    let Problems { errors, warnings } = reading.problems;
+    match errors.is_empty() {
+        true => Ok((reading.options, warnings)),
+        false => Err(ConfigErrors(errors)),
     }
 }
 
@@ -94,7 +95,7 @@ pub(in crate::config) fn set_key(
             set(options, Some(host), port);
         }
         (Kind::Address(_), _) => return Err(expected("PORT or \"HOST:PORT\"")),
-        (Kind::Block(_), _) => return Err(expected("a block")),
+        (Kind::Block(_) | Kind::Structure(_), _) => return Err(expected("a block: { … }")),
         (Kind::Bool(set), Value::Bool(value)) => set(options, *value),
         (Kind::Bool(_), _) => return Err(expected("true or false, without quotes")),
         (Kind::Duration { min, set, .. }, Value::String(text)) => {
@@ -171,8 +172,7 @@ struct Reading {
     file: Position,
     /// Which key decided a setting, and where.
     decided: BTreeMap<&'static str, (String, Position)>,
-    errors: Vec<Diagnostic>,
-    warnings: Vec<Diagnostic>,
+    problems: Problems,
 }
 
 impl Reading {
@@ -190,24 +190,17 @@ impl Reading {
     fn entry(&mut self, entry: &Entry) {
         let name = entry.key.to_ascii_lowercase();
         let value = &entry.node.value;
-        if let Some(Key {
-            kind: Kind::Block(read),
-            ..
-        }) = find_key(&name)
+        if let (Some(Kind::Block(keys)), Value::Map(map)) =
+            (find_key(&name).map(|key| &key.kind), value)
         {
-            match value {
-                Value::Map(block) => {
-                    let report = read(&mut self.options, block);
-                    self.errors.extend(report.errors);
-                    self.warnings.extend(report.warnings);
-                }
-                other => {
-                    let text = format!("{name:?} must be a block, not {}", other.type_name());
-                    self.error(&entry.position, text);
-                }
+            for entry in map.entries_as_written() {
+                self.entry_of_block(&name, keys, entry);
             }
         } else if let Some(key) = find_key(&name) {
             self.note_contradictions(entry, key);
+            if let Kind::Structure(read) = key.kind {
+                return read(&mut self.options, &entry.node, &mut self.problems);
+            }
             match set_key(&mut self.options, key, value) {
                 Ok(None) => {}
                 Ok(Some(warning)) => self.warn(&entry.position, warning),
@@ -227,6 +220,28 @@ impl Reading {
             self.error(&entry.position, text);
         } else if !entry.used {
             self.error(&entry.position, unknown_key(&entry.key));
+        }
+    }
+
+    /// An entry of the block `block`, which has its own table of keys.
+    fn entry_of_block(&mut self, block: &str, keys: &'static [Key], entry: &Entry) {
+        let name = entry.key.to_ascii_lowercase();
+        let Some(key) = keys.iter().find(|key| key.name == name) else {
+            if !entry.used {
+                let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
+                let text = format!(
+                    "unknown key {:?} in {block:?}; known are {}",
+                    entry.key,
+                    names.join(", ")
+                );
+                self.error(&entry.position, text);
+            }
+            return;
+        };
+        match set_key(&mut self.options, key, &entry.node.value) {
+            Ok(None) => {}
+            Ok(Some(warning)) => self.warn(&entry.position, warning),
+            Err(text) => self.error(&entry.position, text),
         }
     }
 
@@ -278,18 +293,11 @@ impl Reading {
     }
 
     fn error(&mut self, position: &Position, text: String) {
-        self.errors.push(diagnostic(position, text));
+        self.problems.error(position, text);
     }
 
     fn warn(&mut self, position: &Position, text: String) {
-        self.warnings.push(diagnostic(position, text));
-    }
-}
-
-fn diagnostic(position: &Position, text: String) -> Diagnostic {
-    Diagnostic {
-        position: Some(position.clone()),
-        text,
+        self.problems.warn(position, text);
     }
 }
 

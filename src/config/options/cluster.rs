@@ -4,11 +4,12 @@
 use std::{fmt, time::Duration};
 
 use super::{
-    Diagnostic, Options,
+    Options,
     apply::{parse_address, port_in_range},
+    block::Problems,
     duration::parse_duration,
 };
-use crate::config::syntax::{Entry, Map, Node, Value};
+use crate::config::syntax::{Entry, Node, Value};
 
 /// How long a dialling broker may take to log in, without TLS.
 const AUTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -151,43 +152,30 @@ fn percent_decoded(text: &str) -> String {
     String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
 }
 
-/// Reads the block. Returns what is wrong with it and what has no effect.
-pub(super) fn read(options: &mut Options, block: &Map) -> BlockReport {
-    let mut report = BlockReport::default();
+/// Reads the block.
+pub(super) fn read(options: &mut Options, node: &Node, problems: &mut Problems) {
+    let Some(block) = problems.map(node, "cluster") else {
+        return;
+    };
     let cluster = options.cluster_mut();
     for entry in block.entries_as_written() {
         match entry.key.to_ascii_lowercase().as_str() {
-            "authorization" => read_authorization(cluster, entry, &mut report),
-            "routes" => read_routes(cluster, entry, &mut report),
-            name => match set(cluster, name, &entry.node.value) {
-                Ok(None) => {}
-                Ok(Some(warning)) => report.warnings.push(at(entry, warning)),
-                Err(text) => report.errors.push(at(entry, text)),
-            },
+            "authorization" => read_authorization(cluster, entry, problems),
+            "routes" => read_routes(cluster, entry, problems),
+            name => {
+                let result = set(cluster, name, &entry.node.value);
+                if let Some(Some(warning)) = problems.noted(&entry.position, result) {
+                    problems.warn(&entry.position, warning);
+                }
+            }
         }
     }
-    if cluster.port.is_none() && !cluster.routes.is_empty() {
+    if cluster.port.is_none()
+        && !cluster.routes.is_empty()
+        && let Some(entry) = block.get("routes")
+    {
         let text = "the cluster needs a port: set \"listen\" or \"port\" in it";
-        report
-            .errors
-            .extend(block.get("routes").map(|entry| at(entry, text.into())));
-    }
-    report
-}
-
-/// What was found in a block.
-#[derive(Default)]
-pub struct BlockReport {
-    /// What is wrong.
-    pub errors: Vec<Diagnostic>,
-    /// What the operator should know.
-    pub warnings: Vec<Diagnostic>,
-}
-
-fn at(entry: &Entry, text: String) -> Diagnostic {
-    Diagnostic {
-        position: Some(entry.position.clone()),
-        text,
+        problems.error(&entry.position, text);
     }
 }
 
@@ -234,50 +222,44 @@ fn set(cluster: &mut ClusterOptions, name: &str, value: &Value) -> Result<Option
     Ok(None)
 }
 
-fn read_authorization(cluster: &mut ClusterOptions, entry: &Entry, report: &mut BlockReport) {
-    let Value::Map(map) = &entry.node.value else {
-        let text = "\"authorization\" must be a block of user, password and timeout";
-        return report.errors.push(at(entry, text.into()));
+fn read_authorization(cluster: &mut ClusterOptions, entry: &Entry, problems: &mut Problems) {
+    let Some(map) = problems.map(&entry.node, "authorization") else {
+        return;
     };
     for entry in map.entries_as_written() {
-        let value = &entry.node.value;
-        let name = entry.key.to_ascii_lowercase();
-        let result = match name.as_str() {
-            "user" | "username" => text(&name, value).map(|user| cluster.user = Some(user.into())),
-            "pass" | "password" => {
-                text(&name, value).map(|password| cluster.password = Secret(password.into()))
+        match entry.key.to_ascii_lowercase().as_str() {
+            "user" | "username" => {
+                if let Some(user) = problems.text(entry) {
+                    cluster.user = Some(user.to_owned());
+                }
             }
-            "timeout" => time(&name, value)
-                .map(|timeout| cluster.auth_timeout = timeout.max(AUTH_TIMEOUT_MIN)),
-            _ => Err(format!(
-                "{name:?} is not possible here: routes log in with one user and password"
-            )),
-        };
-        report
-            .errors
-            .extend(result.err().map(|text| at(entry, text)));
+            "pass" | "password" => {
+                if let Some(password) = problems.text(entry) {
+                    cluster.password = Secret(password.to_owned());
+                }
+            }
+            "timeout" => {
+                if let Some(timeout) = problems.seconds(entry) {
+                    cluster.auth_timeout = timeout.max(AUTH_TIMEOUT_MIN);
+                }
+            }
+            name => {
+                let text = format!(
+                    "{name:?} is not possible here: routes log in with one user and password"
+                );
+                problems.error(&entry.position, text);
+            }
+        }
     }
 }
 
-fn read_routes(cluster: &mut ClusterOptions, entry: &Entry, report: &mut BlockReport) {
-    let single = [entry.node.clone()];
-    let nodes: &[Node] = match &entry.node.value {
-        Value::Array(nodes) => nodes,
-        _ => &single,
-    };
+fn read_routes(cluster: &mut ClusterOptions, entry: &Entry, problems: &mut Problems) {
+    let urls = problems.texts(&entry.node, "routes").unwrap_or_default();
     cluster.routes.clear();
-    for node in nodes {
-        let url = match &node.value {
-            Value::String(url) => RouteUrl::parse(url),
-            other => Err(format!("a route is a URL, not {}", other.type_name())),
-        };
-        match url {
-            Ok(url) => cluster.routes.push(url),
-            Err(text) => report.errors.push(Diagnostic {
-                position: Some(node.position.clone()),
-                text,
-            }),
-        }
+    for (url, position) in urls {
+        cluster
+            .routes
+            .extend(problems.noted(position, RouteUrl::parse(url)));
     }
 }
 

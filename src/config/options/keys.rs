@@ -6,10 +6,9 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
-    ANY_HOST, DEFAULT_PORT, HttpPort, Options,
-    cluster::{self, BlockReport},
+    ANY_HOST, DEFAULT_PORT, HttpPort, Options, block::Problems, cluster, diagnosis::DIAGNOSIS_KEYS,
 };
-use crate::config::syntax::{Map, Value};
+use crate::config::syntax::{Node, Value};
 
 /// A key of the configuration file.
 pub struct Key {
@@ -30,7 +29,7 @@ pub enum Kind {
     /// `port` or `host:port`.
     Address(fn(&mut Options, Option<String>, i64)),
     /// A block with keys of its own.
-    Block(fn(&mut Options, &Map) -> BlockReport),
+    Block(&'static [Key]),
     /// A boolean.
     Bool(fn(&mut Options, bool)),
     /// A duration; integers are seconds if `seconds`.
@@ -44,6 +43,8 @@ pub enum Kind {
     },
     /// An integer within bounds.
     Integer(RangeInclusive<i64>, fn(&mut Options, i64)),
+    /// A value with a reader of its own, which tells what is wrong.
+    Structure(fn(&mut Options, &Node, &mut Problems)),
     /// A string; the error says what is wrong with it.
     Text(fn(&mut Options, &str) -> Result<(), String>),
 }
@@ -247,7 +248,7 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "cluster",
         aliases: &[],
-        kind: Kind::Block(cluster::read),
+        kind: Kind::Structure(cluster::read),
         default: "",
         doc: "The other brokers of the cluster.",
     },
@@ -373,6 +374,13 @@ pub const KEYS: &[Key] = &[
         }),
         default: "0",
         doc: "Payload bytes shown in a trace; 0 is all.",
+    },
+    Key {
+        name: "diagnosis",
+        aliases: &[],
+        kind: Kind::Block(DIAGNOSIS_KEYS),
+        default: "{}",
+        doc: "When something is worth a finding.",
     },
 ];
 

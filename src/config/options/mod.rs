@@ -6,7 +6,10 @@
 //! [`foreign`]. The server and the log read [`Options`] and nothing else here.
 
 mod apply;
+pub mod block;
+pub mod changes;
 pub mod cluster;
+pub mod diagnosis;
 mod duration;
 pub mod foreign;
 pub mod keys;
@@ -16,6 +19,7 @@ use std::{path::PathBuf, time::Duration};
 pub(super) use apply::set_key;
 pub use apply::{ConfigErrors, Diagnostic, load};
 use cluster::ClusterOptions;
+pub use diagnosis::Diagnosis;
 
 /// Port of the client listener.
 pub const DEFAULT_PORT: u16 = 4222;
@@ -117,6 +121,8 @@ pub struct Options {
     pub max_traced_msg_len: usize,
     /// The other brokers; `None` without a word of them.
     pub cluster: Option<ClusterOptions>,
+    /// Thresholds of the diagnosis.
+    pub diagnosis: Diagnosis,
     /// The configuration file, as it was named.
     pub config_file: Option<PathBuf>,
     /// `sha256:` and the digest of the file's values; empty without a file.
@@ -178,6 +184,7 @@ impl Default for Options {
             ports_file_dir: None,
             max_traced_msg_len: 0,
             cluster: None,
+            diagnosis: Diagnosis::default(),
             config_file: None,
             config_digest: String::new(),
         }
