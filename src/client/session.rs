@@ -3,19 +3,25 @@
 use std::{
     net::IpAddr,
     sync::{Arc, atomic::Ordering},
-    time::Duration,
 };
 
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
-use super::{Context, Limits, batch::Input, comings, end::End, log_prefix};
+use super::{
+    Context, Limits,
+    batch::Input,
+    end::End,
+    log_prefix,
+    login::{PendingLogin, Stranger},
+};
 use crate::{
     account::Account,
     connection::{
-        CloseReason, Connection, Identity, Subscription,
+        CloseReason, Connection, Subscription,
         keepalive::{Due, Keepalive},
         lookup_cache::LookupCache,
+        transport::Tls,
         worker::Worker,
     },
     protocol::{
@@ -33,9 +39,6 @@ use crate::{
 /// what fits the default control line; bounds the depth of the sublist.
 const SUB_TOKENS_MAX: usize = 2048;
 
-/// The first ping after CONNECT comes at the latest after this.
-const FIRST_PING_DELAY_MAX: Duration = Duration::from_secs(2);
-
 /// Queue group names that the broker keeps for itself.
 const RESERVED_QUEUE: &[u8] = b"_sys_";
 
@@ -45,6 +48,8 @@ pub(super) struct Session {
     /// The subject space it is in.
     pub(super) account: Arc<Account>,
     pub(super) connection: Arc<Connection>,
+    /// TLS under the connection.
+    pub(super) tls: Option<Arc<Tls>>,
     /// The limits it goes by.
     pub(super) limits: Arc<Limits>,
     limits_generation: u64,
@@ -53,10 +58,15 @@ pub(super) struct Session {
     pub(super) cache: LookupCache,
     /// What was read and is not handled yet.
     pub(super) input: Input,
-    accepted: Instant,
+    /// Until the client has logged in, where it has to.
+    pub(super) stranger: Option<Box<Stranger>>,
+    /// A login that is being decided; nothing is read meanwhile.
+    pub(super) pending_login: Option<Box<PendingLogin>>,
+    pub(super) accepted: Instant,
     /// Something was read.
     pub(super) spoke: bool,
-    connected: bool,
+    /// CONNECT has come.
+    pub(super) connected: bool,
     /// The first ping after CONNECT has been answered.
     pinged: bool,
 }
@@ -68,8 +78,11 @@ impl Session {
         let keepalive = Keepalive::new(limits.ping_interval, limits.ping_max);
         Self {
             account: context.accounts.global().clone(),
+            stranger: Stranger::new(&context),
+            pending_login: None,
             context,
             connection,
+            tls: None,
             limits,
             limits_generation,
             keepalive,
@@ -109,6 +122,18 @@ impl Session {
             self.keepalive
                 .set_limits(self.limits.ping_interval, self.limits.ping_max);
         }
+    }
+
+    /// Ends a connection that begins while too many do.
+    pub(super) fn refuse_for_rate(&self, worker: &mut Worker) {
+        self.end(
+            worker,
+            End {
+                reason: CloseReason::MaxConnections,
+                error: Some(ClientError::ConnectionRate),
+                detail: "connection_rate_limit is reached".into(),
+            },
+        );
     }
 
     /// Acts on one operation; publishes are handled where their payload is.
@@ -159,63 +184,6 @@ impl Session {
             }),
             Op::Publish(_) => Ok(()),
         }
-    }
-
-    fn connect(&mut self, worker: &mut Worker, json: &[u8]) -> Result<(), End> {
-        let options = self
-            .options
-            .merge(json)
-            .map_err(|error| End::protocol_violation(&format!("bad CONNECT: {error}")))?;
-        let refuse = |reason, error: ClientError| End {
-            reason,
-            detail: error.to_string(),
-            error: Some(error),
-        };
-        if !matches!(options.protocol, 0 | 1) {
-            return Err(refuse(
-                CloseReason::BadClientProtocol,
-                ClientError::InvalidProtocol,
-            ));
-        }
-        if !options.account.is_empty() || options.new_account {
-            return Err(refuse(
-                CloseReason::AuthenticationFailure,
-                ClientError::AuthorizationViolation,
-            ));
-        }
-        let headers = options.headers && self.limits.headers;
-        if options.no_responders && !headers {
-            return Err(refuse(
-                CloseReason::NoRespondersWithoutHeaders,
-                ClientError::NoRespondersWithoutHeaders,
-            ));
-        }
-        if self.connected {
-            // A second CONNECT is a new beginning.
-            let subscriptions = self.connection.subscriptions.lock().drain();
-            self.account.unsubscribe(worker, &subscriptions);
-        }
-        *self.connection.identity.lock() = Identity {
-            name: options.name.clone(),
-            lang: options.lang.clone(),
-            version: options.version.clone(),
-            user: options.user.clone(),
-            account: self.account.name.clone(),
-        };
-        self.options = ConnectOptions { headers, ..options };
-        self.note_takes_info();
-        self.connection.headers.store(headers, Ordering::Relaxed);
-        let now = Clock::now();
-        self.connection.active(now);
-        if !self.connected {
-            self.connected = true;
-            // Until a ping is answered this is the best guess.
-            self.connection.set_rtt(self.accepted.elapsed());
-            self.keepalive.connected(FIRST_PING_DELAY_MAX);
-            comings::tell_connected(&self.context, &self.connection);
-        }
-        self.confirm(worker);
-        Ok(())
     }
 
     fn subscribe(&mut self, worker: &mut Worker, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) {
@@ -295,7 +263,7 @@ impl Session {
 
     /// INFO may come at any time to a client that wants it and has had its
     /// first PONG.
-    fn note_takes_info(&self) {
+    pub(super) fn note_takes_info(&self) {
         let takes_info = self.pinged && self.options.protocol >= 1;
         self.connection
             .takes_info
@@ -370,6 +338,14 @@ impl Session {
                 .close(CloseReason::SlowConsumerWriteDeadline);
             return;
         }
+        if self
+            .stranger
+            .as_ref()
+            .is_some_and(|stranger| stranger.is_late(now))
+        {
+            let end = self.refuse_late();
+            return self.end(worker, end);
+        }
         match self.keepalive.due(now) {
             Due::Nothing => {}
             Due::Ping => {
@@ -389,7 +365,10 @@ impl Session {
 
     /// When [`Session::keep_alive`] is to be called next.
     pub(super) fn next_deadline(&self) -> Instant {
-        let ping = self.keepalive.next();
+        let ping = match &self.stranger {
+            Some(stranger) => self.keepalive.next().min(stranger.deadline),
+            None => self.keepalive.next(),
+        };
         if !self.connection.is_blocked() {
             return ping;
         }

@@ -7,10 +7,12 @@ use std::fmt;
 pub enum CloseReason {
     /// Wrong or missing credentials.
     AuthenticationFailure,
-    /// No login came in time.
+    /// No login in time.
     AuthenticationTimeout,
     /// The protocol number in CONNECT is neither 0 nor 1.
     BadClientProtocol,
+    /// The peer's certificate was revoked while it was connected.
+    CertificateRevoked,
     /// The peer ended it.
     ClientClosed,
     /// A route to a broker of another cluster.
@@ -43,6 +45,8 @@ pub enum CloseReason {
     SlowConsumerWriteDeadline,
     /// Pings went unanswered.
     StaleConnection,
+    /// No TLS came about.
+    TlsHandshakeFailure,
     /// The socket failed while writing.
     WriteError,
 }
@@ -63,6 +67,7 @@ impl fmt::Display for CloseReason {
             Self::AuthenticationFailure => "Authentication Failure",
             Self::AuthenticationTimeout => "Authentication Timeout",
             Self::BadClientProtocol => "Bad Client Protocol Version",
+            Self::CertificateRevoked => "Certificate Revoked",
             Self::ClientClosed => "Client Closed",
             Self::ClusterNameConflict => "Cluster Name Conflict",
             Self::DuplicateRoute => "Duplicate Route",
@@ -79,6 +84,7 @@ impl fmt::Display for CloseReason {
             Self::SlowConsumerPending => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
             Self::StaleConnection => "Stale Connection",
+            Self::TlsHandshakeFailure => "TLS Handshake Failure",
             Self::WriteError => "Write Error",
         })
     }

@@ -9,6 +9,7 @@
 pub mod budget;
 mod close_reason;
 pub mod delivery;
+pub mod handshake;
 pub mod interest;
 pub mod keepalive;
 pub mod lookup_cache;
@@ -16,6 +17,8 @@ pub mod outbound;
 pub mod registry;
 pub mod remote;
 mod subscription;
+pub mod tls_listener;
+pub mod transport;
 pub mod worker;
 
 use std::{
@@ -47,6 +50,7 @@ use budget::Budget;
 pub use close_reason::CloseReason;
 use outbound::Outbound;
 pub use subscription::{Subscription, SubscriptionTable};
+use transport::Tls;
 use worker::with_worker;
 
 /// How long an ending connection may take to accept its last bytes.
@@ -85,6 +89,8 @@ pub struct Connection {
     /// The certificate that the peer has proved to be its own; set when the
     /// handshake is done.
     pub certificate: OnceLock<Box<PeerCertificate>>,
+    /// TLS, once its handshake is done.
+    transport: OnceLock<Arc<Tls>>,
     /// Its subscriptions, by the peer's ids for them.
     pub subscriptions: Mutex<SubscriptionTable>,
     outbound: Outbound,
@@ -108,6 +114,9 @@ pub struct Identity {
     pub user: String,
     /// Name of the account it is in; empty before CONNECT.
     pub account: String,
+    /// What the operator wrote of the user, as a number; see
+    /// [`crate::security::authentication::Login::rule`].
+    pub rule: u64,
 }
 
 /// Why a connection's own task goes on.
@@ -145,6 +154,7 @@ impl Connection {
             takes_info: AtomicBool::new(false),
             identity: Mutex::default(),
             certificate: OnceLock::new(),
+            transport: OnceLock::new(),
             subscriptions: Mutex::default(),
             outbound: Outbound::new(stream, max_pending, budget),
             flags: AtomicU8::new(0),
@@ -157,6 +167,19 @@ impl Connection {
     /// The outbound queue.
     pub fn outbound(&self) -> &Outbound {
         &self.outbound
+    }
+
+    /// TLS between the socket and the queue; `None` while there is none.
+    #[inline]
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.transport.get()
+    }
+
+    /// Puts TLS between the socket and the queue, which must be empty. A second
+    /// call changes nothing.
+    pub fn set_tls(&self, tls: Arc<Tls>) {
+        // Whoever is second lost nothing: a connection shakes hands once.
+        let _ = self.transport.set(tls);
     }
 
     /// Asks the connection to end; the first reason stays. Its own task does
@@ -222,6 +245,15 @@ impl Connection {
         self.flags.load(Ordering::Acquire) & CLOSING != 0
     }
 
+    /// Ready once the connection is to end.
+    pub fn poll_closing(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(context.waker());
+        match self.flags.load(Ordering::Acquire) & CLOSING {
+            0 => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
+    }
+
     /// What the own task waits for. `timer` must be the task's own.
     pub fn poll_wake(
         &self,
@@ -246,7 +278,7 @@ impl Connection {
     }
 
     /// Writes what is left for a peer whose connection is ending, for a while.
-    pub async fn say_last_words(&self, stream: &TcpStream) {
+    pub async fn say_last_words(&self, stream: &TcpStream, tls: Option<&Tls>) {
         let last_words = async {
             while !with_worker(|worker| self.flush_closing(worker)) {
                 if stream.writable().await.is_err() {
@@ -261,6 +293,12 @@ impl Connection {
                 "{} - cid:{} - The last bytes could not be written",
                 self.peer, self.cid
             );
+        }
+        if let Some(tls) = tls
+            && self.outbound.is_empty()
+        {
+            // TLS wants to be told that nothing follows; whoever left does not care.
+            let _ = stream.try_write(&tls.seal_end());
         }
         // Unread bytes would turn the close into a reset that may destroy the
         // last words on their way.

@@ -216,7 +216,7 @@ async fn finish(cluster: &Arc<Cluster>, route: &Arc<Route>, stream: &TcpStream) 
         .outbound()
         .close_reason()
         .unwrap_or(CloseReason::ClientClosed);
-    connection.say_last_words(stream).await;
+    connection.say_last_words(stream, None).await;
     cluster.deregister(route, reason);
     client_urls::refresh(cluster);
     info!(
@@ -237,7 +237,7 @@ async fn refuse(
         connection.send_now(format!("-ERR '{error}'\r\n").as_bytes());
     }
     connection.close(refusal.reason);
-    connection.say_last_words(stream).await;
+    connection.say_last_words(stream, None).await;
     let line = format!(
         "{} - {}: {}",
         log_prefix(connection),

@@ -1,6 +1,7 @@
 //! The table of flags: parsing and `--help` are made from it.
 
-use super::super::{
+use super::{login::LoginPart, tls::TlsFlag};
+use crate::config::{
     options::{
         Options,
         cluster::{set_flag, set_listen_url, set_routes},
@@ -30,6 +31,8 @@ pub(super) enum Action {
     Config,
     /// Prints the help.
     Help,
+    /// Sets a part of the one login there is.
+    Login(LoginPart),
     /// Nothing, with a warning: why.
     Ignored(&'static str),
     /// Sets keys of the configuration file.
@@ -38,6 +41,8 @@ pub(super) enum Action {
     Signal,
     /// Tests the configuration file.
     Test,
+    /// Sets something of the block `tls`.
+    Tls(TlsFlag),
     /// Prints the version.
     Version,
 }
@@ -46,15 +51,17 @@ pub(super) enum Action {
 pub(super) enum Group {
     Server,
     Cluster,
+    Tls,
     Logging,
     Ignored,
     Common,
 }
 
 impl Group {
-    pub(super) const ALL: [(Group, &'static str); 5] = [
+    pub(super) const ALL: [(Group, &'static str); 6] = [
         (Group::Server, "Server options"),
         (Group::Cluster, "Cluster options"),
+        (Group::Tls, "TLS options"),
         (Group::Logging, "Logging options"),
         (Group::Ignored, "Options without effect"),
         (Group::Common, "Common options"),
@@ -103,6 +110,27 @@ pub(super) const FLAGS: &[Flag] = &[
         value: "PORT",
         group: Group::Server,
         doc: "Port of the monitoring listener on 127.0.0.1, -1 for any free one, 0 for none (8222)",
+    },
+    Flag {
+        names: &["user"],
+        action: Action::Login(LoginPart::User),
+        value: "NAME",
+        group: Group::Server,
+        doc: "Clients must log in as this user",
+    },
+    Flag {
+        names: &["pass"],
+        action: Action::Login(LoginPart::Password),
+        value: "PASSWORD",
+        group: Group::Server,
+        doc: "Password of that user; a bcrypt hash is safer, and a configuration file safer still",
+    },
+    Flag {
+        names: &["auth"],
+        action: Action::Login(LoginPart::Token),
+        value: "TOKEN",
+        group: Group::Server,
+        doc: "Clients must log in with this token",
     },
     Flag {
         names: &["c", "config"],
@@ -198,6 +226,48 @@ pub(super) const FLAGS: &[Flag] = &[
         value: "COUNT",
         group: Group::Cluster,
         doc: "How often a broker that was only heard of is dialled again (0)",
+    },
+    Flag {
+        names: &["tls"],
+        action: Action::Tls(TlsFlag::On),
+        value: "",
+        group: Group::Tls,
+        doc: "TLS for clients; false turns the block tls of the file off",
+    },
+    Flag {
+        names: &["tlscert"],
+        action: Action::Tls(TlsFlag::Certificate),
+        value: "FILE",
+        group: Group::Tls,
+        doc: "This broker's certificate",
+    },
+    Flag {
+        names: &["tlskey"],
+        action: Action::Tls(TlsFlag::Key),
+        value: "FILE",
+        group: Group::Tls,
+        doc: "The certificate's key",
+    },
+    Flag {
+        names: &["tlsverify"],
+        action: Action::Tls(TlsFlag::Verify),
+        value: "",
+        group: Group::Tls,
+        doc: "Ask clients for a certificate and verify it",
+    },
+    Flag {
+        names: &["tlscacert"],
+        action: Action::Tls(TlsFlag::Ca),
+        value: "FILE",
+        group: Group::Tls,
+        doc: "The CAs that sign clients' certificates",
+    },
+    Flag {
+        names: &["puppet"],
+        action: Action::Tls(TlsFlag::Puppet),
+        value: "",
+        group: Group::Tls,
+        doc: "All of this from the Puppet agent of this host: only certificates of its CA get in",
     },
     Flag {
         names: &["l", "log"],
@@ -301,22 +371,14 @@ pub(super) const FLAGS: &[Flag] = &[
 
 /// Flags of nats-server that are refused.
 pub(super) const REFUSED: &[&str] = &[
-    "auth",
     "help_tls",
     "https_port",
     "ms",
-    "pass",
     "profile",
     "r",
     "remote_syslog",
     "s",
     "syslog",
-    "tls",
-    "tlscacert",
-    "tlscert",
-    "tlskey",
-    "tlsverify",
-    "user",
 ];
 
 /// The flag of a name without dashes.

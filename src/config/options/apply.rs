@@ -285,6 +285,27 @@ impl Reading {
             );
             self.error(&position, text);
         }
+        self.check_users();
+    }
+
+    fn check_users(&mut self) {
+        let authorization = &self.options.authorization;
+        let mut names: Vec<&str> = authorization.users.iter().map(|user| &*user.name).collect();
+        names.sort_unstable();
+        let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
+        let mut errors = Vec::new();
+        if let Some([name, _]) = twice {
+            errors.push(format!("the user {name:?} is written twice"));
+        }
+        if let Some(user) = &authorization.no_auth_user
+            && names.binary_search(&&**user).is_err()
+        {
+            errors.push(format!("no_auth_user {user:?} is not in a list of users"));
+        }
+        let position = self.decided_at(["authorization", "no_auth_user"]);
+        for text in errors {
+            self.error(&position, text);
+        }
     }
 
     fn decided_at(&self, settings: [&str; 2]) -> Position {

@@ -6,7 +6,8 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
-    ANY_HOST, DEFAULT_PORT, HttpPort, Options, block::Problems, cluster, diagnosis::DIAGNOSIS_KEYS,
+    ANY_HOST, DEFAULT_PORT, HttpPort, Options, authorization::parse_authorization, block::Problems,
+    cluster, diagnosis::DIAGNOSIS_KEYS, tls::read_tls,
 };
 use crate::config::syntax::{Node, Value};
 
@@ -253,6 +254,21 @@ pub const KEYS: &[Key] = &[
         doc: "The other brokers of the cluster.",
     },
     Key {
+        name: "tls",
+        aliases: &[],
+        kind: Kind::Structure(read_tls),
+        default: "",
+        doc: "TLS for clients: `cert_file`, `key_file`, `ca_file`, `crl_file`, `verify` and more; \
+              `puppet: true` finds all of them.",
+    },
+    Key {
+        name: "allow_non_tls",
+        aliases: &[],
+        kind: Kind::Bool(|options, value| options.allow_non_tls = value),
+        default: "false",
+        doc: "Whether clients may do without TLS where there is `tls`.",
+    },
+    Key {
         name: "lame_duck_duration",
         aliases: &[],
         kind: Kind::Duration {
@@ -277,6 +293,25 @@ pub const KEYS: &[Key] = &[
         default: "\"10s\"",
         doc: "Time before lame duck mode closes the first connection; shorter than \
               `lame_duck_duration`.",
+    },
+    Key {
+        name: "authorization",
+        aliases: &[],
+        kind: Kind::Structure(parse_authorization),
+        default: "",
+        doc: "Who may log in, and with what: `user` and `password`, or `token`, or `users`, a \
+              list of blocks with `user` and `password` each. Passwords and tokens may be \
+              bcrypt hashes. `timeout` is the time to log in.",
+    },
+    Key {
+        name: "no_auth_user",
+        aliases: &[],
+        kind: Kind::Text(|options, text| {
+            options.authorization.no_auth_user = non_empty(text);
+            Ok(())
+        }),
+        default: "",
+        doc: "The user that a client without credentials is.",
     },
     Key {
         name: "no_header_support",

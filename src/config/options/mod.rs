@@ -6,6 +6,7 @@
 //! [`foreign`]. The server and the log read [`Options`] and nothing else here.
 
 mod apply;
+mod authorization;
 pub mod block;
 pub mod changes;
 pub mod cluster;
@@ -13,6 +14,8 @@ pub mod diagnosis;
 mod duration;
 pub mod foreign;
 pub mod keys;
+pub mod tls;
+pub mod users;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -20,6 +23,8 @@ pub(super) use apply::set_key;
 pub use apply::{ConfigErrors, Diagnostic, load};
 use cluster::ClusterOptions;
 pub use diagnosis::Diagnosis;
+
+use crate::security::{options::TlsOptions, users::Authorization};
 
 /// Port of the client listener.
 pub const DEFAULT_PORT: u16 = 4222;
@@ -95,6 +100,10 @@ pub struct Options {
     /// Time before lame duck mode closes the first connection; shorter than
     /// `lame_duck_duration`.
     pub lame_duck_grace_period: Duration,
+    /// Who may log in.
+    pub authorization: Authorization,
+    /// Time to log in; `None` if nobody set one.
+    pub auth_timeout: Option<Duration>,
     /// Whether headers are refused.
     pub no_header_support: bool,
     /// Whether debug lines are logged.
@@ -121,6 +130,10 @@ pub struct Options {
     pub max_traced_msg_len: usize,
     /// The other brokers; `None` without a word of them.
     pub cluster: Option<ClusterOptions>,
+    /// TLS for clients; `None` for none.
+    pub tls: Option<TlsOptions>,
+    /// Whether clients may do without TLS where there is `tls`.
+    pub allow_non_tls: bool,
     /// Thresholds of the diagnosis.
     pub diagnosis: Diagnosis,
     /// The configuration file, as it was named.
@@ -171,6 +184,8 @@ impl Default for Options {
             write_deadline: Duration::from_secs(10),
             lame_duck_duration: Duration::from_secs(2 * 60),
             lame_duck_grace_period: Duration::from_secs(10),
+            authorization: Authorization::default(),
+            auth_timeout: None,
             no_header_support: false,
             debug: false,
             trace: false,
@@ -184,6 +199,8 @@ impl Default for Options {
             ports_file_dir: None,
             max_traced_msg_len: 0,
             cluster: None,
+            tls: None,
+            allow_non_tls: false,
             diagnosis: Diagnosis::default(),
             config_file: None,
             config_digest: String::new(),
