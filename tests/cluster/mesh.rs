@@ -77,6 +77,11 @@ impl Plan {
     }
 
     pub fn start(&self) -> Member {
+        self.start_with(self.text())
+    }
+
+    /// Starts with this configuration instead of the plan's own.
+    pub fn start_with(&self, text: String) -> Member {
         let builder: BrokerBuilder = match self.kind {
             Kind::Midge => Broker::midge(),
             Kind::Nats => Broker::nats_server(),
@@ -84,7 +89,7 @@ impl Plan {
         };
         Member {
             name: self.name.clone(),
-            broker: builder.config(self.text()).port(self.port).start(),
+            broker: builder.config(text).port(self.port).start(),
             route_port: self.route_port,
         }
     }
@@ -111,6 +116,13 @@ impl Member {
     /// A client that sends and gets headers and wants to know of no responders.
     pub fn client(&self) -> RawClient {
         RawClient::connect_quietly(self.broker.client_addr())
+    }
+
+    /// A client that is told of changes of the mesh from now on.
+    pub fn watcher(&self) -> RawClient {
+        let mut client = RawClient::connect(self.broker.client_addr());
+        client.send("CONNECT {\"verbose\":false,\"protocol\":1}\r\n");
+        client
     }
 
     /// Whether some other member has told this one that it wants `subject`.
