@@ -203,7 +203,7 @@ impl Session {
         at: &mut usize,
         publish: &Publish<'_>,
     ) -> Result<bool, End> {
-        if publish.total_len > self.context.limits.max_payload {
+        if publish.total_len > self.max_payload {
             return Err(End {
                 reason: CloseReason::MaxPayload,
                 error: Some(ClientError::MaxPayload),
@@ -211,7 +211,7 @@ impl Session {
                     "payload of {} bytes for {}, max_payload is {}",
                     publish.total_len,
                     quoted(publish.subject),
-                    self.context.limits.max_payload
+                    self.max_payload
                 ),
             });
         }

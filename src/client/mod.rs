@@ -12,6 +12,7 @@ mod batch;
 mod end;
 mod keepalive;
 mod lookup_cache;
+mod member;
 mod publish;
 mod routing;
 mod service;

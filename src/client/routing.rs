@@ -108,7 +108,14 @@ impl Session {
         for subscription in worker.expired.drain(..) {
             let connection = &subscription.connection;
             connection.subscriptions.lock().remove(&subscription);
-            self.account
+            // Imports bring messages to subscribers of other accounts.
+            let account = match connection.identity.lock().account == self.account.name {
+                true => None,
+                false => self.context.accounts.find(&connection.identity.lock().account),
+            };
+            account
+                .as_ref()
+                .unwrap_or(&self.account)
                 .unsubscribe(std::slice::from_ref(&subscription));
         }
     }

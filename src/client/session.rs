@@ -14,7 +14,7 @@ use super::{
     lookup_cache::LookupCache,
 };
 use crate::{
-    account::Account,
+    account::{Account, Membership},
     connection::{CloseReason, Connection, Identity, Subscription, worker::Worker},
     protocol::{
         OK, PING, PONG,
@@ -39,6 +39,12 @@ pub(super) struct Session {
     pub(super) context: Arc<Context>,
     /// The subject space it is in.
     pub(super) account: Arc<Account>,
+    /// Its place there; none before CONNECT.
+    pub(super) membership: Option<Membership>,
+    /// Bytes of one message.
+    pub(super) max_payload: usize,
+    /// Subscriptions; `None` is unlimited.
+    pub(super) max_subscriptions: Option<usize>,
     pub(super) connection: Arc<Connection>,
     pub(super) keepalive: Keepalive,
     pub(super) options: ConnectOptions,
@@ -56,6 +62,12 @@ impl Session {
         let keepalive = Keepalive::new(context.limits.ping_interval, context.limits.ping_max);
         Self {
             account: context.accounts.global().clone(),
+            membership: None,
+            max_payload: context.limits.max_payload,
+            max_subscriptions: match context.limits.max_subscriptions {
+                0 => None,
+                max => Some(max),
+            },
             context,
             connection,
             keepalive,
@@ -169,6 +181,7 @@ impl Session {
             let subscriptions = self.connection.subscriptions.lock().drain();
             self.account.unsubscribe(&subscriptions);
         }
+        self.enter(self.account.clone())?;
         *self.connection.identity.lock() = Identity {
             name: options.name.clone(),
             lang: options.lang.clone(),
@@ -214,7 +227,7 @@ impl Session {
         }
         {
             let mut subscriptions = self.connection.subscriptions.lock();
-            if limits.max_subscriptions > 0 && subscriptions.len() >= limits.max_subscriptions {
+            if self.max_subscriptions.is_some_and(|max| subscriptions.len() >= max) {
                 drop(subscriptions);
                 return self.complain(worker, ClientError::MaxSubscriptions);
             }
@@ -230,7 +243,7 @@ impl Session {
                     sid,
                 ));
                 subscriptions.insert(subscription.clone());
-                self.account.sublist.insert(subscription);
+                self.account.subscribe(subscription);
             }
         }
         self.confirm(worker);
@@ -279,6 +292,8 @@ impl Session {
         if answers_ping {
             info.connect_info = true;
             info.remote_account = self.account.name.clone();
+            info.acc_is_sys = self.account.is_system;
+            info.max_payload = i64::try_from(self.max_payload).unwrap_or(i64::MAX);
         }
         self.connection.send(worker, &info.line());
     }

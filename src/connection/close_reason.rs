@@ -11,6 +11,8 @@ pub enum CloseReason {
     BadClientProtocol,
     /// The peer ended it.
     ClientClosed,
+    /// More connections than the account may have.
+    MaxAccountConnections,
     /// A control line longer than allowed.
     MaxControlLine,
     /// More connections than allowed.
@@ -53,6 +55,7 @@ impl fmt::Display for CloseReason {
             Self::AuthenticationFailure => "Authentication Failure",
             Self::BadClientProtocol => "Bad Client Protocol Version",
             Self::ClientClosed => "Client Closed",
+            Self::MaxAccountConnections => "Maximum Account Connections Exceeded",
             Self::MaxControlLine => "Maximum Control Line Exceeded",
             Self::MaxConnections => "Maximum Connections Exceeded",
             Self::MaxPayload => "Maximum Message Payload Exceeded",

@@ -109,11 +109,12 @@ impl Subscription {
         let takes_headers = connection.headers.load(Ordering::Relaxed);
         let mut prefix = std::mem::take(&mut worker.prefix);
         prefix.clear();
-        for part in [b"HMSG ", run.subject, b" ", self.sid(), b" "] {
+        let subject = self.delivered_subject(run.subject);
+        for part in [b"HMSG ", &*subject, b" ", self.sid(), b" "] {
             prefix.extend_from_slice(part);
         }
         let taken = match connection.append() {
-            Some(mut appender) if !self.is_closed() => {
+            Some(mut appender) if !self.origin().is_closed() => {
                 let taken =
                     self.append_run(&mut appender, worker, run, pick, &prefix, takes_headers);
                 if taken > 0 && !flush && appender.touch(worker.batch) {
@@ -148,11 +149,12 @@ impl Subscription {
         prefix: &[u8],
         takes_headers: bool,
     ) -> usize {
-        let max = self.max();
+        let origin = self.origin();
+        let max = origin.max();
         let left = match max {
             0 => usize::MAX,
             max => {
-                usize::try_from(max.saturating_sub(self.delivered.value())).unwrap_or(usize::MAX)
+                usize::try_from(max.saturating_sub(origin.delivered.value())).unwrap_or(usize::MAX)
             }
         };
         let mut taken = 0;
@@ -176,10 +178,10 @@ impl Subscription {
             bytes += body_len;
         }
         appender.count(taken as u64, bytes as u64);
-        self.delivered.add(taken as u64);
-        if max > 0 && self.delivered.value() >= max {
-            self.close();
-            worker.expired.push(self.clone());
+        origin.delivered.add(taken as u64);
+        if max > 0 && origin.delivered.value() >= max {
+            origin.close();
+            worker.expired.push(origin.clone());
         }
         taken
     }

@@ -6,6 +6,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::AddAssign,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -34,9 +35,29 @@ pub struct Registry {
 struct Inner {
     open: HashMap<u64, Arc<Connection>>,
     closed: VecDeque<Arc<ClosedConnection>>,
-    /// What the closed connections moved.
-    gone: Traffic,
+    /// What the closed connections left behind.
+    gone: Gone,
+    /// The same by the name of their account, as [`Identity`] has it.
+    gone_by_account: HashMap<String, Gone>,
+}
+
+/// What closed connections left behind.
+#[derive(Clone, Copy, Default)]
+struct Gone {
+    traffic: Traffic,
     troubles: Troubles,
+}
+
+impl Gone {
+    fn add(&mut self, traffic: Traffic, reason: CloseReason) {
+        self.traffic += traffic;
+        if reason.is_slow_consumer() {
+            self.troubles.slow_consumers += 1;
+        }
+        if reason == CloseReason::StaleConnection {
+            self.troubles.stale_connections += 1;
+        }
+    }
 }
 
 /// Connections that ended in trouble, by trouble.
@@ -118,6 +139,26 @@ pub struct Totals {
     pub stalls: u64,
 }
 
+/// The totals of one account's connections at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AccountTotals {
+    /// Open connections.
+    pub connections: usize,
+    /// What went through.
+    pub traffic: Traffic,
+    /// How connections ended in trouble.
+    pub troubles: Troubles,
+}
+
+impl AddAssign for AccountTotals {
+    fn add_assign(&mut self, other: Self) {
+        self.connections += other.connections;
+        self.traffic += other.traffic;
+        self.troubles.slow_consumers += other.troubles.slow_consumers;
+        self.troubles.stale_connections += other.troubles.stale_connections;
+    }
+}
+
 impl Registry {
     /// Remembers at most `max_closed` closed connections; all outbound queues
     /// together may hold `max_memory` bytes.
@@ -165,13 +206,10 @@ impl Registry {
         });
         let mut inner = self.inner.lock();
         inner.open.remove(&connection.cid);
-        inner.gone += closed.last.traffic;
-        if reason.is_slow_consumer() {
-            inner.troubles.slow_consumers += 1;
-        }
-        if reason == CloseReason::StaleConnection {
-            inner.troubles.stale_connections += 1;
-        }
+        let (traffic, account) = (closed.last.traffic, &closed.last.identity.account);
+        inner.gone.add(traffic, reason);
+        let gone = inner.gone_by_account.entry_ref(&**account).or_default();
+        gone.add(traffic, reason);
         if self.max_closed > 0 {
             if inner.closed.len() == self.max_closed {
                 inner.closed.pop_front();
@@ -218,11 +256,12 @@ impl Registry {
 
     /// The totals.
     pub fn totals(&self) -> Totals {
-        let (open, mut traffic, troubles) = {
+        let (open, gone) = {
             let inner = self.inner.lock();
             let open: Vec<_> = inner.open.values().cloned().collect();
-            (open, inner.gone, inner.troubles)
+            (open, inner.gone)
         };
+        let (mut traffic, troubles) = (gone.traffic, gone.troubles);
         for connection in &open {
             traffic += connection.traffic();
         }
@@ -233,6 +272,34 @@ impl Registry {
             troubles,
             stalls: self.stalls.load(Ordering::Relaxed),
         }
+    }
+
+    /// The totals of each account that has or had a connection, by its name as
+    /// [`Identity`] has it: empty for connections that are in none yet.
+    pub fn totals_by_account(&self) -> HashMap<String, AccountTotals> {
+        let (open, gone) = {
+            let inner = self.inner.lock();
+            let open: Vec<_> = inner.open.values().cloned().collect();
+            (open, inner.gone_by_account.clone())
+        };
+        let mut totals: HashMap<String, AccountTotals> = gone
+            .into_iter()
+            .map(|(name, gone)| {
+                let totals = AccountTotals {
+                    connections: 0,
+                    traffic: gone.traffic,
+                    troubles: gone.troubles,
+                };
+                (name, totals)
+            })
+            .collect();
+        for connection in open {
+            let name = connection.identity.lock().account.clone();
+            let account = totals.entry(name).or_default();
+            account.connections += 1;
+            account.traffic += connection.traffic();
+        }
+        totals
     }
 }
 
@@ -256,15 +323,15 @@ impl Connection {
 
 impl Subscription {
     /// The subscription at this moment.
-    pub fn view(&self) -> SubscriptionView {
+    pub fn view(self: &Arc<Self>) -> SubscriptionView {
         use crate::sublist::Entry;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         SubscriptionView {
             subject: text(self.subject()),
             queue: self.queue().map(text),
             sid: text(self.sid()),
-            delivered: self.delivered.value(),
-            max: self.max(),
+            delivered: self.origin().delivered.value(),
+            max: self.origin().max(),
             cid: self.connection.cid,
         }
     }

@@ -36,13 +36,9 @@ pub(super) fn build(monitor: &Monitor) -> Varz {
     varz.cpu = monitor.cpu.percent();
     varz.cores = std::thread::available_parallelism().map_or(1, |cores| signed(cores.get()));
     varz.gomaxprocs = signed(monitor.settings.workers);
-    varz.subscriptions = server
-        .clients
-        .accounts
-        .global()
-        .sublist
-        .stats()
-        .subscriptions;
+    let accounts = server.clients.accounts.all();
+    let subscriptions = accounts.iter().map(|account| account.sublist.stats());
+    varz.subscriptions = subscriptions.map(|stats| stats.subscriptions).sum();
     varz.http_req_stats = monitor.requests.by_path();
     fill_totals(&mut varz, &totals);
     varz
@@ -76,6 +72,7 @@ fn settings(monitor: &Monitor) -> Varz {
         max_pending: signed(options.max_pending),
         write_deadline: nanoseconds(options.write_deadline),
         config_digest: options.config_digest.clone(),
+        system_account: server.clients.accounts.system_name(),
         cluster: json!({}),
         gateway: json!({}),
         leaf: json!({}),

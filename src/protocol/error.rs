@@ -16,6 +16,8 @@ pub enum ClientError {
     MaxPayload,
     /// More connections than `max_connections`.
     MaxConnections,
+    /// More connections than the account may have.
+    MaxAccountConnections,
     /// More subscriptions than `max_subscriptions`; the connection lives.
     MaxSubscriptions,
     /// A subscription to an invalid subject; the connection lives.
@@ -61,6 +63,9 @@ impl fmt::Display for ClientError {
             Self::ControlLine => f.write_str("maximum control line exceeded"),
             Self::MaxPayload => f.write_str("Maximum Payload Violation"),
             Self::MaxConnections => f.write_str("maximum connections exceeded"),
+            Self::MaxAccountConnections => {
+                f.write_str("maximum account active connections exceeded")
+            }
             Self::MaxSubscriptions => f.write_str("maximum subscriptions exceeded"),
             Self::InvalidSubject => f.write_str("Invalid Subject"),
             Self::InvalidPublishSubject => f.write_str("Invalid Publish Subject"),

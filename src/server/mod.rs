@@ -74,7 +74,7 @@ impl Server {
             ..Info::default()
         };
         let clients = Arc::new(Context {
-            accounts: Accounts::default(),
+            accounts: Accounts::new(&options, ""),
             telemetry: Telemetry::default(),
             registry: Registry::new(
                 options.max_closed_clients,

@@ -8,7 +8,10 @@ use super::{
     foreign::{IGNORED, REFUSED, asks_for_nothing},
     keys::{KEYS, Key, Kind, PORTS, find_key},
 };
-use crate::config::syntax::{self, Entry, Environment, Map, Position, Value};
+use crate::config::{
+    accounts::check_system_account,
+    syntax::{self, Entry, Environment, Map, Position, Value},
+};
 
 /// Something to tell the operator about the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,6 +97,8 @@ pub(in crate::config) fn set_key(
             set(options, Some(host), port);
         }
         (Kind::Address(_), _) => return Err(expected("PORT or \"HOST:PORT\"")),
+        // Only a file has blocks, and they are read with their places.
+        (Kind::Block(_), _) => return Err(format!("{name:?} can only be set in a file")),
         (Kind::Bool(set), Value::Bool(value)) => set(options, *value),
         (Kind::Bool(_), _) => return Err(expected("true or false, without quotes")),
         (Kind::Duration { min, set, .. }, Value::String(text)) => {
@@ -191,6 +196,11 @@ impl Reading {
         let value = &entry.node.value;
         if let Some(key) = find_key(&name) {
             self.note_contradictions(entry, key);
+            if let Kind::Block(read) = key.kind {
+                let (errors, warnings) = (&mut self.errors, &mut self.warnings);
+                read(&mut self.options, &entry.node, errors, warnings);
+                return;
+            }
             match set_key(&mut self.options, key, value) {
                 Ok(None) => {}
                 Ok(Some(warning)) => self.warn(&entry.position, warning),
@@ -243,6 +253,10 @@ impl Reading {
                 "max_payload ({max_payload}) must not exceed max_pending ({max_pending}): \
                  a message of that size could never be delivered"
             );
+            self.error(&position, text);
+        }
+        if let Err(text) = check_system_account(&self.options) {
+            let position = self.decided_at(["system_account", "accounts"]);
             self.error(&position, text);
         }
         if lame_duck_grace_period >= lame_duck_duration {

@@ -5,8 +5,11 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{ANY_HOST, DEFAULT_PORT, HttpPort, Options};
-use crate::config::syntax::Value;
+use super::{ANY_HOST, DEFAULT_PORT, Diagnostic, HttpPort, Options};
+use crate::config::{
+    accounts,
+    syntax::{Node, Value},
+};
 
 /// A key of the configuration file.
 pub struct Key {
@@ -26,6 +29,9 @@ pub struct Key {
 pub enum Kind {
     /// `port` or `host:port`.
     Address(fn(&mut Options, Option<String>, i64)),
+    /// A block or a list with keys of its own; errors and warnings are added to
+    /// the lists.
+    Block(fn(&mut Options, &Node, &mut Vec<Diagnostic>, &mut Vec<Diagnostic>)),
     /// A boolean.
     Bool(fn(&mut Options, bool)),
     /// A duration; integers are seconds if `seconds`.
@@ -361,6 +367,37 @@ pub const KEYS: &[Key] = &[
         }),
         default: "0",
         doc: "Payload bytes shown in a trace; 0 is all.",
+    },
+    Key {
+        name: "accounts",
+        aliases: &[],
+        kind: Kind::Block(accounts::read),
+        default: "",
+        doc: "Subject spaces of their own, each with users, limits, exports and imports.",
+    },
+    Key {
+        name: "mappings",
+        aliases: &["maps"],
+        kind: Kind::Block(accounts::read_global_mappings),
+        default: "",
+        doc: "What becomes of subjects that clients without an account publish to.",
+    },
+    Key {
+        name: "system_account",
+        aliases: &["system"],
+        kind: Kind::Text(|options, text| {
+            options.system_account = text.to_owned();
+            Ok(())
+        }),
+        default: "\"$SYS\"",
+        doc: "The account in which the broker publishes events and answers requests.",
+    },
+    Key {
+        name: "no_system_account",
+        aliases: &["no_system", "no_sys_acc"],
+        kind: Kind::Bool(|options, value| options.no_system_account = value),
+        default: "false",
+        doc: "Whether there is no such account.",
     },
 ];
 

@@ -12,8 +12,10 @@ pub mod keys;
 
 use std::{path::PathBuf, time::Duration};
 
+use super::accounts::{AccountConfig, DEFAULT_SYSTEM_ACCOUNT, Mapping};
 pub(super) use apply::set_key;
 pub use apply::{ConfigErrors, Diagnostic, load};
+pub(in crate::config) use duration::parse_duration;
 
 /// Port of the client listener.
 pub const DEFAULT_PORT: u16 = 4222;
@@ -113,6 +115,14 @@ pub struct Options {
     pub ports_file_dir: Option<PathBuf>,
     /// Payload bytes shown in a trace; 0 is all.
     pub max_traced_msg_len: usize,
+    /// The accounts that are defined; the global one is always there.
+    pub accounts: Vec<AccountConfig>,
+    /// Mappings of the global account.
+    pub mappings: Vec<Mapping>,
+    /// The account of the broker's own events and services.
+    pub system_account: String,
+    /// Whether there is no such account.
+    pub no_system_account: bool,
     /// The configuration file, as it was named.
     pub config_file: Option<PathBuf>,
     /// `sha256:` and the digest of the file's values; empty without a file.
@@ -168,6 +178,10 @@ impl Default for Options {
             pid_file: None,
             ports_file_dir: None,
             max_traced_msg_len: 0,
+            accounts: Vec::new(),
+            mappings: Vec::new(),
+            system_account: DEFAULT_SYSTEM_ACCOUNT.into(),
+            no_system_account: false,
             config_file: None,
             config_digest: String::new(),
         }

@@ -1,0 +1,96 @@
+//! Accounts: subject spaces of their own.
+//!
+//! Connections of one account reach each other, those of different accounts do
+//! not, unless one account exports and the other imports. The server makes the
+//! [`Accounts`] of the configuration ([`registry`]); clients are members of
+//! one ([`membership`]), subscribe in it, and in those it imports streams from
+//! ([`stream`]). Where a published message goes besides its own subject and
+//! account is in [`links`]; replies that come back over an account's border
+//! are remembered in [`replies`].
+
+pub mod links;
+mod membership;
+mod registry;
+pub mod replies;
+mod stream;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use once_cell::sync::OnceCell;
+
+pub use crate::config::accounts::{AccountLimits, GLOBAL_ACCOUNT};
+use crate::{connection::Subscription, sublist::Sublist};
+use links::Links;
+pub use membership::Membership;
+pub use registry::Accounts;
+use replies::Replies;
+use stream::Shadows;
+
+/// Most subscriptions removed in one hold of the sublist's lock, so that a
+/// crowd that leaves does not stop publishers.
+const REMOVED_AT_ONCE: usize = 512;
+
+/// One subject space.
+pub struct Account {
+    /// Its name.
+    pub name: String,
+    /// Who takes which subject.
+    pub sublist: Sublist<Subscription>,
+    /// What its connections may use.
+    pub limits: AccountLimits,
+    /// Whether it is the one of the broker's own events and services.
+    pub is_system: bool,
+    /// Requests from other accounts that wait for their replies here.
+    pub replies: Replies,
+    connections: AtomicUsize,
+    /// What goes over its borders; set once when the accounts are made.
+    links: OnceCell<Links>,
+    shadows: Shadows,
+}
+
+impl Account {
+    /// An account without subscriptions, limits and links.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            sublist: Sublist::new(),
+            limits: AccountLimits::default(),
+            is_system: false,
+            replies: Replies::default(),
+            connections: AtomicUsize::new(0),
+            links: OnceCell::new(),
+            shadows: Shadows::default(),
+        }
+    }
+
+    /// What goes over its borders, if anything does.
+    pub fn links(&self) -> Option<&Links> {
+        self.links.get()
+    }
+
+    /// Client connections in it now.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Begins a subscription: publishers reach it from now on, those of
+    /// accounts that this one imports from too.
+    pub fn subscribe(&self, subscription: Arc<Subscription>) {
+        if let Some(links) = self.links() {
+            self.shadows.cast(&subscription, &links.streams);
+        }
+        self.sublist.insert(subscription);
+    }
+
+    /// Ends subscriptions: no publisher reaches them from now on.
+    pub fn unsubscribe(&self, subscriptions: &[Arc<Subscription>]) {
+        subscriptions.iter().for_each(|known| known.close());
+        for some in subscriptions.chunks(REMOVED_AT_ONCE) {
+            self.sublist.remove(some);
+        }
+        self.shadows.lift(subscriptions);
+    }
+}
