@@ -20,7 +20,7 @@ pub struct Links {
     /// Whose messages its clients may subscribe to.
     pub(super) streams: Vec<StreamImport>,
     services: Vec<Arc<ServiceImport>>,
-    mappings: Vec<Mapping>,
+    mappings: Vec<Arc<Mapping>>,
     /// Exports and their kind, for those who show them.
     pub exports: Vec<Export>,
 }
@@ -94,17 +94,21 @@ impl Links {
         let mut links = Self {
             streams: Vec::new(),
             services: Vec::new(),
-            mappings: config.mappings.iter().map(|mapping| {
-                let of_cluster = mapping.clusters.iter().find(|(name, _)| name == cluster);
-                Mapping {
-                    subject: mapping.subject.clone(),
-                    is_wildcard: is_wildcard(mapping.subject.as_bytes()),
-                    destinations: match of_cluster {
-                        Some((_, destinations)) => destinations.clone(),
-                        None => mapping.destinations.clone(),
-                    },
-                }
-            }).collect(),
+            mappings: config
+                .mappings
+                .iter()
+                .map(|mapping| {
+                    let of_cluster = mapping.clusters.iter().find(|(name, _)| name == cluster);
+                    Arc::new(Mapping {
+                        subject: mapping.subject.clone(),
+                        is_wildcard: is_wildcard(mapping.subject.as_bytes()),
+                        destinations: match of_cluster {
+                            Some((_, destinations)) => destinations.clone(),
+                            None => mapping.destinations.clone(),
+                        },
+                    })
+                })
+                .collect(),
             exports: config.exports.clone(),
         };
         for import in &config.imports {
@@ -147,9 +151,12 @@ impl Links {
 
     /// What becomes of messages to `subject`: a mapping of this very subject,
     /// else the first one written whose pattern it matches.
-    pub fn mapping(&self, subject: &[u8]) -> Option<&Mapping> {
-        let exact = |mapping: &&Mapping| !mapping.is_wildcard && mapping.subject.as_bytes() == subject;
-        let matching = |mapping: &&Mapping| mapping.is_wildcard && matches(mapping.subject.as_bytes(), subject);
+    pub fn mapping(&self, subject: &[u8]) -> Option<&Arc<Mapping>> {
+        let exact =
+            |mapping: &&Arc<Mapping>| !mapping.is_wildcard && mapping.subject.as_bytes() == subject;
+        let matching = |mapping: &&Arc<Mapping>| {
+            mapping.is_wildcard && matches(mapping.subject.as_bytes(), subject)
+        };
         let found = self.mappings.iter().find(exact);
         found.or_else(|| self.mappings.iter().find(matching))
     }
@@ -168,7 +175,10 @@ fn response_of(configs: &[&AccountConfig], import: &Import) -> (ResponseKind, Du
         .iter()
         .filter(|export| is_subset(import.theirs.as_bytes(), export.subject.as_bytes()))
         .find_map(|export| match export.kind {
-            ExportKind::Service { response, threshold } => Some((response, threshold)),
+            ExportKind::Service {
+                response,
+                threshold,
+            } => Some((response, threshold)),
             ExportKind::Stream => None,
         })
         .unwrap_or((ResponseKind::Singleton, RESPONSE_THRESHOLD))

@@ -4,14 +4,18 @@
 //! not, unless one account exports and the other imports. The server makes the
 //! [`Accounts`] of the configuration ([`registry`]); clients are members of
 //! one ([`membership`]), subscribe in it, and in those it imports streams from
-//! ([`stream`]). Where a published message goes besides its own subject and
-//! account is in [`links`]; replies that come back over an account's border
-//! are remembered in [`replies`].
+//! ([`stream`]). What goes over an account's border is in [`links`]; where the
+//! messages of one subject go in the end is a [`Reach`], and [`spread`] takes
+//! them there. Requests to other accounts ([`request`]) come back as
+//! [`replies`].
 
 pub mod links;
 mod membership;
+mod reach;
 mod registry;
 pub mod replies;
+mod request;
+pub mod spread;
 mod stream;
 
 use std::sync::{
@@ -25,6 +29,7 @@ pub use crate::config::accounts::{AccountLimits, GLOBAL_ACCOUNT};
 use crate::{connection::Subscription, sublist::Sublist};
 use links::Links;
 pub use membership::Membership;
+pub use reach::Reach;
 pub use registry::Accounts;
 use replies::Replies;
 use stream::Shadows;

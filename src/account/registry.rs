@@ -34,8 +34,7 @@ impl Accounts {
             name: DEFAULT_SYSTEM_ACCOUNT.to_owned(),
             ..AccountConfig::default()
         };
-        let is_system =
-            |name: &str| !options.no_system_account && name == options.system_account;
+        let is_system = |name: &str| !options.no_system_account && name == options.system_account;
         let mut configs = vec![&global];
         if is_system(&system.name) {
             configs.push(&system);

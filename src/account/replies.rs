@@ -49,7 +49,9 @@ struct Inner {
 impl Default for Replies {
     fn default() -> Self {
         Self {
-            prefix: std::iter::repeat_with(fastrand::alphanumeric).take(6).collect(),
+            prefix: std::iter::repeat_with(fastrand::alphanumeric)
+                .take(6)
+                .collect(),
             inner: Mutex::default(),
         }
     }
@@ -108,7 +110,9 @@ impl Replies {
 
     fn token(&self, subject: &[u8]) -> Option<u64> {
         let rest = subject.strip_prefix(REPLY_PREFIX)?;
-        let digits = rest.strip_prefix(self.prefix.as_bytes())?.strip_prefix(b".")?;
+        let digits = rest
+            .strip_prefix(self.prefix.as_bytes())?
+            .strip_prefix(b".")?;
         if digits.len() != 16 {
             return None;
         }
@@ -133,11 +137,24 @@ mod tests {
     fn a_single_reply_is_taken_once() {
         let replies = Replies::default();
         let long = Duration::from_secs(60);
-        let subject = replies.expect(pending(ResponseKind::Singleton, long)).unwrap();
-        assert!(crate::subject::matches(replies.pattern().as_bytes(), &subject));
-        assert_eq!(&*replies.take(&subject, false).unwrap().subject, b"_INBOX.a");
+        let subject = replies
+            .expect(pending(ResponseKind::Singleton, long))
+            .unwrap();
+        assert!(crate::subject::matches(
+            replies.pattern().as_bytes(),
+            &subject
+        ));
+        assert_eq!(
+            &*replies.take(&subject, false).unwrap().subject,
+            b"_INBOX.a"
+        );
         assert!(replies.take(&subject, false).is_none());
-        for other in [&b"_R_."[..], b"_R_.x.0", b"a", &[&subject[..], b"0"].concat()] {
+        for other in [
+            &b"_R_."[..],
+            b"_R_.x.0",
+            b"a",
+            &[&subject[..], b"0"].concat(),
+        ] {
             assert!(replies.take(other, false).is_none());
         }
     }
@@ -157,15 +174,24 @@ mod tests {
     fn requests_without_answer_do_not_pile_up() {
         let replies = Replies::default();
         let none = Duration::ZERO;
-        let subject = replies.expect(pending(ResponseKind::Singleton, none)).unwrap();
+        let subject = replies
+            .expect(pending(ResponseKind::Singleton, none))
+            .unwrap();
         assert!(replies.take(&subject, false).is_none(), "too late");
         for _ in 0..10 * SWEEP_MIN {
-            assert!(replies.expect(pending(ResponseKind::Stream, none)).is_some());
+            assert!(
+                replies
+                    .expect(pending(ResponseKind::Stream, none))
+                    .is_some()
+            );
         }
         assert!(replies.len() <= 2 * SWEEP_MIN);
         let long = Duration::from_secs(600);
-        let taken = (0..PENDING_MAX + 10)
-            .filter(|_| replies.expect(pending(ResponseKind::Stream, long)).is_some());
+        let taken = (0..PENDING_MAX + 10).filter(|_| {
+            replies
+                .expect(pending(ResponseKind::Stream, long))
+                .is_some()
+        });
         assert!(taken.count() <= PENDING_MAX);
         assert!(replies.len() <= PENDING_MAX);
     }

@@ -14,11 +14,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::{Account, links::StreamImport};
-use crate::{
-    connection::Subscription,
-    subject::intersect,
-    sublist::Entry,
-};
+use crate::{connection::Subscription, subject::intersect, sublist::Entry};
 
 /// The shadows of an account's subscriptions, by the address of the
 /// subscription, which its shadows keep alive.

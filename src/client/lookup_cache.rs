@@ -3,52 +3,12 @@
 use std::{hash::BuildHasher, sync::Arc};
 
 use hashbrown::DefaultHashBuilder;
-use once_cell::sync::OnceCell;
 
-use crate::{
-    connection::Subscription,
-    sublist::{Matches, Sublist},
-};
+use crate::account::{Account, Reach};
 
 /// Subjects remembered beside the last one. A direct-mapped table: a subject
 /// has one place and takes it from whoever held it.
 const PLACES: usize = 512;
-
-/// Where messages of one subject go.
-pub struct Reach {
-    /// Who takes the subject.
-    pub matches: Matches<Subscription>,
-    /// Whether one connection takes it more than once; see
-    /// [`Reach::must_interleave`].
-    interleave: OnceCell<bool>,
-}
-
-impl Reach {
-    fn new(matches: Matches<Subscription>) -> Self {
-        Self {
-            matches,
-            interleave: OnceCell::new(),
-        }
-    }
-
-    /// Whether messages must be delivered one by one: a connection with several
-    /// matching subscriptions gets all copies of a message before the next
-    /// message, so that its output keeps the order of publishing.
-    pub fn must_interleave(&self) -> bool {
-        *self.interleave.get_or_init(|| {
-            let all = self
-                .matches
-                .plain
-                .iter()
-                .chain(self.matches.queues.iter().flatten());
-            let mut cids: Vec<u64> = all.map(|known| known.connection.cid).collect();
-            let count = cids.len();
-            cids.sort_unstable();
-            cids.dedup();
-            cids.len() < count
-        })
-    }
-}
 
 /// Whom the last subjects reached.
 #[derive(Default)]
@@ -60,13 +20,11 @@ pub struct LookupCache {
 }
 
 impl LookupCache {
-    /// Who takes `subject` now: remembered if nothing changed since, else
-    /// looked up.
-    pub fn find(&mut self, subject: &[u8], sublist: &Sublist<Subscription>) -> Arc<Reach> {
-        let generation = sublist.generation();
-        let is_current = |known: &Arc<Reach>| {
-            known.matches.generation == generation && *known.matches.subject == *subject
-        };
+    /// Where messages to `subject` go now: remembered if nothing changed since,
+    /// else looked up. Between two clearings it is asked for one account.
+    pub fn find(&mut self, subject: &[u8], account: &Account) -> Arc<Reach> {
+        let generation = account.sublist.generation();
+        let is_current = |known: &Arc<Reach>| known.is_current(subject, generation);
         let previous = match &self.last {
             Some(last) if is_current(last) => return last.clone(),
             // The same subject out of date needs no place of its own.
@@ -74,7 +32,7 @@ impl LookupCache {
             other => other.clone(),
         };
         if previous.is_none() {
-            let found = Arc::new(Reach::new(sublist.lookup(subject)));
+            let found = Arc::new(Reach::resolve(account, subject));
             self.last = Some(found.clone());
             return found;
         }
@@ -85,7 +43,7 @@ impl LookupCache {
         let found = match place {
             Some(known) if is_current(known) => known.clone(),
             _ => {
-                let found = Arc::new(Reach::new(sublist.lookup(subject)));
+                let found = Arc::new(Reach::resolve(account, subject));
                 *place = Some(found.clone());
                 found
             }

@@ -3,8 +3,12 @@
 
 use std::sync::Arc;
 
-use super::{end::End, session::Session};
-use crate::{account::Account, connection::CloseReason, protocol::error::ClientError};
+use super::{Limits, end::End, session::Session};
+use crate::{
+    account::{Account, AccountLimits},
+    connection::CloseReason,
+    protocol::error::ClientError,
+};
 
 impl Session {
     /// Makes the client a member of `account` and of no other. Its
@@ -22,19 +26,26 @@ impl Session {
                 ),
             });
         };
-        let server = &self.context.limits;
-        let limits = &account.limits;
-        self.max_payload = limits
-            .max_payload
-            .unwrap_or(usize::MAX)
-            .min(server.max_payload);
-        self.max_subscriptions = match server.max_subscriptions {
-            0 => limits.max_subscriptions,
-            max => Some(limits.max_subscriptions.unwrap_or(max).min(max)),
-        };
+        self.limits = narrowed(self.context.limits.current(), &account.limits);
         self.membership = Some(membership);
         self.cache.clear();
         self.account = account;
         Ok(())
     }
+}
+
+/// The broker's limits, or lower ones where the account has them.
+pub(super) fn narrowed(limits: Arc<Limits>, account: &AccountLimits) -> Arc<Limits> {
+    if account.max_payload.is_none() && account.max_subscriptions.is_none() {
+        return limits;
+    }
+    let lower = |limit: Option<usize>, own: usize| limit.unwrap_or(own).min(own);
+    Arc::new(Limits {
+        max_payload: lower(account.max_payload, limits.max_payload),
+        max_subscriptions: match account.max_subscriptions {
+            Some(max) => Some(lower(limits.max_subscriptions, max)),
+            None => limits.max_subscriptions,
+        },
+        ..Limits::clone(&limits)
+    })
 }

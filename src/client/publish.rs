@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
-use super::{end::End, lookup_cache::Reach, session::Session};
+use super::{end::End, session::Session};
 use crate::{
+    account::Reach,
     connection::{
         CloseReason,
         delivery::{Message, Run},
@@ -203,14 +204,14 @@ impl Session {
     /// Whether something happens at each publish besides its delivery.
     #[inline]
     fn wants_each_publish(&self) -> bool {
-        self.options.verbose || self.options.pedantic || self.context.trace
+        self.options.verbose || self.options.pedantic || self.limits.trace
     }
 
     /// Checks one publish and confirms it; `body` is its headers and payload. `false`: it is not to be delivered.
     fn admit_publish(&mut self, worker: &mut Worker, publish: &Publish<'_>, body: &[u8]) -> bool {
-        if self.context.trace {
+        if self.limits.trace {
             super::trace::trace_in(&self.connection, &Op::Publish(*publish));
-            super::trace::trace_payload(&self.connection, body, self.context.max_traced_msg_len);
+            super::trace::trace_payload(&self.connection, body, self.limits.max_traced_msg_len);
         }
         if !may_publish_to(publish.subject) {
             self.refuse_publish(worker, publish);
@@ -282,7 +283,7 @@ impl Session {
             messages: &[message],
             shared: shared.as_ref(),
         };
-        self.route(worker, &run, &reach.matches, false);
+        self.route(worker, &run, &reach, false);
         worker.scratch = source;
     }
 
@@ -290,25 +291,19 @@ impl Session {
     fn deliver_run(&mut self, worker: &mut Worker, bytes: &[u8], subject: &[u8], flush: bool) {
         let reach = self.find_reach(subject);
         let messages = std::mem::take(&mut worker.messages);
-        let run = |messages| Run {
+        let run = Run {
             subject,
             source: bytes,
-            messages,
+            messages: &messages,
             shared: None,
         };
-        if messages.len() > 1 && reach.must_interleave() {
-            for message in messages.chunks(1) {
-                self.route(worker, &run(message), &reach.matches, false);
-            }
-        } else {
-            self.route(worker, &run(&messages), &reach.matches, flush);
-        }
+        self.route(worker, &run, &reach, flush);
         worker.messages = messages;
         worker.messages.clear();
     }
 
     fn find_reach(&mut self, subject: &[u8]) -> Arc<Reach> {
-        self.cache.find(subject, &self.account.sublist)
+        self.cache.find(subject, &self.account)
     }
 }
 

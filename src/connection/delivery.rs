@@ -34,6 +34,7 @@ pub struct Message {
 }
 
 /// Messages to one subject.
+#[derive(Clone, Copy)]
 pub struct Run<'a> {
     /// The subject.
     pub subject: &'a [u8],
@@ -78,7 +79,7 @@ impl Run<'_> {
     }
 
     /// Headers, payload and the CRLF behind them.
-    fn body(&self, message: &Message) -> &[u8] {
+    pub fn body(&self, message: &Message) -> &[u8] {
         match self.shared {
             Some(shared) => shared,
             None => {

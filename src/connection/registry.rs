@@ -9,7 +9,7 @@ use std::{
     ops::AddAssign,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -26,7 +26,7 @@ pub struct Registry {
     next_cid: AtomicU64,
     accepted: AtomicU64,
     stalls: AtomicU64,
-    max_closed: usize,
+    max_closed: AtomicUsize,
     /// What all outbound queues may hold together.
     pub budget: Arc<Budget>,
 }
@@ -39,6 +39,15 @@ struct Inner {
     gone: Gone,
     /// The same by the name of their account, as [`Identity`] has it.
     gone_by_account: HashMap<String, Gone>,
+}
+
+impl Inner {
+    /// Keeps what a closed connection leaves behind.
+    fn leave(&mut self, traffic: Traffic, account: &str, reason: CloseReason) {
+        self.gone.add(traffic, reason);
+        let gone = self.gone_by_account.entry_ref(account).or_default();
+        gone.add(traffic, reason);
+    }
 }
 
 /// What closed connections left behind.
@@ -168,9 +177,19 @@ impl Registry {
             next_cid: AtomicU64::new(1),
             accepted: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
-            max_closed,
+            max_closed: AtomicUsize::new(max_closed),
             budget: Arc::new(Budget::new(max_memory)),
         }
+    }
+
+    /// Sets other limits; see [`Registry::new`].
+    pub fn set_limits(&self, max_closed: usize, max_memory: usize) {
+        self.max_closed.store(max_closed, Ordering::Relaxed);
+        self.budget.set_limit(max_memory);
+    }
+
+    fn max_closed(&self) -> usize {
+        self.max_closed.load(Ordering::Relaxed)
     }
 
     /// The id of a connection just accepted.
@@ -206,16 +225,17 @@ impl Registry {
         });
         let mut inner = self.inner.lock();
         inner.open.remove(&connection.cid);
-        let (traffic, account) = (closed.last.traffic, &closed.last.identity.account);
-        inner.gone.add(traffic, reason);
-        let gone = inner.gone_by_account.entry_ref(&**account).or_default();
-        gone.add(traffic, reason);
-        if self.max_closed > 0 {
-            if inner.closed.len() == self.max_closed {
-                inner.closed.pop_front();
-            }
-            inner.closed.push_back(closed);
-        }
+        inner.leave(closed.last.traffic, &closed.last.identity.account, reason);
+        inner.closed.push_back(closed);
+        let surplus = inner.closed.len().saturating_sub(self.max_closed());
+        inner.closed.drain(..surplus);
+    }
+
+    /// Drops a connection that nobody will ask for.
+    pub fn forget(&self, connection: &Connection) {
+        let mut inner = self.inner.lock();
+        inner.open.remove(&connection.cid);
+        inner.leave(connection.traffic(), "", CloseReason::ClientClosed);
     }
 
     /// Cuts the biggest holders of queued bytes until the budget is kept.

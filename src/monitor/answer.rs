@@ -3,11 +3,21 @@
 use hyper::StatusCode;
 use serde::Serialize;
 
+use super::event_stream::EventStream;
+
 /// The answer of an endpoint.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) content_type: &'static str,
-    pub(super) body: Vec<u8>,
+    pub(super) content: Content,
+}
+
+/// What an answer brings.
+pub(super) enum Content {
+    /// All at once.
+    Bytes(Vec<u8>),
+    /// Events as they happen.
+    Events(EventStream),
 }
 
 /// Why a request is not answered; goes out as plain text.
@@ -16,6 +26,8 @@ pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) message: String,
 }
+
+const TEXT: &str = "text/plain; charset=utf-8";
 
 impl Answer {
     /// JSON that people can read: indented by two spaces.
@@ -44,7 +56,16 @@ impl Answer {
         Self {
             status: StatusCode::OK,
             content_type: "text/html; charset=utf-8",
-            body: page.into_bytes(),
+            content: Content::Bytes(page.into_bytes()),
+        }
+    }
+
+    /// Server-sent events.
+    pub(super) fn events(stream: EventStream) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type: "text/event-stream",
+            content: Content::Events(stream),
         }
     }
 
@@ -56,7 +77,7 @@ impl Answer {
         Ok(Self {
             status,
             content_type: "application/json",
-            body,
+            content: Content::Bytes(body),
         })
     }
 }
@@ -75,8 +96,8 @@ impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
         Self {
             status: refusal.status,
-            content_type: "text/plain; charset=utf-8",
-            body: refusal.message.into_bytes(),
+            content_type: TEXT,
+            content: Content::Bytes(refusal.message.into_bytes()),
         }
     }
 }

@@ -279,8 +279,7 @@ impl Request {
                 info.subscriptions_list = views.map(|view| view.subject).collect();
             }
             Subscriptions::Detail => {
-                info.subscriptions_list_detail =
-                    views.map(|view| detail(view, account)).collect();
+                info.subscriptions_list_detail = views.map(|view| detail(view, account)).collect();
             }
         }
     }

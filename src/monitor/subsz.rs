@@ -60,7 +60,9 @@ pub(super) fn build(monitor: &Monitor, name: &str, list: bool, test: &[u8], page
             };
             let (total, found) = find(account, test, rest);
             subsz.total += total;
-            let found = found.iter().map(|found| detail(found.view(), &account.name));
+            let found = found
+                .iter()
+                .map(|found| detail(found.view(), &account.name));
             subsz.subscriptions_list.extend(found);
         }
     }

@@ -10,10 +10,7 @@ pub(super) enum Function {
     Left(usize, usize),
     /// A number from 0 to below `count`, the same for the same tokens; all of
     /// the subject if there are none.
-    Partition {
-        count: u32,
-        tokens: Vec<usize>,
-    },
+    Partition { count: u32, tokens: Vec<usize> },
     /// A number from 0 to below this one, by chance.
     Random(u32),
     /// The last characters.
@@ -194,7 +191,11 @@ fn find(wildcards: &[usize], number: usize) -> Result<usize, String> {
 
 /// The parts as tokens, empty ones left out.
 fn join<'a>(parts: impl IntoIterator<Item = &'a [u8]>, to: &mut Vec<u8>) {
-    for (index, part) in parts.into_iter().filter(|part| !part.is_empty()).enumerate() {
+    for (index, part) in parts
+        .into_iter()
+        .filter(|part| !part.is_empty())
+        .enumerate()
+    {
         if index > 0 {
             to.push(b'.');
         }

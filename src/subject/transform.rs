@@ -256,7 +256,11 @@ mod tests {
             ("*", "{{left(1,9)}}", "abc", "abc"),
             ("*", "{{partition(1,1)}}", "abc", "0"),
         ] {
-            assert_eq!(apply(source, destination, subject), expected, "{destination}");
+            assert_eq!(
+                apply(source, destination, subject),
+                expected,
+                "{destination}"
+            );
         }
     }
 
@@ -285,7 +289,10 @@ mod tests {
             ("a.*", "{{turn(1)}}", "no such function"),
         ] {
             let error = Transform::new(source, destination).expect_err(destination);
-            assert!(error.to_string().contains(problem), "{destination}: {error}");
+            assert!(
+                error.to_string().contains(problem),
+                "{destination}: {error}"
+            );
         }
     }
 

@@ -1,39 +1,50 @@
 //! Definitions held against each other: accounts that are named exist, nobody
 //! imports what is not exported to him, and nothing is imported in a circle.
 
-use super::{AccountConfig, Export, ExportKind, Import, ImportKind, entry::diagnostic};
+use super::{AccountConfig, Export, ExportKind, Import, ImportKind};
 use crate::{
-    config::options::Diagnostic,
+    config::options::block::Problems,
     subject::{intersect, is_subset},
 };
 
-/// What is wrong with these accounts together.
-pub fn check(accounts: &[AccountConfig]) -> Vec<Diagnostic> {
-    let mut errors = Vec::new();
+/// Tells what is wrong with these accounts together.
+pub fn check(accounts: &[AccountConfig], problems: &mut Problems) {
+    let before = problems.errors.len();
     let find = |name: &str| accounts.iter().find(|account| account.name == name);
     for account in accounts {
         for export in &account.exports {
             for name in export.accounts.iter().filter(|name| find(name).is_none()) {
-                let text = format!("export of {:?} to account {name:?}, which is not defined", export.subject);
-                errors.push(diagnostic(&export.position, text));
+                let text = format!(
+                    "export of {:?} to account {name:?}, which is not defined",
+                    export.subject
+                );
+                problems.error(&export.position, text);
             }
         }
         for import in &account.imports {
-            let problem = match find(&import.account) {
-                None => Some("which is not defined".to_owned()),
-                Some(source) => check_import(account, import, source).err(),
+            let checked = match find(&import.account) {
+                None => Err("which is not defined"),
+                Some(source) => check_import(account, import, source),
             };
-            if let Some(problem) = problem {
-                let text = format!("{}, {problem}", describe(account, import));
-                errors.push(diagnostic(&import.position, text));
+            if let Err(why) = checked {
+                problems.error(
+                    &import.position,
+                    format!("{}, {why}", describe(account, import)),
+                );
             }
         }
-        errors.extend(duplicates(account));
+        for import in duplicates(account) {
+            problems.error(
+                &import.position,
+                format!("{} twice", describe(account, import)),
+            );
+        }
     }
-    if errors.is_empty() {
-        errors.extend(find_cycles(accounts));
+    if problems.errors.len() == before
+        && let Some((import, text)) = find_cycle(accounts)
+    {
+        problems.error(&import.position, text);
     }
-    errors
 }
 
 fn describe(account: &AccountConfig, import: &Import) -> String {
@@ -51,7 +62,7 @@ fn check_import(
     account: &AccountConfig,
     import: &Import,
     source: &AccountConfig,
-) -> Result<(), String> {
+) -> Result<(), &'static str> {
     let is_service = matches!(import.kind, ImportKind::Service { .. });
     let mut exports = source
         .exports
@@ -60,12 +71,11 @@ fn check_import(
         .filter(|export| is_subset(import.theirs.as_bytes(), export.subject.as_bytes()))
         .peekable();
     if exports.peek().is_none() {
-        let kind = import.kind.name();
-        return Err(format!("which exports no such {kind}"));
+        return Err("which exports nothing of that kind and subject");
     }
     match exports.any(|export| is_open_to(export, &account.name, &import.theirs)) {
         true => Ok(()),
-        false => Err("which does not export it to this account".into()),
+        false => Err("which does not export it to this account"),
     }
 }
 
@@ -77,22 +87,25 @@ fn is_open_to(export: &Export, account: &str, subject: &str) -> bool {
 }
 
 /// Imports that stand twice in one account.
-fn duplicates(account: &AccountConfig) -> impl Iterator<Item = Diagnostic> {
+fn duplicates(account: &AccountConfig) -> impl Iterator<Item = &Import> {
     let is_same = |one: &Import, other: &Import| {
         one.account == other.account
             && match (&one.kind, &other.kind) {
                 (ImportKind::Service { .. }, ImportKind::Service { .. }) => one.ours == other.ours,
-                (ImportKind::Stream { .. }, ImportKind::Stream { .. }) => one.theirs == other.theirs,
+                (ImportKind::Stream { .. }, ImportKind::Stream { .. }) => {
+                    one.theirs == other.theirs
+                }
                 _ => false,
             }
     };
     let imports = account.imports.iter().enumerate();
     imports
-        .filter(move |(at, import)| account.imports[..*at].iter().any(|other| is_same(import, other)))
-        .map(|(_, import)| {
-            let text = format!("{} twice", describe(account, import));
-            diagnostic(&import.position, text)
+        .filter(move |(at, import)| {
+            account.imports[..*at]
+                .iter()
+                .any(|other| is_same(import, other))
         })
+        .map(|(_, import)| import)
 }
 
 /// An import and the account that has it.
@@ -113,7 +126,7 @@ impl Step<'_> {
 }
 
 /// The first import that leads back to itself, with its way.
-fn find_cycles(accounts: &[AccountConfig]) -> Option<Diagnostic> {
+fn find_cycle(accounts: &[AccountConfig]) -> Option<(&Import, String)> {
     let steps: Vec<Step<'_>> = accounts
         .iter()
         .flat_map(|account| {
@@ -124,9 +137,14 @@ fn find_cycles(accounts: &[AccountConfig]) -> Option<Diagnostic> {
     let mut done = vec![false; steps.len()];
     for start in 0..steps.len() {
         if let Some(way) = follow(&steps, start, &mut done) {
-            let names = way.iter().map(|at| describe(steps[*at].account, steps[*at].import));
-            let text = format!("imports form a cycle: {}", names.collect::<Vec<_>>().join("; "));
-            return Some(diagnostic(&steps[way[0]].import.position, text));
+            let names = way
+                .iter()
+                .map(|at| describe(steps[*at].account, steps[*at].import));
+            let text = format!(
+                "imports form a cycle: {}",
+                names.collect::<Vec<_>>().join("; ")
+            );
+            return Some((steps[way[0]].import, text));
         }
     }
     None

@@ -1,8 +1,11 @@
 //! From one entry of `mappings` to what it means.
 
-use super::{Destination, Mapping, entry::Complaints};
+use super::{Destination, Mapping};
 use crate::{
-    config::syntax::{Entry, Node, Value},
+    config::{
+        options::block::Problems,
+        syntax::{Entry, Node, Value},
+    },
     subject::{is_valid, transform::Transform},
 };
 
@@ -11,19 +14,22 @@ const ALL: u8 = 100;
 
 /// One line of `mappings`: `"subject": "destination"`, or a list of
 /// `{ destination, weight, cluster }`.
-pub(super) fn read(entry: &Entry, complaints: &mut Complaints) -> Option<Mapping> {
+pub(super) fn read(entry: &Entry, problems: &mut Problems) -> Option<Mapping> {
     let subject = &entry.key;
     if !is_valid(subject.as_bytes()) {
-        complaints.error(&entry.position, format!("{subject:?} is not a valid subject"));
+        problems.error(
+            &entry.position,
+            format!("{subject:?} is not a valid subject"),
+        );
         return None;
     }
     let written = match &entry.node.value {
         Value::String(destination) => vec![written(&entry.node, destination, ALL)],
         Value::Array(items) => items
             .iter()
-            .map(|item| read_destination(item, complaints))
+            .map(|item| read_destination(item, problems))
             .collect::<Option<_>>()?,
-        _ => vec![read_destination(&entry.node, complaints)?],
+        _ => vec![read_destination(&entry.node, problems)?],
     };
     let mut mapping = Mapping {
         position: entry.position.clone(),
@@ -34,16 +40,22 @@ pub(super) fn read(entry: &Entry, complaints: &mut Complaints) -> Option<Mapping
     let sent_back = written.iter().any(|written| written.subject == *subject);
     let mut is_right = true;
     for (at, destination) in written.iter().enumerate() {
-        if written[..at].iter().any(|other| other.subject == destination.subject) {
-            let text = format!("{:?} stands twice among the destinations", destination.subject);
-            complaints.error(&destination.node.position, text);
+        if written[..at]
+            .iter()
+            .any(|other| other.subject == destination.subject)
+        {
+            let text = format!(
+                "{:?} stands twice among the destinations",
+                destination.subject
+            );
+            problems.error(&destination.node.position, text);
             is_right = false;
         }
         match Transform::new(subject, &destination.subject) {
             Ok(transform) => mapping.add(destination, transform),
             Err(error) => {
                 let text = format!("mapping of {subject:?}: {error}");
-                complaints.error(&destination.node.position, text);
+                problems.error(&destination.node.position, text);
                 is_right = false;
             }
         }
@@ -53,7 +65,7 @@ pub(super) fn read(entry: &Entry, complaints: &mut Complaints) -> Option<Mapping
         let sum: u32 = ways.iter().map(|way| u32::from(way.weight)).sum();
         if sum > u32::from(ALL) {
             let text = format!("the weights of {subject:?} are {sum} together: 100 at most");
-            complaints.error(&entry.position, text);
+            problems.error(&entry.position, text);
             is_right = false;
         } else if !sent_back {
             keep_rest(subject, ways);
@@ -120,24 +132,24 @@ fn keep_rest(subject: &str, ways: &mut Vec<Destination>) {
     }
 }
 
-fn read_destination<'a>(node: &'a Node, complaints: &mut Complaints) -> Option<Written<'a>> {
-    let map = complaints.map(node, "a mapping's destination")?;
+fn read_destination<'a>(node: &'a Node, problems: &mut Problems) -> Option<Written<'a>> {
+    let map = problems.map(node, "destination")?;
     let (mut subject, mut weight, mut cluster) = (None, None, None);
     for entry in map.entries_as_written() {
         match &*entry.key.to_ascii_lowercase() {
             "dest" | "destination" => {
-                subject = Some(complaints.text(&entry.node, "\"destination\"")?);
+                subject = Some(problems.text(entry)?);
             }
-            "weight" => weight = Some(read_weight(&entry.node, complaints)?),
+            "weight" => weight = Some(read_weight(&entry.node, problems)?),
             "cluster" => {
-                cluster = Some(complaints.text(&entry.node, "\"cluster\"")?.to_owned());
+                cluster = Some(problems.text(entry)?.to_owned());
             }
-            _ => complaints.unknown(entry, "a mapping's destination"),
+            _ => problems.unknown_key(entry, "a mapping's destination"),
         }
     }
     let (Some(subject), Some(weight)) = (subject, weight) else {
         let text = "a mapping's destination needs \"destination\" and \"weight\"";
-        complaints.error(&node.position, text);
+        problems.error(&node.position, text);
         return None;
     };
     Some(Written {
@@ -146,7 +158,7 @@ fn read_destination<'a>(node: &'a Node, complaints: &mut Complaints) -> Option<W
     })
 }
 
-fn read_weight(node: &Node, complaints: &mut Complaints) -> Option<u8> {
+fn read_weight(node: &Node, problems: &mut Problems) -> Option<u8> {
     let weight = match &node.value {
         Value::Integer(number) => u8::try_from(*number).ok(),
         Value::String(text) => text.strip_suffix('%').unwrap_or(text).parse().ok(),
@@ -154,7 +166,10 @@ fn read_weight(node: &Node, complaints: &mut Complaints) -> Option<u8> {
     };
     let weight = weight.filter(|weight| *weight <= ALL);
     if weight.is_none() {
-        complaints.error(&node.position, "\"weight\" must be from 0 to 100, with or without %");
+        problems.error(
+            &node.position,
+            "\"weight\" must be from 0 to 100, with or without %",
+        );
     }
     weight
 }

@@ -7,7 +7,6 @@
 //! that passed.
 
 mod check;
-mod entry;
 mod mapping;
 mod read;
 mod sharing;
@@ -15,7 +14,7 @@ mod sharing;
 mod tests;
 
 pub use check::check;
-pub use read::{read, read_global_mappings, check_system_account};
+pub use read::{check_system_account, read, read_global_mappings};
 
 use std::time::Duration;
 

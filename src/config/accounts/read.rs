@@ -1,54 +1,39 @@
 //! From the block `accounts` to definitions.
 
 use super::{
-    AccountConfig, AccountLimits, DEFAULT_SYSTEM_ACCOUNT, GLOBAL_ACCOUNT, Mapping, check,
-    entry::Complaints, mapping, sharing,
+    AccountConfig, AccountLimits, DEFAULT_SYSTEM_ACCOUNT, GLOBAL_ACCOUNT, Mapping, check, mapping,
+    sharing,
 };
 use crate::config::{
-    options::{Diagnostic, Options},
-    syntax::{Entry, Map, Node, Value},
+    options::{Options, block::Problems},
+    syntax::{Entry, Map, Node, Position, Value},
 };
 
-/// Reads the value of `accounts` into the options. What is wrong and what is
-/// worth a warning is added to the lists.
-pub fn read(
-    options: &mut Options,
-    node: &Node,
-    errors: &mut Vec<Diagnostic>,
-    warnings: &mut Vec<Diagnostic>,
-) {
-    let mut complaints = Complaints::default();
+/// Reads the value of `accounts` into the options.
+pub fn read(options: &mut Options, node: &Node, problems: &mut Problems) {
+    let before = problems.errors.len();
     options.accounts = match &node.value {
-        Value::Array(names) => names
-            .iter()
-            .filter_map(|name| {
-                let text = complaints.text(name, "an account's name")?;
-                (!is_reserved(&mut complaints, name, text)).then(|| named(text))
-            })
-            .collect(),
-        _ => match complaints.map(node, "\"accounts\"") {
-            Some(map) => read_all(map, &mut complaints),
+        Value::Array(_) => {
+            let names = problems.texts(node, "accounts").unwrap_or_default();
+            names
+                .into_iter()
+                .filter(|(name, position)| !is_reserved(problems, position, name))
+                .map(|(name, _)| named(name))
+                .collect()
+        }
+        _ => match problems.map(node, "accounts") {
+            Some(map) => read_all(map, problems),
             None => Vec::new(),
         },
     };
-    if complaints.errors.is_empty() {
-        complaints.errors = check(&options.accounts);
+    if problems.errors.len() == before {
+        check(&options.accounts, problems);
     }
-    errors.append(&mut complaints.errors);
-    warnings.append(&mut complaints.warnings);
 }
 
 /// Reads `mappings` at the top level: those of the global account.
-pub fn read_global_mappings(
-    options: &mut Options,
-    node: &Node,
-    errors: &mut Vec<Diagnostic>,
-    warnings: &mut Vec<Diagnostic>,
-) {
-    let mut complaints = Complaints::default();
-    options.mappings = read_mappings(node, &mut complaints);
-    errors.append(&mut complaints.errors);
-    warnings.append(&mut complaints.warnings);
+pub fn read_global_mappings(options: &mut Options, node: &Node, problems: &mut Problems) {
+    options.mappings = read_mappings(node, problems);
 }
 
 /// Checks that the system account is one of those that exist.
@@ -64,41 +49,44 @@ pub fn check_system_account(options: &Options) -> Result<(), String> {
     }
 }
 
-fn read_all(map: &Map, complaints: &mut Complaints) -> Vec<AccountConfig> {
+fn read_all(map: &Map, problems: &mut Problems) -> Vec<AccountConfig> {
     let entries = map.entries_as_written();
     let accounts = entries.into_iter().filter(|entry| !entry.used);
     accounts
-        .filter_map(|entry| read_account(entry, complaints))
+        .filter_map(|entry| read_account(entry, problems))
         .collect()
 }
 
-fn read_account(entry: &Entry, complaints: &mut Complaints) -> Option<AccountConfig> {
-    if is_reserved(complaints, &entry.node, &entry.key) {
+fn read_account(entry: &Entry, problems: &mut Problems) -> Option<AccountConfig> {
+    if is_reserved(problems, &entry.position, &entry.key) {
         return None;
     }
     let place = format!("account {:?}", entry.key);
-    let map = complaints.map(&entry.node, &place)?;
+    let map = problems.map(&entry.node, &entry.key)?;
     let mut account = named(&entry.key);
     for entry in map.entries_as_written() {
         let node = &entry.node;
         match &*entry.key.to_ascii_lowercase() {
-            "users" => {}
-            "limits" => account.limits = read_limits(node, complaints),
-            "exports" => account.exports = sharing::read_exports(node, complaints),
-            "imports" => account.imports = sharing::read_imports(node, complaints),
-            "mappings" | "maps" => account.mappings = read_mappings(node, complaints),
-            "jetstream" => complaints.warn(
+            "users" => problems.error(
+                &entry.position,
+                "users of accounts are not supported by this version of midge",
+            ),
+            "limits" => account.limits = read_limits(node, problems),
+            "exports" => account.exports = sharing::read_exports(node, problems),
+            "imports" => account.imports = sharing::read_imports(node, problems),
+            "mappings" | "maps" => account.mappings = read_mappings(node, problems),
+            "jetstream" => problems.warn(
                 &entry.position,
                 "\"jetstream\" has no effect: streams are not served",
             ),
-            "nkey" | "msg_trace" | "trace_dest" => complaints.error(
+            "nkey" | "msg_trace" | "trace_dest" => problems.error(
                 &entry.position,
                 format!(
                     "{:?} of an account is not supported by this version of midge",
                     entry.key
                 ),
             ),
-            _ => complaints.unknown(entry, &place),
+            _ => problems.unknown_key(entry, &place),
         }
     }
     Some(account)
@@ -111,18 +99,18 @@ fn named(name: &str) -> AccountConfig {
     }
 }
 
-fn is_reserved(complaints: &mut Complaints, node: &Node, name: &str) -> bool {
+fn is_reserved(problems: &mut Problems, position: &Position, name: &str) -> bool {
     if name != GLOBAL_ACCOUNT {
         return false;
     }
     let text = format!("{name:?} is the account of clients without one; choose another name");
-    complaints.error(&node.position, text);
+    problems.error(position, text);
     true
 }
 
-fn read_limits(node: &Node, complaints: &mut Complaints) -> AccountLimits {
+fn read_limits(node: &Node, problems: &mut Problems) -> AccountLimits {
     let mut limits = AccountLimits::default();
-    let Some(map) = complaints.map(node, "\"limits\"") else {
+    let Some(map) = problems.map(node, "limits") else {
         return limits;
     };
     for entry in map.entries_as_written() {
@@ -132,29 +120,32 @@ fn read_limits(node: &Node, complaints: &mut Complaints) -> AccountLimits {
             "max_subscriptions" | "max_subs" => &mut limits.max_subscriptions,
             "max_payload" | "max_pay" => &mut limits.max_payload,
             "max_leafnodes" | "max_leafs" => {
-                complaints.warn(&entry.position, format!("{name:?} has no effect: leafnodes are not served"));
+                problems.warn(
+                    &entry.position,
+                    format!("{name:?} has no effect: leafnodes are not served"),
+                );
                 continue;
             }
             _ => {
-                complaints.unknown(entry, "\"limits\"");
+                problems.unknown_key(entry, "limits");
                 continue;
             }
         };
         // Negative is unlimited, nought allows nothing.
-        if let Some(number) = complaints.integer(&entry.node, &format!("{name:?}")) {
+        if let Some(number) = problems.integer(entry) {
             *limit = usize::try_from(number).ok();
         }
     }
     limits
 }
 
-fn read_mappings(node: &Node, complaints: &mut Complaints) -> Vec<Mapping> {
-    let Some(map) = complaints.map(node, "\"mappings\"") else {
+fn read_mappings(node: &Node, problems: &mut Problems) -> Vec<Mapping> {
+    let Some(map) = problems.map(node, "mappings") else {
         return Vec::new();
     };
     let entries = map.entries_as_written();
     let mappings = entries.into_iter().filter(|entry| !entry.used);
     mappings
-        .filter_map(|entry| mapping::read(entry, complaints))
+        .filter_map(|entry| mapping::read(entry, problems))
         .collect()
 }

@@ -2,13 +2,11 @@
 
 use std::time::Duration;
 
-use super::{
-    Export, ExportKind, Import, ImportKind, RESPONSE_THRESHOLD, ResponseKind, entry::Complaints,
-};
+use super::{Export, ExportKind, Import, ImportKind, RESPONSE_THRESHOLD, ResponseKind};
 use crate::{
     config::{
-        options::parse_duration,
-        syntax::{Map, Node},
+        options::block::Problems,
+        syntax::{Entry, Map, Node, Value},
     },
     subject::{
         is_valid, is_wildcard,
@@ -17,47 +15,50 @@ use crate::{
 };
 
 /// The list of exports.
-pub(super) fn read_exports(node: &Node, complaints: &mut Complaints) -> Vec<Export> {
-    let items = complaints.list(node, "\"exports\"").unwrap_or_default();
+pub(super) fn read_exports(node: &Node, problems: &mut Problems) -> Vec<Export> {
+    let items = problems.list(node, "exports").unwrap_or_default();
     items
         .iter()
-        .filter_map(|item| read_export(item, complaints))
+        .filter_map(|item| read_export(item, problems))
         .collect()
 }
 
 /// The list of imports.
-pub(super) fn read_imports(node: &Node, complaints: &mut Complaints) -> Vec<Import> {
-    let items = complaints.list(node, "\"imports\"").unwrap_or_default();
+pub(super) fn read_imports(node: &Node, problems: &mut Problems) -> Vec<Import> {
+    let items = problems.list(node, "imports").unwrap_or_default();
     items
         .iter()
-        .filter_map(|item| read_import(item, complaints))
+        .filter_map(|item| read_import(item, problems))
         .collect()
 }
 
-fn read_export(node: &Node, complaints: &mut Complaints) -> Option<Export> {
-    let map = complaints.map(node, "an export")?;
+fn read_export(node: &Node, problems: &mut Problems) -> Option<Export> {
+    let map = problems.map(node, "export")?;
     let (mut stream, mut service) = (None, None);
     let (mut response, mut threshold) = (None, None);
     let (mut accounts, mut position) = (Vec::new(), 0);
     for entry in map.entries_as_written() {
         let node = &entry.node;
         match &*entry.key.to_ascii_lowercase() {
-            "stream" => stream = Some(complaints.text(node, "\"stream\"")?),
-            "service" => service = Some(complaints.text(node, "\"service\"")?),
-            "response" | "response_type" => response = Some(read_response(node, complaints)?),
+            "stream" => stream = Some(problems.text(entry)?),
+            "service" => service = Some(problems.text(entry)?),
+            "response" | "response_type" => response = Some(read_response(entry, problems)?),
             "threshold" | "response_threshold" | "response_max_time" | "response_time" => {
-                threshold = Some(read_threshold(node, complaints)?);
+                threshold = Some(read_threshold(entry, problems)?);
             }
-            "accounts" => accounts = read_names(node, complaints)?,
+            "accounts" => {
+                let names = problems.texts(node, "accounts")?.into_iter();
+                accounts = names.map(|(name, _)| name.to_owned()).collect();
+            }
             "account_token_position" => {
-                let number = complaints.integer(node, "\"account_token_position\"")?;
+                let number = problems.integer(entry)?;
                 position = usize::try_from(number).unwrap_or(0);
             }
             "latency" | "allow_trace" => {
                 let text = format!("{:?} has no effect: services are not sampled", entry.key);
-                complaints.warn(&entry.position, text);
+                problems.warn(&entry.position, text);
             }
-            _ => complaints.unknown(entry, "an export"),
+            _ => problems.unknown_key(entry, "an export"),
         }
     }
     let (subject, kind) = match (stream, service) {
@@ -66,7 +67,7 @@ fn read_export(node: &Node, complaints: &mut Complaints) -> Option<Export> {
         }
         (Some(_), None) => {
             let text = "\"response\" and \"threshold\" belong to services, not to streams";
-            complaints.error(&node.position, text);
+            problems.error(&node.position, text);
             return None;
         }
         (None, Some(subject)) => {
@@ -78,18 +79,21 @@ fn read_export(node: &Node, complaints: &mut Complaints) -> Option<Export> {
         }
         _ => {
             let text = "an export needs either \"stream\" or \"service\"";
-            complaints.error(&node.position, text);
+            problems.error(&node.position, text);
             return None;
         }
     };
     if !is_valid(subject.as_bytes()) {
-        complaints.error(&node.position, format!("{subject:?} is not a valid subject"));
+        problems.error(
+            &node.position,
+            format!("{subject:?} is not a valid subject"),
+        );
         return None;
     }
     let token = subject.split('.').nth(position.wrapping_sub(1));
     if position > 0 && token != Some("*") {
         let text = format!("\"account_token_position\" {position} is no \"*\" of {subject:?}");
-        complaints.error(&node.position, text);
+        problems.error(&node.position, text);
         return None;
     }
     Some(Export {
@@ -101,55 +105,49 @@ fn read_export(node: &Node, complaints: &mut Complaints) -> Option<Export> {
     })
 }
 
-fn read_response(node: &Node, complaints: &mut Complaints) -> Option<ResponseKind> {
-    let text = complaints.text(node, "\"response\"")?;
+fn read_response(entry: &Entry, problems: &mut Problems) -> Option<ResponseKind> {
+    let text = problems.text(entry)?;
     match &*text.to_ascii_lowercase() {
         "single" | "singleton" => Some(ResponseKind::Singleton),
         "stream" | "chunk" | "chunked" => Some(ResponseKind::Stream),
         _ => {
             let text = format!("\"response\" must be singleton, stream or chunked, not {text:?}");
-            complaints.error(&node.position, text);
+            problems.error(&entry.position, text);
             None
         }
     }
 }
 
-fn read_threshold(node: &Node, complaints: &mut Complaints) -> Option<Duration> {
-    let text = complaints.text(node, "\"threshold\"")?;
-    match parse_duration(text) {
-        Ok(duration) => Some(duration),
-        Err(error) => {
-            complaints.error(&node.position, error);
+fn read_threshold(entry: &Entry, problems: &mut Problems) -> Option<Duration> {
+    match &entry.node.value {
+        Value::String(_) => problems.seconds(entry),
+        _ => {
+            problems.error(
+                &entry.position,
+                "\"threshold\" must be a duration such as \"5s\"",
+            );
             None
         }
     }
 }
 
-fn read_names(node: &Node, complaints: &mut Complaints) -> Option<Vec<String>> {
-    let items = complaints.list(node, "\"accounts\"")?;
-    items
-        .iter()
-        .map(|item| Some(complaints.text(item, "an account's name")?.to_owned()))
-        .collect()
-}
-
-fn read_import(node: &Node, complaints: &mut Complaints) -> Option<Import> {
-    let map = complaints.map(node, "an import")?;
+fn read_import(node: &Node, problems: &mut Problems) -> Option<Import> {
+    let map = problems.map(node, "import")?;
     let (mut stream, mut service) = (None, None);
     let (mut prefix, mut to, mut share) = (None, None, false);
     for entry in map.entries_as_written() {
         let node = &entry.node;
         match &*entry.key.to_ascii_lowercase() {
-            "stream" => stream = Some(complaints.map(node, "\"stream\"")?),
-            "service" => service = Some(complaints.map(node, "\"service\"")?),
-            "prefix" => prefix = Some(complaints.text(node, "\"prefix\"")?),
-            "to" => to = Some(complaints.text(node, "\"to\"")?),
-            "share" => share = complaints.boolean(node, "\"share\"")?,
+            "stream" => stream = Some(problems.map(node, "stream")?),
+            "service" => service = Some(problems.map(node, "service")?),
+            "prefix" => prefix = Some(problems.text(entry)?),
+            "to" => to = Some(problems.text(entry)?),
+            "share" => share = problems.boolean(entry)?,
             "allow_trace" => {
                 let text = "\"allow_trace\" has no effect: messages are not traced on their way";
-                complaints.warn(&entry.position, text);
+                problems.warn(&entry.position, text);
             }
-            _ => complaints.unknown(entry, "an import"),
+            _ => problems.unknown_key(entry, "an import"),
         }
     }
     let (is_stream, source) = match (stream, service) {
@@ -157,19 +155,19 @@ fn read_import(node: &Node, complaints: &mut Complaints) -> Option<Import> {
         (None, Some(source)) => (false, source),
         _ => {
             let text = "an import needs either \"stream\" or \"service\"";
-            complaints.error(&node.position, text);
+            problems.error(&node.position, text);
             return None;
         }
     };
-    let (account, theirs) = read_source(node, source, complaints)?;
+    let (account, theirs) = read_source(node, source, problems)?;
     let ours = match (prefix, to) {
         (Some(_), Some(_)) => {
-            complaints.error(&node.position, "an import has either \"prefix\" or \"to\"");
+            problems.error(&node.position, "an import has either \"prefix\" or \"to\"");
             return None;
         }
         (Some(_), None) if !is_stream => {
             let text = "\"prefix\" belongs to streams; write \"to\" for a service";
-            complaints.error(&node.position, text);
+            problems.error(&node.position, text);
             return None;
         }
         (Some(prefix), None) => format!("{}.{theirs}", prefix.trim_end_matches('.')),
@@ -185,7 +183,7 @@ fn read_import(node: &Node, complaints: &mut Complaints) -> Option<Import> {
         }),
         Err(error) => {
             let text = format!("import of {theirs:?} from account {account:?}: {error}");
-            complaints.error(&node.position, text);
+            problems.error(&node.position, text);
             None
         }
     }
@@ -220,19 +218,22 @@ fn connect(
 fn read_source<'a>(
     node: &Node,
     map: &'a Map,
-    complaints: &mut Complaints,
+    problems: &mut Problems,
 ) -> Option<(&'a str, &'a str)> {
     let (mut account, mut subject) = (None, None);
     for entry in map.entries_as_written() {
         match &*entry.key.to_ascii_lowercase() {
-            "account" => account = Some(complaints.text(&entry.node, "\"account\"")?),
-            "subject" => subject = Some(complaints.text(&entry.node, "\"subject\"")?),
-            _ => complaints.unknown(entry, "an import"),
+            "account" => account = Some(problems.text(entry)?),
+            "subject" => subject = Some(problems.text(entry)?),
+            _ => problems.unknown_key(entry, "an import"),
         }
     }
     let found = account.zip(subject);
     if found.is_none() {
-        complaints.error(&node.position, "an import needs \"account\" and \"subject\"");
+        problems.error(
+            &node.position,
+            "an import needs \"account\" and \"subject\"",
+        );
     }
     found
 }

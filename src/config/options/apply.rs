@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use super::{
     ANY_HOST, Options,
+    block::Problems,
     duration::parse_duration,
     foreign::{IGNORED, REFUSED, asks_for_nothing},
     keys::{KEYS, Key, Kind, PORTS, find_key},
@@ -70,13 +71,13 @@ pub fn load(
             column: 0,
         },
         decided: BTreeMap::new(),
-        errors: Vec::new(),
-        warnings: Vec::new(),
+        problems: Problems::default(),
     };
     reading.all(&map);
-    match reading.errors.is_empty() {
-        true => Ok((reading.options, reading.warnings)),
-        false => Err(ConfigErrors(reading.errors)),
+    let Problems { errors, warnings } = reading.problems;
+    match errors.is_empty() {
+        true => Ok((reading.options, warnings)),
+        false => Err(ConfigErrors(errors)),
     }
 }
 
@@ -97,8 +98,9 @@ pub(in crate::config) fn set_key(
             set(options, Some(host), port);
         }
         (Kind::Address(_), _) => return Err(expected("PORT or \"HOST:PORT\"")),
-        // Only a file has blocks, and they are read with their places.
-        (Kind::Block(_), _) => return Err(format!("{name:?} can only be set in a file")),
+        (Kind::Block(_), _) => return Err(expected("a block: { … }")),
+        // Only a file has trees, and they are read with their places.
+        (Kind::Tree(_), _) => return Err(format!("{name:?} is written in the file only")),
         (Kind::Bool(set), Value::Bool(value)) => set(options, *value),
         (Kind::Bool(_), _) => return Err(expected("true or false, without quotes")),
         (Kind::Duration { min, set, .. }, Value::String(text)) => {
@@ -175,8 +177,7 @@ struct Reading {
     file: Position,
     /// Which key decided a setting, and where.
     decided: BTreeMap<&'static str, (String, Position)>,
-    errors: Vec<Diagnostic>,
-    warnings: Vec<Diagnostic>,
+    problems: Problems,
 }
 
 impl Reading {
@@ -194,12 +195,16 @@ impl Reading {
     fn entry(&mut self, entry: &Entry) {
         let name = entry.key.to_ascii_lowercase();
         let value = &entry.node.value;
-        if let Some(key) = find_key(&name) {
+        if let (Some(Kind::Block(keys)), Value::Map(map)) =
+            (find_key(&name).map(|key| &key.kind), value)
+        {
+            for entry in map.entries_as_written() {
+                self.entry_of_block(&name, keys, entry);
+            }
+        } else if let Some(key) = find_key(&name) {
             self.note_contradictions(entry, key);
-            if let Kind::Block(read) = key.kind {
-                let (errors, warnings) = (&mut self.errors, &mut self.warnings);
-                read(&mut self.options, &entry.node, errors, warnings);
-                return;
+            if let Kind::Tree(read) = key.kind {
+                return read(&mut self.options, &entry.node, &mut self.problems);
             }
             match set_key(&mut self.options, key, value) {
                 Ok(None) => {}
@@ -220,6 +225,28 @@ impl Reading {
             self.error(&entry.position, text);
         } else if !entry.used {
             self.error(&entry.position, unknown_key(&entry.key));
+        }
+    }
+
+    /// An entry of the block `block`, which has its own table of keys.
+    fn entry_of_block(&mut self, block: &str, keys: &'static [Key], entry: &Entry) {
+        let name = entry.key.to_ascii_lowercase();
+        let Some(key) = keys.iter().find(|key| key.name == name) else {
+            if !entry.used {
+                let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
+                let text = format!(
+                    "unknown key {:?} in {block:?}; known are {}",
+                    entry.key,
+                    names.join(", ")
+                );
+                self.error(&entry.position, text);
+            }
+            return;
+        };
+        match set_key(&mut self.options, key, &entry.node.value) {
+            Ok(None) => {}
+            Ok(Some(warning)) => self.warn(&entry.position, warning),
+            Err(text) => self.error(&entry.position, text),
         }
     }
 
@@ -275,18 +302,11 @@ impl Reading {
     }
 
     fn error(&mut self, position: &Position, text: String) {
-        self.errors.push(diagnostic(position, text));
+        self.problems.error(position, text);
     }
 
     fn warn(&mut self, position: &Position, text: String) {
-        self.warnings.push(diagnostic(position, text));
-    }
-}
-
-fn diagnostic(position: &Position, text: String) -> Diagnostic {
-    Diagnostic {
-        position: Some(position.clone()),
-        text,
+        self.problems.warn(position, text);
     }
 }
 

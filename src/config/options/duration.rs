@@ -16,7 +16,7 @@ const UNITS: [(&str, i128); 8] = [
 const MAX_FRACTION_DIGITS: usize = 15;
 
 /// Reads a duration that is not negative. The error says what is wrong with it.
-pub(in crate::config) fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong =
         || format!("{text:?} is not a duration; write it like \"90s\", \"2m\" or \"1h30m\"");
     if text.starts_with('-') {

@@ -5,7 +5,9 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{ANY_HOST, DEFAULT_PORT, Diagnostic, HttpPort, Options};
+use super::{
+    ANY_HOST, DEFAULT_PORT, HttpPort, Options, block::Problems, diagnosis::DIAGNOSIS_KEYS,
+};
 use crate::config::{
     accounts,
     syntax::{Node, Value},
@@ -29,9 +31,8 @@ pub struct Key {
 pub enum Kind {
     /// `port` or `host:port`.
     Address(fn(&mut Options, Option<String>, i64)),
-    /// A block or a list with keys of its own; errors and warnings are added to
-    /// the lists.
-    Block(fn(&mut Options, &Node, &mut Vec<Diagnostic>, &mut Vec<Diagnostic>)),
+    /// A block with keys of its own.
+    Block(&'static [Key]),
     /// A boolean.
     Bool(fn(&mut Options, bool)),
     /// A duration; integers are seconds if `seconds`.
@@ -45,6 +46,8 @@ pub enum Kind {
     },
     /// An integer within bounds.
     Integer(RangeInclusive<i64>, fn(&mut Options, i64)),
+    /// A block or list that is read as a whole, with rules of its own.
+    Tree(fn(&mut Options, &Node, &mut Problems)),
     /// A string; the error says what is wrong with it.
     Text(fn(&mut Options, &str) -> Result<(), String>),
 }
@@ -371,14 +374,14 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "accounts",
         aliases: &[],
-        kind: Kind::Block(accounts::read),
+        kind: Kind::Tree(accounts::read),
         default: "",
         doc: "Subject spaces of their own, each with users, limits, exports and imports.",
     },
     Key {
         name: "mappings",
         aliases: &["maps"],
-        kind: Kind::Block(accounts::read_global_mappings),
+        kind: Kind::Tree(accounts::read_global_mappings),
         default: "",
         doc: "What becomes of subjects that clients without an account publish to.",
     },
@@ -398,6 +401,13 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Bool(|options, value| options.no_system_account = value),
         default: "false",
         doc: "Whether there is no such account.",
+    },
+    Key {
+        name: "diagnosis",
+        aliases: &[],
+        kind: Kind::Block(DIAGNOSIS_KEYS),
+        default: "{}",
+        doc: "When something is worth a finding.",
     },
 ];
 

@@ -6,6 +6,9 @@
 //! [`foreign`]. The server and the log read [`Options`] and nothing else here.
 
 mod apply;
+pub mod block;
+pub mod changes;
+pub mod diagnosis;
 mod duration;
 pub mod foreign;
 pub mod keys;
@@ -15,7 +18,7 @@ use std::{path::PathBuf, time::Duration};
 use super::accounts::{AccountConfig, DEFAULT_SYSTEM_ACCOUNT, Mapping};
 pub(super) use apply::set_key;
 pub use apply::{ConfigErrors, Diagnostic, load};
-pub(in crate::config) use duration::parse_duration;
+pub use diagnosis::Diagnosis;
 
 /// Port of the client listener.
 pub const DEFAULT_PORT: u16 = 4222;
@@ -123,6 +126,8 @@ pub struct Options {
     pub system_account: String,
     /// Whether there is no such account.
     pub no_system_account: bool,
+    /// Thresholds of the diagnosis.
+    pub diagnosis: Diagnosis,
     /// The configuration file, as it was named.
     pub config_file: Option<PathBuf>,
     /// `sha256:` and the digest of the file's values; empty without a file.
@@ -182,6 +187,7 @@ impl Default for Options {
             mappings: Vec::new(),
             system_account: DEFAULT_SYSTEM_ACCOUNT.into(),
             no_system_account: false,
+            diagnosis: Diagnosis::default(),
             config_file: None,
             config_digest: String::new(),
         }

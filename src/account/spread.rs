@@ -1,0 +1,226 @@
+//! Spreading: a run of messages is taken to everybody it reaches, in its own
+//! account and beyond. Clients and routes publish through here.
+
+use std::sync::Arc;
+
+use super::{Account, Reach, reach::Mapped, replies::REPLY_PREFIX};
+use crate::{
+    connection::{
+        Connection, Subscription,
+        delivery::{Pick, Run},
+        worker::Worker,
+    },
+    telemetry::Clock,
+};
+
+/// Who sends, as far as delivery has to know.
+pub struct Sender<'a> {
+    /// A connection that gets nothing: one that does not want its own messages.
+    pub deaf: Option<&'a Arc<Connection>>,
+    /// Tells a responder in another account who asks: all about it if the
+    /// import says so, and the account that passed the request on, if it was
+    /// not the first. JSON. Without it requests do not leave their account.
+    pub describe: Option<&'a dyn Fn(bool, Option<&str>) -> String>,
+}
+
+/// The messages of a run that nobody took.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Missed {
+    /// From this index on.
+    From(usize),
+    /// At these indexes, ascending.
+    These(Vec<usize>),
+}
+
+impl Missed {
+    /// What neither took.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::From(one), Self::From(other)) => Self::From(one.max(other)),
+            (Self::From(from), Self::These(mut these))
+            | (Self::These(mut these), Self::From(from)) => {
+                these.retain(|index| *index >= from);
+                Self::These(these)
+            }
+            (Self::These(mut these), Self::These(others)) => {
+                these.retain(|index| others.binary_search(index).is_ok());
+                Self::These(these)
+            }
+        }
+    }
+
+    /// Whether nobody took any of a run of `len` messages, at least one.
+    pub(super) fn is_all_of(&self, len: usize) -> bool {
+        match self {
+            Self::From(from) => *from == 0,
+            Self::These(these) => these.len() == len,
+        }
+    }
+
+    /// The indexes, of a run of `len` messages.
+    pub fn indexes(self, len: usize) -> Vec<usize> {
+        match self {
+            Self::From(from) => (from..len).collect(),
+            Self::These(these) => these,
+        }
+    }
+}
+
+impl Sender<'_> {
+    /// Takes a run that was published in `account` to everybody it reaches.
+    /// Returns what nobody took. `flush` writes to the sockets at once where
+    /// that can be done.
+    pub fn spread(
+        &self,
+        worker: &mut Worker,
+        account: &Arc<Account>,
+        run: &Run<'_>,
+        reach: &Reach,
+        flush: bool,
+    ) -> Missed {
+        if run.messages.len() > 1 && reach.must_interleave() {
+            return self.one_by_one(run, |one| self.spread(worker, account, one, reach, false));
+        }
+        let Some(beyond) = &reach.beyond else {
+            return self.deliver(worker, account, run, reach, flush);
+        };
+        match &beyond.mapped {
+            Some(Mapped::Constant(reach)) => {
+                let run = Run {
+                    subject: &reach.matches.subject,
+                    ..*run
+                };
+                return self.spread(worker, account, &run, reach, flush);
+            }
+            Some(Mapped::Chance(mapping)) => {
+                return self.one_by_one(run, |one| match mapping.choose() {
+                    Some(way) => {
+                        let reach = Reach::resolve_mapped(account, one.subject, way);
+                        let one = Run {
+                            subject: &reach.matches.subject,
+                            ..*one
+                        };
+                        self.spread(worker, account, &one, &reach, false)
+                    }
+                    None => Missed::From(0),
+                });
+            }
+            None => {}
+        }
+        let mut missed = self.deliver(worker, account, run, reach, flush);
+        for service in &beyond.services {
+            let requests = |one: &Run<'_>| self.request(worker, account, one, service);
+            missed = missed.and(self.one_by_one(run, requests));
+        }
+        missed
+    }
+
+    /// Does something with each message of a run by itself, which returns
+    /// whether the message was missed.
+    fn one_by_one(&self, run: &Run<'_>, mut act: impl FnMut(&Run<'_>) -> Missed) -> Missed {
+        let is_missed = |index: &usize| {
+            let one = Run {
+                messages: &run.messages[*index..=*index],
+                ..*run
+            };
+            act(&one).is_all_of(1)
+        };
+        Missed::These((0..run.messages.len()).filter(is_missed).collect())
+    }
+
+    /// Takes a run to the subscribers of its subject, and replies to whoever
+    /// waits for them in another account.
+    fn deliver(
+        &self,
+        worker: &mut Worker,
+        account: &Arc<Account>,
+        run: &Run<'_>,
+        reach: &Reach,
+        flush: bool,
+    ) -> Missed {
+        let matches = &reach.matches;
+        let now = match matches.is_empty() {
+            true => Clock(0),
+            false => Clock::now(),
+        };
+        // Messages from the run's beginning that a plain subscription took.
+        let mut reached = 0;
+        for subscription in &matches.plain {
+            if self.is_deaf(subscription) {
+                continue;
+            }
+            let taken = subscription.deliver(worker, run, Pick::ALL, now, flush);
+            reached = reached.max(taken);
+        }
+        let mut missed = Missed::From(reached);
+        for members in &matches.queues {
+            missed = missed.and(self.deliver_to_queue(worker, run, members, now, flush));
+        }
+        if run.subject.starts_with(REPLY_PREFIX) && !account.replies.is_empty() {
+            let replies = |one: &Run<'_>| self.reply(worker, account, one);
+            missed = missed.and(self.one_by_one(run, replies));
+        }
+        missed
+    }
+
+    /// Deals a run out to the members of a queue group, in turn from a random
+    /// one on. Returns the messages that no member took.
+    fn deliver_to_queue(
+        &self,
+        worker: &mut Worker,
+        run: &Run<'_>,
+        members: &[Arc<Subscription>],
+        now: Clock,
+        flush: bool,
+    ) -> Missed {
+        let start = fastrand::usize(..members.len());
+        let mut missed = Vec::new();
+        for first in 0..members.len().min(run.messages.len()) {
+            let member = &members[(start + first) % members.len()];
+            let pick = Pick {
+                first,
+                step: members.len(),
+            };
+            let taken = match self.is_deaf(member) {
+                true => 0,
+                false => member.deliver(worker, run, pick, now, flush),
+            };
+            let picked = (first..run.messages.len()).step_by(members.len());
+            missed.extend(picked.skip(taken));
+        }
+        // Somebody's share was not taken: whoever can takes it.
+        missed.retain(|index| {
+            !members.iter().any(|member| {
+                !self.is_deaf(member)
+                    && member.deliver(worker, run, Pick::one(*index), now, flush) == 1
+            })
+        });
+        missed.sort_unstable();
+        Missed::These(missed)
+    }
+
+    fn is_deaf(&self, subscription: &Subscription) -> bool {
+        self.deaf
+            .is_some_and(|connection| Arc::ptr_eq(&subscription.connection, connection))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missed_is_what_nobody_took() {
+        let these = |indexes: &[usize]| Missed::These(indexes.to_vec());
+        for (one, other, both) in [
+            (Missed::From(2), Missed::From(3), Missed::From(3)),
+            (Missed::From(2), these(&[0, 1, 2, 4]), these(&[2, 4])),
+            (these(&[0, 1]), Missed::From(1), these(&[1])),
+            (these(&[0, 2, 5]), these(&[1, 2, 5, 7]), these(&[2, 5])),
+            (these(&[]), Missed::From(0), these(&[])),
+        ] {
+            assert_eq!(one.and(other), both);
+        }
+        assert_eq!(Missed::From(1).indexes(3), [1, 2]);
+    }
+}
