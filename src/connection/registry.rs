@@ -39,6 +39,8 @@ struct Inner {
     gone: Gone,
     /// The same by the name of their account, as [`Identity`] has it.
     gone_by_account: HashMap<String, Gone>,
+    /// How many ended, by reason.
+    ended: HashMap<CloseReason, u64>,
 }
 
 impl Inner {
@@ -226,6 +228,7 @@ impl Registry {
         let mut inner = self.inner.lock();
         inner.open.remove(&connection.cid);
         inner.leave(closed.last.traffic, &closed.last.identity.account, reason);
+        *inner.ended.entry(reason).or_default() += 1;
         inner.closed.push_back(closed);
         let surplus = inner.closed.len().saturating_sub(self.max_closed());
         inner.closed.drain(..surplus);
@@ -272,6 +275,16 @@ impl Registry {
     /// The closed connections that are remembered, the oldest first.
     pub fn closed(&self) -> Vec<Arc<ClosedConnection>> {
         self.inner.lock().closed.iter().cloned().collect()
+    }
+
+    /// How many connections ended so far, by reason.
+    pub fn ended(&self) -> Vec<(CloseReason, u64)> {
+        let inner = self.inner.lock();
+        inner
+            .ended
+            .iter()
+            .map(|(reason, count)| (*reason, *count))
+            .collect()
     }
 
     /// The totals.

@@ -34,4 +34,5 @@ pub fn watch(server: Arc<Server>) -> io::Result<()> {
 fn look(server: &Server) {
     let telemetry = &server.clients.telemetry;
     telemetry.crowd.tick(&telemetry.events, Clock::now());
+    server.clients.registry.budget.give_back();
 }

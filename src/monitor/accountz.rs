@@ -14,15 +14,16 @@ use crate::account::Account;
 
 /// The answer.
 pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
-    Answer::pretty_json(&build(monitor, &query.text("acc"))?)
+    Answer::pretty_json(&build(monitor, query)?)
 }
 
-/// The accounts, or the one of this name in detail.
+/// The accounts, or the one that `acc` names in detail.
 ///
 /// # Errors
 ///
 /// There is none of this name.
-pub(super) fn build(monitor: &Monitor, name: &str) -> Result<Accountz, Refusal> {
+pub(super) fn build(monitor: &Monitor, query: &Query) -> Result<Accountz, Refusal> {
+    let name = query.text("acc");
     let accounts = &monitor.server.clients.accounts;
     let mut accountz = Accountz {
         server_id: monitor.server.id.clone(),
@@ -35,7 +36,7 @@ pub(super) fn build(monitor: &Monitor, name: &str) -> Result<Accountz, Refusal> 
         accountz.accounts = names.map(|account| account.name.clone()).collect();
     } else {
         let account = accounts
-            .find(name)
+            .find(&name)
             .ok_or_else(|| Refusal::bad_request(format!("Account {name} does not exist")))?;
         accountz.account_detail = Some(detail(monitor, &account));
     }

@@ -15,12 +15,12 @@ use crate::{
 
 /// The answer. `unused=1` asks for accounts without connections too.
 pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
-    let unused = query.boolean("unused")?;
-    Answer::pretty_json(&build(monitor, |stat| unused || stat.total_conns > 0))
+    Answer::pretty_json(&build(monitor, query.boolean("unused")?))
 }
 
-/// The figures of the accounts that `wanted` picks.
-pub(super) fn build(monitor: &Monitor, wanted: impl Fn(&AccountStat) -> bool) -> Accstatz {
+/// The figures at this moment; `unused` is whether accounts without
+/// connections are among them.
+pub(super) fn build(monitor: &Monitor, unused: bool) -> Accstatz {
     let context = &monitor.server.clients;
     let mut totals = context.registry.totals_by_account();
     // Who has not said CONNECT yet is in no account, and is shown in the global one.
@@ -33,7 +33,7 @@ pub(super) fn build(monitor: &Monitor, wanted: impl Fn(&AccountStat) -> bool) ->
         now: monitor.now_text(),
         account_statz: accounts
             .map(|account| stat(&account, totals.remove(&account.name).unwrap_or_default()))
-            .filter(wanted)
+            .filter(|stat| unused || stat.total_conns > 0)
             .collect(),
     }
 }

@@ -37,6 +37,7 @@ mod index;
 mod jsz;
 mod leafz;
 mod listener;
+mod metrics;
 mod page;
 mod process;
 mod query;

@@ -20,6 +20,15 @@ use crate::{account::Account, connection::Subscription, subject};
 
 /// The answer.
 pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
+    Answer::pretty_json(&build(monitor, query)?)
+}
+
+/// What the parameters ask for.
+///
+/// # Errors
+///
+/// A parameter is wrong.
+pub(super) fn build(monitor: &Monitor, query: &Query) -> Result<Subsz, Refusal> {
     let list = query.boolean("subs")?;
     let page = Page::parse(query)?;
     let test = query.bytes("test");
@@ -29,13 +38,9 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
             query.text("test")
         )));
     }
-    Answer::pretty_json(&build(monitor, &query.text("acc"), list, test, page))
-}
-
-/// The subscriptions of the account of this name, of all accounts without one;
-/// listed if `list`, and only those that take `test` unless it is empty.
-pub(super) fn build(monitor: &Monitor, name: &str, list: bool, test: &[u8], page: Page) -> Subsz {
-    let accounts = match name {
+    let name = query.text("acc");
+    // An empty name stands for all.
+    let accounts = match &*name {
         "" => monitor.server.clients.accounts.all(),
         name => Vec::from_iter(monitor.server.clients.accounts.find(name)),
     };
@@ -66,7 +71,7 @@ pub(super) fn build(monitor: &Monitor, name: &str, list: bool, test: &[u8], page
             subsz.subscriptions_list.extend(found);
         }
     }
-    subsz
+    Ok(subsz)
 }
 
 /// The figures of an account's index.
