@@ -29,7 +29,7 @@ pub use crate::config::accounts::{AccountLimits, GLOBAL_ACCOUNT};
 use crate::{connection::Subscription, sublist::Sublist};
 use links::Links;
 pub use membership::Membership;
-pub use reach::Reach;
+pub use reach::{Mapped, Reach};
 pub use registry::Accounts;
 use replies::Replies;
 use stream::Shadows;

@@ -14,7 +14,7 @@ use super::{
     Account,
     links::{Mapping, ServiceImport},
 };
-use crate::{connection::Subscription, subject::transform::Transform, sublist::Matches};
+use crate::{connection::Subscription, sublist::Matches};
 
 /// Accounts that a request may go through one behind the other. The
 /// configuration has no circles, so only a chain of this length ends here.
@@ -42,11 +42,34 @@ pub(super) struct Beyond {
 }
 
 /// What becomes of a subject.
-pub(super) enum Mapped {
+pub enum Mapped {
     /// It may differ from message to message.
     Chance(Arc<Mapping>),
     /// Always the same.
     Constant(Arc<Reach>),
+}
+
+impl Mapped {
+    /// Messages of a run that one choice is for.
+    pub fn stays_for(&self) -> usize {
+        match self {
+            Self::Chance(_) => 1,
+            Self::Constant(_) => usize::MAX,
+        }
+    }
+
+    /// Where the next messages to `subject` in `account` go.
+    pub fn choose(&self, account: &Account, subject: &[u8]) -> Arc<Reach> {
+        let mapping = match self {
+            Self::Constant(reach) => return reach.clone(),
+            Self::Chance(mapping) => mapping,
+        };
+        Arc::new(match mapping.choose() {
+            Some(way) => Reach::resolve_unmapped(account, &way.applied(subject), CHAIN_MAX),
+            // Lost: nobody can subscribe to no subject.
+            None => Reach::of_subscribers(account, b""),
+        })
+    }
 }
 
 /// A service that a message is a request to.
@@ -62,12 +85,6 @@ impl Reach {
         Self::resolve_chain(account, subject, CHAIN_MAX)
     }
 
-    /// The same for a subject that a transform made of a mapped one: it is not
-    /// mapped again.
-    pub(super) fn resolve_mapped(account: &Account, subject: &[u8], way: &Transform) -> Self {
-        Self::resolve_unmapped(account, &way.applied(subject), CHAIN_MAX)
-    }
-
     /// Where messages go that come with their last subject: to its subscribers.
     pub fn of_subscribers(account: &Account, subject: &[u8]) -> Self {
         Self {
@@ -80,6 +97,12 @@ impl Reach {
     /// Whether nobody can be reached.
     pub fn is_empty(&self) -> bool {
         self.matches.is_empty() && self.beyond.is_none()
+    }
+
+    /// What becomes of the subject, if it is mapped.
+    #[inline]
+    pub fn mapped(&self) -> Option<&Mapped> {
+        self.beyond.as_ref()?.mapped.as_ref()
     }
 
     fn resolve_chain(account: &Account, subject: &[u8], left: usize) -> Self {

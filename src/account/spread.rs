@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Account, Reach, reach::Mapped, replies::REPLY_PREFIX};
+use super::{Account, Reach, replies::REPLY_PREFIX};
 use crate::{
     connection::{
         Connection, Subscription,
@@ -13,14 +13,17 @@ use crate::{
     telemetry::Clock,
 };
 
+/// Tells who asks: all about it with `true`, and the account that passed the
+/// request on, if it was not the first. JSON.
+pub type Describe<'a> = dyn Fn(bool, Option<&str>) -> String + 'a;
+
 /// Who sends, as far as delivery has to know.
 pub struct Sender<'a> {
     /// A connection that gets nothing: one that does not want its own messages.
     pub deaf: Option<&'a Arc<Connection>>,
-    /// Tells a responder in another account who asks: all about it if the
-    /// import says so, and the account that passed the request on, if it was
-    /// not the first. JSON. Without it requests do not leave their account.
-    pub describe: Option<&'a dyn Fn(bool, Option<&str>) -> String>,
+    /// Tells a responder in another account who asks. Without it requests do
+    /// not leave their account.
+    pub describe: Option<&'a Describe<'a>>,
 }
 
 /// The messages of a run that nobody took.
@@ -84,28 +87,24 @@ impl Sender<'_> {
         let Some(beyond) = &reach.beyond else {
             return self.deliver(worker, account, run, reach, flush);
         };
-        match &beyond.mapped {
-            Some(Mapped::Constant(reach)) => {
+        if let Some(mapped) = &beyond.mapped {
+            let mut missed = Vec::new();
+            for (at, messages) in run.messages.chunks(mapped.stays_for()).enumerate() {
+                let reach = mapped.choose(account, run.subject);
                 let run = Run {
                     subject: &reach.matches.subject,
+                    messages,
                     ..*run
                 };
-                return self.spread(worker, account, &run, reach, flush);
+                let indexes = self.spread(worker, account, &run, &reach, flush);
+                missed.extend(
+                    indexes
+                        .indexes(messages.len())
+                        .iter()
+                        .map(|index| at + index),
+                );
             }
-            Some(Mapped::Chance(mapping)) => {
-                return self.one_by_one(run, |one| match mapping.choose() {
-                    Some(way) => {
-                        let reach = Reach::resolve_mapped(account, one.subject, way);
-                        let one = Run {
-                            subject: &reach.matches.subject,
-                            ..*one
-                        };
-                        self.spread(worker, account, &one, &reach, false)
-                    }
-                    None => Missed::From(0),
-                });
-            }
-            None => {}
+            return Missed::These(missed);
         }
         let mut missed = self.deliver(worker, account, run, reach, flush);
         for service in &beyond.services {

@@ -133,8 +133,12 @@ impl Session {
     fn handle_batch(&mut self, worker: &mut Worker, bytes: &[u8]) {
         let mut run = RunInProgress::default();
         let mut at = 0;
-        let mut result = Ok(());
-        while at < bytes.len() && result.is_ok() {
+        let mut result = match self.stranger {
+            Some(_) => self.admit(worker, bytes).map(|len| at = len),
+            None => Ok(()),
+        };
+        let waits = self.stranger.is_some() || self.pending_login.is_some();
+        while at < bytes.len() && result.is_ok() && !waits {
             match self.handle_operation(worker, &mut run, bytes, &mut at) {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -186,10 +190,18 @@ impl Session {
                 run.deliver(self, worker, bytes);
                 *at += len;
                 self.act(worker, op)?;
-                Ok(true)
+                Ok(self.pending_login.is_none())
             }
             Ok(Parsed::Incomplete) => Ok(false),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Handles what was read before a login was decided.
+    pub(super) fn resume(&mut self, worker: &mut Worker) {
+        let held = std::mem::take(&mut self.input.carry);
+        if !held.is_empty() {
+            self.handle_batch(worker, &held);
         }
     }
 

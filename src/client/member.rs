@@ -13,7 +13,7 @@ use crate::{
 impl Session {
     /// Makes the client a member of `account` and of no other. Its
     /// subscriptions in the one before must have ended.
-    pub(super) fn enter(&mut self, account: Arc<Account>) -> Result<(), End> {
+    pub(super) fn join(&mut self, account: Arc<Account>) -> Result<(), End> {
         self.membership = None;
         let Some(membership) = account.enter() else {
             return Err(End {

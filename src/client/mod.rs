@@ -2,7 +2,7 @@
 //!
 //! The server spawns one task per client ([`serve`]). It waits for the socket
 //! without holding a buffer and reads a batch ([`batch`]); the session acts on
-//! its verbs ([`session`]), gathers publishes into runs ([`publish`]), takes
+//! its verbs ([`session`]), lets it in ([`login`]), gathers publishes into runs ([`publish`]), takes
 //! them to their targets ([`routing`]), and keeps the peer honest
 //! ([`keepalive`]). A publisher that outruns its readers is paused here
 //! ([`back_pressure`]).
@@ -13,6 +13,7 @@ mod comings;
 mod end;
 mod keepalive;
 mod limits;
+mod login;
 mod lookup_cache;
 mod member;
 mod publish;
@@ -29,7 +30,7 @@ use std::{
 };
 
 use parking_lot::RwLock;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 use tracing::{debug, info};
 
 use crate::{
@@ -40,9 +41,11 @@ use crate::{
         worker::{Worker, with_worker},
     },
     protocol::info::Info,
+    security::authentication::Authentication,
     telemetry::{Clock, Telemetry},
 };
 pub use limits::{Limits, LimitsInForce};
+pub use login::replace_authentication;
 use session::Session;
 
 /// Batches read from one socket before other connections get their turn.
@@ -59,6 +62,10 @@ pub struct Context {
     pub telemetry: Telemetry,
     /// Who is connected.
     pub registry: Registry,
+    /// Who is let in.
+    pub authentication: RwLock<Arc<Authentication>>,
+    /// Password checks that may run at once, so that they leave time for others.
+    pub password_checks: Arc<Semaphore>,
     /// The limits in force.
     pub limits: LimitsInForce,
     /// INFO as every client gets it; the client's own fields are filled in.
@@ -96,7 +103,7 @@ pub fn notify_info(context: &Context, connection: &Arc<Connection>) {
 /// Reads, writes and keeps time until the connection is to end.
 async fn drive(session: &mut Session, stream: &TcpStream) {
     let connection = session.connection.clone();
-    let timer = tokio::time::sleep(session.keepalive.next_delay());
+    let timer = tokio::time::sleep_until(session.next_deadline());
     tokio::pin!(timer);
     loop {
         let wake = poll_fn(|context| connection.poll_wake(stream, timer.as_mut(), context)).await;
@@ -106,6 +113,9 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
             Wake::Writable => with_worker(|worker| connection.flush_blocked(worker)),
             Wake::Readable => {
                 let turn = read_turn(session, stream);
+                if session.pending_login.is_some() {
+                    login::settle(session).await;
+                }
                 if !turn.congested.is_empty() {
                     back_pressure::pause(session, &turn).await;
                 } else if turn.more {

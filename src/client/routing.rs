@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::session::Session;
 use crate::{
     account::{
-        Reach,
+        Mapped, Reach,
         spread::{Missed, Sender},
     },
     connection::{
@@ -19,6 +19,9 @@ use crate::{
 impl Session {
     /// Takes a run to everybody who wants it.
     pub(super) fn route(&mut self, worker: &mut Worker, run: &Run<'_>, reach: &Reach, flush: bool) {
+        if let Some(mapped) = reach.mapped() {
+            return self.route_mapped(worker, run, mapped, flush);
+        }
         let describe = |share: bool, via: Option<&str>| self.describe(share, via);
         let sender = Sender {
             deaf: (!self.options.echo).then_some(&self.connection),
@@ -33,6 +36,19 @@ impl Session {
             for index in missed.indexes(run.messages.len()) {
                 self.tell_no_responders(worker, run, &run.messages[index]);
             }
+        }
+    }
+
+    /// Takes a run where its subject is mapped to.
+    fn route_mapped(&mut self, worker: &mut Worker, run: &Run<'_>, mapped: &Mapped, flush: bool) {
+        for messages in run.messages.chunks(mapped.stays_for()) {
+            let reach = mapped.choose(&self.account, run.subject);
+            let run = Run {
+                subject: &reach.matches.subject,
+                messages,
+                ..*run
+            };
+            self.route(worker, &run, &reach, flush);
         }
     }
 
@@ -61,12 +77,10 @@ impl Session {
             let connection = &subscription.connection;
             connection.subscriptions.lock().remove(&subscription);
             // Imports bring messages to subscribers of other accounts.
-            let account = match connection.identity.lock().account == self.account.name {
+            let name = connection.identity.lock().account.clone();
+            let account = match name == self.account.name {
                 true => None,
-                false => self
-                    .context
-                    .accounts
-                    .find(&connection.identity.lock().account),
+                false => self.context.accounts.find(&name),
             };
             account
                 .as_ref()

@@ -7,6 +7,8 @@ use std::fmt;
 pub enum CloseReason {
     /// Wrong or missing credentials.
     AuthenticationFailure,
+    /// No login in time.
+    AuthenticationTimeout,
     /// The protocol number in CONNECT is neither 0 nor 1.
     BadClientProtocol,
     /// The peer ended it.
@@ -53,6 +55,7 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AuthenticationFailure => "Authentication Failure",
+            Self::AuthenticationTimeout => "Authentication Timeout",
             Self::BadClientProtocol => "Bad Client Protocol Version",
             Self::ClientClosed => "Client Closed",
             Self::MaxAccountConnections => "Maximum Account Connections Exceeded",

@@ -98,6 +98,9 @@ pub struct Identity {
     pub user: String,
     /// Name of the account it is in; empty before CONNECT.
     pub account: String,
+    /// What the operator wrote of the user, as a number; see
+    /// [`crate::security::authentication::Login::rule`].
+    pub rule: u64,
 }
 
 /// Why a connection's own task goes on.

@@ -79,7 +79,7 @@ impl Subscription {
     }
 
     /// The client's own subscription: the one that counts, and that ends.
-    pub fn origin<'a>(self: &'a Arc<Self>) -> &'a Arc<Self> {
+    pub fn origin(self: &Arc<Self>) -> &Arc<Self> {
         match &self.shadow {
             Some(shadow) => &shadow.origin,
             None => self,

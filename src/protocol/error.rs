@@ -26,6 +26,8 @@ pub enum ClientError {
     InvalidPublishSubject,
     /// Not logged in, or not with what is required.
     AuthorizationViolation,
+    /// No login in time.
+    AuthenticationTimeout,
     /// `protocol` in CONNECT is neither 0 nor 1.
     InvalidProtocol,
     /// `no_responders` in CONNECT without headers.
@@ -70,6 +72,7 @@ impl fmt::Display for ClientError {
             Self::InvalidSubject => f.write_str("Invalid Subject"),
             Self::InvalidPublishSubject => f.write_str("Invalid Publish Subject"),
             Self::AuthorizationViolation => f.write_str("Authorization Violation"),
+            Self::AuthenticationTimeout => f.write_str("Authentication Timeout"),
             Self::InvalidProtocol => f.write_str("invalid client protocol"),
             Self::NoRespondersWithoutHeaders => {
                 f.write_str("no responders requires headers support")

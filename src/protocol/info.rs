@@ -29,6 +29,9 @@ pub struct Info {
     pub headers: bool,
     /// Largest payload in bytes.
     pub max_payload: i64,
+    /// Whether clients have to log in.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub auth_required: bool,
     /// The connection's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<u64>,

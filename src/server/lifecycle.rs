@@ -16,7 +16,7 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, sleep},
 };
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::{Server, lame_duck, listener, ports_file::PortsFile, reload::Sources};
 use crate::{
@@ -132,6 +132,18 @@ pub fn announce(server: &Server, program: &str) {
             "Clients of this host only: started without a configuration file and without an \
              address. To serve other hosts: -a 0.0.0.0"
         );
+    }
+    if !server.client_address.ip().is_loopback()
+        && !server.clients.authentication.read().is_required()
+    {
+        warn!(
+            "Everybody who reaches {} may publish and subscribe to everything: nobody has to log \
+             in. Write an authorization block, or listen on 127.0.0.1",
+            server.client_address
+        );
+    }
+    if options.authorization.has_plain_secrets() {
+        warn!("Plaintext passwords detected, use nkeys or bcrypt");
     }
     if let Some(file) = &options.config_file {
         info!(

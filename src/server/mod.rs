@@ -14,10 +14,12 @@ pub mod reload;
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
 
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
@@ -26,9 +28,13 @@ use crate::{
     config::Options,
     connection::{budget, registry::Registry},
     protocol::info::Info,
+    security::authentication::Authentication,
     telemetry::{Clock, Telemetry},
 };
 use reload::{Outcome, Sources};
+
+/// Time to log in if nobody set one.
+const DEFAULT_AUTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One running broker.
 pub struct Server {
@@ -64,8 +70,10 @@ impl Server {
         Clock::now();
         let id = identity::server_id();
         let name = options.server_name.clone().unwrap_or_else(|| id.clone());
+        let authentication = Authentication::new(&options.authorization);
         let (host, port) = advertised_host(&options, client_address);
         let info = Info {
+            auth_required: !authentication.admits_without_credentials(),
             server_id: id.clone(),
             server_name: name.clone(),
             version: COMPATIBLE_VERSION.into(),
@@ -80,6 +88,8 @@ impl Server {
             ..Info::default()
         };
         let clients = Arc::new(Context {
+            authentication: RwLock::new(Arc::new(authentication)),
+            password_checks: Arc::new(Semaphore::new(password_checks_max())),
             accounts: Accounts::new(&options, ""),
             telemetry: Telemetry::new(options.diagnosis.storm_rate),
             registry: Registry::new(
@@ -126,10 +136,16 @@ fn limits(options: &Options) -> Limits {
         ping_interval: options.ping_interval,
         ping_max: options.ping_max,
         write_deadline: options.write_deadline,
+        auth_timeout: options.auth_timeout.unwrap_or(DEFAULT_AUTH_TIMEOUT),
         headers: !options.no_header_support,
         trace: options.trace,
         max_traced_msg_len: options.max_traced_msg_len,
     }
+}
+
+/// Half of the processors, so that logins leave time for messages.
+fn password_checks_max() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2))
 }
 
 /// The host and port that INFO names: those of `client_advertise`, else those

@@ -21,8 +21,7 @@ use std::time::Duration;
 use super::syntax::Position;
 use crate::subject::transform::{Renaming, Transform};
 
-/// The account of clients that were given no other.
-pub const GLOBAL_ACCOUNT: &str = "$G";
+pub use crate::security::users::GLOBAL_ACCOUNT;
 
 /// The system account unless the configuration names another.
 pub const DEFAULT_SYSTEM_ACCOUNT: &str = "$SYS";

@@ -4,9 +4,12 @@ use super::{
     AccountConfig, AccountLimits, DEFAULT_SYSTEM_ACCOUNT, GLOBAL_ACCOUNT, Mapping, check, mapping,
     sharing,
 };
-use crate::config::{
-    options::{Options, block::Problems},
-    syntax::{Entry, Map, Node, Position, Value},
+use crate::{
+    config::{
+        options::{Options, block::Problems, users::parse_users},
+        syntax::{Entry, Map, Node, Position, Value},
+    },
+    security::users::User,
 };
 
 /// Reads the value of `accounts` into the options.
@@ -22,7 +25,7 @@ pub fn read(options: &mut Options, node: &Node, problems: &mut Problems) {
                 .collect()
         }
         _ => match problems.map(node, "accounts") {
-            Some(map) => read_all(map, problems),
+            Some(map) => read_all(map, &mut options.authorization.users, problems),
             None => Vec::new(),
         },
     };
@@ -49,15 +52,19 @@ pub fn check_system_account(options: &Options) -> Result<(), String> {
     }
 }
 
-fn read_all(map: &Map, problems: &mut Problems) -> Vec<AccountConfig> {
+fn read_all(map: &Map, users: &mut Vec<User>, problems: &mut Problems) -> Vec<AccountConfig> {
     let entries = map.entries_as_written();
     let accounts = entries.into_iter().filter(|entry| !entry.used);
     accounts
-        .filter_map(|entry| read_account(entry, problems))
+        .filter_map(|entry| read_account(entry, users, problems))
         .collect()
 }
 
-fn read_account(entry: &Entry, problems: &mut Problems) -> Option<AccountConfig> {
+fn read_account(
+    entry: &Entry,
+    users: &mut Vec<User>,
+    problems: &mut Problems,
+) -> Option<AccountConfig> {
     if is_reserved(problems, &entry.position, &entry.key) {
         return None;
     }
@@ -67,10 +74,7 @@ fn read_account(entry: &Entry, problems: &mut Problems) -> Option<AccountConfig>
     for entry in map.entries_as_written() {
         let node = &entry.node;
         match &*entry.key.to_ascii_lowercase() {
-            "users" => problems.error(
-                &entry.position,
-                "users of accounts are not supported by this version of midge",
-            ),
+            "users" => users.extend(parse_users(node, &account.name, problems)),
             "limits" => account.limits = read_limits(node, problems),
             "exports" => account.exports = sharing::read_exports(node, problems),
             "imports" => account.imports = sharing::read_imports(node, problems),

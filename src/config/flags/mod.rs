@@ -5,11 +5,15 @@
 //! stands alone or is written `-x=false`. The last of two equal flags counts.
 //! `main` calls [`parse`] and does what the [`Invocation`] says.
 
+mod login;
 mod table;
 
 use std::{ffi::OsString, fmt, path::PathBuf};
 
-use self::table::{Action, Flag, REFUSED, dashed, find_flag, help};
+use self::{
+    login::Login,
+    table::{Action, Flag, REFUSED, dashed, find_flag, help},
+};
 use super::{
     options::{
         Diagnostic, Options,
@@ -133,6 +137,7 @@ fn read_arguments(args: impl Iterator<Item = OsString>) -> Result<Vec<String>, S
 struct CommandLine {
     config: Option<String>,
     help: bool,
+    login: Login,
     set: Vec<(&'static Key, Value, String)>,
     signal: Option<String>,
     test: bool,
@@ -196,6 +201,7 @@ impl CommandLine {
                     self.set.push((key, value, name.into()));
                 }
             }
+            Action::Login(part) => self.login.set(part, value),
             Action::Signal => self.signal = Some(value),
             Action::Test => self.test = switch,
             Action::Version => self.version = switch,
@@ -241,6 +247,7 @@ impl CommandLine {
         for (key, value, flag) in &self.set {
             set_key(&mut options, key, value).map_err(|text| format!("flag {flag}: {text}"))?;
         }
+        self.login.apply(&mut options)?;
         Ok(options)
     }
 }
@@ -273,8 +280,8 @@ fn flag_value(key: &Key, flag: &str, text: &str) -> Result<Value, String> {
         Kind::Address(_)
         | Kind::Block(_)
         | Kind::Duration { .. }
-        | Kind::Text(_)
-        | Kind::Tree(_) => Value::String(text.into()),
+        | Kind::Structure(_)
+        | Kind::Text(_) => Value::String(text.into()),
     })
 }
 

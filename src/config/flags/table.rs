@@ -1,5 +1,7 @@
 //! The table of flags: parsing and `--help` are made from it.
 
+use super::login::LoginPart;
+
 /// A flag of the command line.
 pub(super) struct Flag {
     /// Its names without dashes. One or two dashes may stand before each.
@@ -20,6 +22,8 @@ pub(super) enum Action {
     Config,
     /// Prints the help.
     Help,
+    /// Sets a part of the one login there is.
+    Login(LoginPart),
     /// Nothing, with a warning: why.
     Ignored(&'static str),
     /// Sets keys of the configuration file.
@@ -91,6 +95,27 @@ pub(super) const FLAGS: &[Flag] = &[
         value: "PORT",
         group: Group::Server,
         doc: "Port of the monitoring listener on 127.0.0.1, -1 for any free one, 0 for none (8222)",
+    },
+    Flag {
+        names: &["user"],
+        action: Action::Login(LoginPart::User),
+        value: "NAME",
+        group: Group::Server,
+        doc: "Clients must log in as this user",
+    },
+    Flag {
+        names: &["pass"],
+        action: Action::Login(LoginPart::Password),
+        value: "PASSWORD",
+        group: Group::Server,
+        doc: "Password of that user; a bcrypt hash is safer, and a configuration file safer still",
+    },
+    Flag {
+        names: &["auth"],
+        action: Action::Login(LoginPart::Token),
+        value: "TOKEN",
+        group: Group::Server,
+        doc: "Clients must log in with this token",
     },
     Flag {
         names: &["c", "config"],
@@ -229,7 +254,6 @@ pub(super) const FLAGS: &[Flag] = &[
 
 /// Flags of nats-server that are refused.
 pub(super) const REFUSED: &[&str] = &[
-    "auth",
     "cluster",
     "cluster_advertise",
     "cluster_listen",
@@ -239,7 +263,6 @@ pub(super) const REFUSED: &[&str] = &[
     "https_port",
     "ms",
     "no_advertise",
-    "pass",
     "profile",
     "r",
     "remote_syslog",
@@ -251,7 +274,6 @@ pub(super) const REFUSED: &[&str] = &[
     "tlscert",
     "tlskey",
     "tlsverify",
-    "user",
 ];
 
 /// The flag of a name without dashes.

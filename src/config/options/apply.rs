@@ -9,9 +9,12 @@ use super::{
     foreign::{IGNORED, REFUSED, asks_for_nothing},
     keys::{KEYS, Key, Kind, PORTS, find_key},
 };
-use crate::config::{
-    accounts::check_system_account,
-    syntax::{self, Entry, Environment, Map, Position, Value},
+use crate::{
+    config::{
+        accounts::check_system_account,
+        syntax::{self, Entry, Environment, Map, Position, Value},
+    },
+    security::users::User,
 };
 
 /// Something to tell the operator about the configuration.
@@ -98,9 +101,7 @@ pub(in crate::config) fn set_key(
             set(options, Some(host), port);
         }
         (Kind::Address(_), _) => return Err(expected("PORT or \"HOST:PORT\"")),
-        (Kind::Block(_), _) => return Err(expected("a block: { … }")),
-        // Only a file has trees, and they are read with their places.
-        (Kind::Tree(_), _) => return Err(format!("{name:?} is written in the file only")),
+        (Kind::Block(_) | Kind::Structure(_), _) => return Err(expected("a block: { … }")),
         (Kind::Bool(set), Value::Bool(value)) => set(options, *value),
         (Kind::Bool(_), _) => return Err(expected("true or false, without quotes")),
         (Kind::Duration { min, set, .. }, Value::String(text)) => {
@@ -203,7 +204,7 @@ impl Reading {
             }
         } else if let Some(key) = find_key(&name) {
             self.note_contradictions(entry, key);
-            if let Kind::Tree(read) = key.kind {
+            if let Kind::Structure(read) = key.kind {
                 return read(&mut self.options, &entry.node, &mut self.problems);
             }
             match set_key(&mut self.options, key, value) {
@@ -292,6 +293,41 @@ impl Reading {
                 "lame_duck_grace_period ({lame_duck_grace_period:?}) must be shorter than \
                  lame_duck_duration ({lame_duck_duration:?})"
             );
+            self.error(&position, text);
+        }
+        self.check_users();
+    }
+
+    fn check_users(&mut self) {
+        let authorization = &self.options.authorization;
+        let mut names: Vec<&str> = authorization.users.iter().map(|user| &*user.name).collect();
+        names.sort_unstable();
+        let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
+        let mut errors = Vec::new();
+        if let Some([name, _]) = twice {
+            errors.push(format!("the user {name:?} is written twice"));
+        }
+        if let Some(user) = &authorization.no_auth_user
+            && names.binary_search(&&**user).is_err()
+        {
+            errors.push(format!("no_auth_user {user:?} is not in a list of users"));
+        }
+        if authorization.sole.is_some() && !authorization.users.is_empty() {
+            errors.push(
+                "authorization cannot have a user or a token beside users of accounts".into(),
+            );
+        }
+        let of_system = |user: &User| user.account == self.options.system_account;
+        let only_system = !names.is_empty()
+            && authorization.users.iter().all(of_system)
+            && !self.options.no_system_account
+            && self.options.accounts.len() == 1;
+        let admits_strangers = only_system
+            && authorization.no_auth_user.is_none()
+            && !self.decided.contains_key("authorization");
+        self.options.authorization.admits_strangers = admits_strangers;
+        let position = self.decided_at(["authorization", "no_auth_user"]);
+        for text in errors {
             self.error(&position, text);
         }
     }

@@ -6,7 +6,8 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
-    ANY_HOST, DEFAULT_PORT, HttpPort, Options, block::Problems, diagnosis::DIAGNOSIS_KEYS,
+    ANY_HOST, DEFAULT_PORT, HttpPort, Options, authorization::parse_authorization, block::Problems,
+    diagnosis::DIAGNOSIS_KEYS,
 };
 use crate::config::{
     accounts,
@@ -46,8 +47,8 @@ pub enum Kind {
     },
     /// An integer within bounds.
     Integer(RangeInclusive<i64>, fn(&mut Options, i64)),
-    /// A block or list that is read as a whole, with rules of its own.
-    Tree(fn(&mut Options, &Node, &mut Problems)),
+    /// A value with a reader of its own, which tells what is wrong.
+    Structure(fn(&mut Options, &Node, &mut Problems)),
     /// A string; the error says what is wrong with it.
     Text(fn(&mut Options, &str) -> Result<(), String>),
 }
@@ -275,6 +276,25 @@ pub const KEYS: &[Key] = &[
               `lame_duck_duration`.",
     },
     Key {
+        name: "authorization",
+        aliases: &[],
+        kind: Kind::Structure(parse_authorization),
+        default: "",
+        doc: "Who may log in, and with what: `user` and `password`, or `token`, or `users`, a \
+              list of blocks with `user` and `password` each. Passwords and tokens may be \
+              bcrypt hashes. `timeout` is the time to log in.",
+    },
+    Key {
+        name: "no_auth_user",
+        aliases: &[],
+        kind: Kind::Text(|options, text| {
+            options.authorization.no_auth_user = non_empty(text);
+            Ok(())
+        }),
+        default: "",
+        doc: "The user that a client without credentials is.",
+    },
+    Key {
         name: "no_header_support",
         aliases: &[],
         kind: Kind::Bool(|options, value| options.no_header_support = value),
@@ -374,14 +394,14 @@ pub const KEYS: &[Key] = &[
     Key {
         name: "accounts",
         aliases: &[],
-        kind: Kind::Tree(accounts::read),
+        kind: Kind::Structure(accounts::read),
         default: "",
         doc: "Subject spaces of their own, each with users, limits, exports and imports.",
     },
     Key {
         name: "mappings",
         aliases: &["maps"],
-        kind: Kind::Tree(accounts::read_global_mappings),
+        kind: Kind::Structure(accounts::read_global_mappings),
         default: "",
         doc: "What becomes of subjects that clients without an account publish to.",
     },

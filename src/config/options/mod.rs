@@ -6,12 +6,14 @@
 //! [`foreign`]. The server and the log read [`Options`] and nothing else here.
 
 mod apply;
+mod authorization;
 pub mod block;
 pub mod changes;
 pub mod diagnosis;
 mod duration;
 pub mod foreign;
 pub mod keys;
+pub mod users;
 
 use std::{path::PathBuf, time::Duration};
 
@@ -19,6 +21,8 @@ use super::accounts::{AccountConfig, DEFAULT_SYSTEM_ACCOUNT, Mapping};
 pub(super) use apply::set_key;
 pub use apply::{ConfigErrors, Diagnostic, load};
 pub use diagnosis::Diagnosis;
+
+use crate::security::users::Authorization;
 
 /// Port of the client listener.
 pub const DEFAULT_PORT: u16 = 4222;
@@ -94,6 +98,10 @@ pub struct Options {
     /// Time before lame duck mode closes the first connection; shorter than
     /// `lame_duck_duration`.
     pub lame_duck_grace_period: Duration,
+    /// Who may log in.
+    pub authorization: Authorization,
+    /// Time to log in; `None` if nobody set one.
+    pub auth_timeout: Option<Duration>,
     /// Whether headers are refused.
     pub no_header_support: bool,
     /// Whether debug lines are logged.
@@ -171,6 +179,8 @@ impl Default for Options {
             write_deadline: Duration::from_secs(10),
             lame_duck_duration: Duration::from_secs(2 * 60),
             lame_duck_grace_period: Duration::from_secs(10),
+            authorization: Authorization::default(),
+            auth_timeout: None,
             no_header_support: false,
             debug: false,
             trace: false,
