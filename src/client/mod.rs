@@ -17,7 +17,9 @@ mod login;
 mod lookup_cache;
 mod member;
 mod publish;
+mod revocation;
 mod routing;
+mod secure;
 mod service;
 mod session;
 mod trace;
@@ -26,6 +28,7 @@ use std::{
     future::poll_fn,
     io,
     sync::{Arc, atomic::Ordering},
+    task::Poll,
     time::Duration,
 };
 
@@ -38,6 +41,7 @@ use crate::{
     connection::{
         CloseReason, Connection, Wake,
         registry::Registry,
+        tls_listener::TlsListener,
         worker::{Worker, with_worker},
     },
     protocol::info::Info,
@@ -46,6 +50,7 @@ use crate::{
 };
 pub use limits::{Limits, LimitsInForce};
 pub use login::replace_authentication;
+pub use revocation::close_revoked;
 use session::Session;
 
 /// Batches read from one socket before other connections get their turn.
@@ -70,6 +75,10 @@ pub struct Context {
     pub limits: LimitsInForce,
     /// INFO as every client gets it; the client's own fields are filled in.
     pub info: RwLock<Info>,
+    /// TLS for clients; `None` for none.
+    pub tls: RwLock<Option<Arc<TlsListener>>>,
+    /// Whether clients may do without it.
+    pub allow_non_tls: bool,
 }
 
 /// Serves one client until its connection has ended.
@@ -79,13 +88,18 @@ pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: A
     let admitted = context
         .registry
         .insert(&connection, session.limits.max_connections);
-    with_worker(|worker| {
-        session.introduce(worker);
-        if !admitted {
-            session.refuse_for_max_connections(worker);
-        }
-        worker.flush_touched();
-    });
+    let tls = context.tls.read().clone().filter(|_| admitted);
+    match tls {
+        // Boxed: what a handshake needs is gone when it is done.
+        Some(tls) => Box::pin(secure::begin(&mut session, &stream, &tls)).await,
+        None => with_worker(|worker| {
+            session.introduce(worker);
+            if !admitted {
+                session.refuse_for_max_connections(worker);
+            }
+            worker.flush_touched();
+        }),
+    }
     drive(&mut session, &stream).await;
     finish(&session, &stream).await;
 }
@@ -105,8 +119,17 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
     let connection = session.connection.clone();
     let timer = tokio::time::sleep_until(session.next_deadline());
     tokio::pin!(timer);
+    // What came with the end of a handshake is not announced by the socket.
+    let mut unread = session.tls.is_some();
     loop {
-        let wake = poll_fn(|context| connection.poll_wake(stream, timer.as_mut(), context)).await;
+        let wake = poll_fn(|context| {
+            let wake = connection.poll_wake(stream, timer.as_mut(), context);
+            match wake {
+                Poll::Pending if std::mem::take(&mut unread) => Poll::Ready(Wake::Readable),
+                wake => wake,
+            }
+        })
+        .await;
         session.keep_up_to_date();
         match wake {
             Wake::Closing => return,
@@ -208,6 +231,12 @@ async fn finish(session: &Session, stream: &TcpStream) {
             "{} - The last bytes could not be written",
             log_prefix(connection)
         );
+    }
+    if let Some(tls) = &session.tls
+        && connection.outbound().is_empty()
+    {
+        // TLS wants to be told that nothing follows; whoever left does not care.
+        let _ = stream.try_write(&tls.seal_end());
     }
     // Unread bytes would turn the close into a reset that may destroy the last
     // words on their way.

@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     account::{Account, Membership},
-    connection::{CloseReason, Connection, Subscription, worker::Worker},
+    connection::{CloseReason, Connection, Subscription, transport::Tls, worker::Worker},
     protocol::{
         OK, PING, PONG,
         connect::ConnectOptions,
@@ -44,6 +44,8 @@ pub(super) struct Session {
     /// Its place there; none before CONNECT.
     pub(super) membership: Option<Membership>,
     pub(super) connection: Arc<Connection>,
+    /// TLS under the connection.
+    pub(super) tls: Option<Arc<Tls>>,
     /// The limits it goes by.
     pub(super) limits: Arc<Limits>,
     limits_generation: u64,
@@ -77,6 +79,7 @@ impl Session {
             pending_login: None,
             context,
             connection,
+            tls: None,
             limits,
             limits_generation,
             keepalive,
@@ -116,6 +119,18 @@ impl Session {
             self.keepalive
                 .set_limits(self.limits.ping_interval, self.limits.ping_max);
         }
+    }
+
+    /// Ends a connection that begins while too many do.
+    pub(super) fn refuse_for_rate(&self, worker: &mut Worker) {
+        self.end(
+            worker,
+            End {
+                reason: CloseReason::MaxConnections,
+                error: Some(ClientError::ConnectionRate),
+                detail: "connection_rate_limit is reached".into(),
+            },
+        );
     }
 
     /// Acts on one operation; publishes are handled where their payload is.

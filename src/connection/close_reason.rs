@@ -11,6 +11,8 @@ pub enum CloseReason {
     AuthenticationTimeout,
     /// The protocol number in CONNECT is neither 0 nor 1.
     BadClientProtocol,
+    /// The peer's certificate was revoked while it was connected.
+    CertificateRevoked,
     /// The peer ended it.
     ClientClosed,
     /// More connections than the account may have.
@@ -37,6 +39,8 @@ pub enum CloseReason {
     SlowConsumerWriteDeadline,
     /// Pings went unanswered.
     StaleConnection,
+    /// No TLS came about.
+    TlsHandshakeFailure,
     /// The socket failed while writing.
     WriteError,
 }
@@ -57,6 +61,7 @@ impl fmt::Display for CloseReason {
             Self::AuthenticationFailure => "Authentication Failure",
             Self::AuthenticationTimeout => "Authentication Timeout",
             Self::BadClientProtocol => "Bad Client Protocol Version",
+            Self::CertificateRevoked => "Certificate Revoked",
             Self::ClientClosed => "Client Closed",
             Self::MaxAccountConnections => "Maximum Account Connections Exceeded",
             Self::MaxControlLine => "Maximum Control Line Exceeded",
@@ -70,6 +75,7 @@ impl fmt::Display for CloseReason {
             Self::SlowConsumerPending => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
             Self::StaleConnection => "Stale Connection",
+            Self::TlsHandshakeFailure => "TLS Handshake Failure",
             Self::WriteError => "Write Error",
         })
     }

@@ -18,6 +18,8 @@ pub enum ClientError {
     MaxConnections,
     /// More connections than the account may have.
     MaxAccountConnections,
+    /// More connections a second than `connection_rate_limit`.
+    ConnectionRate,
     /// More subscriptions than `max_subscriptions`; the connection lives.
     MaxSubscriptions,
     /// A subscription to an invalid subject; the connection lives.
@@ -67,6 +69,9 @@ impl fmt::Display for ClientError {
             Self::MaxConnections => f.write_str("maximum connections exceeded"),
             Self::MaxAccountConnections => {
                 f.write_str("maximum account active connections exceeded")
+            }
+            Self::ConnectionRate => {
+                f.write_str("Connection throttling is active. Please try again later.")
             }
             Self::MaxSubscriptions => f.write_str("maximum subscriptions exceeded"),
             Self::InvalidSubject => f.write_str("Invalid Subject"),

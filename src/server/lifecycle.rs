@@ -18,7 +18,7 @@ use tokio::{
 };
 use tracing::{error, info, warn};
 
-use super::{Server, lame_duck, listener, ports_file::PortsFile, reload::Sources};
+use super::{Server, lame_duck, listener, ports_file::PortsFile, reload::Sources, tls};
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     config::Options,
@@ -104,6 +104,7 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
                 error,
             })
     };
+    let tls = options.tls.as_ref().map(tls::open).transpose()?;
     let monitor = match options.http_listen() {
         Some((host, port)) => Some(bind("monitor port", host, port)?),
         None => None,
@@ -111,7 +112,7 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
     let (client_address, clients) = bind("port", &options.host, options.port)?;
     let monitor_address = monitor.as_ref().map(|(address, _)| *address);
     Ok(Prepared {
-        server: Server::new(options, sources, client_address, monitor_address),
+        server: Server::new(options, sources, tls, client_address, monitor_address),
         clients,
         monitor: monitor.map(|(_, listener)| listener),
     })
@@ -190,6 +191,13 @@ pub async fn run(
         )?),
         None => None,
     };
+    if options.tls.is_some() {
+        info!("TLS required for client connections");
+    }
+    tls::watch(&server).map_err(|error| StartError {
+        what: "Error starting to watch the TLS files".into(),
+        error,
+    })?;
     info!("Server is ready");
     let accepting = tokio::spawn(listener::accept_clients(server.clone(), clients));
     loop {

@@ -10,6 +10,7 @@ pub mod lifecycle;
 pub mod listener;
 mod ports_file;
 pub mod reload;
+pub mod tls;
 
 use std::{
     net::SocketAddr,
@@ -26,7 +27,7 @@ use crate::{
     account::Accounts,
     client::{Context, Limits, LimitsInForce},
     config::Options,
-    connection::{budget, registry::Registry},
+    connection::{budget, registry::Registry, tls_listener::TlsListener},
     protocol::info::Info,
     security::authentication::Authentication,
     telemetry::{Clock, Telemetry},
@@ -63,6 +64,7 @@ impl Server {
     pub fn new(
         options: Options,
         sources: Sources,
+        tls: Option<Arc<TlsListener>>,
         client_address: SocketAddr,
         monitor_address: Option<SocketAddr>,
     ) -> Arc<Self> {
@@ -72,7 +74,7 @@ impl Server {
         let name = options.server_name.clone().unwrap_or_else(|| id.clone());
         let authentication = Authentication::new(&options.authorization);
         let (host, port) = advertised_host(&options, client_address);
-        let info = Info {
+        let mut info = Info {
             auth_required: !authentication.admits_without_credentials(),
             server_id: id.clone(),
             server_name: name.clone(),
@@ -87,6 +89,7 @@ impl Server {
             max_payload: i64::try_from(options.max_payload).unwrap_or(i64::MAX),
             ..Info::default()
         };
+        tls::describe(&mut info, &options);
         let clients = Arc::new(Context {
             authentication: RwLock::new(Arc::new(authentication)),
             password_checks: Arc::new(Semaphore::new(password_checks_max())),
@@ -98,6 +101,8 @@ impl Server {
             ),
             limits: LimitsInForce::new(limits(&options)),
             info: RwLock::new(info),
+            tls: RwLock::new(tls),
+            allow_non_tls: options.allow_non_tls,
         });
         Arc::new(Self {
             id,

@@ -105,6 +105,7 @@ impl Server {
     /// Puts options in force. Whatever can fail comes first, so that an error
     /// leaves everything as it was.
     fn take_over(&self, options: Options) -> Result<(), String> {
+        self.take_over_tls(&options)?;
         self.sources
             .log
             .reconfigure(&options)

@@ -7,12 +7,14 @@
 
 mod login;
 mod table;
+mod tls;
 
 use std::{ffi::OsString, fmt, path::PathBuf};
 
 use self::{
     login::Login,
     table::{Action, Flag, REFUSED, dashed, find_flag, help},
+    tls::TlsFlags,
 };
 use super::{
     options::{
@@ -23,7 +25,10 @@ use super::{
     signal::{Signal, Target},
     syntax::Value,
 };
-use crate::{COMPATIBLE_VERSION, GIT_COMMIT, VERSION};
+use crate::{
+    COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
+    security::tls::{Material, TlsError},
+};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -141,6 +146,7 @@ struct CommandLine {
     set: Vec<(&'static Key, Value, String)>,
     signal: Option<String>,
     test: bool,
+    tls: TlsFlags,
     version: bool,
     warnings: Vec<Diagnostic>,
 }
@@ -204,6 +210,8 @@ impl CommandLine {
             Action::Login(part) => self.login.set(part, value),
             Action::Signal => self.signal = Some(value),
             Action::Test => self.test = switch,
+            Action::Tls(part) if flag.is_boolean() => self.tls.set(part, switch.to_string()),
+            Action::Tls(part) => self.tls.set(part, value),
             Action::Version => self.version = switch,
         }
         Ok(())
@@ -247,8 +255,27 @@ impl CommandLine {
         for (key, value, flag) in &self.set {
             set_key(&mut options, key, value).map_err(|text| format!("flag {flag}: {text}"))?;
         }
+        self.tls.apply(&mut options)?;
+        self.check_tls(&mut options)?;
         self.login.apply(&mut options)?;
         Ok(options)
+    }
+
+    /// Finds and reads the files of the block `tls`, so that a test of the
+    /// configuration tests them too.
+    fn check_tls(&mut self, options: &mut Options) -> Result<(), String> {
+        let Some(tls) = &mut options.tls else {
+            return Ok(());
+        };
+        let at_place = |place: &str, error: &TlsError| format!("{place}: tls: {error}");
+        let checked = tls.find_files().and_then(|()| Material::load(tls));
+        let material = checked.map_err(|error| at_place(&tls.place, &error))?;
+        let warnings = material.warnings.iter().map(|warning| Diagnostic {
+            position: None,
+            text: at_place(&tls.place, warning),
+        });
+        self.warnings.extend(warnings);
+        Ok(())
     }
 }
 

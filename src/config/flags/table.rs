@@ -1,6 +1,6 @@
 //! The table of flags: parsing and `--help` are made from it.
 
-use super::login::LoginPart;
+use super::{login::LoginPart, tls::TlsFlag};
 
 /// A flag of the command line.
 pub(super) struct Flag {
@@ -32,6 +32,8 @@ pub(super) enum Action {
     Signal,
     /// Tests the configuration file.
     Test,
+    /// Sets something of the block `tls`.
+    Tls(TlsFlag),
     /// Prints the version.
     Version,
 }
@@ -39,14 +41,16 @@ pub(super) enum Action {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
     Server,
+    Tls,
     Logging,
     Ignored,
     Common,
 }
 
 impl Group {
-    pub(super) const ALL: [(Group, &'static str); 4] = [
+    pub(super) const ALL: [(Group, &'static str); 5] = [
         (Group::Server, "Server options"),
+        (Group::Tls, "TLS options"),
         (Group::Logging, "Logging options"),
         (Group::Ignored, "Options without effect"),
         (Group::Common, "Common options"),
@@ -151,6 +155,48 @@ pub(super) const FLAGS: &[Flag] = &[
         value: "SIGNAL[=PID]",
         group: Group::Server,
         doc: "Signal a running broker (ldm, quit, reload, reopen, stop, term); PID is a process id or a pid file",
+    },
+    Flag {
+        names: &["tls"],
+        action: Action::Tls(TlsFlag::On),
+        value: "",
+        group: Group::Tls,
+        doc: "TLS for clients; false turns the block tls of the file off",
+    },
+    Flag {
+        names: &["tlscert"],
+        action: Action::Tls(TlsFlag::Certificate),
+        value: "FILE",
+        group: Group::Tls,
+        doc: "This broker's certificate",
+    },
+    Flag {
+        names: &["tlskey"],
+        action: Action::Tls(TlsFlag::Key),
+        value: "FILE",
+        group: Group::Tls,
+        doc: "The certificate's key",
+    },
+    Flag {
+        names: &["tlsverify"],
+        action: Action::Tls(TlsFlag::Verify),
+        value: "",
+        group: Group::Tls,
+        doc: "Ask clients for a certificate and verify it",
+    },
+    Flag {
+        names: &["tlscacert"],
+        action: Action::Tls(TlsFlag::Ca),
+        value: "FILE",
+        group: Group::Tls,
+        doc: "The CAs that sign clients' certificates",
+    },
+    Flag {
+        names: &["puppet"],
+        action: Action::Tls(TlsFlag::Puppet),
+        value: "",
+        group: Group::Tls,
+        doc: "All of this from the Puppet agent of this host: only certificates of its CA get in",
     },
     Flag {
         names: &["l", "log"],
@@ -269,11 +315,6 @@ pub(super) const REFUSED: &[&str] = &[
     "routes",
     "s",
     "syslog",
-    "tls",
-    "tlscacert",
-    "tlscert",
-    "tlskey",
-    "tlsverify",
 ];
 
 /// The flag of a name without dashes.

@@ -82,10 +82,10 @@ pub fn changes(old: &Options, new: &Options) -> (Vec<Change>, Options) {
             trace_verbose, logtime, logtime_utc, log_file, log_size_limit, log_max_num,
             max_traced_msg_len, auth_timeout,
         }
-        effect hidden { authorization }
+        effect hidden { tls, authorization }
         restart shown {
             host, port, server_name, http_host, http_port, http_base_path, no_header_support,
-            pid_file, ports_file_dir, diagnosis, system_account, no_system_account,
+            pid_file, ports_file_dir, diagnosis, system_account, no_system_account, allow_non_tls,
         }
         restart hidden { accounts, mappings }
         ignored { host_is_safe_default, config_file, config_digest }

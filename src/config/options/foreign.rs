@@ -80,7 +80,6 @@ const NO_STREAMS: &str = "streams are not served";
 pub const REFUSED: &[&str] = &[
     "account_resolver",
     "accounts_resolver",
-    "allow_non_tls",
     "cluster",
     "default_sentinel",
     "gateway",
@@ -107,7 +106,6 @@ pub const REFUSED: &[&str] = &[
     "root_operators",
     "roots",
     "syslog",
-    "tls",
     "trace_headers",
     "trusted",
     "trusted_keys",

@@ -7,7 +7,7 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
     ANY_HOST, DEFAULT_PORT, HttpPort, Options, authorization::parse_authorization, block::Problems,
-    diagnosis::DIAGNOSIS_KEYS,
+    diagnosis::DIAGNOSIS_KEYS, tls::read_tls,
 };
 use crate::config::{
     accounts,
@@ -248,6 +248,21 @@ pub const KEYS: &[Key] = &[
         },
         default: "\"10s\"",
         doc: "Longest time one write to a connection may take.",
+    },
+    Key {
+        name: "tls",
+        aliases: &[],
+        kind: Kind::Structure(read_tls),
+        default: "",
+        doc: "TLS for clients: `cert_file`, `key_file`, `ca_file`, `crl_file`, `verify` and more; \
+              `puppet: true` finds all of them.",
+    },
+    Key {
+        name: "allow_non_tls",
+        aliases: &[],
+        kind: Kind::Bool(|options, value| options.allow_non_tls = value),
+        default: "false",
+        doc: "Whether clients may do without TLS where there is `tls`.",
     },
     Key {
         name: "lame_duck_duration",

@@ -13,6 +13,7 @@ pub mod diagnosis;
 mod duration;
 pub mod foreign;
 pub mod keys;
+pub mod tls;
 pub mod users;
 
 use std::{path::PathBuf, time::Duration};
@@ -22,7 +23,7 @@ pub(super) use apply::set_key;
 pub use apply::{ConfigErrors, Diagnostic, load};
 pub use diagnosis::Diagnosis;
 
-use crate::security::users::Authorization;
+use crate::security::{options::TlsOptions, users::Authorization};
 
 /// Port of the client listener.
 pub const DEFAULT_PORT: u16 = 4222;
@@ -134,6 +135,10 @@ pub struct Options {
     pub system_account: String,
     /// Whether there is no such account.
     pub no_system_account: bool,
+    /// TLS for clients; `None` for none.
+    pub tls: Option<TlsOptions>,
+    /// Whether clients may do without TLS where there is `tls`.
+    pub allow_non_tls: bool,
     /// Thresholds of the diagnosis.
     pub diagnosis: Diagnosis,
     /// The configuration file, as it was named.
@@ -197,6 +202,8 @@ impl Default for Options {
             mappings: Vec::new(),
             system_account: DEFAULT_SYSTEM_ACCOUNT.into(),
             no_system_account: false,
+            tls: None,
+            allow_non_tls: false,
             diagnosis: Diagnosis::default(),
             config_file: None,
             config_digest: String::new(),

@@ -1,6 +1,9 @@
 //! From files to options: every key, every refusal, every contradiction.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use tempfile::TempDir;
 
@@ -312,6 +315,19 @@ fn each_key_sets_its_option() {
         ("no_system_account: true", |o| o.no_system_account),
         ("no_system: true", |o| o.no_system_account),
         ("no_sys_acc: true", |o| o.no_system_account),
+        (
+            "tls: { cert_file: c, key_file: k, ca_file: a, verify: true }",
+            |o| {
+                o.tls.as_ref().is_some_and(|tls| {
+                    tls.verify
+                        && tls.certificates[0].cert_file == Path::new("c")
+                        && tls.certificates[0].key_file == Path::new("k")
+                        && tls.ca_file.as_deref() == Some(Path::new("a"))
+                        && tls.timeout == seconds(2)
+                })
+            },
+        ),
+        ("allow_non_tls: true", |o| o.allow_non_tls),
         ("diagnosis: { interval: 20ms }", |o| {
             o.diagnosis.interval == Duration::from_millis(20)
         }),
