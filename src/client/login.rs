@@ -155,11 +155,14 @@ impl Session {
             false => Verdict::Refuse(Refusal::NotLoggedIn),
         };
         match login {
-            Verdict::Accept(login) => self.enter(worker, login).map(|()| self.connected = true),
-            Verdict::Check(_) => Err(Refusal::NotLoggedIn),
-            Verdict::Refuse(refusal) => Err(refusal),
+            Verdict::Accept(login) => {
+                self.enter(worker, login, &Credentials::default())?;
+                self.connected = true;
+                Ok(())
+            }
+            Verdict::Check(_) => Err(self.refuse(&Credentials::default(), Refusal::NotLoggedIn)),
+            Verdict::Refuse(refusal) => Err(self.refuse(&Credentials::default(), refusal)),
         }
-        .map_err(|refusal| self.refuse(&Credentials::default(), refusal))
     }
 
     /// CONNECT.
@@ -196,8 +199,7 @@ impl Session {
         if !options.account.is_empty() || options.new_account {
             return Err(self.refuse(&options.credentials, Refusal::ForeignAccount));
         }
-        self.enter(worker, login)
-            .map_err(|refusal| self.refuse(&options.credentials, refusal))?;
+        self.enter(worker, login, &options.credentials)?;
         let mut identity = self.connection.identity.lock();
         identity.name.clone_from(&options.name);
         identity.lang.clone_from(&options.lang);
@@ -229,16 +231,20 @@ impl Session {
 
     /// Takes the client into its account. A client that was in already begins
     /// anew: its subscriptions end.
-    fn enter(&mut self, worker: &mut Worker, login: Login) -> Result<(), Refusal> {
+    fn enter(
+        &mut self,
+        worker: &mut Worker,
+        login: Login,
+        credentials: &Credentials,
+    ) -> Result<(), End> {
         let Some(account) = self.context.accounts.find(&login.account) else {
-            return Err(Refusal::UnknownAccount);
+            return Err(self.refuse(credentials, Refusal::UnknownAccount));
         };
         if self.connected || !Arc::ptr_eq(&account, &self.account) {
             let subscriptions = self.connection.subscriptions.lock().drain();
             self.account.unsubscribe(worker, &subscriptions);
         }
-        self.cache.clear();
-        self.account = account;
+        self.join(account)?;
         self.stranger = None;
         *self.connection.identity.lock() = Identity {
             user: login.user,
@@ -250,7 +256,7 @@ impl Session {
         // both sees the other.
         match self.context.authentication.read().still_admits(login.rule) {
             true => Ok(()),
-            false => Err(Refusal::RulesChanged),
+            false => Err(self.refuse(credentials, Refusal::RulesChanged)),
         }
     }
 

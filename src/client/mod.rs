@@ -12,6 +12,7 @@ mod comings;
 mod end;
 mod limits;
 mod login;
+mod member;
 mod publish;
 mod revocation;
 mod routing;

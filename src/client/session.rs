@@ -14,13 +14,13 @@ use super::{
     end::End,
     log_prefix,
     login::{PendingLogin, Stranger},
+    member::narrowed,
 };
 use crate::{
-    account::Account,
+    account::{Account, Membership, lookup_cache::LookupCache},
     connection::{
         CloseReason, Connection, Subscription,
         keepalive::{Due, Keepalive},
-        lookup_cache::LookupCache,
         transport::Tls,
         worker::Worker,
     },
@@ -47,6 +47,8 @@ pub(super) struct Session {
     pub(super) context: Arc<Context>,
     /// The subject space it is in.
     pub(super) account: Arc<Account>,
+    /// Its place there; none before CONNECT.
+    pub(super) membership: Option<Membership>,
     pub(super) connection: Arc<Connection>,
     /// TLS under the connection.
     pub(super) tls: Option<Arc<Tls>>,
@@ -78,6 +80,7 @@ impl Session {
         let keepalive = Keepalive::new(limits.ping_interval, limits.ping_max);
         Self {
             account: context.accounts.global().clone(),
+            membership: None,
             stranger: Stranger::new(&context),
             pending_login: None,
             context,
@@ -118,7 +121,7 @@ impl Session {
         let generation = self.context.limits.generation();
         if generation != self.limits_generation {
             self.limits_generation = generation;
-            self.limits = self.context.limits.current();
+            self.limits = narrowed(self.context.limits.current(), &self.account.limits);
             self.keepalive
                 .set_limits(self.limits.ping_interval, self.limits.ping_max);
         }
@@ -209,7 +212,11 @@ impl Session {
         }
         let subscription = {
             let mut subscriptions = self.connection.subscriptions.lock();
-            if limits.max_subscriptions > 0 && subscriptions.len() >= limits.max_subscriptions {
+            if self
+                .limits
+                .max_subscriptions
+                .is_some_and(|max| subscriptions.len() >= max)
+            {
                 drop(subscriptions);
                 return self.complain(worker, ClientError::MaxSubscriptions);
             }
@@ -275,6 +282,8 @@ impl Session {
         if answers_ping {
             info.connect_info = true;
             info.remote_account = self.account.name.clone();
+            info.acc_is_sys = self.account.is_system;
+            info.max_payload = i64::try_from(self.limits.max_payload).unwrap_or(i64::MAX);
         }
         self.connection.send(worker, &info.line());
     }

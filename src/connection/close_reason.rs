@@ -23,6 +23,8 @@ pub enum CloseReason {
     DuplicateServerName,
     /// Somebody else than a broker at the routes' port.
     IncorrectPort,
+    /// More connections than the account may have.
+    MaxAccountConnections,
     /// A control line longer than allowed.
     MaxControlLine,
     /// More connections than allowed.
@@ -73,6 +75,7 @@ impl fmt::Display for CloseReason {
             Self::DuplicateRoute => "Duplicate Route",
             Self::DuplicateServerName => "Duplicate Server Name",
             Self::IncorrectPort => "Incorrect Port",
+            Self::MaxAccountConnections => "Maximum Account Connections Exceeded",
             Self::MaxControlLine => "Maximum Control Line Exceeded",
             Self::MaxConnections => "Maximum Connections Exceeded",
             Self::MaxPayload => "Maximum Message Payload Exceeded",

@@ -34,6 +34,7 @@ pub struct Message {
 }
 
 /// Messages to one subject.
+#[derive(Clone, Copy)]
 pub struct Run<'a> {
     /// The subject.
     pub subject: &'a [u8],
@@ -78,7 +79,7 @@ impl Run<'_> {
     }
 
     /// Headers, payload and the CRLF behind them.
-    fn body(&self, message: &Message) -> &[u8] {
+    pub fn body(&self, message: &Message) -> &[u8] {
         match self.shared {
             Some(shared) => shared,
             None => {
@@ -205,7 +206,7 @@ fn append_routed(
 
 /// Deals messages of a run out to the members of a queue group, in turn from a
 /// random one on; `excludes` are passed over. Returns the indexes of those that
-/// no member took.
+/// no member took, ascending.
 pub fn deal_out(
     worker: &mut Worker,
     run: &Run<'_>,
@@ -235,6 +236,7 @@ pub fn deal_out(
             !excludes(member) && member.deliver(worker, run, Pick::one(*index), now, flush) == 1
         })
     });
+    missed.sort_unstable();
     missed
 }
 
@@ -254,11 +256,12 @@ impl Subscription {
         let takes_headers = connection.headers.load(Ordering::Relaxed);
         let mut prefix = std::mem::take(&mut worker.prefix);
         prefix.clear();
-        for part in [b"HMSG ", run.subject, b" ", self.sid(), b" "] {
+        let subject = self.delivered_subject(run.subject);
+        for part in [b"HMSG ", &*subject, b" ", self.sid(), b" "] {
             prefix.extend_from_slice(part);
         }
         let taken = match connection.append() {
-            Some(mut appender) if !self.is_closed() => {
+            Some(mut appender) if !self.origin().is_closed() => {
                 let taken =
                     self.append_run(&mut appender, worker, run, pick, &prefix, takes_headers);
                 if taken > 0 && !flush && appender.touch(worker.batch) {
@@ -293,11 +296,12 @@ impl Subscription {
         prefix: &[u8],
         takes_headers: bool,
     ) -> usize {
-        let max = self.max();
+        let origin = self.origin();
+        let max = origin.max();
         let left = match max {
             0 => usize::MAX,
             max => {
-                usize::try_from(max.saturating_sub(self.delivered.value())).unwrap_or(usize::MAX)
+                usize::try_from(max.saturating_sub(origin.delivered.value())).unwrap_or(usize::MAX)
             }
         };
         let mut taken = 0;
@@ -333,10 +337,10 @@ impl Subscription {
             bytes += body_len;
         }
         appender.count(taken as u64, bytes as u64);
-        self.delivered.add(taken as u64);
-        if max > 0 && self.delivered.value() >= max {
-            self.close();
-            worker.expired.push(self.clone());
+        origin.delivered.add(taken as u64);
+        if max > 0 && origin.delivered.value() >= max {
+            origin.close();
+            worker.expired.push(origin.clone());
         }
         taken
     }

@@ -100,6 +100,21 @@ impl LocalInterest {
         state.tell(worker, &line);
     }
 
+    /// Wants a subject for good, without a subscription.
+    pub fn want(&self, worker: &mut Worker, subject: &[u8]) {
+        if !self.counting.load(Ordering::SeqCst) {
+            return;
+        }
+        let mut state = self.state.lock();
+        if state.counts.contains_key(subject) {
+            return;
+        }
+        let mut line = Vec::new();
+        self.push_interest(&mut line, subject, 1);
+        state.counts.insert(subject.into(), 1);
+        state.tell(worker, &line);
+    }
+
     /// Counts subscriptions out that have left the sublist.
     pub fn remove(&self, worker: &mut Worker, subscriptions: &[Arc<Subscription>]) {
         if !self.counting.load(Ordering::SeqCst) {

@@ -7,12 +7,12 @@
 //! operations mean is the business of the rooms above (`client`).
 
 pub mod budget;
+mod client_info;
 mod close_reason;
 pub mod delivery;
 pub mod handshake;
 pub mod interest;
 pub mod keepalive;
-pub mod lookup_cache;
 pub mod outbound;
 pub mod registry;
 pub mod remote;
@@ -47,6 +47,7 @@ use crate::{
     telemetry::{Clock, Counter, Traffic},
 };
 use budget::Budget;
+pub use client_info::ClientInfo;
 pub use close_reason::CloseReason;
 use outbound::Outbound;
 pub use subscription::{Subscription, SubscriptionTable};

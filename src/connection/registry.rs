@@ -6,6 +6,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::AddAssign,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -34,15 +35,39 @@ pub struct Registry {
 struct Inner {
     open: HashMap<u64, Arc<Connection>>,
     closed: VecDeque<Arc<ClosedConnection>>,
-    /// What the closed connections moved.
-    gone: Traffic,
-    troubles: Troubles,
+    /// What the closed connections left behind.
+    gone: Gone,
+    /// The same by the name of their account, as [`Identity`] has it.
+    gone_by_account: HashMap<String, Gone>,
+    /// The open routes.
     routes: HashMap<u64, Arc<Connection>>,
-    /// What the closed routes moved.
-    routes_gone: Traffic,
-    route_troubles: Troubles,
+    /// What the closed routes left behind.
+    routes_gone: Gone,
     /// How many ended, by reason.
     ended: HashMap<CloseReason, u64>,
+}
+
+impl Inner {
+    /// Keeps what a closed connection leaves behind.
+    fn leave(&mut self, traffic: Traffic, account: &str, reason: CloseReason) {
+        self.gone.add(traffic, reason);
+        let gone = self.gone_by_account.entry_ref(account).or_default();
+        gone.add(traffic, reason);
+    }
+}
+
+/// What closed connections left behind.
+#[derive(Clone, Copy, Default)]
+struct Gone {
+    traffic: Traffic,
+    troubles: Troubles,
+}
+
+impl Gone {
+    fn add(&mut self, traffic: Traffic, reason: CloseReason) {
+        self.traffic += traffic;
+        self.troubles.count(reason);
+    }
 }
 
 /// Connections that ended in trouble, by trouble.
@@ -143,6 +168,26 @@ pub struct Totals {
     pub stalls: u64,
 }
 
+/// The totals of one account's connections at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AccountTotals {
+    /// Open connections.
+    pub connections: usize,
+    /// What went through.
+    pub traffic: Traffic,
+    /// How connections ended in trouble.
+    pub troubles: Troubles,
+}
+
+impl AddAssign for AccountTotals {
+    fn add_assign(&mut self, other: Self) {
+        self.connections += other.connections;
+        self.traffic += other.traffic;
+        self.troubles.slow_consumers += other.troubles.slow_consumers;
+        self.troubles.stale_connections += other.troubles.stale_connections;
+    }
+}
+
 impl Registry {
     /// Remembers at most `max_closed` closed connections; all outbound queues
     /// together may hold `max_memory` bytes.
@@ -189,8 +234,7 @@ impl Registry {
         let traffic = connection.traffic();
         let mut inner = self.inner.lock();
         inner.routes.remove(&connection.cid);
-        inner.routes_gone += traffic;
-        inner.route_troubles.count(reason);
+        inner.routes_gone.add(traffic, reason);
     }
 
     /// Adds a connection unless there are `max_connections` already.
@@ -220,9 +264,8 @@ impl Registry {
         });
         let mut inner = self.inner.lock();
         inner.open.remove(&connection.cid);
-        inner.gone += closed.last.traffic;
+        inner.leave(closed.last.traffic, &closed.last.identity.account, reason);
         *inner.ended.entry(reason).or_default() += 1;
-        inner.troubles.count(reason);
         inner.closed.push_back(closed);
         let surplus = inner.closed.len().saturating_sub(self.max_closed());
         inner.closed.drain(..surplus);
@@ -232,7 +275,7 @@ impl Registry {
     pub fn forget(&self, connection: &Connection) {
         let mut inner = self.inner.lock();
         inner.open.remove(&connection.cid);
-        inner.gone += connection.traffic();
+        inner.leave(connection.traffic(), "", CloseReason::ClientClosed);
     }
 
     /// Cuts the biggest holders of queued bytes until the budget is kept.
@@ -289,19 +332,14 @@ impl Registry {
 
     /// The totals.
     pub fn totals(&self) -> Totals {
-        let (open, routes, mut traffic, mut route_traffic, troubles, route_troubles) = {
+        let (open, routes, gone, routes_gone) = {
             let inner = self.inner.lock();
             let open: Vec<_> = inner.open.values().cloned().collect();
             let routes: Vec<_> = inner.routes.values().cloned().collect();
-            (
-                open,
-                routes,
-                inner.gone,
-                inner.routes_gone,
-                inner.troubles,
-                inner.route_troubles,
-            )
+            (open, routes, inner.gone, inner.routes_gone)
         };
+        let (mut traffic, troubles) = (gone.traffic, gone.troubles);
+        let (mut route_traffic, route_troubles) = (routes_gone.traffic, routes_gone.troubles);
         for connection in &open {
             traffic += connection.traffic();
         }
@@ -318,6 +356,34 @@ impl Registry {
             route_troubles,
             stalls: self.stalls.load(Ordering::Relaxed),
         }
+    }
+
+    /// The totals of each account that has or had a connection, by its name as
+    /// [`Identity`] has it: empty for connections that are in none yet.
+    pub fn totals_by_account(&self) -> HashMap<String, AccountTotals> {
+        let (open, gone) = {
+            let inner = self.inner.lock();
+            let open: Vec<_> = inner.open.values().cloned().collect();
+            (open, inner.gone_by_account.clone())
+        };
+        let mut totals: HashMap<String, AccountTotals> = gone
+            .into_iter()
+            .map(|(name, gone)| {
+                let totals = AccountTotals {
+                    connections: 0,
+                    traffic: gone.traffic,
+                    troubles: gone.troubles,
+                };
+                (name, totals)
+            })
+            .collect();
+        for connection in open {
+            let name = connection.identity.lock().account.clone();
+            let account = totals.entry(name).or_default();
+            account.connections += 1;
+            account.traffic += connection.traffic();
+        }
+        totals
     }
 }
 
@@ -344,15 +410,15 @@ impl Connection {
 
 impl Subscription {
     /// The subscription at this moment.
-    pub fn view(&self) -> SubscriptionView {
+    pub fn view(self: &Arc<Self>) -> SubscriptionView {
         use crate::sublist::Entry;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         SubscriptionView {
             subject: text(self.subject()),
             queue: self.queue().map(text),
             sid: text(self.sid()),
-            delivered: self.delivered.value(),
-            max: self.max(),
+            delivered: self.origin().delivered.value(),
+            max: self.origin().max(),
             cid: self.connection.cid,
         }
     }

@@ -43,13 +43,9 @@ pub(super) fn build(monitor: &Monitor) -> Varz {
     varz.cpu = monitor.cpu.percent();
     varz.cores = std::thread::available_parallelism().map_or(1, |cores| signed(cores.get()));
     varz.gomaxprocs = signed(monitor.settings.workers);
-    varz.subscriptions = server
-        .clients
-        .accounts
-        .global()
-        .sublist
-        .stats()
-        .subscriptions;
+    let accounts = server.clients.accounts.all();
+    let subscriptions = accounts.iter().map(|account| account.sublist.stats());
+    varz.subscriptions = subscriptions.map(|stats| stats.subscriptions).sum();
     varz.http_req_stats = monitor.requests.by_path();
     fill_totals(&mut varz, &totals);
     if let Some(tls) = &*server.clients.tls.read() {
@@ -89,6 +85,7 @@ fn settings(monitor: &Monitor) -> Varz {
         write_deadline: nanoseconds(options.write_deadline),
         config_digest: options.config_digest.clone(),
         cluster: cluster(server),
+        system_account: server.clients.accounts.system_name(),
         gateway: json!({}),
         leaf: json!({}),
         mqtt: json!({}),

@@ -62,6 +62,9 @@ pub struct Info {
     /// The connection's account; goes with `connect_info`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub remote_account: String,
+    /// Whether that is the system account; goes with `connect_info`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub acc_is_sys: bool,
 }
 
 impl Info {

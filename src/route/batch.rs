@@ -11,16 +11,16 @@ use tokio::net::TcpStream;
 
 use super::session::{End, Session, Space, violation};
 use crate::{
+    account::spread::Sender,
     connection::{
         CloseReason,
-        delivery::{Message, Pick, Run, deal_out},
+        delivery::{Message, Run},
         worker::{READ_BUFFER_LEN, SMALL_BATCH_LEN, Worker},
     },
     protocol::{
         CRLF,
         route::{Parsed, RouteInfo, RouteMessage, RouteOp, parse, parse_repeated_message},
     },
-    sublist::Entry,
     telemetry::Clock,
 };
 
@@ -391,51 +391,14 @@ impl Session {
         let Some(space) = self.spaces.get_mut(account) else {
             return;
         };
-        let reach = space.cache.find(wanted, &space.account.sublist);
-        if run.messages.len() > 1 && reach.must_interleave() {
-            for message in run.messages.chunks(1) {
-                let run = Run {
-                    messages: message,
-                    ..*run
-                };
-                deliver_to(worker, &reach.matches, queues, &run, false);
-            }
-        } else {
-            deliver_to(worker, &reach.matches, queues, run, flush);
-        }
-        for subscription in std::mem::take(&mut worker.expired) {
-            let connection = &subscription.connection;
-            connection.subscriptions.lock().remove(&subscription);
-            space
-                .account
-                .unsubscribe(worker, std::slice::from_ref(&subscription));
-        }
-    }
-}
-
-fn deliver_to(
-    worker: &mut Worker,
-    matches: &crate::sublist::Matches<crate::connection::Subscription>,
-    queues: &[u8],
-    run: &Run<'_>,
-    flush: bool,
-) {
-    let now = Clock::now();
-    for subscription in &matches.plain {
-        subscription.deliver(worker, run, Pick::ALL, now, flush);
-    }
-    for name in queues
-        .split(|byte| *byte == b' ')
-        .filter(|name| !name.is_empty())
-    {
-        let members = matches.queues.iter().find(|members| {
-            members
-                .first()
-                .is_some_and(|first| first.queue() == Some(name))
-        });
-        if let Some(members) = members {
-            deal_out(worker, run, members, |_| false, now, flush);
-        }
+        let reach = space.cache.find_subscribers(wanted, &space.account);
+        let from_peer = Sender {
+            deaf: None,
+            describe: None,
+            to_peers: false,
+        };
+        from_peer.take_from_peer(worker, &space.account, run, &reach, queues, flush);
+        self.cluster.context.accounts.drop_expired(worker);
     }
 }
 

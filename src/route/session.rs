@@ -12,11 +12,10 @@ use super::{
     gossip, log_prefix,
 };
 use crate::{
-    account::Account,
+    account::{Account, lookup_cache::LookupCache},
     connection::{
         CloseReason, Connection,
         keepalive::{Due, Keepalive},
-        lookup_cache::LookupCache,
         worker::Worker,
     },
     protocol::{PING, PONG, error::quoted, parse::ParseError, route::RouteOp},

@@ -98,7 +98,7 @@ impl Server {
         let clients = Arc::new(Context {
             authentication: RwLock::new(Arc::new(authentication)),
             password_checks: Arc::new(Semaphore::new(password_checks_max())),
-            accounts: Accounts::default(),
+            accounts: Accounts::new(&options, ""),
             telemetry: Telemetry::new(options.diagnosis.storm_rate),
             registry: Registry::new(
                 options.max_closed_clients,
@@ -158,7 +158,7 @@ fn limits(options: &Options) -> Limits {
         max_control_line: options.max_control_line,
         max_payload: options.max_payload,
         max_pending: options.max_pending,
-        max_subscriptions: options.max_subscriptions,
+        max_subscriptions: (options.max_subscriptions > 0).then_some(options.max_subscriptions),
         max_sub_tokens: options.max_sub_tokens,
         ping_interval: options.ping_interval,
         ping_max: options.ping_max,

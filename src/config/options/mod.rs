@@ -19,6 +19,7 @@ pub mod users;
 
 use std::{path::PathBuf, time::Duration};
 
+use super::accounts::{AccountConfig, DEFAULT_SYSTEM_ACCOUNT, Mapping};
 pub(super) use apply::set_key;
 pub use apply::{ConfigErrors, Diagnostic, load};
 use cluster::ClusterOptions;
@@ -130,6 +131,14 @@ pub struct Options {
     pub max_traced_msg_len: usize,
     /// The other brokers; `None` without a word of them.
     pub cluster: Option<ClusterOptions>,
+    /// The accounts that are defined; the global one is always there.
+    pub accounts: Vec<AccountConfig>,
+    /// Mappings of the global account.
+    pub mappings: Vec<Mapping>,
+    /// The account of the broker's own events and services.
+    pub system_account: String,
+    /// Whether there is no such account.
+    pub no_system_account: bool,
     /// TLS for clients; `None` for none.
     pub tls: Option<TlsOptions>,
     /// Whether clients may do without TLS where there is `tls`.
@@ -199,6 +208,10 @@ impl Default for Options {
             ports_file_dir: None,
             max_traced_msg_len: 0,
             cluster: None,
+            accounts: Vec::new(),
+            mappings: Vec::new(),
+            system_account: DEFAULT_SYSTEM_ACCOUNT.into(),
+            no_system_account: false,
             tls: None,
             allow_non_tls: false,
             diagnosis: Diagnosis::default(),

@@ -310,6 +310,16 @@ fn each_key_sets_its_option() {
         }),
         ("max_traced_msg_len: 5", |o| o.max_traced_msg_len == 5),
         ("max_traced_msg_len: -1", |o| o.max_traced_msg_len == 0),
+        ("accounts: [A]", |o| o.accounts[0].name == "A"),
+        ("mappings: { a: b }", |o| o.mappings[0].subject == "a"),
+        ("maps: { a: b }", |o| o.mappings[0].subject == "a"),
+        ("system_account: A\naccounts: [A]", |o| {
+            o.system_account == "A"
+        }),
+        ("system: A\naccounts: [A]", |o| o.system_account == "A"),
+        ("no_system_account: true", |o| o.no_system_account),
+        ("no_system: true", |o| o.no_system_account),
+        ("no_sys_acc: true", |o| o.no_system_account),
         (
             "tls: { cert_file: c, key_file: k, ca_file: a, verify: true }",
             |o| {
@@ -481,8 +491,6 @@ fn what_has_no_effect_gives_a_warning() {
         ("default_js_domain { A: b }", "streams are not served"),
         ("prof_port: 5", "no profiling port"),
         ("disable_sublist_cache: true", "has no effect"),
-        ("system_account: A", "only the system account $SYS"),
-        ("no_system_account: true", "only the system account $SYS"),
         ("connect_error_reports: 5", "has no effect"),
         ("reconnect_error_reports: 5", "has no effect"),
         ("server_tags: a", "has no effect"),
@@ -495,11 +503,7 @@ fn what_has_no_effect_gives_a_warning() {
         assert!(warnings[0].starts_with("1:1: "), "{warnings:?}");
         assert!(warnings[0].contains(expected), "{text}: {warnings:?}");
     }
-    for text in [
-        "jetstream: false",
-        "jetstream: disabled",
-        "no_system_account: false",
-    ] {
+    for text in ["jetstream: false", "jetstream: disabled"] {
         assert!(warnings(text).is_empty(), "{text}");
     }
     for text in [
