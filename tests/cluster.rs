@@ -9,3 +9,5 @@ mod delivery;
 mod formation;
 #[path = "cluster/mesh.rs"]
 mod mesh;
+#[path = "cluster/streams.rs"]
+mod streams;

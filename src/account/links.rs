@@ -15,6 +15,9 @@ use crate::{
     },
 };
 
+/// How long a server that keeps streams may take to answer.
+const STREAMS_THRESHOLD: Duration = Duration::from_secs(60);
+
 /// The links of one account.
 pub struct Links {
     /// Whose messages its clients may subscribe to.
@@ -43,13 +46,30 @@ pub struct ServiceImport {
     pub threshold: Duration,
     /// The subject here, wildcards included.
     pub ours: String,
-    request: Transform,
+    /// How the subject changes; `None` if it does not.
+    request: Option<Transform>,
 }
 
 impl ServiceImport {
+    /// Requests to streams: whatever account they come from, servers that keep
+    /// streams listen to them in the system account.
+    pub(super) fn of_streams(system: &Arc<Account>) -> Self {
+        Self {
+            account: system.clone(),
+            share: true,
+            response: ResponseKind::Singleton,
+            threshold: STREAMS_THRESHOLD,
+            ours: "$JS.API.>".into(),
+            request: None,
+        }
+    }
+
     /// The subject there of a request to `subject` here.
     pub fn request_subject(&self, subject: &[u8]) -> Vec<u8> {
-        self.request.applied(subject)
+        match &self.request {
+            Some(request) => request.applied(subject),
+            None => subject.to_vec(),
+        }
     }
 }
 
@@ -128,7 +148,7 @@ impl Links {
                         response,
                         threshold,
                         ours: import.ours.clone(),
-                        request: request.clone(),
+                        request: Some(request.clone()),
                     }));
                 }
             }

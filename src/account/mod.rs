@@ -31,7 +31,7 @@ use crate::{
     connection::{Subscription, interest::LocalInterest, remote::RemoteInterest, worker::Worker},
     sublist::Sublist,
 };
-use links::Links;
+use links::{Links, ServiceImport};
 pub use membership::Membership;
 pub use reach::{Mapped, Reach};
 pub use registry::Accounts;
@@ -41,6 +41,9 @@ use stream::Shadows;
 /// Most subscriptions removed in one hold of the sublist's lock, so that a
 /// crowd that leaves does not stop publishers.
 const REMOVED_AT_ONCE: usize = 512;
+
+/// What subjects of requests to streams begin with.
+const STREAMS_API_PREFIX: &[u8] = b"$JS.API.";
 
 /// One subject space.
 pub struct Account {
@@ -62,6 +65,9 @@ pub struct Account {
     connections: AtomicUsize,
     /// What goes over its borders; set once when the accounts are made.
     links: OnceCell<Links>,
+    /// Requests to streams go to the system account, where the servers of the
+    /// cluster that keep streams listen; none in that account itself.
+    streams_api: OnceCell<Arc<ServiceImport>>,
     shadows: Shadows,
 }
 
@@ -78,6 +84,7 @@ impl Account {
             replies: Replies::default(),
             connections: AtomicUsize::new(0),
             links: OnceCell::new(),
+            streams_api: OnceCell::new(),
             shadows: Shadows::default(),
         }
     }
@@ -85,6 +92,14 @@ impl Account {
     /// What goes over its borders, if anything does.
     pub fn links(&self) -> Option<&Links> {
         self.links.get()
+    }
+
+    /// The service that a request to streams goes to, if `subject` is one.
+    fn streams_api(&self, subject: &[u8]) -> Option<&Arc<ServiceImport>> {
+        match subject.starts_with(STREAMS_API_PREFIX) {
+            true => self.streams_api.get(),
+            false => None,
+        }
     }
 
     /// Client connections in it now.

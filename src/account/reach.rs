@@ -153,25 +153,25 @@ impl Reach {
 
     fn resolve_unmapped(account: &Account, subject: &[u8], left: usize) -> Self {
         let subscribers = Self::of_subscribers(account, subject);
-        let beyond = account.links().filter(|_| left > 0).and_then(|links| {
-            let mut beyond = Beyond {
-                mapped: None,
-                services: Vec::new(),
-                seen: Vec::new(),
-            };
-            for import in links.services(subject) {
-                let request = import.request_subject(subject);
-                let generation = import.account.sublist.generation();
-                let reach = Self::resolve_chain(&import.account, &request, left - 1);
-                beyond.seen.push((import.account.clone(), generation));
-                beyond.seen.extend_from_slice(reach.seen());
-                beyond.services.push(Service {
-                    import: import.clone(),
-                    reach: Arc::new(reach),
-                });
-            }
-            (!beyond.services.is_empty()).then(|| Box::new(beyond))
-        });
+        let links = account.links().filter(|_| left > 0);
+        let imported = links.into_iter().flat_map(|links| links.services(subject));
+        let mut beyond = Beyond {
+            mapped: None,
+            services: Vec::new(),
+            seen: Vec::new(),
+        };
+        for import in imported.chain(account.streams_api(subject)) {
+            let request = import.request_subject(subject);
+            let generation = import.account.sublist.generation();
+            let reach = Self::resolve_chain(&import.account, &request, left.saturating_sub(1));
+            beyond.seen.push((import.account.clone(), generation));
+            beyond.seen.extend_from_slice(reach.seen());
+            beyond.services.push(Service {
+                import: import.clone(),
+                reach: Arc::new(reach),
+            });
+        }
+        let beyond = (!beyond.services.is_empty()).then(|| Box::new(beyond));
         Self {
             beyond,
             ..subscribers

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Account, GLOBAL_ACCOUNT, links::Links};
+use super::{
+    Account, GLOBAL_ACCOUNT,
+    links::{Links, ServiceImport},
+};
 use crate::{
     config::{
         Options,
@@ -63,9 +66,16 @@ impl Accounts {
                 account.links.get_or_init(|| links);
             }
         }
+        let system = by_name.values().find(|account| account.is_system).cloned();
+        if let Some(system) = &system {
+            let streams = Arc::new(ServiceImport::of_streams(system));
+            for account in by_name.values().filter(|account| !account.is_system) {
+                account.streams_api.get_or_init(|| streams.clone());
+            }
+        }
         Self {
             global: by_name[GLOBAL_ACCOUNT].clone(),
-            system: by_name.values().find(|account| account.is_system).cloned(),
+            system,
             by_name,
         }
     }

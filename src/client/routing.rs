@@ -59,7 +59,9 @@ impl Session {
     fn describe(&self, share: bool, via: Option<&str>) -> String {
         let mut info = self.connection.client_info();
         if share {
-            info.server = self.context.info.read().server_name.clone();
+            let broker = self.context.info.read();
+            info.server.clone_from(&broker.server_name);
+            info.cluster.clone_from(&broker.cluster);
         } else {
             info = ClientInfo {
                 account: info.account,

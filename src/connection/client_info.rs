@@ -41,6 +41,9 @@ pub struct ClientInfo {
     /// Name of the broker it is connected to.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub server: String,
+    /// Name of that broker's cluster.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cluster: String,
     /// Time of the close, RFC 3339.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub stop: String,
@@ -56,7 +59,7 @@ pub struct ClientInfo {
 }
 
 impl Connection {
-    /// Who the client is at this moment; `server`, `service` and `stop` are left empty.
+    /// Who the client is at this moment; `server`, `cluster`, `service` and `stop` are left empty.
     pub fn client_info(&self) -> ClientInfo {
         let identity = self.identity.lock().clone();
         ClientInfo {
