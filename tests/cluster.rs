@@ -5,6 +5,8 @@ mod support;
 
 #[path = "cluster/delivery.rs"]
 mod delivery;
+#[path = "cluster/faults.rs"]
+mod faults;
 #[path = "cluster/formation.rs"]
 mod formation;
 #[path = "cluster/mesh.rs"]
