@@ -193,3 +193,52 @@ fn interest_ends(members: &[Member]) {
         wait_until("its end is known too", || !from.knows(&subject));
     }
 }
+
+/// Accounts keep to themselves across the mesh, and what one imports from
+/// another is served by whoever has it, at whatever member.
+#[test]
+fn accounts_cross_a_mesh_apart() {
+    const ACCOUNTS: &str = "accounts {\n  A { users: [{user: a, password: a}]\n    exports: [{service: \"help.*\"}, {stream: \"news.>\"}] }\n  B { users: [{user: b, password: b}]\n    imports: [{service: {account: A, subject: \"help.*\"}}, {stream: {account: A, subject: \"news.>\"}}] }\n}";
+    let ports = [mesh::free_port(), mesh::free_port(), mesh::free_port()];
+    let kinds = [Kind::Midge, Kind::Midge, Kind::Nats];
+    let members: Vec<Member> = kinds
+        .into_iter()
+        .enumerate()
+        .map(|(index, kind)| {
+            let mut plan = mesh::Plan::new(kind, &format!("n{index}"), ports[index], &ports);
+            plan.config = ACCOUNTS.into();
+            plan.start()
+        })
+        .collect();
+    mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
+    for (from, to) in pairs(&members) {
+        let login = |member: &Member, name: &str| {
+            let mut client = RawClient::connect(member.broker.client_addr());
+            client.send(format!(
+                "CONNECT {{\"user\":\"{name}\",\"pass\":\"{name}\",\"verbose\":false,\"headers\":true,\"no_responders\":true}}\r\n"
+            ));
+            client
+        };
+        let way = format!("{}{}", from.name, to.name);
+        let (mut a, mut b) = (login(to, "a"), login(to, "b"));
+        a.send(format!("SUB own.{way} 1\r\nSUB help.{way} 2\r\n"));
+        b.send(format!("SUB own.{way} 1\r\nSUB news.{way} 3\r\n"));
+        (a.sync(), b.sync());
+        wait_until("all is known", || {
+            from.knowing(&format!("own.{way}")) == 2
+                && from.knows(&format!("help.{way}"))
+                && from.knows(&format!("news.{way}"))
+        });
+        login(from, "a").send(format!("PUB own.{way} 1\r\na\r\nPUB news.{way} 1\r\nn\r\n"));
+        assert_eq!(a.next_message().body, b"a", "{way}");
+        assert_eq!(b.next_message().body, b"n", "{way}");
+        let mut asker = login(from, "b");
+        asker.send(format!("SUB inbox 9\r\nPUB help.{way} inbox 2\r\nhi\r\n"));
+        let request = a.next_message();
+        assert!(request.body.ends_with(b"hi"), "{way}: {request:?}");
+        let reply = request.arguments()[2].clone();
+        a.send(format!("PUB {reply} 3\r\nyes\r\n"));
+        assert_eq!(asker.next_message().body, b"yes", "{way}");
+        expect_silence(&mut b);
+    }
+}
