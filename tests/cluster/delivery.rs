@@ -223,7 +223,8 @@ fn accounts_cross_a_mesh_apart() {
         let (mut a, mut b) = (login(to, "a"), login(to, "b"));
         a.send(format!("SUB own.{way} 1\r\nSUB help.{way} 2\r\n"));
         b.send(format!("SUB own.{way} 1\r\nSUB news.{way} 3\r\n"));
-        (a.sync(), b.sync());
+        a.sync();
+        b.sync();
         wait_until("all is known", || {
             from.knowing(&format!("own.{way}")) == 2
                 && from.knows(&format!("help.{way}"))
