@@ -5,6 +5,9 @@
 //! Any byte but white space may stand in a token; there is no UTF-8 check
 //! (nats-server has none). Everybody above uses this module; it knows nobody.
 
+mod function;
+pub mod transform;
+
 /// The tokens of a subject, empty ones included.
 pub fn tokens(subject: &[u8]) -> impl Iterator<Item = &[u8]> {
     subject.split(|byte| *byte == b'.')
@@ -86,6 +89,31 @@ pub fn overlap(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
+/// What two patterns have in common: the pattern of the subjects that both
+/// match; `None` if there is no such subject.
+pub fn intersect(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
+    let mut common: Vec<&[u8]> = Vec::new();
+    let (mut ones, mut others) = (tokens(one), tokens(other));
+    loop {
+        match (ones.next(), others.next()) {
+            (None, None) => return Some(common.join(&b'.')),
+            (Some(b">"), Some(token)) => {
+                common.push(token);
+                common.extend(others);
+                return Some(common.join(&b'.'));
+            }
+            (Some(token), Some(b">")) => {
+                common.push(token);
+                common.extend(ones);
+                return Some(common.join(&b'.'));
+            }
+            (Some(b"*"), Some(token)) | (Some(token), Some(b"*")) => common.push(token),
+            (Some(token), Some(same)) if token == same => common.push(token),
+            _ => return None,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -156,5 +184,27 @@ mod tests {
                 "{pattern} {subject}"
             );
         }
+    }
+
+    #[test]
+    fn what_patterns_have_in_common() {
+        for (one, other, common) in [
+            ("a.b", "a.b", Some("a.b")),
+            ("a.*", "*.b", Some("a.b")),
+            ("a.*", "a.*", Some("a.*")),
+            (">", "a.*.c", Some("a.*.c")),
+            ("a.>", "*.b.>", Some("a.b.>")),
+            ("a.*", "a.>", Some("a.*")),
+            ("a.>", "a", None),
+            ("a.*", "a.b.c", None),
+            ("a", "b", None),
+        ] {
+            for (one, other) in [(one, other), (other, one)] {
+                let found = intersect(one.as_bytes(), other.as_bytes());
+                assert_eq!(found.as_deref(), common.map(str::as_bytes), "{one} {other}");
+            }
+        }
+        assert!(is_subset(b"a.*", b"a.>") && is_subset(b"a.b", b"*.b"));
+        assert!(!is_subset(b"a.>", b"a.*") && !is_subset(b"*.b", b"a.b"));
     }
 }

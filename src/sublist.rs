@@ -113,6 +113,17 @@ impl<T: Entry> Sublist<T> {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// Makes every earlier result out of date.
+    pub fn touch(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Whether there is no subscription.
+    pub fn is_empty(&self) -> bool {
+        let index = self.index.read();
+        index.literals.is_empty() && index.wildcards.is_empty()
+    }
+
     /// Adds a subscription; its subject must be valid.
     pub fn insert(&self, entry: Arc<T>) {
         let mut index = self.index.write();

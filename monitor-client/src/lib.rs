@@ -38,7 +38,7 @@ pub use jsz::{Jsz, JszApi, JszConfig};
 pub use latencyz::{Bucket, Latency, Latencyz, NamedLatency, RecentLatency, SlowSubscription};
 pub use leafz::Leafz;
 pub use memz::{Ceiling, MemoryCause, MemoryHolder, Memz};
-pub use routez::Routez;
+pub use routez::{RouteInfo, Routez};
 pub use slowz::{Feeder, Incident, PendingSample, Slowz, StalledPublisher, SubjectBytes};
 pub use subsz::Subsz;
 pub use topz::{Load, SubjectLoad, Topz};

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::SubDetail;
+
 /// The answer of `/routez`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
@@ -15,5 +17,64 @@ pub struct Routez {
     /// How many there are.
     pub num_routes: usize,
     /// One entry for each.
-    pub routes: Vec<serde_json::Value>,
+    pub routes: Vec<RouteInfo>,
+}
+
+/// One route.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RouteInfo {
+    /// Id of the connection.
+    pub rid: u64,
+    /// Id of the broker behind it.
+    pub remote_id: String,
+    /// Name of that broker.
+    pub remote_name: String,
+    /// Version of nats-server whose features that broker serves; told by midge
+    /// only.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub remote_version: String,
+    /// Whether the answering broker dialled.
+    pub did_solicit: bool,
+    /// Whether its configuration names the other one.
+    pub is_configured: bool,
+    /// Address of the other broker.
+    pub ip: String,
+    /// Port of the other broker's end.
+    pub port: u16,
+    /// When the route was opened, RFC 3339.
+    pub start: String,
+    /// When a message or subscription last went through, RFC 3339.
+    pub last_activity: String,
+    /// Round trip time, such as `472µs`; absent while unknown.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub rtt: String,
+    /// Time since the start, as `1d2h3m4s`.
+    pub uptime: String,
+    /// Time since the last activity.
+    pub idle: String,
+    /// Bytes waiting to be sent.
+    pub pending_size: i64,
+    /// Messages received.
+    pub in_msgs: i64,
+    /// Messages sent.
+    pub out_msgs: i64,
+    /// Payload and header bytes received.
+    pub in_bytes: i64,
+    /// Payload and header bytes sent.
+    pub out_bytes: i64,
+    /// Subjects, and queue groups on subjects, that the other broker wants.
+    pub subscriptions: u32,
+    /// Those subjects, if asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions_list: Vec<String>,
+    /// The same with all there is to tell, if asked for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub subscriptions_list_detail: Vec<SubDetail>,
+    /// The account that the route is dedicated to.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub account: String,
+    /// How what goes over it is compressed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub compression: String,
 }

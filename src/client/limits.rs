@@ -23,8 +23,8 @@ pub struct Limits {
     pub max_payload: usize,
     /// Bytes in one connection's outbound queue.
     pub max_pending: usize,
-    /// Subscriptions of one connection; 0 is unlimited.
-    pub max_subscriptions: usize,
+    /// Subscriptions of one connection; `None` is unlimited.
+    pub max_subscriptions: Option<usize>,
     /// Tokens in a subscription's subject; 0 is unlimited.
     pub max_sub_tokens: usize,
     /// Between keepalive pings.

@@ -21,6 +21,9 @@ use crate::{
     telemetry::Clock,
 };
 
+/// The first ping after CONNECT comes at the latest after this.
+const FIRST_PING_DELAY_MAX: Duration = Duration::from_secs(2);
+
 /// How often a session that waits for its login looks at the rest.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
@@ -134,7 +137,7 @@ impl Session {
     pub(super) fn admit(&mut self, worker: &mut Worker, bytes: &[u8]) -> Result<usize, End> {
         if !matches!(bytes.first(), Some(b'C' | b'c')) {
             // Nobody has to say CONNECT who needs no credentials.
-            self.connect_silently()?;
+            self.connect_silently(worker)?;
             return Ok(0);
         }
         match parse(bytes, self.limits.max_control_line)? {
@@ -145,18 +148,21 @@ impl Session {
     }
 
     /// Lets a client in that did not say CONNECT, where that is enough.
-    fn connect_silently(&mut self) -> Result<(), End> {
+    fn connect_silently(&mut self, worker: &mut Worker) -> Result<(), End> {
         let authentication = self.context.authentication.read().clone();
         let login = match authentication.admits_without_credentials() {
             true => self.identify(&self.options),
             false => Verdict::Refuse(Refusal::NotLoggedIn),
         };
         match login {
-            Verdict::Accept(login) => self.enter(login).map(|()| self.connected = true),
-            Verdict::Check(_) => Err(Refusal::NotLoggedIn),
-            Verdict::Refuse(refusal) => Err(refusal),
+            Verdict::Accept(login) => {
+                self.enter(worker, login, &Credentials::default())?;
+                self.connected = true;
+                Ok(())
+            }
+            Verdict::Check(_) => Err(self.refuse(&Credentials::default(), Refusal::NotLoggedIn)),
+            Verdict::Refuse(refusal) => Err(self.refuse(&Credentials::default(), refusal)),
         }
-        .map_err(|refusal| self.refuse(&Credentials::default(), refusal))
     }
 
     /// CONNECT.
@@ -194,8 +200,7 @@ impl Session {
         if !options.account.is_empty() || options.new_account {
             return Err(self.refuse(&options.credentials, Refusal::ForeignAccount));
         }
-        self.enter(login)
-            .map_err(|refusal| self.refuse(&options.credentials, refusal))?;
+        self.enter(worker, login, &options.credentials)?;
         let mut identity = self.connection.identity.lock();
         identity.name.clone_from(&options.name);
         identity.lang.clone_from(&options.lang);
@@ -218,7 +223,7 @@ impl Session {
             self.connected = true;
             // Until a ping is answered this is the best guess.
             self.connection.set_rtt(self.accepted.elapsed());
-            self.keepalive.connected();
+            self.keepalive.connected(FIRST_PING_DELAY_MAX);
             comings::tell_connected(&self.context, &self.connection);
         }
         self.confirm(worker);
@@ -227,16 +232,20 @@ impl Session {
 
     /// Takes the client into its account. A client that was in already begins
     /// anew: its subscriptions end.
-    fn enter(&mut self, login: Login) -> Result<(), Refusal> {
+    fn enter(
+        &mut self,
+        worker: &mut Worker,
+        login: Login,
+        credentials: &Credentials,
+    ) -> Result<(), End> {
         let Some(account) = self.context.accounts.find(&login.account) else {
-            return Err(Refusal::UnknownAccount);
+            return Err(self.refuse(credentials, Refusal::UnknownAccount));
         };
         if self.connected || !Arc::ptr_eq(&account, &self.account) {
             let subscriptions = self.connection.subscriptions.lock().drain();
-            self.account.unsubscribe(&subscriptions);
+            self.account.unsubscribe(worker, &subscriptions);
         }
-        self.cache.clear();
-        self.account = account;
+        self.join(account)?;
         self.stranger = None;
         self.gate = login
             .permissions
@@ -251,7 +260,7 @@ impl Session {
         // both sees the other.
         match self.context.authentication.read().still_admits(login.rule) {
             true => Ok(()),
-            false => Err(Refusal::RulesChanged),
+            false => Err(self.refuse(credentials, Refusal::RulesChanged)),
         }
     }
 

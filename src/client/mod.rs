@@ -3,8 +3,7 @@
 //! The server spawns one task per client ([`serve`]). It waits for the socket
 //! without holding a buffer and reads a batch ([`batch`]); the session acts on
 //! its verbs ([`session`]), lets it in ([`login`]), gathers publishes into runs ([`publish`]), takes
-//! them to their targets ([`routing`]), and keeps the peer honest
-//! ([`keepalive`]). A publisher that outruns its readers is paused here
+//! them to their targets ([`routing`]). A publisher that outruns its readers is paused here
 //! ([`back_pressure`]).
 
 mod back_pressure;
@@ -12,10 +11,9 @@ mod batch;
 mod comings;
 mod end;
 mod gate;
-mod keepalive;
 mod limits;
 mod login;
-mod lookup_cache;
+mod member;
 mod publish;
 mod revocation;
 mod routing;
@@ -29,20 +27,17 @@ use std::{
     io,
     sync::{Arc, atomic::Ordering},
     task::Poll,
-    time::Duration,
 };
 
 use parking_lot::RwLock;
-use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
+use tokio::{net::TcpStream, sync::Semaphore};
 use tracing::{debug, info};
 
 use crate::{
     account::Accounts,
     connection::{
-        CloseReason, Connection, Wake,
-        registry::Registry,
-        tls_listener::TlsListener,
-        worker::{Worker, with_worker},
+        CloseReason, Connection, Wake, registry::Registry, tls_listener::TlsListener,
+        worker::with_worker,
     },
     protocol::info::Info,
     security::authentication::Authentication,
@@ -55,9 +50,6 @@ use session::Session;
 
 /// Batches read from one socket before other connections get their turn.
 const READS_PER_TURN: usize = 4;
-
-/// How long an ending connection may take to accept its last bytes.
-const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// What all clients share.
 pub struct Context {
@@ -210,37 +202,18 @@ fn read_turn(session: &mut Session, stream: &TcpStream) -> Turn {
 async fn finish(session: &Session, stream: &TcpStream) {
     let (context, connection) = (&session.context, &session.connection);
     let subscriptions = connection.subscriptions.lock().drain();
-    session.account.unsubscribe(&subscriptions);
+    with_worker(|worker| {
+        session.account.unsubscribe(worker, &subscriptions);
+        worker.flush_touched();
+    });
     let reason = connection
         .outbound()
         .close_reason()
         .unwrap_or(CloseReason::ClientClosed);
 
-    let flush = |worker: &mut Worker| connection.flush_closing(worker);
-    let last_words = async {
-        while !with_worker(flush) {
-            if stream.writable().await.is_err() {
-                break;
-            }
-            // Somebody else may be at it: let the others work meanwhile.
-            tokio::task::yield_now().await;
-        }
-    };
-    if timeout(LAST_WORDS_TIMEOUT, last_words).await.is_err() {
-        debug!(
-            "{} - The last bytes could not be written",
-            log_prefix(connection)
-        );
-    }
-    if let Some(tls) = &session.tls
-        && connection.outbound().is_empty()
-    {
-        // TLS wants to be told that nothing follows; whoever left does not care.
-        let _ = stream.try_write(&tls.seal_end());
-    }
-    // Unread bytes would turn the close into a reset that may destroy the last
-    // words on their way.
-    let _ = with_worker(|worker| stream.try_read(&mut worker.read_buffer));
+    connection
+        .say_last_words(stream, session.tls.as_deref())
+        .await;
     if session.is_bare(reason) {
         let source = connection.peer.ip();
         context.telemetry.crowd.count_bare(source, Clock::now());

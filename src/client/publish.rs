@@ -7,11 +7,11 @@ use bytes::Bytes;
 
 use super::{
     end::End,
-    lookup_cache::Reach,
     session::Session,
     trace::{trace_in, trace_payload},
 };
 use crate::{
+    account::Reach,
     connection::{
         CloseReason,
         delivery::{Message, Run},
@@ -305,7 +305,7 @@ impl Session {
             messages: &[message],
             shared: shared.as_ref(),
         };
-        self.route(worker, &run, &reach.matches, false);
+        self.route(worker, &run, &reach, false);
         worker.scratch = source;
     }
 
@@ -313,25 +313,19 @@ impl Session {
     fn deliver_run(&mut self, worker: &mut Worker, bytes: &[u8], subject: &[u8], flush: bool) {
         let reach = self.find_reach(subject);
         let messages = std::mem::take(&mut worker.messages);
-        let run = |messages| Run {
+        let run = Run {
             subject,
             source: bytes,
-            messages,
+            messages: &messages,
             shared: None,
         };
-        if messages.len() > 1 && reach.must_interleave() {
-            for message in messages.chunks(1) {
-                self.route(worker, &run(message), &reach.matches, false);
-            }
-        } else {
-            self.route(worker, &run(&messages), &reach.matches, flush);
-        }
+        self.route(worker, &run, &reach, flush);
         worker.messages = messages;
         worker.messages.clear();
     }
 
     fn find_reach(&mut self, subject: &[u8]) -> Arc<Reach> {
-        self.cache.find(subject, &self.account.sublist)
+        self.cache.find(subject, &self.account)
     }
 }
 

@@ -4,113 +4,74 @@ use std::sync::Arc;
 
 use super::session::Session;
 use crate::{
+    account::{
+        Mapped, Reach,
+        spread::{Missed, Sender},
+    },
     connection::{
-        Subscription,
-        delivery::{Message, Pick, Run},
+        ClientInfo,
+        delivery::{Message, Run},
         worker::Worker,
     },
     protocol::CRLF,
-    sublist::Matches,
-    telemetry::Clock,
 };
 
 impl Session {
     /// Takes a run to everybody who wants it.
-    pub(super) fn route(
-        &mut self,
-        worker: &mut Worker,
-        run: &Run<'_>,
-        matches: &Matches<Subscription>,
-        flush: bool,
-    ) {
-        let now = match matches.is_empty() {
-            true => Clock(0),
-            false => Clock::now(),
+    pub(super) fn route(&mut self, worker: &mut Worker, run: &Run<'_>, reach: &Reach, flush: bool) {
+        if let Some(mapped) = reach.mapped() {
+            return self.route_mapped(worker, run, mapped, flush);
+        }
+        let describe = |share: bool, via: Option<&str>| self.describe(share, via);
+        let sender = Sender {
+            deaf: (!self.options.echo).then_some(&self.connection),
+            describe: Some(&describe),
+            to_peers: true,
         };
-        // Messages from the run's beginning that a plain subscription took.
-        let mut reached = 0;
-        for subscription in &matches.plain {
-            if self.is_echo(subscription) {
-                continue;
-            }
-            let taken = subscription.deliver(worker, run, Pick::ALL, now, flush);
-            reached = reached.max(taken);
-        }
-        let mut unreached: Vec<usize> = Vec::new();
-        let mut taken_by_queues = false;
-        for members in &matches.queues {
-            let missed = self.deliver_to_queue(worker, run, members, now, flush);
-            if !taken_by_queues {
-                taken_by_queues = true;
-                unreached = missed;
-            } else {
-                unreached.retain(|index| missed.contains(index));
-            }
-        }
+        let mut missed = sender.spread(worker, &self.account, run, reach, flush);
         if run.subject.starts_with(b"$SYS.REQ.") && self.serve(worker, run) {
-            reached = run.messages.len();
+            missed = Missed::These(Vec::new());
         }
-        self.drop_expired(worker);
+        self.context.accounts.drop_expired(worker);
         if self.options.no_responders {
-            let nobody = |index: &usize| *index >= reached;
-            match taken_by_queues {
-                true => unreached.retain(nobody),
-                false => unreached = (reached..run.messages.len()).collect(),
-            }
-            for index in unreached {
+            for index in missed.indexes(run.messages.len()) {
                 self.tell_no_responders(worker, run, &run.messages[index]);
             }
         }
     }
 
-    /// Deals a run out to the members of a queue group, in turn from a random
-    /// one on. Returns the messages that no member took.
-    fn deliver_to_queue(
-        &self,
-        worker: &mut Worker,
-        run: &Run<'_>,
-        members: &[Arc<Subscription>],
-        now: Clock,
-        flush: bool,
-    ) -> Vec<usize> {
-        let start = fastrand::usize(..members.len());
-        let mut missed = Vec::new();
-        for first in 0..members.len().min(run.messages.len()) {
-            let member = &members[(start + first) % members.len()];
-            let pick = Pick {
-                first,
-                step: members.len(),
+    /// Takes a run where its subject is mapped to.
+    fn route_mapped(&mut self, worker: &mut Worker, run: &Run<'_>, mapped: &Mapped, flush: bool) {
+        for messages in run.messages.chunks(mapped.stays_for()) {
+            let reach = mapped.choose(&self.account, run.subject);
+            let run = Run {
+                subject: &reach.matches.subject,
+                messages,
+                ..*run
             };
-            let taken = match self.is_echo(member) {
-                true => 0,
-                false => member.deliver(worker, run, pick, now, flush),
-            };
-            let picked = (first..run.messages.len()).step_by(members.len());
-            missed.extend(picked.skip(taken));
+            self.route(worker, &run, &reach, flush);
         }
-        // Somebody's share was not taken: whoever can takes it.
-        missed.retain(|index| {
-            !members.iter().any(|member| {
-                !self.is_echo(member)
-                    && member.deliver(worker, run, Pick::one(*index), now, flush) == 1
-            })
-        });
-        missed
     }
 
-    /// Whether a delivery would hand the client its own message against its wish.
-    fn is_echo(&self, subscription: &Subscription) -> bool {
-        !self.options.echo && Arc::ptr_eq(&subscription.connection, &self.connection)
-    }
-
-    /// Takes subscriptions that have had their last message out of the way.
-    fn drop_expired(&self, worker: &mut Worker) {
-        for subscription in worker.expired.drain(..) {
-            let connection = &subscription.connection;
-            connection.subscriptions.lock().remove(&subscription);
-            self.account
-                .unsubscribe(std::slice::from_ref(&subscription));
+    /// What a responder in another account is told of this client: its account
+    /// and round trip time, and all else with `share`. `via` is the account
+    /// that passed the request on.
+    fn describe(&self, share: bool, via: Option<&str>) -> String {
+        let mut info = self.connection.client_info();
+        if share {
+            let broker = self.context.info.read();
+            info.server.clone_from(&broker.server_name);
+            info.cluster.clone_from(&broker.cluster);
+        } else {
+            info = ClientInfo {
+                account: info.account,
+                rtt: info.rtt,
+                ..ClientInfo::default()
+            };
         }
+        info.service = via.unwrap_or_default().to_owned();
+        // A struct of strings and numbers always serialises.
+        serde_json::to_string(&info).unwrap_or_default()
     }
 
     /// Answers a request that reached nobody, if the client still listens.

@@ -1,6 +1,9 @@
 //! The session of one client: its bytes become operations, its operations act.
 
-use std::{net::IpAddr, sync::Arc, sync::atomic::Ordering};
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering},
+};
 
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
@@ -10,15 +13,19 @@ use super::{
     batch::Input,
     end::End,
     gate::Gate,
-    keepalive::{Due, Keepalive},
     log_prefix,
     login::{PendingLogin, Stranger},
-    lookup_cache::LookupCache,
+    member::narrowed,
     trace::{Trace, trace_in},
 };
 use crate::{
-    account::Account,
-    connection::{CloseReason, Connection, Subscription, transport::Tls, worker::Worker},
+    account::{Account, Membership, lookup_cache::LookupCache},
+    connection::{
+        CloseReason, Connection, Subscription,
+        keepalive::{Due, Keepalive},
+        transport::Tls,
+        worker::Worker,
+    },
     protocol::{
         OK, PING, PONG,
         connect::ConnectOptions,
@@ -42,6 +49,8 @@ pub(super) struct Session {
     pub(super) context: Arc<Context>,
     /// The subject space it is in.
     pub(super) account: Arc<Account>,
+    /// Its place there; none before CONNECT.
+    pub(super) membership: Option<Membership>,
     pub(super) connection: Arc<Connection>,
     /// TLS under the connection.
     pub(super) tls: Option<Arc<Tls>>,
@@ -77,6 +86,7 @@ impl Session {
         let keepalive = Keepalive::new(limits.ping_interval, limits.ping_max);
         Self {
             account: context.accounts.global().clone(),
+            membership: None,
             stranger: Stranger::new(&context),
             gate: None,
             pending_login: None,
@@ -119,7 +129,7 @@ impl Session {
         let generation = self.context.limits.generation();
         if generation != self.limits_generation {
             self.limits_generation = generation;
-            self.limits = self.context.limits.current();
+            self.limits = narrowed(self.context.limits.current(), &self.account.limits);
             self.keepalive
                 .set_limits(self.limits.ping_interval, self.limits.ping_max);
         }
@@ -211,23 +221,31 @@ impl Session {
             let subject = quoted(subject);
             return self.complain(worker, ClientError::TooManyTokens { subject });
         }
-        {
+        let subscription = {
             let mut subscriptions = self.connection.subscriptions.lock();
-            if limits.max_subscriptions > 0 && subscriptions.len() >= limits.max_subscriptions {
+            if self
+                .limits
+                .max_subscriptions
+                .is_some_and(|max| subscriptions.len() >= max)
+            {
                 drop(subscriptions);
                 return self.complain(worker, ClientError::MaxSubscriptions);
             }
-            if subscriptions.get(sid).is_none() {
-                if !subject::is_valid(subject) {
-                    drop(subscriptions);
-                    return self.complain(worker, ClientError::InvalidSubject);
-                }
+            if subscriptions.get(sid).is_some() {
+                None
+            } else if !subject::is_valid(subject) {
+                drop(subscriptions);
+                return self.complain(worker, ClientError::InvalidSubject);
+            } else {
                 let connection = self.connection.clone();
                 let subscription = Subscription::new(connection, subject, queue, sid);
                 let subscription = Arc::new(subscription.guarded(guard));
                 subscriptions.insert(subscription.clone());
-                self.account.sublist.insert(subscription);
+                Some(subscription)
             }
+        };
+        if let Some(subscription) = subscription {
+            self.account.subscribe(worker, subscription);
         }
         self.confirm(worker);
     }
@@ -239,16 +257,17 @@ impl Session {
         if let Some(subscription) = found {
             match max {
                 Some(max) if max > subscription.delivered.value() => subscription.set_max(max),
-                _ => self.drop_subscription(&subscription),
+                _ => self.drop_subscription(worker, &subscription),
             }
         }
         self.confirm(worker);
     }
 
     /// Ends one subscription of this connection.
-    fn drop_subscription(&self, subscription: &Arc<Subscription>) {
+    fn drop_subscription(&self, worker: &mut Worker, subscription: &Arc<Subscription>) {
         self.connection.subscriptions.lock().remove(subscription);
-        self.account.unsubscribe(std::slice::from_ref(subscription));
+        self.account
+            .unsubscribe(worker, std::slice::from_ref(subscription));
     }
 
     fn answer_ping(&mut self, worker: &mut Worker) {
@@ -275,6 +294,8 @@ impl Session {
         if answers_ping {
             info.connect_info = true;
             info.remote_account = self.account.name.clone();
+            info.acc_is_sys = self.account.is_system;
+            info.max_payload = i64::try_from(self.limits.max_payload).unwrap_or(i64::MAX);
         }
         self.connection.send(worker, &info.line());
     }

@@ -8,9 +8,11 @@
 //! * [`syntax`] reads the nats-server configuration language into values that
 //!   know where they were written;
 //! * [`options`] holds the table of keys and turns values into [`Options`];
+//! * [`accounts`] reads what the file says of accounts;
 //! * [`flags`] holds the table of flags and lays them over the file;
 //! * [`signal`] delivers `--signal` to a running broker.
 
+pub mod accounts;
 pub mod flags;
 pub mod options;
 pub mod signal;

@@ -15,6 +15,16 @@ pub enum CloseReason {
     CertificateRevoked,
     /// The peer ended it.
     ClientClosed,
+    /// A route to a broker of another cluster.
+    ClusterNameConflict,
+    /// A second route to the same broker, or one to ourselves.
+    DuplicateRoute,
+    /// A route to a broker with our own name.
+    DuplicateServerName,
+    /// Somebody else than a broker at the routes' port.
+    IncorrectPort,
+    /// More connections than the account may have.
+    MaxAccountConnections,
     /// An operator closed it.
     Kicked,
     /// A control line longer than allowed.
@@ -63,6 +73,11 @@ impl fmt::Display for CloseReason {
             Self::BadClientProtocol => "Bad Client Protocol Version",
             Self::CertificateRevoked => "Certificate Revoked",
             Self::ClientClosed => "Client Closed",
+            Self::ClusterNameConflict => "Cluster Name Conflict",
+            Self::DuplicateRoute => "Duplicate Route",
+            Self::DuplicateServerName => "Duplicate Server Name",
+            Self::IncorrectPort => "Incorrect Port",
+            Self::MaxAccountConnections => "Maximum Account Connections Exceeded",
             Self::Kicked => "Kicked",
             Self::MaxControlLine => "Maximum Control Line Exceeded",
             Self::MaxConnections => "Maximum Connections Exceeded",

@@ -11,7 +11,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 
-use super::{Subscription, outbound::Appender, worker::Worker};
+use super::{Connection, Subscription, outbound::Appender, worker::Worker};
 use crate::{protocol::CRLF, sublist::Entry, telemetry::Clock};
 
 /// Bytes appended in one batch after which everything touched is flushed:
@@ -34,6 +34,7 @@ pub struct Message {
 }
 
 /// Messages to one subject.
+#[derive(Clone, Copy)]
 pub struct Run<'a> {
     /// The subject.
     pub subject: &'a [u8],
@@ -78,7 +79,7 @@ impl Run<'_> {
     }
 
     /// Headers, payload and the CRLF behind them.
-    fn body(&self, message: &Message) -> &[u8] {
+    pub fn body(&self, message: &Message) -> &[u8] {
         match self.shared {
             Some(shared) => shared,
             None => {
@@ -93,6 +94,152 @@ impl Run<'_> {
     }
 }
 
+/// How a run goes to a peer of the cluster.
+pub enum Routed<'a> {
+    /// Every message, for subscribers outside of queue groups.
+    Plain,
+    /// Some messages for queue groups too.
+    Queues {
+        /// Whether the peer wants every message; else only those that a queue
+        /// group is to serve.
+        plain: bool,
+        /// Appends the names of the queue groups that are to serve the message
+        /// of an index, a blank behind each.
+        names: &'a dyn Fn(usize, &mut Vec<u8>),
+    },
+}
+
+impl Connection {
+    /// Delivers a run to a peer of the cluster as `RMSG` or `HMSG`. Returns
+    /// whether the peer is there to take it.
+    pub fn deliver_routed(
+        self: &Arc<Self>,
+        worker: &mut Worker,
+        account: &[u8],
+        run: &Run<'_>,
+        routed: &Routed<'_>,
+        now: Clock,
+        flush: bool,
+    ) -> bool {
+        let takes_headers = self.takes_headers();
+        let mut head = std::mem::take(&mut worker.prefix);
+        head.clear();
+        for part in [b"RMSG ", account, b" ", run.subject, b" "] {
+            head.extend_from_slice(part);
+        }
+        let mut taken = false;
+        if let Some(mut appender) = self.append() {
+            taken = append_routed(&mut appender, worker, run, routed, &mut head, takes_headers);
+            if taken && !flush && appender.touch(worker.batch) {
+                worker.touched.push(self.clone());
+            }
+            if appender.is_congested() {
+                worker.congested.push(self.clone());
+            }
+        }
+        worker.prefix = head;
+        if taken {
+            worker.reached += 1;
+            self.active(now);
+            if flush {
+                self.flush(worker);
+            } else if worker.appended > APPENDED_MAX {
+                worker.flush_touched();
+            }
+        }
+        taken
+    }
+}
+
+/// Appends what of a run the peer is to have; `head` is `RMSG account subject `.
+/// Returns whether all of it found room.
+fn append_routed(
+    appender: &mut Appender<'_>,
+    worker: &mut Worker,
+    run: &Run<'_>,
+    routed: &Routed<'_>,
+    head: &mut Vec<u8>,
+    takes_headers: bool,
+) -> bool {
+    let plain_len = head.len();
+    for (index, message) in run.messages.iter().enumerate() {
+        head.truncate(plain_len);
+        let mut tail = run.tail(message);
+        if let Routed::Queues { plain, names } = routed {
+            head.extend_from_slice(b"| ");
+            if let Some(reply) = run.reply(message) {
+                head.truncate(plain_len);
+                for part in [b"+ ", reply, b" "] {
+                    head.extend_from_slice(part);
+                }
+            }
+            let before_names = head.len();
+            names(index, head);
+            if head.len() == before_names {
+                if !plain {
+                    continue;
+                }
+                head.truncate(plain_len);
+            } else if message.reply_len > 0 {
+                tail = &tail[message.reply_len as usize + 1..];
+            }
+        }
+        let in_head = head.len() > plain_len;
+        let body_len = match message.header_len {
+            Some(header_len) if header_len == 0 || !takes_headers => {
+                head[0] = b'R';
+                let reply = run.reply(message).filter(|_| !in_head);
+                append_bare(appender, worker, run, message, header_len, head, reply)
+            }
+            header_len => {
+                head[0] = if header_len.is_some() { b'H' } else { b'R' };
+                append_whole(appender, worker, run, message, head, tail)
+            }
+        };
+        let Some(body_len) = body_len else {
+            return false;
+        };
+        appender.count(1, body_len as u64);
+    }
+    true
+}
+
+/// Deals messages of a run out to the members of a queue group, in turn from a
+/// random one on; `excludes` are passed over. Returns the indexes of those that
+/// no member took, ascending.
+pub fn deal_out(
+    worker: &mut Worker,
+    run: &Run<'_>,
+    members: &[Arc<Subscription>],
+    excludes: impl Fn(&Subscription) -> bool,
+    now: Clock,
+    flush: bool,
+) -> Vec<usize> {
+    let start = fastrand::usize(..members.len());
+    let mut missed = Vec::new();
+    for first in 0..members.len().min(run.messages.len()) {
+        let member = &members[(start + first) % members.len()];
+        let pick = Pick {
+            first,
+            step: members.len(),
+        };
+        let taken = match excludes(member) {
+            true => 0,
+            false => member.deliver(worker, run, pick, now, flush),
+        };
+        let picked = (first..run.messages.len()).step_by(members.len());
+        missed.extend(picked.skip(taken));
+    }
+    // Somebody's share was not taken: whoever can takes it.
+    missed.retain(|index| {
+        !members.iter().any(|member| {
+            !excludes(member) && member.deliver(worker, run, Pick::one(*index), now, flush) == 1
+        })
+    });
+    missed.sort_unstable();
+    missed
+}
+
 impl Subscription {
     /// Delivers the picked messages, until the subscription has had its last
     /// one. Returns how many of them it took: fewer than picked also when its
@@ -105,8 +252,9 @@ impl Subscription {
         now: Clock,
         flush: bool,
     ) -> usize {
+        let subject = self.delivered_subject(run.subject);
         if let Some(guard) = &self.guard
-            && !guard.lets_through(run.subject, self.queue())
+            && !guard.lets_through(&subject, self.queue())
         {
             return 0;
         }
@@ -114,11 +262,11 @@ impl Subscription {
         let takes_headers = connection.headers.load(Ordering::Relaxed);
         let mut prefix = std::mem::take(&mut worker.prefix);
         prefix.clear();
-        for part in [b"HMSG ", run.subject, b" ", self.sid(), b" "] {
+        for part in [b"HMSG ", &*subject, b" ", self.sid(), b" "] {
             prefix.extend_from_slice(part);
         }
         let taken = match connection.append() {
-            Some(mut appender) if !self.is_closed() => {
+            Some(mut appender) if !self.origin().is_closed() => {
                 let taken =
                     self.append_run(&mut appender, worker, run, pick, &prefix, takes_headers);
                 if taken > 0 && !flush && appender.touch(worker.batch) {
@@ -153,11 +301,12 @@ impl Subscription {
         prefix: &[u8],
         takes_headers: bool,
     ) -> usize {
-        let max = self.max();
+        let origin = self.origin();
+        let max = origin.max();
         let left = match max {
             0 => usize::MAX,
             max => {
-                usize::try_from(max.saturating_sub(self.delivered.value())).unwrap_or(usize::MAX)
+                usize::try_from(max.saturating_sub(origin.delivered.value())).unwrap_or(usize::MAX)
             }
         };
         let mut taken = 0;
@@ -166,12 +315,24 @@ impl Subscription {
         for message in messages.take(left) {
             let body_len = match message.header_len {
                 // The common case: the tail goes on as it came.
-                None => self.append_message(appender, worker, run, message, &prefix[1..]),
+                None => {
+                    let tail = run.tail(message);
+                    append_whole(appender, worker, run, message, &prefix[1..], tail)
+                }
                 Some(header_len) if header_len > 0 && takes_headers => {
-                    self.append_message(appender, worker, run, message, prefix)
+                    append_whole(appender, worker, run, message, prefix, run.tail(message))
                 }
                 Some(header_len) => {
-                    append_without_headers(appender, worker, run, message, header_len, &prefix[1..])
+                    let reply = run.reply(message);
+                    append_bare(
+                        appender,
+                        worker,
+                        run,
+                        message,
+                        header_len,
+                        &prefix[1..],
+                        reply,
+                    )
                 }
             };
             let Some(body_len) = body_len else {
@@ -186,53 +347,55 @@ impl Subscription {
             }
         }
         appender.count(taken as u64, bytes as u64);
-        self.delivered.add(taken as u64);
-        if max > 0 && self.delivered.value() >= max {
-            self.close();
-            worker.expired.push(self.clone());
+        origin.delivered.add(taken as u64);
+        if max > 0 && origin.delivered.value() >= max {
+            origin.close();
+            worker.expired.push(origin.clone());
         }
         taken
     }
+}
 
-    /// Appends a message as it came but for its head. Returns the bytes of
-    /// headers and payload; `None` if the connection is now ending.
-    #[inline]
-    fn append_message(
-        &self,
-        appender: &mut Appender<'_>,
-        worker: &mut Worker,
-        run: &Run<'_>,
-        message: &Message,
-        prefix: &[u8],
-    ) -> Option<usize> {
-        let tail = run.tail(message);
-        let shared_len = run.shared.map_or(0, Bytes::len);
-        let len = prefix.len() + tail.len() + shared_len;
-        if !appender.reserve(len) {
-            return None;
-        }
-        worker.appended += len;
-        appender.push(worker, prefix, tail);
-        if let Some(shared) = run.shared {
-            appender.push_shared(shared.clone());
-        }
-        Some(message.total_len as usize)
+/// Appends a message as it came but for its head: `prefix`, then `tail`, which
+/// is the message's own or a part of it. Returns the bytes of headers and
+/// payload; `None` if the connection is now ending.
+#[inline]
+fn append_whole(
+    appender: &mut Appender<'_>,
+    worker: &mut Worker,
+    run: &Run<'_>,
+    message: &Message,
+    prefix: &[u8],
+    tail: &[u8],
+) -> Option<usize> {
+    let shared_len = run.shared.map_or(0, Bytes::len);
+    let len = prefix.len() + tail.len() + shared_len;
+    if !appender.reserve(len) {
+        return None;
     }
+    worker.appended += len;
+    appender.push(worker, prefix, tail);
+    if let Some(shared) = run.shared {
+        appender.push_shared(shared.clone());
+    }
+    Some(message.total_len as usize)
 }
 
 /// Appends a message whose header size is nought, or whose target does not
-/// understand headers: as a MSG of the payload alone.
-fn append_without_headers(
+/// understand headers: the payload alone. `reply` is what of it is not in the
+/// prefix.
+fn append_bare(
     appender: &mut Appender<'_>,
     worker: &mut Worker,
     run: &Run<'_>,
     message: &Message,
     header_len: u32,
     prefix: &[u8],
+    reply: Option<&[u8]>,
 ) -> Option<usize> {
     let payload = &run.body(message)[header_len as usize..];
     let payload_len = payload.len() - CRLF.len();
-    let reply = run.reply(message).unwrap_or_default();
+    let reply = reply.unwrap_or_default();
     let blank: &[u8] = if reply.is_empty() { b"" } else { b" " };
     let size = format!("{payload_len}\r\n");
     let len = prefix.len() + reply.len() + blank.len() + size.len() + payload.len();

@@ -7,11 +7,15 @@
 //! operations mean is the business of the rooms above (`client`).
 
 pub mod budget;
+mod client_info;
 mod close_reason;
 pub mod delivery;
 pub mod handshake;
+pub mod interest;
+pub mod keepalive;
 pub mod outbound;
 pub mod registry;
+pub mod remote;
 mod subscription;
 pub mod tls_listener;
 mod trace_order;
@@ -33,18 +37,27 @@ use std::{
 use atomic_waker::AtomicWaker;
 use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
-use tokio::{net::TcpStream, time::Sleep};
+use tokio::{
+    net::TcpStream,
+    time::{Sleep, timeout},
+};
+use tracing::debug;
 
 use crate::{
     security::certificate::PeerCertificate,
     telemetry::{Clock, Counter, Traffic},
 };
 use budget::Budget;
+pub use client_info::ClientInfo;
 pub use close_reason::CloseReason;
 use outbound::Outbound;
 pub use subscription::{Subscription, SubscriptionTable};
 pub use trace_order::{TraceLine, TraceOrder};
 use transport::Tls;
+use worker::with_worker;
+
+/// How long an ending connection may take to accept its last bytes.
+const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Something waits in the outbound queue and the socket took no more: the
 /// connection's own task writes on when it can.
@@ -233,6 +246,11 @@ impl Connection {
         self.flags.load(Ordering::Acquire) & BLOCKED != 0
     }
 
+    /// Whether the connection is to end.
+    pub fn is_closing(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & CLOSING != 0
+    }
+
     /// Ready once the connection is to end.
     pub fn poll_closing(&self, context: &mut Context<'_>) -> Poll<()> {
         self.waker.register(context.waker());
@@ -263,6 +281,34 @@ impl Connection {
             return Poll::Ready(Wake::Readable);
         }
         timer.poll(context).map(|()| Wake::Timer)
+    }
+
+    /// Writes what is left for a peer whose connection is ending, for a while.
+    pub async fn say_last_words(&self, stream: &TcpStream, tls: Option<&Tls>) {
+        let last_words = async {
+            while !with_worker(|worker| self.flush_closing(worker)) {
+                if stream.writable().await.is_err() {
+                    break;
+                }
+                // Somebody else may be at it: let the others work meanwhile.
+                tokio::task::yield_now().await;
+            }
+        };
+        if timeout(LAST_WORDS_TIMEOUT, last_words).await.is_err() {
+            debug!(
+                "{} - cid:{} - The last bytes could not be written",
+                self.peer, self.cid
+            );
+        }
+        if let Some(tls) = tls
+            && self.outbound.is_empty()
+        {
+            // TLS wants to be told that nothing follows; whoever left does not care.
+            let _ = stream.try_write(&tls.seal_end());
+        }
+        // Unread bytes would turn the close into a reset that may destroy the
+        // last words on their way.
+        let _ = with_worker(|worker| stream.try_read(&mut worker.read_buffer));
     }
 
     fn raise(&self, flag: u8) {

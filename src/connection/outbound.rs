@@ -11,6 +11,7 @@
 use std::{
     collections::VecDeque,
     io::{self, IoSlice},
+    net::IpAddr,
     sync::Arc,
 };
 
@@ -159,6 +160,12 @@ impl Outbound {
             behind_since: state.behind_since,
             closed: state.closed.is_some(),
         }
+    }
+
+    /// The address of our end of the socket.
+    pub fn local_ip(&self) -> Option<IpAddr> {
+        let stream = self.0.lock().stream.clone()?;
+        stream.local_addr().ok().map(|address| address.ip())
     }
 
     /// Sets another limit for what may wait; what waits already stays.

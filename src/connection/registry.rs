@@ -6,6 +6,7 @@
 
 use std::{
     collections::VecDeque,
+    ops::AddAssign,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
@@ -19,7 +20,7 @@ use parking_lot::Mutex;
 use super::{CloseReason, Connection, Identity, Subscription, budget::Budget};
 use crate::telemetry::{Clock, Traffic};
 
-/// All connections of the clients.
+/// All connections: those of the clients, and the routes apart from them.
 pub struct Registry {
     inner: Mutex<Inner>,
     next_cid: AtomicU64,
@@ -34,11 +35,39 @@ pub struct Registry {
 struct Inner {
     open: HashMap<u64, Arc<Connection>>,
     closed: VecDeque<Arc<ClosedConnection>>,
-    /// What the closed connections moved.
-    gone: Traffic,
-    troubles: Troubles,
+    /// What the closed connections left behind.
+    gone: Gone,
+    /// The same by the name of their account, as [`Identity`] has it.
+    gone_by_account: HashMap<String, Gone>,
+    /// The open routes.
+    routes: HashMap<u64, Arc<Connection>>,
+    /// What the closed routes left behind.
+    routes_gone: Gone,
     /// How many ended, by reason.
     ended: HashMap<CloseReason, u64>,
+}
+
+impl Inner {
+    /// Keeps what a closed connection leaves behind.
+    fn leave(&mut self, traffic: Traffic, account: &str, reason: CloseReason) {
+        self.gone.add(traffic, reason);
+        let gone = self.gone_by_account.entry_ref(account).or_default();
+        gone.add(traffic, reason);
+    }
+}
+
+/// What closed connections left behind.
+#[derive(Clone, Copy, Default)]
+struct Gone {
+    traffic: Traffic,
+    troubles: Troubles,
+}
+
+impl Gone {
+    fn add(&mut self, traffic: Traffic, reason: CloseReason) {
+        self.traffic += traffic;
+        self.troubles.count(reason);
+    }
 }
 
 /// Connections that ended in trouble, by trouble.
@@ -48,6 +77,17 @@ pub struct Troubles {
     pub slow_consumers: u64,
     /// Cut because they answered no ping.
     pub stale_connections: u64,
+}
+
+impl Troubles {
+    fn count(&mut self, reason: CloseReason) {
+        if reason.is_slow_consumer() {
+            self.slow_consumers += 1;
+        }
+        if reason == CloseReason::StaleConnection {
+            self.stale_connections += 1;
+        }
+    }
 }
 
 /// What is remembered of a closed connection.
@@ -110,16 +150,42 @@ pub struct SubscriptionView {
 /// The totals of all connections at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Totals {
+    /// Open connections of clients.
+    pub connections: usize,
+    /// Clients accepted so far, refused ones included.
+    pub accepted: u64,
+    /// What went through the clients' connections.
+    pub traffic: Traffic,
+    /// How clients' connections ended in trouble.
+    pub troubles: Troubles,
+    /// Open routes.
+    pub routes: usize,
+    /// What went through the routes.
+    pub route_traffic: Traffic,
+    /// How routes ended in trouble.
+    pub route_troubles: Troubles,
+    /// Times a publisher waited for a reader.
+    pub stalls: u64,
+}
+
+/// The totals of one account's connections at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AccountTotals {
     /// Open connections.
     pub connections: usize,
-    /// Connections accepted so far, refused ones included.
-    pub accepted: u64,
     /// What went through.
     pub traffic: Traffic,
     /// How connections ended in trouble.
     pub troubles: Troubles,
-    /// Times a publisher waited for a reader.
-    pub stalls: u64,
+}
+
+impl AddAssign for AccountTotals {
+    fn add_assign(&mut self, other: Self) {
+        self.connections += other.connections;
+        self.traffic += other.traffic;
+        self.troubles.slow_consumers += other.troubles.slow_consumers;
+        self.troubles.stale_connections += other.troubles.stale_connections;
+    }
 }
 
 impl Registry {
@@ -146,10 +212,29 @@ impl Registry {
         self.max_closed.load(Ordering::Relaxed)
     }
 
-    /// The id of a connection just accepted.
+    /// The id of a client just accepted.
     pub fn accept(&self) -> u64 {
         self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.next_cid()
+    }
+
+    /// An id for a connection that is no client's.
+    pub fn next_cid(&self) -> u64 {
         self.next_cid.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Adds a route.
+    pub fn insert_route(&self, connection: &Arc<Connection>) {
+        let mut inner = self.inner.lock();
+        inner.routes.insert(connection.cid, connection.clone());
+    }
+
+    /// Takes a route out that has ended.
+    pub fn close_route(&self, connection: &Connection, reason: CloseReason) {
+        let traffic = connection.traffic();
+        let mut inner = self.inner.lock();
+        inner.routes.remove(&connection.cid);
+        inner.routes_gone.add(traffic, reason);
     }
 
     /// Adds a connection unless there are `max_connections` already.
@@ -179,14 +264,8 @@ impl Registry {
         });
         let mut inner = self.inner.lock();
         inner.open.remove(&connection.cid);
-        inner.gone += closed.last.traffic;
+        inner.leave(closed.last.traffic, &closed.last.identity.account, reason);
         *inner.ended.entry(reason).or_default() += 1;
-        if reason.is_slow_consumer() {
-            inner.troubles.slow_consumers += 1;
-        }
-        if reason == CloseReason::StaleConnection {
-            inner.troubles.stale_connections += 1;
-        }
         inner.closed.push_back(closed);
         let surplus = inner.closed.len().saturating_sub(self.max_closed());
         inner.closed.drain(..surplus);
@@ -196,7 +275,7 @@ impl Registry {
     pub fn forget(&self, connection: &Connection) {
         let mut inner = self.inner.lock();
         inner.open.remove(&connection.cid);
-        inner.gone += connection.traffic();
+        inner.leave(connection.traffic(), "", CloseReason::ClientClosed);
     }
 
     /// Cuts the biggest holders of queued bytes until the budget is kept.
@@ -207,6 +286,7 @@ impl Registry {
             let biggest = self
                 .open()
                 .into_iter()
+                .chain(self.routes())
                 .map(|connection| (connection.outbound().backlog(), connection))
                 .filter(|(backlog, _)| !backlog.closed && backlog.pending > 0)
                 .max_by_key(|(backlog, _)| backlog.pending);
@@ -225,7 +305,12 @@ impl Registry {
         self.stalls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// The open connections, in no order.
+    /// The open routes, in no order.
+    pub fn routes(&self) -> Vec<Arc<Connection>> {
+        self.inner.lock().routes.values().cloned().collect()
+    }
+
+    /// The open connections of clients, in no order.
     pub fn open(&self) -> Vec<Arc<Connection>> {
         self.inner.lock().open.values().cloned().collect()
     }
@@ -247,21 +332,58 @@ impl Registry {
 
     /// The totals.
     pub fn totals(&self) -> Totals {
-        let (open, mut traffic, troubles) = {
+        let (open, routes, gone, routes_gone) = {
             let inner = self.inner.lock();
             let open: Vec<_> = inner.open.values().cloned().collect();
-            (open, inner.gone, inner.troubles)
+            let routes: Vec<_> = inner.routes.values().cloned().collect();
+            (open, routes, inner.gone, inner.routes_gone)
         };
+        let (mut traffic, troubles) = (gone.traffic, gone.troubles);
+        let (mut route_traffic, route_troubles) = (routes_gone.traffic, routes_gone.troubles);
         for connection in &open {
             traffic += connection.traffic();
+        }
+        for route in &routes {
+            route_traffic += route.traffic();
         }
         Totals {
             connections: open.len(),
             accepted: self.accepted.load(Ordering::Relaxed),
             traffic,
             troubles,
+            routes: routes.len(),
+            route_traffic,
+            route_troubles,
             stalls: self.stalls.load(Ordering::Relaxed),
         }
+    }
+
+    /// The totals of each account that has or had a connection, by its name as
+    /// [`Identity`] has it: empty for connections that are in none yet.
+    pub fn totals_by_account(&self) -> HashMap<String, AccountTotals> {
+        let (open, gone) = {
+            let inner = self.inner.lock();
+            let open: Vec<_> = inner.open.values().cloned().collect();
+            (open, inner.gone_by_account.clone())
+        };
+        let mut totals: HashMap<String, AccountTotals> = gone
+            .into_iter()
+            .map(|(name, gone)| {
+                let totals = AccountTotals {
+                    connections: 0,
+                    traffic: gone.traffic,
+                    troubles: gone.troubles,
+                };
+                (name, totals)
+            })
+            .collect();
+        for connection in open {
+            let name = connection.identity.lock().account.clone();
+            let account = totals.entry(name).or_default();
+            account.connections += 1;
+            account.traffic += connection.traffic();
+        }
+        totals
     }
 }
 
@@ -288,15 +410,15 @@ impl Connection {
 
 impl Subscription {
     /// The subscription at this moment.
-    pub fn view(&self) -> SubscriptionView {
+    pub fn view(self: &Arc<Self>) -> SubscriptionView {
         use crate::sublist::Entry;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         SubscriptionView {
             subject: text(self.subject()),
             queue: self.queue().map(text),
             sid: text(self.sid()),
-            delivered: self.delivered.value(),
-            max: self.max(),
+            delivered: self.origin().delivered.value(),
+            max: self.origin().max(),
             cid: self.connection.cid,
         }
     }

@@ -1,6 +1,7 @@
 //! A subscription, and a connection's table of them.
 
 use std::{
+    borrow::Cow,
     hash::BuildHasher,
     sync::{
         Arc,
@@ -12,7 +13,9 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use once_cell::sync::Lazy;
 
 use super::Connection;
-use crate::{security::guard::Guard, sublist::Entry, telemetry::Counter};
+use crate::{
+    security::guard::Guard, subject::transform::Renaming, sublist::Entry, telemetry::Counter,
+};
 
 /// One SUB of one connection.
 pub struct Subscription {
@@ -25,10 +28,21 @@ pub struct Subscription {
     closed: AtomicBool,
     /// Judges deliveries, where the user may not receive everything.
     pub(super) guard: Option<Arc<Guard>>,
+    /// Whether the account's local interest counts it.
+    counted: AtomicBool,
     /// Subject, queue group and sid behind each other: one allocation.
     text: Box<[u8]>,
     subject_len: u32,
     queue_len: Option<u32>,
+    /// Set for the shadow of a subscription in another account.
+    shadow: Option<Box<Shadow>>,
+}
+
+/// What a shadow stands for: a subscription of another account, which takes
+/// messages under subjects of its own.
+struct Shadow {
+    origin: Arc<Subscription>,
+    subjects: Arc<Renaming>,
 }
 
 impl Subscription {
@@ -46,9 +60,46 @@ impl Subscription {
             max: AtomicU64::new(0),
             closed: AtomicBool::new(false),
             guard: None,
+            counted: AtomicBool::new(false),
             text: [subject, queue.unwrap_or_default(), sid].concat().into(),
             subject_len: subject.len() as u32,
             queue_len: queue.map(|queue| queue.len() as u32),
+            shadow: None,
+        }
+    }
+
+    /// The shadow of a subscription in an account whose messages its own
+    /// account imports: it takes `subject` there, and delivers to `origin`
+    /// under the subject that `subjects` makes of it.
+    pub fn shadow(origin: &Arc<Self>, subject: &[u8], subjects: Arc<Renaming>) -> Self {
+        Self {
+            shadow: Some(Box::new(Shadow {
+                origin: origin.clone(),
+                subjects,
+            })),
+            guard: origin.guard.clone(),
+            ..Self::new(
+                origin.connection.clone(),
+                subject,
+                origin.queue(),
+                origin.sid(),
+            )
+        }
+    }
+
+    /// The client's own subscription: the one that counts, and that ends.
+    pub fn origin(self: &Arc<Self>) -> &Arc<Self> {
+        match &self.shadow {
+            Some(shadow) => &shadow.origin,
+            None => self,
+        }
+    }
+
+    /// The subject that a message to `subject` is delivered under.
+    pub(super) fn delivered_subject<'a>(&self, subject: &'a [u8]) -> Cow<'a, [u8]> {
+        match &self.shadow {
+            Some(shadow) => Cow::Owned(shadow.subjects.forth.applied(subject)),
+            None => Cow::Borrowed(subject),
         }
     }
 
@@ -75,6 +126,11 @@ impl Subscription {
     /// Whether nothing may be delivered any more.
     pub fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Relaxed)
+    }
+
+    /// Notes whether local interest counts it; returns what was noted before.
+    pub(super) fn set_counted(&self, counted: bool) -> bool {
+        self.counted.swap(counted, Ordering::Relaxed)
     }
 
     /// Ends it for every publisher that still holds it.

@@ -8,6 +8,10 @@ use super::{
     query::Query,
     varz::signed,
 };
+use crate::{
+    account::{Account, GLOBAL_ACCOUNT},
+    connection::registry::AccountTotals,
+};
 
 /// The answer. `unused=1` asks for accounts without connections too.
 pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
@@ -17,23 +21,24 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
 /// The figures at this moment; `unused` is whether accounts without
 /// connections are among them.
 pub(super) fn build(monitor: &Monitor, unused: bool) -> Accstatz {
-    let stat = stat(monitor);
-    let account_statz = if unused || stat.total_conns > 0 {
-        vec![stat]
-    } else {
-        Vec::new()
-    };
+    let context = &monitor.server.clients;
+    let mut totals = context.registry.totals_by_account();
+    // Who has not said CONNECT yet is in no account, and is shown in the global one.
+    if let Some(nobody) = totals.remove("") {
+        *totals.entry(GLOBAL_ACCOUNT.into()).or_default() += nobody;
+    }
+    let accounts = context.accounts.all().into_iter();
     Accstatz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),
-        account_statz,
+        account_statz: accounts
+            .map(|account| stat(&account, totals.remove(&account.name).unwrap_or_default()))
+            .filter(|stat| unused || stat.total_conns > 0)
+            .collect(),
     }
 }
 
-/// The figures of the one account, to which all connections belong.
-fn stat(monitor: &Monitor) -> AccountStat {
-    let context = &monitor.server.clients;
-    let totals = context.registry.totals();
+fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
     let connections = signed(totals.connections);
     let data = |msgs, bytes| DataStats {
         msgs: signed(msgs),
@@ -41,12 +46,12 @@ fn stat(monitor: &Monitor) -> AccountStat {
         ..DataStats::default()
     };
     AccountStat {
-        acc: context.accounts.global().name.clone(),
-        name: context.accounts.global().name.clone(),
+        acc: account.name.clone(),
+        name: account.name.clone(),
         conns: connections,
         leafnodes: 0,
         total_conns: connections,
-        num_subscriptions: context.accounts.global().sublist.stats().subscriptions,
+        num_subscriptions: account.sublist.stats().subscriptions,
         sent: data(totals.traffic.out_msgs, totals.traffic.out_bytes),
         received: data(totals.traffic.in_msgs, totals.traffic.in_bytes),
         slow_consumers: signed(totals.troubles.slow_consumers),

@@ -75,11 +75,8 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
 fn build(monitor: &Monitor, request: &Request) -> Connz {
     let context = &monitor.server.clients;
     let (now, clock) = (Utc::now(), Clock::now());
-    let mut candidates = if request.wants_account(&context.accounts.global().name) {
-        candidates(&context.registry, request.state)
-    } else {
-        Vec::new()
-    };
+    let mut candidates = candidates(&context.registry, request.state);
+    candidates.retain(|candidate| request.wants_account(candidate));
     let total = candidates.len();
     candidates.retain(|candidate| request.wants(candidate));
     request.order.sort(&mut candidates, clock);
@@ -121,6 +118,15 @@ impl Candidate {
         match self {
             Self::Closed(closed) => closed.last.cid,
             Self::Open(connection) => connection.cid,
+        }
+    }
+
+    /// Whether it is in this account: the global one if it is in none yet.
+    fn is_in(&self, account: &str) -> bool {
+        let is_it = |known: &str| shown_account(known) == account;
+        match self {
+            Self::Closed(closed) => is_it(&closed.last.identity.account),
+            Self::Open(connection) => is_it(&connection.identity.lock().account),
         }
     }
 
@@ -169,8 +175,8 @@ impl Request {
         Ok(request)
     }
 
-    fn wants_account(&self, account: &str) -> bool {
-        self.account.is_empty() || self.account == account
+    fn wants_account(&self, candidate: &Candidate) -> bool {
+        self.account.is_empty() || candidate.is_in(&self.account)
     }
 
     fn wants(&self, candidate: &Candidate) -> bool {
@@ -191,8 +197,7 @@ impl Request {
                 let mut info = self.common(&view, since_start, idle);
                 if self.auth {
                     info.tls_peer_certs = peer_certificates(connection);
-                    // The global account itself goes without saying.
-                    info.name_tag = GLOBAL_ACCOUNT.into();
+                    info.name_tag = shown_account(&view.identity.account).into();
                 }
                 info
             }
@@ -246,6 +251,10 @@ impl Request {
         }
         if self.auth {
             info.authorized_user.clone_from(&identity.user);
+            // The global account goes without saying.
+            if identity.account != GLOBAL_ACCOUNT {
+                info.account.clone_from(&identity.account);
+            }
         }
         info
     }
@@ -266,7 +275,10 @@ impl Request {
             }
         };
         *listed += views.len();
-        let is_closed = matches!(candidate, Candidate::Closed(_));
+        let account = match candidate {
+            Candidate::Closed(closed) => shown_account(&closed.last.identity.account),
+            Candidate::Open(_) => "",
+        };
         let views = views.into_iter();
         match self.subscriptions {
             Subscriptions::Count => {}
@@ -274,11 +286,17 @@ impl Request {
                 info.subscriptions_list = views.map(|view| view.subject).collect();
             }
             Subscriptions::Detail => {
-                info.subscriptions_list_detail = views
-                    .map(|view| detail(view, if is_closed { GLOBAL_ACCOUNT } else { "" }))
-                    .collect();
+                info.subscriptions_list_detail = views.map(|view| detail(view, account)).collect();
             }
         }
+    }
+}
+
+/// The account that a connection is shown in; `account` is empty before CONNECT.
+fn shown_account(account: &str) -> &str {
+    match account {
+        "" => GLOBAL_ACCOUNT,
+        account => account,
     }
 }
 

@@ -1,27 +1,129 @@
-//! `/routez`: empty, as there are no routes.
+//! `/routez`: the routes to the other brokers of the cluster.
 
-use monitor_client::Routez;
+use std::sync::Arc;
+
+use chrono::Utc;
+use monitor_client::{RouteInfo, Routez, SubDetail};
 
 use super::{
     Monitor,
     answer::{Answer, Refusal},
     query::Query,
+    time_text::{rfc3339, round_trip, uptime},
+    varz::signed,
+};
+use crate::{
+    connection::remote::RemoteInterest,
+    route::{Origin, Route},
+    sublist::Entry,
+    telemetry::Clock,
 };
 
-/// The answer. The parameters select what is shown of a route.
-pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
-    if !query.bytes("subs").eq_ignore_ascii_case(b"detail") {
-        query.boolean("subs")?;
-    }
-    Answer::pretty_json(&build(monitor))
+/// Subjects listed in one answer; a route's count tells when its list is cut
+/// short.
+const LISTED_MAX: usize = 64 * 1024;
+
+/// What is shown of a route's interest.
+#[derive(Clone, Copy, Eq, PartialEq)]
+enum Subscriptions {
+    Count,
+    Detail,
+    Subjects,
 }
 
-/// What there is at this moment.
+/// The answer. The parameter selects what is shown of a route's interest.
+pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
+    let subscriptions = if query.bytes("subs").eq_ignore_ascii_case(b"detail") {
+        Subscriptions::Detail
+    } else if query.boolean("subs")? {
+        Subscriptions::Subjects
+    } else {
+        Subscriptions::Count
+    };
+    Answer::pretty_json(&list(monitor, subscriptions))
+}
+
+/// The routes at this moment, without what their peers want.
 pub(super) fn build(monitor: &Monitor) -> Routez {
+    list(monitor, Subscriptions::Count)
+}
+
+fn list(monitor: &Monitor, subscriptions: Subscriptions) -> Routez {
+    let server = &monitor.server;
+    let routes = server.cluster.as_ref().map(|cluster| cluster.routes());
+    let mut left = LISTED_MAX;
+    let mut routes: Vec<_> = routes
+        .unwrap_or_default()
+        .iter()
+        .map(|route| entry(route, subscriptions, &mut left))
+        .collect();
+    routes.sort_by_key(|route| route.rid);
     Routez {
-        server_id: monitor.server.id.clone(),
-        server_name: monitor.server.name.clone(),
+        server_id: server.id.clone(),
+        server_name: server.name.clone(),
         now: monitor.now_text(),
-        ..Routez::default()
+        num_routes: routes.len(),
+        routes,
     }
+}
+
+fn entry(route: &Route, subscriptions: Subscriptions, left: &mut usize) -> RouteInfo {
+    let connection = &route.connection;
+    let view = connection.view();
+    let mut info = RouteInfo {
+        rid: view.cid,
+        remote_id: route.remote_id.clone(),
+        remote_name: route.remote_name.clone(),
+        remote_version: view.identity.version,
+        did_solicit: route.origin != Origin::Accepted,
+        is_configured: route.is_configured(),
+        ip: view.peer.ip().to_canonical().to_string(),
+        port: view.peer.port(),
+        start: rfc3339(view.start),
+        last_activity: rfc3339(view.last_activity.time_of_day()),
+        rtt: view.rtt.map(round_trip).unwrap_or_default(),
+        uptime: uptime((Utc::now() - view.start).to_std().unwrap_or_default()),
+        idle: uptime(view.last_activity.until(Clock::now())),
+        pending_size: signed(view.pending),
+        in_msgs: signed(view.traffic.in_msgs),
+        out_msgs: signed(view.traffic.out_msgs),
+        in_bytes: signed(view.traffic.in_bytes),
+        out_bytes: signed(view.traffic.out_bytes),
+        subscriptions: u32::try_from(route.interest.len()).unwrap_or(u32::MAX),
+        compression: "off".into(),
+        ..RouteInfo::default()
+    };
+    if subscriptions != Subscriptions::Count {
+        let listed = route.interest.list(*left);
+        *left -= listed.len();
+        for (account, interest) in &listed {
+            match subscriptions {
+                Subscriptions::Detail => {
+                    let detail = detail(account, interest, view.cid);
+                    info.subscriptions_list_detail.push(detail);
+                }
+                _ => info.subscriptions_list.push(text(interest.subject())),
+            }
+        }
+    }
+    info
+}
+
+fn detail(account: &str, interest: &Arc<RemoteInterest>, cid: u64) -> SubDetail {
+    let (subject, queue) = (text(interest.subject()), interest.queue().map(text));
+    SubDetail {
+        account: account.to_owned(),
+        sid: match &queue {
+            Some(queue) => format!("R {account} {subject} {queue}"),
+            None => format!("R {account} {subject}"),
+        },
+        subject,
+        qgroup: queue.unwrap_or_default(),
+        cid,
+        ..SubDetail::default()
+    }
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
 }

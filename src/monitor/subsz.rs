@@ -38,39 +38,40 @@ pub(super) fn build(monitor: &Monitor, query: &Query) -> Result<Subsz, Refusal> 
             query.text("test")
         )));
     }
-    let account = find_account(monitor, &query.text("acc"));
-    let stats = account.map(stats).unwrap_or_default();
+    let name = query.text("acc");
+    // An empty name stands for all.
+    let accounts = match &*name {
+        "" => monitor.server.clients.accounts.all(),
+        name => Vec::from_iter(monitor.server.clients.accounts.find(name)),
+    };
     let mut subsz = Subsz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),
-        num_subscriptions: stats.num_subscriptions,
-        num_cache: stats.num_cache,
-        num_inserts: stats.num_inserts,
-        num_removes: stats.num_removes,
-        num_matches: stats.num_matches,
-        cache_hit_rate: stats.cache_hit_rate,
-        max_fanout: stats.max_fanout,
-        avg_fanout: stats.avg_fanout,
         offset: page.offset,
         limit: page.limit,
         ..Subsz::default()
     };
-    if let Some(account) = account.filter(|_| list) {
-        let (total, found) = find(account, test, page);
-        subsz.total = total;
-        subsz.subscriptions_list = found
-            .iter()
-            .map(|subscription| detail(subscription.view(), &account.name))
-            .collect();
+    for account in &accounts {
+        let stats = stats(account);
+        subsz.num_subscriptions += stats.num_subscriptions;
+        subsz.num_inserts += stats.num_inserts;
+        subsz.num_removes += stats.num_removes;
+        subsz.num_matches += stats.num_matches;
+        if list {
+            // What is left of the page behind the accounts before.
+            let rest = Page {
+                offset: page.offset.saturating_sub(subsz.total),
+                limit: page.limit - subsz.subscriptions_list.len(),
+            };
+            let (total, found) = find(account, test, rest);
+            subsz.total += total;
+            let found = found
+                .iter()
+                .map(|found| detail(found.view(), &account.name));
+            subsz.subscriptions_list.extend(found);
+        }
     }
     Ok(subsz)
-}
-
-/// The account of this name; an empty name stands for all, which is the one
-/// there is.
-pub(super) fn find_account<'a>(monitor: &'a Monitor, name: &str) -> Option<&'a Account> {
-    let account = &**monitor.server.clients.accounts.global();
-    (name.is_empty() || name == account.name).then_some(account)
 }
 
 /// The figures of an account's index.

@@ -16,6 +16,7 @@ use super::{
 use crate::{
     VERSION,
     connection::{registry::Totals, tls_listener::TlsListener},
+    server::Server,
 };
 
 /// The answer. Takes no parameters.
@@ -42,13 +43,9 @@ pub(super) fn build(monitor: &Monitor) -> Varz {
     varz.cpu = monitor.cpu.percent();
     varz.cores = std::thread::available_parallelism().map_or(1, |cores| signed(cores.get()));
     varz.gomaxprocs = signed(monitor.settings.workers);
-    varz.subscriptions = server
-        .clients
-        .accounts
-        .global()
-        .sublist
-        .stats()
-        .subscriptions;
+    let accounts = server.clients.accounts.all();
+    let subscriptions = accounts.iter().map(|account| account.sublist.stats());
+    varz.subscriptions = subscriptions.map(|stats| stats.subscriptions).sum();
     varz.http_req_stats = monitor.requests.by_path();
     fill_totals(&mut varz, &totals);
     if let Some(tls) = &*server.clients.tls.read() {
@@ -96,7 +93,8 @@ fn settings(monitor: &Monitor) -> Varz {
         max_pending: signed(options.max_pending),
         write_deadline: nanoseconds(options.write_deadline),
         config_digest: options.config_digest.clone(),
-        cluster: json!({}),
+        cluster: cluster(server),
+        system_account: server.clients.accounts.system_name(),
         gateway: json!({}),
         leaf: json!({}),
         mqtt: json!({}),
@@ -104,6 +102,26 @@ fn settings(monitor: &Monitor) -> Varz {
         jetstream: json!({}),
         ..Varz::default()
     }
+}
+
+/// The settings of the cluster; empty without one.
+fn cluster(server: &Server) -> serde_json::Value {
+    let Some(cluster) = &server.cluster else {
+        return json!({});
+    };
+    let address = cluster.node.address;
+    let options = &cluster.options;
+    let mut block = json!({
+        "name": cluster.name().text,
+        "addr": address.ip().to_string(),
+        "cluster_port": address.port(),
+        "auth_timeout": options.auth_timeout.as_secs_f64(),
+    });
+    if !options.routes.is_empty() {
+        let urls = options.routes.iter().map(ToString::to_string);
+        block["urls"] = urls.collect::<Vec<_>>().into();
+    }
+    block
 }
 
 fn fill_tls(varz: &mut Varz, tls: &TlsListener) {
@@ -128,32 +146,39 @@ fn fill_tls(varz: &mut Varz, tls: &TlsListener) {
     });
 }
 
-/// All traffic is that of clients: there are no other connections.
 fn fill_totals(varz: &mut Varz, totals: &Totals) {
-    let traffic = totals.traffic;
+    let clients = totals.traffic;
+    let mut all = clients;
+    all += totals.route_traffic;
     varz.connections = signed(totals.connections);
+    varz.routes = signed(totals.routes);
+    varz.remotes = signed(totals.routes);
     varz.total_connections = totals.accepted;
-    varz.in_msgs = signed(traffic.in_msgs);
-    varz.in_bytes = signed(traffic.in_bytes);
-    varz.out_msgs = signed(traffic.out_msgs);
-    varz.out_bytes = signed(traffic.out_bytes);
-    varz.in_client_msgs = varz.in_msgs;
-    varz.in_client_bytes = varz.in_bytes;
-    varz.out_client_msgs = varz.out_msgs;
-    varz.out_client_bytes = varz.out_bytes;
-    varz.slow_consumers = signed(totals.troubles.slow_consumers);
-    varz.stale_connections = Some(signed(totals.troubles.stale_connections));
+    varz.in_msgs = signed(all.in_msgs);
+    varz.in_bytes = signed(all.in_bytes);
+    varz.out_msgs = signed(all.out_msgs);
+    varz.out_bytes = signed(all.out_bytes);
+    varz.in_client_msgs = signed(clients.in_msgs);
+    varz.in_client_bytes = signed(clients.in_bytes);
+    varz.out_client_msgs = signed(clients.out_msgs);
+    varz.out_client_bytes = signed(clients.out_bytes);
+    let (of_clients, of_routes) = (totals.troubles, totals.route_troubles);
+    varz.slow_consumers = signed(of_clients.slow_consumers + of_routes.slow_consumers);
+    varz.stale_connections = Some(signed(
+        of_clients.stale_connections + of_routes.stale_connections,
+    ));
     varz.stalled_clients = Some(signed(totals.stalls));
-    varz.slow_consumer_stats = Some(of_clients(totals.troubles.slow_consumers));
-    varz.stale_connection_stats = Some(of_clients(totals.troubles.stale_connections));
-    varz.disk_io_wait_stats = Some(DiskIoWaitStats::default());
-}
-
-fn of_clients(clients: u64) -> KindCounts {
-    KindCounts {
-        clients,
+    varz.slow_consumer_stats = Some(KindCounts {
+        clients: of_clients.slow_consumers,
+        routes: of_routes.slow_consumers,
         ..KindCounts::default()
-    }
+    });
+    varz.stale_connection_stats = Some(KindCounts {
+        clients: of_clients.stale_connections,
+        routes: of_routes.stale_connections,
+        ..KindCounts::default()
+    });
+    varz.disk_io_wait_stats = Some(DiskIoWaitStats::default());
 }
 
 fn nanoseconds(duration: Duration) -> i64 {

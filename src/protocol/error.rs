@@ -16,6 +16,8 @@ pub enum ClientError {
     MaxPayload,
     /// More connections than `max_connections`.
     MaxConnections,
+    /// More connections than the account may have.
+    MaxAccountConnections,
     /// More connections a second than `connection_rate_limit`.
     ConnectionRate,
     /// More subscriptions than `max_subscriptions`; the connection lives.
@@ -65,6 +67,9 @@ impl fmt::Display for ClientError {
             Self::ControlLine => f.write_str("maximum control line exceeded"),
             Self::MaxPayload => f.write_str("Maximum Payload Violation"),
             Self::MaxConnections => f.write_str("maximum connections exceeded"),
+            Self::MaxAccountConnections => {
+                f.write_str("maximum account active connections exceeded")
+            }
             Self::ConnectionRate => {
                 f.write_str("Connection throttling is active. Please try again later.")
             }

@@ -29,6 +29,12 @@ pub struct Info {
     pub headers: bool,
     /// Largest payload in bytes.
     pub max_payload: i64,
+    /// `host:port` of all brokers of the cluster that take clients.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub connect_urls: Vec<String>,
+    /// Name of the cluster.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cluster: String,
     /// Whether clients have to log in.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub auth_required: bool,
@@ -56,6 +62,9 @@ pub struct Info {
     /// The connection's account; goes with `connect_info`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub remote_account: String,
+    /// Whether that is the system account; goes with `connect_info`.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub acc_is_sys: bool,
 }
 
 impl Info {

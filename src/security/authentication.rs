@@ -122,11 +122,15 @@ impl PasswordCheck {
     }
 }
 
+/// The rule of those who are let in without being a user.
+const STRANGERS_RULE: u64 = 1;
+
 /// Whom the operator lets in, ready to be asked.
 pub struct Authentication {
     users: HashMap<String, User>,
     sole: Option<SoleLogin>,
     no_auth_user: Option<String>,
+    admits_strangers: bool,
     /// Some user's password is a hash, so that comparing takes long.
     has_hashes: bool,
     /// All rules there are.
@@ -139,7 +143,11 @@ impl Authentication {
         let users = &authorization.users;
         let rules = users.iter().map(number);
         Self {
-            rules: rules.chain(authorization.sole.iter().map(number)).collect(),
+            rules: rules
+                .chain(authorization.sole.iter().map(number))
+                .chain(authorization.admits_strangers.then_some(STRANGERS_RULE))
+                .collect(),
+            admits_strangers: authorization.admits_strangers,
             users: users
                 .iter()
                 .map(|user| (user.name.clone(), user.clone()))
@@ -165,7 +173,7 @@ impl Authentication {
 
     /// Whether a client without credentials gets in nevertheless.
     pub fn admits_without_credentials(&self) -> bool {
-        !self.is_required() || self.no_auth_user.is_some()
+        !self.is_required() || self.no_auth_user.is_some() || self.admits_strangers
     }
 
     /// Who the peer is that offers this. Nothing else decides that.
@@ -187,6 +195,14 @@ impl Authentication {
                 Ok(login) => Verdict::Accept(login),
                 Err(refusal) => Verdict::Refuse(refusal),
             };
+        }
+        if credentials.are_empty() && self.admits_strangers {
+            return Verdict::Accept(Login {
+                user: String::new(),
+                account: GLOBAL_ACCOUNT.to_owned(),
+                rule: STRANGERS_RULE,
+                permissions: None,
+            });
         }
         if !self.users.is_empty() && !credentials.user.is_empty() {
             return self.identify_user(self.users.get(&credentials.user), offer);

@@ -85,6 +85,10 @@ pub struct Authorization {
     pub sole: Option<SoleLogin>,
     /// The user that a client without credentials is.
     pub no_auth_user: Option<String>,
+    /// Whether a client without credentials is in the global account, as no
+    /// user at all: so it is when users were written down for the system
+    /// account only.
+    pub admits_strangers: bool,
 }
 
 impl Authorization {

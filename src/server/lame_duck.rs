@@ -24,6 +24,9 @@ pub(super) async fn leave(server: &Server) {
     );
     server.stopping.store(true, Ordering::Release);
     server.clients.info.write().ldm = true;
+    if let Some(cluster) = &server.cluster {
+        cluster.leave();
+    }
     let clients = server.clients.registry.open();
     for connection in &clients {
         client::notify_info(&server.clients, connection);

@@ -30,6 +30,7 @@ use crate::{
     config::Options,
     connection::{CloseReason, worker},
     log::LogHandle,
+    route::{self, Cluster},
 };
 
 /// How long connections may take to say their last words when the broker stops.
@@ -46,6 +47,8 @@ pub struct Prepared {
     /// The same as a Unix socket.
     pub monitor_unix: Option<UnixListener>,
     monitor_file: Option<SocketFile>,
+    /// Where other brokers connect.
+    pub routes: Option<TcpListener>,
 }
 
 /// Why a broker could not be started.
@@ -128,10 +131,26 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
         None => (None, None),
     };
     let (client_address, clients) = bind("port", &options.host, options.port)?;
+    let routes = match &options.cluster {
+        Some(cluster) => match cluster.port {
+            Some(port) => Some(bind("router port", &cluster.host, port)?),
+            None => None,
+        },
+        None => None,
+    };
     let monitor_address = monitor.as_ref().map(|(address, _)| *address);
+    let route_address = routes.as_ref().map(|(address, _)| *address);
     Ok(Prepared {
-        server: Server::new(options, sources, tls, client_address, monitor_address),
+        server: Server::new(
+            options,
+            sources,
+            tls,
+            client_address,
+            monitor_address,
+            route_address,
+        ),
         clients,
+        routes: routes.map(|(_, listener)| listener),
         monitor: monitor.map(|(_, listener)| listener),
         monitor_unix,
         monitor_file,
@@ -189,6 +208,7 @@ pub async fn run(
         server,
         clients,
         monitor_file,
+        routes,
         ..
     } = prepared;
     announce_monitor(&server);
@@ -219,6 +239,9 @@ pub async fn run(
         what: "Error starting to watch the TLS files".into(),
         error,
     })?;
+    if let (Some(cluster), Some(routes)) = (&server.cluster, routes) {
+        start_cluster(cluster, routes);
+    }
     info!("Server is ready");
     let accepting = tokio::spawn(listener::accept_clients(server.clone(), clients));
     loop {
@@ -239,6 +262,9 @@ pub async fn run(
     }
     server.stopping.store(true, Ordering::Release);
     accepting.abort();
+    if let Some(cluster) = &server.cluster {
+        cluster.stop();
+    }
     close_connections(&server).await;
     drop(ports_file);
     drop(monitor_file);
@@ -265,6 +291,22 @@ fn announce_monitor(server: &Server) {
     }
 }
 
+fn start_cluster(cluster: &Arc<Cluster>, listener: TcpListener) {
+    info!("Cluster name is {}", cluster.name().text);
+    if cluster.name().dynamic {
+        warn!(
+            "Cluster name was dynamically generated, consider setting one: cluster {{ name: … }}"
+        );
+    }
+    info!(
+        "Listening for route connections on {}",
+        cluster.node.address
+    );
+    tokio::spawn(route::accept_routes(cluster.clone(), listener));
+    tokio::spawn(route::client_urls::tell_clients(cluster.clone()));
+    route::dial_configured(cluster);
+}
+
 /// Files are read and written: not on a thread that serves connections.
 async fn reload(server: &Arc<Server>) {
     let reloading = server.clone();
@@ -287,7 +329,11 @@ async fn close_connections(server: &Server) {
         connection.close(CloseReason::ServerShutdown);
     }
     let deadline = Instant::now() + STOP_TIMEOUT;
-    while registry.totals().connections > 0 && Instant::now() < deadline {
+    let open = || {
+        let totals = registry.totals();
+        totals.connections + totals.routes
+    };
+    while open() > 0 && Instant::now() < deadline {
         sleep(Duration::from_millis(2)).await;
     }
 }

@@ -4,6 +4,7 @@
 //! reads it. Signals and stopping are in [`lifecycle`], accepting connections
 //! in [`listener`].
 
+mod client_urls;
 mod identity;
 mod lame_duck;
 pub mod lifecycle;
@@ -30,6 +31,7 @@ use crate::{
     config::Options,
     connection::{budget, registry::Registry, tls_listener::TlsListener},
     protocol::info::Info,
+    route::{self, Cluster},
     security::authentication::Authentication,
     telemetry::{Clock, Telemetry},
 };
@@ -56,6 +58,8 @@ pub struct Server {
     pub client_address: SocketAddr,
     /// Where monitoring is served, if it is.
     pub monitor_address: Option<SocketAddr>,
+    /// The other brokers, if there may be some.
+    pub cluster: Option<Arc<Cluster>>,
     /// Whether new connections are refused because the end is near.
     pub stopping: AtomicBool,
 }
@@ -68,6 +72,7 @@ impl Server {
         tls: Option<Arc<TlsListener>>,
         client_address: SocketAddr,
         monitor_address: Option<SocketAddr>,
+        route_address: Option<SocketAddr>,
     ) -> Arc<Self> {
         // The clock's zero is the broker's start.
         Clock::now();
@@ -94,7 +99,7 @@ impl Server {
         let clients = Arc::new(Context {
             authentication: RwLock::new(Arc::new(authentication)),
             password_checks: Arc::new(Semaphore::new(password_checks_max())),
-            accounts: Accounts::default(),
+            accounts: Accounts::new(&options, ""),
             telemetry: Telemetry::new(options.diagnosis.storm_rate),
             registry: Registry::new(
                 options.max_closed_clients,
@@ -105,6 +110,22 @@ impl Server {
             tls: RwLock::new(tls),
             allow_non_tls: options.allow_non_tls,
         });
+        let cluster = route_address
+            .zip(options.cluster.clone())
+            .map(|(address, settings)| {
+                let node = route::Node {
+                    server_id: id.clone(),
+                    server_name: name.clone(),
+                    address,
+                    client_urls: client_urls::own(&options, client_address),
+                    max_control_line: options.max_control_line,
+                    max_pending: options.max_pending,
+                    ping_interval: options.ping_interval,
+                    ping_max: options.ping_max,
+                    write_deadline: options.write_deadline,
+                };
+                Cluster::new(clients.clone(), settings, node)
+            });
         Arc::new(Self {
             id,
             name,
@@ -115,6 +136,7 @@ impl Server {
             clients,
             client_address,
             monitor_address,
+            cluster,
             stopping: AtomicBool::new(false),
         })
     }
@@ -137,7 +159,7 @@ fn limits(options: &Options) -> Limits {
         max_control_line: options.max_control_line,
         max_payload: options.max_payload,
         max_pending: options.max_pending,
-        max_subscriptions: options.max_subscriptions,
+        max_subscriptions: (options.max_subscriptions > 0).then_some(options.max_subscriptions),
         max_sub_tokens: options.max_sub_tokens,
         ping_interval: options.ping_interval,
         ping_max: options.ping_max,

@@ -31,6 +31,9 @@ impl PortsFile {
         if let Some(address) = server.monitor_address {
             ports["monitoring"] = json!([format!("{scheme}://{address}")]);
         }
+        if let Some(cluster) = &server.cluster {
+            ports["cluster"] = json!([format!("nats://{}", cluster.node.address)]);
+        }
         // Whoever waits for the file must not read half of it.
         let unfinished = path.with_extension("ports.tmp");
         fs::write(&unfinished, ports.to_string())?;

@@ -19,13 +19,6 @@ const ONLY_IN_MIDGE: &[(&str, &str, &str)] = &[
 ];
 const ONLY_IN_NATS_SERVER: &[(&str, &str, &str)] = &[
     ("/varz", "feature_flags", "switches of JetStream"),
-    ("/varz", "system_account", "there is no system account"),
-    ("/accountz", "system_account", "there is no system account"),
-    (
-        "/accountz?acc=$G",
-        "system_account",
-        "there is no system account",
-    ),
     (
         "/accountz?acc=$G",
         "account_detail.imports",

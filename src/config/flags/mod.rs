@@ -137,6 +137,9 @@ fn read_arguments(args: impl Iterator<Item = OsString>) -> Result<Vec<String>, S
     .collect()
 }
 
+/// What a flag of the cluster does with its value.
+type SetCluster = fn(&mut Options, &str) -> Result<(), String>;
+
 /// What was typed.
 #[derive(Default)]
 struct CommandLine {
@@ -144,6 +147,7 @@ struct CommandLine {
     help: bool,
     login: Login,
     set: Vec<(&'static Key, Value, String)>,
+    cluster: Vec<(SetCluster, String, String)>,
     signal: Option<String>,
     test: bool,
     tls: TlsFlags,
@@ -194,6 +198,13 @@ impl CommandLine {
             false => true,
         };
         match flag.action {
+            Action::Cluster(set) => {
+                let value = match flag.is_boolean() {
+                    true => switch.to_string(),
+                    false => value,
+                };
+                self.cluster.push((set, value, name.into()));
+            }
             Action::Config => self.config = Some(value),
             Action::Help => self.help = switch,
             Action::Ignored(reason) if switch => self.warnings.push(Diagnostic {
@@ -258,6 +269,15 @@ impl CommandLine {
         self.tls.apply(&mut options)?;
         self.check_tls(&mut options)?;
         self.login.apply(&mut options)?;
+        for (set, value, flag) in &self.cluster {
+            set(&mut options, value).map_err(|text| format!("flag {flag}: {text}"))?;
+        }
+        if let Some(cluster) = &options.cluster
+            && cluster.port.is_none()
+            && !cluster.routes.is_empty()
+        {
+            return Err("routes need a port of the cluster: --cluster nats://HOST:PORT".into());
+        }
         Ok(options)
     }
 

@@ -1,6 +1,13 @@
 //! The table of flags: parsing and `--help` are made from it.
 
 use super::{login::LoginPart, tls::TlsFlag};
+use crate::config::{
+    options::{
+        Options,
+        cluster::{set_flag, set_listen_url, set_routes},
+    },
+    syntax::Value,
+};
 
 /// A flag of the command line.
 pub(super) struct Flag {
@@ -18,6 +25,8 @@ pub(super) struct Flag {
 
 /// What a flag does.
 pub(super) enum Action {
+    /// Sets something of the cluster.
+    Cluster(fn(&mut Options, &str) -> Result<(), String>),
     /// Names the configuration file.
     Config,
     /// Prints the help.
@@ -41,6 +50,7 @@ pub(super) enum Action {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
     Server,
+    Cluster,
     Tls,
     Logging,
     Ignored,
@@ -48,8 +58,9 @@ pub(super) enum Group {
 }
 
 impl Group {
-    pub(super) const ALL: [(Group, &'static str); 5] = [
+    pub(super) const ALL: [(Group, &'static str); 6] = [
         (Group::Server, "Server options"),
+        (Group::Cluster, "Cluster options"),
         (Group::Tls, "TLS options"),
         (Group::Logging, "Logging options"),
         (Group::Ignored, "Options without effect"),
@@ -162,6 +173,66 @@ pub(super) const FLAGS: &[Flag] = &[
         value: "SIGNAL[=PID]",
         group: Group::Server,
         doc: "Signal a running broker (ldm, quit, reload, reopen, stop, term); PID is a process id or a pid file",
+    },
+    Flag {
+        names: &["cluster"],
+        action: Action::Cluster(set_listen_url),
+        value: "URL",
+        group: Group::Cluster,
+        doc: "Where other brokers connect to: nats://[USER:PASSWORD@]HOST:PORT",
+    },
+    Flag {
+        names: &["cluster_listen"],
+        action: Action::Cluster(set_listen_url),
+        value: "URL",
+        group: Group::Cluster,
+        doc: "The same as --cluster",
+    },
+    Flag {
+        names: &["cluster_name"],
+        action: Action::Cluster(|options, value| {
+            set_flag(options, "name", &Value::String(value.into()))
+        }),
+        value: "NAME",
+        group: Group::Cluster,
+        doc: "Name of the cluster; the same at every broker",
+    },
+    Flag {
+        names: &["cluster_advertise"],
+        action: Action::Cluster(|options, value| {
+            set_flag(options, "advertise", &Value::String(value.into()))
+        }),
+        value: "HOST[:PORT]",
+        group: Group::Cluster,
+        doc: "Address that other brokers are told to connect to",
+    },
+    Flag {
+        names: &["routes"],
+        action: Action::Cluster(set_routes),
+        value: "URLS",
+        group: Group::Cluster,
+        doc: "Other brokers to connect to, with commas between",
+    },
+    Flag {
+        names: &["no_advertise"],
+        action: Action::Cluster(|options, value| {
+            set_flag(options, "no_advertise", &Value::Bool(value == "true"))
+        }),
+        value: "",
+        group: Group::Cluster,
+        doc: "Tell clients nothing of the other brokers",
+    },
+    Flag {
+        names: &["connect_retries"],
+        action: Action::Cluster(|options, value| {
+            let count = value
+                .parse()
+                .map_err(|_| format!("{value:?} is not a number"))?;
+            set_flag(options, "connect_retries", &Value::Integer(count))
+        }),
+        value: "COUNT",
+        group: Group::Cluster,
+        doc: "How often a broker that was only heard of is dialled again (0)",
     },
     Flag {
         names: &["tls"],
@@ -306,21 +377,7 @@ pub(super) const FLAGS: &[Flag] = &[
 ];
 
 /// Flags of nats-server that are refused.
-pub(super) const REFUSED: &[&str] = &[
-    "cluster",
-    "cluster_advertise",
-    "cluster_listen",
-    "cluster_name",
-    "connect_retries",
-    "help_tls",
-    "no_advertise",
-    "profile",
-    "r",
-    "remote_syslog",
-    "routes",
-    "s",
-    "syslog",
-];
+pub(super) const REFUSED: &[&str] = &["help_tls", "profile", "r", "remote_syslog", "s", "syslog"];
 
 /// The flag of a name without dashes.
 pub(super) fn find_flag(name: &str) -> Option<&'static Flag> {

@@ -189,8 +189,8 @@ fn what_cannot_be_followed_is_an_error() {
             "midge: unknown flag --passphrase; --help lists the flags",
         ),
         (
-            &["--cluster", "x"],
-            "midge: the flag --cluster is not supported by this version of midge",
+            &["--profile", "x"],
+            "midge: the flag --profile is not supported by this version of midge",
         ),
         (
             &["-s"],

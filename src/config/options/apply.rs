@@ -9,7 +9,13 @@ use super::{
     foreign::{IGNORED, REFUSED, asks_for_nothing},
     keys::{KEYS, Key, Kind, PORTS, find_key},
 };
-use crate::config::syntax::{self, Entry, Environment, Map, Position, Value};
+use crate::{
+    config::{
+        accounts::check_system_account,
+        syntax::{self, Entry, Environment, Map, Position, Value},
+    },
+    security::users::User,
+};
 
 /// Something to tell the operator about the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -146,7 +152,7 @@ fn seconds_warning(name: &str, count: i64) -> String {
     format!("{name:?} should be a duration with its unit: write \"{count}s\"")
 }
 
-fn port_in_range(port: i64) -> Result<i64, String> {
+pub(super) fn port_in_range(port: i64) -> Result<i64, String> {
     match PORTS.contains(&port) {
         true => Ok(port),
         false => Err(format!("{port} is not a port: write 0 to 65535, or -1")),
@@ -154,7 +160,7 @@ fn port_in_range(port: i64) -> Result<i64, String> {
 }
 
 /// `HOST:PORT`; an IPv6 host in brackets, an empty host for the default.
-fn parse_address(text: &str) -> Result<(String, i64), String> {
+pub(super) fn parse_address(text: &str) -> Result<(String, i64), String> {
     let wrong = || format!("{text:?} is not HOST:PORT; an IPv6 host needs brackets");
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
@@ -278,6 +284,10 @@ impl Reading {
             );
             self.error(&position, text);
         }
+        if let Err(text) = check_system_account(&self.options) {
+            let position = self.decided_at(["system_account", "accounts"]);
+            self.error(&position, text);
+        }
         if lame_duck_grace_period >= lame_duck_duration {
             let position = self.decided_at(["lame_duck_grace_period", "lame_duck_duration"]);
             let text = format!(
@@ -303,6 +313,20 @@ impl Reading {
         {
             errors.push(format!("no_auth_user {user:?} is not in a list of users"));
         }
+        if authorization.sole.is_some() && !authorization.users.is_empty() {
+            errors.push(
+                "authorization cannot have a user or a token beside users of accounts".into(),
+            );
+        }
+        let of_system = |user: &User| user.account == self.options.system_account;
+        let only_system = !names.is_empty()
+            && authorization.users.iter().all(of_system)
+            && !self.options.no_system_account
+            && self.options.accounts.len() == 1;
+        let admits_strangers = only_system
+            && authorization.no_auth_user.is_none()
+            && !self.decided.contains_key("authorization");
+        self.options.authorization.admits_strangers = admits_strangers;
         let position = self.decided_at(["authorization", "no_auth_user"]);
         for text in errors {
             self.error(&position, text);

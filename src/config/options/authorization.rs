@@ -5,8 +5,7 @@ use std::time::Duration;
 use super::{
     Options,
     block::Problems,
-    permissions::parse_permissions,
-    users::{parse_secret, parse_users},
+    users::{DEFAULT_PERMISSIONS, parse_default_permissions, parse_secret, parse_users},
 };
 use crate::{
     config::syntax::{Node, Position},
@@ -19,9 +18,6 @@ use crate::{
 /// A time to log in above this is likely a mistake.
 const HIGH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Names of the permissions of users that have none of their own.
-const DEFAULT_PERMISSIONS: &[&str] = &["default_permission", "default_permissions", "permissions"];
-
 /// Reads the block into `options`.
 pub(super) fn parse_authorization(options: &mut Options, node: &Node, problems: &mut Problems) {
     let Some(map) = problems.map(node, "authorization") else {
@@ -29,10 +25,7 @@ pub(super) fn parse_authorization(options: &mut Options, node: &Node, problems: 
     };
     // Read before the users who get them, wherever they stand.
     let mut written = Written::default();
-    let default_permissions = map.entries_as_written().into_iter().find_map(|entry| {
-        let is_default = DEFAULT_PERMISSIONS.contains(&&*entry.key.to_ascii_lowercase());
-        is_default.then(|| parse_permissions(&entry.node, problems))?
-    });
+    let default_permissions = parse_default_permissions(map, problems);
     for entry in map.entries_as_written() {
         match &*entry.key.to_ascii_lowercase() {
             "user" | "username" => written.user = problems.text(entry).map(str::to_owned),

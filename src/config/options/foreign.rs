@@ -49,18 +49,6 @@ pub const IGNORED: &[Ignored] = &[
         reason: "subscriptions are matched in another way",
     },
     Ignored {
-        names: &["system_account", "system"],
-        expected: "a string",
-        accepts: is_string,
-        reason: "there is only the system account $SYS",
-    },
-    Ignored {
-        names: &["no_system_account", "no_system", "no_sys_acc"],
-        expected: "a boolean",
-        accepts: is_bool,
-        reason: "there is only the system account $SYS",
-    },
-    Ignored {
         names: &["connect_error_reports", "reconnect_error_reports"],
         expected: "an integer",
         accepts: is_integer,
@@ -91,15 +79,11 @@ const NO_STREAMS: &str = "streams are not served";
 /// The keys that are refused, in lower case.
 pub const REFUSED: &[&str] = &[
     "account_resolver",
-    "accounts",
     "accounts_resolver",
-    "cluster",
     "default_sentinel",
     "gateway",
     "leaf",
     "leafnodes",
-    "mappings",
-    "maps",
     "mqtt",
     "no_fast_producer_stall",
     "ocsp",

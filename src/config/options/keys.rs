@@ -7,9 +7,12 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
     ANY_HOST, DEFAULT_PORT, HttpPort, Options, authorization::parse_authorization, block::Problems,
-    diagnosis::DIAGNOSIS_KEYS, monitor::MONITOR_KEYS, tls::read_tls,
+    cluster, diagnosis::DIAGNOSIS_KEYS, monitor::MONITOR_KEYS, tls::read_tls,
 };
-use crate::config::syntax::{Node, Value};
+use crate::config::{
+    accounts,
+    syntax::{Node, Value},
+};
 
 /// A key of the configuration file.
 pub struct Key {
@@ -281,6 +284,13 @@ pub const KEYS: &[Key] = &[
         doc: "Longest time one write to a connection may take.",
     },
     Key {
+        name: "cluster",
+        aliases: &[],
+        kind: Kind::Structure(cluster::read),
+        default: "",
+        doc: "The other brokers of the cluster.",
+    },
+    Key {
         name: "tls",
         aliases: &[],
         kind: Kind::Structure(read_tls),
@@ -436,6 +446,37 @@ pub const KEYS: &[Key] = &[
         }),
         default: "0",
         doc: "Payload bytes shown in a trace; 0 is all.",
+    },
+    Key {
+        name: "accounts",
+        aliases: &[],
+        kind: Kind::Structure(accounts::read),
+        default: "",
+        doc: "Subject spaces of their own, each with users, limits, exports and imports.",
+    },
+    Key {
+        name: "mappings",
+        aliases: &["maps"],
+        kind: Kind::Structure(accounts::read_global_mappings),
+        default: "",
+        doc: "What becomes of subjects that clients without an account publish to.",
+    },
+    Key {
+        name: "system_account",
+        aliases: &["system"],
+        kind: Kind::Text(|options, text| {
+            options.system_account = text.to_owned();
+            Ok(())
+        }),
+        default: "\"$SYS\"",
+        doc: "The account in which the broker publishes events and answers requests.",
+    },
+    Key {
+        name: "no_system_account",
+        aliases: &["no_system", "no_sys_acc"],
+        kind: Kind::Bool(|options, value| options.no_system_account = value),
+        default: "false",
+        doc: "Whether there is no such account.",
     },
     Key {
         name: "diagnosis",

@@ -9,6 +9,7 @@ mod apply;
 mod authorization;
 pub mod block;
 pub mod changes;
+pub mod cluster;
 pub mod diagnosis;
 mod duration;
 pub mod foreign;
@@ -20,8 +21,10 @@ pub mod users;
 
 use std::{path::PathBuf, time::Duration};
 
+use super::accounts::{AccountConfig, DEFAULT_SYSTEM_ACCOUNT, Mapping};
 pub(super) use apply::set_key;
 pub use apply::{ConfigErrors, Diagnostic, load};
+use cluster::ClusterOptions;
 pub use diagnosis::Diagnosis;
 pub use monitor::{Monitor, MonitorLogin};
 
@@ -135,6 +138,16 @@ pub struct Options {
     pub ports_file_dir: Option<PathBuf>,
     /// Payload bytes shown in a trace; 0 is all.
     pub max_traced_msg_len: usize,
+    /// The other brokers; `None` without a word of them.
+    pub cluster: Option<ClusterOptions>,
+    /// The accounts that are defined; the global one is always there.
+    pub accounts: Vec<AccountConfig>,
+    /// Mappings of the global account.
+    pub mappings: Vec<Mapping>,
+    /// The account of the broker's own events and services.
+    pub system_account: String,
+    /// Whether there is no such account.
+    pub no_system_account: bool,
     /// TLS for clients; `None` for none.
     pub tls: Option<TlsOptions>,
     /// Whether clients may do without TLS where there is `tls`.
@@ -148,6 +161,11 @@ pub struct Options {
 }
 
 impl Options {
+    /// The settings of the cluster, made if there are none yet.
+    pub(super) fn cluster_mut(&mut self) -> &mut ClusterOptions {
+        self.cluster.get_or_insert_default()
+    }
+
     /// Host and port of the monitoring listener, port 0 being any free one;
     /// `None` if there is no monitoring.
     pub fn http_listen(&self) -> Option<(&str, u16)> {
@@ -201,6 +219,11 @@ impl Default for Options {
             pid_file: None,
             ports_file_dir: None,
             max_traced_msg_len: 0,
+            cluster: None,
+            accounts: Vec::new(),
+            mappings: Vec::new(),
+            system_account: DEFAULT_SYSTEM_ACCOUNT.into(),
+            no_system_account: false,
             tls: None,
             allow_non_tls: false,
             diagnosis: Diagnosis::default(),

@@ -308,8 +308,23 @@ fn each_key_sets_its_option() {
         ("ports_file_dir: a", |o| {
             o.ports_file_dir == Some("a".into())
         }),
+        ("cluster: { name: a, listen: 4223 }", |o| {
+            o.cluster
+                .as_ref()
+                .is_some_and(|cluster| cluster.port == Some(4223))
+        }),
         ("max_traced_msg_len: 5", |o| o.max_traced_msg_len == 5),
         ("max_traced_msg_len: -1", |o| o.max_traced_msg_len == 0),
+        ("accounts: [A]", |o| o.accounts[0].name == "A"),
+        ("mappings: { a: b }", |o| o.mappings[0].subject == "a"),
+        ("maps: { a: b }", |o| o.mappings[0].subject == "a"),
+        ("system_account: A\naccounts: [A]", |o| {
+            o.system_account == "A"
+        }),
+        ("system: A\naccounts: [A]", |o| o.system_account == "A"),
+        ("no_system_account: true", |o| o.no_system_account),
+        ("no_system: true", |o| o.no_system_account),
+        ("no_sys_acc: true", |o| o.no_system_account),
         (
             "tls: { cert_file: c, key_file: k, ca_file: a, verify: true }",
             |o| {
@@ -434,7 +449,7 @@ fn wrong_types_and_values_are_refused() {
 
 #[test]
 fn all_errors_are_collected_in_the_order_of_the_file() {
-    let errors = read("port: a\n  foo: 1\nhost: 5\ncluster {}").map(|_| ());
+    let errors = read("port: a\n  foo: 1\nhost: 5\nsyslog: {}").map(|_| ());
     let errors = errors.expect_err("four errors");
     let places: Vec<&str> = errors
         .iter()
@@ -503,8 +518,6 @@ fn what_has_no_effect_gives_a_warning() {
         ("default_js_domain { A: b }", "streams are not served"),
         ("prof_port: 5", "no profiling port"),
         ("disable_sublist_cache: true", "has no effect"),
-        ("system_account: A", "only the system account $SYS"),
-        ("no_system_account: true", "only the system account $SYS"),
         ("connect_error_reports: 5", "has no effect"),
         ("reconnect_error_reports: 5", "has no effect"),
         ("server_tags: a", "has no effect"),
@@ -517,11 +530,7 @@ fn what_has_no_effect_gives_a_warning() {
         assert!(warnings[0].starts_with("1:1: "), "{warnings:?}");
         assert!(warnings[0].contains(expected), "{text}: {warnings:?}");
     }
-    for text in [
-        "jetstream: false",
-        "jetstream: disabled",
-        "no_system_account: false",
-    ] {
+    for text in ["jetstream: false", "jetstream: disabled"] {
         assert!(warnings(text).is_empty(), "{text}");
     }
     for text in [
@@ -694,4 +703,56 @@ fn file_and_digest_are_kept() {
     assert_eq!(file.file_name(), PathBuf::from("test.conf").file_name());
     let digest = "sha256:31e700d8099c9ba65abbb6651b7440e19fb67478741216737098f7b78467e737";
     assert_eq!(options.config_digest, digest);
+}
+
+/// The block as the legacy Puppet module's template writes it.
+#[test]
+fn a_cluster_as_puppet_writes_it() {
+    let text = "cluster {\n  port: 4223\n  no_advertise: true\n  authorization {\n    \
+                user: routes\n    password: s3cret\n    timeout: 0.75\n  }\n  routes = [\n    \
+                nats-route://routes:s3cret@nats2.example.net:4223\n    \
+                nats-route://routes:s3cret@nats3.example.net:4223\n  ]\n}\n";
+    let cluster = options(text).cluster.expect("a cluster");
+    assert_eq!((cluster.port, &*cluster.host), (Some(4223), ANY_HOST));
+    assert!(cluster.no_advertise && cluster.name.is_none());
+    assert_eq!(cluster.user.as_deref(), Some("routes"));
+    assert_eq!(cluster.auth_timeout, Duration::from_millis(750));
+    let routes: Vec<String> = cluster.routes.iter().map(ToString::to_string).collect();
+    assert_eq!(routes, ["nats2.example.net:4223", "nats3.example.net:4223"]);
+    assert_eq!(cluster.routes[0].password.0, "s3cret");
+}
+
+#[test]
+fn what_a_cluster_cannot_be() {
+    for (text, expected) in [
+        (
+            "cluster: 5",
+            "1:10: \"cluster\" must be a block { … }, not an integer",
+        ),
+        (
+            "cluster {\n  name: \"a b\" }",
+            "2:3: a cluster's name must not",
+        ),
+        (
+            "cluster {\n  routes: [\n a:b ] }",
+            "3:2: \"a:b\" is not HOST:PORT",
+        ),
+        (
+            "cluster {\n  routes: [a:1] }",
+            "2:3: the cluster needs a port",
+        ),
+        (
+            "cluster {\n  gateway: a }",
+            "2:3: unknown or unsupported key \"gateway\"",
+        ),
+        (
+            "cluster { authorization {\n token: a } }",
+            "2:2: \"token\" is not possible here",
+        ),
+        ("cluster {\n port: 70000 }", "2:2: 70000 is not a port"),
+    ] {
+        refuses(text, expected);
+    }
+    let told = warnings("cluster { port: 1, compression: s2_fast, pool_size: 3 }");
+    assert_eq!(told.len(), 1, "{told:?}");
 }

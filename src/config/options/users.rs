@@ -10,6 +10,18 @@ use crate::{
     },
 };
 
+/// Names of the permissions of users that have none of their own.
+pub const DEFAULT_PERMISSIONS: &[&str] =
+    &["default_permission", "default_permissions", "permissions"];
+
+/// Reads them from the block that the users stand in, wherever they stand there.
+pub fn parse_default_permissions(map: &Map, problems: &mut Problems) -> Option<Rules> {
+    map.entries_as_written().into_iter().find_map(|entry| {
+        let is_default = DEFAULT_PERMISSIONS.contains(&&*entry.key.to_ascii_lowercase());
+        is_default.then(|| parse_permissions(&entry.node, problems))?
+    })
+}
+
 /// Reads `users = [ { user, password, … } … ]`: the users of one account. What
 /// is wrong is noted in `problems`; a user with an error is left out. Users without
 /// permissions of their own get the default ones.

@@ -7,9 +7,6 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// The first ping after CONNECT comes at the latest after this.
-const FIRST_PING_DELAY_MAX: Duration = Duration::from_secs(2);
-
 /// A round trip time older than this is measured again also when the peer is
 /// busy.
 const RTT_AGE_MAX: Duration = Duration::from_secs(3600);
@@ -58,10 +55,11 @@ impl Keepalive {
         self.next = self.next.min(Instant::now() + interval);
     }
 
-    /// The peer sent CONNECT: the first ping is near. Jitter keeps a crowd that
-    /// came together from answering together.
-    pub fn connected(&mut self) {
-        let delay = self.interval.min(FIRST_PING_DELAY_MAX);
+    /// The peer is logged in: the first ping comes at the latest after
+    /// `first_max`. Jitter keeps a crowd that came together from answering
+    /// together.
+    pub fn connected(&mut self, first_max: Duration) {
+        let delay = self.interval.min(first_max);
         self.next = Instant::now() + delay + delay.mul_f64(fastrand::f64() * 0.2);
     }
 

@@ -1,0 +1,205 @@
+//! What goes over an account's borders, and what becomes of the subjects its
+//! clients publish to. Built once from the configuration, which has checked it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use super::Account;
+use crate::{
+    config::accounts::{
+        AccountConfig, Destination, Export, ExportKind, Import, ImportKind, RESPONSE_THRESHOLD,
+        ResponseKind,
+    },
+    subject::{
+        is_subset, is_wildcard, matches,
+        transform::{Renaming, Transform},
+    },
+};
+
+/// How long a server that keeps streams may take to answer.
+const STREAMS_THRESHOLD: Duration = Duration::from_secs(60);
+
+/// The links of one account.
+pub struct Links {
+    /// Whose messages its clients may subscribe to.
+    pub(super) streams: Vec<StreamImport>,
+    services: Vec<Arc<ServiceImport>>,
+    mappings: Vec<Arc<Mapping>>,
+    /// Exports and their kind, for those who show them.
+    pub exports: Vec<Export>,
+}
+
+/// Messages of another account that clients of this one may subscribe to.
+pub(super) struct StreamImport {
+    pub(super) account: Arc<Account>,
+    pub(super) subjects: Arc<Renaming>,
+}
+
+/// Requests of this account that another one answers.
+pub struct ServiceImport {
+    /// Who answers.
+    pub account: Arc<Account>,
+    /// Whether the responder is told all about who asks.
+    pub share: bool,
+    /// How many replies a request may have.
+    pub response: ResponseKind,
+    /// How long a reply may take.
+    pub threshold: Duration,
+    /// The subject here, wildcards included.
+    pub ours: String,
+    /// How the subject changes; `None` if it does not.
+    request: Option<Transform>,
+}
+
+impl ServiceImport {
+    /// Requests to streams: whatever account they come from, servers that keep
+    /// streams listen to them in the system account.
+    pub(super) fn of_streams(system: &Arc<Account>) -> Self {
+        Self {
+            account: system.clone(),
+            share: true,
+            response: ResponseKind::Singleton,
+            threshold: STREAMS_THRESHOLD,
+            ours: "$JS.API.>".into(),
+            request: None,
+        }
+    }
+
+    /// The subject there of a request to `subject` here.
+    pub fn request_subject(&self, subject: &[u8]) -> Vec<u8> {
+        match &self.request {
+            Some(request) => request.applied(subject),
+            None => subject.to_vec(),
+        }
+    }
+}
+
+/// What becomes of a published subject.
+pub struct Mapping {
+    subject: String,
+    is_wildcard: bool,
+    destinations: Vec<Destination>,
+}
+
+impl Mapping {
+    /// The only way that all messages go, if it is the same for each of them.
+    pub fn constant(&self) -> Option<&Transform> {
+        match &*self.destinations {
+            [only] if only.weight == 100 && only.transform.is_constant() => Some(&only.transform),
+            _ => None,
+        }
+    }
+
+    /// Where one message goes; `None` if it is lost.
+    pub fn choose(&self) -> Option<&Transform> {
+        let mut number = fastrand::u8(..100);
+        for destination in &self.destinations {
+            match number.checked_sub(destination.weight) {
+                Some(rest) => number = rest,
+                None => return Some(&destination.transform),
+            }
+        }
+        None
+    }
+}
+
+impl Links {
+    /// The links of an account; `None` if it has none. Whatever it imports
+    /// from is in `accounts`.
+    pub(super) fn new(
+        config: &AccountConfig,
+        configs: &[&AccountConfig],
+        accounts: &BTreeMap<String, Arc<Account>>,
+        cluster: &str,
+    ) -> Option<Self> {
+        let mut links = Self {
+            streams: Vec::new(),
+            services: Vec::new(),
+            mappings: config
+                .mappings
+                .iter()
+                .map(|mapping| {
+                    let of_cluster = mapping.clusters.iter().find(|(name, _)| name == cluster);
+                    Arc::new(Mapping {
+                        subject: mapping.subject.clone(),
+                        is_wildcard: is_wildcard(mapping.subject.as_bytes()),
+                        destinations: match of_cluster {
+                            Some((_, destinations)) => destinations.clone(),
+                            None => mapping.destinations.clone(),
+                        },
+                    })
+                })
+                .collect(),
+            exports: config.exports.clone(),
+        };
+        for import in &config.imports {
+            let Some(account) = accounts.get(&import.account).cloned() else {
+                continue;
+            };
+            match &import.kind {
+                ImportKind::Stream { subjects } => links.streams.push(StreamImport {
+                    account,
+                    subjects: Arc::new(subjects.clone()),
+                }),
+                ImportKind::Service { request, share } => {
+                    let (response, threshold) = response_of(configs, import);
+                    links.services.push(Arc::new(ServiceImport {
+                        account,
+                        share: *share,
+                        response,
+                        threshold,
+                        ours: import.ours.clone(),
+                        request: Some(request.clone()),
+                    }));
+                }
+            }
+        }
+        let is_empty = links.streams.is_empty()
+            && links.services.is_empty()
+            && links.mappings.is_empty()
+            && links.exports.is_empty();
+        (!is_empty).then_some(links)
+    }
+
+    /// The services that a message to `subject` is a request to.
+    pub fn services<'a>(
+        &'a self,
+        subject: &'a [u8],
+    ) -> impl Iterator<Item = &'a Arc<ServiceImport>> {
+        let services = self.services.iter();
+        services.filter(move |import| matches(import.ours.as_bytes(), subject))
+    }
+
+    /// What becomes of messages to `subject`: a mapping of this very subject,
+    /// else the first one written whose pattern it matches.
+    pub fn mapping(&self, subject: &[u8]) -> Option<&Arc<Mapping>> {
+        let exact =
+            |mapping: &&Arc<Mapping>| !mapping.is_wildcard && mapping.subject.as_bytes() == subject;
+        let matching = |mapping: &&Arc<Mapping>| {
+            mapping.is_wildcard && matches(mapping.subject.as_bytes(), subject)
+        };
+        let found = self.mappings.iter().find(exact);
+        found.or_else(|| self.mappings.iter().find(matching))
+    }
+
+    /// How many imports there are.
+    pub fn imports_count(&self) -> usize {
+        self.streams.len() + self.services.len()
+    }
+}
+
+/// What the export says of replies.
+fn response_of(configs: &[&AccountConfig], import: &Import) -> (ResponseKind, Duration) {
+    let source = configs.iter().rfind(|config| config.name == import.account);
+    let exports = source.map(|config| &*config.exports).unwrap_or_default();
+    exports
+        .iter()
+        .filter(|export| is_subset(import.theirs.as_bytes(), export.subject.as_bytes()))
+        .find_map(|export| match export.kind {
+            ExportKind::Service {
+                response,
+                threshold,
+            } => Some((response, threshold)),
+            ExportKind::Stream => None,
+        })
+        .unwrap_or((ResponseKind::Singleton, RESPONSE_THRESHOLD))
+}

@@ -1,0 +1,151 @@
+//! Accounts: subject spaces of their own.
+//!
+//! Connections of one account reach each other, those of different accounts do
+//! not, unless one account exports and the other imports. The server makes the
+//! [`Accounts`] of the configuration ([`registry`]); clients are members of
+//! one ([`membership`]), subscribe in it, and in those it imports streams from
+//! ([`stream`]). What goes over an account's border is in [`links`]; where the
+//! messages of one subject go in the end is a [`Reach`], and [`spread`] takes
+//! them there. Requests to other accounts ([`request`]) come back as
+//! [`replies`].
+
+pub mod links;
+pub mod lookup_cache;
+mod membership;
+mod reach;
+mod registry;
+pub mod replies;
+mod request;
+pub mod spread;
+mod stream;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use once_cell::sync::OnceCell;
+
+pub use crate::config::accounts::{AccountLimits, GLOBAL_ACCOUNT};
+use crate::{
+    connection::{Subscription, interest::LocalInterest, remote::RemoteInterest, worker::Worker},
+    sublist::Sublist,
+};
+use links::{Links, ServiceImport};
+pub use membership::Membership;
+pub use reach::{Mapped, Reach};
+pub use registry::Accounts;
+use replies::Replies;
+use stream::Shadows;
+
+/// Most subscriptions removed in one hold of the sublist's lock, so that a
+/// crowd that leaves does not stop publishers.
+const REMOVED_AT_ONCE: usize = 512;
+
+/// What subjects of requests to streams begin with.
+const STREAMS_API_PREFIX: &[u8] = b"$JS.API.";
+
+/// One subject space.
+pub struct Account {
+    /// Its name.
+    pub name: String,
+    /// Who takes which subject.
+    pub sublist: Sublist<Subscription>,
+    /// What the peers of the cluster take. Changes only through
+    /// [`Account::add_remote`] and [`Account::remove_remote`].
+    pub remote: Sublist<RemoteInterest>,
+    /// What those peers are told of the sublist.
+    pub interest: LocalInterest,
+    /// What its connections may use.
+    pub limits: AccountLimits,
+    /// Whether it is the one of the broker's own events and services.
+    pub is_system: bool,
+    /// Requests from other accounts that wait for their replies here.
+    pub replies: Replies,
+    connections: AtomicUsize,
+    /// What goes over its borders; set once when the accounts are made.
+    links: OnceCell<Links>,
+    /// Requests to streams go to the system account, where the servers of the
+    /// cluster that keep streams listen; none in that account itself.
+    streams_api: OnceCell<Arc<ServiceImport>>,
+    shadows: Shadows,
+}
+
+impl Account {
+    /// An account without subscriptions, limits and links.
+    pub fn new(name: &str) -> Self {
+        Self {
+            name: name.to_owned(),
+            sublist: Sublist::new(),
+            remote: Sublist::new(),
+            interest: LocalInterest::new(name),
+            limits: AccountLimits::default(),
+            is_system: false,
+            replies: Replies::default(),
+            connections: AtomicUsize::new(0),
+            links: OnceCell::new(),
+            streams_api: OnceCell::new(),
+            shadows: Shadows::default(),
+        }
+    }
+
+    /// What goes over its borders, if anything does.
+    pub fn links(&self) -> Option<&Links> {
+        self.links.get()
+    }
+
+    /// The service that a request to streams goes to, if `subject` is one.
+    fn streams_api(&self, subject: &[u8]) -> Option<&Arc<ServiceImport>> {
+        match subject.starts_with(STREAMS_API_PREFIX) {
+            true => self.streams_api.get(),
+            false => None,
+        }
+    }
+
+    /// Client connections in it now.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Begins a subscription: publishers reach it from now on, those of
+    /// accounts that this one imports from too.
+    pub fn subscribe(&self, worker: &mut Worker, subscription: Arc<Subscription>) {
+        if let Some(links) = self.links() {
+            self.shadows.cast(worker, &subscription, &links.streams);
+        }
+        self.add(worker, subscription);
+    }
+
+    /// Ends subscriptions: no publisher reaches them from now on.
+    pub fn unsubscribe(&self, worker: &mut Worker, subscriptions: &[Arc<Subscription>]) {
+        subscriptions.iter().for_each(|known| known.close());
+        for some in subscriptions.chunks(REMOVED_AT_ONCE) {
+            self.take_out(worker, some);
+        }
+        self.shadows.lift(worker, subscriptions);
+    }
+
+    /// Adds what a peer wants.
+    pub fn add_remote(&self, interest: Arc<RemoteInterest>) {
+        self.remote.insert(interest);
+        self.sublist.touch();
+    }
+
+    /// Removes what a peer no longer wants.
+    pub fn remove_remote<'a>(&self, interest: impl IntoIterator<Item = &'a Arc<RemoteInterest>>) {
+        self.remote.remove(interest);
+        self.sublist.touch();
+    }
+
+    /// Puts a subscription into the sublist; the peers of the cluster are told.
+    fn add(&self, worker: &mut Worker, subscription: Arc<Subscription>) {
+        self.sublist.insert(subscription.clone());
+        self.interest.add(worker, &subscription);
+    }
+
+    /// Takes subscriptions out of the sublist; the peers of the cluster are told.
+    fn take_out(&self, worker: &mut Worker, subscriptions: &[Arc<Subscription>]) {
+        self.sublist.remove(subscriptions);
+        self.interest.remove(worker, subscriptions);
+    }
+}

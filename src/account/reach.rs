@@ -1,0 +1,218 @@
+//! Reach: where the messages of one subject go, resolved once and remembered by
+//! the publisher.
+//!
+//! Most subjects go to the subscribers of their own account and nowhere else.
+//! An account may also map a subject to others, or import services from other
+//! accounts: then the ways are resolved to their ends here, so that a message
+//! finds them without another look.
+
+use std::sync::Arc;
+
+use once_cell::sync::OnceCell;
+
+use super::{
+    Account,
+    links::{Mapping, ServiceImport},
+};
+use crate::{
+    connection::{Subscription, remote::Remotes},
+    sublist::Matches,
+};
+
+/// Accounts that a request may go through one behind the other. The
+/// configuration has no circles, so only a chain of this length ends here.
+const CHAIN_MAX: usize = 32;
+
+/// Where messages of one subject go.
+pub struct Reach {
+    /// Who takes the subject.
+    pub matches: Matches<Subscription>,
+    /// Whether one connection takes it more than once; see
+    /// [`Reach::must_interleave`].
+    interleave: OnceCell<bool>,
+    remotes: OnceCell<Remotes>,
+    /// What goes beyond the account's own sublist; most subjects have nothing.
+    pub(super) beyond: Option<Box<Beyond>>,
+}
+
+/// Where messages go besides the subscribers of their own subject.
+pub(super) struct Beyond {
+    /// What becomes of the subject; then nothing else here counts.
+    pub(super) mapped: Option<Mapped>,
+    /// Services of other accounts that it is a request to.
+    pub(super) services: Vec<Service>,
+    /// Sublists that were asked, and their generation then.
+    seen: Vec<(Arc<Account>, u64)>,
+}
+
+/// What becomes of a subject.
+pub enum Mapped {
+    /// It may differ from message to message.
+    Chance(Arc<Mapping>),
+    /// Always the same.
+    Constant(Arc<Reach>),
+}
+
+impl Mapped {
+    /// Messages of a run that one choice is for.
+    pub fn stays_for(&self) -> usize {
+        match self {
+            Self::Chance(_) => 1,
+            Self::Constant(_) => usize::MAX,
+        }
+    }
+
+    /// Where the next messages to `subject` in `account` go.
+    pub fn choose(&self, account: &Account, subject: &[u8]) -> Arc<Reach> {
+        let mapping = match self {
+            Self::Constant(reach) => return reach.clone(),
+            Self::Chance(mapping) => mapping,
+        };
+        Arc::new(match mapping.choose() {
+            Some(way) => Reach::resolve_unmapped(account, &way.applied(subject), CHAIN_MAX),
+            // Lost: nobody can subscribe to no subject.
+            None => Reach::of_subscribers(account, b""),
+        })
+    }
+}
+
+/// A service that a message is a request to.
+pub(super) struct Service {
+    pub(super) import: Arc<ServiceImport>,
+    /// Where the request goes in the other account.
+    pub(super) reach: Arc<Reach>,
+}
+
+impl Reach {
+    /// Where messages that a client of `account` publishes to `subject` go.
+    pub fn resolve(account: &Account, subject: &[u8]) -> Self {
+        Self::resolve_chain(account, subject, CHAIN_MAX)
+    }
+
+    /// Where messages go that come with their last subject: to its subscribers.
+    pub fn of_subscribers(account: &Account, subject: &[u8]) -> Self {
+        Self {
+            matches: account.sublist.lookup(subject),
+            interleave: OnceCell::new(),
+            remotes: OnceCell::new(),
+            beyond: None,
+        }
+    }
+
+    /// Whether nobody can be reached.
+    pub fn is_empty(&self) -> bool {
+        self.matches.is_empty() && self.beyond.is_none()
+    }
+
+    /// The peers of the cluster that take the subject in `account`, which is
+    /// that of the look-up. Looked up once; a change of what they want makes
+    /// the whole reach out of date.
+    pub(super) fn remotes(&self, account: &Account) -> &Remotes {
+        self.remotes
+            .get_or_init(|| match account.remote.is_empty() {
+                true => Remotes::default(),
+                false => Remotes::new(&account.remote.lookup(&self.matches.subject)),
+            })
+    }
+
+    /// What becomes of the subject, if it is mapped.
+    #[inline]
+    pub fn mapped(&self) -> Option<&Mapped> {
+        self.beyond.as_ref()?.mapped.as_ref()
+    }
+
+    fn resolve_chain(account: &Account, subject: &[u8], left: usize) -> Self {
+        let Some(mapping) = account.links().and_then(|links| links.mapping(subject)) else {
+            return Self::resolve_unmapped(account, subject, left);
+        };
+        let generation = account.sublist.generation();
+        let (mapped, seen) = match mapping.constant() {
+            Some(way) => {
+                let reach = Self::resolve_unmapped(account, &way.applied(subject), left);
+                let seen = reach.seen().to_vec();
+                (Mapped::Constant(Arc::new(reach)), seen)
+            }
+            None => (Mapped::Chance(mapping.clone()), Vec::new()),
+        };
+        Self {
+            matches: Matches {
+                subject: subject.into(),
+                generation,
+                plain: Vec::new(),
+                queues: Vec::new(),
+            },
+            interleave: OnceCell::new(),
+            remotes: OnceCell::new(),
+            beyond: Some(Box::new(Beyond {
+                mapped: Some(mapped),
+                services: Vec::new(),
+                seen,
+            })),
+        }
+    }
+
+    fn resolve_unmapped(account: &Account, subject: &[u8], left: usize) -> Self {
+        let subscribers = Self::of_subscribers(account, subject);
+        let links = account.links().filter(|_| left > 0);
+        let imported = links.into_iter().flat_map(|links| links.services(subject));
+        let mut beyond = Beyond {
+            mapped: None,
+            services: Vec::new(),
+            seen: Vec::new(),
+        };
+        for import in imported.chain(account.streams_api(subject)) {
+            let request = import.request_subject(subject);
+            let generation = import.account.sublist.generation();
+            let reach = Self::resolve_chain(&import.account, &request, left.saturating_sub(1));
+            beyond.seen.push((import.account.clone(), generation));
+            beyond.seen.extend_from_slice(reach.seen());
+            beyond.services.push(Service {
+                import: import.clone(),
+                reach: Arc::new(reach),
+            });
+        }
+        let beyond = (!beyond.services.is_empty()).then(|| Box::new(beyond));
+        Self {
+            beyond,
+            ..subscribers
+        }
+    }
+
+    /// Whether this is what a look-up would find now. `generation` is that of
+    /// the sublist of the publisher's account.
+    #[inline]
+    pub fn is_current(&self, subject: &[u8], generation: u64) -> bool {
+        self.matches.generation == generation
+            && *self.matches.subject == *subject
+            && self
+                .seen()
+                .iter()
+                .all(|(account, seen)| account.sublist.generation() == *seen)
+    }
+
+    /// Whether messages must be delivered one by one: a connection with several
+    /// matching subscriptions gets all copies of a message before the next
+    /// message, so that its output keeps the order of publishing.
+    pub(super) fn must_interleave(&self) -> bool {
+        *self.interleave.get_or_init(|| {
+            let all = self
+                .matches
+                .plain
+                .iter()
+                .chain(self.matches.queues.iter().flatten());
+            let mut cids: Vec<u64> = all.map(|known| known.connection.cid).collect();
+            let count = cids.len();
+            cids.sort_unstable();
+            cids.dedup();
+            cids.len() < count
+        })
+    }
+
+    #[inline]
+    fn seen(&self) -> &[(Arc<Account>, u64)] {
+        match &self.beyond {
+            Some(beyond) => &beyond.seen,
+            None => &[],
+        }
+    }
+}

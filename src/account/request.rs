@@ -1,0 +1,166 @@
+//! Requests that leave their account, and replies that come back: each message
+//! is put together anew, with other subjects and, for a request, a header that
+//! tells who asks.
+
+use std::sync::Arc;
+
+use super::{
+    Account, Reach,
+    reach::Service,
+    replies::Pending,
+    spread::{Missed, Sender},
+};
+use crate::{
+    connection::{
+        delivery::{Message, Run},
+        worker::Worker,
+    },
+    protocol::{CRLF, header},
+};
+
+/// The header that tells a responder who asks. Only brokers set it on what
+/// crosses a border: what a client wrote there is replaced.
+const REQUEST_INFO: &str = "Nats-Request-Info";
+
+/// Acknowledgements to streams are no replies: they go where they say.
+const ACK_PREFIX: &[u8] = b"$JS.ACK.";
+
+impl Sender<'_> {
+    /// Sends the one request in `run`, published in `account`, on to a service
+    /// of another account.
+    pub(super) fn request(
+        &self,
+        worker: &mut Worker,
+        account: &Arc<Account>,
+        run: &Run<'_>,
+        service: &Service,
+    ) -> Missed {
+        let (Some(describe), [message]) = (self.describe, run.messages) else {
+            return Missed::From(0);
+        };
+        let import = &service.import;
+        let reply = match run.reply(message) {
+            Some(reply) if !reply.starts_with(ACK_PREFIX) => {
+                // Whoever answers at another broker must find the way back.
+                let pattern = import.account.replies.pattern();
+                import.account.interest.want(worker, pattern.as_bytes());
+                let expected = import.account.replies.expect(Pending {
+                    account: account.clone(),
+                    subject: reply.into(),
+                    response: import.response,
+                    threshold: import.threshold,
+                });
+                match expected {
+                    Some(reply) => Some(reply),
+                    None => return Missed::From(0),
+                }
+            }
+            reply => reply.map(<[u8]>::to_vec),
+        };
+        let header_len = message.header_len.unwrap_or(0) as usize;
+        let (headers, payload) = run.body(message).split_at(header_len);
+        let headers = header::with(headers, REQUEST_INFO, &describe(import.share, None));
+        let on = Onward::new(reply.as_deref(), Some(&headers), payload);
+        let onward = on.run(&service.reach.matches.subject);
+        let deeper = |share: bool, _: Option<&str>| {
+            describe(share && import.share, Some(&import.account.name))
+        };
+        let sender = Sender {
+            deaf: self.deaf,
+            describe: Some(&deeper),
+            to_peers: self.to_peers,
+        };
+        let missed = sender.spread(worker, &import.account, &onward, &service.reach, false);
+        if missed.is_all_of(1)
+            && let Some(reply) = &reply
+        {
+            // Nobody will answer.
+            import.account.replies.take(reply, true);
+        }
+        missed
+    }
+
+    /// Takes the one message in `run`, published in `account`, to whoever waits
+    /// for it as a reply.
+    pub(super) fn reply(
+        &self,
+        worker: &mut Worker,
+        account: &Arc<Account>,
+        run: &Run<'_>,
+    ) -> Missed {
+        let [message] = run.messages else {
+            return Missed::From(0);
+        };
+        let Some(pending) = account.replies.take(run.subject, message.total_len == 0) else {
+            return Missed::From(0);
+        };
+        // An answer to the answer comes back the same way.
+        let reply = run.reply(message).and_then(|reply| {
+            pending.account.replies.expect(Pending {
+                account: account.clone(),
+                subject: reply.into(),
+                response: pending.response,
+                threshold: pending.threshold,
+            })
+        });
+        let header_len = message.header_len.unwrap_or(0) as usize;
+        let (headers, payload) = run.body(message).split_at(header_len);
+        let headers = (!headers.is_empty()).then_some(headers);
+        let on = Onward::new(reply.as_deref(), headers, payload);
+        let reach = Reach::of_subscribers(&pending.account, &pending.subject);
+        self.spread(
+            worker,
+            &pending.account,
+            &on.run(&pending.subject),
+            &reach,
+            false,
+        )
+    }
+}
+
+/// A message put together anew.
+struct Onward {
+    source: Vec<u8>,
+    messages: [Message; 1],
+}
+
+impl Onward {
+    /// `payload` ends with its CRLF.
+    fn new(reply: Option<&[u8]>, headers: Option<&[u8]>, payload: &[u8]) -> Self {
+        let mut source = Vec::with_capacity(payload.len() + headers.map_or(0, <[u8]>::len) + 64);
+        if let Some(reply) = reply {
+            source.extend_from_slice(reply);
+            source.push(b' ');
+        }
+        let payload_len = payload.len() - CRLF.len();
+        let total_len = payload_len + headers.map_or(0, <[u8]>::len);
+        if let Some(headers) = headers {
+            source.extend_from_slice(headers.len().to_string().as_bytes());
+            source.push(b' ');
+        }
+        source.extend_from_slice(total_len.to_string().as_bytes());
+        source.extend_from_slice(CRLF);
+        source.extend_from_slice(headers.unwrap_or_default());
+        source.extend_from_slice(payload);
+        let message = Message {
+            tail_start: 0,
+            tail_end: source.len() as u32,
+            reply_len: reply.map_or(0, <[u8]>::len) as u32,
+            header_len: headers.map(|headers| headers.len() as u32),
+            total_len: total_len as u32,
+        };
+        Self {
+            source,
+            messages: [message],
+        }
+    }
+
+    fn run<'a>(&'a self, subject: &'a [u8]) -> Run<'a> {
+        Run {
+            subject,
+            source: &self.source,
+            messages: &self.messages,
+            shared: None,
+        }
+    }
+}

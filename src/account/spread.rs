@@ -1,0 +1,289 @@
+//! Spreading: a run of messages is taken to everybody it reaches, in its own
+//! account and beyond. Clients and routes publish through here.
+
+use std::sync::Arc;
+
+use super::{Account, Reach, replies::REPLY_PREFIX};
+use crate::{
+    connection::{
+        Connection, Subscription,
+        delivery::{Pick, Run, deal_out},
+        remote::{Reached, Remotes, Share},
+        worker::Worker,
+    },
+    sublist::Entry,
+    telemetry::Clock,
+};
+
+/// Tells who asks: all about it with `true`, and the account that passed the
+/// request on, if it was not the first. JSON.
+pub type Describe<'a> = dyn Fn(bool, Option<&str>) -> String + 'a;
+
+/// Who sends, as far as delivery has to know.
+pub struct Sender<'a> {
+    /// A connection that gets nothing: one that does not want its own messages.
+    pub deaf: Option<&'a Arc<Connection>>,
+    /// Tells a responder in another account who asks. Without it requests do
+    /// not leave their account.
+    pub describe: Option<&'a Describe<'a>>,
+    /// Whether peers of the cluster get it too: not what came from one.
+    pub to_peers: bool,
+}
+
+/// The messages of a run that nobody took.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Missed {
+    /// From this index on.
+    From(usize),
+    /// At these indexes, ascending.
+    These(Vec<usize>),
+}
+
+impl Missed {
+    /// What neither took.
+    pub(super) fn and(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::From(one), Self::From(other)) => Self::From(one.max(other)),
+            (Self::From(from), Self::These(mut these))
+            | (Self::These(mut these), Self::From(from)) => {
+                these.retain(|index| *index >= from);
+                Self::These(these)
+            }
+            (Self::These(mut these), Self::These(others)) => {
+                these.retain(|index| others.binary_search(index).is_ok());
+                Self::These(these)
+            }
+        }
+    }
+
+    /// Whether nobody took any of a run of `len` messages, at least one.
+    pub(super) fn is_all_of(&self, len: usize) -> bool {
+        match self {
+            Self::From(from) => *from == 0,
+            Self::These(these) => these.len() == len,
+        }
+    }
+
+    /// The indexes, of a run of `len` messages.
+    pub fn indexes(self, len: usize) -> Vec<usize> {
+        match self {
+            Self::From(from) => (from..len).collect(),
+            Self::These(these) => these,
+        }
+    }
+}
+
+impl Sender<'_> {
+    /// Takes a run that was published in `account` to everybody it reaches.
+    /// Returns what nobody took. `flush` writes to the sockets at once where
+    /// that can be done.
+    pub fn spread(
+        &self,
+        worker: &mut Worker,
+        account: &Arc<Account>,
+        run: &Run<'_>,
+        reach: &Reach,
+        flush: bool,
+    ) -> Missed {
+        if run.messages.len() > 1 && reach.must_interleave() {
+            return self.one_by_one(run, |one| self.spread(worker, account, one, reach, false));
+        }
+        let Some(beyond) = &reach.beyond else {
+            return self.deliver(worker, account, run, reach, flush);
+        };
+        if let Some(mapped) = &beyond.mapped {
+            let mut missed = Vec::new();
+            for (at, messages) in run.messages.chunks(mapped.stays_for()).enumerate() {
+                let reach = mapped.choose(account, run.subject);
+                let run = Run {
+                    subject: &reach.matches.subject,
+                    messages,
+                    ..*run
+                };
+                let indexes = self.spread(worker, account, &run, &reach, flush);
+                missed.extend(
+                    indexes
+                        .indexes(messages.len())
+                        .iter()
+                        .map(|index| at + index),
+                );
+            }
+            return Missed::These(missed);
+        }
+        let mut missed = self.deliver(worker, account, run, reach, flush);
+        for service in &beyond.services {
+            let requests = |one: &Run<'_>| self.request(worker, account, one, service);
+            missed = missed.and(self.one_by_one(run, requests));
+        }
+        missed
+    }
+
+    /// Does something with each message of a run by itself, which returns
+    /// whether the message was missed.
+    fn one_by_one(&self, run: &Run<'_>, mut act: impl FnMut(&Run<'_>) -> Missed) -> Missed {
+        let is_missed = |index: &usize| {
+            let one = Run {
+                messages: &run.messages[*index..=*index],
+                ..*run
+            };
+            act(&one).is_all_of(1)
+        };
+        Missed::These((0..run.messages.len()).filter(is_missed).collect())
+    }
+
+    /// Takes a run to the subscribers of its subject, and replies to whoever
+    /// waits for them in another account.
+    fn deliver(
+        &self,
+        worker: &mut Worker,
+        account: &Arc<Account>,
+        run: &Run<'_>,
+        reach: &Reach,
+        flush: bool,
+    ) -> Missed {
+        let matches = &reach.matches;
+        let none = Remotes::default();
+        let remotes = match self.to_peers {
+            true => reach.remotes(account),
+            false => &none,
+        };
+        let now = match matches.is_empty() && remotes.is_empty() {
+            true => Clock(0),
+            false => Clock::now(),
+        };
+        let mut missed = self.deliver_to_plain(worker, run, reach, now, flush);
+        // What is left of each queue group for its members elsewhere.
+        let mut left: Vec<(&[u8], Vec<usize>)> = Vec::new();
+        for members in &matches.queues {
+            let excludes = |member: &Subscription| self.is_deaf(member);
+            let unserved = deal_out(worker, run, members, excludes, now, flush);
+            if !remotes.is_empty()
+                && let Some(name) = members.first().and_then(|first| first.queue())
+            {
+                left.push((name, unserved.clone()));
+            }
+            missed = missed.and(Missed::These(unserved));
+        }
+        if !remotes.is_empty() {
+            let shares = shares(remotes, left);
+            let account = account.name.as_bytes();
+            let reached = remotes.deliver(worker, account, run, &shares, now, flush);
+            missed = missed.and(match reached {
+                Reached::All => Missed::These(Vec::new()),
+                Reached::Some(taken) => {
+                    let is_missed = |at: &usize| taken.binary_search(at).is_err();
+                    Missed::These((0..run.messages.len()).filter(is_missed).collect())
+                }
+            });
+        }
+        missed.and(self.deliver_replies(worker, account, run))
+    }
+
+    /// Takes a run that came from a peer of the cluster to the subscribers
+    /// here, and to one member here of each of these queue groups, whose names
+    /// blanks divide.
+    pub fn take_from_peer(
+        &self,
+        worker: &mut Worker,
+        account: &Arc<Account>,
+        run: &Run<'_>,
+        reach: &Reach,
+        queues: &[u8],
+        flush: bool,
+    ) {
+        if run.messages.len() > 1 && reach.must_interleave() {
+            for message in run.messages.chunks(1) {
+                let one = Run {
+                    messages: message,
+                    ..*run
+                };
+                self.take_from_peer(worker, account, &one, reach, queues, false);
+            }
+            return;
+        }
+        let now = Clock::now();
+        self.deliver_to_plain(worker, run, reach, now, flush);
+        let names = queues.split(|byte| *byte == b' ');
+        for name in names.filter(|name| !name.is_empty()) {
+            let is_named = |members: &&Vec<Arc<Subscription>>| {
+                members
+                    .first()
+                    .is_some_and(|first| first.queue() == Some(name))
+            };
+            if let Some(members) = reach.matches.queues.iter().find(is_named) {
+                deal_out(worker, run, members, |_| false, now, flush);
+            }
+        }
+        self.deliver_replies(worker, account, run);
+    }
+
+    fn deliver_to_plain(
+        &self,
+        worker: &mut Worker,
+        run: &Run<'_>,
+        reach: &Reach,
+        now: Clock,
+        flush: bool,
+    ) -> Missed {
+        // Messages from the run's beginning that a plain subscription took.
+        let mut reached = 0;
+        for subscription in &reach.matches.plain {
+            if self.is_deaf(subscription) {
+                continue;
+            }
+            let taken = subscription.deliver(worker, run, Pick::ALL, now, flush);
+            reached = reached.max(taken);
+        }
+        Missed::From(reached)
+    }
+
+    fn deliver_replies(
+        &self,
+        worker: &mut Worker,
+        account: &Arc<Account>,
+        run: &Run<'_>,
+    ) -> Missed {
+        if !run.subject.starts_with(REPLY_PREFIX) || account.replies.is_empty() {
+            return Missed::From(0);
+        }
+        let replies = |one: &Run<'_>| self.reply(worker, account, one);
+        self.one_by_one(run, replies)
+    }
+
+    fn is_deaf(&self, subscription: &Subscription) -> bool {
+        self.deaf
+            .is_some_and(|connection| Arc::ptr_eq(&subscription.connection, connection))
+    }
+}
+
+/// What the peers' members of each queue group are to serve: all, or what the
+/// members here `left`.
+fn shares(remotes: &Remotes, mut left: Vec<(&[u8], Vec<usize>)>) -> Vec<Share> {
+    let share = |name| {
+        let here = left.iter_mut().find(|(known, _)| *known == name);
+        here.map_or(Share::All, |(_, unserved)| {
+            Share::Some(std::mem::take(unserved))
+        })
+    };
+    remotes.queues().map(share).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missed_is_what_nobody_took() {
+        let these = |indexes: &[usize]| Missed::These(indexes.to_vec());
+        for (one, other, both) in [
+            (Missed::From(2), Missed::From(3), Missed::From(3)),
+            (Missed::From(2), these(&[0, 1, 2, 4]), these(&[2, 4])),
+            (these(&[0, 1]), Missed::From(1), these(&[1])),
+            (these(&[0, 2, 5]), these(&[1, 2, 5, 7]), these(&[2, 5])),
+            (these(&[]), Missed::From(0), these(&[])),
+        ] {
+            assert_eq!(one.and(other), both);
+        }
+        assert_eq!(Missed::From(1).indexes(3), [1, 2]);
+    }
+}

@@ -1,0 +1,175 @@
+//! From one entry of `mappings` to what it means.
+
+use super::{Destination, Mapping};
+use crate::{
+    config::{
+        options::block::Problems,
+        syntax::{Entry, Node, Value},
+    },
+    subject::{is_valid, transform::Transform},
+};
+
+/// Messages of a hundred.
+const ALL: u8 = 100;
+
+/// One line of `mappings`: `"subject": "destination"`, or a list of
+/// `{ destination, weight, cluster }`.
+pub(super) fn read(entry: &Entry, problems: &mut Problems) -> Option<Mapping> {
+    let subject = &entry.key;
+    if !is_valid(subject.as_bytes()) {
+        problems.error(
+            &entry.position,
+            format!("{subject:?} is not a valid subject"),
+        );
+        return None;
+    }
+    let written = match &entry.node.value {
+        Value::String(destination) => vec![written(&entry.node, destination, ALL)],
+        Value::Array(items) => items
+            .iter()
+            .map(|item| read_destination(item, problems))
+            .collect::<Option<_>>()?,
+        _ => vec![read_destination(&entry.node, problems)?],
+    };
+    let mut mapping = Mapping {
+        position: entry.position.clone(),
+        subject: subject.clone(),
+        destinations: Vec::new(),
+        clusters: Vec::new(),
+    };
+    let sent_back = written.iter().any(|written| written.subject == *subject);
+    let mut is_right = true;
+    for (at, destination) in written.iter().enumerate() {
+        if written[..at]
+            .iter()
+            .any(|other| other.subject == destination.subject)
+        {
+            let text = format!(
+                "{:?} stands twice among the destinations",
+                destination.subject
+            );
+            problems.error(&destination.node.position, text);
+            is_right = false;
+        }
+        match Transform::new(subject, &destination.subject) {
+            Ok(transform) => mapping.add(destination, transform),
+            Err(error) => {
+                let text = format!("mapping of {subject:?}: {error}");
+                problems.error(&destination.node.position, text);
+                is_right = false;
+            }
+        }
+    }
+    let clusters = mapping.clusters.iter_mut().map(|(_, ways)| ways);
+    for ways in std::iter::once(&mut mapping.destinations).chain(clusters) {
+        let sum: u32 = ways.iter().map(|way| u32::from(way.weight)).sum();
+        if sum > u32::from(ALL) {
+            let text = format!("the weights of {subject:?} are {sum} together: 100 at most");
+            problems.error(&entry.position, text);
+            is_right = false;
+        } else if !sent_back {
+            keep_rest(subject, ways);
+        }
+    }
+    is_right.then_some(mapping)
+}
+
+/// A destination as it was written.
+struct Written<'a> {
+    node: &'a Node,
+    subject: String,
+    weight: u8,
+    cluster: Option<String>,
+}
+
+fn written<'a>(node: &'a Node, subject: &str, weight: u8) -> Written<'a> {
+    Written {
+        node,
+        subject: subject.to_owned(),
+        weight,
+        cluster: None,
+    }
+}
+
+impl Mapping {
+    fn add(&mut self, written: &Written<'_>, transform: Transform) {
+        let destination = Destination {
+            transform,
+            weight: written.weight,
+        };
+        let Some(cluster) = &written.cluster else {
+            return self.destinations.push(destination);
+        };
+        match self.clusters.iter_mut().find(|(name, _)| name == cluster) {
+            Some((_, ways)) => ways.push(destination),
+            None => self.clusters.push((cluster.clone(), vec![destination])),
+        }
+    }
+}
+
+/// What is missing from a hundred stays where it was published.
+fn keep_rest(subject: &str, ways: &mut Vec<Destination>) {
+    let sum: u8 = ways.iter().map(|way| way.weight).sum();
+    if sum == ALL {
+        return;
+    }
+    let mut count = 0;
+    let kept: Vec<String> = subject
+        .split('.')
+        .map(|token| match token {
+            "*" => {
+                count += 1;
+                format!("${count}")
+            }
+            word => word.to_owned(),
+        })
+        .collect();
+    if let Ok(transform) = Transform::new(subject, &kept.join(".")) {
+        ways.push(Destination {
+            transform,
+            weight: ALL - sum,
+        });
+    }
+}
+
+fn read_destination<'a>(node: &'a Node, problems: &mut Problems) -> Option<Written<'a>> {
+    let map = problems.map(node, "destination")?;
+    let (mut subject, mut weight, mut cluster) = (None, None, None);
+    for entry in map.entries_as_written() {
+        match &*entry.key.to_ascii_lowercase() {
+            "dest" | "destination" => {
+                subject = Some(problems.text(entry)?);
+            }
+            "weight" => weight = Some(read_weight(&entry.node, problems)?),
+            "cluster" => {
+                cluster = Some(problems.text(entry)?.to_owned());
+            }
+            _ => problems.unknown_key(entry, "a mapping's destination"),
+        }
+    }
+    let (Some(subject), Some(weight)) = (subject, weight) else {
+        let text = "a mapping's destination needs \"destination\" and \"weight\"";
+        problems.error(&node.position, text);
+        return None;
+    };
+    Some(Written {
+        cluster,
+        ..written(node, subject, weight)
+    })
+}
+
+fn read_weight(node: &Node, problems: &mut Problems) -> Option<u8> {
+    let weight = match &node.value {
+        Value::Integer(number) => u8::try_from(*number).ok(),
+        Value::String(text) => text.strip_suffix('%').unwrap_or(text).parse().ok(),
+        _ => None,
+    };
+    let weight = weight.filter(|weight| *weight <= ALL);
+    if weight.is_none() {
+        problems.error(
+            &node.position,
+            "\"weight\" must be from 0 to 100, with or without %",
+        );
+    }
+    weight
+}

@@ -1,0 +1,161 @@
+//! Accounts as the configuration defines them: `accounts`, `mappings` and
+//! `system_account`.
+//!
+//! [`read`] makes typed definitions of a block and [`check`] holds them against
+//! each other: who imports what nobody exports to him, or in a circle, is told
+//! so with the place of his line. The room `account` builds from definitions
+//! that passed.
+
+mod check;
+mod mapping;
+mod read;
+mod sharing;
+#[cfg(test)]
+mod tests;
+
+pub use check::check;
+pub use read::{check_system_account, read, read_global_mappings};
+
+use std::time::Duration;
+
+use super::syntax::Position;
+use crate::subject::transform::{Renaming, Transform};
+
+pub use crate::security::users::GLOBAL_ACCOUNT;
+
+/// The system account unless the configuration names another.
+pub const DEFAULT_SYSTEM_ACCOUNT: &str = "$SYS";
+
+/// How long a reply to an imported service may take, unless its export says so.
+pub const RESPONSE_THRESHOLD: Duration = Duration::from_secs(2 * 60);
+
+/// One account.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct AccountConfig {
+    /// Its name.
+    pub name: String,
+    /// What its connections may use.
+    pub limits: AccountLimits,
+    /// What it offers to other accounts.
+    pub exports: Vec<Export>,
+    /// What it takes from other accounts.
+    pub imports: Vec<Import>,
+    /// What becomes of subjects that its clients publish to.
+    pub mappings: Vec<Mapping>,
+}
+
+/// Limits of one account; `None` is unlimited.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AccountLimits {
+    /// Connections of clients.
+    pub max_connections: Option<usize>,
+    /// Subscriptions of one connection.
+    pub max_subscriptions: Option<usize>,
+    /// Bytes of one message.
+    pub max_payload: Option<usize>,
+}
+
+/// What an account offers to others.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Export {
+    /// Where it was written.
+    pub position: Position,
+    /// The subject, wildcards included.
+    pub subject: String,
+    /// Messages or answers.
+    pub kind: ExportKind,
+    /// Who may import it; empty for everybody.
+    pub accounts: Vec<String>,
+    /// Token of the subject, counted from 1, that must be the importer's name;
+    /// 0 for none.
+    pub account_token_position: usize,
+}
+
+/// Messages or answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExportKind {
+    /// Others subscribe to the messages.
+    Stream,
+    /// Others send requests.
+    Service {
+        /// How many replies a request may have.
+        response: ResponseKind,
+        /// How long a reply may take.
+        threshold: Duration,
+    },
+}
+
+/// How many replies a request may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseKind {
+    /// One.
+    Singleton,
+    /// Any number, until they pause for longer than the threshold or one is
+    /// empty.
+    Stream,
+}
+
+/// What an account takes from another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Import {
+    /// Where it was written.
+    pub position: Position,
+    /// Messages or answers.
+    pub kind: ImportKind,
+    /// Who offers it.
+    pub account: String,
+    /// The subject there, wildcards included.
+    pub theirs: String,
+    /// The subject here, wildcards included.
+    pub ours: String,
+}
+
+/// Messages or answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ImportKind {
+    /// Requests that clients of this account send.
+    Service {
+        /// From the subject here to the one there.
+        request: Transform,
+        /// Whether the responder is told all about who asks.
+        share: bool,
+    },
+    /// Messages that clients of this account subscribe to.
+    Stream {
+        /// Between the subjects of both accounts.
+        subjects: Renaming,
+    },
+}
+
+impl ImportKind {
+    /// The word for it in the configuration.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Service { .. } => "service",
+            Self::Stream { .. } => "stream",
+        }
+    }
+}
+
+/// What becomes of a published subject.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    /// Where it was written.
+    pub position: Position,
+    /// The published subject, wildcards included.
+    pub subject: String,
+    /// Where its messages go, by chance in proportion to the weights; what is
+    /// missing from 100 is lost.
+    pub destinations: Vec<Destination>,
+    /// The same for brokers in the clusters of these names.
+    pub clusters: Vec<(String, Vec<Destination>)>,
+}
+
+/// One way that messages of a mapping may go.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Destination {
+    /// What becomes of the subject.
+    pub transform: Transform,
+    /// Messages of a hundred.
+    pub weight: u8,
+}

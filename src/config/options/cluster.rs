@@ -1,0 +1,406 @@
+//! The block `cluster` and the flags that stand for it: how this broker meets
+//! the others of its cluster.
+
+use std::{fmt, time::Duration};
+
+use super::{
+    Options,
+    apply::{parse_address, port_in_range},
+    block::Problems,
+    duration::parse_duration,
+};
+use crate::config::syntax::{Entry, Node, Value};
+
+/// How long a dialling broker may take to log in, without TLS.
+const AUTH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The shortest time for a login; shorter ones fail on a busy machine. The
+/// legacy Puppet module writes 0.75 s.
+const AUTH_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+
+/// The other brokers and the way to them.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct ClusterOptions {
+    /// Name of the cluster; `None` makes one up and takes over that of others.
+    pub name: Option<String>,
+    /// Host the listener for routes binds to.
+    pub host: String,
+    /// Its port, 0 being any free one; `None`: no cluster.
+    pub port: Option<u16>,
+    /// User that dialling brokers must name; `None` asks for nothing.
+    pub user: Option<String>,
+    /// The password that goes with it.
+    pub password: Secret,
+    /// How long a dialling broker may take to log in.
+    pub auth_timeout: Duration,
+    /// Brokers that are dialled until they answer.
+    pub routes: Vec<RouteUrl>,
+    /// `HOST` or `HOST:PORT` told to other brokers instead of the listener's own.
+    pub advertise: Option<String>,
+    /// Whether clients are told nothing of the other brokers, nor they of us.
+    pub no_advertise: bool,
+    /// How often a broker that was only heard of is dialled again.
+    pub connect_retries: u32,
+    /// Whether the time between two tries grows.
+    pub connect_backoff: bool,
+    /// Time between the pings of a route; `None` is that of clients. At most 30 s.
+    pub ping_interval: Option<Duration>,
+    /// Unanswered pings before a route is stale; `None` is that of clients.
+    pub ping_max: Option<u32>,
+    /// How long a route may take nothing; `None` is that of clients.
+    pub write_deadline: Option<Duration>,
+}
+
+/// Where another broker listens for routes.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct RouteUrl {
+    /// Host name or address, without brackets.
+    pub host: String,
+    /// Port.
+    pub port: u16,
+    /// User to log in as.
+    pub user: String,
+    /// The password that goes with it.
+    pub password: Secret,
+}
+
+/// A text that is never shown.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Secret(pub String);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[secret]")
+    }
+}
+
+impl Default for ClusterOptions {
+    fn default() -> Self {
+        Self {
+            name: None,
+            host: super::ANY_HOST.into(),
+            port: None,
+            user: None,
+            password: Secret::default(),
+            auth_timeout: AUTH_TIMEOUT,
+            routes: Vec::new(),
+            advertise: None,
+            no_advertise: false,
+            connect_retries: 0,
+            connect_backoff: false,
+            ping_interval: None,
+            ping_max: None,
+            write_deadline: None,
+        }
+    }
+}
+
+/// Without user and password: those are secrets.
+impl fmt::Display for RouteUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.host.contains(':') {
+            true => write!(f, "[{}]:{}", self.host, self.port),
+            false => write!(f, "{}:{}", self.host, self.port),
+        }
+    }
+}
+
+impl RouteUrl {
+    /// Reads `scheme://user:password@host:port`. A password may stand as it is:
+    /// the last `@` ends it. What is percent-encoded is decoded.
+    ///
+    /// # Errors
+    ///
+    /// A text that says what is wrong and shows no secret.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+        let (login, address) = match rest.rsplit_once('@') {
+            Some((login, address)) => (login, address),
+            None => ("", rest),
+        };
+        let address = address.trim_end_matches('/');
+        let (host, port) = parse_address(address).map_err(|_| {
+            format!("{address:?} is not HOST:PORT: write routes as nats-route://host:port")
+        })?;
+        let port = u16::try_from(port).ok().filter(|port| *port > 0);
+        let (Some(port), false) = (port, host.is_empty()) else {
+            return Err(format!("{address:?} is not HOST:PORT of another broker"));
+        };
+        let (user, password) = login.split_once(':').unwrap_or((login, ""));
+        Ok(Self {
+            host,
+            port,
+            user: percent_decoded(user),
+            password: Secret(percent_decoded(password)),
+        })
+    }
+}
+
+/// What cannot be decoded stays as it is.
+fn percent_decoded(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut decoded = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let code = text
+            .get(at + 1..at + 3)
+            .filter(|_| bytes[at] == b'%')
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(code.unwrap_or(bytes[at]));
+        at += if code.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8(decoded).unwrap_or_else(|_| text.to_owned())
+}
+
+/// Reads the block.
+pub(super) fn read(options: &mut Options, node: &Node, problems: &mut Problems) {
+    let Some(block) = problems.map(node, "cluster") else {
+        return;
+    };
+    let cluster = options.cluster_mut();
+    for entry in block.entries_as_written() {
+        match entry.key.to_ascii_lowercase().as_str() {
+            "authorization" => read_authorization(cluster, entry, problems),
+            "routes" => read_routes(cluster, entry, problems),
+            name => {
+                let result = set(cluster, name, &entry.node.value);
+                if let Some(Some(warning)) = problems.noted(&entry.position, result) {
+                    problems.warn(&entry.position, warning);
+                }
+            }
+        }
+    }
+    if cluster.port.is_none()
+        && !cluster.routes.is_empty()
+        && let Some(entry) = block.get("routes")
+    {
+        let text = "the cluster needs a port: set \"listen\" or \"port\" in it";
+        problems.error(&entry.position, text);
+    }
+}
+
+/// Sets one value. Returns a warning if there is one.
+fn set(cluster: &mut ClusterOptions, name: &str, value: &Value) -> Result<Option<String>, String> {
+    match name {
+        "name" => cluster.name = Some(cluster_name(text(name, value)?)?),
+        "listen" => match value {
+            Value::Integer(port) => cluster.port = listen_port(*port)?,
+            _ => set_listen(cluster, text(name, value)?)?,
+        },
+        "host" | "net" => cluster.host = text(name, value)?.into(),
+        "port" => cluster.port = listen_port(integer(name, value)?)?,
+        "advertise" | "cluster_advertise" => {
+            cluster.advertise = Some(text(name, value)?.to_owned()).filter(|it| !it.is_empty());
+        }
+        "no_advertise" => cluster.no_advertise = boolean(name, value)?,
+        "connect_retries" => cluster.connect_retries = count(name, value)?,
+        "connect_backoff" => cluster.connect_backoff = boolean(name, value)?,
+        "ping_interval" => cluster.ping_interval = Some(time(name, value)?),
+        "ping_max" => cluster.ping_max = Some(count(name, value)?),
+        "write_deadline" => cluster.write_deadline = Some(time(name, value)?),
+        // One connection carries all accounts, uncompressed: both are agreed
+        // upon with every peer, whatever it would like.
+        "pool_size" => return integer(name, value).map(|_| None),
+        "accounts" if matches!(value, Value::Array(_)) => return Ok(None),
+        "compression" => match value {
+            Value::Bool(false) => return Ok(None),
+            Value::String(mode) if matches!(&**mode, "off" | "disabled" | "accept") => {
+                return Ok(None);
+            }
+            _ => {
+                return Ok(Some(
+                    "routes are not compressed; agreed upon with every peer".into(),
+                ));
+            }
+        },
+        _ => {
+            return Err(format!(
+                "unknown or unsupported key {name:?} in \"cluster\""
+            ));
+        }
+    }
+    Ok(None)
+}
+
+fn read_authorization(cluster: &mut ClusterOptions, entry: &Entry, problems: &mut Problems) {
+    let Some(map) = problems.map(&entry.node, "authorization") else {
+        return;
+    };
+    for entry in map.entries_as_written() {
+        match entry.key.to_ascii_lowercase().as_str() {
+            "user" | "username" => {
+                if let Some(user) = problems.text(entry) {
+                    cluster.user = Some(user.to_owned());
+                }
+            }
+            "pass" | "password" => {
+                if let Some(password) = problems.text(entry) {
+                    cluster.password = Secret(password.to_owned());
+                }
+            }
+            "timeout" => {
+                if let Some(timeout) = problems.seconds(entry) {
+                    cluster.auth_timeout = timeout.max(AUTH_TIMEOUT_MIN);
+                }
+            }
+            name => {
+                let text = format!(
+                    "{name:?} is not possible here: routes log in with one user and password"
+                );
+                problems.error(&entry.position, text);
+            }
+        }
+    }
+}
+
+fn read_routes(cluster: &mut ClusterOptions, entry: &Entry, problems: &mut Problems) {
+    let urls = problems.texts(&entry.node, "routes").unwrap_or_default();
+    cluster.routes.clear();
+    for (url, position) in urls {
+        cluster
+            .routes
+            .extend(problems.noted(position, RouteUrl::parse(url)));
+    }
+}
+
+/// `HOST:PORT`, or a URL that may hold user and password, as the flags
+/// `--cluster` and `--cluster_listen` have it.
+pub(in crate::config) fn set_listen_url(options: &mut Options, text: &str) -> Result<(), String> {
+    let cluster = options.cluster_mut();
+    let rest = text.split_once("://").map_or(text, |(_, rest)| rest);
+    let address = match rest.rsplit_once('@') {
+        Some((login, address)) => {
+            let (user, password) = login.split_once(':').unwrap_or((login, ""));
+            cluster.user = Some(percent_decoded(user));
+            cluster.password = Secret(percent_decoded(password));
+            address
+        }
+        None => rest,
+    };
+    match address.parse() {
+        Ok(port) => cluster.port = listen_port(port)?,
+        Err(_) => set_listen(cluster, address)?,
+    }
+    Ok(())
+}
+
+/// Routes as the flag has them: URLs with commas between.
+pub(in crate::config) fn set_routes(options: &mut Options, text: &str) -> Result<(), String> {
+    let urls = text.split(',').map(str::trim).filter(|url| !url.is_empty());
+    let routes: Result<Vec<_>, String> = urls.map(RouteUrl::parse).collect();
+    options.cluster_mut().routes = routes?;
+    Ok(())
+}
+
+/// A key of the block as a flag sets it.
+pub(in crate::config) fn set_flag(
+    options: &mut Options,
+    name: &str,
+    value: &Value,
+) -> Result<(), String> {
+    set(options.cluster_mut(), name, value).map(|_| ())
+}
+
+fn set_listen(cluster: &mut ClusterOptions, text: &str) -> Result<(), String> {
+    let (host, port) = parse_address(text.trim_end_matches('/'))?;
+    if !host.is_empty() {
+        cluster.host = host;
+    }
+    cluster.port = listen_port(port)?;
+    Ok(())
+}
+
+fn cluster_name(name: &str) -> Result<String, String> {
+    match name.is_empty() || name.contains(char::is_whitespace) {
+        true => Err("a cluster's name must not be empty or contain blanks".into()),
+        false => Ok(name.into()),
+    }
+}
+
+/// Port 0 is no cluster, -1 any free port.
+fn listen_port(port: i64) -> Result<Option<u16>, String> {
+    Ok(match port_in_range(port)? {
+        0 => None,
+        port => Some(u16::try_from(port).unwrap_or(0)),
+    })
+}
+
+fn text<'a>(name: &str, value: &'a Value) -> Result<&'a str, String> {
+    match value {
+        Value::String(text) => Ok(text),
+        other => Err(wrong(name, "a string; put it into quotes", other)),
+    }
+}
+
+fn integer(name: &str, value: &Value) -> Result<i64, String> {
+    match value {
+        Value::Integer(number) => Ok(*number),
+        other => Err(wrong(name, "an integer, without quotes", other)),
+    }
+}
+
+fn count(name: &str, value: &Value) -> Result<u32, String> {
+    u32::try_from(integer(name, value)?).map_err(|_| format!("{name:?} must not be negative"))
+}
+
+fn boolean(name: &str, value: &Value) -> Result<bool, String> {
+    match value {
+        Value::Bool(value) => Ok(*value),
+        other => Err(wrong(name, "true or false, without quotes", other)),
+    }
+}
+
+/// A duration, or seconds as a number.
+fn time(name: &str, value: &Value) -> Result<Duration, String> {
+    let seconds = match value {
+        Value::String(text) => return parse_duration(text),
+        Value::Integer(seconds) => *seconds as f64,
+        Value::Float(seconds) => *seconds,
+        other => return Err(wrong(name, "seconds or a duration such as \"2s\"", other)),
+    };
+    Duration::try_from_secs_f64(seconds)
+        .map_err(|_| format!("{name:?} must be a number of seconds, not {seconds}"))
+}
+
+fn wrong(name: &str, expected: &str, found: &Value) -> String {
+    format!("{name:?} must be {expected}, not {}", found.type_name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> (String, u16, String, String) {
+        let url = RouteUrl::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
+        (url.host, url.port, url.user, url.password.0)
+    }
+
+    #[test]
+    fn routes_as_people_write_them() {
+        let expect = |host: &str, port, user: &str, password: &str| {
+            (host.to_owned(), port, user.to_owned(), password.to_owned())
+        };
+        assert_eq!(
+            url("nats-route://routes:s3cret@nats1.example.net:4223"),
+            expect("nats1.example.net", 4223, "routes", "s3cret")
+        );
+        assert_eq!(url("nats://[::1]:6222/"), expect("::1", 6222, "", ""));
+        assert_eq!(url("host:1"), expect("host", 1, "", ""));
+        assert_eq!(url("tls://u:p%40x@h:1"), expect("h", 1, "u", "p@x"));
+        assert_eq!(
+            url("nats://u:a@b:c/d%@h:1"),
+            expect("h", 1, "u", "a@b:c/d%")
+        );
+        for bad in ["", "host", "nats://:1", "host:0", "host:x", "host:70000"] {
+            assert!(RouteUrl::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn no_secret_is_shown() {
+        let url = RouteUrl::parse("nats://u:geheim@h:1").expect("it is a URL");
+        assert!(!format!("{url:?} {url}").contains("geheim"));
+        let error = RouteUrl::parse("nats://u:geheim@h").expect_err("no port");
+        assert!(!error.contains("geheim"), "{error}");
+    }
+}

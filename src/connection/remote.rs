@@ -1,0 +1,249 @@
+//! Remote interest: what the peers of the cluster want, and how messages get to
+//! them.
+//!
+//! Each account keeps it in a sublist of its own, apart from its subscribers:
+//! whoever looks only among those, as a message that came from a peer does, can
+//! never send anything on to another peer. However many entries of a peer match
+//! a message, the peer gets it once, with the list of queue groups of which it
+//! is to serve one member each.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use super::{
+    Connection,
+    delivery::{Routed, Run},
+    worker::Worker,
+};
+use crate::{
+    sublist::{Entry, Matches},
+    telemetry::Clock,
+};
+
+/// One subject, or one queue group on one subject, that a peer wants.
+pub struct RemoteInterest {
+    /// The route to the peer.
+    pub connection: Arc<Connection>,
+    /// Members that the queue group has there; 1 without a queue group.
+    pub weight: u32,
+    text: Box<[u8]>,
+    subject_len: u32,
+    queue_len: Option<u32>,
+}
+
+impl RemoteInterest {
+    /// What the peer behind `connection` announced. The texts come from one
+    /// control line, so their lengths fit 32 bits.
+    pub fn new(connection: Arc<Connection>, subject: &[u8], queue: Option<(&[u8], u32)>) -> Self {
+        let name = queue.map(|(name, _)| name);
+        Self {
+            connection,
+            weight: queue.map_or(1, |(_, weight)| weight),
+            text: [subject, name.unwrap_or_default()].concat().into(),
+            subject_len: subject.len() as u32,
+            queue_len: name.map(|name| name.len() as u32),
+        }
+    }
+}
+
+impl Entry for RemoteInterest {
+    fn subject(&self) -> &[u8] {
+        &self.text[..self.subject_len as usize]
+    }
+
+    fn queue(&self) -> Option<&[u8]> {
+        self.queue_len
+            .map(|_| &self.text[self.subject_len as usize..])
+    }
+}
+
+/// The peers that want one subject.
+#[derive(Default)]
+pub struct Remotes {
+    peers: Vec<Peer>,
+    queues: Vec<RemoteQueue>,
+}
+
+struct Peer {
+    connection: Arc<Connection>,
+    /// Whether it wants every message.
+    plain: bool,
+}
+
+/// A queue group with members behind peers.
+struct RemoteQueue {
+    name: Box<[u8]>,
+    /// Index of the peer, and the sum of the weights up to and with it.
+    members: Vec<(usize, u64)>,
+}
+
+/// Which messages of a run a queue group's remote members are to serve.
+pub enum Share {
+    /// All: no member is here.
+    All,
+    /// Those that no member here took.
+    Some(Vec<usize>),
+}
+
+/// Which messages of a run went to some peer.
+pub enum Reached {
+    /// Every one.
+    All,
+    /// Those with these indexes, in order.
+    Some(Vec<usize>),
+}
+
+/// A queue group's message for a peer; sorted by peer, then message.
+#[derive(Clone, Copy, Eq, Ord, PartialEq, PartialOrd)]
+struct Choice {
+    peer: usize,
+    message: usize,
+    queue: usize,
+}
+
+impl Remotes {
+    /// Gathers what a look-up found.
+    pub fn new(matches: &Matches<RemoteInterest>) -> Self {
+        let mut remotes = Self::default();
+        for entry in &matches.plain {
+            let peer = remotes.peer(&entry.connection);
+            remotes.peers[peer].plain = true;
+        }
+        for members in &matches.queues {
+            let Some(name) = members.first().and_then(|first| first.queue()) else {
+                continue;
+            };
+            let mut sum = 0;
+            let members = members
+                .iter()
+                .map(|member| {
+                    sum += u64::from(member.weight.max(1));
+                    (remotes.peer(&member.connection), sum)
+                })
+                .collect();
+            remotes.queues.push(RemoteQueue {
+                name: name.into(),
+                members,
+            });
+        }
+        remotes
+    }
+
+    /// Whether no peer wants the subject.
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    /// The names of the queue groups, in the order of [`Remotes::deliver`]'s
+    /// shares.
+    pub fn queues(&self) -> impl Iterator<Item = &[u8]> {
+        self.queues.iter().map(|queue| &*queue.name)
+    }
+
+    /// Takes a run to the peers: to those that want every message, and of each
+    /// queue group's share to one peer per message, drawn by weight.
+    pub fn deliver(
+        &self,
+        worker: &mut Worker,
+        account: &[u8],
+        run: &Run<'_>,
+        shares: &[Share],
+        now: Clock,
+        flush: bool,
+    ) -> Reached {
+        let choices = self.choose(run, shares);
+        let mut reached = Vec::new();
+        let mut all = false;
+        for (index, peer) in self.peers.iter().enumerate() {
+            let start = choices.partition_point(|choice| choice.peer < index);
+            let mine = &choices[start..];
+            let mine = &mine[..mine.partition_point(|choice| choice.peer == index)];
+            if !peer.plain && mine.is_empty() {
+                continue;
+            }
+            let names = |message: usize| {
+                let start = mine.partition_point(|choice| choice.message < message);
+                let of_message = mine[start..]
+                    .iter()
+                    .take_while(move |choice| choice.message == message);
+                of_message.map(|choice| &*self.queues[choice.queue].name)
+            };
+            let routed = match mine.is_empty() {
+                true => Routed::Plain,
+                false => Routed::Queues {
+                    plain: peer.plain,
+                    names: &|message, text| {
+                        for name in names(message) {
+                            text.extend_from_slice(name);
+                            text.push(b' ');
+                        }
+                    },
+                },
+            };
+            if !peer
+                .connection
+                .deliver_routed(worker, account, run, &routed, now, flush)
+            {
+                continue;
+            }
+            all |= peer.plain;
+            reached.extend(mine.iter().map(|choice| choice.message));
+        }
+        reached.sort_unstable();
+        match all {
+            true => Reached::All,
+            false => Reached::Some(reached),
+        }
+    }
+
+    fn peer(&mut self, connection: &Arc<Connection>) -> usize {
+        let known = self
+            .peers
+            .iter()
+            .position(|peer| Arc::ptr_eq(&peer.connection, connection));
+        known.unwrap_or_else(|| {
+            self.peers.push(Peer {
+                connection: connection.clone(),
+                plain: false,
+            });
+            self.peers.len() - 1
+        })
+    }
+
+    fn choose(&self, run: &Run<'_>, shares: &[Share]) -> Vec<Choice> {
+        let mut choices = Vec::new();
+        for (index, (queue, share)) in self.queues.iter().zip(shares).enumerate() {
+            let mut choose = |message| {
+                choices.push(Choice {
+                    peer: self.draw(queue),
+                    message,
+                    queue: index,
+                });
+            };
+            match share {
+                Share::All => (0..run.messages.len()).for_each(&mut choose),
+                Share::Some(messages) => messages.iter().copied().for_each(&mut choose),
+            }
+        }
+        choices.sort_unstable();
+        choices
+    }
+
+    /// A member drawn by weight among those whose route is not ending.
+    fn draw(&self, queue: &RemoteQueue) -> usize {
+        let total = queue.members.last().map_or(1, |(_, sum)| *sum);
+        let at = fastrand::u64(..total);
+        let drawn = queue.members.partition_point(|(_, sum)| *sum <= at);
+        let count = queue.members.len();
+        (0..count)
+            .map(|step| queue.members[(drawn + step) % count].0)
+            .find(|peer| !self.peers[*peer].connection.is_closing())
+            .unwrap_or(queue.members[drawn].0)
+    }
+}
+
+impl Connection {
+    /// Whether messages with headers may be sent as they are.
+    pub(super) fn takes_headers(&self) -> bool {
+        self.headers.load(Ordering::Relaxed)
+    }
+}

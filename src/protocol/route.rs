@@ -1,0 +1,533 @@
+//! The route protocol: what brokers of one cluster say to each other.
+//!
+//! [`parse`] yields one operation that borrows from the read buffer, as the
+//! clients' parser does; the payload of a message is not part of it. Verbs of
+//! leafnodes (`LS+`, `LMSG`) are not understood: a peer sends them only to a
+//! broker that announced to take them. The room `route` reads and writes this,
+//! `connection` writes messages and interest. Facts are those of nats-server
+//! 2.15 (`server/route.go`, `server/parser.go`).
+
+use memchr::memchr;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::{CRLF, parse::ParseError};
+
+/// Most fields of a control line: account, subject, `+`, reply, sizes, and as
+/// many queue groups as fit.
+const FIELDS_MAX: usize = 1024;
+
+/// Digits of the longest size.
+const SIZE_DIGITS_MAX: usize = 9;
+
+/// One operation of a peer broker.
+#[derive(Debug, Eq, PartialEq)]
+pub enum RouteOp<'a> {
+    /// `CONNECT {json}`: only from the side that dialled.
+    Connect(&'a [u8]),
+    /// `-ERR text`: the peer gives up.
+    Err(&'a [u8]),
+    /// `INFO {json}`.
+    Info(&'a [u8]),
+    /// `RS+ account subject [queue weight]`.
+    Interest {
+        /// Whose subject space.
+        account: &'a [u8],
+        /// Subject, wildcards included; not yet validated.
+        subject: &'a [u8],
+        /// Queue group and how many members it has there.
+        queue: Option<(&'a [u8], u32)>,
+    },
+    /// `RMSG` or `HMSG`, without the payload.
+    Message(RouteMessage<'a>),
+    /// `RS- account subject [queue]`.
+    NoInterest {
+        /// Whose subject space.
+        account: &'a [u8],
+        /// Subject, wildcards included.
+        subject: &'a [u8],
+        /// Queue group.
+        queue: Option<&'a [u8]>,
+    },
+    /// A line without a meaning here: `+OK`, `A+`, `A-`.
+    Nothing,
+    /// `PING`.
+    Ping,
+    /// `PONG`.
+    Pong,
+}
+
+/// The control line of an `RMSG` or `HMSG`.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct RouteMessage<'a> {
+    /// Whose subject space.
+    pub account: &'a [u8],
+    /// Where it goes.
+    pub subject: &'a [u8],
+    /// Where answers go.
+    pub reply: Option<&'a [u8]>,
+    /// The queue groups of which one member is to have it, divided by blanks;
+    /// empty for none.
+    pub queues: &'a [u8],
+    /// Bytes of the headers, which begin the payload; `None` for `RMSG`.
+    pub header_len: Option<usize>,
+    /// Bytes of headers and payload together.
+    pub total_len: usize,
+    /// The size or sizes as the peer wrote them.
+    pub sizes: &'a [u8],
+    /// Bytes of the control line with its end: the payload begins here.
+    pub line_len: usize,
+    /// Whether `[reply ]sizes CRLF` stands in one piece as a delivery wants it.
+    pub canonical: bool,
+}
+
+impl RouteMessage<'_> {
+    /// Bytes of the whole operation: control line, payload and the CRLF after it.
+    pub fn whole_len(&self) -> usize {
+        self.line_len + self.total_len + CRLF.len()
+    }
+}
+
+/// What [`parse`] found.
+#[derive(Debug, Eq, PartialEq)]
+pub enum Parsed<'a> {
+    /// An operation and the bytes it took (for a message: its control line).
+    Op(RouteOp<'a>, usize),
+    /// The line is not complete yet.
+    Incomplete,
+}
+
+/// Parses the operation at the beginning of `bytes`. A control line may have at
+/// most `max_control_line` bytes.
+///
+/// # Errors
+///
+/// What stands there is not the protocol; the route must end.
+pub fn parse(bytes: &[u8], max_control_line: usize) -> Result<Parsed<'_>, ParseError> {
+    let Some(end) = memchr(b'\n', &bytes[..bytes.len().min(max_control_line + 1)]) else {
+        return match bytes.len() > max_control_line {
+            true => Err(ParseError::ControlLine),
+            false => Ok(Parsed::Incomplete),
+        };
+    };
+    let line = &bytes[..end];
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let verb_len = line
+        .iter()
+        .position(|byte| is_blank(*byte))
+        .unwrap_or(line.len());
+    let (verb, arguments) = line.split_at(verb_len);
+    let line_len = end + 1;
+    let op = match verb.to_ascii_uppercase().as_slice() {
+        b"RMSG" => RouteOp::Message(parse_message(arguments, false, line_len)?),
+        b"HMSG" => RouteOp::Message(parse_message(arguments, true, line_len)?),
+        b"RS+" => parse_interest(arguments)?,
+        b"RS-" => parse_no_interest(arguments)?,
+        b"PING" => RouteOp::Ping,
+        b"PONG" => RouteOp::Pong,
+        b"INFO" => RouteOp::Info(arguments.trim_ascii()),
+        b"CONNECT" => RouteOp::Connect(arguments.trim_ascii()),
+        b"-ERR" => RouteOp::Err(arguments.trim_ascii()),
+        b"+OK" | b"A+" | b"A-" => RouteOp::Nothing,
+        _ => return Err(ParseError::UnknownOperation),
+    };
+    Ok(Parsed::Op(op, line_len))
+}
+
+/// The size in `<head><size>CRLF`, when `bytes` begin so: what a busy peer sends
+/// again and again is recognised without being parsed twice. Returns payload
+/// size and digits of it.
+pub fn parse_repeated_message(bytes: &[u8], head: &[u8]) -> Option<(usize, usize)> {
+    let rest = bytes.strip_prefix(head)?;
+    let digits = rest.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    let size = parse_size(&rest[..digits])?;
+    rest[digits..].starts_with(CRLF).then_some((size, digits))
+}
+
+fn parse_message(
+    arguments: &[u8],
+    with_headers: bool,
+    line_len: usize,
+) -> Result<RouteMessage<'_>, ParseError> {
+    let bad = || bad_arguments(if with_headers { "HMSG" } else { "RMSG" }, arguments);
+    let places = places(arguments).ok_or_else(bad)?;
+    let field = |index: usize| {
+        let (start, end): (usize, usize) = places[index];
+        &arguments[start..end]
+    };
+    let sizes = if with_headers { 2 } else { 1 };
+    let Some(sizes_at) = places.len().checked_sub(sizes).filter(|at| *at >= 2) else {
+        return Err(bad());
+    };
+    let (reply, queues) = match sizes_at {
+        2 => (None, None),
+        3 => (Some(2), None),
+        _ => match field(2) {
+            b"|" => (None, Some(3)),
+            // At least one queue group must follow the reply.
+            b"+" if sizes_at > 4 => (Some(3), Some(4)),
+            _ => return Err(bad()),
+        },
+    };
+    let total_len = parse_size(field(places.len() - 1)).ok_or_else(bad)?;
+    let header_len = match with_headers {
+        true => Some(parse_size(field(sizes_at)).ok_or_else(bad)?),
+        false => None,
+    };
+    if header_len.is_some_and(|header_len| header_len > total_len) {
+        return Err(bad());
+    }
+    let adjoins =
+        |left: usize| places[left].1 + 1 == places[left + 1].0 && arguments[places[left].1] == b' ';
+    let in_one_piece = match (reply, queues) {
+        (Some(_), Some(_)) => false,
+        (Some(reply), None) => adjoins(reply),
+        (None, _) => true,
+    };
+    let last = places.len() - 1;
+    Ok(RouteMessage {
+        account: field(0),
+        subject: field(1),
+        reply: reply.map(field),
+        queues: queues.map_or(&[], |first| {
+            &arguments[places[first].0..places[sizes_at - 1].1]
+        }),
+        header_len,
+        total_len,
+        sizes: &arguments[places[sizes_at].0..places[last].1],
+        line_len,
+        canonical: in_one_piece
+            && places[last].1 == arguments.len()
+            && (!with_headers || adjoins(sizes_at)),
+    })
+}
+
+fn parse_interest(arguments: &[u8]) -> Result<RouteOp<'_>, ParseError> {
+    let bad = || bad_arguments("RS+", arguments);
+    let places = places(arguments).ok_or_else(bad)?;
+    let field = |index: usize| &arguments[places[index].0..places[index].1];
+    let queue = match places.len() {
+        2 => None,
+        4 => {
+            let weight = parse_size(field(3)).ok_or_else(bad)?;
+            Some((field(2), u32::try_from(weight).map_err(|_| bad())?))
+        }
+        _ => return Err(bad()),
+    };
+    Ok(RouteOp::Interest {
+        account: field(0),
+        subject: field(1),
+        queue,
+    })
+}
+
+fn parse_no_interest(arguments: &[u8]) -> Result<RouteOp<'_>, ParseError> {
+    let bad = || bad_arguments("RS-", arguments);
+    let places = places(arguments).ok_or_else(bad)?;
+    let field = |index: usize| &arguments[places[index].0..places[index].1];
+    if !(2..=3).contains(&places.len()) {
+        return Err(bad());
+    }
+    Ok(RouteOp::NoInterest {
+        account: field(0),
+        subject: field(1),
+        queue: (places.len() == 3).then(|| field(2)),
+    })
+}
+
+fn bad_arguments(verb: &str, arguments: &[u8]) -> ParseError {
+    ParseError::Arguments(format!(
+        "bad arguments of {verb}: {}",
+        String::from_utf8_lossy(arguments).escape_debug()
+    ))
+}
+
+/// Where the blank-separated fields stand; `None` if there are too many.
+fn places(arguments: &[u8]) -> Option<Vec<(usize, usize)>> {
+    let mut places = Vec::with_capacity(6);
+    let mut start = None;
+    for (at, byte) in arguments.iter().enumerate() {
+        match (is_blank(*byte), start) {
+            (true, Some(from)) => {
+                places.push((from, at));
+                start = None;
+            }
+            (false, None) => start = Some(at),
+            _ => {}
+        }
+    }
+    if let Some(from) = start {
+        places.push((from, arguments.len()));
+    }
+    (places.len() <= FIELDS_MAX).then_some(places)
+}
+
+fn parse_size(digits: &[u8]) -> Option<usize> {
+    if digits.is_empty() || digits.len() > SIZE_DIGITS_MAX {
+        return None;
+    }
+    digits.iter().try_fold(0, |size, digit| match digit {
+        b'0'..=b'9' => Some(size * 10 + usize::from(digit - b'0')),
+        _ => None,
+    })
+}
+
+fn is_blank(byte: u8) -> bool {
+    matches!(byte, b' ' | b'\t' | b'\r')
+}
+
+/// `CONNECT` as the dialling side sends it.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RouteConnect {
+    /// Whether `+OK` is wanted for every line.
+    pub verbose: bool,
+    /// Ignored on routes.
+    pub pedantic: bool,
+    /// User of the cluster's authorization.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// Its password.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub pass: String,
+    /// Whether the connection is encrypted.
+    pub tls_required: bool,
+    /// Whether messages may have headers.
+    pub headers: bool,
+    /// Id of the dialling broker.
+    pub name: String,
+    /// Name of its cluster.
+    pub cluster: String,
+    /// Whether that name was made up.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cluster_dynamic: bool,
+    /// Only in the CONNECT of a gateway.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub gateway: String,
+    /// Only in the CONNECT of a client.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub lang: String,
+}
+
+impl RouteConnect {
+    /// The line as it is sent.
+    pub fn line(&self) -> Vec<u8> {
+        json_line(b"CONNECT ", serde_json::to_string(self), CRLF)
+    }
+}
+
+/// `INFO` as brokers introduce themselves to each other.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct RouteInfo {
+    /// Id of this run of the broker.
+    pub server_id: String,
+    /// Its name, unique in the cluster.
+    pub server_name: String,
+    /// The nats-server version whose features are served.
+    pub version: String,
+    /// The protocol of servers.
+    pub proto: i64,
+    /// Commit of the build.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub git_commit: String,
+    /// Compiler of the broker.
+    pub go: String,
+    /// Where the sender's routes connect to.
+    pub host: String,
+    /// Where the sender's routes connect to.
+    pub port: u16,
+    /// The same as a URL; filled in by who hands the INFO on.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub ip: String,
+    /// Whether messages may have headers.
+    pub headers: bool,
+    /// Whether a dialling broker needs the cluster's user and password.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub auth_required: bool,
+    /// Whether the routes are encrypted.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_required: bool,
+    /// Whether certificates are asked for.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_verify: bool,
+    /// Largest payload in bytes that clients may send there.
+    pub max_payload: i64,
+    /// Name of the cluster.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cluster: String,
+    /// Whether that name was made up.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cluster_dynamic: bool,
+    /// `host:port` where clients of the sender connect to.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub connect_urls: Vec<String>,
+    /// How far news of this route go: 0 by the common rule, 1 no further, 2
+    /// further in any case.
+    #[serde(skip_serializing_if = "is_nought")]
+    pub gossip_mode: u8,
+    /// The sender is about to leave.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub ldm: bool,
+    /// The connection is dedicated to this account.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub route_account: String,
+    /// Everything else, kept to be handed on.
+    #[serde(flatten)]
+    pub other: Map<String, Value>,
+}
+
+impl RouteInfo {
+    /// The line as it is sent; nats-server puts a blank before the line's end.
+    pub fn line(&self) -> Vec<u8> {
+        json_line(b"INFO ", serde_json::to_string(self), b" \r\n")
+    }
+}
+
+fn json_line(verb: &[u8], json: serde_json::Result<String>, end: &[u8]) -> Vec<u8> {
+    // A struct of strings, numbers and parsed JSON always serialises.
+    [verb, json.unwrap_or_default().as_bytes(), end].concat()
+}
+
+fn is_nought(number: &u8) -> bool {
+    *number == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const MAX: usize = 64 * 1024;
+
+    fn op(line: &str) -> RouteOp<'_> {
+        match parse(line.as_bytes(), MAX) {
+            Ok(Parsed::Op(op, len)) => {
+                assert_eq!(len, line.len());
+                op
+            }
+            other => panic!("{line:?}: {other:?}"),
+        }
+    }
+
+    fn message(line: &str) -> RouteMessage<'_> {
+        match op(line) {
+            RouteOp::Message(message) => message,
+            other => panic!("{line:?}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn the_four_forms_of_a_message() {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        for (line, reply, queues, header_len, canonical) in [
+            ("RMSG $G a 5\r\n", None, "", None, true),
+            ("RMSG $G a rep 5\r\n", Some("rep"), "", None, true),
+            ("RMSG $G a | q2 q1 5\r\n", None, "q2 q1", None, true),
+            (
+                "RMSG $G a + rep q2 q1 5\r\n",
+                Some("rep"),
+                "q2 q1",
+                None,
+                false,
+            ),
+            ("HMSG $G a 2 5\r\n", None, "", Some(2), true),
+            ("HMSG $G a rep 2 5\r\n", Some("rep"), "", Some(2), true),
+            ("HMSG $G a | q 2 5\r\n", None, "q", Some(2), true),
+            (
+                "hmsg $G a + rep q 2 5\r\n",
+                Some("rep"),
+                "q",
+                Some(2),
+                false,
+            ),
+            ("RMSG $G a rep  5\r\n", Some("rep"), "", None, false),
+        ] {
+            let found = message(line);
+            assert_eq!(
+                (text(found.account), text(found.subject)),
+                ("$G".into(), "a".into())
+            );
+            assert_eq!(found.reply.map(text).as_deref(), reply, "{line:?}");
+            assert_eq!(text(found.queues), queues, "{line:?}");
+            assert_eq!(
+                (found.header_len, found.total_len),
+                (header_len, 5),
+                "{line:?}"
+            );
+            assert_eq!(found.canonical, canonical, "{line:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_message_is_refused() {
+        for line in [
+            "RMSG $G 5\r\n",
+            "RMSG $G a x\r\n",
+            "RMSG $G a b c 5\r\n",
+            "RMSG $G a + rep 5\r\n",
+            "RMSG $G a 1234567890\r\n",
+            "HMSG $G a 6 5\r\n",
+            "HMSG $G 6 5\r\n",
+        ] {
+            assert!(parse(line.as_bytes(), MAX).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn interest_is_told_apart_by_its_fields() {
+        let interest = |queue| RouteOp::Interest {
+            account: b"$G",
+            subject: b"a.*",
+            queue,
+        };
+        assert_eq!(op("RS+ $G a.*\r\n"), interest(None));
+        assert_eq!(op("RS+ $G a.* q 3\r\n"), interest(Some((&b"q"[..], 3))));
+        for line in [
+            "RS+ $G\r\n",
+            "RS+ $G a q\r\n",
+            "RS- $G\r\n",
+            "RS- $G a q 1\r\n",
+        ] {
+            assert!(parse(line.as_bytes(), MAX).is_err(), "{line:?}");
+        }
+        assert_eq!(
+            op("RS- $G a.* q\r\n"),
+            RouteOp::NoInterest {
+                account: b"$G",
+                subject: b"a.*",
+                queue: Some(b"q"),
+            }
+        );
+    }
+
+    #[test]
+    fn lines_are_bounded() {
+        assert_eq!(parse(b"RS+ $G a", 8), Ok(Parsed::Incomplete));
+        assert_eq!(parse(b"RS+ $G aa", 8), Err(ParseError::ControlLine));
+        assert_eq!(parse(b"SUB a 1\r\n", 80), Err(ParseError::UnknownOperation));
+    }
+
+    #[test]
+    fn an_info_keeps_what_is_not_understood() {
+        let json = r#"{"server_id":"A","port":1,"new_key":{"x":1}}"#;
+        let info: RouteInfo = serde_json::from_str(json).expect("it is an INFO");
+        let line = String::from_utf8(info.line()).expect("it is text");
+        assert!(line.contains(r#""new_key":{"x":1}"#), "{line}");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = parse(&bytes, 64);
+        }
+
+        #[test]
+        fn no_line_of_fields_makes_the_parser_panic(
+            line in "(RMSG|HMSG|RS\\+|RS-)( (\\$G|a|\\+|\\||1|22|q)){0,9}( )?\r\n"
+        ) {
+            let _ = parse(line.as_bytes(), MAX);
+        }
+    }
+}

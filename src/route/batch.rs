@@ -1,0 +1,463 @@
+//! Reading a route: a batch of bytes becomes operations; messages to one
+//! subject, one behind the other, are delivered as one run.
+//!
+//! What came from a peer goes to the subscribers here and nowhere else: of
+//! queue groups one member of each that the peer named.
+
+use std::io;
+
+use bytes::{BufMut, Bytes};
+use tokio::net::TcpStream;
+
+use super::session::{End, Session, Space, violation};
+use crate::{
+    account::spread::Sender,
+    connection::{
+        CloseReason,
+        delivery::{Message, Run},
+        worker::{READ_BUFFER_LEN, SMALL_BATCH_LEN, Worker},
+    },
+    protocol::{
+        CRLF,
+        route::{Parsed, RouteInfo, RouteMessage, RouteOp, parse, parse_repeated_message},
+    },
+    telemetry::Clock,
+};
+
+/// Room that a read wants behind what is left of the batch before.
+const READ_ROOM_MIN: usize = READ_BUFFER_LEN / 2;
+
+/// Bytes of an operation above which an incomplete payload is read into memory
+/// of its own.
+const LARGE_LEN: usize = 16 * 1024;
+
+/// Bytes of a payload above which several targets share it instead of copying.
+const SHARED_LEN: usize = 4 * 1024;
+
+/// Bytes of the largest payload. Peers keep their own clients below 64 MB.
+const PAYLOAD_MAX: usize = 64 * 1024 * 1024 + 64 * 1024;
+
+/// Replies that name, behind an `@`, the subject that a consumer's message is
+/// to be shown with; the message itself goes to the consumer's inbox.
+const ACK_PREFIX: &[u8] = b"$JS.ACK.";
+
+/// What of the input is not handled yet.
+#[derive(Default)]
+pub(super) struct Input {
+    /// The unfinished end of the last batch.
+    carry: Vec<u8>,
+    /// A large message that is being read.
+    large: Option<Box<Large>>,
+    /// INFO lines to be acted on when the batch is done.
+    pub(super) news: Vec<RouteInfo>,
+}
+
+/// A message whose payload is large and not complete yet.
+struct Large {
+    line: Vec<u8>,
+    payload: Vec<u8>,
+    /// Bytes of payload and CRLF.
+    whole: usize,
+}
+
+/// What one read brought.
+pub(super) struct Batch {
+    /// Bytes handled.
+    pub(super) len: usize,
+    /// There may be more to read.
+    pub(super) more: bool,
+}
+
+/// The run that is being gathered from a batch; its messages are the worker's.
+#[derive(Default)]
+struct RunInProgress {
+    target: Option<Target>,
+    msgs: u64,
+    bytes: u64,
+}
+
+/// Where in the batch stands what all messages of a run have in common.
+struct Target {
+    account: (usize, usize),
+    subject: (usize, usize),
+    queues: (usize, usize),
+    /// The line up to the size, if the line has nothing else.
+    head: Option<(usize, usize)>,
+}
+
+impl Session {
+    /// Reads one batch and handles it.
+    ///
+    /// # Errors
+    ///
+    /// Those of the socket; its end is `UnexpectedEof`.
+    pub(super) fn read(&mut self, worker: &mut Worker, stream: &TcpStream) -> io::Result<Batch> {
+        if self.input.large.is_some() {
+            return self.read_large(worker, stream);
+        }
+        let mut buffer = std::mem::take(&mut worker.read_buffer);
+        let held = self.input.carry.len();
+        if buffer.len() < held + READ_ROOM_MIN {
+            buffer.resize(held + READ_ROOM_MIN, 0);
+        }
+        buffer[..held].copy_from_slice(&self.input.carry);
+        let result = match stream.try_read(&mut buffer[held..]) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(read) => {
+                self.input.carry.clear();
+                self.handle_batch(worker, &buffer[..held + read]);
+                Ok(Batch {
+                    len: held + read,
+                    more: held + read == buffer.len(),
+                })
+            }
+            Err(error) => Err(error),
+        };
+        buffer.truncate(READ_BUFFER_LEN);
+        worker.read_buffer = buffer;
+        result
+    }
+
+    fn read_large(&mut self, worker: &mut Worker, stream: &TcpStream) -> io::Result<Batch> {
+        let Some(large) = &mut self.input.large else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        let missing = large.whole - large.payload.len();
+        let len = stream.try_read_buf(&mut (&mut large.payload).limit(missing))?;
+        if len == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if large.payload.len() == large.whole
+            && let Some(large) = self.input.large.take()
+        {
+            if let Err(end) = self.deliver_large(worker, *large) {
+                self.end(worker, end);
+            }
+            worker.flush_touched();
+        }
+        Ok(Batch { len, more: true })
+    }
+
+    /// Handles the operations in `bytes` and keeps the unfinished end.
+    pub(super) fn handle_batch(&mut self, worker: &mut Worker, bytes: &[u8]) {
+        let mut run = RunInProgress::default();
+        let mut at = 0;
+        let mut result = Ok(());
+        while at < bytes.len() && result.is_ok() {
+            match self.handle_operation(worker, &mut run, bytes, &mut at) {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(end) => result = Err(end),
+            }
+        }
+        self.deliver_run(worker, &mut run, bytes, bytes.len() > SMALL_BATCH_LEN);
+        let connection = self.connection();
+        connection.in_msgs.add(run.msgs);
+        connection.in_bytes.add(run.bytes);
+        if run.msgs > 0 {
+            connection.active(Clock::now());
+        }
+        match result {
+            Ok(()) if at < bytes.len() => self.input.carry.extend_from_slice(&bytes[at..]),
+            Ok(()) => {
+                // A connection at rest holds no buffer.
+                if self.input.carry.capacity() > 0 {
+                    self.input.carry = Vec::new();
+                }
+            }
+            Err(end) => self.end(worker, end),
+        }
+    }
+
+    /// Handles the operation at `at` and moves on. `false`: it is not complete.
+    fn handle_operation(
+        &mut self,
+        worker: &mut Worker,
+        run: &mut RunInProgress,
+        bytes: &[u8],
+        at: &mut usize,
+    ) -> Result<bool, End> {
+        if let Some(taken) = take_repeated(worker, run, bytes, *at)? {
+            *at += taken;
+            return Ok(true);
+        }
+        match parse(&bytes[*at..], self.cluster.max_control_line())? {
+            Parsed::Incomplete => Ok(false),
+            Parsed::Op(RouteOp::Message(message), _) => {
+                self.handle_message(worker, run, bytes, at, &message)
+            }
+            Parsed::Op(op, len) => {
+                self.deliver_run(worker, run, bytes, false);
+                *at += len;
+                self.act(worker, op)?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// Takes a message into the run, or delivers it by itself.
+    fn handle_message(
+        &mut self,
+        worker: &mut Worker,
+        run: &mut RunInProgress,
+        bytes: &[u8],
+        at: &mut usize,
+        message: &RouteMessage<'_>,
+    ) -> Result<bool, End> {
+        if message.total_len > PAYLOAD_MAX {
+            let detail = format!("a payload of {} bytes", message.total_len);
+            return Err(End(
+                CloseReason::MaxPayload,
+                Some("Maximum Payload Violation"),
+                detail,
+            ));
+        }
+        let rest = &bytes[*at..];
+        let whole_len = message.whole_len();
+        if rest.len() < whole_len {
+            if whole_len > LARGE_LEN {
+                self.deliver_run(worker, run, bytes, false);
+                let (line, payload) = rest.split_at(message.line_len);
+                let whole = whole_len - message.line_len;
+                let mut large = Large {
+                    line: line.to_vec(),
+                    payload: Vec::with_capacity(whole),
+                    whole,
+                };
+                large.payload.extend_from_slice(payload);
+                self.input.large = Some(Box::new(large));
+                *at = bytes.len();
+            }
+            return Ok(false);
+        }
+        let payload = &rest[message.line_len..whole_len];
+        check_end(payload)?;
+        run.msgs += 1;
+        run.bytes += message.total_len as u64;
+        if !message.canonical || message.total_len >= SHARED_LEN || shown_subject(message).is_some()
+        {
+            self.deliver_run(worker, run, bytes, false);
+            self.deliver_alone(worker, message, payload, None);
+        } else {
+            let place = |part: &[u8]| place_of(part, bytes);
+            let is_same = run.target.as_ref().is_some_and(|target| {
+                let text = |(start, end): (usize, usize)| &bytes[start..end];
+                text(target.account) == message.account
+                    && text(target.subject) == message.subject
+                    && text(target.queues) == message.queues
+            });
+            if !is_same {
+                self.deliver_run(worker, run, bytes, false);
+                let bare = message.reply.is_none() && message.header_len.is_none();
+                run.target = Some(Target {
+                    account: place(message.account),
+                    subject: place(message.subject),
+                    queues: match message.queues.is_empty() {
+                        true => (0, 0),
+                        false => place(message.queues),
+                    },
+                    head: bare.then(|| (*at, place(message.sizes).0)),
+                });
+            }
+            worker.messages.push(Message {
+                tail_start: place(message.reply.unwrap_or(message.sizes)).0 as u32,
+                tail_end: (*at + whole_len) as u32,
+                reply_len: message.reply.map_or(0, <[u8]>::len) as u32,
+                header_len: message.header_len.map(|len| len as u32),
+                total_len: message.total_len as u32,
+            });
+        }
+        *at += whole_len;
+        Ok(true)
+    }
+
+    fn deliver_large(&mut self, worker: &mut Worker, large: Large) -> Result<(), End> {
+        check_end(&large.payload)?;
+        let max = self.cluster.max_control_line();
+        // It was parsed before, so it can be parsed again.
+        if let Ok(Parsed::Op(RouteOp::Message(message), _)) = parse(&large.line, max) {
+            let connection = self.connection();
+            connection.in_msgs.add(1);
+            connection.in_bytes.add(message.total_len as u64);
+            connection.active(Clock::now());
+            let shared = Bytes::from(large.payload);
+            self.deliver_alone(worker, &message, &shared, Some(&shared));
+        }
+        Ok(())
+    }
+
+    /// Delivers one message outside of a run. `shared` is the payload, if it is
+    /// in memory of its own already.
+    fn deliver_alone(
+        &mut self,
+        worker: &mut Worker,
+        message: &RouteMessage<'_>,
+        payload: &[u8],
+        shared: Option<&Bytes>,
+    ) {
+        let (subject, reply) = match shown_subject(message) {
+            Some((subject, reply)) => (subject, Some(reply)),
+            None => (message.subject, message.reply),
+        };
+        let mut source = std::mem::take(&mut worker.scratch);
+        source.clear();
+        if let Some(reply) = reply {
+            source.extend_from_slice(reply);
+            source.push(b' ');
+        }
+        if let Some(header_len) = message.header_len {
+            source.extend_from_slice(header_len.to_string().as_bytes());
+            source.push(b' ');
+        }
+        source.extend_from_slice(message.total_len.to_string().as_bytes());
+        source.extend_from_slice(CRLF);
+        let copied;
+        let shared = match shared {
+            Some(shared) => Some(shared),
+            None if payload.len() > SHARED_LEN => {
+                copied = Bytes::copy_from_slice(payload);
+                Some(&copied)
+            }
+            None => {
+                source.extend_from_slice(payload);
+                None
+            }
+        };
+        let one = Message {
+            tail_start: 0,
+            tail_end: source.len() as u32,
+            reply_len: reply.map_or(0, <[u8]>::len) as u32,
+            header_len: message.header_len.map(|len| len as u32),
+            total_len: message.total_len as u32,
+        };
+        let run = Run {
+            subject,
+            source: &source,
+            messages: &[one],
+            shared,
+        };
+        let (account, wanted) = (message.account, message.subject);
+        self.deliver(worker, account, wanted, message.queues, &run, false);
+        worker.scratch = source;
+    }
+
+    /// Delivers the messages gathered in the worker.
+    fn deliver_run(
+        &mut self,
+        worker: &mut Worker,
+        run: &mut RunInProgress,
+        bytes: &[u8],
+        flush: bool,
+    ) {
+        let Some(target) = run.target.take() else {
+            return;
+        };
+        let text = |(start, end): (usize, usize)| &bytes[start..end];
+        let subject = text(target.subject);
+        let messages = std::mem::take(&mut worker.messages);
+        let run = Run {
+            subject,
+            source: bytes,
+            messages: &messages,
+            shared: None,
+        };
+        let (account, queues) = (text(target.account), text(target.queues));
+        self.deliver(worker, account, subject, queues, &run, flush);
+        worker.messages = messages;
+        worker.messages.clear();
+    }
+
+    /// Takes a run to the subscribers of `wanted` in an account.
+    fn deliver(
+        &mut self,
+        worker: &mut Worker,
+        account: &[u8],
+        wanted: &[u8],
+        queues: &[u8],
+        run: &Run<'_>,
+        flush: bool,
+    ) {
+        if !self.spaces.contains_key(account) {
+            // The peer's interest is out of date, or its accounts are others.
+            let Some(found) = self.find_account(account) else {
+                return;
+            };
+            let space = Space {
+                account: found,
+                cache: Default::default(),
+            };
+            self.spaces.insert(account.into(), space);
+        }
+        let Some(space) = self.spaces.get_mut(account) else {
+            return;
+        };
+        let reach = space.cache.find_subscribers(wanted, &space.account);
+        let from_peer = Sender {
+            deaf: None,
+            describe: None,
+            to_peers: false,
+        };
+        from_peer.take_from_peer(worker, &space.account, run, &reach, queues, flush);
+        self.cluster.context.accounts.drop_expired(worker);
+    }
+}
+
+/// Takes a message that differs from the run's first one in its payload alone.
+/// Returns the bytes it took; `None`: the parser must look.
+fn take_repeated(
+    worker: &mut Worker,
+    run: &mut RunInProgress,
+    bytes: &[u8],
+    at: usize,
+) -> Result<Option<usize>, End> {
+    let Some((start, end)) = run.target.as_ref().and_then(|target| target.head) else {
+        return Ok(None);
+    };
+    let (rest, head) = (&bytes[at..], &bytes[start..end]);
+    let Some((total_len, digits)) = parse_repeated_message(rest, head) else {
+        return Ok(None);
+    };
+    let line_len = head.len() + digits + CRLF.len();
+    let whole_len = line_len + total_len + CRLF.len();
+    if rest.len() < whole_len || total_len >= SHARED_LEN {
+        return Ok(None);
+    }
+    check_end(&rest[line_len..whole_len])?;
+    run.msgs += 1;
+    run.bytes += total_len as u64;
+    worker.messages.push(Message {
+        tail_start: (at + head.len()) as u32,
+        tail_end: (at + whole_len) as u32,
+        reply_len: 0,
+        header_len: None,
+        total_len: total_len as u32,
+    });
+    Ok(Some(whole_len))
+}
+
+fn check_end(payload: &[u8]) -> Result<(), End> {
+    match payload.ends_with(CRLF) {
+        true => Ok(()),
+        false => Err(violation(
+            "a payload does not end where its size says".into(),
+        )),
+    }
+}
+
+/// The subject that a stream's message is to be shown with, and its reply
+/// without it.
+fn shown_subject<'a>(message: &RouteMessage<'a>) -> Option<(&'a [u8], &'a [u8])> {
+    let reply = message.reply?;
+    if !reply.starts_with(ACK_PREFIX) {
+        return None;
+    }
+    let at = memchr::memrchr(b'@', reply)?;
+    let (reply, subject) = (&reply[..at], &reply[at + 1..]);
+    (!subject.is_empty()).then_some((subject, reply))
+}
+
+/// Where a part of `whole` stands in it.
+fn place_of(part: &[u8], whole: &[u8]) -> (usize, usize) {
+    let start = part.as_ptr() as usize - whole.as_ptr() as usize;
+    (start, start + part.len())
+}

@@ -1,0 +1,313 @@
+//! The cluster as this broker sees it: its own place in it and the routes to
+//! the others.
+//!
+//! The server makes one [`Cluster`] and keeps it; the tasks of the routes
+//! register here, monitoring reads. A broker has at most one route to another,
+//! whoever dialled.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::{Notify, watch};
+use tracing::info;
+
+use super::{client_urls, interest::PeerInterest};
+use crate::{
+    client::Context,
+    config::options::cluster::ClusterOptions,
+    connection::{CloseReason, Connection, worker::with_worker},
+    protocol::route::RouteInfo,
+    telemetry::event::EventKind,
+};
+
+/// Bytes that may at least wait for a peer: the interest of a million
+/// subscriptions, which a new route is told at once, must fit.
+const ROUTE_PENDING_MIN: usize = 256 * 1024 * 1024;
+
+/// The longest time between two pings of a route.
+const PING_INTERVAL_MAX: Duration = Duration::from_secs(30);
+
+/// Most times a route's control line is longer than a client's.
+const CONTROL_LINE_FACTOR: usize = 16;
+
+/// Letters of a made-up cluster name.
+const DYNAMIC_NAME_LEN: usize = 22;
+
+/// What the server tells of itself and of its limits.
+pub struct Node {
+    /// Id of this run of the broker.
+    pub server_id: String,
+    /// Its name.
+    pub server_name: String,
+    /// Where it listens for routes.
+    pub address: SocketAddr,
+    /// `host:port` where its clients connect to.
+    pub client_urls: Vec<String>,
+    /// Bytes of a client's longest control line.
+    pub max_control_line: usize,
+    /// Bytes that may wait for a client.
+    pub max_pending: usize,
+    /// Time between a client's pings.
+    pub ping_interval: Duration,
+    /// Pings that a client may leave unanswered.
+    pub ping_max: u32,
+    /// How long a client may take nothing.
+    pub write_deadline: Duration,
+}
+
+/// This broker's cluster.
+pub struct Cluster {
+    /// What clients share: accounts, counters, events.
+    pub context: Arc<Context>,
+    /// The settings.
+    pub options: ClusterOptions,
+    /// This broker.
+    pub node: Node,
+    name: RwLock<ClusterName>,
+    /// Routes by the id of the broker behind them.
+    routes: Mutex<BTreeMap<String, Arc<Route>>>,
+    changes: watch::Sender<()>,
+    /// Addresses that are being dialled because somebody told of them.
+    pub(super) heard_of: Mutex<std::collections::BTreeSet<String>>,
+    stopping: AtomicBool,
+    leaving: AtomicBool,
+    /// Clients are to be told of a change.
+    pub(super) clients_to_be_told: Notify,
+}
+
+/// The name of the cluster.
+#[derive(Clone, Debug)]
+pub struct ClusterName {
+    /// The name.
+    pub text: String,
+    /// Whether it was made up, so that another one may take its place.
+    pub dynamic: bool,
+}
+
+/// How a route came to be.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// The other broker dialled.
+    Accepted,
+    /// We dialled, because the configuration names it.
+    Configured,
+    /// We dialled, because another broker told of it.
+    HeardOf,
+}
+
+/// A route to another broker.
+pub struct Route {
+    /// The connection.
+    pub connection: Arc<Connection>,
+    /// Id of the other broker.
+    pub remote_id: String,
+    /// Its name.
+    pub remote_name: String,
+    /// How the route came to be.
+    pub origin: Origin,
+    /// Whether the configuration names the other broker.
+    pub(super) is_configured: AtomicBool,
+    /// How the other broker introduced itself, at last.
+    pub info: Mutex<RouteInfo>,
+    /// What it wants.
+    pub interest: PeerInterest,
+}
+
+impl Route {
+    /// Whether the configuration names the other broker.
+    pub fn is_configured(&self) -> bool {
+        self.is_configured.load(Ordering::Relaxed)
+    }
+}
+
+/// Why a route cannot be registered.
+pub(super) enum Conflict {
+    /// There is a route to that broker.
+    Duplicate,
+    /// The broker stops.
+    Stopping,
+}
+
+impl Cluster {
+    /// The cluster of a broker that has no routes yet.
+    pub fn new(context: Arc<Context>, options: ClusterOptions, node: Node) -> Arc<Self> {
+        let name = match &options.name {
+            Some(name) => ClusterName {
+                text: name.clone(),
+                dynamic: false,
+            },
+            None => ClusterName {
+                text: std::iter::repeat_with(fastrand::alphanumeric)
+                    .take(DYNAMIC_NAME_LEN)
+                    .collect(),
+                dynamic: true,
+            },
+        };
+        context.info.write().cluster = name.text.clone();
+        let cluster = Arc::new(Self {
+            context,
+            options,
+            node,
+            name: RwLock::new(name),
+            routes: Mutex::default(),
+            changes: watch::Sender::new(()),
+            heard_of: Mutex::default(),
+            stopping: AtomicBool::new(false),
+            leaving: AtomicBool::new(false),
+            clients_to_be_told: Notify::new(),
+        });
+        client_urls::refresh(&cluster);
+        cluster
+    }
+
+    /// The name of the cluster now.
+    pub fn name(&self) -> ClusterName {
+        self.name.read().clone()
+    }
+
+    /// The routes, by the ids of the brokers behind them.
+    pub fn routes(&self) -> Vec<Arc<Route>> {
+        self.routes.lock().values().cloned().collect()
+    }
+
+    /// The route to the broker of that id.
+    pub fn route(&self, remote_id: &str) -> Option<Arc<Route>> {
+        self.routes.lock().get(remote_id).cloned()
+    }
+
+    /// Whether the broker is about to leave and no longer wants clients.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::Relaxed)
+    }
+
+    /// Whether no more routes are wanted.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Relaxed)
+    }
+
+    /// Tells the other brokers that this one leaves, so that they no longer
+    /// send clients here. The routes stay.
+    pub fn leave(&self) {
+        self.leaving.store(true, Ordering::Relaxed);
+        client_urls::refresh(self);
+        for route in self.routes() {
+            let line = self.info_for(&route.connection, 0).line();
+            with_worker(|worker| {
+                route.connection.send(worker, &line);
+                worker.flush_touched();
+            });
+        }
+    }
+
+    /// Closes all routes, for good.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+        for route in self.routes() {
+            route.connection.close(CloseReason::ServerShutdown);
+        }
+    }
+
+    /// Returns once there is no route to the broker of that id.
+    pub(super) async fn until_gone(&self, remote_id: &str) {
+        let mut changes = self.changes.subscribe();
+        while self.route(remote_id).is_some() {
+            // The sender lives as long as the cluster.
+            if changes.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// Notes that the configuration names the broker of that id.
+    pub(super) fn mark_configured(&self, remote_id: &str) {
+        if let Some(route) = self.route(remote_id) {
+            route.is_configured.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Registers a route whose sides know each other.
+    pub(super) fn register(&self, route: &Arc<Route>) -> Result<(), Conflict> {
+        {
+            let mut routes = self.routes.lock();
+            if self.is_stopping() {
+                return Err(Conflict::Stopping);
+            }
+            if routes.contains_key(&route.remote_id) {
+                return Err(Conflict::Duplicate);
+            }
+            routes.insert(route.remote_id.clone(), route.clone());
+        }
+        self.context.registry.insert_route(&route.connection);
+        self.note(route, &format!("Route to {} opened", route.remote_name));
+        Ok(())
+    }
+
+    /// Takes out a route that has ended.
+    pub(super) fn deregister(&self, route: &Arc<Route>, reason: CloseReason) {
+        self.context.registry.close_route(&route.connection, reason);
+        self.routes.lock().remove(&route.remote_id);
+        self.changes.send_replace(());
+        let text = format!("Route to {} ended: {reason}", route.remote_name);
+        self.note(route, &text);
+    }
+
+    /// Takes over the name of a cluster in place of a made-up one. Routes to
+    /// brokers that know us by the old name end.
+    pub(super) fn rename(&self, name: &str, dynamic: bool) {
+        *self.name.write() = ClusterName {
+            text: name.to_owned(),
+            dynamic,
+        };
+        self.context.info.write().cluster = name.to_owned();
+        info!("Cluster name updated to {name}");
+        for route in self.routes() {
+            route.connection.close(CloseReason::ClusterNameConflict);
+        }
+    }
+
+    /// Bytes of a route's longest control line.
+    pub(super) fn max_control_line(&self) -> usize {
+        self.node.max_control_line * CONTROL_LINE_FACTOR
+    }
+
+    /// Bytes that may wait for a peer.
+    pub(super) fn max_pending(&self) -> usize {
+        let all = self.context.registry.budget.limit();
+        self.node.max_pending.max(ROUTE_PENDING_MIN.min(all))
+    }
+
+    /// Time between the pings of a route.
+    pub(super) fn ping_interval(&self) -> Duration {
+        let interval = self
+            .options
+            .ping_interval
+            .unwrap_or(self.node.ping_interval);
+        interval.min(PING_INTERVAL_MAX)
+    }
+
+    /// Pings that a peer may leave unanswered.
+    pub(super) fn ping_max(&self) -> u32 {
+        self.options.ping_max.unwrap_or(self.node.ping_max)
+    }
+
+    /// How long a peer may take nothing while something waits for it.
+    pub(super) fn write_deadline(&self) -> Duration {
+        self.options
+            .write_deadline
+            .unwrap_or(self.node.write_deadline)
+    }
+
+    fn note(&self, route: &Route, text: &str) {
+        let (cid, subject) = (route.connection.cid, &route.remote_name);
+        let events = &self.context.telemetry.events;
+        events.record(EventKind::Route, cid, subject, text);
+    }
+}

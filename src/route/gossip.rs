@@ -1,0 +1,97 @@
+//! Gossip: who has a new route tells the others of the broker behind it, and
+//! they dial it. So a broker that knows one of the cluster gets to know all.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use tracing::debug;
+
+use super::{
+    cluster::{Cluster, Origin, Route},
+    dial::dial_heard_of,
+    introduction::with_port,
+};
+use crate::{config::options::cluster::RouteUrl, protocol::route::RouteInfo};
+
+/// News go by the common rule: a route that came from news makes none.
+const BY_RULE: u8 = 0;
+/// Who dials because of the news makes no further news.
+const NO_FURTHER: u8 = 1;
+/// Who dials because of the news spreads them in any case.
+const FURTHER: u8 = 2;
+
+/// Tells the other brokers of the one behind a new route, if that is news.
+pub(super) fn spread(cluster: &Cluster, route: &Arc<Route>) {
+    let mut info = route.info.lock().clone();
+    let from_gossip = route.origin == Origin::HeardOf && info.gossip_mode != FURTHER;
+    if from_gossip || info.gossip_mode == NO_FURTHER {
+        return;
+    }
+    info.other.remove("nonce");
+    if info.ip.is_empty() {
+        let host = route.connection.peer.ip().to_canonical().to_string();
+        info.ip = format!("nats-route://{}/", with_port(&host, info.port));
+    }
+    for other in cluster.routes() {
+        if other.remote_id == route.remote_id {
+            continue;
+        }
+        let is_explicit = |route: &Route| route.origin == Origin::Configured;
+        info.gossip_mode = if is_explicit(route) || is_explicit(&other) {
+            FURTHER
+        } else if route.origin == Origin::Accepted {
+            NO_FURTHER
+        } else {
+            BY_RULE
+        };
+        other.connection.send_now(&info.line());
+    }
+}
+
+/// Somebody told of a broker: dials it unless it is known.
+pub(super) fn hear(cluster: &Arc<Cluster>, info: &RouteInfo) {
+    if info.server_id == cluster.node.server_id
+        || cluster.route(&info.server_id).is_some()
+        || is_configured(cluster, info)
+    {
+        return;
+    }
+    let address = match info.ip.is_empty() {
+        true => with_port(&info.host, info.port),
+        false => info.ip.clone(),
+    };
+    match RouteUrl::parse(&address) {
+        Ok(mut url) => {
+            if info.auth_required
+                && let Some(user) = &cluster.options.user
+            {
+                url.user = user.clone();
+                url.password = cluster.options.password.clone();
+            }
+            dial_heard_of(cluster, url, info.gossip_mode);
+        }
+        Err(error) => debug!("News of a broker that cannot be dialled: {error}"),
+    }
+}
+
+/// Whether the configuration names the broker, so that it is dialled anyway.
+pub(super) fn is_configured(cluster: &Cluster, info: &RouteInfo) -> bool {
+    let told = RouteUrl::parse(&info.ip).ok();
+    cluster.options.routes.iter().any(|url| {
+        let is = |host: &str, port: u16| url.host.eq_ignore_ascii_case(host) && url.port == port;
+        is(&info.host, info.port) || told.as_ref().is_some_and(|told| is(&told.host, told.port))
+    })
+}
+
+/// Takes an INFO that came on a standing route: news of the broker behind it,
+/// or of another one.
+pub(super) fn receive(cluster: &Arc<Cluster>, route: &Route, info: RouteInfo) {
+    if info.server_id != route.remote_id {
+        return hear(cluster, &info);
+    }
+    route
+        .connection
+        .headers
+        .store(info.headers, Ordering::Relaxed);
+    *route.info.lock() = info;
+    super::client_urls::refresh(cluster);
+}

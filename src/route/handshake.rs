@@ -1,0 +1,279 @@
+//! The first lines on a new connection between brokers, until both sides know
+//! each other.
+//!
+//! Who dialled sends CONNECT. Who was dialled answers with INFO only when that
+//! CONNECT was good: a nats-server that reads an INFO and is then refused would
+//! dial back at once and for ever. Then the dialling side sends its own INFO.
+//! Neither offers pools nor compression, so that one plain connection carries
+//! everything.
+
+use std::{io, sync::Arc, time::Duration};
+
+use tokio::{
+    net::TcpStream,
+    time::{Instant, sleep, timeout_at},
+};
+use tracing::debug;
+
+use super::{cluster::Cluster, introduction::Refusal, log_prefix};
+use crate::{
+    config::options::cluster::RouteUrl,
+    connection::{CloseReason, Connection, worker::with_worker},
+    protocol::{
+        PONG,
+        error::quoted,
+        parse::ParseError,
+        route::{Parsed, RouteConnect, RouteInfo, RouteOp, parse},
+    },
+};
+
+/// How long a broker whose login was refused is kept waiting for the answer: it
+/// tries again as soon as it has it.
+const REFUSED_HOLD: Duration = Duration::from_secs(1);
+
+/// How long the other side's INFO may take after the login.
+const INFO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How a peer introduced itself.
+pub(super) struct Introduced {
+    /// Its INFO.
+    pub(super) info: RouteInfo,
+    /// What was read behind it.
+    pub(super) rest: Vec<u8>,
+}
+
+/// Why dialling came to nothing, and who was there, if that is known.
+pub(super) struct DialRefusal {
+    pub(super) refusal: Refusal,
+    pub(super) remote_id: Option<String>,
+}
+
+/// A new connection and what was read from it.
+pub(super) struct Handshake<'a> {
+    pub(super) cluster: &'a Cluster,
+    pub(super) connection: &'a Arc<Connection>,
+    pub(super) stream: &'a TcpStream,
+    received: Vec<u8>,
+}
+
+/// A line that has a meaning before the route stands.
+enum Line {
+    Connect(RouteConnect),
+    Info(RouteInfo),
+}
+
+impl<'a> Handshake<'a> {
+    pub(super) fn new(
+        cluster: &'a Cluster,
+        connection: &'a Arc<Connection>,
+        stream: &'a TcpStream,
+    ) -> Self {
+        Self {
+            cluster,
+            connection,
+            stream,
+            received: Vec::new(),
+        }
+    }
+
+    /// The side that was dialled.
+    pub(super) async fn accept(mut self) -> Result<Introduced, Refusal> {
+        let cluster = self.cluster;
+        let deadline = Instant::now() + cluster.options.auth_timeout;
+        let connect = match timeout_at(deadline, self.line()).await {
+            Ok(Ok(Line::Connect(connect))) => connect,
+            Ok(Ok(Line::Info(_))) => return Err(self.refuse_login("INFO before CONNECT").await),
+            Ok(Err(refusal)) => return Err(refusal),
+            Err(_) => {
+                return Err(Refusal::told(
+                    CloseReason::AuthenticationTimeout,
+                    "Authentication Timeout",
+                ));
+            }
+        };
+        cluster.check_kind(&connect)?;
+        // A broker that we have a route to gives up when it sees our id, also
+        // if it came without credentials, as one that dials back does.
+        let is_known = cluster.route(&connect.name).is_some();
+        if !is_known && !cluster.may_log_in(&connect) {
+            let user = format!("wrong user {:?} or wrong password", connect.user);
+            return Err(self.refuse_login(&user).await);
+        }
+        if !is_known {
+            cluster.agree_on_name(&connect.cluster, connect.cluster_dynamic)?;
+        }
+        self.connection
+            .send_now(&cluster.info_for(self.connection, 0).line());
+        let introduced = self.info().await?;
+        if is_known && !cluster.may_log_in(&connect) {
+            return Err(Refusal::silent(
+                CloseReason::DuplicateRoute,
+                "a second route",
+            ));
+        }
+        Ok(introduced)
+    }
+
+    /// The side that dialled.
+    pub(super) async fn dial(
+        mut self,
+        url: &RouteUrl,
+        gossip_mode: u8,
+    ) -> Result<Introduced, DialRefusal> {
+        let cluster = self.cluster;
+        self.connection.send_now(&cluster.connect_for(url).line());
+        let introduced = self.info().await.map_err(|refusal| DialRefusal {
+            // Only one check gives this reason: the id was our own.
+            remote_id: (refusal.reason == CloseReason::DuplicateRoute)
+                .then(|| cluster.node.server_id.clone()),
+            refusal,
+        })?;
+        if cluster.route(&introduced.info.server_id).is_some() {
+            return Err(DialRefusal {
+                refusal: Refusal::silent(CloseReason::DuplicateRoute, "a second route"),
+                remote_id: Some(introduced.info.server_id),
+            });
+        }
+        let own = cluster.info_for(self.connection, gossip_mode);
+        self.connection.send_now(&own.line());
+        Ok(introduced)
+    }
+
+    /// The other side's INFO, checked.
+    async fn info(&mut self) -> Result<Introduced, Refusal> {
+        let deadline = Instant::now() + INFO_TIMEOUT;
+        let info = match timeout_at(deadline, self.line()).await {
+            Ok(Ok(Line::Info(info))) => info,
+            Ok(Ok(Line::Connect(_))) => {
+                return Err(Refusal::silent(
+                    CloseReason::ProtocolViolation,
+                    "CONNECT where INFO was expected",
+                ));
+            }
+            Ok(Err(refusal)) => return Err(refusal),
+            Err(_) => {
+                return Err(Refusal::silent(
+                    CloseReason::AuthenticationTimeout,
+                    format!("no INFO within {INFO_TIMEOUT:?}"),
+                ));
+            }
+        };
+        self.cluster.check_info(&info)?;
+        if !info.cluster.is_empty() {
+            self.cluster
+                .agree_on_name(&info.cluster, info.cluster_dynamic)?;
+        }
+        Ok(Introduced {
+            info,
+            rest: std::mem::take(&mut self.received),
+        })
+    }
+
+    /// The next line that has a meaning.
+    async fn line(&mut self) -> Result<Line, Refusal> {
+        loop {
+            let max = self.cluster.max_control_line();
+            let (line, len) = match parse(&self.received, max).map_err(refuse_bytes)? {
+                Parsed::Incomplete => {
+                    self.read().await?;
+                    continue;
+                }
+                Parsed::Op(op, len) => (meaning(op)?, len),
+            };
+            self.received.drain(..len);
+            match line {
+                Meaning::Line(line) => return Ok(*line),
+                Meaning::Ping => self.connection.send_now(PONG),
+                Meaning::None => {}
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<(), Refusal> {
+        let lost = |error: io::Error| match error.kind() {
+            io::ErrorKind::UnexpectedEof => {
+                Refusal::silent(CloseReason::ClientClosed, "the other side closed")
+            }
+            _ => Refusal::silent(CloseReason::ReadError, error.to_string()),
+        };
+        loop {
+            self.stream.readable().await.map_err(lost)?;
+            match self.stream.try_read_buf(&mut self.received) {
+                Ok(0) => return Err(lost(io::ErrorKind::UnexpectedEof.into())),
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Err(lost(error)),
+            }
+        }
+    }
+
+    async fn refuse_login(&self, detail: &str) -> Refusal {
+        debug!("{} - {detail}", log_prefix(self.connection));
+        sleep(REFUSED_HOLD).await;
+        Refusal {
+            reason: CloseReason::AuthenticationFailure,
+            error: Some("Authorization Violation".into()),
+            detail: detail.into(),
+        }
+    }
+}
+
+/// What a line means before the route stands.
+enum Meaning {
+    Line(Box<Line>),
+    Ping,
+    None,
+}
+
+fn meaning(op: RouteOp<'_>) -> Result<Meaning, Refusal> {
+    let bad = |what: &str, error: serde_json::Error| {
+        Refusal::silent(
+            CloseReason::ProtocolViolation,
+            format!("bad {what}: {error}"),
+        )
+    };
+    Ok(match op {
+        RouteOp::Connect(json) => Meaning::Line(Box::new(Line::Connect(
+            serde_json::from_slice(json).map_err(|error| bad("CONNECT", error))?,
+        ))),
+        RouteOp::Info(json) => Meaning::Line(Box::new(Line::Info(
+            serde_json::from_slice(json).map_err(|error| bad("INFO", error))?,
+        ))),
+        RouteOp::Err(text) => {
+            return Err(Refusal::silent(
+                CloseReason::ParseError,
+                format!("Route Error {}", quoted(text)),
+            ));
+        }
+        RouteOp::Ping => Meaning::Ping,
+        RouteOp::Nothing | RouteOp::Pong => Meaning::None,
+        RouteOp::Interest { .. } | RouteOp::NoInterest { .. } | RouteOp::Message(_) => {
+            return Err(Refusal::told(
+                CloseReason::AuthenticationFailure,
+                "Authorization Violation",
+            ));
+        }
+    })
+}
+
+fn refuse_bytes(error: ParseError) -> Refusal {
+    match error {
+        ParseError::Arguments(detail) => Refusal::silent(CloseReason::ProtocolViolation, detail),
+        ParseError::ControlLine => {
+            Refusal::told(CloseReason::MaxControlLine, "maximum control line exceeded")
+        }
+        ParseError::UnknownOperation => {
+            Refusal::told(CloseReason::ProtocolViolation, "Unknown Protocol Operation")
+        }
+    }
+}
+
+impl Connection {
+    /// Puts a line into the queue and writes it as far as the socket takes it.
+    pub(super) fn send_now(self: &Arc<Self>, line: &[u8]) {
+        with_worker(|worker| {
+            self.send(worker, line);
+            worker.flush_touched();
+        });
+    }
+}

@@ -1,0 +1,233 @@
+//! How brokers introduce themselves: our CONNECT and INFO, and what we make of
+//! theirs.
+
+use std::net::IpAddr;
+
+use super::cluster::Cluster;
+use crate::{
+    COMPATIBLE_VERSION, GIT_COMMIT,
+    config::options::cluster::RouteUrl,
+    connection::{CloseReason, Connection},
+    protocol::route::{RouteConnect, RouteInfo},
+};
+
+/// The protocol of servers that is spoken: routes with accounts in their lines.
+const PROTO: i64 = 1;
+
+/// Why a peer is not let in.
+#[derive(Debug)]
+pub(super) struct Refusal {
+    /// The reason that monitoring shows.
+    pub(super) reason: CloseReason,
+    /// What the peer is told; `None` closes without a word.
+    pub(super) error: Option<String>,
+    /// For the log.
+    pub(super) detail: String,
+}
+
+impl Refusal {
+    pub(super) fn silent(reason: CloseReason, detail: impl Into<String>) -> Self {
+        Self {
+            reason,
+            error: None,
+            detail: detail.into(),
+        }
+    }
+
+    pub(super) fn told(reason: CloseReason, error: impl Into<String>) -> Self {
+        let error = error.into();
+        Self {
+            reason,
+            detail: error.clone(),
+            error: Some(error),
+        }
+    }
+}
+
+impl Cluster {
+    /// Our INFO for a peer.
+    pub(super) fn info_for(&self, connection: &Connection, gossip_mode: u8) -> RouteInfo {
+        let (host, port) = self.address_for(connection);
+        let name = self.name();
+        let info = self.context.info.read();
+        let advertised = !self.options.no_advertise && !self.is_leaving();
+        RouteInfo {
+            server_id: self.node.server_id.clone(),
+            server_name: self.node.server_name.clone(),
+            version: COMPATIBLE_VERSION.into(),
+            proto: PROTO,
+            git_commit: GIT_COMMIT.into(),
+            go: info.go.clone(),
+            ip: match self.options.advertise {
+                Some(_) => format!("nats-route://{}/", with_port(&host, port)),
+                None => String::new(),
+            },
+            host,
+            port,
+            headers: info.headers,
+            auth_required: self.options.user.is_some(),
+            max_payload: info.max_payload,
+            cluster: name.text,
+            cluster_dynamic: name.dynamic,
+            connect_urls: match advertised {
+                true => self.node.client_urls.clone(),
+                false => Vec::new(),
+            },
+            gossip_mode,
+            ldm: self.is_leaving(),
+            ..RouteInfo::default()
+        }
+    }
+
+    /// Our CONNECT for a broker that we dial.
+    pub(super) fn connect_for(&self, url: &RouteUrl) -> RouteConnect {
+        let name = self.name();
+        RouteConnect {
+            user: url.user.clone(),
+            pass: url.password.0.clone(),
+            headers: self.context.info.read().headers,
+            name: self.node.server_id.clone(),
+            cluster: name.text,
+            cluster_dynamic: name.dynamic,
+            ..RouteConnect::default()
+        }
+    }
+
+    /// Where a peer can dial us: as advertised, else where we listen. If that
+    /// is everywhere, the peer knows the address at our end of this connection.
+    fn address_for(&self, connection: &Connection) -> (String, u16) {
+        let own = self.node.address;
+        if let Some(advertise) = &self.options.advertise {
+            return match advertise.rsplit_once(':') {
+                Some((host, port)) if !port.ends_with(']') => (
+                    host.trim_matches(['[', ']']).to_owned(),
+                    port.parse().unwrap_or(own.port()),
+                ),
+                _ => (advertise.trim_matches(['[', ']']).to_owned(), own.port()),
+            };
+        }
+        let ip = match own.ip().is_unspecified() {
+            true => connection.outbound().local_ip().unwrap_or(own.ip()),
+            false => own.ip(),
+        };
+        (canonical(ip).to_string(), own.port())
+    }
+
+    /// Checks what a dialling broker says of itself before its login.
+    pub(super) fn check_kind(&self, connect: &RouteConnect) -> Result<(), Refusal> {
+        if !connect.lang.is_empty() {
+            return Err(Refusal::told(
+                CloseReason::IncorrectPort,
+                "attempted to connect to route port",
+            ));
+        }
+        if !connect.gateway.is_empty() {
+            return Err(Refusal::told(
+                CloseReason::IncorrectPort,
+                format!(
+                    "Rejecting connection from gateway \"{}\" on the Route port",
+                    connect.gateway.escape_debug()
+                ),
+            ));
+        }
+        Ok(())
+    }
+
+    /// Whether user and password are those of the cluster.
+    pub(super) fn may_log_in(&self, connect: &RouteConnect) -> bool {
+        let Some(user) = &self.options.user else {
+            return true;
+        };
+        let password = &self.options.password.0;
+        is_same(user.as_bytes(), connect.user.as_bytes())
+            & is_same(password.as_bytes(), connect.pass.as_bytes())
+    }
+
+    /// Agrees on a name of the cluster with a peer, if that is possible: a
+    /// made-up name gives way to a configured one, of two made-up ones the
+    /// smaller to the greater.
+    pub(super) fn agree_on_name(&self, theirs: &str, dynamic: bool) -> Result<(), Refusal> {
+        let ours = self.name();
+        if ours.text == theirs {
+            return Ok(());
+        }
+        if ours.dynamic && !theirs.is_empty() {
+            if !dynamic || *ours.text < *theirs {
+                self.rename(theirs, dynamic);
+            }
+            return Ok(());
+        }
+        // A peer that made its name up takes over ours.
+        if dynamic {
+            return Ok(());
+        }
+        Err(Refusal::told(
+            CloseReason::ClusterNameConflict,
+            format!(
+                "Rejecting connection, cluster name \"{}\" does not match \"{}\"",
+                theirs.escape_debug(),
+                ours.text
+            ),
+        ))
+    }
+
+    /// Checks that the INFO is that of another broker with a name of its own.
+    pub(super) fn check_info(&self, info: &RouteInfo) -> Result<(), Refusal> {
+        if info.server_id.is_empty() || info.server_id.contains(char::is_whitespace) {
+            return Err(Refusal::silent(
+                CloseReason::ProtocolViolation,
+                "INFO without a server id",
+            ));
+        }
+        if info.server_id == self.node.server_id {
+            return Err(Refusal::silent(
+                CloseReason::DuplicateRoute,
+                "a route to ourselves",
+            ));
+        }
+        if info.server_name == self.node.server_name {
+            return Err(Refusal::silent(
+                CloseReason::DuplicateServerName,
+                format!(
+                    "Remote server has a duplicate name: \"{}\"; give every broker of the cluster \
+                     a server_name of its own",
+                    info.server_name.escape_debug()
+                ),
+            ));
+        }
+        if !info.route_account.is_empty() {
+            return Err(Refusal::told(
+                CloseReason::ProtocolViolation,
+                format!(
+                    "Not possible to have a dedicated route for account \"{}\" between those servers",
+                    info.route_account.escape_debug()
+                ),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// `host:port`, with brackets where they are needed.
+pub(super) fn with_port(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
+fn canonical(ip: IpAddr) -> IpAddr {
+    match ip {
+        IpAddr::V6(ip) => ip.to_canonical(),
+        ip => ip,
+    }
+}
+
+/// Compares in a time that tells nothing of where the difference is.
+fn is_same(one: &[u8], other: &[u8]) -> bool {
+    let differences = one
+        .iter()
+        .zip(other)
+        .fold(0, |found, (one, other)| found | (one ^ other));
+    one.len() == other.len() && differences == 0
+}

@@ -1,0 +1,271 @@
+//! Routes: the connections to the other brokers of the cluster, a full mesh of
+//! midges and nats-servers.
+//!
+//! The server makes a [`Cluster`], listens ([`accept`]) and lets the configured
+//! brokers be dialled ([`dial`]). On a new connection both sides introduce
+//! themselves ([`handshake`]); then a [`session`] reads what the other wants
+//! ([`interest`]) and delivers its messages to the subscribers here, never to
+//! another route. News of other brokers spread by [`gossip`]; the addresses for
+//! clients are put together in [`client_urls`].
+//!
+//! What goes the other way needs no task here: the accounts tell the routes of
+//! their subscriptions (`connection::interest`), and publishers put messages
+//! into the routes' queues (`connection::remote`).
+
+mod accept;
+mod batch;
+pub mod client_urls;
+mod cluster;
+mod dial;
+mod gossip;
+mod handshake;
+pub mod interest;
+mod introduction;
+mod session;
+
+use std::{
+    future::poll_fn,
+    io,
+    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
+};
+
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+use tracing::{debug, error, info};
+
+pub use accept::accept_routes;
+pub use cluster::{Cluster, ClusterName, Node, Origin, Route};
+pub use dial::dial_configured;
+
+use crate::{
+    connection::{
+        CloseReason, Connection, Identity, Wake,
+        worker::{Worker, with_worker},
+    },
+    protocol::error::quoted,
+    telemetry::event::EventKind,
+};
+use cluster::Conflict;
+use handshake::Introduced;
+use introduction::Refusal;
+use session::Session;
+
+/// Batches read from one socket before other connections get their turn.
+const READS_PER_TURN: usize = 4;
+
+/// How a connection between brokers ended.
+pub(super) enum Ended {
+    /// The route stood and was lost.
+    Lost,
+    /// There is a route to that broker already.
+    Duplicate(String),
+    /// The other side is this very broker.
+    Ourselves,
+    /// It never came to a route.
+    Failed(String),
+}
+
+impl Cluster {
+    /// The shared part of a new connection between brokers.
+    fn connection(&self, stream: &Arc<TcpStream>, peer: std::net::SocketAddr) -> Arc<Connection> {
+        if let Err(error) = stream.set_nodelay(true) {
+            debug!("{peer} - TCP_NODELAY could not be set: {error}");
+        }
+        let registry = &self.context.registry;
+        Arc::new(Connection::new(
+            registry.next_cid(),
+            peer,
+            stream.clone(),
+            self.max_pending(),
+            registry.budget.clone(),
+        ))
+    }
+}
+
+/// Serves a connection whose sides have introduced themselves, until it ends.
+async fn serve(
+    cluster: &Arc<Cluster>,
+    connection: &Arc<Connection>,
+    stream: &TcpStream,
+    introduced: Introduced,
+    origin: Origin,
+) -> Ended {
+    let Introduced { info, rest } = introduced;
+    connection.headers.store(info.headers, Ordering::Relaxed);
+    *connection.identity.lock() = Identity {
+        name: info.server_name.clone(),
+        version: info.version.clone(),
+        ..Identity::default()
+    };
+    let route = Arc::new(Route {
+        connection: connection.clone(),
+        remote_id: info.server_id.clone(),
+        remote_name: match info.server_name.is_empty() {
+            true => info.server_id.clone(),
+            false => info.server_name.clone(),
+        },
+        origin,
+        is_configured: AtomicBool::new(
+            origin == Origin::Configured || gossip::is_configured(cluster, &info),
+        ),
+        info: Mutex::new(info),
+        interest: Default::default(),
+    });
+    match cluster.register(&route) {
+        Ok(()) => {}
+        Err(Conflict::Stopping) => {
+            let stop = Refusal::silent(CloseReason::ServerShutdown, "the broker stops");
+            return refuse(cluster, connection, stream, &stop).await;
+        }
+        Err(Conflict::Duplicate) => {
+            let second = Refusal::silent(CloseReason::DuplicateRoute, "a second route");
+            refuse(cluster, connection, stream, &second).await;
+            return Ended::Duplicate(route.remote_id.clone());
+        }
+    }
+    info!(
+        "{} - Route connection created to {}",
+        log_prefix(connection),
+        quoted(route.remote_name.as_bytes())
+    );
+    let mut session = Session::new(cluster.clone(), route.clone());
+    with_worker(|worker| {
+        session.begin(worker, &rest);
+        worker.flush_touched();
+    });
+    drop(rest);
+    session.hear_news();
+    gossip::spread(cluster, &route);
+    client_urls::refresh(cluster);
+    drive(&mut session, stream).await;
+    finish(cluster, &route, stream).await;
+    Ended::Lost
+}
+
+/// Reads, writes and keeps time until the route is to end.
+async fn drive(session: &mut Session, stream: &TcpStream) {
+    let connection = session.connection().clone();
+    let timer = tokio::time::sleep_until(session.next_deadline());
+    tokio::pin!(timer);
+    loop {
+        let wake = poll_fn(|context| connection.poll_wake(stream, timer.as_mut(), context)).await;
+        match wake {
+            Wake::Closing => return,
+            Wake::Writable => with_worker(|worker| connection.flush_blocked(worker)),
+            Wake::Readable => {
+                let more = with_worker(|worker| read_turn(session, worker, stream));
+                session.hear_news();
+                if more {
+                    tokio::task::yield_now().await;
+                }
+            }
+            Wake::Timer => with_worker(|worker| {
+                session.keep_alive(worker);
+                worker.flush_touched();
+            }),
+        }
+        let deadline = session.next_deadline();
+        if timer.deadline() != deadline {
+            timer.as_mut().reset(deadline);
+        }
+    }
+}
+
+/// Reads and handles what the socket has, for one turn. Returns whether there
+/// is more.
+fn read_turn(session: &mut Session, worker: &mut Worker, stream: &TcpStream) -> bool {
+    let mut more = true;
+    for _ in 0..READS_PER_TURN {
+        more = match session.read(worker, stream) {
+            Ok(batch) => {
+                worker.finish_batch(batch.len);
+                batch.more
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => false,
+                io::ErrorKind::Interrupted => true,
+                kind => {
+                    session.connection().close(match kind {
+                        io::ErrorKind::UnexpectedEof => CloseReason::ClientClosed,
+                        _ => CloseReason::ReadError,
+                    });
+                    false
+                }
+            },
+        };
+        if !more {
+            break;
+        }
+    }
+    // A peer carries the messages of many: it is not paused for a slow reader.
+    if !worker.congested.is_empty() {
+        worker.congested.clear();
+        session.keep_budget();
+    }
+    more
+}
+
+/// Takes the route out of everything and closes it.
+async fn finish(cluster: &Arc<Cluster>, route: &Arc<Route>, stream: &TcpStream) {
+    let connection = &route.connection;
+    for account in cluster.context.accounts.all() {
+        account.interest.detach(connection);
+    }
+    route.interest.clear();
+    let reason = connection
+        .outbound()
+        .close_reason()
+        .unwrap_or(CloseReason::ClientClosed);
+    connection.say_last_words(stream, None).await;
+    cluster.deregister(route, reason);
+    client_urls::refresh(cluster);
+    info!(
+        "{} - Router connection to {} closed: {reason}",
+        log_prefix(connection),
+        quoted(route.remote_name.as_bytes())
+    );
+}
+
+/// Closes a connection that did not become a route.
+async fn refuse(
+    cluster: &Cluster,
+    connection: &Arc<Connection>,
+    stream: &TcpStream,
+    refusal: &Refusal,
+) -> Ended {
+    if let Some(error) = &refusal.error {
+        connection.send_now(format!("-ERR '{error}'\r\n").as_bytes());
+    }
+    connection.close(refusal.reason);
+    connection.say_last_words(stream, None).await;
+    let line = format!(
+        "{} - {}: {}",
+        log_prefix(connection),
+        refusal.reason,
+        refusal.detail
+    );
+    match refusal.reason {
+        // What a healthy cluster does all the time.
+        CloseReason::DuplicateRoute
+        | CloseReason::ClientClosed
+        | CloseReason::ParseError
+        | CloseReason::ServerShutdown => debug!("{line}"),
+        _ => {
+            error!("{line}");
+            let (cid, events) = (connection.cid, &cluster.context.telemetry.events);
+            let (peer, text) = (connection.peer.to_string(), &refusal.detail);
+            events.record(
+                EventKind::Route,
+                cid,
+                &peer,
+                &format!("Route refused: {text}"),
+            );
+        }
+    }
+    Ended::Failed(refusal.detail.clone())
+}
+
+/// How log lines name a route.
+fn log_prefix(connection: &Connection) -> String {
+    format!("{} - rid:{}", connection.peer, connection.cid)
+}

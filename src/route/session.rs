@@ -1,0 +1,257 @@
+//! A standing route: what the other broker says and what is done about it.
+
+use std::{sync::Arc, time::Duration};
+
+use hashbrown::HashMap;
+use tokio::time::Instant;
+use tracing::{debug, error, warn};
+
+use super::{
+    batch::Input,
+    cluster::{Cluster, Route},
+    gossip, log_prefix,
+};
+use crate::{
+    account::{Account, lookup_cache::LookupCache},
+    connection::{
+        CloseReason, Connection,
+        keepalive::{Due, Keepalive},
+        worker::Worker,
+    },
+    protocol::{PING, PONG, error::quoted, parse::ParseError, route::RouteOp},
+    subject,
+    telemetry::Clock,
+};
+
+/// The first ping comes at the latest after this.
+const FIRST_PING_DELAY_MAX: Duration = Duration::from_secs(1);
+
+/// Tokens of a remote subject: bounds the depth of the sublist, as with clients.
+const SUBJECT_TOKENS_MAX: usize = 2048;
+
+/// One route.
+pub(super) struct Session {
+    pub(super) cluster: Arc<Cluster>,
+    pub(super) route: Arc<Route>,
+    keepalive: Keepalive,
+    /// The subject spaces that messages came for.
+    pub(super) spaces: HashMap<Box<[u8]>, Space>,
+    /// What was read and is not handled yet.
+    pub(super) input: Input,
+}
+
+/// One subject space.
+pub(super) struct Space {
+    pub(super) account: Arc<Account>,
+    pub(super) cache: LookupCache,
+}
+
+/// Why a route must end: what monitoring shows, what the peer is told, what the
+/// log says.
+pub(super) struct End(
+    pub(super) CloseReason,
+    pub(super) Option<&'static str>,
+    pub(super) String,
+);
+
+impl Session {
+    pub(super) fn new(cluster: Arc<Cluster>, route: Arc<Route>) -> Self {
+        let mut keepalive = Keepalive::new(cluster.ping_interval(), cluster.ping_max());
+        keepalive.connected(FIRST_PING_DELAY_MAX);
+        Self {
+            cluster,
+            route,
+            keepalive,
+            spaces: HashMap::new(),
+            input: Input::default(),
+        }
+    }
+
+    pub(super) fn connection(&self) -> &Arc<Connection> {
+        &self.route.connection
+    }
+
+    /// Tells the peer what is wanted here, and takes what it has said since its
+    /// introduction.
+    pub(super) fn begin(&mut self, worker: &mut Worker, received: &[u8]) {
+        for account in self.cluster.context.accounts.all() {
+            account
+                .interest
+                .attach(worker, &self.route.connection, &account.sublist);
+        }
+        self.handle_batch(worker, received);
+    }
+
+    /// Acts on one operation; messages are handled where their payload is.
+    pub(super) fn act(&mut self, worker: &mut Worker, op: RouteOp<'_>) -> Result<(), End> {
+        match op {
+            RouteOp::Interest {
+                account,
+                subject,
+                queue,
+            } => self.take_interest(worker, account, subject, queue),
+            RouteOp::NoInterest {
+                account,
+                subject,
+                queue,
+            } => {
+                // What is no text is no account's name.
+                if let Ok(account) = std::str::from_utf8(account) {
+                    self.route.interest.remove(account, subject, queue);
+                }
+            }
+            RouteOp::Ping => self.connection().send(worker, PONG),
+            RouteOp::Pong => {
+                if let Some(rtt) = self.keepalive.pong() {
+                    self.connection().set_rtt(rtt);
+                }
+            }
+            RouteOp::Info(json) => match serde_json::from_slice(json) {
+                Ok(info) => self.input.news.push(info),
+                Err(error) => return Err(violation(format!("bad INFO: {error}"))),
+            },
+            RouteOp::Connect(_) => return Err(violation("a second CONNECT".into())),
+            RouteOp::Err(text) => {
+                let detail = format!("Route Error {}", quoted(text));
+                return Err(End(CloseReason::ParseError, None, detail));
+            }
+            RouteOp::Message(_) | RouteOp::Nothing => {}
+        }
+        Ok(())
+    }
+
+    /// What the peer told of other brokers. Not to be called while a worker is
+    /// in use: it writes to other routes.
+    pub(super) fn hear_news(&mut self) {
+        for info in std::mem::take(&mut self.input.news) {
+            gossip::receive(&self.cluster, &self.route, info);
+        }
+    }
+
+    fn take_interest(
+        &self,
+        worker: &mut Worker,
+        account: &[u8],
+        subject: &[u8],
+        queue: Option<(&[u8], u32)>,
+    ) {
+        self.connection().active(Clock::now());
+        let Some(account) = self.find_account(account) else {
+            debug!(
+                "{} - Unknown account {} for remote subject {}",
+                log_prefix(self.connection()),
+                quoted(account),
+                quoted(subject)
+            );
+            return;
+        };
+        if !subject::is_valid(subject) || subject::tokens(subject).count() > SUBJECT_TOKENS_MAX {
+            warn!(
+                "{} - Invalid remote subject {}",
+                log_prefix(self.connection()),
+                quoted(subject)
+            );
+            self.connection()
+                .send(worker, b"-ERR 'Invalid Subscription'\r\n");
+            return;
+        }
+        self.route
+            .interest
+            .add(&account, self.connection(), subject, queue);
+    }
+
+    pub(super) fn find_account(&self, name: &[u8]) -> Option<Arc<Account>> {
+        let name = std::str::from_utf8(name).ok()?;
+        self.cluster.context.accounts.find(name)
+    }
+
+    /// Ends the route, telling why as the protocol has it.
+    pub(super) fn end(&self, worker: &mut Worker, end: End) {
+        let End(reason, told, detail) = end;
+        error!("{} - {reason}: {detail}", log_prefix(self.connection()));
+        if let Some(told) = told {
+            let line = format!("-ERR '{told}'\r\n");
+            self.connection().send(worker, line.as_bytes());
+        }
+        self.connection().close(reason);
+    }
+
+    /// Makes room when all outbound queues together hold too much.
+    pub(super) fn keep_budget(&self) {
+        for connection in self.cluster.context.registry.keep_budget() {
+            warn!(
+                "{} - cid:{} - Slow Consumer Detected: all queues together exceed max_memory, \
+                 this one held most",
+                connection.peer, connection.cid
+            );
+        }
+    }
+
+    /// Pings, and ends a stale or stuck route, when it is time.
+    pub(super) fn keep_alive(&mut self, worker: &mut Worker) {
+        if self.connection().is_blocked() && self.stuck() >= self.cluster.write_deadline() {
+            warn!(
+                "{} - Slow Consumer Detected: WriteDeadline of {:?} exceeded",
+                log_prefix(self.connection()),
+                self.cluster.write_deadline()
+            );
+            return self
+                .connection()
+                .close(CloseReason::SlowConsumerWriteDeadline);
+        }
+        match self.keepalive.due(Instant::now()) {
+            Due::Nothing => {}
+            Due::Ping => {
+                self.spaces.clear();
+                self.connection().send(worker, PING);
+            }
+            Due::Stale => self.end(
+                worker,
+                End(
+                    CloseReason::StaleConnection,
+                    Some("Stale Connection"),
+                    format!("{} pings unanswered", self.cluster.ping_max()),
+                ),
+            ),
+        }
+    }
+
+    /// When [`Session::keep_alive`] is to be called next.
+    pub(super) fn next_deadline(&self) -> Instant {
+        let ping = self.keepalive.next();
+        if !self.connection().is_blocked() {
+            return ping;
+        }
+        let left = self.cluster.write_deadline().saturating_sub(self.stuck());
+        // A millisecond more, so that the deadline has passed when it is looked at.
+        ping.min(Instant::now() + left + Duration::from_millis(1))
+    }
+
+    /// How long the socket has taken nothing.
+    fn stuck(&self) -> Duration {
+        let backlog = self.connection().outbound().backlog();
+        backlog.last_progress.until(Clock::now())
+    }
+}
+
+pub(super) fn violation(detail: String) -> End {
+    End(CloseReason::ProtocolViolation, None, detail)
+}
+
+impl From<ParseError> for End {
+    fn from(error: ParseError) -> Self {
+        match error {
+            ParseError::Arguments(detail) => violation(detail),
+            ParseError::ControlLine => End(
+                CloseReason::MaxControlLine,
+                Some("maximum control line exceeded"),
+                "a control line longer than sixteen times max_control_line".into(),
+            ),
+            ParseError::UnknownOperation => End(
+                CloseReason::ProtocolViolation,
+                Some("Unknown Protocol Operation"),
+                "no such verb on a route".into(),
+            ),
+        }
+    }
+}

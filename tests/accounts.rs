@@ -1,0 +1,12 @@
+//! Accounts against a real nats-server 2.15: both brokers start with the same
+//! configuration, the same clients say the same, and what each of them sees is
+//! the same.
+
+mod support;
+
+#[path = "accounts/borders.rs"]
+mod borders;
+#[path = "accounts/members.rs"]
+mod members;
+#[path = "accounts/stage.rs"]
+mod stage;

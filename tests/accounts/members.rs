@@ -1,0 +1,182 @@
+//! Who is in which account, within which limits, and what monitoring shows.
+
+use crate::{
+    stage::{Stage, log_in},
+    support::{Broker, raw_client::parse_info},
+};
+
+const CONFIG: &str = r#"
+accounts {
+  A { users: [ { user: a, password: a } ] }
+  B { users: [ { user: b, password: b } ],
+      limits { max_connections: 2, max_subscriptions: 2, max_payload: 10 } }
+  $SYS { users: [ { user: s, password: s } ] }
+}
+no_auth_user: a
+"#;
+
+#[test]
+fn accounts_do_not_hear_each_other() {
+    let mut stage = Stage::new(CONFIG, &["a", "b", ""]);
+    let seen = stage.plays_the_same(&[
+        (0, "SUB x 1"),
+        (1, "SUB > 2"),
+        (2, "SUB x 3"),
+        (0, "PUB x 2\r\nhi"),
+        (1, "PUB x 2\r\nhi"),
+        (2, "PUB $SYS.REQ.SERVER.PING.NOTHING 2\r\nhi"),
+    ]);
+    assert_eq!(seen.len(), 3, "{seen:?}");
+}
+
+#[test]
+fn limits_of_an_account_hold() {
+    let mut stage = Stage::new(CONFIG, &["b"]);
+    stage.plays_the_same(&[
+        (0, "SUB x 1"),
+        (0, "SUB y 2"),
+        (0, "SUB z 3"),
+        (0, "UNSUB 1"),
+        (0, "SUB z 3"),
+        (0, "PUB z 10\r\n0123456789"),
+    ]);
+    for broker in [&stage.midge.broker, &stage.nats.broker] {
+        let mut second = log_in(broker, "b");
+        let mut third = broker.connect();
+        third.send("CONNECT {\"user\":\"b\",\"pass\":\"b\"}\r\nPING\r\n");
+        let last: Vec<String> = third
+            .read_to_end()
+            .iter()
+            .map(|f| format!("{f:?}"))
+            .collect();
+        assert_eq!(last, ["-ERR 'maximum account active connections exceeded'"]);
+        second.send("PUB z 11\r\n01234567890\r\n");
+        let last: Vec<String> = second
+            .read_to_end()
+            .iter()
+            .map(|f| format!("{f:?}"))
+            .collect();
+        assert_eq!(last, ["-ERR 'Maximum Payload Violation'"]);
+        broker.wait_for_connections(1);
+        log_in(broker, "b");
+    }
+}
+
+#[test]
+fn a_client_is_told_its_account() {
+    let told = |broker: &Broker, user: &str| {
+        let mut client = broker.connect();
+        client.send(format!(
+            "CONNECT {{\"verbose\":false,\"protocol\":1,\"user\":\"{user}\",\"pass\":\"{user}\"}}\r\nPING\r\n"
+        ));
+        client.next_frame();
+        let info = parse_info(&client.next_frame().expect("an INFO")).expect("an INFO");
+        (
+            info["remote_account"].clone(),
+            info["acc_is_sys"].clone(),
+            info["max_payload"].clone(),
+        )
+    };
+    let midge = Broker::midge().config(CONFIG).start();
+    let nats = Broker::nats_server().config(CONFIG).start();
+    for user in ["a", "b", "s"] {
+        assert_eq!(told(&midge, user), told(&nats, user), "{user}");
+    }
+}
+
+/// Whoever writes down users for the system account only does not want to lock
+/// everybody out, nor to let anybody into the system account.
+#[test]
+fn users_of_the_system_account_alone_leave_the_global_one_open() {
+    let only_system = "accounts { $SYS { users: [ { user: s, password: s } ] } }";
+    for (config, attempts) in [
+        (only_system.to_owned(), [("", true), ("s", true), ("x", false)]),
+        (
+            format!("{only_system}\nauthorization {{ timeout: 3 }}"),
+            [("", false), ("s", true), ("x", false)],
+        ),
+        (
+            "accounts { $SYS { users: [ { user: s, password: s } ] }\n A { users: [ { user: a, password: a } ] } }".to_owned(),
+            [("", false), ("a", true), ("x", false)],
+        ),
+        (
+            format!("{only_system}\nauthorization {{ users: [ {{ user: g, password: g }} ] }}"),
+            [("", false), ("g", true), ("x", false)],
+        ),
+    ] {
+        let midge = Broker::midge().config(&*config).start();
+        let nats = Broker::nats_server().config(&*config).start();
+        for (user, is_in) in attempts {
+            for broker in [&midge, &nats] {
+                let mut client = broker.connect();
+                client.send(format!(
+                    "CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"{user}\"}}\r\nSUB $SYS.> 1\r\nPING\r\n"
+                ));
+                let first = client.next_frame().map(|frame| format!("{frame:?}"));
+                match is_in {
+                    true => assert_ne!(first.as_deref(), Some("-ERR 'Authorization Violation'"), "{config} {user:?}"),
+                    false => assert_eq!(first.as_deref(), Some("-ERR 'Authorization Violation'"), "{config} {user:?}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn monitoring_tells_accounts_apart() {
+    let mut stage = Stage::new(CONFIG, &["a", "a", "b", "s"]);
+    stage.plays_the_same(&[(0, "SUB x 1"), (1, "PUB x 2\r\nhi"), (2, "SUB y 1")]);
+    let figures = |broker: &Broker| {
+        let statz = broker.get_json("/accstatz?unused=1")["account_statz"].clone();
+        let mut figures: Vec<String> = statz
+            .as_array()
+            .expect("a list")
+            .iter()
+            .filter(|stat| stat["acc"] != "$SYS")
+            .map(|stat| {
+                format!(
+                    "{} {} conns, in {} {}, out {} {}, slow {}",
+                    stat["acc"],
+                    stat["conns"],
+                    stat["received"]["msgs"],
+                    stat["received"]["bytes"],
+                    stat["sent"]["msgs"],
+                    stat["sent"]["bytes"],
+                    stat["slow_consumers"]
+                )
+            })
+            .collect();
+        figures.sort();
+        for name in ["A", "B", "$G", "$SYS"] {
+            let detail = &broker.get_json(&format!("/accountz?acc={name}"))["account_detail"];
+            figures.push(format!(
+                "{} {} {}",
+                detail["account_name"], detail["is_system"], detail["client_connections"]
+            ));
+        }
+        for query in [
+            "/connz?acc=A",
+            "/connz?acc=B",
+            "/connz?acc=$G",
+            "/connz?acc=X",
+        ] {
+            figures.push(format!("{query} {}", broker.get_json(query)["total"]));
+        }
+        let connz = broker.get_json("/connz?auth=1&acc=B")["connections"][0].clone();
+        figures.push(format!(
+            "{} {} {}",
+            connz["account"], connz["authorized_user"], connz["name_tag"]
+        ));
+        let mut names: Vec<String> = broker.get_json("/accountz")["accounts"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(ToString::to_string)
+            .collect();
+        names.sort();
+        figures.push(names.join(" "));
+        figures.push(broker.get_json("/varz")["system_account"].to_string());
+        figures
+    };
+    assert_eq!(figures(&stage.midge.broker), figures(&stage.nats.broker));
+}

@@ -1,0 +1,15 @@
+//! Meshes of brokers: midge with midge, with nats-server 2.15 and with 2.9.
+//! Every mesh is made of real processes on free ports of this machine.
+
+mod support;
+
+#[path = "cluster/delivery.rs"]
+mod delivery;
+#[path = "cluster/faults.rs"]
+mod faults;
+#[path = "cluster/formation.rs"]
+mod formation;
+#[path = "cluster/mesh.rs"]
+mod mesh;
+#[path = "cluster/streams.rs"]
+mod streams;

@@ -1,0 +1,184 @@
+//! Members of a mesh, and waiting until they know each other and each other's
+//! subscriptions.
+
+use std::{
+    collections::BTreeSet,
+    net::{Ipv4Addr, TcpListener},
+};
+
+use serde_json::Value;
+
+use crate::support::{Broker, BrokerBuilder, RawClient, wait_until};
+
+/// User and password of every mesh.
+pub const LOGIN: &str = "routes:s3cret";
+
+/// Which broker a member is.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    Midge,
+    Nats,
+    Nats29,
+}
+
+/// A running member.
+pub struct Member {
+    pub name: String,
+    pub broker: Broker,
+    pub route_port: u16,
+}
+
+/// What a member is to be.
+pub struct Plan {
+    pub kind: Kind,
+    pub name: String,
+    /// Where it listens for routes.
+    pub route_port: u16,
+    /// The others it dials.
+    pub routes: Vec<u16>,
+    /// More lines of its block `cluster`.
+    pub cluster: String,
+    /// More lines of its configuration.
+    pub config: String,
+    /// Its client port; 0 for any free one.
+    pub port: u16,
+}
+
+impl Plan {
+    pub fn new(kind: Kind, name: &str, route_port: u16, routes: &[u16]) -> Self {
+        Self {
+            kind,
+            name: name.into(),
+            route_port,
+            routes: routes.to_vec(),
+            cluster: "name: mesh".into(),
+            config: String::new(),
+            port: 0,
+        }
+    }
+
+    pub fn text(&self) -> String {
+        let routes: Vec<String> = self
+            .routes
+            .iter()
+            .map(|port| format!("    nats-route://{LOGIN}@127.0.0.1:{port}\n"))
+            .collect();
+        let (user, password) = LOGIN.split_once(':').expect("a user and a password");
+        format!(
+            "server_name: {}\n{}\ncluster {{\n  listen: \"127.0.0.1:{}\"\n  {}\n  \
+             authorization {{ user: {user}, password: {password}, timeout: 2 }}\n  \
+             routes = [\n{}  ]\n}}\n",
+            self.name,
+            self.config,
+            self.route_port,
+            self.cluster,
+            routes.concat()
+        )
+    }
+
+    pub fn start(&self) -> Member {
+        self.start_with(self.text())
+    }
+
+    /// Starts with this configuration instead of the plan's own.
+    pub fn start_with(&self, text: String) -> Member {
+        let builder: BrokerBuilder = match self.kind {
+            Kind::Midge => Broker::midge(),
+            Kind::Nats => Broker::nats_server(),
+            Kind::Nats29 => Broker::nats_server_29(),
+        };
+        Member {
+            name: self.name.clone(),
+            broker: builder.config(text).port(self.port).start(),
+            route_port: self.route_port,
+        }
+    }
+}
+
+impl Member {
+    /// The routes that the member shows.
+    pub fn routes(&self) -> Vec<Value> {
+        let answer = self.broker.get_json("/routez?subs=1");
+        answer["routes"].as_array().cloned().unwrap_or_default()
+    }
+
+    /// The names, or for nats-server 2.9 the ids, of the members it has routes to.
+    pub fn peers(&self) -> BTreeSet<String> {
+        let routes = self.routes();
+        let text = |route: &Value| {
+            let name = route["remote_name"].as_str().unwrap_or_default();
+            let id = route["remote_id"].as_str().unwrap_or_default();
+            if name.is_empty() { id } else { name }.to_owned()
+        };
+        routes.iter().map(text).collect()
+    }
+
+    /// A client that sends and gets headers and wants to know of no responders.
+    pub fn client(&self) -> RawClient {
+        RawClient::connect_quietly(self.broker.client_addr())
+    }
+
+    /// A client that is told of changes of the mesh from now on.
+    pub fn watcher(&self) -> RawClient {
+        let mut client = RawClient::connect(self.broker.client_addr());
+        client.send("CONNECT {\"verbose\":false,\"protocol\":1}\r\n");
+        client
+    }
+
+    /// Whether some other member has told this one that it wants `subject`.
+    pub fn knows(&self, subject: &str) -> bool {
+        self.knowing(subject) > 0
+    }
+
+    /// How many entries for `subject` others have told this member of.
+    pub fn knowing(&self, subject: &str) -> usize {
+        let routes = self.routes();
+        let lists = routes
+            .iter()
+            .filter_map(|route| route["subscriptions_list"].as_array());
+        lists.flatten().filter(|known| *known == subject).count()
+    }
+}
+
+/// Waits until each member has a route to all the others.
+pub fn wait_for_mesh(members: &[&Member]) {
+    for member in members {
+        wait_until(&format!("{} knows all others", member.name), || {
+            member.peers().len() == members.len() - 1
+        });
+    }
+}
+
+/// Starts members that all know each other's ports, and waits for the mesh.
+pub fn start(kinds: &[Kind]) -> Vec<Member> {
+    let ports: Vec<u16> = kinds.iter().map(|_| free_port()).collect();
+    let members: Vec<Member> = kinds
+        .iter()
+        .enumerate()
+        .map(|(index, kind)| {
+            let mut others = ports.clone();
+            others.remove(index);
+            Plan::new(*kind, &format!("n{index}"), ports[index], &others).start()
+        })
+        .collect();
+    wait_for_mesh(&members.iter().collect::<Vec<_>>());
+    members
+}
+
+/// A port that is free now, outside of the range that the system gives to
+/// outgoing connections, so that it stays free until a broker takes it.
+pub fn free_port() -> u16 {
+    for _ in 0..1000 {
+        let port = 20_000 + random() % 12_000;
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+    panic!("no free port between 20000 and 32000");
+}
+
+fn random() -> u16 {
+    use std::hash::{BuildHasher, Hasher};
+    let state = std::collections::hash_map::RandomState::new();
+    (state.build_hasher().finish() >> 8) as u16
+}
