@@ -4,11 +4,13 @@ use std::process::ExitCode;
 
 use midge::{
     config::{self, Diagnostic, Invocation, Options, signal},
-    diagnosis, log, monitor,
+    diagnosis, log,
+    monitor::{self, values::Answers},
     server::{
         lifecycle::{self, Signals, StartError},
         reload::Sources,
     },
+    system,
 };
 use tracing::{error, warn};
 
@@ -72,11 +74,14 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
         let server = prepared.server.clone();
         lifecycle::announce(&server, program);
         diagnosis::watch(server.clone()).map_err(failed("Error starting the diagnosis"))?;
+        let workers = tokio::runtime::Handle::current().metrics().num_workers();
+        let answers = Answers::new(server.clone(), workers);
+        system::serve(server.clone(), answers.clone())
+            .map_err(failed("Error starting the system account"))?;
         if let Some(listener) = prepared.monitor.take() {
-            let workers = tokio::runtime::Handle::current().metrics().num_workers();
             listener
                 .into_std()
-                .and_then(|listener| monitor::serve(server.clone(), listener, workers))
+                .and_then(|listener| monitor::serve(&answers, listener))
                 .map_err(failed("Error starting the monitor"))?;
         }
         lifecycle::run(prepared, program, signals).await

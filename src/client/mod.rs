@@ -22,6 +22,7 @@ mod routing;
 mod secure;
 mod service;
 mod session;
+pub mod system;
 mod trace;
 
 use std::{
@@ -65,6 +66,8 @@ pub struct Context {
     pub accounts: Accounts,
     /// What happens, for those who watch.
     pub telemetry: Telemetry,
+    /// Where the room `system` gets its work from.
+    pub system: system::Desk,
     /// Who is connected.
     pub registry: Registry,
     /// Who is let in.

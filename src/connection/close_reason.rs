@@ -15,6 +15,8 @@ pub enum CloseReason {
     CertificateRevoked,
     /// The peer ended it.
     ClientClosed,
+    /// An operator ended it.
+    Kicked,
     /// More connections than the account may have.
     MaxAccountConnections,
     /// A control line longer than allowed.
@@ -63,6 +65,7 @@ impl fmt::Display for CloseReason {
             Self::BadClientProtocol => "Bad Client Protocol Version",
             Self::CertificateRevoked => "Certificate Revoked",
             Self::ClientClosed => "Client Closed",
+            Self::Kicked => "Kicked",
             Self::MaxAccountConnections => "Maximum Account Connections Exceeded",
             Self::MaxControlLine => "Maximum Control Line Exceeded",
             Self::MaxConnections => "Maximum Connections Exceeded",

@@ -47,6 +47,7 @@ mod slot;
 mod stream;
 mod subsz;
 mod time_text;
+pub mod values;
 mod varz;
 
 use std::{
@@ -63,6 +64,7 @@ use crate::server::Server;
 use host::HostRule;
 use process::CpuMeter;
 use service::RequestCounts;
+use values::Answers;
 
 /// Bytes of the monitoring thread's stack. Nothing there recurses.
 const STACK_LEN: usize = 256 * 1024;
@@ -91,15 +93,13 @@ struct Monitor {
     event_readers: Arc<AtomicUsize>,
 }
 
-/// Serves monitoring on `listener`, on a thread of its own that lives as long
-/// as the process. `workers` is the number of threads that serve the broker's
-/// connections.
+/// Serves the answers on `listener`, on a thread of its own that lives as long
+/// as the process.
 ///
 /// # Errors
 ///
 /// The thread or what it needs cannot be had.
-pub fn serve(server: Arc<Server>, listener: TcpListener, workers: usize) -> io::Result<()> {
-    let address = listener.local_addr()?;
+pub fn serve(answers: &Answers, listener: TcpListener) -> io::Result<()> {
     listener.set_nonblocking(true)?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_io()
@@ -109,7 +109,7 @@ pub fn serve(server: Arc<Server>, listener: TcpListener, workers: usize) -> io::
         let _entered = runtime.enter();
         tokio::net::TcpListener::from_std(listener)?
     };
-    let monitor = Arc::new(Monitor::new(server, address, workers));
+    let monitor = answers.0.clone();
     thread::Builder::new()
         .name("monitor".into())
         .stack_size(STACK_LEN)

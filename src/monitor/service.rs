@@ -174,6 +174,19 @@ fn answer<B>(
     (endpoint.handler)(monitor, &query)
 }
 
+/// The body of an endpoint's answer, asked for without HTTP.
+pub(super) fn ask(monitor: &Monitor, path: &str, query: &Query) -> Result<Vec<u8>, Refusal> {
+    let missing = || Refusal {
+        status: StatusCode::NOT_FOUND,
+        message: format!("there is no endpoint {path}"),
+    };
+    let endpoint = find("", path).ok_or_else(missing)?;
+    match (endpoint.handler)(monitor, query)?.content {
+        Content::Bytes(body) => Ok(body),
+        Content::Events(_) => Err(missing()),
+    }
+}
+
 /// The endpoint of a path. The prefix stands alone for the index page, and
 /// without a prefix that is `/`.
 fn find(prefix: &str, path: &str) -> Option<&'static Endpoint> {
