@@ -1,6 +1,6 @@
 //! What the broker tells of itself: clients that come and go, and its figures.
 
-use std::sync::Arc;
+use std::{collections::BTreeSet, sync::Arc};
 
 use monitor_client::{AccountStat, Varz};
 use serde::Serialize;
@@ -23,23 +23,24 @@ struct Data {
 }
 
 impl System {
-    /// A client logged in.
-    pub(super) fn tell_connected(&self, connection: &Arc<Connection>) {
+    /// A client logged in, into the account that is returned.
+    pub(super) fn tell_connected(&self, connection: &Arc<Connection>) -> String {
         let client = ClientInfo {
             // Nobody has measured it yet.
             rtt: 0,
             ..who(connection)
         };
         let account = client.account.clone();
-        self.publish_conns(&account);
         self.publish(&format!("$SYS.ACCOUNT.{account}.CONNECT"), || {
             let body = json!({ "client": client });
             self.envelope.advisory("client_connect", &body)
         });
+        account
     }
 
-    /// A client's connection ended. What it sent is `sent`.
-    pub(super) fn tell_closed(&self, connection: &Arc<Connection>, reason: CloseReason) {
+    /// A client's connection ended, in the account that is returned. What the
+    /// client sent is `sent`.
+    pub(super) fn tell_closed(&self, connection: &Arc<Connection>, reason: CloseReason) -> String {
         let client = ClientInfo {
             stop: now(),
             ..who(connection)
@@ -57,23 +58,31 @@ impl System {
         if reason == CloseReason::AuthenticationFailure {
             self.publish(&self.subject("CLIENT.AUTH.ERR"), make);
         }
-        self.publish_conns(&account);
         self.publish(&format!("$SYS.ACCOUNT.{account}.DISCONNECT"), make);
+        account
     }
 
     /// How many connections each account has, of those that have any.
     pub(super) fn publish_all_conns(&self) {
-        for stat in self.answers.accstatz().account_statz {
-            if stat.total_conns > 0 {
-                self.publish_conns_of(&stat);
-            }
-        }
+        let accounts = self.server.clients.accounts.all();
+        let busy = accounts.iter().filter(|account| account.connections() > 0);
+        self.publish_conns(&busy.map(|account| account.name.clone()).collect());
     }
 
-    fn publish_conns(&self, account: &str) {
-        let statz = self.answers.accstatz().account_statz;
-        if let Some(stat) = statz.iter().find(|stat| stat.acc == account) {
-            self.publish_conns_of(stat);
+    /// How many connections these accounts have now. Counting looks at every
+    /// connection, so it is done only if somebody wants to know.
+    pub(super) fn publish_conns(&self, accounts: &BTreeSet<String>) {
+        let is_wanted = |account: &String| {
+            let mut subjects = conns_subjects(account).into_iter();
+            subjects.any(|subject| self.is_wanted(&subject))
+        };
+        if !accounts.iter().any(is_wanted) {
+            return;
+        }
+        for stat in self.answers.accstatz().account_statz {
+            if accounts.contains(&stat.acc) {
+                self.publish_conns_of(&stat);
+            }
         }
     }
 
@@ -82,10 +91,7 @@ impl System {
         if stat.acc == GLOBAL_ACCOUNT {
             return;
         }
-        for subject in [
-            format!("$SYS.ACCOUNT.{}.SERVER.CONNS", stat.acc),
-            format!("$SYS.SERVER.ACCOUNT.{}.CONNS", stat.acc),
-        ] {
+        for subject in conns_subjects(&stat.acc) {
             self.publish(&subject, || {
                 self.envelope.advisory("account_connections", stat)
             });
@@ -154,6 +160,14 @@ impl Statsz {
             gomaxprocs: varz.gomaxprocs,
         }
     }
+}
+
+/// The two subjects that an account's connections are told on.
+fn conns_subjects(account: &str) -> [String; 2] {
+    [
+        format!("$SYS.ACCOUNT.{account}.SERVER.CONNS"),
+        format!("$SYS.SERVER.ACCOUNT.{account}.CONNS"),
+    ]
 }
 
 /// The client; who is in no account yet shows in the global one.

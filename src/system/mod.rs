@@ -11,6 +11,7 @@ mod envelope;
 mod request;
 
 use std::{
+    collections::BTreeSet,
     io,
     sync::{
         Arc,
@@ -87,7 +88,15 @@ impl System {
         loop {
             let wait = statsz_at.saturating_duration_since(Instant::now());
             match notices.recv_timeout(wait) {
-                Ok(notice) => self.take(notice),
+                Ok(notice) => {
+                    // A crowd is counted once, when all of it has come.
+                    let mut changed = BTreeSet::new();
+                    self.take(notice, &mut changed);
+                    for notice in notices.try_iter().take(NOTICES_MAX) {
+                        self.take(notice, &mut changed);
+                    }
+                    self.publish_conns(&changed);
+                }
                 Err(RecvTimeoutError::Timeout) => {
                     self.publish_statsz();
                     pause = (pause * 2).min(STATSZ_EVERY);
@@ -102,10 +111,16 @@ impl System {
         }
     }
 
-    fn take(&self, notice: Notice) {
+    /// Acts on a notice; accounts whose connections have become more or less
+    /// are added to `changed`.
+    fn take(&self, notice: Notice, changed: &mut BTreeSet<String>) {
         match notice {
-            Notice::Connected(connection) => self.tell_connected(&connection),
-            Notice::Closed(connection, reason) => self.tell_closed(&connection, reason),
+            Notice::Connected(connection) => {
+                changed.insert(self.tell_connected(&connection));
+            }
+            Notice::Closed(connection, reason) => {
+                changed.insert(self.tell_closed(&connection, reason));
+            }
             Notice::LameDuck => self.publish(&self.subject("LAMEDUCK"), || self.envelope.server()),
             Notice::Request(request) => {
                 if let Some(answer) = self.answer(&request) {
@@ -120,10 +135,15 @@ impl System {
         }
     }
 
+    /// Whether somebody takes an event.
+    fn is_wanted(&self, subject: &str) -> bool {
+        !Reach::of_subscribers(&self.account, subject.as_bytes()).is_empty()
+    }
+
     /// Publishes an event in the system account. It is made only if somebody
     /// takes it.
     fn publish(&self, subject: &str, make: impl FnOnce() -> String) {
-        if !Reach::of_subscribers(&self.account, subject.as_bytes()).is_empty() {
+        if self.is_wanted(subject) {
             deliver(&self.account, subject.as_bytes(), make().as_bytes());
         }
     }
