@@ -113,6 +113,11 @@ impl<T: Entry> Sublist<T> {
         self.generation.load(Ordering::Acquire)
     }
 
+    /// Makes every result out of date, as a change would.
+    pub fn forget_lookups(&self) {
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
     /// Adds a subscription; its subject must be valid.
     pub fn insert(&self, entry: Arc<T>) {
         let mut index = self.index.write();

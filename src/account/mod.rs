@@ -23,7 +23,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
-use once_cell::sync::OnceCell;
+use parking_lot::RwLock;
 
 pub use crate::config::accounts::{AccountLimits, GLOBAL_ACCOUNT};
 use crate::{connection::Subscription, sublist::Sublist};
@@ -44,15 +44,15 @@ pub struct Account {
     pub name: String,
     /// Who takes which subject.
     pub sublist: Sublist<Subscription>,
-    /// What its connections may use.
-    pub limits: AccountLimits,
+    limits: RwLock<AccountLimits>,
     /// Whether it is the one of the broker's own events and services.
     pub is_system: bool,
     /// Requests from other accounts that wait for their replies here.
     pub replies: Replies,
     connections: AtomicUsize,
-    /// What goes over its borders; set once when the accounts are made.
-    links: OnceCell<Links>,
+    /// Held while a subscription casts its shadows, so that a reload misses
+    /// none.
+    links: RwLock<Option<Arc<Links>>>,
     shadows: Shadows,
 }
 
@@ -62,18 +62,23 @@ impl Account {
         Self {
             name: name.to_owned(),
             sublist: Sublist::new(),
-            limits: AccountLimits::default(),
+            limits: RwLock::default(),
             is_system: false,
             replies: Replies::default(),
             connections: AtomicUsize::new(0),
-            links: OnceCell::new(),
+            links: RwLock::default(),
             shadows: Shadows::default(),
         }
     }
 
+    /// What its connections may use.
+    pub fn limits(&self) -> AccountLimits {
+        *self.limits.read()
+    }
+
     /// What goes over its borders, if anything does.
-    pub fn links(&self) -> Option<&Links> {
-        self.links.get()
+    pub fn links(&self) -> Option<Arc<Links>> {
+        self.links.read().clone()
     }
 
     /// Client connections in it now.
@@ -84,10 +89,37 @@ impl Account {
     /// Begins a subscription: publishers reach it from now on, those of
     /// accounts that this one imports from too.
     pub fn subscribe(&self, subscription: Arc<Subscription>) {
-        if let Some(links) = self.links() {
+        let links = self.links.read();
+        if let Some(links) = &*links {
             self.shadows.cast(&subscription, &links.streams);
         }
         self.sublist.insert(subscription);
+    }
+
+    /// Puts other limits and links in force; subscriptions reach what is
+    /// imported now, and nothing else.
+    fn redefine(&self, limits: AccountLimits, links: Option<Links>) {
+        *self.limits.write() = limits;
+        let mut current = self.links.write();
+        *current = links.map(Arc::new);
+        self.shadows.lift_all();
+        if let Some(links) = &*current {
+            let mut own = Vec::new();
+            self.sublist.for_each(|known| {
+                if !known.is_shadow() {
+                    own.push(known.clone());
+                }
+            });
+            for subscription in &own {
+                self.shadows.cast(subscription, &links.streams);
+                // Whoever ended it meanwhile saw no shadow to take away.
+                if subscription.is_closed() {
+                    self.shadows.lift(std::slice::from_ref(subscription));
+                }
+            }
+        }
+        drop(current);
+        self.sublist.forget_lookups();
     }
 
     /// Ends subscriptions: no publisher reaches them from now on.

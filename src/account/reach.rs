@@ -106,7 +106,8 @@ impl Reach {
     }
 
     fn resolve_chain(account: &Account, subject: &[u8], left: usize) -> Self {
-        let Some(mapping) = account.links().and_then(|links| links.mapping(subject)) else {
+        let links = account.links();
+        let Some(mapping) = links.as_ref().and_then(|links| links.mapping(subject)) else {
             return Self::resolve_unmapped(account, subject, left);
         };
         let generation = account.sublist.generation();

@@ -56,10 +56,14 @@ impl Shadows {
         }
         for origin in origins {
             let shadows = self.by_origin.lock().remove(&key(origin));
-            for shadow in shadows.unwrap_or_default() {
-                shadow.account.sublist.remove([&shadow.subscription]);
-            }
+            remove(shadows.unwrap_or_default());
         }
+    }
+
+    /// Takes all shadows away.
+    pub(super) fn lift_all(&self) {
+        let all = std::mem::take(&mut *self.by_origin.lock());
+        all.into_values().for_each(remove);
     }
 }
 
@@ -72,6 +76,12 @@ impl Shadow {
             account: import.account.clone(),
             subscription: Arc::new(shadow),
         })
+    }
+}
+
+fn remove(shadows: Vec<Shadow>) {
+    for shadow in shadows {
+        shadow.account.sublist.remove([&shadow.subscription]);
     }
 }
 
