@@ -21,6 +21,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tracing::warn;
+
 use crate::{
     account::{Account, Reach, spread::Sender},
     client::system::{NOTICES_MAX, Notice},
@@ -85,6 +87,7 @@ impl System {
         let mut pause = STATSZ_FIRST;
         let mut statsz_at = Instant::now() + pause;
         let mut conns_at = Instant::now() + CONNS_EVERY;
+        let mut dropped = 0;
         loop {
             let wait = statsz_at.saturating_duration_since(Instant::now());
             match notices.recv_timeout(wait) {
@@ -99,6 +102,7 @@ impl System {
                 }
                 Err(RecvTimeoutError::Timeout) => {
                     self.publish_statsz();
+                    self.warn_of_dropped(&mut dropped);
                     pause = (pause * 2).min(STATSZ_EVERY);
                     statsz_at = Instant::now() + pause;
                 }
@@ -108,6 +112,19 @@ impl System {
                 conns_at = Instant::now() + CONNS_EVERY;
                 self.publish_all_conns();
             }
+        }
+    }
+
+    /// Tells of notices that did not fit since it was called last.
+    fn warn_of_dropped(&self, before: &mut u64) {
+        let now = self.server.clients.system.dropped();
+        if now > *before {
+            warn!(
+                "{} advisories and requests of the system account were dropped: more came at \
+                 once than the {NOTICES_MAX} that may wait",
+                now - *before
+            );
+            *before = now;
         }
     }
 

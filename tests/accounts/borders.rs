@@ -1,6 +1,6 @@
 //! What goes over the borders of accounts, and what becomes of subjects.
 
-use crate::stage::Stage;
+use crate::{stage::Stage, support::Broker};
 
 const USERS: &[&str] = &["a", "b", "c"];
 
@@ -277,4 +277,30 @@ fn large_payloads_and_long_runs_cross() {
         assert_eq!(numbers("3"), expected);
         assert_eq!(numbers("4"), expected);
     }
+}
+
+#[test]
+fn monitoring_shows_what_goes_over_borders() {
+    let stage = Stage::new(CONFIG, &[]);
+    let shown = |broker: &Broker| {
+        let mut shown = Vec::new();
+        for name in ["A", "B", "C"] {
+            let detail =
+                broker.get_json(&format!("/accountz?acc={name}"))["account_detail"].clone();
+            let list = |field: &str| detail[field].as_array().cloned().unwrap_or_default();
+            for entry in list("exports").into_iter().chain(list("imports")) {
+                // Services of the system account are no imports here.
+                if entry["account"] != "$SYS" {
+                    shown.push(format!("{name} {entry}"));
+                }
+            }
+            let mappings = detail["mappings"].as_object().cloned().unwrap_or_default();
+            shown.extend(mappings.keys().map(|subject| format!("{name} {subject}")));
+        }
+        shown.sort();
+        shown
+    };
+    let ours = shown(&stage.midge.broker);
+    assert_eq!(ours, shown(&stage.nats.broker));
+    assert!(ours.len() > 20, "{ours:?}");
 }
