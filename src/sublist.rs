@@ -113,8 +113,8 @@ impl<T: Entry> Sublist<T> {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Makes every result out of date, as a change would.
-    pub fn forget_lookups(&self) {
+    /// Makes every earlier result out of date.
+    pub fn touch(&self) {
         self.generation.fetch_add(1, Ordering::Release);
     }
 

@@ -119,7 +119,7 @@ impl Account {
             }
         }
         drop(current);
-        self.sublist.forget_lookups();
+        self.sublist.touch();
     }
 
     /// Ends subscriptions: no publisher reaches them from now on.
