@@ -16,6 +16,7 @@ pub mod security;
 pub mod server;
 pub mod subject;
 pub mod sublist;
+pub mod system;
 pub mod telemetry;
 
 /// The version of midge itself.

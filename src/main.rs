@@ -4,11 +4,13 @@ use std::{io, process::ExitCode};
 
 use midge::{
     config::{self, Diagnostic, Invocation, Options, signal},
-    diagnosis, log, monitor,
+    diagnosis, log,
+    monitor::{self, values::Answers},
     server::{
         lifecycle::{self, Prepared, Signals, StartError},
         reload::Sources,
     },
+    system,
 };
 use tokio::net::TcpListener;
 use tracing::{error, warn};
@@ -73,12 +75,16 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
         let server = prepared.server.clone();
         lifecycle::announce(&server, program);
         diagnosis::watch(server.clone()).map_err(failed("Error starting the diagnosis"))?;
-        serve_monitor(&mut prepared).map_err(failed("Error starting the monitor"))?;
+        let workers = tokio::runtime::Handle::current().metrics().num_workers();
+        let answers = Answers::new(server.clone(), workers);
+        system::serve(server.clone(), answers.clone())
+            .map_err(failed("Error starting the system account"))?;
+        serve_monitor(&mut prepared, &answers).map_err(failed("Error starting the monitor"))?;
         lifecycle::run(prepared, program, signals).await
     })
 }
 
-fn serve_monitor(prepared: &mut Prepared) -> io::Result<()> {
+fn serve_monitor(prepared: &mut Prepared, answers: &Answers) -> io::Result<()> {
     let tcp = prepared.monitor.take().map(TcpListener::into_std);
     let listeners = monitor::Listeners {
         tcp: tcp.transpose()?,
@@ -87,8 +93,7 @@ fn serve_monitor(prepared: &mut Prepared) -> io::Result<()> {
     if listeners.tcp.is_none() && listeners.unix.is_none() {
         return Ok(());
     }
-    let workers = tokio::runtime::Handle::current().metrics().num_workers();
-    monitor::serve(prepared.server.clone(), listeners, workers)
+    monitor::serve(answers, listeners)
 }
 
 /// Reads file and command line once more, for a reload.

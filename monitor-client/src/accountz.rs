@@ -1,5 +1,7 @@
 //! `/accountz`: the accounts, or one in detail.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 /// The answer of `/accountz`.
@@ -44,12 +46,72 @@ pub struct AccountDetail {
     pub client_connections: i64,
     /// Subscriptions in it.
     pub subscriptions: u64,
+    /// What becomes of subjects that its clients publish to, by the subject.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub mappings: BTreeMap<String, Vec<MappingDestination>>,
+    /// What it offers to other accounts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub exports: Vec<AccountExport>,
+    /// What it takes from other accounts.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub imports: Vec<AccountImport>,
     /// Display name, its name if it has none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name_tag: String,
     /// Figures of its subscription index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sublist_stats: Option<SublistStats>,
+}
+
+/// One way that messages of a mapping go.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct MappingDestination {
+    /// What becomes of the subject.
+    pub subject: String,
+    /// Messages of a hundred.
+    pub weight: u8,
+}
+
+/// What an account offers to others.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct AccountExport {
+    /// The subject, wildcards included.
+    pub subject: String,
+    /// `stream` or `service`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `Singleton` or `Streamed`, of a service.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub response_type: String,
+    /// Who may import it; absent when everybody may.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approved_accounts: Vec<String>,
+}
+
+/// What an account takes from another.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct AccountImport {
+    /// The subject there, wildcards included.
+    pub subject: String,
+    /// Who offers it.
+    pub account: String,
+    /// The subject here, of a service.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub to: String,
+    /// The subject here.
+    pub local_subject: String,
+    /// `stream` or `service`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// Whether it is not in force.
+    pub invalid: bool,
+    /// Whether the responder is told all about who asks.
+    pub share: bool,
+    /// Whether its latency is sampled.
+    pub tracking: bool,
 }
 
 /// Figures of one subscription index, as in `/subsz`.

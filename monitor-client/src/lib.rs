@@ -26,7 +26,9 @@ pub mod subsz;
 pub mod topz;
 pub mod varz;
 
-pub use accountz::{AccountDetail, Accountz, SublistStats};
+pub use accountz::{
+    AccountDetail, AccountExport, AccountImport, Accountz, MappingDestination, SublistStats,
+};
 pub use accstatz::{AccountStat, Accstatz, DataStats, LinkStats};
 pub use client::{Client, Error};
 pub use connz::{ConnInfo, Connz, SubDetail, TlsPeerCert};

@@ -28,6 +28,9 @@ pub struct Varz {
     pub host: String,
     /// Port of the client listener.
     pub port: u16,
+    /// Whether clients have to log in.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub auth_required: bool,
     /// Most client connections; -1 when none are allowed.
     pub max_connections: i64,
     /// Most subscriptions of one connection; absent when unlimited.

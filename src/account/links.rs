@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use super::Account;
 use crate::{
     config::accounts::{
-        AccountConfig, Destination, Export, ExportKind, Import, ImportKind, RESPONSE_THRESHOLD,
+        AccountConfig, Destination, ExportKind, Import, ImportKind, RESPONSE_THRESHOLD,
         ResponseKind,
     },
     subject::{
@@ -24,8 +24,6 @@ pub struct Links {
     pub(super) streams: Vec<StreamImport>,
     services: Vec<Arc<ServiceImport>>,
     mappings: Vec<Arc<Mapping>>,
-    /// Exports and their kind, for those who show them.
-    pub exports: Vec<Export>,
 }
 
 /// Messages of another account that clients of this one may subscribe to.
@@ -129,7 +127,6 @@ impl Links {
                     })
                 })
                 .collect(),
-            exports: config.exports.clone(),
         };
         for import in &config.imports {
             let Some(account) = accounts.get(&import.account).cloned() else {
@@ -153,10 +150,8 @@ impl Links {
                 }
             }
         }
-        let is_empty = links.streams.is_empty()
-            && links.services.is_empty()
-            && links.mappings.is_empty()
-            && links.exports.is_empty();
+        let is_empty =
+            links.streams.is_empty() && links.services.is_empty() && links.mappings.is_empty();
         (!is_empty).then_some(links)
     }
 
@@ -179,11 +174,6 @@ impl Links {
         };
         let found = self.mappings.iter().find(exact);
         found.or_else(|| self.mappings.iter().find(matching))
-    }
-
-    /// How many imports there are.
-    pub fn imports_count(&self) -> usize {
-        self.streams.len() + self.services.len()
     }
 }
 

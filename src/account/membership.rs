@@ -10,7 +10,7 @@ pub struct Membership(Arc<Account>);
 impl Account {
     /// Takes a connection in; `None` if the account has as many as it may have.
     pub fn enter(self: &Arc<Self>) -> Option<Membership> {
-        let max = self.limits.max_connections.unwrap_or(usize::MAX);
+        let max = self.limits().max_connections.unwrap_or(usize::MAX);
         let one_more = |count| (count < max).then_some(count + 1);
         self.connections
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
@@ -28,17 +28,16 @@ impl Drop for Membership {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::account::AccountLimits;
+    use crate::{account::AccountLimits, connection::worker::with_worker};
 
     #[test]
     fn a_place_is_free_again_when_its_connection_has_gone() {
-        let account = Arc::new(Account {
-            limits: AccountLimits {
-                max_connections: Some(1),
-                ..AccountLimits::default()
-            },
-            ..Account::new("A")
-        });
+        let account = Arc::new(Account::new("A"));
+        let limits = AccountLimits {
+            max_connections: Some(1),
+            ..AccountLimits::default()
+        };
+        with_worker(|worker| account.redefine(worker, limits, None));
         let first = account.enter();
         assert!(first.is_some() && account.enter().is_none());
         assert_eq!(account.connections(), 1);

@@ -25,6 +25,7 @@ use std::sync::{
 };
 
 use once_cell::sync::OnceCell;
+use parking_lot::RwLock;
 
 pub use crate::config::accounts::{AccountLimits, GLOBAL_ACCOUNT};
 use crate::{
@@ -56,15 +57,15 @@ pub struct Account {
     pub remote: Sublist<RemoteInterest>,
     /// What those peers are told of the sublist.
     pub interest: LocalInterest,
-    /// What its connections may use.
-    pub limits: AccountLimits,
+    limits: RwLock<AccountLimits>,
     /// Whether it is the one of the broker's own events and services.
     pub is_system: bool,
     /// Requests from other accounts that wait for their replies here.
     pub replies: Replies,
     connections: AtomicUsize,
-    /// What goes over its borders; set once when the accounts are made.
-    links: OnceCell<Links>,
+    /// Held while a subscription casts its shadows, so that a reload misses
+    /// none.
+    links: RwLock<Option<Arc<Links>>>,
     /// Requests to streams go to the system account, where the servers of the
     /// cluster that keep streams listen; none in that account itself.
     streams_api: OnceCell<Arc<ServiceImport>>,
@@ -79,19 +80,24 @@ impl Account {
             sublist: Sublist::new(),
             remote: Sublist::new(),
             interest: LocalInterest::new(name),
-            limits: AccountLimits::default(),
+            limits: RwLock::default(),
             is_system: false,
             replies: Replies::default(),
             connections: AtomicUsize::new(0),
-            links: OnceCell::new(),
+            links: RwLock::default(),
             streams_api: OnceCell::new(),
             shadows: Shadows::default(),
         }
     }
 
+    /// What its connections may use.
+    pub fn limits(&self) -> AccountLimits {
+        *self.limits.read()
+    }
+
     /// What goes over its borders, if anything does.
-    pub fn links(&self) -> Option<&Links> {
-        self.links.get()
+    pub fn links(&self) -> Option<Arc<Links>> {
+        self.links.read().clone()
     }
 
     /// The service that a request to streams goes to, if `subject` is one.
@@ -110,10 +116,38 @@ impl Account {
     /// Begins a subscription: publishers reach it from now on, those of
     /// accounts that this one imports from too.
     pub fn subscribe(&self, worker: &mut Worker, subscription: Arc<Subscription>) {
-        if let Some(links) = self.links() {
+        let links = self.links.read();
+        if let Some(links) = &*links {
             self.shadows.cast(worker, &subscription, &links.streams);
         }
         self.add(worker, subscription);
+    }
+
+    /// Puts other limits and links in force; subscriptions reach what is
+    /// imported now, and nothing else.
+    fn redefine(&self, worker: &mut Worker, limits: AccountLimits, links: Option<Links>) {
+        *self.limits.write() = limits;
+        let mut current = self.links.write();
+        *current = links.map(Arc::new);
+        self.shadows.lift_all(worker);
+        if let Some(links) = &*current {
+            let mut own = Vec::new();
+            self.sublist.for_each(|known| {
+                if !known.is_shadow() {
+                    own.push(known.clone());
+                }
+            });
+            for subscription in &own {
+                self.shadows.cast(worker, subscription, &links.streams);
+                // Whoever ended it meanwhile saw no shadow to take away.
+                if subscription.is_closed() {
+                    self.shadows
+                        .lift(worker, std::slice::from_ref(subscription));
+                }
+            }
+        }
+        drop(current);
+        self.sublist.touch();
     }
 
     /// Ends subscriptions: no publisher reaches them from now on.

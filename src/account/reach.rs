@@ -122,7 +122,8 @@ impl Reach {
     }
 
     fn resolve_chain(account: &Account, subject: &[u8], left: usize) -> Self {
-        let Some(mapping) = account.links().and_then(|links| links.mapping(subject)) else {
+        let links = account.links();
+        let Some(mapping) = links.as_ref().and_then(|links| links.mapping(subject)) else {
             return Self::resolve_unmapped(account, subject, left);
         };
         let generation = account.sublist.generation();
@@ -154,7 +155,7 @@ impl Reach {
     fn resolve_unmapped(account: &Account, subject: &[u8], left: usize) -> Self {
         let subscribers = Self::of_subscribers(account, subject);
         let links = account.links().filter(|_| left > 0);
-        let imported = links.into_iter().flat_map(|links| links.services(subject));
+        let imported = links.iter().flat_map(|links| links.services(subject));
         let mut beyond = Beyond {
             mapped: None,
             services: Vec::new(),

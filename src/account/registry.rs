@@ -2,23 +2,22 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use parking_lot::RwLock;
+
 use super::{
-    Account, GLOBAL_ACCOUNT,
+    Account, AccountLimits, GLOBAL_ACCOUNT,
     links::{Links, ServiceImport},
 };
 use crate::{
-    config::{
-        Options,
-        accounts::{AccountConfig, DEFAULT_SYSTEM_ACCOUNT},
-    },
-    connection::worker::Worker,
+    config::{Options, accounts::AccountConfig},
+    connection::worker::{Worker, with_worker},
 };
 
 /// All accounts of a broker, by name. There is always the global one.
 pub struct Accounts {
     global: Arc<Account>,
     system: Option<Arc<Account>>,
-    by_name: BTreeMap<String, Arc<Account>>,
+    by_name: RwLock<BTreeMap<String, Arc<Account>>>,
 }
 
 impl Default for Accounts {
@@ -31,52 +30,68 @@ impl Accounts {
     /// The accounts that the options define, with what goes between them.
     /// `cluster` is the name of the broker's cluster; empty for none.
     pub fn new(options: &Options, cluster: &str) -> Self {
+        let system = (!options.no_system_account).then(|| {
+            let mut account = Account::new(&options.system_account);
+            account.is_system = true;
+            Arc::new(account)
+        });
+        let accounts = Self {
+            global: Arc::new(Account::new(GLOBAL_ACCOUNT)),
+            system,
+            by_name: RwLock::default(),
+        };
+        accounts.redefine(options, cluster);
+        accounts
+    }
+
+    /// Takes over other definitions. Accounts that go on keep their
+    /// subscriptions; those that are defined no more are not found from now
+    /// on, and nothing goes over their borders.
+    pub fn redefine(&self, options: &Options, cluster: &str) {
         let global = AccountConfig {
             name: GLOBAL_ACCOUNT.to_owned(),
             mappings: options.mappings.clone(),
             ..AccountConfig::default()
         };
         let system = AccountConfig {
-            name: DEFAULT_SYSTEM_ACCOUNT.to_owned(),
+            name: self.system_name(),
             ..AccountConfig::default()
         };
-        let is_system = |name: &str| !options.no_system_account && name == options.system_account;
+        let is_defined = |name: &str| options.accounts.iter().any(|config| config.name == name);
         let mut configs = vec![&global];
-        if is_system(&system.name) {
+        if self.system.is_some() && !is_defined(&system.name) {
             configs.push(&system);
         }
-        // One of the system account's name that is defined takes its place.
         configs.extend(&options.accounts);
-        let by_name: BTreeMap<String, Arc<Account>> = configs
-            .iter()
-            .map(|config| {
-                let account = Account {
-                    limits: config.limits,
-                    is_system: is_system(&config.name),
-                    ..Account::new(&config.name)
-                };
-                (config.name.clone(), Arc::new(account))
-            })
-            .collect();
+        let mut by_name = self.by_name.write();
+        let before = std::mem::take(&mut *by_name);
         for config in &configs {
-            // Each is set once: of two definitions of one name the later one
-            // is the one with content.
-            let links = Links::new(config, &configs, &by_name, cluster);
-            if let (Some(account), Some(links)) = (by_name.get(&config.name), links) {
-                account.links.get_or_init(|| links);
-            }
+            let fixed = [Some(&self.global), self.system.as_ref()];
+            let known = fixed.into_iter().flatten().chain(before.values());
+            let account = known
+                .into_iter()
+                .find(|account| account.name == config.name)
+                .cloned()
+                .unwrap_or_else(|| Arc::new(Account::new(&config.name)));
+            by_name.insert(config.name.clone(), account);
         }
-        let system = by_name.values().find(|account| account.is_system).cloned();
-        if let Some(system) = &system {
+        with_worker(|worker| {
+            for config in &configs {
+                let links = Links::new(config, &configs, &by_name, cluster);
+                by_name[&config.name].redefine(worker, config.limits, links);
+            }
+            for (name, account) in before {
+                if !by_name.contains_key(&name) {
+                    account.redefine(worker, AccountLimits::default(), None);
+                }
+            }
+            worker.flush_touched();
+        });
+        if let Some(system) = &self.system {
             let streams = Arc::new(ServiceImport::of_streams(system));
             for account in by_name.values().filter(|account| !account.is_system) {
                 account.streams_api.get_or_init(|| streams.clone());
             }
-        }
-        Self {
-            global: by_name[GLOBAL_ACCOUNT].clone(),
-            system,
-            by_name,
         }
     }
 
@@ -98,7 +113,7 @@ impl Accounts {
 
     /// The account of that name.
     pub fn find(&self, name: &str) -> Option<Arc<Account>> {
-        self.by_name.get(name).cloned()
+        self.by_name.read().get(name).cloned()
     }
 
     /// Ends the subscriptions that have had their last message. Imports bring
@@ -108,7 +123,7 @@ impl Accounts {
             let connection = &subscription.connection;
             connection.subscriptions.lock().remove(&subscription);
             let name = connection.identity.lock().account.clone();
-            if let Some(account) = self.by_name.get(&name) {
+            if let Some(account) = self.find(&name) {
                 account.unsubscribe(worker, std::slice::from_ref(&subscription));
             }
         }
@@ -116,6 +131,6 @@ impl Accounts {
 
     /// All accounts, by name.
     pub fn all(&self) -> Vec<Arc<Account>> {
-        self.by_name.values().cloned().collect()
+        self.by_name.read().values().cloned().collect()
     }
 }

@@ -58,7 +58,8 @@ impl Default for Replies {
 }
 
 impl Replies {
-    /// The pattern of all its reply subjects.
+    /// The pattern of all its reply subjects: a broker that answers for others
+    /// of its cluster tells them that it takes these.
     pub fn pattern(&self) -> String {
         format!("_R_.{}.>", self.prefix)
     }

@@ -64,10 +64,15 @@ impl Shadows {
         }
         for origin in origins {
             let shadows = self.by_origin.lock().remove(&key(origin));
-            for shadow in shadows.unwrap_or_default() {
-                let gone = std::slice::from_ref(&shadow.subscription);
-                shadow.account.take_out(worker, gone);
-            }
+            remove(worker, shadows.unwrap_or_default());
+        }
+    }
+
+    /// Takes all shadows away.
+    pub(super) fn lift_all(&self, worker: &mut Worker) {
+        let all = std::mem::take(&mut *self.by_origin.lock());
+        for shadows in all.into_values() {
+            remove(worker, shadows);
         }
     }
 }
@@ -81,6 +86,13 @@ impl Shadow {
             account: import.account.clone(),
             subscription: Arc::new(shadow),
         })
+    }
+}
+
+fn remove(worker: &mut Worker, shadows: Vec<Shadow>) {
+    for shadow in shadows {
+        let gone = std::slice::from_ref(&shadow.subscription);
+        shadow.account.take_out(worker, gone);
     }
 }
 

@@ -1,13 +1,16 @@
 //! Tells of clients that come and go: as events, or as part of a crowd.
 
-use super::Context;
+use std::sync::Arc;
+
+use super::{Context, system::Notice};
 use crate::{
     connection::{CloseReason, Connection},
     telemetry::{Clock, crowd::Change, event::EventKind},
 };
 
 /// A client logged in.
-pub(super) fn tell_connected(context: &Context, connection: &Connection) {
+pub(super) fn tell_connected(context: &Context, connection: &Arc<Connection>) {
+    context.system.leave(Notice::Connected(connection.clone()));
     let telemetry = &context.telemetry;
     let source = connection.peer.ip();
     if !telemetry
@@ -42,10 +45,12 @@ pub(super) fn tell_connected(context: &Context, connection: &Connection) {
 /// A client that said something left, with its `subscriptions`.
 pub(super) fn tell_closed(
     context: &Context,
-    connection: &Connection,
+    connection: &Arc<Connection>,
     subscriptions: usize,
     reason: CloseReason,
 ) {
+    let notice = Notice::Closed(connection.clone(), reason);
+    context.system.leave(notice);
     let telemetry = &context.telemetry;
     let now = Clock::now();
     if !telemetry

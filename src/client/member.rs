@@ -22,11 +22,11 @@ impl Session {
                 detail: format!(
                     "account {:?} has max_connections {}",
                     account.name,
-                    account.limits.max_connections.unwrap_or_default()
+                    account.limits().max_connections.unwrap_or_default()
                 ),
             });
         };
-        self.limits = narrowed(self.context.limits.current(), &account.limits);
+        self.limits = narrowed(self.context.limits.current(), &account.limits());
         self.membership = Some(membership);
         self.cache.clear();
         self.account = account;

@@ -20,6 +20,7 @@ mod routing;
 mod secure;
 mod service;
 mod session;
+pub mod system;
 mod trace;
 
 use std::{
@@ -57,6 +58,8 @@ pub struct Context {
     pub accounts: Accounts,
     /// What happens, for those who watch.
     pub telemetry: Telemetry,
+    /// Where the room `system` gets its work from.
+    pub system: system::Desk,
     /// Who is connected.
     pub registry: Registry,
     /// Who is let in.

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use super::session::Session;
+use super::{
+    session::Session,
+    system::{Ask, Notice, Request},
+};
 use crate::{
     COMPATIBLE_VERSION, VERSION,
     connection::{
@@ -17,11 +20,11 @@ use crate::{
 const USER_INFO: &[u8] = b"$SYS.REQ.USER.INFO";
 
 impl Session {
-    /// Answers a run of requests if its subject is a service of the broker's.
-    /// Returns whether it is.
+    /// Answers a run of requests if its subject is a service of the broker's,
+    /// or has it answered. Returns whether it is one.
     pub(super) fn serve(&mut self, worker: &mut Worker, run: &Run<'_>) -> bool {
         if run.subject != USER_INFO {
-            return false;
+            return self.pass_on(run);
         }
         let answer = self.user_info();
         for message in run.messages {
@@ -32,8 +35,30 @@ impl Session {
         true
     }
 
-    /// `{server, data}` as nats-server answers it; users and permissions do
-    /// not exist yet.
+    /// Leaves requests to the broker at the desk; whether they are that and
+    /// will be answered.
+    fn pass_on(&self, run: &Run<'_>) -> bool {
+        let ask = {
+            let info = self.context.info.read();
+            Ask::parse(run.subject, &self.account, &info.server_id)
+        };
+        let Some(ask) = ask else {
+            return false;
+        };
+        let mut taken = true;
+        for message in run.messages {
+            if let Some(reply) = run.reply(message) {
+                let body = run.body(message);
+                let start = message.header_len.unwrap_or(0) as usize;
+                let body = &body[start..body.len() - CRLF.len()];
+                let request = Request::new(&self.account, reply, ask.clone(), body);
+                taken &= self.context.system.leave(Notice::Request(request));
+            }
+        }
+        taken
+    }
+
+    /// `{server, data}` as nats-server answers it.
     fn user_info(&self) -> String {
         let account = &self.account.name;
         let info = self.context.info.read();
@@ -45,6 +70,8 @@ impl Session {
                 "ver": COMPATIBLE_VERSION,
                 "midge": VERSION,
                 "jetstream": false,
+                "flags": 0,
+                "seq": self.context.system.next_message(),
                 "time": Clock::now().time_of_day().to_rfc3339(),
             },
             "data": {

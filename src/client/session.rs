@@ -129,7 +129,7 @@ impl Session {
         let generation = self.context.limits.generation();
         if generation != self.limits_generation {
             self.limits_generation = generation;
-            self.limits = narrowed(self.context.limits.current(), &self.account.limits);
+            self.limits = narrowed(self.context.limits.current(), &self.account.limits());
             self.keepalive
                 .set_limits(self.limits.ping_interval, self.limits.ping_max);
         }

@@ -87,6 +87,11 @@ impl Subscription {
         }
     }
 
+    /// Whether it stands for a subscription of another account.
+    pub fn is_shadow(&self) -> bool {
+        self.shadow.is_some()
+    }
+
     /// The client's own subscription: the one that counts, and that ends.
     pub fn origin(self: &Arc<Self>) -> &Arc<Self> {
         match &self.shadow {

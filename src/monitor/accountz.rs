@@ -1,6 +1,8 @@
 //! `/accountz`: the accounts, or one in detail.
 
-use monitor_client::{AccountDetail, Accountz};
+use std::collections::BTreeMap;
+
+use monitor_client::{AccountDetail, AccountExport, AccountImport, Accountz, MappingDestination};
 
 use super::{
     Monitor,
@@ -10,7 +12,10 @@ use super::{
     time_text::rfc3339,
     varz::signed,
 };
-use crate::account::Account;
+use crate::{
+    account::{Account, GLOBAL_ACCOUNT},
+    config::accounts::{AccountConfig, ExportKind, ImportKind, Mapping, ResponseKind},
+};
 
 /// The answer.
 pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
@@ -45,6 +50,15 @@ pub(super) fn build(monitor: &Monitor, query: &Query) -> Result<Accountz, Refusa
 
 fn detail(monitor: &Monitor, account: &Account) -> AccountDetail {
     let stats = subsz::stats(account);
+    let options = monitor.server.options();
+    let global = AccountConfig {
+        mappings: options.mappings.clone(),
+        ..AccountConfig::default()
+    };
+    let config = match &*account.name {
+        GLOBAL_ACCOUNT => Some(&global),
+        name => options.accounts.iter().find(|config| config.name == name),
+    };
     AccountDetail {
         account_name: account.name.clone(),
         update_time: rfc3339(monitor.server.start),
@@ -53,7 +67,67 @@ fn detail(monitor: &Monitor, account: &Account) -> AccountDetail {
         client_connections: signed(account.connections()),
         subscriptions: stats.num_subscriptions,
         name_tag: account.name.clone(),
+        mappings: config.map(mappings).unwrap_or_default(),
+        exports: config.map(exports).unwrap_or_default(),
+        imports: config.map(imports).unwrap_or_default(),
         sublist_stats: Some(stats),
         ..AccountDetail::default()
     }
+}
+
+fn mappings(config: &AccountConfig) -> BTreeMap<String, Vec<MappingDestination>> {
+    let ways = |mapping: &Mapping| {
+        let ways = mapping.destinations.iter();
+        ways.map(|way| MappingDestination {
+            subject: way.subject.clone(),
+            weight: way.weight,
+        })
+        .collect()
+    };
+    let mappings = config.mappings.iter();
+    mappings
+        .map(|mapping| (mapping.subject.clone(), ways(mapping)))
+        .collect()
+}
+
+fn exports(config: &AccountConfig) -> Vec<AccountExport> {
+    let exports = config.exports.iter();
+    exports
+        .map(|export| {
+            let (kind, response_type) = match &export.kind {
+                ExportKind::Stream => ("stream", ""),
+                ExportKind::Service { response, .. } => match response {
+                    ResponseKind::Singleton => ("service", "Singleton"),
+                    ResponseKind::Stream => ("service", "Streamed"),
+                },
+            };
+            AccountExport {
+                subject: export.subject.clone(),
+                kind: kind.into(),
+                response_type: response_type.into(),
+                approved_accounts: export.accounts.clone(),
+            }
+        })
+        .collect()
+}
+
+fn imports(config: &AccountConfig) -> Vec<AccountImport> {
+    let imports = config.imports.iter();
+    imports
+        .map(|import| {
+            let (to, share) = match &import.kind {
+                ImportKind::Service { share, .. } => (import.ours.clone(), *share),
+                ImportKind::Stream { .. } => (String::new(), false),
+            };
+            AccountImport {
+                subject: import.theirs.clone(),
+                account: import.account.clone(),
+                to,
+                local_subject: import.ours.clone(),
+                kind: import.kind.name().into(),
+                share,
+                ..AccountImport::default()
+            }
+        })
+        .collect()
 }

@@ -52,6 +52,7 @@ mod slot;
 mod stream;
 mod subsz;
 mod time_text;
+pub mod values;
 mod varz;
 
 use std::{
@@ -71,6 +72,7 @@ use door::RefusedLogins;
 use host::HostRule;
 use process::CpuMeter;
 use service::RequestCounts;
+use values::Answers;
 
 /// Bytes of the monitoring thread's stack. Nothing there recurses.
 const STACK_LEN: usize = 256 * 1024;
@@ -109,15 +111,12 @@ pub struct Listeners {
     pub unix: Option<UnixListener>,
 }
 
-/// Serves monitoring on a thread of its own that lives as long as the process.
-/// `workers` is the number of threads that serve the broker's connections.
+/// Serves the answers on a thread of its own that lives as long as the process.
 ///
 /// # Errors
 ///
 /// The thread or what it needs cannot be had.
-pub fn serve(server: Arc<Server>, listeners: Listeners, workers: usize) -> io::Result<()> {
-    let address = listeners.tcp.as_ref().map(TcpListener::local_addr);
-    let monitor = Arc::new(Monitor::new(server, address.transpose()?, workers));
+pub fn serve(answers: &Answers, listeners: Listeners) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -134,6 +133,7 @@ pub fn serve(server: Arc<Server>, listeners: Listeners, workers: usize) -> io::R
         });
         (tcp.transpose()?, unix.transpose()?)
     };
+    let monitor = answers.0.clone();
     thread::Builder::new()
         .name("monitor".into())
         .stack_size(STACK_LEN)

@@ -19,6 +19,17 @@ pub(super) struct Query {
 }
 
 impl Query {
+    /// The parameters of a request that did not come over HTTP.
+    pub(super) fn of(parameters: &[(String, String)]) -> Self {
+        let pairs = parameters.iter();
+        Self {
+            parameters: pairs
+                .map(|(name, value)| (name.clone().into_bytes(), value.clone().into_bytes()))
+                .collect(),
+            ..Self::parse("")
+        }
+    }
+
     /// Reads `a=1&b=2`. As in Go, a pair with a `;` or a broken `%` escape does
     /// not exist, and the first one of a name counts.
     pub(super) fn parse(text: &str) -> Self {

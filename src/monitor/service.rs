@@ -208,6 +208,19 @@ fn choose<B>(prefix: &str, request: &Request<B>, door: Door) -> Result<&'static 
     })
 }
 
+/// The body of an endpoint's answer, asked for without HTTP.
+pub(super) fn ask(monitor: &Monitor, path: &str, query: &Query) -> Result<Vec<u8>, Refusal> {
+    let missing = || Refusal {
+        status: StatusCode::NOT_FOUND,
+        message: format!("there is no endpoint {path}"),
+    };
+    let endpoint = find(ENDPOINTS, "", path).ok_or_else(missing)?;
+    match (endpoint.handler)(monitor, query)?.content {
+        Content::Bytes(body) => Ok(body),
+        Content::Events(_) => Err(missing()),
+    }
+}
+
 /// The endpoint of a path. The prefix stands alone for the index page, and
 /// without a prefix that is `/`.
 fn find(among: &'static [Endpoint], prefix: &str, path: &str) -> Option<&'static Endpoint> {

@@ -69,6 +69,8 @@ fn settings(monitor: &Monitor) -> Varz {
         go: info.go.clone(),
         host: info.host.clone(),
         port: info.port,
+        auth_required: info.auth_required,
+        auth_timeout: server.clients.limits.current().auth_timeout.as_secs_f64(),
         max_connections: options.max_connections,
         max_subscriptions: (options.max_subscriptions > 0)
             .then(|| signed(options.max_subscriptions)),

@@ -10,7 +10,10 @@ use tokio::time::sleep;
 use tracing::info;
 
 use super::Server;
-use crate::{client, connection::CloseReason};
+use crate::{
+    client::{self, system::Notice},
+    connection::CloseReason,
+};
 
 /// The longest pause between two closes.
 const PAUSE_MAX: Duration = Duration::from_secs(1);
@@ -27,6 +30,7 @@ pub(super) async fn leave(server: &Server) {
     if let Some(cluster) = &server.cluster {
         cluster.leave();
     }
+    server.clients.system.leave(Notice::LameDuck);
     let clients = server.clients.registry.open();
     for connection in &clients {
         client::notify_info(&server.clients, connection);

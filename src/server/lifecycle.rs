@@ -14,7 +14,8 @@ use tokio::{
     net::TcpListener,
     runtime::Runtime,
     signal::unix::{Signal, SignalKind, signal},
-    time::{Instant, sleep},
+    sync::oneshot,
+    time::{Instant, sleep, timeout},
 };
 use tracing::{error, info, warn};
 
@@ -27,6 +28,7 @@ use super::{
 };
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
+    client::system::Notice,
     config::Options,
     connection::{CloseReason, worker},
     log::LogHandle,
@@ -35,6 +37,9 @@ use crate::{
 
 /// How long connections may take to say their last words when the broker stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long telling the system account that the broker stops may take.
+const TELL_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// A server whose sockets are open and whose tasks are not yet running.
 pub struct Prepared {
@@ -262,6 +267,7 @@ pub async fn run(
     }
     server.stopping.store(true, Ordering::Release);
     accepting.abort();
+    tell_stopping(&server).await;
     if let Some(cluster) = &server.cluster {
         cluster.stop();
     }
@@ -320,6 +326,15 @@ fn reopen_log(log: &LogHandle) {
         Ok(true) => info!("File log re-opened"),
         Ok(false) => info!("File log re-open ignored, not a file logger"),
         Err(error) => error!("The log file could not be re-opened, the old one stays: {error}"),
+    }
+}
+
+/// Lets the system account know while its readers are still connected.
+async fn tell_stopping(server: &Server) {
+    let (told, is_told) = oneshot::channel();
+    if server.clients.system.leave(Notice::Stopping(told)) {
+        // A busy system room does not keep the broker from stopping.
+        let _ = timeout(TELL_TIMEOUT, is_told).await;
     }
 }
 

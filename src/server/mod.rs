@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     account::Accounts,
-    client::{Context, Limits, LimitsInForce},
+    client::{Context, Limits, LimitsInForce, system::Desk},
     config::Options,
     connection::{budget, registry::Registry, tls_listener::TlsListener},
     protocol::info::Info,
@@ -99,8 +99,9 @@ impl Server {
         let clients = Arc::new(Context {
             authentication: RwLock::new(Arc::new(authentication)),
             password_checks: Arc::new(Semaphore::new(password_checks_max())),
-            accounts: Accounts::new(&options, ""),
+            accounts: Accounts::new(&options, options.cluster_name()),
             telemetry: Telemetry::new(options.diagnosis.storm_rate),
+            system: Desk::default(),
             registry: Registry::new(
                 options.max_closed_clients,
                 options.max_memory.unwrap_or_else(budget::default_limit),

@@ -111,6 +111,8 @@ impl Server {
             .reconfigure(&options)
             .map_err(|error| error.to_string())?;
         let clients = &self.clients;
+        // Before users can be in them, and before sessions look for limits.
+        clients.accounts.redefine(&options, options.cluster_name());
         clients.limits.replace(limits(&options));
         clients.registry.set_limits(
             options.max_closed_clients,

@@ -1,6 +1,6 @@
 //! What goes over the borders of accounts, and what becomes of subjects.
 
-use crate::stage::Stage;
+use crate::{stage::Stage, support::Broker};
 
 const USERS: &[&str] = &["a", "b", "c"];
 
@@ -228,4 +228,79 @@ fn nobody_at_a_mapped_subject_is_told() {
         (0, "PUB lost inbox.x 1\r\nx"),
     ]);
     assert!(seen.iter().any(|line| line.contains("503")), "{seen:?}");
+}
+
+/// Payloads of every size cross, those that are read and delivered in ways of
+/// their own too, and many messages in one go keep their order.
+#[test]
+fn large_payloads_and_long_runs_cross() {
+    let mut stage = Stage::new(CONFIG, USERS);
+    let setup = [
+        (0, "SUB q.plain 1"),
+        (0, "SUB mapped.> 2"),
+        (1, "SUB s.plain 3"),
+        (1, "SUB > 4"),
+    ];
+    for size in [100, 5000, 40_000] {
+        let payload = "x".repeat(size);
+        let publishes = [
+            format!("PUB s.plain {size}\r\n{payload}"),
+            format!("PUB map.me {size}\r\n{payload}"),
+            format!(
+                "HPUB s.plain r 12 {}\r\nNATS/1.0\r\n\r\n{payload}",
+                size + 12
+            ),
+        ];
+        let request = format!("PUB q.plain reply.x {size}\r\n{payload}");
+        let mut script = setup.to_vec();
+        script.extend(publishes.iter().map(|words| (0, words.as_str())));
+        script.push((1, &request));
+        let seen = stage.plays_the_same(&script);
+        let crossed = seen.iter().filter(|line| line.contains(&payload)).count();
+        // Two streams twice, the mapped one, the request there and here.
+        assert_eq!(crossed, 2 * 2 + 1 + 2, "{size}");
+    }
+    let run: String = (100..300)
+        .map(|number| format!("PUB s.plain 3\r\n{number}\r\n"))
+        .collect();
+    for side in [&mut stage.midge, &mut stage.nats] {
+        let seen = side.publish(0, &run);
+        let numbers = |sid: &str| -> Vec<String> {
+            let of_sid = seen
+                .iter()
+                .filter(|line| line.contains(&format!("s.plain {sid} ")));
+            of_sid
+                .filter_map(|line| Some(line.rsplit_once(' ')?.1.to_owned()))
+                .collect()
+        };
+        let expected: Vec<String> = (100..300).map(|number| number.to_string()).collect();
+        assert_eq!(numbers("3"), expected);
+        assert_eq!(numbers("4"), expected);
+    }
+}
+
+#[test]
+fn monitoring_shows_what_goes_over_borders() {
+    let stage = Stage::new(CONFIG, &[]);
+    let shown = |broker: &Broker| {
+        let mut shown = Vec::new();
+        for name in ["A", "B", "C"] {
+            let detail =
+                broker.get_json(&format!("/accountz?acc={name}"))["account_detail"].clone();
+            let list = |field: &str| detail[field].as_array().cloned().unwrap_or_default();
+            for entry in list("exports").into_iter().chain(list("imports")) {
+                // Services of the system account are no imports here.
+                if entry["account"] != "$SYS" {
+                    shown.push(format!("{name} {entry}"));
+                }
+            }
+            let mappings = detail["mappings"].as_object().cloned().unwrap_or_default();
+            shown.extend(mappings.keys().map(|subject| format!("{name} {subject}")));
+        }
+        shown.sort();
+        shown
+    };
+    let ours = shown(&stage.midge.broker);
+    assert_eq!(ours, shown(&stage.nats.broker));
+    assert!(ours.len() > 20, "{ours:?}");
 }

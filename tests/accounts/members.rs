@@ -2,7 +2,7 @@
 
 use crate::{
     stage::{Stage, log_in},
-    support::{Broker, raw_client::parse_info},
+    support::{Broker, RawClient, raw_client::parse_info, wait_until},
 };
 
 const CONFIG: &str = r#"
@@ -179,4 +179,87 @@ fn monitoring_tells_accounts_apart() {
         figures
     };
     assert_eq!(figures(&stage.midge.broker), figures(&stage.nats.broker));
+}
+
+/// What the configuration says of accounts is taken over while clients are
+/// connected: links, limits, new accounts and those that are gone.
+#[test]
+fn accounts_change_with_a_reload() {
+    let config = |b: &str, more: &str| {
+        format!(
+            r#"accounts {{
+              A {{ users: [ {{ user: a, password: a }} ],
+                   exports: [ {{ stream: "s.>" }}, {{ service: "q" }} ] }}
+              B {{ users: [ {{ user: b, password: b }} ]
+                   {b} }}
+              {more} }}"#
+        )
+    };
+    let imports = r#"imports: [ { stream: { account: A, subject: "s.x" } }, { service: { account: A, subject: q } } ]"#;
+    let broker = Broker::midge()
+        .config(config("", "C { users: [ { user: c, password: c } ] }"))
+        .start();
+    let reload = |text: String| {
+        let done = broker
+            .log()
+            .matches("Reloaded server configuration")
+            .count();
+        std::fs::write(broker.folder().join("broker.conf"), text).expect("write the configuration");
+        broker.signal(libc::SIGHUP);
+        wait_until("the reload", || {
+            broker
+                .log()
+                .matches("Reloaded server configuration")
+                .count()
+                > done
+        });
+    };
+    let (mut a, mut b, mut c) = (
+        log_in(&broker, "a"),
+        log_in(&broker, "b"),
+        log_in(&broker, "c"),
+    );
+    let publish = |a: &mut RawClient, b: &mut RawClient| {
+        a.send("SUB q 1\r\nPUB s.x 2\r\nhi\r\n");
+        a.sync();
+        b.send("SUB s.* 1\r\nPUB q 2\r\nhi\r\n");
+        let heard = b.sync().len();
+        (heard, a.sync().len())
+    };
+    assert_eq!(publish(&mut a, &mut b), (0, 0));
+
+    reload(config(imports, "D { users: [ { user: d, password: d } ] }"));
+    assert_eq!(
+        publish(&mut a, &mut b),
+        (1, 1),
+        "what was subscribed before takes the import"
+    );
+    let last = c.read_to_end();
+    assert!(
+        last.iter().any(|frame| frame.line.starts_with(b"-ERR")),
+        "{last:?}"
+    );
+    log_in(&broker, "d");
+
+    reload(config(
+        &format!("{imports}, limits {{ max_payload: 1, max_connections: 1 }}"),
+        "",
+    ));
+    b.send("PUB q 2\r\nhi\r\n");
+    let last: Vec<String> = b
+        .read_to_end()
+        .iter()
+        .map(|frame| format!("{frame:?}"))
+        .collect();
+    assert_eq!(last, ["-ERR 'Maximum Payload Violation'"]);
+
+    reload(config("", ""));
+    let mut b = log_in(&broker, "b");
+    assert_eq!(publish(&mut a, &mut b), (0, 0));
+    let detail = broker.get_json("/accountz?acc=A");
+    assert_eq!(
+        detail["account_detail"]["subscriptions"], 1,
+        "no shadow stays"
+    );
+    assert_eq!(broker.get("/accountz?acc=C").status, 400);
 }

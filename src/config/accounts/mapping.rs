@@ -94,6 +94,7 @@ fn written<'a>(node: &'a Node, subject: &str, weight: u8) -> Written<'a> {
 impl Mapping {
     fn add(&mut self, written: &Written<'_>, transform: Transform) {
         let destination = Destination {
+            subject: written.subject.clone(),
             transform,
             weight: written.weight,
         };
@@ -124,8 +125,10 @@ fn keep_rest(subject: &str, ways: &mut Vec<Destination>) {
             word => word.to_owned(),
         })
         .collect();
-    if let Ok(transform) = Transform::new(subject, &kept.join(".")) {
+    let kept = kept.join(".");
+    if let Ok(transform) = Transform::new(subject, &kept) {
         ways.push(Destination {
+            subject: kept,
             transform,
             weight: ALL - sum,
         });

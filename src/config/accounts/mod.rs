@@ -154,6 +154,8 @@ pub struct Mapping {
 /// One way that messages of a mapping may go.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Destination {
+    /// The subject as it was written.
+    pub subject: String,
     /// What becomes of the subject.
     pub transform: Transform,
     /// Messages of a hundred.

@@ -33,12 +33,10 @@ macro_rules! compare {
         effect shown { $($effect:ident),* $(,)? }
         effect hidden { $($hidden:ident),* $(,)? }
         restart shown { $($restart:ident),* $(,)? }
-        restart hidden { $($silent:ident),* $(,)? }
         ignored { $($ignored:ident),* $(,)? }
     ) => {{
         // Fails to compile when a field is missing.
-        let Options { $($effect: _,)* $($hidden: _,)* $($restart: _,)* $($silent: _,)*
-            $($ignored: _,)* } = $old;
+        let Options { $($effect: _,)* $($hidden: _,)* $($restart: _,)* $($ignored: _,)* } = $old;
         let mut changes = Vec::new();
         $(if $old.$effect != $new.$effect {
             changes.push(shown(stringify!($effect), &$old.$effect, &$new.$effect, Takes::Effect));
@@ -55,17 +53,9 @@ macro_rules! compare {
                 stringify!($restart), &$old.$restart, &$new.$restart, Takes::Restart,
             ));
         })*
-        $(if $old.$silent != $new.$silent {
-            changes.push(Change {
-                name: stringify!($silent),
-                values: None,
-                takes: Takes::Restart,
-            });
-        })*
         // What needs a restart stays as it is.
         let mut merged = $new.clone();
         $(merged.$restart = $old.$restart.clone();)*
-        $(merged.$silent = $old.$silent.clone();)*
         (changes, merged)
     }};
 }
@@ -82,13 +72,12 @@ pub fn changes(old: &Options, new: &Options) -> (Vec<Change>, Options) {
             trace_verbose, logtime, logtime_utc, log_file, log_size_limit, log_max_num,
             max_traced_msg_len, auth_timeout,
         }
-        effect hidden { tls, authorization, monitor_login }
+        effect hidden { tls, authorization, monitor_login, accounts, mappings }
         restart shown {
             host, port, server_name, http_host, http_port, http_base_path, https, no_header_support,
             pid_file, ports_file_dir, diagnosis, system_account, no_system_account, allow_non_tls,
             monitor, cluster,
         }
-        restart hidden { accounts, mappings }
         ignored { host_is_safe_default, config_file, config_digest }
     }
 }

@@ -161,6 +161,15 @@ pub struct Options {
 }
 
 impl Options {
+    /// The configured name of the cluster; empty for none.
+    pub fn cluster_name(&self) -> &str {
+        let name = self
+            .cluster
+            .as_ref()
+            .and_then(|cluster| cluster.name.as_deref());
+        name.unwrap_or_default()
+    }
+
     /// The settings of the cluster, made if there are none yet.
     pub(super) fn cluster_mut(&mut self) -> &mut ClusterOptions {
         self.cluster.get_or_insert_default()

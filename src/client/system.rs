@@ -1,0 +1,213 @@
+//! The desk where sessions leave what the room `system` has to know: requests
+//! to the broker, and clients that come and go. Whoever leaves something does
+//! not wait: what does not fit is dropped, and counted.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+    mpsc::{SyncSender, TrySendError},
+};
+
+use once_cell::sync::OnceCell;
+use tokio::sync::oneshot;
+
+use crate::{
+    account::Account,
+    connection::{CloseReason, Connection},
+};
+
+/// Notices that may wait. A storm of connects beyond it loses some of its
+/// advisories and nothing else.
+pub const NOTICES_MAX: usize = 4096;
+
+/// Bytes of a request's body that are looked at; options are short.
+const BODY_MAX: usize = 64 * 1024;
+
+/// What happened, or is asked for.
+pub enum Notice {
+    /// A client logged in.
+    Connected(Arc<Connection>),
+    /// A client's connection ended.
+    Closed(Arc<Connection>, CloseReason),
+    /// The broker leaves.
+    LameDuck,
+    /// Somebody asks.
+    Request(Request),
+    /// The broker stops; to be told when its readers have been told.
+    Stopping(oneshot::Sender<()>),
+}
+
+/// A request to the broker.
+pub struct Request {
+    /// The account of who asks.
+    pub account: Arc<Account>,
+    /// Where the answer goes.
+    pub reply: Box<[u8]>,
+    /// What is asked.
+    pub ask: Ask,
+    /// Options as JSON; may be empty.
+    pub body: Box<[u8]>,
+}
+
+/// What is asked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Ask {
+    /// Such as `VARZ`.
+    pub topic: String,
+    /// The account that is asked about; of the broker without.
+    pub account: Option<String>,
+    /// Whether every broker that hears it answers, so that one that the body
+    /// does not mean keeps silent.
+    pub is_ping: bool,
+}
+
+/// Topics of `$SYS.REQ.SERVER.PING.` and of `$SYS.REQ.SERVER.<id>.`.
+const SERVER_TOPICS: &[&str] = &[
+    "ACCOUNTZ", "CONNZ", "GATEWAYZ", "HEALTHZ", "IDZ", "JSZ", "LEAFZ", "ROUTEZ", "STATSZ", "SUBSZ",
+    "VARZ",
+];
+
+/// Topics of `$SYS.REQ.SERVER.<id>.` alone: they do something.
+const SERVER_ACTIONS: &[&str] = &["KICK", "RELOAD"];
+
+/// Topics of `$SYS.REQ.ACCOUNT.<account>.`.
+const ACCOUNT_TOPICS: &[&str] = &["CONNS", "CONNZ", "INFO", "JSZ", "LEAFZ", "STATZ", "SUBSZ"];
+
+impl Ask {
+    /// What a message to `subject` in `account` asks of the broker of this id;
+    /// `None` if nothing. Outside of the system account one may ask about
+    /// one's own account only.
+    pub fn parse(subject: &[u8], account: &Account, server_id: &str) -> Option<Self> {
+        let subject = std::str::from_utf8(subject).ok()?;
+        let rest = subject.strip_prefix("$SYS.REQ.")?;
+        if !account.is_system {
+            let topic = match rest {
+                "ACCOUNT.PING.CONNZ" | "SERVER.PING.CONNZ" => "CONNZ",
+                "ACCOUNT.PING.STATZ" => "STATZ",
+                _ => return None,
+            };
+            return Some(Self {
+                topic: topic.to_owned(),
+                account: Some(account.name.clone()),
+                is_ping: true,
+            });
+        }
+        let tokens: Vec<&str> = rest.split('.').collect();
+        let (topic, account, is_ping) = match *tokens {
+            ["SERVER", "PING"] => ("STATSZ", None, true),
+            ["SERVER", "PING", topic] if SERVER_TOPICS.contains(&topic) => (topic, None, true),
+            ["SERVER", id, topic] if id == server_id => {
+                let known = SERVER_TOPICS.iter().chain(SERVER_ACTIONS);
+                known.into_iter().find(|known| **known == topic)?;
+                (topic, None, false)
+            }
+            ["ACCOUNT", "PING", "STATZ"] => ("STATZ", None, true),
+            ["ACCOUNT", name, topic] if ACCOUNT_TOPICS.contains(&topic) => {
+                (topic, Some(name.to_owned()), false)
+            }
+            _ => return None,
+        };
+        Some(Self {
+            topic: topic.to_owned(),
+            account,
+            is_ping,
+        })
+    }
+}
+
+/// Where sessions leave notices.
+#[derive(Default)]
+pub struct Desk {
+    notices: OnceCell<SyncSender<Notice>>,
+    dropped: AtomicU64,
+    messages: AtomicU64,
+}
+
+impl Desk {
+    /// Opens it: notices go to `notices` from now on. Only the first call counts.
+    pub fn open(&self, notices: SyncSender<Notice>) {
+        self.notices.get_or_init(|| notices);
+    }
+
+    /// Leaves a notice; whether it was taken.
+    pub fn leave(&self, notice: Notice) -> bool {
+        let Some(notices) = self.notices.get() else {
+            return false;
+        };
+        match notices.try_send(notice) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+                false
+            }
+        }
+    }
+
+    /// The number of the next message that the broker itself sends.
+    pub fn next_message(&self) -> u64 {
+        self.messages.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Notices that did not fit.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+impl Request {
+    /// A request whose body is short enough to hold options.
+    pub fn new(account: &Arc<Account>, reply: &[u8], ask: Ask, body: &[u8]) -> Self {
+        Self {
+            account: account.clone(),
+            reply: reply.into(),
+            ask,
+            body: body[..body.len().min(BODY_MAX)].into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_asks_what() {
+        let mut system = Account::new("$SYS");
+        system.is_system = true;
+        let asked = |subject: &str, account: &Account| {
+            let ask = Ask::parse(subject.as_bytes(), account, "N1")?;
+            Some((ask.topic, ask.account))
+        };
+        let all = |topic: &str| Some((topic.to_owned(), None));
+        let about = |topic: &str, account: &str| Some((topic.to_owned(), Some(account.to_owned())));
+        for (subject, expected) in [
+            ("$SYS.REQ.SERVER.PING", all("STATSZ")),
+            ("$SYS.REQ.SERVER.PING.VARZ", all("VARZ")),
+            ("$SYS.REQ.SERVER.N1.KICK", all("KICK")),
+            ("$SYS.REQ.ACCOUNT.A.INFO", about("INFO", "A")),
+            ("$SYS.REQ.SERVER.PING.KICK", None),
+            ("$SYS.REQ.SERVER.N2.VARZ", None),
+            ("$SYS.REQ.SERVER.PING.NOPE", None),
+            ("$SYS.REQ.SERVER", None),
+        ] {
+            assert_eq!(asked(subject, &system), expected, "{subject}");
+        }
+        let other = Account::new("A");
+        assert_eq!(
+            asked("$SYS.REQ.SERVER.PING.CONNZ", &other),
+            about("CONNZ", "A")
+        );
+        assert_eq!(
+            asked("$SYS.REQ.ACCOUNT.PING.STATZ", &other),
+            about("STATZ", "A")
+        );
+        for subject in [
+            "$SYS.REQ.SERVER.PING",
+            "$SYS.REQ.SERVER.PING.VARZ",
+            "$SYS.REQ.ACCOUNT.B.CONNZ",
+            "$SYS.REQ.SERVER.N1.KICK",
+        ] {
+            assert_eq!(asked(subject, &other), None, "{subject}");
+        }
+    }
+}

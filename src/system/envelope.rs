@@ -1,0 +1,104 @@
+//! What every message of the system account has around it: who says so, when,
+//! and its number.
+
+use std::sync::Arc;
+
+use chrono::{SecondsFormat, Utc};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{COMPATIBLE_VERSION, server::Server};
+
+/// Characters of an event's id.
+const ID_LEN: usize = 22;
+
+/// Makes the envelopes of one broker.
+pub(super) struct Envelope {
+    server: Arc<Server>,
+}
+
+/// The object `server`, with nats-server's names.
+#[derive(Serialize)]
+struct ServerInfo<'a> {
+    name: &'a str,
+    host: &'a str,
+    id: &'a str,
+    ver: &'a str,
+    jetstream: bool,
+    flags: u64,
+    seq: u64,
+    time: String,
+}
+
+impl Envelope {
+    pub(super) fn new(server: &Arc<Server>) -> Self {
+        Self {
+            server: server.clone(),
+        }
+    }
+
+    /// Who says so, as JSON. Each call is a new message.
+    pub(super) fn server(&self) -> String {
+        let host = self.server.clients.info.read().host.clone();
+        let info = ServerInfo {
+            name: &self.server.name,
+            host: &host,
+            id: &self.server.id,
+            ver: COMPATIBLE_VERSION,
+            jetstream: false,
+            flags: 0,
+            seq: self.server.clients.system.next_message(),
+            time: now(),
+        };
+        to_json(&info)
+    }
+
+    /// Just name, host and id.
+    pub(super) fn identity(&self) -> String {
+        let host = self.server.clients.info.read().host.clone();
+        to_json(&json!({ "name": self.server.name, "host": host, "id": self.server.id }))
+    }
+
+    /// JSON under a name beside `server`.
+    pub(super) fn with(&self, name: &str, json: &str) -> String {
+        format!("{{\"server\":{},\"{name}\":{json}}}", self.server())
+    }
+
+    /// Why there is no answer.
+    pub(super) fn error(&self, code: u16, description: &str) -> String {
+        self.with(
+            "error",
+            &to_json(&json!({ "code": code, "description": description })),
+        )
+    }
+
+    /// An advisory: `body` is a JSON object whose fields follow.
+    pub(super) fn advisory(&self, kind: &str, body: &impl Serialize) -> String {
+        let head = format!(
+            "{{\"type\":\"io.nats.server.advisory.v1.{kind}\",\"id\":\"{}\",\"timestamp\":\"{}\",\"server\":{}",
+            event_id(),
+            now(),
+            self.server()
+        );
+        match to_json(body).strip_prefix('{') {
+            Some(fields) if fields != "}" => format!("{head},{fields}"),
+            _ => head + "}",
+        }
+    }
+}
+
+/// The time as nats-server writes it.
+pub(super) fn now() -> String {
+    Utc::now().to_rfc3339_opts(SecondsFormat::Nanos, true)
+}
+
+/// A value as JSON. Structs of strings and numbers always serialise.
+pub(super) fn to_json(value: &impl Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_default()
+}
+
+fn event_id() -> String {
+    std::iter::repeat_with(fastrand::alphanumeric)
+        .take(ID_LEN)
+        .collect()
+}

@@ -1,0 +1,212 @@
+//! The system account: the broker publishes there what happens to it, and
+//! answers requests, with nats-server's subjects and names.
+//!
+//! `main` calls [`serve`] once. A thread of its own takes what sessions leave
+//! at the desk (`client::system`), so that no broker worker's time goes into
+//! answers. The answers are those of port 8222 ([`Answers`]) in an
+//! [`envelope`]; requests are in [`request`], advisories in [`advisory`].
+
+mod advisory;
+mod envelope;
+mod request;
+
+use std::{
+    collections::BTreeSet,
+    io,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use tracing::warn;
+
+use crate::{
+    account::{Account, Reach, spread::Sender},
+    client::system::{NOTICES_MAX, Notice},
+    connection::{
+        delivery::{Message, Run},
+        worker::with_worker,
+    },
+    monitor::values::Answers,
+    protocol::CRLF,
+    server::Server,
+};
+use envelope::Envelope;
+
+/// Bytes of the thread's stack: a reload reads the configuration there.
+const STACK_LEN: usize = 2 * 1024 * 1024;
+
+/// Between two figures on `STATSZ`; the first ones come faster.
+const STATSZ_EVERY: Duration = Duration::from_secs(10);
+
+/// Until the first ones.
+const STATSZ_FIRST: Duration = Duration::from_millis(250);
+
+/// Between two counts of an account's connections while it has any.
+const CONNS_EVERY: Duration = Duration::from_secs(30);
+
+/// Serves the system account, on a thread of its own that lives as long as the
+/// process. Without a system account it does nothing.
+///
+/// # Errors
+///
+/// The thread cannot be had.
+pub fn serve(server: Arc<Server>, answers: Answers) -> io::Result<()> {
+    let Some(account) = server.clients.accounts.system().cloned() else {
+        return Ok(());
+    };
+    let (sender, notices) = sync_channel(NOTICES_MAX);
+    server.clients.system.open(sender);
+    let system = System {
+        answers,
+        envelope: Envelope::new(&server),
+        account,
+        server,
+    };
+    thread::Builder::new()
+        .name("system".into())
+        .stack_size(STACK_LEN)
+        .spawn(move || system.run(&notices))?;
+    Ok(())
+}
+
+/// What events and answers are made from.
+struct System {
+    server: Arc<Server>,
+    account: Arc<Account>,
+    answers: Answers,
+    envelope: Envelope,
+}
+
+impl System {
+    /// Takes notices and keeps time until the desk is gone.
+    fn run(&self, notices: &Receiver<Notice>) {
+        let mut pause = STATSZ_FIRST;
+        let mut statsz_at = Instant::now() + pause;
+        let mut conns_at = Instant::now() + CONNS_EVERY;
+        let mut dropped = 0;
+        loop {
+            let wait = statsz_at.saturating_duration_since(Instant::now());
+            match notices.recv_timeout(wait) {
+                Ok(notice) => {
+                    // A crowd is counted once, when all of it has come.
+                    let mut changed = BTreeSet::new();
+                    self.take(notice, &mut changed);
+                    for notice in notices.try_iter().take(NOTICES_MAX) {
+                        self.take(notice, &mut changed);
+                    }
+                    self.publish_conns(&changed);
+                }
+                Err(RecvTimeoutError::Timeout) => {
+                    self.publish_statsz();
+                    self.warn_of_dropped(&mut dropped);
+                    pause = (pause * 2).min(STATSZ_EVERY);
+                    statsz_at = Instant::now() + pause;
+                }
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            if conns_at <= Instant::now() {
+                conns_at = Instant::now() + CONNS_EVERY;
+                self.publish_all_conns();
+            }
+        }
+    }
+
+    /// Tells of notices that did not fit since it was called last.
+    fn warn_of_dropped(&self, before: &mut u64) {
+        let now = self.server.clients.system.dropped();
+        if now > *before {
+            warn!(
+                "{} advisories and requests of the system account were dropped: more came at \
+                 once than the {NOTICES_MAX} that may wait",
+                now - *before
+            );
+            *before = now;
+        }
+    }
+
+    /// Acts on a notice; accounts whose connections have become more or less
+    /// are added to `changed`.
+    fn take(&self, notice: Notice, changed: &mut BTreeSet<String>) {
+        match notice {
+            Notice::Connected(connection) => {
+                changed.insert(self.tell_connected(&connection));
+            }
+            Notice::Closed(connection, reason) => {
+                changed.insert(self.tell_closed(&connection, reason));
+            }
+            Notice::LameDuck => self.publish(&self.subject("LAMEDUCK"), || self.envelope.server()),
+            Notice::Request(request) => {
+                if let Some(answer) = self.answer(&request) {
+                    deliver(&request.account, &request.reply, &answer);
+                }
+            }
+            Notice::Stopping(told) => {
+                self.publish(&self.subject("SHUTDOWN"), || self.envelope.server());
+                // Nobody waits for it who was in a hurry.
+                let _ = told.send(());
+            }
+        }
+    }
+
+    /// Whether somebody takes an event.
+    fn is_wanted(&self, subject: &str) -> bool {
+        !Reach::of_subscribers(&self.account, subject.as_bytes()).is_empty()
+    }
+
+    /// Publishes an event in the system account. It is made only if somebody
+    /// takes it.
+    fn publish(&self, subject: &str, make: impl FnOnce() -> String) {
+        if self.is_wanted(subject) {
+            deliver(&self.account, subject.as_bytes(), make().as_bytes());
+        }
+    }
+
+    /// A subject of this broker's own events.
+    fn subject(&self, event: &str) -> String {
+        format!("$SYS.SERVER.{}.{event}", self.server.id)
+    }
+}
+
+/// Takes a message of the broker's own to the subscribers of `subject`.
+fn deliver(account: &Arc<Account>, subject: &[u8], payload: &[u8]) {
+    let source = [payload.len().to_string().as_bytes(), CRLF, payload, CRLF].concat();
+    let (Ok(tail_end), Ok(total_len)) = (u32::try_from(source.len()), u32::try_from(payload.len()))
+    else {
+        // Pages of answers are bounded far below.
+        return;
+    };
+    let run = Run {
+        subject,
+        source: &source,
+        messages: &[Message {
+            tail_start: 0,
+            tail_end,
+            reply_len: 0,
+            header_len: None,
+            total_len,
+        }],
+        shared: None,
+    };
+    let sender = Sender {
+        deaf: None,
+        describe: None,
+        to_peers: true,
+    };
+    with_worker(|worker| {
+        let reach = Reach::of_subscribers(account, subject);
+        sender.spread(worker, account, &run, &reach, false);
+        worker.flush_touched();
+        // Nobody is at hand to be paused.
+        worker.congested.clear();
+        for subscription in std::mem::take(&mut worker.expired) {
+            let connection = &subscription.connection;
+            connection.subscriptions.lock().remove(&subscription);
+            account.unsubscribe(worker, std::slice::from_ref(&subscription));
+        }
+        worker.flush_touched();
+    });
+}

@@ -1,0 +1,240 @@
+//! Requests to the broker and their answers.
+
+use serde_json::{Map, Value, json};
+
+use super::{System, envelope::to_json};
+use crate::{client::system::Request, connection::CloseReason, monitor::values::NoAnswer};
+
+/// Why a request is not answered, or nothing to tell.
+type Answered = Result<String, NoAnswer>;
+
+impl System {
+    /// The answer; `None` keeps silent, because the request means other
+    /// brokers or there is nothing to tell.
+    pub(super) fn answer(&self, request: &Request) -> Option<Vec<u8>> {
+        let ask = &request.ask;
+        let options = match read_options(&request.body) {
+            Ok(options) => options,
+            Err(error) => return Some(self.envelope.error(error.code, &error.description).into()),
+        };
+        if ask.is_ping && !self.is_meant(&options) {
+            return None;
+        }
+        let about = ask.account.as_deref();
+        match (&*ask.topic, about) {
+            ("IDZ", _) => return Some(self.envelope.identity().into()),
+            ("STATSZ", _) => return Some(self.statsz().into()),
+            ("CONNS", Some(account)) => return self.conns(account).map(String::into_bytes),
+            _ => {}
+        }
+        let data = match (&*ask.topic, about) {
+            ("STATZ", about) => self.statz(about)?,
+            ("INFO", Some(account)) => self.account_info(account),
+            ("HEALTHZ", _) => self.health(&options),
+            ("KICK", _) => self.kick(&options),
+            ("RELOAD", _) => self.reload(),
+            (topic, about) => self.endpoint(topic, about, &options),
+        };
+        let answer = match data {
+            Ok(data) => self.envelope.with("data", &data),
+            Err(error) => self.envelope.error(error.code, &error.description),
+        };
+        Some(answer.into())
+    }
+
+    /// Whether the filters of a request that all brokers hear fit this one.
+    fn is_meant(&self, options: &Map<String, Value>) -> bool {
+        let text = |name: &str| {
+            options
+                .get(name)
+                .and_then(Value::as_str)
+                .unwrap_or_default()
+        };
+        let exact = options.get("exact_match") == Some(&Value::Bool(true));
+        let fits = |wanted: &str, own: &str| match exact {
+            _ if wanted.is_empty() => true,
+            true => wanted == own,
+            false => own.contains(wanted),
+        };
+        let info = self.server.clients.info.read();
+        let has_tags = options.get("tags").and_then(Value::as_array);
+        fits(text("server_name"), &self.server.name)
+            && fits(text("host"), &info.host)
+            // No cluster, no domain and no tags: nobody who asks for one means us.
+            && text("cluster").is_empty()
+            && text("domain").is_empty()
+            && has_tags.is_none_or(Vec::is_empty)
+    }
+
+    /// The answer of an endpoint of the monitoring port.
+    fn endpoint(&self, topic: &str, about: Option<&str>, options: &Map<String, Value>) -> Answered {
+        let mut parameters = parameters(options);
+        if let Some(account) = about {
+            // Whoever asks about one account learns of no other.
+            parameters.retain(|(name, _)| name != "acc");
+            parameters.push(("acc".into(), account.into()));
+            if topic == "SUBSZ" {
+                parameters.push(("subs".into(), "1".into()));
+            }
+        }
+        let path = format!("/{}", topic.to_ascii_lowercase());
+        match self.answers.ask(&path, &parameters) {
+            Ok(body) => Ok(compact(&String::from_utf8_lossy(&body))),
+            // A value of the wrong form is the request's fault, all else is
+            // what the service has to say.
+            Err(error) if error.description.starts_with("Error decoding") => Err(error),
+            Err(error) => Err(failed(error)),
+        }
+    }
+
+    /// What one account moved, or each that has connections; nothing is told of
+    /// an account that does not exist.
+    fn statz(&self, about: Option<&str>) -> Option<Answered> {
+        let mut statz = self.answers.accstatz();
+        statz.account_statz.retain(|stat| match about {
+            Some(account) => stat.acc == account,
+            None => stat.total_conns > 0,
+        });
+        (!statz.account_statz.is_empty()).then(|| Ok(to_json(&statz)))
+    }
+
+    fn conns(&self, account: &str) -> Option<String> {
+        let statz = self.answers.accstatz().account_statz;
+        let stat = statz.iter().find(|stat| stat.acc == account)?;
+        Some(self.envelope.advisory("account_connections", stat))
+    }
+
+    fn account_info(&self, account: &str) -> Answered {
+        let parameters = [("acc".to_owned(), account.to_owned())];
+        let body = self.answers.ask("/accountz", &parameters).map_err(failed)?;
+        let accountz: Value = serde_json::from_slice(&body).unwrap_or_default();
+        Ok(accountz["account_detail"].to_string())
+    }
+
+    fn health(&self, options: &Map<String, Value>) -> Answered {
+        let body = self.answers.ask("/healthz", &parameters(options))?;
+        let mut health: Value = serde_json::from_slice(&body).unwrap_or_default();
+        let code = match health["status"].as_str() {
+            Some("ok") => 200,
+            _ => 503,
+        };
+        health["status_code"] = json!(code);
+        Ok(health.to_string())
+    }
+
+    fn kick(&self, options: &Map<String, Value>) -> Answered {
+        let cid = options.get("cid").and_then(Value::as_u64).unwrap_or(0);
+        let open = self.server.clients.registry.open();
+        match open.iter().find(|connection| connection.cid == cid) {
+            Some(connection) => {
+                connection.close(CloseReason::Kicked);
+                Ok("null".into())
+            }
+            None => Err(NoAnswer {
+                code: 500,
+                description: "no such client or leafnode id".into(),
+            }),
+        }
+    }
+
+    fn reload(&self) -> Answered {
+        match self.server.reload(false).error {
+            None => Ok("null".into()),
+            Some(description) => Err(NoAnswer {
+                code: 500,
+                description,
+            }),
+        }
+    }
+}
+
+/// The code that the services of nats-server have for what HTTP calls a bad
+/// request.
+fn failed(error: NoAnswer) -> NoAnswer {
+    NoAnswer { code: 500, ..error }
+}
+
+/// The options of a request; an empty body has none.
+fn read_options(body: &[u8]) -> Result<Map<String, Value>, NoAnswer> {
+    if body.trim_ascii().is_empty() {
+        return Ok(Map::new());
+    }
+    serde_json::from_slice(body).map_err(|error| NoAnswer {
+        code: 400,
+        description: format!("json: {error}"),
+    })
+}
+
+/// JSON without the blanks between its parts, which people want and messages
+/// need not carry.
+fn compact(json: &str) -> String {
+    let mut made = String::with_capacity(json.len());
+    let (mut in_text, mut escaped) = (false, false);
+    for symbol in json.chars() {
+        if in_text || !symbol.is_ascii_whitespace() {
+            made.push(symbol);
+        }
+        in_text ^= symbol == '"' && !escaped;
+        escaped = in_text && symbol == '\\' && !escaped;
+    }
+    made
+}
+
+/// Options as parameters of the monitoring port. What is neither text, number
+/// nor truth value asks for nothing there.
+fn parameters(options: &Map<String, Value>) -> Vec<(String, String)> {
+    let parameter = |(name, value): (&String, &Value)| {
+        let text = match value {
+            Value::Bool(value) => value.to_string(),
+            Value::Number(number) => number.to_string(),
+            Value::String(text) => text.clone(),
+            Value::Array(_) | Value::Null | Value::Object(_) => return None,
+        };
+        Some(match (&**name, &*text) {
+            ("account", _) => ("acc".to_owned(), text),
+            ("subscriptions_detail", "true") => ("subs".to_owned(), "detail".to_owned()),
+            ("subscriptions", _) => ("subs".to_owned(), text),
+            ("state", "0") => ("state".to_owned(), "open".to_owned()),
+            ("state", "1") => ("state".to_owned(), "closed".to_owned()),
+            ("state", "2") => ("state".to_owned(), "any".to_owned()),
+            _ => (name.clone(), text),
+        })
+    };
+    let mut parameters: Vec<_> = options.iter().filter_map(parameter).collect();
+    // The first one of a name counts: details are more than subjects.
+    parameters.sort_by_key(|(_, value)| value != "detail");
+    parameters
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blanks_between_the_parts_go() {
+        let value = json!({ "a b": [" x \" y\\", 1, {}], "c": "\\\" \n" });
+        let pretty = serde_json::to_string_pretty(&value).unwrap();
+        assert_eq!(compact(&pretty), value.to_string());
+    }
+
+    #[test]
+    fn options_are_parameters() {
+        let options = read_options(
+            br#"{"subscriptions":true,"subscriptions_detail":true,"state":1,"limit":-5,"x":[1],"account":"A"}"#,
+        );
+        let parameters = parameters(&options.unwrap());
+        let value = |name: &str| {
+            let found = parameters.iter().find(|(known, _)| known == name);
+            found.map(|(_, value)| value.as_str())
+        };
+        assert_eq!(value("subs"), Some("detail"));
+        assert_eq!(value("state"), Some("closed"));
+        assert_eq!(value("limit"), Some("-5"));
+        assert_eq!(value("acc"), Some("A"));
+        assert_eq!(value("x"), None);
+        for bad in [&b"["[..], b"[]", b"5", b"{\"a\":}"] {
+            assert!(read_options(bad).is_err());
+        }
+        assert!(read_options(b" ").unwrap().is_empty());
+    }
+}
