@@ -23,10 +23,7 @@ impl Session {
         matches: &Matches<Subscription>,
         flush: bool,
     ) {
-        let now = match matches.is_empty() {
-            true => Clock(0),
-            false => Clock::now(),
-        };
+        let now = worker.read_at.clock();
         // Messages from the run's beginning that a plain subscription took.
         let mut reached = 0;
         for subscription in &matches.plain {
@@ -51,16 +48,26 @@ impl Session {
             reached = run.messages.len();
         }
         self.drop_expired(worker);
+        if reached == run.messages.len() {
+            return;
+        }
+        match taken_by_queues {
+            true => unreached.retain(|index| *index >= reached),
+            false => unreached = (reached..run.messages.len()).collect(),
+        }
+        self.note_unheard(run, &unreached);
         if self.options.no_responders {
-            let nobody = |index: &usize| *index >= reached;
-            match taken_by_queues {
-                true => unreached.retain(nobody),
-                false => unreached = (reached..run.messages.len()).collect(),
-            }
             for index in unreached {
                 self.tell_no_responders(worker, run, &run.messages[index]);
             }
         }
+    }
+
+    /// Counts messages that reached nobody.
+    fn note_unheard(&self, run: &Run<'_>, unheard: &[usize]) {
+        let lens = unheard.iter().map(|index| run.messages[*index].total_len);
+        self.connection.unheard_msgs.add(unheard.len() as u64);
+        self.connection.unheard_bytes.add(lens.map(u64::from).sum());
     }
 
     /// Deals a run out to the members of a queue group, in turn from a random

@@ -9,7 +9,9 @@
 pub mod budget;
 mod close_reason;
 pub mod delivery;
+pub mod feeders;
 pub mod outbound;
+mod queued;
 pub mod registry;
 mod subscription;
 pub mod worker;
@@ -33,7 +35,7 @@ use tokio::{net::TcpStream, time::Sleep};
 
 use crate::{
     security::certificate::PeerCertificate,
-    telemetry::{Clock, Counter, Traffic},
+    telemetry::{Clock, Counter, Traffic, loss::LossReason},
 };
 use budget::Budget;
 pub use close_reason::CloseReason;
@@ -61,6 +63,10 @@ pub struct Connection {
     pub in_msgs: Counter,
     /// Bytes received; written by the own task.
     pub in_bytes: Counter,
+    /// Messages of it that reached nobody; written by the own task.
+    pub unheard_msgs: Counter,
+    /// Their headers and payloads; written by the own task.
+    pub unheard_bytes: Counter,
     /// Times publishers waited for this connection to read.
     pub stalls: AtomicU64,
     /// Whether the peer understands headers.
@@ -128,6 +134,8 @@ impl Connection {
             started,
             in_msgs: Counter::default(),
             in_bytes: Counter::default(),
+            unheard_msgs: Counter::default(),
+            unheard_bytes: Counter::default(),
             stalls: AtomicU64::new(0),
             headers: AtomicBool::new(false),
             takes_info: AtomicBool::new(false),
@@ -189,15 +197,16 @@ impl Connection {
         }
     }
 
-    /// What went through in both directions.
+    /// What went through in both directions, and what was lost.
     pub fn traffic(&self) -> Traffic {
-        let (out_msgs, out_bytes) = self.outbound.delivered();
-        Traffic {
+        let mut traffic = Traffic {
             in_msgs: self.in_msgs.value(),
             in_bytes: self.in_bytes.value(),
-            out_msgs,
-            out_bytes,
-        }
+            ..self.outbound.traffic()
+        };
+        let (msgs, bytes) = (self.unheard_msgs.value(), self.unheard_bytes.value());
+        traffic.loss.add(LossReason::NoInterest, msgs, bytes);
+        traffic
     }
 
     /// Whether the own task has to write because the socket was full.

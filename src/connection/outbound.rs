@@ -12,6 +12,7 @@ use std::{
     collections::VecDeque,
     io::{self, IoSlice},
     sync::Arc,
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -21,9 +22,14 @@ use tokio::net::TcpStream;
 use super::{
     BLOCKED, CloseReason, Connection,
     budget::{BOOKED_STEP, Budget},
+    feeders::Feeders,
+    queued::{QueuedMessage, messages},
     worker::{CHUNK_LEN, Worker},
 };
-use crate::telemetry::Clock;
+use crate::telemetry::{
+    Clock, Stamp, Traffic,
+    loss::{Loss, LossReason},
+};
 
 /// Most pieces handed to the kernel in one call.
 const SLICES_MAX: usize = 64;
@@ -56,6 +62,15 @@ struct State {
     touched_by: u64,
     msgs: u64,
     bytes: u64,
+    written_msgs: u64,
+    /// Bytes that the socket took. With those that wait and those that were
+    /// thrown away they are all that was ever queued.
+    written_bytes: u64,
+    loss: Loss,
+    /// What the end threw away, until somebody has looked at it.
+    discarded: Option<Queue>,
+    /// Who feeds it; since its reader was behind for the first time.
+    feeders: Option<Box<Feeders>>,
     /// When the socket last took some bytes.
     last_progress: Clock,
     /// When the socket was first full since the queue was last empty.
@@ -68,9 +83,28 @@ struct Queue {
     chunks: VecDeque<Chunk>,
     offset: usize,
     open: Vec<u8>,
+    /// Messages that end in `open`.
+    open_msgs: u64,
+    /// When the first message in `open` was read.
+    open_since: Stamp,
+    /// When the messages that are being appended were read.
+    appending: Stamp,
+    /// Messages of chunks that are written and gone.
+    gone_msgs: u64,
 }
 
-enum Chunk {
+/// A piece of the queue. One with bytes of its own begins with the head of a
+/// message or a line of the protocol; a shared one is the payload of the message
+/// whose head ends the piece before.
+struct Chunk {
+    data: Data,
+    /// Messages that end in it.
+    msgs: u64,
+    /// When the first of them was read.
+    since: Stamp,
+}
+
+enum Data {
     Owned(Vec<u8>),
     Shared(Bytes),
 }
@@ -95,6 +129,8 @@ pub struct Backlog {
 pub struct Appender<'a> {
     state: MutexGuard<'a, State>,
     connection: &'a Connection,
+    /// Bytes that waited before.
+    pending_before: usize,
 }
 
 impl Outbound {
@@ -112,15 +148,29 @@ impl Outbound {
             touched_by: 0,
             msgs: 0,
             bytes: 0,
+            written_msgs: 0,
+            written_bytes: 0,
+            loss: Loss::default(),
+            discarded: None,
+            feeders: None,
             last_progress: Clock::now(),
             behind_since: None,
         }))
     }
 
-    /// Messages and bytes delivered so far.
-    pub fn delivered(&self) -> (u64, u64) {
+    /// What was delivered so far, what of it was written and what was lost; the
+    /// other direction is nought.
+    pub fn traffic(&self) -> Traffic {
         let state = self.0.lock();
-        (state.msgs, state.bytes)
+        Traffic {
+            in_msgs: 0,
+            in_bytes: 0,
+            out_msgs: state.msgs,
+            out_bytes: state.bytes,
+            written_msgs: state.written_msgs,
+            written_bytes: state.written_bytes,
+            loss: state.loss,
+        }
     }
 
     /// How far the reader is behind.
@@ -133,6 +183,13 @@ impl Outbound {
             behind_since: state.behind_since,
             closed: state.closed.is_some(),
         }
+    }
+
+    /// Notes that the publisher `cid` paused for `time`; `first` is whether the
+    /// pause began.
+    pub fn note_stall(&self, cid: u64, time: Duration, first: bool) {
+        let feeders = &mut self.0.lock().feeders;
+        feeders.get_or_insert_default().stall(cid, time, first);
     }
 
     /// Sets another limit for what may wait; what waits already stays.
@@ -150,6 +207,10 @@ impl Outbound {
         let mut state = self.0.lock();
         state.stream = None;
         state.discard();
+        let discarded = state.discarded.take();
+        drop(state);
+        // Memory is given back without the lock.
+        drop(discarded);
     }
 
     /// Notes the reason; `false` if there is one already.
@@ -171,12 +232,43 @@ impl State {
         }
     }
 
-    /// Throws away what waits.
+    /// Throws away what waits, but for what is being written.
     fn discard(&mut self) {
-        self.queue = Queue::default();
-        self.pending = 0;
+        let queue = std::mem::take(&mut self.queue);
+        self.lose(&queue);
+        match &mut self.discarded {
+            Some(discarded) => discarded.put_back(queue),
+            None => self.discarded = Some(queue),
+        }
         self.budget.book(self.booked, 0);
         self.booked = 0;
+    }
+
+    /// Books the loss of what waits in `queue`.
+    fn lose(&mut self, queue: &Queue) {
+        let reason = match self.closed {
+            Some(CloseReason::WriteError) => LossReason::WriteError,
+            Some(reason) if reason.is_slow_consumer() => LossReason::SlowConsumer,
+            _ => LossReason::Closed,
+        };
+        let bytes = queue.len();
+        self.loss.add(reason, queue.msgs(), bytes as u64);
+        self.pending = self.pending.saturating_sub(bytes);
+    }
+
+    /// The reader falls behind: from now on it is noted who feeds the queue.
+    fn notice_feeders(&mut self) {
+        let feeders = self.feeders.get_or_insert_default();
+        if !feeders.watched {
+            **feeders = Feeders::default();
+        }
+    }
+
+    /// Books what was written of `taken`, which was taken out of the queue.
+    fn written(&mut self, taken: &mut Queue, bytes: usize) {
+        self.pending = self.pending.saturating_sub(bytes);
+        self.written_bytes += bytes as u64;
+        self.written_msgs += std::mem::take(&mut taken.gone_msgs);
     }
 
     /// Books what waits, if it changed much.
@@ -198,6 +290,7 @@ impl Connection {
         let state = self.outbound.0.lock();
         match state.closed {
             None => Some(Appender {
+                pending_before: state.pending,
                 state,
                 connection: self,
             }),
@@ -272,8 +365,7 @@ impl Connection {
             let (written, outcome) = taken.write_to(&stream, worker);
 
             state = self.outbound.0.lock();
-            // A slow consumer's close may have thrown the queue away.
-            state.pending = state.pending.saturating_sub(written);
+            state.written(&mut taken, written);
             if written > 0 {
                 state.last_progress = Clock::now();
             }
@@ -286,10 +378,16 @@ impl Connection {
                         state.queue.put_back(taken);
                         return self.hand_over(state);
                     }
-                    state.pending = 0;
-                    if state.closed.is_none() {
-                        drop(state);
-                        self.close(CloseReason::WriteError);
+                    let fails_now = state.closed.is_none();
+                    if fails_now {
+                        state.closed = Some(CloseReason::WriteError);
+                    }
+                    // A slow consumer's close has thrown the rest away.
+                    state.queue.put_back(taken);
+                    state.discard();
+                    drop(state);
+                    if fails_now {
+                        self.raise(super::CLOSING);
                     }
                     return 0;
                 }
@@ -306,7 +404,10 @@ impl Connection {
     fn hand_over(&self, mut state: MutexGuard<'_, State>) -> usize {
         let pending = state.pending;
         state.blocked = true;
-        state.behind_since.get_or_insert_with(Clock::now);
+        if state.behind_since.is_none() {
+            state.behind_since = Some(Clock::now());
+            state.notice_feeders();
+        }
         state.book();
         drop(state);
         self.raise(BLOCKED);
@@ -340,11 +441,42 @@ impl Appender<'_> {
         queue.open.extend_from_slice(second);
     }
 
-    /// Appends a piece without copying it; room for it must be reserved.
+    /// Says that what was pushed ends a message.
+    #[inline]
+    pub fn end_message(&mut self) {
+        self.state.queue.open_msgs += 1;
+    }
+
+    /// Appends the end of a message without copying it; room for it must be
+    /// reserved.
     pub fn push_shared(&mut self, piece: Bytes) {
         let queue = &mut self.state.queue;
         queue.seal();
-        queue.chunks.push_back(Chunk::Shared(piece));
+        queue.chunks.push_back(Chunk {
+            data: Data::Shared(piece),
+            msgs: 1,
+            since: queue.appending,
+        });
+    }
+
+    /// Says when the messages that are appended next were read.
+    pub fn begin(&mut self, read_at: Stamp) {
+        let queue = &mut self.state.queue;
+        queue.appending = read_at;
+        if queue.open.is_empty() || queue.open_since.is_none() {
+            queue.open_since = read_at;
+        }
+    }
+
+    /// Notes who fed the queue, if it is behind.
+    pub fn note_feeder(&mut self, cid: u64) {
+        let state = &mut *self.state;
+        if state.behind_since.is_some()
+            && let Some(feeders) = &mut state.feeders
+        {
+            let bytes = state.pending.saturating_sub(self.pending_before);
+            feeders.feed(cid, bytes as u64);
+        }
     }
 
     /// Counts messages and their payload bytes as delivered.
@@ -372,11 +504,40 @@ impl Queue {
         self.chunks.is_empty() && self.open.is_empty()
     }
 
+    /// Bytes that wait.
+    fn len(&self) -> usize {
+        let sealed: usize = self.chunks.iter().map(|chunk| chunk.as_slice().len()).sum();
+        sealed + self.open.len() - self.offset
+    }
+
+    /// Messages that wait, one that is written in part included.
+    fn msgs(&self) -> u64 {
+        let all = self.chunks.iter().map(|chunk| chunk.msgs).sum::<u64>() + self.open_msgs;
+        let (front, msgs) = match self.chunks.front() {
+            Some(chunk) if chunk.is_shared() => (&[][..], 0),
+            Some(chunk) => (chunk.as_slice(), chunk.msgs),
+            None => (&*self.open, self.open_msgs),
+        };
+        let is_written = |message: &QueuedMessage<'_>| message.end <= self.offset;
+        let written = messages(front).take_while(is_written).count() as u64;
+        all - written.min(msgs)
+    }
+
+    /// When the first message that waits was read.
+    fn since(&self) -> Stamp {
+        self.chunks
+            .front()
+            .map_or(self.open_since, |chunk| chunk.since)
+    }
+
     /// Closes the open piece, so that something may come behind it.
     fn seal(&mut self) {
         if !self.open.is_empty() {
-            let open = std::mem::take(&mut self.open);
-            self.chunks.push_back(Chunk::Owned(open));
+            self.chunks.push_back(Chunk {
+                data: Data::Owned(std::mem::take(&mut self.open)),
+                msgs: std::mem::take(&mut self.open_msgs),
+                since: std::mem::replace(&mut self.open_since, self.appending),
+            });
         }
     }
 
@@ -406,6 +567,7 @@ impl Queue {
         let mut total = 0;
         loop {
             if self.chunks.is_empty() && self.offset == self.open.len() {
+                self.gone_msgs += std::mem::take(&mut self.open_msgs);
                 return (total, Ok(()));
             }
             let result = if self.chunks.is_empty() {
@@ -447,8 +609,12 @@ impl Queue {
             }
             written -= left;
             self.offset = 0;
-            if let Some(Chunk::Owned(chunk)) = self.chunks.pop_front() {
-                worker.give_chunk(chunk);
+            let Some(chunk) = self.chunks.pop_front() else {
+                break;
+            };
+            self.gone_msgs += chunk.msgs;
+            if let Data::Owned(bytes) = chunk.data {
+                worker.give_chunk(bytes);
             }
         }
         self.offset += written;
@@ -461,9 +627,13 @@ impl Queue {
 
 impl Chunk {
     fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Owned(bytes) => bytes,
-            Self::Shared(bytes) => bytes,
+        match &self.data {
+            Data::Owned(bytes) => bytes,
+            Data::Shared(bytes) => bytes,
         }
+    }
+
+    fn is_shared(&self) -> bool {
+        matches!(self.data, Data::Shared(_))
     }
 }

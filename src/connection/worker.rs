@@ -17,6 +17,7 @@ use std::{
 };
 
 use super::{Connection, Subscription, delivery::Message};
+use crate::telemetry::Stamp;
 
 /// Bytes read from a socket at once; larger reads won nothing and smaller ones
 /// cost system calls.
@@ -46,6 +47,10 @@ pub struct Worker {
     pub prefix: Vec<u8>,
     /// The messages of the run that is being gathered.
     pub messages: Vec<Message>,
+    /// When the batch was read; no time if nobody has said.
+    pub read_at: Stamp,
+    /// Who sent it; 0 if nobody has said.
+    pub publisher: u64,
     /// Connections that got something in this batch and are not flushed yet.
     pub touched: Vec<Arc<Connection>>,
     /// Connections whose queue was long when something was appended to it.
@@ -73,6 +78,8 @@ thread_local! {
 pub fn with_worker<R>(work: impl FnOnce(&mut Worker) -> R) -> R {
     let mut worker = WORKER.take().unwrap_or_else(|| Box::new(Worker::new()));
     worker.reached = 0;
+    worker.read_at = Stamp::NONE;
+    worker.publisher = 0;
     let result = work(&mut worker);
     WORKER.set(Some(worker));
     result
@@ -96,6 +103,8 @@ impl Worker {
             scratch: Vec::new(),
             prefix: Vec::new(),
             messages: Vec::new(),
+            read_at: Stamp::NONE,
+            publisher: 0,
             touched: Vec::new(),
             congested: Vec::new(),
             reached: 0,

@@ -7,8 +7,9 @@ mod clock;
 mod counter;
 pub mod crowd;
 pub mod event;
+pub mod loss;
 
-pub use clock::Clock;
+pub use clock::{Clock, Stamp};
 pub use counter::{Counter, Traffic};
 use crowd::Crowd;
 use event::EventLog;
