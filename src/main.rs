@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use midge::{
     config::{self, Diagnostic, Invocation, Options, signal},
-    diagnosis, log, monitor,
+    diagnosis, log, monitor, recorder,
     server::{
         lifecycle::{self, Signals, StartError},
         reload::Sources,
@@ -72,6 +72,8 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
         let server = prepared.server.clone();
         lifecycle::announce(&server, program);
         diagnosis::watch(server.clone()).map_err(failed("Error starting the diagnosis"))?;
+        let workers = tokio::runtime::Handle::current();
+        recorder::record(&server, workers).map_err(failed("Error starting the recorder"))?;
         if let Some(listener) = prepared.monitor.take() {
             let workers = tokio::runtime::Handle::current().metrics().num_workers();
             listener

@@ -65,6 +65,22 @@ pub struct ConnInfo {
     pub in_bytes: u64,
     /// Payload and header bytes delivered to the peer.
     pub out_bytes: u64,
+    /// Messages of `out_msgs` that the socket has taken whole; only midge tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_msgs: Option<u64>,
+    /// Bytes that the socket has taken, those of the protocol included; only midge
+    /// tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_bytes: Option<u64>,
+    /// Messages that were queued and thrown away at the end of the connection.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub dropped_msgs: u64,
+    /// Their bytes, as they would have been written.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub dropped_bytes: u64,
+    /// Messages received from the peer that reached nobody.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub no_interest_msgs: u64,
     /// Times publishers waited for this reader.
     #[serde(skip_serializing_if = "is_zero")]
     pub stalls: u64,
@@ -79,6 +95,18 @@ pub struct ConnInfo {
     /// Client library's version.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub version: String,
+    /// Version of TLS, as `1.3`; absent without TLS.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub tls_version: String,
+    /// Cipher suite of TLS.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub tls_cipher_suite: String,
+    /// The certificates that the peer showed, its own first; only with `auth=1`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tls_peer_certs: Vec<TlsPeerCert>,
+    /// Whether TLS came before INFO.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_first: bool,
     /// Who logged in; only with `auth=1`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub authorized_user: String,
@@ -95,6 +123,18 @@ pub struct ConnInfo {
     /// and in the global account of open connections only.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name_tag: String,
+}
+
+/// A certificate that a peer showed.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct TlsPeerCert {
+    /// Its subject.
+    pub subject: String,
+    /// SHA-256 of its public key's info, hexadecimal.
+    pub spki_sha256: String,
+    /// SHA-256 of the certificate, hexadecimal.
+    pub cert_sha256: String,
 }
 
 /// One subscription in full.

@@ -1,6 +1,6 @@
 //! Routing: a run of messages is taken to everybody who wants it.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::session::Session;
 use crate::{
@@ -48,7 +48,10 @@ impl Session {
             reached = run.messages.len();
         }
         self.drop_expired(worker);
-        if reached == run.messages.len() {
+        let series = self.connection.series.load(Ordering::Relaxed);
+        let count = run.messages.len() as u64;
+        if reached == run.messages.len() || taken_by_queues && unreached.is_empty() {
+            worker.log_run(run.subject, series, count, run.bytes(), true);
             return;
         }
         match taken_by_queues {
@@ -56,6 +59,13 @@ impl Session {
             false => unreached = (reached..run.messages.len()).collect(),
         }
         self.note_unheard(run, &unreached);
+        worker.log_run(
+            run.subject,
+            series,
+            count,
+            run.bytes(),
+            unreached.is_empty(),
+        );
         if self.options.no_responders {
             for index in unreached {
                 self.tell_no_responders(worker, run, &run.messages[index]);

@@ -77,6 +77,12 @@ impl Run<'_> {
         }
     }
 
+    /// Bytes of headers and payloads, estimated by those of the first message.
+    pub fn bytes(&self) -> u64 {
+        let first = self.messages.first().map_or(0, |first| first.total_len);
+        u64::from(first) * self.messages.len() as u64
+    }
+
     /// Headers, payload and the CRLF behind them.
     fn body(&self, message: &Message) -> &[u8] {
         match self.shared {

@@ -83,6 +83,12 @@ mod tests {
         }
         assert_eq!(feeders.fed.len(), FEEDERS_MAX);
         let biggest = feeders.fed.iter().max_by_key(|fed| fed.bytes);
-        assert_eq!(biggest, Some(&Fed { cid: 1, bytes: 100_000 }));
+        assert_eq!(
+            biggest,
+            Some(&Fed {
+                cid: 1,
+                bytes: 100_000
+            })
+        );
     }
 }

@@ -10,10 +10,15 @@ pub mod budget;
 mod close_reason;
 pub mod delivery;
 pub mod feeders;
+pub mod handshake;
+pub mod incident;
 pub mod outbound;
 mod queued;
 pub mod registry;
 mod subscription;
+mod tcp_info;
+pub mod tls_listener;
+pub mod transport;
 pub mod worker;
 
 use std::{
@@ -22,7 +27,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -35,12 +40,17 @@ use tokio::{net::TcpStream, time::Sleep};
 
 use crate::{
     security::certificate::PeerCertificate,
-    telemetry::{Clock, Counter, Traffic, loss::LossReason},
+    telemetry::{
+        Clock, Counter, Traffic,
+        load::{Loads, Moved, Name},
+        loss::LossReason,
+    },
 };
 use budget::Budget;
 pub use close_reason::CloseReason;
 use outbound::Outbound;
 pub use subscription::{Subscription, SubscriptionTable};
+use transport::Tls;
 
 /// Something waits in the outbound queue and the socket took no more: the
 /// connection's own task writes on when it can.
@@ -79,9 +89,16 @@ pub struct Connection {
     /// The certificate that the peer has proved to be its own; set when the
     /// handshake is done.
     pub certificate: OnceLock<Box<PeerCertificate>>,
+    /// TLS, once its handshake is done.
+    transport: OnceLock<Arc<Tls>>,
     /// Its subscriptions, by the peer's ids for them.
     pub subscriptions: Mutex<SubscriptionTable>,
     outbound: Outbound,
+    /// Number of the series that its figures belong to; see
+    /// [`crate::telemetry::figures`].
+    pub series: AtomicU32,
+    /// What it had moved when the recorder last looked.
+    looked_at: Mutex<Moved>,
     flags: AtomicU8,
     waker: AtomicWaker,
     last_activity: AtomicU64,
@@ -102,6 +119,20 @@ pub struct Identity {
     pub user: String,
     /// Name of the account it is in; empty before CONNECT.
     pub account: String,
+    /// What the operator wrote of the user, as a number; see
+    /// [`crate::security::authentication::Login::rule`].
+    pub rule: u64,
+}
+
+impl Identity {
+    /// Who it is, in one word: its name, else its user, else its address.
+    pub fn who(&self, peer: SocketAddr) -> String {
+        match (&*self.name, &*self.user) {
+            ("", "") => peer.to_string(),
+            ("", user) => user.to_owned(),
+            (name, _) => name.to_owned(),
+        }
+    }
 }
 
 /// Why a connection's own task goes on.
@@ -141,8 +172,11 @@ impl Connection {
             takes_info: AtomicBool::new(false),
             identity: Mutex::default(),
             certificate: OnceLock::new(),
+            transport: OnceLock::new(),
             subscriptions: Mutex::default(),
             outbound: Outbound::new(stream, max_pending, budget),
+            series: AtomicU32::new(0),
+            looked_at: Mutex::default(),
             flags: AtomicU8::new(0),
             waker: AtomicWaker::new(),
             last_activity: AtomicU64::new(started.0),
@@ -153,6 +187,19 @@ impl Connection {
     /// The outbound queue.
     pub fn outbound(&self) -> &Outbound {
         &self.outbound
+    }
+
+    /// TLS between the socket and the queue; `None` while there is none.
+    #[inline]
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.transport.get()
+    }
+
+    /// Puts TLS between the socket and the queue, which must be empty. A second
+    /// call changes nothing.
+    pub fn set_tls(&self, tls: Arc<Tls>) {
+        // Whoever is second lost nothing: a connection shakes hands once.
+        let _ = self.transport.set(tls);
     }
 
     /// Asks the connection to end; the first reason stays. Its own task does
@@ -189,12 +236,7 @@ impl Connection {
 
     /// Who it is, in one word: its name, else its user, else its address.
     pub fn who(&self) -> String {
-        let identity = self.identity.lock();
-        match (&*identity.name, &*identity.user) {
-            ("", "") => self.peer.to_string(),
-            ("", user) => user.to_owned(),
-            (name, _) => name.to_owned(),
-        }
+        self.identity.lock().who(self.peer)
     }
 
     /// What went through in both directions, and what was lost.
@@ -209,9 +251,37 @@ impl Connection {
         traffic
     }
 
+    /// Adds what it moved since this was last asked to `loads`.
+    pub fn tell_moved(&self, loads: &Loads) {
+        let mut looked_at = self.looked_at.lock();
+        let now = Moved::from(self.traffic());
+        let before = std::mem::replace(&mut *looked_at, now);
+        if now != before {
+            loads.add(self.cid, &self.holder(), before, now.since(before));
+        }
+    }
+
+    /// Whose load it is.
+    pub fn holder(&self) -> Name {
+        let identity = self.identity.lock();
+        Name {
+            account: identity.account.clone(),
+            user: identity.user.clone(),
+        }
+    }
+
     /// Whether the own task has to write because the socket was full.
     pub fn is_blocked(&self) -> bool {
         self.flags.load(Ordering::Acquire) & BLOCKED != 0
+    }
+
+    /// Ready once the connection is to end.
+    pub fn poll_closing(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(context.waker());
+        match self.flags.load(Ordering::Acquire) & CLOSING {
+            0 => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
     }
 
     /// What the own task waits for. `timer` must be the task's own.

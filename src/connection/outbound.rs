@@ -9,9 +9,9 @@
 //! call happens under the lock.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     io::{self, IoSlice},
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
     time::Duration,
 };
 
@@ -24,18 +24,30 @@ use super::{
     budget::{BOOKED_STEP, Budget},
     feeders::Feeders,
     queued::{QueuedMessage, messages},
+    tcp_info,
+    transport::{RECORD_LEN, Tls},
     worker::{CHUNK_LEN, Worker},
 };
 use crate::telemetry::{
     Clock, Stamp, Traffic,
+    latency::{Peak, Worst},
     loss::{Loss, LossReason},
+    slow::{SocketFigures, SubjectShare},
 };
 
 /// Most pieces handed to the kernel in one call.
 const SLICES_MAX: usize = 64;
 
+/// Plaintext bytes that are sealed for one write.
+const SEALED_LEN_MAX: usize = 4 * RECORD_LEN;
+
 /// Rounds of one flush: whoever flushes for others is not kept at it for ever.
 const ROUNDS_MAX: usize = 8;
+
+/// Pieces of a queue, and messages of each, that are looked at to tell what
+/// waits: nobody may append meanwhile.
+const WALKED_PIECES_MAX: usize = 64;
+const WALKED_MESSAGES_MAX: usize = 64;
 
 /// Bytes waiting for a connection that make publishers look whether they should
 /// pause.
@@ -71,15 +83,20 @@ struct State {
     discarded: Option<Queue>,
     /// Who feeds it; since its reader was behind for the first time.
     feeders: Option<Box<Feeders>>,
+    /// How long messages stayed lately.
+    worst: Worst,
     /// When the socket last took some bytes.
     last_progress: Clock,
     /// When the socket was first full since the queue was last empty.
     behind_since: Option<Clock>,
 }
 
-/// Bytes in their order: `chunks`, the first one from `offset` on, then `open`.
+/// Bytes in their order: what is sealed already, `chunks`, the first one from
+/// `offset` on, then `open`.
 #[derive(Default)]
 struct Queue {
+    /// Only with TLS.
+    sealed: Option<Box<Sealed>>,
     chunks: VecDeque<Chunk>,
     offset: usize,
     open: Vec<u8>,
@@ -91,6 +108,29 @@ struct Queue {
     appending: Stamp,
     /// Messages of chunks that are written and gone.
     gone_msgs: u64,
+}
+
+/// Records that the socket has not taken yet.
+#[derive(Default)]
+struct Sealed {
+    bytes: Vec<u8>,
+    /// How much of them is written.
+    written: usize,
+    /// The plaintext bytes in them.
+    plain: usize,
+    /// The messages of the pieces that end in them.
+    msgs: u64,
+}
+
+/// What came of writing.
+struct Written {
+    /// Bytes that wait no longer.
+    released: usize,
+    /// Messages of the pieces that wait no longer.
+    msgs: u64,
+    /// The socket took something.
+    progressed: bool,
+    outcome: io::Result<()>,
 }
 
 /// A piece of the queue. One with bytes of its own begins with the head of a
@@ -153,6 +193,7 @@ impl Outbound {
             loss: Loss::default(),
             discarded: None,
             feeders: None,
+            worst: Worst::default(),
             last_progress: Clock::now(),
             behind_since: None,
         }))
@@ -185,6 +226,47 @@ impl Outbound {
         }
     }
 
+    /// Who feeds the queue and who was paused for it, since its reader fell
+    /// behind.
+    pub fn feeders(&self) -> Feeders {
+        let state = self.0.lock();
+        state.feeders.as_deref().cloned().unwrap_or_default()
+    }
+
+    /// Whether what is known of feeders stays when the reader catches up.
+    pub fn keep_feeders(&self, keep: bool) {
+        self.0.lock().feeders.get_or_insert_default().watched = keep;
+    }
+
+    /// The longest time that messages stayed in about the last minute, the time
+    /// that the first one waits now included.
+    pub fn latency(&self, now: Stamp) -> Peak {
+        let state = self.0.lock();
+        let mut peak = state.worst.peak(now);
+        let since = state.queue.since();
+        if !since.is_none() && state.behind_since.is_some() {
+            peak.micros = peak.micros.max(since.micros_until(now));
+            peak.count = peak.count.max(1);
+        }
+        peak
+    }
+
+    /// What waits, or was thrown away at the end, by subject: of a long queue
+    /// extrapolated from parts that are spread over it.
+    pub fn subjects(&self) -> Vec<SubjectShare> {
+        let state = self.0.lock();
+        match &state.discarded {
+            Some(discarded) => discarded.subjects(),
+            None => state.queue.subjects(),
+        }
+    }
+
+    /// What the system says of the socket, if it is still there.
+    pub(super) fn socket_figures(&self) -> Option<SocketFigures> {
+        let stream = self.0.lock().stream.clone()?;
+        tcp_info::read(&stream)
+    }
+
     /// Notes that the publisher `cid` paused for `time`; `first` is whether the
     /// pause began.
     pub fn note_stall(&self, cid: u64, time: Duration, first: bool) {
@@ -195,6 +277,11 @@ impl Outbound {
     /// Sets another limit for what may wait; what waits already stays.
     pub fn set_max_pending(&self, max_pending: usize) {
         self.0.lock().max_pending = max_pending;
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().queue.is_empty()
     }
 
     /// Why the connection ends, if it does.
@@ -264,13 +351,6 @@ impl State {
         }
     }
 
-    /// Books what was written of `taken`, which was taken out of the queue.
-    fn written(&mut self, taken: &mut Queue, bytes: usize) {
-        self.pending = self.pending.saturating_sub(bytes);
-        self.written_bytes += bytes as u64;
-        self.written_msgs += std::mem::take(&mut taken.gone_msgs);
-    }
-
     /// Books what waits, if it changed much.
     fn book(&mut self) {
         let waiting = match self.blocked && self.closed.is_none() {
@@ -281,6 +361,13 @@ impl State {
             self.budget.book(self.booked, waiting);
             self.booked = waiting;
         }
+    }
+
+    /// Books what was written.
+    fn note_written(&mut self, written: &Written) {
+        self.pending = self.pending.saturating_sub(written.released);
+        self.written_bytes += written.released as u64;
+        self.written_msgs += written.msgs;
     }
 }
 
@@ -306,6 +393,17 @@ impl Connection {
         };
         if appender.reserve(line.len()) {
             appender.push(worker, line, b"");
+            if appender.touch(worker.batch) {
+                worker.touched.push(self.clone());
+            }
+        }
+    }
+
+    /// Has TLS' own records written, which wait in the transport, and notes the
+    /// connection for the batch's flush.
+    pub fn send_control(self: &Arc<Self>, worker: &mut Worker) {
+        if let Some(mut appender) = self.append() {
+            appender.state.queue.sealed.get_or_insert_default();
             if appender.touch(worker.batch) {
                 worker.touched.push(self.clone());
             }
@@ -362,14 +460,25 @@ impl Connection {
             let mut taken = std::mem::take(&mut state.queue);
             drop(state);
 
-            let (written, outcome) = taken.write_to(&stream, worker);
+            let since = taken.since();
+            let written = match self.tls() {
+                None => taken.write_to(&stream, worker),
+                Some(tls) => taken.seal_to(tls, &stream, worker),
+            };
 
             state = self.outbound.0.lock();
-            state.written(&mut taken, written);
-            if written > 0 {
-                state.last_progress = Clock::now();
+            state.note_written(&written);
+            if written.progressed {
+                let now = Stamp::now();
+                state.last_progress = now.clock();
+                if !since.is_none() {
+                    let micros = since.micros_until(now);
+                    state.worst.note(now, micros);
+                    let series = self.series.load(Ordering::Relaxed);
+                    worker.figures.record_latency(series, micros);
+                }
             }
-            match outcome {
+            match written.outcome {
                 Ok(()) => taken.recycle(worker),
                 Err(error) => {
                     state.writing = false;
@@ -501,26 +610,67 @@ impl Appender<'_> {
 
 impl Queue {
     fn is_empty(&self) -> bool {
-        self.chunks.is_empty() && self.open.is_empty()
+        self.chunks.is_empty() && self.open.is_empty() && self.sealed.is_none()
+    }
+
+    /// Whether all plaintext is gone.
+    fn is_written(&self) -> bool {
+        self.chunks.is_empty() && self.offset == self.open.len()
     }
 
     /// Bytes that wait.
     fn len(&self) -> usize {
-        let sealed: usize = self.chunks.iter().map(|chunk| chunk.as_slice().len()).sum();
-        sealed + self.open.len() - self.offset
+        let chunks: usize = self.chunks.iter().map(|chunk| chunk.as_slice().len()).sum();
+        self.sealed_len() + chunks + self.open.len() - self.offset
+    }
+
+    /// Plaintext bytes that are sealed and not written.
+    fn sealed_len(&self) -> usize {
+        self.sealed.as_ref().map_or(0, |sealed| sealed.plain)
     }
 
     /// Messages that wait, one that is written in part included.
     fn msgs(&self) -> u64 {
-        let all = self.chunks.iter().map(|chunk| chunk.msgs).sum::<u64>() + self.open_msgs;
+        let sealed = self.sealed.as_ref().map_or(0, |sealed| sealed.msgs);
+        let chunks: u64 = self.chunks.iter().map(|chunk| chunk.msgs).sum();
+        let all = sealed + chunks + self.open_msgs;
         let (front, msgs) = match self.chunks.front() {
             Some(chunk) if chunk.is_shared() => (&[][..], 0),
             Some(chunk) => (chunk.as_slice(), chunk.msgs),
             None => (&*self.open, self.open_msgs),
         };
-        let is_written = |message: &QueuedMessage<'_>| message.end <= self.offset;
+        let written_len = self.offset.saturating_sub(self.sealed_len());
+        let is_written = |message: &QueuedMessage<'_>| message.end <= written_len;
         let written = messages(front).take_while(is_written).count() as u64;
         all - written.min(msgs)
+    }
+
+    /// What waits by subject.
+    fn subjects(&self) -> Vec<SubjectShare> {
+        let own = |chunk: &&Chunk| !chunk.is_shared();
+        let pieces = self.chunks.iter().filter(own).count() + 1;
+        let step = pieces.div_ceil(WALKED_PIECES_MAX);
+        let walked = self.chunks.iter().filter(own).map(Chunk::as_slice);
+        let walked = walked.chain([&*self.open]).step_by(step);
+        let mut shares: HashMap<&[u8], (u64, u64)> = HashMap::new();
+        let mut all = 0;
+        for message in walked.flat_map(|piece| messages(piece).take(WALKED_MESSAGES_MAX)) {
+            let share = shares.entry(message.subject).or_default();
+            share.0 += 1;
+            share.1 += message.len as u64;
+            all += message.len as u64;
+        }
+        let (part, whole) = (u128::from(all.max(1)), self.len() as u128);
+        // At most `whole`, as a part of it.
+        let scaled = |walked: u64| (u128::from(walked) * whole / part) as u64;
+        shares
+            .into_iter()
+            .map(|(subject, (msgs, bytes))| SubjectShare {
+                subject: String::from_utf8_lossy(subject).into_owned(),
+                msgs: scaled(msgs).max(1),
+                bytes: scaled(bytes),
+            })
+            .collect()
     }
 
     /// When the first message that waits was read.
@@ -558,17 +708,18 @@ impl Queue {
         taken.chunks.append(&mut self.chunks);
         self.chunks = taken.chunks;
         self.offset = taken.offset;
+        // Only who writes seals, so there is nothing else sealed here.
+        self.sealed = taken.sealed;
     }
 
-    /// Writes until all is written or the socket fails. Returns the bytes
-    /// written, which are gone from the queue but for the open piece of a
-    /// complete write.
-    fn write_to(&mut self, stream: &TcpStream, worker: &mut Worker) -> (usize, io::Result<()>) {
+    /// Writes until all is written or the socket fails. What is written is gone
+    /// from the queue but for the open piece of a complete write.
+    fn write_to(&mut self, stream: &TcpStream, worker: &mut Worker) -> Written {
         let mut total = 0;
         loop {
-            if self.chunks.is_empty() && self.offset == self.open.len() {
+            if self.is_written() {
                 self.gone_msgs += std::mem::take(&mut self.open_msgs);
-                return (total, Ok(()));
+                return self.written(total, Ok(()));
             }
             let result = if self.chunks.is_empty() {
                 stream.try_write(&self.open[self.offset..])
@@ -576,14 +727,122 @@ impl Queue {
                 self.write_slices(stream)
             };
             match result {
-                Ok(0) => return (total, Err(io::ErrorKind::WriteZero.into())),
-                Ok(written) => {
-                    total += written;
-                    self.advance(written, worker);
+                Ok(0) => return self.written(total, Err(io::ErrorKind::WriteZero.into())),
+                Ok(len) => {
+                    total += len;
+                    self.advance(len, worker);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (total, Err(error)),
+                Err(error) => return self.written(total, Err(error)),
             }
+        }
+    }
+
+    fn written(&mut self, released: usize, outcome: io::Result<()>) -> Written {
+        Written {
+            released,
+            msgs: std::mem::take(&mut self.gone_msgs),
+            progressed: released > 0,
+            outcome,
+        }
+    }
+
+    /// The same with TLS: what is sealed and does not go out stays in front.
+    fn seal_to(&mut self, tls: &Tls, stream: &TcpStream, worker: &mut Worker) -> Written {
+        let mut written = Written {
+            released: 0,
+            msgs: 0,
+            progressed: false,
+            outcome: Ok(()),
+        };
+        loop {
+            if let Some(mut sealed) = self.sealed.take() {
+                let before = sealed.written;
+                let result = sealed.write_to(stream);
+                written.progressed |= sealed.written > before;
+                if let Err(error) = result {
+                    sealed.bytes.shrink_to_fit();
+                    if self.is_written() {
+                        sealed.msgs += std::mem::take(&mut self.open_msgs);
+                        worker.give_chunk(std::mem::take(&mut self.open));
+                        self.offset = 0;
+                    }
+                    self.sealed = Some(sealed);
+                    written.outcome = Err(error);
+                    return written;
+                }
+                written.released += sealed.plain;
+                written.msgs += sealed.msgs;
+                if sealed.bytes.capacity() > 0 {
+                    worker.tls.sealed = sealed.bytes;
+                }
+            }
+            match self.seal_next(tls, worker) {
+                Ok(None) => {
+                    written.msgs += std::mem::take(&mut self.open_msgs);
+                    return written;
+                }
+                Ok(sealed) => self.sealed = sealed,
+                Err(error) => {
+                    written.outcome = Err(error);
+                    return written;
+                }
+            }
+        }
+    }
+
+    /// Seals as much as one write should carry; `None` if there is nothing.
+    fn seal_next(&mut self, tls: &Tls, worker: &mut Worker) -> io::Result<Option<Box<Sealed>>> {
+        let mut bytes = std::mem::take(&mut worker.tls.sealed);
+        let mut gathered = std::mem::take(&mut worker.tls.gathered);
+        bytes.clear();
+        let mut plain = 0;
+        let mut sealer = tls.sealer(&mut bytes);
+        while plain < SEALED_LEN_MAX && !self.is_written() {
+            // Long pieces are sealed where they are, short ones together.
+            let front = self.front();
+            let len = match front.len() / RECORD_LEN * RECORD_LEN {
+                0 => {
+                    self.gather(&mut gathered, worker);
+                    sealer.seal(&gathered)?;
+                    plain += gathered.len();
+                    continue;
+                }
+                len => len.min(SEALED_LEN_MAX - plain),
+            };
+            sealer.seal(&front[..len])?;
+            plain += len;
+            self.advance(len, worker);
+        }
+        let found = sealer.has_sealed();
+        drop(sealer);
+        worker.tls.gathered = gathered;
+        if !found {
+            worker.tls.sealed = bytes;
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Sealed {
+            bytes,
+            written: 0,
+            plain,
+            msgs: std::mem::take(&mut self.gone_msgs),
+        })))
+    }
+
+    /// The first bytes in one piece.
+    fn front(&self) -> &[u8] {
+        let first = self.chunks.front().map_or(&*self.open, Chunk::as_slice);
+        &first[self.offset..]
+    }
+
+    /// Takes the bytes of one record out of the queue.
+    fn gather(&mut self, record: &mut Vec<u8>, worker: &mut Worker) {
+        record.clear();
+        while record.len() < RECORD_LEN && !self.is_written() {
+            let front = self.front();
+            let len = front.len().min(RECORD_LEN - record.len());
+            record.extend_from_slice(&front[..len]);
+            self.advance(len, worker);
         }
     }
 
@@ -622,6 +881,20 @@ impl Queue {
 
     fn recycle(self, worker: &mut Worker) {
         worker.give_chunk(self.open);
+    }
+}
+
+impl Sealed {
+    fn write_to(&mut self, stream: &TcpStream) -> io::Result<()> {
+        while self.written < self.bytes.len() {
+            match stream.try_write(&self.bytes[self.written..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(len) => self.written += len,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -73,7 +73,13 @@ mod tests {
 
     #[test]
     fn what_is_no_message_yields_nothing() {
-        for piece in [&b""[..], b"PING\r\n", b"MSG a\r\n", b"MSG a 1 x\r\n", b"MSG a 1 3"] {
+        for piece in [
+            &b""[..],
+            b"PING\r\n",
+            b"MSG a\r\n",
+            b"MSG a 1 x\r\n",
+            b"MSG a 1 3",
+        ] {
             assert_eq!(messages(piece).count(), 0);
         }
     }

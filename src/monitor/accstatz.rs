@@ -8,6 +8,7 @@ use super::{
     query::Query,
     varz::signed,
 };
+use crate::telemetry::loss::LossReason;
 
 /// The answer. `unused=1` asks for accounts without connections too.
 pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
@@ -50,5 +51,8 @@ fn stat(monitor: &Monitor) -> AccountStat {
         sent: data(totals.traffic.out_msgs, totals.traffic.out_bytes),
         received: data(totals.traffic.in_msgs, totals.traffic.in_bytes),
         slow_consumers: signed(totals.troubles.slow_consumers),
+        dropped_msgs: Some(totals.traffic.loss.dropped().msgs),
+        dropped_bytes: Some(totals.traffic.loss.dropped().bytes),
+        no_interest_msgs: Some(totals.traffic.loss.of(LossReason::NoInterest).msgs),
     }
 }

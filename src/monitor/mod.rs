@@ -35,6 +35,7 @@ mod healthz;
 mod host;
 mod index;
 mod jsz;
+mod latencyz;
 mod leafz;
 mod listener;
 mod metrics;
@@ -44,9 +45,11 @@ mod query;
 mod routez;
 mod service;
 mod slot;
+mod slowz;
 mod stream;
 mod subsz;
 mod time_text;
+mod topz;
 mod varz;
 
 use std::{

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use monitor_client::{DiskIoWaitStats, KindCounts, Varz};
+use monitor_client::{DiskIoWaitStats, KindCounts, TlsVarz, Varz};
 use serde_json::json;
 
 use super::{
@@ -13,7 +13,11 @@ use super::{
     query::Query,
     time_text,
 };
-use crate::{VERSION, connection::registry::Totals};
+use crate::{
+    VERSION,
+    connection::{registry::Totals, tls_listener::TlsListener},
+    telemetry::loss::{LossReason, Lost},
+};
 
 /// The answer. Takes no parameters.
 pub(super) fn answer(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusal> {
@@ -48,6 +52,9 @@ pub(super) fn build(monitor: &Monitor) -> Varz {
         .subscriptions;
     varz.http_req_stats = monitor.requests.by_path();
     fill_totals(&mut varz, &totals);
+    if let Some(tls) = &*server.clients.tls.read() {
+        fill_tls(&mut varz, tls);
+    }
     varz
 }
 
@@ -74,6 +81,8 @@ fn settings(monitor: &Monitor) -> Varz {
         http_host: monitor.settings.host.clone(),
         http_port: monitor.settings.port.into(),
         http_base_path: monitor.settings.base_path.clone(),
+        tls_required: info.tls_required,
+        tls_verify: info.tls_verify,
         max_control_line: signed(options.max_control_line),
         max_payload: signed(options.max_payload),
         max_pending: signed(options.max_pending),
@@ -89,6 +98,28 @@ fn settings(monitor: &Monitor) -> Varz {
     }
 }
 
+fn fill_tls(varz: &mut Varz, tls: &TlsListener) {
+    let material = tls.store.current();
+    let validity = material.validity;
+    let handshakes = tls.view();
+    let failed = handshakes.failed.iter();
+    varz.tls_timeout = material.options.timeout.as_secs_f64();
+    varz.tls_cert_not_after = validity.certificate.map(time_text::rfc3339);
+    varz.tls = Some(TlsVarz {
+        ca_not_after: validity.ca.map(time_text::rfc3339),
+        crl_next_update: validity.crl.map(time_text::rfc3339),
+        revoked: material.revocations.len() as u64,
+        handshakes: handshakes.done,
+        resumed: handshakes.resumed,
+        unfinished: handshakes.unfinished as u64,
+        failed: failed
+            .map(|(cause, count)| (cause.name().to_owned(), *count))
+            .collect(),
+        handshake_seconds: handshakes.time.as_secs_f64(),
+        handshake_slowest: handshakes.slowest.as_secs_f64(),
+    });
+}
+
 /// All traffic is that of clients: there are no other connections.
 fn fill_totals(varz: &mut Varz, totals: &Totals) {
     let traffic = totals.traffic;
@@ -102,6 +133,15 @@ fn fill_totals(varz: &mut Varz, totals: &Totals) {
     varz.in_client_bytes = varz.in_bytes;
     varz.out_client_msgs = varz.out_msgs;
     varz.out_client_bytes = varz.out_bytes;
+    varz.written_msgs = Some(traffic.written_msgs);
+    varz.written_bytes = Some(traffic.written_bytes);
+    let by_reason = |figure: fn(Lost) -> u64| {
+        let reasons = LossReason::ALL.into_iter();
+        let named = reasons.map(|reason| (reason.name().into(), figure(traffic.loss.of(reason))));
+        Some(named.collect())
+    };
+    varz.dropped_msgs = by_reason(|lost| lost.msgs);
+    varz.dropped_bytes = by_reason(|lost| lost.bytes);
     varz.slow_consumers = signed(totals.troubles.slow_consumers);
     varz.stale_connections = Some(signed(totals.troubles.stale_connections));
     varz.stalled_clients = Some(signed(totals.stalls));
