@@ -339,6 +339,7 @@ impl State {
             _ => LossReason::Closed,
         };
         let bytes = queue.len();
+        self.written_msgs += queue.front_written();
         self.loss.add(reason, queue.msgs(), bytes as u64);
         self.pending = self.pending.saturating_sub(bytes);
     }
@@ -633,16 +634,20 @@ impl Queue {
     fn msgs(&self) -> u64 {
         let sealed = self.sealed.as_ref().map_or(0, |sealed| sealed.msgs);
         let chunks: u64 = self.chunks.iter().map(|chunk| chunk.msgs).sum();
-        let all = sealed + chunks + self.open_msgs;
+        sealed + chunks + self.open_msgs - self.front_written()
+    }
+
+    /// Messages of the first piece that are written whole.
+    fn front_written(&self) -> u64 {
         let (front, msgs) = match self.chunks.front() {
-            Some(chunk) if chunk.is_shared() => (&[][..], 0),
+            Some(chunk) if chunk.is_shared() => return 0,
             Some(chunk) => (chunk.as_slice(), chunk.msgs),
             None => (&*self.open, self.open_msgs),
         };
         let written_len = self.offset.saturating_sub(self.sealed_len());
         let is_written = |message: &QueuedMessage<'_>| message.end <= written_len;
         let written = messages(front).take_while(is_written).count() as u64;
-        all - written.min(msgs)
+        written.min(msgs)
     }
 
     /// What waits by subject.

@@ -185,6 +185,15 @@ impl Worker {
     /// subject. Of a batch with many runs only some are noted, for all.
     pub fn log_run(&mut self, subject: &[u8], series: u32, msgs: u64, bytes: u64, heard: bool) {
         let log = &mut self.runs;
+        if log.seen <= RUNS_ALL
+            && log.subjects.ends_with(subject)
+            && let Some(last) = log.runs.last_mut()
+            && (last.subject_len, last.series, last.heard) == (subject.len(), series, heard)
+        {
+            last.msgs += msgs;
+            last.bytes += bytes;
+            return;
+        }
         log.seen += 1;
         let weight = match log.seen {
             0..=RUNS_ALL => 1,
