@@ -449,6 +449,6 @@ mod tests {
         assert!(first.curve.len() <= CURVE_MAX && first.curve[0].pending == 0);
         assert!(log.end(first.clone()).is_some());
         assert!(log.end(first).is_none());
-        assert_eq!(log.ongoing_cids(), []);
+        assert!(log.ongoing_cids().is_empty());
     }
 }
