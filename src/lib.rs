@@ -11,6 +11,7 @@ pub mod diagnosis;
 pub mod log;
 pub mod monitor;
 pub mod protocol;
+pub mod recorder;
 pub mod route;
 pub mod security;
 pub mod server;

@@ -6,6 +6,7 @@ use midge::{
     config::{self, Diagnostic, Invocation, Options, signal},
     diagnosis, log,
     monitor::{self, values::Answers},
+    recorder,
     server::{
         lifecycle::{self, Prepared, Signals, StartError},
         reload::Sources,
@@ -75,6 +76,8 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
         let server = prepared.server.clone();
         lifecycle::announce(&server, program);
         diagnosis::watch(server.clone()).map_err(failed("Error starting the diagnosis"))?;
+        let handle = tokio::runtime::Handle::current();
+        recorder::record(&server, handle).map_err(failed("Error starting the recorder"))?;
         let workers = tokio::runtime::Handle::current().metrics().num_workers();
         let answers = Answers::new(server.clone(), workers);
         system::serve(server.clone(), answers.clone())

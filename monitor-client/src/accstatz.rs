@@ -36,6 +36,16 @@ pub struct AccountStat {
     pub received: DataStats,
     /// Connections cut because they read too slowly.
     pub slow_consumers: i64,
+    /// Messages that were queued for its connections and thrown away; only midge
+    /// tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped_msgs: Option<u64>,
+    /// Their bytes, as they would have been written; only midge tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped_bytes: Option<u64>,
+    /// Messages of its connections that reached nobody; only midge tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub no_interest_msgs: Option<u64>,
 }
 
 /// Messages and bytes, and the part of them that went over links.

@@ -65,6 +65,22 @@ pub struct ConnInfo {
     pub in_bytes: u64,
     /// Payload and header bytes delivered to the peer.
     pub out_bytes: u64,
+    /// Messages of `out_msgs` that the socket has taken whole; only midge tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_msgs: Option<u64>,
+    /// Bytes that the socket has taken, those of the protocol included; only midge
+    /// tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_bytes: Option<u64>,
+    /// Messages that were queued and thrown away at the end of the connection.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub dropped_msgs: u64,
+    /// Their bytes, as they would have been written.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub dropped_bytes: u64,
+    /// Messages received from the peer that reached nobody.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub no_interest_msgs: u64,
     /// Times publishers waited for this reader.
     #[serde(skip_serializing_if = "is_zero")]
     pub stalls: u64,

@@ -125,6 +125,22 @@ pub struct Varz {
     pub in_client_bytes: i64,
     /// Bytes delivered to clients.
     pub out_client_bytes: i64,
+    /// Delivered messages that their sockets have taken whole; only midge
+    /// tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_msgs: Option<u64>,
+    /// Bytes that sockets have taken, those of the protocol included; only midge
+    /// tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub written_bytes: Option<u64>,
+    /// Lost messages by reason: `closed`, `slow_consumer` and `write_error` were
+    /// queued and never written, `no_interest` reached nobody; only midge tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped_msgs: Option<BTreeMap<String, u64>>,
+    /// Their bytes: of what was queued as they would have been written, of what
+    /// reached nobody headers and payload; only midge tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dropped_bytes: Option<BTreeMap<String, u64>>,
     /// Connections cut because they read too slowly.
     pub slow_consumers: i64,
     /// Connections cut because they answered no ping.

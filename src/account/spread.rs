@@ -149,7 +149,7 @@ impl Sender<'_> {
         };
         let now = match matches.is_empty() && remotes.is_empty() {
             true => Clock(0),
-            false => Clock::now(),
+            false => worker.now(),
         };
         let mut missed = self.deliver_to_plain(worker, run, reach, now, flush);
         // What is left of each queue group for its members elsewhere.
@@ -201,7 +201,7 @@ impl Sender<'_> {
             }
             return;
         }
-        let now = Clock::now();
+        let now = worker.now();
         self.deliver_to_plain(worker, run, reach, now, flush);
         let names = queues.split(|byte| *byte == b' ');
         for name in names.filter(|name| !name.is_empty()) {

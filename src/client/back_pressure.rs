@@ -7,7 +7,10 @@
 //! among healthy ones does not set their pace until it is half way to its
 //! limit.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::time::sleep;
 
@@ -46,11 +49,16 @@ pub(super) async fn pause(session: &mut Session, turn: &Turn) {
         else {
             return;
         };
-        if waited.is_zero() {
+        let first = waited.is_zero();
+        if first {
             session.context.registry.stall(reader);
         }
+        let begin = Instant::now();
         sleep(LOOK_EVERY).await;
         waited += LOOK_EVERY;
+        reader
+            .outbound()
+            .note_stall(session.connection.cid, begin.elapsed(), first);
         write_own(&session.connection);
     }
 }

@@ -22,7 +22,7 @@ use crate::{
         error::{ClientError, quoted},
         parse::{Op, Parsed, Publish, parse, parse_repeated_publish},
     },
-    telemetry::Clock,
+    telemetry::Stamp,
 };
 
 /// Room that a read wants behind what is left of the batch before.
@@ -206,6 +206,8 @@ impl Session {
 
     /// Handles the operations in `bytes` and keeps the unfinished end.
     fn handle_batch(&mut self, worker: &mut Worker, bytes: &[u8]) {
+        worker.read_at = Stamp::now();
+        worker.publisher = self.connection.cid;
         let mut run = RunInProgress::default();
         let mut at = 0;
         let mut result = match self.stranger {
@@ -226,7 +228,7 @@ impl Session {
         self.connection.in_bytes.add(counted.bytes);
         if counted.msgs > 0 {
             self.keepalive.busy();
-            self.connection.active(Clock::now());
+            self.connection.active(worker.read_at.clock());
         }
         match result {
             Ok(()) if at < bytes.len() => self.input.carry.extend_from_slice(&bytes[at..]),

@@ -1,7 +1,10 @@
 //! Logging in: what CONNECT says, who the client is, and what it may do before
 //! that is known: nothing.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep};
 use tracing::error;
@@ -18,7 +21,7 @@ use crate::{
         authentication::{Authentication, Login, Offer, PasswordCheck, Refusal, Verdict},
         users::ConnectionType,
     },
-    telemetry::Clock,
+    telemetry::{Clock, figures},
 };
 
 /// The first ping after CONNECT comes at the latest after this.
@@ -215,9 +218,7 @@ impl Session {
         self.options = options;
         self.note_takes_info();
         let headers = self.options.headers;
-        self.connection
-            .headers
-            .store(headers, std::sync::atomic::Ordering::Relaxed);
+        self.connection.headers.store(headers, Ordering::Relaxed);
         self.connection.active(Clock::now());
         if !self.connected {
             self.connected = true;
@@ -225,6 +226,10 @@ impl Session {
             self.connection.set_rtt(self.accepted.elapsed());
             self.keepalive.connected(FIRST_PING_DELAY_MAX);
             comings::tell_connected(&self.context, &self.connection);
+            self.context
+                .telemetry
+                .loads
+                .connect(&self.connection.holder());
         }
         self.confirm(worker);
         Ok(())
@@ -256,6 +261,8 @@ impl Session {
             rule: login.rule,
             ..Identity::default()
         };
+        let series = figures::number("Client", &self.account.name);
+        self.connection.series.store(series, Ordering::Relaxed);
         // Whoever changes the rules looks at the identities afterwards: one of
         // both sees the other.
         match self.context.authentication.read().still_admits(login.rule) {

@@ -37,12 +37,12 @@ use tracing::{debug, info};
 use crate::{
     account::Accounts,
     connection::{
-        CloseReason, Connection, Wake, registry::Registry, tls_listener::TlsListener,
+        CloseReason, Connection, Wake, incident, registry::Registry, tls_listener::TlsListener,
         worker::with_worker,
     },
     protocol::info::Info,
     security::authentication::Authentication,
-    telemetry::{Clock, Telemetry},
+    telemetry::{Clock, Telemetry, slow::Incident},
 };
 pub use limits::{Limits, LimitsInForce};
 pub use login::replace_authentication;
@@ -191,6 +191,7 @@ fn read_turn(session: &mut Session, stream: &TcpStream) -> Turn {
             }
         }
         if !worker.congested.is_empty() {
+            session.context.registry.notice(&worker.congested);
             session.keep_budget();
         }
         Turn {
@@ -217,6 +218,11 @@ async fn finish(session: &Session, stream: &TcpStream) {
     connection
         .say_last_words(stream, session.tls.as_deref())
         .await;
+    // What is counted from here on is final.
+    let incident = incident::conclude(&context.telemetry, &context.registry, connection, reason);
+    connection.outbound().release();
+    connection.tell_moved(&context.telemetry.loads);
+    context.telemetry.loads.forget(connection.cid);
     if session.is_bare(reason) {
         let source = connection.peer.ip();
         context.telemetry.crowd.count_bare(source, Clock::now());
@@ -226,9 +232,8 @@ async fn finish(session: &Session, stream: &TcpStream) {
         context.registry.close(connection, &subscriptions, reason);
     }
     if reason.is_slow_consumer() {
-        tell_slow_consumer(context, connection, reason);
+        tell_slow_consumer(context, connection, reason, incident.as_deref());
     }
-    connection.outbound().release();
     debug!(
         "{} - Client connection closed: {reason}",
         log_prefix(connection)
@@ -236,19 +241,35 @@ async fn finish(session: &Session, stream: &TcpStream) {
 }
 
 /// Logs who was cut and why, in the words that log watchers know.
-fn tell_slow_consumer(context: &Context, connection: &Connection, reason: CloseReason) {
+fn tell_slow_consumer(
+    context: &Context,
+    connection: &Connection,
+    reason: CloseReason,
+    incident: Option<&Incident>,
+) {
     let prefix = log_prefix(connection);
     let backlog = connection.outbound().backlog();
     match reason {
         CloseReason::SlowConsumerWriteDeadline => info!(
             "{prefix} - Slow Consumer Detected: WriteDeadline of {:?} exceeded with {} total bytes.",
             context.limits.current().write_deadline,
-            backlog.pending
+            connection.outbound().traffic().loss.dropped().bytes
         ),
         _ => info!(
             "{prefix} - Slow Consumer Detected: MaxPending of {} Exceeded",
             backlog.max_pending
         ),
+    }
+    if let Some(incident) = incident {
+        info!(
+            "{prefix} - Slow Consumer: lost {} messages ({} bytes), most of subject {:?}; cause \
+             {}: {}",
+            incident.lost.msgs,
+            incident.lost.bytes,
+            incident.top_subject().unwrap_or_default(),
+            incident.cause.name(),
+            incident.evidence
+        );
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
         parse::{Op, Publish},
     },
     subject,
-    telemetry::Clock,
+    telemetry::Stamp,
 };
 
 /// Bytes of an operation above which an incomplete payload is read into memory
@@ -189,7 +189,9 @@ impl Session {
         self.connection.in_msgs.add(1);
         self.connection.in_bytes.add(large.total_len as u64);
         self.keepalive.busy();
-        self.connection.active(Clock::now());
+        worker.read_at = Stamp::now();
+        worker.publisher = self.connection.cid;
+        self.connection.active(worker.read_at.clock());
         let publish = Publish {
             subject: &large.subject,
             reply: large.reply.as_deref(),

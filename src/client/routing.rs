@@ -1,6 +1,6 @@
 //! Routing: a run of messages is taken to everybody who wants it.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::session::Session;
 use crate::{
@@ -33,11 +33,25 @@ impl Session {
             missed = Missed::These(Vec::new());
         }
         self.context.accounts.drop_expired(worker);
+        let unheard = missed.indexes(run.messages.len());
+        self.note_run(worker, run, &unheard);
         if self.options.no_responders {
-            for index in missed.indexes(run.messages.len()) {
+            for index in unheard {
                 self.tell_no_responders(worker, run, &run.messages[index]);
             }
         }
+    }
+
+    /// Counts a run for those who watch, and what of it reached nobody.
+    fn note_run(&self, worker: &mut Worker, run: &Run<'_>, unheard: &[usize]) {
+        if !unheard.is_empty() {
+            let lens = unheard.iter().map(|index| run.messages[*index].total_len);
+            self.connection.unheard_msgs.add(unheard.len() as u64);
+            self.connection.unheard_bytes.add(lens.map(u64::from).sum());
+        }
+        let series = self.connection.series.load(Ordering::Relaxed);
+        let count = run.messages.len() as u64;
+        worker.log_run(run.subject, series, count, run.bytes(), unheard.is_empty());
     }
 
     /// Takes a run where its subject is mapped to.

@@ -78,6 +78,12 @@ impl Run<'_> {
         }
     }
 
+    /// Bytes of headers and payloads, estimated by those of the first message.
+    pub fn bytes(&self) -> u64 {
+        let first = self.messages.first().map_or(0, |first| first.total_len);
+        u64::from(first) * self.messages.len() as u64
+    }
+
     /// Headers, payload and the CRLF behind them.
     pub fn body(&self, message: &Message) -> &[u8] {
         match self.shared {
@@ -267,11 +273,13 @@ impl Subscription {
         }
         let taken = match connection.append() {
             Some(mut appender) if !self.origin().is_closed() => {
+                appender.begin(worker.read_at);
                 let taken =
                     self.append_run(&mut appender, worker, run, pick, &prefix, takes_headers);
                 if taken > 0 && !flush && appender.touch(worker.batch) {
                     worker.touched.push(connection.clone());
                 }
+                appender.note_feeder(worker.publisher);
                 if appender.is_congested() {
                     worker.congested.push(connection.clone());
                 }
@@ -375,8 +383,9 @@ fn append_whole(
     }
     worker.appended += len;
     appender.push(worker, prefix, tail);
-    if let Some(shared) = run.shared {
-        appender.push_shared(shared.clone());
+    match run.shared {
+        Some(shared) => appender.push_shared(shared.clone()),
+        None => appender.end_message(),
     }
     Some(message.total_len as usize)
 }
@@ -403,11 +412,17 @@ fn append_bare(
         return None;
     }
     worker.appended += len;
-    appender.push(worker, prefix, reply);
-    appender.push(worker, blank, size.as_bytes());
+    // In one piece: a piece of the queue begins with a message.
+    let head = [prefix, reply, blank, size.as_bytes()].concat();
     match run.shared {
-        Some(shared) => appender.push_shared(shared.slice(header_len as usize..)),
-        None => appender.push(worker, payload, b""),
+        Some(shared) => {
+            appender.push(worker, &head, b"");
+            appender.push_shared(shared.slice(header_len as usize..));
+        }
+        None => {
+            appender.push(worker, &head, payload);
+            appender.end_message();
+        }
     }
     Some(payload_len)
 }

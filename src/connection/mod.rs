@@ -10,13 +10,17 @@ pub mod budget;
 mod client_info;
 mod close_reason;
 pub mod delivery;
+pub mod feeders;
 pub mod handshake;
+pub mod incident;
 pub mod interest;
 pub mod keepalive;
 pub mod outbound;
+mod queued;
 pub mod registry;
 pub mod remote;
 mod subscription;
+mod tcp_info;
 pub mod tls_listener;
 mod trace_order;
 pub mod transport;
@@ -28,7 +32,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -45,7 +49,11 @@ use tracing::debug;
 
 use crate::{
     security::certificate::PeerCertificate,
-    telemetry::{Clock, Counter, Traffic},
+    telemetry::{
+        Clock, Counter, Traffic,
+        load::{Loads, Moved, Name},
+        loss::LossReason,
+    },
 };
 use budget::Budget;
 pub use client_info::ClientInfo;
@@ -80,6 +88,10 @@ pub struct Connection {
     pub in_msgs: Counter,
     /// Bytes received; written by the own task.
     pub in_bytes: Counter,
+    /// Messages of it that reached nobody; written by the own task.
+    pub unheard_msgs: Counter,
+    /// Their headers and payloads; written by the own task.
+    pub unheard_bytes: Counter,
     /// Times publishers waited for this connection to read.
     pub stalls: AtomicU64,
     /// Whether the peer understands headers.
@@ -99,6 +111,11 @@ pub struct Connection {
     /// Its subscriptions, by the peer's ids for them.
     pub subscriptions: Mutex<SubscriptionTable>,
     outbound: Outbound,
+    /// Number of the series that its figures belong to; see
+    /// [`crate::telemetry::figures`].
+    pub series: AtomicU32,
+    /// What it had moved when the recorder last looked.
+    looked_at: Mutex<Moved>,
     flags: AtomicU8,
     waker: AtomicWaker,
     last_activity: AtomicU64,
@@ -122,6 +139,17 @@ pub struct Identity {
     /// What the operator wrote of the user, as a number; see
     /// [`crate::security::authentication::Login::rule`].
     pub rule: u64,
+}
+
+impl Identity {
+    /// Who it is, in one word: its name, else its user, else its address.
+    pub fn who(&self, peer: SocketAddr) -> String {
+        match (&*self.name, &*self.user) {
+            ("", "") => peer.to_string(),
+            ("", user) => user.to_owned(),
+            (name, _) => name.to_owned(),
+        }
+    }
 }
 
 /// Why a connection's own task goes on.
@@ -154,6 +182,8 @@ impl Connection {
             started,
             in_msgs: Counter::default(),
             in_bytes: Counter::default(),
+            unheard_msgs: Counter::default(),
+            unheard_bytes: Counter::default(),
             stalls: AtomicU64::new(0),
             headers: AtomicBool::new(false),
             takes_info: AtomicBool::new(false),
@@ -163,6 +193,8 @@ impl Connection {
             transport: OnceLock::new(),
             subscriptions: Mutex::default(),
             outbound: Outbound::new(stream, max_pending, budget),
+            series: AtomicU32::new(0),
+            looked_at: Mutex::default(),
             flags: AtomicU8::new(0),
             waker: AtomicWaker::new(),
             last_activity: AtomicU64::new(started.0),
@@ -222,22 +254,37 @@ impl Connection {
 
     /// Who it is, in one word: its name, else its user, else its address.
     pub fn who(&self) -> String {
-        let identity = self.identity.lock();
-        match (&*identity.name, &*identity.user) {
-            ("", "") => self.peer.to_string(),
-            ("", user) => user.to_owned(),
-            (name, _) => name.to_owned(),
+        self.identity.lock().who(self.peer)
+    }
+
+    /// What went through in both directions, and what was lost.
+    pub fn traffic(&self) -> Traffic {
+        let mut traffic = Traffic {
+            in_msgs: self.in_msgs.value(),
+            in_bytes: self.in_bytes.value(),
+            ..self.outbound.traffic()
+        };
+        let (msgs, bytes) = (self.unheard_msgs.value(), self.unheard_bytes.value());
+        traffic.loss.add(LossReason::NoInterest, msgs, bytes);
+        traffic
+    }
+
+    /// Adds what it moved since this was last asked to `loads`.
+    pub fn tell_moved(&self, loads: &Loads) {
+        let mut looked_at = self.looked_at.lock();
+        let now = Moved::from(self.traffic());
+        let before = std::mem::replace(&mut *looked_at, now);
+        if now != before {
+            loads.add(self.cid, &self.holder(), before, now.since(before));
         }
     }
 
-    /// What went through in both directions.
-    pub fn traffic(&self) -> Traffic {
-        let (out_msgs, out_bytes) = self.outbound.delivered();
-        Traffic {
-            in_msgs: self.in_msgs.value(),
-            in_bytes: self.in_bytes.value(),
-            out_msgs,
-            out_bytes,
+    /// Whose load it is.
+    pub fn holder(&self) -> Name {
+        let identity = self.identity.lock();
+        Name {
+            account: identity.account.clone(),
+            user: identity.user.clone(),
         }
     }
 

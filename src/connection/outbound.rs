@@ -9,10 +9,11 @@
 //! call happens under the lock.
 
 use std::{
-    collections::VecDeque,
+    collections::{HashMap, VecDeque},
     io::{self, IoSlice},
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -22,10 +23,18 @@ use tokio::net::TcpStream;
 use super::{
     BLOCKED, CloseReason, Connection,
     budget::{BOOKED_STEP, Budget},
+    feeders::Feeders,
+    queued::{QueuedMessage, messages},
+    tcp_info,
     transport::{RECORD_LEN, Tls},
     worker::{CHUNK_LEN, Worker},
 };
-use crate::telemetry::Clock;
+use crate::telemetry::{
+    Clock, Stamp, Traffic,
+    latency::{Peak, Worst},
+    loss::{Loss, LossReason},
+    slow::{SocketFigures, SubjectShare},
+};
 
 /// Most pieces handed to the kernel in one call.
 const SLICES_MAX: usize = 64;
@@ -35,6 +44,11 @@ const SEALED_LEN_MAX: usize = 4 * RECORD_LEN;
 
 /// Rounds of one flush: whoever flushes for others is not kept at it for ever.
 const ROUNDS_MAX: usize = 8;
+
+/// Pieces of a queue, and messages of each, that are looked at to tell what
+/// waits: nobody may append meanwhile.
+const WALKED_PIECES_MAX: usize = 64;
+const WALKED_MESSAGES_MAX: usize = 64;
 
 /// Bytes waiting for a connection that make publishers look whether they should
 /// pause.
@@ -61,6 +75,17 @@ struct State {
     touched_by: u64,
     msgs: u64,
     bytes: u64,
+    written_msgs: u64,
+    /// Bytes that the socket took. With those that wait and those that were
+    /// thrown away they are all that was ever queued.
+    written_bytes: u64,
+    loss: Loss,
+    /// What the end threw away, until somebody has looked at it.
+    discarded: Option<Queue>,
+    /// Who feeds it; since its reader was behind for the first time.
+    feeders: Option<Box<Feeders>>,
+    /// How long messages stayed lately.
+    worst: Worst,
     /// When the socket last took some bytes.
     last_progress: Clock,
     /// When the socket was first full since the queue was last empty.
@@ -76,6 +101,14 @@ struct Queue {
     chunks: VecDeque<Chunk>,
     offset: usize,
     open: Vec<u8>,
+    /// Messages that end in `open`.
+    open_msgs: u64,
+    /// When the first message in `open` was read.
+    open_since: Stamp,
+    /// When the messages that are being appended were read.
+    appending: Stamp,
+    /// Messages of chunks that are written and gone.
+    gone_msgs: u64,
 }
 
 /// Records that the socket has not taken yet.
@@ -86,18 +119,33 @@ struct Sealed {
     written: usize,
     /// The plaintext bytes in them.
     plain: usize,
+    /// The messages of the pieces that end in them.
+    msgs: u64,
 }
 
 /// What came of writing.
 struct Written {
     /// Bytes that wait no longer.
     released: usize,
+    /// Messages of the pieces that wait no longer.
+    msgs: u64,
     /// The socket took something.
     progressed: bool,
     outcome: io::Result<()>,
 }
 
-enum Chunk {
+/// A piece of the queue. One with bytes of its own begins with the head of a
+/// message or a line of the protocol; a shared one is the payload of the message
+/// whose head ends the piece before.
+struct Chunk {
+    data: Data,
+    /// Messages that end in it.
+    msgs: u64,
+    /// When the first of them was read.
+    since: Stamp,
+}
+
+enum Data {
     Owned(Vec<u8>),
     Shared(Bytes),
 }
@@ -122,6 +170,8 @@ pub struct Backlog {
 pub struct Appender<'a> {
     state: MutexGuard<'a, State>,
     connection: &'a Connection,
+    /// Bytes that waited before.
+    pending_before: usize,
 }
 
 impl Outbound {
@@ -139,15 +189,30 @@ impl Outbound {
             touched_by: 0,
             msgs: 0,
             bytes: 0,
+            written_msgs: 0,
+            written_bytes: 0,
+            loss: Loss::default(),
+            discarded: None,
+            feeders: None,
+            worst: Worst::default(),
             last_progress: Clock::now(),
             behind_since: None,
         }))
     }
 
-    /// Messages and bytes delivered so far.
-    pub fn delivered(&self) -> (u64, u64) {
+    /// What was delivered so far, what of it was written and what was lost; the
+    /// other direction is nought.
+    pub fn traffic(&self) -> Traffic {
         let state = self.0.lock();
-        (state.msgs, state.bytes)
+        Traffic {
+            in_msgs: 0,
+            in_bytes: 0,
+            out_msgs: state.msgs,
+            out_bytes: state.bytes,
+            written_msgs: state.written_msgs,
+            written_bytes: state.written_bytes,
+            loss: state.loss,
+        }
     }
 
     /// How far the reader is behind.
@@ -166,6 +231,54 @@ impl Outbound {
     pub fn local_ip(&self) -> Option<IpAddr> {
         let stream = self.0.lock().stream.clone()?;
         stream.local_addr().ok().map(|address| address.ip())
+    }
+
+    /// Who feeds the queue and who was paused for it, since its reader fell
+    /// behind.
+    pub fn feeders(&self) -> Feeders {
+        let state = self.0.lock();
+        state.feeders.as_deref().cloned().unwrap_or_default()
+    }
+
+    /// Whether what is known of feeders stays when the reader catches up.
+    pub fn keep_feeders(&self, keep: bool) {
+        self.0.lock().feeders.get_or_insert_default().watched = keep;
+    }
+
+    /// The longest time that messages stayed in about the last minute, the time
+    /// that the first one waits now included.
+    pub fn latency(&self, now: Stamp) -> Peak {
+        let state = self.0.lock();
+        let mut peak = state.worst.peak(now);
+        let since = state.queue.since();
+        if !since.is_none() && state.behind_since.is_some() {
+            peak.micros = peak.micros.max(since.micros_until(now));
+            peak.count = peak.count.max(1);
+        }
+        peak
+    }
+
+    /// What waits, or was thrown away at the end, by subject: of a long queue
+    /// extrapolated from parts that are spread over it.
+    pub fn subjects(&self) -> Vec<SubjectShare> {
+        let state = self.0.lock();
+        match &state.discarded {
+            Some(discarded) => discarded.subjects(),
+            None => state.queue.subjects(),
+        }
+    }
+
+    /// What the system says of the socket, if it is still there.
+    pub(super) fn socket_figures(&self) -> Option<SocketFigures> {
+        let stream = self.0.lock().stream.clone()?;
+        tcp_info::read(&stream)
+    }
+
+    /// Notes that the publisher `cid` paused for `time`; `first` is whether the
+    /// pause began.
+    pub fn note_stall(&self, cid: u64, time: Duration, first: bool) {
+        let feeders = &mut self.0.lock().feeders;
+        feeders.get_or_insert_default().stall(cid, time, first);
     }
 
     /// Sets another limit for what may wait; what waits already stays.
@@ -188,6 +301,10 @@ impl Outbound {
         let mut state = self.0.lock();
         state.stream = None;
         state.discard();
+        let discarded = state.discarded.take();
+        drop(state);
+        // Memory is given back without the lock.
+        drop(discarded);
     }
 
     /// Notes the reason; `false` if there is one already.
@@ -209,12 +326,37 @@ impl State {
         }
     }
 
-    /// Throws away what waits.
+    /// Throws away what waits, but for what is being written.
     fn discard(&mut self) {
-        self.queue = Queue::default();
-        self.pending = 0;
+        let queue = std::mem::take(&mut self.queue);
+        self.lose(&queue);
+        match &mut self.discarded {
+            Some(discarded) => discarded.put_back(queue),
+            None => self.discarded = Some(queue),
+        }
         self.budget.book(self.booked, 0);
         self.booked = 0;
+    }
+
+    /// Books the loss of what waits in `queue`.
+    fn lose(&mut self, queue: &Queue) {
+        let reason = match self.closed {
+            Some(CloseReason::WriteError) => LossReason::WriteError,
+            Some(reason) if reason.is_slow_consumer() => LossReason::SlowConsumer,
+            _ => LossReason::Closed,
+        };
+        let bytes = queue.len();
+        self.written_msgs += queue.front_written();
+        self.loss.add(reason, queue.msgs(), bytes as u64);
+        self.pending = self.pending.saturating_sub(bytes);
+    }
+
+    /// The reader falls behind: from now on it is noted who feeds the queue.
+    fn notice_feeders(&mut self) {
+        let feeders = self.feeders.get_or_insert_default();
+        if !feeders.watched {
+            **feeders = Feeders::default();
+        }
     }
 
     /// Books what waits, if it changed much.
@@ -228,6 +370,13 @@ impl State {
             self.booked = waiting;
         }
     }
+
+    /// Books what was written.
+    fn note_written(&mut self, written: &Written) {
+        self.pending = self.pending.saturating_sub(written.released);
+        self.written_bytes += written.released as u64;
+        self.written_msgs += written.msgs;
+    }
 }
 
 impl Connection {
@@ -236,6 +385,7 @@ impl Connection {
         let state = self.outbound.0.lock();
         match state.closed {
             None => Some(Appender {
+                pending_before: state.pending,
                 state,
                 connection: self,
             }),
@@ -318,16 +468,23 @@ impl Connection {
             let mut taken = std::mem::take(&mut state.queue);
             drop(state);
 
+            let since = taken.since();
             let written = match self.tls() {
                 None => taken.write_to(&stream, worker),
                 Some(tls) => taken.seal_to(tls, &stream, worker),
             };
 
             state = self.outbound.0.lock();
-            // A slow consumer's close may have thrown the queue away.
-            state.pending = state.pending.saturating_sub(written.released);
+            state.note_written(&written);
             if written.progressed {
-                state.last_progress = Clock::now();
+                let now = Stamp::now();
+                state.last_progress = now.clock();
+                if !since.is_none() {
+                    let micros = since.micros_until(now);
+                    state.worst.note(now, micros);
+                    let series = self.series.load(Ordering::Relaxed);
+                    worker.figures.record_latency(series, micros);
+                }
             }
             match written.outcome {
                 Ok(()) => taken.recycle(worker),
@@ -338,10 +495,16 @@ impl Connection {
                         state.queue.put_back(taken);
                         return self.hand_over(state);
                     }
-                    state.pending = 0;
-                    if state.closed.is_none() {
-                        drop(state);
-                        self.close(CloseReason::WriteError);
+                    let fails_now = state.closed.is_none();
+                    if fails_now {
+                        state.closed = Some(CloseReason::WriteError);
+                    }
+                    // A slow consumer's close has thrown the rest away.
+                    state.queue.put_back(taken);
+                    state.discard();
+                    drop(state);
+                    if fails_now {
+                        self.raise(super::CLOSING);
                     }
                     return 0;
                 }
@@ -358,7 +521,10 @@ impl Connection {
     fn hand_over(&self, mut state: MutexGuard<'_, State>) -> usize {
         let pending = state.pending;
         state.blocked = true;
-        state.behind_since.get_or_insert_with(Clock::now);
+        if state.behind_since.is_none() {
+            state.behind_since = Some(Clock::now());
+            state.notice_feeders();
+        }
         state.book();
         drop(state);
         self.raise(BLOCKED);
@@ -392,11 +558,42 @@ impl Appender<'_> {
         queue.open.extend_from_slice(second);
     }
 
-    /// Appends a piece without copying it; room for it must be reserved.
+    /// Says that what was pushed ends a message.
+    #[inline]
+    pub fn end_message(&mut self) {
+        self.state.queue.open_msgs += 1;
+    }
+
+    /// Appends the end of a message without copying it; room for it must be
+    /// reserved.
     pub fn push_shared(&mut self, piece: Bytes) {
         let queue = &mut self.state.queue;
         queue.seal();
-        queue.chunks.push_back(Chunk::Shared(piece));
+        queue.chunks.push_back(Chunk {
+            data: Data::Shared(piece),
+            msgs: 1,
+            since: queue.appending,
+        });
+    }
+
+    /// Says when the messages that are appended next were read.
+    pub fn begin(&mut self, read_at: Stamp) {
+        let queue = &mut self.state.queue;
+        queue.appending = read_at;
+        if queue.open.is_empty() || queue.open_since.is_none() {
+            queue.open_since = read_at;
+        }
+    }
+
+    /// Notes who fed the queue, if it is behind.
+    pub fn note_feeder(&mut self, cid: u64) {
+        let state = &mut *self.state;
+        if state.behind_since.is_some()
+            && let Some(feeders) = &mut state.feeders
+        {
+            let bytes = state.pending.saturating_sub(self.pending_before);
+            feeders.feed(cid, bytes as u64);
+        }
     }
 
     /// Counts messages and their payload bytes as delivered.
@@ -429,11 +626,80 @@ impl Queue {
         self.chunks.is_empty() && self.offset == self.open.len()
     }
 
+    /// Bytes that wait.
+    fn len(&self) -> usize {
+        let chunks: usize = self.chunks.iter().map(|chunk| chunk.as_slice().len()).sum();
+        self.sealed_len() + chunks + self.open.len() - self.offset
+    }
+
+    /// Plaintext bytes that are sealed and not written.
+    fn sealed_len(&self) -> usize {
+        self.sealed.as_ref().map_or(0, |sealed| sealed.plain)
+    }
+
+    /// Messages that wait, one that is written in part included.
+    fn msgs(&self) -> u64 {
+        let sealed = self.sealed.as_ref().map_or(0, |sealed| sealed.msgs);
+        let chunks: u64 = self.chunks.iter().map(|chunk| chunk.msgs).sum();
+        sealed + chunks + self.open_msgs - self.front_written()
+    }
+
+    /// Messages of the first piece that are written whole.
+    fn front_written(&self) -> u64 {
+        let (front, msgs) = match self.chunks.front() {
+            Some(chunk) if chunk.is_shared() => return 0,
+            Some(chunk) => (chunk.as_slice(), chunk.msgs),
+            None => (&*self.open, self.open_msgs),
+        };
+        let written_len = self.offset.saturating_sub(self.sealed_len());
+        let is_written = |message: &QueuedMessage<'_>| message.end <= written_len;
+        let written = messages(front).take_while(is_written).count() as u64;
+        written.min(msgs)
+    }
+
+    /// What waits by subject.
+    fn subjects(&self) -> Vec<SubjectShare> {
+        let own = |chunk: &&Chunk| !chunk.is_shared();
+        let pieces = self.chunks.iter().filter(own).count() + 1;
+        let step = pieces.div_ceil(WALKED_PIECES_MAX);
+        let walked = self.chunks.iter().filter(own).map(Chunk::as_slice);
+        let walked = walked.chain([&*self.open]).step_by(step);
+        let mut shares: HashMap<&[u8], (u64, u64)> = HashMap::new();
+        let mut all = 0;
+        for message in walked.flat_map(|piece| messages(piece).take(WALKED_MESSAGES_MAX)) {
+            let share = shares.entry(message.subject).or_default();
+            share.0 += 1;
+            share.1 += message.len as u64;
+            all += message.len as u64;
+        }
+        let (part, whole) = (u128::from(all.max(1)), self.len() as u128);
+        // At most `whole`, as a part of it.
+        let scaled = |walked: u64| (u128::from(walked) * whole / part) as u64;
+        shares
+            .into_iter()
+            .map(|(subject, (msgs, bytes))| SubjectShare {
+                subject: String::from_utf8_lossy(subject).into_owned(),
+                msgs: scaled(msgs).max(1),
+                bytes: scaled(bytes),
+            })
+            .collect()
+    }
+
+    /// When the first message that waits was read.
+    fn since(&self) -> Stamp {
+        self.chunks
+            .front()
+            .map_or(self.open_since, |chunk| chunk.since)
+    }
+
     /// Closes the open piece, so that something may come behind it.
     fn seal(&mut self) {
         if !self.open.is_empty() {
-            let open = std::mem::take(&mut self.open);
-            self.chunks.push_back(Chunk::Owned(open));
+            self.chunks.push_back(Chunk {
+                data: Data::Owned(std::mem::take(&mut self.open)),
+                msgs: std::mem::take(&mut self.open_msgs),
+                since: std::mem::replace(&mut self.open_since, self.appending),
+            });
         }
     }
 
@@ -462,14 +728,10 @@ impl Queue {
     /// from the queue but for the open piece of a complete write.
     fn write_to(&mut self, stream: &TcpStream, worker: &mut Worker) -> Written {
         let mut total = 0;
-        let written = |total, outcome| Written {
-            released: total,
-            progressed: total > 0,
-            outcome,
-        };
         loop {
             if self.is_written() {
-                return written(total, Ok(()));
+                self.gone_msgs += std::mem::take(&mut self.open_msgs);
+                return self.written(total, Ok(()));
             }
             let result = if self.chunks.is_empty() {
                 stream.try_write(&self.open[self.offset..])
@@ -477,14 +739,23 @@ impl Queue {
                 self.write_slices(stream)
             };
             match result {
-                Ok(0) => return written(total, Err(io::ErrorKind::WriteZero.into())),
+                Ok(0) => return self.written(total, Err(io::ErrorKind::WriteZero.into())),
                 Ok(len) => {
                     total += len;
                     self.advance(len, worker);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return written(total, Err(error)),
+                Err(error) => return self.written(total, Err(error)),
             }
+        }
+    }
+
+    fn written(&mut self, released: usize, outcome: io::Result<()>) -> Written {
+        Written {
+            released,
+            msgs: std::mem::take(&mut self.gone_msgs),
+            progressed: released > 0,
+            outcome,
         }
     }
 
@@ -492,6 +763,7 @@ impl Queue {
     fn seal_to(&mut self, tls: &Tls, stream: &TcpStream, worker: &mut Worker) -> Written {
         let mut written = Written {
             released: 0,
+            msgs: 0,
             progressed: false,
             outcome: Ok(()),
         };
@@ -502,21 +774,26 @@ impl Queue {
                 written.progressed |= sealed.written > before;
                 if let Err(error) = result {
                     sealed.bytes.shrink_to_fit();
-                    self.sealed = Some(sealed);
                     if self.is_written() {
+                        sealed.msgs += std::mem::take(&mut self.open_msgs);
                         worker.give_chunk(std::mem::take(&mut self.open));
                         self.offset = 0;
                     }
+                    self.sealed = Some(sealed);
                     written.outcome = Err(error);
                     return written;
                 }
                 written.released += sealed.plain;
+                written.msgs += sealed.msgs;
                 if sealed.bytes.capacity() > 0 {
                     worker.tls.sealed = sealed.bytes;
                 }
             }
             match self.seal_next(tls, worker) {
-                Ok(None) => return written,
+                Ok(None) => {
+                    written.msgs += std::mem::take(&mut self.open_msgs);
+                    return written;
+                }
                 Ok(sealed) => self.sealed = sealed,
                 Err(error) => {
                     written.outcome = Err(error);
@@ -560,6 +837,7 @@ impl Queue {
             bytes,
             written: 0,
             plain,
+            msgs: std::mem::take(&mut self.gone_msgs),
         })))
     }
 
@@ -602,8 +880,12 @@ impl Queue {
             }
             written -= left;
             self.offset = 0;
-            if let Some(Chunk::Owned(chunk)) = self.chunks.pop_front() {
-                worker.give_chunk(chunk);
+            let Some(chunk) = self.chunks.pop_front() else {
+                break;
+            };
+            self.gone_msgs += chunk.msgs;
+            if let Data::Owned(bytes) = chunk.data {
+                worker.give_chunk(bytes);
             }
         }
         self.offset += written;
@@ -630,9 +912,13 @@ impl Sealed {
 
 impl Chunk {
     fn as_slice(&self) -> &[u8] {
-        match self {
-            Self::Owned(bytes) => bytes,
-            Self::Shared(bytes) => bytes,
+        match &self.data {
+            Data::Owned(bytes) => bytes,
+            Data::Shared(bytes) => bytes,
         }
+    }
+
+    fn is_shared(&self) -> bool {
+        matches!(self.data, Data::Shared(_))
     }
 }

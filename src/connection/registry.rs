@@ -20,6 +20,12 @@ use parking_lot::Mutex;
 use super::{CloseReason, Connection, Identity, Subscription, budget::Budget};
 use crate::telemetry::{Clock, Traffic};
 
+/// Readers noted between two looks of the recorder.
+const NOTICED_MAX: usize = 64;
+
+/// Closed connections that are asked for somebody's name, the latest first.
+const LATELY_CLOSED_MAX: usize = 256;
+
 /// All connections: those of the clients, and the routes apart from them.
 pub struct Registry {
     inner: Mutex<Inner>,
@@ -27,6 +33,8 @@ pub struct Registry {
     accepted: AtomicU64,
     stalls: AtomicU64,
     max_closed: AtomicUsize,
+    /// Readers that publishers found behind, until the recorder looks.
+    noticed: Mutex<Vec<Arc<Connection>>>,
     /// What all outbound queues may hold together.
     pub budget: Arc<Budget>,
 }
@@ -198,6 +206,7 @@ impl Registry {
             accepted: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             max_closed: AtomicUsize::new(max_closed),
+            noticed: Mutex::default(),
             budget: Arc::new(Budget::new(max_memory)),
         }
     }
@@ -308,6 +317,40 @@ impl Registry {
     /// The open routes, in no order.
     pub fn routes(&self) -> Vec<Arc<Connection>> {
         self.inner.lock().routes.values().cloned().collect()
+    }
+
+    /// Notes readers that are behind, for the recorder to look at.
+    pub fn notice(&self, readers: &[Arc<Connection>]) {
+        let mut noticed = self.noticed.lock();
+        for reader in readers {
+            let is_known = noticed.iter().any(|known| Arc::ptr_eq(known, reader));
+            if !is_known && noticed.len() < NOTICED_MAX {
+                noticed.push(reader.clone());
+            }
+        }
+    }
+
+    /// The readers noted since this was last asked.
+    pub fn take_noticed(&self) -> Vec<Arc<Connection>> {
+        std::mem::take(&mut *self.noticed.lock())
+    }
+
+    /// The open connection with this id.
+    pub fn find(&self, cid: u64) -> Option<Arc<Connection>> {
+        self.inner.lock().open.get(&cid).cloned()
+    }
+
+    /// Who a connection is or was, in one word; `None` if it is long gone.
+    pub fn who(&self, cid: u64) -> Option<String> {
+        if let Some(connection) = self.find(cid) {
+            return Some(connection.who());
+        }
+        let inner = self.inner.lock();
+        let lately = inner.closed.iter().rev().take(LATELY_CLOSED_MAX);
+        let found = lately
+            .map(|closed| &closed.last)
+            .find(|last| last.cid == cid)?;
+        Some(found.identity.who(found.peer))
     }
 
     /// The open connections of clients, in no order.

@@ -17,6 +17,10 @@ use std::{
 };
 
 use super::{Connection, Subscription, delivery::Message};
+use crate::telemetry::{
+    Clock, Stamp,
+    figures::{self, Figures},
+};
 
 /// Bytes read from a socket at once; larger reads won nothing and smaller ones
 /// cost system calls.
@@ -33,6 +37,12 @@ pub const SMALL_BATCH_LEN: usize = 2048;
 /// Small batches after which their targets are flushed at the latest.
 pub const DEFERRED_MAX: usize = 32;
 
+/// Runs of a batch of which the subject is counted in any case, and the part
+/// of those beyond: a batch of many subjects must not cost more than its
+/// deliveries.
+const RUNS_ALL: usize = 32;
+const RUNS_SAMPLED: usize = 8;
+
 /// Pieces a worker keeps for reuse; more are given back to the allocator.
 const CHUNKS_KEPT: usize = 16;
 
@@ -46,6 +56,10 @@ pub struct Worker {
     pub prefix: Vec<u8>,
     /// The messages of the run that is being gathered.
     pub messages: Vec<Message>,
+    /// When the batch was read; no time if nobody has said.
+    pub read_at: Stamp,
+    /// Who sent it; 0 if nobody has said.
+    pub publisher: u64,
     /// Connections that got something in this batch and are not flushed yet.
     pub touched: Vec<Arc<Connection>>,
     /// Connections whose queue was long when something was appended to it.
@@ -62,7 +76,31 @@ pub struct Worker {
     pub batch: u64,
     /// What connections with TLS need.
     pub tls: TlsBuffers,
+    /// What this thread measures.
+    pub figures: Arc<Figures>,
+    runs: RunLog,
     chunks: Vec<Vec<u8>>,
+}
+
+/// Runs of a batch, until they are counted at its end.
+#[derive(Default)]
+struct RunLog {
+    /// Their subjects, behind each other.
+    subjects: Vec<u8>,
+    runs: Vec<LoggedRun>,
+    /// All runs of the batch.
+    seen: usize,
+}
+
+/// A run of which it is to be counted what subject it carried.
+struct LoggedRun {
+    subject_len: usize,
+    series: u32,
+    publisher: u64,
+    msgs: u64,
+    bytes: u64,
+    /// Whether it reached somebody.
+    heard: bool,
 }
 
 /// Buffers between a socket with TLS and what its peer says.
@@ -88,6 +126,8 @@ thread_local! {
 pub fn with_worker<R>(work: impl FnOnce(&mut Worker) -> R) -> R {
     let mut worker = WORKER.take().unwrap_or_else(|| Box::new(Worker::new()));
     worker.reached = 0;
+    worker.read_at = Stamp::NONE;
+    worker.publisher = 0;
     let result = work(&mut worker);
     WORKER.set(Some(worker));
     result
@@ -111,6 +151,8 @@ impl Worker {
             scratch: Vec::new(),
             prefix: Vec::new(),
             messages: Vec::new(),
+            read_at: Stamp::NONE,
+            publisher: 0,
             touched: Vec::new(),
             congested: Vec::new(),
             reached: 0,
@@ -119,7 +161,17 @@ impl Worker {
             appended: 0,
             batch: BATCHES.fetch_add(1, Ordering::Relaxed),
             tls: TlsBuffers::default(),
+            figures: figures::for_thread(),
+            runs: RunLog::default(),
             chunks: Vec::new(),
+        }
+    }
+
+    /// When the batch was read, as activity is noted; the present where none was.
+    pub fn now(&self) -> Clock {
+        match self.read_at.is_none() {
+            true => Clock::now(),
+            false => self.read_at.clock(),
         }
     }
 
@@ -137,8 +189,60 @@ impl Worker {
         }
     }
 
+    /// Notes that `msgs` messages with `bytes` of payload were published to a
+    /// subject. Of a batch with many runs only some are noted, for all.
+    pub fn log_run(&mut self, subject: &[u8], series: u32, msgs: u64, bytes: u64, heard: bool) {
+        let log = &mut self.runs;
+        if log.seen <= RUNS_ALL
+            && log.subjects.ends_with(subject)
+            && let Some(last) = log.runs.last_mut()
+            && (last.subject_len, last.series, last.heard) == (subject.len(), series, heard)
+        {
+            last.msgs += msgs;
+            last.bytes += bytes;
+            return;
+        }
+        log.seen += 1;
+        let weight = match log.seen {
+            0..=RUNS_ALL => 1,
+            seen if seen.is_multiple_of(RUNS_SAMPLED) => RUNS_SAMPLED as u64,
+            _ => return,
+        };
+        log.subjects.extend_from_slice(subject);
+        log.runs.push(LoggedRun {
+            subject_len: subject.len(),
+            series,
+            publisher: self.publisher,
+            msgs: msgs * weight,
+            bytes: bytes * weight,
+            heard,
+        });
+    }
+
+    /// Counts the runs of the batch.
+    fn count_runs(&mut self) {
+        let log = &mut self.runs;
+        log.seen = 0;
+        if log.runs.is_empty() {
+            return;
+        }
+        let published = &mut *self.figures.published();
+        let mut subjects = &*log.subjects;
+        for run in log.runs.drain(..) {
+            let (subject, rest) = subjects.split_at(run.subject_len);
+            subjects = rest;
+            let sketch = match run.heard {
+                true => &mut published.heard,
+                false => &mut published.unheard,
+            };
+            sketch.add(run.series, subject, run.msgs, run.bytes, run.publisher);
+        }
+        log.subjects.clear();
+    }
+
     /// A batch of `len` bytes is done: flushes its targets, now or soon.
     pub fn finish_batch(&mut self, len: usize) {
+        self.count_runs();
         self.deferred += 1;
         if len > SMALL_BATCH_LEN || self.deferred > DEFERRED_MAX {
             self.flush_touched();

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     account::{Account, GLOBAL_ACCOUNT},
     connection::registry::AccountTotals,
+    telemetry::loss::LossReason,
 };
 
 /// The answer. `unused=1` asks for accounts without connections too.
@@ -55,5 +56,8 @@ fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
         sent: data(totals.traffic.out_msgs, totals.traffic.out_bytes),
         received: data(totals.traffic.in_msgs, totals.traffic.in_bytes),
         slow_consumers: signed(totals.troubles.slow_consumers),
+        dropped_msgs: Some(totals.traffic.loss.dropped().msgs),
+        dropped_bytes: Some(totals.traffic.loss.dropped().bytes),
+        no_interest_msgs: Some(totals.traffic.loss.of(LossReason::NoInterest).msgs),
     }
 }

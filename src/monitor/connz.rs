@@ -24,7 +24,7 @@ use crate::{
         registry::{ClosedConnection, ConnectionView, Registry, SubscriptionView},
     },
     security::certificate::Fingerprint,
-    telemetry::Clock,
+    telemetry::{Clock, loss::LossReason},
 };
 
 /// Subscriptions listed in one answer; an entry's count tells when its list is
@@ -237,6 +237,11 @@ impl Request {
             out_msgs: view.traffic.out_msgs,
             in_bytes: view.traffic.in_bytes,
             out_bytes: view.traffic.out_bytes,
+            written_msgs: Some(view.traffic.written_msgs),
+            written_bytes: Some(view.traffic.written_bytes),
+            dropped_msgs: view.traffic.loss.dropped().msgs,
+            dropped_bytes: view.traffic.loss.dropped().bytes,
+            no_interest_msgs: view.traffic.loss.of(LossReason::NoInterest).msgs,
             stalls: view.stalls,
             subscriptions: view.subscriptions,
             name: identity.name.clone(),

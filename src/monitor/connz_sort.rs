@@ -198,6 +198,7 @@ mod tests {
                     in_bytes: figure,
                     out_msgs: figure,
                     out_bytes: figure,
+                    ..Traffic::default()
                 },
                 stalls: 0,
                 subscriptions: figure as usize,

@@ -24,9 +24,9 @@ use super::{
     connz, control,
     door::{self, Door},
     event_stream::EventStream,
-    eventsz, gatewayz, healthz, index, jsz, leafz, metrics,
+    eventsz, gatewayz, healthz, index, jsz, latencyz, leafz, metrics,
     query::Query,
-    routez, subsz, varz,
+    routez, slowz, subsz, topz, varz,
 };
 
 /// Bytes of answers that may wait for their readers, all connections together.
@@ -68,6 +68,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         about: "",
         handler: subsz::answer,
     },
+    endpoint("/slowz", "Readers that fell behind", slowz::answer),
+    endpoint("/topz", "Who and what carries the load", topz::answer),
+    endpoint("/latencyz", "How long messages stay", latencyz::answer),
     endpoint("/eventsz", "Events", eventsz::answer),
     endpoint("/healthz", "Health", healthz::answer),
     endpoint("/metrics", "Figures for Prometheus", metrics::answer),

@@ -17,6 +17,7 @@ use crate::{
     VERSION,
     connection::{registry::Totals, tls_listener::TlsListener},
     server::Server,
+    telemetry::loss::{LossReason, Lost},
 };
 
 /// The answer. Takes no parameters.
@@ -164,6 +165,15 @@ fn fill_totals(varz: &mut Varz, totals: &Totals) {
     varz.in_client_bytes = signed(clients.in_bytes);
     varz.out_client_msgs = signed(clients.out_msgs);
     varz.out_client_bytes = signed(clients.out_bytes);
+    varz.written_msgs = Some(all.written_msgs);
+    varz.written_bytes = Some(all.written_bytes);
+    let by_reason = |figure: fn(Lost) -> u64| {
+        let reasons = LossReason::ALL.into_iter();
+        let named = reasons.map(|reason| (reason.name().into(), figure(all.loss.of(reason))));
+        Some(named.collect())
+    };
+    varz.dropped_msgs = by_reason(|lost| lost.msgs);
+    varz.dropped_bytes = by_reason(|lost| lost.bytes);
     let (of_clients, of_routes) = (totals.troubles, totals.route_troubles);
     varz.slow_consumers = signed(of_clients.slow_consumers + of_routes.slow_consumers);
     varz.stale_connections = Some(signed(

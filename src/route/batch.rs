@@ -21,7 +21,7 @@ use crate::{
         CRLF,
         route::{Parsed, RouteInfo, RouteMessage, RouteOp, parse, parse_repeated_message},
     },
-    telemetry::Clock,
+    telemetry::{Clock, Stamp},
 };
 
 /// Room that a read wants behind what is left of the batch before.
@@ -104,6 +104,7 @@ impl Session {
         let result = match stream.try_read(&mut buffer[held..]) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(read) => {
+                worker.read_at = Stamp::now();
                 self.input.carry.clear();
                 self.handle_batch(worker, &buffer[..held + read]);
                 Ok(Batch {
@@ -124,6 +125,7 @@ impl Session {
         };
         let missing = large.whole - large.payload.len();
         let len = stream.try_read_buf(&mut (&mut large.payload).limit(missing))?;
+        worker.read_at = Stamp::now();
         if len == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }

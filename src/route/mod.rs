@@ -43,7 +43,7 @@ use crate::{
         worker::{Worker, with_worker},
     },
     protocol::error::quoted,
-    telemetry::event::EventKind,
+    telemetry::{event::EventKind, figures},
 };
 use cluster::Conflict;
 use handshake::Introduced;
@@ -92,6 +92,9 @@ async fn serve(
 ) -> Ended {
     let Introduced { info, rest } = introduced;
     connection.headers.store(info.headers, Ordering::Relaxed);
+    // A route carries all accounts: none of them is named.
+    let series = figures::number("Router", "");
+    connection.series.store(series, Ordering::Relaxed);
     *connection.identity.lock() = Identity {
         name: info.server_name.clone(),
         version: info.version.clone(),

@@ -5,6 +5,8 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
+use super::loss::Loss;
+
 /// A running total with one writer at a time and any number of readers.
 ///
 /// The writer is a connection's own task, or whoever holds the lock that
@@ -27,8 +29,8 @@ impl Counter {
     }
 }
 
-/// Messages and payload bytes (headers included) in both directions, as
-/// values.
+/// Messages and payload bytes (headers included) in both directions, what of
+/// them went to the socket and what was lost, as values.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Traffic {
     /// Messages received.
@@ -39,6 +41,12 @@ pub struct Traffic {
     pub out_msgs: u64,
     /// Bytes delivered.
     pub out_bytes: u64,
+    /// Delivered messages that the socket has taken whole.
+    pub written_msgs: u64,
+    /// Bytes that the socket has taken, those of the protocol included.
+    pub written_bytes: u64,
+    /// What was lost.
+    pub loss: Loss,
 }
 
 impl AddAssign for Traffic {
@@ -47,5 +55,8 @@ impl AddAssign for Traffic {
         self.in_bytes += other.in_bytes;
         self.out_msgs += other.out_msgs;
         self.out_bytes += other.out_bytes;
+        self.written_msgs += other.written_msgs;
+        self.written_bytes += other.written_bytes;
+        self.loss += other.loss;
     }
 }

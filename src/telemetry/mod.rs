@@ -1,17 +1,30 @@
 //! Counting: the one place where a figure comes from.
 //!
 //! Counters on the way of a message have one writer each and are plain stores;
-//! whoever shows a figure adds them up. Nothing here knows who shows it.
+//! whoever shows a figure adds them up. Threads have histograms and sketches of
+//! their own ([`figures`]). Nothing here knows who shows a figure.
 
 mod clock;
 mod counter;
 pub mod crowd;
 pub mod event;
+pub mod figures;
+pub mod histogram;
+pub mod latency;
+pub mod load;
+pub mod loss;
+pub mod sketch;
+pub mod slow;
+pub mod subjects;
 
-pub use clock::Clock;
+pub use clock::{Clock, Stamp};
 pub use counter::{Counter, Traffic};
 use crowd::Crowd;
 use event::EventLog;
+use latency::Latency;
+use load::Loads;
+use slow::SlowLog;
+use subjects::Subjects;
 
 /// What a broker remembers of what happened to it.
 pub struct Telemetry {
@@ -19,6 +32,14 @@ pub struct Telemetry {
     pub events: EventLog,
     /// Clients that come and go.
     pub crowd: Crowd,
+    /// Readers that fell behind.
+    pub slow: SlowLog,
+    /// How long messages stay.
+    pub latency: Latency,
+    /// What connections, users and accounts move.
+    pub loads: Loads,
+    /// What subjects carry.
+    pub subjects: Subjects,
 }
 
 impl Telemetry {
@@ -28,6 +49,10 @@ impl Telemetry {
         Self {
             events: EventLog::default(),
             crowd: Crowd::new(storm_rate),
+            slow: SlowLog::default(),
+            latency: Latency::default(),
+            loads: Loads::default(),
+            subjects: Subjects::default(),
         }
     }
 }

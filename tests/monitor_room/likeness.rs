@@ -11,6 +11,90 @@ use crate::support::{Broker, wait_until};
 /// why. A path covers everything below it.
 const ONLY_IN_MIDGE: &[(&str, &str, &str)] = &[
     ("/varz", "midge", "midge's own version"),
+    ("/varz", "written_msgs", "nats-server tells no loss"),
+    ("/varz", "written_bytes", "nats-server tells no loss"),
+    ("/varz", "dropped_msgs", "nats-server tells no loss"),
+    ("/varz", "dropped_bytes", "nats-server tells no loss"),
+    (
+        "/connz",
+        "connections.written_msgs",
+        "nats-server tells no loss",
+    ),
+    (
+        "/connz",
+        "connections.written_bytes",
+        "nats-server tells no loss",
+    ),
+    (
+        "/connz?auth=1&subs=1",
+        "connections.written_msgs",
+        "nats-server tells no loss",
+    ),
+    (
+        "/connz?auth=1&subs=1",
+        "connections.written_bytes",
+        "nats-server tells no loss",
+    ),
+    (
+        "/connz?subs=detail",
+        "connections.written_msgs",
+        "nats-server tells no loss",
+    ),
+    (
+        "/connz?subs=detail",
+        "connections.written_bytes",
+        "nats-server tells no loss",
+    ),
+    (
+        "/connz?state=closed",
+        "connections.written_msgs",
+        "nats-server tells no loss",
+    ),
+    (
+        "/connz?state=closed",
+        "connections.written_bytes",
+        "nats-server tells no loss",
+    ),
+    (
+        "/connz?state=closed&auth=1&subs=detail",
+        "connections.written_msgs",
+        "nats-server tells no loss",
+    ),
+    (
+        "/connz?state=closed&auth=1&subs=detail",
+        "connections.written_bytes",
+        "nats-server tells no loss",
+    ),
+    (
+        "/accstatz",
+        "account_statz.dropped_msgs",
+        "nats-server tells no loss",
+    ),
+    (
+        "/accstatz",
+        "account_statz.dropped_bytes",
+        "nats-server tells no loss",
+    ),
+    (
+        "/accstatz",
+        "account_statz.no_interest_msgs",
+        "nats-server tells no loss",
+    ),
+    (
+        "/accstatz?unused=1",
+        "account_statz.dropped_msgs",
+        "nats-server tells no loss",
+    ),
+    (
+        "/accstatz?unused=1",
+        "account_statz.dropped_bytes",
+        "nats-server tells no loss",
+    ),
+    (
+        "/accstatz?unused=1",
+        "account_statz.no_interest_msgs",
+        "nats-server tells no loss",
+    ),
     (
         "/connz?state=closed&auth=1&subs=detail",
         "connections.subscriptions_list_detail.max",

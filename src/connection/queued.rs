@@ -1,0 +1,86 @@
+//! Reading a queue's pieces back: which messages wait in them.
+//!
+//! Only for queues that do not flow, never on the way of a message: when a loss
+//! is counted and when an incident is looked at.
+
+use memchr::memmem;
+
+use crate::protocol::CRLF;
+
+/// A message that begins in a piece of a queue.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) struct QueuedMessage<'a> {
+    /// Subject.
+    pub(super) subject: &'a [u8],
+    /// Bytes of all of it: head, headers, payload.
+    pub(super) len: usize,
+    /// Where it ends, counted from the beginning of the piece; behind the end of
+    /// the piece if its payload is in the next one.
+    pub(super) end: usize,
+}
+
+/// The messages that begin in `piece`, which begins with the head of one or
+/// with a line of the protocol.
+pub(super) fn messages(piece: &[u8]) -> impl Iterator<Item = QueuedMessage<'_>> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let rest = piece.get(at..)?;
+            let line_len = memmem::find(rest, CRLF)?;
+            let line = &rest[..line_len];
+            let head_len = line_len + CRLF.len();
+            let Some((subject, size)) = parse_head(line) else {
+                at += head_len;
+                continue;
+            };
+            let len = head_len + size + CRLF.len();
+            at += len;
+            return Some(QueuedMessage {
+                subject,
+                len,
+                end: at,
+            });
+        }
+    })
+}
+
+/// Subject and size of `MSG subject … size` or `HMSG subject … size`.
+fn parse_head(line: &[u8]) -> Option<(&[u8], usize)> {
+    let arguments = line
+        .strip_prefix(b"MSG ")
+        .or_else(|| line.strip_prefix(b"HMSG "))?;
+    let subject_len = memchr::memchr(b' ', arguments)?;
+    let size = &arguments[memchr::memrchr(b' ', arguments)? + 1..];
+    let size = std::str::from_utf8(size).ok()?.parse().ok()?;
+    Some((&arguments[..subject_len], size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_are_found_between_other_lines() {
+        let piece = b"PING\r\nMSG a 1 3\r\nabc\r\n+OK\r\nHMSG b.c 2 reply 12 14\r\n\
+                      NATS/1.0\r\n\r\nxx\r\nMSG shared 1 9000\r\n";
+        let found: Vec<_> = messages(piece).collect();
+        let subjects: Vec<_> = found.iter().map(|message| message.subject).collect();
+        assert_eq!(subjects, [&b"a"[..], b"b.c", b"shared"]);
+        assert_eq!((found[0].len, found[0].end), (16, 22));
+        assert!(found[1].end < piece.len());
+        assert_eq!(found[2].end, piece.len() + 9002);
+    }
+
+    #[test]
+    fn what_is_no_message_yields_nothing() {
+        for piece in [
+            &b""[..],
+            b"PING\r\n",
+            b"MSG a\r\n",
+            b"MSG a 1 x\r\n",
+            b"MSG a 1 3",
+        ] {
+            assert_eq!(messages(piece).count(), 0);
+        }
+    }
+}

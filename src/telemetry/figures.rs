@@ -1,0 +1,143 @@
+//! What the threads that serve connections measure, each for itself.
+//!
+//! A thread has histograms and sketches of its own and never waits for another
+//! one to use them; whoever shows figures adds all threads up. What is measured
+//! belongs to a *series*: a kind of connection and an account.
+
+use std::sync::{Arc, OnceLock};
+
+use parking_lot::{Mutex, MutexGuard};
+
+use super::{
+    histogram::{Distribution, Histogram},
+    sketch::Sketch,
+};
+
+/// Most series; what belongs to more is counted with the first one.
+pub const SERIES_MAX: usize = 256;
+
+/// Subjects that a thread counts between two looks of the recorder.
+const SUBJECTS_MAX: usize = 1024;
+
+/// The same of subjects that nobody hears.
+const UNHEARD_MAX: usize = 256;
+
+/// What figures are told apart by.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Series {
+    /// Kind of the connection: `Client`, `Router` or `Leafnode`.
+    pub kind: &'static str,
+    /// Name of its account; empty while it has none, and for those that are not
+    /// told apart.
+    pub account: String,
+}
+
+/// What one thread measures.
+pub struct Figures {
+    latency: [OnceLock<Box<Histogram>>; SERIES_MAX],
+    published: Mutex<Published>,
+}
+
+/// Subjects that were published to since the last look.
+pub struct Published {
+    /// Those that reached somebody.
+    pub heard: Sketch,
+    /// Those that reached nobody.
+    pub unheard: Sketch,
+}
+
+static SERIES: Mutex<Vec<Series>> = Mutex::new(Vec::new());
+static THREADS: Mutex<Vec<Arc<Figures>>> = Mutex::new(Vec::new());
+
+/// The number of a series.
+pub fn number(kind: &'static str, account: &str) -> u32 {
+    let mut known = SERIES.lock();
+    if known.is_empty() {
+        known.push(unnamed());
+    }
+    let found = known
+        .iter()
+        .position(|series| series.kind == kind && series.account == account);
+    let number = found.unwrap_or_else(|| {
+        if known.len() == SERIES_MAX {
+            return 0;
+        }
+        known.push(Series {
+            kind,
+            account: account.to_owned(),
+        });
+        known.len() - 1
+    });
+    number as u32
+}
+
+fn unnamed() -> Series {
+    Series {
+        kind: "Client",
+        account: String::new(),
+    }
+}
+
+/// The series, by their numbers.
+pub fn series() -> Vec<Series> {
+    let known = SERIES.lock();
+    match known.is_empty() {
+        true => vec![unnamed()],
+        false => known.clone(),
+    }
+}
+
+/// The figures of all threads, those that have ended included.
+pub fn threads() -> Vec<Arc<Figures>> {
+    THREADS.lock().clone()
+}
+
+/// Figures for a thread that begins: new ones, or those of a thread that has
+/// ended, to go on with.
+pub fn for_thread() -> Arc<Figures> {
+    let mut threads = THREADS.lock();
+    let free = threads.iter().find(|known| Arc::strong_count(known) == 1);
+    if let Some(free) = free {
+        return free.clone();
+    }
+    let new = Arc::new(Figures {
+        latency: std::array::from_fn(|_| OnceLock::new()),
+        published: Mutex::new(Published {
+            heard: Sketch::new(SUBJECTS_MAX),
+            unheard: Sketch::new(UNHEARD_MAX),
+        }),
+    });
+    threads.push(new.clone());
+    new
+}
+
+/// What all threads measured so far, by the number of the series.
+pub fn latencies() -> Vec<Distribution> {
+    let threads = threads();
+    (0..series().len())
+        .map(|number| {
+            let mut all = Distribution::default();
+            for histogram in threads
+                .iter()
+                .filter_map(|figures| figures.latency[number].get())
+            {
+                all.add_histogram(histogram);
+            }
+            all
+        })
+        .collect()
+}
+
+impl Figures {
+    /// Counts how long messages stayed. Only the own thread may do so.
+    pub fn record_latency(&self, series: u32, micros: u64) {
+        if let Some(place) = self.latency.get(series as usize) {
+            place.get_or_init(Box::default).record(micros);
+        }
+    }
+
+    /// The subjects since the last look. To be held briefly.
+    pub fn published(&self) -> MutexGuard<'_, Published> {
+        self.published.lock()
+    }
+}

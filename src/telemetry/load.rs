@@ -1,0 +1,347 @@
+//! Who carries the load: what connections, users and accounts moved over the
+//! last second, minute and five minutes, and since the start.
+//!
+//! The recorder brings what moved about once in a second, a connection's own
+//! task what moved until its end: users and accounts keep it. Only what moves is
+//! remembered; an idle connection takes no memory here.
+
+use std::{collections::HashMap, ops::AddAssign};
+
+use parking_lot::Mutex;
+
+use super::{Stamp, Traffic};
+
+/// Most users, and most accounts; what belongs to more is not told apart.
+const HOLDERS_MAX: usize = 1024;
+
+/// Connections with a history; there is none of those that move when it is full.
+const CONNECTIONS_MAX: usize = 16 * 1024;
+
+/// Looks after which a connection that does not move has no history.
+const IDLE_MAX: u64 = 330;
+
+/// The name of those that are not told apart.
+const OTHERS: &str = "(others)";
+
+/// What moved.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Moved {
+    /// Messages received.
+    pub in_msgs: u64,
+    /// Bytes received.
+    pub in_bytes: u64,
+    /// Messages delivered.
+    pub out_msgs: u64,
+    /// Bytes delivered.
+    pub out_bytes: u64,
+    /// Connections opened.
+    pub connects: u64,
+}
+
+impl From<Traffic> for Moved {
+    fn from(traffic: Traffic) -> Self {
+        Self {
+            in_msgs: traffic.in_msgs,
+            in_bytes: traffic.in_bytes,
+            out_msgs: traffic.out_msgs,
+            out_bytes: traffic.out_bytes,
+            connects: 0,
+        }
+    }
+}
+
+impl AddAssign for Moved {
+    fn add_assign(&mut self, other: Self) {
+        self.in_msgs += other.in_msgs;
+        self.in_bytes += other.in_bytes;
+        self.out_msgs += other.out_msgs;
+        self.out_bytes += other.out_bytes;
+        self.connects += other.connects;
+    }
+}
+
+impl Moved {
+    /// What came since `earlier`.
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            in_msgs: self.in_msgs.saturating_sub(earlier.in_msgs),
+            in_bytes: self.in_bytes.saturating_sub(earlier.in_bytes),
+            out_msgs: self.out_msgs.saturating_sub(earlier.out_msgs),
+            out_bytes: self.out_bytes.saturating_sub(earlier.out_bytes),
+            connects: self.connects.saturating_sub(earlier.connects),
+        }
+    }
+
+    /// In both directions.
+    pub fn msgs(self) -> u64 {
+        self.in_msgs + self.out_msgs
+    }
+
+    /// In both directions.
+    pub fn bytes(self) -> u64 {
+        self.in_bytes + self.out_bytes
+    }
+}
+
+/// The time that a rate is taken over.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Window {
+    /// The last second.
+    Second,
+    /// 50 to 60 seconds.
+    Minute,
+    /// Four to five minutes.
+    FiveMinutes,
+    /// Since the start.
+    Start,
+}
+
+/// Values at earlier looks: one, six ten seconds apart, five a minute apart.
+/// Places are overwritten in turn, so that the next one holds the oldest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Past<T> {
+    second: T,
+    tens: [T; 6],
+    minutes: [T; 5],
+}
+
+impl<T: Copy> Past<T> {
+    pub(super) fn new(value: T) -> Self {
+        Self {
+            second: value,
+            tens: [value; 6],
+            minutes: [value; 5],
+        }
+    }
+
+    /// Notes the value at the look with this number.
+    pub(super) fn note(&mut self, look: u64, value: T) {
+        self.second = value;
+        if look.is_multiple_of(10) {
+            self.tens[(look / 10 % 6) as usize] = value;
+        }
+        if look.is_multiple_of(60) {
+            self.minutes[(look / 60 % 5) as usize] = value;
+        }
+    }
+
+    /// The value at the beginning of a window that ends after the look with this
+    /// number.
+    pub(super) fn before(&self, look: u64, window: Window, start: T) -> T {
+        match window {
+            Window::Second => self.second,
+            Window::Minute => self.tens[((look / 10 + 1) % 6) as usize],
+            Window::FiveMinutes => self.minutes[((look / 60 + 1) % 5) as usize],
+            Window::Start => start,
+        }
+    }
+}
+
+struct Holder {
+    now: Moved,
+    past: Past<Moved>,
+    /// Number of the look that last found it moving.
+    moved_at: u64,
+}
+
+impl Holder {
+    fn new(before: Moved) -> Self {
+        Self {
+            now: before,
+            past: Past::new(before),
+            moved_at: 0,
+        }
+    }
+
+    fn within(&self, look: u64, window: Window) -> Moved {
+        self.now
+            .since(self.past.before(look, window, Moved::default()))
+    }
+}
+
+/// A user or an account.
+#[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
+pub struct Name {
+    /// Account; empty before CONNECT.
+    pub account: String,
+    /// User; empty for the account as a whole.
+    pub user: String,
+}
+
+/// What everybody moved.
+#[derive(Default)]
+pub struct Loads(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    look: u64,
+    now: Stamp,
+    times: Option<Past<Stamp>>,
+    connections: HashMap<u64, Holder>,
+    holders: HashMap<Name, Holder>,
+}
+
+impl Loads {
+    /// A look at all connections begins.
+    pub fn begin_look(&self, now: Stamp) {
+        let state = &mut *self.0.lock();
+        let (look, before) = (state.look + 1, state.now);
+        state.look = look;
+        state.now = now;
+        let times = state.times.get_or_insert_with(|| Past::new(Stamp::NONE));
+        times.note(look, before);
+        let all = state
+            .connections
+            .values_mut()
+            .chain(state.holders.values_mut());
+        all.for_each(|holder| holder.past.note(look, holder.now));
+        state
+            .connections
+            .retain(|_, holder| holder.moved_at + IDLE_MAX > look);
+    }
+
+    /// A connection was opened.
+    pub fn connect(&self, name: &Name) {
+        let connect = Moved {
+            connects: 1,
+            ..Moved::default()
+        };
+        self.0.lock().credit(name, connect);
+    }
+
+    /// The connection `cid` had moved `before` at the last look, and more since.
+    pub fn add(&self, cid: u64, name: &Name, before: Moved, moved: Moved) {
+        let state = &mut *self.0.lock();
+        state.credit(name, moved);
+        let look = state.look;
+        if state.connections.len() < CONNECTIONS_MAX || state.connections.contains_key(&cid) {
+            let holder = state
+                .connections
+                .entry(cid)
+                .or_insert_with(|| Holder::new(before));
+            holder.now = before;
+            holder.now += moved;
+            holder.moved_at = look;
+        }
+    }
+
+    /// A connection has ended.
+    pub fn forget(&self, cid: u64) {
+        self.0.lock().connections.remove(&cid);
+    }
+
+    /// What a connection moved in a window other than since the start.
+    pub fn of_connection(&self, cid: u64, window: Window) -> Moved {
+        let state = self.0.lock();
+        let holder = state.connections.get(&cid);
+        holder.map_or_else(Moved::default, |known| known.within(state.look, window))
+    }
+
+    /// What users and accounts moved.
+    pub fn of_holders(&self, window: Window) -> Vec<(Name, Moved)> {
+        let state = self.0.lock();
+        let holders = state.holders.iter();
+        holders
+            .map(|(name, holder)| (name.clone(), holder.within(state.look, window)))
+            .collect()
+    }
+
+    /// Seconds that a window covers now.
+    pub fn seconds(&self, window: Window) -> f64 {
+        let state = self.0.lock();
+        let before = state.times.map_or(Stamp::NONE, |times| {
+            times.before(state.look, window, Stamp::NONE)
+        });
+        before.micros_until(state.now) as f64 / 1e6
+    }
+}
+
+impl State {
+    /// Adds what moved to the user and to the account.
+    fn credit(&mut self, name: &Name, moved: Moved) {
+        let account = Name {
+            user: String::new(),
+            ..name.clone()
+        };
+        self.holder(&account).now += moved;
+        if !name.user.is_empty() {
+            self.holder(name).now += moved;
+        }
+    }
+
+    fn holder(&mut self, name: &Name) -> &mut Holder {
+        let mut name = name.clone();
+        if self.holders.len() >= 2 * HOLDERS_MAX && !self.holders.contains_key(&name) {
+            name = match name.user.is_empty() {
+                true => Name {
+                    account: OTHERS.into(),
+                    user: String::new(),
+                },
+                false => Name {
+                    account: String::new(),
+                    user: OTHERS.into(),
+                },
+            };
+        }
+        let holders = self.holders.entry(name);
+        holders.or_insert_with(|| Holder::new(Moved::default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn msgs(in_msgs: u64) -> Moved {
+        Moved {
+            in_msgs,
+            ..Moved::default()
+        }
+    }
+
+    #[test]
+    fn windows_move_with_the_looks() {
+        let loads = Loads::default();
+        let name = Name {
+            account: "A".into(),
+            user: "u".into(),
+        };
+        for second in 1..=400 {
+            loads.begin_look(Stamp(second * 1_000_000));
+            // Ten messages a second, and a burst in the second 100.
+            let moved = msgs(if second == 100 { 1010 } else { 10 });
+            let before = msgs((second - 1) * 10 + if second > 100 { 1000 } else { 0 });
+            loads.add(7, &name, before, moved);
+            let of = |window| loads.of_connection(7, window).in_msgs;
+            match second {
+                99 => assert_eq!(of(Window::Second), 10),
+                100 => assert_eq!(of(Window::Second), 1010),
+                140 => assert!(of(Window::Minute) > 1500, "{}", of(Window::Minute)),
+                200 => assert!(of(Window::Minute) <= 610 && of(Window::FiveMinutes) > 2000),
+                _ => {}
+            }
+        }
+        assert!(loads.seconds(Window::Minute) >= 50.0 && loads.seconds(Window::Minute) <= 61.0);
+        let all = loads.of_holders(Window::Start);
+        assert_eq!(all.len(), 2);
+        assert!(all.iter().all(|(_, moved)| moved.in_msgs == 5000));
+        loads.forget(7);
+        assert_eq!(loads.of_connection(7, Window::Minute), Moved::default());
+        assert_eq!(loads.of_holders(Window::Start).len(), 2);
+    }
+
+    #[test]
+    fn users_beyond_the_limit_are_counted_together() {
+        let loads = Loads::default();
+        for user in 0..3 * HOLDERS_MAX {
+            loads.connect(&Name {
+                account: "A".into(),
+                user: user.to_string(),
+            });
+        }
+        let all = loads.of_holders(Window::Start);
+        assert_eq!(all.len(), 2 * HOLDERS_MAX + 1);
+        let connects: u64 = all.iter().map(|(_, moved)| moved.connects).sum();
+        assert_eq!(connects, 2 * 3 * HOLDERS_MAX as u64);
+    }
+}

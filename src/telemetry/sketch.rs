@@ -1,0 +1,249 @@
+//! Heavy hitters: which subjects carry the load, in a fixed memory.
+//!
+//! A space-saving sketch: it counts as many subjects as it has places; one more
+//! takes the place of the least, and inherits its count as a possible error. A
+//! subject whose share is above one part in the number of places is never
+//! missed.
+
+use std::hash::BuildHasher;
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+/// What a subject was counted with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Hit {
+    /// Whose subject space it is of; see [`super::figures::Figures`].
+    pub series: u32,
+    /// Subject.
+    pub subject: Box<[u8]>,
+    /// Messages; too many by at most `error`.
+    pub msgs: u64,
+    /// Bytes of their headers and payloads.
+    pub bytes: u64,
+    /// By how much `msgs` may be too high.
+    pub error: u64,
+    /// Connection id of who published it last.
+    pub publisher: u64,
+}
+
+/// Subjects and their counts.
+pub struct Sketch {
+    places: usize,
+    entries: Vec<Entry>,
+    /// Indexes into `entries` by subject.
+    by_subject: HashTable<u32>,
+    /// Indexes into `entries`: a heap, the least in front.
+    heap: Vec<u32>,
+    hasher: DefaultHashBuilder,
+}
+
+struct Entry {
+    hit: Hit,
+    hash: u64,
+    /// Where it is in the heap.
+    heap_at: u32,
+}
+
+impl Sketch {
+    /// A sketch with so many places.
+    pub fn new(places: usize) -> Self {
+        Self {
+            places,
+            entries: Vec::new(),
+            by_subject: HashTable::new(),
+            heap: Vec::new(),
+            hasher: DefaultHashBuilder::default(),
+        }
+    }
+
+    /// Counts messages to a subject.
+    pub fn add(&mut self, series: u32, subject: &[u8], msgs: u64, bytes: u64, publisher: u64) {
+        let hash = self.hasher.hash_one((series, subject));
+        let entries = &self.entries;
+        let is_it = |index: &u32| {
+            let hit = &entries[*index as usize].hit;
+            hit.series == series && *hit.subject == *subject
+        };
+        let index = match self.by_subject.find(hash, is_it).copied() {
+            Some(index) => index,
+            None => self.make_place(hash, series, subject),
+        };
+        let entry = &mut self.entries[index as usize];
+        entry.hit.msgs += msgs;
+        entry.hit.bytes += bytes;
+        entry.hit.publisher = publisher;
+        let heap_at = entry.heap_at as usize;
+        self.sink(heap_at);
+    }
+
+    /// Adds what another sketch found.
+    pub fn add_hit(&mut self, hit: &Hit) {
+        self.add(hit.series, &hit.subject, hit.msgs, hit.bytes, hit.publisher);
+        if hit.error > 0 {
+            let hash = self.hasher.hash_one((hit.series, &*hit.subject));
+            let entries = &self.entries;
+            let found = self.by_subject.find(hash, |index| {
+                let known = &entries[*index as usize].hit;
+                known.series == hit.series && known.subject == hit.subject
+            });
+            if let Some(index) = found.copied() {
+                self.entries[index as usize].hit.error += hit.error;
+            }
+        }
+    }
+
+    /// What was counted, in no order.
+    pub fn hits(&self) -> impl Iterator<Item = &Hit> {
+        self.entries.iter().map(|entry| &entry.hit)
+    }
+
+    /// Gives what was counted away and begins anew.
+    pub fn take(&mut self) -> Vec<Hit> {
+        self.by_subject.clear();
+        self.heap.clear();
+        self.entries.drain(..).map(|entry| entry.hit).collect()
+    }
+
+    /// A place for a subject that has none: a free one, else that of the least.
+    fn make_place(&mut self, hash: u64, series: u32, subject: &[u8]) -> u32 {
+        let index = if self.entries.len() < self.places {
+            let index = self.entries.len() as u32;
+            let heap_at = self.heap.len() as u32;
+            self.entries.push(Entry {
+                hit: Hit {
+                    series,
+                    subject: subject.into(),
+                    msgs: 0,
+                    bytes: 0,
+                    error: 0,
+                    publisher: 0,
+                },
+                hash,
+                heap_at,
+            });
+            self.heap.push(index);
+            self.rise(heap_at as usize);
+            index
+        } else {
+            let index = self.heap[0];
+            let entry = &mut self.entries[index as usize];
+            if let Ok(old) = self
+                .by_subject
+                .find_entry(entry.hash, |known| *known == index)
+            {
+                old.remove();
+            }
+            entry.hash = hash;
+            entry.hit.series = series;
+            entry.hit.error = entry.hit.msgs;
+            entry.hit.bytes = 0;
+            if entry.hit.subject.len() == subject.len() {
+                entry.hit.subject.copy_from_slice(subject);
+            } else {
+                entry.hit.subject = subject.into();
+            }
+            index
+        };
+        let entries = &self.entries;
+        self.by_subject
+            .insert_unique(hash, index, |known| entries[*known as usize].hash);
+        index
+    }
+
+    fn msgs_at(&self, heap_at: usize) -> u64 {
+        self.entries[self.heap[heap_at] as usize].hit.msgs
+    }
+
+    /// Moves what has grown away from the front.
+    fn sink(&mut self, mut at: usize) {
+        loop {
+            let children = [2 * at + 1, 2 * at + 2];
+            let least = children
+                .into_iter()
+                .filter(|child| *child < self.heap.len())
+                .min_by_key(|child| self.msgs_at(*child));
+            match least {
+                Some(child) if self.msgs_at(child) < self.msgs_at(at) => {
+                    self.swap(at, child);
+                    at = child;
+                }
+                _ => return,
+            }
+        }
+    }
+
+    /// Moves what is small to the front.
+    fn rise(&mut self, mut at: usize) {
+        while at > 0 && self.msgs_at(at) < self.msgs_at((at - 1) / 2) {
+            self.swap(at, (at - 1) / 2);
+            at = (at - 1) / 2;
+        }
+    }
+
+    fn swap(&mut self, a: usize, b: usize) {
+        self.heap.swap(a, b);
+        for at in [a, b] {
+            self.entries[self.heap[at] as usize].heap_at = at as u32;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The twenty most frequent of a Zipf load over a million subjects are among
+    /// the first 32 that the sketch names.
+    #[test]
+    fn the_heavy_ones_of_a_million_are_found() {
+        let subjects = 1_000_000_u64;
+        let mut sketch = Sketch::new(1024);
+        let mut random = fastrand::Rng::with_seed(7);
+        let harmonic = (subjects as f64).ln();
+        for _ in 0..500_000 {
+            // The inverse of the (continuous) Zipf distribution with exponent 1.
+            let rank = (random.f64() * harmonic).exp() as u64;
+            sketch.add(0, format!("load.{rank}").as_bytes(), 1, 10, rank);
+        }
+        let mut hits: Vec<_> = sketch.hits().collect();
+        assert_eq!(hits.len(), 1024);
+        hits.sort_by_key(|hit| std::cmp::Reverse(hit.msgs));
+        for rank in 1..=20 {
+            let subject = format!("load.{rank}");
+            let found = hits[..32]
+                .iter()
+                .find(|hit| *hit.subject == *subject.as_bytes());
+            let found = found.unwrap_or_else(|| panic!("{subject} is missing"));
+            assert_eq!(found.publisher, rank);
+            assert!(found.error < found.msgs);
+        }
+    }
+
+    #[test]
+    fn few_subjects_are_counted_exactly() {
+        let mut sketch = Sketch::new(8);
+        for round in 1..=8 {
+            for subject in 0..round {
+                sketch.add(subject % 2, &[subject as u8], 2, 5, 9);
+            }
+        }
+        let mut counts: Vec<_> = sketch
+            .hits()
+            .map(|hit| (hit.subject[0], hit.msgs, hit.bytes, hit.error))
+            .collect();
+        counts.sort_unstable();
+        let expected: Vec<_> = (0..8_u8)
+            .map(|subject| {
+                let rounds = 8 - u64::from(subject);
+                (subject, 2 * rounds, 5 * rounds, 0)
+            })
+            .collect();
+        assert_eq!(counts, expected);
+        let mut sum = Sketch::new(4);
+        for hit in sketch.take() {
+            sum.add_hit(&hit);
+        }
+        assert_eq!(sum.hits().map(|hit| hit.msgs).sum::<u64>(), 72);
+        assert_eq!(sketch.hits().count(), 0);
+    }
+}

@@ -1,0 +1,135 @@
+//! Subjects that carry the load, and subjects that nobody hears, over the last
+//! second, minute and five minutes, and since the start.
+//!
+//! The recorder moves what the threads counted here about once in a second.
+
+use std::collections::HashMap;
+
+use parking_lot::Mutex;
+
+use super::{
+    figures,
+    load::Window,
+    sketch::{Hit, Sketch},
+};
+
+/// Subjects remembered of a part of a window, and since the start.
+const PART_MAX: usize = 1024;
+const START_MAX: usize = 4096;
+
+/// Both lists.
+#[derive(Default)]
+pub struct Subjects(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    look: u64,
+    heard: History,
+    unheard: History,
+    /// Who published to what nobody hears, by connection id.
+    publishers: HashMap<u64, String>,
+}
+
+struct History {
+    second: Vec<Hit>,
+    tens: [Sketch; 6],
+    minutes: [Sketch; 5],
+    start: Sketch,
+}
+
+impl Default for History {
+    fn default() -> Self {
+        Self {
+            second: Vec::new(),
+            tens: std::array::from_fn(|_| Sketch::new(PART_MAX)),
+            minutes: std::array::from_fn(|_| Sketch::new(PART_MAX)),
+            start: Sketch::new(START_MAX),
+        }
+    }
+}
+
+impl History {
+    fn turn(&mut self, look: u64) {
+        self.second.clear();
+        if look.is_multiple_of(10) {
+            self.tens[(look / 10 % 6) as usize].take();
+        }
+        if look.is_multiple_of(60) {
+            self.minutes[(look / 60 % 5) as usize].take();
+        }
+    }
+
+    fn add(&mut self, look: u64, hits: Vec<Hit>) {
+        let ten = &mut self.tens[(look / 10 % 6) as usize];
+        let minute = &mut self.minutes[(look / 60 % 5) as usize];
+        for sketch in [ten, minute, &mut self.start] {
+            hits.iter().for_each(|hit| sketch.add_hit(hit));
+        }
+        self.second.extend(hits);
+    }
+
+    fn within(&self, window: Window) -> Vec<Hit> {
+        let mut sum = Sketch::new(START_MAX);
+        let parts: &[Sketch] = match window {
+            Window::Second => {
+                self.second.iter().for_each(|hit| sum.add_hit(hit));
+                &[]
+            }
+            Window::Minute => &self.tens,
+            Window::FiveMinutes => &self.minutes,
+            Window::Start => std::slice::from_ref(&self.start),
+        };
+        for part in parts {
+            part.hits().for_each(|hit| sum.add_hit(hit));
+        }
+        sum.take()
+    }
+}
+
+impl Subjects {
+    /// Takes what the threads counted since the last look. `who` names the
+    /// publisher of what nobody hears, as long as it is known.
+    pub fn look(&self, who: impl Fn(u64) -> Option<String>) {
+        let mut heard = Vec::new();
+        let mut unheard = Vec::new();
+        for thread in figures::threads() {
+            let mut published = thread.published();
+            heard.push(published.heard.take());
+            unheard.push(published.unheard.take());
+        }
+        let publishers: Vec<_> = unheard
+            .iter()
+            .flatten()
+            .filter_map(|hit| Some((hit.publisher, who(hit.publisher)?)))
+            .collect();
+        let state = &mut *self.0.lock();
+        state.look += 1;
+        let look = state.look;
+        for (history, found) in [(&mut state.heard, heard), (&mut state.unheard, unheard)] {
+            history.turn(look);
+            found.into_iter().for_each(|hits| history.add(look, hits));
+        }
+        state.publishers.extend(publishers);
+        if state.publishers.len() > 2 * START_MAX {
+            let unheard = &state.unheard.start;
+            let used: std::collections::HashSet<u64> =
+                unheard.hits().map(|hit| hit.publisher).collect();
+            state.publishers.retain(|cid, _| used.contains(cid));
+        }
+    }
+
+    /// Subjects that reached somebody, in no order.
+    pub fn heard(&self, window: Window) -> Vec<Hit> {
+        self.0.lock().heard.within(window)
+    }
+
+    /// Subjects that reached nobody, in no order.
+    pub fn unheard(&self, window: Window) -> Vec<Hit> {
+        self.0.lock().unheard.within(window)
+    }
+
+    /// Who published to a subject that nobody hears.
+    pub fn publisher(&self, cid: u64) -> Option<String> {
+        self.0.lock().publishers.get(&cid).cloned()
+    }
+}
