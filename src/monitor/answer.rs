@@ -48,6 +48,15 @@ impl Answer {
         }
     }
 
+    /// Text that is the same for everyone.
+    pub(super) fn fixed(content_type: &'static str, text: &'static str) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            body: text.into(),
+        }
+    }
+
     fn json(status: StatusCode, body: serde_json::Result<Vec<u8>>) -> Result<Self, Refusal> {
         let body = body.map_err(|error| Refusal {
             status: StatusCode::INTERNAL_SERVER_ERROR,

@@ -22,7 +22,7 @@ use tracing::debug;
 use super::{
     Monitor, accountz, accstatz,
     answer::{Answer, Refusal},
-    connz, gatewayz, healthz, index, jsz, leafz,
+    connz, dashboard, gatewayz, healthz, jsz, leafz,
     query::Query,
     routez, subsz, varz,
 };
@@ -31,9 +31,9 @@ use super::{
 /// The largest answer fits several times.
 const UNWRITTEN_MAX: usize = 128 * 1024 * 1024;
 
-/// Everything of a page is in the page, and no other page may frame it.
+/// The page takes all it needs from this port, and no other page may frame it.
 const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
@@ -45,14 +45,16 @@ pub(super) struct Endpoint {
     pub(super) path: &'static str,
     /// The name it is counted by in `http_req_stats`.
     counted_as: &'static str,
-    /// What the index page says of it; empty for another name of the one above.
+    /// What the page says of it; empty for what it does not link.
     pub(super) about: &'static str,
     handler: Handler,
 }
 
 /// All paths.
 pub(super) const ENDPOINTS: &[Endpoint] = &[
-    endpoint("/", "", index::answer),
+    endpoint("/", "", dashboard::page),
+    endpoint("/dashboard.css", "", dashboard::style),
+    endpoint("/dashboard.js", "", dashboard::script),
     endpoint("/varz", "Settings, totals and resources", varz::answer),
     endpoint("/connz", "Connections", connz::answer),
     endpoint("/subsz", "Subscriptions", subsz::answer),
