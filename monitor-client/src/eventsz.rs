@@ -31,7 +31,7 @@ pub struct EventInfo {
     pub time: String,
     /// Kind, dotted and stable: `client.connected`, `client.closed`,
     /// `auth.failed`, `auth.violation`, `slow`, `storm`, `route`, `reload`,
-    /// `certificate`, `worker.stall`, `server`.
+    /// `certificate`, `worker.stall`, `server`, `finding`.
     #[serde(rename = "type")]
     pub kind: String,
     /// The connection concerned; 0 for none.
@@ -40,4 +40,16 @@ pub struct EventInfo {
     pub subject: String,
     /// A plain sentence with numbers.
     pub text: String,
+}
+
+/// Data of the server-sent event `gap`: what comes next does not follow on what
+/// came before.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct EventGap {
+    /// Events of any kind that are no longer remembered.
+    pub missed: u64,
+    /// `forgotten`: the reader was too slow or away for too long; `restarted`:
+    /// the broker was, and its numbers begin anew.
+    pub reason: String,
 }

@@ -29,7 +29,7 @@ pub use accountz::{AccountDetail, Accountz, SublistStats};
 pub use accstatz::{AccountStat, Accstatz, DataStats, LinkStats};
 pub use client::{Client, Error};
 pub use connz::{ConnInfo, Connz, SubDetail};
-pub use eventsz::{EventInfo, Eventsz};
+pub use eventsz::{EventGap, EventInfo, Eventsz};
 pub use explainz::{Explainz, Finding};
 pub use gatewayz::Gatewayz;
 pub use healthz::Healthz;

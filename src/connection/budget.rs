@@ -8,13 +8,18 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+/// Bytes freed since the last look above which they are given back.
+const GIVE_BACK_MIN: usize = 16 * 1024 * 1024;
+
 /// Differences smaller than this are not booked.
 pub const BOOKED_STEP: usize = 64 * 1024;
 
 /// Bytes that wait in queues, and how many may.
 pub struct Budget {
     used: AtomicUsize,
-    limit: usize,
+    limit: AtomicUsize,
+    /// Bytes booked when [`Budget::give_back`] last looked.
+    looked: AtomicUsize,
 }
 
 impl Budget {
@@ -22,7 +27,8 @@ impl Budget {
     pub fn new(limit: usize) -> Self {
         Self {
             used: AtomicUsize::new(0),
-            limit,
+            limit: AtomicUsize::new(limit),
+            looked: AtomicUsize::new(0),
         }
     }
 
@@ -41,14 +47,44 @@ impl Budget {
 
     /// Bytes that may be booked.
     pub fn limit(&self) -> usize {
-        self.limit
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Sets another limit.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
+    }
+
+    /// Gives the memory of queues that have gone back to the system, which
+    /// glibc's allocator would keep for the next ones. To be called now and then,
+    /// not by a thread that serves connections.
+    pub fn give_back(&self) {
+        let used = self.used();
+        let freed = self
+            .looked
+            .swap(used, Ordering::Relaxed)
+            .saturating_sub(used);
+        if freed >= GIVE_BACK_MIN {
+            trim();
+        }
     }
 
     /// Whether somebody has to go.
     pub fn is_overdrawn(&self) -> bool {
-        self.used() > self.limit
+        self.used() > self.limit()
     }
 }
+
+#[cfg(target_env = "gnu")]
+fn trim() {
+    // SAFETY: takes no pointer and may be called at any time from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn trim() {}
 
 /// Half of the memory that this process may use: the least of the machine's
 /// and the control groups' limits.

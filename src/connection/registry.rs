@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -25,7 +25,7 @@ pub struct Registry {
     next_cid: AtomicU64,
     accepted: AtomicU64,
     stalls: AtomicU64,
-    max_closed: usize,
+    max_closed: AtomicUsize,
     /// What all outbound queues may hold together.
     pub budget: Arc<Budget>,
 }
@@ -37,6 +37,8 @@ struct Inner {
     /// What the closed connections moved.
     gone: Traffic,
     troubles: Troubles,
+    /// How many ended, by reason.
+    ended: HashMap<CloseReason, u64>,
 }
 
 /// Connections that ended in trouble, by trouble.
@@ -127,9 +129,19 @@ impl Registry {
             next_cid: AtomicU64::new(1),
             accepted: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
-            max_closed,
+            max_closed: AtomicUsize::new(max_closed),
             budget: Arc::new(Budget::new(max_memory)),
         }
+    }
+
+    /// Sets other limits; see [`Registry::new`].
+    pub fn set_limits(&self, max_closed: usize, max_memory: usize) {
+        self.max_closed.store(max_closed, Ordering::Relaxed);
+        self.budget.set_limit(max_memory);
+    }
+
+    fn max_closed(&self) -> usize {
+        self.max_closed.load(Ordering::Relaxed)
     }
 
     /// The id of a connection just accepted.
@@ -166,18 +178,23 @@ impl Registry {
         let mut inner = self.inner.lock();
         inner.open.remove(&connection.cid);
         inner.gone += closed.last.traffic;
+        *inner.ended.entry(reason).or_default() += 1;
         if reason.is_slow_consumer() {
             inner.troubles.slow_consumers += 1;
         }
         if reason == CloseReason::StaleConnection {
             inner.troubles.stale_connections += 1;
         }
-        if self.max_closed > 0 {
-            if inner.closed.len() == self.max_closed {
-                inner.closed.pop_front();
-            }
-            inner.closed.push_back(closed);
-        }
+        inner.closed.push_back(closed);
+        let surplus = inner.closed.len().saturating_sub(self.max_closed());
+        inner.closed.drain(..surplus);
+    }
+
+    /// Drops a connection that nobody will ask for.
+    pub fn forget(&self, connection: &Connection) {
+        let mut inner = self.inner.lock();
+        inner.open.remove(&connection.cid);
+        inner.gone += connection.traffic();
     }
 
     /// Cuts the biggest holders of queued bytes until the budget is kept.
@@ -214,6 +231,16 @@ impl Registry {
     /// The closed connections that are remembered, the oldest first.
     pub fn closed(&self) -> Vec<Arc<ClosedConnection>> {
         self.inner.lock().closed.iter().cloned().collect()
+    }
+
+    /// How many connections ended so far, by reason.
+    pub fn ended(&self) -> Vec<(CloseReason, u64)> {
+        let inner = self.inner.lock();
+        inner
+            .ended
+            .iter()
+            .map(|(reason, count)| (*reason, *count))
+            .collect()
     }
 
     /// The totals.

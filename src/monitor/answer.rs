@@ -3,11 +3,21 @@
 use hyper::StatusCode;
 use serde::Serialize;
 
+use super::event_stream::EventStream;
+
 /// The answer of an endpoint.
 pub(super) struct Answer {
     pub(super) status: StatusCode,
     pub(super) content_type: &'static str,
-    pub(super) body: Vec<u8>,
+    pub(super) content: Content,
+}
+
+/// What an answer brings.
+pub(super) enum Content {
+    /// All at once.
+    Bytes(Vec<u8>),
+    /// Events as they happen.
+    Events(EventStream),
 }
 
 /// Why a request is not answered; goes out as plain text.
@@ -16,6 +26,8 @@ pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) message: String,
 }
+
+const TEXT: &str = "text/plain; charset=utf-8";
 
 impl Answer {
     /// JSON that people can read: indented by two spaces.
@@ -44,7 +56,25 @@ impl Answer {
         Self {
             status: StatusCode::OK,
             content_type: "text/html; charset=utf-8",
-            body: page.into_bytes(),
+            content: Content::Bytes(page.into_bytes()),
+        }
+    }
+
+    /// Server-sent events.
+    pub(super) fn events(stream: EventStream) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type: "text/event-stream",
+            content: Content::Events(stream),
+        }
+    }
+
+    /// Figures in the form of this media type.
+    pub(super) fn metrics(content_type: &'static str, text: String) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            content: Content::Bytes(text.into_bytes()),
         }
     }
 
@@ -53,19 +83,16 @@ impl Answer {
         Self {
             status: StatusCode::OK,
             content_type,
-            body: text.into(),
+            content: Content::Bytes(text.into()),
         }
     }
 
     fn json(status: StatusCode, body: serde_json::Result<Vec<u8>>) -> Result<Self, Refusal> {
-        let body = body.map_err(|error| Refusal {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            message: format!("The answer could not be written as JSON: {error}"),
-        })?;
+        let body = body.map_err(Refusal::unwritable)?;
         Ok(Self {
             status,
             content_type: "application/json",
-            body,
+            content: Content::Bytes(body),
         })
     }
 }
@@ -78,14 +105,22 @@ impl Refusal {
             message,
         }
     }
+
+    /// An answer cannot be written as JSON.
+    pub(super) fn unwritable(error: serde_json::Error) -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            message: format!("The answer could not be written as JSON: {error}"),
+        }
+    }
 }
 
 impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
         Self {
             status: refusal.status,
-            content_type: "text/plain; charset=utf-8",
-            body: refusal.message.into_bytes(),
+            content_type: TEXT,
+            content: Content::Bytes(refusal.message.into_bytes()),
         }
     }
 }

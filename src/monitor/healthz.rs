@@ -27,8 +27,13 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
     for flag in FLAGS {
         query.boolean(flag)?;
     }
-    let (status, health) = health(query, monitor.server.stopping.load(Ordering::Acquire));
+    let (status, health) = build(monitor, query);
     Answer::compact_json(status, &health)
+}
+
+/// The state at this moment, with the status of its answer.
+pub(super) fn build(monitor: &Monitor, query: &Query) -> (StatusCode, Healthz) {
+    health(query, monitor.server.stopping.load(Ordering::Acquire))
 }
 
 fn health(query: &Query, stopping: bool) -> (StatusCode, Healthz) {

@@ -3,10 +3,7 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
+    sync::{Arc, atomic::AtomicUsize},
     time::Duration,
 };
 
@@ -18,7 +15,7 @@ use tokio::{
 };
 use tracing::{debug, error, warn};
 
-use super::{Monitor, process::SAMPLE_INTERVAL, service, stream::BoundedStream};
+use super::{Monitor, process::SAMPLE_INTERVAL, service, slot::Slot, stream::BoundedStream};
 
 /// Monitoring connections at a time. Pollers and open browsers are a handful;
 /// each connection may hold an answer in memory.
@@ -69,7 +66,7 @@ async fn accept(monitor: Arc<Monitor>, listener: TcpListener) {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 retry = ACCEPT_RETRY.0;
-                match (Slot::take(&open), stream.local_addr()) {
+                match (Slot::take(&open, CONNECTIONS_MAX), stream.local_addr()) {
                     (Some(slot), Ok(local)) => {
                         tokio::spawn(drive(monitor.clone(), stream, local, slot));
                     }
@@ -124,26 +121,6 @@ async fn drive(monitor: Arc<Monitor>, stream: TcpStream, local: SocketAddr, _slo
     }
 }
 
-/// One of the [`CONNECTIONS_MAX`] places, given back when dropped.
-struct Slot(Arc<AtomicUsize>);
-
-impl Slot {
-    fn take(open: &Arc<AtomicUsize>) -> Option<Self> {
-        // One thread takes places, so that nobody can come in between.
-        if open.load(Ordering::Relaxed) >= CONNECTIONS_MAX {
-            return None;
-        }
-        open.fetch_add(1, Ordering::Relaxed);
-        Some(Self(open.clone()))
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -153,17 +130,5 @@ mod tests {
         let text = std::str::from_utf8(BUSY).unwrap();
         let (head, body) = text.split_once("\r\n\r\n").unwrap();
         assert!(head.contains(&format!("Content-Length: {}", body.len())));
-    }
-
-    #[test]
-    fn places_are_limited_and_come_back() {
-        let open = Arc::default();
-        let mut slots: Vec<_> = (0..CONNECTIONS_MAX)
-            .map_while(|_| Slot::take(&open))
-            .collect();
-        assert_eq!(slots.len(), CONNECTIONS_MAX);
-        assert!(Slot::take(&open).is_none());
-        slots.pop();
-        assert!(Slot::take(&open).is_some());
     }
 }

@@ -29,17 +29,21 @@ mod answer;
 mod connz;
 mod connz_sort;
 mod dashboard;
+mod event_stream;
+mod eventsz;
 mod gatewayz;
 mod healthz;
 mod host;
 mod jsz;
 mod leafz;
 mod listener;
+mod metrics;
 mod page;
 mod process;
 mod query;
 mod routez;
 mod service;
+mod slot;
 mod stream;
 mod subsz;
 mod time_text;
@@ -83,6 +87,8 @@ struct Monitor {
     cpu: CpuMeter,
     /// Bytes of answers that are not yet written.
     unwritten: Arc<AtomicUsize>,
+    /// Readers that follow the events.
+    event_readers: Arc<AtomicUsize>,
 }
 
 /// Serves monitoring on `listener`, on a thread of its own that lives as long
@@ -113,14 +119,15 @@ pub fn serve(server: Arc<Server>, listener: TcpListener, workers: usize) -> io::
 
 impl Monitor {
     fn new(server: Arc<Server>, address: SocketAddr, workers: usize) -> Self {
-        let host = match server.options.http_listen() {
+        let options = server.options();
+        let host = match options.http_listen() {
             Some((host, _)) => host.to_owned(),
             None => address.ip().to_string(),
         };
         Self {
             host_rule: HostRule::new(address.ip(), &host),
             settings: Settings {
-                base_path: match server.options.http_base_path.trim_matches('/') {
+                base_path: match options.http_base_path.trim_matches('/') {
                     "" => String::new(),
                     path => format!("/{path}"),
                 },
@@ -132,6 +139,7 @@ impl Monitor {
             requests: RequestCounts::default(),
             cpu: CpuMeter::new(),
             unwritten: Arc::default(),
+            event_readers: Arc::default(),
         }
     }
 

@@ -12,6 +12,8 @@ use parking_lot::Mutex;
 pub(super) const SAMPLE_INTERVAL: Duration = Duration::from_secs(2);
 
 const STATUS_FILE: &str = "/proc/self/status";
+const LIMITS_FILE: &str = "/proc/self/limits";
+const DESCRIPTOR_FOLDER: &str = "/proc/self/fd";
 
 /// The processor use of the recent past.
 pub(super) struct CpuMeter(Mutex<Samples>);
@@ -72,7 +74,7 @@ impl Sample {
 }
 
 /// Processor time of all threads since the start of the process.
-fn cpu_time() -> Duration {
+pub(super) fn cpu_time() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,
@@ -109,9 +111,45 @@ fn parse_resident(status: &str) -> Option<u64> {
     kibibytes.checked_mul(1024)
 }
 
+/// Open file descriptors.
+///
+/// # Errors
+///
+/// The system does not tell.
+pub(super) fn open_descriptors() -> io::Result<u64> {
+    // The one that reads the folder is among them.
+    let count = fs::read_dir(DESCRIPTOR_FOLDER)?.count() as u64;
+    Ok(count.saturating_sub(1))
+}
+
+/// The soft limit of open file descriptors; `None` where there is none or the
+/// system does not tell.
+pub(super) fn max_descriptors() -> Option<u64> {
+    parse_max_descriptors(&fs::read_to_string(LIMITS_FILE).ok()?)
+}
+
+fn parse_max_descriptors(limits: &str) -> Option<u64> {
+    let line = limits
+        .lines()
+        .find_map(|line| line.strip_prefix("Max open files"))?;
+    line.split_ascii_whitespace().next()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn descriptors_have_a_count_and_a_limit() {
+        assert_eq!(
+            parse_max_descriptors("Max cpu time  unlimited\nMax open files   1024  4096  files\n"),
+            Some(1024)
+        );
+        assert_eq!(parse_max_descriptors("Max open files  unlimited\n"), None);
+        let before = open_descriptors().unwrap();
+        let _file = fs::File::open(STATUS_FILE).unwrap();
+        assert!(before > 0 && open_descriptors().unwrap() > 0);
+    }
 
     #[test]
     fn resident_memory_is_read_in_bytes() {

@@ -1,12 +1,22 @@
 //! The parameters of a request, read by the rules of the Go library that
-//! nats-server's users know, with its error texts.
+//! nats-server's users know, with its error texts; and the headers by which a
+//! request chooses the form of its answer.
 
 use std::{borrow::Cow, num::IntErrorKind};
 
+use hyper::{HeaderMap, header};
+
 use super::answer::Refusal;
 
-/// The parameters behind the `?` of a request.
-pub(super) struct Query(Vec<(Vec<u8>, Vec<u8>)>);
+/// What a request asks for.
+pub(super) struct Query {
+    /// The parameters behind its `?`.
+    parameters: Vec<(Vec<u8>, Vec<u8>)>,
+    /// Its `Accept`, in lower case; empty if it has none.
+    accept: String,
+    /// The last server-sent event that its sender has seen.
+    pub(super) last_event_id: Option<u64>,
+}
 
 impl Query {
     /// Reads `a=1&b=2`. As in Go, a pair with a `;` or a broken `%` escape does
@@ -19,12 +29,39 @@ impl Query {
                 let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
                 Some((unescape(name)?, unescape(value)?))
             });
-        Self(pairs.collect())
+        Self {
+            parameters: pairs.collect(),
+            accept: String::new(),
+            last_event_id: None,
+        }
+    }
+
+    /// Adds what the request's headers say.
+    pub(super) fn with_headers(mut self, headers: &HeaderMap) -> Self {
+        let text = |value: &hyper::header::HeaderValue| {
+            String::from_utf8_lossy(value.as_bytes()).to_ascii_lowercase()
+        };
+        let accepts: Vec<String> = headers.get_all(header::ACCEPT).iter().map(text).collect();
+        self.accept = accepts.join(",");
+        self.last_event_id = headers
+            .get("last-event-id")
+            .and_then(|id| id.to_str().ok()?.trim().parse().ok());
+        self
+    }
+
+    /// Whether the request names this media type (in lower case) as welcome.
+    pub(super) fn accepts(&self, media_type: &str) -> bool {
+        self.accept
+            .split(',')
+            .any(|range| range.split(';').next().map(str::trim) == Some(media_type))
     }
 
     /// The value of a parameter; empty if it is absent.
     pub(super) fn bytes(&self, name: &str) -> &[u8] {
-        let found = self.0.iter().find(|(known, _)| known == name.as_bytes());
+        let found = self
+            .parameters
+            .iter()
+            .find(|(known, _)| known == name.as_bytes());
         found.map_or(b"", |(_, value)| value)
     }
 
@@ -144,6 +181,23 @@ mod tests {
             .err()
             .map(|refusal| refusal.message)
             .unwrap_or_default()
+    }
+
+    #[test]
+    fn headers_choose_the_form() {
+        let mut headers = HeaderMap::new();
+        headers.append("accept", "text/html, Text/Plain;q=0.5".parse().unwrap());
+        headers.append("accept", "text/event-stream".parse().unwrap());
+        headers.append("last-event-id", "17".parse().unwrap());
+        let query = Query::parse("").with_headers(&headers);
+        for welcome in ["text/html", "text/plain", "text/event-stream"] {
+            assert!(query.accepts(welcome), "{welcome}");
+        }
+        assert!(!query.accepts("application/json"));
+        assert!(!Query::parse("").accepts("text/plain"));
+        assert_eq!(query.last_event_id, Some(17));
+        headers.insert("last-event-id", "x".parse().unwrap());
+        assert_eq!(Query::parse("").with_headers(&headers).last_event_id, None);
     }
 
     #[test]

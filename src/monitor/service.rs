@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{Either, Full};
 use hyper::{
     Method, Request, Response, StatusCode,
     header::{self, HeaderValue},
@@ -21,8 +21,10 @@ use tracing::debug;
 
 use super::{
     Monitor, accountz, accstatz,
-    answer::{Answer, Refusal},
-    connz, dashboard, gatewayz, healthz, jsz, leafz,
+    answer::{Answer, Content, Refusal},
+    connz, dashboard,
+    event_stream::EventStream,
+    eventsz, gatewayz, healthz, jsz, leafz, metrics,
     query::Query,
     routez, subsz, varz,
 };
@@ -30,6 +32,10 @@ use super::{
 /// Bytes of answers that may wait for their readers, all connections together.
 /// The largest answer fits several times.
 const UNWRITTEN_MAX: usize = 128 * 1024 * 1024;
+
+/// What is said when they are used up.
+const OUT_OF_MEMORY: &[u8] = b"Answers that slow readers have not taken yet fill the memory set \
+    aside for them; try again later, or ask for less (limit).";
 
 /// The page takes all it needs from this port, and no other page may frame it.
 const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
@@ -64,7 +70,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         about: "",
         handler: subsz::answer,
     },
+    endpoint("/eventsz", "Events", eventsz::answer),
     endpoint("/healthz", "Health", healthz::answer),
+    endpoint("/metrics", "Figures for Prometheus", metrics::answer),
     endpoint("/accountz", "Accounts", accountz::answer),
     endpoint("/accstatz", "Traffic by account", accstatz::answer),
     endpoint("/routez", "Routes", routez::answer),
@@ -101,12 +109,15 @@ impl RequestCounts {
     }
 }
 
+/// The body of a response: all at once, or events as they happen.
+pub(super) type Body = Either<Full<Bytes>, EventStream>;
+
 /// The response to a request that came in on the address `local`.
 pub(super) fn respond<B>(
     monitor: &Monitor,
     request: &Request<B>,
     local: SocketAddr,
-) -> Response<Full<Bytes>> {
+) -> Response<Body> {
     let answer = answer(monitor, request, local)
         .inspect_err(|refusal| {
             debug!(
@@ -118,7 +129,7 @@ pub(super) fn respond<B>(
         })
         .unwrap_or_else(Answer::from);
     let answer = hold(&monitor.unwritten, answer);
-    let mut response = Response::new(Full::new(answer.body));
+    let mut response = Response::new(answer.body);
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
     headers.insert(
@@ -160,7 +171,8 @@ fn answer<B>(
             message: "404 page not found\n".into(),
         })?;
     monitor.requests.count(endpoint.counted_as);
-    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let query =
+        Query::parse(request.uri().query().unwrap_or_default()).with_headers(request.headers());
     (endpoint.handler)(monitor, &query)
 }
 
@@ -179,7 +191,7 @@ fn find(prefix: &str, path: &str) -> Option<&'static Endpoint> {
 struct Held {
     status: StatusCode,
     content_type: &'static str,
-    body: Bytes,
+    body: Body,
 }
 
 /// A body, and the account it is booked on.
@@ -189,29 +201,34 @@ struct Booked {
 }
 
 /// Books the answer's bytes, or gives a short refusal in its place when slow
-/// readers hold too many already.
+/// readers hold too many already. Readers of events are limited in number.
 fn hold(unwritten: &Arc<AtomicUsize>, answer: Answer) -> Held {
-    let len = answer.body.len();
-    // One thread books, so that nobody can come in between.
-    let answer = if unwritten.load(Ordering::Relaxed) + len > UNWRITTEN_MAX {
-        Refusal {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            message: "Answers that slow readers have not taken yet fill the memory set aside for \
-                      them; try again later, or ask for less (limit)."
-                .into(),
+    let body = match answer.content {
+        Content::Bytes(body) => body,
+        Content::Events(stream) => {
+            return Held {
+                status: answer.status,
+                content_type: answer.content_type,
+                body: Either::Right(stream),
+            };
         }
-        .into()
-    } else {
-        answer
     };
-    unwritten.fetch_add(answer.body.len(), Ordering::Relaxed);
+    // One thread books, so that nobody can come in between.
+    if unwritten.load(Ordering::Relaxed) + body.len() > UNWRITTEN_MAX {
+        return Held {
+            status: StatusCode::SERVICE_UNAVAILABLE,
+            content_type: "text/plain; charset=utf-8",
+            body: Either::Left(Full::new(Bytes::from_static(OUT_OF_MEMORY))),
+        };
+    }
+    unwritten.fetch_add(body.len(), Ordering::Relaxed);
     Held {
         status: answer.status,
         content_type: answer.content_type,
-        body: Bytes::from_owner(Booked {
-            body: answer.body,
+        body: Either::Left(Full::new(Bytes::from_owner(Booked {
+            body,
             unwritten: unwritten.clone(),
-        }),
+        }))),
     }
 }
 

@@ -41,9 +41,32 @@ pub enum EventKind {
     WorkerStall,
     /// The broker started, stops, or leaves.
     Server,
+    /// A finding of the diagnosis appeared or cleared.
+    Finding,
 }
 
 impl EventKind {
+    /// All kinds.
+    pub const ALL: [Self; 12] = [
+        Self::ClientConnected,
+        Self::ClientClosed,
+        Self::AuthenticationFailed,
+        Self::PermissionViolation,
+        Self::SlowConsumer,
+        Self::Storm,
+        Self::Route,
+        Self::Reload,
+        Self::Certificate,
+        Self::WorkerStall,
+        Self::Server,
+        Self::Finding,
+    ];
+
+    /// The kind of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
     /// The name that readers filter by.
     pub fn name(self) -> &'static str {
         match self {
@@ -58,6 +81,7 @@ impl EventKind {
             Self::Certificate => "certificate",
             Self::WorkerStall => "worker.stall",
             Self::Server => "server",
+            Self::Finding => "finding",
         }
     }
 }
@@ -77,6 +101,20 @@ pub struct Event {
     pub subject: String,
     /// A plain sentence: what happened, with numbers.
     pub text: String,
+}
+
+/// What a reader asked for, out of the last events.
+#[derive(Debug, Default)]
+pub struct Selection {
+    /// The events, the oldest first.
+    pub events: Vec<Arc<Event>>,
+    /// Events behind the asked-for number that are no longer remembered, of
+    /// whatever kind.
+    pub missed: u64,
+    /// The number to go on from: all wanted events up to it are given.
+    pub position: u64,
+    /// The number of the last event so far.
+    pub last_id: u64,
 }
 
 /// The last events.
@@ -124,6 +162,51 @@ impl EventLog {
         ring.events.range(first..).cloned().collect()
     }
 
+    /// At most `limit` remembered events of the wanted kinds (all if there is
+    /// none): the first ones above `after`, or the last ones if that is `None`.
+    /// A number from an earlier run of the broker, which is too high, counts as
+    /// 0.
+    pub fn select(&self, after: Option<u64>, limit: usize, kinds: &[EventKind]) -> Selection {
+        let wanted = |event: &&Arc<Event>| kinds.is_empty() || kinds.contains(&event.kind);
+        let ring = self.0.lock();
+        let last_id = ring.last_id;
+        let Some(after) = after.map(|id| if id > last_id { 0 } else { id }) else {
+            let latest = ring.events.iter().rev().filter(wanted).take(limit);
+            let mut events: Vec<_> = latest.cloned().collect();
+            events.reverse();
+            return Selection {
+                events,
+                missed: 0,
+                position: last_id,
+                last_id,
+            };
+        };
+        let forgotten = last_id - ring.events.len() as u64;
+        let first = ring.events.partition_point(|event| event.id <= after);
+        let events: Vec<_> = ring
+            .events
+            .range(first..)
+            .filter(wanted)
+            .take(limit)
+            .cloned()
+            .collect();
+        let position = match events.last() {
+            Some(last) if events.len() == limit => last.id,
+            _ => last_id,
+        };
+        Selection {
+            events,
+            missed: forgotten.saturating_sub(after),
+            position,
+            last_id,
+        }
+    }
+
+    /// Bytes that the remembered events take.
+    pub fn memory(&self) -> usize {
+        self.0.lock().bytes
+    }
+
     /// The number of the last event; 0 before the first.
     pub fn last_id(&self) -> u64 {
         self.0.lock().last_id
@@ -157,5 +240,39 @@ mod tests {
         assert!(kept.iter().map(|event| size(event)).sum::<usize>() <= EVENT_MEMORY_MAX);
         assert_eq!(kept.last().map(|event| event.id), Some(log.last_id()));
         assert_eq!(log.after(log.last_id() - 1).len(), 1);
+        let first = kept[0].id;
+        let selection = log.select(Some(3), 2, &[]);
+        assert_eq!(selection.missed, first - 1 - 3);
+        assert_eq!(selection.events[0].id, first);
+        let bytes: usize = kept.iter().map(|event| size(event)).sum();
+        assert_eq!(log.memory(), bytes);
+    }
+
+    #[test]
+    fn a_reader_gets_what_it_asked_for_and_a_number_to_go_on_from() {
+        let log = EventLog::default();
+        for kind in [EventKind::Server, EventKind::Reload].repeat(5) {
+            log.record(kind, 0, "midge", "");
+        }
+        let ids = |selection: &Selection| -> Vec<u64> {
+            selection.events.iter().map(|event| event.id).collect()
+        };
+        let page = log.select(Some(3), 2, &[EventKind::Reload]);
+        assert_eq!((ids(&page), page.position, page.missed), (vec![4, 6], 6, 0));
+        let page = log.select(Some(8), 9, &[EventKind::Server]);
+        assert_eq!((ids(&page), page.position), (vec![9], 10));
+        assert_eq!(ids(&log.select(None, 2, &[])), [9, 10]);
+        assert_eq!(log.select(Some(10), 9, &[]).events.len(), 0);
+        // From an earlier run: all that is there.
+        assert_eq!(ids(&log.select(Some(11), 2, &[])), [1, 2]);
+        assert_eq!(log.select(Some(u64::MAX), 0, &[]).events.len(), 0);
+    }
+
+    #[test]
+    fn every_kind_is_found_by_its_name() {
+        for kind in EventKind::ALL {
+            assert_eq!(EventKind::parse(kind.name()), Some(kind));
+        }
+        assert_eq!(EventKind::parse("nothing"), None);
     }
 }

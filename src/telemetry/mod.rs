@@ -5,15 +5,29 @@
 
 mod clock;
 mod counter;
+pub mod crowd;
 pub mod event;
 
 pub use clock::Clock;
 pub use counter::{Counter, Traffic};
+use crowd::Crowd;
 use event::EventLog;
 
 /// What a broker remembers of what happened to it.
-#[derive(Default)]
 pub struct Telemetry {
     /// Events, the last ones.
     pub events: EventLog,
+    /// Clients that come and go.
+    pub crowd: Crowd,
+}
+
+impl Telemetry {
+    /// Nothing happened yet. `storm_rate` connects and closes within a second
+    /// are a storm.
+    pub fn new(storm_rate: u64) -> Self {
+        Self {
+            events: EventLog::default(),
+            crowd: Crowd::new(storm_rate),
+        }
+    }
 }

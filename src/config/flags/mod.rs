@@ -270,7 +270,9 @@ fn flag_value(key: &Key, flag: &str, text: &str) -> Result<Value, String> {
             text.parse()
                 .map_err(|_| format!("the flag {flag} needs an integer, not {text:?}"))?,
         ),
-        Kind::Address(_) | Kind::Duration { .. } | Kind::Text(_) => Value::String(text.into()),
+        Kind::Address(_) | Kind::Block(_) | Kind::Duration { .. } | Kind::Text(_) => {
+            Value::String(text.into())
+        }
     })
 }
 

@@ -94,6 +94,7 @@ pub(in crate::config) fn set_key(
             set(options, Some(host), port);
         }
         (Kind::Address(_), _) => return Err(expected("PORT or \"HOST:PORT\"")),
+        (Kind::Block(_), _) => return Err(expected("a block: { … }")),
         (Kind::Bool(set), Value::Bool(value)) => set(options, *value),
         (Kind::Bool(_), _) => return Err(expected("true or false, without quotes")),
         (Kind::Duration { min, set, .. }, Value::String(text)) => {
@@ -189,7 +190,13 @@ impl Reading {
     fn entry(&mut self, entry: &Entry) {
         let name = entry.key.to_ascii_lowercase();
         let value = &entry.node.value;
-        if let Some(key) = find_key(&name) {
+        if let (Some(Kind::Block(keys)), Value::Map(map)) =
+            (find_key(&name).map(|key| &key.kind), value)
+        {
+            for entry in map.entries_as_written() {
+                self.entry_of_block(&name, keys, entry);
+            }
+        } else if let Some(key) = find_key(&name) {
             self.note_contradictions(entry, key);
             match set_key(&mut self.options, key, value) {
                 Ok(None) => {}
@@ -210,6 +217,28 @@ impl Reading {
             self.error(&entry.position, text);
         } else if !entry.used {
             self.error(&entry.position, unknown_key(&entry.key));
+        }
+    }
+
+    /// An entry of the block `block`, which has its own table of keys.
+    fn entry_of_block(&mut self, block: &str, keys: &'static [Key], entry: &Entry) {
+        let name = entry.key.to_ascii_lowercase();
+        let Some(key) = keys.iter().find(|key| key.name == name) else {
+            if !entry.used {
+                let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
+                let text = format!(
+                    "unknown key {:?} in {block:?}; known are {}",
+                    entry.key,
+                    names.join(", ")
+                );
+                self.error(&entry.position, text);
+            }
+            return;
+        };
+        match set_key(&mut self.options, key, &entry.node.value) {
+            Ok(None) => {}
+            Ok(Some(warning)) => self.warn(&entry.position, warning),
+            Err(text) => self.error(&entry.position, text),
         }
     }
 

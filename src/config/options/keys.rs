@@ -5,7 +5,7 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{ANY_HOST, DEFAULT_PORT, HttpPort, Options};
+use super::{ANY_HOST, DEFAULT_PORT, HttpPort, Options, diagnosis::DIAGNOSIS_KEYS};
 use crate::config::syntax::Value;
 
 /// A key of the configuration file.
@@ -26,6 +26,8 @@ pub struct Key {
 pub enum Kind {
     /// `port` or `host:port`.
     Address(fn(&mut Options, Option<String>, i64)),
+    /// A block with keys of its own.
+    Block(&'static [Key]),
     /// A boolean.
     Bool(fn(&mut Options, bool)),
     /// A duration; integers are seconds if `seconds`.
@@ -361,6 +363,13 @@ pub const KEYS: &[Key] = &[
         }),
         default: "0",
         doc: "Payload bytes shown in a trace; 0 is all.",
+    },
+    Key {
+        name: "diagnosis",
+        aliases: &[],
+        kind: Kind::Block(DIAGNOSIS_KEYS),
+        default: "{}",
+        doc: "When something is worth a finding.",
     },
 ];
 

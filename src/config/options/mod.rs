@@ -6,6 +6,8 @@
 //! [`foreign`]. The server and the log read [`Options`] and nothing else here.
 
 mod apply;
+pub mod changes;
+pub mod diagnosis;
 mod duration;
 pub mod foreign;
 pub mod keys;
@@ -14,6 +16,7 @@ use std::{path::PathBuf, time::Duration};
 
 pub(super) use apply::set_key;
 pub use apply::{ConfigErrors, Diagnostic, load};
+pub use diagnosis::Diagnosis;
 
 /// Port of the client listener.
 pub const DEFAULT_PORT: u16 = 4222;
@@ -113,6 +116,8 @@ pub struct Options {
     pub ports_file_dir: Option<PathBuf>,
     /// Payload bytes shown in a trace; 0 is all.
     pub max_traced_msg_len: usize,
+    /// Thresholds of the diagnosis.
+    pub diagnosis: Diagnosis,
     /// The configuration file, as it was named.
     pub config_file: Option<PathBuf>,
     /// `sha256:` and the digest of the file's values; empty without a file.
@@ -168,6 +173,7 @@ impl Default for Options {
             pid_file: None,
             ports_file_dir: None,
             max_traced_msg_len: 0,
+            diagnosis: Diagnosis::default(),
             config_file: None,
             config_digest: String::new(),
         }

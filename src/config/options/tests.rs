@@ -6,7 +6,7 @@ use tempfile::TempDir;
 
 use super::{
     foreign::{IGNORED, REFUSED},
-    keys::KEYS,
+    keys::{KEYS, Kind},
     *,
 };
 
@@ -117,6 +117,36 @@ fn the_example_file_is_valid_and_opens_nothing() {
         ..file_defaults()
     };
     assert_eq!(options, expected);
+}
+
+/// Each key of a block stands in the example file with its default, which is
+/// the one of the options.
+#[test]
+fn the_example_file_shows_every_key_of_a_block() {
+    for key in KEYS {
+        let Kind::Block(keys) = key.kind else {
+            continue;
+        };
+        for inner in keys {
+            let line = format!("#    {}: {}", inner.name, inner.default);
+            assert!(EXAMPLE.lines().any(|shown| shown == line), "{line}");
+            let text = format!("{} {{ {}: {} }}", key.name, inner.name, inner.default);
+            assert_eq!(without_file(options(&text)), file_defaults(), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_entry_of_a_block_is_refused_where_it_stands() {
+    refuses("diagnosis {\n  storm_rat: 5\n}", "2:3: unknown key");
+    refuses("diagnosis {\n  storm_rate: 0\n}", "2:3: ");
+    refuses("diagnosis: 5", "must be a block");
+    assert_eq!(
+        options("diagnosis {\n x: 7\n storm_rate: $x\n}")
+            .diagnosis
+            .storm_rate,
+        7
+    );
 }
 
 /// Each key stands in the example file, with its default if it has one, and the
@@ -261,6 +291,12 @@ fn each_key_sets_its_option() {
         }),
         ("max_traced_msg_len: 5", |o| o.max_traced_msg_len == 5),
         ("max_traced_msg_len: -1", |o| o.max_traced_msg_len == 0),
+        ("diagnosis: { interval: 20ms }", |o| {
+            o.diagnosis.interval == Duration::from_millis(20)
+        }),
+        ("diagnosis { STORM_RATE: 5 }", |o| {
+            o.diagnosis.storm_rate == 5
+        }),
     ];
     for (text, same) in cases {
         assert!(same(&options(text)), "{text}");

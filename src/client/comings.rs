@@ -1,0 +1,74 @@
+//! Tells of clients that come and go: as events, or as part of a crowd.
+
+use super::Context;
+use crate::{
+    connection::{CloseReason, Connection},
+    telemetry::{Clock, crowd::Change, event::EventKind},
+};
+
+/// A client logged in.
+pub(super) fn tell_connected(context: &Context, connection: &Connection) {
+    let telemetry = &context.telemetry;
+    let source = connection.peer.ip();
+    if !telemetry
+        .crowd
+        .count(Change::Connected, source, Clock::now())
+    {
+        return;
+    }
+    let text = {
+        let identity = connection.identity.lock();
+        let library = match (&*identity.lang, &*identity.version) {
+            ("", "") => "an unnamed library".to_owned(),
+            (lang, version) => format!("{lang} {version}"),
+        };
+        let user = match &*identity.user {
+            "" => String::new(),
+            user => format!(", user {user:?}"),
+        };
+        format!(
+            "connected from {} with {library}{user}, account {}",
+            connection.peer, identity.account
+        )
+    };
+    telemetry.events.record(
+        EventKind::ClientConnected,
+        connection.cid,
+        &connection.who(),
+        &text,
+    );
+}
+
+/// A client that said something left, with its `subscriptions`.
+pub(super) fn tell_closed(
+    context: &Context,
+    connection: &Connection,
+    subscriptions: usize,
+    reason: CloseReason,
+) {
+    let telemetry = &context.telemetry;
+    let now = Clock::now();
+    if !telemetry
+        .crowd
+        .count(Change::Closed, connection.peer.ip(), now)
+    {
+        return;
+    }
+    let traffic = connection.traffic();
+    let text = format!(
+        "{reason} after {:.1} s; {} messages ({} bytes) in, {} ({} bytes) out, {subscriptions} \
+         subscriptions, from {}",
+        connection.started.until(now).as_secs_f64(),
+        traffic.in_msgs,
+        traffic.in_bytes,
+        traffic.out_msgs,
+        traffic.out_bytes,
+        connection.peer,
+    );
+    telemetry.events.record(
+        EventKind::ClientClosed,
+        connection.cid,
+        &connection.who(),
+        &text,
+    );
+}

@@ -1,0 +1,301 @@
+//! Clients that come and go, told in bounded words.
+//!
+//! The client room reports every connect and close here. Ordinary ones become
+//! events of their own. Many in a short time are a storm: they are folded into
+//! one event at its end. Connections that end without a byte of protocol, as
+//! the probes of load balancers do, become no events: they are counted, and
+//! logged once per source address and interval.
+
+use std::{
+    collections::HashMap,
+    net::IpAddr,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use tracing::info;
+
+use super::{
+    Clock,
+    event::{EventKind, EventLog},
+};
+
+/// Source addresses that are told apart, of storms and of bare connects; those
+/// beyond are counted together with the rest.
+const SOURCES_MAX: usize = 1024;
+
+/// A storm is over when it has been below half of its rate for this long.
+const STORM_QUIET: Duration = Duration::from_secs(2);
+
+/// A storm that goes on is told once in this time.
+const STORM_LEN_MAX: Duration = Duration::from_secs(60);
+
+/// Time between two log lines about one source of bare connects.
+const BARE_LOG_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Who comes and goes.
+pub struct Crowd {
+    /// Connects and closes within a second that are a storm.
+    storm_rate: u64,
+    state: Mutex<State>,
+    bare: AtomicU64,
+}
+
+#[derive(Default)]
+struct State {
+    /// Beginning of the second that is being counted.
+    second: Option<Clock>,
+    changes: u64,
+    storm: Option<Storm>,
+    bare: HashMap<IpAddr, BareSource>,
+}
+
+/// Many connects and closes in a short time, so far.
+#[derive(Clone, Debug)]
+pub struct Storm {
+    /// When it began.
+    pub start: Clock,
+    /// When it last had its rate.
+    pub last_busy: Clock,
+    /// Clients that logged in.
+    pub connected: u64,
+    /// Clients that left.
+    pub closed: u64,
+    /// Changes by source address.
+    sources: HashMap<IpAddr, u64>,
+}
+
+struct BareSource {
+    logged: Clock,
+    since_logged: u64,
+}
+
+/// What a client did.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Change {
+    /// It logged in.
+    Connected,
+    /// Its connection ended.
+    Closed,
+}
+
+impl Crowd {
+    /// A crowd in which `storm_rate` connects and closes within a second are a
+    /// storm.
+    pub fn new(storm_rate: u64) -> Self {
+        Self {
+            storm_rate,
+            state: Mutex::default(),
+            bare: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts a change at `now`; whether it is to be told by itself.
+    pub fn count(&self, change: Change, source: IpAddr, now: Clock) -> bool {
+        let state = &mut *self.state.lock();
+        let second = state.second.get_or_insert(now);
+        if second.until(now) >= Duration::from_secs(1) {
+            *second = now;
+            state.changes = 0;
+        }
+        state.changes += 1;
+        if state.storm.is_none() && state.changes > self.storm_rate {
+            state.storm = Some(Storm::begin(now));
+        }
+        let Some(storm) = &mut state.storm else {
+            return true;
+        };
+        if state.changes > self.storm_rate / 2 {
+            storm.last_busy = now;
+        }
+        storm.count(change, source);
+        false
+    }
+
+    /// Counts a connection that ended without a byte of protocol.
+    pub fn count_bare(&self, source: IpAddr, now: Clock) {
+        self.bare.fetch_add(1, Ordering::Relaxed);
+        let sources = &mut self.state.lock().bare;
+        if let Some(known) = sources.get_mut(&source) {
+            known.since_logged += 1;
+        } else if sources.len() < SOURCES_MAX {
+            let new = BareSource {
+                logged: now,
+                since_logged: 0,
+            };
+            sources.insert(source, new);
+            info!("{source} - Connected and left without a word");
+        }
+    }
+
+    /// Connections so far that ended without a byte of protocol.
+    pub fn bare(&self) -> u64 {
+        self.bare.load(Ordering::Relaxed)
+    }
+
+    /// The storm that goes on, if there is one.
+    pub fn storm(&self) -> Option<Storm> {
+        self.state.lock().storm.clone()
+    }
+
+    /// Tells what is over. To be called about once in a second.
+    pub fn tick(&self, events: &EventLog, now: Clock) {
+        let (storm, silent) = {
+            let mut state = self.state.lock();
+            (state.take_storm(now), state.take_bare(now))
+        };
+        if let Some(storm) = storm {
+            events.record(EventKind::Storm, 0, &storm.main_source(), &storm.text());
+        }
+        for (source, count) in silent {
+            info!(
+                "{source} - Connected {count} more times within {BARE_LOG_INTERVAL:?} and left \
+                 without a word"
+            );
+        }
+    }
+}
+
+impl State {
+    /// The storm, if it is over or has lasted long enough to be told.
+    fn take_storm(&mut self, now: Clock) -> Option<Storm> {
+        let storm = self.storm.as_ref()?;
+        if storm.last_busy.until(now) >= STORM_QUIET {
+            return self.storm.take();
+        }
+        if storm.start.until(now) >= STORM_LEN_MAX {
+            return self.storm.replace(Storm::begin(now));
+        }
+        None
+    }
+
+    /// Sources of bare connects that came again, with their counts.
+    fn take_bare(&mut self, now: Clock) -> Vec<(IpAddr, u64)> {
+        let mut again = Vec::new();
+        self.bare.retain(|source, known| {
+            if known.logged.until(now) < BARE_LOG_INTERVAL {
+                return true;
+            }
+            if known.since_logged == 0 {
+                return false;
+            }
+            again.push((*source, known.since_logged));
+            known.logged = now;
+            known.since_logged = 0;
+            true
+        });
+        again
+    }
+}
+
+impl Storm {
+    fn begin(now: Clock) -> Self {
+        Self {
+            start: now,
+            last_busy: now,
+            connected: 0,
+            closed: 0,
+            sources: HashMap::new(),
+        }
+    }
+
+    fn count(&mut self, change: Change, source: IpAddr) {
+        match change {
+            Change::Connected => self.connected += 1,
+            Change::Closed => self.closed += 1,
+        }
+        if let Some(known) = self.sources.get_mut(&source) {
+            *known += 1;
+        } else if self.sources.len() < SOURCES_MAX {
+            self.sources.insert(source, 1);
+        }
+    }
+
+    /// The address that most came from; empty before the first.
+    pub fn main_source(&self) -> String {
+        let most = self.sources.iter().max_by_key(|(_, count)| **count);
+        most.map_or_else(String::new, |(source, _)| source.to_string())
+    }
+
+    /// What it was so far, as a sentence.
+    pub fn text(&self) -> String {
+        let seconds = self.start.until(self.last_busy).as_secs_f64();
+        let more = match self.sources.len() {
+            SOURCES_MAX.. => " or more",
+            _ => "",
+        };
+        format!(
+            "{} clients connected and {} left within {seconds:.1} s, from {}{more} addresses, \
+             most of them from {}",
+            self.connected,
+            self.closed,
+            self.sources.len(),
+            self.main_source(),
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
+
+    #[test]
+    fn a_storm_is_one_event_and_ordinary_changes_are_told() {
+        let (crowd, events) = (Crowd::new(10), EventLog::default());
+        let told = |at| {
+            (0..50)
+                .filter(|_| crowd.count(Change::Connected, SOURCE, Clock(at)))
+                .count()
+        };
+        assert_eq!(told(0), 10);
+        assert_eq!(told(1000), 0);
+        crowd.tick(&events, Clock(1500));
+        assert!(crowd.storm().is_some());
+        assert_eq!(events.last_id(), 0);
+        crowd.tick(&events, Clock(3000));
+        assert!(crowd.storm().is_none());
+        let storms = events.after(0);
+        assert_eq!(storms.len(), 1);
+        assert_eq!(storms[0].kind, EventKind::Storm);
+        assert!(
+            storms[0].text.starts_with("90 clients connected"),
+            "{}",
+            storms[0].text
+        );
+        assert!(crowd.count(Change::Closed, SOURCE, Clock(3001)));
+    }
+
+    #[test]
+    fn a_storm_without_end_is_told_now_and_then() {
+        let (crowd, events) = (Crowd::new(10), EventLog::default());
+        for second in 0..150 {
+            for _ in 0..20 {
+                crowd.count(Change::Connected, SOURCE, Clock(second * 1000));
+            }
+            crowd.tick(&events, Clock(second * 1000));
+        }
+        assert_eq!(events.last_id(), 2);
+    }
+
+    #[test]
+    fn bare_connects_are_counted_and_sources_are_bounded() {
+        let (crowd, events) = (Crowd::new(10), EventLog::default());
+        for source in 0..5000 {
+            let source = IpAddr::V4(std::net::Ipv4Addr::from_bits(source));
+            crowd.count_bare(source, Clock(0));
+            crowd.count_bare(source, Clock(0));
+        }
+        assert_eq!(crowd.bare(), 10_000);
+        let mut state = crowd.state.lock();
+        assert_eq!(state.bare.len(), SOURCES_MAX);
+        assert_eq!(state.take_bare(Clock(59_000)).len(), 0);
+        assert_eq!(state.take_bare(Clock(60_000)).len(), SOURCES_MAX);
+        // Not seen again: forgotten.
+        assert_eq!(state.take_bare(Clock(120_000)).len(), 0);
+        assert_eq!(state.bare.len(), 0);
+        assert_eq!(events.last_id(), 0);
+    }
+}

@@ -1,0 +1,221 @@
+//! `/eventsz`: what happens is told, as pages and as server-sent events, and
+//! crowds and probes do not drown it.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+};
+
+use serde_json::Value;
+use support::{Broker, PATIENCE, RawClient, wait_for, wait_until};
+
+/// A storm is more than ten changes within a second.
+const CONFIG: &str = "diagnosis { interval: 50ms, storm_rate: 10 }";
+
+/// The events of a page, the oldest first.
+fn events(broker: &Broker, query: &str) -> Vec<Value> {
+    let page = broker.get_json(&format!("/eventsz?{query}"));
+    page["events"].as_array().expect("events").clone()
+}
+
+fn named_client(broker: &Broker, name: &str) -> RawClient {
+    let mut client = broker.connect();
+    client.send(format!(
+        "CONNECT {{\"verbose\":false,\"name\":{name:?}}}\r\n"
+    ));
+    client.sync();
+    client
+}
+
+/// A reader of server-sent events.
+struct Stream(BufReader<TcpStream>);
+
+impl Stream {
+    fn open(broker: &Broker, query: &str, headers: &str) -> Self {
+        let stream = TcpStream::connect(broker.monitor_addr()).expect("the monitoring port");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let host = broker.monitor_addr();
+        write!(
+            &stream,
+            "GET /eventsz?{query} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\
+             {headers}\r\n"
+        )
+        .expect("room");
+        let mut stream = Self(BufReader::new(stream));
+        stream.line_with("retry:");
+        stream
+    }
+
+    fn line_with(&mut self, start: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let len = self.0.read_line(&mut line).expect("more to read");
+            assert_ne!(len, 0, "the stream ended before a line with {start}");
+            if let Some(rest) = line.trim_end().strip_prefix(start) {
+                return rest.trim().to_owned();
+            }
+        }
+    }
+
+    /// Name and data of the next event.
+    fn next(&mut self) -> (String, Value) {
+        let name = self.line_with("event:");
+        let data = serde_json::from_str(&self.line_with("data:")).expect("JSON");
+        (name, data)
+    }
+}
+
+#[test]
+fn a_client_that_comes_and_goes_is_told_with_totals() {
+    let broker = Broker::midge().config(CONFIG).start();
+    let mut client = named_client(&broker, "app-7");
+    client.send("SUB a 1\r\nPUB b 5\r\nhello\r\n");
+    client.sync();
+    drop(client);
+    let told = wait_for("the end is told", || {
+        Some(events(&broker, "type=client.connected,client.closed")).filter(|e| e.len() == 2)
+    });
+    assert_eq!(told[0]["type"], "client.connected");
+    assert_eq!(told[1]["type"], "client.closed");
+    for event in &told {
+        assert_eq!(event["subject"], "app-7");
+        assert_eq!(event["cid"], told[0]["cid"]);
+    }
+    let text = told[1]["text"].as_str().expect("a text");
+    for part in [
+        "Client Closed",
+        "1 messages (5 bytes) in",
+        "1 subscriptions",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    let id = told[0]["id"].as_u64().expect("an id");
+    let later = events(&broker, &format!("since={id}&type=client.closed"));
+    assert_eq!(later, told[1..]);
+    assert_eq!(broker.get("/eventsz?type=nonsense").status, 400);
+    for number in [
+        "-9223372036854775808",
+        "9223372036854775807",
+        "18446744073709551615",
+    ] {
+        let status = broker.get(&format!("/eventsz?since={number}")).status;
+        assert!([200, 400].contains(&status), "{number}");
+    }
+}
+
+/// A probe that only connects is counted, and logged once, and nothing else.
+#[test]
+fn bare_connects_leave_no_trace_but_one_line() {
+    let broker = Broker::midge().config(CONFIG).start();
+    drop(named_client(&broker, "before"));
+    wait_until("the client is remembered", || {
+        broker.get_json("/connz?state=closed")["total"] == 1
+    });
+    let before = broker.get_json("/eventsz")["last_id"].clone();
+    for _ in 0..300 {
+        drop(TcpStream::connect(broker.client_addr()).expect("the client port"));
+    }
+    wait_until("all have been accepted and are gone", || {
+        let varz = broker.get_json("/varz");
+        varz["total_connections"].as_u64() >= Some(302) && varz["connections"] == 0
+    });
+    assert_eq!(broker.get_json("/connz?state=closed")["total"], 1);
+    assert_eq!(broker.get_json("/eventsz")["last_id"], before);
+    assert_eq!(broker.log().matches("left without a word").count(), 1);
+}
+
+#[test]
+fn a_storm_is_one_event() {
+    let broker = Broker::midge().config(CONFIG).start();
+    let clients: Vec<_> = (0..200).map(|_| named_client(&broker, "many")).collect();
+    drop(clients);
+    let storm = wait_for("the storm is told", || {
+        events(&broker, "type=storm").first().cloned()
+    });
+    let text = storm["text"].as_str().expect("a text");
+    assert!(text.contains("most of them from 127.0.0.1"), "{text}");
+    // Those before the storm was one, and the storm.
+    assert!(events(&broker, "").len() <= 40);
+    assert_eq!(events(&broker, "type=storm").len(), 1);
+}
+
+#[test]
+fn a_stream_tells_what_happens_and_replays() {
+    let broker = Broker::midge().config(CONFIG).start();
+    let mut stream = Stream::open(&broker, "type=client.connected", "");
+    let _first = named_client(&broker, "first");
+    let (name, data) = stream.next();
+    assert_eq!(
+        (&*name, &data["subject"]),
+        ("client.connected", &Value::from("first"))
+    );
+    let id = data["id"].as_u64().expect("an id");
+    drop(stream);
+
+    let _second = named_client(&broker, "second");
+    let mut stream = Stream::open(&broker, "", &format!("Last-Event-ID: {id}\r\n"));
+    assert_eq!(stream.next().1["subject"], "second");
+
+    // Numbers of an earlier run: the reader is told that they begin anew.
+    let mut stream = Stream::open(&broker, "", "Last-Event-ID: 1000\r\n");
+    let (name, data) = stream.next();
+    assert_eq!(
+        (&*name, &data["reason"]),
+        ("gap", &Value::from("restarted"))
+    );
+    assert_eq!(stream.next().1["id"], 1);
+}
+
+/// A reader that came too late is told how much it missed, and readers are
+/// limited in number.
+#[test]
+fn what_is_forgotten_is_told_as_a_gap() {
+    // Names of a kilobyte fill the memory for events soon.
+    let broker = Broker::midge()
+        .config("diagnosis { storm_rate: 1000000 }")
+        .start();
+    let name = "n".repeat(1000);
+    for _ in 0..4 {
+        let clients: Vec<_> = (0..500).map(|_| named_client(&broker, &name)).collect();
+        drop(clients);
+    }
+    wait_until("early events are forgotten", || {
+        broker.get_json("/eventsz?since=1&limit=1")["missed"] != 0
+    });
+    let mut stream = Stream::open(&broker, "since=1", "");
+    let (name, data) = stream.next();
+    assert_eq!(
+        (&*name, &data["reason"]),
+        ("gap", &Value::from("forgotten"))
+    );
+    let missed = data["missed"].as_u64().expect("a number");
+    assert!(missed > 0);
+    assert!(stream.next().1["id"].as_u64() >= Some(missed + 2));
+
+    let mut readers = vec![stream];
+    while readers.len() < 16 {
+        readers.push(Stream::open(&broker, "", ""));
+    }
+    let host = broker.monitor_addr();
+    let request = format!(
+        "GET /eventsz HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\nConnection: \
+         close\r\n\r\n"
+    );
+    let refused = || support::http::send(host, &request).status == 503;
+    assert!(refused());
+    assert_eq!(broker.get("/eventsz").status, 200);
+    readers.pop();
+    wait_until("the place is free", || {
+        let stream = TcpStream::connect(host).expect("the monitoring port");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        (&stream).write_all(request.as_bytes()).expect("room");
+        let mut line = String::new();
+        BufReader::new(stream)
+            .read_line(&mut line)
+            .expect("a status line");
+        line.contains("200")
+    });
+}
