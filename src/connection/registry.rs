@@ -86,6 +86,8 @@ pub struct ConnectionView {
     pub subscriptions: usize,
     /// Who the peer says it is.
     pub identity: Identity,
+    /// Version and cipher suite of TLS, and whether it came before INFO.
+    pub tls: Option<(&'static str, &'static str, bool)>,
 }
 
 /// A subscription at one moment, as plain values.
@@ -277,6 +279,9 @@ impl Connection {
             stalls: self.stalls.load(Ordering::Relaxed),
             subscriptions: self.subscriptions.lock().len(),
             identity: self.identity.lock().clone(),
+            tls: self
+                .tls()
+                .map(|tls| (tls.version, tls.cipher_suite, tls.is_first)),
         }
     }
 }
