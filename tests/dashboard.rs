@@ -20,7 +20,7 @@ fn the_page_lives_without_a_complaint() {
         .config("http_base_path: \"/some/where\"\n")
         .start();
     let mut client = broker.connect();
-    client.send(&format!(
+    client.send(format!(
         "CONNECT {{\"verbose\":false,\"name\":\"{HOSTILE_NAME}\"}}\r\nSUB a 1\r\n"
     ));
     client.sync();
