@@ -78,6 +78,15 @@ impl Answer {
         }
     }
 
+    /// Text that is the same for everyone.
+    pub(super) fn fixed(content_type: &'static str, text: &'static str) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            content: Content::Bytes(text.into()),
+        }
+    }
+
     fn json(status: StatusCode, body: serde_json::Result<Vec<u8>>) -> Result<Self, Refusal> {
         let body = body.map_err(Refusal::unwritable)?;
         Ok(Self {

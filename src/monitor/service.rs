@@ -21,10 +21,10 @@ use tracing::debug;
 use super::{
     Monitor, accountz, accstatz,
     answer::{Answer, Content, Refusal},
-    connz, control,
+    connz, control, dashboard,
     door::{self, Door},
     event_stream::EventStream,
-    eventsz, gatewayz, healthz, index, jsz, latencyz, leafz, metrics,
+    eventsz, gatewayz, healthz, jsz, latencyz, leafz, metrics,
     query::Query,
     routez, slowz, subsz, topz, varz,
 };
@@ -37,9 +37,9 @@ const UNWRITTEN_MAX: usize = 128 * 1024 * 1024;
 const OUT_OF_MEMORY: &[u8] = b"Answers that slow readers have not taken yet fill the memory set \
     aside for them; try again later, or ask for less (limit).";
 
-/// Everything of a page is in the page, and no other page may frame it.
+/// The page takes all it needs from this port, and no other page may frame it.
 const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; \
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
@@ -51,14 +51,16 @@ pub(super) struct Endpoint {
     pub(super) path: &'static str,
     /// The name it is counted by in `http_req_stats`.
     counted_as: &'static str,
-    /// What the index page says of it; empty for another name of the one above.
+    /// What the page says of it; empty for what it does not link.
     pub(super) about: &'static str,
     handler: Handler,
 }
 
 /// All paths.
 pub(super) const ENDPOINTS: &[Endpoint] = &[
-    endpoint("/", "", index::answer),
+    endpoint("/", "", dashboard::page),
+    endpoint("/dashboard.css", "", dashboard::style),
+    endpoint("/dashboard.js", "", dashboard::script),
     endpoint("/varz", "Settings, totals and resources", varz::answer),
     endpoint("/connz", "Connections", connz::answer),
     endpoint("/subsz", "Subscriptions", subsz::answer),
