@@ -11,6 +11,7 @@ pub mod diagnosis;
 pub mod log;
 pub mod monitor;
 pub mod protocol;
+pub mod security;
 pub mod server;
 pub mod subject;
 pub mod sublist;

@@ -3,11 +3,14 @@
 use std::process::ExitCode;
 
 use midge::{
-    config::{self, Invocation, Options, signal},
+    config::{self, Diagnostic, Invocation, Options, signal},
     diagnosis, log, monitor,
-    server::lifecycle::{self, Signals, StartError},
+    server::{
+        lifecycle::{self, Signals, StartError},
+        reload::Sources,
+    },
 };
-use tracing::{error, info, warn};
+use tracing::{error, warn};
 
 fn main() -> ExitCode {
     let parsed = match config::parse(std::env::args_os()) {
@@ -43,7 +46,7 @@ fn main() -> ExitCode {
             for warning in &parsed.warnings {
                 warn!("{warning}");
             }
-            if let Err(error) = run(*options, &program, &log) {
+            if let Err(error) = run(*options, &program, log) {
                 error!(target: log::FATAL, "{error}");
                 return ExitCode::FAILURE;
             }
@@ -53,7 +56,7 @@ fn main() -> ExitCode {
 }
 
 /// Runs the broker until a signal ends it.
-fn run(options: Options, program: &str, log: &log::LogHandle) -> Result<(), StartError> {
+fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), StartError> {
     let failed = |what: &'static str| {
         move |error| StartError {
             what: what.to_owned(),
@@ -64,7 +67,8 @@ fn run(options: Options, program: &str, log: &log::LogHandle) -> Result<(), Star
     runtime.block_on(async {
         // Before anything else, so that no early signal kills half a broker.
         let signals = Signals::listen().map_err(failed("Error listening to signals"))?;
-        let mut prepared = lifecycle::prepare(options)?;
+        let sources = Sources { read_options, log };
+        let mut prepared = lifecycle::prepare(options, sources)?;
         let server = prepared.server.clone();
         lifecycle::announce(&server, program);
         diagnosis::watch(server.clone()).map_err(failed("Error starting the diagnosis"))?;
@@ -75,14 +79,15 @@ fn run(options: Options, program: &str, log: &log::LogHandle) -> Result<(), Star
                 .and_then(|listener| monitor::serve(server.clone(), listener, workers))
                 .map_err(failed("Error starting the monitor"))?;
         }
-        lifecycle::run(prepared, program, signals, || reopen(log)).await
+        lifecycle::run(prepared, program, signals).await
     })
 }
 
-fn reopen(log: &log::LogHandle) {
-    match log.reopen() {
-        Ok(true) => info!("File log re-opened"),
-        Ok(false) => info!("File log re-open ignored, not a file logger"),
-        Err(error) => error!("The log file could not be re-opened, the old one stays: {error}"),
+/// Reads file and command line once more, for a reload.
+fn read_options() -> Result<(Options, Vec<Diagnostic>), String> {
+    let parsed = config::parse(std::env::args_os()).map_err(|error| error.to_string())?;
+    match parsed.invocation {
+        Invocation::Run(options) => Ok((*options, parsed.warnings)),
+        _ => Err("the command line asks for something else".into()),
     }
 }

@@ -176,7 +176,7 @@ impl Session {
         {
             return self.handle_publish(worker, run, bytes, at, &publish);
         }
-        match parse(rest, self.context.limits.max_control_line) {
+        match parse(rest, self.limits.max_control_line) {
             Ok(Parsed::Op(Op::Publish(publish), _)) => {
                 self.handle_publish(worker, run, bytes, at, &publish)
             }
@@ -204,7 +204,7 @@ impl Session {
         at: &mut usize,
         publish: &Publish<'_>,
     ) -> Result<bool, End> {
-        if publish.total_len > self.context.limits.max_payload {
+        if publish.total_len > self.limits.max_payload {
             return Err(End {
                 reason: CloseReason::MaxPayload,
                 error: Some(ClientError::MaxPayload),
@@ -212,7 +212,7 @@ impl Session {
                     "payload of {} bytes for {}, max_payload is {}",
                     publish.total_len,
                     quoted(publish.subject),
-                    self.context.limits.max_payload
+                    self.limits.max_payload
                 ),
             });
         }

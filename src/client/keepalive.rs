@@ -51,6 +51,13 @@ impl Keepalive {
         }
     }
 
+    /// Other limits from now on; an interval that runs is cut to the new one.
+    pub fn set_limits(&mut self, interval: Duration, ping_max: u32) {
+        self.interval = interval;
+        self.ping_max = ping_max;
+        self.next = self.next.min(Instant::now() + interval);
+    }
+
     /// The peer sent CONNECT: the first ping is near. Jitter keeps a crowd that
     /// came together from answering together.
     pub fn connected(&mut self) {

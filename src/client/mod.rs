@@ -12,6 +12,7 @@ mod batch;
 mod comings;
 mod end;
 mod keepalive;
+mod limits;
 mod lookup_cache;
 mod publish;
 mod routing;
@@ -40,6 +41,7 @@ use crate::{
     protocol::info::Info,
     telemetry::{Clock, Telemetry},
 };
+pub use limits::{Limits, LimitsInForce};
 use session::Session;
 
 /// Batches read from one socket before other connections get their turn.
@@ -57,38 +59,9 @@ pub struct Context {
     /// Who is connected.
     pub registry: Registry,
     /// The limits in force.
-    pub limits: Limits,
+    pub limits: LimitsInForce,
     /// INFO as every client gets it; the client's own fields are filled in.
     pub info: RwLock<Info>,
-    /// Whether protocol traces are logged.
-    pub trace: bool,
-    /// Payload bytes shown in a trace; 0 is all.
-    pub max_traced_msg_len: usize,
-}
-
-/// What a client may do at most, and how it is watched.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Open connections.
-    pub max_connections: usize,
-    /// Bytes of a control line after its verb.
-    pub max_control_line: usize,
-    /// Bytes of headers and payload.
-    pub max_payload: usize,
-    /// Bytes in one connection's outbound queue.
-    pub max_pending: usize,
-    /// Subscriptions of one connection; 0 is unlimited.
-    pub max_subscriptions: usize,
-    /// Tokens in a subscription's subject; 0 is unlimited.
-    pub max_sub_tokens: usize,
-    /// Between keepalive pings.
-    pub ping_interval: Duration,
-    /// Pings that may go unanswered.
-    pub ping_max: u32,
-    /// How long a socket may take nothing while something waits for it.
-    pub write_deadline: Duration,
-    /// Whether headers are supported.
-    pub headers: bool,
 }
 
 /// Serves one client until its connection has ended.
@@ -97,7 +70,7 @@ pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: A
     let mut session = Session::new(context.clone(), connection.clone());
     let admitted = context
         .registry
-        .insert(&connection, context.limits.max_connections);
+        .insert(&connection, session.limits.max_connections);
     with_worker(|worker| {
         session.introduce(worker);
         if !admitted {
@@ -126,6 +99,7 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
     tokio::pin!(timer);
     loop {
         let wake = poll_fn(|context| connection.poll_wake(stream, timer.as_mut(), context)).await;
+        session.keep_up_to_date();
         match wake {
             Wake::Closing => return,
             Wake::Writable => with_worker(|worker| connection.flush_blocked(worker)),
@@ -252,7 +226,8 @@ fn tell_slow_consumer(context: &Context, connection: &Connection, reason: CloseR
     match reason {
         CloseReason::SlowConsumerWriteDeadline => info!(
             "{prefix} - Slow Consumer Detected: WriteDeadline of {:?} exceeded with {} total bytes.",
-            context.limits.write_deadline, backlog.pending
+            context.limits.current().write_deadline,
+            backlog.pending
         ),
         _ => info!(
             "{prefix} - Slow Consumer Detected: MaxPending of {} Exceeded",

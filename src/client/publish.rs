@@ -203,14 +203,14 @@ impl Session {
     /// Whether something happens at each publish besides its delivery.
     #[inline]
     fn wants_each_publish(&self) -> bool {
-        self.options.verbose || self.options.pedantic || self.context.trace
+        self.options.verbose || self.options.pedantic || self.limits.trace
     }
 
     /// Checks one publish and confirms it; `body` is its headers and payload. `false`: it is not to be delivered.
     fn admit_publish(&mut self, worker: &mut Worker, publish: &Publish<'_>, body: &[u8]) -> bool {
-        if self.context.trace {
+        if self.limits.trace {
             super::trace::trace_in(&self.connection, &Op::Publish(*publish));
-            super::trace::trace_payload(&self.connection, body, self.context.max_traced_msg_len);
+            super::trace::trace_payload(&self.connection, body, self.limits.max_traced_msg_len);
         }
         if !may_publish_to(publish.subject) {
             self.refuse_publish(worker, publish);

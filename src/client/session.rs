@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
 use super::{
-    Context,
+    Context, Limits,
     batch::Input,
     comings,
     end::End,
@@ -41,6 +41,9 @@ pub(super) struct Session {
     /// The subject space it is in.
     pub(super) account: Arc<Account>,
     pub(super) connection: Arc<Connection>,
+    /// The limits it goes by.
+    pub(super) limits: Arc<Limits>,
+    limits_generation: u64,
     pub(super) keepalive: Keepalive,
     pub(super) options: ConnectOptions,
     pub(super) cache: LookupCache,
@@ -56,11 +59,15 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(context: Arc<Context>, connection: Arc<Connection>) -> Self {
-        let keepalive = Keepalive::new(context.limits.ping_interval, context.limits.ping_max);
+        let limits_generation = context.limits.generation();
+        let limits = context.limits.current();
+        let keepalive = Keepalive::new(limits.ping_interval, limits.ping_max);
         Self {
             account: context.accounts.global().clone(),
             context,
             connection,
+            limits,
+            limits_generation,
             keepalive,
             options: ConnectOptions::default(),
             cache: LookupCache::default(),
@@ -84,14 +91,25 @@ impl Session {
             End {
                 reason: CloseReason::MaxConnections,
                 error: Some(ClientError::MaxConnections),
-                detail: format!("max_connections is {}", self.context.limits.max_connections),
+                detail: format!("max_connections is {}", self.limits.max_connections),
             },
         );
     }
 
+    /// Takes over limits that a reload has put in force.
+    pub(super) fn keep_up_to_date(&mut self) {
+        let generation = self.context.limits.generation();
+        if generation != self.limits_generation {
+            self.limits_generation = generation;
+            self.limits = self.context.limits.current();
+            self.keepalive
+                .set_limits(self.limits.ping_interval, self.limits.ping_max);
+        }
+    }
+
     /// Acts on one operation; publishes are handled where their payload is.
     pub(super) fn act(&mut self, worker: &mut Worker, op: Op<'_>) -> Result<(), End> {
-        if self.context.trace {
+        if self.limits.trace {
             super::trace::trace_in(&self.connection, &op);
         }
         match op {
@@ -161,7 +179,7 @@ impl Session {
                 ClientError::AuthorizationViolation,
             ));
         }
-        let headers = options.headers && self.context.limits.headers;
+        let headers = options.headers && self.limits.headers;
         if options.no_responders && !headers {
             return Err(refuse(
                 CloseReason::NoRespondersWithoutHeaders,
@@ -199,7 +217,7 @@ impl Session {
     fn subscribe(&mut self, worker: &mut Worker, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) {
         self.keepalive.busy();
         self.connection.active(Clock::now());
-        let limits = &self.context.limits;
+        let limits = &self.limits;
         if queue == Some(RESERVED_QUEUE) {
             return self.complain(
                 worker,
@@ -342,7 +360,7 @@ impl Session {
         let now = Instant::now();
         let backlog = self.connection.outbound().backlog();
         let stuck = backlog.last_progress.until(Clock::now());
-        if self.connection.is_blocked() && stuck >= self.context.limits.write_deadline {
+        if self.connection.is_blocked() && stuck >= self.limits.write_deadline {
             self.connection
                 .close(CloseReason::SlowConsumerWriteDeadline);
             return;
@@ -358,7 +376,7 @@ impl Session {
                 End {
                     reason: CloseReason::StaleConnection,
                     error: Some(ClientError::StaleConnection),
-                    detail: format!("{} pings unanswered", self.context.limits.ping_max),
+                    detail: format!("{} pings unanswered", self.limits.ping_max),
                 },
             ),
         }
@@ -376,7 +394,7 @@ impl Session {
             .backlog()
             .last_progress
             .until(Clock::now());
-        let left = self.context.limits.write_deadline.saturating_sub(waited);
+        let left = self.limits.write_deadline.saturating_sub(waited);
         // A millisecond more, so that the deadline has passed when it is looked at.
         ping.min(Instant::now() + left + std::time::Duration::from_millis(1))
     }

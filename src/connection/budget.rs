@@ -14,7 +14,7 @@ pub const BOOKED_STEP: usize = 64 * 1024;
 /// Bytes that wait in queues, and how many may.
 pub struct Budget {
     used: AtomicUsize,
-    limit: usize,
+    limit: AtomicUsize,
 }
 
 impl Budget {
@@ -22,7 +22,7 @@ impl Budget {
     pub fn new(limit: usize) -> Self {
         Self {
             used: AtomicUsize::new(0),
-            limit,
+            limit: AtomicUsize::new(limit),
         }
     }
 
@@ -41,12 +41,17 @@ impl Budget {
 
     /// Bytes that may be booked.
     pub fn limit(&self) -> usize {
-        self.limit
+        self.limit.load(Ordering::Relaxed)
+    }
+
+    /// Sets another limit.
+    pub fn set_limit(&self, limit: usize) {
+        self.limit.store(limit, Ordering::Relaxed);
     }
 
     /// Whether somebody has to go.
     pub fn is_overdrawn(&self) -> bool {
-        self.used() > self.limit
+        self.used() > self.limit()
     }
 }
 

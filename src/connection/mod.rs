@@ -19,7 +19,7 @@ use std::{
     net::SocketAddr,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering},
     },
     task::{Context, Poll},
@@ -31,7 +31,10 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tokio::{net::TcpStream, time::Sleep};
 
-use crate::telemetry::{Clock, Counter, Traffic};
+use crate::{
+    security::certificate::PeerCertificate,
+    telemetry::{Clock, Counter, Traffic},
+};
 use budget::Budget;
 pub use close_reason::CloseReason;
 use outbound::Outbound;
@@ -67,6 +70,9 @@ pub struct Connection {
     pub takes_info: AtomicBool,
     /// Who the peer says it is.
     pub identity: Mutex<Identity>,
+    /// The certificate that the peer has proved to be its own; set when the
+    /// handshake is done.
+    pub certificate: OnceLock<Box<PeerCertificate>>,
     /// Its subscriptions, by the peer's ids for them.
     pub subscriptions: Mutex<SubscriptionTable>,
     outbound: Outbound,
@@ -126,6 +132,7 @@ impl Connection {
             headers: AtomicBool::new(false),
             takes_info: AtomicBool::new(false),
             identity: Mutex::default(),
+            certificate: OnceLock::new(),
             subscriptions: Mutex::default(),
             outbound: Outbound::new(stream, max_pending, budget),
             flags: AtomicU8::new(0),

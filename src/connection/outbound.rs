@@ -135,6 +135,11 @@ impl Outbound {
         }
     }
 
+    /// Sets another limit for what may wait; what waits already stays.
+    pub fn set_max_pending(&self, max_pending: usize) {
+        self.0.lock().max_pending = max_pending;
+    }
+
     /// Why the connection ends, if it does.
     pub fn close_reason(&self) -> Option<CloseReason> {
         self.0.lock().closed

@@ -8,7 +8,7 @@ use std::{
     collections::VecDeque,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -25,7 +25,7 @@ pub struct Registry {
     next_cid: AtomicU64,
     accepted: AtomicU64,
     stalls: AtomicU64,
-    max_closed: usize,
+    max_closed: AtomicUsize,
     /// What all outbound queues may hold together.
     pub budget: Arc<Budget>,
 }
@@ -127,9 +127,19 @@ impl Registry {
             next_cid: AtomicU64::new(1),
             accepted: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
-            max_closed,
+            max_closed: AtomicUsize::new(max_closed),
             budget: Arc::new(Budget::new(max_memory)),
         }
+    }
+
+    /// Sets other limits; see [`Registry::new`].
+    pub fn set_limits(&self, max_closed: usize, max_memory: usize) {
+        self.max_closed.store(max_closed, Ordering::Relaxed);
+        self.budget.set_limit(max_memory);
+    }
+
+    fn max_closed(&self) -> usize {
+        self.max_closed.load(Ordering::Relaxed)
     }
 
     /// The id of a connection just accepted.
@@ -172,12 +182,9 @@ impl Registry {
         if reason == CloseReason::StaleConnection {
             inner.troubles.stale_connections += 1;
         }
-        if self.max_closed > 0 {
-            if inner.closed.len() == self.max_closed {
-                inner.closed.pop_front();
-            }
-            inner.closed.push_back(closed);
-        }
+        inner.closed.push_back(closed);
+        let surplus = inner.closed.len().saturating_sub(self.max_closed());
+        inner.closed.drain(..surplus);
     }
 
     /// Drops a connection that nobody will ask for.

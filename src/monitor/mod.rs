@@ -118,14 +118,15 @@ pub fn serve(server: Arc<Server>, listener: TcpListener, workers: usize) -> io::
 
 impl Monitor {
     fn new(server: Arc<Server>, address: SocketAddr, workers: usize) -> Self {
-        let host = match server.options.http_listen() {
+        let options = server.options();
+        let host = match options.http_listen() {
             Some((host, _)) => host.to_owned(),
             None => address.ip().to_string(),
         };
         Self {
             host_rule: HostRule::new(address.ip(), &host),
             settings: Settings {
-                base_path: match server.options.http_base_path.trim_matches('/') {
+                base_path: match options.http_base_path.trim_matches('/') {
                     "" => String::new(),
                     path => format!("/{path}"),
                 },

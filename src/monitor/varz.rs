@@ -29,7 +29,10 @@ pub(super) fn build(monitor: &Monitor) -> Varz {
     let start = time_text::rfc3339(server.start);
     varz.now = time_text::rfc3339(now);
     varz.uptime = time_text::uptime((now - server.start).to_std().unwrap_or_default());
-    varz.config_load_time.clone_from(&start);
+    varz.config_load_time = match server.last_reload() {
+        Some(reload) if reload.error.is_none() => time_text::rfc3339(reload.at),
+        _ => start.clone(),
+    };
     varz.start = start;
     // Shown as nought where the system does not tell.
     varz.mem = signed(process::resident_bytes().unwrap_or(0));
@@ -51,7 +54,7 @@ pub(super) fn build(monitor: &Monitor) -> Varz {
 /// What does not change while the broker runs.
 fn settings(monitor: &Monitor) -> Varz {
     let server = &monitor.server;
-    let options = &server.options;
+    let options = server.options();
     let info = server.clients.info.read();
     Varz {
         server_id: server.id.clone(),

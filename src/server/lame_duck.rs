@@ -17,7 +17,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 
 /// Waits for the grace period and closes every client.
 pub(super) async fn leave(server: &Server) {
-    let options = &server.options;
+    let options = server.options();
     info!(
         "Entering lame duck mode, stop accepting new clients; clients are closed within {:?}",
         options.lame_duck_duration

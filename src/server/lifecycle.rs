@@ -16,13 +16,14 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, sleep},
 };
-use tracing::{info, warn};
+use tracing::{error, info};
 
-use super::{Server, lame_duck, listener, ports_file::PortsFile};
+use super::{Server, lame_duck, listener, ports_file::PortsFile, reload::Sources};
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     config::Options,
     connection::{CloseReason, worker},
+    log::LogHandle,
 };
 
 /// How long connections may take to say their last words when the broker stops.
@@ -60,6 +61,8 @@ impl std::error::Error for StartError {}
 pub enum Request {
     /// Leave gently.
     LameDuck,
+    /// Read the configuration again.
+    Reload,
     /// Open the log file anew.
     ReopenLog,
     /// End.
@@ -92,7 +95,7 @@ pub fn runtime() -> io::Result<Runtime> {
 /// # Errors
 ///
 /// An address cannot be had.
-pub fn prepare(options: Options) -> Result<Prepared, StartError> {
+pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartError> {
     let bind = |what: &str, host: &str, port: u16| {
         listener::bind(host, port)
             .and_then(|listener| Ok((listener.local_addr()?, listener)))
@@ -108,7 +111,7 @@ pub fn prepare(options: Options) -> Result<Prepared, StartError> {
     let (client_address, clients) = bind("port", &options.host, options.port)?;
     let monitor_address = monitor.as_ref().map(|(address, _)| *address);
     Ok(Prepared {
-        server: Server::new(options, client_address, monitor_address),
+        server: Server::new(options, sources, client_address, monitor_address),
         clients,
         monitor: monitor.map(|(_, listener)| listener),
     })
@@ -123,23 +126,23 @@ pub fn announce(server: &Server, program: &str) {
     }
     info!("  Name:     {}", server.name);
     info!("  ID:       {}", server.id);
-    if server.options.host_is_safe_default {
+    let options = server.options();
+    if options.host_is_safe_default {
         info!(
             "Clients of this host only: started without a configuration file and without an \
              address. To serve other hosts: -a 0.0.0.0"
         );
     }
-    if let Some(file) = &server.options.config_file {
+    if let Some(file) = &options.config_file {
         info!(
             "Using configuration file: {} ({})",
             file.display(),
-            server.options.config_digest
+            options.config_digest
         );
     }
 }
 
-/// Runs a prepared server until a signal ends it. `reopen_log` is called for
-/// SIGUSR1.
+/// Runs a prepared server until a signal ends it.
 ///
 /// # Errors
 ///
@@ -148,7 +151,6 @@ pub async fn run(
     prepared: Prepared,
     program: &str,
     mut signals: Signals,
-    reopen_log: impl Fn(),
 ) -> Result<(), StartError> {
     let Prepared {
         server, clients, ..
@@ -160,13 +162,14 @@ pub async fn run(
         "Listening for client connections on {}",
         server.client_address
     );
-    if let Some(path) = &server.options.pid_file {
+    let options = server.options();
+    if let Some(path) = &options.pid_file {
         write_pid_file(path).map_err(|error| StartError {
             what: format!("Could not write pid file {}", path.display()),
             error,
         })?;
     }
-    let ports_file = match &server.options.ports_file_dir {
+    let ports_file = match &options.ports_file_dir {
         Some(directory) => Some(PortsFile::write(directory, program, &server).map_err(
             |error| StartError {
                 what: format!("Could not write ports file in {}", directory.display()),
@@ -180,7 +183,8 @@ pub async fn run(
     loop {
         match signals.next().await {
             Request::Stop => break,
-            Request::ReopenLog => reopen_log(),
+            Request::ReopenLog => reopen_log(&server.sources.log),
+            Request::Reload => reload(&server).await,
             Request::LameDuck => {
                 accepting.abort();
                 // Only an interrupt cuts the leave short, as nats-server has it.
@@ -198,6 +202,22 @@ pub async fn run(
     drop(ports_file);
     info!("Server Exiting..");
     Ok(())
+}
+
+/// Files are read and written: not on a thread that serves connections.
+async fn reload(server: &Arc<Server>) {
+    let reloading = server.clone();
+    if let Err(error) = tokio::task::spawn_blocking(move || reloading.reload(false)).await {
+        error!("The reload ended early: {error}");
+    }
+}
+
+fn reopen_log(log: &LogHandle) {
+    match log.reopen() {
+        Ok(true) => info!("File log re-opened"),
+        Ok(false) => info!("File log re-open ignored, not a file logger"),
+        Err(error) => error!("The log file could not be re-opened, the old one stays: {error}"),
+    }
 }
 
 async fn close_connections(server: &Server) {
@@ -228,20 +248,15 @@ impl Signals {
     }
 
     async fn next(&mut self) -> Request {
-        loop {
-            let (name, request) = tokio::select! {
-                _ = self.interrupt.recv() => ("interrupt", Some(Request::Stop)),
-                _ = self.terminate.recv() => ("terminated", Some(Request::Stop)),
-                _ = self.user1.recv() => ("user defined signal 1", Some(Request::ReopenLog)),
-                _ = self.user2.recv() => ("user defined signal 2", Some(Request::LameDuck)),
-                _ = self.hangup.recv() => ("hangup", None),
-            };
-            info!("Trapped \"{name}\" signal");
-            match request {
-                Some(request) => return request,
-                None => warn!("The configuration is read at the start only: restart to apply it"),
-            }
-        }
+        let (name, request) = tokio::select! {
+            _ = self.interrupt.recv() => ("interrupt", Request::Stop),
+            _ = self.terminate.recv() => ("terminated", Request::Stop),
+            _ = self.user1.recv() => ("user defined signal 1", Request::ReopenLog),
+            _ = self.user2.recv() => ("user defined signal 2", Request::LameDuck),
+            _ = self.hangup.recv() => ("hangup", Request::Reload),
+        };
+        info!("Trapped \"{name}\" signal");
+        request
     }
 }
 

@@ -60,7 +60,7 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
                     clients.registry.accept(),
                     peer,
                     stream.clone(),
-                    clients.limits.max_pending,
+                    clients.limits.current().max_pending,
                     clients.registry.budget.clone(),
                 ));
                 tokio::spawn(client::serve(clients, connection, stream));

@@ -9,6 +9,7 @@ mod lame_duck;
 pub mod lifecycle;
 pub mod listener;
 mod ports_file;
+pub mod reload;
 
 use std::{
     net::SocketAddr,
@@ -16,17 +17,18 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     account::Accounts,
-    client::{Context, Limits},
+    client::{Context, Limits, LimitsInForce},
     config::Options,
     connection::{budget, registry::Registry},
     protocol::info::Info,
     telemetry::{Clock, Telemetry},
 };
+use reload::{Outcome, Sources};
 
 /// One running broker.
 pub struct Server {
@@ -34,8 +36,10 @@ pub struct Server {
     pub id: String,
     /// Configured name, else the id.
     pub name: String,
-    /// The options it was started with.
-    pub options: Options,
+    options: RwLock<Arc<Options>>,
+    /// Where a reload gets what it needs.
+    sources: Sources,
+    last_reload: Mutex<Option<Outcome>>,
     /// Time of the start.
     pub start: DateTime<Utc>,
     /// What clients share.
@@ -52,6 +56,7 @@ impl Server {
     /// A broker with these options, listening at these addresses.
     pub fn new(
         options: Options,
+        sources: Sources,
         client_address: SocketAddr,
         monitor_address: Option<SocketAddr>,
     ) -> Arc<Self> {
@@ -59,6 +64,7 @@ impl Server {
         Clock::now();
         let id = identity::server_id();
         let name = options.server_name.clone().unwrap_or_else(|| id.clone());
+        let (host, port) = advertised_host(&options, client_address);
         let info = Info {
             server_id: id.clone(),
             server_name: name.clone(),
@@ -67,8 +73,8 @@ impl Server {
             proto: 1,
             git_commit: GIT_COMMIT.into(),
             go: concat!("rust ", env!("CARGO_PKG_RUST_VERSION")).into(),
-            host: advertised_host(&options, client_address),
-            port: client_address.port(),
+            host,
+            port,
             headers: !options.no_header_support,
             max_payload: i64::try_from(options.max_payload).unwrap_or(i64::MAX),
             ..Info::default()
@@ -80,21 +86,31 @@ impl Server {
                 options.max_closed_clients,
                 options.max_memory.unwrap_or_else(budget::default_limit),
             ),
-            limits: limits(&options),
+            limits: LimitsInForce::new(limits(&options)),
             info: RwLock::new(info),
-            trace: options.trace,
-            max_traced_msg_len: options.max_traced_msg_len,
         });
         Arc::new(Self {
             id,
             name,
-            options,
+            options: RwLock::new(Arc::new(options)),
+            sources,
+            last_reload: Mutex::default(),
             start: Utc::now(),
             clients,
             client_address,
             monitor_address,
             stopping: AtomicBool::new(false),
         })
+    }
+
+    /// The options in force.
+    pub fn options(&self) -> Arc<Options> {
+        self.options.read().clone()
+    }
+
+    /// What the last reload did; `None` before the first.
+    pub fn last_reload(&self) -> Option<Outcome> {
+        self.last_reload.lock().clone()
     }
 }
 
@@ -111,17 +127,20 @@ fn limits(options: &Options) -> Limits {
         ping_max: options.ping_max,
         write_deadline: options.write_deadline,
         headers: !options.no_header_support,
+        trace: options.trace,
+        max_traced_msg_len: options.max_traced_msg_len,
     }
 }
 
-/// The host that INFO names: the one of `client_advertise`, else the one that
-/// was configured.
-fn advertised_host(options: &Options, address: SocketAddr) -> String {
-    match &options.client_advertise {
+/// The host and port that INFO names: those of `client_advertise`, else those
+/// that the broker listens at.
+fn advertised_host(options: &Options, address: SocketAddr) -> (String, u16) {
+    let host = match &options.client_advertise {
         Some(advertise) => match advertise.rsplit_once(':') {
             Some((host, _)) => host.to_owned(),
             None => advertise.clone(),
         },
         None => address.ip().to_string(),
-    }
+    };
+    (host, address.port())
 }

@@ -6,6 +6,7 @@
 //! [`foreign`]. The server and the log read [`Options`] and nothing else here.
 
 mod apply;
+pub mod changes;
 pub mod diagnosis;
 mod duration;
 pub mod foreign;

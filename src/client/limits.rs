@@ -1,0 +1,74 @@
+//! What a client may do at most, and how it is watched. A reload exchanges it
+//! while clients are connected: each session takes the new limits over with its
+//! next turn.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::RwLock;
+
+/// What a client may do at most, and how it is watched.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Open connections.
+    pub max_connections: usize,
+    /// Bytes of a control line after its verb.
+    pub max_control_line: usize,
+    /// Bytes of headers and payload.
+    pub max_payload: usize,
+    /// Bytes in one connection's outbound queue.
+    pub max_pending: usize,
+    /// Subscriptions of one connection; 0 is unlimited.
+    pub max_subscriptions: usize,
+    /// Tokens in a subscription's subject; 0 is unlimited.
+    pub max_sub_tokens: usize,
+    /// Between keepalive pings.
+    pub ping_interval: Duration,
+    /// Pings that may go unanswered.
+    pub ping_max: u32,
+    /// How long a socket may take nothing while something waits for it.
+    pub write_deadline: Duration,
+    /// Whether headers are supported.
+    pub headers: bool,
+    /// Whether protocol traces are logged.
+    pub trace: bool,
+    /// Payload bytes shown in a trace; 0 is all.
+    pub max_traced_msg_len: usize,
+}
+
+/// The limits in force.
+pub struct LimitsInForce {
+    current: RwLock<Arc<Limits>>,
+    generation: AtomicU64,
+}
+
+impl LimitsInForce {
+    /// These limits, until others come.
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            current: RwLock::new(Arc::new(limits)),
+            generation: AtomicU64::new(0),
+        }
+    }
+
+    /// The limits now.
+    pub fn current(&self) -> Arc<Limits> {
+        self.current.read().clone()
+    }
+
+    /// Puts others in force.
+    pub fn replace(&self, limits: Limits) {
+        *self.current.write() = Arc::new(limits);
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Changes with every exchange; cheaper to ask for than the limits.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+}

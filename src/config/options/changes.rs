@@ -1,0 +1,114 @@
+//! What differs between two sets of options, and what of it a running broker can
+//! take over. `server::reload` asks and acts.
+
+use super::Options;
+
+/// How a setting is changed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Takes {
+    /// While the broker runs.
+    Effect,
+    /// With the next start.
+    Restart,
+}
+
+/// One setting that differs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Change {
+    /// Its name: the key's.
+    pub name: &'static str,
+    /// The old and the new value as they are shown. Empty where the value may
+    /// hold secrets.
+    pub values: Option<(String, String)>,
+    /// What it takes.
+    pub takes: Takes,
+}
+
+/// Compares field by field. Every field of [`Options`] is named here, so that a
+/// new one cannot be forgotten: `shown` fields are told with their values,
+/// `hidden` ones by name only, `ignored` ones follow from others.
+macro_rules! compare {
+    (
+        $old:ident, $new:ident;
+        effect shown { $($effect:ident),* $(,)? }
+        effect hidden { $($hidden:ident),* $(,)? }
+        restart shown { $($restart:ident),* $(,)? }
+        ignored { $($ignored:ident),* $(,)? }
+    ) => {{
+        // Fails to compile when a field is missing.
+        let Options { $($effect: _,)* $($hidden: _,)* $($restart: _,)* $($ignored: _,)* } = $old;
+        let mut changes = Vec::new();
+        $(if $old.$effect != $new.$effect {
+            changes.push(shown(stringify!($effect), &$old.$effect, &$new.$effect, Takes::Effect));
+        })*
+        $(if $old.$hidden != $new.$hidden {
+            changes.push(Change {
+                name: stringify!($hidden),
+                values: None,
+                takes: Takes::Effect,
+            });
+        })*
+        $(if $old.$restart != $new.$restart {
+            changes.push(shown(
+                stringify!($restart), &$old.$restart, &$new.$restart, Takes::Restart,
+            ));
+        })*
+        // What needs a restart stays as it is.
+        let mut merged = $new.clone();
+        $(merged.$restart = $old.$restart.clone();)*
+        (changes, merged)
+    }};
+}
+
+/// What differs, and the options that are in force once all has been taken over
+/// that can be.
+pub fn changes(old: &Options, new: &Options) -> (Vec<Change>, Options) {
+    compare! {
+        old, new;
+        effect shown {
+            client_advertise, max_connections, max_subscriptions, max_sub_tokens, max_payload,
+            max_pending, max_memory, max_control_line, max_closed_clients, ping_interval, ping_max,
+            write_deadline, lame_duck_duration, lame_duck_grace_period, debug, trace,
+            trace_verbose, logtime, logtime_utc, log_file, log_size_limit, log_max_num,
+            max_traced_msg_len,
+        }
+        effect hidden {}
+        restart shown {
+            diagnosis,
+            host, port, server_name, http_host, http_port, http_base_path, no_header_support,
+            pid_file, ports_file_dir,
+        }
+        ignored { host_is_safe_default, config_file, config_digest }
+    }
+}
+
+fn shown<T: std::fmt::Debug>(name: &'static str, old: &T, new: &T, takes: Takes) -> Change {
+    Change {
+        name,
+        values: Some((format!("{old:?}"), format!("{new:?}"))),
+        takes,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_needs_a_restart_stays_in_force() {
+        let old = Options::default();
+        let new = Options {
+            port: 4333,
+            max_payload: 77,
+            ..Options::default()
+        };
+        let (changes, merged) = changes(&old, &new);
+        let told: Vec<_> = changes.iter().map(|c| (c.name, c.takes)).collect();
+        assert_eq!(
+            told,
+            [("max_payload", Takes::Effect), ("port", Takes::Restart)]
+        );
+        assert_eq!((merged.port, merged.max_payload), (old.port, 77));
+        assert!(super::changes(&old, &old).0.is_empty());
+    }
+}

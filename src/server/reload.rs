@@ -1,0 +1,187 @@
+//! Reload: the configuration is read again and a running broker takes over what
+//! it can.
+//!
+//! SIGHUP, and whoever may ask for it over the monitoring socket, end in
+//! [`Server::reload`]. nats-server rejects a reload as a whole when one setting
+//! cannot be changed while it runs; here everything else is taken over, and what
+//! needs a restart is named. A file with an error changes nothing.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use tracing::{error, info, warn};
+
+use super::{Server, advertised_host, limits};
+use crate::{
+    config::{
+        Diagnostic, Options,
+        options::changes::{Change, Takes, changes},
+    },
+    connection::{CloseReason, budget},
+    log::LogHandle,
+    telemetry::event::EventKind,
+};
+
+/// Reads file and command line as at the start; the error says what is wrong
+/// with them.
+pub type ReadOptions = fn() -> Result<(Options, Vec<Diagnostic>), String>;
+
+/// Where a reload gets what it needs.
+pub struct Sources {
+    /// The way to the options.
+    pub read_options: ReadOptions,
+    /// The log to reconfigure.
+    pub log: LogHandle,
+}
+
+/// What a reload did, or would do.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// When.
+    pub at: DateTime<Utc>,
+    /// What differs between the options in force before and those read.
+    pub changes: Vec<Change>,
+    /// Warnings of the new configuration.
+    pub warnings: Vec<String>,
+    /// Why nothing was changed.
+    pub error: Option<String>,
+}
+
+impl Outcome {
+    /// Settings that differ and wait for a restart.
+    pub fn needs_restart(&self) -> impl Iterator<Item = &Change> {
+        self.changes
+            .iter()
+            .filter(|change| change.takes == Takes::Restart)
+    }
+}
+
+impl Server {
+    /// Reads the configuration again and takes over what can be; with `dry_run`
+    /// it only tells.
+    pub fn reload(&self, dry_run: bool) -> Outcome {
+        // One after the other: a second one must see what the first put in force.
+        let mut last = self.last_reload.lock();
+        let outcome = match self.plan() {
+            Ok((mut outcome, options)) => {
+                if !dry_run && let Err(error) = self.take_over(options) {
+                    outcome.error = Some(error);
+                }
+                outcome
+            }
+            Err(error) => Outcome {
+                at: Utc::now(),
+                changes: Vec::new(),
+                warnings: Vec::new(),
+                error: Some(error),
+            },
+        };
+        if !dry_run {
+            self.tell(&outcome);
+            *last = Some(outcome.clone());
+        }
+        outcome
+    }
+
+    fn plan(&self) -> Result<(Outcome, Options), String> {
+        if self.options().config_file.is_none() {
+            return Err(
+                "can only reload config when a file is provided using -c or --config".into(),
+            );
+        }
+        let (read, warnings) = (self.sources.read_options)()?;
+        let (changes, merged) = changes(&self.options(), &read);
+        let outcome = Outcome {
+            at: Utc::now(),
+            changes,
+            warnings: warnings.iter().map(ToString::to_string).collect(),
+            error: None,
+        };
+        Ok((outcome, merged))
+    }
+
+    /// Puts options in force. Whatever can fail comes first, so that an error
+    /// leaves everything as it was.
+    fn take_over(&self, options: Options) -> Result<(), String> {
+        self.sources
+            .log
+            .reconfigure(&options)
+            .map_err(|error| error.to_string())?;
+        let clients = &self.clients;
+        clients.limits.replace(limits(&options));
+        clients.registry.set_limits(
+            options.max_closed_clients,
+            options.max_memory.unwrap_or_else(budget::default_limit),
+        );
+        for connection in clients.registry.open() {
+            connection.outbound().set_max_pending(options.max_pending);
+        }
+        {
+            let mut info = clients.info.write();
+            info.max_payload = i64::try_from(options.max_payload).unwrap_or(i64::MAX);
+            (info.host, info.port) = advertised_host(&options, self.client_address);
+        }
+        self.close_surplus(&options);
+        *self.options.write() = Arc::new(options);
+        Ok(())
+    }
+
+    /// Closes the clients that came last where there are too many now.
+    fn close_surplus(&self, options: &Options) {
+        let max = usize::try_from(options.max_connections).unwrap_or(0);
+        let mut open = self.clients.registry.open();
+        let surplus = open.len().saturating_sub(max);
+        open.sort_unstable_by_key(|connection| std::cmp::Reverse(connection.cid));
+        for connection in open.into_iter().take(surplus) {
+            connection.close(CloseReason::MaxConnections);
+        }
+    }
+
+    fn tell(&self, outcome: &Outcome) {
+        let record = |text: &str| {
+            let file = self.options().config_file.clone().unwrap_or_default();
+            let subject = file.display().to_string();
+            self.clients
+                .telemetry
+                .events
+                .record(EventKind::Reload, 0, &subject, text);
+        };
+        if let Some(error) = &outcome.error {
+            error!("Failed to reload server configuration: {error}");
+            return record(&format!(
+                "the configuration was not taken over, the one before stays in force: {error}"
+            ));
+        }
+        for warning in &outcome.warnings {
+            warn!("{warning}");
+        }
+        for Change { name, values, .. } in &outcome.changes {
+            match values {
+                Some((_, new)) if !outcome.needs_restart().any(|late| late.name == *name) => {
+                    info!("Reloaded: {name} = {new}");
+                }
+                Some((old, new)) => warn!(
+                    "{name} is {new} in the configuration and stays {old} until the next start"
+                ),
+                None => info!("Reloaded: {name}"),
+            }
+        }
+        info!(
+            "Reloaded server configuration ({})",
+            self.options().config_digest
+        );
+        let names = |takes: Takes| {
+            let of_kind = outcome.changes.iter().filter(|c| c.takes == takes);
+            let names: Vec<_> = of_kind.map(|change| change.name).collect();
+            match names.is_empty() {
+                true => "nothing".to_owned(),
+                false => names.join(", "),
+            }
+        };
+        record(&format!(
+            "the configuration was read again; taken over: {}; waits for a restart: {}",
+            names(Takes::Effect),
+            names(Takes::Restart)
+        ));
+    }
+}
