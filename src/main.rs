@@ -71,12 +71,13 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
         let mut prepared = lifecycle::prepare(options, sources)?;
         let server = prepared.server.clone();
         lifecycle::announce(&server, program);
-        diagnosis::watch(server.clone()).map_err(failed("Error starting the diagnosis"))?;
+        let diagnosis =
+            diagnosis::watch(server.clone()).map_err(failed("Error starting the diagnosis"))?;
         if let Some(listener) = prepared.monitor.take() {
             let workers = tokio::runtime::Handle::current().metrics().num_workers();
             listener
                 .into_std()
-                .and_then(|listener| monitor::serve(server.clone(), listener, workers))
+                .and_then(|listener| monitor::serve(server.clone(), diagnosis, listener, workers))
                 .map_err(failed("Error starting the monitor"))?;
         }
         lifecycle::run(prepared, program, signals).await

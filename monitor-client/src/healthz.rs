@@ -11,4 +11,16 @@ pub struct Healthz {
     /// What is wrong; absent when nothing is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub error: String,
+    /// Whether the broker's threads do their work; only midge tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<bool>,
+    /// Whether another client would be served; only midge tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready: Option<bool>,
+    /// Whether something is wrong; only midge tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<bool>,
+    /// Codes of what is wrong, the worst first; only midge tells.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
 }

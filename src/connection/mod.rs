@@ -98,6 +98,17 @@ pub struct Identity {
     pub account: String,
 }
 
+impl Identity {
+    /// Who it is, in one word: its name, else its user, else its address.
+    pub fn who(&self, peer: SocketAddr) -> String {
+        match (&*self.name, &*self.user) {
+            ("", "") => peer.to_string(),
+            ("", user) => user.to_owned(),
+            (name, _) => name.to_owned(),
+        }
+    }
+}
+
 /// Why a connection's own task goes on.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Wake {
@@ -181,12 +192,7 @@ impl Connection {
 
     /// Who it is, in one word: its name, else its user, else its address.
     pub fn who(&self) -> String {
-        let identity = self.identity.lock();
-        match (&*identity.name, &*identity.user) {
-            ("", "") => self.peer.to_string(),
-            ("", user) => user.to_owned(),
-            (name, _) => name.to_owned(),
-        }
+        self.identity.lock().who(self.peer)
     }
 
     /// What went through in both directions.

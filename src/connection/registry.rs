@@ -220,6 +220,11 @@ impl Registry {
         self.stalls.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Connections that ended in trouble so far.
+    pub fn troubles(&self) -> Troubles {
+        self.inner.lock().troubles
+    }
+
     /// The open connections, in no order.
     pub fn open(&self) -> Vec<Arc<Connection>> {
         self.inner.lock().open.values().cloned().collect()
@@ -228,6 +233,11 @@ impl Registry {
     /// The closed connections that are remembered, the oldest first.
     pub fn closed(&self) -> Vec<Arc<ClosedConnection>> {
         self.inner.lock().closed.iter().cloned().collect()
+    }
+
+    /// How many closed connections are remembered.
+    pub fn closed_count(&self) -> usize {
+        self.inner.lock().closed.len()
     }
 
     /// The totals.
@@ -247,6 +257,13 @@ impl Registry {
             troubles,
             stalls: self.stalls.load(Ordering::Relaxed),
         }
+    }
+}
+
+impl ConnectionView {
+    /// Who it is, in one word; see [`Connection::who`].
+    pub fn who(&self) -> String {
+        self.identity.who(self.peer)
     }
 }
 

@@ -30,6 +30,7 @@ mod connz;
 mod connz_sort;
 mod event_stream;
 mod eventsz;
+mod explainz;
 mod gatewayz;
 mod healthz;
 mod host;
@@ -37,6 +38,7 @@ mod index;
 mod jsz;
 mod leafz;
 mod listener;
+mod memz;
 mod page;
 mod process;
 mod query;
@@ -58,7 +60,7 @@ use std::{
 use chrono::Utc;
 use tokio::runtime;
 
-use crate::server::Server;
+use crate::{diagnosis::Diagnosis, server::Server};
 use host::HostRule;
 use process::CpuMeter;
 use service::RequestCounts;
@@ -80,6 +82,7 @@ struct Settings {
 /// What the endpoints draw their answers from.
 struct Monitor {
     server: Arc<Server>,
+    diagnosis: Arc<Diagnosis>,
     settings: Settings,
     host_rule: HostRule,
     requests: RequestCounts,
@@ -97,7 +100,12 @@ struct Monitor {
 /// # Errors
 ///
 /// The thread or what it needs cannot be had.
-pub fn serve(server: Arc<Server>, listener: TcpListener, workers: usize) -> io::Result<()> {
+pub fn serve(
+    server: Arc<Server>,
+    diagnosis: Arc<Diagnosis>,
+    listener: TcpListener,
+    workers: usize,
+) -> io::Result<()> {
     let address = listener.local_addr()?;
     listener.set_nonblocking(true)?;
     let runtime = runtime::Builder::new_current_thread()
@@ -108,7 +116,7 @@ pub fn serve(server: Arc<Server>, listener: TcpListener, workers: usize) -> io::
         let _entered = runtime.enter();
         tokio::net::TcpListener::from_std(listener)?
     };
-    let monitor = Arc::new(Monitor::new(server, address, workers));
+    let monitor = Arc::new(Monitor::new(server, diagnosis, address, workers));
     thread::Builder::new()
         .name("monitor".into())
         .stack_size(STACK_LEN)
@@ -117,7 +125,12 @@ pub fn serve(server: Arc<Server>, listener: TcpListener, workers: usize) -> io::
 }
 
 impl Monitor {
-    fn new(server: Arc<Server>, address: SocketAddr, workers: usize) -> Self {
+    fn new(
+        server: Arc<Server>,
+        diagnosis: Arc<Diagnosis>,
+        address: SocketAddr,
+        workers: usize,
+    ) -> Self {
         let options = server.options();
         let host = match options.http_listen() {
             Some((host, _)) => host.to_owned(),
@@ -135,6 +148,7 @@ impl Monitor {
                 workers,
             },
             server,
+            diagnosis,
             requests: RequestCounts::default(),
             cpu: CpuMeter::new(),
             unwritten: Arc::default(),

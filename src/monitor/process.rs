@@ -1,17 +1,12 @@
-//! What the process itself uses: memory and processor time.
+//! The processor time that the process uses.
 
-use std::{
-    fs, io,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 /// Time between two samples of the processor time. The figure shown covers
 /// between one and two of these.
 pub(super) const SAMPLE_INTERVAL: Duration = Duration::from_secs(2);
-
-const STATUS_FILE: &str = "/proc/self/status";
 
 /// The processor use of the recent past.
 pub(super) struct CpuMeter(Mutex<Samples>);
@@ -87,41 +82,9 @@ fn cpu_time() -> Duration {
     )
 }
 
-/// Resident memory in bytes.
-///
-/// # Errors
-///
-/// The system does not tell.
-pub(super) fn resident_bytes() -> io::Result<u64> {
-    parse_resident(&fs::read_to_string(STATUS_FILE)?).ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("{STATUS_FILE} has no line VmRSS"),
-        )
-    })
-}
-
-fn parse_resident(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
-    kibibytes.checked_mul(1024)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn resident_memory_is_read_in_bytes() {
-        assert_eq!(
-            parse_resident("VmSize:\t  900 kB\nVmRSS:\t    4096 kB\n"),
-            Some(4096 * 1024)
-        );
-        assert_eq!(parse_resident("VmSize:\t  900 kB\n"), None);
-        assert!(resident_bytes().unwrap() > 100 * 1024);
-    }
 
     #[test]
     fn percent_is_of_one_core() {

@@ -24,7 +24,7 @@ use super::{
     answer::{Answer, Content, Refusal},
     connz,
     event_stream::EventStream,
-    eventsz, gatewayz, healthz, index, jsz, leafz,
+    eventsz, explainz, gatewayz, healthz, index, jsz, leafz, memz,
     query::Query,
     routez, subsz, varz,
 };
@@ -68,7 +68,9 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         about: "",
         handler: subsz::answer,
     },
+    endpoint("/explainz", "What is wrong", explainz::answer),
     endpoint("/eventsz", "Events", eventsz::answer),
+    endpoint("/memz", "Memory and ceilings", memz::answer),
     endpoint("/healthz", "Health", healthz::answer),
     endpoint("/accountz", "Accounts", accountz::answer),
     endpoint("/accstatz", "Traffic by account", accstatz::answer),

@@ -9,11 +9,10 @@ use serde_json::json;
 use super::{
     Monitor,
     answer::{Answer, Refusal},
-    process,
     query::Query,
     time_text,
 };
-use crate::{VERSION, connection::registry::Totals};
+use crate::{VERSION, connection::registry::Totals, telemetry::process};
 
 /// The answer. Takes no parameters.
 pub(super) fn answer(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusal> {

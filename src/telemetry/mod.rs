@@ -7,11 +7,14 @@ mod clock;
 mod counter;
 pub mod crowd;
 pub mod event;
+pub mod process;
+pub mod tally;
 
 pub use clock::Clock;
 pub use counter::{Counter, Traffic};
 use crowd::Crowd;
 use event::EventLog;
+use tally::Tally;
 
 /// What a broker remembers of what happened to it.
 pub struct Telemetry {
@@ -19,6 +22,11 @@ pub struct Telemetry {
     pub events: EventLog,
     /// Clients that come and go.
     pub crowd: Crowd,
+    /// Requests that nobody answers, by subject.
+    pub unanswered: Tally,
+    /// Messages close to the largest size or above it, by publisher; the
+    /// amount is their size.
+    pub large: Tally,
 }
 
 impl Telemetry {
@@ -28,6 +36,8 @@ impl Telemetry {
         Self {
             events: EventLog::default(),
             crowd: Crowd::new(storm_rate),
+            unanswered: Tally::default(),
+            large: Tally::default(),
         }
     }
 }
