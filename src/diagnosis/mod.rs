@@ -29,7 +29,11 @@ use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
-use crate::{config, server::Server, telemetry::event::EventKind};
+use crate::{
+    config,
+    server::Server,
+    telemetry::{Clock, event::EventKind},
+};
 use board::{Board, Change};
 pub use board::{Finding, Severity};
 use ceiling::Ceilings;
@@ -52,8 +56,10 @@ const DEAD_AFTER: Duration = Duration::from_secs(30);
 pub struct Diagnosis(Mutex<Arc<Report>>);
 
 /// What one look at the broker found.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Report {
+    /// When; the start of the broker before the first.
+    pub looked: Clock,
     /// Findings, the worst first.
     pub findings: Vec<Finding>,
     /// Everything that has an end.
@@ -62,6 +68,18 @@ pub struct Report {
     pub memory: Memory,
     /// Whether the broker's threads do not do their work.
     pub dead: bool,
+}
+
+impl Default for Report {
+    fn default() -> Self {
+        Self {
+            looked: Clock(0),
+            findings: Vec::new(),
+            ceilings: Vec::new(),
+            memory: Memory::default(),
+            dead: false,
+        }
+    }
 }
 
 impl Diagnosis {
@@ -140,6 +158,7 @@ impl Watch {
             changes.iter().for_each(|change| tell(server, change));
         }
         *self.diagnosis.0.lock() = Arc::new(Report {
+            looked: look.at,
             findings: self.board.findings(),
             memory: Memory::of(server, &look),
             ceilings,

@@ -33,6 +33,7 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
     Answer::pretty_json(&Explainz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),
+        looked: time_text::rfc3339(report.looked.time_of_day()),
         status: status(&report.findings).into(),
         findings: report.findings.iter().map(info).collect(),
     })
