@@ -295,6 +295,20 @@ const SAME: &[&str] = &[
     "default_js_domain: a",
     "feature_flags {a: yes}",
     "server_metadata {a: {b: c}}",
+    // Logins.
+    "authorization { token: a }",
+    "authorization { user: a, password: b, timeout: 0.5 }",
+    "authorization { USERNAME: a, pass: \"$2a$11$abcdefghijklmnopqrstuu5Lo0g67CiD3M4RpN1BmBb4Crp5w7dbK\" }",
+    "authorization { users: [ { user: a, password: b }, { username: c, clients: [standard] } ] }",
+    "authorization { users = [ { user: a } ] }\nno_auth_user: a",
+    "authorization { user: a, token: b }",
+    "authorization { user: a, users: [] }",
+    "authorization { token: a, users: [] }",
+    "authorization { users: [ { password: b } ] }",
+    "authorization { users: [ { user: a, clients: [x] } ] }",
+    "authorization { timeout: a }",
+    "authorization { foo: a }",
+    "authorization: a",
 ];
 
 /// A text with which midge does not do what nats-server -t does.
@@ -359,7 +373,7 @@ const DIFFERENT: &[Difference] = &[
     stricter("ping_max: -1", NONSENSE),
     stricter("ping_interval: \"-5s\"", NONSENSE),
     stricter("cluster {}", UNSERVED),
-    stricter("authorization { token: a }", UNSERVED),
+    stricter("websocket { port: 5 }", UNSERVED),
     stricter("https_port: 5", UNSERVED),
     stricter("trace_headers: true", UNSERVED),
     stricter("write_timeout: close", UNSERVED),

@@ -9,5 +9,7 @@ mod answers;
 mod bounds;
 #[path = "monitor_room/likeness.rs"]
 mod likeness;
+#[path = "monitor_room/metrics.rs"]
+mod metrics;
 #[path = "monitor_room/who_may_ask.rs"]
 mod who_may_ask;

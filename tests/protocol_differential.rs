@@ -8,8 +8,8 @@ mod differential;
 mod support;
 
 use differential::{
-    Case, assert_alike, connect, differences, framing, keepalive, limits, splits, subjects,
-    subscriptions, verbs,
+    Case, assert_alike, authentication, connect, differences, framing, keepalive, limits, splits,
+    subjects, subscriptions, verbs,
 };
 use support::Broker;
 
@@ -29,6 +29,12 @@ fn midge_answers_verbs_like_nats_server() {
 #[test]
 fn midge_connects_like_nats_server() {
     assert_alike(&connect::cases(), Broker::midge, Broker::nats_server);
+}
+
+/// Logins, right and wrong.
+#[test]
+fn midge_lets_in_like_nats_server() {
+    assert_alike(&authentication::cases(), Broker::midge, Broker::nats_server);
 }
 
 /// Valid, invalid and reserved subjects; what matches what.
@@ -109,6 +115,7 @@ fn all_cases() -> Vec<Case> {
     [
         framing::cases(),
         verbs::cases(),
+        authentication::cases(),
         connect::cases(),
         subjects::cases(),
         subscriptions::cases(),

@@ -66,6 +66,21 @@ fn publish(broker: &Broker, count: usize) {
     read_until(&stream, b"PONG\r\n");
 }
 
+/// Publishes `total` bytes in small messages, which every queue has a copy of.
+fn publish_many(broker: &Broker, size: usize, total: usize) {
+    let mut stream = TcpStream::connect(broker.client_addr()).expect("the client port");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let message = format!("PUB a {size}\r\n{}\r\n", "x".repeat(size));
+    stream
+        .write_all(b"CONNECT {\"verbose\":false}\r\n")
+        .expect("room");
+    stream
+        .write_all(message.repeat(total / size).as_bytes())
+        .expect("room");
+    stream.write_all(b"PING\r\n").expect("room");
+    read_until(&stream, b"PONG\r\n");
+}
+
 fn closed_for_pending(broker: &Broker) -> usize {
     let closed = broker.get_json("/connz?state=closed");
     closed["connections"]
@@ -121,6 +136,24 @@ fn all_queues_together_keep_the_budget() {
     assert!(closed_for_pending(&broker) >= 1);
     assert!(broker.log().contains("max_memory"));
     drop(stuck);
+}
+
+/// What stuck readers held goes back to the system when they are gone. Not only
+/// the first time: the allocator learns from the first to keep more.
+#[test]
+fn memory_is_given_back() {
+    let broker = Broker::midge().start();
+    let resident = || broker.get_json("/varz")["mem"].as_u64().expect("a number");
+    for _ in 0..3 {
+        let stuck: Vec<_> = (0..4).map(|_| subscriber(&broker, "stuck")).collect();
+        for size in [64, 1024] {
+            publish_many(&broker, size, 24 << 20);
+        }
+        let held = resident();
+        assert!(held > 64 << 20, "the queues hold little: {held} bytes");
+        drop(stuck);
+        wait_until("the memory is given back", || resident() < 24 << 20);
+    }
 }
 
 /// The publisher is paused for a reader that keeps reading, however slowly

@@ -79,6 +79,18 @@ pub struct ConnInfo {
     /// Client library's version.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub version: String,
+    /// Version of TLS, as `1.3`; absent without TLS.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub tls_version: String,
+    /// Cipher suite of TLS.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub tls_cipher_suite: String,
+    /// The certificates that the peer showed, its own first; only with `auth=1`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tls_peer_certs: Vec<TlsPeerCert>,
+    /// Whether TLS came before INFO.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_first: bool,
     /// Who logged in; only with `auth=1`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub authorized_user: String,
@@ -95,6 +107,18 @@ pub struct ConnInfo {
     /// and in the global account of open connections only.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name_tag: String,
+}
+
+/// A certificate that a peer showed.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct TlsPeerCert {
+    /// Its subject.
+    pub subject: String,
+    /// SHA-256 of its public key's info, hexadecimal.
+    pub spki_sha256: String,
+    /// SHA-256 of the certificate, hexadecimal.
+    pub cert_sha256: String,
 }
 
 /// One subscription in full.

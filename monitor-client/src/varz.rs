@@ -47,6 +47,19 @@ pub struct Varz {
     pub https_port: i32,
     /// Seconds a client may take to log in.
     pub auth_timeout: f64,
+    /// Whether clients must use TLS.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_required: bool,
+    /// Whether clients must show a certificate.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_verify: bool,
+    /// End of the own certificate, RFC 3339; absent without TLS and before
+    /// nats-server 2.14.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls_cert_not_after: Option<String>,
+    /// More of TLS; only in midge, and only with TLS.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<TlsVarz>,
     /// Bytes of the longest control line.
     pub max_control_line: i64,
     /// Bytes of the largest payload.
@@ -137,6 +150,34 @@ pub struct Varz {
     /// Waits for the disk; absent before nats-server 2.14.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_io_wait_stats: Option<DiskIoWaitStats>,
+}
+
+/// TLS of the client listener, as midge tells it.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct TlsVarz {
+    /// End of the CA that ends first, RFC 3339; absent without a CA file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_not_after: Option<String>,
+    /// When the successor of the first CRL is due, RFC 3339; absent without
+    /// CRLs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crl_next_update: Option<String>,
+    /// Certificates that the CRLs name.
+    pub revoked: u64,
+    /// Handshakes that were finished, since the start.
+    pub handshakes: u64,
+    /// Of these, those that went on from an earlier session.
+    pub resumed: u64,
+    /// Handshakes under way.
+    pub unfinished: u64,
+    /// Handshakes that failed, by cause.
+    pub failed: BTreeMap<String, u64>,
+    /// Seconds that the finished ones took together, waiting for the peers
+    /// included.
+    pub handshake_seconds: f64,
+    /// Seconds that the longest of them took.
+    pub handshake_slowest: f64,
 }
 
 /// How often and how long something waited for the disk. All nought in midge,

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     connection::{
         CloseReason,
+        transport::Tls,
         worker::{READ_BUFFER_LEN, Worker},
     },
     protocol::{
@@ -76,6 +77,9 @@ impl Session {
     ///
     /// Those of the socket; its end is `UnexpectedEof`.
     pub(super) fn read(&mut self, worker: &mut Worker, stream: &TcpStream) -> io::Result<Batch> {
+        if self.tls.is_some() {
+            return self.read_tls(worker, stream);
+        }
         if self.input.large.is_some() {
             return self.read_large(worker, stream);
         }
@@ -116,25 +120,100 @@ impl Session {
         if len == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        if large.missing() == 0
-            && let Some(large) = self.input.large.take()
-        {
-            self.input.expect_large = true;
-            if let Err(end) = self.publish_large(worker, *large) {
-                self.end(worker, end);
-            }
-            // A large message does not wait for others.
-            worker.flush_touched();
-        }
+        self.finish_large(worker);
         Ok(Batch { len, more: true })
+    }
+
+    /// Publishes a large payload that is complete.
+    fn finish_large(&mut self, worker: &mut Worker) {
+        let complete = |large: &mut Box<LargePublish>| large.missing() == 0;
+        let Some(large) = self.input.large.take_if(complete) else {
+            return;
+        };
+        self.input.expect_large = true;
+        if let Err(end) = self.publish_large(worker, *large) {
+            self.end(worker, end);
+        }
+        // A large message does not wait for others.
+        worker.flush_touched();
+    }
+
+    /// The same as [`Session::read`] with TLS: what is read is opened first.
+    fn read_tls(&mut self, worker: &mut Worker, stream: &TcpStream) -> io::Result<Batch> {
+        let mut incoming = std::mem::take(&mut worker.tls.incoming);
+        let mut plain = std::mem::take(&mut worker.tls.plain);
+        plain.clear();
+        plain.append(&mut self.input.carry);
+        let held = plain.len();
+        let result = match self.tls.clone() {
+            Some(tls) => self.open_into(worker, stream, &tls, &mut incoming, &mut plain),
+            None => Err(io::ErrorKind::NotConnected.into()),
+        };
+        let len = plain.len();
+        if len > held || result.is_ok() {
+            self.spoke = true;
+            self.handle_opened(worker, &plain);
+        } else if held > 0 {
+            self.input.carry.extend_from_slice(&plain);
+        }
+        incoming.truncate(2 * READ_BUFFER_LEN);
+        worker.tls.incoming = incoming;
+        // A tail of the batch before may have made it long once.
+        if plain.capacity() <= 2 * READ_BUFFER_LEN {
+            worker.tls.plain = plain;
+        }
+        Ok(Batch { len, more: result? })
+    }
+
+    /// Reads and opens. Returns whether the socket has more.
+    fn open_into(
+        &self,
+        worker: &mut Worker,
+        stream: &TcpStream,
+        tls: &Tls,
+        incoming: &mut Vec<u8>,
+        plain: &mut Vec<u8>,
+    ) -> io::Result<bool> {
+        let tail = tls.take_tail(incoming, READ_BUFFER_LEN, plain);
+        let end = tail + READ_BUFFER_LEN;
+        let read = read_drained(stream, &mut incoming[tail..end]);
+        let len = tail + *read.as_ref().unwrap_or(&0);
+        let opened = tls.open(&mut incoming[..len], plain)?;
+        if opened.answers {
+            self.connection.send_control(worker);
+        }
+        match read? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ if opened.ended => Err(io::ErrorKind::UnexpectedEof.into()),
+            read => Ok(tail + read == end),
+        }
+    }
+
+    /// Handles what was opened; the first of it may belong to a large payload.
+    fn handle_opened(&mut self, worker: &mut Worker, mut plain: &[u8]) {
+        while !plain.is_empty() && self.connection.outbound().close_reason().is_none() {
+            if let Some(large) = &mut self.input.large {
+                let (payload, rest) = plain.split_at(large.missing().min(plain.len()));
+                large.payload.extend_from_slice(payload);
+                self.finish_large(worker);
+                plain = rest;
+                continue;
+            }
+            self.handle_batch(worker, plain);
+            return;
+        }
     }
 
     /// Handles the operations in `bytes` and keeps the unfinished end.
     fn handle_batch(&mut self, worker: &mut Worker, bytes: &[u8]) {
         let mut run = RunInProgress::default();
         let mut at = 0;
-        let mut result = Ok(());
-        while at < bytes.len() && result.is_ok() {
+        let mut result = match self.stranger {
+            Some(_) => self.admit(worker, bytes).map(|len| at = len),
+            None => Ok(()),
+        };
+        let waits = self.stranger.is_some() || self.pending_login.is_some();
+        while at < bytes.len() && result.is_ok() && !waits {
             match self.handle_operation(worker, &mut run, bytes, &mut at) {
                 Ok(true) => {}
                 Ok(false) => break,
@@ -186,10 +265,18 @@ impl Session {
                 run.deliver(self, worker, bytes);
                 *at += len;
                 self.act(worker, op)?;
-                Ok(true)
+                Ok(self.pending_login.is_none())
             }
             Ok(Parsed::Incomplete) => Ok(false),
             Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Handles what was read before a login was decided.
+    pub(super) fn resume(&mut self, worker: &mut Worker) {
+        let held = std::mem::take(&mut self.input.carry);
+        if !held.is_empty() {
+            self.handle_batch(worker, &held);
         }
     }
 

@@ -84,11 +84,6 @@ impl Keepalive {
         self.next
     }
 
-    /// The time until then.
-    pub fn next_delay(&self) -> Duration {
-        self.next.saturating_duration_since(Instant::now())
-    }
-
     /// What is due at `now`.
     pub fn due(&mut self, now: Instant) -> Due {
         if now < self.next {

@@ -36,6 +36,8 @@ pub struct Limits {
     pub ping_max: u32,
     /// How long a socket may take nothing while something waits for it.
     pub write_deadline: Duration,
+    /// Time to log in.
+    pub auth_timeout: Duration,
     /// Whether headers are supported.
     pub headers: bool,
     /// Whether protocol traces are logged.

@@ -2,7 +2,7 @@
 //!
 //! The server spawns one task per client ([`serve`]). It waits for the socket
 //! without holding a buffer and reads a batch ([`batch`]); the session acts on
-//! its verbs ([`session`]), gathers publishes into runs ([`publish`]), takes
+//! its verbs ([`session`]), lets it in ([`login`]), gathers publishes into runs ([`publish`]), takes
 //! them to their targets ([`routing`]), and keeps the peer honest
 //! ([`keepalive`]). A publisher that outruns its readers is paused here
 //! ([`back_pressure`]).
@@ -13,9 +13,12 @@ mod comings;
 mod end;
 mod keepalive;
 mod limits;
+mod login;
 mod lookup_cache;
 mod publish;
+mod revocation;
 mod routing;
+mod secure;
 mod service;
 mod session;
 mod trace;
@@ -24,11 +27,12 @@ use std::{
     future::poll_fn,
     io,
     sync::{Arc, atomic::Ordering},
+    task::Poll,
     time::Duration,
 };
 
 use parking_lot::RwLock;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, sync::Semaphore, time::timeout};
 use tracing::{debug, info};
 
 use crate::{
@@ -36,12 +40,16 @@ use crate::{
     connection::{
         CloseReason, Connection, Wake,
         registry::Registry,
+        tls_listener::TlsListener,
         worker::{Worker, with_worker},
     },
     protocol::info::Info,
+    security::authentication::Authentication,
     telemetry::{Clock, Telemetry},
 };
 pub use limits::{Limits, LimitsInForce};
+pub use login::replace_authentication;
+pub use revocation::close_revoked;
 use session::Session;
 
 /// Batches read from one socket before other connections get their turn.
@@ -58,10 +66,18 @@ pub struct Context {
     pub telemetry: Telemetry,
     /// Who is connected.
     pub registry: Registry,
+    /// Who is let in.
+    pub authentication: RwLock<Arc<Authentication>>,
+    /// Password checks that may run at once, so that they leave time for others.
+    pub password_checks: Arc<Semaphore>,
     /// The limits in force.
     pub limits: LimitsInForce,
     /// INFO as every client gets it; the client's own fields are filled in.
     pub info: RwLock<Info>,
+    /// TLS for clients; `None` for none.
+    pub tls: RwLock<Option<Arc<TlsListener>>>,
+    /// Whether clients may do without it.
+    pub allow_non_tls: bool,
 }
 
 /// Serves one client until its connection has ended.
@@ -71,13 +87,18 @@ pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: A
     let admitted = context
         .registry
         .insert(&connection, session.limits.max_connections);
-    with_worker(|worker| {
-        session.introduce(worker);
-        if !admitted {
-            session.refuse_for_max_connections(worker);
-        }
-        worker.flush_touched();
-    });
+    let tls = context.tls.read().clone().filter(|_| admitted);
+    match tls {
+        // Boxed: what a handshake needs is gone when it is done.
+        Some(tls) => Box::pin(secure::begin(&mut session, &stream, &tls)).await,
+        None => with_worker(|worker| {
+            session.introduce(worker);
+            if !admitted {
+                session.refuse_for_max_connections(worker);
+            }
+            worker.flush_touched();
+        }),
+    }
     drive(&mut session, &stream).await;
     finish(&session, &stream).await;
 }
@@ -95,16 +116,28 @@ pub fn notify_info(context: &Context, connection: &Arc<Connection>) {
 /// Reads, writes and keeps time until the connection is to end.
 async fn drive(session: &mut Session, stream: &TcpStream) {
     let connection = session.connection.clone();
-    let timer = tokio::time::sleep(session.keepalive.next_delay());
+    let timer = tokio::time::sleep_until(session.next_deadline());
     tokio::pin!(timer);
+    // What came with the end of a handshake is not announced by the socket.
+    let mut unread = session.tls.is_some();
     loop {
-        let wake = poll_fn(|context| connection.poll_wake(stream, timer.as_mut(), context)).await;
+        let wake = poll_fn(|context| {
+            let wake = connection.poll_wake(stream, timer.as_mut(), context);
+            match wake {
+                Poll::Pending if std::mem::take(&mut unread) => Poll::Ready(Wake::Readable),
+                wake => wake,
+            }
+        })
+        .await;
         session.keep_up_to_date();
         match wake {
             Wake::Closing => return,
             Wake::Writable => with_worker(|worker| connection.flush_blocked(worker)),
             Wake::Readable => {
                 let turn = read_turn(session, stream);
+                if session.pending_login.is_some() {
+                    login::settle(session).await;
+                }
                 if !turn.congested.is_empty() {
                     back_pressure::pause(session, &turn).await;
                 } else if turn.more {
@@ -197,6 +230,12 @@ async fn finish(session: &Session, stream: &TcpStream) {
             "{} - The last bytes could not be written",
             log_prefix(connection)
         );
+    }
+    if let Some(tls) = &session.tls
+        && connection.outbound().is_empty()
+    {
+        // TLS wants to be told that nothing follows; whoever left does not care.
+        let _ = stream.try_write(&tls.seal_end());
     }
     // Unread bytes would turn the close into a reset that may destroy the last
     // words on their way.

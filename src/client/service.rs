@@ -48,7 +48,7 @@ impl Session {
                 "time": Clock::now().time_of_day().to_rfc3339(),
             },
             "data": {
-                "user": self.options.user,
+                "user": self.connection.identity.lock().user,
                 "account": account,
                 "account_name": account,
             },

@@ -8,15 +8,15 @@ use tracing::{debug, error, warn};
 use super::{
     Context, Limits,
     batch::Input,
-    comings,
     end::End,
     keepalive::{Due, Keepalive},
     log_prefix,
+    login::{PendingLogin, Stranger},
     lookup_cache::LookupCache,
 };
 use crate::{
     account::Account,
-    connection::{CloseReason, Connection, Identity, Subscription, worker::Worker},
+    connection::{CloseReason, Connection, Subscription, transport::Tls, worker::Worker},
     protocol::{
         OK, PING, PONG,
         connect::ConnectOptions,
@@ -41,6 +41,8 @@ pub(super) struct Session {
     /// The subject space it is in.
     pub(super) account: Arc<Account>,
     pub(super) connection: Arc<Connection>,
+    /// TLS under the connection.
+    pub(super) tls: Option<Arc<Tls>>,
     /// The limits it goes by.
     pub(super) limits: Arc<Limits>,
     limits_generation: u64,
@@ -49,10 +51,15 @@ pub(super) struct Session {
     pub(super) cache: LookupCache,
     /// What was read and is not handled yet.
     pub(super) input: Input,
-    accepted: Instant,
+    /// Until the client has logged in, where it has to.
+    pub(super) stranger: Option<Box<Stranger>>,
+    /// A login that is being decided; nothing is read meanwhile.
+    pub(super) pending_login: Option<Box<PendingLogin>>,
+    pub(super) accepted: Instant,
     /// Something was read.
     pub(super) spoke: bool,
-    connected: bool,
+    /// CONNECT has come.
+    pub(super) connected: bool,
     /// The first ping after CONNECT has been answered.
     pinged: bool,
 }
@@ -64,8 +71,11 @@ impl Session {
         let keepalive = Keepalive::new(limits.ping_interval, limits.ping_max);
         Self {
             account: context.accounts.global().clone(),
+            stranger: Stranger::new(&context),
+            pending_login: None,
             context,
             connection,
+            tls: None,
             limits,
             limits_generation,
             keepalive,
@@ -105,6 +115,18 @@ impl Session {
             self.keepalive
                 .set_limits(self.limits.ping_interval, self.limits.ping_max);
         }
+    }
+
+    /// Ends a connection that begins while too many do.
+    pub(super) fn refuse_for_rate(&self, worker: &mut Worker) {
+        self.end(
+            worker,
+            End {
+                reason: CloseReason::MaxConnections,
+                error: Some(ClientError::ConnectionRate),
+                detail: "connection_rate_limit is reached".into(),
+            },
+        );
     }
 
     /// Acts on one operation; publishes are handled where their payload is.
@@ -155,63 +177,6 @@ impl Session {
             }),
             Op::Publish(_) => Ok(()),
         }
-    }
-
-    fn connect(&mut self, worker: &mut Worker, json: &[u8]) -> Result<(), End> {
-        let options = self
-            .options
-            .merge(json)
-            .map_err(|error| End::protocol_violation(&format!("bad CONNECT: {error}")))?;
-        let refuse = |reason, error: ClientError| End {
-            reason,
-            detail: error.to_string(),
-            error: Some(error),
-        };
-        if !matches!(options.protocol, 0 | 1) {
-            return Err(refuse(
-                CloseReason::BadClientProtocol,
-                ClientError::InvalidProtocol,
-            ));
-        }
-        if !options.account.is_empty() || options.new_account {
-            return Err(refuse(
-                CloseReason::AuthenticationFailure,
-                ClientError::AuthorizationViolation,
-            ));
-        }
-        let headers = options.headers && self.limits.headers;
-        if options.no_responders && !headers {
-            return Err(refuse(
-                CloseReason::NoRespondersWithoutHeaders,
-                ClientError::NoRespondersWithoutHeaders,
-            ));
-        }
-        if self.connected {
-            // A second CONNECT is a new beginning.
-            let subscriptions = self.connection.subscriptions.lock().drain();
-            self.account.unsubscribe(&subscriptions);
-        }
-        *self.connection.identity.lock() = Identity {
-            name: options.name.clone(),
-            lang: options.lang.clone(),
-            version: options.version.clone(),
-            user: options.user.clone(),
-            account: self.account.name.clone(),
-        };
-        self.options = ConnectOptions { headers, ..options };
-        self.note_takes_info();
-        self.connection.headers.store(headers, Ordering::Relaxed);
-        let now = Clock::now();
-        self.connection.active(now);
-        if !self.connected {
-            self.connected = true;
-            // Until a ping is answered this is the best guess.
-            self.connection.set_rtt(self.accepted.elapsed());
-            self.keepalive.connected();
-            comings::tell_connected(&self.context, &self.connection);
-        }
-        self.confirm(worker);
-        Ok(())
     }
 
     fn subscribe(&mut self, worker: &mut Worker, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) {
@@ -290,7 +255,7 @@ impl Session {
 
     /// INFO may come at any time to a client that wants it and has had its
     /// first PONG.
-    fn note_takes_info(&self) {
+    pub(super) fn note_takes_info(&self) {
         let takes_info = self.pinged && self.options.protocol >= 1;
         self.connection
             .takes_info
@@ -365,6 +330,14 @@ impl Session {
                 .close(CloseReason::SlowConsumerWriteDeadline);
             return;
         }
+        if self
+            .stranger
+            .as_ref()
+            .is_some_and(|stranger| stranger.is_late(now))
+        {
+            let end = self.refuse_late();
+            return self.end(worker, end);
+        }
         match self.keepalive.due(now) {
             Due::Nothing => {}
             Due::Ping => {
@@ -384,7 +357,10 @@ impl Session {
 
     /// When [`Session::keep_alive`] is to be called next.
     pub(super) fn next_deadline(&self) -> Instant {
-        let ping = self.keepalive.next();
+        let ping = match &self.stranger {
+            Some(stranger) => self.keepalive.next().min(stranger.deadline),
+            None => self.keepalive.next(),
+        };
         if !self.connection.is_blocked() {
             return ping;
         }

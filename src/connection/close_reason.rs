@@ -7,8 +7,12 @@ use std::fmt;
 pub enum CloseReason {
     /// Wrong or missing credentials.
     AuthenticationFailure,
+    /// No login in time.
+    AuthenticationTimeout,
     /// The protocol number in CONNECT is neither 0 nor 1.
     BadClientProtocol,
+    /// The peer's certificate was revoked while it was connected.
+    CertificateRevoked,
     /// The peer ended it.
     ClientClosed,
     /// A control line longer than allowed.
@@ -33,6 +37,8 @@ pub enum CloseReason {
     SlowConsumerWriteDeadline,
     /// Pings went unanswered.
     StaleConnection,
+    /// No TLS came about.
+    TlsHandshakeFailure,
     /// The socket failed while writing.
     WriteError,
 }
@@ -51,7 +57,9 @@ impl fmt::Display for CloseReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AuthenticationFailure => "Authentication Failure",
+            Self::AuthenticationTimeout => "Authentication Timeout",
             Self::BadClientProtocol => "Bad Client Protocol Version",
+            Self::CertificateRevoked => "Certificate Revoked",
             Self::ClientClosed => "Client Closed",
             Self::MaxControlLine => "Maximum Control Line Exceeded",
             Self::MaxConnections => "Maximum Connections Exceeded",
@@ -64,6 +72,7 @@ impl fmt::Display for CloseReason {
             Self::SlowConsumerPending => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
             Self::StaleConnection => "Stale Connection",
+            Self::TlsHandshakeFailure => "TLS Handshake Failure",
             Self::WriteError => "Write Error",
         })
     }

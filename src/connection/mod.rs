@@ -9,9 +9,12 @@
 pub mod budget;
 mod close_reason;
 pub mod delivery;
+pub mod handshake;
 pub mod outbound;
 pub mod registry;
 mod subscription;
+pub mod tls_listener;
+pub mod transport;
 pub mod worker;
 
 use std::{
@@ -39,6 +42,7 @@ use budget::Budget;
 pub use close_reason::CloseReason;
 use outbound::Outbound;
 pub use subscription::{Subscription, SubscriptionTable};
+use transport::Tls;
 
 /// Something waits in the outbound queue and the socket took no more: the
 /// connection's own task writes on when it can.
@@ -73,6 +77,8 @@ pub struct Connection {
     /// The certificate that the peer has proved to be its own; set when the
     /// handshake is done.
     pub certificate: OnceLock<Box<PeerCertificate>>,
+    /// TLS, once its handshake is done.
+    transport: OnceLock<Arc<Tls>>,
     /// Its subscriptions, by the peer's ids for them.
     pub subscriptions: Mutex<SubscriptionTable>,
     outbound: Outbound,
@@ -96,6 +102,9 @@ pub struct Identity {
     pub user: String,
     /// Name of the account it is in; empty before CONNECT.
     pub account: String,
+    /// What the operator wrote of the user, as a number; see
+    /// [`crate::security::authentication::Login::rule`].
+    pub rule: u64,
 }
 
 impl Identity {
@@ -144,6 +153,7 @@ impl Connection {
             takes_info: AtomicBool::new(false),
             identity: Mutex::default(),
             certificate: OnceLock::new(),
+            transport: OnceLock::new(),
             subscriptions: Mutex::default(),
             outbound: Outbound::new(stream, max_pending, budget),
             flags: AtomicU8::new(0),
@@ -156,6 +166,19 @@ impl Connection {
     /// The outbound queue.
     pub fn outbound(&self) -> &Outbound {
         &self.outbound
+    }
+
+    /// TLS between the socket and the queue; `None` while there is none.
+    #[inline]
+    pub fn tls(&self) -> Option<&Arc<Tls>> {
+        self.transport.get()
+    }
+
+    /// Puts TLS between the socket and the queue, which must be empty. A second
+    /// call changes nothing.
+    pub fn set_tls(&self, tls: Arc<Tls>) {
+        // Whoever is second lost nothing: a connection shakes hands once.
+        let _ = self.transport.set(tls);
     }
 
     /// Asks the connection to end; the first reason stays. Its own task does
@@ -209,6 +232,15 @@ impl Connection {
     /// Whether the own task has to write because the socket was full.
     pub fn is_blocked(&self) -> bool {
         self.flags.load(Ordering::Acquire) & BLOCKED != 0
+    }
+
+    /// Ready once the connection is to end.
+    pub fn poll_closing(&self, context: &mut Context<'_>) -> Poll<()> {
+        self.waker.register(context.waker());
+        match self.flags.load(Ordering::Acquire) & CLOSING {
+            0 => Poll::Pending,
+            _ => Poll::Ready(()),
+        }
     }
 
     /// What the own task waits for. `timer` must be the task's own.

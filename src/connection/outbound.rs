@@ -21,12 +21,16 @@ use tokio::net::TcpStream;
 use super::{
     BLOCKED, CloseReason, Connection,
     budget::{BOOKED_STEP, Budget},
+    transport::{RECORD_LEN, Tls},
     worker::{CHUNK_LEN, Worker},
 };
 use crate::telemetry::Clock;
 
 /// Most pieces handed to the kernel in one call.
 const SLICES_MAX: usize = 64;
+
+/// Plaintext bytes that are sealed for one write.
+const SEALED_LEN_MAX: usize = 4 * RECORD_LEN;
 
 /// Rounds of one flush: whoever flushes for others is not kept at it for ever.
 const ROUNDS_MAX: usize = 8;
@@ -62,12 +66,34 @@ struct State {
     behind_since: Option<Clock>,
 }
 
-/// Bytes in their order: `chunks`, the first one from `offset` on, then `open`.
+/// Bytes in their order: what is sealed already, `chunks`, the first one from
+/// `offset` on, then `open`.
 #[derive(Default)]
 struct Queue {
+    /// Only with TLS.
+    sealed: Option<Box<Sealed>>,
     chunks: VecDeque<Chunk>,
     offset: usize,
     open: Vec<u8>,
+}
+
+/// Records that the socket has not taken yet.
+#[derive(Default)]
+struct Sealed {
+    bytes: Vec<u8>,
+    /// How much of them is written.
+    written: usize,
+    /// The plaintext bytes in them.
+    plain: usize,
+}
+
+/// What came of writing.
+struct Written {
+    /// Bytes that wait no longer.
+    released: usize,
+    /// The socket took something.
+    progressed: bool,
+    outcome: io::Result<()>,
 }
 
 enum Chunk {
@@ -138,6 +164,11 @@ impl Outbound {
     /// Sets another limit for what may wait; what waits already stays.
     pub fn set_max_pending(&self, max_pending: usize) {
         self.0.lock().max_pending = max_pending;
+    }
+
+    /// Whether nothing waits.
+    pub fn is_empty(&self) -> bool {
+        self.0.lock().queue.is_empty()
     }
 
     /// Why the connection ends, if it does.
@@ -219,6 +250,17 @@ impl Connection {
         }
     }
 
+    /// Has TLS' own records written, which wait in the transport, and notes the
+    /// connection for the batch's flush.
+    pub fn send_control(self: &Arc<Self>, worker: &mut Worker) {
+        if let Some(mut appender) = self.append() {
+            appender.state.queue.sealed.get_or_insert_default();
+            if appender.touch(worker.batch) {
+                worker.touched.push(self.clone());
+            }
+        }
+    }
+
     /// Writes what waits, as far as the socket takes it now.
     pub fn flush(self: &Arc<Self>, worker: &mut Worker) {
         self.write_queue(worker, false);
@@ -269,15 +311,18 @@ impl Connection {
             let mut taken = std::mem::take(&mut state.queue);
             drop(state);
 
-            let (written, outcome) = taken.write_to(&stream, worker);
+            let written = match self.tls() {
+                None => taken.write_to(&stream, worker),
+                Some(tls) => taken.seal_to(tls, &stream, worker),
+            };
 
             state = self.outbound.0.lock();
             // A slow consumer's close may have thrown the queue away.
-            state.pending = state.pending.saturating_sub(written);
-            if written > 0 {
+            state.pending = state.pending.saturating_sub(written.released);
+            if written.progressed {
                 state.last_progress = Clock::now();
             }
-            match outcome {
+            match written.outcome {
                 Ok(()) => taken.recycle(worker),
                 Err(error) => {
                     state.writing = false;
@@ -369,7 +414,12 @@ impl Appender<'_> {
 
 impl Queue {
     fn is_empty(&self) -> bool {
-        self.chunks.is_empty() && self.open.is_empty()
+        self.chunks.is_empty() && self.open.is_empty() && self.sealed.is_none()
+    }
+
+    /// Whether all plaintext is gone.
+    fn is_written(&self) -> bool {
+        self.chunks.is_empty() && self.offset == self.open.len()
     }
 
     /// Closes the open piece, so that something may come behind it.
@@ -397,16 +447,22 @@ impl Queue {
         taken.chunks.append(&mut self.chunks);
         self.chunks = taken.chunks;
         self.offset = taken.offset;
+        // Only who writes seals, so there is nothing else sealed here.
+        self.sealed = taken.sealed;
     }
 
-    /// Writes until all is written or the socket fails. Returns the bytes
-    /// written, which are gone from the queue but for the open piece of a
-    /// complete write.
-    fn write_to(&mut self, stream: &TcpStream, worker: &mut Worker) -> (usize, io::Result<()>) {
+    /// Writes until all is written or the socket fails. What is written is gone
+    /// from the queue but for the open piece of a complete write.
+    fn write_to(&mut self, stream: &TcpStream, worker: &mut Worker) -> Written {
         let mut total = 0;
+        let written = |total, outcome| Written {
+            released: total,
+            progressed: total > 0,
+            outcome,
+        };
         loop {
-            if self.chunks.is_empty() && self.offset == self.open.len() {
-                return (total, Ok(()));
+            if self.is_written() {
+                return written(total, Ok(()));
             }
             let result = if self.chunks.is_empty() {
                 stream.try_write(&self.open[self.offset..])
@@ -414,14 +470,106 @@ impl Queue {
                 self.write_slices(stream)
             };
             match result {
-                Ok(0) => return (total, Err(io::ErrorKind::WriteZero.into())),
-                Ok(written) => {
-                    total += written;
-                    self.advance(written, worker);
+                Ok(0) => return written(total, Err(io::ErrorKind::WriteZero.into())),
+                Ok(len) => {
+                    total += len;
+                    self.advance(len, worker);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return (total, Err(error)),
+                Err(error) => return written(total, Err(error)),
             }
+        }
+    }
+
+    /// The same with TLS: what is sealed and does not go out stays in front.
+    fn seal_to(&mut self, tls: &Tls, stream: &TcpStream, worker: &mut Worker) -> Written {
+        let mut written = Written {
+            released: 0,
+            progressed: false,
+            outcome: Ok(()),
+        };
+        loop {
+            if let Some(mut sealed) = self.sealed.take() {
+                let before = sealed.written;
+                let result = sealed.write_to(stream);
+                written.progressed |= sealed.written > before;
+                if let Err(error) = result {
+                    sealed.bytes.shrink_to_fit();
+                    self.sealed = Some(sealed);
+                    if self.is_written() {
+                        worker.give_chunk(std::mem::take(&mut self.open));
+                        self.offset = 0;
+                    }
+                    written.outcome = Err(error);
+                    return written;
+                }
+                written.released += sealed.plain;
+                if sealed.bytes.capacity() > 0 {
+                    worker.tls.sealed = sealed.bytes;
+                }
+            }
+            match self.seal_next(tls, worker) {
+                Ok(None) => return written,
+                Ok(sealed) => self.sealed = sealed,
+                Err(error) => {
+                    written.outcome = Err(error);
+                    return written;
+                }
+            }
+        }
+    }
+
+    /// Seals as much as one write should carry; `None` if there is nothing.
+    fn seal_next(&mut self, tls: &Tls, worker: &mut Worker) -> io::Result<Option<Box<Sealed>>> {
+        let mut bytes = std::mem::take(&mut worker.tls.sealed);
+        let mut gathered = std::mem::take(&mut worker.tls.gathered);
+        bytes.clear();
+        let mut plain = 0;
+        let mut sealer = tls.sealer(&mut bytes);
+        while plain < SEALED_LEN_MAX && !self.is_written() {
+            // Long pieces are sealed where they are, short ones together.
+            let front = self.front();
+            let len = match front.len() / RECORD_LEN * RECORD_LEN {
+                0 => {
+                    self.gather(&mut gathered, worker);
+                    sealer.seal(&gathered)?;
+                    plain += gathered.len();
+                    continue;
+                }
+                len => len.min(SEALED_LEN_MAX - plain),
+            };
+            sealer.seal(&front[..len])?;
+            plain += len;
+            self.advance(len, worker);
+        }
+        let found = sealer.has_sealed();
+        drop(sealer);
+        worker.tls.gathered = gathered;
+        if !found {
+            worker.tls.sealed = bytes;
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Sealed {
+            bytes,
+            written: 0,
+            plain,
+        })))
+    }
+
+    /// The first bytes in one piece.
+    fn front(&self) -> &[u8] {
+        let first = self.chunks.front().map_or(&*self.open, Chunk::as_slice);
+        &first[self.offset..]
+    }
+
+    /// Takes the bytes of one record out of the queue.
+    fn gather(&mut self, record: &mut Vec<u8>, worker: &mut Worker) {
+        record.clear();
+        while record.len() < RECORD_LEN && !self.is_written() {
+            let front = self.front();
+            let len = front.len().min(RECORD_LEN - record.len());
+            record.extend_from_slice(&front[..len]);
+            self.advance(len, worker);
         }
     }
 
@@ -456,6 +604,20 @@ impl Queue {
 
     fn recycle(self, worker: &mut Worker) {
         worker.give_chunk(self.open);
+    }
+}
+
+impl Sealed {
+    fn write_to(&mut self, stream: &TcpStream) -> io::Result<()> {
+        while self.written < self.bytes.len() {
+            match stream.try_write(&self.bytes[self.written..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(len) => self.written += len,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 }
 

@@ -37,6 +37,8 @@ struct Inner {
     /// What the closed connections moved.
     gone: Traffic,
     troubles: Troubles,
+    /// How many ended, by reason.
+    ended: HashMap<CloseReason, u64>,
 }
 
 /// Connections that ended in trouble, by trouble.
@@ -84,6 +86,8 @@ pub struct ConnectionView {
     pub subscriptions: usize,
     /// Who the peer says it is.
     pub identity: Identity,
+    /// Version and cipher suite of TLS, and whether it came before INFO.
+    pub tls: Option<(&'static str, &'static str, bool)>,
 }
 
 /// A subscription at one moment, as plain values.
@@ -176,6 +180,7 @@ impl Registry {
         let mut inner = self.inner.lock();
         inner.open.remove(&connection.cid);
         inner.gone += closed.last.traffic;
+        *inner.ended.entry(reason).or_default() += 1;
         if reason.is_slow_consumer() {
             inner.troubles.slow_consumers += 1;
         }
@@ -240,6 +245,16 @@ impl Registry {
         self.inner.lock().closed.len()
     }
 
+    /// How many connections ended so far, by reason.
+    pub fn ended(&self) -> Vec<(CloseReason, u64)> {
+        let inner = self.inner.lock();
+        inner
+            .ended
+            .iter()
+            .map(|(reason, count)| (*reason, *count))
+            .collect()
+    }
+
     /// The totals.
     pub fn totals(&self) -> Totals {
         let (open, mut traffic, troubles) = {
@@ -281,6 +296,9 @@ impl Connection {
             stalls: self.stalls.load(Ordering::Relaxed),
             subscriptions: self.subscriptions.lock().len(),
             identity: self.identity.lock().clone(),
+            tls: self
+                .tls()
+                .map(|tls| (tls.version, tls.cipher_suite, tls.is_first)),
         }
     }
 }

@@ -60,7 +60,22 @@ pub struct Worker {
     pub appended: usize,
     /// Identifies what is touched until the next flush; no two are the same.
     pub batch: u64,
+    /// What connections with TLS need.
+    pub tls: TlsBuffers,
     chunks: Vec<Vec<u8>>,
+}
+
+/// Buffers between a socket with TLS and what its peer says.
+#[derive(Default)]
+pub struct TlsBuffers {
+    /// What the socket brought.
+    pub incoming: Vec<u8>,
+    /// What it says.
+    pub plain: Vec<u8>,
+    /// What goes to the socket.
+    pub sealed: Vec<u8>,
+    /// Short pieces on their way into one record.
+    pub gathered: Vec<u8>,
 }
 
 static BATCHES: AtomicU64 = AtomicU64::new(1);
@@ -103,6 +118,7 @@ impl Worker {
             expired: Vec::new(),
             appended: 0,
             batch: BATCHES.fetch_add(1, Ordering::Relaxed),
+            tls: TlsBuffers::default(),
             chunks: Vec::new(),
         }
     }

@@ -141,6 +141,7 @@ impl Watch {
         let look = Look::take(server);
         let telemetry = &server.clients.telemetry;
         telemetry.crowd.tick(&telemetry.events, look.at);
+        server.clients.registry.budget.give_back();
         let ceilings = self.ceilings.read(server, &look);
         self.history.add(server, &self.thresholds, &look);
         let evidence = Evidence {

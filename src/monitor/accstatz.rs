@@ -11,18 +11,23 @@ use super::{
 
 /// The answer. `unused=1` asks for accounts without connections too.
 pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
-    let unused = query.boolean("unused")?;
+    Answer::pretty_json(&build(monitor, query.boolean("unused")?))
+}
+
+/// The figures at this moment; `unused` is whether accounts without
+/// connections are among them.
+pub(super) fn build(monitor: &Monitor, unused: bool) -> Accstatz {
     let stat = stat(monitor);
     let account_statz = if unused || stat.total_conns > 0 {
         vec![stat]
     } else {
         Vec::new()
     };
-    Answer::pretty_json(&Accstatz {
+    Accstatz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),
         account_statz,
-    })
+    }
 }
 
 /// The figures of the one account, to which all connections belong.

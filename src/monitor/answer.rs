@@ -78,11 +78,17 @@ impl Answer {
         }
     }
 
+    /// Figures in the form of this media type.
+    pub(super) fn metrics(content_type: &'static str, text: String) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            content: Content::Bytes(text.into_bytes()),
+        }
+    }
+
     fn json(status: StatusCode, body: serde_json::Result<Vec<u8>>) -> Result<Self, Refusal> {
-        let body = body.map_err(|error| Refusal {
-            status: StatusCode::INTERNAL_SERVER_ERROR,
-            message: format!("The answer could not be written as JSON: {error}"),
-        })?;
+        let body = body.map_err(Refusal::unwritable)?;
         Ok(Self {
             status,
             content_type: "application/json",
@@ -97,6 +103,14 @@ impl Refusal {
         Self {
             status: StatusCode::BAD_REQUEST,
             message,
+        }
+    }
+
+    /// An answer cannot be written as JSON.
+    pub(super) fn unwritable(error: serde_json::Error) -> Self {
+        Self {
+            status: StatusCode::INTERNAL_SERVER_ERROR,
+            message: format!("The answer could not be written as JSON: {error}"),
         }
     }
 }

@@ -7,7 +7,7 @@
 use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
-use monitor_client::{ConnInfo, Connz, SubDetail};
+use monitor_client::{ConnInfo, Connz, SubDetail, TlsPeerCert};
 
 use super::{
     Monitor,
@@ -23,6 +23,7 @@ use crate::{
         Connection,
         registry::{ClosedConnection, ConnectionView, Registry, SubscriptionView},
     },
+    security::certificate::Fingerprint,
     telemetry::Clock,
 };
 
@@ -189,6 +190,7 @@ impl Request {
                 let idle = view.last_activity.until(now);
                 let mut info = self.common(&view, since_start, idle);
                 if self.auth {
+                    info.tls_peer_certs = peer_certificates(connection);
                     // The global account itself goes without saying.
                     info.name_tag = GLOBAL_ACCOUNT.into();
                 }
@@ -237,6 +239,11 @@ impl Request {
             version: identity.version.clone(),
             ..ConnInfo::default()
         };
+        if let Some((version, cipher_suite, is_first)) = view.tls {
+            info.tls_version = version.into();
+            info.tls_cipher_suite = cipher_suite.into();
+            info.tls_first = is_first;
+        }
         if self.auth {
             info.authorized_user.clone_from(&identity.user);
         }
@@ -273,6 +280,25 @@ impl Request {
             }
         }
     }
+}
+
+/// The certificates that a connection's peer showed.
+fn peer_certificates(connection: &Connection) -> Vec<TlsPeerCert> {
+    let Some(tls) = connection.tls() else {
+        return Vec::new();
+    };
+    let chain = tls.peer_certificates();
+    // What the handshake believed can be read.
+    let prints = chain
+        .iter()
+        .filter_map(|der| Fingerprint::from_der(der).ok());
+    prints
+        .map(|print| TlsPeerCert {
+            subject: print.subject,
+            spki_sha256: print.spki_sha256,
+            cert_sha256: print.cert_sha256,
+        })
+        .collect()
 }
 
 /// A subscription in full; an empty account is left out.

@@ -202,6 +202,7 @@ mod tests {
                 stalls: 0,
                 subscriptions: figure as usize,
                 identity: Identity::default(),
+                tls: None,
             },
             subscriptions: Vec::new(),
             stop: start + Duration::from_secs(figure),

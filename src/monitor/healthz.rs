@@ -34,15 +34,21 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
     for flag in FLAGS {
         query.boolean(flag)?;
     }
+    let (status, health) = build(monitor, query);
+    let status = match &*query.text("probe") {
+        "" => status,
+        "live" => code(health.live == Some(true)),
+        "ready" => code(health.ready == Some(true)),
+        _ => return Err(Refusal::bad_request("'probe' is live or ready".into())),
+    };
+    Answer::compact_json(status, &health)
+}
+
+/// The state at this moment, with the status of its answer.
+pub(super) fn build(monitor: &Monitor, query: &Query) -> (StatusCode, Healthz) {
     let stopping = monitor.server.stopping.load(Ordering::Acquire);
     let state = State::of(&monitor.diagnosis.report(), stopping);
     let (status, health) = health(query, stopping);
-    let status = match &*query.text("probe") {
-        "" => status,
-        "live" => code(state.live),
-        "ready" => code(state.ready),
-        _ => return Err(Refusal::bad_request("'probe' is live or ready".into())),
-    };
     let health = Healthz {
         live: Some(state.live),
         ready: Some(state.ready),
@@ -50,7 +56,7 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
         reasons: state.reasons,
         ..health
     };
-    Answer::compact_json(status, &health)
+    (status, health)
 }
 
 fn code(is_well: bool) -> StatusCode {

@@ -11,9 +11,14 @@ use super::{
 /// The answer. The parameters select among leafnodes.
 pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
     query.boolean("subs")?;
-    Answer::pretty_json(&Leafz {
+    Answer::pretty_json(&build(monitor))
+}
+
+/// What there is at this moment.
+pub(super) fn build(monitor: &Monitor) -> Leafz {
+    Leafz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),
         ..Leafz::default()
-    })
+    }
 }

@@ -39,6 +39,7 @@ mod jsz;
 mod leafz;
 mod listener;
 mod memz;
+mod metrics;
 mod page;
 mod process;
 mod query;

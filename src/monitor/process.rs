@@ -67,7 +67,7 @@ impl Sample {
 }
 
 /// Processor time of all threads since the start of the process.
-fn cpu_time() -> Duration {
+pub(super) fn cpu_time() -> Duration {
     let mut time = libc::timespec {
         tv_sec: 0,
         tv_nsec: 0,

@@ -13,10 +13,15 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
     if !query.bytes("subs").eq_ignore_ascii_case(b"detail") {
         query.boolean("subs")?;
     }
-    Answer::pretty_json(&Routez {
+    Answer::pretty_json(&build(monitor))
+}
+
+/// What there is at this moment.
+pub(super) fn build(monitor: &Monitor) -> Routez {
+    Routez {
         server_id: monitor.server.id.clone(),
         server_name: monitor.server.name.clone(),
         now: monitor.now_text(),
         ..Routez::default()
-    })
+    }
 }

@@ -24,7 +24,7 @@ use super::{
     answer::{Answer, Content, Refusal},
     connz,
     event_stream::EventStream,
-    eventsz, explainz, gatewayz, healthz, index, jsz, leafz, memz,
+    eventsz, explainz, gatewayz, healthz, index, jsz, leafz, memz, metrics,
     query::Query,
     routez, subsz, varz,
 };
@@ -72,6 +72,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     endpoint("/eventsz", "Events", eventsz::answer),
     endpoint("/memz", "Memory and ceilings", memz::answer),
     endpoint("/healthz", "Health", healthz::answer),
+    endpoint("/metrics", "Figures for Prometheus", metrics::answer),
     endpoint("/accountz", "Accounts", accountz::answer),
     endpoint("/accstatz", "Traffic by account", accstatz::answer),
     endpoint("/routez", "Routes", routez::answer),

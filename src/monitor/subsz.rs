@@ -20,6 +20,15 @@ use crate::{account::Account, connection::Subscription, subject};
 
 /// The answer.
 pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
+    Answer::pretty_json(&build(monitor, query)?)
+}
+
+/// What the parameters ask for.
+///
+/// # Errors
+///
+/// A parameter is wrong.
+pub(super) fn build(monitor: &Monitor, query: &Query) -> Result<Subsz, Refusal> {
     let list = query.boolean("subs")?;
     let page = Page::parse(query)?;
     let test = query.bytes("test");
@@ -54,7 +63,7 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
             .map(|subscription| detail(subscription.view(), &account.name))
             .collect();
     }
-    Answer::pretty_json(&subsz)
+    Ok(subsz)
 }
 
 /// The account of this name; an empty name stands for all, which is the one

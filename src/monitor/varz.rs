@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use monitor_client::{DiskIoWaitStats, KindCounts, Varz};
+use monitor_client::{DiskIoWaitStats, KindCounts, TlsVarz, Varz};
 use serde_json::json;
 
 use super::{
@@ -12,7 +12,11 @@ use super::{
     query::Query,
     time_text,
 };
-use crate::{VERSION, connection::registry::Totals, telemetry::process};
+use crate::{
+    VERSION,
+    connection::{registry::Totals, tls_listener::TlsListener},
+    telemetry::process,
+};
 
 /// The answer. Takes no parameters.
 pub(super) fn answer(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusal> {
@@ -47,6 +51,9 @@ pub(super) fn build(monitor: &Monitor) -> Varz {
         .subscriptions;
     varz.http_req_stats = monitor.requests.by_path();
     fill_totals(&mut varz, &totals);
+    if let Some(tls) = &*server.clients.tls.read() {
+        fill_tls(&mut varz, tls);
+    }
     varz
 }
 
@@ -73,6 +80,8 @@ fn settings(monitor: &Monitor) -> Varz {
         http_host: monitor.settings.host.clone(),
         http_port: monitor.settings.port.into(),
         http_base_path: monitor.settings.base_path.clone(),
+        tls_required: info.tls_required,
+        tls_verify: info.tls_verify,
         max_control_line: signed(options.max_control_line),
         max_payload: signed(options.max_payload),
         max_pending: signed(options.max_pending),
@@ -86,6 +95,28 @@ fn settings(monitor: &Monitor) -> Varz {
         jetstream: json!({}),
         ..Varz::default()
     }
+}
+
+fn fill_tls(varz: &mut Varz, tls: &TlsListener) {
+    let material = tls.store.current();
+    let validity = material.validity;
+    let handshakes = tls.view();
+    let failed = handshakes.failed.iter();
+    varz.tls_timeout = material.options.timeout.as_secs_f64();
+    varz.tls_cert_not_after = validity.certificate.map(time_text::rfc3339);
+    varz.tls = Some(TlsVarz {
+        ca_not_after: validity.ca.map(time_text::rfc3339),
+        crl_next_update: validity.crl.map(time_text::rfc3339),
+        revoked: material.revocations.len() as u64,
+        handshakes: handshakes.done,
+        resumed: handshakes.resumed,
+        unfinished: handshakes.unfinished as u64,
+        failed: failed
+            .map(|(cause, count)| (cause.name().to_owned(), *count))
+            .collect(),
+        handshake_seconds: handshakes.time.as_secs_f64(),
+        handshake_slowest: handshakes.slowest.as_secs_f64(),
+    });
 }
 
 /// All traffic is that of clients: there are no other connections.

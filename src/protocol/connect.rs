@@ -23,8 +23,8 @@ pub struct ConnectOptions {
     pub headers: bool,
     /// Tell the client when a request reaches nobody.
     pub no_responders: bool,
-    /// User name.
-    pub user: String,
+    /// What the client shows to be let in.
+    pub credentials: Credentials,
     /// The client's own name.
     pub name: String,
     /// Language of the client library.
@@ -37,6 +37,39 @@ pub struct ConnectOptions {
     pub new_account: bool,
 }
 
+/// What a peer shows to be let in. Never shown: not by `Debug` either.
+#[derive(Clone, Default, Eq, PartialEq)]
+pub struct Credentials {
+    /// User name.
+    pub user: String,
+    /// Password.
+    pub password: String,
+    /// Token.
+    pub token: String,
+}
+
+impl Credentials {
+    /// How a login with these is called in monitoring and logs.
+    pub fn shown_user(&self) -> &str {
+        match self {
+            Self { user, .. } if !user.is_empty() => user,
+            Self { token, .. } if !token.is_empty() => "[REDACTED]",
+            _ => "",
+        }
+    }
+
+    /// Whether there are none.
+    pub fn are_empty(&self) -> bool {
+        self.user.is_empty() && self.password.is_empty() && self.token.is_empty()
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Credentials({})", self.shown_user())
+    }
+}
+
 impl Default for ConnectOptions {
     /// What holds for a client that never sent CONNECT.
     fn default() -> Self {
@@ -47,7 +80,7 @@ impl Default for ConnectOptions {
             protocol: 0,
             headers: false,
             no_responders: false,
-            user: String::new(),
+            credentials: Credentials::default(),
             name: String::new(),
             lang: String::new(),
             version: String::new(),
@@ -101,14 +134,16 @@ impl<'de> Visitor<'de> for Overlay<'_> {
                 "protocol" => lay(&mut options.protocol, &mut map)?,
                 "headers" => lay(&mut options.headers, &mut map)?,
                 "no_responders" => lay(&mut options.no_responders, &mut map)?,
-                "user" => lay(&mut options.user, &mut map)?,
+                "user" => lay(&mut options.credentials.user, &mut map)?,
+                "pass" => lay(&mut options.credentials.password, &mut map)?,
+                "auth_token" => lay(&mut options.credentials.token, &mut map)?,
                 "name" => lay(&mut options.name, &mut map)?,
                 "lang" => lay(&mut options.lang, &mut map)?,
                 "version" => lay(&mut options.version, &mut map)?,
                 "account" => lay(&mut options.account, &mut map)?,
                 "new_account" => lay(&mut options.new_account, &mut map)?,
                 // Nobody is asked for these; their types are checked all the same.
-                "auth_token" | "jwt" | "nkey" | "pass" | "proxy_sig" | "sig" => {
+                "jwt" | "nkey" | "proxy_sig" | "sig" => {
                     map.next_value::<Option<String>>()?;
                 }
                 "tls_required" => {

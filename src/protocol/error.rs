@@ -16,6 +16,8 @@ pub enum ClientError {
     MaxPayload,
     /// More connections than `max_connections`.
     MaxConnections,
+    /// More connections a second than `connection_rate_limit`.
+    ConnectionRate,
     /// More subscriptions than `max_subscriptions`; the connection lives.
     MaxSubscriptions,
     /// A subscription to an invalid subject; the connection lives.
@@ -24,6 +26,8 @@ pub enum ClientError {
     InvalidPublishSubject,
     /// Not logged in, or not with what is required.
     AuthorizationViolation,
+    /// No login in time.
+    AuthenticationTimeout,
     /// `protocol` in CONNECT is neither 0 nor 1.
     InvalidProtocol,
     /// `no_responders` in CONNECT without headers.
@@ -61,10 +65,14 @@ impl fmt::Display for ClientError {
             Self::ControlLine => f.write_str("maximum control line exceeded"),
             Self::MaxPayload => f.write_str("Maximum Payload Violation"),
             Self::MaxConnections => f.write_str("maximum connections exceeded"),
+            Self::ConnectionRate => {
+                f.write_str("Connection throttling is active. Please try again later.")
+            }
             Self::MaxSubscriptions => f.write_str("maximum subscriptions exceeded"),
             Self::InvalidSubject => f.write_str("Invalid Subject"),
             Self::InvalidPublishSubject => f.write_str("Invalid Publish Subject"),
             Self::AuthorizationViolation => f.write_str("Authorization Violation"),
+            Self::AuthenticationTimeout => f.write_str("Authentication Timeout"),
             Self::InvalidProtocol => f.write_str("invalid client protocol"),
             Self::NoRespondersWithoutHeaders => {
                 f.write_str("no responders requires headers support")

@@ -29,6 +29,18 @@ pub struct Info {
     pub headers: bool,
     /// Largest payload in bytes.
     pub max_payload: i64,
+    /// Whether clients have to log in.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub auth_required: bool,
+    /// Whether TLS is a must.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_required: bool,
+    /// Whether a client must show a certificate.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_verify: bool,
+    /// Whether TLS may be used.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub tls_available: bool,
     /// The connection's id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub client_id: Option<u64>,

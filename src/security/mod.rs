@@ -1,7 +1,23 @@
-//! Who the peers are and whom to believe: certificates, keys, CAs and CRLs.
+//! Who the peers are and what they may do: certificates, logins, permissions.
 //!
-//! [`certificate`] reads what a certificate says; the connection of a peer that
-//! showed one keeps it. Nothing here knows about operations or HTTP.
+//! A `tls` block is [`options::TlsOptions`]; [`tls`] makes of it and its files
+//! what handshakes need. [`certificate`] reads what a certificate says; the
+//! connection of a peer that showed one keeps it. [`authentication`] decides who
+//! a peer is, [`users`] are whom the operator named. The configuration is read
+//! into the types of this room; clients ask it. Nothing here knows about
+//! operations, sockets or HTTP.
 
+pub mod authentication;
 pub mod certificate;
 mod distinguished_name;
+pub mod failure;
+mod files;
+mod insecure;
+pub mod options;
+pub mod revocation;
+pub mod secret;
+pub mod store;
+pub mod suites;
+pub mod tls;
+pub mod users;
+mod verifier;

@@ -16,9 +16,9 @@ use tokio::{
     signal::unix::{Signal, SignalKind, signal},
     time::{Instant, sleep},
 };
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use super::{Server, lame_duck, listener, ports_file::PortsFile, reload::Sources};
+use super::{Server, lame_duck, listener, ports_file::PortsFile, reload::Sources, tls};
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     config::Options,
@@ -104,6 +104,7 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
                 error,
             })
     };
+    let tls = options.tls.as_ref().map(tls::open).transpose()?;
     let monitor = match options.http_listen() {
         Some((host, port)) => Some(bind("monitor port", host, port)?),
         None => None,
@@ -111,7 +112,7 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
     let (client_address, clients) = bind("port", &options.host, options.port)?;
     let monitor_address = monitor.as_ref().map(|(address, _)| *address);
     Ok(Prepared {
-        server: Server::new(options, sources, client_address, monitor_address),
+        server: Server::new(options, sources, tls, client_address, monitor_address),
         clients,
         monitor: monitor.map(|(_, listener)| listener),
     })
@@ -132,6 +133,18 @@ pub fn announce(server: &Server, program: &str) {
             "Clients of this host only: started without a configuration file and without an \
              address. To serve other hosts: -a 0.0.0.0"
         );
+    }
+    if !server.client_address.ip().is_loopback()
+        && !server.clients.authentication.read().is_required()
+    {
+        warn!(
+            "Everybody who reaches {} may publish and subscribe to everything: nobody has to log \
+             in. Write an authorization block, or listen on 127.0.0.1",
+            server.client_address
+        );
+    }
+    if options.authorization.has_plain_secrets() {
+        warn!("Plaintext passwords detected, use nkeys or bcrypt");
     }
     if let Some(file) = &options.config_file {
         info!(
@@ -178,6 +191,13 @@ pub async fn run(
         )?),
         None => None,
     };
+    if options.tls.is_some() {
+        info!("TLS required for client connections");
+    }
+    tls::watch(&server).map_err(|error| StartError {
+        what: "Error starting to watch the TLS files".into(),
+        error,
+    })?;
     info!("Server is ready");
     let accepting = tokio::spawn(listener::accept_clients(server.clone(), clients));
     loop {

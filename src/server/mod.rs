@@ -10,25 +10,32 @@ pub mod lifecycle;
 pub mod listener;
 mod ports_file;
 pub mod reload;
+pub mod tls;
 
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool},
+    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Semaphore;
 
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     account::Accounts,
     client::{Context, Limits, LimitsInForce},
     config::Options,
-    connection::{budget, registry::Registry},
+    connection::{budget, registry::Registry, tls_listener::TlsListener},
     protocol::info::Info,
+    security::authentication::Authentication,
     telemetry::{Clock, Telemetry},
 };
 use reload::{Outcome, Sources};
+
+/// Time to log in if nobody set one.
+const DEFAULT_AUTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One running broker.
 pub struct Server {
@@ -57,6 +64,7 @@ impl Server {
     pub fn new(
         options: Options,
         sources: Sources,
+        tls: Option<Arc<TlsListener>>,
         client_address: SocketAddr,
         monitor_address: Option<SocketAddr>,
     ) -> Arc<Self> {
@@ -64,8 +72,10 @@ impl Server {
         Clock::now();
         let id = identity::server_id();
         let name = options.server_name.clone().unwrap_or_else(|| id.clone());
+        let authentication = Authentication::new(&options.authorization);
         let (host, port) = advertised_host(&options, client_address);
-        let info = Info {
+        let mut info = Info {
+            auth_required: !authentication.admits_without_credentials(),
             server_id: id.clone(),
             server_name: name.clone(),
             version: COMPATIBLE_VERSION.into(),
@@ -79,7 +89,10 @@ impl Server {
             max_payload: i64::try_from(options.max_payload).unwrap_or(i64::MAX),
             ..Info::default()
         };
+        tls::describe(&mut info, &options);
         let clients = Arc::new(Context {
+            authentication: RwLock::new(Arc::new(authentication)),
+            password_checks: Arc::new(Semaphore::new(password_checks_max())),
             accounts: Accounts::default(),
             telemetry: Telemetry::new(options.diagnosis.storm_rate),
             registry: Registry::new(
@@ -88,6 +101,8 @@ impl Server {
             ),
             limits: LimitsInForce::new(limits(&options)),
             info: RwLock::new(info),
+            tls: RwLock::new(tls),
+            allow_non_tls: options.allow_non_tls,
         });
         Arc::new(Self {
             id,
@@ -127,6 +142,7 @@ fn limits(options: &Options) -> Limits {
         ping_interval: options.ping_interval,
         ping_max: options.ping_max,
         write_deadline: options.write_deadline,
+        auth_timeout: options.auth_timeout.unwrap_or(DEFAULT_AUTH_TIMEOUT),
         headers: !options.no_header_support,
         trace: options.trace,
         max_traced_msg_len: options.max_traced_msg_len,
@@ -137,6 +153,11 @@ fn percent_of(whole: usize, percent: u64) -> usize {
     let percent = usize::try_from(percent).unwrap_or(100);
     // At least one byte, so that an empty message is not large.
     (whole.saturating_mul(percent) / 100).clamp(1, whole.max(1))
+}
+
+/// Half of the processors, so that logins leave time for messages.
+fn password_checks_max() -> usize {
+    std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2))
 }
 
 /// The host and port that INFO names: those of `client_advertise`, else those

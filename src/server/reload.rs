@@ -13,12 +13,14 @@ use tracing::{error, info, warn};
 
 use super::{Server, advertised_host, limits};
 use crate::{
+    client,
     config::{
         Diagnostic, Options,
         options::changes::{Change, Takes, changes},
     },
     connection::{CloseReason, budget},
     log::LogHandle,
+    security::authentication::Authentication,
     telemetry::event::EventKind,
 };
 
@@ -103,6 +105,7 @@ impl Server {
     /// Puts options in force. Whatever can fail comes first, so that an error
     /// leaves everything as it was.
     fn take_over(&self, options: Options) -> Result<(), String> {
+        self.take_over_tls(&options)?;
         self.sources
             .log
             .reconfigure(&options)
@@ -116,11 +119,14 @@ impl Server {
         for connection in clients.registry.open() {
             connection.outbound().set_max_pending(options.max_pending);
         }
+        let authentication = Authentication::new(&options.authorization);
         {
             let mut info = clients.info.write();
+            info.auth_required = !authentication.admits_without_credentials();
             info.max_payload = i64::try_from(options.max_payload).unwrap_or(i64::MAX);
             (info.host, info.port) = advertised_host(&options, self.client_address);
         }
+        client::replace_authentication(clients, authentication);
         self.close_surplus(&options);
         *self.options.write() = Arc::new(options);
         Ok(())

@@ -8,6 +8,7 @@
 // Each test program that uses the tables is compiled with this module of its own.
 #![allow(unreachable_pub)]
 
+pub mod authentication;
 pub mod connect;
 pub mod framing;
 pub mod keepalive;

@@ -64,6 +64,33 @@ pub fn python_with_nats() -> PathBuf {
         })
 }
 
+/// A Python that has the reference parser of OpenMetrics.
+pub fn python_with_prometheus() -> PathBuf {
+    let venv = test_tools().join("venv/bin/python");
+    [Some(venv), on_path("python3")]
+        .into_iter()
+        .flatten()
+        .find(|python| succeeds(Command::new(python).args(["-c", "import prometheus_client"])))
+        .unwrap_or_else(|| {
+            panic!(
+                "this test needs Python with prometheus-client (`pip install prometheus-client`, \
+                 or run tests/run)"
+            )
+        })
+}
+
+/// Prometheus' own checker of metrics.
+pub fn promtool() -> PathBuf {
+    let unpacked = test_tools().join("debian/usr/bin/promtool");
+    [Some(unpacked), on_path("promtool")]
+        .into_iter()
+        .flatten()
+        .find(|promtool| promtool.is_file())
+        .unwrap_or_else(|| {
+            panic!("this test needs promtool (`apt-get install prometheus`, or run tests/run)")
+        })
+}
+
 /// A Node.js for which [`node_modules`] holds the nats.js client.
 pub fn node_with_nats() -> PathBuf {
     let load = "require('@nats-io/transport-node')";

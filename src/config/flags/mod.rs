@@ -5,11 +5,17 @@
 //! stands alone or is written `-x=false`. The last of two equal flags counts.
 //! `main` calls [`parse`] and does what the [`Invocation`] says.
 
+mod login;
 mod table;
+mod tls;
 
 use std::{ffi::OsString, fmt, path::PathBuf};
 
-use self::table::{Action, Flag, REFUSED, dashed, find_flag, help};
+use self::{
+    login::Login,
+    table::{Action, Flag, REFUSED, dashed, find_flag, help},
+    tls::TlsFlags,
+};
 use super::{
     options::{
         Diagnostic, Options,
@@ -19,7 +25,10 @@ use super::{
     signal::{Signal, Target},
     syntax::Value,
 };
-use crate::{COMPATIBLE_VERSION, GIT_COMMIT, VERSION};
+use crate::{
+    COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
+    security::tls::{Material, TlsError},
+};
 
 /// What the command line asks for.
 #[derive(Debug)]
@@ -133,9 +142,11 @@ fn read_arguments(args: impl Iterator<Item = OsString>) -> Result<Vec<String>, S
 struct CommandLine {
     config: Option<String>,
     help: bool,
+    login: Login,
     set: Vec<(&'static Key, Value, String)>,
     signal: Option<String>,
     test: bool,
+    tls: TlsFlags,
     version: bool,
     warnings: Vec<Diagnostic>,
 }
@@ -196,8 +207,11 @@ impl CommandLine {
                     self.set.push((key, value, name.into()));
                 }
             }
+            Action::Login(part) => self.login.set(part, value),
             Action::Signal => self.signal = Some(value),
             Action::Test => self.test = switch,
+            Action::Tls(part) if flag.is_boolean() => self.tls.set(part, switch.to_string()),
+            Action::Tls(part) => self.tls.set(part, value),
             Action::Version => self.version = switch,
         }
         Ok(())
@@ -241,7 +255,27 @@ impl CommandLine {
         for (key, value, flag) in &self.set {
             set_key(&mut options, key, value).map_err(|text| format!("flag {flag}: {text}"))?;
         }
+        self.tls.apply(&mut options)?;
+        self.check_tls(&mut options)?;
+        self.login.apply(&mut options)?;
         Ok(options)
+    }
+
+    /// Finds and reads the files of the block `tls`, so that a test of the
+    /// configuration tests them too.
+    fn check_tls(&mut self, options: &mut Options) -> Result<(), String> {
+        let Some(tls) = &mut options.tls else {
+            return Ok(());
+        };
+        let at_place = |place: &str, error: &TlsError| format!("{place}: tls: {error}");
+        let checked = tls.find_files().and_then(|()| Material::load(tls));
+        let material = checked.map_err(|error| at_place(&tls.place, &error))?;
+        let warnings = material.warnings.iter().map(|warning| Diagnostic {
+            position: None,
+            text: at_place(&tls.place, warning),
+        });
+        self.warnings.extend(warnings);
+        Ok(())
     }
 }
 
@@ -270,9 +304,11 @@ fn flag_value(key: &Key, flag: &str, text: &str) -> Result<Value, String> {
             text.parse()
                 .map_err(|_| format!("the flag {flag} needs an integer, not {text:?}"))?,
         ),
-        Kind::Address(_) | Kind::Block(_) | Kind::Duration { .. } | Kind::Text(_) => {
-            Value::String(text.into())
-        }
+        Kind::Address(_)
+        | Kind::Block(_)
+        | Kind::Duration { .. }
+        | Kind::Structure(_)
+        | Kind::Text(_) => Value::String(text.into()),
     })
 }
 

@@ -1,5 +1,7 @@
 //! The table of flags: parsing and `--help` are made from it.
 
+use super::{login::LoginPart, tls::TlsFlag};
+
 /// A flag of the command line.
 pub(super) struct Flag {
     /// Its names without dashes. One or two dashes may stand before each.
@@ -20,6 +22,8 @@ pub(super) enum Action {
     Config,
     /// Prints the help.
     Help,
+    /// Sets a part of the one login there is.
+    Login(LoginPart),
     /// Nothing, with a warning: why.
     Ignored(&'static str),
     /// Sets keys of the configuration file.
@@ -28,6 +32,8 @@ pub(super) enum Action {
     Signal,
     /// Tests the configuration file.
     Test,
+    /// Sets something of the block `tls`.
+    Tls(TlsFlag),
     /// Prints the version.
     Version,
 }
@@ -35,14 +41,16 @@ pub(super) enum Action {
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Group {
     Server,
+    Tls,
     Logging,
     Ignored,
     Common,
 }
 
 impl Group {
-    pub(super) const ALL: [(Group, &'static str); 4] = [
+    pub(super) const ALL: [(Group, &'static str); 5] = [
         (Group::Server, "Server options"),
+        (Group::Tls, "TLS options"),
         (Group::Logging, "Logging options"),
         (Group::Ignored, "Options without effect"),
         (Group::Common, "Common options"),
@@ -93,6 +101,27 @@ pub(super) const FLAGS: &[Flag] = &[
         doc: "Port of the monitoring listener on 127.0.0.1, -1 for any free one, 0 for none (8222)",
     },
     Flag {
+        names: &["user"],
+        action: Action::Login(LoginPart::User),
+        value: "NAME",
+        group: Group::Server,
+        doc: "Clients must log in as this user",
+    },
+    Flag {
+        names: &["pass"],
+        action: Action::Login(LoginPart::Password),
+        value: "PASSWORD",
+        group: Group::Server,
+        doc: "Password of that user; a bcrypt hash is safer, and a configuration file safer still",
+    },
+    Flag {
+        names: &["auth"],
+        action: Action::Login(LoginPart::Token),
+        value: "TOKEN",
+        group: Group::Server,
+        doc: "Clients must log in with this token",
+    },
+    Flag {
         names: &["c", "config"],
         action: Action::Config,
         value: "FILE",
@@ -126,6 +155,48 @@ pub(super) const FLAGS: &[Flag] = &[
         value: "SIGNAL[=PID]",
         group: Group::Server,
         doc: "Signal a running broker (ldm, quit, reload, reopen, stop, term); PID is a process id or a pid file",
+    },
+    Flag {
+        names: &["tls"],
+        action: Action::Tls(TlsFlag::On),
+        value: "",
+        group: Group::Tls,
+        doc: "TLS for clients; false turns the block tls of the file off",
+    },
+    Flag {
+        names: &["tlscert"],
+        action: Action::Tls(TlsFlag::Certificate),
+        value: "FILE",
+        group: Group::Tls,
+        doc: "This broker's certificate",
+    },
+    Flag {
+        names: &["tlskey"],
+        action: Action::Tls(TlsFlag::Key),
+        value: "FILE",
+        group: Group::Tls,
+        doc: "The certificate's key",
+    },
+    Flag {
+        names: &["tlsverify"],
+        action: Action::Tls(TlsFlag::Verify),
+        value: "",
+        group: Group::Tls,
+        doc: "Ask clients for a certificate and verify it",
+    },
+    Flag {
+        names: &["tlscacert"],
+        action: Action::Tls(TlsFlag::Ca),
+        value: "FILE",
+        group: Group::Tls,
+        doc: "The CAs that sign clients' certificates",
+    },
+    Flag {
+        names: &["puppet"],
+        action: Action::Tls(TlsFlag::Puppet),
+        value: "",
+        group: Group::Tls,
+        doc: "All of this from the Puppet agent of this host: only certificates of its CA get in",
     },
     Flag {
         names: &["l", "log"],
@@ -229,7 +300,6 @@ pub(super) const FLAGS: &[Flag] = &[
 
 /// Flags of nats-server that are refused.
 pub(super) const REFUSED: &[&str] = &[
-    "auth",
     "cluster",
     "cluster_advertise",
     "cluster_listen",
@@ -239,19 +309,12 @@ pub(super) const REFUSED: &[&str] = &[
     "https_port",
     "ms",
     "no_advertise",
-    "pass",
     "profile",
     "r",
     "remote_syslog",
     "routes",
     "s",
     "syslog",
-    "tls",
-    "tlscacert",
-    "tlscert",
-    "tlskey",
-    "tlsverify",
-    "user",
 ];
 
 /// The flag of a name without dashes.

@@ -5,7 +5,10 @@ use std::{ffi::OsStr, fs, os::unix::ffi::OsStrExt};
 use tempfile::NamedTempFile;
 
 use super::*;
-use crate::config::HttpPort;
+use crate::{
+    config::HttpPort,
+    security::{secret::Secret, users::SoleLogin},
+};
 
 fn parsed(args: &[&str]) -> Result<Parsed, UsageError> {
     parse(["/usr/bin/midge"].iter().chain(args).map(Into::into))
@@ -106,6 +109,34 @@ fn every_flag_sets_its_option() {
     ];
     for (args, same) in cases {
         assert!(same(&options(args)), "{args:?}");
+    }
+}
+
+#[test]
+fn a_login_is_laid_over_that_of_the_file() {
+    let secret = |text: &str| Secret::new(text).expect("plain");
+    let user = |name: &str, password: &str| SoleLogin::User {
+        name: name.into(),
+        password: secret(password),
+    };
+    let sole = |args: &[&str]| options(args).authorization.sole;
+    assert_eq!(sole(&["--user", "u", "--pass", "p"]), Some(user("u", "p")));
+    assert_eq!(sole(&["--user=u"]), Some(user("u", "")));
+    assert_eq!(sole(&["--auth", "t"]), Some(SoleLogin::Token(secret("t"))));
+    assert_eq!(sole(&["--user", ""]), None);
+    let (_file, path) = file("authorization { user: u, password: p }");
+    assert_eq!(sole(&["-c", &path, "--pass", "q"]), Some(user("u", "q")));
+    assert_eq!(sole(&["-c", &path, "--user", "v"]), Some(user("v", "p")));
+    let (_file, users) = file("authorization { users: [ { user: u } ] }");
+    for (args, expected) in [
+        (&["--pass", "hidden"][..], "--pass needs --user"),
+        (&["--auth", "hidden", "--user", "u"], "--auth is a token"),
+        (&["--auth", "$2a$11$hidden"], "begins like a bcrypt hash"),
+        (&["-c", &users, "--auth", "hidden"], "have no effect beside"),
+    ] {
+        let text = error(args);
+        assert!(text.contains(expected), "{args:?}: {text}");
+        assert!(!text.contains("hidden"), "{text}");
     }
 }
 

@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
 
 use super::{
     ANY_HOST, Options,
+    block::Problems,
     duration::parse_duration,
     foreign::{IGNORED, REFUSED, asks_for_nothing},
     keys::{KEYS, Key, Kind, PORTS, find_key},
@@ -67,13 +68,13 @@ pub fn load(
             column: 0,
         },
         decided: BTreeMap::new(),
-        errors: Vec::new(),
-        warnings: Vec::new(),
+        problems: Problems::default(),
     };
     reading.all(&map);
-    match reading.errors.is_empty() {
-        true => Ok((reading.options, reading.warnings)),
-        false => Err(ConfigErrors(reading.errors)),
+    let Problems { errors, warnings } = reading.problems;
+    match errors.is_empty() {
+        true => Ok((reading.options, warnings)),
+        false => Err(ConfigErrors(errors)),
     }
 }
 
@@ -94,7 +95,7 @@ pub(in crate::config) fn set_key(
             set(options, Some(host), port);
         }
         (Kind::Address(_), _) => return Err(expected("PORT or \"HOST:PORT\"")),
-        (Kind::Block(_), _) => return Err(expected("a block: { … }")),
+        (Kind::Block(_) | Kind::Structure(_), _) => return Err(expected("a block: { … }")),
         (Kind::Bool(set), Value::Bool(value)) => set(options, *value),
         (Kind::Bool(_), _) => return Err(expected("true or false, without quotes")),
         (Kind::Duration { min, set, .. }, Value::String(text)) => {
@@ -171,8 +172,7 @@ struct Reading {
     file: Position,
     /// Which key decided a setting, and where.
     decided: BTreeMap<&'static str, (String, Position)>,
-    errors: Vec<Diagnostic>,
-    warnings: Vec<Diagnostic>,
+    problems: Problems,
 }
 
 impl Reading {
@@ -198,6 +198,9 @@ impl Reading {
             }
         } else if let Some(key) = find_key(&name) {
             self.note_contradictions(entry, key);
+            if let Kind::Structure(read) = key.kind {
+                return read(&mut self.options, &entry.node, &mut self.problems);
+            }
             match set_key(&mut self.options, key, value) {
                 Ok(None) => {}
                 Ok(Some(warning)) => self.warn(&entry.position, warning),
@@ -282,6 +285,27 @@ impl Reading {
             );
             self.error(&position, text);
         }
+        self.check_users();
+    }
+
+    fn check_users(&mut self) {
+        let authorization = &self.options.authorization;
+        let mut names: Vec<&str> = authorization.users.iter().map(|user| &*user.name).collect();
+        names.sort_unstable();
+        let twice = names.windows(2).find(|pair| pair[0] == pair[1]);
+        let mut errors = Vec::new();
+        if let Some([name, _]) = twice {
+            errors.push(format!("the user {name:?} is written twice"));
+        }
+        if let Some(user) = &authorization.no_auth_user
+            && names.binary_search(&&**user).is_err()
+        {
+            errors.push(format!("no_auth_user {user:?} is not in a list of users"));
+        }
+        let position = self.decided_at(["authorization", "no_auth_user"]);
+        for text in errors {
+            self.error(&position, text);
+        }
     }
 
     fn decided_at(&self, settings: [&str; 2]) -> Position {
@@ -290,18 +314,11 @@ impl Reading {
     }
 
     fn error(&mut self, position: &Position, text: String) {
-        self.errors.push(diagnostic(position, text));
+        self.problems.error(position, text);
     }
 
     fn warn(&mut self, position: &Position, text: String) {
-        self.warnings.push(diagnostic(position, text));
-    }
-}
-
-fn diagnostic(position: &Position, text: String) -> Diagnostic {
-    Diagnostic {
-        position: Some(position.clone()),
-        text,
+        self.problems.warn(position, text);
     }
 }
 

@@ -70,13 +70,12 @@ pub fn changes(old: &Options, new: &Options) -> (Vec<Change>, Options) {
             max_pending, max_memory, max_control_line, max_closed_clients, ping_interval, ping_max,
             write_deadline, lame_duck_duration, lame_duck_grace_period, debug, trace,
             trace_verbose, logtime, logtime_utc, log_file, log_size_limit, log_max_num,
-            max_traced_msg_len,
+            max_traced_msg_len, auth_timeout,
         }
-        effect hidden {}
+        effect hidden { tls, authorization }
         restart shown {
-            diagnosis,
             host, port, server_name, http_host, http_port, http_base_path, no_header_support,
-            pid_file, ports_file_dir,
+            pid_file, ports_file_dir, diagnosis, allow_non_tls,
         }
         ignored { host_is_safe_default, config_file, config_digest }
     }

@@ -5,8 +5,11 @@
 
 use std::{ops::RangeInclusive, time::Duration};
 
-use super::{ANY_HOST, DEFAULT_PORT, HttpPort, Options, diagnosis::DIAGNOSIS_KEYS};
-use crate::config::syntax::Value;
+use super::{
+    ANY_HOST, DEFAULT_PORT, HttpPort, Options, authorization::parse_authorization, block::Problems,
+    diagnosis::DIAGNOSIS_KEYS, tls::read_tls,
+};
+use crate::config::syntax::{Node, Value};
 
 /// A key of the configuration file.
 pub struct Key {
@@ -41,6 +44,8 @@ pub enum Kind {
     },
     /// An integer within bounds.
     Integer(RangeInclusive<i64>, fn(&mut Options, i64)),
+    /// A value with a reader of its own, which tells what is wrong.
+    Structure(fn(&mut Options, &Node, &mut Problems)),
     /// A string; the error says what is wrong with it.
     Text(fn(&mut Options, &str) -> Result<(), String>),
 }
@@ -242,6 +247,21 @@ pub const KEYS: &[Key] = &[
         doc: "Longest time one write to a connection may take.",
     },
     Key {
+        name: "tls",
+        aliases: &[],
+        kind: Kind::Structure(read_tls),
+        default: "",
+        doc: "TLS for clients: `cert_file`, `key_file`, `ca_file`, `crl_file`, `verify` and more; \
+              `puppet: true` finds all of them.",
+    },
+    Key {
+        name: "allow_non_tls",
+        aliases: &[],
+        kind: Kind::Bool(|options, value| options.allow_non_tls = value),
+        default: "false",
+        doc: "Whether clients may do without TLS where there is `tls`.",
+    },
+    Key {
         name: "lame_duck_duration",
         aliases: &[],
         kind: Kind::Duration {
@@ -266,6 +286,25 @@ pub const KEYS: &[Key] = &[
         default: "\"10s\"",
         doc: "Time before lame duck mode closes the first connection; shorter than \
               `lame_duck_duration`.",
+    },
+    Key {
+        name: "authorization",
+        aliases: &[],
+        kind: Kind::Structure(parse_authorization),
+        default: "",
+        doc: "Who may log in, and with what: `user` and `password`, or `token`, or `users`, a \
+              list of blocks with `user` and `password` each. Passwords and tokens may be \
+              bcrypt hashes. `timeout` is the time to log in.",
+    },
+    Key {
+        name: "no_auth_user",
+        aliases: &[],
+        kind: Kind::Text(|options, text| {
+            options.authorization.no_auth_user = non_empty(text);
+            Ok(())
+        }),
+        default: "",
+        doc: "The user that a client without credentials is.",
     },
     Key {
         name: "no_header_support",

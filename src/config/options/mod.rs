@@ -6,17 +6,23 @@
 //! [`foreign`]. The server and the log read [`Options`] and nothing else here.
 
 mod apply;
+mod authorization;
+pub mod block;
 pub mod changes;
 pub mod diagnosis;
 mod duration;
 pub mod foreign;
 pub mod keys;
+pub mod tls;
+pub mod users;
 
 use std::{path::PathBuf, time::Duration};
 
 pub(super) use apply::set_key;
 pub use apply::{ConfigErrors, Diagnostic, load};
 pub use diagnosis::Diagnosis;
+
+use crate::security::{options::TlsOptions, users::Authorization};
 
 /// Port of the client listener.
 pub const DEFAULT_PORT: u16 = 4222;
@@ -92,6 +98,10 @@ pub struct Options {
     /// Time before lame duck mode closes the first connection; shorter than
     /// `lame_duck_duration`.
     pub lame_duck_grace_period: Duration,
+    /// Who may log in.
+    pub authorization: Authorization,
+    /// Time to log in; `None` if nobody set one.
+    pub auth_timeout: Option<Duration>,
     /// Whether headers are refused.
     pub no_header_support: bool,
     /// Whether debug lines are logged.
@@ -116,6 +126,10 @@ pub struct Options {
     pub ports_file_dir: Option<PathBuf>,
     /// Payload bytes shown in a trace; 0 is all.
     pub max_traced_msg_len: usize,
+    /// TLS for clients; `None` for none.
+    pub tls: Option<TlsOptions>,
+    /// Whether clients may do without TLS where there is `tls`.
+    pub allow_non_tls: bool,
     /// Thresholds of the diagnosis.
     pub diagnosis: Diagnosis,
     /// The configuration file, as it was named.
@@ -161,6 +175,8 @@ impl Default for Options {
             write_deadline: Duration::from_secs(10),
             lame_duck_duration: Duration::from_secs(2 * 60),
             lame_duck_grace_period: Duration::from_secs(10),
+            authorization: Authorization::default(),
+            auth_timeout: None,
             no_header_support: false,
             debug: false,
             trace: false,
@@ -173,6 +189,8 @@ impl Default for Options {
             pid_file: None,
             ports_file_dir: None,
             max_traced_msg_len: 0,
+            tls: None,
+            allow_non_tls: false,
             diagnosis: Diagnosis::default(),
             config_file: None,
             config_digest: String::new(),

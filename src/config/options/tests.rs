@@ -1,6 +1,9 @@
 //! From files to options: every key, every refusal, every contradiction.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
 
 use tempfile::TempDir;
 
@@ -8,6 +11,10 @@ use super::{
     foreign::{IGNORED, REFUSED},
     keys::{KEYS, Kind},
     *,
+};
+use crate::security::{
+    secret::Secret,
+    users::{ConnectionType, SoleLogin},
 };
 
 const EXAMPLE: &str = include_str!("../../../conf/midge.conf");
@@ -298,6 +305,13 @@ fn each_key_sets_its_option() {
         ("lame_duck_grace_period: \"0s\"", |o| {
             o.lame_duck_grace_period == seconds(10)
         }),
+        ("authorization: { token: a, timeout: 0.5 }", |o| {
+            o.authorization.sole.is_some() && o.auth_timeout == Some(seconds(1) / 2)
+        }),
+        (
+            "no_auth_user: a, authorization { users: [ { user: a } ] }",
+            |o| o.authorization.no_auth_user.as_deref() == Some("a"),
+        ),
         ("no_header_support: true", |o| o.no_header_support),
         ("debug: on", |o| o.debug),
         ("trace: yes", |o| o.trace && !o.trace_verbose),
@@ -321,6 +335,19 @@ fn each_key_sets_its_option() {
         }),
         ("max_traced_msg_len: 5", |o| o.max_traced_msg_len == 5),
         ("max_traced_msg_len: -1", |o| o.max_traced_msg_len == 0),
+        (
+            "tls: { cert_file: c, key_file: k, ca_file: a, verify: true }",
+            |o| {
+                o.tls.as_ref().is_some_and(|tls| {
+                    tls.verify
+                        && tls.certificates[0].cert_file == Path::new("c")
+                        && tls.certificates[0].key_file == Path::new("k")
+                        && tls.ca_file.as_deref() == Some(Path::new("a"))
+                        && tls.timeout == seconds(2)
+                })
+            },
+        ),
+        ("allow_non_tls: true", |o| o.allow_non_tls),
         ("diagnosis: { interval: 20ms }", |o| {
             o.diagnosis.interval == Duration::from_millis(20)
         }),
@@ -508,6 +535,76 @@ fn what_has_no_effect_gives_a_warning() {
         "feature_flags {a: b}",
     ] {
         refuses(text, "must be");
+    }
+}
+
+#[test]
+fn logins_are_read() {
+    let sole = |text: &str| {
+        options(&format!("authorization {{ {text} }}"))
+            .authorization
+            .sole
+    };
+    let user = |password: &str| {
+        let (name, password) = ("u".into(), Secret::new(password).expect("plain"));
+        Some(SoleLogin::User { name, password })
+    };
+    assert_eq!(sole("user: u, password: p"), user("p"));
+    assert_eq!(sole("USERNAME: u, Pass: p"), user("p"));
+    assert_eq!(sole("user: u"), user(""));
+    let token = Secret::new("t").expect("plain");
+    assert_eq!(sole("token: t"), Some(SoleLogin::Token(token)));
+    assert_eq!(sole("timeout: 5"), None);
+
+    let users = |text: &str| options(&format!("authorization {{ users: [ {text} ] }}"));
+    let read = users("{ user: a, pass: b }, { username: c, clients: [standard] }");
+    let read = read.authorization.users;
+    assert_eq!((&*read[0].name, &*read[0].account), ("a", "$G"));
+    assert_eq!(read[1].connection_types, [ConnectionType::Standard]);
+    assert!(warnings("authorization { users: [] }")[0].contains("nobody has to log in"));
+    assert!(warnings("authorization { timeout: 1m, token: t }")[0].contains("is high"));
+}
+
+#[test]
+fn wrong_logins_are_refused() {
+    for (text, expected) in [
+        ("user: u, token: t", "cannot have a user and a token"),
+        ("user: u, users: []", "cannot have a user and a list"),
+        ("token: t, users: []", "cannot have a token and a list"),
+        ("password: p", "a password without a user"),
+        ("user: 5", "1:17: \"user\" must be a string"),
+        ("token: \"$2a$11$x\"", "\"token\" begins like a bcrypt hash"),
+        ("timeout: a", "is not a duration"),
+        ("timeout: -1", "must be a time"),
+        ("foo: 1", "unknown key \"foo\" in authorization"),
+        ("auth_callout {}", "\"auth_callout\" is not supported"),
+        ("proxy_required: true", "is not supported"),
+        ("users: 5", "\"users\" must be a list"),
+        ("users: [5]", "\"user\" must be a block"),
+        ("users: [{password: p}]", "a user needs a name"),
+        (
+            "users: [{user: u, foo: 1}]",
+            "unknown key \"foo\" in a user",
+        ),
+        (
+            "users: [{user: u, clients: [x]}]",
+            "unknown connection type \"x\"",
+        ),
+        (
+            "users: [{user: u}, {user: u}]",
+            "the user \"u\" is written twice",
+        ),
+    ] {
+        refuses(&format!("authorization {{ {text} }}"), expected);
+    }
+    refuses("authorization: 5", "must be a block");
+    refuses("no_auth_user: u", "\"u\" is not in a list of users");
+    for secret in [
+        "authorization { password: hidden }",
+        "authorization { token: \"$2a$11$hidden\" }",
+    ] {
+        let errors = read(secret).map(|_| ()).expect_err("refused");
+        assert!(!format!("{errors:?}").contains("hidden"), "{errors:?}");
     }
 }
 

@@ -78,7 +78,10 @@ pub(super) fn restart_loop(evidence: &Evidence) -> Vec<Symptom> {
 
 pub(super) fn unsafe_clients(evidence: &Evidence) -> Vec<Symptom> {
     let address = evidence.server.client_address;
-    if address.ip().is_loopback() {
+    let options = evidence.server.options();
+    let needs_login = options.authorization != Default::default()
+        || options.tls.as_ref().is_some_and(|tls| tls.verify);
+    if address.ip().is_loopback() || needs_login {
         return Vec::new();
     }
     let text = "clients of other machines are served and need no login".to_owned();

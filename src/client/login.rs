@@ -1,0 +1,296 @@
+//! Logging in: what CONNECT says, who the client is, and what it may do before
+//! that is known: nothing.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::time::{Instant, sleep};
+use tracing::error;
+
+use super::{Context, comings, end::End, session::Session};
+use crate::{
+    connection::{CloseReason, Connection, Identity, worker::Worker, worker::with_worker},
+    protocol::{
+        connect::{ConnectOptions, Credentials},
+        error::{ClientError, error_line},
+        parse::{Op, Parsed, parse},
+    },
+    security::{
+        authentication::{Authentication, Login, Offer, PasswordCheck, Refusal, Verdict},
+        users::ConnectionType,
+    },
+    telemetry::Clock,
+};
+
+/// How often a session that waits for its login looks at the rest.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+
+/// A client that has to log in and has not.
+pub(super) struct Stranger {
+    /// When it is too late.
+    pub(super) deadline: Instant,
+}
+
+impl Stranger {
+    /// What a new client is, unless everybody is let in.
+    pub(super) fn new(context: &Context) -> Option<Box<Self>> {
+        let deadline = Instant::now() + context.limits.current().auth_timeout;
+        let required = context.authentication.read().is_required();
+        required.then(|| Box::new(Self { deadline }))
+    }
+
+    /// Whether the time to log in is over.
+    pub(super) fn is_late(&self, now: Instant) -> bool {
+        self.deadline <= now
+    }
+}
+
+/// A login that depends on a password whose comparison takes long.
+pub(super) struct PendingLogin {
+    options: ConnectOptions,
+    check: PasswordCheck,
+}
+
+/// Waits until the login is decided and goes on with what was read behind it.
+/// Meanwhile nothing is read, but what others deliver is written.
+pub(super) async fn settle(session: &mut Session) {
+    while let Some(pending) = session.pending_login.take() {
+        let PendingLogin { options, check } = *pending;
+        let Some(outcome) = decide(&session.context, &session.connection, check).await else {
+            return;
+        };
+        with_worker(|worker| {
+            let result = match outcome {
+                Ok(login) => session.log_in(worker, options, login),
+                Err(refusal) => Err(session.refuse(&options.credentials, refusal)),
+            };
+            match result {
+                Ok(()) => session.resume(worker),
+                Err(end) => session.end(worker, end),
+            }
+            worker.flush_touched();
+        });
+    }
+}
+
+/// Runs a check where it keeps nobody waiting. `None`: the connection is to end.
+async fn decide(
+    context: &Context,
+    connection: &Arc<Connection>,
+    check: PasswordCheck,
+) -> Option<Result<Login, Refusal>> {
+    let checks = context.password_checks.clone();
+    let outcome = async {
+        let permit = checks.acquire_owned().await.ok()?;
+        let run = tokio::task::spawn_blocking(move || {
+            let outcome = check.run();
+            drop(permit);
+            outcome
+        });
+        run.await.ok()
+    };
+    tokio::pin!(outcome);
+    loop {
+        tokio::select! {
+            outcome = &mut outcome => {
+                if outcome.is_none() {
+                    error!("A password check was aborted");
+                    connection.close(CloseReason::AuthenticationFailure);
+                }
+                return outcome;
+            }
+            () = sleep(LOOK_EVERY) => {
+                if connection.outbound().close_reason().is_some() {
+                    return None;
+                }
+                if connection.is_blocked() {
+                    with_worker(|worker| connection.flush_blocked(worker));
+                }
+            }
+        }
+    }
+}
+
+/// Puts other rules in force. Clients that they do not let in as they are now
+/// have to log in again.
+pub fn replace_authentication(context: &Context, authentication: Authentication) {
+    let authentication = Arc::new(authentication);
+    *context.authentication.write() = authentication.clone();
+    for connection in context.registry.open() {
+        let rule = connection.identity.lock().rule;
+        if authentication.still_admits(rule) {
+            continue;
+        }
+        with_worker(|worker| {
+            connection.send(worker, &error_line(&ClientError::AuthorizationViolation));
+            connection.close(CloseReason::AuthenticationFailure);
+            worker.flush_touched();
+        });
+    }
+}
+
+impl Session {
+    /// Handles what a stranger sent: its first operation must be CONNECT.
+    /// Returns the bytes handled. If it is in then, the rest is for the session.
+    pub(super) fn admit(&mut self, worker: &mut Worker, bytes: &[u8]) -> Result<usize, End> {
+        if !matches!(bytes.first(), Some(b'C' | b'c')) {
+            // Nobody has to say CONNECT who needs no credentials.
+            self.connect_silently()?;
+            return Ok(0);
+        }
+        match parse(bytes, self.limits.max_control_line)? {
+            Parsed::Op(op @ Op::Connect(_), len) => self.act(worker, op).map(|()| len),
+            Parsed::Op(..) => Err(self.refuse(&Credentials::default(), Refusal::NotLoggedIn)),
+            Parsed::Incomplete => Ok(0),
+        }
+    }
+
+    /// Lets a client in that did not say CONNECT, where that is enough.
+    fn connect_silently(&mut self) -> Result<(), End> {
+        let authentication = self.context.authentication.read().clone();
+        let login = match authentication.admits_without_credentials() {
+            true => self.identify(&self.options),
+            false => Verdict::Refuse(Refusal::NotLoggedIn),
+        };
+        match login {
+            Verdict::Accept(login) => self.enter(login).map(|()| self.connected = true),
+            Verdict::Check(_) => Err(Refusal::NotLoggedIn),
+            Verdict::Refuse(refusal) => Err(refusal),
+        }
+        .map_err(|refusal| self.refuse(&Credentials::default(), refusal))
+    }
+
+    /// CONNECT.
+    pub(super) fn connect(&mut self, worker: &mut Worker, json: &[u8]) -> Result<(), End> {
+        let options = self
+            .options
+            .merge(json)
+            .map_err(|error| End::protocol_violation(&format!("bad CONNECT: {error}")))?;
+        match self.identify(&options) {
+            Verdict::Accept(login) => self.log_in(worker, options, login),
+            Verdict::Check(check) => {
+                let pending = PendingLogin { options, check };
+                self.pending_login = Some(Box::new(pending));
+                Ok(())
+            }
+            Verdict::Refuse(refusal) => Err(self.refuse(&options.credentials, refusal)),
+        }
+    }
+
+    fn identify(&self, options: &ConnectOptions) -> Verdict {
+        self.context.authentication.read().identify(&Offer {
+            credentials: &options.credentials,
+            connection_type: ConnectionType::Standard,
+        })
+    }
+
+    /// The client is who it says to be: its CONNECT holds from now on.
+    fn log_in(
+        &mut self,
+        worker: &mut Worker,
+        mut options: ConnectOptions,
+        login: Login,
+    ) -> Result<(), End> {
+        if !options.account.is_empty() || options.new_account {
+            return Err(self.refuse(&options.credentials, Refusal::ForeignAccount));
+        }
+        self.enter(login)
+            .map_err(|refusal| self.refuse(&options.credentials, refusal))?;
+        let mut identity = self.connection.identity.lock();
+        identity.name.clone_from(&options.name);
+        identity.lang.clone_from(&options.lang);
+        identity.version.clone_from(&options.version);
+        drop(identity);
+        check_protocol(&options, self.limits.headers)?;
+        options.headers &= self.limits.headers;
+        if !self.context.authentication.read().is_required() {
+            // Nobody will ask for them again.
+            options.credentials = Credentials::default();
+        }
+        self.options = options;
+        self.note_takes_info();
+        let headers = self.options.headers;
+        self.connection
+            .headers
+            .store(headers, std::sync::atomic::Ordering::Relaxed);
+        self.connection.active(Clock::now());
+        if !self.connected {
+            self.connected = true;
+            // Until a ping is answered this is the best guess.
+            self.connection.set_rtt(self.accepted.elapsed());
+            self.keepalive.connected();
+            comings::tell_connected(&self.context, &self.connection);
+        }
+        self.confirm(worker);
+        Ok(())
+    }
+
+    /// Takes the client into its account. A client that was in already begins
+    /// anew: its subscriptions end.
+    fn enter(&mut self, login: Login) -> Result<(), Refusal> {
+        let Some(account) = self.context.accounts.find(&login.account) else {
+            return Err(Refusal::UnknownAccount);
+        };
+        if self.connected || !Arc::ptr_eq(&account, &self.account) {
+            let subscriptions = self.connection.subscriptions.lock().drain();
+            self.account.unsubscribe(&subscriptions);
+        }
+        self.cache.clear();
+        self.account = account;
+        self.stranger = None;
+        *self.connection.identity.lock() = Identity {
+            user: login.user,
+            account: login.account,
+            rule: login.rule,
+            ..Identity::default()
+        };
+        // Whoever changes the rules looks at the identities afterwards: one of
+        // both sees the other.
+        match self.context.authentication.read().still_admits(login.rule) {
+            true => Ok(()),
+            false => Err(Refusal::RulesChanged),
+        }
+    }
+
+    /// How the connection of a client that is not let in ends.
+    fn refuse(&self, credentials: &Credentials, refusal: Refusal) -> End {
+        let user = match credentials.shown_user() {
+            "" => String::new(),
+            user => format!(" - User {user:?}"),
+        };
+        End {
+            reason: CloseReason::AuthenticationFailure,
+            error: Some(ClientError::AuthorizationViolation),
+            detail: format!("authentication error{user}: {refusal}"),
+        }
+    }
+
+    /// How the connection of a client ends that took too long to log in.
+    pub(super) fn refuse_late(&self) -> End {
+        End {
+            reason: CloseReason::AuthenticationTimeout,
+            error: Some(ClientError::AuthenticationTimeout),
+            detail: format!("no login within {:?}", self.limits.auth_timeout),
+        }
+    }
+}
+
+/// Whether midge speaks what the client asks for.
+fn check_protocol(options: &ConnectOptions, headers: bool) -> Result<(), End> {
+    let refuse = |reason, error: ClientError| {
+        Err(End {
+            reason,
+            detail: error.to_string(),
+            error: Some(error),
+        })
+    };
+    if !matches!(options.protocol, 0 | 1) {
+        return refuse(CloseReason::BadClientProtocol, ClientError::InvalidProtocol);
+    }
+    if options.no_responders && !(options.headers && headers) {
+        return refuse(
+            CloseReason::NoRespondersWithoutHeaders,
+            ClientError::NoRespondersWithoutHeaders,
+        );
+    }
+    Ok(())
+}

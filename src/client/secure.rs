@@ -1,0 +1,126 @@
+//! The beginning of a client's connection where there is TLS: INFO and the
+//! handshake, in the order that the `tls` block says.
+
+use std::{future::poll_fn, sync::Arc, time::Duration};
+
+use tokio::{net::TcpStream, time::timeout};
+use tracing::error;
+
+use super::{log_prefix, revocation, session::Session};
+use crate::{
+    connection::{
+        CloseReason, Connection,
+        tls_listener::{Secured, TlsListener},
+        worker::with_worker,
+    },
+    security::{
+        failure::{Cause, Failure},
+        options::HandshakeFirst,
+    },
+    telemetry::event::EventKind,
+};
+
+/// The first byte of a TLS handshake.
+const HANDSHAKE_RECORD: u8 = 0x16;
+
+/// Introduces the broker and shakes hands. Afterwards the connection is ready,
+/// or it is closing.
+pub(super) async fn begin(session: &mut Session, stream: &Arc<TcpStream>, tls: &TlsListener) {
+    let connection = session.connection.clone();
+    tokio::select! {
+        () = closing(&connection) => {}
+        () = introduce_and_shake(session, stream, tls) => {}
+    }
+}
+
+async fn introduce_and_shake(session: &mut Session, stream: &Arc<TcpStream>, tls: &TlsListener) {
+    let material = tls.store.current();
+    let options = &material.options;
+    if !tls.is_within_rate() {
+        return refuse_for_rate(session);
+    }
+    let first = match options.handshake_first {
+        HandshakeFirst::No => false,
+        HandshakeFirst::Yes => true,
+        HandshakeFirst::Within(delay) => begins_tls(stream, delay).await,
+    };
+    if !first {
+        introduce(session);
+        let free = session.context.allow_non_tls;
+        if free && !begins_tls(stream, options.timeout).await {
+            return;
+        }
+    }
+    match tls.accept(stream).await {
+        Ok(secured) => {
+            secure(session, secured, first);
+            // New CRLs may have come since the handshake looked at them; from
+            // here on, who brings them looks at this connection.
+            revocation::close_if_revoked(&session.context, tls, &session.connection);
+            if first {
+                introduce(session);
+            }
+        }
+        Err(failure) => give_up(session, tls, &failure),
+    }
+}
+
+fn introduce(session: &Session) {
+    with_worker(|worker| {
+        session.introduce(worker);
+        worker.flush_touched();
+    });
+}
+
+fn secure(session: &mut Session, secured: Secured, first: bool) {
+    let connection = &session.connection;
+    let mut tls = secured.tls;
+    tls.is_first = first;
+    let tls = Arc::new(tls);
+    connection.set_tls(tls.clone());
+    if let Some(certificate) = secured.certificate {
+        // Set once: a connection shakes hands once.
+        let _ = connection.certificate.set(Box::new(certificate));
+    }
+    session.tls = Some(tls);
+}
+
+fn give_up(session: &Session, tls: &TlsListener, failure: &Failure) {
+    let connection = &session.connection;
+    if failure.cause == Cause::Silent {
+        return connection.close(CloseReason::ClientClosed);
+    }
+    if tls.may_tell() {
+        let text = match failure.cause {
+            Cause::Timeout => failure.text.clone(),
+            _ => format!("TLS handshake error: {failure}"),
+        };
+        error!("{} - {text}", log_prefix(connection));
+        session.context.telemetry.events.record(
+            EventKind::AuthenticationFailed,
+            connection.cid,
+            &connection.peer.to_string(),
+            &text,
+        );
+    }
+    connection.close(CloseReason::TlsHandshakeFailure);
+}
+
+fn refuse_for_rate(session: &Session) {
+    with_worker(|worker| {
+        session.introduce(worker);
+        session.refuse_for_rate(worker);
+        worker.flush_touched();
+    });
+}
+
+/// Whether the peer begins with TLS within this time.
+async fn begins_tls(stream: &TcpStream, patience: Duration) -> bool {
+    let mut first = [0];
+    let peeked = timeout(patience, stream.peek(&mut first)).await;
+    matches!(peeked, Ok(Ok(1)) if first[0] == HANDSHAKE_RECORD)
+}
+
+async fn closing(connection: &Connection) {
+    poll_fn(|context| connection.poll_closing(context)).await;
+}

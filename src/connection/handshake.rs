@@ -1,0 +1,333 @@
+//! Shaking hands: from a socket to [`Tls`], without holding others up.
+//!
+//! A handshake costs milliseconds of pure computation, so it is done by threads
+//! of its own ([`Handshakers`]) that the system runs after those that deliver
+//! messages. In between, a task waits for the peer. What waits is bounded: the
+//! peer's time by `patience`, its bytes by [`INCOMING_LEN_MAX`], the number of
+//! unfinished handshakes by [`UNFINISHED_MAX`].
+
+use std::{
+    collections::VecDeque,
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use once_cell::sync::OnceCell;
+use parking_lot::{Condvar, Mutex};
+use rustls::{
+    ClientConfig, ServerConfig, client::UnbufferedClientConnection, pki_types::ServerName,
+    server::UnbufferedServerConnection,
+};
+use socket2::SockRef;
+use tokio::{net::TcpStream, sync::oneshot, time::timeout};
+
+use super::transport::{Progress, Session, Tls};
+use crate::security::failure::{Cause, Failure};
+
+/// Bytes that a peer may send before its handshake is done.
+const INCOMING_LEN_MAX: usize = 64 * 1024;
+
+/// Bytes read at once: a peer's flight with a chain of RSA certificates fits.
+const READ_LEN: usize = 8 * 1024;
+
+/// Handshakes under way at a time. More than the threads get done within any
+/// client's patience.
+pub const UNFINISHED_MAX: usize = 8192;
+
+/// Stack of a thread that shakes hands.
+const STACK_LEN: usize = 512 * 1024;
+
+/// How much the threads that deliver messages come first.
+const NICE: i32 = 10;
+
+/// The threads that shake hands, and how many peers wait for them.
+pub struct Handshakers {
+    work: Arc<Work>,
+    unfinished: Arc<AtomicUsize>,
+}
+
+#[derive(Default)]
+struct Work {
+    queue: Mutex<VecDeque<Job>>,
+    arrived: Condvar,
+}
+
+type Job = Box<dyn FnOnce() + Send>;
+
+/// A handshake between two steps.
+struct Step {
+    session: Session,
+    incoming: Vec<u8>,
+    outgoing: Vec<u8>,
+    plain: Vec<u8>,
+    result: Result<Progress, Failure>,
+}
+
+/// The threads of this process, once it has any.
+static SHARED: OnceCell<Arc<Handshakers>> = OnceCell::new();
+
+impl Handshakers {
+    /// The threads that all listeners share: one for each processor, started
+    /// with the first call.
+    ///
+    /// # Errors
+    ///
+    /// The threads cannot be had.
+    pub fn shared() -> io::Result<Arc<Self>> {
+        SHARED
+            .get_or_try_init(|| Self::start().map(Arc::new))
+            .cloned()
+    }
+
+    fn start() -> io::Result<Self> {
+        let work = Arc::new(Work::default());
+        let threads = thread::available_parallelism().map_or(1, usize::from);
+        for number in 0..threads {
+            let work = work.clone();
+            thread::Builder::new()
+                .name(format!("handshake-{number}"))
+                .stack_size(STACK_LEN)
+                .spawn(move || work.run())?;
+        }
+        Ok(Self {
+            work,
+            unfinished: Arc::default(),
+        })
+    }
+
+    /// Handshakes under way.
+    pub fn unfinished(&self) -> usize {
+        self.unfinished.load(Ordering::Relaxed)
+    }
+
+    /// Shakes hands with a peer that begins. `patience` is the time that the
+    /// peer may keep us waiting; the time it waits for us does not count.
+    ///
+    /// # Errors
+    ///
+    /// Why it failed; the peer was told as far as TLS has it.
+    pub async fn accept(
+        &self,
+        stream: &Arc<TcpStream>,
+        config: Arc<ServerConfig>,
+        patience: Duration,
+    ) -> Result<Tls, Failure> {
+        let session = UnbufferedServerConnection::new(config);
+        let session = session.map_err(|error| Failure::of(&error))?;
+        let session = Session::Server(Box::new(session));
+        self.shake(stream, session, patience).await
+    }
+
+    /// Shakes hands with a server: we begin.
+    ///
+    /// # Errors
+    ///
+    /// Why it failed; the peer was told as far as TLS has it.
+    pub async fn connect(
+        &self,
+        stream: &Arc<TcpStream>,
+        config: Arc<ClientConfig>,
+        name: ServerName<'static>,
+        patience: Duration,
+    ) -> Result<Tls, Failure> {
+        let session = UnbufferedClientConnection::new(config, name);
+        let session = session.map_err(|error| Failure::of(&error))?;
+        let session = Session::Client(Box::new(session));
+        self.shake(stream, session, patience).await
+    }
+
+    async fn shake(
+        &self,
+        stream: &Arc<TcpStream>,
+        session: Session,
+        patience: Duration,
+    ) -> Result<Tls, Failure> {
+        let _place = Place::take(&self.unfinished).ok_or_else(|| {
+            let text = format!("{UNFINISHED_MAX} handshakes are under way already");
+            Failure::new(Cause::TooMany, text)
+        })?;
+        let mut left = patience;
+        let begins = matches!(session, Session::Client(_));
+        let mut step = Step {
+            session,
+            incoming: Vec::new(),
+            outgoing: Vec::new(),
+            plain: Vec::new(),
+            result: Ok(Progress::Blocked),
+        };
+        let mut read = !begins;
+        let mut first = true;
+        loop {
+            if read {
+                let received = wait(&mut left, receive(stream, &mut step.incoming)).await;
+                received.map_err(|failure| match failure.cause {
+                    Cause::Closed if first && !begins => Failure {
+                        cause: Cause::Silent,
+                        ..failure
+                    },
+                    _ => failure,
+                })?;
+            }
+            step = self.advance(stream, step, first).await?;
+            first = false;
+            read = true;
+            if !step.outgoing.is_empty() {
+                wait(&mut left, send(stream, &mut step.outgoing)).await?;
+            }
+            match step.result? {
+                Progress::Blocked => step.result = Ok(Progress::Blocked),
+                Progress::Established => break,
+                Progress::Ended => return Err(closed()),
+            }
+        }
+        Ok(Tls::new(step.session, step.incoming, step.plain))
+    }
+
+    /// Has one step computed by a thread. Who is in the middle comes before who
+    /// begins: a handshake that was paid for should not run out of time.
+    async fn advance(
+        &self,
+        stream: &Arc<TcpStream>,
+        mut step: Step,
+        first: bool,
+    ) -> Result<Step, Failure> {
+        let (sender, receiver) = oneshot::channel();
+        let stream = stream.clone();
+        let job: Job = Box::new(move || {
+            // Who has left meanwhile is not worth the computation.
+            if has_left(&stream) {
+                step.result = Err(closed());
+            } else {
+                step.compute();
+            }
+            // Nobody waits any more: the connection was closed meanwhile.
+            let _ = sender.send(step);
+        });
+        self.work.add(job, first);
+        let gone = |_| Failure::new(Cause::Other, "the handshake was not finished");
+        receiver.await.map_err(gone)
+    }
+}
+
+impl Step {
+    fn compute(&mut self) {
+        let (handled, result) =
+            self.session
+                .advance(&mut self.incoming, &mut self.plain, &mut self.outgoing);
+        self.incoming.drain(..handled);
+        self.result = match result {
+            Ok(_) if self.incoming.len() > INCOMING_LEN_MAX => {
+                Err(Failure::new(Cause::NotTls, "an endless handshake message"))
+            }
+            Ok(progress) => Ok(progress),
+            Err(error) => Err(Failure::of(&error)),
+        };
+    }
+}
+
+impl Work {
+    fn add(&self, job: Job, behind: bool) {
+        let mut queue = self.queue.lock();
+        match behind {
+            true => queue.push_back(job),
+            false => queue.push_front(job),
+        }
+        drop(queue);
+        self.arrived.notify_one();
+    }
+
+    fn run(&self) {
+        // SAFETY: setpriority takes numbers only; 0 is the calling thread. Its
+        // failure leaves the priority as it is.
+        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+        loop {
+            let mut queue = self.queue.lock();
+            let job = loop {
+                match queue.pop_front() {
+                    Some(job) => break job,
+                    None => self.arrived.wait(&mut queue),
+                }
+            };
+            drop(queue);
+            job();
+        }
+    }
+}
+
+/// Waits for the peer as long as there is patience.
+async fn wait(
+    left: &mut Duration,
+    what: impl Future<Output = io::Result<()>>,
+) -> Result<(), Failure> {
+    let start = Instant::now();
+    let result = timeout(*left, what).await;
+    *left = left.saturating_sub(start.elapsed());
+    match result {
+        Err(_) => Err(Failure::new(Cause::Timeout, "TLS handshake timeout")),
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(closed()),
+        Ok(Err(error)) => Err(Failure::new(Cause::Closed, error.to_string())),
+        Ok(Ok(())) => Ok(()),
+    }
+}
+
+fn closed() -> Failure {
+    Failure::new(Cause::Closed, "the peer closed the connection")
+}
+
+async fn receive(stream: &TcpStream, incoming: &mut Vec<u8>) -> io::Result<()> {
+    loop {
+        stream.readable().await?;
+        incoming.reserve(READ_LEN);
+        match stream.try_read_buf(incoming) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+async fn send(stream: &TcpStream, outgoing: &mut Vec<u8>) -> io::Result<()> {
+    while !outgoing.is_empty() {
+        match stream.try_write(outgoing) {
+            Ok(written) => {
+                outgoing.drain(..written);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the peer has closed its side.
+fn has_left(stream: &TcpStream) -> bool {
+    let mut byte = [std::mem::MaybeUninit::uninit()];
+    match SockRef::from(stream).peek(&mut byte) {
+        Ok(len) => len == 0,
+        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+    }
+}
+
+/// One of [`UNFINISHED_MAX`] places, given back when dropped.
+struct Place(Arc<AtomicUsize>);
+
+impl Place {
+    fn take(unfinished: &Arc<AtomicUsize>) -> Option<Self> {
+        let place = Self(unfinished.clone());
+        let before = unfinished.fetch_add(1, Ordering::Relaxed);
+        // Dropping gives a place back that was one too many.
+        (before < UNFINISHED_MAX).then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}

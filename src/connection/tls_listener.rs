@@ -1,0 +1,205 @@
+//! What the connections of one listener with a `tls` block share: files,
+//! threads, figures, and a bound on what the log says.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio::net::TcpStream;
+
+use super::{handshake::Handshakers, transport::Tls};
+use crate::security::{
+    certificate::{Fingerprint, PeerCertificate},
+    failure::{Cause, Failure},
+    store::TlsStore,
+};
+
+/// Failures that are logged and recorded in one [`QUIET_TIME`].
+const FAILURES_TOLD: u32 = 10;
+
+/// After this time failures are told again.
+const QUIET_TIME: Duration = Duration::from_secs(1);
+
+/// TLS for the connections of one listener.
+pub struct TlsListener {
+    /// The block and its files.
+    pub store: TlsStore,
+    /// The threads that shake hands.
+    pub handshakers: Arc<Handshakers>,
+    /// How handshakes went.
+    pub figures: Figures,
+    told: Mutex<Told>,
+    begun: Mutex<(Instant, u32)>,
+}
+
+/// How handshakes went; counters since the start.
+#[derive(Default)]
+pub struct Figures {
+    done: AtomicU64,
+    resumed: AtomicU64,
+    failed: [AtomicU64; Cause::ALL.len()],
+    nanos: AtomicU64,
+    slowest: AtomicU64,
+}
+
+/// [`Figures`] at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct HandshakeView {
+    /// Handshakes that were finished.
+    pub done: u64,
+    /// Of these, those that went on from an earlier session.
+    pub resumed: u64,
+    /// Handshakes that failed, by cause; causes without any are left out.
+    pub failed: Vec<(Cause, u64)>,
+    /// Handshakes under way.
+    pub unfinished: usize,
+    /// What the finished ones took together, waiting for the peer included.
+    pub time: Duration,
+    /// What the longest of them took.
+    pub slowest: Duration,
+}
+
+struct Told {
+    since: Instant,
+    count: u32,
+}
+
+/// A connection that has shaken hands.
+pub struct Secured {
+    /// TLS, to be put under the connection.
+    pub tls: Tls,
+    /// The peer's certificate, if it showed one.
+    pub certificate: Option<PeerCertificate>,
+}
+
+impl TlsListener {
+    /// TLS for one listener.
+    pub fn new(store: TlsStore, handshakers: Arc<Handshakers>) -> Self {
+        Self {
+            store,
+            handshakers,
+            figures: Figures::default(),
+            told: Mutex::new(Told {
+                since: Instant::now(),
+                count: 0,
+            }),
+            begun: Mutex::new((Instant::now(), 0)),
+        }
+    }
+
+    /// Whether another handshake may begin in this second.
+    pub fn is_within_rate(&self) -> bool {
+        let Some(limit) = self.store.current().options.connection_rate_limit else {
+            return true;
+        };
+        let mut begun = self.begun.lock();
+        if begun.0.elapsed() >= Duration::from_secs(1) {
+            *begun = (Instant::now(), 0);
+        }
+        begun.1 += 1;
+        begun.1 <= limit
+    }
+
+    /// Shakes hands with a peer that connected to us.
+    ///
+    /// # Errors
+    ///
+    /// Why it failed. It is counted; the peer was told as far as TLS has it.
+    pub async fn accept(&self, stream: &Arc<TcpStream>) -> Result<Secured, Failure> {
+        let start = Instant::now();
+        let material = self.store.current();
+        let patience = material.options.timeout;
+        let config = material.server.clone();
+        drop(material);
+        let result = self.handshakers.accept(stream, config, patience).await;
+        let result = result.and_then(|tls| self.look_at_peer(tls));
+        self.figures.count(&result, start.elapsed());
+        result
+    }
+
+    /// Looks whom TLS let in.
+    fn look_at_peer(&self, tls: Tls) -> Result<Secured, Failure> {
+        let unreadable = |error: crate::security::certificate::UnreadableCertificate| {
+            Failure::new(Cause::BadCertificate, error.to_string())
+        };
+        let chain = tls.peer_certificates();
+        let Some(leaf) = chain.first() else {
+            return Ok(Secured {
+                tls,
+                certificate: None,
+            });
+        };
+        let certificate = PeerCertificate::from_der(leaf).map_err(unreadable)?;
+        let material = self.store.current();
+        let pinned = &material.options.pinned_certs;
+        if !pinned.is_empty() {
+            let key = Fingerprint::from_der(leaf).map_err(unreadable)?.spki_sha256;
+            if !pinned.contains(&key) {
+                let text = format!(
+                    "the key of the peer's certificate is not in pinned_certs: {}",
+                    certificate.subject
+                );
+                return Err(Failure::new(Cause::NotPinned, text));
+            }
+        }
+        Ok(Secured {
+            tls,
+            certificate: Some(certificate),
+        })
+    }
+
+    /// Whether a failure should be told, so that a crowd of them does not flood
+    /// the log.
+    pub fn may_tell(&self) -> bool {
+        let mut told = self.told.lock();
+        if told.since.elapsed() >= QUIET_TIME {
+            *told = Told {
+                since: Instant::now(),
+                count: 0,
+            };
+        }
+        told.count += 1;
+        told.count <= FAILURES_TOLD
+    }
+
+    /// How handshakes went so far.
+    pub fn view(&self) -> HandshakeView {
+        let figures = &self.figures;
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let failed = Cause::ALL.into_iter().zip(&figures.failed);
+        HandshakeView {
+            done: load(&figures.done),
+            resumed: load(&figures.resumed),
+            failed: failed
+                .map(|(cause, count)| (cause, load(count)))
+                .filter(|(_, count)| *count > 0)
+                .collect(),
+            unfinished: self.handshakers.unfinished(),
+            time: Duration::from_nanos(load(&figures.nanos)),
+            slowest: Duration::from_nanos(load(&figures.slowest)),
+        }
+    }
+}
+
+impl Figures {
+    fn count(&self, result: &Result<Secured, Failure>, took: Duration) {
+        let add = |counter: &AtomicU64, more| counter.fetch_add(more, Ordering::Relaxed);
+        match result {
+            Ok(secured) => {
+                let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+                add(&self.done, 1);
+                add(&self.resumed, u64::from(secured.tls.is_resumed));
+                add(&self.nanos, nanos);
+                self.slowest.fetch_max(nanos, Ordering::Relaxed);
+            }
+            Err(failure) => {
+                add(&self.failed[failure.cause as usize], 1);
+            }
+        }
+    }
+}

@@ -1,0 +1,222 @@
+//! The names of prometheus-nats-exporter, so that dashboards made for it work.
+//!
+//! As there, every number of `/varz`, `/subsz` and `/routez` is a gauge called
+//! after its path in the answer, totals included, and its help is that path;
+//! the other endpoints have a list of names. The label `server_id` is the
+//! broker's name (its id, if it has none). Two things differ on purpose: the
+//! sums of `connz` are over all connections and not over one page of them, and
+//! they do not fall when a client leaves; there are no series for single
+//! connections under these names, because they share a name with the sums.
+
+use std::collections::BTreeMap;
+
+use chrono::DateTime;
+use monitor_client::AccountStat;
+use serde_json::Value;
+
+use super::{
+    render::{Format, head, line},
+    sample::Labels,
+    snapshot::Snapshot,
+};
+
+/// What the exporter puts before its names unless it is told otherwise.
+pub(super) const DEFAULT_PREFIX: &str = "gnatsd";
+
+/// Texts that become metrics: a time as milliseconds, all else as a label.
+const TEXTS: &[&str] = &[
+    "server_id",
+    "server_name",
+    "version",
+    "domain",
+    "leader",
+    "name",
+    "cluster_name",
+    "start",
+    "config_load_time",
+];
+
+/// Numbers that are left out.
+const LEFT_OUT: &[&str] = &[
+    "leaf",
+    "trusted_operators_claim",
+    "cluster_tls_timeout",
+    "cluster_cluster_port",
+    "cluster_auth_timeout",
+];
+
+/// Values by metric; a metric's values stand together.
+#[derive(Default)]
+struct Metrics(BTreeMap<String, Vec<(Labels, f64)>>);
+
+/// Writes all of them.
+pub(super) fn render(text: &mut String, format: Format, snapshot: &Snapshot, prefix: &str) {
+    let metrics = collect(snapshot);
+    for (path, values) in metrics.0 {
+        let name = format!("{prefix}_{path}");
+        let help = field(&path);
+        let kind = match format {
+            // A gauge's name must not look like a counter's.
+            _ if !name.ends_with("_total") => "gauge",
+            Format::OpenMetrics => "unknown",
+            Format::Text => "untyped",
+        };
+        head(text, &name, kind, help);
+        for (labels, value) in values {
+            line(text, &name, "", &labels, value);
+        }
+    }
+}
+
+fn collect(snapshot: &Snapshot) -> Metrics {
+    let mut metrics = Metrics::default();
+    let server = || vec![("server_id", snapshot.varz.server_name.clone())];
+    for (endpoint, answer) in &snapshot.answers {
+        metrics.flatten(endpoint, answer, &server());
+    }
+    let varz = &snapshot.varz;
+    let connections = &snapshot.connections;
+    let healthy = f64::from(u8::from(snapshot.health.status == "ok"));
+    for (name, value) in [
+        ("connz_num_connections", varz.connections as f64),
+        ("connz_total", varz.connections as f64),
+        ("connz_offset", 0.0),
+        ("connz_limit", varz.connections as f64),
+        ("connz_pending_bytes", connections.pending as f64),
+        ("connz_subscriptions", connections.subscriptions as f64),
+        ("connz_in_msgs", varz.in_client_msgs as f64),
+        ("connz_out_msgs", varz.out_client_msgs as f64),
+        ("connz_in_bytes", varz.in_client_bytes as f64),
+        ("connz_out_bytes", varz.out_client_bytes as f64),
+        ("healthz_status", 1.0 - healthy),
+        ("leafz_conn_nodes_total", snapshot.leafnodes as f64),
+    ] {
+        metrics.add(name, server(), value);
+    }
+    let mut labels = server();
+    labels.push(("value", snapshot.health.status.clone()));
+    metrics.add("healthz_status_value", labels, healthy);
+    for account in &snapshot.accounts {
+        metrics.account(account, server());
+    }
+    metrics
+}
+
+impl Metrics {
+    fn add(&mut self, name: &str, labels: Labels, value: f64) {
+        self.0
+            .entry(name.to_owned())
+            .or_default()
+            .push((labels, value));
+    }
+
+    /// Adds the numbers of an answer, and the texts that are known.
+    fn flatten(&mut self, path: &str, value: &Value, labels: &Labels) {
+        match value {
+            Value::Object(members) => {
+                for (name, member) in members {
+                    let path = joined(path, name);
+                    if !LEFT_OUT.contains(&field(&path)) {
+                        self.flatten(&path, member, labels);
+                    }
+                }
+            }
+            Value::Number(number) => {
+                if let Some(number) = number.as_f64() {
+                    self.add(path, labels.clone(), number);
+                }
+            }
+            Value::String(text) => self.text(path, text, labels),
+            Value::Array(_) | Value::Bool(_) | Value::Null => {}
+        }
+    }
+
+    fn text(&mut self, path: &str, text: &str, labels: &Labels) {
+        if !TEXTS.contains(&field(path)) || text.is_empty() {
+            return;
+        }
+        match DateTime::parse_from_rfc3339(text) {
+            Ok(time) => self.add(path, labels.clone(), time.timestamp_millis() as f64),
+            Err(_) => {
+                let mut labels = labels.clone();
+                labels.push(("value", text.to_owned()));
+                self.add(path, labels, 1.0);
+            }
+        }
+    }
+
+    fn account(&mut self, stat: &AccountStat, mut labels: Labels) {
+        labels.push(("account", stat.acc.clone()));
+        labels.push(("account_id", stat.acc.clone()));
+        labels.push(("account_name", stat.name.clone()));
+        for (name, value) in [
+            ("accstatz_current_connections", stat.conns as f64),
+            ("accstatz_total_connections", stat.total_conns as f64),
+            ("accstatz_subscriptions", stat.num_subscriptions as f64),
+            ("accstatz_leaf_nodes", stat.leafnodes as f64),
+            ("accstatz_sent_messages", stat.sent.msgs as f64),
+            ("accstatz_sent_bytes", stat.sent.bytes as f64),
+            ("accstatz_received_messages", stat.received.msgs as f64),
+            ("accstatz_received_bytes", stat.received.bytes as f64),
+            ("accstatz_slow_consumers", stat.slow_consumers as f64),
+        ] {
+            self.add(name, labels.clone(), value);
+        }
+    }
+}
+
+/// The path behind the endpoint's name.
+fn field(path: &str) -> &str {
+    path.split_once('_').map_or(path, |(_, field)| field)
+}
+
+/// The name of a member: slashes become underscores, several become one.
+fn joined(path: &str, name: &str) -> String {
+    let name = name.replace('/', "_");
+    let name = name.trim_matches('_');
+    match name {
+        "" => path.to_owned(),
+        name => format!("{path}_{name}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn answers_are_flattened_as_the_exporter_does() {
+        let mut metrics = Metrics::default();
+        let answer = json!({
+            "in_msgs": 7, "cpu": 0.5, "git_commit": "abc", "auth_required": true,
+            "server_name": "n", "start": "1970-01-01T00:00:02Z", "leaf": {"port": 1},
+            "slow_consumer_stats": {"clients": 1},
+            "http_req_stats": {"/": 3, "/varz": 2},
+            "cluster": {"name": "c", "cluster_port": 6222, "pool_size": 3},
+            "connect_urls": [1],
+        });
+        metrics.flatten("varz", &answer, &Vec::new());
+        let found: Vec<_> = metrics
+            .0
+            .iter()
+            .map(|(name, values)| (name.as_str(), values[0].1))
+            .collect();
+        assert_eq!(
+            found,
+            [
+                ("varz_cluster_name", 1.0),
+                ("varz_cluster_pool_size", 3.0),
+                ("varz_cpu", 0.5),
+                ("varz_http_req_stats", 3.0),
+                ("varz_http_req_stats_varz", 2.0),
+                ("varz_in_msgs", 7.0),
+                ("varz_server_name", 1.0),
+                ("varz_slow_consumer_stats_clients", 1.0),
+                ("varz_start", 2000.0),
+            ]
+        );
+        assert_eq!(metrics.0["varz_server_name"][0].0, [("value", "n".into())]);
+    }
+}

@@ -1,0 +1,112 @@
+//! `/metrics`: the figures for Prometheus, as text 0.0.4 or OpenMetrics 1.0,
+//! whichever the scraper asks for.
+//!
+//! One scrape is one [`Snapshot`]: the answers of the other endpoints are made
+//! once, and every metric is read from them. What there is stands in one table
+//! ([`table::METRICS`]); beside it the names of prometheus-nats-exporter are
+//! served ([`exporter`]), so that dashboards made for them work.
+//!
+//! The number of series is bounded. Whatever can grow has a limit by name:
+//! connections ([`CONNECTIONS_MAX`]), accounts and routes ([`snapshot`]); all
+//! else is a fixed list of labels.
+
+mod exporter;
+mod render;
+mod sample;
+mod snapshot;
+mod table;
+
+use super::{
+    Monitor,
+    answer::{Answer, Refusal},
+    query::Query,
+};
+use render::Format;
+use sample::Samples;
+use snapshot::Snapshot;
+
+/// Connections with series of their own, unless the request says otherwise.
+const CONNECTIONS_DEFAULT: usize = 20;
+
+/// Most connections with series of their own.
+const CONNECTIONS_MAX: usize = 200;
+
+/// Bytes of the longest prefix of the exporter's names.
+const PREFIX_LEN_MAX: usize = 32;
+
+const OPEN_METRICS: &str = "application/openmetrics-text";
+
+/// The answer. `connections=N` is how many connections have series of their
+/// own, those with the most bytes waiting first; `prefix=nats` is for
+/// dashboards that know the exporter's names with another prefix than
+/// `gnatsd`, and an empty one (`exporter=0`) leaves them out.
+pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
+    let connections = match query.bytes("connections") {
+        b"" => CONNECTIONS_DEFAULT,
+        _ => usize::try_from(query.unsigned("connections")?)
+            .unwrap_or(CONNECTIONS_MAX)
+            .min(CONNECTIONS_MAX),
+    };
+    let prefix = prefix(query)?;
+    let format = match query.accepts(OPEN_METRICS) {
+        true => Format::OpenMetrics,
+        false => Format::Text,
+    };
+    let snapshot = Snapshot::take(monitor, connections)?;
+    let mut text = String::new();
+    for metric in table::METRICS {
+        let mut samples = Samples::default();
+        (metric.read)(&snapshot, &mut samples);
+        render::family(&mut text, format, metric, &samples);
+    }
+    if let Some(prefix) = prefix {
+        exporter::render(&mut text, format, &snapshot, &prefix);
+    }
+    if format == Format::OpenMetrics {
+        text += "# EOF\n";
+    }
+    Ok(Answer::metrics(format.content_type(), text))
+}
+
+/// The prefix of the exporter's names; `None` if they are not wanted.
+fn prefix(query: &Query) -> Result<Option<String>, Refusal> {
+    if !query.bytes("exporter").is_empty() && !query.boolean("exporter")? {
+        return Ok(None);
+    }
+    let prefix = match &*query.text("prefix") {
+        "" => exporter::DEFAULT_PREFIX.to_owned(),
+        given => given.to_owned(),
+    };
+    let is_name = prefix.len() <= PREFIX_LEN_MAX
+        && prefix.starts_with(|first: char| first.is_ascii_alphabetic())
+        && prefix
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+    match is_name && prefix != "midge" && prefix != "process" {
+        true => Ok(Some(prefix)),
+        false => Err(Refusal::bad_request(format!(
+            "Error decoding prefix {prefix:?}: it must be a letter and at most {} letters, digits \
+             or underscores, and neither midge nor process",
+            PREFIX_LEN_MAX - 1
+        ))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_is_a_name_or_refused() {
+        let parse = |text: &str| prefix(&Query::parse(text)).map_err(|refusal| refusal.message);
+        assert_eq!(parse("").unwrap().as_deref(), Some("gnatsd"));
+        assert_eq!(parse("prefix=nats").unwrap().as_deref(), Some("nats"));
+        assert_eq!(parse("exporter=1").unwrap().as_deref(), Some("gnatsd"));
+        assert_eq!(parse("exporter=0&prefix=nats").unwrap(), None);
+        for wrong in ["1a", "_a", "a-b", "a%0Ab", "midge", "process", "%C3%A9"] {
+            assert!(parse(&format!("prefix={wrong}")).is_err(), "{wrong}");
+        }
+        assert!(parse(&format!("prefix={}", "a".repeat(33))).is_err());
+        assert!(parse("exporter=x").is_err());
+    }
+}

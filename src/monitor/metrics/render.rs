@@ -1,0 +1,163 @@
+//! Metrics as text: the Prometheus exposition format 0.0.4 and OpenMetrics 1.0.
+
+use std::fmt::Write;
+
+use super::{
+    sample::{Labels, Samples},
+    table::{Kind, Metric},
+};
+
+/// How metrics are written.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Format {
+    /// OpenMetrics 1.0.
+    OpenMetrics,
+    /// Prometheus text 0.0.4.
+    Text,
+}
+
+impl Format {
+    /// The media type.
+    pub(super) fn content_type(self) -> &'static str {
+        match self {
+            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
+        }
+    }
+}
+
+/// Writes a metric with its values; nothing if it has none.
+pub(super) fn family(text: &mut String, format: Format, metric: &Metric, samples: &Samples) {
+    if samples.is_empty() {
+        return;
+    }
+    let name = metric.name;
+    let suffix = match metric.kind {
+        Kind::Counter => "_total",
+        Kind::Info => "_info",
+        Kind::Gauge => "",
+    };
+    match format {
+        Format::OpenMetrics => head(text, name, metric.kind.name(), metric.help),
+        Format::Text => {
+            // The format knows no info: it is a gauge that is 1.
+            let kind = match metric.kind {
+                Kind::Info => Kind::Gauge,
+                kind => kind,
+            };
+            head(text, &format!("{name}{suffix}"), kind.name(), metric.help);
+        }
+    }
+    if format == Format::OpenMetrics && !metric.unit.is_empty() {
+        // Writing to a string does not fail.
+        let _ = writeln!(text, "# UNIT {name} {}", metric.unit);
+    }
+    for sample in samples.iter() {
+        line(text, name, suffix, &sample.labels, sample.value);
+    }
+}
+
+/// Writes the lines before a metric's values.
+pub(super) fn head(text: &mut String, name: &str, kind: &str, help: &str) {
+    let _ = write!(text, "# HELP {name} ");
+    escape(text, help);
+    let _ = write!(text, "\n# TYPE {name} {kind}\n");
+}
+
+/// Writes one value.
+pub(super) fn line(text: &mut String, name: &str, suffix: &str, labels: &Labels, value: f64) {
+    text.push_str(name);
+    text.push_str(suffix);
+    for (index, (label, of)) in labels.iter().enumerate() {
+        text.push_str(if index == 0 { "{" } else { "," });
+        text.push_str(label);
+        text.push_str("=\"");
+        escape(text, of);
+        text.push('"');
+    }
+    if !labels.is_empty() {
+        text.push('}');
+    }
+    text.push(' ');
+    text.push_str(&number(value));
+    text.push('\n');
+}
+
+fn number(value: f64) -> String {
+    match value {
+        f64::INFINITY => "+Inf".into(),
+        f64::NEG_INFINITY => "-Inf".into(),
+        // Nan is written as the format has it, NaN.
+        value => value.to_string(),
+    }
+}
+
+fn escape(text: &mut String, raw: &str) {
+    for symbol in raw.chars() {
+        match symbol {
+            '\\' => text.push_str("\\\\"),
+            '"' => text.push_str("\\\""),
+            '\n' => text.push_str("\\n"),
+            other => text.push(other),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn rendered(format: Format, kind: Kind, unit: &'static str, samples: &Samples) -> String {
+        let metric = Metric {
+            name: "m_bytes",
+            kind,
+            unit,
+            help: "Says what it is.",
+            read: |_, _| {},
+        };
+        let mut text = String::new();
+        family(&mut text, format, &metric, samples);
+        text
+    }
+
+    #[test]
+    fn a_counter_is_named_as_each_format_has_it() {
+        let mut samples = Samples::default();
+        samples.add_for("who", "a\"b\\c\nd", 1_u64 << 53);
+        assert_eq!(
+            rendered(Format::Text, Kind::Counter, "bytes", &samples),
+            "# HELP m_bytes_total Says what it is.\n# TYPE m_bytes_total counter\n\
+             m_bytes_total{who=\"a\\\"b\\\\c\\nd\"} 9007199254740992\n"
+        );
+        assert_eq!(
+            rendered(Format::OpenMetrics, Kind::Counter, "bytes", &samples),
+            "# HELP m_bytes Says what it is.\n# TYPE m_bytes counter\n# UNIT m_bytes bytes\n\
+             m_bytes_total{who=\"a\\\"b\\\\c\\nd\"} 9007199254740992\n"
+        );
+    }
+
+    #[test]
+    fn an_info_is_a_gauge_where_there_is_no_info() {
+        let mut samples = Samples::default();
+        samples.add(true);
+        assert!(
+            rendered(Format::Text, Kind::Info, "", &samples)
+                .contains("# TYPE m_bytes_info gauge\nm_bytes_info 1\n")
+        );
+        assert!(
+            rendered(Format::OpenMetrics, Kind::Info, "", &samples)
+                .contains("# TYPE m_bytes info\nm_bytes_info 1\n")
+        );
+    }
+
+    #[test]
+    fn what_has_no_value_is_left_out() {
+        assert_eq!(
+            rendered(Format::Text, Kind::Gauge, "", &Samples::default()),
+            ""
+        );
+        assert_eq!(number(f64::INFINITY), "+Inf");
+        assert_eq!(number(f64::NAN), "NaN");
+        assert_eq!(number(0.25), "0.25");
+    }
+}

@@ -1,0 +1,189 @@
+//! Why a handshake failed, in words that help the one who reads the log.
+
+use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerMisbehaved};
+
+use super::verifier::take_refused;
+
+/// Why handshakes fail, as counted.
+#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
+pub enum Cause {
+    /// The peer did not go on.
+    Timeout,
+    /// The peer left.
+    Closed,
+    /// The peer left without a word, as probes do.
+    Silent,
+    /// What came is not TLS.
+    NotTls,
+    /// No certificate where one is asked for.
+    NoCertificate,
+    /// A certificate after its time.
+    Expired,
+    /// A certificate before its time.
+    NotYetValid,
+    /// A certificate on a CRL.
+    Revoked,
+    /// A certificate of a CA that is not believed.
+    UnknownIssuer,
+    /// A certificate whose CA's CRL is missing or expired.
+    NoCrl,
+    /// A certificate whose key is not pinned.
+    NotPinned,
+    /// A certificate that cannot be used otherwise.
+    BadCertificate,
+    /// No version, suite or group in common.
+    NothingInCommon,
+    /// The peer gave up, with an alert.
+    Alert,
+    /// Too many handshakes at once.
+    TooMany,
+    /// Anything else.
+    Other,
+}
+
+impl Cause {
+    /// All causes, in the order of their numbers.
+    pub const ALL: [Self; 16] = [
+        Self::Timeout,
+        Self::Closed,
+        Self::Silent,
+        Self::NotTls,
+        Self::NoCertificate,
+        Self::Expired,
+        Self::NotYetValid,
+        Self::Revoked,
+        Self::UnknownIssuer,
+        Self::NoCrl,
+        Self::NotPinned,
+        Self::BadCertificate,
+        Self::NothingInCommon,
+        Self::Alert,
+        Self::TooMany,
+        Self::Other,
+    ];
+
+    /// The name that figures bear.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Closed => "closed",
+            Self::Silent => "silent",
+            Self::NotTls => "not_tls",
+            Self::NoCertificate => "no_certificate",
+            Self::Expired => "expired",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Revoked => "revoked",
+            Self::UnknownIssuer => "unknown_issuer",
+            Self::NoCrl => "no_crl",
+            Self::NotPinned => "not_pinned",
+            Self::BadCertificate => "bad_certificate",
+            Self::NothingInCommon => "nothing_in_common",
+            Self::Alert => "alert",
+            Self::TooMany => "too_many",
+            Self::Other => "other",
+        }
+    }
+}
+
+/// A handshake that failed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// Why, as counted.
+    pub cause: Cause,
+    /// Why, for the log.
+    pub text: String,
+}
+
+impl Failure {
+    /// A failure with its text.
+    pub fn new(cause: Cause, text: impl Into<String>) -> Self {
+        Self {
+            cause,
+            text: text.into(),
+        }
+    }
+
+    /// What rustls says, on the thread that asked it.
+    pub fn of(error: &Error) -> Self {
+        let subject = take_refused();
+        let (cause, text) = explain(error);
+        match subject {
+            Some(subject) => Self::new(cause, format!("{text}: {subject}")),
+            None => Self::new(cause, text),
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Failure {}
+
+fn explain(error: &Error) -> (Cause, String) {
+    match error {
+        Error::NoCertificatesPresented => (
+            Cause::NoCertificate,
+            "the client did not provide a certificate".into(),
+        ),
+        Error::InvalidCertificate(error) => explain_certificate(error),
+        Error::InvalidMessage(InvalidMessage::InvalidContentType) => (
+            Cause::NotTls,
+            "what came is not TLS; the client may have been told not to use it".into(),
+        ),
+        Error::InvalidMessage(_) => (Cause::NotTls, format!("what came is not TLS: {error}")),
+        Error::AlertReceived(alert) => (Cause::Alert, explain_alert(*alert)),
+        Error::PeerIncompatible(_) => (Cause::NothingInCommon, error.to_string()),
+        Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedCipherSuite) => {
+            (Cause::NothingInCommon, error.to_string())
+        }
+        error => (Cause::Other, error.to_string()),
+    }
+}
+
+fn explain_certificate(error: &CertificateError) -> (Cause, String) {
+    use CertificateError as E;
+    match error {
+        E::Expired | E::ExpiredContext { .. } => {
+            (Cause::Expired, "the peer's certificate has expired".into())
+        }
+        E::NotValidYet | E::NotValidYetContext { .. } => (
+            Cause::NotYetValid,
+            "the peer's certificate is not valid yet; check both clocks".into(),
+        ),
+        E::Revoked => (Cause::Revoked, "the peer's certificate is revoked".into()),
+        E::UnknownIssuer | E::BadSignature => (
+            Cause::UnknownIssuer,
+            "the peer's certificate is not signed by a CA in ca_file".into(),
+        ),
+        E::UnknownRevocationStatus => (
+            Cause::NoCrl,
+            "no CRL in crl_file is of the CA of the peer's certificate".into(),
+        ),
+        E::ExpiredRevocationList | E::ExpiredRevocationListContext { .. } => (
+            Cause::NoCrl,
+            "the CRL of the CA of the peer's certificate has expired; fetch a new one".into(),
+        ),
+        error => (
+            Cause::BadCertificate,
+            format!("the peer's certificate cannot be used: {error}"),
+        ),
+    }
+}
+
+fn explain_alert(alert: AlertDescription) -> String {
+    let reason = match alert {
+        AlertDescription::UnknownCA => "it does not know the CA of this broker's certificate",
+        AlertDescription::BadCertificate | AlertDescription::CertificateUnknown => {
+            "it does not accept this broker's certificate: check CA, names and dates"
+        }
+        AlertDescription::CertificateExpired => "for it, this broker's certificate has expired",
+        AlertDescription::CertificateRevoked => "for it, this broker's certificate is revoked",
+        AlertDescription::ProtocolVersion => "it speaks no version in common",
+        AlertDescription::HandshakeFailure => "it speaks nothing in common",
+        _ => return format!("the peer gave up: alert {alert:?}"),
+    };
+    format!("the peer gave up: {reason} (alert {alert:?})")
+}

@@ -1,0 +1,168 @@
+//! Certificates, keys and CRLs from PEM files, with errors that name the file.
+
+use std::{
+    fmt, fs,
+    path::{Path, PathBuf},
+};
+
+use rustls::pki_types::{
+    CertificateDer, CertificateRevocationListDer, PrivateKeyDer,
+    pem::{self, PemObject},
+};
+
+/// Bytes of the largest file that is read. A CRL of a large fleet has some
+/// megabytes.
+const FILE_LEN_MAX: u64 = 64 * 1024 * 1024;
+
+/// What is wrong with the files of a `tls` block, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsError {
+    /// The file; `None` if it is not about one.
+    pub file: Option<PathBuf>,
+    /// What is wrong and what to do.
+    pub text: String,
+}
+
+impl TlsError {
+    /// An error that is about no file.
+    pub(super) fn new(text: impl Into<String>) -> Self {
+        Self {
+            file: None,
+            text: text.into(),
+        }
+    }
+
+    /// An error that is about a file.
+    pub(super) fn in_file(file: &Path, text: impl Into<String>) -> Self {
+        Self {
+            file: Some(file.into()),
+            text: text.into(),
+        }
+    }
+}
+
+impl TlsError {
+    /// The file's name; empty if it is not about one.
+    pub fn file_text(&self) -> String {
+        let file = self.file.as_ref();
+        file.map_or_else(String::new, |file| file.display().to_string())
+    }
+}
+
+impl fmt::Display for TlsError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.file {
+            Some(file) => write!(f, "{}: {}", file.display(), self.text),
+            None => f.write_str(&self.text),
+        }
+    }
+}
+
+impl std::error::Error for TlsError {}
+
+/// The certificates of a file, in their order; at least one.
+pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bytes = read(path)?;
+    let found = sections(path, CertificateDer::pem_slice_iter(&bytes))?;
+    match found.is_empty() {
+        false => Ok(found),
+        true => Err(TlsError::in_file(
+            path,
+            format!(
+                "holds no certificate; it needs a block -----BEGIN CERTIFICATE-----{}",
+                what_is_there(&bytes)
+            ),
+        )),
+    }
+}
+
+/// The private key of a file: the first one, in PKCS#8, PKCS#1 or SEC1.
+pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let bytes = read(path)?;
+    let text = String::from_utf8_lossy(&bytes);
+    if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
+        return Err(TlsError::in_file(
+            path,
+            "the key is protected by a password, which nobody could type at a start; write it \
+             without: openssl pkey -in OLD -out NEW",
+        ));
+    }
+    match PrivateKeyDer::from_pem_slice(&bytes) {
+        Ok(key) => Ok(key),
+        Err(pem::Error::NoItemsFound) => Err(TlsError::in_file(
+            path,
+            format!(
+                "holds no private key; it needs a block -----BEGIN PRIVATE KEY-----, RSA PRIVATE \
+                 KEY or EC PRIVATE KEY{}",
+                what_is_there(&bytes)
+            ),
+        )),
+        Err(error) => Err(malformed(path, &error)),
+    }
+}
+
+/// The CRLs of a file; at least one.
+pub(super) fn crls(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
+    let bytes = read(path)?;
+    let found = sections(path, CertificateRevocationListDer::pem_slice_iter(&bytes))?;
+    match found.is_empty() {
+        false => Ok(found),
+        true => Err(TlsError::in_file(
+            path,
+            format!(
+                "holds no CRL; it needs a block -----BEGIN X509 CRL-----{}",
+                what_is_there(&bytes)
+            ),
+        )),
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    let too_large = || TlsError::in_file(path, format!("is larger than {FILE_LEN_MAX} bytes"));
+    let failed = |error: std::io::Error| {
+        let remedy = match error.kind() {
+            std::io::ErrorKind::PermissionDenied => {
+                "; let the user that the broker runs as read it, for instance by its group"
+            }
+            std::io::ErrorKind::NotFound => "; check the path",
+            _ => "",
+        };
+        TlsError::in_file(path, format!("cannot be read: {error}{remedy}"))
+    };
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if metadata.is_dir() {
+        return Err(TlsError::in_file(path, "is a folder, not a file"));
+    }
+    if metadata.len() > FILE_LEN_MAX {
+        return Err(too_large());
+    }
+    fs::read(path).map_err(failed)
+}
+
+fn sections<T>(
+    path: &Path,
+    items: impl Iterator<Item = Result<T, pem::Error>>,
+) -> Result<Vec<T>, TlsError> {
+    items
+        .collect::<Result<_, _>>()
+        .map_err(|error| malformed(path, &error))
+}
+
+fn malformed(path: &Path, error: &pem::Error) -> TlsError {
+    TlsError::in_file(path, format!("is not valid PEM: {error}"))
+}
+
+/// What a file holds instead, for a message.
+fn what_is_there(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let mut kinds: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("-----BEGIN "))
+        .filter_map(|line| line.strip_suffix("-----"))
+        .collect();
+    kinds.dedup();
+    match kinds.is_empty() {
+        true => "; there is no PEM block in it".into(),
+        false => format!("; there is {}", kinds.join(", ")),
+    }
+}

@@ -1,0 +1,101 @@
+//! Passwords and tokens as the operator wrote them: plain, or a bcrypt hash.
+
+use std::{fmt, str::FromStr};
+
+use aws_lc_rs::constant_time::verify_slices_are_equal;
+use bcrypt::HashParts;
+use sha2::{Digest, Sha256};
+
+/// A hash that no password has, of the usual cost: compared with when there is
+/// nothing to compare with, so that an unknown user takes as long as a known one.
+const NOBODYS_HASH: &str = "$2a$11$abcdefghijklmnopqrstuudjoshsIZ5vIFeg3JkRnFnUOCrm..Sui";
+
+/// A password or a token. Never shown: not by `Debug` either.
+#[derive(Clone, Default, Eq, Hash, PartialEq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// A secret as it stands in the configuration.
+    ///
+    /// # Errors
+    ///
+    /// It begins like a bcrypt hash and is none, so that nobody could log in.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let secret = Self(text.to_owned());
+        match secret.is_hash() && HashParts::from_str(text).is_err() {
+            true => Err("begins like a bcrypt hash but is none: make one anew".into()),
+            false => Ok(secret),
+        }
+    }
+
+    /// What stands in for the password of a user who does not exist.
+    pub(super) fn nobodys() -> Self {
+        Self(NOBODYS_HASH.to_owned())
+    }
+
+    /// Whether it is a bcrypt hash. Comparing with one takes a tenth of a second.
+    pub fn is_hash(&self) -> bool {
+        matches!(
+            self.0.as_bytes(),
+            [b'$', b'2', b'a' | b'b' | b'x' | b'y', b'$', tens, ones, b'$', ..]
+                if tens.is_ascii_digit() && ones.is_ascii_digit()
+        )
+    }
+
+    /// Whether nothing was written.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Whether `offered` is the secret. The time it takes tells nothing about
+    /// the secret; see [`Secret::is_hash`] for how long that is.
+    pub fn is(&self, offered: &str) -> bool {
+        if self.is_hash() {
+            return bcrypt::verify(offered, &self.0).unwrap_or(false);
+        }
+        // Digests have one length, so that not even the secret's length shows.
+        let digest = |text: &str| Sha256::digest(text.as_bytes());
+        verify_slices_are_equal(&digest(&self.0), &digest(offered)).is_ok()
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[REDACTED]")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plain_secrets_are_compared_whole() {
+        let secret = Secret::new("s3cret").expect("plain");
+        assert!(secret.is("s3cret") && !secret.is_hash());
+        for other in ["", "s3cre", "s3crets", "S3cret"] {
+            assert!(!secret.is(other), "{other}");
+        }
+        assert!(Secret::new("").expect("empty").is(""));
+        assert_eq!(format!("{secret:?}"), "[REDACTED]");
+    }
+
+    #[test]
+    fn hashes_are_compared_by_bcrypt() {
+        for prefix in ["2a", "2b", "2x", "2y"] {
+            let hash = bcrypt::hash("s3cret", 4).expect("a hash");
+            let secret = Secret::new(&hash.replacen("2b", prefix, 1)).expect("a hash");
+            assert!(secret.is_hash(), "{prefix}");
+            assert!(secret.is("s3cret") && !secret.is("x") && !secret.is(&hash));
+        }
+        assert!(Secret::new("$2a$11$short").is_err());
+        let plain = Secret::new("$2c$11$abc").expect("no prefix of bcrypt's");
+        assert!(plain.is("$2c$11$abc"));
+    }
+
+    #[test]
+    fn nobodys_hash_is_a_hash() {
+        assert!(Secret::new(NOBODYS_HASH).is_ok_and(|secret| secret.is_hash()));
+        assert!(!Secret::nobodys().is(""));
+    }
+}

@@ -1,0 +1,146 @@
+//! Names of cipher suites, key exchange groups and versions, as nats-server
+//! writes them.
+
+use rustls::{
+    CipherSuite, NamedGroup, ProtocolVersion, SupportedCipherSuite,
+    crypto::{CryptoProvider, aws_lc_rs},
+};
+
+/// Cipher suites that midge speaks.
+const SUITES: &[(&str, CipherSuite)] = &[
+    (
+        "TLS_AES_128_GCM_SHA256",
+        CipherSuite::TLS13_AES_128_GCM_SHA256,
+    ),
+    (
+        "TLS_AES_256_GCM_SHA384",
+        CipherSuite::TLS13_AES_256_GCM_SHA384,
+    ),
+    (
+        "TLS_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+    ),
+    (
+        "TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+    ),
+    (
+        "TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384",
+        CipherSuite::TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+    ),
+    (
+        "TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+    ),
+    (
+        "TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
+    ),
+    (
+        "TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384,
+    ),
+    (
+        "TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256",
+        CipherSuite::TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
+    ),
+];
+
+/// Key exchange groups that midge speaks.
+const GROUPS: &[(&str, NamedGroup)] = &[
+    ("X25519MLKEM768", NamedGroup::X25519MLKEM768),
+    ("X25519", NamedGroup::X25519),
+    ("CurveP256", NamedGroup::secp256r1),
+    ("CurveP384", NamedGroup::secp384r1),
+];
+
+/// The suite of a name, in any case. Older names of the ChaCha20 suites lack
+/// the digest.
+///
+/// # Errors
+///
+/// What to say to who wrote it.
+pub fn find_suite(name: &str) -> Result<CipherSuite, String> {
+    let wanted = name.to_ascii_uppercase();
+    let found = SUITES
+        .iter()
+        .find(|(known, _)| *known == wanted || *known == format!("{wanted}_SHA256"));
+    found.map(|(_, suite)| *suite).ok_or_else(|| {
+        format!(
+            "the cipher suite {name:?} is unknown or too weak to be spoken; there are {}",
+            names(SUITES)
+        )
+    })
+}
+
+/// The key exchange group of a name, in any case.
+///
+/// # Errors
+///
+/// What to say to who wrote it.
+pub fn find_group(name: &str) -> Result<NamedGroup, String> {
+    let found = GROUPS
+        .iter()
+        .find(|(known, _)| known.eq_ignore_ascii_case(name));
+    found.map(|(_, group)| *group).ok_or_else(|| {
+        format!(
+            "the curve {name:?} is not spoken; there are {}",
+            names(GROUPS)
+        )
+    })
+}
+
+/// A suite's name.
+pub fn suite_name(suite: SupportedCipherSuite) -> &'static str {
+    let known = SUITES.iter().find(|(_, known)| *known == suite.suite());
+    known.map_or("unknown", |(name, _)| name)
+}
+
+/// A version's name, as in `1.3`.
+pub fn version_name(version: ProtocolVersion) -> &'static str {
+    match version {
+        ProtocolVersion::TLSv1_3 => "1.3",
+        ProtocolVersion::TLSv1_2 => "1.2",
+        _ => "unknown",
+    }
+}
+
+/// The cryptography with these suites and groups; empty lists are all. The
+/// suites of TLS 1.3 are always there, as in nats-server; naming them puts them
+/// in order.
+///
+/// # Errors
+///
+/// A name is not known.
+pub(super) fn provider(suites: &[String], groups: &[String]) -> Result<CryptoProvider, String> {
+    let mut provider = aws_lc_rs::default_provider();
+    if !suites.is_empty() {
+        let wanted = suites.iter().map(|name| find_suite(name));
+        let wanted = wanted.collect::<Result<Vec<_>, _>>()?;
+        let rank = |suite: &SupportedCipherSuite| {
+            wanted.iter().position(|wanted| *wanted == suite.suite())
+        };
+        let tls13 = |suite: &SupportedCipherSuite| suite.tls13().is_some();
+        provider
+            .cipher_suites
+            .retain(|suite| tls13(suite) || rank(suite).is_some());
+        provider
+            .cipher_suites
+            .sort_by_key(|suite| rank(suite).unwrap_or(usize::MAX));
+    }
+    if !groups.is_empty() {
+        let wanted = groups.iter().map(|name| find_group(name));
+        let wanted = wanted.collect::<Result<Vec<_>, _>>()?;
+        let all = aws_lc_rs::ALL_KX_GROUPS;
+        provider.kx_groups = wanted
+            .iter()
+            .filter_map(|group| all.iter().find(|known| known.name() == *group).copied())
+            .collect();
+    }
+    Ok(provider)
+}
+
+fn names<T>(table: &[(&str, T)]) -> String {
+    let names: Vec<&str> = table.iter().map(|(name, _)| *name).collect();
+    names.join(", ")
+}

@@ -1,0 +1,201 @@
+//! Logins that are refused or accepted, and permissions: the answers and
+//! whether the connection ends. What the methods check is tested elsewhere.
+
+use super::{Case, case, framing::QUIET, one};
+
+const USER: &str = "authorization { user: derek, password: \"s3cret\" }\n";
+const TOKEN: &str = "authorization { token: \"t0ken\" }\n";
+const NO_AUTH_USER: &str =
+    "authorization { users: [ { user: u, password: p } ] }\nno_auth_user: u\n";
+const USERS: &str = "authorization { users: [ { user: a, password: b }, { user: c, password: d }, \
+                     { user: open }, { user: ws, password: x, allowed_connection_types: [WEBSOCKET] } ] }\n";
+
+/// A bcrypt hash of "s3cret", of the least cost.
+const HASH: &str = "$2b$04$abcdefghijklmnopqrstuuLZYjhNQAOdpbzt4WxWlUHjv1wsyH5DG";
+
+/// All cases of this table.
+pub fn cases() -> Vec<Case> {
+    logins()
+}
+
+fn logins() -> Vec<Case> {
+    let login = |name: &str, config: &str, bytes: &str| {
+        one(
+            format!("login: {name}"),
+            format!("{bytes}SUB a 1\r\nPUB a 1\r\nx\r\n"),
+        )
+        .config(config)
+    };
+    let bcrypt = format!("authorization {{ user: derek, password: \"{HASH}\" }}\n");
+    let bcrypt_token = format!("authorization {{ token: \"{HASH}\" }}\n");
+    vec![
+        login(
+            "right user",
+            USER,
+            "CONNECT {\"user\":\"derek\",\"pass\":\"s3cret\"}\r\n",
+        ),
+        login(
+            "wrong password",
+            USER,
+            "CONNECT {\"user\":\"derek\",\"pass\":\"x\"}\r\n",
+        ),
+        login(
+            "wrong user",
+            USER,
+            "CONNECT {\"user\":\"x\",\"pass\":\"s3cret\"}\r\n",
+        ),
+        login("no credentials", USER, "CONNECT {}\r\n"),
+        login(
+            "token for a user",
+            USER,
+            "CONNECT {\"auth_token\":\"s3cret\"}\r\n",
+        ),
+        login(
+            "right token",
+            TOKEN,
+            "CONNECT {\"auth_token\":\"t0ken\"}\r\n",
+        ),
+        login("wrong token", TOKEN, "CONNECT {\"auth_token\":\"x\"}\r\n"),
+        login("empty token", TOKEN, "CONNECT {\"auth_token\":\"\"}\r\n"),
+        login("no CONNECT", USER, ""),
+        login("PING first", USER, "PING\r\n"),
+        login("PONG first", USER, "PONG\r\n"),
+        login("bad verb first", USER, "FOO\r\n"),
+        login(
+            "second login wrong",
+            USER,
+            "CONNECT {\"user\":\"derek\",\"pass\":\"s3cret\"}\r\nCONNECT {\"pass\":\"x\"}\r\n",
+        ),
+        login(
+            "second login right",
+            USER,
+            "CONNECT {\"user\":\"derek\",\"pass\":\"s3cret\"}\r\nCONNECT {\"verbose\":false}\r\n",
+        ),
+        login(
+            "protocol before credentials",
+            USER,
+            "CONNECT {\"protocol\":5}\r\n",
+        ),
+        login(
+            "INFO after login",
+            USER,
+            "CONNECT {\"user\":\"derek\",\"pass\":\"s3cret\",\"protocol\":1}\r\nPING\r\n",
+        ),
+        login("first byte of a verb", USER, "P"),
+        login("CONNECT in pieces of nothing", USER, "C\r\n"),
+        login(
+            "account asked for",
+            USER,
+            "CONNECT {\"user\":\"derek\",\"pass\":\"s3cret\",\"account\":\"A\"}\r\n",
+        ),
+        login(
+            "wrong credentials and bad protocol",
+            USER,
+            "CONNECT {\"user\":\"x\",\"protocol\":5}\r\n",
+        ),
+        login(
+            "bcrypt",
+            &bcrypt,
+            "CONNECT {\"user\":\"derek\",\"pass\":\"s3cret\"}\r\n",
+        ),
+        login(
+            "bcrypt, wrong",
+            &bcrypt,
+            "CONNECT {\"user\":\"derek\",\"pass\":\"s3cre\"}\r\n",
+        ),
+        login(
+            "bcrypt, the hash itself",
+            &bcrypt,
+            &format!("CONNECT {{\"user\":\"derek\",\"pass\":\"{HASH}\"}}\r\n"),
+        ),
+        login(
+            "bcrypt, twice in one write",
+            &bcrypt,
+            "CONNECT {\"user\":\"derek\",\"pass\":\"s3cret\"}\r\nSUB a 2\r\nCONNECT {}\r\nPING\r\n",
+        ),
+        login(
+            "bcrypt token",
+            &bcrypt_token,
+            "CONNECT {\"auth_token\":\"s3cret\"}\r\n",
+        ),
+        login(
+            "list of users, first",
+            USERS,
+            "CONNECT {\"user\":\"a\",\"pass\":\"b\"}\r\n",
+        ),
+        login(
+            "list of users, second",
+            USERS,
+            "CONNECT {\"user\":\"c\",\"pass\":\"d\"}\r\n",
+        ),
+        login(
+            "list of users, other's password",
+            USERS,
+            "CONNECT {\"user\":\"a\",\"pass\":\"d\"}\r\n",
+        ),
+        login(
+            "list of users, unknown",
+            USERS,
+            "CONNECT {\"user\":\"x\",\"pass\":\"d\"}\r\n",
+        ),
+        login("list of users, none", USERS, "CONNECT {}\r\n"),
+        login(
+            "user without a password",
+            USERS,
+            "CONNECT {\"user\":\"open\"}\r\n",
+        ),
+        login(
+            "user without a password, with one",
+            USERS,
+            "CONNECT {\"user\":\"open\",\"pass\":\"x\"}\r\n",
+        ),
+        login(
+            "user of other connection types",
+            USERS,
+            "CONNECT {\"user\":\"ws\",\"pass\":\"x\"}\r\n",
+        ),
+        login(
+            "empty list of users",
+            "authorization { users: [] }",
+            "CONNECT {}\r\n",
+        ),
+        login(
+            "timeout alone asks for nothing",
+            "authorization { timeout: 1 }",
+            "CONNECT {}\r\n",
+        ),
+        login(
+            "second login as another user",
+            USERS,
+            "CONNECT {\"user\":\"a\",\"pass\":\"b\"}\r\nSUB x 1\r\nCONNECT {\"user\":\"c\",\"pass\":\"d\"}\r\nPUB x 0\r\n\r\n",
+        ),
+        login("no_auth_user", NO_AUTH_USER, QUIET),
+        login("no_auth_user without CONNECT", NO_AUTH_USER, ""),
+        login(
+            "no_auth_user with wrong credentials",
+            NO_AUTH_USER,
+            "CONNECT {\"user\":\"u\",\"pass\":\"x\"}\r\n",
+        ),
+        login(
+            "no_auth_user with an unknown user",
+            NO_AUTH_USER,
+            "CONNECT {\"user\":\"x\"}\r\n",
+        ),
+        login(
+            "no_auth_user with a token",
+            NO_AUTH_USER,
+            "CONNECT {\"auth_token\":\"x\"}\r\n",
+        ),
+        login(
+            "no_auth_user with its own credentials",
+            NO_AUTH_USER,
+            "CONNECT {\"user\":\"u\",\"pass\":\"p\"}\r\n",
+        ),
+        case("login: none in time beside no_auth_user")
+            .config(NO_AUTH_USER.replace("users:", "timeout: 0.3, users:"))
+            .closed(0),
+        case("login: none in time")
+            .config("authorization { user: u, password: p, timeout: 0.3 }\n")
+            .closed(0),
+    ]
+}

@@ -1,0 +1,120 @@
+//! Logging in, seen from outside: what a login costs others, what a reload of
+//! the users does to those who are in, and what is told of whom.
+
+mod support;
+
+use std::time::Duration;
+
+use support::{Broker, Frame, RawClient, raw_client::Next, wait_until};
+
+/// A bcrypt hash of "s3cret" that takes long to compare.
+const SLOW_HASH: &str = "$2a$11$abcdefghijklmnopqrstuuUCnuixm4ngvxv5GQ9LK1yFHBonHULYe";
+
+/// While a hash is compared the broker serves others on the same threads.
+#[test]
+fn a_slow_password_check_keeps_nobody_waiting() {
+    let broker = Broker::midge()
+        .config(format!(
+            "authorization {{ users: [ {{ user: slow, password: \"{SLOW_HASH}\" }}, \
+             {{ user: quick, password: p }} ] }}"
+        ))
+        .start();
+    let mut slow: Vec<RawClient> = (0..5).map(|_| broker.connect()).collect();
+    for client in &mut slow {
+        client
+            .send("CONNECT {\"user\":\"slow\",\"pass\":\"s3cret\",\"verbose\":false}\r\nPING\r\n");
+    }
+    let mut quick = login(&broker, "quick", "p");
+    for _ in 0..100 {
+        quick.sync();
+    }
+    let last = slow.last_mut().expect("five clients");
+    assert!(
+        matches!(last.poll_frame(Duration::ZERO), Next::Nothing),
+        "the checks were too quick to prove anything"
+    );
+    for client in &mut slow {
+        assert_eq!(client.next_frame().expect("an answer").line, b"PONG");
+    }
+}
+
+/// Whose user is gone or changed has to log in again; others stay.
+#[test]
+fn a_reload_cuts_whom_it_does_not_let_in_any_more() {
+    let users = |list: &str| format!("authorization {{ users: [ {list} ] }}\n");
+    let before =
+        users("{ user: a, password: a }, { user: b, password: b }, { user: c, password: c }");
+    let broker = Broker::midge().config(before).start();
+    let mut clients = ["a", "b", "c"].map(|name| login(&broker, name, name));
+    reload(
+        &broker,
+        &users("{ user: a, password: a }, { user: b, password: other }"),
+    );
+    assert!(clients[0].sync().is_empty());
+    for client in &mut clients[1..] {
+        let frames: Vec<Frame> = client.read_to_end();
+        assert_eq!(frames[0].line, b"-ERR 'Authorization Violation'");
+    }
+    login(&broker, "b", "other");
+}
+
+/// Clients that came while nobody had to log in must do so from a reload on.
+#[test]
+fn a_reload_that_closes_the_door_sends_everybody_out() {
+    let broker = Broker::midge().config("ping_max: 3\n").start();
+    let mut connected = RawClient::connect_quietly(broker.client_addr());
+    connected.sync();
+    let mut silent = broker.connect();
+    silent.sync();
+    reload(&broker, "authorization { token: t }\n");
+    for client in [&mut connected, &mut silent] {
+        assert_eq!(
+            client.read_to_end()[0].line,
+            b"-ERR 'Authorization Violation'"
+        );
+    }
+    assert_eq!(broker.connect().info()["auth_required"], true);
+    reload(&broker, "ping_max: 3\n");
+    assert!(broker.connect().info().get("auth_required").is_none());
+}
+
+/// The log tells who was refused and why, and never a secret.
+#[test]
+fn the_log_tells_who_and_why_but_no_secret() {
+    let broker = Broker::midge()
+        .flag("-DV")
+        .config("authorization { users: [ { user: derek, password: hidden } ] }")
+        .start();
+    let mut client = broker.connect();
+    client.send("CONNECT {\"user\":\"derek\",\"pass\":\"attempt\",\"auth_token\":\"attempt\"}\r\n");
+    client.read_to_end();
+    wait_until("the refusal is logged", || {
+        broker
+            .log()
+            .contains("authentication error - User \"derek\": wrong password")
+    });
+    let log = broker.log();
+    assert!(!log.contains("hidden") && !log.contains("attempt"), "{log}");
+}
+
+fn login(broker: &Broker, user: &str, password: &str) -> RawClient {
+    let mut client = broker.connect();
+    client.send(format!(
+        "CONNECT {{\"user\":{user:?},\"pass\":{password:?},\"verbose\":false}}\r\n"
+    ));
+    assert!(client.sync().is_empty(), "{user} is let in");
+    client
+}
+
+fn reload(broker: &Broker, text: &str) {
+    let done = || {
+        broker
+            .log()
+            .matches("Reloaded server configuration")
+            .count()
+    };
+    let before = done();
+    std::fs::write(broker.folder().join("broker.conf"), text).expect("write the configuration");
+    broker.signal(libc::SIGHUP);
+    wait_until("the configuration is read again", || done() > before);
+}
