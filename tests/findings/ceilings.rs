@@ -55,12 +55,20 @@ fn files_end_at_the_limit_of_the_process() {
     let broker = quick("ceiling_warning: 50").start();
     stays_silent(&broker, "ceiling-fds");
     let used = ceiling(&broker, "fds")["used"].as_f64().expect("a number");
+    let pid = i32::try_from(broker.pid()).expect("a pid");
+    let mut before = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `before` is a valid place for the result; nothing is set.
+    let result =
+        unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut before) };
+    assert_eq!(result, 0, "prlimit: {}", std::io::Error::last_os_error());
     let limit = |count: u64| {
         let limit = libc::rlimit {
             rlim_cur: count,
-            rlim_max: 100_000,
+            ..before
         };
-        let pid = i32::try_from(broker.pid()).expect("a pid");
         // SAFETY: `limit` is valid for the whole call; the old one is not asked for.
         let result = unsafe {
             libc::prlimit(
@@ -75,7 +83,7 @@ fn files_end_at_the_limit_of_the_process() {
     // Room for a few connections of the test itself.
     limit(used as u64 + 4);
     appears(&broker, "ceiling-fds");
-    limit(10_000);
+    limit(before.rlim_cur);
     clears(&broker, "ceiling-fds");
 }
 
