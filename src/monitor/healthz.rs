@@ -29,26 +29,27 @@ const FLAGS: &[&str] = &[
 const NO_ROOM: &[&str] = &["ceiling-connections", "ceiling-fds"];
 
 /// The answer. `probe=live` and `probe=ready` make the status code that of the
-/// field.
+/// field, `probe=state` leaves it; with any of them midge's own fields are told.
 pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
     for flag in FLAGS {
         query.boolean(flag)?;
     }
     let (status, health) = build(monitor, query);
-    let status = match &*query.text("probe") {
-        "" => status,
-        "live" => code(health.live == Some(true)),
-        "ready" => code(health.ready == Some(true)),
-        _ => return Err(Refusal::bad_request("'probe' is live or ready".into())),
-    };
-    Answer::compact_json(status, &health)
-}
-
-/// The state at this moment, with the status of its answer.
-pub(super) fn build(monitor: &Monitor, query: &Query) -> (StatusCode, Healthz) {
+    let probe = query.text("probe");
+    if probe.is_empty() {
+        return Answer::compact_json(status, &health);
+    }
     let stopping = monitor.server.stopping.load(Ordering::Acquire);
     let state = State::of(&monitor.diagnosis.report(), stopping);
-    let (status, health) = health(query, stopping);
+    let status = match &*probe {
+        "live" => code(state.live),
+        "ready" => code(state.ready),
+        "state" => status,
+        _ => {
+            let text = "'probe' is live, ready or state";
+            return Err(Refusal::bad_request(text.into()));
+        }
+    };
     let health = Healthz {
         live: Some(state.live),
         ready: Some(state.ready),
@@ -56,7 +57,13 @@ pub(super) fn build(monitor: &Monitor, query: &Query) -> (StatusCode, Healthz) {
         reasons: state.reasons,
         ..health
     };
-    (status, health)
+    Answer::compact_json(status, &health)
+}
+
+/// The state at this moment as nats-server tells it, with the status of its
+/// answer.
+pub(super) fn build(monitor: &Monitor, query: &Query) -> (StatusCode, Healthz) {
+    health(query, monitor.server.stopping.load(Ordering::Acquire))
 }
 
 fn code(is_well: bool) -> StatusCode {

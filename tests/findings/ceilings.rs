@@ -28,14 +28,14 @@ fn connections_end_at_their_limit() {
         text(&finding).starts_with("9 of 10 are used (90 %)"),
         "{finding}"
     );
-    assert_eq!(broker.get_json("/healthz")["degraded"], true);
+    assert_eq!(broker.get_json("/healthz?probe=state")["degraded"], true);
     assert_eq!(broker.get("/healthz?probe=ready").status, 200);
 
     clients.push(client(&broker, "last"));
     wait_until("it is critical", || {
         appears(&broker, "ceiling-connections")["severity"] == "critical"
     });
-    let health = broker.get_json("/healthz");
+    let health = broker.get_json("/healthz?probe=state");
     assert_eq!(
         (&health["status"], &health["ready"]),
         (&"ok".into(), &false.into())

@@ -134,7 +134,7 @@ fn large_messages_are_told_before_and_when_they_are_refused() {
         (&finding["subject"], &finding["severity"]),
         (&"near".into(), &"info".into())
     );
-    assert_eq!(broker.get_json("/healthz")["degraded"], false);
+    assert_eq!(broker.get_json("/healthz?probe=state")["degraded"], false);
     publish("above", 1001);
     wait_until("the refused one is told", || {
         findings(&broker, "large-payloads")

@@ -42,7 +42,7 @@ configuration.
 ## /healthz
 
 The answer and its status codes are those of nats-server: 200 with `ok`, or 503 with
-`unavailable` when the broker stops. midge adds:
+`unavailable` when the broker stops. Asked with `probe=state` midge adds:
 
 | field | true when |
 |---|---|
@@ -51,7 +51,8 @@ The answer and its status codes are those of nats-server: 200 with `ok`, or 503 
 | `degraded` | there is a finding of severity warning or critical |
 | `reasons` | (a list) the codes of these findings, and `stopping` |
 
-`/healthz?probe=live` and `/healthz?probe=ready` answer 503 when that field is false.
+`/healthz?probe=live` and `/healthz?probe=ready` add them as well and answer 503 when that
+field is false, else 200.
 
 ## Codes
 
