@@ -75,11 +75,12 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
         let mut prepared = lifecycle::prepare(options, sources)?;
         let server = prepared.server.clone();
         lifecycle::announce(&server, program);
-        diagnosis::watch(server.clone()).map_err(failed("Error starting the diagnosis"))?;
+        let diagnosis =
+            diagnosis::watch(server.clone()).map_err(failed("Error starting the diagnosis"))?;
         let handle = tokio::runtime::Handle::current();
         recorder::record(&server, handle).map_err(failed("Error starting the recorder"))?;
         let workers = tokio::runtime::Handle::current().metrics().num_workers();
-        let answers = Answers::new(server.clone(), workers);
+        let answers = Answers::new(server.clone(), diagnosis, workers);
         system::serve(server.clone(), answers.clone())
             .map_err(failed("Error starting the system account"))?;
         serve_monitor(&mut prepared, &answers).map_err(failed("Error starting the monitor"))?;

@@ -11,7 +11,9 @@ pub struct Explainz {
     pub server_id: String,
     /// Time of this answer, RFC 3339.
     pub now: String,
-    /// `ok`, `warning` or `critical`: the worst of the findings.
+    /// Time of the last look at the broker, RFC 3339; the findings are as of then.
+    pub looked: String,
+    /// `critical`, `warning`, `info` or `ok`: the worst of the findings.
     pub status: String,
     /// Findings, the worst first.
     pub findings: Vec<Finding>,

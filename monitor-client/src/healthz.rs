@@ -11,4 +11,20 @@ pub struct Healthz {
     /// What is wrong; absent when nothing is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub error: String,
+    /// Whether the broker's threads do their work; only midge tells,
+    /// asked with `probe`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub live: Option<bool>,
+    /// Whether another client would be served; only midge tells,
+    /// asked with `probe`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ready: Option<bool>,
+    /// Whether something is wrong; only midge tells,
+    /// asked with `probe`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub degraded: Option<bool>,
+    /// Codes of what is wrong, the worst first; only midge tells,
+    /// asked with `probe`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reasons: Vec<String>,
 }

@@ -18,6 +18,8 @@ pub enum Step {
     Connect,
     /// Asking for `/connz`.
     Connz,
+    /// Asking for `/explainz`.
+    Explainz,
     /// Asking for `/healthz`.
     Healthz,
     /// Waiting for the INFO on the client port.
@@ -64,6 +66,7 @@ impl fmt::Display for Step {
         f.write_str(match self {
             Self::Connect => "connecting to the client port",
             Self::Connz => "asking for /connz",
+            Self::Explainz => "asking for /explainz",
             Self::Healthz => "asking for /healthz",
             Self::Info => "waiting for INFO on the client port",
             Self::Login => "waiting for the answer to CONNECT and PING",

@@ -87,6 +87,21 @@ pub(super) static CPU: Figure = Figure {
     option: Some("cpu"),
     ..Figure::PLAIN
 };
+pub(super) static FINDINGS_CRITICAL: Figure = Figure {
+    label: "findings_critical",
+    help: "critical findings",
+    ..Figure::PLAIN
+};
+pub(super) static FINDINGS_INFO: Figure = Figure {
+    label: "findings_info",
+    help: "findings that are only worth knowing",
+    ..Figure::PLAIN
+};
+pub(super) static FINDINGS_WARNING: Figure = Figure {
+    label: "findings_warning",
+    help: "findings of severity warning",
+    ..Figure::PLAIN
+};
 pub(super) static IN_BYTES: Figure = Figure {
     label: "in_bytes",
     unit: Unit::Counter,

@@ -293,17 +293,8 @@ impl Session {
         at: &mut usize,
         publish: &Publish<'_>,
     ) -> Result<bool, End> {
-        if publish.total_len > self.limits.max_payload {
-            return Err(End {
-                reason: CloseReason::MaxPayload,
-                error: Some(ClientError::MaxPayload),
-                detail: format!(
-                    "payload of {} bytes for {}, max_payload is {}",
-                    publish.total_len,
-                    quoted(publish.subject),
-                    self.limits.max_payload
-                ),
-            });
+        if publish.total_len >= self.limits.large_payload {
+            self.admit_large(publish, bytes.len() - *at)?;
         }
         if publish.header_len.is_some() && !self.options.headers {
             return Err(End::protocol_violation("HPUB without header support"));
@@ -327,5 +318,34 @@ impl Session {
         run.add(self, worker, bytes, *at, publish);
         *at += whole_len;
         Ok(true)
+    }
+
+    /// Counts a publish of which `received` bytes are there and whose payload
+    /// is close to the largest; refuses it if it is larger.
+    #[cold]
+    fn admit_large(&self, publish: &Publish<'_>, received: usize) -> Result<(), End> {
+        let too_large = publish.total_len > self.limits.max_payload;
+        // One that waits for its end is looked at again.
+        if too_large || received >= publish.whole_len() || LargePublish::is_large(publish) {
+            let tally = &self.context.telemetry.large;
+            tally.count(
+                publish.subject,
+                publish.total_len as u64,
+                self.connection.cid,
+            );
+        }
+        match too_large {
+            false => Ok(()),
+            true => Err(End {
+                reason: CloseReason::MaxPayload,
+                error: Some(ClientError::MaxPayload),
+                detail: format!(
+                    "payload of {} bytes for {}, max_payload is {}",
+                    publish.total_len,
+                    quoted(publish.subject),
+                    self.limits.max_payload
+                ),
+            }),
+        }
     }
 }

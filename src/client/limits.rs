@@ -21,6 +21,9 @@ pub struct Limits {
     pub max_control_line: usize,
     /// Bytes of headers and payload.
     pub max_payload: usize,
+    /// Bytes of headers and payload, not above `max_payload`, from which on a
+    /// message is counted as a large one.
+    pub large_payload: usize,
     /// Bytes in one connection's outbound queue.
     pub max_pending: usize,
     /// Subscriptions of one connection; `None` is unlimited.

@@ -101,6 +101,8 @@ impl Session {
         else {
             return;
         };
+        let tally = &self.context.telemetry.unanswered;
+        tally.count(run.subject, 0, self.connection.cid);
         let headers = [b"NATS/1.0 503\r\nNats-Subject: ", run.subject, b"\r\n\r\n"].concat();
         let len = headers.len();
         let line = [

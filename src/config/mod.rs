@@ -19,4 +19,4 @@ pub mod signal;
 pub mod syntax;
 
 pub use flags::{Invocation, Parsed, UsageError, parse};
-pub use options::{ConfigErrors, Diagnostic, HttpPort, Options, load};
+pub use options::{ConfigErrors, Diagnosis, Diagnostic, HttpPort, Options, load};

@@ -86,15 +86,16 @@ fn trim() {
 #[cfg(not(target_env = "gnu"))]
 fn trim() {}
 
-/// Half of the memory that this process may use: the least of the machine's
-/// and the control groups' limits.
+/// Half of the memory that this process may use.
 pub fn default_limit() -> usize {
+    process_limit().map_or(1 << 30, |bytes| bytes / 2)
+}
+
+/// Bytes of memory that this process may use: the least of the machine's and
+/// the control groups' limits; `None` if the system does not tell.
+pub fn process_limit() -> Option<usize> {
     let limits = [machine_memory(), cgroup_limit()];
-    limits
-        .into_iter()
-        .flatten()
-        .min()
-        .map_or(1 << 30, |bytes| bytes / 2)
+    limits.into_iter().flatten().min()
 }
 
 fn machine_memory() -> Option<usize> {

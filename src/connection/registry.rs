@@ -314,6 +314,11 @@ impl Registry {
         self.stalls.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Connections that ended in trouble so far.
+    pub fn troubles(&self) -> Troubles {
+        self.inner.lock().gone.troubles
+    }
+
     /// The open routes, in no order.
     pub fn routes(&self) -> Vec<Arc<Connection>> {
         self.inner.lock().routes.values().cloned().collect()
@@ -361,6 +366,11 @@ impl Registry {
     /// The closed connections that are remembered, the oldest first.
     pub fn closed(&self) -> Vec<Arc<ClosedConnection>> {
         self.inner.lock().closed.iter().cloned().collect()
+    }
+
+    /// How many closed connections are remembered.
+    pub fn closed_count(&self) -> usize {
+        self.inner.lock().closed.len()
     }
 
     /// How many connections ended so far, by reason.
@@ -427,6 +437,13 @@ impl Registry {
             account.traffic += connection.traffic();
         }
         totals
+    }
+}
+
+impl ConnectionView {
+    /// Who it is, in one word; see [`Connection::who`].
+    pub fn who(&self) -> String {
+        self.identity.who(self.peer)
     }
 }
 

@@ -60,6 +60,15 @@ impl Answer {
         }
     }
 
+    /// Text for people.
+    pub(super) fn text(text: String) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type: TEXT,
+            content: Content::Bytes(text.into_bytes()),
+        }
+    }
+
     /// Server-sent events.
     pub(super) fn events(stream: EventStream) -> Self {
         Self {

@@ -1,7 +1,9 @@
 //! `/healthz`: whether the broker serves. `ok` goes with 200.
 //!
-//! The parameters ask about JetStream, which midge does not have: as with a
-//! nats-server without JetStream, they are read and change nothing.
+//! Status, codes and parameters are nats-server's. The parameters ask about
+//! JetStream, which midge does not have: as with a nats-server without
+//! JetStream, they are read and change nothing. What midge adds, and how it
+//! follows from the findings, stands in `docs/findings.md`.
 
 use std::sync::atomic::Ordering;
 
@@ -13,6 +15,7 @@ use super::{
     answer::{Answer, Refusal},
     query::Query,
 };
+use crate::diagnosis::{Finding, Report, Severity};
 
 const FLAGS: &[&str] = &[
     "js-enabled",
@@ -22,18 +25,85 @@ const FLAGS: &[&str] = &[
     "details",
 ];
 
-/// The answer.
+/// Codes of findings that, when critical, keep further clients out.
+const NO_ROOM: &[&str] = &["ceiling-connections", "ceiling-fds"];
+
+/// The answer. `probe=live` and `probe=ready` make the status code that of the
+/// field, `probe=state` leaves it; with any of them midge's own fields are told.
 pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
     for flag in FLAGS {
         query.boolean(flag)?;
     }
     let (status, health) = build(monitor, query);
+    let probe = query.text("probe");
+    if probe.is_empty() {
+        return Answer::compact_json(status, &health);
+    }
+    let stopping = monitor.server.stopping.load(Ordering::Acquire);
+    let state = State::of(&monitor.diagnosis.report(), stopping);
+    let status = match &*probe {
+        "live" => code(state.live),
+        "ready" => code(state.ready),
+        "state" => status,
+        _ => {
+            let text = "'probe' is live, ready or state";
+            return Err(Refusal::bad_request(text.into()));
+        }
+    };
+    let health = Healthz {
+        live: Some(state.live),
+        ready: Some(state.ready),
+        degraded: Some(state.degraded),
+        reasons: state.reasons,
+        ..health
+    };
     Answer::compact_json(status, &health)
 }
 
-/// The state at this moment, with the status of its answer.
+/// The state at this moment as nats-server tells it, with the status of its
+/// answer.
 pub(super) fn build(monitor: &Monitor, query: &Query) -> (StatusCode, Healthz) {
     health(query, monitor.server.stopping.load(Ordering::Acquire))
+}
+
+fn code(is_well: bool) -> StatusCode {
+    match is_well {
+        true => StatusCode::OK,
+        false => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+/// How the broker is, by its findings.
+struct State {
+    live: bool,
+    ready: bool,
+    degraded: bool,
+    reasons: Vec<String>,
+}
+
+impl State {
+    fn of(report: &Report, stopping: bool) -> Self {
+        let bad = |finding: &&Finding| finding.severity >= Severity::Warning;
+        let keeps_out = |finding: &Finding| {
+            finding.severity == Severity::Critical && NO_ROOM.contains(&finding.code)
+        };
+        let mut reasons: Vec<String> = Vec::new();
+        if stopping {
+            reasons.push("stopping".into());
+        }
+        for finding in report.findings.iter().filter(bad) {
+            if !reasons.iter().any(|known| known == finding.code) {
+                reasons.push(finding.code.into());
+            }
+        }
+        let live = !report.dead;
+        Self {
+            live,
+            ready: live && !stopping && !report.findings.iter().any(keeps_out),
+            degraded: report.findings.iter().any(|finding| bad(&finding)),
+            reasons,
+        }
+    }
 }
 
 fn health(query: &Query, stopping: bool) -> (StatusCode, Healthz) {
@@ -42,6 +112,7 @@ fn health(query: &Query, stopping: bool) -> (StatusCode, Healthz) {
         let health = Healthz {
             status: text.into(),
             error: error.into(),
+            ..Healthz::default()
         };
         (status, health)
     };
@@ -72,6 +143,7 @@ fn health(query: &Query, stopping: bool) -> (StatusCode, Healthz) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::Clock;
 
     #[test]
     fn what_is_asked_about_jetstream_changes_nothing() {
@@ -99,5 +171,50 @@ mod tests {
         let (status, health) = health(&Query::parse(""), true);
         assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(health.status, "unavailable");
+    }
+
+    fn report(codes: &[(&'static str, Severity)]) -> Report {
+        let findings = codes.iter().map(|(code, severity)| Finding {
+            code,
+            severity: *severity,
+            subject: String::new(),
+            cid: 0,
+            since: Clock(0),
+            text: String::new(),
+            cause: String::new(),
+            remedy: "",
+        });
+        Report {
+            findings: findings.collect(),
+            ..Report::default()
+        }
+    }
+
+    #[test]
+    fn findings_map_to_live_ready_and_degraded() {
+        use Severity::{Critical, Info, Warning};
+        let state = |codes: &[_], stopping| {
+            let state = State::of(&report(codes), stopping);
+            (state.live, state.ready, state.degraded)
+        };
+        assert_eq!(state(&[], false), (true, true, false));
+        assert_eq!(state(&[], true), (true, false, false));
+        assert_eq!(state(&[("a", Info)], false), (true, true, false));
+        assert_eq!(state(&[("a", Critical)], false), (true, true, true));
+        assert_eq!(
+            state(&[("ceiling-fds", Warning)], false),
+            (true, true, true)
+        );
+        assert_eq!(
+            state(&[("ceiling-fds", Critical)], false),
+            (true, false, true)
+        );
+        let dead = Report {
+            dead: true,
+            ..Report::default()
+        };
+        assert!(!State::of(&dead, false).live && !State::of(&dead, false).ready);
+        let twice = report(&[("a", Critical), ("a", Warning), ("b", Info)]);
+        assert_eq!(State::of(&twice, true).reasons, ["stopping", "a"]);
     }
 }

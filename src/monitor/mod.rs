@@ -36,6 +36,7 @@ mod dashboard;
 mod door;
 mod event_stream;
 mod eventsz;
+mod explainz;
 mod gatewayz;
 mod healthz;
 mod host;
@@ -43,6 +44,7 @@ mod jsz;
 mod latencyz;
 mod leafz;
 mod listener;
+mod memz;
 mod metrics;
 mod page;
 mod process;
@@ -70,7 +72,7 @@ use chrono::Utc;
 use rustls::ServerConfig;
 use tokio::runtime;
 
-use crate::server::Server;
+use crate::{diagnosis::Diagnosis, server::Server};
 use door::RefusedLogins;
 use host::HostRule;
 use process::CpuMeter;
@@ -95,6 +97,7 @@ struct Settings {
 /// What the endpoints draw their answers from.
 struct Monitor {
     server: Arc<Server>,
+    diagnosis: Arc<Diagnosis>,
     settings: Settings,
     host_rule: HostRule,
     refused_logins: RefusedLogins,
@@ -145,7 +148,12 @@ pub fn serve(answers: &Answers, listeners: Listeners) -> io::Result<()> {
 }
 
 impl Monitor {
-    fn new(server: Arc<Server>, address: Option<SocketAddr>, workers: usize) -> Self {
+    fn new(
+        server: Arc<Server>,
+        diagnosis: Arc<Diagnosis>,
+        address: Option<SocketAddr>,
+        workers: usize,
+    ) -> Self {
         let options = server.options();
         let host = match options.http_listen() {
             Some((host, _)) => host.to_owned(),
@@ -168,6 +176,7 @@ impl Monitor {
             },
             server,
             refused_logins: RefusedLogins::default(),
+            diagnosis,
             requests: RequestCounts::default(),
             cpu: CpuMeter::new(),
             unwritten: Arc::default(),

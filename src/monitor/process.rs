@@ -1,19 +1,12 @@
-//! What the process itself uses: memory and processor time.
+//! The processor time that the process uses.
 
-use std::{
-    fs, io,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
 /// Time between two samples of the processor time. The figure shown covers
 /// between one and two of these.
 pub(super) const SAMPLE_INTERVAL: Duration = Duration::from_secs(2);
-
-const STATUS_FILE: &str = "/proc/self/status";
-const LIMITS_FILE: &str = "/proc/self/limits";
-const DESCRIPTOR_FOLDER: &str = "/proc/self/fd";
 
 /// The processor use of the recent past.
 pub(super) struct CpuMeter(Mutex<Samples>);
@@ -89,77 +82,9 @@ pub(super) fn cpu_time() -> Duration {
     )
 }
 
-/// Resident memory in bytes.
-///
-/// # Errors
-///
-/// The system does not tell.
-pub(super) fn resident_bytes() -> io::Result<u64> {
-    parse_resident(&fs::read_to_string(STATUS_FILE)?).ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("{STATUS_FILE} has no line VmRSS"),
-        )
-    })
-}
-
-fn parse_resident(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
-    kibibytes.checked_mul(1024)
-}
-
-/// Open file descriptors.
-///
-/// # Errors
-///
-/// The system does not tell.
-pub(super) fn open_descriptors() -> io::Result<u64> {
-    // The one that reads the folder is among them.
-    let count = fs::read_dir(DESCRIPTOR_FOLDER)?.count() as u64;
-    Ok(count.saturating_sub(1))
-}
-
-/// The soft limit of open file descriptors; `None` where there is none or the
-/// system does not tell.
-pub(super) fn max_descriptors() -> Option<u64> {
-    parse_max_descriptors(&fs::read_to_string(LIMITS_FILE).ok()?)
-}
-
-fn parse_max_descriptors(limits: &str) -> Option<u64> {
-    let line = limits
-        .lines()
-        .find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_ascii_whitespace().next()?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn descriptors_have_a_count_and_a_limit() {
-        assert_eq!(
-            parse_max_descriptors("Max cpu time  unlimited\nMax open files   1024  4096  files\n"),
-            Some(1024)
-        );
-        assert_eq!(parse_max_descriptors("Max open files  unlimited\n"), None);
-        let before = open_descriptors().unwrap();
-        let _file = fs::File::open(STATUS_FILE).unwrap();
-        assert!(before > 0 && open_descriptors().unwrap() > 0);
-    }
-
-    #[test]
-    fn resident_memory_is_read_in_bytes() {
-        assert_eq!(
-            parse_resident("VmSize:\t  900 kB\nVmRSS:\t    4096 kB\n"),
-            Some(4096 * 1024)
-        );
-        assert_eq!(parse_resident("VmSize:\t  900 kB\n"), None);
-        assert!(resident_bytes().unwrap() > 100 * 1024);
-    }
 
     #[test]
     fn percent_is_of_one_core() {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use monitor_client::{Accstatz, Varz};
 
 use super::{Monitor, accstatz, query::Query, service, varz};
-use crate::server::Server;
+use crate::{diagnosis::Diagnosis, server::Server};
 
 /// Why there is no answer.
 #[derive(Debug)]
@@ -23,9 +23,9 @@ pub struct Answers(pub(super) Arc<Monitor>);
 
 impl Answers {
     /// The answers of this broker; `workers` threads serve its connections.
-    pub fn new(server: Arc<Server>, workers: usize) -> Self {
+    pub fn new(server: Arc<Server>, diagnosis: Arc<Diagnosis>, workers: usize) -> Self {
         let address = server.monitor_address;
-        Self(Arc::new(Monitor::new(server, address, workers)))
+        Self(Arc::new(Monitor::new(server, diagnosis, address, workers)))
     }
 
     /// The JSON that an endpoint such as `/connz` answers to these parameters.

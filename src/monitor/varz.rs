@@ -9,7 +9,6 @@ use serde_json::json;
 use super::{
     Monitor,
     answer::{Answer, Refusal},
-    process,
     query::Query,
     time_text,
 };
@@ -17,7 +16,10 @@ use crate::{
     VERSION,
     connection::{registry::Totals, tls_listener::TlsListener},
     server::Server,
-    telemetry::loss::{LossReason, Lost},
+    telemetry::{
+        loss::{LossReason, Lost},
+        process,
+    },
 };
 
 /// The answer. Takes no parameters.

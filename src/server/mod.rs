@@ -159,6 +159,7 @@ fn limits(options: &Options) -> Limits {
         max_connections: usize::try_from(options.max_connections).unwrap_or(0),
         max_control_line: options.max_control_line,
         max_payload: options.max_payload,
+        large_payload: percent_of(options.max_payload, options.diagnosis.payload_percent),
         max_pending: options.max_pending,
         max_subscriptions: (options.max_subscriptions > 0).then_some(options.max_subscriptions),
         max_sub_tokens: options.max_sub_tokens,
@@ -170,6 +171,12 @@ fn limits(options: &Options) -> Limits {
         trace: options.trace,
         max_traced_msg_len: options.max_traced_msg_len,
     }
+}
+
+fn percent_of(whole: usize, percent: u64) -> usize {
+    let percent = usize::try_from(percent).unwrap_or(100);
+    // At least one byte, so that an empty message is not large.
+    (whole.saturating_mul(percent) / 100).clamp(1, whole.max(1))
 }
 
 /// Half of the processors, so that logins leave time for messages.

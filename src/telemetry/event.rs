@@ -202,6 +202,11 @@ impl EventLog {
         }
     }
 
+    /// Number of remembered events.
+    pub fn count(&self) -> usize {
+        self.0.lock().events.len()
+    }
+
     /// Bytes that the remembered events take.
     pub fn memory(&self) -> usize {
         self.0.lock().bytes

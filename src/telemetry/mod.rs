@@ -13,9 +13,11 @@ pub mod histogram;
 pub mod latency;
 pub mod load;
 pub mod loss;
+pub mod process;
 pub mod sketch;
 pub mod slow;
 pub mod subjects;
+pub mod tally;
 
 pub use clock::{Clock, Stamp};
 pub use counter::{Counter, Traffic};
@@ -25,6 +27,7 @@ use latency::Latency;
 use load::Loads;
 use slow::SlowLog;
 use subjects::Subjects;
+use tally::Tally;
 
 /// What a broker remembers of what happened to it.
 pub struct Telemetry {
@@ -40,6 +43,11 @@ pub struct Telemetry {
     pub loads: Loads,
     /// What subjects carry.
     pub subjects: Subjects,
+    /// Requests that nobody answers, by subject.
+    pub unanswered: Tally,
+    /// Messages close to the largest size or above it, by publisher; the
+    /// amount is their size.
+    pub large: Tally,
 }
 
 impl Telemetry {
@@ -53,6 +61,8 @@ impl Telemetry {
             latency: Latency::default(),
             loads: Loads::default(),
             subjects: Subjects::default(),
+            unanswered: Tally::default(),
+            large: Tally::default(),
         }
     }
 }

@@ -4,6 +4,7 @@
 mod config;
 mod connect;
 mod connections;
+mod explain;
 mod health;
 mod lameduck;
 mod pending;
@@ -57,6 +58,16 @@ pub static MODES: &[Mode] = &[
             &figure::UPTIME,
         ],
         run: health::run,
+    },
+    Mode {
+        name: "explain",
+        help: "what midge itself says is wrong, who, and since when; -v tells why and what to do",
+        figures: &[
+            &figure::FINDINGS_CRITICAL,
+            &figure::FINDINGS_WARNING,
+            &figure::FINDINGS_INFO,
+        ],
+        run: explain::run,
     },
     Mode {
         name: "connect",

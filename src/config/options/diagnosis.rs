@@ -1,6 +1,6 @@
 //! The block `diagnosis`: when something is worth a finding.
 
-use std::time::Duration;
+use std::{path::PathBuf, time::Duration};
 
 use super::{
     Options,
@@ -12,15 +12,72 @@ use super::{
 pub struct Diagnosis {
     /// Time between two looks at the broker.
     pub interval: Duration,
+    /// How long a symptom must last to become a finding.
+    pub appear_after: Duration,
+    /// How long a symptom must be gone until its finding clears.
+    pub clear_after: Duration,
+    /// How long single incidents, such as a refused login, are held against the broker.
+    pub recent: Duration,
+    /// Time over which growth is measured.
+    pub growth_window: Duration,
+    /// A ceiling that is reached sooner than this, at the present growth, is a finding.
+    pub horizon: Duration,
+    /// A queue that is full sooner than this, at the present growth, is a finding.
+    pub predict: Duration,
+    /// Time between two looks at the configuration file.
+    pub config_check: Duration,
+    /// How long work may wait for a thread of the broker.
+    pub worker_delay: Duration,
     /// Connects and closes within a second that are a storm.
     pub storm_rate: u64,
+    /// Percent of a ceiling that are worth a warning.
+    pub ceiling_warning: u64,
+    /// Percent of a ceiling that are critical.
+    pub ceiling_critical: u64,
+    /// Percent of `max_pending` that make a reader a slow one.
+    pub slow_percent: u64,
+    /// Percent of `max_payload` that make a message a large one.
+    pub payload_percent: u64,
+    /// Refused logins, within `recent`, that are a finding.
+    pub login_failures: u64,
+    /// Permission violations, within `recent`, that are a finding.
+    pub violations: u64,
+    /// Requests that nobody answers, within `recent`, that are a finding.
+    pub no_responders: u64,
+    /// Subscriptions that a connection gathers, steadily, within `growth_window`, that are a leak.
+    pub leak_subscriptions: u64,
+    /// Connections without an answer to pings, within `recent`, that are a finding.
+    pub stale_peers: u64,
+    /// Starts of the broker, within `recent`, that are a finding.
+    pub restarts: u64,
+    /// File that remembers the last starts of the broker; `None` for none.
+    pub starts_file: Option<PathBuf>,
 }
 
 impl Default for Diagnosis {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(1),
+            appear_after: Duration::from_secs(3),
+            clear_after: Duration::from_secs(10),
+            recent: Duration::from_secs(600),
+            growth_window: Duration::from_secs(300),
+            horizon: Duration::from_secs(1800),
+            predict: Duration::from_secs(60),
+            config_check: Duration::from_secs(10),
+            worker_delay: Duration::from_millis(250),
             storm_rate: 100,
+            ceiling_warning: 80,
+            ceiling_critical: 95,
+            slow_percent: 25,
+            payload_percent: 80,
+            login_failures: 5,
+            violations: 5,
+            no_responders: 10,
+            leak_subscriptions: 1000,
+            stale_peers: 3,
+            restarts: 3,
+            starts_file: None,
         }
     }
 }
@@ -33,12 +90,131 @@ pub const DIAGNOSIS_KEYS: &[Key] = &[
         "Time between two looks at the broker.",
         |options, time| options.diagnosis.interval = time,
     ),
+    time(
+        "appear_after",
+        "\"3s\"",
+        "How long a symptom must last to become a finding.",
+        |options, time| options.diagnosis.appear_after = time,
+    ),
+    time(
+        "clear_after",
+        "\"10s\"",
+        "How long a symptom must be gone until its finding clears.",
+        |options, time| options.diagnosis.clear_after = time,
+    ),
+    time(
+        "recent",
+        "\"10m\"",
+        "How long single incidents, such as a refused login, are held against the broker.",
+        |options, time| options.diagnosis.recent = time,
+    ),
+    time(
+        "growth_window",
+        "\"5m\"",
+        "Time over which growth is measured.",
+        |options, time| options.diagnosis.growth_window = time,
+    ),
+    time(
+        "horizon",
+        "\"30m\"",
+        "A ceiling that is reached sooner than this, at the present growth, is a finding.",
+        |options, time| options.diagnosis.horizon = time,
+    ),
+    time(
+        "predict",
+        "\"1m\"",
+        "A queue that is full sooner than this, at the present growth, is a finding.",
+        |options, time| options.diagnosis.predict = time,
+    ),
+    time(
+        "config_check",
+        "\"10s\"",
+        "Time between two looks at the configuration file.",
+        |options, time| options.diagnosis.config_check = time,
+    ),
+    time(
+        "worker_delay",
+        "\"250ms\"",
+        "How long work may wait for a thread of the broker.",
+        |options, time| options.diagnosis.worker_delay = time,
+    ),
     count(
         "storm_rate",
         "100",
         "Connects and closes within a second that are a storm.",
-        |options, count| options.diagnosis.storm_rate = unsigned(count),
+        |options, number| options.diagnosis.storm_rate = unsigned(number),
     ),
+    percent(
+        "ceiling_warning",
+        "80",
+        "Percent of a ceiling that are worth a warning.",
+        |options, number| options.diagnosis.ceiling_warning = unsigned(number),
+    ),
+    percent(
+        "ceiling_critical",
+        "95",
+        "Percent of a ceiling that are critical.",
+        |options, number| options.diagnosis.ceiling_critical = unsigned(number),
+    ),
+    percent(
+        "slow_percent",
+        "25",
+        "Percent of `max_pending` that make a reader a slow one.",
+        |options, number| options.diagnosis.slow_percent = unsigned(number),
+    ),
+    percent(
+        "payload_percent",
+        "80",
+        "Percent of `max_payload` that make a message a large one.",
+        |options, number| options.diagnosis.payload_percent = unsigned(number),
+    ),
+    count(
+        "login_failures",
+        "5",
+        "Refused logins, within `recent`, that are a finding.",
+        |options, number| options.diagnosis.login_failures = unsigned(number),
+    ),
+    count(
+        "violations",
+        "5",
+        "Permission violations, within `recent`, that are a finding.",
+        |options, number| options.diagnosis.violations = unsigned(number),
+    ),
+    count(
+        "no_responders",
+        "10",
+        "Requests that nobody answers, within `recent`, that are a finding.",
+        |options, number| options.diagnosis.no_responders = unsigned(number),
+    ),
+    count(
+        "leak_subscriptions",
+        "1000",
+        "Subscriptions that a connection gathers, steadily, within `growth_window`, that are a leak.",
+        |options, number| options.diagnosis.leak_subscriptions = unsigned(number),
+    ),
+    count(
+        "stale_peers",
+        "3",
+        "Connections without an answer to pings, within `recent`, that are a finding.",
+        |options, number| options.diagnosis.stale_peers = unsigned(number),
+    ),
+    count(
+        "restarts",
+        "3",
+        "Starts of the broker, within `recent`, that are a finding.",
+        |options, number| options.diagnosis.restarts = unsigned(number),
+    ),
+    Key {
+        name: "starts_file",
+        aliases: &[],
+        kind: Kind::Text(|options, text| {
+            options.diagnosis.starts_file = Some(PathBuf::from(text)).filter(|_| !text.is_empty());
+            Ok(())
+        }),
+        default: "",
+        doc: "File that remembers the last starts of the broker; if not set, `starts` in the \
+              folder that systemd names in STATE_DIRECTORY.",
+    },
 ];
 
 const fn time(
@@ -75,7 +251,22 @@ const fn count(
     }
 }
 
-/// A count that the table has bounded from below.
-fn unsigned(count: i64) -> u64 {
-    u64::try_from(count).unwrap_or(0)
+const fn percent(
+    name: &'static str,
+    default: &'static str,
+    doc: &'static str,
+    set: fn(&mut Options, i64),
+) -> Key {
+    Key {
+        name,
+        aliases: &[],
+        kind: Kind::Integer(1..=100, set),
+        default,
+        doc,
+    }
+}
+
+/// A number that the table has bounded from below.
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
 }

@@ -135,11 +135,41 @@ fn the_example_file_shows_every_key_of_a_block() {
             continue;
         };
         for inner in keys {
-            let line = format!("#    {}: {}", inner.name, inner.default);
-            assert!(EXAMPLE.lines().any(|shown| shown == line), "{line}");
+            let line = match inner.default {
+                "" => format!("#    {}: ", inner.name),
+                default => format!("#    {}: {default}", inner.name),
+            };
+            let found = EXAMPLE.lines().any(|shown| match inner.default {
+                "" => shown.starts_with(&line) && shown.ends_with("  # no default"),
+                _ => shown == line,
+            });
+            assert!(found, "{line}");
+            if inner.default.is_empty() {
+                continue;
+            }
             let text = format!("{} {{ {}: {} }}", key.name, inner.name, inner.default);
             assert_eq!(without_file(options(&text)), file_defaults(), "{text}");
         }
+    }
+}
+
+#[test]
+fn each_key_of_the_diagnosis_sets_its_own_option() {
+    let mut seen = Vec::new();
+    for key in diagnosis::DIAGNOSIS_KEYS {
+        let value = match key.kind {
+            Kind::Duration { .. } => "7s",
+            _ => "7",
+        };
+        let value = if key.name == "starts_file" {
+            "seven"
+        } else {
+            value
+        };
+        let read = options(&format!("diagnosis {{ {}: {value} }}", key.name)).diagnosis;
+        assert_ne!(read, Diagnosis::default(), "{}", key.name);
+        assert!(!seen.contains(&read), "{}", key.name);
+        seen.push(read);
     }
 }
 

@@ -145,8 +145,8 @@ impl Process {
     fn look() -> Self {
         Self {
             cpu: process::cpu_time(),
-            descriptors: process::open_descriptors().ok(),
-            descriptors_max: process::max_descriptors(),
+            descriptors: crate::telemetry::process::open_files().ok(),
+            descriptors_max: crate::telemetry::process::open_files_max(),
         }
     }
 }

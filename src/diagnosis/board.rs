@@ -1,0 +1,245 @@
+//! The board of findings: when a symptom becomes a finding and when a finding
+//! is over. The one place with hysteresis: what comes and goes quickly neither
+//! appears nor flickers.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crate::telemetry::Clock;
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Severity {
+    /// Worth knowing.
+    Info,
+    /// Somebody is affected or will be.
+    Warning,
+    /// The broker does not do its work, or somebody loses messages.
+    Critical,
+}
+
+impl Severity {
+    /// Its name in answers: stable.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Info => "info",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// What a rule sees at one moment.
+#[derive(Clone, Debug)]
+pub(super) struct Symptom {
+    pub(super) severity: Severity,
+    /// Who: a connection, peer, file or option; empty for the broker.
+    pub(super) subject: String,
+    /// The connection concerned; 0 for none.
+    pub(super) cid: u64,
+    /// A plain sentence with numbers.
+    pub(super) text: String,
+    /// The likely cause, where it is more than the rule's own.
+    pub(super) cause: Option<String>,
+}
+
+/// Something that is wrong.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// The stable code of its rule.
+    pub code: &'static str,
+    /// How bad it is.
+    pub severity: Severity,
+    /// Who: a connection, peer, file or option; empty for the broker.
+    pub subject: String,
+    /// The connection concerned; 0 for none.
+    pub cid: u64,
+    /// Since when.
+    pub since: Clock,
+    /// A plain sentence with numbers.
+    pub text: String,
+    /// The likely cause.
+    pub cause: String,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+/// A finding that appeared or cleared.
+pub(super) struct Change {
+    pub(super) finding: Finding,
+    pub(super) appeared: bool,
+}
+
+/// All findings, those that are still too young included.
+#[derive(Default)]
+pub(super) struct Board(BTreeMap<Key, Entry>);
+
+/// Rule, connection and subject.
+type Key = (&'static str, u64, String);
+
+struct Entry {
+    finding: Finding,
+    last_seen: Clock,
+    shown: bool,
+}
+
+/// How long a symptom must last to appear, and be gone to clear.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    pub(super) appear: Duration,
+    pub(super) clear: Duration,
+}
+
+/// Findings of one rule at a time; a crowd is as telling as its worst.
+pub(super) const FINDINGS_PER_RULE_MAX: usize = 20;
+
+impl Board {
+    /// Takes in what a rule sees at `now`, the worst first. Returns what
+    /// appeared and what cleared.
+    pub(super) fn update(
+        &mut self,
+        now: Clock,
+        rule: &super::rules::Rule,
+        patience: Patience,
+        symptoms: Vec<Symptom>,
+    ) -> Vec<Change> {
+        let mut changes = Vec::new();
+        let known = |board: &Self, symptom: &Symptom| {
+            board
+                .0
+                .contains_key(&(rule.code, symptom.cid, symptom.subject.clone()))
+        };
+        let mut count = self.0.keys().filter(|key| key.0 == rule.code).count();
+        for symptom in symptoms.into_iter().take(FINDINGS_PER_RULE_MAX) {
+            if !known(self, &symptom) {
+                if count >= FINDINGS_PER_RULE_MAX {
+                    continue;
+                }
+                count += 1;
+            }
+            changes.extend(self.see(now, rule, patience, symptom));
+        }
+        self.0.retain(|key, entry| {
+            if key.0 != rule.code || entry.last_seen == now {
+                return true;
+            }
+            let keep = entry.shown && entry.last_seen.until(now) < patience.clear;
+            if !keep && entry.shown {
+                changes.push(Change {
+                    finding: entry.finding.clone(),
+                    appeared: false,
+                });
+            }
+            keep
+        });
+        changes
+    }
+
+    fn see(
+        &mut self,
+        now: Clock,
+        rule: &super::rules::Rule,
+        patience: Patience,
+        symptom: Symptom,
+    ) -> Option<Change> {
+        let key = (rule.code, symptom.cid, symptom.subject.clone());
+        let since = self.0.get(&key).map_or(now, |entry| entry.finding.since);
+        let was_shown = self.0.get(&key).is_some_and(|entry| entry.shown);
+        let shown = was_shown || since.until(now) >= patience.appear;
+        let finding = Finding {
+            code: rule.code,
+            severity: symptom.severity,
+            subject: symptom.subject,
+            cid: symptom.cid,
+            since,
+            text: symptom.text,
+            cause: symptom.cause.unwrap_or_else(|| rule.cause.into()),
+            remedy: rule.remedy,
+        };
+        let change = (shown && !was_shown).then(|| Change {
+            finding: finding.clone(),
+            appeared: true,
+        });
+        self.0.insert(
+            key,
+            Entry {
+                finding,
+                last_seen: now,
+                shown,
+            },
+        );
+        change
+    }
+
+    /// The findings, the worst first, then the oldest.
+    pub(super) fn findings(&self) -> Vec<Finding> {
+        let shown = self.0.values().filter(|entry| entry.shown);
+        let mut findings: Vec<Finding> = shown.map(|entry| entry.finding.clone()).collect();
+        findings.sort_by(|a, b| b.severity.cmp(&a.severity).then(a.since.cmp(&b.since)));
+        findings
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::diagnosis::rules::RULES;
+
+    const PATIENCE: Patience = Patience {
+        appear: Duration::from_secs(3),
+        clear: Duration::from_secs(10),
+    };
+
+    fn symptom(subject: &str) -> Symptom {
+        Symptom {
+            severity: Severity::Warning,
+            subject: subject.into(),
+            cid: 0,
+            text: String::new(),
+            cause: None,
+        }
+    }
+
+    #[test]
+    fn what_lasts_appears_and_what_is_gone_for_long_clears() {
+        let mut board = Board::default();
+        let mut shown = Vec::new();
+        let mut changes = 0;
+        for second in 0..40 {
+            let is_there = (5..20).contains(&second) && second != 12;
+            let symptoms = is_there.then(|| symptom("a"));
+            let now = Clock(second * 1000);
+            changes += board
+                .update(now, &RULES[0], PATIENCE, symptoms.into_iter().collect())
+                .len();
+            if let [finding] = &*board.findings() {
+                assert_eq!(finding.since, Clock(5000));
+                shown.push(second);
+            }
+        }
+        assert_eq!(shown, (8..29).collect::<Vec<_>>());
+        assert_eq!(changes, 2);
+    }
+
+    #[test]
+    fn what_comes_and_goes_does_not_appear() {
+        let mut board = Board::default();
+        for second in 0..40 {
+            let symptoms = (second % 3 != 0).then(|| symptom("a"));
+            let now = Clock(second * 1000);
+            board.update(now, &RULES[0], PATIENCE, symptoms.into_iter().collect());
+            assert!(board.findings().is_empty());
+        }
+    }
+
+    #[test]
+    fn findings_of_a_rule_are_limited_in_number() {
+        let mut board = Board::default();
+        for second in 0..20_u64 {
+            let symptoms = (0..100)
+                .map(|n| symptom(&format!("{second} {n}")))
+                .collect();
+            board.update(Clock(second * 1000), &RULES[0], PATIENCE, symptoms);
+            assert!(board.0.len() <= FINDINGS_PER_RULE_MAX);
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! What the diagnosis remembers from one look to the next.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use tokio::runtime::Handle;
+
+use super::{
+    look::{Holder, Look},
+    recent::Recent,
+    trend::Trend,
+};
+use crate::{
+    config::Diagnosis,
+    connection::Connection,
+    server::{Server, reload::Outcome},
+    sublist::Entry,
+    telemetry::{Clock, event::EventKind, tally::Count},
+};
+
+/// Time over which the growth of one queue is measured.
+const QUEUE_WINDOW: Duration = Duration::from_secs(30);
+
+/// Subscriptions of a connection that are looked through for idle inboxes, and
+/// connections at a time: a sample that holds the connection's lock briefly.
+const INBOX_SAMPLE: usize = 4096;
+const INBOX_CONNECTIONS_MAX: usize = 4;
+
+/// Looks between two searches for idle inboxes.
+const INBOX_EVERY: u64 = 10;
+
+/// What was seen so far.
+pub(super) struct History {
+    /// Looks so far.
+    looks: u64,
+    last: Option<Last>,
+    /// Bytes waiting, by connection, of those with long queues.
+    pub(super) queues: HashMap<u64, Trend>,
+    /// Number of subscriptions, by connection, of those with many.
+    pub(super) subscriptions: HashMap<u64, Trend>,
+    /// Inbox subscriptions that never got a message, by connection.
+    pub(super) idle_inboxes: HashMap<u64, usize>,
+    /// Times that publishers waited since the last look, by the connection
+    /// they waited for.
+    pub(super) new_stalls: HashMap<u64, u64>,
+    stalls: HashMap<u64, u64>,
+    pub(super) slow_consumers: Recent,
+    pub(super) stale_peers: Recent,
+    pub(super) login_failures: Recent,
+    pub(super) violations: Recent,
+    pub(super) unanswered: Recent,
+    pub(super) large: Recent,
+    /// Number of the last event that was taken in.
+    events_seen: u64,
+    /// What a reload would change; `None` before the first look at the file,
+    /// and without one.
+    pub(super) pending_reload: Option<Outcome>,
+    config_checked: Option<Instant>,
+    pub(super) probe: Probe,
+}
+
+/// What the last look saw of totals.
+struct Last {
+    slow_consumers: u64,
+    stale_connections: u64,
+}
+
+impl History {
+    pub(super) fn new(workers: Handle) -> Self {
+        Self {
+            looks: 0,
+            last: None,
+            queues: HashMap::new(),
+            subscriptions: HashMap::new(),
+            idle_inboxes: HashMap::new(),
+            new_stalls: HashMap::new(),
+            stalls: HashMap::new(),
+            slow_consumers: Recent::default(),
+            stale_peers: Recent::default(),
+            login_failures: Recent::default(),
+            violations: Recent::default(),
+            unanswered: Recent::default(),
+            large: Recent::default(),
+            events_seen: 0,
+            pending_reload: None,
+            config_checked: None,
+            probe: Probe::new(workers),
+        }
+    }
+
+    /// Takes a look in.
+    pub(super) fn add(&mut self, server: &Server, thresholds: &Diagnosis, look: &Look) {
+        follow(&mut self.queues, look.at, &look.by_pending, |holder| {
+            let trend = Trend::new(QUEUE_WINDOW, thresholds.interval);
+            (holder.backlog.pending, trend)
+        });
+        follow(
+            &mut self.subscriptions,
+            look.at,
+            &look.by_subscriptions,
+            |holder| {
+                let trend = Trend::new(thresholds.growth_window, thresholds.interval);
+                (holder.subscriptions, trend)
+            },
+        );
+        if self.looks.is_multiple_of(INBOX_EVERY) {
+            self.look_for_idle_inboxes(thresholds, look);
+        }
+        self.looks += 1;
+        self.add_stalls(look);
+        self.add_totals(server, look);
+        self.add_tallies(server, look.at);
+        self.add_events(server, look.at);
+        for recent in [
+            &mut self.slow_consumers,
+            &mut self.stale_peers,
+            &mut self.login_failures,
+            &mut self.violations,
+            &mut self.unanswered,
+            &mut self.large,
+        ] {
+            recent.expire(look.at, thresholds.recent);
+        }
+        self.check_config(server, thresholds);
+        self.probe.send();
+    }
+
+    fn look_for_idle_inboxes(&mut self, thresholds: &Diagnosis, look: &Look) {
+        self.idle_inboxes = look
+            .by_subscriptions
+            .iter()
+            .take(INBOX_CONNECTIONS_MAX)
+            .filter(|holder| holder.subscriptions as u64 >= thresholds.leak_subscriptions)
+            .map(|holder| (holder.connection.cid, idle_inboxes(&holder.connection)))
+            .collect();
+    }
+
+    fn add_stalls(&mut self, look: &Look) {
+        let now: HashMap<u64, u64> = look
+            .waited_for
+            .iter()
+            .map(|holder| (holder.connection.cid, holder.stalls))
+            .collect();
+        self.new_stalls = now
+            .iter()
+            .filter_map(|(cid, stalls)| {
+                let before = self.stalls.get(cid).copied().unwrap_or(0);
+                Some((*cid, stalls.checked_sub(before).filter(|new| *new > 0)?))
+            })
+            .collect();
+        self.stalls = now;
+    }
+
+    fn add_totals(&mut self, server: &Server, look: &Look) {
+        let troubles = look.troubles;
+        let before = self.last.replace(Last {
+            slow_consumers: troubles.slow_consumers,
+            stale_connections: troubles.stale_connections,
+        });
+        let (slow, stale) = match before {
+            None => (0, 0),
+            Some(before) => (
+                troubles.slow_consumers - before.slow_consumers,
+                troubles.stale_connections - before.stale_connections,
+            ),
+        };
+        if slow + stale == 0 {
+            return;
+        }
+        // The latest closed connections are those that ended since; of more
+        // than the ring holds the names are lost, not the number.
+        let closed = server.clients.registry.closed();
+        let latest = |count: u64, of_kind: fn(crate::connection::CloseReason) -> bool| {
+            let of_kind = closed.iter().rev().filter(move |c| of_kind(c.reason));
+            of_kind.take(usize::try_from(count).unwrap_or(usize::MAX))
+        };
+        for gone in latest(slow, |reason| reason.is_slow_consumer()) {
+            let count = once(gone.last.pending as u64, gone.last.cid);
+            self.slow_consumers.add(look.at, gone.last.who(), count);
+        }
+        for gone in latest(stale, |reason| {
+            reason == crate::connection::CloseReason::StaleConnection
+        }) {
+            let count = once(0, gone.last.cid);
+            self.stale_peers.add(look.at, gone.last.who(), count);
+        }
+    }
+
+    fn add_tallies(&mut self, server: &Server, now: Clock) {
+        let telemetry = &server.clients.telemetry;
+        for (subject, count) in telemetry.unanswered.drain() {
+            self.unanswered.add(now, subject, count);
+        }
+        for (subject, count) in telemetry.large.drain() {
+            self.large.add(now, subject, count);
+        }
+    }
+
+    fn add_events(&mut self, server: &Server, now: Clock) {
+        const KINDS: [EventKind; 2] = [
+            EventKind::AuthenticationFailed,
+            EventKind::PermissionViolation,
+        ];
+        let log = &server.clients.telemetry.events;
+        let new = log.select(Some(self.events_seen), usize::MAX, &KINDS);
+        self.events_seen = new.position;
+        for event in new.events {
+            let recent = match event.kind {
+                EventKind::AuthenticationFailed => &mut self.login_failures,
+                _ => &mut self.violations,
+            };
+            recent.add(now, event.subject.clone(), once(0, event.cid));
+        }
+    }
+
+    fn check_config(&mut self, server: &Server, thresholds: &Diagnosis) {
+        let is_due = self
+            .config_checked
+            .is_none_or(|checked| checked.elapsed() >= thresholds.config_check);
+        if is_due && server.options().config_file.is_some() {
+            self.config_checked = Some(Instant::now());
+            self.pending_reload = Some(server.reload(true));
+        }
+    }
+}
+
+fn once(peak: u64, cid: u64) -> Count {
+    Count {
+        times: 1,
+        peak,
+        cid,
+    }
+}
+
+/// Goes on with the courses of those that hold much and forgets the others.
+fn follow(
+    courses: &mut HashMap<u64, Trend>,
+    now: Clock,
+    holders: &[Holder],
+    begin: impl Fn(&Holder) -> (usize, Trend),
+) {
+    let mut before = std::mem::take(courses);
+    for holder in holders {
+        let cid = holder.connection.cid;
+        let (figure, fresh) = begin(holder);
+        let mut trend = before.remove(&cid).unwrap_or(fresh);
+        trend.add(now, figure as f64);
+        courses.insert(cid, trend);
+    }
+}
+
+/// Inbox subscriptions that never got a message, as far as a sample tells.
+fn idle_inboxes(connection: &Connection) -> usize {
+    let subscriptions = connection.subscriptions.lock();
+    let sample = subscriptions.iter().take(INBOX_SAMPLE);
+    let idle = sample
+        .filter(|known| known.subject().starts_with(b"_INBOX.") && known.delivered.value() == 0)
+        .count();
+    match subscriptions.len() > INBOX_SAMPLE {
+        true => idle * (subscriptions.len() / INBOX_SAMPLE),
+        false => idle,
+    }
+}
+
+/// A piece of work that is sent to the broker's threads at each look, and how
+/// long it waited for one.
+pub(super) struct Probe {
+    workers: Handle,
+    /// The one on its way, since when.
+    sent: Option<Instant>,
+    /// Nanoseconds that the last one took; 0 while it is on its way.
+    took: Arc<AtomicU64>,
+    delay: Duration,
+}
+
+impl Probe {
+    fn new(workers: Handle) -> Self {
+        Self {
+            workers,
+            sent: None,
+            took: Arc::default(),
+            delay: Duration::ZERO,
+        }
+    }
+
+    /// The delay of the last probe; of one that is still on its way so far.
+    pub(super) fn delay(&self) -> Duration {
+        self.delay
+    }
+
+    /// Takes the result in, and sends the next one if there is one.
+    fn send(&mut self) {
+        match (self.sent, self.took.swap(0, Ordering::AcqRel)) {
+            (Some(sent), 0) => {
+                self.delay = sent.elapsed();
+                return;
+            }
+            (_, nanos) => self.delay = Duration::from_nanos(nanos),
+        }
+        let sent = Instant::now();
+        self.sent = Some(sent);
+        let took = self.took.clone();
+        self.workers.spawn(async move {
+            let nanos = u64::try_from(sent.elapsed().as_nanos()).unwrap_or(u64::MAX);
+            took.store(nanos.max(1), Ordering::Release);
+        });
+    }
+}

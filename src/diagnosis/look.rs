@@ -1,0 +1,121 @@
+//! One look at the broker: everything that the ceilings and rules go by, as
+//! plain values of one moment.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use crate::{
+    connection::{Connection, outbound::Backlog, registry::Troubles},
+    server::Server,
+    telemetry::{Clock, process},
+};
+
+/// Connections of each list: those that hold most.
+const HOLDERS_MAX: usize = 64;
+
+/// Bytes in a queue from which on a connection may be one of the holders.
+const PENDING_OF_NOTE: usize = 64 * 1024;
+
+/// Subscriptions from which on a connection may be one of the holders.
+const SUBSCRIPTIONS_OF_NOTE: usize = 64;
+
+/// The broker at one moment.
+pub(super) struct Look {
+    pub(super) at: Clock,
+    /// Open connections.
+    pub(super) connections: usize,
+    /// Bytes in all outbound queues.
+    pub(super) pending: usize,
+    /// Outbound queues with something in them.
+    pub(super) queues_in_use: usize,
+    /// Subscriptions of all accounts.
+    pub(super) subscriptions: u64,
+    /// Connections with the longest queues, the longest first.
+    pub(super) by_pending: Vec<Holder>,
+    /// Connections with the most subscriptions, the most first.
+    pub(super) by_subscriptions: Vec<Holder>,
+    /// Connections that publishers have ever waited for.
+    pub(super) waited_for: Vec<Holder>,
+    pub(super) troubles: Troubles,
+    /// Resident memory, bytes; `None` if the system does not tell.
+    pub(super) resident: Option<u64>,
+    /// Open file descriptors; `None` if the system does not tell.
+    pub(super) files: Option<u64>,
+}
+
+/// A connection and what it holds.
+#[derive(Clone)]
+pub(super) struct Holder {
+    pub(super) connection: Arc<Connection>,
+    pub(super) backlog: Backlog,
+    pub(super) subscriptions: usize,
+    /// Times publishers have waited for it.
+    pub(super) stalls: u64,
+}
+
+impl Look {
+    /// Looks at the broker now. Each connection is locked for two short reads.
+    pub(super) fn take(server: &Server) -> Self {
+        let registry = &server.clients.registry;
+        let open = registry.open();
+        let mut look = Self {
+            at: Clock::now(),
+            connections: open.len(),
+            pending: 0,
+            queues_in_use: 0,
+            subscriptions: 0,
+            by_pending: Vec::new(),
+            by_subscriptions: Vec::new(),
+            waited_for: Vec::new(),
+            troubles: registry.troubles(),
+            resident: process::resident_bytes().ok(),
+            files: process::open_files().ok(),
+        };
+        for account in server.clients.accounts.all() {
+            look.subscriptions += account.sublist.stats().subscriptions;
+        }
+        for connection in open {
+            look.add(connection);
+        }
+        keep_most(&mut look.by_pending, |holder| holder.backlog.pending);
+        keep_most(&mut look.by_subscriptions, |holder| holder.subscriptions);
+        look
+    }
+
+    fn add(&mut self, connection: Arc<Connection>) {
+        let backlog = connection.outbound().backlog();
+        let subscriptions = connection.subscriptions.lock().len();
+        let stalls = connection.stalls.load(Ordering::Relaxed);
+        self.pending += backlog.pending;
+        self.queues_in_use += usize::from(backlog.pending > 0);
+        let queue_is_of_note =
+            backlog.pending >= PENDING_OF_NOTE.min(backlog.max_pending / 10).max(1);
+        if !queue_is_of_note && subscriptions < SUBSCRIPTIONS_OF_NOTE && stalls == 0 {
+            return;
+        }
+        let holder = Holder {
+            connection,
+            backlog,
+            subscriptions,
+            stalls,
+        };
+        if stalls > 0 {
+            self.waited_for.push(holder.clone());
+        }
+        if subscriptions >= SUBSCRIPTIONS_OF_NOTE {
+            self.by_subscriptions.push(holder.clone());
+        }
+        if queue_is_of_note {
+            self.by_pending.push(holder);
+        }
+    }
+}
+
+/// Keeps the [`HOLDERS_MAX`] that have most of something, the most first.
+fn keep_most(holders: &mut Vec<Holder>, amount: impl Fn(&Holder) -> usize) {
+    let descending = |a: &Holder, b: &Holder| amount(b).cmp(&amount(a));
+    if holders.len() > HOLDERS_MAX {
+        holders.select_nth_unstable_by(HOLDERS_MAX, descending);
+        holders.truncate(HOLDERS_MAX);
+    }
+    holders.sort_by(descending);
+}

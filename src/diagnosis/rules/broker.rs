@@ -1,0 +1,100 @@
+//! The broker itself: its configuration, its threads, its starts.
+
+use super::{Evidence, Severity, Symptom, warning};
+use crate::diagnosis::words::time;
+
+/// Settings named in one sentence.
+const NAMED_MAX: usize = 8;
+
+pub(super) fn config_differs(evidence: &Evidence) -> Vec<Symptom> {
+    let Some(outcome) = &evidence.history.pending_reload else {
+        return Vec::new();
+    };
+    let options = evidence.server.options();
+    let file = options.config_file.clone().unwrap_or_default();
+    let subject = file.display().to_string();
+    // The error itself may quote the file, which may hold secrets.
+    if outcome.error.is_some() {
+        let text = "the configuration file has an error: the next start would fail".to_owned();
+        return vec![warning(&subject, 0, text)];
+    }
+    let names: Vec<&str> = outcome.changes.iter().map(|change| change.name).collect();
+    if names.is_empty() {
+        return Vec::new();
+    }
+    let waits_for_restart = outcome.needs_restart().count() == names.len();
+    let more = match names.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let text = format!(
+        "the configuration file has other values than the broker runs with: {}{more}{}",
+        names[..names.len().min(NAMED_MAX)].join(", "),
+        match waits_for_restart {
+            true => "; they take effect with the next start",
+            false => "",
+        }
+    );
+    vec![Symptom {
+        severity: match waits_for_restart {
+            true => Severity::Info,
+            false => Severity::Warning,
+        },
+        ..warning(&subject, 0, text)
+    }]
+}
+
+pub(super) fn worker_stall(evidence: &Evidence) -> Vec<Symptom> {
+    let delay = evidence.history.probe.delay();
+    let limit = evidence.thresholds.worker_delay;
+    if delay < limit {
+        return Vec::new();
+    }
+    let text = format!(
+        "work waited {} for a thread of the broker; {} are usual at most",
+        time(delay),
+        time(limit)
+    );
+    vec![Symptom {
+        severity: match delay >= limit * 10 {
+            true => Severity::Critical,
+            false => Severity::Warning,
+        },
+        ..warning("", 0, text)
+    }]
+}
+
+pub(super) fn restart_loop(evidence: &Evidence) -> Vec<Symptom> {
+    if evidence.starts < evidence.thresholds.restarts {
+        return Vec::new();
+    }
+    let text = format!(
+        "the broker was started {} times within {}",
+        evidence.starts,
+        time(evidence.thresholds.recent)
+    );
+    vec![warning("", 0, text)]
+}
+
+pub(super) fn unsafe_clients(evidence: &Evidence) -> Vec<Symptom> {
+    let address = evidence.server.client_address;
+    let options = evidence.server.options();
+    let needs_login = options.authorization != Default::default()
+        || options.tls.as_ref().is_some_and(|tls| tls.verify);
+    if address.ip().is_loopback() || needs_login {
+        return Vec::new();
+    }
+    let text = "clients of other machines are served and need no login".to_owned();
+    vec![warning(&address.to_string(), 0, text)]
+}
+
+pub(super) fn unsafe_monitoring(evidence: &Evidence) -> Vec<Symptom> {
+    let open = evidence.server.monitor_address;
+    let open = open.filter(|address| !address.ip().is_loopback());
+    open.map(|address| {
+        let text = "other machines can read the monitoring port".to_owned();
+        warning(&address.to_string(), 0, text)
+    })
+    .into_iter()
+    .collect()
+}

@@ -1,0 +1,79 @@
+//! Everything that has an end, where the end is near.
+
+use super::{Evidence, Severity, Symptom};
+use crate::diagnosis::{
+    ceiling::{Ceiling, CeilingKind},
+    words::{bytes, percent, seconds},
+};
+
+/// When a ceiling is worth a finding, for the manual.
+pub(super) const LEVELS: &str = "warning from `ceiling_warning` percent on, or if it is reached \
+                                 within `horizon` at the present growth; critical from \
+                                 `ceiling_critical` percent on";
+
+pub(super) fn connections(evidence: &Evidence) -> Vec<Symptom> {
+    near(evidence, CeilingKind::Connections)
+}
+
+pub(super) fn files(evidence: &Evidence) -> Vec<Symptom> {
+    near(evidence, CeilingKind::Files)
+}
+
+pub(super) fn memory(evidence: &Evidence) -> Vec<Symptom> {
+    near(evidence, CeilingKind::Memory)
+}
+
+pub(super) fn queues(evidence: &Evidence) -> Vec<Symptom> {
+    near(evidence, CeilingKind::Queues)
+}
+
+pub(super) fn subscriptions(evidence: &Evidence) -> Vec<Symptom> {
+    near(evidence, CeilingKind::Subscriptions)
+}
+
+fn near(evidence: &Evidence, kind: CeilingKind) -> Vec<Symptom> {
+    let found = evidence.ceilings.iter().find(|known| known.kind == kind);
+    found
+        .and_then(|ceiling| judge(evidence, ceiling))
+        .into_iter()
+        .collect()
+}
+
+fn judge(evidence: &Evidence, ceiling: &Ceiling) -> Option<Symptom> {
+    let thresholds = evidence.thresholds;
+    let fill = percent(ceiling.used, ceiling.limit);
+    let is_soon = ceiling
+        .exhausted_in
+        .is_some_and(|left| left <= thresholds.horizon.as_secs_f64());
+    let severity = if fill >= thresholds.ceiling_critical as f64 {
+        Severity::Critical
+    } else if fill >= thresholds.ceiling_warning as f64 || is_soon {
+        Severity::Warning
+    } else {
+        return None;
+    };
+    let amount = |number: f64| match ceiling.kind.unit() {
+        // Whole numbers above nought.
+        "bytes" => bytes(number as u64),
+        _ => format!("{number:.0}"),
+    };
+    let mut text = format!(
+        "{} of {} are used ({fill:.0} %)",
+        amount(ceiling.used),
+        amount(ceiling.limit)
+    );
+    if let Some(left) = ceiling.exhausted_in {
+        text += &format!(
+            "; at the present growth of {} per second the end is reached in {}",
+            amount(ceiling.growth),
+            seconds(left)
+        );
+    }
+    Some(Symptom {
+        severity,
+        subject: ceiling.holder.clone(),
+        cid: ceiling.cid,
+        text,
+        cause: None,
+    })
+}

@@ -1,0 +1,116 @@
+//! What clients do wrong, and crowds of them.
+
+use super::{Evidence, Symptom, warning};
+use crate::diagnosis::{
+    recent::Recent,
+    words::{count, time},
+};
+
+/// Growth is watched for at least this part of the window before it is a leak.
+const LEAK_SPAN: u32 = 5;
+
+pub(super) fn storm(evidence: &Evidence) -> Vec<Symptom> {
+    let storm = evidence.server.clients.telemetry.crowd.storm();
+    let symptom = storm.map(|storm| warning(&storm.main_source(), 0, storm.text()));
+    symptom.into_iter().collect()
+}
+
+pub(super) fn login_failures(evidence: &Evidence) -> Vec<Symptom> {
+    offenders(
+        evidence,
+        &evidence.history.login_failures,
+        evidence.thresholds.login_failures,
+        "refused login",
+    )
+}
+
+pub(super) fn violations(evidence: &Evidence) -> Vec<Symptom> {
+    offenders(
+        evidence,
+        &evidence.history.violations,
+        evidence.thresholds.violations,
+        "permission violation",
+    )
+}
+
+pub(super) fn stale(evidence: &Evidence) -> Vec<Symptom> {
+    offenders(
+        evidence,
+        &evidence.history.stale_peers,
+        evidence.thresholds.stale_peers,
+        "connection without an answer to pings",
+    )
+}
+
+/// One symptom for each who reached the number alone; if nobody did and all
+/// together did, one for the broker.
+fn offenders(evidence: &Evidence, recent: &Recent, least: u64, what: &str) -> Vec<Symptom> {
+    let total = recent.total();
+    if total < least {
+        return Vec::new();
+    }
+    let within = time(evidence.thresholds.recent);
+    let sums = recent.by_subject();
+    let alone: Vec<Symptom> = sums
+        .iter()
+        .filter(|sum| sum.count.times >= least)
+        .map(|sum| {
+            let text = format!("{} within {within}", count(sum.count.times, what));
+            // The connection is another one each time.
+            warning(&sum.subject, 0, text)
+        })
+        .collect();
+    if !alone.is_empty() {
+        return alone;
+    }
+    let text = format!(
+        "{} within {within}, of {}; {:?} most often",
+        count(total, what),
+        count(sums.len() as u64, "client"),
+        sums.first().map_or("", |sum| &*sum.subject)
+    );
+    vec![warning("", 0, text)]
+}
+
+pub(super) fn leak(evidence: &Evidence) -> Vec<Symptom> {
+    let thresholds = evidence.thresholds;
+    let mut symptoms = Vec::new();
+    for holder in &evidence.look.by_subscriptions {
+        let cid = holder.connection.cid;
+        let idle = evidence
+            .history
+            .idle_inboxes
+            .get(&cid)
+            .copied()
+            .unwrap_or(0) as u64;
+        let growth = evidence
+            .history
+            .subscriptions
+            .get(&cid)
+            .map_or(0, |course| {
+                let grows = course.slope().is_some_and(|slope| slope > 0.0);
+                match grows && course.span() >= thresholds.growth_window / LEAK_SPAN {
+                    // Whole numbers above nought.
+                    true => course.rise() as u64,
+                    false => 0,
+                }
+            });
+        let mut reasons = Vec::new();
+        if growth >= thresholds.leak_subscriptions {
+            let within = time(thresholds.growth_window);
+            reasons.push(format!("{growth} more than within the last {within}"));
+        }
+        if idle >= thresholds.leak_subscriptions {
+            reasons.push(format!("{idle} of them inboxes that never got a message"));
+        }
+        if !reasons.is_empty() {
+            let text = format!(
+                "it has {} subscriptions, {}",
+                holder.subscriptions,
+                reasons.join(", ")
+            );
+            symptoms.push(warning(&holder.connection.who(), cid, text));
+        }
+    }
+    symptoms
+}

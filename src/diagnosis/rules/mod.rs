@@ -1,0 +1,341 @@
+//! The table of rules. A rule is one entry here and one function beside it,
+//! which says what it sees at one moment; when that becomes a finding and when
+//! the finding is over is the business of the board.
+//!
+//! The manual (`docs/findings.md`) is made from the table.
+
+mod broker;
+mod ceilings;
+mod clients;
+mod manual;
+mod readers;
+mod subjects;
+
+use std::time::Duration;
+
+use super::{
+    board::{Patience, Severity, Symptom},
+    ceiling::Ceiling,
+    history::History,
+    look::Look,
+};
+use crate::{config::Diagnosis, server::Server};
+pub use manual::manual;
+
+/// What rules go by: one look at the broker and what was seen before.
+pub(super) struct Evidence<'a> {
+    pub(super) server: &'a Server,
+    pub(super) thresholds: &'a Diagnosis,
+    pub(super) look: &'a Look,
+    pub(super) ceilings: &'a [Ceiling],
+    pub(super) history: &'a History,
+    /// Starts of the broker within `recent`, this one included.
+    pub(super) starts: u64,
+}
+
+/// One thing that may be wrong with a broker.
+pub struct Rule {
+    /// Its name in answers, the manual and checks: stable.
+    pub code: &'static str,
+    /// Its worst severities and what makes them, for the manual.
+    levels: &'static str,
+    /// What it means, for the manual.
+    meaning: &'static str,
+    /// The likely cause.
+    pub(super) cause: &'static str,
+    /// What to do.
+    pub(super) remedy: &'static str,
+    pace: Pace,
+    pub(super) find: fn(&Evidence) -> Vec<Symptom>,
+}
+
+/// How quickly a symptom becomes a finding and clears.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+enum Pace {
+    /// It comes and goes by itself: it must last, and be gone for a while.
+    Lasting,
+    /// It holds by its own account: told at once, cleared at once.
+    AtOnce,
+    /// It must last several times as long: growth that goes on.
+    Slow,
+}
+
+impl Rule {
+    /// How long a symptom must last to appear, and be gone to clear.
+    pub(super) fn patience(&self, thresholds: &Diagnosis) -> Patience {
+        let Diagnosis {
+            appear_after,
+            clear_after,
+            ..
+        } = *thresholds;
+        let (appear, clear) = match self.pace {
+            Pace::AtOnce => (Duration::ZERO, Duration::ZERO),
+            Pace::Lasting => (appear_after, clear_after),
+            Pace::Slow => (appear_after * 5, clear_after),
+        };
+        Patience { appear, clear }
+    }
+}
+
+/// All rules.
+pub const RULES: &[Rule] = &[
+    Rule {
+        code: "slow-consumer",
+        levels: "warning; critical from 75 % of `max_pending` on",
+        meaning: "A reader is behind: messages wait in its queue. When the queue reaches \
+                  `max_pending` the connection is cut and what waits is lost.",
+        cause: "The client does not read its socket as fast as messages arrive.",
+        remedy: "Look at the named client: is it busy, stopped, swapping or on a slow link? Give \
+                 it less to read (narrower subjects, a queue group with more members) or more \
+                 processor. A larger max_pending only helps with short peaks.",
+        pace: Pace::Lasting,
+        find: readers::slow_now,
+    },
+    Rule {
+        code: "slow-consumer-recent",
+        levels: "warning",
+        meaning: "Readers were cut off because they were too far behind. What waited for them is \
+                  lost. The finding stays for the time `recent`.",
+        cause: "Their clients did not read as fast as messages arrived.",
+        remedy: "Look at /slowz for what happened and at the named clients. Clients reconnect by \
+                 themselves; messages of the meantime do not come back.",
+        pace: Pace::AtOnce,
+        find: readers::slow_recently,
+    },
+    Rule {
+        code: "slow-consumer-predicted",
+        levels: "warning",
+        meaning: "A reader's queue grows so that it is full within the time `predict`.",
+        cause: "Messages arrive faster than the client reads them, and steadily so.",
+        remedy: "Act before it is cut: slow the publishers down, or give the reader less to read \
+                 or more processor.",
+        pace: Pace::Lasting,
+        find: readers::slow_soon,
+    },
+    Rule {
+        code: "publisher-stalled",
+        levels: "warning",
+        meaning: "Publishers are paused again and again because a reader that does read is \
+                  behind: one slow reader sets the pace of others.",
+        cause: "The named reader takes its messages more slowly than they are published.",
+        remedy: "Speed the named reader up, or take it off the subjects that it cannot keep up \
+                 with.",
+        pace: Pace::Lasting,
+        find: readers::stalling,
+    },
+    Rule {
+        code: "connect-storm",
+        levels: "warning",
+        meaning: "More clients come and go per second than `storm_rate`.",
+        cause: "A network or a broker came back and the fleet reconnects, or a client fails right \
+                after its connect and tries again without a pause.",
+        remedy: "If it ends by itself, nothing. Else look at the source address and at the \
+                 reasons of closed connections (/connz?state=closed); give clients a reconnect \
+                 wait with jitter.",
+        pace: Pace::Lasting,
+        find: clients::storm,
+    },
+    Rule {
+        code: "ceiling-fds",
+        levels: ceilings::LEVELS,
+        meaning: "File descriptors run out. Each connection takes one; without one no client can \
+                  connect.",
+        cause: "There are more connections than the process may have open files.",
+        remedy: "Raise LimitNOFILE of the service (or ulimit -n) above max_connections and \
+                 restart, or close connections.",
+        pace: Pace::Lasting,
+        find: ceilings::files,
+    },
+    Rule {
+        code: "ceiling-connections",
+        levels: ceilings::LEVELS,
+        meaning: "Client connections come close to `max_connections`. Further ones are refused.",
+        cause: "The fleet has grown, or clients open connections and do not close them.",
+        remedy: "Raise max_connections (and LimitNOFILE), or find who holds many: \
+                 /connz?sort=idle shows idle ones.",
+        pace: Pace::Lasting,
+        find: ceilings::connections,
+    },
+    Rule {
+        code: "ceiling-subscriptions",
+        levels: ceilings::LEVELS,
+        meaning: "A connection comes close to `max_subscriptions`. Further ones are refused.",
+        cause: "A client subscribes again and again and does not unsubscribe, or needs that many.",
+        remedy: "Look at the client's subscriptions (/connz?cid=ID&subs=1); mend the client or \
+                 raise max_subscriptions.",
+        pace: Pace::Lasting,
+        find: ceilings::subscriptions,
+    },
+    Rule {
+        code: "ceiling-queues",
+        levels: ceilings::LEVELS,
+        meaning: "All queues that cannot be written come close to `max_memory`. Beyond it the \
+                  one that holds most is cut.",
+        cause: "Many readers are behind at the same time, or a few hold very much.",
+        remedy: "Look at who is behind (/connz?sort=pending, /memz). Raise max_memory if the \
+                 machine has more to give.",
+        pace: Pace::Lasting,
+        find: ceilings::queues,
+    },
+    Rule {
+        code: "ceiling-memory",
+        levels: ceilings::LEVELS,
+        meaning: "The process comes close to the memory it may use. Beyond it the system ends it.",
+        cause: "Queues of slow readers, very many subscriptions or connections: /memz tells.",
+        remedy: "See /memz for what holds the memory. Lower max_memory or max_pending, or give \
+                 the service more.",
+        pace: Pace::Lasting,
+        find: ceilings::memory,
+    },
+    Rule {
+        code: "login-failures",
+        levels: "warning",
+        meaning: "Logins are refused: at least `login_failures` within the time `recent`.",
+        cause: "A client has wrong or old credentials and tries again and again, or somebody \
+                guesses.",
+        remedy: "Correct the credentials of the named client; block the address if you do not \
+                 know it.",
+        pace: Pace::AtOnce,
+        find: clients::login_failures,
+    },
+    Rule {
+        code: "permission-violations",
+        levels: "warning",
+        meaning: "Publishes or subscriptions are refused: at least `violations` within the time \
+                  `recent`.",
+        cause: "A client uses subjects that its user may not use: a wrong subject, or missing \
+                permissions.",
+        remedy: "See the events (/eventsz?type=auth.violation) for the subjects; correct the \
+                 client, or the permissions of its user.",
+        pace: Pace::AtOnce,
+        find: clients::violations,
+    },
+    Rule {
+        code: "no-responders",
+        levels: "warning",
+        meaning: "Requests find nobody who listens: at least `no_responders` to one subject \
+                  within the time `recent`.",
+        cause: "The service is down or not yet up, or requests go to a wrong subject.",
+        remedy: "Start the service that should answer, or correct the subject.",
+        pace: Pace::AtOnce,
+        find: subjects::no_responders,
+    },
+    Rule {
+        code: "subscription-leak",
+        levels: "warning",
+        meaning: "A connection gathers subscriptions steadily, or holds many inboxes that never \
+                  got a message. At least `leak_subscriptions` of them.",
+        cause: "The client subscribes for each request or task and does not unsubscribe.",
+        remedy: "Mend the client: unsubscribe, or use one inbox for all requests as current \
+                 client libraries do. max_subscriptions bounds the damage.",
+        pace: Pace::Slow,
+        find: clients::leak,
+    },
+    Rule {
+        code: "config-differs",
+        levels: "warning; info if it only waits for a restart",
+        meaning: "The configuration file on disk is not what the broker runs with.",
+        cause: "The file was changed and not reloaded, or settings in it need a restart, or it \
+                has an error.",
+        remedy: "Check it with midge -t -c FILE; then reload (SIGHUP), or restart where a setting \
+                 needs it.",
+        pace: Pace::Lasting,
+        find: broker::config_differs,
+    },
+    Rule {
+        code: "worker-stall",
+        levels: "warning; critical from ten times `worker_delay` on",
+        meaning: "Work waits for a thread of the broker for longer than `worker_delay`: \
+                  everything is late.",
+        cause: "The machine is overloaded or the process is short of processor time (CPUQuota, \
+                a busy neighbour, swapping).",
+        remedy: "Look at the load and the swap of the machine and at cpu in /varz; give the \
+                 broker more processor.",
+        pace: Pace::Lasting,
+        find: broker::worker_stall,
+    },
+    Rule {
+        code: "stale-peers",
+        levels: "warning",
+        meaning: "Connections were closed because they answered no ping: at least `stale_peers` \
+                  within the time `recent`.",
+        cause: "Hosts or a network went away without a word, a firewall drops idle connections, \
+                or clients hang.",
+        remedy: "Look at what the named peers have in common: a network, a host, a firewall. A \
+                 shorter ping_interval keeps idle connections alive.",
+        pace: Pace::AtOnce,
+        find: clients::stale,
+    },
+    Rule {
+        code: "restart-loop",
+        levels: "warning",
+        meaning: "The broker was started at least `restarts` times within the time `recent`. \
+                  Needs `starts_file`, or the folder that systemd names in STATE_DIRECTORY.",
+        cause: "It ends soon after its start, or something restarts it again and again.",
+        remedy: "Read the end of the log before each start, and journalctl -u midge.",
+        pace: Pace::AtOnce,
+        find: broker::restart_loop,
+    },
+    Rule {
+        code: "large-payloads",
+        levels: "info; warning if messages were refused",
+        meaning: "Messages are close to `max_payload` (`payload_percent`) or were refused for \
+                  their size. A refused message costs its publisher the connection.",
+        cause: "What is sent grows with the data, or a client sends more than this broker takes.",
+        remedy: "Send a reference instead of the data, or split it; or raise max_payload on all \
+                 brokers that the message passes.",
+        pace: Pace::AtOnce,
+        find: subjects::large,
+    },
+    Rule {
+        code: "unsafe-clients",
+        levels: "warning",
+        meaning: "Clients are served beyond this machine and need no login.",
+        cause: "No users, token or certificates are configured, and the listener is open to the \
+                network.",
+        remedy: "Configure a login, or listen on 127.0.0.1 (host, or -a 127.0.0.1).",
+        pace: Pace::AtOnce,
+        find: broker::unsafe_clients,
+    },
+    Rule {
+        code: "unsafe-monitoring",
+        levels: "warning",
+        meaning: "The monitoring port is open beyond this machine: it names clients, addresses \
+                  and subjects to whoever asks.",
+        cause: "`http` names a host other than loopback.",
+        remedy: "Leave it on 127.0.0.1 and reach it through a tunnel or an agent on the machine.",
+        pace: Pace::AtOnce,
+        find: broker::unsafe_monitoring,
+    },
+];
+
+/// A symptom of warning level of the broker as a whole.
+fn warning(subject: &str, cid: u64, text: String) -> Symptom {
+    Symptom {
+        severity: Severity::Warning,
+        subject: subject.to_owned(),
+        cid,
+        text,
+        cause: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn codes_are_unique_and_fit_an_anchor() {
+        let codes: BTreeSet<&str> = RULES.iter().map(|rule| rule.code).collect();
+        assert_eq!(codes.len(), RULES.len());
+        for rule in RULES {
+            let fit = |c: char| c.is_ascii_lowercase() || c == '-';
+            assert!(rule.code.chars().all(fit), "{}", rule.code);
+            for text in [rule.meaning, rule.cause, rule.remedy] {
+                assert!(text.ends_with('.'), "{}: {text}", rule.code);
+            }
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! Readers that are behind, and what that does to others.
+
+use std::time::Duration;
+
+use super::{Evidence, Severity, Symptom, warning};
+use crate::diagnosis::{
+    look::Holder,
+    words::{bytes, count, percent, seconds, time},
+};
+
+/// Percent of `max_pending` from which on a slow reader is critical.
+const CRITICAL_PERCENT: f64 = 75.0;
+
+/// A reader that has taken nothing for so long does not read at all.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
+
+/// Share of its limit that a queue must have risen by before its end is told.
+const RISE_MIN: f64 = 0.05;
+
+/// Names in one sentence.
+const NAMED_MAX: usize = 3;
+
+pub(super) fn slow_now(evidence: &Evidence) -> Vec<Symptom> {
+    let behind = evidence.look.by_pending.iter().filter(|holder| {
+        fill(holder) >= evidence.thresholds.slow_percent as f64
+            || stuck(evidence, holder) >= STUCK_AFTER
+    });
+    behind.map(|holder| slow(evidence, holder)).collect()
+}
+
+fn slow(evidence: &Evidence, holder: &Holder) -> Symptom {
+    let backlog = &holder.backlog;
+    let stuck = stuck(evidence, holder);
+    let since = backlog
+        .behind_since
+        .map_or(Duration::ZERO, |since| since.until(evidence.look.at));
+    let cause = match stuck >= STUCK_AFTER {
+        true => format!(
+            "The client has taken nothing for {}: it does not read its socket (busy, blocked or \
+             stopped), or its host is gone.",
+            time(stuck)
+        ),
+        false => "The client reads, but more slowly than messages arrive.".to_owned(),
+    };
+    Symptom {
+        severity: match fill(holder) >= CRITICAL_PERCENT {
+            true => Severity::Critical,
+            false => Severity::Warning,
+        },
+        subject: holder.connection.who(),
+        cid: holder.connection.cid,
+        text: format!(
+            "{} wait for it, {:.0} % of max_pending; it has been behind for {}",
+            bytes(backlog.pending as u64),
+            fill(holder),
+            time(since)
+        ),
+        cause: Some(cause),
+    }
+}
+
+/// How full its queue is, in percent.
+fn fill(holder: &Holder) -> f64 {
+    let backlog = &holder.backlog;
+    percent(backlog.pending as f64, backlog.max_pending as f64)
+}
+
+/// How long it has taken nothing while something waits.
+fn stuck(evidence: &Evidence, holder: &Holder) -> Duration {
+    match holder.backlog.behind_since {
+        Some(_) => holder.backlog.last_progress.until(evidence.look.at),
+        None => Duration::ZERO,
+    }
+}
+
+pub(super) fn slow_recently(evidence: &Evidence) -> Vec<Symptom> {
+    let recent = &evidence.history.slow_consumers;
+    let sums = recent.by_subject();
+    if sums.is_empty() {
+        return Vec::new();
+    }
+    let named: Vec<String> = sums
+        .iter()
+        .take(NAMED_MAX)
+        .map(|sum| match sum.count.times {
+            1 => format!("{:?}", sum.subject),
+            times => format!("{:?} ({times} times)", sum.subject),
+        })
+        .collect();
+    let more = match sums.len().saturating_sub(NAMED_MAX) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let text = format!(
+        "{} cut off within {}: {}{more}",
+        count(recent.total(), "slow consumer"),
+        time(evidence.thresholds.recent),
+        named.join(", ")
+    );
+    vec![warning("", 0, text)]
+}
+
+pub(super) fn slow_soon(evidence: &Evidence) -> Vec<Symptom> {
+    let soon = evidence.thresholds.predict.as_secs_f64();
+    let mut symptoms = Vec::new();
+    for holder in &evidence.look.by_pending {
+        let Some(course) = evidence.history.queues.get(&holder.connection.cid) else {
+            continue;
+        };
+        let backlog = &holder.backlog;
+        let limit = backlog.max_pending as f64;
+        let growth = course.slope().unwrap_or(0.0);
+        if growth <= 0.0 || course.rise() < limit * RISE_MIN {
+            continue;
+        }
+        let left = (limit - backlog.pending as f64).max(0.0) / growth;
+        if left <= soon {
+            let text = format!(
+                "{} wait for it and {} more each second: its queue is full in {}",
+                bytes(backlog.pending as u64),
+                // Above nought and far below the largest number.
+                bytes(growth as u64),
+                seconds(left)
+            );
+            symptoms.push(warning(
+                &holder.connection.who(),
+                holder.connection.cid,
+                text,
+            ));
+        }
+    }
+    symptoms
+}
+
+pub(super) fn stalling(evidence: &Evidence) -> Vec<Symptom> {
+    let mut waited_for: Vec<(&Holder, u64)> = evidence
+        .look
+        .waited_for
+        .iter()
+        .filter_map(|holder| {
+            let new = evidence.history.new_stalls.get(&holder.connection.cid)?;
+            Some((holder, *new))
+        })
+        .collect();
+    waited_for.sort_by_key(|(_, new)| std::cmp::Reverse(*new));
+    waited_for
+        .into_iter()
+        .map(|(holder, new)| {
+            let text = format!(
+                "publishers were paused {} for it since the last look, {} wait in its queue",
+                match new {
+                    1 => "once".to_owned(),
+                    _ => format!("{new} times"),
+                },
+                bytes(holder.backlog.pending as u64)
+            );
+            warning(&holder.connection.who(), holder.connection.cid, text)
+        })
+        .collect()
+}

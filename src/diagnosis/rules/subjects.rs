@@ -1,0 +1,50 @@
+//! Subjects whose messages find nobody, or are very large.
+
+use super::{Evidence, Severity, Symptom, warning};
+use crate::diagnosis::words::{bytes, count, time};
+
+pub(super) fn no_responders(evidence: &Evidence) -> Vec<Symptom> {
+    let sums = evidence.history.unanswered.by_subject();
+    sums.into_iter()
+        .filter(|sum| sum.count.times >= evidence.thresholds.no_responders)
+        .map(|sum| {
+            let text = format!(
+                "{} to this subject within {} found nobody, the last one from cid {}",
+                count(sum.count.times, "request"),
+                time(evidence.thresholds.recent),
+                sum.count.cid
+            );
+            warning(&sum.subject, 0, text)
+        })
+        .collect()
+}
+
+pub(super) fn large(evidence: &Evidence) -> Vec<Symptom> {
+    let max = evidence.server.clients.limits.current().max_payload as u64;
+    let sums = evidence.history.large.by_subject();
+    let mut symptoms: Vec<Symptom> = sums
+        .into_iter()
+        .map(|sum| {
+            let peak = sum.count.peak;
+            let (severity, refused) = match peak > max {
+                true => (Severity::Warning, ", which is too large and was refused"),
+                false => (Severity::Info, ""),
+            };
+            let text = format!(
+                "{} of up to {}{refused} to this subject within {}; max_payload is {}; the last \
+                 one from cid {}",
+                count(sum.count.times, "message"),
+                bytes(peak),
+                time(evidence.thresholds.recent),
+                bytes(max),
+                sum.count.cid
+            );
+            Symptom {
+                severity,
+                ..warning(&sum.subject, 0, text)
+            }
+        })
+        .collect();
+    symptoms.sort_by_key(|symptom| std::cmp::Reverse(symptom.severity));
+    symptoms
+}

@@ -1,0 +1,86 @@
+//! Findings: each rule is brought about for real, seen to appear at `/explainz`
+//! and to clear, and seen to stay silent where it should.
+
+#[path = "support/mod.rs"]
+mod support;
+
+#[path = "findings/broker.rs"]
+mod broker;
+#[path = "findings/ceilings.rs"]
+mod ceilings;
+#[path = "findings/clients.rs"]
+mod clients;
+#[path = "findings/readers.rs"]
+mod readers;
+#[path = "findings/shown.rs"]
+mod shown;
+
+use serde_json::Value;
+use support::{Broker, BrokerBuilder, RawClient, wait_for, wait_until};
+
+/// Thresholds that a test reaches within a second. `more` adds to them.
+fn quick(more: &str) -> BrokerBuilder {
+    quick_with(more, "")
+}
+
+/// The same with options outside of the block.
+fn quick_with(more: &str, options: &str) -> BrokerBuilder {
+    Broker::midge().config(format!(
+        "diagnosis {{\n interval: 50ms\n appear_after: 100ms\n clear_after: 200ms\n recent: 2s\n \
+         growth_window: 2s\n config_check: 50ms\n worker_delay: 60s\n {more}\n}}\n{options}\n"
+    ))
+}
+
+/// The findings with this code now.
+fn findings(broker: &Broker, code: &str) -> Vec<Value> {
+    let explained = broker.get_json("/explainz");
+    let all = explained["findings"].as_array().expect("findings");
+    all.iter()
+        .filter(|finding| finding["code"] == code)
+        .cloned()
+        .collect()
+}
+
+/// Waits for a finding.
+fn appears(broker: &Broker, code: &str) -> Value {
+    wait_for(&format!("{code} appears"), || {
+        findings(broker, code).into_iter().next()
+    })
+}
+
+/// Waits until there is no finding of that code.
+fn clears(broker: &Broker, code: &str) {
+    wait_until(&format!("{code} clears"), || {
+        findings(broker, code).is_empty()
+    });
+}
+
+/// Sees the broker look at itself often enough for anything to appear, and
+/// nothing of that code appear.
+fn stays_silent(broker: &Broker, code: &str) {
+    let mut looks = 0;
+    let mut last = Value::Null;
+    wait_until("the broker looks at itself", || {
+        let explained = broker.get_json("/explainz");
+        let found = findings(broker, code);
+        assert!(found.is_empty(), "{found:?}");
+        looks += usize::from(explained["looked"] != last);
+        last = explained["looked"].clone();
+        looks > 20
+    });
+}
+
+/// A client that has logged in under a name.
+fn client(broker: &Broker, name: &str) -> RawClient {
+    let mut client = broker.connect();
+    client.send(format!(
+        "CONNECT {{\"verbose\":false,\"headers\":true,\"no_responders\":true,\"name\":{name:?}}}\r\n"
+    ));
+    client.sync();
+    client
+}
+
+/// The text of a finding.
+fn text(finding: &Value) -> &str {
+    finding["text"].as_str().expect("a text")
+}

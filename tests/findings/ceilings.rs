@@ -1,0 +1,164 @@
+//! Things that have an end.
+
+use std::{thread, time::Duration};
+
+use serde_json::Value;
+
+use crate::{
+    appears, clears, client, quick, quick_with, stays_silent,
+    support::{Broker, wait_for, wait_until},
+    text,
+};
+
+fn ceiling(broker: &Broker, name: &str) -> Value {
+    let memz = broker.get_json("/memz");
+    let all = memz["ceilings"].as_array().expect("ceilings");
+    let found = all.iter().find(|ceiling| ceiling["name"] == name);
+    found.cloned().unwrap_or(Value::Null)
+}
+
+#[test]
+fn connections_end_at_their_limit() {
+    let broker = quick_with("", "max_connections: 10").start();
+    let mut clients: Vec<_> = (0..6).map(|_| client(&broker, "few")).collect();
+    stays_silent(&broker, "ceiling-connections");
+    clients.extend((0..3).map(|_| client(&broker, "more")));
+    let finding = appears(&broker, "ceiling-connections");
+    assert!(
+        text(&finding).starts_with("9 of 10 are used (90 %)"),
+        "{finding}"
+    );
+    assert_eq!(broker.get_json("/healthz?probe=state")["degraded"], true);
+    assert_eq!(broker.get("/healthz?probe=ready").status, 200);
+
+    clients.push(client(&broker, "last"));
+    wait_until("it is critical", || {
+        appears(&broker, "ceiling-connections")["severity"] == "critical"
+    });
+    let health = broker.get_json("/healthz?probe=state");
+    assert_eq!(
+        (&health["status"], &health["ready"]),
+        (&"ok".into(), &false.into())
+    );
+    assert_eq!(health["reasons"][0], "ceiling-connections");
+    assert_eq!(broker.get("/healthz?probe=ready").status, 503);
+    assert_eq!(broker.get("/healthz?probe=live").status, 200);
+    assert_eq!(ceiling(&broker, "connections")["used"], 10.0);
+
+    drop(clients);
+    clears(&broker, "ceiling-connections");
+    assert_eq!(broker.get("/healthz?probe=ready").status, 200);
+}
+
+#[test]
+fn files_end_at_the_limit_of_the_process() {
+    let broker = quick("ceiling_warning: 50").start();
+    stays_silent(&broker, "ceiling-fds");
+    let used = ceiling(&broker, "fds")["used"].as_f64().expect("a number");
+    let pid = i32::try_from(broker.pid()).expect("a pid");
+    let mut before = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `before` is a valid place for the result; nothing is set.
+    let result =
+        unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut before) };
+    assert_eq!(result, 0, "prlimit: {}", std::io::Error::last_os_error());
+    let limit = |count: u64| {
+        let limit = libc::rlimit {
+            rlim_cur: count,
+            ..before
+        };
+        // SAFETY: `limit` is valid for the whole call; the old one is not asked for.
+        let result = unsafe {
+            libc::prlimit(
+                pid,
+                libc::RLIMIT_NOFILE,
+                &raw const limit,
+                std::ptr::null_mut(),
+            )
+        };
+        assert_eq!(result, 0, "prlimit: {}", std::io::Error::last_os_error());
+    };
+    // Room for a few connections of the test itself.
+    limit(used as u64 + 4);
+    appears(&broker, "ceiling-fds");
+    limit(before.rlim_cur);
+    clears(&broker, "ceiling-fds");
+}
+
+/// A client that subscribes steadily is foreseen long before its limit, and
+/// the time told is the time it takes.
+#[test]
+fn the_end_of_subscriptions_is_foreseen() {
+    let broker = quick_with("leak_subscriptions: 1000000", "max_subscriptions: 20000").start();
+    let mut leaky = client(&broker, "leaky-app");
+    stays_silent(&broker, "ceiling-subscriptions");
+    let mut count = 0;
+    let finding = wait_for("ceiling-subscriptions appears", || {
+        for _ in 0..10 {
+            count += 1;
+            leaky.send(format!("SUB s.{count} {count}\r\n"));
+        }
+        leaky.sync();
+        thread::sleep(Duration::from_millis(10));
+        crate::findings(&broker, "ceiling-subscriptions")
+            .into_iter()
+            .next()
+    });
+    assert_eq!(finding["subject"], "leaky-app");
+    assert_eq!(finding["severity"], "warning");
+    assert!(
+        text(&finding).contains("the end is reached in"),
+        "{finding}"
+    );
+    assert!(count < 16_000, "only seen at {count} of 20000");
+    let ceiling = ceiling(&broker, "subscriptions");
+    assert_eq!(ceiling["holder"], "leaky-app");
+    assert!(ceiling["exhausted_in"].as_f64() > Some(0.0), "{ceiling}");
+    // It stops: there is no end in sight any more.
+    clears(&broker, "ceiling-subscriptions");
+}
+
+#[test]
+fn queues_end_at_their_budget_and_memory_is_told_by_cause() {
+    let broker = quick_with(
+        "horizon: 10ms",
+        "max_memory: 8MB\nmax_pending: 64MB\nwrite_deadline: 60s",
+    )
+    .start();
+    let mut stuck: Vec<_> = (0..2).map(|_| client(&broker, "stuck-app")).collect();
+    for reader in &mut stuck {
+        reader.send("SUB a 1\r\n");
+        reader.sync();
+    }
+    stays_silent(&broker, "ceiling-queues");
+    let mut publisher = client(&broker, "publisher");
+    let mut message = b"PUB a 65536\r\n".to_vec();
+    message.resize(message.len() + 65536, b'x');
+    message.extend_from_slice(b"\r\n");
+    let used = || ceiling(&broker, "queues")["used"].as_f64().unwrap_or(0.0);
+    wait_until("the queues are nearly full", || {
+        publisher.send(&message);
+        publisher.sync();
+        let looked = broker.get_json("/explainz")["looked"].clone();
+        wait_until("the broker looks", || {
+            broker.get_json("/explainz")["looked"] != looked
+        });
+        used() > 6_800_000.0
+    });
+    appears(&broker, "ceiling-queues");
+    let memz = broker.get_json("/memz");
+    assert_eq!(memz["holders"][0]["name"], "stuck-app");
+    assert!(memz["resident"].as_u64() > Some(6_800_000));
+    let causes = memz["causes"].as_array().expect("causes");
+    let queues = causes
+        .iter()
+        .find(|cause| cause["cause"] == "outbound_queues");
+    assert!(
+        queues.is_some_and(|cause| cause["bytes"].as_u64() > Some(6_800_000)),
+        "{memz}"
+    );
+    drop(stuck);
+    clears(&broker, "ceiling-queues");
+}
