@@ -225,7 +225,7 @@ fn a_client_is_kicked() {
     let closed = wait_for("the closed client is listed", || {
         let answer = broker.get_json("/connz?state=closed");
         let found = answer["connections"].as_array().expect("a list").iter();
-        found.cloned().find(|entry| entry["name"] == "bad")
+        found.clone().find(|entry| entry["name"] == "bad").cloned()
     });
     assert_eq!(closed["reason"], "Kicked");
     wait_until("an event tells of it", || {
