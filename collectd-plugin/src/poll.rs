@@ -296,6 +296,7 @@ mod tests {
         let health = Healthz {
             status: "unavailable".to_owned(),
             error: error.to_owned(),
+            ..Healthz::default()
         };
         Sample {
             health: Some(Ok((code, health))),

@@ -2,7 +2,11 @@
 
 use std::{
     net::IpAddr,
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use tokio::time::Instant;
@@ -34,7 +38,7 @@ use crate::{
         parse::Op,
     },
     subject,
-    telemetry::Clock,
+    telemetry::{Clock, event::EventKind},
 };
 
 /// Tokens of a subscription's subject when `max_sub_tokens` sets no limit:
@@ -43,6 +47,12 @@ const SUB_TOKENS_MAX: usize = 2048;
 
 /// Queue group names that the broker keeps for itself.
 const RESERVED_QUEUE: &[u8] = b"_sys_";
+
+/// Violations of one connection that are told of one by one.
+const VIOLATIONS_TOLD: u64 = 10;
+
+/// The pause between two tellings afterwards.
+const VIOLATION_PAUSE: Duration = Duration::from_secs(10);
 
 /// One client.
 pub(super) struct Session {
@@ -77,6 +87,10 @@ pub(super) struct Session {
     pub(super) connected: bool,
     /// The first ping after CONNECT has been answered.
     pinged: bool,
+    /// Refused publishes and subscriptions so far.
+    violations: AtomicU64,
+    /// When one of them was last told of, as a clock has it.
+    violation_told: AtomicU64,
 }
 
 impl Session {
@@ -104,6 +118,8 @@ impl Session {
             spoke: false,
             connected: false,
             pinged: false,
+            violations: AtomicU64::new(0),
+            violation_told: AtomicU64::new(0),
         }
     }
 
@@ -318,8 +334,31 @@ impl Session {
 
     /// Tells the client of an error that its connection survives.
     pub(super) fn complain(&self, worker: &mut Worker, error: ClientError) {
-        debug!("{} - {error}", log_prefix(&self.connection));
+        match error.is_permission_violation() {
+            true => self.note_violation(&error),
+            false => debug!("{} - {error}", log_prefix(&self.connection)),
+        }
         self.connection.send(worker, &error_line(&error));
+    }
+
+    /// Tells those who watch of a violation: the first ones one by one, later
+    /// ones together, once in a while.
+    fn note_violation(&self, error: &ClientError) {
+        let now = Clock::now();
+        let count = self.violations.fetch_add(1, Ordering::Relaxed) + 1;
+        let told = Clock(self.violation_told.load(Ordering::Relaxed));
+        if count > VIOLATIONS_TOLD && told.until(now) < VIOLATION_PAUSE {
+            return;
+        }
+        self.violation_told.store(now.0, Ordering::Relaxed);
+        let text = format!("{error} ({count} violations of this connection so far)");
+        error!("{} - {text}", log_prefix(&self.connection));
+        self.context.telemetry.events.record(
+            EventKind::PermissionViolation,
+            self.connection.cid,
+            &self.connection.who(),
+            &text,
+        );
     }
 
     /// Ends the connection, telling why as the protocol has it.
@@ -330,6 +369,14 @@ impl Session {
             end.reason,
             end.detail
         );
+        if end.reason.is_refused_login() {
+            self.context.telemetry.events.record(
+                EventKind::AuthenticationFailed,
+                self.connection.cid,
+                &self.connection.peer.ip().to_canonical().to_string(),
+                &format!("{}: {}", end.reason, end.detail),
+            );
+        }
         if let Some(error) = &end.error {
             self.connection.send(worker, &error_line(error));
         }

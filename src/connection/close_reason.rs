@@ -56,6 +56,14 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
+    /// Whether the peer was not let in.
+    pub fn is_refused_login(self) -> bool {
+        matches!(
+            self,
+            Self::AuthenticationFailure | Self::AuthenticationTimeout
+        )
+    }
+
     /// Whether the peer read too slowly. What waits for it is thrown away.
     pub fn is_slow_consumer(self) -> bool {
         matches!(

@@ -60,6 +60,18 @@ pub enum ClientError {
     StaleConnection,
 }
 
+impl ClientError {
+    /// Whether the client asked for what it may not have.
+    pub fn is_permission_violation(&self) -> bool {
+        matches!(
+            self,
+            Self::PublishViolation { .. }
+                | Self::ReplyViolation { .. }
+                | Self::SubscriptionViolation { .. }
+        )
+    }
+}
+
 impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
