@@ -40,8 +40,10 @@ pub(super) fn narrowed(limits: Arc<Limits>, account: &AccountLimits) -> Arc<Limi
         return limits;
     }
     let lower = |limit: Option<usize>, own: usize| limit.unwrap_or(own).min(own);
+    let max_payload = lower(account.max_payload, limits.max_payload);
     Arc::new(Limits {
-        max_payload: lower(account.max_payload, limits.max_payload),
+        max_payload,
+        large_payload: limits.large_payload.min(max_payload),
         max_subscriptions: match account.max_subscriptions {
             Some(max) => Some(lower(limits.max_subscriptions, max)),
             None => limits.max_subscriptions,
