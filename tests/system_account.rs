@@ -18,6 +18,11 @@ accounts {
 
 /// Fields that only one of both has, by the last part of their path, and why.
 const DECLARED: &[(&str, &str)] = &[
+    ("dropped_bytes", "midge counts loss"),
+    ("dropped_msgs", "midge counts loss"),
+    ("no_interest_msgs", "midge counts what reached nobody"),
+    ("written_bytes", "midge counts what it wrote"),
+    ("written_msgs", "midge counts what it wrote"),
     ("feature_flags", "switches of JetStream"),
     (
         "imports",
