@@ -16,11 +16,12 @@ use super::{
 /// Most series; what belongs to more is counted with the first one.
 pub const SERIES_MAX: usize = 256;
 
-/// Subjects that a thread counts between two looks of the recorder.
-const SUBJECTS_MAX: usize = 1024;
+/// Subjects that a thread counts between two looks of the recorder. Of N messages a
+/// count is wrong by at most N divided by this.
+const SUBJECTS_MAX: usize = 2048;
 
 /// The same of subjects that nobody hears.
-const UNHEARD_MAX: usize = 256;
+const UNHEARD_MAX: usize = 2048;
 
 /// What figures are told apart by.
 #[derive(Clone, Debug, Eq, PartialEq)]
