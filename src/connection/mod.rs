@@ -16,6 +16,7 @@ pub mod incident;
 pub mod interest;
 pub mod keepalive;
 pub mod outbound;
+mod queue;
 mod queued;
 pub mod registry;
 pub mod remote;

@@ -2,7 +2,7 @@
 //!
 //! `main` makes a [`Server`] from the options and lets it run; monitoring
 //! reads it. Signals and stopping are in [`lifecycle`], accepting connections
-//! in [`listener`].
+//! in [`listener`], taking over a changed configuration in [`reload`].
 
 mod client_urls;
 mod identity;

@@ -1,0 +1,436 @@
+//! What waits in an outbound queue: pieces of bytes in their order, appended
+//! at one end, written to the socket or sealed into TLS records at the other.
+//!
+//! Only [`super::outbound`] uses it: under the queue's lock, or taken out of it
+//! by the one who writes.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    io::{self, IoSlice},
+};
+
+use bytes::Bytes;
+use tokio::net::TcpStream;
+
+use super::{
+    queued::{QueuedMessage, messages},
+    transport::{RECORD_LEN, Tls},
+    worker::{CHUNK_LEN, Worker},
+};
+use crate::telemetry::{Stamp, slow::SubjectShare};
+
+/// Most pieces handed to the kernel in one call.
+const SLICES_MAX: usize = 64;
+
+/// Plaintext bytes that are sealed for one write.
+const SEALED_LEN_MAX: usize = 4 * RECORD_LEN;
+
+/// Pieces of a queue, and messages of each, that are looked at to tell what
+/// waits: nobody may append meanwhile.
+const WALKED_PIECES_MAX: usize = 64;
+const WALKED_MESSAGES_MAX: usize = 64;
+
+/// Bytes in their order: what is sealed already, `chunks`, the first one from
+/// `offset` on, then `open`.
+#[derive(Default)]
+pub(super) struct Queue {
+    /// Only with TLS.
+    pub(super) sealed: Option<Box<Sealed>>,
+    chunks: VecDeque<Chunk>,
+    offset: usize,
+    open: Vec<u8>,
+    /// Messages that end in `open`.
+    open_msgs: u64,
+    /// When the first message in `open` was read.
+    open_since: Stamp,
+    /// When the messages that are being appended were read.
+    appending: Stamp,
+    /// Messages of chunks that are written and gone.
+    gone_msgs: u64,
+}
+
+/// Records that the socket has not taken yet.
+#[derive(Default)]
+pub(super) struct Sealed {
+    bytes: Vec<u8>,
+    /// How much of them is written.
+    written: usize,
+    /// The plaintext bytes in them.
+    plain: usize,
+    /// The messages of the pieces that end in them.
+    pub(super) msgs: u64,
+}
+
+/// What came of writing.
+pub(super) struct Written {
+    /// Bytes that wait no longer.
+    pub(super) released: usize,
+    /// Messages of the pieces that wait no longer.
+    pub(super) msgs: u64,
+    /// The socket took something.
+    pub(super) progressed: bool,
+    pub(super) outcome: io::Result<()>,
+}
+
+/// A piece of the queue. One with bytes of its own begins with the head of a
+/// message or a line of the protocol; a shared one is the payload of the message
+/// whose head ends the piece before.
+struct Chunk {
+    data: Data,
+    /// Messages that end in it.
+    pub(super) msgs: u64,
+    /// When the first of them was read.
+    since: Stamp,
+}
+
+enum Data {
+    Owned(Vec<u8>),
+    Shared(Bytes),
+}
+
+impl Queue {
+    /// Says when the messages were read that are appended from now on.
+    pub(super) fn begin(&mut self, read_at: Stamp) {
+        self.appending = read_at;
+        if self.open.is_empty() || self.open_since.is_none() {
+            self.open_since = read_at;
+        }
+    }
+
+    /// Appends two pieces behind each other.
+    #[inline]
+    pub(super) fn push(&mut self, worker: &mut Worker, first: &[u8], second: &[u8]) {
+        let len = first.len() + second.len();
+        if self.open.len() + len > self.open.capacity() {
+            self.make_room(worker, len);
+        }
+        self.open.extend_from_slice(first);
+        self.open.extend_from_slice(second);
+    }
+
+    /// Says that what was pushed ends a message.
+    #[inline]
+    pub(super) fn end_message(&mut self) {
+        self.open_msgs += 1;
+    }
+
+    /// Appends the end of a message without copying it.
+    pub(super) fn push_shared(&mut self, piece: Bytes) {
+        self.seal();
+        self.chunks.push_back(Chunk {
+            data: Data::Shared(piece),
+            msgs: 1,
+            since: self.appending,
+        });
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.chunks.is_empty() && self.open.is_empty() && self.sealed.is_none()
+    }
+
+    /// Whether all plaintext is gone.
+    fn is_written(&self) -> bool {
+        self.chunks.is_empty() && self.offset == self.open.len()
+    }
+
+    /// Bytes that wait.
+    pub(super) fn len(&self) -> usize {
+        let chunks: usize = self.chunks.iter().map(|chunk| chunk.as_slice().len()).sum();
+        self.sealed_len() + chunks + self.open.len() - self.offset
+    }
+
+    /// Plaintext bytes that are sealed and not written.
+    fn sealed_len(&self) -> usize {
+        self.sealed.as_ref().map_or(0, |sealed| sealed.plain)
+    }
+
+    /// Messages that wait, one that is written in part included.
+    pub(super) fn msgs(&self) -> u64 {
+        let sealed = self.sealed.as_ref().map_or(0, |sealed| sealed.msgs);
+        let chunks: u64 = self.chunks.iter().map(|chunk| chunk.msgs).sum();
+        sealed + chunks + self.open_msgs - self.front_written()
+    }
+
+    /// Messages of the first piece that are written whole.
+    pub(super) fn front_written(&self) -> u64 {
+        let (front, msgs) = match self.chunks.front() {
+            Some(chunk) if chunk.is_shared() => return 0,
+            Some(chunk) => (chunk.as_slice(), chunk.msgs),
+            None => (&*self.open, self.open_msgs),
+        };
+        let written_len = self.offset.saturating_sub(self.sealed_len());
+        let is_written = |message: &QueuedMessage<'_>| message.end <= written_len;
+        let written = messages(front).take_while(is_written).count() as u64;
+        written.min(msgs)
+    }
+
+    /// What waits by subject.
+    pub(super) fn subjects(&self) -> Vec<SubjectShare> {
+        let own = |chunk: &&Chunk| !chunk.is_shared();
+        let pieces = self.chunks.iter().filter(own).count() + 1;
+        let step = pieces.div_ceil(WALKED_PIECES_MAX);
+        let walked = self.chunks.iter().filter(own).map(Chunk::as_slice);
+        let walked = walked.chain([&*self.open]).step_by(step);
+        let mut shares: HashMap<&[u8], (u64, u64)> = HashMap::new();
+        let mut all = 0;
+        for message in walked.flat_map(|piece| messages(piece).take(WALKED_MESSAGES_MAX)) {
+            let share = shares.entry(message.subject).or_default();
+            share.0 += 1;
+            share.1 += message.len as u64;
+            all += message.len as u64;
+        }
+        let (part, whole) = (u128::from(all.max(1)), self.len() as u128);
+        // At most `whole`, as a part of it.
+        let scaled = |walked: u64| (u128::from(walked) * whole / part) as u64;
+        shares
+            .into_iter()
+            .map(|(subject, (msgs, bytes))| SubjectShare {
+                subject: String::from_utf8_lossy(subject).into_owned(),
+                msgs: scaled(msgs).max(1),
+                bytes: scaled(bytes),
+            })
+            .collect()
+    }
+
+    /// When the first message that waits was read.
+    pub(super) fn since(&self) -> Stamp {
+        self.chunks
+            .front()
+            .map_or(self.open_since, |chunk| chunk.since)
+    }
+
+    /// Closes the open piece, so that something may come behind it.
+    fn seal(&mut self) {
+        if !self.open.is_empty() {
+            self.chunks.push_back(Chunk {
+                data: Data::Owned(std::mem::take(&mut self.open)),
+                msgs: std::mem::take(&mut self.open_msgs),
+                since: std::mem::replace(&mut self.open_since, self.appending),
+            });
+        }
+    }
+
+    #[cold]
+    fn make_room(&mut self, worker: &mut Worker, len: usize) {
+        if self.open.len() + len > CHUNK_LEN {
+            self.seal();
+        }
+        if self.open.capacity() == 0 {
+            self.open = worker.take_chunk();
+        }
+        self.open.reserve(len);
+    }
+
+    /// Puts bytes that were taken out back in front.
+    pub(super) fn put_back(&mut self, mut taken: Self) {
+        taken.seal();
+        taken.chunks.append(&mut self.chunks);
+        self.chunks = taken.chunks;
+        self.offset = taken.offset;
+        // Only who writes seals, so there is nothing else sealed here.
+        self.sealed = taken.sealed;
+    }
+
+    /// Writes until all is written or the socket fails. What is written is gone
+    /// from the queue but for the open piece of a complete write.
+    pub(super) fn write_to(&mut self, stream: &TcpStream, worker: &mut Worker) -> Written {
+        let mut total = 0;
+        loop {
+            if self.is_written() {
+                self.gone_msgs += std::mem::take(&mut self.open_msgs);
+                return self.written(total, Ok(()));
+            }
+            let result = if self.chunks.is_empty() {
+                stream.try_write(&self.open[self.offset..])
+            } else {
+                self.write_slices(stream)
+            };
+            match result {
+                Ok(0) => return self.written(total, Err(io::ErrorKind::WriteZero.into())),
+                Ok(len) => {
+                    total += len;
+                    self.advance(len, worker);
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.written(total, Err(error)),
+            }
+        }
+    }
+
+    pub(super) fn written(&mut self, released: usize, outcome: io::Result<()>) -> Written {
+        Written {
+            released,
+            msgs: std::mem::take(&mut self.gone_msgs),
+            progressed: released > 0,
+            outcome,
+        }
+    }
+
+    /// The same with TLS: what is sealed and does not go out stays in front.
+    pub(super) fn seal_to(
+        &mut self,
+        tls: &Tls,
+        stream: &TcpStream,
+        worker: &mut Worker,
+    ) -> Written {
+        let mut written = Written {
+            released: 0,
+            msgs: 0,
+            progressed: false,
+            outcome: Ok(()),
+        };
+        loop {
+            if let Some(mut sealed) = self.sealed.take() {
+                let before = sealed.written;
+                let result = sealed.write_to(stream);
+                written.progressed |= sealed.written > before;
+                if let Err(error) = result {
+                    sealed.bytes.shrink_to_fit();
+                    if self.is_written() {
+                        sealed.msgs += std::mem::take(&mut self.open_msgs);
+                        worker.give_chunk(std::mem::take(&mut self.open));
+                        self.offset = 0;
+                    }
+                    self.sealed = Some(sealed);
+                    written.outcome = Err(error);
+                    return written;
+                }
+                written.released += sealed.plain;
+                written.msgs += sealed.msgs;
+                if sealed.bytes.capacity() > 0 {
+                    worker.tls.sealed = sealed.bytes;
+                }
+            }
+            match self.seal_next(tls, worker) {
+                Ok(None) => {
+                    written.msgs += std::mem::take(&mut self.open_msgs);
+                    return written;
+                }
+                Ok(sealed) => self.sealed = sealed,
+                Err(error) => {
+                    written.outcome = Err(error);
+                    return written;
+                }
+            }
+        }
+    }
+
+    /// Seals as much as one write should carry; `None` if there is nothing.
+    fn seal_next(&mut self, tls: &Tls, worker: &mut Worker) -> io::Result<Option<Box<Sealed>>> {
+        let mut bytes = std::mem::take(&mut worker.tls.sealed);
+        let mut gathered = std::mem::take(&mut worker.tls.gathered);
+        bytes.clear();
+        let mut plain = 0;
+        let mut sealer = tls.sealer(&mut bytes);
+        while plain < SEALED_LEN_MAX && !self.is_written() {
+            // Long pieces are sealed where they are, short ones together.
+            let front = self.front();
+            let len = match front.len() / RECORD_LEN * RECORD_LEN {
+                0 => {
+                    self.gather(&mut gathered, worker);
+                    sealer.seal(&gathered)?;
+                    plain += gathered.len();
+                    continue;
+                }
+                len => len.min(SEALED_LEN_MAX - plain),
+            };
+            sealer.seal(&front[..len])?;
+            plain += len;
+            self.advance(len, worker);
+        }
+        let found = sealer.has_sealed();
+        drop(sealer);
+        worker.tls.gathered = gathered;
+        if !found {
+            worker.tls.sealed = bytes;
+            return Ok(None);
+        }
+        Ok(Some(Box::new(Sealed {
+            bytes,
+            written: 0,
+            plain,
+            msgs: std::mem::take(&mut self.gone_msgs),
+        })))
+    }
+
+    /// The first bytes in one piece.
+    fn front(&self) -> &[u8] {
+        let first = self.chunks.front().map_or(&*self.open, Chunk::as_slice);
+        &first[self.offset..]
+    }
+
+    /// Takes the bytes of one record out of the queue.
+    fn gather(&mut self, record: &mut Vec<u8>, worker: &mut Worker) {
+        record.clear();
+        while record.len() < RECORD_LEN && !self.is_written() {
+            let front = self.front();
+            let len = front.len().min(RECORD_LEN - record.len());
+            record.extend_from_slice(&front[..len]);
+            self.advance(len, worker);
+        }
+    }
+
+    fn write_slices(&self, stream: &TcpStream) -> io::Result<usize> {
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        let mut count = 0;
+        let mut offset = self.offset;
+        let pieces = self.chunks.iter().map(Chunk::as_slice);
+        for piece in pieces.chain([self.open.as_slice()]).take(SLICES_MAX) {
+            slices[count] = IoSlice::new(&piece[offset..]);
+            offset = 0;
+            count += 1;
+        }
+        stream.try_write_vectored(&slices[..count])
+    }
+
+    /// Forgets written bytes.
+    fn advance(&mut self, mut written: usize, worker: &mut Worker) {
+        while let Some(chunk) = self.chunks.front() {
+            let left = chunk.as_slice().len() - self.offset;
+            if written < left {
+                break;
+            }
+            written -= left;
+            self.offset = 0;
+            let Some(chunk) = self.chunks.pop_front() else {
+                break;
+            };
+            self.gone_msgs += chunk.msgs;
+            if let Data::Owned(bytes) = chunk.data {
+                worker.give_chunk(bytes);
+            }
+        }
+        self.offset += written;
+    }
+
+    pub(super) fn recycle(self, worker: &mut Worker) {
+        worker.give_chunk(self.open);
+    }
+}
+
+impl Sealed {
+    pub(super) fn write_to(&mut self, stream: &TcpStream) -> io::Result<()> {
+        while self.written < self.bytes.len() {
+            match stream.try_write(&self.bytes[self.written..]) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(len) => self.written += len,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Chunk {
+    fn as_slice(&self) -> &[u8] {
+        match &self.data {
+            Data::Owned(bytes) => bytes,
+            Data::Shared(bytes) => bytes,
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        matches!(self.data, Data::Shared(_))
+    }
+}
