@@ -3,6 +3,11 @@
 
 mod support;
 
+// Each test program uses a part of it.
+#[allow(dead_code)]
+#[path = "cluster/mesh.rs"]
+mod mesh;
+
 #[path = "monitor_room/answers.rs"]
 mod answers;
 #[path = "monitor_room/bounds.rs"]
@@ -15,5 +20,7 @@ mod likeness;
 mod metrics;
 #[path = "monitor_room/secrets.rs"]
 mod secrets;
+#[path = "monitor_room/series.rs"]
+mod series;
 #[path = "monitor_room/who_may_ask.rs"]
 mod who_may_ask;

@@ -135,10 +135,12 @@ impl Connection {
         }
         let mut taken = false;
         if let Some(mut appender) = self.append() {
+            appender.begin(worker.read_at);
             taken = append_routed(&mut appender, worker, run, routed, &mut head, takes_headers);
             if taken && !flush && appender.touch(worker.batch) {
                 worker.touched.push(self.clone());
             }
+            appender.note_feeder(worker.publisher);
             if appender.is_congested() {
                 worker.congested.push(self.clone());
             }

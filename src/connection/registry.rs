@@ -373,68 +373,108 @@ impl Registry {
         self.inner.lock().closed.len()
     }
 
-    /// How many connections ended so far, by reason.
-    pub fn ended(&self) -> Vec<(CloseReason, u64)> {
-        let inner = self.inner.lock();
-        inner
-            .ended
-            .iter()
-            .map(|(reason, count)| (*reason, *count))
-            .collect()
+    /// What all connections moved, at one moment.
+    pub fn moment(&self) -> Moment {
+        let moment = {
+            let inner = self.inner.lock();
+            let moving = |connection: &Arc<Connection>| Moving {
+                connection: connection.clone(),
+                traffic: Traffic::default(),
+            };
+            Moment {
+                open: inner.open.values().map(moving).collect(),
+                routes: inner.routes.values().map(moving).collect(),
+                gone: inner.gone,
+                gone_by_account: inner.gone_by_account.clone(),
+                routes_gone: inner.routes_gone,
+                ended: inner.ended.clone(),
+                accepted: self.accepted.load(Ordering::Relaxed),
+                stalls: self.stalls.load(Ordering::Relaxed),
+            }
+        };
+        moment.read()
     }
 
     /// The totals.
     pub fn totals(&self) -> Totals {
-        let (open, routes, gone, routes_gone) = {
-            let inner = self.inner.lock();
-            let open: Vec<_> = inner.open.values().cloned().collect();
-            let routes: Vec<_> = inner.routes.values().cloned().collect();
-            (open, routes, inner.gone, inner.routes_gone)
+        self.moment().totals()
+    }
+}
+
+/// What all connections moved, each read once, so that sums over parts of it
+/// fit to each other.
+pub struct Moment {
+    /// The open connections of clients, in no order.
+    pub open: Vec<Moving>,
+    /// The open routes, in no order.
+    pub routes: Vec<Moving>,
+    gone: Gone,
+    gone_by_account: HashMap<String, Gone>,
+    routes_gone: Gone,
+    ended: HashMap<CloseReason, u64>,
+    accepted: u64,
+    stalls: u64,
+}
+
+/// A connection and what it moved.
+pub struct Moving {
+    /// The connection.
+    pub connection: Arc<Connection>,
+    /// What it moved.
+    pub traffic: Traffic,
+}
+
+impl Moment {
+    /// Asks the connections, after the registry's lock is given back.
+    fn read(mut self) -> Self {
+        for moving in self.open.iter_mut().chain(&mut self.routes) {
+            moving.traffic = moving.connection.traffic();
+        }
+        self
+    }
+
+    /// How many connections of clients ended so far, by reason.
+    pub fn ended(&self) -> impl Iterator<Item = (CloseReason, u64)> {
+        self.ended.iter().map(|(reason, count)| (*reason, *count))
+    }
+
+    /// The totals.
+    pub fn totals(&self) -> Totals {
+        let sum = |mut all: Traffic, moving: &[Moving]| {
+            moving.iter().for_each(|known| all += known.traffic);
+            all
         };
-        let (mut traffic, troubles) = (gone.traffic, gone.troubles);
-        let (mut route_traffic, route_troubles) = (routes_gone.traffic, routes_gone.troubles);
-        for connection in &open {
-            traffic += connection.traffic();
-        }
-        for route in &routes {
-            route_traffic += route.traffic();
-        }
         Totals {
-            connections: open.len(),
-            accepted: self.accepted.load(Ordering::Relaxed),
-            traffic,
-            troubles,
-            routes: routes.len(),
-            route_traffic,
-            route_troubles,
-            stalls: self.stalls.load(Ordering::Relaxed),
+            connections: self.open.len(),
+            accepted: self.accepted,
+            traffic: sum(self.gone.traffic, &self.open),
+            troubles: self.gone.troubles,
+            routes: self.routes.len(),
+            route_traffic: sum(self.routes_gone.traffic, &self.routes),
+            route_troubles: self.routes_gone.troubles,
+            stalls: self.stalls,
         }
     }
 
     /// The totals of each account that has or had a connection, by its name as
     /// [`Identity`] has it: empty for connections that are in none yet.
     pub fn totals_by_account(&self) -> HashMap<String, AccountTotals> {
-        let (open, gone) = {
-            let inner = self.inner.lock();
-            let open: Vec<_> = inner.open.values().cloned().collect();
-            (open, inner.gone_by_account.clone())
-        };
+        let gone = self.gone_by_account.iter();
         let mut totals: HashMap<String, AccountTotals> = gone
-            .into_iter()
             .map(|(name, gone)| {
                 let totals = AccountTotals {
                     connections: 0,
                     traffic: gone.traffic,
                     troubles: gone.troubles,
                 };
-                (name, totals)
+                (name.clone(), totals)
             })
             .collect();
-        for connection in open {
-            let name = connection.identity.lock().account.clone();
-            let account = totals.entry(name).or_default();
+        for moving in &self.open {
+            let identity = moving.connection.identity.lock();
+            let account = totals.entry_ref(&*identity.account).or_default();
             account.connections += 1;
-            account.traffic += connection.traffic();
+            account.traffic += moving.traffic;
         }
         totals
     }

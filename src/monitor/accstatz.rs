@@ -1,5 +1,6 @@
 //! `/accstatz`: what each account's connections moved.
 
+use hashbrown::HashMap;
 use monitor_client::{AccountStat, Accstatz, DataStats};
 
 use super::{
@@ -22,8 +23,17 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
 /// The figures at this moment; `unused` is whether accounts without
 /// connections are among them.
 pub(super) fn build(monitor: &Monitor, unused: bool) -> Accstatz {
+    let totals = monitor.server.clients.registry.moment().totals_by_account();
+    build_of(monitor, unused, totals)
+}
+
+/// The figures, with these totals by account.
+pub(super) fn build_of(
+    monitor: &Monitor,
+    unused: bool,
+    mut totals: HashMap<String, AccountTotals>,
+) -> Accstatz {
     let context = &monitor.server.clients;
-    let mut totals = context.registry.totals_by_account();
     // Who has not said CONNECT yet is in no account, and is shown in the global one.
     if let Some(nobody) = totals.remove("") {
         *totals.entry(GLOBAL_ACCOUNT.into()).or_default() += nobody;
@@ -33,7 +43,7 @@ pub(super) fn build(monitor: &Monitor, unused: bool) -> Accstatz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),
         account_statz: accounts
-            .map(|account| stat(&account, totals.remove(&account.name).unwrap_or_default()))
+            .map(|account| stat(&account, totals.remove(&*account.name).unwrap_or_default()))
             .filter(|stat| unused || stat.total_conns > 0)
             .collect(),
     }

@@ -29,8 +29,12 @@ pub(super) fn answer(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusa
 
 /// All figures at this moment.
 pub(super) fn build(monitor: &Monitor) -> Varz {
+    build_of(monitor, &monitor.server.clients.registry.totals())
+}
+
+/// All figures, with these totals.
+pub(super) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
     let server = &monitor.server;
-    let totals = server.clients.registry.totals();
     let mut varz = settings(monitor);
     let now = Utc::now();
     let start = time_text::rfc3339(server.start);
@@ -50,7 +54,7 @@ pub(super) fn build(monitor: &Monitor) -> Varz {
     let subscriptions = accounts.iter().map(|account| account.sublist.stats());
     varz.subscriptions = subscriptions.map(|stats| stats.subscriptions).sum();
     varz.http_req_stats = monitor.requests.by_path();
-    fill_totals(&mut varz, &totals);
+    fill_totals(&mut varz, totals);
     if let Some(tls) = &*server.clients.tls.read() {
         fill_tls(&mut varz, tls);
     }

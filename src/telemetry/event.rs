@@ -126,6 +126,8 @@ struct Ring {
     events: VecDeque<Arc<Event>>,
     bytes: usize,
     last_id: u64,
+    /// Events so far, in the order of [`EventKind::ALL`].
+    counts: [u64; EventKind::ALL.len()],
 }
 
 impl EventLog {
@@ -141,6 +143,7 @@ impl EventLog {
         };
         let mut ring = self.0.lock();
         ring.last_id += 1;
+        ring.counts[kind as usize] += 1;
         let event = Arc::new(Event {
             id: ring.last_id,
             ..event
@@ -212,6 +215,11 @@ impl EventLog {
         self.0.lock().bytes
     }
 
+    /// How many there were so far of each kind, forgotten ones included.
+    pub fn counts(&self) -> impl Iterator<Item = (EventKind, u64)> {
+        EventKind::ALL.into_iter().zip(self.0.lock().counts)
+    }
+
     /// The number of the last event; 0 before the first.
     pub fn last_id(&self) -> u64 {
         self.0.lock().last_id
@@ -271,6 +279,17 @@ mod tests {
         // From an earlier run: all that is there.
         assert_eq!(ids(&log.select(Some(11), 2, &[])), [1, 2]);
         assert_eq!(log.select(Some(u64::MAX), 0, &[]).events.len(), 0);
+    }
+
+    #[test]
+    fn every_kind_is_counted() {
+        let log = EventLog::default();
+        for (times, kind) in EventKind::ALL.into_iter().enumerate() {
+            (0..times).for_each(|_| log.record(kind, 0, "midge", ""));
+        }
+        for (times, counted) in log.counts().enumerate() {
+            assert_eq!(counted, (EventKind::ALL[times], times as u64));
+        }
     }
 
     #[test]

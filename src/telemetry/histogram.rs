@@ -115,6 +115,20 @@ impl Distribution {
         0.0
     }
 
+    /// Upper bounds in seconds, each twice the one before and always the same,
+    /// with the number of times below them; longer times are in none.
+    pub fn octaves(&self) -> Vec<(f64, u64)> {
+        let mut seen = self.counts[..OCTAVE].iter().sum();
+        let octaves = self.counts[OCTAVE..].chunks(OCTAVE).enumerate();
+        let higher = octaves.map(|(octave, counts)| {
+            let micros = (OCTAVE as u64) << octave;
+            let bound = (seconds(micros), seen);
+            seen += counts.iter().sum::<u64>();
+            bound
+        });
+        higher.collect()
+    }
+
     /// Upper bounds in seconds with the number of times up to them, for every
     /// bound at which the number changes.
     pub fn cumulative(&self) -> Vec<(f64, u64)> {
@@ -179,6 +193,31 @@ mod tests {
             last = last.max(index);
         }
         assert_eq!(last, BUCKETS - 1);
+    }
+
+    #[test]
+    fn octaves_have_fixed_bounds() {
+        let mut all = Distribution::default();
+        for micros in [0, 7, 8, 15, 16, 1000, 1 << 27, 1 << 30] {
+            all.record(micros);
+        }
+        let octaves = all.octaves();
+        let below = |bound: f64| {
+            let found = octaves.iter().find(|(known, _)| *known == bound);
+            found.map(|(_, count)| *count)
+        };
+        assert_eq!(octaves.len(), 25);
+        for (bound, count) in [
+            (8e-6, 2),
+            (16e-6, 4),
+            (32e-6, 5),
+            (512e-6, 5),
+            (1024e-6, 6),
+            (134.217_728, 6),
+        ] {
+            assert_eq!(below(bound), Some(count), "{bound}");
+        }
+        assert_eq!(Distribution::default().octaves().len(), 25);
     }
 
     #[test]

@@ -1,7 +1,11 @@
 //! Incidents: readers that fell behind. Kept in a ring of their own, so that
 //! connections which merely come and go do not push them out.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 
@@ -17,7 +21,7 @@ const CURVE_MAX: usize = 64;
 const DELAY_TO_BLAME: Duration = Duration::from_millis(250);
 
 /// How an incident stands.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum State {
     /// The connection ended for another reason while behind.
     Closed,
@@ -43,7 +47,7 @@ impl State {
 }
 
 /// Whose fault it is.
-#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Cause {
     /// The broker's threads did not get to run.
     Midge,
@@ -312,6 +316,19 @@ struct Inner {
     total: u64,
     ongoing: Vec<Incident>,
     ended: VecDeque<Arc<Incident>>,
+    /// Incidents that ended so far, forgotten ones included.
+    outcomes: BTreeMap<(State, Cause), u64>,
+}
+
+/// How many incidents there were.
+#[derive(Clone, Debug, Default)]
+pub struct Counts {
+    /// So far, those that go on included.
+    pub total: u64,
+    /// That go on and are followed.
+    pub ongoing: usize,
+    /// That ended, by how they ended and whose fault they were.
+    pub ended: Vec<((State, Cause), u64)>,
 }
 
 impl SlowLog {
@@ -364,12 +381,24 @@ impl SlowLog {
                 .position(|known| known.id == incident.id)?;
             inner.ongoing.swap_remove(found);
         }
+        let outcome = (incident.state, incident.cause);
+        *inner.outcomes.entry(outcome).or_default() += 1;
         let incident = Arc::new(incident);
         inner.ended.push_back(incident.clone());
         if inner.ended.len() > INCIDENTS_MAX {
             inner.ended.pop_front();
         }
         Some(incident)
+    }
+
+    /// How many there were.
+    pub fn counts(&self) -> Counts {
+        let inner = self.0.lock();
+        Counts {
+            total: inner.total,
+            ongoing: inner.ongoing.len(),
+            ended: inner.outcomes.iter().map(|(key, n)| (*key, *n)).collect(),
+        }
     }
 
     /// How many there were so far, and those that are remembered: ongoing ones
@@ -440,6 +469,9 @@ mod tests {
         }
         let (total, all) = log.all();
         assert_eq!((total, all.len()), (300, INCIDENTS_MAX + 1));
+        let counts = log.counts();
+        assert_eq!((counts.total, counts.ongoing), (300, 1));
+        assert_eq!(counts.ended, [((State::Ongoing, Cause::Unknown), 299)]);
         assert_eq!((all[0].reader.cid, all[0].state), (1, State::Ongoing));
         assert_eq!(all[1].id, 300);
         let mut first = log.ongoing(1).unwrap();

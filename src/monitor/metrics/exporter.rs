@@ -3,22 +3,25 @@
 //! As there, every number of `/varz`, `/subsz` and `/routez` is a gauge called
 //! after its path in the answer, totals included, and its help is that path;
 //! the other endpoints have a list of names. The label `server_id` is the
-//! broker's name (its id, if it has none). Two things differ on purpose: the
+//! broker's name (its id, if it has none). Some things differ on purpose: the
 //! sums of `connz` are over all connections and not over one page of them, and
-//! they do not fall when a client leaves; there are no series for single
-//! connections under these names, because they share a name with the sums.
+//! they do not fall when a client leaves; series for single connections, which
+//! share a name with the sums, are there only on demand and for those that
+//! lead; the limits of `accountz` are those of the configuration, -1 for none.
+//! Gateways and leafnodes have no series as there are none of them.
 
 use std::collections::BTreeMap;
 
 use chrono::DateTime;
-use monitor_client::AccountStat;
+use monitor_client::{AccountStat, Healthz};
 use serde_json::Value;
 
 use super::{
     render::{Format, head, line},
     sample::Labels,
-    snapshot::Snapshot,
+    snapshot::{AccountSettings, Snapshot},
 };
+use crate::{account::GLOBAL_ACCOUNT, connection::registry::ConnectionView, telemetry::Clock};
 
 /// What the exporter puts before its names unless it is told otherwise.
 pub(super) const DEFAULT_PREFIX: &str = "gnatsd";
@@ -49,9 +52,22 @@ const LEFT_OUT: &[&str] = &[
 #[derive(Default)]
 struct Metrics(BTreeMap<String, Vec<(Labels, f64)>>);
 
-/// Writes all of them.
-pub(super) fn render(text: &mut String, format: Format, snapshot: &Snapshot, prefix: &str) {
-    let metrics = collect(snapshot);
+/// Writes all of them; `is_detailed` is whether connections that lead have series
+/// of their own.
+pub(super) fn render(
+    text: &mut String,
+    format: Format,
+    snapshot: &Snapshot,
+    prefix: &str,
+    is_detailed: bool,
+) {
+    let mut metrics = collect(snapshot);
+    if is_detailed {
+        let now = Clock::now();
+        for view in &snapshot.connections.top {
+            metrics.connection(view, now, &snapshot.varz.server_name);
+        }
+    }
     for (path, values) in metrics.0 {
         let name = format!("{prefix}_{path}");
         let help = field(&path);
@@ -76,7 +92,6 @@ fn collect(snapshot: &Snapshot) -> Metrics {
     }
     let varz = &snapshot.varz;
     let connections = &snapshot.connections;
-    let healthy = f64::from(u8::from(snapshot.health.status == "ok"));
     for (name, value) in [
         ("connz_num_connections", varz.connections as f64),
         ("connz_total", varz.connections as f64),
@@ -88,16 +103,18 @@ fn collect(snapshot: &Snapshot) -> Metrics {
         ("connz_out_msgs", varz.out_client_msgs as f64),
         ("connz_in_bytes", varz.in_client_bytes as f64),
         ("connz_out_bytes", varz.out_client_bytes as f64),
-        ("healthz_status", 1.0 - healthy),
         ("leafz_conn_nodes_total", snapshot.leafnodes as f64),
     ] {
         metrics.add(name, server(), value);
     }
-    let mut labels = server();
-    labels.push(("value", snapshot.health.status.clone()));
-    metrics.add("healthz_status_value", labels, healthy);
-    for account in &snapshot.accounts {
-        metrics.account(account, server());
+    metrics.health("healthz", &snapshot.health, &server());
+    for (name, health) in &snapshot.jetstream_health {
+        metrics.health(name, health, &server());
+    }
+    let accounts = snapshot.accounts.iter();
+    for (account, settings) in accounts.zip(&snapshot.account_settings) {
+        metrics.traffic(account, server());
+        metrics.account(account, settings, server());
     }
     metrics
 }
@@ -145,7 +162,100 @@ impl Metrics {
         }
     }
 
-    fn account(&mut self, stat: &AccountStat, mut labels: Labels) {
+    /// Adds a verdict: in `status` nought is well, in `status_value` one.
+    fn health(&mut self, name: &str, health: &Healthz, labels: &Labels) {
+        let healthy = f64::from(u8::from(health.status == "ok"));
+        self.add(&format!("{name}_status"), labels.clone(), 1.0 - healthy);
+        let mut labels = labels.clone();
+        labels.push(("value", health.status.clone()));
+        self.add(&format!("{name}_status_value"), labels, healthy);
+    }
+
+    /// Adds one connection, with the exporter's units: milliseconds, and
+    /// microseconds of a round trip.
+    fn connection(&mut self, view: &ConnectionView, now: Clock, server: &str) {
+        let identity = &view.identity;
+        let account = match &*identity.account {
+            GLOBAL_ACCOUNT => "",
+            account => account,
+        };
+        let (tls_version, tls_cipher_suite, _) = view.tls.unwrap_or_default();
+        let labels: Labels = [
+            ("server_id", server),
+            ("cid", &view.cid.to_string()),
+            ("kind", "Client"),
+            ("type", "nats"),
+            ("ip", &view.peer.ip().to_canonical().to_string()),
+            ("port", &view.peer.port().to_string()),
+            ("name", &identity.name),
+            ("name_tag", &identity.account),
+            ("account", account),
+            ("account_id", account),
+            ("lang", &identity.lang),
+            ("version", &identity.version),
+            ("tls_version", tls_version),
+            ("tls_cipher_suite", tls_cipher_suite),
+        ]
+        .map(|(name, of)| (name, of.to_owned()))
+        .into();
+        let traffic = &view.traffic;
+        let start = view.start.timestamp_millis() as f64;
+        let last_activity = view.last_activity;
+        for (name, value) in [
+            ("connz_pending_bytes", view.pending as f64),
+            ("connz_subscriptions", view.subscriptions as f64),
+            ("connz_in_bytes", traffic.in_bytes as f64),
+            ("connz_out_bytes", traffic.out_bytes as f64),
+            ("connz_in_msgs", traffic.in_msgs as f64),
+            ("connz_out_msgs", traffic.out_msgs as f64),
+            ("connz_start", start),
+            (
+                "connz_last_activity",
+                last_activity.time_of_day().timestamp_millis() as f64,
+            ),
+            ("connz_rtt", view.rtt.unwrap_or_default().as_micros() as f64),
+            (
+                "connz_uptime",
+                now.time_of_day().timestamp_millis() as f64 - start,
+            ),
+            ("connz_idle", last_activity.until(now).as_millis() as f64),
+        ] {
+            self.add(name, labels.clone(), value);
+        }
+    }
+
+    /// Adds what an account is and may.
+    fn account(&mut self, stat: &AccountStat, settings: &AccountSettings, mut labels: Labels) {
+        labels.push(("account_id", stat.acc.clone()));
+        labels.push(("account_name", stat.name.clone()));
+        let limit = |limit: Option<usize>| limit.map_or(-1.0, |most| most as f64);
+        let limits = &settings.limits;
+        for (name, value) in [
+            ("accountz_client_connections", stat.conns as f64),
+            ("accountz_leafnode_connections", stat.leafnodes as f64),
+            ("accountz_subscriptions", stat.num_subscriptions as f64),
+            (
+                "accountz_is_system",
+                f64::from(u8::from(settings.is_system)),
+            ),
+            ("accountz_expired", 0.0),
+            ("accountz_complete", 1.0),
+            ("accountz_jetstream_enabled", 0.0),
+            ("accountz_limit_subs", limit(limits.max_subscriptions)),
+            ("accountz_limit_data", -1.0),
+            ("accountz_limit_payload", limit(limits.max_payload)),
+            ("accountz_limit_imports", -1.0),
+            ("accountz_limit_exports", -1.0),
+            ("accountz_limit_wildcards", 1.0),
+            ("accountz_limit_conn", limit(limits.max_connections)),
+            ("accountz_limit_leaf", -1.0),
+        ] {
+            self.add(name, labels.clone(), value);
+        }
+    }
+
+    /// Adds what an account moved.
+    fn traffic(&mut self, stat: &AccountStat, mut labels: Labels) {
         labels.push(("account", stat.acc.clone()));
         labels.push(("account_id", stat.acc.clone()));
         labels.push(("account_name", stat.name.clone()));

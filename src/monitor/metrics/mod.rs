@@ -3,7 +3,7 @@
 //!
 //! One scrape is one [`Snapshot`]: the answers of the other endpoints are made
 //! once, and every metric is read from them. What there is stands in one table
-//! ([`table::METRICS`]); beside it the names of prometheus-nats-exporter are
+//! ([`table::PARTS`]); beside it the names of prometheus-nats-exporter are
 //! served ([`exporter`]), so that dashboards made for them work.
 //!
 //! The number of series is bounded. Whatever can grow has a limit by name:
@@ -37,7 +37,8 @@ const PREFIX_LEN_MAX: usize = 32;
 const OPEN_METRICS: &str = "application/openmetrics-text";
 
 /// The answer. `connections=N` is how many connections have series of their
-/// own, those with the most bytes waiting first; `prefix=nats` is for
+/// own, those with the most bytes waiting first, with `detailed=1` under the
+/// exporter's names too; `prefix=nats` is for
 /// dashboards that know the exporter's names with another prefix than
 /// `gnatsd`, and an empty one (`exporter=0`) leaves them out.
 pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
@@ -48,19 +49,20 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
             .min(CONNECTIONS_MAX),
     };
     let prefix = prefix(query)?;
+    let is_detailed = query.boolean("detailed")?;
     let format = match query.accepts(OPEN_METRICS) {
         true => Format::OpenMetrics,
         false => Format::Text,
     };
     let snapshot = Snapshot::take(monitor, connections)?;
     let mut text = String::new();
-    for metric in table::METRICS {
+    for metric in table::PARTS.iter().flat_map(|(_, metrics)| *metrics) {
         let mut samples = Samples::default();
         (metric.read)(&snapshot, &mut samples);
         render::family(&mut text, format, metric, &samples);
     }
     if let Some(prefix) = prefix {
-        exporter::render(&mut text, format, &snapshot, &prefix);
+        exporter::render(&mut text, format, &snapshot, &prefix, is_detailed);
     }
     if format == Format::OpenMetrics {
         text += "# EOF\n";

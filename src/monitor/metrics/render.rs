@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::{
-    sample::{Labels, Samples},
+    sample::{Labels, Samples, Value},
     table::{Kind, Metric},
 };
 
@@ -32,11 +32,7 @@ pub(super) fn family(text: &mut String, format: Format, metric: &Metric, samples
         return;
     }
     let name = metric.name;
-    let suffix = match metric.kind {
-        Kind::Counter => "_total",
-        Kind::Info => "_info",
-        Kind::Gauge => "",
-    };
+    let suffix = metric.kind.suffix();
     match format {
         Format::OpenMetrics => head(text, name, metric.kind.name(), metric.help),
         Format::Text => {
@@ -53,7 +49,42 @@ pub(super) fn family(text: &mut String, format: Format, metric: &Metric, samples
         let _ = writeln!(text, "# UNIT {name} {}", metric.unit);
     }
     for sample in samples.iter() {
-        line(text, name, suffix, &sample.labels, sample.value);
+        let labels = &sample.labels;
+        match &sample.value {
+            Value::Number(value) => line(text, name, suffix, labels, *value),
+            Value::Times {
+                buckets,
+                count,
+                sum,
+            } => {
+                for (bound, below) in buckets {
+                    bucket(text, name, labels, &go_number(*bound), *below);
+                }
+                bucket(text, name, labels, "+Inf", *count);
+                line(text, name, "_sum", labels, *sum);
+                line(text, name, "_count", labels, *count as f64);
+            }
+        }
+    }
+}
+
+/// Writes how many times were up to a bound.
+fn bucket(text: &mut String, name: &str, labels: &Labels, bound: &str, below: u64) {
+    let mut labels = labels.clone();
+    labels.push(("le", bound.to_owned()));
+    line(text, name, "_bucket", &labels, below as f64);
+}
+
+/// A bound as Go writes it, which OpenMetrics wants: in exponents of at least two
+/// digits below a ten-thousandth.
+fn go_number(bound: f64) -> String {
+    if bound == 0.0 || bound >= 1e-4 {
+        return number(bound);
+    }
+    let text = format!("{bound:e}");
+    match text.split_once("e-") {
+        Some((digits, power)) => format!("{digits}e-{power:0>2}"),
+        None => text,
     }
 }
 
@@ -106,6 +137,7 @@ fn escape(text: &mut String, raw: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::telemetry::histogram::Distribution;
 
     fn rendered(format: Format, kind: Kind, unit: &'static str, samples: &Samples) -> String {
         let metric = Metric {
@@ -148,6 +180,28 @@ mod tests {
             rendered(Format::OpenMetrics, Kind::Info, "", &samples)
                 .contains("# TYPE m_bytes info\nm_bytes_info 1\n")
         );
+    }
+
+    #[test]
+    fn times_are_a_classic_histogram() {
+        let mut times = Distribution::default();
+        times.record(9);
+        times.record(300_000_000);
+        let mut samples = Samples::default();
+        samples.add_times(vec![("kind", "client".into())], &times);
+        let text = rendered(Format::Text, Kind::Histogram, "", &samples);
+        for line in [
+            "# TYPE m_bytes histogram",
+            "m_bytes_bucket{kind=\"client\",le=\"8e-06\"} 0",
+            "m_bytes_bucket{kind=\"client\",le=\"1.6e-05\"} 1",
+            "m_bytes_bucket{kind=\"client\",le=\"0.000128\"} 1",
+            "m_bytes_bucket{kind=\"client\",le=\"134.217728\"} 1",
+            "m_bytes_bucket{kind=\"client\",le=\"+Inf\"} 2",
+            "m_bytes_sum{kind=\"client\"} 300.000009",
+            "m_bytes_count{kind=\"client\"} 2",
+        ] {
+            assert!(text.lines().any(|known| known == line), "{line}: {text}");
+        }
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! The values of a metric at one moment.
 
+use crate::telemetry::histogram::Distribution;
+
 /// The values of one metric, each with its labels.
 #[derive(Default)]
 pub(super) struct Samples(Vec<Sample>);
@@ -9,7 +11,22 @@ pub(super) struct Sample {
     /// Names and values of the labels.
     pub(super) labels: Labels,
     /// The value.
-    pub(super) value: f64,
+    pub(super) value: Value,
+}
+
+/// A number, or many times.
+pub(super) enum Value {
+    /// A total or a level.
+    Number(f64),
+    /// How many times were how long.
+    Times {
+        /// Upper bounds in seconds, with the number of times up to them.
+        buckets: Vec<(f64, u64)>,
+        /// How many times there are.
+        count: u64,
+        /// What they sum up to, in seconds.
+        sum: f64,
+    },
 }
 
 /// Names and values of labels.
@@ -30,7 +47,19 @@ impl Samples {
     pub(super) fn add_labelled(&mut self, labels: Labels, value: impl Number) {
         self.0.push(Sample {
             labels,
-            value: value.number(),
+            value: Value::Number(value.number()),
+        });
+    }
+
+    /// Times with labels.
+    pub(super) fn add_times(&mut self, labels: Labels, times: &Distribution) {
+        self.0.push(Sample {
+            labels,
+            value: Value::Times {
+                buckets: times.octaves(),
+                count: times.count(),
+                sum: times.sum(),
+            },
         });
     }
 

@@ -1,22 +1,31 @@
-//! What one scrape is made from: the other endpoints' answers and a few figures
-//! that they do not show, all taken once.
+//! What one scrape is made from: the other endpoints' answers and the figures
+//! that they do not show. Each connection is read once, so that parts of a
+//! figure sum up to the whole.
 
-use std::{cmp::Reverse, sync::Arc, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 
+use chrono::DateTime;
 use monitor_client::{AccountStat, Healthz, Varz};
 use serde_json::Value;
 
 use crate::{
-    connection::{Connection, registry::ConnectionView},
+    account::GLOBAL_ACCOUNT,
+    config::accounts::AccountLimits,
+    connection::registry::{ConnectionView, Moment, Moving},
+    diagnosis::Report,
     monitor::{
         Monitor, accstatz, answer::Refusal, healthz, leafz, process, query::Query, routez, subsz,
         varz,
     },
+    telemetry::{Telemetry, Traffic, histogram::Distribution, slow},
 };
 
 /// Most accounts with series of their own; those with the most messages come
 /// first.
 pub(super) const ACCOUNTS_MAX: usize = 100;
+
+/// Most brokers with series of their own; the same.
+const ROUTES_MAX: usize = 100;
 
 /// The figures of one moment.
 pub(super) struct Snapshot {
@@ -25,10 +34,24 @@ pub(super) struct Snapshot {
     /// The answers of the endpoints whose numbers the exporter's names are made
     /// from.
     pub(super) answers: [(&'static str, Value); 3],
+    /// What clients and routes moved and lost.
+    pub(super) traffic: Traffic,
     /// Accounts, at most [`ACCOUNTS_MAX`].
     pub(super) accounts: Vec<AccountStat>,
+    /// What was set for each of them.
+    pub(super) account_settings: Vec<AccountSettings>,
     /// The answer of `/healthz`.
     pub(super) health: Healthz,
+    /// The same with what the exporter asks for besides, by its name for it.
+    pub(super) jetstream_health: [(&'static str, Healthz); 2],
+    /// What the last look of the diagnosis found.
+    pub(super) report: Arc<Report>,
+    /// Readers that fell behind.
+    pub(super) slow: slow::Counts,
+    /// How long messages stay.
+    pub(super) latency: Latency,
+    /// Routes, at most [`ROUTES_MAX`].
+    pub(super) routes: Vec<RouteFigures>,
     /// Leafnode connections.
     pub(super) leafnodes: usize,
     /// The open connections.
@@ -43,8 +66,51 @@ pub(super) struct Snapshot {
     pub(super) process: Process,
     /// Start of the broker, in seconds of Unix time.
     pub(super) start: f64,
-    /// Events so far.
-    pub(super) events: u64,
+    /// Events so far, by type.
+    pub(super) events: Vec<(&'static str, u64)>,
+    /// Connections that ended without a byte of protocol.
+    pub(super) bare: u64,
+    /// When the last reload was, in seconds of Unix time, and whether it was
+    /// taken over.
+    pub(super) reload: Option<(f64, bool)>,
+    /// Notices to the system account that did not fit.
+    pub(super) notices_dropped: u64,
+    /// When certificate, CA and CRL end, in seconds of Unix time.
+    pub(super) tls_ends: Vec<(&'static str, f64)>,
+}
+
+/// What was set for an account.
+pub(super) struct AccountSettings {
+    /// Whether it is the system account.
+    pub(super) is_system: bool,
+    /// Its limits.
+    pub(super) limits: AccountLimits,
+}
+
+/// How long messages stay in the broker, since its start.
+pub(super) struct Latency {
+    /// By kind of the receiving connection.
+    pub(super) by_kind: BTreeMap<&'static str, Distribution>,
+    /// By account, at most [`ACCOUNTS_MAX`].
+    pub(super) by_account: Vec<(String, Distribution)>,
+    /// How late the broker's threads get to run.
+    pub(super) worker_delay: Distribution,
+}
+
+/// The route to one broker.
+pub(super) struct RouteFigures {
+    /// Name of that broker.
+    pub(super) remote: String,
+    /// Its id.
+    pub(super) remote_id: String,
+    /// Round trip, if measured.
+    pub(super) rtt: Option<Duration>,
+    /// Bytes that wait.
+    pub(super) pending: usize,
+    /// What it wants.
+    pub(super) subscriptions: usize,
+    /// What went over the route.
+    pub(super) traffic: Traffic,
 }
 
 /// The open connections.
@@ -56,6 +122,8 @@ pub(super) struct Connections {
     pub(super) longest: usize,
     /// Subscriptions of all.
     pub(super) subscriptions: usize,
+    /// Round trips, of each the last one.
+    pub(super) rtt: Distribution,
     /// Those with the most bytes waiting, then those that moved the most.
     pub(super) top: Vec<ConnectionView>,
 }
@@ -78,9 +146,14 @@ impl Snapshot {
     /// An answer cannot be made.
     pub(super) fn take(monitor: &Monitor, top: usize) -> Result<Self, Refusal> {
         let server = &monitor.server;
+        let telemetry = &server.clients.telemetry;
         let registry = &server.clients.registry;
         let query = Query::parse("");
-        let varz = varz::build(monitor);
+        let moment = registry.moment();
+        let totals = moment.totals();
+        let mut traffic = totals.traffic;
+        traffic += totals.route_traffic;
+        let varz = varz::build_of(monitor, &totals);
         let subsz = subsz::build(monitor, &query)?;
         let index = [
             ("insert", subsz.num_inserts),
@@ -92,42 +165,151 @@ impl Snapshot {
             ("subsz", to_json(&subsz)?),
             ("routez", to_json(&routez::build(monitor))?),
         ];
-        let mut accounts = accstatz::build(monitor, true).account_statz;
+        let mut accounts =
+            accstatz::build_of(monitor, true, moment.totals_by_account()).account_statz;
         accounts.sort_by_key(|stat| Reverse(stat.sent.msgs.saturating_add(stat.received.msgs)));
         accounts.truncate(ACCOUNTS_MAX);
-        let closed = registry.ended().into_iter();
+        let health = |query: &str| healthz::build(monitor, &Query::parse(query)).1;
+        let reload = server.last_reload();
         Ok(Self {
             answers,
-            accounts,
-            health: healthz::build(monitor, &query).1,
+            traffic,
+            account_settings: account_settings(monitor, &accounts),
+            health: health(""),
+            jetstream_health: [
+                ("healthz_js_enabled_only", health("js-enabled-only=true")),
+                ("healthz_js_server_only", health("js-server-only=true")),
+            ],
+            report: monitor.diagnosis.report(),
+            slow: telemetry.slow.counts(),
+            latency: Latency::of(telemetry, &accounts),
+            routes: RouteFigures::of(monitor),
             leafnodes: leafz::build(monitor).leafnodes,
-            connections: Connections::look(&registry.open(), top),
-            closed: closed
+            connections: Connections::look(&moment, top),
+            closed: moment
+                .ended()
                 .map(|(reason, count)| (reason.to_string(), count))
                 .collect(),
             index,
             queued: (registry.budget.used(), registry.budget.limit()),
             process: Process::look(),
             start: server.start.timestamp_millis() as f64 / 1000.0,
-            events: server.clients.telemetry.events.last_id(),
+            events: telemetry
+                .events
+                .counts()
+                .map(|(kind, count)| (kind.name(), count))
+                .collect(),
+            bare: telemetry.crowd.bare(),
+            reload: reload.map(|last| {
+                let at = last.at.timestamp_millis() as f64 / 1000.0;
+                (at, last.error.is_none())
+            }),
+            notices_dropped: server.clients.system.dropped(),
+            tls_ends: tls_ends(&varz),
+            accounts,
             varz,
         })
     }
 }
 
-impl Connections {
-    fn look(open: &[Arc<Connection>], top: usize) -> Self {
-        let mut all = Self::default();
-        let mut ranked: Vec<_> = open
+fn account_settings(monitor: &Monitor, accounts: &[AccountStat]) -> Vec<AccountSettings> {
+    let options = monitor.server.options();
+    let system = monitor.server.clients.accounts.system_name();
+    accounts
+        .iter()
+        .map(|stat| {
+            let config = options.accounts.iter().find(|known| known.name == stat.acc);
+            AccountSettings {
+                is_system: stat.acc == system,
+                limits: config.map(|config| config.limits).unwrap_or_default(),
+            }
+        })
+        .collect()
+}
+
+/// The ends that the answer of `/varz` tells.
+fn tls_ends(varz: &Varz) -> Vec<(&'static str, f64)> {
+    let tls = varz.tls.as_ref();
+    [
+        ("certificate", varz.tls_cert_not_after.as_ref()),
+        ("ca", tls.and_then(|tls| tls.ca_not_after.as_ref())),
+        ("crl", tls.and_then(|tls| tls.crl_next_update.as_ref())),
+    ]
+    .into_iter()
+    .filter_map(|(what, end)| {
+        let end = DateTime::parse_from_rfc3339(end?).ok()?;
+        Some((what, end.timestamp() as f64))
+    })
+    .collect()
+}
+
+impl Latency {
+    fn of(telemetry: &Telemetry, accounts: &[AccountStat]) -> Self {
+        let measured = telemetry.latency.measured();
+        let mut by_kind: BTreeMap<_, Distribution> = BTreeMap::new();
+        let mut by_account = Vec::new();
+        for (series, times) in measured.series {
+            let kind = match series.kind {
+                "Router" => "route",
+                "Leafnode" => "leafnode",
+                _ => "client",
+            };
+            by_kind.entry(kind).or_default().add(&times.all);
+            let has_series = accounts.iter().any(|stat| stat.acc == series.account);
+            if series.kind == "Client" && has_series {
+                by_account.push((series.account, times.all));
+            }
+        }
+        Self {
+            by_kind,
+            by_account,
+            worker_delay: measured.scheduling.all,
+        }
+    }
+}
+
+impl RouteFigures {
+    fn of(monitor: &Monitor) -> Vec<Self> {
+        let Some(cluster) = &monitor.server.cluster else {
+            return Vec::new();
+        };
+        let mut routes: Vec<_> = cluster
+            .routes()
             .iter()
-            .map(|connection| {
+            .map(|route| Self {
+                remote: route.remote_name.clone(),
+                remote_id: route.remote_id.clone(),
+                rtt: route.connection.rtt(),
+                pending: route.connection.outbound().backlog().pending,
+                subscriptions: route.interest.len(),
+                traffic: route.connection.traffic(),
+            })
+            .collect();
+        routes.sort_by_key(|route| Reverse(route.traffic.in_msgs + route.traffic.out_msgs));
+        routes.truncate(ROUTES_MAX);
+        routes
+    }
+}
+
+impl Connections {
+    fn look(moment: &Moment, top: usize) -> Self {
+        let mut all = Self::default();
+        let mut ranked: Vec<_> = moment
+            .open
+            .iter()
+            .map(|moving| {
+                let connection = &moving.connection;
                 let pending = connection.outbound().backlog().pending;
                 all.pending += pending;
                 all.longest = all.longest.max(pending);
                 all.subscriptions += connection.subscriptions.lock().len();
-                let traffic = connection.traffic();
+                if let Some(rtt) = connection.rtt() {
+                    all.rtt
+                        .record(u64::try_from(rtt.as_micros()).unwrap_or(u64::MAX));
+                }
+                let traffic = &moving.traffic;
                 let moved = traffic.in_bytes.saturating_add(traffic.out_bytes);
-                (Reverse((pending, moved)), connection.cid, connection)
+                (Reverse((pending, moved)), connection.cid, moving)
             })
             .collect();
         // A total order, so that the same connections lead in each scrape.
@@ -135,10 +317,20 @@ impl Connections {
         all.top = ranked
             .iter()
             .take(top)
-            .map(|(_, _, connection)| connection.view())
+            .map(|(_, _, moving)| view(moving))
             .collect();
         all
     }
+}
+
+/// The connection with what it had moved; the global account stands for none.
+fn view(moving: &Moving) -> ConnectionView {
+    let mut view = moving.connection.view();
+    view.traffic = moving.traffic;
+    if view.identity.account.is_empty() {
+        view.identity.account = GLOBAL_ACCOUNT.into();
+    }
+    view
 }
 
 impl Process {

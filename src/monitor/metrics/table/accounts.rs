@@ -1,0 +1,100 @@
+//! Accounts, and the index of subscriptions.
+
+use super::{Metric, add_in_out, counter, gauge};
+
+/// The metrics of this part.
+pub(super) const METRICS: &[Metric] = &[
+    gauge(
+        "midge_subscriptions",
+        "",
+        "Subscriptions of all accounts.",
+        |now, to| to.add(now.varz.subscriptions),
+    ),
+    counter(
+        "midge_subscription_index_operations",
+        "",
+        "Insertions into, removals from and look-ups in the index of subscriptions; look-ups that \
+         a publisher's memory answered are not among them.",
+        |now, to| {
+            for (operation, count) in now.index {
+                to.add_for("operation", operation, count);
+            }
+        },
+    ),
+    gauge(
+        "midge_account_connections",
+        "",
+        "Open connections of an account.",
+        |now, to| {
+            for stat in &now.accounts {
+                to.add_for("account", &stat.acc, stat.total_conns);
+            }
+        },
+    ),
+    gauge(
+        "midge_account_subscriptions",
+        "",
+        "Subscriptions of an account.",
+        |now, to| {
+            for stat in &now.accounts {
+                to.add_for("account", &stat.acc, stat.num_subscriptions);
+            }
+        },
+    ),
+    counter(
+        "midge_account_messages",
+        "",
+        "Messages received from (in) and delivered to (out) the connections of an account.",
+        |now, to| {
+            for stat in &now.accounts {
+                let labels = vec![("account", stat.acc.clone())];
+                add_in_out(to, &labels, stat.received.msgs, stat.sent.msgs);
+            }
+        },
+    ),
+    counter(
+        "midge_account_message_bytes",
+        "bytes",
+        "Payload and header bytes of those messages.",
+        |now, to| {
+            for stat in &now.accounts {
+                let labels = vec![("account", stat.acc.clone())];
+                add_in_out(to, &labels, stat.received.bytes, stat.sent.bytes);
+            }
+        },
+    ),
+    counter(
+        "midge_account_slow_consumers",
+        "",
+        "Connections of an account cut because they read too slowly.",
+        |now, to| {
+            for stat in &now.accounts {
+                to.add_for("account", &stat.acc, stat.slow_consumers);
+            }
+        },
+    ),
+    counter(
+        "midge_account_dropped_messages",
+        "",
+        "Messages that waited for connections of an account and were thrown away.",
+        |now, to| {
+            for stat in &now.accounts {
+                to.add_for("account", &stat.acc, stat.dropped_msgs.unwrap_or_default());
+            }
+        },
+    ),
+    counter(
+        "midge_account_no_interest_messages",
+        "",
+        "Messages that connections of an account published and nobody had subscribed to.",
+        |now, to| {
+            for stat in &now.accounts {
+                to.add_for(
+                    "account",
+                    &stat.acc,
+                    stat.no_interest_msgs.unwrap_or_default(),
+                );
+            }
+        },
+    ),
+];

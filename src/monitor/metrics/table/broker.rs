@@ -1,0 +1,73 @@
+//! The broker itself.
+
+use super::{Kind, Metric, counter, gauge};
+use crate::GIT_COMMIT;
+
+/// The metrics of this part.
+pub(super) const METRICS: &[Metric] = &[
+    Metric {
+        name: "midge_build",
+        kind: Kind::Info,
+        unit: "",
+        help: "Which midge this is, and which nats-server its clients may take it for.",
+        read: |now, to| {
+            let labels = vec![
+                ("version", now.varz.midge.clone().unwrap_or_default()),
+                ("nats_version", now.varz.version.clone()),
+                ("commit", GIT_COMMIT.to_owned()),
+                ("server_id", now.varz.server_id.clone()),
+                ("server_name", now.varz.server_name.clone()),
+            ];
+            to.add_labelled(labels, true);
+        },
+    },
+    gauge(
+        "midge_start_time_seconds",
+        "seconds",
+        "When the broker started, in Unix time.",
+        |now, to| to.add(now.start),
+    ),
+    gauge(
+        "midge_config_reload_success",
+        "",
+        "1 if the last reload of the configuration was taken over, 0 if it was refused; absent \
+         before the first.",
+        |now, to| {
+            now.reload.into_iter().for_each(|(_, taken)| to.add(taken));
+        },
+    ),
+    gauge(
+        "midge_config_reload_time_seconds",
+        "seconds",
+        "When the configuration was last reloaded, in Unix time; absent before the first.",
+        |now, to| now.reload.into_iter().for_each(|(at, _)| to.add(at)),
+    ),
+    counter(
+        "midge_events",
+        "",
+        "Events recorded, by type; /eventsz shows the last ones.",
+        |now, to| {
+            for (kind, count) in &now.events {
+                to.add_for("type", kind, *count);
+            }
+        },
+    ),
+    Metric {
+        name: "midge_http_requests",
+        kind: Kind::Counter,
+        unit: "",
+        help: "Requests to the monitoring port, by path.",
+        read: |now, to| {
+            for (path, count) in &now.varz.http_req_stats {
+                to.add_for("path", path, *count);
+            }
+        },
+    },
+    counter(
+        "midge_system_notices_dropped",
+        "",
+        "Advisories and requests of the system account that were dropped because too many came \
+         at once.",
+        |now, to| to.add(now.notices_dropped),
+    ),
+];

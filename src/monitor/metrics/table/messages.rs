@@ -1,0 +1,141 @@
+//! Messages: how many, what was lost, how long they stay, what waits.
+
+use super::{Metric, Samples, add_in_out, counter, gauge, histogram};
+use crate::telemetry::loss::LossReason;
+
+/// The metrics of this part.
+pub(super) const METRICS: &[Metric] = &[
+    counter(
+        "midge_messages",
+        "",
+        "Messages received (in) and delivered to connections (out), by the kind of the other side.",
+        |now, to| {
+            let varz = &now.varz;
+            add_directions(
+                to,
+                (varz.in_client_msgs, varz.out_client_msgs),
+                (varz.in_msgs, varz.out_msgs),
+            );
+        },
+    ),
+    counter(
+        "midge_message_bytes",
+        "bytes",
+        "Payload and header bytes of those messages.",
+        |now, to| {
+            let varz = &now.varz;
+            add_directions(
+                to,
+                (varz.in_client_bytes, varz.out_client_bytes),
+                (varz.in_bytes, varz.out_bytes),
+            );
+        },
+    ),
+    counter(
+        "midge_messages_written",
+        "",
+        "Delivered messages that a socket has taken whole.",
+        |now, to| to.add(now.traffic.written_msgs),
+    ),
+    counter(
+        "midge_written_bytes",
+        "bytes",
+        "Bytes that sockets have taken, those of the protocol included.",
+        |now, to| to.add(now.traffic.written_bytes),
+    ),
+    counter(
+        "midge_messages_lost",
+        "",
+        "Messages that reached no socket, by reason; those of no_interest had no subscriber.",
+        |now, to| {
+            for reason in LossReason::ALL {
+                to.add_for("reason", reason.name(), now.traffic.loss.of(reason).msgs);
+            }
+        },
+    ),
+    counter(
+        "midge_lost_bytes",
+        "bytes",
+        "Bytes of those messages: as they would have gone to the socket; of no_interest headers \
+         and payload.",
+        |now, to| {
+            for reason in LossReason::ALL {
+                to.add_for("reason", reason.name(), now.traffic.loss.of(reason).bytes);
+            }
+        },
+    ),
+    histogram(
+        "midge_message_latency_seconds",
+        "Time from reading a message to writing it to a socket, by the kind of that connection.",
+        |now, to| {
+            for (kind, times) in &now.latency.by_kind {
+                to.add_times(vec![("kind", (*kind).to_owned())], times);
+            }
+        },
+    ),
+    histogram(
+        "midge_account_message_latency_seconds",
+        "The same by the account of the receiving client.",
+        |now, to| {
+            for (account, times) in &now.latency.by_account {
+                to.add_times(vec![("account", account.clone())], times);
+            }
+        },
+    ),
+    gauge(
+        "midge_pending_bytes",
+        "bytes",
+        "Bytes that wait in the outbound queues of all clients.",
+        |now, to| to.add(now.connections.pending),
+    ),
+    gauge(
+        "midge_pending_longest_bytes",
+        "bytes",
+        "Bytes that wait in the longest outbound queue of a client.",
+        |now, to| to.add(now.connections.longest),
+    ),
+    gauge(
+        "midge_pending_max_bytes",
+        "bytes",
+        "Bytes at which an outbound queue makes its client a slow consumer (max_pending).",
+        |now, to| to.add(now.varz.max_pending),
+    ),
+    gauge(
+        "midge_queue_memory_bytes",
+        "bytes",
+        "Bytes held by outbound queues whose readers take nothing.",
+        |now, to| to.add(now.queued.0),
+    ),
+    gauge(
+        "midge_queue_memory_max_bytes",
+        "bytes",
+        "Bytes that those queues may hold together before the biggest is cut (max_memory).",
+        |now, to| to.add(now.queued.1),
+    ),
+    gauge(
+        "midge_payload_max_bytes",
+        "bytes",
+        "Bytes of the largest message (max_payload).",
+        |now, to| to.add(now.varz.max_payload),
+    ),
+    gauge(
+        "midge_memory_bytes",
+        "bytes",
+        "Memory by what holds it; an estimate but for queues and events.",
+        |now, to| {
+            for cause in &now.report.memory.causes {
+                to.add_for("cause", cause.name, cause.bytes);
+            }
+        },
+    ),
+];
+
+/// Totals in both directions, split into clients and other brokers.
+fn add_directions(to: &mut Samples, clients: (i64, i64), all: (i64, i64)) {
+    for (kind, (received, delivered)) in [
+        ("client", clients),
+        ("broker", (all.0 - clients.0, all.1 - clients.1)),
+    ] {
+        add_in_out(to, &vec![("kind", kind.to_owned())], received, delivered);
+    }
+}

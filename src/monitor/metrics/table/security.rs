@@ -1,0 +1,73 @@
+//! TLS handshakes and certificates.
+
+use super::{Metric, counter, gauge};
+
+/// The metrics of this part.
+pub(super) const METRICS: &[Metric] = &[
+    counter(
+        "midge_tls_handshakes",
+        "",
+        "TLS handshakes of clients that were finished, by whether they went on from an earlier \
+         session.",
+        |now, to| {
+            if let Some(tls) = &now.varz.tls {
+                to.add_for(
+                    "resumed",
+                    "false",
+                    tls.handshakes.saturating_sub(tls.resumed),
+                );
+                to.add_for("resumed", "true", tls.resumed);
+            }
+        },
+    ),
+    counter(
+        "midge_tls_handshakes_failed",
+        "",
+        "TLS handshakes of clients that failed, by cause.",
+        |now, to| {
+            for (cause, count) in now.varz.tls.iter().flat_map(|tls| &tls.failed) {
+                to.add_for("cause", cause, *count);
+            }
+        },
+    ),
+    gauge(
+        "midge_tls_handshakes_unfinished",
+        "",
+        "TLS handshakes of clients under way.",
+        |now, to| {
+            if let Some(tls) = &now.varz.tls {
+                to.add(tls.unfinished);
+            }
+        },
+    ),
+    counter(
+        "midge_tls_handshake_seconds",
+        "seconds",
+        "Time that the finished ones took together, waiting for the peer included.",
+        |now, to| {
+            if let Some(tls) = &now.varz.tls {
+                to.add(tls.handshake_seconds);
+            }
+        },
+    ),
+    gauge(
+        "midge_tls_revoked_certificates",
+        "",
+        "Certificates that the CRL in force revokes.",
+        |now, to| {
+            if let Some(tls) = &now.varz.tls {
+                to.add(tls.revoked);
+            }
+        },
+    ),
+    gauge(
+        "midge_tls_expiry_time_seconds",
+        "seconds",
+        "When the broker's certificate, its CA's and its CRL end, in Unix time.",
+        |now, to| {
+            for (what, end) in &now.tls_ends {
+                to.add_for("what", what, *end);
+            }
+        },
+    ),
+];

@@ -1,0 +1,107 @@
+//! What is wrong: findings, incidents, ceilings, delays.
+
+use super::{Metric, counter, gauge, histogram};
+use crate::{
+    diagnosis::{Ceiling, Severity, rules::RULES},
+    monitor::metrics::sample::Labels,
+};
+
+/// The metrics of this part.
+pub(super) const METRICS: &[Metric] = &[
+    gauge(
+        "midge_healthy",
+        "",
+        "1 while /healthz says ok, else 0.",
+        |now, to| to.add(now.health.status == "ok"),
+    ),
+    gauge(
+        "midge_findings",
+        "",
+        "What is wrong now, by code and severity; /explainz says who, since when and what to do.",
+        |now, to| {
+            for code in RULES.iter().map(|rule| rule.code) {
+                for severity in Severity::ALL {
+                    let findings = now.report.findings.iter();
+                    let count = findings
+                        .filter(|known| known.code == code && known.severity == severity)
+                        .count();
+                    let labels = vec![
+                        ("code", code.to_owned()),
+                        ("severity", severity.name().to_owned()),
+                    ];
+                    to.add_labelled(labels, count);
+                }
+            }
+        },
+    ),
+    counter(
+        "midge_slow_incidents",
+        "",
+        "Readers that fell behind, those that caught up included; /slowz shows the last ones.",
+        |now, to| to.add(now.slow.total),
+    ),
+    gauge(
+        "midge_slow_incidents_ongoing",
+        "",
+        "Readers that are behind now.",
+        |now, to| to.add(now.slow.ongoing),
+    ),
+    counter(
+        "midge_slow_incidents_ended",
+        "",
+        "Readers that were behind, by how it ended (recovered, evicted, closed) and by its cause.",
+        |now, to| {
+            for ((state, cause), count) in &now.slow.ended {
+                let labels = vec![
+                    ("state", state.name().to_owned()),
+                    ("cause", cause.name().to_owned()),
+                ];
+                to.add_labelled(labels, *count);
+            }
+        },
+    ),
+    gauge(
+        "midge_ceiling_used",
+        "",
+        "What is used of everything that has an end, in the unit of the label.",
+        |now, to| {
+            for ceiling in &now.report.ceilings {
+                to.add_labelled(labels(ceiling), ceiling.used);
+            }
+        },
+    ),
+    gauge(
+        "midge_ceiling_limit",
+        "",
+        "Where each of these ends.",
+        |now, to| {
+            for ceiling in &now.report.ceilings {
+                to.add_labelled(labels(ceiling), ceiling.limit);
+            }
+        },
+    ),
+    gauge(
+        "midge_ceiling_exhaustion_seconds",
+        "seconds",
+        "Time until that end if it grows on as it does; absent for what does not grow.",
+        |now, to| {
+            for ceiling in &now.report.ceilings {
+                if let Some(seconds) = ceiling.exhausted_in {
+                    to.add_for("ceiling", ceiling.kind.name(), seconds);
+                }
+            }
+        },
+    ),
+    histogram(
+        "midge_worker_delay_seconds",
+        "How late the broker's own threads get to run, as probes measured it.",
+        |now, to| to.add_times(Vec::new(), &now.latency.worker_delay),
+    ),
+];
+
+fn labels(ceiling: &Ceiling) -> Labels {
+    vec![
+        ("ceiling", ceiling.kind.name().to_owned()),
+        ("unit", ceiling.kind.unit().to_owned()),
+    ]
+}
