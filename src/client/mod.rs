@@ -23,12 +23,7 @@ mod session;
 pub mod system;
 mod trace;
 
-use std::{
-    future::poll_fn,
-    io,
-    sync::{Arc, atomic::Ordering},
-    task::Poll,
-};
+use std::sync::{Arc, atomic::Ordering};
 
 use parking_lot::RwLock;
 use tokio::{net::TcpStream, sync::Semaphore};
@@ -37,8 +32,8 @@ use tracing::{debug, info};
 use crate::{
     account::Accounts,
     connection::{
-        CloseReason, Connection, Wake, incident, registry::Registry, tls_listener::TlsListener,
-        worker::with_worker,
+        CloseReason, Connection, Wake, incident, reading, registry::Registry,
+        tls_listener::TlsListener, worker::with_worker,
     },
     protocol::info::Info,
     security::authentication::Authentication,
@@ -48,9 +43,6 @@ pub use limits::{Limits, LimitsInForce};
 pub use login::replace_authentication;
 pub use revocation::close_revoked;
 use session::Session;
-
-/// Batches read from one socket before other connections get their turn.
-const READS_PER_TURN: usize = 4;
 
 /// What all clients share.
 pub struct Context {
@@ -86,7 +78,7 @@ pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: A
     let tls = context.tls.read().clone().filter(|_| admitted);
     match tls {
         // Boxed: what a handshake needs is gone when it is done.
-        Some(tls) => Box::pin(secure::begin(&mut session, &stream, &tls)).await,
+        Some(tls) => Box::pin(secure::begin(&session, &stream, &tls)).await,
         None => with_worker(|worker| {
             session.introduce(worker);
             if !admitted {
@@ -115,16 +107,9 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
     let timer = tokio::time::sleep_until(session.next_deadline());
     tokio::pin!(timer);
     // What came with the end of a handshake is not announced by the socket.
-    let mut unread = session.tls.is_some();
+    let mut unread = connection.tls().is_some();
     loop {
-        let wake = poll_fn(|context| {
-            let wake = connection.poll_wake(stream, timer.as_mut(), context);
-            match wake {
-                Poll::Pending if std::mem::take(&mut unread) => Poll::Ready(Wake::Readable),
-                wake => wake,
-            }
-        })
-        .await;
+        let wake = connection.wake(stream, timer.as_mut(), &mut unread).await;
         session.keep_up_to_date();
         match wake {
             Wake::Closing => return,
@@ -167,29 +152,7 @@ struct Turn {
 /// Reads and handles what the socket has, for one turn.
 fn read_turn(session: &mut Session, stream: &TcpStream) -> Turn {
     with_worker(|worker| {
-        let mut more = true;
-        for _ in 0..READS_PER_TURN {
-            more = match session.read(worker, stream) {
-                Ok(batch) => {
-                    worker.finish_batch(batch.len);
-                    batch.more
-                }
-                Err(error) => match error.kind() {
-                    io::ErrorKind::WouldBlock => false,
-                    io::ErrorKind::Interrupted => true,
-                    kind => {
-                        session.connection.close(match kind {
-                            io::ErrorKind::UnexpectedEof => CloseReason::ClientClosed,
-                            _ => CloseReason::ReadError,
-                        });
-                        false
-                    }
-                },
-            };
-            if !more || !worker.congested.is_empty() || session.pending_login.is_some() {
-                break;
-            }
-        }
+        let more = reading::read_turn(session, worker, stream);
         if !worker.congested.is_empty() {
             session.context.registry.notice(&worker.congested);
             session.keep_budget();
@@ -215,9 +178,7 @@ async fn finish(session: &Session, stream: &TcpStream) {
         .close_reason()
         .unwrap_or(CloseReason::ClientClosed);
 
-    connection
-        .say_last_words(stream, session.tls.as_deref())
-        .await;
+    connection.say_last_words(stream).await;
     // What is counted from here on is final.
     let incident = incident::conclude(&context.telemetry, &context.registry, connection, reason);
     connection.outbound().release();

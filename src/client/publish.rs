@@ -15,20 +15,17 @@ use crate::{
     connection::{
         CloseReason,
         delivery::{Message, Run},
+        reading::Large,
         worker::{SMALL_BATCH_LEN, Worker},
     },
     protocol::{
         CRLF,
         error::{ClientError, quoted},
-        parse::{Op, Publish},
+        parse::{Op, Parsed, Publish, parse},
     },
     subject,
     telemetry::Stamp,
 };
-
-/// Bytes of an operation above which an incomplete payload is read into memory
-/// of its own instead of through the worker's buffer.
-const LARGE_LEN: usize = 16 * 1024;
 
 /// Bytes of a payload above which several targets share it instead of copying.
 const SHARED_LEN: usize = 4 * 1024;
@@ -135,50 +132,14 @@ enum Payload<'a> {
     Shared(Bytes),
 }
 
-/// A publish whose payload is large and not complete yet.
-pub(super) struct LargePublish {
-    subject: Box<[u8]>,
-    reply: Option<Box<[u8]>>,
-    sizes: Box<[u8]>,
-    header_len: Option<usize>,
-    total_len: usize,
-    /// What has come so far.
-    pub(super) payload: Vec<u8>,
-}
-
-impl LargePublish {
-    /// Whether a publish is to be read on its own.
-    pub(super) fn is_large(publish: &Publish<'_>) -> bool {
-        publish.whole_len() > LARGE_LEN
-    }
-
-    /// Begins with what has come: control line and the payload's beginning.
-    pub(super) fn begin(publish: &Publish<'_>, bytes: &[u8]) -> Self {
-        let mut payload = Vec::with_capacity(publish.total_len + CRLF.len());
-        payload.extend_from_slice(&bytes[publish.line_len..]);
-        Self {
-            subject: publish.subject.into(),
-            reply: publish.reply.map(Into::into),
-            sizes: publish.sizes.into(),
-            header_len: publish.header_len,
-            total_len: publish.total_len,
-            payload,
-        }
-    }
-
-    /// Bytes still to come.
-    pub(super) fn missing(&self) -> usize {
-        self.total_len + CRLF.len() - self.payload.len()
-    }
-}
-
 impl Session {
     /// Publishes a large message that is now complete.
-    pub(super) fn publish_large(
-        &mut self,
-        worker: &mut Worker,
-        large: LargePublish,
-    ) -> Result<(), End> {
+    pub(super) fn publish_large(&mut self, worker: &mut Worker, large: Large) -> Result<(), End> {
+        // It was parsed before, so it can be parsed again.
+        let Parsed::Op(Op::Publish(publish), _) = parse(&large.line, self.limits.max_control_line)?
+        else {
+            return Ok(());
+        };
         if !large.payload.ends_with(CRLF) {
             return Err(End {
                 reason: CloseReason::ProtocolViolation,
@@ -187,21 +148,12 @@ impl Session {
             });
         }
         self.connection.in_msgs.add(1);
-        self.connection.in_bytes.add(large.total_len as u64);
+        self.connection.in_bytes.add(publish.total_len as u64);
         self.keepalive.busy();
         worker.read_at = Stamp::now();
         worker.publisher = self.connection.cid;
         self.connection.active(worker.read_at.clock());
-        let publish = Publish {
-            subject: &large.subject,
-            reply: large.reply.as_deref(),
-            header_len: large.header_len,
-            total_len: large.total_len,
-            sizes: &large.sizes,
-            line_len: 0,
-            canonical: false,
-        };
-        let body = &large.payload[..large.total_len];
+        let body = &large.payload[..publish.total_len];
         if self.admit_publish(worker, &publish, body) {
             let payload = Payload::Shared(Bytes::from(large.payload));
             self.publish_alone(worker, &publish, payload);

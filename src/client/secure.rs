@@ -25,7 +25,7 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// Introduces the broker and shakes hands. Afterwards the connection is ready,
 /// or it is closing.
-pub(super) async fn begin(session: &mut Session, stream: &Arc<TcpStream>, tls: &TlsListener) {
+pub(super) async fn begin(session: &Session, stream: &Arc<TcpStream>, tls: &TlsListener) {
     let connection = session.connection.clone();
     tokio::select! {
         () = closing(&connection) => {}
@@ -33,7 +33,7 @@ pub(super) async fn begin(session: &mut Session, stream: &Arc<TcpStream>, tls: &
     }
 }
 
-async fn introduce_and_shake(session: &mut Session, stream: &Arc<TcpStream>, tls: &TlsListener) {
+async fn introduce_and_shake(session: &Session, stream: &Arc<TcpStream>, tls: &TlsListener) {
     let material = tls.store.current();
     let options = &material.options;
     if !tls.is_within_rate() {
@@ -72,17 +72,15 @@ fn introduce(session: &Session) {
     });
 }
 
-fn secure(session: &mut Session, secured: Secured, first: bool) {
+fn secure(session: &Session, secured: Secured, first: bool) {
     let connection = &session.connection;
     let mut tls = secured.tls;
     tls.is_first = first;
-    let tls = Arc::new(tls);
-    connection.set_tls(tls.clone());
+    connection.set_tls(Arc::new(tls));
     if let Some(certificate) = secured.certificate {
         // Set once: a connection shakes hands once.
         let _ = connection.certificate.set(Box::new(certificate));
     }
-    session.tls = Some(tls);
 }
 
 fn give_up(session: &Session, tls: &TlsListener, failure: &Failure) {

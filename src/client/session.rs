@@ -14,7 +14,6 @@ use tracing::{debug, error, warn};
 
 use super::{
     Context, Limits,
-    batch::Input,
     end::End,
     gate::Gate,
     log_prefix,
@@ -27,7 +26,7 @@ use crate::{
     connection::{
         CloseReason, Connection, Subscription,
         keepalive::{Due, Keepalive},
-        transport::Tls,
+        reading::Input,
         worker::Worker,
     },
     protocol::{
@@ -62,8 +61,6 @@ pub(super) struct Session {
     /// Its place there; none before CONNECT.
     pub(super) membership: Option<Membership>,
     pub(super) connection: Arc<Connection>,
-    /// TLS under the connection.
-    pub(super) tls: Option<Arc<Tls>>,
     /// The limits it goes by.
     pub(super) limits: Arc<Limits>,
     limits_generation: u64,
@@ -106,7 +103,6 @@ impl Session {
             pending_login: None,
             context,
             connection,
-            tls: None,
             limits,
             limits_generation,
             trace: Trace::default(),

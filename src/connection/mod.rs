@@ -18,6 +18,7 @@ pub mod keepalive;
 pub mod outbound;
 mod queue;
 mod queued;
+pub mod reading;
 pub mod registry;
 pub mod remote;
 mod subscription;
@@ -28,7 +29,7 @@ pub mod transport;
 pub mod worker;
 
 use std::{
-    future::Future,
+    future::{Future, poll_fn},
     net::SocketAddr,
     pin::Pin,
     sync::{
@@ -308,8 +309,25 @@ impl Connection {
         }
     }
 
-    /// What the own task waits for. `timer` must be the task's own.
-    pub fn poll_wake(
+    /// Waits for what the own task is to do next. `timer` must be the task's
+    /// own. With `unread` there is something to read that the socket does not
+    /// announce; that is told once.
+    pub async fn wake(
+        &self,
+        stream: &TcpStream,
+        mut timer: Pin<&mut Sleep>,
+        unread: &mut bool,
+    ) -> Wake {
+        poll_fn(
+            |context| match self.poll_wake(stream, timer.as_mut(), context) {
+                Poll::Pending if std::mem::take(unread) => Poll::Ready(Wake::Readable),
+                wake => wake,
+            },
+        )
+        .await
+    }
+
+    fn poll_wake(
         &self,
         stream: &TcpStream,
         timer: Pin<&mut Sleep>,
@@ -332,7 +350,7 @@ impl Connection {
     }
 
     /// Writes what is left for a peer whose connection is ending, for a while.
-    pub async fn say_last_words(&self, stream: &TcpStream, tls: Option<&Tls>) {
+    pub async fn say_last_words(&self, stream: &TcpStream) {
         let last_words = async {
             while !with_worker(|worker| self.flush_closing(worker)) {
                 if stream.writable().await.is_err() {
@@ -348,7 +366,7 @@ impl Connection {
                 self.peer, self.cid
             );
         }
-        if let Some(tls) = tls
+        if let Some(tls) = self.tls()
             && self.outbound.is_empty()
         {
             // TLS wants to be told that nothing follows; whoever left does not care.

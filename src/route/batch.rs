@@ -4,32 +4,25 @@
 //! What came from a peer goes to the subscribers here and nowhere else: of
 //! queue groups one member of each that the peer named.
 
-use std::io;
+use std::sync::Arc;
 
-use bytes::{BufMut, Bytes};
-use tokio::net::TcpStream;
+use bytes::Bytes;
 
 use super::session::{End, Session, Space, violation};
 use crate::{
     account::spread::Sender,
     connection::{
-        CloseReason,
+        CloseReason, Connection,
         delivery::{Message, Run},
-        worker::{READ_BUFFER_LEN, SMALL_BATCH_LEN, Worker},
+        reading::{Input, Large, Reader},
+        worker::{SMALL_BATCH_LEN, Worker},
     },
     protocol::{
         CRLF,
-        route::{Parsed, RouteInfo, RouteMessage, RouteOp, parse, parse_repeated_message},
+        route::{Parsed, RouteMessage, RouteOp, parse, parse_repeated_message},
     },
     telemetry::{Clock, Stamp},
 };
-
-/// Room that a read wants behind what is left of the batch before.
-const READ_ROOM_MIN: usize = READ_BUFFER_LEN / 2;
-
-/// Bytes of an operation above which an incomplete payload is read into memory
-/// of its own.
-const LARGE_LEN: usize = 16 * 1024;
 
 /// Bytes of a payload above which several targets share it instead of copying.
 const SHARED_LEN: usize = 4 * 1024;
@@ -40,33 +33,6 @@ const PAYLOAD_MAX: usize = 64 * 1024 * 1024 + 64 * 1024;
 /// Replies that name, behind an `@`, the subject that a consumer's message is
 /// to be shown with; the message itself goes to the consumer's inbox.
 const ACK_PREFIX: &[u8] = b"$JS.ACK.";
-
-/// What of the input is not handled yet.
-#[derive(Default)]
-pub(super) struct Input {
-    /// The unfinished end of the last batch.
-    carry: Vec<u8>,
-    /// A large message that is being read.
-    large: Option<Box<Large>>,
-    /// INFO lines to be acted on when the batch is done.
-    pub(super) news: Vec<RouteInfo>,
-}
-
-/// A message whose payload is large and not complete yet.
-struct Large {
-    line: Vec<u8>,
-    payload: Vec<u8>,
-    /// Bytes of payload and CRLF.
-    whole: usize,
-}
-
-/// What one read brought.
-pub(super) struct Batch {
-    /// Bytes handled.
-    pub(super) len: usize,
-    /// There may be more to read.
-    pub(super) more: bool,
-}
 
 /// The run that is being gathered from a batch; its messages are the worker's.
 #[derive(Default)]
@@ -85,63 +51,29 @@ struct Target {
     head: Option<(usize, usize)>,
 }
 
-impl Session {
-    /// Reads one batch and handles it.
-    ///
-    /// # Errors
-    ///
-    /// Those of the socket; its end is `UnexpectedEof`.
-    pub(super) fn read(&mut self, worker: &mut Worker, stream: &TcpStream) -> io::Result<Batch> {
-        if self.input.large.is_some() {
-            return self.read_large(worker, stream);
-        }
-        let mut buffer = std::mem::take(&mut worker.read_buffer);
-        let held = self.input.carry.len();
-        if buffer.len() < held + READ_ROOM_MIN {
-            buffer.resize(held + READ_ROOM_MIN, 0);
-        }
-        buffer[..held].copy_from_slice(&self.input.carry);
-        let result = match stream.try_read(&mut buffer[held..]) {
-            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => {
-                worker.read_at = Stamp::now();
-                self.input.carry.clear();
-                self.handle_batch(worker, &buffer[..held + read]);
-                Ok(Batch {
-                    len: held + read,
-                    more: held + read == buffer.len(),
-                })
-            }
-            Err(error) => Err(error),
-        };
-        buffer.truncate(READ_BUFFER_LEN);
-        worker.read_buffer = buffer;
-        result
+impl Reader for Session {
+    fn connection(&self) -> &Arc<Connection> {
+        &self.route.connection
     }
 
-    fn read_large(&mut self, worker: &mut Worker, stream: &TcpStream) -> io::Result<Batch> {
-        let Some(large) = &mut self.input.large else {
-            return Err(io::ErrorKind::WouldBlock.into());
-        };
-        let missing = large.whole - large.payload.len();
-        let len = stream.try_read_buf(&mut (&mut large.payload).limit(missing))?;
+    fn input(&mut self) -> &mut Input {
+        &mut self.input
+    }
+
+    /// A peer carries the messages of many: it is not paused for a slow reader.
+    fn must_pause(&self, _: &Worker) -> bool {
+        false
+    }
+
+    fn handle_large(&mut self, worker: &mut Worker, large: Large) {
         worker.read_at = Stamp::now();
-        if len == 0 {
-            return Err(io::ErrorKind::UnexpectedEof.into());
+        if let Err(end) = self.deliver_large(worker, large) {
+            self.end(worker, end);
         }
-        if large.payload.len() == large.whole
-            && let Some(large) = self.input.large.take()
-        {
-            if let Err(end) = self.deliver_large(worker, *large) {
-                self.end(worker, end);
-            }
-            worker.flush_touched();
-        }
-        Ok(Batch { len, more: true })
     }
 
-    /// Handles the operations in `bytes` and keeps the unfinished end.
-    pub(super) fn handle_batch(&mut self, worker: &mut Worker, bytes: &[u8]) {
+    fn handle_batch(&mut self, worker: &mut Worker, bytes: &[u8]) {
+        worker.read_at = Stamp::now();
         let mut run = RunInProgress::default();
         let mut at = 0;
         let mut result = Ok(());
@@ -160,17 +92,13 @@ impl Session {
             connection.active(Clock::now());
         }
         match result {
-            Ok(()) if at < bytes.len() => self.input.carry.extend_from_slice(&bytes[at..]),
-            Ok(()) => {
-                // A connection at rest holds no buffer.
-                if self.input.carry.capacity() > 0 {
-                    self.input.carry = Vec::new();
-                }
-            }
+            Ok(()) => self.input.keep(&bytes[at..]),
             Err(end) => self.end(worker, end),
         }
     }
+}
 
+impl Session {
     /// Handles the operation at `at` and moves on. `false`: it is not complete.
     fn handle_operation(
         &mut self,
@@ -217,21 +145,13 @@ impl Session {
         let rest = &bytes[*at..];
         let whole_len = message.whole_len();
         if rest.len() < whole_len {
-            if whole_len > LARGE_LEN {
+            if self.input.begin_large(rest, message.line_len, whole_len) {
                 self.deliver_run(worker, run, bytes, false);
-                let (line, payload) = rest.split_at(message.line_len);
-                let whole = whole_len - message.line_len;
-                let mut large = Large {
-                    line: line.to_vec(),
-                    payload: Vec::with_capacity(whole),
-                    whole,
-                };
-                large.payload.extend_from_slice(payload);
-                self.input.large = Some(Box::new(large));
                 *at = bytes.len();
             }
             return Ok(false);
         }
+        self.input.expect_small();
         let payload = &rest[message.line_len..whole_len];
         check_end(payload)?;
         run.msgs += 1;

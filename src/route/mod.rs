@@ -23,11 +23,7 @@ pub mod interest;
 mod introduction;
 mod session;
 
-use std::{
-    future::poll_fn,
-    io,
-    sync::{Arc, atomic::AtomicBool, atomic::Ordering},
-};
+use std::sync::{Arc, atomic::AtomicBool, atomic::Ordering};
 
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -40,6 +36,7 @@ pub use dial::dial_configured;
 use crate::{
     connection::{
         CloseReason, Connection, Identity, Wake,
+        reading::{self, Reader},
         worker::{Worker, with_worker},
     },
     protocol::error::quoted,
@@ -49,9 +46,6 @@ use cluster::Conflict;
 use handshake::Introduced;
 use introduction::Refusal;
 use session::Session;
-
-/// Batches read from one socket before other connections get their turn.
-const READS_PER_TURN: usize = 4;
 
 /// How a connection between brokers ended.
 pub(super) enum Ended {
@@ -150,8 +144,10 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
     let connection = session.connection().clone();
     let timer = tokio::time::sleep_until(session.next_deadline());
     tokio::pin!(timer);
+    // What came with the end of a handshake is not announced by the socket.
+    let mut unread = connection.tls().is_some();
     loop {
-        let wake = poll_fn(|context| connection.poll_wake(stream, timer.as_mut(), context)).await;
+        let wake = connection.wake(stream, timer.as_mut(), &mut unread).await;
         match wake {
             Wake::Closing => return,
             Wake::Writable => with_worker(|worker| connection.flush_blocked(worker)),
@@ -177,29 +173,7 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
 /// Reads and handles what the socket has, for one turn. Returns whether there
 /// is more.
 fn read_turn(session: &mut Session, worker: &mut Worker, stream: &TcpStream) -> bool {
-    let mut more = true;
-    for _ in 0..READS_PER_TURN {
-        more = match session.read(worker, stream) {
-            Ok(batch) => {
-                worker.finish_batch(batch.len);
-                batch.more
-            }
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock => false,
-                io::ErrorKind::Interrupted => true,
-                kind => {
-                    session.connection().close(match kind {
-                        io::ErrorKind::UnexpectedEof => CloseReason::ClientClosed,
-                        _ => CloseReason::ReadError,
-                    });
-                    false
-                }
-            },
-        };
-        if !more {
-            break;
-        }
-    }
+    let more = reading::read_turn(session, worker, stream);
     // A peer carries the messages of many: it is not paused for a slow reader.
     if !worker.congested.is_empty() {
         worker.congested.clear();
@@ -219,7 +193,7 @@ async fn finish(cluster: &Arc<Cluster>, route: &Arc<Route>, stream: &TcpStream) 
         .outbound()
         .close_reason()
         .unwrap_or(CloseReason::ClientClosed);
-    connection.say_last_words(stream, None).await;
+    connection.say_last_words(stream).await;
     cluster.deregister(route, reason);
     client_urls::refresh(cluster);
     info!(
@@ -240,7 +214,7 @@ async fn refuse(
         connection.send_now(format!("-ERR '{error}'\r\n").as_bytes());
     }
     connection.close(refusal.reason);
-    connection.say_last_words(stream, None).await;
+    connection.say_last_words(stream).await;
     let line = format!(
         "{} - {}: {}",
         log_prefix(connection),

@@ -7,18 +7,23 @@ use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
 use super::{
-    batch::Input,
     cluster::{Cluster, Route},
     gossip, log_prefix,
 };
 use crate::{
     account::{Account, lookup_cache::LookupCache},
     connection::{
-        CloseReason, Connection,
+        CloseReason,
         keepalive::{Due, Keepalive},
+        reading::{Input, Reader},
         worker::Worker,
     },
-    protocol::{PING, PONG, error::quoted, parse::ParseError, route::RouteOp},
+    protocol::{
+        PING, PONG,
+        error::quoted,
+        parse::ParseError,
+        route::{RouteInfo, RouteOp},
+    },
     subject,
     telemetry::Clock,
 };
@@ -38,6 +43,8 @@ pub(super) struct Session {
     pub(super) spaces: HashMap<Box<[u8]>, Space>,
     /// What was read and is not handled yet.
     pub(super) input: Input,
+    /// INFO lines to be acted on when the batch is done.
+    news: Vec<RouteInfo>,
 }
 
 /// One subject space.
@@ -64,11 +71,8 @@ impl Session {
             keepalive,
             spaces: HashMap::new(),
             input: Input::default(),
+            news: Vec::new(),
         }
-    }
-
-    pub(super) fn connection(&self) -> &Arc<Connection> {
-        &self.route.connection
     }
 
     /// Tells the peer what is wanted here, and takes what it has said since its
@@ -107,7 +111,7 @@ impl Session {
                 }
             }
             RouteOp::Info(json) => match serde_json::from_slice(json) {
-                Ok(info) => self.input.news.push(info),
+                Ok(info) => self.news.push(info),
                 Err(error) => return Err(violation(format!("bad INFO: {error}"))),
             },
             RouteOp::Connect(_) => return Err(violation("a second CONNECT".into())),
@@ -123,7 +127,7 @@ impl Session {
     /// What the peer told of other brokers. Not to be called while a worker is
     /// in use: it writes to other routes.
     pub(super) fn hear_news(&mut self) {
-        for info in std::mem::take(&mut self.input.news) {
+        for info in std::mem::take(&mut self.news) {
             gossip::receive(&self.cluster, &self.route, info);
         }
     }

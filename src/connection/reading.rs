@@ -1,0 +1,318 @@
+//! Reading a connection: what its socket brings, opened if there is TLS, goes to
+//! its [`Reader`] in batches; what a batch leaves unfinished is kept for the
+//! next one.
+//!
+//! The sessions of clients and routes are readers: they know the operations,
+//! this file does not. A payload that is large and not complete yet is read into
+//! memory of its own, straight from the socket where there is no TLS.
+
+use std::{
+    io::{self, Read},
+    sync::Arc,
+};
+
+use bytes::BufMut;
+use socket2::SockRef;
+use tokio::{io::Interest, net::TcpStream};
+
+use super::{
+    CloseReason, Connection,
+    transport::Tls,
+    worker::{READ_BUFFER_LEN, Worker},
+};
+
+/// Batches read from one socket before other connections get their turn.
+const READS_PER_TURN: usize = 4;
+
+/// Room that a read wants behind what is left of the batch before.
+const READ_ROOM_MIN: usize = READ_BUFFER_LEN / 2;
+
+/// Bytes read after a large payload: enough for the next control line, little
+/// to copy if that is the head of another large payload.
+const READ_AFTER_LARGE: usize = 2048;
+
+/// Bytes of an operation above which an incomplete payload is read into memory
+/// of its own instead of through the worker's buffer.
+const LARGE_LEN: usize = 16 * 1024;
+
+/// Who handles what a connection's peer says.
+pub trait Reader {
+    /// The connection.
+    fn connection(&self) -> &Arc<Connection>;
+
+    /// What is not handled yet.
+    fn input(&mut self) -> &mut Input;
+
+    /// Handles the operations in `bytes`; their unfinished end goes back by
+    /// [`Input::keep`].
+    fn handle_batch(&mut self, worker: &mut Worker, bytes: &[u8]);
+
+    /// Handles a message that was put aside by [`Input::begin_large`] and is
+    /// complete now.
+    fn handle_large(&mut self, worker: &mut Worker, large: Large);
+
+    /// Whether no more is to be read in this turn.
+    fn must_pause(&self, worker: &Worker) -> bool;
+}
+
+/// What of the input is not handled yet.
+#[derive(Default)]
+pub struct Input {
+    /// The unfinished end of the last batch.
+    carry: Vec<u8>,
+    /// A large payload that is being read.
+    large: Option<Box<Large>>,
+    /// The last payload was large: the next read is short.
+    expect_large: bool,
+}
+
+/// A message whose payload is large, and not complete when it was begun.
+pub struct Large {
+    /// The control line with its CRLF.
+    pub line: Box<[u8]>,
+    /// What has come so far: payload, then CRLF.
+    pub payload: Vec<u8>,
+    /// Bytes of payload and CRLF.
+    whole: usize,
+}
+
+impl Large {
+    fn missing(&self) -> usize {
+        self.whole - self.payload.len()
+    }
+}
+
+impl Input {
+    /// Keeps the unfinished end of a batch.
+    pub fn keep(&mut self, rest: &[u8]) {
+        if !rest.is_empty() {
+            self.carry.extend_from_slice(rest);
+        } else if self.carry.capacity() > 0 {
+            // A connection at rest holds no buffer.
+            self.carry = Vec::new();
+        }
+    }
+
+    /// Takes back what was kept.
+    pub fn take_kept(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.carry)
+    }
+
+    /// A message of `whole` bytes whose control line has `line_len` is not
+    /// complete in `bytes`, which is the end of the batch. Large ones are put
+    /// aside with all of `bytes`; returns whether this one is.
+    pub fn begin_large(&mut self, bytes: &[u8], line_len: usize, whole: usize) -> bool {
+        if !Self::is_large(whole) {
+            return false;
+        }
+        let (line, begin) = bytes.split_at(line_len);
+        let whole = whole - line_len;
+        let mut payload = Vec::with_capacity(whole);
+        payload.extend_from_slice(begin);
+        self.large = Some(Box::new(Large {
+            line: line.into(),
+            payload,
+            whole,
+        }));
+        true
+    }
+
+    /// Whether a message of `whole` bytes is put aside while it is incomplete.
+    pub fn is_large(whole: usize) -> bool {
+        whole > LARGE_LEN
+    }
+
+    /// A message that was not put aside has come.
+    #[inline]
+    pub fn expect_small(&mut self) {
+        self.expect_large = false;
+    }
+}
+
+/// What one read brought.
+struct Batch {
+    /// Bytes handled.
+    len: usize,
+    /// There may be more to read.
+    more: bool,
+}
+
+/// Reads and handles what the socket has, for one turn. Closes the connection
+/// at its end. Returns whether there is more.
+pub fn read_turn(reader: &mut impl Reader, worker: &mut Worker, stream: &TcpStream) -> bool {
+    let mut more = true;
+    for _ in 0..READS_PER_TURN {
+        more = match read(reader, worker, stream) {
+            Ok(batch) => {
+                worker.finish_batch(batch.len);
+                batch.more
+            }
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock => false,
+                io::ErrorKind::Interrupted => true,
+                kind => {
+                    reader.connection().close(match kind {
+                        io::ErrorKind::UnexpectedEof => CloseReason::ClientClosed,
+                        _ => CloseReason::ReadError,
+                    });
+                    false
+                }
+            },
+        };
+        if !more || reader.must_pause(worker) {
+            break;
+        }
+    }
+    more
+}
+
+/// Reads one batch and has it handled. The socket's end is `UnexpectedEof`.
+fn read(reader: &mut impl Reader, worker: &mut Worker, stream: &TcpStream) -> io::Result<Batch> {
+    if let Some(tls) = reader.connection().tls().cloned() {
+        return read_tls(reader, worker, stream, &tls);
+    }
+    if reader.input().large.is_some() {
+        return read_large(reader, worker, stream);
+    }
+    let mut buffer = std::mem::take(&mut worker.read_buffer);
+    let input = reader.input();
+    let held = input.carry.len();
+    if buffer.len() < held + READ_ROOM_MIN {
+        buffer.resize(held + READ_ROOM_MIN, 0);
+    }
+    buffer[..held].copy_from_slice(&input.carry);
+    let end = match input.expect_large {
+        true => (held + READ_AFTER_LARGE).min(buffer.len()),
+        false => buffer.len(),
+    };
+    let result = match read_drained(stream, &mut buffer[held..end]) {
+        Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+        Ok(read) => {
+            input.carry.clear();
+            reader.handle_batch(worker, &buffer[..held + read]);
+            Ok(Batch {
+                len: held + read,
+                more: held + read == end,
+            })
+        }
+        Err(error) => Err(error),
+    };
+    buffer.truncate(READ_BUFFER_LEN);
+    worker.read_buffer = buffer;
+    result
+}
+
+/// Reads like `try_read`, and takes a short read for the sign that the socket is
+/// drained, as epoll's edge triggering allows: the next wait then waits for new
+/// bytes instead of asking the kernel once more for nothing.
+fn read_drained(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut short = None;
+    let result = stream.try_io(Interest::READABLE, || {
+        let read = (&*SockRef::from(stream)).read(buffer)?;
+        if 0 < read && read < buffer.len() {
+            short = Some(read);
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        Ok(read)
+    });
+    match short {
+        Some(read) => Ok(read),
+        None => result,
+    }
+}
+
+fn read_large(
+    reader: &mut impl Reader,
+    worker: &mut Worker,
+    stream: &TcpStream,
+) -> io::Result<Batch> {
+    let Some(large) = &mut reader.input().large else {
+        return Err(io::ErrorKind::WouldBlock.into());
+    };
+    let missing = large.missing();
+    let len = stream.try_read_buf(&mut (&mut large.payload).limit(missing))?;
+    if len == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    finish_large(reader, worker);
+    Ok(Batch { len, more: true })
+}
+
+/// Has a large message handled that is complete.
+fn finish_large(reader: &mut impl Reader, worker: &mut Worker) {
+    let input = reader.input();
+    let Some(large) = input.large.take_if(|large| large.missing() == 0) else {
+        return;
+    };
+    input.expect_large = true;
+    reader.handle_large(worker, *large);
+    // A large message does not wait for others.
+    worker.flush_touched();
+}
+
+/// The same as [`read`] with TLS: what is read is opened first.
+fn read_tls(
+    reader: &mut impl Reader,
+    worker: &mut Worker,
+    stream: &TcpStream,
+    tls: &Tls,
+) -> io::Result<Batch> {
+    let mut incoming = std::mem::take(&mut worker.tls.incoming);
+    let mut plain = std::mem::take(&mut worker.tls.plain);
+    plain.clear();
+    plain.append(&mut reader.input().carry);
+    let held = plain.len();
+    let connection = reader.connection();
+    let result = open_into(connection, worker, stream, tls, &mut incoming, &mut plain);
+    let len = plain.len();
+    if len > held || result.is_ok() {
+        handle_opened(reader, worker, &plain);
+    } else {
+        reader.input().keep(&plain);
+    }
+    incoming.truncate(2 * READ_BUFFER_LEN);
+    worker.tls.incoming = incoming;
+    // A tail of the batch before may have made it long once.
+    if plain.capacity() <= 2 * READ_BUFFER_LEN {
+        worker.tls.plain = plain;
+    }
+    Ok(Batch { len, more: result? })
+}
+
+/// Reads and opens. Returns whether the socket has more.
+fn open_into(
+    connection: &Arc<Connection>,
+    worker: &mut Worker,
+    stream: &TcpStream,
+    tls: &Tls,
+    incoming: &mut Vec<u8>,
+    plain: &mut Vec<u8>,
+) -> io::Result<bool> {
+    let tail = tls.copy_tail(incoming, READ_BUFFER_LEN, plain);
+    let end = tail + READ_BUFFER_LEN;
+    let read = read_drained(stream, &mut incoming[tail..end]);
+    let len = tail + *read.as_ref().unwrap_or(&0);
+    let opened = tls.open(&mut incoming[..len], plain)?;
+    if opened.answers {
+        connection.send_control(worker);
+    }
+    match read? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ if opened.ended => Err(io::ErrorKind::UnexpectedEof.into()),
+        read => Ok(tail + read == end),
+    }
+}
+
+/// Has handled what was opened; the first of it may belong to a large payload.
+fn handle_opened(reader: &mut impl Reader, worker: &mut Worker, mut plain: &[u8]) {
+    while !plain.is_empty() && reader.connection().outbound().close_reason().is_none() {
+        if let Some(large) = &mut reader.input().large {
+            let (payload, rest) = plain.split_at(large.missing().min(plain.len()));
+            large.payload.extend_from_slice(payload);
+            finish_large(reader, worker);
+            plain = rest;
+            continue;
+        }
+        return reader.handle_batch(worker, plain);
+    }
+}

@@ -1,0 +1,114 @@
+//! TLS on routes: the handshake comes before the first line, on both sides with
+//! a certificate; who is revoked later is cut off.
+
+use std::sync::Arc;
+
+use tokio::net::TcpStream;
+use tracing::{error, warn};
+
+use super::{cluster::Cluster, log_prefix};
+use crate::{
+    connection::{
+        CloseReason, Connection,
+        tls_listener::{Secured, TlsListener},
+    },
+    security::failure::{Cause, Failure},
+    telemetry::event::EventKind,
+};
+
+impl Cluster {
+    /// Shakes hands with a broker that dialled, if there is to be TLS. `false`:
+    /// it failed and was told of; the connection is closing.
+    pub(super) async fn secure_accepted(
+        &self,
+        connection: &Connection,
+        stream: &Arc<TcpStream>,
+    ) -> bool {
+        let Some(tls) = self.tls() else {
+            return true;
+        };
+        match tls.accept(stream).await {
+            Ok(secured) => {
+                secure(connection, secured);
+                true
+            }
+            Err(failure) => {
+                self.tell_failure(connection, &tls, &failure);
+                connection.close(CloseReason::TlsHandshakeFailure);
+                false
+            }
+        }
+    }
+
+    /// The same with a broker that we dialled as `host`.
+    ///
+    /// # Errors
+    ///
+    /// Why it failed.
+    pub(super) async fn secure_dialled(
+        &self,
+        connection: &Connection,
+        stream: &Arc<TcpStream>,
+        host: &str,
+    ) -> Result<(), Failure> {
+        if let Some(tls) = self.tls() {
+            secure(connection, tls.connect(stream, host).await?);
+        }
+        Ok(())
+    }
+
+    /// Closes every route whose peer's certificate is revoked by the CRLs in
+    /// force. Returns how many.
+    pub fn close_revoked(&self, tls: &TlsListener) -> usize {
+        let routes = self.routes();
+        let revoked = routes.iter().filter(|route| {
+            let connection = &route.connection;
+            self.close_if_revoked(tls, connection)
+        });
+        revoked.count()
+    }
+
+    /// Closes a route if its peer's certificate is revoked; returns whether it
+    /// is.
+    pub(super) fn close_if_revoked(&self, tls: &TlsListener, connection: &Connection) -> bool {
+        let Some(subject) = tls.find_revoked(connection) else {
+            return false;
+        };
+        warn!(
+            "{} - Certificate revoked: {subject}",
+            log_prefix(connection)
+        );
+        self.context.telemetry.events.record(
+            EventKind::Certificate,
+            connection.cid,
+            &subject,
+            "the certificate is revoked now: its route is closed",
+        );
+        connection.close(CloseReason::CertificateRevoked);
+        true
+    }
+
+    fn tell_failure(&self, connection: &Connection, tls: &TlsListener, failure: &Failure) {
+        if failure.cause == Cause::Silent || !tls.may_tell() {
+            return;
+        }
+        let text = format!("TLS route handshake error: {failure}");
+        error!("{} - {text}", log_prefix(connection));
+        self.context.telemetry.events.record(
+            EventKind::AuthenticationFailed,
+            connection.cid,
+            &connection.peer.to_string(),
+            &text,
+        );
+    }
+}
+
+fn secure(connection: &Connection, secured: Secured) {
+    let mut tls = secured.tls;
+    tls.is_first = true;
+    connection.set_tls(Arc::new(tls));
+    if let Some(certificate) = secured.certificate {
+        // Set once: a connection shakes hands once.
+        let _ = connection.certificate.set(Box::new(certificate));
+    }
+}
