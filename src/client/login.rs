@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use data_encoding::BASE64URL_NOPAD;
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
@@ -134,6 +135,23 @@ pub fn replace_authentication(context: &Context, authentication: Authentication)
     }
 }
 
+/// Something new for a client to sign, if anybody logs in so: 11 random bytes
+/// as base64, as nats-server has it.
+pub(super) fn nonce(context: &Context) -> Box<str> {
+    if !context.authentication.read().needs_nonce() {
+        return Box::default();
+    }
+    let mut bytes = [0; 11];
+    match aws_lc_rs::rand::fill(&mut bytes) {
+        Ok(()) => BASE64URL_NOPAD.encode(&bytes).into(),
+        // Without one nobody can sign.
+        Err(_) => {
+            error!("There are no random bytes to make a nonce of");
+            Box::default()
+        }
+    }
+}
+
 impl Session {
     /// Handles what a stranger sent: its first operation must be CONNECT.
     /// Returns the bytes handled. If it is in then, the rest is for the session.
@@ -190,6 +208,7 @@ impl Session {
             credentials: &options.credentials,
             connection_type: ConnectionType::Standard,
             certificate: self.connection.certificate.get().map(|known| &**known),
+            nonce: &self.nonce,
         })
     }
 

@@ -65,7 +65,7 @@ async fn introduce_and_shake(session: &Session, stream: &Arc<TcpStream>, tls: &T
     }
 }
 
-fn introduce(session: &Session) {
+fn introduce(session: &mut Session) {
     with_worker(|worker| {
         session.introduce(worker);
         worker.flush_touched();
@@ -104,7 +104,7 @@ fn give_up(session: &Session, tls: &TlsListener, failure: &Failure) {
     connection.close(CloseReason::TlsHandshakeFailure);
 }
 
-fn refuse_for_rate(session: &Session) {
+fn refuse_for_rate(session: &mut Session) {
     with_worker(|worker| {
         session.introduce(worker);
         session.refuse_for_rate(worker);

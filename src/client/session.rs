@@ -17,7 +17,7 @@ use super::{
     end::End,
     gate::Gate,
     log_prefix,
-    login::{PendingLogin, Stranger},
+    login::{self, PendingLogin, Stranger},
     member::narrowed,
     trace::{Trace, trace_in},
 };
@@ -68,6 +68,8 @@ pub(super) struct Session {
     pub(super) trace: Trace,
     pub(super) keepalive: Keepalive,
     pub(super) options: ConnectOptions,
+    /// What the client was given to sign; empty if nobody signs.
+    pub(super) nonce: Box<str>,
     pub(super) cache: LookupCache,
     /// What was read and is not handled yet.
     pub(super) input: Input,
@@ -108,6 +110,7 @@ impl Session {
             trace: Trace::default(),
             keepalive,
             options: ConnectOptions::default(),
+            nonce: Box::default(),
             cache: LookupCache::default(),
             input: Input::default(),
             accepted: Instant::now(),
@@ -120,7 +123,8 @@ impl Session {
     }
 
     /// Sends the first INFO.
-    pub(super) fn introduce(&self, worker: &mut Worker) {
+    pub(super) fn introduce(&mut self, worker: &mut Worker) {
+        self.nonce = login::nonce(&self.context);
         self.send_info(worker, false);
     }
 
@@ -303,7 +307,9 @@ impl Session {
 
     fn send_info(&self, worker: &mut Worker, answers_ping: bool) {
         let mut info = info_for(&self.context, &self.connection);
-        if answers_ping {
+        if !answers_ping {
+            info.nonce = self.nonce.to_string();
+        } else {
             info.connect_info = true;
             info.remote_account = self.account.name.clone();
             info.acc_is_sys = self.account.is_system;

@@ -7,6 +7,8 @@ use serde::{
     de::{IgnoredAny, MapAccess, Visitor},
 };
 
+use super::nkey::UserKey;
+
 /// The fields of CONNECT that midge acts on or shows; others are ignored. Keys
 /// match in any case, as Go's JSON decoder has it.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -46,19 +48,26 @@ pub struct Credentials {
     pub password: String,
     /// Token.
     pub token: String,
+    /// Public key of an nkey.
+    pub nkey: String,
+    /// The nonce of INFO, signed with it.
+    pub signature: String,
 }
 
 impl Credentials {
     /// How a login with these is called in monitoring and logs.
     pub fn shown_user(&self) -> &str {
         match self {
+            // Whoever takes a seed for the key to send should not find it in a log.
+            Self { nkey, .. } if UserKey::parse(nkey).is_ok() => nkey,
+            Self { nkey, .. } if !nkey.is_empty() => "[REDACTED]",
             Self { user, .. } if !user.is_empty() => user,
             Self { token, .. } if !token.is_empty() => "[REDACTED]",
             _ => "",
         }
     }
 
-    /// Whether there are none.
+    /// Whether there is neither user, password nor token.
     pub fn are_empty(&self) -> bool {
         self.user.is_empty() && self.password.is_empty() && self.token.is_empty()
     }
@@ -137,13 +146,15 @@ impl<'de> Visitor<'de> for Overlay<'_> {
                 "user" => lay(&mut options.credentials.user, &mut map)?,
                 "pass" => lay(&mut options.credentials.password, &mut map)?,
                 "auth_token" => lay(&mut options.credentials.token, &mut map)?,
+                "nkey" => lay(&mut options.credentials.nkey, &mut map)?,
+                "sig" => lay(&mut options.credentials.signature, &mut map)?,
                 "name" => lay(&mut options.name, &mut map)?,
                 "lang" => lay(&mut options.lang, &mut map)?,
                 "version" => lay(&mut options.version, &mut map)?,
                 "account" => lay(&mut options.account, &mut map)?,
                 "new_account" => lay(&mut options.new_account, &mut map)?,
                 // Nobody is asked for these; their types are checked all the same.
-                "jwt" | "nkey" | "proxy_sig" | "sig" => {
+                "jwt" | "proxy_sig" => {
                     map.next_value::<Option<String>>()?;
                 }
                 "tls_required" => {

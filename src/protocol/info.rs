@@ -53,6 +53,9 @@ pub struct Info {
     /// The peer's address as the broker sees it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub client_ip: String,
+    /// What a client with an nkey has to sign.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub nonce: String,
     /// Lame duck: the broker is about to leave.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ldm: bool,

@@ -2,7 +2,7 @@
 //!
 //! An incremental parser that borrows from the read buffer ([`parse`]), the
 //! JSON that both sides introduce themselves with ([`info`], [`connect`]), the
-//! headers of messages ([`header`]), the texts of errors ([`error`]), and what
+//! headers of messages ([`header`]), the keys of users ([`nkey`]), the texts of errors ([`error`]), and what
 //! brokers of a cluster say to each other ([`route`]). Facts are those of nats-server 2.15
 //! (`server/parser.go`, `server/client.go`). Knows neither sockets nor
 //! subscriptions.
@@ -11,6 +11,7 @@ pub mod connect;
 pub mod error;
 pub mod header;
 pub mod info;
+pub mod nkey;
 pub mod parse;
 pub mod route;
 

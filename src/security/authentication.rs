@@ -13,6 +13,7 @@ use std::{
 
 use super::{
     certificate::PeerCertificate,
+    mapping::Mapping,
     permissions::{Names, Permissions},
     secret::Secret,
     users::{Authorization, ConnectionType, GLOBAL_ACCOUNT, Proof, SoleLogin, User},
@@ -28,6 +29,8 @@ pub struct Offer<'a> {
     pub connection_type: ConnectionType,
     /// Its certificate, if the handshake verified one.
     pub certificate: Option<&'a PeerCertificate>,
+    /// What it was given to sign; empty if nothing.
+    pub nonce: &'a str,
 }
 
 /// Who a peer is.
@@ -52,6 +55,16 @@ pub enum Refusal {
     ConnectionType,
     /// It asked for an account, which only the operator gives.
     ForeignAccount,
+    /// It showed no certificate, and users are known by theirs.
+    NoCertificate,
+    /// Its certificate names no user: the certificate's subject.
+    UnmappedCertificate(String),
+    /// No user has that key.
+    UnknownKey,
+    /// It did not sign with the key, or there was nothing to sign.
+    NoSignature,
+    /// The signature is not that of the key.
+    WrongSignature,
     /// A name of it cannot stand in its permissions: what is wrong with it.
     Name(String),
     /// It showed nothing.
@@ -76,6 +89,13 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Name(text) => text,
+            Self::NoCertificate => "no certificate, and verify_and_map asks for one",
+            Self::UnmappedCertificate(subject) => {
+                return write!(f, "the certificate names no user: {subject:?}");
+            }
+            Self::UnknownKey => "unknown nkey",
+            Self::NoSignature => "no signature of the nonce",
+            Self::WrongSignature => "wrong signature",
             Self::ConnectionType => "the user may not connect in this way",
             Self::ForeignAccount => "the client asked for an account",
             Self::NoCredentials => "no credentials",
@@ -131,6 +151,10 @@ pub struct Authentication {
     sole: Option<SoleLogin>,
     no_auth_user: Option<String>,
     admits_strangers: bool,
+    /// Some users have keys.
+    has_keys: bool,
+    /// Finds users by their certificates, where these tell who they are.
+    mapping: Option<Mapping>,
     /// Some user's password is a hash, so that comparing takes long.
     has_hashes: bool,
     /// All rules there are.
@@ -141,7 +165,12 @@ impl Authentication {
     /// Lets in whom the operator wrote down. User names must be unique.
     pub fn new(authorization: &Authorization) -> Self {
         let users = &authorization.users;
-        let rules = users.iter().map(number);
+        let maps = authorization.maps_certificates;
+        let with_password = || users.iter().filter(|user| user.password().is_some());
+        // Without such users nats-server does not look at certificates.
+        let mapping = (maps && with_password().next().is_some())
+            .then(|| Mapping::new(with_password().map(|user| &*user.name)));
+        let rules = users.iter().map(|user| number(&(user, mapping.is_some())));
         Self {
             rules: rules
                 .chain(authorization.sole.iter().map(number))
@@ -154,10 +183,11 @@ impl Authentication {
                 .collect(),
             sole: authorization.sole.clone(),
             no_auth_user: authorization.no_auth_user.clone(),
-            has_hashes: users.iter().any(|user| {
-                let Proof::Password(secret) = &user.proof;
-                secret.is_hash()
-            }),
+            has_keys: users.iter().any(|user| user.password().is_none()),
+            mapping,
+            has_hashes: users
+                .iter()
+                .any(|user| user.password().is_some_and(Secret::is_hash)),
         }
     }
 
@@ -169,6 +199,11 @@ impl Authentication {
     /// Whether anybody has to log in.
     pub fn is_required(&self) -> bool {
         !self.users.is_empty() || self.sole.is_some()
+    }
+
+    /// Whether clients are given a nonce to sign.
+    pub fn needs_nonce(&self) -> bool {
+        self.has_keys
     }
 
     /// Whether a client without credentials gets in nevertheless.
@@ -188,13 +223,20 @@ impl Authentication {
             });
         }
         let no_auth_user = self.no_auth_user.as_ref();
-        if credentials.are_empty()
-            && let Some(user) = no_auth_user.and_then(|name| self.users.get(name))
-        {
-            return match admit(user, offer) {
-                Ok(login) => Verdict::Accept(login),
-                Err(refusal) => Verdict::Refuse(refusal),
-            };
+        let no_auth_user = no_auth_user
+            .and_then(|name| self.users.get(name))
+            .filter(|_| credentials.are_empty());
+        if self.has_keys && !credentials.nkey.is_empty() {
+            return self.identify_key(offer);
+        }
+        if let Some(user) = no_auth_user.filter(|user| user.password().is_none()) {
+            return self.admitted(user, offer);
+        }
+        if let Some(mapping) = &self.mapping {
+            return self.identify_certificate(mapping, offer);
+        }
+        if let Some(user) = no_auth_user {
+            return self.admitted(user, offer);
         }
         if credentials.are_empty() && self.admits_strangers {
             return Verdict::Accept(Login {
@@ -205,27 +247,101 @@ impl Authentication {
             });
         }
         if !self.users.is_empty() && !credentials.user.is_empty() {
-            return self.identify_user(self.users.get(&credentials.user), offer);
+            let user = self.users.get(&credentials.user);
+            return self.identify_user(user, offer);
         }
         self.identify_sole(credentials)
     }
 
+    /// Somebody who offers a key.
+    fn identify_key(&self, offer: &Offer<'_>) -> Verdict {
+        let Credentials {
+            nkey, signature, ..
+        } = offer.credentials;
+        let user = self.users.get(nkey);
+        let Some((user, Proof::Key(key))) = user.map(|user| (user, &user.proof)) else {
+            return Verdict::Refuse(Refusal::UnknownKey);
+        };
+        // Whom everybody is needs to prove nothing.
+        if self.no_auth_user.as_ref() != Some(nkey) {
+            if signature.is_empty() || offer.nonce.is_empty() {
+                return Verdict::Refuse(Refusal::NoSignature);
+            }
+            if !key.signed(offer.nonce.as_bytes(), signature) {
+                return Verdict::Refuse(Refusal::WrongSignature);
+            }
+        }
+        self.admitted(user, offer)
+    }
+
+    /// Somebody whose certificate tells who it is. A user with a password has to
+    /// know that too.
+    fn identify_certificate(&self, mapping: &Mapping, offer: &Offer<'_>) -> Verdict {
+        let Some(certificate) = offer.certificate else {
+            return Verdict::Refuse(Refusal::NoCertificate);
+        };
+        let may_be = |name: &str| {
+            let user = self.users.get(name);
+            user.is_some_and(|user| user.password().is_some() && may_connect(user, offer))
+        };
+        match mapping.find(certificate, may_be) {
+            Some(name) => self.identify_user(self.users.get(&name), offer),
+            None => Verdict::Refuse(Refusal::UnmappedCertificate(certificate.subject.clone())),
+        }
+    }
+
+    /// The login of a user who has proved it.
+    fn admitted(&self, user: &User, offer: &Offer<'_>) -> Verdict {
+        match self.admit(user, offer) {
+            Ok(login) => Verdict::Accept(login),
+            Err(refusal) => Verdict::Refuse(refusal),
+        }
+    }
+
     /// Somebody who says to be `user`, if there is such a user.
     fn identify_user(&self, user: Option<&User>, offer: &Offer<'_>) -> Verdict {
-        let (secret, outcome) = match user {
-            Some(user) => {
-                let Proof::Password(secret) = &user.proof;
-                (secret.clone(), admit(user, offer))
-            }
+        let known = user.and_then(|user| Some((user, user.password()?)));
+        let (secret, outcome, wrong) = match known {
+            Some((user, secret)) => (
+                secret.clone(),
+                self.admit(user, offer),
+                Refusal::WrongPassword,
+            ),
             // As slow as with a user, so that guessing names pays nothing.
-            None if self.has_hashes => (Secret::nobodys(), Err(Refusal::UnknownUser)),
+            None if self.has_hashes => (
+                Secret::nobodys(),
+                Err(Refusal::UnknownUser),
+                Refusal::UnknownUser,
+            ),
             None => return Verdict::Refuse(Refusal::UnknownUser),
         };
-        let wrong = match user {
-            Some(_) => Refusal::WrongPassword,
-            None => Refusal::UnknownUser,
-        };
         compare(secret, &offer.credentials.password, outcome, wrong)
+    }
+
+    /// What becomes of the user once it is proved.
+    fn admit(&self, user: &User, offer: &Offer<'_>) -> Result<Login, Refusal> {
+        if !may_connect(user, offer) {
+            return Err(Refusal::ConnectionType);
+        }
+        let names = Names {
+            user: &user.name,
+            certname: offer
+                .certificate
+                .map_or("", |certificate| &certificate.common_name),
+        };
+        let permissions = user
+            .permissions
+            .as_ref()
+            .map(|rules| rules.for_login(names));
+        Ok(Login {
+            user: user.name.clone(),
+            account: user.account.clone(),
+            rule: number(&(user, self.mapping.is_some())),
+            permissions: permissions
+                .transpose()
+                .map_err(Refusal::Name)?
+                .map(Arc::new),
+        })
     }
 
     /// Somebody who is the one user, or knows the token.
@@ -257,31 +373,10 @@ impl Authentication {
     }
 }
 
-/// What becomes of the user once the password is right.
-fn admit(user: &User, offer: &Offer<'_>) -> Result<Login, Refusal> {
+/// Whether the user may connect in this way.
+fn may_connect(user: &User, offer: &Offer<'_>) -> bool {
     let types = &user.connection_types;
-    if !types.is_empty() && !types.contains(&offer.connection_type) {
-        return Err(Refusal::ConnectionType);
-    }
-    let names = Names {
-        user: &user.name,
-        certname: offer
-            .certificate
-            .map_or("", |certificate| &certificate.common_name),
-    };
-    let permissions = user
-        .permissions
-        .as_ref()
-        .map(|rules| rules.for_login(names));
-    Ok(Login {
-        user: user.name.clone(),
-        account: user.account.clone(),
-        rule: number(user),
-        permissions: permissions
-            .transpose()
-            .map_err(Refusal::Name)?
-            .map(Arc::new),
-    })
+    types.is_empty() || types.contains(&offer.connection_type)
 }
 
 /// What the operator wrote, as a number that is not 0.
@@ -333,6 +428,7 @@ mod tests {
             user: user.into(),
             password: password.into(),
             token: token.into(),
+            ..Credentials::default()
         }
     }
 
@@ -343,6 +439,7 @@ mod tests {
             credentials,
             connection_type: ConnectionType::Standard,
             certificate: None,
+            nonce: "",
         });
         let login = match verdict {
             Verdict::Accept(login) => login,
@@ -368,7 +465,7 @@ mod tests {
             })
         };
         let (a, b) = (user("a", "p"), user("b", "p"));
-        let rule = number(&a);
+        let rule = number(&(&a, false));
         let moved = User {
             account: "B".into(),
             ..a.clone()

@@ -93,7 +93,8 @@ fn text(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
     attribute.as_str().ok().map(ToOwned::to_owned)
 }
 
-fn escaped(value: &str) -> String {
+/// A value with what means something in a name escaped.
+pub(super) fn escaped(value: &str) -> String {
     let last = value.chars().count().saturating_sub(1);
     let mut text = String::with_capacity(value.len());
     for (at, letter) in value.chars().enumerate() {

@@ -1,6 +1,7 @@
 //! Users as the operator wrote them.
 
 use super::{permissions::Rules, secret::Secret};
+use crate::protocol::nkey::UserKey;
 
 /// The account of users that were given no other.
 pub const GLOBAL_ACCOUNT: &str = "$G";
@@ -60,6 +61,18 @@ pub struct User {
 pub enum Proof {
     /// The password.
     Password(Secret),
+    /// The signature by the key that is the user's name.
+    Key(UserKey),
+}
+
+impl User {
+    /// The password, unless a key proves who the user is.
+    pub fn password(&self) -> Option<&Secret> {
+        match &self.proof {
+            Proof::Password(secret) => Some(secret),
+            Proof::Key(_) => None,
+        }
+    }
 }
 
 /// The one user of `authorization { user, password }`, or its token.
@@ -89,6 +102,9 @@ pub struct Authorization {
     /// user at all: so it is when users were written down for the system
     /// account only.
     pub admits_strangers: bool,
+    /// Whether a client's certificate tells which of the users with passwords
+    /// it is: `verify_and_map`.
+    pub maps_certificates: bool,
 }
 
 impl Authorization {
@@ -104,10 +120,9 @@ impl Authorization {
             ) => is_plain(secret),
             None => false,
         };
-        let users = self.users.iter().any(|user| {
-            let Proof::Password(secret) = &user.proof;
-            is_plain(secret)
-        });
-        sole || users
+        // Whom the certificate names may do without a password.
+        let is_needless = |secret: &Secret| self.maps_certificates && secret.is_empty();
+        let mut passwords = self.users.iter().filter_map(User::password);
+        sole || passwords.any(|secret| is_plain(secret) && !is_needless(secret))
     }
 }

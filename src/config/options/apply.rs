@@ -326,7 +326,9 @@ impl Reading {
         let admits_strangers = only_system
             && authorization.no_auth_user.is_none()
             && !self.decided.contains_key("authorization");
+        let maps = self.options.tls.as_ref().is_some_and(|tls| tls.map);
         self.options.authorization.admits_strangers = admits_strangers;
+        self.options.authorization.maps_certificates = maps;
         let position = self.decided_at(["authorization", "no_auth_user"]);
         for text in errors {
             self.error(&position, text);

@@ -3,6 +3,7 @@
 use super::{block::Problems, permissions::parse_permissions};
 use crate::{
     config::syntax::{Entry, Map, Node},
+    protocol::nkey::UserKey,
     security::{
         permissions::Rules,
         secret::Secret,
@@ -47,6 +48,7 @@ pub fn parse_users(
 
 fn parse_user(node: &Node, map: &Map, account: &str, problems: &mut Problems) -> Option<User> {
     let mut name = None;
+    let mut nkey = None;
     let mut password = None;
     let mut connection_types = Vec::new();
     let mut permissions = None;
@@ -54,6 +56,7 @@ fn parse_user(node: &Node, map: &Map, account: &str, problems: &mut Problems) ->
     for entry in map.entries_as_written() {
         match &*entry.key.to_ascii_lowercase() {
             "user" | "username" => name = problems.text(entry),
+            "nkey" => nkey = parse_nkey(entry, problems),
             "pass" | "password" => password = parse_secret(entry, problems),
             "allowed_connection_types" | "connection_types" | "clients" => {
                 connection_types = parse_connection_types(entry, problems);
@@ -76,17 +79,35 @@ fn parse_user(node: &Node, map: &Map, account: &str, problems: &mut Problems) ->
     if errors_before < problems.errors.len() {
         return None;
     }
-    let Some(name) = name.filter(|name| !name.is_empty()) else {
-        problems.error(&node.position, "a user needs a name: write user: \"…\"");
-        return None;
+    let name = name.filter(|name| !name.is_empty());
+    let (name, proof) = match (name, nkey) {
+        (None, Some((text, key))) if password.is_none() => (text, Proof::Key(key)),
+        (_, Some(_)) => {
+            let text = "a user with an nkey has neither a name nor a password";
+            problems.error(&node.position, text);
+            return None;
+        }
+        (Some(name), None) => (name, Proof::Password(password.unwrap_or_default())),
+        (None, None) => {
+            let text = "a user needs a name: write user: \"…\", or nkey: \"U…\"";
+            problems.error(&node.position, text);
+            return None;
+        }
     };
     Some(User {
         name: name.to_owned(),
-        proof: Proof::Password(password.unwrap_or_default()),
+        proof,
         account: account.to_owned(),
         connection_types,
         permissions,
     })
+}
+
+/// The public key of a user, and its text.
+fn parse_nkey<'a>(entry: &'a Entry, problems: &mut Problems) -> Option<(&'a str, UserKey)> {
+    let text = problems.text(entry).filter(|text| !text.is_empty())?;
+    let key = UserKey::parse(text).map_err(|why| format!("the value of \"nkey\" {why}"));
+    Some((text, problems.noted(&entry.position, key)?))
 }
 
 /// A password or token.

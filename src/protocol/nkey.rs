@@ -1,0 +1,151 @@
+//! Public keys of users, and what they sign.
+//!
+//! The text form is that of the nkeys library: base32 without padding of a
+//! prefix byte, the 32 bytes of an Ed25519 key, and a CRC-16 (XMODEM) of both,
+//! low byte first. The configuration reads keys, CONNECT brings them, and
+//! [`crate::security::authentication`] has signatures checked.
+
+use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
+use data_encoding::{BASE32_NOPAD, BASE64, BASE64URL_NOPAD};
+
+/// The prefix of a user's public key: its text begins with `U`.
+const USER_PREFIX: u8 = 20 << 3;
+
+/// The prefix of a seed, in the upper five bits: its text begins with `S`.
+const SEED_PREFIX: u8 = 18 << 3;
+
+/// Bytes of prefix, key and checksum.
+const ENCODED_LEN: usize = 1 + KEY_LEN + 2;
+const KEY_LEN: usize = 32;
+
+/// The public key of a user.
+#[derive(Clone, Debug, Eq, Hash, PartialEq)]
+pub struct UserKey([u8; KEY_LEN]);
+
+impl UserKey {
+    /// Reads the text form.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with it; the text itself is not named, as it may be a
+    /// secret that was put into the wrong place.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let decoded = BASE32_NOPAD.decode(text.as_bytes());
+        let decoded = decoded.map_err(|_| NO_KEY)?;
+        let (body, checksum) = decoded.split_last_chunk::<2>().ok_or(NO_KEY)?;
+        if u16::from_le_bytes(*checksum) != crc16(body) {
+            return Err(NO_KEY);
+        }
+        match body {
+            [prefix, ..] if prefix & 0xf8 == SEED_PREFIX => Err(
+                "is a seed, which is secret: write the public key, which begins with U, and make \
+                 a new seed",
+            ),
+            [USER_PREFIX, key @ ..] if decoded.len() == ENCODED_LEN => {
+                key.try_into().map(Self).map_err(|_| NO_KEY)
+            }
+            _ => Err("is a key, but not a user's: that begins with U"),
+        }
+    }
+
+    /// Whether the owner of the key signed `nonce`. The signature is base64, of
+    /// the URL's alphabet without padding or of the usual one with it.
+    pub fn signed(&self, nonce: &[u8], signature: &str) -> bool {
+        let bytes = BASE64URL_NOPAD
+            .decode(signature.as_bytes())
+            .or_else(|_| BASE64.decode(signature.as_bytes()));
+        bytes.is_ok_and(|bytes| {
+            UnparsedPublicKey::new(&ED25519, &self.0)
+                .verify(nonce, &bytes)
+                .is_ok()
+        })
+    }
+}
+
+const NO_KEY: &str = "is no nkey: write the user's public key, 56 characters that begin with U";
+
+fn crc16(bytes: &[u8]) -> u16 {
+    bytes.iter().fold(0, |crc, byte| {
+        (0..8).fold(crc ^ (u16::from(*byte) << 8), |crc, _| match crc & 0x8000 {
+            0 => crc << 1,
+            _ => (crc << 1) ^ 0x1021,
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// What the nkeys library makes of a key.
+    fn text(prefix: &[u8], key: &[u8]) -> String {
+        let mut bytes = [prefix, key].concat();
+        bytes.extend_from_slice(&crc16(&bytes.clone()).to_le_bytes());
+        BASE32_NOPAD.encode(&bytes)
+    }
+
+    #[test]
+    fn the_checksum_is_that_of_the_nkeys_library() {
+        // The check value that catalogues give for CRC-16/XMODEM.
+        assert_eq!(crc16(b"123456789"), 0x31c3);
+        // A key as Python's nkeys writes it.
+        let key = "UAT6BWCSCWLUKJT6K6MBJJOEOTXZ5AJDOYKNEVRFC7VNO6OA43N4TRNO";
+        assert!(UserKey::parse(key).is_ok());
+    }
+
+    #[test]
+    fn a_seed_is_told_from_other_keys_and_not_repeated() {
+        let seed = "SUAMK2FG4MI6UE3ACF3FK3OIQBCEIEZV7NSWFFEW63UXMRLFM2XLAXK4GY";
+        let error = UserKey::parse(seed).unwrap_err();
+        assert!(error.contains("is a seed") && !error.contains(seed));
+        let account = text(&[0], &[7; 32]);
+        assert!(account.starts_with('A'));
+        assert!(
+            UserKey::parse(&account)
+                .unwrap_err()
+                .contains("not a user's")
+        );
+    }
+
+    #[test]
+    fn only_the_owner_of_a_key_signs() {
+        let [one, other] = [[1; 32], [2; 32]].map(|seed| {
+            let pair = Ed25519KeyPair::from_seed_unchecked(&seed).expect("a key");
+            let key = text(&[USER_PREFIX], pair.public_key().as_ref());
+            (UserKey::parse(&key).expect("its text"), pair)
+        });
+        let bytes = one.1.sign(b"nonce");
+        for signature in [
+            BASE64URL_NOPAD.encode(bytes.as_ref()),
+            BASE64.encode(bytes.as_ref()),
+        ] {
+            assert!(one.0.signed(b"nonce", &signature));
+            assert!(!one.0.signed(b"other", &signature));
+            assert!(!other.0.signed(b"nonce", &signature));
+            assert!(!one.0.signed(b"nonce", &signature[1..]));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_no_key_is_refused_and_keys_survive_the_round(
+            key in any::<[u8; 32]>(), at in 0usize..56, letter in "[A-Z2-7]", noise in ".{0,80}",
+        ) {
+            let mut text = text(&[USER_PREFIX], &key);
+            prop_assert_eq!(text.len(), 56);
+            prop_assert!(text.starts_with('U'));
+            prop_assert_eq!(UserKey::parse(&text), Ok(UserKey(key)));
+            for len in 0..text.len() {
+                prop_assert!(UserKey::parse(&text[..len]).is_err());
+            }
+            let whole = text.clone();
+            text.replace_range(at..=at, &letter);
+            prop_assert_eq!(UserKey::parse(&text).is_ok(), text == whole);
+            prop_assert!(UserKey::parse(&noise).is_err());
+            prop_assert!(!UserKey(key).signed(b"nonce", &noise));
+        }
+    }
+}

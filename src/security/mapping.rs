@@ -1,0 +1,409 @@
+//! Which user a client's certificate names, where `verify_and_map` asks for it.
+//!
+//! [`super::authentication`] asks. Facts: nats-server 2.15 `server/auth.go`
+//! (`checkClientTLSCertSubject`) and `internal/ldap/dn.go`. A name in the
+//! configuration stands for a certificate if it is, in this order, one of the
+//! certificate's e-mail addresses, DNS names or URIs, its subject, the parts of
+//! its subject in another order, or its subject as Go writes it. Names are
+//! stricter than nats-server's in what is no distinguished name at all: there a
+//! part without a value at the end is dropped, so that `CN=a,O=` is `CN=a`.
+
+use super::certificate::PeerCertificate;
+
+/// Attribute types that nats-server knows; with others a subject is only
+/// looked up as text.
+const KNOWN: &[&str] = &[
+    "CN",
+    "SERIALNUMBER",
+    "C",
+    "L",
+    "ST",
+    "STREET",
+    "O",
+    "OU",
+    "POSTALCODE",
+    "DC",
+];
+
+/// The order in which Go writes them, and whether only the last value counts.
+const GO_ORDER: &[(&str, bool)] = &[
+    ("SERIALNUMBER", true),
+    ("CN", true),
+    ("POSTALCODE", false),
+    ("STREET", false),
+    ("ST", false),
+    ("L", false),
+    ("OU", false),
+    ("O", false),
+    ("C", false),
+];
+
+/// A user name, and what it is as a distinguished name.
+struct Name {
+    user: String,
+    subject: Subject,
+}
+
+/// The names of users that are distinguished names, in the order in which they
+/// were written.
+pub(super) struct Mapping(Vec<Name>);
+
+impl Mapping {
+    pub(super) fn new<'a>(users: impl Iterator<Item = &'a str>) -> Self {
+        let names = users.filter_map(|user| {
+            let subject = Subject::parse(user)?;
+            let user = user.to_owned();
+            Some(Name { user, subject })
+        });
+        Self(names.collect())
+    }
+
+    /// The user whom the certificate names, of those that `may_be` admits.
+    pub(super) fn find(
+        &self,
+        certificate: &PeerCertificate,
+        may_be: impl Fn(&str) -> bool,
+    ) -> Option<String> {
+        let alternatives = [
+            &certificate.emails,
+            &certificate.dns_names,
+            &certificate.uris,
+        ];
+        let named = alternatives.into_iter().flatten();
+        if let Some(name) = named
+            .filter(|name| !name.is_empty())
+            .find(|name| may_be(name))
+        {
+            return Some(name.clone());
+        }
+        let subject = Subject::parse(&certificate.subject);
+        let by_subject = subject.filter(Subject::is_known).and_then(|subject| {
+            let names = || self.0.iter().filter(|name| may_be(&name.user));
+            let same = names().find(|name| name.subject.parts == subject.parts);
+            let of_same_parts = || names().find(|name| name.subject.sorted == subject.sorted);
+            same.or_else(of_same_parts)
+        });
+        if let Some(name) = by_subject {
+            return Some(name.user.clone());
+        }
+        let texts = as_go_writes(&certificate.subject);
+        texts.into_iter().find(|text| may_be(text))
+    }
+}
+
+/// Type, in upper case, and value.
+type Attribute = (String, String);
+
+/// The attributes of one part of a name, sorted: their order means nothing.
+type Part = Vec<Attribute>;
+
+/// A distinguished name.
+#[derive(Clone, Debug, Eq, PartialEq)]
+struct Subject {
+    /// The last part first.
+    parts: Vec<Part>,
+    sorted: Vec<Part>,
+}
+
+impl Subject {
+    /// Reads what RFC 2253 and 4514 write, blanks around types and values
+    /// included. `None`: it is no distinguished name.
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = Vec::new();
+        for mut part in attributes(text)? {
+            part.sort_unstable();
+            parts.push(part);
+        }
+        let mut sorted = parts.clone();
+        sorted.sort_unstable();
+        Some(Self { parts, sorted })
+    }
+
+    fn is_known(&self) -> bool {
+        let mut types = self.parts.iter().flatten().map(|(name, _)| &**name);
+        types.all(|name| KNOWN.contains(&name))
+    }
+}
+
+/// The parts of a name, in the order of the text, unsorted.
+fn attributes(text: &str) -> Option<Vec<Part>> {
+    let mut parts = vec![Vec::new()];
+    let mut rest = text.as_bytes();
+    loop {
+        let (name, end) = read(&mut rest, b"=,+")?;
+        if name.is_empty() || end != Some(b'=') {
+            return None;
+        }
+        // What follows would be BER.
+        if rest.first() == Some(&b'#') {
+            return None;
+        }
+        let (value, end) = read(&mut rest, b",+")?;
+        let part = parts.last_mut()?;
+        part.push((name.to_ascii_uppercase(), value));
+        match end {
+            None => return Some(parts),
+            Some(b',') => parts.push(Vec::new()),
+            Some(_) => {}
+        }
+    }
+}
+
+/// Reads up to one of these bytes and takes it away. Escapes are resolved,
+/// blanks at both ends that are not escaped are left out.
+fn read(rest: &mut &[u8], ends: &[u8]) -> Option<(String, Option<u8>)> {
+    let mut bytes = Vec::new();
+    // Length up to the last byte that is no blank or was escaped.
+    let mut kept = 0;
+    let mut end = None;
+    while let Some((byte, after)) = rest.split_first() {
+        *rest = after;
+        match *byte {
+            b'\\' => {
+                let (escaped, after) = rest.split_first()?;
+                let mut len = 0;
+                if !b" \"#+,;<=>\\".contains(escaped) {
+                    let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
+                    // "+1" is no pair of digits.
+                    let are_digits = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+                    let number = u8::from_str_radix(digits, 16).ok().filter(|_| are_digits)?;
+                    bytes.push(number);
+                    len = 1;
+                } else {
+                    bytes.push(*escaped);
+                }
+                *rest = after.get(len..)?;
+                kept = bytes.len();
+            }
+            byte if ends.contains(&byte) => {
+                end = Some(byte);
+                break;
+            }
+            b' ' if bytes.is_empty() => {}
+            byte => {
+                bytes.push(byte);
+                if byte != b' ' {
+                    kept = bytes.len();
+                }
+            }
+        }
+    }
+    bytes.truncate(kept);
+    Some((String::from_utf8(bytes).ok()?, end))
+}
+
+/// The subject in Go's fixed order, which knows fewer attributes: with the
+/// domain components behind it, if there are any, and without.
+fn as_go_writes(subject: &str) -> Vec<String> {
+    // Attributes with BER are none of those that are written.
+    let mut parts = Vec::new();
+    for part in split(subject) {
+        parts.extend(attributes(part).into_iter().flatten().flatten());
+    }
+    // The last part stands first.
+    parts.reverse();
+    let of = |wanted: &str| -> Vec<&str> {
+        let found = parts.iter().filter(|(name, _)| name == wanted);
+        found.map(|(_, value)| &**value).collect()
+    };
+    let mut written = Vec::new();
+    for (name, only_last) in GO_ORDER {
+        let mut values = of(name);
+        if *only_last {
+            values.drain(..values.len().saturating_sub(1));
+        }
+        let pairs = values
+            .iter()
+            .filter(|value| !(value.is_empty() && *only_last));
+        let pairs: Vec<String> = pairs
+            .map(|value| format!("{name}={}", super::distinguished_name::escaped(value)))
+            .collect();
+        if !pairs.is_empty() {
+            written.push(pairs.join("+"));
+        }
+    }
+    let written = written.join(",");
+    let components: Vec<String> = of("DC").iter().map(|value| format!("DC={value}")).collect();
+    let mut texts = Vec::new();
+    if !components.is_empty() {
+        texts.push(format!("{written},{}", components.join(",")));
+    }
+    texts.extend((!written.is_empty()).then_some(written));
+    texts
+}
+
+/// The single attributes of a subject, still escaped.
+fn split(subject: &str) -> Vec<&str> {
+    let mut pieces = Vec::new();
+    let mut start = 0;
+    let mut escaped = false;
+    for (at, byte) in subject.bytes().enumerate() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' => escaped = true,
+            b',' | b'+' => {
+                pieces.push(&subject[start..at]);
+                start = at + 1;
+            }
+            _ => {}
+        }
+    }
+    pieces.push(&subject[start..]);
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use chrono::Utc;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::security::distinguished_name::escaped;
+
+    fn certificate(subject: &str) -> PeerCertificate {
+        PeerCertificate {
+            subject: subject.into(),
+            common_name: String::new(),
+            emails: vec!["a@example.org".into()],
+            dns_names: vec!["node1".into(), "puppet".into()],
+            uris: vec!["spiffe://x/y".into()],
+            serial: String::new(),
+            issuer: Box::default(),
+            not_before: Utc::now(),
+            not_after: Utc::now(),
+        }
+    }
+
+    fn find(certificate: &PeerCertificate, users: &[&str]) -> Option<String> {
+        Mapping::new(users.iter().copied()).find(certificate, |name| users.contains(&name))
+    }
+
+    #[test]
+    fn the_kinds_of_names_have_an_order() {
+        let peer = certificate("CN=node1,O=example");
+        let mut users = vec![
+            "a@example.org",
+            "puppet",
+            "spiffe://x/y",
+            "CN=node1,O=example",
+            "O=example,CN=node1",
+        ];
+        while let Some(first) = users.first().copied() {
+            users.reverse();
+            assert_eq!(find(&peer, &users).as_deref(), Some(first));
+            users.reverse();
+            users.remove(0);
+        }
+        assert_eq!(find(&peer, &users), None);
+    }
+
+    #[test]
+    fn subjects_are_compared_as_names() {
+        let peer = certificate(r"CN=node\, 1,OU=a+UID=b,O=x");
+        assert_eq!(find(&peer, &[r"CN=node\, 1,OU=a+UID=b,O=x"]), None, "UID");
+        let peer = certificate(r"CN=node\, 1,OU=a+L=b,DC=x,DC=y");
+        for same in [
+            r"CN=node\, 1,OU=a+L=b,DC=x,DC=y",
+            r"cn=node\2c 1 ,  ou = a + l=b , DC=x,dc=y",
+            r"CN=node\, 1,L=b+OU=a,DC=x,DC=y",
+            r"DC=y,DC=x,CN=node\, 1,L=b+OU=a",
+            // As Go writes it, and with the domain components.
+            r"CN=node\, 1,L=b,OU=a",
+            r"CN=node\, 1,L=b,OU=a,DC=y,DC=x",
+        ] {
+            assert_eq!(find(&peer, &[same]).as_deref(), Some(same));
+        }
+        for other in [
+            r"CN=node\, 1,OU=a,L=b,DC=x,DC=y",
+            r"CN=node\, 1,OU=a+L=b,DC=x",
+            r"CN=node\, 1,OU=a+L=b,DC=x,DC=x",
+            r"CN=Node\, 1,OU=a+L=b,DC=x,DC=y",
+            r"CN=node\, 1,OU=a+L=b+L=b,DC=x,DC=y",
+            r"CN=node\, 1",
+            "",
+        ] {
+            assert_eq!(find(&peer, &[other]), None, "{other}");
+        }
+    }
+
+    /// What nats-server's reader takes for the name in front of it.
+    #[test]
+    fn what_is_no_whole_name_is_none() {
+        for text in [
+            "",
+            "a",
+            "CN",
+            "=a",
+            "CN=a,",
+            "CN=a,O",
+            "CN=a+",
+            "CN=#04",
+            "CN=a\\",
+            "CN=\\+1\\g0",
+            "CN=\\ff",
+            ",CN=a",
+        ] {
+            assert_eq!(Subject::parse(text), None, "{text}");
+        }
+        assert_ne!(Subject::parse("CN=a,O="), Subject::parse("CN=a"));
+        assert_eq!(find(&certificate(""), &["CN="]), None);
+    }
+
+    /// Few letters, so that names are often alike.
+    fn name() -> impl Strategy<Value = Vec<Vec<(usize, String)>>> {
+        let attribute = (0..3usize, "[ab,+=#\\\\ é]{0,2}");
+        prop::collection::vec(prop::collection::vec(attribute, 1..3), 1..4)
+    }
+
+    fn write(name: &[Vec<(usize, String)>]) -> String {
+        let part = |part: &Vec<(usize, String)>| {
+            let pairs = part.iter();
+            let pairs = pairs.map(|(kind, value)| format!("{}={}", KNOWN[*kind], escaped(value)));
+            pairs.collect::<Vec<_>>().join("+")
+        };
+        name.iter().map(part).collect::<Vec<_>>().join(",")
+    }
+
+    /// The naive judge: the same parts, whatever their order and the order in
+    /// them.
+    fn alike(one: &[Vec<(usize, String)>], other: &[Vec<(usize, String)>]) -> bool {
+        let sort = |name: &[Vec<(usize, String)>]| {
+            let mut name = name.to_vec();
+            name.iter_mut().for_each(|part| part.sort());
+            name.sort();
+            name
+        };
+        sort(one) == sort(other)
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_stands_for_its_like_and_nothing_else(one in name(), other in name()) {
+            let (first, second) = (write(&one), write(&other));
+            let parsed = Subject::parse(&first).expect("a name");
+            let values: Vec<Part> = one.iter().map(|part| {
+                let mut part: Part = part
+                    .iter()
+                    .map(|(kind, value)| (KNOWN[*kind].to_owned(), value.clone()))
+                    .collect();
+                part.sort();
+                part
+            }).collect();
+            prop_assert_eq!(&parsed.parts, &values);
+            let found = Mapping::new([&*second].into_iter())
+                .find(&PeerCertificate { emails: vec![], dns_names: vec![], uris: vec![], ..certificate(&first) },
+                    |name| name == second)
+                .is_some();
+            let as_text = as_go_writes(&first).contains(&second);
+            prop_assert_eq!(found, alike(&one, &other) || as_text);
+        }
+
+        #[test]
+        fn any_text_is_read_or_refused(text in "\\PC{0,40}") {
+            if let Some(name) = Subject::parse(&text) {
+                prop_assert!(!name.parts.is_empty());
+            }
+            as_go_writes(&text);
+        }
+    }
+}
