@@ -337,8 +337,8 @@ pub const KEYS: &[Key] = &[
         kind: Kind::Structure(parse_authorization),
         default: "",
         doc: "Who may log in, and with what: `user` and `password`, or `token`, or `users`, a \
-              list of blocks with `user` and `password` each. Passwords and tokens may be \
-              bcrypt hashes. `timeout` is the time to log in.",
+              list of blocks with `user` and `password`, or `nkey`, each. Passwords and tokens \
+              may be bcrypt hashes. `timeout` is the time to log in.",
     },
     Key {
         name: "no_auth_user",
