@@ -56,13 +56,13 @@ fn outcome(client: &mut RawClient, fields: &str) -> String {
 }
 
 /// The fields of a CONNECT, by the nonce.
-type Fields = Box<dyn Fn(&str) -> String>;
+type Fields<'a> = Box<dyn Fn(&str) -> String + 'a>;
 
 /// Signatures and keys of all kinds: a login with each, and what came of it.
 fn outcomes(broker: &Broker) -> Vec<(String, String)> {
     let url = |bytes: &[u8]| BASE64URL_NOPAD.encode(bytes);
     let key = |key: &str, signature: &str| format!("\"nkey\":{key:?},\"sig\":{signature:?}");
-    let cases: Vec<(&str, Fields)> = vec![
+    let cases: Vec<(&str, Fields<'_>)> = vec![
         (
             "right",
             Box::new(|nonce| key(KEYS[0], &url(&sign(1, nonce)))),
@@ -141,7 +141,7 @@ fn outcomes(broker: &Broker) -> Vec<(String, String)> {
             Box::new(|nonce| format!("\"sig\":{:?}", url(&sign(1, nonce)))),
         ),
     ];
-    let run = |(name, fields): (&str, Fields)| {
+    let run = |(name, fields): (&str, Fields<'_>)| {
         let mut client = broker.connect();
         let nonce = client.info()["nonce"].as_str().expect("a nonce").to_owned();
         assert_eq!(nonce.len(), 15, "{nonce}");
