@@ -78,7 +78,7 @@ pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: A
     let tls = context.tls.read().clone().filter(|_| admitted);
     match tls {
         // Boxed: what a handshake needs is gone when it is done.
-        Some(tls) => Box::pin(secure::begin(&session, &stream, &tls)).await,
+        Some(tls) => Box::pin(secure::begin(&mut session, &stream, &tls)).await,
         None => with_worker(|worker| {
             session.introduce(worker);
             if !admitted {

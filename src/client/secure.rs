@@ -25,7 +25,7 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 
 /// Introduces the broker and shakes hands. Afterwards the connection is ready,
 /// or it is closing.
-pub(super) async fn begin(session: &Session, stream: &Arc<TcpStream>, tls: &TlsListener) {
+pub(super) async fn begin(session: &mut Session, stream: &Arc<TcpStream>, tls: &TlsListener) {
     let connection = session.connection.clone();
     tokio::select! {
         () = closing(&connection) => {}
@@ -33,7 +33,7 @@ pub(super) async fn begin(session: &Session, stream: &Arc<TcpStream>, tls: &TlsL
     }
 }
 
-async fn introduce_and_shake(session: &Session, stream: &Arc<TcpStream>, tls: &TlsListener) {
+async fn introduce_and_shake(session: &mut Session, stream: &Arc<TcpStream>, tls: &TlsListener) {
     let material = tls.store.current();
     let options = &material.options;
     if !tls.is_within_rate() {
