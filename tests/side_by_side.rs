@@ -27,6 +27,27 @@ fn runs_and_reports_no_failure() {
     assert!(text.contains("0 runs FAILED"), "{text}");
 }
 
+/// The scenarios with certificates, with a mesh and with a monitoring page work on
+/// both brokers.
+#[test]
+fn runs_with_tls_on_a_mesh_and_beside_monitoring() {
+    const SCENARIOS: [&str; 5] = [
+        "page-metrics",
+        "tls-fleet",
+        "tls-storm",
+        "mesh-fan",
+        "mesh-subs-100k",
+    ];
+    let arguments = ["--peer", "peer=nats-server"];
+    let output = side_by_side_of(&SCENARIOS.join(","), &arguments);
+    let text = text(&output);
+    assert!(output.status.success(), "{text}");
+    for name in SCENARIOS {
+        assert!(text.contains(&format!("{name}: ")), "{text}");
+    }
+    assert!(text.contains("0 runs FAILED"), "{text}");
+}
+
 /// A broker that drops a message now and then gets no figure.
 #[test]
 fn reports_lost_messages() {
@@ -52,10 +73,14 @@ fn reports_a_broker_that_does_not_start() {
 }
 
 fn side_by_side(arguments: &[&str]) -> Output {
+    side_by_side_of("p2p-128", arguments)
+}
+
+fn side_by_side_of(scenarios: &str, arguments: &[&str]) -> Output {
     Command::new(env!("CARGO"))
         .args(["bench", "--quiet", "--profile", "dev"])
         .args(["--bench", "side_by_side", "--"])
-        .args(["--quick", "--only", "p2p-128", "--rounds", "1"])
+        .args(["--quick", "--only", scenarios, "--rounds", "1"])
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()

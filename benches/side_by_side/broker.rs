@@ -7,14 +7,17 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
+use rustls::ClientConfig;
 use serde::Deserialize;
 use tempfile::TempDir;
 
 use crate::{
+    endpoint::Endpoint,
     failure::{During, Failure, Result, fail},
     sys::{self, CpuClock},
 };
@@ -62,7 +65,9 @@ impl Program {
 /// A running broker.
 pub(crate) struct Broker {
     /// Where clients connect.
-    pub(crate) clients: SocketAddr,
+    pub(crate) clients: Endpoint,
+    /// What it was started with beyond what all brokers are.
+    pub(crate) arguments: Vec<String>,
     /// Where the monitoring port listens.
     pub(crate) monitor: SocketAddr,
     /// CPU time of the broker's process.
@@ -73,21 +78,27 @@ pub(crate) struct Broker {
 }
 
 /// Memory of a process, bytes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Memory {
     pub(crate) current: u64,
     pub(crate) peak: u64,
 }
 
 impl Broker {
-    /// Starts the program with default settings on free loopback ports and
-    /// waits until it listens.
-    pub(crate) fn start(program: &Program) -> Result<Self> {
+    /// Starts the program on free loopback ports and waits until it listens.
+    /// Settings are the default ones but for `arguments`; `tls` is what its
+    /// clients need for them.
+    pub(crate) fn start(
+        program: &Program,
+        arguments: Vec<String>,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Result<Self> {
         let directory = tempfile::tempdir().during("cannot make a temporary directory")?;
         let log = File::create(directory.path().join("log")).during("cannot make a log file")?;
         let mut command = Command::new(&program.path);
         command
             .args(["-a", "127.0.0.1", "-p", "-1", "-m", "-1"])
+            .args(&arguments)
             .arg("--ports_file_dir")
             .arg(directory.path())
             .stdin(Stdio::null())
@@ -98,8 +109,9 @@ impl Broker {
             .spawn()
             .during(format_args!("cannot start {}", program.path.display()))?;
         match await_ports(&mut child, directory.path()) {
-            Ok((pid, clients, monitor)) => Ok(Self {
-                clients,
+            Ok((pid, address, monitor)) => Ok(Self {
+                clients: Endpoint { address, tls },
+                arguments,
                 monitor,
                 cpu: CpuClock::of_process(pid).during("no CPU clock of the broker")?,
                 pid,
@@ -139,6 +151,17 @@ impl Broker {
         fetch(self.monitor, path)
     }
 
+    /// Whether there is such a page.
+    pub(crate) fn has_page(&self, path: &str) -> Result<bool> {
+        let answer = exchange(self.monitor, path)?;
+        Ok(status(&answer) != Some(b"404"))
+    }
+
+    /// Ends the broker at once, as a crash does.
+    pub(crate) fn kill(&self) {
+        sys::kill(self.pid);
+    }
+
     /// The number in a field of `/varz`.
     pub(crate) fn varz(&self, field: &str) -> Result<u64> {
         let body = self.page("/varz")?;
@@ -169,23 +192,31 @@ impl Drop for Broker {
 
 /// Gets a page by HTTP/1.0, which keeps the answer free of chunks.
 pub(crate) fn fetch(monitor: SocketAddr, path: &str) -> Result<Vec<u8>> {
-    let mut answer = Vec::new();
-    let mut exchange = || {
-        let mut stream = TcpStream::connect(monitor)?;
-        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
-        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").as_bytes())?;
-        stream.read_to_end(&mut answer)
-    };
-    exchange().during(format_args!("GET {path}"))?;
+    let mut answer = exchange(monitor, path)?;
     let head_end = memchr::memmem::find(&answer, b"\r\n\r\n");
-    let status = answer.split(|byte| *byte == b' ').nth(1);
-    match (head_end, status) {
+    match (head_end, status(&answer)) {
         (Some(end), Some(b"200")) => Ok(answer.split_off(end + 4)),
         _ => {
             let line = answer.split(|byte| *byte == b'\r').next().unwrap_or(b"");
             fail!("GET {path}: {}", String::from_utf8_lossy(line))
         }
     }
+}
+
+fn exchange(monitor: SocketAddr, path: &str) -> Result<Vec<u8>> {
+    let ask = || {
+        let mut answer = Vec::new();
+        let mut stream = TcpStream::connect(monitor)?;
+        stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+        stream.write_all(format!("GET {path} HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n").as_bytes())?;
+        stream.read_to_end(&mut answer)?;
+        Ok(answer)
+    };
+    ask().during(format_args!("GET {path}"))
+}
+
+fn status(answer: &[u8]) -> Option<&[u8]> {
+    answer.split(|byte| *byte == b' ').nth(1)
 }
 
 /// What a broker writes with `--ports_file_dir` to `<program>_<pid>.ports`.

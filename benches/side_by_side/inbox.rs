@@ -2,13 +2,11 @@
 //! or out of order, and samples their content. Cheap enough that the broker,
 //! not this, is the bottleneck.
 
-use std::{
-    io::{Read, Write},
-    net::TcpStream,
-};
+use std::io::{Read, Write};
 
 use crate::{
     clock::now_ns,
+    endpoint::Stream,
     failure::{During, Result, fail},
     publisher::{NUMBER, NUMBER_AND_STAMP, filler},
     wire::{Control, control},
@@ -19,6 +17,8 @@ use crate::{
 pub(crate) enum Expect {
     /// Every message of one publisher, all with this header line.
     All { header: String },
+    /// Messages with this header line in any order.
+    AnyOrder { header: String },
     /// A share of the messages of one publisher, with this header line.
     Share { header: String },
     /// Messages with any header, perhaps one message several times because
@@ -28,9 +28,11 @@ pub(crate) enum Expect {
 
 /// A connection that receives messages of one payload size.
 pub(crate) struct Inbox {
-    pub(crate) stream: TcpStream,
+    pub(crate) stream: Stream,
     /// Messages received so far.
     pub(crate) received: u64,
+    /// Numbers of the messages that may come in any order.
+    pub(crate) numbers: Vec<u64>,
     /// PONGs received so far.
     pub(crate) pongs: u64,
     /// Latencies of the messages that came, ns, when stamps are read.
@@ -45,10 +47,11 @@ pub(crate) struct Inbox {
 }
 
 impl Inbox {
-    pub(crate) fn new(stream: TcpStream, expect: Expect, payload: usize) -> Self {
+    pub(crate) fn new(stream: Stream, expect: Expect, payload: usize) -> Self {
         Self {
             stream,
             received: 0,
+            numbers: Vec::new(),
             pongs: 0,
             latencies_ns: None,
             expect,
@@ -110,7 +113,7 @@ impl Inbox {
 
     fn next(&self, rest: &[u8]) -> Result<Next> {
         let header = match &self.expect {
-            Expect::All { header } | Expect::Share { header } => {
+            Expect::All { header } | Expect::AnyOrder { header } | Expect::Share { header } => {
                 let header = header.as_bytes();
                 if rest.starts_with(header) {
                     header.len()
@@ -136,6 +139,10 @@ impl Inbox {
         let number = read_u64(&payload[..NUMBER]);
         let in_order = match self.expect {
             Expect::All { .. } => number == self.next_number,
+            Expect::AnyOrder { .. } => {
+                self.numbers.push(number);
+                true
+            }
             Expect::Share { .. } => number >= self.next_number,
             // The same message may come for several subscriptions.
             Expect::AnySubject => number + 1 >= self.next_number,

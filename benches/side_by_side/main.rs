@@ -4,8 +4,10 @@
 //! `cargo bench --bench side_by_side -- --help`; see `benches/README.md`.
 
 mod broker;
+mod certificates;
 mod clock;
 mod compare;
+mod endpoint;
 mod failure;
 mod flow;
 mod inbox;
@@ -67,7 +69,7 @@ fn run(options: &Options) -> Result<usize> {
         Some(path) => Some(File::create(path).during(path.display())?),
         None => None,
     };
-    let plan = Plan::new(options)?;
+    let plan = Plan::new(options, &scenarios)?;
     print!("{}", report::heading(&plan));
 
     let mut results = Vec::new();

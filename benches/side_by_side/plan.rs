@@ -1,9 +1,12 @@
 //! What is run how often and in which order.
 
+use std::net::TcpListener;
+
 use crate::{
     broker::{Broker, Program},
+    certificates::Certificates,
     compare::{Judgement, Series},
-    failure::{During, Failure, Result},
+    failure::{During, Failure, Result, fail},
     load::{self, Stage},
     options::Options,
     sample::Sample,
@@ -23,6 +26,8 @@ pub(crate) struct Plan {
     pub(crate) divisor: usize,
     /// How many connections the limit of open files allows.
     pub(crate) connections_most: usize,
+    /// For the scenarios with TLS, if there are any.
+    certificates: Option<Certificates>,
 }
 
 /// A scenario, what was measured and how it is judged.
@@ -42,8 +47,12 @@ impl ScenarioResult {
 }
 
 impl Plan {
-    /// Finds the brokers and raises the limit of open files.
-    pub(crate) fn new(options: &Options) -> Result<Self> {
+    /// Finds the brokers, raises the limit of open files and makes what the
+    /// scenarios need.
+    pub(crate) fn new(options: &Options, scenarios: &[&Scenario]) -> Result<Self> {
+        let with_tls = scenarios
+            .iter()
+            .any(|scenario| matches!(scenario.load, Load::Tls(_)));
         let files = sys::raise_open_files().during("cannot raise the limit of open files")?;
         Ok(Self {
             programs: options.programs()?,
@@ -51,13 +60,18 @@ impl Plan {
             seconds: options.seconds()?,
             divisor: options.divisor(),
             connections_most: files.saturating_sub(OTHER_FILES) as usize,
+            certificates: with_tls.then(Certificates::new).transpose()?,
         })
     }
 
     /// All rounds of a scenario.
     pub(crate) fn run(&self, scenario: &Scenario) -> Vec<Series> {
         match scenario.load {
-            Load::Broker(load) => self.run_on_brokers(load),
+            Load::Broker(load) => self.run_on_brokers(load, Self::start_one),
+            Load::Tls(load) => self.run_on_brokers(load, Self::start_with_tls),
+            Load::Mesh { members, load } => {
+                self.run_on_brokers(load, |_, program| start_mesh(program, members))
+            }
             Load::Relay { payload } => {
                 let rounds = (0..self.rounds).map(|_| load::relay::run(self.seconds, payload));
                 vec![Series {
@@ -70,7 +84,11 @@ impl Plan {
 
     /// Every broker once per round, in an order that changes from round to
     /// round.
-    fn run_on_brokers(&self, load: BrokerLoad) -> Vec<Series> {
+    fn run_on_brokers(
+        &self,
+        load: BrokerLoad,
+        start: impl Fn(&Self, &Program) -> Result<Vec<Broker>>,
+    ) -> Vec<Series> {
         let mut series: Vec<Series> = self
             .programs
             .iter()
@@ -81,7 +99,7 @@ impl Plan {
             .collect();
         for round in 0..self.rounds {
             for index in self.order(round) {
-                let result = self.run_once(load, &self.programs[index]);
+                let result = self.run_once(load, &self.programs[index], &start);
                 series[index].rounds.push(result);
             }
         }
@@ -96,16 +114,68 @@ impl Plan {
         order
     }
 
-    /// One load on a fresh broker.
-    fn run_once(&self, load: BrokerLoad, program: &Program) -> Result<Sample> {
-        let broker = Broker::start(program)?;
+    fn start_one(&self, program: &Program) -> Result<Vec<Broker>> {
+        Ok(vec![Broker::start(program, Vec::new(), None)?])
+    }
+
+    /// A broker that asks its clients for certificates.
+    fn start_with_tls(&self, program: &Program) -> Result<Vec<Broker>> {
+        let Some(certificates) = &self.certificates else {
+            fail!("no certificates were made");
+        };
+        let configuration = certificates.configuration().display().to_string();
+        let client = certificates.client(false)?;
+        let arguments = vec!["-c".to_owned(), configuration];
+        Ok(vec![Broker::start(program, arguments, Some(client))?])
+    }
+
+    /// One load on fresh brokers.
+    fn run_once(
+        &self,
+        load: BrokerLoad,
+        program: &Program,
+        start: impl Fn(&Self, &Program) -> Result<Vec<Broker>>,
+    ) -> Result<Sample> {
+        let brokers = start(self, program)?;
         let stage = Stage {
-            broker: &broker,
+            brokers: &brokers,
+            program,
+            certificates: self.certificates.as_ref(),
             seconds: self.seconds,
             divisor: self.divisor,
             connections_most: self.connections_most,
         };
-        load::run(load, &stage)
-            .map_err(|Failure(text)| Failure(format!("{text}{}", broker.log_tail())))
+        load::run(load, &stage).map_err(|Failure(text)| {
+            let tails = brokers.iter().map(Broker::log_tail);
+            Failure(tails.fold(text, |text, tail| text + &tail))
+        })
     }
+}
+
+/// So many brokers, each with a route to every other.
+fn start_mesh(program: &Program, members: usize) -> Result<Vec<Broker>> {
+    // All are bound before one is given back, so that they differ.
+    let reserved = (0..members)
+        .map(|_| TcpListener::bind("127.0.0.1:0"))
+        .collect::<std::io::Result<Vec<_>>>()
+        .during("cannot find free ports")?;
+    let addresses = reserved
+        .iter()
+        .map(|listener| Ok(format!("nats://{}", listener.local_addr()?)))
+        .collect::<std::io::Result<Vec<_>>>()
+        .during("cannot find free ports")?;
+    drop(reserved);
+    let routes = addresses.join(",");
+    let start = |address: &String| {
+        let arguments = [
+            "--cluster_name",
+            "bench",
+            "--cluster",
+            address,
+            "--routes",
+            &routes,
+        ];
+        Broker::start(program, arguments.map(str::to_owned).to_vec(), None)
+    };
+    addresses.iter().map(start).collect()
 }

@@ -1,9 +1,12 @@
 //! A publishing connection: chunks of prepared messages, in which only the
 //! running number (and a stamp, where latency is wanted) changes per send.
 
-use std::{io::Write, net::TcpStream};
+use std::io::Write;
 
-use crate::failure::{During, Result};
+use crate::{
+    endpoint::Stream,
+    failure::{During, Result},
+};
 
 /// Bytes of the running number at the start of every payload.
 pub(crate) const NUMBER: usize = 8;
@@ -20,7 +23,7 @@ pub(crate) fn filler(payload: usize) -> impl Iterator<Item = u8> {
 
 /// A connection that publishes; several may be used in turn by one thread.
 pub(crate) struct Publisher {
-    stream: TcpStream,
+    stream: Stream,
     chunks: Vec<Chunk>,
     next_chunk: usize,
     /// Bytes of one message, which is the same for all.
@@ -37,7 +40,7 @@ struct Chunk {
 
 impl Publisher {
     /// Publishes to one subject; at most `messages` go out at once.
-    pub(crate) fn new(stream: TcpStream, subject: &str, payload: usize, messages: usize) -> Self {
+    pub(crate) fn new(stream: Stream, subject: &str, payload: usize, messages: usize) -> Self {
         let frame = encode(subject, payload);
         let count = (CHUNK / frame.len()).clamp(1, messages);
         let chunk = Chunk {
@@ -49,11 +52,7 @@ impl Publisher {
 
     /// Publishes to many subjects of equal length, each with the number of
     /// deliveries it brings, over and over.
-    pub(crate) fn of_subjects(
-        stream: TcpStream,
-        subjects: &[(String, u64)],
-        payload: usize,
-    ) -> Self {
+    pub(crate) fn of_subjects(stream: Stream, subjects: &[(String, u64)], payload: usize) -> Self {
         let frame = subjects
             .first()
             .map_or(1, |(subject, _)| encode(subject, payload).len());
@@ -76,7 +75,7 @@ impl Publisher {
     }
 
     /// The connection, for a PING.
-    pub(crate) fn stream(&mut self) -> &mut TcpStream {
+    pub(crate) fn stream(&mut self) -> &mut Stream {
         &mut self.stream
     }
 
@@ -96,7 +95,7 @@ impl Publisher {
         self.send(Some(stamp_ns))
     }
 
-    fn with_chunks(stream: TcpStream, chunks: Vec<Chunk>, frame: usize, payload: usize) -> Self {
+    fn with_chunks(stream: Stream, chunks: Vec<Chunk>, frame: usize, payload: usize) -> Self {
         Self {
             stream,
             chunks,

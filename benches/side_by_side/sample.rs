@@ -28,6 +28,13 @@ pub(crate) enum Metric {
     P50Us,
     /// 99th percentile of the latency, µs.
     P99Us,
+    /// 99th percentile of the latency under a burden, as a multiple of that
+    /// without.
+    P99Factor,
+    /// How long something took, ms.
+    TimeMs,
+    /// TLS sessions taken up again, per cent.
+    ResumedPercent,
     /// Resident memory per idle connection, KiB.
     ConnectionKib,
     /// Rate with one stalled subscriber, as a part of that with none.
@@ -63,6 +70,9 @@ impl Metric {
             Self::PeakMemoryMib => "peak MiB",
             Self::P50Us => "p50 µs",
             Self::P99Us => "p99 µs",
+            Self::P99Factor => "p99 ×",
+            Self::TimeMs => "time ms",
+            Self::ResumedPercent => "resumed %",
             Self::ConnectionKib => "KiB/conn",
             Self::KeptWithOneStalled => "kept, 1",
             Self::KeptWithTwoStalled => "kept, 2",
@@ -80,6 +90,8 @@ impl Metric {
                 | Self::KeptWithOneStalled
                 | Self::KeptWithTwoStalled
                 | Self::LossPercent
+                | Self::P99Factor
+                | Self::ResumedPercent
                 | Self::CpuFactor
         )
     }
@@ -111,15 +123,8 @@ impl Sample {
     /// The same with median and 99th percentile of these latencies.
     pub(crate) fn with_latencies(self, mut latencies_ns: Vec<u64>) -> Self {
         latencies_ns.sort_unstable();
-        let at = |part: f64| {
-            let last = latencies_ns.len().saturating_sub(1);
-            let place = (last as f64 * part).round() as usize;
-            latencies_ns
-                .get(place)
-                .map_or(f64::NAN, |ns| *ns as f64 / 1e3)
-        };
-        let (p50, p99) = (at(0.5), at(0.99));
-        self.with(Metric::P50Us, p50).with(Metric::P99Us, p99)
+        self.with(Metric::P50Us, percentile_us(&latencies_ns, 0.5))
+            .with(Metric::P99Us, percentile_us(&latencies_ns, 0.99))
     }
 
     pub(crate) fn figure(&self, metric: Metric) -> Option<f64> {
@@ -132,16 +137,27 @@ impl Sample {
     }
 }
 
-/// Does `work` and tells what CPU time the broker and this process spent.
-pub(crate) fn measure<T>(broker: CpuClock, work: impl FnOnce() -> Result<T>) -> Result<(T, Usage)> {
+/// What that part of some sorted latencies does not exceed, µs.
+pub(crate) fn percentile_us(sorted_ns: &[u64], part: f64) -> f64 {
+    let last = sorted_ns.len().saturating_sub(1);
+    let place = (last as f64 * part).round() as usize;
+    sorted_ns.get(place).map_or(f64::NAN, |ns| *ns as f64 / 1e3)
+}
+
+/// Does `work` and tells what CPU time the brokers and this process spent.
+pub(crate) fn measure<T>(
+    brokers: &[CpuClock],
+    work: impl FnOnce() -> Result<T>,
+) -> Result<(T, Usage)> {
     let read = |clock: CpuClock| clock.now().during("cannot read a CPU clock");
+    let read_all = || -> Result<Duration> { brokers.iter().map(|clock| read(*clock)).sum() };
     let load = CpuClock::of_self();
-    let before = (read(broker)?, read(load)?);
+    let before = (read_all()?, read(load)?);
     let result = work()?;
+    let after =
+        read_all().map_err(|Failure(text)| Failure(format!("{text}; did the broker end?")))?;
     let usage = Usage {
-        broker: read(broker)
-            .map_err(|Failure(text)| Failure(format!("{text}; did the broker end?")))?
-            .saturating_sub(before.0),
+        broker: after.saturating_sub(before.0),
         load: read(load)?.saturating_sub(before.1),
     };
     Ok((result, usage))

@@ -44,6 +44,11 @@ impl Bound {
 pub(crate) enum Load {
     /// Something on every broker.
     Broker(BrokerLoad),
+    /// The same with mutual TLS and RSA-4096 certificates.
+    Tls(BrokerLoad),
+    /// The same on a full mesh: who publishes or asks is at the first member,
+    /// who receives or answers at the last. CPU time is that of all members.
+    Mesh { members: usize, load: BrokerLoad },
     /// The same bytes between two sockets without a broker.
     Relay { payload: usize },
 }
@@ -55,8 +60,17 @@ pub(crate) enum BrokerLoad {
     Burdened { burden: Burden, payload: usize },
     /// Subscribing and unsubscribing beside a pair.
     Churn,
-    /// One publisher, every subscriber on a connection of its own.
+    /// One publisher, every subscriber on a connection of its own; in a mesh so
+    /// many at each member.
     FanOut { subscribers: usize, payload: usize },
+    /// Nodes with eight subscriptions each; a broadcast of 1 KiB that each
+    /// answers with 2 KiB.
+    Fleet { nodes: usize },
+    /// Connect, shake hands, log in and leave, one after the other; `resume`:
+    /// by a client that takes its TLS session up again if it may.
+    Handshakes { resume: bool },
+    /// A member of the mesh is killed and started again.
+    Heal,
     /// Nothing at all.
     Idle,
     /// Connections with four subscriptions each and nothing to do.
@@ -64,6 +78,9 @@ pub(crate) enum BrokerLoad {
     /// A pair, without and with somebody who reads the monitoring pages, while
     /// idle connections are open.
     Monitored { connections: usize, payload: usize },
+    /// A monitoring page is read while idle connections are open and a pair is
+    /// at work.
+    Page { page: Page, connections: usize },
     /// A pair at a steady pace, messages per second.
     Paced { rate: u32 },
     /// Publishers with one subscriber each on subjects of their own.
@@ -78,6 +95,21 @@ pub(crate) enum BrokerLoad {
     Requests { requesters: usize },
     /// A fan-out without and with subscribers that do not read.
     SlowConsumer { healthy: usize, payload: usize },
+    /// Nodes that all connect at once, beside a pair at a steady pace.
+    Storm { nodes: usize },
+    /// Many subscriptions at the last member, until the others know them.
+    TellSubscriptions,
+}
+
+/// What is read of the monitoring port.
+#[derive(Clone, Copy)]
+pub(crate) enum Page {
+    /// 1024 connections with their subscriptions.
+    Connz,
+    /// What Prometheus reads; of a broker without `/metrics`, the pages that
+    /// prometheus-nats-exporter reads.
+    Metrics,
+    Varz,
 }
 
 /// What a pair is burdened with.
@@ -152,6 +184,19 @@ const fn fan(
             payload,
         }),
         goals,
+    }
+}
+
+const fn page(name: &'static str, what: &'static str, page: Page) -> Scenario {
+    Scenario {
+        name,
+        what,
+        unit: "request",
+        load: Load::Broker(BrokerLoad::Page {
+            page,
+            connections: 10_000,
+        }),
+        goals: &[],
     }
 }
 
@@ -291,6 +336,131 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
             burden: Burden::Subscriptions,
             payload: 128,
         }),
+        goals: &[],
+    },
+    page("page-varz", "/varz", Page::Varz),
+    page("page-connz", "/connz?limit=1024&subs=1", Page::Connz),
+    page(
+        "page-metrics",
+        "/metrics (or the pages an exporter reads for it)",
+        Page::Metrics,
+    ),
+    Scenario {
+        name: "tls-handshake",
+        what: "mutual TLS with RSA-4096: connect, log in and leave",
+        unit: "connection",
+        load: Load::Tls(BrokerLoad::Handshakes { resume: false }),
+        goals: &[cpu(0.3)],
+    },
+    Scenario {
+        name: "tls-resume",
+        what: "the same by a client that takes its session up again where it may",
+        unit: "connection",
+        load: Load::Tls(BrokerLoad::Handshakes { resume: true }),
+        goals: &[],
+    },
+    Scenario {
+        name: "tls-fleet",
+        what: "2000 mutual-TLS nodes with eight subscriptions each; 1 KiB to all, 2 KiB from each",
+        unit: "round",
+        load: Load::Tls(BrokerLoad::Fleet { nodes: 2000 }),
+        goals: &[
+            cpu(0.45),
+            at_most(Metric::ConnectionKib, 20.0),
+            at_most(Metric::MemoryMib, 45.0),
+        ],
+    },
+    Scenario {
+        name: "tls-storm",
+        what: "2000 mutual-TLS nodes connect at once; latency of a pair beside them, 5000 messages/s",
+        unit: "node",
+        load: Load::Tls(BrokerLoad::Storm { nodes: 2000 }),
+        goals: &[at_most(Metric::P99Factor, 3.0)],
+    },
+    Scenario {
+        name: "tls-p2p-128",
+        what: "one publisher to one subscriber, mutual TLS",
+        unit: "message",
+        load: Load::Tls(BrokerLoad::Pairs {
+            pairs: 1,
+            payload: 128,
+        }),
+        goals: &[],
+    },
+    Scenario {
+        name: "tls-p2p-1k",
+        what: "one publisher to one subscriber, mutual TLS",
+        unit: "message",
+        load: Load::Tls(BrokerLoad::Pairs {
+            pairs: 1,
+            payload: 1024,
+        }),
+        goals: &[cpu(0.4)],
+    },
+    Scenario {
+        name: "tls-fan-100",
+        what: "one publisher to many subscribers, mutual TLS, 128 B",
+        unit: "delivery",
+        load: Load::Tls(BrokerLoad::FanOut {
+            subscribers: 100,
+            payload: 128,
+        }),
+        goals: &[],
+    },
+    Scenario {
+        name: "mesh-p2p-128",
+        what: "one to one across a route, two members, 128 B",
+        unit: "message",
+        load: Load::Mesh {
+            members: 2,
+            load: BrokerLoad::Pairs {
+                pairs: 1,
+                payload: 128,
+            },
+        },
+        goals: &[cpu(0.35)],
+    },
+    Scenario {
+        name: "mesh-fan",
+        what: "one publisher to ten subscribers at each of three members, 128 B",
+        unit: "delivery",
+        load: Load::Mesh {
+            members: 3,
+            load: BrokerLoad::FanOut {
+                subscribers: 10,
+                payload: 128,
+            },
+        },
+        goals: &[],
+    },
+    Scenario {
+        name: "mesh-reqrep-1",
+        what: "one request under way, across a route, 16 B",
+        unit: "round trip",
+        load: Load::Mesh {
+            members: 2,
+            load: BrokerLoad::Requests { requesters: 1 },
+        },
+        goals: &[],
+    },
+    Scenario {
+        name: "mesh-subs-100k",
+        what: "100 000 subscriptions at one member, until the two others know them",
+        unit: "subscription",
+        load: Load::Mesh {
+            members: 3,
+            load: BrokerLoad::TellSubscriptions,
+        },
+        goals: &[],
+    },
+    Scenario {
+        name: "mesh-heal",
+        what: "one of three members is killed and started again, until both others deliver to it",
+        unit: "kill",
+        load: Load::Mesh {
+            members: 3,
+            load: BrokerLoad::Heal,
+        },
         goals: &[],
     },
     relay("relay-16", 16),

@@ -130,6 +130,12 @@ pub(crate) fn sleep_precisely() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) }).map(drop)
 }
 
+/// Lets every other thread of the machine come before this one.
+pub(crate) fn stand_back() -> io::Result<()> {
+    // SAFETY: the call takes numbers only; 0 is the calling thread.
+    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) }).map(drop)
+}
+
 /// Makes the kernel end the command when this process dies, however it dies.
 pub(crate) fn end_with_us(command: &mut Command) {
     // SAFETY: prctl is async-signal-safe, and the closure allocates nothing.

@@ -1,13 +1,16 @@
 //! The client protocol as far as the load needs it: connect, subscribe, wait
-//! for an answered PING. Plain bytes over blocking sockets.
+//! for an answered PING. Bytes over blocking
+//! sockets, with or without TLS.
 
 use std::{
     io::{Read, Write},
-    net::{SocketAddr, TcpStream},
     time::Duration,
 };
 
-use crate::failure::{During, Result, fail};
+use crate::{
+    endpoint::{Endpoint, Stream},
+    failure::{During, Result, fail},
+};
 
 /// How long a broker may take to answer or to accept bytes.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -22,7 +25,7 @@ const AT_ONCE: usize = 100;
 
 /// Connects and waits until the broker has taken `setup` (subscriptions, may
 /// be empty).
-pub(crate) fn connect(broker: SocketAddr, setup: &[u8]) -> Result<TcpStream> {
+pub(crate) fn connect(broker: &Endpoint, setup: &[u8]) -> Result<Stream> {
     let mut stream = begin(broker, setup)?;
     await_pong(&mut stream)?;
     Ok(stream)
@@ -30,14 +33,24 @@ pub(crate) fn connect(broker: SocketAddr, setup: &[u8]) -> Result<TcpStream> {
 
 /// Opens `count` connections, each with the `setup` of its number.
 pub(crate) fn connect_all(
-    broker: SocketAddr,
+    broker: &Endpoint,
     count: usize,
     setup: impl Fn(usize) -> Vec<u8>,
-) -> Result<Vec<TcpStream>> {
+) -> Result<Vec<Stream>> {
+    connect_in_waves(broker, count, AT_ONCE, setup)
+}
+
+/// The same with so many at a time.
+pub(crate) fn connect_in_waves(
+    broker: &Endpoint,
+    count: usize,
+    at_once: usize,
+    setup: impl Fn(usize) -> Vec<u8>,
+) -> Result<Vec<Stream>> {
     let mut streams = Vec::with_capacity(count);
     while streams.len() < count {
         let first = streams.len();
-        for number in first..count.min(first + AT_ONCE) {
+        for number in first..count.min(first + at_once) {
             streams.push(begin(broker, &setup(number))?);
         }
         streams[first..].iter_mut().try_for_each(await_pong)?;
@@ -45,20 +58,8 @@ pub(crate) fn connect_all(
     Ok(streams)
 }
 
-/// A connection to no broker, with the same socket options.
-pub(crate) fn connect_plain(address: SocketAddr) -> Result<TcpStream> {
-    let open = || {
-        let stream = TcpStream::connect(address)?;
-        stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        Ok(stream)
-    };
-    open().during(format_args!("cannot connect to {address}"))
-}
-
 /// Returns when the broker has processed all that was sent before.
-pub(crate) fn ping(stream: &mut TcpStream) -> Result<()> {
+pub(crate) fn ping(stream: &mut Stream) -> Result<()> {
     stream.write_all(b"PING\r\n").during("sending PING")?;
     await_pong(stream)
 }
@@ -87,15 +88,15 @@ pub(crate) fn control(line: &[u8]) -> Result<Control> {
     }
 }
 
-fn begin(broker: SocketAddr, setup: &[u8]) -> Result<TcpStream> {
-    let mut stream = connect_plain(broker)?;
+fn begin(broker: &Endpoint, setup: &[u8]) -> Result<Stream> {
+    let mut stream = broker.open()?;
     let hello = [CONNECT, setup, b"PING\r\n"].concat();
     stream.write_all(&hello).during("sending CONNECT")?;
     Ok(stream)
 }
 
 /// Reads lines until the answer to a PING; messages are not expected here.
-pub(crate) fn await_pong(stream: &mut TcpStream) -> Result<()> {
+pub(crate) fn await_pong(stream: &mut Stream) -> Result<()> {
     let mut buffer = [0; 4096];
     let mut held = 0;
     let mut answered = false;

@@ -2,7 +2,7 @@
 //! same broker: the figure is the difference.
 
 use std::{
-    sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst},
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
     thread,
     time::{Duration, Instant},
 };
@@ -21,6 +21,10 @@ use crate::{
     wire::connect,
 };
 
+/// Brokers ping a new client once, about two seconds after its CONNECT; ten
+/// thousand of these pings are not what is measured.
+pub(super) const FIRST_PINGS: Duration = Duration::from_secs(3);
+
 /// How often the monitoring pages are read.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
@@ -29,13 +33,13 @@ pub(super) fn slow_consumer(stage: &Stage, healthy: usize, payload: usize) -> Re
     /// A broker buffers for the stalled one at first; the time must be long
     /// enough to see what it does when it no longer can.
     const STALLED_TIME: f64 = 3.0;
-    let mut flow = fan_flow(stage.broker.clients, healthy, payload)?;
+    let mut flow = fan_flow(stage, healthy, payload)?;
     flow.run(stage.seconds * WARM_UP)?;
-    let (before, usage) = measure(stage.broker.cpu, || flow.run(stage.seconds))?;
+    let (before, usage) = measure(&stage.clocks(), || flow.run(stage.seconds))?;
     let mut rates = Vec::new();
     for count in [1, 2] {
         let stalled = (0..count)
-            .map(|_| connect(stage.broker.clients, b"SUB bench.0 1\r\n"))
+            .map(|_| connect(&stage.broker().clients, b"SUB bench.0 1\r\n"))
             .collect::<Result<Vec<_>>>()?;
         let run = flow.run(stage.seconds * STALLED_TIME)?;
         rates.push(run.rate());
@@ -45,7 +49,7 @@ pub(super) fn slow_consumer(stage: &Stage, healthy: usize, payload: usize) -> Re
     flow.settle()?;
     let usual = (before.rate() + after.rate()) / 2.0;
     Ok(Sample::of_units(before.delivered, before.seconds, usage)
-        .with_memory(stage.broker.memory()?)
+        .with_memory(stage.memory()?)
         .with(Metric::KeptWithOneStalled, rates[0] / usual)
         .with(Metric::KeptWithTwoStalled, rates[1] / usual))
 }
@@ -55,20 +59,20 @@ pub(super) fn monitored(stage: &Stage, connections: usize, payload: usize) -> Re
     /// Quiet and polled times in turn, so that a drift hits both.
     const TURNS: usize = 3;
     let connections = stage.connections(connections);
-    let idle = memory::open_idle(stage.broker.clients, connections)?;
+    let idle = memory::open_idle(&stage.broker().clients, connections)?;
     check_connz(stage, idle.len())?;
-    let mut flow = pair_flow(stage.broker.clients, 1, payload, UNLIMITED)?;
+    let mut flow = pair_flow(stage, 1, payload, UNLIMITED)?;
     flow.run(stage.seconds * WARM_UP)?;
     let (mut quiet, mut polled) = (Total::default(), Total::default());
     for _ in 0..TURNS {
-        quiet.add(measure(stage.broker.cpu, || flow.run(stage.seconds))?);
-        let run = || polled_run(stage, &mut flow);
-        polled.add(measure(stage.broker.cpu, run)?);
+        quiet.add(measure(&stage.clocks(), || flow.run(stage.seconds))?);
+        let run = || polled_run(stage, &mut flow, &["/varz", CONNZ]).map(|(run, _)| run);
+        polled.add(measure(&stage.clocks(), run)?);
     }
     flow.settle()?;
     Ok(polled
         .sample()
-        .with_memory(stage.broker.memory()?)
+        .with_memory(stage.memory()?)
         .with(
             Metric::LossPercent,
             (1.0 - polled.rate() / quiet.rate()) * 100.0,
@@ -78,14 +82,11 @@ pub(super) fn monitored(stage: &Stage, connections: usize, payload: usize) -> Re
 
 /// Many idle connections or subscriptions of others.
 pub(super) fn burdened(stage: &Stage, burden: Burden, payload: usize) -> Result<Sample> {
-    /// Brokers ping a new client once, about two seconds after its CONNECT; ten
-    /// thousand of these pings are not what is measured.
-    const FIRST_PINGS: Duration = Duration::from_secs(3);
-    let broker = stage.broker.clients;
-    let mut flow = pair_flow(broker, 1, payload, UNLIMITED)?;
+    let broker = &stage.broker().clients;
+    let mut flow = pair_flow(stage, 1, payload, UNLIMITED)?;
     flow.run(stage.seconds * WARM_UP)?;
     let (mut without, mut with) = (Total::default(), Total::default());
-    without.add(measure(stage.broker.cpu, || flow.run(stage.seconds))?);
+    without.add(measure(&stage.clocks(), || flow.run(stage.seconds))?);
     let burden = match burden {
         Burden::Connections(count) => memory::open_idle(broker, stage.connections(count))?,
         Burden::Subscriptions => {
@@ -95,18 +96,18 @@ pub(super) fn burdened(stage: &Stage, burden: Burden, payload: usize) -> Result<
     };
     thread::sleep(FIRST_PINGS);
     flow.run(stage.seconds * WARM_UP)?;
-    with.add(measure(stage.broker.cpu, || flow.run(stage.seconds))?);
+    with.add(measure(&stage.clocks(), || flow.run(stage.seconds))?);
     drop(burden);
     flow.settle()?;
     Ok(with
         .sample()
-        .with_memory(stage.broker.memory()?)
+        .with_memory(stage.memory()?)
         .with(Metric::CpuFactor, with.cpu() / without.cpu()))
 }
 
 /// The sum of some runs.
 #[derive(Default)]
-struct Total {
+pub(super) struct Total {
     published: u64,
     seconds: f64,
     broker: Duration,
@@ -114,18 +115,18 @@ struct Total {
 }
 
 impl Total {
-    fn add(&mut self, (run, usage): (Run, Usage)) {
+    pub(super) fn add(&mut self, (run, usage): (Run, Usage)) {
         self.published += run.published;
         self.seconds += run.seconds;
         self.broker += usage.broker;
         self.load += usage.load;
     }
 
-    fn rate(&self) -> f64 {
+    pub(super) fn rate(&self) -> f64 {
         self.published as f64 / self.seconds
     }
 
-    fn cpu(&self) -> f64 {
+    pub(super) fn cpu(&self) -> f64 {
         self.broker.as_secs_f64() / self.published as f64
     }
 
@@ -138,30 +139,35 @@ impl Total {
     }
 }
 
-/// Runs the flow while a thread reads the monitoring pages.
-fn polled_run(stage: &Stage, flow: &mut Flow) -> Result<Run> {
+/// Runs the flow while a thread reads monitoring pages; returns also how long
+/// they took, ns, all pages of a turn together.
+pub(super) fn polled_run(
+    stage: &Stage,
+    flow: &mut Flow,
+    pages: &[&str],
+) -> Result<(Run, Vec<u64>)> {
     let finished = AtomicBool::new(false);
-    let polls = AtomicU32::new(0);
     let (run, poll) = thread::scope(|scope| {
-        let poller = scope.spawn(|| poll(stage, &finished, &polls));
+        let poller = scope.spawn(|| poll(stage, &finished, pages));
         let run = flow.run(stage.seconds);
         finished.store(true, SeqCst);
         let poll = poller.join();
         (run, poll)
     });
-    match poll {
-        Ok(result) => result?,
+    let polls = match poll {
+        Ok(polls) => polls?,
         Err(_) => fail!("the polling thread panicked"),
-    }
-    let wanted = (stage.seconds / POLL_INTERVAL.as_secs_f64() / 2.0) as u32;
-    let polls = polls.into_inner();
-    if polls < wanted {
+    };
+    let wanted = (stage.seconds / POLL_INTERVAL.as_secs_f64() / 2.0) as usize;
+    if polls.len() < wanted {
+        let polls = polls.len();
         fail!("only {polls} polls were answered, at least {wanted} were due");
     }
-    run
+    Ok((run?, polls))
 }
 
-fn poll(stage: &Stage, finished: &AtomicBool, polls: &AtomicU32) -> Result<()> {
+fn poll(stage: &Stage, finished: &AtomicBool, pages: &[&str]) -> Result<Vec<u64>> {
+    let mut polls = Vec::new();
     let start = Instant::now();
     for turn in 0.. {
         let due = start + POLL_INTERVAL * turn;
@@ -169,12 +175,13 @@ fn poll(stage: &Stage, finished: &AtomicBool, polls: &AtomicU32) -> Result<()> {
         if finished.load(SeqCst) {
             break;
         }
-        for page in ["/varz", CONNZ] {
-            fetch(stage.broker.monitor, page)?;
+        let begun = Instant::now();
+        for page in pages {
+            fetch(stage.broker().monitor, page)?;
         }
-        polls.fetch_add(1, SeqCst);
+        polls.push(begun.elapsed().as_nanos() as u64);
     }
-    Ok(())
+    Ok(polls)
 }
 
 /// All connections on one page.
@@ -182,7 +189,7 @@ const CONNZ: &str = "/connz?limit=4096";
 
 /// Makes sure that the page polled does list the connections.
 fn check_connz(stage: &Stage, least: usize) -> Result<()> {
-    let connz: serde_json::Value = serde_json::from_slice(&stage.broker.page(CONNZ)?)
+    let connz: serde_json::Value = serde_json::from_slice(&stage.broker().page(CONNZ)?)
         .map_err(|error| Failure(format!("{CONNZ} is no JSON: {error}")))?;
     match connz["connections"].as_array() {
         Some(listed) if listed.len() >= least => Ok(()),

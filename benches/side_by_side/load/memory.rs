@@ -1,45 +1,48 @@
 //! What a broker's memory is when nothing happens.
 
-use std::{
-    net::{SocketAddr, TcpStream},
-    thread,
-    time::Duration,
-};
+use std::{thread, time::Duration};
 
 use super::Stage;
 use crate::{
+    broker::Memory,
+    endpoint::{Endpoint, Stream},
     failure::Result,
     sample::{Metric, Sample},
     wire::connect_all,
 };
 
 /// How long a broker rests before its memory is read.
-const REST: Duration = Duration::from_secs(1);
+pub(super) const REST: Duration = Duration::from_secs(1);
 const SUBSCRIPTIONS_EACH: usize = 4;
 
 /// The memory of a broker that has just started.
 pub(super) fn idle(stage: &Stage) -> Result<Sample> {
     thread::sleep(REST);
-    Ok(Sample::default().with_memory(stage.broker.memory()?))
+    Ok(Sample::default().with_memory(stage.memory()?))
 }
 
 /// What each of many idle connections adds to it.
 pub(super) fn connections(stage: &Stage, count: usize) -> Result<Sample> {
     let count = stage.connections(count);
     thread::sleep(REST);
-    let before = stage.broker.memory()?;
-    let connections = open_idle(stage.broker.clients, count)?;
+    let before = stage.memory()?;
+    let connections = open_idle(&stage.broker().clients, count)?;
     thread::sleep(REST);
-    let after = stage.broker.memory()?;
-    let added = after.current.saturating_sub(before.current) as f64;
-    let kib = added / 1024.0 / connections.len() as f64;
+    let after = stage.memory()?;
+    let kib = kib_each(before, after, connections.len());
     Ok(Sample::default()
         .with_memory(after)
         .with(Metric::ConnectionKib, kib))
 }
 
+/// What each of so many connections has added.
+pub(super) fn kib_each(before: Memory, after: Memory, connections: usize) -> f64 {
+    let added = after.current.saturating_sub(before.current) as f64;
+    added / 1024.0 / connections as f64
+}
+
 /// Connections with a few subscriptions each, on which nothing happens.
-pub(super) fn open_idle(broker: SocketAddr, count: usize) -> Result<Vec<TcpStream>> {
+pub(super) fn open_idle(broker: &Endpoint, count: usize) -> Result<Vec<Stream>> {
     connect_all(broker, count, |number| {
         (0..SUBSCRIPTIONS_EACH)
             .flat_map(|sid| format!("SUB idle.{number}.{sid} {sid}\r\n").into_bytes())

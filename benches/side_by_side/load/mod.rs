@@ -1,21 +1,37 @@
 //! The loads of the scenario table, one file per kind.
 
 mod disturbed;
+mod fleet;
+mod handshakes;
 mod memory;
+mod mesh;
 mod paced;
+mod page;
 pub(crate) mod relay;
 mod request;
 mod stream;
 mod subscriptions;
 
-use crate::{broker::Broker, failure::Result, sample::Sample, scenario::BrokerLoad};
+use crate::{
+    broker::{Broker, Memory, Program},
+    certificates::Certificates,
+    endpoint::Endpoint,
+    failure::{Result, fail},
+    sample::Sample,
+    scenario::BrokerLoad,
+    sys::CpuClock,
+};
 
 /// Part of the measured time that a load runs before it is measured.
 const WARM_UP: f64 = 0.3;
 
-/// A running broker and how much load it gets.
+/// Running brokers and how much load they get.
 pub(crate) struct Stage<'a> {
-    pub(crate) broker: &'a Broker,
+    /// The brokers: one, or the members of a mesh, all of the same program.
+    pub(crate) brokers: &'a [Broker],
+    pub(crate) program: &'a Program,
+    /// What nodes bring along when TLS is asked for.
+    pub(crate) certificates: Option<&'a Certificates>,
     /// How long the measured part of a load publishes.
     pub(crate) seconds: f64,
     /// By what large numbers of connections and subscriptions are divided.
@@ -25,6 +41,45 @@ pub(crate) struct Stage<'a> {
 }
 
 impl Stage<'_> {
+    /// The only broker, or the first.
+    fn broker(&self) -> &Broker {
+        &self.brokers[0]
+    }
+
+    /// Where who publishes or asks connects.
+    fn near(&self) -> &Endpoint {
+        &self.brokers[0].clients
+    }
+
+    /// Where who receives or answers connects: the same place, but in a mesh.
+    fn far(&self) -> &Endpoint {
+        &self.brokers[self.brokers.len() - 1].clients
+    }
+
+    /// What was made for scenarios with TLS.
+    fn certificates(&self) -> Result<&Certificates> {
+        match self.certificates {
+            Some(certificates) => Ok(certificates),
+            None => fail!("no certificates were made"),
+        }
+    }
+
+    /// The CPU clocks of all brokers.
+    fn clocks(&self) -> Vec<CpuClock> {
+        self.brokers.iter().map(|broker| broker.cpu).collect()
+    }
+
+    /// The memory of all brokers together.
+    fn memory(&self) -> Result<Memory> {
+        let mut sum = Memory::default();
+        for broker in self.brokers {
+            let memory = broker.memory()?;
+            sum.current += memory.current;
+            sum.peak += memory.peak;
+        }
+        Ok(sum)
+    }
+
     /// How many connections stand for `count` in this run.
     fn connections(&self, count: usize) -> usize {
         (count / self.divisor).min(self.connections_most)
@@ -40,12 +95,16 @@ pub(crate) fn run(load: BrokerLoad, stage: &Stage) -> Result<Sample> {
             subscribers,
             payload,
         } => stream::fan_out(stage, subscribers, payload),
+        BrokerLoad::Fleet { nodes } => fleet::run(stage, nodes),
+        BrokerLoad::Handshakes { resume } => handshakes::one_by_one(stage, resume),
+        BrokerLoad::Heal => mesh::heal(stage),
         BrokerLoad::Idle => memory::idle(stage),
         BrokerLoad::IdleConnections { count } => memory::connections(stage, count),
         BrokerLoad::Monitored {
             connections,
             payload,
         } => disturbed::monitored(stage, connections, payload),
+        BrokerLoad::Page { page, connections } => page::run(stage, page, connections),
         BrokerLoad::Paced { rate } => paced::run(stage, rate),
         BrokerLoad::Pairs { pairs, payload } => stream::pairs(stage, pairs, payload),
         BrokerLoad::Publish { payload } => stream::publish(stage, payload),
@@ -55,5 +114,7 @@ pub(crate) fn run(load: BrokerLoad, stage: &Stage) -> Result<Sample> {
         BrokerLoad::SlowConsumer { healthy, payload } => {
             disturbed::slow_consumer(stage, healthy, payload)
         }
+        BrokerLoad::Storm { nodes } => handshakes::storm(stage, nodes),
+        BrokerLoad::TellSubscriptions => mesh::tell_subscriptions(stage),
     }
 }

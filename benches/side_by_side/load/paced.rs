@@ -25,39 +25,32 @@ const BATCH: usize = 10;
 
 /// Measures `rate` messages per second from one publisher to one subscriber.
 pub(super) fn run(stage: &Stage, rate: u32) -> Result<Sample> {
+    let mut flow = paced_flow(stage)?;
+    pace(&mut flow, rate, stage.seconds * WARM_UP)?;
+    latencies_ns(&mut flow);
+    let (run, usage) = measure(&stage.clocks(), || pace(&mut flow, rate, stage.seconds))?;
+    flow.settle()?;
+    Ok(Sample::of_units(run.published, run.seconds, usage)
+        .with_memory(stage.memory()?)
+        .with_latencies(latencies_ns(&mut flow)))
+}
+
+/// A pair for [`pace`]; this thread is to send.
+pub(super) fn paced_flow(stage: &Stage) -> Result<Flow> {
     sys::sleep_precisely().during("cannot make sleeps precise")?;
-    let broker = stage.broker.clients;
+    let broker = &stage.broker().clients;
     let header = format!("MSG bench.0 1 {PAYLOAD}\r\n");
     let stream = connect(broker, b"SUB bench.0 1\r\n")?;
     let inbox = Inbox::new(stream, Expect::All { header }, PAYLOAD).with_latencies();
     let publisher = Publisher::new(connect(broker, b"")?, "bench.0", PAYLOAD, BATCH);
-    let mut flow = Flow::new(vec![publisher], vec![inbox], Tally::Each, PAYLOAD)?;
-
-    pace(&mut flow, rate, stage.seconds * WARM_UP)?;
-    latencies_ns(&mut flow);
-    let (run, usage) = measure(stage.broker.cpu, || pace(&mut flow, rate, stage.seconds))?;
-    flow.settle()?;
-    Ok(Sample::of_units(run.published, run.seconds, usage)
-        .with_memory(stage.broker.memory()?)
-        .with_latencies(latencies_ns(&mut flow)))
+    Flow::new(vec![publisher], vec![inbox], Tally::Each, PAYLOAD)
 }
 
-/// Sends batches at their times; one that is late is sent at once.
+/// Sends for so long, and holds the pace.
 fn pace(flow: &mut Flow, rate: u32, seconds: f64) -> Result<Run> {
-    let interval = Duration::from_secs(1) * BATCH as u32 / rate;
-    let batches = (seconds / interval.as_secs_f64()).ceil() as u32;
-    let run = flow.drive(|publishers, _, mut sent| {
-        let start = Instant::now();
-        for batch in 0..batches {
-            let due = start + interval * batch;
-            thread::sleep(due.saturating_duration_since(Instant::now()));
-            for publisher in &mut *publishers {
-                sent += publisher.send_stamped(now_ns())?;
-            }
-        }
-        Ok(sent)
-    })?;
-    if run.seconds > (interval * batches).as_secs_f64() * 1.1 {
+    let time = Duration::from_secs_f64(seconds);
+    let run = pace_while(flow, rate, |elapsed| elapsed < time)?;
+    if run.seconds > seconds * 1.1 {
         fail!(
             "the pace was not held: {} messages took {:.2} s",
             run.published,
@@ -67,8 +60,32 @@ fn pace(flow: &mut Flow, rate: u32, seconds: f64) -> Result<Run> {
     Ok(run)
 }
 
+/// Sends batches at their times, while `goes_on` says so of the time at which
+/// the next is due; one that is late is sent at once.
+pub(super) fn pace_while(
+    flow: &mut Flow,
+    rate: u32,
+    goes_on: impl Fn(Duration) -> bool,
+) -> Result<Run> {
+    let interval = Duration::from_secs(1) * BATCH as u32 / rate;
+    flow.drive(|publishers, _, mut sent| {
+        let start = Instant::now();
+        for batch in 0.. {
+            if !goes_on(interval * batch) {
+                break;
+            }
+            let due = start + interval * batch;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
+            for publisher in &mut *publishers {
+                sent += publisher.send_stamped(now_ns())?;
+            }
+        }
+        Ok(sent)
+    })
+}
+
 /// Takes the latencies measured since the last call.
-fn latencies_ns(flow: &mut Flow) -> Vec<u64> {
+pub(super) fn latencies_ns(flow: &mut Flow) -> Vec<u64> {
     flow.inboxes()
         .iter_mut()
         .filter_map(|inbox| inbox.latencies_ns.as_mut())

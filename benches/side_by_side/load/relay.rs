@@ -10,6 +10,7 @@ use std::{
 
 use super::WARM_UP;
 use crate::{
+    endpoint::{Stream, connect_plain},
     failure::{During, Result, fail},
     flow::Flow,
     inbox::{Expect, Inbox},
@@ -17,7 +18,6 @@ use crate::{
     receivers::Tally,
     sample::{Sample, measure},
     sys::CpuClock,
-    wire::connect_plain,
 };
 
 /// Bytes moved by one read and one write.
@@ -35,12 +35,12 @@ pub(crate) fn run(seconds: f64, payload: usize) -> Result<Sample> {
 
     let relay = thread::spawn(move || copy(from, to));
     let clock = CpuClock::of_thread(&relay).during("no CPU clock of the relay")?;
-    let publisher = Publisher::new(sender, "bench.0", payload, usize::MAX);
+    let publisher = Publisher::new(Stream::plain(sender), "bench.0", payload, usize::MAX);
     let header = format!("PUB bench.0 {payload}\r\n");
-    let inbox = Inbox::new(receiver, Expect::All { header }, payload);
+    let inbox = Inbox::new(Stream::plain(receiver), Expect::All { header }, payload);
     let mut flow = Flow::new(vec![publisher], vec![inbox], Tally::Each, payload)?;
     flow.run(seconds * WARM_UP)?;
-    let (run, mut usage) = measure(clock, || flow.run(seconds))?;
+    let (run, mut usage) = measure(&[clock], || flow.run(seconds))?;
     // The relay is a thread of this process.
     usage.load = usage.load.saturating_sub(usage.broker);
 

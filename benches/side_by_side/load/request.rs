@@ -3,15 +3,16 @@
 
 use std::{
     io::{Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::Shutdown,
     sync::atomic::{AtomicBool, Ordering::SeqCst},
     thread,
     time::{Duration, Instant},
 };
 
-use super::{Stage, WARM_UP};
+use super::{Stage, WARM_UP, mesh};
 use crate::{
     clock::now_ns,
+    endpoint::{Endpoint, Stream},
     failure::{During, Result, fail},
     inbox::{Expect, Inbox},
     publisher::Publisher,
@@ -26,11 +27,14 @@ const SCRATCH: usize = 64 * 1024;
 
 /// Measures round trips; per round trip.
 pub(super) fn run(stage: &Stage, requesters: usize) -> Result<Sample> {
-    let broker = stage.broker.clients;
-    let responder = connect(broker, b"SUB bench.request 1\r\n")?;
-    let hang_up = responder.try_clone().during("cannot share a socket")?;
+    let responder = connect(stage.far(), b"SUB bench.request 1\r\n")?;
+    let hang_up = responder
+        .socket()
+        .try_clone()
+        .during("cannot share a socket")?;
     let finished = AtomicBool::new(false);
-    let mut requesters = Requesters::new(broker, requesters)?;
+    let mut requesters = Requesters::new(stage.near(), requesters)?;
+    mesh::await_interest(stage)?;
     thread::scope(|scope| {
         let responder = scope.spawn(|| respond(responder, &finished));
         let sample = measure_requests(stage, &mut requesters);
@@ -48,9 +52,9 @@ pub(super) fn run(stage: &Stage, requesters: usize) -> Result<Sample> {
 fn measure_requests(stage: &Stage, requesters: &mut Requesters) -> Result<Sample> {
     requesters.run(stage.seconds * WARM_UP)?;
     requesters.latencies_ns();
-    let ((trips, seconds), usage) = measure(stage.broker.cpu, || requesters.run(stage.seconds))?;
+    let ((trips, seconds), usage) = measure(&stage.clocks(), || requesters.run(stage.seconds))?;
     Ok(Sample::of_units(trips, seconds, usage)
-        .with_memory(stage.broker.memory()?)
+        .with_memory(stage.memory()?)
         .with_latencies(requesters.latencies_ns()))
 }
 
@@ -62,7 +66,7 @@ struct Requesters {
 }
 
 impl Requesters {
-    fn new(broker: SocketAddr, count: usize) -> Result<Self> {
+    fn new(broker: &Endpoint, count: usize) -> Result<Self> {
         let epoll = Epoll::new().during("epoll")?;
         let inbox = |number| format!("_INBOX.bench.{number}");
         let setup = |number| format!("SUB {} 1\r\n", inbox(number)).into_bytes();
@@ -72,7 +76,7 @@ impl Requesters {
             .enumerate()
         {
             epoll.add(&stream, number).during("epoll")?;
-            let sender = stream.try_clone().during("cannot share a socket")?;
+            let sender = stream.share_plain()?;
             let inbox = inbox(number);
             // A reply subject stands where the subject's line goes on.
             let subject = format!("bench.request {inbox}");
@@ -135,7 +139,7 @@ impl Requesters {
 
 /// Sends every request's payload back, the replies of a read in one write,
 /// until the socket is closed after `finished`.
-fn respond(mut stream: TcpStream, finished: &AtomicBool) -> Result<()> {
+fn respond(mut stream: Stream, finished: &AtomicBool) -> Result<()> {
     let mut buffer = vec![0; SCRATCH];
     let mut replies = Vec::new();
     let mut held = 0;

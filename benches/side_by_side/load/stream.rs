@@ -1,12 +1,9 @@
 //! Streams of messages at full speed: to nobody, one to one, fan-out, queue
 //! groups.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use super::{Stage, WARM_UP};
+use super::{Stage, WARM_UP, mesh};
 use crate::{
     failure::{Result, fail},
     flow::{Flow, Run},
@@ -22,32 +19,32 @@ pub(super) const UNLIMITED: usize = usize::MAX;
 
 /// Publishes to a subject without interest.
 pub(super) fn publish(stage: &Stage, payload: usize) -> Result<Sample> {
-    let stream = connect(stage.broker.clients, b"")?;
+    let stream = connect(&stage.broker().clients, b"")?;
     let mut publisher = Publisher::new(stream, "bench.0", payload, UNLIMITED);
     publish_for(&mut publisher, stage.seconds * WARM_UP)?;
-    let (run, usage) = measure(stage.broker.cpu, || {
+    let (run, usage) = measure(&stage.clocks(), || {
         publish_for(&mut publisher, stage.seconds)
     })?;
     await_counted(stage, publisher.sent())?;
     let sample = Sample::of_units(run.published, run.seconds, usage);
-    Ok(sample.with_memory(stage.broker.memory()?))
+    Ok(sample.with_memory(stage.memory()?))
 }
 
 /// Publishers to one subscriber each.
 pub(super) fn pairs(stage: &Stage, pairs: usize, payload: usize) -> Result<Sample> {
-    let mut flow = pair_flow(stage.broker.clients, pairs, payload, UNLIMITED)?;
+    let mut flow = pair_flow(stage, pairs, payload, UNLIMITED)?;
     measure_flow(stage, &mut flow, |run| run.published)
 }
 
 /// One publisher to many subscribers; counted are deliveries.
 pub(super) fn fan_out(stage: &Stage, subscribers: usize, payload: usize) -> Result<Sample> {
-    let mut flow = fan_flow(stage.broker.clients, subscribers, payload)?;
+    let mut flow = fan_flow(stage, subscribers, payload)?;
     measure_flow(stage, &mut flow, |run| run.delivered)
 }
 
 /// One publisher to a queue group.
 pub(super) fn queue(stage: &Stage, members: usize, payload: usize) -> Result<Sample> {
-    let broker = stage.broker.clients;
+    let broker = &stage.broker().clients;
     let streams = wire::connect_all(broker, members, |_| b"SUB bench.0 group 1\r\n".to_vec())?;
     let inboxes = streams
         .into_iter()
@@ -63,28 +60,29 @@ pub(super) fn queue(stage: &Stage, members: usize, payload: usize) -> Result<Sam
 
 /// A flow of `pairs` publishers and subscribers; at most `chunk` messages are
 /// sent at once.
-pub(super) fn pair_flow(
-    broker: SocketAddr,
-    pairs: usize,
-    payload: usize,
-    chunk: usize,
-) -> Result<Flow> {
+pub(super) fn pair_flow(stage: &Stage, pairs: usize, payload: usize, chunk: usize) -> Result<Flow> {
     let mut inboxes = Vec::new();
     let mut publishers = Vec::new();
     for pair in 0..pairs {
-        let stream = connect(broker, format!("SUB bench.{pair} 1\r\n").as_bytes())?;
+        let stream = connect(stage.far(), format!("SUB bench.{pair} 1\r\n").as_bytes())?;
         let header = header(pair, payload);
         inboxes.push(Inbox::new(stream, Expect::All { header }, payload));
-        let stream = connect(broker, b"")?;
+        let stream = connect(stage.near(), b"")?;
         let subject = format!("bench.{pair}");
         publishers.push(Publisher::new(stream, &subject, payload, chunk));
     }
+    mesh::await_interest(stage)?;
     Flow::new(publishers, inboxes, Tally::Each, payload)
 }
 
-/// A flow of one publisher and `subscribers` subscribers.
-pub(super) fn fan_flow(broker: SocketAddr, subscribers: usize, payload: usize) -> Result<Flow> {
-    let streams = wire::connect_all(broker, subscribers, |_| b"SUB bench.0 1\r\n".to_vec())?;
+/// A flow of one publisher and `subscribers` subscribers at each broker.
+pub(super) fn fan_flow(stage: &Stage, subscribers: usize, payload: usize) -> Result<Flow> {
+    let mut streams = Vec::new();
+    for broker in stage.brokers {
+        let setup = |_| b"SUB bench.0 1\r\n".to_vec();
+        streams.extend(wire::connect_all(&broker.clients, subscribers, setup)?);
+    }
+    mesh::await_interest(stage)?;
     let inboxes = streams
         .into_iter()
         .map(|stream| {
@@ -92,7 +90,7 @@ pub(super) fn fan_flow(broker: SocketAddr, subscribers: usize, payload: usize) -
             Inbox::new(stream, Expect::All { header }, payload)
         })
         .collect();
-    let publisher = Publisher::new(connect(broker, b"")?, "bench.0", payload, UNLIMITED);
+    let publisher = Publisher::new(connect(stage.near(), b"")?, "bench.0", payload, UNLIMITED);
     Flow::new(vec![publisher], inboxes, Tally::Each, payload)
 }
 
@@ -113,10 +111,10 @@ pub(super) fn measure_with(
     mut run: impl FnMut(&mut Flow, f64) -> Result<Run>,
 ) -> Result<Sample> {
     run(flow, stage.seconds * WARM_UP)?;
-    let (run, usage) = measure(stage.broker.cpu, || run(flow, stage.seconds))?;
+    let (run, usage) = measure(&stage.clocks(), || run(flow, stage.seconds))?;
     flow.settle()?;
     let sample = Sample::of_units(units(&run), run.seconds, usage);
-    Ok(sample.with_memory(stage.broker.memory()?))
+    Ok(sample.with_memory(stage.memory()?))
 }
 
 /// The line before every message on `bench.<number>` to the subscription 1.
@@ -144,7 +142,7 @@ fn publish_for(publisher: &mut Publisher, seconds: f64) -> Result<Run> {
 fn await_counted(stage: &Stage, sent: u64) -> Result<()> {
     let start = Instant::now();
     loop {
-        let counted = stage.broker.varz("in_msgs")?;
+        let counted = stage.broker().varz("in_msgs")?;
         if counted == sent {
             return Ok(());
         }

@@ -1,16 +1,14 @@
 //! Many subscriptions: random subjects against a large index, and an index
 //! that changes all the time beside a stream.
 
-use std::{
-    io::Write,
-    net::{SocketAddr, TcpStream},
-};
+use std::io::Write;
 
 use super::{
     Stage,
     stream::{measure_flow, measure_with, pair_flow},
 };
 use crate::{
+    endpoint::{Endpoint, Stream},
     failure::{During, Result},
     flow::Flow,
     inbox::{Expect, Inbox},
@@ -33,7 +31,7 @@ const PAYLOAD: usize = 16;
 /// Publishes to random subjects; per publish.
 pub(super) fn random_subjects(stage: &Stage) -> Result<Sample> {
     let hosts = HOSTS / stage.divisor;
-    let broker = stage.broker.clients;
+    let broker = &stage.broker().clients;
     let inboxes = subscribe(broker, &patterns(hosts))?
         .into_iter()
         .map(|stream| Inbox::new(stream, Expect::AnySubject, PAYLOAD))
@@ -47,8 +45,8 @@ pub(super) fn random_subjects(stage: &Stage) -> Result<Sample> {
 /// Subscribes and unsubscribes beside a stream of one message per operation;
 /// per operation.
 pub(super) fn churn(stage: &Stage) -> Result<Sample> {
-    let mut churner = Churner::new(stage.broker.clients)?;
-    let mut flow = pair_flow(stage.broker.clients, 1, 128, Churner::OPERATIONS)?;
+    let mut churner = Churner::new(&stage.broker().clients)?;
+    let mut flow = pair_flow(stage, 1, 128, Churner::OPERATIONS)?;
     measure_with(
         stage,
         &mut flow,
@@ -58,7 +56,7 @@ pub(super) fn churn(stage: &Stage) -> Result<Sample> {
 }
 
 /// Opens a few connections that hold these subscriptions, dealt out evenly.
-pub(super) fn subscribe(broker: SocketAddr, patterns: &[String]) -> Result<Vec<TcpStream>> {
+pub(super) fn subscribe(broker: &Endpoint, patterns: &[String]) -> Result<Vec<Stream>> {
     wire::connect_all(broker, HOLDERS, |holder| {
         let own = patterns.iter().enumerate().skip(holder).step_by(HOLDERS);
         own.flat_map(|(sid, pattern)| format!("SUB {pattern} {sid}\r\n").into_bytes())
@@ -102,7 +100,7 @@ fn subject(site: usize, rack: usize, host: usize) -> String {
 
 /// A connection whose subscriptions come and go.
 struct Churner {
-    stream: TcpStream,
+    stream: Stream,
     /// The next subscription; the oldest one left is [`Churner::LIVE`] before.
     next_sid: usize,
     /// Whether a PING is not answered yet.
@@ -115,7 +113,7 @@ impl Churner {
     /// Subscriptions at any time.
     const LIVE: usize = 1000;
 
-    fn new(broker: SocketAddr) -> Result<Self> {
+    fn new(broker: &Endpoint) -> Result<Self> {
         let setup: String = (0..Self::LIVE).map(Self::subscribe).collect();
         Ok(Self {
             stream: connect(broker, setup.as_bytes())?,

@@ -1,0 +1,114 @@
+//! TLS handshakes with certificates on both sides: one by one, and a crowd of
+//! them beside clients that are connected already.
+
+use std::{
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    thread,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Stage, fleet,
+    paced::{latencies_ns, pace_while, paced_flow},
+};
+use crate::{
+    endpoint::{Endpoint, Stream},
+    failure::{During, Failure, Result, fail},
+    sample::{Metric, Sample, measure, percentile_us},
+    sys,
+    wire::{connect, connect_in_waves},
+};
+
+/// Messages per second beside the storm.
+const PACE: u32 = 5000;
+
+/// Threads of the load generator that connect in a storm.
+const CROWD: usize = 2;
+
+/// Connects, logs in and leaves; per connection.
+pub(super) fn one_by_one(stage: &Stage, resume: bool) -> Result<Sample> {
+    let endpoint = Endpoint {
+        tls: Some(stage.certificates()?.client(resume)?),
+        ..stage.near().clone()
+    };
+    // The first one has no session to take up.
+    connect(&endpoint, b"")?;
+    let work = || {
+        let start = Instant::now();
+        let end = start + Duration::from_secs_f64(stage.seconds);
+        let (mut done, mut resumed) = (0, 0);
+        while Instant::now() < end {
+            let stream = connect(&endpoint, b"")?;
+            done += 1;
+            resumed += u64::from(stream.is_resumed());
+        }
+        Ok((done, resumed, start.elapsed().as_secs_f64()))
+    };
+    let ((done, resumed, seconds), usage) = measure(&stage.clocks(), work)?;
+    let percent = resumed as f64 * 100.0 / done as f64;
+    Ok(Sample::of_units(done, seconds, usage)
+        .with_memory(stage.memory()?)
+        .with(Metric::ResumedPercent, percent))
+}
+
+/// Nodes that connect all at once beside a pair at a steady pace; per node.
+pub(super) fn storm(stage: &Stage, nodes: usize) -> Result<Sample> {
+    let nodes = stage.connections(nodes);
+    let mut flow = paced_flow(stage)?;
+    let quiet_time = Duration::from_secs_f64(stage.seconds.max(1.0));
+    // Once to warm up, once to measure.
+    let mut quiet = Vec::new();
+    for _ in 0..2 {
+        pace_while(&mut flow, PACE, |elapsed| elapsed < quiet_time)?;
+        quiet = latencies_ns(&mut flow);
+    }
+    quiet.sort_unstable();
+
+    let left = AtomicUsize::new(CROWD);
+    let endpoint = stage.near();
+    let work = || {
+        let start = Instant::now();
+        thread::scope(|scope| {
+            let crowd: Vec<_> = (0..CROWD)
+                .map(|part| {
+                    let left = &left;
+                    scope.spawn(move || {
+                        let connected = crowd(endpoint, part, nodes / CROWD);
+                        left.fetch_sub(1, SeqCst);
+                        (connected, start.elapsed())
+                    })
+                })
+                .collect();
+            let paced = pace_while(&mut flow, PACE, |_| left.load(SeqCst) > 0);
+            let mut streams = Vec::new();
+            let mut time = Duration::ZERO;
+            for thread in crowd {
+                let Ok((connected, took)) = thread.join() else {
+                    fail!("a connecting thread panicked");
+                };
+                streams.extend(connected?);
+                time = time.max(took);
+            }
+            paced.map(|_| (streams.len(), time.as_secs_f64()))
+        })
+    };
+    let ((connected, seconds), usage) = measure(&stage.clocks(), work)?;
+    flow.settle()?;
+    let mut beside = latencies_ns(&mut flow);
+    beside.sort_unstable();
+    let factor = percentile_us(&beside, 0.99) / percentile_us(&quiet, 0.99);
+    Ok(Sample::of_units(connected as u64, seconds, usage)
+        .with_memory(stage.memory()?)
+        .with_latencies(beside)
+        .with(Metric::P99Factor, factor))
+}
+
+/// A part of the crowd: all begin before the first one is through. In a real
+/// storm this work is done by other machines, so here it stands back.
+fn crowd(endpoint: &Endpoint, part: usize, nodes: usize) -> Result<Vec<Stream>> {
+    sys::stand_back().during("cannot lower a thread's priority")?;
+    connect_in_waves(endpoint, nodes, nodes, |node| {
+        fleet::setup(part * nodes + node)
+    })
+    .map_err(|Failure(text)| Failure(format!("a node of the storm: {text}")))
+}
