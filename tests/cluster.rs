@@ -9,7 +9,11 @@ mod delivery;
 mod faults;
 #[path = "cluster/formation.rs"]
 mod formation;
+#[path = "cluster/legacy.rs"]
+mod legacy;
 #[path = "cluster/mesh.rs"]
 mod mesh;
 #[path = "cluster/streams.rs"]
 mod streams;
+#[path = "cluster/tls.rs"]
+mod tls;

@@ -24,11 +24,7 @@ pub(super) fn close_if_revoked(
     tls: &TlsListener,
     connection: &Connection,
 ) -> bool {
-    let Some(transport) = connection.tls() else {
-        return false;
-    };
-    let chain = transport.peer_certificates();
-    let Some(subject) = tls.store.current().revocations.find_revoked(&chain) else {
+    let Some(subject) = tls.find_revoked(connection) else {
         return false;
     };
     warn!(

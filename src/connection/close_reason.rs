@@ -41,6 +41,8 @@ pub enum CloseReason {
     ProtocolViolation,
     /// The socket failed while reading.
     ReadError,
+    /// A route that the configuration has no more, or has otherwise.
+    RouteRemoved,
     /// The broker stops.
     ServerShutdown,
     /// The outbound queue outgrew its limit.
@@ -94,6 +96,7 @@ impl fmt::Display for CloseReason {
             Self::ParseError => "Parse Error",
             Self::ProtocolViolation => "Protocol Violation",
             Self::ReadError => "Read Error",
+            Self::RouteRemoved => "Route Removed",
             Self::ServerShutdown => "Server Shutdown",
             Self::SlowConsumerPending => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",

@@ -18,7 +18,7 @@ use tokio::{io::Interest, net::TcpStream};
 use super::{
     CloseReason, Connection,
     transport::Tls,
-    worker::{READ_BUFFER_LEN, Worker},
+    worker::{READ_BUFFER_LEN, Worker, with_worker},
 };
 
 /// Batches read from one socket before other connections get their turn.
@@ -248,6 +248,51 @@ fn finish_large(reader: &mut impl Reader, worker: &mut Worker) {
     reader.handle_large(worker, *large);
     // A large message does not wait for others.
     worker.flush_touched();
+}
+
+/// Reads some bytes of what the peer says behind `plain`, for whoever handles
+/// them without a session.
+///
+/// # Errors
+///
+/// Those of the socket or of TLS; the peer's end is `UnexpectedEof`.
+pub async fn read_some(
+    connection: &Arc<Connection>,
+    stream: &TcpStream,
+    plain: &mut Vec<u8>,
+) -> io::Result<()> {
+    loop {
+        match try_read_some(connection, stream, plain) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable().await?,
+            result => return result,
+        }
+    }
+}
+
+fn try_read_some(
+    connection: &Arc<Connection>,
+    stream: &TcpStream,
+    plain: &mut Vec<u8>,
+) -> io::Result<()> {
+    let held = plain.len();
+    let result = match connection.tls() {
+        None => match stream.try_read_buf(plain)? {
+            0 => Err(io::ErrorKind::UnexpectedEof.into()),
+            _ => Ok(()),
+        },
+        Some(tls) => with_worker(|worker| {
+            let mut incoming = std::mem::take(&mut worker.tls.incoming);
+            let opened = open_into(connection, worker, stream, tls, &mut incoming, plain);
+            worker.tls.incoming = incoming;
+            worker.flush_touched();
+            opened.map(|_| ())
+        }),
+    };
+    // An error that came behind it comes again.
+    match plain.len() > held {
+        true => Ok(()),
+        false => result,
+    }
 }
 
 /// The same as [`read`] with TLS: what is read is opened first.

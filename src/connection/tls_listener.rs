@@ -10,9 +10,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 
-use super::{handshake::Handshakers, transport::Tls};
+use super::{Connection, handshake::Handshakers, transport::Tls};
 use crate::security::{
     certificate::{Fingerprint, PeerCertificate},
     failure::{Cause, Failure},
@@ -122,6 +123,34 @@ impl TlsListener {
         result
     }
 
+    /// Shakes hands with a peer that we connected to as `host`.
+    ///
+    /// # Errors
+    ///
+    /// Why it failed. It is counted; the peer was told as far as TLS has it.
+    pub async fn connect(&self, stream: &Arc<TcpStream>, host: &str) -> Result<Secured, Failure> {
+        let start = Instant::now();
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            let text = format!("no certificate can be for the host {host:?}");
+            Failure::new(Cause::Other, text)
+        })?;
+        let material = self.store.current();
+        let patience = material.options.timeout;
+        let config = material.client.clone();
+        drop(material);
+        let connect = self.handshakers.connect(stream, config, name, patience);
+        let result = connect.await.and_then(|tls| self.look_at_peer(tls));
+        self.figures.count(&result, start.elapsed());
+        result
+    }
+
+    /// The subject of a certificate that a connection's peer showed and that is
+    /// revoked by the CRLs in force.
+    pub fn find_revoked(&self, connection: &Connection) -> Option<String> {
+        let chain = connection.tls()?.peer_certificates();
+        self.store.current().revocations.find_revoked(&chain)
+    }
+
     /// Looks whom TLS let in.
     fn look_at_peer(&self, tls: Tls) -> Result<Secured, Failure> {
         let unreadable = |error: crate::security::certificate::UnreadableCertificate| {
@@ -146,6 +175,16 @@ impl TlsListener {
                 );
                 return Err(Failure::new(Cause::NotPinned, text));
             }
+        }
+        let names = &certificate.dns_names;
+        if material.options.check_known_urls
+            && !names.iter().any(|name| material.options.knows(name))
+        {
+            let text = format!(
+                "the peer's certificate names no host of a configured route: {}",
+                certificate.subject
+            );
+            return Err(Failure::new(Cause::BadCertificate, text));
         }
         Ok(Secured {
             tls,

@@ -17,7 +17,10 @@ use rustls::{
     unbuffered::{ConnectionState, EncodeError, EncryptError, UnbufferedStatus},
 };
 
-use crate::security::suites::{suite_name, version_name};
+use crate::security::{
+    failure::Failure,
+    suites::{suite_name, version_name},
+};
 
 /// Plaintext bytes of a full record.
 pub const RECORD_LEN: usize = 16 * 1024;
@@ -339,7 +342,8 @@ impl Tls {
         let (handled, result) = session.advance(incoming, plain, control);
         let rest = &incoming[handled..];
         *broken = result.is_err() || rest.len() > TAIL_LEN_MAX;
-        let progress = result.map_err(io::Error::other)?;
+        // In words: what a peer says to our certificate may come this late.
+        let progress = result.map_err(|error| io::Error::other(Failure::of(&error)))?;
         if *broken {
             return Err(io::Error::other("an endless TLS record"));
         }

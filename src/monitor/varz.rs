@@ -119,13 +119,18 @@ fn cluster(server: &Server) -> serde_json::Value {
         return json!({});
     };
     let address = cluster.node.address;
-    let options = &cluster.options;
+    let options = cluster.options();
     let mut block = json!({
         "name": cluster.name().text,
         "addr": address.ip().to_string(),
         "cluster_port": address.port(),
-        "auth_timeout": options.auth_timeout.as_secs_f64(),
+        "auth_timeout": options.auth_timeout().as_secs_f64(),
     });
+    if let Some(tls) = &options.tls {
+        block["tls_timeout"] = tls.timeout.as_secs_f64().into();
+        block["tls_required"] = true.into();
+        block["tls_verify"] = true.into();
+    }
     if !options.routes.is_empty() {
         let urls = options.routes.iter().map(ToString::to_string);
         block["urls"] = urls.collect::<Vec<_>>().into();

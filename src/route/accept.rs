@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::Semaphore,
+    sync::{OwnedSemaphorePermit, Semaphore},
     time::sleep,
 };
 use tracing::{debug, error};
@@ -12,8 +12,9 @@ use tracing::{debug, error};
 use super::{
     cluster::{Cluster, Origin},
     handshake::Handshake,
-    log_prefix, refuse, serve,
+    log_prefix, refuse, serve, tell_refused,
 };
+use crate::connection::Connection;
 
 /// Connections that may be without login at one time: more brokers than that
 /// do not come at once, and each stranger costs memory.
@@ -37,16 +38,9 @@ pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
                     let stream = Arc::new(stream);
                     let connection = cluster.connection(&stream, peer);
                     debug!("{} - Route connection accepted", log_prefix(&connection));
-                    let handshake = Handshake::new(&cluster, &connection, &stream);
-                    let introduced = handshake.accept().await;
-                    drop(permit);
-                    let stream: &TcpStream = &stream;
-                    match introduced {
-                        Ok(introduced) => {
-                            serve(&cluster, &connection, stream, introduced, Origin::Accepted).await
-                        }
-                        Err(refusal) => refuse(&cluster, &connection, stream, &refusal).await,
-                    };
+                    if cluster.secure_accepted(&connection, &stream).await {
+                        introduce(&cluster, &connection, &stream, permit).await;
+                    }
                     connection.outbound().release();
                 });
             }
@@ -54,6 +48,29 @@ pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
                 error!("Error accepting a route: {error}; next try in {ACCEPT_RETRY:?}");
                 sleep(ACCEPT_RETRY).await;
             }
+        }
+    }
+}
+
+/// Lets the other side introduce itself, while it takes a stranger's place, and
+/// serves the route.
+async fn introduce(
+    cluster: &Arc<Cluster>,
+    connection: &Arc<Connection>,
+    stream: &TcpStream,
+    permit: OwnedSemaphorePermit,
+) {
+    let handshake = Handshake::new(cluster, connection, stream);
+    let introduced = handshake.accept().await;
+    drop(permit);
+    match introduced {
+        Ok(introduced) => {
+            let origin = Origin::Accepted;
+            serve(cluster, connection, stream, introduced, origin, None).await;
+        }
+        Err(refusal) => {
+            tell_refused(cluster, connection, &refusal);
+            refuse(connection, stream, &refusal).await;
         }
     }
 }

@@ -8,16 +8,14 @@ use crate::client;
 
 /// Puts the list into INFO as it is now and lets the clients know if it changed.
 pub(super) fn refresh(cluster: &Cluster) {
-    if cluster.options.no_advertise {
-        return;
-    }
+    let advertises = !cluster.options().no_advertise;
     let mut urls = Vec::new();
-    if !cluster.is_leaving() {
+    if advertises && !cluster.is_leaving() {
         urls.extend(cluster.node.client_urls.iter().cloned());
     }
     for route in cluster.routes() {
         let info = route.info.lock();
-        if !info.ldm {
+        if advertises && !info.ldm {
             urls.extend(info.connect_urls.iter().cloned());
         }
     }

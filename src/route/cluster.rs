@@ -6,7 +6,7 @@
 //! whoever dialled.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr,
     sync::{
         Arc,
@@ -23,7 +23,7 @@ use super::{client_urls, interest::PeerInterest};
 use crate::{
     client::Context,
     config::options::cluster::ClusterOptions,
-    connection::{CloseReason, Connection, worker::with_worker},
+    connection::{CloseReason, Connection, tls_listener::TlsListener},
     protocol::route::RouteInfo,
     telemetry::event::EventKind,
 };
@@ -67,8 +67,8 @@ pub struct Node {
 pub struct Cluster {
     /// What clients share: accounts, counters, events.
     pub context: Arc<Context>,
-    /// The settings.
-    pub options: ClusterOptions,
+    options: RwLock<Arc<ClusterOptions>>,
+    tls: RwLock<Option<Arc<TlsListener>>>,
     /// This broker.
     pub node: Node,
     name: RwLock<ClusterName>,
@@ -76,7 +76,11 @@ pub struct Cluster {
     routes: Mutex<BTreeMap<String, Arc<Route>>>,
     changes: watch::Sender<()>,
     /// Addresses that are being dialled because somebody told of them.
-    pub(super) heard_of: Mutex<std::collections::BTreeSet<String>>,
+    pub(super) heard_of: Mutex<BTreeSet<String>>,
+    /// Configured addresses that a task cares for.
+    pub(super) cared_for: Mutex<BTreeSet<String>>,
+    /// The settings are others now.
+    pub(super) reconfigured: Notify,
     stopping: AtomicBool,
     leaving: AtomicBool,
     /// Clients are to be told of a change.
@@ -113,8 +117,8 @@ pub struct Route {
     pub remote_name: String,
     /// How the route came to be.
     pub origin: Origin,
-    /// Whether the configuration names the other broker.
-    pub(super) is_configured: AtomicBool,
+    /// The address by which the configuration names the other broker, if it does.
+    pub(super) configured_as: Mutex<Option<String>>,
     /// How the other broker introduced itself, at last.
     pub info: Mutex<RouteInfo>,
     /// What it wants.
@@ -124,7 +128,7 @@ pub struct Route {
 impl Route {
     /// Whether the configuration names the other broker.
     pub fn is_configured(&self) -> bool {
-        self.is_configured.load(Ordering::Relaxed)
+        self.configured_as.lock().is_some()
     }
 }
 
@@ -134,11 +138,18 @@ pub(super) enum Conflict {
     Duplicate,
     /// The broker stops.
     Stopping,
+    /// TLS was switched on or off since the connection was made.
+    TlsSwitched,
 }
 
 impl Cluster {
     /// The cluster of a broker that has no routes yet.
-    pub fn new(context: Arc<Context>, options: ClusterOptions, node: Node) -> Arc<Self> {
+    pub fn new(
+        context: Arc<Context>,
+        options: ClusterOptions,
+        node: Node,
+        tls: Option<Arc<TlsListener>>,
+    ) -> Arc<Self> {
         let name = match &options.name {
             Some(name) => ClusterName {
                 text: name.clone(),
@@ -154,18 +165,43 @@ impl Cluster {
         context.info.write().cluster = name.text.clone();
         let cluster = Arc::new(Self {
             context,
-            options,
+            options: RwLock::new(Arc::new(options)),
+            tls: RwLock::new(tls),
             node,
             name: RwLock::new(name),
             routes: Mutex::default(),
             changes: watch::Sender::new(()),
             heard_of: Mutex::default(),
+            cared_for: Mutex::default(),
+            reconfigured: Notify::new(),
             stopping: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             clients_to_be_told: Notify::new(),
         });
         client_urls::refresh(&cluster);
         cluster
+    }
+
+    /// The settings in force.
+    pub fn options(&self) -> Arc<ClusterOptions> {
+        self.options.read().clone()
+    }
+
+    /// TLS on routes; `None` for none.
+    pub fn tls(&self) -> Option<Arc<TlsListener>> {
+        self.tls.read().clone()
+    }
+
+    /// Puts other settings in force; returns those before, and whether there was
+    /// TLS.
+    pub(super) fn replace_settings(
+        &self,
+        options: ClusterOptions,
+        tls: Option<Arc<TlsListener>>,
+    ) -> (Arc<ClusterOptions>, bool) {
+        let before = std::mem::replace(&mut *self.options.write(), Arc::new(options));
+        let had_tls = std::mem::replace(&mut *self.tls.write(), tls).is_some();
+        (before, had_tls)
     }
 
     /// The name of the cluster now.
@@ -198,12 +234,14 @@ impl Cluster {
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
         client_urls::refresh(self);
+        self.tell_routes();
+    }
+
+    /// Introduces this broker anew to the others.
+    pub(super) fn tell_routes(&self) {
         for route in self.routes() {
             let line = self.info_for(&route.connection, 0).line();
-            with_worker(|worker| {
-                route.connection.send(worker, &line);
-                worker.flush_touched();
-            });
+            route.connection.send_now(&line);
         }
     }
 
@@ -226,10 +264,10 @@ impl Cluster {
         }
     }
 
-    /// Notes that the configuration names the broker of that id.
-    pub(super) fn mark_configured(&self, remote_id: &str) {
+    /// Notes that the configuration names the broker of that id by `address`.
+    pub(super) fn mark_configured(&self, remote_id: &str, address: String) {
         if let Some(route) = self.route(remote_id) {
-            route.is_configured.store(true, Ordering::Relaxed);
+            *route.configured_as.lock() = Some(address);
         }
     }
 
@@ -239,6 +277,9 @@ impl Cluster {
             let mut routes = self.routes.lock();
             if self.is_stopping() {
                 return Err(Conflict::Stopping);
+            }
+            if self.tls().is_some() != route.connection.tls().is_some() {
+                return Err(Conflict::TlsSwitched);
             }
             if routes.contains_key(&route.remote_id) {
                 return Err(Conflict::Duplicate);
@@ -287,7 +328,7 @@ impl Cluster {
     /// Time between the pings of a route.
     pub(super) fn ping_interval(&self) -> Duration {
         let interval = self
-            .options
+            .options()
             .ping_interval
             .unwrap_or(self.node.ping_interval);
         interval.min(PING_INTERVAL_MAX)
@@ -295,12 +336,12 @@ impl Cluster {
 
     /// Pings that a peer may leave unanswered.
     pub(super) fn ping_max(&self) -> u32 {
-        self.options.ping_max.unwrap_or(self.node.ping_max)
+        self.options().ping_max.unwrap_or(self.node.ping_max)
     }
 
     /// How long a peer may take nothing while something waits for it.
     pub(super) fn write_deadline(&self) -> Duration {
-        self.options
+        self.options()
             .write_deadline
             .unwrap_or(self.node.write_deadline)
     }

@@ -1,7 +1,7 @@
 //! Dialling other brokers: the configured ones for ever, those that were heard
 //! of a few times.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
     net::{TcpStream, lookup_host},
@@ -15,7 +15,9 @@ use super::{
     handshake::Handshake,
     refuse, serve,
 };
-use crate::{config::options::cluster::RouteUrl, connection::CloseReason};
+use crate::{
+    config::options::cluster::RouteUrl, connection::CloseReason, telemetry::event::EventKind,
+};
 
 /// How long the other side may take to accept.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
@@ -30,17 +32,27 @@ const RETRY_MAX: Duration = Duration::from_secs(30);
 /// the same moment do not do so again.
 const JITTER: Duration = Duration::from_millis(100);
 
-/// One in so many failures of the same broker is logged, after the first.
+/// Reasons that are told of one broker until it is reached.
+const REASONS_MAX: usize = 8;
+
+/// One in so many failures of the same broker is logged, whatever the reason.
 const REPORT_EVERY: u32 = 3600;
 
 /// How often a broker that was only heard of is dialled after its route was
 /// lost: a short cut of the network must not tear the mesh for good.
 const RETRIES_AFTER_LOSS: u32 = 30;
 
-/// Dials every configured broker, each in a task of its own.
-pub fn dial_configured(cluster: &Arc<Cluster>) {
-    for url in &cluster.options.routes {
-        tokio::spawn(keep_route(cluster.clone(), url.clone()));
+/// Dials every configured broker, each in a task of its own; those that are
+/// configured later, too.
+pub async fn dial_configured(cluster: Arc<Cluster>) {
+    while !cluster.is_stopping() {
+        for url in &cluster.options().routes {
+            let address = url.to_string();
+            if cluster.cared_for.lock().insert(address.clone()) {
+                tokio::spawn(keep_route(cluster.clone(), address));
+            }
+        }
+        cluster.reconfigured.notified().await;
     }
 }
 
@@ -57,57 +69,67 @@ pub(super) fn dial_heard_of(cluster: &Arc<Cluster>, url: RouteUrl, gossip_mode: 
     });
 }
 
-/// Keeps a route to a configured broker.
-async fn keep_route(cluster: Arc<Cluster>, url: RouteUrl) {
-    let mut failures = 0;
-    while !cluster.is_stopping() {
+/// Keeps a route to a configured broker for as long as it is configured.
+async fn keep_route(cluster: Arc<Cluster>, address: String) {
+    let mut failures = Failures::default();
+    while let Some(url) = cluster.next_to_dial(&address) {
         match dial(&cluster, &url, Origin::Configured, 0).await {
-            Ended::Lost => failures = 0,
+            Ended::Lost(_) => failures = Failures::default(),
             Ended::Duplicate(remote_id) => {
-                failures = 0;
+                failures = Failures::default();
                 cluster.until_gone(&remote_id).await;
             }
             Ended::Ourselves => {
                 info!("Route {url} leads to this broker itself: not dialled any more");
                 return;
             }
-            Ended::Failed(why) => {
-                failures += 1;
-                report(&url, failures, &why);
-            }
+            Ended::Failed(why) => failures.add(&cluster, &url, &why),
         }
-        sleep(pause(&cluster, failures)).await;
+        sleep(pause(&cluster, failures.count)).await;
+    }
+}
+
+impl Cluster {
+    /// How the configuration has it that the broker at `address` is dialled now;
+    /// `None` if nobody needs to care for it any more.
+    fn next_to_dial(&self, address: &str) -> Option<RouteUrl> {
+        let mut cared_for = self.cared_for.lock();
+        let options = self.options();
+        let mut urls = options.routes.iter();
+        let url = urls.find(|url| !self.is_stopping() && url.to_string() == address);
+        if url.is_none() {
+            cared_for.remove(address);
+        }
+        url.cloned()
     }
 }
 
 /// Tries to get a route to a broker that was heard of.
 async fn try_route(cluster: &Arc<Cluster>, url: &RouteUrl, gossip_mode: u8) {
-    let mut tries_left = cluster.options.connect_retries;
-    let mut failures = 0;
+    let mut tries_left = cluster.options().connect_retries;
+    let mut failures = Failures::default();
     loop {
         match dial(cluster, url, Origin::HeardOf, gossip_mode).await {
-            Ended::Lost => {
-                failures = 0;
+            Ended::Lost(CloseReason::RouteRemoved) => return,
+            Ended::Lost(_) => {
+                failures = Failures::default();
                 tries_left = tries_left.max(RETRIES_AFTER_LOSS);
                 sleep(JITTER.mul_f64(fastrand::f64())).await;
                 continue;
             }
             Ended::Duplicate(_) | Ended::Ourselves => return,
-            Ended::Failed(why) => {
-                failures += 1;
-                report(url, failures, &why);
-            }
+            Ended::Failed(why) => failures.add(cluster, url, &why),
         }
         if tries_left == 0 || cluster.is_stopping() {
             return;
         }
         tries_left -= 1;
-        sleep(pause(cluster, failures)).await;
+        sleep(pause(cluster, failures.count)).await;
     }
 }
 
 fn pause(cluster: &Cluster, failures: u32) -> Duration {
-    let base = match cluster.options.connect_backoff {
+    let base = match cluster.options().connect_backoff {
         true => RETRY
             .saturating_mul(1 << failures.saturating_sub(1).min(5))
             .min(RETRY_MAX),
@@ -116,11 +138,28 @@ fn pause(cluster: &Cluster, failures: u32) -> Duration {
     base + JITTER.mul_f64(fastrand::f64())
 }
 
-fn report(url: &RouteUrl, failures: u32, why: &str) {
-    let line = format!("Error trying to connect to route (attempt {failures}): {url}: {why}");
-    match failures == 1 || failures.is_multiple_of(REPORT_EVERY) {
-        true => error!("{line}"),
-        false => debug!("{line}"),
+/// Failures in a row of dialling one broker.
+#[derive(Default)]
+struct Failures {
+    count: u32,
+    /// Why, as far as it was told.
+    told: BTreeSet<String>,
+}
+
+impl Failures {
+    /// Counts one. A reason that is new is told, others now and then.
+    fn add(&mut self, cluster: &Cluster, url: &RouteUrl, why: &str) {
+        self.count += 1;
+        let count = self.count;
+        let text = format!("Error trying to connect to route (attempt {count}): {url}: {why}");
+        let is_new = self.told.len() < REASONS_MAX && self.told.insert(why.to_owned());
+        if is_new || count.is_multiple_of(REPORT_EVERY) {
+            error!("{text}");
+            let events = &cluster.context.telemetry.events;
+            events.record(EventKind::Route, 0, &url.to_string(), &text);
+        } else {
+            debug!("{text}");
+        }
     }
 }
 
@@ -135,21 +174,36 @@ async fn dial(cluster: &Arc<Cluster>, url: &RouteUrl, origin: Origin, gossip_mod
     }
     let stream = Arc::new(stream);
     let connection = cluster.connection(&stream, peer);
+    let secured = cluster.secure_dialled(&connection, &stream, &url.host);
+    if let Err(failure) = secured.await {
+        connection.close(CloseReason::TlsHandshakeFailure);
+        connection.outbound().release();
+        return Ended::Failed(format!("TLS handshake error: {failure}"));
+    }
     let handshake = Handshake::new(cluster, &connection, &stream);
     let ended = match handshake.dial(url, gossip_mode).await {
         Ok(introduced) => {
             debug!("Route {url} leads to {}", introduced.info.server_id);
-            serve(cluster, &connection, &stream, introduced, origin).await
+            let configured = (origin == Origin::Configured).then(|| url.to_string());
+            serve(
+                cluster,
+                &connection,
+                &stream,
+                introduced,
+                origin,
+                configured,
+            )
+            .await
         }
         Err(refusal) => {
-            let ended = refuse(cluster, &connection, &stream, &refusal.refusal).await;
+            let ended = refuse(&connection, &stream, &refusal.refusal).await;
             match (refusal.refusal.reason, refusal.remote_id) {
                 (CloseReason::DuplicateRoute, Some(id)) if id == cluster.node.server_id => {
                     Ended::Ourselves
                 }
                 (CloseReason::DuplicateRoute, Some(id)) => {
                     if origin == Origin::Configured {
-                        cluster.mark_configured(&id);
+                        cluster.mark_configured(&id, url.to_string());
                     }
                     Ended::Duplicate(id)
                 }

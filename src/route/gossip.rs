@@ -51,7 +51,7 @@ pub(super) fn spread(cluster: &Cluster, route: &Arc<Route>) {
 pub(super) fn hear(cluster: &Arc<Cluster>, info: &RouteInfo) {
     if info.server_id == cluster.node.server_id
         || cluster.route(&info.server_id).is_some()
-        || is_configured(cluster, info)
+        || configured_as(cluster, info).is_some()
     {
         return;
     }
@@ -61,11 +61,12 @@ pub(super) fn hear(cluster: &Arc<Cluster>, info: &RouteInfo) {
     };
     match RouteUrl::parse(&address) {
         Ok(mut url) => {
+            let options = cluster.options();
             if info.auth_required
-                && let Some(user) = &cluster.options.user
+                && let Some(user) = &options.user
             {
                 url.user = user.clone();
-                url.password = cluster.options.password.clone();
+                url.password = options.password.clone();
             }
             dial_heard_of(cluster, url, info.gossip_mode);
         }
@@ -73,13 +74,16 @@ pub(super) fn hear(cluster: &Arc<Cluster>, info: &RouteInfo) {
     }
 }
 
-/// Whether the configuration names the broker, so that it is dialled anyway.
-pub(super) fn is_configured(cluster: &Cluster, info: &RouteInfo) -> bool {
+/// The address by which the configuration names the broker, if it does, so that
+/// it is dialled anyway.
+pub(super) fn configured_as(cluster: &Cluster, info: &RouteInfo) -> Option<String> {
     let told = RouteUrl::parse(&info.ip).ok();
-    cluster.options.routes.iter().any(|url| {
+    let options = cluster.options();
+    let found = options.routes.iter().find(|url| {
         let is = |host: &str, port: u16| url.host.eq_ignore_ascii_case(host) && url.port == port;
         is(&info.host, info.port) || told.as_ref().is_some_and(|told| is(&told.host, told.port))
-    })
+    });
+    found.map(ToString::to_string)
 }
 
 /// Takes an INFO that came on a standing route: news of the broker behind it,

@@ -18,7 +18,7 @@ use tracing::debug;
 use super::{cluster::Cluster, introduction::Refusal, log_prefix};
 use crate::{
     config::options::cluster::RouteUrl,
-    connection::{CloseReason, Connection, worker::with_worker},
+    connection::{CloseReason, Connection, reading::read_some, worker::with_worker},
     protocol::{
         PONG,
         error::quoted,
@@ -79,7 +79,7 @@ impl<'a> Handshake<'a> {
     /// The side that was dialled.
     pub(super) async fn accept(mut self) -> Result<Introduced, Refusal> {
         let cluster = self.cluster;
-        let deadline = Instant::now() + cluster.options.auth_timeout;
+        let deadline = Instant::now() + cluster.options().auth_timeout();
         let connect = match timeout_at(deadline, self.line()).await {
             Ok(Ok(Line::Connect(connect))) => connect,
             Ok(Ok(Line::Info(_))) => return Err(self.refuse_login("INFO before CONNECT").await),
@@ -196,15 +196,8 @@ impl<'a> Handshake<'a> {
             }
             _ => Refusal::silent(CloseReason::ReadError, error.to_string()),
         };
-        loop {
-            self.stream.readable().await.map_err(lost)?;
-            match self.stream.try_read_buf(&mut self.received) {
-                Ok(0) => return Err(lost(io::ErrorKind::UnexpectedEof.into())),
-                Ok(_) => return Ok(()),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Err(lost(error)),
-            }
-        }
+        let read = read_some(self.connection, self.stream, &mut self.received);
+        read.await.map_err(lost)
     }
 
     async fn refuse_login(&self, detail: &str) -> Refusal {

@@ -49,8 +49,9 @@ impl Cluster {
     pub(super) fn info_for(&self, connection: &Connection, gossip_mode: u8) -> RouteInfo {
         let (host, port) = self.address_for(connection);
         let name = self.name();
+        let options = self.options();
         let info = self.context.info.read();
-        let advertised = !self.options.no_advertise && !self.is_leaving();
+        let advertised = !options.no_advertise && !self.is_leaving();
         RouteInfo {
             server_id: self.node.server_id.clone(),
             server_name: self.node.server_name.clone(),
@@ -58,14 +59,16 @@ impl Cluster {
             proto: PROTO,
             git_commit: GIT_COMMIT.into(),
             go: info.go.clone(),
-            ip: match self.options.advertise {
+            ip: match options.advertise {
                 Some(_) => format!("nats-route://{}/", with_port(&host, port)),
                 None => String::new(),
             },
             host,
             port,
             headers: info.headers,
-            auth_required: self.options.user.is_some(),
+            auth_required: options.user.is_some(),
+            tls_required: self.tls().is_some(),
+            tls_verify: self.tls().is_some(),
             max_payload: info.max_payload,
             cluster: name.text,
             cluster_dynamic: name.dynamic,
@@ -85,6 +88,7 @@ impl Cluster {
         RouteConnect {
             user: url.user.clone(),
             pass: url.password.0.clone(),
+            tls_required: self.tls().is_some(),
             headers: self.context.info.read().headers,
             name: self.node.server_id.clone(),
             cluster: name.text,
@@ -97,7 +101,7 @@ impl Cluster {
     /// is everywhere, the peer knows the address at our end of this connection.
     fn address_for(&self, connection: &Connection) -> (String, u16) {
         let own = self.node.address;
-        if let Some(advertise) = &self.options.advertise {
+        if let Some(advertise) = &self.options().advertise {
             return match advertise.rsplit_once(':') {
                 Some((host, port)) if !port.ends_with(']') => (
                     host.trim_matches(['[', ']']).to_owned(),
@@ -135,10 +139,11 @@ impl Cluster {
 
     /// Whether user and password are those of the cluster.
     pub(super) fn may_log_in(&self, connect: &RouteConnect) -> bool {
-        let Some(user) = &self.options.user else {
+        let options = self.options();
+        let Some(user) = &options.user else {
             return true;
         };
-        let password = &self.options.password.0;
+        let password = &options.password.0;
         is_same(user.as_bytes(), connect.user.as_bytes())
             & is_same(password.as_bytes(), connect.pass.as_bytes())
     }

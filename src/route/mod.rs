@@ -21,9 +21,11 @@ mod gossip;
 mod handshake;
 pub mod interest;
 mod introduction;
+mod reconfigure;
+mod secure;
 mod session;
 
-use std::sync::{Arc, atomic::AtomicBool, atomic::Ordering};
+use std::sync::{Arc, atomic::Ordering};
 
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -50,7 +52,7 @@ use session::Session;
 /// How a connection between brokers ended.
 pub(super) enum Ended {
     /// The route stood and was lost.
-    Lost,
+    Lost(CloseReason),
     /// There is a route to that broker already.
     Duplicate(String),
     /// The other side is this very broker.
@@ -77,14 +79,17 @@ impl Cluster {
 }
 
 /// Serves a connection whose sides have introduced themselves, until it ends.
+/// `dialled_as` is the configured address that led to it.
 async fn serve(
     cluster: &Arc<Cluster>,
     connection: &Arc<Connection>,
     stream: &TcpStream,
     introduced: Introduced,
     origin: Origin,
+    dialled_as: Option<String>,
 ) -> Ended {
     let Introduced { info, rest } = introduced;
+    let configured_as = dialled_as.or_else(|| gossip::configured_as(cluster, &info));
     connection.headers.store(info.headers, Ordering::Relaxed);
     // A route carries all accounts: none of them is named.
     let series = figures::number("Router", "");
@@ -102,9 +107,7 @@ async fn serve(
             false => info.server_name.clone(),
         },
         origin,
-        is_configured: AtomicBool::new(
-            origin == Origin::Configured || gossip::is_configured(cluster, &info),
-        ),
+        configured_as: Mutex::new(configured_as),
         info: Mutex::new(info),
         interest: Default::default(),
     });
@@ -112,11 +115,16 @@ async fn serve(
         Ok(()) => {}
         Err(Conflict::Stopping) => {
             let stop = Refusal::silent(CloseReason::ServerShutdown, "the broker stops");
-            return refuse(cluster, connection, stream, &stop).await;
+            return refuse(connection, stream, &stop).await;
+        }
+        Err(Conflict::TlsSwitched) => {
+            let reason = CloseReason::RouteRemoved;
+            let switched = Refusal::silent(reason, "TLS was switched meanwhile");
+            return refuse(connection, stream, &switched).await;
         }
         Err(Conflict::Duplicate) => {
             let second = Refusal::silent(CloseReason::DuplicateRoute, "a second route");
-            refuse(cluster, connection, stream, &second).await;
+            refuse(connection, stream, &second).await;
             return Ended::Duplicate(route.remote_id.clone());
         }
     }
@@ -134,9 +142,13 @@ async fn serve(
     session.hear_news();
     gossip::spread(cluster, &route);
     client_urls::refresh(cluster);
+    // New CRLs may have come since the handshake looked at them; from here on,
+    // who brings them looks at this route.
+    if let Some(tls) = cluster.tls() {
+        cluster.close_if_revoked(&tls, connection);
+    }
     drive(&mut session, stream).await;
-    finish(cluster, &route, stream).await;
-    Ended::Lost
+    Ended::Lost(finish(cluster, &route, stream).await)
 }
 
 /// Reads, writes and keeps time until the route is to end.
@@ -182,8 +194,8 @@ fn read_turn(session: &mut Session, worker: &mut Worker, stream: &TcpStream) -> 
     more
 }
 
-/// Takes the route out of everything and closes it.
-async fn finish(cluster: &Arc<Cluster>, route: &Arc<Route>, stream: &TcpStream) {
+/// Takes the route out of everything and closes it. Returns why.
+async fn finish(cluster: &Arc<Cluster>, route: &Arc<Route>, stream: &TcpStream) -> CloseReason {
     let connection = &route.connection;
     for account in cluster.context.accounts.all() {
         account.interest.detach(connection);
@@ -201,45 +213,45 @@ async fn finish(cluster: &Arc<Cluster>, route: &Arc<Route>, stream: &TcpStream) 
         log_prefix(connection),
         quoted(route.remote_name.as_bytes())
     );
+    reason
 }
 
 /// Closes a connection that did not become a route.
-async fn refuse(
-    cluster: &Cluster,
-    connection: &Arc<Connection>,
-    stream: &TcpStream,
-    refusal: &Refusal,
-) -> Ended {
+async fn refuse(connection: &Arc<Connection>, stream: &TcpStream, refusal: &Refusal) -> Ended {
     if let Some(error) = &refusal.error {
         connection.send_now(format!("-ERR '{error}'\r\n").as_bytes());
     }
     connection.close(refusal.reason);
     connection.say_last_words(stream).await;
-    let line = format!(
+    debug!(
         "{} - {}: {}",
         log_prefix(connection),
         refusal.reason,
         refusal.detail
     );
-    match refusal.reason {
-        // What a healthy cluster does all the time.
+    Ended::Failed(format!("{}: {}", refusal.reason, refusal.detail))
+}
+
+/// Tells of a broker that was not let in, unless that is what a healthy cluster
+/// does all the time.
+fn tell_refused(cluster: &Cluster, connection: &Connection, refusal: &Refusal) {
+    let Refusal { reason, detail, .. } = refusal;
+    if matches!(
+        reason,
         CloseReason::DuplicateRoute
-        | CloseReason::ClientClosed
-        | CloseReason::ParseError
-        | CloseReason::ServerShutdown => debug!("{line}"),
-        _ => {
-            error!("{line}");
-            let (cid, events) = (connection.cid, &cluster.context.telemetry.events);
-            let (peer, text) = (connection.peer.to_string(), &refusal.detail);
-            events.record(
-                EventKind::Route,
-                cid,
-                &peer,
-                &format!("Route refused: {text}"),
-            );
-        }
+            | CloseReason::ClientClosed
+            | CloseReason::ParseError
+            | CloseReason::ServerShutdown
+    ) {
+        return;
     }
-    Ended::Failed(refusal.detail.clone())
+    error!("{} - {reason}: {detail}", log_prefix(connection));
+    let events = &cluster.context.telemetry.events;
+    let (peer, text) = (
+        connection.peer.to_string(),
+        format!("Route refused: {detail}"),
+    );
+    events.record(EventKind::Route, connection.cid, &peer, &text);
 }
 
 /// How log lines name a route.

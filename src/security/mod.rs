@@ -15,6 +15,7 @@ pub mod failure;
 mod files;
 pub mod guard;
 mod insecure;
+mod known_hosts;
 mod mapping;
 pub mod options;
 pub mod permissions;

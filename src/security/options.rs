@@ -32,6 +32,9 @@ pub struct TlsOptions {
     pub map: bool,
     /// Whether a peer's certificate must name a host of a configured URL.
     pub check_known_urls: bool,
+    /// Hosts that the configuration names; a server that is dialled by its
+    /// address may have a certificate for any of them.
+    pub known_hosts: Vec<String>,
     /// Whether the certificates of servers connected to are taken unseen.
     pub insecure: bool,
     /// Time that a peer may keep the handshake waiting.
@@ -98,6 +101,7 @@ impl TlsOptions {
             verify: false,
             map: false,
             check_known_urls: false,
+            known_hosts: Vec::new(),
             insecure: false,
             timeout: DEFAULT_TIMEOUT,
             handshake_first: HandshakeFirst::default(),
@@ -109,5 +113,17 @@ impl TlsOptions {
             puppet: false,
             ssldir: None,
         }
+    }
+    /// Whether a name in a certificate, which may begin with `*.`, is that of a
+    /// host that the configuration names.
+    pub fn knows(&self, name: &str) -> bool {
+        self.known_hosts
+            .iter()
+            .any(|host| match name.strip_prefix("*.") {
+                Some(domain) => host
+                    .split_once('.')
+                    .is_some_and(|(_, rest)| rest.eq_ignore_ascii_case(domain)),
+                None => host.eq_ignore_ascii_case(name),
+            })
     }
 }

@@ -12,7 +12,7 @@ use rustls::{
     SupportedProtocolVersion,
     client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, UnixTime},
+    pki_types::{CertificateDer, ServerName, UnixTime},
     server::{
         ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
         danger::ClientCertVerifier,
@@ -26,6 +26,7 @@ use super::{
     certificate::{PeerCertificate, parse},
     files,
     insecure::AnyServer,
+    known_hosts::KnownHosts,
     options::{ExpiredCrl, TlsOptions},
     revocation::Revocations,
     suites,
@@ -349,7 +350,13 @@ fn client_config(
             if options.crl_expired == ExpiredCrl::Reject {
                 builder = builder.enforce_revocation_expiration();
             }
-            builder.build().map_err(unusable)?
+            let verifier = builder.build().map_err(unusable)?;
+            let hosts = options.known_hosts.iter();
+            let names = hosts.filter_map(|host| ServerName::try_from(host.clone()).ok());
+            Arc::new(KnownHosts {
+                verifier,
+                hosts: names.collect(),
+            })
         }
     };
     let mut config = builder

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     client::system::Notice,
-    config::Options,
+    config::{Options, options::cluster::ClusterOptions},
     connection::{CloseReason, worker},
     log::LogHandle,
     route::{self, Cluster},
@@ -122,6 +122,8 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
             })
     };
     let tls = options.tls.as_ref().map(tls::open).transpose()?;
+    let of_routes = options.cluster.as_ref().and_then(ClusterOptions::tls);
+    let route_tls = of_routes.as_ref().map(tls::open).transpose()?;
     let monitor = match options.http_listen() {
         Some((host, port)) => Some(bind("monitor port", host, port)?),
         None => None,
@@ -153,6 +155,7 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
             client_address,
             monitor_address,
             route_address,
+            route_tls,
         ),
         clients,
         routes: routes.map(|(_, listener)| listener),
@@ -308,9 +311,19 @@ fn start_cluster(cluster: &Arc<Cluster>, listener: TcpListener) {
         "Listening for route connections on {}",
         cluster.node.address
     );
+    if let Some(tls) = &cluster.options().tls {
+        info!("TLS required for route connections");
+        if tls.insecure {
+            warn!(
+                "The certificates of brokers that are dialled are not looked at ({}): whoever sits \
+                 in between can read the routes",
+                tls.place
+            );
+        }
+    }
     tokio::spawn(route::accept_routes(cluster.clone(), listener));
     tokio::spawn(route::client_urls::tell_clients(cluster.clone()));
-    route::dial_configured(cluster);
+    tokio::spawn(route::dial_configured(cluster.clone()));
 }
 
 /// Files are read and written: not on a thread that serves connections.

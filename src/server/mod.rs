@@ -73,6 +73,7 @@ impl Server {
         client_address: SocketAddr,
         monitor_address: Option<SocketAddr>,
         route_address: Option<SocketAddr>,
+        route_tls: Option<Arc<TlsListener>>,
     ) -> Arc<Self> {
         // The clock's zero is the broker's start.
         Clock::now();
@@ -125,7 +126,7 @@ impl Server {
                     ping_max: options.ping_max,
                     write_deadline: options.write_deadline,
                 };
-                Cluster::new(clients.clone(), settings, node)
+                Cluster::new(clients.clone(), settings, node, route_tls)
             });
         Arc::new(Self {
             id,

@@ -106,6 +106,11 @@ impl Server {
     /// leaves everything as it was.
     fn take_over(&self, options: Options) -> Result<(), String> {
         self.take_over_tls(&options)?;
+        let cluster = self.cluster.as_ref().zip(options.cluster.as_ref());
+        let route_tls = match cluster {
+            Some((cluster, settings)) => self.renew_route_tls(cluster, settings)?,
+            None => None,
+        };
         self.sources
             .log
             .reconfigure(&options)
@@ -130,6 +135,9 @@ impl Server {
         }
         client::replace_authentication(clients, authentication);
         self.close_surplus(&options);
+        if let Some((cluster, settings)) = cluster {
+            cluster.reconfigure(settings.clone(), route_tls);
+        }
         *self.options.write() = Arc::new(options);
         Ok(())
     }

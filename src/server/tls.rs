@@ -1,4 +1,5 @@
-//! TLS of a running broker: opening it, telling clients of it, and noticing
+//! TLS of a running broker, of clients and of routes: opening it, telling
+//! clients of it, and noticing
 //! that its files have changed.
 
 use std::{
@@ -13,9 +14,10 @@ use tracing::{error, info, warn};
 use super::{Server, lifecycle::StartError};
 use crate::{
     client,
-    config::Options,
+    config::{Options, options::cluster::ClusterOptions},
     connection::{handshake::Handshakers, tls_listener::TlsListener},
     protocol::info::Info,
+    route::Cluster,
     security::{options::TlsOptions, store::TlsStore, tls::Material},
     telemetry::event::EventKind,
 };
@@ -65,22 +67,35 @@ pub fn watch(server: &Arc<Server>) -> io::Result<()> {
 }
 
 fn look(server: &Weak<Server>) {
-    let mut due = false;
+    let mut due = [false; Port::ALL.len()];
     loop {
         thread::sleep(LOOK_INTERVAL);
         let Some(server) = server.upgrade() else {
             return;
         };
-        let Some(tls) = server.clients.tls.read().clone() else {
-            continue;
-        };
-        let changed = tls.store.has_changed();
-        if due && !changed {
-            // Told where it happens; the files in force stay.
-            let _ = server.reload_tls(&tls, None);
+        for (port, due) in Port::ALL.into_iter().zip(&mut due) {
+            let Some(tls) = server.tls_of(port) else {
+                continue;
+            };
+            let changed = tls.store.has_changed();
+            if *due && !changed {
+                // Told where it happens; the files in force stay.
+                let _ = server.reload_tls(port, &tls, None);
+            }
+            *due = changed;
         }
-        due = changed;
     }
+}
+
+/// Whose TLS it is.
+#[derive(Clone, Copy)]
+enum Port {
+    Clients,
+    Routes,
+}
+
+impl Port {
+    const ALL: [Self; 2] = [Self::Clients, Self::Routes];
 }
 
 impl Server {
@@ -92,7 +107,7 @@ impl Server {
     pub(super) fn take_over_tls(&self, options: &Options) -> Result<(), String> {
         let current = self.clients.tls.read().clone();
         match (&current, &options.tls) {
-            (Some(tls), Some(block)) => self.reload_tls(tls, Some(block))?,
+            (Some(tls), Some(block)) => self.reload_tls(Port::Clients, tls, Some(block))?,
             (None, Some(block)) => {
                 let tls = open(block).map_err(|error| error.to_string())?;
                 *self.clients.tls.write() = Some(tls);
@@ -103,9 +118,54 @@ impl Server {
         Ok(())
     }
 
+    /// TLS on routes by new options, files read again.
+    ///
+    /// # Errors
+    ///
+    /// Which file cannot be used; what was in force stays.
+    pub(super) fn renew_route_tls(
+        &self,
+        cluster: &Cluster,
+        options: &ClusterOptions,
+    ) -> Result<Option<Arc<TlsListener>>, String> {
+        match (cluster.tls(), options.tls()) {
+            (Some(tls), Some(block)) => {
+                self.reload_tls(Port::Routes, &tls, Some(&block))?;
+                Ok(Some(tls))
+            }
+            (None, Some(block)) => match open(&block) {
+                Ok(tls) => Ok(Some(tls)),
+                Err(error) => Err(error.to_string()),
+            },
+            (_, None) => Ok(None),
+        }
+    }
+
+    fn tls_of(&self, port: Port) -> Option<Arc<TlsListener>> {
+        match port {
+            Port::Clients => self.clients.tls.read().clone(),
+            Port::Routes => self.cluster.as_ref()?.tls(),
+        }
+    }
+
+    fn close_revoked(&self, port: Port, tls: &TlsListener) -> usize {
+        match port {
+            Port::Clients => client::close_revoked(&self.clients, tls),
+            Port::Routes => {
+                let cluster = self.cluster.as_ref();
+                cluster.map_or(0, |cluster| cluster.close_revoked(tls))
+            }
+        }
+    }
+
     /// Reads the files again, those of another block if there is one, and closes
     /// who is revoked by now.
-    fn reload_tls(&self, tls: &TlsListener, block: Option<&TlsOptions>) -> Result<(), String> {
+    fn reload_tls(
+        &self,
+        port: Port,
+        tls: &TlsListener,
+        block: Option<&TlsOptions>,
+    ) -> Result<(), String> {
         let read = match block {
             Some(block) => tls.store.replace(block),
             None => tls.store.reload(),
@@ -113,7 +173,7 @@ impl Server {
         match read {
             Ok(material) => {
                 self.tell_files(&material);
-                let closed = client::close_revoked(&self.clients, tls);
+                let closed = self.close_revoked(port, tls);
                 if closed > 0 {
                     warn!("{closed} connections closed: their certificates are revoked");
                 }

@@ -35,7 +35,7 @@ fn line(frame: &Frame) -> String {
 }
 
 /// Every pair of a mesh, both ways: messages, replies, headers, large payloads.
-fn every_way(members: &[Member]) {
+pub fn every_way(members: &[Member]) {
     for (from, to) in pairs(members) {
         let subject = format!("way.{}.{}", from.name, to.name);
         let mut subscriber = subscribe(to, &[from], &subject);

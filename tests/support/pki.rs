@@ -85,6 +85,22 @@ impl Pki {
         );
     }
 
+    /// Signs a certificate that is for `host` alone.
+    pub fn sign_for(&self, name: &str, host: &str) {
+        let extensions =
+            format!("extendedKeyUsage = serverAuth,clientAuth\nsubjectAltName = DNS:{host}\n");
+        let file = format!("{name}.ext");
+        fs::write(self.path(&file), extensions).expect("write the extensions");
+        self.sign(name, Term::Valid);
+        self.openssl(
+            &format!(
+                "ca -batch -notext -config ca.cnf -extfile {file} -days 10 -in {name}.csr \
+                 -out {name}.pem"
+            ),
+            &[],
+        );
+    }
+
     /// Revokes a certificate and writes the CRL anew.
     pub fn revoke(&self, name: &str) {
         self.openssl(&format!("ca -batch -config ca.cnf -revoke {name}.pem"), &[]);

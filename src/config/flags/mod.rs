@@ -27,7 +27,10 @@ use super::{
 };
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
-    security::tls::{Material, TlsError},
+    security::{
+        options::TlsOptions,
+        tls::{Material, TlsError},
+    },
 };
 
 /// What the command line asks for.
@@ -267,7 +270,6 @@ impl CommandLine {
             set_key(&mut options, key, value).map_err(|text| format!("flag {flag}: {text}"))?;
         }
         self.tls.apply(&mut options)?;
-        self.check_tls(&mut options)?;
         self.login.apply(&mut options)?;
         for (set, value, flag) in &self.cluster {
             set(&mut options, value).map_err(|text| format!("flag {flag}: {text}"))?;
@@ -278,19 +280,22 @@ impl CommandLine {
         {
             return Err("routes need a port of the cluster: --cluster nats://HOST:PORT".into());
         }
+        if options.https && options.tls.is_none() {
+            return Err("https needs a certificate: write a block tls".into());
+        }
+        self.check_tls("tls", options.tls.as_mut())?;
+        let of_routes = options.cluster.as_mut().and_then(|it| it.tls.as_mut());
+        self.check_tls("cluster tls", of_routes)?;
         Ok(options)
     }
 
-    /// Finds and reads the files of the block `tls`, so that a test of the
+    /// Finds and reads the files of a block `tls`, so that a test of the
     /// configuration tests them too.
-    fn check_tls(&mut self, options: &mut Options) -> Result<(), String> {
-        let Some(tls) = &mut options.tls else {
-            if options.https {
-                return Err("https needs a certificate: write a block tls".into());
-            }
+    fn check_tls(&mut self, name: &str, tls: Option<&mut TlsOptions>) -> Result<(), String> {
+        let Some(tls) = tls else {
             return Ok(());
         };
-        let at_place = |place: &str, error: &TlsError| format!("{place}: tls: {error}");
+        let at_place = |place: &str, error: &TlsError| format!("{place}: {name}: {error}");
         let checked = tls.find_files().and_then(|()| Material::load(tls));
         let material = checked.map_err(|error| at_place(&tls.place, &error))?;
         let warnings = material.warnings.iter().map(|warning| Diagnostic {

@@ -63,7 +63,7 @@ macro_rules! compare {
 /// What differs, and the options that are in force once all has been taken over
 /// that can be.
 pub fn changes(old: &Options, new: &Options) -> (Vec<Change>, Options) {
-    compare! {
+    let (mut changes, mut merged) = compare! {
         old, new;
         effect shown {
             client_advertise, max_connections, max_subscriptions, max_sub_tokens, max_payload,
@@ -76,10 +76,57 @@ pub fn changes(old: &Options, new: &Options) -> (Vec<Change>, Options) {
         restart shown {
             host, port, server_name, http_host, http_port, http_base_path, https, no_header_support,
             pid_file, ports_file_dir, diagnosis, system_account, no_system_account, allow_non_tls,
-            monitor, cluster,
+            monitor,
         }
-        ignored { host_is_safe_default, config_file, config_digest }
+        ignored { host_is_safe_default, config_file, config_digest, cluster }
+    };
+    compare_clusters(old, new, &mut changes, &mut merged);
+    (changes, merged)
+}
+
+/// Of the cluster, all but its name and where it listens can change.
+fn compare_clusters(old: &Options, new: &Options, changes: &mut Vec<Change>, merged: &mut Options) {
+    merged.cluster = old.cluster.clone();
+    let (Some(before), Some(after)) = (&old.cluster, &new.cluster) else {
+        if old.cluster.is_some() != new.cluster.is_some() {
+            let text = |options: &Options| match &options.cluster {
+                Some(_) => "there".to_owned(),
+                None => "not there".to_owned(),
+            };
+            changes.push(Change {
+                name: "cluster",
+                values: Some((text(old), text(new))),
+                takes: Takes::Restart,
+            });
+        }
+        return;
+    };
+    let mut taken = after.clone();
+    let mut keep = |name, old: &dyn std::fmt::Debug, new: &dyn std::fmt::Debug| {
+        let (old, new) = (format!("{old:?}"), format!("{new:?}"));
+        if old != new {
+            changes.push(Change {
+                name,
+                values: Some((old, new)),
+                takes: Takes::Restart,
+            });
+        }
+    };
+    keep("cluster name", &before.name, &after.name);
+    keep("cluster host", &before.host, &after.host);
+    keep("cluster port", &before.port, &after.port);
+    taken.name.clone_from(&before.name);
+    taken.host.clone_from(&before.host);
+    taken.port = before.port;
+    if taken != *before {
+        // It holds passwords.
+        changes.push(Change {
+            name: "cluster",
+            values: None,
+            takes: Takes::Effect,
+        });
     }
+    merged.cluster = Some(taken);
 }
 
 fn shown<T: std::fmt::Debug>(name: &'static str, old: &T, new: &T, takes: Takes) -> Change {

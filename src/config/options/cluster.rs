@@ -8,11 +8,18 @@ use super::{
     apply::{parse_address, port_in_range},
     block::Problems,
     duration::parse_duration,
+    tls::read_block,
 };
-use crate::config::syntax::{Entry, Node, Value};
+use crate::{
+    config::syntax::{Entry, Node, Value},
+    security::options::TlsOptions,
+};
 
 /// How long a dialling broker may take to log in, without TLS.
 const AUTH_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// What it may take more than the handshake, with TLS.
+const AUTH_TIMEOUT_BEYOND_TLS: Duration = Duration::from_secs(1);
 
 /// The shortest time for a login; shorter ones fail on a busy machine. The
 /// legacy Puppet module writes 0.75 s.
@@ -31,8 +38,10 @@ pub struct ClusterOptions {
     pub user: Option<String>,
     /// The password that goes with it.
     pub password: Secret,
-    /// How long a dialling broker may take to log in.
-    pub auth_timeout: Duration,
+    /// How long a dialling broker may take to log in, if that is set.
+    pub auth_timeout: Option<Duration>,
+    /// TLS on routes; `None` for none.
+    pub tls: Option<TlsOptions>,
     /// Brokers that are dialled until they answer.
     pub routes: Vec<RouteUrl>,
     /// `HOST` or `HOST:PORT` told to other brokers instead of the listener's own.
@@ -82,7 +91,8 @@ impl Default for ClusterOptions {
             port: None,
             user: None,
             password: Secret::default(),
-            auth_timeout: AUTH_TIMEOUT,
+            auth_timeout: None,
+            tls: None,
             routes: Vec::new(),
             advertise: None,
             no_advertise: false,
@@ -92,6 +102,22 @@ impl Default for ClusterOptions {
             ping_max: None,
             write_deadline: None,
         }
+    }
+}
+
+impl ClusterOptions {
+    /// How long a dialling broker may take to log in.
+    pub fn auth_timeout(&self) -> Duration {
+        let tls = self.tls.as_ref();
+        let usual = tls.map(|tls| tls.timeout + AUTH_TIMEOUT_BEYOND_TLS);
+        self.auth_timeout.or(usual).unwrap_or(AUTH_TIMEOUT)
+    }
+
+    /// TLS on routes, with the hosts that the routes name.
+    pub fn tls(&self) -> Option<TlsOptions> {
+        let mut tls = self.tls.clone()?;
+        tls.known_hosts = self.routes.iter().map(|url| url.host.clone()).collect();
+        Some(tls)
     }
 }
 
@@ -162,6 +188,7 @@ pub(super) fn read(options: &mut Options, node: &Node, problems: &mut Problems) 
         match entry.key.to_ascii_lowercase().as_str() {
             "authorization" => read_authorization(cluster, entry, problems),
             "routes" => read_routes(cluster, entry, problems),
+            "tls" => cluster.tls = read_tls(entry, problems),
             name => {
                 let result = set(cluster, name, &entry.node.value);
                 if let Some(Some(warning)) = problems.noted(&entry.position, result) {
@@ -240,7 +267,7 @@ fn read_authorization(cluster: &mut ClusterOptions, entry: &Entry, problems: &mu
             }
             "timeout" => {
                 if let Some(timeout) = problems.seconds(entry) {
-                    cluster.auth_timeout = timeout.max(AUTH_TIMEOUT_MIN);
+                    cluster.auth_timeout = Some(timeout.max(AUTH_TIMEOUT_MIN));
                 }
             }
             name => {
@@ -251,6 +278,20 @@ fn read_authorization(cluster: &mut ClusterOptions, entry: &Entry, problems: &mu
             }
         }
     }
+}
+
+/// Both sides of a route show a certificate, whatever the block says.
+fn read_tls(entry: &Entry, problems: &mut Problems) -> Option<TlsOptions> {
+    let map = problems.map(&entry.node, "tls")?;
+    let mut tls = read_block(map, &entry.node.position, problems);
+    if tls.map {
+        problems.error(
+            &entry.position,
+            "\"verify_and_map\" is not possible on routes: write verify: true",
+        );
+    }
+    tls.verify = true;
+    Some(tls)
 }
 
 fn read_routes(cluster: &mut ClusterOptions, entry: &Entry, problems: &mut Problems) {

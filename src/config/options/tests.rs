@@ -746,7 +746,7 @@ fn a_cluster_as_puppet_writes_it() {
     assert_eq!((cluster.port, &*cluster.host), (Some(4223), ANY_HOST));
     assert!(cluster.no_advertise && cluster.name.is_none());
     assert_eq!(cluster.user.as_deref(), Some("routes"));
-    assert_eq!(cluster.auth_timeout, Duration::from_millis(750));
+    assert_eq!(cluster.auth_timeout(), Duration::from_millis(750));
     let routes: Vec<String> = cluster.routes.iter().map(ToString::to_string).collect();
     assert_eq!(routes, ["nats2.example.net:4223", "nats3.example.net:4223"]);
     assert_eq!(cluster.routes[0].password.0, "s3cret");

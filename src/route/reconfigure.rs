@@ -1,0 +1,59 @@
+//! Other settings for a running cluster: routes that are no longer wanted end,
+//! new ones are dialled, the others are told.
+//!
+//! `server::reload` calls [`Cluster::reconfigure`]. As nats-server has it, a peer
+//! that logged in with what counts no longer is cut; unlike there, routes made
+//! without TLS do not outlive the moment that TLS is switched on.
+
+use std::sync::Arc;
+
+use tracing::info;
+
+use super::{
+    client_urls,
+    cluster::{Cluster, Origin, Route},
+    log_prefix,
+};
+use crate::{
+    config::options::cluster::ClusterOptions,
+    connection::{CloseReason, tls_listener::TlsListener},
+};
+
+impl Cluster {
+    /// Puts other settings in force. Name and listening address must be the same
+    /// as before.
+    pub fn reconfigure(&self, options: ClusterOptions, tls: Option<Arc<TlsListener>>) {
+        let has_tls = tls.is_some();
+        let (before, had_tls) = self.replace_settings(options, tls);
+        let now = self.options();
+        let other_login = (&before.user, &before.password) != (&now.user, &now.password);
+        for route in self.routes() {
+            if has_tls != had_tls {
+                end(&route, CloseReason::RouteRemoved, "TLS was switched");
+            } else if other_login && route.origin == Origin::Accepted {
+                let reason = CloseReason::AuthenticationFailure;
+                end(&route, reason, "user and password are others now");
+            } else if was_removed(&route, &now) {
+                let reason = CloseReason::RouteRemoved;
+                end(&route, reason, "it is no longer in the configuration");
+            }
+        }
+        self.reconfigured.notify_one();
+        client_urls::refresh(self);
+        self.tell_routes();
+    }
+}
+
+fn was_removed(route: &Route, now: &ClusterOptions) -> bool {
+    let configured_as = route.configured_as.lock();
+    let is_wanted = |address: &String| now.routes.iter().any(|url| url.to_string() == *address);
+    configured_as
+        .as_ref()
+        .is_some_and(|address| !is_wanted(address))
+}
+
+fn end(route: &Route, reason: CloseReason, why: &str) {
+    let prefix = log_prefix(&route.connection);
+    info!("{prefix} - Route to {} ends: {why}", route.remote_name);
+    route.connection.close(reason);
+}

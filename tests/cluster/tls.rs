@@ -1,0 +1,226 @@
+//! Meshes with TLS: in every direction with every kind of member, and whom they
+//! refuse or cut off.
+
+use crate::{
+    delivery::every_way,
+    mesh::{self, Kind, Member, Plan, free_port},
+    support::{pki::Pki, wait_until},
+};
+
+/// A `tls` block with the certificate of `name`, the CA of `ca` and more settings.
+pub fn block(pki: &Pki, name: &str, ca: &Pki, more: &str) -> String {
+    format!(
+        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, timeout: 2, {more} }}",
+        pki.text(&format!("{name}.pem")),
+        pki.text(&format!("{name}.key")),
+        ca.text("ca.pem")
+    )
+}
+
+/// A member with TLS and a certificate of its own name.
+fn plan(kind: Kind, pki: &Pki, name: &str, port: u16, routes: &[u16], more: &str) -> Plan {
+    let mut plan = Plan::new(kind, name, port, routes);
+    plan.cluster = format!("name: mesh\n  {}", block(pki, name, pki, more));
+    plan
+}
+
+/// Whoever dials whom, everything comes through.
+#[test]
+fn every_direction() {
+    let pki = Pki::new(&["n0", "n1"]);
+    for (dialled, dials) in [
+        (Kind::Midge, Kind::Midge),
+        (Kind::Midge, Kind::Nats),
+        (Kind::Nats, Kind::Midge),
+        (Kind::Midge, Kind::Nats29),
+        (Kind::Nats29, Kind::Midge),
+    ] {
+        let port = free_port();
+        let members = [
+            plan(dialled, &pki, "n0", port, &[], "").start(),
+            plan(dials, &pki, "n1", free_port(), &[port], "").start(),
+        ];
+        mesh::wait_for_mesh(&[&members[0], &members[1]]);
+        every_way(&members);
+        for member in &members {
+            let varz = member.broker.get_json("/varz");
+            assert_eq!(varz["cluster"]["tls_required"], true, "{varz}");
+        }
+    }
+}
+
+/// Three kinds in one mesh, of which each knows the first alone. Certificates
+/// are for a name while members hear of each other by address: a midge takes
+/// the names that its own routes have, as nats-server takes the first of them.
+#[test]
+fn members_are_heard_of_by_address() {
+    let pki = Pki::new(&[]);
+    let seed = free_port();
+    let kinds = [Kind::Midge, Kind::Midge, Kind::Nats];
+    let mut members = Vec::new();
+    for (index, kind) in kinds.into_iter().enumerate() {
+        let name = format!("n{index}");
+        pki.sign_for(&name, "localhost");
+        let (port, routes) = match index {
+            0 => (seed, vec![]),
+            _ => (free_port(), vec![seed]),
+        };
+        let plan = plan(kind, &pki, &name, port, &routes, "");
+        let text = plan.text().replace("@127.0.0.1:", "@localhost:");
+        // The first dials nobody: it needs a route for the name.
+        let text = match index {
+            0 => text.replace(
+                "routes = [\n",
+                &format!("routes = [\n nats-route://routes:s3cret@localhost:{seed}\n"),
+            ),
+            _ => text,
+        };
+        members.push(plan.start_with(text));
+    }
+    mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
+    every_way(&members);
+}
+
+/// Who has no certificate of the CA, or no TLS, gets no route, and the log says
+/// why.
+#[test]
+fn strangers_are_refused() {
+    let (pki, foreign) = (Pki::new(&["host"]), Pki::new(&["intruder"]));
+    let port = free_port();
+    let host = plan(Kind::Midge, &pki, "host", port, &[], "").start();
+    for kind in [Kind::Midge, Kind::Nats] {
+        // Each case: what the stranger's cluster says, and a line of somebody's log.
+        for (tls, expected) in [
+            (
+                // It believes the host; the host does not believe it.
+                block(&foreign, "intruder", &pki, ""),
+                "TLS route handshake error: the peer's certificate is not signed by a CA in \
+                 ca_file: CN=intruder",
+            ),
+            (
+                // It does not believe the host.
+                block(&foreign, "intruder", &foreign, ""),
+                "TLS route handshake error: the peer gave up",
+            ),
+            (
+                String::new(),
+                "TLS route handshake error: what came is not TLS",
+            ),
+        ] {
+            let seen = host.broker.log().matches(expected).count();
+            let mut stranger = Plan::new(kind, "intruder", free_port(), &[port]);
+            stranger.cluster = format!("name: mesh\n  {tls}");
+            let stranger = stranger.start();
+            wait_until(&format!("{kind:?}: {expected}"), || {
+                host.broker.log().matches(expected).count() > seen
+            });
+            assert!(host.peers().is_empty() && stranger.peers().is_empty());
+        }
+    }
+    let events = host.broker.get_json("/eventsz").to_string();
+    assert!(events.contains("CN=intruder"), "{events}");
+}
+
+/// A midge with TLS that dials somebody without says so, once.
+#[test]
+fn a_peer_without_tls_is_told_of() {
+    let pki = Pki::new(&["n1"]);
+    let port = free_port();
+    let plain = Plan::new(Kind::Midge, "n0", port, &[]).start();
+    let member = plan(Kind::Midge, &pki, "n1", free_port(), &[port], "").start();
+    let expected = format!("127.0.0.1:{port}: TLS handshake error: what came is not TLS");
+    wait_until(&expected, || member.broker.log().contains(&expected));
+    wait_until("several tries", || {
+        plain
+            .broker
+            .log()
+            .matches("Unknown Protocol Operation")
+            .count()
+            > 2
+    });
+    assert_eq!(member.broker.log().matches(&expected).count(), 1);
+    assert!(plain.peers().is_empty());
+}
+
+/// A member whose certificate is revoked is cut off and stays out, whoever
+/// dialled; the others stay.
+#[test]
+fn a_revoked_member_is_cut_off() {
+    let pki = Pki::new(&["n0", "n1", "n2", "n3"]);
+    let crl = format!("crl_file: {:?}", pki.text("crl.pem"));
+    let ports: Vec<u16> = (0..4).map(|_| free_port()).collect();
+    let members: Vec<Member> = [Kind::Midge, Kind::Midge, Kind::Nats, Kind::Midge]
+        .into_iter()
+        .enumerate()
+        .map(|(index, kind)| {
+            let crl = if kind == Kind::Midge { &*crl } else { "" };
+            // The first is dialled by some and dials the last.
+            let routes = match index {
+                0 => &ports[3..],
+                _ => &ports[..1],
+            };
+            plan(kind, &pki, &format!("n{index}"), ports[index], routes, crl).start()
+        })
+        .collect();
+    mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
+    pki.revoke("n2");
+    pki.revoke("n3");
+    let left = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+    for (member, others) in [(&members[0], ["n1"]), (&members[1], ["n0"])] {
+        wait_until("the revoked ones are cut off", || {
+            member.peers() == left(&others)
+        });
+    }
+    let log = || members[0].broker.log();
+    for revoked in ["CN=n2", "CN=n3"] {
+        assert!(log().contains(&format!("Certificate revoked: {revoked}")));
+    }
+    // They come back, and are refused; so is the dialled one.
+    wait_until("a revoked member is refused", || {
+        log().contains("the peer's certificate is revoked: CN=n2")
+            && log().contains("TLS handshake error: the peer's certificate is revoked")
+    });
+    assert_eq!(members[0].peers(), left(&["n1"]));
+    every_way(&members[..2]);
+}
+
+/// What a block asks for beyond a certificate of the CA is asked for.
+#[test]
+fn pins_and_known_hosts_are_looked_at() {
+    let pki = Pki::new(&["n0", "n1"]);
+    let port = free_port();
+    pki.sign_for("n1", "elsewhere.example.net");
+    for (more, expected) in [
+        (
+            "verify_cert_and_check_known_urls: true".to_owned(),
+            "the peer's certificate names no host of a configured route: CN=n1",
+        ),
+        (
+            format!("pinned_certs: [\"{}\"]", "0".repeat(64)),
+            "the key of the peer's certificate is not in pinned_certs: CN=n1",
+        ),
+    ] {
+        let host = plan(Kind::Midge, &pki, "n0", port, &[], &more).start();
+        let _member = plan(Kind::Midge, &pki, "n1", free_port(), &[port], "").start();
+        wait_until(expected, || host.broker.log().contains(expected));
+        assert!(host.peers().is_empty());
+    }
+    // With insecure, what is dialled is taken for what it says it is.
+    let host = plan(Kind::Midge, &pki, "n1", port, &[], "").start();
+    let wary = plan(Kind::Midge, &pki, "n0", free_port(), &[port], "").start();
+    wait_until("a wrong name is refused", || {
+        wary.broker.log().contains("certificate not valid for name")
+    });
+    assert!(host.peers().is_empty());
+    drop(wary);
+    let bold = plan(
+        Kind::Midge,
+        &pki,
+        "n0",
+        free_port(),
+        &[port],
+        "insecure: true",
+    )
+    .start();
+    mesh::wait_for_mesh(&[&host, &bold]);
+}
