@@ -4,7 +4,8 @@ use std::{env, path::Path, process::Command};
 
 fn main() {
     println!("cargo:rerun-if-changed=build.rs");
-    for path in ["HEAD", "refs/heads"] {
+    // The log of HEAD grows with each commit, in whatever branch.
+    for path in ["HEAD", "logs/HEAD"] {
         // Only what exists: for a path that does not, cargo builds anew each time.
         let path = git(&["rev-parse", "--git-path", path]);
         if !path.is_empty() && Path::new(&path).exists() {
