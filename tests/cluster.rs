@@ -13,6 +13,8 @@ mod formation;
 mod legacy;
 #[path = "cluster/mesh.rs"]
 mod mesh;
+#[path = "cluster/settings.rs"]
+mod settings;
 #[path = "cluster/streams.rs"]
 mod streams;
 #[path = "cluster/tls.rs"]

@@ -13,11 +13,14 @@ use std::sync::{
     atomic::{AtomicBool, Ordering},
 };
 
-use hashbrown::{HashMap, hash_map::Entry};
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::{Connection, Subscription, worker::Worker};
-use crate::sublist::{Entry as _, Sublist};
+use crate::{
+    security::permissions::Permissions,
+    sublist::{Entry as _, Sublist},
+};
 
 /// What the subscribers of one account want.
 pub struct LocalInterest {
@@ -34,6 +37,8 @@ struct State {
     counts: HashMap<Box<[u8]>, u32>,
     /// Who is told.
     routes: Vec<Arc<Connection>>,
+    /// What they may be told of: what can be published to. `None` is everything.
+    limits: Option<Arc<Permissions>>,
 }
 
 impl LocalInterest {
@@ -69,7 +74,7 @@ impl LocalInterest {
         }
         let mut lines = Vec::new();
         for (key, count) in &state.counts {
-            self.push_interest(&mut lines, key, *count);
+            self.push_interest(&mut lines, &state, key, *count);
         }
         state.routes.push(route.clone());
         route.send(worker, &lines);
@@ -94,7 +99,7 @@ impl LocalInterest {
         let mut line = Vec::new();
         let count = state.counts.get(&key).copied().unwrap_or(0) + 1;
         if count == 1 || subscription.queue().is_some() {
-            self.push_interest(&mut line, &key, count);
+            self.push_interest(&mut line, &state, &key, count);
         }
         state.counts.insert(key, count);
         state.tell(worker, &line);
@@ -110,7 +115,7 @@ impl LocalInterest {
             return;
         }
         let mut line = Vec::new();
-        self.push_interest(&mut line, subject, 1);
+        self.push_interest(&mut line, &state, subject, 1);
         state.counts.insert(subject.into(), 1);
         state.tell(worker, &line);
     }
@@ -126,18 +131,19 @@ impl LocalInterest {
             if !subscription.set_counted(false) {
                 continue;
             }
-            let Entry::Occupied(mut entry) = state.counts.entry(key(subscription)) else {
+            let key = key(subscription);
+            let Some(count) = state.counts.get_mut(&key) else {
                 continue;
             };
-            *entry.get_mut() -= 1;
-            match *entry.get() {
+            *count -= 1;
+            match *count {
                 0 => {
-                    self.push_line(&mut lines, b"RS- ", entry.key());
+                    self.push_line(&mut lines, b"RS- ", &key);
                     lines.extend_from_slice(b"\r\n");
-                    entry.remove();
+                    state.counts.remove(&key);
                 }
                 left if subscription.queue().is_some() => {
-                    self.push_interest(&mut lines, entry.key(), left);
+                    self.push_interest(&mut lines, &state, &key, left);
                 }
                 _ => {}
             }
@@ -145,7 +151,28 @@ impl LocalInterest {
         state.tell(worker, &lines);
     }
 
-    fn push_interest(&self, lines: &mut Vec<u8>, key: &[u8], count: u32) {
+    /// Limits what peers are told of; they are told what is different now.
+    pub fn limit(&self, worker: &mut Worker, limits: Option<Arc<Permissions>>) {
+        let mut state = self.state.lock();
+        let before = std::mem::replace(&mut state.limits, limits);
+        let mut lines = Vec::new();
+        for (key, count) in &state.counts {
+            match (may_be_told(&before, key), may_be_told(&state.limits, key)) {
+                (false, true) => self.push_interest(&mut lines, &state, key, *count),
+                (true, false) => {
+                    self.push_line(&mut lines, b"RS- ", key);
+                    lines.extend_from_slice(b"\r\n");
+                }
+                _ => {}
+            }
+        }
+        state.tell(worker, &lines);
+    }
+
+    fn push_interest(&self, lines: &mut Vec<u8>, state: &State, key: &[u8], count: u32) {
+        if !may_be_told(&state.limits, key) {
+            return;
+        }
         self.push_line(lines, b"RS+ ", key);
         if key.contains(&b' ') {
             lines.extend_from_slice(format!(" {count}").as_bytes());
@@ -158,6 +185,14 @@ impl LocalInterest {
             lines.extend_from_slice(part);
         }
     }
+}
+
+/// Whether a subject, in front of its queue group, is within the limits.
+fn may_be_told(limits: &Option<Arc<Permissions>>, key: &[u8]) -> bool {
+    let subject = key.split(|byte| *byte == b' ').next().unwrap_or(key);
+    limits
+        .as_ref()
+        .is_none_or(|limits| limits.may_publish(subject))
 }
 
 impl State {

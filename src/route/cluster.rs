@@ -23,8 +23,9 @@ use super::{client_urls, interest::PeerInterest};
 use crate::{
     client::Context,
     config::options::cluster::ClusterOptions,
-    connection::{CloseReason, Connection, tls_listener::TlsListener},
+    connection::{CloseReason, Connection, tls_listener::TlsListener, worker::with_worker},
     protocol::route::RouteInfo,
+    security::permissions::{Permissions, Subscribing},
     telemetry::event::EventKind,
 };
 
@@ -69,6 +70,8 @@ pub struct Cluster {
     pub context: Arc<Context>,
     options: RwLock<Arc<ClusterOptions>>,
     tls: RwLock<Option<Arc<TlsListener>>>,
+    /// What interest goes over routes; `None` is all.
+    permissions: RwLock<Option<Arc<Permissions>>>,
     /// This broker.
     pub node: Node,
     name: RwLock<ClusterName>,
@@ -167,6 +170,7 @@ impl Cluster {
             context,
             options: RwLock::new(Arc::new(options)),
             tls: RwLock::new(tls),
+            permissions: RwLock::default(),
             node,
             name: RwLock::new(name),
             routes: Mutex::default(),
@@ -178,8 +182,30 @@ impl Cluster {
             leaving: AtomicBool::new(false),
             clients_to_be_told: Notify::new(),
         });
+        cluster.limit_interest();
         client_urls::refresh(&cluster);
         cluster
+    }
+
+    /// Puts the permissions of the settings in force, for what is told to the
+    /// others and what is taken from them from now on.
+    pub(super) fn limit_interest(&self) {
+        let permissions = self.options().permissions();
+        self.permissions.write().clone_from(&permissions);
+        with_worker(|worker| {
+            for account in self.context.accounts.all() {
+                account.interest.limit(worker, permissions.clone());
+            }
+            worker.flush_touched();
+        });
+    }
+
+    /// Whether a peer's interest in `subject` is taken.
+    pub(super) fn takes_interest(&self, subject: &[u8]) -> bool {
+        let permissions = self.permissions.read();
+        permissions
+            .as_ref()
+            .is_none_or(|it| it.judge_subscription(subject, None) != Subscribing::Deny)
     }
 
     /// The settings in force.

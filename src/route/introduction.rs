@@ -9,6 +9,7 @@ use crate::{
     config::options::cluster::RouteUrl,
     connection::{CloseReason, Connection},
     protocol::route::{RouteConnect, RouteInfo},
+    security::permissions::{Pattern, Rules, SubjectRules},
 };
 
 /// The protocol of servers that is spoken: routes with accounts in their lines.
@@ -77,6 +78,7 @@ impl Cluster {
                 false => Vec::new(),
             },
             gossip_mode,
+            other: permissions_told(&options.permissions),
             ldm: self.is_leaving(),
             ..RouteInfo::default()
         }
@@ -211,6 +213,23 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+/// `import` and `export` of our INFO.
+fn permissions_told(rules: &Rules) -> serde_json::Map<String, serde_json::Value> {
+    let mut told = serde_json::Map::new();
+    for (name, rules) in [("import", &rules.publish), ("export", &rules.subscribe)] {
+        if *rules == SubjectRules::default() {
+            continue;
+        }
+        let texts = |patterns: &[Pattern]| -> Vec<String> {
+            patterns.iter().map(|it| it.subject.clone()).collect()
+        };
+        let allow = texts(rules.allow.as_deref().unwrap_or_default());
+        let block = serde_json::json!({ "allow": allow, "deny": texts(&rules.deny) });
+        told.insert(name.to_owned(), block);
+    }
+    told
 }
 
 /// `host:port`, with brackets where they are needed.

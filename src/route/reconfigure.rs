@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::options::cluster::ClusterOptions,
-    connection::{CloseReason, tls_listener::TlsListener},
+    connection::{CloseReason, tls_listener::TlsListener, worker::with_worker},
 };
 
 impl Cluster {
@@ -38,9 +38,29 @@ impl Cluster {
                 end(&route, reason, "it is no longer in the configuration");
             }
         }
+        self.limit_interest();
+        self.attach_accounts();
         self.reconfigured.notify_one();
         client_urls::refresh(self);
         self.tell_routes();
+    }
+}
+
+impl Cluster {
+    /// Tells standing routes what accounts want that are new.
+    fn attach_accounts(&self) {
+        let accounts = self.context.accounts.all();
+        with_worker(|worker| {
+            for route in self.routes() {
+                for account in &accounts {
+                    let connection = &route.connection;
+                    account
+                        .interest
+                        .attach(worker, connection, &account.sublist);
+                }
+            }
+            worker.flush_touched();
+        });
     }
 }
 

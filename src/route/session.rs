@@ -159,6 +159,14 @@ impl Session {
                 .send(worker, b"-ERR 'Invalid Subscription'\r\n");
             return;
         }
+        if !self.cluster.takes_interest(subject) {
+            debug!(
+                "{} - Can not export {}, ignoring remote subscription request",
+                log_prefix(self.connection()),
+                quoted(subject)
+            );
+            return;
+        }
         self.route
             .interest
             .add(&account, self.connection(), subject, queue);

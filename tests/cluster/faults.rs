@@ -51,17 +51,17 @@ fn a_hanging_member_is_given_up_and_found_again() {
 }
 
 /// A way between two members on which bytes pass, vanish, or which is closed.
-struct Wire {
-    port: u16,
+pub struct Wire {
+    pub port: u16,
     mode: Arc<AtomicU8>,
 }
 
-const PASS: u8 = 0;
-const SWALLOW: u8 = 1;
-const CUT: u8 = 2;
+pub const PASS: u8 = 0;
+pub const SWALLOW: u8 = 1;
+pub const CUT: u8 = 2;
 
 impl Wire {
-    fn to(target: u16) -> Self {
+    pub fn to(target: u16) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let port = listener.local_addr().expect("its address").port();
         let mode = Arc::new(AtomicU8::new(PASS));
@@ -89,7 +89,7 @@ impl Wire {
         Self { port, mode }
     }
 
-    fn set(&self, mode: u8) {
+    pub fn set(&self, mode: u8) {
         self.mode.store(mode, Ordering::Relaxed);
     }
 }

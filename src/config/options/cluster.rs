@@ -1,18 +1,22 @@
 //! The block `cluster` and the flags that stand for it: how this broker meets
 //! the others of its cluster.
 
-use std::{fmt, time::Duration};
+use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     Options,
     apply::{parse_address, port_in_range},
     block::Problems,
     duration::parse_duration,
+    permissions::parse_permissions,
     tls::read_block,
 };
 use crate::{
     config::syntax::{Entry, Node, Value},
-    security::options::TlsOptions,
+    security::{
+        options::TlsOptions,
+        permissions::{Names, Permissions, Rules},
+    },
 };
 
 /// How long a dialling broker may take to log in, without TLS.
@@ -42,6 +46,9 @@ pub struct ClusterOptions {
     pub auth_timeout: Option<Duration>,
     /// TLS on routes; `None` for none.
     pub tls: Option<TlsOptions>,
+    /// What interest goes out to the others (import, as publishing) and is taken
+    /// from them (export, as subscribing).
+    pub permissions: Rules,
     /// Brokers that are dialled until they answer.
     pub routes: Vec<RouteUrl>,
     /// `HOST` or `HOST:PORT` told to other brokers instead of the listener's own.
@@ -93,6 +100,7 @@ impl Default for ClusterOptions {
             password: Secret::default(),
             auth_timeout: None,
             tls: None,
+            permissions: Rules::default(),
             routes: Vec::new(),
             advertise: None,
             no_advertise: false,
@@ -111,6 +119,19 @@ impl ClusterOptions {
         let tls = self.tls.as_ref();
         let usual = tls.map(|tls| tls.timeout + AUTH_TIMEOUT_BEYOND_TLS);
         self.auth_timeout.or(usual).unwrap_or(AUTH_TIMEOUT)
+    }
+
+    /// What interest goes over routes; `None` is all.
+    pub fn permissions(&self) -> Option<Arc<Permissions>> {
+        if self.permissions == Rules::default() {
+            return None;
+        }
+        let nobody = Names {
+            user: "",
+            certname: "",
+        };
+        // Without templates it cannot fail; templates are refused when it is read.
+        self.permissions.for_login(nobody).ok().map(Arc::new)
     }
 
     /// TLS on routes, with the hosts that the routes name.
@@ -189,6 +210,7 @@ pub(super) fn read(options: &mut Options, node: &Node, problems: &mut Problems) 
             "authorization" => read_authorization(cluster, entry, problems),
             "routes" => read_routes(cluster, entry, problems),
             "tls" => cluster.tls = read_tls(entry, problems),
+            "permissions" => read_permissions(cluster, entry, problems),
             name => {
                 let result = set(cluster, name, &entry.node.value);
                 if let Some(Some(warning)) = problems.noted(&entry.position, result) {
@@ -278,6 +300,21 @@ fn read_authorization(cluster: &mut ClusterOptions, entry: &Entry, problems: &mu
             }
         }
     }
+}
+
+fn read_permissions(cluster: &mut ClusterOptions, entry: &Entry, problems: &mut Problems) {
+    let Some(rules) = parse_permissions(&entry.node, problems) else {
+        return;
+    };
+    if rules.responses.is_some() {
+        let text = "a cluster's permissions have no \"allow_responses\"";
+        problems.error(&entry.position, text);
+    }
+    if rules.have_templates() {
+        let text = "a cluster's permissions have no templates: brokers are no users";
+        problems.error(&entry.position, text);
+    }
+    cluster.permissions = rules;
 }
 
 /// Both sides of a route show a certificate, whatever the block says.

@@ -1,0 +1,207 @@
+//! Settings of the cluster end to end: flags, permissions, and what a reload
+//! changes while the mesh stands.
+
+use std::fs;
+
+use crate::{
+    faults::{CUT, PASS, Wire},
+    mesh::{self, Kind, Member, Plan, free_port},
+    support::{Broker, pki::Pki, wait_until},
+    tls,
+};
+
+/// Every flag of the cluster does what it says, without a file.
+#[test]
+fn flags_make_a_member() {
+    let (seed, port) = (free_port(), free_port());
+    let wire = Wire::to(port);
+    let first = Plan::new(Kind::Midge, "first", seed, &[]).start();
+    let builder = Broker::midge()
+        .flag("--server_name=flags")
+        .flag(format!("--cluster=nats://routes:s3cret@127.0.0.1:{port}"))
+        .flag("--cluster_name=mesh")
+        .flag(format!(
+            "--routes=nats-route://routes:s3cret@127.0.0.1:{seed}, nats://127.0.0.1:{port}"
+        ))
+        .flag(format!("--cluster_advertise=127.0.0.1:{}", wire.port))
+        .flag("--no_advertise")
+        .flag("--connect_retries=30");
+    let flags = Member {
+        name: "flags".into(),
+        broker: builder.start(),
+        route_port: port,
+    };
+    mesh::wait_for_mesh(&[&first, &flags]);
+    // Whoever hears of it dials what it advertises, again and again if told so.
+    wire.set(CUT);
+    let mut third = Plan::new(Kind::Midge, "third", free_port(), &[seed]);
+    third.cluster = "name: mesh\n  connect_retries: 30\n  connect_backoff: false".into();
+    let third = third.start();
+    let failed = format!("(attempt 1): 127.0.0.1:{}", wire.port);
+    let fails = || {
+        [&third, &flags]
+            .iter()
+            .any(|it| it.broker.log().contains(&failed))
+    };
+    if flags.peers().len() < 2 {
+        wait_until("the advertised address is dialled", || {
+            fails() || third.peers().len() == 2
+        });
+    }
+    wire.set(PASS);
+    mesh::wait_for_mesh(&[&first, &flags, &third]);
+    // It tells its clients of nobody, and nobody's clients of itself.
+    assert!(flags.client().info()["connect_urls"].is_null());
+    let urls = first.client().info()["connect_urls"].to_string();
+    assert!(
+        !urls.contains(&flags.broker.client_addr().to_string()),
+        "{urls}"
+    );
+    assert!(
+        urls.contains(&third.broker.client_addr().to_string()),
+        "{urls}"
+    );
+    let stranger = Plan::new(Kind::Midge, "stranger", free_port(), &[port]);
+    let text = stranger.text().replace("s3cret@", "wrong@");
+    let _stranger = stranger.start_with(text);
+    wait_until("the password of the flag counts", || {
+        flags.broker.log().contains("wrong password")
+    });
+}
+
+/// Interest goes out as `import` and comes in as `export` permits, to midges and
+/// real servers; messages come for the rest.
+#[test]
+fn permissions_limit_interest() {
+    for kind in [Kind::Midge, Kind::Nats] {
+        let ports = [free_port(), free_port()];
+        let mut limited = Plan::new(Kind::Midge, "limited", ports[0], &[]);
+        limited.cluster = "name: mesh\n  permissions { import: { deny: [\"mine.>\"] }, export: \
+                           { allow: [\"$SYS.>\", \"_INBOX.>\", \"open.*\"] } }"
+            .into();
+        let limited = limited.start();
+        let other = Plan::new(kind, "other", ports[1], &ports[..1]).start();
+        mesh::wait_for_mesh(&[&limited, &other]);
+        let subjects = ["mine.a", "open.a", "shut.a"];
+        let lines: Vec<String> = subjects
+            .iter()
+            .enumerate()
+            .map(|(sid, subject)| format!("SUB {subject} {sid}\r\nSUB {subject} q q{sid}\r\n"))
+            .collect();
+        let mut clients = [limited.client(), other.client()];
+        for client in &mut clients {
+            client.send(lines.concat());
+            client.sync();
+        }
+        wait_until("the last is known", || other.knowing("shut.a") > 0);
+        wait_until("the one that is open is known", || {
+            limited.knowing("open.a") > 0
+        });
+        let known = |member: &Member| subjects.map(|subject| member.knows(subject));
+        assert_eq!(known(&other), [false, true, true], "{kind:?}");
+        assert_eq!(known(&limited), [false, true, false], "{kind:?}");
+        let text = fs::read_to_string(limited.broker.folder().join("broker.conf"));
+        let text = text
+            .expect("its configuration")
+            .replace("deny: [\"mine.>\"]", "deny: [\"shut.>\"]");
+        reload(&limited, &text);
+        wait_until(
+            "what is permitted now is told, what is not is untold",
+            || known(&other) == [true, true, false],
+        );
+    }
+}
+
+/// Has a member read this configuration.
+fn reload(member: &Member, text: &str) {
+    let count = || {
+        member
+            .broker
+            .log()
+            .matches("Reloaded server configuration")
+            .count()
+    };
+    let before = count();
+    fs::write(member.broker.folder().join("broker.conf"), text).expect("write the configuration");
+    member.broker.signal(libc::SIGHUP);
+    wait_until("it has reloaded", || count() > before);
+}
+
+/// Routes come and go with a reload; the password and TLS count at once; what
+/// cannot change is named.
+#[test]
+fn a_reload_changes_the_mesh() {
+    let ports = [free_port(), free_port()];
+    let pki = Pki::new(&["n0", "n1"]);
+    let plan = |index: usize, routes: &[u16]| {
+        Plan::new(Kind::Midge, &format!("n{index}"), ports[index], routes)
+    };
+    let alone = plan(0, &[]).text();
+    let dialling = plan(0, &ports[1..]).text();
+    let members = [plan(0, &[]).start(), plan(1, &[]).start()];
+    reload(&members[0], &dialling);
+    mesh::wait_for_mesh(&[&members[0], &members[1]]);
+    assert_eq!(members[0].routes()[0]["is_configured"], true);
+    reload(&members[0], &alone);
+    wait_until("the route has ended", || {
+        members.iter().all(|member| member.peers().is_empty())
+    });
+    let log = || members[0].broker.log();
+    assert!(log().contains("closed: Route Removed"), "{}", log());
+    reload(&members[0], &dialling);
+    mesh::wait_for_mesh(&[&members[0], &members[1]]);
+
+    // A new password cuts who came with the old one.
+    let other_password = |text: &str| text.replace("s3cret", "n3w");
+    reload(&members[1], &other_password(&plan(1, &[]).text()));
+    wait_until("the old password is refused", || {
+        members[1].broker.log().contains("wrong password")
+    });
+    assert!(members[1].peers().is_empty());
+    reload(&members[0], &other_password(&dialling));
+    mesh::wait_for_mesh(&[&members[0], &members[1]]);
+    assert!(!log().contains("n3w"));
+
+    // TLS is switched on at both, one after the other.
+    let with_tls = |text: &str, name: &str| {
+        let block = tls::block(&pki, name, &pki, "");
+        other_password(text).replace("name: mesh", &format!("name: mesh\n  {block}"))
+    };
+    reload(&members[1], &with_tls(&plan(1, &[]).text(), "n1"));
+    wait_until("the plain route has ended", || {
+        members[1].peers().is_empty()
+    });
+    reload(&members[0], &with_tls(&dialling, "n0"));
+    mesh::wait_for_mesh(&[&members[0], &members[1]]);
+
+    reload(
+        &members[0],
+        &with_tls(&dialling, "n0").replace("name: mesh", "name: other"),
+    );
+    let told = "cluster name is Some(\"other\") in the configuration and stays Some(\"mesh\")";
+    assert!(log().contains(told), "{}", log());
+    mesh::wait_for_mesh(&[&members[0], &members[1]]);
+}
+
+/// An account that comes with a reload is known across standing routes.
+#[test]
+fn a_new_account_goes_over_standing_routes() {
+    let port = free_port();
+    let accounts = "accounts { A { users: [{user: a, password: a}] } }\nno_auth_user: a";
+    let mut first = Plan::new(Kind::Midge, "n0", port, &[]);
+    first.config = accounts.into();
+    let second = Plan::new(Kind::Midge, "n1", free_port(), &[port]);
+    let members = [first.start(), second.start()];
+    mesh::wait_for_mesh(&[&members[0], &members[1]]);
+    let mut changed = Plan::new(Kind::Midge, "n1", members[1].route_port, &[port]);
+    changed.config = accounts.into();
+    reload(&members[1], &changed.text());
+    let mut subscriber = members[1].client();
+    subscriber.send("SUB news 1\r\n");
+    subscriber.sync();
+    wait_until("the new account's subscription is known", || {
+        members[0].knows("news")
+    });
+    members[0].client().send("PUB news 2\r\nhi\r\n");
+    assert_eq!(subscriber.next_message().body, b"hi");
+}
