@@ -85,7 +85,7 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
             }
             Ended::Failed(why) => failures.add(&cluster, &url, &why),
         }
-        sleep(pause(&cluster, failures.count)).await;
+        sleep(pause(cluster.options().connect_backoff, failures.count)).await;
     }
 }
 
@@ -124,12 +124,14 @@ async fn try_route(cluster: &Arc<Cluster>, url: &RouteUrl, gossip_mode: u8) {
             return;
         }
         tries_left -= 1;
-        sleep(pause(cluster, failures.count)).await;
+        sleep(pause(cluster.options().connect_backoff, failures.count)).await;
     }
 }
 
-fn pause(cluster: &Cluster, failures: u32) -> Duration {
-    let base = match cluster.options().connect_backoff {
+/// How long to wait after so many failures in a row; with `backoff` the longer,
+/// the more.
+fn pause(backoff: bool, failures: u32) -> Duration {
+    let base = match backoff {
         true => RETRY
             .saturating_mul(1 << failures.saturating_sub(1).min(5))
             .min(RETRY_MAX),
@@ -228,4 +230,28 @@ async fn connect(url: &RouteUrl) -> io::Result<(TcpStream, SocketAddr)> {
         }
     }
     Err(last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_only_if_they_shall_and_are_never_the_same() {
+        for (backoff, seconds) in [
+            (false, [1, 1, 1, 1, 1, 1, 1, 1]),
+            (true, [1, 1, 2, 4, 8, 16, 30, 30]),
+        ] {
+            for (failures, seconds) in (0..).zip(seconds) {
+                let least = Duration::from_secs(seconds);
+                let pauses: BTreeSet<_> = (0..100).map(|_| pause(backoff, failures)).collect();
+                assert!(
+                    pauses
+                        .iter()
+                        .all(|it| (least..=least + JITTER).contains(it))
+                );
+                assert!(pauses.len() > 50, "hardly any jitter");
+            }
+        }
+    }
 }

@@ -4,22 +4,39 @@ use std::process::Command;
 
 use crate::{
     mesh::{self, Kind, Plan, free_port},
-    support::tools,
+    support::{pki::Pki, tools},
+    tls,
 };
 
 #[test]
 fn streams_are_used_through_midge() {
+    use_streams(None);
+}
+
+#[test]
+fn streams_are_used_over_routes_with_tls() {
+    use_streams(Some(&Pki::new(&["member"])));
+}
+
+fn use_streams(pki: Option<&Pki>) {
+    let cluster = match pki {
+        Some(pki) => format!("name: mesh\n  {}", tls::block(pki, "member", pki, "")),
+        None => "name: mesh".to_owned(),
+    };
     let ports = [free_port(), free_port(), free_port()];
     let servers: Vec<_> = (0..ports.len())
         .map(|index| {
             let others = ports.iter().copied().filter(|port| *port != ports[index]);
             let name = format!("s{index}");
             let mut plan = Plan::new(Kind::Nats, &name, ports[index], &others.collect::<Vec<_>>());
+            plan.cluster.clone_from(&cluster);
             plan.config = format!("jetstream {{ store_dir: \"store-{name}\" }}");
             plan.start()
         })
         .collect();
-    let midge = Plan::new(Kind::Midge, "midge", free_port(), &ports).start();
+    let mut midge = Plan::new(Kind::Midge, "midge", free_port(), &ports);
+    midge.cluster.clone_from(&cluster);
+    let midge = midge.start();
     let mut members: Vec<_> = servers.iter().collect();
     members.push(&midge);
     mesh::wait_for_mesh(&members);
