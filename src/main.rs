@@ -17,6 +17,10 @@ use tokio::net::TcpListener;
 use tracing::{error, warn};
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|first| first == "top") {
+        return midge_top::run(arguments);
+    }
     let parsed = match config::parse(std::env::args_os()) {
         Ok(parsed) => parsed,
         Err(error) => {

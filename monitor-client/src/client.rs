@@ -1,6 +1,6 @@
 //! The blocking client of a monitoring port.
 //!
-//! Used by the collectd plugin, `check_nats` and the tests. It asks exactly the
+//! Used by the collectd plugin, `check_nats`, `midge top` and the tests. It asks exactly the
 //! address it was given: no proxy from the environment, no redirect followed,
 //! no connection kept between requests, every answer bounded in time and size.
 
@@ -12,7 +12,10 @@ use ureq::{
     http::{StatusCode, Uri},
 };
 
-use crate::{Connz, Healthz, Subsz, Varz};
+use crate::{
+    Access, Connz, Healthz, Login, Subsz, Varz,
+    unix::{NoLookup, UnixConnector},
+};
 
 /// Most bytes of an answer. The largest honest one, a full page of `/connz`
 /// with its subscriptions, stays well below.
@@ -26,6 +29,9 @@ pub struct Client {
     agent: Agent,
     /// Without a slash at the end, so that a path can follow.
     base_url: String,
+    login: Option<Login>,
+    /// What an error calls the place: the base URL, or the socket.
+    place: String,
     timeout: Duration,
 }
 
@@ -37,7 +43,23 @@ impl Client {
     /// # Errors
     /// [`Error::InvalidUrl`] when `base_url` cannot be asked.
     pub fn new(base_url: &str, timeout: Duration) -> Result<Self, Error> {
-        check_url(base_url)?;
+        Self::with_access(base_url, timeout, &Access::default())
+    }
+
+    /// The same, with a Unix socket, a login or TLS. With a socket the URL's path
+    /// alone counts: `http://localhost`.
+    ///
+    /// # Errors
+    /// [`Error::InvalidUrl`] when `base_url` cannot be asked, [`Error::File`] when
+    /// a file for TLS cannot be used.
+    pub fn with_access(base_url: &str, timeout: Duration, access: &Access) -> Result<Self, Error> {
+        #[cfg(feature = "tls")]
+        let tls = access.tls.as_ref().map(crate::tls::config).transpose()?;
+        #[cfg(feature = "tls")]
+        let https = tls.is_some();
+        #[cfg(not(feature = "tls"))]
+        let https = false;
+        check_url(base_url, https)?;
         let config = Agent::config_builder()
             .user_agent(USER_AGENT)
             .proxy(None)
@@ -45,11 +67,29 @@ impl Client {
             .max_redirects_will_error(false)
             .http_status_as_error(false)
             .max_idle_connections(0)
-            .timeout_global(Some(timeout))
-            .build();
+            .timeout_global(Some(timeout));
+        #[cfg(feature = "tls")]
+        let config = match tls {
+            Some(tls) => config.tls_config(tls),
+            None => config,
+        };
+        let base_url = base_url.trim_end_matches('/').to_owned();
+        let (agent, place) = match &access.unix_socket {
+            Some(path) => {
+                let place = format!("unix:{}", path.display());
+                let connector = UnixConnector { path: path.clone() };
+                (
+                    Agent::with_parts(config.build(), connector, NoLookup),
+                    place,
+                )
+            }
+            None => (config.build().into(), base_url.clone()),
+        };
         Ok(Self {
-            agent: config.into(),
-            base_url: base_url.trim_end_matches('/').to_owned(),
+            agent,
+            base_url,
+            login: access.login.clone(),
+            place,
             timeout,
         })
     }
@@ -91,8 +131,8 @@ impl Client {
     /// # Errors
     /// As [`Client::varz`].
     pub fn healthz(&self) -> Result<(u16, Healthz), Error> {
-        let url = self.url("/healthz");
-        let (status, body) = self.fetch(&url)?;
+        let url = self.place("/healthz");
+        let (status, body) = self.fetch("/healthz")?;
         match status {
             StatusCode::OK
             | StatusCode::INTERNAL_SERVER_ERROR
@@ -109,8 +149,8 @@ impl Client {
     /// # Errors
     /// As [`Client::varz`]; every status but 200 is an error.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
-        let url = self.url(path);
-        let (status, body) = self.fetch(&url)?;
+        let url = self.place(path);
+        let (status, body) = self.fetch(path)?;
         if status != StatusCode::OK {
             let code = status.as_u16();
             return Err(Error::Status { url, code });
@@ -118,13 +158,17 @@ impl Client {
         parse(&url, &body)
     }
 
-    fn url(&self, path: &str) -> String {
-        format!("{}{path}", self.base_url)
+    fn place(&self, path: &str) -> String {
+        format!("{}{path}", self.place)
     }
 
-    fn fetch(&self, url: &str) -> Result<(StatusCode, Vec<u8>), Error> {
-        let fail = |error| self.error(url, error);
-        let mut response = self.agent.get(url).call().map_err(fail)?;
+    fn fetch(&self, path: &str) -> Result<(StatusCode, Vec<u8>), Error> {
+        let fail = |error| self.error(&self.place(path), error);
+        let mut request = self.agent.get(format!("{}{path}", self.base_url));
+        if let Some(login) = &self.login {
+            request = request.header("Authorization", login.header());
+        }
+        let mut response = request.call().map_err(fail)?;
         // Refused by its announced length, a huge body is not even read.
         if response.body().content_length() > Some(BODY_LIMIT) {
             return Err(fail(ureq::Error::BodyExceedsLimit(BODY_LIMIT)));
@@ -172,6 +216,13 @@ pub enum Error {
         /// What the system or the HTTP parser says.
         detail: String,
     },
+    /// A file for TLS cannot be used.
+    File {
+        /// Which.
+        path: String,
+        /// What is wrong with it.
+        detail: String,
+    },
     /// The URL given to [`Client::new`] cannot be asked.
     InvalidUrl {
         /// The URL, without a password in it.
@@ -216,6 +267,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connection { url, detail } => write!(f, "{url}: {detail}"),
+            Self::File { path, detail } => write!(f, "{path}: {detail}"),
             Self::InvalidUrl { url, reason } => write!(f, "\"{url}\": {reason}"),
             Self::NotJson { url, detail } => write!(f, "{url}: answer not understood: {detail}"),
             Self::Refused { url } => write!(f, "{url}: connection refused"),
@@ -232,7 +284,7 @@ impl fmt::Display for Error {
 
 impl error::Error for Error {}
 
-fn check_url(url: &str) -> Result<(), Error> {
+fn check_url(url: &str, https: bool) -> Result<(), Error> {
     // What stands before an `@` may be a password: it must not reach a log.
     if let Some((_, host)) = url.split_once('@') {
         return Err(Error::InvalidUrl {
@@ -254,6 +306,7 @@ fn check_url(url: &str) -> Result<(), Error> {
     };
     match uri.scheme_str() {
         Some("http") => {}
+        Some("https") if https => {}
         Some("https") => return fail("https is not supported: use http on a loopback address"),
         _ => return fail("must begin with http://"),
     }

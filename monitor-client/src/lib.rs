@@ -7,6 +7,7 @@
 //! so that answers of a real nats-server parse as well. No async code lives
 //! here: the readers are small blocking programs.
 
+pub mod access;
 pub mod accountz;
 pub mod accstatz;
 pub mod client;
@@ -23,9 +24,15 @@ pub mod memz;
 pub mod routez;
 pub mod slowz;
 pub mod subsz;
+#[cfg(feature = "tls")]
+mod tls;
 pub mod topz;
+mod unix;
 pub mod varz;
 
+#[cfg(feature = "tls")]
+pub use access::Tls;
+pub use access::{Access, Login};
 pub use accountz::{
     AccountDetail, AccountExport, AccountImport, Accountz, MappingDestination, SublistStats,
 };

@@ -102,9 +102,14 @@ fn who(finding: &diagnosis::Finding) -> String {
 }
 
 /// Names are the peers' own: nothing of them may command a terminal.
-fn printable(text: &str) -> String {
+pub(super) fn printable(text: &str) -> String {
     text.chars()
-        .map(|symbol| if symbol.is_control() { '�' } else { symbol })
+        .map(|symbol| match symbol {
+            // The marks of direction turn what follows around.
+            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '�',
+            symbol if symbol.is_control() => '�',
+            symbol => symbol,
+        })
         .collect()
 }
 

@@ -386,7 +386,9 @@ pub(super) fn find_flag(name: &str) -> Option<&'static Flag> {
 
 /// The help text.
 pub(super) fn help(program: &str) -> String {
-    let mut text = format!("Usage: {program} [options]\n");
+    let mut text = format!(
+        "Usage: {program} [options]\n       {program} top [options] [URL]    what is wrong with a broker, live ({program} top --help)\n"
+    );
     for (group, title) in Group::ALL {
         text.push_str(&format!("\n{title}:\n"));
         for flag in FLAGS.iter().filter(|flag| flag.group == group) {

@@ -11,11 +11,12 @@ use std::fmt::Write;
 use super::{
     Monitor,
     answer::{Answer, Refusal},
+    explainz::printable,
     query::Query,
     service::ENDPOINTS,
-    varz,
+    time_text, varz,
 };
-use crate::COMPATIBLE_VERSION;
+use crate::{COMPATIBLE_VERSION, diagnosis::Finding, telemetry::event::EventKind};
 
 const PAGE: &str = include_str!("page.html");
 
@@ -61,6 +62,8 @@ pub(super) fn page(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusal>
             ("version", &escape(varz.midge.as_deref().unwrap_or("midge"))),
             ("compatible", COMPATIBLE_VERSION),
             ("base", &escape(&base)),
+            ("kinds", &EventKind::ALL.map(EventKind::name).join(" ")),
+            ("findings", &findings(&monitor.diagnosis.report().findings)),
             ("figures", &table_rows(&figures)),
             ("links", &links(&base)),
         ],
@@ -113,6 +116,31 @@ fn table_rows(figures: &[(&str, String)]) -> String {
         );
     }
     rows
+}
+
+/// What is wrong, for the page without JavaScript.
+fn findings(found: &[Finding]) -> String {
+    if found.is_empty() {
+        return "<p class=\"all-well\">Nothing is wrong.</p>\n".into();
+    }
+    let mut items = String::from("<ol class=\"cards\">\n");
+    for finding in found {
+        let name = finding.severity.name();
+        let _ = writeln!(
+            items,
+            "<li class=\"card {name}\"><p class=\"line\"><span class=\"badge\">{name}</span> \
+             <b class=\"subject\">{subject}</b> <code>{code}</code> <time>since {since}</time></p>\
+             <p class=\"what\">{text}</p><dl class=\"because\"><div><dt>Why</dt><dd>{cause}</dd></div>\
+             <div><dt>What to do</dt><dd>{remedy}</dd></div></dl></li>",
+            subject = escape(&printable(&finding.subject)),
+            code = finding.code,
+            since = time_text::rfc3339(finding.since.time_of_day()),
+            text = escape(&printable(&finding.text)),
+            cause = escape(&printable(&finding.cause)),
+            remedy = escape(finding.remedy),
+        );
+    }
+    items + "</ol>\n"
 }
 
 fn links(base: &str) -> String {

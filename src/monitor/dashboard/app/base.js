@@ -44,6 +44,13 @@ function show(node, visible) {
 
 const kept = new WeakMap();
 
+// Clients choose their names: what could turn a line around, hide in it or command
+// something is shown as a mark. For JSON.parse, so that all texts pass here.
+const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+function harmless(_key, value) {
+  return typeof value === "string" ? value.replace(UNSEEN, "\ufffd") : value;
+}
+
 // Shows one element per item, in order. `create` makes {node, update} once per key.
 function keyed(parent, items, keyOf, create) {
   const before = kept.get(parent) || new Map();

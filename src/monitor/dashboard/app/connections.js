@@ -3,6 +3,9 @@
 const PAGE_LEN = 20;
 // Most connections that a filter or an order by rate looks at.
 const WIDE_LEN = 1024;
+// A filter looks at all there are, if they are not more.
+const FILTERED_LEN = 16384;
+const TYPING_MS = 250;
 const RECENT_SECONDS = 300;
 
 const connections = {
@@ -10,6 +13,7 @@ const connections = {
   sort: { open: "pending", closed: "stop" },
   shown: PAGE_LEN,
   filter: "",
+  total: 0,
   table: null,
   // Totals by cid in the answer before, for rates.
   before: new Map(),
@@ -54,18 +58,20 @@ function connzPath() {
   const sort = connections.sort[connections.state];
   const wide = connections.filter || sort.startsWith("rate_");
   const serverSort = { rate_from: "msgs_from", rate_to: "msgs_to" }[sort] || sort;
-  const limit = wide || connections.state === "closed" ? Math.max(WIDE_LEN, connections.shown) : connections.shown;
+  const limit = connections.filter ? FILTERED_LEN : wide || connections.state === "closed" ? Math.max(WIDE_LEN, connections.shown) : connections.shown;
   return `connz?auth=1&state=${connections.state}&sort=${serverSort}&limit=${limit}`;
 }
 
 // What looks at many connections asks less often.
 function connzEvery() {
+  if (connections.filter && connections.total > WIDE_LEN) return 10000;
   return connzPath().includes(`limit=${connections.shown}`) ? 2000 : 4000;
 }
 
 function showConnections(answer) {
   const section = part("connections");
   addRates(answer);
+  connections.total = answer.total;
   const found = filtered(answer.connections || []);
   const sort = connections.sort[connections.state];
   if (sort.startsWith("rate_")) found.sort((a, b) => b[sort] - a[sort]);
@@ -225,8 +231,12 @@ function prepareConnections() {
     refresh("connz");
   }));
   section.querySelector("input").addEventListener("input", (event) => {
-    connections.filter = event.target.value;
-    refresh("connz");
+    // One request for a word, not one for each of its letters.
+    clearTimeout(connections.typing);
+    connections.typing = setTimeout(() => {
+      connections.filter = event.target.value.trim();
+      refresh("connz");
+    }, TYPING_MS);
   });
   section.querySelector(".more button").addEventListener("click", () => {
     connections.shown = Math.min(WIDE_LEN, connections.shown * 4);

@@ -1,17 +1,20 @@
 // --- What happened: pushed by the broker, asked for where that fails ---
 
-const KINDS = ["client.connected", "client.closed", "auth.failed", "auth.violation", "slow", "storm", "route", "reload", "certificate", "worker.stall", "server"];
 const KEPT_PER_KIND = 100;
 const EVENTS_SHOWN = 60;
 
-const events = { byKind: new Map(), muted: new Set(), lastId: 0, missed: 0, stream: null, failed: false, serverId: "" };
+// Gaps stand among the events, behind the last one that was seen.
+const GAP = "gap";
+const GAPS_KEPT = 20;
+
+const events = { byKind: new Map(), gaps: [], muted: new Set(), lastId: 0, missed: 0, stream: null, failed: false, serverId: "" };
 
 // A page of events, and from then on the stream.
 function showEvents(answer) {
   if (events.serverId !== answer.server_id) {
-    Object.assign(events, { byKind: new Map(), lastId: 0, missed: 0, serverId: answer.server_id });
+    Object.assign(events, { byKind: new Map(), gaps: [], lastId: 0, missed: 0, serverId: answer.server_id });
   } else {
-    events.missed += answer.missed;
+    keepGap(answer.missed);
   }
   (answer.events || []).forEach(keepEvent);
   events.lastId = Math.max(events.lastId, answer.last_id);
@@ -26,14 +29,15 @@ function eventszPath() {
 function followEvents() {
   const stream = new EventSource(new URL(`eventsz?since=${events.lastId}`, BASE));
   events.stream = stream;
-  for (const kind of KINDS) {
+  const kinds = part("events").dataset.kinds.split(" ");
+  for (const kind of kinds) {
     stream.addEventListener(kind, (message) => {
-      keepEvent(JSON.parse(message.data));
+      keepEvent(JSON.parse(message.data, harmless));
       drawSoon();
     });
   }
   stream.addEventListener("gap", (message) => {
-    events.missed += JSON.parse(message.data).missed || 0;
+    keepGap(JSON.parse(message.data, harmless).missed || 0);
     drawSoon();
   });
   stream.addEventListener("error", () => {
@@ -48,6 +52,13 @@ function pauseEvents() {
   if (events.stream) events.stream.close();
   events.stream = null;
   events.failed = false;
+}
+
+function keepGap(missed) {
+  if (!missed) return;
+  events.missed += missed;
+  events.gaps.push({ id: events.lastId + 0.5, type: GAP, time: new Date(now()).toISOString(), text: `${count(missed)} events were forgotten before they were read` });
+  if (events.gaps.length > GAPS_KEPT) events.gaps.shift();
 }
 
 function keepEvent(event) {
@@ -73,6 +84,7 @@ function drawEvents() {
   const kinds = [...events.byKind.keys()].sort();
   keyed(section.querySelector(".chips"), kinds, (kind) => kind, eventChip);
   const shown = kinds.filter((kind) => !events.muted.has(kind)).flatMap((kind) => events.byKind.get(kind));
+  shown.push(...events.gaps);
   shown.sort((a, b) => b.id - a.id);
   keyed(section.querySelector(".log"), shown.slice(0, EVENTS_SHOWN), (event) => event.id, eventRow);
   show(section.querySelector(".empty"), kinds.length === 0);
@@ -101,7 +113,7 @@ function eventRow(event) {
   time.dateTime = event.time;
   time.title = event.time;
   const family = event.type.split(".")[0];
-  const loud = ["auth", "slow", "storm", "worker"].includes(family) ? " loud" : "";
+  const loud = ["auth", "slow", "storm", "worker", GAP].includes(family) ? " loud" : "";
   const text = el("span", "text", event.subject ? el("b", "", event.subject) : "", ` ${event.text}`);
   return { node: el("li", "", time, el("span", `kind${loud}`, event.type), text), update() {} };
 }

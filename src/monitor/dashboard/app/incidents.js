@@ -1,6 +1,7 @@
 // --- Readers that fell behind, with their curves ---
 
-const INCIDENTS_SHOWN = 20;
+const INCIDENTS_FEW = 6;
+const INCIDENTS_MANY = 100;
 const STATES = {
   ongoing: ["critical", "Behind now"],
   evicted: ["warning", "Cut off"],
@@ -14,17 +15,31 @@ const CAUSES = {
   unknown: "The cause is unknown.",
 };
 
+let incidentsShown = INCIDENTS_FEW;
+let incidentsAnswer = null;
+
 // Ids of connections that are behind now.
 let slowCids = new Set();
 
 function showIncidents(answer) {
+  incidentsAnswer = answer;
   const section = part("incidents");
   const incidents = answer.incidents || [];
   slowCids = new Set(incidents.filter((one) => one.state === "ongoing").map((one) => one.cid));
-  keyed(section.querySelector(".cards"), incidents.slice(0, INCIDENTS_SHOWN), (one) => one.id, incidentCard);
+  keyed(section.querySelector(".cards"), incidents.slice(0, incidentsShown), (one) => one.id, incidentCard);
   show(section.querySelector(".empty"), incidents.length === 0);
-  const hidden = answer.total - Math.min(incidents.length, INCIDENTS_SHOWN);
-  setText(section.querySelector(".count"), answer.total ? `${slowCids.size} now, ${count(answer.total)} since the start${hidden > 0 ? ` (the latest ${INCIDENTS_SHOWN} here)` : ""}` : "");
+  setText(section.querySelector(".count"), answer.total ? `${slowCids.size} now, ${count(answer.total)} since the start` : "");
+  const most = Math.min(incidents.length, INCIDENTS_MANY);
+  const more = section.querySelector(".more button");
+  show(more.parentNode, most > INCIDENTS_FEW);
+  setText(more, incidentsShown < most ? `Show all ${count(most)}` : "Show fewer");
+}
+
+function prepareIncidents() {
+  part("incidents").querySelector(".more button").addEventListener("click", () => {
+    incidentsShown = incidentsShown === INCIDENTS_FEW ? INCIDENTS_MANY : INCIDENTS_FEW;
+    showIncidents(incidentsAnswer);
+  });
 }
 
 function incidentCard(first) {

@@ -22,7 +22,7 @@ let lastAnswer = 0;
 async function ask(path) {
   const response = await fetch(new URL(path, BASE), { signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS) });
   if (!response.ok) throw new Error(`${path.split("?")[0]}: HTTP status ${response.status}`);
-  return response.json();
+  return JSON.parse(await response.text(), harmless);
 }
 
 // Asks one source now and again, one request of it at a time.
@@ -87,6 +87,7 @@ function start() {
   setText(part("unanswered"), `This broker does not answer ${missing.join(", ")}; what they would show is left out.`);
   show(part("live"), true);
   lastAnswer = Date.now();
+  prepareIncidents();
   prepareConnections();
   prepareTop();
   prepareRoutes();

@@ -1,0 +1,96 @@
+//! HTTP over a Unix socket: the two parts that the HTTP library lets its users
+//! put in place of its own, finding an address and opening a connection.
+
+use std::{
+    io::{self, Read, Write},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+};
+
+use ureq::{
+    Error,
+    config::Config,
+    http::Uri,
+    unversioned::{
+        resolver::{ResolvedSocketAddrs, Resolver},
+        transport::{Buffers, ConnectionDetails, Connector, LazyBuffers, NextTimeout, Transport},
+    },
+};
+
+/// No address is looked up: the socket's path is all there is to know.
+#[derive(Debug)]
+pub(crate) struct NoLookup;
+
+impl Resolver for NoLookup {
+    fn resolve(&self, _: &Uri, _: &Config, _: NextTimeout) -> Result<ResolvedSocketAddrs, Error> {
+        Ok(self.empty())
+    }
+}
+
+/// Opens a connection to one socket, whatever the URL says.
+#[derive(Debug)]
+pub(crate) struct UnixConnector {
+    pub(crate) path: PathBuf,
+}
+
+impl Connector for UnixConnector {
+    type Out = UnixTransport;
+
+    fn connect(
+        &self,
+        details: &ConnectionDetails,
+        _chained: Option<()>,
+    ) -> Result<Option<UnixTransport>, Error> {
+        let stream = UnixStream::connect(&self.path)?;
+        let config = details.config;
+        let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
+        Ok(Some(UnixTransport { stream, buffers }))
+    }
+}
+
+/// One connection. The time left is set before each call, so no call outlives it.
+#[derive(Debug)]
+pub(crate) struct UnixTransport {
+    stream: UnixStream,
+    buffers: LazyBuffers,
+}
+
+impl Transport for UnixTransport {
+    fn buffers(&mut self) -> &mut dyn Buffers {
+        &mut self.buffers
+    }
+
+    fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
+        let left = timeout.not_zero().map(|left| *left);
+        self.stream.set_write_timeout(left)?;
+        let output = &self.buffers.output()[..amount];
+        (&self.stream)
+            .write_all(output)
+            .map_err(|error| failure(error, timeout))
+    }
+
+    fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
+        let left = timeout.not_zero().map(|left| *left);
+        self.stream.set_read_timeout(left)?;
+        let input = self.buffers.input_append_buf();
+        let amount = self
+            .stream
+            .read(input)
+            .map_err(|error| failure(error, timeout))?;
+        self.buffers.input_appended(amount);
+        Ok(amount > 0)
+    }
+
+    // Connections are not kept between requests.
+    fn is_open(&mut self) -> bool {
+        false
+    }
+}
+
+fn failure(error: io::Error, timeout: NextTimeout) -> Error {
+    match error.kind() {
+        // How the system reports that the time set on a socket is over.
+        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Timeout(timeout.reason),
+        _ => Error::Io(error),
+    }
+}

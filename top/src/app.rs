@@ -1,0 +1,421 @@
+//! What is shown and what the keys do. Knows neither the terminal nor the network:
+//! answers and keys come in, [`view::draw`](crate::view::draw) draws it.
+
+use std::{collections::HashMap, time::Instant};
+
+use monitor_client::Error;
+use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
+
+use crate::{
+    feed::{Answers, Wanted, WantedConnections},
+    history::History,
+    options::Options,
+    sort::{Row, SORTS, Sort},
+    view::{View, theme::Theme},
+};
+
+/// Windows of `/topz`.
+pub(crate) const WINDOWS: [&str; 4] = ["1s", "1m", "5m", "start"];
+
+/// Orders of `/topz`.
+pub(crate) const LOAD_SORTS: [&str; 6] =
+    ["msgs", "bytes", "pending", "subs", "connects", "latency"];
+
+/// Lists of `/topz`.
+pub(crate) const LOAD_LISTS: [&str; 5] = [
+    "subjects",
+    "connections",
+    "users",
+    "accounts",
+    "heard by nobody",
+];
+
+/// The longest line that can be typed.
+const INPUT_MAX: usize = 200;
+
+/// A line that is being typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Input {
+    /// What to look for.
+    Filter,
+    /// How many connections to ask for.
+    Limit,
+    /// The name of an order.
+    Sort,
+}
+
+/// Everything that is shown.
+pub(crate) struct App {
+    pub(crate) place: String,
+    pub(crate) theme: Theme,
+    pub(crate) view: View,
+    pub(crate) help: bool,
+    pub(crate) input: Option<(Input, String)>,
+    /// What went wrong with the last key.
+    pub(crate) complaint: String,
+    /// The last answers, however old.
+    pub(crate) answers: Option<Answers>,
+    /// Why there is none now, and since when.
+    pub(crate) failure: Option<(String, Instant)>,
+    pub(crate) history: History,
+    /// The connections, in order.
+    pub(crate) rows: Vec<Row>,
+    pub(crate) route_rates: HashMap<u64, (f64, f64)>,
+    pub(crate) state: &'static str,
+    pub(crate) sort: &'static Sort,
+    pub(crate) reversed: bool,
+    pub(crate) filter: String,
+    pub(crate) limit: usize,
+    pub(crate) raw: bool,
+    pub(crate) totals: bool,
+    pub(crate) subjects: bool,
+    pub(crate) lookup: bool,
+    /// Names of addresses, as far as they are known.
+    pub(crate) names: HashMap<String, String>,
+    pub(crate) paused: bool,
+    /// The connection that is shown in full.
+    pub(crate) detail: Option<u64>,
+    pub(crate) load_list: usize,
+    pub(crate) load_sort: usize,
+    pub(crate) load_window: usize,
+    cursors: [usize; View::ALL.len()],
+    /// Looks so far.
+    pub(crate) looks: u64,
+    pub(crate) quit: bool,
+}
+
+impl App {
+    /// Nothing is known of the broker yet.
+    pub(crate) fn new(options: &Options, theme: Theme) -> Self {
+        Self {
+            place: options.place.clone(),
+            theme,
+            view: options.view,
+            help: false,
+            input: None,
+            complaint: String::new(),
+            answers: None,
+            failure: None,
+            history: History::default(),
+            rows: Vec::new(),
+            route_rates: HashMap::new(),
+            state: options.state,
+            sort: options.sort,
+            reversed: false,
+            filter: options.filter.clone(),
+            limit: options.limit,
+            raw: options.raw,
+            totals: false,
+            subjects: options.subjects,
+            lookup: options.lookup,
+            names: HashMap::new(),
+            paused: false,
+            detail: None,
+            load_list: 0,
+            load_sort: 0,
+            load_window: 1,
+            cursors: [0; View::ALL.len()],
+            looks: 0,
+            quit: false,
+        }
+    }
+
+    /// What the shown view needs.
+    pub(crate) fn wanted(&self) -> Wanted {
+        // A nats-server has no findings: its connections fill their place.
+        let connections = matches!(self.view, View::Connections | View::Overview);
+        Wanted {
+            connections: connections.then(|| WantedConnections {
+                state: self.state,
+                sort: self.sort,
+                limit: match self.view {
+                    View::Connections => self.limit,
+                    _ => self.limit.min(30),
+                },
+                all: !self.filter.is_empty(),
+                subjects: self.subjects,
+                cid: self.detail,
+            }),
+            incidents: self.view == View::Incidents,
+            load: (self.view == View::Load).then(|| {
+                let (sort, window) = (LOAD_SORTS[self.load_sort], WINDOWS[self.load_window]);
+                format!("sort={sort}&window={window}&n=100")
+            }),
+            routes: self.view == View::Routes,
+        }
+    }
+
+    /// Everything at once, for the report.
+    pub(crate) fn wanted_all(&self) -> Wanted {
+        Wanted {
+            connections: Some(WantedConnections {
+                state: self.state,
+                sort: self.sort,
+                limit: self.limit,
+                all: !self.filter.is_empty(),
+                subjects: self.subjects,
+                cid: None,
+            }),
+            incidents: true,
+            load: Some("sort=msgs&window=1m&n=10".into()),
+            routes: true,
+        }
+    }
+
+    /// Takes over what was answered, or that nothing was.
+    pub(crate) fn take(&mut self, news: Result<Answers, Error>) {
+        self.looks += 1;
+        match news {
+            // What has come in time is counted; only the picture stands still.
+            Ok(answers) => {
+                self.failure = None;
+                self.history.add(&answers);
+                if !self.paused {
+                    self.show(answers);
+                }
+            }
+            Err(error) => {
+                let since = self
+                    .failure
+                    .take()
+                    .map_or_else(Instant::now, |(_, since)| since);
+                self.failure = Some((explain(&error), since));
+            }
+        }
+    }
+
+    fn show(&mut self, answers: Answers) {
+        if let Some(connz) = &answers.connz {
+            self.rows = self.history.rows(connz);
+            if !self.filter.is_empty() {
+                let needle = self.filter.to_lowercase();
+                self.rows.retain(|row| row.matches(&needle));
+            }
+            self.sort.apply(&mut self.rows, self.reversed);
+        }
+        if let Some(routez) = &answers.routez {
+            self.route_rates = self.history.route_rates(routez);
+        }
+        // What belongs to another view is kept until it is asked for again.
+        let before = self
+            .answers
+            .take()
+            .filter(|before| before.varz.server_id == answers.varz.server_id);
+        let mut answers = answers;
+        if let Some(before) = before {
+            answers.slowz = answers.slowz.or(before.slowz);
+            answers.topz = answers.topz.or(before.topz);
+            answers.routez = answers.routez.or(before.routez);
+            answers.connz = answers.connz.or(before.connz);
+        }
+        self.answers = Some(answers);
+    }
+
+    /// Does what a key asks for. Tells whether something else is wanted now.
+    pub(crate) fn key(&mut self, key: KeyEvent) -> bool {
+        if key.kind == KeyEventKind::Release {
+            return false;
+        }
+        self.complaint.clear();
+        if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
+            self.quit = true;
+            return false;
+        }
+        if self.input.is_some() {
+            return self.typed(key.code);
+        }
+        if self.help {
+            self.help = false;
+            return false;
+        }
+        match key.code {
+            KeyCode::Char('q') => self.quit = true,
+            KeyCode::Char('?' | 'h') => self.help = true,
+            KeyCode::Char('p') => self.paused = !self.paused,
+            KeyCode::Char('b') => self.raw = !self.raw,
+            KeyCode::Char(digit @ '1'..='9') => {
+                let index = digit as usize - '1' as usize;
+                if let Some(view) = View::ALL.get(index) {
+                    return self.go(*view);
+                }
+            }
+            KeyCode::Tab => return self.go(self.view.beside(1)),
+            KeyCode::BackTab => return self.go(self.view.beside(View::ALL.len() - 1)),
+            KeyCode::Up | KeyCode::Char('k') => self.move_cursor(-1),
+            KeyCode::Down | KeyCode::Char('j') => self.move_cursor(1),
+            KeyCode::PageUp => self.move_cursor(-10),
+            KeyCode::PageDown => self.move_cursor(10),
+            KeyCode::Home | KeyCode::Char('g') => self.move_cursor(isize::MIN),
+            KeyCode::End | KeyCode::Char('G') => self.move_cursor(isize::MAX),
+            KeyCode::Esc => return self.back(),
+            KeyCode::Char('/') if matches!(self.view, View::Connections | View::Events) => {
+                self.input = Some((Input::Filter, self.filter.clone()));
+            }
+            code => match self.view {
+                View::Connections => return self.connections_key(code),
+                View::Load => return self.load_key(code),
+                _ => {}
+            },
+        }
+        false
+    }
+
+    fn go(&mut self, view: View) -> bool {
+        self.view = view;
+        self.detail = None;
+        true
+    }
+
+    fn back(&mut self) -> bool {
+        if self.detail.take().is_some() {
+            return false;
+        }
+        let filtered = !self.filter.is_empty();
+        self.filter.clear();
+        filtered
+    }
+
+    fn connections_key(&mut self, code: KeyCode) -> bool {
+        match code {
+            KeyCode::Char('o') => self.input = Some((Input::Sort, String::new())),
+            KeyCode::Char('n') => self.input = Some((Input::Limit, String::new())),
+            KeyCode::Char('>') | KeyCode::Right => return self.next_sort(1),
+            KeyCode::Char('<') | KeyCode::Left => return self.next_sort(SORTS.len() - 1),
+            KeyCode::Char('r') => {
+                self.reversed = !self.reversed;
+                self.sort.apply(&mut self.rows, self.reversed);
+            }
+            KeyCode::Char(' ') => self.totals = !self.totals,
+            KeyCode::Char('d') => self.lookup = !self.lookup,
+            KeyCode::Char('s') => {
+                self.subjects = !self.subjects;
+                return true;
+            }
+            KeyCode::Char('c') => {
+                self.state = match self.state {
+                    "open" => "closed",
+                    "closed" => "any",
+                    _ => "open",
+                };
+                if self.state == "closed" || self.sort.closed_only {
+                    self.sort = Sort::default_of(self.state == "closed");
+                }
+                self.rows.clear();
+                return true;
+            }
+            KeyCode::Enter => {
+                let row = self.rows.get(self.cursor(self.rows.len()));
+                self.detail = row.map(|row| row.info.cid);
+                return true;
+            }
+            _ => {}
+        }
+        false
+    }
+
+    fn load_key(&mut self, code: KeyCode) -> bool {
+        let next = |index: usize, by: usize, length: usize| (index + by) % length;
+        match code {
+            KeyCode::Right => self.load_list = next(self.load_list, 1, LOAD_LISTS.len()),
+            KeyCode::Left => {
+                self.load_list = next(self.load_list, LOAD_LISTS.len() - 1, LOAD_LISTS.len());
+            }
+            KeyCode::Char('w') => self.load_window = next(self.load_window, 1, WINDOWS.len()),
+            KeyCode::Char('o' | '>') => {
+                self.load_sort = next(self.load_sort, 1, LOAD_SORTS.len());
+            }
+            KeyCode::Char('<') => {
+                self.load_sort = next(self.load_sort, LOAD_SORTS.len() - 1, LOAD_SORTS.len());
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn next_sort(&mut self, by: usize) -> bool {
+        let mut index = SORTS
+            .iter()
+            .position(|sort| std::ptr::eq(sort, self.sort))
+            .unwrap_or(0);
+        loop {
+            index = (index + by) % SORTS.len();
+            if self.state == "closed" || !SORTS[index].closed_only {
+                self.sort = &SORTS[index];
+                self.sort.apply(&mut self.rows, self.reversed);
+                return true;
+            }
+        }
+    }
+
+    fn typed(&mut self, code: KeyCode) -> bool {
+        let Some((kind, text)) = &mut self.input else {
+            return false;
+        };
+        match code {
+            KeyCode::Esc => self.input = None,
+            KeyCode::Backspace => {
+                text.pop();
+            }
+            KeyCode::Char(character) if text.len() < INPUT_MAX && !character.is_control() => {
+                text.push(character);
+            }
+            KeyCode::Enter => {
+                let (kind, text) = (*kind, text.trim().to_owned());
+                self.input = None;
+                return self.entered(kind, text);
+            }
+            _ => {}
+        }
+        false
+    }
+
+    fn entered(&mut self, kind: Input, text: String) -> bool {
+        match kind {
+            Input::Filter => self.filter = text,
+            Input::Limit => match text.parse() {
+                Ok(limit @ 1..=16384) => self.limit = limit,
+                _ => self.complaint = format!("{text}: a number from 1 to 16384"),
+            },
+            Input::Sort => match Sort::find(&text) {
+                Some(sort) if sort.closed_only && self.state != "closed" => {
+                    self.complaint = format!("{text}: of closed connections only (c)");
+                }
+                Some(sort) => self.sort = sort,
+                None => self.complaint = format!("no order is called {text:?}"),
+            },
+        }
+        self.complaint.is_empty()
+    }
+
+    fn move_cursor(&mut self, by: isize) {
+        let cursor = &mut self.cursors[self.view as usize];
+        *cursor = match by {
+            isize::MIN => 0,
+            isize::MAX => usize::MAX / 2,
+            by => cursor.saturating_add_signed(by),
+        };
+    }
+
+    /// Where the cursor of the shown view is in a list of `length`.
+    pub(crate) fn cursor(&self, length: usize) -> usize {
+        self.cursors[self.view as usize].min(length.saturating_sub(1))
+    }
+
+    /// The same, kept to the list, so that a key moves it at once.
+    pub(crate) fn settle_cursor(&mut self, length: usize) {
+        self.cursors[self.view as usize] = self.cursor(length);
+    }
+}
+
+/// An error with what to do about it.
+fn explain(error: &Error) -> String {
+    let hint = match error {
+        Error::Status { code: 401, .. } => ": it wants a login, --token-file or --user",
+        Error::Status {
+            code: 403 | 421, ..
+        } => ": the broker does not know this host name, see monitor { hosts }",
+        _ => "",
+    };
+    // What a peer said may be in it.
+    crate::clean::text(&format!("{error}{hint}"))
+}

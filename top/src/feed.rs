@@ -1,0 +1,243 @@
+//! Asks the broker, on a thread of its own, and hands over what it answered.
+//!
+//! A round asks what every view needs and what the shown one needs beside it.
+//! What a broker does not serve is asked once and then left out: a nats-server
+//! has none of midge's own endpoints, an older one not even all of its own.
+
+use std::{
+    collections::HashSet,
+    sync::mpsc::{Receiver, RecvTimeoutError},
+    time::{Duration, Instant},
+};
+
+use monitor_client::{
+    Client, ConnInfo, Connz, Error, Eventsz, Explainz, Latencyz, Memz, Routez, Slowz, Topz, Varz,
+};
+use serde_json::Value;
+
+use crate::{clean, sort::Sort};
+
+/// Connections looked through for a filter; more are not fetched.
+pub(crate) const FILTERED_MAX: usize = 16 * 1024;
+
+/// Entries of one answer: small enough that an answer is never refused for its size.
+const PAGE: usize = 1024;
+
+/// Events asked for at once.
+const EVENTS: usize = 500;
+
+/// What the views want to know.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// Connections, if they are shown.
+    pub(crate) connections: Option<WantedConnections>,
+    /// Whether incidents are shown.
+    pub(crate) incidents: bool,
+    /// Parameters of `/topz`, if it is shown.
+    pub(crate) load: Option<String>,
+    /// Whether routes are shown.
+    pub(crate) routes: bool,
+}
+
+/// Which connections are wanted.
+#[derive(Clone, Debug)]
+pub(crate) struct WantedConnections {
+    /// `open`, `closed` or `any`.
+    pub(crate) state: &'static str,
+    /// Their order.
+    pub(crate) sort: &'static Sort,
+    /// How many.
+    pub(crate) limit: usize,
+    /// Whether all are needed, because some are to be picked out.
+    pub(crate) all: bool,
+    /// Whether their subjects are shown in the list.
+    pub(crate) subjects: bool,
+    /// The one that is shown in full.
+    pub(crate) cid: Option<u64>,
+}
+
+/// What was answered in one round. What is absent is not served or not wanted.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Answers {
+    pub(crate) varz: Varz,
+    pub(crate) explainz: Option<Explainz>,
+    pub(crate) latencyz: Option<Latencyz>,
+    pub(crate) memz: Option<Memz>,
+    pub(crate) events: Option<Eventsz>,
+    pub(crate) connz: Option<Connz>,
+    /// The one that is shown in full.
+    pub(crate) connection: Option<ConnInfo>,
+    pub(crate) slowz: Option<Slowz>,
+    pub(crate) topz: Option<Topz>,
+    pub(crate) routez: Option<Routez>,
+}
+
+/// One broker that is asked again and again.
+pub(crate) struct Feed {
+    client: Client,
+    /// Of the run of the broker that was asked last.
+    server_id: String,
+    missing: HashSet<&'static str>,
+    last_event: u64,
+}
+
+impl Feed {
+    /// Nothing is asked yet.
+    pub(crate) fn new(client: Client) -> Self {
+        Self {
+            client,
+            server_id: String::new(),
+            missing: HashSet::new(),
+            last_event: 0,
+        }
+    }
+
+    /// Asks once in `delay` and whenever something else is wanted, until nobody
+    /// wants anything any more. A broker that answers slowly is asked less often:
+    /// it is never busy with this for more than a third of the time.
+    pub(crate) fn run(
+        mut self,
+        mut wanted: Wanted,
+        news: &Receiver<Wanted>,
+        delay: Duration,
+        mut hand_over: impl FnMut(Result<Answers, Error>) -> bool,
+    ) {
+        loop {
+            let began = Instant::now();
+            if !hand_over(self.round(&wanted)) {
+                return;
+            }
+            let pause = delay
+                .saturating_sub(began.elapsed())
+                .max(began.elapsed() * 2);
+            match news.recv_timeout(pause) {
+                Ok(newer) => wanted = news.try_iter().last().unwrap_or(newer),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+
+    /// Asks all that is wanted.
+    ///
+    /// # Errors
+    /// The broker does not answer `/varz`, or something it serves in a way that
+    /// cannot be understood.
+    pub(crate) fn round(&mut self, wanted: &Wanted) -> Result<Answers, Error> {
+        let varz: Varz = self.get("/varz")?;
+        if varz.server_id != self.server_id {
+            self.server_id.clone_from(&varz.server_id);
+            self.missing.clear();
+            self.last_event = 0;
+        }
+        let mut answers = Answers::default();
+        if varz.midge.is_some() {
+            answers.explainz = self.optional("/explainz", "")?;
+            answers.latencyz = self.optional("/latencyz", "")?;
+            answers.memz = self.optional("/memz", "")?;
+            answers.events = self.events()?;
+            if wanted.incidents {
+                answers.slowz = self.optional("/slowz", "")?;
+            }
+            if let Some(query) = &wanted.load {
+                answers.topz = self.optional("/topz", query)?;
+            }
+        }
+        if wanted.routes {
+            answers.routez = self.optional("/routez", "")?;
+        }
+        if let Some(wanted) = &wanted.connections {
+            answers.connz = Some(self.connections(wanted)?);
+            answers.connection = self.connection(wanted)?;
+        }
+        answers.varz = varz;
+        Ok(answers)
+    }
+
+    fn events(&mut self) -> Result<Option<Eventsz>, Error> {
+        // Without a number the latest are told, with one those that came after it.
+        let query = match self.last_event {
+            0 => format!("limit={EVENTS}"),
+            since => format!("since={since}&limit={EVENTS}"),
+        };
+        let answer: Option<Eventsz> = self.optional("/eventsz", &query)?;
+        if let Some(last) = answer.as_ref().and_then(|answer| answer.events.last()) {
+            self.last_event = last.id;
+        }
+        Ok(answer)
+    }
+
+    fn connections(&mut self, wanted: &WantedConnections) -> Result<Connz, Error> {
+        let limit = if wanted.all {
+            FILTERED_MAX
+        } else {
+            wanted.limit
+        };
+        let mut all = Connz::default();
+        // One that a page shows while it moves to the next would appear twice.
+        let mut seen = HashSet::new();
+        loop {
+            let page = (limit - all.connections.len()).min(PAGE);
+            let offset = seen.len();
+            let mut query = format!(
+                "/connz?auth=1&state={}&sort={}&limit={page}&offset={offset}",
+                wanted.state, wanted.sort.asked
+            );
+            if wanted.subjects {
+                query.push_str("&subs=1");
+            }
+            let mut answer: Connz = self.get(&query)?;
+            let found = answer.connections.len();
+            answer.connections.retain(|info| seen.insert(info.cid));
+            let grown = !answer.connections.is_empty();
+            all.connections.append(&mut answer.connections);
+            let full = all.connections.len() >= limit || found < page || !grown;
+            if full {
+                let connections = all.connections;
+                return Ok(Connz {
+                    connections,
+                    ..answer
+                });
+            }
+        }
+    }
+
+    fn connection(&mut self, wanted: &WantedConnections) -> Result<Option<ConnInfo>, Error> {
+        let Some(cid) = wanted.cid else {
+            return Ok(None);
+        };
+        let query = format!("/connz?cid={cid}&auth=1&subs=1&state=any");
+        let answer: Connz = self.get(&query)?;
+        Ok(answer.connections.into_iter().find(|info| info.cid == cid))
+    }
+
+    /// The answer of an endpoint that some brokers do not have.
+    fn optional<T: serde::de::DeserializeOwned>(
+        &mut self,
+        path: &'static str,
+        query: &str,
+    ) -> Result<Option<T>, Error> {
+        if self.missing.contains(path) {
+            return Ok(None);
+        }
+        let asked = match query {
+            "" => path.to_owned(),
+            query => format!("{path}?{query}"),
+        };
+        match self.get(&asked) {
+            Err(Error::Status { code: 404, .. }) => {
+                self.missing.insert(path);
+                Ok(None)
+            }
+            answer => answer.map(Some),
+        }
+    }
+
+    fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
+        let value: Value = self.client.get(path)?;
+        serde_json::from_value(clean::answer(value)).map_err(|error| Error::NotJson {
+            url: format!("{}{path}", self.client.base_url()),
+            detail: error.to_string(),
+        })
+    }
+}

@@ -1,0 +1,125 @@
+//! `midge top`: what is wrong with a broker, who, since when and why, live in a
+//! terminal. The daemon's binary calls [`run`] for its subcommand.
+//!
+//! A crate of its own because it knows the broker only from outside, through the
+//! monitoring port, and because nothing of the broker needs what draws a terminal.
+//! The way of an answer: [`feed`] asks, [`clean`] makes it harmless, [`app`] keeps
+//! what is shown, [`view`] draws it, or [`report`] writes it as text.
+
+mod app;
+mod clean;
+mod feed;
+mod history;
+mod names;
+mod options;
+mod report;
+mod screen;
+mod sort;
+#[cfg(test)]
+mod tests;
+mod text;
+mod view;
+
+use std::{
+    ffi::OsString,
+    fs,
+    io::{self, IsTerminal, Write},
+    path::Path,
+    process::ExitCode,
+    thread,
+};
+
+use crate::{
+    app::App,
+    feed::Feed,
+    options::{Asked, Options, Report},
+    view::theme::Theme,
+};
+
+/// The command line is wrong.
+const USAGE: u8 = 2;
+
+/// Does what the arguments behind `midge top` ask for. 0: the broker answered; 1: it
+/// did not, or the output could not be written; 2: the arguments are wrong.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let options = match options::read(arguments, io::stdout().is_terminal()) {
+        Ok(Asked::Look(options)) => options,
+        Ok(Asked::Print(text)) => return written(io::stdout().write_all(text.as_bytes())),
+        Err(text) => {
+            eprintln!("midge top: {}", text.trim_end());
+            return ExitCode::from(USAGE);
+        }
+    };
+    let options = *options;
+    match &options.report {
+        None => screen::run(options),
+        Some(_) => reports(options),
+    }
+}
+
+/// Looks as often as asked and writes a report each time. The first look of all only
+/// gives what rates are counted from.
+fn reports(options: Options) -> ExitCode {
+    let Some(report) = &options.report else {
+        return ExitCode::FAILURE;
+    };
+    let mut app = App::new(&options, Theme { colours: false });
+    let wanted = app.wanted_all();
+    let mut feed = Feed::new(options.client.clone());
+    if let Err(failed) = look(&mut feed, &wanted, &mut app) {
+        return failed;
+    }
+    let mut written_so_far = 0;
+    loop {
+        thread::sleep(options.delay);
+        if let Err(failed) = look(&mut feed, &wanted, &mut app) {
+            return failed;
+        }
+        if let Err(error) = write_report(report, &app) {
+            return written(Err(error));
+        }
+        written_so_far += 1;
+        if written_so_far == options.rounds {
+            return ExitCode::SUCCESS;
+        }
+    }
+}
+
+fn look(feed: &mut Feed, wanted: &feed::Wanted, app: &mut App) -> Result<(), ExitCode> {
+    app.take(feed.round(wanted));
+    match &app.failure {
+        None => Ok(()),
+        Some((text, _)) => {
+            eprintln!("midge top: {text}");
+            Err(ExitCode::FAILURE)
+        }
+    }
+}
+
+fn write_report(report: &Report, app: &App) -> io::Result<()> {
+    let text = match &report.delimiter {
+        Some(delimiter) => report::connections(app, delimiter),
+        None => report::whole(app),
+    };
+    match &report.file {
+        None => io::stdout().write_all(text.as_bytes()),
+        Some(path) => fs::write(path, text).map_err(|error| at(path, &error)),
+    }
+}
+
+fn at(path: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+fn written(result: io::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // A reader that has seen enough is no reason for a complaint.
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                eprintln!("midge top: {error}");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! How figures, times and names are written: the same in the views and in the
+//! report for pipes.
+
+use chrono::{DateTime, Utc};
+
+/// What stands where nothing is known.
+pub(crate) const NOTHING: &str = "-";
+
+/// A count in at most five characters: `987`, `12.3k`, `4.5M`.
+pub(crate) fn short(value: f64) -> String {
+    scaled(value, 1000.0, &["", "k", "M", "G", "T", "P", "E"])
+}
+
+/// Bytes in at most six characters: `987 B`, `12.3 K`, `4.5 M`; powers of 1024.
+pub(crate) fn bytes(value: f64) -> String {
+    scaled(value, 1024.0, &[" B", " K", " M", " G", " T", " P", " E"])
+}
+
+fn scaled(value: f64, step: f64, units: &[&str]) -> String {
+    let mut value = value;
+    let mut index = 0;
+    // 999.96 would be written as 1000.0: it belongs to the next unit.
+    while value.abs() >= step - 0.05 && index + 1 < units.len() {
+        value /= step;
+        index += 1;
+    }
+    match index {
+        0 => format!("{value:.0}{}", units[0]),
+        _ if value.abs() >= 99.95 => format!("{value:.0}{}", units[index]),
+        _ => format!("{value:.1}{}", units[index]),
+    }
+}
+
+/// A count with every digit, in groups of three.
+pub(crate) fn exact(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::with_capacity(digits.len() * 4 / 3);
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// Seconds as a person says them, two units at most: `450 µs`, `3.2 s`, `5m12s`,
+/// `3d4h`.
+pub(crate) fn duration(seconds: f64) -> String {
+    if !seconds.is_finite() {
+        return NOTHING.into();
+    }
+    if seconds < 60.0 {
+        return match seconds {
+            s if s <= 0.0 => "0 s".into(),
+            s if s < 0.001 => format!("{:.0} µs", s * 1e6),
+            s if s < 0.01 => format!("{:.1} ms", s * 1e3),
+            s if s < 1.0 => format!("{:.0} ms", s * 1e3),
+            s if s < 10.0 => format!("{s:.1} s"),
+            s => format!("{s:.0} s"),
+        };
+    }
+    let whole = seconds as u64;
+    let (days, hours) = (whole / 86_400, whole / 3600 % 24);
+    let (minutes, rest) = (whole / 60 % 60, whole % 60);
+    match (days, hours, minutes) {
+        (0, 0, minutes) => format!("{minutes}m{rest}s"),
+        (0, hours, minutes) => format!("{hours}h{minutes}m"),
+        (days, hours, _) if days < 100 => format!("{days}d{hours}h"),
+        (days, ..) => format!("{days}d"),
+    }
+}
+
+/// The seconds of a Go duration: `1d2h3m4s`, `472µs`, `1.5ms`.
+pub(crate) fn go_seconds(text: &str) -> Option<f64> {
+    let mut rest = text;
+    let mut seconds = 0.0;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let number: f64 = rest[..digits].parse().ok()?;
+        rest = &rest[digits..];
+        let letters = rest
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(rest.len());
+        seconds += number
+            * match &rest[..letters] {
+                "y" => 365.0 * 86_400.0,
+                "d" => 86_400.0,
+                "h" => 3600.0,
+                "m" => 60.0,
+                "s" => 1.0,
+                "ms" => 1e-3,
+                "µs" | "us" => 1e-6,
+                "ns" => 1e-9,
+                _ => return None,
+            };
+        rest = &rest[letters..];
+    }
+    Some(seconds)
+}
+
+/// A time of an answer.
+pub(crate) fn moment(text: &str) -> Option<DateTime<Utc>> {
+    DateTime::parse_from_rfc3339(text)
+        .ok()
+        .map(|time| time.with_timezone(&Utc))
+}
+
+/// Seconds between two times of answers.
+pub(crate) fn seconds_between(earlier: &str, later: &str) -> Option<f64> {
+    let span = moment(later)? - moment(earlier)?;
+    Some(span.num_milliseconds() as f64 / 1000.0)
+}
+
+/// How long ago `time` was at `now`, both times of answers.
+pub(crate) fn age(time: &str, now: &str) -> String {
+    seconds_between(time, now).map_or_else(|| NOTHING.into(), |span| duration(span.max(0.0)))
+}
+
+/// `12:34:56` of a time; with the day where it is not that of `now`.
+pub(crate) fn clock(time: &str, now: &str) -> String {
+    match (moment(time), moment(now)) {
+        (Some(time), Some(now)) if time.date_naive() == now.date_naive() => {
+            time.format("%H:%M:%S").to_string()
+        }
+        (Some(time), _) => time.format("%m-%d %H:%M:%S").to_string(),
+        (None, _) => NOTHING.into(),
+    }
+}
+
+/// A share in percent.
+pub(crate) fn percent(part: f64, whole: f64) -> String {
+    let share = part / whole * 100.0;
+    match share {
+        _ if whole <= 0.0 => NOTHING.into(),
+        share if share > 0.0 && share < 0.95 => format!("{share:.1} %"),
+        share => format!("{:.0} %", share.min(999.0)),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_keep_to_their_width() {
+        for (value, text) in [
+            (0.0, "0"),
+            (999.0, "999"),
+            (999.96, "1.0k"),
+            (1000.0, "1.0k"),
+            (12_345.0, "12.3k"),
+            (99_960.0, "100k"),
+            (999_999.0, "1.0M"),
+            (1e18, "1.0E"),
+        ] {
+            assert_eq!(short(value), text);
+        }
+        assert_eq!(bytes(1023.0), "1023 B");
+        assert_eq!(bytes(1024.0), "1.0 K");
+        assert_eq!(bytes(64.0 * 1048576.0), "64.0 M");
+        assert_eq!(exact(1_234_567), "1,234,567");
+        assert_eq!(exact(7), "7");
+    }
+
+    #[test]
+    fn times_are_read_and_written() {
+        for (text, seconds) in [
+            ("1d2h3m4s", 93_784.0),
+            ("472µs", 472e-6),
+            ("1.5ms", 0.0015),
+            ("2m0.5s", 120.5),
+        ] {
+            assert!((go_seconds(text).unwrap() - seconds).abs() < 1e-9, "{text}");
+        }
+        for text in ["", "x", "5", "5q", "-1s"] {
+            assert_eq!(go_seconds(text), None, "{text}");
+        }
+        assert_eq!(duration(0.00045), "450 µs");
+        assert_eq!(duration(312.0), "5m12s");
+        assert_eq!(duration(93_784.0), "1d2h");
+        assert_eq!(duration(f64::NAN), NOTHING);
+        let now = "2026-11-25T10:00:00Z";
+        assert_eq!(age("2026-11-25T09:59:57.5Z", now), "2.5 s");
+        assert_eq!(clock("2026-11-25T09:59:57.5Z", now), "09:59:57");
+        assert_eq!(clock("2026-11-24T09:59:57Z", now), "11-24 09:59:57");
+        assert_eq!(clock("garbage", now), NOTHING);
+    }
+}
