@@ -33,7 +33,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
         );
     }
     let mut routes = routez.routes;
-    routes.sort_by(|a, b| (name(a), a.rid).cmp(&(name(b), b.rid)));
+    routes.sort_by_cached_key(|route| (name(route), route.rid));
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
     let peers: std::collections::HashSet<_> = routes.iter().map(|route| &route.remote_id).collect();
     let heading = format!(
