@@ -97,6 +97,56 @@ fn the_log_tells_who_and_why_but_no_secret() {
     assert!(!log.contains("hidden") && !log.contains("attempt"), "{log}");
 }
 
+/// Who guesses waits longer and longer for the answer; others behind the same
+/// address get in at once; monitoring counts both by reason, and the log does
+/// not grow with the guesses.
+#[test]
+fn guesses_are_slowed_and_counted_and_nobody_else_is() {
+    let broker = Broker::midge()
+        .config("authorization { users: [ { user: derek, password: hidden } ] }")
+        .start();
+    let guess = |fields: &str| {
+        let mut client = broker.connect();
+        client.send(format!("CONNECT {{{fields}}}\r\n"));
+        client
+    };
+    for _ in 0..5 {
+        let frames = guess("\"user\":\"derek\",\"pass\":\"x\"").read_to_end();
+        assert_eq!(frames.len(), 1, "{frames:?}");
+    }
+    guess("").read_to_end();
+    let mut guessing: Vec<RawClient> = (0..60)
+        .map(|n| guess(&format!("\"user\":\"nobody{n}\"")))
+        .collect();
+    wait_until("the guesses are counted", || {
+        broker.get_json("/varz")["logins"]["refused"]["unknown_user"] == 60
+    });
+    // The last ones wait for their answer, and the right password does not.
+    let last = guessing.last_mut().expect("a client");
+    assert!(matches!(last.poll_frame(Duration::ZERO), Next::Nothing));
+    login(&broker, "derek", "hidden");
+    assert!(matches!(last.poll_frame(Duration::ZERO), Next::Nothing));
+    // Whoever goes on talking meanwhile is not heard.
+    last.send("PING\r\nSUB > 1\r\n");
+    for client in &mut guessing {
+        let frames = client.read_to_end();
+        assert_eq!(frames.len(), 1, "{frames:?}");
+        assert_eq!(frames[0].line, b"-ERR 'Authorization Violation'");
+    }
+    let logins = &broker.get_json("/varz")["logins"];
+    assert_eq!(logins["accepted"], 1, "{logins}");
+    assert_eq!(logins["refused"]["wrong_password"], 5, "{logins}");
+    assert_eq!(logins["refused"]["no_credentials"], 1, "{logins}");
+    assert!(logins["delayed"].as_u64() > Some(50), "{logins}");
+    let metrics = broker.get("/metrics").body;
+    assert!(
+        metrics.contains("midge_logins_refused_total{reason=\"unknown_user\"} 60"),
+        "{metrics}"
+    );
+    let lines = broker.log().matches("authentication error").count();
+    assert!((1..=45).contains(&lines), "{lines} lines for 66 guesses");
+}
+
 fn login(broker: &Broker, user: &str, password: &str) -> RawClient {
     let mut client = broker.connect();
     client.send(format!(

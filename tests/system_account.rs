@@ -20,6 +20,7 @@ accounts {
 const DECLARED: &[(&str, &str)] = &[
     ("dropped_bytes", "midge counts loss"),
     ("dropped_msgs", "midge counts loss"),
+    ("logins", "midge counts logins"),
     ("no_interest_msgs", "midge counts what reached nobody"),
     ("written_bytes", "midge counts what it wrote"),
     ("written_msgs", "midge counts what it wrote"),

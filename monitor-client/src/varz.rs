@@ -149,6 +149,9 @@ pub struct Varz {
     /// Times a publisher waited for a slow reader.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stalled_clients: Option<i64>,
+    /// Logins since the start; only midge tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub logins: Option<LoginsVarz>,
     /// Subscriptions of all accounts.
     pub subscriptions: u64,
     /// Requests served on the monitoring port, by path.
@@ -169,6 +172,18 @@ pub struct Varz {
     /// Waits for the disk; absent before nats-server 2.14.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub disk_io_wait_stats: Option<DiskIoWaitStats>,
+}
+
+/// Logins since the start, as midge tells them.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct LoginsVarz {
+    /// Those that were needed and right.
+    pub accepted: u64,
+    /// Those that were refused, by reason.
+    pub refused: BTreeMap<String, u64>,
+    /// Refusals that were kept waiting, because their source had had many.
+    pub delayed: u64,
 }
 
 /// TLS of the client listener, as midge tells it.

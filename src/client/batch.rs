@@ -164,6 +164,7 @@ impl Session {
         match too_large {
             false => Ok(()),
             true => Err(End {
+                refused: None,
                 reason: CloseReason::MaxPayload,
                 error: Some(ClientError::MaxPayload),
                 detail: format!(

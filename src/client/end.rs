@@ -7,6 +7,8 @@ use crate::{
 
 /// Why a session must end.
 pub(super) struct End {
+    /// Why a login was refused, as counters name it; `None` if it was not for that.
+    pub(super) refused: Option<&'static str>,
     /// The reason that monitoring shows.
     pub(super) reason: CloseReason,
     /// What the client is told; `None` closes without a word.
@@ -19,6 +21,7 @@ impl End {
     /// What came is not the protocol, and the client is told.
     pub(super) fn unknown_operation(detail: &str) -> Self {
         Self {
+            refused: None,
             reason: CloseReason::ProtocolViolation,
             error: Some(ClientError::UnknownOperation),
             detail: detail.into(),
@@ -28,6 +31,7 @@ impl End {
     /// What came breaks the protocol's rules; the client is told nothing.
     pub(super) fn protocol_violation(detail: &str) -> Self {
         Self {
+            refused: None,
             reason: CloseReason::ProtocolViolation,
             error: None,
             detail: detail.into(),
@@ -40,6 +44,7 @@ impl From<ParseError> for End {
         match error {
             ParseError::Arguments(detail) => Self::protocol_violation(&detail),
             ParseError::ControlLine => Self {
+                refused: None,
                 reason: CloseReason::MaxControlLine,
                 error: Some(ClientError::ControlLine),
                 detail: "a control line longer than max_control_line".into(),

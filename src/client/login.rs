@@ -51,19 +51,38 @@ impl Stranger {
     }
 }
 
-/// A login that depends on a password whose comparison takes long.
-pub(super) struct PendingLogin {
-    options: ConnectOptions,
-    check: PasswordCheck,
+/// A login whose answer has to wait.
+pub(super) enum PendingLogin {
+    /// It depends on a password whose comparison takes long.
+    Check(ConnectOptions, PasswordCheck),
+    /// It is refused, and its source is kept waiting.
+    Refused(End, Duration),
 }
 
 /// Waits until the login is decided and goes on with what was read behind it.
 /// Meanwhile nothing is read, but what others deliver is written.
 pub(super) async fn settle(session: &mut Session) {
     while let Some(pending) = session.pending_login.take() {
-        let PendingLogin { options, check } = *pending;
-        let Some(outcome) = decide(&session.context, &session.connection, check).await else {
+        let (options, check) = match *pending {
+            PendingLogin::Check(options, check) => (options, check),
+            PendingLogin::Refused(end, delay) => {
+                let waited = while_open(&session.connection, sleep(delay)).await;
+                if waited.is_some() {
+                    with_worker(|worker| {
+                        session.conclude(worker, &end);
+                        worker.flush_touched();
+                    });
+                }
+                return;
+            }
+        };
+        let outcome = decide(&session.context, check);
+        let Some(outcome) = while_open(&session.connection, outcome).await else {
             return;
+        };
+        let Some(outcome) = outcome else {
+            error!("A password check was aborted");
+            return session.connection.close(CloseReason::AuthenticationFailure);
         };
         with_worker(|worker| {
             let result = match outcome {
@@ -79,32 +98,24 @@ pub(super) async fn settle(session: &mut Session) {
     }
 }
 
-/// Runs a check where it keeps nobody waiting. `None`: the connection is to end.
-async fn decide(
-    context: &Context,
-    connection: &Arc<Connection>,
-    check: PasswordCheck,
-) -> Option<Result<Login, Refusal>> {
-    let checks = context.password_checks.clone();
-    let outcome = async {
-        let permit = checks.acquire_owned().await.ok()?;
-        let run = tokio::task::spawn_blocking(move || {
-            let outcome = check.run();
-            drop(permit);
-            outcome
-        });
-        run.await.ok()
-    };
-    tokio::pin!(outcome);
+/// Runs a check where it keeps nobody waiting. `None`: it was aborted.
+async fn decide(context: &Context, check: PasswordCheck) -> Option<Result<Login, Refusal>> {
+    let permit = context.password_checks.clone().acquire_owned().await.ok()?;
+    let run = tokio::task::spawn_blocking(move || {
+        let outcome = check.run();
+        drop(permit);
+        outcome
+    });
+    run.await.ok()
+}
+
+/// Waits for something, and meanwhile writes what others deliver. `None`: the
+/// connection is to end.
+async fn while_open<T>(connection: &Arc<Connection>, what: impl Future<Output = T>) -> Option<T> {
+    tokio::pin!(what);
     loop {
         tokio::select! {
-            outcome = &mut outcome => {
-                if outcome.is_none() {
-                    error!("A password check was aborted");
-                    connection.close(CloseReason::AuthenticationFailure);
-                }
-                return outcome;
-            }
+            outcome = &mut what => return Some(outcome),
             () = sleep(LOOK_EVERY) => {
                 if connection.outbound().close_reason().is_some() {
                     return None;
@@ -195,7 +206,7 @@ impl Session {
         match self.identify(&options) {
             Verdict::Accept(login) => self.log_in(worker, options, login),
             Verdict::Check(check) => {
-                let pending = PendingLogin { options, check };
+                let pending = PendingLogin::Check(options, check);
                 self.pending_login = Some(Box::new(pending));
                 Ok(())
             }
@@ -270,7 +281,9 @@ impl Session {
             self.account.unsubscribe(worker, &subscriptions);
         }
         self.join(account)?;
-        self.stranger = None;
+        if self.stranger.take().is_some() {
+            self.context.telemetry.logins.accept();
+        }
         self.gate = login
             .permissions
             .map(|permissions| Box::new(Gate::new(permissions)));
@@ -297,6 +310,7 @@ impl Session {
             user => format!(" - User {user:?}"),
         };
         End {
+            refused: Some(refusal.name()),
             reason: CloseReason::AuthenticationFailure,
             error: Some(ClientError::AuthorizationViolation),
             detail: format!("authentication error{user}: {refusal}"),
@@ -306,6 +320,7 @@ impl Session {
     /// How the connection of a client ends that took too long to log in.
     pub(super) fn refuse_late(&self) -> End {
         End {
+            refused: Some(Refusal::Timeout.name()),
             reason: CloseReason::AuthenticationTimeout,
             error: Some(ClientError::AuthenticationTimeout),
             detail: format!("no login within {:?}", self.limits.auth_timeout),
@@ -317,6 +332,7 @@ impl Session {
 fn check_protocol(options: &ConnectOptions, headers: bool) -> Result<(), End> {
     let refuse = |reason, error: ClientError| {
         Err(End {
+            refused: None,
             reason,
             detail: error.to_string(),
             error: Some(error),

@@ -17,6 +17,7 @@ impl Session {
         self.membership = None;
         let Some(membership) = account.enter() else {
             return Err(End {
+                refused: None,
                 reason: CloseReason::MaxAccountConnections,
                 error: Some(ClientError::MaxAccountConnections),
                 detail: format!(

@@ -142,6 +142,7 @@ impl Session {
         };
         if !large.payload.ends_with(CRLF) {
             return Err(End {
+                refused: None,
                 reason: CloseReason::ProtocolViolation,
                 error: Some(ClientError::UnknownOperation),
                 detail: "a payload does not end where its size says".into(),

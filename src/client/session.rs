@@ -77,7 +77,7 @@ pub(super) struct Session {
     pub(super) stranger: Option<Box<Stranger>>,
     /// What the user may do; `None` is everything.
     pub(super) gate: Option<Box<Gate>>,
-    /// A login that is being decided; nothing is read meanwhile.
+    /// A login whose answer waits; nothing is read meanwhile.
     pub(super) pending_login: Option<Box<PendingLogin>>,
     pub(super) accepted: Instant,
     /// Something was read.
@@ -129,10 +129,11 @@ impl Session {
     }
 
     /// Ends a connection that is one too many.
-    pub(super) fn refuse_for_max_connections(&self, worker: &mut Worker) {
+    pub(super) fn refuse_for_max_connections(&mut self, worker: &mut Worker) {
         self.end(
             worker,
             End {
+                refused: None,
                 reason: CloseReason::MaxConnections,
                 error: Some(ClientError::MaxConnections),
                 detail: format!("max_connections is {}", self.limits.max_connections),
@@ -153,10 +154,11 @@ impl Session {
     }
 
     /// Ends a connection that begins while too many do.
-    pub(super) fn refuse_for_rate(&self, worker: &mut Worker) {
+    pub(super) fn refuse_for_rate(&mut self, worker: &mut Worker) {
         self.end(
             worker,
             End {
+                refused: None,
                 reason: CloseReason::MaxConnections,
                 error: Some(ClientError::ConnectionRate),
                 detail: "connection_rate_limit is reached".into(),
@@ -203,6 +205,7 @@ impl Session {
             },
             Op::Ok => Ok(()),
             Op::Err(text) => Err(End {
+                refused: None,
                 reason: CloseReason::ParseError,
                 error: None,
                 detail: format!(
@@ -363,26 +366,49 @@ impl Session {
         );
     }
 
-    /// Ends the connection, telling why as the protocol has it.
-    pub(super) fn end(&self, worker: &mut Worker, end: End) {
-        error!(
-            "{} - {}: {}",
-            log_prefix(&self.connection),
-            end.reason,
-            end.detail
-        );
+    /// Ends the connection, telling why as the protocol has it. Whoever guesses
+    /// waits for the answer.
+    pub(super) fn end(&mut self, worker: &mut Worker, end: End) {
+        self.tell_end(&end);
+        let delay = end.refused.map_or(Duration::ZERO, |reason| {
+            let logins = &self.context.telemetry.logins;
+            logins.refuse(reason, self.connection.peer.ip(), Clock::now())
+        });
+        if delay.is_zero() || end.reason == CloseReason::AuthenticationTimeout {
+            return self.conclude(worker, &end);
+        }
+        self.pending_login = Some(Box::new(PendingLogin::Refused(end, delay)));
+    }
+
+    /// The last words of a session, and its end.
+    pub(super) fn conclude(&self, worker: &mut Worker, end: &End) {
+        if let Some(error) = &end.error {
+            self.connection.send(worker, &error_line(error));
+        }
+        self.connection.close(end.reason);
+    }
+
+    /// Tells those who watch; of strangers only now and then.
+    fn tell_end(&self, end: &End) {
+        let mut text = format!("{}: {}", end.reason, end.detail);
+        if !self.connected {
+            match self.context.telemetry.strangers.may_tell(Clock::now()) {
+                None => return,
+                Some(0) => {}
+                Some(more) => {
+                    text += &format!(" ({more} more that did not log in are not told of)")
+                }
+            }
+        }
+        error!("{} - {text}", log_prefix(&self.connection));
         if end.reason.is_refused_login() {
             self.context.telemetry.events.record(
                 EventKind::AuthenticationFailed,
                 self.connection.cid,
                 &self.connection.peer.ip().to_canonical().to_string(),
-                &format!("{}: {}", end.reason, end.detail),
+                &text,
             );
         }
-        if let Some(error) = &end.error {
-            self.connection.send(worker, &error_line(error));
-        }
-        self.connection.close(end.reason);
     }
 
     /// Makes room when all outbound queues together hold too much.
@@ -425,6 +451,7 @@ impl Session {
             Due::Stale => self.end(
                 worker,
                 End {
+                    refused: None,
                     reason: CloseReason::StaleConnection,
                     error: Some(ClientError::StaleConnection),
                     detail: format!("{} pings unanswered", self.limits.ping_max),

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use monitor_client::{DiskIoWaitStats, KindCounts, TlsVarz, Varz};
+use monitor_client::{DiskIoWaitStats, KindCounts, LoginsVarz, TlsVarz, Varz};
 use serde_json::json;
 
 use super::{
@@ -55,6 +55,15 @@ pub(super) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
     varz.subscriptions = subscriptions.map(|stats| stats.subscriptions).sum();
     varz.http_req_stats = monitor.requests.by_path();
     fill_totals(&mut varz, totals);
+    let logins = server.clients.telemetry.logins.totals();
+    let reasons = logins.refused.into_iter();
+    varz.logins = Some(LoginsVarz {
+        accepted: logins.accepted,
+        refused: reasons
+            .map(|(reason, count)| (reason.to_owned(), count))
+            .collect(),
+        delayed: logins.delayed,
+    });
     if let Some(tls) = &*server.clients.tls.read() {
         fill_tls(&mut varz, tls);
     }

@@ -85,6 +85,30 @@ pub enum Refusal {
     WrongToken,
 }
 
+impl Refusal {
+    /// The reason as counters name it.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::ConnectionType => "connection_type",
+            Self::ForeignAccount => "foreign_account",
+            Self::Name(_) => "name_unfit",
+            Self::NoCertificate => "no_certificate",
+            Self::NoCredentials => "no_credentials",
+            Self::NoSignature => "no_signature",
+            Self::NotLoggedIn => "not_logged_in",
+            Self::RulesChanged => "rules_changed",
+            Self::Timeout => "timeout",
+            Self::UnknownAccount => "unknown_account",
+            Self::UnknownKey => "unknown_nkey",
+            Self::UnknownUser => "unknown_user",
+            Self::UnmappedCertificate(_) => "unmapped_certificate",
+            Self::WrongPassword => "wrong_password",
+            Self::WrongSignature => "wrong_signature",
+            Self::WrongToken => "wrong_token",
+        }
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

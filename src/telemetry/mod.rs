@@ -10,8 +10,10 @@ pub mod crowd;
 pub mod event;
 pub mod figures;
 pub mod histogram;
+pub mod hush;
 pub mod latency;
 pub mod load;
+pub mod logins;
 pub mod loss;
 pub mod process;
 pub mod sketch;
@@ -23,8 +25,10 @@ pub use clock::{Clock, Stamp};
 pub use counter::{Counter, Traffic};
 use crowd::Crowd;
 use event::EventLog;
+use hush::Hush;
 use latency::Latency;
 use load::Loads;
+use logins::Logins;
 use slow::SlowLog;
 use subjects::Subjects;
 use tally::Tally;
@@ -35,6 +39,10 @@ pub struct Telemetry {
     pub events: EventLog,
     /// Clients that come and go.
     pub crowd: Crowd,
+    /// Who was let in, and who not.
+    pub logins: Logins,
+    /// How often the log tells of strangers that were sent away.
+    pub strangers: Hush,
     /// Readers that fell behind.
     pub slow: SlowLog,
     /// How long messages stay.
@@ -57,6 +65,8 @@ impl Telemetry {
         Self {
             events: EventLog::default(),
             crowd: Crowd::new(storm_rate),
+            logins: Logins::default(),
+            strangers: Hush::default(),
             slow: SlowLog::default(),
             latency: Latency::default(),
             loads: Loads::default(),

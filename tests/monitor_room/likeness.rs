@@ -11,6 +11,7 @@ use crate::support::{Broker, wait_until};
 /// why. A path covers everything below it.
 const ONLY_IN_MIDGE: &[(&str, &str, &str)] = &[
     ("/varz", "midge", "midge's own version"),
+    ("/varz", "logins", "nats-server counts no logins"),
     ("/varz", "written_msgs", "nats-server tells no loss"),
     ("/varz", "written_bytes", "nats-server tells no loss"),
     ("/varz", "dropped_msgs", "nats-server tells no loss"),

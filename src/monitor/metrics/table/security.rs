@@ -1,9 +1,31 @@
-//! TLS handshakes and certificates.
+//! Logins, TLS handshakes and certificates.
 
 use super::{Metric, counter, gauge};
 
 /// The metrics of this part.
 pub(super) const METRICS: &[Metric] = &[
+    counter(
+        "midge_logins_accepted",
+        "",
+        "Logins of clients that were needed and right.",
+        |now, to| to.add(now.varz.logins.as_ref().map_or(0, |logins| logins.accepted)),
+    ),
+    counter(
+        "midge_logins_refused",
+        "",
+        "Logins of clients that were refused, by reason.",
+        |now, to| {
+            for (reason, count) in now.varz.logins.iter().flat_map(|logins| &logins.refused) {
+                to.add_for("reason", reason, *count);
+            }
+        },
+    ),
+    counter(
+        "midge_logins_delayed",
+        "",
+        "Refused logins whose source had so many before that the answer waited.",
+        |now, to| to.add(now.varz.logins.as_ref().map_or(0, |logins| logins.delayed)),
+    ),
     counter(
         "midge_tls_handshakes",
         "",

@@ -1,0 +1,56 @@
+//! So many tellings in a second and no more: what strangers can cause must not
+//! flood the log.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::Clock;
+
+/// Tellings in one [`PERIOD`].
+const TOLD_MAX: u32 = 10;
+
+const PERIOD: Duration = Duration::from_secs(1);
+
+/// Decides what is told.
+#[derive(Default)]
+pub struct Hush(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    since: Option<Clock>,
+    told: u32,
+    passed_over: u64,
+}
+
+impl Hush {
+    /// Whether to tell now. If so, how many were not told before.
+    pub fn may_tell(&self, now: Clock) -> Option<u64> {
+        let mut state = self.0.lock();
+        if state.since.is_none_or(|since| since.until(now) >= PERIOD) {
+            state.since = Some(now);
+            state.told = 0;
+        }
+        if state.told == TOLD_MAX {
+            state.passed_over += 1;
+            return None;
+        }
+        state.told += 1;
+        Some(std::mem::take(&mut state.passed_over))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crowd_is_told_in_part_and_counted() {
+        let hush = Hush::default();
+        let told = |now| hush.may_tell(Clock(now));
+        assert!((0..10).all(|_| told(5000) == Some(0)));
+        assert!((0..90).all(|_| told(5500).is_none()));
+        assert_eq!(told(6000), Some(90));
+        assert_eq!(told(6000), Some(0));
+    }
+}

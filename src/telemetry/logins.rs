@@ -1,0 +1,180 @@
+//! Logins: how many there were, how many were refused and why, and from where
+//! refusals come.
+//!
+//! The client's login counts here; monitoring shows the totals. Whoever guesses
+//! is kept waiting for each answer, longer and longer; nobody is shut out, so
+//! that one node with a wrong password does not cost others behind the same
+//! address their login.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::{IpAddr, Ipv6Addr},
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+use super::Clock;
+
+/// Refusals of one source that are answered at once.
+const PROMPT: u32 = 5;
+
+/// How long the first one after them waits; each further one twice as long.
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+
+/// The longest wait.
+const DELAY_MAX: Duration = Duration::from_secs(2);
+
+/// A source is forgotten when its last refusal is so long ago.
+const FORGET_AFTER: Duration = Duration::from_secs(60);
+
+/// Sources that are told apart; further ones are one together.
+const SOURCES_MAX: usize = 4096;
+
+/// Counts of logins since the start.
+#[derive(Default)]
+pub struct Logins {
+    accepted: AtomicU64,
+    refused: Mutex<Refused>,
+}
+
+#[derive(Default)]
+struct Refused {
+    reasons: BTreeMap<&'static str, u64>,
+    delayed: u64,
+    sources: HashMap<IpAddr, Source>,
+}
+
+#[derive(Clone, Copy)]
+struct Source {
+    failures: u32,
+    last: Clock,
+}
+
+/// The totals at one moment.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct LoginTotals {
+    /// Logins that were needed and were right.
+    pub accepted: u64,
+    /// Those that were refused, by reason.
+    pub refused: BTreeMap<&'static str, u64>,
+    /// Refusals that were kept waiting.
+    pub delayed: u64,
+}
+
+impl Logins {
+    /// Counts a login that was right, where one was needed.
+    pub fn accept(&self) {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one that was refused. Returns how long the answer is to wait.
+    pub fn refuse(&self, reason: &'static str, source: IpAddr, now: Clock) -> Duration {
+        let mut refused = self.refused.lock();
+        *refused.reasons.entry(reason).or_default() += 1;
+        let delay = refused.delay(network(source), now);
+        refused.delayed += u64::from(!delay.is_zero());
+        delay
+    }
+
+    /// The totals so far.
+    pub fn totals(&self) -> LoginTotals {
+        let refused = self.refused.lock();
+        LoginTotals {
+            accepted: self.accepted.load(Ordering::Relaxed),
+            refused: refused.reasons.clone(),
+            delayed: refused.delayed,
+        }
+    }
+}
+
+impl Refused {
+    fn delay(&mut self, source: IpAddr, now: Clock) -> Duration {
+        let is_old = |known: &Source| known.last.until(now) > FORGET_AFTER;
+        let mut source = source;
+        if self.sources.len() >= SOURCES_MAX && !self.sources.contains_key(&source) {
+            self.sources.retain(|_, known| !is_old(known));
+            if self.sources.len() >= SOURCES_MAX {
+                source = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+            }
+        }
+        let known = self.sources.entry(source).or_insert(Source {
+            failures: 0,
+            last: now,
+        });
+        if is_old(known) {
+            known.failures = 0;
+        }
+        known.last = now;
+        known.failures = known.failures.saturating_add(1);
+        match known.failures.checked_sub(PROMPT + 1) {
+            None => Duration::ZERO,
+            Some(further) => (FIRST_DELAY * (1 << further.min(8))).min(DELAY_MAX),
+        }
+    }
+}
+
+/// Whose address it is: one host may have all addresses of an IPv6 network.
+fn network(source: IpAddr) -> IpAddr {
+    match source.to_canonical() {
+        IpAddr::V6(ip) => {
+            let network = u128::from(ip) & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from(network))
+        }
+        ip => ip,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: u64) -> Clock {
+        Clock(seconds * 1000)
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().expect("an address")
+    }
+
+    #[test]
+    fn who_guesses_waits_longer_and_longer_and_others_do_not() {
+        let logins = Logins::default();
+        let mut refuse = |source, now| logins.refuse("wrong_password", ip(source), at(now));
+        for _ in 0..PROMPT {
+            assert_eq!(refuse("10.0.0.1", 0), Duration::ZERO);
+        }
+        assert_eq!(refuse("10.0.0.1", 1), Duration::from_millis(100));
+        assert_eq!(refuse("::ffff:10.0.0.1", 1), Duration::from_millis(200));
+        for _ in 0..100 {
+            refuse("10.0.0.1", 2);
+        }
+        assert_eq!(refuse("10.0.0.1", 50), DELAY_MAX);
+        assert_eq!(refuse("10.0.0.2", 50), Duration::ZERO);
+        assert_eq!(refuse("10.0.0.1", 111), Duration::ZERO, "it is forgotten");
+        for last in 0..=PROMPT {
+            refuse(&format!("2001:db8::{last}"), 50);
+        }
+        assert!(refuse("2001:db8::ffff", 50) > Duration::ZERO);
+        assert_eq!(refuse("2001:db8:0:1::1", 50), Duration::ZERO);
+        let totals = logins.totals();
+        assert_eq!(
+            totals.refused["wrong_password"],
+            u64::from(PROMPT) * 2 + 108
+        );
+        assert!(totals.delayed > 100 && totals.accepted == 0);
+    }
+
+    #[test]
+    fn what_is_remembered_is_bounded() {
+        let logins = Logins::default();
+        let many = u32::try_from(SOURCES_MAX).expect("it fits") * 3;
+        for n in 0..many {
+            logins.refuse("no_credentials", IpAddr::from(n.to_be_bytes()), at(0));
+        }
+        assert!(logins.refused.lock().sources.len() <= SOURCES_MAX + 1);
+        logins.refuse("no_credentials", ip("255.0.0.1"), at(1000));
+        assert!(logins.refused.lock().sources.len() < 3);
+    }
+}
