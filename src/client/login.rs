@@ -54,7 +54,7 @@ impl Stranger {
 /// A login whose answer has to wait.
 pub(super) enum PendingLogin {
     /// It depends on a password whose comparison takes long.
-    Check(ConnectOptions, PasswordCheck),
+    Check(Box<(ConnectOptions, PasswordCheck)>),
     /// It is refused, and its source is kept waiting.
     Refused(End, Duration),
 }
@@ -64,7 +64,7 @@ pub(super) enum PendingLogin {
 pub(super) async fn settle(session: &mut Session) {
     while let Some(pending) = session.pending_login.take() {
         let (options, check) = match *pending {
-            PendingLogin::Check(options, check) => (options, check),
+            PendingLogin::Check(login) => *login,
             PendingLogin::Refused(end, delay) => {
                 let waited = while_open(&session.connection, sleep(delay)).await;
                 if waited.is_some() {
@@ -206,7 +206,7 @@ impl Session {
         match self.identify(&options) {
             Verdict::Accept(login) => self.log_in(worker, options, login),
             Verdict::Check(check) => {
-                let pending = PendingLogin::Check(options, check);
+                let pending = PendingLogin::Check(Box::new((options, check)));
                 self.pending_login = Some(Box::new(pending));
                 Ok(())
             }

@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn who_guesses_waits_longer_and_longer_and_others_do_not() {
         let logins = Logins::default();
-        let mut refuse = |source, now| logins.refuse("wrong_password", ip(source), at(now));
+        let refuse = |source: &str, now| logins.refuse("wrong_password", ip(source), at(now));
         for _ in 0..PROMPT {
             assert_eq!(refuse("10.0.0.1", 0), Duration::ZERO);
         }
