@@ -3,10 +3,16 @@
 
 mod support;
 
-use std::collections::BTreeMap;
+// Each test program uses a part of it.
+#[allow(dead_code)]
+#[path = "cluster/mesh.rs"]
+mod mesh;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use mesh::{Kind, Plan};
 use serde_json::Value;
-use support::{Broker, Frame, RawClient};
+use support::{Broker, Frame, RawClient, wait_until};
 
 const CONFIG: &str = r#"
 accounts {
@@ -25,10 +31,6 @@ const DECLARED: &[(&str, &str)] = &[
     ("written_bytes", "midge counts what it wrote"),
     ("written_msgs", "midge counts what it wrote"),
     ("feature_flags", "switches of JetStream"),
-    (
-        "imports",
-        "services of the system account are no imports here",
-    ),
     ("midge", "midge's own version"),
     (
         "responses",
@@ -174,6 +176,29 @@ fn services_answer_with_the_same_fields() {
         ("SERVER.PING.ACCOUNTZ", "{\"account\":\"A\"}"),
         ("SERVER.PING.VARZ", "not json"),
         ("SERVER.ID.KICK", "{\"cid\":999999}"),
+        ("SERVER.ID.KICK", "{\"cid\":18446744073709551615}"),
+        ("SERVER.ID.LDM", "{\"cid\":999999}"),
+        ("SERVER.ID.RELOAD", ""),
+        ("SERVER.ID.JSZ", ""),
+        ("ACCOUNT.A.JSZ", ""),
+        ("ACCOUNT.A.LEAFZ", ""),
+        ("SERVER.ID.HEALTHZ", "{\"details\":true,\"stream\":\"S\"}"),
+        ("SERVER.ID.CONNZ", "{\"filter_subject\":\"x.y\"}"),
+        (
+            "SERVER.ID.CONNZ",
+            "{\"filter_subject\":\"x.y\",\"acc\":\"A\"}",
+        ),
+        (
+            "SERVER.ID.CONNZ",
+            "{\"filter_subject\":\"nobody\",\"acc\":\"A\"}",
+        ),
+        ("SERVER.ID.CONNZ", "{\"state\":\"open\"}"),
+        ("SERVER.ID.CONNZ", "{\"auth\":1}"),
+        ("SERVER.ID.CONNZ", "{\"cid\":-1}"),
+        ("SERVER.ID.CONNZ", "{\"user\":5}"),
+        ("SERVER.ID.VARZ", "null"),
+        ("SERVER.ID.VARZ", "[]"),
+        ("SERVER.PING.VARZ", "{\"host\":\"127\"}"),
         ("SERVER.ID.NOPE", ""),
         ("ACCOUNT.A.CONNZ", ""),
         ("ACCOUNT.A.STATZ", ""),
@@ -347,4 +372,156 @@ fn without_a_system_account_nobody_answers() {
     let mut client = broker.connect();
     client.send("CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true}\r\n");
     assert_eq!(ask(&mut client, "$SYS.REQ.SERVER.PING.CONNZ", ""), None);
+}
+
+/// A request that means others is passed over. midge answers one after the other,
+/// so the answer to the next one tells so.
+#[test]
+fn who_is_not_meant_keeps_silent() {
+    let mut side = Side::new(Broker::midge().config(CONFIG).start());
+    for (topic, body) in [
+        ("VARZ", "{\"server_name\":\"zz\"}"),
+        ("VARZ", "{\"server_name\":\"N\",\"exact_match\":true}"),
+        ("VARZ", "{\"cluster\":\"zz\"}"),
+        ("VARZ", "{\"host\":\"zz\"}"),
+        ("VARZ", "{\"tags\":[\"zz\"]}"),
+        ("VARZ", "{\"domain\":\"zz\"}"),
+        ("JSZ", "{\"leader_only\":true}"),
+    ] {
+        side.system.send(format!(
+            "SUB inbox.* 77\r\nPUB $SYS.REQ.SERVER.PING.{topic} inbox.1 {}\r\n{body}\r\n\
+             PUB $SYS.REQ.SERVER.PING.IDZ inbox.2 0\r\n\r\n",
+            body.len()
+        ));
+        let frame = side.system.next_message();
+        assert_eq!(frame.arguments()[0], "inbox.2", "{topic} {body}: {frame:?}");
+        side.system.send("UNSUB 77\r\n");
+        side.system.sync();
+    }
+}
+
+/// In a cluster the figures tell of it, and a request may choose by its name.
+#[test]
+fn members_of_a_cluster_tell_of_it() {
+    let kinds = [
+        [Kind::Midge, Kind::Midge],
+        [Kind::Midge, Kind::Nats],
+        [Kind::Nats, Kind::Midge],
+        [Kind::Nats, Kind::Nats],
+    ];
+    let [ours, mixed, asked_elsewhere, theirs] = kinds.map(|kinds| {
+        let ports = [mesh::free_port(), mesh::free_port()];
+        let members = [(0, 1), (1, 0)].map(|(own, other)| {
+            let mut plan = Plan::new(kinds[own], &format!("n{own}"), ports[own], &[ports[other]]);
+            plan.config = CONFIG.into();
+            plan.start()
+        });
+        mesh::wait_for_mesh(&[&members[0], &members[1]]);
+        wait_until("each member knows the services of the other", || {
+            members
+                .iter()
+                .all(|member| member.knows("$SYS.REQ.SERVER.PING"))
+        });
+        let mut system = log_in(&members[0].broker, "s");
+        // Both members answer to one who asks all.
+        let mut all = |subject: &str, body: &str| {
+            system.send(format!(
+                "SUB inbox.* 77\r\nPUB {subject} inbox.1 {}\r\n{body}\r\n",
+                body.len()
+            ));
+            let mut found = Vec::new();
+            while found.len() < 2 {
+                found.push(json(&system.next_message()));
+            }
+            let names: BTreeSet<_> = found.iter().map(name).collect();
+            assert_eq!(names, BTreeSet::from(["n0", "n1"]), "{subject} {kinds:?}");
+            system.send("UNSUB 77\r\n");
+            system.sync();
+            let own = found.into_iter().find(|found| name(found) == "n0");
+            own.expect("an answer of the asked broker")
+        };
+        let statsz = all("$SYS.REQ.SERVER.PING", "");
+        assert_eq!(statsz["server"]["cluster"], "mesh");
+        // nats-server counts those that it has heard of for a while.
+        if kinds[0] == Kind::Midge {
+            assert_eq!(statsz["statsz"]["active_servers"], 2);
+        }
+        assert_eq!(statsz["statsz"]["routes"][0]["name"], "n1");
+        all("$SYS.REQ.SERVER.PING.IDZ", "");
+        all("$SYS.REQ.SERVER.PING.VARZ", "{\"cluster\":\"mesh\"}");
+        fields(&statsz)
+    });
+    assert_eq!(ours, theirs, "midge, then nats-server");
+    assert_eq!(mixed, theirs);
+    assert_eq!(asked_elsewhere, theirs);
+}
+
+/// Who answered.
+fn name(answer: &Value) -> &str {
+    let name = answer["server"]["name"].as_str();
+    name.or(answer["name"].as_str()).expect("a name")
+}
+
+/// One client is asked to look for another broker, and stays.
+#[test]
+fn a_client_can_be_asked_to_leave() {
+    for mut side in Side::both() {
+        let mut client = side.broker.connect();
+        client.send("CONNECT {\"verbose\":false,\"protocol\":1,\"user\":\"a\",\"pass\":\"a\"}\r\n");
+        client.sync();
+        client.send("PONG\r\n");
+        client.sync();
+        let connz = side.broker.get_json("/connz?user=a&sort=uptime");
+        let port = u64::from(client.local_port());
+        let mut listed = connz["connections"].as_array().expect("a list").iter();
+        let cid = &listed.find(|entry| entry["port"] == port).expect("it")["cid"];
+        let subject = format!("$SYS.REQ.SERVER.{}.LDM", side.id);
+        let answer = ask(&mut side.system, &subject, &format!("{{\"cid\":{cid}}}"));
+        assert!(answer.expect("an answer")["error"].is_null());
+        let told = client.sync();
+        assert!(
+            told.iter().any(|frame| {
+                let line = String::from_utf8_lossy(&frame.line);
+                line.starts_with("INFO ") && line.contains("\"ldm\":true")
+            }),
+            "{told:?}"
+        );
+    }
+}
+
+/// The number of subscribers is told as text, and figures come when asked for.
+#[test]
+fn subscribers_are_counted_and_figures_published_on_request() {
+    for mut side in Side::both() {
+        side.system
+            .send("SUB x.* crew 1\r\nSUB x.> 2\r\nSUB y 3\r\n");
+        side.system.sync();
+        for (body, expected) in [
+            ("x.a", "2"),
+            ("x.a crew", "1"),
+            ("x.a other", "0"),
+            ("x.>", "2"),
+            ("nobody", "0"),
+        ] {
+            side.system.send(format!(
+                "SUB inbox.* 77\r\nPUB $SYS.DEBUG.SUBSCRIBERS inbox.1 {}\r\n{body}\r\n",
+                body.len()
+            ));
+            let frame = side.system.next_message();
+            assert_eq!(String::from_utf8_lossy(&frame.body), expected, "{body}");
+            side.system.send("UNSUB 77\r\n");
+            side.system.sync();
+        }
+        let statsz = format!("$SYS.SERVER.{}.STATSZ", side.id);
+        side.system.send(format!("SUB {statsz} 9\r\n"));
+        side.system.sync();
+        side.system
+            .send(format!("PUB $SYS.REQ.SERVER.{}.STATSZ 0\r\n\r\n", side.id));
+        loop {
+            let frame = side.system.next_message();
+            if frame.arguments()[0] == statsz {
+                break;
+            }
+        }
+    }
 }

@@ -11,6 +11,9 @@ pub struct Healthz {
     /// What is wrong; absent when nothing is.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub error: String,
+    /// The same by kind, in place of `error`; asked with `details`.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<HealthError>,
     /// Whether the broker's threads do their work; only midge tells,
     /// asked with `probe`.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -27,4 +30,15 @@ pub struct Healthz {
     /// asked with `probe`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+}
+
+/// One thing that is wrong.
+#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[serde(default)]
+pub struct HealthError {
+    /// `BAD_REQUEST`, `CONNECTION` and others.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// What is wrong.
+    pub error: String,
 }

@@ -42,7 +42,7 @@ pub use connz::{ConnInfo, Connz, SubDetail, TlsPeerCert};
 pub use eventsz::{EventGap, EventInfo, Eventsz};
 pub use explainz::{Explainz, Finding};
 pub use gatewayz::Gatewayz;
-pub use healthz::Healthz;
+pub use healthz::{HealthError, Healthz};
 pub use jsz::{Jsz, JszApi, JszConfig};
 pub use latencyz::{Bucket, Latency, Latencyz, NamedLatency, RecentLatency, SlowSubscription};
 pub use leafz::Leafz;

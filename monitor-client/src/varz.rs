@@ -31,6 +31,9 @@ pub struct Varz {
     /// Whether clients have to log in.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub auth_required: bool,
+    /// `host:port` of all brokers of the cluster that take clients.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub connect_urls: Vec<String>,
     /// Most client connections; -1 when none are allowed.
     pub max_connections: i64,
     /// Most subscriptions of one connection; absent when unlimited.

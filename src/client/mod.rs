@@ -93,12 +93,26 @@ pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: A
 
 /// Sends INFO as it is now to a client that takes it at any time.
 pub fn notify_info(context: &Context, connection: &Arc<Connection>) {
-    if connection.takes_info.load(Ordering::Relaxed) {
+    send_info(connection, &session::info_for(context, connection));
+}
+
+/// Tells one client that the broker is about to leave, so that it looks for
+/// another one; whether it takes INFO at any time.
+pub fn send_away(context: &Context, connection: &Arc<Connection>) -> bool {
+    let mut info = session::info_for(context, connection);
+    info.ldm = true;
+    send_info(connection, &info)
+}
+
+fn send_info(connection: &Arc<Connection>, info: &Info) -> bool {
+    let takes_info = connection.takes_info.load(Ordering::Relaxed);
+    if takes_info {
         with_worker(|worker| {
-            connection.send(worker, &session::info_for(context, connection).line());
+            connection.send(worker, &info.line());
             worker.flush_touched();
         });
     }
+    takes_info
 }
 
 /// Reads, writes and keeps time until the connection is to end.

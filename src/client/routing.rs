@@ -29,7 +29,7 @@ impl Session {
             to_peers: true,
         };
         let mut missed = sender.spread(worker, &self.account, run, reach, flush);
-        if run.subject.starts_with(b"$SYS.REQ.") && self.serve(worker, run) {
+        if run.subject.starts_with(b"$SYS.") && self.serve(worker, run) {
             missed = Missed::These(Vec::new());
         }
         self.context.accounts.drop_expired(worker);

@@ -2,10 +2,7 @@
 
 use serde_json::json;
 
-use super::{
-    session::Session,
-    system::{Ask, Notice, Request},
-};
+use super::{session::Session, system};
 use crate::{
     COMPATIBLE_VERSION, VERSION,
     connection::{
@@ -24,7 +21,7 @@ impl Session {
     /// or has it answered. Returns whether it is one.
     pub(super) fn serve(&mut self, worker: &mut Worker, run: &Run<'_>) -> bool {
         if run.subject != USER_INFO {
-            return self.pass_on(run);
+            return system::pass_on(&self.context, &self.account, run);
         }
         let answer = self.user_info();
         for message in run.messages {
@@ -33,29 +30,6 @@ impl Session {
             }
         }
         true
-    }
-
-    /// Leaves requests to the broker at the desk; whether they are that and
-    /// will be answered.
-    fn pass_on(&self, run: &Run<'_>) -> bool {
-        let ask = {
-            let info = self.context.info.read();
-            Ask::parse(run.subject, &self.account, &info.server_id)
-        };
-        let Some(ask) = ask else {
-            return false;
-        };
-        let mut taken = true;
-        for message in run.messages {
-            if let Some(reply) = run.reply(message) {
-                let body = run.body(message);
-                let start = message.header_len.unwrap_or(0) as usize;
-                let body = &body[start..body.len() - CRLF.len()];
-                let request = Request::new(&self.account, reply, ask.clone(), body);
-                taken &= self.context.system.leave(Notice::Request(request));
-            }
-        }
-        taken
     }
 
     /// `{server, data}` as nats-server answers it.

@@ -11,9 +11,11 @@ use std::sync::{
 use once_cell::sync::OnceCell;
 use tokio::sync::oneshot;
 
+use super::Context;
 use crate::{
     account::Account,
-    connection::{CloseReason, Connection},
+    connection::{CloseReason, Connection, delivery::Run},
+    protocol::CRLF,
 };
 
 /// Notices that may wait. A storm of connects beyond it loses some of its
@@ -41,7 +43,7 @@ pub enum Notice {
 pub struct Request {
     /// The account of who asks.
     pub account: Arc<Account>,
-    /// Where the answer goes.
+    /// Where the answer goes; empty if the figures are to be published.
     pub reply: Box<[u8]>,
     /// What is asked.
     pub ask: Ask,
@@ -68,7 +70,10 @@ const SERVER_TOPICS: &[&str] = &[
 ];
 
 /// Topics of `$SYS.REQ.SERVER.<id>.` alone: they do something.
-const SERVER_ACTIONS: &[&str] = &["KICK", "RELOAD"];
+const SERVER_ACTIONS: &[&str] = &["KICK", "LDM", "RELOAD"];
+
+/// How many subscribers a subject has, asked within the system account.
+const SUBSCRIBERS: &str = "$SYS.DEBUG.SUBSCRIBERS";
 
 /// Topics of `$SYS.REQ.ACCOUNT.<account>.`.
 const ACCOUNT_TOPICS: &[&str] = &["CONNS", "CONNZ", "INFO", "JSZ", "LEAFZ", "STATZ", "SUBSZ"];
@@ -79,6 +84,13 @@ impl Ask {
     /// one's own account only.
     pub fn parse(subject: &[u8], account: &Account, server_id: &str) -> Option<Self> {
         let subject = std::str::from_utf8(subject).ok()?;
+        if account.is_system && subject == SUBSCRIBERS {
+            return Some(Self {
+                topic: "SUBSCRIBERS".to_owned(),
+                account: Some(account.name.clone()),
+                is_ping: false,
+            });
+        }
         let rest = subject.strip_prefix("$SYS.REQ.")?;
         if !account.is_system {
             let topic = match rest {
@@ -154,6 +166,45 @@ impl Desk {
     }
 }
 
+/// Leaves a run at the desk if it asks the broker for something; whether it does
+/// and will be answered. `account` is that of who asks, here or on a peer.
+pub fn pass_on(context: &Context, account: &Arc<Account>, run: &Run<'_>) -> bool {
+    let ask = {
+        let info = context.info.read();
+        Ask::parse(run.subject, account, &info.server_id)
+    };
+    let Some(ask) = ask else {
+        return false;
+    };
+    let mut taken = true;
+    for message in run.messages {
+        let reply = match run.reply(message) {
+            // Without one they go to all who follow them.
+            None if ask.topic == "STATSZ" => Some(&b""[..]),
+            reply => reply,
+        };
+        if let Some(reply) = reply {
+            let body = run.body(message);
+            let start = message.header_len.unwrap_or(0) as usize;
+            let body = &body[start..body.len() - CRLF.len()];
+            let request = Request::new(account, reply, ask.clone(), body);
+            taken &= context.system.leave(Notice::Request(request));
+        }
+    }
+    taken
+}
+
+/// The subjects of a member's system account that its peers must know of, so
+/// that they pass requests on to the broker of this id.
+pub fn subjects(server_id: &str) -> [String; 4] {
+    [
+        "$SYS.REQ.SERVER.PING".to_owned(),
+        "$SYS.REQ.SERVER.PING.*".to_owned(),
+        format!("$SYS.REQ.SERVER.{server_id}.*"),
+        "$SYS.REQ.ACCOUNT.*.*".to_owned(),
+    ]
+}
+
 impl Request {
     /// A request whose body is short enough to hold options.
     pub fn new(account: &Arc<Account>, reply: &[u8], ask: Ask, body: &[u8]) -> Self {
@@ -185,6 +236,7 @@ mod tests {
             ("$SYS.REQ.SERVER.PING.VARZ", all("VARZ")),
             ("$SYS.REQ.SERVER.N1.KICK", all("KICK")),
             ("$SYS.REQ.ACCOUNT.A.INFO", about("INFO", "A")),
+            ("$SYS.DEBUG.SUBSCRIBERS", about("SUBSCRIBERS", "$SYS")),
             ("$SYS.REQ.SERVER.PING.KICK", None),
             ("$SYS.REQ.SERVER.N2.VARZ", None),
             ("$SYS.REQ.SERVER.PING.NOPE", None),
@@ -206,6 +258,7 @@ mod tests {
             "$SYS.REQ.SERVER.PING.VARZ",
             "$SYS.REQ.ACCOUNT.B.CONNZ",
             "$SYS.REQ.SERVER.N1.KICK",
+            "$SYS.DEBUG.SUBSCRIBERS",
         ] {
             assert_eq!(asked(subject, &other), None, "{subject}");
         }

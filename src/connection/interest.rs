@@ -105,11 +105,17 @@ impl LocalInterest {
         state.tell(worker, &line);
     }
 
-    /// Wants a subject for good, without a subscription.
+    /// Wants a subject for good, without a subscription, if there is or was a
+    /// route.
     pub fn want(&self, worker: &mut Worker, subject: &[u8]) {
-        if !self.counting.load(Ordering::SeqCst) {
-            return;
+        if self.counting.load(Ordering::SeqCst) {
+            self.want_always(worker, subject);
         }
+    }
+
+    /// Wants a subject for good, without a subscription; routes that come later
+    /// are told as well.
+    pub fn want_always(&self, worker: &mut Worker, subject: &[u8]) {
         let mut state = self.state.lock();
         if state.counts.contains_key(subject) {
             return;

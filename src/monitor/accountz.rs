@@ -68,11 +68,71 @@ fn detail(monitor: &Monitor, account: &Account) -> AccountDetail {
         subscriptions: stats.num_subscriptions,
         name_tag: account.name.clone(),
         mappings: config.map(mappings).unwrap_or_default(),
-        exports: config.map(exports).unwrap_or_default(),
-        imports: config.map(imports).unwrap_or_default(),
+        exports: match account.is_system {
+            true => system_exports(),
+            false => config.map(exports).unwrap_or_default(),
+        },
+        imports: {
+            let own = config.map(imports).unwrap_or_default();
+            own.into_iter()
+                .chain(system_imports(monitor, account))
+                .collect()
+        },
         sublist_stats: Some(stats),
         ..AccountDetail::default()
     }
+}
+
+/// Services of the broker's own, as the system account has them: its subject and
+/// whether an answer may have several parts.
+const SERVICES: &[(&str, &str)] = &[
+    ("$SYS.REQ.ACCOUNT.*.CONNZ", "Streamed"),
+    ("$SYS.REQ.ACCOUNT.*.STATZ", "Streamed"),
+    ("$SYS.DEBUG.SUBSCRIBERS", "Singleton"),
+    ("$SYS.REQ.USER.*.INFO", "Singleton"),
+    ("$JS.API.>", "Singleton"),
+];
+
+fn system_exports() -> Vec<AccountExport> {
+    let services = SERVICES.iter();
+    services
+        .map(|(subject, response_type)| AccountExport {
+            subject: (*subject).into(),
+            kind: "service".into(),
+            response_type: (*response_type).into(),
+            ..AccountExport::default()
+        })
+        .collect()
+}
+
+/// The services of the system account that every account may ask.
+fn system_imports(monitor: &Monitor, account: &Account) -> Vec<AccountImport> {
+    let system = monitor.server.clients.accounts.system_name();
+    if system.is_empty() {
+        return Vec::new();
+    }
+    let name = &account.name;
+    let about = |topic: &str| format!("$SYS.REQ.ACCOUNT.{name}.{topic}");
+    let mut services = vec![(format!("$SYS.REQ.USER.{name}.INFO"), "USER.INFO", true)];
+    if !account.is_system {
+        services.extend([
+            (about("CONNZ"), "ACCOUNT.PING.CONNZ", false),
+            (about("CONNZ"), "SERVER.PING.CONNZ", false),
+            (about("STATZ"), "ACCOUNT.PING.STATZ", false),
+        ]);
+    }
+    let services = services.into_iter();
+    services
+        .map(|(subject, ours, share)| AccountImport {
+            subject,
+            account: system.clone(),
+            to: format!("$SYS.REQ.{ours}"),
+            local_subject: format!("$SYS.REQ.{ours}"),
+            kind: "service".into(),
+            share,
+            ..AccountImport::default()
+        })
+        .collect()
 }
 
 fn mappings(config: &AccountConfig) -> BTreeMap<String, Vec<MappingDestination>> {

@@ -14,7 +14,7 @@ use super::{
     answer::{Answer, Refusal},
     connz_sort::Order,
     page::Page,
-    query::Query,
+    query::{Listing, Query},
     time_text::{rfc3339, round_trip, uptime},
 };
 use crate::{
@@ -24,6 +24,8 @@ use crate::{
         registry::{ClosedConnection, ConnectionView, Registry, SubscriptionView},
     },
     security::certificate::Fingerprint,
+    subject::overlap,
+    sublist::Entry,
     telemetry::{Clock, loss::LossReason},
 };
 
@@ -39,13 +41,6 @@ pub(super) enum State {
     Open,
 }
 
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-enum Subscriptions {
-    Count,
-    Detail,
-    Subjects,
-}
-
 /// The parameters of a request.
 struct Request {
     state: State,
@@ -54,10 +49,13 @@ struct Request {
     /// 0 asks for all.
     cid: u64,
     auth: bool,
-    subscriptions: Subscriptions,
+    subscriptions: Listing,
     account: String,
     user: String,
     mqtt_client: String,
+    /// Only those with a subscription that can take some of its subjects; counts
+    /// only with an account.
+    filter_subject: Vec<u8>,
 }
 
 /// A connection that may be shown.
@@ -130,6 +128,17 @@ impl Candidate {
         }
     }
 
+    /// Whether one of its subscriptions can take some subject of `filter`.
+    fn can_hear(&self, filter: &[u8]) -> bool {
+        match self {
+            Self::Closed(_) => true,
+            Self::Open(connection) => {
+                let table = connection.subscriptions.lock();
+                table.iter().any(|known| overlap(known.subject(), filter))
+            }
+        }
+    }
+
     fn has_user(&self, user: &str) -> bool {
         match self {
             Self::Closed(closed) => closed.last.identity.user == user,
@@ -151,13 +160,7 @@ impl Request {
                 )));
             }
         };
-        let subscriptions = if query.bytes("subs").eq_ignore_ascii_case(b"detail") {
-            Subscriptions::Detail
-        } else if query.boolean("subs")? {
-            Subscriptions::Subjects
-        } else {
-            Subscriptions::Count
-        };
+        let subscriptions = query.listing("subs")?;
         let mut request = Self {
             auth: query.boolean("auth")?,
             subscriptions,
@@ -168,6 +171,7 @@ impl Request {
             account: query.text("acc").into_owned(),
             user: query.text("user").into_owned(),
             mqtt_client: query.text("mqtt_client").into_owned(),
+            filter_subject: query.bytes("filter_subject").to_vec(),
         };
         if request.cid != 0 {
             request.page.limit = 1;
@@ -184,6 +188,9 @@ impl Request {
         self.mqtt_client.is_empty()
             && (self.cid == 0 || self.cid == candidate.cid())
             && (self.user.is_empty() || candidate.has_user(&self.user))
+            && (self.account.is_empty()
+                || self.filter_subject.is_empty()
+                || candidate.can_hear(&self.filter_subject))
     }
 
     /// The entry of one connection; `listed` are the subscriptions listed so
@@ -208,12 +215,16 @@ impl Request {
                     between(closed.last.start, closed.stop),
                     between(last_activity, closed.stop),
                 );
+                if self.auth {
+                    // As it was told, which nobody is of the global one.
+                    info.name_tag.clone_from(&info.account);
+                }
                 info.stop = Some(rfc3339(closed.stop));
                 info.reason = closed.reason.to_string();
                 info
             }
         };
-        if self.subscriptions != Subscriptions::Count {
+        if self.subscriptions != Listing::Count {
             self.list_subscriptions(&mut info, candidate, listed);
         }
         info
@@ -286,11 +297,11 @@ impl Request {
         };
         let views = views.into_iter();
         match self.subscriptions {
-            Subscriptions::Count => {}
-            Subscriptions::Subjects => {
+            Listing::Count => {}
+            Listing::Subjects => {
                 info.subscriptions_list = views.map(|view| view.subject).collect();
             }
-            Subscriptions::Detail => {
+            Listing::Detail => {
                 info.subscriptions_list_detail = views.map(|view| detail(view, account)).collect();
             }
         }
@@ -363,11 +374,11 @@ mod tests {
             assert_eq!(parse(text).unwrap().state, state, "{text}");
         }
         for (text, subscriptions) in [
-            ("", Subscriptions::Count),
-            ("subs=0", Subscriptions::Count),
-            ("subs=1", Subscriptions::Subjects),
-            ("subs=true", Subscriptions::Subjects),
-            ("subs=Detail", Subscriptions::Detail),
+            ("", Listing::Count),
+            ("subs=0", Listing::Count),
+            ("subs=1", Listing::Subjects),
+            ("subs=true", Listing::Subjects),
+            ("subs=Detail", Listing::Detail),
         ] {
             assert_eq!(parse(text).unwrap().subscriptions, subscriptions, "{text}");
         }

@@ -11,7 +11,7 @@ use super::{
 /// The answer. The parameters select among gateways.
 pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
     query.boolean("accs")?;
-    query.boolean("subs")?;
+    query.listing("subs")?;
     Answer::pretty_json(&Gatewayz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),

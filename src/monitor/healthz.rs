@@ -8,7 +8,7 @@
 use std::sync::atomic::Ordering;
 
 use hyper::StatusCode;
-use monitor_client::Healthz;
+use monitor_client::{HealthError, Healthz};
 
 use super::{
     Monitor,
@@ -108,12 +108,23 @@ impl State {
 
 fn health(query: &Query, stopping: bool) -> (StatusCode, Healthz) {
     let is_absent = |name| query.bytes(name).is_empty();
+    // A wrong value was refused before.
+    let with_details = query.boolean("details").unwrap_or(false);
     let problem = |status, text: &str, error: &str| {
-        let health = Healthz {
+        let mut health = Healthz {
             status: text.into(),
-            error: error.into(),
             ..Healthz::default()
         };
+        match with_details && !error.is_empty() {
+            true => health.errors.push(HealthError {
+                kind: match status {
+                    StatusCode::BAD_REQUEST => "BAD_REQUEST".into(),
+                    _ => "CONNECTION".into(),
+                },
+                error: error.into(),
+            }),
+            false => health.error = error.into(),
+        }
         (status, health)
     };
     if !is_absent("stream") && is_absent("account") {

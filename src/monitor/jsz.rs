@@ -19,6 +19,9 @@ const FLAGS: &[&str] = &[
     "stream-leader-only",
 ];
 
+/// What is said to those who ask the leader of the streams alone.
+pub const NOT_LEADER: &str = "filtered response: not leader";
+
 /// The answer. The parameters select what is shown of JetStream.
 pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
     for flag in FLAGS {
@@ -26,6 +29,9 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
     }
     query.integer("offset")?;
     query.integer("limit")?;
+    if query.boolean("leader-only")? {
+        return Err(Refusal::bad_request(NOT_LEADER.into()));
+    }
     Answer::pretty_json(&Jsz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),

@@ -20,6 +20,10 @@
 //! * All times are UTC.
 //! * `acc=$G` finds closed connections as well, and an unknown account is
 //!   answered with the broker's id and an empty list.
+//! * What tells of the insides of a Go program is not there: `/stacksz`,
+//!   `/ipqueuesz`, `/raftz`, `/debug/vars`.
+//! * `filter_subject` of `/connz`, together with `acc`, selects here too; of
+//!   nats-server only the service of the system account does.
 //! * Requests that are refused for their parameters count in
 //!   `http_req_stats` like all others.
 //!

@@ -8,6 +8,17 @@ use hyper::{HeaderMap, header};
 
 use super::answer::Refusal;
 
+/// How subscriptions are listed.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Listing {
+    /// Just how many there are.
+    Count,
+    /// With all there is to tell.
+    Detail,
+    /// Their subjects.
+    Subjects,
+}
+
 /// What a request asks for.
 pub(super) struct Query {
     /// The parameters behind its `?`.
@@ -90,11 +101,26 @@ impl Query {
         match &*self.text(name) {
             "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true),
             "" | "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false),
-            other => Err(Refusal::bad_request(format!(
+            _ => Err(Refusal::bad_request(format!(
                 "Error decoding boolean for '{name}': strconv.ParseBool: parsing {}: invalid syntax",
-                quoted(other)
+                quoted(self.bytes(name))
             ))),
         }
+    }
+
+    /// How subscriptions are to be listed: `detail`, or a truth value.
+    ///
+    /// # Errors
+    ///
+    /// It is neither.
+    pub(super) fn listing(&self, name: &str) -> Result<Listing, Refusal> {
+        if self.bytes(name).eq_ignore_ascii_case(b"detail") {
+            return Ok(Listing::Detail);
+        }
+        Ok(match self.boolean(name)? {
+            true => Listing::Subjects,
+            false => Listing::Count,
+        })
     }
 
     /// A whole number; absent is 0.
@@ -108,7 +134,7 @@ impl Query {
             return Ok(0);
         }
         text.parse().map_err(|error: std::num::ParseIntError| {
-            number_error("int", "Atoi", name, &text, &error)
+            number_error("int", "Atoi", name, self.bytes(name), &error)
         })
     }
 
@@ -125,7 +151,7 @@ impl Query {
         // Rust takes a plus sign here, Go does not.
         let digits = if text.starts_with('+') { "+" } else { &text };
         digits.parse().map_err(|error: std::num::ParseIntError| {
-            number_error("uint64", "ParseUint", name, &text, &error)
+            number_error("uint64", "ParseUint", name, self.bytes(name), &error)
         })
     }
 }
@@ -134,7 +160,7 @@ fn number_error(
     kind: &str,
     function: &str,
     name: &str,
-    text: &str,
+    text: &[u8],
     error: &std::num::ParseIntError,
 ) -> Refusal {
     let problem = match error.kind() {
@@ -166,21 +192,38 @@ fn hex_digit(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).map(|value| value as u8)
 }
 
-/// The text in double quotes, with Go's escapes for what cannot be printed.
-fn quoted(text: &str) -> String {
+/// The text in double quotes, with Go's escapes for what cannot be printed and
+/// for bytes that are not UTF-8.
+fn quoted(text: &[u8]) -> String {
     let mut quoted = String::from("\"");
-    for symbol in text.chars() {
-        match symbol {
-            '"' | '\\' => quoted.extend(['\\', symbol]),
-            '\n' => quoted += "\\n",
-            '\r' => quoted += "\\r",
-            '\t' => quoted += "\\t",
-            other if other.is_ascii_control() => quoted += &format!("\\x{:02x}", other as u32),
-            other if other.is_control() => quoted += &format!("\\u{:04x}", other as u32),
-            other => quoted.push(other),
+    for chunk in text.utf8_chunks() {
+        for symbol in chunk.valid().chars() {
+            match symbol {
+                '"' | '\\' => quoted.extend(['\\', symbol]),
+                '\x07' => quoted += "\\a",
+                '\x08' => quoted += "\\b",
+                '\x0c' => quoted += "\\f",
+                '\n' => quoted += "\\n",
+                '\r' => quoted += "\\r",
+                '\t' => quoted += "\\t",
+                '\x0b' => quoted += "\\v",
+                other if other.is_ascii_control() => quoted += &format!("\\x{:02x}", other as u32),
+                other if is_printable(other) => quoted.push(other),
+                other if other > '\u{ffff}' => quoted += &format!("\\U{:08x}", other as u32),
+                other => quoted += &format!("\\u{:04x}", other as u32),
+            }
+        }
+        for byte in chunk.invalid() {
+            quoted += &format!("\\x{byte:02x}");
         }
     }
     quoted + "\""
+}
+
+fn is_printable(symbol: char) -> bool {
+    // A quote is told apart before; a mark that joins what is before it prints.
+    let joined = String::from_iter(['a', symbol]);
+    symbol == '\'' || joined.escape_debug().count() == 2
 }
 
 #[cfg(test)]
@@ -254,6 +297,10 @@ mod tests {
             ("-", "-", "invalid syntax"),
             ("%00", "\\x00", "invalid syntax"),
             ("%22", "\\\"", "invalid syntax"),
+            ("%FF%C3%28", "\\xff\\xc3(", "invalid syntax"),
+            ("%E2%80%A8", "\\u2028", "invalid syntax"),
+            ("%F3%A0%80%81", "\\U000e0001", "invalid syntax"),
+            ("%27%08", "'\\b", "invalid syntax"),
             (
                 "99999999999999999999",
                 "99999999999999999999",

@@ -8,7 +8,7 @@ use monitor_client::{RouteInfo, Routez, SubDetail};
 use super::{
     Monitor,
     answer::{Answer, Refusal},
-    query::Query,
+    query::{Listing, Query},
     time_text::{rfc3339, round_trip, uptime},
     varz::signed,
 };
@@ -23,32 +23,18 @@ use crate::{
 /// short.
 const LISTED_MAX: usize = 64 * 1024;
 
-/// What is shown of a route's interest.
-#[derive(Clone, Copy, Eq, PartialEq)]
-enum Subscriptions {
-    Count,
-    Detail,
-    Subjects,
-}
-
 /// The answer. The parameter selects what is shown of a route's interest.
 pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
-    let subscriptions = if query.bytes("subs").eq_ignore_ascii_case(b"detail") {
-        Subscriptions::Detail
-    } else if query.boolean("subs")? {
-        Subscriptions::Subjects
-    } else {
-        Subscriptions::Count
-    };
+    let subscriptions = query.listing("subs")?;
     Answer::pretty_json(&list(monitor, subscriptions))
 }
 
 /// The routes at this moment, without what their peers want.
 pub(super) fn build(monitor: &Monitor) -> Routez {
-    list(monitor, Subscriptions::Count)
+    list(monitor, Listing::Count)
 }
 
-fn list(monitor: &Monitor, subscriptions: Subscriptions) -> Routez {
+fn list(monitor: &Monitor, subscriptions: Listing) -> Routez {
     let server = &monitor.server;
     let routes = server.cluster.as_ref().map(|cluster| cluster.routes());
     let mut left = LISTED_MAX;
@@ -67,7 +53,7 @@ fn list(monitor: &Monitor, subscriptions: Subscriptions) -> Routez {
     }
 }
 
-fn entry(route: &Route, subscriptions: Subscriptions, left: &mut usize) -> RouteInfo {
+fn entry(route: &Route, subscriptions: Listing, left: &mut usize) -> RouteInfo {
     let connection = &route.connection;
     let view = connection.view();
     let mut info = RouteInfo {
@@ -93,12 +79,12 @@ fn entry(route: &Route, subscriptions: Subscriptions, left: &mut usize) -> Route
         compression: "off".into(),
         ..RouteInfo::default()
     };
-    if subscriptions != Subscriptions::Count {
+    if subscriptions != Listing::Count {
         let listed = route.interest.list(*left);
         *left -= listed.len();
         for (account, interest) in &listed {
             match subscriptions {
-                Subscriptions::Detail => {
+                Listing::Detail => {
                     let detail = detail(account, interest, view.cid);
                     info.subscriptions_list_detail.push(detail);
                 }

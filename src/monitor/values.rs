@@ -8,6 +8,8 @@ use monitor_client::{Accstatz, Varz};
 use super::{Monitor, accstatz, query::Query, service, varz};
 use crate::{diagnosis::Diagnosis, server::Server};
 
+pub use super::jsz::NOT_LEADER;
+
 /// Why there is no answer.
 #[derive(Debug)]
 pub struct NoAnswer {

@@ -86,6 +86,7 @@ fn settings(monitor: &Monitor) -> Varz {
         host: info.host.clone(),
         port: info.port,
         auth_required: info.auth_required,
+        connect_urls: info.connect_urls.clone(),
         auth_timeout: server.clients.limits.current().auth_timeout.as_secs_f64(),
         max_connections: options.max_connections,
         max_subscriptions: (options.max_subscriptions > 0)
@@ -134,6 +135,8 @@ fn cluster(server: &Server) -> serde_json::Value {
         "addr": address.ip().to_string(),
         "cluster_port": address.port(),
         "auth_timeout": options.auth_timeout().as_secs_f64(),
+        // One route to each broker, for all accounts.
+        "pool_size": -1,
     });
     if let Some(tls) = &options.tls {
         block["tls_timeout"] = tls.timeout.as_secs_f64().into();

@@ -11,6 +11,7 @@ use bytes::Bytes;
 use super::session::{End, Session, Space, violation};
 use crate::{
     account::spread::Sender,
+    client::system,
     connection::{
         CloseReason, Connection,
         delivery::{Message, Run},
@@ -313,6 +314,10 @@ impl Session {
         let Some(space) = self.spaces.get_mut(account) else {
             return;
         };
+        // Who asks on a peer asks this broker too.
+        if space.account.is_system && run.subject.starts_with(b"$SYS.REQ.") {
+            system::pass_on(&self.cluster.context, &space.account, run);
+        }
         let reach = space.cache.find_subscribers(wanted, &space.account);
         let from_peer = Sender {
             deaf: None,

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
-use monitor_client::{AccountStat, Varz};
+use monitor_client::{AccountStat, KindCounts, Varz};
 use serde::Serialize;
 use serde_json::json;
 
@@ -13,6 +13,7 @@ use super::{
 use crate::{
     account::GLOBAL_ACCOUNT,
     connection::{ClientInfo, CloseReason, Connection},
+    route::Route,
 };
 
 /// Messages and bytes of one direction.
@@ -108,8 +109,13 @@ impl System {
         let varz = self.answers.varz();
         let accounts = self.answers.accstatz().account_statz;
         let active = accounts.iter().filter(|stat| stat.total_conns > 0).count();
-        self.envelope
-            .with("statsz", &to_json(&Statsz::new(varz, active)))
+        let routes = self.server.cluster.as_ref();
+        let routes = routes.map(|cluster| cluster.routes()).unwrap_or_default();
+        let statsz = Statsz {
+            routes: routes.iter().map(|route| RouteStat::of(route)).collect(),
+            ..Statsz::new(varz, active)
+        };
+        self.envelope.with("statsz", &to_json(&statsz))
     }
 }
 
@@ -129,11 +135,17 @@ struct Statsz {
     received: Data,
     received_from_clients: Data,
     slow_consumers: i64,
+    #[serde(skip_serializing_if = "is_none")]
+    slow_consumer_stats: KindCounts,
     #[serde(skip_serializing_if = "is_nothing")]
     stale_connections: i64,
+    #[serde(skip_serializing_if = "is_none")]
+    stale_connection_stats: KindCounts,
     #[serde(skip_serializing_if = "is_nothing")]
     stalled_clients: i64,
-    active_servers: u64,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    routes: Vec<RouteStat>,
+    active_servers: i64,
     gomaxprocs: i64,
 }
 
@@ -155,9 +167,41 @@ impl Statsz {
             received_from_clients: data(varz.in_client_msgs, varz.in_client_bytes),
             slow_consumers: varz.slow_consumers,
             stale_connections: varz.stale_connections.unwrap_or(0),
+            slow_consumer_stats: varz.slow_consumer_stats.unwrap_or_default(),
+            stale_connection_stats: varz.stale_connection_stats.unwrap_or_default(),
             stalled_clients: varz.stalled_clients.unwrap_or(0),
-            active_servers: 1,
+            routes: Vec::new(),
+            // Those that a route leads to, and this one.
+            active_servers: varz.remotes + 1,
             gomaxprocs: varz.gomaxprocs,
+        }
+    }
+}
+
+/// One route, with nats-server's names.
+#[derive(Serialize)]
+struct RouteStat {
+    rid: u64,
+    name: String,
+    sent: Data,
+    received: Data,
+    pending: usize,
+}
+
+impl RouteStat {
+    fn of(route: &Route) -> Self {
+        let traffic = route.connection.traffic();
+        let signed = |number: u64| i64::try_from(number).unwrap_or(i64::MAX);
+        let data = |msgs, bytes| Data {
+            msgs: signed(msgs),
+            bytes: signed(bytes),
+        };
+        Self {
+            rid: route.connection.cid,
+            name: route.remote_name.clone(),
+            sent: data(traffic.out_msgs, traffic.out_bytes),
+            received: data(traffic.in_msgs, traffic.in_bytes),
+            pending: route.connection.outbound().backlog().pending,
         }
     }
 }
@@ -178,6 +222,10 @@ fn who(connection: &Connection) -> ClientInfo {
         client.name_tag = GLOBAL_ACCOUNT.into();
     }
     client
+}
+
+fn is_none(counts: &KindCounts) -> bool {
+    *counts == KindCounts::default()
 }
 
 fn is_nothing(number: &i64) -> bool {

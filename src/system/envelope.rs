@@ -23,6 +23,8 @@ struct ServerInfo<'a> {
     name: &'a str,
     host: &'a str,
     id: &'a str,
+    #[serde(skip_serializing_if = "str::is_empty")]
+    cluster: &'a str,
     ver: &'a str,
     jetstream: bool,
     flags: u64,
@@ -40,10 +42,12 @@ impl Envelope {
     /// Who says so, as JSON. Each call is a new message.
     pub(super) fn server(&self) -> String {
         let host = self.server.clients.info.read().host.clone();
+        let cluster = self.cluster();
         let info = ServerInfo {
             name: &self.server.name,
             host: &host,
             id: &self.server.id,
+            cluster: &cluster,
             ver: COMPATIBLE_VERSION,
             jetstream: false,
             flags: 0,
@@ -51,6 +55,12 @@ impl Envelope {
             time: now(),
         };
         to_json(&info)
+    }
+
+    /// Name of the cluster; empty without one.
+    pub(super) fn cluster(&self) -> String {
+        let cluster = self.server.cluster.as_ref();
+        cluster.map_or_else(String::new, |cluster| cluster.name().text)
     }
 
     /// Just name, host and id.

@@ -25,7 +25,7 @@ use tracing::warn;
 
 use crate::{
     account::{Account, Reach, spread::Sender},
-    client::system::{NOTICES_MAX, Notice},
+    client::system::{NOTICES_MAX, Notice, subjects},
     connection::{
         delivery::{Message, Run},
         worker::with_worker,
@@ -60,6 +60,12 @@ pub fn serve(server: Arc<Server>, answers: Answers) -> io::Result<()> {
     };
     let (sender, notices) = sync_channel(NOTICES_MAX);
     server.clients.system.open(sender);
+    with_worker(|worker| {
+        for subject in subjects(&server.id) {
+            account.interest.want_always(worker, subject.as_bytes());
+        }
+        worker.flush_touched();
+    });
     let system = System {
         answers,
         envelope: Envelope::new(&server),
@@ -139,6 +145,7 @@ impl System {
                 changed.insert(self.tell_closed(&connection, reason));
             }
             Notice::LameDuck => self.publish(&self.subject("LAMEDUCK"), || self.envelope.server()),
+            Notice::Request(request) if request.reply.is_empty() => self.publish_statsz(),
             Notice::Request(request) => {
                 if let Some(answer) = self.answer(&request) {
                     deliver(&request.account, &request.reply, &answer);

@@ -1,9 +1,21 @@
 //! Requests to the broker and their answers.
 
+use std::sync::Arc;
+
 use serde_json::{Map, Value, json};
 
 use super::{System, envelope::to_json};
-use crate::{client::system::Request, connection::CloseReason, monitor::values::NoAnswer};
+use crate::{
+    account::Account,
+    client::{self, system::Request},
+    connection::{CloseReason, Connection},
+    monitor::values::{NOT_LEADER, NoAnswer},
+    subject,
+    sublist::Entry,
+};
+
+/// What is done and has no more to tell.
+const NOTHING: &str = "";
 
 /// Why a request is not answered, or nothing to tell.
 type Answered = Result<String, NoAnswer>;
@@ -13,6 +25,13 @@ impl System {
     /// brokers or there is nothing to tell.
     pub(super) fn answer(&self, request: &Request) -> Option<Vec<u8>> {
         let ask = &request.ask;
+        if ask.topic == "SUBSCRIBERS" {
+            return Some(
+                subscribers(&request.account, &request.body)
+                    .to_string()
+                    .into(),
+            );
+        }
         let options = match read_options(&request.body) {
             Ok(options) => options,
             Err(error) => return Some(self.envelope.error(error.code, &error.description).into()),
@@ -31,12 +50,17 @@ impl System {
             ("STATZ", about) => self.statz(about)?,
             ("INFO", Some(account)) => self.account_info(account),
             ("HEALTHZ", _) => self.health(&options),
+            ("JSZ", Some(_)) => Err(no_jetstream()),
             ("KICK", _) => self.kick(&options),
+            ("LDM", _) => self.send_away(&options),
             ("RELOAD", _) => self.reload(),
             (topic, about) => self.endpoint(topic, about, &options),
         };
         let answer = match data {
+            Ok(data) if data == NOTHING => format!("{{\"server\":{}}}", self.envelope.server()),
             Ok(data) => self.envelope.with("data", &data),
+            // Another broker may be the leader.
+            Err(error) if error.description == NOT_LEADER => return None,
             Err(error) => self.envelope.error(error.code, &error.description),
         };
         Some(answer.into())
@@ -60,8 +84,8 @@ impl System {
         let has_tags = options.get("tags").and_then(Value::as_array);
         fits(text("server_name"), &self.server.name)
             && fits(text("host"), &info.host)
-            // No cluster, no domain and no tags: nobody who asks for one means us.
-            && text("cluster").is_empty()
+            && fits(text("cluster"), &self.envelope.cluster())
+            // No domain and no tags: nobody who asks for one means us.
             && text("domain").is_empty()
             && has_tags.is_none_or(Vec::is_empty)
     }
@@ -76,6 +100,17 @@ impl System {
             if topic == "SUBSZ" {
                 parameters.push(("subs".into(), "1".into()));
             }
+        }
+        let has = |name: &str| {
+            parameters
+                .iter()
+                .any(|(known, value)| known == name && !value.is_empty())
+        };
+        if topic == "CONNZ" && has("filter_subject") && !has("acc") {
+            return Err(NoAnswer {
+                code: 500,
+                description: "filter by subject only valid with account filtering".into(),
+            });
         }
         let path = format!("/{}", topic.to_ascii_lowercase());
         match self.answers.ask(&path, &parameters) {
@@ -116,6 +151,7 @@ impl System {
         let mut health: Value = serde_json::from_slice(&body).unwrap_or_default();
         let code = match health["status"].as_str() {
             Some("ok") => 200,
+            Some("error") => 400,
             _ => 503,
         };
         health["status_code"] = json!(code);
@@ -123,12 +159,10 @@ impl System {
     }
 
     fn kick(&self, options: &Map<String, Value>) -> Answered {
-        let cid = options.get("cid").and_then(Value::as_u64).unwrap_or(0);
-        let open = self.server.clients.registry.open();
-        match open.iter().find(|connection| connection.cid == cid) {
+        match self.chosen(options) {
             Some(connection) => {
                 connection.close(CloseReason::Kicked);
-                Ok("null".into())
+                Ok(NOTHING.into())
             }
             None => Err(NoAnswer {
                 code: 500,
@@ -137,9 +171,32 @@ impl System {
         }
     }
 
+    /// Tells a client to look for another broker.
+    fn send_away(&self, options: &Map<String, Value>) -> Answered {
+        let description = match self.chosen(options) {
+            None => "no such client id",
+            Some(client) if client::send_away(&self.server.clients, &client) => {
+                return Ok(NOTHING.into());
+            }
+            Some(_) => {
+                "client does not support Lame Duck Mode or is not ready to receive the notification"
+            }
+        };
+        Err(NoAnswer {
+            code: 500,
+            description: description.into(),
+        })
+    }
+
+    /// The client that `cid` chooses.
+    fn chosen(&self, options: &Map<String, Value>) -> Option<Arc<Connection>> {
+        let cid = options.get("cid")?.as_u64()?;
+        self.server.clients.registry.find(cid)
+    }
+
     fn reload(&self) -> Answered {
         match self.server.reload(false).error {
-            None => Ok("null".into()),
+            None => Ok(NOTHING.into()),
             Some(description) => Err(NoAnswer {
                 code: 500,
                 description,
@@ -154,16 +211,85 @@ fn failed(error: NoAnswer) -> NoAnswer {
     NoAnswer { code: 500, ..error }
 }
 
+fn no_jetstream() -> NoAnswer {
+    NoAnswer {
+        code: 500,
+        description: "jetstream not enabled".into(),
+    }
+}
+
+/// How many subscribers here take messages to `SUBJECT [GROUP]`.
+fn subscribers(account: &Account, body: &[u8]) -> usize {
+    let mut words = body
+        .split(u8::is_ascii_whitespace)
+        .filter(|word| !word.is_empty());
+    let (subject, group) = (words.next().unwrap_or_default(), words.next());
+    let mut count = 0;
+    account.sublist.for_each(|known| {
+        let hears = match subject::is_wildcard(subject) {
+            true => subject::is_subset(known.subject(), subject),
+            false => subject::matches(known.subject(), subject),
+        };
+        count += usize::from(hears && (group.is_none() || group == known.queue()));
+    });
+    count
+}
+
 /// The options of a request; an empty body has none.
 fn read_options(body: &[u8]) -> Result<Map<String, Value>, NoAnswer> {
+    let bad = |description| NoAnswer {
+        code: 400,
+        description,
+    };
     if body.trim_ascii().is_empty() {
         return Ok(Map::new());
     }
-    serde_json::from_slice(body).map_err(|error| NoAnswer {
-        code: 400,
-        description: format!("json: {error}"),
-    })
+    let options: Option<Map<String, Value>> =
+        serde_json::from_slice(body).map_err(|error| bad(format!("json: {error}")))?;
+    let options = options.unwrap_or_default();
+    for (name, value) in &options {
+        let Some((_, kind)) = KINDS.iter().find(|(known, _)| known == name) else {
+            continue;
+        };
+        let fits = match *kind {
+            _ if value.is_null() => true,
+            "bool" => value.is_boolean(),
+            "int" => value.is_i64(),
+            "uint64" => value.is_u64(),
+            _ => value.is_string(),
+        };
+        if !fits {
+            let text = format!("json: cannot unmarshal {value} into field {name} of type {kind}");
+            return Err(bad(text));
+        }
+    }
+    Ok(options)
 }
+
+/// The kinds of the options that have the same one wherever they are read.
+const KINDS: &[(&str, &str)] = &[
+    ("acc", "string"),
+    ("account", "string"),
+    ("auth", "bool"),
+    ("cid", "uint64"),
+    ("cluster", "string"),
+    ("details", "bool"),
+    ("domain", "string"),
+    ("exact_match", "bool"),
+    ("filter_subject", "string"),
+    ("host", "string"),
+    ("leader_only", "bool"),
+    ("limit", "int"),
+    ("mqtt_client", "string"),
+    ("offset", "int"),
+    ("server_name", "string"),
+    ("sort", "string"),
+    ("state", "int"),
+    ("subscriptions", "bool"),
+    ("subscriptions_detail", "bool"),
+    ("test", "string"),
+    ("user", "string"),
+];
 
 /// JSON without the blanks between its parts, which people want and messages
 /// need not carry.
@@ -192,6 +318,7 @@ fn parameters(options: &Map<String, Value>) -> Vec<(String, String)> {
         };
         Some(match (&**name, &*text) {
             ("account", _) => ("acc".to_owned(), text),
+            ("leader_only", _) => ("leader-only".to_owned(), text),
             ("subscriptions_detail", "true") => ("subs".to_owned(), "detail".to_owned()),
             ("subscriptions", _) => ("subs".to_owned(), text),
             ("state", "0") => ("state".to_owned(), "open".to_owned()),
@@ -232,9 +359,21 @@ mod tests {
         assert_eq!(value("limit"), Some("-5"));
         assert_eq!(value("acc"), Some("A"));
         assert_eq!(value("x"), None);
-        for bad in [&b"["[..], b"[]", b"5", b"{\"a\":}"] {
+        for bad in [
+            &b"["[..],
+            b"[]",
+            b"5",
+            b"{\"a\":}",
+            b"{\"limit\":\"5\"}",
+            b"{\"limit\":9223372036854775808}",
+            b"{\"cid\":-1}",
+            b"{\"auth\":1}",
+            b"{\"user\":[]}",
+        ] {
             assert!(read_options(bad).is_err());
         }
-        assert!(read_options(b" ").unwrap().is_empty());
+        for nothing in [&b" "[..], b"null", b"{}"] {
+            assert!(read_options(nothing).unwrap().is_empty());
+        }
     }
 }

@@ -95,7 +95,8 @@ fn exchange(mut stream: impl Read + Write, request: &str) -> HttpResponse {
 }
 
 fn parse(answer: &[u8]) -> Option<HttpResponse> {
-    let answer = std::str::from_utf8(answer).ok()?;
+    // What a stranger sent may be told back to him as it was.
+    let answer = String::from_utf8_lossy(answer);
     let (head, body) = answer.split_once("\r\n\r\n")?;
     let mut lines = head.split("\r\n");
     let status = lines.next()?.split(' ').nth(1)?.parse().ok()?;
