@@ -294,7 +294,8 @@ fn wrong_parameters_are_refused_in_nats_servers_words() {
 fn odd_parameters_are_taken_as_nats_server_takes_them() {
     let (midge, nats) = (Broker::midge().start(), Broker::nats_server().start());
     // The probe that found it ready may not have left yet.
-    [&midge, &nats].map(|broker| broker.wait_for_connections(0));
+    midge.wait_for_connections(0);
+    nats.wait_for_connections(0);
     let page = |broker: &Broker, query: &str| {
         let answer = broker.get_json(query);
         ["num_connections", "total", "offset", "limit"].map(|name| answer[name].clone())
