@@ -6,6 +6,8 @@ mod support;
 
 #[path = "check_nats/brokers.rs"]
 mod brokers;
+#[path = "check_nats/certificates.rs"]
+mod certificates;
 #[path = "check_nats/command_line.rs"]
 mod command_line;
 #[path = "check_nats/plugin.rs"]

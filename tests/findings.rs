@@ -8,6 +8,8 @@ mod support;
 mod broker;
 #[path = "findings/ceilings.rs"]
 mod ceilings;
+#[path = "findings/certificates.rs"]
+mod certificates;
 #[path = "findings/clients.rs"]
 mod clients;
 #[path = "findings/readers.rs"]

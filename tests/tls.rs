@@ -3,6 +3,15 @@
 
 mod support;
 
+#[path = "tls/clients.rs"]
+mod clients;
+#[path = "tls/outcomes.rs"]
+mod outcomes;
+#[path = "tls/revocation.rs"]
+mod revocation;
+#[path = "tls/storm.rs"]
+mod storm;
+
 use std::{
     fs,
     io::{ErrorKind, Read, Write},

@@ -129,6 +129,12 @@ pub(crate) const FIGURES: &[Figure] = &[
     varz(Basic, "total_events", "slow_consumers_leafs", Derive, &["slow_consumer_stats.leafs"], "of these, leafnodes"),
     varz(Basic, "total_events", "stale_connections", Derive, &["stale_connections"], "connections cut because they answered no ping"),
     varz(Basic, "total_events", "stalled_clients", Derive, &["stalled_clients"], "times a publisher waited for a slow reader"),
+    varz(Basic, "gauge", "tls_certificate_days", Gauge, &["tls.cert_days_left"], "days until the broker's certificate ends, negative afterwards; midge with TLS only, as the next ones"),
+    varz(Basic, "gauge", "tls_ca_days", Gauge, &["tls.ca_days_left"], "days until its CA ends"),
+    varz(Basic, "gauge", "tls_crl_days", Gauge, &["tls.crl_days_left"], "days until the successor of the CRL is due"),
+    varz(Basic, "total_events", "tls_handshakes", Derive, &["tls.handshakes"], "TLS handshakes finished"),
+    varz(Basic, "total_events", "tls_failures", Derive, &["tls.failures"], "TLS handshakes that failed, and probes of the port"),
+    varz(Basic, "total_events", "tls_revoked_closed", Derive, &["tls.revoked_closed"], "connections closed because their certificate was revoked meanwhile"),
     varz(Basic, "pubsub", "subscriptions", Gauge, &["subscriptions"], "subscriptions of all accounts"),
     varz(Basic, "memory", "rss", Gauge, &["mem"], "resident memory in bytes"),
     varz(Basic, "gauge", "cpu_percent", Gauge, &["cpu"], "processor use in percent of one core; may exceed 100"),
@@ -300,6 +306,12 @@ mod tests {
             stale_connections: Some(0),
             stalled_clients: Some(0),
             slow_consumer_stats: Some(Default::default()),
+            tls: Some(monitor_client::TlsVarz {
+                cert_days_left: Some(0.0),
+                ca_days_left: Some(0.0),
+                crl_days_left: Some(0.0),
+                ..Default::default()
+            }),
             ..Varz::default()
         };
         let json = serde_json::to_value(full).expect("plain data");

@@ -193,21 +193,48 @@ pub struct LoginsVarz {
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct TlsVarz {
+    /// Subject of the own certificate that ends first; its end is
+    /// `tls_cert_not_after`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_name: Option<String>,
+    /// Days until that end; negative afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cert_days_left: Option<f64>,
     /// End of the CA that ends first, RFC 3339; absent without a CA file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_not_after: Option<String>,
+    /// Subject of that CA.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_name: Option<String>,
+    /// Days until its end; negative afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ca_days_left: Option<f64>,
     /// When the successor of the first CRL is due, RFC 3339; absent without
     /// CRLs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crl_next_update: Option<String>,
+    /// Subject of the CA whose CRL that is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crl_name: Option<String>,
+    /// Days until its successor is due; negative afterwards.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub crl_days_left: Option<f64>,
+    /// What is wrong with files that changed and were not taken over; absent
+    /// while what is in the files is in force.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused_files: Option<String>,
     /// Certificates that the CRLs name.
     pub revoked: u64,
+    /// Connections closed because their certificate was revoked meanwhile.
+    pub revoked_closed: u64,
     /// Handshakes that were finished, since the start.
     pub handshakes: u64,
     /// Of these, those that went on from an earlier session.
     pub resumed: u64,
     /// Handshakes under way.
     pub unfinished: u64,
+    /// Handshakes that failed.
+    pub failures: u64,
     /// Handshakes that failed, by cause.
     pub failed: BTreeMap<String, u64>,
     /// Seconds that the finished ones took together, waiting for the peers

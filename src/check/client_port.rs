@@ -46,6 +46,8 @@ pub struct Info {
     pub auth_required: bool,
     /// Whether TLS is wanted before CONNECT.
     pub tls_required: bool,
+    /// Whether TLS may be had before CONNECT.
+    pub tls_available: bool,
     /// Whether the broker is in lame duck mode.
     pub ldm: bool,
 }
@@ -96,6 +98,23 @@ impl<'a> Session<'a> {
     /// What the broker said of itself.
     pub fn info(&self) -> &Info {
         &self.info
+    }
+
+    /// The socket, to shake hands on in the time left; and `host:port`.
+    ///
+    /// # Errors
+    /// The broker offers no TLS: unknown. No time is left.
+    pub fn into_socket(self) -> Result<(TcpStream, String), Failure> {
+        if !self.info.tls_required && !self.info.tls_available {
+            let text = format!("client port {} has no TLS, so no certificate", self.peer);
+            return Err(Failure::unknown(text));
+        }
+        let left = self.deadline.begin(Step::Handshake)?;
+        let bounded = self.stream.set_read_timeout(Some(left));
+        bounded
+            .and_then(|()| self.stream.set_write_timeout(Some(left)))
+            .map_err(|error| Failure::unknown(format!("client port {}: {error}", self.peer)))?;
+        Ok((self.stream, self.peer))
     }
 
     /// Sends CONNECT and a PING, waits for the PONG, and returns the time since

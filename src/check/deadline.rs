@@ -20,6 +20,8 @@ pub enum Step {
     Connz,
     /// Asking for `/explainz`.
     Explainz,
+    /// The TLS handshake on the client port.
+    Handshake,
     /// Asking for `/healthz`.
     Healthz,
     /// Waiting for the INFO on the client port.
@@ -67,6 +69,7 @@ impl fmt::Display for Step {
             Self::Connect => "connecting to the client port",
             Self::Connz => "asking for /connz",
             Self::Explainz => "asking for /explainz",
+            Self::Handshake => "shaking hands on the client port",
             Self::Healthz => "asking for /healthz",
             Self::Info => "waiting for INFO on the client port",
             Self::Login => "waiting for the answer to CONNECT and PING",

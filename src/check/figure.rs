@@ -57,6 +57,30 @@ impl Figure {
     };
 }
 
+pub(super) static CA_DAYS: Figure = Figure {
+    label: "ca_days",
+    help: "days until the CA of the clients' certificates ends; only midge tells",
+    option: Some("ca"),
+    warning: "30:",
+    critical: "7:",
+    ..Figure::PLAIN
+};
+pub(super) static CERT_DAYS: Figure = Figure {
+    label: "cert_days",
+    help: "days until the broker's certificate ends",
+    option: Some("cert"),
+    warning: "30:",
+    critical: "7:",
+    ..Figure::PLAIN
+};
+pub(super) static CRL_DAYS: Figure = Figure {
+    label: "crl_days",
+    help: "days until the successor of the CRL is due; only midge tells",
+    option: Some("crl"),
+    warning: "3:",
+    critical: "0.5:",
+    ..Figure::PLAIN
+};
 pub(super) static CONFIG_AGE: Figure = Figure {
     label: "config_age",
     unit: Unit::Seconds,

@@ -20,6 +20,7 @@ pub mod output;
 pub mod range;
 pub mod report;
 pub mod run;
+pub mod served_certificate;
 pub mod status;
 pub mod text;
 

@@ -95,7 +95,7 @@ fn give_up(session: &Session, tls: &TlsListener, failure: &Failure) {
         };
         error!("{} - {text}", log_prefix(connection));
         session.context.telemetry.events.record(
-            EventKind::AuthenticationFailed,
+            EventKind::HandshakeFailed,
             connection.cid,
             &connection.peer.to_string(),
             &text,

@@ -85,6 +85,8 @@ pub struct Troubles {
     pub slow_consumers: u64,
     /// Cut because they answered no ping.
     pub stale_connections: u64,
+    /// Closed because their certificate was revoked meanwhile.
+    pub revoked: u64,
 }
 
 impl Troubles {
@@ -94,6 +96,9 @@ impl Troubles {
         }
         if reason == CloseReason::StaleConnection {
             self.stale_connections += 1;
+        }
+        if reason == CloseReason::CertificateRevoked {
+            self.revoked += 1;
         }
     }
 }
@@ -193,6 +198,7 @@ impl AddAssign for AccountTotals {
         self.traffic += other.traffic;
         self.troubles.slow_consumers += other.troubles.slow_consumers;
         self.troubles.stale_connections += other.troubles.stale_connections;
+        self.troubles.revoked += other.troubles.revoked;
     }
 }
 

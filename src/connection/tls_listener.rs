@@ -14,10 +14,13 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 
 use super::{Connection, handshake::Handshakers, transport::Tls};
-use crate::security::{
-    certificate::{Fingerprint, PeerCertificate},
-    failure::{Cause, Failure},
-    store::TlsStore,
+use crate::{
+    security::{
+        certificate::{Fingerprint, PeerCertificate},
+        failure::{Cause, Failure},
+        store::TlsStore,
+    },
+    telemetry::histogram::Distribution,
 };
 
 /// Failures that are logged and recorded in one [`QUIET_TIME`].
@@ -44,7 +47,8 @@ pub struct Figures {
     done: AtomicU64,
     resumed: AtomicU64,
     failed: [AtomicU64; Cause::ALL.len()],
-    nanos: AtomicU64,
+    /// One lock for each handshake, which takes milliseconds anyway.
+    times: Mutex<Distribution>,
     slowest: AtomicU64,
 }
 
@@ -59,8 +63,8 @@ pub struct HandshakeView {
     pub failed: Vec<(Cause, u64)>,
     /// Handshakes under way.
     pub unfinished: usize,
-    /// What the finished ones took together, waiting for the peer included.
-    pub time: Duration,
+    /// What the finished ones took, waiting for the peer included.
+    pub times: Distribution,
     /// What the longest of them took.
     pub slowest: Duration,
 }
@@ -219,8 +223,8 @@ impl TlsListener {
                 .filter(|(_, count)| *count > 0)
                 .collect(),
             unfinished: self.handshakers.unfinished(),
-            time: Duration::from_nanos(load(&figures.nanos)),
-            slowest: Duration::from_nanos(load(&figures.slowest)),
+            times: figures.times.lock().clone(),
+            slowest: Duration::from_micros(load(&figures.slowest)),
         }
     }
 }
@@ -230,11 +234,11 @@ impl Figures {
         let add = |counter: &AtomicU64, more| counter.fetch_add(more, Ordering::Relaxed);
         match result {
             Ok(secured) => {
-                let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+                let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
                 add(&self.done, 1);
                 add(&self.resumed, u64::from(secured.tls.is_resumed));
-                add(&self.nanos, nanos);
-                self.slowest.fetch_max(nanos, Ordering::Relaxed);
+                self.times.lock().record(micros);
+                self.slowest.fetch_max(micros, Ordering::Relaxed);
             }
             Err(failure) => {
                 add(&self.failed[failure.cause as usize], 1);

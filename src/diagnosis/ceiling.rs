@@ -2,7 +2,15 @@
 //! is used up if it grows on as it does.
 
 use super::{look::Look, trend::Trend};
-use crate::{config::Diagnosis, connection::budget, server::Server, telemetry::process};
+use chrono::Utc;
+
+use crate::{
+    config::Diagnosis,
+    connection::budget,
+    security::tls::{Term, Validity},
+    server::Server,
+    telemetry::process,
+};
 
 /// Share of the limit that a figure must have risen by before a time to
 /// exhaustion is told.
@@ -42,6 +50,12 @@ pub enum CeilingKind {
     Queues,
     /// The most subscriptions of a connection against `max_subscriptions`.
     Subscriptions,
+    /// Time passed since the own certificate began, against its validity.
+    Certificate,
+    /// The same of the CA that ends first.
+    Ca,
+    /// The same of the CRL whose successor is due first.
+    Crl,
 }
 
 impl CeilingKind {
@@ -54,6 +68,9 @@ impl CeilingKind {
             Self::Pending => "pending",
             Self::Queues => "queues",
             Self::Subscriptions => "subscriptions",
+            Self::Certificate => "certificate",
+            Self::Ca => "ca",
+            Self::Crl => "crl",
         }
     }
 
@@ -62,6 +79,7 @@ impl CeilingKind {
         match self {
             Self::Connections | Self::Files | Self::Subscriptions => "count",
             Self::Memory | Self::Pending | Self::Queues => "bytes",
+            Self::Certificate | Self::Ca | Self::Crl => "seconds",
         }
     }
 }
@@ -83,7 +101,7 @@ struct Reading {
 
 type Measure = fn(&Ceilings, &Server, &Look) -> Option<Reading>;
 
-const MEASURES: [(CeilingKind, Measure); 6] = [
+const MEASURES: [(CeilingKind, Measure); 9] = [
     (CeilingKind::Files, |_, _, look| {
         Reading::of(look.files? as f64, process::open_files_max()? as f64)
     }),
@@ -114,7 +132,27 @@ const MEASURES: [(CeilingKind, Measure); 6] = [
         let holder = longest.map(|longest| (longest.connection.who(), longest.connection.cid));
         Some(Reading { holder, ..reading })
     }),
+    (CeilingKind::Certificate, |_, server, _| {
+        validity(server, |validity| &validity.certificate)
+    }),
+    (CeilingKind::Ca, |_, server, _| {
+        validity(server, |validity| &validity.ca)
+    }),
+    (CeilingKind::Crl, |_, server, _| {
+        validity(server, |validity| &validity.crl)
+    }),
 ];
+
+/// How much of the validity that ends first has passed.
+fn validity(server: &Server, term: fn(&Validity) -> &Option<Term>) -> Option<Reading> {
+    let listeners = server.tls_listeners().into_iter();
+    let terms = listeners.filter_map(|tls| term(&tls.store.current().validity).clone());
+    let term = terms.min_by_key(|term| term.until)?;
+    let passed = (Utc::now() - term.from).as_seconds_f64();
+    let reading = Reading::of(passed, (term.until - term.from).as_seconds_f64())?;
+    let holder = Some((term.name, 0));
+    Some(Reading { holder, ..reading })
+}
 
 impl Reading {
     /// `None` if there is no limit.
@@ -156,8 +194,14 @@ fn judge(kind: CeilingKind, reading: Reading, trend: &Trend) -> Ceiling {
         limit,
         holder,
     } = reading;
-    let growth = trend.slope().unwrap_or(0.0);
-    let grows = growth > 0.0 && trend.rise() >= limit * RISE_MIN;
+    let (growth, grows) = match kind.unit() {
+        // Time passes, a second in each.
+        "seconds" => (1.0, true),
+        _ => {
+            let growth = trend.slope().unwrap_or(0.0);
+            (growth, growth > 0.0 && trend.rise() >= limit * RISE_MIN)
+        }
+    };
     let (holder, cid) = holder.unwrap_or_default();
     Ceiling {
         kind,

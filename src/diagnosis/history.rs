@@ -18,7 +18,8 @@ use super::{
 };
 use crate::{
     config::Diagnosis,
-    connection::Connection,
+    connection::{CloseReason, Connection, registry::Troubles},
+    security::failure::Cause as FailureCause,
     server::{Server, reload::Outcome},
     sublist::Entry,
     telemetry::{Clock, event::EventKind, tally::Count},
@@ -39,7 +40,7 @@ const INBOX_EVERY: u64 = 10;
 pub(super) struct History {
     /// Looks so far.
     looks: u64,
-    last: Option<Last>,
+    last: Option<Troubles>,
     /// Bytes waiting, by connection, of those with long queues.
     pub(super) queues: HashMap<u64, Trend>,
     /// Number of subscriptions, by connection, of those with many.
@@ -52,6 +53,14 @@ pub(super) struct History {
     stalls: HashMap<u64, u64>,
     pub(super) slow_consumers: Recent,
     pub(super) stale_peers: Recent,
+    /// Connections closed for their revoked certificates.
+    pub(super) revoked: Recent,
+    /// Failed handshakes, by cause.
+    pub(super) handshakes: Recent,
+    /// What the log said of the last one.
+    pub(super) last_handshake: String,
+    /// Of each listener.
+    handshakes_seen: HashMap<(usize, FailureCause), u64>,
     pub(super) login_failures: Recent,
     pub(super) violations: Recent,
     pub(super) unanswered: Recent,
@@ -63,12 +72,6 @@ pub(super) struct History {
     pub(super) pending_reload: Option<Outcome>,
     config_checked: Option<Instant>,
     pub(super) probe: Probe,
-}
-
-/// What the last look saw of totals.
-struct Last {
-    slow_consumers: u64,
-    stale_connections: u64,
 }
 
 impl History {
@@ -83,6 +86,10 @@ impl History {
             stalls: HashMap::new(),
             slow_consumers: Recent::default(),
             stale_peers: Recent::default(),
+            revoked: Recent::default(),
+            handshakes: Recent::default(),
+            last_handshake: String::new(),
+            handshakes_seen: HashMap::new(),
             login_failures: Recent::default(),
             violations: Recent::default(),
             unanswered: Recent::default(),
@@ -116,10 +123,13 @@ impl History {
         self.add_stalls(look);
         self.add_totals(server, look);
         self.add_tallies(server, look.at);
+        self.add_handshakes(server, look.at);
         self.add_events(server, look.at);
         for recent in [
             &mut self.slow_consumers,
             &mut self.stale_peers,
+            &mut self.revoked,
+            &mut self.handshakes,
             &mut self.login_failures,
             &mut self.violations,
             &mut self.unanswered,
@@ -159,24 +169,17 @@ impl History {
 
     fn add_totals(&mut self, server: &Server, look: &Look) {
         let troubles = look.troubles;
-        let before = self.last.replace(Last {
-            slow_consumers: troubles.slow_consumers,
-            stale_connections: troubles.stale_connections,
-        });
-        let (slow, stale) = match before {
-            None => (0, 0),
-            Some(before) => (
-                troubles.slow_consumers - before.slow_consumers,
-                troubles.stale_connections - before.stale_connections,
-            ),
-        };
-        if slow + stale == 0 {
+        let before = self.last.replace(troubles).unwrap_or(troubles);
+        let slow = troubles.slow_consumers - before.slow_consumers;
+        let stale = troubles.stale_connections - before.stale_connections;
+        let revoked = troubles.revoked - before.revoked;
+        if slow + stale + revoked == 0 {
             return;
         }
         // The latest closed connections are those that ended since; of more
         // than the ring holds the names are lost, not the number.
         let closed = server.clients.registry.closed();
-        let latest = |count: u64, of_kind: fn(crate::connection::CloseReason) -> bool| {
+        let latest = |count: u64, of_kind: fn(CloseReason) -> bool| {
             let of_kind = closed.iter().rev().filter(move |c| of_kind(c.reason));
             of_kind.take(usize::try_from(count).unwrap_or(usize::MAX))
         };
@@ -184,11 +187,13 @@ impl History {
             let count = once(gone.last.pending as u64, gone.last.cid);
             self.slow_consumers.add(look.at, gone.last.who(), count);
         }
-        for gone in latest(stale, |reason| {
-            reason == crate::connection::CloseReason::StaleConnection
-        }) {
+        for gone in latest(stale, |reason| reason == CloseReason::StaleConnection) {
             let count = once(0, gone.last.cid);
             self.stale_peers.add(look.at, gone.last.who(), count);
+        }
+        for gone in latest(revoked, |reason| reason == CloseReason::CertificateRevoked) {
+            let count = once(0, gone.last.cid);
+            self.revoked.add(look.at, gone.last.who(), count);
         }
     }
 
@@ -202,9 +207,27 @@ impl History {
         }
     }
 
+    fn add_handshakes(&mut self, server: &Server, now: Clock) {
+        for (index, tls) in server.tls_listeners().iter().enumerate() {
+            for (cause, count) in tls.view().failed {
+                let seen = self.handshakes_seen.insert((index, cause), count);
+                // Another listener after a reload begins anew.
+                let times = count.checked_sub(seen.unwrap_or(0)).unwrap_or(count);
+                if times > 0 && cause.is_trouble() {
+                    let count = Count {
+                        times,
+                        ..once(0, 0)
+                    };
+                    self.handshakes.add(now, cause.name().to_owned(), count);
+                }
+            }
+        }
+    }
+
     fn add_events(&mut self, server: &Server, now: Clock) {
-        const KINDS: [EventKind; 2] = [
+        const KINDS: [EventKind; 3] = [
             EventKind::AuthenticationFailed,
+            EventKind::HandshakeFailed,
             EventKind::PermissionViolation,
         ];
         let log = &server.clients.telemetry.events;
@@ -213,6 +236,11 @@ impl History {
         for event in new.events {
             let recent = match event.kind {
                 EventKind::AuthenticationFailed => &mut self.login_failures,
+                // Counted with those that are not told.
+                EventKind::HandshakeFailed => {
+                    self.last_handshake = format!("{} - {}", event.subject, event.text);
+                    continue;
+                }
                 _ => &mut self.violations,
             };
             recent.add(now, event.subject.clone(), once(0, event.cid));

@@ -15,6 +15,7 @@ use super::{
 use crate::{
     VERSION,
     connection::{registry::Totals, tls_listener::TlsListener},
+    security::tls::{Term, Validity},
     server::Server,
     telemetry::{
         loss::{LossReason, Lost},
@@ -65,7 +66,7 @@ pub(super) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         delayed: logins.delayed,
     });
     if let Some(tls) = &*server.clients.tls.read() {
-        fill_tls(&mut varz, tls);
+        fill_tls(&mut varz, tls, totals.troubles.revoked);
     }
     varz
 }
@@ -150,24 +151,42 @@ fn cluster(server: &Server) -> serde_json::Value {
     block
 }
 
-fn fill_tls(varz: &mut Varz, tls: &TlsListener) {
+fn fill_tls(varz: &mut Varz, tls: &TlsListener, revoked_closed: u64) {
     let material = tls.store.current();
-    let validity = material.validity;
+    let Validity {
+        certificate,
+        ca,
+        crl,
+    } = &material.validity;
     let handshakes = tls.view();
     let failed = handshakes.failed.iter();
+    let now = Utc::now();
+    let name = |term: &Term| term.name.clone();
+    let end = |term: &Term| time_text::rfc3339(term.until);
+    // Four digits are ten seconds; nought has no sign.
+    let days_left = |term: &Term| (term.days_left(now) * 1e4).round() / 1e4 + 0.0;
     varz.tls_timeout = material.options.timeout.as_secs_f64();
-    varz.tls_cert_not_after = validity.certificate.map(time_text::rfc3339);
+    varz.tls_cert_not_after = certificate.as_ref().map(end);
     varz.tls = Some(TlsVarz {
-        ca_not_after: validity.ca.map(time_text::rfc3339),
-        crl_next_update: validity.crl.map(time_text::rfc3339),
+        cert_name: certificate.as_ref().map(name),
+        cert_days_left: certificate.as_ref().map(days_left),
+        ca_not_after: ca.as_ref().map(end),
+        ca_name: ca.as_ref().map(name),
+        ca_days_left: ca.as_ref().map(days_left),
+        crl_next_update: crl.as_ref().map(end),
+        crl_name: crl.as_ref().map(name),
+        crl_days_left: crl.as_ref().map(days_left),
+        refused_files: tls.store.refused().map(|error| error.to_string()),
         revoked: material.revocations.len() as u64,
+        revoked_closed,
         handshakes: handshakes.done,
         resumed: handshakes.resumed,
         unfinished: handshakes.unfinished as u64,
+        failures: failed.clone().map(|(_, count)| count).sum(),
         failed: failed
             .map(|(cause, count)| (cause.name().to_owned(), *count))
             .collect(),
-        handshake_seconds: handshakes.time.as_secs_f64(),
+        handshake_seconds: handshakes.times.sum(),
         handshake_slowest: handshakes.slowest.as_secs_f64(),
     });
 }

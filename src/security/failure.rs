@@ -62,6 +62,12 @@ impl Cause {
         Self::Other,
     ];
 
+    /// Whether it says that something is wrong: a probe that only looks whether
+    /// the port is open does not.
+    pub fn is_trouble(self) -> bool {
+        self != Self::Silent
+    }
+
     /// The name that figures bear.
     pub fn name(self) -> &'static str {
         match self {

@@ -16,7 +16,7 @@ use super::{
     distinguished_name::rfc2253,
     files::{self, TlsError},
     options::{ExpiredCrl, TlsOptions},
-    tls::earliest,
+    tls::{Term, earliest},
 };
 
 /// The CRLs of a `tls` block.
@@ -28,8 +28,8 @@ pub struct Revocations {
     revoked: HashSet<Listed>,
     /// Subjects of the CAs that are revoked themselves.
     revoked_authorities: HashSet<Box<[u8]>>,
-    /// When the successor of the first is due.
-    pub(super) next_update: Option<DateTime<Utc>>,
+    /// Of the one whose successor is due first.
+    pub(super) term: Option<Term>,
     pub(super) warnings: Vec<TlsError>,
 }
 
@@ -90,7 +90,12 @@ impl Revocations {
             return Err(TlsError::in_file(file, text));
         }
         if let Some(next) = crl.next_update().map(time) {
-            self.next_update = earliest(self.next_update, next);
+            let term = Term {
+                name: issuer.clone(),
+                from: time(crl.last_update()),
+                until: next,
+            };
+            self.term = earliest(self.term.take(), term);
             if next < now {
                 let effect = match expired {
                     ExpiredCrl::Reject => {

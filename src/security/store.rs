@@ -21,6 +21,8 @@ pub struct TlsStore {
     current: RwLock<Arc<Material>>,
     /// The files as they were when they were last looked at.
     stamps: Mutex<Vec<Stamp>>,
+    /// Why the last change was not taken over, if it was not.
+    refused: Mutex<Option<TlsError>>,
 }
 
 /// What tells that a file is another one.
@@ -45,12 +47,18 @@ impl TlsStore {
         Ok(Self {
             current: RwLock::new(Arc::new(material)),
             stamps: Mutex::new(stamps),
+            refused: Mutex::default(),
         })
     }
 
     /// What is in force.
     pub fn current(&self) -> Arc<Material> {
         self.current.read().clone()
+    }
+
+    /// Why what is in the files now is not in force; `None` if it is.
+    pub fn refused(&self) -> Option<TlsError> {
+        self.refused.lock().clone()
     }
 
     /// Whether a file has changed since the last look. Looks at the files.
@@ -79,7 +87,14 @@ impl TlsStore {
     /// Which file cannot be used, why, and what to do.
     pub fn replace(&self, options: &TlsOptions) -> Result<Arc<Material>, TlsError> {
         let stamps = stamps(options);
-        let material = Arc::new(Material::load(options)?);
+        let material = match Material::load(options) {
+            Ok(material) => Arc::new(material),
+            Err(error) => {
+                *self.refused.lock() = Some(error.clone());
+                return Err(error);
+            }
+        };
+        *self.refused.lock() = None;
         *self.stamps.lock() = stamps;
         *self.current.write() = material.clone();
         Ok(material)

@@ -51,16 +51,41 @@ pub struct Material {
     pub warnings: Vec<TlsError>,
 }
 
-/// Until when the files of a `tls` block are valid; `None` for what there is
-/// not.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+/// How long the files of a `tls` block are valid; `None` for what there is not.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Validity {
     /// The own certificate that ends first.
-    pub certificate: Option<DateTime<Utc>>,
+    pub certificate: Option<Term>,
     /// The CA that ends first.
-    pub ca: Option<DateTime<Utc>>,
+    pub ca: Option<Term>,
     /// The CRL whose successor is due first.
-    pub crl: Option<DateTime<Utc>>,
+    pub crl: Option<Term>,
+}
+
+/// The time in which something is valid.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Term {
+    /// The certificate's subject; of a CRL its issuer.
+    pub name: String,
+    /// From when.
+    pub from: DateTime<Utc>,
+    /// Until when.
+    pub until: DateTime<Utc>,
+}
+
+impl Term {
+    pub(super) fn of(certificate: &PeerCertificate) -> Self {
+        Self {
+            name: certificate.subject.clone(),
+            from: certificate.not_before,
+            until: certificate.not_after,
+        }
+    }
+
+    /// Days until the end; negative afterwards.
+    pub fn days_left(&self, now: DateTime<Utc>) -> f64 {
+        (self.until - now).as_seconds_f64() / 86_400.0
+    }
 }
 
 impl Material {
@@ -80,9 +105,9 @@ impl Material {
         warnings.extend(revocations.warnings.iter().cloned());
         warnings.extend(authorities.check_own(options, &own, &provider));
         let validity = Validity {
-            certificate: own.not_after,
-            ca: authorities.not_after,
-            crl: revocations.next_update,
+            certificate: own.term.clone(),
+            ca: authorities.term.clone(),
+            crl: revocations.term.clone(),
         };
         let anybody = TlsOptions {
             verify: false,
@@ -116,7 +141,8 @@ impl Material {
 /// The own certificates.
 struct Own {
     keys: Vec<Arc<CertifiedKey>>,
-    not_after: Option<DateTime<Utc>>,
+    /// Of the one that ends first.
+    term: Option<Term>,
     warnings: Vec<TlsError>,
 }
 
@@ -133,7 +159,7 @@ fn own_certificates(
     }
     let mut own = Own {
         keys: Vec::new(),
-        not_after: None,
+        term: None,
         warnings: Vec::new(),
     };
     for pair in &options.certificates {
@@ -141,7 +167,7 @@ fn own_certificates(
         let key = files::private_key(&pair.key_file)?;
         let leaf = read_certificate(&pair.cert_file, &chain[0])?;
         check_dates(&pair.cert_file, &leaf, now)?;
-        own.not_after = earliest(own.not_after, leaf.not_after);
+        own.term = earliest(own.term, Term::of(&leaf));
         let certified =
             CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
                 Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::in_file(
@@ -188,7 +214,8 @@ fn check_dates(file: &Path, own: &PeerCertificate, now: DateTime<Utc>) -> Result
 pub(super) struct Authorities {
     pub(super) certificates: Vec<CertificateDer<'static>>,
     roots: Arc<RootCertStore>,
-    not_after: Option<DateTime<Utc>>,
+    /// Of the one that ends first.
+    term: Option<Term>,
 }
 
 impl Authorities {
@@ -198,10 +225,10 @@ impl Authorities {
         };
         let certificates = files::certificates(file)?;
         let mut roots = RootCertStore::empty();
-        let mut not_after = None;
+        let mut term = None;
         for certificate in &certificates {
             let read = read_certificate(file, certificate)?;
-            not_after = earliest(not_after, read.not_after);
+            term = earliest(term, Term::of(&read));
             let is_ca = parse(certificate).is_ok_and(|parsed| parsed.is_ca());
             if !is_ca {
                 let text = format!(
@@ -218,7 +245,7 @@ impl Authorities {
         Ok(Self {
             certificates,
             roots: Arc::new(roots),
-            not_after,
+            term,
         })
     }
 
@@ -235,7 +262,7 @@ impl Authorities {
         Ok(Self {
             certificates: Vec::new(),
             roots: Arc::new(roots),
-            not_after: None,
+            term: None,
         })
     }
 
@@ -379,9 +406,12 @@ fn unusable(error: impl std::fmt::Display) -> TlsError {
     TlsError::new(format!("these settings cannot be used together: {error}"))
 }
 
-/// The earlier of two times.
-pub(super) fn earliest(known: Option<DateTime<Utc>>, new: DateTime<Utc>) -> Option<DateTime<Utc>> {
-    Some(known.map_or(new, |known| known.min(new)))
+/// The one of two that ends first.
+pub(super) fn earliest(known: Option<Term>, new: Term) -> Option<Term> {
+    match known {
+        Some(known) if known.until <= new.until => Some(known),
+        _ => Some(new),
+    }
 }
 
 /// The own certificates: the first that a peer can use is shown to it.

@@ -18,7 +18,11 @@ use crate::{
     connection::{handshake::Handshakers, tls_listener::TlsListener},
     protocol::info::Info,
     route::Cluster,
-    security::{options::TlsOptions, store::TlsStore, tls::Material},
+    security::{
+        options::TlsOptions,
+        store::TlsStore,
+        tls::{Material, Term},
+    },
     telemetry::event::EventKind,
 };
 
@@ -141,6 +145,12 @@ impl Server {
         }
     }
 
+    /// TLS of clients and of routes, as far as there is any.
+    pub fn tls_listeners(&self) -> Vec<Arc<TlsListener>> {
+        let ports = Port::ALL.into_iter();
+        ports.filter_map(|port| self.tls_of(port)).collect()
+    }
+
     fn tls_of(&self, port: Port) -> Option<Arc<TlsListener>> {
         match port {
             Port::Clients => self.clients.tls.read().clone(),
@@ -195,17 +205,19 @@ impl Server {
         for warning in &material.warnings {
             warn!("tls: {warning}");
         }
-        let until = |time: Option<chrono::DateTime<chrono::Utc>>| match time {
-            Some(time) => time.to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
+        let until = |term: &Option<Term>| match term {
+            Some(term) => term
+                .until
+                .to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             None => "none".into(),
         };
         let validity = &material.validity;
         let text = format!(
             "the TLS files were read again: certificate until {}, CA until {}, CRL until {}, {} \
              certificates revoked",
-            until(validity.certificate),
-            until(validity.ca),
-            until(validity.crl),
+            until(&validity.certificate),
+            until(&validity.ca),
+            until(&validity.crl),
             material.revocations.len()
         );
         info!("{text}");

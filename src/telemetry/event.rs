@@ -25,6 +25,8 @@ pub enum EventKind {
     ClientClosed,
     /// A login was refused.
     AuthenticationFailed,
+    /// A TLS handshake failed.
+    HandshakeFailed,
     /// A publish or subscribe was refused.
     PermissionViolation,
     /// A reader fell behind, was cut, or caught up.
@@ -47,10 +49,11 @@ pub enum EventKind {
 
 impl EventKind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::ClientConnected,
         Self::ClientClosed,
         Self::AuthenticationFailed,
+        Self::HandshakeFailed,
         Self::PermissionViolation,
         Self::SlowConsumer,
         Self::Storm,
@@ -73,6 +76,7 @@ impl EventKind {
             Self::ClientConnected => "client.connected",
             Self::ClientClosed => "client.closed",
             Self::AuthenticationFailed => "auth.failed",
+            Self::HandshakeFailed => "tls.failed",
             Self::PermissionViolation => "auth.violation",
             Self::SlowConsumer => "slow",
             Self::Storm => "storm",

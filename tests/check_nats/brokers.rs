@@ -27,12 +27,15 @@ fn all_modes_are_ok_on_a_healthy_broker() {
                 _ => (),
             }
             let well = check(&broker, &arguments);
-            // Only midge explains itself.
-            match mode.name == "explain" && is_foreign {
-                true => {
+            match mode.name {
+                // Only midge explains itself.
+                "explain" if is_foreign => {
                     well.expect(3, "/explainz: HTTP status 404");
                 }
-                false => assert_eq!(well.code, 0, "{well:?}"),
+                "cert" => {
+                    well.expect(3, "has no TLS");
+                }
+                _ => assert_eq!(well.code, 0, "{well:?}"),
             }
             let gone = check_ports(closed_port(), closed_port(), &arguments);
             gone.expect(2, "connection refused");

@@ -22,6 +22,7 @@ pub struct BrokerBuilder {
     program: PathBuf,
     port: u16,
     monitoring: bool,
+    greets: bool,
     flags: Vec<String>,
     config: Option<String>,
     environment: Vec<(String, String)>,
@@ -63,6 +64,7 @@ impl Broker {
             program: program.into(),
             port: 0,
             monitoring: true,
+            greets: true,
             flags: Vec::new(),
             config: None,
             environment: Vec::new(),
@@ -215,6 +217,12 @@ impl BrokerBuilder {
         self
     }
 
+    /// Clients begin: the broker sends no INFO to who only connects.
+    pub fn without_greeting(mut self) -> Self {
+        self.greets = false;
+        self
+    }
+
     /// Starts without a monitoring port.
     pub fn without_monitoring(mut self) -> Self {
         self.monitoring = false;
@@ -239,7 +247,10 @@ impl BrokerBuilder {
             folder,
             log_file,
         };
-        drop(RawClient::connect(broker.client_addr()));
+        match self.greets {
+            true => drop(RawClient::connect(broker.client_addr())),
+            false => drop(TcpStream::connect(broker.client_addr()).expect("connect")),
+        }
         broker
     }
 

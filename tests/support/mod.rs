@@ -12,6 +12,7 @@ pub mod broker;
 pub mod http;
 pub mod pki;
 pub mod raw_client;
+pub mod tls_client;
 pub mod tools;
 pub mod wire;
 

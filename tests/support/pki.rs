@@ -7,6 +7,7 @@ use std::{
     process::Command,
 };
 
+use chrono::{TimeDelta, Utc};
 use tempfile::TempDir;
 
 /// A CA and what it has signed.
@@ -21,11 +22,41 @@ pub enum Term {
     Valid,
     /// Until some years ago.
     Expired,
+    /// From some years on.
+    NotYet,
+    /// From yesterday, for this many seconds from now.
+    Seconds(u32),
 }
 
 impl Pki {
     /// A CA with a CRL that names nobody, and certificates for these names.
     pub fn new(names: &[&str]) -> Self {
+        let pki = Self::begin();
+        pki.openssl(
+            "req -x509 -newkey rsa:2048 -nodes -days 30 -keyout ca.key -out ca.pem -config ca.cnf \
+             -extensions v3_ca -subj",
+            &["/CN=Puppet CA: test"],
+        );
+        pki.finish(names)
+    }
+
+    /// An intermediate CA that this one signs, with its CRL and certificates.
+    /// Its `ca.pem` is its own certificate alone.
+    pub fn below(&self, subject: &str, names: &[&str]) -> Self {
+        let pki = Self::begin();
+        pki.openssl(
+            "req -new -newkey rsa:2048 -nodes -keyout ca.key -out ca.csr -config ca.cnf -subj",
+            &[subject],
+        );
+        let files = [pki.text("ca.csr"), pki.text("ca.pem")];
+        self.openssl(
+            "ca -batch -notext -config ca.cnf -extensions v3_ca -days 20 -in",
+            &[&files[0], "-out", &files[1]],
+        );
+        pki.finish(names)
+    }
+
+    fn begin() -> Self {
         let pki = Self {
             folder: tempfile::tempdir().expect("make a temporary folder"),
         };
@@ -37,16 +68,26 @@ impl Pki {
             fs::write(pki.folder.path().join(name), text).expect("write the CA's files");
         }
         fs::write(pki.folder.path().join("ca.cnf"), CA_SETTINGS).expect("write the settings");
-        pki.openssl(
-            "req -x509 -newkey rsa:2048 -nodes -days 30 -keyout ca.key -out ca.pem -config ca.cnf \
-             -extensions v3_ca -subj",
-            &["/CN=Puppet CA: test"],
-        );
-        pki.write_crl();
-        for name in names {
-            pki.sign(name, Term::Valid);
-        }
         pki
+    }
+
+    fn finish(self, names: &[&str]) -> Self {
+        self.write_crl();
+        for name in names {
+            self.sign(name, Term::Valid);
+        }
+        self
+    }
+
+    /// Writes files one behind the other into another one, in one step.
+    pub fn join(files: &[PathBuf], to: &Path) {
+        let all: Vec<u8> = files
+            .iter()
+            .flat_map(|file| fs::read(file).expect("read a file"))
+            .collect();
+        let new = to.with_extension("new");
+        fs::write(&new, all).expect("write a file");
+        fs::rename(new, to).expect("replace a file");
     }
 
     /// The path of a file: `ca.pem`, `crl.pem`, `NAME.pem`, `NAME.key`.
@@ -73,8 +114,19 @@ impl Pki {
             &[&format!("/CN={name}")],
         );
         let dates = match term {
-            Term::Valid => "-days 10",
-            Term::Expired => "-startdate 20200101000000Z -enddate 20210101000000Z",
+            Term::Valid => "-days 10".to_owned(),
+            Term::Expired => "-startdate 20200101000000Z -enddate 20210101000000Z".to_owned(),
+            Term::NotYet => "-startdate 20980101000000Z -enddate 20990101000000Z".to_owned(),
+            Term::Seconds(left) => {
+                let end = Utc::now() + TimeDelta::seconds(left.into());
+                let begin = Utc::now() - TimeDelta::days(1);
+                let format = "%Y%m%d%H%M%SZ";
+                format!(
+                    "-startdate {} -enddate {}",
+                    begin.format(format),
+                    end.format(format)
+                )
+            }
         };
         self.openssl(
             &format!(
@@ -107,8 +159,17 @@ impl Pki {
         self.write_crl();
     }
 
-    fn write_crl(&self) {
-        self.openssl("ca -gencrl -config ca.cnf -out crl.new", &[]);
+    /// The CA writes its CRL anew, for some days.
+    pub fn write_crl(&self) {
+        self.write_crl_for("-crldays 30");
+    }
+
+    /// The same for another time, as openssl has it: `-crlsec 5`.
+    pub fn write_crl_for(&self, time: &str) {
+        self.openssl(
+            &format!("ca -gencrl {time} -config ca.cnf -out crl.new"),
+            &[],
+        );
         // In one step, as whoever brings CRLs does.
         fs::rename(self.path("crl.new"), self.path("crl.pem")).expect("replace the CRL");
     }

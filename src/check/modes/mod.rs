@@ -1,6 +1,7 @@
 //! The table of modes: what `check_nats` can check. Help, manual, threshold
 //! options, dispatch and tests are made from it.
 
+mod cert;
 mod config;
 mod connect;
 mod connections;
@@ -138,6 +139,13 @@ pub static MODES: &[Mode] = &[
         help: "whether the broker is in lame duck mode: it ends soon and takes no new clients",
         figures: &[&figure::LAME_DUCK],
         run: lameduck::run,
+    },
+    Mode {
+        name: "cert",
+        help: "days until the certificate, its CA and the CRL end; a broker that does not tell is \
+               asked for its certificate by a TLS handshake",
+        figures: &[&figure::CERT_DAYS, &figure::CA_DAYS, &figure::CRL_DAYS],
+        run: cert::run,
     },
     Mode {
         name: "config",

@@ -46,6 +46,16 @@ pub struct Diagnosis {
     pub no_responders: u64,
     /// Subscriptions that a connection gathers, steadily, within `growth_window`, that are a leak.
     pub leak_subscriptions: u64,
+    /// A certificate or CA that ends sooner than this is a finding.
+    pub certificate_warning: Duration,
+    /// A certificate or CA that ends sooner than this is a critical one.
+    pub certificate_critical: Duration,
+    /// A CRL whose successor is due sooner than this is a finding.
+    pub crl_warning: Duration,
+    /// A CRL whose successor is due sooner than this is a critical one.
+    pub crl_critical: Duration,
+    /// TLS handshakes that fail, within `recent`, that are a finding.
+    pub handshake_failures: u64,
     /// Connections without an answer to pings, within `recent`, that are a finding.
     pub stale_peers: u64,
     /// Starts of the broker, within `recent`, that are a finding.
@@ -75,6 +85,11 @@ impl Default for Diagnosis {
             violations: 5,
             no_responders: 10,
             leak_subscriptions: 1000,
+            certificate_warning: Duration::from_secs(30 * 24 * 3600),
+            certificate_critical: Duration::from_secs(7 * 24 * 3600),
+            crl_warning: Duration::from_secs(72 * 3600),
+            crl_critical: Duration::from_secs(12 * 3600),
+            handshake_failures: 10,
             stale_peers: 3,
             restarts: 3,
             starts_file: None,
@@ -191,6 +206,36 @@ pub const DIAGNOSIS_KEYS: &[Key] = &[
         "1000",
         "Subscriptions that a connection gathers, steadily, within `growth_window`, that are a leak.",
         |options, number| options.diagnosis.leak_subscriptions = unsigned(number),
+    ),
+    time(
+        "certificate_warning",
+        "\"720h\"",
+        "A certificate or CA that ends sooner than this is a finding.",
+        |options, time| options.diagnosis.certificate_warning = time,
+    ),
+    time(
+        "certificate_critical",
+        "\"168h\"",
+        "A certificate or CA that ends sooner than this is a critical one.",
+        |options, time| options.diagnosis.certificate_critical = time,
+    ),
+    time(
+        "crl_warning",
+        "\"72h\"",
+        "A CRL whose successor is due sooner than this is a finding.",
+        |options, time| options.diagnosis.crl_warning = time,
+    ),
+    time(
+        "crl_critical",
+        "\"12h\"",
+        "A CRL whose successor is due sooner than this is a critical one.",
+        |options, time| options.diagnosis.crl_critical = time,
+    ),
+    count(
+        "handshake_failures",
+        "10",
+        "TLS handshakes that fail, within `recent`, that are a finding.",
+        |options, number| options.diagnosis.handshake_failures = unsigned(number),
     ),
     count(
         "stale_peers",

@@ -6,6 +6,7 @@
 
 mod broker;
 mod ceilings;
+mod certificates;
 mod clients;
 mod manual;
 mod readers;
@@ -286,6 +287,75 @@ pub const RULES: &[Rule] = &[
                  brokers that the message passes.",
         pace: Pace::AtOnce,
         find: subjects::large,
+    },
+    Rule {
+        code: "certificate-expiry",
+        levels: certificates::LEVELS,
+        meaning: "The broker's own certificate ends soon, or has ended: then no client that \
+                  verifies it connects.",
+        cause: "It was not renewed yet, or the renewed one is not in cert_file.",
+        remedy: "Renew the certificate and put it into cert_file, with its key; it is taken over \
+                 without a restart. With Puppet: puppet ssl clean on this host and puppet agent \
+                 -t, or let the agent of Puppet 8 renew it.",
+        pace: Pace::AtOnce,
+        find: certificates::own,
+    },
+    Rule {
+        code: "ca-expiry",
+        levels: certificates::LEVELS,
+        meaning: "A CA in ca_file ends soon, or has ended: then no certificate that it signed is \
+                  believed.",
+        cause: "The CA was not renewed yet, or ca_file still has the old one.",
+        remedy: "Renew the CA and bring its certificate to ca_file on all brokers and to all \
+                 clients. With Puppet: module puppetlabs/ca_extend keeps the key, so that signed \
+                 certificates stay valid.",
+        pace: Pace::AtOnce,
+        find: certificates::authority,
+    },
+    Rule {
+        code: "crl-expiry",
+        levels: certificates::CRL_LEVELS,
+        meaning: "The successor of a CRL is due soon, or overdue. Once it is, all certificates of \
+                  its CA are refused, unless the block `tls` says `crl_expired: warn`.",
+        cause: "The CA made no new CRL, or it was not brought to crl_file.",
+        remedy: "Let the CA write a new CRL and bring it to crl_file; it is taken over without a \
+                 restart. With Puppet: any puppetserver ca revoke or clean writes one; agents \
+                 before Puppet 8 do not fetch it by themselves.",
+        pace: Pace::AtOnce,
+        find: certificates::crl,
+    },
+    Rule {
+        code: "tls-files",
+        levels: "warning",
+        meaning: "A certificate, key, CA or CRL file has changed and cannot be used. What was \
+                  read before stays in force, until the next start, which would fail.",
+        cause: "The file is damaged, not readable for the broker's user, or does not belong to \
+                the other ones.",
+        remedy: "Mend the named file; it is read again by itself. midge -t -c FILE checks it.",
+        pace: Pace::AtOnce,
+        find: certificates::files,
+    },
+    Rule {
+        code: "handshake-failures",
+        levels: "warning",
+        meaning: "TLS handshakes fail: at least `handshake_failures` within the time `recent`. \
+                  Probes that send nothing do not count.",
+        cause: "Clients have no certificate, an expired or revoked one or one of another CA, do \
+                not believe this broker's, or speak no TLS.",
+        remedy: "See the events (/eventsz?type=tls.failed) for the addresses and reasons; give \
+                 these clients a certificate of the CA in ca_file, or block them.",
+        pace: Pace::AtOnce,
+        find: certificates::handshakes,
+    },
+    Rule {
+        code: "revoked-clients",
+        levels: "warning",
+        meaning: "Connections were closed because a new CRL names their certificates. The \
+                  finding stays for the time `recent`.",
+        cause: "The nodes were revoked at the CA and are still running.",
+        remedy: "If they were meant to go, switch them off; else give them new certificates.",
+        pace: Pace::AtOnce,
+        find: certificates::revoked,
     },
     Rule {
         code: "unsafe-clients",

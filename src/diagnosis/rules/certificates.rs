@@ -1,0 +1,153 @@
+//! TLS: what ends, what could not be taken over, and who does not get in.
+
+use std::time::Duration;
+
+use chrono::{SecondsFormat, Utc};
+
+use super::{Evidence, Severity, Symptom, warning};
+use crate::{
+    connection::tls_listener::TlsListener,
+    diagnosis::words::{count, time},
+    security::tls::{Term, Validity},
+};
+
+/// Of certificates and CAs, for the manual.
+pub(super) const LEVELS: &str = "warning from `certificate_warning` before the end on; critical \
+                                 from `certificate_critical` before it on";
+
+/// Of CRLs, for the manual.
+pub(super) const CRL_LEVELS: &str = "warning from `crl_warning` before the end on; critical from \
+                                     `crl_critical` before it on";
+
+/// Causes of failed handshakes, and revoked clients, that are named.
+const NAMED_MAX: usize = 5;
+
+pub(super) fn own(evidence: &Evidence) -> Vec<Symptom> {
+    let thresholds = evidence.thresholds;
+    let at = (
+        thresholds.certificate_warning,
+        thresholds.certificate_critical,
+    );
+    ends(
+        evidence,
+        |validity| &validity.certificate,
+        "certificate",
+        at,
+    )
+}
+
+pub(super) fn authority(evidence: &Evidence) -> Vec<Symptom> {
+    let thresholds = evidence.thresholds;
+    let at = (
+        thresholds.certificate_warning,
+        thresholds.certificate_critical,
+    );
+    ends(evidence, |validity| &validity.ca, "CA", at)
+}
+
+pub(super) fn crl(evidence: &Evidence) -> Vec<Symptom> {
+    let thresholds = evidence.thresholds;
+    let at = (thresholds.crl_warning, thresholds.crl_critical);
+    ends(evidence, |validity| &validity.crl, "CRL", at)
+}
+
+/// Symptoms of the terms that end within the first of two times; critical ones
+/// of those within the second.
+fn ends(
+    evidence: &Evidence,
+    term: fn(&Validity) -> &Option<Term>,
+    what: &str,
+    (soon, very_soon): (Duration, Duration),
+) -> Vec<Symptom> {
+    of_listeners(evidence, |tls| {
+        let material = tls.store.current();
+        let term = term(&material.validity).as_ref()?;
+        let left = term.until - Utc::now();
+        let is_within = |time: Duration| left.to_std().map_or(true, |left| left <= time);
+        if !is_within(soon) {
+            return None;
+        }
+        let end = term.until.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let text = match left.to_std() {
+            Ok(left) => format!("the {what} ends in {}, on {end}", time(left)),
+            Err(_) => {
+                let since = (-left).to_std().unwrap_or_default();
+                format!("the {what} ended {} ago, on {end}", time(since))
+            }
+        };
+        Some(Symptom {
+            severity: match is_within(very_soon) {
+                true => Severity::Critical,
+                false => Severity::Warning,
+            },
+            ..warning(&term.name, 0, text)
+        })
+    })
+}
+
+pub(super) fn files(evidence: &Evidence) -> Vec<Symptom> {
+    of_listeners(evidence, |tls| {
+        let error = tls.store.refused()?;
+        let text = format!("those read before stay in force: {}", error.text);
+        Some(warning(&error.file_text(), 0, text))
+    })
+}
+
+/// What a look at each listener with TLS finds; where listeners share files it
+/// is told once.
+fn of_listeners(
+    evidence: &Evidence,
+    look: impl Fn(&TlsListener) -> Option<Symptom>,
+) -> Vec<Symptom> {
+    let mut found: Vec<Symptom> = Vec::new();
+    for tls in evidence.server.tls_listeners() {
+        if let Some(symptom) = look(&tls)
+            && found.iter().all(|known| known.subject != symptom.subject)
+        {
+            found.push(symptom);
+        }
+    }
+    found
+}
+
+pub(super) fn handshakes(evidence: &Evidence) -> Vec<Symptom> {
+    let recent = &evidence.history.handshakes;
+    let total = recent.total();
+    if total < evidence.thresholds.handshake_failures {
+        return Vec::new();
+    }
+    let causes = recent.by_subject();
+    let named = causes.iter().take(NAMED_MAX);
+    let named: Vec<String> = named
+        .map(|sum| format!("{} {}", sum.count.times, sum.subject))
+        .collect();
+    let text = format!(
+        "{} failed within {}: {}; the last one: {}",
+        count(total, "TLS handshake"),
+        time(evidence.thresholds.recent),
+        named.join(", "),
+        evidence.history.last_handshake
+    );
+    vec![warning("", 0, text)]
+}
+
+pub(super) fn revoked(evidence: &Evidence) -> Vec<Symptom> {
+    let recent = &evidence.history.revoked;
+    let total = recent.total();
+    if total == 0 {
+        return Vec::new();
+    }
+    let sums = recent.by_subject();
+    let names: Vec<&str> = sums
+        .iter()
+        .take(NAMED_MAX)
+        .map(|sum| &*sum.subject)
+        .collect();
+    let text = format!(
+        "{} with revoked certificates closed within {}: {}",
+        count(total, "connection"),
+        time(evidence.thresholds.recent),
+        names.join(", ")
+    );
+    vec![warning("", 0, text)]
+}

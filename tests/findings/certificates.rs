@@ -1,0 +1,233 @@
+//! TLS: what ends, what could not be taken over, and who does not get in. The
+//! certificates are made by the openssl command.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use async_nats::ConnectOptions;
+
+use crate::{
+    appears, clears, findings, quick_with, stays_silent,
+    support::{
+        Broker, PATIENCE,
+        pki::{Pki, Term},
+        wait_until,
+    },
+    text,
+};
+
+const HOUR: u32 = 3600;
+
+/// A broker with TLS and thresholds that the certificates of [`Pki`] keep.
+fn broker(pki: &Pki, thresholds: &str) -> Broker {
+    let tls = format!(
+        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, crl_file: {:?}, verify: true }}",
+        pki.text("broker.pem"),
+        pki.text("broker.key"),
+        pki.text("ca.pem"),
+        pki.text("crl.pem")
+    );
+    let ends = "certificate_warning: 100h\n certificate_critical: 50h\n";
+    quick_with(&format!("{ends} {thresholds}"), &tls).start()
+}
+
+/// Waits until a finding is of a severity, and returns its text.
+fn reaches(broker: &Broker, code: &str, severity: &str) -> String {
+    wait_until(&format!("{code} is {severity}"), || {
+        let found = findings(broker, code);
+        found.iter().any(|finding| finding["severity"] == severity)
+    });
+    text(&appears(broker, code)).to_owned()
+}
+
+#[test]
+fn the_own_certificate_is_told_before_and_after_its_end() {
+    let pki = Pki::new(&["broker"]);
+    let broker = broker(&pki, "");
+    stays_silent(&broker, "certificate-expiry");
+    let left = broker.get_json("/varz")["tls"]["cert_days_left"].clone();
+    assert!(
+        left.as_f64().is_some_and(|left| left > 9.0 && left < 10.1),
+        "{left}"
+    );
+
+    pki.sign("broker", Term::Seconds(75 * HOUR));
+    let warned = reaches(&broker, "certificate-expiry", "warning");
+    assert!(
+        warned.contains("the certificate ends in 3 days"),
+        "{warned}"
+    );
+    assert_eq!(
+        appears(&broker, "certificate-expiry")["subject"],
+        "CN=broker"
+    );
+
+    pki.sign("broker", Term::Seconds(8));
+    reaches(&broker, "certificate-expiry", "critical");
+    wait_until("the end has come", || {
+        text(&appears(&broker, "certificate-expiry")).contains("the certificate ended")
+    });
+    wait_until("the days left are negative", || {
+        let varz = broker.get_json("/varz");
+        varz["tls"]["cert_days_left"].as_f64() < Some(0.0)
+    });
+
+    pki.sign("broker", Term::Valid);
+    clears(&broker, "certificate-expiry");
+}
+
+#[test]
+fn a_ca_near_its_end_is_told() {
+    let pki = Pki::new(&["broker"]);
+    let broker = broker(&pki, "");
+    stays_silent(&broker, "ca-expiry");
+    // The same key, as a renewed CA has it.
+    let renew = |days: u32| {
+        let words = format!("x509 -in ca.pem -signkey ca.key -days {days} -out ca.new");
+        pki.openssl(&words, &[]);
+        fs::rename(pki.path("ca.new"), pki.path("ca.pem")).expect("replace the CA");
+    };
+    renew(3);
+    let warned = reaches(&broker, "ca-expiry", "warning");
+    assert!(warned.contains("the CA ends in"), "{warned}");
+    renew(1);
+    reaches(&broker, "ca-expiry", "critical");
+    renew(30);
+    clears(&broker, "ca-expiry");
+}
+
+#[test]
+fn a_crl_without_its_successor_is_told() {
+    let pki = Pki::new(&["broker"]);
+    let broker = broker(&pki, "");
+    stays_silent(&broker, "crl-expiry");
+    pki.write_crl_for("-crlhours 48");
+    let warned = reaches(&broker, "crl-expiry", "warning");
+    assert!(warned.contains("the CRL ends in"), "{warned}");
+    pki.write_crl_for("-crlsec 5");
+    reaches(&broker, "crl-expiry", "critical");
+    wait_until("it is overdue", || {
+        text(&appears(&broker, "crl-expiry")).contains("the CRL ended")
+    });
+    pki.write_crl();
+    clears(&broker, "crl-expiry");
+}
+
+/// What ends is among the ceilings, with the time that is left.
+#[test]
+fn validities_are_ceilings() {
+    let pki = Pki::new(&["broker"]);
+    let broker = broker(&pki, "");
+    let ceiling = |name: &str| {
+        let memz = broker.get_json("/memz");
+        let all = memz["ceilings"].as_array().cloned().unwrap_or_default();
+        all.into_iter().find(|ceiling| ceiling["name"] == name)
+    };
+    wait_until("the broker looks", || ceiling("crl").is_some());
+    for (name, days) in [("certificate", 10.0), ("ca", 30.0), ("crl", 30.0)] {
+        let ceiling = ceiling(name).expect("a ceiling");
+        let number = |field: &str| ceiling[field].as_f64().expect("a number");
+        assert_eq!(ceiling["unit"], "seconds");
+        assert!((number("limit") / 86_400.0 - days).abs() < 0.1, "{ceiling}");
+        assert!(number("used") < 3600.0, "{ceiling}");
+        let left = number("limit") - number("used");
+        assert!((number("exhausted_in") - left).abs() < 1.0, "{ceiling}");
+    }
+}
+
+#[test]
+fn files_that_cannot_be_taken_over_are_told_until_they_can() {
+    let pki = Pki::new(&["broker", "other"]);
+    let broker = broker(&pki, "");
+    pki.sign("broker", Term::Valid);
+    wait_until("a good change is taken over", || {
+        broker.log().contains("the TLS files were read again")
+    });
+    stays_silent(&broker, "tls-files");
+    assert_eq!(
+        broker.get_json("/varz")["tls"]["refused_files"],
+        serde_json::Value::Null
+    );
+
+    let good = fs::read(pki.path("broker.key")).expect("read the key");
+    fs::copy(pki.path("other.key"), pki.path("broker.key")).expect("a key that does not fit");
+    let finding = appears(&broker, "tls-files");
+    assert_eq!(finding["subject"], pki.text("broker.key"));
+    assert!(
+        text(&finding).contains("does not belong to the certificate"),
+        "{finding}"
+    );
+    let refused = broker.get_json("/varz")["tls"]["refused_files"].clone();
+    assert!(
+        refused
+            .as_str()
+            .is_some_and(|text| text.contains("broker.key")),
+        "{refused}"
+    );
+
+    fs::write(pki.path("broker.key"), good).expect("mend the key");
+    clears(&broker, "tls-files");
+}
+
+#[test]
+fn failed_handshakes_are_told_by_cause_and_probes_are_not() {
+    let pki = Pki::new(&["broker"]);
+    let broker = broker(&pki, "");
+    let connect = || TcpStream::connect(broker.client_addr()).expect("connect");
+    let fail = || {
+        let mut stranger = connect();
+        stranger.set_read_timeout(Some(PATIENCE)).expect("a bound");
+        stranger
+            .write_all(b"CONNECT {}\r\nPING\r\n")
+            .expect("write");
+        // Until it is cut; a reset is one way.
+        let _ = stranger.read_to_end(&mut Vec::new());
+    };
+    (0..30).for_each(|_| drop(connect()));
+    (0..5).for_each(|_| fail());
+    stays_silent(&broker, "handshake-failures");
+    (0..20).for_each(|_| fail());
+    let finding = appears(&broker, "handshake-failures");
+    for expected in ["not_tls", "what came is not TLS", "127.0.0.1:"] {
+        assert!(text(&finding).contains(expected), "{finding}");
+    }
+    assert!(findings(&broker, "login-failures").is_empty());
+    clears(&broker, "handshake-failures");
+    let varz = broker.get_json("/varz");
+    assert!(
+        varz["tls"]["failed"]["not_tls"].as_u64() >= Some(20),
+        "{varz}"
+    );
+    assert!(varz["tls"]["failures"].as_u64() >= Some(20), "{varz}");
+}
+
+#[tokio::test]
+async fn revoked_clients_that_were_cut_are_named_for_a_while() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let pki = Pki::new(&["broker", "bad", "absent"]);
+    let broker = broker(&pki, "");
+    let url = format!("tls://localhost:{}", broker.client_addr().port());
+    let _client = ConnectOptions::new()
+        .name("bad-node")
+        .require_tls(true)
+        .max_reconnects(1)
+        .add_root_certificates(pki.path("ca.pem"))
+        .add_client_certificate(pki.path("bad.pem"), pki.path("bad.key"))
+        .connect(url)
+        .await
+        .expect("gets in");
+    pki.revoke("absent");
+    wait_until("the CRL is taken over", || {
+        broker.get_json("/varz")["tls"]["revoked"] == 1
+    });
+    stays_silent(&broker, "revoked-clients");
+    pki.revoke("bad");
+    let finding = appears(&broker, "revoked-clients");
+    assert!(text(&finding).contains("1 connection with"), "{finding}");
+    assert!(text(&finding).contains("bad-node"), "{finding}");
+    assert_eq!(broker.get_json("/varz")["tls"]["revoked_closed"], 1);
+    clears(&broker, "revoked-clients");
+}

@@ -1,0 +1,181 @@
+//! CRLs, which only midge knows: whole chains of them, ones that are missing or
+//! overdue, and certificates that end or are revoked while their clients are
+//! connected.
+
+use std::{io::Read, path::Path};
+
+use crate::{
+    block,
+    support::{
+        Broker, PATIENCE,
+        pki::{Pki, Term},
+        tls_client::Speaker,
+        wait_until,
+    },
+};
+
+/// A root, an intermediate CA and their files as `puppetserver ca` lays them
+/// out: one bundle of CAs and one of CRLs, the intermediate's first.
+struct Chain {
+    root: Pki,
+    middle: Pki,
+}
+
+impl Chain {
+    fn new() -> Self {
+        let root = Pki::new(&[]);
+        let middle = root.below("/CN=Puppet CA: middle", &["broker", "good", "bad"]);
+        let chain = Self { root, middle };
+        let cas = [chain.middle.path("ca.pem"), chain.root.path("ca.pem")];
+        Pki::join(&cas, &chain.middle.path("bundle.pem"));
+        chain.join_crls();
+        for name in ["broker", "good", "bad"] {
+            let files = [
+                chain.middle.path(&format!("{name}.pem")),
+                chain.middle.path("ca.pem"),
+            ];
+            Pki::join(&files, &chain.middle.path(&format!("{name}-chain.pem")));
+        }
+        chain
+    }
+
+    fn join_crls(&self) {
+        let crls = [self.middle.path("crl.pem"), self.root.path("crl.pem")];
+        Pki::join(&crls, &self.middle.path("crls.pem"));
+    }
+
+    fn block(&self, ca: &Path, crl: &str) -> String {
+        format!(
+            "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {ca:?}, crl_file: {:?}, verify: true }}",
+            self.middle.text("broker-chain.pem"),
+            self.middle.text("broker.key"),
+            self.middle.text(crl)
+        )
+    }
+
+    fn speaker(&self, name: &str) -> Speaker {
+        let chain = self.middle.path(&format!("{name}-chain.pem"));
+        let key = self.middle.path(&format!("{name}.key"));
+        Speaker::believing(&self.root.path("ca.pem")).showing(&chain, &key)
+    }
+}
+
+/// Both layouts: the bundle believed, and the root alone.
+#[test]
+fn a_chain_of_crls_counts_whole() {
+    for root_alone in [false, true] {
+        let chain = Chain::new();
+        let ca = match root_alone {
+            true => chain.root.path("ca.pem"),
+            false => chain.middle.path("bundle.pem"),
+        };
+        let broker = Broker::midge().config(chain.block(&ca, "crls.pem")).start();
+        let addr = broker.client_addr();
+        let attempt = |name: &str| chain.speaker(name).attempt(addr);
+        for name in ["good", "bad"] {
+            attempt(name).unwrap_or_else(|why| panic!("{name}: {why}"));
+        }
+        let (mut kept, _) = chain.speaker("good").connect(addr).expect("gets in");
+
+        // The intermediate CA revokes a node.
+        chain.middle.revoke("bad");
+        chain.join_crls();
+        wait_until("the node is revoked", || attempt("bad").is_err());
+        attempt("good").expect("another node gets in");
+
+        // The root revokes the intermediate CA, and so all of its nodes.
+        let certificate = chain.middle.text("ca.pem");
+        chain
+            .root
+            .openssl("ca -batch -config ca.cnf -revoke", &[&certificate]);
+        chain.root.write_crl();
+        chain.join_crls();
+        wait_until("the CA is revoked", || attempt("good").is_err());
+        let mut rest = Vec::new();
+        // With or without a farewell of TLS.
+        let _ = kept.read_to_end(&mut rest);
+        let closed = broker.get_json("/connz?state=closed");
+        let closed = closed["connections"].as_array().expect("a list");
+        assert!(
+            closed.iter().any(|c| c["reason"] == "Certificate Revoked"),
+            "{closed:?}"
+        );
+    }
+}
+
+/// The CRL of one CA of a chain is not there: who depends on it is refused, and
+/// the log says which one is missing.
+#[test]
+fn a_missing_crl_is_named() {
+    let chain = Chain::new();
+    let ca = chain.root.path("ca.pem");
+    // Only the root's.
+    Pki::join(&[chain.root.path("crl.pem")], &chain.middle.path("one.pem"));
+    let broker = Broker::midge().config(chain.block(&ca, "one.pem")).start();
+    assert!(chain.speaker("good").attempt(broker.client_addr()).is_err());
+    wait_until("it is told", || broker.log().contains("CRL"));
+    assert!(broker.get_json("/varz")["tls"]["failed"]["no_crl"].as_u64() >= Some(1));
+}
+
+#[test]
+fn an_overdue_crl_refuses_or_warns() {
+    let pki = Pki::new(&["broker", "node", "bad"]);
+    pki.revoke("bad");
+    pki.openssl(
+        "ca -gencrl -config ca.cnf -crl_lastupdate 20200101000000Z \
+         -crl_nextupdate 20210101000000Z -out crl.pem",
+        &[],
+    );
+    let speaker = |name: &str| {
+        let (chain, key) = (format!("{name}.pem"), format!("{name}.key"));
+        Speaker::believing(&pki.path("ca.pem")).showing(&pki.path(&chain), &pki.path(&key))
+    };
+    for (setting, gets_in) in [("reject", false), ("warn", true)] {
+        let more = format!(
+            "verify: true, crl_file: {:?}, crl_expired: {setting}",
+            pki.text("crl.pem")
+        );
+        let broker = Broker::midge().config(block(&pki, &more)).start();
+        let node = speaker("node").attempt(broker.client_addr());
+        assert_eq!(node.is_ok(), gets_in, "{setting}: {node:?}");
+        assert!(
+            speaker("bad").attempt(broker.client_addr()).is_err(),
+            "{setting}"
+        );
+        let log = broker.log();
+        assert!(
+            log.contains("the CRL of CN=Puppet CA: test expired on 2021"),
+            "{log}"
+        );
+    }
+}
+
+/// A certificate that ends while its client is connected lets the client stay,
+/// as at a nats-server, and does not let it come back.
+#[test]
+fn a_certificate_that_ends_meanwhile_is_good_for_this_connection() {
+    let pki = Pki::new(&["broker"]);
+    pki.sign("node", Term::Seconds(4));
+    let speaker = Speaker::believing(&pki.path("ca.pem"))
+        .showing(&pki.path("node.pem"), &pki.path("node.key"));
+    for builder in [Broker::midge(), Broker::nats_server()] {
+        pki.sign("node", Term::Seconds(4));
+        let speaker = Speaker::believing(&pki.path("ca.pem"))
+            .showing(&pki.path("node.pem"), &pki.path("node.key"));
+        let broker = builder.config(block(&pki, "verify: true")).start();
+        let (mut kept, _) = speaker.connect(broker.client_addr()).expect("gets in");
+        wait_until("the certificate has ended", || {
+            speaker.attempt(broker.client_addr()).is_err()
+        });
+        kept.sock.set_read_timeout(Some(PATIENCE)).expect("a bound");
+        std::io::Write::write_all(&mut kept, b"CONNECT {\"verbose\":false}\r\nPING\r\n")
+            .expect("write");
+        let mut received = Vec::new();
+        while !received.ends_with(b"PONG\r\n") {
+            let mut byte = [0];
+            kept.read_exact(&mut byte).expect("is still served");
+            received.push(byte[0]);
+        }
+    }
+    drop(speaker);
+}
