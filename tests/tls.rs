@@ -7,6 +7,8 @@ mod support;
 mod clients;
 #[path = "tls/outcomes.rs"]
 mod outcomes;
+#[path = "tls/puppet.rs"]
+mod puppet;
 #[path = "tls/revocation.rs"]
 mod revocation;
 #[path = "tls/storm.rs"]

@@ -28,9 +28,17 @@ const SSL_DIRS: &[&str] = &[
     "/etc/puppet/ssl",
 ];
 
-/// Sections of the settings that matter, the strongest first: those of the
-/// agent, whose certificate it is.
-const SECTIONS: &[&str] = &["agent", "main", "server", "master"];
+/// Where `vardir` is if no settings say so: of Puppet's own packages, of
+/// Debian's, and of old ones.
+const VAR_DIRS: &[&str] = &[
+    "/opt/puppetlabs/puppet/cache",
+    "/var/cache/puppet",
+    "/var/lib/puppet",
+];
+
+/// Sections of the settings that matter, the strongest first: those that the
+/// agent goes by, whose certificate it is.
+const SECTIONS: &[&str] = &["agent", "main"];
 
 /// Fills a block with the files of this host's Puppet agent, and asks clients
 /// for certificates of the same CA. What the block names itself stays.
@@ -131,18 +139,25 @@ fn host_name() -> String {
 /// The settings that were found: section, name, value.
 #[derive(Default)]
 struct Settings {
+    /// The folder of the file.
+    confdir: PathBuf,
     entries: Vec<(String, String, String)>,
 }
 
 impl Settings {
     /// Those of the first file that is there.
     fn find() -> Self {
-        let texts = SETTINGS.iter().map(fs::read_to_string);
-        let text = texts.filter_map(Result::ok).next();
-        Self::parse(&text.unwrap_or_default())
+        let found = SETTINGS.iter().find_map(|file| {
+            let text = fs::read_to_string(file).ok()?;
+            Some((Path::new(file), text))
+        });
+        match found {
+            Some((file, text)) => Self::parse(file, &text),
+            None => Self::default(),
+        }
     }
 
-    fn parse(text: &str) -> Self {
+    fn parse(file: &Path, text: &str) -> Self {
         let mut section = "main".to_owned();
         let mut entries = Vec::new();
         for line in text.lines() {
@@ -156,7 +171,10 @@ impl Settings {
                 entries.push((section.clone(), name.trim().to_owned(), value.to_owned()));
             }
         }
-        Self { entries }
+        Self {
+            confdir: file.parent().map(Into::into).unwrap_or_default(),
+            entries,
+        }
     }
 
     /// The value of a setting in the strongest section that has it.
@@ -168,13 +186,21 @@ impl Settings {
         })
     }
 
-    /// `ssldir`; it may be told by other settings.
+    /// `ssldir`; it may be told by other settings. Of several places where it
+    /// may be, the one that is there.
     fn ssl_dir(&self) -> Option<PathBuf> {
         let value = self.get("ssldir")?;
-        let confdir = self.get("confdir").unwrap_or("/etc/puppetlabs/puppet");
-        let vardir = self.get("vardir").unwrap_or("/var/lib/puppet");
-        let value = value.replace("$confdir", confdir);
-        Some(value.replace("$vardir", vardir).into())
+        let confdir = self.confdir.display().to_string();
+        let value = value.replace("$confdir", self.get("confdir").unwrap_or(&confdir));
+        let var_dirs = match self.get("vardir") {
+            Some(vardir) => vec![vardir],
+            None => VAR_DIRS.to_vec(),
+        };
+        let mut places = var_dirs
+            .into_iter()
+            .map(|vardir| PathBuf::from(value.replace("$vardir", vardir)));
+        let is_there = |place: &PathBuf| place.join("certs").is_dir();
+        places.clone().find(is_there).or_else(|| places.next())
     }
 
     /// A file that the settings name.
@@ -207,11 +233,12 @@ mod tests {
     #[test]
     fn the_agent_s_section_is_stronger_than_main() {
         let settings = Settings::parse(
-            "certname = a # why\n[main]\nssldir = $vardir/ssl { owner = service }\n[agent]\n\
-             certname = Node.Example.Org\n[other]\ncertname = c\n",
+            Path::new("/etc/puppet/puppet.conf"),
+            "certname = a # why\n[main]\nssldir = $confdir/tls { owner = service }\n[agent]\n\
+             certname = Node.Example.Org\n[server]\ncertname = c\n",
         );
         assert_eq!(settings.get("certname"), Some("Node.Example.Org"));
-        assert_eq!(settings.ssl_dir(), Some("/var/lib/puppet/ssl".into()));
+        assert_eq!(settings.ssl_dir(), Some("/etc/puppet/tls".into()));
         let ssl_dir = folder(&[]);
         let name = certname(&settings, ssl_dir.path()).unwrap();
         assert_eq!(name, "node.example.org");
@@ -219,7 +246,12 @@ mod tests {
 
     #[test]
     fn files_that_settings_name_are_taken_from_there() {
-        let settings = Settings::parse("hostcert = $certdir/x-$certname.pem\nhostcrl = $other/c");
+        let settings = Settings::parse(
+            Path::new("puppet.conf"),
+            "vardir = /v\nssldir = $vardir/ssl\nhostcert = $certdir/x-$certname.pem\n\
+             hostcrl = $other/c",
+        );
+        assert_eq!(settings.ssl_dir(), Some("/v/ssl".into()));
         let path = |name| settings.path(name, Path::new("/s"), "n");
         assert_eq!(path("hostcert"), Some("/s/certs/x-n.pem".into()));
         assert_eq!(path("hostcrl"), None);

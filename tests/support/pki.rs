@@ -56,6 +56,16 @@ impl Pki {
         pki.finish(names)
     }
 
+    /// Goes on with a CA that was made elsewhere: a file whose first certificate
+    /// is the CA's, and its key. It has no CRL yet.
+    pub fn of(certificate: &Path, key: &Path) -> Self {
+        let pki = Self::begin();
+        for (from, to) in [(certificate, "ca.pem"), (key, "ca.key")] {
+            fs::copy(from, pki.path(to)).expect("copy the CA");
+        }
+        pki
+    }
+
     fn begin() -> Self {
         let pki = Self {
             folder: tempfile::tempdir().expect("make a temporary folder"),

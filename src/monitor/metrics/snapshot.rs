@@ -77,6 +77,8 @@ pub(super) struct Snapshot {
     pub(super) notices_dropped: u64,
     /// When certificate, CA and CRL end, in seconds of Unix time.
     pub(super) tls_ends: Vec<(&'static str, f64)>,
+    /// What the finished TLS handshakes of clients took; `None` without TLS.
+    pub(super) handshakes: Option<Distribution>,
 }
 
 /// What was set for an account.
@@ -206,6 +208,9 @@ impl Snapshot {
             }),
             notices_dropped: server.clients.system.dropped(),
             tls_ends: tls_ends(&varz),
+            handshakes: (*server.clients.tls.read())
+                .as_ref()
+                .map(|tls| tls.view().times),
             accounts,
             varz,
         })

@@ -1,6 +1,6 @@
 //! Logins, TLS handshakes and certificates.
 
-use super::{Metric, counter, gauge};
+use super::{Metric, counter, gauge, histogram};
 
 /// The metrics of this part.
 pub(super) const METRICS: &[Metric] = &[
@@ -62,13 +62,12 @@ pub(super) const METRICS: &[Metric] = &[
             }
         },
     ),
-    counter(
+    histogram(
         "midge_tls_handshake_seconds",
-        "seconds",
-        "Time that the finished ones took together, waiting for the peer included.",
+        "What the finished ones took, waiting for the peer included.",
         |now, to| {
-            if let Some(tls) = &now.varz.tls {
-                to.add(tls.handshake_seconds);
+            if let Some(times) = &now.handshakes {
+                to.add_times(Vec::new(), times);
             }
         },
     ),
