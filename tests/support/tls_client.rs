@@ -20,7 +20,7 @@ use rustls::{
 use super::PATIENCE;
 
 /// How to speak TLS.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Speaker {
     roots: RootCertStore,
     own: Option<(Vec<CertificateDer<'static>>, Vec<u8>)>,
@@ -48,7 +48,11 @@ impl Speaker {
         roots.add_parsable_certificates(certificates(ca));
         Self {
             roots,
-            ..Self::default()
+            own: None,
+            version: None,
+            suite: None,
+            group: None,
+            first: false,
         }
     }
 

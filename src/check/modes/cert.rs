@@ -57,8 +57,8 @@ impl End {
     }
 
     fn state(&self, check: &mut Check, what: &str, label: &str) {
-        // A hundredth is a quarter of an hour.
-        let days = (self.days * 100.0).round() / 100.0;
+        // A hundredth is a quarter of an hour; what is left is not made more.
+        let days = (self.days * 100.0).floor() / 100.0;
         let name = match &*self.name {
             "" => String::new(),
             name => format!(" {}", quoted(name)),
