@@ -23,10 +23,13 @@ fn libraries_get_in_with_their_certificate_only() {
     pki.sign("late", Term::Expired);
     pki.revoke("gone");
     let libraries = Libraries::new();
-    let crl = format!("verify: true, crl_file: {:?}", pki.text("crl.pem"));
+    let crl = format!(
+        "verify: true, timeout: 10, crl_file: {:?}",
+        pki.text("crl.pem")
+    );
     for (builder, more, knows_crls) in [
         (Broker::midge(), &*crl, true),
-        (Broker::nats_server(), "verify: true", false),
+        (Broker::nats_server(), "verify: true, timeout: 10", false),
     ] {
         let broker = builder.config(block(&pki, more)).start();
         for (certificate, gets_in) in [

@@ -91,7 +91,7 @@ impl Puppet {
 fn a_real_puppet_ca_s_nodes_get_in_until_they_are_revoked() {
     let puppet = Puppet::new(&["node1", "gone"]);
     let ssl_dir = puppet.path("ssl").display().to_string();
-    let config = format!("tls {{ puppet: true, ssldir: {ssl_dir:?} }}");
+    let config = format!("tls {{ puppet: true, ssldir: {ssl_dir:?}, timeout: 10 }}");
     let broker = Broker::midge().config(config).start();
     let libraries = Libraries::new();
     let ca = puppet.path("ssl/certs/ca.pem");

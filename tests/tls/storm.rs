@@ -1,6 +1,7 @@
 //! A whole fleet connects at once.
 
 use std::{
+    io::{Read, Write},
     sync::{
         Barrier,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -52,10 +53,10 @@ fn two_thousand_nodes_get_in_while_others_are_served() {
     let refused: Vec<String> = thread::scope(|scope| {
         scope.spawn(|| {
             let (stream, _) = speaker.connect(addr).expect("gets in before");
-            let mut old = OldClient::new(stream);
+            let mut old = Node::new(stream).expect("logs in");
             gate.wait();
             while !over.load(Ordering::Relaxed) {
-                let took = old.ping();
+                let took = old.ping().expect("is served");
                 served.fetch_add(1, Ordering::Relaxed);
                 slowest.fetch_max(took.as_micros() as u64, Ordering::Relaxed);
                 thread::sleep(Duration::from_millis(5));
@@ -65,18 +66,17 @@ fn two_thousand_nodes_get_in_while_others_are_served() {
             .map(|_| {
                 scope.spawn(|| {
                     gate.wait();
+                    let node = || {
+                        let (stream, _) = speaker.connect(addr)?;
+                        let mut node = Node::new(stream)?;
+                        node.ping()?;
+                        Ok(node)
+                    };
                     // They stay until all of this crowd are in.
-                    let nodes: Vec<_> = (0..NODES / CROWDS)
-                        .map(|_| {
-                            speaker
-                                .connect(addr)
-                                .map(|(stream, _)| OldClient::new(stream))
-                        })
-                        .collect();
-                    let in_vain = nodes
-                        .into_iter()
-                        .filter_map(|node| node.map(|mut n| n.ping()).err());
-                    in_vain.collect::<Vec<_>>()
+                    let nodes: Vec<Result<_, String>> =
+                        (0..NODES / CROWDS).map(|_| node()).collect();
+                    let refused = nodes.into_iter().filter_map(Result::err);
+                    refused.collect::<Vec<_>>()
                 })
             })
             .collect();
@@ -108,26 +108,27 @@ fn two_thousand_nodes_get_in_while_others_are_served() {
 }
 
 /// A client that has shaken hands.
-struct OldClient<S>(S);
+struct Node<S>(S);
 
-impl<S: std::io::Read + std::io::Write> OldClient<S> {
-    fn new(mut stream: S) -> Self {
+impl<S: Read + Write> Node<S> {
+    fn new(mut stream: S) -> Result<Self, String> {
         stream
             .write_all(b"CONNECT {\"verbose\":false,\"tls_required\":true}\r\n")
-            .expect("log in");
-        Self(stream)
+            .map_err(|error| error.to_string())?;
+        Ok(Self(stream))
     }
 
-    /// A PING and its PONG; panics if there is none.
-    fn ping(&mut self) -> Duration {
+    /// The time from a PING to its PONG.
+    fn ping(&mut self) -> Result<Duration, String> {
+        let text = |error: std::io::Error| error.to_string();
         let begin = Instant::now();
-        self.0.write_all(b"PING\r\n").expect("ping");
+        self.0.write_all(b"PING\r\n").map_err(text)?;
         let mut received = Vec::new();
         while !received.ends_with(b"PONG\r\n") {
             let mut byte = [0];
-            self.0.read_exact(&mut byte).expect("a PONG");
+            self.0.read_exact(&mut byte).map_err(text)?;
             received.push(byte[0]);
         }
-        begin.elapsed()
+        Ok(begin.elapsed())
     }
 }
