@@ -129,6 +129,9 @@ impl Recorder {
     fn probe(&self) {
         let context = self.context.clone();
         let asked = Stamp::now();
+        if !context.telemetry.latency.ask_probe(asked) {
+            return;
+        }
         self.runtime.spawn(async move {
             let now = Stamp::now();
             context

@@ -219,3 +219,52 @@ fn what_is_forgotten_is_told_as_a_gap() {
         line.contains("200")
     });
 }
+
+/// One event for each wrong login, as it happens.
+#[test]
+fn each_wrong_login_is_one_event() {
+    let config = format!("{CONFIG}\nauthorization {{ user: u, password: p }}");
+    let broker = Broker::midge().config(config).start();
+    let mut stream = Stream::open(&broker, "type=auth.failed", "");
+    for number in 0..20 {
+        let mut client = broker.connect();
+        client.send(format!(
+            "CONNECT {{\"user\":\"stranger-{number}\",\"pass\":\"wrong\"}}\r\n"
+        ));
+        client.read_to_end();
+    }
+    for number in 0..20 {
+        let (name, data) = stream.next();
+        assert_eq!(
+            (&*name, &data["subject"]),
+            ("auth.failed", &Value::from(format!("stranger-{number}")))
+        );
+    }
+    assert_eq!(events(&broker, "type=auth.failed").len(), 20);
+}
+
+/// A follower that does not read costs nothing but its place, and is told what
+/// it missed when it reads on.
+#[test]
+fn a_slow_follower_gets_a_gap_and_holds_no_memory() {
+    let config = "diagnosis { storm_rate: 1000000 }\nmax_closed_clients: 10";
+    let broker = Broker::midge().config(config).start();
+    let mut stream = Stream::open(&broker, "", "");
+    let memory = || broker.get_json("/varz")["mem"].as_u64().expect("bytes");
+    let name = "n".repeat(1000);
+    // Two events of a kilobyte each: the log holds four megabytes of them.
+    let fill = || (0..2500).for_each(|_| drop(named_client(&broker, &name)));
+    fill();
+    let before = memory();
+    fill();
+    fill();
+    let grown = memory().saturating_sub(before);
+    assert!(grown < 8 * 1024 * 1024, "{grown} bytes more");
+    let missed = wait_for("the gap is told", || {
+        let (name, data) = stream.next();
+        (name == "gap").then(|| data["missed"].as_u64().expect("a number"))
+    });
+    assert!(missed > 1000, "{missed}");
+    // It goes on with what is remembered.
+    assert_eq!(stream.next().0, "client.connected");
+}

@@ -4,21 +4,31 @@
 #[path = "support/mod.rs"]
 mod support;
 
+#[allow(dead_code)]
+#[path = "cluster/mesh.rs"]
+mod mesh;
+
 #[path = "findings/broker.rs"]
 mod broker;
+#[path = "findings/causes.rs"]
+mod causes;
 #[path = "findings/ceilings.rs"]
 mod ceilings;
 #[path = "findings/certificates.rs"]
 mod certificates;
 #[path = "findings/clients.rs"]
 mod clients;
+#[path = "findings/proofs.rs"]
+mod proofs;
 #[path = "findings/readers.rs"]
 mod readers;
+#[path = "findings/routes.rs"]
+mod routes;
 #[path = "findings/shown.rs"]
 mod shown;
 
 use serde_json::Value;
-use support::{Broker, BrokerBuilder, RawClient, wait_for, wait_until};
+use support::{Broker, BrokerBuilder, RawClient};
 
 /// Thresholds that a test reaches within a second. `more` adds to them.
 fn quick(more: &str) -> BrokerBuilder {
@@ -27,10 +37,19 @@ fn quick(more: &str) -> BrokerBuilder {
 
 /// The same with options outside of the block.
 fn quick_with(more: &str, options: &str) -> BrokerBuilder {
-    Broker::midge().config(format!(
+    Broker::midge().config(format!("{}{options}\n", thresholds(more)))
+}
+
+/// The block of thresholds that a test reaches within a second; those that are
+/// the default where the table of proofs is measured with them.
+fn thresholds(more: &str) -> String {
+    if proofs::with_defaults() {
+        return format!("diagnosis {{\n recent: 20s\n {more}\n}}\n");
+    }
+    format!(
         "diagnosis {{\n interval: 50ms\n appear_after: 100ms\n clear_after: 200ms\n recent: 2s\n \
-         growth_window: 2s\n config_check: 50ms\n worker_delay: 60s\n {more}\n}}\n{options}\n"
-    ))
+         growth_window: 2s\n config_check: 50ms\n worker_delay: 60s\n {more}\n}}\n"
+    )
 }
 
 /// The findings with this code now.
@@ -45,31 +64,43 @@ fn findings(broker: &Broker, code: &str) -> Vec<Value> {
 
 /// Waits for a finding.
 fn appears(broker: &Broker, code: &str) -> Value {
-    wait_for(&format!("{code} appears"), || {
+    appears_while(broker, code, || {})
+}
+
+/// Does something again and again until there is a finding.
+fn appears_while(broker: &Broker, code: &str, mut cause: impl FnMut()) -> Value {
+    let finding = proofs::wait(&format!("{code} appears"), || {
+        cause();
         findings(broker, code).into_iter().next()
-    })
+    });
+    proofs::note_shown(code);
+    finding
 }
 
 /// Waits until there is no finding of that code.
 fn clears(broker: &Broker, code: &str) {
-    wait_until(&format!("{code} clears"), || {
-        findings(broker, code).is_empty()
+    proofs::begin();
+    proofs::wait(&format!("{code} clears"), || {
+        findings(broker, code).is_empty().then_some(())
     });
+    proofs::note_cleared(code);
 }
 
 /// Sees the broker look at itself often enough for anything to appear, and
 /// nothing of that code appear.
 fn stays_silent(broker: &Broker, code: &str) {
+    let looks_wanted = if proofs::with_defaults() { 4 } else { 20 };
     let mut looks = 0;
     let mut last = Value::Null;
-    wait_until("the broker looks at itself", || {
+    proofs::wait("the broker looks at itself", || {
         let explained = broker.get_json("/explainz");
         let found = findings(broker, code);
         assert!(found.is_empty(), "{found:?}");
         looks += usize::from(explained["looked"] != last);
         last = explained["looked"].clone();
-        looks > 20
+        (looks > looks_wanted).then_some(())
     });
+    proofs::begin();
 }
 
 /// A client that has logged in under a name.

@@ -57,6 +57,34 @@ fn what_needs_a_restart_is_named_and_the_rest_is_taken_over() {
     assert_ne!(varz["config_load_time"], varz["start"]);
 }
 
+/// A user and a setting that needs a restart in one file: the user gets in at
+/// once, and the broker says that the other one waits.
+#[test]
+fn a_user_is_taken_over_beside_what_waits_for_a_restart() {
+    let user = "authorization { user: u, password: p }";
+    let config =
+        "ping_max: 3\ndiagnosis { interval: 50ms, config_check: 50ms, appear_after: 50ms }";
+    let broker = Broker::midge().config(config).start();
+    let log = reload(
+        &broker,
+        &format!("{config}\n{user}\nserver_name: other"),
+        DONE,
+    );
+    assert!(log.contains("server_name is Some(\"other\")"), "{log}");
+    let mut client = broker.connect();
+    client.send("CONNECT {\"user\":\"u\",\"pass\":\"p\",\"verbose\":false}\r\n");
+    assert!(client.sync().is_empty(), "the user is let in");
+    support::wait_until("it is told that a setting waits", || {
+        let explained = broker.get_json("/explainz");
+        let first = &explained["findings"][0];
+        first["code"] == "config-differs"
+            && first["severity"] == "info"
+            && first["text"]
+                .as_str()
+                .is_some_and(|text| text.contains("server_name"))
+    });
+}
+
 #[test]
 fn a_file_with_an_error_changes_nothing() {
     let broker = Broker::midge().config("ping_max: 3").start();

@@ -188,3 +188,40 @@ fn a_stuck_reader_is_cut_at_the_write_deadline() {
     });
     drop(stuck);
 }
+
+/// Two hundred readers that take nothing, each of which may have 64 MB: the
+/// broker keeps its budget, and a pair beside them gets everything.
+#[test]
+fn two_hundred_stuck_readers_do_not_exceed_the_budget() {
+    const BUDGET: u64 = 128_000_000;
+    let broker = Broker::midge()
+        .config("max_memory: 128MB\nmax_pending: 64MB\nwrite_deadline: 60s")
+        .start();
+    let stuck: Vec<TcpStream> = (0..200)
+        .map(|number| subscriber(&broker, &format!("stuck-{number}")))
+        .collect();
+    let mut healthy = support::RawClient::connect_quietly(broker.client_addr());
+    healthy.send("SUB b 1\r\n");
+    healthy.sync();
+    let mut pair = support::RawClient::connect_quietly(broker.client_addr());
+    let memory = || broker.get_json("/varz")["mem"].as_u64().expect("bytes");
+    let before = memory();
+    let mut most = 0;
+    for round in 0..40 {
+        publish(&broker, 4);
+        pair.send(format!("PUB b 2\r\n{round:02}\r\n"));
+        pair.sync();
+        let came = healthy.next_message();
+        assert_eq!(came.body, format!("{round:02}").as_bytes());
+        most = most.max(memory());
+    }
+    let bound = before + BUDGET + BUDGET * 15 / 100;
+    assert!(most < bound, "{most} bytes resident, {before} before");
+    assert!(
+        most > before + BUDGET / 2,
+        "the budget was not tried: {most}"
+    );
+    let varz = broker.get_json("/varz");
+    assert!(varz["slow_consumers"].as_u64() > Some(0), "{varz}");
+    drop(stuck);
+}

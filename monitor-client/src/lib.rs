@@ -11,6 +11,7 @@ pub mod access;
 pub mod accountz;
 pub mod accstatz;
 pub mod client;
+pub mod clusterz;
 pub mod connz;
 pub mod control;
 pub mod eventsz;
@@ -38,6 +39,7 @@ pub use accountz::{
 };
 pub use accstatz::{AccountStat, Accstatz, DataStats, LinkStats};
 pub use client::{Client, Error};
+pub use clusterz::{ClusterMember, Clusterz, Disagreement, Sight};
 pub use connz::{ConnInfo, Connz, SubDetail, TlsPeerCert};
 pub use eventsz::{EventGap, EventInfo, Eventsz};
 pub use explainz::{Explainz, Finding};

@@ -120,6 +120,9 @@ fn check_args() -> Vec<Arg> {
             .value_parser(value_parser!(PathBuf))
             .help("slow, traffic: state files, else /var/tmp/check_nats-UID"),
         long("digest", "DIGEST").help("config: the digest that the configuration must have"),
+        long("expect", "NUMBER")
+            .value_parser(value_parser!(u16).range(1..))
+            .help("cluster: members that there must be, else those that the broker misses"),
         long("figure", "NAME").help("varz: a number of /varz by its dotted path"),
     ]
 }

@@ -14,6 +14,8 @@ use super::{
 /// Where a run is. A step that runs out of time is named in the output.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Step {
+    /// Asking for the members of the cluster.
+    Clusterz,
     /// Opening the TCP connection to the client port.
     Connect,
     /// Asking for `/connz`.
@@ -66,6 +68,7 @@ impl Step {
 impl fmt::Display for Step {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
+            Self::Clusterz => "asking for the members of the cluster",
             Self::Connect => "connecting to the client port",
             Self::Connz => "asking for /connz",
             Self::Explainz => "asking for /explainz",

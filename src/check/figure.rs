@@ -165,6 +165,22 @@ pub(super) static MEM: Figure = Figure {
     option: Some("mem"),
     ..Figure::PLAIN
 };
+pub(super) static MEMBERS: Figure = Figure {
+    label: "members",
+    help: "members of the cluster, the broker itself included",
+    option: Some("members"),
+    ..Figure::PLAIN
+};
+pub(super) static MEMBERS_MISSING: Figure = Figure {
+    label: "members_missing",
+    help: "members that ought to be there and are not",
+    ..Figure::PLAIN
+};
+pub(super) static MESH_PROBLEMS: Figure = Figure {
+    label: "mesh_problems",
+    help: "findings about routes and members; midge only",
+    ..Figure::PLAIN
+};
 pub(super) static OUT_BYTES: Figure = Figure {
     label: "out_bytes",
     unit: Unit::Counter,

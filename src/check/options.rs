@@ -46,6 +46,8 @@ pub struct Options {
     pub sample: Option<Duration>,
     /// The digest that the configuration must have.
     pub digest: Option<String>,
+    /// Members that the cluster must have.
+    pub expect: Option<usize>,
     /// Dotted path of the figure of mode `varz`.
     pub figure: Option<String>,
     /// The figures of the mode with their thresholds.
@@ -109,6 +111,9 @@ impl Options {
             state_dir: matches.get_one("state-dir").cloned(),
             sample,
             digest: text("digest"),
+            expect: matches
+                .get_one::<u16>("expect")
+                .map(|count| (*count).into()),
             figures: plan(matches, mode, figure.as_deref())?,
             figure,
         };

@@ -172,6 +172,23 @@ impl<'a> Check<'a> {
         client.get(path).map_err(|error| self.http_failure(&error))
     }
 
+    /// The same; `None` if the broker has no such path.
+    ///
+    /// # Errors
+    /// As [`Check::get`].
+    pub fn get_if_there<T: DeserializeOwned>(
+        &mut self,
+        step: Step,
+        path: &str,
+    ) -> Result<Option<T>, Failure> {
+        let client = self.client(step, path)?;
+        match client.get(path) {
+            Ok(answer) => Ok(Some(answer)),
+            Err(monitor_client::Error::Status { code: 404, .. }) => Ok(None),
+            Err(error) => Err(self.http_failure(&error)),
+        }
+    }
+
     /// Waits between two samples.
     ///
     /// # Errors

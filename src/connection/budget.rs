@@ -91,10 +91,11 @@ pub fn default_limit() -> usize {
     process_limit().map_or(1 << 30, |bytes| bytes / 2)
 }
 
-/// Bytes of memory that this process may use: the least of the machine's and
-/// the control groups' limits; `None` if the system does not tell.
+/// Bytes of memory that this process may use: the least of the machine's, the
+/// control groups' and the process's own limit; `None` if the system does not
+/// tell.
 pub fn process_limit() -> Option<usize> {
-    let limits = [machine_memory(), cgroup_limit()];
+    let limits = [machine_memory(), cgroup_limit(), data_limit()];
     limits.into_iter().flatten().min()
 }
 
@@ -106,6 +107,16 @@ fn machine_memory() -> Option<usize> {
         .split(' ')
         .next()?;
     Some(kibibytes.parse::<usize>().ok()? * 1024)
+}
+
+/// What the process may use for its data (LimitDATA, `ulimit -d`).
+fn data_limit() -> Option<usize> {
+    let text = std::fs::read_to_string("/proc/self/limits").ok()?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix("Max data size"))?;
+    // `unlimited` is no number.
+    line.split_ascii_whitespace().next()?.parse().ok()
 }
 
 /// The limit of the own control group (version 2) and of those above it.

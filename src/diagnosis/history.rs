@@ -22,7 +22,7 @@ use crate::{
     security::failure::Cause as FailureCause,
     server::{Server, reload::Outcome},
     sublist::Entry,
-    telemetry::{Clock, event::EventKind, tally::Count},
+    telemetry::{Clock, event::EventKind, load::Window, tally::Count},
 };
 
 /// Time over which the growth of one queue is measured.
@@ -35,6 +35,9 @@ const INBOX_CONNECTIONS_MAX: usize = 4;
 
 /// Looks between two searches for idle inboxes.
 const INBOX_EVERY: u64 = 10;
+
+/// Looks between two questions to the other members for what they see.
+pub(super) const VIEWS_EVERY: u32 = 5;
 
 /// What was seen so far.
 pub(super) struct History {
@@ -61,10 +64,16 @@ pub(super) struct History {
     pub(super) last_handshake: String,
     /// Of each listener.
     handshakes_seen: HashMap<(usize, FailureCause), u64>,
+    /// Routes that were lost, by member.
+    pub(super) route_losses: Recent,
+    losses: HashMap<String, u64>,
     pub(super) login_failures: Recent,
     pub(super) violations: Recent,
     pub(super) unanswered: Recent,
     pub(super) large: Recent,
+    /// Messages that reached nobody, by subject.
+    pub(super) unheard: Recent,
+    unheard_seen: HashMap<Box<[u8]>, u64>,
     /// Number of the last event that was taken in.
     events_seen: u64,
     /// What a reload would change; `None` before the first look at the file,
@@ -90,10 +99,14 @@ impl History {
             handshakes: Recent::default(),
             last_handshake: String::new(),
             handshakes_seen: HashMap::new(),
+            route_losses: Recent::default(),
+            losses: HashMap::new(),
             login_failures: Recent::default(),
             violations: Recent::default(),
             unanswered: Recent::default(),
             large: Recent::default(),
+            unheard: Recent::default(),
+            unheard_seen: HashMap::new(),
             events_seen: 0,
             pending_reload: None,
             config_checked: None,
@@ -119,21 +132,30 @@ impl History {
         if self.looks.is_multiple_of(INBOX_EVERY) {
             self.look_for_idle_inboxes(thresholds, look);
         }
+        if self.looks.is_multiple_of(u64::from(VIEWS_EVERY))
+            && let Some(cluster) = &server.cluster
+        {
+            cluster.ask_views();
+        }
         self.looks += 1;
         self.add_stalls(look);
+        self.add_route_losses(look);
         self.add_totals(server, look);
         self.add_tallies(server, look.at);
         self.add_handshakes(server, look.at);
+        self.add_unheard(server, thresholds, look.at);
         self.add_events(server, look.at);
         for recent in [
             &mut self.slow_consumers,
             &mut self.stale_peers,
             &mut self.revoked,
             &mut self.handshakes,
+            &mut self.route_losses,
             &mut self.login_failures,
             &mut self.violations,
             &mut self.unanswered,
             &mut self.large,
+            &mut self.unheard,
         ] {
             recent.expire(look.at, thresholds.recent);
         }
@@ -165,6 +187,23 @@ impl History {
             })
             .collect();
         self.stalls = now;
+    }
+
+    fn add_route_losses(&mut self, look: &Look) {
+        let mut losses = HashMap::new();
+        for member in &look.mesh.muster.members {
+            let before = self.losses.get(&member.name).copied().unwrap_or(0);
+            let new = member.losses.saturating_sub(before);
+            if new > 0 {
+                let count = Count {
+                    times: new,
+                    ..once(0, 0)
+                };
+                self.route_losses.add(look.at, member.name.clone(), count);
+            }
+            losses.insert(member.name.clone(), member.losses);
+        }
+        self.losses = losses;
     }
 
     fn add_totals(&mut self, server: &Server, look: &Look) {
@@ -222,6 +261,31 @@ impl History {
                 }
             }
         }
+    }
+
+    /// Takes in what reached nobody since the last look, of the subjects that
+    /// have most of it.
+    fn add_unheard(&mut self, server: &Server, thresholds: &Diagnosis, now: Clock) {
+        let hits = server.clients.telemetry.subjects.unheard(Window::Start);
+        let mut seen = HashMap::new();
+        for hit in hits {
+            // At least so many; a subject that took another's place adds nothing.
+            let sure = hit.msgs - hit.error.min(hit.msgs);
+            if sure < thresholds.unheard {
+                continue;
+            }
+            let before = self.unheard_seen.get(&hit.subject).copied().unwrap_or(0);
+            if let Some(times) = sure.checked_sub(before).filter(|new| *new > 0) {
+                let subject = String::from_utf8_lossy(&hit.subject).into_owned();
+                let count = Count {
+                    times,
+                    ..once(0, hit.publisher)
+                };
+                self.unheard.add(now, subject, count);
+            }
+            seen.insert(hit.subject, sure);
+        }
+        self.unheard_seen = seen;
     }
 
     fn add_events(&mut self, server: &Server, now: Clock) {

@@ -3,6 +3,7 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use super::mesh::Mesh;
 use crate::{
     connection::{Connection, outbound::Backlog, registry::Troubles},
     server::Server,
@@ -36,6 +37,8 @@ pub(super) struct Look {
     /// Connections that publishers have ever waited for.
     pub(super) waited_for: Vec<Holder>,
     pub(super) troubles: Troubles,
+    /// The other brokers; nobody without a cluster.
+    pub(super) mesh: Mesh,
     /// Resident memory, bytes; `None` if the system does not tell.
     pub(super) resident: Option<u64>,
     /// Open file descriptors; `None` if the system does not tell.
@@ -67,6 +70,7 @@ impl Look {
             by_subscriptions: Vec::new(),
             waited_for: Vec::new(),
             troubles: registry.troubles(),
+            mesh: server.cluster.as_deref().map(Mesh::of).unwrap_or_default(),
             resident: process::resident_bytes().ok(),
             files: process::open_files().ok(),
         };

@@ -12,6 +12,7 @@ mod ceiling;
 mod history;
 mod look;
 mod memory;
+mod mesh;
 mod recent;
 pub mod rules;
 mod starts;

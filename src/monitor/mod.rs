@@ -33,6 +33,7 @@
 mod accountz;
 mod accstatz;
 mod answer;
+mod clusterz;
 mod connz;
 mod connz_sort;
 mod control;

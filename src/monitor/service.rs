@@ -21,7 +21,7 @@ use tracing::debug;
 use super::{
     Monitor, accountz, accstatz,
     answer::{Answer, Content, Refusal},
-    connz, control, dashboard,
+    clusterz, connz, control, dashboard,
     door::{self, Door},
     event_stream::EventStream,
     eventsz, explainz, gatewayz, healthz, jsz, latencyz, leafz, memz, metrics,
@@ -81,6 +81,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     endpoint("/accountz", "Accounts", accountz::answer),
     endpoint("/accstatz", "Traffic by account", accstatz::answer),
     endpoint("/routez", "Routes", routez::answer),
+    endpoint("/clusterz", "Members, and who sees whom", clusterz::answer),
     endpoint("/leafz", "Leafnodes", leafz::answer),
     endpoint("/gatewayz", "Gateways", gatewayz::answer),
     endpoint("/jsz", "JetStream", jsz::answer),

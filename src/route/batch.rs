@@ -68,6 +68,7 @@ impl Reader for Session {
 
     fn handle_large(&mut self, worker: &mut Worker, large: Large) {
         worker.read_at = Stamp::now();
+        self.route.note_heard();
         if let Err(end) = self.deliver_large(worker, large) {
             self.end(worker, end);
         }
@@ -75,6 +76,7 @@ impl Reader for Session {
 
     fn handle_batch(&mut self, worker: &mut Worker, bytes: &[u8]) {
         worker.read_at = Stamp::now();
+        self.route.note_heard();
         let mut run = RunInProgress::default();
         let mut at = 0;
         let mut result = Ok(());
@@ -317,6 +319,9 @@ impl Session {
         // Who asks on a peer asks this broker too.
         if space.account.is_system && run.subject.starts_with(b"$SYS.REQ.") {
             system::pass_on(&self.cluster.context, &space.account, run);
+        }
+        if space.account.is_system {
+            self.cluster.hear(&self.route, &space.account, run);
         }
         let reach = space.cache.find_subscribers(wanted, &space.account);
         let from_peer = Sender {

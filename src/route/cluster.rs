@@ -10,7 +10,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -19,7 +19,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tracing::info;
 
-use super::{client_urls, interest::PeerInterest};
+use super::{client_urls, interest::PeerInterest, roll::{Muster, Roll}};
 use crate::{
     client::Context,
     config::options::cluster::ClusterOptions,
@@ -75,6 +75,8 @@ pub struct Cluster {
     /// This broker.
     pub node: Node,
     name: RwLock<ClusterName>,
+    /// Who ought to be there, and what they see.
+    pub(super) roll: Roll,
     /// Routes by the id of the broker behind them.
     routes: Mutex<BTreeMap<String, Arc<Route>>>,
     changes: watch::Sender<()>,
@@ -126,6 +128,8 @@ pub struct Route {
     pub info: Mutex<RouteInfo>,
     /// What it wants.
     pub interest: PeerInterest,
+    /// When something last came from it, as a [`crate::telemetry::Clock`].
+    pub(super) heard: AtomicU64,
 }
 
 impl Route {
@@ -168,6 +172,7 @@ impl Cluster {
         context.info.write().cluster = name.text.clone();
         let cluster = Arc::new(Self {
             context,
+            roll: Roll::default(),
             options: RwLock::new(Arc::new(options)),
             tls: RwLock::new(tls),
             permissions: RwLock::default(),
@@ -228,6 +233,11 @@ impl Cluster {
         let before = std::mem::replace(&mut *self.options.write(), Arc::new(options));
         let had_tls = std::mem::replace(&mut *self.tls.write(), tls).is_some();
         (before, had_tls)
+    }
+
+    /// Who ought to be there, who is, and what they see.
+    pub fn muster(&self) -> Muster {
+        self.roll.muster(&self.options().routes)
     }
 
     /// The name of the cluster now.
@@ -313,6 +323,7 @@ impl Cluster {
             routes.insert(route.remote_id.clone(), route.clone());
         }
         self.context.registry.insert_route(&route.connection);
+        self.roll.entered(route);
         self.note(route, &format!("Route to {} opened", route.remote_name));
         Ok(())
     }
@@ -321,6 +332,7 @@ impl Cluster {
     pub(super) fn deregister(&self, route: &Arc<Route>, reason: CloseReason) {
         self.context.registry.close_route(&route.connection, reason);
         self.routes.lock().remove(&route.remote_id);
+        self.roll.left(route, reason);
         self.changes.send_replace(());
         let text = format!("Route to {} ended: {reason}", route.remote_name);
         self.note(route, &text);

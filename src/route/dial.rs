@@ -77,13 +77,18 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
             Ended::Lost(_) => failures = Failures::default(),
             Ended::Duplicate(remote_id) => {
                 failures = Failures::default();
+                cluster.roll.found(&url, &remote_id, false);
                 cluster.until_gone(&remote_id).await;
             }
             Ended::Ourselves => {
+                cluster.roll.found(&url, &cluster.node.server_id, true);
                 info!("Route {url} leads to this broker itself: not dialled any more");
                 return;
             }
-            Ended::Failed(why) => failures.add(&cluster, &url, &why),
+            Ended::Failed(why) => {
+                cluster.roll.failed(&url, &why);
+                failures.add(&cluster, &url, &why);
+            }
         }
         sleep(pause(cluster.options().connect_backoff, failures.count)).await;
     }
@@ -186,6 +191,10 @@ async fn dial(cluster: &Arc<Cluster>, url: &RouteUrl, origin: Origin, gossip_mod
     let ended = match handshake.dial(url, gossip_mode).await {
         Ok(introduced) => {
             debug!("Route {url} leads to {}", introduced.info.server_id);
+            if origin == Origin::Configured {
+                let id = &introduced.info.server_id;
+                cluster.roll.found(url, id, false);
+            }
             let configured = (origin == Origin::Configured).then(|| url.to_string());
             serve(
                 cluster,

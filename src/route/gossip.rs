@@ -96,6 +96,7 @@ pub(super) fn receive(cluster: &Arc<Cluster>, route: &Route, info: RouteInfo) {
         .connection
         .headers
         .store(info.headers, Ordering::Relaxed);
+    cluster.roll.informed(&route.remote_id, &info);
     *route.info.lock() = info;
     super::client_urls::refresh(cluster);
 }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::cluster::Cluster;
 use crate::{
-    COMPATIBLE_VERSION, GIT_COMMIT,
+    COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     config::options::cluster::RouteUrl,
     connection::{CloseReason, Connection},
     protocol::route::{RouteConnect, RouteInfo},
@@ -80,6 +80,7 @@ impl Cluster {
             gossip_mode,
             other: permissions_told(&options.permissions),
             ldm: self.is_leaving(),
+            other: [("midge".to_owned(), VERSION.into())].into_iter().collect(),
             ..RouteInfo::default()
         }
     }

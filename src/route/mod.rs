@@ -6,7 +6,8 @@
 //! themselves ([`handshake`]); then a [`session`] reads what the other wants
 //! ([`interest`]) and delivers its messages to the subscribers here, never to
 //! another route. News of other brokers spread by [`gossip`]; the addresses for
-//! clients are put together in [`client_urls`].
+//! clients are put together in [`client_urls`]. Who ought to be there and what
+//! each member sees is on the [`roll`], for the diagnosis.
 //!
 //! What goes the other way needs no task here: the accounts tell the routes of
 //! their subscriptions (`connection::interest`), and publishers put messages
@@ -22,10 +23,15 @@ mod handshake;
 pub mod interest;
 mod introduction;
 mod reconfigure;
+pub mod roll;
 mod secure;
 mod session;
+mod views;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -42,7 +48,7 @@ use crate::{
         worker::{Worker, with_worker},
     },
     protocol::error::quoted,
-    telemetry::{event::EventKind, figures},
+    telemetry::{Clock, event::EventKind, figures},
 };
 use cluster::Conflict;
 use handshake::Introduced;
@@ -110,6 +116,7 @@ async fn serve(
         configured_as: Mutex::new(configured_as),
         info: Mutex::new(info),
         interest: Default::default(),
+        heard: AtomicU64::new(Clock::now().0),
     });
     match cluster.register(&route) {
         Ok(()) => {}

@@ -83,6 +83,7 @@ impl Session {
                 .interest
                 .attach(worker, &self.route.connection, &account.sublist);
         }
+        self.cluster.want_requests(worker);
         self.handle_batch(worker, received);
     }
 

@@ -181,12 +181,11 @@ pub fn announce(server: &Server, program: &str) {
              address. To serve other hosts: -a 0.0.0.0"
         );
     }
-    if !server.client_address.ip().is_loopback()
-        && !server.clients.authentication.read().is_required()
-    {
+    if server.serves_strangers() {
         warn!(
             "Everybody who reaches {} may publish and subscribe to everything: nobody has to log \
-             in. Write an authorization block, or listen on 127.0.0.1",
+             in. Write an authorization block, ask for certificates (tls {{ verify: true }}), or \
+             listen on 127.0.0.1",
             server.client_address
         );
     }
@@ -292,7 +291,7 @@ fn announce_monitor(server: &Server) {
     };
     let scheme = if options.https { "https" } else { "http" };
     info!("Starting {scheme} monitor on {address}");
-    if !address.ip().to_canonical().is_loopback() && !options.monitor_login.is_required() {
+    if server.monitor_for_strangers().is_some() {
         warn!(
             "The monitoring port is open to other machines without a login: set \"token\", or \
              \"user\" and \"password\", in the block \"monitor\""

@@ -148,6 +148,29 @@ impl Server {
         self.options.read().clone()
     }
 
+    /// Whether clients of other machines are served and nobody has to prove who
+    /// it is: by a login, or by a certificate on a port that takes TLS alone.
+    pub fn serves_strangers(&self) -> bool {
+        let options = self.options();
+        let wants_certificate = options.tls.as_ref().is_some_and(|tls| tls.verify);
+        !self.client_address.ip().to_canonical().is_loopback()
+            && self
+                .clients
+                .authentication
+                .read()
+                .admits_without_credentials()
+            && (!wants_certificate || options.allow_non_tls)
+    }
+
+    /// The address of the monitoring port, if other machines may ask there
+    /// without a login.
+    pub fn monitor_for_strangers(&self) -> Option<SocketAddr> {
+        let address = self.monitor_address?;
+        let is_open = !address.ip().to_canonical().is_loopback()
+            && !self.options().monitor_login.is_required();
+        is_open.then_some(address)
+    }
+
     /// What the last reload did; `None` before the first.
     pub fn last_reload(&self) -> Option<Outcome> {
         self.last_reload.lock().clone()

@@ -34,6 +34,8 @@ struct State {
     scheduling: Distribution,
     /// When probes ran, and how late in microseconds.
     probes: VecDeque<(Stamp, u64)>,
+    /// When probes that wait were to run.
+    waiting: VecDeque<Stamp>,
     copies: VecDeque<Copied>,
 }
 
@@ -68,9 +70,23 @@ pub struct Measured {
 }
 
 impl Latency {
+    /// Notes that a task is to run from `asked` on. Returns whether it is to be
+    /// sent: not if too many wait already.
+    pub fn ask_probe(&self, asked: Stamp) -> bool {
+        let waiting = &mut self.0.lock().waiting;
+        let has_room = waiting.len() < PROBES_MAX;
+        if has_room {
+            waiting.push_back(asked);
+        }
+        has_room
+    }
+
     /// Notes that a task ran at `now`, `micros` after it was to run.
     pub fn note_probe(&self, now: Stamp, micros: u64) {
         let state = &mut *self.0.lock();
+        state
+            .waiting
+            .retain(|asked| asked.micros_until(now) != micros);
         state.scheduling.record(micros);
         state.probes.push_back((now, micros));
         if state.probes.len() > PROBES_MAX {
@@ -87,7 +103,9 @@ impl Latency {
             .filter(|(at, _)| at.micros_until(now) < recent)
             .map(|(_, micros)| *micros)
             .max();
-        Duration::from_micros(worst.unwrap_or(0))
+        // One that still waits is late by at least that.
+        let waiting = state.waiting.front().map(|asked| asked.micros_until(now));
+        Duration::from_micros(worst.max(waiting).unwrap_or(0))
     }
 
     /// Keeps a copy of all figures. To be called every [`COPY_EVERY`].

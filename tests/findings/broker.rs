@@ -4,7 +4,7 @@ use std::{fs, net::SocketAddr};
 
 use crate::{
     appears, clears, quick, quick_with, stays_silent,
-    support::{Broker, http, wait_until},
+    support::{Broker, HeldThreads, http, pki::Pki, wait_until},
     text,
 };
 
@@ -35,7 +35,7 @@ fn a_fresh_broker_has_no_findings() {
 }
 
 #[test]
-fn a_configuration_that_is_not_in_force_is_told_until_it_is() {
+pub fn a_configuration_that_is_not_in_force_is_told_until_it_is() {
     let broker = quick_with("", "max_payload: 1MB").start();
     stays_silent(&broker, "config-differs");
     let file = broker.folder().join("broker.conf");
@@ -79,7 +79,7 @@ fn a_configuration_that_is_not_in_force_is_told_until_it_is() {
 /// The broker's worker threads are held as a debugger would; everything else in
 /// the process goes on.
 #[test]
-fn workers_that_do_not_get_on_are_told() {
+pub fn workers_that_do_not_get_on_are_told() {
     let broker = quick("worker_delay: 500ms").start();
     clears(&broker, "worker-stall");
     let held = HeldThreads::hold(&broker, "tokio-rt-worker");
@@ -92,50 +92,8 @@ fn workers_that_do_not_get_on_are_told() {
     clears(&broker, "worker-stall");
 }
 
-/// Threads of a broker that do not run until this is dropped, by the thread
-/// that holds them.
-struct HeldThreads(Vec<i32>);
-
-impl HeldThreads {
-    /// Holds the threads of that name.
-    fn hold(broker: &Broker, name: &str) -> Self {
-        let mut held = Self(Vec::new());
-        let tasks = format!("/proc/{}/task", broker.pid());
-        for task in fs::read_dir(tasks).expect("threads").filter_map(Result::ok) {
-            let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
-            if comm.trim_end() == name {
-                let id = task.file_name().to_string_lossy().parse().expect("an id");
-                trace(libc::PTRACE_SEIZE, id);
-                held.0.push(id);
-                trace(libc::PTRACE_INTERRUPT, id);
-                // SAFETY: no place for the state is given.
-                let stopped = unsafe { libc::waitpid(id, std::ptr::null_mut(), libc::__WALL) };
-                assert_eq!(stopped, id, "waitpid: {}", std::io::Error::last_os_error());
-            }
-        }
-        assert!(!held.0.is_empty(), "the broker has no thread {name:?}");
-        held
-    }
-}
-
-impl Drop for HeldThreads {
-    fn drop(&mut self) {
-        for id in &self.0 {
-            trace(libc::PTRACE_DETACH, *id);
-        }
-    }
-}
-
-/// A request of ptrace about one thread of a child.
-fn trace(request: libc::c_uint, thread: i32) {
-    let none = std::ptr::null_mut::<libc::c_void>();
-    // SAFETY: these requests read and write no memory of ours.
-    let result = unsafe { libc::ptrace(request, thread, none, none) };
-    assert_eq!(result, 0, "ptrace: {}", std::io::Error::last_os_error());
-}
-
 #[test]
-fn a_broker_that_starts_again_and_again_says_so() {
+pub fn a_broker_that_starts_again_and_again_says_so() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("starts");
     let more = format!("recent: 5s\n starts_file: {:?}", file.display().to_string());
@@ -151,21 +109,101 @@ fn a_broker_that_starts_again_and_again_says_so() {
 }
 
 #[test]
-fn doors_that_stand_open_are_told() {
+pub fn doors_that_stand_open_are_told() {
     let open = quick_with("", "http: \"0.0.0.0:-1\"")
         .flag("-a")
         .flag("0.0.0.0")
         .start();
-    let local = SocketAddr::from(([127, 0, 0, 1], open.monitor_addr().port()));
-    wait_until("both doors are told", || {
-        let explained = http::get(local, "/explainz").json();
-        let has = |code: &str| {
-            let all = explained["findings"].as_array().expect("findings");
-            all.iter().any(|finding| finding["code"] == code)
-        };
-        has("unsafe-clients") && has("unsafe-monitoring")
-    });
+    for code in DOORS {
+        wait_until("both doors are told", || is_told(&open, code, ""));
+    }
+    assert_eq!(warnings_of_doors(&open), 2, "{}", open.log());
     let broker = quick("").start();
-    stays_silent(&broker, "unsafe-clients");
-    stays_silent(&broker, "unsafe-monitoring");
+    for code in DOORS {
+        stays_silent(&broker, code);
+    }
+}
+
+const DOORS: [&str; 2] = ["unsafe-clients", "unsafe-monitoring"];
+
+/// Whether there is such a finding, asked for with more headers.
+fn is_told(broker: &Broker, code: &str, headers: &str) -> bool {
+    let local = SocketAddr::from(([127, 0, 0, 1], broker.monitor_addr().port()));
+    let request =
+        format!("GET /explainz HTTP/1.1\r\nHost: {local}\r\nConnection: close\r\n{headers}\r\n");
+    let explained = http::send(local, &request).json();
+    let all = explained["findings"].as_array().expect("findings");
+    all.iter().any(|finding| finding["code"] == code)
+}
+
+/// Lines that warn of open doors at the start.
+fn warnings_of_doors(broker: &Broker) -> usize {
+    let log = broker.log();
+    let warns = |line: &&str| {
+        line.contains("nobody has to log in") || line.contains("open to other machines")
+    };
+    log.lines().filter(warns).count()
+}
+
+/// With a token for the monitoring port, and a login or certificates for
+/// clients, no door stands open: neither a finding nor a warning says so.
+#[test]
+fn doors_with_a_lock_are_not_told() {
+    let pki = Pki::new(&["broker"]);
+    let tls = format!(
+        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true }}",
+        pki.text("broker.pem"),
+        pki.text("broker.key"),
+        pki.text("ca.pem")
+    );
+    let monitor = "http: \"0.0.0.0:-1\"\nmonitor { token: canary }";
+    for lock in [&*tls, "authorization { token: t }"] {
+        let broker = quick_with("", &format!("{monitor}\n{lock}"))
+            .flag("-a")
+            .flag("0.0.0.0")
+            .start();
+        let bearer = "Authorization: Bearer canary\r\n";
+        // Looks that would have told.
+        for _ in 0..10 {
+            for code in DOORS {
+                assert!(!is_told(&broker, code, bearer), "{code}: {lock}");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert_eq!(warnings_of_doors(&broker), 0, "{}", broker.log());
+    }
+    // Certificates lock nothing while plain connections are taken too.
+    let both = format!("{tls}\nallow_non_tls: true\n{monitor}");
+    let broker = quick_with("", &both).flag("-a").flag("0.0.0.0").start();
+    wait_until("the open door is told", || {
+        is_told(
+            &broker,
+            "unsafe-clients",
+            "Authorization: Bearer canary\r\n",
+        )
+    });
+}
+
+#[test]
+pub fn a_reload_that_fails_is_told_until_one_succeeds() {
+    let broker = quick_with("", "max_payload: 1MB").start();
+    let file = broker.folder().join("broker.conf");
+    let before = fs::read_to_string(&file).expect("the configuration");
+    broker.signal(libc::SIGHUP);
+    wait_until("it was reloaded", || {
+        broker.log().contains("Reloaded server configuration")
+    });
+    stays_silent(&broker, "reload-failed");
+    let secret = "canary-secret-4712";
+    fs::write(&file, format!("{before}\n{secret} {{")).expect("room");
+    broker.signal(libc::SIGHUP);
+    let finding = appears(&broker, "reload-failed");
+    assert!(
+        text(&finding).contains("nothing was taken over"),
+        "{finding}"
+    );
+    assert!(!finding.to_string().contains(secret));
+    fs::write(&file, before).expect("room");
+    broker.signal(libc::SIGHUP);
+    clears(&broker, "reload-failed");
 }

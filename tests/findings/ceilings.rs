@@ -1,12 +1,12 @@
 //! Things that have an end.
 
-use std::{thread, time::Duration};
+use std::{fs, os::unix::fs::PermissionsExt, thread, time::Duration};
 
 use serde_json::Value;
 
 use crate::{
-    appears, clears, client, quick, quick_with, stays_silent,
-    support::{Broker, wait_for, wait_until},
+    appears, appears_while, clears, client, quick, quick_with, stays_silent,
+    support::{Broker, tools, wait_until},
     text,
 };
 
@@ -18,7 +18,7 @@ fn ceiling(broker: &Broker, name: &str) -> Value {
 }
 
 #[test]
-fn connections_end_at_their_limit() {
+pub fn connections_end_at_their_limit() {
     let broker = quick_with("", "max_connections: 10").start();
     let mut clients: Vec<_> = (0..6).map(|_| client(&broker, "few")).collect();
     stays_silent(&broker, "ceiling-connections");
@@ -51,7 +51,7 @@ fn connections_end_at_their_limit() {
 }
 
 #[test]
-fn files_end_at_the_limit_of_the_process() {
+pub fn files_end_at_the_limit_of_the_process() {
     let broker = quick("ceiling_warning: 50").start();
     stays_silent(&broker, "ceiling-fds");
     let used = ceiling(&broker, "fds")["used"].as_f64().expect("a number");
@@ -90,21 +90,18 @@ fn files_end_at_the_limit_of_the_process() {
 /// A client that subscribes steadily is foreseen long before its limit, and
 /// the time told is the time it takes.
 #[test]
-fn the_end_of_subscriptions_is_foreseen() {
+pub fn the_end_of_subscriptions_is_foreseen() {
     let broker = quick_with("leak_subscriptions: 1000000", "max_subscriptions: 20000").start();
     let mut leaky = client(&broker, "leaky-app");
     stays_silent(&broker, "ceiling-subscriptions");
     let mut count = 0;
-    let finding = wait_for("ceiling-subscriptions appears", || {
+    let finding = appears_while(&broker, "ceiling-subscriptions", || {
         for _ in 0..10 {
             count += 1;
             leaky.send(format!("SUB s.{count} {count}\r\n"));
         }
         leaky.sync();
         thread::sleep(Duration::from_millis(10));
-        crate::findings(&broker, "ceiling-subscriptions")
-            .into_iter()
-            .next()
     });
     assert_eq!(finding["subject"], "leaky-app");
     assert_eq!(finding["severity"], "warning");
@@ -121,7 +118,7 @@ fn the_end_of_subscriptions_is_foreseen() {
 }
 
 #[test]
-fn queues_end_at_their_budget_and_memory_is_told_by_cause() {
+pub fn queues_end_at_their_budget_and_memory_is_told_by_cause() {
     let broker = quick_with(
         "horizon: 10ms",
         "max_memory: 8MB\nmax_pending: 64MB\nwrite_deadline: 60s",
@@ -161,4 +158,73 @@ fn queues_end_at_their_budget_and_memory_is_told_by_cause() {
     );
     drop(stuck);
     clears(&broker, "ceiling-queues");
+}
+
+/// The process may use 400 MB: a shell that limits itself becomes the broker.
+#[test]
+pub fn memory_ends_at_what_the_process_may_use() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let limited = folder.path().join("midge");
+    let script = format!(
+        "#!/bin/sh\nulimit -d 400000\nexec {:?} \"$@\"\n",
+        tools::midge().display().to_string()
+    );
+    fs::write(&limited, script).expect("room");
+    fs::set_permissions(&limited, fs::Permissions::from_mode(0o755)).expect("it may run");
+    let config = format!(
+        "{}max_memory: 350MB\nmax_pending: 340MB\nwrite_deadline: 60s\n",
+        crate::thresholds("ceiling_warning: 40\n horizon: 10ms")
+    );
+    let broker = Broker::program(&limited).config(config).start();
+    let memory = ceiling(&broker, "memory");
+    assert_eq!(memory["limit"], 409_600_000.0, "{memory}");
+    let mut stuck = client(&broker, "stuck-app");
+    stuck.send("SUB a 1\r\n");
+    stuck.sync();
+    stays_silent(&broker, "ceiling-memory");
+    let mut publisher = client(&broker, "publisher");
+    let mut message = b"PUB a 1000000\r\n".to_vec();
+    message.resize(message.len() + 1_000_000, b'x');
+    message.extend_from_slice(b"\r\n");
+    for _ in 0..200 {
+        publisher.send(&message);
+        publisher.sync();
+    }
+    let finding = appears(&broker, "ceiling-memory");
+    assert!(text(&finding).contains("are used"), "{finding}");
+    assert_eq!(broker.get_json("/memz")["holders"][0]["name"], "stuck-app");
+    drop(stuck);
+    clears(&broker, "ceiling-memory");
+}
+
+/// The time told until a ceiling is reached is right within a fifth: a client
+/// subscribes 1000 times in each second, and there may be 12 000.
+#[test]
+fn the_time_to_exhaustion_is_what_it_takes() {
+    let broker = quick_with("leak_subscriptions: 1000000", "max_subscriptions: 12000").start();
+    let mut steady = client(&broker, "steady-app");
+    let begin = std::time::Instant::now();
+    let mut count = 0_u32;
+    let mut told = None;
+    let mut reached = 0.0;
+    while count < 12_000 {
+        let due = (begin.elapsed().as_secs_f64() * 1000.0) as u32;
+        while count < due.min(12_000) {
+            count += 1;
+            steady.send(format!("SUB s.{count} {count}\r\n"));
+        }
+        steady.sync();
+        reached = begin.elapsed().as_secs_f64();
+        if told.is_none() && count > 5000 {
+            let left = ceiling(&broker, "subscriptions")["exhausted_in"].as_f64();
+            told = Some((reached, left.expect("a time to exhaustion")));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let (at, left) = told.expect("it was asked for");
+    let real = reached - at;
+    assert!(
+        (left - real).abs() < real / 5.0,
+        "{left:.2} s were told, it took {real:.2} s"
+    );
 }

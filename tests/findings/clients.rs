@@ -3,23 +3,22 @@
 use std::{thread, time::Duration};
 
 use crate::{
-    appears, clears, client, findings, quick, quick_with, stays_silent,
-    support::{Broker, wait_for, wait_until},
+    appears, appears_while, clears, client, findings, quick, quick_with, stays_silent,
+    support::{Broker, RawClient, wait_until},
     text,
 };
 
 #[test]
-fn a_crowd_is_a_storm_while_it_lasts() {
+pub fn a_crowd_is_a_storm_while_it_lasts() {
     let broker = quick("storm_rate: 20").start();
     for _ in 0..5 {
         drop(client(&broker, "one"));
     }
     stays_silent(&broker, "connect-storm");
-    let storm = wait_for("connect-storm appears", || {
+    let storm = appears_while(&broker, "connect-storm", || {
         for _ in 0..10 {
             drop(client(&broker, "many"));
         }
-        findings(&broker, "connect-storm").into_iter().next()
     });
     assert_eq!(storm["subject"], "127.0.0.1");
     clears(&broker, "connect-storm");
@@ -35,7 +34,7 @@ fn request(broker: &Broker, subject: &str, times: usize) {
 }
 
 #[test]
-fn requests_that_nobody_answers_are_told_by_subject() {
+pub fn requests_that_nobody_answers_are_told_by_subject() {
     let broker = quick("").start();
     let mut service = client(&broker, "service");
     service.send("SUB served 1\r\n");
@@ -51,7 +50,7 @@ fn requests_that_nobody_answers_are_told_by_subject() {
 }
 
 #[test]
-fn subscriptions_that_pile_up_are_a_leak() {
+pub fn subscriptions_that_pile_up_are_a_leak() {
     let broker = quick("leak_subscriptions: 200").start();
     let mut burst = client(&broker, "many-at-once");
     let all: String = (0..1000).map(|n| format!("SUB s.{n} {n}\r\n")).collect();
@@ -61,14 +60,13 @@ fn subscriptions_that_pile_up_are_a_leak() {
 
     let mut leaky = client(&broker, "leaky-app");
     let mut count = 0;
-    let leak = wait_for("subscription-leak appears", || {
+    let leak = appears_while(&broker, "subscription-leak", || {
         for _ in 0..5 {
             count += 1;
             leaky.send(format!("SUB r.{count} {count}\r\n"));
         }
         leaky.sync();
         thread::sleep(Duration::from_millis(10));
-        findings(&broker, "subscription-leak").into_iter().next()
     });
     assert_eq!(leak["subject"], "leaky-app");
     drop(leaky);
@@ -95,7 +93,7 @@ fn subscriptions_that_pile_up_are_a_leak() {
 }
 
 #[test]
-fn peers_that_answer_no_ping_are_counted() {
+pub fn peers_that_answer_no_ping_are_counted() {
     let broker = quick_with("", "ping_interval: \"50ms\"\nping_max: 1").start();
     let gone = |count: usize| {
         let before = broker.get_json("/varz")["stale_connections"].as_u64();
@@ -115,7 +113,7 @@ fn peers_that_answer_no_ping_are_counted() {
 }
 
 #[test]
-fn large_messages_are_told_before_and_when_they_are_refused() {
+pub fn large_messages_are_told_before_and_when_they_are_refused() {
     let broker = quick_with("", "max_payload: 1000").start();
     let mut publisher = client(&broker, "publisher");
     let mut publish = |subject: &str, len: usize| {
@@ -142,4 +140,122 @@ fn large_messages_are_told_before_and_when_they_are_refused() {
             .any(|f| f["subject"] == "above" && f["severity"] == "warning")
     });
     clears(&broker, "large-payloads");
+}
+
+/// Ten thousand clients that come and go at once are one finding and a few
+/// events, at the rate that is the default.
+#[test]
+fn ten_thousand_connects_are_one_storm() {
+    let broker = quick("").start();
+    stays_silent(&broker, "connect-storm");
+    let mut left = 10_000;
+    let mut most = 0;
+    appears_while(&broker, "connect-storm", || {
+        for _ in 0..200 {
+            drop(client(&broker, "fleet"));
+            left -= 1;
+        }
+    });
+    while left > 0 {
+        drop(client(&broker, "fleet"));
+        left -= 1;
+        if left % 500 == 0 {
+            most = most.max(findings(&broker, "connect-storm").len());
+        }
+    }
+    assert_eq!(most, 1);
+    clears(&broker, "connect-storm");
+    wait_until("the storm is over and told", || {
+        let page = broker.get_json("/eventsz?type=storm");
+        page["events"].as_array().is_some_and(|all| !all.is_empty())
+    });
+    let page = broker.get_json("/eventsz?limit=1000");
+    let all = page["events"].as_array().expect("events");
+    let told = all.iter().filter(|event| event["type"] == "storm").count();
+    assert!((1..=3).contains(&told), "{told} events of storms");
+    assert!(all.len() < 1000, "{} events of one storm", all.len());
+}
+
+/// Tries a login that is refused.
+fn refused(broker: &Broker, user: &str) {
+    let mut client = broker.connect();
+    client.send(format!(
+        "CONNECT {{\"user\":{user:?},\"pass\":\"wrong\"}}\r\n"
+    ));
+    client.read_to_end();
+}
+
+fn logged_in(broker: &Broker, user: &str) -> RawClient {
+    let mut client = broker.connect();
+    client.send(format!(
+        "CONNECT {{\"user\":{user:?},\"pass\":\"right\",\"verbose\":false}}\r\n"
+    ));
+    assert!(client.sync().is_empty(), "{user} is let in");
+    client
+}
+
+#[test]
+pub fn refused_logins_are_told_by_user() {
+    let users =
+        "authorization { users: [ { user: a, password: right }, { user: b, password: right } ] }";
+    let broker = quick_with("", users).start();
+    (0..20).for_each(|_| drop(logged_in(&broker, "a")));
+    (0..4).for_each(|_| refused(&broker, "a"));
+    stays_silent(&broker, "login-failures");
+    (0..20).for_each(|_| refused(&broker, "b"));
+    let finding = appears(&broker, "login-failures");
+    assert_eq!(finding["subject"], "b", "{finding}");
+    assert!(
+        text(&finding).contains("refused logins within"),
+        "{finding}"
+    );
+    assert!(!finding.to_string().contains("wrong"), "{finding}");
+    clears(&broker, "login-failures");
+}
+
+#[test]
+pub fn violations_are_told_by_client() {
+    let users = "authorization { users: [ { user: a, password: right, permissions: { publish: { \
+                 deny: \"secret.>\" } } } ] }";
+    let broker = quick_with("", users).start();
+    let mut client = logged_in(&broker, "a");
+    client.send("PUB open.1 0\r\n\r\n".repeat(50));
+    client.send("PUB secret.1 0\r\n\r\n".repeat(4));
+    client.sync();
+    stays_silent(&broker, "permission-violations");
+    client.send("PUB secret.1 0\r\n\r\n".repeat(20));
+    client.sync();
+    let finding = appears(&broker, "permission-violations");
+    assert!(
+        text(&finding).contains("permission violations"),
+        "{finding}"
+    );
+    clears(&broker, "permission-violations");
+}
+
+#[test]
+pub fn subjects_that_nobody_hears_are_told() {
+    let broker = quick("unheard: 500").start();
+    let mut reader = client(&broker, "reader");
+    reader.send("SUB heard.> 1\r\n");
+    reader.sync();
+    let mut publisher = client(&broker, "typo-app");
+    publisher.send("PUB heard.a 0\r\n\r\n".repeat(1000));
+    publisher.send("PUB seldom 0\r\n\r\n".repeat(100));
+    publisher.sync();
+    // What nobody hears is counted once in a second.
+    wait_until("it is counted", || {
+        broker.get_json("/topz?window=start")["no_interest"][0]["subject"] == "seldom"
+    });
+    stays_silent(&broker, "unheard-subjects");
+    publisher.send("PUB haerd.a 0\r\n\r\n".repeat(600));
+    publisher.sync();
+    let finding = appears(&broker, "unheard-subjects");
+    assert_eq!(
+        (&finding["subject"], &finding["severity"]),
+        (&"haerd.a".into(), &"info".into())
+    );
+    assert!(text(&finding).contains("600 messages"), "{finding}");
+    assert!(text(&finding).contains("typo-app"), "{finding}");
+    clears(&broker, "unheard-subjects");
 }

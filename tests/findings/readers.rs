@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    appears, clears, client, findings, quick_with, stays_silent,
+    appears, appears_while, clears, client, findings, quick_with, stays_silent,
     support::{Broker, RawClient, wait_until},
     text,
 };
@@ -70,7 +70,7 @@ fn fill(broker: &Broker, publisher: &mut RawClient, bytes: u64) {
 }
 
 #[test]
-fn a_reader_that_takes_nothing_is_named_until_it_reads() {
+pub fn a_reader_that_takes_nothing_is_named_until_it_reads() {
     let broker = quick_with("", LIMIT).start();
     let stuck = subscriber(&broker, "stuck-app");
     let mut publisher = client(&broker, "publisher");
@@ -120,18 +120,15 @@ fn a_reader_that_keeps_up_is_not() {
 }
 
 #[test]
-fn a_queue_that_grows_is_foreseen_and_a_cut_is_remembered_for_a_while() {
+pub fn a_queue_that_grows_is_foreseen_and_a_cut_is_remembered_for_a_while() {
     let broker = quick_with("slow_percent: 100", LIMIT).start();
     let _stuck = subscriber(&broker, "stuck-app");
     let mut publisher = client(&broker, "publisher");
     // What the kernel takes for the reader is no queue.
     fill(&broker, &mut publisher, 100_000);
-    let foreseen = crate::support::wait_for("slow-consumer-predicted appears", || {
+    let foreseen = appears_while(&broker, "slow-consumer-predicted", || {
         publish(&mut publisher, 1);
         thread::sleep(Duration::from_millis(20));
-        findings(&broker, "slow-consumer-predicted")
-            .into_iter()
-            .next()
     });
     assert_eq!(foreseen["subject"], "stuck-app");
     assert!(
@@ -151,7 +148,7 @@ fn a_queue_that_grows_is_foreseen_and_a_cut_is_remembered_for_a_while() {
 }
 
 #[test]
-fn a_reader_that_sets_the_pace_of_publishers_is_named() {
+pub fn a_reader_that_sets_the_pace_of_publishers_is_named() {
     let broker = quick_with("slow_percent: 100", LIMIT).start();
     let slow = subscriber(&broker, "slow-app");
     let mut publisher = client(&broker, "publisher");
@@ -159,12 +156,25 @@ fn a_reader_that_sets_the_pace_of_publishers_is_named() {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         read_on(scope, &slow, &stop, Duration::from_millis(2));
-        let found = crate::support::wait_for("publisher-stalled appears", || {
+        let found = appears_while(&broker, "publisher-stalled", || {
             publish(&mut publisher, 32);
-            findings(&broker, "publisher-stalled").into_iter().next()
         });
         assert_eq!(found["subject"], "slow-app");
         clears(&broker, "publisher-stalled");
         stop.store(true, Ordering::Relaxed);
     });
+}
+
+/// With the thresholds that are the default: a stuck reader whose queue is full
+/// by two thirds is a finding within seconds, long before it is cut.
+#[test]
+fn two_thirds_of_a_queue_are_told_with_the_defaults() {
+    let broker = Broker::midge().config(LIMIT).start();
+    let _stuck = subscriber(&broker, "stuck-app");
+    let mut publisher = client(&broker, "publisher");
+    fill(&broker, &mut publisher, 11_200_000);
+    let finding = appears(&broker, "slow-consumer");
+    assert_eq!(finding["subject"], "stuck-app");
+    let varz = broker.get_json("/varz");
+    assert_eq!(varz["slow_consumers"], 0, "it is not cut yet");
 }

@@ -9,6 +9,7 @@
 #![allow(dead_code, unreachable_pub, unused_imports)]
 
 pub mod broker;
+pub mod held_threads;
 pub mod http;
 pub mod pki;
 pub mod raw_client;
@@ -17,6 +18,7 @@ pub mod tools;
 pub mod wire;
 
 pub use broker::{Broker, BrokerBuilder};
+pub use held_threads::HeldThreads;
 pub use http::HttpResponse;
 pub use raw_client::RawClient;
 pub use wire::Frame;

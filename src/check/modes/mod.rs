@@ -2,6 +2,7 @@
 //! options, dispatch and tests are made from it.
 
 mod cert;
+mod cluster;
 mod config;
 mod connect;
 mod connections;
@@ -121,6 +122,16 @@ pub static MODES: &[Mode] = &[
             &figure::OUT_BYTES,
         ],
         run: traffic::run,
+    },
+    Mode {
+        name: "cluster",
+        help: "whether all members of the mesh are there (--expect says how many) and agree",
+        figures: &[
+            &figure::MEMBERS,
+            &figure::MEMBERS_MISSING,
+            &figure::MESH_PROBLEMS,
+        ],
+        run: cluster::run,
     },
     Mode {
         name: "resources",

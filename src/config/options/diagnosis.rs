@@ -28,6 +28,12 @@ pub struct Diagnosis {
     pub config_check: Duration,
     /// How long work may wait for a thread of the broker.
     pub worker_delay: Duration,
+    /// A round trip to another broker of the cluster that is worth a finding.
+    pub route_rtt: Duration,
+    /// How long another broker of the cluster may leave a question unanswered.
+    pub route_silence: Duration,
+    /// Losses of the route to a broker, within `recent`, that are a finding.
+    pub route_losses: u64,
     /// Connects and closes within a second that are a storm.
     pub storm_rate: u64,
     /// Percent of a ceiling that are worth a warning.
@@ -44,6 +50,8 @@ pub struct Diagnosis {
     pub violations: u64,
     /// Requests that nobody answers, within `recent`, that are a finding.
     pub no_responders: u64,
+    /// Messages to one subject that reach nobody, within `recent`, that are a finding.
+    pub unheard: u64,
     /// Subscriptions that a connection gathers, steadily, within `growth_window`, that are a leak.
     pub leak_subscriptions: u64,
     /// A certificate or CA that ends sooner than this is a finding.
@@ -68,7 +76,7 @@ impl Default for Diagnosis {
     fn default() -> Self {
         Self {
             interval: Duration::from_secs(1),
-            appear_after: Duration::from_secs(3),
+            appear_after: Duration::from_secs(2),
             clear_after: Duration::from_secs(10),
             recent: Duration::from_secs(600),
             growth_window: Duration::from_secs(300),
@@ -76,6 +84,9 @@ impl Default for Diagnosis {
             predict: Duration::from_secs(60),
             config_check: Duration::from_secs(10),
             worker_delay: Duration::from_millis(250),
+            route_rtt: Duration::from_millis(250),
+            route_silence: Duration::from_secs(10),
+            route_losses: 3,
             storm_rate: 100,
             ceiling_warning: 80,
             ceiling_critical: 95,
@@ -84,6 +95,7 @@ impl Default for Diagnosis {
             login_failures: 5,
             violations: 5,
             no_responders: 10,
+            unheard: 1000,
             leak_subscriptions: 1000,
             certificate_warning: Duration::from_secs(30 * 24 * 3600),
             certificate_critical: Duration::from_secs(7 * 24 * 3600),
@@ -107,7 +119,7 @@ pub const DIAGNOSIS_KEYS: &[Key] = &[
     ),
     time(
         "appear_after",
-        "\"3s\"",
+        "\"2s\"",
         "How long a symptom must last to become a finding.",
         |options, time| options.diagnosis.appear_after = time,
     ),
@@ -152,6 +164,24 @@ pub const DIAGNOSIS_KEYS: &[Key] = &[
         "\"250ms\"",
         "How long work may wait for a thread of the broker.",
         |options, time| options.diagnosis.worker_delay = time,
+    ),
+    time(
+        "route_rtt",
+        "\"250ms\"",
+        "A round trip to another broker of the cluster that is worth a finding.",
+        |options, time| options.diagnosis.route_rtt = time,
+    ),
+    time(
+        "route_silence",
+        "\"10s\"",
+        "How long another broker of the cluster may leave a question unanswered.",
+        |options, time| options.diagnosis.route_silence = time,
+    ),
+    count(
+        "route_losses",
+        "3",
+        "Losses of the route to a broker, within `recent`, that are a finding.",
+        |options, number| options.diagnosis.route_losses = unsigned(number),
     ),
     count(
         "storm_rate",
@@ -200,6 +230,12 @@ pub const DIAGNOSIS_KEYS: &[Key] = &[
         "10",
         "Requests that nobody answers, within `recent`, that are a finding.",
         |options, number| options.diagnosis.no_responders = unsigned(number),
+    ),
+    count(
+        "unheard",
+        "1000",
+        "Messages to one subject that reach nobody, within `recent`, that are a finding.",
+        |options, number| options.diagnosis.unheard = unsigned(number),
     ),
     count(
         "leak_subscriptions",

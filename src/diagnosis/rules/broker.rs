@@ -76,23 +76,36 @@ pub(super) fn restart_loop(evidence: &Evidence) -> Vec<Symptom> {
     vec![warning("", 0, text)]
 }
 
-pub(super) fn unsafe_clients(evidence: &Evidence) -> Vec<Symptom> {
-    let address = evidence.server.client_address;
-    let options = evidence.server.options();
-    let needs_login = options.authorization != Default::default()
-        || options.tls.as_ref().is_some_and(|tls| tls.verify);
-    if address.ip().is_loopback() || needs_login {
+pub(super) fn reload_failed(evidence: &Evidence) -> Vec<Symptom> {
+    let Some(outcome) = evidence.server.last_reload() else {
+        return Vec::new();
+    };
+    // The error itself may quote the file, which may hold secrets.
+    if outcome.error.is_none() {
         return Vec::new();
     }
-    let text = "clients of other machines are served and need no login".to_owned();
-    vec![warning(&address.to_string(), 0, text)]
+    let file = evidence.server.options().config_file.clone();
+    let text = format!(
+        "the last reload, at {}, failed: nothing was taken over",
+        outcome.at.format("%Y-%m-%d %H:%M:%S UTC")
+    );
+    let subject = file.unwrap_or_default().display().to_string();
+    vec![warning(&subject, 0, text)]
+}
+
+pub(super) fn unsafe_clients(evidence: &Evidence) -> Vec<Symptom> {
+    if !evidence.server.serves_strangers() {
+        return Vec::new();
+    }
+    let text = "clients of other machines are served and need neither login nor certificate";
+    let address = evidence.server.client_address.to_string();
+    vec![warning(&address, 0, text.to_owned())]
 }
 
 pub(super) fn unsafe_monitoring(evidence: &Evidence) -> Vec<Symptom> {
-    let open = evidence.server.monitor_address;
-    let open = open.filter(|address| !address.ip().is_loopback());
+    let open = evidence.server.monitor_for_strangers();
     open.map(|address| {
-        let text = "other machines can read the monitoring port".to_owned();
+        let text = "other machines can read the monitoring port without a login".to_owned();
         warning(&address.to_string(), 0, text)
     })
     .into_iter()

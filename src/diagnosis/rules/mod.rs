@@ -10,6 +10,7 @@ mod certificates;
 mod clients;
 mod manual;
 mod readers;
+mod routes;
 mod subjects;
 
 use std::time::Duration;
@@ -189,6 +190,65 @@ pub const RULES: &[Rule] = &[
         find: ceilings::memory,
     },
     Rule {
+        code: "route-missing",
+        levels: "critical",
+        meaning: "There is no route to a broker that the configuration names, or that was a member \
+                  and did not say that it leaves. Messages between its clients and those here do \
+                  not arrive. One that only others told of is missed for a day.",
+        cause: "The broker is down, cannot be reached, or refuses this one (password, certificate, \
+                another name of the cluster).",
+        remedy: "See why the last try failed (/clusterz), and the log of the named broker. Take it \
+                 out of `routes` if it is gone for good.",
+        pace: Pace::Lasting,
+        find: routes::missing,
+    },
+    Rule {
+        code: "route-flapping",
+        levels: "warning",
+        meaning: "The route to a broker was lost again and again: at least `route_losses` times \
+                  within the time `recent`.",
+        cause: "The network between the two loses packets, the other broker restarts, or it cannot \
+                take its messages fast enough.",
+        remedy: "See the reasons in /eventsz?type=route on both sides.",
+        pace: Pace::AtOnce,
+        find: routes::flapping,
+    },
+    Rule {
+        code: "route-slow",
+        levels: "warning",
+        meaning: "A broker of the cluster is slow: a round trip takes longer than `route_rtt`, \
+                  messages wait for it as for a slow consumer, or it has not answered for the time \
+                  `route_silence`.",
+        cause: "The other broker or its machine is overloaded or stopped, or the network between \
+                the two is slow or loses what is sent.",
+        remedy: "Look at the named broker (its /explainz, the load of its machine), then at the \
+                 network between the two.",
+        pace: Pace::Lasting,
+        find: routes::slow,
+    },
+    Rule {
+        code: "route-asymmetric",
+        levels: "warning",
+        meaning: "Members do not see the same mesh: of two of them one has a route to the other \
+                  and not the other way about, or neither has one, or a member knows a broker that \
+                  this one does not. What clients of the one publish does not reach the other's.",
+        cause: "The two cannot reach each other, or their configurations name different brokers.",
+        remedy: "Compare the rows of /clusterz, here and there, and the `routes` of the \
+                 configurations; look at the log of the two.",
+        pace: Pace::Slow,
+        find: routes::asymmetric,
+    },
+    Rule {
+        code: "members-differ",
+        levels: "warning; info for another version of midge",
+        meaning: "Members of the cluster are set up differently where they should be alike: \
+                  `max_payload`, or the version of midge.",
+        cause: "A configuration or a package was rolled out to some members only.",
+        remedy: "Finish the roll-out, or give all members the same max_payload.",
+        pace: Pace::Lasting,
+        find: routes::differ,
+    },
+    Rule {
         code: "login-failures",
         levels: "warning",
         meaning: "Logins are refused: at least `login_failures` within the time `recent`.",
@@ -222,6 +282,17 @@ pub const RULES: &[Rule] = &[
         find: subjects::no_responders,
     },
     Rule {
+        code: "unheard-subjects",
+        levels: "info",
+        meaning: "Messages are published that nobody hears: at least `unheard` to one subject \
+                  within the time `recent`.",
+        cause: "The subscriber is down or gone, or the publisher has a typo in its subject.",
+        remedy: "See /topz?kind=no_interest for the subjects and their publishers; start the \
+                 subscriber, or mend the publisher.",
+        pace: Pace::AtOnce,
+        find: subjects::unheard,
+    },
+    Rule {
         code: "subscription-leak",
         levels: "warning",
         meaning: "A connection gathers subscriptions steadily, or holds many inboxes that never \
@@ -242,6 +313,17 @@ pub const RULES: &[Rule] = &[
                  needs it.",
         pace: Pace::Lasting,
         find: broker::config_differs,
+    },
+    Rule {
+        code: "reload-failed",
+        levels: "warning",
+        meaning: "The last reload failed: the broker runs on with what it had. The finding stays \
+                  until a reload succeeds.",
+        cause: "The configuration file, or a file that it names, has an error or cannot be read.",
+        remedy: "The log says what is wrong and where. Mend it, check it with midge -t -c FILE, and \
+                 reload again.",
+        pace: Pace::AtOnce,
+        find: broker::reload_failed,
     },
     Rule {
         code: "worker-stall",
@@ -360,23 +442,35 @@ pub const RULES: &[Rule] = &[
     Rule {
         code: "unsafe-clients",
         levels: "warning",
-        meaning: "Clients are served beyond this machine and need no login.",
-        cause: "No users, token or certificates are configured, and the listener is open to the \
-                network.",
-        remedy: "Configure a login, or listen on 127.0.0.1 (host, or -a 127.0.0.1).",
+        meaning: "Clients are served beyond this machine and need neither login nor certificate.",
+        cause: "No users or token are configured and no certificates asked for, and the listener \
+                is open to the network.",
+        remedy: "Configure a login, ask for certificates (verify in the block tls), or listen on \
+                 127.0.0.1 (host, or -a 127.0.0.1).",
         pace: Pace::AtOnce,
         find: broker::unsafe_clients,
     },
     Rule {
         code: "unsafe-monitoring",
         levels: "warning",
-        meaning: "The monitoring port is open beyond this machine: it names clients, addresses \
-                  and subjects to whoever asks.",
-        cause: "`http` names a host other than loopback.",
-        remedy: "Leave it on 127.0.0.1 and reach it through a tunnel or an agent on the machine.",
+        meaning: "The monitoring port is open beyond this machine and asks for no login: it names \
+                  clients, addresses and subjects to whoever asks.",
+        cause: "`http` names a host other than loopback, and the block `monitor` has neither token \
+                nor user.",
+        remedy: "Set a token in the block monitor, or leave the port on 127.0.0.1 and reach it \
+                 through a tunnel or an agent on the machine.",
         pace: Pace::AtOnce,
         find: broker::unsafe_monitoring,
     },
+];
+
+/// The codes of the rules that compare the members of the mesh.
+pub const ABOUT_THE_MESH: &[&str] = &[
+    "route-missing",
+    "route-flapping",
+    "route-slow",
+    "route-asymmetric",
+    "members-differ",
 ];
 
 /// A symptom of warning level of the broker as a whole.
@@ -400,6 +494,7 @@ mod tests {
     fn codes_are_unique_and_fit_an_anchor() {
         let codes: BTreeSet<&str> = RULES.iter().map(|rule| rule.code).collect();
         assert_eq!(codes.len(), RULES.len());
+        assert!(ABOUT_THE_MESH.iter().all(|code| codes.contains(code)));
         for rule in RULES {
             let fit = |c: char| c.is_ascii_lowercase() || c == '-';
             assert!(rule.code.chars().all(fit), "{}", rule.code);

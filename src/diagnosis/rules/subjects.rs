@@ -19,6 +19,30 @@ pub(super) fn no_responders(evidence: &Evidence) -> Vec<Symptom> {
         .collect()
 }
 
+pub(super) fn unheard(evidence: &Evidence) -> Vec<Symptom> {
+    let sums = evidence.history.unheard.by_subject();
+    let telemetry = &evidence.server.clients.telemetry;
+    sums.into_iter()
+        .filter(|sum| sum.count.times >= evidence.thresholds.unheard)
+        .map(|sum| {
+            let cid = sum.count.cid;
+            let by = match telemetry.subjects.publisher(cid) {
+                Some(name) => format!("{name:?} (cid {cid})"),
+                None => format!("cid {cid}"),
+            };
+            let text = format!(
+                "{} to this subject within {} reached nobody, the last one from {by}",
+                count(sum.count.times, "message"),
+                time(evidence.thresholds.recent),
+            );
+            Symptom {
+                severity: Severity::Info,
+                ..warning(&sum.subject, 0, text)
+            }
+        })
+        .collect()
+}
+
 pub(super) fn large(evidence: &Evidence) -> Vec<Symptom> {
     let max = evidence.server.clients.limits.current().max_payload as u64;
     let sums = evidence.history.large.by_subject();

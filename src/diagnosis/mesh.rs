@@ -1,0 +1,242 @@
+//! The mesh at one look: the members and the routes to them, and where what one
+//! member sees is not what another does.
+
+use std::time::Duration;
+
+use crate::{
+    connection::outbound::Backlog,
+    route::{
+        Cluster,
+        roll::{Member, Muster, View},
+    },
+    telemetry::Clock,
+};
+
+/// What a member told is out of date after so many times that it is asked.
+const STALE_AFTER: u32 = 4;
+
+/// The mesh at one moment.
+#[derive(Default)]
+pub(super) struct Mesh {
+    /// Id of this broker.
+    id: String,
+    /// Its name.
+    name: String,
+    pub(super) muster: Muster,
+    pub(super) routes: Vec<RouteNow>,
+}
+
+/// One route.
+pub(super) struct RouteNow {
+    /// Id of the member behind it.
+    pub(super) id: String,
+    pub(super) cid: u64,
+    pub(super) rtt: Option<Duration>,
+    pub(super) backlog: Backlog,
+}
+
+/// Two members, the first of which has no route to the second, as far as it told.
+#[derive(Debug, Eq, PartialEq)]
+pub(super) struct Gap<'a> {
+    pub(super) from: &'a str,
+    pub(super) to: &'a str,
+    /// Whether the second one has one to the first; `None` if it did not tell.
+    pub(super) is_seen_back: Option<bool>,
+}
+
+impl Mesh {
+    /// The mesh now.
+    pub(super) fn of(cluster: &Cluster) -> Self {
+        let routes = cluster.routes();
+        Self {
+            id: cluster.node.server_id.clone(),
+            name: cluster.node.server_name.clone(),
+            muster: cluster.muster(),
+            routes: routes
+                .iter()
+                .map(|route| RouteNow {
+                    id: route.remote_id.clone(),
+                    cid: route.connection.cid,
+                    rtt: route.connection.rtt(),
+                    backlog: route.connection.outbound().backlog(),
+                })
+                .collect(),
+        }
+    }
+
+    /// The route to a member.
+    pub(super) fn route(&self, id: &str) -> Option<&RouteNow> {
+        self.routes.iter().find(|route| route.id == id)
+    }
+
+    /// Members with a route, by what they say and what this broker knows.
+    pub(super) fn present(&self) -> impl Iterator<Item = &Member> {
+        let members = self.muster.members.iter();
+        members.filter(|member| member.connected)
+    }
+
+    /// Names of members that have a route to the broker of that id or name.
+    pub(super) fn seen_by(&self, id: &str, name: &str) -> Vec<&str> {
+        let sees = |view: &View| {
+            let is = |seen: &str, told: &str| seen == id || (!name.is_empty() && told == name);
+            view.sees.iter().any(|sight| is(&sight.id, &sight.name))
+        };
+        let members = self.present();
+        members
+            .filter(|member| member.view.as_ref().is_some_and(sees))
+            .map(|member| &*member.name)
+            .collect()
+    }
+
+    /// Pairs of members of which one at least has no route to the other.
+    /// `asked_every` is the time between two questions. Members that are new,
+    /// or did not tell lately, are not judged.
+    pub(super) fn gaps(&self, now: Clock, asked_every: Duration) -> Vec<Gap<'_>> {
+        let judged: Vec<&Member> = self
+            .present()
+            .filter(|member| {
+                let fresh = |view: &View| view.at.until(now) <= asked_every * STALE_AFTER;
+                member.view.as_ref().is_some_and(fresh)
+            })
+            .collect();
+        let mut gaps = Vec::new();
+        for member in &judged {
+            if sees(member, &self.id) == Some(false) {
+                gaps.push(Gap {
+                    from: &member.name,
+                    to: &self.name,
+                    is_seen_back: Some(true),
+                });
+            }
+            for other in self.present().filter(|other| other.id != member.id) {
+                if other.leaving || member.leaving || sees(member, &other.id) != Some(false) {
+                    continue;
+                }
+                let back = judged.iter().find(|known| known.id == other.id);
+                let is_seen_back = back.and_then(|back| sees(back, &member.id));
+                // Both without: told once.
+                if is_seen_back == Some(false) && member.id > other.id {
+                    continue;
+                }
+                gaps.push(Gap {
+                    from: &member.name,
+                    to: &other.name,
+                    is_seen_back,
+                });
+            }
+        }
+        gaps
+    }
+
+    /// Names of brokers that members have routes to, and this one knows nothing
+    /// of, each with a member that does.
+    pub(super) fn strangers(&self) -> Vec<(&str, &str)> {
+        let mut strangers: Vec<(&str, &str)> = Vec::new();
+        for member in self.present() {
+            let sights = member.view.iter().flat_map(|view| &view.sees);
+            for sight in sights {
+                let name = match &*sight.name {
+                    "" => &*sight.id,
+                    name => name,
+                };
+                let is_known = sight.id == self.id
+                    || strangers.iter().any(|(known, _)| *known == name)
+                    || self.muster.members.iter().any(|known| {
+                        known.id == sight.id || (!sight.name.is_empty() && known.name == sight.name)
+                    });
+                if !is_known {
+                    strangers.push((name, &member.name));
+                }
+            }
+        }
+        strangers
+    }
+}
+
+/// Whether a member has a route to the broker of that id; `None` if it did not
+/// tell.
+fn sees(member: &Member, id: &str) -> Option<bool> {
+    let view = member.view.as_ref()?;
+    Some(view.sees.iter().any(|sight| sight.id == id))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::route::roll::Sight;
+
+    const EVERY: Duration = Duration::from_secs(5);
+
+    fn member(id: &str, told_at: u64, sees: &[&str]) -> Member {
+        let sees = sees.iter().map(|id| Sight {
+            id: (*id).into(),
+            name: String::new(),
+            rtt: None,
+            pending: 0,
+            configured: false,
+        });
+        Member {
+            id: id.into(),
+            name: id.to_lowercase(),
+            address: String::new(),
+            version: String::new(),
+            midge: String::new(),
+            max_payload: 0,
+            connected: true,
+            since: Clock(0),
+            last_heard: Clock(0),
+            losses: 0,
+            lost_by: None,
+            leaving: false,
+            asked: None,
+            view: Some(View {
+                at: Clock(told_at),
+                took: Duration::ZERO,
+                sees: sees.collect(),
+            }),
+        }
+    }
+
+    fn mesh(members: Vec<Member>) -> Mesh {
+        Mesh {
+            id: "A".into(),
+            name: "a".into(),
+            muster: Muster {
+                targets: Vec::new(),
+                members,
+            },
+            routes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn who_does_not_see_whom_is_found_once() {
+        let healthy = mesh(vec![
+            member("B", 0, &["A", "C"]),
+            member("C", 0, &["A", "B"]),
+        ]);
+        assert_eq!(healthy.gaps(Clock(0), EVERY), []);
+        let deaf = mesh(vec![member("B", 0, &["C"]), member("C", 0, &["A", "B"])]);
+        let gap = |from, to, is_seen_back| Gap {
+            from,
+            to,
+            is_seen_back,
+        };
+        assert_eq!(deaf.gaps(Clock(0), EVERY), [gap("b", "a", Some(true))]);
+        let apart = mesh(vec![member("B", 0, &["A"]), member("C", 0, &["A"])]);
+        assert_eq!(apart.gaps(Clock(0), EVERY), [gap("b", "c", Some(false))]);
+        let one_sided = mesh(vec![member("B", 0, &["A"]), member("C", 0, &["A", "B"])]);
+        assert_eq!(one_sided.gaps(Clock(0), EVERY), [gap("b", "c", Some(true))]);
+        assert_eq!(apart.gaps(Clock(60_000), EVERY), [], "out of date");
+    }
+
+    #[test]
+    fn strangers_are_who_only_others_see() {
+        let mesh = mesh(vec![
+            member("B", 0, &["A", "C", "D"]),
+            member("C", 0, &["A", "B", "D"]),
+        ]);
+        assert_eq!(mesh.strangers(), [("D", "b")]);
+        assert_eq!(mesh.seen_by("D", "").len(), 2);
+    }
+}

@@ -1,0 +1,229 @@
+//! The mesh: routes that are not there, come and go, or are slow, and members
+//! that do not see the same.
+
+use std::time::Duration;
+
+use super::{Evidence, Severity, Symptom, warning};
+use crate::{
+    VERSION,
+    diagnosis::{
+        history::VIEWS_EVERY,
+        mesh::{Gap, RouteNow},
+        words::{bytes, count, percent, time},
+    },
+    route::roll::Member,
+};
+
+/// A peer that has taken nothing for so long is stuck.
+const STUCK_AFTER: Duration = Duration::from_secs(2);
+
+pub(super) fn missing(evidence: &Evidence) -> Vec<Symptom> {
+    let mesh = &evidence.look.mesh;
+    let now = evidence.look.at;
+    let mut symptoms = Vec::new();
+    let mut told: Vec<&str> = Vec::new();
+    for target in &mesh.muster.targets {
+        let known = target.leads_to.as_deref();
+        let member = known.and_then(|id| mesh.muster.member(id));
+        let is_there = member.is_some_and(|member| member.connected);
+        // Started anew, it may have come back by itself under another id.
+        let is_back = mesh.present().any(|there| there.address == target.address);
+        if target.is_ourselves || is_there || is_back {
+            continue;
+        }
+        let dialled = match target.failures {
+            0 => "it is being dialled".to_owned(),
+            failures => format!(
+                "{} led to nobody, the last one: {}",
+                match failures {
+                    1 => "1 try".to_owned(),
+                    _ => format!("{failures} tries"),
+                },
+                target.error
+            ),
+        };
+        let (subject, before) = match member {
+            Some(member) => {
+                told.push(&member.id);
+                (&*member.name, lost(member, now))
+            }
+            None => (&*target.address, "there was no route to it yet".to_owned()),
+        };
+        let (id, name) = (known.unwrap_or_default(), member.map_or("", |m| &m.name));
+        let text = format!(
+            "the configuration names {}, and there is no route to it: {before}; {dialled}{}",
+            target.address,
+            still_seen(&mesh.seen_by(id, name))
+        );
+        symptoms.push(critical(subject, text));
+    }
+    let absent = mesh
+        .muster
+        .members
+        .iter()
+        .filter(|member| !member.connected && !member.leaving && !told.contains(&&*member.id));
+    for member in absent {
+        let text = format!(
+            "{} at {} was a member, and there is no route to it: {}{}",
+            member.name,
+            member.address,
+            lost(member, now),
+            still_seen(&mesh.seen_by(&member.id, &member.name))
+        );
+        symptoms.push(critical(&member.name, text));
+    }
+    symptoms
+}
+
+/// How the route to it was lost.
+fn lost(member: &Member, now: crate::telemetry::Clock) -> String {
+    let reason = member.lost_by.map(|reason| format!(" ({reason})"));
+    format!(
+        "it was lost {} ago{}",
+        time(member.since.until(now)),
+        reason.unwrap_or_default()
+    )
+}
+
+fn still_seen(by: &[&str]) -> String {
+    match by {
+        [] => String::new(),
+        names => format!("; {} still shows one", names.join(", ")),
+    }
+}
+
+fn critical(subject: &str, text: String) -> Symptom {
+    Symptom {
+        severity: Severity::Critical,
+        ..warning(subject, 0, text)
+    }
+}
+
+pub(super) fn flapping(evidence: &Evidence) -> Vec<Symptom> {
+    let sums = evidence.history.route_losses.by_subject();
+    sums.into_iter()
+        .filter(|sum| sum.count.times >= evidence.thresholds.route_losses)
+        .map(|sum| {
+            let member = evidence.look.mesh.muster.members.iter();
+            let by = member
+                .filter(|member| member.name == sum.subject)
+                .find_map(|member| member.lost_by);
+            let text = format!(
+                "the route was lost {} within {}{}",
+                count(sum.count.times, "time"),
+                time(evidence.thresholds.recent),
+                by.map_or_else(String::new, |by| format!(", the last time: {by}"))
+            );
+            warning(&sum.subject, 0, text)
+        })
+        .collect()
+}
+
+pub(super) fn slow(evidence: &Evidence) -> Vec<Symptom> {
+    let mesh = &evidence.look.mesh;
+    let slow = mesh.present().filter_map(|member| {
+        let route = mesh.route(&member.id)?;
+        let reasons = [
+            silence(evidence, member),
+            far(evidence, member, route),
+            backlog(evidence, route),
+        ];
+        let reasons: Vec<String> = reasons.into_iter().flatten().collect();
+        let text = reasons.join("; ");
+        (!text.is_empty()).then(|| warning(&member.name, route.cid, text))
+    });
+    slow.collect()
+}
+
+/// A member that used to answer and does not any more.
+fn silence(evidence: &Evidence, member: &Member) -> Option<String> {
+    let now = evidence.look.at;
+    // Who never told may not be able to.
+    let asked = member.asked.filter(|_| member.view.is_some())?;
+    let silent = asked.until(now);
+    if silent < evidence.thresholds.route_silence {
+        return None;
+    }
+    let heard = member.last_heard.until(now);
+    let text = match heard < silent / 2 {
+        true => "though it sends: what this broker sends does not arrive there",
+        false => "nor sent anything else: it hangs, or what it sends does not arrive here",
+    };
+    Some(format!("it has not answered for {}, {text}", time(silent)))
+}
+
+fn far(evidence: &Evidence, member: &Member, route: &RouteNow) -> Option<String> {
+    let limit = evidence.thresholds.route_rtt;
+    // Questions are more frequent than pings.
+    let answered = member.view.as_ref().map(|view| view.took);
+    let rtt = answered.or(route.rtt)?;
+    (rtt >= limit).then(|| {
+        format!(
+            "a round trip takes {}, at most {} are usual",
+            time(rtt),
+            time(limit)
+        )
+    })
+}
+
+fn backlog(evidence: &Evidence, route: &RouteNow) -> Option<String> {
+    let backlog = &route.backlog;
+    backlog.behind_since?;
+    let fill = percent(backlog.pending as f64, backlog.max_pending as f64);
+    let stuck = backlog.last_progress.until(evidence.look.at);
+    if fill < evidence.thresholds.slow_percent as f64 && stuck < STUCK_AFTER {
+        return None;
+    }
+    Some(format!(
+        "{} wait for it, {fill:.0} % of what may; it has taken nothing for {}",
+        bytes(backlog.pending as u64),
+        time(stuck)
+    ))
+}
+
+pub(super) fn asymmetric(evidence: &Evidence) -> Vec<Symptom> {
+    let mesh = &evidence.look.mesh;
+    let every = evidence.thresholds.interval * VIEWS_EVERY;
+    let gaps = mesh.gaps(evidence.look.at, every).into_iter().map(|gap| {
+        let Gap {
+            from,
+            to,
+            is_seen_back,
+        } = gap;
+        let text = match is_seen_back {
+            Some(true) => format!("{to} shows a route to {from}, and {from} shows none to {to}"),
+            Some(false) => format!("neither {from} nor {to} shows a route to the other"),
+            None => format!("{from} shows no route to {to}, which does not tell its own"),
+        };
+        warning(&format!("{from} - {to}"), 0, text)
+    });
+    let strangers = mesh.strangers().into_iter().map(|(name, by)| {
+        let text = format!("{by} shows a route to {name}, and this broker has none");
+        warning(name, 0, text)
+    });
+    gaps.chain(strangers).collect()
+}
+
+pub(super) fn differ(evidence: &Evidence) -> Vec<Symptom> {
+    let own = evidence.server.clients.limits.current().max_payload as u64;
+    let mut symptoms = Vec::new();
+    for member in evidence.look.mesh.present() {
+        let theirs = u64::try_from(member.max_payload).unwrap_or(0);
+        if theirs != own && theirs > 0 {
+            let text = format!(
+                "its max_payload is {}, that of this broker {}: a message may be taken by one \
+                 and be too large for clients of the other",
+                bytes(theirs),
+                bytes(own)
+            );
+            symptoms.push(warning(&member.name, 0, text));
+        } else if !member.midge.is_empty() && member.midge != VERSION {
+            let text = format!("it is midge {}, this broker is {VERSION}", member.midge);
+            symptoms.push(Symptom {
+                severity: Severity::Info,
+                ..warning(&member.name, 0, text)
+            });
+        }
+    }
+    symptoms
+}

@@ -1,0 +1,274 @@
+//! The roll of the cluster: who ought to be there, who is, and what each of
+//! them sees.
+//!
+//! Dialling, routes and the members' own words ([`super::views`]) are noted
+//! here; the diagnosis and monitoring read it. Nothing here is done per message.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use parking_lot::Mutex;
+
+use super::cluster::Route;
+use crate::{
+    config::options::cluster::RouteUrl, connection::CloseReason, protocol::route::RouteInfo,
+    telemetry::Clock,
+};
+
+/// A member that the configuration does not name is missed for so long.
+const MISSED_FOR: Duration = Duration::from_secs(24 * 3600);
+
+/// Members without a route that are remembered.
+const ABSENT_MAX: usize = 256;
+
+/// Everybody that is known of.
+#[derive(Default)]
+pub struct Roll(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// By address.
+    targets: BTreeMap<String, Target>,
+    /// By id.
+    members: BTreeMap<String, Member>,
+}
+
+/// A broker that the configuration names.
+#[derive(Clone, Debug, Default)]
+pub struct Target {
+    /// `host:port`.
+    pub address: String,
+    /// Id of the broker that was last found there.
+    pub leads_to: Option<String>,
+    /// Whether that is this broker.
+    pub is_ourselves: bool,
+    /// Tries in a row that led to nobody.
+    pub failures: u32,
+    /// Why the last one did not.
+    pub error: String,
+}
+
+/// Another broker of the cluster.
+#[derive(Clone, Debug)]
+pub struct Member {
+    /// Id of its run.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// `host:port` where it takes routes, as it says.
+    pub address: String,
+    /// Version of nats-server whose features it serves.
+    pub version: String,
+    /// Version of midge; empty for others.
+    pub midge: String,
+    /// Bytes of the largest payload it takes.
+    pub max_payload: i64,
+    /// Whether there is a route to it.
+    pub connected: bool,
+    /// Since when that is so.
+    pub since: Clock,
+    /// When something last came from it.
+    pub last_heard: Clock,
+    /// Times that a route to it was lost.
+    pub losses: u64,
+    /// Why it was lost last.
+    pub lost_by: Option<CloseReason>,
+    /// Whether it said that it leaves.
+    pub leaving: bool,
+    /// Since when it has been asked what it sees and has not answered.
+    pub asked: Option<Clock>,
+    /// What it sees, as far as it told.
+    pub view: Option<View>,
+}
+
+/// What a member sees.
+#[derive(Clone, Debug)]
+pub struct View {
+    /// When it told.
+    pub at: Clock,
+    /// Time from the question to the answer.
+    pub took: Duration,
+    /// Its routes, one for each member.
+    pub sees: Vec<Sight>,
+}
+
+/// One member as another sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sight {
+    /// Id of the member that is seen.
+    pub id: String,
+    /// Its name, if that was told.
+    pub name: String,
+    /// Round trip time.
+    pub rtt: Option<Duration>,
+    /// Bytes that wait for it.
+    pub pending: u64,
+    /// Whether the seer's configuration names it.
+    pub configured: bool,
+}
+
+/// The roll at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Muster {
+    /// The brokers that the configuration names.
+    pub targets: Vec<Target>,
+    /// The others of the cluster, those without a route too.
+    pub members: Vec<Member>,
+}
+
+impl Muster {
+    /// The member of that id.
+    pub fn member(&self, id: &str) -> Option<&Member> {
+        self.members.iter().find(|member| member.id == id)
+    }
+}
+
+impl Roll {
+    /// Everybody at this moment; the configuration names these.
+    pub(super) fn muster(&self, configured: &[RouteUrl]) -> Muster {
+        let mut state = self.0.lock();
+        state.forget(Clock::now());
+        let targets = configured.iter().map(|url| {
+            let address = url.to_string();
+            let known = state.targets.get(&address).cloned();
+            Target {
+                address,
+                ..known.unwrap_or_default()
+            }
+        });
+        Muster {
+            targets: targets.collect(),
+            members: state.members.values().cloned().collect(),
+        }
+    }
+
+    /// A configured address led to the broker of that id.
+    pub(super) fn found(&self, url: &RouteUrl, id: &str, is_ourselves: bool) {
+        let mut state = self.0.lock();
+        let target = state.targets.entry(url.to_string()).or_default();
+        target.leads_to = Some(id.to_owned());
+        target.is_ourselves = is_ourselves;
+        target.failures = 0;
+        target.error.clear();
+    }
+
+    /// A configured address led to nobody.
+    pub(super) fn failed(&self, url: &RouteUrl, why: &str) {
+        let mut state = self.0.lock();
+        let target = state.targets.entry(url.to_string()).or_default();
+        target.failures += 1;
+        target.error = why.to_owned();
+    }
+
+    /// There is a route to a member.
+    pub(super) fn entered(&self, route: &Route) {
+        let now = Clock::now();
+        let info = route.info.lock().clone();
+        let address = address(&info);
+        let mut state = self.0.lock();
+        // A broker that was started anew has another id.
+        let mut losses = 0;
+        let mut lost_by = None;
+        state.members.retain(|id, known| {
+            let is_same = *id == route.remote_id
+                || !known.connected
+                    && (known.name == route.remote_name || known.address == address);
+            if is_same {
+                losses += known.losses;
+                lost_by = known.lost_by.or(lost_by);
+            }
+            !is_same
+        });
+        let text = |name: &str| {
+            let told = info.other.get(name).and_then(serde_json::Value::as_str);
+            told.unwrap_or_default().to_owned()
+        };
+        let member = Member {
+            id: route.remote_id.clone(),
+            name: route.remote_name.clone(),
+            address,
+            version: info.version.clone(),
+            midge: text("midge"),
+            max_payload: info.max_payload,
+            connected: true,
+            since: now,
+            last_heard: now,
+            losses,
+            lost_by,
+            leaving: info.ldm,
+            asked: None,
+            view: None,
+        };
+        state.members.insert(route.remote_id.clone(), member);
+    }
+
+    /// The member behind a route said something new of itself.
+    pub(super) fn informed(&self, id: &str, info: &RouteInfo) {
+        if let Some(member) = self.0.lock().members.get_mut(id) {
+            member.leaving = info.ldm;
+        }
+    }
+
+    /// The route to a member has ended.
+    pub(super) fn left(&self, route: &Route, reason: CloseReason) {
+        let mut state = self.0.lock();
+        if let Some(member) = state.members.get_mut(&route.remote_id) {
+            member.connected = false;
+            member.since = Clock::now();
+            member.last_heard = route.last_heard();
+            member.losses += 1;
+            member.lost_by = Some(reason);
+            // Taken out of the configuration: nobody misses it.
+            member.leaving |= reason == CloseReason::RouteRemoved;
+            member.asked = None;
+            member.view = None;
+        }
+    }
+
+    /// A member is asked what it sees.
+    pub(super) fn asked(&self, route: &Route) {
+        if let Some(member) = self.0.lock().members.get_mut(&route.remote_id) {
+            member.last_heard = route.last_heard();
+            member.asked.get_or_insert_with(Clock::now);
+        }
+    }
+
+    /// A member told what it sees.
+    pub(super) fn told(&self, id: &str, sees: Vec<Sight>) {
+        let now = Clock::now();
+        if let Some(member) = self.0.lock().members.get_mut(id) {
+            member.last_heard = now;
+            member.view = Some(View {
+                at: now,
+                took: member.asked.take().unwrap_or(now).until(now),
+                sees,
+            });
+        }
+    }
+}
+
+impl State {
+    /// Forgets members that are gone for long, and the surplus of others.
+    fn forget(&mut self, now: Clock) {
+        self.members
+            .retain(|_, member| member.connected || member.since.until(now) < MISSED_FOR);
+        let mut absent: Vec<(Clock, String)> = self
+            .members
+            .values()
+            .filter(|member| !member.connected)
+            .map(|member| (member.since, member.id.clone()))
+            .collect();
+        absent.sort();
+        let surplus = absent.len().saturating_sub(ABSENT_MAX);
+        for (_, id) in absent.drain(..surplus) {
+            self.members.remove(&id);
+        }
+    }
+}
+
+/// Where a broker takes routes, as it says.
+fn address(info: &RouteInfo) -> String {
+    match RouteUrl::parse(&info.ip) {
+        Ok(url) => url.to_string(),
+        Err(_) => super::introduction::with_port(&info.host, info.port),
+    }
+}

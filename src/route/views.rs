@@ -1,0 +1,221 @@
+//! What the other members see: each is asked now and then for its `/routez`
+//! over the system account, as nats-server of every version and midge answer
+//! it.
+//!
+//! The diagnosis asks ([`Cluster::ask_views`]); what comes back is taken off a
+//! route's messages ([`Cluster::hear`]) and noted in the [`super::roll`].
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use serde::Deserialize;
+use tracing::debug;
+
+use super::{
+    cluster::{Cluster, Route},
+    roll::Sight,
+};
+use crate::{
+    account::Account,
+    connection::{delivery::Run, worker::Worker},
+    protocol::CRLF,
+    telemetry::Clock,
+};
+/// Bytes of the longest answer that is read.
+const ANSWER_MAX: usize = 1024 * 1024;
+
+/// Routes that are taken from one answer.
+const SIGHTS_MAX: usize = 1024;
+
+/// The answer to `$SYS.REQ.SERVER.<id>.ROUTEZ`, as far as it counts here.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Told {
+    data: Option<Routes>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Routes {
+    server_id: String,
+    routes: Vec<RouteOf>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct RouteOf {
+    remote_id: String,
+    remote_name: String,
+    rtt: String,
+    pending_size: i64,
+    is_configured: bool,
+}
+
+impl Cluster {
+    /// Asks every member what it sees. To be called every few seconds, and
+    /// while no worker is in use.
+    pub fn ask_views(&self) {
+        let Some(account) = self.context.accounts.system() else {
+            return;
+        };
+        for route in self.routes() {
+            self.roll.asked(&route);
+            let line = format!(
+                "RMSG {} $SYS.REQ.SERVER.{}.ROUTEZ {} 2\r\n{{}}\r\n",
+                account.name,
+                route.remote_id,
+                self.views_subject()
+            );
+            route.connection.send_now(line.as_bytes());
+        }
+    }
+
+    /// Wants what [`Cluster::hear`] takes. To be called with each new route,
+    /// once it is told what the accounts want.
+    pub(super) fn want_requests(&self, worker: &mut Worker) {
+        let Some(account) = self.context.accounts.system() else {
+            return;
+        };
+        let subject = self.views_subject();
+        account.interest.want(worker, subject.as_bytes());
+    }
+
+    /// Takes what members tell off the messages of the system account.
+    pub(super) fn hear(&self, route: &Route, account: &Arc<Account>, run: &Run<'_>) {
+        if !account.is_system || run.subject != self.views_subject().as_bytes() {
+            return;
+        }
+        for message in run.messages {
+            let start = message.header_len.unwrap_or(0) as usize;
+            let body = run.body(message);
+            self.note_view(route, &body[start..body.len() - CRLF.len()]);
+        }
+    }
+
+    fn note_view(&self, route: &Route, body: &[u8]) {
+        if body.len() > ANSWER_MAX {
+            return;
+        }
+        match serde_json::from_slice::<Told>(body) {
+            // Members speak for themselves alone.
+            Ok(Told { data: Some(data) }) if data.server_id == route.remote_id => {
+                self.roll.told(&route.remote_id, sights(data.routes));
+            }
+            Ok(_) => {}
+            Err(error) => debug!("{} told no routes: {error}", route.remote_name),
+        }
+    }
+
+    /// Where members answer to.
+    fn views_subject(&self) -> String {
+        format!("$SYS._ROUTES.{}", self.node.server_id)
+    }
+}
+
+/// One sight for each member: nats-server shows several routes to the same.
+fn sights(routes: Vec<RouteOf>) -> Vec<Sight> {
+    let mut sights: Vec<Sight> = Vec::new();
+    for route in routes.into_iter().take(SIGHTS_MAX) {
+        let pending = u64::try_from(route.pending_size).unwrap_or(0);
+        let rtt = go_duration(&route.rtt);
+        match sights.iter_mut().find(|known| known.id == route.remote_id) {
+            Some(known) => {
+                known.pending += pending;
+                known.rtt = [known.rtt, rtt].into_iter().flatten().min();
+                known.configured |= route.is_configured;
+            }
+            None => sights.push(Sight {
+                id: route.remote_id,
+                name: route.remote_name,
+                rtt,
+                pending,
+                configured: route.is_configured,
+            }),
+        }
+    }
+    sights
+}
+
+/// A time as Go writes it, such as `1m2.5s` or `472µs`.
+fn go_duration(text: &str) -> Option<Duration> {
+    let mut seconds = 0.0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        let unit_at = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after) = rest.split_at(unit_at);
+        let unit_len = after
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(after.len());
+        let (unit, after) = after.split_at(unit_len);
+        let scale = match unit {
+            "ns" => 1e-9,
+            "µs" | "us" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        seconds += number.parse::<f64>().ok()? * scale;
+        rest = after;
+    }
+    match text.is_empty() {
+        true => None,
+        false => Duration::try_from_secs_f64(seconds).ok(),
+    }
+}
+
+impl Route {
+    /// When something last came from the other broker.
+    pub fn last_heard(&self) -> Clock {
+        Clock(self.heard.load(Ordering::Relaxed))
+    }
+
+    /// Notes that something came.
+    pub(super) fn note_heard(&self) {
+        self.heard.store(Clock::now().0, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_as_go_writes_them() {
+        for (text, micros) in [
+            ("472µs", 472),
+            ("1.5ms", 1500),
+            ("2s", 2_000_000),
+            ("1m0.5s", 60_500_000),
+            ("100ns", 0),
+        ] {
+            let read = go_duration(text).map(|time| time.as_micros());
+            assert_eq!(read, Some(micros), "{text}");
+        }
+        for text in ["", "5", "x", "5parsecs", "ms", "1..2s"] {
+            assert_eq!(go_duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn several_routes_to_one_member_are_one_sight() {
+        let route = |id: &str, rtt: &str, pending_size| RouteOf {
+            remote_id: id.into(),
+            rtt: rtt.into(),
+            pending_size,
+            ..RouteOf::default()
+        };
+        let sights = sights(vec![
+            route("A", "", 1),
+            route("B", "1ms", -5),
+            route("A", "2ms", 2),
+        ]);
+        assert_eq!(sights.len(), 2);
+        assert_eq!(sights[0].pending, 3);
+        assert_eq!(sights[0].rtt, Some(Duration::from_millis(2)));
+        assert_eq!(sights[1].pending, 0);
+    }
+}
