@@ -117,3 +117,13 @@ fn client(broker: &Broker, name: &str) -> RawClient {
 fn text(finding: &Value) -> &str {
     finding["text"].as_str().expect("a text")
 }
+
+/// Tells readers to stop, also when the test fails in between: a scope waits
+/// for its threads.
+struct StopsAtEnd<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for StopsAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}

@@ -19,7 +19,11 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tracing::info;
 
-use super::{client_urls, interest::PeerInterest, roll::{Muster, Roll}};
+use super::{
+    client_urls,
+    interest::PeerInterest,
+    roll::{Muster, Roll},
+};
 use crate::{
     client::Context,
     config::options::cluster::ClusterOptions,

@@ -14,7 +14,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    client,
+    StopsAtEnd, client,
     support::{Broker, HeldThreads, RawClient, wait_for, wait_until},
 };
 
@@ -155,6 +155,7 @@ fn a_lossy_network_is_the_cause() {
     near.sync();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _end = StopsAtEnd(&stop);
         for reader in [&far, &near] {
             scope.spawn(|| read_on(reader, &stop));
         }
@@ -176,7 +177,6 @@ fn a_lossy_network_is_the_cause() {
             all.iter().all(|incident| incident["name"] == "far-app"),
             "{slowz}"
         );
-        stop.store(true, Ordering::Relaxed);
     });
 }
 
@@ -219,6 +219,7 @@ fn the_broker_itself_is_the_cause() {
     let held = HeldThreads::hold(&broker, "tokio-rt-worker");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _end = StopsAtEnd(&stop);
         scope.spawn(|| read_on(&reader, &stop));
         let found = incident(&broker, "innocent-app", |incident| {
             incident["cause"] == "midge"
@@ -232,6 +233,5 @@ fn the_broker_itself_is_the_cause() {
         incident(&broker, "innocent-app", |incident| {
             incident["state"] == "recovered"
         });
-        stop.store(true, Ordering::Relaxed);
     });
 }

@@ -19,7 +19,7 @@ fn ceiling(broker: &Broker, name: &str) -> Value {
 
 #[test]
 pub fn connections_end_at_their_limit() {
-    let broker = quick_with("", "max_connections: 10").start();
+    let broker = quick_with("horizon: 10ms", "max_connections: 10").start();
     let mut clients: Vec<_> = (0..6).map(|_| client(&broker, "few")).collect();
     stays_silent(&broker, "ceiling-connections");
     clients.extend((0..3).map(|_| client(&broker, "more")));

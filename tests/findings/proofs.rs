@@ -111,7 +111,7 @@ const PROOFS: &[Proof] = &[
     proof(
         "login-failures",
         "20 logins with a wrong password",
-        clients::refused_logins_are_told_by_user,
+        clients::refused_logins_are_told_by_address,
     ),
     proof(
         "permission-violations",

@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    appears, appears_while, clears, client, findings, quick_with, stays_silent,
+    StopsAtEnd, appears, appears_while, clears, client, findings, quick_with, stays_silent,
     support::{Broker, RawClient, wait_until},
     text,
 };
@@ -91,9 +91,9 @@ pub fn a_reader_that_takes_nothing_is_named_until_it_reads() {
     });
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _end = StopsAtEnd(&stop);
         read_on(scope, &stuck, &stop, Duration::ZERO);
         clears(&broker, "slow-consumer");
-        stop.store(true, Ordering::Relaxed);
     });
 }
 
@@ -104,11 +104,11 @@ fn a_reader_that_keeps_up_is_not() {
     let mut publisher = client(&broker, "publisher");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _end = StopsAtEnd(&stop);
         read_on(scope, &reader, &stop, Duration::ZERO);
         for _ in 0..20 {
             publish(&mut publisher, 8);
         }
-        stop.store(true, Ordering::Relaxed);
     });
     for code in [
         "slow-consumer",
@@ -155,13 +155,13 @@ pub fn a_reader_that_sets_the_pace_of_publishers_is_named() {
     stays_silent(&broker, "publisher-stalled");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _end = StopsAtEnd(&stop);
         read_on(scope, &slow, &stop, Duration::from_millis(2));
         let found = appears_while(&broker, "publisher-stalled", || {
             publish(&mut publisher, 32);
         });
         assert_eq!(found["subject"], "slow-app");
         clears(&broker, "publisher-stalled");
-        stop.store(true, Ordering::Relaxed);
     });
 }
 
