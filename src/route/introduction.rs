@@ -78,9 +78,12 @@ impl Cluster {
                 false => Vec::new(),
             },
             gossip_mode,
-            other: permissions_told(&options.permissions),
+            other: {
+                let mut other = permissions_told(&options.permissions);
+                other.insert("midge".into(), VERSION.into());
+                other
+            },
             ldm: self.is_leaving(),
-            other: [("midge".to_owned(), VERSION.into())].into_iter().collect(),
             ..RouteInfo::default()
         }
     }
