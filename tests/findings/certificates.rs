@@ -44,7 +44,7 @@ fn reaches(broker: &Broker, code: &str, severity: &str) -> String {
 }
 
 #[test]
-fn the_own_certificate_is_told_before_and_after_its_end() {
+pub fn the_own_certificate_is_told_before_and_after_its_end() {
     let pki = Pki::new(&["broker"]);
     let broker = broker(&pki, "");
     stays_silent(&broker, "certificate-expiry");
@@ -80,7 +80,7 @@ fn the_own_certificate_is_told_before_and_after_its_end() {
 }
 
 #[test]
-fn a_ca_near_its_end_is_told() {
+pub fn a_ca_near_its_end_is_told() {
     let pki = Pki::new(&["broker"]);
     let broker = broker(&pki, "");
     stays_silent(&broker, "ca-expiry");
@@ -100,7 +100,7 @@ fn a_ca_near_its_end_is_told() {
 }
 
 #[test]
-fn a_crl_without_its_successor_is_told() {
+pub fn a_crl_without_its_successor_is_told() {
     let pki = Pki::new(&["broker"]);
     let broker = broker(&pki, "");
     stays_silent(&broker, "crl-expiry");
@@ -118,7 +118,7 @@ fn a_crl_without_its_successor_is_told() {
 
 /// What ends is among the ceilings, with the time that is left.
 #[test]
-fn validities_are_ceilings() {
+pub fn validities_are_ceilings() {
     let pki = Pki::new(&["broker"]);
     let broker = broker(&pki, "");
     let ceiling = |name: &str| {
@@ -139,7 +139,7 @@ fn validities_are_ceilings() {
 }
 
 #[test]
-fn files_that_cannot_be_taken_over_are_told_until_they_can() {
+pub fn files_that_cannot_be_taken_over_are_told_until_they_can() {
     let pki = Pki::new(&["broker", "other"]);
     let broker = broker(&pki, "");
     pki.sign("broker", Term::Valid);
@@ -173,7 +173,7 @@ fn files_that_cannot_be_taken_over_are_told_until_they_can() {
 }
 
 #[test]
-fn failed_handshakes_are_told_by_cause_and_probes_are_not() {
+pub fn failed_handshakes_are_told_by_cause_and_probes_are_not() {
     let pki = Pki::new(&["broker"]);
     let broker = broker(&pki, "");
     let connect = || TcpStream::connect(broker.client_addr()).expect("connect");
@@ -205,7 +205,7 @@ fn failed_handshakes_are_told_by_cause_and_probes_are_not() {
 }
 
 #[tokio::test]
-async fn revoked_clients_that_were_cut_are_named_for_a_while() {
+pub async fn revoked_clients_that_were_cut_are_named_for_a_while() {
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let pki = Pki::new(&["broker", "bad", "absent"]);
     let broker = broker(&pki, "");

@@ -17,7 +17,7 @@ use std::{
 
 use midge::diagnosis::rules::RULES;
 
-use crate::{broker, ceilings, clients, readers, routes, support::PATIENCE};
+use crate::{broker, ceilings, certificates, clients, readers, routes, support::PATIENCE};
 
 /// How a rule is proved.
 struct Proof {
@@ -31,7 +31,7 @@ const fn proof(code: &'static str, how: &'static str, test: fn()) -> Proof {
     Proof { code, how, test }
 }
 
-/// One for each rule, in the order of the rules.
+/// One for each rule.
 const PROOFS: &[Proof] = &[
     proof(
         "slow-consumer",
@@ -172,6 +172,36 @@ const PROOFS: &[Proof] = &[
         "unsafe-monitoring",
         "the monitoring port listens on 0.0.0.0 without a login",
         broker::doors_that_stand_open_are_told,
+    ),
+    proof(
+        "certificate-expiry",
+        "the broker's certificate nears its end and passes it",
+        certificates::the_own_certificate_is_told_before_and_after_its_end,
+    ),
+    proof(
+        "ca-expiry",
+        "a CA near its end",
+        certificates::a_ca_near_its_end_is_told,
+    ),
+    proof(
+        "crl-expiry",
+        "a CRL passes its next update",
+        certificates::a_crl_without_its_successor_is_told,
+    ),
+    proof(
+        "tls-files",
+        "a key or CRL file is broken on disk",
+        certificates::files_that_cannot_be_taken_over_are_told_until_they_can,
+    ),
+    proof(
+        "handshake-failures",
+        "clients fail their TLS handshakes",
+        certificates::failed_handshakes_are_told_by_cause_and_probes_are_not,
+    ),
+    proof(
+        "revoked-clients",
+        "a client's certificate is revoked while it is connected",
+        certificates::revoked_clients_that_were_cut_are_named_for_a_while,
     ),
 ];
 
