@@ -16,6 +16,8 @@ mod formation;
 mod legacy;
 #[path = "cluster/mesh.rs"]
 mod mesh;
+#[path = "cluster/services.rs"]
+mod services;
 #[path = "cluster/settings.rs"]
 mod settings;
 #[path = "cluster/streams.rs"]
