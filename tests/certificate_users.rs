@@ -8,7 +8,11 @@ use std::{
     fs,
     io::{BufRead, BufReader, Write},
     net::TcpStream,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
 };
 
 use rustls::{
@@ -177,6 +181,16 @@ fn outcome(tls: &mut Tls, fields: &str) -> String {
     "closed".into()
 }
 
+/// Plays all cases at the same time: midge lets those wait who fail again and
+/// again.
+fn side_by_side<T: Sync>(cases: &[T], play: impl Fn(&T) + Sync) {
+    thread::scope(|scope| {
+        for case in cases {
+            scope.spawn(|| play(case));
+        }
+    });
+}
+
 #[test]
 fn certificates_name_the_users_that_nats_server_takes_them_for() {
     let pki = pki();
@@ -190,16 +204,15 @@ fn certificates_name_the_users_that_nats_server_takes_them_for() {
         });
         outcomes.collect::<Vec<_>>()
     };
-    let mut admitted = 0;
-    for users in USERS {
+    let admitted = AtomicUsize::new(0);
+    side_by_side(USERS, |users| {
         let ours = run(Broker::midge(), users);
         let theirs = run(Broker::nats_server(), users);
         assert_eq!(ours, theirs, "users {users:?}");
-        admitted += ours
-            .iter()
-            .filter(|outcome| outcome.contains("in \"A"))
-            .count();
-    }
+        let count = ours.iter().filter(|outcome| outcome.contains("in \"A"));
+        admitted.fetch_add(count.count(), Ordering::Relaxed);
+    });
+    let admitted = admitted.into_inner();
     assert!(admitted > 20, "only {admitted} got in: this proves little");
 }
 
@@ -234,7 +247,7 @@ fn what_else_counts_beside_a_certificate() {
         ",\"auth_token\":\"t\"".to_owned(),
         format!(",\"nkey\":\"{key}\""),
     ];
-    for config in configs {
+    side_by_side(&configs, |config| {
         let run = |builder: BrokerBuilder| {
             let broker = builder.config(config.clone()).start();
             let mut outcomes = Vec::new();
@@ -247,7 +260,7 @@ fn what_else_counts_beside_a_certificate() {
             outcomes
         };
         assert_eq!(run(Broker::midge()), run(Broker::nats_server()), "{config}");
-    }
+    });
 }
 
 /// Monitoring shows the mapped user as nats-server does, and the log tells whose

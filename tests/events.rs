@@ -268,5 +268,6 @@ fn a_slow_follower_gets_a_gap_and_holds_no_memory() {
     });
     assert!(missed > 1000, "{missed}");
     // It goes on with what is remembered.
-    assert_eq!(stream.next().0, "client.connected");
+    let (name, _) = stream.next();
+    assert!(name.starts_with("client."), "{name}");
 }
