@@ -114,8 +114,9 @@ impl Mesh {
                 }
                 let back = judged.iter().find(|known| known.id == other.id);
                 let is_seen_back = back.and_then(|back| sees(back, &member.id));
-                // Both without: told once.
-                if is_seen_back == Some(false) && member.id > other.id {
+                // Both without: told once, in the order of their names.
+                let comes_later = (&member.name, &member.id) > (&other.name, &other.id);
+                if is_seen_back == Some(false) && comes_later {
                     continue;
                 }
                 gaps.push(Gap {

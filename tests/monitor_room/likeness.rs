@@ -469,6 +469,7 @@ const DECLARED_IN_CLUSTERS: &[(&str, &str)] = &[
     ("dropped_msgs", "nats-server tells no loss"),
     ("dropped_bytes", "nats-server tells no loss"),
     ("feature_flags", "switches of JetStream"),
+    ("logins", "nats-server does not count logins"),
 ];
 
 /// Members of a cluster show each other with the same fields.

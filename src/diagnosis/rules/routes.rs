@@ -23,8 +23,12 @@ pub(super) fn missing(evidence: &Evidence) -> Vec<Symptom> {
     let mut symptoms = Vec::new();
     let mut told: Vec<&str> = Vec::new();
     for target in &mesh.muster.targets {
-        let known = target.leads_to.as_deref();
-        let member = known.and_then(|id| mesh.muster.member(id));
+        // It may have dialled, and gone before it was dialled.
+        let is_at = |member: &&Member| member.address == target.address;
+        let member = match target.leads_to.as_deref() {
+            Some(id) => mesh.muster.member(id),
+            None => mesh.muster.members.iter().find(is_at),
+        };
         let is_there = member.is_some_and(|member| member.connected);
         // Started anew, it may have come back by itself under another id.
         let is_back = mesh.present().any(|there| there.address == target.address);
@@ -49,7 +53,7 @@ pub(super) fn missing(evidence: &Evidence) -> Vec<Symptom> {
             }
             None => (&*target.address, "there was no route to it yet".to_owned()),
         };
-        let (id, name) = (known.unwrap_or_default(), member.map_or("", |m| &m.name));
+        let (id, name) = member.map_or(("", ""), |member| (&member.id, &member.name));
         let text = format!(
             "the configuration names {}, and there is no route to it: {before}; {dialled}{}",
             target.address,
