@@ -6,6 +6,7 @@ use std::{
     env,
     io::{Read, Write},
     net::{TcpListener, TcpStream},
+    path::Path,
     process::Command,
     thread,
     time::Duration,
@@ -17,8 +18,18 @@ use support::{NatsServer, closed_port, serve, serve_text, url};
 const PATIENT: Duration = Duration::from_secs(20);
 const BRIEF: Duration = Duration::from_millis(200);
 
-/// The current nats-server of the path, and an old one as Debian 12 installs it.
-const SERVERS: [&str; 2] = ["nats-server", "/usr/sbin/nats-server"];
+/// The current nats-server of the path, and an old one as Debian 12 has it:
+/// installed, or unpacked where `tests/run` keeps its tools.
+fn servers() -> [String; 2] {
+    let unpacked = env::var("MIDGE_TEST_TOOLS")
+        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/test-tools").into())
+        + "/debian/usr/sbin/nats-server";
+    let old = match Path::new(&unpacked).exists() {
+        true => unpacked,
+        false => "/usr/sbin/nats-server".into(),
+    };
+    ["nats-server".into(), old]
+}
 
 fn client(url: &str) -> Client {
     Client::new(url, PATIENT).expect("a good URL")
@@ -27,7 +38,8 @@ fn client(url: &str) -> Client {
 /// Both an old and a new server fill the types, under load from one client.
 #[test]
 fn real_brokers_fill_the_types() {
-    for program in SERVERS {
+    for program in servers() {
+        let program = &*program;
         let server = NatsServer::start(program);
         let mut peer = TcpStream::connect(&server.client).expect("the client port");
         peer.write_all(
