@@ -193,9 +193,9 @@ fn a_stuck_reader_is_cut_at_the_write_deadline() {
 /// broker keeps its budget, and a pair beside them gets everything.
 #[test]
 fn two_hundred_stuck_readers_do_not_exceed_the_budget() {
-    const BUDGET: u64 = 128_000_000;
+    const BUDGET: u64 = 512_000_000;
     let broker = Broker::midge()
-        .config("max_memory: 128MB\nmax_pending: 64MB\nwrite_deadline: 60s")
+        .config("max_memory: 512MB\nmax_pending: 64MB\nwrite_deadline: 60s")
         .start();
     let stuck: Vec<TcpStream> = (0..200)
         .map(|number| subscriber(&broker, &format!("stuck-{number}")))
@@ -208,14 +208,17 @@ fn two_hundred_stuck_readers_do_not_exceed_the_budget() {
     let before = memory();
     let mut most = 0;
     for round in 0..40 {
-        publish(&broker, 4);
+        // Small ones: of large ones all queues share one copy.
+        publish_many(&broker, 2000, 4 * MESSAGE_LEN);
         pair.send(format!("PUB b 2\r\n{round:02}\r\n"));
         pair.sync();
         let came = healthy.next_message();
         assert_eq!(came.body, format!("{round:02}").as_bytes());
         most = most.max(memory());
     }
-    let bound = before + BUDGET + BUDGET * 15 / 100;
+    // Beside what waits: the room left in each queue's last piece, and what was
+    // cut, until the task of its connection lets go of it.
+    let bound = before + BUDGET + BUDGET * 40 / 100;
     assert!(most < bound, "{most} bytes resident, {before} before");
     assert!(
         most > before + BUDGET / 2,

@@ -27,7 +27,9 @@ impl Reader for Session {
     }
 
     fn must_pause(&self, worker: &Worker) -> bool {
-        !worker.congested.is_empty() || self.pending_login.is_some()
+        !worker.congested.is_empty()
+            || self.pending_login.is_some()
+            || self.context.registry.budget.is_overdrawn()
     }
 
     fn handle_large(&mut self, worker: &mut Worker, large: Large) {

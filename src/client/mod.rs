@@ -169,8 +169,9 @@ fn read_turn(session: &mut Session, stream: &TcpStream) -> Turn {
         let more = reading::read_turn(session, worker, stream);
         if !worker.congested.is_empty() {
             session.context.registry.notice(&worker.congested);
-            session.keep_budget();
         }
+        // Many queues of which none is long may hold too much together.
+        session.keep_budget();
         Turn {
             congested: std::mem::take(&mut worker.congested),
             reached: worker.reached,

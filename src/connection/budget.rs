@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 const GIVE_BACK_MIN: usize = 16 * 1024 * 1024;
 
 /// Differences smaller than this are not booked.
-pub const BOOKED_STEP: usize = 64 * 1024;
+pub const BOOKED_STEP: usize = 16 * 1024;
 
 /// Bytes that wait in queues, and how many may.
 pub struct Budget {

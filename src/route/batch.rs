@@ -63,7 +63,7 @@ impl Reader for Session {
 
     /// A peer carries the messages of many: it is not paused for a slow reader.
     fn must_pause(&self, _: &Worker) -> bool {
-        false
+        self.cluster.context.registry.budget.is_overdrawn()
     }
 
     fn handle_large(&mut self, worker: &mut Worker, large: Large) {

@@ -194,10 +194,8 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
 fn read_turn(session: &mut Session, worker: &mut Worker, stream: &TcpStream) -> bool {
     let more = reading::read_turn(session, worker, stream);
     // A peer carries the messages of many: it is not paused for a slow reader.
-    if !worker.congested.is_empty() {
-        worker.congested.clear();
-        session.keep_budget();
-    }
+    worker.congested.clear();
+    session.keep_budget();
     more
 }
 
