@@ -249,8 +249,9 @@ mod tests {
         let file = tempfile::NamedTempFile::new().expect("a temporary file");
         fs::write(file.path(), format!("{}\n", sleeper.0.id())).expect("it is writable");
         let target = Target::from_text(&file.path().display().to_string());
-        send(Signal::Quit, &target).expect("the file holds a pid");
-        assert_eq!(sleeper.signal_that_ended_it(), Some(libc::SIGINT));
+        // Not SIGINT: what a shell starts in the background may ignore it.
+        send(Signal::Term, &target).expect("the file holds a pid");
+        assert_eq!(sleeper.signal_that_ended_it(), Some(libc::SIGTERM));
     }
 
     /// kill(0) and kill(-1) would hit every process of the group or the user.
