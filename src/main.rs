@@ -1,6 +1,12 @@
 //! The daemon `midge`: arguments in, exit code out.
 
-use std::{io, process::ExitCode};
+use std::{
+    env,
+    ffi::OsString,
+    io,
+    os::unix::process::CommandExt,
+    process::{Command, ExitCode},
+};
 
 use midge::{
     config::{self, Diagnostic, Invocation, Options, signal},
@@ -16,12 +22,15 @@ use midge::{
 use tokio::net::TcpListener;
 use tracing::{error, warn};
 
+/// The program that `midge top` becomes.
+const TOP: &str = "midge-top";
+
 fn main() -> ExitCode {
-    let mut arguments = std::env::args_os().skip(1);
+    let mut arguments = env::args_os().skip(1);
     if arguments.next().is_some_and(|first| first == "top") {
-        return midge_top::run(arguments);
+        return top(&arguments.collect::<Vec<_>>());
     }
-    let parsed = match config::parse(std::env::args_os()) {
+    let parsed = match config::parse(env::args_os()) {
         Ok(parsed) => parsed,
         Err(error) => {
             eprintln!("{error}");
@@ -61,6 +70,26 @@ fn main() -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+/// Becomes the terminal view, a program of its own: the one beside this program,
+/// else that of `PATH`. Comes back only if there is none.
+fn top(arguments: &[OsString]) -> ExitCode {
+    let own = env::current_exe().unwrap_or_default();
+    let places = [own.with_file_name(TOP), TOP.into()];
+    for place in places {
+        let error = Command::new(&place).args(arguments).exec();
+        if error.kind() != io::ErrorKind::NotFound {
+            eprintln!("midge top: {}: {error}", place.display());
+            return ExitCode::FAILURE;
+        }
+    }
+    let folder = own.parent().unwrap_or(&own);
+    eprintln!(
+        "midge top: the program {TOP} is missing: neither in {} nor in PATH; install it beside midge",
+        folder.display()
+    );
+    ExitCode::FAILURE
 }
 
 /// Runs the broker until a signal ends it.
@@ -106,7 +135,7 @@ fn serve_monitor(prepared: &mut Prepared, answers: &Answers) -> io::Result<()> {
 
 /// Reads file and command line once more, for a reload.
 fn read_options() -> Result<(Options, Vec<Diagnostic>), String> {
-    let parsed = config::parse(std::env::args_os()).map_err(|error| error.to_string())?;
+    let parsed = config::parse(env::args_os()).map_err(|error| error.to_string())?;
     match parsed.invocation {
         Invocation::Run(options) => Ok((*options, parsed.warnings)),
         _ => Err("the command line asks for something else".into()),

@@ -5,6 +5,7 @@ mod support;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt,
     process::{Command, Output},
     thread,
     time::Duration,
@@ -363,6 +364,41 @@ fn https_is_trusted_by_the_given_ca_only() {
         String::from_utf8_lossy(&stranger.stderr).contains("certificate"),
         "{stranger:?}"
     );
+}
+
+/// `midge top` is the program `midge-top` beside midge, else that of `PATH`; with neither
+/// it says what is missing.
+#[test]
+fn the_view_is_a_program_beside_midge_or_on_the_path() {
+    let (folder, path) = (TempDir::new().unwrap(), TempDir::new().unwrap());
+    let midge = folder.path().join("midge");
+    fs::copy(tools::midge(), &midge).expect("a copy of midge");
+    let run = || {
+        let mut command = Command::new(&midge);
+        command
+            .args(["top", "a b", "--once"])
+            .env("PATH", path.path());
+        command.output().expect("midge runs")
+    };
+    let missing = run();
+    let told = String::from_utf8_lossy(&missing.stderr).into_owned();
+    assert_eq!(missing.status.code(), Some(1), "{told}");
+    for part in ["midge-top", "PATH", &folder.path().display().to_string()] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    for (place, name) in [(&path, "on the path"), (&folder, "beside")] {
+        let program = place.path().join("midge-top");
+        let script = format!("#!/bin/sh\nprintf '{name}: <%s> <%s>' \"$@\"; exit 7\n");
+        fs::write(&program, script).expect("written");
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("executable");
+        let output = run();
+        assert_eq!(
+            text(&output),
+            format!("{name}: <a b> <--once>"),
+            "{output:?}"
+        );
+        assert_eq!(output.status.code(), Some(7));
+    }
 }
 
 /// `conf/man/midge-top.1` is what `midge top --man` prints.

@@ -1,5 +1,5 @@
 //! `midge top`: what is wrong with a broker, who, since when and why, live in a
-//! terminal. The daemon's binary calls [`run`] for its subcommand.
+//! terminal. The program `midge-top` calls [`run`]; `midge top` becomes that program.
 //!
 //! A crate of its own because it knows the broker only from outside, through the
 //! monitoring port, and because nothing of the broker needs what draws a terminal.
