@@ -33,6 +33,9 @@ pub(super) struct RouteNow {
     pub(super) cid: u64,
     pub(super) rtt: Option<Duration>,
     pub(super) backlog: Backlog,
+    /// Accounts that only the member has, each with the number of its
+    /// subscriptions.
+    pub(super) unknown_accounts: Vec<(String, usize)>,
 }
 
 /// Two members, the first of which has no route to the second, as far as it told.
@@ -59,6 +62,7 @@ impl Mesh {
                     cid: route.connection.cid,
                     rtt: route.connection.rtt(),
                     backlog: route.connection.outbound().backlog(),
+                    unknown_accounts: route.interest.in_unknown_accounts(),
                 })
                 .collect(),
         }
@@ -73,6 +77,12 @@ impl Mesh {
     pub(super) fn present(&self) -> impl Iterator<Item = &Member> {
         let members = self.muster.members.iter();
         members.filter(|member| member.connected)
+    }
+
+    /// The newest nats-server among the members.
+    pub(super) fn newest_nats_server(&self) -> Option<&Member> {
+        let members = self.present().filter(|member| member.is_nats_server());
+        members.max_by_key(|member| version_numbers(&member.version))
     }
 
     /// Names of members that have a route to the broker of that id or name.
@@ -154,6 +164,12 @@ impl Mesh {
     }
 }
 
+/// `2.10.0` is newer than `2.9.10`.
+fn version_numbers(version: &str) -> Vec<u64> {
+    let numbers = version.split(|c: char| !c.is_ascii_digit());
+    numbers.map_while(|number| number.parse().ok()).collect()
+}
+
 /// Whether a member has a route to the broker of that id; `None` if it did not
 /// tell.
 fn sees(member: &Member, id: &str) -> Option<bool> {
@@ -229,6 +245,22 @@ mod tests {
         let one_sided = mesh(vec![member("B", 0, &["A"]), member("C", 0, &["A", "B"])]);
         assert_eq!(one_sided.gaps(Clock(0), EVERY), [gap("b", "c", Some(true))]);
         assert_eq!(apart.gaps(Clock(60_000), EVERY), [], "out of date");
+    }
+
+    #[test]
+    fn the_newest_nats_server_is_found() {
+        let of = |id, midge: &str, version: &str| Member {
+            midge: midge.into(),
+            version: version.into(),
+            ..member(id, 0, &[])
+        };
+        let mesh = mesh(vec![
+            of("B", "", "2.9.10"),
+            of("C", "", "2.10.0-RC.2"),
+            of("D", "0.1.0", "2.15.0"),
+        ]);
+        let newest = mesh.newest_nats_server().map(|member| &*member.id);
+        assert_eq!(newest, Some("C"));
     }
 
     #[test]

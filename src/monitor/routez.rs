@@ -75,7 +75,7 @@ fn entry(route: &Route, subscriptions: Listing, left: &mut usize) -> RouteInfo {
         out_msgs: signed(view.traffic.out_msgs),
         in_bytes: signed(view.traffic.in_bytes),
         out_bytes: signed(view.traffic.out_bytes),
-        subscriptions: u32::try_from(route.interest.len()).unwrap_or(u32::MAX),
+        subscriptions: u32::try_from(route.interest.count()).unwrap_or(u32::MAX),
         compression: "off".into(),
         ..RouteInfo::default()
     };

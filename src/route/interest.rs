@@ -1,5 +1,10 @@
 //! What one peer wants: its entries in the accounts' remote interest, to be
 //! changed by its lines and removed with its route.
+//!
+//! A peer tells what is wanted once, also in accounts that only its
+//! configuration defines yet. That is kept, and counts as soon as a reload
+//! defines the account here too; nats-server forgets it until the route is made
+//! anew.
 
 use std::sync::Arc;
 
@@ -7,7 +12,7 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use crate::{
-    account::Account,
+    account::{Account, Accounts},
     connection::{Connection, remote::RemoteInterest},
     sublist::Entry,
 };
@@ -21,38 +26,40 @@ const REMOVED_AT_ONCE: usize = 512;
 pub struct PeerInterest(Mutex<HashMap<String, InAccount>>);
 
 struct InAccount {
-    account: Arc<Account>,
+    /// `None`: there is no such account here.
+    account: Option<Arc<Account>>,
     /// By `subject` or `subject queue`.
     entries: HashMap<Box<[u8]>, Arc<RemoteInterest>>,
 }
 
 impl PeerInterest {
     /// Adds what the peer wants; of a queue group it replaces the weight.
+    /// Returns whether this broker has the account.
     pub(super) fn add(
         &self,
-        account: &Arc<Account>,
+        known: &Accounts,
+        account: &str,
         connection: &Arc<Connection>,
         subject: &[u8],
         queue: Option<(&[u8], u32)>,
-    ) {
+    ) -> bool {
         let mut accounts = self.0.lock();
-        let here = accounts
-            .entry_ref(account.name.as_str())
-            .or_insert_with(|| InAccount {
-                account: account.clone(),
-                entries: HashMap::new(),
-            });
+        let here = accounts.entry_ref(account).or_insert_with(|| InAccount {
+            account: known.find(account),
+            entries: HashMap::new(),
+        });
         let key = key(subject, queue.map(|(name, _)| name));
         let before = here.entries.get(&key);
         let weight = queue.map_or(1, |(_, weight)| weight);
-        if before.is_some_and(|before| before.weight == weight) {
-            return;
+        if before.is_none_or(|before| before.weight != weight) {
+            let entry = Arc::new(RemoteInterest::new(connection.clone(), subject, queue));
+            let before = here.entries.insert(key, entry.clone());
+            if let Some(account) = &here.account {
+                account.add_remote(entry);
+                account.remove_remote(&before);
+            }
         }
-        let entry = Arc::new(RemoteInterest::new(connection.clone(), subject, queue));
-        account.add_remote(entry.clone());
-        if let Some(before) = here.entries.insert(key, entry) {
-            account.remove_remote([&before]);
-        }
+        here.account.is_some()
     }
 
     /// Removes what the peer no longer wants; what it never wanted is passed
@@ -62,41 +69,62 @@ impl PeerInterest {
         let Some(here) = accounts.get_mut(account) else {
             return;
         };
-        if let Some(entry) = here.entries.remove(&key(subject, queue)) {
-            here.account.remove_remote([&entry]);
+        let entry = here.entries.remove(&key(subject, queue));
+        if let Some(account) = &here.account {
+            account.remove_remote(&entry);
         }
         if here.entries.is_empty() {
             accounts.remove(account);
         }
     }
 
-    /// Removes everything: the route has ended.
-    pub(super) fn clear(&self) {
-        let accounts = std::mem::take(&mut *self.0.lock());
-        for here in accounts.into_values() {
-            let entries: Vec<_> = here.entries.into_values().collect();
-            for some in entries.chunks(REMOVED_AT_ONCE) {
-                here.account.remove_remote(some);
+    /// Moves everything to where it belongs after accounts came, went or were
+    /// replaced by others of the same name.
+    pub(super) fn settle(&self, known: &Accounts) {
+        for (name, here) in self.0.lock().iter_mut() {
+            let account = known.find(name);
+            if here.account.as_ref().map(Arc::as_ptr) == account.as_ref().map(Arc::as_ptr) {
+                continue;
             }
+            here.leave();
+            if let Some(account) = &account {
+                here.entries
+                    .values()
+                    .for_each(|entry| account.add_remote(entry.clone()));
+            }
+            here.account = account;
         }
     }
 
-    /// How many entries there are.
-    pub fn len(&self) -> usize {
+    /// Removes everything: the route has ended.
+    pub(super) fn clear(&self) {
+        let accounts = std::mem::take(&mut *self.0.lock());
+        accounts.values().for_each(InAccount::leave);
+    }
+
+    /// How many entries count, which are those in accounts of this broker.
+    pub fn count(&self) -> usize {
         let accounts = self.0.lock();
-        accounts.values().map(|here| here.entries.len()).sum()
+        let known = accounts.values().filter(|here| here.account.is_some());
+        known.map(|here| here.entries.len()).sum()
     }
 
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.0.lock().is_empty()
+    /// Accounts that this broker has not, each with the number of entries.
+    pub fn in_unknown_accounts(&self) -> Vec<(String, usize)> {
+        let accounts = self.0.lock();
+        let unknown = accounts.iter().filter(|(_, here)| here.account.is_none());
+        let mut unknown: Vec<_> = unknown
+            .map(|(name, here)| (name.clone(), here.entries.len()))
+            .collect();
+        unknown.sort_unstable();
+        unknown
     }
 
-    /// The first `max` entries, each with the name of its account.
+    /// The first `max` entries that count, each with the name of its account.
     pub fn list(&self, max: usize) -> Vec<(String, Arc<RemoteInterest>)> {
         let accounts = self.0.lock();
-        let all = accounts.values().flat_map(|here| {
-            let name = &here.account.name;
+        let known = accounts.iter().filter(|(_, here)| here.account.is_some());
+        let all = known.flat_map(|(name, here)| {
             here.entries
                 .values()
                 .map(move |entry| (name.clone(), entry.clone()))
@@ -113,6 +141,19 @@ impl PeerInterest {
             key(one).cmp(&key(other))
         });
         listed
+    }
+}
+
+impl InAccount {
+    /// Takes its entries out of the account.
+    fn leave(&self) {
+        let Some(account) = &self.account else {
+            return;
+        };
+        let entries: Vec<_> = self.entries.values().collect();
+        for some in entries.chunks(REMOVED_AT_ONCE) {
+            account.remove_remote(some.iter().copied());
+        }
     }
 }
 

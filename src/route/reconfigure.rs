@@ -47,7 +47,8 @@ impl Cluster {
 }
 
 impl Cluster {
-    /// Tells standing routes what accounts want that are new.
+    /// Tells standing routes what accounts want that are new, and takes what
+    /// the peers want in those.
     fn attach_accounts(&self) {
         let accounts = self.context.accounts.all();
         with_worker(|worker| {
@@ -61,6 +62,9 @@ impl Cluster {
             }
             worker.flush_touched();
         });
+        for route in self.routes() {
+            route.interest.settle(&self.context.accounts);
+        }
     }
 }
 

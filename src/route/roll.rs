@@ -80,6 +80,13 @@ pub struct Member {
     pub view: Option<View>,
 }
 
+impl Member {
+    /// Whether it is a nats-server and no midge.
+    pub fn is_nats_server(&self) -> bool {
+        self.midge.is_empty()
+    }
+}
+
 /// What a member sees.
 #[derive(Clone, Debug)]
 pub struct View {

@@ -141,12 +141,12 @@ impl Session {
         queue: Option<(&[u8], u32)>,
     ) {
         self.connection().active(Clock::now());
-        let Some(account) = self.find_account(account) else {
+        // What is no text is no account's name.
+        let Ok(account) = std::str::from_utf8(account) else {
             debug!(
-                "{} - Unknown account {} for remote subject {}",
+                "{} - Account {} of a remote subject is no text",
                 log_prefix(self.connection()),
-                quoted(account),
-                quoted(subject)
+                quoted(account)
             );
             return;
         };
@@ -168,9 +168,15 @@ impl Session {
             );
             return;
         }
-        self.route
-            .interest
-            .add(&account, self.connection(), subject, queue);
+        let known = &self.cluster.context.accounts;
+        let interest = &self.route.interest;
+        if !interest.add(known, account, self.connection(), subject, queue) {
+            debug!(
+                "{} - Unknown account {account:?} for remote subject {}, kept until it is known",
+                log_prefix(self.connection()),
+                quoted(subject)
+            );
+        }
     }
 
     pub(super) fn find_account(&self, name: &[u8]) -> Option<Arc<Account>> {

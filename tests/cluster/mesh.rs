@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeSet,
+    fs,
     net::{Ipv4Addr, TcpListener},
 };
 
@@ -123,6 +124,19 @@ impl Member {
         let mut client = RawClient::connect(self.broker.client_addr());
         client.send("CONNECT {\"verbose\":false,\"protocol\":1}\r\n");
         client
+    }
+
+    /// Has it read this configuration.
+    pub fn reload(&self, text: &str) {
+        let count = || {
+            let log = self.broker.log();
+            log.matches("Reloaded server configuration").count()
+        };
+        let before = count();
+        let file = self.broker.folder().join("broker.conf");
+        fs::write(file, text).expect("write the configuration");
+        self.broker.signal(libc::SIGHUP);
+        wait_until("it has reloaded", || count() > before);
     }
 
     /// Whether some other member has told this one that it wants `subject`.

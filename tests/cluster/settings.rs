@@ -104,27 +104,12 @@ fn permissions_limit_interest() {
         let text = text
             .expect("its configuration")
             .replace("deny: [\"mine.>\"]", "deny: [\"shut.>\"]");
-        reload(&limited, &text);
+        limited.reload(&text);
         wait_until(
             "what is permitted now is told, what is not is untold",
             || known(&other) == [true, true, false],
         );
     }
-}
-
-/// Has a member read this configuration.
-fn reload(member: &Member, text: &str) {
-    let count = || {
-        member
-            .broker
-            .log()
-            .matches("Reloaded server configuration")
-            .count()
-    };
-    let before = count();
-    fs::write(member.broker.folder().join("broker.conf"), text).expect("write the configuration");
-    member.broker.signal(libc::SIGHUP);
-    wait_until("it has reloaded", || count() > before);
 }
 
 /// Routes come and go with a reload; the password and TLS count at once; what
@@ -139,26 +124,26 @@ fn a_reload_changes_the_mesh() {
     let alone = plan(0, &[]).text();
     let dialling = plan(0, &ports[1..]).text();
     let members = [plan(0, &[]).start(), plan(1, &[]).start()];
-    reload(&members[0], &dialling);
+    members[0].reload(&dialling);
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
     assert_eq!(members[0].routes()[0]["is_configured"], true);
-    reload(&members[0], &alone);
+    members[0].reload(&alone);
     wait_until("the route has ended", || {
         members.iter().all(|member| member.peers().is_empty())
     });
     let log = || members[0].broker.log();
     assert!(log().contains("closed: Route Removed"), "{}", log());
-    reload(&members[0], &dialling);
+    members[0].reload(&dialling);
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
 
     // A new password cuts who came with the old one.
     let other_password = |text: &str| text.replace("s3cret", "n3w");
-    reload(&members[1], &other_password(&plan(1, &[]).text()));
+    members[1].reload(&other_password(&plan(1, &[]).text()));
     wait_until("the old password is refused", || {
         members[1].broker.log().contains("wrong password")
     });
     assert!(members[1].peers().is_empty());
-    reload(&members[0], &other_password(&dialling));
+    members[0].reload(&other_password(&dialling));
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
     assert!(!log().contains("n3w"));
 
@@ -167,17 +152,14 @@ fn a_reload_changes_the_mesh() {
         let block = tls::block(&pki, name, &pki, "");
         other_password(text).replace("name: mesh", &format!("name: mesh\n  {block}"))
     };
-    reload(&members[1], &with_tls(&plan(1, &[]).text(), "n1"));
+    members[1].reload(&with_tls(&plan(1, &[]).text(), "n1"));
     wait_until("the plain route has ended", || {
         members[1].peers().is_empty()
     });
-    reload(&members[0], &with_tls(&dialling, "n0"));
+    members[0].reload(&with_tls(&dialling, "n0"));
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
 
-    reload(
-        &members[0],
-        &with_tls(&dialling, "n0").replace("name: mesh", "name: other"),
-    );
+    members[0].reload(&with_tls(&dialling, "n0").replace("name: mesh", "name: other"));
     let told = "cluster name is Some(\"other\") in the configuration and stays Some(\"mesh\")";
     assert!(log().contains(told), "{}", log());
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
@@ -195,7 +177,7 @@ fn a_new_account_goes_over_standing_routes() {
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
     let mut changed = Plan::new(Kind::Midge, "n1", members[1].route_port, &[port]);
     changed.config = accounts.into();
-    reload(&members[1], &changed.text());
+    members[1].reload(&changed.text());
     let mut subscriber = members[1].client();
     subscriber.send("SUB news 1\r\n");
     subscriber.sync();

@@ -86,8 +86,8 @@ fn all_see_all(clusterz: &Value, count: usize) -> bool {
         })
 }
 
-/// Midges, a nats-server 2.15 and a 2.9 in one mesh: nothing is wrong, and each
-/// tells what it sees.
+/// Midges, a nats-server 2.15 and a 2.9 in one mesh: nothing is wrong but that
+/// the latter is older, and each tells what it sees.
 #[test]
 fn a_healthy_mixed_mesh_has_no_findings() {
     let kinds = [Kind::Midge, Kind::Midge, Kind::Nats, Kind::Nats29];
@@ -96,11 +96,21 @@ fn a_healthy_mixed_mesh_has_no_findings() {
     wait_until("every row of the matrix is full", || {
         all_see_all(&broker.get_json("/clusterz"), 4)
     });
-    for code in CODES {
+    let finding = appears(broker, "members-differ");
+    assert_eq!(
+        (&finding["subject"], &finding["severity"]),
+        (&"n3".into(), &"info".into())
+    );
+    assert!(
+        text(&finding).contains("it is nats-server 2.9."),
+        "{finding}"
+    );
+    for code in CODES.iter().filter(|code| **code != "members-differ") {
         // While the mesh forms somebody is missing.
         clears(broker, code);
         stays_silent(broker, code);
     }
+    assert_eq!(findings(broker, "members-differ").len(), 1);
     let clusterz = broker.get_json("/clusterz");
     assert_eq!(
         (&clusterz["expected"], &clusterz["present"]),
@@ -228,6 +238,8 @@ struct Way {
 struct Direction {
     held: AtomicBool,
     delay_ms: AtomicU64,
+    /// Whether a midge is to seem of another version.
+    disguised: AtomicBool,
 }
 
 impl Way {
@@ -271,6 +283,9 @@ fn pass_on(from: &TcpStream, to: &TcpStream, direction: &Arc<Direction>) {
             }
             let delay = direction.delay_ms.load(Ordering::Relaxed);
             thread::sleep(Duration::from_millis(delay));
+            if direction.disguised.load(Ordering::Relaxed) {
+                disguise(&mut buffer[..len]);
+            }
             if to.write_all(&buffer[..len]).is_err() {
                 break;
             }
@@ -278,6 +293,18 @@ fn pass_on(from: &TcpStream, to: &TcpStream, direction: &Arc<Direction>) {
         // The other direction may have closed them.
         let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
     });
+}
+
+/// Puts another version of the same length into an INFO.
+fn disguise(bytes: &mut [u8]) {
+    let told = format!("\"midge\":\"{}\"", env!("CARGO_PKG_VERSION"));
+    let found = bytes
+        .windows(told.len())
+        .position(|some| some == told.as_bytes());
+    if let Some(at) = found {
+        let version = &mut bytes[at + "\"midge\":\"".len()..at + told.len() - 1];
+        version.fill(b'9');
+    }
 }
 
 /// What one member sends does not arrive at the other: both say so, each what it
@@ -405,4 +432,62 @@ pub fn members_with_other_limits_are_told() {
     clears(&members[0].broker, "members-differ");
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
     stays_silent(&members[0].broker, "members-differ");
+}
+
+/// A package that was rolled out to one member only.
+#[test]
+fn a_member_of_another_version_is_told() {
+    let ports = [free_port(), free_port()];
+    let near = plan(Kind::Midge, "n0", ports[0], &[], "").start();
+    let way = Way::to(ports[0], 0);
+    way.forth.disguised.store(true, Ordering::Relaxed);
+    let plan = plan(Kind::Midge, "n1", ports[1], &[way.port], "");
+    let mut far = plan.start();
+    let finding = appears(&near.broker, "members-differ");
+    assert_eq!(
+        (&finding["subject"], &finding["severity"]),
+        (&"n1".into(), &"info".into())
+    );
+    assert!(text(&finding).contains("it is midge 99999"), "{finding}");
+    stays_silent(&far.broker, "members-differ");
+    checks(&near.broker, 2, 0);
+    way.forth.disguised.store(false, Ordering::Relaxed);
+    far.broker.kill();
+    far = plan.start();
+    clears(&near.broker, "members-differ");
+    mesh::wait_for_mesh(&[&near, &far]);
+    stays_silent(&near.broker, "members-differ");
+}
+
+/// A nats-server has an account that midge is given later: what was wanted in it
+/// before counts from then on, and nothing is said any more.
+#[test]
+fn an_account_of_one_member_only_is_told_until_a_reload_adds_it() {
+    let mut plans = plans(&[Kind::Midge, Kind::Nats], "");
+    let accounts = "accounts { A { users: [{user: a, password: a}] } }\nno_auth_user: a";
+    plans[1].config += accounts;
+    let members = start(&plans);
+    let mut subscriber = members[1].client();
+    subscriber.send("SUB news 1\r\n");
+    subscriber.sync();
+    let finding = appears(&members[0].broker, "members-differ");
+    assert_eq!(
+        (&finding["subject"], &finding["severity"]),
+        (&"n1".into(), &"warning".into())
+    );
+    let told = "it has 1 subscription in \"A\", which this broker does not define";
+    assert!(text(&finding).contains(told), "{finding}");
+    assert!(!members[0].knows("news"));
+    plans[0].config += accounts;
+    members[0].reload(&plans[0].text());
+    assert!(members[0].knows("news"));
+    members[0].client().send("PUB news 2\r\nhi\r\n");
+    assert_eq!(subscriber.next_message().body, b"hi");
+    clears(&members[0].broker, "members-differ");
+    stays_silent(&members[0].broker, "members-differ");
+    // And it goes again with the account.
+    plans[0].config = thresholds("");
+    members[0].reload(&plans[0].text());
+    assert!(!members[0].knows("news"));
+    appears(&members[0].broker, "members-differ");
 }

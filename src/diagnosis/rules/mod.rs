@@ -240,11 +240,13 @@ pub const RULES: &[Rule] = &[
     },
     Rule {
         code: "members-differ",
-        levels: "warning; info for another version of midge",
+        levels: "warning; info for another version of the program",
         meaning: "Members of the cluster are set up differently where they should be alike: \
-                  `max_payload`, or the version of midge.",
+                  `max_payload`, the accounts that subscriptions are in, the version of midge or \
+                  of nats-server.",
         cause: "A configuration or a package was rolled out to some members only.",
-        remedy: "Finish the roll-out, or give all members the same max_payload.",
+        remedy: "Finish the roll-out: give all members the same max_payload and accounts; a \
+                 reload is enough, the routes can stand.",
         pace: Pace::Lasting,
         find: routes::differ,
     },

@@ -8,11 +8,14 @@ use crate::{
     VERSION,
     diagnosis::{
         history::VIEWS_EVERY,
-        mesh::{Gap, RouteNow},
+        mesh::{Gap, Mesh, RouteNow},
         words::{bytes, count, percent, time},
     },
     route::roll::Member,
 };
+
+/// Accounts of a member that are named; the others are counted.
+const ACCOUNTS_NAMED: usize = 3;
 
 /// A peer that has taken nothing for so long is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(2);
@@ -209,25 +212,66 @@ pub(super) fn asymmetric(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 pub(super) fn differ(evidence: &Evidence) -> Vec<Symptom> {
-    let own = evidence.server.clients.limits.current().max_payload as u64;
-    let mut symptoms = Vec::new();
-    for member in evidence.look.mesh.present() {
-        let theirs = u64::try_from(member.max_payload).unwrap_or(0);
-        if theirs != own && theirs > 0 {
-            let text = format!(
-                "its max_payload is {}, that of this broker {}: a message may be taken by one \
-                 and be too large for clients of the other",
-                bytes(theirs),
-                bytes(own)
-            );
-            symptoms.push(warning(&member.name, 0, text));
-        } else if !member.midge.is_empty() && member.midge != VERSION {
-            let text = format!("it is midge {}, this broker is {VERSION}", member.midge);
-            symptoms.push(Symptom {
+    let mesh = &evidence.look.mesh;
+    let symptoms = mesh.present().filter_map(|member| {
+        let harmful: Vec<String> = [limits(evidence, member), accounts(mesh, member)]
+            .into_iter()
+            .flatten()
+            .collect();
+        if harmful.is_empty() {
+            return version(mesh, member).map(|text| Symptom {
                 severity: Severity::Info,
                 ..warning(&member.name, 0, text)
             });
         }
+        Some(warning(&member.name, 0, harmful.join("; ")))
+    });
+    symptoms.collect()
+}
+
+fn limits(evidence: &Evidence, member: &Member) -> Option<String> {
+    let own = evidence.server.clients.limits.current().max_payload as u64;
+    let theirs = u64::try_from(member.max_payload).unwrap_or(0);
+    (theirs != own && theirs > 0).then(|| {
+        format!(
+            "its max_payload is {}, that of this broker {}: a message may be taken by one and \
+             be too large for clients of the other",
+            bytes(theirs),
+            bytes(own)
+        )
+    })
+}
+
+/// What is wanted in accounts that this broker has not.
+fn accounts(mesh: &Mesh, member: &Member) -> Option<String> {
+    let unknown = &mesh.route(&member.id)?.unknown_accounts;
+    let all: usize = unknown.iter().map(|(_, count)| count).sum();
+    let mut names = String::new();
+    for (name, _) in unknown.iter().take(ACCOUNTS_NAMED) {
+        names += &format!("{}{name:?}", if names.is_empty() { "" } else { ", " });
     }
-    symptoms
+    if unknown.len() > ACCOUNTS_NAMED {
+        names += &format!(" and {} more", unknown.len() - ACCOUNTS_NAMED);
+    }
+    (all > 0).then(|| {
+        format!(
+            "it has {} in {names}, which this broker does not define: messages published here \
+             do not get there",
+            count(all as u64, "subscription")
+        )
+    })
+}
+
+fn version(mesh: &Mesh, member: &Member) -> Option<String> {
+    if !member.is_nats_server() {
+        let other = member.midge != VERSION;
+        return other.then(|| format!("it is midge {}, this broker is {VERSION}", member.midge));
+    }
+    let newest = mesh.newest_nats_server()?;
+    (newest.version != member.version).then(|| {
+        format!(
+            "it is nats-server {}, {} is {}",
+            member.version, newest.name, newest.version
+        )
+    })
 }

@@ -286,7 +286,7 @@ impl RouteFigures {
                 remote_id: route.remote_id.clone(),
                 rtt: route.connection.rtt(),
                 pending: route.connection.outbound().backlog().pending,
-                subscriptions: route.interest.len(),
+                subscriptions: route.interest.count(),
                 traffic: route.connection.traffic(),
             })
             .collect();
