@@ -13,7 +13,8 @@ const SOURCES = [
   { name: "latencyz", path: () => "latencyz", every: () => 4000, section: "latency", take: showLatency },
   { name: "topz", path: topzPath, every: () => 4000, section: "subjects", take: showTop },
   { name: "memz", path: () => "memz", every: () => 4000, section: "ceilings", take: showMemory },
-  { name: "routez", path: () => "routez", every: () => 4000, section: "routes", take: showRoutes },
+  { name: "clusterz", path: () => "clusterz", every: () => 4000, section: "cluster", take: showCluster },
+  { name: "routez", path: () => "routez", every: () => 4000, section: "cluster", take: showRoutes },
   { name: "eventsz", path: eventszPath, every: () => (events.stream ? 30000 : 2000), section: "events", take: showEvents },
 ];
 
@@ -90,7 +91,7 @@ function start() {
   prepareIncidents();
   prepareConnections();
   prepareTop();
-  prepareRoutes();
+  prepareCluster();
   document.addEventListener("visibilitychange", onVisibility);
   setInterval(showLive, 1000);
   sources.forEach(poll);

@@ -37,6 +37,7 @@ function showVarz(varz) {
   }
   lastTotals = varz;
   showTiles(varz, rates);
+  showAccess(varz);
   part("live").dataset.name = varz.server_name;
 }
 

@@ -1,0 +1,77 @@
+// --- Who gets in: certificates, handshakes, logins ---
+
+const SOON_DAYS = 30;
+const URGENT_DAYS = 7;
+const TERMS = [
+  ["Certificate", "cert", "ends"],
+  ["CA", "ca", "ends"],
+  ["Revocation list", "crl", "next is due"],
+];
+
+function showAccess(varz) {
+  const tls = varz.tls;
+  show(part("certificates"), Boolean(tls));
+  show(part("access"), Boolean(tls || varz.logins));
+  if (tls) showCertificates(varz, tls);
+  const logins = varz.logins || {};
+  const refused = Object.entries(logins.refused || {});
+  const handshakes = tls ? [["finished", tls.handshakes], ["of these resumed", tls.resumed], ["under way", tls.unfinished]] : [];
+  const parent = part("access").querySelector(".lists");
+  const lists = [
+    { title: "TLS handshakes", none: "Clients connect without TLS.", shown: Boolean(tls), good: handshakes, bad: Object.entries(tls ? tls.failed : {}) },
+    { title: "Logins", none: "No login is asked for.", shown: varz.auth_required || logins.accepted > 0 || refused.some(([, number]) => number), good: [["accepted", logins.accepted], ["refusals delayed", logins.delayed]], bad: refused },
+  ];
+  keyed(parent, lists, (list) => list.title, outcomeList);
+}
+
+function showCertificates(varz, tls) {
+  const ends = { cert: varz.tls_cert_not_after, ca: tls.ca_not_after, crl: tls.crl_next_update };
+  const rows = TERMS.filter(([, key]) => ends[key]).map(([title, key, verb]) => ({ title, verb, end: ends[key], days: tls[`${key}_days_left`], name: tls[`${key}_name`] }));
+  showCertificates.table ||= table(part("certificates").querySelector("table"), [
+    { title: "", text: (row) => row.title },
+    { title: "Days left", kind: "figure", fill: fillDays },
+    { title: "Until", text: (row) => row.end.slice(0, 16).replace("T", " "), kind: "dim" },
+    { title: "Subject", text: (row) => row.name || "", kind: "subject", level: 2 },
+  ]);
+  showCertificates.table.update(rows, (row) => row.title);
+  const refused = tls.refused_files;
+  const note = part("certificates").querySelector(".note");
+  show(note, Boolean(refused || ends.crl));
+  setClass(note, refused ? "note bad" : "note");
+  setText(note, refused ? `Changed files are not in force: ${refused}` : `${count(tls.revoked)} revoked${tls.revoked_closed ? `, ${count(tls.revoked_closed)} connections of theirs were closed` : ""}`);
+}
+
+function fillDays(cell, row) {
+  const left = row.days;
+  setText(cell, left < 0 ? `over for ${duration(-left * 86400)}` : left < 2 ? duration(left * 86400) : count(Math.floor(left)));
+  setClass(cell, `figure ${left < URGENT_DAYS ? "bad" : left < SOON_DAYS ? "soon" : ""}`.trim());
+}
+
+// What went well, and what did not by cause, the most frequent first.
+function outcomeList() {
+  const list = el("ul", "ranking");
+  const heading = el("h3", "");
+  const row = () => {
+    const [name, figure] = [el("span", ""), el("span", "")];
+    return {
+      node: el("li", "", name, figure),
+      update([label, number, tone]) {
+        setText(name, label.replaceAll("_", " "));
+        setText(figure, count(number || 0));
+        setClass(figure, tone && number ? "bad" : "");
+      },
+    };
+  };
+  return {
+    node: el("div", "", heading, list),
+    update(outcome) {
+      setText(heading, outcome.title);
+      const bad = outcome.bad.filter(([, number]) => number).sort((a, b) => b[1] - a[1]).map(([label, number]) => [label, number, true]);
+      const sum = bad.reduce((total, [, number]) => total + number, 0);
+      const rows = outcome.shown ? [...outcome.good, ["refused", sum, true], ...bad.map(([label, number]) => [`\u2014 ${label}`, number, true])] : [];
+      keyed(list, rows, ([label]) => label, row);
+      show(list, outcome.shown);
+      setText(heading, outcome.shown ? outcome.title : `${outcome.title}: ${outcome.none}`);
+    },
+  };
+}
