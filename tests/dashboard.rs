@@ -3,8 +3,18 @@
 
 mod support;
 
+#[allow(dead_code)]
+#[path = "cluster/mesh.rs"]
+mod mesh;
+
 #[path = "dashboard/browser.rs"]
 mod browser;
+#[path = "dashboard/cluster.rs"]
+mod cluster;
+#[path = "dashboard/crowd.rs"]
+mod crowd;
+#[path = "dashboard/legible.rs"]
+mod legible;
 
 use browser::Browser;
 use serde_json::json;
@@ -114,41 +124,4 @@ fn trouble_is_shown_with_who_and_why() {
         plain.contains("login-failures") && plain.contains("What to do"),
         "{plain}"
     );
-}
-
-/// The page asks for what it shows, not for all there are, until a filter looks through
-/// them.
-#[test]
-fn two_thousand_connections_are_paged() {
-    const CLIENTS: usize = 2000;
-    let broker = Broker::midge().start();
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|number| {
-            let mut client = broker.connect();
-            client.send(format!(
-                "CONNECT {{\"verbose\":false,\"name\":\"node{number:04}.example.net\"}}\r\n"
-            ));
-            client
-        })
-        .collect();
-    broker.wait_for_connections(CLIENTS as u64);
-    let mut browser = Browser::start();
-    browser.call(
-        "Page.navigate",
-        json!({"url": format!("http://{}/", broker.monitor_addr())}),
-    );
-    browser.wait_for(
-        "document.querySelector('#connections .count')?.textContent.startsWith('2') === true",
-    );
-    browser.wait_for("document.querySelectorAll('#connections tbody').length === 20");
-    browser.evaluate(
-        "{ const field = document.querySelector('#connections input'); field.value = 'node1987'; \
-         field.dispatchEvent(new Event('input')); }",
-    );
-    browser.wait_for("document.querySelectorAll('#connections tbody').length === 1");
-    browser.wait_for(
-        "document.querySelector('#connections td.name').textContent === 'node1987.example.net'",
-    );
-    assert_eq!(browser.complaints(), Vec::<&serde_json::Value>::new());
-    drop(clients);
 }

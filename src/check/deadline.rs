@@ -28,8 +28,12 @@ pub enum Step {
     Healthz,
     /// Waiting for the INFO on the client port.
     Info,
+    /// Asking for `/latencyz`.
+    Latencyz,
     /// CONNECT and the first PING, up to its PONG.
     Login,
+    /// Asking for `/memz`.
+    Memz,
     /// A PING, up to its PONG.
     Ping,
     /// Looking up the host name.
@@ -75,7 +79,9 @@ impl fmt::Display for Step {
             Self::Handshake => "shaking hands on the client port",
             Self::Healthz => "asking for /healthz",
             Self::Info => "waiting for INFO on the client port",
+            Self::Latencyz => "asking for /latencyz",
             Self::Login => "waiting for the answer to CONNECT and PING",
+            Self::Memz => "asking for /memz",
             Self::Ping => "waiting for PONG",
             Self::Resolve => "looking up the host name",
             Self::Roundtrip => "waiting for the own message",

@@ -65,6 +65,22 @@ pub(super) static CA_DAYS: Figure = Figure {
     critical: "7:",
     ..Figure::PLAIN
 };
+pub(super) static CEILING_TIME: Figure = Figure {
+    label: "ceiling_time",
+    unit: Unit::Seconds,
+    help: "time until the first ceiling is reached at the present growth; at most a year",
+    option: Some("ceiling-time"),
+    warning: "1d:",
+    critical: "1h:",
+};
+pub(super) static CEILING_USED: Figure = Figure {
+    label: "ceiling_used",
+    unit: Unit::Percent,
+    help: "percent in use of the fullest ceiling",
+    option: Some("ceiling-used"),
+    warning: "80",
+    critical: "95",
+};
 pub(super) static CERT_DAYS: Figure = Figure {
     label: "cert_days",
     help: "days until the broker's certificate ends",
@@ -158,6 +174,33 @@ pub(super) static LAME_DUCK: Figure = Figure {
     warning: "0",
     ..Figure::PLAIN
 };
+pub(super) static LATENCY_COUNT: Figure = Figure {
+    label: "latency_count",
+    help: "writes to readers that were measured in the last minute",
+    ..Figure::PLAIN
+};
+pub(super) static LATENCY_MAX: Figure = Figure {
+    label: "latency_max",
+    unit: Unit::Seconds,
+    help: "the longest time from reading a message to writing it, in the last minute",
+    option: Some("latency-max"),
+    ..Figure::PLAIN
+};
+pub(super) static LATENCY_P50: Figure = Figure {
+    label: "latency_p50",
+    unit: Unit::Seconds,
+    help: "half of the messages took at most this long",
+    option: Some("latency-p50"),
+    ..Figure::PLAIN
+};
+pub(super) static LATENCY_P99: Figure = Figure {
+    label: "latency_p99",
+    unit: Unit::Seconds,
+    help: "99 of 100 messages took at most this long from being read to being written",
+    option: Some("latency-p99"),
+    warning: "0.1",
+    critical: "0.5",
+};
 pub(super) static MEM: Figure = Figure {
     label: "mem",
     unit: Unit::Bytes,
@@ -235,6 +278,21 @@ pub(super) static RTT: Figure = Figure {
     unit: Unit::Seconds,
     help: "from a PING to its PONG",
     option: Some("rtt"),
+    warning: "0.1",
+    critical: "0.5",
+};
+pub(super) static SCHED_MAX: Figure = Figure {
+    label: "sched_max",
+    unit: Unit::Seconds,
+    help: "the latest that a thread of the broker ran in the last minute",
+    option: Some("sched-max"),
+    ..Figure::PLAIN
+};
+pub(super) static SCHED_P99: Figure = Figure {
+    label: "sched_p99",
+    unit: Unit::Seconds,
+    help: "99 of 100 times a thread of the broker ran at most this late",
+    option: Some("sched"),
     warning: "0.1",
     critical: "0.5",
 };

@@ -32,6 +32,9 @@ fn all_modes_are_ok_on_a_healthy_broker() {
                 "explain" if is_foreign => {
                     well.expect(3, "/explainz: HTTP status 404");
                 }
+                "latency" | "ceilings" if is_foreign => {
+                    well.expect(3, "is not there: only midge");
+                }
                 "cert" => {
                     well.expect(3, "has no TLS");
                 }
@@ -171,6 +174,68 @@ fn resources_are_judged() {
         // Memory has no limit here, so a share of it cannot be judged.
         resources(&["-w", "80%"]).expect(3, "no limit is known for 80%");
     }
+}
+
+/// What stayed in the broker for long, as a reader that pauses makes it.
+#[test]
+fn latency_is_judged() {
+    let broker = Broker::midge().start();
+    let latency =
+        |arguments: &[&str]| check(&broker, &[&["--mode", "latency"], arguments].concat());
+    let idle = latency(&["-w", "1us"]);
+    idle.expect(0, "nothing was delivered in the last minute")
+        .expect(0, "the broker's threads run ");
+    assert_eq!(idle.fields("latency_p99"), "0s;0.000001;0.5");
+    let mut client = RawClient::connect_quietly(broker.client_addr());
+    client.send("SUB a 1\r\nPUB a 5\r\nhello\r\n");
+    client.sync();
+    // Written is counted a moment after the client has it.
+    wait_until("the delivery is measured", || {
+        latency(&[]).value("latency_count") == "1"
+    });
+    latency(&["-w", "10s", "-c", "20s"]).expect(0, "99 of 100 messages written within");
+    latency(&["-w", "0", "-c", "20s"]).expect(1, "(warning 0)");
+    latency(&["-c", "0"]).expect(2, "(critical 0)");
+    latency(&["--latency-max-critical", "0"]).expect(2, "a message written after");
+    latency(&["--latency-p50-warning", "0"]).expect(1, "half of the messages");
+    latency(&["--sched-critical", "@0:10"]).expect(2, "threads run");
+    latency(&["-v"]).expect(0, "with \"a\"");
+}
+
+#[test]
+fn ceilings_are_judged_by_what_is_used_and_by_the_time_left() {
+    let broker = Broker::midge().config("max_connections: 10\n").start();
+    let ceilings =
+        |arguments: &[&str]| check(&broker, &[&["--mode", "ceilings"], arguments].concat());
+    let idle = ceilings(&[]);
+    idle.expect(0, "nothing is about to be full");
+    assert_eq!(idle.fields("ceiling_time"), "31536000s;86400:;3600:");
+    let _clients: Vec<RawClient> = (0..9)
+        .map(|_| RawClient::connect_quietly(broker.client_addr()))
+        .collect();
+    broker.wait_for_connections(9);
+    ceilings(&[]).expect(1, "\"connections\" 90% used (9.0 of 10)");
+    ceilings(&["--ceiling-used-critical", "85"]).expect(2, "(critical 85)");
+    ceilings(&["--ceiling-used-warning", "95"]).expect(0, "90% used");
+}
+
+/// Subscriptions that grow steadily reach their limit at a time that can be told.
+#[test]
+fn a_ceiling_that_is_neared_is_told_with_its_time() {
+    let broker = Broker::midge()
+        .config("max_subscriptions: 100000\ndiagnosis {\n interval: 50ms\n growth_window: 2s\n}\n")
+        .start();
+    let mut client = RawClient::connect_quietly(broker.client_addr());
+    let mut number = 0;
+    wait_until("the end is in sight", || {
+        for _ in 0..200 {
+            number += 1;
+            client.send(format!("SUB s.{number} {number}\r\n"));
+        }
+        client.sync();
+        let said = check(&broker, &["--mode", "ceilings"]);
+        said.code == 2 && said.output.contains("\"subscriptions\" full in ")
+    });
 }
 
 #[test]

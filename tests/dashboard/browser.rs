@@ -124,6 +124,16 @@ impl Browser {
         }
     }
 
+    /// Addresses under which the page asked for an endpoint so far.
+    pub fn asked(&self, endpoint: &str) -> Vec<&str> {
+        let requests = self.events.iter().filter_map(|event| {
+            let is_request = event["method"] == "Network.requestWillBeSent";
+            is_request.then(|| event["params"]["request"]["url"].as_str())?
+        });
+        let path = format!("/{endpoint}?");
+        requests.filter(|url| url.contains(&path)).collect()
+    }
+
     /// Failed requests, refusals, exceptions and lines of the console so far.
     pub fn complaints(&self) -> Vec<&Value> {
         self.events

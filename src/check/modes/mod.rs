@@ -1,6 +1,7 @@
 //! The table of modes: what `check_nats` can check. Help, manual, threshold
 //! options, dispatch and tests are made from it.
 
+mod ceilings;
 mod cert;
 mod cluster;
 mod config;
@@ -9,6 +10,7 @@ mod connections;
 mod explain;
 mod health;
 mod lameduck;
+mod latency;
 mod pending;
 mod resources;
 mod roundtrip;
@@ -132,6 +134,27 @@ pub static MODES: &[Mode] = &[
             &figure::MESH_PROBLEMS,
         ],
         run: cluster::run,
+    },
+    Mode {
+        name: "latency",
+        help: "how long messages of the last minute stayed in the broker, and how late its threads \
+               get to run; midge only",
+        figures: &[
+            &figure::LATENCY_P99,
+            &figure::LATENCY_P50,
+            &figure::LATENCY_MAX,
+            &figure::LATENCY_COUNT,
+            &figure::SCHED_P99,
+            &figure::SCHED_MAX,
+        ],
+        run: latency::run,
+    },
+    Mode {
+        name: "ceilings",
+        help: "time until the first of open files, connections, subscriptions, queues and memory is \
+               full at its present growth, and how full the fullest is; midge only",
+        figures: &[&figure::CEILING_TIME, &figure::CEILING_USED],
+        run: ceilings::run,
     },
     Mode {
         name: "resources",

@@ -214,6 +214,11 @@ function clock(time) {
   return day + date.toLocaleTimeString("en-GB");
 }
 
+// A text of the broker's as a sentence of its own.
+function sentence(text) {
+  return text && `${text[0].toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
+}
+
 // Who a connection is, in one word.
 function who(connection) {
   return connection.name || connection.authorized_user || connection.user || `${connection.ip || connection.address || "?"}`;

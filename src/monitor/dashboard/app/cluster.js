@@ -19,7 +19,7 @@ let meshShown = null;
 
 function showCluster(answer) {
   const section = part("cluster");
-  const about = (code) => new Set((answer.disagreements || []).filter((one) => one.code === code).map((one) => one.subject));
+  const about = (code) => new Map((answer.disagreements || []).filter((one) => one.code === code).map((one) => [one.subject, one.text]));
   // A row of the answer leaves out the seer itself and keeps the order of the members.
   const members = (answer.members || []).map((member, place) => ({ ...member, place }));
   members.sort((a, b) => b.own - a.own || (a.name < b.name ? -1 : 1));
@@ -78,7 +78,7 @@ function stateNote(member) {
     return [time, member.error, member.tries > 1 ? `${count(member.tries)} tries` : ""].filter(Boolean).join(", ");
   }
   if (!meshShown.differ.has(member.name)) return time;
-  return member.max_payload === meshShown.own.max_payload ? "another version" : `takes messages up to ${bytes(member.max_payload)}, this broker ${bytes(meshShown.own.max_payload)}`;
+  return member.max_payload === meshShown.own.max_payload ? meshShown.differ.get(member.name) : `takes messages up to ${bytes(member.max_payload)}, this broker ${bytes(meshShown.own.max_payload)}`;
 }
 
 function drawMatrix(element) {

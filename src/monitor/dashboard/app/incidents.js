@@ -70,7 +70,7 @@ function incidentCard(first) {
       const version = `${one.state} ${one.curve.length} ${one.pending_bytes}`;
       if (version === drawn || (drawn && !details.open)) return;
       drawn = version;
-      setText(evidence, `${CAUSES[one.cause] || one.cause} ${one.evidence}`);
+      setText(evidence, `${CAUSES[one.cause] || one.cause} ${sentence(one.evidence)}`);
       picture.replaceChildren(curve(one.curve.map((sample) => [sample.after, sample.pending_bytes]), one.limit));
       setText(scale, `${bytes(one.pending_max)} at most of ${bytes(one.limit)}; ${clock(one.start)} to ${one.end ? clock(one.end) : "now"}`);
       showFacts(facts, incidentFacts(one));
