@@ -191,7 +191,7 @@ pub fn failed_handshakes_are_told_by_cause_and_probes_are_not() {
     stays_silent(&broker, "handshake-failures");
     (0..20).for_each(|_| fail());
     let finding = appears(&broker, "handshake-failures");
-    for expected in ["not_tls", "what came is not TLS", "127.0.0.1:"] {
+    for expected in ["not tls", "what came is not TLS", "127.0.0.1:"] {
         assert!(text(&finding).contains(expected), "{finding}");
     }
     assert!(findings(&broker, "login-failures").is_empty());

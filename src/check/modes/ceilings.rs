@@ -7,7 +7,7 @@ use super::{Check, Failure};
 use crate::check::{
     deadline::Step,
     figure::{CEILING_TIME, CEILING_USED},
-    text::{bytes, duration, quoted, significant},
+    text::{bytes, decimal, duration, quoted},
 };
 
 /// What is not full sooner is as good as never full.
@@ -62,7 +62,7 @@ fn left(ceiling: &Ceiling) -> f64 {
 fn sentence(ceiling: &Ceiling) -> String {
     let amount = |value: f64| match &*ceiling.unit {
         "bytes" => bytes(value),
-        _ => significant(value),
+        _ => decimal(value),
     };
     let holder = match &*ceiling.holder {
         "" => String::new(),
@@ -71,7 +71,7 @@ fn sentence(ceiling: &Ceiling) -> String {
     format!(
         "{} {}% used ({} of {}{holder})",
         quoted(&ceiling.name),
-        significant(used(ceiling)),
+        decimal(used(ceiling)),
         amount(ceiling.used),
         amount(ceiling.limit),
     )

@@ -119,7 +119,7 @@ pub(super) fn handshakes(evidence: &Evidence) -> Vec<Symptom> {
     let causes = recent.by_subject();
     let named = causes.iter().take(NAMED_MAX);
     let named: Vec<String> = named
-        .map(|sum| format!("{} {}", sum.count.times, sum.subject))
+        .map(|sum| format!("{} {}", sum.count.times, sum.subject.replace('_', " ")))
         .collect();
     let text = format!(
         "{} failed within {}: {}; the last one: {}",

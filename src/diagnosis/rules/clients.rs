@@ -38,7 +38,7 @@ pub(super) fn stale(evidence: &Evidence) -> Vec<Symptom> {
         evidence,
         &evidence.history.stale_peers,
         evidence.thresholds.stale_peers,
-        "connection without an answer to pings",
+        "stale connection",
     )
 }
 

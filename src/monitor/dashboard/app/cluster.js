@@ -23,6 +23,8 @@ function showCluster(answer) {
   // A row of the answer leaves out the seer itself and keeps the order of the members.
   const members = (answer.members || []).map((member, place) => ({ ...member, place }));
   members.sort((a, b) => b.own - a.own || (a.name < b.name ? -1 : 1));
+  const brief = briefNames(members);
+  members.forEach((member, index) => (member.brief = brief[index]));
   meshShown = { members, own: members[0], slow: about("route-slow"), differ: about("members-differ") };
   const name = answer.cluster ? `${answer.cluster}: ` : "";
   setText(section.querySelector(".count"), members.length ? `${name}${answer.present} of ${answer.expected} there` : "");
@@ -30,6 +32,12 @@ function showCluster(answer) {
   show(section.querySelector(".mesh"), members.length > 0);
   drawMatrix(section.querySelector(".matrix table"));
   drawMesh();
+}
+
+// Host names without their domain, where that still tells the members apart.
+function briefNames(members) {
+  const brief = members.map(({ name }) => (/^[\d.:[\]]+$/.test(name) ? name : name.split(".")[0]));
+  return new Set(brief).size === brief.length ? brief : members.map(({ name }) => name);
 }
 
 function sightOf(seer, seen) {
@@ -83,7 +91,7 @@ function stateNote(member) {
 
 function drawMatrix(element) {
   const { members } = meshShown;
-  const head = el("tr", "", el("th", "", "Member"), el("th", "", "State"), el("th", "level2", "Version"));
+  const head = el("tr", "", el("th", "", "Member"), el("th", "", "State"), el("th", "version", "Version"));
   head.append(...members.map((member, index) => {
     const cell = el("th", "cell", String(index + 1));
     cell.title = `seen: ${member.name}`;
@@ -91,12 +99,13 @@ function drawMatrix(element) {
   }));
   head.querySelectorAll("th").forEach((cell) => (cell.scope = "col"));
   const rows = members.map((member, index) => {
-    const label = el("th", "member", el("span", "number", `${index + 1}\u00a0\u00a0`), member.name);
+    const label = el("th", "member", el("span", "number", `${index + 1}\u00a0\u00a0`), el("span", member.brief === member.name ? "" : "whole", member.name));
+    if (member.brief !== member.name) label.append(el("span", "brief", member.brief));
     label.scope = "row";
     label.title = `${member.name}\n${member.address}`;
     const [tone, word] = stateOf(member);
     const state = el("td", "state", el("span", `badge ${tone}`, word), el("span", "dim", ` ${stateNote(member)}`));
-    const version = el("td", "dim level2", member.midge ? `midge\u00a0${member.midge}` : member.version ? `nats-server\u00a0${member.version}` : "");
+    const version = el("td", "dim version", member.midge ? `midge\u00a0${member.midge}` : member.version ? `nats-server\u00a0${member.version}` : "");
     return el("tr", "", label, state, version, ...members.map((seen) => {
       const found = cellOf(member, seen);
       const figure = found.sight && found.sight.connected && found.sight.rtt !== undefined ? duration(found.sight.rtt) : found.kind.word;
@@ -133,13 +142,13 @@ function drawMesh() {
     const [from, to] = [places[index], places[index + 1 + further]];
     picture.append(svg("path", { class: `edge ${shown.kind.tone}`, d: `M${from.x} ${from.y}L${to.x} ${to.y}` }, svg("title", {}, cellAbout(shown.seer, shown.seen, shown))));
   }));
-  members.forEach((member, index) => picture.append(meshNode(places[index], box, `${index + 1} ${member.name}`, stateOf(member))));
+  members.forEach((member, index) => picture.append(meshNode(places[index], box, `${index + 1}  ${member.brief}`, member.name, stateOf(member))));
   parent.replaceChildren(picture);
 }
 
-function meshNode({ x, y }, width, name, [tone, word]) {
+function meshNode({ x, y }, width, text, name, [tone, word]) {
   const most = Math.floor(width / 7.6);
-  const label = name.length > most ? `${name.slice(0, most - 1)}…` : name;
+  const label = text.length > most ? `${text.slice(0, most - 1)}…` : text;
   return svg("g", { class: `node ${tone}`, transform: `translate(${x} ${y})` },
     svg("title", {}, name),
     svg("rect", { x: -width / 2, y: -20, width, height: 40, rx: 6 }),

@@ -1,6 +1,8 @@
 // --- Connections, open and closed ---
 
 const PAGE_LEN = 20;
+// Most rows; a filter finds the others.
+const SHOWN_MAX = 320;
 // Most connections that a filter or an order by rate looks at.
 const WIDE_LEN = 1024;
 // A filter looks at all there are, if they are not more.
@@ -83,7 +85,7 @@ function showConnections(answer) {
   const shownNote = connections.filter ? `${count(found.length)} fit the filter` : rows.length < answer.total ? `${count(rows.length)} of ${count(answer.total)} shown` : "";
   const seenNote = (connections.filter || sort.startsWith("rate_")) && seen < answer.total ? `looked at ${count(seen)} of ${count(answer.total)}` : "";
   setText(section.querySelector(".more .note"), [rows.length ? shownNote : connections.filter ? "No connection fits the filter." : "No connections.", seenNote].filter(Boolean).join("; "));
-  show(section.querySelector(".more button"), found.length > rows.length || (!connections.filter && seen < answer.total && rows.length < WIDE_LEN));
+  show(section.querySelector(".more button"), rows.length < SHOWN_MAX && (found.length > rows.length || (!connections.filter && seen < answer.total)));
   showReasons(section.querySelector(".tools .chips"), connections.state === "closed" ? answer.connections : []);
 }
 
@@ -239,7 +241,7 @@ function prepareConnections() {
     }, TYPING_MS);
   });
   section.querySelector(".more button").addEventListener("click", () => {
-    connections.shown = Math.min(WIDE_LEN, connections.shown * 4);
+    connections.shown = Math.min(SHOWN_MAX, connections.shown * 4);
     refresh("connz");
   });
 }
