@@ -12,8 +12,12 @@ mod mesh;
 mod answers;
 #[path = "monitor_room/bounds.rs"]
 mod bounds;
+#[path = "monitor_room/crowd.rs"]
+mod crowd;
 #[path = "monitor_room/doors.rs"]
 mod doors;
+#[path = "monitor_room/endpoints.rs"]
+mod endpoints;
 #[path = "monitor_room/likeness.rs"]
 mod likeness;
 #[path = "monitor_room/metrics.rs"]

@@ -16,6 +16,7 @@ use crate::{
     protocol::{
         connect::{ConnectOptions, Credentials},
         error::{ClientError, error_line},
+        json_fault,
         parse::{Op, Parsed, parse},
     },
     security::{
@@ -199,10 +200,9 @@ impl Session {
 
     /// CONNECT.
     pub(super) fn connect(&mut self, worker: &mut Worker, json: &[u8]) -> Result<(), End> {
-        let options = self
-            .options
-            .merge(json)
-            .map_err(|error| End::protocol_violation(&format!("bad CONNECT: {error}")))?;
+        let options = self.options.merge(json).map_err(|error| {
+            End::protocol_violation(&format!("bad CONNECT: {}", json_fault(&error)))
+        })?;
         match self.identify(&options) {
             Verdict::Accept(login) => self.log_in(worker, options, login),
             Verdict::Check(check) => {

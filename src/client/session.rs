@@ -34,6 +34,7 @@ use crate::{
         connect::ConnectOptions,
         error::{ClientError, error_line, quoted},
         info::Info,
+        json_fault,
         parse::Op,
     },
     subject,
@@ -201,7 +202,10 @@ impl Session {
             }
             Op::Info(json) => match serde_json::from_slice::<Info>(json) {
                 Ok(_) => Ok(()),
-                Err(error) => Err(End::protocol_violation(&format!("bad INFO: {error}"))),
+                Err(error) => Err(End::protocol_violation(&format!(
+                    "bad INFO: {}",
+                    json_fault(&error)
+                ))),
             },
             Op::Ok => Ok(()),
             Op::Err(text) => Err(End {

@@ -130,7 +130,7 @@ fn tell(monitor: &Monitor, peer: SocketAddr) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::options::monitor::Secret;
+    use crate::security::secret::Secret;
 
     fn basic(pair: &str) -> Vec<u8> {
         format!("Basic {}", BASE64.encode(pair.as_bytes())).into_bytes()
@@ -139,9 +139,9 @@ mod tests {
     #[test]
     fn a_token_or_a_pair_is_right_and_nothing_else() {
         let login = MonitorLogin {
-            token: Some(Secret::new(b"t0ken")),
+            token: Some(Secret::plain("t0ken").expect("plain")),
             user: Some("ann".into()),
-            password: Some(Secret::new(b"pass:word")),
+            password: Some(Secret::plain("pass:word").expect("plain")),
         };
         for right in [
             b"Bearer t0ken".to_vec(),

@@ -132,7 +132,7 @@ pub(super) fn respond<B>(monitor: &Monitor, request: &Request<B>, door: Door) ->
             debug!(
                 "{} {} refused: {}",
                 request.method(),
-                request.uri(),
+                request.uri().path(),
                 refusal.message
             );
         })

@@ -7,6 +7,8 @@
 //! (`server/parser.go`, `server/client.go`). Knows neither sockets nor
 //! subscriptions.
 
+use serde_json::error::Category;
+
 pub mod connect;
 pub mod error;
 pub mod header;
@@ -14,6 +16,17 @@ pub mod info;
 pub mod nkey;
 pub mod parse;
 pub mod route;
+
+/// What is wrong with JSON that a peer sent. serde's own words would quote the
+/// value, which may be a password.
+pub fn json_fault(error: &serde_json::Error) -> String {
+    let what = match error.classify() {
+        Category::Data => "a value of the wrong type",
+        Category::Eof => "no end",
+        Category::Io | Category::Syntax => "no JSON",
+    };
+    format!("{what} at byte {}", error.column())
+}
 
 /// What a line ends with.
 pub const CRLF: &[u8] = b"\r\n";

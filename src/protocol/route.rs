@@ -276,8 +276,8 @@ fn is_blank(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\r')
 }
 
-/// `CONNECT` as the dialling side sends it.
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+/// `CONNECT` as the dialling side sends it. Without `Debug`: it holds a password.
+#[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct RouteConnect {
     /// Whether `+OK` is wanted for every line.

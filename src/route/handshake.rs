@@ -22,6 +22,7 @@ use crate::{
     protocol::{
         PONG,
         error::quoted,
+        json_fault,
         parse::ParseError,
         route::{Parsed, RouteConnect, RouteInfo, RouteOp, parse},
     },
@@ -222,7 +223,7 @@ fn meaning(op: RouteOp<'_>) -> Result<Meaning, Refusal> {
     let bad = |what: &str, error: serde_json::Error| {
         Refusal::silent(
             CloseReason::ProtocolViolation,
-            format!("bad {what}: {error}"),
+            format!("bad {what}: {}", json_fault(&error)),
         )
     };
     Ok(match op {

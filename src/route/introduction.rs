@@ -93,7 +93,7 @@ impl Cluster {
         let name = self.name();
         RouteConnect {
             user: url.user.clone(),
-            pass: url.password.0.clone(),
+            pass: url.password.reveal().to_owned(),
             tls_required: self.tls().is_some(),
             headers: self.context.info.read().headers,
             name: self.node.server_id.clone(),
@@ -149,9 +149,7 @@ impl Cluster {
         let Some(user) = &options.user else {
             return true;
         };
-        let password = &options.password.0;
-        is_same(user.as_bytes(), connect.user.as_bytes())
-            & is_same(password.as_bytes(), connect.pass.as_bytes())
+        (*user == connect.user) & options.password.is(connect.pass.as_bytes())
     }
 
     /// Agrees on a name of the cluster with a peer, if that is possible: a
@@ -249,13 +247,4 @@ fn canonical(ip: IpAddr) -> IpAddr {
         IpAddr::V6(ip) => ip.to_canonical(),
         ip => ip,
     }
-}
-
-/// Compares in a time that tells nothing of where the difference is.
-fn is_same(one: &[u8], other: &[u8]) -> bool {
-    let differences = one
-        .iter()
-        .zip(other)
-        .fold(0, |found, (one, other)| found | (one ^ other));
-    one.len() == other.len() && differences == 0
 }

@@ -21,6 +21,7 @@ use crate::{
     protocol::{
         PING, PONG,
         error::quoted,
+        json_fault,
         parse::ParseError,
         route::{RouteInfo, RouteOp},
     },
@@ -113,7 +114,7 @@ impl Session {
             }
             RouteOp::Info(json) => match serde_json::from_slice(json) {
                 Ok(info) => self.news.push(info),
-                Err(error) => return Err(violation(format!("bad INFO: {error}"))),
+                Err(error) => return Err(violation(format!("bad INFO: {}", json_fault(&error)))),
             },
             RouteOp::Connect(_) => return Err(violation("a second CONNECT".into())),
             RouteOp::Err(text) => {

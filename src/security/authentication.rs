@@ -159,7 +159,7 @@ impl PasswordCheck {
     ///
     /// The password is wrong, or the login is refused whatever it is.
     pub fn run(self) -> Result<Login, Refusal> {
-        match self.secret.is(&self.offered) {
+        match self.secret.is(self.offered.as_bytes()) {
             true => self.outcome,
             false => Err(self.wrong),
         }

@@ -1,4 +1,8 @@
 //! Passwords and tokens as the operator wrote them: plain, or a bcrypt hash.
+//!
+//! All secrets of the configuration are of this type: those of clients, of the
+//! cluster and of the monitoring port. Memory is not wiped after use, because the
+//! text of the file that holds them is not either.
 
 use std::{fmt, str::FromStr};
 
@@ -15,7 +19,7 @@ const NOBODYS_HASH: &str = "$2a$11$abcdefghijklmnopqrstuudjoshsIZ5vIFeg3JkRnFnUO
 pub struct Secret(String);
 
 impl Secret {
-    /// A secret as it stands in the configuration.
+    /// A secret that clients show: plain, or its hash.
     ///
     /// # Errors
     ///
@@ -26,6 +30,27 @@ impl Secret {
             true => Err("begins like a bcrypt hash but is none: make one anew".into()),
             false => Ok(secret),
         }
+    }
+
+    /// A secret that has to be known as it is: because it is sent, or because it
+    /// is compared too often for a hash.
+    ///
+    /// # Errors
+    ///
+    /// It is a hash, so that nobody could log in.
+    pub fn plain(text: &str) -> Result<Self, String> {
+        let secret = Self(text.to_owned());
+        match secret.is_hash() {
+            true => {
+                Err("must be the plain text: a bcrypt hash is possible for clients only".into())
+            }
+            false => Ok(secret),
+        }
+    }
+
+    /// The text, for who has to send it.
+    pub fn reveal(&self) -> &str {
+        &self.0
     }
 
     /// What stands in for the password of a user who does not exist.
@@ -49,13 +74,13 @@ impl Secret {
 
     /// Whether `offered` is the secret. The time it takes tells nothing about
     /// the secret; see [`Secret::is_hash`] for how long that is.
-    pub fn is(&self, offered: &str) -> bool {
+    pub fn is(&self, offered: &[u8]) -> bool {
         if self.is_hash() {
             return bcrypt::verify(offered, &self.0).unwrap_or(false);
         }
         // Digests have one length, so that not even the secret's length shows.
-        let digest = |text: &str| Sha256::digest(text.as_bytes());
-        verify_slices_are_equal(&digest(&self.0), &digest(offered)).is_ok()
+        let digest = |text: &[u8]| Sha256::digest(text);
+        verify_slices_are_equal(&digest(self.0.as_bytes()), &digest(offered)).is_ok()
     }
 }
 
@@ -72,11 +97,11 @@ mod tests {
     #[test]
     fn plain_secrets_are_compared_whole() {
         let secret = Secret::new("s3cret").expect("plain");
-        assert!(secret.is("s3cret") && !secret.is_hash());
+        assert!(secret.is(b"s3cret") && !secret.is_hash());
         for other in ["", "s3cre", "s3crets", "S3cret"] {
-            assert!(!secret.is(other), "{other}");
+            assert!(!secret.is(other.as_bytes()), "{other}");
         }
-        assert!(Secret::new("").expect("empty").is(""));
+        assert!(Secret::new("").expect("empty").is(b""));
         assert_eq!(format!("{secret:?}"), "[REDACTED]");
     }
 
@@ -86,16 +111,24 @@ mod tests {
             let hash = bcrypt::hash("s3cret", 4).expect("a hash");
             let secret = Secret::new(&hash.replacen("2b", prefix, 1)).expect("a hash");
             assert!(secret.is_hash(), "{prefix}");
-            assert!(secret.is("s3cret") && !secret.is("x") && !secret.is(&hash));
+            assert!(secret.is(b"s3cret") && !secret.is(b"x") && !secret.is(hash.as_bytes()));
         }
         assert!(Secret::new("$2a$11$short").is_err());
         let plain = Secret::new("$2c$11$abc").expect("no prefix of bcrypt's");
-        assert!(plain.is("$2c$11$abc"));
+        assert!(plain.is(b"$2c$11$abc"));
+    }
+
+    #[test]
+    fn what_must_be_plain_is_no_hash() {
+        let secret = Secret::plain("s3cret").expect("plain");
+        assert_eq!(secret.reveal(), "s3cret");
+        let error = Secret::plain(NOBODYS_HASH).expect_err("a hash");
+        assert!(!error.contains("$2a$"), "{error}");
     }
 
     #[test]
     fn nobodys_hash_is_a_hash() {
         assert!(Secret::new(NOBODYS_HASH).is_ok_and(|secret| secret.is_hash()));
-        assert!(!Secret::nobodys().is(""));
+        assert!(!Secret::nobodys().is(b""));
     }
 }

@@ -1,6 +1,9 @@
 //! Only requests addressed to this machine are answered, and only GET and HEAD.
 
-use crate::support::{Broker, http};
+use crate::{
+    endpoints,
+    support::{Broker, http},
+};
 
 /// A name of somebody else's that leads here is not answered (DNS rebinding).
 #[test]
@@ -88,4 +91,76 @@ fn only_get_and_head_are_answered() {
     let head = ask("HEAD");
     assert_eq!((head.status, head.body.as_str()), (200, ""));
     assert_eq!(head.header("content-length"), Some("15"));
+}
+
+/// The rules hold whatever the path is: an endpoint, one that changes something,
+/// or one that is not there.
+#[test]
+fn no_path_is_without_the_rules() {
+    let broker = Broker::midge().start();
+    let ask = |method: &str, path: &str, headers: &str| {
+        let answer = http::send(
+            broker.monitor_addr(),
+            &format!("{method} {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"),
+        );
+        // Whatever comes of it, no other page may read it.
+        assert!(
+            answer
+                .headers
+                .iter()
+                .all(|(name, _)| !name.starts_with("access-control-")),
+            "{method} {path}: {answer:?}"
+        );
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("cache-control", "no-store"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{method} {path}");
+        }
+        let policy = answer.header("content-security-policy");
+        assert!(policy.is_some_and(|policy| policy.starts_with("default-src 'none'")));
+        answer
+    };
+    let endpoints = endpoints::of(&broker.get("/").body);
+    let actions = endpoints::ACTIONS.map(String::from);
+    let all = endpoints
+        .iter()
+        .chain(&actions)
+        .map(String::as_str)
+        .chain(["/nope"]);
+    for path in all {
+        for method in ["GET", "HEAD", "POST", "OPTIONS"] {
+            let has_body = method != "HEAD";
+            let foreign = ask(method, path, "Host: evil.example\r\n");
+            assert_eq!(foreign.status, 421, "{method} {path}");
+            let says_option =
+                |body: &str| body.contains("\"hosts\"") && body.contains("\"monitor\"");
+            assert!(!has_body || says_option(&foreign.body), "{foreign:?}");
+            for sender in [
+                "Sec-Fetch-Site: cross-site\r\n",
+                "Origin: https://evil.example\r\n",
+                "Origin: null\r\n",
+            ] {
+                let refused = ask(method, path, &format!("Host: localhost\r\n{sender}"));
+                assert_eq!(refused.status, 403, "{method} {path} {sender}");
+                assert!(!has_body || says_option(&refused.body), "{refused:?}");
+            }
+        }
+    }
+    let own = "Host: localhost\r\n";
+    for path in &endpoints {
+        assert_eq!(ask("GET", path, own).status, 200, "{path}");
+        assert_eq!(ask("HEAD", path, own).status, 200, "{path}");
+        for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+            assert_eq!(ask(method, path, own).status, 405, "{method} {path}");
+        }
+    }
+    for path in &actions {
+        for method in ["GET", "HEAD", "POST", "PUT"] {
+            let refused = ask(method, path, own);
+            assert_eq!(refused.status, 403, "{method} {path}");
+            let says_option = refused.body.contains("\"unix\"");
+            assert!(method == "HEAD" || says_option, "{refused:?}");
+        }
+    }
 }

@@ -6,6 +6,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     os::unix::net::UnixStream,
     path::Path,
+    time::Duration,
 };
 
 use serde_json::Value;
@@ -59,9 +60,14 @@ pub fn request(
 
 /// Sends the bytes of a whole request and reads the answer to its end.
 pub fn send(address: SocketAddr, request: &str) -> HttpResponse {
+    send_patiently(address, request, PATIENCE)
+}
+
+/// The same where an answer may take longer than usual.
+pub fn send_patiently(address: SocketAddr, request: &str, patience: Duration) -> HttpResponse {
     let stream = TcpStream::connect(address).expect("connect to the monitoring port");
     stream
-        .set_read_timeout(Some(PATIENCE))
+        .set_read_timeout(Some(patience))
         .expect("bound the reading");
     exchange(stream, request)
 }

@@ -161,7 +161,8 @@ pub(super) fn port_in_range(port: i64) -> Result<i64, String> {
 
 /// `HOST:PORT`; an IPv6 host in brackets, an empty host for the default.
 pub(super) fn parse_address(text: &str) -> Result<(String, i64), String> {
-    let wrong = || format!("{text:?} is not HOST:PORT; an IPv6 host needs brackets");
+    let shown = harmless(text);
+    let wrong = || format!("{shown:?} is not HOST:PORT; an IPv6 host needs brackets");
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
     if bare.is_none() && host.contains([':', '[', ']']) {
@@ -169,6 +170,19 @@ pub(super) fn parse_address(text: &str) -> Result<(String, i64), String> {
     }
     let number: i64 = port.parse().map_err(|_| wrong())?;
     Ok((bare.unwrap_or(host).into(), port_in_range(number)?))
+}
+
+/// What of a wrong address may be shown: no login before an `@`, and nothing that
+/// is no number where a port should be, because it may be a password to which
+/// the host is missing.
+pub(super) fn harmless(address: &str) -> String {
+    let address = address.rsplit_once('@').map_or(address, |(_, rest)| rest);
+    match address.rsplit_once(':') {
+        Some((host, port)) if !port.bytes().all(|byte| byte.is_ascii_digit()) => {
+            format!("{host}:…")
+        }
+        _ => address.to_owned(),
+    }
 }
 
 /// The state while one file is applied.

@@ -5,7 +5,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
     Options,
-    apply::{parse_address, port_in_range},
+    apply::{harmless, parse_address, port_in_range},
     block::Problems,
     duration::parse_duration,
     permissions::parse_permissions,
@@ -16,6 +16,7 @@ use crate::{
     security::{
         options::TlsOptions,
         permissions::{Names, Permissions, Rules},
+        secret::Secret,
     },
 };
 
@@ -78,16 +79,6 @@ pub struct RouteUrl {
     pub user: String,
     /// The password that goes with it.
     pub password: Secret,
-}
-
-/// A text that is never shown.
-#[derive(Clone, Default, Eq, PartialEq)]
-pub struct Secret(pub String);
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[secret]")
-    }
 }
 
 impl Default for ClusterOptions {
@@ -166,21 +157,27 @@ impl RouteUrl {
             None => ("", rest),
         };
         let address = address.trim_end_matches('/');
+        let shown = harmless(address);
         let (host, port) = parse_address(address).map_err(|_| {
-            format!("{address:?} is not HOST:PORT: write routes as nats-route://host:port")
+            format!("{shown:?} is not HOST:PORT: write routes as nats-route://host:port")
         })?;
         let port = u16::try_from(port).ok().filter(|port| *port > 0);
         let (Some(port), false) = (port, host.is_empty()) else {
-            return Err(format!("{address:?} is not HOST:PORT of another broker"));
+            return Err(format!("{shown:?} is not HOST:PORT of another broker"));
         };
         let (user, password) = login.split_once(':').unwrap_or((login, ""));
         Ok(Self {
             host,
             port,
             user: percent_decoded(user),
-            password: Secret(percent_decoded(password)),
+            password: secret(&percent_decoded(password))?,
         })
     }
+}
+
+/// A password of routes. Brokers send it to each other, so it must be plain.
+fn secret(text: &str) -> Result<Secret, String> {
+    Secret::plain(text).map_err(|why| format!("the password of routes {why}"))
 }
 
 /// What cannot be decoded stays as it is.
@@ -284,7 +281,8 @@ fn read_authorization(cluster: &mut ClusterOptions, entry: &Entry, problems: &mu
             }
             "pass" | "password" => {
                 if let Some(password) = problems.text(entry) {
-                    cluster.password = Secret(password.to_owned());
+                    let password = problems.noted(&entry.position, secret(password));
+                    cluster.password = password.unwrap_or_default();
                 }
             }
             "timeout" => {
@@ -350,7 +348,7 @@ pub(in crate::config) fn set_listen_url(options: &mut Options, text: &str) -> Re
         Some((login, address)) => {
             let (user, password) = login.split_once(':').unwrap_or((login, ""));
             cluster.user = Some(percent_decoded(user));
-            cluster.password = Secret(percent_decoded(password));
+            cluster.password = secret(&percent_decoded(password))?;
             address
         }
         None => rest,
@@ -450,7 +448,12 @@ mod tests {
 
     fn url(text: &str) -> (String, u16, String, String) {
         let url = RouteUrl::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
-        (url.host, url.port, url.user, url.password.0)
+        (
+            url.host,
+            url.port,
+            url.user,
+            url.password.reveal().to_owned(),
+        )
     }
 
     #[test]
@@ -478,7 +481,9 @@ mod tests {
     fn no_secret_is_shown() {
         let url = RouteUrl::parse("nats://u:geheim@h:1").expect("it is a URL");
         assert!(!format!("{url:?} {url}").contains("geheim"));
-        let error = RouteUrl::parse("nats://u:geheim@h").expect_err("no port");
-        assert!(!error.contains("geheim"), "{error}");
+        for wrong in ["nats://u:geheim@h", "nats://u:geheim", "u:geheim@h:geheim"] {
+            let error = RouteUrl::parse(wrong).expect_err("no port");
+            assert!(!error.contains("geheim"), "{error}");
+        }
     }
 }

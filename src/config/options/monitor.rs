@@ -1,13 +1,12 @@
 //! The block `monitor`: who may ask port 8222, and the Unix socket beside it.
 
-use std::{fmt, path::PathBuf};
-
-use sha2::{Digest, Sha256};
+use std::path::PathBuf;
 
 use super::{
     Options,
     keys::{Key, Kind},
 };
+use crate::security::secret::Secret;
 
 /// The Unix socket, and names of the machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,30 +53,6 @@ impl MonitorLogin {
     }
 }
 
-/// A secret, of which only the digest is kept. Never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret([u8; 32]);
-
-impl Secret {
-    /// The secret of this text.
-    pub fn new(text: &[u8]) -> Self {
-        Self(Sha256::digest(text).into())
-    }
-
-    /// Whether `offered` is the secret; takes the same time whatever is offered.
-    pub fn is(&self, offered: &[u8]) -> bool {
-        let other = Self::new(offered);
-        let pairs = self.0.iter().zip(other.0);
-        pairs.fold(0, |differences, (a, b)| differences | (a ^ b)) == 0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[REDACTED]")
-    }
-}
-
 /// The keys of the block.
 pub const MONITOR_KEYS: &[Key] = &[
     text(
@@ -120,7 +95,7 @@ pub const MONITOR_KEYS: &[Key] = &[
         "\"\"",
         "Bearer token that requests over TCP must bring.",
         |options, token| {
-            options.monitor_login.token = secret(token);
+            options.monitor_login.token = secret(token)?;
             Ok(())
         },
     ),
@@ -141,14 +116,14 @@ pub const MONITOR_KEYS: &[Key] = &[
         "\"\"",
         "Password of that user.",
         |options, password| {
-            options.monitor_login.password = secret(password);
+            options.monitor_login.password = secret(password)?;
             Ok(())
         },
     ),
 ];
 
-fn secret(text: &str) -> Option<Secret> {
-    (!text.is_empty()).then(|| Secret::new(text.as_bytes()))
+fn secret(text: &str) -> Result<Option<Secret>, String> {
+    Ok(Some(Secret::plain(text)?).filter(|secret| !secret.is_empty()))
 }
 
 const fn text(
@@ -163,20 +138,5 @@ const fn text(
         kind: Kind::Text(set),
         default,
         doc,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_secret_is_compared_whole_and_never_shown() {
-        let secret = Secret::new(b"hunter2");
-        assert!(secret.is(b"hunter2"));
-        for wrong in [&b""[..], b"hunter", b"hunter22", b"Hunter2"] {
-            assert!(!secret.is(wrong));
-        }
-        assert_eq!(format!("{secret:?}"), "[REDACTED]");
     }
 }

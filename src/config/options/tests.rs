@@ -749,7 +749,7 @@ fn a_cluster_as_puppet_writes_it() {
     assert_eq!(cluster.auth_timeout(), Duration::from_millis(750));
     let routes: Vec<String> = cluster.routes.iter().map(ToString::to_string).collect();
     assert_eq!(routes, ["nats2.example.net:4223", "nats3.example.net:4223"]);
-    assert_eq!(cluster.routes[0].password.0, "s3cret");
+    assert_eq!(cluster.routes[0].password.reveal(), "s3cret");
 }
 
 #[test]

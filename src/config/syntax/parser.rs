@@ -41,6 +41,8 @@ struct Parser<'e> {
     files: Vec<PathBuf>,
     /// The environment variables whose text is being read.
     variables: Vec<String>,
+    /// Whether the value that is read is a secret by its key.
+    secret: bool,
     /// Maps and arrays that are open, over all files.
     depth: usize,
     includes: usize,
@@ -55,6 +57,7 @@ impl<'e> Parser<'e> {
             scopes: Vec::new(),
             files: Vec::new(),
             variables: Vec::new(),
+            secret: false,
             depth: 0,
             includes: 0,
             weight: 0,
@@ -155,7 +158,10 @@ impl<'e> Parser<'e> {
         if cursor.peek().is_none_or(is_line_end) {
             return Err(cursor.error(format!("{key:?} has no value")));
         }
-        let node = self.value(cursor)?;
+        let outer = std::mem::replace(&mut self.secret, is_secret(&key));
+        let node = self.value(cursor);
+        self.secret = outer;
+        let node = node?;
         self.weigh(key.len(), &position)?;
         let end = end_of_pair(cursor, &format!("the value of {key:?}"));
         self.order += 1;
@@ -271,8 +277,13 @@ impl<'e> Parser<'e> {
                     return Err(error(format!("the variable ${name} refers to itself")));
                 }
                 let text = (self.environment)(name).ok_or_else(|| {
+                    // A password may begin like a variable.
+                    let (name, advice) = match self.secret {
+                        true => ("…", "; quote a secret that begins with $"),
+                        false => (name, ""),
+                    };
                     error(format!(
-                        "the variable ${name} is neither a key above nor in the environment"
+                        "the variable ${name} is neither a key above nor in the environment{advice}"
                     ))
                 })?;
                 self.environment_value(name, &text, position)?
@@ -326,6 +337,14 @@ impl<'e> Parser<'e> {
 
 fn is_separator(byte: Option<u8>) -> bool {
     matches!(byte, Some(b':' | b'='))
+}
+
+/// Whether a key's value is a secret.
+fn is_secret(key: &str) -> bool {
+    let secrets = ["pass", "password", "token"];
+    secrets
+        .iter()
+        .any(|secret| key.eq_ignore_ascii_case(secret))
 }
 
 fn too_deep(position: Position) -> SyntaxError {

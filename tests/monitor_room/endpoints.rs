@@ -1,0 +1,26 @@
+//! The paths of the monitoring port, as its own page names them, so that a new one
+//! is tested by itself.
+
+/// Paths that the page does not name.
+const UNNAMED: [&str; 2] = ["/", "/subscriptionsz"];
+
+/// Paths that change something.
+pub const ACTIONS: [&str; 3] = ["/kick", "/reload", "/trace"];
+
+/// All paths that the page names, and those that it does not.
+pub fn of(page: &str) -> Vec<String> {
+    let marks = ["href=\"", "src=\""].into_iter();
+    let mut paths: Vec<String> = marks
+        .flat_map(|mark| page.split(mark).skip(1))
+        .filter_map(|link| link.split('"').next())
+        .map(|link| link.trim_start_matches("./").trim_start_matches('/'))
+        .filter(|name| !name.is_empty())
+        .filter(|name| name.chars().all(|c| c.is_ascii_lowercase() || c == '.'))
+        .map(|name| format!("/{name}"))
+        .chain(UNNAMED.map(String::from))
+        .collect();
+    paths.sort();
+    paths.dedup();
+    assert!(paths.len() >= 20, "{paths:?}");
+    paths
+}
