@@ -765,7 +765,7 @@ fn what_a_cluster_cannot_be() {
         ),
         (
             "cluster {\n  routes: [\n a:b ] }",
-            "3:2: \"a:b\" is not HOST:PORT",
+            "3:2: \"a:…\" is not HOST:PORT",
         ),
         (
             "cluster {\n  routes: [a:1] }",
