@@ -36,6 +36,9 @@ const INCOMING_LEN_MAX: usize = 64 * 1024;
 /// Bytes read at once: a peer's flight with a chain of RSA certificates fits.
 const READ_LEN: usize = 8 * 1024;
 
+/// What a TLS record begins with that is part of a handshake.
+const HANDSHAKE: u8 = 22;
+
 /// Handshakes under way at a time. More than the threads get done within any
 /// client's patience.
 pub const UNFINISHED_MAX: usize = 8192;
@@ -45,6 +48,12 @@ const STACK_LEN: usize = 512 * 1024;
 
 /// How much the threads that deliver messages come first.
 const NICE: i32 = 10;
+
+/// Nanoseconds that a thread that shakes hands would like to run at a stretch;
+/// the longest that Linux takes. Whoever wants less interrupts it as soon as
+/// there is something to do, where otherwise it would wait for the end of a
+/// stretch of some milliseconds. Kernels before 6.12 do not look at it.
+const STRETCH_NS: u64 = 100_000_000;
 
 /// The threads that shake hands, and how many peers wait for them.
 pub struct Handshakers {
@@ -189,27 +198,41 @@ impl Handshakers {
         Ok(Tls::new(step.session, step.incoming, step.plain))
     }
 
-    /// Has one step computed by a thread. Who is in the middle comes before who
-    /// begins: a handshake that was paid for should not run out of time.
+    /// Has one step computed. Who is in the middle comes before who begins: a
+    /// handshake that was paid for should not run out of time.
     async fn advance(
         &self,
         stream: &Arc<TcpStream>,
         mut step: Step,
         first: bool,
     ) -> Result<Step, Failure> {
-        let (sender, receiver) = oneshot::channel();
         let stream = stream.clone();
-        let job: Job = Box::new(move || {
-            // Who has left meanwhile is not worth the computation.
-            if has_left(&stream) {
+        let job = move || {
+            // To greet who has left meanwhile is not worth the computation. Any
+            // other last words tell why it left.
+            if step.incoming.first() == Some(&HANDSHAKE) && has_left(&stream) {
                 step.result = Err(closed());
             } else {
                 step.compute();
             }
+            step
+        };
+        self.compute(job, first).await
+    }
+
+    /// Has something computed by a thread, after all else that waits if it is to
+    /// be `behind`.
+    pub(super) async fn compute<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+        behind: bool,
+    ) -> Result<T, Failure> {
+        let (sender, receiver) = oneshot::channel();
+        let job: Job = Box::new(move || {
             // Nobody waits any more: the connection was closed meanwhile.
-            let _ = sender.send(step);
+            let _ = sender.send(job());
         });
-        self.work.add(job, first);
+        self.work.add(job, behind);
         let gone = |_| Failure::new(Cause::Other, "the handshake was not finished");
         receiver.await.map_err(gone)
     }
@@ -243,9 +266,7 @@ impl Work {
     }
 
     fn run(&self) {
-        // SAFETY: setpriority takes numbers only; 0 is the calling thread. Its
-        // failure leaves the priority as it is.
-        unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, NICE) };
+        come_last();
         loop {
             let mut queue = self.queue.lock();
             let job = loop {
@@ -261,6 +282,24 @@ impl Work {
             }
         }
     }
+}
+
+/// Has the system run the calling thread after others. Where it refuses, the
+/// thread stays as it is.
+fn come_last() {
+    let attributes = libc::sched_attr {
+        size: size_of::<libc::sched_attr>() as u32,
+        sched_policy: libc::SCHED_BATCH as u32,
+        sched_flags: 0,
+        sched_nice: NICE,
+        sched_priority: 0,
+        sched_runtime: STRETCH_NS,
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // SAFETY: the call reads `size` bytes of `attributes`, which is of that size
+    // and lives until it returns; thread 0 is the calling one, there are no flags.
+    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
 }
 
 /// Waits for the peer as long as there is patience.

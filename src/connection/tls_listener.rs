@@ -121,7 +121,13 @@ impl TlsListener {
         let patience = material.options.timeout;
         let config = material.server.clone();
         drop(material);
-        let result = self.handshakers.accept(stream, config, patience).await;
+        let mut result = self.handshakers.accept(stream, config, patience).await;
+        if let Ok(tls) = &result
+            && tls.is_resumed
+            && let Err(failure) = self.check_resumed(tls).await
+        {
+            result = Err(failure);
+        }
         let result = result.and_then(|tls| self.look_at_peer(tls));
         self.figures.count(&result, start.elapsed());
         result
@@ -153,6 +159,14 @@ impl TlsListener {
     pub fn find_revoked(&self, connection: &Connection) -> Option<String> {
         let chain = connection.tls()?.peer_certificates();
         self.store.current().revocations.find_revoked(&chain)
+    }
+
+    /// Looks at the certificate of a peer whose session goes on, which TLS did
+    /// when the session began, by the files in force now.
+    async fn check_resumed(&self, tls: &Tls) -> Result<(), Failure> {
+        let (material, chain) = (self.store.current(), tls.peer_certificates());
+        let check = move || material.check_resumed(&chain);
+        self.handshakers.compute(check, false).await?
     }
 
     /// Looks whom TLS let in.

@@ -6,7 +6,8 @@ use rustls::{
     crypto::{CryptoProvider, aws_lc_rs},
 };
 
-/// Cipher suites that midge speaks.
+/// Cipher suites that midge speaks, the preferred ones first: as nats-server it
+/// prefers AES with the shorter key, which is safe and costs less.
 const SUITES: &[(&str, CipherSuite)] = &[
     (
         "TLS_AES_128_GCM_SHA256",
@@ -107,27 +108,27 @@ pub fn version_name(version: ProtocolVersion) -> &'static str {
 
 /// The cryptography with these suites and groups; empty lists are all. The
 /// suites of TLS 1.3 are always there, as in nats-server; naming them puts them
-/// in order.
+/// first. The order is that of preference.
 ///
 /// # Errors
 ///
 /// A name is not known.
 pub(super) fn provider(suites: &[String], groups: &[String]) -> Result<CryptoProvider, String> {
     let mut provider = aws_lc_rs::default_provider();
-    if !suites.is_empty() {
-        let wanted = suites.iter().map(|name| find_suite(name));
-        let wanted = wanted.collect::<Result<Vec<_>, _>>()?;
-        let rank = |suite: &SupportedCipherSuite| {
-            wanted.iter().position(|wanted| *wanted == suite.suite())
-        };
-        let tls13 = |suite: &SupportedCipherSuite| suite.tls13().is_some();
-        provider
-            .cipher_suites
-            .retain(|suite| tls13(suite) || rank(suite).is_some());
-        provider
-            .cipher_suites
-            .sort_by_key(|suite| rank(suite).unwrap_or(usize::MAX));
-    }
+    let wanted = suites.iter().map(|name| find_suite(name));
+    let wanted = wanted.collect::<Result<Vec<_>, _>>()?;
+    let named = |suite: CipherSuite| wanted.iter().position(|wanted| *wanted == suite);
+    let known = |suite: CipherSuite| SUITES.iter().position(|(_, known)| *known == suite);
+    let offered = &mut provider.cipher_suites;
+    offered.retain(|offered| {
+        let suite = offered.suite();
+        known(suite).is_some()
+            && (wanted.is_empty() || offered.tls13().is_some() || named(suite).is_some())
+    });
+    offered.sort_by_key(|offered| {
+        let suite = offered.suite();
+        (named(suite).unwrap_or(usize::MAX), known(suite))
+    });
     if !groups.is_empty() {
         let wanted = groups.iter().map(|name| find_group(name));
         let wanted = wanted.collect::<Result<Vec<_>, _>>()?;

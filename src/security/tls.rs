@@ -11,7 +11,7 @@ use rustls::{
     CertificateError, ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig,
     SupportedProtocolVersion,
     client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
-    crypto::CryptoProvider,
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::{
         ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
@@ -24,6 +24,7 @@ use rustls::{
 pub use super::files::TlsError;
 use super::{
     certificate::{PeerCertificate, parse},
+    failure::Failure,
     files,
     insecure::AnyServer,
     known_hosts::KnownHosts,
@@ -43,6 +44,8 @@ pub struct Material {
     pub monitor: Arc<ServerConfig>,
     /// For connections that go out.
     pub client: Arc<ClientConfig>,
+    /// Who is believed to be a client; `None` where nobody is asked.
+    verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// Until when all of it is valid.
     pub validity: Validity,
     /// Who is revoked.
@@ -109,21 +112,21 @@ impl Material {
             ca: authorities.term.clone(),
             crl: revocations.term.clone(),
         };
-        let anybody = TlsOptions {
-            verify: false,
-            ..options.clone()
-        };
-        let monitor = server_config(&anybody, &provider, &authorities, &revocations, &own)?;
-        Ok(Self {
-            options: options.clone(),
-            monitor: Arc::new(monitor),
-            server: Arc::new(server_config(
+        let verifier = match options.verify {
+            true => Some(client_verifier(
                 options,
                 &provider,
                 &authorities,
                 &revocations,
-                &own,
             )?),
+            false => None,
+        };
+        let server = server_config(options, &provider, verifier.as_ref(), &own)?;
+        let monitor = server_config(options, &provider, None, &own)?;
+        Ok(Self {
+            options: options.clone(),
+            monitor: Arc::new(monitor),
+            server: Arc::new(server),
             client: Arc::new(client_config(
                 options,
                 &provider,
@@ -131,10 +134,28 @@ impl Material {
                 &revocations,
                 &own,
             )?),
+            verifier,
             validity,
             revocations,
             warnings,
         })
+    }
+
+    /// Whether a peer is still believed that goes on with an earlier session
+    /// and so showed no certificate: `chain` is the one it showed then.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not.
+    pub fn check_resumed(&self, chain: &[CertificateDer<'_>]) -> Result<(), Failure> {
+        let Some(verifier) = &self.verifier else {
+            return Ok(());
+        };
+        let result = match chain {
+            [leaf, rest @ ..] => verifier.verify_client_cert(leaf, rest, UnixTime::now()),
+            [] => Err(Error::NoCertificatesPresented),
+        };
+        result.map(|_| ()).map_err(|error| Failure::of(&error))
     }
 }
 
@@ -313,31 +334,24 @@ impl Authorities {
 fn server_config(
     options: &TlsOptions,
     provider: &Arc<CryptoProvider>,
-    authorities: &Authorities,
-    revocations: &Revocations,
+    verifier: Option<&Arc<dyn ClientCertVerifier>>,
     own: &Own,
 ) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions(options))
         .map_err(unusable)?;
-    let builder = match options.verify {
-        true => {
-            let verifier = client_verifier(options, provider, authorities, revocations)?;
-            builder.with_client_cert_verifier(Arc::new(Remembering(verifier)))
-        }
-        false => builder.with_no_client_auth(),
+    let builder = match verifier {
+        Some(verifier) => builder.with_client_cert_verifier(verifier.clone()),
+        None => builder.with_no_client_auth(),
     };
     let mut config = builder.with_cert_resolver(Arc::new(Certificates(own.keys.clone())));
-    // A resumed session skips the look at the client's certificate, so nobody
-    // resumes where one is asked for: it may be revoked by now.
+    config.ignore_client_order = true;
+    // Clients keep their sessions themselves. The keys of the tickets are made
+    // anew with each config, so that no session outlives the files it began
+    // with; `Material::check_resumed` looks at what a resumed session skips.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.send_tls13_tickets = 0;
-    if !options.verify
-        && let Ok(ticketer) = rustls::crypto::aws_lc_rs::Ticketer::new()
-    {
-        config.ticketer = ticketer;
-        config.send_tls13_tickets = 1;
-    }
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
+    config.send_tls13_tickets = 1;
     Ok(config)
 }
 
@@ -353,7 +367,8 @@ fn client_verifier(
     if options.crl_expired == ExpiredCrl::Reject {
         builder = builder.enforce_revocation_expiration();
     }
-    builder.build().map_err(unusable)
+    let verifier = builder.build().map_err(unusable)?;
+    Ok(Arc::new(Remembering(verifier)))
 }
 
 fn client_config(

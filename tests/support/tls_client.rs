@@ -10,8 +10,8 @@ use std::{
 };
 
 use rustls::{
-    CipherSuite, ClientConfig, ClientConnection, NamedGroup, RootCertStore, StreamOwned,
-    SupportedProtocolVersion,
+    CipherSuite, ClientConfig, ClientConnection, HandshakeKind, NamedGroup, RootCertStore,
+    StreamOwned, SupportedProtocolVersion,
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
     version::{TLS12, TLS13},
@@ -28,6 +28,8 @@ pub struct Speaker {
     suite: Option<CipherSuite>,
     group: Option<NamedGroup>,
     first: bool,
+    /// The one that remembers sessions.
+    resuming: Option<Arc<ClientConfig>>,
 }
 
 /// What was agreed on with a broker that let the client in.
@@ -39,6 +41,8 @@ pub struct Agreed {
     pub suite: String,
     /// As in `X25519`.
     pub group: String,
+    /// Whether an earlier session goes on.
+    pub resumed: bool,
 }
 
 impl Speaker {
@@ -53,6 +57,7 @@ impl Speaker {
             suite: None,
             group: None,
             first: false,
+            resuming: None,
         }
     }
 
@@ -84,6 +89,12 @@ impl Speaker {
     /// Exchanges keys in one way only.
     pub fn group(mut self, group: NamedGroup) -> Self {
         self.group = Some(group);
+        self
+    }
+
+    /// Goes on with earlier sessions, where the broker lets it, from now on.
+    pub fn resuming(mut self) -> Self {
+        self.resuming = Some(Arc::new(self.config()));
         self
     }
 
@@ -128,7 +139,9 @@ impl Speaker {
             read_line(&mut socket)?;
         }
         let name = ServerName::try_from("localhost").expect("a name");
-        let mut tls = ClientConnection::new(Arc::new(self.config()), name).expect("a session");
+        let config = self.resuming.clone();
+        let config = config.unwrap_or_else(|| Arc::new(self.config()));
+        let mut tls = ClientConnection::new(config, name).expect("a session");
         while tls.is_handshaking() {
             tls.complete_io(&mut socket)
                 .map_err(|error| error.to_string())?;
@@ -142,7 +155,9 @@ impl Speaker {
                 "{:?}",
                 tls.negotiated_cipher_suite().expect("a suite").suite()
             ),
-            group: format!("{:?}", group.expect("a group")),
+            // A resumed session of TLS 1.2 exchanges none.
+            group: group.map_or_else(String::new, |group| format!("{group:?}")),
+            resumed: tls.handshake_kind() == Some(HandshakeKind::Resumed),
         };
         Ok((StreamOwned::new(tls, socket), agreed))
     }

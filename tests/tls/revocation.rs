@@ -179,3 +179,47 @@ fn a_certificate_that_ends_meanwhile_is_good_for_this_connection() {
     }
     drop(speaker);
 }
+
+/// Who has been let in goes on with its session, without new signatures, as long
+/// as its certificate is good: not when it has ended, is revoked, or is of a CA
+/// that is believed no more.
+#[test]
+fn sessions_go_on_only_with_good_certificates() {
+    for tls12 in [false, true] {
+        let pki = Pki::new(&["broker", "good", "bad"]);
+        pki.sign("short", Term::Seconds(6));
+        let speaker = |name: &str| {
+            let (chain, key) = (format!("{name}.pem"), format!("{name}.key"));
+            let speaker =
+                Speaker::believing(&pki.path("ca.pem")).showing(&pki.path(&chain), &pki.path(&key));
+            match tls12 {
+                true => speaker.tls12().resuming(),
+                false => speaker.resuming(),
+            }
+        };
+        let more = format!("verify: true, crl_file: {:?}", pki.text("crl.pem"));
+        let broker = Broker::midge().config(block(&pki, &more)).start();
+        let attempt = |speaker: &Speaker| speaker.attempt(broker.client_addr());
+        let speakers = ["good", "bad", "short"].map(speaker);
+        let [good, bad, short] = &speakers;
+        for (resumed, speaker) in speakers.iter().flat_map(|one| [(false, one), (true, one)]) {
+            let agreed = attempt(speaker).expect("gets in");
+            assert_eq!(agreed.resumed, resumed, "{agreed:?}");
+        }
+        let counted = &broker.get_json("/varz")["tls"];
+        assert_eq!(counted["resumed"], 3, "{counted}");
+
+        // Its CRLs are those that the session began with: only the look at the
+        // certificate can refuse it.
+        wait_until("the certificate has ended", || attempt(short).is_err());
+        let log = broker.log();
+        assert!(log.contains("expired"), "{log}");
+        assert!(log.contains("CN=short"), "{log}");
+        assert!(attempt(good).expect("gets in").resumed);
+
+        pki.revoke("bad");
+        broker.signal(libc::SIGHUP);
+        wait_until("the CRL counts", || attempt(bad).is_err());
+        attempt(good).expect("gets in");
+    }
+}
