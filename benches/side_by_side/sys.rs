@@ -130,10 +130,13 @@ pub(crate) fn sleep_precisely() -> io::Result<()> {
     check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) }).map(drop)
 }
 
-/// Lets every other thread of the machine come before this one.
+/// Lets every other thread of the machine come before this one, and interrupt
+/// it: one of the lowest nice value would be let finish its slice.
 pub(crate) fn stand_back() -> io::Result<()> {
-    // SAFETY: the call takes numbers only; 0 is the calling thread.
-    check(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, 19) }).map(drop)
+    let parameters = libc::sched_param { sched_priority: 0 };
+    // SAFETY: `parameters` lives over the call, which only reads it; 0 is the
+    // calling thread.
+    check(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &parameters) }).map(drop)
 }
 
 /// Makes the kernel end the command when this process dies, however it dies.
