@@ -2,7 +2,7 @@
 //! the short run that every test run can afford. The long ones are made with
 //! `cargo fuzz run TARGET` in `fuzz/`.
 
-#[path = "../fuzz/src/targets.rs"]
+#[path = "../fuzz/src/targets/mod.rs"]
 mod targets;
 
 use std::{fs, path::Path};

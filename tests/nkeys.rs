@@ -5,9 +5,12 @@ mod support;
 
 use std::process::Command;
 
+use async_nats::ConnectOptions;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use data_encoding::{BASE64, BASE64URL_NOPAD};
-use support::{Broker, BrokerBuilder, RawClient, tools};
+use futures_util::StreamExt;
+use support::{Broker, BrokerBuilder, PATIENCE, RawClient, tools};
+use tokio::time::timeout;
 
 /// Keys as the nkeys library of Python writes them: those whose Ed25519 seed is
 /// 32 times the byte 1, 2 or 3.
@@ -19,6 +22,9 @@ const KEYS: [&str; 3] = [
 
 /// The seed of the first of them.
 const SEED: &str = "SUAACAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAIBAEAQCAN7EY";
+
+/// The seed of the third, whom nobody knows.
+const UNKNOWN_SEED: &str = "SUAAGAYDAMBQGAYDAMBQGAYDAMBQGAYDAMBQGAYDAMBQGAYDAMBQGA6BEM";
 
 /// A user by key in the global account, one in another account, one with a
 /// password.
@@ -247,6 +253,35 @@ const { connect, nkeyAuthenticator } = require('@nats-io/transport-node');
                 "hello\n",
                 "{error}"
             );
+        }
+    }
+}
+
+/// async-nats logs in with a seed, within its permissions, and with a password;
+/// with another of either it does not.
+#[tokio::test]
+async fn async_nats_logs_in_with_a_seed_and_with_a_password() {
+    let with_seed = |seed: &str| ConnectOptions::with_nkey(seed.to_owned());
+    let with_password =
+        |text: &str| ConnectOptions::with_user_and_password("u".into(), text.to_owned());
+    for builder in [Broker::midge(), Broker::nats_server()] {
+        let broker = builder.config(config()).start();
+        for options in [with_seed(SEED), with_password("p")] {
+            let client = options.connect(broker.client_url()).await;
+            let client = client.expect("gets in");
+            let mut subscriber = client.subscribe("ok.a").await.expect("subscribe");
+            for subject in ["no.a", "ok.a"] {
+                let sent = client.publish(subject, "hello".into()).await;
+                sent.expect("publish");
+            }
+            let message = timeout(PATIENCE, subscriber.next()).await;
+            let message = message.expect("in time").expect("a message");
+            assert_eq!(message.payload, "hello");
+        }
+        for options in [with_seed(UNKNOWN_SEED), with_password("q")] {
+            let refused = options.connect(broker.client_url()).await;
+            let error = refused.expect_err("is refused").to_string();
+            assert!(error.contains("authorization"), "{error}");
         }
     }
 }

@@ -5,10 +5,15 @@ mod support;
 
 #[path = "tls/clients.rs"]
 mod clients;
+#[allow(dead_code)]
+#[path = "cluster/mesh.rs"]
+mod mesh;
 #[path = "tls/outcomes.rs"]
 mod outcomes;
 #[path = "tls/puppet.rs"]
 mod puppet;
+#[path = "tls/renewal.rs"]
+mod renewal;
 #[path = "tls/revocation.rs"]
 mod revocation;
 #[path = "tls/storm.rs"]

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-#[path = "../src/targets.rs"]
+#[path = "../src/targets/mod.rs"]
 #[allow(dead_code)]
 mod targets;
 

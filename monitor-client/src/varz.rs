@@ -187,6 +187,9 @@ pub struct LoginsVarz {
     pub refused: BTreeMap<String, u64>,
     /// Refusals that were kept waiting, because their source had had many.
     pub delayed: u64,
+    /// Logins, right or wrong, that waited before they were looked at, because
+    /// their source had had many refused.
+    pub held: u64,
 }
 
 /// TLS of the client listener, as midge tells it.
@@ -225,7 +228,8 @@ pub struct TlsVarz {
     pub refused_files: Option<String>,
     /// Certificates that the CRLs name.
     pub revoked: u64,
-    /// Connections closed because their certificate was revoked meanwhile.
+    /// Clients' connections closed because their certificate was revoked
+    /// meanwhile; those of routes are `revoked_closed` in the block `cluster`.
     pub revoked_closed: u64,
     /// Handshakes that were finished, since the start.
     pub handshakes: u64,

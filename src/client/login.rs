@@ -20,8 +20,10 @@ use crate::{
         parse::{Op, Parsed, parse},
     },
     security::{
-        authentication::{Authentication, Login, Offer, PasswordCheck, Refusal, Verdict},
+        authentication::{Authentication, Offer},
+        refusal::Refusal,
         users::ConnectionType,
+        verdict::{Login, PasswordCheck, Verdict},
     },
     telemetry::{Clock, figures},
 };
@@ -56,6 +58,8 @@ impl Stranger {
 pub(super) enum PendingLogin {
     /// It depends on a password whose comparison takes long.
     Check(Box<(ConnectOptions, PasswordCheck)>),
+    /// So many from there were refused that it is looked at only after a while.
+    Held(Box<ConnectOptions>, Duration),
     /// It is refused, and its source is kept waiting.
     Refused(End, Duration),
 }
@@ -66,6 +70,16 @@ pub(super) async fn settle(session: &mut Session) {
     while let Some(pending) = session.pending_login.take() {
         let (options, check) = match *pending {
             PendingLogin::Check(login) => *login,
+            PendingLogin::Held(options, hold) => {
+                if while_open(&session.connection, sleep(hold)).await.is_none() {
+                    return;
+                }
+                with_worker(|worker| {
+                    let result = session.judge(worker, *options);
+                    session.go_on(worker, result);
+                });
+                continue;
+            }
             PendingLogin::Refused(end, delay) => {
                 let waited = while_open(&session.connection, sleep(delay)).await;
                 if waited.is_some() {
@@ -90,11 +104,7 @@ pub(super) async fn settle(session: &mut Session) {
                 Ok(login) => session.log_in(worker, options, login),
                 Err(refusal) => Err(session.refuse(&options.credentials, refusal)),
             };
-            match result {
-                Ok(()) => session.resume(worker),
-                Err(end) => session.end(worker, end),
-            }
-            worker.flush_touched();
+            session.go_on(worker, result);
         });
     }
 }
@@ -203,6 +213,25 @@ impl Session {
         let options = self.options.merge(json).map_err(|error| {
             End::protocol_violation(&format!("bad CONNECT: {}", json_fault(&error)))
         })?;
+        let hold = self.hold(&options.credentials);
+        if !hold.is_zero() {
+            self.pending_login = Some(Box::new(PendingLogin::Held(Box::new(options), hold)));
+            return Ok(());
+        }
+        self.judge(worker, options)
+    }
+
+    /// How long a login waits before it is looked at. Keys cannot be guessed.
+    fn hold(&self, credentials: &Credentials) -> Duration {
+        if !credentials.nkey.is_empty() || !self.context.authentication.read().is_required() {
+            return Duration::ZERO;
+        }
+        let logins = &self.context.telemetry.logins;
+        logins.hold(self.connection.peer.ip(), Clock::now())
+    }
+
+    /// Decides a login, unless that takes long.
+    fn judge(&mut self, worker: &mut Worker, options: ConnectOptions) -> Result<(), End> {
         match self.identify(&options) {
             Verdict::Accept(login) => self.log_in(worker, options, login),
             Verdict::Check(check) => {
@@ -212,6 +241,16 @@ impl Session {
             }
             Verdict::Refuse(refusal) => Err(self.refuse(&options.credentials, refusal)),
         }
+    }
+
+    /// Goes on after a login had to wait, with what was read behind it.
+    fn go_on(&mut self, worker: &mut Worker, result: Result<(), End>) {
+        match result {
+            Ok(()) if self.pending_login.is_some() => {}
+            Ok(()) => self.resume(worker),
+            Err(end) => self.end(worker, end),
+        }
+        worker.flush_touched();
     }
 
     fn identify(&self, options: &ConnectOptions) -> Verdict {

@@ -37,6 +37,11 @@ pub(super) fn close_if_revoked(
         &subject,
         "the certificate is revoked now: its connection is closed",
     );
+    let who = connection.who();
+    context
+        .telemetry
+        .revoked
+        .count(who.as_bytes(), 0, connection.cid);
     connection.close(CloseReason::CertificateRevoked);
     true
 }

@@ -139,7 +139,7 @@ pub struct Identity {
     /// Name of the account it is in; empty before CONNECT.
     pub account: String,
     /// What the operator wrote of the user, as a number; see
-    /// [`crate::security::authentication::Login::rule`].
+    /// [`crate::security::verdict::Login::rule`].
     pub rule: u64,
 }
 

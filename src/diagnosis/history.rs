@@ -211,8 +211,7 @@ impl History {
         let before = self.last.replace(troubles).unwrap_or(troubles);
         let slow = troubles.slow_consumers - before.slow_consumers;
         let stale = troubles.stale_connections - before.stale_connections;
-        let revoked = troubles.revoked - before.revoked;
-        if slow + stale + revoked == 0 {
+        if slow + stale == 0 {
             return;
         }
         // The latest closed connections are those that ended since; of more
@@ -230,10 +229,6 @@ impl History {
             let count = once(0, gone.last.cid);
             self.stale_peers.add(look.at, gone.last.who(), count);
         }
-        for gone in latest(revoked, |reason| reason == CloseReason::CertificateRevoked) {
-            let count = once(0, gone.last.cid);
-            self.revoked.add(look.at, gone.last.who(), count);
-        }
     }
 
     fn add_tallies(&mut self, server: &Server, now: Clock) {
@@ -243,6 +238,9 @@ impl History {
         }
         for (subject, count) in telemetry.large.drain() {
             self.large.add(now, subject, count);
+        }
+        for (who, count) in telemetry.revoked.drain() {
+            self.revoked.add(now, who, count);
         }
     }
 

@@ -64,7 +64,11 @@ pub(super) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
             .map(|(reason, count)| (reason.to_owned(), count))
             .collect(),
         delayed: logins.delayed,
+        held: logins.held,
     });
+    if server.cluster.as_ref().is_some_and(|it| it.tls().is_some()) {
+        varz.cluster["revoked_closed"] = totals.route_troubles.revoked.into();
+    }
     if let Some(tls) = &*server.clients.tls.read() {
         fill_tls(&mut varz, tls, totals.troubles.revoked);
     }

@@ -52,6 +52,8 @@ pub struct Credentials {
     pub nkey: String,
     /// The nonce of INFO, signed with it.
     pub signature: String,
+    /// Whether there was a JWT. Nobody looks at it.
+    pub has_jwt: bool,
 }
 
 impl Credentials {
@@ -153,8 +155,13 @@ impl<'de> Visitor<'de> for Overlay<'_> {
                 "version" => lay(&mut options.version, &mut map)?,
                 "account" => lay(&mut options.account, &mut map)?,
                 "new_account" => lay(&mut options.new_account, &mut map)?,
+                "jwt" => {
+                    if let Some(jwt) = map.next_value::<Option<String>>()? {
+                        options.credentials.has_jwt = !jwt.is_empty();
+                    }
+                }
                 // Nobody is asked for these; their types are checked all the same.
-                "jwt" | "proxy_sig" => {
+                "proxy_sig" => {
                     map.next_value::<Option<String>>()?;
                 }
                 "tls_required" => {

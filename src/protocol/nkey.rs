@@ -14,8 +14,9 @@ const USER_PREFIX: u8 = 20 << 3;
 /// The prefix of a seed, in the upper five bits: its text begins with `S`.
 const SEED_PREFIX: u8 = 18 << 3;
 
-/// Bytes of prefix, key and checksum.
-const ENCODED_LEN: usize = 1 + KEY_LEN + 2;
+/// The prefix of an account's public key: its text begins with `A`.
+const ACCOUNT_PREFIX: u8 = 0;
+
 const KEY_LEN: usize = 32;
 
 /// The public key of a user.
@@ -30,20 +31,12 @@ impl UserKey {
     /// What is wrong with it; the text itself is not named, as it may be a
     /// secret that was put into the wrong place.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        let decoded = BASE32_NOPAD.decode(text.as_bytes());
-        let decoded = decoded.map_err(|_| NO_KEY)?;
-        let (body, checksum) = decoded.split_last_chunk::<2>().ok_or(NO_KEY)?;
-        if u16::from_le_bytes(*checksum) != crc16(body) {
-            return Err(NO_KEY);
-        }
-        match body {
+        match &*decode(text).ok_or(NO_KEY)? {
             [prefix, ..] if prefix & 0xf8 == SEED_PREFIX => Err(
                 "is a seed, which is secret: write the public key, which begins with U, and make \
                  a new seed",
             ),
-            [USER_PREFIX, key @ ..] if decoded.len() == ENCODED_LEN => {
-                key.try_into().map(Self).map_err(|_| NO_KEY)
-            }
+            [USER_PREFIX, key @ ..] => key.try_into().map(Self).map_err(|_| NO_KEY),
             _ => Err("is a key, but not a user's: that begins with U"),
         }
     }
@@ -60,6 +53,22 @@ impl UserKey {
                 .is_ok()
         })
     }
+}
+
+/// Whether a text is the public key of an account, which only operator mode
+/// knows.
+pub fn is_account_key(text: &str) -> bool {
+    let key = decode(text).unwrap_or_default();
+    key.len() == 1 + KEY_LEN && key[0] == ACCOUNT_PREFIX
+}
+
+/// Prefix and key of a text whose checksum is right.
+fn decode(text: &str) -> Option<Vec<u8>> {
+    let mut decoded = BASE32_NOPAD.decode(text.as_bytes()).ok()?;
+    let (body, checksum) = decoded.split_last_chunk::<2>()?;
+    let (len, is_right) = (body.len(), u16::from_le_bytes(*checksum) == crc16(body));
+    decoded.truncate(len);
+    is_right.then_some(decoded)
 }
 
 const NO_KEY: &str = "is no nkey: write the user's public key, 56 characters that begin with U";
@@ -102,7 +111,8 @@ mod tests {
         let error = UserKey::parse(seed).unwrap_err();
         assert!(error.contains("is a seed") && !error.contains(seed));
         let account = text(&[0], &[7; 32]);
-        assert!(account.starts_with('A'));
+        assert!(account.starts_with('A') && is_account_key(&account));
+        assert!(!is_account_key(&account[1..]) && !is_account_key(seed));
         assert!(
             UserKey::parse(&account)
                 .unwrap_err()

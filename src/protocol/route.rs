@@ -111,7 +111,10 @@ pub fn parse(bytes: &[u8], max_control_line: usize) -> Result<Parsed<'_>, ParseE
         };
     };
     let line = &bytes[..end];
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let (line, ends_in_crlf) = match line.strip_suffix(b"\r") {
+        Some(line) => (line, true),
+        None => (line, false),
+    };
     let verb_len = line
         .iter()
         .position(|byte| is_blank(*byte))
@@ -119,8 +122,12 @@ pub fn parse(bytes: &[u8], max_control_line: usize) -> Result<Parsed<'_>, ParseE
     let (verb, arguments) = line.split_at(verb_len);
     let line_len = end + 1;
     let op = match verb.to_ascii_uppercase().as_slice() {
-        b"RMSG" => RouteOp::Message(parse_message(arguments, false, line_len)?),
-        b"HMSG" => RouteOp::Message(parse_message(arguments, true, line_len)?),
+        b"RMSG" | b"HMSG" => {
+            let mut message =
+                parse_message(arguments, verb[0].eq_ignore_ascii_case(&b'H'), line_len)?;
+            message.canonical &= ends_in_crlf;
+            RouteOp::Message(message)
+        }
         b"RS+" => parse_interest(arguments)?,
         b"RS-" => parse_no_interest(arguments)?,
         b"PING" => RouteOp::Ping,
@@ -443,6 +450,7 @@ mod tests {
                 false,
             ),
             ("RMSG $G a rep  5\r\n", Some("rep"), "", None, false),
+            ("RMSG $G a 5\n", None, "", None, false),
         ] {
             let found = message(line);
             assert_eq!(

@@ -78,7 +78,10 @@ impl Cluster {
             "{} - Certificate revoked: {subject}",
             log_prefix(connection)
         );
-        self.context.telemetry.events.record(
+        let who = format!("the route to {}", connection.who());
+        let telemetry = &self.context.telemetry;
+        telemetry.revoked.count(who.as_bytes(), 0, connection.cid);
+        telemetry.events.record(
             EventKind::Certificate,
             connection.cid,
             &subject,

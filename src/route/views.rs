@@ -122,7 +122,7 @@ fn sights(routes: Vec<RouteOf>) -> Vec<Sight> {
         let rtt = go_duration(&route.rtt);
         match sights.iter_mut().find(|known| known.id == route.remote_id) {
             Some(known) => {
-                known.pending += pending;
+                known.pending = known.pending.saturating_add(pending);
                 known.rtt = [known.rtt, rtt].into_iter().flatten().min();
                 known.configured |= route.is_configured;
             }

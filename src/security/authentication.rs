@@ -1,12 +1,11 @@
 //! Who a peer is: the one place where that is decided.
 //!
 //! A session offers what its peer showed ([`Offer`]) and gets a [`Login`], a
-//! [`Refusal`], or a [`PasswordCheck`] that takes too long for a thread that
+//! [`Refusal`], or a [`PasswordCheck`](super::verdict::PasswordCheck) that takes too long for a thread that
 //! serves others.
 
 use std::{
     collections::{HashMap, HashSet},
-    fmt,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
@@ -14,9 +13,11 @@ use std::{
 use super::{
     certificate::PeerCertificate,
     mapping::Mapping,
-    permissions::{Names, Permissions},
+    permissions::Names,
+    refusal::Refusal,
     secret::Secret,
     users::{Authorization, ConnectionType, GLOBAL_ACCOUNT, Proof, SoleLogin, User},
+    verdict::{Login, Verdict, compare},
 };
 use crate::protocol::connect::Credentials;
 
@@ -31,139 +32,6 @@ pub struct Offer<'a> {
     pub certificate: Option<&'a PeerCertificate>,
     /// What it was given to sign; empty if nothing.
     pub nonce: &'a str,
-}
-
-/// Who a peer is.
-#[derive(Clone, Debug)]
-pub struct Login {
-    /// The user as monitoring and logs show it; empty if nobody asked.
-    pub user: String,
-    /// The account.
-    pub account: String,
-    /// What the operator wrote that let the peer in, as a number: another one
-    /// once any of it is changed. 0 if nobody had to log in.
-    pub rule: u64,
-    /// What the peer may do; `None` is everything.
-    pub permissions: Option<Arc<Permissions>>,
-}
-
-/// Why a peer was not let in. The texts are for the operator: the peer is told
-/// none of them.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Refusal {
-    /// The user may not connect in this way.
-    ConnectionType,
-    /// It asked for an account, which only the operator gives.
-    ForeignAccount,
-    /// It showed no certificate, and users are known by theirs.
-    NoCertificate,
-    /// Its certificate names no user: the certificate's subject.
-    UnmappedCertificate(String),
-    /// No user has that key.
-    UnknownKey,
-    /// It did not sign with the key, or there was nothing to sign.
-    NoSignature,
-    /// The signature is not that of the key.
-    WrongSignature,
-    /// A name of it cannot stand in its permissions: what is wrong with it.
-    Name(String),
-    /// It showed nothing.
-    NoCredentials,
-    /// It did something else before it logged in.
-    NotLoggedIn,
-    /// The operator changed the rules while it logged in.
-    RulesChanged,
-    /// It did not log in in time.
-    Timeout,
-    /// The user's account does not exist.
-    UnknownAccount,
-    /// There is no such user.
-    UnknownUser,
-    /// The password is not the user's.
-    WrongPassword,
-    /// The token is not the one.
-    WrongToken,
-}
-
-impl Refusal {
-    /// The reason as counters name it.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Self::ConnectionType => "connection_type",
-            Self::ForeignAccount => "foreign_account",
-            Self::Name(_) => "name_unfit",
-            Self::NoCertificate => "no_certificate",
-            Self::NoCredentials => "no_credentials",
-            Self::NoSignature => "no_signature",
-            Self::NotLoggedIn => "not_logged_in",
-            Self::RulesChanged => "rules_changed",
-            Self::Timeout => "timeout",
-            Self::UnknownAccount => "unknown_account",
-            Self::UnknownKey => "unknown_nkey",
-            Self::UnknownUser => "unknown_user",
-            Self::UnmappedCertificate(_) => "unmapped_certificate",
-            Self::WrongPassword => "wrong_password",
-            Self::WrongSignature => "wrong_signature",
-            Self::WrongToken => "wrong_token",
-        }
-    }
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Name(text) => text,
-            Self::NoCertificate => "no certificate, and verify_and_map asks for one",
-            Self::UnmappedCertificate(subject) => {
-                return write!(f, "the certificate names no user: {subject:?}");
-            }
-            Self::UnknownKey => "unknown nkey",
-            Self::NoSignature => "no signature of the nonce",
-            Self::WrongSignature => "wrong signature",
-            Self::ConnectionType => "the user may not connect in this way",
-            Self::ForeignAccount => "the client asked for an account",
-            Self::NoCredentials => "no credentials",
-            Self::NotLoggedIn => "the first operation was not CONNECT",
-            Self::RulesChanged => "the rules were changed meanwhile",
-            Self::Timeout => "no CONNECT in time",
-            Self::UnknownAccount => "the account of the user does not exist",
-            Self::UnknownUser => "unknown user",
-            Self::WrongPassword => "wrong password",
-            Self::WrongToken => "wrong token",
-        })
-    }
-}
-
-/// What came of an offer.
-pub enum Verdict {
-    /// The peer is in.
-    Accept(Login),
-    /// It depends on a password whose comparison takes long.
-    Check(PasswordCheck),
-    /// The peer is not let in.
-    Refuse(Refusal),
-}
-
-/// A comparison with a hash: about a tenth of a second of computing.
-pub struct PasswordCheck {
-    secret: Secret,
-    offered: String,
-    outcome: Result<Login, Refusal>,
-    wrong: Refusal,
-}
-
-impl PasswordCheck {
-    /// Compares; to be called where nobody waits for the thread.
-    ///
-    /// # Errors
-    ///
-    /// The password is wrong, or the login is refused whatever it is.
-    pub fn run(self) -> Result<Login, Refusal> {
-        match self.secret.is(self.offered.as_bytes()) {
-            true => self.outcome,
-            false => Err(self.wrong),
-        }
-    }
 }
 
 /// The rule of those who are let in without being a user.
@@ -370,8 +238,12 @@ impl Authentication {
 
     /// Somebody who is the one user, or knows the token.
     fn identify_sole(&self, credentials: &Credentials) -> Verdict {
+        let nothing = match credentials.has_jwt {
+            true => Refusal::Jwt,
+            false => Refusal::NoCredentials,
+        };
         let Some(sole) = &self.sole else {
-            return Verdict::Refuse(Refusal::NoCredentials);
+            return Verdict::Refuse(nothing);
         };
         let (secret, offered, wrong) = match sole {
             SoleLogin::Token(token) => (token, &credentials.token, Refusal::WrongToken),
@@ -379,12 +251,12 @@ impl Authentication {
                 (password, &credentials.password, Refusal::WrongPassword)
             }
             SoleLogin::User { .. } if credentials.user.is_empty() => {
-                return Verdict::Refuse(Refusal::NoCredentials);
+                return Verdict::Refuse(nothing);
             }
             SoleLogin::User { .. } => return Verdict::Refuse(Refusal::UnknownUser),
         };
         let wrong = match credentials.are_empty() {
-            true => Refusal::NoCredentials,
+            true => nothing,
             false => wrong,
         };
         let login = Login {
@@ -408,29 +280,6 @@ fn number(written: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     written.hash(&mut hasher);
     hasher.finish().max(1)
-}
-
-/// Compares now if that is quick.
-fn compare(
-    secret: Secret,
-    offered: &str,
-    outcome: Result<Login, Refusal>,
-    wrong: Refusal,
-) -> Verdict {
-    let is_hash = secret.is_hash();
-    let check = PasswordCheck {
-        secret,
-        offered: offered.to_owned(),
-        outcome,
-        wrong,
-    };
-    if is_hash {
-        return Verdict::Check(check);
-    }
-    match check.run() {
-        Ok(login) => Verdict::Accept(login),
-        Err(refusal) => Verdict::Refuse(refusal),
-    }
 }
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 //! A `tls` block is [`options::TlsOptions`]; [`tls`] makes of it and its files
 //! what handshakes need. [`certificate`] reads what a certificate says; the
 //! connection of a peer that showed one keeps it. [`authentication`] decides who
-//! a peer is, [`users`] are whom the operator named, [`permissions`] what each may
-//! do. The configuration is read
-//! into the types of this room; clients ask it. Nothing here knows about
+//! a peer is and answers with a [`verdict`] or a [`refusal`], [`users`] are whom the
+//! operator named, [`permissions`] what each may do. The configuration is read into
+//! the types of this room; clients ask it. Nothing here knows about
 //! operations, sockets or HTTP.
 
 pub mod authentication;
@@ -20,6 +20,7 @@ mod mapping;
 pub mod options;
 pub mod permissions;
 mod puppet;
+pub mod refusal;
 pub mod responses;
 pub mod revocation;
 pub mod secret;
@@ -27,4 +28,5 @@ pub mod store;
 pub mod suites;
 pub mod tls;
 pub mod users;
+pub mod verdict;
 mod verifier;

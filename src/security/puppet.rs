@@ -6,6 +6,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     path::{Path, PathBuf},
 };
 
@@ -83,17 +84,24 @@ fn ssl_dir(options: &TlsOptions, settings: &Settings) -> Result<PathBuf, TlsErro
             )),
         };
     }
-    let found = SSL_DIRS.iter().map(PathBuf::from);
-    found
-        .into_iter()
-        .find(|folder| folder.join("certs").is_dir())
-        .ok_or_else(|| {
-            TlsError::new(format!(
-                "puppet: no ssldir of Puppet found; looked at {}: install the agent and run it \
-                 once, or name the folder with ssldir",
-                SSL_DIRS.join(", ")
-            ))
-        })
+    for folder in SSL_DIRS.iter().map(Path::new) {
+        match fs::metadata(folder.join("certs")) {
+            Ok(found) if found.is_dir() => return Ok(folder.into()),
+            Err(error) if error.kind() == ErrorKind::PermissionDenied => {
+                return Err(TlsError::in_file(
+                    folder,
+                    "this user may not look into it: let midge run as a member of the group that \
+                     may (with Debian's packages puppet), or name another folder with ssldir",
+                ));
+            }
+            _ => {}
+        }
+    }
+    Err(TlsError::new(format!(
+        "puppet: no ssldir of Puppet found; looked at {}: install the agent and run it once, or \
+         name the folder with ssldir",
+        SSL_DIRS.join(", ")
+    )))
 }
 
 /// The name of this host's certificate: as the settings say, else the one that

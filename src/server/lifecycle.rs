@@ -177,8 +177,8 @@ pub fn announce(server: &Server, program: &str) {
     let options = server.options();
     if options.host_is_safe_default {
         info!(
-            "Clients of this host only: started without a configuration file and without an \
-             address. To serve other hosts: -a 0.0.0.0"
+            "Clients of this host only: started without a configuration file, an address and a \
+             login. To serve other hosts: -a 0.0.0.0"
         );
     }
     if server.serves_strangers() {

@@ -45,10 +45,13 @@ impl Transform {
     ///
     /// One of them is no subject, or they do not fit each other.
     pub fn new(source: &str, destination: &str) -> Result<Self, TransformError> {
-        for text in [source, destination] {
-            if !is_valid_text(text) {
-                return Err(TransformError(format!("{text:?} is not a valid subject")));
-            }
+        let is_plain = is_valid(source.as_bytes()) && !source.contains(char::is_whitespace);
+        let are_valid = [
+            (source, is_plain),
+            (destination, is_valid_destination(destination)),
+        ];
+        if let Some((text, _)) = are_valid.iter().find(|(_, is_valid)| !is_valid) {
+            return Err(TransformError(format!("{text:?} is not a valid subject")));
         }
         if ends_open(source) != ends_open(destination) {
             return Err(TransformError(format!(
@@ -219,10 +222,12 @@ fn ends_open(subject: &str) -> bool {
     subject == ">" || subject.ends_with(".>")
 }
 
-fn is_valid_text(subject: &str) -> bool {
-    // Functions may be written with blanks between their arguments.
-    let plain: String = subject.split_whitespace().collect();
-    is_valid(plain.as_bytes())
+/// Functions may be written with blanks between their arguments; anywhere else
+/// a blank would end the subject.
+fn is_valid_destination(subject: &str) -> bool {
+    let is_function = |token: &str| token.starts_with("{{") && token.ends_with("}}");
+    let mut others = subject.split('.').filter(|token| !is_function(token));
+    is_valid(subject.as_bytes()) && !others.any(|token| token.contains(char::is_whitespace))
 }
 
 #[cfg(test)]
@@ -277,6 +282,10 @@ mod tests {
     fn what_does_not_fit_is_refused() {
         for (source, destination, problem) in [
             ("a..b", "c", "\"a..b\" is not a valid subject"),
+            ("a b", "c", "\"a b\" is not a valid subject"),
+            ("a", "b c", "\"b c\" is not a valid subject"),
+            ("a", "b.c\r\nd", "is not a valid subject"),
+            ("*", "{{wildcard(1)}} b", "is not a valid subject"),
             ("a.>", "b", "must both end"),
             ("a.*", "b.*", "has no \"*\""),
             ("a.*", "b.$2", "has 1 wildcard"),

@@ -2,9 +2,11 @@
 //! refusals come.
 //!
 //! The client's login counts here; monitoring shows the totals. Whoever guesses
-//! is kept waiting for each answer, longer and longer; nobody is shut out, so
-//! that one node with a wrong password does not cost others behind the same
-//! address their login.
+//! is kept waiting for each answer, longer and longer. So that hanging up before
+//! the answer gains nothing, every login from such an address waits a little
+//! before it is looked at, the right ones too; nobody is shut out, so that one
+//! node with a wrong password does not cost others behind the same address
+//! their login.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -26,16 +28,24 @@ const FIRST_DELAY: Duration = Duration::from_millis(100);
 /// The longest wait.
 const DELAY_MAX: Duration = Duration::from_secs(2);
 
+/// The longest that a login waits before it is looked at: what one node with a
+/// wrong password costs others behind its address.
+const HOLD_MAX: Duration = Duration::from_millis(500);
+
 /// A source is forgotten when its last refusal is so long ago.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 
 /// Sources that are told apart; further ones are one together.
 const SOURCES_MAX: usize = 4096;
 
+/// Stands for the sources that are not told apart.
+const THE_REST: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+
 /// Counts of logins since the start.
 #[derive(Default)]
 pub struct Logins {
     accepted: AtomicU64,
+    held: AtomicU64,
     refused: Mutex<Refused>,
 }
 
@@ -61,12 +71,22 @@ pub struct LoginTotals {
     pub refused: BTreeMap<&'static str, u64>,
     /// Refusals that were kept waiting.
     pub delayed: u64,
+    /// Logins that waited before they were looked at.
+    pub held: u64,
 }
 
 impl Logins {
     /// Counts a login that was right, where one was needed.
     pub fn accept(&self) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How long a login from `source` is to wait before it is looked at.
+    pub fn hold(&self, source: IpAddr, now: Clock) -> Duration {
+        let hold = self.refused.lock().hold(network(source), now);
+        self.held
+            .fetch_add(u64::from(!hold.is_zero()), Ordering::Relaxed);
+        hold
     }
 
     /// Counts one that was refused. Returns how long the answer is to wait.
@@ -85,30 +105,49 @@ impl Logins {
             accepted: self.accepted.load(Ordering::Relaxed),
             refused: refused.reasons.clone(),
             delayed: refused.delayed,
+            held: self.held.load(Ordering::Relaxed),
         }
     }
 }
 
 impl Refused {
     fn delay(&mut self, source: IpAddr, now: Clock) -> Duration {
-        let is_old = |known: &Source| known.last.until(now) > FORGET_AFTER;
         let mut source = source;
         if self.sources.len() >= SOURCES_MAX && !self.sources.contains_key(&source) {
-            self.sources.retain(|_, known| !is_old(known));
+            self.sources.retain(|_, known| !known.is_old(now));
             if self.sources.len() >= SOURCES_MAX {
-                source = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+                source = THE_REST;
             }
         }
         let known = self.sources.entry(source).or_insert(Source {
             failures: 0,
             last: now,
         });
-        if is_old(known) {
+        if known.is_old(now) {
             known.failures = 0;
         }
         known.last = now;
         known.failures = known.failures.saturating_add(1);
-        match known.failures.checked_sub(PROMPT + 1) {
+        known.delay()
+    }
+
+    fn hold(&self, source: IpAddr, now: Clock) -> Duration {
+        let known = match self.sources.get(&source) {
+            None if self.sources.len() >= SOURCES_MAX => self.sources.get(&THE_REST),
+            known => known,
+        };
+        let known = known.filter(|known| !known.is_old(now));
+        known.map_or(Duration::ZERO, |known| known.delay().min(HOLD_MAX))
+    }
+}
+
+impl Source {
+    fn is_old(&self, now: Clock) -> bool {
+        self.last.until(now) > FORGET_AFTER
+    }
+
+    fn delay(&self) -> Duration {
+        match self.failures.checked_sub(PROMPT + 1) {
             None => Duration::ZERO,
             Some(further) => (FIRST_DELAY * (1 << further.min(8))).min(DELAY_MAX),
         }
@@ -167,6 +206,26 @@ mod tests {
     }
 
     #[test]
+    fn who_has_guessed_waits_for_the_next_guess_but_not_for_long() {
+        let logins = Logins::default();
+        let hold = |source: &str, now| logins.hold(ip(source), at(now));
+        for _ in 0..PROMPT {
+            assert_eq!(hold("10.0.0.1", 0), Duration::ZERO);
+            logins.refuse("wrong_password", ip("10.0.0.1"), at(0));
+        }
+        assert_eq!(hold("10.0.0.1", 0), Duration::ZERO);
+        logins.refuse("wrong_password", ip("10.0.0.1"), at(0));
+        assert_eq!(hold("10.0.0.1", 0), FIRST_DELAY);
+        for _ in 0..100 {
+            logins.refuse("wrong_password", ip("10.0.0.1"), at(0));
+        }
+        assert_eq!(hold("10.0.0.1", 60), HOLD_MAX);
+        assert_eq!(hold("10.0.0.2", 60), Duration::ZERO);
+        assert_eq!(hold("10.0.0.1", 61), Duration::ZERO, "it is forgotten");
+        assert_eq!(logins.totals().held, 2);
+    }
+
+    #[test]
     fn what_is_remembered_is_bounded() {
         let logins = Logins::default();
         let many = u32::try_from(SOURCES_MAX).expect("it fits") * 3;
@@ -174,6 +233,8 @@ mod tests {
             logins.refuse("no_credentials", IpAddr::from(n.to_be_bytes()), at(0));
         }
         assert!(logins.refused.lock().sources.len() <= SOURCES_MAX + 1);
+        assert_eq!(logins.hold(ip("255.0.0.1"), at(0)), HOLD_MAX);
+        assert_eq!(logins.hold(ip("255.0.0.1"), at(1000)), Duration::ZERO);
         logins.refuse("no_credentials", ip("255.0.0.1"), at(1000));
         assert!(logins.refused.lock().sources.len() < 3);
     }

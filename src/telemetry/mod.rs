@@ -56,6 +56,9 @@ pub struct Telemetry {
     /// Messages close to the largest size or above it, by publisher; the
     /// amount is their size.
     pub large: Tally,
+    /// Connections closed because their certificate was revoked meanwhile, by
+    /// client or route.
+    pub revoked: Tally,
 }
 
 impl Telemetry {
@@ -73,6 +76,7 @@ impl Telemetry {
             subjects: Subjects::default(),
             unanswered: Tally::default(),
             large: Tally::default(),
+            revoked: Tally::default(),
         }
     }
 }

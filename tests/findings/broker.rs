@@ -3,7 +3,7 @@
 use std::{fs, net::SocketAddr};
 
 use crate::{
-    appears, clears, quick, quick_with, stays_silent,
+    appears, clears, proofs, quick, quick_with, stays_silent,
     support::{Broker, HeldThreads, http, pki::Pki, wait_until},
     text,
 };
@@ -115,9 +115,23 @@ pub fn doors_that_stand_open_are_told() {
         .flag("0.0.0.0")
         .start();
     for code in DOORS {
-        wait_until("both doors are told", || is_told(&open, code, ""));
+        proofs::wait(&format!("{code} appears"), || {
+            is_told(&open, code, "").then_some(())
+        });
+        proofs::note_shown(code);
     }
     assert_eq!(warnings_of_doors(&open), 2, "{}", open.log());
+    let file = open.folder().join("broker.conf");
+    for (code, lock) in DOORS.iter().zip(["authorization", "monitor"]) {
+        let before = fs::read_to_string(&file).expect("the configuration");
+        fs::write(&file, format!("{before}{lock} {{ token: canary }}\n")).expect("room");
+        proofs::begin();
+        open.signal(libc::SIGHUP);
+        proofs::wait(&format!("{code} clears"), || {
+            (!is_told(&open, code, "Authorization: Bearer canary\r\n")).then_some(())
+        });
+        proofs::note_cleared(code);
+    }
     let broker = quick("").start();
     for code in DOORS {
         stays_silent(&broker, code);

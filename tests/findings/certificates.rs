@@ -10,7 +10,9 @@ use std::{
 use async_nats::ConnectOptions;
 
 use crate::{
-    appears, clears, findings, quick_with, stays_silent,
+    appears, clears, findings,
+    mesh::{self, Kind, Plan, free_port},
+    quick_with, stays_silent,
     support::{
         Broker, PATIENCE,
         pki::{Pki, Term},
@@ -229,5 +231,49 @@ pub async fn revoked_clients_that_were_cut_are_named_for_a_while() {
     assert!(text(&finding).contains("1 connection with"), "{finding}");
     assert!(text(&finding).contains("bad-node"), "{finding}");
     assert_eq!(broker.get_json("/varz")["tls"]["revoked_closed"], 1);
+    let metrics = broker.get("/metrics").body;
+    assert!(
+        metrics.contains("midge_tls_revoked_closed_total{kind=\"client\"} 1"),
+        "{metrics}"
+    );
     clears(&broker, "revoked-clients");
+}
+
+/// A member of the mesh whose certificate is revoked is named as well, and
+/// counted apart from clients.
+#[test]
+fn revoked_routes_that_were_cut_are_named_for_a_while() {
+    let pki = Pki::new(&["n0", "n1", "n2"]);
+    let crl = format!("crl_file: {:?}", pki.text("crl.pem"));
+    let port = free_port();
+    let members: Vec<_> = [("n0", port, vec![]), ("n1", free_port(), vec![port])]
+        .into_iter()
+        .map(|(name, own, routes)| {
+            let mut plan = Plan::new(Kind::Midge, name, own, &routes);
+            let files = [format!("{name}.pem"), format!("{name}.key")].map(|file| pki.text(&file));
+            plan.cluster = format!(
+                "name: mesh\n tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, {crl} }}",
+                files[0],
+                files[1],
+                pki.text("ca.pem")
+            );
+            plan.config = crate::thresholds("");
+            plan.start()
+        })
+        .collect();
+    mesh::wait_for_mesh(&[&members[0], &members[1]]);
+    let broker = &members[0].broker;
+    assert_eq!(broker.get_json("/varz")["cluster"]["revoked_closed"], 0);
+    stays_silent(broker, "revoked-clients");
+    pki.revoke("n1");
+    let finding = appears(broker, "revoked-clients");
+    assert!(text(&finding).contains("1 connection with"), "{finding}");
+    assert!(text(&finding).contains("the route to n1"), "{finding}");
+    assert_eq!(broker.get_json("/varz")["cluster"]["revoked_closed"], 1);
+    let metrics = broker.get("/metrics").body;
+    assert!(
+        metrics.contains("midge_tls_revoked_closed_total{kind=\"route\"} 1"),
+        "{metrics}"
+    );
+    clears(broker, "revoked-clients");
 }

@@ -9,10 +9,12 @@ use crate::{
         options::{
             Options,
             block::Problems,
+            foreign::NO_JWT,
             users::{DEFAULT_PERMISSIONS, parse_default_permissions, parse_users},
         },
         syntax::{Entry, Map, Node, Position, Value},
     },
+    protocol::nkey::is_account_key,
     security::users::User,
 };
 
@@ -50,6 +52,10 @@ pub fn check_system_account(options: &Options) -> Result<(), String> {
         || options.accounts.iter().any(|account| account.name == *name);
     match known {
         true => Ok(()),
+        false if is_account_key(name) => Err(format!(
+            "system_account {name:?} is the key of an account, and operator mode (JWT) is not \
+             served: write the name of one in \"accounts\""
+        )),
         false => Err(format!(
             "system_account {name:?} is not defined: add it to \"accounts\""
         )),
@@ -94,7 +100,13 @@ fn read_account(
                 &entry.position,
                 "\"jetstream\" has no effect: streams are not served",
             ),
-            "nkey" | "msg_trace" | "trace_dest" => problems.error(
+            "nkey" => problems.error(
+                &entry.position,
+                format!(
+                    "\"nkey\" of an account is not supported by this version of midge: {NO_JWT}"
+                ),
+            ),
+            "msg_trace" | "trace_dest" => problems.error(
                 &entry.position,
                 format!(
                     "{:?} of an account is not supported by this version of midge",

@@ -18,7 +18,7 @@ use self::{
 };
 use super::{
     options::{
-        Diagnostic, Options,
+        ANY_HOST, Diagnostic, Options,
         keys::{Key, Kind, find_key},
         load, set_key,
     },
@@ -286,6 +286,10 @@ impl CommandLine {
         self.check_tls("tls", options.tls.as_mut())?;
         let of_routes = options.cluster.as_mut().and_then(|it| it.tls.as_mut());
         self.check_tls("cluster tls", of_routes)?;
+        if options.host_is_safe_default && options.asks_who_clients_are() {
+            options.host = ANY_HOST.into();
+            options.host_is_safe_default = false;
+        }
         Ok(options)
     }
 

@@ -81,7 +81,7 @@ pub(super) const FLAGS: &[Flag] = &[
         action: Action::Set(&["host"]),
         value: "HOST",
         group: Group::Server,
-        doc: "Bind the client listener to this host (127.0.0.1 if there is no configuration file, else 0.0.0.0)",
+        doc: "Bind the client listener to this host (0.0.0.0; 127.0.0.1 without a configuration file, a login and client certificates)",
     },
     Flag {
         names: &["p", "port"],

@@ -236,8 +236,9 @@ impl Reading {
                 let text = format!("{name:?} has no effect: {}", ignored.reason);
                 self.warn(&entry.position, text);
             }
-        } else if REFUSED.contains(&&*name) {
-            let text = format!("{name:?} is not supported by this version of midge");
+        } else if let Some(refused) = REFUSED.iter().find(|r| r.names.contains(&&*name)) {
+            let advice = refused.advice;
+            let text = format!("{name:?} is not supported by this version of midge: {advice}");
             self.error(&entry.position, text);
         } else if !entry.used {
             self.error(&entry.position, unknown_key(&entry.key));
@@ -377,7 +378,7 @@ fn unknown_key(key: &str) -> String {
         .iter()
         .flat_map(|known| known.aliases.iter().chain([&known.name]))
         .chain(IGNORED.iter().flat_map(|ignored| ignored.names))
-        .chain(REFUSED);
+        .chain(REFUSED.iter().flat_map(|refused| refused.names));
     let name = key.to_ascii_lowercase();
     // Nobody mistypes the first letter; short words would be near to anything.
     let nearest = known

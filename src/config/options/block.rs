@@ -126,8 +126,10 @@ impl Problems {
             Value::String(text) => return self.noted(&entry.position, parse_duration(text)),
             _ => return self.wrong_type(entry, "seconds or a duration such as \"2s\""),
         };
-        let time = Duration::try_from_secs_f64(seconds);
-        let time = time.map_err(|_| format!("{key:?} must be a time, not {seconds} seconds"));
+        // What does not fit into nanoseconds, no clock can be set forward by.
+        let time = Duration::try_from_secs_f64(seconds).ok();
+        let time = time.filter(|time| i64::try_from(time.as_nanos()).is_ok());
+        let time = time.ok_or_else(|| format!("{key:?} must be a time, not {seconds} seconds"));
         self.noted(&entry.position, time)
     }
 

@@ -76,40 +76,82 @@ pub const IGNORED: &[Ignored] = &[
 
 const NO_STREAMS: &str = "streams are not served";
 
-/// The keys that are refused, in lower case.
-pub const REFUSED: &[&str] = &[
-    "account_resolver",
-    "accounts_resolver",
-    "default_sentinel",
-    "gateway",
-    "leaf",
-    "leafnodes",
-    "mqtt",
-    "no_fast_producer_stall",
-    "ocsp",
-    "ocsp_cache",
-    "operator",
-    "operators",
-    "prof_block_rate",
-    "proxies",
-    "proxy_protocol",
-    "remote_syslog",
-    "resolver",
-    "resolver_pinned_accounts",
-    "resolver_preload",
-    "resolver_tls",
-    "root",
-    "root_operator",
-    "root_operators",
-    "roots",
-    "syslog",
-    "trace_headers",
-    "trusted",
-    "trusted_keys",
-    "websocket",
-    "write_timeout",
-    "ws",
+/// A key that is refused.
+pub struct Refused {
+    /// Its names, in lower case.
+    pub names: &'static [&'static str],
+    /// What midge lacks, and what to do about the key.
+    pub advice: &'static str,
+}
+
+/// The keys that are refused.
+pub const REFUSED: &[Refused] = &[
+    Refused {
+        names: &[
+            "operator",
+            "operators",
+            "root",
+            "roots",
+            "root_operator",
+            "root_operators",
+            "trusted",
+            "trusted_keys",
+            "resolver",
+            "account_resolver",
+            "accounts_resolver",
+            "resolver_preload",
+            "resolver_pinned_accounts",
+            "resolver_tls",
+            "default_sentinel",
+        ],
+        advice: NO_JWT,
+    },
+    Refused {
+        names: &["gateway"],
+        advice: "clusters are not joined to others: take the block out",
+    },
+    Refused {
+        names: &["leaf", "leafnodes"],
+        advice: "leafnodes are not served: take the block out",
+    },
+    Refused {
+        names: &["mqtt", "websocket", "ws"],
+        advice: "clients talk NATS over TCP or TLS: take the block out",
+    },
+    Refused {
+        names: &["ocsp", "ocsp_cache"],
+        advice: "revoked certificates are known from CRLs: write crl_file into the block \"tls\"",
+    },
+    Refused {
+        names: &["proxies", "proxy_protocol"],
+        advice: "clients are known by their own addresses: take the key out and let them connect \
+                 directly",
+    },
+    Refused {
+        names: &["remote_syslog", "syslog"],
+        advice: "write log_file, or leave the log to whoever reads stderr",
+    },
+    Refused {
+        names: &["prof_block_rate"],
+        advice: "there is no profiling port: take the key out",
+    },
+    Refused {
+        names: &["no_fast_producer_stall"],
+        advice: "publishers wait for readers that read, only slower: take the key out",
+    },
+    Refused {
+        names: &["trace_headers"],
+        advice: "traces show whole messages: write trace: true",
+    },
+    Refused {
+        names: &["write_timeout"],
+        advice: "readers that take nothing within write_deadline are cut: take the key out",
+    },
 ];
+
+/// Advice for whatever belongs to operator mode.
+pub(in crate::config) const NO_JWT: &str = "operator mode (JWT) is not served: take the key out, and write users with passwords or \
+     nkeys into \"authorization\" or \"accounts\"";
 
 /// Whether the value of an ignored key asks for nothing, so that no warning is
 /// due.

@@ -37,7 +37,7 @@ pub const DEFAULT_HTTP_PORT: u16 = 8222;
 /// Where the client listener binds if a configuration file names no host.
 pub const ANY_HOST: &str = "0.0.0.0";
 /// Where monitoring binds if no host is named for it, and the client listener
-/// if there is neither a configuration file nor a host.
+/// if there is neither a configuration file nor a host nor a login.
 pub const LOOPBACK_HOST: &str = "127.0.0.1";
 
 /// The port of the monitoring listener.
@@ -60,7 +60,8 @@ pub struct Options {
     /// Host the client listener binds to.
     pub host: String,
     /// Whether `host` is the loopback address only because there is neither a
-    /// configuration file nor a host; worth a line in the log.
+    /// configuration file nor a host, and clients need not tell who they are;
+    /// worth a line in the log.
     pub host_is_safe_default: bool,
     /// Port of the client listener; 0 is any free one.
     pub port: u16,
@@ -173,6 +174,14 @@ impl Options {
     /// The settings of the cluster, made if there are none yet.
     pub(super) fn cluster_mut(&mut self) -> &mut ClusterOptions {
         self.cluster.get_or_insert_default()
+    }
+
+    /// Whether clients have to log in or to show a certificate.
+    pub(super) fn asks_who_clients_are(&self) -> bool {
+        let authorization = &self.authorization;
+        authorization.sole.is_some()
+            || !authorization.users.is_empty()
+            || self.tls.as_ref().is_some_and(|tls| tls.verify)
     }
 
     /// Host and port of the monitoring listener, port 0 being any free one;

@@ -8,7 +8,7 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    foreign::{IGNORED, REFUSED},
+    foreign::{IGNORED, REFUSED, Refused},
     keys::{KEYS, Kind},
     *,
 };
@@ -219,7 +219,7 @@ fn names_are_unique_and_match_in_any_case() {
     let mut names: Vec<&str> = KEYS.iter().flat_map(|key| key.aliases).copied().collect();
     names.extend(KEYS.iter().map(|key| key.name));
     names.extend(IGNORED.iter().flat_map(|ignored| ignored.names));
-    names.extend(REFUSED);
+    names.extend(REFUSED.iter().flat_map(|refused| refused.names));
     for name in &names {
         assert_eq!(*name, name.to_ascii_lowercase());
     }
@@ -529,9 +529,12 @@ fn a_key_used_as_a_variable_may_have_any_name() {
 
 #[test]
 fn what_midge_does_not_serve_is_refused_by_name() {
-    for name in REFUSED {
-        let expected = format!("1:1: {name:?} is not supported by this version of midge");
-        refuses(&format!("{name}: 5"), &expected);
+    for Refused { names, advice } in REFUSED {
+        for name in *names {
+            let expected =
+                format!("1:1: {name:?} is not supported by this version of midge: {advice}");
+            refuses(&format!("{name}: 5"), &expected);
+        }
     }
 }
 
@@ -785,4 +788,20 @@ fn what_a_cluster_cannot_be() {
     }
     let told = warnings("cluster { port: 1, compression: s2_fast, pool_size: 3 }");
     assert_eq!(told.len(), 1, "{told:?}");
+}
+
+/// A time that the system's clock cannot be set forward by would end in a panic
+/// when a client comes.
+#[test]
+fn times_without_end_are_refused() {
+    for block in [
+        "authorization { token: t, timeout: % }",
+        "cluster { port: -1, authorization { timeout: % } }",
+        "tls { timeout: % }",
+    ] {
+        for time in ["9223372036854775807", "9300000000.5", "-1"] {
+            let text = block.replace('%', time);
+            refuses(&text, "\"timeout\" must be a time");
+        }
+    }
 }

@@ -434,7 +434,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         code: "revoked-clients",
         levels: "warning",
-        meaning: "Connections were closed because a new CRL names their certificates. The \
+        meaning: "Clients or routes were closed because a new CRL names their certificates. The \
                   finding stays for the time `recent`.",
         cause: "The nodes were revoked at the CA and are still running.",
         remedy: "If they were meant to go, switch them off; else give them new certificates.",

@@ -27,6 +27,13 @@ pub(super) const METRICS: &[Metric] = &[
         |now, to| to.add(now.varz.logins.as_ref().map_or(0, |logins| logins.delayed)),
     ),
     counter(
+        "midge_logins_held",
+        "",
+        "Logins, right or wrong, whose source had so many refused before that they waited until \
+         they were looked at.",
+        |now, to| to.add(now.varz.logins.as_ref().map_or(0, |logins| logins.held)),
+    ),
+    counter(
         "midge_tls_handshakes",
         "",
         "TLS handshakes of clients that were finished, by whether they went on from an earlier \
@@ -78,6 +85,20 @@ pub(super) const METRICS: &[Metric] = &[
         |now, to| {
             if let Some(tls) = &now.varz.tls {
                 to.add(tls.revoked);
+            }
+        },
+    ),
+    counter(
+        "midge_tls_revoked_closed",
+        "",
+        "Connections closed because their certificate was revoked meanwhile, by kind of \
+         connection.",
+        |now, to| {
+            if let Some(tls) = &now.varz.tls {
+                to.add_for("kind", "client", tls.revoked_closed);
+            }
+            if let Some(count) = now.varz.cluster["revoked_closed"].as_u64() {
+                to.add_for("kind", "route", count);
             }
         },
     ),

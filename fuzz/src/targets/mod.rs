@@ -2,8 +2,17 @@
 //! hand them on from libFuzzer; `tests/fuzz_corpus.rs` replays the kept corpus
 //! and some mutations of it in every test run.
 
+mod names;
+mod nkeys;
+mod permissions;
+mod routes;
+mod transforms;
+
 use std::sync::Arc;
 
+pub use self::{
+    names::names, nkeys::nkeys, permissions::permissions, routes::routes, transforms::transforms,
+};
 use midge::{
     config::syntax,
     protocol::{
@@ -18,11 +27,16 @@ use midge::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 9] = [
     ("config", config),
     ("connect", connect),
+    ("names", names),
+    ("nkeys", nkeys),
+    ("permissions", permissions),
     ("protocol", protocol),
+    ("routes", routes),
     ("subjects", subjects),
+    ("transforms", transforms),
 ];
 
 /// The configuration language: any text is read or refused with a place.

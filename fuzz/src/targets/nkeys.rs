@@ -1,0 +1,64 @@
+//! Keys of users and what they sign, against a plain reader of their text form.
+
+use midge::protocol::nkey::{UserKey, is_account_key};
+
+const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/// The first line is a key, the second what is signed, the third a signature.
+pub fn nkeys(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let mut lines = text.split('\n');
+    let mut next = || lines.next().unwrap_or("");
+    let (key, nonce, signature) = (next(), next(), next());
+    let read = UserKey::parse(key);
+    assert_eq!(read.is_ok(), is_key(key, 20 << 3), "{key:?}");
+    assert_eq!(is_account_key(key), is_key(key, 0), "{key:?}");
+    match read {
+        Ok(read) => {
+            // Only 64 bytes are a signature, in one of two ways to write them.
+            if read.signed(nonce.as_bytes(), signature) {
+                assert!([86, 88].contains(&signature.len()), "{signature:?}");
+            }
+        }
+        // It may be a seed: no word of it.
+        Err(error) => assert!(key.is_empty() || !error.contains(key) || key.len() < 20),
+    }
+}
+
+/// Whether a text is 35 bytes in base32: this prefix, 32 more, and the CRC.
+fn is_key(text: &str, prefix: u8) -> bool {
+    if text.len() != 56 {
+        return false;
+    }
+    let mut bits = Vec::new();
+    for letter in text.bytes() {
+        let Some(value) = ALPHABET.iter().position(|known| *known == letter) else {
+            return false;
+        };
+        bits.extend((0..5).rev().map(|bit| (value >> bit) & 1));
+    }
+    let bytes: Vec<u8> = bits
+        .chunks(8)
+        .map(|bits| bits.iter().fold(0, |byte, bit| byte << 1 | *bit as u8))
+        .collect();
+    let (body, checksum) = bytes.split_at(33);
+    bytes[0] == prefix && crc(body).to_le_bytes() == *checksum
+}
+
+/// CRC-16/XMODEM, bit by bit.
+fn crc(bytes: &[u8]) -> u16 {
+    let mut crc = 0u16;
+    for byte in bytes {
+        for bit in (0..8).rev() {
+            let top = crc >> 15 == 1;
+            let next = (byte >> bit) & 1 == 1;
+            crc <<= 1;
+            if top != next {
+                crc ^= 0x1021;
+            }
+        }
+    }
+    crc
+}

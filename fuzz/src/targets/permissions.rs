@@ -1,0 +1,138 @@
+//! Permissions, against a naive judge.
+
+use midge::security::permissions::{
+    CERTNAME, Names, Pattern, Rules, SubjectRules, Subscribing, USER,
+};
+
+/// One line of rules: what is permitted, and what is not.
+#[derive(Default)]
+struct Lists {
+    allow: Vec<Pattern>,
+    deny: Vec<Pattern>,
+}
+
+impl Lists {
+    fn rules(&self) -> SubjectRules {
+        SubjectRules {
+            allow: (!self.allow.is_empty()).then(|| self.allow.clone()),
+            deny: self.deny.clone(),
+        }
+    }
+
+    /// Whether a message to `subject` passes, in a subscription of this queue.
+    fn permit(&self, subject: &str, queue: Option<&str>, names: Names<'_>) -> bool {
+        let concerns = |pattern: &Pattern| {
+            let of_queue = match (&pattern.queue, queue) {
+                (None, _) => true,
+                (Some(wanted), Some(queue)) => is_of(queue, wanted),
+                (Some(_), None) => false,
+            };
+            of_queue && is_of(subject, &filled(pattern, names))
+        };
+        (self.allow.is_empty() || self.allow.iter().any(concerns))
+            && !self.deny.iter().any(concerns)
+    }
+}
+
+fn filled(pattern: &Pattern, names: Names<'_>) -> String {
+    pattern
+        .subject
+        .replace(CERTNAME, names.certname)
+        .replace(USER, names.user)
+}
+
+/// Whether a literal subject is one of the pattern's.
+fn is_of(subject: &str, pattern: &str) -> bool {
+    let (subject, pattern): (Vec<&str>, Vec<&str>) =
+        (subject.split('.').collect(), pattern.split('.').collect());
+    for (at, token) in pattern.iter().enumerate() {
+        match (*token, subject.get(at)) {
+            (">", Some(_)) => return true,
+            ("*", Some(_)) => {}
+            (token, Some(found)) if token == *found => {}
+            _ => return false,
+        }
+    }
+    subject.len() == pattern.len()
+}
+
+/// The first line has the user's name and the certname. Others begin with `P`
+/// or `p` for what may and may not be published to, `S` or `s` for what may and
+/// may not be subscribed to, `?` for a subscription that is asked for; a
+/// subject follows, and for subscriptions a queue.
+pub fn permissions(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else {
+        return;
+    };
+    let mut lines = text.split('\n');
+    let mut words = lines.next().unwrap_or("").split(' ');
+    let names = Names {
+        user: words.next().unwrap_or(""),
+        certname: words.next().unwrap_or(""),
+    };
+    let (mut publish, mut subscribe) = (Lists::default(), Lists::default());
+    let mut asked = Vec::new();
+    for line in lines.take(24) {
+        let Some((kind, text)) = line.split_at_checked(1) else {
+            continue;
+        };
+        let list = match kind {
+            "P" => &mut publish.allow,
+            "p" => &mut publish.deny,
+            "S" => &mut subscribe.allow,
+            "s" => &mut subscribe.deny,
+            "?" => &mut asked,
+            _ => continue,
+        };
+        list.extend(Pattern::parse(text, "Ss?".contains(kind)));
+    }
+    let rules = Rules {
+        publish: publish.rules(),
+        subscribe: subscribe.rules(),
+        responses: None,
+    };
+    let permissions = match rules.for_login(names) {
+        Ok(permissions) => permissions,
+        Err(_) => return assert!(rules.have_templates()),
+    };
+    let literals: Vec<&Pattern> = asked.iter().filter(|asked| is_literal(asked)).collect();
+    for literal in &literals {
+        assert_eq!(
+            permissions.may_publish(literal.subject.as_bytes()),
+            publish.permit(&literal.subject, None, names),
+            "{}",
+            literal.subject
+        );
+    }
+    for wanted in asked.iter().filter(|wanted| !wanted.subject.contains("{{")) {
+        let queue = wanted.queue.as_deref();
+        if queue.is_some_and(|queue| queue.split('.').any(|token| token == "*" || token == ">")) {
+            continue;
+        }
+        let queue_bytes = queue.map(str::as_bytes);
+        let verdict = permissions.judge_subscription(wanted.subject.as_bytes(), queue_bytes);
+        for literal in &literals {
+            if !is_of(&literal.subject, &wanted.subject) || verdict == Subscribing::Deny {
+                continue;
+            }
+            let comes = verdict == Subscribing::Allow
+                || permissions.may_receive(literal.subject.as_bytes(), queue_bytes);
+            let may = subscribe.permit(&literal.subject, queue, names);
+            assert_eq!(comes, may, "{} comes to {wanted:?}", literal.subject);
+        }
+        // A literal subscription in no queue is permitted exactly if its one
+        // subject is.
+        if queue.is_none() && is_literal(wanted) {
+            assert_eq!(
+                verdict != Subscribing::Deny,
+                subscribe.permit(&wanted.subject, None, names),
+                "{wanted:?}"
+            );
+        }
+    }
+}
+
+fn is_literal(pattern: &Pattern) -> bool {
+    let mut tokens = pattern.subject.split('.');
+    tokens.all(|token| token != "*" && token != ">") && !pattern.subject.contains("{{")
+}

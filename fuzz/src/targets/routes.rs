@@ -1,0 +1,107 @@
+//! The parser of what other brokers send.
+
+use midge::protocol::route::{
+    Parsed, RouteConnect, RouteInfo, RouteMessage, RouteOp, parse, parse_repeated_message,
+};
+
+/// Longest line that is read here.
+const LINE_MAX: usize = 4096;
+
+/// Any bytes, cut anywhere.
+pub fn routes(bytes: &[u8]) {
+    let mut rest = bytes;
+    while let Ok(Parsed::Op(op, len)) = parse(rest, LINE_MAX) {
+        assert!(0 < len && len <= rest.len() && len <= LINE_MAX + 1);
+        // A shorter piece of an operation is never another operation.
+        assert_eq!(parse(&rest[..len - 1], LINE_MAX), Ok(Parsed::Incomplete));
+        let mut whole = len;
+        match op {
+            RouteOp::Message(message) => {
+                check_message(&message, rest);
+                assert_eq!(message.line_len, len);
+                whole = message.whole_len();
+            }
+            RouteOp::Interest {
+                account,
+                subject,
+                queue,
+            } => {
+                [account, subject].into_iter().for_each(check_field);
+                queue.into_iter().for_each(|(queue, _)| check_field(queue));
+            }
+            RouteOp::NoInterest {
+                account,
+                subject,
+                queue,
+            } => [Some(account), Some(subject), queue]
+                .into_iter()
+                .flatten()
+                .for_each(check_field),
+            RouteOp::Info(json) => check_info(json),
+            RouteOp::Connect(json) => check_connect(json),
+            RouteOp::Err(_) | RouteOp::Nothing | RouteOp::Ping | RouteOp::Pong => {}
+        }
+        match rest.get(whole..) {
+            Some(after) => rest = after,
+            None => break,
+        }
+    }
+}
+
+fn check_field(field: &[u8]) {
+    assert!(!field.is_empty());
+    assert!(!field.iter().any(|byte| b" \t\r\n".contains(byte)));
+}
+
+fn check_message(message: &RouteMessage<'_>, rest: &[u8]) {
+    [message.account, message.subject]
+        .into_iter()
+        .chain(message.reply)
+        .for_each(check_field);
+    assert!(message.header_len.unwrap_or(0) <= message.total_len);
+    // What goes on as it stands is what a client is to get.
+    let mut tail = [message.sizes, b"\r\n"].concat();
+    if let Some(reply) = message.reply {
+        tail = [reply, b" ", &tail].concat();
+    }
+    let line = &rest[..message.line_len];
+    if message.canonical {
+        assert!(
+            line.ends_with(&tail),
+            "{:?}",
+            line.escape_ascii().to_string()
+        );
+    }
+    // Recognising the line again means the same as reading it.
+    if message.header_len.is_none() && message.canonical {
+        let head = &line[..line.len() - message.sizes.len() - 2];
+        assert_eq!(
+            parse_repeated_message(rest, head),
+            Some((message.total_len, message.sizes.len()))
+        );
+    }
+}
+
+/// What is understood survives being handed on.
+fn check_info(json: &[u8]) {
+    let Ok(info) = serde_json::from_slice::<RouteInfo>(json) else {
+        return;
+    };
+    let line = info.line();
+    let Ok(Parsed::Op(RouteOp::Info(json), len)) = parse(&line, usize::MAX / 2) else {
+        panic!("its own INFO is not understood");
+    };
+    assert_eq!(len, line.len());
+    let again: RouteInfo = serde_json::from_slice(json).expect("its own INFO");
+    assert_eq!(again.line(), line);
+}
+
+fn check_connect(json: &[u8]) {
+    if let Ok(connect) = serde_json::from_slice::<RouteConnect>(json) {
+        let line = connect.line();
+        assert!(matches!(
+            parse(&line, usize::MAX / 2),
+            Ok(Parsed::Op(RouteOp::Connect(_), _))
+        ));
+    }
+}
