@@ -2,7 +2,7 @@
 //! is put together anew, with other subjects and, for a request, a header that
 //! tells who asks.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use super::{
     Account, Reach,
@@ -60,6 +60,7 @@ impl Sender<'_> {
         let header_len = message.header_len.unwrap_or(0) as usize;
         let (headers, payload) = run.body(message).split_at(header_len);
         let headers = header::with(headers, REQUEST_INFO, &describe(import.share, None));
+        let headers = untraced(&headers);
         let on = Onward::new(reply.as_deref(), Some(&headers), payload);
         let onward = on.run(&service.reach.matches.subject);
         let deeper = |share: bool, _: Option<&str>| {
@@ -105,7 +106,8 @@ impl Sender<'_> {
         });
         let header_len = message.header_len.unwrap_or(0) as usize;
         let (headers, payload) = run.body(message).split_at(header_len);
-        let headers = (!headers.is_empty()).then_some(headers);
+        let headers = untraced(headers);
+        let headers = (!headers.is_empty()).then_some(&*headers);
         let on = Onward::new(reply.as_deref(), headers, payload);
         let reach = Reach::of_subscribers(&pending.account, &pending.subject);
         self.spread(
@@ -115,6 +117,15 @@ impl Sender<'_> {
             &reach,
             false,
         )
+    }
+}
+
+/// The headers of a message that leaves its account. Its sender may not have
+/// nats-servers publish in the account where it goes.
+fn untraced(headers: &[u8]) -> Cow<'_, [u8]> {
+    match header::find(headers, header::TRACE_DEST) {
+        Some(_) => header::with(headers, header::TRACE_DEST, header::TRACE_DISABLED).into(),
+        None => headers.into(),
     }
 }
 

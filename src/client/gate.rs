@@ -45,6 +45,11 @@ impl Gate {
         self.responding.is_some()
     }
 
+    /// Whether the user may publish to `subject` without having been asked.
+    pub(super) fn may_publish_unasked(&self, subject: &[u8]) -> bool {
+        !self.permissions.limit_publishing() || self.permissions.may_publish(subject)
+    }
+
     /// Whether a message may be published to `subject`; a response that is
     /// permitted is used up.
     pub(super) fn may_publish(&mut self, subject: &[u8]) -> bool {

@@ -21,6 +21,7 @@ use crate::{
     protocol::{
         CRLF,
         error::{ClientError, quoted},
+        header,
         parse::{Op, Parsed, Publish, parse},
     },
     subject,
@@ -68,10 +69,14 @@ impl RunInProgress {
         if self.subject(bytes) != Some(publish.subject) {
             self.deliver(session, worker, bytes);
         }
-        if !may_reply_to(publish.reply) || session.wants_each_publish() {
+        let body = || &bytes[at + publish.line_len..][..publish.total_len];
+        if !may_reply_to(publish.reply)
+            || session.wants_each_publish()
+            || (publish.header_len.is_some()
+                && session.find_forbidden_trace(publish, body()).is_some())
+        {
             self.deliver(session, worker, bytes);
-            let body = &bytes[at + publish.line_len..][..publish.total_len];
-            if !session.admit_publish(worker, publish, body) {
+            if !session.admit_publish(worker, publish, body()) {
                 return;
             }
         } else if (self.subject.is_none() || session.counts_publishes())
@@ -183,7 +188,20 @@ impl Session {
             .is_some_and(|gate| gate.counts_publishes())
     }
 
-    /// Checks one publish and confirms it; `body` is its headers and payload. `false`: it is not to be delivered.
+    /// The subject that a nats-server of the cluster would publish to for this
+    /// message, if its user may not.
+    #[inline]
+    fn find_forbidden_trace<'a>(&self, publish: &Publish<'_>, body: &'a [u8]) -> Option<&'a [u8]> {
+        let (header_len, gate) = (publish.header_len?, self.gate.as_ref()?);
+        let mut wanted = header::find_all(&body[..header_len], header::TRACE_DEST);
+        wanted.find(|subject| {
+            let is_wanted = !subject.is_empty() && *subject != header::TRACE_DISABLED.as_bytes();
+            is_wanted && !gate.may_publish_unasked(subject)
+        })
+    }
+
+    /// Checks one publish and confirms it; `body` is its headers and payload.
+    /// `false`: it is not to be delivered.
     fn admit_publish(&mut self, worker: &mut Worker, publish: &Publish<'_>, body: &[u8]) -> bool {
         if self.trace.is_on() {
             let (trace, connection) = (self.trace, &self.connection);
@@ -192,6 +210,11 @@ impl Session {
         }
         if !self.may_publish(publish.subject) {
             self.refuse_publish(worker, publish);
+            return false;
+        }
+        if let Some(subject) = self.find_forbidden_trace(publish, body) {
+            let subject = quoted(subject);
+            self.complain(worker, ClientError::PublishViolation { subject });
             return false;
         }
         if let Some(reply) = publish.reply

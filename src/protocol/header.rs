@@ -6,6 +6,15 @@ use super::CRLF;
 /// The first line of headers that a broker makes.
 const FIRST_LINE: &[u8] = b"NATS/1.0\r\n";
 
+/// The header by which a message asks nats-servers to publish to a subject what
+/// becomes of it. midge does not; but the message may get to a nats-server of
+/// the cluster, which takes it for granted that the broker where the message
+/// was published has looked whether its sender may.
+pub const TRACE_DEST: &str = "Nats-Trace-Dest";
+
+/// The value of [`TRACE_DEST`] with which nothing is published.
+pub const TRACE_DISABLED: &str = "trace disabled";
+
 /// The headers with this one in place of any of the same name, in whatever
 /// case they were written. `headers` may be empty.
 pub fn with(headers: &[u8], name: &str, value: &str) -> Vec<u8> {
@@ -26,8 +35,15 @@ pub fn with(headers: &[u8], name: &str, value: &str) -> Vec<u8> {
 
 /// The value of the first header of this name.
 pub fn find<'a>(headers: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    let line = lines(headers).skip(1).find(|line| is_named(line, name))?;
-    Some(line[name.len() + 1..].trim_ascii())
+    find_all(headers, name).next()
+}
+
+/// The values of all headers of this name, in their order.
+pub fn find_all<'a>(headers: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
+    lines(headers)
+        .skip(1)
+        .filter(move |line| is_named(line, name))
+        .map(move |line| line[name.len() + 1..].trim_ascii())
 }
 
 fn is_named(line: &[u8], name: &str) -> bool {
@@ -66,6 +82,8 @@ mod tests {
             assert_eq!(made, expected, "{headers:?}");
             assert_eq!(find(made.as_bytes(), "a"), Some(&b"1"[..]));
         }
+        let several = b"NATS/1.0\r\nA:\r\nb: 0\r\na:  2 \r\n\r\n";
+        assert!(find_all(several, "A").eq([&b""[..], b"2"]));
         assert_eq!(find(b"abcd", "a"), None);
         assert_eq!(find(b"", "a"), None);
     }

@@ -154,6 +154,11 @@ fn requests_cross_and_their_replies_come_back() {
             1,
             "HPUB q.plain inbox.1 20 22\r\nNATS/1.0\r\nA: bcd\r\n\r\nhi",
         ),
+        // Nobody has another account's brokers publish what becomes of it.
+        (
+            1,
+            "HPUB q.plain inbox.1 39 41\r\nNATS/1.0\r\nNats-Trace-Dest: trace.me\r\n\r\nhi",
+        ),
         (2, "PUB deep inbox.2 2\r\nhi"),
         (2, "PUB q.plain inbox.2 2\r\nhi"),
         (0, "PUB _R_.abc.def 2\r\nhi"),

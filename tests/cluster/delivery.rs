@@ -243,3 +243,65 @@ fn accounts_cross_a_mesh_apart() {
         expect_silence(&mut b);
     }
 }
+
+/// Class "redirect" of nats-server's advisories (2026-15, -20): a header has
+/// nats-servers publish what becomes of a message. The one that gets it over a
+/// route trusts midge to have looked whether its sender may publish there, and
+/// to have taken it out of what leaves an account.
+#[test]
+fn nobody_has_another_member_publish_where_he_may_not() {
+    const ACCOUNTS: &str = "accounts {\n  A { users: [ {user: a, password: a}, {user: limited, password: limited, permissions: {publish: \"ok.>\"}} ]\n    imports: [{service: {account: B, subject: help}}] }\n  B { users: [{user: b, password: b}]\n    exports: [{service: help}] }\n}";
+    let ports = [mesh::free_port(), mesh::free_port()];
+    let start = |(index, kind): (usize, Kind)| {
+        let mut plan = mesh::Plan::new(kind, &format!("n{index}"), ports[index], &ports);
+        plan.config = ACCOUNTS.into();
+        plan.start()
+    };
+    let [midge, nats] = [(0, Kind::Midge), (1, Kind::Nats)].map(start);
+    mesh::wait_for_mesh(&[&midge, &nats]);
+    let login = |member: &Member, name: &str| {
+        let mut client = RawClient::connect(member.broker.client_addr());
+        client.send(format!(
+            "CONNECT {{\"user\":\"{name}\",\"pass\":\"{name}\",\"verbose\":false,\"headers\":true}}\r\n"
+        ));
+        client
+    };
+    let (mut a, mut b) = (login(&nats, "a"), login(&nats, "b"));
+    a.send("SUB ok.> 1\r\nSUB secret.> 2\r\n");
+    b.send("SUB help 1\r\nSUB secret.> 2\r\n");
+    a.sync();
+    b.sync();
+    wait_until("all is known", || {
+        midge.knows("ok.>") && midge.knows("help")
+    });
+    let traced = |subject: &str, dest: &str| {
+        let headers = format!("NATS/1.0\r\nNats-Trace-Dest: {dest}\r\n\r\n");
+        let len = headers.len();
+        format!("HPUB {subject} {len} {}\r\n{headers}x\r\n", len + 1)
+    };
+    let mut limited = login(&midge, "limited");
+    limited.send(traced("ok.a", "secret.a"));
+    let told = limited.sync();
+    assert_eq!(told.len(), 1, "{told:?}");
+    assert_eq!(
+        told[0].line,
+        b"-ERR 'Permissions Violation for Publish to \"secret.a\"'"
+    );
+    limited.send(traced("ok.a", "ok.trace") + "PUB ok.end 0\r\n\r\n");
+    assert!(limited.sync().is_empty());
+    // Where he may, a nats-server does it.
+    let mut seen: Vec<String> = (0..3)
+        .map(|_| a.next_message().arguments()[0].clone())
+        .collect();
+    seen.sort();
+    assert_eq!(seen, ["ok.a", "ok.end", "ok.trace"]);
+    let mut asker = login(&midge, "a");
+    asker.send(traced("help", "secret.b") + "PUB help 3\r\nend\r\n");
+    for end in ["x", "end"] {
+        let request = b.next_message();
+        assert_eq!(request.arguments()[0], "help");
+        assert!(request.body.ends_with(end.as_bytes()), "{request:?}");
+    }
+    expect_silence(&mut a);
+    expect_silence(&mut b);
+}

@@ -204,6 +204,16 @@ fn logins() -> Vec<Case> {
     ]
 }
 
+/// A subscription, and a message to it with these headers.
+fn traced(headers: &str) -> String {
+    let headers = format!("NATS/1.0\r\n{headers}\r\n\r\n");
+    let len = headers.len();
+    format!(
+        "SUB ok.> 1\r\nHPUB ok.a {len} {}\r\n{headers}x\r\n",
+        len + 1
+    )
+}
+
 fn permissions() -> Vec<Case> {
     let user = |bytes: &str| {
         one(
@@ -221,6 +231,11 @@ fn permissions() -> Vec<Case> {
         user("PUB no.\"quoted\"\\ü 1\r\nx\r\nSUB no.\"quoted\"\\ü \"q\" 1\r\n"),
         user("HPUB no.a 12 12\r\nNATS/1.0\r\n\r\n\r\n"),
         user("PUB no.a ok.r 1\r\nx\r\nPUB ok.a no.r 1\r\nx\r\n"),
+        user(&traced("Nats-Trace-Dest: no.a")),
+        user(&traced("Nats-Trace-Dest:no.a ")),
+        user(&traced("a: b\r\nNats-Trace-Dest: ok.no")),
+        user(&traced("Nats-Trace-Dest:\r\nNats-Trace-Dest: no.a")),
+        user(&traced("Nats-Trace-Dest: trace disabled")),
         user("SUB no.a 1\r\nSUB ok.a 1\r\nPUB ok.a 1\r\nx\r\n"),
         case("permissions: denied publish reaches nobody")
             .config("authorization { users: [ { user: u, password: p, permissions: { publish: \"ok\" } }, { user: w, password: w } ] }\n")
