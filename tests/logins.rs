@@ -3,8 +3,13 @@
 
 mod support;
 
-use std::time::Duration;
+use std::{
+    io::Write,
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
 
+use socket2::{Domain, Socket, Type};
 use support::{Broker, Frame, RawClient, raw_client::Next, wait_until};
 
 /// A bcrypt hash of "s3cret" that takes long to compare.
@@ -181,6 +186,49 @@ fn hanging_up_early_does_not_help_who_guesses() {
         (&logins["held"], &logins["accepted"]),
         (&21.into(), &1.into())
     );
+}
+
+/// A crowd of guesses that are dear to look at leaves room: somebody elsewhere is
+/// let in before they are through, and those whose turn does not come in time are
+/// not looked at.
+#[test]
+fn a_crowd_of_guesses_keeps_nobody_else_out() {
+    const GUESSES: u64 = 300;
+    // Of cost 6: so many of them take longer than the time to log in.
+    let hash = "$2b$06$abcdefghijklmnopqrstuuNOnw6EGKc3988bZtxlqHMps74iVdpdC";
+    let broker = Broker::midge()
+        .config(format!(
+            "authorization {{ timeout: 1, users: [ {{ user: derek, password: \"{hash}\" }} ] }}\n"
+        ))
+        .start();
+    let guess = || {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let elsewhere = SocketAddr::from(([127, 0, 0, 2], 0));
+        socket.bind(&elsewhere.into()).expect("another address");
+        socket
+            .connect(&broker.client_addr().into())
+            .expect("connect");
+        let mut stream = TcpStream::from(socket);
+        let text = b"CONNECT {\"user\":\"derek\",\"pass\":\"x\"}\r\n";
+        stream.write_all(text).expect("send");
+        stream
+    };
+    let guesses: Vec<TcpStream> = (0..GUESSES).map(|_| guess()).collect();
+    let refused = |reason: &str| {
+        let logins = &broker.get_json("/varz")["logins"];
+        logins["refused"][reason].as_u64().unwrap_or_default()
+    };
+    wait_until("the guesses are known as such", || {
+        refused("wrong_password") > 6
+    });
+    login(&broker, "derek", "s3cret");
+    let through = refused("wrong_password") + refused("timeout");
+    assert!(through < GUESSES, "it had to wait for all of them");
+    wait_until("each guess has its end", || {
+        refused("wrong_password") + refused("timeout") == GUESSES
+    });
+    assert!(refused("timeout") > 0, "all were looked at");
+    drop(guesses);
 }
 
 /// A login by key is never held: nobody guesses keys.

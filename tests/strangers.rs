@@ -218,6 +218,12 @@ fn an_oversized_connect_is_refused() {
     let frames = client.read_to_end();
     assert_eq!(frames[0].line, b"-ERR 'maximum control line exceeded'");
     assert_eq!(frames.len(), 1);
+    wait_until("it is told", || {
+        let line = format!("127.0.0.1:{} - cid:", client.local_port());
+        let log = broker.log();
+        let mut lines = log.lines().filter(|told| told.contains(&line));
+        lines.any(|told| told.contains("a control line longer than max_control_line"))
+    });
 }
 
 /// Class "login skipped" (2026-16, -24, 2023-01, 2022-01): whatever comes before
@@ -506,6 +512,75 @@ fn handshakes_of_strangers_are_bounded() {
     });
     let grown = resident_kib(&broker).saturating_sub(before);
     assert!(grown < 400 * 64, "{grown} KiB");
-    let lines = broker.log().lines().count();
+    let log = broker.log();
+    let lines = log.lines().count();
     assert!(lines < 120, "{lines} lines of log for 400 of them");
+    for told in ["what came is not TLS", "TLS handshake timeout"] {
+        assert!(log.contains(told), "{told}: {log}");
+    }
+    wait_until("the next one tells how many were left out", || {
+        let mut stranger = connect(broker.client_addr());
+        stranger.write_all(b"NONSENSE\r\n").expect("write");
+        read_all(&mut stranger);
+        broker
+            .log()
+            .contains("more failed handshakes are not told of")
+    });
+}
+
+/// Class "memory before login" (2026-02, -11, -25) with TLS: first messages that
+/// are long and never whole may not hold more than their share together, and
+/// who says no more than needed still gets in.
+#[test]
+fn long_handshakes_are_bounded_together() {
+    const STRANGERS: usize = 1000;
+    let pki = Pki::new(&["server"]);
+    let block = format!(
+        "tls {{ cert_file: \"{}\", key_file: \"{}\", timeout: 60 }}\n",
+        pki.text("server.pem"),
+        pki.text("server.key")
+    );
+    let broker = Broker::midge().config(block).start();
+    let before = resident_kib(&broker);
+    // A ClientHello of 65,520 bytes in full records, without its end.
+    let mut hello = Vec::new();
+    for first in [&[1, 0, 0xff, 0xf0, 3, 3][..], &[], &[]] {
+        hello.extend_from_slice(&[0x16, 3, 1, 0x40, 0]);
+        hello.extend_from_slice(first);
+        hello.resize(hello.len() + 16384 - first.len(), 0);
+    }
+    let mut strangers: Vec<TcpStream> = (0..STRANGERS)
+        .map(|_| connect(broker.client_addr()))
+        .collect();
+    for stream in &mut strangers {
+        // It may be cut in the middle.
+        let _ = stream.write_all(&hello);
+    }
+    // Each that waits holds 40 KiB more than handshakes usually do.
+    let may_wait = 32 * 1024 / 40;
+    wait_until("those beyond the bound are sent away", || {
+        let tls = &broker.get_json("/varz")["tls"];
+        let cut = tls["failed"]["too_many"].as_u64().unwrap_or_default();
+        cut >= STRANGERS as u64 - may_wait
+    });
+    let grown = resident_kib(&broker).saturating_sub(before);
+    assert!(grown < 100 * 1024, "{grown} KiB for {STRANGERS} strangers");
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_file(pki.path("ca.pem")).expect("the CA");
+    roots.add(ca).expect("the CA");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let client = RawClient::connect(broker.client_addr());
+    let name = "localhost".try_into().expect("a name");
+    let mut tls = ClientConnection::new(Arc::new(config), name).expect("a client");
+    let mut socket = client.stream().try_clone().expect("the socket");
+    let mut stream = rustls::Stream::new(&mut tls, &mut socket);
+    stream.write_all(b"PING\r\n").expect("it shakes hands");
+    let mut answer = [0; 6];
+    stream.read_exact(&mut answer).expect("it is served");
+    assert_eq!(answer, *b"PONG\r\n");
 }

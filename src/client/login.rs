@@ -7,7 +7,7 @@ use std::{
 };
 
 use data_encoding::BASE64URL_NOPAD;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout_at};
 use tracing::error;
 
 use super::{Context, comings, end::End, gate::Gate, session::Session};
@@ -91,33 +91,62 @@ pub(super) async fn settle(session: &mut Session) {
                 return;
             }
         };
-        let outcome = decide(&session.context, check);
-        let Some(outcome) = while_open(&session.connection, outcome).await else {
+        let decision = decide(session, check);
+        let Some(decision) = while_open(&session.connection, decision).await else {
             return;
         };
-        let Some(outcome) = outcome else {
+        let Some(decision) = decision else {
             error!("A password check was aborted");
             return session.connection.close(CloseReason::AuthenticationFailure);
         };
         with_worker(|worker| {
-            let result = match outcome {
-                Ok(login) => session.log_in(worker, options, login),
-                Err(refusal) => Err(session.refuse(&options.credentials, refusal)),
+            let result = match decision {
+                Decision::Made(Ok(login)) => session.log_in(worker, options, login),
+                Decision::Made(Err(refusal)) => Err(session.refuse(&options.credentials, refusal)),
+                Decision::TooLate => Err(session.refuse_late()),
             };
             session.go_on(worker, result);
         });
     }
 }
 
-/// Runs a check where it keeps nobody waiting. `None`: it was aborted.
-async fn decide(context: &Context, check: PasswordCheck) -> Option<Result<Login, Refusal>> {
-    let permit = context.password_checks.clone().acquire_owned().await.ok()?;
+/// What came of a login with a password whose comparison takes long.
+enum Decision {
+    /// The password was compared.
+    Made(Result<Login, Refusal>),
+    /// The time to log in was over before its turn came.
+    TooLate,
+}
+
+/// Runs a check where it keeps nobody waiting. `None`: it was aborted. Of those
+/// who may be guessing one is heard at a time, and none after its time to log in,
+/// so that a crowd of guesses leaves room for others.
+async fn decide(session: &Session, check: PasswordCheck) -> Option<Decision> {
+    let context = &session.context;
+    let source = session.connection.peer.ip();
+    let mut permit = context.password_checks.clone().acquire_owned().await.ok()?;
+    // Looked at when its turn has come: those before it may have failed since.
+    let mut turn = None;
+    if context.telemetry.logins.is_guessing(source, Clock::now()) {
+        drop(permit);
+        let next = context.guesses.acquire();
+        turn = match session.stranger.as_ref().map(|stranger| stranger.deadline) {
+            None => Some(next.await.ok()?),
+            Some(deadline) => match timeout_at(deadline, next).await {
+                Ok(next) => Some(next.ok()?),
+                Err(_) => return Some(Decision::TooLate),
+            },
+        };
+        permit = context.password_checks.clone().acquire_owned().await.ok()?;
+    }
     let run = tokio::task::spawn_blocking(move || {
         let outcome = check.run();
         drop(permit);
         outcome
     });
-    run.await.ok()
+    let outcome = run.await.ok()?;
+    drop(turn);
+    Some(Decision::Made(outcome))
 }
 
 /// Waits for something, and meanwhile writes what others deliver. `None`: the

@@ -58,6 +58,8 @@ pub struct Context {
     pub authentication: RwLock<Arc<Authentication>>,
     /// Password checks that may run at once, so that they leave time for others.
     pub password_checks: Arc<Semaphore>,
+    /// One of these at a time may be for somebody who may be guessing.
+    pub guesses: Semaphore,
     /// The limits in force.
     pub limits: LimitsInForce,
     /// INFO as every client gets it; the client's own fields are filled in.

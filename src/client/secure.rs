@@ -88,11 +88,11 @@ fn give_up(session: &Session, tls: &TlsListener, failure: &Failure) {
     if failure.cause == Cause::Silent {
         return connection.close(CloseReason::ClientClosed);
     }
-    if tls.may_tell() {
-        let text = match failure.cause {
-            Cause::Timeout => failure.text.clone(),
-            _ => format!("TLS handshake error: {failure}"),
-        };
+    let text = match failure.cause {
+        Cause::Timeout => failure.text.clone(),
+        _ => format!("TLS handshake error: {failure}"),
+    };
+    if let Some(text) = tls.tell(text) {
         error!("{} - {text}", log_prefix(connection));
         session.context.telemetry.events.record(
             EventKind::HandshakeFailed,

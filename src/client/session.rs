@@ -396,12 +396,10 @@ impl Session {
     fn tell_end(&self, end: &End) {
         let mut text = format!("{}: {}", end.reason, end.detail);
         if !self.connected {
-            match self.context.telemetry.strangers.may_tell(Clock::now()) {
+            let strangers = &self.context.telemetry.strangers;
+            match strangers.tell(Clock::now(), text, "that did not log in") {
+                Some(told) => text = told,
                 None => return,
-                Some(0) => {}
-                Some(more) => {
-                    text += &format!(" ({more} more that did not log in are not told of)")
-                }
             }
         }
         error!("{} - {text}", log_prefix(&self.connection));

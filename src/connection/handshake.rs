@@ -4,7 +4,8 @@
 //! of its own ([`Handshakers`]) that the system runs after those that deliver
 //! messages. In between, a task waits for the peer. What waits is bounded: the
 //! peer's time by `patience`, its bytes by [`INCOMING_LEN_MAX`], the number of
-//! unfinished handshakes by [`UNFINISHED_MAX`].
+//! unfinished handshakes by [`UNFINISHED_MAX`], and what the long ones among
+//! them have sent by [`LONG_MAX`].
 
 use std::{
     collections::VecDeque,
@@ -43,6 +44,10 @@ const HANDSHAKE: u8 = 22;
 /// client's patience.
 pub const UNFINISHED_MAX: usize = 8192;
 
+/// Bytes beyond [`READ_LEN`] that all unfinished handshakes together may hold:
+/// most never need them.
+const LONG_MAX: usize = 32 * 1024 * 1024;
+
 /// Stack of a thread that shakes hands.
 const STACK_LEN: usize = 512 * 1024;
 
@@ -58,7 +63,15 @@ const STRETCH_NS: u64 = 100_000_000;
 /// The threads that shake hands, and how many peers wait for them.
 pub struct Handshakers {
     work: Arc<Work>,
-    unfinished: Arc<AtomicUsize>,
+    unfinished: Arc<Unfinished>,
+}
+
+/// Handshakes under way.
+#[derive(Default)]
+struct Unfinished {
+    count: AtomicUsize,
+    /// What they hold beyond [`READ_LEN`] each.
+    long: AtomicUsize,
 }
 
 #[derive(Default)]
@@ -112,7 +125,7 @@ impl Handshakers {
 
     /// Handshakes under way.
     pub fn unfinished(&self) -> usize {
-        self.unfinished.load(Ordering::Relaxed)
+        self.unfinished.count.load(Ordering::Relaxed)
     }
 
     /// Shakes hands with a peer that begins. `patience` is the time that the
@@ -157,7 +170,7 @@ impl Handshakers {
         session: Session,
         patience: Duration,
     ) -> Result<Tls, Failure> {
-        let _place = Place::take(&self.unfinished).ok_or_else(|| {
+        let mut place = Place::take(&self.unfinished).ok_or_else(|| {
             let text = format!("{UNFINISHED_MAX} handshakes are under way already");
             Failure::new(Cause::TooMany, text)
         })?;
@@ -182,6 +195,10 @@ impl Handshakers {
                     },
                     _ => failure,
                 })?;
+                if !place.hold(step.incoming.len()) {
+                    let text = "the handshakes under way hold too much already";
+                    return Err(Failure::new(Cause::TooMany, text));
+                }
             }
             step = self.advance(stream, step, first).await?;
             first = false;
@@ -325,7 +342,9 @@ fn closed() -> Failure {
 async fn receive(stream: &TcpStream, incoming: &mut Vec<u8>) -> io::Result<()> {
     loop {
         stream.readable().await?;
-        incoming.reserve(READ_LEN);
+        if incoming.capacity() - incoming.len() < READ_LEN / 2 {
+            incoming.reserve_exact(READ_LEN);
+        }
         match stream.try_read_buf(incoming) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => return Ok(()),
@@ -358,19 +377,35 @@ fn has_left(stream: &TcpStream) -> bool {
 }
 
 /// One of [`UNFINISHED_MAX`] places, given back when dropped.
-struct Place(Arc<AtomicUsize>);
+struct Place {
+    of: Arc<Unfinished>,
+    /// What it holds beyond [`READ_LEN`].
+    long: usize,
+}
 
 impl Place {
-    fn take(unfinished: &Arc<AtomicUsize>) -> Option<Self> {
-        let place = Self(unfinished.clone());
-        let before = unfinished.fetch_add(1, Ordering::Relaxed);
+    fn take(unfinished: &Arc<Unfinished>) -> Option<Self> {
+        let place = Self {
+            of: unfinished.clone(),
+            long: 0,
+        };
+        let before = unfinished.count.fetch_add(1, Ordering::Relaxed);
         // Dropping gives a place back that was one too many.
         (before < UNFINISHED_MAX).then_some(place)
+    }
+
+    /// Whether it may hold so many bytes.
+    fn hold(&mut self, len: usize) -> bool {
+        let before = std::mem::replace(&mut self.long, len.saturating_sub(READ_LEN));
+        self.of.long.fetch_sub(before, Ordering::Relaxed);
+        let others = self.of.long.fetch_add(self.long, Ordering::Relaxed);
+        self.long == 0 || others + self.long <= LONG_MAX
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.of.long.fetch_sub(self.long, Ordering::Relaxed);
+        self.of.count.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -20,14 +20,8 @@ use crate::{
         failure::{Cause, Failure},
         store::TlsStore,
     },
-    telemetry::histogram::Distribution,
+    telemetry::{Clock, histogram::Distribution, hush::Hush},
 };
-
-/// Failures that are logged and recorded in one [`QUIET_TIME`].
-const FAILURES_TOLD: u32 = 10;
-
-/// After this time failures are told again.
-const QUIET_TIME: Duration = Duration::from_secs(1);
 
 /// TLS for the connections of one listener.
 pub struct TlsListener {
@@ -37,7 +31,7 @@ pub struct TlsListener {
     pub handshakers: Arc<Handshakers>,
     /// How handshakes went.
     pub figures: Figures,
-    told: Mutex<Told>,
+    told: Hush,
     begun: Mutex<(Instant, u32)>,
 }
 
@@ -69,11 +63,6 @@ pub struct HandshakeView {
     pub slowest: Duration,
 }
 
-struct Told {
-    since: Instant,
-    count: u32,
-}
-
 /// A connection that has shaken hands.
 pub struct Secured {
     /// TLS, to be put under the connection.
@@ -89,10 +78,7 @@ impl TlsListener {
             store,
             handshakers,
             figures: Figures::default(),
-            told: Mutex::new(Told {
-                since: Instant::now(),
-                count: 0,
-            }),
+            told: Hush::default(),
             begun: Mutex::new((Instant::now(), 0)),
         }
     }
@@ -210,18 +196,10 @@ impl TlsListener {
         })
     }
 
-    /// Whether a failure should be told, so that a crowd of them does not flood
+    /// What to tell of a failure, if anything: a crowd of them does not flood
     /// the log.
-    pub fn may_tell(&self) -> bool {
-        let mut told = self.told.lock();
-        if told.since.elapsed() >= QUIET_TIME {
-            *told = Told {
-                since: Instant::now(),
-                count: 0,
-            };
-        }
-        told.count += 1;
-        told.count <= FAILURES_TOLD
+    pub fn tell(&self, text: String) -> Option<String> {
+        self.told.tell(Clock::now(), text, "failed handshakes")
     }
 
     /// How handshakes went so far.

@@ -21,6 +21,7 @@ use tracing::{debug, error, warn};
 use super::{
     Monitor, door::Door, process::SAMPLE_INTERVAL, service, slot::Slot, stream::BoundedStream,
 };
+use crate::telemetry::Clock;
 
 /// Monitoring connections at a time and listener. Pollers and open browsers are
 /// a handful; each connection may hold an answer in memory.
@@ -162,9 +163,9 @@ async fn accept<L: Listener>(monitor: &Arc<Monitor>, listener: &L) {
                         tokio::spawn(L::serve(monitor.clone(), stream, door, slot));
                     }
                     None => {
-                        warn!(
-                            "{door} - More than {CONNECTIONS_MAX} monitoring connections: refused"
-                        );
+                        let text =
+                            format!("More than {CONNECTIONS_MAX} monitoring connections: refused");
+                        tell(monitor, door, text);
                         if let Err(error) = L::refuse(&stream) {
                             debug!("{door} - Refused without a word: {error}");
                         }
@@ -190,8 +191,27 @@ async fn serve_tcp(monitor: Arc<Monitor>, stream: TcpStream, door: Door, slot: S
     let accepting = TlsAcceptor::from(config).accept(stream);
     match timeout(HANDSHAKE_TIMEOUT, accepting).await {
         Ok(Ok(stream)) => drive(monitor, stream, door, slot).await,
-        Ok(Err(error)) => debug!("{door} - TLS handshake error on the monitor port: {error}"),
-        Err(_) => debug!("{door} - TLS handshake timeout on the monitor port"),
+        // It left; if that was without a word, it was a probe.
+        Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
+            debug!("{door} - Left the monitor port before the TLS handshake was done");
+        }
+        Ok(Err(error)) => {
+            let text = format!("TLS handshake error on the monitor port: {error}");
+            tell(&monitor, door, text);
+        }
+        Err(_) => tell(
+            &monitor,
+            door,
+            "TLS handshake timeout on the monitor port".into(),
+        ),
+    }
+}
+
+/// Tells of a connection that was sent away, unless there are many of them.
+fn tell(monitor: &Monitor, door: Door, text: String) {
+    let told = monitor.sent_away.tell(Clock::now(), text, "connections");
+    if let Some(text) = told {
+        warn!("{door} - {text}");
     }
 }
 
@@ -203,7 +223,7 @@ where
         let response = service::respond(&monitor, &request, door);
         async { Ok::<_, Infallible>(response) }
     });
-    let result = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_READ_TIMEOUT)
         .max_header_size(HEADER_LEN_MAX)
@@ -212,10 +232,19 @@ where
         .serve_connection(
             TokioIo::new(BoundedStream::new(stream, ANSWER_TIMEOUT)),
             answer,
-        )
-        .await;
-    if let Err(error) = result {
-        debug!("A monitoring connection ended: {error}");
+        );
+    let Err(error) = (&mut connection).await else {
+        return;
+    };
+    let has_begun = !connection.into_parts().read_buf.is_empty();
+    if error.is_timeout() && has_begun {
+        let text = format!("A request was not finished within {HEADER_READ_TIMEOUT:?}");
+        tell(&monitor, door, text);
+    } else if error.is_parse() {
+        tell(&monitor, door, format!("What came is no request: {error}"));
+    } else {
+        // It left, or was idle for long.
+        debug!("{door} - A monitoring connection ended: {error}");
     }
 }
 

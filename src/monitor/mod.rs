@@ -77,7 +77,7 @@ use chrono::Utc;
 use rustls::ServerConfig;
 use tokio::runtime;
 
-use crate::{diagnosis::Diagnosis, server::Server};
+use crate::{diagnosis::Diagnosis, server::Server, telemetry::hush::Hush};
 use door::RefusedLogins;
 use host::HostRule;
 use process::CpuMeter;
@@ -106,6 +106,8 @@ struct Monitor {
     settings: Settings,
     host_rule: HostRule,
     refused_logins: RefusedLogins,
+    /// How often the log tells of connections that were sent away.
+    sent_away: Hush,
     requests: RequestCounts,
     cpu: CpuMeter,
     /// Bytes of answers that are not yet written.
@@ -181,6 +183,7 @@ impl Monitor {
             },
             server,
             refused_logins: RefusedLogins::default(),
+            sent_away: Hush::default(),
             diagnosis,
             requests: RequestCounts::default(),
             cpu: CpuMeter::new(),

@@ -92,10 +92,12 @@ impl Cluster {
     }
 
     fn tell_failure(&self, connection: &Connection, tls: &TlsListener, failure: &Failure) {
-        if failure.cause == Cause::Silent || !tls.may_tell() {
+        if failure.cause == Cause::Silent {
             return;
         }
-        let text = format!("TLS route handshake error: {failure}");
+        let Some(text) = tls.tell(format!("TLS route handshake error: {failure}")) else {
+            return;
+        };
         error!("{} - {text}", log_prefix(connection));
         self.context.telemetry.events.record(
             EventKind::AuthenticationFailed,

@@ -193,21 +193,15 @@ impl Authentication {
     /// Somebody who says to be `user`, if there is such a user.
     fn identify_user(&self, user: Option<&User>, offer: &Offer<'_>) -> Verdict {
         let known = user.and_then(|user| Some((user, user.password()?)));
-        let (secret, outcome, wrong) = match known {
-            Some((user, secret)) => (
-                secret.clone(),
-                self.admit(user, offer),
-                Refusal::WrongPassword,
-            ),
-            // As slow as with a user, so that guessing names pays nothing.
-            None if self.has_hashes => (
-                Secret::nobodys(),
-                Err(Refusal::UnknownUser),
-                Refusal::UnknownUser,
-            ),
-            None => return Verdict::Refuse(Refusal::UnknownUser),
+        let Some((user, secret)) = known else {
+            return refuse_unknown(offer.credentials, self.has_hashes);
         };
-        compare(secret, &offer.credentials.password, outcome, wrong)
+        compare(
+            secret.clone(),
+            &offer.credentials.password,
+            self.admit(user, offer),
+            Refusal::WrongPassword,
+        )
     }
 
     /// What becomes of the user once it is proved.
@@ -253,7 +247,9 @@ impl Authentication {
             SoleLogin::User { .. } if credentials.user.is_empty() => {
                 return Verdict::Refuse(nothing);
             }
-            SoleLogin::User { .. } => return Verdict::Refuse(Refusal::UnknownUser),
+            SoleLogin::User { password, .. } => {
+                return refuse_unknown(credentials, password.is_hash());
+            }
         };
         let wrong = match credentials.are_empty() {
             true => nothing,
@@ -266,6 +262,19 @@ impl Authentication {
             permissions: None,
         };
         compare(secret.clone(), offered, Ok(login), wrong)
+    }
+}
+
+/// There is no such user. Where there are hashes that takes as long as with a
+/// user, so that guessing names pays nothing.
+fn refuse_unknown(credentials: &Credentials, are_hashes: bool) -> Verdict {
+    let (secret, refusal) = (Secret::nobodys(), Refusal::UnknownUser);
+    match are_hashes {
+        true => {
+            let outcome = Err(refusal.clone());
+            compare(secret, &credentials.password, outcome, refusal)
+        }
+        false => Verdict::Refuse(refusal),
     }
 }
 
@@ -385,6 +394,34 @@ mod tests {
             ("", "plain", Refusal::NoCredentials),
         ] {
             assert_eq!(decide(name, password), Err(refusal), "{name} {password}");
+        }
+    }
+
+    #[test]
+    fn unknown_users_take_as_long_as_known_ones() {
+        let hash = bcrypt::hash("hashed", 4).expect("a hash");
+        let of_users = Authorization {
+            users: vec![user("a", "plain"), user("b", &hash)],
+            ..Authorization::default()
+        };
+        let sole = Authorization {
+            sole: Some(SoleLogin::User {
+                name: "b".into(),
+                password: Secret::new(&hash).expect("a hash"),
+            }),
+            ..Authorization::default()
+        };
+        for authorization in [of_users, sole] {
+            let authentication = Authentication::new(&authorization);
+            for name in ["b", "x"] {
+                let verdict = authentication.identify(&Offer {
+                    credentials: &credentials(name, "wrong", ""),
+                    connection_type: ConnectionType::Standard,
+                    certificate: None,
+                    nonce: "",
+                });
+                assert!(matches!(verdict, Verdict::Check(_)), "{name}");
+            }
         }
     }
 

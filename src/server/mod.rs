@@ -100,6 +100,7 @@ impl Server {
         let clients = Arc::new(Context {
             authentication: RwLock::new(Arc::new(authentication)),
             password_checks: Arc::new(Semaphore::new(password_checks_max())),
+            guesses: Semaphore::new(1),
             accounts: Accounts::new(&options, options.cluster_name()),
             telemetry: Telemetry::new(options.diagnosis.storm_rate),
             system: Desk::default(),

@@ -25,7 +25,7 @@ struct State {
 
 impl Hush {
     /// Whether to tell now. If so, how many were not told before.
-    pub fn may_tell(&self, now: Clock) -> Option<u64> {
+    fn may_tell(&self, now: Clock) -> Option<u64> {
         let mut state = self.0.lock();
         if state.since.is_none_or(|since| since.until(now) >= PERIOD) {
             state.since = Some(now);
@@ -37,6 +37,15 @@ impl Hush {
         }
         state.told += 1;
         Some(std::mem::take(&mut state.passed_over))
+    }
+
+    /// What to tell now, if anything: `text`, with how many `others` were not
+    /// told of before.
+    pub fn tell(&self, now: Clock, text: String, others: &str) -> Option<String> {
+        match self.may_tell(now)? {
+            0 => Some(text),
+            more => Some(format!("{text} ({more} more {others} are not told of)")),
+        }
     }
 }
 
@@ -52,5 +61,12 @@ mod tests {
         assert!((0..90).all(|_| told(5500).is_none()));
         assert_eq!(told(6000), Some(90));
         assert_eq!(told(6000), Some(0));
+        assert_eq!((0..20).filter(|_| told(6000).is_some()).count(), 8);
+        let tell = || hush.tell(Clock(7000), "one".into(), "others");
+        assert_eq!(
+            tell().as_deref(),
+            Some("one (12 more others are not told of)")
+        );
+        assert_eq!(tell().as_deref(), Some("one"));
     }
 }

@@ -89,6 +89,11 @@ impl Logins {
         hold
     }
 
+    /// Whether so many from `source` were refused lately that it may be guessing.
+    pub fn is_guessing(&self, source: IpAddr, now: Clock) -> bool {
+        !self.refused.lock().hold(network(source), now).is_zero()
+    }
+
     /// Counts one that was refused. Returns how long the answer is to wait.
     pub fn refuse(&self, reason: &'static str, source: IpAddr, now: Clock) -> Duration {
         let mut refused = self.refused.lock();

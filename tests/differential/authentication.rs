@@ -15,6 +15,12 @@ const HASH: &str = "$2b$04$abcdefghijklmnopqrstuuLZYjhNQAOdpbzt4WxWlUHjv1wsyH5DG
 
 const PERMISSIONS: &str = "authorization { users: [ { user: u, password: p, permissions: { publish: { allow: [\"ok.>\", \"_INBOX.>\"], deny: \"ok.no\" }, subscribe: { allow: [\"ok.>\", \"_INBOX.>\", \"q.x grp\"], deny: \"ok.no\" } } } ] }\n";
 
+/// One with permissions of its own and one without, beside default ones.
+const DEFAULTS: &str = "authorization { default_permissions: { publish: \"ok.>\", subscribe: { deny: \"no.>\" } }, users: [ { user: own, password: p, permissions: { publish: \"own.>\" } }, { user: none, password: p } ] }\n";
+
+/// The same list of ways to connect in several spellings.
+const TYPES: &str = "authorization { users: [ { user: std, password: p, allowed_connection_types: [STANDARD] }, { user: lower, password: p, allowed_connection_types: [\"websocket\", \"standard\"] }, { user: leaf, password: p, allowed_connection_types: [LEAFNODE, MQTT] } ] }\n";
+
 /// All cases of this table.
 pub fn cases() -> Vec<Case> {
     let mut cases = logins();
@@ -173,6 +179,21 @@ fn logins() -> Vec<Case> {
             USERS,
             "CONNECT {\"user\":\"a\",\"pass\":\"b\"}\r\nSUB x 1\r\nCONNECT {\"user\":\"c\",\"pass\":\"d\"}\r\nPUB x 0\r\n\r\n",
         ),
+        login(
+            "connection types, the one",
+            TYPES,
+            "CONNECT {\"user\":\"std\",\"pass\":\"p\"}\r\n",
+        ),
+        login(
+            "connection types, in small letters",
+            TYPES,
+            "CONNECT {\"user\":\"lower\",\"pass\":\"p\"}\r\n",
+        ),
+        login(
+            "connection types, others",
+            TYPES,
+            "CONNECT {\"user\":\"leaf\",\"pass\":\"p\"}\r\n",
+        ),
         login("no_auth_user", NO_AUTH_USER, QUIET),
         login("no_auth_user without CONNECT", NO_AUTH_USER, ""),
         login(
@@ -222,7 +243,33 @@ fn permissions() -> Vec<Case> {
         )
         .config(PERMISSIONS)
     };
+    let default = |name: &str| {
+        let operations = "SUB ok.a 1\r\nSUB no.a 2\r\nSUB > 3\r\nPUB ok.a 1\r\nx\r\nPUB own.a 1\r\ny\r\nPUB no.a 1\r\nz\r\n";
+        one(
+            format!("permissions: default ones, {name}"),
+            format!("CONNECT {{\"user\":\"{name}\",\"pass\":\"p\"}}\r\n{operations}"),
+        )
+        .config(DEFAULTS)
+    };
+    let responder = |rules: &str| {
+        case(format!("permissions: responses, {rules}"))
+            .config(format!("authorization {{ users: [ {{ user: u, password: p, permissions: {{ subscribe: \"q\", {rules} }} }}, {{ user: w, password: w }} ] }}\n"))
+            .send(0, "CONNECT {\"user\":\"u\",\"pass\":\"p\",\"verbose\":false}\r\nSUB q 1\r\nPUB r 1\r\n0\r\nPUB free 1\r\n0\r\n")
+            .sync(0)
+            .send(1, "CONNECT {\"user\":\"w\",\"pass\":\"w\",\"verbose\":false}\r\nSUB r 1\r\nPUB q r 1\r\nx\r\n")
+            .sync(1)
+            .send(0, "PUB r 1\r\n1\r\nPUB r 1\r\n2\r\nPUB free 1\r\n3\r\n")
+            .sync(0)
+            .sync(1)
+    };
     vec![
+        default("own"),
+        default("none"),
+        responder("allow_responses: true"),
+        responder("allow_responses: false"),
+        responder("allow_responses: { max: -1 }"),
+        responder("allow_responses: true, publish: free"),
+        responder("allow_responses: true, publish: { deny: r }"),
         user("SUB ok.a 1\r\nPUB ok.a 1\r\nx\r\n"),
         user("SUB no.a 1\r\nPUB no.a 1\r\nx\r\nPING\r\n"),
         user("SUB > 1\r\nSUB * 2\r\nSUB ok.> 3\r\nSUB ok.* 4\r\nPUB ok.a 1\r\nx\r\nPUB ok.no 1\r\ny\r\n"),

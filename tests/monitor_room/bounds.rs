@@ -3,7 +3,8 @@
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpStream},
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use crate::support::{Broker, http, wait_until};
@@ -60,6 +61,19 @@ fn connections_are_limited() {
         assert!(open.len() < 1000, "a thousand connections are open");
     }
     assert!(open.len() >= 16, "only {} connections", open.len());
+    // Who is sent away is told of, a crowd in a few lines.
+    for _ in 0..300 {
+        assert!(admitted(broker.monitor_addr()).is_none());
+    }
+    let lines = || {
+        let log = broker.log();
+        log.matches("monitoring connections: refused").count()
+    };
+    assert!((1..150).contains(&lines()), "{} lines", lines());
+    wait_until("the next one tells how many were left out", || {
+        admitted(broker.monitor_addr());
+        broker.log().contains("more connections are not told of")
+    });
     drop(open);
     wait_until("a place is free", || {
         admitted(broker.monitor_addr()).is_some()
@@ -82,17 +96,62 @@ fn admitted(address: SocketAddr) -> Option<TcpStream> {
     }
 }
 
-/// Who begins a request and does not end it is given up.
+/// Slow-loris: who begins a request and does not end it is given up, also if a
+/// byte comes now and then, and told of; who keeps a connection open after a
+/// whole request is not.
 #[test]
 fn half_a_request_is_not_waited_for() {
     let broker = Broker::midge().start();
+    let mut streams: Vec<TcpStream> = (0..30).map(|_| connect(broker.monitor_addr())).collect();
+    for stream in &mut streams {
+        stream
+            .write_all(b"GET /varz HTTP/1.1\r\nHost: local")
+            .expect("send half a request");
+    }
+    let mut idle = admitted(broker.monitor_addr()).expect("a place");
+    let start = Instant::now();
+    let is_told = || {
+        let log = broker.log();
+        log.contains("A request was not finished within")
+    };
+    while !is_told() {
+        assert!(start.elapsed() < LONG, "it is waited for");
+        for stream in &mut streams {
+            // It may be cut already.
+            let _ = stream.write_all(b"x");
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    for mut stream in streams {
+        let mut rest = Vec::new();
+        // What was not read any more makes the end a reset.
+        let _ = stream.read_to_end(&mut rest);
+        assert!(!String::from_utf8_lossy(&rest).contains("200"));
+    }
+    idle.read_to_end(&mut Vec::new()).expect("it ends too");
+    let told = broker
+        .log()
+        .matches("A request was not finished within")
+        .count();
+    assert!((1..=20).contains(&told), "{told} lines for 30 of them");
+    let port = idle.local_addr().expect("its address").port();
+    assert!(!broker.log().contains(&format!(":{port} - ")));
+}
+
+/// What is no request is told of, with its reason.
+#[test]
+fn rubbish_is_told_of() {
+    let broker = Broker::midge().start();
     let mut stream = connect(broker.monitor_addr());
     stream
-        .write_all(b"GET /varz HTTP/1.1\r\nHost: local")
-        .expect("send half a request");
-    let mut rest = Vec::new();
-    stream.read_to_end(&mut rest).expect("the connection ends");
-    assert!(!String::from_utf8_lossy(&rest).contains("200"));
+        .write_all(b"\x16\x03\x01 nonsense\r\n\r\n")
+        .expect("send");
+    let _ = stream.read_to_end(&mut Vec::new());
+    let port = stream.local_addr().expect("its address").port();
+    wait_until("it is told", || {
+        let told = format!("127.0.0.1:{port} - What came is no request: ");
+        broker.log().contains(&told)
+    });
 }
 
 /// Headers without end are refused, whether one is long or they are many.
