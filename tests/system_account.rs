@@ -200,6 +200,10 @@ fn services_answer_with_the_same_fields() {
         ("SERVER.ID.VARZ", "[]"),
         ("SERVER.PING.VARZ", "{\"host\":\"127\"}"),
         ("SERVER.ID.NOPE", ""),
+        ("SERVER.PING.RAFTZ", ""),
+        ("SERVER.ID.RAFTZ", "{\"acc\":\"A\"}"),
+        ("SERVER.PING.PROFILEZ", ""),
+        ("SERVER.ID.PROFILEZ", "{\"name\":\"nope\"}"),
         ("ACCOUNT.A.CONNZ", ""),
         ("ACCOUNT.A.STATZ", ""),
         ("ACCOUNT.A.SUBSZ", ""),
@@ -325,6 +329,74 @@ fn events_have_the_same_fields() {
     assert_eq!(ours, theirs, "midge, then nats-server");
 }
 
+/// What is of the insides of a Go program is not here, and midge says so;
+/// nats-server shows its arguments there.
+#[test]
+fn a_go_programs_figures_are_not_made_up() {
+    let mut side = Side::new(Broker::midge().config(CONFIG).start());
+    let mut data = |topic: &str| {
+        let answer = ask(
+            &mut side.system,
+            &format!("$SYS.REQ.SERVER.PING.{topic}"),
+            "",
+        );
+        answer.expect("an answer")
+    };
+    assert_eq!(data("EXPVARZ")["error"]["code"], 501);
+    assert_eq!(data("IPQUEUESZ")["data"], serde_json::json!({}));
+    let profile = data("PROFILEZ");
+    let error = profile["data"]["error"].as_str().expect("a text");
+    assert!(error.contains("no profiles"), "{error}");
+}
+
+/// A client may ask who it is and what it may do, and is told the same as by
+/// nats-server.
+#[test]
+fn permissions_are_told_to_whom_they_are_for() {
+    const CONFIG: &str = r#"
+        authorization { users: [
+          { user: all, password: p }
+          { user: some, password: p, permissions: {
+            publish: { allow: ["x.>", "$SYS.REQ.USER.INFO"], deny: ["x.no", "x.never.*"] }
+            subscribe: ["inbox.*", "q.* crew"]
+          } }
+          { user: not_z, password: p, permissions: { subscribe: { deny: "z.>" } } }
+          { user: responder, password: p, permissions: {
+            publish: "$SYS.REQ.USER.INFO", subscribe: ">", allow_responses: { max: 3, expires: "1m" }
+          } }
+          { user: usual, password: p, permissions: {
+            publish: "$SYS.REQ.USER.INFO", allow_responses: true
+          } }
+          { user: unlimited, password: p, permissions: {
+            publish: "$SYS.REQ.USER.INFO", allow_responses: { max: -1, expires: "-1ns" }
+          } }
+        ] }
+    "#;
+    let brokers = [Broker::midge(), Broker::nats_server()];
+    let brokers = brokers.map(|broker| broker.config(CONFIG).start());
+    for user in ["all", "some", "not_z", "responder", "usual", "unlimited"] {
+        let [ours, theirs] = brokers.each_ref().map(|broker| {
+            let mut client = broker.connect();
+            client.send(format!(
+                "CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"p\"}}\r\n"
+            ));
+            client.sync();
+            let answer = ask(&mut client, "$SYS.REQ.USER.INFO", "");
+            let mut data = answer.expect("an answer")["data"].take();
+            for kind in ["publish", "subscribe"] {
+                for list in ["allow", "deny"] {
+                    let list = &mut data["permissions"][kind][list];
+                    if let Some(list) = list.as_array_mut() {
+                        list.sort_by_key(Value::to_string);
+                    }
+                }
+            }
+            data
+        });
+        assert_eq!(ours, theirs, "{user}: midge, then nats-server");
+    }
+}
+
 /// Whoever is not in the system account hears nothing of it and cannot speak there.
 #[test]
 fn the_system_account_is_out_of_reach() {
@@ -380,16 +452,22 @@ fn without_a_system_account_nobody_answers() {
 fn who_is_not_meant_keeps_silent() {
     let mut side = Side::new(Broker::midge().config(CONFIG).start());
     for (topic, body) in [
-        ("VARZ", "{\"server_name\":\"zz\"}"),
-        ("VARZ", "{\"server_name\":\"N\",\"exact_match\":true}"),
-        ("VARZ", "{\"cluster\":\"zz\"}"),
-        ("VARZ", "{\"host\":\"zz\"}"),
-        ("VARZ", "{\"tags\":[\"zz\"]}"),
-        ("VARZ", "{\"domain\":\"zz\"}"),
-        ("JSZ", "{\"leader_only\":true}"),
+        ("SERVER.PING.VARZ", "{\"server_name\":\"zz\"}"),
+        (
+            "SERVER.PING.VARZ",
+            "{\"server_name\":\"N\",\"exact_match\":true}",
+        ),
+        ("SERVER.PING.VARZ", "{\"cluster\":\"zz\"}"),
+        ("SERVER.PING.VARZ", "{\"host\":\"zz\"}"),
+        ("SERVER.PING.VARZ", "{\"tags\":[\"zz\"]}"),
+        ("SERVER.PING.VARZ", "{\"domain\":\"zz\"}"),
+        ("SERVER.PING.JSZ", "{\"leader_only\":true}"),
+        ("SERVER.ID.VARZ", "{\"server_name\":\"zz\"}"),
+        ("ACCOUNT.A.CONNZ", "{\"server_name\":\"zz\"}"),
     ] {
+        let topic = topic.replace("ID.", &format!("{}.", side.id));
         side.system.send(format!(
-            "SUB inbox.* 77\r\nPUB $SYS.REQ.SERVER.PING.{topic} inbox.1 {}\r\n{body}\r\n\
+            "SUB inbox.* 77\r\nPUB $SYS.REQ.{topic} inbox.1 {}\r\n{body}\r\n\
              PUB $SYS.REQ.SERVER.PING.IDZ inbox.2 0\r\n\r\n",
             body.len()
         ));

@@ -40,6 +40,11 @@ impl Gate {
         }
     }
 
+    /// What it judges by.
+    pub(super) fn permissions(&self) -> &Permissions {
+        &self.permissions
+    }
+
     /// Whether each publish counts, also one to the subject of the one before.
     pub(super) fn counts_publishes(&self) -> bool {
         self.responding.is_some()

@@ -1,6 +1,8 @@
 //! Requests that the broker itself answers, in every account.
 
-use serde_json::json;
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
 
 use super::{session::Session, system};
 use crate::{
@@ -10,6 +12,7 @@ use crate::{
         worker::Worker,
     },
     protocol::CRLF,
+    security::permissions::{Pattern, Permissions, SubjectRules},
     telemetry::Clock,
 };
 
@@ -36,6 +39,14 @@ impl Session {
     fn user_info(&self) -> String {
         let account = &self.account.name;
         let info = self.context.info.read();
+        let mut data = json!({
+            "user": self.connection.identity.lock().user,
+            "account": account,
+            "account_name": account,
+        });
+        if let Some(gate) = &self.gate {
+            data["permissions"] = told(gate.permissions());
+        }
         json!({
             "server": {
                 "name": info.server_name,
@@ -48,11 +59,7 @@ impl Session {
                 "seq": self.context.system.next_message(),
                 "time": Clock::now().time_of_day().to_rfc3339(),
             },
-            "data": {
-                "user": self.connection.identity.lock().user,
-                "account": account,
-                "account_name": account,
-            },
+            "data": data,
         })
         .to_string()
     }
@@ -78,4 +85,37 @@ impl Session {
             subscription.deliver(worker, &run, Pick::ALL, Clock::now(), false);
         }
     }
+}
+
+/// Permissions as nats-server writes them. What is not limited is -1 there.
+fn told(permissions: &Permissions) -> Value {
+    let mut told = json!({
+        "publish": told_subjects(permissions.publish()),
+        "subscribe": told_subjects(permissions.subscribe()),
+    });
+    if let Some(responses) = permissions.responses() {
+        let max = responses.max.map_or(-1, i64::from);
+        let nanoseconds = |time: Duration| i64::try_from(time.as_nanos()).unwrap_or(i64::MAX);
+        let ttl = responses.expires.map_or(-1, nanoseconds);
+        told["responses"] = json!({ "max": max, "ttl": ttl });
+    }
+    told
+}
+
+fn told_subjects(rules: &SubjectRules) -> Value {
+    let texts = |patterns: &[Pattern]| -> Vec<String> {
+        let text = |pattern: &Pattern| match &pattern.queue {
+            Some(queue) => format!("{} {queue}", pattern.subject),
+            None => pattern.subject.clone(),
+        };
+        patterns.iter().map(text).collect()
+    };
+    let allow = texts(rules.allow.as_deref().unwrap_or_default());
+    let deny = texts(&rules.deny);
+    let lists = [("allow", allow), ("deny", deny)].into_iter();
+    let lists = lists.filter(|(_, list)| !list.is_empty());
+    lists
+        .map(|(name, list)| (name.to_owned(), json!(list)))
+        .collect::<Map<_, _>>()
+        .into()
 }

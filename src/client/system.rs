@@ -43,7 +43,8 @@ pub enum Notice {
 pub struct Request {
     /// The account of who asks.
     pub account: Arc<Account>,
-    /// Where the answer goes; empty if the figures are to be published.
+    /// Where the answer goes; empty if the figures are to be published, or if it
+    /// is an answer itself.
     pub reply: Box<[u8]>,
     /// What is asked.
     pub ask: Ask,
@@ -65,7 +66,20 @@ pub struct Ask {
 
 /// Topics of `$SYS.REQ.SERVER.PING.` and of `$SYS.REQ.SERVER.<id>.`.
 const SERVER_TOPICS: &[&str] = &[
-    "ACCOUNTZ", "CONNZ", "GATEWAYZ", "HEALTHZ", "IDZ", "JSZ", "LEAFZ", "ROUTEZ", "STATSZ", "SUBSZ",
+    "ACCOUNTZ",
+    "CONNZ",
+    "EXPVARZ",
+    "GATEWAYZ",
+    "HEALTHZ",
+    "IDZ",
+    "IPQUEUESZ",
+    "JSZ",
+    "LEAFZ",
+    "PROFILEZ",
+    "RAFTZ",
+    "ROUTEZ",
+    "STATSZ",
+    "SUBSZ",
     "VARZ",
 ];
 
@@ -74,6 +88,13 @@ const SERVER_ACTIONS: &[&str] = &["KICK", "LDM", "RELOAD"];
 
 /// How many subscribers a subject has, asked within the system account.
 const SUBSCRIBERS: &str = "$SYS.DEBUG.SUBSCRIBERS";
+
+/// The same, asked by a member of the cluster that was asked.
+pub const SUBSCRIBERS_HERE: &str = "$SYS.REQ.ACCOUNT.NSUBS";
+
+/// What a topic of `$SYS.REQ.SERVER.<id>.` begins with that takes a member's
+/// answer to it; the number of the question follows.
+pub const COUNTED: &str = "NSUBS-";
 
 /// Topics of `$SYS.REQ.ACCOUNT.<account>.`.
 const ACCOUNT_TOPICS: &[&str] = &["CONNS", "CONNZ", "INFO", "JSZ", "LEAFZ", "STATZ", "SUBSZ"];
@@ -106,6 +127,10 @@ impl Ask {
         }
         let tokens: Vec<&str> = rest.split('.').collect();
         let (topic, account, is_ping) = match *tokens {
+            ["ACCOUNT", "NSUBS"] => ("NSUBS", None, false),
+            ["SERVER", id, topic] if id == server_id && topic.starts_with(COUNTED) => {
+                (topic, None, false)
+            }
             ["SERVER", "PING"] => ("STATSZ", None, true),
             ["SERVER", "PING", topic] if SERVER_TOPICS.contains(&topic) => (topic, None, true),
             ["SERVER", id, topic] if id == server_id => {
@@ -181,6 +206,7 @@ pub fn pass_on(context: &Context, account: &Arc<Account>, run: &Run<'_>) -> bool
         let reply = match run.reply(message) {
             // Without one they go to all who follow them.
             None if ask.topic == "STATSZ" => Some(&b""[..]),
+            None if ask.topic.starts_with(COUNTED) => Some(&b""[..]),
             reply => reply,
         };
         if let Some(reply) = reply {
@@ -196,8 +222,9 @@ pub fn pass_on(context: &Context, account: &Arc<Account>, run: &Run<'_>) -> bool
 
 /// The subjects of a member's system account that its peers must know of, so
 /// that they pass requests on to the broker of this id.
-pub fn subjects(server_id: &str) -> [String; 4] {
+pub fn subjects(server_id: &str) -> [String; 5] {
     [
+        SUBSCRIBERS_HERE.to_owned(),
         "$SYS.REQ.SERVER.PING".to_owned(),
         "$SYS.REQ.SERVER.PING.*".to_owned(),
         format!("$SYS.REQ.SERVER.{server_id}.*"),
@@ -237,6 +264,8 @@ mod tests {
             ("$SYS.REQ.SERVER.N1.KICK", all("KICK")),
             ("$SYS.REQ.ACCOUNT.A.INFO", about("INFO", "A")),
             ("$SYS.DEBUG.SUBSCRIBERS", about("SUBSCRIBERS", "$SYS")),
+            ("$SYS.REQ.ACCOUNT.NSUBS", all("NSUBS")),
+            ("$SYS.REQ.SERVER.N1.NSUBS-3", all("NSUBS-3")),
             ("$SYS.REQ.SERVER.PING.KICK", None),
             ("$SYS.REQ.SERVER.N2.VARZ", None),
             ("$SYS.REQ.SERVER.PING.NOPE", None),
@@ -259,6 +288,8 @@ mod tests {
             "$SYS.REQ.ACCOUNT.B.CONNZ",
             "$SYS.REQ.SERVER.N1.KICK",
             "$SYS.DEBUG.SUBSCRIBERS",
+            "$SYS.REQ.ACCOUNT.NSUBS",
+            "$SYS.REQ.SERVER.N1.NSUBS-3",
         ] {
             assert_eq!(asked(subject, &other), None, "{subject}");
         }

@@ -212,6 +212,16 @@ impl Permissions {
         self.publish.allow.as_deref().is_none_or(is_in) && !is_in(&self.publish.deny)
     }
 
+    /// What may be published, responses left out.
+    pub fn publish(&self) -> &SubjectRules {
+        &self.publish
+    }
+
+    /// What may be subscribed to.
+    pub fn subscribe(&self) -> &SubjectRules {
+        &self.subscribe
+    }
+
     /// Whether some publish can be refused.
     pub fn limit_publishing(&self) -> bool {
         self.publish.allow.is_some() || !self.publish.deny.is_empty()

@@ -4,13 +4,17 @@
 //! `main` calls [`serve`] once. A thread of its own takes what sessions leave
 //! at the desk (`client::system`), so that no broker worker's time goes into
 //! answers. The answers are those of port 8222 ([`Answers`]) in an
-//! [`envelope`]; requests are in [`request`], advisories in [`advisory`].
+//! [`envelope`]; requests are in [`request`], advisories in [`advisory`]. What
+//! other members of the cluster have to add is asked of them: [`subscribers`]
+//! adds their answers up, all else they answer by themselves.
 
 mod advisory;
 mod envelope;
 mod request;
+mod subscribers;
 
 use std::{
+    cell::RefCell,
     collections::BTreeSet,
     io,
     sync::{
@@ -24,8 +28,9 @@ use std::{
 use tracing::warn;
 
 use crate::{
-    account::{Account, Reach, spread::Sender},
-    client::system::{NOTICES_MAX, Notice, subjects},
+    account::{Account, Reach, replies::Pending, spread::Sender},
+    client::system::{COUNTED, NOTICES_MAX, Notice, Request, subjects},
+    config::accounts::{RESPONSE_THRESHOLD, ResponseKind},
     connection::{
         delivery::{Message, Run},
         worker::with_worker,
@@ -35,6 +40,7 @@ use crate::{
     server::Server,
 };
 use envelope::Envelope;
+use subscribers::Counting;
 
 /// Bytes of the thread's stack: a reload reads the configuration there.
 const STACK_LEN: usize = 2 * 1024 * 1024;
@@ -71,6 +77,7 @@ pub fn serve(server: Arc<Server>, answers: Answers) -> io::Result<()> {
         envelope: Envelope::new(&server),
         account,
         server,
+        counting: RefCell::default(),
     };
     thread::Builder::new()
         .name("system".into())
@@ -85,6 +92,8 @@ struct System {
     account: Arc<Account>,
     answers: Answers,
     envelope: Envelope,
+    /// Questions to the members of the cluster that wait for answers.
+    counting: RefCell<Counting>,
 }
 
 impl System {
@@ -95,7 +104,9 @@ impl System {
         let mut conns_at = Instant::now() + CONNS_EVERY;
         let mut dropped = 0;
         loop {
-            let wait = statsz_at.saturating_duration_since(Instant::now());
+            let next = self.counting.borrow().deadline();
+            let next = next.map_or(statsz_at, |deadline| deadline.min(statsz_at));
+            let wait = next.saturating_duration_since(Instant::now());
             match notices.recv_timeout(wait) {
                 Ok(notice) => {
                     // A crowd is counted once, when all of it has come.
@@ -106,13 +117,15 @@ impl System {
                     }
                     self.publish_conns(&changed);
                 }
-                Err(RecvTimeoutError::Timeout) => {
-                    self.publish_statsz();
-                    self.warn_of_dropped(&mut dropped);
-                    pause = (pause * 2).min(STATSZ_EVERY);
-                    statsz_at = Instant::now() + pause;
-                }
+                Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
+            }
+            self.tell_late_counts();
+            if statsz_at <= Instant::now() {
+                self.publish_statsz();
+                self.warn_of_dropped(&mut dropped);
+                pause = (pause * 2).min(STATSZ_EVERY);
+                statsz_at = Instant::now() + pause;
             }
             if conns_at <= Instant::now() {
                 conns_at = Instant::now() + CONNS_EVERY;
@@ -145,12 +158,7 @@ impl System {
                 changed.insert(self.tell_closed(&connection, reason));
             }
             Notice::LameDuck => self.publish(&self.subject("LAMEDUCK"), || self.envelope.server()),
-            Notice::Request(request) if request.reply.is_empty() => self.publish_statsz(),
-            Notice::Request(request) => {
-                if let Some(answer) = self.answer(&request) {
-                    deliver(&request.account, &request.reply, &answer);
-                }
-            }
+            Notice::Request(request) => self.serve(&request),
             Notice::Stopping(told) => {
                 self.publish(&self.subject("SHUTDOWN"), || self.envelope.server());
                 // Nobody waits for it who was in a hurry.
@@ -159,16 +167,73 @@ impl System {
         }
     }
 
-    /// Whether somebody takes an event.
+    fn serve(&self, request: &Request) {
+        let topic = &*request.ask.topic;
+        if topic == "SUBSCRIBERS" {
+            return self.count_subscribers(request);
+        }
+        if let Some(question) = topic.strip_prefix(COUNTED) {
+            return self.add_count(question, &request.body);
+        }
+        if request.reply.is_empty() {
+            return self.publish_statsz();
+        }
+        if request.ask.is_ping && !request.account.is_system {
+            self.ask_members(request);
+        }
+        if let Some(answer) = self.answer(request) {
+            deliver(&request.account, &request.reply, None, &answer);
+        }
+    }
+
+    /// Passes what a client asks about its own account on to the other members
+    /// of the cluster. Each answers the client by itself.
+    fn ask_members(&self, request: &Request) {
+        let (Some(about), true) = (&request.ask.account, self.members() > 0) else {
+            return;
+        };
+        let replies = &self.account.replies;
+        let reply = replies.expect(Pending {
+            account: request.account.clone(),
+            subject: (*request.reply).into(),
+            response: ResponseKind::Stream,
+            threshold: RESPONSE_THRESHOLD,
+        });
+        let Some(reply) = reply else {
+            return;
+        };
+        with_worker(|worker| {
+            let interest = &self.account.interest;
+            interest.want(worker, replies.pattern().as_bytes());
+            worker.flush_touched();
+        });
+        let subject = format!("$SYS.REQ.ACCOUNT.{about}.{}", request.ask.topic);
+        deliver(
+            &self.account,
+            subject.as_bytes(),
+            Some(&reply),
+            &request.body,
+        );
+    }
+
+    /// The other members of the cluster.
+    fn members(&self) -> usize {
+        let cluster = self.server.cluster.as_ref();
+        cluster.map_or(0, |cluster| cluster.routes().len())
+    }
+
+    /// Whether somebody takes an event, here or at another member of the cluster.
     fn is_wanted(&self, subject: &str) -> bool {
-        !Reach::of_subscribers(&self.account, subject.as_bytes()).is_empty()
+        let account = &self.account;
+        let subject = subject.as_bytes();
+        !account.sublist.lookup(subject).is_empty() || !account.remote.lookup(subject).is_empty()
     }
 
     /// Publishes an event in the system account. It is made only if somebody
     /// takes it.
     fn publish(&self, subject: &str, make: impl FnOnce() -> String) {
         if self.is_wanted(subject) {
-            deliver(&self.account, subject.as_bytes(), make().as_bytes());
+            deliver(&self.account, subject.as_bytes(), None, make().as_bytes());
         }
     }
 
@@ -178,9 +243,13 @@ impl System {
     }
 }
 
-/// Takes a message of the broker's own to the subscribers of `subject`.
-fn deliver(account: &Arc<Account>, subject: &[u8], payload: &[u8]) {
-    let source = [payload.len().to_string().as_bytes(), CRLF, payload, CRLF].concat();
+/// Takes a message of the broker's own to the subscribers of `subject`, those of
+/// the other members of the cluster included.
+fn deliver(account: &Arc<Account>, subject: &[u8], reply: Option<&[u8]>, payload: &[u8]) {
+    let reply = reply.unwrap_or_default();
+    let blank: &[u8] = if reply.is_empty() { b"" } else { b" " };
+    let size = payload.len().to_string();
+    let source = [reply, blank, size.as_bytes(), CRLF, payload, CRLF].concat();
     let (Ok(tail_end), Ok(total_len)) = (u32::try_from(source.len()), u32::try_from(payload.len()))
     else {
         // Pages of answers are bounded far below.
@@ -192,7 +261,7 @@ fn deliver(account: &Arc<Account>, subject: &[u8], payload: &[u8]) {
         messages: &[Message {
             tail_start: 0,
             tail_end,
-            reply_len: 0,
+            reply_len: reply.len() as u32,
             header_len: None,
             total_len,
         }],

@@ -6,16 +6,17 @@ use serde_json::{Map, Value, json};
 
 use super::{System, envelope::to_json};
 use crate::{
-    account::Account,
     client::{self, system::Request},
     connection::{CloseReason, Connection},
     monitor::values::{NOT_LEADER, NoAnswer},
-    subject,
-    sublist::Entry,
 };
 
 /// What is done and has no more to tell.
 const NOTHING: &str = "";
+
+/// What is said in place of a profile.
+const NO_PROFILES: &str = "midge is no Go program and makes no profiles: use perf on its process, or ask \
+                           /latencyz of the monitoring port";
 
 /// Why a request is not answered, or nothing to tell.
 type Answered = Result<String, NoAnswer>;
@@ -25,18 +26,14 @@ impl System {
     /// brokers or there is nothing to tell.
     pub(super) fn answer(&self, request: &Request) -> Option<Vec<u8>> {
         let ask = &request.ask;
-        if ask.topic == "SUBSCRIBERS" {
-            return Some(
-                subscribers(&request.account, &request.body)
-                    .to_string()
-                    .into(),
-            );
+        if ask.topic == "NSUBS" {
+            return self.subscribers_here(&request.body);
         }
         let options = match read_options(&request.body) {
             Ok(options) => options,
             Err(error) => return Some(self.envelope.error(error.code, &error.description).into()),
         };
-        if ask.is_ping && !self.is_meant(&options) {
+        if !does_something(&ask.topic) && !self.is_meant(&options) {
             return None;
         }
         let about = ask.account.as_deref();
@@ -51,6 +48,10 @@ impl System {
             ("INFO", Some(account)) => self.account_info(account),
             ("HEALTHZ", _) => self.health(&options),
             ("JSZ", Some(_)) => Err(no_jetstream()),
+            // Neither queues of a Go program nor groups of streams are here.
+            ("IPQUEUESZ" | "RAFTZ", _) => Ok("{}".into()),
+            ("PROFILEZ", _) => Ok(json!({ "profile": null, "error": NO_PROFILES }).to_string()),
+            ("EXPVARZ", _) => Err(no_go_figures()),
             ("KICK", _) => self.kick(&options),
             ("LDM", _) => self.send_away(&options),
             ("RELOAD", _) => self.reload(),
@@ -211,28 +212,26 @@ fn failed(error: NoAnswer) -> NoAnswer {
     NoAnswer { code: 500, ..error }
 }
 
+/// Whether a request is about more than what is told, so that it has no filter.
+fn does_something(topic: &str) -> bool {
+    ["CONNS", "KICK", "LDM", "RELOAD"].contains(&topic)
+}
+
+/// nats-server would show its arguments there, passwords included.
+fn no_go_figures() -> NoAnswer {
+    NoAnswer {
+        code: 501,
+        description: "midge is no Go program and has no expvars: ask VARZ, or /memz and /metrics \
+                      of the monitoring port"
+            .into(),
+    }
+}
+
 fn no_jetstream() -> NoAnswer {
     NoAnswer {
         code: 500,
         description: "jetstream not enabled".into(),
     }
-}
-
-/// How many subscribers here take messages to `SUBJECT [GROUP]`.
-fn subscribers(account: &Account, body: &[u8]) -> usize {
-    let mut words = body
-        .split(u8::is_ascii_whitespace)
-        .filter(|word| !word.is_empty());
-    let (subject, group) = (words.next().unwrap_or_default(), words.next());
-    let mut count = 0;
-    account.sublist.for_each(|known| {
-        let hears = match subject::is_wildcard(subject) {
-            true => subject::is_subset(known.subject(), subject),
-            false => subject::matches(known.subject(), subject),
-        };
-        count += usize::from(hears && (group.is_none() || group == known.queue()));
-    });
-    count
 }
 
 /// The options of a request; an empty body has none.

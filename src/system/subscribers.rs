@@ -1,0 +1,181 @@
+//! How many subscribers a subject has, over all members of the cluster: those here
+//! are counted, the other members asked as nats-servers ask each other
+//! (`server/events.go`), and what comes within [`PATIENCE`] is added.
+
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use data_encoding::BASE64;
+use serde::{Deserialize, Serialize};
+
+use super::{System, deliver};
+use crate::{
+    account::Account,
+    client::system::{COUNTED, Request, SUBSCRIBERS_HERE},
+    subject,
+    sublist::Entry,
+};
+
+/// How long the other members may take. A nats-server that has no client in the
+/// account keeps silent.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Questions that wait at a time; with more the oldest is answered with what has
+/// come.
+const WAITING_MAX: usize = 64;
+
+/// What one member asks another.
+#[derive(Deserialize, Serialize)]
+struct Question {
+    acc: String,
+    subject: String,
+    /// The queue group, as base64.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    queue: Option<String>,
+}
+
+/// A question that was put to the other members.
+struct Count {
+    number: u64,
+    deadline: Instant,
+    /// Members that have not answered.
+    missing: usize,
+    sum: usize,
+    account: Arc<Account>,
+    reply: Box<[u8]>,
+}
+
+impl Count {
+    fn tell(&self) {
+        let sum = self.sum.to_string();
+        deliver(&self.account, &self.reply, None, sum.as_bytes());
+    }
+}
+
+/// The questions that wait for answers, the oldest first.
+#[derive(Default)]
+pub(super) struct Counting {
+    waiting: VecDeque<Count>,
+    last_number: u64,
+}
+
+impl Counting {
+    /// When somebody is to be told what has come.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.waiting.front().map(|count| count.deadline)
+    }
+}
+
+impl System {
+    /// `SUBJECT [GROUP]`: how many take messages to it.
+    pub(super) fn count_subscribers(&self, request: &Request) {
+        let mut words = request
+            .body
+            .split(u8::is_ascii_whitespace)
+            .filter(|word| !word.is_empty());
+        let (subject, group) = (words.next().unwrap_or_default(), words.next());
+        let account = &request.account;
+        let mut counting = self.counting.borrow_mut();
+        counting.last_number += 1;
+        let count = Count {
+            number: counting.last_number,
+            deadline: Instant::now() + PATIENCE,
+            missing: self.members(),
+            sum: subscribers(account, subject, group),
+            account: account.clone(),
+            reply: request.reply.clone(),
+        };
+        if count.missing == 0 {
+            return count.tell();
+        }
+        if counting.waiting.len() >= WAITING_MAX
+            && let Some(oldest) = counting.waiting.pop_front()
+        {
+            oldest.tell();
+        }
+        let reply = format!(
+            "$SYS.REQ.SERVER.{}.{COUNTED}{}",
+            self.server.id, count.number
+        );
+        counting.waiting.push_back(count);
+        let question = super::envelope::to_json(&Question {
+            acc: account.name.clone(),
+            subject: String::from_utf8_lossy(subject).into_owned(),
+            queue: group.map(|group| BASE64.encode(group)),
+        });
+        deliver(
+            &self.account,
+            SUBSCRIBERS_HERE.as_bytes(),
+            Some(reply.as_bytes()),
+            question.as_bytes(),
+        );
+    }
+
+    /// A member's answer to the question of this number.
+    pub(super) fn add_count(&self, number: &str, body: &[u8]) {
+        let mut counting = self.counting.borrow_mut();
+        let number = number.parse();
+        let known = counting.waiting.iter_mut();
+        let known = known
+            .enumerate()
+            .find(|(_, count)| Ok(count.number) == number);
+        let Some((at, count)) = known else {
+            return;
+        };
+        let more = std::str::from_utf8(body)
+            .ok()
+            .and_then(|text| text.parse().ok());
+        count.sum = count.sum.saturating_add(more.unwrap_or(0));
+        count.missing -= 1;
+        if count.missing == 0
+            && let Some(count) = counting.waiting.remove(at)
+        {
+            count.tell();
+        }
+    }
+
+    /// Tells what has come to those who have waited long enough.
+    pub(super) fn tell_late_counts(&self) {
+        let mut counting = self.counting.borrow_mut();
+        let now = Instant::now();
+        while counting.deadline().is_some_and(|deadline| deadline <= now)
+            && let Some(count) = counting.waiting.pop_front()
+        {
+            count.tell();
+        }
+    }
+
+    /// The answer to another member's question: how many are here. As
+    /// nats-server has it, who has no client in the account keeps silent.
+    pub(super) fn subscribers_here(&self, body: &[u8]) -> Option<Vec<u8>> {
+        let question: Question = serde_json::from_slice(body).ok()?;
+        let account = self.server.clients.accounts.find(&question.acc)?;
+        if account.connections() == 0 {
+            return None;
+        }
+        let group = question.queue.as_deref().map(str::as_bytes);
+        let group = group.map(|group| BASE64.decode(group)).transpose().ok()?;
+        let subject = question.subject.as_bytes();
+        Some(
+            subscribers(&account, subject, group.as_deref())
+                .to_string()
+                .into(),
+        )
+    }
+}
+
+/// How many subscribers here take messages to `subject`, in `group` if there is one.
+fn subscribers(account: &Account, subject: &[u8], group: Option<&[u8]>) -> usize {
+    let mut count = 0;
+    account.sublist.for_each(|known| {
+        let hears = match subject::is_wildcard(subject) {
+            true => subject::is_subset(known.subject(), subject),
+            false => subject::matches(known.subject(), subject),
+        };
+        count += usize::from(hears && (group.is_none() || group == known.queue()));
+    });
+    count
+}
