@@ -4,21 +4,28 @@
 //! connections and what the closed ones left behind. The server registers
 //! connections, monitoring reads.
 
+mod totals;
+mod view;
+
 use std::{
     collections::VecDeque,
-    ops::AddAssign,
     sync::{
         Arc,
         atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::{CloseReason, Connection, Identity, Subscription, budget::Budget};
-use crate::telemetry::{Clock, Traffic};
+use self::totals::Gone;
+pub use self::{
+    totals::{AccountTotals, Moment, Moving, Totals, Troubles},
+    view::{ClosedConnection, ConnectionView, SubscriptionView},
+};
+use super::{CloseReason, Connection, Subscription, budget::Budget};
+use crate::telemetry::Traffic;
 
 /// Readers noted between two looks of the recorder.
 const NOTICED_MAX: usize = 64;
@@ -61,144 +68,6 @@ impl Inner {
         self.gone.add(traffic, reason);
         let gone = self.gone_by_account.entry_ref(account).or_default();
         gone.add(traffic, reason);
-    }
-}
-
-/// What closed connections left behind.
-#[derive(Clone, Copy, Default)]
-struct Gone {
-    traffic: Traffic,
-    troubles: Troubles,
-}
-
-impl Gone {
-    fn add(&mut self, traffic: Traffic, reason: CloseReason) {
-        self.traffic += traffic;
-        self.troubles.count(reason);
-    }
-}
-
-/// Connections that ended in trouble, by trouble.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Troubles {
-    /// Cut because they read too slowly.
-    pub slow_consumers: u64,
-    /// Cut because they answered no ping.
-    pub stale_connections: u64,
-    /// Closed because their certificate was revoked meanwhile.
-    pub revoked: u64,
-}
-
-impl Troubles {
-    fn count(&mut self, reason: CloseReason) {
-        if reason.is_slow_consumer() {
-            self.slow_consumers += 1;
-        }
-        if reason == CloseReason::StaleConnection {
-            self.stale_connections += 1;
-        }
-        if reason == CloseReason::CertificateRevoked {
-            self.revoked += 1;
-        }
-    }
-}
-
-/// What is remembered of a closed connection.
-#[derive(Clone, Debug)]
-pub struct ClosedConnection {
-    /// What it was at its end.
-    pub last: ConnectionView,
-    /// Its subscriptions at its end.
-    pub subscriptions: Vec<SubscriptionView>,
-    /// Time of the close.
-    pub stop: DateTime<Utc>,
-    /// Why.
-    pub reason: CloseReason,
-}
-
-/// A connection at one moment, as plain values.
-#[derive(Clone, Debug)]
-pub struct ConnectionView {
-    /// Connection id.
-    pub cid: u64,
-    /// The peer's address.
-    pub peer: std::net::SocketAddr,
-    /// Time of the accept.
-    pub start: DateTime<Utc>,
-    /// Time of the last message or subscription.
-    pub last_activity: Clock,
-    /// Round trip time, if known.
-    pub rtt: Option<std::time::Duration>,
-    /// Bytes waiting in the outbound queue.
-    pub pending: usize,
-    /// What went through.
-    pub traffic: Traffic,
-    /// Times publishers waited for it.
-    pub stalls: u64,
-    /// Number of subscriptions.
-    pub subscriptions: usize,
-    /// Who the peer says it is.
-    pub identity: Identity,
-    /// Version and cipher suite of TLS, and whether it came before INFO.
-    pub tls: Option<(&'static str, &'static str, bool)>,
-}
-
-/// A subscription at one moment, as plain values.
-#[derive(Clone, Debug)]
-pub struct SubscriptionView {
-    /// Subject, wildcards included.
-    pub subject: String,
-    /// Queue group.
-    pub queue: Option<String>,
-    /// The client's id for it.
-    pub sid: String,
-    /// Messages delivered.
-    pub delivered: u64,
-    /// Deliveries after which it ends; 0 is endless.
-    pub max: u64,
-    /// The subscriber's connection id.
-    pub cid: u64,
-}
-
-/// The totals of all connections at one moment.
-#[derive(Clone, Copy, Debug)]
-pub struct Totals {
-    /// Open connections of clients.
-    pub connections: usize,
-    /// Clients accepted so far, refused ones included.
-    pub accepted: u64,
-    /// What went through the clients' connections.
-    pub traffic: Traffic,
-    /// How clients' connections ended in trouble.
-    pub troubles: Troubles,
-    /// Open routes.
-    pub routes: usize,
-    /// What went through the routes.
-    pub route_traffic: Traffic,
-    /// How routes ended in trouble.
-    pub route_troubles: Troubles,
-    /// Times a publisher waited for a reader.
-    pub stalls: u64,
-}
-
-/// The totals of one account's connections at one moment.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct AccountTotals {
-    /// Open connections.
-    pub connections: usize,
-    /// What went through.
-    pub traffic: Traffic,
-    /// How connections ended in trouble.
-    pub troubles: Troubles,
-}
-
-impl AddAssign for AccountTotals {
-    fn add_assign(&mut self, other: Self) {
-        self.connections += other.connections;
-        self.traffic += other.traffic;
-        self.troubles.slow_consumers += other.troubles.slow_consumers;
-        self.troubles.stale_connections += other.troubles.stale_connections;
-        self.troubles.revoked += other.troubles.revoked;
     }
 }
 
@@ -418,129 +287,6 @@ impl Registry {
             route_traffic: sum(inner.routes_gone.traffic, &inner.routes),
             route_troubles: inner.routes_gone.troubles,
             stalls: self.stalls.load(Ordering::Relaxed),
-        }
-    }
-}
-
-/// What all connections moved, each read once, so that sums over parts of it
-/// fit to each other.
-pub struct Moment {
-    /// The open connections of clients, in no order.
-    pub open: Vec<Moving>,
-    /// The open routes, in no order.
-    pub routes: Vec<Moving>,
-    gone: Gone,
-    gone_by_account: HashMap<String, Gone>,
-    routes_gone: Gone,
-    ended: HashMap<CloseReason, u64>,
-    accepted: u64,
-    stalls: u64,
-}
-
-/// A connection and what it moved.
-pub struct Moving {
-    /// The connection.
-    pub connection: Arc<Connection>,
-    /// What it moved.
-    pub traffic: Traffic,
-}
-
-impl Moment {
-    /// Asks the connections, after the registry's lock is given back.
-    fn read(mut self) -> Self {
-        for moving in self.open.iter_mut().chain(&mut self.routes) {
-            moving.traffic = moving.connection.traffic();
-        }
-        self
-    }
-
-    /// How many connections of clients ended so far, by reason.
-    pub fn ended(&self) -> impl Iterator<Item = (CloseReason, u64)> {
-        self.ended.iter().map(|(reason, count)| (*reason, *count))
-    }
-
-    /// The totals.
-    pub fn totals(&self) -> Totals {
-        let sum = |mut all: Traffic, moving: &[Moving]| {
-            moving.iter().for_each(|known| all += known.traffic);
-            all
-        };
-        Totals {
-            connections: self.open.len(),
-            accepted: self.accepted,
-            traffic: sum(self.gone.traffic, &self.open),
-            troubles: self.gone.troubles,
-            routes: self.routes.len(),
-            route_traffic: sum(self.routes_gone.traffic, &self.routes),
-            route_troubles: self.routes_gone.troubles,
-            stalls: self.stalls,
-        }
-    }
-
-    /// The totals of each account that has or had a connection, by its name as
-    /// [`Identity`] has it: empty for connections that are in none yet.
-    pub fn totals_by_account(&self) -> HashMap<String, AccountTotals> {
-        let gone = self.gone_by_account.iter();
-        let mut totals: HashMap<String, AccountTotals> = gone
-            .map(|(name, gone)| {
-                let totals = AccountTotals {
-                    connections: 0,
-                    traffic: gone.traffic,
-                    troubles: gone.troubles,
-                };
-                (name.clone(), totals)
-            })
-            .collect();
-        for moving in &self.open {
-            let identity = moving.connection.identity.lock();
-            let account = totals.entry_ref(&*identity.account).or_default();
-            account.connections += 1;
-            account.traffic += moving.traffic;
-        }
-        totals
-    }
-}
-
-impl ConnectionView {
-    /// Who it is, in one word; see [`Connection::who`].
-    pub fn who(&self) -> String {
-        self.identity.who(self.peer)
-    }
-}
-
-impl Connection {
-    /// The connection at this moment.
-    pub fn view(&self) -> ConnectionView {
-        ConnectionView {
-            cid: self.cid,
-            peer: self.peer,
-            start: self.start,
-            last_activity: self.last_activity(),
-            rtt: self.rtt(),
-            pending: self.outbound().backlog().pending,
-            traffic: self.traffic(),
-            stalls: self.stalls.load(Ordering::Relaxed),
-            subscriptions: self.subscriptions.lock().len(),
-            identity: self.identity.lock().clone(),
-            tls: self
-                .tls()
-                .map(|tls| (tls.version, tls.cipher_suite, tls.is_first)),
-        }
-    }
-}
-
-impl Subscription {
-    /// The subscription at this moment.
-    pub fn view(self: &Arc<Self>) -> SubscriptionView {
-        use crate::sublist::Entry;
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        SubscriptionView {
-            subject: text(self.subject()),
-            queue: self.queue().map(text),
-            sid: text(self.sid()),
-            delivered: self.origin().delivered.value(),
-            max: self.origin().max(),
-            cid: self.connection.cid,
         }
     }
 }

@@ -1,0 +1,111 @@
+//! Connections and subscriptions at one moment, as plain values for those who show them.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use chrono::{DateTime, Utc};
+
+use crate::{
+    connection::{CloseReason, Connection, Identity, Subscription},
+    telemetry::{Clock, Traffic},
+};
+
+/// What is remembered of a closed connection.
+#[derive(Clone, Debug)]
+pub struct ClosedConnection {
+    /// What it was at its end.
+    pub last: ConnectionView,
+    /// Its subscriptions at its end.
+    pub subscriptions: Vec<SubscriptionView>,
+    /// Time of the close.
+    pub stop: DateTime<Utc>,
+    /// Why.
+    pub reason: CloseReason,
+}
+
+/// A connection at one moment, as plain values.
+#[derive(Clone, Debug)]
+pub struct ConnectionView {
+    /// Connection id.
+    pub cid: u64,
+    /// The peer's address.
+    pub peer: std::net::SocketAddr,
+    /// Time of the accept.
+    pub start: DateTime<Utc>,
+    /// Time of the last message or subscription.
+    pub last_activity: Clock,
+    /// Round trip time, if known.
+    pub rtt: Option<std::time::Duration>,
+    /// Bytes waiting in the outbound queue.
+    pub pending: usize,
+    /// What went through.
+    pub traffic: Traffic,
+    /// Times publishers waited for it.
+    pub stalls: u64,
+    /// Number of subscriptions.
+    pub subscriptions: usize,
+    /// Who the peer says it is.
+    pub identity: Identity,
+    /// Version and cipher suite of TLS, and whether it came before INFO.
+    pub tls: Option<(&'static str, &'static str, bool)>,
+}
+
+/// A subscription at one moment, as plain values.
+#[derive(Clone, Debug)]
+pub struct SubscriptionView {
+    /// Subject, wildcards included.
+    pub subject: String,
+    /// Queue group.
+    pub queue: Option<String>,
+    /// The client's id for it.
+    pub sid: String,
+    /// Messages delivered.
+    pub delivered: u64,
+    /// Deliveries after which it ends; 0 is endless.
+    pub max: u64,
+    /// The subscriber's connection id.
+    pub cid: u64,
+}
+
+impl ConnectionView {
+    /// Who it is, in one word; see [`Connection::who`].
+    pub fn who(&self) -> String {
+        self.identity.who(self.peer)
+    }
+}
+
+impl Connection {
+    /// The connection at this moment.
+    pub fn view(&self) -> ConnectionView {
+        ConnectionView {
+            cid: self.cid,
+            peer: self.peer,
+            start: self.start,
+            last_activity: self.last_activity(),
+            rtt: self.rtt(),
+            pending: self.outbound().backlog().pending,
+            traffic: self.traffic(),
+            stalls: self.stalls.load(Ordering::Relaxed),
+            subscriptions: self.subscriptions.lock().len(),
+            identity: self.identity.lock().clone(),
+            tls: self
+                .tls()
+                .map(|tls| (tls.version, tls.cipher_suite, tls.is_first)),
+        }
+    }
+}
+
+impl Subscription {
+    /// The subscription at this moment.
+    pub fn view(self: &Arc<Self>) -> SubscriptionView {
+        use crate::sublist::Entry;
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        SubscriptionView {
+            subject: text(self.subject()),
+            queue: self.queue().map(text),
+            sid: text(self.sid()),
+            delivered: self.origin().delivered.value(),
+            max: self.origin().max(),
+            cid: self.connection.cid,
+        }
+    }
+}
