@@ -49,6 +49,9 @@ const CERTIFICATES: &[(&str, &str, &str)] = &[
     ("userid", "/O=x/UID=7/CN=node1", ""),
     ("umlaut", "/O=Müller/CN=node1", ""),
     ("empty", "/", "DNS:elsewhere"),
+    ("star", "/CN=*", "DNS:*"),
+    ("rest", "/CN=node1.>", ""),
+    ("braces", "/CN={{user}}", ""),
 ];
 
 /// Lists of users: those of one list may all be meant by one certificate.
@@ -298,6 +301,31 @@ fn the_mapped_user_is_shown() {
     });
 }
 
+/// One rule for all mapped users: each may use the subjects of its own name.
+#[test]
+fn a_mapped_user_cannot_speak_for_another() {
+    let pki = pki();
+    let users = "authorization { default_permissions: { publish: \"of.{{user}}\" }, users: [ { user: \
+                 \"node1.example.org\" }, { user: \"CN=node1\" } ] }\n";
+    let broker = Broker::midge().config(tls_block(&pki, "") + users).start();
+    for (name, own, other) in [
+        ("dns", "of.node1.example.org", "of.CN=node1"),
+        ("plain", "of.CN=node1", "of.node1.example.org"),
+    ] {
+        let mut client = connect(&broker, &pki, name);
+        assert!(outcome(&mut client, "").starts_with("in"), "{name}");
+        let text = format!("PUB {own} 0\r\n\r\nPUB {other} 0\r\n\r\nPING\r\n");
+        client.get_mut().write_all(text.as_bytes()).expect("send");
+        let mut line = String::new();
+        client.read_line(&mut line).expect("an answer");
+        let refused = format!("-ERR 'Permissions Violation for Publish to \"{other}\"'\r\n");
+        assert_eq!(line, refused);
+        line.clear();
+        client.read_line(&mut line).expect("an answer");
+        assert_eq!(line, "PONG\r\n");
+    }
+}
+
 /// The configuration of docs/fleet.md: one rule for all nodes, each of which may
 /// use its own subjects only.
 #[test]
@@ -349,6 +377,14 @@ fn a_node_of_the_documented_fleet_cannot_speak_for_another() {
             "{refused}: {told:?}"
         );
     }
+    // A certname that would widen the rule opens nothing.
+    for name in ["signs", "star", "rest", "braces", "empty"] {
+        let mut hostile = connect(&broker, &pki, name);
+        let told = outcome(&mut hostile, "");
+        assert_eq!(told, "-ERR 'Authorization Violation'", "{name}");
+    }
+    let refused = &broker.get_json("/varz")["logins"]["refused"];
+    assert_eq!(refused["name_unfit"], 5, "{refused}");
     let request = b"PUB mcollective.node.node1 2\r\nhi\r\nPING\r\n";
     operator.get_mut().write_all(request).expect("send");
     let mut line = String::new();

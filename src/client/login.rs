@@ -204,6 +204,12 @@ pub(super) fn nonce(context: &Context) -> Box<str> {
 }
 
 impl Session {
+    /// The time to log in begins: what the handshake took, much of it perhaps
+    /// waiting for others', does not count.
+    pub(super) fn begin_login(&mut self) {
+        self.stranger = Stranger::new(&self.context);
+    }
+
     /// Handles what a stranger sent: its first operation must be CONNECT.
     /// Returns the bytes handled. If it is in then, the rest is for the session.
     pub(super) fn admit(&mut self, worker: &mut Worker, bytes: &[u8]) -> Result<usize, End> {

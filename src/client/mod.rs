@@ -80,7 +80,10 @@ pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: A
     let tls = context.tls.read().clone().filter(|_| admitted);
     match tls {
         // Boxed: what a handshake needs is gone when it is done.
-        Some(tls) => Box::pin(secure::begin(&mut session, &stream, &tls)).await,
+        Some(tls) => {
+            Box::pin(secure::begin(&mut session, &stream, &tls)).await;
+            session.begin_login();
+        }
         None => with_worker(|worker| {
             session.introduce(worker);
             if !admitted {

@@ -276,3 +276,91 @@ impl Permissions {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The permissions of one who may publish to `subject` only.
+    fn publishing(subject: &str, user: &str, certname: &str) -> Result<Permissions, String> {
+        let rules = Rules {
+            publish: SubjectRules {
+                allow: Some(vec![Pattern::parse(subject, false)?]),
+                deny: Vec::new(),
+            },
+            ..Rules::default()
+        };
+        assert!(rules.have_templates(), "{subject}");
+        rules.for_login(Names { user, certname })
+    }
+
+    #[test]
+    fn templates_stand_for_names_as_they_are() {
+        for (subject, own, others) in [
+            (
+                "n.{{certname}}",
+                "n.web-1.example.org",
+                "n.web-2.example.org",
+            ),
+            ("n.{{user}}.>", "n.u.x.y", "n.web-1.example.org.x"),
+            ("n-{{user}}-{{certname}}", "n-u-web-1.example.org", "n-u-u"),
+            ("{{certname}}", "web-1.example.org", "web-1"),
+        ] {
+            let permissions = publishing(subject, "u", "web-1.example.org").expect("names");
+            assert!(permissions.may_publish(own.as_bytes()), "{subject}");
+            assert!(!permissions.may_publish(others.as_bytes()), "{subject}");
+        }
+    }
+
+    /// Class "permission maths": a name cannot widen the rule it stands in.
+    #[test]
+    fn names_that_would_widen_a_rule_are_refused() {
+        for name in [
+            "",
+            "*",
+            ">",
+            "a.*",
+            "a.>",
+            "a*",
+            "a>b",
+            ".",
+            ".a",
+            "a.",
+            "a..b",
+            "a b",
+            "a\tb",
+            "a\r\nPUB",
+            "a\0",
+            "{{user}}",
+            "{{certname}}",
+            "}}",
+            "a\u{a0}b",
+        ] {
+            for subject in ["n.{{certname}}", "n.{{certname}}.>", "{{certname}}"] {
+                let refused = publishing(subject, "u", name).expect_err(name);
+                assert!(refused.contains("{{certname}}"), "{refused}");
+                assert!(publishing(&subject.replace("certname", "user"), name, "n").is_err());
+            }
+        }
+        // Without the template any name will do.
+        let rules = Rules::default();
+        assert!(!rules.have_templates());
+        let names = Names {
+            user: "*",
+            certname: ">",
+        };
+        assert!(rules.for_login(names).is_ok());
+    }
+
+    #[test]
+    fn templates_that_are_not_known_are_refused() {
+        for subject in [
+            "n.{{host}}",
+            "n.{{certname",
+            "n.certname}}",
+            "n.{{{{user}}}}",
+        ] {
+            assert!(Pattern::parse(subject, false).is_err(), "{subject}");
+        }
+    }
+}

@@ -7,6 +7,8 @@ use std::{
     net::{SocketAddr, TcpStream},
     path::Path,
     sync::Arc,
+    thread,
+    time::Duration,
 };
 
 use rustls::{
@@ -28,6 +30,8 @@ pub struct Speaker {
     suite: Option<CipherSuite>,
     group: Option<NamedGroup>,
     first: bool,
+    /// The time between INFO and the beginning of TLS.
+    pause: Duration,
     /// The one that remembers sessions.
     resuming: Option<Arc<ClientConfig>>,
 }
@@ -57,6 +61,7 @@ impl Speaker {
             suite: None,
             group: None,
             first: false,
+            pause: Duration::ZERO,
             resuming: None,
         }
     }
@@ -104,6 +109,12 @@ impl Speaker {
         self
     }
 
+    /// Lets the broker wait for the beginning of TLS.
+    pub fn pausing(mut self, pause: Duration) -> Self {
+        self.pause = pause;
+        self
+    }
+
     /// Connects, logs in and sees a PING answered.
     ///
     /// # Errors
@@ -138,6 +149,7 @@ impl Speaker {
         if !self.first {
             read_line(&mut socket)?;
         }
+        thread::sleep(self.pause);
         let name = ServerName::try_from("localhost").expect("a name");
         let config = self.resuming.clone();
         let config = config.unwrap_or_else(|| Arc::new(self.config()));

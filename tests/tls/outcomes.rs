@@ -1,6 +1,8 @@
 //! The same configurations, the same clients, the same outcome at midge and at
 //! a real nats-server: who gets in, and what is agreed on.
 
+use std::time::Duration;
+
 use rustls::{CipherSuite, NamedGroup};
 
 use crate::{
@@ -121,6 +123,20 @@ fn settings_of_the_block_decide() {
             ("first", anybody().first(), Some("TLSv1_3")),
             ("waits for INFO", anybody(), Some("TLSv1_3")),
         ],
+    );
+}
+
+/// The time to log in begins with the end of the handshake, which may have had to
+/// wait for those of a whole fleet.
+#[test]
+fn a_handshake_takes_nothing_from_the_time_to_log_in() {
+    let pki = Pki::new(&["broker"]);
+    let users =
+        "\nauthorization { timeout: 2, users: [ { user: u, password: p } ] }\nno_auth_user: u\n";
+    let late = Speaker::believing(&pki.path("ca.pem")).pausing(Duration::from_secs(3));
+    both(
+        &(block(&pki, "timeout: 20") + users),
+        &[("late", late, Some("TLSv1_3"))],
     );
 }
 
@@ -251,4 +267,25 @@ fn flags_decide() {
         let anybody = Speaker::believing(&pki.path("ca.pem")).attempt(broker.client_addr());
         assert!(anybody.is_ok(), "{program}: {anybody:?}");
     }
+}
+
+/// Class "TLS details" (2021-03): what the file says of TLS counts beside flags.
+#[test]
+fn flags_loosen_nothing() {
+    let pki = Pki::new(&["broker", "node"]);
+    let more = "verify: true, min_version: \"1.3\", cipher_suites: [\"TLS_AES_256_GCM_SHA384\"]";
+    let broker = Broker::midge()
+        .config(block(&pki, more))
+        .flag("--tls")
+        .flag("--tlscert")
+        .flag(pki.text("broker.pem"))
+        .flag("--tlskey")
+        .flag(pki.text("broker.key"))
+        .start();
+    let addr = broker.client_addr();
+    let node = speaker(&pki, "node").attempt(addr).expect("gets in");
+    assert_eq!(node.suite, "TLS13_AES_256_GCM_SHA384");
+    assert!(speaker(&pki, "node").tls12().attempt(addr).is_err());
+    let anybody = Speaker::believing(&pki.path("ca.pem"));
+    assert!(anybody.attempt(addr).is_err());
 }
