@@ -7,7 +7,7 @@ use chrono::Utc;
 use crate::{
     config::Diagnosis,
     connection::budget,
-    security::tls::{Term, Validity},
+    security::validity::{Term, Validity},
     server::Server,
     telemetry::process,
 };

@@ -15,7 +15,7 @@ use super::{
 use crate::{
     VERSION,
     connection::{registry::Totals, tls_listener::TlsListener},
-    security::tls::{Term, Validity},
+    security::validity::{Term, Validity},
     server::Server,
     telemetry::{
         loss::{LossReason, Lost},

@@ -10,6 +10,8 @@ use rustls::pki_types::{
     pem::{self, PemObject},
 };
 
+use super::certificate::PeerCertificate;
+
 /// Bytes of the largest file that is read. A CRL of a large fleet has some
 /// megabytes.
 const FILE_LEN_MAX: u64 = 64 * 1024 * 1024;
@@ -74,6 +76,11 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
             ),
         )),
     }
+}
+
+/// What one of a file's certificates says.
+pub(super) fn read_certificate(file: &Path, der: &[u8]) -> Result<PeerCertificate, TlsError> {
+    PeerCertificate::from_der(der).map_err(|error| TlsError::in_file(file, error.to_string()))
 }
 
 /// The private key of a file: the first one, in PKCS#8, PKCS#1 or SEC1.

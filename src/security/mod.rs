@@ -9,6 +9,7 @@
 //! operations, sockets or HTTP.
 
 pub mod authentication;
+mod authorities;
 pub mod certificate;
 mod distinguished_name;
 pub mod failure;
@@ -18,6 +19,7 @@ mod insecure;
 mod known_hosts;
 mod mapping;
 pub mod options;
+mod own;
 pub mod permissions;
 mod puppet;
 pub mod refusal;
@@ -28,5 +30,6 @@ pub mod store;
 pub mod suites;
 pub mod tls;
 pub mod users;
+pub mod validity;
 pub mod verdict;
 mod verifier;

@@ -16,7 +16,7 @@ use super::{
     distinguished_name::rfc2253,
     files::{self, TlsError},
     options::{ExpiredCrl, TlsOptions},
-    tls::{Term, earliest},
+    validity::{Term, earliest},
 };
 
 /// The CRLs of a `tls` block.

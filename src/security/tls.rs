@@ -1,36 +1,31 @@
 //! What handshakes need, made of a `tls` block and its files.
 //!
 //! The configuration calls [`Material::load`] to test a block, the listeners
-//! and [`super::store`] to have the configs of rustls, monitoring for the days
-//! that are left ([`Validity`]).
+//! and [`super::store`] to have the configs of rustls.
 
-use std::{path::Path, sync::Arc};
+use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::Utc;
 use rustls::{
-    CertificateError, ClientConfig, Error, InconsistentKeys, RootCertStore, ServerConfig,
-    SupportedProtocolVersion,
+    ClientConfig, Error, ServerConfig, SupportedProtocolVersion,
     client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, ServerName, UnixTime},
-    server::{
-        ClientHello, NoServerSessionStorage, ResolvesServerCert, WebPkiClientVerifier,
-        danger::ClientCertVerifier,
-    },
-    sign::CertifiedKey,
+    server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
     version::{TLS12, TLS13},
 };
 
 pub use super::files::TlsError;
 use super::{
-    certificate::{PeerCertificate, parse},
+    authorities::Authorities,
     failure::Failure,
-    files,
     insecure::AnyServer,
     known_hosts::KnownHosts,
     options::{ExpiredCrl, TlsOptions},
+    own::{self, Certificates, Own},
     revocation::Revocations,
     suites,
+    validity::Validity,
     verifier::Remembering,
 };
 
@@ -54,43 +49,6 @@ pub struct Material {
     pub warnings: Vec<TlsError>,
 }
 
-/// How long the files of a `tls` block are valid; `None` for what there is not.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Validity {
-    /// The own certificate that ends first.
-    pub certificate: Option<Term>,
-    /// The CA that ends first.
-    pub ca: Option<Term>,
-    /// The CRL whose successor is due first.
-    pub crl: Option<Term>,
-}
-
-/// The time in which something is valid.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Term {
-    /// The certificate's subject; of a CRL its issuer.
-    pub name: String,
-    /// From when.
-    pub from: DateTime<Utc>,
-    /// Until when.
-    pub until: DateTime<Utc>,
-}
-
-impl Term {
-    pub(super) fn of(certificate: &PeerCertificate) -> Self {
-        Self {
-            name: certificate.subject.clone(),
-            from: certificate.not_before,
-            until: certificate.not_after,
-        }
-    }
-
-    /// Days until the end; negative afterwards.
-    pub fn days_left(&self, now: DateTime<Utc>) -> f64 {
-        (self.until - now).as_seconds_f64() / 86_400.0
-    }
-}
-
 impl Material {
     /// Loads and checks the files of a block.
     ///
@@ -101,11 +59,10 @@ impl Material {
         let provider = suites::provider(&options.cipher_suites, &options.curve_preferences);
         let provider = Arc::new(provider.map_err(TlsError::new)?);
         let now = Utc::now();
-        let mut own = own_certificates(options, &provider, now)?;
+        let own = own::load(options, &provider, now)?;
         let authorities = Authorities::load(options)?;
         let revocations = Revocations::load(options, &authorities.certificates, now)?;
-        let mut warnings = std::mem::take(&mut own.warnings);
-        warnings.extend(revocations.warnings.iter().cloned());
+        let mut warnings = revocations.warnings.clone();
         warnings.extend(authorities.check_own(options, &own, &provider));
         let validity = Validity {
             certificate: own.term.clone(),
@@ -156,178 +113,6 @@ impl Material {
             [] => Err(Error::NoCertificatesPresented),
         };
         result.map(|_| ()).map_err(|error| Failure::of(&error))
-    }
-}
-
-/// The own certificates.
-struct Own {
-    keys: Vec<Arc<CertifiedKey>>,
-    /// Of the one that ends first.
-    term: Option<Term>,
-    warnings: Vec<TlsError>,
-}
-
-fn own_certificates(
-    options: &TlsOptions,
-    provider: &CryptoProvider,
-    now: DateTime<Utc>,
-) -> Result<Own, TlsError> {
-    if options.certificates.is_empty() {
-        return Err(TlsError::new(
-            "there is no certificate: name cert_file and key_file, or write puppet: true on a \
-             host with a Puppet agent",
-        ));
-    }
-    let mut own = Own {
-        keys: Vec::new(),
-        term: None,
-        warnings: Vec::new(),
-    };
-    for pair in &options.certificates {
-        let chain = files::certificates(&pair.cert_file)?;
-        let key = files::private_key(&pair.key_file)?;
-        let leaf = read_certificate(&pair.cert_file, &chain[0])?;
-        check_dates(&pair.cert_file, &leaf, now)?;
-        own.term = earliest(own.term, Term::of(&leaf));
-        let certified =
-            CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
-                Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::in_file(
-                    &pair.key_file,
-                    format!(
-                        "the key does not belong to the certificate in {} ({}); name the key that \
-                     the certificate was made for",
-                        pair.cert_file.display(),
-                        leaf.subject
-                    ),
-                ),
-                error => {
-                    TlsError::in_file(&pair.key_file, format!("the key cannot be used: {error}"))
-                }
-            })?;
-        own.keys.push(Arc::new(certified));
-    }
-    Ok(own)
-}
-
-fn read_certificate(file: &Path, der: &[u8]) -> Result<PeerCertificate, TlsError> {
-    PeerCertificate::from_der(der).map_err(|error| TlsError::in_file(file, error.to_string()))
-}
-
-fn check_dates(file: &Path, own: &PeerCertificate, now: DateTime<Utc>) -> Result<(), TlsError> {
-    if now > own.not_after {
-        let text = format!(
-            "the certificate of {} expired on {}; put a renewed one there",
-            own.subject, own.not_after
-        );
-        return Err(TlsError::in_file(file, text));
-    }
-    if now < own.not_before {
-        let text = format!(
-            "the certificate of {} is not valid before {}; check this host's clock",
-            own.subject, own.not_before
-        );
-        return Err(TlsError::in_file(file, text));
-    }
-    Ok(())
-}
-
-/// The CAs that sign peers' certificates.
-pub(super) struct Authorities {
-    pub(super) certificates: Vec<CertificateDer<'static>>,
-    roots: Arc<RootCertStore>,
-    /// Of the one that ends first.
-    term: Option<Term>,
-}
-
-impl Authorities {
-    fn load(options: &TlsOptions) -> Result<Self, TlsError> {
-        let Some(file) = &options.ca_file else {
-            return Self::of_the_system(options);
-        };
-        let certificates = files::certificates(file)?;
-        let mut roots = RootCertStore::empty();
-        let mut term = None;
-        for certificate in &certificates {
-            let read = read_certificate(file, certificate)?;
-            term = earliest(term, Term::of(&read));
-            let is_ca = parse(certificate).is_ok_and(|parsed| parsed.is_ca());
-            if !is_ca {
-                let text = format!(
-                    "{} is no CA: with it in this file, nobody signed by its CA would be believed; \
-                     name the file with the certificate of the CA",
-                    read.subject
-                );
-                return Err(TlsError::in_file(file, text));
-            }
-            roots.add(certificate.clone()).map_err(|error| {
-                TlsError::in_file(file, format!("{} cannot be used: {error}", read.subject))
-            })?;
-        }
-        Ok(Self {
-            certificates,
-            roots: Arc::new(roots),
-            term,
-        })
-    }
-
-    /// Those that this host believes.
-    fn of_the_system(options: &TlsOptions) -> Result<Self, TlsError> {
-        let mut roots = RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        roots.add_parsable_certificates(found.certs);
-        if options.verify && roots.is_empty() {
-            return Err(TlsError::new(
-                "verify needs CAs: name ca_file; this host has no certificates of its own",
-            ));
-        }
-        Ok(Self {
-            certificates: Vec::new(),
-            roots: Arc::new(roots),
-            term: None,
-        })
-    }
-
-    /// What peers of the same CA would say to the own certificates.
-    fn check_own(
-        &self,
-        options: &TlsOptions,
-        own: &Own,
-        provider: &Arc<CryptoProvider>,
-    ) -> Vec<TlsError> {
-        let Some(ca_file) = options.ca_file.as_ref().filter(|_| options.verify) else {
-            return Vec::new();
-        };
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider.clone());
-        let Ok(verifier) = verifier.build() else {
-            return Vec::new();
-        };
-        let strangers = own
-            .keys
-            .iter()
-            .zip(&options.certificates)
-            .filter(|(key, _)| {
-                let result =
-                    verifier.verify_client_cert(&key.cert[0], &key.cert[1..], UnixTime::now());
-                matches!(
-                    result,
-                    Err(Error::InvalidCertificate(
-                        CertificateError::UnknownIssuer | CertificateError::BadSignature
-                    ))
-                )
-            });
-        strangers
-            .map(|(_, files)| {
-                TlsError::in_file(
-                    &files.cert_file,
-                    format!(
-                        "is not signed by a CA in {}: clients that believe only that CA will not \
-                         connect",
-                        ca_file.display()
-                    ),
-                )
-            })
-            .collect()
     }
 }
 
@@ -419,56 +204,4 @@ fn versions(options: &TlsOptions) -> &'static [&'static SupportedProtocolVersion
 
 fn unusable(error: impl std::fmt::Display) -> TlsError {
     TlsError::new(format!("these settings cannot be used together: {error}"))
-}
-
-/// The one of two that ends first.
-pub(super) fn earliest(known: Option<Term>, new: Term) -> Option<Term> {
-    match known {
-        Some(known) if known.until <= new.until => Some(known),
-        _ => Some(new),
-    }
-}
-
-/// The own certificates: the first that a peer can use is shown to it.
-#[derive(Debug)]
-struct Certificates(Vec<Arc<CertifiedKey>>);
-
-impl ResolvesServerCert for Certificates {
-    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let usable =
-            |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
-        let named = |key: &&Arc<CertifiedKey>| {
-            hello
-                .server_name()
-                .is_some_and(|name| is_for(&key.cert[0], name))
-        };
-        let found = self.0.iter().find(|key| usable(key) && named(key));
-        found.or_else(|| self.0.iter().find(usable)).cloned()
-    }
-}
-
-impl rustls::client::ResolvesClientCert for Certificates {
-    fn resolve(
-        &self,
-        _root_hint_subjects: &[&[u8]],
-        schemes: &[rustls::SignatureScheme],
-    ) -> Option<Arc<CertifiedKey>> {
-        self.0
-            .iter()
-            .find(|key| key.key.choose_scheme(schemes).is_some())
-            .cloned()
-    }
-
-    fn has_certs(&self) -> bool {
-        !self.0.is_empty()
-    }
-}
-
-fn is_for(certificate: &[u8], name: &str) -> bool {
-    PeerCertificate::from_der(certificate).is_ok_and(|certificate| {
-        certificate
-            .dns_names
-            .iter()
-            .any(|known| known.eq_ignore_ascii_case(name))
-    })
 }

@@ -18,11 +18,7 @@ use crate::{
     connection::{handshake::Handshakers, tls_listener::TlsListener},
     protocol::info::Info,
     route::Cluster,
-    security::{
-        options::TlsOptions,
-        store::TlsStore,
-        tls::{Material, Term},
-    },
+    security::{options::TlsOptions, store::TlsStore, tls::Material, validity::Term},
     telemetry::event::EventKind,
 };
 

@@ -8,7 +8,7 @@ use super::{Evidence, Severity, Symptom, warning};
 use crate::{
     connection::tls_listener::TlsListener,
     diagnosis::words::{count, time},
-    security::tls::{Term, Validity},
+    security::validity::{Term, Validity},
 };
 
 /// Of certificates and CAs, for the manual.

@@ -1,0 +1,167 @@
+use super::*;
+
+fn user(name: &str, password: &str) -> User {
+    User {
+        name: name.into(),
+        proof: Proof::Password(Secret::new(password).expect("a password")),
+        account: "A".into(),
+        connection_types: Vec::new(),
+        permissions: None,
+    }
+}
+
+fn credentials(user: &str, password: &str, token: &str) -> Credentials {
+    Credentials {
+        user: user.into(),
+        password: password.into(),
+        token: token.into(),
+        ..Credentials::default()
+    }
+}
+
+/// The decision on credentials of a client port, whether it takes long or not.
+fn decide(authorization: &Authorization, credentials: &Credentials) -> Result<Who, Refusal> {
+    let authentication = Authentication::new(authorization);
+    let verdict = authentication.identify(&Offer {
+        credentials,
+        connection_type: ConnectionType::Standard,
+        certificate: None,
+        nonce: "",
+    });
+    let login = match verdict {
+        Verdict::Accept(login) => login,
+        Verdict::Check(check) => check.run()?,
+        Verdict::Refuse(refusal) => return Err(refusal),
+    };
+    assert!(authentication.still_admits(login.rule));
+    Ok((login.user, login.account))
+}
+
+type Who = (String, String);
+
+fn login(user: &str, account: &str) -> Result<Who, Refusal> {
+    Ok((user.into(), account.into()))
+}
+
+#[test]
+fn whose_user_was_changed_is_not_admitted_any_more() {
+    let with = |users: &[User]| {
+        Authentication::new(&Authorization {
+            users: users.to_vec(),
+            ..Authorization::default()
+        })
+    };
+    let (a, b) = (user("a", "p"), user("b", "p"));
+    let rule = number(&(&a, false));
+    let moved = User {
+        account: "B".into(),
+        ..a.clone()
+    };
+    assert!(with(&[b.clone(), a]).still_admits(rule));
+    assert!(with(&[]).still_admits(rule));
+    for others in [&[b][..], &[user("a", "q")], &[moved]] {
+        assert!(!with(others).still_admits(rule));
+        assert!(!with(others).still_admits(0));
+    }
+}
+
+#[test]
+fn everybody_is_let_in_where_nobody_is_named() {
+    let open = Authorization::default();
+    assert!(!Authentication::new(&open).is_required());
+    assert_eq!(decide(&open, &credentials("", "", "")), login("", "$G"));
+    assert_eq!(decide(&open, &credentials("u", "x", "")), login("u", "$G"));
+    let token = credentials("", "", "hidden");
+    assert_eq!(decide(&open, &token), login("[REDACTED]", "$G"));
+    assert!(!format!("{token:?}").contains("hidden"));
+}
+
+#[test]
+fn users_are_let_in_by_their_own_password() {
+    let hash = bcrypt::hash("hashed", 4).expect("a hash");
+    let authorization = Authorization {
+        users: vec![user("a", "plain"), user("b", &hash), user("open", "")],
+        ..Authorization::default()
+    };
+    let decide = |name, password| decide(&authorization, &credentials(name, password, ""));
+    assert_eq!(decide("a", "plain"), login("a", "A"));
+    assert_eq!(decide("b", "hashed"), login("b", "A"));
+    assert_eq!(decide("open", ""), login("open", "A"));
+    for (name, password, refusal) in [
+        ("a", "hashed", Refusal::WrongPassword),
+        ("a", "", Refusal::WrongPassword),
+        ("b", "plain", Refusal::WrongPassword),
+        ("b", &hash, Refusal::WrongPassword),
+        ("open", "x", Refusal::WrongPassword),
+        ("x", "plain", Refusal::UnknownUser),
+        ("A", "plain", Refusal::UnknownUser),
+        ("", "", Refusal::NoCredentials),
+        ("", "plain", Refusal::NoCredentials),
+    ] {
+        assert_eq!(decide(name, password), Err(refusal), "{name} {password}");
+    }
+}
+
+#[test]
+fn unknown_users_take_as_long_as_known_ones() {
+    let hash = bcrypt::hash("hashed", 4).expect("a hash");
+    let of_users = Authorization {
+        users: vec![user("a", "plain"), user("b", &hash)],
+        ..Authorization::default()
+    };
+    let sole = Authorization {
+        sole: Some(SoleLogin::User {
+            name: "b".into(),
+            password: Secret::new(&hash).expect("a hash"),
+        }),
+        ..Authorization::default()
+    };
+    for authorization in [of_users, sole] {
+        let authentication = Authentication::new(&authorization);
+        for name in ["b", "x"] {
+            let verdict = authentication.identify(&Offer {
+                credentials: &credentials(name, "wrong", ""),
+                connection_type: ConnectionType::Standard,
+                certificate: None,
+                nonce: "",
+            });
+            assert!(matches!(verdict, Verdict::Check(_)), "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_token_is_all_that_counts_where_there_is_one() {
+    let token = Secret::new("t").expect("plain");
+    let authorization = Authorization {
+        sole: Some(SoleLogin::Token(token)),
+        ..Authorization::default()
+    };
+    let decide = |user, token| decide(&authorization, &credentials(user, "", token));
+    assert_eq!(decide("", "t"), login("[REDACTED]", "$G"));
+    assert_eq!(decide("u", "t"), login("u", "$G"));
+    assert_eq!(decide("t", ""), Err(Refusal::WrongToken));
+    assert_eq!(decide("", "x"), Err(Refusal::WrongToken));
+    assert_eq!(decide("", ""), Err(Refusal::NoCredentials));
+}
+
+#[test]
+fn silence_is_the_no_auth_user_and_nothing_else_is() {
+    let mut authorization = Authorization {
+        users: vec![user("u", "p")],
+        no_auth_user: Some("u".into()),
+        ..Authorization::default()
+    };
+    assert!(Authentication::new(&authorization).admits_without_credentials());
+    let silence = credentials("", "", "");
+    assert_eq!(decide(&authorization, &silence), login("u", "A"));
+    for (user, password, token) in [("u", "", ""), ("", "p", ""), ("", "", "t")] {
+        let shown = credentials(user, password, token);
+        assert!(decide(&authorization, &shown).is_err(), "{shown:?}");
+    }
+    authorization.users[0].connection_types = vec![ConnectionType::Websocket];
+    assert_eq!(
+        decide(&authorization, &silence),
+        Err(Refusal::ConnectionType)
+    );
+}

@@ -1,0 +1,123 @@
+//! The CAs that sign peers' certificates, for [`super::tls`].
+
+use std::sync::Arc;
+
+use rustls::{
+    CertificateError, Error, RootCertStore,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, UnixTime},
+    server::WebPkiClientVerifier,
+};
+
+use super::{
+    certificate::parse,
+    files::{self, TlsError},
+    options::TlsOptions,
+    own::Own,
+    validity::{Term, earliest},
+};
+
+/// The CAs that sign peers' certificates.
+pub(super) struct Authorities {
+    pub(super) certificates: Vec<CertificateDer<'static>>,
+    pub(super) roots: Arc<RootCertStore>,
+    /// Of the one that ends first.
+    pub(super) term: Option<Term>,
+}
+
+impl Authorities {
+    /// Those of the block's `ca_file`, else those of this host.
+    ///
+    /// # Errors
+    ///
+    /// Which file cannot be used, why, and what to do.
+    pub(super) fn load(options: &TlsOptions) -> Result<Self, TlsError> {
+        let Some(file) = &options.ca_file else {
+            return Self::of_the_system(options);
+        };
+        let certificates = files::certificates(file)?;
+        let mut roots = RootCertStore::empty();
+        let mut term = None;
+        for certificate in &certificates {
+            let read = files::read_certificate(file, certificate)?;
+            term = earliest(term, Term::of(&read));
+            let is_ca = parse(certificate).is_ok_and(|parsed| parsed.is_ca());
+            if !is_ca {
+                let text = format!(
+                    "{} is no CA: with it in this file, nobody signed by its CA would be believed; \
+                     name the file with the certificate of the CA",
+                    read.subject
+                );
+                return Err(TlsError::in_file(file, text));
+            }
+            roots.add(certificate.clone()).map_err(|error| {
+                TlsError::in_file(file, format!("{} cannot be used: {error}", read.subject))
+            })?;
+        }
+        Ok(Self {
+            certificates,
+            roots: Arc::new(roots),
+            term,
+        })
+    }
+
+    /// Those that this host believes.
+    fn of_the_system(options: &TlsOptions) -> Result<Self, TlsError> {
+        let mut roots = RootCertStore::empty();
+        let found = rustls_native_certs::load_native_certs();
+        roots.add_parsable_certificates(found.certs);
+        if options.verify && roots.is_empty() {
+            return Err(TlsError::new(
+                "verify needs CAs: name ca_file; this host has no certificates of its own",
+            ));
+        }
+        Ok(Self {
+            certificates: Vec::new(),
+            roots: Arc::new(roots),
+            term: None,
+        })
+    }
+
+    /// What peers of the same CA would say to the own certificates.
+    pub(super) fn check_own(
+        &self,
+        options: &TlsOptions,
+        own: &Own,
+        provider: &Arc<CryptoProvider>,
+    ) -> Vec<TlsError> {
+        let Some(ca_file) = options.ca_file.as_ref().filter(|_| options.verify) else {
+            return Vec::new();
+        };
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(self.roots.clone(), provider.clone());
+        let Ok(verifier) = verifier.build() else {
+            return Vec::new();
+        };
+        let strangers = own
+            .keys
+            .iter()
+            .zip(&options.certificates)
+            .filter(|(key, _)| {
+                let result =
+                    verifier.verify_client_cert(&key.cert[0], &key.cert[1..], UnixTime::now());
+                matches!(
+                    result,
+                    Err(Error::InvalidCertificate(
+                        CertificateError::UnknownIssuer | CertificateError::BadSignature
+                    ))
+                )
+            });
+        strangers
+            .map(|(_, files)| {
+                TlsError::in_file(
+                    &files.cert_file,
+                    format!(
+                        "is not signed by a CA in {}: clients that believe only that CA will not \
+                         connect",
+                        ca_file.display()
+                    ),
+                )
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,134 @@
+//! The broker's own certificates: loaded by [`super::tls`], shown in handshakes.
+
+use std::{path::Path, sync::Arc};
+
+use chrono::{DateTime, Utc};
+use rustls::{
+    Error, InconsistentKeys,
+    client::ResolvesClientCert,
+    crypto::CryptoProvider,
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+use super::{
+    certificate::PeerCertificate,
+    files::{self, TlsError},
+    options::TlsOptions,
+    validity::{Term, earliest},
+};
+
+/// The own certificates with their keys.
+pub(super) struct Own {
+    pub(super) keys: Vec<Arc<CertifiedKey>>,
+    /// Of the one that ends first.
+    pub(super) term: Option<Term>,
+}
+
+/// Loads and checks the certificates that a block names.
+///
+/// # Errors
+///
+/// Which file cannot be used, why, and what to do.
+pub(super) fn load(
+    options: &TlsOptions,
+    provider: &CryptoProvider,
+    now: DateTime<Utc>,
+) -> Result<Own, TlsError> {
+    if options.certificates.is_empty() {
+        return Err(TlsError::new(
+            "there is no certificate: name cert_file and key_file, or write puppet: true on a \
+             host with a Puppet agent",
+        ));
+    }
+    let mut own = Own {
+        keys: Vec::new(),
+        term: None,
+    };
+    for pair in &options.certificates {
+        let chain = files::certificates(&pair.cert_file)?;
+        let key = files::private_key(&pair.key_file)?;
+        let leaf = files::read_certificate(&pair.cert_file, &chain[0])?;
+        check_dates(&pair.cert_file, &leaf, now)?;
+        own.term = earliest(own.term, Term::of(&leaf));
+        let certified =
+            CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
+                Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::in_file(
+                    &pair.key_file,
+                    format!(
+                        "the key does not belong to the certificate in {} ({}); name the key that \
+                     the certificate was made for",
+                        pair.cert_file.display(),
+                        leaf.subject
+                    ),
+                ),
+                error => {
+                    TlsError::in_file(&pair.key_file, format!("the key cannot be used: {error}"))
+                }
+            })?;
+        own.keys.push(Arc::new(certified));
+    }
+    Ok(own)
+}
+
+fn check_dates(file: &Path, own: &PeerCertificate, now: DateTime<Utc>) -> Result<(), TlsError> {
+    if now > own.not_after {
+        let text = format!(
+            "the certificate of {} expired on {}; put a renewed one there",
+            own.subject, own.not_after
+        );
+        return Err(TlsError::in_file(file, text));
+    }
+    if now < own.not_before {
+        let text = format!(
+            "the certificate of {} is not valid before {}; check this host's clock",
+            own.subject, own.not_before
+        );
+        return Err(TlsError::in_file(file, text));
+    }
+    Ok(())
+}
+
+/// The own certificates: the first that a peer can use is shown to it.
+#[derive(Debug)]
+pub(super) struct Certificates(pub(super) Vec<Arc<CertifiedKey>>);
+
+impl ResolvesServerCert for Certificates {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        let usable =
+            |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
+        let named = |key: &&Arc<CertifiedKey>| {
+            hello
+                .server_name()
+                .is_some_and(|name| is_for(&key.cert[0], name))
+        };
+        let found = self.0.iter().find(|key| usable(key) && named(key));
+        found.or_else(|| self.0.iter().find(usable)).cloned()
+    }
+}
+
+impl ResolvesClientCert for Certificates {
+    fn resolve(
+        &self,
+        _root_hint_subjects: &[&[u8]],
+        schemes: &[rustls::SignatureScheme],
+    ) -> Option<Arc<CertifiedKey>> {
+        self.0
+            .iter()
+            .find(|key| key.key.choose_scheme(schemes).is_some())
+            .cloned()
+    }
+
+    fn has_certs(&self) -> bool {
+        !self.0.is_empty()
+    }
+}
+
+fn is_for(certificate: &[u8], name: &str) -> bool {
+    PeerCertificate::from_der(certificate).is_ok_and(|certificate| {
+        certificate
+            .dns_names
+            .iter()
+            .any(|known| known.eq_ignore_ascii_case(name))
+    })
+}
