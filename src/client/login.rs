@@ -12,7 +12,7 @@ use tracing::error;
 
 use super::{Context, comings, end::End, gate::Gate, session::Session};
 use crate::{
-    connection::{CloseReason, Connection, Identity, worker::Worker, worker::with_worker},
+    connection::{CloseReason, Identity, worker::Worker, worker::with_worker},
     protocol::{
         connect::{ConnectOptions, Credentials},
         error::{ClientError, error_line},
@@ -31,7 +31,7 @@ use crate::{
 /// The first ping after CONNECT comes at the latest after this.
 const FIRST_PING_DELAY_MAX: Duration = Duration::from_secs(2);
 
-/// How often a session that waits for its login looks at the rest.
+/// How often a session that waits for another login looks at the rest.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
 /// A client that has to log in and has not.
@@ -71,7 +71,7 @@ pub(super) async fn settle(session: &mut Session) {
         let (options, check) = match *pending {
             PendingLogin::Check(login) => *login,
             PendingLogin::Held(options, hold) => {
-                if while_open(&session.connection, sleep(hold)).await.is_none() {
+                if while_open(session, sleep(hold)).await.is_none() {
                     return;
                 }
                 with_worker(|worker| {
@@ -81,7 +81,7 @@ pub(super) async fn settle(session: &mut Session) {
                 continue;
             }
             PendingLogin::Refused(end, delay) => {
-                let waited = while_open(&session.connection, sleep(delay)).await;
+                let waited = while_open(session, sleep(delay)).await;
                 if waited.is_some() {
                     with_worker(|worker| {
                         session.conclude(worker, &end);
@@ -92,7 +92,7 @@ pub(super) async fn settle(session: &mut Session) {
             }
         };
         let decision = decide(session, check);
-        let Some(decision) = while_open(&session.connection, decision).await else {
+        let Some(decision) = while_open(session, decision).await else {
             return;
         };
         let Some(decision) = decision else {
@@ -151,15 +151,16 @@ async fn decide(session: &Session, check: PasswordCheck) -> Option<Decision> {
 
 /// Waits for something, and meanwhile writes what others deliver. `None`: the
 /// connection is to end.
-async fn while_open<T>(connection: &Arc<Connection>, what: impl Future<Output = T>) -> Option<T> {
+async fn while_open<T>(session: &Session, what: impl Future<Output = T>) -> Option<T> {
+    let connection = &session.connection;
     tokio::pin!(what);
     loop {
         tokio::select! {
             outcome = &mut what => return Some(outcome),
-            () = sleep(LOOK_EVERY) => {
-                if connection.outbound().close_reason().is_some() {
-                    return None;
-                }
+            () = connection.closing() => return None,
+            // Nobody delivers to who is not in yet: a crowd of those costs nothing
+            // while it waits.
+            () = sleep(LOOK_EVERY), if session.connected => {
                 if connection.is_blocked() {
                     with_worker(|worker| connection.flush_blocked(worker));
                 }

@@ -1,7 +1,7 @@
 //! The beginning of a client's connection where there is TLS: INFO and the
 //! handshake, in the order that the `tls` block says.
 
-use std::{future::poll_fn, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::{net::TcpStream, time::timeout};
 use tracing::error;
@@ -9,7 +9,7 @@ use tracing::error;
 use super::{log_prefix, revocation, session::Session};
 use crate::{
     connection::{
-        CloseReason, Connection,
+        CloseReason,
         tls_listener::{Secured, TlsListener},
         worker::with_worker,
     },
@@ -28,7 +28,7 @@ const HANDSHAKE_RECORD: u8 = 0x16;
 pub(super) async fn begin(session: &mut Session, stream: &Arc<TcpStream>, tls: &TlsListener) {
     let connection = session.connection.clone();
     tokio::select! {
-        () = closing(&connection) => {}
+        () = connection.closing() => {}
         () = introduce_and_shake(session, stream, tls) => {}
     }
 }
@@ -117,8 +117,4 @@ async fn begins_tls(stream: &TcpStream, patience: Duration) -> bool {
     let mut first = [0];
     let peeked = timeout(patience, stream.peek(&mut first)).await;
     matches!(peeked, Ok(Ok(1)) if first[0] == HANDSHAKE_RECORD)
-}
-
-async fn closing(connection: &Connection) {
-    poll_fn(|context| connection.poll_closing(context)).await;
 }

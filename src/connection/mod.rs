@@ -300,13 +300,16 @@ impl Connection {
         self.flags.load(Ordering::Acquire) & CLOSING != 0
     }
 
-    /// Ready once the connection is to end.
-    pub fn poll_closing(&self, context: &mut Context<'_>) -> Poll<()> {
-        self.waker.register(context.waker());
-        match self.flags.load(Ordering::Acquire) & CLOSING {
-            0 => Poll::Pending,
-            _ => Poll::Ready(()),
-        }
+    /// Waits until the connection is to end; for the own task.
+    pub async fn closing(&self) {
+        poll_fn(|context| {
+            self.waker.register(context.waker());
+            match self.is_closing() {
+                false => Poll::Pending,
+                true => Poll::Ready(()),
+            }
+        })
+        .await;
     }
 
     /// Waits for what the own task is to do next. `timer` must be the task's

@@ -35,7 +35,7 @@ use std::sync::{
 
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
-use tracing::{debug, error, info};
+use tracing::{debug, info};
 
 pub use accept::accept_routes;
 pub use cluster::{Cluster, ClusterName, Node, Origin, Route};
@@ -48,7 +48,7 @@ use crate::{
         worker::{Worker, with_worker},
     },
     protocol::error::quoted,
-    telemetry::{Clock, event::EventKind, figures},
+    telemetry::{Clock, figures},
 };
 use cluster::Conflict;
 use handshake::Introduced;
@@ -235,28 +235,6 @@ async fn refuse(connection: &Arc<Connection>, stream: &TcpStream, refusal: &Refu
         refusal.detail
     );
     Ended::Failed(format!("{}: {}", refusal.reason, refusal.detail))
-}
-
-/// Tells of a broker that was not let in, unless that is what a healthy cluster
-/// does all the time.
-fn tell_refused(cluster: &Cluster, connection: &Connection, refusal: &Refusal) {
-    let Refusal { reason, detail, .. } = refusal;
-    if matches!(
-        reason,
-        CloseReason::DuplicateRoute
-            | CloseReason::ClientClosed
-            | CloseReason::ParseError
-            | CloseReason::ServerShutdown
-    ) {
-        return;
-    }
-    error!("{} - {reason}: {detail}", log_prefix(connection));
-    let events = &cluster.context.telemetry.events;
-    let (peer, text) = (
-        connection.peer.to_string(),
-        format!("Route refused: {detail}"),
-    );
-    events.record(EventKind::Route, connection.cid, &peer, &text);
 }
 
 /// How log lines name a route.
