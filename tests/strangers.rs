@@ -226,6 +226,22 @@ fn an_oversized_connect_is_refused() {
     });
 }
 
+/// A longer `max_control_line` is for those who are in: strangers get no more.
+#[test]
+fn strangers_have_a_limit_of_their_own() {
+    let broker = Broker::midge()
+        .config(format!("{USERS}max_control_line: 1MB\n"))
+        .start();
+    let mut known = login(&broker);
+    known.send(format!("SUB {} 1\r\n", "x".repeat(100_000)));
+    assert!(known.sync().is_empty());
+    let mut stranger = connect(broker.client_addr());
+    stranger.write_all(b"CONNECT {\"name\":\"").expect("write");
+    stranger.write_all(&[b'x'; 33 * 1024]).expect("write");
+    let told = read_all(&mut stranger);
+    assert!(told.contains("maximum control line exceeded"), "{told}");
+}
+
 /// Class "login skipped" (2026-16, -24, 2023-01, 2022-01): whatever comes before
 /// a good CONNECT, once or twice, subscribes to nothing and publishes nothing.
 #[test]

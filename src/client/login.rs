@@ -34,6 +34,10 @@ const FIRST_PING_DELAY_MAX: Duration = Duration::from_secs(2);
 /// How often a session that waits for another login looks at the rest.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
 
+/// Bytes of the longest CONNECT that is waited for, if `max_control_line` is not
+/// smaller anyway: who raises that for subscribers means no strangers.
+const LINE_MAX: usize = 32 * 1024;
+
 /// A client that has to log in and has not.
 pub(super) struct Stranger {
     /// When it is too late.
@@ -219,7 +223,7 @@ impl Session {
             self.connect_silently(worker)?;
             return Ok(0);
         }
-        match parse(bytes, self.limits.max_control_line)? {
+        match parse(bytes, self.limits.max_control_line.min(LINE_MAX))? {
             Parsed::Op(op @ Op::Connect(_), len) => self.act(worker, op).map(|()| len),
             Parsed::Op(..) => Err(self.refuse(&Credentials::default(), Refusal::NotLoggedIn)),
             Parsed::Incomplete => Ok(0),
@@ -259,7 +263,10 @@ impl Session {
 
     /// How long a login waits before it is looked at. Keys cannot be guessed.
     fn hold(&self, credentials: &Credentials) -> Duration {
-        if !credentials.nkey.is_empty() || !self.context.authentication.read().is_required() {
+        let authentication = self.context.authentication.read().clone();
+        // Where nobody has a key, one that is shown is not looked at.
+        let is_key = authentication.needs_nonce() && !credentials.nkey.is_empty();
+        if is_key || !authentication.is_required() {
             return Duration::ZERO;
         }
         let logins = &self.context.telemetry.logins;

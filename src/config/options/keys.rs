@@ -236,7 +236,7 @@ pub const KEYS: &[Key] = &[
             options.max_control_line = or_default(bytes, |default| default.max_control_line);
         }),
         default: "4KB",
-        doc: "Bytes of the longest protocol line.",
+        doc: "Bytes of the longest protocol line; before the login 32 KB at most.",
     },
     Key {
         name: "max_closed_clients",

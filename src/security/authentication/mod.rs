@@ -255,8 +255,12 @@ impl Authentication {
             true => nothing,
             false => wrong,
         };
+        let user = match sole {
+            SoleLogin::User { name, .. } => name,
+            SoleLogin::Token(_) => credentials.shown_user(),
+        };
         let login = Login {
-            user: credentials.shown_user().to_owned(),
+            user: user.to_owned(),
             account: GLOBAL_ACCOUNT.to_owned(),
             rule: number(sole),
             permissions: None,

@@ -103,6 +103,21 @@ fn users_are_let_in_by_their_own_password() {
 }
 
 #[test]
+fn the_one_user_goes_by_its_own_name() {
+    let sole = SoleLogin::User {
+        name: "u".into(),
+        password: Secret::new("p").expect("plain"),
+    };
+    let authorization = Authorization {
+        sole: Some(sole),
+        ..Authorization::default()
+    };
+    let mut shown = credentials("u", "p", "");
+    shown.nkey = "UCFIRY65OQE7DFP5KLNS2PF2LVZMUZYJX4OZIEQ36N2IQANUB5XVZ45L".into();
+    assert_eq!(decide(&authorization, &shown), login("u", "$G"));
+}
+
+#[test]
 fn unknown_users_take_as_long_as_known_ones() {
     let hash = bcrypt::hash("hashed", 4).expect("a hash");
     let of_users = Authorization {
