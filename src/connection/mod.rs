@@ -21,6 +21,7 @@ mod queued;
 pub mod reading;
 pub mod registry;
 pub mod remote;
+mod sent;
 mod subscription;
 mod tcp_info;
 pub mod tls_listener;

@@ -24,6 +24,7 @@ use super::{
     budget::{BOOKED_STEP, Budget},
     feeders::Feeders,
     queue::{Queue, Written},
+    sent::Sent,
     tcp_info,
     worker::Worker,
 };
@@ -42,7 +43,11 @@ const ROUNDS_MAX: usize = 8;
 pub const CONGESTED_BYTES: usize = 2 * 1024 * 1024;
 
 /// The queue.
-pub struct Outbound(Mutex<State>);
+pub struct Outbound {
+    state: Mutex<State>,
+    /// Written under the lock.
+    sent: Sent,
+}
 
 struct State {
     /// Gone once the connection has ended, so that the socket closes whoever
@@ -60,12 +65,7 @@ struct State {
     booked: usize,
     /// The batch that appended last; see [`Appender::touch`].
     touched_by: u64,
-    msgs: u64,
-    bytes: u64,
-    written_msgs: u64,
-    /// Bytes that the socket took. With those that wait and those that were
-    /// thrown away they are all that was ever queued.
-    written_bytes: u64,
+    /// Counted in [`Sent::losses`].
     loss: Loss,
     /// What the end threw away, until somebody has looked at it.
     discarded: Option<Queue>,
@@ -105,7 +105,7 @@ pub struct Appender<'a> {
 
 impl Outbound {
     pub(super) fn new(stream: Arc<TcpStream>, max_pending: usize, budget: Arc<Budget>) -> Self {
-        Self(Mutex::new(State {
+        let state = State {
             stream: Some(stream),
             queue: Queue::default(),
             pending: 0,
@@ -116,37 +116,33 @@ impl Outbound {
             budget,
             booked: 0,
             touched_by: 0,
-            msgs: 0,
-            bytes: 0,
-            written_msgs: 0,
-            written_bytes: 0,
             loss: Loss::default(),
             discarded: None,
             feeders: None,
             worst: Worst::default(),
             last_progress: Clock::now(),
             behind_since: None,
-        }))
+        };
+        Self {
+            state: Mutex::new(state),
+            sent: Sent::default(),
+        }
     }
 
     /// What was delivered so far, what of it was written and what was lost; the
     /// other direction is nought.
     pub fn traffic(&self) -> Traffic {
-        let state = self.0.lock();
-        Traffic {
-            in_msgs: 0,
-            in_bytes: 0,
-            out_msgs: state.msgs,
-            out_bytes: state.bytes,
-            written_msgs: state.written_msgs,
-            written_bytes: state.written_bytes,
-            loss: state.loss,
-        }
+        self.sent.traffic(|| self.state.lock().loss)
+    }
+
+    /// Messages delivered so far.
+    pub(super) fn delivered_msgs(&self) -> u64 {
+        self.sent.msgs.value()
     }
 
     /// How far the reader is behind.
     pub fn backlog(&self) -> Backlog {
-        let state = self.0.lock();
+        let state = self.state.lock();
         Backlog {
             pending: state.pending,
             max_pending: state.max_pending,
@@ -158,26 +154,26 @@ impl Outbound {
 
     /// The address of our end of the socket.
     pub fn local_ip(&self) -> Option<IpAddr> {
-        let stream = self.0.lock().stream.clone()?;
+        let stream = self.state.lock().stream.clone()?;
         stream.local_addr().ok().map(|address| address.ip())
     }
 
     /// Who feeds the queue and who was paused for it, since its reader fell
     /// behind.
     pub fn feeders(&self) -> Feeders {
-        let state = self.0.lock();
+        let state = self.state.lock();
         state.feeders.as_deref().cloned().unwrap_or_default()
     }
 
     /// Whether what is known of feeders stays when the reader catches up.
     pub fn keep_feeders(&self, keep: bool) {
-        self.0.lock().feeders.get_or_insert_default().watched = keep;
+        self.state.lock().feeders.get_or_insert_default().watched = keep;
     }
 
     /// The longest time that messages stayed in about the last minute, the time
     /// that the first one waits now included.
     pub fn latency(&self, now: Stamp) -> Peak {
-        let state = self.0.lock();
+        let state = self.state.lock();
         let mut peak = state.worst.peak(now);
         let since = state.queue.since();
         if !since.is_none() && state.behind_since.is_some() {
@@ -190,7 +186,7 @@ impl Outbound {
     /// What waits, or was thrown away at the end, by subject: of a long queue
     /// extrapolated from parts that are spread over it.
     pub fn subjects(&self) -> Vec<SubjectShare> {
-        let state = self.0.lock();
+        let state = self.state.lock();
         match &state.discarded {
             Some(discarded) => discarded.subjects(),
             None => state.queue.subjects(),
@@ -199,37 +195,37 @@ impl Outbound {
 
     /// What the system says of the socket, if it is still there.
     pub(super) fn socket_figures(&self) -> Option<SocketFigures> {
-        let stream = self.0.lock().stream.clone()?;
+        let stream = self.state.lock().stream.clone()?;
         tcp_info::read(&stream)
     }
 
     /// Notes that the publisher `cid` paused for `time`; `first` is whether the
     /// pause began.
     pub fn note_stall(&self, cid: u64, time: Duration, first: bool) {
-        let feeders = &mut self.0.lock().feeders;
+        let feeders = &mut self.state.lock().feeders;
         feeders.get_or_insert_default().stall(cid, time, first);
     }
 
     /// Sets another limit for what may wait; what waits already stays.
     pub fn set_max_pending(&self, max_pending: usize) {
-        self.0.lock().max_pending = max_pending;
+        self.state.lock().max_pending = max_pending;
     }
 
     /// Whether nothing waits.
     pub fn is_empty(&self) -> bool {
-        self.0.lock().queue.is_empty()
+        self.state.lock().queue.is_empty()
     }
 
     /// Why the connection ends, if it does.
     pub fn close_reason(&self) -> Option<CloseReason> {
-        self.0.lock().closed
+        self.state.lock().closed
     }
 
     /// Drops the socket and what waits for it. The connection has ended.
     pub fn release(&self) {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         state.stream = None;
-        state.discard();
+        state.discard(&self.sent);
         let discarded = state.discarded.take();
         drop(state);
         // Memory is given back without the lock.
@@ -238,27 +234,27 @@ impl Outbound {
 
     /// Notes the reason; `false` if there is one already.
     pub(super) fn close(&self, reason: CloseReason) -> bool {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.closed.is_some() {
             return false;
         }
-        state.close(reason);
+        state.close(reason, &self.sent);
         true
     }
 }
 
 impl State {
-    fn close(&mut self, reason: CloseReason) {
+    fn close(&mut self, reason: CloseReason, sent: &Sent) {
         self.closed = Some(reason);
         if reason.is_slow_consumer() {
-            self.discard();
+            self.discard(sent);
         }
     }
 
     /// Throws away what waits, but for what is being written.
-    fn discard(&mut self) {
+    fn discard(&mut self, sent: &Sent) {
         let queue = std::mem::take(&mut self.queue);
-        self.lose(&queue);
+        self.lose(&queue, sent);
         match &mut self.discarded {
             Some(discarded) => discarded.put_back(queue),
             None => self.discarded = Some(queue),
@@ -268,15 +264,16 @@ impl State {
     }
 
     /// Books the loss of what waits in `queue`.
-    fn lose(&mut self, queue: &Queue) {
+    fn lose(&mut self, queue: &Queue, sent: &Sent) {
         let reason = match self.closed {
             Some(CloseReason::WriteError) => LossReason::WriteError,
             Some(reason) if reason.is_slow_consumer() => LossReason::SlowConsumer,
             _ => LossReason::Closed,
         };
         let bytes = queue.len();
-        self.written_msgs += queue.front_written();
+        sent.written_msgs.add(queue.front_written());
         self.loss.add(reason, queue.msgs(), bytes as u64);
+        sent.losses.add(1);
         self.pending = self.pending.saturating_sub(bytes);
     }
 
@@ -301,17 +298,17 @@ impl State {
     }
 
     /// Books what was written.
-    fn note_written(&mut self, written: &Written) {
+    fn note_written(&mut self, written: &Written, sent: &Sent) {
         self.pending = self.pending.saturating_sub(written.released);
-        self.written_bytes += written.released as u64;
-        self.written_msgs += written.msgs;
+        sent.written_bytes.add(written.released as u64);
+        sent.written_msgs.add(written.msgs);
     }
 }
 
 impl Connection {
     /// Locks the queue to append; `None` when the connection is ending.
     pub fn append(&self) -> Option<Appender<'_>> {
-        let state = self.outbound.0.lock();
+        let state = self.outbound.state.lock();
         match state.closed {
             None => Some(Appender {
                 pending_before: state.pending,
@@ -356,7 +353,7 @@ impl Connection {
     /// again.
     pub fn flush_blocked(&self, worker: &mut Worker) {
         {
-            let mut state = self.outbound.0.lock();
+            let mut state = self.outbound.state.lock();
             state.blocked = false;
             self.lower(BLOCKED);
         }
@@ -366,15 +363,15 @@ impl Connection {
     /// The same after the close was asked for. Returns whether all is written
     /// or lost, so that there is nothing to wait for.
     pub fn flush_closing(&self, worker: &mut Worker) -> bool {
-        self.outbound.0.lock().blocked = false;
+        self.outbound.state.lock().blocked = false;
         self.write_queue(worker, true);
-        let state = self.outbound.0.lock();
+        let state = self.outbound.state.lock();
         !state.blocked && !state.writing
     }
 
     /// Returns the bytes that still wait.
     fn write_queue(&self, worker: &mut Worker, closing: bool) -> usize {
-        let mut state = self.outbound.0.lock();
+        let mut state = self.outbound.state.lock();
         if state.writing || state.blocked || (state.closed.is_some() && !closing) {
             if state.blocked {
                 state.book();
@@ -403,8 +400,8 @@ impl Connection {
                 Some(tls) => taken.seal_to(tls, &stream, worker),
             };
 
-            state = self.outbound.0.lock();
-            state.note_written(&written);
+            state = self.outbound.state.lock();
+            state.note_written(&written, &self.outbound.sent);
             if written.progressed {
                 let now = Stamp::now();
                 state.last_progress = now.clock();
@@ -430,7 +427,7 @@ impl Connection {
                     }
                     // A slow consumer's close has thrown the rest away.
                     state.queue.put_back(taken);
-                    state.discard();
+                    state.discard(&self.outbound.sent);
                     drop(state);
                     if fails_now {
                         self.raise(super::CLOSING);
@@ -470,7 +467,10 @@ impl Appender<'_> {
             state.pending += len;
             return true;
         }
-        state.close(CloseReason::SlowConsumerPending);
+        state.close(
+            CloseReason::SlowConsumerPending,
+            &self.connection.outbound.sent,
+        );
         self.connection.raise(super::CLOSING);
         false
     }
@@ -511,8 +511,9 @@ impl Appender<'_> {
 
     /// Counts messages and their payload bytes as delivered.
     pub fn count(&mut self, msgs: u64, bytes: u64) {
-        self.state.msgs += msgs;
-        self.state.bytes += bytes;
+        let sent = &self.connection.outbound.sent;
+        sent.msgs.add(msgs);
+        sent.bytes.add(bytes);
     }
 
     /// Whether publishers should look whether to pause.

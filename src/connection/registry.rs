@@ -6,6 +6,7 @@
 
 mod totals;
 mod view;
+mod walk;
 
 use std::{
     collections::VecDeque,
@@ -19,7 +20,7 @@ use chrono::Utc;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use self::totals::Gone;
+use self::{totals::Gone, walk::walk};
 pub use self::{
     totals::{AccountTotals, Moment, Moving, Totals, Troubles},
     view::{ClosedConnection, ConnectionView, SubscriptionView},
@@ -235,7 +236,10 @@ impl Registry {
 
     /// The open connections of clients, in no order.
     pub fn open(&self) -> Vec<Arc<Connection>> {
-        self.inner.lock().open.values().cloned().collect()
+        let inner = self.inner.lock();
+        let mut open = Vec::with_capacity(inner.open.len());
+        walk(inner.open.values(), |known| open.push(known.clone()));
+        open
     }
 
     /// The closed connections that are remembered, the oldest first.
@@ -250,24 +254,27 @@ impl Registry {
 
     /// What all connections moved, at one moment.
     pub fn moment(&self) -> Moment {
-        let moment = {
-            let inner = self.inner.lock();
-            let moving = |connection: &Arc<Connection>| Moving {
-                connection: connection.clone(),
-                traffic: Traffic::default(),
-            };
-            Moment {
-                open: inner.open.values().map(moving).collect(),
-                routes: inner.routes.values().map(moving).collect(),
-                gone: inner.gone,
-                gone_by_account: inner.gone_by_account.clone(),
-                routes_gone: inner.routes_gone,
-                ended: inner.ended.clone(),
-                accepted: self.accepted.load(Ordering::Relaxed),
-                stalls: self.stalls.load(Ordering::Relaxed),
-            }
+        let inner = self.inner.lock();
+        let moving = |open: &HashMap<u64, Arc<Connection>>| {
+            let mut moving = Vec::with_capacity(open.len());
+            walk(open.values(), |known| {
+                moving.push(Moving {
+                    connection: known.clone(),
+                    traffic: known.traffic(),
+                });
+            });
+            moving
         };
-        moment.read()
+        Moment {
+            open: moving(&inner.open),
+            routes: moving(&inner.routes),
+            gone: inner.gone,
+            gone_by_account: inner.gone_by_account.clone(),
+            routes_gone: inner.routes_gone,
+            ended: inner.ended.clone(),
+            accepted: self.accepted.load(Ordering::Relaxed),
+            stalls: self.stalls.load(Ordering::Relaxed),
+        }
     }
 
     /// The totals. Unlike [`Registry::moment`] this holds on to no connection:
@@ -275,7 +282,7 @@ impl Registry {
     pub fn totals(&self) -> Totals {
         let inner = self.inner.lock();
         let sum = |mut all: Traffic, open: &HashMap<u64, Arc<Connection>>| {
-            open.values().for_each(|known| all += known.traffic());
+            walk(open.values(), |known| all += known.traffic());
             all
         };
         Totals {

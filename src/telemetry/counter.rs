@@ -24,6 +24,7 @@ impl Counter {
     }
 
     /// The total.
+    #[inline]
     pub fn value(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

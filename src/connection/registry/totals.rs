@@ -114,14 +114,6 @@ pub struct Moving {
 }
 
 impl Moment {
-    /// Asks the connections, after the registry's lock is given back.
-    pub(super) fn read(mut self) -> Self {
-        for moving in self.open.iter_mut().chain(&mut self.routes) {
-            moving.traffic = moving.connection.traffic();
-        }
-        self
-    }
-
     /// How many connections of clients ended so far, by reason.
     pub fn ended(&self) -> impl Iterator<Item = (CloseReason, u64)> {
         self.ended.iter().map(|(reason, count)| (*reason, *count))
