@@ -442,4 +442,13 @@ fn monitoring_is_served_over_https() {
         told.contains(&format!("\"https_port\": {port}")),
         "{output:?}"
     );
+    let mut stranger = TcpStream::connect(("127.0.0.1", port)).expect("connect");
+    stranger
+        .write_all(b"GET /varz HTTP/1.1\r\n\r\n")
+        .expect("write");
+    let _ = stranger.read_to_end(&mut Vec::new());
+    wait_for("who does not speak TLS there is told of", || {
+        let text = "TLS handshake error on the monitor port";
+        broker.log().contains(text).then_some(())
+    });
 }

@@ -11,10 +11,14 @@ use crate::{
 };
 
 fn ceiling(broker: &Broker, name: &str) -> Value {
-    let memz = broker.get_json("/memz");
-    let all = memz["ceilings"].as_array().expect("ceilings");
-    let found = all.iter().find(|ceiling| ceiling["name"] == name);
-    found.cloned().unwrap_or(Value::Null)
+    let find = || {
+        let memz = broker.get_json("/memz");
+        let all = memz["ceilings"].as_array().expect("ceilings");
+        all.iter().find(|ceiling| ceiling["name"] == name).cloned()
+    };
+    // The first look at a broker that has just started may be still to come.
+    wait_until("the ceiling is known", || find().is_some());
+    find().expect("it stays")
 }
 
 #[test]
