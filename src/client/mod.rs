@@ -136,7 +136,8 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
             Wake::Readable => {
                 let turn = read_turn(session, stream);
                 if session.pending_login.is_some() {
-                    login::settle(session).await;
+                    // Apart: what it needs would make every client's task larger.
+                    Box::pin(login::settle(session)).await;
                 }
                 if !turn.congested.is_empty() {
                     back_pressure::pause(session, &turn).await;
