@@ -47,7 +47,8 @@ impl From<ParseError> for End {
                 refused: None,
                 reason: CloseReason::MaxControlLine,
                 error: Some(ClientError::ControlLine),
-                detail: "a control line longer than max_control_line".into(),
+                detail: "a control line longer than max_control_line, or 32 KB before the login"
+                    .into(),
             },
             ParseError::UnknownOperation => Self::unknown_operation("no such verb"),
         }

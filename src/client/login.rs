@@ -25,7 +25,7 @@ use crate::{
         users::ConnectionType,
         verdict::{Login, PasswordCheck, Verdict},
     },
-    telemetry::{Clock, figures},
+    telemetry::{Clock, figures, logins::network},
 };
 
 /// The first ping after CONNECT comes at the latest after this.
@@ -101,7 +101,8 @@ pub(super) async fn settle(session: &mut Session) {
         };
         let Some(decision) = decision else {
             error!("A password check was aborted");
-            return session.connection.close(CloseReason::AuthenticationFailure);
+            session.connection.close(CloseReason::AuthenticationFailure);
+            return;
         };
         with_worker(|worker| {
             let result = match decision {
@@ -123,8 +124,8 @@ enum Decision {
 }
 
 /// Runs a check where it keeps nobody waiting. `None`: it was aborted. Of those
-/// who may be guessing one is heard at a time, and none after its time to log in,
-/// so that a crowd of guesses leaves room for others.
+/// who may be guessing one is heard at a time, each source in turn, and none after
+/// its time to log in, so that a crowd of guesses leaves room for others.
 async fn decide(session: &Session, check: PasswordCheck) -> Option<Decision> {
     let context = &session.context;
     let source = session.connection.peer.ip();
@@ -133,11 +134,11 @@ async fn decide(session: &Session, check: PasswordCheck) -> Option<Decision> {
     let mut turn = None;
     if context.telemetry.logins.is_guessing(source, Clock::now()) {
         drop(permit);
-        let next = context.guesses.acquire();
+        let next = context.guesses.turn(network(source));
         turn = match session.stranger.as_ref().map(|stranger| stranger.deadline) {
-            None => Some(next.await.ok()?),
+            None => Some(next.await?),
             Some(deadline) => match timeout_at(deadline, next).await {
-                Ok(next) => Some(next.ok()?),
+                Ok(next) => Some(next?),
                 Err(_) => return Some(Decision::TooLate),
             },
         };

@@ -11,6 +11,7 @@ mod batch;
 mod comings;
 mod end;
 mod gate;
+mod guesses;
 mod limits;
 mod login;
 mod member;
@@ -39,6 +40,7 @@ use crate::{
     security::authentication::Authentication,
     telemetry::{Clock, Telemetry, slow::Incident},
 };
+pub use guesses::Guesses;
 pub use limits::{Limits, LimitsInForce};
 pub use login::replace_authentication;
 pub use revocation::close_revoked;
@@ -58,8 +60,8 @@ pub struct Context {
     pub authentication: RwLock<Arc<Authentication>>,
     /// Password checks that may run at once, so that they leave time for others.
     pub password_checks: Arc<Semaphore>,
-    /// One of these at a time may be for somebody who may be guessing.
-    pub guesses: Semaphore,
+    /// Whose turn it is of those who may be guessing.
+    pub guesses: Guesses,
     /// The limits in force.
     pub limits: LimitsInForce,
     /// INFO as every client gets it; the client's own fields are filled in.

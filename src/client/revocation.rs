@@ -27,6 +27,9 @@ pub(super) fn close_if_revoked(
     let Some(subject) = tls.find_revoked(connection) else {
         return false;
     };
+    if !connection.close(CloseReason::CertificateRevoked) {
+        return true;
+    }
     warn!(
         "{} - Certificate revoked: {subject}",
         log_prefix(connection)
@@ -42,6 +45,5 @@ pub(super) fn close_if_revoked(
         .telemetry
         .revoked
         .count(who.as_bytes(), 0, connection.cid);
-    connection.close(CloseReason::CertificateRevoked);
     true
 }

@@ -86,7 +86,8 @@ fn secure(session: &Session, secured: Secured, first: bool) {
 fn give_up(session: &Session, tls: &TlsListener, failure: &Failure) {
     let connection = &session.connection;
     if failure.cause == Cause::Silent {
-        return connection.close(CloseReason::ClientClosed);
+        connection.close(CloseReason::ClientClosed);
+        return;
     }
     let text = match failure.cause {
         Cause::Timeout => failure.text.clone(),

@@ -224,11 +224,13 @@ impl Connection {
     }
 
     /// Asks the connection to end; the first reason stays. Its own task does
-    /// the rest.
-    pub fn close(&self, reason: CloseReason) {
-        if self.outbound.close(reason) {
+    /// the rest. Returns whether it was open until now.
+    pub fn close(&self, reason: CloseReason) -> bool {
+        let was_open = self.outbound.close(reason);
+        if was_open {
             self.raise(CLOSING);
         }
+        was_open
     }
 
     /// Notes that a message or a subscription went through.

@@ -100,7 +100,8 @@ impl TlsListener {
     ///
     /// # Errors
     ///
-    /// Why it failed. It is counted; the peer was told as far as TLS has it.
+    /// Why it failed. It is counted; the peer was told as far as TLS has it, which
+    /// is not at all if it was let in by its ticket and then not believed.
     pub async fn accept(&self, stream: &Arc<TcpStream>) -> Result<Secured, Failure> {
         let start = Instant::now();
         let material = self.store.current();

@@ -7,6 +7,7 @@ use crate::{
     connection::outbound::Backlog,
     route::{
         Cluster,
+        interest::Unknown,
         roll::{Member, Muster, View},
     },
     telemetry::Clock,
@@ -33,9 +34,8 @@ pub(super) struct RouteNow {
     pub(super) cid: u64,
     pub(super) rtt: Option<Duration>,
     pub(super) backlog: Backlog,
-    /// Accounts that only the member has, each with the number of its
-    /// subscriptions.
-    pub(super) unknown_accounts: Vec<(String, usize)>,
+    /// What it wants in accounts that this broker has not.
+    pub(super) unknown: Unknown,
 }
 
 /// Two members, the first of which has no route to the second, as far as it told.
@@ -62,7 +62,7 @@ impl Mesh {
                     cid: route.connection.cid,
                     rtt: route.connection.rtt(),
                     backlog: route.connection.outbound().backlog(),
-                    unknown_accounts: route.interest.in_unknown_accounts(),
+                    unknown: route.interest.in_unknown_accounts(),
                 })
                 .collect(),
         }

@@ -21,6 +21,24 @@ use crate::{
 /// does not stop publishers.
 const REMOVED_AT_ONCE: usize = 512;
 
+/// Accounts that this broker has not in which a peer's interest is kept. What it
+/// wants in further ones counts after a reload only once its route is made anew.
+const UNKNOWN_MAX: usize = 4096;
+
+/// Names of such accounts that are told.
+const NAMES_MAX: usize = 3;
+
+/// Interest in accounts that this broker has not.
+#[derive(Default)]
+pub struct Unknown {
+    /// The first names.
+    pub names: Vec<String>,
+    /// How many accounts.
+    pub accounts: usize,
+    /// Entries in all of them.
+    pub entries: usize,
+}
+
 /// The interest of one peer, by account.
 #[derive(Default)]
 pub struct PeerInterest(Mutex<HashMap<String, InAccount>>);
@@ -44,6 +62,10 @@ impl PeerInterest {
         queue: Option<(&[u8], u32)>,
     ) -> bool {
         let mut accounts = self.0.lock();
+        let is_full = accounts.len() >= UNKNOWN_MAX;
+        if is_full && !accounts.contains_key(account) && known.find(account).is_none() {
+            return false;
+        }
         let here = accounts.entry_ref(account).or_insert_with(|| InAccount {
             account: known.find(account),
             entries: HashMap::new(),
@@ -109,14 +131,21 @@ impl PeerInterest {
         known.map(|here| here.entries.len()).sum()
     }
 
-    /// Accounts that this broker has not, each with the number of entries.
-    pub fn in_unknown_accounts(&self) -> Vec<(String, usize)> {
+    /// What is wanted in accounts that this broker has not.
+    pub fn in_unknown_accounts(&self) -> Unknown {
         let accounts = self.0.lock();
-        let unknown = accounts.iter().filter(|(_, here)| here.account.is_none());
-        let mut unknown: Vec<_> = unknown
-            .map(|(name, here)| (name.clone(), here.entries.len()))
-            .collect();
-        unknown.sort_unstable();
+        let mut unknown = Unknown::default();
+        let mut names: Vec<&String> = Vec::new();
+        for (name, here) in accounts.iter().filter(|(_, here)| here.account.is_none()) {
+            unknown.accounts += 1;
+            unknown.entries += here.entries.len();
+            let at = names.partition_point(|known| *known < name);
+            if at < NAMES_MAX {
+                names.insert(at, name);
+                names.truncate(NAMES_MAX);
+            }
+        }
+        unknown.names = names.into_iter().cloned().collect();
         unknown
     }
 

@@ -212,6 +212,7 @@ impl Roll {
     pub(super) fn informed(&self, id: &str, info: &RouteInfo) {
         if let Some(member) = self.0.lock().members.get_mut(id) {
             member.leaving = info.ldm;
+            member.max_payload = info.max_payload;
         }
     }
 

@@ -74,6 +74,9 @@ impl Cluster {
         let Some(subject) = tls.find_revoked(connection) else {
             return false;
         };
+        if !connection.close(CloseReason::CertificateRevoked) {
+            return true;
+        }
         warn!(
             "{} - Certificate revoked: {subject}",
             log_prefix(connection)
@@ -87,7 +90,6 @@ impl Cluster {
             &subject,
             "the certificate is revoked now: its route is closed",
         );
-        connection.close(CloseReason::CertificateRevoked);
         true
     }
 

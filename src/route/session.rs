@@ -215,9 +215,9 @@ impl Session {
                 log_prefix(self.connection()),
                 self.cluster.write_deadline()
             );
-            return self
-                .connection()
+            self.connection()
                 .close(CloseReason::SlowConsumerWriteDeadline);
+            return;
         }
         match self.keepalive.due(Instant::now()) {
             Due::Nothing => {}

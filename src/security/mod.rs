@@ -28,6 +28,7 @@ pub mod revocation;
 pub mod secret;
 pub mod store;
 pub mod suites;
+mod tickets;
 pub mod tls;
 pub mod users;
 pub mod validity;

@@ -9,7 +9,7 @@ use chrono::Utc;
 use rustls::{
     ClientConfig, Error, ServerConfig, SupportedProtocolVersion,
     client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
-    crypto::{CryptoProvider, aws_lc_rs},
+    crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, UnixTime},
     server::{NoServerSessionStorage, WebPkiClientVerifier, danger::ClientCertVerifier},
     version::{TLS12, TLS13},
@@ -25,6 +25,7 @@ use super::{
     own::{self, Certificates, Own},
     revocation::Revocations,
     suites,
+    tickets::Tickets,
     validity::Validity,
     verifier::Remembering,
 };
@@ -41,6 +42,8 @@ pub struct Material {
     pub client: Arc<ClientConfig>,
     /// Who is believed to be a client; `None` where nobody is asked.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// By which clients take their sessions up again.
+    tickets: Arc<Tickets>,
     /// Until when all of it is valid.
     pub validity: Validity,
     /// Who is revoked.
@@ -78,8 +81,11 @@ impl Material {
             )?),
             false => None,
         };
-        let server = server_config(options, &provider, verifier.as_ref(), &own)?;
-        let monitor = server_config(options, &provider, None, &own)?;
+        let [tickets, of_monitor] = [Tickets::new(), Tickets::new()];
+        let tickets = Arc::new(tickets.map_err(unusable)?);
+        let of_monitor = Arc::new(of_monitor.map_err(unusable)?);
+        let server = server_config(options, &provider, verifier.as_ref(), &own, &tickets)?;
+        let monitor = server_config(options, &provider, None, &own, &of_monitor)?;
         Ok(Self {
             options: options.clone(),
             monitor: Arc::new(monitor),
@@ -92,6 +98,7 @@ impl Material {
                 &own,
             )?),
             verifier,
+            tickets,
             validity,
             revocations,
             warnings,
@@ -99,7 +106,8 @@ impl Material {
     }
 
     /// Whether a peer is still believed that goes on with an earlier session
-    /// and so showed no certificate: `chain` is the one it showed then.
+    /// and so showed no certificate: `chain` is the one it showed then. If not,
+    /// all tickets are void, so that it can come with another certificate.
     ///
     /// # Errors
     ///
@@ -112,7 +120,13 @@ impl Material {
             [leaf, rest @ ..] => verifier.verify_client_cert(leaf, rest, UnixTime::now()),
             [] => Err(Error::NoCertificatesPresented),
         };
-        result.map(|_| ()).map_err(|error| Failure::of(&error))
+        result.map(|_| ()).map_err(|error| {
+            let failure = Failure::of(&error);
+            if let Err(error) = self.tickets.renew() {
+                tracing::error!("The tickets of TLS sessions could not be renewed: {error}");
+            }
+            failure
+        })
     }
 }
 
@@ -121,6 +135,7 @@ fn server_config(
     provider: &Arc<CryptoProvider>,
     verifier: Option<&Arc<dyn ClientCertVerifier>>,
     own: &Own,
+    tickets: &Arc<Tickets>,
 ) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions(options))
@@ -135,7 +150,7 @@ fn server_config(
     // anew with each config, so that no session outlives the files it began
     // with; `Material::check_resumed` looks at what a resumed session skips.
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.ticketer = aws_lc_rs::Ticketer::new().map_err(unusable)?;
+    config.ticketer = tickets.clone();
     config.send_tls13_tickets = 1;
     Ok(config)
 }

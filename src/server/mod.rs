@@ -27,7 +27,7 @@ use tokio::sync::Semaphore;
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     account::Accounts,
-    client::{Context, Limits, LimitsInForce, system::Desk},
+    client::{Context, Guesses, Limits, LimitsInForce, system::Desk},
     config::Options,
     connection::{budget, registry::Registry, tls_listener::TlsListener},
     protocol::info::Info,
@@ -100,7 +100,7 @@ impl Server {
         let clients = Arc::new(Context {
             authentication: RwLock::new(Arc::new(authentication)),
             password_checks: Arc::new(Semaphore::new(password_checks_max())),
-            guesses: Semaphore::new(1),
+            guesses: Guesses::default(),
             accounts: Accounts::new(&options, options.cluster_name()),
             telemetry: Telemetry::new(options.diagnosis.storm_rate),
             system: Desk::default(),

@@ -30,7 +30,7 @@ use tracing::warn;
 use crate::{
     account::{Account, Reach, replies::Pending, spread::Sender},
     client::system::{COUNTED, NOTICES_MAX, Notice, Request, subjects},
-    config::accounts::{RESPONSE_THRESHOLD, ResponseKind},
+    config::accounts::ResponseKind,
     connection::{
         delivery::{Message, Run},
         worker::with_worker,
@@ -41,6 +41,9 @@ use crate::{
 };
 use envelope::Envelope;
 use subscribers::Counting;
+
+/// How long answers of other members to a question of a client are passed on.
+const MEMBERS_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Bytes of the thread's stack: a reload reads the configuration there.
 const STACK_LEN: usize = 2 * 1024 * 1024;
@@ -197,7 +200,7 @@ impl System {
             account: request.account.clone(),
             subject: (*request.reply).into(),
             response: ResponseKind::Stream,
-            threshold: RESPONSE_THRESHOLD,
+            threshold: MEMBERS_PATIENCE,
         });
         let Some(reply) = reply else {
             return;

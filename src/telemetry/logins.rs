@@ -38,8 +38,9 @@ const FORGET_AFTER: Duration = Duration::from_secs(60);
 /// Sources that are told apart; further ones are one together.
 const SOURCES_MAX: usize = 4096;
 
-/// Stands for the sources that are not told apart.
-const THE_REST: IpAddr = IpAddr::V6(Ipv6Addr::UNSPECIFIED);
+/// Stands for the sources that are not told apart: an address of a group, from
+/// which nothing comes.
+const THE_REST: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0));
 
 /// Counts of logins since the start.
 #[derive(Default)]
@@ -89,9 +90,12 @@ impl Logins {
         hold
     }
 
-    /// Whether so many from `source` were refused lately that it may be guessing.
+    /// Whether so many from `source` itself were refused lately that it may be
+    /// guessing.
     pub fn is_guessing(&self, source: IpAddr, now: Clock) -> bool {
-        !self.refused.lock().hold(network(source), now).is_zero()
+        let refused = self.refused.lock();
+        let known = refused.sources.get(&network(source));
+        known.is_some_and(|known| !known.is_old(now) && !known.delay().is_zero())
     }
 
     /// Counts one that was refused. Returns how long the answer is to wait.
@@ -159,8 +163,8 @@ impl Source {
     }
 }
 
-/// Whose address it is: one host may have all addresses of an IPv6 network.
-fn network(source: IpAddr) -> IpAddr {
+/// Whose address it is, as sources are told apart: one host may have all addresses of an IPv6 network.
+pub fn network(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(ip) => {
             let network = u128::from(ip) & !u128::from(u64::MAX);

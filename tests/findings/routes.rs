@@ -434,6 +434,24 @@ pub fn members_with_other_limits_are_told() {
     stays_silent(&members[0].broker, "members-differ");
 }
 
+/// A midge tells its peers what a reload changed: the routes can stand.
+#[test]
+fn a_reload_mends_other_limits() {
+    let mut plans = plans(&[Kind::Midge, Kind::Midge], "");
+    let alike = plans[1].config.clone();
+    plans[1].config += "max_payload: 512KB\n";
+    let members = start(&plans);
+    for (member, other) in [(0, "n1"), (1, "n0")] {
+        let finding = appears(&members[member].broker, "members-differ");
+        assert_eq!(finding["subject"], other);
+    }
+    plans[1].config = alike;
+    members[1].reload(&plans[1].text());
+    for member in &members {
+        clears(&member.broker, "members-differ");
+    }
+}
+
 /// A package that was rolled out to one member only.
 #[test]
 fn a_member_of_another_version_is_told() {

@@ -181,13 +181,13 @@ fn a_certificate_that_ends_meanwhile_is_good_for_this_connection() {
 }
 
 /// Who has been let in goes on with its session, without new signatures, as long
-/// as its certificate is good: not when it has ended, is revoked, or is of a CA
-/// that is believed no more.
+/// as its certificate is good: not when it has ended, and not after the files have
+/// changed.
 #[test]
 fn sessions_go_on_only_with_good_certificates() {
     for tls12 in [false, true] {
         let pki = Pki::new(&["broker", "good", "bad"]);
-        pki.sign("short", Term::Seconds(6));
+        pki.sign("short", Term::Seconds(7));
         let speaker = |name: &str| {
             let (chain, key) = (format!("{name}.pem"), format!("{name}.key"));
             let speaker =
@@ -215,6 +215,9 @@ fn sessions_go_on_only_with_good_certificates() {
         let log = broker.log();
         assert!(log.contains("expired"), "{log}");
         assert!(log.contains("CN=short"), "{log}");
+        // All shake hands in full then, so that what a client kept of its session
+        // does not stand in its way once its certificate is renewed.
+        assert!(!attempt(good).expect("gets in").resumed);
         assert!(attempt(good).expect("gets in").resumed);
 
         pki.revoke("bad");

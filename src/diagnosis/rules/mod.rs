@@ -246,7 +246,8 @@ pub const RULES: &[Rule] = &[
                   of nats-server.",
         cause: "A configuration or a package was rolled out to some members only.",
         remedy: "Finish the roll-out: give all members the same max_payload and accounts; a \
-                 reload is enough, the routes can stand.",
+                 reload is enough, the routes can stand. A nats-server tells its new max_payload \
+                 with its next route.",
         pace: Pace::Lasting,
         find: routes::differ,
     },

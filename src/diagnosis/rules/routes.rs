@@ -14,9 +14,6 @@ use crate::{
     route::roll::Member,
 };
 
-/// Accounts of a member that are named; the others are counted.
-const ACCOUNTS_NAMED: usize = 3;
-
 /// A peer that has taken nothing for so long is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(2);
 
@@ -244,20 +241,18 @@ fn limits(evidence: &Evidence, member: &Member) -> Option<String> {
 
 /// What is wanted in accounts that this broker has not.
 fn accounts(mesh: &Mesh, member: &Member) -> Option<String> {
-    let unknown = &mesh.route(&member.id)?.unknown_accounts;
-    let all: usize = unknown.iter().map(|(_, count)| count).sum();
-    let mut names = String::new();
-    for (name, _) in unknown.iter().take(ACCOUNTS_NAMED) {
-        names += &format!("{}{name:?}", if names.is_empty() { "" } else { ", " });
+    let unknown = &mesh.route(&member.id)?.unknown;
+    let quoted = unknown.names.iter().map(|name| format!("{name:?}"));
+    let mut names = quoted.collect::<Vec<_>>().join(", ");
+    let further = unknown.accounts - unknown.names.len();
+    if further > 0 {
+        names += &format!(" and {further} more");
     }
-    if unknown.len() > ACCOUNTS_NAMED {
-        names += &format!(" and {} more", unknown.len() - ACCOUNTS_NAMED);
-    }
-    (all > 0).then(|| {
+    (unknown.entries > 0).then(|| {
         format!(
             "it has {} in {names}, which this broker does not define: messages published here \
              do not get there",
-            count(all as u64, "subscription")
+            count(unknown.entries as u64, "subscription")
         )
     })
 }
