@@ -36,12 +36,11 @@ impl Guesses {
     /// Waits for the turn of a login from `source`. `None` never happens: the
     /// places are never taken away.
     pub(super) async fn turn(&self, source: IpAddr) -> Option<Turn> {
-        let place = self.place(source);
-        let _of_source = place.acquire_owned().await.ok()?;
-        let _of_all = self.all.clone().acquire_owned().await.ok()?;
+        let of_source = self.place(source).acquire_owned().await.ok()?;
+        let of_all = self.all.clone().acquire_owned().await.ok()?;
         Some(Turn {
-            _of_all,
-            _of_source,
+            _of_all: of_all,
+            _of_source: of_source,
         })
     }
 

@@ -2,8 +2,9 @@
 //!
 //! The server spawns one task per client ([`serve`]). It waits for the socket
 //! without holding a buffer and reads a batch ([`batch`]); the session acts on
-//! its verbs ([`session`]), lets it in ([`login`]), gathers publishes into runs ([`publish`]), takes
-//! them to their targets ([`routing`]). A publisher that outruns its readers is paused here
+//! its verbs ([`session`]), lets it in ([`login`]; those who may be guessing take
+//! turns, [`guesses`]), gathers publishes into runs ([`publish`]), takes them to
+//! their targets ([`routing`]). A publisher that outruns its readers is paused here
 //! ([`back_pressure`]).
 
 mod back_pressure;

@@ -21,9 +21,10 @@ use crate::{
 /// does not stop publishers.
 const REMOVED_AT_ONCE: usize = 512;
 
-/// Accounts that this broker has not in which a peer's interest is kept. What it
-/// wants in further ones counts after a reload only once its route is made anew.
-const UNKNOWN_MAX: usize = 4096;
+/// Once a peer's interest lies in so many accounts, it is kept no more in further
+/// ones that this broker has not: after a reload that counts only once the route
+/// is made anew.
+const ACCOUNTS_MAX: usize = 4096;
 
 /// Names of such accounts that are told.
 const NAMES_MAX: usize = 3;
@@ -62,7 +63,7 @@ impl PeerInterest {
         queue: Option<(&[u8], u32)>,
     ) -> bool {
         let mut accounts = self.0.lock();
-        let is_full = accounts.len() >= UNKNOWN_MAX;
+        let is_full = accounts.len() >= ACCOUNTS_MAX;
         if is_full && !accounts.contains_key(account) && known.find(account).is_none() {
             return false;
         }

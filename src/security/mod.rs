@@ -1,7 +1,8 @@
 //! Who the peers are and what they may do: certificates, logins, permissions.
 //!
 //! A `tls` block is [`options::TlsOptions`]; [`tls`] makes of it and its files
-//! what handshakes need. [`certificate`] reads what a certificate says; the
+//! what handshakes need; by [`tickets`] clients take their sessions up again.
+//! [`certificate`] reads what a certificate says; the
 //! connection of a peer that showed one keeps it. [`authentication`] decides who
 //! a peer is and answers with a [`verdict`] or a [`refusal`], [`users`] are whom the
 //! operator named, [`permissions`] what each may do. The configuration is read into
