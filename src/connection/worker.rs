@@ -31,8 +31,9 @@ pub const READ_BUFFER_LEN: usize = 64 * 1024;
 pub const CHUNK_LEN: usize = 128 * 1024;
 
 /// Bytes of a batch up to which the flush of its targets may wait for other
-/// connections' batches.
-pub const SMALL_BATCH_LEN: usize = 2048;
+/// connections' batches: a fleet's answers of a few KiB each leave for the one
+/// who asked in few writes.
+pub const SMALL_BATCH_LEN: usize = 8 * 1024;
 
 /// Small batches after which their targets are flushed at the latest.
 pub const DEFERRED_MAX: usize = 32;
