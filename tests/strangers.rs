@@ -638,4 +638,8 @@ fn long_handshakes_are_bounded_together() {
     let mut answer = [0; 6];
     stream.read_exact(&mut answer).expect("it is served");
     assert_eq!(answer, *b"PONG\r\n");
+    drop(strangers);
+    wait_until("what they held is given back", || {
+        resident_kib(&broker) < before + 12 * 1024
+    });
 }

@@ -25,8 +25,8 @@ pub struct Memz {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct MemoryCause {
-    /// `outbound_queues`, `subscriptions`, `connections`, `closed_connections`,
-    /// `events`, `incidents`, `histograms`, `other`, …
+    /// `outbound_queues`, `subscriptions`, `connections`, `tls_sessions`,
+    /// `handshakes`, `closed_connections`, `events`, `other`.
     pub cause: String,
     /// Bytes; an estimate where the allocator's share is unknown.
     pub bytes: u64,

@@ -8,9 +8,6 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// Bytes freed since the last look above which they are given back.
-const GIVE_BACK_MIN: usize = 16 * 1024 * 1024;
-
 /// Differences smaller than this are not booked.
 pub const BOOKED_STEP: usize = 16 * 1024;
 
@@ -18,8 +15,6 @@ pub const BOOKED_STEP: usize = 16 * 1024;
 pub struct Budget {
     used: AtomicUsize,
     limit: AtomicUsize,
-    /// Bytes booked when [`Budget::give_back`] last looked.
-    looked: AtomicUsize,
 }
 
 impl Budget {
@@ -28,7 +23,6 @@ impl Budget {
         Self {
             used: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
-            looked: AtomicUsize::new(0),
         }
     }
 
@@ -55,36 +49,11 @@ impl Budget {
         self.limit.store(limit, Ordering::Relaxed);
     }
 
-    /// Gives the memory of queues that have gone back to the system, which
-    /// glibc's allocator would keep for the next ones. To be called now and then,
-    /// not by a thread that serves connections.
-    pub fn give_back(&self) {
-        let used = self.used();
-        let freed = self
-            .looked
-            .swap(used, Ordering::Relaxed)
-            .saturating_sub(used);
-        if freed >= GIVE_BACK_MIN {
-            trim();
-        }
-    }
-
     /// Whether somebody has to go.
     pub fn is_overdrawn(&self) -> bool {
         self.used() > self.limit()
     }
 }
-
-#[cfg(target_env = "gnu")]
-fn trim() {
-    // SAFETY: takes no pointer and may be called at any time from any thread.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
-#[cfg(not(target_env = "gnu"))]
-fn trim() {}
 
 /// Half of the memory that this process may use.
 pub fn default_limit() -> usize {

@@ -44,6 +44,10 @@ const HANDSHAKE: u8 = 22;
 /// client's patience.
 pub const UNFINISHED_MAX: usize = 8192;
 
+/// Bytes that an unfinished handshake holds beside what is beyond [`READ_LEN`]:
+/// what has come, the session, the flight to be sent. An estimate.
+const UNFINISHED_LEN: usize = 16 * 1024;
+
 /// Bytes beyond [`READ_LEN`] that all unfinished handshakes together may hold:
 /// most never need them.
 const LONG_MAX: usize = 32 * 1024 * 1024;
@@ -72,6 +76,16 @@ struct Unfinished {
     count: AtomicUsize,
     /// What they hold beyond [`READ_LEN`] each.
     long: AtomicUsize,
+    /// The most that they have held since somebody asked.
+    most: AtomicUsize,
+}
+
+impl Unfinished {
+    /// Bytes that they hold.
+    fn held(&self) -> usize {
+        let long = self.long.load(Ordering::Relaxed);
+        self.count.load(Ordering::Relaxed) * UNFINISHED_LEN + long
+    }
 }
 
 #[derive(Default)]
@@ -126,6 +140,13 @@ impl Handshakers {
     /// Handshakes under way.
     pub fn unfinished(&self) -> usize {
         self.unfinished.count.load(Ordering::Relaxed)
+    }
+
+    /// Bytes that they hold, and the most that they have held since the last
+    /// call. An estimate.
+    pub fn held(&self) -> (usize, usize) {
+        let held = self.unfinished.held();
+        (held, self.unfinished.most.swap(held, Ordering::Relaxed))
     }
 
     /// Shakes hands with a peer that begins. `patience` is the time that the
@@ -399,6 +420,7 @@ impl Place {
         let before = std::mem::replace(&mut self.long, len.saturating_sub(READ_LEN));
         self.of.long.fetch_sub(before, Ordering::Relaxed);
         let others = self.of.long.fetch_add(self.long, Ordering::Relaxed);
+        self.of.most.fetch_max(self.of.held(), Ordering::Relaxed);
         self.long == 0 || others + self.long <= LONG_MAX
     }
 }

@@ -28,6 +28,12 @@ pub(super) struct Look {
     pub(super) pending: usize,
     /// Outbound queues with something in them.
     pub(super) queues_in_use: usize,
+    /// TLS handshakes under way.
+    pub(super) handshakes: usize,
+    /// Bytes that they hold, and the most since the look before; about.
+    pub(super) handshake_bytes: (usize, usize),
+    /// Connections with TLS.
+    pub(super) tls_sessions: usize,
     /// Subscriptions of all accounts.
     pub(super) subscriptions: u64,
     /// Connections with the longest queues, the longest first.
@@ -65,6 +71,9 @@ impl Look {
             connections: open.len(),
             pending: 0,
             queues_in_use: 0,
+            handshakes: 0,
+            handshake_bytes: (0, 0),
+            tls_sessions: 0,
             subscriptions: 0,
             by_pending: Vec::new(),
             by_subscriptions: Vec::new(),
@@ -76,6 +85,10 @@ impl Look {
         };
         for account in server.clients.accounts.all() {
             look.subscriptions += account.sublist.stats().subscriptions;
+        }
+        if let Some(tls) = server.clients.tls.read().as_ref() {
+            look.handshakes = tls.handshakers.unfinished();
+            look.handshake_bytes = tls.handshakers.held();
         }
         for connection in open {
             look.add(connection);
@@ -89,6 +102,7 @@ impl Look {
         let backlog = connection.outbound().backlog();
         let subscriptions = connection.subscriptions.lock().len();
         let stalls = connection.stalls.load(Ordering::Relaxed);
+        self.tls_sessions += usize::from(connection.tls().is_some());
         self.pending += backlog.pending;
         self.queues_in_use += usize::from(backlog.pending > 0);
         let queue_is_of_note =

@@ -17,6 +17,10 @@ const SUBSCRIPTION_OVERHEAD: u64 = 160;
 /// An estimate.
 const CONNECTION_OVERHEAD: u64 = 2048;
 
+/// Bytes of a TLS session with the certificates that its peer showed. An
+/// estimate.
+const TLS_SESSION: u64 = 11 * 1024;
+
 /// Bytes of one remembered closed connection. An estimate.
 const CLOSED_CONNECTION: u64 = 512;
 
@@ -77,6 +81,16 @@ impl Memory {
                 "connections",
                 connections * (size_of::<Connection>() as u64 + CONNECTION_OVERHEAD),
                 connections,
+            ),
+            cause(
+                "tls_sessions",
+                look.tls_sessions as u64 * TLS_SESSION,
+                look.tls_sessions as u64,
+            ),
+            cause(
+                "handshakes",
+                look.handshake_bytes.0 as u64,
+                look.handshakes as u64,
             ),
             cause("closed_connections", closed * CLOSED_CONNECTION, closed),
             cause("events", events.memory() as u64, events.count() as u64),

@@ -9,6 +9,7 @@
 
 mod board;
 mod ceiling;
+mod ebb;
 mod history;
 mod look;
 mod memory;
@@ -39,6 +40,7 @@ use board::{Board, Change};
 pub use board::{Finding, Severity};
 use ceiling::Ceilings;
 pub use ceiling::{Ceiling, CeilingKind};
+use ebb::Ebb;
 use history::History;
 use look::Look;
 pub use memory::{Cause, Memory, MemoryHolder};
@@ -121,6 +123,7 @@ struct Watch {
     history: History,
     board: Board,
     starts: Starts,
+    ebb: Ebb,
 }
 
 impl Watch {
@@ -131,6 +134,7 @@ impl Watch {
             starts: Starts::note(&thresholds),
             history: History::new(workers),
             board: Board::default(),
+            ebb: Ebb::default(),
             thresholds,
             server,
             diagnosis,
@@ -142,7 +146,9 @@ impl Watch {
         let look = Look::take(server);
         let telemetry = &server.clients.telemetry;
         telemetry.crowd.tick(&telemetry.events, look.at);
-        server.clients.registry.budget.give_back();
+        let queued = server.clients.registry.budget.used();
+        let (held, most) = look.handshake_bytes;
+        self.ebb.note(queued + held, queued + most);
         let ceilings = self.ceilings.read(server, &look);
         self.history.add(server, &self.thresholds, &look);
         let evidence = Evidence {

@@ -1,0 +1,62 @@
+//! Giving memory back to the system after a tide: queues of readers that were
+//! stuck, handshakes of a fleet that came back at once. The allocator would keep
+//! what is freed for the next tide, and the broker would look as large as it ever
+//! was.
+//!
+//! The diagnosis calls it with each look, as its thread serves no connection.
+
+/// Bytes freed since the last high water above which they are given back.
+const GIVE_BACK_MIN: usize = 16 * 1024 * 1024;
+
+/// The tide of what is held for a while only.
+#[derive(Default)]
+pub(super) struct Ebb {
+    high_water: usize,
+}
+
+impl Ebb {
+    /// Notes how many bytes are held now and were `most` since the last call;
+    /// gives back what has been freed if that is much.
+    pub(super) fn note(&mut self, held: usize, most: usize) {
+        if self.has_fallen(held, most) {
+            trim();
+        }
+    }
+
+    fn has_fallen(&mut self, held: usize, most: usize) -> bool {
+        self.high_water = self.high_water.max(held).max(most);
+        let fallen = self.high_water - held >= GIVE_BACK_MIN;
+        if fallen {
+            self.high_water = held;
+        }
+        fallen
+    }
+}
+
+#[cfg(target_env = "gnu")]
+fn trim() {
+    // SAFETY: takes no pointer and may be called at any time from any thread.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
+#[cfg(not(target_env = "gnu"))]
+fn trim() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slow_ebb_counts_as_a_fast_one_does() {
+        const MIB: usize = 1 << 20;
+        let mut ebb = Ebb::default();
+        let levels = [0, 40, 30, 25, 24, 30, 10, 8, 0];
+        let fallen = levels.map(|level| ebb.has_fallen(level * MIB, 0));
+        let times: Vec<usize> = (0..levels.len()).filter(|&at| fallen[at]).collect();
+        assert_eq!(times, [4, 6]);
+        assert!(ebb.has_fallen(0, 50 * MIB), "between two looks");
+        assert!(!ebb.has_fallen(0, 0));
+    }
+}
