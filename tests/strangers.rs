@@ -620,6 +620,15 @@ fn long_handshakes_are_bounded_together() {
     });
     let grown = resident_kib(&broker).saturating_sub(before);
     assert!(grown < 100 * 1024, "{grown} KiB for {STRANGERS} strangers");
+    wait_until("who looks at the memory sees what it is held for", || {
+        let causes = &broker.get_json("/memz")["causes"];
+        let mut causes = causes.as_array().expect("causes").iter();
+        let cause = causes.find(|cause| cause["cause"] == "handshakes");
+        cause.is_some_and(|cause| {
+            cause["count"].as_u64() > Some(may_wait / 2)
+                && cause["bytes"].as_u64() > Some(24 * 1024 * 1024)
+        })
+    });
     let mut roots = RootCertStore::empty();
     let ca = CertificateDer::from_pem_file(pki.path("ca.pem")).expect("the CA");
     roots.add(ca).expect("the CA");

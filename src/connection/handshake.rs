@@ -76,8 +76,19 @@ struct Unfinished {
     count: AtomicUsize,
     /// What they hold beyond [`READ_LEN`] each.
     long: AtomicUsize,
-    /// The most that they have held since somebody asked.
+    /// The most that they have held since [`Handshakers::look`].
     most: AtomicUsize,
+}
+
+/// The unfinished handshakes of the process, as those who watch see them.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct HandshakeLook {
+    /// How many there are.
+    pub count: usize,
+    /// Bytes that they hold; an estimate.
+    pub held: usize,
+    /// The most that they have held since the look before.
+    pub most: usize,
 }
 
 impl Unfinished {
@@ -142,11 +153,18 @@ impl Handshakers {
         self.unfinished.count.load(Ordering::Relaxed)
     }
 
-    /// Bytes that they hold, and the most that they have held since the last
-    /// call. An estimate.
-    pub fn held(&self) -> (usize, usize) {
-        let held = self.unfinished.held();
-        (held, self.unfinished.most.swap(held, Ordering::Relaxed))
+    /// Looks at the unfinished handshakes of all listeners; whoever does owns the
+    /// mark of the most that they have held.
+    pub fn look() -> HandshakeLook {
+        let Some(shared) = SHARED.get() else {
+            return HandshakeLook::default();
+        };
+        let held = shared.unfinished.held();
+        HandshakeLook {
+            count: shared.unfinished(),
+            held,
+            most: shared.unfinished.most.swap(held, Ordering::Relaxed),
+        }
     }
 
     /// Shakes hands with a peer that begins. `patience` is the time that the

@@ -3,7 +3,8 @@
 //! what is freed for the next tide, and the broker would look as large as it ever
 //! was.
 //!
-//! The diagnosis calls it with each look, as its thread serves no connection.
+//! The diagnosis calls it with each look: giving back holds the allocator's locks
+//! for a while, and the diagnosis' thread serves no connection.
 
 /// Bytes freed since the last high water above which they are given back.
 const GIVE_BACK_MIN: usize = 16 * 1024 * 1024;

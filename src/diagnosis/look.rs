@@ -5,7 +5,12 @@ use std::sync::{Arc, atomic::Ordering};
 
 use super::mesh::Mesh;
 use crate::{
-    connection::{Connection, outbound::Backlog, registry::Troubles},
+    connection::{
+        Connection,
+        handshake::{HandshakeLook, Handshakers},
+        outbound::Backlog,
+        registry::Troubles,
+    },
     server::Server,
     telemetry::{Clock, process},
 };
@@ -29,9 +34,7 @@ pub(super) struct Look {
     /// Outbound queues with something in them.
     pub(super) queues_in_use: usize,
     /// TLS handshakes under way.
-    pub(super) handshakes: usize,
-    /// Bytes that they hold, and the most since the look before; about.
-    pub(super) handshake_bytes: (usize, usize),
+    pub(super) handshakes: HandshakeLook,
     /// Connections with TLS.
     pub(super) tls_sessions: usize,
     /// Subscriptions of all accounts.
@@ -71,8 +74,7 @@ impl Look {
             connections: open.len(),
             pending: 0,
             queues_in_use: 0,
-            handshakes: 0,
-            handshake_bytes: (0, 0),
+            handshakes: Handshakers::look(),
             tls_sessions: 0,
             subscriptions: 0,
             by_pending: Vec::new(),
@@ -85,10 +87,6 @@ impl Look {
         };
         for account in server.clients.accounts.all() {
             look.subscriptions += account.sublist.stats().subscriptions;
-        }
-        if let Some(tls) = server.clients.tls.read().as_ref() {
-            look.handshakes = tls.handshakers.unfinished();
-            look.handshake_bytes = tls.handshakers.held();
         }
         for connection in open {
             look.add(connection);

@@ -89,8 +89,8 @@ impl Memory {
             ),
             cause(
                 "handshakes",
-                look.handshake_bytes.0 as u64,
-                look.handshakes as u64,
+                look.handshakes.held as u64,
+                look.handshakes.count as u64,
             ),
             cause("closed_connections", closed * CLOSED_CONNECTION, closed),
             cause("events", events.memory() as u64, events.count() as u64),

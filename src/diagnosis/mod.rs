@@ -33,6 +33,7 @@ use tracing::{info, warn};
 
 use crate::{
     config,
+    connection::handshake::HandshakeLook,
     server::Server,
     telemetry::{Clock, event::EventKind},
 };
@@ -147,7 +148,7 @@ impl Watch {
         let telemetry = &server.clients.telemetry;
         telemetry.crowd.tick(&telemetry.events, look.at);
         let queued = server.clients.registry.budget.used();
-        let (held, most) = look.handshake_bytes;
+        let HandshakeLook { held, most, .. } = look.handshakes;
         self.ebb.note(queued + held, queued + most);
         let ceilings = self.ceilings.read(server, &look);
         self.history.add(server, &self.thresholds, &look);
