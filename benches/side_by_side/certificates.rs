@@ -1,5 +1,5 @@
-//! A CA, a broker and a node, made by the openssl command when a run needs
-//! TLS: RSA-4096 throughout, as Puppet has it.
+//! A CA, a broker and its nodes, made by the openssl command when a run needs
+//! TLS: RSA-4096 as Puppet has it, but for the key of the [`Node::Light`] one.
 
 use std::{
     fs,
@@ -18,7 +18,27 @@ use tempfile::TempDir;
 
 use crate::failure::{During, Failure, Result, fail};
 
-/// Files of the CA, the broker and one node whose certificate all nodes show.
+/// Whose certificate a client shows.
+#[derive(Clone, Copy)]
+pub(crate) enum Node {
+    /// One with a key of RSA-4096, which costs it more to sign with than all else.
+    Puppet,
+    /// One with a key of P-256: its handshakes take little of the machine, so
+    /// that a crowd of it is nearer to one of other machines.
+    Light,
+}
+
+impl Node {
+    /// What its files are called.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Puppet => "node",
+            Self::Light => "light",
+        }
+    }
+}
+
+/// Files of the CA, the broker and two nodes.
 pub(crate) struct Certificates {
     folder: TempDir,
 }
@@ -28,17 +48,23 @@ impl Certificates {
     pub(crate) fn new() -> Result<Self> {
         let folder = tempfile::tempdir().during("cannot make a temporary directory")?;
         let made = Self { folder };
-        let request = "req -newkey rsa:4096 -nodes -days 30";
+        let rsa = "rsa:4096";
+        let p256 = "ec -pkeyopt ec_paramgen_curve:prime256v1";
+        let request = "req -x509 -nodes -days 30";
         made.openssl(
-            &format!("{request} -x509 -keyout ca.key -out ca.pem"),
+            &format!("{request} -newkey {rsa} -keyout ca.key -out ca.pem"),
             &["-subj", "/CN=Puppet CA: side_by_side"],
         )?;
-        for (name, address) in [("broker", ",IP:127.0.0.1"), ("node", "")] {
+        for (name, key, address) in [
+            ("broker", rsa, ",IP:127.0.0.1"),
+            (Node::Puppet.name(), rsa, ""),
+            (Node::Light.name(), p256, ""),
+        ] {
             let names = format!("subjectAltName=DNS:{name}.example.org{address}");
             let subject = format!("/CN={name}.example.org");
             made.openssl(
                 &format!(
-                    "{request} -x509 -CA ca.pem -CAkey ca.key -keyout {name}.key -out {name}.pem"
+                    "{request} -newkey {key} -CA ca.pem -CAkey ca.key -keyout {name}.key -out {name}.pem"
                 ),
                 &[
                     "-subj",
@@ -66,13 +92,14 @@ impl Certificates {
         self.path("broker.conf")
     }
 
-    /// What nodes bring along. They take sessions up again if `resume`.
-    pub(crate) fn client(&self, resume: bool) -> Result<Arc<ClientConfig>> {
+    /// What clients bring along. They take sessions up again if `resume`.
+    pub(crate) fn client(&self, node: Node, resume: bool) -> Result<Arc<ClientConfig>> {
+        let name = node.name();
         let make = || -> std::result::Result<ClientConfig, Box<dyn std::error::Error>> {
             let mut roots = RootCertStore::empty();
             roots.add(CertificateDer::from_pem_file(self.path("ca.pem"))?)?;
-            let node = CertificateDer::from_pem_file(self.path("node.pem"))?;
-            let key = PrivateKeyDer::from_pem_file(self.path("node.key"))?;
+            let node = CertificateDer::from_pem_file(self.path(&format!("{name}.pem")))?;
+            let key = PrivateKeyDer::from_pem_file(self.path(&format!("{name}.key")))?;
             let provider = Arc::new(aws_lc_rs::default_provider());
             let mut config = ClientConfig::builder_with_provider(provider)
                 .with_safe_default_protocol_versions()?
@@ -85,7 +112,7 @@ impl Certificates {
         };
         match make() {
             Ok(config) => Ok(Arc::new(config)),
-            Err(error) => Err(Failure(format!("the node's certificate: {error}"))),
+            Err(error) => Err(Failure(format!("the certificate of {name}: {error}"))),
         }
     }
 

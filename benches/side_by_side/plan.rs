@@ -4,7 +4,7 @@ use std::net::TcpListener;
 
 use crate::{
     broker::{Broker, Program},
-    certificates::Certificates,
+    certificates::{Certificates, Node},
     compare::{Judgement, Series},
     failure::{During, Failure, Result, fail},
     load::{self, Stage},
@@ -124,7 +124,7 @@ impl Plan {
             fail!("no certificates were made");
         };
         let configuration = certificates.configuration().display().to_string();
-        let client = certificates.client(false)?;
+        let client = certificates.client(Node::Puppet, false)?;
         let arguments = vec!["-c".to_owned(), configuration];
         Ok(vec![Broker::start(program, arguments, Some(client))?])
     }

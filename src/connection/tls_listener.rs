@@ -13,7 +13,11 @@ use parking_lot::Mutex;
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 
-use super::{Connection, handshake::Handshakers, transport::Tls};
+use super::{
+    Connection,
+    handshake::{Handshakers, Turn},
+    transport::Tls,
+};
 use crate::{
     security::{
         certificate::{Fingerprint, PeerCertificate},
@@ -153,7 +157,7 @@ impl TlsListener {
     async fn check_resumed(&self, tls: &Tls) -> Result<(), Failure> {
         let (material, chain) = (self.store.current(), tls.peer_certificates());
         let check = move || material.check_resumed(&chain);
-        self.handshakers.compute(check, false).await?
+        self.handshakers.compute(Turn::Next, check).await?
     }
 
     /// Looks whom TLS let in.

@@ -8,10 +8,11 @@ use std::{
 };
 
 use super::{
-    Stage, fleet,
-    paced::{latencies_ns, pace_while, paced_flow},
+    Stage, WARM_UP, fleet,
+    paced::{latencies_ns, pace, pace_while, paced_flow},
 };
 use crate::{
+    certificates::Node,
     endpoint::{Endpoint, Stream},
     failure::{During, Failure, Result, fail},
     sample::{Metric, Sample, measure, percentile_us},
@@ -22,13 +23,16 @@ use crate::{
 /// Messages per second beside the storm.
 const PACE: u32 = 5000;
 
+/// The shortest time without the storm: its p99 is that of 40 late batches.
+const QUIET_TIME: f64 = 8.0;
+
 /// Threads of the load generator that connect in a storm.
 const CROWD: usize = 2;
 
 /// Connects, logs in and leaves; per connection.
 pub(super) fn one_by_one(stage: &Stage, resume: bool) -> Result<Sample> {
     let endpoint = Endpoint {
-        tls: Some(stage.certificates()?.client(resume)?),
+        tls: Some(stage.certificates()?.client(Node::Puppet, resume)?),
         ..stage.near().clone()
     };
     // The first one has no session to take up.
@@ -55,23 +59,24 @@ pub(super) fn one_by_one(stage: &Stage, resume: bool) -> Result<Sample> {
 pub(super) fn storm(stage: &Stage, nodes: usize) -> Result<Sample> {
     let nodes = stage.connections(nodes);
     let mut flow = paced_flow(stage)?;
-    let quiet_time = Duration::from_secs_f64(stage.seconds.max(1.0));
-    // Once to warm up, once to measure.
-    let mut quiet = Vec::new();
-    for _ in 0..2 {
-        pace_while(&mut flow, PACE, |elapsed| elapsed < quiet_time)?;
-        quiet = latencies_ns(&mut flow);
-    }
+    let seconds = stage.seconds.max(QUIET_TIME);
+    pace(&mut flow, PACE, seconds * WARM_UP)?;
+    latencies_ns(&mut flow);
+    pace(&mut flow, PACE, seconds)?;
+    let mut quiet = latencies_ns(&mut flow);
     quiet.sort_unstable();
 
     let left = AtomicUsize::new(CROWD);
-    let endpoint = stage.near();
+    let endpoint = Endpoint {
+        tls: Some(stage.certificates()?.client(Node::Light, false)?),
+        ..stage.near().clone()
+    };
     let work = || {
         let start = Instant::now();
         thread::scope(|scope| {
             let crowd: Vec<_> = (0..CROWD)
                 .map(|part| {
-                    let left = &left;
+                    let (left, endpoint) = (&left, &endpoint);
                     scope.spawn(move || {
                         let connected = crowd(endpoint, part, nodes / CROWD);
                         left.fetch_sub(1, SeqCst);
@@ -104,7 +109,8 @@ pub(super) fn storm(stage: &Stage, nodes: usize) -> Result<Sample> {
 }
 
 /// A part of the crowd: all begin before the first one is through. In a real
-/// storm this work is done by other machines, so here it stands back.
+/// storm this work is done by other machines, so here it stands back, and there
+/// is little of it.
 fn crowd(endpoint: &Endpoint, part: usize, nodes: usize) -> Result<Vec<Stream>> {
     sys::stand_back().during("cannot lower a thread's priority")?;
     connect_in_waves(endpoint, nodes, nodes, |node| {

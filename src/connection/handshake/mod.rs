@@ -1,33 +1,31 @@
 //! Shaking hands: from a socket to [`Tls`], without holding others up.
 //!
 //! A handshake costs milliseconds of pure computation, so it is done by threads
-//! of its own ([`Handshakers`]) that the system runs after those that deliver
-//! messages. In between, a task waits for the peer. What waits is bounded: the
-//! peer's time by `patience`, its bytes by [`INCOMING_LEN_MAX`], the number of
-//! unfinished handshakes by [`UNFINISHED_MAX`], and what the long ones among
-//! them have sent by [`LONG_MAX`].
+//! of its own ([`threads`]). In between, a task waits for the peer. What waits is
+//! bounded: the peer's time by `patience`, its bytes by [`INCOMING_LEN_MAX`], the
+//! number of unfinished handshakes by [`UNFINISHED_MAX`], and what the long ones
+//! among them have sent by [`LONG_MAX`].
+
+mod threads;
 
 use std::{
-    collections::VecDeque,
     io,
-    panic::AssertUnwindSafe,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    thread,
     time::{Duration, Instant},
 };
 
 use once_cell::sync::OnceCell;
-use parking_lot::{Condvar, Mutex};
 use rustls::{
     ClientConfig, ServerConfig, client::UnbufferedClientConnection, pki_types::ServerName,
     server::UnbufferedServerConnection,
 };
-use socket2::SockRef;
-use tokio::{net::TcpStream, sync::oneshot, time::timeout};
+use tokio::{net::TcpStream, time::timeout};
 
+use self::threads::Threads;
+pub(super) use self::threads::Turn;
 use super::transport::{Progress, Session, Tls};
 use crate::security::failure::{Cause, Failure};
 
@@ -52,21 +50,9 @@ const UNFINISHED_LEN: usize = 16 * 1024;
 /// most never need them.
 const LONG_MAX: usize = 32 * 1024 * 1024;
 
-/// Stack of a thread that shakes hands.
-const STACK_LEN: usize = 512 * 1024;
-
-/// How much the threads that deliver messages come first.
-const NICE: i32 = 10;
-
-/// Nanoseconds that a thread that shakes hands would like to run at a stretch;
-/// the longest that Linux takes. Whoever wants less interrupts it as soon as
-/// there is something to do, where otherwise it would wait for the end of a
-/// stretch of some milliseconds. Kernels before 6.12 do not look at it.
-const STRETCH_NS: u64 = 100_000_000;
-
 /// The threads that shake hands, and how many peers wait for them.
 pub struct Handshakers {
-    work: Arc<Work>,
+    threads: Arc<Threads>,
     unfinished: Arc<Unfinished>,
 }
 
@@ -99,14 +85,6 @@ impl Unfinished {
     }
 }
 
-#[derive(Default)]
-struct Work {
-    queue: Mutex<VecDeque<Job>>,
-    arrived: Condvar,
-}
-
-type Job = Box<dyn FnOnce() + Send>;
-
 /// A handshake between two steps.
 struct Step {
     session: Session,
@@ -133,17 +111,8 @@ impl Handshakers {
     }
 
     fn start() -> io::Result<Self> {
-        let work = Arc::new(Work::default());
-        let threads = thread::available_parallelism().map_or(1, usize::from);
-        for number in 0..threads {
-            let work = work.clone();
-            thread::Builder::new()
-                .name(format!("handshake-{number}"))
-                .stack_size(STACK_LEN)
-                .spawn(move || work.run())?;
-        }
         Ok(Self {
-            work,
+            threads: Threads::start()?,
             unfinished: Arc::default(),
         })
     }
@@ -224,6 +193,8 @@ impl Handshakers {
         };
         let mut read = !begins;
         let mut first = true;
+        // Handshakes that we begin are few.
+        let mut turn = if begins { Turn::Next } else { Turn::Beginning };
         loop {
             if read {
                 let received = wait(&mut left, receive(stream, &mut step.incoming)).await;
@@ -239,8 +210,8 @@ impl Handshakers {
                     return Err(Failure::new(Cause::TooMany, text));
                 }
             }
-            step = self.advance(stream, step, first).await?;
-            first = false;
+            step = self.advance(stream, step, turn).await?;
+            (first, turn) = (false, Turn::Next);
             read = true;
             if !step.outgoing.is_empty() {
                 wait(&mut left, send(stream, &mut step.outgoing)).await?;
@@ -254,43 +225,38 @@ impl Handshakers {
         Ok(Tls::new(step.session, step.incoming, step.plain))
     }
 
-    /// Has one step computed. Who is in the middle comes before who begins: a
-    /// handshake that was paid for should not run out of time.
+    /// Has one step computed, unless the peer leaves meanwhile: to greet it then
+    /// is not worth the computation. Any other last words tell why it left.
     async fn advance(
         &self,
-        stream: &Arc<TcpStream>,
+        stream: &TcpStream,
         mut step: Step,
-        first: bool,
+        turn: Turn,
     ) -> Result<Step, Failure> {
-        let stream = stream.clone();
-        let job = move || {
-            // To greet who has left meanwhile is not worth the computation. Any
-            // other last words tell why it left.
-            if step.incoming.first() == Some(&HANDSHAKE) && has_left(&stream) {
-                step.result = Err(closed());
-            } else {
-                step.compute();
-            }
+        let is_greeted = step.incoming.first() == Some(&HANDSHAKE);
+        let done = self.compute(turn, move || {
+            step.compute();
             step
-        };
-        self.compute(job, first).await
+        });
+        tokio::select! {
+            biased;
+            done = done => done,
+            () = leaves(stream), if is_greeted => Err(closed()),
+        }
     }
 
-    /// Has something computed by a thread, after all else that waits if it is to
-    /// be `behind`.
+    /// Has something computed when it is its turn.
+    ///
+    /// # Errors
+    ///
+    /// There was an error in the broker.
     pub(super) async fn compute<T: Send + 'static>(
         &self,
+        turn: Turn,
         job: impl FnOnce() -> T + Send + 'static,
-        behind: bool,
     ) -> Result<T, Failure> {
-        let (sender, receiver) = oneshot::channel();
-        let job: Job = Box::new(move || {
-            // Nobody waits any more: the connection was closed meanwhile.
-            let _ = sender.send(job());
-        });
-        self.work.add(job, behind);
-        let gone = |_| Failure::new(Cause::Other, "the handshake was not finished");
-        receiver.await.map_err(gone)
+        let done = self.threads.compute(turn, job).await;
+        done.ok_or_else(|| Failure::new(Cause::Other, "the handshake was not finished"))
     }
 }
 
@@ -308,54 +274,6 @@ impl Step {
             Err(error) => Err(Failure::of(&error)),
         };
     }
-}
-
-impl Work {
-    fn add(&self, job: Job, behind: bool) {
-        let mut queue = self.queue.lock();
-        match behind {
-            true => queue.push_back(job),
-            false => queue.push_front(job),
-        }
-        drop(queue);
-        self.arrived.notify_one();
-    }
-
-    fn run(&self) {
-        come_last();
-        loop {
-            let mut queue = self.queue.lock();
-            let job = loop {
-                match queue.pop_front() {
-                    Some(job) => break job,
-                    None => self.arrived.wait(&mut queue),
-                }
-            };
-            drop(queue);
-            // A job that panics fails its own handshake, not those to come.
-            if std::panic::catch_unwind(AssertUnwindSafe(job)).is_err() {
-                tracing::error!("A TLS handshake was given up for an error in the broker");
-            }
-        }
-    }
-}
-
-/// Has the system run the calling thread after others. Where it refuses, the
-/// thread stays as it is.
-fn come_last() {
-    let attributes = libc::sched_attr {
-        size: size_of::<libc::sched_attr>() as u32,
-        sched_policy: libc::SCHED_BATCH as u32,
-        sched_flags: 0,
-        sched_nice: NICE,
-        sched_priority: 0,
-        sched_runtime: STRETCH_NS,
-        sched_deadline: 0,
-        sched_period: 0,
-    };
-    // SAFETY: the call reads `size` bytes of `attributes`, which is of that size
-    // and lives until it returns; thread 0 is the calling one, there are no flags.
-    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
 }
 
 /// Waits for the peer as long as there is patience.
@@ -406,12 +324,10 @@ async fn send(stream: &TcpStream, outgoing: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether the peer has closed its side.
-fn has_left(stream: &TcpStream) -> bool {
-    let mut byte = [std::mem::MaybeUninit::uninit()];
-    match SockRef::from(stream).peek(&mut byte) {
-        Ok(len) => len == 0,
-        Err(error) => error.kind() != io::ErrorKind::WouldBlock,
+/// Waits until the peer has closed its side with nothing more to say.
+async fn leaves(stream: &TcpStream) {
+    if let Ok(1..) = stream.peek(&mut [0]).await {
+        std::future::pending().await
     }
 }
 

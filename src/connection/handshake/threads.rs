@@ -1,0 +1,340 @@
+//! The threads that compute handshakes, and whose turn it is; for
+//! [`Handshakers`](super::Handshakers) only.
+//!
+//! The system runs them after those that deliver messages. They would hardly get
+//! anywhere beside other programs that want all processors: then others step in,
+//! as many again, that stand back less.
+//!
+//! Who is in the middle of a handshake comes before who begins: what was paid for
+//! should not run out of time. Of those who begin, the one that waits longest
+//! comes first as long as it does not wait long; beyond that the one that came
+//! last. Clients give up after some seconds (most after two) and come again, so
+//! with more of them than can be served, the longest waiting one is about to
+//! leave: the work for it would be lost, and so on with the next.
+
+use std::{
+    collections::VecDeque,
+    io,
+    panic::AssertUnwindSafe,
+    sync::{Arc, Weak},
+    thread,
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Condvar, Mutex};
+use tokio::sync::oneshot;
+
+use super::UNFINISHED_MAX;
+
+/// Stack of a thread.
+const STACK_LEN: usize = 512 * 1024;
+
+/// How much the threads that deliver messages come first. The kernel (6.18,
+/// EEVDF) lets them wait for milliseconds for a thread with less than 13 or so,
+/// and now and then for tens of them for one with 19.
+const NICE: i32 = 17;
+
+/// The same of the threads that step in.
+const RESERVE_NICE: i32 = 10;
+
+/// Nanoseconds that a thread would like to run at a stretch; the longest that
+/// Linux takes. Whoever wants less interrupts it as soon as there is something
+/// to do, where otherwise it would wait for the end of a stretch of some
+/// milliseconds. Kernels before 6.12 do not look at it.
+const STRETCH_NS: u64 = 100_000_000;
+
+/// When nothing is finished for so long while somebody waits, the reserve steps
+/// in. A handshake takes a tenth of it.
+const STUCK: Duration = Duration::from_millis(100);
+
+/// Who has waited longer than this does not come first any more: a quarter of
+/// what most clients wait, the rest is for the remainder of the handshake.
+const EARLY: Duration = Duration::from_millis(500);
+
+/// The threads and what waits for them.
+#[derive(Default)]
+pub(super) struct Threads {
+    queue: Mutex<Queue>,
+    arrived: Condvar,
+    /// For the reserve: somebody waits, or the threads do not get on.
+    stuck: Condvar,
+}
+
+/// When it is a job's turn.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::connection) enum Turn {
+    /// Before those who begin.
+    Next,
+    /// A peer begins.
+    Beginning,
+}
+
+type Work = Box<dyn FnOnce() + Send>;
+
+/// A job whose owner may go away and take it along.
+type Job = Weak<Mutex<Option<Work>>>;
+
+#[derive(Default)]
+struct Queue {
+    next: VecDeque<Job>,
+    beginning: VecDeque<(Instant, Job)>,
+    /// When the threads last finished something, or somebody came with nobody
+    /// waiting.
+    moved: Option<Instant>,
+    /// A thread of the reserve watches.
+    watched: bool,
+}
+
+impl Threads {
+    /// Starts them: one for each processor, and as many in reserve.
+    ///
+    /// # Errors
+    ///
+    /// The threads cannot be had.
+    pub(super) fn start() -> io::Result<Arc<Self>> {
+        let threads = Arc::new(Self::default());
+        for number in 0..thread::available_parallelism().map_or(1, usize::from) {
+            threads.spawn(format!("handshake-{number}"), Self::work)?;
+            threads.spawn(format!("reserve-{number}"), Self::step_in)?;
+        }
+        Ok(threads)
+    }
+
+    fn spawn(self: &Arc<Self>, name: String, run: fn(&Self)) -> io::Result<()> {
+        let threads = self.clone();
+        let builder = thread::Builder::new().name(name).stack_size(STACK_LEN);
+        builder.spawn(move || run(&threads)).map(drop)
+    }
+
+    /// Has something computed; `None` if it panicked. Not computed, if its turn
+    /// has not come yet, when the future is dropped.
+    pub(super) async fn compute<T: Send + 'static>(
+        &self,
+        turn: Turn,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Option<T> {
+        let (sender, receiver) = oneshot::channel();
+        let work: Work = Box::new(move || {
+            // Nobody waits any more: the connection was closed meanwhile.
+            let _ = sender.send(job());
+        });
+        let owned = Arc::new(Mutex::new(Some(work)));
+        self.add(turn, Arc::downgrade(&owned));
+        receiver.await.ok()
+    }
+
+    fn add(&self, turn: Turn, job: Job) {
+        let mut queue = self.queue.lock();
+        let now = Instant::now();
+        if queue.is_empty() {
+            queue.moved = Some(now);
+        }
+        match turn {
+            Turn::Next => queue.next.push_back(job),
+            Turn::Beginning => queue.begin(now, job),
+        }
+        let watched = std::mem::replace(&mut queue.watched, true);
+        drop(queue);
+        self.arrived.notify_one();
+        if !watched {
+            self.stuck.notify_one();
+        }
+    }
+
+    /// What a thread does.
+    fn work(&self) {
+        come_last(NICE);
+        let mut queue = self.queue.lock();
+        loop {
+            match queue.take(Instant::now()) {
+                None => self.arrived.wait(&mut queue),
+                Some(work) => {
+                    drop(queue);
+                    run(work);
+                    queue = self.queue.lock();
+                    queue.moved = Some(Instant::now());
+                }
+            }
+        }
+    }
+
+    /// What a thread of the reserve does.
+    fn step_in(&self) {
+        come_last(RESERVE_NICE);
+        let mut queue = self.queue.lock();
+        loop {
+            if queue.is_empty() {
+                queue.watched = false;
+                self.stuck.wait(&mut queue);
+                continue;
+            }
+            let now = Instant::now();
+            let still = queue.moved.map_or(STUCK, |moved| now - moved);
+            if still < STUCK {
+                self.stuck.wait_for(&mut queue, STUCK - still);
+            } else if let Some(work) = queue.take(now) {
+                drop(queue);
+                // Somebody else watches meanwhile.
+                self.stuck.notify_one();
+                run(work);
+                queue = self.queue.lock();
+            }
+        }
+    }
+}
+
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.next.is_empty() && self.beginning.is_empty()
+    }
+
+    fn begin(&mut self, now: Instant, job: Job) {
+        // Those without an owner are no more than those with one.
+        if self.beginning.len() >= 2 * UNFINISHED_MAX {
+            self.beginning.retain(|(_, job)| job.strong_count() > 0);
+        }
+        self.beginning.push_back((now, job));
+    }
+
+    /// Takes the work of the one whose turn it is.
+    fn take(&mut self, now: Instant) -> Option<Work> {
+        while let Some(job) = self.take_job(now) {
+            let work = job.upgrade().and_then(|owned| owned.lock().take());
+            if work.is_some() {
+                return work;
+            }
+        }
+        None
+    }
+
+    fn take_job(&mut self, now: Instant) -> Option<Job> {
+        if let Some(job) = self.next.pop_front() {
+            return Some(job);
+        }
+        let (since, _) = self.beginning.front()?;
+        let taken = match now - *since <= EARLY {
+            true => self.beginning.pop_front(),
+            false => self.beginning.pop_back(),
+        };
+        taken.map(|(_, job)| job)
+    }
+}
+
+/// A job that panics fails its own handshake, not those to come.
+fn run(work: Work) {
+    if std::panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
+        tracing::error!("A TLS handshake was given up for an error in the broker");
+    }
+}
+
+/// Has the system run the calling thread after others. Where it refuses, the
+/// thread stays as it is.
+fn come_last(nice: i32) {
+    let attributes = libc::sched_attr {
+        size: size_of::<libc::sched_attr>() as u32,
+        sched_policy: libc::SCHED_BATCH as u32,
+        sched_flags: 0,
+        sched_nice: nice,
+        sched_priority: 0,
+        sched_runtime: STRETCH_NS,
+        sched_deadline: 0,
+        sched_period: 0,
+    };
+    // SAFETY: the call reads `size` bytes of `attributes`, which is of that size
+    // and lives until it returns; thread 0 is the calling one, there are no flags.
+    unsafe { libc::syscall(libc::SYS_sched_setattr, 0, &raw const attributes, 0) };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Jobs that write their names down, and who owns them.
+    #[derive(Default)]
+    struct Desk {
+        queue: Queue,
+        owned: Vec<Option<Arc<Mutex<Option<Work>>>>>,
+        done: Arc<Mutex<Vec<&'static str>>>,
+    }
+
+    impl Desk {
+        fn job(&mut self, name: &'static str) -> Job {
+            let done = self.done.clone();
+            let work: Work = Box::new(move || done.lock().push(name));
+            let owned = Arc::new(Mutex::new(Some(work)));
+            let job = Arc::downgrade(&owned);
+            self.owned.push(Some(owned));
+            job
+        }
+
+        fn begin(&mut self, at: Instant, name: &'static str) {
+            let job = self.job(name);
+            self.queue.begin(at, job);
+        }
+
+        fn finish(mut self, at: Instant) -> Vec<&'static str> {
+            while let Some(work) = self.queue.take(at) {
+                work();
+            }
+            assert!(self.queue.is_empty());
+            self.done.lock().clone()
+        }
+    }
+
+    #[test]
+    fn who_waits_longest_comes_first_behind_those_in_the_middle() {
+        let (mut desk, start) = (Desk::default(), Instant::now());
+        desk.begin(start, "first");
+        desk.begin(start, "second");
+        let middle = desk.job("middle");
+        desk.queue.next.push_back(middle);
+        assert_eq!(desk.finish(start + EARLY), ["middle", "first", "second"]);
+    }
+
+    #[test]
+    fn the_newest_come_first_where_others_wait_too_long() {
+        let (mut desk, start) = (Desk::default(), Instant::now());
+        desk.begin(start, "about to leave");
+        desk.begin(start + EARLY, "new");
+        desk.begin(start + EARLY, "newest");
+        let order = desk.finish(start + EARLY + Duration::from_millis(1));
+        assert_eq!(order, ["newest", "new", "about to leave"]);
+    }
+
+    #[test]
+    fn who_has_left_costs_nothing() {
+        let (mut desk, start) = (Desk::default(), Instant::now());
+        for _ in 0..2 * UNFINISHED_MAX {
+            desk.begin(start, "left");
+        }
+        desk.owned.clear();
+        desk.begin(start, "stays");
+        assert_eq!(desk.queue.beginning.len(), 1);
+        desk.begin(start, "leaves");
+        desk.owned[1] = None;
+        assert_eq!(desk.finish(start), ["stays"]);
+    }
+
+    #[tokio::test]
+    async fn the_reserve_steps_in_when_the_threads_get_nothing_done() {
+        let threads = Arc::new(Threads::default());
+        // Of the threads themselves there are none.
+        threads.spawn("reserve".into(), Threads::step_in).unwrap();
+        let start = Instant::now();
+        let both = tokio::join!(
+            threads.compute(Turn::Beginning, || 1),
+            threads.compute(Turn::Next, || 2)
+        );
+        assert_eq!(both, (Some(1), Some(2)));
+        assert!(start.elapsed() >= STUCK, "it stood back at first");
+        assert_eq!(threads.compute(Turn::Beginning, || 3).await, Some(3));
+    }
+
+    #[tokio::test]
+    async fn a_panic_fails_one_job_only() {
+        let threads = Threads::start().unwrap();
+        let first: Option<()> = threads.compute(Turn::Next, || panic!("as a test")).await;
+        assert_eq!(first, None);
+        assert_eq!(threads.compute(Turn::Next, || 1).await, Some(1));
+    }
+}
