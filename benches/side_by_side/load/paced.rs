@@ -47,7 +47,7 @@ pub(super) fn paced_flow(stage: &Stage) -> Result<Flow> {
 }
 
 /// Sends for so long, and holds the pace.
-pub(super) fn pace(flow: &mut Flow, rate: u32, seconds: f64) -> Result<Run> {
+fn pace(flow: &mut Flow, rate: u32, seconds: f64) -> Result<Run> {
     let time = Duration::from_secs_f64(seconds);
     let run = pace_while(flow, rate, |elapsed| elapsed < time)?;
     if run.seconds > seconds * 1.1 {

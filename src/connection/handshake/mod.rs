@@ -192,14 +192,13 @@ impl Handshakers {
             result: Ok(Progress::Blocked),
         };
         let mut read = !begins;
-        let mut first = true;
         // Handshakes that we begin are few.
         let mut turn = if begins { Turn::Next } else { Turn::Beginning };
         loop {
             if read {
                 let received = wait(&mut left, receive(stream, &mut step.incoming)).await;
                 received.map_err(|failure| match failure.cause {
-                    Cause::Closed if first && !begins => Failure {
+                    Cause::Closed if turn == Turn::Beginning => Failure {
                         cause: Cause::Silent,
                         ..failure
                     },
@@ -211,8 +210,7 @@ impl Handshakers {
                 }
             }
             step = self.advance(stream, step, turn).await?;
-            (first, turn) = (false, Turn::Next);
-            read = true;
+            (read, turn) = (true, Turn::Next);
             if !step.outgoing.is_empty() {
                 wait(&mut left, send(stream, &mut step.outgoing)).await?;
             }
