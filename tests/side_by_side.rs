@@ -31,11 +31,10 @@ fn runs_and_reports_no_failure() {
 /// both brokers.
 #[test]
 fn runs_with_tls_on_a_mesh_and_beside_monitoring() {
-    const SCENARIOS: [&str; 6] = [
+    const SCENARIOS: [&str; 5] = [
         "page-metrics",
         "tls-fleet",
         "tls-storm",
-        "tls-return",
         "mesh-fan",
         "mesh-subs-100k",
     ];

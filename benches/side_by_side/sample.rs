@@ -35,8 +35,6 @@ pub(crate) enum Metric {
     TimeMs,
     /// TLS sessions taken up again, per cent.
     ResumedPercent,
-    /// Clients that came through before the broker was given up, per cent.
-    BackPercent,
     /// Resident memory per idle connection, KiB.
     ConnectionKib,
     /// Rate with one stalled subscriber, as a part of that with none.
@@ -75,7 +73,6 @@ impl Metric {
             Self::P99Factor => "p99 ×",
             Self::TimeMs => "time ms",
             Self::ResumedPercent => "resumed %",
-            Self::BackPercent => "back %",
             Self::ConnectionKib => "KiB/conn",
             Self::KeptWithOneStalled => "kept, 1",
             Self::KeptWithTwoStalled => "kept, 2",
@@ -95,7 +92,6 @@ impl Metric {
                 | Self::LossPercent
                 | Self::P99Factor
                 | Self::ResumedPercent
-                | Self::BackPercent
                 | Self::CpuFactor
         )
     }

@@ -93,8 +93,6 @@ pub(crate) enum BrokerLoad {
     RandomSubjects,
     /// Requesters with one request under way each, and a responder.
     Requests { requesters: usize },
-    /// A fleet that comes back, with clients that do not wait for ever.
-    Returning { nodes: usize },
     /// A fan-out without and with subscribers that do not read.
     SlowConsumer { healthy: usize, payload: usize },
     /// Nodes that all connect at once, beside a pair at a steady pace.
@@ -378,13 +376,6 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         unit: "node",
         load: Load::Tls(BrokerLoad::Storm { nodes: 2000 }),
         goals: &[at_most(Metric::P99Factor, 3.0)],
-    },
-    Scenario {
-        name: "tls-return",
-        what: "4000 mutual-TLS nodes come back that wait 2 s each time; until all are there, or 60 s",
-        unit: "node",
-        load: Load::Tls(BrokerLoad::Returning { nodes: 4000 }),
-        goals: &[],
     },
     Scenario {
         name: "tls-p2p-128",

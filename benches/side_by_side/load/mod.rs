@@ -9,7 +9,6 @@ mod paced;
 mod page;
 pub(crate) mod relay;
 mod request;
-mod returning;
 mod stream;
 mod subscriptions;
 
@@ -112,7 +111,6 @@ pub(crate) fn run(load: BrokerLoad, stage: &Stage) -> Result<Sample> {
         BrokerLoad::Queue { members, payload } => stream::queue(stage, members, payload),
         BrokerLoad::RandomSubjects => subscriptions::random_subjects(stage),
         BrokerLoad::Requests { requesters } => request::run(stage, requesters),
-        BrokerLoad::Returning { nodes } => returning::run(stage, nodes),
         BrokerLoad::SlowConsumer { healthy, payload } => {
             disturbed::slow_consumer(stage, healthy, payload)
         }
