@@ -13,13 +13,18 @@ const GIVE_BACK_MIN: usize = 16 * 1024 * 1024;
 #[derive(Default)]
 pub(super) struct Ebb {
     high_water: usize,
+    /// The look before gave back.
+    gave_back: bool,
 }
 
 impl Ebb {
     /// Notes how many bytes are held now and were `most` since the last call;
-    /// gives back what has been freed if that is much.
+    /// gives back what has been freed if that is much. A queue is struck off the
+    /// figure a moment before its memory is freed, and the end of a fall may be
+    /// small: hence once more with the next call.
     pub(super) fn note(&mut self, held: usize, most: usize) {
-        if self.has_fallen(held, most) {
+        let fallen = self.has_fallen(held, most);
+        if std::mem::replace(&mut self.gave_back, fallen) || fallen {
             trim();
         }
     }
