@@ -325,43 +325,6 @@ fn strangers_on_the_route_port_reach_nobody() {
     assert_eq!(broker.get_json("/routez")["num_routes"], 0);
 }
 
-/// A crowd on the route port holds no more places than there are, is told of in
-/// few lines, and makes way in time for a broker of the cluster.
-#[test]
-fn a_crowd_on_the_route_port_makes_way() {
-    let free_port = || {
-        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-        listener.local_addr().expect("its address")
-    };
-    let login = "authorization { user: route, password: secret, timeout: 2 }";
-    let address = free_port();
-    let broker = Broker::midge()
-        .config(format!(
-            "cluster {{ name: C, listen: \"{address}\", {login} }}\n"
-        ))
-        .start();
-    let crowd: Vec<TcpStream> = (0..600).map(|_| connect(address)).collect();
-    let told = || broker.log().matches("have not logged in yet").count();
-    wait_until("it is told", || told() > 0);
-    let member = Broker::midge()
-        .config(format!(
-            "cluster {{ name: C, listen: \"{}\", {login}, routes: [ \
-             \"nats-route://route:secret@{address}\" ] }}\n",
-            free_port()
-        ))
-        .start();
-    wait_until("the other broker gets through", || {
-        broker.get_json("/routez")["num_routes"].as_u64() > Some(0)
-    });
-    for mut stranger in crowd {
-        let told = read_all(&mut stranger);
-        assert!(!told.contains("RS+"), "{told}");
-    }
-    let lines = broker.log().lines().count();
-    assert!(lines < 150, "{lines} lines for 600 strangers");
-    drop(member);
-}
-
 /// Class "forged identity" (2026-08, -09): what a client writes into the header
 /// that tells a service who asks does not get there.
 #[test]

@@ -7,12 +7,12 @@ use std::{
 };
 
 use data_encoding::BASE64URL_NOPAD;
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep};
 use tracing::error;
 
 use super::{Context, comings, end::End, gate::Gate, session::Session};
 use crate::{
-    connection::{CloseReason, Identity, worker::Worker, worker::with_worker},
+    connection::{CloseReason, Identity, admission::Place, worker::Worker, worker::with_worker},
     protocol::{
         connect::{ConnectOptions, Credentials},
         error::{ClientError, error_line},
@@ -25,7 +25,7 @@ use crate::{
         users::ConnectionType,
         verdict::{Login, PasswordCheck, Verdict},
     },
-    telemetry::{Clock, figures, logins::network},
+    telemetry::{Clock, figures, logins::Standing},
 };
 
 /// The first ping after CONNECT comes at the latest after this.
@@ -42,14 +42,16 @@ const LINE_MAX: usize = 32 * 1024;
 pub(super) struct Stranger {
     /// When it is too late.
     pub(super) deadline: Instant,
+    /// The place that it takes among those like it.
+    place: Option<Place>,
 }
 
 impl Stranger {
     /// What a new client is, unless everybody is let in.
-    pub(super) fn new(context: &Context) -> Option<Box<Self>> {
+    pub(super) fn new(context: &Context, place: Option<Place>) -> Option<Box<Self>> {
         let deadline = Instant::now() + context.limits.current().auth_timeout;
         let required = context.authentication.read().is_required();
-        required.then(|| Box::new(Self { deadline }))
+        required.then(|| Box::new(Self { deadline, place }))
     }
 
     /// Whether the time to log in is over.
@@ -123,35 +125,27 @@ enum Decision {
     TooLate,
 }
 
-/// Runs a check where it keeps nobody waiting. `None`: it was aborted. Of those
-/// who may be guessing one is heard at a time, each source in turn, and none after
-/// its time to log in, so that a crowd of guesses leaves room for others.
+/// Runs a check where it keeps nobody waiting. `None`: it was aborted. Where logins
+/// fail, none is heard after its time to log in, so that a crowd of guesses leaves
+/// room for others.
 async fn decide(session: &Session, check: PasswordCheck) -> Option<Decision> {
     let context = &session.context;
     let source = session.connection.peer.ip();
-    let mut permit = context.password_checks.clone().acquire_owned().await.ok()?;
+    let turn = context.passwords.turn(source).await?;
+    let logins = &context.telemetry.logins;
+    let stranger = session.stranger.as_ref();
     // Looked at when its turn has come: those before it may have failed since.
-    let mut turn = None;
-    if context.telemetry.logins.is_guessing(source, Clock::now()) {
-        drop(permit);
-        let next = context.guesses.turn(network(source));
-        turn = match session.stranger.as_ref().map(|stranger| stranger.deadline) {
-            None => Some(next.await?),
-            Some(deadline) => match timeout_at(deadline, next).await {
-                Ok(next) => Some(next?),
-                Err(_) => return Some(Decision::TooLate),
-            },
-        };
-        permit = context.password_checks.clone().acquire_owned().await.ok()?;
+    if logins.standing(source, Clock::now()) == Standing::Failing
+        && stranger.is_some_and(|stranger| stranger.is_late(Instant::now()))
+    {
+        return Some(Decision::TooLate);
     }
     let run = tokio::task::spawn_blocking(move || {
         let outcome = check.run();
-        drop(permit);
+        drop(turn);
         outcome
     });
-    let outcome = run.await.ok()?;
-    drop(turn);
-    Some(Decision::Made(outcome))
+    Some(Decision::Made(run.await.ok()?))
 }
 
 /// Waits for something, and meanwhile writes what others deliver. `None`: the
@@ -212,13 +206,17 @@ pub(super) fn nonce(context: &Context) -> Box<str> {
 impl Session {
     /// The time to log in begins: what the handshake took, much of it perhaps
     /// waiting for others', does not count.
-    pub(super) fn begin_login(&mut self) {
-        self.stranger = Stranger::new(&self.context);
+    pub(super) fn begin_login(&mut self, place: Place) {
+        self.stranger = Stranger::new(&self.context, Some(place));
     }
 
     /// Handles what a stranger sent: its first operation must be CONNECT.
     /// Returns the bytes handled. If it is in then, the rest is for the session.
     pub(super) fn admit(&mut self, worker: &mut Worker, bytes: &[u8]) -> Result<usize, End> {
+        let stranger = self.stranger.as_ref();
+        if let Some(place) = stranger.and_then(|stranger| stranger.place.as_ref()) {
+            place.heard();
+        }
         if !matches!(bytes.first(), Some(b'C' | b'c')) {
             // Nobody has to say CONNECT who needs no credentials.
             self.connect_silently(worker)?;
@@ -365,7 +363,8 @@ impl Session {
         }
         self.join(account)?;
         if self.stranger.take().is_some() {
-            self.context.telemetry.logins.accept();
+            let logins = &self.context.telemetry.logins;
+            logins.accept(self.connection.peer.ip(), Clock::now());
         }
         self.gate = login
             .permissions

@@ -2,8 +2,8 @@
 //!
 //! The server spawns one task per client ([`serve`]). It waits for the socket
 //! without holding a buffer and reads a batch ([`batch`]); the session acts on
-//! its verbs ([`session`]), lets it in ([`login`]; those who may be guessing take
-//! turns, [`guesses`]), gathers publishes into runs ([`publish`]), takes them to
+//! its verbs ([`session`]), lets it in ([`login`]; passwords that take long to
+//! compare wait in [`password_queue`]), gathers publishes into runs ([`publish`]), takes them to
 //! their targets ([`routing`]). A publisher that outruns its readers is paused here
 //! ([`back_pressure`]).
 
@@ -12,10 +12,10 @@ mod batch;
 mod comings;
 mod end;
 mod gate;
-mod guesses;
 mod limits;
 mod login;
 mod member;
+mod password_queue;
 mod publish;
 mod revocation;
 mod routing;
@@ -25,25 +25,32 @@ mod session;
 pub mod system;
 mod trace;
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use parking_lot::RwLock;
-use tokio::{net::TcpStream, sync::Semaphore};
+use tokio::net::TcpStream;
 use tracing::{debug, info};
 
 use crate::{
     account::Accounts,
     connection::{
-        CloseReason, Connection, Wake, incident, reading, registry::Registry,
-        tls_listener::TlsListener, worker::with_worker,
+        CloseReason, Connection, Wake,
+        admission::{Admission, Lost, Place, QUEUE_TIME, Source},
+        incident, reading,
+        registry::Registry,
+        tls_listener::TlsListener,
+        worker::with_worker,
     },
     protocol::info::Info,
     security::authentication::Authentication,
     telemetry::{Clock, Telemetry, slow::Incident},
 };
-pub use guesses::Guesses;
 pub use limits::{Limits, LimitsInForce};
 pub use login::replace_authentication;
+pub use password_queue::{PasswordQueue, QueueLook};
 pub use revocation::close_revoked;
 use session::Session;
 
@@ -59,10 +66,10 @@ pub struct Context {
     pub registry: Registry,
     /// Who is let in.
     pub authentication: RwLock<Arc<Authentication>>,
-    /// Password checks that may run at once, so that they leave time for others.
-    pub password_checks: Arc<Semaphore>,
-    /// Whose turn it is of those who may be guessing.
-    pub guesses: Guesses,
+    /// Logins whose passwords take long to compare.
+    pub passwords: PasswordQueue,
+    /// The places of those who have not logged in, of all ports.
+    pub admission: Admission,
     /// The limits in force.
     pub limits: LimitsInForce,
     /// INFO as every client gets it; the client's own fields are filled in.
@@ -77,26 +84,55 @@ pub struct Context {
 pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: Arc<TcpStream>) {
     debug!("{} - Client connection created", log_prefix(&connection));
     let mut session = Session::new(context.clone(), connection.clone());
+    // Who has not logged in takes nobody's place who would.
     let admitted = context
         .registry
-        .insert(&connection, session.limits.max_connections);
+        .insert(&connection, session.limits.max_connections)
+        || context.admission.clients.make_room()
+            && context.registry.insert(&connection, usize::MAX);
     let tls = context.tls.read().clone().filter(|_| admitted);
     match tls {
         // Boxed: what a handshake needs is gone when it is done.
         Some(tls) => {
+            let place = take_place(&session, tls.store.current().options.timeout);
             Box::pin(secure::begin(&mut session, &stream, &tls)).await;
-            session.begin_login();
+            place.heard();
+            session.begin_login(place);
         }
-        None => with_worker(|worker| {
-            session.introduce(worker);
-            if !admitted {
-                session.refuse_for_max_connections(worker);
+        None => {
+            if admitted && session.stranger.is_some() {
+                let place = take_place(&session, Duration::ZERO);
+                session.begin_login(place);
             }
-            worker.flush_touched();
-        }),
+            with_worker(|worker| {
+                session.introduce(worker);
+                if !admitted {
+                    session.refuse_for_max_connections(worker);
+                }
+                worker.flush_touched();
+            });
+        }
     }
     drive(&mut session, &stream).await;
     finish(&session, &stream).await;
+}
+
+/// Takes one of the places of those who have not logged in. It is held for what
+/// the handshake and the login may take, and for the broker's own queues.
+fn take_place(session: &Session, handshake: Duration) -> Place {
+    let connection = Arc::downgrade(&session.connection);
+    let cut = move |why| {
+        if let Some(connection) = connection.upgrade() {
+            connection.close(match why {
+                Lost::Silent => CloseReason::TooManyBeforeLogin,
+                Lost::Late => CloseReason::AuthenticationTimeout,
+            });
+        }
+    };
+    let source = Source::of(session.connection.peer.ip());
+    let hold = handshake + session.limits.auth_timeout + QUEUE_TIME;
+    let places = &session.context.admission.clients;
+    places.take(source, false, hold, cut)
 }
 
 /// Sends INFO as it is now to a client that takes it at any time.
@@ -208,7 +244,11 @@ async fn finish(session: &Session, stream: &TcpStream) {
     connection.outbound().release();
     connection.tell_moved(&context.telemetry.loads);
     context.telemetry.loads.forget(connection.cid);
-    if session.is_bare(reason) {
+    if reason == CloseReason::TooManyBeforeLogin {
+        // Counted with the places: a crowd of them does not take the place of
+        // clients that are remembered.
+        context.registry.forget(connection);
+    } else if session.is_bare(reason) {
         let source = connection.peer.ip();
         context.telemetry.crowd.count_bare(source, Clock::now());
         context.registry.forget(connection);

@@ -101,7 +101,7 @@ impl Session {
         Self {
             account: context.accounts.global().clone(),
             membership: None,
-            stranger: Stranger::new(&context),
+            stranger: Stranger::new(&context, None),
             gate: None,
             pending_login: None,
             context,

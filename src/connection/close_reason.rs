@@ -53,6 +53,9 @@ pub enum CloseReason {
     StaleConnection,
     /// No TLS came about.
     TlsHandshakeFailure,
+    /// It said nothing for longest of all that had not logged in, and there were
+    /// too many of them.
+    TooManyBeforeLogin,
     /// The socket failed while writing.
     WriteError,
 }
@@ -102,6 +105,7 @@ impl fmt::Display for CloseReason {
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
             Self::StaleConnection => "Stale Connection",
             Self::TlsHandshakeFailure => "TLS Handshake Failure",
+            Self::TooManyBeforeLogin => "Too Many Connections Before Login",
             Self::WriteError => "Write Error",
         })
     }

@@ -3,9 +3,12 @@
 //! Here are the shared part of a connection ([`Connection`]) that publishers
 //! reach through its subscriptions, its bounded outbound queue ([`outbound`]),
 //! the buffers and lists of a worker thread ([`worker`]), why connections end
-//! ([`CloseReason`]) and who is connected ([`registry`]). What the peer's
+//! ([`CloseReason`]), who is connected ([`registry`]), and the places of those who
+//! are not let in yet ([`admission`]). What the peer's
 //! operations mean is the business of the rooms above (`client`).
 
+pub mod accepting;
+pub mod admission;
 pub mod budget;
 mod client_info;
 mod close_reason;

@@ -18,7 +18,9 @@ use super::{
 };
 use crate::{
     config::Diagnosis,
-    connection::{CloseReason, Connection, registry::Troubles},
+    connection::{
+        CloseReason, Connection, admission::PlacesView, handshake::Handshakers, registry::Troubles,
+    },
     security::failure::Cause as FailureCause,
     server::{Server, reload::Outcome},
     sublist::Entry,
@@ -80,7 +82,18 @@ pub(super) struct History {
     /// and without one.
     pub(super) pending_reload: Option<Outcome>,
     config_checked: Option<Instant>,
+    /// The places before the login.
+    pub(super) places: Vec<Crowding>,
     pub(super) probe: Probe,
+}
+
+/// The places of one port, and what is new since the last look.
+pub(super) struct Crowding {
+    pub(super) now: PlacesView,
+    /// Connections that were cut because they were silent.
+    pub(super) silent: u64,
+    /// Connections that were refused for want of file descriptors.
+    pub(super) refused: u64,
 }
 
 impl History {
@@ -110,6 +123,7 @@ impl History {
             events_seen: 0,
             pending_reload: None,
             config_checked: None,
+            places: Vec::new(),
             probe: Probe::new(workers),
         }
     }
@@ -159,8 +173,27 @@ impl History {
         ] {
             recent.expire(look.at, thresholds.recent);
         }
+        self.add_places(server);
         self.check_config(server, thresholds);
         self.probe.send();
+    }
+
+    fn add_places(&mut self, server: &Server) {
+        let before = std::mem::take(&mut self.places);
+        let ports = server.clients.admission.all().map(|port| port.view());
+        let long = Handshakers::long_places().map(|long| long.view());
+        let views = ports.into_iter().chain(long);
+        self.places = views
+            .map(|now| {
+                let before = before.iter().find(|it| it.now.name == now.name);
+                let before = before.map_or((0, 0), |it| (it.now.silent, it.now.refused));
+                Crowding {
+                    silent: now.silent - before.0,
+                    refused: now.refused - before.1,
+                    now,
+                }
+            })
+            .collect();
     }
 
     fn look_for_idle_inboxes(&mut self, thresholds: &Diagnosis, look: &Look) {

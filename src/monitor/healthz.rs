@@ -26,7 +26,11 @@ const FLAGS: &[&str] = &[
 ];
 
 /// Codes of findings that, when critical, keep further clients out.
-const NO_ROOM: &[&str] = &["ceiling-connections", "ceiling-fds"];
+const NO_ROOM: &[&str] = &[
+    "ceiling-connections",
+    "ceiling-fds",
+    "descriptors-exhausted",
+];
 
 /// The answer. `probe=live` and `probe=ready` make the status code that of the
 /// field, `probe=state` leaves it; with any of them midge's own fields are told.

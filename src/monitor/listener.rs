@@ -1,31 +1,26 @@
 //! Accepting monitoring connections, and the bounds of each.
 
-use std::{
-    convert::Infallible,
-    future::Future,
-    io,
-    sync::{Arc, atomic::AtomicUsize},
-    time::Duration,
-};
+use std::{convert::Infallible, future::Future, io, os::fd::AsRawFd, sync::Arc, time::Duration};
 
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    sync::oneshot,
+    time::{MissedTickBehavior, interval, timeout},
 };
 use tokio_rustls::TlsAcceptor;
-use tracing::{debug, error, warn};
+use tracing::{debug, warn};
 
-use super::{
-    Monitor, door::Door, process::SAMPLE_INTERVAL, service, slot::Slot, stream::BoundedStream,
+use super::{Monitor, door::Door, process::SAMPLE_INTERVAL, service, stream::BoundedStream};
+use crate::{
+    connection::{
+        accepting::{AcceptFailures, Port},
+        admission::{Place, Places, Source},
+    },
+    telemetry::Clock,
 };
-use crate::telemetry::Clock;
-
-/// Monitoring connections at a time and listener. Pollers and open browsers are
-/// a handful; each connection may hold an answer in memory.
-const CONNECTIONS_MAX: usize = 64;
 
 /// Bytes of a request's line and headers, and headers of a request.
 const HEADER_LEN_MAX: usize = 16 * 1024;
@@ -42,16 +37,9 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for the handshake of a connection to an https port.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// Waits after a failed accept: doubled from the first to the last.
-const ACCEPT_RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
-
-/// What a connection beyond [`CONNECTIONS_MAX`] gets.
-const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\n\
-    Content-Type: text/plain; charset=utf-8\r\n\
-    Connection: close\r\n\
-    Content-Length: 58\r\n\
-    \r\n\
-    Too many monitoring connections are open; try again later.";
+/// How long a connection may be open: whoever follows the events stays. What it
+/// does has bounds of its own.
+const HOLD: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
 /// Accepts connections and measures the processor use, for ever.
 pub(super) async fn run(
@@ -59,85 +47,76 @@ pub(super) async fn run(
     tcp: Option<TcpListener>,
     unix: Option<UnixListener>,
 ) {
+    let admission = &monitor.server.clients.admission;
     tokio::join!(
-        accept_if_there(&monitor, tcp),
-        accept_if_there(&monitor, unix),
+        accept_if_there(&monitor, tcp, &admission.monitor),
+        accept_if_there(&monitor, unix, &admission.monitor_socket),
         measure(&monitor)
     );
 }
 
-async fn accept_if_there<L: Listener>(monitor: &Arc<Monitor>, listener: Option<L>) {
+async fn accept_if_there<L: Listener>(
+    monitor: &Arc<Monitor>,
+    listener: Option<L>,
+    places: &Arc<Places>,
+) {
     if let Some(listener) = listener {
-        accept(monitor, &listener).await;
+        accept(monitor, &listener, places).await;
     }
 }
 
 /// A listening socket: what differs between the monitoring port and the Unix
 /// socket.
 trait Listener {
-    type Stream: AsyncRead + AsyncWrite + Send + Unpin + 'static;
+    type Stream: AsyncRead + AsyncWrite + AsRawFd + Send + Unpin + 'static;
 
-    /// The next connection, and where its requests come in.
-    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Door)>>;
-
-    /// Says why it is refused, as far as the fresh socket takes it at once.
-    fn refuse(stream: &Self::Stream) -> io::Result<usize>;
+    /// The next connection, where it comes from, and where its requests come in.
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Source, Door)>>;
 
     /// Answers its requests until it ends.
     fn serve(
         monitor: Arc<Monitor>,
         stream: Self::Stream,
         door: Door,
-        slot: Slot,
+        place: Place,
     ) -> impl Future<Output = ()> + Send + 'static;
 }
 
 impl Listener for TcpListener {
     type Stream = TcpStream;
 
-    async fn next(&self) -> io::Result<(TcpStream, Door)> {
+    async fn next(&self) -> io::Result<(TcpStream, Source, Door)> {
         let (stream, peer) = self.accept().await?;
         let local = stream.local_addr()?;
-        Ok((stream, Door::Tcp { local, peer }))
-    }
-
-    fn refuse(stream: &TcpStream) -> io::Result<usize> {
-        // Unread bytes would turn the close into a reset that may destroy the
-        // refusal on its way; what has not come yet cannot be helped.
-        let _ = stream.try_read(&mut [0; 4096]);
-        stream.try_write(BUSY)
+        Ok((stream, Source::of(peer.ip()), Door::Tcp { local, peer }))
     }
 
     fn serve(
         monitor: Arc<Monitor>,
         stream: TcpStream,
         door: Door,
-        slot: Slot,
+        place: Place,
     ) -> impl Future<Output = ()> + Send + 'static {
-        serve_tcp(monitor, stream, door, slot)
+        serve_tcp(monitor, stream, door, place)
     }
 }
 
 impl Listener for UnixListener {
     type Stream = UnixStream;
 
-    async fn next(&self) -> io::Result<(UnixStream, Door)> {
+    async fn next(&self) -> io::Result<(UnixStream, Source, Door)> {
         let (stream, _) = self.accept().await?;
-        Ok((stream, Door::Unix))
-    }
-
-    fn refuse(stream: &UnixStream) -> io::Result<usize> {
-        let _ = stream.try_read(&mut [0; 4096]);
-        stream.try_write(BUSY)
+        let user = stream.peer_cred()?.uid();
+        Ok((stream, Source::User(user), Door::Unix))
     }
 
     fn serve(
         monitor: Arc<Monitor>,
         stream: UnixStream,
         door: Door,
-        slot: Slot,
+        place: Place,
     ) -> impl Future<Output = ()> + Send + 'static {
-        drive(monitor, stream, door, slot)
+        drive(monitor, stream, door, place)
     }
 }
 
@@ -151,46 +130,57 @@ async fn measure(monitor: &Monitor) {
     }
 }
 
-async fn accept<L: Listener>(monitor: &Arc<Monitor>, listener: &L) {
-    let open = Arc::new(AtomicUsize::new(0));
-    let mut retry = ACCEPT_RETRY.0;
+async fn accept<L: Listener>(monitor: &Arc<Monitor>, listener: &L, places: &Arc<Places>) {
+    tokio::spawn(places.clone().keep_time());
+    let mut failures = AcceptFailures::new("the monitor port");
     loop {
         match listener.next().await {
-            Ok((stream, door)) => {
-                retry = ACCEPT_RETRY.0;
-                match Slot::take(&open, CONNECTIONS_MAX) {
-                    Some(slot) => {
-                        tokio::spawn(L::serve(monitor.clone(), stream, door, slot));
-                    }
-                    None => {
-                        let text =
-                            format!("More than {CONNECTIONS_MAX} monitoring connections: refused");
-                        tell(monitor, door, text);
-                        if let Err(error) = L::refuse(&stream) {
-                            debug!("{door} - Refused without a word: {error}");
-                        }
-                    }
+            Ok((stream, source, door)) => {
+                failures.end();
+                if Port::Monitoring.is_short_of_files(&stream) && !places.make_room() {
+                    places.refuse();
+                    let text = "Refused a monitoring connection: the file descriptors are used up";
+                    tell(monitor, door, text.into());
+                    continue;
                 }
+                let (cut, lost) = oneshot::channel();
+                let place = places.take(source, false, HOLD, move |_| {
+                    // Whoever has ended meanwhile is not there to hear it.
+                    let _ = cut.send(());
+                });
+                let served = L::serve(monitor.clone(), stream, door, place);
+                tokio::spawn(serve_while_open(monitor.clone(), door, served, lost));
             }
-            Err(error) => {
-                // Most likely the descriptors are used up: wait for some to
-                // come free instead of spinning.
-                error!("Accept error on the monitor port: {error}; next try in {retry:?}");
-                sleep(retry).await;
-                retry = (retry * 2).min(ACCEPT_RETRY.1);
-            }
+            Err(error) => failures.pause(&error).await,
+        }
+    }
+}
+
+/// Serves a connection until it ends or makes way for another one.
+async fn serve_while_open(
+    monitor: Arc<Monitor>,
+    door: Door,
+    served: impl Future<Output = ()>,
+    lost: oneshot::Receiver<()>,
+) {
+    tokio::select! {
+        biased;
+        () = served => {}
+        Ok(()) = lost => {
+            let text = "Closed a monitoring connection that was silent: there are too many";
+            tell(&monitor, door, text.into());
         }
     }
 }
 
 /// Serves a connection to the port, with TLS if it is an https port.
-async fn serve_tcp(monitor: Arc<Monitor>, stream: TcpStream, door: Door, slot: Slot) {
+async fn serve_tcp(monitor: Arc<Monitor>, stream: TcpStream, door: Door, place: Place) {
     let Some(config) = monitor.tls_config() else {
-        return drive(monitor, stream, door, slot).await;
+        return drive(monitor, stream, door, place).await;
     };
     let accepting = TlsAcceptor::from(config).accept(stream);
     match timeout(HANDSHAKE_TIMEOUT, accepting).await {
-        Ok(Ok(stream)) => drive(monitor, stream, door, slot).await,
+        Ok(Ok(stream)) => drive(monitor, stream, door, place).await,
         // It left; if that was without a word, it was a probe.
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
             debug!("{door} - Left the monitor port before the TLS handshake was done");
@@ -215,7 +205,7 @@ fn tell(monitor: &Monitor, door: Door, text: String) {
     }
 }
 
-async fn drive<S>(monitor: Arc<Monitor>, stream: S, door: Door, _slot: Slot)
+async fn drive<S>(monitor: Arc<Monitor>, stream: S, door: Door, place: Place)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
@@ -230,7 +220,7 @@ where
         .max_buf_size(HEADER_LEN_MAX)
         .max_headers(HEADERS_MAX)
         .serve_connection(
-            TokioIo::new(BoundedStream::new(stream, ANSWER_TIMEOUT)),
+            TokioIo::new(BoundedStream::new(stream, ANSWER_TIMEOUT, place)),
             answer,
         );
     let Err(error) = (&mut connection).await else {
@@ -245,17 +235,5 @@ where
     } else {
         // It left, or was idle for long.
         debug!("{door} - A monitoring connection ended: {error}");
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_refusal_states_its_length() {
-        let text = std::str::from_utf8(BUSY).unwrap();
-        let (head, body) = text.split_once("\r\n\r\n").unwrap();
-        assert!(head.contains(&format!("Content-Length: {}", body.len())));
     }
 }

@@ -33,6 +33,10 @@ use super::{
 /// The largest answer fits several times.
 const UNWRITTEN_MAX: usize = 128 * 1024 * 1024;
 
+/// An answer that is not longer always goes out, so that slow readers of long ones
+/// keep no health check from its answer: there are few connections.
+const SMALL: usize = 64 * 1024;
+
 /// What is said when they are used up.
 const OUT_OF_MEMORY: &[u8] = b"Answers that slow readers have not taken yet fill the memory set \
     aside for them; try again later, or ask for less (limit).";
@@ -267,7 +271,7 @@ fn hold(unwritten: &Arc<AtomicUsize>, answer: Answer) -> Held {
         }
     };
     // One thread books, so that nobody can come in between.
-    if unwritten.load(Ordering::Relaxed) + body.len() > UNWRITTEN_MAX {
+    if unwritten.load(Ordering::Relaxed) + body.len() > UNWRITTEN_MAX && body.len() > SMALL {
         return Held {
             status: StatusCode::SERVICE_UNAVAILABLE,
             content_type: "text/plain; charset=utf-8",
@@ -317,13 +321,15 @@ mod tests {
 
     #[test]
     fn answers_that_wait_have_a_limit_together() {
-        let unwritten = Arc::new(AtomicUsize::new(UNWRITTEN_MAX - 10));
-        let hold_page = || hold(&unwritten, Answer::html("ten bytes.".into()));
+        let unwritten = Arc::new(AtomicUsize::new(UNWRITTEN_MAX - SMALL - 1));
+        let hold_page = || hold(&unwritten, Answer::html("x".repeat(SMALL + 1)));
         let first = hold_page();
         assert_eq!(first.status, StatusCode::OK);
         assert_eq!(hold_page().status, StatusCode::SERVICE_UNAVAILABLE);
-        drop(first);
-        assert_eq!(unwritten.load(Ordering::Relaxed), UNWRITTEN_MAX - 10);
+        let small = hold(&unwritten, Answer::html("healthy".into()));
+        assert_eq!(small.status, StatusCode::OK);
+        drop((first, small));
+        assert_eq!(unwritten.load(Ordering::Relaxed), UNWRITTEN_MAX - SMALL - 1);
         assert_eq!(hold_page().status, StatusCode::OK);
     }
 

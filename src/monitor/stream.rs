@@ -1,4 +1,5 @@
-//! A socket whose peer must take what it asked for in bounded time.
+//! A socket whose peer must take what it asked for in bounded time, and which keeps
+//! its place as long as it is not silent.
 
 use std::{
     future::Future,
@@ -13,10 +14,13 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use crate::connection::admission::Place;
+
 /// A stream that fails once the bytes of one answer have waited too long.
 pub(super) struct BoundedStream<S> {
     stream: S,
     answer_timeout: Duration,
+    place: Place,
     /// Runs while some of an answer waits; however little the peer takes at a
     /// time, it does not start again before all is written.
     deadline: Option<Pin<Box<Sleep>>>,
@@ -24,10 +28,11 @@ pub(super) struct BoundedStream<S> {
 
 impl<S> BoundedStream<S> {
     /// A peer may take `answer_timeout` for each answer.
-    pub(super) fn new(stream: S, answer_timeout: Duration) -> Self {
+    pub(super) fn new(stream: S, answer_timeout: Duration, place: Place) -> Self {
         Self {
             stream,
             answer_timeout,
+            place,
             deadline: None,
         }
     }
@@ -39,6 +44,7 @@ impl<S> BoundedStream<S> {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if result.is_ready() {
+            self.place.heard();
             return result;
         }
         let timeout = self.answer_timeout;
@@ -58,7 +64,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for BoundedStream<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(context, buffer)
+        let before = buffer.filled().len();
+        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
+        if buffer.filled().len() > before {
+            self.place.heard();
+        }
+        result
     }
 }
 
@@ -99,7 +110,12 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedStream<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::admission::{Places, Source};
     use tokio::{io::AsyncWriteExt, net::TcpStream};
+
+    fn place() -> Place {
+        Places::new("test", 1, 0).take(Source::User(0), false, Duration::ZERO, |_| {})
+    }
 
     #[tokio::test]
     async fn a_peer_that_does_not_read_is_given_up() {
@@ -107,7 +123,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let _peer = peer.unwrap();
-        let mut stream = BoundedStream::new(accepted.unwrap().0, Duration::from_millis(20));
+        let mut stream =
+            BoundedStream::new(accepted.unwrap().0, Duration::from_millis(20), place());
         let piece = vec![0; 1 << 20];
         // The kernel takes some megabytes for the peer, not a gigabyte.
         for _ in 0..1024 {
@@ -125,7 +142,8 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         let _peer = peer.unwrap();
-        let mut stream = BoundedStream::new(accepted.unwrap().0, Duration::from_secs(3600));
+        let mut stream =
+            BoundedStream::new(accepted.unwrap().0, Duration::from_secs(3600), place());
         stream.deadline = Some(Box::pin(sleep(Duration::ZERO)));
         stream.write_all(b"the end of an answer").await.unwrap();
         stream.flush().await.unwrap();

@@ -1,100 +1,118 @@
 //! Accepting routes.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc};
 
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
-    time::sleep,
-};
-use tracing::{debug, error, warn};
+use tokio::net::{TcpListener, TcpStream};
+use tracing::{debug, error};
 
 use super::{
     cluster::{Cluster, Origin},
-    handshake::Handshake,
+    handshake::{Handshake, Introduced},
     introduction::Refusal,
     log_prefix, refuse, serve,
 };
 use crate::{
-    connection::{CloseReason, Connection},
+    connection::{
+        CloseReason, Connection,
+        accepting::{AcceptFailures, Port},
+        admission::{Lost, Place, QUEUE_TIME, Source},
+    },
     telemetry::{Clock, event::EventKind, hush::Hush},
 };
 
-/// Connections that may be without login at one time: more brokers than that
-/// do not come at once, and each stranger costs memory.
-const STRANGERS_MAX: usize = 256;
-
-/// Wait after a failed accept: most likely the descriptors are used up.
-const ACCEPT_RETRY: Duration = Duration::from_millis(100);
-
 /// Accepts routes until the broker stops.
 pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
-    let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
-    let crowd = Hush::default();
+    let places = &cluster.context.admission.routes;
+    tokio::spawn(places.clone().keep_time());
+    let mut failures = AcceptFailures::new("the port for routes");
     let refused = Arc::new(Hush::default());
     while !cluster.is_stopping() {
-        if strangers.available_permits() == 0 {
-            tell_crowd(&crowd);
-        }
-        // Never closed, so there is always a permit to wait for.
-        let Ok(permit) = strangers.clone().acquire_owned().await else {
-            return;
-        };
         match listener.accept().await {
             Ok((stream, peer)) => {
-                let cluster = cluster.clone();
-                let refused = refused.clone();
-                tokio::spawn(async move {
-                    let stream = Arc::new(stream);
-                    let connection = cluster.connection(&stream, peer);
-                    debug!("{} - Route connection accepted", log_prefix(&connection));
-                    if cluster.secure_accepted(&connection, &stream).await {
-                        introduce(&cluster, &connection, &stream, permit, &refused).await;
-                    }
-                    connection.outbound().release();
-                });
+                failures.end();
+                let is_member = cluster.member_addresses.contains(peer.ip());
+                if Port::Routes.is_short_of_files(&stream) && !places.make_room() && !is_member {
+                    places.refuse();
+                    continue;
+                }
+                tokio::spawn(greet(
+                    cluster.clone(),
+                    stream,
+                    peer,
+                    is_member,
+                    refused.clone(),
+                ));
             }
-            Err(error) => {
-                error!("Error accepting a route: {error}; next try in {ACCEPT_RETRY:?}");
-                sleep(ACCEPT_RETRY).await;
-            }
+            Err(error) => failures.pause(&error).await,
         }
     }
 }
 
-/// Tells why other brokers may not get through to this one now.
-fn tell_crowd(crowd: &Hush) {
-    let text = format!(
-        "{STRANGERS_MAX} connections to the cluster's port have not logged in yet: others wait until \
-         one of them has, or its time is over"
-    );
-    if let Some(text) = crowd.tell(Clock::now(), text, "such moments") {
-        warn!("{text}");
-    }
-}
-
-/// Lets the other side introduce itself, while it takes a stranger's place, and
-/// serves the route.
-async fn introduce(
-    cluster: &Arc<Cluster>,
-    connection: &Arc<Connection>,
-    stream: &TcpStream,
-    permit: OwnedSemaphorePermit,
-    refused: &Hush,
+/// Lets the other side introduce itself, while it takes one of the places of those
+/// who have not logged in, and serves the route.
+async fn greet(
+    cluster: Arc<Cluster>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    is_member: bool,
+    refused: Arc<Hush>,
 ) {
-    let handshake = Handshake::new(cluster, connection, stream);
-    let introduced = handshake.accept().await;
-    drop(permit);
+    let stream = Arc::new(stream);
+    let connection = cluster.connection(&stream, peer);
+    debug!("{} - Route connection accepted", log_prefix(&connection));
+    let place = take_place(&cluster, &connection, is_member);
+    let introduced = tokio::select! {
+        // Its place is another one's now, or was held for too long.
+        () = connection.closing() => None,
+        introduced = introduce(&cluster, &connection, &stream, place) => introduced,
+    };
     match introduced {
-        Ok(introduced) => {
+        None => {}
+        Some(Ok(introduced)) => {
             let origin = Origin::Accepted;
-            serve(cluster, connection, stream, introduced, origin, None).await;
+            serve(&cluster, &connection, &stream, introduced, origin, None).await;
         }
-        Err(refusal) => {
-            tell_refused(cluster, connection, &refusal, refused);
-            refuse(connection, stream, &refusal).await;
+        Some(Err(refusal)) => {
+            tell_refused(&cluster, &connection, &refusal, &refused);
+            refuse(&connection, &stream, &refusal).await;
         }
     }
+    connection.outbound().release();
+}
+
+/// Shakes hands and hears who it is. `None`: no TLS came about, which was told of.
+async fn introduce(
+    cluster: &Cluster,
+    connection: &Arc<Connection>,
+    stream: &Arc<TcpStream>,
+    place: Place,
+) -> Option<Result<Introduced, Refusal>> {
+    if !cluster.secure_accepted(connection, stream).await {
+        return None;
+    }
+    place.heard();
+    let handshake = Handshake::new(cluster, connection, stream).holding(place);
+    Some(handshake.accept().await)
+}
+
+/// Takes one of the places of those who have not logged in. It is held for what
+/// the handshake and the login may take, and for the broker's own queues.
+fn take_place(cluster: &Cluster, connection: &Arc<Connection>, is_member: bool) -> Place {
+    let weak = Arc::downgrade(connection);
+    let cut = move |why| {
+        if let Some(connection) = weak.upgrade() {
+            connection.close(match why {
+                Lost::Silent => CloseReason::TooManyBeforeLogin,
+                Lost::Late => CloseReason::AuthenticationTimeout,
+            });
+        }
+    };
+    let options = cluster.options();
+    let handshake = options.tls.as_ref().map(|tls| tls.timeout);
+    let hold = handshake.unwrap_or_default() + options.auth_timeout() + QUEUE_TIME;
+    let places = &cluster.context.admission.routes;
+    let source = Source::of(connection.peer.ip());
+    places.take(source, is_member, hold, cut)
 }
 
 /// Tells of a broker that was not let in, unless that is what a healthy cluster

@@ -22,6 +22,8 @@ use tracing::info;
 use super::{
     client_urls,
     interest::PeerInterest,
+    introduction::Refusal,
+    member_addresses::MemberAddresses,
     roll::{Muster, Roll},
 };
 use crate::{
@@ -83,6 +85,8 @@ pub struct Cluster {
     pub(super) roll: Roll,
     /// Routes by the id of the broker behind them.
     routes: Mutex<BTreeMap<String, Arc<Route>>>,
+    /// Addresses that members come from.
+    pub(super) member_addresses: MemberAddresses,
     changes: watch::Sender<()>,
     /// Addresses that are being dialled because somebody told of them.
     pub(super) heard_of: Mutex<BTreeSet<String>>,
@@ -151,6 +155,8 @@ pub(super) enum Conflict {
     Stopping,
     /// TLS was switched on or off since the connection was made.
     TlsSwitched,
+    /// The names of the clusters do not go together.
+    Name(Refusal),
 }
 
 impl Cluster {
@@ -183,6 +189,7 @@ impl Cluster {
             node,
             name: RwLock::new(name),
             routes: Mutex::default(),
+            member_addresses: MemberAddresses::default(),
             changes: watch::Sender::new(()),
             heard_of: Mutex::default(),
             cared_for: Mutex::default(),
@@ -311,9 +318,10 @@ impl Cluster {
         }
     }
 
-    /// Registers a route whose sides know each other.
+    /// Registers a route whose sides know each other. Only now the name of the
+    /// cluster may change: what is not let in changes nothing.
     pub(super) fn register(&self, route: &Arc<Route>) -> Result<(), Conflict> {
-        {
+        let old = {
             let mut routes = self.routes.lock();
             if self.is_stopping() {
                 return Err(Conflict::Stopping);
@@ -324,36 +332,62 @@ impl Cluster {
             if routes.contains_key(&route.remote_id) {
                 return Err(Conflict::Duplicate);
             }
+            let is_renamed = self.take_over_name(route).map_err(Conflict::Name)?;
+            let old = is_renamed.then(|| routes.values().cloned().collect::<Vec<_>>());
             routes.insert(route.remote_id.clone(), route.clone());
+            old
+        };
+        // They know us by the old name.
+        for route in old.into_iter().flatten() {
+            route.connection.close(CloseReason::ClusterNameConflict);
         }
         self.context.registry.insert_route(&route.connection);
         self.roll.entered(route);
+        self.member_addresses.add(route.connection.peer.ip());
         self.note(route, &format!("Route to {} opened", route.remote_name));
         Ok(())
+    }
+
+    /// Takes over the name that the cluster is to have with this route; whether
+    /// it is another one.
+    fn take_over_name(&self, route: &Route) -> Result<bool, Refusal> {
+        let agreed = {
+            let info = route.info.lock();
+            if info.cluster.is_empty() {
+                return Ok(false);
+            }
+            self.agree(&info.cluster, info.cluster_dynamic)?
+        };
+        if agreed.text == self.name().text {
+            return Ok(false);
+        }
+        // It was dialled because somebody told of it, and has proved nothing.
+        if route.origin == Origin::HeardOf && route.connection.tls().is_none() {
+            let text = format!("its cluster has another name: {:?}", agreed.text);
+            return Err(Refusal::silent(CloseReason::ClusterNameConflict, text));
+        }
+        info!("Cluster name updated to {:?}", agreed.text);
+        self.context.info.write().cluster.clone_from(&agreed.text);
+        *self.name.write() = agreed;
+        Ok(true)
     }
 
     /// Takes out a route that has ended.
     pub(super) fn deregister(&self, route: &Arc<Route>, reason: CloseReason) {
         self.context.registry.close_route(&route.connection, reason);
-        self.routes.lock().remove(&route.remote_id);
+        {
+            let mut routes = self.routes.lock();
+            routes.remove(&route.remote_id);
+            // A name that was taken over holds nobody who goes on alone: the next
+            // one may come with another.
+            if routes.is_empty() && self.options().name.is_none() {
+                self.name.write().dynamic = true;
+            }
+        }
         self.roll.left(route, reason);
         self.changes.send_replace(());
         let text = format!("Route to {} ended: {reason}", route.remote_name);
         self.note(route, &text);
-    }
-
-    /// Takes over the name of a cluster in place of a made-up one. Routes to
-    /// brokers that know us by the old name end.
-    pub(super) fn rename(&self, name: &str, dynamic: bool) {
-        *self.name.write() = ClusterName {
-            text: name.to_owned(),
-            dynamic,
-        };
-        self.context.info.write().cluster = name.to_owned();
-        info!("Cluster name updated to {name}");
-        for route in self.routes() {
-            route.connection.close(CloseReason::ClusterNameConflict);
-        }
     }
 
     /// Bytes of a route's longest control line.

@@ -28,6 +28,9 @@ const RETRY: Duration = Duration::from_secs(1);
 /// The longest time between two tries with `connect_backoff`.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
+/// Time until a broker that says that it is this one is dialled again.
+const OURSELVES_RETRY: Duration = Duration::from_secs(60);
+
 /// A random part of every pause, so that two brokers that dial each other at
 /// the same moment do not do so again.
 const JITTER: Duration = Duration::from_millis(100);
@@ -72,6 +75,7 @@ pub(super) fn dial_heard_of(cluster: &Arc<Cluster>, url: RouteUrl, gossip_mode: 
 /// Keeps a route to a configured broker for as long as it is configured.
 async fn keep_route(cluster: Arc<Cluster>, address: String) {
     let mut failures = Failures::default();
+    let mut leads_here = false;
     while let Some(url) = cluster.next_to_dial(&address) {
         match dial(&cluster, &url, Origin::Configured, 0).await {
             Ended::Lost(_) => failures = Failures::default(),
@@ -82,8 +86,11 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
             }
             Ended::Ourselves => {
                 cluster.roll.found(&url, &cluster.node.server_id, true);
-                info!("Route {url} leads to this broker itself: not dialled any more");
-                return;
+                if !std::mem::replace(&mut leads_here, true) {
+                    info!("Route {url} leads to this broker itself");
+                }
+                // So it said, and has proved nothing: not believed for ever.
+                sleep(OURSELVES_RETRY).await;
             }
             Ended::Failed(why) => {
                 cluster.roll.failed(&url, &why);
@@ -172,7 +179,7 @@ impl Failures {
 
 /// Dials once and serves the route until it ends.
 async fn dial(cluster: &Arc<Cluster>, url: &RouteUrl, origin: Origin, gossip_mode: u8) -> Ended {
-    let (stream, peer) = match connect(url).await {
+    let (stream, peer) = match connect(cluster, url, origin).await {
         Ok(connected) => connected,
         Err(error) => return Ended::Failed(error.to_string()),
     };
@@ -227,8 +234,17 @@ async fn dial(cluster: &Arc<Cluster>, url: &RouteUrl, origin: Origin, gossip_mod
 }
 
 /// Connects to one of the addresses of a host, the first that answers.
-async fn connect(url: &RouteUrl) -> io::Result<(TcpStream, SocketAddr)> {
+async fn connect(
+    cluster: &Cluster,
+    url: &RouteUrl,
+    origin: Origin,
+) -> io::Result<(TcpStream, SocketAddr)> {
     let mut addresses: Vec<_> = lookup_host((url.host.as_str(), url.port)).await?.collect();
+    if origin == Origin::Configured {
+        for address in &addresses {
+            cluster.member_addresses.add(address.ip());
+        }
+    }
     fastrand::shuffle(&mut addresses);
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
     for address in addresses {

@@ -18,7 +18,9 @@ use tracing::debug;
 use super::{cluster::Cluster, introduction::Refusal, log_prefix};
 use crate::{
     config::options::cluster::RouteUrl,
-    connection::{CloseReason, Connection, reading::read_some, worker::with_worker},
+    connection::{
+        CloseReason, Connection, admission::Place, reading::read_some, worker::with_worker,
+    },
     protocol::{
         PONG,
         error::quoted,
@@ -55,6 +57,8 @@ pub(super) struct Handshake<'a> {
     pub(super) connection: &'a Arc<Connection>,
     pub(super) stream: &'a TcpStream,
     received: Vec<u8>,
+    /// Held until the other side is let in.
+    place: Option<Place>,
 }
 
 /// A line that has a meaning before the route stands.
@@ -74,7 +78,14 @@ impl<'a> Handshake<'a> {
             connection,
             stream,
             received: Vec::new(),
+            place: None,
         }
+    }
+
+    /// The same with the place that the other side takes until it is let in.
+    pub(super) fn holding(mut self, place: Place) -> Self {
+        self.place = Some(place);
+        self
     }
 
     /// The side that was dialled.
@@ -96,21 +107,34 @@ impl<'a> Handshake<'a> {
         // A broker that we have a route to gives up when it sees our id, also
         // if it came without credentials, as one that dials back does.
         let is_known = cluster.route(&connect.name).is_some();
-        if !is_known && !cluster.may_log_in(&connect) {
+        let may_log_in = cluster.may_log_in(&connect);
+        if !is_known && !may_log_in {
             let user = format!("wrong user {:?} or wrong password", connect.user);
             return Err(self.refuse_login(&user).await);
         }
-        if !is_known {
-            cluster.agree_on_name(&connect.cluster, connect.cluster_dynamic)?;
+        let mut own = cluster.info_for(self.connection, 0);
+        if may_log_in {
+            // Told as it will be once the route stands; nothing changes before.
+            let agreed = cluster.agree(&connect.cluster, connect.cluster_dynamic)?;
+            (own.cluster, own.cluster_dynamic) = (agreed.text, agreed.dynamic);
         }
-        self.connection
-            .send_now(&cluster.info_for(self.connection, 0).line());
-        let introduced = self.info().await?;
-        if is_known && !cluster.may_log_in(&connect) {
+        self.connection.send_now(&own.line());
+        let mut introduced = self.info().await?;
+        if !may_log_in {
             return Err(Refusal::silent(
                 CloseReason::DuplicateRoute,
                 "a second route",
             ));
+        }
+        let info = &mut introduced.info;
+        if info.server_id != connect.name {
+            return Err(Refusal::silent(
+                CloseReason::ProtocolViolation,
+                "INFO has another id than CONNECT",
+            ));
+        }
+        if info.cluster.is_empty() {
+            (info.cluster, info.cluster_dynamic) = (connect.cluster, connect.cluster_dynamic);
         }
         Ok(introduced)
     }
@@ -160,10 +184,6 @@ impl<'a> Handshake<'a> {
             }
         };
         self.cluster.check_info(&info)?;
-        if !info.cluster.is_empty() {
-            self.cluster
-                .agree_on_name(&info.cluster, info.cluster_dynamic)?;
-        }
         Ok(Introduced {
             info,
             rest: std::mem::take(&mut self.received),
@@ -198,7 +218,11 @@ impl<'a> Handshake<'a> {
             _ => Refusal::silent(CloseReason::ReadError, error.to_string()),
         };
         let read = read_some(self.connection, self.stream, &mut self.received);
-        read.await.map_err(lost)
+        read.await.map_err(lost)?;
+        if let Some(place) = &self.place {
+            place.heard();
+        }
+        Ok(())
     }
 
     async fn refuse_login(&self, detail: &str) -> Refusal {

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::cluster::Cluster;
+use super::cluster::{Cluster, ClusterName};
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     config::options::cluster::RouteUrl,
@@ -152,23 +152,26 @@ impl Cluster {
         (*user == connect.user) & options.password.is(connect.pass.as_bytes())
     }
 
-    /// Agrees on a name of the cluster with a peer, if that is possible: a
-    /// made-up name gives way to a configured one, of two made-up ones the
-    /// smaller to the greater.
-    pub(super) fn agree_on_name(&self, theirs: &str, dynamic: bool) -> Result<(), Refusal> {
+    /// The name that the cluster has once there is a route to a peer that calls it
+    /// `theirs`: a made-up name gives way to a configured one, of two made-up ones
+    /// the smaller to the greater. Changes nothing.
+    pub(super) fn agree(&self, theirs: &str, dynamic: bool) -> Result<ClusterName, Refusal> {
         let ours = self.name();
         if ours.text == theirs {
-            return Ok(());
+            return Ok(ours);
         }
         if ours.dynamic && !theirs.is_empty() {
-            if !dynamic || *ours.text < *theirs {
-                self.rename(theirs, dynamic);
-            }
-            return Ok(());
+            return Ok(match !dynamic || *ours.text < *theirs {
+                true => ClusterName {
+                    text: theirs.to_owned(),
+                    dynamic,
+                },
+                false => ours,
+            });
         }
         // A peer that made its name up takes over ours.
         if dynamic {
-            return Ok(());
+            return Ok(ours);
         }
         Err(Refusal::told(
             CloseReason::ClusterNameConflict,

@@ -22,6 +22,7 @@ mod gossip;
 mod handshake;
 pub mod interest;
 mod introduction;
+mod member_addresses;
 mod reconfigure;
 pub mod roll;
 mod secure;
@@ -128,6 +129,9 @@ async fn serve(
             let reason = CloseReason::RouteRemoved;
             let switched = Refusal::silent(reason, "TLS was switched meanwhile");
             return refuse(connection, stream, &switched).await;
+        }
+        Err(Conflict::Name(refusal)) => {
+            return refuse(connection, stream, &refusal).await;
         }
         Err(Conflict::Duplicate) => {
             let second = Refusal::silent(CloseReason::DuplicateRoute, "a second route");

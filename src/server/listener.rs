@@ -1,19 +1,24 @@
 //! Accepting clients.
 
-use std::{io, net::SocketAddr, sync::Arc, sync::atomic::Ordering, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, sync::atomic::Ordering};
 
 use socket2::{Domain, Protocol, Socket, Type};
-use tokio::{net::TcpListener, time::sleep};
+use tokio::net::{TcpListener, TcpStream};
 use tracing::{error, warn};
 
 use super::Server;
-use crate::{client, connection::Connection};
+use crate::{
+    client,
+    connection::{
+        Connection,
+        accepting::{AcceptFailures, Port},
+    },
+    protocol::error::{ClientError, error_line},
+    telemetry::Clock,
+};
 
 /// Connections the kernel may hold for us: a fleet comes back at once.
 const BACKLOG: i32 = 4096;
-
-/// Waits after a failed accept: doubled from the first to the last.
-const ACCEPT_RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
 /// Opens a listening socket at `host:port`; port 0 takes any free one.
 ///
@@ -46,12 +51,19 @@ fn bind_address(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Accepts clients until the server stops.
 pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
-    let mut retry = ACCEPT_RETRY.0;
+    let clients = &server.clients;
+    tokio::spawn(clients.admission.clients.clone().keep_time());
+    let mut failures = AcceptFailures::new("the client port");
     while !server.stopping.load(Ordering::Acquire) {
         match listener.accept().await {
             Ok((stream, peer)) => {
-                retry = ACCEPT_RETRY.0;
-                let clients = server.clients.clone();
+                failures.end();
+                if Port::Clients.is_short_of_files(&stream)
+                    && !clients.admission.clients.make_room()
+                {
+                    refuse_for_files(clients, &stream, peer);
+                    continue;
+                }
                 if let Err(error) = stream.set_nodelay(true) {
                     warn!("{peer} - TCP_NODELAY could not be set: {error}");
                 }
@@ -63,15 +75,22 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
                     clients.limits.current().max_pending,
                     clients.registry.budget.clone(),
                 ));
-                tokio::spawn(client::serve(clients, connection, stream));
+                tokio::spawn(client::serve(clients.clone(), connection, stream));
             }
-            Err(error) => {
-                // Most likely the descriptors are used up: wait for some to
-                // come free instead of spinning.
-                error!("Accept error: {error}; next try in {retry:?}");
-                sleep(retry).await;
-                retry = (retry * 2).min(ACCEPT_RETRY.1);
-            }
+            Err(error) => failures.pause(&error).await,
         }
     }
+}
+
+/// Sends a client away because the descriptors that are left are for routes and
+/// monitoring.
+fn refuse_for_files(clients: &client::Context, stream: &TcpStream, peer: SocketAddr) {
+    clients.admission.clients.refuse();
+    let text = "refused: the file descriptors are used up; raise LimitNOFILE".to_owned();
+    let strangers = &clients.telemetry.strangers;
+    if let Some(text) = strangers.tell(Clock::now(), text, "that did not log in") {
+        error!("{peer} - {text}");
+    }
+    // As far as the fresh socket takes it at once.
+    let _ = stream.try_write(&error_line(&ClientError::MaxConnections));
 }

@@ -22,14 +22,13 @@ use std::{
 
 use chrono::{DateTime, Utc};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::Semaphore;
 
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     account::Accounts,
-    client::{Context, Guesses, Limits, LimitsInForce, system::Desk},
+    client::{Context, Limits, LimitsInForce, PasswordQueue, system::Desk},
     config::Options,
-    connection::{budget, registry::Registry, tls_listener::TlsListener},
+    connection::{admission::Admission, budget, registry::Registry, tls_listener::TlsListener},
     protocol::info::Info,
     route::{self, Cluster},
     security::authentication::Authentication,
@@ -97,12 +96,13 @@ impl Server {
             ..Info::default()
         };
         tls::describe(&mut info, &options);
+        let telemetry = Telemetry::new(options.diagnosis.storm_rate);
         let clients = Arc::new(Context {
             authentication: RwLock::new(Arc::new(authentication)),
-            password_checks: Arc::new(Semaphore::new(password_checks_max())),
-            guesses: Guesses::default(),
+            passwords: PasswordQueue::new(password_checks_max(), telemetry.logins.clone()),
+            admission: Admission::default(),
             accounts: Accounts::new(&options, options.cluster_name()),
-            telemetry: Telemetry::new(options.diagnosis.storm_rate),
+            telemetry,
             system: Desk::default(),
             registry: Registry::new(
                 options.max_closed_clients,

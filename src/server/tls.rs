@@ -19,7 +19,7 @@ use crate::{
     protocol::info::Info,
     route::Cluster,
     security::{options::TlsOptions, store::TlsStore, tls::Material, validity::Term},
-    telemetry::event::EventKind,
+    telemetry::{event::EventKind, process::system_error_in},
 };
 
 /// Between two looks at the files. A change is acted on when the next look finds
@@ -78,7 +78,10 @@ fn look(server: &Weak<Server>) {
                 continue;
             };
             let changed = tls.store.has_changed();
-            if *due && !changed {
+            // What could not be read may be there the next time, unchanged.
+            let refused = tls.store.refused();
+            let unread = refused.is_some_and(|error| system_error_in(&error.text).is_some());
+            if (*due || unread) && !changed {
                 // Told where it happens; the files in force stay.
                 let _ = server.reload_tls(port, &tls, None);
             }
@@ -172,6 +175,7 @@ impl Server {
         tls: &TlsListener,
         block: Option<&TlsOptions>,
     ) -> Result<(), String> {
+        let refused = tls.store.refused();
         let read = match block {
             Some(block) => tls.store.replace(block),
             None => tls.store.reload(),
@@ -184,6 +188,10 @@ impl Server {
                     warn!("{closed} connections closed: their certificates are revoked");
                 }
                 Ok(())
+            }
+            // Told once, however often it is tried.
+            Err(error) if block.is_none() && refused.as_ref() == Some(&error) => {
+                Err(error.to_string())
             }
             Err(error) => {
                 let place = &tls.store.current().options.place;

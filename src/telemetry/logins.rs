@@ -35,6 +35,9 @@ const HOLD_MAX: Duration = Duration::from_millis(500);
 /// A source is forgotten when its last refusal is so long ago.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 
+/// A source counts as good for so long after a login that was right.
+const GOOD_FOR: Duration = Duration::from_secs(3600);
+
 /// Sources that are told apart; further ones are one together.
 const SOURCES_MAX: usize = 4096;
 
@@ -48,6 +51,19 @@ pub struct Logins {
     accepted: AtomicU64,
     held: AtomicU64,
     refused: Mutex<Refused>,
+    /// When somebody last logged in from a source; at most [`SOURCES_MAX`].
+    good: Mutex<HashMap<IpAddr, Clock>>,
+}
+
+/// How logins from a source went lately; who is better comes first.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+pub enum Standing {
+    /// Somebody logged in, and nobody was refused.
+    Good,
+    /// Nothing is known, or some were let in and some refused.
+    Unknown,
+    /// Logins were refused.
+    Failing,
 }
 
 #[derive(Default)]
@@ -78,8 +94,40 @@ pub struct LoginTotals {
 
 impl Logins {
     /// Counts a login that was right, where one was needed.
-    pub fn accept(&self) {
+    pub fn accept(&self, source: IpAddr, now: Clock) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
+        let source = network(source);
+        let mut good = self.good.lock();
+        if good.len() >= SOURCES_MAX && !good.contains_key(&source) {
+            good.retain(|_, since| since.until(now) < GOOD_FOR);
+            // Of more than that any one is forgotten.
+            if good.len() >= SOURCES_MAX
+                && let Some(one) = good.keys().next().copied()
+            {
+                good.remove(&one);
+            }
+        }
+        good.insert(source, now);
+    }
+
+    /// How logins from `source` went lately.
+    pub fn standing(&self, source: IpAddr, now: Clock) -> Standing {
+        let source = network(source);
+        let is_good = {
+            let good = self.good.lock();
+            good.get(&source)
+                .is_some_and(|since| since.until(now) < GOOD_FOR)
+        };
+        let is_failing = {
+            let refused = self.refused.lock();
+            let known = refused.sources.get(&source);
+            known.is_some_and(|known| !known.is_old(now))
+        };
+        match (is_good, is_failing) {
+            (true, false) => Standing::Good,
+            (false, true) => Standing::Failing,
+            _ => Standing::Unknown,
+        }
     }
 
     /// How long a login from `source` is to wait before it is looked at.
@@ -88,14 +136,6 @@ impl Logins {
         self.held
             .fetch_add(u64::from(!hold.is_zero()), Ordering::Relaxed);
         hold
-    }
-
-    /// Whether so many from `source` itself were refused lately that it may be
-    /// guessing.
-    pub fn is_guessing(&self, source: IpAddr, now: Clock) -> bool {
-        let refused = self.refused.lock();
-        let known = refused.sources.get(&network(source));
-        known.is_some_and(|known| !known.is_old(now) && !known.delay().is_zero())
     }
 
     /// Counts one that was refused. Returns how long the answer is to wait.
@@ -232,6 +272,25 @@ mod tests {
         assert_eq!(hold("10.0.0.2", 60), Duration::ZERO);
         assert_eq!(hold("10.0.0.1", 61), Duration::ZERO, "it is forgotten");
         assert_eq!(logins.totals().held, 2);
+    }
+
+    #[test]
+    fn a_source_is_as_good_as_its_last_logins() {
+        let logins = Logins::default();
+        let standing = |now| logins.standing(ip("10.0.0.1"), at(now));
+        assert_eq!(standing(0), Standing::Unknown);
+        logins.accept(ip("10.0.0.1"), at(0));
+        assert_eq!(standing(0), Standing::Good);
+        logins.refuse("wrong_password", ip("10.0.0.1"), at(0));
+        assert_eq!(standing(0), Standing::Unknown);
+        assert_eq!(standing(61), Standing::Good, "the refusal is forgotten");
+        logins.refuse("wrong_password", ip("10.0.0.1"), at(4000));
+        assert_eq!(standing(4000), Standing::Failing);
+        let many = u32::try_from(SOURCES_MAX).expect("it fits") * 2;
+        for n in 0..many {
+            logins.accept(IpAddr::from(n.to_be_bytes()), at(4000));
+        }
+        assert_eq!(logins.good.lock().len(), SOURCES_MAX);
     }
 
     #[test]

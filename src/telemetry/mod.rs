@@ -21,6 +21,8 @@ pub mod slow;
 pub mod subjects;
 pub mod tally;
 
+use std::sync::Arc;
+
 pub use clock::{Clock, Stamp};
 pub use counter::{Counter, Traffic};
 use crowd::Crowd;
@@ -40,7 +42,7 @@ pub struct Telemetry {
     /// Clients that come and go.
     pub crowd: Crowd,
     /// Who was let in, and who not.
-    pub logins: Logins,
+    pub logins: Arc<Logins>,
     /// How often the log tells of strangers that were sent away.
     pub strangers: Hush,
     /// Readers that fell behind.
@@ -68,7 +70,7 @@ impl Telemetry {
         Self {
             events: EventLog::default(),
             crowd: Crowd::new(storm_rate),
-            logins: Logins::default(),
+            logins: Arc::default(),
             strangers: Hush::default(),
             slow: SlowLog::default(),
             latency: Latency::default(),

@@ -1,4 +1,4 @@
-//! What the system says of this process: memory and files.
+//! What the system says of this process: memory and files, and why not.
 
 use std::{fs, io, os::unix::fs::MetadataExt};
 
@@ -44,6 +44,14 @@ pub fn open_files_max() -> Option<u64> {
     (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }
 
+/// The system's error that an error text ends in or quotes, as the standard library
+/// writes it: then a file could not be read, and nothing is known of what is in it.
+pub fn system_error_in(text: &str) -> Option<io::Error> {
+    let (_, rest) = text.split_once("(os error ")?;
+    let (number, _) = rest.split_once(')')?;
+    number.parse().ok().map(io::Error::from_raw_os_error)
+}
+
 fn parse_resident(status: &str) -> Option<u64> {
     let line = status
         .lines()
@@ -64,6 +72,18 @@ mod tests {
         );
         assert_eq!(parse_resident("VmSize:\t  900 kB\n"), None);
         assert!(resident_bytes().unwrap() > 100 * 1024);
+    }
+
+    #[test]
+    fn what_could_not_be_read_is_told_from_what_is_wrong() {
+        let kind = |text: &str| system_error_in(text).map(|error| error.kind());
+        let missing = fs::read("/nowhere").unwrap_err();
+        let text = format!("broker.conf:0:0: cannot read /nowhere: {missing}; check the path");
+        assert_eq!(kind(&text), Some(io::ErrorKind::NotFound));
+        let none = io::Error::from_raw_os_error(libc::EMFILE);
+        let raw = system_error_in(&none.to_string()).and_then(|error| error.raw_os_error());
+        assert_eq!(raw, Some(libc::EMFILE));
+        assert_eq!(kind("broker.conf:1:5: unknown key \"os error\""), None);
     }
 
     #[test]

@@ -59,6 +59,34 @@ pub fn files_end_at_the_limit_of_the_process() {
     let broker = quick("ceiling_warning: 50").start();
     stays_silent(&broker, "ceiling-fds");
     let used = ceiling(&broker, "fds")["used"].as_f64().expect("a number");
+    // Room for a few connections of the test itself.
+    let before = limit_files(&broker, used as u64 + 4);
+    appears(&broker, "ceiling-fds");
+    limit_files(&broker, before);
+    clears(&broker, "ceiling-fds");
+}
+
+#[test]
+pub fn clients_are_refused_before_the_descriptors_are_gone() {
+    let broker = quick("").start();
+    stays_silent(&broker, "descriptors-exhausted");
+    let used = ceiling(&broker, "fds")["used"].as_f64().expect("a number");
+    // A quarter of them is not for clients.
+    limit_files(&broker, (used as u64 + 10) * 3 / 2);
+    let mut clients = Vec::new();
+    let finding = appears_while(&broker, "descriptors-exhausted", || {
+        let address = broker.client_addr();
+        clients.push(std::net::TcpStream::connect(address).expect("connect"));
+    });
+    assert_eq!(finding["subject"], "client");
+    assert_eq!(broker.get("/healthz?probe=ready").status, 503);
+    assert_eq!(broker.get("/healthz?probe=live").status, 200);
+    drop(clients);
+    clears(&broker, "descriptors-exhausted");
+}
+
+/// Sets how many files the broker may open; returns what it was before.
+fn limit_files(broker: &Broker, count: u64) -> u64 {
     let pid = i32::try_from(broker.pid()).expect("a pid");
     let mut before = libc::rlimit {
         rlim_cur: 0,
@@ -68,27 +96,21 @@ pub fn files_end_at_the_limit_of_the_process() {
     let result =
         unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut before) };
     assert_eq!(result, 0, "prlimit: {}", std::io::Error::last_os_error());
-    let limit = |count: u64| {
-        let limit = libc::rlimit {
-            rlim_cur: count,
-            ..before
-        };
-        // SAFETY: `limit` is valid for the whole call; the old one is not asked for.
-        let result = unsafe {
-            libc::prlimit(
-                pid,
-                libc::RLIMIT_NOFILE,
-                &raw const limit,
-                std::ptr::null_mut(),
-            )
-        };
-        assert_eq!(result, 0, "prlimit: {}", std::io::Error::last_os_error());
+    let limit = libc::rlimit {
+        rlim_cur: count,
+        ..before
     };
-    // Room for a few connections of the test itself.
-    limit(used as u64 + 4);
-    appears(&broker, "ceiling-fds");
-    limit(before.rlim_cur);
-    clears(&broker, "ceiling-fds");
+    // SAFETY: `limit` is valid for the whole call; the old one is not asked for.
+    let result = unsafe {
+        libc::prlimit(
+            pid,
+            libc::RLIMIT_NOFILE,
+            &raw const limit,
+            std::ptr::null_mut(),
+        )
+    };
+    assert_eq!(result, 0, "prlimit: {}", std::io::Error::last_os_error());
+    before.rlim_cur
 }
 
 /// A client that subscribes steadily is foreseen long before its limit, and

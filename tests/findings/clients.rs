@@ -195,6 +195,19 @@ fn logged_in(broker: &Broker, user: &str) -> RawClient {
 }
 
 #[test]
+pub fn strangers_that_fill_a_port_are_told() {
+    let broker = quick("").start();
+    stays_silent(&broker, "unauthenticated-flood");
+    let mut crowd = Vec::new();
+    let finding = appears_while(&broker, "unauthenticated-flood", || {
+        let silent = || std::net::TcpStream::connect(broker.monitor_addr()).expect("connect");
+        crowd.extend((0..30).map(|_| silent()));
+    });
+    assert_eq!(finding["subject"], "monitor");
+    clears(&broker, "unauthenticated-flood");
+}
+
+#[test]
 pub fn refused_logins_are_told_by_address() {
     let users =
         "authorization { users: [ { user: a, password: right }, { user: b, password: right } ] }";

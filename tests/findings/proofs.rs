@@ -59,9 +59,19 @@ const PROOFS: &[Proof] = &[
         clients::a_crowd_is_a_storm_while_it_lasts,
     ),
     proof(
+        "unauthenticated-flood",
+        "silent connections to the monitoring port, more than it has places",
+        clients::strangers_that_fill_a_port_are_told,
+    ),
+    proof(
         "ceiling-fds",
         "the limit of open files is lowered to what is in use",
         ceilings::files_end_at_the_limit_of_the_process,
+    ),
+    proof(
+        "descriptors-exhausted",
+        "clients connect until three quarters of the descriptors are used",
+        ceilings::clients_are_refused_before_the_descriptors_are_gone,
     ),
     proof(
         "ceiling-connections",

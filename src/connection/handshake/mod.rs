@@ -3,8 +3,9 @@
 //! A handshake costs milliseconds of pure computation, so it is done by threads
 //! of its own ([`threads`]). In between, a task waits for the peer. What waits is
 //! bounded: the peer's time by `patience`, its bytes by [`INCOMING_LEN_MAX`], the
-//! number of unfinished handshakes by [`UNFINISHED_MAX`], and what the long ones
-//! among them have sent by [`LONG_MAX`].
+//! number of unfinished handshakes by the places before the login (and by
+//! [`UNFINISHED_MAX`], should those fail), and that of the long ones among them by
+//! [`LONG_MAX`].
 
 mod threads;
 
@@ -22,11 +23,14 @@ use rustls::{
     ClientConfig, ServerConfig, client::UnbufferedClientConnection, pki_types::ServerName,
     server::UnbufferedServerConnection,
 };
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{net::TcpStream, sync::oneshot, time::timeout};
 
 use self::threads::Threads;
 pub(super) use self::threads::Turn;
-use super::transport::{Progress, Session, Tls};
+use super::{
+    admission::{self, Places, Source},
+    transport::{Progress, Session, Tls},
+};
 use crate::security::failure::{Cause, Failure};
 
 /// Bytes that a peer may send before its handshake is done.
@@ -38,22 +42,26 @@ const READ_LEN: usize = 8 * 1024;
 /// What a TLS record begins with that is part of a handshake.
 const HANDSHAKE: u8 = 22;
 
-/// Handshakes under way at a time. More than the threads get done within any
-/// client's patience.
-pub const UNFINISHED_MAX: usize = 8192;
+/// Handshakes under way at a time: more than there are places before the login.
+pub const UNFINISHED_MAX: usize = 10_000;
 
 /// Bytes that an unfinished handshake holds beside what is beyond [`READ_LEN`]:
 /// what has come, the session, the flight to be sent. An estimate.
 const UNFINISHED_LEN: usize = 16 * 1024;
 
-/// Bytes beyond [`READ_LEN`] that all unfinished handshakes together may hold:
-/// most never need them.
-const LONG_MAX: usize = 32 * 1024 * 1024;
+/// Handshakes at a time that hold more than [`READ_LEN`], which most never need:
+/// together 32 MiB.
+const LONG_MAX: usize = 512;
+
+/// The longest that one of them may take; other bounds come first.
+const LONG_HOLD: Duration = Duration::from_secs(3600);
 
 /// The threads that shake hands, and how many peers wait for them.
 pub struct Handshakers {
     threads: Arc<Threads>,
     unfinished: Arc<Unfinished>,
+    /// The places of the long ones.
+    long: Arc<Places>,
 }
 
 /// Handshakes under way.
@@ -85,6 +93,9 @@ impl Unfinished {
     }
 }
 
+/// A place among the long handshakes, and word that it is taken away.
+type LongPlace = (admission::Place, oneshot::Receiver<()>);
+
 /// A handshake between two steps.
 struct Step {
     session: Session,
@@ -114,6 +125,7 @@ impl Handshakers {
         Ok(Self {
             threads: Threads::start()?,
             unfinished: Arc::default(),
+            long: Places::new("long_handshake", LONG_MAX, 0),
         })
     }
 
@@ -134,6 +146,11 @@ impl Handshakers {
             held,
             most: shared.unfinished.most.swap(held, Ordering::Relaxed),
         }
+    }
+
+    /// The places of long handshakes, of all listeners, if there are any.
+    pub fn long_places() -> Option<Arc<Places>> {
+        Some(SHARED.get()?.long.clone())
     }
 
     /// Shakes hands with a peer that begins. `patience` is the time that the
@@ -182,6 +199,7 @@ impl Handshakers {
             let text = format!("{UNFINISHED_MAX} handshakes are under way already");
             Failure::new(Cause::TooMany, text)
         })?;
+        let mut long = None;
         let mut left = patience;
         let begins = matches!(session, Session::Client(_));
         let mut step = Step {
@@ -196,7 +214,14 @@ impl Handshakers {
         let mut turn = if begins { Turn::Next } else { Turn::Beginning };
         loop {
             if read {
-                let received = wait(&mut left, receive(stream, &mut step.incoming)).await;
+                let received = tokio::select! {
+                    biased;
+                    () = is_cut(&mut long) => {
+                        let text = "the long handshakes under way are too many";
+                        return Err(Failure::new(Cause::TooMany, text));
+                    }
+                    received = wait(&mut left, receive(stream, &mut step.incoming)) => received,
+                };
                 received.map_err(|failure| match failure.cause {
                     Cause::Closed if turn == Turn::Beginning => Failure {
                         cause: Cause::Silent,
@@ -204,9 +229,11 @@ impl Handshakers {
                     },
                     _ => failure,
                 })?;
-                if !place.hold(step.incoming.len()) {
-                    let text = "the handshakes under way hold too much already";
-                    return Err(Failure::new(Cause::TooMany, text));
+                place.hold(step.incoming.len());
+                match &long {
+                    _ if step.incoming.len() <= READ_LEN => long = None,
+                    Some((place, _)) => place.heard(),
+                    None => long = self.take_long(stream),
                 }
             }
             step = self.advance(stream, step, turn).await?;
@@ -221,6 +248,18 @@ impl Handshakers {
             }
         }
         Ok(Tls::new(step.session, step.incoming, step.plain))
+    }
+
+    /// Takes a place of the long handshakes. `None`: the peer has left.
+    fn take_long(&self, stream: &TcpStream) -> Option<LongPlace> {
+        let source = Source::of(stream.peer_addr().ok()?.ip());
+        let (cut, lost) = oneshot::channel();
+        // The peer's own patience, and the place before the login, bound the time.
+        let place = self.long.take(source, false, LONG_HOLD, move |_| {
+            // Whoever has ended meanwhile is not there to hear it.
+            let _ = cut.send(());
+        });
+        Some((place, lost))
     }
 
     /// Has one step computed, unless the peer leaves meanwhile: to greet it then
@@ -322,6 +361,17 @@ async fn send(stream: &TcpStream, outgoing: &mut Vec<u8>) -> io::Result<()> {
     Ok(())
 }
 
+/// Waits until the place of a long handshake is taken away; for ever without one.
+async fn is_cut(long: &mut Option<LongPlace>) {
+    let is_cut = match long {
+        Some((_, lost)) => lost.await.is_ok(),
+        None => false,
+    };
+    if !is_cut {
+        std::future::pending().await
+    }
+}
+
 /// Waits until the peer has closed its side with nothing more to say.
 async fn leaves(stream: &TcpStream) {
     if let Ok(1..) = stream.peek(&mut [0]).await {
@@ -347,13 +397,12 @@ impl Place {
         (before < UNFINISHED_MAX).then_some(place)
     }
 
-    /// Whether it may hold so many bytes.
-    fn hold(&mut self, len: usize) -> bool {
+    /// Books so many bytes.
+    fn hold(&mut self, len: usize) {
         let before = std::mem::replace(&mut self.long, len.saturating_sub(READ_LEN));
         self.of.long.fetch_sub(before, Ordering::Relaxed);
-        let others = self.of.long.fetch_add(self.long, Ordering::Relaxed);
+        self.of.long.fetch_add(self.long, Ordering::Relaxed);
         self.of.most.fetch_max(self.of.held(), Ordering::Relaxed);
-        self.long == 0 || others + self.long <= LONG_MAX
     }
 }
 

@@ -1,7 +1,7 @@
 //! The broker itself: its configuration, its threads, its starts.
 
 use super::{Evidence, Severity, Symptom, warning};
-use crate::diagnosis::words::time;
+use crate::{diagnosis::words::time, telemetry::process::system_error_in};
 
 /// Settings named in one sentence.
 const NAMED_MAX: usize = 8;
@@ -14,8 +14,11 @@ pub(super) fn config_differs(evidence: &Evidence) -> Vec<Symptom> {
     let file = options.config_file.clone().unwrap_or_default();
     let subject = file.display().to_string();
     // The error itself may quote the file, which may hold secrets.
-    if outcome.error.is_some() {
-        let text = "the configuration file has an error: the next start would fail".to_owned();
+    if let Some(error) = &outcome.error {
+        let text = match system_error_in(error) {
+            Some(cause) => format!("it, or a file that it names, cannot be read now: {cause}"),
+            None => "the configuration file has an error: the next start would fail".to_owned(),
+        };
         return vec![warning(&subject, 0, text)];
     }
     let names: Vec<&str> = outcome.changes.iter().map(|change| change.name).collect();
@@ -81,13 +84,17 @@ pub(super) fn reload_failed(evidence: &Evidence) -> Vec<Symptom> {
         return Vec::new();
     };
     // The error itself may quote the file, which may hold secrets.
-    if outcome.error.is_none() {
+    let Some(error) = &outcome.error else {
         return Vec::new();
-    }
+    };
     let file = evidence.server.options().config_file.clone();
     let text = format!(
-        "the last reload, at {}, failed: nothing was taken over",
-        outcome.at.format("%Y-%m-%d %H:%M:%S UTC")
+        "the last reload, at {}, failed: nothing was taken over{}",
+        outcome.at.format("%Y-%m-%d %H:%M:%S UTC"),
+        match system_error_in(error) {
+            Some(cause) => format!("; a file could not be read: {cause}"),
+            None => String::new(),
+        }
     );
     let subject = file.unwrap_or_default().display().to_string();
     vec![warning(&subject, 0, text)]

@@ -19,6 +19,19 @@ pub(super) fn files(evidence: &Evidence) -> Vec<Symptom> {
     near(evidence, CeilingKind::Files)
 }
 
+pub(super) fn files_gone(evidence: &Evidence) -> Vec<Symptom> {
+    let refused = evidence.history.places.iter().filter(|it| it.refused > 0);
+    refused
+        .map(|it| Symptom {
+            severity: Severity::Critical,
+            subject: it.now.name.to_owned(),
+            cid: 0,
+            text: format!("{} connections were refused so far", it.now.refused),
+            cause: None,
+        })
+        .collect()
+}
+
 pub(super) fn memory(evidence: &Evidence) -> Vec<Symptom> {
     near(evidence, CeilingKind::Memory)
 }

@@ -1,10 +1,16 @@
 //! What clients do wrong, and crowds of them.
 
+use std::time::Duration;
+
 use super::{Evidence, Symptom, warning};
 use crate::diagnosis::{
     recent::Recent,
     words::{count, time},
 };
+
+/// A login that waits longer for its password to be compared is of note: most
+/// clients give up after it.
+const LOGIN_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Growth is watched for at least this part of the window before it is a leak.
 const LEAK_SPAN: u32 = 5;
@@ -70,6 +76,30 @@ fn offenders(evidence: &Evidence, recent: &Recent, least: u64, what: &str) -> Ve
         sums.first().map_or("", |sum| &*sum.subject)
     );
     vec![warning("", 0, text)]
+}
+
+pub(super) fn crowded(evidence: &Evidence) -> Vec<Symptom> {
+    let crowded = evidence.history.places.iter().filter(|it| it.silent > 0);
+    let mut symptoms: Vec<Symptom> = crowded
+        .map(|it| {
+            let text = format!(
+                "{} of {} places before the login are taken; {} silent connections had to make \
+                 way so far",
+                it.now.taken, it.now.max, it.now.silent
+            );
+            warning(it.now.name, 0, text)
+        })
+        .collect();
+    let queue = evidence.server.clients.passwords.look();
+    if queue.longest >= LOGIN_WAIT_MAX {
+        let text = format!(
+            "{} wait for their passwords to be compared, the longest for {}",
+            count(queue.waiting as u64, "login"),
+            time(queue.longest)
+        );
+        symptoms.push(warning("passwords", 0, text));
+    }
+    symptoms
 }
 
 pub(super) fn leak(evidence: &Evidence) -> Vec<Symptom> {

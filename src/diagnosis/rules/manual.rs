@@ -47,7 +47,7 @@ The answer and its status codes are those of nats-server: 200 with `ok`, or 503 
 | field | true when |
 |---|---|
 | `live` | the broker's threads do their work. Depends on nothing outside of the process: not on other brokers, clients or files. |
-| `ready` | it is live, does not stop, and there is room for another client: no critical finding `ceiling-connections` or `ceiling-fds` |
+| `ready` | it is live, does not stop, and there is room for another client: no critical finding `ceiling-connections`, `ceiling-fds` or `descriptors-exhausted` |
 | `degraded` | there is a finding of severity warning or critical, a missing member of the cluster included |
 | `reasons` | (a list) the codes of these findings, and `stopping` |
 

@@ -60,6 +60,9 @@ enum Pace {
     AtOnce,
     /// It must last several times as long: growth that goes on.
     Slow,
+    /// Single moments of it count: told at once, cleared when it has been gone for
+    /// a while.
+    Sudden,
 }
 
 impl Rule {
@@ -74,6 +77,7 @@ impl Rule {
             Pace::AtOnce => (Duration::ZERO, Duration::ZERO),
             Pace::Lasting => (appear_after, clear_after),
             Pace::Slow => (appear_after * 5, clear_after),
+            Pace::Sudden => (Duration::ZERO, clear_after),
         };
         Patience { appear, clear }
     }
@@ -138,6 +142,22 @@ pub const RULES: &[Rule] = &[
         find: clients::storm,
     },
     Rule {
+        code: "unauthenticated-flood",
+        levels: "warning",
+        meaning: "Connections that do not log in fill the places of a port (client, route, \
+                  monitor, monitor_socket, or long_handshake: TLS handshakes with much to say), or \
+                  logins wait long for their passwords to be compared (passwords). Those that say \
+                  nothing for longest are cut, of the address that holds most places; others are \
+                  served.",
+        cause: "Somebody opens connections and does not use them, or guesses passwords from many \
+                addresses; or a fleet comes back at once.",
+        remedy: "See midge_before_login_* in /metrics. Find who it is with ss -tn on the host, and \
+                 keep it out with a firewall; keep the route and monitoring ports off networks \
+                 that need them not.",
+        pace: Pace::Sudden,
+        find: clients::crowded,
+    },
+    Rule {
         code: "ceiling-fds",
         levels: ceilings::LEVELS,
         meaning: "File descriptors run out. Each connection takes one; without one no client can \
@@ -147,6 +167,18 @@ pub const RULES: &[Rule] = &[
                  restart, or close connections.",
         pace: Pace::Lasting,
         find: ceilings::files,
+    },
+    Rule {
+        code: "descriptors-exhausted",
+        levels: "critical",
+        meaning: "Connections to the named port are refused, as the file descriptors are used up. \
+                  The last ones are kept: for routes, monitoring and files those that clients may \
+                  not have, for monitoring and files those that routes may not have.",
+        cause: "There are more connections than the process may have open files.",
+        remedy: "Raise LimitNOFILE of the service (or ulimit -n) above max_connections and \
+                 restart, or close connections.",
+        pace: Pace::Sudden,
+        find: ceilings::files_gone,
     },
     Rule {
         code: "ceiling-connections",
@@ -311,7 +343,7 @@ pub const RULES: &[Rule] = &[
         levels: "warning; info if it only waits for a restart",
         meaning: "The configuration file on disk is not what the broker runs with.",
         cause: "The file was changed and not reloaded, or settings in it need a restart, or it \
-                has an error.",
+                has an error, or it cannot be read now.",
         remedy: "Check it with midge -t -c FILE; then reload (SIGHUP), or restart where a setting \
                  needs it.",
         pace: Pace::Lasting,

@@ -10,13 +10,19 @@ use serde_json::Value;
 
 use crate::{
     account::GLOBAL_ACCOUNT,
+    client::QueueLook,
     config::accounts::AccountLimits,
-    connection::registry::{ConnectionView, Moment, Moving},
+    connection::{
+        admission::PlacesView,
+        handshake::Handshakers,
+        registry::{ConnectionView, Moment, Moving},
+    },
     diagnosis::Report,
     monitor::{
         Monitor, accstatz, answer::Refusal, healthz, leafz, process, query::Query, routez, subsz,
         varz,
     },
+    server::Server,
     telemetry::{Telemetry, Traffic, histogram::Distribution, slow},
 };
 
@@ -79,6 +85,10 @@ pub(super) struct Snapshot {
     pub(super) tls_ends: Vec<(&'static str, f64)>,
     /// What the finished TLS handshakes of clients took; `None` without TLS.
     pub(super) handshakes: Option<Distribution>,
+    /// The places before the login.
+    pub(super) places: Vec<PlacesView>,
+    /// Logins whose passwords wait to be compared.
+    pub(super) passwords: QueueLook,
 }
 
 /// What was set for an account.
@@ -211,10 +221,18 @@ impl Snapshot {
             handshakes: (*server.clients.tls.read())
                 .as_ref()
                 .map(|tls| tls.view().times),
+            places: places(server),
+            passwords: server.clients.passwords.look(),
             accounts,
             varz,
         })
     }
+}
+
+fn places(server: &Server) -> Vec<PlacesView> {
+    let ports = server.clients.admission.all().map(|port| port.view());
+    let long = Handshakers::long_places().map(|long| long.view());
+    ports.into_iter().chain(long).collect()
 }
 
 fn account_settings(monitor: &Monitor, accounts: &[AccountStat]) -> Vec<AccountSettings> {

@@ -33,6 +33,60 @@ pub(super) const METRICS: &[Metric] = &[
          they were looked at.",
         |now, to| to.add(now.varz.logins.as_ref().map_or(0, |logins| logins.held)),
     ),
+    gauge(
+        "midge_before_login_connections",
+        "",
+        "Connections that have not logged in, by port; of monitoring all, as nobody logs in there; \
+         long_handshake are TLS handshakes of clients and routes with much to say.",
+        |now, to| {
+            for port in &now.places {
+                to.add_for("port", port.name, port.taken);
+            }
+        },
+    ),
+    gauge(
+        "midge_before_login_max",
+        "",
+        "How many of these there may be, by port: beyond that the longest silent one is cut.",
+        |now, to| {
+            for port in &now.places {
+                to.add_for("port", port.name, port.max);
+            }
+        },
+    ),
+    counter(
+        "midge_before_login_dropped",
+        "",
+        "Connections cut before the login, by port and why: silent while the port was full, too \
+         late, or no file descriptors to spare.",
+        |now, to| {
+            for port in &now.places {
+                let dropped = [
+                    ("silent", port.silent),
+                    ("late", port.late),
+                    ("no_descriptors", port.refused),
+                ];
+                for (why, count) in dropped {
+                    to.add_labelled(
+                        vec![("port", port.name.into()), ("reason", why.into())],
+                        count,
+                    );
+                }
+            }
+        },
+    ),
+    gauge(
+        "midge_password_checks_waiting",
+        "",
+        "Logins that wait for their passwords to be compared with a hash.",
+        |now, to| to.add(now.passwords.waiting),
+    ),
+    gauge(
+        "midge_password_check_wait_seconds",
+        "seconds",
+        "How long the one that waits longest has waited.",
+        |now, to| to.add(now.passwords.longest.as_secs_f64()),
+    ),
     counter(
         "midge_tls_handshakes",
         "",

@@ -1,0 +1,110 @@
+//! What all accept loops share: waiting after a failed accept, and keeping file
+//! descriptors for those who need them most.
+//!
+//! When descriptors run out, clients are refused first, then routes, then
+//! monitoring, so that an operator can still look and members still get in.
+
+use std::{io, os::fd::AsRawFd, time::Duration};
+
+use tokio::time::{Instant, sleep};
+use tracing::error;
+
+use crate::telemetry::process::open_files_max;
+
+/// Waits after a failed accept: doubled from the first to the last.
+const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// Between two lines about accepts that go on failing.
+const TELL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Whose connections are accepted: how many descriptors they leave to others.
+#[derive(Clone, Copy, Debug)]
+pub enum Port {
+    /// Clients leave some to routes, monitoring and files.
+    Clients,
+    /// Routes leave some to monitoring and files.
+    Routes,
+    /// Monitoring leaves some to files: the log, the configuration, certificates.
+    Monitoring,
+}
+
+impl Port {
+    fn left_to_others(self) -> u64 {
+        match self {
+            Self::Clients => 128,
+            Self::Routes => 64,
+            Self::Monitoring => 24,
+        }
+    }
+
+    /// Whether `accepted` took one of the descriptors that are kept for others.
+    pub fn is_short_of_files(self, accepted: &impl AsRawFd) -> bool {
+        let number = u64::try_from(accepted.as_raw_fd()).unwrap_or(0);
+        open_files_max().is_some_and(|max| self.is_beyond(number, max))
+    }
+
+    /// The system gives the lowest free number, so all below `number` are taken.
+    fn is_beyond(self, number: u64, max: u64) -> bool {
+        let kept = self.left_to_others();
+        // With few descriptors, in the same proportion.
+        number >= max - kept.min(max * kept / 512)
+    }
+}
+
+/// Failed accepts of one listener.
+pub struct AcceptFailures {
+    what: &'static str,
+    wait: Duration,
+    told: Option<Instant>,
+    untold: u64,
+}
+
+impl AcceptFailures {
+    /// None so far, of the listener that is called `what`.
+    pub fn new(what: &'static str) -> Self {
+        Self {
+            what,
+            wait: RETRY.0,
+            told: None,
+            untold: 0,
+        }
+    }
+
+    /// An accept went well.
+    pub fn end(&mut self) {
+        self.wait = RETRY.0;
+    }
+
+    /// Tells of a failed accept now and then, and waits. Most likely the
+    /// descriptors are used up: some come free meanwhile.
+    pub async fn pause(&mut self, failure: &io::Error) {
+        let now = Instant::now();
+        if self.told.is_none_or(|told| now - told >= TELL_INTERVAL) {
+            let (what, untold) = (self.what, std::mem::take(&mut self.untold));
+            error!("Accept error on {what}: {failure} ({untold} more since the last line)");
+            self.told = Some(now);
+        } else {
+            self.untold += 1;
+        }
+        sleep(self.wait).await;
+        self.wait = (self.wait * 2).min(RETRY.1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clients_are_refused_first_and_monitoring_last() {
+        for max in [64, 256, 1024, 65_536] {
+            let first = |port: Port| (0..).find(|number| port.is_beyond(*number, max));
+            let [clients, routes, monitoring] = [Port::Clients, Port::Routes, Port::Monitoring]
+                .map(|port| first(port).unwrap_or(0));
+            assert!(max / 2 < clients && clients < routes, "{max}");
+            assert!(routes < monitoring && monitoring < max, "{max}");
+        }
+        assert!(!Port::Clients.is_beyond(895, 1024));
+        assert!(Port::Clients.is_beyond(896, 1024));
+    }
+}

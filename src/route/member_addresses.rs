@@ -1,0 +1,54 @@
+//! The addresses that members of the cluster come from: those that the configured
+//! routes lead to, and those of brokers that have been members. Accepting keeps
+//! room for them.
+
+use std::{collections::HashMap, net::IpAddr};
+
+use parking_lot::Mutex;
+
+use crate::telemetry::Clock;
+
+/// Addresses that are remembered; the one that was last seen longest ago makes
+/// room.
+const ADDRESSES_MAX: usize = 256;
+
+/// The addresses, and when each was last seen.
+#[derive(Default)]
+pub(super) struct MemberAddresses(Mutex<HashMap<IpAddr, Clock>>);
+
+impl MemberAddresses {
+    /// A member is there, or the configuration says so.
+    pub(super) fn add(&self, address: IpAddr) {
+        let mut known = self.0.lock();
+        let address = address.to_canonical();
+        if known.len() >= ADDRESSES_MAX && !known.contains_key(&address) {
+            let oldest = known.iter().min_by_key(|(_, seen)| seen.0);
+            if let Some(oldest) = oldest.map(|(address, _)| *address) {
+                known.remove(&oldest);
+            }
+        }
+        known.insert(address, Clock::now());
+    }
+
+    /// Whether members come from there.
+    pub(super) fn contains(&self, address: IpAddr) -> bool {
+        self.0.lock().contains_key(&address.to_canonical())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_are_known_and_their_number_is_bounded() {
+        let known = MemberAddresses::default();
+        let address = |n: u32| IpAddr::from(n.to_be_bytes());
+        for n in 0..1000 {
+            known.add(address(n));
+            assert!(known.contains(address(n)));
+        }
+        assert_eq!(known.0.lock().len(), ADDRESSES_MAX);
+        assert!(!known.contains(address(1000)));
+    }
+}
