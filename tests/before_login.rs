@@ -173,10 +173,11 @@ fn clients_get_in_where_strangers_fill_max_connections() {
         let broker = Broker::midge().config(&config).start();
         let mut served = login(&broker, "u", "p");
         let _crowd = crowd(300, of_one, broker.client_addr());
+        // Not while they come by the hundred: 49 places are few.
+        wait_until("all have come", || dropped(&broker, "client") >= 251.0);
         let mut newcomers: Vec<RawClient> = (0..20).map(|_| login(&broker, "u", "p")).collect();
         served.sync();
         newcomers.iter_mut().for_each(|client| drop(client.sync()));
-        assert!(dropped(&broker, "client") > 200.0);
         wait_until("the crowd is within the limit", || {
             broker.get_json("/varz")["connections"].as_u64() <= Some(50)
         });
@@ -197,19 +198,19 @@ fn clients_get_in_where_strangers_fill_max_connections() {
 fn a_right_login_does_not_wait_for_guesses_from_everywhere() {
     let broker = Broker::midge()
         .config(format!(
-            "{QUICK}authorization {{ timeout: 60, users: [ {{ user: u, password: \"{SLOW_HASH}\" }} ] }}\n"
+            "{QUICK}authorization {{ timeout: 5, users: [ {{ user: u, password: \"{SLOW_HASH}\" }} ] }}\n"
         ))
         .start();
-    let guesses: Vec<TcpStream> = (0..100)
+    let guesses: Vec<TcpStream> = (0..60)
         .map(|number| {
-            let mut stream = connect_from(2 + number % 40, broker.client_addr());
+            let mut stream = connect_from(2 + number % 10, broker.client_addr());
             let text = b"CONNECT {\"user\":\"u\",\"pass\":\"x\"}\r\n";
             stream.write_all(text).expect("guess");
             stream
         })
         .collect();
     wait_until("they wait", || {
-        metric(&broker, "midge_password_checks_waiting") > 50.0
+        metric(&broker, "midge_password_checks_waiting") > 30.0
     });
     let refused = || {
         let refused = &broker.get_json("/varz")["logins"]["refused"];
@@ -221,8 +222,9 @@ fn a_right_login_does_not_wait_for_guesses_from_everywhere() {
     let meanwhile = refused() - before;
     assert!(meanwhile < 20, "{meanwhile} guesses came before it");
     wait_until("that is a finding", || is_found(&broker, "passwords"));
-    for left in [60.0, 40.0, 20.0, 1.0] {
-        wait_until("the guesses are compared", || {
+    // Those that fail are not compared once their time to log in is over.
+    for left in [40.0, 20.0, 1.0] {
+        wait_until("the guesses have an end", || {
             metric(&broker, "midge_password_checks_waiting") < left
         });
     }
@@ -276,8 +278,13 @@ fn strangers_change_nothing_of_a_cluster_without_a_name() {
                 .start()
         };
         let brokers = [start("a", 0), start("b", 1)];
-        wait_until("they agree and have a route", || {
-            brokers.iter().all(|broker| routes(broker) == 1)
+        wait_until("they agree and have one route", || {
+            // Each may have dialled: then both are about to begin anew.
+            let solicited =
+                |broker: &Broker| broker.get_json("/routez")["routes"][0]["did_solicit"].as_bool();
+            let mut sides = brokers.each_ref().map(solicited);
+            sides.sort_unstable();
+            sides == [Some(false), Some(true)]
         });
         let state = |broker: &Broker| {
             let (varz, routez) = (broker.get_json("/varz"), broker.get_json("/routez"));

@@ -121,12 +121,18 @@ pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: A
 /// the handshake and the login may take, and for the broker's own queues.
 fn take_place(session: &Session, handshake: Duration) -> Place {
     let connection = Arc::downgrade(&session.connection);
+    let context = session.context.clone();
     let cut = move |why| {
-        if let Some(connection) = connection.upgrade() {
-            connection.close(match why {
-                Lost::Silent => CloseReason::TooManyBeforeLogin,
-                Lost::Late => CloseReason::AuthenticationTimeout,
-            });
+        let Some(connection) = connection.upgrade() else {
+            return;
+        };
+        if why == Lost::Late {
+            connection.close(CloseReason::AuthenticationTimeout);
+        } else if connection.close(CloseReason::TooManyBeforeLogin) {
+            // At once, so that its room is there for who needs it. It is counted
+            // with the places: a crowd of such is not remembered in the place of
+            // clients.
+            context.registry.forget(&connection);
         }
     };
     let source = Source::of(session.connection.peer.ip());
@@ -245,9 +251,7 @@ async fn finish(session: &Session, stream: &TcpStream) {
     connection.tell_moved(&context.telemetry.loads);
     context.telemetry.loads.forget(connection.cid);
     if reason == CloseReason::TooManyBeforeLogin {
-        // Counted with the places: a crowd of them does not take the place of
-        // clients that are remembered.
-        context.registry.forget(connection);
+        // Forgotten when its place was taken away.
     } else if session.is_bare(reason) {
         let source = connection.peer.ip();
         context.telemetry.crowd.count_bare(source, Clock::now());
