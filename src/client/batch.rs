@@ -42,14 +42,16 @@ impl Reader for Session {
         self.spoke = true;
         worker.read_at = Stamp::now();
         worker.publisher = self.connection.cid;
+        if self.stranger.is_some() {
+            if let Err(end) = self.admit(worker, bytes) {
+                self.end(worker, end);
+            }
+            return;
+        }
         let mut run = RunInProgress::default();
         let mut at = 0;
-        let mut result = match self.stranger {
-            Some(_) => self.admit(worker, bytes).map(|len| at = len),
-            None => Ok(()),
-        };
-        let waits = self.stranger.is_some() || self.pending_login.is_some();
-        while at < bytes.len() && result.is_ok() && !waits {
+        let mut result = Ok(());
+        while at < bytes.len() && result.is_ok() {
             match self.handle_operation(worker, &mut run, bytes, &mut at) {
                 Ok(true) => {}
                 Ok(false) => break,

@@ -1,5 +1,5 @@
-//! Logging in: what CONNECT says, who the client is, and what it may do before
-//! that is known: nothing.
+//! Logging in: what CONNECT says and who the client is. Until that is known it is a
+//! stranger (`stranger`) and may do nothing.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -12,12 +12,11 @@ use tracing::error;
 
 use super::{Context, comings, end::End, gate::Gate, session::Session};
 use crate::{
-    connection::{CloseReason, Identity, admission::Place, worker::Worker, worker::with_worker},
+    connection::{CloseReason, Identity, worker::Worker, worker::with_worker},
     protocol::{
         connect::{ConnectOptions, Credentials},
         error::{ClientError, error_line},
         json_fault,
-        parse::{Op, Parsed, parse},
     },
     security::{
         authentication::{Authentication, Offer},
@@ -33,32 +32,6 @@ const FIRST_PING_DELAY_MAX: Duration = Duration::from_secs(2);
 
 /// How often a session that waits for another login looks at the rest.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
-
-/// Bytes of the longest CONNECT that is waited for, if `max_control_line` is not
-/// smaller anyway: who raises that for subscribers means no strangers.
-const LINE_MAX: usize = 32 * 1024;
-
-/// A client that has to log in and has not.
-pub(super) struct Stranger {
-    /// When it is too late.
-    pub(super) deadline: Instant,
-    /// The place that it takes among those like it.
-    place: Option<Place>,
-}
-
-impl Stranger {
-    /// What a new client is, unless everybody is let in.
-    pub(super) fn new(context: &Context, place: Option<Place>) -> Option<Box<Self>> {
-        let deadline = Instant::now() + context.limits.current().auth_timeout;
-        let required = context.authentication.read().is_required();
-        required.then(|| Box::new(Self { deadline, place }))
-    }
-
-    /// Whether the time to log in is over.
-    pub(super) fn is_late(&self, now: Instant) -> bool {
-        self.deadline <= now
-    }
-}
 
 /// A login whose answer has to wait.
 pub(super) enum PendingLogin {
@@ -204,49 +177,6 @@ pub(super) fn nonce(context: &Context) -> Box<str> {
 }
 
 impl Session {
-    /// The time to log in begins: what the handshake took, much of it perhaps
-    /// waiting for others', does not count.
-    pub(super) fn begin_login(&mut self, place: Place) {
-        self.stranger = Stranger::new(&self.context, Some(place));
-    }
-
-    /// Handles what a stranger sent: its first operation must be CONNECT.
-    /// Returns the bytes handled. If it is in then, the rest is for the session.
-    pub(super) fn admit(&mut self, worker: &mut Worker, bytes: &[u8]) -> Result<usize, End> {
-        let stranger = self.stranger.as_ref();
-        if let Some(place) = stranger.and_then(|stranger| stranger.place.as_ref()) {
-            place.heard();
-        }
-        if !matches!(bytes.first(), Some(b'C' | b'c')) {
-            // Nobody has to say CONNECT who needs no credentials.
-            self.connect_silently(worker)?;
-            return Ok(0);
-        }
-        match parse(bytes, self.limits.max_control_line.min(LINE_MAX))? {
-            Parsed::Op(op @ Op::Connect(_), len) => self.act(worker, op).map(|()| len),
-            Parsed::Op(..) => Err(self.refuse(&Credentials::default(), Refusal::NotLoggedIn)),
-            Parsed::Incomplete => Ok(0),
-        }
-    }
-
-    /// Lets a client in that did not say CONNECT, where that is enough.
-    fn connect_silently(&mut self, worker: &mut Worker) -> Result<(), End> {
-        let authentication = self.context.authentication.read().clone();
-        let login = match authentication.admits_without_credentials() {
-            true => self.identify(&self.options),
-            false => Verdict::Refuse(Refusal::NotLoggedIn),
-        };
-        match login {
-            Verdict::Accept(login) => {
-                self.enter(worker, login, &Credentials::default())?;
-                self.connected = true;
-                Ok(())
-            }
-            Verdict::Check(_) => Err(self.refuse(&Credentials::default(), Refusal::NotLoggedIn)),
-            Verdict::Refuse(refusal) => Err(self.refuse(&Credentials::default(), refusal)),
-        }
-    }
-
     /// CONNECT.
     pub(super) fn connect(&mut self, worker: &mut Worker, json: &[u8]) -> Result<(), End> {
         let options = self.options.merge(json).map_err(|error| {
@@ -295,7 +225,7 @@ impl Session {
         worker.flush_touched();
     }
 
-    fn identify(&self, options: &ConnectOptions) -> Verdict {
+    pub(super) fn identify(&self, options: &ConnectOptions) -> Verdict {
         self.context.authentication.read().identify(&Offer {
             credentials: &options.credentials,
             connection_type: ConnectionType::Standard,
@@ -348,7 +278,7 @@ impl Session {
 
     /// Takes the client into its account. A client that was in already begins
     /// anew: its subscriptions end.
-    fn enter(
+    pub(super) fn enter(
         &mut self,
         worker: &mut Worker,
         login: Login,
@@ -365,6 +295,7 @@ impl Session {
         if self.stranger.take().is_some() {
             let logins = &self.context.telemetry.logins;
             logins.accept(self.connection.peer.ip(), Clock::now());
+            self.input.read_little(false);
         }
         self.gate = login
             .permissions
@@ -386,7 +317,7 @@ impl Session {
     }
 
     /// How the connection of a client that is not let in ends.
-    fn refuse(&self, credentials: &Credentials, refusal: Refusal) -> End {
+    pub(super) fn refuse(&self, credentials: &Credentials, refusal: Refusal) -> End {
         let user = match credentials.shown_user() {
             "" => String::new(),
             user => format!(" - User {user:?}"),

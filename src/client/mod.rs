@@ -2,8 +2,9 @@
 //!
 //! The server spawns one task per client ([`serve`]). It waits for the socket
 //! without holding a buffer and reads a batch ([`batch`]); the session acts on
-//! its verbs ([`session`]), lets it in ([`login`]; passwords that take long to
-//! compare wait in [`password_queue`]), gathers publishes into runs ([`publish`]), takes them to
+//! its verbs ([`session`]), lets it in ([`stranger`], [`login`]; passwords that take
+//! long to compare wait in [`password_queue`]), gathers publishes into runs
+//! ([`publish`]), takes them to
 //! their targets ([`routing`]). A publisher that outruns its readers is paused here
 //! ([`back_pressure`]).
 
@@ -22,6 +23,7 @@ mod routing;
 mod secure;
 mod service;
 mod session;
+mod stranger;
 pub mod system;
 mod trace;
 
@@ -97,12 +99,14 @@ pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: A
             let place = take_place(&session, tls.store.current().options.timeout);
             Box::pin(secure::begin(&mut session, &stream, &tls)).await;
             place.heard();
-            session.begin_login(place);
+            // What the handshake took, much of it perhaps waiting for others', does
+            // not count.
+            session.begin_login(Some(place));
         }
         None => {
             if admitted && session.stranger.is_some() {
                 let place = take_place(&session, Duration::ZERO);
-                session.begin_login(place);
+                session.begin_login(Some(place));
             }
             with_worker(|worker| {
                 session.introduce(worker);
@@ -168,8 +172,10 @@ fn send_info(connection: &Arc<Connection>, info: &Info) -> bool {
 /// Reads, writes and keeps time until the connection is to end.
 async fn drive(session: &mut Session, stream: &TcpStream) {
     let connection = session.connection.clone();
-    let timer = tokio::time::sleep_until(session.next_deadline());
+    let deadline = session.next_deadline();
+    let timer = tokio::time::sleep_until(deadline);
     tokio::pin!(timer);
+    timer.as_mut().reset(deadline);
     // What came with the end of a handshake is not announced by the socket.
     let mut unread = connection.tls().is_some();
     loop {

@@ -17,8 +17,9 @@ use super::{
     end::End,
     gate::Gate,
     log_prefix,
-    login::{self, PendingLogin, Stranger},
+    login::{self, PendingLogin},
     member::narrowed,
+    stranger::Stranger,
     trace::{Trace, trace_in},
 };
 use crate::{
@@ -98,10 +99,10 @@ impl Session {
         let limits_generation = context.limits.generation();
         let limits = context.limits.current();
         let keepalive = Keepalive::new(limits.ping_interval, limits.ping_max);
-        Self {
+        let mut session = Self {
             account: context.accounts.global().clone(),
             membership: None,
-            stranger: Stranger::new(&context, None),
+            stranger: None,
             gate: None,
             pending_login: None,
             context,
@@ -120,7 +121,9 @@ impl Session {
             pinged: false,
             violations: AtomicU64::new(0),
             violation_told: AtomicU64::new(0),
-        }
+        };
+        session.begin_login(None);
+        session
     }
 
     /// Sends the first INFO.
@@ -465,7 +468,7 @@ impl Session {
     /// When [`Session::keep_alive`] is to be called next.
     pub(super) fn next_deadline(&self) -> Instant {
         let ping = match &self.stranger {
-            Some(stranger) => self.keepalive.next().min(stranger.deadline),
+            Some(stranger) => self.keepalive.next().min(stranger.deadline()),
             None => self.keepalive.next(),
         };
         if !self.connection.is_blocked() {

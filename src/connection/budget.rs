@@ -4,9 +4,13 @@
 //! limits could still take all memory. What waits in queues that cannot be
 //! written now is booked here; when the budget is overdrawn the biggest holder
 //! is cut first. Queues that flow are never booked, so healthy traffic does
-//! not touch the shared figure.
+//! not touch the shared figure. Who is not let in yet has a small budget of its
+//! own ([`Budget::own`]), so that nobody is cut for what a stranger holds.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 /// Differences smaller than this are not booked.
 pub const BOOKED_STEP: usize = 16 * 1024;
@@ -24,6 +28,11 @@ impl Budget {
             used: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
         }
+    }
+
+    /// That of a connection alone, which its queue's limit bounds.
+    pub fn own() -> Arc<Self> {
+        Arc::new(Self::new(usize::MAX))
     }
 
     /// Replaces a holder's booking.

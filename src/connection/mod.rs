@@ -27,6 +27,8 @@ pub mod remote;
 mod sent;
 mod subscription;
 mod tcp_info;
+#[cfg(test)]
+mod tests;
 pub mod tls_listener;
 mod trace_order;
 pub mod transport;
@@ -319,8 +321,10 @@ impl Connection {
     }
 
     /// Waits for what the own task is to do next. `timer` must be the task's
-    /// own. With `unread` there is something to read that the socket does not
-    /// announce; that is told once.
+    /// own and have been reset once, so that it runs whether it is waited for or
+    /// not: what is due comes before what can be read, since a peer may always
+    /// have something to be read. With `unread` there is something to read that
+    /// the socket does not announce; that is told once.
     pub async fn wake(
         &self,
         stream: &TcpStream,
@@ -348,6 +352,9 @@ impl Connection {
         let flags = self.flags.load(Ordering::Acquire);
         if flags & CLOSING != 0 {
             return Poll::Ready(Wake::Closing);
+        }
+        if timer.is_elapsed() {
+            return Poll::Ready(Wake::Timer);
         }
         if flags & BLOCKED != 0 && stream.poll_write_ready(context).is_ready() {
             return Poll::Ready(Wake::Writable);

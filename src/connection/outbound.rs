@@ -91,6 +91,8 @@ pub struct Backlog {
     /// When the socket was first full since the queue was last empty; `None`
     /// while the reader keeps up.
     pub behind_since: Option<Clock>,
+    /// What of it the memory budget has booked.
+    pub booked: usize,
     /// Whether the connection is ending.
     pub closed: bool,
 }
@@ -148,6 +150,7 @@ impl Outbound {
             max_pending: state.max_pending,
             last_progress: state.last_progress,
             behind_since: state.behind_since,
+            booked: state.booked,
             closed: state.closed.is_some(),
         }
     }
@@ -209,6 +212,16 @@ impl Outbound {
     /// Sets another limit for what may wait; what waits already stays.
     pub fn set_max_pending(&self, max_pending: usize) {
         self.state.lock().max_pending = max_pending;
+    }
+
+    /// The peer is let in: from now on so much may wait for it, and what waits is
+    /// booked on the budget of all.
+    pub fn admit(&self, max_pending: usize, budget: Arc<Budget>) {
+        let mut state = self.state.lock();
+        state.max_pending = max_pending;
+        state.budget.book(state.booked, 0);
+        budget.book(0, state.booked);
+        state.budget = budget;
     }
 
     /// Whether nothing waits.

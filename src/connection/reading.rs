@@ -12,6 +12,7 @@ use std::{
 };
 
 use bytes::BufMut;
+use memchr::memchr;
 use socket2::SockRef;
 use tokio::{io::Interest, net::TcpStream};
 
@@ -24,12 +25,16 @@ use super::{
 /// Batches read from one socket before other connections get their turn.
 const READS_PER_TURN: usize = 4;
 
-/// Room that a read wants behind what is left of the batch before.
-const READ_ROOM_MIN: usize = READ_BUFFER_LEN / 2;
+/// Bytes of an unfinished operation that are copied in front of what is read
+/// next. More than that is a long control line: it is added to, and looked at
+/// when it ends or has doubled, so that the cost of a byte does not grow with
+/// the bytes before it.
+const CARRY_COPIED_MAX: usize = READ_BUFFER_LEN / 2;
 
-/// Bytes read after a large payload: enough for the next control line, little
-/// to copy if that is the head of another large payload.
-const READ_AFTER_LARGE: usize = 2048;
+/// Bytes of a short read: enough for the next control line, little to copy if
+/// that is the head of another large payload, little to keep for who is not
+/// logged in.
+const READ_SHORT: usize = 2048;
 
 /// Bytes of an operation above which an incomplete payload is read into memory
 /// of its own instead of through the worker's buffer.
@@ -60,10 +65,14 @@ pub trait Reader {
 pub struct Input {
     /// The unfinished end of the last batch.
     carry: Vec<u8>,
+    /// Bytes of it when it was last looked at.
+    looked_at: usize,
     /// A large payload that is being read.
     large: Option<Box<Large>>,
     /// The last payload was large: the next read is short.
     expect_large: bool,
+    /// Every read is short.
+    little: bool,
 }
 
 /// A message whose payload is large, and not complete when it was begun.
@@ -91,6 +100,19 @@ impl Input {
             // A connection at rest holds no buffer.
             self.carry = Vec::new();
         }
+        self.looked_at = self.carry.len();
+    }
+
+    /// Whether what is kept is long, so that bytes are added to it where it is.
+    fn is_long(&self) -> bool {
+        self.carry.len() > CARRY_COPIED_MAX
+    }
+
+    /// Whether `bytes`, a long operation to which those from `begin` on were just
+    /// added, are worth a look: a line has ended, or it is time to see whether it
+    /// is too long.
+    fn is_worth_a_look(&self, bytes: &[u8], begin: usize) -> bool {
+        bytes.len() >= 2 * self.looked_at || memchr(b'\n', &bytes[begin..]).is_some()
     }
 
     /// Takes back what was kept.
@@ -126,6 +148,11 @@ impl Input {
     #[inline]
     pub fn expect_small(&mut self) {
         self.expect_large = false;
+    }
+
+    /// Whether reads are to be short, since not much may be kept.
+    pub fn read_little(&mut self, little: bool) {
+        self.little = little;
     }
 }
 
@@ -174,15 +201,15 @@ fn read(reader: &mut impl Reader, worker: &mut Worker, stream: &TcpStream) -> io
     if reader.input().large.is_some() {
         return read_large(reader, worker, stream);
     }
+    if reader.input().is_long() {
+        return read_long(reader, worker, stream);
+    }
     let mut buffer = std::mem::take(&mut worker.read_buffer);
     let input = reader.input();
     let held = input.carry.len();
-    if buffer.len() < held + READ_ROOM_MIN {
-        buffer.resize(held + READ_ROOM_MIN, 0);
-    }
     buffer[..held].copy_from_slice(&input.carry);
-    let end = match input.expect_large {
-        true => (held + READ_AFTER_LARGE).min(buffer.len()),
+    let end = match input.expect_large || input.little {
+        true => held + READ_SHORT,
         false => buffer.len(),
     };
     let result = match read_drained(stream, &mut buffer[held..end]) {
@@ -197,9 +224,31 @@ fn read(reader: &mut impl Reader, worker: &mut Worker, stream: &TcpStream) -> io
         }
         Err(error) => Err(error),
     };
-    buffer.truncate(READ_BUFFER_LEN);
     worker.read_buffer = buffer;
     result
+}
+
+/// The same for a long operation that is unfinished: what comes is added to it.
+fn read_long(
+    reader: &mut impl Reader,
+    worker: &mut Worker,
+    stream: &TcpStream,
+) -> io::Result<Batch> {
+    let read = read_drained(stream, &mut worker.read_buffer)?;
+    if read == 0 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let input = reader.input();
+    let begin = input.carry.len();
+    input.carry.extend_from_slice(&worker.read_buffer[..read]);
+    if input.is_worth_a_look(&input.carry, begin) {
+        let bytes = input.take_kept();
+        reader.handle_batch(worker, &bytes);
+    }
+    Ok(Batch {
+        len: begin + read,
+        more: read == worker.read_buffer.len(),
+    })
 }
 
 /// Reads like `try_read`, and takes a short read for the sign that the socket is
@@ -251,7 +300,8 @@ fn finish_large(reader: &mut impl Reader, worker: &mut Worker) {
 }
 
 /// Reads some bytes of what the peer says behind `plain`, for whoever handles
-/// them without a session.
+/// them without a session. Others have their turn afterwards, and so has a timeout
+/// around this, however much the socket has to be read.
 ///
 /// # Errors
 ///
@@ -264,9 +314,17 @@ pub async fn read_some(
     loop {
         match try_read_some(connection, stream, plain) {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable().await?,
-            result => return result,
+            result => {
+                tokio::task::yield_now().await;
+                return result;
+            }
         }
     }
+}
+
+fn try_read_little(stream: &TcpStream, plain: &mut Vec<u8>) -> io::Result<usize> {
+    plain.reserve(READ_SHORT);
+    stream.try_read_buf(&mut plain.limit(READ_SHORT))
 }
 
 fn try_read_some(
@@ -276,13 +334,14 @@ fn try_read_some(
 ) -> io::Result<()> {
     let held = plain.len();
     let result = match connection.tls() {
-        None => match stream.try_read_buf(plain)? {
+        None => match try_read_little(stream, plain)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         },
         Some(tls) => with_worker(|worker| {
             let mut incoming = std::mem::take(&mut worker.tls.incoming);
-            let opened = open_into(connection, worker, stream, tls, &mut incoming, plain);
+            let room = READ_SHORT;
+            let opened = open_into(connection, worker, stream, tls, room, &mut incoming, plain);
             worker.tls.incoming = incoming;
             worker.flush_touched();
             opened.map(|_| ())
@@ -303,38 +362,63 @@ fn read_tls(
     tls: &Tls,
 ) -> io::Result<Batch> {
     let mut incoming = std::mem::take(&mut worker.tls.incoming);
-    let mut plain = std::mem::take(&mut worker.tls.plain);
-    plain.clear();
-    plain.append(&mut reader.input().carry);
+    let input = reader.input();
+    let is_long = input.is_long();
+    let mut plain = match is_long {
+        true => input.take_kept(),
+        false => std::mem::take(&mut worker.tls.plain),
+    };
+    if !is_long {
+        plain.clear();
+        plain.append(&mut input.carry);
+    }
+    let room = match input.little {
+        true => READ_SHORT,
+        false => READ_BUFFER_LEN,
+    };
     let held = plain.len();
     let connection = reader.connection();
-    let result = open_into(connection, worker, stream, tls, &mut incoming, &mut plain);
+    let result = open_into(
+        connection,
+        worker,
+        stream,
+        tls,
+        room,
+        &mut incoming,
+        &mut plain,
+    );
     let len = plain.len();
-    if len > held || result.is_ok() {
-        handle_opened(reader, worker, &plain);
-    } else {
-        reader.input().keep(&plain);
+    if incoming.len() <= 2 * READ_BUFFER_LEN {
+        worker.tls.incoming = incoming;
     }
-    incoming.truncate(2 * READ_BUFFER_LEN);
-    worker.tls.incoming = incoming;
-    // A tail of the batch before may have made it long once.
-    if plain.capacity() <= 2 * READ_BUFFER_LEN {
-        worker.tls.plain = plain;
+    if is_long && !reader.input().is_worth_a_look(&plain, held) {
+        reader.input().carry = plain;
+    } else {
+        if len > held {
+            handle_opened(reader, worker, &plain);
+        } else {
+            reader.input().keep(&plain);
+        }
+        // A long operation may have made it large.
+        if plain.capacity() <= 2 * READ_BUFFER_LEN {
+            worker.tls.plain = plain;
+        }
     }
     Ok(Batch { len, more: result? })
 }
 
-/// Reads and opens. Returns whether the socket has more.
+/// Reads at most `room` bytes and opens them. Returns whether the socket has more.
 fn open_into(
     connection: &Arc<Connection>,
     worker: &mut Worker,
     stream: &TcpStream,
     tls: &Tls,
+    room: usize,
     incoming: &mut Vec<u8>,
     plain: &mut Vec<u8>,
 ) -> io::Result<bool> {
-    let tail = tls.copy_tail(incoming, READ_BUFFER_LEN, plain);
-    let end = tail + READ_BUFFER_LEN;
+    let tail = tls.copy_tail(incoming, room, plain);
+    let end = tail + room;
     let read = read_drained(stream, &mut incoming[tail..end]);
     let len = tail + *read.as_ref().unwrap_or(&0);
     let opened = tls.open(&mut incoming[..len], plain)?;

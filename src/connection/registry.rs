@@ -163,7 +163,8 @@ impl Registry {
         inner.leave(connection.traffic(), "", CloseReason::ClientClosed);
     }
 
-    /// Cuts the biggest holders of queued bytes until the budget is kept.
+    /// Cuts those with the most booked until the budget is kept: whose bytes are
+    /// on their way has nothing booked and is never cut for what others hold.
     /// Returns the connections it cut.
     pub fn keep_budget(&self) -> Vec<Arc<Connection>> {
         let mut cut = Vec::new();
@@ -173,8 +174,8 @@ impl Registry {
                 .into_iter()
                 .chain(self.routes())
                 .map(|connection| (connection.outbound().backlog(), connection))
-                .filter(|(backlog, _)| !backlog.closed && backlog.pending > 0)
-                .max_by_key(|(backlog, _)| backlog.pending);
+                .filter(|(backlog, _)| !backlog.closed && backlog.booked > 0)
+                .max_by_key(|(backlog, _)| backlog.booked);
             let Some((_, connection)) = biggest else {
                 break;
             };

@@ -123,15 +123,26 @@ thread_local! {
     static WORKER: Cell<Option<Box<Worker>>> = const { Cell::new(None) };
 }
 
-/// Runs one turn with this thread's worker.
+/// Runs one turn with this thread's worker. Not to be called by `work` again: the
+/// thread has one worker, which `work` has already.
 pub fn with_worker<R>(work: impl FnOnce(&mut Worker) -> R) -> R {
     let mut worker = WORKER.take().unwrap_or_else(|| Box::new(Worker::new()));
     worker.reached = 0;
     worker.read_at = Stamp::NONE;
     worker.publisher = 0;
     let result = work(&mut worker);
-    WORKER.set(Some(worker));
+    if let Some(inner) = WORKER.replace(Some(worker)) {
+        give_up_inner(inner);
+    }
     result
+}
+
+/// A turn within a turn has left a second worker behind. That is a mistake in the
+/// broker; what its targets wait for is written all the same.
+#[cold]
+fn give_up_inner(mut inner: Box<Worker>) {
+    inner.flush_touched();
+    debug_assert!(false, "with_worker was called within with_worker");
 }
 
 /// Flushes what small batches left behind on this thread. To be called

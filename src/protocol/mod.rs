@@ -3,12 +3,14 @@
 //! An incremental parser that borrows from the read buffer ([`parse`]), the
 //! JSON that both sides introduce themselves with ([`info`], [`connect`]), the
 //! headers of messages ([`header`]), the keys of users ([`nkey`]), the texts of errors ([`error`]), and what
-//! brokers of a cluster say to each other ([`route`]). Facts are those of nats-server 2.15
+//! brokers of a cluster say to each other ([`route`]), and what counts before a peer is
+//! let in ([`before_login`]). Facts are those of nats-server 2.15
 //! (`server/parser.go`, `server/client.go`). Knows neither sockets nor
 //! subscriptions.
 
 use serde_json::error::Category;
 
+pub mod before_login;
 pub mod connect;
 pub mod error;
 pub mod header;

@@ -125,7 +125,8 @@ const VERBS: [(&[u8], Verb); 10] = [
 ];
 
 /// Parses the operation at the beginning of `bytes`. `max_control_line` bounds
-/// the bytes after the verb.
+/// the bytes of the arguments, and apart from them the blanks in front of them:
+/// nats-server takes any number of those.
 pub fn parse(bytes: &[u8], max_control_line: usize) -> Result<Parsed<'_>, ParseError> {
     let Some((verb, verb_len)) = find_verb(bytes)? else {
         return Ok(Parsed::Incomplete);
@@ -141,29 +142,21 @@ pub fn parse(bytes: &[u8], max_control_line: usize) -> Result<Parsed<'_>, ParseE
         Some(_) if needs_blank => return Err(ParseError::UnknownOperation),
         Some(_) => {}
     }
-    let takes_arguments = !matches!(verb, Verb::Ok | Verb::Ping | Verb::Pong);
     let blanks = after.iter().take_while(|byte| is_blank(**byte)).count();
-    let Some(end) = memchr(b'\n', after) else {
-        let partial = after.len().saturating_sub(blanks);
-        return match partial > max_control_line {
-            true => Err(ParseError::ControlLine),
-            false => Ok(Parsed::Incomplete),
-        };
-    };
-    let line_len = verb_len + end + 1;
-    if !takes_arguments {
-        let op = match verb {
-            Verb::Ping => Op::Ping,
-            Verb::Pong => Op::Pong,
-            _ => Op::Ok,
-        };
-        return Ok(Parsed::Op(op, line_len));
-    }
-    let arguments = drop_carriage_return(&after[blanks.min(end)..end]);
-    if arguments.len() > max_control_line {
+    let found = memchr(b'\n', after);
+    let end = found.unwrap_or(after.len());
+    let arguments = drop_carriage_return(&after[blanks..end]);
+    if arguments.len() > max_control_line || blanks > max_control_line {
         return Err(ParseError::ControlLine);
     }
+    if found.is_none() {
+        return Ok(Parsed::Incomplete);
+    }
+    let line_len = verb_len + end + 1;
     let op = match verb {
+        Verb::Ping => Op::Ping,
+        Verb::Pong => Op::Pong,
+        Verb::Ok => Op::Ok,
         Verb::Pub | Verb::Hpub => Op::Publish(parse_publish(
             arguments,
             verb == Verb::Hpub,
@@ -558,6 +551,36 @@ mod tests {
             parse(&line(5000)[..4200], 4096),
             Err(ParseError::ControlLine)
         );
+    }
+
+    #[test]
+    fn every_byte_before_the_end_of_a_line_is_bounded() {
+        let line = |verb: &str, fill: u8, len: usize, end: &str| {
+            [verb.as_bytes(), &vec![fill; len], end.as_bytes()].concat()
+        };
+        for verb in [
+            "PING", "PONG", "+OK", "CONNECT", "INFO", "SUB ", "PUB ", "-ERR ",
+        ] {
+            let given = verb.matches(' ').count();
+            for fill in [b' ', b'\t', b'x', b'\r'] {
+                let is_blank = matches!(fill, b' ' | b'\t');
+                let fits = 64 - if is_blank { given } else { 0 };
+                let bytes = line(verb, fill, fits, "");
+                assert_eq!(parse(&bytes, 64), Ok(Parsed::Incomplete), "{verb} {fill}");
+                // The end of the line may have begun.
+                for end in ["", "\n", "\r\n"] {
+                    let bytes = line(verb, fill, fits + 2, end);
+                    assert_eq!(
+                        parse(&bytes, 64),
+                        Err(ParseError::ControlLine),
+                        "{verb} {fill} {end:?}"
+                    );
+                }
+            }
+        }
+        // Between the two bytes of its end a line is what it was before.
+        let bytes = line("SUB ", b'a', 62, " 1\r");
+        assert_eq!(parse(&bytes, 64), Ok(Parsed::Incomplete));
     }
 
     proptest! {

@@ -5,10 +5,12 @@
 //! CONNECT was good: a nats-server that reads an INFO and is then refused would
 //! dial back at once and for ever. Then the dialling side sends its own INFO.
 //! Neither offers pools nor compression, so that one plain connection carries
-//! everything.
+//! everything. What the other side says, and how much of it, is judged by
+//! [`BeforeLogin`].
 
 use std::{io, sync::Arc, time::Duration};
 
+use serde::de::DeserializeOwned;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout_at},
@@ -23,10 +25,11 @@ use crate::{
     },
     protocol::{
         PONG,
+        before_login::{BeforeLogin, Due, IDLE_LINES_MAX, Step, Unfit},
         error::quoted,
         json_fault,
         parse::ParseError,
-        route::{Parsed, RouteConnect, RouteInfo, RouteOp, parse},
+        route::{RouteConnect, RouteInfo},
     },
 };
 
@@ -56,15 +59,9 @@ pub(super) struct Handshake<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) connection: &'a Arc<Connection>,
     pub(super) stream: &'a TcpStream,
-    received: Vec<u8>,
+    said: BeforeLogin,
     /// Held until the other side is let in.
     place: Option<Place>,
-}
-
-/// A line that has a meaning before the route stands.
-enum Line {
-    Connect(RouteConnect),
-    Info(RouteInfo),
 }
 
 impl<'a> Handshake<'a> {
@@ -73,11 +70,13 @@ impl<'a> Handshake<'a> {
         connection: &'a Arc<Connection>,
         stream: &'a TcpStream,
     ) -> Self {
+        let deadline = Instant::now() + cluster.options().auth_timeout();
+        let max = cluster.max_control_line();
         Self {
             cluster,
             connection,
             stream,
-            received: Vec::new(),
+            said: BeforeLogin::new(Due::RouteConnect, max, deadline.into_std()),
             place: None,
         }
     }
@@ -91,17 +90,18 @@ impl<'a> Handshake<'a> {
     /// The side that was dialled.
     pub(super) async fn accept(mut self) -> Result<Introduced, Refusal> {
         let cluster = self.cluster;
-        let deadline = Instant::now() + cluster.options().auth_timeout();
-        let connect = match timeout_at(deadline, self.line()).await {
-            Ok(Ok(Line::Connect(connect))) => connect,
-            Ok(Ok(Line::Info(_))) => return Err(self.refuse_login("INFO before CONNECT").await),
-            Ok(Err(refusal)) => return Err(refusal),
-            Err(_) => {
+        let connect = match self.line().await {
+            Ok(json) => read_json::<RouteConnect>("CONNECT", &json)?,
+            Err(NoLine::Unfit(Unfit::Info)) => {
+                return Err(self.refuse_login("INFO before CONNECT").await);
+            }
+            Err(NoLine::Unfit(Unfit::Late)) => {
                 return Err(Refusal::told(
                     CloseReason::AuthenticationTimeout,
                     "Authentication Timeout",
                 ));
             }
+            Err(no_line) => return Err(no_line.into()),
         };
         cluster.check_kind(&connect)?;
         // A broker that we have a route to gives up when it sees our id, also
@@ -167,58 +167,50 @@ impl<'a> Handshake<'a> {
     /// The other side's INFO, checked.
     async fn info(&mut self) -> Result<Introduced, Refusal> {
         let deadline = Instant::now() + INFO_TIMEOUT;
-        let info = match timeout_at(deadline, self.line()).await {
-            Ok(Ok(Line::Info(info))) => info,
-            Ok(Ok(Line::Connect(_))) => {
-                return Err(Refusal::silent(
-                    CloseReason::ProtocolViolation,
-                    "CONNECT where INFO was expected",
-                ));
-            }
-            Ok(Err(refusal)) => return Err(refusal),
-            Err(_) => {
+        let max = self.cluster.max_control_line();
+        self.said.expect(Due::RouteInfo, max, deadline.into_std());
+        let info = match self.line().await {
+            Ok(json) => read_json::<RouteInfo>("INFO", &json)?,
+            Err(NoLine::Unfit(Unfit::Late)) => {
                 return Err(Refusal::silent(
                     CloseReason::AuthenticationTimeout,
                     format!("no INFO within {INFO_TIMEOUT:?}"),
                 ));
             }
+            Err(no_line) => return Err(no_line.into()),
         };
         self.cluster.check_info(&info)?;
         Ok(Introduced {
             info,
-            rest: std::mem::take(&mut self.received),
+            rest: self.said.take_rest(),
         })
     }
 
-    /// The next line that has a meaning.
-    async fn line(&mut self) -> Result<Line, Refusal> {
+    /// The JSON of the line that is due.
+    async fn line(&mut self) -> Result<Vec<u8>, NoLine> {
         loop {
-            let max = self.cluster.max_control_line();
-            let (line, len) = match parse(&self.received, max).map_err(refuse_bytes)? {
-                Parsed::Incomplete => {
-                    self.read().await?;
-                    continue;
-                }
-                Parsed::Op(op, len) => (meaning(op)?, len),
-            };
-            self.received.drain(..len);
-            match line {
-                Meaning::Line(line) => return Ok(*line),
-                Meaning::Ping => self.connection.send_now(PONG),
-                Meaning::None => {}
+            match self.said.step(Instant::now().into_std())? {
+                Step::Wait => self.read().await?,
+                Step::Ping => self.connection.send_now(PONG),
+                Step::Connect(json) | Step::Info(json) => return Ok(json),
             }
         }
     }
 
-    async fn read(&mut self) -> Result<(), Refusal> {
-        let lost = |error: io::Error| match error.kind() {
-            io::ErrorKind::UnexpectedEof => {
-                Refusal::silent(CloseReason::ClientClosed, "the other side closed")
-            }
-            _ => Refusal::silent(CloseReason::ReadError, error.to_string()),
-        };
-        let read = read_some(self.connection, self.stream, &mut self.received);
-        read.await.map_err(lost)?;
+    /// Reads some bytes, within the time.
+    async fn read(&mut self) -> Result<(), NoLine> {
+        let deadline = Instant::from_std(self.said.deadline());
+        let read = read_some(self.connection, self.stream, self.said.buffer());
+        let read = timeout_at(deadline, read).await;
+        let read = read.map_err(|_| NoLine::Unfit(Unfit::Late))?;
+        read.map_err(|error| {
+            NoLine::Refusal(match error.kind() {
+                io::ErrorKind::UnexpectedEof => {
+                    Refusal::silent(CloseReason::ClientClosed, "the other side closed")
+                }
+                _ => Refusal::silent(CloseReason::ReadError, error.to_string()),
+            })
+        })?;
         if let Some(place) = &self.place {
             place.heard();
         }
@@ -236,41 +228,48 @@ impl<'a> Handshake<'a> {
     }
 }
 
-/// What a line means before the route stands.
-enum Meaning {
-    Line(Box<Line>),
-    Ping,
-    None,
+/// Why the line that is due did not come.
+enum NoLine {
+    Unfit(Unfit),
+    Refusal(Refusal),
 }
 
-fn meaning(op: RouteOp<'_>) -> Result<Meaning, Refusal> {
-    let bad = |what: &str, error: serde_json::Error| {
-        Refusal::silent(
-            CloseReason::ProtocolViolation,
-            format!("bad {what}: {}", json_fault(&error)),
-        )
-    };
-    Ok(match op {
-        RouteOp::Connect(json) => Meaning::Line(Box::new(Line::Connect(
-            serde_json::from_slice(json).map_err(|error| bad("CONNECT", error))?,
-        ))),
-        RouteOp::Info(json) => Meaning::Line(Box::new(Line::Info(
-            serde_json::from_slice(json).map_err(|error| bad("INFO", error))?,
-        ))),
-        RouteOp::Err(text) => {
-            return Err(Refusal::silent(
+impl From<Unfit> for NoLine {
+    fn from(unfit: Unfit) -> Self {
+        Self::Unfit(unfit)
+    }
+}
+
+impl From<NoLine> for Refusal {
+    fn from(no_line: NoLine) -> Self {
+        let violation = |detail: &str| Self::silent(CloseReason::ProtocolViolation, detail);
+        match no_line {
+            NoLine::Refusal(refusal) => refusal,
+            NoLine::Unfit(Unfit::Parse(error)) => refuse_bytes(error),
+            NoLine::Unfit(Unfit::Error(text)) => Self::silent(
                 CloseReason::ParseError,
-                format!("Route Error {}", quoted(text)),
-            ));
-        }
-        RouteOp::Ping => Meaning::Ping,
-        RouteOp::Nothing | RouteOp::Pong => Meaning::None,
-        RouteOp::Interest { .. } | RouteOp::NoInterest { .. } | RouteOp::Message(_) => {
-            return Err(Refusal::told(
+                format!("Route Error {}", quoted(&text)),
+            ),
+            NoLine::Unfit(Unfit::NotDue) => Self::told(
                 CloseReason::AuthenticationFailure,
                 "Authorization Violation",
-            ));
+            ),
+            NoLine::Unfit(Unfit::Idle) => {
+                violation(&format!("more than {IDLE_LINES_MAX} lines before INFO"))
+            }
+            NoLine::Unfit(Unfit::Connect) => violation("CONNECT where INFO was expected"),
+            NoLine::Unfit(Unfit::Info) => violation("INFO before CONNECT"),
+            NoLine::Unfit(Unfit::Late) => {
+                Self::silent(CloseReason::AuthenticationTimeout, "the time is over")
+            }
         }
+    }
+}
+
+fn read_json<T: DeserializeOwned>(what: &str, json: &[u8]) -> Result<T, Refusal> {
+    serde_json::from_slice(json).map_err(|error| {
+        let detail = format!("bad {what}: {}", json_fault(&error));
+        Refusal::silent(CloseReason::ProtocolViolation, detail)
     })
 }
 

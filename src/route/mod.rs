@@ -45,6 +45,7 @@ pub use dial::dial_configured;
 use crate::{
     connection::{
         CloseReason, Connection, Identity, Wake,
+        budget::Budget,
         reading::{self, Reader},
         worker::{Worker, with_worker},
     },
@@ -68,19 +69,23 @@ pub(super) enum Ended {
     Failed(String),
 }
 
+/// Bytes that may wait for a broker that is not let in: CONNECT, INFO and some
+/// PONG.
+const PENDING_BEFORE_LOGIN: usize = 256 * 1024;
+
 impl Cluster {
-    /// The shared part of a new connection between brokers.
+    /// The shared part of a new connection between brokers. Until it is a route,
+    /// what waits for it is its own matter.
     fn connection(&self, stream: &Arc<TcpStream>, peer: std::net::SocketAddr) -> Arc<Connection> {
         if let Err(error) = stream.set_nodelay(true) {
             debug!("{peer} - TCP_NODELAY could not be set: {error}");
         }
-        let registry = &self.context.registry;
         Arc::new(Connection::new(
-            registry.next_cid(),
+            self.context.registry.next_cid(),
             peer,
             stream.clone(),
-            self.max_pending(),
-            registry.budget.clone(),
+            PENDING_BEFORE_LOGIN,
+            Budget::own(),
         ))
     }
 }
@@ -120,7 +125,10 @@ async fn serve(
         heard: AtomicU64::new(Clock::now().0),
     });
     match cluster.register(&route) {
-        Ok(()) => {}
+        Ok(()) => {
+            let budget = cluster.context.registry.budget.clone();
+            connection.outbound().admit(cluster.max_pending(), budget);
+        }
         Err(Conflict::Stopping) => {
             let stop = Refusal::silent(CloseReason::ServerShutdown, "the broker stops");
             return refuse(connection, stream, &stop).await;
@@ -165,8 +173,10 @@ async fn serve(
 /// Reads, writes and keeps time until the route is to end.
 async fn drive(session: &mut Session, stream: &TcpStream) {
     let connection = session.connection().clone();
-    let timer = tokio::time::sleep_until(session.next_deadline());
+    let deadline = session.next_deadline();
+    let timer = tokio::time::sleep_until(deadline);
     tokio::pin!(timer);
+    timer.as_mut().reset(deadline);
     // What came with the end of a handshake is not announced by the socket.
     let mut unread = connection.tls().is_some();
     loop {

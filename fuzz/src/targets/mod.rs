@@ -2,6 +2,7 @@
 //! hand them on from libFuzzer; `tests/fuzz_corpus.rs` replays the kept corpus
 //! and some mutations of it in every test run.
 
+mod before_login;
 mod names;
 mod nkeys;
 mod permissions;
@@ -11,7 +12,12 @@ mod transforms;
 use std::sync::Arc;
 
 pub use self::{
-    names::names, nkeys::nkeys, permissions::permissions, routes::routes, transforms::transforms,
+    before_login::{client_before_login, route_before_login},
+    names::names,
+    nkeys::nkeys,
+    permissions::permissions,
+    routes::routes,
+    transforms::transforms,
 };
 use midge::{
     config::syntax,
@@ -27,13 +33,15 @@ use midge::{
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
+    ("client_before_login", client_before_login),
     ("config", config),
     ("connect", connect),
     ("names", names),
     ("nkeys", nkeys),
     ("permissions", permissions),
     ("protocol", protocol),
+    ("route_before_login", route_before_login),
     ("routes", routes),
     ("subjects", subjects),
     ("transforms", transforms),

@@ -2,10 +2,10 @@
 //!
 //! A handshake costs milliseconds of pure computation, so it is done by threads
 //! of its own ([`threads`]). In between, a task waits for the peer. What waits is
-//! bounded: the peer's time by `patience`, its bytes by [`INCOMING_LEN_MAX`], the
-//! number of unfinished handshakes by the places before the login (and by
-//! [`UNFINISHED_MAX`], should those fail), and that of the long ones among them by
-//! [`LONG_MAX`].
+//! bounded: the peer's time by `patience`, its bytes by [`INCOMING_LEN_MAX`] and
+//! [`RECEIVED_MAX`], the steps by [`STEPS_MAX`], the number of unfinished handshakes
+//! by the places before the login (and by [`UNFINISHED_MAX`], should those fail), and
+//! that of the long ones among them by [`LONG_MAX`].
 
 mod threads;
 
@@ -35,6 +35,11 @@ use crate::security::failure::{Cause, Failure};
 
 /// Bytes that a peer may send before its handshake is done.
 const INCOMING_LEN_MAX: usize = 64 * 1024;
+
+/// Bytes that a peer may send in a whole handshake, and the pieces in which they
+/// may come: one that always has more to say never runs out of `patience`.
+const RECEIVED_MAX: usize = 2 * INCOMING_LEN_MAX;
+const STEPS_MAX: usize = 1024;
 
 /// Bytes read at once: a peer's flight with a chain of RSA certificates fits.
 const READ_LEN: usize = 8 * 1024;
@@ -212,8 +217,10 @@ impl Handshakers {
         let mut read = !begins;
         // Handshakes that we begin are few.
         let mut turn = if begins { Turn::Next } else { Turn::Beginning };
-        loop {
+        let mut bytes = 0;
+        for _ in 0..STEPS_MAX {
             if read {
+                let held = step.incoming.len();
                 let received = tokio::select! {
                     biased;
                     () = is_cut(&mut long) => {
@@ -229,6 +236,10 @@ impl Handshakers {
                     },
                     _ => failure,
                 })?;
+                bytes += step.incoming.len() - held;
+                if bytes > RECEIVED_MAX {
+                    break;
+                }
                 place.hold(step.incoming.len());
                 match &long {
                     _ if step.incoming.len() <= READ_LEN => long = None,
@@ -243,11 +254,13 @@ impl Handshakers {
             }
             match step.result? {
                 Progress::Blocked => step.result = Ok(Progress::Blocked),
-                Progress::Established => break,
+                Progress::Established => {
+                    return Ok(Tls::new(step.session, step.incoming, step.plain));
+                }
                 Progress::Ended => return Err(closed()),
             }
         }
-        Ok(Tls::new(step.session, step.incoming, step.plain))
+        Err(Failure::new(Cause::NotTls, "an endless handshake"))
     }
 
     /// Takes a place of the long handshakes. `None`: the peer has left.

@@ -1,0 +1,102 @@
+//! What a peer says before it is let in, piece by piece while time passes: however
+//! it is said, memory, work, answers and time are bounded.
+
+use std::time::{Duration, Instant};
+
+use midge::protocol::before_login::{BeforeLogin, Due, IDLE_LINES_MAX, Step, Unfit};
+
+/// Bytes of the longest line that is read here.
+const LINE_MAX: usize = 64;
+
+/// Bytes that a line may have beside that.
+const EXTRA: usize = 16;
+
+/// Time to log in, and then to say INFO.
+const TIME: Duration = Duration::from_secs(2);
+
+/// The client port.
+pub fn client_before_login(bytes: &[u8]) {
+    said(Due::ClientConnect, bytes);
+}
+
+/// The route port: CONNECT, then INFO.
+pub fn route_before_login(bytes: &[u8]) {
+    said(Due::RouteConnect, bytes);
+}
+
+/// Pieces as they stand in `bytes`: a byte for the length, one for the time before
+/// it, then what is said.
+fn pieces(mut bytes: &[u8]) -> Vec<(Duration, &[u8])> {
+    let mut pieces = Vec::new();
+    while let [len, pause, rest @ ..] = bytes {
+        let (piece, rest) = rest.split_at(usize::from(*len).min(rest.len()));
+        pieces.push((Duration::from_millis(u64::from(*pause)), piece));
+        bytes = rest;
+    }
+    pieces
+}
+
+fn said(due: Due, bytes: &[u8]) {
+    let pieces = pieces(bytes);
+    let timed = follow(due, &pieces);
+    if timed.ended == Some(Unfit::Late) {
+        return;
+    }
+    // Where it is cut makes no difference.
+    let all: Vec<u8> = pieces
+        .iter()
+        .flat_map(|(_, piece)| *piece)
+        .copied()
+        .collect();
+    let whole = follow(due, &[(Duration::ZERO, &all)]);
+    assert_eq!(timed.steps, whole.steps);
+    assert_eq!(timed.ended.is_some(), whole.ended.is_some());
+}
+
+struct Outcome {
+    steps: Vec<Step>,
+    ended: Option<Unfit>,
+}
+
+fn follow(due: Due, pieces: &[(Duration, &[u8])]) -> Outcome {
+    let mut now = Instant::now();
+    let mut deadline = now + TIME;
+    let mut peer = BeforeLogin::new(due, LINE_MAX, deadline);
+    let mut steps = Vec::new();
+    let mut fed = 0;
+    let mut longest = 0;
+    for (pause, piece) in pieces {
+        now += *pause;
+        fed += piece.len();
+        longest = longest.max(piece.len());
+        peer.buffer().extend_from_slice(piece);
+        loop {
+            match peer.step(now) {
+                Ok(Step::Wait) => break,
+                Ok(step) => {
+                    let is_connect = matches!(step, Step::Connect(_));
+                    steps.push(step);
+                    if is_connect && due == Due::RouteConnect {
+                        deadline = now + TIME;
+                        peer.expect(Due::RouteInfo, LINE_MAX, deadline);
+                    } else if steps.last() != Some(&Step::Ping) {
+                        return Outcome { steps, ended: None };
+                    }
+                }
+                Err(unfit) => {
+                    assert_eq!(unfit == Unfit::Late, now >= deadline);
+                    let ended = Some(unfit);
+                    return Outcome { steps, ended };
+                }
+            }
+        }
+        assert!(now < deadline);
+        // CONNECT, INFO, and what comes between them.
+        let lines_max = IDLE_LINES_MAX + 2;
+        assert!(steps.len() <= lines_max);
+        assert!(peer.buffer().len() <= LINE_MAX + EXTRA);
+        assert!(peer.work() <= fed + lines_max * (LINE_MAX + EXTRA + longest));
+    }
+    assert_eq!(peer.step(deadline), Err(Unfit::Late));
+    Outcome { steps, ended: None }
+}
