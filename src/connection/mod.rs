@@ -16,6 +16,7 @@ pub mod delivery;
 pub mod feeders;
 pub mod handshake;
 pub mod incident;
+mod input;
 pub mod interest;
 pub mod keepalive;
 pub mod outbound;

@@ -93,6 +93,10 @@ pub enum ParseError {
     UnknownOperation,
 }
 
+/// Bytes that may at least stand behind a verb without arguments: nobody looks at
+/// them, and nats-server takes any number.
+const IGNORED_LEN_MAX: usize = 32 * 1024;
+
 /// The longest size field: nine digits.
 const SIZE_DIGITS_MAX: usize = 9;
 
@@ -146,7 +150,11 @@ pub fn parse(bytes: &[u8], max_control_line: usize) -> Result<Parsed<'_>, ParseE
     let found = memchr(b'\n', after);
     let end = found.unwrap_or(after.len());
     let arguments = drop_carriage_return(&after[blanks..end]);
-    if arguments.len() > max_control_line || blanks > max_control_line {
+    let max = match verb {
+        Verb::Ok | Verb::Ping | Verb::Pong => max_control_line.max(IGNORED_LEN_MAX),
+        _ => max_control_line,
+    };
+    if arguments.len() > max || blanks > max {
         return Err(ParseError::ControlLine);
     }
     if found.is_none() {
@@ -558,13 +566,20 @@ mod tests {
         let line = |verb: &str, fill: u8, len: usize, end: &str| {
             [verb.as_bytes(), &vec![fill; len], end.as_bytes()].concat()
         };
-        for verb in [
-            "PING", "PONG", "+OK", "CONNECT", "INFO", "SUB ", "PUB ", "-ERR ",
+        for (verb, max) in [
+            ("PING", IGNORED_LEN_MAX),
+            ("PONG", IGNORED_LEN_MAX),
+            ("+OK", IGNORED_LEN_MAX),
+            ("CONNECT", 64),
+            ("INFO", 64),
+            ("SUB ", 64),
+            ("PUB ", 64),
+            ("-ERR ", 64),
         ] {
             let given = verb.matches(' ').count();
             for fill in [b' ', b'\t', b'x', b'\r'] {
                 let is_blank = matches!(fill, b' ' | b'\t');
-                let fits = 64 - if is_blank { given } else { 0 };
+                let fits = max - if is_blank { given } else { 0 };
                 let bytes = line(verb, fill, fits, "");
                 assert_eq!(parse(&bytes, 64), Ok(Parsed::Incomplete), "{verb} {fill}");
                 // The end of the line may have begun.

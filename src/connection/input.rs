@@ -1,0 +1,113 @@
+//! What of a connection's input is not handled yet: an unfinished operation, or a
+//! large payload on its way into memory of its own. `reading` fills it, sessions
+//! give back here what they could not handle.
+
+use memchr::memchr;
+
+use super::worker::READ_BUFFER_LEN;
+
+/// Bytes of an unfinished operation that are copied in front of what is read
+/// next. More than that is a long control line: it is added to, and looked at
+/// when it ends or has doubled, so that the cost of a byte does not grow with
+/// the bytes before it.
+const CARRY_COPIED_MAX: usize = READ_BUFFER_LEN / 2;
+
+/// Bytes of an operation above which an incomplete payload is read into memory
+/// of its own instead of through the worker's buffer.
+const LARGE_LEN: usize = 16 * 1024;
+
+/// What of the input is not handled yet.
+#[derive(Default)]
+pub struct Input {
+    /// The unfinished end of the last batch.
+    pub(super) carry: Vec<u8>,
+    /// Bytes of it when it was last looked at.
+    looked_at: usize,
+    /// A large payload that is being read.
+    pub(super) large: Option<Box<Large>>,
+    /// The last payload was large: the next read is short.
+    pub(super) expect_large: bool,
+    /// Every read is short.
+    pub(super) little: bool,
+}
+
+/// A message whose payload is large, and not complete when it was begun.
+pub struct Large {
+    /// The control line with its CRLF.
+    pub line: Box<[u8]>,
+    /// What has come so far: payload, then CRLF.
+    pub payload: Vec<u8>,
+    /// Bytes of payload and CRLF.
+    whole: usize,
+}
+
+impl Large {
+    pub(super) fn missing(&self) -> usize {
+        self.whole - self.payload.len()
+    }
+}
+
+impl Input {
+    /// Keeps the unfinished end of a batch.
+    pub fn keep(&mut self, rest: &[u8]) {
+        if !rest.is_empty() {
+            self.carry.extend_from_slice(rest);
+        } else if self.carry.capacity() > 0 {
+            // A connection at rest holds no buffer.
+            self.carry = Vec::new();
+        }
+        self.looked_at = self.carry.len();
+    }
+
+    /// Whether what is kept is long, so that bytes are added to it where it is.
+    pub(super) fn is_long(&self) -> bool {
+        self.carry.len() > CARRY_COPIED_MAX
+    }
+
+    /// Whether `bytes`, a long operation to which those from `begin` on were just
+    /// added, are worth a look: a line has ended, or it is time to see whether it
+    /// is too long.
+    pub(super) fn is_worth_a_look(&self, bytes: &[u8], begin: usize) -> bool {
+        bytes.len() >= 2 * self.looked_at || memchr(b'\n', &bytes[begin..]).is_some()
+    }
+
+    /// Takes back what was kept.
+    pub fn take_kept(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.carry)
+    }
+
+    /// A message of `whole` bytes whose control line has `line_len` is not
+    /// complete in `bytes`, which is the end of the batch. Large ones are put
+    /// aside with all of `bytes`; returns whether this one is.
+    pub fn begin_large(&mut self, bytes: &[u8], line_len: usize, whole: usize) -> bool {
+        if !Self::is_large(whole) {
+            return false;
+        }
+        let (line, begin) = bytes.split_at(line_len);
+        let whole = whole - line_len;
+        let mut payload = Vec::with_capacity(whole);
+        payload.extend_from_slice(begin);
+        self.large = Some(Box::new(Large {
+            line: line.into(),
+            payload,
+            whole,
+        }));
+        true
+    }
+
+    /// Whether a message of `whole` bytes is put aside while it is incomplete.
+    pub fn is_large(whole: usize) -> bool {
+        whole > LARGE_LEN
+    }
+
+    /// A message that was not put aside has come.
+    #[inline]
+    pub fn expect_small(&mut self) {
+        self.expect_large = false;
+    }
+
+    /// Whether reads are to be short, since not much may be kept.
+    pub fn read_little(&mut self, little: bool) {
+        self.little = little;
+    }
+}
