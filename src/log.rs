@@ -2,15 +2,17 @@
 //!
 //! `[PID] YYYY/MM/DD HH:MM:SS.uuuuuu [INF] message`, to stderr or to a file that
 //! rotates and can be reopened. `main` calls [`init`] once and keeps the
-//! [`LogHandle`] for SIGUSR1 and reloads; everybody else uses the macros of
-//! `tracing`. A fatal line is an error event with the target [`FATAL`].
+//! [`LogHandle`] for SIGUSR1, reloads and the end; everybody else uses the macros
+//! of `tracing`. A fatal line is an error event with the target [`FATAL`].
 //!
-//! Invariants: only midge's own events are shown, a line is written whole or not
-//! at all, text from a peer cannot begin a new line, and a log that cannot be
-//! written never stops the broker: lost lines are counted and told as soon as
-//! writing works again.
+//! Invariants: whoever logs never waits for a disk or a pipe (see [`writer`]),
+//! only midge's own events are shown, a line is written whole or not at all, text
+//! from a peer cannot begin a new line, and a log that cannot be written never
+//! stops the broker: lost lines are counted, are a finding, and are told as soon
+//! as writing works again.
 
 mod sink;
+mod writer;
 
 use std::{
     fmt::{self, Write as _},
@@ -21,10 +23,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use chrono::{DateTime, Local, TimeZone, Utc};
-use parking_lot::Mutex;
+use parking_lot::RwLock;
 use tracing::{
     Event, Level, Metadata, Subscriber,
     field::{Field, Visit},
@@ -33,8 +36,11 @@ use tracing::{
     subscriber::Interest,
 };
 
-use self::sink::{Outcome, Sink};
-use crate::config::Options;
+use self::{
+    sink::Sink,
+    writer::{Losses, Writer},
+};
+use crate::{config::Options, telemetry::Clock};
 
 /// Target of the events that say why the broker ends; shown as `FTL`:
 /// `tracing::error!(target: midge::log::FATAL, "…")`.
@@ -51,6 +57,8 @@ pub enum InitError {
     AlreadySet,
     /// The log file cannot be opened.
     Open(PathBuf, io::Error),
+    /// The thread that writes it cannot be had.
+    Thread(io::Error),
 }
 
 impl fmt::Display for InitError {
@@ -59,6 +67,9 @@ impl fmt::Display for InitError {
             InitError::AlreadySet => f.write_str("the log is set up already"),
             InitError::Open(path, cause) => {
                 write!(f, "cannot open the log file {}: {cause}", path.display())
+            }
+            InitError::Thread(cause) => {
+                write!(f, "cannot start the thread that writes the log: {cause}")
             }
         }
     }
@@ -78,41 +89,128 @@ pub fn init(options: &Options) -> Result<LogHandle, InitError> {
 #[derive(Clone)]
 pub struct LogHandle(Arc<Shared>);
 
+/// A log that is open and not yet in use.
+pub struct PreparedLog {
+    current: Current,
+    style: Style,
+    debug: bool,
+    trace: bool,
+}
+
+/// How the log gets on.
+#[derive(Clone, Debug)]
+pub struct LogLook {
+    /// The file; `None` for stderr.
+    pub file: Option<PathBuf>,
+    /// Bytes of lines that wait to be written.
+    pub waiting: usize,
+    /// Lines lost so far.
+    pub lost: u64,
+    /// When the last one was lost.
+    pub last_lost: Option<Clock>,
+    /// Why the last write failed.
+    pub failure: Option<String>,
+    /// Since when a write has not come back.
+    pub busy_since: Option<Clock>,
+}
+
 impl LogHandle {
     fn new(options: &Options) -> Result<LogHandle, InitError> {
+        let style = Arc::new(Style::of(options));
+        let losses = Arc::default();
+        let current = Current::open(Place::of(options), &style, &losses)?;
+        current.writer.begin(None);
         Ok(LogHandle(Arc::new(Shared {
             debug: AtomicBool::new(options.debug),
             trace: AtomicBool::new(options.trace),
-            writer: Mutex::new(Writer::open(options)?),
+            style,
+            losses,
+            current: RwLock::new(current),
         })))
     }
 
     /// Opens the log file again under its name, after it was moved away.
-    /// `false`: the log is no file. On an error the old file stays in use.
-    pub fn reopen(&self) -> io::Result<bool> {
-        self.0.writer.lock().sink.reopen()
+    /// `false`: the log is no file. May wait for the disk.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened; the old file stays in use.
+    pub fn reopen(&self) -> Result<bool, InitError> {
+        let place = self.0.current.read().place.clone();
+        if place.is_stderr() {
+            return Ok(false);
+        }
+        let current = Current::open(place, &self.0.style, &self.0.losses)?;
+        self.0.replace(current);
+        Ok(true)
     }
 
-    /// Takes over changed settings. On an error the old ones stay.
-    pub fn reconfigure(&self, options: &Options) -> Result<(), InitError> {
-        let mut writer = self.0.writer.lock();
-        *writer = Writer::open(options)?;
-        drop(writer);
-        self.0.debug.store(options.debug, Ordering::Relaxed);
-        self.0.trace.store(options.trace, Ordering::Relaxed);
+    /// Opens the log that these options ask for. May wait for the disk; nothing
+    /// has changed before [`apply`](Self::apply).
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened.
+    pub fn prepare(&self, options: &Options) -> Result<PreparedLog, InitError> {
+        Ok(PreparedLog {
+            current: Current::open(Place::of(options), &self.0.style, &self.0.losses)?,
+            style: Style::of(options),
+            debug: options.debug,
+            trace: options.trace,
+        })
+    }
+
+    /// Puts a prepared log in use. Waits for nothing and cannot fail.
+    pub fn apply(&self, prepared: PreparedLog) {
+        let shared = &self.0;
+        shared.style.become_like(&prepared.style);
+        // A pipe that takes nothing is not given one more thread.
+        if !(prepared.current.place.is_stderr() && shared.current.read().place.is_stderr()) {
+            shared.replace(prepared.current);
+        }
+        shared.debug.store(prepared.debug, Ordering::Relaxed);
+        shared.trace.store(prepared.trace, Ordering::Relaxed);
         // tracing remembers which events are wanted.
         tracing::callsite::rebuild_interest_cache();
-        Ok(())
+    }
+
+    /// Waits until what was logged so far is written, at most for the time.
+    pub fn flush(&self, time: Duration) {
+        let writer = self.0.current.read().writer.clone();
+        writer.flush(time);
+    }
+
+    /// How it gets on.
+    pub fn look(&self) -> LogLook {
+        let current = self.0.current.read();
+        let (lost, last_lost) = self.0.losses.so_far();
+        LogLook {
+            file: current.place.file.clone(),
+            waiting: current.writer.waiting(),
+            lost,
+            last_lost,
+            failure: current.writer.failure(),
+            busy_since: current.writer.busy_since(),
+        }
     }
 }
 
 struct Shared {
     debug: AtomicBool,
     trace: AtomicBool,
-    writer: Mutex<Writer>,
+    style: Arc<Style>,
+    losses: Arc<Losses>,
+    current: RwLock<Current>,
 }
 
 impl Shared {
+    /// Puts another writer in use; the one before writes what it has and ends.
+    fn replace(&self, new: Current) {
+        let mut current = self.current.write();
+        new.writer.begin(Some(&current.writer));
+        *current = new;
+    }
+
     fn wants(&self, metadata: &Metadata<'_>) -> bool {
         let own = metadata.target().strip_prefix("midge");
         own.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
@@ -121,6 +219,50 @@ impl Shared {
                 Level::TRACE => self.trace.load(Ordering::Relaxed),
                 _ => true,
             }
+    }
+}
+
+/// Where the log goes, and who writes it.
+struct Current {
+    place: Place,
+    writer: Arc<Writer>,
+}
+
+impl Current {
+    fn open(place: Place, style: &Arc<Style>, losses: &Arc<Losses>) -> Result<Self, InitError> {
+        let sink = match &place.file {
+            None => Sink::Stderr,
+            Some(path) => Sink::open(path, place.limit, place.max_files)
+                .map_err(|cause| InitError::Open(path.clone(), cause))?,
+        };
+        let writer = Writer::new(sink, style.clone(), losses.clone()).map_err(InitError::Thread)?;
+        Ok(Self {
+            place,
+            writer: Arc::new(writer),
+        })
+    }
+}
+
+/// Where the log goes.
+#[derive(Clone)]
+struct Place {
+    /// `None` for stderr.
+    file: Option<PathBuf>,
+    limit: u64,
+    max_files: usize,
+}
+
+impl Place {
+    fn of(options: &Options) -> Self {
+        Self {
+            file: options.log_file.clone(),
+            limit: options.log_size_limit,
+            max_files: options.log_max_num,
+        }
+    }
+
+    fn is_stderr(&self) -> bool {
+        self.file.is_none()
     }
 }
 
@@ -153,7 +295,8 @@ impl Subscriber for Lines {
         let mut text = Text::default();
         event.record(&mut text);
         let label = Label::of(event.metadata());
-        self.0.writer.lock().write(label, &text.message());
+        let line = self.0.style.line(label, &text.message());
+        self.0.current.read().writer.put(line);
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
@@ -229,77 +372,43 @@ impl Visit for Text {
     }
 }
 
-/// Makes lines and keeps count of those that could not be written.
-struct Writer {
-    sink: Sink,
-    colour: bool,
-    time: bool,
-    utc: bool,
-    lost: u64,
+/// How lines look.
+struct Style {
+    colour: AtomicBool,
+    time: AtomicBool,
+    utc: AtomicBool,
 }
 
-impl Writer {
-    fn open(options: &Options) -> Result<Writer, InitError> {
-        let sink = match &options.log_file {
-            None => Sink::Stderr,
-            Some(path) => Sink::open(path, options.log_size_limit, options.log_max_num)
-                .map_err(|cause| InitError::Open(path.clone(), cause))?,
-        };
-        Ok(Writer {
-            colour: matches!(sink, Sink::Stderr) && io::stderr().is_terminal(),
-            sink,
-            time: options.logtime,
-            utc: options.logtime_utc,
-            lost: 0,
-        })
-    }
-
-    fn write(&mut self, label: Label, message: &str) {
-        let mut text = String::new();
-        if self.lost > 0 {
-            let lost = format!("{} lines of the log could not be written", self.lost);
-            text = self.line(Label::ERROR, &lost);
-        }
-        text += &self.line(label, message);
-        match self.sink.write(&text) {
-            Ok(outcome) => {
-                self.lost = 0;
-                self.tell(outcome);
-            }
-            Err(_) => self.lost += 1,
+impl Style {
+    fn of(options: &Options) -> Self {
+        let colour = options.log_file.is_none() && io::stderr().is_terminal();
+        Self {
+            colour: AtomicBool::new(colour),
+            time: AtomicBool::new(options.logtime),
+            utc: AtomicBool::new(options.logtime_utc),
         }
     }
 
-    /// A line about a rotation. If it is lost, the next line says so.
-    fn tell(&mut self, outcome: Outcome) {
-        let (label, message) = match outcome {
-            Outcome::Written => return,
-            Outcome::Rotated(backup) => {
-                let backup = backup.display();
-                (
-                    Label::INFO,
-                    format!("Rotated log, backup saved as {backup}"),
-                )
-            }
-            Outcome::NotRotated(cause) => {
-                (Label::ERROR, format!("Unable to rotate the log: {cause}"))
-            }
-        };
-        let line = self.line(label, &message);
-        if self.sink.append(&line).is_err() {
-            self.lost += 1;
+    fn become_like(&self, other: &Self) {
+        for (own, other) in [
+            (&self.colour, &other.colour),
+            (&self.time, &other.time),
+            (&self.utc, &other.utc),
+        ] {
+            own.store(other.load(Ordering::Relaxed), Ordering::Relaxed);
         }
     }
 
     fn line(&self, label: Label, message: &str) -> String {
-        let time = match (self.time, self.utc) {
+        let is_set = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        let time = match (is_set(&self.time), is_set(&self.utc)) {
             (false, _) => String::new(),
             (true, true) => time_text(&Utc::now()),
             (true, false) => time_text(&Local::now()),
         };
         let Label { letters, colour } = label;
         let pid = process::id();
-        match self.colour {
+        match is_set(&self.colour) {
             true => format!("[{pid}] {time}[\x1b[{colour}m{letters}\x1b[0m] {message}\n"),
             false => format!("[{pid}] {time}[{letters}] {message}\n"),
         }

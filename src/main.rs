@@ -6,6 +6,7 @@ use std::{
     io,
     os::unix::process::CommandExt,
     process::{Command, ExitCode},
+    time::Duration,
 };
 
 use midge::{
@@ -24,6 +25,9 @@ use tracing::{error, warn};
 
 /// The program that `midge top` becomes.
 const TOP: &str = "midge-top";
+
+/// How long the last lines of the log may take to be written.
+const LOG_FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
@@ -63,8 +67,12 @@ fn main() -> ExitCode {
             for warning in &parsed.warnings {
                 warn!("{warning}");
             }
-            if let Err(error) = run(*options, &program, log) {
+            let ended = run(*options, &program, log.clone());
+            if let Err(error) = &ended {
                 error!(target: log::FATAL, "{error}");
+            }
+            log.flush(LOG_FLUSH_TIMEOUT);
+            if ended.is_err() {
                 return ExitCode::FAILURE;
             }
         }

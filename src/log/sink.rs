@@ -3,8 +3,10 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::OpenOptionsExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    thread,
+    time::Duration,
 };
 
 use chrono::Local;
@@ -20,15 +22,15 @@ pub(super) enum Sink {
     Stderr,
 }
 
-/// What happened beside the writing of a line.
-pub(super) enum Outcome {
-    /// Nothing.
-    Written,
-    /// The file was full and is now kept under this name.
-    Rotated(PathBuf),
-    /// The file is full and stays in use.
-    NotRotated(io::Error),
+/// Lines that were not written to their end.
+pub(super) struct Unwritten {
+    /// Bytes that were.
+    pub(super) written: usize,
+    pub(super) cause: io::Error,
 }
+
+/// How long to wait for a place that takes nothing now and does not block.
+const FULL_PAUSE: Duration = Duration::from_millis(10);
 
 /// An open log file.
 pub(super) struct LogFile {
@@ -40,6 +42,8 @@ pub(super) struct LogFile {
     limit: u64,
     /// Most files, this one included; 0 keeps all.
     max_files: usize,
+    /// Whether the file ends with half a line.
+    is_torn: bool,
 }
 
 impl Sink {
@@ -51,35 +55,46 @@ impl Sink {
             size,
             limit,
             max_files,
+            is_torn: false,
         }))
     }
 
-    /// Opens the file again under its name; `false` for stderr.
-    pub(super) fn reopen(&mut self) -> io::Result<bool> {
+    /// Bytes until the file is rotated.
+    pub(super) fn room(&self) -> u64 {
         match self {
-            Sink::File(log) => log.reopen().map(|()| true),
-            Sink::Stderr => Ok(false),
+            Sink::File(log) if log.limit > 0 => log.limit.saturating_sub(log.size),
+            _ => u64::MAX,
         }
     }
 
-    /// Writes whole lines and rotates the file if they have filled it.
-    pub(super) fn write(&mut self, lines: &str) -> io::Result<Outcome> {
-        self.append(lines)?;
+    /// Opens the file again if another one has its name now.
+    pub(super) fn follow_name(&mut self) {
+        if let Sink::File(log) = self
+            && !log.has_its_name()
+        {
+            // What is open stays in use if that fails.
+            let _ = log.reopen();
+        }
+    }
+
+    /// Rotates the file if it is full: where the full one is now. If that fails,
+    /// it stays in use.
+    pub(super) fn rotate(&mut self) -> Option<io::Result<PathBuf>> {
         match self {
-            Sink::File(log) if log.limit > 0 && log.size > log.limit => Ok(log.rotate()),
-            _ => Ok(Outcome::Written),
+            Sink::File(log) if log.limit > 0 && log.size > log.limit => Some(log.rotate()),
+            _ => None,
         }
     }
 
     /// Writes whole lines.
-    pub(super) fn append(&mut self, lines: &str) -> io::Result<()> {
+    ///
+    /// # Errors
+    ///
+    /// How much was written, and why no more.
+    pub(super) fn append(&mut self, lines: &str) -> Result<(), Unwritten> {
         match self {
-            Sink::File(log) => {
-                log.file.write_all(lines.as_bytes())?;
-                log.size = log.size.saturating_add(lines.len() as u64);
-                Ok(())
-            }
-            Sink::Stderr => io::stderr().write_all(lines.as_bytes()),
+            Sink::File(log) => log.append(lines),
+            Sink::Stderr => write(&mut io::stderr(), lines),
         }
     }
 }
@@ -90,15 +105,38 @@ impl LogFile {
         Ok(())
     }
 
-    fn rotate(&mut self) -> Outcome {
-        match self.try_rotate() {
-            Ok(backup) => Outcome::Rotated(backup),
-            Err(cause) => {
-                // The next try comes after as many bytes again, not at each line.
-                self.size = 0;
-                Outcome::NotRotated(cause)
-            }
+    /// Whether the open file is the one under its name.
+    fn has_its_name(&self) -> bool {
+        let same = || -> io::Result<bool> {
+            let (open, named) = (self.file.metadata()?, fs::metadata(&self.path)?);
+            Ok((open.dev(), open.ino()) == (named.dev(), named.ino()))
+        };
+        same().unwrap_or(false)
+    }
+
+    fn append(&mut self, lines: &str) -> Result<(), Unwritten> {
+        if self.is_torn {
+            let ended = write(&mut self.file, "\n");
+            self.is_torn = ended.is_err();
+            ended?;
         }
+        let result = write(&mut self.file, lines);
+        let written = match &result {
+            Ok(()) => lines.len(),
+            Err(unwritten) => unwritten.written,
+        };
+        self.size = self.size.saturating_add(written as u64);
+        self.is_torn = written > 0 && lines.as_bytes()[written - 1] != b'\n';
+        result
+    }
+
+    fn rotate(&mut self) -> io::Result<PathBuf> {
+        let result = self.try_rotate();
+        if result.is_err() {
+            // The next try comes after as many bytes again, not at each line.
+            self.size = 0;
+        }
+        result
     }
 
     fn try_rotate(&mut self) -> io::Result<PathBuf> {
@@ -142,6 +180,24 @@ impl LogFile {
         }
         Ok(backups)
     }
+}
+
+/// Writes a text; a place that does not block and takes nothing is waited for.
+fn write(place: &mut impl Write, text: &str) -> Result<(), Unwritten> {
+    let mut written = 0;
+    while written < text.len() {
+        match place.write(&text.as_bytes()[written..]) {
+            Ok(0) => {
+                let cause = io::ErrorKind::WriteZero.into();
+                return Err(Unwritten { written, cause });
+            }
+            Ok(count) => written += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(FULL_PAUSE),
+            Err(cause) => return Err(Unwritten { written, cause }),
+        }
+    }
+    Ok(())
 }
 
 /// Whether a text has the shape of [`BACKUP_FORMAT`].

@@ -20,6 +20,18 @@ fn run(path: &Path, options: Options, events: impl FnOnce(&LogHandle)) {
     let handle = LogHandle::new(&options).expect("the log file can be opened");
     let lines = Lines(handle.0.clone());
     tracing::subscriber::with_default(lines, || events(&handle));
+    handle.flush(PATIENCE);
+}
+
+/// How long a test waits for what it is sure to see.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while !holds() {
+        assert!(std::time::Instant::now() < deadline, "never: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 fn lines(path: &Path) -> Vec<String> {
@@ -110,15 +122,13 @@ fn a_reload_changes_the_levels() {
             log_file: Some(second.clone()),
             ..without_time()
         };
-        handle
-            .reconfigure(&options)
-            .expect("the file can be opened");
+        handle.apply(handle.prepare(&options).expect("the file can be opened"));
         tracing::debug!("seen");
         let broken = Options {
             log_file: Some("/no/such/folder/log".into()),
             ..without_time()
         };
-        assert!(handle.reconfigure(&broken).is_err());
+        assert!(handle.prepare(&broken).is_err());
         tracing::debug!("still seen");
     });
     assert!(first.is_empty());
@@ -238,19 +248,24 @@ fn a_failed_rotation_is_told_and_nothing_is_lost() {
 
 /// /dev/full takes no byte, as a full disk.
 #[test]
-fn lost_lines_are_counted_and_told() {
+fn lost_lines_are_counted_and_told_once_the_log_can_be_written() {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().join("log");
-    let full = Options {
-        log_file: Some("/dev/full".into()),
-        ..without_time()
-    };
-    let handle = LogHandle::new(&full).expect("/dev/full can be opened");
-    let subscriber = Lines(handle.0.clone());
-    tracing::subscriber::with_default(subscriber, || {
+    std::os::unix::fs::symlink("/dev/full", &path).expect("a link");
+    run(&path, without_time(), |handle| {
         tracing::info!("lost");
         tracing::info!("lost");
-        handle.0.writer.lock().sink = Sink::open(&path, 0, 0).expect("it can be opened");
+        handle.flush(PATIENCE);
+        let look = handle.look();
+        assert_eq!(look.lost, 2);
+        assert!(look.failure.expect("a reason").contains("No space left"));
+        fs::remove_file(&path).expect("the link goes");
+        assert!(handle.reopen().expect("it can be opened"));
+        // Told by itself, without a further line.
+        wait_until("told", || {
+            fs::metadata(&path).is_ok_and(|file| file.len() > 0)
+        });
+        assert!(handle.look().failure.is_none());
         tracing::info!("there");
     });
     let expected = [
@@ -258,4 +273,96 @@ fn lost_lines_are_counted_and_told() {
         "[INF] there",
     ];
     assert_eq!(letters(&lines(&path)), expected);
+}
+
+/// A pipe that nobody reads: whoever logs goes on, what waits is bounded, and
+/// a log that is opened anew is written.
+#[test]
+fn a_place_that_takes_nothing_holds_up_nobody() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let (pipe, file) = (folder.path().join("pipe"), folder.path().join("log"));
+    let made = process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo runs").success());
+    let held_open = fs::OpenOptions::new().read(true).write(true).open(&pipe);
+    let reader = held_open.expect("the pipe has a reader that does not read");
+    let options = Options {
+        log_file: Some(pipe.clone()),
+        ..without_time()
+    };
+    let handle = LogHandle::new(&options).expect("the pipe can be opened");
+    let subscriber = Lines(handle.0.clone());
+    tracing::subscriber::with_default(subscriber, || {
+        let text = "x".repeat(1000);
+        for number in 0..10_000 {
+            tracing::info!("{number} {text}");
+        }
+        let look = handle.look();
+        assert!(look.busy_since.is_some());
+        assert!(
+            look.lost > 1000 && look.waiting <= 4 * 1024 * 1024,
+            "{look:?}"
+        );
+        handle.flush(Duration::from_millis(1));
+        let to_file = Options {
+            log_file: Some(file.clone()),
+            ..without_time()
+        };
+        handle.apply(handle.prepare(&to_file).expect("the file can be opened"));
+        tracing::info!("there");
+        wait_until("written", || {
+            fs::read_to_string(&file).is_ok_and(|text| text.contains("there"))
+        });
+        assert!(handle.look().busy_since.is_none());
+        // Places that hang are not added to without end.
+        let added = (0..100).take_while(|_| match handle.prepare(&options) {
+            Ok(prepared) => {
+                handle.apply(prepared);
+                tracing::info!("{}", text.repeat(100));
+                true
+            }
+            Err(_) => false,
+        });
+        assert!((1..20).contains(&added.count()));
+    });
+    drop(reader);
+}
+
+/// A reload while the log is full of half-written things must not mix lines.
+#[test]
+fn lines_keep_their_order_over_a_change() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("log");
+    let options = Options {
+        log_size_limit: 3000,
+        ..without_time()
+    };
+    run(&path, options.clone(), |handle| {
+        let options = Options {
+            log_file: Some(path.clone()),
+            ..options
+        };
+        for number in 0..400 {
+            tracing::info!("line {number:03}");
+            match number % 100 {
+                30 => assert!(handle.reopen().expect("it can be opened")),
+                60 => handle.apply(handle.prepare(&options).expect("it can be opened")),
+                _ => {}
+            }
+        }
+    });
+    let mut files: Vec<PathBuf> = fs::read_dir(folder.path())
+        .expect("the folder")
+        .map(|entry| entry.expect("an entry").path())
+        .collect();
+    files.sort();
+    // The live file sorts first and is the last.
+    files.rotate_left(1);
+    let all: Vec<String> = files.iter().flat_map(|file| lines(file)).collect();
+    let numbers: Vec<&str> = all
+        .iter()
+        .filter_map(|line| line.split_once("line "))
+        .map(|it| it.1)
+        .collect();
+    let expected: Vec<String> = (0..400).map(|number| format!("{number:03}")).collect();
+    assert_eq!(numbers, expected);
 }

@@ -111,10 +111,9 @@ impl Server {
             Some((cluster, settings)) => self.renew_route_tls(cluster, settings)?,
             None => None,
         };
-        self.sources
-            .log
-            .reconfigure(&options)
-            .map_err(|error| error.to_string())?;
+        let log = &self.sources.log;
+        let prepared = log.prepare(&options).map_err(|error| error.to_string())?;
+        log.apply(prepared);
         let clients = &self.clients;
         // Before users can be in them, and before sessions look for limits.
         clients.accounts.redefine(&options, options.cluster_name());

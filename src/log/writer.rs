@@ -1,0 +1,335 @@
+//! The threads that write the log. Whoever logs only puts a line into a queue.
+//!
+//! Each place that is opened (stderr, a file) has a [`Writer`]: a queue with a
+//! bound in bytes and a thread. A disk or a pipe that takes nothing holds up that
+//! thread and nothing else. A line that finds no room, or that cannot be written,
+//! is lost: it is counted in [`Losses`], and the log says so itself as soon as it
+//! can be written again.
+
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
+    },
+    thread,
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+
+use super::{
+    Label, Style,
+    sink::{Sink, Unwritten},
+};
+use crate::telemetry::Clock;
+
+/// Bytes that lines may take while they wait to be written.
+const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes that a waiting line takes besides its text: its place in the queue and
+/// what the allocator adds.
+const LINE_OVERHEAD: usize = 64;
+
+/// Bytes that are written at a time.
+const BATCH_BYTES: usize = 64 * 1024;
+
+/// Between two tries to say that lines were lost.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// How long a new writer waits for the one before to write what it still has, so
+/// that lines keep their order.
+const HANDOVER: Duration = Duration::from_secs(1);
+
+/// Writers at a time. One is enough, but those before it may hang.
+const WRITERS_MAX: usize = 8;
+
+/// Bytes of a thread's stack.
+const STACK_LEN: usize = 256 * 1024;
+
+/// Lines that were not written, by all writers of the process.
+#[derive(Default)]
+pub(super) struct Losses {
+    total: AtomicU64,
+    /// Those that the log does not tell of yet.
+    owed: AtomicU64,
+    /// When the last one was lost.
+    last: AtomicU64,
+    /// Writers whose threads live.
+    writers: AtomicUsize,
+}
+
+impl Losses {
+    fn add(&self, lines: u64) {
+        if lines > 0 {
+            self.total.fetch_add(lines, Ordering::Relaxed);
+            self.owed.fetch_add(lines, Ordering::Relaxed);
+            self.last.store(Clock::now().0, Ordering::Relaxed);
+        }
+    }
+
+    /// How many so far, and when the last one was lost.
+    pub(super) fn so_far(&self) -> (u64, Option<Clock>) {
+        let total = self.total.load(Ordering::Relaxed);
+        let last = Clock(self.last.load(Ordering::Relaxed));
+        (total, (total > 0).then_some(last))
+    }
+}
+
+/// How a writer gets on.
+#[derive(Default)]
+struct Progress {
+    /// Bytes that wait.
+    waiting: AtomicUsize,
+    /// Whether a call of the system is under way, and since when.
+    is_busy: AtomicBool,
+    busy_since: AtomicU64,
+    /// Why the last write failed; `None` if it did not.
+    failure: Mutex<Option<String>>,
+}
+
+enum Message {
+    /// From now on it is in use; the end of the writer before it.
+    Begin(Option<Receiver<()>>),
+    /// A whole line with its end.
+    Line(String),
+    /// Tell when all before it is written.
+    Flush(Sender<()>),
+}
+
+/// The queue of a place's lines. Its thread writes what is left and ends when the
+/// writer is dropped.
+pub(super) struct Writer {
+    messages: Sender<Message>,
+    progress: Arc<Progress>,
+    losses: Arc<Losses>,
+    /// Closed when the thread has ended.
+    ended: Mutex<Option<Receiver<()>>>,
+}
+
+impl Writer {
+    /// A writer of this place. It takes lines at once and writes them once it is
+    /// told to [`begin`](Self::begin).
+    ///
+    /// # Errors
+    ///
+    /// The thread cannot be had, or too many of those before hang.
+    pub(super) fn new(sink: Sink, style: Arc<Style>, losses: Arc<Losses>) -> io::Result<Self> {
+        if losses.writers.fetch_add(1, Ordering::Relaxed) >= WRITERS_MAX {
+            losses.writers.fetch_sub(1, Ordering::Relaxed);
+            return Err(io::Error::other(
+                "the places that the log had before take nothing, and too many threads wait for \
+                 them; restart the broker",
+            ));
+        }
+        let (messages, queue) = channel();
+        let (end, ended) = channel();
+        let progress = Arc::new(Progress::default());
+        let mut work = Work {
+            queue,
+            sink,
+            style,
+            progress: progress.clone(),
+            losses: Counted(losses.clone()),
+        };
+        thread::Builder::new()
+            .name("log".into())
+            .stack_size(STACK_LEN)
+            .spawn(move || {
+                work.run();
+                drop(work);
+                drop::<Sender<()>>(end);
+            })?;
+        Ok(Self {
+            messages,
+            progress,
+            losses,
+            ended: Mutex::new(Some(ended)),
+        })
+    }
+
+    /// Lets the thread write, after `before` has written what it has.
+    pub(super) fn begin(&self, before: Option<&Self>) {
+        let before = before.and_then(|before| before.ended.lock().take());
+        self.send(Message::Begin(before));
+    }
+
+    /// Puts a line into the queue, or counts it as lost.
+    pub(super) fn put(&self, line: String) {
+        let bytes = line.len() + LINE_OVERHEAD;
+        let waiting = &self.progress.waiting;
+        if waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX {
+            waiting.fetch_sub(bytes, Ordering::Relaxed);
+            self.losses.add(1);
+            return;
+        }
+        self.send(Message::Line(line));
+    }
+
+    /// Waits until everything that was logged so far is written, or for the time.
+    pub(super) fn flush(&self, time: Duration) {
+        let (done, is_done) = channel();
+        self.send(Message::Flush(done));
+        let _ = is_done.recv_timeout(time);
+    }
+
+    /// Bytes that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.progress.waiting.load(Ordering::Relaxed)
+    }
+
+    /// Since when the system has not come back from a call.
+    pub(super) fn busy_since(&self) -> Option<Clock> {
+        let since = Clock(self.progress.busy_since.load(Ordering::Relaxed));
+        let is_busy = self.progress.is_busy.load(Ordering::Acquire);
+        is_busy.then_some(since)
+    }
+
+    /// Why the last write failed.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.progress.failure.lock().clone()
+    }
+
+    fn send(&self, message: Message) {
+        if self.messages.send(message).is_err() {
+            // The thread is gone, by a panic alone.
+            self.losses.add(1);
+        }
+    }
+}
+
+/// Counts the thread as living.
+struct Counted(Arc<Losses>);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.writers.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What the thread of a writer works with.
+struct Work {
+    queue: Receiver<Message>,
+    sink: Sink,
+    style: Arc<Style>,
+    progress: Arc<Progress>,
+    losses: Counted,
+}
+
+impl Work {
+    fn run(&mut self) {
+        // A writer that is never told to begin ends here.
+        let Ok(Message::Begin(before)) = self.queue.recv() else {
+            return;
+        };
+        if let Some(before) = before {
+            let _ = before.recv_timeout(HANDOVER);
+            self.timed(Sink::follow_name);
+        }
+        while self.write_next() {}
+    }
+
+    /// Writes the lines that wait, as many as go at once; `false` at the end.
+    fn write_next(&mut self) -> bool {
+        let mut flushes = Vec::new();
+        let mut lines = String::new();
+        let mut bytes = 0;
+        let room = self.sink.room().min(BATCH_BYTES as u64);
+        let mut next = match self.losses.0.owed.load(Ordering::Relaxed) {
+            0 => self
+                .queue
+                .recv()
+                .map_err(|_| RecvTimeoutError::Disconnected),
+            _ => self.queue.recv_timeout(RETRY),
+        };
+        let goes_on = !matches!(next, Err(RecvTimeoutError::Disconnected));
+        while let Ok(message) = next {
+            match message {
+                Message::Line(line) => {
+                    bytes += line.len() + LINE_OVERHEAD;
+                    lines += &line;
+                }
+                Message::Flush(done) => flushes.push(done),
+                Message::Begin(_) => {}
+            }
+            next = match lines.len() as u64 <= room {
+                true => self.queue.try_recv().map_err(|_| RecvTimeoutError::Timeout),
+                false => Err(RecvTimeoutError::Timeout),
+            };
+        }
+        self.write(&lines);
+        self.progress.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        drop(flushes);
+        goes_on
+    }
+
+    /// Writes lines, and before them how many were lost.
+    fn write(&mut self, lines: &str) {
+        let owed = self.losses.0.owed.load(Ordering::Relaxed);
+        let notice = match owed {
+            0 => String::new(),
+            lost => {
+                let text = format!("{lost} lines of the log could not be written");
+                self.style.line(Label::ERROR, &text)
+            }
+        };
+        let text = notice + lines;
+        if text.is_empty() {
+            return;
+        }
+        let notice_len = text.len() - lines.len();
+        let written = match self.timed(|sink| sink.append(&text)) {
+            Ok(()) => {
+                *self.progress.failure.lock() = None;
+                text.len()
+            }
+            Err(Unwritten { written, cause }) => {
+                *self.progress.failure.lock() = Some(cause.to_string());
+                written
+            }
+        };
+        if written >= notice_len {
+            self.losses.0.owed.fetch_sub(owed, Ordering::Relaxed);
+        }
+        let rest = &text.as_bytes()[written.max(notice_len)..];
+        self.losses.0.add(count_lines(rest));
+        if written == text.len() {
+            self.rotate();
+        }
+    }
+
+    /// Rotates the file if it is full, and tells of it.
+    fn rotate(&mut self) {
+        let Some(outcome) = self.timed(Sink::rotate) else {
+            return;
+        };
+        let line = match outcome {
+            Ok(backup) => {
+                let text = format!("Rotated log, backup saved as {}", backup.display());
+                self.style.line(Label::INFO, &text)
+            }
+            Err(cause) => {
+                let text = format!("Unable to rotate the log: {cause}");
+                self.style.line(Label::ERROR, &text)
+            }
+        };
+        if self.timed(|sink| sink.append(&line)).is_err() {
+            self.losses.0.add(1);
+        }
+    }
+
+    /// Lets the sink do something that may take long, and shows that it does.
+    fn timed<T>(&mut self, work: impl FnOnce(&mut Sink) -> T) -> T {
+        let progress = &self.progress;
+        progress.busy_since.store(Clock::now().0, Ordering::Relaxed);
+        progress.is_busy.store(true, Ordering::Release);
+        let done = work(&mut self.sink);
+        progress.is_busy.store(false, Ordering::Release);
+        done
+    }
+}
+
+fn count_lines(text: &[u8]) -> u64 {
+    text.iter().filter(|byte| **byte == b'\n').count() as u64
+}
