@@ -17,16 +17,19 @@ mod writer;
 use std::{
     fmt::{self, Write as _},
     io::{self, IsTerminal},
+    panic,
     path::PathBuf,
     process,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
     time::Duration,
 };
 
 use chrono::{DateTime, Local, TimeZone, Utc};
+use monitor_client::text::escaped;
 use parking_lot::RwLock;
 use tracing::{
     Event, Level, Metadata, Subscriber,
@@ -82,6 +85,13 @@ pub fn init(options: &Options) -> Result<LogHandle, InitError> {
     let handle = LogHandle::new(options)?;
     let lines = Lines(handle.0.clone());
     tracing::subscriber::set_global_default(lines).map_err(|_| InitError::AlreadySet)?;
+    // A panic, which is a defect, goes the same way: written to standard error at
+    // once it could hang the thread, and all that want to write there.
+    panic::set_hook(Box::new(|panic| {
+        let thread = thread::current();
+        let name = thread.name().unwrap_or("without a name");
+        tracing::error!("defect: the thread {name} {panic}");
+    }));
     Ok(handle)
 }
 
@@ -348,17 +358,9 @@ struct Text {
 }
 
 impl Text {
-    /// One line: control characters, which may come from a peer, are escaped.
+    /// One line: what may come from a peer is made safe to show.
     fn message(self) -> String {
-        let text = self.message + &self.fields;
-        if !text.contains(char::is_control) {
-            return text;
-        }
-        let escape = |character: char| match character.is_control() && character != '\t' {
-            true => character.escape_default().to_string(),
-            false => character.to_string(),
-        };
-        text.chars().map(escape).collect()
+        escaped(&(self.message + &self.fields)).into_owned()
     }
 }
 

@@ -15,8 +15,9 @@ use midge::{
     monitor::{self, values::Answers},
     recorder,
     server::{
-        lifecycle::{self, Prepared, Signals, StartError},
+        lifecycle::{self, Prepared, StartError},
         reload::Sources,
+        signals::Signals,
     },
     system,
 };
@@ -28,6 +29,9 @@ const TOP: &str = "midge-top";
 
 /// How long the last lines of the log may take to be written.
 const LOG_FLUSH_TIMEOUT: Duration = Duration::from_millis(500);
+
+/// How long the workers may take to end.
+const WORKERS_END_TIMEOUT: Duration = Duration::from_millis(200);
 
 fn main() -> ExitCode {
     let mut arguments = env::args_os().skip(1);
@@ -109,9 +113,9 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
         }
     };
     let runtime = lifecycle::runtime().map_err(failed("Error starting the workers"))?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         // Before anything else, so that no early signal kills half a broker.
-        let signals = Signals::listen().map_err(failed("Error listening to signals"))?;
+        let signals = Signals::listen(log.clone()).map_err(failed("Error listening to signals"))?;
         let sources = Sources { read_options, log };
         let mut prepared = lifecycle::prepare(options, sources)?;
         let server = prepared.server.clone();
@@ -126,7 +130,10 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
             .map_err(failed("Error starting the system account"))?;
         serve_monitor(&mut prepared, &answers).map_err(failed("Error starting the monitor"))?;
         lifecycle::run(prepared, program, signals).await
-    })
+    });
+    // Not a drop, which would wait for calls of the system that never come back.
+    runtime.shutdown_timeout(WORKERS_END_TIMEOUT);
+    ended
 }
 
 fn serve_monitor(prepared: &mut Prepared, answers: &Answers) -> io::Result<()> {

@@ -26,6 +26,8 @@ mod readers;
 mod routes;
 #[path = "findings/shown.rs"]
 mod shown;
+#[path = "findings/system.rs"]
+mod system;
 
 use serde_json::Value;
 use support::{Broker, BrokerBuilder, RawClient};

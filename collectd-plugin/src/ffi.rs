@@ -13,6 +13,8 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use monitor_client::text::is_unsafe;
+
 use crate::{
     config::{self, DEFAULT_NAME, Instance, Item, Scalar},
     daemon::{Daemon, Level, Notification, Severity, Value, ValueList},
@@ -327,9 +329,9 @@ fn fill(field: &mut [c_char], text: &str) {
     }
 }
 
-/// Control characters, line ends above all, could forge lines of a log.
+/// What acts in place of being shown, line ends above all, could forge lines of a log.
 fn one_line(text: &str, limit: usize) -> String {
-    cut(text, limit).replace(char::is_control, " ")
+    cut(text, limit).replace(is_unsafe, " ")
 }
 
 fn cut(text: &str, limit: usize) -> &str {

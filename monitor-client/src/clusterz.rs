@@ -22,6 +22,8 @@ pub struct Clusterz {
     pub present: usize,
     /// All of them, the answering broker first.
     pub members: Vec<ClusterMember>,
+    /// Seconds since the look at the broker that the disagreements are from.
+    pub age: f64,
     /// What is wrong between them: the findings about routes and members.
     pub disagreements: Vec<Disagreement>,
 }

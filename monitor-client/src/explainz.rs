@@ -13,6 +13,8 @@ pub struct Explainz {
     pub now: String,
     /// Time of the last look at the broker, RFC 3339; the findings are as of then.
     pub looked: String,
+    /// Seconds since then.
+    pub age: f64,
     /// `critical`, `warning`, `info` or `ok`: the worst of the findings.
     pub status: String,
     /// Findings, the worst first.

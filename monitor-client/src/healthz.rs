@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 /// The answer of `/healthz`; status `ok` goes with HTTP 200.
-#[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct Healthz {
     /// `ok`, `unavailable` or `error`.
@@ -30,6 +30,10 @@ pub struct Healthz {
     /// asked with `probe`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reasons: Vec<String>,
+    /// Seconds since the look at the broker that these are from; only midge
+    /// tells, asked with `probe`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub age: Option<f64>,
 }
 
 /// One thing that is wrong.

@@ -25,6 +25,7 @@ pub mod memz;
 pub mod routez;
 pub mod slowz;
 pub mod subsz;
+pub mod text;
 #[cfg(feature = "tls")]
 mod tls;
 pub mod topz;

@@ -11,6 +11,10 @@ pub struct Memz {
     pub server_id: String,
     /// Time of this answer, RFC 3339.
     pub now: String,
+    /// Time of the look at the broker that this is from, RFC 3339.
+    pub looked: String,
+    /// Seconds since then.
+    pub age: f64,
     /// Resident memory of the process, bytes.
     pub resident: u64,
     /// What of it is known by cause, the biggest first.
@@ -26,7 +30,7 @@ pub struct Memz {
 #[serde(default)]
 pub struct MemoryCause {
     /// `outbound_queues`, `subscriptions`, `connections`, `tls_sessions`,
-    /// `handshakes`, `closed_connections`, `events`, `other`.
+    /// `handshakes`, `closed_connections`, `log`, `events`, `other`.
     pub cause: String,
     /// Bytes; an estimate where the allocator's share is unknown.
     pub bytes: u64,

@@ -1,5 +1,7 @@
 //! Text for the output: strangers' words made harmless, numbers made readable.
 
+use monitor_client::text::is_unsafe;
+
 /// Most characters shown of a word that a stranger chose.
 const QUOTE_CHARS_MAX: usize = 64;
 
@@ -85,11 +87,7 @@ pub fn significant(value: f64) -> String {
 }
 
 fn is_harmless(c: char) -> bool {
-    let direction_or_invisible = matches!(
-        c,
-        '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{2069}' | '\u{feff}'
-    );
-    !c.is_control() && !direction_or_invisible && !matches!(c, '|' | '<' | '>' | '`')
+    !is_unsafe(c) && !matches!(c, '|' | '<' | '>' | '`')
 }
 
 #[cfg(test)]

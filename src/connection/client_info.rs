@@ -65,6 +65,7 @@ impl Connection {
         ClientInfo {
             start: self
                 .start
+                .time_of_day()
                 .to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
             host: self.peer.ip().to_canonical().to_string(),
             id: self.cid,

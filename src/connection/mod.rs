@@ -48,7 +48,6 @@ use std::{
 };
 
 use atomic_waker::AtomicWaker;
-use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tokio::{
     net::TcpStream,
@@ -59,7 +58,7 @@ use tracing::debug;
 use crate::{
     security::certificate::PeerCertificate,
     telemetry::{
-        Clock, Counter, Traffic,
+        Clock, Counter, Stamp, Traffic,
         load::{Loads, Moved, Name},
         loss::LossReason,
     },
@@ -90,9 +89,7 @@ pub struct Connection {
     /// The peer's address.
     pub peer: SocketAddr,
     /// Time of the accept.
-    pub start: DateTime<Utc>,
-    /// The same as a stamp.
-    pub started: Clock,
+    pub start: Stamp,
     /// Messages received; written by the own task.
     pub in_msgs: Counter,
     /// Bytes received; written by the own task.
@@ -183,12 +180,11 @@ impl Connection {
         max_pending: usize,
         budget: Arc<Budget>,
     ) -> Self {
-        let started = Clock::now();
+        let start = Stamp::now();
         Self {
             cid,
             peer,
-            start: Utc::now(),
-            started,
+            start,
             in_msgs: Counter::default(),
             in_bytes: Counter::default(),
             unheard_msgs: Counter::default(),
@@ -206,7 +202,7 @@ impl Connection {
             looked_at: Mutex::default(),
             flags: AtomicU8::new(0),
             waker: AtomicWaker::new(),
-            last_activity: AtomicU64::new(started.0),
+            last_activity: AtomicU64::new(start.clock().0),
             rtt: AtomicU64::new(0),
         }
     }

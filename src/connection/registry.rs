@@ -16,7 +16,6 @@ use std::{
     },
 };
 
-use chrono::Utc;
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
@@ -26,7 +25,7 @@ pub use self::{
     view::{ClosedConnection, ConnectionView, SubscriptionView},
 };
 use super::{CloseReason, Connection, Subscription, budget::Budget};
-use crate::telemetry::Traffic;
+use crate::telemetry::{Stamp, Traffic};
 
 /// Readers noted between two looks of the recorder.
 const NOTICED_MAX: usize = 64;
@@ -144,7 +143,7 @@ impl Registry {
         let closed = Arc::new(ClosedConnection {
             last,
             subscriptions: subscriptions.iter().map(|sub| sub.view()).collect(),
-            stop: Utc::now(),
+            stop: Stamp::now(),
             reason,
         });
         let mut inner = self.inner.lock();

@@ -4,6 +4,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use monitor_client::text::escaped;
+
 use crate::telemetry::Clock;
 
 /// How bad it is.
@@ -64,6 +66,22 @@ pub struct Finding {
     pub cause: String,
     /// What to do.
     pub remedy: &'static str,
+}
+
+impl Finding {
+    /// A critical finding of the broker as a whole.
+    pub(super) fn of(rule: &super::rules::Rule, since: Clock, text: String) -> Self {
+        Self {
+            code: rule.code,
+            severity: Severity::Critical,
+            subject: String::new(),
+            cid: 0,
+            since,
+            text,
+            cause: rule.cause.into(),
+            remedy: rule.remedy,
+        }
+    }
 }
 
 /// A finding that appeared or cleared.
@@ -151,11 +169,15 @@ impl Board {
         let finding = Finding {
             code: rule.code,
             severity: symptom.severity,
-            subject: symptom.subject,
+            // What peers call themselves is shown on terminals and pages.
+            subject: escaped(&symptom.subject).into_owned(),
             cid: symptom.cid,
             since,
-            text: symptom.text,
-            cause: symptom.cause.unwrap_or_else(|| rule.cause.into()),
+            text: escaped(&symptom.text).into_owned(),
+            cause: match symptom.cause {
+                Some(cause) => escaped(&cause).into_owned(),
+                None => rule.cause.into(),
+            },
             remedy: rule.remedy,
         };
         let change = (shown && !was_shown).then(|| Change {

@@ -22,7 +22,7 @@ use crate::{
         CloseReason, Connection, admission::PlacesView, handshake::Handshakers, registry::Troubles,
     },
     security::failure::Cause as FailureCause,
-    server::{Server, reload::Outcome},
+    server::Server,
     sublist::Entry,
     telemetry::{Clock, event::EventKind, load::Window, tally::Count},
 };
@@ -78,10 +78,6 @@ pub(super) struct History {
     unheard_seen: HashMap<Box<[u8]>, u64>,
     /// Number of the last event that was taken in.
     events_seen: u64,
-    /// What a reload would change; `None` before the first look at the file,
-    /// and without one.
-    pub(super) pending_reload: Option<Outcome>,
-    config_checked: Option<Instant>,
     /// The places before the login.
     pub(super) places: Vec<Crowding>,
     pub(super) probe: Probe,
@@ -121,8 +117,6 @@ impl History {
             unheard: Recent::default(),
             unheard_seen: HashMap::new(),
             events_seen: 0,
-            pending_reload: None,
-            config_checked: None,
             places: Vec::new(),
             probe: Probe::new(workers),
         }
@@ -174,7 +168,6 @@ impl History {
             recent.expire(look.at, thresholds.recent);
         }
         self.add_places(server);
-        self.check_config(server, thresholds);
         self.probe.send();
     }
 
@@ -339,16 +332,6 @@ impl History {
                 _ => &mut self.violations,
             };
             recent.add(now, event.subject.clone(), once(0, event.cid));
-        }
-    }
-
-    fn check_config(&mut self, server: &Server, thresholds: &Diagnosis) {
-        let is_due = self
-            .config_checked
-            .is_none_or(|checked| checked.elapsed() >= thresholds.config_check);
-        if is_due && server.options().config_file.is_some() {
-            self.config_checked = Some(Instant::now());
-            self.pending_reload = Some(server.reload(true));
         }
     }
 }

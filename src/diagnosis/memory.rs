@@ -66,6 +66,7 @@ impl Memory {
         let connections = look.connections as u64;
         let closed = server.clients.registry.closed_count() as u64;
         let events = &server.clients.telemetry.events;
+        let log = server.log_look().waiting;
         let mut causes = vec![
             cause(
                 "outbound_queues",
@@ -93,6 +94,8 @@ impl Memory {
                 look.handshakes.count as u64,
             ),
             cause("closed_connections", closed * CLOSED_CONNECTION, closed),
+            // Lines that wait to be written.
+            cause("log", log as u64, 0),
             cause("events", events.memory() as u64, events.count() as u64),
         ];
         let resident = look.resident.unwrap_or(0);

@@ -9,6 +9,7 @@
 
 mod board;
 mod ceiling;
+mod config_check;
 mod ebb;
 mod history;
 mod look;
@@ -41,23 +42,32 @@ use board::{Board, Change};
 pub use board::{Finding, Severity};
 use ceiling::Ceilings;
 pub use ceiling::{Ceiling, CeilingKind};
+use config_check::ConfigCheck;
 use ebb::Ebb;
 use history::History;
 use look::Look;
 pub use memory::{Cause, Memory, MemoryHolder};
-use rules::{Evidence, RULES};
+use rules::{DIAGNOSIS_HANGS, Evidence, RULES};
 use starts::Starts;
 
-/// Bytes of the thread's stack. Nothing there recurses, but a reload, which is
-/// tried out here, parses the configuration.
-const STACK_LEN: usize = 2 * 1024 * 1024;
+/// Bytes of the thread's stack. Nothing there recurses.
+const STACK_LEN: usize = 512 * 1024;
 
 /// Work that waits for so long is not done at all: the broker is not live.
 const DEAD_AFTER: Duration = Duration::from_secs(30);
 
+/// A report of this age, and of several looks, is old: the diagnosis hangs.
+const OLD_AFTER: Duration = Duration::from_secs(10);
+
+/// Looks that are due within the time after which a report is old, at least.
+const OLD_LOOKS: u32 = 5;
+
 /// What the last look at the broker found.
-#[derive(Default)]
-pub struct Diagnosis(Mutex<Arc<Report>>);
+pub struct Diagnosis {
+    last: Mutex<Arc<Report>>,
+    /// Age at which a report is old.
+    old_after: Duration,
+}
 
 /// What one look at the broker found.
 #[derive(Clone)]
@@ -87,9 +97,43 @@ impl Default for Report {
 }
 
 impl Diagnosis {
-    /// What the last look found.
+    fn new(thresholds: &config::Diagnosis) -> Self {
+        Self {
+            last: Mutex::default(),
+            old_after: OLD_AFTER.max(thresholds.interval * OLD_LOOKS),
+        }
+    }
+
+    /// What the last look found. That it is old is found by whoever asks: a
+    /// diagnosis that hangs cannot tell.
     pub fn report(&self) -> Arc<Report> {
-        self.0.lock().clone()
+        let report = self.last.lock().clone();
+        report
+            .at(Clock::now(), self.old_after)
+            .map_or(report, Arc::new)
+    }
+}
+
+impl Report {
+    /// The report as it is at `now` if it is old then: with a finding that says
+    /// so.
+    fn at(&self, now: Clock, old_after: Duration) -> Option<Self> {
+        let age = self.looked.until(now);
+        if age < old_after {
+            return None;
+        }
+        let text = format!(
+            "the diagnosis has not looked at the broker for {}: what else is told here is as of \
+             then",
+            words::time(age)
+        );
+        let rule = RULES.iter().find(|rule| rule.code == DIAGNOSIS_HANGS)?;
+        let mut report = self.clone();
+        report
+            .findings
+            .insert(0, Finding::of(rule, self.looked, text));
+        report.dead |= age >= DEAD_AFTER;
+        Some(report)
     }
 }
 
@@ -100,7 +144,7 @@ impl Diagnosis {
 ///
 /// The thread cannot be had.
 pub fn watch(server: Arc<Server>) -> io::Result<Arc<Diagnosis>> {
-    let diagnosis = Arc::new(Diagnosis::default());
+    let diagnosis = Arc::new(Diagnosis::new(&server.options().diagnosis));
     let mut watch = Watch::new(server, Handle::current(), diagnosis.clone());
     thread::Builder::new()
         .name("diagnosis".into())
@@ -122,6 +166,7 @@ struct Watch {
     diagnosis: Arc<Diagnosis>,
     ceilings: Ceilings,
     history: History,
+    config: ConfigCheck,
     board: Board,
     starts: Starts,
     ebb: Ebb,
@@ -132,8 +177,9 @@ impl Watch {
         let thresholds = server.options().diagnosis.clone();
         Self {
             ceilings: Ceilings::new(&thresholds),
-            starts: Starts::note(&thresholds),
+            starts: Starts::note(&thresholds, &server.clients.telemetry.calls),
             history: History::new(workers),
+            config: ConfigCheck::default(),
             board: Board::default(),
             ebb: Ebb::default(),
             thresholds,
@@ -152,6 +198,7 @@ impl Watch {
         self.ebb.note(queued + held, queued + most);
         let ceilings = self.ceilings.read(server, &look);
         self.history.add(server, &self.thresholds, &look);
+        self.config.go_on(&self.server, &self.thresholds);
         let evidence = Evidence {
             server,
             thresholds: &self.thresholds,
@@ -159,6 +206,7 @@ impl Watch {
             ceilings: &ceilings,
             history: &self.history,
             starts: self.starts.within(self.thresholds.recent),
+            pending_reload: self.config.outcome(),
         };
         for rule in RULES {
             let symptoms = (rule.find)(&evidence);
@@ -166,7 +214,7 @@ impl Watch {
             let changes = self.board.update(look.at, rule, patience, symptoms);
             changes.iter().for_each(|change| tell(server, change));
         }
-        *self.diagnosis.0.lock() = Arc::new(Report {
+        *self.diagnosis.last.lock() = Arc::new(Report {
             looked: look.at,
             findings: self.board.findings(),
             memory: Memory::of(server, &look),
@@ -200,4 +248,30 @@ fn tell(server: &Server, change: &Change) {
     }
     let events = &server.clients.telemetry.events;
     events.record(EventKind::Finding, *cid, subject, &sentence);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A diagnosis that hangs leaves its last report, which says that all is well.
+    #[test]
+    fn an_old_report_is_critical_by_its_age() {
+        let report = Report {
+            looked: Clock(5_000),
+            ..Report::default()
+        };
+        let at = |millis| report.at(Clock(millis), OLD_AFTER);
+        assert!(at(5_000).is_none() && at(14_999).is_none());
+        let old = at(15_000).expect("it is old");
+        let finding = &old.findings[0];
+        assert_eq!(finding.severity, Severity::Critical);
+        assert_eq!(
+            (finding.code, finding.since),
+            (DIAGNOSIS_HANGS, Clock(5_000))
+        );
+        assert!(finding.text.contains("10 s"), "{}", finding.text);
+        assert!(!old.dead);
+        assert!(at(35_000).is_some_and(|report| report.dead));
+    }
 }

@@ -4,12 +4,15 @@
 use std::{
     env, fs, io,
     path::{Path, PathBuf},
+    sync::Arc,
+    thread,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
+use parking_lot::Mutex;
 use tracing::warn;
 
-use crate::config::Diagnosis;
+use crate::{config::Diagnosis, telemetry::calls::Calls};
 
 /// Starts remembered.
 const STARTS_MAX: usize = 32;
@@ -22,30 +25,49 @@ const FILE_LEN_MAX: usize = 4096;
 const STATE_DIRECTORY: &str = "STATE_DIRECTORY";
 
 /// Times of starts in seconds since 1970, this one last.
-pub(super) struct Starts(Vec<u64>);
+pub(super) struct Starts(Arc<Mutex<Vec<u64>>>);
 
 impl Starts {
-    /// Adds this start to the file, if there is to be one.
-    pub(super) fn note(thresholds: &Diagnosis) -> Self {
-        let Some(file) = file(thresholds) else {
-            return Self(vec![now()]);
-        };
-        let before = fs::read(&file).map_or_else(|_| Vec::new(), |bytes| parse(&bytes));
-        let starts = add(before, now());
-        if let Err(error) = write(&file, &starts) {
-            warn!(
-                "The start could not be noted in {}: {error}; a restart loop will not be seen",
-                file.display()
-            );
+    /// Adds this start to the file, if there is to be one, on a thread of its own:
+    /// the disk may hang.
+    pub(super) fn note(thresholds: &Diagnosis, calls: &Calls) -> Self {
+        let noted = Arc::new(Mutex::new(vec![now()]));
+        if let Some(file) = file(thresholds) {
+            let call = calls.begin("noting the start in", file.display().to_string());
+            let starts = noted.clone();
+            let work = move || {
+                let _call = call;
+                *starts.lock() = read_and_add(&file);
+            };
+            let thread = thread::Builder::new().name("starts".into()).spawn(work);
+            if let Err(error) = thread {
+                warn!("The start could not be noted: {error}; a restart loop will not be seen");
+            }
         }
-        Self(starts)
+        Self(noted)
     }
 
-    /// How many starts lie within this time before now.
+    /// How many starts lie within this time before now. Those after now are of a
+    /// clock that was set back since.
     pub(super) fn within(&self, time: Duration) -> u64 {
-        let begin = now().saturating_sub(time.as_secs());
-        self.0.iter().filter(|start| **start >= begin).count() as u64
+        let now = now();
+        let recent = now.saturating_sub(time.as_secs())..=now;
+        let starts = self.0.lock();
+        starts.iter().filter(|start| recent.contains(start)).count() as u64
     }
+}
+
+/// Adds this start to those in the file.
+fn read_and_add(file: &Path) -> Vec<u64> {
+    let before = fs::read(file).map_or_else(|_| Vec::new(), |bytes| parse(&bytes));
+    let starts = add(before, now());
+    if let Err(error) = write(file, &starts) {
+        warn!(
+            "The start could not be noted in {}: {error}; a restart loop will not be seen",
+            file.display()
+        );
+    }
+    starts
 }
 
 fn file(thresholds: &Diagnosis) -> Option<PathBuf> {
@@ -89,6 +111,24 @@ fn now() -> u64 {
 mod tests {
     use super::*;
 
+    /// The starts, once the file is written.
+    fn noted(thresholds: &Diagnosis) -> Starts {
+        let calls = Calls::default();
+        let starts = Starts::note(thresholds, &calls);
+        let deadline = std::time::Instant::now() + Duration::from_secs(10);
+        while !calls.older_than(Duration::ZERO).is_empty() {
+            assert!(std::time::Instant::now() < deadline, "it is never noted");
+            thread::sleep(Duration::from_millis(1));
+        }
+        starts
+    }
+
+    #[test]
+    fn starts_of_a_clock_that_was_set_back_do_not_count() {
+        let starts = Starts(Arc::new(Mutex::new(vec![now() - 1, now() + 3600])));
+        assert_eq!(starts.within(Duration::from_secs(600)), 1);
+    }
+
     #[test]
     fn starts_are_remembered_and_nonsense_is_passed_over() {
         let folder = tempfile::TempDir::new().unwrap();
@@ -99,8 +139,7 @@ mod tests {
         let file = thresholds.starts_file.clone().unwrap();
         fs::write(&file, format!("5\nnonsense\n{}\n", u64::MAX)).unwrap();
         for number in 1..=STARTS_MAX as u64 + 3 {
-            let starts = Starts::note(&thresholds);
-            let within = starts.within(Duration::from_secs(600));
+            let within = noted(&thresholds).within(Duration::from_secs(600));
             assert_eq!(within, number.min(STARTS_MAX as u64));
         }
         assert!(parse(&fs::read(&file).unwrap()).len() <= STARTS_MAX);
@@ -112,7 +151,7 @@ mod tests {
             starts_file: Some("/nonexistent/folder/starts".into()),
             ..Diagnosis::default()
         };
-        let starts = Starts::note(&thresholds);
+        let starts = noted(&thresholds);
         assert_eq!(starts.within(Duration::from_secs(600)), 1);
     }
 }

@@ -61,7 +61,7 @@ fn detail(monitor: &Monitor, account: &Account) -> AccountDetail {
     };
     AccountDetail {
         account_name: account.name.clone(),
-        update_time: rfc3339(monitor.server.start),
+        update_time: rfc3339(monitor.server.start()),
         is_system: account.is_system,
         complete: true,
         client_connections: signed(account.connections()),

@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     COMPATIBLE_VERSION, VERSION,
-    diagnosis::rules::ABOUT_THE_MESH,
+    diagnosis::{Report, rules::ABOUT_THE_MESH},
     route::{
         Cluster, Route,
         roll::{Member, Muster, Target},
@@ -22,6 +22,7 @@ use crate::{
 /// The answer. Takes no parameters.
 pub(super) fn answer(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusal> {
     let server = &monitor.server;
+    let report = monitor.diagnosis.report();
     let mut members = match &server.cluster {
         Some(cluster) => members(cluster),
         None => Vec::new(),
@@ -38,14 +39,14 @@ pub(super) fn answer(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusa
         cluster: server.clients.info.read().cluster.clone(),
         expected: members.iter().filter(is_missed).count().max(1),
         present: members.iter().filter(is_there).count().max(1),
-        disagreements: disagreements(monitor),
+        age: report.looked.age().as_secs_f64(),
+        disagreements: disagreements(&report),
         members,
     })
 }
 
-fn disagreements(monitor: &Monitor) -> Vec<Disagreement> {
+fn disagreements(report: &Report) -> Vec<Disagreement> {
     let now = Clock::now();
-    let report = monitor.diagnosis.report();
     let findings = report.findings.iter();
     findings
         .filter(|finding| ABOUT_THE_MESH.contains(&finding.code))

@@ -6,7 +6,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
 use monitor_client::{ConnInfo, Connz, SubDetail, TlsPeerCert};
 
 use super::{
@@ -72,7 +71,7 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
 
 fn build(monitor: &Monitor, request: &Request) -> Connz {
     let context = &monitor.server.clients;
-    let (now, clock) = (Utc::now(), Clock::now());
+    let clock = Clock::now();
     let mut candidates = candidates(&context.registry, request.state);
     candidates.retain(|candidate| request.wants_account(candidate));
     let total = candidates.len();
@@ -86,7 +85,7 @@ fn build(monitor: &Monitor, request: &Request) -> Connz {
         .collect();
     Connz {
         server_id: monitor.server.id.clone(),
-        now: rfc3339(now),
+        now: monitor.now_text(),
         num_connections: connections.len(),
         total,
         offset: request.page.offset,
@@ -198,7 +197,7 @@ impl Request {
     fn entry(&self, candidate: &Candidate, now: Clock, listed: &mut usize) -> ConnInfo {
         let mut info = match candidate {
             Candidate::Open(connection) => {
-                let since_start = connection.started.until(now);
+                let since_start = connection.start.clock().until(now);
                 let view = connection.view();
                 let idle = view.last_activity.until(now);
                 let mut info = self.common(&view, since_start, idle);
@@ -209,17 +208,17 @@ impl Request {
                 info
             }
             Candidate::Closed(closed) => {
-                let last_activity = closed.last.last_activity.time_of_day();
+                let stop = closed.stop.clock();
                 let mut info = self.common(
                     &closed.last,
-                    between(closed.last.start, closed.stop),
-                    between(last_activity, closed.stop),
+                    closed.last.start.clock().until(stop),
+                    closed.last.last_activity.until(stop),
                 );
                 if self.auth {
                     // As it was told, which nobody is of the global one.
                     info.name_tag.clone_from(&info.account);
                 }
-                info.stop = Some(rfc3339(closed.stop));
+                info.stop = Some(rfc3339(closed.stop.time_of_day()));
                 info.reason = closed.reason.to_string();
                 info
             }
@@ -238,7 +237,7 @@ impl Request {
             client_type: "nats".into(),
             ip: view.peer.ip().to_canonical().to_string(),
             port: view.peer.port(),
-            start: rfc3339(view.start),
+            start: rfc3339(view.start.time_of_day()),
             last_activity: rfc3339(view.last_activity.time_of_day()),
             rtt: round_trip(view.rtt.unwrap_or_default()),
             uptime: uptime(since_start),
@@ -347,11 +346,6 @@ pub(super) fn detail(view: SubscriptionView, account: &str) -> SubDetail {
         max: view.max,
         cid: view.cid,
     }
-}
-
-/// The time from `start` to `end`; nought if the clock was set back.
-fn between(start: DateTime<Utc>, end: DateTime<Utc>) -> Duration {
-    (end - start).to_std().unwrap_or_default()
 }
 
 #[cfg(test)]

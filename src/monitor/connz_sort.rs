@@ -110,8 +110,8 @@ impl Candidate {
 
     fn age_ms(&self, now: Clock) -> u64 {
         match self {
-            Self::Closed(closed) => unsigned((closed.stop - closed.last.start).num_milliseconds()),
-            Self::Open(connection) => now.0.saturating_sub(connection.started.0),
+            Self::Closed(closed) => closed.last.start.micros_until(closed.stop) / 1000,
+            Self::Open(connection) => now.0.saturating_sub(connection.start.clock().0),
         }
     }
 
@@ -125,8 +125,8 @@ impl Candidate {
     fn idle_ms(&self, now: Clock) -> u64 {
         match self {
             Self::Closed(closed) => {
-                let idle = closed.stop - closed.last.last_activity.time_of_day();
-                unsigned(idle.num_milliseconds())
+                let idle = closed.last.last_activity.until(closed.stop.clock());
+                u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)
             }
             Self::Open(connection) => now.0.saturating_sub(connection.last_activity().0),
         }
@@ -149,7 +149,7 @@ impl Candidate {
 
     fn stop_micros(&self) -> u64 {
         match self {
-            Self::Closed(closed) => unsigned(closed.stop.timestamp_micros()),
+            Self::Closed(closed) => closed.stop.0,
             Self::Open(_) => 0,
         }
     }
@@ -162,16 +162,9 @@ impl Candidate {
     }
 }
 
-/// The number, nought if it is negative because the clock was set back.
-fn unsigned(number: i64) -> u64 {
-    u64::try_from(number).unwrap_or(0)
-}
-
 #[cfg(test)]
 mod tests {
     use std::{net::SocketAddr, sync::Arc, time::Duration};
-
-    use chrono::{DateTime, Utc};
 
     use super::*;
     use crate::{
@@ -179,12 +172,12 @@ mod tests {
             CloseReason, Identity,
             registry::{ClosedConnection, ConnectionView},
         },
-        telemetry::Traffic,
+        telemetry::{Stamp, Traffic},
     };
 
     /// A closed connection whose figures are all told by `cid` and `figure`.
     fn closed(cid: u64, figure: u64, reason: CloseReason) -> Candidate {
-        let start = DateTime::<Utc>::from_timestamp(1_800_000_000, 0).unwrap();
+        let start = Stamp(1_000_000_000);
         Candidate::Closed(Arc::new(ClosedConnection {
             last: ConnectionView {
                 cid,
@@ -206,7 +199,7 @@ mod tests {
                 tls: None,
             },
             subscriptions: Vec::new(),
-            stop: start + Duration::from_secs(figure),
+            stop: Stamp(start.0 + figure * 1_000_000),
             reason,
         }))
     }

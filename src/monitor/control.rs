@@ -6,12 +6,14 @@ use std::{sync::Arc, time::Duration};
 
 use hyper::StatusCode;
 use monitor_client::control::{Change, Chosen, Kicked, Reloaded, Traced};
+use tokio::{sync::oneshot, time::timeout};
 use tracing::info;
 
 use super::{
     Monitor,
     answer::{Answer, Refusal},
     query::Query,
+    service::Later,
 };
 use crate::{
     config::options::changes::Takes,
@@ -26,6 +28,9 @@ const TRACE_SECONDS: (u64, u64) = (10, 600);
 
 /// Lines that are logged for it.
 const TRACE_LINES: (u64, u64) = (1_000, 100_000);
+
+/// How long an answer waits for a reload.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// `/kick`: closes the clients that `cid`, `name` and `user` choose.
 pub(super) fn kick(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
@@ -71,17 +76,34 @@ pub(super) fn trace(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal>
 }
 
 /// `/reload`: reads the configuration again; `dry_run=1` only tells what that
-/// would change.
-pub(super) fn reload(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
+/// would change. Files may hang, and other requests do not wait for them.
+pub(super) fn reload(monitor: &Monitor, query: &Query) -> Result<Later, Refusal> {
     let dry_run = query.boolean("dry_run")?;
-    let outcome = monitor.server.reload(dry_run);
-    match &outcome.error {
-        Some(error) => Err(Refusal {
-            status: StatusCode::UNPROCESSABLE_ENTITY,
-            message: error.clone(),
-        }),
-        None => Answer::pretty_json(&reloaded(&outcome, dry_run)),
-    }
+    let (told, outcome) = oneshot::channel();
+    monitor.server.reload(dry_run, |outcome| {
+        // Whoever asked may have gone.
+        let _ = told.send(outcome);
+    });
+    Ok(Box::pin(async move {
+        let refused = |status, message: String| Err(Refusal { status, message });
+        match timeout(RELOAD_TIMEOUT, outcome).await {
+            Ok(Ok(Outcome {
+                error: Some(error), ..
+            })) => refused(StatusCode::UNPROCESSABLE_ENTITY, error),
+            Ok(Ok(outcome)) => Answer::pretty_json(&reloaded(&outcome, dry_run)),
+            Ok(Err(_)) => refused(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The reload ended early; see the log.".into(),
+            ),
+            Err(_) => refused(
+                StatusCode::GATEWAY_TIMEOUT,
+                format!(
+                    "The reload is still under way after {RELOAD_TIMEOUT:?}: it waits for a file, \
+                     see /explainz. The log tells what becomes of it."
+                ),
+            ),
+        }
+    }))
 }
 
 fn reloaded(outcome: &Outcome, dry_run: bool) -> Reloaded {

@@ -188,7 +188,7 @@ mod tests {
         let event = messages.next().unwrap();
         assert!(event.starts_with("id: 1\nevent: storm\ndata: {"), "{event}");
         assert_eq!(event.lines().count(), 3);
-        assert!(event.contains("two\\nlines"));
+        assert!(event.contains("two\\\\nlines"));
         assert_eq!(messages.next(), None);
     }
 }

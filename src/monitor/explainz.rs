@@ -1,7 +1,9 @@
 //! `/explainz`: what is wrong, who, since when, why, and what to do.
 
+use std::borrow::Cow;
+
 use chrono::{DateTime, Utc};
-use monitor_client::{Explainz, Finding};
+use monitor_client::{Explainz, Finding, text::escaped};
 
 use super::{
     Monitor,
@@ -28,12 +30,15 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
     let report = monitor.diagnosis.report();
     if as_text {
         let name = &monitor.server.name;
-        return Ok(Answer::text(text(name, Utc::now(), &report.findings)));
+        let mut text = text(name, Utc::now(), &report.findings);
+        text += &format!("\n(as of {:.1} s ago)\n", report.looked.age().as_secs_f64());
+        return Ok(Answer::text(text));
     }
     Answer::pretty_json(&Explainz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),
         looked: time_text::rfc3339(report.looked.time_of_day()),
+        age: report.looked.age().as_secs_f64(),
         status: status(&report.findings).into(),
         findings: report.findings.iter().map(info).collect(),
     })
@@ -101,16 +106,9 @@ fn who(finding: &diagnosis::Finding) -> String {
     }
 }
 
-/// Names are the peers' own: nothing of them may command a terminal.
-pub(super) fn printable(text: &str) -> String {
-    text.chars()
-        .map(|symbol| match symbol {
-            // The marks of direction turn what follows around.
-            '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' => '�',
-            symbol if symbol.is_control() => '�',
-            symbol => symbol,
-        })
-        .collect()
+/// The board escapes what peers wrote; this is for what it does not know.
+pub(super) fn printable(text: &str) -> Cow<'_, str> {
+    escaped(text)
 }
 
 #[cfg(test)]
@@ -134,7 +132,7 @@ mod tests {
         let page = text("east", now, &[finding]);
         for part in [
             "east: critical (1 finding)",
-            "CRITICAL slow-consumer: app�[2J (cid 7)",
+            "CRITICAL slow-consumer: app\\u{1b}[2J (cid 7)",
             "(12 s)",
             "why:  It does not read.",
             "do:   Look at it.",

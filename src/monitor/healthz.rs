@@ -44,7 +44,8 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
         return Answer::compact_json(status, &health);
     }
     let stopping = monitor.server.stopping.load(Ordering::Acquire);
-    let state = State::of(&monitor.diagnosis.report(), stopping);
+    let report = monitor.diagnosis.report();
+    let state = State::of(&report, stopping);
     let status = match &*probe {
         "live" => code(state.live),
         "ready" => code(state.ready),
@@ -59,6 +60,7 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
         ready: Some(state.ready),
         degraded: Some(state.degraded),
         reasons: state.reasons,
+        age: Some(report.looked.age().as_secs_f64()),
         ..health
     };
     Answer::compact_json(status, &health)
@@ -67,7 +69,8 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
 /// The state at this moment as nats-server tells it, with the status of its
 /// answer.
 pub(super) fn build(monitor: &Monitor, query: &Query) -> (StatusCode, Healthz) {
-    health(query, monitor.server.stopping.load(Ordering::Acquire))
+    let stopping = monitor.server.stopping.load(Ordering::Acquire);
+    health(query, stopping, monitor.diagnosis.report().dead)
 }
 
 fn code(is_well: bool) -> StatusCode {
@@ -110,7 +113,7 @@ impl State {
     }
 }
 
-fn health(query: &Query, stopping: bool) -> (StatusCode, Healthz) {
+fn health(query: &Query, stopping: bool, dead: bool) -> (StatusCode, Healthz) {
     let is_absent = |name| query.bytes(name).is_empty();
     // A wrong value was refused before.
     let with_details = query.boolean("details").unwrap_or(false);
@@ -152,6 +155,13 @@ fn health(query: &Query, stopping: bool) -> (StatusCode, Healthz) {
             "the broker is stopping",
         );
     }
+    if dead {
+        return problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "unavailable",
+            "the broker's threads do not do their work; see /explainz",
+        );
+    }
     problem(StatusCode::OK, "ok", "")
 }
 
@@ -163,7 +173,7 @@ mod tests {
     #[test]
     fn what_is_asked_about_jetstream_changes_nothing() {
         for text in ["", "js-enabled-only=1&account=a&stream=s&consumer=c"] {
-            let (status, health) = health(&Query::parse(text), false);
+            let (status, health) = health(&Query::parse(text), false, false);
             assert_eq!((status, &*health.status), (StatusCode::OK, "ok"));
             assert_eq!(health.error, "");
         }
@@ -172,7 +182,7 @@ mod tests {
     #[test]
     fn half_questions_are_refused() {
         for (text, missing) in [("stream=s", "account"), ("account=a&consumer=c", "stream")] {
-            let (status, health) = health(&Query::parse(text), false);
+            let (status, health) = health(&Query::parse(text), false, false);
             assert_eq!(
                 (status, &*health.status),
                 (StatusCode::BAD_REQUEST, "error")
@@ -182,10 +192,12 @@ mod tests {
     }
 
     #[test]
-    fn a_stopping_broker_is_unavailable() {
-        let (status, health) = health(&Query::parse(""), true);
-        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
-        assert_eq!(health.status, "unavailable");
+    fn a_broker_that_stops_or_hangs_is_unavailable() {
+        for (stopping, dead) in [(true, false), (false, true)] {
+            let (status, health) = health(&Query::parse(""), stopping, dead);
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE);
+            assert_eq!(health.status, "unavailable");
+        }
     }
 
     fn report(codes: &[(&'static str, Severity)]) -> Report {

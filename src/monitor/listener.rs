@@ -210,8 +210,8 @@ where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {
     let answer = service_fn(|request: hyper::Request<Incoming>| {
-        let response = service::respond(&monitor, &request, door);
-        async { Ok::<_, Infallible>(response) }
+        let response = service::respond(monitor.clone(), request, door);
+        async { Ok::<_, Infallible>(response.await) }
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())

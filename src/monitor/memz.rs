@@ -6,6 +6,7 @@ use super::{
     Monitor,
     answer::{Answer, Refusal},
     query::Query,
+    time_text::rfc3339,
 };
 
 /// The answer, as of the last look at the broker. Takes no parameters.
@@ -35,6 +36,8 @@ pub(super) fn answer(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusa
     Answer::pretty_json(&Memz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),
+        looked: rfc3339(report.looked.time_of_day()),
+        age: report.looked.age().as_secs_f64(),
         resident: memory.resident,
         causes: causes.collect(),
         holders: holders.collect(),

@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use chrono::Utc;
 use monitor_client::{RouteInfo, Routez, SubDetail};
 
 use super::{
@@ -65,10 +64,10 @@ fn entry(route: &Route, subscriptions: Listing, left: &mut usize) -> RouteInfo {
         is_configured: route.is_configured(),
         ip: view.peer.ip().to_canonical().to_string(),
         port: view.peer.port(),
-        start: rfc3339(view.start),
+        start: rfc3339(view.start.time_of_day()),
         last_activity: rfc3339(view.last_activity.time_of_day()),
         rtt: view.rtt.map(round_trip).unwrap_or_default(),
-        uptime: uptime((Utc::now() - view.start).to_std().unwrap_or_default()),
+        uptime: uptime(view.start.clock().age()),
         idle: uptime(view.last_activity.until(Clock::now())),
         pending_size: signed(view.pending),
         in_msgs: signed(view.traffic.in_msgs),

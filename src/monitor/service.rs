@@ -3,6 +3,7 @@
 
 use std::{
     collections::BTreeMap,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -47,7 +48,20 @@ const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
      base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
 );
 
-type Handler = fn(&Monitor, &Query) -> Result<Answer, Refusal>;
+/// An answer that is waited for without holding up others.
+pub(super) type Later = Pin<Box<dyn Future<Output = Result<Answer, Refusal>> + Send>>;
+
+/// What answers a request.
+enum Handler {
+    Now(fn(&Monitor, &Query) -> Result<Answer, Refusal>),
+    Later(fn(&Monitor, &Query) -> Result<Later, Refusal>),
+}
+
+/// What became of a request.
+enum Reply {
+    Now(Answer),
+    Later(Later),
+}
 
 /// One path of the monitoring port.
 pub(super) struct Endpoint {
@@ -72,7 +86,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
         path: "/subscriptionsz",
         counted_as: "/subsz",
         about: "",
-        handler: subsz::answer,
+        handler: Handler::Now(subsz::answer),
     },
     endpoint("/explainz", "What is wrong", explainz::answer),
     endpoint("/slowz", "Readers that fell behind", slowz::answer),
@@ -94,16 +108,25 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
 /// The paths that change something: POST on the Unix socket only.
 const ACTIONS: &[Endpoint] = &[
     endpoint("/kick", "", control::kick),
-    endpoint("/reload", "", control::reload),
+    Endpoint {
+        path: "/reload",
+        counted_as: "/reload",
+        about: "",
+        handler: Handler::Later(control::reload),
+    },
     endpoint("/trace", "", control::trace),
 ];
 
-const fn endpoint(path: &'static str, about: &'static str, handler: Handler) -> Endpoint {
+const fn endpoint(
+    path: &'static str,
+    about: &'static str,
+    handler: fn(&Monitor, &Query) -> Result<Answer, Refusal>,
+) -> Endpoint {
     Endpoint {
         path,
         counted_as: path,
         about,
-        handler,
+        handler: Handler::Now(handler),
     }
 }
 
@@ -130,16 +153,21 @@ impl RequestCounts {
 pub(super) type Body = Either<Full<Bytes>, EventStream>;
 
 /// The response to a request that came in at `door`.
-pub(super) fn respond<B>(monitor: &Monitor, request: &Request<B>, door: Door) -> Response<Body> {
-    let answer = answer(monitor, request, door)
-        .inspect_err(|refusal| {
-            debug!(
-                "{} {} refused: {}",
-                request.method(),
-                request.uri().path(),
-                refusal.message
-            );
-        })
+pub(super) async fn respond<B>(
+    monitor: Arc<Monitor>,
+    request: Request<B>,
+    door: Door,
+) -> Response<Body> {
+    let replied = reply(&monitor, &request, door);
+    let (head, _) = request.into_parts();
+    let answer = match replied {
+        Ok(Reply::Now(answer)) => Ok(answer),
+        Ok(Reply::Later(answer)) => answer.await,
+        Err(refusal) => Err(refusal),
+    };
+    let (method, path) = (&head.method, head.uri.path());
+    let answer = answer
+        .inspect_err(|refusal| debug!("{method} {path} refused: {}", refusal.message))
         .unwrap_or_else(Answer::from);
     let answer = hold(&monitor.unwritten, answer);
     let mut response = Response::new(answer.body);
@@ -157,7 +185,7 @@ pub(super) fn respond<B>(monitor: &Monitor, request: &Request<B>, door: Door) ->
     headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
     match answer.status {
         StatusCode::METHOD_NOT_ALLOWED => {
-            let is_action = find(ACTIONS, &monitor.settings.base_path, request.uri().path());
+            let is_action = find(ACTIONS, &monitor.settings.base_path, path);
             let allowed = match is_action {
                 Some(_) => "POST",
                 None => "GET, HEAD",
@@ -175,7 +203,7 @@ pub(super) fn respond<B>(monitor: &Monitor, request: &Request<B>, door: Door) ->
     response
 }
 
-fn answer<B>(monitor: &Monitor, request: &Request<B>, door: Door) -> Result<Answer, Refusal> {
+fn reply<B>(monitor: &Monitor, request: &Request<B>, door: Door) -> Result<Reply, Refusal> {
     let headers = request.headers();
     if let Door::Tcp { local, peer } = door {
         let rule = &monitor.host_rule;
@@ -185,7 +213,10 @@ fn answer<B>(monitor: &Monitor, request: &Request<B>, door: Door) -> Result<Answ
     let endpoint = choose(&monitor.settings.base_path, request, door)?;
     monitor.requests.count(endpoint.counted_as);
     let query = Query::parse(request.uri().query().unwrap_or_default()).with_headers(headers);
-    (endpoint.handler)(monitor, &query)
+    match endpoint.handler {
+        Handler::Now(answer) => answer(monitor, &query).map(Reply::Now),
+        Handler::Later(answer) => answer(monitor, &query).map(Reply::Later),
+    }
 }
 
 /// The endpoint that a request is for, if it may be had there by this method.
@@ -227,7 +258,10 @@ pub(super) fn ask(monitor: &Monitor, path: &str, query: &Query) -> Result<Vec<u8
         message: format!("there is no endpoint {path}"),
     };
     let endpoint = find(ENDPOINTS, "", path).ok_or_else(missing)?;
-    match (endpoint.handler)(monitor, query)?.content {
+    let Handler::Now(answer) = endpoint.handler else {
+        return Err(missing());
+    };
+    match answer(monitor, query)?.content {
         Content::Bytes(body) => Ok(body),
         Content::Events(_) => Err(missing()),
     }

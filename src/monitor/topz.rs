@@ -178,7 +178,7 @@ fn connection(context: &Context, connection: &Connection, window: Window) -> Loa
 }
 
 fn opened_within(context: &Context, connection: &Connection, window: Window) -> bool {
-    let age = connection.started.until(Clock::now()).as_secs_f64();
+    let age = connection.start.clock().until(Clock::now()).as_secs_f64();
     window == Window::Start || age <= context.telemetry.loads.seconds(window)
 }
 

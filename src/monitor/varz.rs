@@ -18,6 +18,7 @@ use crate::{
     security::validity::{Term, Validity},
     server::Server,
     telemetry::{
+        Clock,
         loss::{LossReason, Lost},
         process,
     },
@@ -38,9 +39,9 @@ pub(super) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
     let server = &monitor.server;
     let mut varz = settings(monitor);
     let now = Utc::now();
-    let start = time_text::rfc3339(server.start);
+    let start = time_text::rfc3339(server.start());
     varz.now = time_text::rfc3339(now);
-    varz.uptime = time_text::uptime((now - server.start).to_std().unwrap_or_default());
+    varz.uptime = time_text::uptime(Clock(0).age());
     varz.config_load_time = match server.last_reload() {
         Some(reload) if reload.error.is_none() => time_text::rfc3339(reload.at),
         _ => start.clone(),

@@ -5,6 +5,8 @@
 
 use std::fmt;
 
+use monitor_client::text::is_unsafe;
+
 /// What a `-ERR` says.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ClientError {
@@ -148,7 +150,10 @@ pub fn quoted(subject: &[u8]) -> String {
                 '\t' => text.push_str("\\t"),
                 '\u{b}' => text.push_str("\\v"),
                 c if c.is_ascii_control() => push_byte(&mut text, c as u8),
-                c if c.is_control() => text.push_str(&format!("\\u{:04x}", u32::from(c))),
+                c if is_unsafe(c) => match u32::from(c) {
+                    code @ 0..=0xffff => text.push_str(&format!("\\u{code:04x}")),
+                    code => text.push_str(&format!("\\U{code:08x}")),
+                },
                 c => text.push(c),
             }
         }
@@ -172,5 +177,8 @@ mod tests {
     fn subjects_are_quoted_as_go_does() {
         assert_eq!(quoted("a\"b\\\u{1}\tü".as_bytes()), r#""a\"b\\\x01\tü""#);
         assert_eq!(quoted(b"a\xff"), r#""a\xff""#);
+        let marks = "\u{202e}\u{200b}\u{feff}\u{2028}\u{e0041}";
+        let shown = r#""\u202e\u200b\ufeff\u2028\U000e0041""#;
+        assert_eq!(quoted(marks.as_bytes()), shown);
     }
 }

@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::TcpStream,
     time::{sleep, timeout},
 };
 use tracing::{debug, error, info};
@@ -13,7 +13,9 @@ use super::{
     Ended,
     cluster::{Cluster, Origin},
     handshake::Handshake,
-    refuse, serve,
+    refuse,
+    resolve::resolve,
+    serve,
 };
 use crate::{
     config::options::cluster::RouteUrl, connection::CloseReason, telemetry::event::EventKind,
@@ -239,7 +241,8 @@ async fn connect(
     url: &RouteUrl,
     origin: Origin,
 ) -> io::Result<(TcpStream, SocketAddr)> {
-    let mut addresses: Vec<_> = lookup_host((url.host.as_str(), url.port)).await?.collect();
+    let calls = &cluster.context.telemetry.calls;
+    let mut addresses = resolve(calls, &url.host, url.port).await?;
     if origin == Origin::Configured {
         for address in &addresses {
             cluster.member_addresses.add(address.ip());

@@ -24,6 +24,7 @@ pub mod interest;
 mod introduction;
 mod member_addresses;
 mod reconfigure;
+mod resolve;
 pub mod roll;
 mod secure;
 mod session;

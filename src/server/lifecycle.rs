@@ -13,8 +13,8 @@ use std::{
 use tokio::{
     net::TcpListener,
     runtime::Runtime,
-    signal::unix::{Signal, SignalKind, signal},
     sync::oneshot,
+    task::JoinHandle,
     time::{Instant, sleep, timeout},
 };
 use tracing::{error, info, warn};
@@ -23,6 +23,7 @@ use super::{
     Server, lame_duck, listener,
     ports_file::PortsFile,
     reload::Sources,
+    signals::{Request, Signals},
     tls,
     unix_socket::{self, SocketFile},
 };
@@ -31,7 +32,6 @@ use crate::{
     client::system::Notice,
     config::{Options, options::cluster::ClusterOptions},
     connection::{CloseReason, worker},
-    log::LogHandle,
     route::{self, Cluster},
 };
 
@@ -72,28 +72,6 @@ impl std::fmt::Display for StartError {
 }
 
 impl std::error::Error for StartError {}
-
-/// What a signal asks for.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Request {
-    /// Leave gently.
-    LameDuck,
-    /// Read the configuration again.
-    Reload,
-    /// Open the log file anew.
-    ReopenLog,
-    /// End.
-    Stop,
-}
-
-/// The signals that the broker obeys.
-pub struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-    hangup: Signal,
-    user1: Signal,
-    user2: Signal,
-}
 
 /// The threads that serve connections.
 ///
@@ -251,21 +229,28 @@ pub async fn run(
     }
     info!("Server is ready");
     let accepting = tokio::spawn(listener::accept_clients(server.clone(), clients));
+    let mut leaving = None;
     loop {
-        match signals.next().await {
+        let request = tokio::select! {
+            request = signals.next() => request,
+            () = ended(&mut leaving) => Request::Stop,
+        };
+        match request {
             Request::Stop => break,
-            Request::ReopenLog => reopen_log(&server.sources.log),
-            Request::Reload => reload(&server).await,
-            Request::LameDuck => {
+            Request::ReopenLog => reopen_log(&server),
+            // It tells the log itself; nobody waits for it here.
+            Request::Reload => server.reload(false, drop),
+            Request::LameDuck if leaving.is_none() => {
                 accepting.abort();
-                // Only an interrupt cuts the leave short, as nats-server has it.
-                tokio::select! {
-                    () = lame_duck::leave(&server) => {}
-                    _ = signals.interrupt.recv() => info!("Trapped \"interrupt\" signal"),
-                }
-                break;
+                signals.leave_within(server.options().lame_duck_duration);
+                let server = server.clone();
+                leaving = Some(tokio::spawn(async move { lame_duck::leave(&server).await }));
             }
+            Request::LameDuck => {}
         }
+    }
+    if let Some(leaving) = leaving {
+        leaving.abort();
     }
     server.stopping.store(true, Ordering::Release);
     accepting.abort();
@@ -325,20 +310,33 @@ fn start_cluster(cluster: &Arc<Cluster>, listener: TcpListener) {
     tokio::spawn(route::dial_configured(cluster.clone()));
 }
 
-/// Files are read and written: not on a thread that serves connections.
-async fn reload(server: &Arc<Server>) {
-    let reloading = server.clone();
-    if let Err(error) = tokio::task::spawn_blocking(move || reloading.reload(false)).await {
-        error!("The reload ended early: {error}");
+/// When a task has ended; never if there is none.
+async fn ended(task: &mut Option<JoinHandle<()>>) {
+    match task {
+        Some(task) => drop(task.await),
+        None => std::future::pending().await,
     }
 }
 
-fn reopen_log(log: &LogHandle) {
-    match log.reopen() {
-        Ok(true) => info!("File log re-opened"),
-        Ok(false) => info!("File log re-open ignored, not a file logger"),
-        Err(error) => error!("The log file could not be re-opened, the old one stays: {error}"),
-    }
+/// The disk may hang: not on a thread that serves connections, and nobody waits.
+fn reopen_log(server: &Server) {
+    let (log, calls) = (
+        server.sources.log.clone(),
+        server.clients.telemetry.calls.clone(),
+    );
+    let file = log.look().file.unwrap_or_default();
+    let call = calls.begin("opening the log file", file.display().to_string());
+    tokio::task::spawn_blocking(move || {
+        let reopened = log.reopen();
+        drop(call);
+        match reopened {
+            Ok(true) => info!("File log re-opened"),
+            Ok(false) => info!("File log re-open ignored, not a file logger"),
+            Err(error) => {
+                error!("The log file could not be re-opened, the old one stays: {error}");
+            }
+        }
+    });
 }
 
 /// Lets the system account know while its readers are still connected.
@@ -362,35 +360,6 @@ async fn close_connections(server: &Server) {
     };
     while open() > 0 && Instant::now() < deadline {
         sleep(Duration::from_millis(2)).await;
-    }
-}
-
-impl Signals {
-    /// Takes the signals over.
-    ///
-    /// # Errors
-    ///
-    /// The system refuses.
-    pub fn listen() -> io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-            hangup: signal(SignalKind::hangup())?,
-            user1: signal(SignalKind::user_defined1())?,
-            user2: signal(SignalKind::user_defined2())?,
-        })
-    }
-
-    async fn next(&mut self) -> Request {
-        let (name, request) = tokio::select! {
-            _ = self.interrupt.recv() => ("interrupt", Request::Stop),
-            _ = self.terminate.recv() => ("terminated", Request::Stop),
-            _ = self.user1.recv() => ("user defined signal 1", Request::ReopenLog),
-            _ = self.user2.recv() => ("user defined signal 2", Request::LameDuck),
-            _ = self.hangup.recv() => ("hangup", Request::Reload),
-        };
-        info!("Trapped \"{name}\" signal");
-        request
     }
 }
 

@@ -11,6 +11,7 @@ pub mod lifecycle;
 pub mod listener;
 mod ports_file;
 pub mod reload;
+pub mod signals;
 pub mod tls;
 mod unix_socket;
 
@@ -29,12 +30,13 @@ use crate::{
     client::{Context, Limits, LimitsInForce, PasswordQueue, system::Desk},
     config::Options,
     connection::{admission::Admission, budget, registry::Registry, tls_listener::TlsListener},
+    log::LogLook,
     protocol::info::Info,
     route::{self, Cluster},
     security::authentication::Authentication,
     telemetry::{Clock, Telemetry},
 };
-use reload::{Outcome, Sources};
+use reload::{Outcome, Sources, Turn};
 
 /// Time to log in if nobody set one.
 const DEFAULT_AUTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -49,8 +51,10 @@ pub struct Server {
     /// Where a reload gets what it needs.
     sources: Sources,
     last_reload: Mutex<Option<Outcome>>,
-    /// Time of the start.
-    pub start: DateTime<Utc>,
+    /// Held by the reload that is under way.
+    reloading: Turn,
+    /// Held by what only tries a reload for somebody who asked.
+    trying: Turn,
     /// What clients share.
     pub clients: Arc<Context>,
     /// Where clients connect to.
@@ -135,13 +139,24 @@ impl Server {
             options: RwLock::new(Arc::new(options)),
             sources,
             last_reload: Mutex::default(),
-            start: Utc::now(),
+            reloading: Turn::default(),
+            trying: Turn::default(),
             clients,
             client_address,
             monitor_address,
             cluster,
             stopping: AtomicBool::new(false),
         })
+    }
+
+    /// Time of the start.
+    pub fn start(&self) -> DateTime<Utc> {
+        Clock(0).time_of_day()
+    }
+
+    /// How the log gets on.
+    pub fn log_look(&self) -> LogLook {
+        self.sources.log.look()
     }
 
     /// The options in force.

@@ -1,14 +1,16 @@
 //! Reload: the configuration is read again and a running broker takes over what
 //! it can.
 //!
-//! SIGHUP, and whoever may ask for it over the monitoring socket, end in
-//! [`Server::reload`]. nats-server rejects a reload as a whole when one setting
+//! SIGHUP, and whoever may ask for it over the monitoring socket or the system
+//! account, end in [`Server::reload`]. It has a thread of its own and nobody but
+//! whoever asked waits for it: its files may be on a disk that hangs, or be pipes. nats-server rejects a reload as a whole when one setting
 //! cannot be changed while it runs; here everything else is taken over, and what
 //! needs a restart is named. A file with an error changes nothing.
 
-use std::sync::Arc;
+use std::{sync::Arc, thread};
 
 use chrono::{DateTime, Utc};
+use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
 use super::{Server, advertised_host, limits};
@@ -21,7 +23,7 @@ use crate::{
     connection::{CloseReason, budget},
     log::LogHandle,
     security::authentication::Authentication,
-    telemetry::event::EventKind,
+    telemetry::{Clock, calls::Calls, event::EventKind},
 };
 
 /// Reads file and command line as at the start; the error says what is wrong
@@ -34,6 +36,36 @@ pub struct Sources {
     pub read_options: ReadOptions,
     /// The log to reconfigure.
     pub log: LogHandle,
+}
+
+/// Bytes of a reload's thread's stack: the parser of the configuration recurses.
+const STACK_LEN: usize = 2 * 1024 * 1024;
+
+/// Whose turn it is: since when one has it.
+#[derive(Default)]
+pub(super) struct Turn(Mutex<Option<Clock>>);
+
+impl Turn {
+    /// Takes the turn; the error is since when another has it.
+    fn take(&self) -> Result<(), Clock> {
+        let mut since = self.0.lock();
+        match *since {
+            Some(since) => Err(since),
+            None => {
+                *since = Some(Clock::now());
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Gives a turn back when it is dropped, whatever became of the reload.
+struct InTurn(Arc<Server>, fn(&Server) -> &Turn);
+
+impl Drop for InTurn {
+    fn drop(&mut self) {
+        *self.1(&self.0).0.lock() = None;
+    }
 }
 
 /// What a reload did, or would do.
@@ -50,6 +82,16 @@ pub struct Outcome {
 }
 
 impl Outcome {
+    /// Nothing was changed.
+    fn failed(error: String) -> Self {
+        Self {
+            at: Utc::now(),
+            changes: Vec::new(),
+            warnings: Vec::new(),
+            error: Some(error),
+        }
+    }
+
     /// Settings that differ and wait for a restart.
     pub fn needs_restart(&self) -> impl Iterator<Item = &Change> {
         self.changes
@@ -59,39 +101,74 @@ impl Outcome {
 }
 
 impl Server {
-    /// Reads the configuration again and takes over what can be; with `dry_run`
-    /// it only tells.
-    pub fn reload(&self, dry_run: bool) -> Outcome {
-        // One after the other: a second one must see what the first put in force.
-        let mut last = self.last_reload.lock();
+    /// Reads the configuration again and takes over what can be, on a thread of its
+    /// own; with `dry_run` it only tells. While one is under way a second one is
+    /// refused at once: it must see what the first put in force, and the first may
+    /// hang. `told` gets what came of it, and is dropped if no thread can be had.
+    pub fn reload(self: &Arc<Self>, dry_run: bool, told: impl FnOnce(Outcome) + Send + 'static) {
+        let turn: fn(&Self) -> &Turn = match dry_run {
+            true => |server| &server.trying,
+            false => |server| &server.reloading,
+        };
+        if let Err(since) = turn(self).take() {
+            let text = format!(
+                "a reload is under way, since {}; it waits for a file if that is long ago: see \
+                 /explainz",
+                since.time_of_day().format("%Y-%m-%d %H:%M:%S UTC")
+            );
+            warn!("Reload refused: {text}");
+            return told(Outcome::failed(text));
+        }
+        let in_turn = InTurn(self.clone(), turn);
+        let work = move || {
+            let outcome = match dry_run {
+                true => in_turn.0.try_reload(),
+                false => in_turn.0.reload_now(),
+            };
+            // Before it is told, so that who then asks again is not refused.
+            drop(in_turn);
+            told(outcome);
+        };
+        let thread = thread::Builder::new()
+            .name("reload".into())
+            .stack_size(STACK_LEN)
+            .spawn(work);
+        if let Err(error) = thread {
+            error!("The configuration is not read again: no thread can be had for it: {error}");
+        }
+    }
+
+    /// What a reload would do. Waits for the files.
+    pub fn try_reload(&self) -> Outcome {
+        match self.plan() {
+            Ok((outcome, _)) => outcome,
+            Err(error) => Outcome::failed(error),
+        }
+    }
+
+    fn reload_now(&self) -> Outcome {
         let outcome = match self.plan() {
             Ok((mut outcome, options)) => {
-                if !dry_run && let Err(error) = self.take_over(options) {
-                    outcome.error = Some(error);
-                }
+                outcome.error = self.take_over(options).err();
                 outcome
             }
-            Err(error) => Outcome {
-                at: Utc::now(),
-                changes: Vec::new(),
-                warnings: Vec::new(),
-                error: Some(error),
-            },
+            Err(error) => Outcome::failed(error),
         };
-        if !dry_run {
-            self.tell(&outcome);
-            *last = Some(outcome.clone());
-        }
+        self.tell(&outcome);
+        *self.last_reload.lock() = Some(outcome.clone());
         outcome
     }
 
     fn plan(&self) -> Result<(Outcome, Options), String> {
-        if self.options().config_file.is_none() {
+        let Some(file) = &self.options().config_file else {
             return Err(
                 "can only reload config when a file is provided using -c or --config".into(),
             );
-        }
+        };
+        let file = file.display().to_string();
+        let reading = self.calls().begin("reading the configuration", file);
         let (read, warnings) = (self.sources.read_options)()?;
+        drop(reading);
         let (changes, merged) = changes(&self.options(), &read);
         let outcome = Outcome {
             at: Utc::now(),
@@ -105,6 +182,9 @@ impl Server {
     /// Puts options in force. Whatever can fail comes first, so that an error
     /// leaves everything as it was.
     fn take_over(&self, options: Options) -> Result<(), String> {
+        let file = options.config_file.clone().unwrap_or_default();
+        let opening = "opening the files named in the configuration";
+        let opening = self.calls().begin(opening, file.display().to_string());
         self.take_over_tls(&options)?;
         let cluster = self.cluster.as_ref().zip(options.cluster.as_ref());
         let route_tls = match cluster {
@@ -113,6 +193,7 @@ impl Server {
         };
         let log = &self.sources.log;
         let prepared = log.prepare(&options).map_err(|error| error.to_string())?;
+        drop(opening);
         log.apply(prepared);
         let clients = &self.clients;
         // Before users can be in them, and before sessions look for limits.
@@ -139,6 +220,10 @@ impl Server {
         }
         *self.options.write() = Arc::new(options);
         Ok(())
+    }
+
+    fn calls(&self) -> &Calls {
+        &self.clients.telemetry.calls
     }
 
     /// Closes the clients that came last where there are too many now.

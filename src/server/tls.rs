@@ -77,6 +77,9 @@ fn look(server: &Weak<Server>) {
             let Some(tls) = server.tls_of(port) else {
                 continue;
             };
+            let place = tls.store.current().options.place.clone();
+            let calls = &server.clients.telemetry.calls;
+            let _call = calls.begin("reading the TLS files of", place);
             let changed = tls.store.has_changed();
             // What could not be read may be there the next time, unchanged.
             let refused = tls.store.refused();

@@ -1,6 +1,12 @@
 //! Requests to the broker and their answers.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        mpsc::{self, RecvTimeoutError},
+    },
+    time::Duration,
+};
 
 use serde_json::{Map, Value, json};
 
@@ -13,6 +19,9 @@ use crate::{
 
 /// What is done and has no more to tell.
 const NOTHING: &str = "";
+
+/// How long an answer waits for a reload; other requests wait as long.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is said in place of a profile.
 const NO_PROFILES: &str = "midge is no Go program and makes no profiles: use perf on its process, or ask \
@@ -196,12 +205,22 @@ impl System {
     }
 
     fn reload(&self) -> Answered {
-        match self.server.reload(false).error {
-            None => Ok(NOTHING.into()),
-            Some(description) => Err(NoAnswer {
+        let failed = |description: String| {
+            Err(NoAnswer {
                 code: 500,
                 description,
-            }),
+            })
+        };
+        let (told, outcome) = mpsc::channel();
+        self.server.reload(false, move |outcome| {
+            // Too late for whoever asked.
+            let _ = told.send(outcome.error);
+        });
+        match outcome.recv_timeout(RELOAD_TIMEOUT) {
+            Ok(None) => Ok(NOTHING.into()),
+            Ok(Some(error)) => failed(error),
+            Err(RecvTimeoutError::Timeout) => failed("the reload is still under way".into()),
+            Err(RecvTimeoutError::Disconnected) => failed("the reload ended early".into()),
         }
     }
 }

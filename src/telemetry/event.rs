@@ -5,6 +5,7 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
+use monitor_client::text::escaped;
 use parking_lot::Mutex;
 
 use super::Clock;
@@ -142,8 +143,9 @@ impl EventLog {
             at: Clock::now(),
             kind,
             cid,
-            subject: cut(subject).to_owned(),
-            text: cut(text).to_owned(),
+            // What peers call themselves is shown on terminals and pages.
+            subject: cut(&escaped(subject)).to_owned(),
+            text: cut(&escaped(text)).to_owned(),
         };
         let mut ring = self.0.lock();
         ring.last_id += 1;

@@ -4,6 +4,7 @@
 //! whoever shows a figure adds them up. Threads have histograms and sketches of
 //! their own ([`figures`]). Nothing here knows who shows a figure.
 
+pub mod calls;
 mod clock;
 mod counter;
 pub mod crowd;
@@ -23,6 +24,7 @@ pub mod tally;
 
 use std::sync::Arc;
 
+use calls::Calls;
 pub use clock::{Clock, Stamp};
 pub use counter::{Counter, Traffic};
 use crowd::Crowd;
@@ -61,6 +63,8 @@ pub struct Telemetry {
     /// Connections closed because their certificate was revoked meanwhile, by
     /// client or route.
     pub revoked: Tally,
+    /// Calls of the system that are under way.
+    pub calls: Calls,
 }
 
 impl Telemetry {
@@ -79,6 +83,7 @@ impl Telemetry {
             unanswered: Tally::default(),
             large: Tally::default(),
             revoked: Tally::default(),
+            calls: Calls::default(),
         }
     }
 }

@@ -17,7 +17,7 @@ use std::{
 
 use midge::diagnosis::rules::RULES;
 
-use crate::{broker, ceilings, certificates, clients, readers, routes, support::PATIENCE};
+use crate::{broker, ceilings, certificates, clients, readers, routes, support::PATIENCE, system};
 
 /// How a rule is proved.
 struct Proof {
@@ -212,6 +212,21 @@ const PROOFS: &[Proof] = &[
         "revoked-clients",
         "a client's certificate is revoked while it is connected",
         certificates::revoked_clients_that_were_cut_are_named_for_a_while,
+    ),
+    proof(
+        "log-lost",
+        "the log file leads to /dev/full",
+        system::a_log_that_cannot_be_written_is_told_until_it_can,
+    ),
+    proof(
+        "blocked-call",
+        "the configuration file becomes a pipe that nobody writes",
+        system::a_file_whose_read_does_not_come_back_is_told_and_holds_up_nothing,
+    ),
+    proof(
+        "diagnosis-hangs",
+        "the thread of the diagnosis is held by ptrace",
+        system::a_diagnosis_that_hangs_is_told_by_the_age_of_its_report,
     ),
 ];
 

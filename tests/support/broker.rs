@@ -26,6 +26,7 @@ pub struct BrokerBuilder {
     flags: Vec<String>,
     config: Option<String>,
     environment: Vec<(String, String)>,
+    stderr: Option<Stdio>,
 }
 
 /// A running broker.
@@ -68,6 +69,7 @@ impl Broker {
             flags: Vec::new(),
             config: None,
             environment: Vec::new(),
+            stderr: None,
         }
     }
 
@@ -211,6 +213,12 @@ impl BrokerBuilder {
         self
     }
 
+    /// Standard error leads there instead of into [`Broker::log`].
+    pub fn stderr(mut self, to: impl Into<Stdio>) -> Self {
+        self.stderr = Some(to.into());
+        self
+    }
+
     /// Listens on this client port instead of a free one: for restarts.
     pub fn port(mut self, port: u16) -> Self {
         self.port = port;
@@ -232,7 +240,7 @@ impl BrokerBuilder {
     /// Starts the broker and waits until it accepts clients.
     ///
     /// Panics with the broker's log if it ends or does not get ready.
-    pub fn start(self) -> Broker {
+    pub fn start(mut self) -> Broker {
         let folder = tempfile::Builder::new()
             .prefix("broker-")
             .tempdir()
@@ -254,7 +262,7 @@ impl BrokerBuilder {
         broker
     }
 
-    fn spawn(&self, folder: &Path, log_file: &Path) -> Child {
+    fn spawn(&mut self, folder: &Path, log_file: &Path) -> Child {
         let log = fs::File::create(log_file).expect("create the log of the broker");
         let mut command = Command::new(&self.program);
         let port = match self.port {
@@ -277,7 +285,7 @@ impl BrokerBuilder {
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("share the log of the broker"))
-            .stderr(log)
+            .stderr(self.stderr.take().unwrap_or_else(|| log.into()))
             .spawn()
             .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()))
     }

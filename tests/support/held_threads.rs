@@ -31,6 +31,18 @@ impl HeldThreads {
     }
 }
 
+impl HeldThreads {
+    /// Sees the end of the threads of a process that ends: a thread that is traced
+    /// is there until then.
+    pub fn reap(mut self) {
+        for id in self.0.drain(..) {
+            // SAFETY: no place for the state is given.
+            let reaped = unsafe { libc::waitpid(id, std::ptr::null_mut(), libc::__WALL) };
+            assert_eq!(reaped, id, "waitpid: {}", std::io::Error::last_os_error());
+        }
+    }
+}
+
 impl Drop for HeldThreads {
     fn drop(&mut self) {
         for id in &self.0 {

@@ -5,6 +5,7 @@
 //! wrote: an escape sequence in one could redraw the screen, set the clipboard
 //! or type into the operator's shell; a mark of direction could reverse a line.
 
+use monitor_client::text::is_unsafe;
 use serde_json::Value;
 
 /// Characters kept of one text; names may be as long as a control line.
@@ -48,16 +49,12 @@ fn visible(character: char) -> char {
     }
 }
 
-/// Control characters, marks of direction, characters without a width, and those
-/// that only change others.
+/// What acts, and what only changes other characters or has no picture.
 fn is_harmful(character: char) -> bool {
-    character.is_control()
+    is_unsafe(character)
         || matches!(character,
-            '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{115f}' | '\u{1160}' | '\u{3164}' | '\u{ffa0}'
-            | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
-            | '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{20d0}'..='\u{20ff}'
-            | '\u{fe00}'..='\u{fe0f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}'
-            | '\u{e000}'..='\u{f8ff}' | '\u{e0000}'..='\u{10ffff}')
+            '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{20d0}'..='\u{20ff}'
+            | '\u{e000}'..='\u{f8ff}' | '\u{f0000}'..='\u{10ffff}')
 }
 
 #[cfg(test)]

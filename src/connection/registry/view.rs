@@ -2,11 +2,9 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use chrono::{DateTime, Utc};
-
 use crate::{
     connection::{CloseReason, Connection, Identity, Subscription},
-    telemetry::{Clock, Traffic},
+    telemetry::{Clock, Stamp, Traffic},
 };
 
 /// What is remembered of a closed connection.
@@ -17,7 +15,7 @@ pub struct ClosedConnection {
     /// Its subscriptions at its end.
     pub subscriptions: Vec<SubscriptionView>,
     /// Time of the close.
-    pub stop: DateTime<Utc>,
+    pub stop: Stamp,
     /// Why.
     pub reason: CloseReason,
 }
@@ -30,7 +28,7 @@ pub struct ConnectionView {
     /// The peer's address.
     pub peer: std::net::SocketAddr,
     /// Time of the accept.
-    pub start: DateTime<Utc>,
+    pub start: Stamp,
     /// Time of the last message or subscription.
     pub last_activity: Clock,
     /// Round trip time, if known.

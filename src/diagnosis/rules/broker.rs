@@ -7,7 +7,7 @@ use crate::{diagnosis::words::time, telemetry::process::system_error_in};
 const NAMED_MAX: usize = 8;
 
 pub(super) fn config_differs(evidence: &Evidence) -> Vec<Symptom> {
-    let Some(outcome) = &evidence.history.pending_reload else {
+    let Some(outcome) = &evidence.pending_reload else {
         return Vec::new();
     };
     let options = evidence.server.options();

@@ -42,14 +42,15 @@ configuration.
 ## /healthz
 
 The answer and its status codes are those of nats-server: 200 with `ok`, or 503 with
-`unavailable` when the broker stops. Asked with `probe=state` midge adds:
+`unavailable` when the broker stops or is not `live`. Asked with `probe=state` midge adds:
 
 | field | true when |
 |---|---|
-| `live` | the broker's threads do their work. Depends on nothing outside of the process: not on other brokers, clients or files. |
+| `live` | the broker's threads do their work: none, that of the diagnosis included, is late by 30 s. Depends on nothing outside of the process: not on other brokers, clients or files. |
 | `ready` | it is live, does not stop, and there is room for another client: no critical finding `ceiling-connections`, `ceiling-fds` or `descriptors-exhausted` |
 | `degraded` | there is a finding of severity warning or critical, a missing member of the cluster included |
 | `reasons` | (a list) the codes of these findings, and `stopping` |
+| `age` | (a number) seconds since the diagnosis looked at the broker: all of this is as old |
 
 `/healthz?probe=live` and `/healthz?probe=ready` add them as well and answer 503 when that
 field is false, else 200.

@@ -12,6 +12,7 @@ mod manual;
 mod readers;
 mod routes;
 mod subjects;
+mod system;
 
 use std::time::Duration;
 
@@ -21,7 +22,10 @@ use super::{
     history::History,
     look::Look,
 };
-use crate::{config::Diagnosis, server::Server};
+use crate::{
+    config::Diagnosis,
+    server::{Server, reload::Outcome},
+};
 pub use manual::manual;
 
 /// What rules go by: one look at the broker and what was seen before.
@@ -33,6 +37,9 @@ pub(super) struct Evidence<'a> {
     pub(super) history: &'a History,
     /// Starts of the broker within `recent`, this one included.
     pub(super) starts: u64,
+    /// What a reload would change; `None` before the first look at the file,
+    /// and without one.
+    pub(super) pending_reload: Option<Outcome>,
 }
 
 /// One thing that may be wrong with a broker.
@@ -350,6 +357,44 @@ pub const RULES: &[Rule] = &[
         find: broker::config_differs,
     },
     Rule {
+        code: "log-lost",
+        levels: "warning",
+        meaning: "The log cannot be written, takes nothing, or is slower than lines come: lines \
+                  are lost. Nothing else waits for it. /metrics counts them (midge_log_lost_lines).",
+        cause: "The disk is full or hangs, or nobody reads the pipe that standard error leads to.",
+        remedy: "Make room, or mend the named place; log_file and a reload lead the log elsewhere, \
+                 SIGUSR1 opens the file anew. The log says how many lines are missing.",
+        pace: Pace::AtOnce,
+        find: system::log_lost,
+    },
+    Rule {
+        code: "blocked-call",
+        levels: "warning",
+        meaning: "Something that the broker asked of the system has not come back for seconds: \
+                  reading or opening a file, or the address of a name. What needs it waits, such \
+                  as a reload; clients and this port do not.",
+        cause: "A disk or a network file system hangs, a file is a pipe that nobody writes, or the \
+                resolver does not answer.",
+        remedy: "Look at the named file or resolver. A reload that waits for it ends when the file \
+                 can be read; until then no other one is done.",
+        pace: Pace::AtOnce,
+        find: system::blocked_call,
+    },
+    Rule {
+        code: DIAGNOSIS_HANGS,
+        levels: "critical",
+        meaning: "The diagnosis has not looked at the broker for long: at least ten seconds and \
+                  five of its intervals. All other findings and figures of it are as old. From 30 \
+                  seconds on /healthz says that the broker is not live.",
+        cause: "The machine has no processor time for it, the process was stopped, or midge has a \
+                defect.",
+        remedy: "Look at the load of the machine and at the threads of the process (top -H, gdb \
+                 -p PID -batch -ex 'thread apply all bt'); report what they do, and restart.",
+        pace: Pace::AtOnce,
+        // Found by the age of the report when it is asked for: who hangs sees nothing.
+        find: |_| Vec::new(),
+    },
+    Rule {
         code: "reload-failed",
         levels: "warning",
         meaning: "The last reload failed: the broker runs on with what it had. The finding stays \
@@ -498,6 +543,9 @@ pub const RULES: &[Rule] = &[
         find: broker::unsafe_monitoring,
     },
 ];
+
+/// The code of what is told of an old report; see `Report::at`.
+pub(super) const DIAGNOSIS_HANGS: &str = "diagnosis-hangs";
 
 /// The codes of the rules that compare the members of the mesh.
 pub const ABOUT_THE_MESH: &[&str] = &[

@@ -199,7 +199,7 @@ impl Metrics {
         .map(|(name, of)| (name, of.to_owned()))
         .into();
         let traffic = &view.traffic;
-        let start = view.start.timestamp_millis() as f64;
+        let start = view.start.time_of_day().timestamp_millis() as f64;
         let last_activity = view.last_activity;
         for (name, value) in [
             ("connz_pending_bytes", view.pending as f64),
@@ -216,7 +216,7 @@ impl Metrics {
             ("connz_rtt", view.rtt.unwrap_or_default().as_micros() as f64),
             (
                 "connz_uptime",
-                now.time_of_day().timestamp_millis() as f64 - start,
+                view.start.clock().until(now).as_millis() as f64,
             ),
             ("connz_idle", last_activity.until(now).as_millis() as f64),
         ] {

@@ -18,6 +18,7 @@ use crate::{
         registry::{ConnectionView, Moment, Moving},
     },
     diagnosis::Report,
+    log::LogLook,
     monitor::{
         Monitor, accstatz, answer::Refusal, healthz, leafz, process, query::Query, routez, subsz,
         varz,
@@ -79,6 +80,8 @@ pub(super) struct Snapshot {
     /// When the last reload was, in seconds of Unix time, and whether it was
     /// taken over.
     pub(super) reload: Option<(f64, bool)>,
+    /// How the log gets on.
+    pub(super) log: LogLook,
     /// Notices to the system account that did not fit.
     pub(super) notices_dropped: u64,
     /// When certificate, CA and CRL end, in seconds of Unix time.
@@ -205,7 +208,7 @@ impl Snapshot {
             index,
             queued: (registry.budget.used(), registry.budget.limit()),
             process: Process::look(),
-            start: server.start.timestamp_millis() as f64 / 1000.0,
+            start: server.start().timestamp_millis() as f64 / 1000.0,
             events: telemetry
                 .events
                 .counts()
@@ -217,6 +220,7 @@ impl Snapshot {
                 (at, last.error.is_none())
             }),
             notices_dropped: server.clients.system.dropped(),
+            log: server.log_look(),
             tls_ends: tls_ends(&varz),
             handshakes: (*server.clients.tls.read())
                 .as_ref()

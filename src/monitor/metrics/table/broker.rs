@@ -63,6 +63,26 @@ pub(super) const METRICS: &[Metric] = &[
             }
         },
     },
+    gauge(
+        "midge_diagnosis_age_seconds",
+        "seconds",
+        "Time since the diagnosis looked at the broker: all findings, ceilings and causes of memory \
+         are as old.",
+        |now, to| to.add(now.report.looked.age().as_secs_f64()),
+    ),
+    counter(
+        "midge_log_lost_lines",
+        "",
+        "Lines of the log that were lost: the log could not be written, or was slower than lines \
+         came.",
+        |now, to| to.add(now.log.lost),
+    ),
+    gauge(
+        "midge_log_waiting_bytes",
+        "bytes",
+        "Lines of the log that wait to be written.",
+        |now, to| to.add(now.log.waiting),
+    ),
     counter(
         "midge_system_notices_dropped",
         "",

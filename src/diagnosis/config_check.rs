@@ -1,0 +1,66 @@
+//! Whether the configuration file is what the broker runs with, looked up on a
+//! thread of its own: a file may be on a disk that hangs, or be a pipe.
+
+use std::{sync::Arc, thread, time::Instant};
+
+use parking_lot::Mutex;
+
+use crate::{
+    config::Diagnosis,
+    server::{Server, reload::Outcome},
+};
+
+/// Bytes of the thread's stack: a reload, which is tried out there, parses the
+/// configuration.
+const STACK_LEN: usize = 2 * 1024 * 1024;
+
+/// What is known of the file.
+#[derive(Default)]
+pub(super) struct ConfigCheck {
+    begun: Option<Instant>,
+    last: Arc<Mutex<Last>>,
+}
+
+#[derive(Default)]
+struct Last {
+    is_under_way: bool,
+    /// What a reload would change; `None` before the first look at the file.
+    outcome: Option<Outcome>,
+}
+
+impl ConfigCheck {
+    /// What a reload would change, as of the last look at the file; `None` before
+    /// the first.
+    pub(super) fn outcome(&self) -> Option<Outcome> {
+        self.last.lock().outcome.clone()
+    }
+
+    /// Lets the file be looked at if it is time, unless that is being done.
+    pub(super) fn go_on(&mut self, server: &Arc<Server>, thresholds: &Diagnosis) {
+        let is_due = self
+            .begun
+            .is_none_or(|begun| begun.elapsed() >= thresholds.config_check);
+        if !is_due || server.options().config_file.is_none() {
+            return;
+        }
+        if std::mem::replace(&mut self.last.lock().is_under_way, true) {
+            return;
+        }
+        self.begun = Some(Instant::now());
+        let (server, last) = (server.clone(), self.last.clone());
+        let thread = thread::Builder::new()
+            .name("config-check".into())
+            .stack_size(STACK_LEN)
+            .spawn(move || {
+                let outcome = server.try_reload();
+                *last.lock() = Last {
+                    is_under_way: false,
+                    outcome: Some(outcome),
+                };
+            });
+        if thread.is_err() {
+            // Tried again when it is due the next time.
+            self.last.lock().is_under_way = false;
+        }
+    }
+}

@@ -1,0 +1,53 @@
+//! Names of brokers to addresses.
+//!
+//! The system's resolver may hang. It is asked on threads that serve nobody, a few
+//! at a time, and nobody waits for it longer than [`RESOLVE_TIMEOUT`].
+
+use std::{
+    io,
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
+
+use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
+
+use crate::telemetry::calls::Calls;
+
+/// How long an answer is waited for.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Questions at a time, those included that nobody waits for any more: the
+/// threads are shared with the checking of passwords.
+const QUESTIONS_MAX: usize = 8;
+
+static QUESTIONS: LazyLock<Arc<Semaphore>> =
+    LazyLock::new(|| Arc::new(Semaphore::new(QUESTIONS_MAX)));
+
+/// The addresses of a host.
+///
+/// # Errors
+///
+/// The resolver does not know it, or does not answer in time.
+pub(super) async fn resolve(calls: &Calls, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
+    if let Ok(address) = host.parse::<IpAddr>() {
+        return Ok(vec![(address, port).into()]);
+    }
+    let late = |what: &str| {
+        let text = format!("the resolver {what} within {RESOLVE_TIMEOUT:?}");
+        io::Error::new(io::ErrorKind::TimedOut, text)
+    };
+    let Ok(Ok(permit)) = timeout(RESOLVE_TIMEOUT, QUESTIONS.clone().acquire_owned()).await else {
+        return Err(late("did not answer earlier questions"));
+    };
+    let (host, calls) = (host.to_owned(), calls.clone());
+    let asked = spawn_blocking(move || {
+        let _permit = permit;
+        let _call = calls.begin("asking the resolver for the address of", &*host);
+        (&*host, port).to_socket_addrs().map(Iterator::collect)
+    });
+    match timeout(RESOLVE_TIMEOUT, asked).await {
+        Ok(answer) => answer.map_err(io::Error::other)?,
+        Err(_) => Err(late("did not answer")),
+    }
+}
