@@ -79,23 +79,27 @@ fn what_was_lost_is_told_once_the_pipe_is_read() {
     let (broker, reader) = with_unread_log();
     log_much(&broker);
     wait_until("lines are lost", || lost(&broker) > 0.0);
-    let told = thread::spawn(move || {
-        let mut lines = BufReader::new(reader)
-            .lines()
-            .map(|line| line.expect("text"));
-        lines.find(|line| {
+    let (sender, lines) = mpsc::channel();
+    let reading = thread::spawn(move || {
+        for line in BufReader::new(reader).lines() {
+            let line = line.expect("text");
             assert!(line.starts_with('['), "half a line: {line}");
-            line.contains("lines of the log could not be written")
-        })
+            if line.contains("lines of the log could not be written") {
+                // Once is enough.
+                let _ = sender.send(line);
+            }
+        }
     });
+    let told = lines.recv_timeout(support::PATIENCE).expect("it is told");
+    assert!(told.contains("[ERR] "), "{told}");
     wait_until("the finding is gone", || {
-        told.is_finished()
-            && !broker
-                .get_json("/explainz")
-                .to_string()
-                .contains("log-lost")
+        !broker
+            .get_json("/explainz")
+            .to_string()
+            .contains("log-lost")
     });
-    assert!(told.join().expect("whole lines").is_some());
+    drop((broker, lines));
+    reading.join().expect("whole lines");
 }
 
 /// SIGTERM and SIGINT while a reload waits for a pipe; and over the socket a reload

@@ -11,6 +11,9 @@ use std::borrow::Cow;
 /// marks of direction, ends of lines and paragraphs, characters without a width,
 /// and those that are for nobody to see.
 pub fn is_unsafe(character: char) -> bool {
+    if character.is_ascii() {
+        return character.is_ascii_control();
+    }
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'

@@ -42,6 +42,21 @@ pub fn nats_server_29() -> PathBuf {
     )
 }
 
+/// The library that shows a process another time of day.
+pub fn libfaketime() -> PathBuf {
+    let roots = [test_tools().join("debian/usr/lib"), "/usr/lib".into()];
+    let folders = roots
+        .iter()
+        .filter_map(|root| root.read_dir().ok())
+        .flatten();
+    folders
+        .filter_map(|folder| Some(folder.ok()?.path().join("faketime/libfaketime.so.1")))
+        .find(|library| library.exists())
+        .unwrap_or_else(|| {
+            panic!("this test needs libfaketime (`apt-get install libfaketime`, or run tests/run)")
+        })
+}
+
 /// The folder into which `tests/run` installs programs: outside the tracked
 /// files, kept between runs. `MIDGE_TEST_TOOLS` names another one.
 pub fn test_tools() -> PathBuf {
