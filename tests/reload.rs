@@ -2,6 +2,9 @@
 
 mod support;
 
+#[path = "reload/failed.rs"]
+mod failed;
+
 use std::fs;
 
 use support::{Broker, RawClient, wait_for, wait_until};

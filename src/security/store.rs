@@ -41,11 +41,9 @@ impl TlsStore {
     ///
     /// Which file cannot be used, why, and what to do.
     pub fn load(options: &TlsOptions) -> Result<Self, TlsError> {
-        // Looked at first: what changes meanwhile is noticed later.
-        let stamps = stamps(options);
-        let material = Material::load(options)?;
+        let Loaded { material, stamps } = Loaded::load(options)?;
         Ok(Self {
-            current: RwLock::new(Arc::new(material)),
+            current: RwLock::new(material),
             stamps: Mutex::new(stamps),
             refused: Mutex::default(),
         })
@@ -77,27 +75,42 @@ impl TlsStore {
     ///
     /// Which file cannot be used, why, and what to do.
     pub fn reload(&self) -> Result<Arc<Material>, TlsError> {
-        self.replace(&self.current().options)
+        match Loaded::load(&self.current().options) {
+            Ok(loaded) => Ok(self.put(loaded)),
+            Err(error) => {
+                *self.refused.lock() = Some(error.clone());
+                Err(error)
+            }
+        }
     }
 
-    /// The same with another block.
+    /// Puts another block, or the same with other files, in force.
+    pub fn put(&self, loaded: Loaded) -> Arc<Material> {
+        let Loaded { material, stamps } = loaded;
+        *self.refused.lock() = None;
+        *self.stamps.lock() = stamps;
+        *self.current.write() = material.clone();
+        material
+    }
+}
+
+/// A block with its files, ready to be put in force.
+pub struct Loaded {
+    material: Arc<Material>,
+    stamps: Vec<Stamp>,
+}
+
+impl Loaded {
+    /// Reads the files of a block.
     ///
     /// # Errors
     ///
     /// Which file cannot be used, why, and what to do.
-    pub fn replace(&self, options: &TlsOptions) -> Result<Arc<Material>, TlsError> {
+    pub fn load(options: &TlsOptions) -> Result<Self, TlsError> {
+        // Looked at first: what changes meanwhile is noticed later.
         let stamps = stamps(options);
-        let material = match Material::load(options) {
-            Ok(material) => Arc::new(material),
-            Err(error) => {
-                *self.refused.lock() = Some(error.clone());
-                return Err(error);
-            }
-        };
-        *self.refused.lock() = None;
-        *self.stamps.lock() = stamps;
-        *self.current.write() = material.clone();
-        Ok(material)
+        let material = Arc::new(Material::load(options)?);
+        Ok(Self { material, stamps })
     }
 }
 

@@ -1,11 +1,8 @@
 //! A broker's life: start, signals, stop.
 
 use std::{
-    fs, io,
-    io::Write,
-    os::unix::{fs::OpenOptionsExt, net::UnixListener},
-    path::Path,
-    process,
+    io,
+    os::unix::net::UnixListener,
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -21,6 +18,7 @@ use tracing::{error, info, warn};
 
 use super::{
     Server, lame_duck, listener,
+    pid_file::PidFile,
     ports_file::PortsFile,
     reload::Sources,
     signals::{Request, Signals},
@@ -203,7 +201,8 @@ pub async fn run(
     );
     let options = server.options();
     if let Some(path) = &options.pid_file {
-        write_pid_file(path).map_err(|error| StartError {
+        let written = PidFile::open(path).and_then(PidFile::write);
+        written.map_err(|error| StartError {
             what: format!("Could not write pid file {}", path.display()),
             error,
         })?;
@@ -361,14 +360,4 @@ async fn close_connections(server: &Server) {
     while open() > 0 && Instant::now() < deadline {
         sleep(Duration::from_millis(2)).await;
     }
-}
-
-fn write_pid_file(path: &Path) -> io::Result<()> {
-    fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path)?
-        .write_all(process::id().to_string().as_bytes())
 }

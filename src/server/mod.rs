@@ -9,6 +9,7 @@ mod identity;
 mod lame_duck;
 pub mod lifecycle;
 pub mod listener;
+mod pid_file;
 mod ports_file;
 pub mod reload;
 pub mod signals;

@@ -5,7 +5,8 @@
 //! account, end in [`Server::reload`]. It has a thread of its own and nobody but
 //! whoever asked waits for it: its files may be on a disk that hangs, or be pipes. nats-server rejects a reload as a whole when one setting
 //! cannot be changed while it runs; here everything else is taken over, and what
-//! needs a restart is named. A file with an error changes nothing.
+//! needs a restart is named. A reload that fails changes nothing: all that can
+//! fail is made first ([`Prepared`]), then it is put in force by steps that cannot.
 
 use std::{sync::Arc, thread};
 
@@ -13,7 +14,7 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
-use super::{Server, advertised_host, limits};
+use super::{Server, advertised_host, limits, pid_file::PidFile, tls::PreparedTls};
 use crate::{
     client,
     config::{
@@ -21,7 +22,7 @@ use crate::{
         options::changes::{Change, Takes, changes},
     },
     connection::{CloseReason, budget},
-    log::LogHandle,
+    log::{LogHandle, PreparedLog},
     security::authentication::Authentication,
     telemetry::{Clock, calls::Calls, event::EventKind},
 };
@@ -100,6 +101,17 @@ impl Outcome {
     }
 }
 
+/// All that new options need, made before anything is different.
+struct Prepared {
+    options: Options,
+    tls: PreparedTls,
+    route_tls: PreparedTls,
+    authentication: Authentication,
+    /// Another pid file than before.
+    pid_file: Option<PidFile>,
+    log: PreparedLog,
+}
+
 impl Server {
     /// Reads the configuration again and takes over what can be, on a thread of its
     /// own; with `dry_run` it only tells. While one is under way a second one is
@@ -149,7 +161,10 @@ impl Server {
     fn reload_now(&self) -> Outcome {
         let outcome = match self.plan() {
             Ok((mut outcome, options)) => {
-                outcome.error = self.take_over(options).err();
+                match self.prepare(options) {
+                    Ok(prepared) => self.put(prepared),
+                    Err(error) => outcome.error = Some(error),
+                }
                 outcome
             }
             Err(error) => Outcome::failed(error),
@@ -179,22 +194,63 @@ impl Server {
         Ok((outcome, merged))
     }
 
-    /// Puts options in force. Whatever can fail comes first, so that an error
-    /// leaves everything as it was.
-    fn take_over(&self, options: Options) -> Result<(), String> {
+    /// Makes all that the options need. Nothing is different yet.
+    ///
+    /// # Errors
+    ///
+    /// What cannot be had, why, and what to do.
+    fn prepare(&self, options: Options) -> Result<Prepared, String> {
+        if options.https && options.tls.is_none() {
+            return Err(
+                "the monitoring port is served with https until the next start, which needs the \
+                 block \"tls\": leave it in the file, or restart"
+                    .into(),
+            );
+        }
         let file = options.config_file.clone().unwrap_or_default();
         let opening = "opening the files named in the configuration";
-        let opening = self.calls().begin(opening, file.display().to_string());
-        self.take_over_tls(&options)?;
-        let cluster = self.cluster.as_ref().zip(options.cluster.as_ref());
-        let route_tls = match cluster {
-            Some((cluster, settings)) => self.renew_route_tls(cluster, settings)?,
-            None => None,
+        let _opening = self.calls().begin(opening, file.display().to_string());
+        let (tls, route_tls) = self.prepare_tls(&options)?;
+        let pid_file = match &options.pid_file {
+            Some(path) if self.options().pid_file.as_ref() != Some(path) => {
+                let opened = PidFile::open(path);
+                Some(opened.map_err(|error| {
+                    format!("cannot write the pid file {}: {error}", path.display())
+                })?)
+            }
+            _ => None,
         };
-        let log = &self.sources.log;
-        let prepared = log.prepare(&options).map_err(|error| error.to_string())?;
-        drop(opening);
-        log.apply(prepared);
+        // Last: a new log file that is not used after all would stay behind.
+        let log = self.sources.log.prepare(&options);
+        Ok(Prepared {
+            authentication: Authentication::new(&options.authorization),
+            log: log.map_err(|error| error.to_string())?,
+            pid_file,
+            tls,
+            route_tls,
+            options,
+        })
+    }
+
+    /// Puts in force what was prepared. Nothing here can fail.
+    fn put(&self, prepared: Prepared) {
+        let Prepared {
+            options,
+            tls,
+            route_tls,
+            authentication,
+            pid_file,
+            log,
+        } = prepared;
+        self.sources.log.apply(log);
+        if let Some(file) = pid_file {
+            let path = file.path().display().to_string();
+            if let Err(error) = file.write() {
+                error!("The pid file {path} could not be written: {error}");
+            }
+        }
+        self.put_client_tls(tls);
+        let route_tls = self.put_route_tls(route_tls);
         let clients = &self.clients;
         // Before users can be in them, and before sessions look for limits.
         clients.accounts.redefine(&options, options.cluster_name());
@@ -206,20 +262,19 @@ impl Server {
         for connection in clients.registry.open() {
             connection.outbound().set_max_pending(options.max_pending);
         }
-        let authentication = Authentication::new(&options.authorization);
         {
             let mut info = clients.info.write();
+            super::tls::describe(&mut info, &options);
             info.auth_required = !authentication.admits_without_credentials();
             info.max_payload = i64::try_from(options.max_payload).unwrap_or(i64::MAX);
             (info.host, info.port) = advertised_host(&options, self.client_address);
         }
         client::replace_authentication(clients, authentication);
         self.close_surplus(&options);
-        if let Some((cluster, settings)) = cluster {
+        if let Some((cluster, settings)) = self.cluster.as_ref().zip(options.cluster.as_ref()) {
             cluster.reconfigure(settings.clone(), route_tls);
         }
         *self.options.write() = Arc::new(options);
-        Ok(())
     }
 
     fn calls(&self) -> &Calls {

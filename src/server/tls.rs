@@ -17,8 +17,12 @@ use crate::{
     config::{Options, options::cluster::ClusterOptions},
     connection::{handshake::Handshakers, tls_listener::TlsListener},
     protocol::info::Info,
-    route::Cluster,
-    security::{options::TlsOptions, store::TlsStore, tls::Material, validity::Term},
+    security::{
+        options::TlsOptions,
+        store::{Loaded, TlsStore},
+        tls::Material,
+        validity::Term,
+    },
     telemetry::{event::EventKind, process::system_error_in},
 };
 
@@ -85,8 +89,7 @@ fn look(server: &Weak<Server>) {
             let refused = tls.store.refused();
             let unread = refused.is_some_and(|error| system_error_in(&error.text).is_some());
             if (*due || unread) && !changed {
-                // Told where it happens; the files in force stay.
-                let _ = server.reload_tls(port, &tls, None);
+                server.reload_tls(port, &tls);
             }
             *due = changed;
         }
@@ -104,46 +107,75 @@ impl Port {
     const ALL: [Self; 2] = [Self::Clients, Self::Routes];
 }
 
-impl Server {
-    /// Puts the `tls` block of new options in force, files read again.
+/// The TLS that a listener is to have, its files loaded.
+pub(super) enum PreparedTls {
+    /// None.
+    Off,
+    /// Where there was none.
+    New(Arc<TlsListener>),
+    /// Another block, or other files, where there was some.
+    Changed(Arc<TlsListener>, Loaded),
+}
+
+impl PreparedTls {
+    /// Loads a block for a listener that has `current` now.
     ///
     /// # Errors
     ///
-    /// Which file cannot be used; what was in force stays.
-    pub(super) fn take_over_tls(&self, options: &Options) -> Result<(), String> {
-        let current = self.clients.tls.read().clone();
-        match (&current, &options.tls) {
-            (Some(tls), Some(block)) => self.reload_tls(Port::Clients, tls, Some(block))?,
-            (None, Some(block)) => {
-                let tls = open(block).map_err(|error| error.to_string())?;
-                *self.clients.tls.write() = Some(tls);
-            }
-            (_, None) => *self.clients.tls.write() = None,
+    /// Which file cannot be used, why, and what to do.
+    pub(super) fn load(
+        current: Option<Arc<TlsListener>>,
+        block: Option<&TlsOptions>,
+    ) -> Result<Self, String> {
+        let Some(block) = block else {
+            return Ok(Self::Off);
+        };
+        match current {
+            None => open(block).map(Self::New).map_err(|it| it.to_string()),
+            Some(tls) => match Loaded::load(block) {
+                Ok(loaded) => Ok(Self::Changed(tls, loaded)),
+                Err(error) => Err(format!("TLS ({}): {error}", block.place)),
+            },
         }
-        describe(&mut self.clients.info.write(), options);
-        Ok(())
+    }
+}
+
+impl Server {
+    /// Prepares TLS for clients and for routes by new options.
+    ///
+    /// # Errors
+    ///
+    /// Which file cannot be used, why, and what to do.
+    pub(super) fn prepare_tls(
+        &self,
+        options: &Options,
+    ) -> Result<(PreparedTls, PreparedTls), String> {
+        let clients = PreparedTls::load(self.tls_of(Port::Clients), options.tls.as_ref())?;
+        let block = options.cluster.as_ref().and_then(ClusterOptions::tls);
+        let routes = PreparedTls::load(self.tls_of(Port::Routes), block.as_ref())?;
+        Ok((clients, routes))
     }
 
-    /// TLS on routes by new options, files read again.
-    ///
-    /// # Errors
-    ///
-    /// Which file cannot be used; what was in force stays.
-    pub(super) fn renew_route_tls(
-        &self,
-        cluster: &Cluster,
-        options: &ClusterOptions,
-    ) -> Result<Option<Arc<TlsListener>>, String> {
-        match (cluster.tls(), options.tls()) {
-            (Some(tls), Some(block)) => {
-                self.reload_tls(Port::Routes, &tls, Some(&block))?;
-                Ok(Some(tls))
+    /// Puts TLS for clients in force.
+    pub(super) fn put_client_tls(&self, prepared: PreparedTls) {
+        let tls = self.put_tls(Port::Clients, prepared);
+        *self.clients.tls.write() = tls;
+    }
+
+    /// TLS on routes, its files in force, to be handed to the cluster.
+    pub(super) fn put_route_tls(&self, prepared: PreparedTls) -> Option<Arc<TlsListener>> {
+        self.put_tls(Port::Routes, prepared)
+    }
+
+    fn put_tls(&self, port: Port, prepared: PreparedTls) -> Option<Arc<TlsListener>> {
+        match prepared {
+            PreparedTls::Off => None,
+            PreparedTls::New(tls) => Some(tls),
+            PreparedTls::Changed(tls, loaded) => {
+                let material = tls.store.put(loaded);
+                self.take_up(port, &tls, &material);
+                Some(tls)
             }
-            (None, Some(block)) => match open(&block) {
-                Ok(tls) => Ok(Some(tls)),
-                Err(error) => Err(error.to_string()),
-            },
-            (_, None) => Ok(None),
         }
     }
 
@@ -170,32 +202,14 @@ impl Server {
         }
     }
 
-    /// Reads the files again, those of another block if there is one, and closes
-    /// who is revoked by now.
-    fn reload_tls(
-        &self,
-        port: Port,
-        tls: &TlsListener,
-        block: Option<&TlsOptions>,
-    ) -> Result<(), String> {
+    /// Reads the files again, and closes who is revoked by now. If they cannot be
+    /// used, that is told, and those in force stay.
+    fn reload_tls(&self, port: Port, tls: &TlsListener) {
         let refused = tls.store.refused();
-        let read = match block {
-            Some(block) => tls.store.replace(block),
-            None => tls.store.reload(),
-        };
-        match read {
-            Ok(material) => {
-                self.tell_files(&material);
-                let closed = self.close_revoked(port, tls);
-                if closed > 0 {
-                    warn!("{closed} connections closed: their certificates are revoked");
-                }
-                Ok(())
-            }
+        match tls.store.reload() {
+            Ok(material) => self.take_up(port, tls, &material),
             // Told once, however often it is tried.
-            Err(error) if block.is_none() && refused.as_ref() == Some(&error) => {
-                Err(error.to_string())
-            }
+            Err(error) if refused.as_ref() == Some(&error) => {}
             Err(error) => {
                 let place = &tls.store.current().options.place;
                 let text = format!(
@@ -203,8 +217,16 @@ impl Server {
                 );
                 error!("{text}");
                 self.record_certificate(&error.file_text(), &text);
-                Err(error.to_string())
             }
+        }
+    }
+
+    /// Other files are in force: who is revoked by them is closed.
+    fn take_up(&self, port: Port, tls: &TlsListener, material: &Material) {
+        self.tell_files(material);
+        let closed = self.close_revoked(port, tls);
+        if closed > 0 {
+            warn!("{closed} connections closed: their certificates are revoked");
         }
     }
 

@@ -70,12 +70,12 @@ pub fn changes(old: &Options, new: &Options) -> (Vec<Change>, Options) {
             max_pending, max_memory, max_control_line, max_closed_clients, ping_interval, ping_max,
             write_deadline, lame_duck_duration, lame_duck_grace_period, debug, trace,
             trace_verbose, logtime, logtime_utc, log_file, log_size_limit, log_max_num,
-            max_traced_msg_len, auth_timeout,
+            max_traced_msg_len, auth_timeout, pid_file,
         }
         effect hidden { tls, authorization, monitor_login, accounts, mappings }
         restart shown {
             host, port, server_name, http_host, http_port, http_base_path, https, no_header_support,
-            pid_file, ports_file_dir, diagnosis, system_account, no_system_account, allow_non_tls,
+            ports_file_dir, diagnosis, system_account, no_system_account, allow_non_tls,
             monitor,
         }
         ignored { host_is_safe_default, config_file, config_digest, cluster }
