@@ -11,6 +11,14 @@ pub struct Kicked {
     pub kicked: Vec<Chosen>,
 }
 
+/// The answer of `/forget`.
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
+#[serde(default)]
+pub struct Forgotten {
+    /// The names of the members that nobody misses any more.
+    pub forgotten: Vec<String>,
+}
+
 /// The answer of `/trace`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]

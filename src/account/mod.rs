@@ -29,8 +29,14 @@ use parking_lot::RwLock;
 
 pub use crate::config::accounts::{AccountLimits, GLOBAL_ACCOUNT};
 use crate::{
-    connection::{Subscription, interest::LocalInterest, remote::RemoteInterest, worker::Worker},
-    sublist::Sublist,
+    connection::{
+        Subscription,
+        interest::LocalInterest,
+        remote::{RemoteInterest, Remotes},
+        worker::Worker,
+    },
+    security::permissions::{Permissions, Subscribing},
+    sublist::{Entry, Sublist},
 };
 use links::{Links, ServiceImport};
 pub use membership::Membership;
@@ -57,6 +63,9 @@ pub struct Account {
     pub remote: Sublist<RemoteInterest>,
     /// What those peers are told of the sublist.
     pub interest: LocalInterest,
+    /// Which of what the peers take they get: what can be subscribed to. `None`
+    /// is everything.
+    export: RwLock<Option<Arc<Permissions>>>,
     limits: RwLock<AccountLimits>,
     /// Whether it is the one of the broker's own events and services.
     pub is_system: bool,
@@ -80,6 +89,7 @@ impl Account {
             sublist: Sublist::new(),
             remote: Sublist::new(),
             interest: LocalInterest::new(name),
+            export: RwLock::default(),
             limits: RwLock::default(),
             is_system: false,
             replies: Replies::default(),
@@ -129,21 +139,21 @@ impl Account {
         *self.limits.write() = limits;
         let mut current = self.links.write();
         *current = links.map(Arc::new);
-        self.shadows.lift_all(worker);
-        if let Some(links) = &*current {
-            let mut own = Vec::new();
+        let streams = current.as_ref().map_or(&[][..], |links| &links.streams);
+        let mut own = Vec::new();
+        if !streams.is_empty() || self.shadows.are_used() {
             self.sublist.for_each(|known| {
                 if !known.is_shadow() {
                     own.push(known.clone());
                 }
             });
-            for subscription in &own {
-                self.shadows.cast(worker, subscription, &links.streams);
-                // Whoever ended it meanwhile saw no shadow to take away.
-                if subscription.is_closed() {
-                    self.shadows
-                        .lift(worker, std::slice::from_ref(subscription));
-                }
+        }
+        for subscription in &own {
+            self.shadows.recast(worker, subscription, streams);
+            // Whoever ended it meanwhile saw no shadow to take away.
+            if subscription.is_closed() {
+                self.shadows
+                    .lift(worker, std::slice::from_ref(subscription));
             }
         }
         drop(current);
@@ -169,6 +179,40 @@ impl Account {
     pub fn remove_remote<'a>(&self, interest: impl IntoIterator<Item = &'a Arc<RemoteInterest>>) {
         self.remote.remove(interest);
         self.sublist.touch();
+    }
+
+    /// Limits what goes over routes: what the peers take of this account, and
+    /// what they are told that is taken here.
+    pub fn limit_routes(&self, worker: &mut Worker, limits: Option<Arc<Permissions>>) {
+        self.export.write().clone_from(&limits);
+        self.sublist.touch();
+        self.interest.limit(worker, limits);
+    }
+
+    /// Whether a peer gets what it takes so. What it takes is kept all the same:
+    /// it is told once, and may count after a reload.
+    pub fn exports_to(&self, interest: &RemoteInterest) -> bool {
+        let export = self.export.read();
+        export.as_ref().is_none_or(|limits| {
+            limits.judge_subscription(interest.subject(), None) != Subscribing::Deny
+        })
+    }
+
+    /// The peers that get messages to `subject`.
+    pub fn remotes(&self, subject: &[u8]) -> Remotes {
+        if self.remote.is_empty() {
+            return Remotes::default();
+        }
+        let export = self.export.read().clone();
+        if export.is_some_and(|limits| !limits.may_receive(subject, None)) {
+            return Remotes::default();
+        }
+        let mut matches = self.remote.lookup(subject);
+        matches.plain.retain(|interest| self.exports_to(interest));
+        for members in &mut matches.queues {
+            members.retain(|interest| self.exports_to(interest));
+        }
+        Remotes::new(&matches)
     }
 
     /// Puts a subscription into the sublist; the peers of the cluster are told.

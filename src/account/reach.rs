@@ -109,10 +109,7 @@ impl Reach {
     /// the whole reach out of date.
     pub(super) fn remotes(&self, account: &Account) -> &Remotes {
         self.remotes
-            .get_or_init(|| match account.remote.is_empty() {
-                true => Remotes::default(),
-                false => Remotes::new(&account.remote.lookup(&self.matches.subject)),
-            })
+            .get_or_init(|| account.remotes(&self.matches.subject))
     }
 
     /// What becomes of the subject, if it is mapped.

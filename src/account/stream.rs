@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use super::{Account, links::StreamImport};
 use crate::{
     connection::{Subscription, worker::Worker},
-    subject::intersect,
+    subject::{intersect, transform::Renaming},
     sublist::Entry,
 };
 
@@ -32,10 +32,16 @@ pub(super) struct Shadows {
 /// A shadow and where it stands.
 struct Shadow {
     account: Arc<Account>,
+    subjects: Arc<Renaming>,
     subscription: Arc<Subscription>,
 }
 
 impl Shadows {
+    /// Whether there ever was one.
+    pub(super) fn are_used(&self) -> bool {
+        self.used.load(Ordering::Relaxed)
+    }
+
     /// Casts the shadows of a new subscription.
     pub(super) fn cast(
         &self,
@@ -43,18 +49,44 @@ impl Shadows {
         origin: &Arc<Subscription>,
         imports: &[StreamImport],
     ) {
-        let shadows: Vec<Shadow> = imports
-            .iter()
-            .filter_map(|import| Shadow::of(origin, import))
-            .collect();
-        if shadows.is_empty() {
-            return;
+        let shadows = imports.iter().filter_map(|it| Shadow::of(origin, it));
+        let shadows: Vec<Shadow> = shadows.collect();
+        shadows.iter().for_each(|shadow| shadow.begin(worker));
+        self.keep(origin, shadows);
+    }
+
+    /// Casts the shadows that a subscription has not yet and takes away those
+    /// that it has no more. The others stay: they miss no message.
+    pub(super) fn recast(
+        &self,
+        worker: &mut Worker,
+        origin: &Arc<Subscription>,
+        imports: &[StreamImport],
+    ) {
+        let mut before = self
+            .by_origin
+            .lock()
+            .remove(&key(origin))
+            .unwrap_or_default();
+        let mut shadows = Vec::new();
+        for wanted in imports.iter().filter_map(|it| Shadow::of(origin, it)) {
+            match before.iter().position(|known| known.is_like(&wanted)) {
+                Some(at) => shadows.push(before.swap_remove(at)),
+                None => {
+                    wanted.begin(worker);
+                    shadows.push(wanted);
+                }
+            }
         }
-        for shadow in &shadows {
-            shadow.account.add(worker, shadow.subscription.clone());
+        self.keep(origin, shadows);
+        remove(worker, before);
+    }
+
+    fn keep(&self, origin: &Arc<Subscription>, shadows: Vec<Shadow>) {
+        if !shadows.is_empty() {
+            self.used.store(true, Ordering::Relaxed);
+            self.by_origin.lock().insert(key(origin), shadows);
         }
-        self.used.store(true, Ordering::Relaxed);
-        self.by_origin.lock().insert(key(origin), shadows);
     }
 
     /// Takes the shadows of ended subscriptions away.
@@ -67,14 +99,6 @@ impl Shadows {
             remove(worker, shadows.unwrap_or_default());
         }
     }
-
-    /// Takes all shadows away.
-    pub(super) fn lift_all(&self, worker: &mut Worker) {
-        let all = std::mem::take(&mut *self.by_origin.lock());
-        for shadows in all.into_values() {
-            remove(worker, shadows);
-        }
-    }
 }
 
 impl Shadow {
@@ -84,8 +108,20 @@ impl Shadow {
         let shadow = Subscription::shadow(origin, &theirs, import.subjects.clone());
         Some(Self {
             account: import.account.clone(),
+            subjects: import.subjects.clone(),
             subscription: Arc::new(shadow),
         })
+    }
+
+    fn begin(&self, worker: &mut Worker) {
+        self.account.add(worker, self.subscription.clone());
+    }
+
+    /// Whether messages come the same way, of one subscription.
+    fn is_like(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.account, &other.account)
+            && self.subjects == other.subjects
+            && self.subscription.subject() == other.subscription.subject()
     }
 }
 

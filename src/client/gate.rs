@@ -7,7 +7,7 @@ use hashbrown::HashMap;
 
 use crate::{
     security::{
-        guard::{Guard, Responding},
+        guard::Guard,
         permissions::{Permissions, Subscribing},
         responses::Grants,
     },
@@ -19,54 +19,61 @@ const KNOWN_MAX: usize = 512;
 
 /// The permissions of one session.
 pub(super) struct Gate {
-    permissions: Arc<Permissions>,
-    responding: Option<Arc<Responding>>,
+    guard: Arc<Guard>,
     known: HashMap<Box<[u8]>, bool>,
 }
 
 impl Gate {
-    /// For a user with these permissions.
-    pub(super) fn new(permissions: Arc<Permissions>) -> Self {
-        let responding = permissions.responses().map(|rules| {
-            Arc::new(Responding {
-                permissions: permissions.clone(),
-                grants: Grants::new(rules),
-            })
-        });
+    /// For a user with these permissions. What the one `before` was asked for may
+    /// still be answered where as much may be answered now.
+    pub(super) fn new(permissions: Arc<Permissions>, before: Option<&Self>) -> Self {
+        let same = before.filter(|it| it.permissions().responses() == permissions.responses());
+        let grants = match same {
+            Some(before) => before.guard.grants.clone(),
+            None => permissions.responses().map(|it| Arc::new(Grants::new(it))),
+        };
         Self {
-            permissions,
-            responding,
+            guard: Arc::new(Guard {
+                permissions,
+                grants,
+            }),
             known: HashMap::new(),
         }
     }
 
     /// What it judges by.
     pub(super) fn permissions(&self) -> &Permissions {
-        &self.permissions
+        &self.guard.permissions
+    }
+
+    /// What judges deliveries.
+    pub(super) fn guard(&self) -> &Arc<Guard> {
+        &self.guard
     }
 
     /// Whether each publish counts, also one to the subject of the one before.
     pub(super) fn counts_publishes(&self) -> bool {
-        self.responding.is_some()
+        self.guard.grants.is_some()
     }
 
     /// Whether the user may publish to `subject` without having been asked.
     pub(super) fn may_publish_unasked(&self, subject: &[u8]) -> bool {
-        !self.permissions.limit_publishing() || self.permissions.may_publish(subject)
+        let permissions = self.permissions();
+        !permissions.limit_publishing() || permissions.may_publish(subject)
     }
 
     /// Whether a message may be published to `subject`; a response that is
     /// permitted is used up.
     pub(super) fn may_publish(&mut self, subject: &[u8]) -> bool {
-        if !self.permissions.limit_publishing() {
+        if !self.permissions().limit_publishing() {
             return true;
         }
         let permitted = match self.known.get(subject) {
             Some(permitted) => *permitted,
             None => {
-                let permitted = self.permissions.may_publish(subject);
+                let permitted = self.permissions().may_publish(subject);
                 // Reply subjects come once: they are not worth a place.
-                if permitted || self.responding.is_none() {
+                if permitted || self.guard.grants.is_none() {
                     if self.known.len() >= KNOWN_MAX {
                         self.known.clear();
                     }
@@ -75,25 +82,17 @@ impl Gate {
                 permitted
             }
         };
-        let responding = self.responding.as_ref();
-        permitted
-            || responding.is_some_and(|responding| responding.grants.take(subject, Clock::now()))
+        let grants = self.guard.grants.as_ref();
+        permitted || grants.is_some_and(|grants| grants.take(subject, Clock::now()))
     }
 
-    /// What stands between deliveries and a subscription to `subject`; `Err`:
-    /// it is not permitted.
-    pub(super) fn guard(
-        &self,
-        subject: &[u8],
-        queue: Option<&[u8]>,
-    ) -> Result<Option<Arc<Guard>>, ()> {
-        let denies = match self.permissions.judge_subscription(subject, queue) {
-            Subscribing::Allow => None,
-            Subscribing::AllowSome => Some(self.permissions.clone()),
-            Subscribing::Deny => return Err(()),
-        };
-        let grants = self.responding.clone();
-        let needed = denies.is_some() || grants.is_some();
-        Ok(needed.then(|| Arc::new(Guard { denies, grants })))
+    /// Whether deliveries to a subscription to `subject` are to be judged;
+    /// `Err`: it is not permitted.
+    pub(super) fn judges(&self, subject: &[u8], queue: Option<&[u8]>) -> Result<bool, ()> {
+        match self.permissions().judge_subscription(subject, queue) {
+            Subscribing::Allow => Ok(self.guard.grants.is_some()),
+            Subscribing::AllowSome => Ok(true),
+            Subscribing::Deny => Err(()),
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What a client may do at most, and how it is watched. A reload exchanges it
-//! while clients are connected: each session takes the new limits over with its
-//! next turn.
+//! while clients are connected, and all other settings before it: each session
+//! takes the new ones over with its next turn, and is woken for it.
 
 use std::{
     sync::{
@@ -66,13 +66,14 @@ impl LimitsInForce {
         self.current.read().clone()
     }
 
-    /// Puts others in force.
+    /// Puts others in force, and with them all that a reload has put in force
+    /// before.
     pub fn replace(&self, limits: Limits) {
         *self.current.write() = Arc::new(limits);
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// Changes with every exchange; cheaper to ask for than the limits.
+    /// Counts the exchanges; cheaper to ask for than the limits.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }

@@ -10,16 +10,16 @@ use data_encoding::BASE64URL_NOPAD;
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
-use super::{Context, comings, end::End, gate::Gate, session::Session};
+use super::{Context, comings, end::End, session::Session};
 use crate::{
     connection::{CloseReason, Identity, worker::Worker, worker::with_worker},
     protocol::{
         connect::{ConnectOptions, Credentials},
-        error::{ClientError, error_line},
+        error::ClientError,
         json_fault,
     },
     security::{
-        authentication::{Authentication, Offer},
+        authentication::Offer,
         refusal::Refusal,
         users::ConnectionType,
         verdict::{Login, PasswordCheck, Verdict},
@@ -41,6 +41,8 @@ pub(super) enum PendingLogin {
     Held(Box<ConnectOptions>, Duration),
     /// It is refused, and its source is kept waiting.
     Refused(End, Duration),
+    /// A client that is in has to prove again who it is.
+    CheckAgain(PasswordCheck),
 }
 
 /// Waits until the login is decided and goes on with what was read behind it.
@@ -49,6 +51,21 @@ pub(super) async fn settle(session: &mut Session) {
     while let Some(pending) = session.pending_login.take() {
         let (options, check) = match *pending {
             PendingLogin::Check(login) => *login,
+            PendingLogin::CheckAgain(check) => {
+                let Some(decision) = while_open(session, decide(session, check)).await else {
+                    return;
+                };
+                with_worker(|worker| {
+                    let result = match decision {
+                        _ if session.keep_up_to_date(worker) => Ok(()),
+                        Some(Decision::Made(Ok(login))) => session.stay_as(worker, login),
+                        Some(Decision::Made(Err(refusal))) => Err(session.cast_out(refusal)),
+                        _ => Err(session.cast_out(Refusal::Timeout)),
+                    };
+                    session.go_on(worker, result);
+                });
+                continue;
+            }
             PendingLogin::Held(options, hold) => {
                 if while_open(session, sleep(hold)).await.is_none() {
                     return;
@@ -81,6 +98,10 @@ pub(super) async fn settle(session: &mut Session) {
         };
         with_worker(|worker| {
             let result = match decision {
+                // Whom the settings before would have let in is looked at again.
+                Decision::Made(Ok(_)) if session.keep_up_to_date(worker) => {
+                    session.judge(worker, options)
+                }
                 Decision::Made(Ok(login)) => session.log_in(worker, options, login),
                 Decision::Made(Err(refusal)) => Err(session.refuse(&options.credentials, refusal)),
                 Decision::TooLate => Err(session.refuse_late()),
@@ -141,24 +162,6 @@ async fn while_open<T>(session: &Session, what: impl Future<Output = T>) -> Opti
     }
 }
 
-/// Puts other rules in force. Clients that they do not let in as they are now
-/// have to log in again.
-pub fn replace_authentication(context: &Context, authentication: Authentication) {
-    let authentication = Arc::new(authentication);
-    *context.authentication.write() = authentication.clone();
-    for connection in context.registry.open() {
-        let rule = connection.identity.lock().rule;
-        if authentication.still_admits(rule) {
-            continue;
-        }
-        with_worker(|worker| {
-            connection.send(worker, &error_line(&ClientError::AuthorizationViolation));
-            connection.close(CloseReason::AuthenticationFailure);
-            worker.flush_touched();
-        });
-    }
-}
-
 /// Something new for a client to sign, if anybody logs in so: 11 random bytes
 /// as base64, as nats-server has it.
 pub(super) fn nonce(context: &Context) -> Box<str> {
@@ -204,7 +207,7 @@ impl Session {
 
     /// Decides a login, unless that takes long.
     fn judge(&mut self, worker: &mut Worker, options: ConnectOptions) -> Result<(), End> {
-        match self.identify(&options) {
+        match self.identify(&options, 0) {
             Verdict::Accept(login) => self.log_in(worker, options, login),
             Verdict::Check(check) => {
                 let pending = PendingLogin::Check(Box::new((options, check)));
@@ -225,12 +228,15 @@ impl Session {
         worker.flush_touched();
     }
 
-    pub(super) fn identify(&self, options: &ConnectOptions) -> Verdict {
+    /// Who the client is that said this and has proved so much before; see
+    /// [`Offer::proved`].
+    pub(super) fn identify(&self, options: &ConnectOptions, proved: u64) -> Verdict {
         self.context.authentication.read().identify(&Offer {
             credentials: &options.credentials,
             connection_type: ConnectionType::Standard,
             certificate: self.connection.certificate.get().map(|known| &**known),
             nonce: &self.nonce,
+            proved,
         })
     }
 
@@ -252,10 +258,6 @@ impl Session {
         drop(identity);
         check_protocol(&options, self.limits.headers)?;
         options.headers &= self.limits.headers;
-        if !self.context.authentication.read().is_required() {
-            // Nobody will ask for them again.
-            options.credentials = Credentials::default();
-        }
         self.options = options;
         self.note_takes_info();
         let headers = self.options.headers;
@@ -297,23 +299,17 @@ impl Session {
             logins.accept(self.connection.peer.ip(), Clock::now());
             self.input.read_little(false);
         }
-        self.gate = login
-            .permissions
-            .map(|permissions| Box::new(Gate::new(permissions)));
+        self.permit(login.permissions);
         *self.connection.identity.lock() = Identity {
             user: login.user,
             account: login.account,
-            rule: login.rule,
+            proof: login.proof,
             ..Identity::default()
         };
         let series = figures::number("Client", &self.account.name);
         self.connection.series.store(series, Ordering::Relaxed);
-        // Whoever changes the rules looks at the identities afterwards: one of
-        // both sees the other.
-        match self.context.authentication.read().still_admits(login.rule) {
-            true => Ok(()),
-            false => Err(self.refuse(credentials, Refusal::RulesChanged)),
-        }
+        // Whoever changes the rules meanwhile has this session take them over.
+        Ok(())
     }
 
     /// How the connection of a client that is not let in ends.

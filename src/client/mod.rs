@@ -3,13 +3,14 @@
 //! The server spawns one task per client ([`serve`]). It waits for the socket
 //! without holding a buffer and reads a batch ([`batch`]); the session acts on
 //! its verbs ([`session`]), lets it in ([`stranger`], [`login`]; passwords that take
-//! long to compare wait in [`password_queue`]), gathers publishes into runs
-//! ([`publish`]), takes them to
+//! long to compare wait in [`password_queue`]), takes over what a reload puts in
+//! force ([`changed`]), gathers publishes into runs ([`publish`]), takes them to
 //! their targets ([`routing`]). A publisher that outruns its readers is paused here
 //! ([`back_pressure`]).
 
 mod back_pressure;
 mod batch;
+mod changed;
 mod comings;
 mod end;
 mod gate;
@@ -18,7 +19,6 @@ mod login;
 mod member;
 mod password_queue;
 mod publish;
-mod revocation;
 mod routing;
 mod secure;
 mod service;
@@ -26,6 +26,7 @@ mod session;
 mod stranger;
 pub mod system;
 mod trace;
+mod unwelcome;
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -50,11 +51,12 @@ use crate::{
     security::authentication::Authentication,
     telemetry::{Clock, Telemetry, slow::Incident},
 };
+pub use changed::{cut_plain, keep_limits, tell_all};
 pub use limits::{Limits, LimitsInForce};
-pub use login::replace_authentication;
 pub use password_queue::{PasswordQueue, QueueLook};
-pub use revocation::close_revoked;
 use session::Session;
+use trace::Trace;
+pub use unwelcome::close_unwelcome;
 
 /// What all clients share.
 pub struct Context {
@@ -180,9 +182,17 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
     let mut unread = connection.tls().is_some();
     loop {
         let wake = connection.wake(stream, timer.as_mut(), &mut unread).await;
-        session.keep_up_to_date();
+        if session.is_out_of_date() {
+            with_worker(|worker| session.keep_up_to_date(worker));
+            if session.pending_login.is_some() {
+                Box::pin(login::settle(session)).await;
+            }
+        }
+        session.trace = Trace::of(&connection, session.limits.trace);
         match wake {
             Wake::Closing => return,
+            // Taken over by now.
+            Wake::Changed => {}
             Wake::Writable => with_worker(|worker| connection.flush_blocked(worker)),
             Wake::Readable => {
                 let turn = read_turn(session, stream);

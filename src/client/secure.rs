@@ -6,7 +6,7 @@ use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpStream, time::timeout};
 use tracing::error;
 
-use super::{log_prefix, revocation, session::Session};
+use super::{log_prefix, session::Session, unwelcome};
 use crate::{
     connection::{
         CloseReason,
@@ -54,9 +54,9 @@ async fn introduce_and_shake(session: &mut Session, stream: &Arc<TcpStream>, tls
     match tls.accept(stream).await {
         Ok(secured) => {
             secure(session, secured, first);
-            // New CRLs may have come since the handshake looked at them; from
+            // Other files may have come since the handshake looked at them; from
             // here on, who brings them looks at this connection.
-            revocation::close_if_revoked(&session.context, tls, &session.connection);
+            unwelcome::close_if_unwelcome(&session.context, tls, &session.connection);
             if first {
                 introduce(session);
             }

@@ -18,7 +18,6 @@ use super::{
     gate::Gate,
     log_prefix,
     login::{self, PendingLogin},
-    member::narrowed,
     stranger::Stranger,
     trace::{Trace, trace_in},
 };
@@ -65,7 +64,6 @@ pub(super) struct Session {
     pub(super) connection: Arc<Connection>,
     /// The limits it goes by.
     pub(super) limits: Arc<Limits>,
-    limits_generation: u64,
     /// For whom what the client sends is logged.
     pub(super) trace: Trace,
     pub(super) keepalive: Keepalive,
@@ -96,7 +94,9 @@ pub(super) struct Session {
 
 impl Session {
     pub(super) fn new(context: Arc<Context>, connection: Arc<Connection>) -> Self {
-        let limits_generation = context.limits.generation();
+        connection
+            .settings
+            .store(context.limits.generation(), Ordering::Relaxed);
         let limits = context.limits.current();
         let keepalive = Keepalive::new(limits.ping_interval, limits.ping_max);
         let mut session = Self {
@@ -108,7 +108,6 @@ impl Session {
             context,
             connection,
             limits,
-            limits_generation,
             trace: Trace::default(),
             keepalive,
             options: ConnectOptions::default(),
@@ -143,18 +142,6 @@ impl Session {
                 detail: format!("max_connections is {}", self.limits.max_connections),
             },
         );
-    }
-
-    /// Takes over limits that a reload has put in force, and orders to trace.
-    pub(super) fn keep_up_to_date(&mut self) {
-        let generation = self.context.limits.generation();
-        if generation != self.limits_generation {
-            self.limits_generation = generation;
-            self.limits = narrowed(self.context.limits.current(), &self.account.limits());
-            self.keepalive
-                .set_limits(self.limits.ping_interval, self.limits.ping_max);
-        }
-        self.trace = Trace::of(&self.connection, self.limits.trace);
     }
 
     /// Ends a connection that begins while too many do.
@@ -229,8 +216,8 @@ impl Session {
         self.connection.active(Clock::now());
         let limits = &self.limits;
         let gate = self.gate.as_ref();
-        let guard = gate.map_or(Ok(None), |gate| gate.guard(subject, queue));
-        let Some(guard) = guard.ok().filter(|_| queue != Some(RESERVED_QUEUE)) else {
+        let judged = gate.map_or(Ok(false), |gate| gate.judges(subject, queue));
+        let Some(judged) = judged.ok().filter(|_| queue != Some(RESERVED_QUEUE)) else {
             return self.complain(
                 worker,
                 ClientError::SubscriptionViolation {
@@ -239,11 +226,7 @@ impl Session {
                 },
             );
         };
-        let tokens_max = match limits.max_sub_tokens {
-            0 => SUB_TOKENS_MAX,
-            max => max.min(SUB_TOKENS_MAX),
-        };
-        if subject::tokens(subject).count() > tokens_max {
+        if has_too_many_tokens(subject, limits.max_sub_tokens) {
             let subject = quoted(subject);
             return self.complain(worker, ClientError::TooManyTokens { subject });
         }
@@ -265,7 +248,8 @@ impl Session {
             } else {
                 let connection = self.connection.clone();
                 let subscription = Subscription::new(connection, subject, queue, sid);
-                let subscription = Arc::new(subscription.guarded(guard));
+                subscription.set_judged(judged);
+                let subscription = Arc::new(subscription);
                 subscriptions.insert(subscription.clone());
                 Some(subscription)
             }
@@ -290,7 +274,7 @@ impl Session {
     }
 
     /// Ends one subscription of this connection.
-    fn drop_subscription(&self, worker: &mut Worker, subscription: &Arc<Subscription>) {
+    pub(super) fn drop_subscription(&self, worker: &mut Worker, subscription: &Arc<Subscription>) {
         self.connection.subscriptions.lock().remove(subscription);
         self.account
             .unsubscribe(worker, std::slice::from_ref(subscription));
@@ -315,7 +299,7 @@ impl Session {
             .store(takes_info, Ordering::Relaxed);
     }
 
-    fn send_info(&self, worker: &mut Worker, answers_ping: bool) {
+    pub(super) fn send_info(&self, worker: &mut Worker, answers_ping: bool) {
         let mut info = info_for(&self.context, &self.connection);
         if !answers_ping {
             info.nonce = self.nonce.to_string();
@@ -484,6 +468,15 @@ impl Session {
         // A millisecond more, so that the deadline has passed when it is looked at.
         ping.min(Instant::now() + left + std::time::Duration::from_millis(1))
     }
+}
+
+/// Whether a subject is longer than `max_sub_tokens` allows; 0 sets no limit.
+pub(super) fn has_too_many_tokens(subject: &[u8], max_sub_tokens: usize) -> bool {
+    let max = match max_sub_tokens {
+        0 => SUB_TOKENS_MAX,
+        max => max.min(SUB_TOKENS_MAX),
+    };
+    subject::tokens(subject).count() > max
 }
 
 /// INFO as this client gets it now.

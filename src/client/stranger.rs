@@ -87,7 +87,7 @@ impl Session {
     fn connect_silently(&mut self, worker: &mut Worker) -> Result<(), End> {
         let authentication = self.context.authentication.read().clone();
         let login = match authentication.admits_without_credentials() {
-            true => self.identify(&self.options),
+            true => self.identify(&self.options, 0),
             false => Verdict::Refuse(Refusal::NotLoggedIn),
         };
         match login {

@@ -33,6 +33,8 @@ pub enum CloseReason {
     MaxConnections,
     /// A payload larger than allowed.
     MaxPayload,
+    /// More subscriptions than allowed since a reload.
+    MaxSubscriptions,
     /// `no_responders` without headers.
     NoRespondersWithoutHeaders,
     /// The peer sent `-ERR`.
@@ -95,6 +97,7 @@ impl fmt::Display for CloseReason {
             Self::MaxControlLine => "Maximum Control Line Exceeded",
             Self::MaxConnections => "Maximum Connections Exceeded",
             Self::MaxPayload => "Maximum Message Payload Exceeded",
+            Self::MaxSubscriptions => "Maximum Subscriptions Exceeded",
             Self::NoRespondersWithoutHeaders => "No Responders Requires Headers",
             Self::ParseError => "Parse Error",
             Self::ProtocolViolation => "Protocol Violation",

@@ -12,7 +12,7 @@ use std::sync::{Arc, atomic::Ordering};
 use bytes::Bytes;
 
 use super::{Connection, Subscription, outbound::Appender, worker::Worker};
-use crate::{protocol::CRLF, sublist::Entry, telemetry::Clock};
+use crate::{protocol::CRLF, security::guard::Guard, sublist::Entry, telemetry::Clock};
 
 /// Bytes appended in one batch after which everything touched is flushed:
 /// bounds what a batch times its fan-out can hold.
@@ -66,6 +66,15 @@ impl Pick {
             step: usize::MAX,
         }
     }
+}
+
+/// How a run goes to one subscription.
+struct Terms<'a> {
+    /// What stands before each message: `HMSG subject sid `.
+    prefix: &'a [u8],
+    takes_headers: bool,
+    /// Who is told of requests.
+    guard: Option<&'a Guard>,
 }
 
 impl Run<'_> {
@@ -261,7 +270,8 @@ impl Subscription {
         flush: bool,
     ) -> usize {
         let subject = self.delivered_subject(run.subject);
-        if let Some(guard) = &self.guard
+        let guard = self.guard();
+        if let Some(guard) = &guard
             && !guard.lets_through(&subject, self.queue())
         {
             return 0;
@@ -276,8 +286,12 @@ impl Subscription {
         let taken = match connection.append() {
             Some(mut appender) if !self.origin().is_closed() => {
                 appender.begin(worker.read_at);
-                let taken =
-                    self.append_run(&mut appender, worker, run, pick, &prefix, takes_headers);
+                let terms = Terms {
+                    prefix: &prefix,
+                    takes_headers,
+                    guard: guard.as_deref(),
+                };
+                let taken = self.append_run(&mut appender, worker, run, pick, &terms);
                 if taken > 0 && !flush && appender.touch(worker.batch) {
                     worker.touched.push(connection.clone());
                 }
@@ -308,9 +322,13 @@ impl Subscription {
         worker: &mut Worker,
         run: &Run<'_>,
         pick: Pick,
-        prefix: &[u8],
-        takes_headers: bool,
+        terms: &Terms<'_>,
     ) -> usize {
+        let Terms {
+            prefix,
+            takes_headers,
+            guard,
+        } = *terms;
         let origin = self.origin();
         let max = origin.max();
         let left = match max {
@@ -350,7 +368,7 @@ impl Subscription {
             };
             taken += 1;
             bytes += body_len;
-            if let Some(guard) = &self.guard
+            if let Some(guard) = guard
                 && let Some(reply) = run.reply(message)
             {
                 guard.asked(reply);

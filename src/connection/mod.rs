@@ -56,7 +56,7 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    security::certificate::PeerCertificate,
+    security::{certificate::PeerCertificate, guard::Guard},
     telemetry::{
         Clock, Counter, Stamp, Traffic,
         load::{Loads, Moved, Name},
@@ -80,6 +80,8 @@ const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 const BLOCKED: u8 = 1;
 /// The connection is to end; the outbound queue knows why.
 const CLOSING: u8 = 2;
+/// Other settings are in force: the connection's own task takes them over.
+const CHANGED: u8 = 4;
 
 /// The part of a connection that others see: publishers deliver to it,
 /// monitoring reads it, its own task drives it.
@@ -116,12 +118,17 @@ pub struct Connection {
     transport: OnceLock<Arc<Tls>>,
     /// Its subscriptions, by the peer's ids for them.
     pub subscriptions: Mutex<SubscriptionTable>,
+    /// Judges deliveries to those of them that need it; `None` where the user may
+    /// receive everything.
+    pub guard: Mutex<Option<Arc<Guard>>>,
     outbound: Outbound,
     /// Number of the series that its figures belong to; see
     /// [`crate::telemetry::figures`].
     pub series: AtomicU32,
     /// What it had moved when the recorder last looked.
     looked_at: Mutex<Moved>,
+    /// The generation of the settings that its own task goes by; written by it.
+    pub settings: AtomicU64,
     flags: AtomicU8,
     waker: AtomicWaker,
     last_activity: AtomicU64,
@@ -142,9 +149,8 @@ pub struct Identity {
     pub user: String,
     /// Name of the account it is in; empty before CONNECT.
     pub account: String,
-    /// What the operator wrote of the user, as a number; see
-    /// [`crate::security::verdict::Login::rule`].
-    pub rule: u64,
+    /// What proved it, as a number; see [`crate::security::verdict::Login::proof`].
+    pub proof: u64,
 }
 
 impl Identity {
@@ -163,6 +169,8 @@ impl Identity {
 pub enum Wake {
     /// The connection is to end.
     Closing,
+    /// A reload has put other settings in force.
+    Changed,
     /// There may be bytes to read.
     Readable,
     /// The timer ran out.
@@ -197,9 +205,11 @@ impl Connection {
             certificate: OnceLock::new(),
             transport: OnceLock::new(),
             subscriptions: Mutex::default(),
+            guard: Mutex::default(),
             outbound: Outbound::new(stream, max_pending, budget),
             series: AtomicU32::new(0),
             looked_at: Mutex::default(),
+            settings: AtomicU64::new(0),
             flags: AtomicU8::new(0),
             waker: AtomicWaker::new(),
             last_activity: AtomicU64::new(start.clock().0),
@@ -233,6 +243,11 @@ impl Connection {
             self.raise(CLOSING);
         }
         was_open
+    }
+
+    /// Has the connection's own task take over settings that are in force now.
+    pub fn tell_changed(&self) {
+        self.raise(CHANGED);
     }
 
     /// Notes that a message or a subscription went through.
@@ -352,6 +367,10 @@ impl Connection {
         }
         if timer.is_elapsed() {
             return Poll::Ready(Wake::Timer);
+        }
+        if flags & CHANGED != 0 {
+            self.lower(CHANGED);
+            return Poll::Ready(Wake::Changed);
         }
         if flags & BLOCKED != 0 && stream.poll_write_ready(context).is_ready() {
             return Poll::Ready(Wake::Writable);

@@ -90,6 +90,9 @@ impl Registry {
     pub fn set_limits(&self, max_closed: usize, max_memory: usize) {
         self.max_closed.store(max_closed, Ordering::Relaxed);
         self.budget.set_limit(max_memory);
+        let mut inner = self.inner.lock();
+        let surplus = inner.closed.len().saturating_sub(max_closed);
+        inner.closed.drain(..surplus);
     }
 
     fn max_closed(&self) -> usize {

@@ -26,8 +26,8 @@ pub struct Subscription {
     /// Deliveries after which it ends; 0 is endless.
     max: AtomicU64,
     closed: AtomicBool,
-    /// Judges deliveries, where the user may not receive everything.
-    pub(super) guard: Option<Arc<Guard>>,
+    /// Whether its connection's guard judges deliveries to it.
+    judged: AtomicBool,
     /// Whether the account's local interest counts it.
     counted: AtomicBool,
     /// Subject, queue group and sid behind each other: one allocation.
@@ -59,7 +59,7 @@ impl Subscription {
             delivered: Counter::default(),
             max: AtomicU64::new(0),
             closed: AtomicBool::new(false),
-            guard: None,
+            judged: AtomicBool::new(false),
             counted: AtomicBool::new(false),
             text: [subject, queue.unwrap_or_default(), sid].concat().into(),
             subject_len: subject.len() as u32,
@@ -77,7 +77,6 @@ impl Subscription {
                 origin: origin.clone(),
                 subjects,
             })),
-            guard: origin.guard.clone(),
             ..Self::new(
                 origin.connection.clone(),
                 subject,
@@ -108,9 +107,32 @@ impl Subscription {
         }
     }
 
-    /// The same with somebody who judges its deliveries.
-    pub fn guarded(self, guard: Option<Arc<Guard>>) -> Self {
-        Self { guard, ..self }
+    /// The same subscription for another account: what it has had counts.
+    pub fn moved(&self) -> Self {
+        let moved = Self::new(
+            self.connection.clone(),
+            self.subject(),
+            self.queue(),
+            self.sid(),
+        );
+        moved.delivered.add(self.delivered.value());
+        moved.set_max(self.max());
+        moved.set_judged(self.judged.load(Ordering::Relaxed));
+        moved
+    }
+
+    /// Has its connection's guard judge deliveries to it and to its shadows, or
+    /// no more.
+    pub fn set_judged(&self, judged: bool) {
+        self.judged.store(judged, Ordering::Relaxed);
+    }
+
+    /// Who judges deliveries to it.
+    pub(super) fn guard(self: &Arc<Self>) -> Option<Arc<Guard>> {
+        match self.origin().judged.load(Ordering::Relaxed) {
+            true => self.connection.guard.lock().clone(),
+            false => None,
+        }
     }
 
     /// The client's id for it.

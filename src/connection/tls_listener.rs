@@ -14,7 +14,7 @@ use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 
 use super::{
-    Connection,
+    CloseReason, Connection,
     handshake::{Handshakers, Turn},
     transport::Tls,
 };
@@ -65,6 +65,16 @@ pub struct HandshakeView {
     pub times: Distribution,
     /// What the longest of them took.
     pub slowest: Duration,
+}
+
+/// Why a peer that was let in would not be any more.
+pub struct Unwelcome {
+    /// As the connection ends.
+    pub reason: CloseReason,
+    /// Whose certificate it is about.
+    pub subject: String,
+    /// For the log.
+    pub text: String,
 }
 
 /// A connection that has shaken hands.
@@ -145,11 +155,41 @@ impl TlsListener {
         result
     }
 
-    /// The subject of a certificate that a connection's peer showed and that is
-    /// revoked by the CRLs in force.
-    pub fn find_revoked(&self, connection: &Connection) -> Option<String> {
+    /// Why a connection's peer, which was let in, would not be by the block and
+    /// the files in force now; `None` if it would. That a certificate has expired
+    /// meanwhile ends no connection.
+    pub fn find_unwelcome(&self, connection: &Connection) -> Option<Unwelcome> {
         let chain = connection.tls()?.peer_certificates();
-        self.store.current().revocations.find_revoked(&chain)
+        let material = self.store.current();
+        let refused = |why: &str, subject: String| Unwelcome {
+            reason: CloseReason::TlsHandshakeFailure,
+            text: format!("{why}: {subject}"),
+            subject,
+        };
+        let Some(leaf) = chain.first() else {
+            let why = "it showed no certificate, which is asked for now";
+            let peer = connection.peer.to_string();
+            return material.options.verify.then(|| refused(why, peer));
+        };
+        if let Some(subject) = material.revocations.find_revoked(&chain) {
+            return Some(Unwelcome {
+                reason: CloseReason::CertificateRevoked,
+                text: format!("Certificate revoked: {subject}"),
+                subject,
+            });
+        }
+        let subject = || match connection.certificate.get() {
+            Some(certificate) => certificate.subject.clone(),
+            None => connection.peer.to_string(),
+        };
+        let pinned = &material.options.pinned_certs;
+        let key = Fingerprint::from_der(leaf).map(|it| it.spki_sha256);
+        if !pinned.is_empty() && !key.is_ok_and(|key| pinned.contains(&key)) {
+            let why = "the key of its certificate is not in pinned_certs any more";
+            return Some(refused(why, subject()));
+        }
+        let why = "the CA of its certificate is not believed any more";
+        (!material.knows_issuer(&chain)).then(|| refused(why, subject()))
     }
 
     /// Looks at the certificate of a peer whose session goes on, which TLS did

@@ -1,11 +1,11 @@
 //! What changes something: closing a client, tracing one, reading the
-//! configuration again. Only by POST on the Unix socket; see
+//! configuration again, forgetting a member of the cluster. Only by POST on the Unix socket; see
 //! [`super::service`], which asks for both.
 
 use std::{sync::Arc, time::Duration};
 
 use hyper::StatusCode;
-use monitor_client::control::{Change, Chosen, Kicked, Reloaded, Traced};
+use monitor_client::control::{Change, Chosen, Forgotten, Kicked, Reloaded, Traced};
 use tokio::{sync::oneshot, time::timeout};
 use tracing::info;
 
@@ -104,6 +104,28 @@ pub(super) fn reload(monitor: &Monitor, query: &Query) -> Result<Later, Refusal>
             ),
         }
     }))
+}
+
+/// `/forget`: nobody misses the `member` of the cluster any more, whose route is
+/// gone and which the configuration does not name.
+pub(super) fn forget(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
+    let member = query.text("member");
+    if member.is_empty() {
+        let text = "Say which member: member=NAME, its id or its host:port.";
+        return Err(Refusal::bad_request(text.into()));
+    }
+    let Some(cluster) = &monitor.server.cluster else {
+        return Err(Refusal::bad_request("There is no cluster.".into()));
+    };
+    let forgotten = cluster.forget(&member).map_err(|message| Refusal {
+        status: StatusCode::CONFLICT,
+        message,
+    })?;
+    info!(
+        "Forgotten over the monitoring socket: {}",
+        forgotten.join(", ")
+    );
+    Answer::pretty_json(&Forgotten { forgotten })
 }
 
 fn reloaded(outcome: &Outcome, dry_run: bool) -> Reloaded {

@@ -107,6 +107,7 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
 
 /// The paths that change something: POST on the Unix socket only.
 const ACTIONS: &[Endpoint] = &[
+    endpoint("/forget", "", control::forget),
     endpoint("/kick", "", control::kick),
     Endpoint {
         path: "/reload",

@@ -53,6 +53,15 @@ pub enum ClientError {
         /// The queue group, quoted as in the text.
         queue: Option<String>,
     },
+    /// A subscription that is not permitted any more; the connection lives.
+    SubscriptionRemoved {
+        /// The subject, quoted as in the text.
+        subject: String,
+        /// The queue group, quoted as in the text.
+        queue: Option<String>,
+        /// The client's id for it, quoted as in the text.
+        sid: String,
+    },
     /// A subscription with more tokens than `max_sub_tokens`; the connection lives.
     TooManyTokens {
         /// The subject, quoted as in the text.
@@ -60,6 +69,8 @@ pub enum ClientError {
     },
     /// Pings went unanswered.
     StaleConnection,
+    /// It speaks without TLS.
+    TlsRequired,
 }
 
 impl ClientError {
@@ -117,6 +128,17 @@ impl fmt::Display for ClientError {
                     "Permissions Violation for Subscription to {subject} using queue {queue}"
                 )
             }
+            Self::SubscriptionRemoved {
+                subject,
+                queue,
+                sid,
+            } => {
+                write!(f, "Permissions Violation for Subscription to {subject}")?;
+                if let Some(queue) = queue {
+                    write!(f, " using queue {queue}")?;
+                }
+                write!(f, " (sid {sid})")
+            }
             Self::TooManyTokens { subject } => {
                 write!(
                     f,
@@ -124,6 +146,7 @@ impl fmt::Display for ClientError {
                 )
             }
             Self::StaleConnection => f.write_str("Stale Connection"),
+            Self::TlsRequired => f.write_str("Secure Connection - TLS Required"),
         }
     }
 }

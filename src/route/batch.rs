@@ -114,7 +114,7 @@ impl Session {
             *at += taken;
             return Ok(true);
         }
-        match parse(&bytes[*at..], self.cluster.max_control_line())? {
+        match parse(&bytes[*at..], self.max_control_line)? {
             Parsed::Incomplete => Ok(false),
             Parsed::Op(RouteOp::Message(message), _) => {
                 self.handle_message(worker, run, bytes, at, &message)
@@ -198,7 +198,7 @@ impl Session {
 
     fn deliver_large(&mut self, worker: &mut Worker, large: Large) -> Result<(), End> {
         check_end(&large.payload)?;
-        let max = self.cluster.max_control_line();
+        let max = self.max_control_line;
         // It was parsed before, so it can be parsed again.
         if let Ok(Parsed::Op(RouteOp::Message(message), _)) = parse(&large.line, max) {
             let connection = self.connection();

@@ -11,7 +11,7 @@ pub(super) fn refresh(cluster: &Cluster) {
     let advertises = !cluster.options().no_advertise;
     let mut urls = Vec::new();
     if advertises && !cluster.is_leaving() {
-        urls.extend(cluster.node.client_urls.iter().cloned());
+        urls.extend(cluster.client_urls());
     }
     for route in cluster.routes() {
         let info = route.info.lock();

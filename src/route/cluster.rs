@@ -24,10 +24,10 @@ use super::{
     interest::PeerInterest,
     introduction::Refusal,
     member_addresses::MemberAddresses,
-    roll::{Muster, Roll},
+    roll::{Member, Muster, Roll, Target},
 };
 use crate::{
-    client::Context,
+    client::{Context, Limits},
     config::options::cluster::ClusterOptions,
     connection::{CloseReason, Connection, tls_listener::TlsListener, worker::with_worker},
     protocol::route::RouteInfo,
@@ -48,7 +48,7 @@ const CONTROL_LINE_FACTOR: usize = 16;
 /// Letters of a made-up cluster name.
 const DYNAMIC_NAME_LEN: usize = 22;
 
-/// What the server tells of itself and of its limits.
+/// What the server tells of itself.
 pub struct Node {
     /// Id of this run of the broker.
     pub server_id: String,
@@ -56,18 +56,6 @@ pub struct Node {
     pub server_name: String,
     /// Where it listens for routes.
     pub address: SocketAddr,
-    /// `host:port` where its clients connect to.
-    pub client_urls: Vec<String>,
-    /// Bytes of a client's longest control line.
-    pub max_control_line: usize,
-    /// Bytes that may wait for a client.
-    pub max_pending: usize,
-    /// Time between a client's pings.
-    pub ping_interval: Duration,
-    /// Pings that a client may leave unanswered.
-    pub ping_max: u32,
-    /// How long a client may take nothing.
-    pub write_deadline: Duration,
 }
 
 /// This broker's cluster.
@@ -76,6 +64,8 @@ pub struct Cluster {
     pub context: Arc<Context>,
     options: RwLock<Arc<ClusterOptions>>,
     tls: RwLock<Option<Arc<TlsListener>>>,
+    /// `host:port` where our clients connect to.
+    client_urls: RwLock<Vec<String>>,
     /// What interest goes over routes; `None` is all.
     permissions: RwLock<Option<Arc<Permissions>>>,
     /// This broker.
@@ -166,6 +156,7 @@ impl Cluster {
         options: ClusterOptions,
         node: Node,
         tls: Option<Arc<TlsListener>>,
+        client_urls: Vec<String>,
     ) -> Arc<Self> {
         let name = match &options.name {
             Some(name) => ClusterName {
@@ -185,6 +176,7 @@ impl Cluster {
             roll: Roll::default(),
             options: RwLock::new(Arc::new(options)),
             tls: RwLock::new(tls),
+            client_urls: RwLock::new(client_urls),
             permissions: RwLock::default(),
             node,
             name: RwLock::new(name),
@@ -210,7 +202,7 @@ impl Cluster {
         self.permissions.write().clone_from(&permissions);
         with_worker(|worker| {
             for account in self.context.accounts.all() {
-                account.interest.limit(worker, permissions.clone());
+                account.limit_routes(worker, permissions.clone());
             }
             worker.flush_touched();
         });
@@ -234,13 +226,20 @@ impl Cluster {
         self.tls.read().clone()
     }
 
+    /// `host:port` where our clients connect to.
+    pub(super) fn client_urls(&self) -> Vec<String> {
+        self.client_urls.read().clone()
+    }
+
     /// Puts other settings in force; returns those before, and whether there was
     /// TLS.
     pub(super) fn replace_settings(
         &self,
         options: ClusterOptions,
         tls: Option<Arc<TlsListener>>,
+        client_urls: Vec<String>,
     ) -> (Arc<ClusterOptions>, bool) {
+        *self.client_urls.write() = client_urls;
         let before = std::mem::replace(&mut *self.options.write(), Arc::new(options));
         let had_tls = std::mem::replace(&mut *self.tls.write(), tls).is_some();
         (before, had_tls)
@@ -249,6 +248,43 @@ impl Cluster {
     /// Who ought to be there, who is, and what they see.
     pub fn muster(&self) -> Muster {
         self.roll.muster(&self.options().routes)
+    }
+
+    /// Forgets a member without a route, by its name, id or address, that nobody
+    /// is to miss any more.
+    ///
+    /// # Errors
+    ///
+    /// Why it is not forgotten, and what to do.
+    pub fn forget(&self, which: &str) -> Result<Vec<String>, String> {
+        let muster = self.muster();
+        let is_meant = |member: &&Member| {
+            [&member.id, &member.name, &member.address].contains(&&which.to_owned())
+        };
+        let members: Vec<&Member> = muster.members.iter().filter(is_meant).collect();
+        if members.iter().any(|member| member.connected) {
+            return Err(format!(
+                "there is a route to {which}: it would come back at once"
+            ));
+        }
+        let names = |target: &Target| {
+            target.address == which
+                || members.iter().any(|member| {
+                    member.address == target.address || target.leads_to.as_ref() == Some(&member.id)
+                })
+        };
+        if let Some(target) = muster.targets.iter().find(|target| names(target)) {
+            return Err(format!(
+                "the configuration names {}: take it out of \"routes\" and reload",
+                target.address
+            ));
+        }
+        match self.roll.forget(which) {
+            forgotten if forgotten.is_empty() => Err(format!(
+                "no member is missed that is called {which}; see /clusterz"
+            )),
+            forgotten => Ok(forgotten),
+        }
     }
 
     /// The name of the cluster now.
@@ -390,15 +426,15 @@ impl Cluster {
         self.note(route, &text);
     }
 
-    /// Bytes of a route's longest control line.
+    /// Bytes of a route's longest control line. Sessions keep it.
     pub(super) fn max_control_line(&self) -> usize {
-        self.node.max_control_line * CONTROL_LINE_FACTOR
+        self.limits().max_control_line * CONTROL_LINE_FACTOR
     }
 
     /// Bytes that may wait for a peer.
     pub(super) fn max_pending(&self) -> usize {
         let all = self.context.registry.budget.limit();
-        self.node.max_pending.max(ROUTE_PENDING_MIN.min(all))
+        self.limits().max_pending.max(ROUTE_PENDING_MIN.min(all))
     }
 
     /// Time between the pings of a route.
@@ -406,20 +442,26 @@ impl Cluster {
         let interval = self
             .options()
             .ping_interval
-            .unwrap_or(self.node.ping_interval);
+            .unwrap_or_else(|| self.limits().ping_interval);
         interval.min(PING_INTERVAL_MAX)
     }
 
     /// Pings that a peer may leave unanswered.
     pub(super) fn ping_max(&self) -> u32 {
-        self.options().ping_max.unwrap_or(self.node.ping_max)
+        let own = self.options().ping_max;
+        own.unwrap_or_else(|| self.limits().ping_max)
     }
 
     /// How long a peer may take nothing while something waits for it.
     pub(super) fn write_deadline(&self) -> Duration {
         self.options()
             .write_deadline
-            .unwrap_or(self.node.write_deadline)
+            .unwrap_or_else(|| self.limits().write_deadline)
+    }
+
+    /// Those of clients, as they are now.
+    fn limits(&self) -> Arc<Limits> {
+        self.context.limits.current()
     }
 
     fn note(&self, route: &Route, text: &str) {

@@ -97,6 +97,11 @@ pub(super) fn receive(cluster: &Arc<Cluster>, route: &Route, info: RouteInfo) {
         .headers
         .store(info.headers, Ordering::Relaxed);
     cluster.roll.informed(&route.remote_id, &info);
-    *route.info.lock() = info;
+    let exports = info.other.get("export").cloned();
+    let before = std::mem::replace(&mut *route.info.lock(), info);
+    if before.other.get("export") != exports.as_ref() {
+        // A nats-server has forgotten what it did not export.
+        cluster.tell_interest_again(route);
+    }
     super::client_urls::refresh(cluster);
 }

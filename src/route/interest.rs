@@ -125,11 +125,11 @@ impl PeerInterest {
         accounts.values().for_each(InAccount::leave);
     }
 
-    /// How many entries count, which are those in accounts of this broker.
+    /// How many entries count: those in accounts of this broker, as far as they
+    /// are exported.
     pub fn count(&self) -> usize {
         let accounts = self.0.lock();
-        let known = accounts.values().filter(|here| here.account.is_some());
-        known.map(|here| here.entries.len()).sum()
+        accounts.values().map(|here| here.counting().count()).sum()
     }
 
     /// What is wanted in accounts that this broker has not.
@@ -153,11 +153,9 @@ impl PeerInterest {
     /// The first `max` entries that count, each with the name of its account.
     pub fn list(&self, max: usize) -> Vec<(String, Arc<RemoteInterest>)> {
         let accounts = self.0.lock();
-        let known = accounts.iter().filter(|(_, here)| here.account.is_some());
-        let all = known.flat_map(|(name, here)| {
-            here.entries
-                .values()
-                .map(move |entry| (name.clone(), entry.clone()))
+        let all = accounts.iter().flat_map(|(name, here)| {
+            let entries = here.counting();
+            entries.map(move |entry| (name.clone(), entry.clone()))
         });
         let mut listed: Vec<_> = all.take(max).collect();
         listed.sort_by(|one, other| {
@@ -175,6 +173,15 @@ impl PeerInterest {
 }
 
 impl InAccount {
+    /// The entries that count: there is the account, and it exports them.
+    fn counting(&self) -> impl Iterator<Item = &Arc<RemoteInterest>> {
+        let account = self.account.as_ref();
+        let counts = move |entry: &&Arc<RemoteInterest>| {
+            account.is_some_and(|account| account.exports_to(entry))
+        };
+        self.entries.values().filter(counts)
+    }
+
     /// Takes its entries out of the account.
     fn leave(&self) {
         let Some(account) = &self.account else {

@@ -74,7 +74,7 @@ impl Cluster {
             cluster: name.text,
             cluster_dynamic: name.dynamic,
             connect_urls: match advertised {
-                true => self.node.client_urls.clone(),
+                true => self.client_urls(),
                 false => Vec::new(),
             },
             gossip_mode,

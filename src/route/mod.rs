@@ -162,10 +162,10 @@ async fn serve(
     session.hear_news();
     gossip::spread(cluster, &route);
     client_urls::refresh(cluster);
-    // New CRLs may have come since the handshake looked at them; from here on,
+    // Other files may have come since the handshake looked at them; from here on,
     // who brings them looks at this route.
     if let Some(tls) = cluster.tls() {
-        cluster.close_if_revoked(&tls, connection);
+        cluster.close_if_unwelcome(&tls, connection);
     }
     drive(&mut session, stream).await;
     Ended::Lost(finish(cluster, &route, stream).await)
@@ -184,6 +184,7 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
         let wake = connection.wake(stream, timer.as_mut(), &mut unread).await;
         match wake {
             Wake::Closing => return,
+            Wake::Changed => session.keep_up_to_date(),
             Wake::Writable => with_worker(|worker| connection.flush_blocked(worker)),
             Wake::Readable => {
                 let more = with_worker(|worker| read_turn(session, worker, stream));

@@ -21,10 +21,15 @@ use crate::{
 
 impl Cluster {
     /// Puts other settings in force. Name and listening address must be the same
-    /// as before.
-    pub fn reconfigure(&self, options: ClusterOptions, tls: Option<Arc<TlsListener>>) {
+    /// as before. Limits that clients share must be in force already.
+    pub fn reconfigure(
+        &self,
+        options: ClusterOptions,
+        tls: Option<Arc<TlsListener>>,
+        client_urls: Vec<String>,
+    ) {
         let has_tls = tls.is_some();
-        let (before, had_tls) = self.replace_settings(options, tls);
+        let (before, had_tls) = self.replace_settings(options, tls, client_urls);
         let now = self.options();
         let other_login = (&before.user, &before.password) != (&now.user, &now.password);
         for route in self.routes() {
@@ -38,8 +43,14 @@ impl Cluster {
                 end(&route, reason, "it is no longer in the configuration");
             }
         }
+        if before.routes != now.routes {
+            self.roll.forget_unnamed(&now.routes);
+        }
         self.limit_interest();
         self.attach_accounts();
+        for route in self.routes() {
+            route.connection.tell_changed();
+        }
         self.reconfigured.notify_one();
         client_urls::refresh(self);
         self.tell_routes();
@@ -65,6 +76,22 @@ impl Cluster {
         for route in self.routes() {
             route.interest.settle(&self.context.accounts);
         }
+    }
+}
+
+impl Cluster {
+    /// Tells a peer once more what is wanted here.
+    pub(super) fn tell_interest_again(&self, route: &Route) {
+        with_worker(|worker| {
+            for account in self.context.accounts.all() {
+                let connection = &route.connection;
+                account.interest.detach(connection);
+                account
+                    .interest
+                    .attach(worker, connection, &account.sublist);
+            }
+            worker.flush_touched();
+        });
     }
 }
 

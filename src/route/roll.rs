@@ -232,6 +232,34 @@ impl Roll {
         }
     }
 
+    /// Forgets members without a route that the configuration does not name, and
+    /// what was noted of addresses that it names no more.
+    pub(super) fn forget_unnamed(&self, configured: &[RouteUrl]) {
+        let named: Vec<String> = configured.iter().map(ToString::to_string).collect();
+        let mut state = self.0.lock();
+        state.targets.retain(|address, _| named.contains(address));
+        let State { targets, members } = &mut *state;
+        members.retain(|id, member| {
+            let leads_here = |target: &Target| target.leads_to.as_ref() == Some(id);
+            member.connected || named.contains(&member.address) || targets.values().any(leads_here)
+        });
+    }
+
+    /// Forgets members without a route by name, id or address; the configuration
+    /// must not name them. Returns their names.
+    pub(super) fn forget(&self, which: &str) -> Vec<String> {
+        let mut forgotten = Vec::new();
+        self.0.lock().members.retain(|id, member| {
+            let is_meant = [id, &member.name, &member.address].map(|it| it == which);
+            let goes = !member.connected && is_meant.contains(&true);
+            if goes {
+                forgotten.push(member.name.clone());
+            }
+            !goes
+        });
+        forgotten
+    }
+
     /// A member is asked what it sees.
     pub(super) fn asked(&self, route: &Route) {
         if let Some(member) = self.0.lock().members.get_mut(&route.remote_id) {

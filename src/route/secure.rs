@@ -57,38 +57,35 @@ impl Cluster {
         Ok(())
     }
 
-    /// Closes every route whose peer's certificate is revoked by the CRLs in
-    /// force. Returns how many.
-    pub fn close_revoked(&self, tls: &TlsListener) -> usize {
+    /// Closes every route whose peer TLS would not let in now. Returns how many.
+    pub fn close_unwelcome(&self, tls: &TlsListener) -> usize {
         let routes = self.routes();
-        let revoked = routes.iter().filter(|route| {
-            let connection = &route.connection;
-            self.close_if_revoked(tls, connection)
-        });
-        revoked.count()
+        let closed = routes
+            .iter()
+            .filter(|route| self.close_if_unwelcome(tls, &route.connection));
+        closed.count()
     }
 
-    /// Closes a route if its peer's certificate is revoked; returns whether it
-    /// is.
-    pub(super) fn close_if_revoked(&self, tls: &TlsListener, connection: &Connection) -> bool {
-        let Some(subject) = tls.find_revoked(connection) else {
+    /// Closes a route if TLS would not let its peer in now; returns whether it
+    /// would not.
+    pub(super) fn close_if_unwelcome(&self, tls: &TlsListener, connection: &Connection) -> bool {
+        let Some(unwelcome) = tls.find_unwelcome(connection) else {
             return false;
         };
-        if !connection.close(CloseReason::CertificateRevoked) {
+        if !connection.close(unwelcome.reason) {
             return true;
         }
-        warn!(
-            "{} - Certificate revoked: {subject}",
-            log_prefix(connection)
-        );
-        let who = format!("the route to {}", connection.who());
+        warn!("{} - {}", log_prefix(connection), unwelcome.text);
         let telemetry = &self.context.telemetry;
-        telemetry.revoked.count(who.as_bytes(), 0, connection.cid);
+        if unwelcome.reason == CloseReason::CertificateRevoked {
+            let who = format!("the route to {}", connection.who());
+            telemetry.revoked.count(who.as_bytes(), 0, connection.cid);
+        }
         telemetry.events.record(
             EventKind::Certificate,
             connection.cid,
-            &subject,
-            "the certificate is revoked now: its route is closed",
+            &unwelcome.subject,
+            &format!("its route is closed: {}", unwelcome.text),
         );
         true
     }

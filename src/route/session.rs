@@ -40,6 +40,8 @@ pub(super) struct Session {
     pub(super) cluster: Arc<Cluster>,
     pub(super) route: Arc<Route>,
     keepalive: Keepalive,
+    /// Bytes of the longest control line.
+    pub(super) max_control_line: usize,
     /// The subject spaces that messages came for.
     pub(super) spaces: HashMap<Box<[u8]>, Space>,
     /// What was read and is not handled yet.
@@ -67,6 +69,7 @@ impl Session {
         let mut keepalive = Keepalive::new(cluster.ping_interval(), cluster.ping_max());
         keepalive.connected(FIRST_PING_DELAY_MAX);
         Self {
+            max_control_line: cluster.max_control_line(),
             cluster,
             route,
             keepalive,
@@ -86,6 +89,18 @@ impl Session {
         }
         self.cluster.want_requests(worker);
         self.handle_batch(worker, received);
+    }
+
+    /// Takes over settings that a reload has put in force.
+    pub(super) fn keep_up_to_date(&mut self) {
+        let cluster = &self.cluster;
+        // Accounts may be others of the same names.
+        self.spaces.clear();
+        self.max_control_line = cluster.max_control_line();
+        self.keepalive
+            .set_limits(cluster.ping_interval(), cluster.ping_max());
+        let outbound = self.connection().outbound();
+        outbound.set_max_pending(cluster.max_pending());
     }
 
     /// Acts on one operation; messages are handled where their payload is.
@@ -163,11 +178,10 @@ impl Session {
         }
         if !self.cluster.takes_interest(subject) {
             debug!(
-                "{} - Can not export {}, ignoring remote subscription request",
+                "{} - Can not export {}, kept until it may be exported",
                 log_prefix(self.connection()),
                 quoted(subject)
             );
-            return;
         }
         let known = &self.cluster.context.accounts;
         let interest = &self.route.interest;

@@ -30,8 +30,6 @@ pub enum Refusal {
     NoCredentials,
     /// It did something else before it logged in.
     NotLoggedIn,
-    /// The operator changed the rules while it logged in.
-    RulesChanged,
     /// It did not log in in time.
     Timeout,
     /// The user's account does not exist.
@@ -56,7 +54,6 @@ impl Refusal {
             Self::NoCredentials => "no_credentials",
             Self::NoSignature => "no_signature",
             Self::NotLoggedIn => "not_logged_in",
-            Self::RulesChanged => "rules_changed",
             Self::Timeout => "timeout",
             Self::UnknownAccount => "unknown_account",
             Self::UnknownKey => "unknown_nkey",
@@ -88,7 +85,6 @@ impl fmt::Display for Refusal {
             }
             Self::NoCredentials => "no credentials",
             Self::NotLoggedIn => "the first operation was not CONNECT",
-            Self::RulesChanged => "the rules were changed meanwhile",
             Self::Timeout => "no CONNECT in time",
             Self::UnknownAccount => "the account of the user does not exist",
             Self::UnknownUser => "unknown user",

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use chrono::Utc;
 use rustls::{
-    ClientConfig, Error, ServerConfig, SupportedProtocolVersion,
+    CertificateError, ClientConfig, Error, ServerConfig, SupportedProtocolVersion,
     client::{Resumption, WebPkiServerVerifier, danger::ServerCertVerifier},
     crypto::CryptoProvider,
     pki_types::{CertificateDer, ServerName, UnixTime},
@@ -127,6 +127,23 @@ impl Material {
             }
             failure
         })
+    }
+}
+
+impl Material {
+    /// Whether a peer's chain leads to a CA that is believed now, as far as peers
+    /// that connect to us are asked for one.
+    pub fn knows_issuer(&self, chain: &[CertificateDer<'_>]) -> bool {
+        let (Some(verifier), [leaf, rest @ ..]) = (&self.verifier, chain) else {
+            return true;
+        };
+        let result = verifier.verify_client_cert(leaf, rest, UnixTime::now());
+        !matches!(
+            result,
+            Err(Error::InvalidCertificate(
+                CertificateError::UnknownIssuer | CertificateError::BadSignature
+            ))
+        )
     }
 }
 

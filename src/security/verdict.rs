@@ -44,9 +44,9 @@ pub struct Login {
     pub user: String,
     /// The account.
     pub account: String,
-    /// What the operator wrote that let the peer in, as a number: another one
-    /// once any of it is changed. 0 if nobody had to log in.
-    pub rule: u64,
+    /// What proved it, as a number: another one once the operator wrote another
+    /// password, token or key. 0 if nothing had to be proved.
+    pub proof: u64,
     /// What the peer may do; `None` is everything.
     pub permissions: Option<Arc<Permissions>>,
 }

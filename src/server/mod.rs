@@ -125,14 +125,9 @@ impl Server {
                     server_id: id.clone(),
                     server_name: name.clone(),
                     address,
-                    client_urls: client_urls::own(&options, client_address),
-                    max_control_line: options.max_control_line,
-                    max_pending: options.max_pending,
-                    ping_interval: options.ping_interval,
-                    ping_max: options.ping_max,
-                    write_deadline: options.write_deadline,
                 };
-                Cluster::new(clients.clone(), settings, node, route_tls)
+                let client_urls = client_urls::own(&options, client_address);
+                Cluster::new(clients.clone(), settings, node, route_tls, client_urls)
             });
         Arc::new(Self {
             id,

@@ -14,14 +14,14 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
-use super::{Server, advertised_host, limits, pid_file::PidFile, tls::PreparedTls};
+use super::{Server, advertised_host, client_urls, limits, pid_file::PidFile, tls::PreparedTls};
 use crate::{
     client,
     config::{
         Diagnostic, Options,
         options::changes::{Change, Takes, changes},
     },
-    connection::{CloseReason, budget},
+    connection::budget,
     log::{LogHandle, PreparedLog},
     security::authentication::Authentication,
     telemetry::{Clock, calls::Calls, event::EventKind},
@@ -249,19 +249,15 @@ impl Server {
                 error!("The pid file {path} could not be written: {error}");
             }
         }
-        self.put_client_tls(tls);
-        let route_tls = self.put_route_tls(route_tls);
         let clients = &self.clients;
-        // Before users can be in them, and before sessions look for limits.
-        clients.accounts.redefine(&options, options.cluster_name());
-        clients.limits.replace(limits(&options));
-        clients.registry.set_limits(
-            options.max_closed_clients,
-            options.max_memory.unwrap_or_else(budget::default_limit),
-        );
-        for connection in clients.registry.open() {
-            connection.outbound().set_max_pending(options.max_pending);
-        }
+        // Those that cannot be waiting for a handshake that is about to begin.
+        let plain = match tls {
+            PreparedTls::New(_) if !options.allow_non_tls => clients.registry.open(),
+            _ => Vec::new(),
+        };
+        self.put_client_tls(tls);
+        client::cut_plain(&plain);
+        let route_tls = self.put_route_tls(route_tls);
         {
             let mut info = clients.info.write();
             super::tls::describe(&mut info, &options);
@@ -269,27 +265,28 @@ impl Server {
             info.max_payload = i64::try_from(options.max_payload).unwrap_or(i64::MAX);
             (info.host, info.port) = advertised_host(&options, self.client_address);
         }
-        client::replace_authentication(clients, authentication);
-        self.close_surplus(&options);
+        clients.accounts.redefine(&options, options.cluster_name());
+        *clients.authentication.write() = Arc::new(authentication);
+        clients.registry.set_limits(
+            options.max_closed_clients,
+            options.max_memory.unwrap_or_else(budget::default_limit),
+        );
+        for connection in clients.registry.open() {
+            connection.outbound().set_max_pending(options.max_pending);
+        }
+        // Last of what sessions look at: by it they know that there is something new.
+        clients.limits.replace(limits(&options));
+        client::tell_all(clients);
+        client::keep_limits(clients);
         if let Some((cluster, settings)) = self.cluster.as_ref().zip(options.cluster.as_ref()) {
-            cluster.reconfigure(settings.clone(), route_tls);
+            let client_urls = client_urls::own(&options, self.client_address);
+            cluster.reconfigure(settings.clone(), route_tls, client_urls);
         }
         *self.options.write() = Arc::new(options);
     }
 
     fn calls(&self) -> &Calls {
         &self.clients.telemetry.calls
-    }
-
-    /// Closes the clients that came last where there are too many now.
-    fn close_surplus(&self, options: &Options) {
-        let max = usize::try_from(options.max_connections).unwrap_or(0);
-        let mut open = self.clients.registry.open();
-        let surplus = open.len().saturating_sub(max);
-        open.sort_unstable_by_key(|connection| std::cmp::Reverse(connection.cid));
-        for connection in open.into_iter().take(surplus) {
-            connection.close(CloseReason::MaxConnections);
-        }
     }
 
     fn tell(&self, outcome: &Outcome) {

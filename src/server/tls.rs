@@ -192,17 +192,17 @@ impl Server {
         }
     }
 
-    fn close_revoked(&self, port: Port, tls: &TlsListener) -> usize {
+    fn close_unwelcome(&self, port: Port, tls: &TlsListener) -> usize {
         match port {
-            Port::Clients => client::close_revoked(&self.clients, tls),
+            Port::Clients => client::close_unwelcome(&self.clients, tls),
             Port::Routes => {
                 let cluster = self.cluster.as_ref();
-                cluster.map_or(0, |cluster| cluster.close_revoked(tls))
+                cluster.map_or(0, |cluster| cluster.close_unwelcome(tls))
             }
         }
     }
 
-    /// Reads the files again, and closes who is revoked by now. If they cannot be
+    /// Reads the files again, and closes whom they let in no more. If they cannot be
     /// used, that is told, and those in force stay.
     fn reload_tls(&self, port: Port, tls: &TlsListener) {
         let refused = tls.store.refused();
@@ -221,12 +221,13 @@ impl Server {
         }
     }
 
-    /// Other files are in force: who is revoked by them is closed.
+    /// Other files or another block are in force: whom they let in no more is
+    /// closed.
     fn take_up(&self, port: Port, tls: &TlsListener, material: &Material) {
         self.tell_files(material);
-        let closed = self.close_revoked(port, tls);
+        let closed = self.close_unwelcome(port, tls);
         if closed > 0 {
-            warn!("{closed} connections closed: their certificates are revoked");
+            warn!("{closed} connections closed: TLS does not let their peers in any more");
         }
     }
 

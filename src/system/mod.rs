@@ -229,7 +229,7 @@ impl System {
     fn is_wanted(&self, subject: &str) -> bool {
         let account = &self.account;
         let subject = subject.as_bytes();
-        !account.sublist.lookup(subject).is_empty() || !account.remote.lookup(subject).is_empty()
+        !account.sublist.lookup(subject).is_empty() || !account.remotes(subject).is_empty()
     }
 
     /// Publishes an event in the system account. It is made only if somebody

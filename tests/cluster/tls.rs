@@ -224,3 +224,33 @@ fn pins_and_known_hosts_are_looked_at() {
     .start();
     mesh::wait_for_mesh(&[&host, &bold]);
 }
+
+/// A key that a reload pins no more ends its route, whoever dialled.
+#[test]
+fn a_key_that_is_not_pinned_any_more_ends_its_route() {
+    let pki = Pki::new(&["n0", "n1", "n2"]);
+    let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
+    let first = |pinned: &[&str]| {
+        let keys: Vec<String> = pinned
+            .iter()
+            .map(|name| format!("{:?}", pki.key_digest(name)))
+            .collect();
+        let pinned = format!("pinned_certs: [{}]", keys.join(", "));
+        plan(Kind::Midge, &pki, "n0", ports[0], &ports[2..], &pinned)
+    };
+    let members = [
+        first(&["n1", "n2"]).start(),
+        plan(Kind::Nats, &pki, "n1", ports[1], &ports[..1], "").start(),
+        plan(Kind::Midge, &pki, "n2", ports[2], &[], "").start(),
+    ];
+    wait_until("both are there", || members[0].peers().len() == 2);
+    for (stays, goes) in [("n2", "n1"), ("n1", "n2")] {
+        members[0].reload(&first(&[stays]).text());
+        wait_until(&format!("{stays} alone is there"), || {
+            members[0].peers() == [stays.to_owned()].into()
+        });
+        let log = members[0].broker.log();
+        let told = format!("not in pinned_certs any more: CN={goes}");
+        assert!(log.contains(&told), "{log}");
+    }
+}

@@ -19,7 +19,7 @@ use crate::{
     appears, clears, findings,
     mesh::{self, Kind, Member, Plan, free_port},
     stays_silent,
-    support::{Broker, wait_for, wait_until},
+    support::{Broker, http, wait_for, wait_until},
     text, thresholds,
 };
 
@@ -182,6 +182,44 @@ fn a_member_that_only_dialled_is_missed_too() {
     assert!(text(&finding).contains("was a member"), "{finding}");
     let _back = dialling.start();
     clears(&known.broker, "route-missing");
+}
+
+/// A member that is gone for good is forgotten when the file says so, or by the
+/// command; nobody else is.
+#[test]
+fn who_is_gone_for_good_is_forgotten() {
+    let ports = [free_port(), free_port(), free_port()];
+    let mut first = plan(Kind::Midge, "n0", ports[0], &ports[1..2], "");
+    first.config += "\nmonitor { unix: m.sock }";
+    let mut alone = plan(Kind::Midge, "n0", ports[0], &[], "");
+    alone.config = first.config.clone();
+    let first = first.start();
+    let mut named = plan(Kind::Midge, "n1", ports[1], &[], "").start();
+    let mut dialling = plan(Kind::Midge, "n2", ports[2], &ports[..1], "").start();
+    wait_until("both are there", || first.peers().len() == 2);
+    let forget = |member: &str| {
+        let socket = first.broker.folder().join("m.sock");
+        http::request_unix(&socket, "POST", &format!("/forget?member={member}"))
+    };
+    assert_eq!(forget("n2").status, 409, "it is there");
+    dialling.broker.kill();
+    named.broker.kill();
+    wait_until("both are missed", || {
+        findings(&first.broker, "route-missing").len() == 2
+    });
+    assert_eq!(forget("n1").status, 409, "the file names it");
+    assert_eq!(forget("nobody").status, 409);
+    assert_eq!(forget("").status, 400);
+    let forgotten = forget("n2");
+    assert_eq!(forgotten.status, 200, "{forgotten:?}");
+    assert_eq!(forgotten.json()["forgotten"], serde_json::json!(["n2"]));
+    wait_until("one is missed", || {
+        findings(&first.broker, "route-missing").len() == 1
+    });
+    first.reload(&alone.text());
+    clears(&first.broker, "route-missing");
+    let members = first.broker.get_json("/clusterz")["members"].clone();
+    assert_eq!(members.as_array().map(Vec::len), Some(1), "{members}");
 }
 
 #[test]

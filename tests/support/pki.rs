@@ -184,6 +184,20 @@ impl Pki {
         fs::rename(self.path("crl.new"), self.path("crl.pem")).expect("replace the CRL");
     }
 
+    /// SHA-256 of the public key of a certificate, as `pinned_certs` has it.
+    pub fn key_digest(&self, name: &str) -> String {
+        let commands = [
+            format!("x509 -in {name}.pem -noout -pubkey -out {name}.pub"),
+            format!("pkey -pubin -in {name}.pub -outform DER -out {name}.der"),
+        ];
+        commands
+            .iter()
+            .for_each(|command| self.openssl(command, &[]));
+        let der = fs::read(self.path(&format!("{name}.der"))).expect("a key");
+        let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &der);
+        data_encoding::HEXLOWER.encode(digest.as_ref())
+    }
+
     /// Runs openssl in the folder with these words, and more that may have
     /// blanks.
     pub fn openssl(&self, words: &str, more: &[&str]) {

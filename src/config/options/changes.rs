@@ -89,13 +89,13 @@ fn compare_clusters(old: &Options, new: &Options, changes: &mut Vec<Change>, mer
     merged.cluster = old.cluster.clone();
     let (Some(before), Some(after)) = (&old.cluster, &new.cluster) else {
         if old.cluster.is_some() != new.cluster.is_some() {
-            let text = |options: &Options| match &options.cluster {
+            let there = |options: &Options| match &options.cluster {
                 Some(_) => "there".to_owned(),
                 None => "not there".to_owned(),
             };
             changes.push(Change {
                 name: "cluster",
-                values: Some((text(old), text(new))),
+                values: Some((there(old), there(new))),
                 takes: Takes::Restart,
             });
         }
@@ -103,7 +103,7 @@ fn compare_clusters(old: &Options, new: &Options, changes: &mut Vec<Change>, mer
     };
     let mut taken = after.clone();
     let mut keep = |name, old: &dyn std::fmt::Debug, new: &dyn std::fmt::Debug| {
-        let (old, new) = (format!("{old:?}"), format!("{new:?}"));
+        let (old, new) = (text(&old), text(&new));
         if old != new {
             changes.push(Change {
                 name,
@@ -132,8 +132,22 @@ fn compare_clusters(old: &Options, new: &Options, changes: &mut Vec<Change>, mer
 fn shown<T: std::fmt::Debug>(name: &'static str, old: &T, new: &T, takes: Takes) -> Change {
     Change {
         name,
-        values: Some((format!("{old:?}"), format!("{new:?}"))),
+        values: Some((text(old), text(new))),
         takes,
+    }
+}
+
+/// A value as somebody reads it: what is not set is `unset`, and what is set is
+/// itself.
+fn text(value: &impl std::fmt::Debug) -> String {
+    let text = format!("{value:?}");
+    let inner = text
+        .strip_prefix("Some(")
+        .and_then(|it| it.strip_suffix(')'));
+    match (&*text, inner) {
+        ("None", _) => "unset".into(),
+        (_, Some(inner)) => inner.to_owned(),
+        _ => text,
     }
 }
 

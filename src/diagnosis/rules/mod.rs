@@ -237,7 +237,8 @@ pub const RULES: &[Rule] = &[
         cause: "The broker is down, cannot be reached, or refuses this one (password, certificate, \
                 another name of the cluster).",
         remedy: "See why the last try failed (/clusterz), and the log of the named broker. Take it \
-                 out of `routes` if it is gone for good.",
+                 out of `routes` and reload if it is gone for good; if others told of it, \
+                 POST /forget?member=NAME on the monitoring socket.",
         pace: Pace::Lasting,
         find: routes::missing,
     },

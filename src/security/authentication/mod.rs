@@ -5,7 +5,7 @@
 //! serves others.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashMap,
     hash::{DefaultHasher, Hash, Hasher},
     sync::Arc,
 };
@@ -32,10 +32,10 @@ pub struct Offer<'a> {
     pub certificate: Option<&'a PeerCertificate>,
     /// What it was given to sign; empty if nothing.
     pub nonce: &'a str,
+    /// The [`Login::proof`] that it was let in with, when it is asked again who
+    /// it is; 0 before. What was proved once is not compared again.
+    pub proved: u64,
 }
-
-/// The rule of those who are let in without being a user.
-const STRANGERS_RULE: u64 = 1;
 
 /// Whom the operator lets in, ready to be asked.
 pub struct Authentication {
@@ -49,8 +49,6 @@ pub struct Authentication {
     mapping: Option<Mapping>,
     /// Some user's password is a hash, so that comparing takes long.
     has_hashes: bool,
-    /// All rules there are.
-    rules: HashSet<u64>,
 }
 
 impl Authentication {
@@ -62,12 +60,7 @@ impl Authentication {
         // Without such users nats-server does not look at certificates.
         let mapping = (maps && with_password().next().is_some())
             .then(|| Mapping::new(with_password().map(|user| &*user.name)));
-        let rules = users.iter().map(|user| number(&(user, mapping.is_some())));
         Self {
-            rules: rules
-                .chain(authorization.sole.iter().map(number))
-                .chain(authorization.admits_strangers.then_some(STRANGERS_RULE))
-                .collect(),
             admits_strangers: authorization.admits_strangers,
             users: users
                 .iter()
@@ -81,11 +74,6 @@ impl Authentication {
                 .iter()
                 .any(|user| user.password().is_some_and(Secret::is_hash)),
         }
-    }
-
-    /// Whether somebody who was let in by this rule still would be.
-    pub fn still_admits(&self, rule: u64) -> bool {
-        !self.is_required() || self.rules.contains(&rule)
     }
 
     /// Whether anybody has to log in.
@@ -110,7 +98,7 @@ impl Authentication {
             return Verdict::Accept(Login {
                 user: credentials.shown_user().to_owned(),
                 account: GLOBAL_ACCOUNT.to_owned(),
-                rule: 0,
+                proof: 0,
                 permissions: None,
             });
         }
@@ -122,19 +110,19 @@ impl Authentication {
             return self.identify_key(offer);
         }
         if let Some(user) = no_auth_user.filter(|user| user.password().is_none()) {
-            return self.admitted(user, offer);
+            return self.guest(user, offer);
         }
         if let Some(mapping) = &self.mapping {
             return self.identify_certificate(mapping, offer);
         }
         if let Some(user) = no_auth_user {
-            return self.admitted(user, offer);
+            return self.guest(user, offer);
         }
         if credentials.are_empty() && self.admits_strangers {
             return Verdict::Accept(Login {
                 user: String::new(),
                 account: GLOBAL_ACCOUNT.to_owned(),
-                rule: STRANGERS_RULE,
+                proof: 0,
                 permissions: None,
             });
         }
@@ -142,7 +130,7 @@ impl Authentication {
             let user = self.users.get(&credentials.user);
             return self.identify_user(user, offer);
         }
-        self.identify_sole(credentials)
+        self.identify_sole(offer)
     }
 
     /// Somebody who offers a key.
@@ -155,7 +143,10 @@ impl Authentication {
             return Verdict::Refuse(Refusal::UnknownKey);
         };
         // Whom everybody is needs to prove nothing.
-        if self.no_auth_user.as_ref() != Some(nkey) {
+        if self.no_auth_user.as_ref() == Some(nkey) {
+            return self.guest(user, offer);
+        }
+        if offer.proved != number(&user.proof) {
             if signature.is_empty() || offer.nonce.is_empty() {
                 return Verdict::Refuse(Refusal::NoSignature);
             }
@@ -182,6 +173,14 @@ impl Authentication {
         }
     }
 
+    /// The login of somebody who is taken for a user and has proved nothing.
+    fn guest(&self, user: &User, offer: &Offer<'_>) -> Verdict {
+        match self.admit(user, offer) {
+            Ok(login) => Verdict::Accept(Login { proof: 0, ..login }),
+            Err(refusal) => Verdict::Refuse(refusal),
+        }
+    }
+
     /// The login of a user who has proved it.
     fn admitted(&self, user: &User, offer: &Offer<'_>) -> Verdict {
         match self.admit(user, offer) {
@@ -196,6 +195,9 @@ impl Authentication {
         let Some((user, secret)) = known else {
             return refuse_unknown(offer.credentials, self.has_hashes);
         };
+        if offer.proved == number(&user.proof) {
+            return self.admitted(user, offer);
+        }
         compare(
             secret.clone(),
             &offer.credentials.password,
@@ -222,7 +224,7 @@ impl Authentication {
         Ok(Login {
             user: user.name.clone(),
             account: user.account.clone(),
-            rule: number(&(user, self.mapping.is_some())),
+            proof: number(&user.proof),
             permissions: permissions
                 .transpose()
                 .map_err(Refusal::Name)?
@@ -231,7 +233,8 @@ impl Authentication {
     }
 
     /// Somebody who is the one user, or knows the token.
-    fn identify_sole(&self, credentials: &Credentials) -> Verdict {
+    fn identify_sole(&self, offer: &Offer<'_>) -> Verdict {
+        let credentials = offer.credentials;
         let nothing = match credentials.has_jwt {
             true => Refusal::Jwt,
             false => Refusal::NoCredentials,
@@ -262,9 +265,12 @@ impl Authentication {
         let login = Login {
             user: user.to_owned(),
             account: GLOBAL_ACCOUNT.to_owned(),
-            rule: number(sole),
+            proof: number(sole),
             permissions: None,
         };
+        if offer.proved == login.proof {
+            return Verdict::Accept(login);
+        }
         compare(secret.clone(), offered, Ok(login), wrong)
     }
 }

@@ -27,13 +27,13 @@ fn decide(authorization: &Authorization, credentials: &Credentials) -> Result<Wh
         connection_type: ConnectionType::Standard,
         certificate: None,
         nonce: "",
+        proved: 0,
     });
     let login = match verdict {
         Verdict::Accept(login) => login,
         Verdict::Check(check) => check.run()?,
         Verdict::Refuse(refusal) => return Err(refusal),
     };
-    assert!(authentication.still_admits(login.rule));
     Ok((login.user, login.account))
 }
 
@@ -43,25 +43,90 @@ fn login(user: &str, account: &str) -> Result<Who, Refusal> {
     Ok((user.into(), account.into()))
 }
 
+/// Asked again, a hash is compared with only if it is another one, and nothing
+/// else of the user makes it somebody else.
 #[test]
-fn whose_user_was_changed_is_not_admitted_any_more() {
-    let with = |users: &[User]| {
-        Authentication::new(&Authorization {
+fn who_has_proved_it_is_asked_again_only_for_another_secret() {
+    let hash = |password| bcrypt::hash(password, 4).expect("a hash");
+    let (first, second) = (hash("p"), hash("p"));
+    let shown = credentials("a", "p", "");
+    let ask = |users: &[User], proved| {
+        let authentication = Authentication::new(&Authorization {
             users: users.to_vec(),
             ..Authorization::default()
+        });
+        authentication.identify(&Offer {
+            credentials: &shown,
+            connection_type: ConnectionType::Standard,
+            certificate: None,
+            nonce: "",
+            proved,
         })
     };
-    let (a, b) = (user("a", "p"), user("b", "p"));
-    let rule = number(&(&a, false));
+    let a = user("a", &first);
+    let Verdict::Check(check) = ask(&[a.clone()], 0) else {
+        panic!("not compared");
+    };
+    let proof = check.run().expect("the right password").proof;
     let moved = User {
         account: "B".into(),
+        permissions: Some(crate::security::permissions::Rules::default()),
         ..a.clone()
     };
-    assert!(with(&[b.clone(), a]).still_admits(rule));
-    assert!(with(&[]).still_admits(rule));
-    for others in [&[b][..], &[user("a", "q")], &[moved]] {
-        assert!(!with(others).still_admits(rule));
-        assert!(!with(others).still_admits(0));
+    for (users, account) in [(vec![a.clone()], "A"), (vec![user("b", "q"), moved], "B")] {
+        let Verdict::Accept(login) = ask(&users, proof) else {
+            panic!("compared again");
+        };
+        assert_eq!((&*login.account, login.proof), (account, proof));
+    }
+    assert!(matches!(
+        ask(&[user("a", &second)], proof),
+        Verdict::Check(_)
+    ));
+    assert!(matches!(ask(&[user("a", "q")], proof), Verdict::Refuse(_)));
+    assert!(matches!(
+        ask(&[user("b", &first)], proof),
+        Verdict::Check(_)
+    ));
+}
+
+/// Whoever is taken for a user without a proof has proved nothing, once that
+/// user has to log in.
+#[test]
+fn a_guest_has_proved_nothing() {
+    let key = "UCFIRY65OQE7DFP5KLNS2PF2LVZMUZYJX4OZIEQ36N2IQANUB5XVZ45L";
+    let mut with_key = user(key, "");
+    with_key.proof = Proof::Key(UserKey::parse(key).expect("a key"));
+    for (guest, credentials) in [
+        (user("g", "p"), credentials("", "", "")),
+        (
+            with_key,
+            Credentials {
+                nkey: key.into(),
+                ..Credentials::default()
+            },
+        ),
+    ] {
+        let mut authorization = Authorization {
+            no_auth_user: Some(guest.name.clone()),
+            users: vec![guest],
+            ..Authorization::default()
+        };
+        let ask = |authorization: &Authorization, proved| {
+            Authentication::new(authorization).identify(&Offer {
+                credentials: &credentials,
+                connection_type: ConnectionType::Standard,
+                certificate: None,
+                nonce: "",
+                proved,
+            })
+        };
+        let Verdict::Accept(login) = ask(&authorization, 0) else {
+            panic!("the guest is not let in");
+        };
+        authorization.no_auth_user = None;
+        let again = ask(&authorization, login.proof);
+        assert!(matches!(again, Verdict::Refuse(_)));
     }
 }
 
@@ -139,6 +204,7 @@ fn unknown_users_take_as_long_as_known_ones() {
                 connection_type: ConnectionType::Standard,
                 certificate: None,
                 nonce: "",
+                proved: 0,
             });
             assert!(matches!(verdict, Verdict::Check(_)), "{name}");
         }

@@ -1,0 +1,333 @@
+//! A reload has put other settings in force: what that means for a client that
+//! is connected.
+//!
+//! Each session is asked once whether it would be let in now, as whom, and into
+//! which account. A client that would be stays connected, whatever else of its
+//! user or account is otherwise; of its subscriptions go those that would be
+//! refused. `server::reload` has all sessions look ([`tell_all`]) and afterwards
+//! cuts those for which there is no place any more ([`keep_limits`]).
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, atomic::Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use tracing::{info, warn};
+
+use super::{Context, end::End, gate::Gate, log_prefix, member::narrowed, session};
+use crate::{
+    account::Account,
+    connection::{
+        CloseReason, Connection, Subscription,
+        worker::{Worker, with_worker},
+    },
+    protocol::error::{ClientError, error_line, quoted},
+    security::{
+        permissions::Permissions,
+        refusal::Refusal,
+        verdict::{Login, Verdict},
+    },
+    sublist::Entry,
+    telemetry::{event::EventKind, figures},
+};
+
+/// How long a reload waits until all sessions have looked. Later ones look before
+/// they do anything else.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Between two looks whether they have.
+const LOOK_EVERY: Duration = Duration::from_millis(1);
+
+/// Subscriptions that one client lost and that are logged one by one.
+const REMOVED_TOLD: usize = 10;
+
+/// Has every session take over the settings in force, and waits for it.
+pub fn tell_all(context: &Context) {
+    let generation = context.limits.generation();
+    let mut waiting = context.registry.open();
+    waiting
+        .iter()
+        .for_each(|connection| connection.tell_changed());
+    let deadline = Instant::now() + PATIENCE;
+    // Who is not in yet has nothing to lose, and may take its time.
+    let is_behind = |connection: &Arc<Connection>| {
+        connection.settings.load(Ordering::Acquire) < generation
+            && !connection.is_closing()
+            && !connection.identity.lock().account.is_empty()
+    };
+    loop {
+        waiting.retain(is_behind);
+        if waiting.is_empty() || Instant::now() >= deadline {
+            return;
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+}
+
+/// Cuts the clients for which there is no place any more: of an account those
+/// that came first, as nats-server does, of all those that came last.
+pub fn keep_limits(context: &Context) {
+    let mut open = context.registry.open();
+    open.retain(|connection| !connection.is_closing());
+    open.sort_unstable_by_key(|connection| connection.cid);
+    let mut of_accounts: HashMap<String, Vec<Arc<Connection>>> = HashMap::new();
+    for connection in &open {
+        let account = connection.identity.lock().account.clone();
+        of_accounts
+            .entry(account)
+            .or_default()
+            .push(connection.clone());
+    }
+    for (name, members) in of_accounts {
+        let account = context.accounts.find(&name);
+        let Some(max) = account.and_then(|it| it.limits().max_connections) else {
+            continue;
+        };
+        let surplus = members.len().saturating_sub(max);
+        for connection in &members[..surplus] {
+            let reason = CloseReason::MaxAccountConnections;
+            cut(
+                connection,
+                Some(&ClientError::MaxAccountConnections),
+                reason,
+            );
+        }
+        if surplus > 0 {
+            warn!(
+                "Closed {surplus} connections of account {name:?} to fall within its max_connections {max}"
+            );
+        }
+    }
+    open.retain(|connection| !connection.is_closing());
+    let max = context.limits.current().max_connections;
+    let surplus = open.len().saturating_sub(max);
+    for connection in open.iter().rev().take(surplus) {
+        let reason = CloseReason::MaxConnections;
+        cut(connection, Some(&ClientError::MaxConnections), reason);
+    }
+    if surplus > 0 {
+        warn!("Closed {surplus} connections to fall within max_connections {max}");
+    }
+}
+
+/// Cuts clients that speak without TLS, where that is wanted from now on.
+pub fn cut_plain(connections: &[Arc<Connection>]) {
+    let mut count = 0;
+    for connection in connections {
+        let reason = CloseReason::TlsHandshakeFailure;
+        count += usize::from(cut(connection, Some(&ClientError::TlsRequired), reason));
+    }
+    if count > 0 {
+        warn!("Closed {count} connections without TLS, which is required now");
+    }
+}
+
+/// Closes a client and tells it why. Returns whether it was open.
+fn cut(connection: &Arc<Connection>, error: Option<&ClientError>, reason: CloseReason) -> bool {
+    if connection.is_closing() {
+        return false;
+    }
+    with_worker(|worker| {
+        if let Some(error) = error {
+            connection.send(worker, &error_line(error));
+        }
+        let was_open = connection.close(reason);
+        worker.flush_touched();
+        was_open
+    })
+}
+
+impl session::Session {
+    /// Whether a reload has put other settings in force.
+    pub(super) fn is_out_of_date(&self) -> bool {
+        self.context.limits.generation() != self.connection.settings.load(Ordering::Relaxed)
+    }
+
+    /// Takes over settings that a reload has put in force. Returns whether there
+    /// were other ones.
+    pub(super) fn keep_up_to_date(&mut self, worker: &mut Worker) -> bool {
+        if !self.is_out_of_date() {
+            return false;
+        }
+        let generation = self.context.limits.generation();
+        self.limits = self.narrowed_limits();
+        self.keepalive
+            .set_limits(self.limits.ping_interval, self.limits.ping_max);
+        if let Err(end) = self.look_again(worker) {
+            self.end(worker, end);
+        }
+        worker.flush_touched();
+        // Whoever waits for it finds the rest done.
+        self.connection
+            .settings
+            .store(generation, Ordering::Release);
+        true
+    }
+
+    fn narrowed_limits(&self) -> Arc<super::Limits> {
+        narrowed(self.context.limits.current(), &self.account.limits())
+    }
+
+    /// Asks again who the client is.
+    fn look_again(&mut self, worker: &mut Worker) -> Result<(), End> {
+        if self.stranger.is_some() || self.connection.is_closing() {
+            return Ok(());
+        }
+        let authentication = self.context.authentication.read().clone();
+        if !self.connected && !self.spoke {
+            // It has not said anything: from now on it may have to.
+            self.begin_login();
+            return Ok(());
+        }
+        let proved = self.connection.identity.lock().proof;
+        if !self.connected && !authentication.is_required() {
+            // As before, it need not say who it is.
+            return self.keep_subscriptions(worker);
+        }
+        match self.identify(&self.options, proved) {
+            Verdict::Accept(login) => self.stay_as(worker, login),
+            Verdict::Check(check) => {
+                self.pending_login = Some(Box::new(super::login::PendingLogin::CheckAgain(check)));
+                Ok(())
+            }
+            Verdict::Refuse(refusal) => Err(self.cast_out(refusal)),
+        }
+    }
+
+    /// How the connection of a client ends that would not be let in any more.
+    pub(super) fn cast_out(&self, refusal: Refusal) -> End {
+        let end = self.refuse(&self.options.credentials, refusal);
+        End {
+            // It did not guess.
+            refused: None,
+            detail: format!("{}, after a reload", end.detail),
+            ..end
+        }
+    }
+
+    /// The client goes on as who it is now.
+    pub(super) fn stay_as(&mut self, worker: &mut Worker, login: Login) -> Result<(), End> {
+        let Some(account) = self.context.accounts.find(&login.account) else {
+            return Err(self.cast_out(Refusal::UnknownAccount));
+        };
+        let max_payload = self.limits.max_payload;
+        {
+            let mut identity = self.connection.identity.lock();
+            identity.user = login.user;
+            identity.account = login.account;
+            identity.proof = login.proof;
+        }
+        let moves = !Arc::ptr_eq(&account, &self.account);
+        match moves {
+            true => self.move_to(worker, account)?,
+            false if self.membership.is_none() => self.join(account)?,
+            false => {}
+        }
+        self.connected = true;
+        self.limits = self.narrowed_limits();
+        self.permit(login.permissions);
+        self.keep_subscriptions(worker)?;
+        let takes_info = self.connection.takes_info.load(Ordering::Relaxed);
+        if takes_info && (moves || self.limits.max_payload != max_payload) {
+            self.send_info(worker, true);
+        }
+        Ok(())
+    }
+
+    /// Takes the client to another account, its subscriptions too.
+    fn move_to(&mut self, worker: &mut Worker, account: Arc<Account>) -> Result<(), End> {
+        info!(
+            "{} - Moved from account {:?} to {:?}",
+            log_prefix(&self.connection),
+            self.account.name,
+            account.name
+        );
+        let before = self.connection.subscriptions.lock().drain();
+        self.account.unsubscribe(worker, &before);
+        self.join(account)?;
+        let series = figures::number("Client", &self.account.name);
+        self.connection.series.store(series, Ordering::Relaxed);
+        for subscription in before {
+            let moved = Arc::new(subscription.moved());
+            self.connection.subscriptions.lock().insert(moved.clone());
+            self.account.subscribe(worker, moved);
+        }
+        Ok(())
+    }
+
+    /// Puts what the user may do in force.
+    pub(super) fn permit(&mut self, permissions: Option<Arc<Permissions>>) {
+        let before = self.gate.take();
+        self.gate = match (before, permissions) {
+            (Some(before), Some(now)) if *before.permissions() == *now => Some(before),
+            (before, now) => now.map(|now| Box::new(Gate::new(now, before.as_deref()))),
+        };
+        let guard = self.gate.as_ref().map(|gate| gate.guard().clone());
+        *self.connection.guard.lock() = guard;
+    }
+
+    /// Ends the subscriptions that would be refused now, and tells the client.
+    fn keep_subscriptions(&self, worker: &mut Worker) -> Result<(), End> {
+        let mut all: Vec<Arc<Subscription>> = {
+            let subscriptions = self.connection.subscriptions.lock();
+            subscriptions.iter().cloned().collect()
+        };
+        if self
+            .limits
+            .max_subscriptions
+            .is_some_and(|max| all.len() > max)
+        {
+            return Err(End {
+                refused: None,
+                reason: CloseReason::MaxSubscriptions,
+                error: Some(ClientError::MaxSubscriptions),
+                detail: format!("{} subscriptions, after a reload", all.len()),
+            });
+        }
+        all.retain(|subscription| {
+            let (subject, queue) = (subscription.subject(), subscription.queue());
+            let judged = self
+                .gate
+                .as_ref()
+                .map_or(Ok(false), |gate| gate.judges(subject, queue));
+            let is_long = session::has_too_many_tokens(subject, self.limits.max_sub_tokens);
+            match judged {
+                Ok(judged) if !is_long => {
+                    subscription.set_judged(judged);
+                    false
+                }
+                _ => true,
+            }
+        });
+        // In the order in which they came, as far as the client counts up.
+        all.sort_by(|one, other| {
+            let key = |it: &Arc<Subscription>| (it.sid().len(), it.sid().to_vec());
+            key(one).cmp(&key(other))
+        });
+        for (index, subscription) in all.iter().enumerate() {
+            self.drop_subscription(worker, subscription);
+            let error = ClientError::SubscriptionRemoved {
+                subject: quoted(subscription.subject()),
+                queue: subscription.queue().map(quoted),
+                sid: quoted(subscription.sid()),
+            };
+            self.connection.send(worker, &error_line(&error));
+            if index < REMOVED_TOLD {
+                warn!("{} - {error}, after a reload", log_prefix(&self.connection));
+            }
+        }
+        if !all.is_empty() {
+            let text = format!(
+                "{} subscriptions removed: not permitted any more",
+                all.len()
+            );
+            warn!("{} - {text}", log_prefix(&self.connection));
+            let (cid, who) = (self.connection.cid, self.connection.who());
+            let events = &self.context.telemetry.events;
+            events.record(EventKind::PermissionViolation, cid, &who, &text);
+        }
+        Ok(())
+    }
+}
