@@ -176,16 +176,17 @@ impl session::Session {
             return Ok(());
         }
         let authentication = self.context.authentication.read().clone();
-        if !self.connected && !self.spoke {
-            // It has not said anything: from now on it may have to.
-            self.begin_login();
-            return Ok(());
-        }
-        let proved = self.connection.identity.lock().proof;
         if !self.connected && !authentication.is_required() {
             // As before, it need not say who it is.
             return self.keep_subscriptions(worker);
         }
+        if !self.connected && !self.spoke {
+            // It has not said anything, and has to from now on.
+            let place = super::take_place(self, Duration::ZERO);
+            self.begin_login(Some(place));
+            return Ok(());
+        }
+        let proved = self.connection.identity.lock().proof;
         match self.identify(&self.options, proved) {
             Verdict::Accept(login) => self.stay_as(worker, login),
             Verdict::Check(check) => {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::protocol::nkey::UserKey;
 
 fn user(name: &str, password: &str) -> User {
     User {
