@@ -3,7 +3,9 @@
 //!
 //! The thread hands what is asked for to [`super::lifecycle::run`], which stops
 //! gently. If that has not ended the process in time, or if whoever asked asks
-//! once more, the thread ends it with [`HARD_EXIT_CODE`].
+//! once more, the thread ends it with [`HARD_EXIT_CODE`]. Should the thread hang as
+//! well, in a lock of the log or of the allocator whose holder does not run, the
+//! system ends the process a moment later, by SIGALRM.
 
 use std::{
     io::{self, Read, Write},
@@ -34,6 +36,9 @@ const HARD_EXIT_CODE: i32 = 1;
 
 /// How long the line that says so may take to be written.
 const LAST_LINE_TIMEOUT: Duration = Duration::from_millis(200);
+
+/// How much later the system ends the process than the thread would.
+const LAST_RESORT_MARGIN: Duration = Duration::from_secs(1);
 
 /// Requests that wait to be acted on. A loop that hangs does not need more.
 const REQUESTS_MAX: usize = 16;
@@ -131,6 +136,7 @@ impl Signals {
     /// The broker leaves and is gone after this time, whatever happens; until then
     /// only an interrupt makes it stop at once, as nats-server has it.
     pub(super) fn leave_within(&self, time: Duration) {
+        end_by_system_after(time + STOP_BOUND);
         *self.leaving.until.lock() = Some(Instant::now() + time + STOP_BOUND);
         // If there is no room, the thread is about to wake anyway.
         let _ = (&self.leaving.wake).write(&[0]);
@@ -197,12 +203,20 @@ impl Watch {
         if !has_arrived.swap(false, Ordering::AcqRel) {
             return;
         }
+        let is_ignored = is_leaving && number == SIGTERM && self.stop_by.is_none();
+        if request == Request::Stop && !is_ignored {
+            // Before anything that takes a lock.
+            end_by_system_after(match self.stop_by {
+                None => STOP_BOUND,
+                Some(_) => Duration::ZERO,
+            });
+        }
         info!("Trapped \"{name}\" signal");
         if request == Request::Stop {
             if self.stop_by.is_some() {
                 self.end_hard("Asked to stop once more: the broker ends at once");
             }
-            if is_leaving && number == SIGTERM {
+            if is_ignored {
                 info!("The broker leaves already; an interrupt makes it stop at once");
                 return;
             }
@@ -217,5 +231,18 @@ impl Watch {
         error!(target: log::FATAL, "{why}");
         self.log.flush(LAST_LINE_TIMEOUT);
         low_level::exit(HARD_EXIT_CODE)
+    }
+}
+
+/// Has the system end the process after this time and a margin, unless it ends or
+/// says so again before.
+fn end_by_system_after(time: Duration) {
+    let seconds = (time + LAST_RESORT_MARGIN).as_secs_f64().ceil();
+    // SAFETY: neither call takes a pointer. Nobody else in the process uses SIGALRM;
+    // its default action, which a parent may have turned off, ends the process.
+    unsafe {
+        libc::signal(libc::SIGALRM, libc::SIG_DFL);
+        // A float beyond the range becomes the largest number.
+        libc::alarm(seconds as libc::c_uint);
     }
 }

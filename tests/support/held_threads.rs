@@ -1,7 +1,10 @@
 //! Threads of a broker that are held as a debugger would hold them, while
 //! everything else in the process goes on.
 
-use std::fs;
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 use super::Broker;
 
@@ -32,13 +35,23 @@ impl HeldThreads {
 }
 
 impl HeldThreads {
-    /// Sees the end of the threads of a process that ends: a thread that is traced
-    /// is there until then.
-    pub fn reap(mut self) {
-        for id in self.0.drain(..) {
+    /// Sees the end of the threads of a process that ends within this time: a thread
+    /// that is traced is there until then.
+    pub fn reap(mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while let Some(id) = self.0.last() {
+            let flags = libc::__WALL | libc::WNOHANG;
             // SAFETY: no place for the state is given.
-            let reaped = unsafe { libc::waitpid(id, std::ptr::null_mut(), libc::__WALL) };
-            assert_eq!(reaped, id, "waitpid: {}", std::io::Error::last_os_error());
+            match unsafe { libc::waitpid(*id, std::ptr::null_mut(), flags) } {
+                0 => assert!(Instant::now() < deadline, "the thread does not end"),
+                reaped => {
+                    let error = std::io::Error::last_os_error();
+                    assert_eq!(reaped, *id, "waitpid: {error}");
+                    self.0.pop();
+                    continue;
+                }
+            }
+            thread::sleep(Duration::from_millis(10));
         }
     }
 }
