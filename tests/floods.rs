@@ -16,6 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use socket2::{Domain, Socket, Type};
 use support::{Broker, PATIENCE, RawClient, pki::Pki, tls_client::Speaker, wait_until};
 
 /// What is said once, and what is said again and again behind it.
@@ -91,7 +92,11 @@ fn pour(stream: &mut impl Write, first: &str, again: &str) -> Duration {
 }
 
 fn pour_plain(address: SocketAddr, first: &str, again: &str) -> Duration {
-    let mut stream = TcpStream::connect(address).expect("connect");
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    // Nothing is read: the broker is to notice soon.
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    socket.connect(&address.into()).expect("connect");
+    let mut stream = TcpStream::from(socket);
     stream.set_write_timeout(Some(PATIENCE)).expect("a bound");
     pour(&mut stream, first, again)
 }
@@ -172,7 +177,11 @@ impl Bystanders {
     fn until_cut(&mut self, broker: &Broker, floods: Vec<JoinHandle<()>>) {
         while floods.iter().any(|flood| !flood.is_finished()) {
             self.most = self.most.max(resident_kib(broker));
-            assert!(!self.busy.is_finished(), "a bystander got no answer");
+            assert!(
+                !self.busy.is_finished(),
+                "a bystander got no answer: {}",
+                broker.log()
+            );
             thread::sleep(Duration::from_millis(5));
         }
         for flood in floods {
@@ -270,7 +279,7 @@ fn a_long_line_in_small_pieces_is_taken() {
 fn strangers_behind_tls() {
     let pki = Pki::new(&["server"]);
     let tls = format!(
-        "tls {{ cert_file: {:?}, key_file: {:?}, timeout: 1 }}\nallow_non_tls: true\n",
+        "tls {{ cert_file: {:?}, key_file: {:?}, timeout: 5 }}\nallow_non_tls: true\n",
         pki.text("server.pem"),
         pki.text("server.key")
     );
@@ -333,7 +342,7 @@ fn strangers_on_the_route_port_behind_tls() {
     let pki = Pki::new(&["server", "other"]);
     let config = format!(
         "cluster {{ name: C, listen: \"{address}\", tls {{ cert_file: {:?}, key_file: {:?}, ca_file: \
-         {:?}, timeout: 1 }}, authorization {{ user: route, password: secret, timeout: 1 }} }}\n",
+         {:?}, timeout: 5 }}, authorization {{ user: route, password: secret, timeout: 1 }} }}\n",
         pki.text("server.pem"),
         pki.text("server.key"),
         pki.text("ca.pem")
@@ -386,8 +395,7 @@ fn what_we_dial_may_flood() {
 /// them however much they send.
 #[test]
 fn clients_that_never_stop() {
-    let config =
-        "max_pending: 4MB\nwrite_deadline: \"1s\"\nping_interval: \"500ms\"\nping_max: 1\n";
+    let config = "max_pending: 4MB\nwrite_deadline: \"1s\"\nping_interval: \"2s\"\nping_max: 1\n";
     let broker = Broker::midge().config(config).start();
     let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
     let address = broker.client_addr();
@@ -425,8 +433,7 @@ fn a_route_that_never_stops() {
     let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
     let begin = "CONNECT {\"name\":\"X\",\"cluster\":\"C\"}\r\nINFO \
                  {\"server_id\":\"X\",\"server_name\":\"x\",\"cluster\":\"C\"}\r\n";
-    let floods = [("", "PING\r\n"), ("RS+", " ")];
-    let floods = pour_all(&floods[..1], move |first, again| {
+    let floods = pour_all(&[("", "PING\r\n")], move |first, again| {
         pour_plain(address, &format!("{begin}{first}"), again)
     });
     bystanders.until_cut(&broker, floods);
