@@ -30,6 +30,11 @@ pub fn json_fault(error: &serde_json::Error) -> String {
     format!("{what} at byte {}", error.column())
 }
 
+/// Whether a text can stand in a line of the protocol as one word.
+pub fn is_word(text: &str) -> bool {
+    !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())
+}
+
 /// What a line ends with.
 pub const CRLF: &[u8] = b"\r\n";
 /// The answer to a verbose client's operation.

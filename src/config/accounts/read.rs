@@ -14,7 +14,7 @@ use crate::{
         },
         syntax::{Entry, Map, Node, Position, Value},
     },
-    protocol::nkey::is_account_key,
+    protocol::{is_word, nkey::is_account_key},
     security::users::User,
 };
 
@@ -26,7 +26,7 @@ pub fn read(options: &mut Options, node: &Node, problems: &mut Problems) {
             let names = problems.texts(node, "accounts").unwrap_or_default();
             names
                 .into_iter()
-                .filter(|(name, position)| !is_reserved(problems, position, name))
+                .filter(|(name, position)| is_usable(problems, position, name))
                 .map(|(name, _)| named(name))
                 .collect()
         }
@@ -75,7 +75,7 @@ fn read_account(
     users: &mut Vec<User>,
     problems: &mut Problems,
 ) -> Option<AccountConfig> {
-    if is_reserved(problems, &entry.position, &entry.key) {
+    if !is_usable(problems, &entry.position, &entry.key) {
         return None;
     }
     let place = format!("account {:?}", entry.key);
@@ -126,13 +126,19 @@ fn named(name: &str) -> AccountConfig {
     }
 }
 
-fn is_reserved(problems: &mut Problems, position: &Position, name: &str) -> bool {
-    if name != GLOBAL_ACCOUNT {
-        return false;
-    }
-    let text = format!("{name:?} is the account of clients without one; choose another name");
-    problems.error(position, text);
-    true
+/// Whether an account may have this name, which stands in the lines of routes and
+/// in subjects of the system account.
+fn is_usable(problems: &mut Problems, position: &Position, name: &str) -> bool {
+    let why = if name == GLOBAL_ACCOUNT {
+        "is the account of clients without one"
+    } else if is_word(name) {
+        return true;
+    } else {
+        "cannot be the name of an account: it must not be empty or contain blanks or control \
+         characters"
+    };
+    problems.error(position, format!("{name:?} {why}; choose another name"));
+    false
 }
 
 fn read_limits(node: &Node, problems: &mut Problems) -> AccountLimits {

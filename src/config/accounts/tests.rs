@@ -53,6 +53,11 @@ fn accounts_have_names_and_limits() {
         max_payload: Some(1024),
     };
     assert_eq!(options.accounts[0].limits, expected);
+    // A name is one word in the lines of routes.
+    for name in ["a b", "a\tb", " a", "a\u{1}b", "a\u{a0}b"] {
+        refuses(&format!("accounts {{ B {{}}, \"{name}\" {{}} }}"), "1:18: ");
+        refuses(&format!("accounts [\"{name}\"]"), "1:11: ");
+    }
     refuses(
         "accounts { $G {} }",
         "1:12: \"$G\" is the account of clients without one",

@@ -207,7 +207,7 @@ fn what_cannot_be_followed_is_an_error() {
         ),
         (
             &["-n", "a b"],
-            "midge: flag -n: a server's name must not contain blanks",
+            "midge: flag -n: a server's name must not contain blanks or control characters",
         ),
         (&["foo"], "midge: unrecognized command: \"foo\""),
         (&["-"], "midge: unrecognized command: \"-\""),

@@ -13,6 +13,7 @@ use super::{
 };
 use crate::{
     config::syntax::{Entry, Node, Value},
+    protocol::is_word,
     security::{
         options::TlsOptions,
         permissions::{Names, Permissions, Rules},
@@ -387,9 +388,11 @@ fn set_listen(cluster: &mut ClusterOptions, text: &str) -> Result<(), String> {
 }
 
 fn cluster_name(name: &str) -> Result<String, String> {
-    match name.is_empty() || name.contains(char::is_whitespace) {
-        true => Err("a cluster's name must not be empty or contain blanks".into()),
-        false => Ok(name.into()),
+    match is_word(name) {
+        false => {
+            Err("a cluster's name must not be empty or contain blanks or control characters".into())
+        }
+        true => Ok(name.into()),
     }
 }
 

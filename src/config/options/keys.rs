@@ -9,9 +9,12 @@ use super::{
     ANY_HOST, DEFAULT_PORT, HttpPort, Options, authorization::parse_authorization, block::Problems,
     cluster, diagnosis::DIAGNOSIS_KEYS, monitor::MONITOR_KEYS, tls::read_tls,
 };
-use crate::config::{
-    accounts,
-    syntax::{Node, Value},
+use crate::{
+    config::{
+        accounts,
+        syntax::{Node, Value},
+    },
+    protocol::is_word,
 };
 
 /// A key of the configuration file.
@@ -101,10 +104,10 @@ pub const KEYS: &[Key] = &[
         name: "server_name",
         aliases: &[],
         kind: Kind::Text(|options, text| {
-            if text.contains(char::is_whitespace) {
-                return Err("a server's name must not contain blanks".into());
-            }
             options.server_name = non_empty(text);
+            if !options.server_name.as_deref().is_none_or(is_word) {
+                return Err("a server's name must not contain blanks or control characters".into());
+            }
             Ok(())
         }),
         default: "",
