@@ -6,6 +6,8 @@
 
 mod support;
 
+#[path = "cluster/bounds.rs"]
+mod bounds;
 #[path = "cluster/delivery.rs"]
 mod delivery;
 #[path = "cluster/faults.rs"]

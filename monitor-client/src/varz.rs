@@ -137,7 +137,8 @@ pub struct Varz {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub written_bytes: Option<u64>,
     /// Lost messages by reason: `closed`, `slow_consumer` and `write_error` were
-    /// queued and never written, `no_interest` reached nobody; only midge tells.
+    /// queued and never written, `no_interest` reached nobody, `too_long` had longer
+    /// control lines than their peer in the cluster takes; only midge tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped_msgs: Option<BTreeMap<String, u64>>,
     /// Their bytes: of what was queued as they would have been written, of what

@@ -8,6 +8,7 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashMap;
 use once_cell::sync::OnceCell;
 
 use super::{
@@ -16,7 +17,7 @@ use super::{
 };
 use crate::{
     connection::{Subscription, remote::Remotes},
-    sublist::Matches,
+    sublist::{Entry as _, Matches},
 };
 
 /// Accounts that a request may go through one behind the other. The
@@ -186,6 +187,16 @@ impl Reach {
                 .seen()
                 .iter()
                 .all(|(account, seen)| account.sublist.generation() == *seen)
+    }
+
+    /// The subscribers of each queue group by its name; made when it is first
+    /// asked for.
+    pub(super) fn queues_by_name(&self) -> HashMap<&[u8], &[Arc<Subscription>]> {
+        let named = self.matches.queues.iter().filter_map(|members| {
+            let name = members.first()?.queue()?;
+            Some((name, &**members))
+        });
+        named.collect()
     }
 
     /// Whether messages must be delivered one by one: a connection with several

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use hashbrown::HashMap;
+
 use super::{Account, Reach, replies::REPLY_PREFIX};
 use crate::{
     connection::{
@@ -14,6 +16,10 @@ use crate::{
     sublist::Entry,
     telemetry::Clock,
 };
+
+/// Messages times queue groups that are dealt out at once: bounds what is held of
+/// a run that many groups want.
+const CHOICES_MAX: usize = 64 * 1024;
 
 /// Tells who asks: all about it with `true`, and the account that passed the
 /// request on, if it was not the first. JSON.
@@ -92,23 +98,14 @@ impl Sender<'_> {
             return self.deliver(worker, account, run, reach, flush);
         };
         if let Some(mapped) = &beyond.mapped {
-            let mut missed = Vec::new();
-            for (at, messages) in run.messages.chunks(mapped.stays_for()).enumerate() {
+            return in_chunks(run, mapped.stays_for(), |run| {
                 let reach = mapped.choose(account, run.subject);
                 let run = Run {
                     subject: &reach.matches.subject,
-                    messages,
                     ..*run
                 };
-                let indexes = self.spread(worker, account, &run, &reach, flush);
-                missed.extend(
-                    indexes
-                        .indexes(messages.len())
-                        .iter()
-                        .map(|index| at + index),
-                );
-            }
-            return Missed::These(missed);
+                self.spread(worker, account, &run, &reach, flush)
+            });
         }
         let mut missed = self.deliver(worker, account, run, reach, flush);
         for service in &beyond.services {
@@ -151,16 +148,23 @@ impl Sender<'_> {
             true => Clock(0),
             false => worker.now(),
         };
+        let queues = matches.queues.len() + remotes.queues().len();
+        if queues * run.messages.len() > CHOICES_MAX && run.messages.len() > 1 {
+            let len = (CHOICES_MAX / queues).max(1);
+            return in_chunks(run, len, |run| {
+                self.deliver(worker, account, run, reach, flush)
+            });
+        }
         let mut missed = self.deliver_to_plain(worker, run, reach, now, flush);
         // What is left of each queue group for its members elsewhere.
-        let mut left: Vec<(&[u8], Vec<usize>)> = Vec::new();
+        let mut left: HashMap<&[u8], Vec<usize>> = HashMap::new();
         for members in &matches.queues {
             let excludes = |member: &Subscription| self.is_deaf(member);
             let unserved = deal_out(worker, run, members, excludes, now, flush);
             if !remotes.is_empty()
                 && let Some(name) = members.first().and_then(|first| first.queue())
             {
-                left.push((name, unserved.clone()));
+                left.insert(name, unserved.clone());
             }
             missed = missed.and(Missed::These(unserved));
         }
@@ -203,14 +207,10 @@ impl Sender<'_> {
         }
         let now = worker.now();
         self.deliver_to_plain(worker, run, reach, now, flush);
-        let names = queues.split(|byte| *byte == b' ');
-        for name in names.filter(|name| !name.is_empty()) {
-            let is_named = |members: &&Vec<Arc<Subscription>>| {
-                members
-                    .first()
-                    .is_some_and(|first| first.queue() == Some(name))
-            };
-            if let Some(members) = reach.matches.queues.iter().find(is_named) {
+        if !queues.is_empty() {
+            let by_name = reach.queues_by_name();
+            let names = queues.split(|byte| *byte == b' ');
+            for members in names.filter_map(|name| by_name.get(name)) {
                 deal_out(worker, run, members, |_| false, now, flush);
             }
         }
@@ -256,21 +256,30 @@ impl Sender<'_> {
     }
 }
 
+/// Does something with a run in pieces of at most `len` messages; returns which
+/// of all its messages were missed.
+fn in_chunks(run: &Run<'_>, len: usize, mut act: impl FnMut(&Run<'_>) -> Missed) -> Missed {
+    let mut missed = Vec::new();
+    let mut begin = 0;
+    for messages in run.messages.chunks(len) {
+        let indexes = act(&Run { messages, ..*run }).indexes(messages.len());
+        missed.extend(indexes.iter().map(|index| begin + index));
+        begin += messages.len();
+    }
+    Missed::These(missed)
+}
+
 /// What the peers' members of each queue group are to serve: all, or what the
 /// members here `left`.
-fn shares(remotes: &Remotes, mut left: Vec<(&[u8], Vec<usize>)>) -> Vec<Share> {
-    let share = |name| {
-        let here = left.iter_mut().find(|(known, _)| *known == name);
-        here.map_or(Share::All, |(_, unserved)| {
-            Share::Some(std::mem::take(unserved))
-        })
-    };
+fn shares(remotes: &Remotes, mut left: HashMap<&[u8], Vec<usize>>) -> Vec<Share> {
+    let share = |name| left.remove(name).map_or(Share::All, Share::Some);
     remotes.queues().map(share).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connection::delivery::Message;
 
     #[test]
     fn what_is_missed_is_what_nobody_took() {
@@ -285,5 +294,39 @@ mod tests {
             assert_eq!(one.and(other), both);
         }
         assert_eq!(Missed::From(1).indexes(3), [1, 2]);
+    }
+
+    /// Of a run in pieces the indexes are those of the whole run, whatever the
+    /// length of the pieces.
+    #[test]
+    fn what_is_missed_of_pieces_is_told_by_its_place_in_the_whole() {
+        let messages: Vec<Message> = (0..10)
+            .map(|number| Message {
+                tail_start: number,
+                tail_end: number,
+                reply_len: 0,
+                header_len: None,
+                total_len: 0,
+            })
+            .collect();
+        let run = Run {
+            subject: b"a",
+            source: b"",
+            messages: &messages,
+            shared: None,
+        };
+        for len in 1..=11 {
+            // Of each piece the odd messages are missed, or all from the second on.
+            let odd = |piece: &Run<'_>| {
+                let missed = (0..piece.messages.len())
+                    .filter(|index| piece.messages[*index].tail_start % 2 == 1);
+                Missed::These(missed.collect())
+            };
+            let missed = in_chunks(&run, len, odd).indexes(messages.len());
+            assert_eq!(missed, [1, 3, 5, 7, 9], "pieces of {len}");
+            let missed = in_chunks(&run, len, |_| Missed::From(1)).indexes(messages.len());
+            let wanted: Vec<usize> = (0..10).filter(|index| index % len != 0).collect();
+            assert_eq!(missed, wanted, "pieces of {len}");
+        }
     }
 }

@@ -42,7 +42,7 @@ use crate::{
     connection::{
         CloseReason, Connection, Wake,
         admission::{Admission, Lost, Place, QUEUE_TIME, Source},
-        incident, reading,
+        reading,
         registry::Registry,
         tls_listener::TlsListener,
         worker::with_worker,
@@ -194,6 +194,8 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
             // Taken over by now.
             Wake::Changed => {}
             Wake::Writable => with_worker(|worker| connection.flush_blocked(worker)),
+            // Only routes are told what is wanted.
+            Wake::Owing => connection.begin_telling(),
             Wake::Readable => {
                 let turn = read_turn(session, stream);
                 if session.pending_login.is_some() {
@@ -254,16 +256,16 @@ async fn finish(session: &Session, stream: &TcpStream) {
     with_worker(|worker| {
         session.account.unsubscribe(worker, &subscriptions);
         worker.flush_touched();
+        // Whoever leaves is not paused, and nobody in its place.
+        worker.congested.clear();
     });
     let reason = connection
         .outbound()
         .close_reason()
         .unwrap_or(CloseReason::ClientClosed);
 
-    connection.say_last_words(stream).await;
-    // What is counted from here on is final.
-    let incident = incident::conclude(&context.telemetry, &context.registry, connection, reason);
-    connection.outbound().release();
+    let ended = connection.end(&context.telemetry, &context.registry, stream, reason);
+    let incident = ended.await;
     connection.tell_moved(&context.telemetry.loads);
     context.telemetry.loads.forget(connection.cid);
     if reason == CloseReason::TooManyBeforeLogin {

@@ -18,6 +18,10 @@ use crate::{protocol::CRLF, security::guard::Guard, sublist::Entry, telemetry::C
 /// bounds what a batch times its fan-out can hold.
 const APPENDED_MAX: usize = 16 * 1024 * 1024;
 
+/// Bytes that the sizes of a message and the ends of its control line take at
+/// most.
+const SIZES_LEN: usize = 32;
+
 /// Where one message stands in the bytes of its run, and how it is built.
 #[derive(Clone, Copy, Debug)]
 pub struct Message {
@@ -124,9 +128,20 @@ pub enum Routed<'a> {
     },
 }
 
+impl Routed<'_> {
+    /// Whether the peer wants every message.
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::Plain => true,
+            Self::Queues { plain, .. } => *plain,
+        }
+    }
+}
+
 impl Connection {
     /// Delivers a run to a peer of the cluster as `RMSG` or `HMSG`. Returns
-    /// whether the peer is there to take it.
+    /// whether the peer is there to take it. What the peer cannot take, as its
+    /// control line would be too long, is lost and booked as such.
     pub fn deliver_routed(
         self: &Arc<Self>,
         worker: &mut Worker,
@@ -145,7 +160,15 @@ impl Connection {
         let mut taken = false;
         if let Some(mut appender) = self.append() {
             appender.begin(worker.read_at);
-            taken = append_routed(&mut appender, worker, run, routed, &mut head, takes_headers);
+            let mut routing = Routing {
+                appender: &mut appender,
+                worker: &mut *worker,
+                run,
+                takes_headers,
+                line_max: self.line_max(),
+                appended: 0,
+            };
+            taken = routing.append(routed, &mut head) && routing.appended > 0;
             if taken && !flush && appender.touch(worker.batch) {
                 worker.touched.push(self.clone());
             }
@@ -168,57 +191,131 @@ impl Connection {
     }
 }
 
-/// Appends what of a run the peer is to have; `head` is `RMSG account subject `.
-/// Returns whether all of it found room.
-fn append_routed(
-    appender: &mut Appender<'_>,
-    worker: &mut Worker,
-    run: &Run<'_>,
-    routed: &Routed<'_>,
-    head: &mut Vec<u8>,
+/// What is needed to append a run to the queue of a route.
+struct Routing<'a, 'b, 'c> {
+    appender: &'a mut Appender<'b>,
+    worker: &'a mut Worker,
+    run: &'a Run<'c>,
     takes_headers: bool,
-) -> bool {
-    let plain_len = head.len();
-    for (index, message) in run.messages.iter().enumerate() {
-        head.truncate(plain_len);
-        let mut tail = run.tail(message);
-        if let Routed::Queues { plain, names } = routed {
-            head.extend_from_slice(b"| ");
-            if let Some(reply) = run.reply(message) {
-                head.truncate(plain_len);
-                for part in [b"+ ", reply, b" "] {
-                    head.extend_from_slice(part);
+    /// Bytes of the longest control line that the peer takes.
+    line_max: usize,
+    /// Messages appended.
+    appended: usize,
+}
+
+impl Routing<'_, '_, '_> {
+    /// Appends what of the run the peer is to have; `head` is `RMSG account
+    /// subject `. Returns whether all of it found room, but for what is too long.
+    fn append(&mut self, routed: &Routed<'_>, head: &mut Vec<u8>) -> bool {
+        let run = self.run;
+        let plain_len = head.len();
+        for (index, message) in run.messages.iter().enumerate() {
+            head.truncate(plain_len);
+            if let Routed::Queues { names, .. } = routed {
+                head.extend_from_slice(b"| ");
+                if let Some(reply) = run.reply(message) {
+                    head.truncate(plain_len);
+                    for part in [b"+ ", reply, b" "] {
+                        head.extend_from_slice(part);
+                    }
                 }
-            }
-            let before_names = head.len();
-            names(index, head);
-            if head.len() == before_names {
-                if !plain {
+                let before_names = head.len();
+                names(index, head);
+                if head.len() > before_names {
+                    let found_room = match head.len() + SIZES_LEN <= self.line_max {
+                        true => self.append_one(message, head, true),
+                        false => self.append_in_parts(message, head, before_names, routed),
+                    };
+                    if !found_room {
+                        return false;
+                    }
                     continue;
                 }
                 head.truncate(plain_len);
-            } else if message.reply_len > 0 {
-                tail = &tail[message.reply_len as usize + 1..];
+            }
+            if !routed.is_plain() {
+                continue;
+            }
+            if head.len() + message.reply_len as usize + SIZES_LEN > self.line_max {
+                self.appender.refuse(1, u64::from(message.total_len));
+            } else if !self.append_one(message, head, false) {
+                return false;
             }
         }
-        let in_head = head.len() > plain_len;
+        true
+    }
+
+    /// The same for a message with more names of queue groups than a line can
+    /// hold: several lines, each with some of them. Every line would reach the
+    /// peer's subscribers outside of queue groups too, so if there are any only
+    /// the first one goes.
+    #[cold]
+    fn append_in_parts(
+        &mut self,
+        message: &Message,
+        head: &mut Vec<u8>,
+        before_names: usize,
+        routed: &Routed<'_>,
+    ) -> bool {
+        let names = head.split_off(before_names);
+        let bytes = u64::from(message.total_len);
+        let mut lines = 0;
+        let mut names = names.split_inclusive(|byte| *byte == b' ').peekable();
+        while names.peek().is_some() {
+            head.truncate(before_names);
+            let room = |head: &Vec<u8>| self.line_max.saturating_sub(head.len() + SIZES_LEN);
+            while let Some(name) = names.next_if(|name| name.len() <= room(head)) {
+                head.extend_from_slice(name);
+            }
+            let has_names = head.len() > before_names;
+            if has_names && (lines == 0 || !routed.is_plain()) {
+                lines += 1;
+                if !self.append_one(message, head, true) {
+                    return false;
+                }
+                continue;
+            }
+            // Neither these nor, if even one is too long, that one.
+            let some = head[before_names..].split(|byte| *byte == b' ').count() as u64 - 1;
+            let one = u64::from(!has_names && names.next().is_some());
+            self.appender.refuse(some + one, (some + one) * bytes);
+        }
+        true
+    }
+
+    /// Appends a message behind `head`, in which its reply stands already if
+    /// there are `queues`. Returns whether it found room.
+    fn append_one(&mut self, message: &Message, head: &mut [u8], queues: bool) -> bool {
+        let run = self.run;
         let body_len = match message.header_len {
-            Some(header_len) if header_len == 0 || !takes_headers => {
+            Some(header_len) if header_len == 0 || !self.takes_headers => {
                 head[0] = b'R';
-                let reply = run.reply(message).filter(|_| !in_head);
-                append_bare(appender, worker, run, message, header_len, head, reply)
+                let reply = run.reply(message).filter(|_| !queues);
+                append_bare(
+                    self.appender,
+                    self.worker,
+                    run,
+                    message,
+                    header_len,
+                    head,
+                    reply,
+                )
             }
             header_len => {
                 head[0] = if header_len.is_some() { b'H' } else { b'R' };
-                append_whole(appender, worker, run, message, head, tail)
+                let mut tail = run.tail(message);
+                if queues && message.reply_len > 0 {
+                    tail = &tail[message.reply_len as usize + 1..];
+                }
+                append_whole(self.appender, self.worker, run, message, head, tail)
             }
         };
-        let Some(body_len) = body_len else {
-            return false;
-        };
-        appender.count(1, body_len as u64);
+        if let Some(body_len) = body_len {
+            self.appender.count(1, body_len as u64);
+            self.appended += 1;
+        }
+        body_len.is_some()
     }
-    true
 }
 
 /// Deals messages of a run out to the members of a queue group, in turn from a

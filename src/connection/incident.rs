@@ -234,7 +234,7 @@ fn reader(connection: &Connection) -> Reader {
     let identity = connection.identity.lock();
     Reader {
         cid: connection.cid,
-        kind: "Client".into(),
+        kind: connection.kind.name().into(),
         who,
         name: identity.name.clone(),
         user: identity.user.clone(),

@@ -7,13 +7,19 @@
 //! pays nothing. Told in the order of the changes: the lock is held while the
 //! lines are put into the routes' queues. It is the only lock that may be held
 //! when a queue's is taken.
+//!
+//! However much there is to tell, little of it waits in a queue: what a new peer
+//! is told, and changes beyond what a long queue may take ahead, are noted by
+//! their keys, and the route's own task tells them in parts while its socket
+//! drains ([`LocalInterest::tell_more`]). A part tells how things are then, so
+//! what changed meanwhile is told once.
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet, hash_map::RawEntryMut};
 use parking_lot::Mutex;
 
 use super::{Connection, Subscription, worker::Worker};
@@ -21,6 +27,17 @@ use crate::{
     security::permissions::Permissions,
     sublist::{Entry as _, Sublist},
 };
+
+/// Bytes waiting for a peer up to which it is told more.
+pub const ROOM: usize = 256 * 1024;
+
+/// Bytes of changes that are told at once while more than [`ROOM`] waits: a
+/// subject is to be wanted before a message that names it goes out. What is more
+/// is a mass of changes, and waits for room.
+const AHEAD_MAX: usize = 4 * 1024 * 1024;
+
+/// A key that is longer may be too long for some peer.
+const LONG_KEY: usize = 1024;
 
 /// What the subscribers of one account want.
 pub struct LocalInterest {
@@ -31,14 +48,42 @@ pub struct LocalInterest {
     state: Mutex<State>,
 }
 
+/// `subject` or `subject queue`, which is how a line ends.
+type Key = Arc<[u8]>;
+
 #[derive(Default)]
 struct State {
-    /// Subscriptions by `subject` or `subject queue`, which is how a line ends.
-    counts: HashMap<Box<[u8]>, u32>,
+    wanted: HashMap<Key, Wanted>,
+    /// The keys of `wanted` that are longer than [`LONG_KEY`].
+    long: HashSet<Key>,
     /// Who is told.
-    routes: Vec<Arc<Connection>>,
+    peers: Vec<Peer>,
     /// What they may be told of: what can be published to. `None` is everything.
     limits: Option<Arc<Permissions>>,
+}
+
+/// By whom a key is wanted.
+#[derive(Clone, Copy, Default)]
+struct Wanted {
+    /// Subscriptions here.
+    subscriptions: u32,
+    /// The broker itself wants it, whatever subscriptions come and go.
+    for_good: bool,
+}
+
+impl Wanted {
+    fn is_nothing(self) -> bool {
+        self.subscriptions == 0 && !self.for_good
+    }
+}
+
+/// A peer that is told.
+struct Peer {
+    route: Arc<Connection>,
+    /// What is to be told when there is room.
+    later: HashSet<Key>,
+    /// Bytes told at once since more than [`ROOM`] waits.
+    ahead: usize,
 }
 
 impl LocalInterest {
@@ -51,16 +96,11 @@ impl LocalInterest {
         }
     }
 
-    /// Tells a new peer everything, and every change from now on. A peer that
-    /// is told already is passed over.
-    pub fn attach(
-        &self,
-        worker: &mut Worker,
-        route: &Arc<Connection>,
-        sublist: &Sublist<Subscription>,
-    ) {
+    /// Has a new peer told everything, part by part, and every change from now
+    /// on. A peer that is told already is passed over.
+    pub fn attach(&self, route: &Arc<Connection>, sublist: &Sublist<Subscription>) {
         let mut state = self.state.lock();
-        if state.routes.iter().any(|known| Arc::ptr_eq(known, route)) {
+        if state.peers.iter().any(|it| Arc::ptr_eq(&it.route, route)) {
             return;
         }
         if !self.counting.swap(true, Ordering::SeqCst) {
@@ -68,22 +108,102 @@ impl LocalInterest {
             // subscription keeps it from being counted twice.
             sublist.for_each(|subscription| {
                 if !subscription.set_counted(true) {
-                    *state.counts.entry(key(subscription)).or_default() += 1;
+                    state.wanted_mut(&key(subscription)).1.subscriptions += 1;
                 }
             });
         }
-        let mut lines = Vec::new();
-        for (key, count) in &state.counts {
-            self.push_interest(&mut lines, &state, key, *count);
+        let limits = &state.limits;
+        let told = state.wanted.keys().filter(|it| may_be_told(limits, it));
+        let later: HashSet<Key> = told.cloned().collect();
+        if !later.is_empty() {
+            route.owe_interest();
         }
-        state.routes.push(route.clone());
-        route.send(worker, &lines);
+        state.peers.push(Peer {
+            route: route.clone(),
+            later,
+            ahead: 0,
+        });
     }
 
     /// Tells a peer no more.
     pub fn detach(&self, route: &Arc<Connection>) {
         let mut state = self.state.lock();
-        state.routes.retain(|known| !Arc::ptr_eq(known, route));
+        let left = state
+            .peers
+            .extract_if(.., |it| Arc::ptr_eq(&it.route, route));
+        let left: Vec<Peer> = left.collect();
+        drop(state);
+        // Memory is given back without the lock.
+        drop(left);
+    }
+
+    /// Tells a peer the next of what it is owed, of at most about `budget`
+    /// bytes, which it takes off. Returns whether more is left.
+    pub fn tell_more(
+        &self,
+        worker: &mut Worker,
+        route: &Arc<Connection>,
+        budget: &mut usize,
+    ) -> bool {
+        let mut state = self.state.lock();
+        let State {
+            wanted,
+            peers,
+            limits,
+            ..
+        } = &mut *state;
+        let Some(peer) = peers.iter_mut().find(|it| Arc::ptr_eq(&it.route, route)) else {
+            return false;
+        };
+        if peer.later.is_empty() {
+            return false;
+        }
+        let mut lines = Vec::new();
+        let mut owed = peer.later.extract_if(|_| true);
+        while lines.len() < *budget
+            && let Some(key) = owed.next()
+        {
+            let start = lines.len();
+            self.push_line(&mut lines, &key, wanted.get(&key), limits);
+            if lines.len() - start > route.line_max() {
+                lines.truncate(start);
+            }
+        }
+        drop(owed);
+        if peer.later.is_empty() {
+            peer.later = HashSet::new();
+        }
+        *budget = budget.saturating_sub(lines.len());
+        if !lines.is_empty() {
+            route.send(worker, &lines);
+        }
+        !peer.later.is_empty()
+    }
+
+    /// Has a peer told once more of what may have been too long for it.
+    pub fn tell_long_again(&self, route: &Arc<Connection>) {
+        let mut state = self.state.lock();
+        let State { long, peers, .. } = &mut *state;
+        let peer = peers.iter_mut().find(|it| Arc::ptr_eq(&it.route, route));
+        if let Some(peer) = peer
+            && !long.is_empty()
+        {
+            peer.later.extend(long.iter().cloned());
+            route.owe_interest();
+        }
+    }
+
+    /// How many subjects and queue groups a peer is not told of because their
+    /// lines are too long for it.
+    pub fn too_long_for(&self, route: &Connection) -> usize {
+        let state = self.state.lock();
+        let mut line = Vec::new();
+        let is_too_long = |key: &&Key| {
+            line.clear();
+            self.push_line(&mut line, key, state.wanted.get(*key), &state.limits);
+            line.len() > route.line_max()
+        };
+        state.long.iter().filter(is_too_long).count()
     }
 
     /// Counts a subscription that is in the sublist by now.
@@ -95,14 +215,12 @@ impl LocalInterest {
         if subscription.set_counted(true) {
             return;
         }
-        let key = key(subscription);
-        let mut line = Vec::new();
-        let count = state.counts.get(&key).copied().unwrap_or(0) + 1;
-        if count == 1 || subscription.queue().is_some() {
-            self.push_interest(&mut line, &state, &key, count);
+        let (key, wanted) = state.wanted_mut(&key(subscription));
+        let is_new = wanted.is_nothing();
+        wanted.subscriptions += 1;
+        if is_new || subscription.queue().is_some() {
+            self.tell(&mut state, worker, &key);
         }
-        state.counts.insert(key, count);
-        state.tell(worker, &line);
     }
 
     /// Wants a subject for good, without a subscription, if there is or was a
@@ -117,13 +235,12 @@ impl LocalInterest {
     /// are told as well.
     pub fn want_always(&self, worker: &mut Worker, subject: &[u8]) {
         let mut state = self.state.lock();
-        if state.counts.contains_key(subject) {
-            return;
+        let (key, wanted) = state.wanted_mut(subject);
+        let is_new = wanted.is_nothing();
+        wanted.for_good = true;
+        if is_new {
+            self.tell(&mut state, worker, &key);
         }
-        let mut line = Vec::new();
-        self.push_interest(&mut line, &state, subject, 1);
-        state.counts.insert(subject.into(), 1);
-        state.tell(worker, &line);
     }
 
     /// Counts subscriptions out that have left the sublist.
@@ -131,65 +248,78 @@ impl LocalInterest {
         if !self.counting.load(Ordering::SeqCst) {
             return;
         }
-        let mut lines = Vec::new();
         let mut state = self.state.lock();
         for subscription in subscriptions {
             if !subscription.set_counted(false) {
                 continue;
             }
-            let key = key(subscription);
-            let Some(count) = state.counts.get_mut(&key) else {
-                continue;
-            };
-            *count -= 1;
-            match *count {
-                0 => {
-                    self.push_line(&mut lines, b"RS- ", &key);
-                    lines.extend_from_slice(b"\r\n");
-                    state.counts.remove(&key);
-                }
-                left if subscription.queue().is_some() => {
-                    self.push_interest(&mut lines, &state, &key, left);
-                }
-                _ => {}
+            let (key, wanted) = state.wanted_mut(&key(subscription));
+            wanted.subscriptions = wanted.subscriptions.saturating_sub(1);
+            let is_gone = wanted.is_nothing();
+            if is_gone {
+                state.wanted.remove(&key);
+                state.long.remove(&key);
+            }
+            if is_gone || subscription.queue().is_some() {
+                self.tell(&mut state, worker, &key);
             }
         }
-        state.tell(worker, &lines);
     }
 
     /// Limits what peers are told of; they are told what is different now.
     pub fn limit(&self, worker: &mut Worker, limits: Option<Arc<Permissions>>) {
         let mut state = self.state.lock();
         let before = std::mem::replace(&mut state.limits, limits);
-        let mut lines = Vec::new();
-        for (key, count) in &state.counts {
-            match (may_be_told(&before, key), may_be_told(&state.limits, key)) {
-                (false, true) => self.push_interest(&mut lines, &state, key, *count),
-                (true, false) => {
-                    self.push_line(&mut lines, b"RS- ", key);
-                    lines.extend_from_slice(b"\r\n");
-                }
-                _ => {}
-            }
+        let changed = |key: &&Key| may_be_told(&before, key) != may_be_told(&state.limits, key);
+        let changed: Vec<Key> = state.wanted.keys().filter(changed).cloned().collect();
+        for key in &changed {
+            self.tell_all(&mut state, worker, key);
         }
-        state.tell(worker, &lines);
     }
 
-    fn push_interest(&self, lines: &mut Vec<u8>, state: &State, key: &[u8], count: u32) {
-        if !may_be_told(&state.limits, key) {
+    /// Tells all peers of a change of what may be told.
+    fn tell(&self, state: &mut State, worker: &mut Worker, key: &Key) {
+        if may_be_told(&state.limits, key) {
+            self.tell_all(state, worker, key);
+        }
+    }
+
+    /// Tells all peers how a key stands: at once where there is room, else soon.
+    fn tell_all(&self, state: &mut State, worker: &mut Worker, key: &Key) {
+        if state.peers.is_empty() {
             return;
         }
-        self.push_line(lines, b"RS+ ", key);
-        if key.contains(&b' ') {
-            lines.extend_from_slice(format!(" {count}").as_bytes());
+        let mut line = std::mem::take(&mut worker.scratch);
+        line.clear();
+        self.push_line(&mut line, key, state.wanted.get(key), &state.limits);
+        for peer in &mut state.peers {
+            peer.tell(worker, key, &line);
         }
-        lines.extend_from_slice(b"\r\n");
+        worker.scratch = line;
     }
 
-    fn push_line(&self, lines: &mut Vec<u8>, verb: &[u8], key: &[u8]) {
+    /// The line that tells how a key stands.
+    fn push_line(
+        &self,
+        lines: &mut Vec<u8>,
+        key: &[u8],
+        wanted: Option<&Wanted>,
+        limits: &Option<Arc<Permissions>>,
+    ) {
+        let wanted = wanted.filter(|_| may_be_told(limits, key));
+        let verb: &[u8] = match wanted {
+            Some(_) => b"RS+ ",
+            None => b"RS- ",
+        };
         for part in [verb, &self.account, b" ", key] {
             lines.extend_from_slice(part);
         }
+        if let Some(wanted) = wanted
+            && key.contains(&b' ')
+        {
+            lines.extend_from_slice(format!(" {}", wanted.subscriptions).as_bytes());
+        }
+        lines.extend_from_slice(b"\r\n");
     }
 }
 
@@ -202,12 +332,50 @@ fn may_be_told(limits: &Option<Arc<Permissions>>, key: &[u8]) -> bool {
 }
 
 impl State {
-    fn tell(&self, worker: &mut Worker, lines: &[u8]) {
-        if lines.is_empty() {
+    /// By whom a key is wanted, to be changed; a new one is wanted by nobody.
+    fn wanted_mut(&mut self, key: &[u8]) -> (Key, &mut Wanted) {
+        let (key, wanted) = match self.wanted.raw_entry_mut().from_key(key) {
+            RawEntryMut::Occupied(known) => known.into_key_value(),
+            RawEntryMut::Vacant(free) => {
+                let key: Key = key.into();
+                if key.len() > LONG_KEY {
+                    self.long.insert(key.clone());
+                }
+                free.insert(key, Wanted::default())
+            }
+        };
+        (key.clone(), wanted)
+    }
+}
+
+impl Peer {
+    fn tell(&mut self, worker: &mut Worker, key: &Key, line: &[u8]) {
+        if line.len() > self.route.line_max() {
             return;
         }
-        for route in &self.routes {
-            route.send(worker, lines);
+        let Some(mut appender) = self.route.append() else {
+            return;
+        };
+        let has_room = appender.pending() <= ROOM;
+        if has_room {
+            self.ahead = 0;
+        } else if self.ahead + line.len() > AHEAD_MAX {
+            drop(appender);
+            self.later.insert(key.clone());
+            self.route.owe_interest();
+            return;
+        } else {
+            self.ahead += line.len();
+        }
+        if !appender.reserve(line.len()) {
+            return;
+        }
+        appender.push(worker, line, b"");
+        if appender.touch(worker.batch) {
+            worker.touched.push(self.route.clone());
+        }
+        if appender.is_congested() {
+            worker.note_congested(&self.route);
         }
     }
 }

@@ -41,7 +41,7 @@ use std::{
     pin::Pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
     time::Duration,
@@ -56,17 +56,20 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
+    protocol::route::ASSUMED_LINE_MAX,
     security::{certificate::PeerCertificate, guard::Guard},
     telemetry::{
-        Clock, Counter, Stamp, Traffic,
+        Clock, Counter, Stamp, Telemetry, Traffic,
         load::{Loads, Moved, Name},
         loss::LossReason,
+        slow::Incident,
     },
 };
 use budget::Budget;
 pub use client_info::ClientInfo;
 pub use close_reason::CloseReason;
 use outbound::Outbound;
+use registry::Registry;
 pub use subscription::{Subscription, SubscriptionTable};
 pub use trace_order::{TraceLine, TraceOrder};
 use transport::Tls;
@@ -82,10 +85,33 @@ const BLOCKED: u8 = 1;
 const CLOSING: u8 = 2;
 /// Other settings are in force: the connection's own task takes them over.
 const CHANGED: u8 = 4;
+/// The peer of a route is owed news of what is wanted here.
+const OWING: u8 = 8;
+
+/// What is at the other end.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Kind {
+    /// A client.
+    Client,
+    /// Another broker of the cluster.
+    Router,
+}
+
+impl Kind {
+    /// The name that answers show.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Client => "Client",
+            Self::Router => "Router",
+        }
+    }
+}
 
 /// The part of a connection that others see: publishers deliver to it,
 /// monitoring reads it, its own task drives it.
 pub struct Connection {
+    /// What is at the other end.
+    pub kind: Kind,
     /// Connection id, unique in this run of the broker.
     pub cid: u64,
     /// The peer's address.
@@ -107,6 +133,11 @@ pub struct Connection {
     /// Whether INFO may be sent at any time: the peer said so and has had the
     /// one that answers its first ping.
     pub takes_info: AtomicBool,
+    /// Bytes of the longest control line that the peer of a route takes.
+    line_max: AtomicUsize,
+    /// Whether the peer of a route was told all that is wanted here, so that
+    /// messages may go to it.
+    is_told: AtomicBool,
     /// Whether what the peer sends is logged, for a while.
     pub trace: TraceOrder,
     /// Who the peer says it is.
@@ -171,6 +202,9 @@ pub enum Wake {
     Closing,
     /// A reload has put other settings in force.
     Changed,
+    /// The peer of a route is owed news of what is wanted here, and nothing
+    /// blocks the way.
+    Owing,
     /// There may be bytes to read.
     Readable,
     /// The timer ran out.
@@ -182,6 +216,7 @@ pub enum Wake {
 impl Connection {
     /// A connection on a new socket.
     pub fn new(
+        kind: Kind,
         cid: u64,
         peer: SocketAddr,
         stream: Arc<TcpStream>,
@@ -190,6 +225,7 @@ impl Connection {
     ) -> Self {
         let start = Stamp::now();
         Self {
+            kind,
             cid,
             peer,
             start,
@@ -200,13 +236,15 @@ impl Connection {
             stalls: AtomicU64::new(0),
             headers: AtomicBool::new(false),
             takes_info: AtomicBool::new(false),
+            line_max: AtomicUsize::new(ASSUMED_LINE_MAX),
+            is_told: AtomicBool::new(false),
             trace: TraceOrder::default(),
             identity: Mutex::default(),
             certificate: OnceLock::new(),
             transport: OnceLock::new(),
             subscriptions: Mutex::default(),
             guard: Mutex::default(),
-            outbound: Outbound::new(stream, max_pending, budget),
+            outbound: Outbound::new(kind, stream, max_pending, budget),
             series: AtomicU32::new(0),
             looked_at: Mutex::default(),
             settings: AtomicU64::new(0),
@@ -320,6 +358,38 @@ impl Connection {
         self.flags.load(Ordering::Acquire) & CLOSING != 0
     }
 
+    /// Bytes of the longest control line that the peer of a route takes.
+    pub fn line_max(&self) -> usize {
+        self.line_max.load(Ordering::Relaxed)
+    }
+
+    /// Notes the longest control line that the peer of a route takes.
+    pub fn set_line_max(&self, bytes: usize) {
+        self.line_max.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether messages may go to the peer of a route.
+    pub fn is_told(&self) -> bool {
+        self.is_told.load(Ordering::Acquire)
+    }
+
+    /// Notes that the peer of a route was told all that was wanted here; whether
+    /// that is new.
+    pub fn set_told(&self) -> bool {
+        !self.is_told.swap(true, Ordering::AcqRel)
+    }
+
+    /// There is news of what is wanted here that found no room in the queue: the
+    /// route's own task tells it.
+    pub fn owe_interest(&self) {
+        self.raise(OWING);
+    }
+
+    /// The own task is about to tell what is owed.
+    pub fn begin_telling(&self) {
+        self.lower(OWING);
+    }
+
     /// Waits until the connection is to end; for the own task.
     pub async fn closing(&self) {
         poll_fn(|context| {
@@ -375,6 +445,9 @@ impl Connection {
         if flags & BLOCKED != 0 && stream.poll_write_ready(context).is_ready() {
             return Poll::Ready(Wake::Writable);
         }
+        if flags & (OWING | BLOCKED) == OWING {
+            return Poll::Ready(Wake::Owing);
+        }
         if stream.poll_read_ready(context).is_ready() {
             return Poll::Ready(Wake::Readable);
         }
@@ -407,6 +480,22 @@ impl Connection {
         // Unread bytes would turn the close into a reset that may destroy the
         // last words on their way.
         let _ = with_worker(|worker| stream.try_read(&mut worker.read_buffer));
+    }
+
+    /// Ends the connection that its own task has taken out of everything: says the
+    /// last words, concludes its incident, gives back what it held. What is
+    /// counted of it is final then. Returns its incident, if there is one.
+    pub async fn end(
+        &self,
+        telemetry: &Telemetry,
+        registry: &Registry,
+        stream: &TcpStream,
+        reason: CloseReason,
+    ) -> Option<Arc<Incident>> {
+        self.say_last_words(stream).await;
+        let incident = incident::conclude(telemetry, registry, self, reason);
+        self.outbound.release();
+        incident
     }
 
     fn raise(&self, flag: u8) {

@@ -20,7 +20,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::net::TcpStream;
 
 use super::{
-    BLOCKED, CloseReason, Connection,
+    BLOCKED, CloseReason, Connection, Kind,
     budget::{BOOKED_STEP, Budget},
     feeders::Feeders,
     queue::{Queue, Written},
@@ -50,6 +50,8 @@ pub struct Outbound {
 }
 
 struct State {
+    /// What is at the other end.
+    kind: Kind,
     /// Gone once the connection has ended, so that the socket closes whoever
     /// still holds the connection.
     stream: Option<Arc<TcpStream>>,
@@ -106,8 +108,14 @@ pub struct Appender<'a> {
 }
 
 impl Outbound {
-    pub(super) fn new(stream: Arc<TcpStream>, max_pending: usize, budget: Arc<Budget>) -> Self {
+    pub(super) fn new(
+        kind: Kind,
+        stream: Arc<TcpStream>,
+        max_pending: usize,
+        budget: Arc<Budget>,
+    ) -> Self {
         let state = State {
+            kind,
             stream: Some(stream),
             queue: Queue::default(),
             pending: 0,
@@ -191,8 +199,8 @@ impl Outbound {
     pub fn subjects(&self) -> Vec<SubjectShare> {
         let state = self.state.lock();
         match &state.discarded {
-            Some(discarded) => discarded.subjects(),
-            None => state.queue.subjects(),
+            Some(discarded) => discarded.subjects(state.kind),
+            None => state.queue.subjects(state.kind),
         }
     }
 
@@ -284,8 +292,8 @@ impl State {
             _ => LossReason::Closed,
         };
         let bytes = queue.len();
-        sent.written_msgs.add(queue.front_written());
-        self.loss.add(reason, queue.msgs(), bytes as u64);
+        sent.written_msgs.add(queue.front_written(self.kind));
+        self.loss.add(reason, queue.msgs(self.kind), bytes as u64);
         sent.losses.add(1);
         self.pending = self.pending.saturating_sub(bytes);
     }
@@ -527,6 +535,18 @@ impl Appender<'_> {
         let sent = &self.connection.outbound.sent;
         sent.msgs.add(msgs);
         sent.bytes.add(bytes);
+    }
+
+    /// Books messages that are not appended, as their control lines are longer
+    /// than the peer takes.
+    pub fn refuse(&mut self, msgs: u64, bytes: u64) {
+        self.state.loss.add(LossReason::TooLong, msgs, bytes);
+        self.connection.outbound.sent.losses.add(1);
+    }
+
+    /// Bytes that wait.
+    pub fn pending(&self) -> usize {
+        self.state.pending
     }
 
     /// Whether publishers should look whether to pause.

@@ -13,6 +13,7 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 
 use super::{
+    Kind,
     queued::{QueuedMessage, messages},
     transport::{RECORD_LEN, Tls},
     worker::{CHUNK_LEN, Worker},
@@ -145,14 +146,14 @@ impl Queue {
     }
 
     /// Messages that wait, one that is written in part included.
-    pub(super) fn msgs(&self) -> u64 {
+    pub(super) fn msgs(&self, kind: Kind) -> u64 {
         let sealed = self.sealed.as_ref().map_or(0, |sealed| sealed.msgs);
         let chunks: u64 = self.chunks.iter().map(|chunk| chunk.msgs).sum();
-        sealed + chunks + self.open_msgs - self.front_written()
+        sealed + chunks + self.open_msgs - self.front_written(kind)
     }
 
     /// Messages of the first piece that are written whole.
-    pub(super) fn front_written(&self) -> u64 {
+    pub(super) fn front_written(&self, kind: Kind) -> u64 {
         let (front, msgs) = match self.chunks.front() {
             Some(chunk) if chunk.is_shared() => return 0,
             Some(chunk) => (chunk.as_slice(), chunk.msgs),
@@ -160,12 +161,12 @@ impl Queue {
         };
         let written_len = self.offset.saturating_sub(self.sealed_len());
         let is_written = |message: &QueuedMessage<'_>| message.end <= written_len;
-        let written = messages(front).take_while(is_written).count() as u64;
+        let written = messages(front, kind).take_while(is_written).count() as u64;
         written.min(msgs)
     }
 
     /// What waits by subject.
-    pub(super) fn subjects(&self) -> Vec<SubjectShare> {
+    pub(super) fn subjects(&self, kind: Kind) -> Vec<SubjectShare> {
         let own = |chunk: &&Chunk| !chunk.is_shared();
         let pieces = self.chunks.iter().filter(own).count() + 1;
         let step = pieces.div_ceil(WALKED_PIECES_MAX);
@@ -173,7 +174,7 @@ impl Queue {
         let walked = walked.chain([&*self.open]).step_by(step);
         let mut shares: HashMap<&[u8], (u64, u64)> = HashMap::new();
         let mut all = 0;
-        for message in walked.flat_map(|piece| messages(piece).take(WALKED_MESSAGES_MAX)) {
+        for message in walked.flat_map(|piece| messages(piece, kind).take(WALKED_MESSAGES_MAX)) {
             let share = shares.entry(message.subject).or_default();
             share.0 += 1;
             share.1 += message.len as u64;

@@ -5,6 +5,7 @@
 
 use memchr::memmem;
 
+use super::Kind;
 use crate::protocol::CRLF;
 
 /// A message that begins in a piece of a queue.
@@ -19,9 +20,9 @@ pub(super) struct QueuedMessage<'a> {
     pub(super) end: usize,
 }
 
-/// The messages that begin in `piece`, which begins with the head of one or
-/// with a line of the protocol.
-pub(super) fn messages(piece: &[u8]) -> impl Iterator<Item = QueuedMessage<'_>> {
+/// The messages to a peer of this kind that begin in `piece`, which begins with
+/// the head of one or with a line of the protocol.
+pub(super) fn messages(piece: &[u8], kind: Kind) -> impl Iterator<Item = QueuedMessage<'_>> {
     let mut at = 0;
     std::iter::from_fn(move || {
         loop {
@@ -29,7 +30,7 @@ pub(super) fn messages(piece: &[u8]) -> impl Iterator<Item = QueuedMessage<'_>> 
             let line_len = memmem::find(rest, CRLF)?;
             let line = &rest[..line_len];
             let head_len = line_len + CRLF.len();
-            let Some((subject, size)) = parse_head(line) else {
+            let Some((subject, size)) = parse_head(line, kind) else {
                 at += head_len;
                 continue;
             };
@@ -44,11 +45,19 @@ pub(super) fn messages(piece: &[u8]) -> impl Iterator<Item = QueuedMessage<'_>> 
     })
 }
 
-/// Subject and size of `MSG subject … size` or `HMSG subject … size`.
-fn parse_head(line: &[u8]) -> Option<(&[u8], usize)> {
-    let arguments = line
-        .strip_prefix(b"MSG ")
+/// Subject and size of `MSG subject … size` or `HMSG subject … size`; to a broker
+/// of `RMSG account subject … size` or `HMSG account subject … size`.
+fn parse_head(line: &[u8], kind: Kind) -> Option<(&[u8], usize)> {
+    let plain: &[u8] = match kind {
+        Kind::Client => b"MSG ",
+        Kind::Router => b"RMSG ",
+    };
+    let mut arguments = line
+        .strip_prefix(plain)
         .or_else(|| line.strip_prefix(b"HMSG "))?;
+    if kind == Kind::Router {
+        arguments = &arguments[memchr::memchr(b' ', arguments)? + 1..];
+    }
     let subject_len = memchr::memchr(b' ', arguments)?;
     let size = &arguments[memchr::memrchr(b' ', arguments)? + 1..];
     let size = std::str::from_utf8(size).ok()?.parse().ok()?;
@@ -63,7 +72,7 @@ mod tests {
     fn messages_are_found_between_other_lines() {
         let piece = b"PING\r\nMSG a 1 3\r\nabc\r\n+OK\r\nHMSG b.c 2 reply 12 14\r\n\
                       NATS/1.0\r\n\r\nxx\r\nMSG shared 1 9000\r\n";
-        let found: Vec<_> = messages(piece).collect();
+        let found: Vec<_> = messages(piece, Kind::Client).collect();
         let subjects: Vec<_> = found.iter().map(|message| message.subject).collect();
         assert_eq!(subjects, [&b"a"[..], b"b.c", b"shared"]);
         assert_eq!((found[0].len, found[0].end), (16, 22));
@@ -80,7 +89,19 @@ mod tests {
             b"MSG a 1 x\r\n",
             b"MSG a 1 3",
         ] {
-            assert_eq!(messages(piece).count(), 0);
+            for kind in [Kind::Client, Kind::Router] {
+                assert_eq!(messages(piece, kind).count(), 0);
+            }
         }
+    }
+
+    #[test]
+    fn messages_to_a_broker_are_told_by_their_subjects_and_not_by_their_accounts() {
+        let piece = b"RS+ $G x q 1\r\nRMSG $G a 3\r\nabc\r\nHMSG $G b.c + r q1 q2 12 14\r\n\
+                      NATS/1.0\r\n\r\nxx\r\nRMSG $G d | q 9000\r\n";
+        let found: Vec<_> = messages(piece, Kind::Router).collect();
+        let subjects: Vec<_> = found.iter().map(|message| message.subject).collect();
+        assert_eq!(subjects, [&b"a"[..], b"b.c", b"d"]);
+        assert_eq!((found[0].len, found[0].end), (18, 32));
     }
 }

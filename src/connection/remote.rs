@@ -101,20 +101,22 @@ struct Choice {
 }
 
 impl Remotes {
-    /// Gathers what a look-up found.
+    /// Gathers what a look-up found. A peer that is still being told what is
+    /// wanted here gets nothing yet; when it is told, look-ups are out of date.
     pub fn new(matches: &Matches<RemoteInterest>) -> Self {
+        let is_told = |entry: &&Arc<RemoteInterest>| entry.connection.is_told();
         let mut remotes = Self::default();
-        for entry in &matches.plain {
+        for entry in matches.plain.iter().filter(is_told) {
             let peer = remotes.peer(&entry.connection);
             remotes.peers[peer].plain = true;
         }
         for members in &matches.queues {
-            let Some(name) = members.first().and_then(|first| first.queue()) else {
+            let mut members = members.iter().filter(is_told).peekable();
+            let Some(name) = members.peek().and_then(|first| first.queue()) else {
                 continue;
             };
             let mut sum = 0;
             let members = members
-                .iter()
                 .map(|member| {
                     sum += u64::from(member.weight.max(1));
                     (remotes.peer(&member.connection), sum)
@@ -135,7 +137,7 @@ impl Remotes {
 
     /// The names of the queue groups, in the order of [`Remotes::deliver`]'s
     /// shares.
-    pub fn queues(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn queues(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.queues.iter().map(|queue| &*queue.name)
     }
 

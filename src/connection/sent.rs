@@ -16,8 +16,8 @@ pub(super) struct Sent {
     /// Bytes that the socket took. With those that wait and those that were
     /// thrown away they are all that was ever queued.
     pub(super) written_bytes: Counter,
-    /// How often something was thrown away. What it was is under the lock: it
-    /// happens at a connection's end.
+    /// How often something was lost. What it was is under the lock: it happens
+    /// at a connection's end, or seldom.
     pub(super) losses: Counter,
 }
 

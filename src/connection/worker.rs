@@ -187,6 +187,14 @@ impl Worker {
         }
     }
 
+    /// Notes a connection with a long queue, once if it comes again and again.
+    pub fn note_congested(&mut self, connection: &Arc<Connection>) {
+        let is_last = |last: &Arc<Connection>| Arc::ptr_eq(last, connection);
+        if !self.congested.last().is_some_and(is_last) {
+            self.congested.push(connection.clone());
+        }
+    }
+
     /// An empty piece for an outbound queue, the most recently used first: it
     /// is likely still in the cache.
     pub fn take_chunk(&mut self) -> Vec<u8> {

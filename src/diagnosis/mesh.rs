@@ -6,11 +6,11 @@ use std::time::Duration;
 use crate::{
     connection::outbound::Backlog,
     route::{
-        Cluster,
+        Cluster, Failed, Route,
         interest::Unknown,
         roll::{Member, Muster, View},
     },
-    telemetry::Clock,
+    telemetry::{Clock, loss::LossReason},
 };
 
 /// What a member told is out of date after so many times that it is asked.
@@ -25,6 +25,8 @@ pub(super) struct Mesh {
     name: String,
     pub(super) muster: Muster,
     pub(super) routes: Vec<RouteNow>,
+    /// Members whose routes fail again and again.
+    pub(super) failed: Vec<Failed>,
 }
 
 /// One route.
@@ -36,6 +38,12 @@ pub(super) struct RouteNow {
     pub(super) backlog: Backlog,
     /// What it wants in accounts that this broker has not.
     pub(super) unknown: Unknown,
+    /// Bytes of the longest control line that it takes.
+    pub(super) line_max: usize,
+    /// Subjects and queue groups that it is not told of, as they are too long.
+    pub(super) untold: usize,
+    /// Messages that it did not get, as they had too long control lines.
+    pub(super) too_long: u64,
 }
 
 /// Two members, the first of which has no route to the second, as far as it told.
@@ -51,10 +59,18 @@ impl Mesh {
     /// The mesh now.
     pub(super) fn of(cluster: &Cluster) -> Self {
         let routes = cluster.routes();
+        let accounts = cluster.context.accounts.all();
+        let untold = |route: &Route| {
+            let interests = accounts.iter().map(|account| &account.interest);
+            interests
+                .map(|interest| interest.too_long_for(&route.connection))
+                .sum()
+        };
         Self {
             id: cluster.node.server_id.clone(),
             name: cluster.node.server_name.clone(),
             muster: cluster.muster(),
+            failed: cluster.failed(Clock::now()),
             routes: routes
                 .iter()
                 .map(|route| RouteNow {
@@ -63,6 +79,12 @@ impl Mesh {
                     rtt: route.connection.rtt(),
                     backlog: route.connection.outbound().backlog(),
                     unknown: route.interest.in_unknown_accounts(),
+                    line_max: route.connection.line_max(),
+                    untold: untold(route),
+                    too_long: {
+                        let loss = route.connection.traffic().loss;
+                        loss.of(LossReason::TooLong).msgs
+                    },
                 })
                 .collect(),
         }
@@ -223,6 +245,7 @@ mod tests {
                 members,
             },
             routes: Vec::new(),
+            failed: Vec::new(),
         }
     }
 

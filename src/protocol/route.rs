@@ -13,9 +13,28 @@ use serde_json::{Map, Value};
 
 use super::{CRLF, parse::ParseError};
 
-/// Most fields of a control line: account, subject, `+`, reply, sizes, and as
-/// many queue groups as fit.
-const FIELDS_MAX: usize = 1024;
+/// Bytes of the longest control line that is taken from a peer, whatever it and
+/// this broker allow their clients: the names of forty thousand queue groups, or
+/// a subject of which nobody thinks. Peers are told ([`RouteInfo::max_line`]).
+pub const LINE_MAX: usize = 4 * 1024 * 1024;
+
+/// Bytes of the longest control line that a broker is thought to take which does
+/// not tell: nats-server takes sixteen times its `max_control_line`, and this is
+/// what its default makes.
+pub const ASSUMED_LINE_MAX: usize = CONTROL_LINES * 4096;
+
+/// So many times the longest control line of a client nats-server takes from a
+/// broker.
+pub const CONTROL_LINES: usize = 16;
+
+/// Bytes of the longest line before a route stands; our own INFO keeps to it.
+pub const INTRODUCTION_MAX: usize = ASSUMED_LINE_MAX;
+
+/// Bytes of an entry of INFO that does without in one that is too long.
+const ENTRY_LONG: usize = 256;
+
+/// Bytes of what is shown of arguments that make no sense.
+const SHOWN_MAX: usize = 256;
 
 /// Digits of the longest size.
 const SIZE_DIGITS_MAX: usize = 9;
@@ -98,14 +117,14 @@ pub enum Parsed<'a> {
 }
 
 /// Parses the operation at the beginning of `bytes`. A control line may have at
-/// most `max_control_line` bytes.
+/// most `line_max` bytes without its last one.
 ///
 /// # Errors
 ///
 /// What stands there is not the protocol; the route must end.
-pub fn parse(bytes: &[u8], max_control_line: usize) -> Result<Parsed<'_>, ParseError> {
-    let Some(end) = memchr(b'\n', &bytes[..bytes.len().min(max_control_line + 1)]) else {
-        return match bytes.len() > max_control_line {
+pub fn parse(bytes: &[u8], line_max: usize) -> Result<Parsed<'_>, ParseError> {
+    let Some(end) = memchr(b'\n', &bytes[..bytes.len().min(line_max + 1)]) else {
+        return match bytes.len() > line_max {
             true => Err(ParseError::ControlLine),
             false => Ok(Parsed::Incomplete),
         };
@@ -157,7 +176,7 @@ fn parse_message(
     line_len: usize,
 ) -> Result<RouteMessage<'_>, ParseError> {
     let bad = || bad_arguments(if with_headers { "HMSG" } else { "RMSG" }, arguments);
-    let places = places(arguments).ok_or_else(bad)?;
+    let places = places(arguments);
     let field = |index: usize| {
         let (start, end): (usize, usize) = places[index];
         &arguments[start..end]
@@ -211,7 +230,7 @@ fn parse_message(
 
 fn parse_interest(arguments: &[u8]) -> Result<RouteOp<'_>, ParseError> {
     let bad = || bad_arguments("RS+", arguments);
-    let places = places(arguments).ok_or_else(bad)?;
+    let places = places(arguments);
     let field = |index: usize| &arguments[places[index].0..places[index].1];
     let queue = match places.len() {
         2 => None,
@@ -230,7 +249,7 @@ fn parse_interest(arguments: &[u8]) -> Result<RouteOp<'_>, ParseError> {
 
 fn parse_no_interest(arguments: &[u8]) -> Result<RouteOp<'_>, ParseError> {
     let bad = || bad_arguments("RS-", arguments);
-    let places = places(arguments).ok_or_else(bad)?;
+    let places = places(arguments);
     let field = |index: usize| &arguments[places[index].0..places[index].1];
     if !(2..=3).contains(&places.len()) {
         return Err(bad());
@@ -243,14 +262,18 @@ fn parse_no_interest(arguments: &[u8]) -> Result<RouteOp<'_>, ParseError> {
 }
 
 fn bad_arguments(verb: &str, arguments: &[u8]) -> ParseError {
-    ParseError::Arguments(format!(
-        "bad arguments of {verb}: {}",
-        String::from_utf8_lossy(arguments).escape_debug()
-    ))
+    let shown = &arguments[..arguments.len().min(SHOWN_MAX)];
+    let more = match arguments.len() - shown.len() {
+        0 => String::new(),
+        more => format!(" and {more} more bytes"),
+    };
+    let shown = String::from_utf8_lossy(shown);
+    let shown = shown.escape_debug();
+    ParseError::Arguments(format!("bad arguments of {verb}: {shown}{more}"))
 }
 
-/// Where the blank-separated fields stand; `None` if there are too many.
-fn places(arguments: &[u8]) -> Option<Vec<(usize, usize)>> {
+/// Where the blank-separated fields stand.
+fn places(arguments: &[u8]) -> Vec<(usize, usize)> {
     let mut places = Vec::with_capacity(6);
     let mut start = None;
     for (at, byte) in arguments.iter().enumerate() {
@@ -266,7 +289,7 @@ fn places(arguments: &[u8]) -> Option<Vec<(usize, usize)>> {
     if let Some(from) = start {
         places.push((from, arguments.len()));
     }
-    (places.len() <= FIELDS_MAX).then_some(places)
+    places
 }
 
 fn parse_size(digits: &[u8]) -> Option<usize> {
@@ -376,6 +399,10 @@ pub struct RouteInfo {
     /// The sender is about to leave.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ldm: bool,
+    /// Bytes of the longest control line that the sender takes; 0 if it does not
+    /// tell, as nats-server.
+    #[serde(rename = "midge_max_line", skip_serializing_if = "is_zero")]
+    pub max_line: usize,
     /// The connection is dedicated to this account.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub route_account: String,
@@ -386,8 +413,26 @@ pub struct RouteInfo {
 
 impl RouteInfo {
     /// The line as it is sent; nats-server puts a blank before the line's end.
+    /// One that no broker need take goes without what a peer can do without: what
+    /// is long and not of the introduction itself (both sides apply permissions),
+    /// then addresses for clients.
     pub fn line(&self) -> Vec<u8> {
-        json_line(b"INFO ", serde_json::to_string(self), b" \r\n")
+        let line = |info: &Self| json_line(b"INFO ", serde_json::to_string(info), b" \r\n");
+        let whole = line(self);
+        if whole.len() <= INTRODUCTION_MAX {
+            return whole;
+        }
+        let mut short = self.clone();
+        short
+            .other
+            .retain(|_, value| value.to_string().len() <= ENTRY_LONG);
+        loop {
+            let line = line(&short);
+            if line.len() <= INTRODUCTION_MAX || short.connect_urls.is_empty() {
+                return line;
+            }
+            short.connect_urls.truncate(short.connect_urls.len() / 2);
+        }
     }
 }
 
@@ -400,6 +445,10 @@ fn is_nought(number: &u8) -> bool {
     *number == 0
 }
 
+fn is_zero(number: &usize) -> bool {
+    *number == 0
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -407,6 +456,55 @@ mod tests {
     use super::*;
 
     const MAX: usize = 64 * 1024;
+
+    /// A line may be as long as is allowed, and not a byte longer; of
+    /// its fields there may be as many as fit.
+    #[test]
+    fn a_line_is_bounded_by_its_bytes_alone() {
+        for groups in [1, 1019, 1020, 5000] {
+            let line = format!("RMSG $G a | {}5\r\n", "q ".repeat(groups));
+            assert_eq!(message(&line).queues.len(), 2 * groups - 1);
+            let parsed = |max| parse(line.as_bytes(), max);
+            assert!(matches!(parsed(line.len() - 1), Ok(Parsed::Op(..))));
+            assert_eq!(parsed(line.len() - 2), Err(ParseError::ControlLine));
+            let begin = &line.as_bytes()[..line.len() - 1];
+            assert_eq!(parse(begin, line.len()), Ok(Parsed::Incomplete));
+        }
+        let nonsense = format!("RS+ {}\r\n", "x ".repeat(30_000));
+        match parse(nonsense.as_bytes(), MAX) {
+            Err(ParseError::Arguments(text)) => assert!(text.len() < 1000, "{text}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    /// An INFO goes without what a peer can do without, so that every broker takes
+    /// it.
+    #[test]
+    fn an_info_is_never_longer_than_a_broker_takes() {
+        for urls in [0, 1, 2000, 3000, 100_000] {
+            for subjects in [0, 1, 20_000] {
+                let rules = vec!["some.subject"; subjects];
+                let mut other = Map::new();
+                other.insert("import".into(), serde_json::json!({ "allow": rules }));
+                let info = RouteInfo {
+                    server_id: "ID".into(),
+                    connect_urls: vec!["192.168.100.100:4222".into(); urls],
+                    max_line: LINE_MAX,
+                    other,
+                    ..RouteInfo::default()
+                };
+                let line = info.line();
+                assert!(line.len() <= INTRODUCTION_MAX, "{urls} {subjects}");
+                let Ok(Parsed::Op(RouteOp::Info(json), _)) = parse(&line, MAX) else {
+                    panic!("{urls} {subjects}");
+                };
+                let back: RouteInfo = serde_json::from_slice(json).unwrap();
+                assert_eq!((&*back.server_id, back.max_line), ("ID", LINE_MAX));
+                let is_short = urls < 2500;
+                assert_eq!(back.connect_urls.len() == urls, is_short, "{urls}");
+            }
+        }
+    }
 
     fn op(line: &str) -> RouteOp<'_> {
         match parse(line.as_bytes(), MAX) {

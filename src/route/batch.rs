@@ -20,7 +20,7 @@ use crate::{
     },
     protocol::{
         CRLF,
-        route::{Parsed, RouteMessage, RouteOp, parse, parse_repeated_message},
+        route::{LINE_MAX, Parsed, RouteMessage, RouteOp, parse, parse_repeated_message},
     },
     telemetry::{Clock, Stamp},
 };
@@ -114,7 +114,7 @@ impl Session {
             *at += taken;
             return Ok(true);
         }
-        match parse(&bytes[*at..], self.max_control_line)? {
+        match parse(&bytes[*at..], LINE_MAX)? {
             Parsed::Incomplete => Ok(false),
             Parsed::Op(RouteOp::Message(message), _) => {
                 self.handle_message(worker, run, bytes, at, &message)
@@ -198,9 +198,8 @@ impl Session {
 
     fn deliver_large(&mut self, worker: &mut Worker, large: Large) -> Result<(), End> {
         check_end(&large.payload)?;
-        let max = self.max_control_line;
         // It was parsed before, so it can be parsed again.
-        if let Ok(Parsed::Op(RouteOp::Message(message), _)) = parse(&large.line, max) {
+        if let Ok(Parsed::Op(RouteOp::Message(message), _)) = parse(&large.line, LINE_MAX) {
             let connection = self.connection();
             connection.in_msgs.add(1);
             connection.in_bytes.add(message.total_len as u64);

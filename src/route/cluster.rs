@@ -21,6 +21,7 @@ use tracing::info;
 
 use super::{
     client_urls,
+    failing::{Failed, Failing},
     interest::PeerInterest,
     introduction::Refusal,
     member_addresses::MemberAddresses,
@@ -32,7 +33,7 @@ use crate::{
     connection::{CloseReason, Connection, tls_listener::TlsListener, worker::with_worker},
     protocol::route::RouteInfo,
     security::permissions::{Permissions, Subscribing},
-    telemetry::event::EventKind,
+    telemetry::{Clock, event::EventKind},
 };
 
 /// Bytes that may at least wait for a peer: the interest of a million
@@ -41,9 +42,6 @@ const ROUTE_PENDING_MIN: usize = 256 * 1024 * 1024;
 
 /// The longest time between two pings of a route.
 const PING_INTERVAL_MAX: Duration = Duration::from_secs(30);
-
-/// Most times a route's control line is longer than a client's.
-const CONTROL_LINE_FACTOR: usize = 16;
 
 /// Letters of a made-up cluster name.
 const DYNAMIC_NAME_LEN: usize = 22;
@@ -73,6 +71,8 @@ pub struct Cluster {
     name: RwLock<ClusterName>,
     /// Who ought to be there, and what they see.
     pub(super) roll: Roll,
+    /// What is remembered of routes that ended by a fault.
+    pub(super) failing: Failing,
     /// Routes by the id of the broker behind them.
     routes: Mutex<BTreeMap<String, Arc<Route>>>,
     /// Addresses that members come from.
@@ -126,8 +126,10 @@ pub struct Route {
     pub info: Mutex<RouteInfo>,
     /// What it wants.
     pub interest: PeerInterest,
-    /// When something last came from it, as a [`crate::telemetry::Clock`].
+    /// When something last came from it, as a [`Clock`].
     pub(super) heard: AtomicU64,
+    /// Whether it is known how long control lines the other broker takes.
+    pub(super) line_max_known: AtomicBool,
 }
 
 impl Route {
@@ -174,6 +176,7 @@ impl Cluster {
         let cluster = Arc::new(Self {
             context,
             roll: Roll::default(),
+            failing: Failing::default(),
             options: RwLock::new(Arc::new(options)),
             tls: RwLock::new(tls),
             client_urls: RwLock::new(client_urls),
@@ -285,6 +288,11 @@ impl Cluster {
             )),
             forgotten => Ok(forgotten),
         }
+    }
+
+    /// Brokers whose routes fail again and again.
+    pub fn failed(&self, now: Clock) -> Vec<Failed> {
+        self.failing.failed(now)
     }
 
     /// The name of the cluster now.
@@ -424,11 +432,6 @@ impl Cluster {
         self.changes.send_replace(());
         let text = format!("Route to {} ended: {reason}", route.remote_name);
         self.note(route, &text);
-    }
-
-    /// Bytes of a route's longest control line. Sessions keep it.
-    pub(super) fn max_control_line(&self) -> usize {
-        self.limits().max_control_line * CONTROL_LINE_FACTOR
     }
 
     /// Bytes that may wait for a peer.

@@ -80,7 +80,10 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
     let mut leads_here = false;
     while let Some(url) = cluster.next_to_dial(&address) {
         match dial(&cluster, &url, Origin::Configured, 0).await {
-            Ended::Lost(_) => failures = Failures::default(),
+            Ended::Lost { pause, .. } => {
+                failures = Failures::default();
+                sleep(pause).await;
+            }
             Ended::Duplicate(remote_id) => {
                 failures = Failures::default();
                 cluster.roll.found(&url, &remote_id, false);
@@ -124,11 +127,14 @@ async fn try_route(cluster: &Arc<Cluster>, url: &RouteUrl, gossip_mode: u8) {
     let mut failures = Failures::default();
     loop {
         match dial(cluster, url, Origin::HeardOf, gossip_mode).await {
-            Ended::Lost(CloseReason::RouteRemoved) => return,
-            Ended::Lost(_) => {
+            Ended::Lost {
+                reason: CloseReason::RouteRemoved,
+                ..
+            } => return,
+            Ended::Lost { pause, .. } => {
                 failures = Failures::default();
                 tries_left = tries_left.max(RETRIES_AFTER_LOSS);
-                sleep(JITTER.mul_f64(fastrand::f64())).await;
+                sleep(pause + JITTER.mul_f64(fastrand::f64())).await;
                 continue;
             }
             Ended::Duplicate(_) | Ended::Ourselves => return,

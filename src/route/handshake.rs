@@ -29,7 +29,7 @@ use crate::{
         error::quoted,
         json_fault,
         parse::ParseError,
-        route::{RouteConnect, RouteInfo},
+        route::{INTRODUCTION_MAX, RouteConnect, RouteInfo},
     },
 };
 
@@ -71,12 +71,11 @@ impl<'a> Handshake<'a> {
         stream: &'a TcpStream,
     ) -> Self {
         let deadline = Instant::now() + cluster.options().auth_timeout();
-        let max = cluster.max_control_line();
         Self {
             cluster,
             connection,
             stream,
-            said: BeforeLogin::new(Due::RouteConnect, max, deadline.into_std()),
+            said: BeforeLogin::new(Due::RouteConnect, INTRODUCTION_MAX, deadline.into_std()),
             place: None,
         }
     }
@@ -111,6 +110,9 @@ impl<'a> Handshake<'a> {
         if !is_known && !may_log_in {
             let user = format!("wrong user {:?} or wrong password", connect.user);
             return Err(self.refuse_login(&user).await);
+        }
+        if !is_known {
+            self.hold_while_failing(&connect.name).await?;
         }
         let mut own = cluster.info_for(self.connection, 0);
         if may_log_in {
@@ -167,8 +169,8 @@ impl<'a> Handshake<'a> {
     /// The other side's INFO, checked.
     async fn info(&mut self) -> Result<Introduced, Refusal> {
         let deadline = Instant::now() + INFO_TIMEOUT;
-        let max = self.cluster.max_control_line();
-        self.said.expect(Due::RouteInfo, max, deadline.into_std());
+        self.said
+            .expect(Due::RouteInfo, INTRODUCTION_MAX, deadline.into_std());
         let info = match self.line().await {
             Ok(json) => read_json::<RouteInfo>("INFO", &json)?,
             Err(NoLine::Unfit(Unfit::Late)) => {
@@ -215,6 +217,20 @@ impl<'a> Handshake<'a> {
             place.heard();
         }
         Ok(())
+    }
+
+    /// Keeps a broker waiting whose routes fail again and again. What is left of
+    /// a longer pause it has to wait for by itself.
+    async fn hold_while_failing(&self, remote_id: &str) -> Result<(), Refusal> {
+        let left = self.cluster.failing.pause_left(remote_id);
+        sleep(left.min(REFUSED_HOLD)).await;
+        match left > REFUSED_HOLD {
+            false => Ok(()),
+            true => Err(Refusal::silent(
+                CloseReason::ClientClosed,
+                "its routes fail again and again: it is not given one yet",
+            )),
+        }
     }
 
     async fn refuse_login(&self, detail: &str) -> Refusal {

@@ -8,7 +8,7 @@ use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     config::options::cluster::RouteUrl,
     connection::{CloseReason, Connection},
-    protocol::route::{RouteConnect, RouteInfo},
+    protocol::route::{LINE_MAX, RouteConnect, RouteInfo},
     security::permissions::{Pattern, Rules, SubjectRules},
 };
 
@@ -78,6 +78,7 @@ impl Cluster {
                 false => Vec::new(),
             },
             gossip_mode,
+            max_line: LINE_MAX,
             other: {
                 let mut other = permissions_told(&options.permissions);
                 other.insert("midge".into(), VERSION.into());

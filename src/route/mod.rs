@@ -5,7 +5,8 @@
 //! brokers be dialled ([`dial`]). On a new connection both sides introduce
 //! themselves ([`handshake`]); then a [`session`] reads what the other wants
 //! ([`interest`]) and delivers its messages to the subscribers here, never to
-//! another route. News of other brokers spread by [`gossip`]; the addresses for
+//! another route. What ends a route again and again in the same way is kept in
+//! [`failing`]. News of other brokers spread by [`gossip`]; the addresses for
 //! clients are put together in [`client_urls`]. Who ought to be there and what
 //! each member sees is on the [`roll`], for the diagnosis.
 //!
@@ -18,6 +19,7 @@ mod batch;
 pub mod client_urls;
 mod cluster;
 mod dial;
+mod failing;
 mod gossip;
 mod handshake;
 pub mod interest;
@@ -30,9 +32,12 @@ mod secure;
 mod session;
 mod views;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -42,10 +47,11 @@ use tracing::{debug, info};
 pub use accept::accept_routes;
 pub use cluster::{Cluster, ClusterName, Node, Origin, Route};
 pub use dial::dial_configured;
+pub use failing::Failed;
 
 use crate::{
     connection::{
-        CloseReason, Connection, Identity, Wake,
+        CloseReason, Connection, Identity, Kind, Wake,
         budget::Budget,
         reading::{self, Reader},
         worker::{Worker, with_worker},
@@ -61,7 +67,12 @@ use session::Session;
 /// How a connection between brokers ended.
 pub(super) enum Ended {
     /// The route stood and was lost.
-    Lost(CloseReason),
+    Lost {
+        /// Why.
+        reason: CloseReason,
+        /// How long the next one is to wait.
+        pause: Duration,
+    },
     /// There is a route to that broker already.
     Duplicate(String),
     /// The other side is this very broker.
@@ -82,6 +93,7 @@ impl Cluster {
             debug!("{peer} - TCP_NODELAY could not be set: {error}");
         }
         Arc::new(Connection::new(
+            Kind::Router,
             self.context.registry.next_cid(),
             peer,
             stream.clone(),
@@ -104,6 +116,8 @@ async fn serve(
     let Introduced { info, rest } = introduced;
     let configured_as = dialled_as.or_else(|| gossip::configured_as(cluster, &info));
     connection.headers.store(info.headers, Ordering::Relaxed);
+    let line_max = cluster.failing.line_max(&info.server_id, info.max_line);
+    connection.set_line_max(line_max);
     // A route carries all accounts: none of them is named.
     let series = figures::number("Router", "");
     connection.series.store(series, Ordering::Relaxed);
@@ -121,6 +135,7 @@ async fn serve(
         },
         origin,
         configured_as: Mutex::new(configured_as),
+        line_max_known: AtomicBool::new(info.max_line > 0),
         info: Mutex::new(info),
         interest: Default::default(),
         heard: AtomicU64::new(Clock::now().0),
@@ -168,7 +183,11 @@ async fn serve(
         cluster.close_if_unwelcome(&tls, connection);
     }
     drive(&mut session, stream).await;
-    Ended::Lost(finish(cluster, &route, stream).await)
+    let reason = finish(&session, stream).await;
+    Ended::Lost {
+        reason,
+        pause: cluster.failing.pause_left(&route.remote_id),
+    }
 }
 
 /// Reads, writes and keeps time until the route is to end.
@@ -185,6 +204,10 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
         match wake {
             Wake::Closing => return,
             Wake::Changed => session.keep_up_to_date(),
+            Wake::Owing => {
+                with_worker(|worker| session.tell_owed(worker));
+                tokio::task::yield_now().await;
+            }
             Wake::Writable => with_worker(|worker| connection.flush_blocked(worker)),
             Wake::Readable => {
                 let more = with_worker(|worker| read_turn(session, worker, stream));
@@ -216,7 +239,8 @@ fn read_turn(session: &mut Session, worker: &mut Worker, stream: &TcpStream) -> 
 }
 
 /// Takes the route out of everything and closes it. Returns why.
-async fn finish(cluster: &Arc<Cluster>, route: &Arc<Route>, stream: &TcpStream) -> CloseReason {
+async fn finish(session: &Session, stream: &TcpStream) -> CloseReason {
+    let (cluster, route) = (&session.cluster, &session.route);
     let connection = &route.connection;
     for account in cluster.context.accounts.all() {
         account.interest.detach(connection);
@@ -226,7 +250,17 @@ async fn finish(cluster: &Arc<Cluster>, route: &Arc<Route>, stream: &TcpStream) 
         .outbound()
         .close_reason()
         .unwrap_or(CloseReason::ClientClosed);
-    connection.say_last_words(stream).await;
+    let context = &cluster.context;
+    let incident = connection.end(&context.telemetry, &context.registry, stream, reason);
+    let incident = incident.await;
+    let now = Clock::now();
+    let why = match (&session.fault, incident) {
+        (Some(fault), _) => format!("{reason}: {fault}"),
+        (None, Some(incident)) => format!("{reason}: {}", incident.evidence),
+        (None, None) => reason.to_string(),
+    };
+    let stood = connection.started.until(now);
+    cluster.failing.ended(route, reason, &why, stood);
     cluster.deregister(route, reason);
     client_urls::refresh(cluster);
     info!(

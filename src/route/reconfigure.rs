@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     config::options::cluster::ClusterOptions,
-    connection::{CloseReason, tls_listener::TlsListener, worker::with_worker},
+    connection::{CloseReason, tls_listener::TlsListener},
 };
 
 impl Cluster {
@@ -62,18 +62,11 @@ impl Cluster {
     /// the peers want in those.
     fn attach_accounts(&self) {
         let accounts = self.context.accounts.all();
-        with_worker(|worker| {
-            for route in self.routes() {
-                for account in &accounts {
-                    let connection = &route.connection;
-                    account
-                        .interest
-                        .attach(worker, connection, &account.sublist);
-                }
-            }
-            worker.flush_touched();
-        });
         for route in self.routes() {
+            for account in &accounts {
+                let interest = &account.interest;
+                interest.attach(&route.connection, &account.sublist);
+            }
             route.interest.settle(&self.context.accounts);
         }
     }

@@ -3,17 +3,20 @@
 use std::{sync::Arc, time::Duration};
 
 use hashbrown::HashMap;
+use memchr::memmem;
 use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
 use super::{
     cluster::{Cluster, Route},
+    failing::LINE_LEAST,
     gossip, log_prefix,
 };
 use crate::{
     account::{Account, lookup_cache::LookupCache},
     connection::{
         CloseReason,
+        interest::ROOM,
         keepalive::{Due, Keepalive},
         reading::{Input, Reader},
         worker::Worker,
@@ -23,7 +26,7 @@ use crate::{
         error::quoted,
         json_fault,
         parse::ParseError,
-        route::{RouteInfo, RouteOp},
+        route::{LINE_MAX, RouteInfo, RouteOp},
     },
     subject,
     telemetry::Clock,
@@ -31,6 +34,9 @@ use crate::{
 
 /// The first ping comes at the latest after this.
 const FIRST_PING_DELAY_MAX: Duration = Duration::from_secs(1);
+
+/// What a nats-server says that takes no line of this length.
+const LINE_TOO_LONG: &[u8] = b"maximum control line";
 
 /// Tokens of a remote subject: bounds the depth of the sublist, as with clients.
 const SUBJECT_TOKENS_MAX: usize = 2048;
@@ -40,14 +46,14 @@ pub(super) struct Session {
     pub(super) cluster: Arc<Cluster>,
     pub(super) route: Arc<Route>,
     keepalive: Keepalive,
-    /// Bytes of the longest control line.
-    pub(super) max_control_line: usize,
     /// The subject spaces that messages came for.
     pub(super) spaces: HashMap<Box<[u8]>, Space>,
     /// What was read and is not handled yet.
     pub(super) input: Input,
     /// INFO lines to be acted on when the batch is done.
     news: Vec<RouteInfo>,
+    /// What of the peer's words, or the want of them, ends the route.
+    pub(super) fault: Option<String>,
 }
 
 /// One subject space.
@@ -69,25 +75,26 @@ impl Session {
         let mut keepalive = Keepalive::new(cluster.ping_interval(), cluster.ping_max());
         keepalive.connected(FIRST_PING_DELAY_MAX);
         Self {
-            max_control_line: cluster.max_control_line(),
             cluster,
             route,
             keepalive,
             spaces: HashMap::new(),
             input: Input::default(),
             news: Vec::new(),
+            fault: None,
         }
     }
 
-    /// Tells the peer what is wanted here, and takes what it has said since its
-    /// introduction.
+    /// Begins to tell the peer what is wanted here, and takes what it has said
+    /// since its introduction.
     pub(super) fn begin(&mut self, worker: &mut Worker, received: &[u8]) {
         for account in self.cluster.context.accounts.all() {
-            account
-                .interest
-                .attach(worker, &self.route.connection, &account.sublist);
+            let interest = &account.interest;
+            interest.attach(&self.route.connection, &account.sublist);
         }
+        self.tell_owed(worker);
         self.cluster.want_requests(worker);
+        self.cluster.ask_line_max(worker, &self.route);
         self.handle_batch(worker, received);
     }
 
@@ -96,11 +103,39 @@ impl Session {
         let cluster = &self.cluster;
         // Accounts may be others of the same names.
         self.spaces.clear();
-        self.max_control_line = cluster.max_control_line();
         self.keepalive
             .set_limits(cluster.ping_interval(), cluster.ping_max());
         let outbound = self.connection().outbound();
         outbound.set_max_pending(cluster.max_pending());
+    }
+
+    /// Tells the peer the next part of what it is owed, if there is room. Once
+    /// it was told everything, messages may go to it: the subjects that they
+    /// name for answers are known there.
+    pub(super) fn tell_owed(&mut self, worker: &mut Worker) {
+        let connection = self.connection().clone();
+        connection.begin_telling();
+        let pending = || connection.outbound().backlog().pending;
+        if pending() > ROOM {
+            connection.flush(worker);
+        }
+        if pending() > ROOM {
+            // Who writes now lets go soon, or the socket is full.
+            return connection.owe_interest();
+        }
+        let accounts = self.cluster.context.accounts.all();
+        let mut budget = ROOM;
+        for account in &accounts {
+            let interest = &account.interest;
+            if interest.tell_more(worker, &connection, &mut budget) || budget == 0 {
+                connection.owe_interest();
+                return worker.flush_touched();
+            }
+        }
+        worker.flush_touched();
+        if connection.set_told() {
+            accounts.iter().for_each(|it| it.sublist.touch());
+        }
     }
 
     /// Acts on one operation; messages are handled where their payload is.
@@ -134,11 +169,24 @@ impl Session {
             RouteOp::Connect(_) => return Err(violation("a second CONNECT".into())),
             RouteOp::Err(text) => {
                 let detail = format!("Route Error {}", quoted(text));
+                if memmem::find(&text.to_ascii_lowercase(), LINE_TOO_LONG).is_some() {
+                    self.learn_line_max(LINE_LEAST);
+                }
                 return Err(End(CloseReason::ParseError, None, detail));
             }
             RouteOp::Message(_) | RouteOp::Nothing => {}
         }
         Ok(())
+    }
+
+    /// Notes that the peer takes control lines of at most `bytes`: a broker that
+    /// did not tell has said that one was too long. The next route asks it.
+    fn learn_line_max(&self, bytes: usize) {
+        let learned = self
+            .cluster
+            .failing
+            .learn_line_max(&self.route.remote_id, bytes);
+        self.connection().set_line_max(learned);
     }
 
     /// What the peer told of other brokers. Not to be called while a worker is
@@ -200,9 +248,10 @@ impl Session {
     }
 
     /// Ends the route, telling why as the protocol has it.
-    pub(super) fn end(&self, worker: &mut Worker, end: End) {
+    pub(super) fn end(&mut self, worker: &mut Worker, end: End) {
         let End(reason, told, detail) = end;
         error!("{} - {reason}: {detail}", log_prefix(self.connection()));
+        self.fault.get_or_insert(detail);
         if let Some(told) = told {
             let line = format!("-ERR '{told}'\r\n");
             self.connection().send(worker, line.as_bytes());
@@ -279,7 +328,7 @@ impl From<ParseError> for End {
             ParseError::ControlLine => End(
                 CloseReason::MaxControlLine,
                 Some("maximum control line exceeded"),
-                "a control line longer than sixteen times max_control_line".into(),
+                format!("a control line of more than {LINE_MAX} bytes"),
             ),
             ParseError::UnknownOperation => End(
                 CloseReason::ProtocolViolation,

@@ -1,6 +1,7 @@
 //! What the other members see: each is asked now and then for its `/routez`
 //! over the system account, as nats-server of every version and midge answer
-//! it.
+//! it. A nats-server is also asked once for its `/varz`, which tells how long
+//! control lines it takes.
 //!
 //! The diagnosis asks ([`Cluster::ask_views`]); what comes back is taken off a
 //! route's messages ([`Cluster::hear`]) and noted in the [`super::roll`].
@@ -11,6 +12,7 @@ use std::{
 };
 
 use serde::Deserialize;
+use serde_json::Value;
 use tracing::debug;
 
 use super::{
@@ -20,7 +22,7 @@ use super::{
 use crate::{
     account::Account,
     connection::{delivery::Run, worker::Worker},
-    protocol::CRLF,
+    protocol::{CRLF, route::CONTROL_LINES},
     telemetry::Clock,
 };
 /// Bytes of the longest answer that is read.
@@ -29,7 +31,7 @@ const ANSWER_MAX: usize = 1024 * 1024;
 /// Routes that are taken from one answer.
 const SIGHTS_MAX: usize = 1024;
 
-/// The answer to `$SYS.REQ.SERVER.<id>.ROUTEZ`, as far as it counts here.
+/// The answer to `$SYS.REQ.SERVER.<id>.ROUTEZ` or `VARZ`, as far as it counts here.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Told {
@@ -40,7 +42,9 @@ struct Told {
 #[serde(default)]
 struct Routes {
     server_id: String,
-    routes: Vec<RouteOf>,
+    routes: Value,
+    /// In the answer of VARZ.
+    max_control_line: Option<usize>,
 }
 
 #[derive(Default, Deserialize)]
@@ -57,19 +61,33 @@ impl Cluster {
     /// Asks every member what it sees. To be called every few seconds, and
     /// while no worker is in use.
     pub fn ask_views(&self) {
-        let Some(account) = self.context.accounts.system() else {
-            return;
-        };
         for route in self.routes() {
+            let Some(question) = self.question(&route, "ROUTEZ") else {
+                return;
+            };
             self.roll.asked(&route);
-            let line = format!(
-                "RMSG {} $SYS.REQ.SERVER.{}.ROUTEZ {} 2\r\n{{}}\r\n",
-                account.name,
-                route.remote_id,
-                self.views_subject()
-            );
-            route.connection.send_now(line.as_bytes());
+            route.connection.send_now(question.as_bytes());
         }
+    }
+
+    /// Asks a member that did not tell how long control lines it takes. To be
+    /// called with each new route.
+    pub(super) fn ask_line_max(&self, worker: &mut Worker, route: &Route) {
+        if !route.line_max_known.load(Ordering::Relaxed)
+            && let Some(question) = self.question(route, "VARZ")
+        {
+            route.connection.send(worker, question.as_bytes());
+        }
+    }
+
+    /// A request to a service of the member behind a route; `None` without a
+    /// system account.
+    fn question(&self, route: &Route, service: &str) -> Option<String> {
+        let account = &self.context.accounts.system()?.name;
+        let (id, answers) = (&route.remote_id, self.views_subject());
+        Some(format!(
+            "RMSG {account} $SYS.REQ.SERVER.{id}.{service} {answers} 2\r\n{{}}\r\n"
+        ))
     }
 
     /// Wants what [`Cluster::hear`] takes. To be called with each new route,
@@ -101,10 +119,33 @@ impl Cluster {
         match serde_json::from_slice::<Told>(body) {
             // Members speak for themselves alone.
             Ok(Told { data: Some(data) }) if data.server_id == route.remote_id => {
-                self.roll.told(&route.remote_id, sights(data.routes));
+                if let Some(bytes) = data.max_control_line {
+                    self.note_line_max(route, bytes);
+                }
+                // In the answer of VARZ it is a mere number.
+                if let Ok(routes) = serde_json::from_value(data.routes) {
+                    self.roll.told(&route.remote_id, sights(routes));
+                }
             }
             Ok(_) => {}
             Err(error) => debug!("{} told no routes: {error}", route.remote_name),
+        }
+    }
+
+    /// A nats-server told what its clients may say: brokers may say more.
+    fn note_line_max(&self, route: &Route, of_clients: usize) {
+        if route.line_max_known.swap(true, Ordering::Relaxed) {
+            return;
+        }
+        let told = of_clients.saturating_mul(CONTROL_LINES);
+        let bytes = self.failing.learn_line_max(&route.remote_id, told);
+        let connection = &route.connection;
+        let is_more = bytes > connection.line_max();
+        connection.set_line_max(bytes);
+        if is_more {
+            for account in self.context.accounts.all() {
+                account.interest.tell_long_again(connection);
+            }
         }
     }
 

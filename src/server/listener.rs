@@ -10,7 +10,7 @@ use super::Server;
 use crate::{
     client,
     connection::{
-        Connection,
+        Connection, Kind,
         accepting::{AcceptFailures, Port},
     },
     protocol::error::{ClientError, error_line},
@@ -69,6 +69,7 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
                 }
                 let stream = Arc::new(stream);
                 let connection = Arc::new(Connection::new(
+                    Kind::Client,
                     clients.registry.accept(),
                     peer,
                     stream.clone(),

@@ -15,16 +15,19 @@ pub enum LossReason {
     NoInterest,
     /// It waited for a reader that was cut because it was too slow.
     SlowConsumer,
+    /// Its control line is longer than its peer in the cluster takes.
+    TooLong,
     /// It waited for a socket that failed.
     WriteError,
 }
 
 impl LossReason {
     /// All reasons, in the order of their names.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Closed,
         Self::NoInterest,
         Self::SlowConsumer,
+        Self::TooLong,
         Self::WriteError,
     ];
 
@@ -34,6 +37,7 @@ impl LossReason {
             Self::Closed => "closed",
             Self::NoInterest => "no_interest",
             Self::SlowConsumer => "slow_consumer",
+            Self::TooLong => "too_long",
             Self::WriteError => "write_error",
         }
     }
@@ -66,7 +70,7 @@ impl Loss {
         self.0[reason as usize]
     }
 
-    /// What was thrown out of a queue, for whatever reason.
+    /// What was thrown out of a queue or did not get into one, for whatever reason.
     pub fn dropped(&self) -> Lost {
         LossReason::ALL
             .into_iter()

@@ -4,7 +4,11 @@
 use std::{
     collections::BTreeSet,
     fs,
+    io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, TcpListener},
+    sync::mpsc,
+    thread,
+    time::Instant,
 };
 
 use serde_json::Value;
@@ -177,6 +181,46 @@ pub fn start(kinds: &[Kind]) -> Vec<Member> {
         .collect();
     wait_for_mesh(&members.iter().collect::<Vec<_>>());
     members
+}
+
+/// A peer that lets itself be introduced and then says what nobody understands,
+/// so many times; after that it is a member that wants nothing. Returns its port
+/// and when it was introduced.
+pub fn failing_peer(failures: usize) -> (u16, mpsc::Receiver<Instant>) {
+    const INFO: &str = "INFO {\"server_id\":\"NONSENSE\",\"server_name\":\"nonsense\",\
+        \"cluster\":\"mesh\",\"host\":\"127.0.0.1\",\"port\":1,\"headers\":true}\r\n";
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let port = listener.local_addr().expect("its address").port();
+    let (sender, times) = mpsc::channel();
+    thread::spawn(move || {
+        let mut introduced = 0;
+        for stream in listener.incoming().flatten() {
+            let Ok(mut writer) = stream.try_clone() else {
+                return;
+            };
+            let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+            if !lines.any(|line| line.starts_with("CONNECT"))
+                || writer.write_all(INFO.as_bytes()).is_err()
+                || !lines.any(|line| line.starts_with("INFO"))
+            {
+                continue;
+            }
+            introduced += 1;
+            if sender.send(Instant::now()).is_err() {
+                return;
+            }
+            if introduced <= failures {
+                let _ = writer.write_all(b"NONSENSE\r\n");
+            }
+            // Until the broker has had enough.
+            for line in lines {
+                if line.starts_with("PING") {
+                    let _ = writer.write_all(b"PONG\r\n");
+                }
+            }
+        }
+    });
+    (port, times)
 }
 
 /// A port that is free now, outside of the range that the system gives to

@@ -242,3 +242,32 @@ fn events_of_one_member_are_heard_at_all() {
         }
     }
 }
+
+/// What a broker itself wants of the others it wants for good, whatever
+/// subscriptions of the same subject were there before, come and go.
+#[test]
+fn an_interest_for_good_does_not_end_with_a_subscription() {
+    let ports = [free_port(), free_port()];
+    let start = |index: usize| {
+        let mut plan = Plan::new(Kind::Midge, &format!("n{index}"), ports[index], &ports);
+        plan.config = SYSTEM.into();
+        plan.start()
+    };
+    let first = start(0);
+    let varz = first.broker.get_json("/varz");
+    let id = varz["server_id"].as_str().expect("an id");
+    let for_good = [format!("$SYS._ROUTES.{id}"), "$SYS.REQ.SERVER.PING".into()];
+    let mut client = log_in(&first, "sys");
+    for (number, subject) in for_good.iter().enumerate() {
+        client.send(format!("SUB {subject} {number}\r\n"));
+    }
+    client.sync();
+    let second = start(1);
+    mesh::wait_for_mesh(&[&first, &second]);
+    client.send("UNSUB 0\r\nUNSUB 1\r\nSUB told 2\r\n");
+    client.sync();
+    wait_until("the other one was told", || second.knows("told"));
+    for subject in &for_good {
+        assert!(second.knows(subject), "{subject} is not wanted any more");
+    }
+}

@@ -104,6 +104,11 @@ const PROOFS: &[Proof] = &[
         routes::a_route_that_is_lost_again_and_again_is_told,
     ),
     proof(
+        "route-failing",
+        "a peer says twice what nobody understands, then behaves",
+        routes::a_route_that_fails_again_and_again_in_the_same_way_is_told,
+    ),
+    proof(
         "route-slow",
         "a member (midge, nats-server 2.15) is stopped by SIGSTOP, route_silence is 0.5 s",
         routes::a_member_that_hangs_is_told_until_it_goes_on,

@@ -24,9 +24,10 @@ use crate::{
 };
 
 /// The rules about the mesh.
-const CODES: [&str; 5] = [
+const CODES: [&str; 6] = [
     "members-differ",
     "route-asymmetric",
+    "route-failing",
     "route-flapping",
     "route-missing",
     "route-slow",
@@ -262,6 +263,19 @@ pub fn a_route_that_is_lost_again_and_again_is_told() {
     assert_eq!(finding["subject"], "n1");
     assert!(text(&finding).contains("lost 3 times"), "{finding}");
     clears(&members[0].broker, "route-flapping");
+}
+
+#[test]
+pub fn a_route_that_fails_again_and_again_in_the_same_way_is_told() {
+    let (port, times) = mesh::failing_peer(2);
+    let member = plan(Kind::Midge, "n0", free_port(), &[port], "").start();
+    stays_silent(&member.broker, "route-failing");
+    let finding = appears(&member.broker, "route-failing");
+    assert_eq!(finding["subject"], "nonsense");
+    assert!(text(&finding).contains("failed 2 times"), "{finding}");
+    assert!(text(&finding).contains("Protocol Violation"), "{finding}");
+    clears(&member.broker, "route-failing");
+    assert_eq!(times.try_iter().count(), 3);
 }
 
 /// A way to a member that holds back what goes in one direction, as a network

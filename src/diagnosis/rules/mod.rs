@@ -254,6 +254,18 @@ pub const RULES: &[Rule] = &[
         find: routes::flapping,
     },
     Rule {
+        code: "route-failing",
+        levels: "warning",
+        meaning: "Routes to a broker end again and again in the same way, soon after they stand. \
+                  The pauses between them grow, to 30 seconds. The finding stays until a route has \
+                  stood for a minute, or for the time `recent` if that is shorter.",
+        cause: "One of the two says what the other does not take, or more than it can take.",
+        remedy: "The text names the reason. Compare versions and limits of the two (max_payload, \
+                 max_control_line, max_pending), and look at the log of the named broker.",
+        pace: Pace::AtOnce,
+        find: routes::failing,
+    },
+    Rule {
         code: "route-slow",
         levels: "warning",
         meaning: "A broker of the cluster is slow: a round trip takes longer than `route_rtt`, \
@@ -282,11 +294,12 @@ pub const RULES: &[Rule] = &[
         code: "members-differ",
         levels: "warning; info for another version of the program",
         meaning: "Members of the cluster are set up differently where they should be alike: \
-                  `max_payload`, the accounts that subscriptions are in, the version of midge or \
-                  of nats-server.",
+                  `max_payload`, `max_control_line`, the accounts that subscriptions are in, the \
+                  version of midge or of nats-server.",
         cause: "A configuration or a package was rolled out to some members only.",
-        remedy: "Finish the roll-out: give all members the same max_payload and accounts; a \
-                 reload is enough, the routes can stand. A nats-server tells its new max_payload \
+        remedy: "Finish the roll-out: give all members the same max_payload, \
+                 max_control_line and accounts; a reload is enough, the routes can stand. A \
+                 nats-server tells its new max_payload \
                  with its next route.",
         pace: Pace::Lasting,
         find: routes::differ,
@@ -552,6 +565,7 @@ pub(super) const DIAGNOSIS_HANGS: &str = "diagnosis-hangs";
 pub const ABOUT_THE_MESH: &[&str] = &[
     "route-missing",
     "route-flapping",
+    "route-failing",
     "route-slow",
     "route-asymmetric",
     "members-differ",

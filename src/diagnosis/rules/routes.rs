@@ -123,6 +123,27 @@ pub(super) fn flapping(evidence: &Evidence) -> Vec<Symptom> {
         .collect()
 }
 
+pub(super) fn failing(evidence: &Evidence) -> Vec<Symptom> {
+    let now = evidence.look.at;
+    let recent = evidence.thresholds.recent;
+    let failed = evidence.look.mesh.failed.iter();
+    let lately = failed.filter(|failed| failed.next.until(now) < recent);
+    let symptoms = lately.map(|failed| {
+        let next = match now.until(failed.next) {
+            Duration::ZERO => "it may be tried again".to_owned(),
+            left => format!("the next one is tried in {}", time(left)),
+        };
+        let text = format!(
+            "its route failed {} in a row in the same way, the last one {} ago: {}; {next}",
+            count(u64::from(failed.times), "time"),
+            time(failed.at.until(now)),
+            failed.why
+        );
+        warning(&failed.name, 0, text)
+    });
+    symptoms.collect()
+}
+
 pub(super) fn slow(evidence: &Evidence) -> Vec<Symptom> {
     let mesh = &evidence.look.mesh;
     let slow = mesh.present().filter_map(|member| {
@@ -211,10 +232,12 @@ pub(super) fn asymmetric(evidence: &Evidence) -> Vec<Symptom> {
 pub(super) fn differ(evidence: &Evidence) -> Vec<Symptom> {
     let mesh = &evidence.look.mesh;
     let symptoms = mesh.present().filter_map(|member| {
-        let harmful: Vec<String> = [limits(evidence, member), accounts(mesh, member)]
-            .into_iter()
-            .flatten()
-            .collect();
+        let harmful = [
+            limits(evidence, member),
+            lines(mesh, member),
+            accounts(mesh, member),
+        ];
+        let harmful: Vec<String> = harmful.into_iter().flatten().collect();
         if harmful.is_empty() {
             return version(mesh, member).map(|text| Symptom {
                 severity: Severity::Info,
@@ -235,6 +258,27 @@ fn limits(evidence: &Evidence, member: &Member) -> Option<String> {
              be too large for clients of the other",
             bytes(theirs),
             bytes(own)
+        )
+    })
+}
+
+/// What its control lines are too short for.
+fn lines(mesh: &Mesh, member: &Member) -> Option<String> {
+    let route = mesh.route(&member.id)?;
+    let untold = (route.untold > 0).then(|| {
+        format!(
+            "it is not told of {} here, whose messages do not come from there",
+            count(route.untold as u64, "subject")
+        )
+    });
+    let lost = (route.too_long > 0)
+        .then(|| format!("{} did not go there", count(route.too_long, "message")));
+    let what: Vec<String> = [untold, lost].into_iter().flatten().collect();
+    (!what.is_empty()).then(|| {
+        format!(
+            "it takes control lines of at most {}: {}",
+            bytes(route.line_max as u64),
+            what.join("; ")
         )
     })
 }
