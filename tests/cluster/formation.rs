@@ -280,7 +280,9 @@ fn many_subscriptions_are_told() {
     let others = [members[0].route_port, members[1].route_port];
     let late = Plan::new(Kind::Midge, "late", port, &others).start();
     wait_until("the newcomer knows all", || {
-        late.routes().iter().any(|route| count(route) >= COUNT)
+        let routez = late.broker.get_json("/routez");
+        let routes = routez["routes"].as_array().expect("routes");
+        routes.iter().any(|route| count(route) >= COUNT)
     });
     let mut publisher = late.client();
     publisher.send("PUB many.0 0\r\n\r\n");
