@@ -259,7 +259,7 @@ async fn finish(session: &Session, stream: &TcpStream) -> CloseReason {
         (None, Some(incident)) => format!("{reason}: {}", incident.evidence),
         (None, None) => reason.to_string(),
     };
-    let stood = connection.started.until(now);
+    let stood = connection.start.clock().until(now);
     cluster.failing.ended(route, reason, &why, stood);
     cluster.deregister(route, reason);
     client_urls::refresh(cluster);

@@ -55,9 +55,7 @@ impl Cluster {
         client_urls::refresh(self);
         self.tell_routes();
     }
-}
 
-impl Cluster {
     /// Tells standing routes what accounts want that are new, and takes what
     /// the peers want in those.
     fn attach_accounts(&self) {
@@ -70,21 +68,13 @@ impl Cluster {
             route.interest.settle(&self.context.accounts);
         }
     }
-}
 
-impl Cluster {
     /// Tells a peer once more what is wanted here.
     pub(super) fn tell_interest_again(&self, route: &Route) {
-        with_worker(|worker| {
-            for account in self.context.accounts.all() {
-                let connection = &route.connection;
-                account.interest.detach(connection);
-                account
-                    .interest
-                    .attach(worker, connection, &account.sublist);
-            }
-            worker.flush_touched();
-        });
+        for account in self.context.accounts.all() {
+            account.interest.detach(&route.connection);
+            account.interest.attach(&route.connection, &account.sublist);
+        }
     }
 }
 
