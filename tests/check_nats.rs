@@ -10,6 +10,8 @@ mod brokers;
 mod certificates;
 #[path = "check_nats/command_line.rs"]
 mod command_line;
+#[path = "check_nats/hollow.rs"]
+mod hollow;
 #[path = "check_nats/plugin.rs"]
 mod plugin;
 #[path = "check_nats/slow_readers.rs"]

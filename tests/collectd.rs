@@ -11,9 +11,11 @@ use std::{
     net::{TcpListener, TcpStream},
     process::Command,
     sync::mpsc,
+    thread,
+    time::Duration,
 };
 
-use broker::{Broker, Ports, pretend, pretend_text, stay_mute};
+use broker::{Broker, Ports, pretend, pretend_paths, pretend_text, stay_mute};
 use collectd::{Collectd, Daemon, Lines, PATIENCE, Setup, instance, plugin};
 use serde_json::Value;
 
@@ -311,14 +313,55 @@ fn rubbish_instead_of_a_broker_is_survived() {
             pretend_text("200 OK", "[1, 2]"),
             "answer not understood",
         ),
-        ("empty", pretend_text("200 OK", "{}"), "not a NATS broker's"),
+        (
+            "empty",
+            pretend_text("200 OK", "{}"),
+            "not the answer of a NATS broker: no \"server_id\"",
+        ),
+        (
+            "hollow",
+            pretend_text("200 OK", "{\"status\":\"ok\"}"),
+            "not the answer of a NATS broker: no \"server_id\"",
+        ),
+        (
+            "few",
+            pretend_text("200 OK", "{\"server_id\":\"N\",\"version\":\"2\"}"),
+            "not the answer of a NATS broker: no \"start\"",
+        ),
+        (
+            "negative",
+            pretend_text("200 OK", "{\"server_id\":\"N\",\"connections\":-5}"),
+            "\"connections\" is -5",
+        ),
         (
             "range",
             pretend_text("200 OK", "{\"server_id\":\"N\",\"in_msgs\":1e400}"),
             "out of range",
         ),
         ("reset", pretend(|_| {}), "/varz: "),
-        ("huge", pretend(send_30_megabytes), "larger than 8 MiB"),
+        ("huge", pretend(send_30_megabytes), "larger than 512 KiB"),
+        // Few bytes of JSON that are many in memory.
+        (
+            "objects",
+            pretend(|stream| send_list(stream, "{},", 8 << 20)),
+            "larger than 512 KiB",
+        ),
+        (
+            "crowd",
+            pretend(|stream| send_list(stream, "{},", 500 << 10)),
+            "too many objects",
+        ),
+        (
+            "numbers",
+            pretend(|stream| send_list(stream, "0,", 500 << 10)),
+            "too many values",
+        ),
+        (
+            "deep",
+            pretend(|stream| send_list(stream, "[", 500 << 10)),
+            "recursion limit",
+        ),
+        ("drip", pretend(drip), "no answer within"),
         ("nothttp", pretend_text("-ERR\r\n\r\n", ""), "/varz: "),
     ];
     let mut blocks = instance("well", &broker.url(), "");
@@ -353,6 +396,43 @@ fn rubbish_instead_of_a_broker_is_survived() {
     }
     for up in lines.values("test/nats-well/bool-up") {
         assert_eq!(up, [1.0]);
+    }
+}
+
+/// A broker whose `/healthz` is hollow serves, but nobody says that it is well; and
+/// what it does not report is no value, for a reason that is told once.
+#[test]
+fn a_hollow_health_is_no_health() {
+    let url = pretend_paths(|path| match path {
+        "/varz" => {
+            "{\"server_id\":\"N\",\"version\":\"2\",\"start\":\"2026-01-01T00:00:00Z\",\
+             \"now\":\"2026-01-01T00:00:09Z\",\"connections\":3,\"in_msgs\":1,\"out_msgs\":2}"
+        }
+        _ => "{\"state\":\"ok\"}",
+    });
+    let healthy = "test/nats-a/bool-healthy";
+    let collectd = Collectd::start(&Setup::new(&instance("a", &url, "")));
+    collectd.wait_for_lines(&format!("PUTVAL {healthy}"), 3);
+    let (status, lines) = collectd.stop();
+    assert!(status.success(), "{lines:#?}");
+    for value in lines.values(healthy) {
+        assert!(value[0].is_nan(), "{lines:#?}");
+    }
+    assert_eq!(lines.values("test/nats-a/bool-up")[0], [1.0]);
+    let clients = lines.values("test/nats-a/current_connections-clients");
+    assert_eq!(clients[0], [3.0]);
+    assert!(
+        lines.values("test/nats-a/memory-rss").is_empty(),
+        "{lines:#?}"
+    );
+    for reason in [
+        "health not known: ",
+        "no values of cpu, in_bytes, mem, out_bytes, slow_consumers, subscriptions, \
+         total_connections: not in the answer",
+    ] {
+        let log = lines.log();
+        let told = log.iter().filter(|line| line.contains(reason)).count();
+        assert_eq!(told, 1, "{reason}: {lines:#?}");
     }
 }
 
@@ -419,6 +499,24 @@ fn the_library_exports_its_entry_only() {
         .output()
         .unwrap_or_else(|error| panic!("nm: {error}: install binutils"));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "module_register\n");
+}
+
+/// A list of so many bytes of the same elements.
+fn send_list(stream: &mut TcpStream, element: &str, bytes: usize) {
+    let elements = element.repeat(bytes / element.len());
+    // The client may hang up early; that is its right.
+    let _ = write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{{\"a\":[{elements}0]}}"
+    );
+}
+
+/// A byte now and then.
+fn drip(stream: &mut TcpStream) {
+    let _ = write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+    while stream.write_all(b" ").is_ok() {
+        thread::sleep(Duration::from_millis(50));
+    }
 }
 
 fn send_30_megabytes(stream: &mut TcpStream) {

@@ -5,9 +5,7 @@
 //! because a COUNTER that falls to zero with a restarted broker draws a spike.
 
 use chrono::DateTime;
-use monitor_client::Varz;
-use serde::{Deserialize, Deserializer, de::Error as _};
-use serde_json::Value as Json;
+use monitor_client::{Client, Error, Field, Found, Kind};
 
 use crate::daemon::Value;
 
@@ -158,9 +156,43 @@ pub(crate) const FIGURES: &[Figure] = &[
     varz(Legacy, "bytes", "max_pending_size", Gauge, &["max_pending"], "as bytes-max_pending; the key was renamed"),
 ];
 
-/// An answer of `/varz`: who answered, and every figure it holds. Reading it
-/// from JSON fails when the answer is not a broker's or a figure has a value
-/// that its form cannot hold.
+/// What an answer of `/varz` must have to be taken for a broker's. Whatever else
+/// it lacks is no value.
+const NEEDED: &[Field<'_>] = &[
+    field("server_id", Kind::Text),
+    field("version", Kind::Text),
+    field("start", Kind::Text),
+    field("now", Kind::Text),
+    field("connections", Kind::Count),
+    field("in_msgs", Kind::Count),
+    field("out_msgs", Kind::Count),
+    // From here on only looked at.
+    field("server_name", Kind::Any),
+];
+
+/// How many of them.
+const NEEDED_COUNT: usize = 7;
+
+/// Levels that may be below zero: -1 for no limit, and days after an end.
+const SIGNED: &[&str] = &[
+    "max_connections",
+    "tls.cert_days_left",
+    "tls.ca_days_left",
+    "tls.crl_days_left",
+];
+
+/// Figures that every broker reports: that one is absent is told.
+const USUAL: &[&str] = &[
+    "total_connections",
+    "in_bytes",
+    "out_bytes",
+    "slow_consumers",
+    "subscriptions",
+    "mem",
+    "cpu",
+];
+
+/// An answer of `/varz`: who answered, and every figure it holds.
 #[derive(Debug)]
 pub(crate) struct Report {
     /// Id of this run of the broker.
@@ -173,35 +205,95 @@ pub(crate) struct Report {
     pub(crate) start: String,
     /// The figures, in the order of the table. What the broker does not report is absent.
     pub(crate) readings: Vec<(&'static Figure, Vec<Value>)>,
+    /// Keys that every broker reports, but this one does not.
+    pub(crate) lacking: Vec<&'static str>,
 }
 
-impl<'de> Deserialize<'de> for Report {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let json = Json::deserialize(deserializer)?;
-        let varz = Varz::deserialize(&json).map_err(D::Error::custom)?;
-        if varz.server_id.is_empty() {
-            return Err(D::Error::custom("no server_id, so not a NATS broker's"));
-        }
+const fn field(name: &'static str, kind: Kind) -> Field<'static> {
+    Field { name, kind }
+}
+
+/// Asks `/varz`. No more of the answer is kept than what the table names.
+///
+/// # Errors
+/// There is no answer, it is not a broker's, or a figure has a value that its form
+/// cannot hold.
+pub(crate) fn ask(client: &Client) -> Result<Report, Error> {
+    let path = "/varz";
+    let mut fields = NEEDED.to_vec();
+    fields.extend(keys().map(|(key, form)| field(key, kind_of(key, form))));
+    let found = client.look(path, &fields)?;
+    client.require(path, &NEEDED[..NEEDED_COUNT], &found)?;
+    Report::new(&found).map_err(|detail| Error::Field {
+        url: format!("{}{path}", client.base_url()),
+        detail,
+    })
+}
+
+/// All keys of the table, in its order.
+fn keys() -> impl Iterator<Item = (&'static str, Form)> {
+    FIGURES.iter().flat_map(|figure| {
+        let keys = match figure.source {
+            Source::Varz(keys) => keys,
+            _ => &[],
+        };
+        keys.iter().map(|key| (*key, figure.form))
+    })
+}
+
+fn kind_of(key: &str, form: Form) -> Kind {
+    match form {
+        Gauge if SIGNED.contains(&key) => Kind::Number,
+        Counter | Derive | Gauge => Kind::Count,
+    }
+}
+
+impl Report {
+    /// From what stands at the places of [`NEEDED`] and then of [`keys`].
+    fn new(found: &[Found]) -> Result<Self, String> {
+        let (needed, figures) = found.split_at(NEEDED.len());
+        let text = |name: &str| {
+            let index = NEEDED.iter().position(|field| field.name == name);
+            let found = index.and_then(|index| needed.get(index));
+            found.map_or("", Found::text).to_owned()
+        };
+        let start = text("start");
+        let lacking = keys()
+            .zip(figures)
+            .filter(|((key, _), found)| **found == Found::Absent && USUAL.contains(key))
+            .map(|((key, _), _)| key);
+        let mut lacking: Vec<_> = lacking.collect();
+        lacking.sort_unstable();
+        lacking.dedup();
         Ok(Self {
-            readings: readings(&varz, &json).map_err(D::Error::custom)?,
-            server_id: varz.server_id,
-            server_name: varz.server_name,
-            version: varz.version,
-            start: varz.start,
+            readings: readings(figures, uptime(&start, &text("now")))?,
+            server_id: text("server_id"),
+            server_name: text("server_name"),
+            version: text("version"),
+            start,
+            lacking,
         })
     }
 }
 
-fn readings(varz: &Varz, json: &Json) -> Result<Vec<(&'static Figure, Vec<Value>)>, String> {
+fn readings(
+    found: &[Found],
+    uptime: Option<f64>,
+) -> Result<Vec<(&'static Figure, Vec<Value>)>, String> {
     let mut readings = Vec::with_capacity(FIGURES.len());
+    let mut found = found.iter();
     for figure in FIGURES {
         let values = match figure.source {
-            Source::Varz(keys) => keys
-                .iter()
-                .map(|key| key_value(json, key, figure.form).transpose())
-                .collect::<Option<Result<Vec<_>, _>>>()
-                .transpose()?,
-            Source::Uptime => uptime(varz).map(|seconds| vec![Value::Gauge(seconds)]),
+            Source::Varz(keys) => {
+                // All are taken from the list, also when one of them is absent.
+                let values: Vec<_> = keys
+                    .iter()
+                    .zip(found.by_ref())
+                    .map(|(key, found)| value(key, found, figure.form))
+                    .collect::<Result<_, _>>()?;
+                values.into_iter().collect()
+            }
+            Source::Uptime => uptime.map(|seconds| vec![Value::Gauge(seconds)]),
             Source::Healthy | Source::ResponseTime | Source::Up => None,
         };
         readings.extend(values.map(|values| (figure, values)));
@@ -209,35 +301,43 @@ fn readings(varz: &Varz, json: &Json) -> Result<Vec<(&'static Figure, Vec<Value>
     Ok(readings)
 }
 
-/// The number at `key` (a dot leads into an object), if there is one.
-fn key_value(json: &Json, key: &str, form: Form) -> Result<Option<Value>, String> {
-    let found = key.split('.').try_fold(json, |json, part| json.get(part));
-    let Some(json) = found else {
-        return Ok(None);
-    };
-    let value = match form {
-        Counter => json.as_u64().map(Value::Counter),
-        Derive => json.as_i64().map(Value::Derive),
-        Gauge => json.as_f64().map(Value::Gauge),
+/// The number that was found, if there is one.
+fn value(key: &str, found: &Found, form: Form) -> Result<Option<Value>, String> {
+    let value = match (form, found) {
+        (_, Found::Absent) => return Ok(None),
+        (Counter, Found::Count(number)) => Some(Value::Counter(*number)),
+        (Derive, Found::Count(number)) => i64::try_from(*number).ok().map(Value::Derive),
+        (Gauge, found) => found.number().map(Value::Gauge),
+        _ => None,
     };
     match value {
         Some(value) => Ok(Some(value)),
-        None => Err(format!("{key} is {json}, which is out of range")),
+        None => Err(format!("\"{key}\" is {found}, which is out of range")),
     }
 }
 
 /// Seconds since the start; none when the broker's clock stepped back behind
 /// it or the times are not in the form of RFC 3339.
-fn uptime(varz: &Varz) -> Option<f64> {
-    let now = DateTime::parse_from_rfc3339(&varz.now).ok()?;
-    let start = DateTime::parse_from_rfc3339(&varz.start).ok()?;
+fn uptime(start: &str, now: &str) -> Option<f64> {
+    let now = DateTime::parse_from_rfc3339(now).ok()?;
+    let start = DateTime::parse_from_rfc3339(start).ok()?;
     let seconds = (now - start).as_seconds_f64();
     (seconds >= 0.0).then_some(seconds)
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{collections::HashMap, fs};
+pub(crate) mod tests {
+    use std::{
+        collections::HashMap,
+        fs,
+        io::{Read, Write},
+        net::TcpListener,
+        thread,
+        time::Duration,
+    };
+
+    use monitor_client::Varz;
+    use serde_json::Value as Json;
 
     use super::*;
 
@@ -260,8 +360,42 @@ mod tests {
             .collect()
     }
 
-    fn report(json: Json) -> Result<Report, String> {
-        Report::deserialize(json).map_err(|error| error.to_string())
+    /// What is made of an answer, asked for as always.
+    pub(crate) fn report(json: &Json) -> Result<Report, String> {
+        let body = json.to_string();
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let url = format!("http://{}", listener.local_addr().expect("bound"));
+        let server = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().expect("a request");
+            let mut request = Vec::new();
+            while !request.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).expect("a whole request");
+                request.extend(byte);
+            }
+            let length = body.len();
+            let _ = write!(
+                stream,
+                "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+            );
+        });
+        let client = Client::new(&url, Duration::from_secs(10)).expect("a good URL");
+        let report = ask(&client).map_err(|error| error.to_string());
+        server.join().expect("served");
+        report
+    }
+
+    /// The least that is taken for a broker's answer, and this.
+    fn least(more: Json) -> Json {
+        let mut json = serde_json::json!({
+            "server_id": "N", "version": "2", "start": "2026-01-01T00:00:00Z",
+            "now": "2026-01-01T00:00:00Z", "connections": 1, "in_msgs": 1, "out_msgs": 2,
+        });
+        let (Json::Object(all), Json::Object(more)) = (&mut json, more) else {
+            panic!("objects");
+        };
+        all.extend(more);
+        json
     }
 
     fn find(report: &Report, kind: &str, type_instance: &str) -> Option<Vec<Value>> {
@@ -318,25 +452,24 @@ mod tests {
             ..Varz::default()
         };
         let json = serde_json::to_value(full).expect("plain data");
-        for figure in FIGURES {
-            let Source::Varz(keys) = figure.source else {
-                continue;
-            };
-            for key in keys {
-                assert!(
-                    matches!(key_value(&json, key, figure.form), Ok(Some(_))),
-                    "{key}"
-                );
-            }
+        for (key, _) in keys() {
+            let found = json.pointer(&format!("/{}", key.replace('.', "/")));
+            assert!(found.is_some_and(Json::is_number), "{key}");
+        }
+        for key in NEEDED
+            .iter()
+            .map(|field| field.name)
+            .chain(USUAL.iter().copied())
+        {
+            assert!(json.get(key).is_some(), "{key}");
         }
     }
 
     #[test]
     fn what_is_not_reported_is_absent() {
-        let report = report(serde_json::json!({
-            "server_id": "N", "in_msgs": 1, "out_msgs": 2, "in_bytes": 3,
-            "cpu": 101.5, "slow_consumer_stats": {"clients": 4},
-        }))
+        let report = report(&least(serde_json::json!({
+            "in_bytes": 3, "cpu": 101.5, "slow_consumer_stats": {"clients": 4},
+        })))
         .expect("a sparse answer");
         assert_eq!(
             find(&report, "if_packets", "total"),
@@ -353,7 +486,15 @@ mod tests {
             Some(vec![Value::Derive(4)])
         );
         assert_eq!(find(&report, "total_events", "slow_consumers_leafs"), None);
-        assert_eq!(find(&report, "uptime", ""), None);
+        assert_eq!(find(&report, "memory", "rss"), None);
+        let lacking = [
+            "mem",
+            "out_bytes",
+            "slow_consumers",
+            "subscriptions",
+            "total_connections",
+        ];
+        assert_eq!(report.lacking, lacking);
     }
 
     #[test]
@@ -371,10 +512,9 @@ mod tests {
             ),
             ("2026-01-01T00:00:01Z", "2026-01-01T00:00:00Z", None),
             ("yesterday", "2026-01-01T00:00:00Z", None),
-            ("", "", None),
         ] {
-            let json = serde_json::json!({"server_id": "N", "start": start, "now": now});
-            let report = report(json).expect("an answer");
+            let json = least(serde_json::json!({"start": start, "now": now}));
+            let report = report(&json).expect("an answer");
             let expected = expected.map(|seconds| vec![Value::Gauge(seconds)]);
             assert_eq!(find(&report, "uptime", ""), expected, "{start} {now}");
         }
@@ -382,20 +522,44 @@ mod tests {
 
     #[test]
     fn answers_of_the_wrong_shape_are_refused() {
-        for (json, reason) in [
-            (serde_json::json!({}), "no server_id"),
-            (serde_json::json!({"server_id": 5}), "invalid type"),
+        let wrong = |key: &str, value: Json| {
+            let mut json = least(serde_json::json!({}));
+            json[key] = value;
+            json
+        };
+        let mut cases = vec![
+            (serde_json::json!({}), "no \"server_id\"".to_owned()),
             (
-                serde_json::json!({"server_id": "N", "in_msgs": "x"}),
-                "invalid type",
+                serde_json::json!({"status": "ok"}),
+                "no \"server_id\"".into(),
+            ),
+            (wrong("server_id", 5.into()), "\"server_id\" is 5".into()),
+            (
+                wrong("server_id", "".into()),
+                "\"server_id\" is \"\"".into(),
             ),
             (
-                serde_json::json!({"server_id": "N", "total_connections": u64::MAX}),
-                "total_connections is 18446744073709551615",
+                wrong("total_connections", u64::MAX.into()),
+                "\"total_connections\" is 18446744073709551615".into(),
             ),
-        ] {
-            let error = report(json).expect_err(reason);
-            assert!(error.contains(reason), "{error}");
+        ];
+        for field in &NEEDED[..NEEDED_COUNT] {
+            let mut json = least(serde_json::json!({}));
+            json.as_object_mut().expect("an object").remove(field.name);
+            cases.push((json, format!("no \"{}\"", field.name)));
+        }
+        for key in ["connections", "in_msgs", "mem", "cpu", "slow_consumers"] {
+            for value in [Json::Null, "x".into(), (-5).into(), true.into()] {
+                cases.push((wrong(key, value), format!("\"{key}\" is ")));
+            }
+        }
+        for (json, reason) in cases {
+            let error = report(&json).expect_err(&reason);
+            assert!(error.contains(&reason), "{error}: not {reason}");
+            assert!(
+                error.contains("/varz: not the answer of a NATS broker: "),
+                "{error}"
+            );
         }
     }
 }

@@ -14,7 +14,7 @@ use monitor_client::{Client, Error, Healthz};
 use crate::{
     config::Instance,
     daemon::{Daemon, Level, Notification, Severity, Value, ValueList},
-    figures::{FIGURES, Figure, Group, Report, Source},
+    figures::{self, FIGURES, Figure, Group, Report, Source},
 };
 
 const PLUGIN: &str = "nats";
@@ -32,6 +32,8 @@ pub(crate) struct Poller {
     notified: Severity,
     /// Server id and start of the run that was last seen.
     run: Option<(String, String)>,
+    /// What the broker did not report when that was last told.
+    lacking: Vec<&'static str>,
 }
 
 /// What is known of a broker, as coarse as changes are told.
@@ -83,6 +85,7 @@ impl Poller {
             condition: Condition::Unpolled,
             notified: Severity::Okay,
             run: None,
+            lacking: Vec::new(),
         })
     }
 
@@ -101,7 +104,7 @@ impl Poller {
     fn fetch(&self) -> Sample {
         let time = SystemTime::now();
         let begun = Instant::now();
-        let report = self.client.get("/varz");
+        let report = figures::ask(&self.client);
         let took = begun.elapsed();
         let health = report.is_ok().then(|| self.client.healthz());
         Sample {
@@ -131,6 +134,7 @@ impl Poller {
         }
         if let Ok(report) = &sample.report {
             self.tell_restart(report, daemon);
+            self.tell_lacking(report, daemon);
         }
     }
 
@@ -139,20 +143,10 @@ impl Poller {
             Ok(report) => report,
             Err(error) => return (Condition::Down(cause(error)), format!("down: {error}")),
         };
+        let url = self.client.base_url();
         match &sample.health {
-            Some(Ok((200, _))) | None => {
-                let Report {
-                    server_name,
-                    version,
-                    ..
-                } = report;
-                let url = self.client.base_url();
-                let text = format!("{url}: broker {server_name}, version {version}, serves");
-                (Condition::Serving, text)
-            }
-            Some(Ok((code, health))) => {
+            Some(Ok((code, health))) if !is_well(*code, health) => {
                 let Healthz { status, error, .. } = health;
-                let url = self.client.base_url();
                 let text =
                     format!("not healthy: {url}/healthz: HTTP status {code}, {status}: {error}");
                 (Condition::Unhealthy(*code), text)
@@ -161,6 +155,15 @@ impl Poller {
                 Condition::HealthUnknown(cause(error)),
                 format!("health not known: {error}"),
             ),
+            Some(Ok(_)) | None => {
+                let Report {
+                    server_name,
+                    version,
+                    ..
+                } = report;
+                let text = format!("{url}: broker {server_name}, version {version}, serves");
+                (Condition::Serving, text)
+            }
         }
     }
 
@@ -177,6 +180,27 @@ impl Poller {
             message: text,
             time: sample.time,
         });
+    }
+
+    /// A figure that every broker has and this one not is no value: once it is said
+    /// why.
+    fn tell_lacking(&mut self, report: &Report, daemon: &dyn Daemon) {
+        if self.lacking == report.lacking {
+            return;
+        }
+        self.lacking.clone_from(&report.lacking);
+        let (level, text) = match &*self.lacking {
+            [] => (Level::Notice, "all figures are reported again".to_owned()),
+            lacking => {
+                let names = lacking.join(", ");
+                (
+                    Level::Warning,
+                    format!("no values of {names}: not in the answer"),
+                )
+            }
+        };
+        let (name, url) = (&self.instance.name, self.client.base_url());
+        daemon.log(level, &format!("instance \"{name}\": {url}/varz: {text}"));
     }
 
     fn tell_restart(&mut self, report: &Report, daemon: &dyn Daemon) {
@@ -246,6 +270,11 @@ impl Condition {
     }
 }
 
+/// Whether `/healthz` says ok, by its code and by its word.
+fn is_well(code: u16, health: &Healthz) -> bool {
+    code == 200 && health.status == "ok"
+}
+
 fn cause(error: &Error) -> Cause {
     let code = match error {
         Error::Status { code, .. } => Some(*code),
@@ -258,8 +287,7 @@ fn cause(error: &Error) -> Cause {
 fn own_value(figure: &Figure, sample: &Sample) -> Option<Value> {
     let number = match figure.source {
         Source::Healthy => match &sample.health {
-            Some(Ok((200, _))) => 1.0,
-            Some(Ok(_)) => 0.0,
+            Some(Ok((code, health))) => f64::from(u8::from(is_well(*code, health))),
             Some(Err(_)) | None => f64::NAN,
         },
         Source::ResponseTime if sample.report.is_ok() => sample.took.as_secs_f64(),
@@ -283,12 +311,21 @@ mod tests {
             "server_id": server_id, "server_name": "b", "version": "2.15.1",
             "start": "2026-01-01T00:00:00Z", "now": "2026-01-01T00:00:10Z",
             "connections": 3, "total_connections": 9, "max_pending": 64,
+            "in_msgs": 0, "out_msgs": 0, "in_bytes": 0, "out_bytes": 0,
+            "slow_consumers": 0, "subscriptions": 0, "mem": 1, "cpu": 0.5,
         });
+        let well = Healthz {
+            status: "ok".to_owned(),
+            ..Healthz::default()
+        };
         Sample {
             time: SystemTime::now(),
             took: Duration::from_millis(250),
-            report: Ok(serde_json::from_value(json).expect("an answer")),
-            health: Some(Ok((200, Healthz::default()))),
+            report: figures::tests::report(&json).map_err(|detail| Error::Field {
+                url: String::new(),
+                detail,
+            }),
+            health: Some(Ok((200, well))),
         }
     }
 
@@ -366,7 +403,7 @@ mod tests {
         ] {
             assert_eq!(daemon.value(name), Some(vec![value]), "{name}");
         }
-        assert_eq!(daemon.value("nats-a/pubsub-subscriptions"), None);
+        assert_eq!(daemon.value("nats-a/current_connections-routes"), None);
         assert_eq!(daemon.value("nats-a/bytes-max_pending"), None);
     }
 

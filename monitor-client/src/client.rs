@@ -6,20 +6,23 @@
 
 use std::{error, fmt, io, time::Duration};
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::de::DeserializeOwned;
 use ureq::{
     Agent,
     http::{StatusCode, Uri},
 };
 
 use crate::{
-    Access, Connz, Healthz, Login, Subsz, Varz,
+    Access, Bounds, Connz, Field, Found, Healthz, Kind, Login, Subsz, Varz,
+    look::{self, Doubt},
     unix::{NoLookup, UnixConnector},
 };
 
-/// Most bytes of an answer. The largest honest one, a full page of `/connz`
-/// with its subscriptions, stays well below.
-pub const BODY_LIMIT: u64 = 8 << 20;
+/// What makes an answer of `/healthz` one.
+const HEALTHZ: &[Field<'_>] = &[Field {
+    name: "status",
+    kind: Kind::Word(&["ok", "unavailable", "error"]),
+}];
 
 const USER_AGENT: &str = concat!("midge-monitor-client/", env!("CARGO_PKG_VERSION"));
 
@@ -126,21 +129,23 @@ impl Client {
         self.get("/subsz")
     }
 
-    /// Status code and body of `/healthz`. 500 and 503 are answers, not errors.
+    /// Status code and body of `/healthz`. 500 and 503 are answers, not errors,
+    /// if a status that a broker has comes with them.
     ///
     /// # Errors
     /// As [`Client::varz`].
     pub fn healthz(&self) -> Result<(u16, Healthz), Error> {
-        let url = self.place("/healthz");
-        let (status, body) = self.fetch("/healthz")?;
+        let path = "/healthz";
+        let (status, body) = self.fetch(path)?;
         match status {
             StatusCode::OK
             | StatusCode::INTERNAL_SERVER_ERROR
-            | StatusCode::SERVICE_UNAVAILABLE => Ok((status.as_u16(), parse(&url, &body)?)),
-            other => Err(Error::Status {
-                url,
-                code: other.as_u16(),
-            }),
+            | StatusCode::SERVICE_UNAVAILABLE => {
+                let (answer, found) = self.parse(path, &body, HEALTHZ)?;
+                self.require(path, HEALTHZ, &found)?;
+                Ok((status.as_u16(), answer))
+            }
+            other => Err(self.status(path, other)),
         }
     }
 
@@ -149,20 +154,99 @@ impl Client {
     /// # Errors
     /// As [`Client::varz`]; every status but 200 is an error.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
-        let url = self.place(path);
-        let (status, body) = self.fetch(path)?;
-        if status != StatusCode::OK {
-            let code = status.as_u16();
-            return Err(Error::Status { url, code });
+        self.get_with(path, &[]).map(|(answer, _)| answer)
+    }
+
+    /// The same, and what stands at these places. One that is absent is left to
+    /// the caller (see [`Client::require`]): the `T` has zero there.
+    ///
+    /// # Errors
+    /// As [`Client::get`]; [`Error::Field`] when a place holds what does not fit.
+    pub fn get_with<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        fields: &[Field<'_>],
+    ) -> Result<(T, Vec<Found>), Error> {
+        let body = self.fetch_ok(path)?;
+        self.parse(path, &body, fields)
+    }
+
+    /// Only what stands at these places: for who wants a few figures of an answer
+    /// and no memory for the rest.
+    ///
+    /// # Errors
+    /// As [`Client::get_with`].
+    pub fn look(&self, path: &str, fields: &[Field<'_>]) -> Result<Vec<Found>, Error> {
+        let body = self.fetch_ok(path)?;
+        self.look_at(path, &body, fields)
+    }
+
+    /// Refuses an answer that lacks one of these places.
+    ///
+    /// # Errors
+    /// [`Error::Field`], which names it.
+    pub fn require(&self, path: &str, fields: &[Field<'_>], found: &[Found]) -> Result<(), Error> {
+        let missing = fields.iter().zip(found).find(|(field, found)| {
+            // Of an empty list no element lacks anything.
+            **found == Found::Absent && !field.name.contains('*')
+        });
+        match missing {
+            Some((field, _)) => Err(Error::Field {
+                url: self.place(path),
+                detail: format!("no \"{}\"", field.name),
+            }),
+            None => Ok(()),
         }
-        parse(&url, &body)
+    }
+
+    fn parse<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &[u8],
+        fields: &[Field<'_>],
+    ) -> Result<(T, Vec<Found>), Error> {
+        let found = self.look_at(path, body, fields)?;
+        let answer = serde_json::from_slice(body).map_err(|error| self.not_json(path, &error))?;
+        Ok((answer, found))
+    }
+
+    fn look_at(&self, path: &str, body: &[u8], fields: &[Field<'_>]) -> Result<Vec<Found>, Error> {
+        look::look(body, fields, Bounds::of(path)).map_err(|doubt| match doubt {
+            Doubt::Json(error) => self.not_json(path, &error),
+            Doubt::Field(detail) => Error::Field {
+                url: self.place(path),
+                detail,
+            },
+        })
+    }
+
+    fn not_json(&self, path: &str, error: &serde_json::Error) -> Error {
+        Error::NotJson {
+            url: self.place(path),
+            detail: error.to_string(),
+        }
+    }
+
+    fn status(&self, path: &str, status: StatusCode) -> Error {
+        Error::Status {
+            url: self.place(path),
+            code: status.as_u16(),
+        }
     }
 
     fn place(&self, path: &str) -> String {
         format!("{}{path}", self.place)
     }
 
+    fn fetch_ok(&self, path: &str) -> Result<Vec<u8>, Error> {
+        match self.fetch(path)? {
+            (StatusCode::OK, body) => Ok(body),
+            (other, _) => Err(self.status(path, other)),
+        }
+    }
+
     fn fetch(&self, path: &str) -> Result<(StatusCode, Vec<u8>), Error> {
+        let limit = Bounds::of(path).bytes;
         let fail = |error| self.error(&self.place(path), error);
         let mut request = self.agent.get(format!("{}{path}", self.base_url));
         if let Some(login) = &self.login {
@@ -170,18 +254,18 @@ impl Client {
         }
         let mut response = request.call().map_err(fail)?;
         // Refused by its announced length, a huge body is not even read.
-        if response.body().content_length() > Some(BODY_LIMIT) {
-            return Err(fail(ureq::Error::BodyExceedsLimit(BODY_LIMIT)));
+        if response.body().content_length() > Some(limit) {
+            return Err(fail(ureq::Error::BodyExceedsLimit(limit)));
         }
         let status = response.status();
-        let body = response.body_mut().with_config().limit(BODY_LIMIT);
+        let body = response.body_mut().with_config().limit(limit);
         Ok((status, body.read_to_vec().map_err(fail)?))
     }
 
     fn error(&self, url: &str, error: ureq::Error) -> Error {
         let url = url.to_owned();
         match error {
-            ureq::Error::BodyExceedsLimit(_) => Error::TooLarge { url },
+            ureq::Error::BodyExceedsLimit(limit) => Error::TooLarge { url, limit },
             ureq::Error::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 Error::Refused { url }
             }
@@ -214,6 +298,13 @@ pub enum Error {
         /// What was asked.
         url: String,
         /// What the system or the HTTP parser says.
+        detail: String,
+    },
+    /// The answer lacks a field, or one has a value that does not fit.
+    Field {
+        /// What was asked.
+        url: String,
+        /// Which field, and what is wrong with it.
         detail: String,
     },
     /// A file for TLS cannot be used.
@@ -256,10 +347,12 @@ pub enum Error {
         /// The time that was given.
         after: Duration,
     },
-    /// The body is larger than [`BODY_LIMIT`].
+    /// The body is larger than an answer of this path can be ([`Bounds`]).
     TooLarge {
         /// What was asked.
         url: String,
+        /// Most bytes of it.
+        limit: u64,
     },
 }
 
@@ -267,6 +360,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connection { url, detail } => write!(f, "{url}: {detail}"),
+            Self::Field { url, detail } => {
+                write!(f, "{url}: not the answer of a NATS broker: {detail}")
+            }
             Self::File { path, detail } => write!(f, "{path}: {detail}"),
             Self::InvalidUrl { url, reason } => write!(f, "\"{url}\": {reason}"),
             Self::NotJson { url, detail } => write!(f, "{url}: answer not understood: {detail}"),
@@ -275,8 +371,8 @@ impl fmt::Display for Error {
             Self::Timeout { url, after } => {
                 write!(f, "{url}: no answer within {} ms", after.as_millis())
             }
-            Self::TooLarge { url } => {
-                write!(f, "{url}: answer larger than {} MiB", BODY_LIMIT >> 20)
+            Self::TooLarge { url, limit } => {
+                write!(f, "{url}: answer larger than {} KiB", limit >> 10)
             }
         }
     }
@@ -320,26 +416,4 @@ fn check_url(url: &str, https: bool) -> Result<(), Error> {
         return fail("must end with the host, the port or a path prefix");
     }
     Ok(())
-}
-
-fn parse<T: DeserializeOwned>(url: &str, body: &[u8]) -> Result<T, Error> {
-    let fail = |error: serde_json::Error| Error::NotJson {
-        url: url.to_owned(),
-        detail: error.to_string(),
-    };
-    // All answers are objects; serde would also fill a struct from an array.
-    let object: Object<T> = serde_json::from_slice(body).map_err(fail)?;
-    Ok(object.0)
-}
-
-/// A `T` that was written as a JSON object.
-struct Object<T>(T);
-
-impl<'de, T: DeserializeOwned> Deserialize<'de> for Object<T> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let map = serde_json::Map::deserialize(deserializer)?;
-        T::deserialize(serde_json::Value::Object(map))
-            .map(Self)
-            .map_err(serde::de::Error::custom)
-    }
 }

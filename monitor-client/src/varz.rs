@@ -70,7 +70,9 @@ pub struct Varz {
     pub max_control_line: i64,
     /// Bytes of the largest payload.
     pub max_payload: i64,
-    /// Bytes one connection's outbound queue may hold.
+    /// Bytes one connection's outbound queue may hold; `max_pending_size` in
+    /// gnatsd.
+    #[serde(alias = "max_pending_size")]
     pub max_pending: i64,
     /// Cluster settings; empty when not clustered.
     pub cluster: serde_json::Value,

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use monitor_client::{Client, Error, client::BODY_LIMIT};
+use monitor_client::{Bounds, Client, Error};
 use support::{NatsServer, closed_port, serve, serve_text, url};
 
 const PATIENT: Duration = Duration::from_secs(20);
@@ -188,6 +188,19 @@ fn healthz_answers_with_its_code() {
         .healthz()
         .unwrap_err();
     assert!(matches!(error, Error::NotJson { .. }), "{error:?}");
+    // An object without a broker's status is no verdict, whatever the code.
+    for body in [
+        "{}",
+        "{\"status\":\"\"}",
+        "{\"status\":\"healthy\"}",
+        "{\"status\":null}",
+    ] {
+        for status in ["200 OK", "503 No"] {
+            let error = client(&serve_text(status, body)).healthz().unwrap_err();
+            assert!(matches!(error, Error::Field { .. }), "{error:?}");
+            assert!(error.to_string().contains("\"status\""), "{error}");
+        }
+    }
 }
 
 #[test]
@@ -230,14 +243,26 @@ fn huge_bodies_are_cut_off() {
     // At the edge: a body of exactly the limit is read.
     let server = serve(|_, stream| {
         let mut body = b"{}".to_vec();
-        body.resize(BODY_LIMIT as usize, b' ');
-        let _ = write!(
-            stream,
-            "HTTP/1.1 200 OK\r\nContent-Length: {BODY_LIMIT}\r\n\r\n"
-        );
+        let limit = Bounds::of("/varz").bytes;
+        body.resize(limit as usize, b' ');
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nContent-Length: {limit}\r\n\r\n");
         let _ = stream.write_all(&body);
     });
     client(&server).varz().expect("a body at the limit");
+}
+
+/// A byte now and then does not keep a request going.
+#[test]
+fn a_dripping_body_ends_with_the_time() {
+    let server = serve(|_, stream| {
+        let _ = write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+        while stream.write_all(b" ").is_ok() {
+            thread::sleep(Duration::from_millis(20));
+        }
+    });
+    let client = Client::new(&server, BRIEF).expect("a good URL");
+    let error = client.varz().unwrap_err();
+    assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
 }
 
 /// The variable is set in a child process, where no other test sees it.

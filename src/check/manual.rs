@@ -174,8 +174,8 @@ the connection is refused, closed, or not greeted in time
 .TP
 .B 3
 UNKNOWN: it could not be found out: wrong arguments, a name that is not
-resolved, an answer that is not understood, no time left in a later step; also
-for \\-\\-help and \\-\\-version
+resolved, an answer that is not understood or lacks what the mode rests on, no
+time left in a later step; also for \\-\\-help and \\-\\-version
 .P
 Of several findings the worst counts, in the order CRITICAL, WARNING, UNKNOWN, OK.
 .SH FILES

@@ -213,7 +213,7 @@ fn plan(matches: &ArgMatches, mode: &Mode, path: Option<&str>) -> Result<Vec<Pla
             Some(path) if figure.label == VARZ_FIGURE.label => (path, varz_unit(path)),
             _ => (figure.label, figure.unit),
         };
-        if label.is_empty() || label.contains(['=', '\'']) {
+        if label.is_empty() || label.contains(['=', '\'', '*', '|']) {
             return Err(format!(
                 "--figure \"{label}\" is no path such as slow_consumer_stats.clients"
             ));

@@ -35,6 +35,8 @@ pub struct Measured {
     pub value: Option<f64>,
     /// What percent thresholds refer to, and the maximum of the graph.
     pub limit: Option<f64>,
+    /// The broker does not report it: whatever is set is not taken.
+    missing: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +54,7 @@ impl Report {
                 planned: planned.clone(),
                 value: None,
                 limit: None,
+                missing: false,
             })
             .collect();
         Self {
@@ -84,12 +87,18 @@ impl Report {
 
     /// Sets a figure and states it as `phrase`, with the threshold if it alerts.
     pub fn state(&mut self, label: &str, value: f64, limit: Option<f64>, phrase: &str) {
+        if self.is_missing(label) {
+            return;
+        }
         let (status, text) = self.judge(label, value, limit, phrase);
         self.say(status, &text);
     }
 
     /// Sets a figure; `phrase` is stated only if the figure alerts.
     pub fn watch(&mut self, label: &str, value: f64, limit: Option<f64>, phrase: &str) {
+        if self.is_missing(label) {
+            return;
+        }
         let (status, text) = self.judge(label, value, limit, phrase);
         if status != Status::Ok {
             self.say(status, &text);
@@ -99,13 +108,24 @@ impl Report {
     /// Sets a running total, which has no thresholds. `None` leaves it unknown:
     /// the broker does not report it.
     pub fn total(&mut self, label: &str, value: Option<f64>) {
-        self.measured(label).value = value.filter(|value| value.is_finite());
+        if !self.is_missing(label) {
+            self.measured(label).value = value.filter(|value| value.is_finite());
+        }
+    }
+
+    /// Whether it was said that the broker does not report a figure.
+    pub fn is_missing(&mut self, label: &str) -> bool {
+        self.measured(label).missing
     }
 
     /// Says that the broker does not report a figure: UNKNOWN if the operator
     /// set a threshold for it, else a detail.
     pub fn missing(&mut self, label: &str, why: &str) {
-        let planned = &self.measured(label).planned;
+        let measured = self.measured(label);
+        if std::mem::replace(&mut measured.missing, true) {
+            return;
+        }
+        let planned = &measured.planned;
         let asked = [&planned.warning, &planned.critical]
             .into_iter()
             .flatten()

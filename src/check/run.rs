@@ -10,12 +10,13 @@ use std::{
     time::Duration,
 };
 
-use monitor_client::{Client, Connz, Healthz, Varz};
+use monitor_client::{Client, Field, Found, Healthz, Kind, Varz};
 use serde::de::DeserializeOwned;
 
 use super::{
     client_port::{OpenError, Session},
     deadline::{Deadline, Step},
+    modes::need::Need,
     options::Options,
     report::Report,
     status::Failure,
@@ -125,68 +126,114 @@ impl<'a> Check<'a> {
     /// `/varz`, as a broker answers it.
     ///
     /// # Errors
-    /// Refused: critical. Anything else that is no answer of a broker: unknown.
+    /// As [`Check::ask`].
     pub fn varz(&mut self) -> Result<Varz, Failure> {
-        let varz: Varz = self.get(Step::Varz, "/varz")?;
-        match varz.server_id.is_empty() {
-            true => Err(Failure::unknown(format!(
-                "{}/varz is not the answer of a NATS broker: no server_id",
-                self.options.monitor_url
-            ))),
-            false => Ok(varz),
-        }
-    }
-
-    /// One page of `/connz`.
-    ///
-    /// # Errors
-    /// As [`Check::varz`].
-    pub fn connz(&mut self, query: &str) -> Result<Connz, Failure> {
-        self.get(Step::Connz, &format!("/connz?{query}"))
+        self.ask("/varz")
     }
 
     /// Status code and answer of `/healthz`.
     ///
     /// # Errors
-    /// As [`Check::varz`]; 500 and 503 are answers.
+    /// As [`Check::ask`]; 500 and 503 are answers.
     pub fn healthz(&mut self) -> Result<(u16, Healthz), Failure> {
-        let client = self.client(Step::Healthz, "/healthz")?;
-        let (code, answer) = client
-            .healthz()
-            .map_err(|error| self.http_failure(&error))?;
-        match answer.status.is_empty() {
-            true => Err(Failure::unknown(format!(
-                "{}/healthz is not the answer of a NATS broker: no status",
-                self.options.monitor_url
-            ))),
-            false => Ok((code, answer)),
-        }
+        let need = self.need("/healthz")?;
+        let client = self.client(need.step, need.path)?;
+        client.healthz().map_err(|error| self.http_failure(&error))
     }
 
-    /// The JSON object at a path of the monitoring port.
+    /// The answer at a path of the monitoring port, which may carry a query, with
+    /// all in it that the mode needs.
     ///
     /// # Errors
-    /// As [`Check::varz`].
-    pub fn get<T: DeserializeOwned>(&mut self, step: Step, path: &str) -> Result<T, Failure> {
-        let client = self.client(step, path)?;
-        client.get(path).map_err(|error| self.http_failure(&error))
+    /// Refused: critical. Anything else that is no answer of a broker: unknown,
+    /// and so is an answer that lacks what the verdict rests on.
+    pub fn ask<T: DeserializeOwned>(&mut self, path: &str) -> Result<T, Failure> {
+        match self.ask_if_there(path)? {
+            Some(answer) => Ok(answer),
+            None => Err(self.not_there(path)?),
+        }
     }
 
     /// The same; `None` if the broker has no such path.
     ///
     /// # Errors
-    /// As [`Check::get`].
-    pub fn get_if_there<T: DeserializeOwned>(
-        &mut self,
-        step: Step,
-        path: &str,
-    ) -> Result<Option<T>, Failure> {
-        let client = self.client(step, path)?;
-        match client.get(path) {
-            Ok(answer) => Ok(Some(answer)),
+    /// As [`Check::ask`].
+    pub fn ask_if_there<T: DeserializeOwned>(&mut self, path: &str) -> Result<Option<T>, Failure> {
+        let need = self.need(path)?;
+        let client = self.client(need.step, path)?;
+        let fields: Vec<Field<'_>> = need.fields.iter().map(|needed| needed.field).collect();
+        match client.get_with(path, &fields) {
+            Ok((answer, found)) => {
+                self.accept(need, &client, &found)?;
+                Ok(Some(answer))
+            }
             Err(monitor_client::Error::Status { code: 404, .. }) => Ok(None),
             Err(error) => Err(self.http_failure(&error)),
         }
+    }
+
+    /// What stands at one more place of an answer, named on the command line.
+    ///
+    /// # Errors
+    /// As [`Check::ask`].
+    pub fn look(&mut self, path: &str, place: &str) -> Result<Found, Failure> {
+        let need = self.need(path)?;
+        let client = self.client(need.step, path)?;
+        let mut fields: Vec<Field<'_>> = need.fields.iter().map(|needed| needed.field).collect();
+        fields.push(Field {
+            name: place,
+            kind: Kind::Any,
+        });
+        let mut found = match client.look(path, &fields) {
+            Err(monitor_client::Error::Status { code: 404, .. }) => {
+                return Err(self.not_there(path)?);
+            }
+            found => found.map_err(|error| self.http_failure(&error))?,
+        };
+        let asked = found.pop().unwrap_or(Found::Absent);
+        self.accept(need, &client, &found)?;
+        Ok(asked)
+    }
+
+    /// What the mode needs of a path: one that its table does not name would be
+    /// believed unseen.
+    fn need(&self, path: &str) -> Result<&'static Need, Failure> {
+        let mode = self.options.mode;
+        mode.need(path).ok_or_else(|| {
+            Failure::unknown(format!(
+                "internal error, please report it: mode {} needs nothing of {path}",
+                mode.name
+            ))
+        })
+    }
+
+    /// Refuses an answer without what the verdict rests on; a figure that the
+    /// broker does not report stays unknown.
+    fn accept(&mut self, need: &Need, client: &Client, found: &[Found]) -> Result<(), Failure> {
+        for (needed, found) in need.fields.iter().zip(found) {
+            let missing = client
+                .require(need.path, &[needed.field], std::slice::from_ref(found))
+                .err();
+            match (missing, needed.figure) {
+                (None, _) => {}
+                (Some(error), None) => return Err(self.http_failure(&error)),
+                (Some(_), Some(figure)) => {
+                    let why = format!("{} has no \"{}\"", need.path, needed.field.name);
+                    self.report.missing(figure.label, &why);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// What it means that a path is not there.
+    fn not_there(&self, path: &str) -> Result<Failure, Failure> {
+        let need = self.need(path)?;
+        let place = format!("{}{}: HTTP status 404", self.options.monitor_url, need.path);
+        Ok(Failure::unknown(match need.midge_only {
+            "" => place,
+            why => format!("{place}: it is not there: {why}"),
+        }))
     }
 
     /// Waits between two samples.
@@ -252,6 +299,7 @@ mod tests {
             name: "broken",
             help: "",
             figures: &[],
+            needs: &[],
             run: |_| panic!("boom"),
         };
         let report = supervise(&options(&BROKEN, &[]));
@@ -266,6 +314,7 @@ mod tests {
             name: "hanging",
             help: "",
             figures: &[],
+            needs: &[],
             run: |check| {
                 check.begin_state_file()?;
                 loop {

@@ -30,7 +30,7 @@ fn all_modes_are_ok_on_a_healthy_broker() {
             match mode.name {
                 // Only midge explains itself.
                 "explain" if is_foreign => {
-                    well.expect(3, "/explainz: HTTP status 404");
+                    well.expect(3, "/explainz: HTTP status 404: it is not there: only midge");
                 }
                 "latency" | "ceilings" if is_foreign => {
                     well.expect(3, "is not there: only midge");

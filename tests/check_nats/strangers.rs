@@ -150,7 +150,7 @@ fn rubbish_on_the_monitoring_port_is_unknown() {
         (answers("200 OK", "not JSON"), "answer not understood"),
         (
             answers("200 OK", "{\"connections\":\"x\"}"),
-            "answer not understood",
+            "\"connections\" is \"x\", not a number",
         ),
         (answers("200 OK", "[]"), "answer not understood"),
         (answers("200 OK", "{}"), "not the answer of a NATS broker"),
@@ -163,10 +163,10 @@ fn rubbish_on_the_monitoring_port_is_unknown() {
             answers("302 Found\r\nLocation: http://127.0.0.1:1/", "{}"),
             "HTTP status 302",
         ),
-        (endless_body(), "larger than 8 MiB"),
+        (endless_body(), "larger than 512 KiB"),
         (
             says("HTTP/1.1 200 OK\r\nContent-Length: 99999999999\r\n\r\n{"),
-            "larger than 8 MiB",
+            "larger than 512 KiB",
         ),
     ] {
         for mode in ["health", "connections"] {
@@ -254,7 +254,7 @@ fn connect(client: SocketAddr, arguments: &[&str]) -> Said {
 
 /// A listener that hands each connection to `serve` on a thread of its own. It
 /// ends with the test program.
-fn peer(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
+pub(crate) fn peer(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("the address of a listener");
     thread::spawn(move || {
@@ -267,7 +267,7 @@ fn peer(serve: impl Fn(TcpStream) + Clone + Send + 'static) -> SocketAddr {
 }
 
 /// A peer that says this and hangs up when the other side has heard it.
-fn says(text: &str) -> SocketAddr {
+pub(crate) fn says(text: &str) -> SocketAddr {
     let text = text.to_owned();
     peer(move |mut stream| {
         let _ = stream.write_all(text.as_bytes());
@@ -278,7 +278,7 @@ fn says(text: &str) -> SocketAddr {
 }
 
 /// A peer that gives this answer to every HTTP request.
-fn answers(status: &str, body: &str) -> SocketAddr {
+pub(crate) fn answers(status: &str, body: &str) -> SocketAddr {
     let (status, body) = (status.to_owned(), body.to_owned());
     peer(move |mut stream| {
         read_until(&mut stream, "\r\n\r\n");
@@ -294,7 +294,7 @@ fn endless_body() -> SocketAddr {
     })
 }
 
-fn respond(stream: &mut TcpStream, status: &str, body: &str) {
+pub(crate) fn respond(stream: &mut TcpStream, status: &str, body: &str) {
     let length = body.len();
     let _ = stream.write_all(
         format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n\r\n{body}")
@@ -303,7 +303,7 @@ fn respond(stream: &mut TcpStream, status: &str, body: &str) {
 }
 
 /// What comes until it contains `end`, or the connection ends.
-fn read_until(stream: &mut TcpStream, end: &str) -> String {
+pub(crate) fn read_until(stream: &mut TcpStream, end: &str) -> String {
     let mut text = String::new();
     let mut buffer = [0; 4096];
     while !text.contains(end) {

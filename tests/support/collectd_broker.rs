@@ -131,14 +131,31 @@ impl Peer {
 
 /// Serves every connection with `answer`, each in a thread, after its request was read.
 pub(crate) fn pretend(answer: impl Fn(&mut TcpStream) + Clone + Send + 'static) -> String {
+    pretend_requests(move |_, stream| answer(stream))
+}
+
+/// Serves every path with the body for it.
+pub(crate) fn pretend_paths(body: fn(&str) -> &'static str) -> String {
+    pretend_requests(move |request, stream| {
+        let body = body(request.split(' ').nth(1).unwrap_or_default());
+        let length = body.len();
+        let _ = write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+    })
+}
+
+/// The same with the first line of the request.
+fn pretend_requests(answer: impl Fn(&str, &mut TcpStream) + Clone + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let answer = answer.clone();
             thread::spawn(move || {
-                read_request(&stream);
-                answer(&mut stream);
+                let request = read_request(&stream);
+                answer(&request, &mut stream);
             });
         }
     });
@@ -162,10 +179,14 @@ pub(crate) fn stay_mute(stream: &mut TcpStream) {
     let _ = stream.read(&mut [0]);
 }
 
-fn read_request(stream: &TcpStream) {
+/// The first line of a request; the rest is read too.
+fn read_request(stream: &TcpStream) -> String {
     let mut lines = BufReader::new(stream);
+    let mut first = String::new();
+    let _ = lines.read_line(&mut first);
     let mut line = String::new();
     while lines.read_line(&mut line).is_ok_and(|read| read > 2) {
         line.clear();
     }
+    first
 }

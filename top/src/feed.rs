@@ -11,7 +11,8 @@ use std::{
 };
 
 use monitor_client::{
-    Client, ConnInfo, Connz, Error, Eventsz, Explainz, Latencyz, Memz, Routez, Slowz, Topz, Varz,
+    Client, ConnInfo, Connz, Error, Eventsz, Explainz, Field, Kind, Latencyz, Memz, Routez, Slowz,
+    Topz, Varz,
 };
 use serde_json::Value;
 
@@ -25,6 +26,19 @@ const PAGE: usize = 1024;
 
 /// Events asked for at once.
 const EVENTS: usize = 500;
+
+/// What an answer of `/varz` must have: without it all that is shown would be zeros
+/// of nobody.
+const NEEDED: &[Field<'_>] = &[
+    Field {
+        name: "server_id",
+        kind: Kind::Text,
+    },
+    Field {
+        name: "connections",
+        kind: Kind::Count,
+    },
+];
 
 /// What the views want to know.
 #[derive(Clone, Debug)]
@@ -124,7 +138,7 @@ impl Feed {
     /// The broker does not answer `/varz`, or something it serves in a way that
     /// cannot be understood.
     pub(crate) fn round(&mut self, wanted: &Wanted) -> Result<Answers, Error> {
-        let varz: Varz = self.get("/varz")?;
+        let varz: Varz = self.get_with("/varz", NEEDED)?;
         if varz.server_id != self.server_id {
             self.server_id.clone_from(&varz.server_id);
             self.missing.clear();
@@ -234,7 +248,16 @@ impl Feed {
     }
 
     fn get<T: serde::de::DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
-        let value: Value = self.client.get(path)?;
+        self.get_with(path, &[])
+    }
+
+    fn get_with<T: serde::de::DeserializeOwned>(
+        &self,
+        path: &str,
+        needed: &[Field<'_>],
+    ) -> Result<T, Error> {
+        let (value, found): (Value, _) = self.client.get_with(path, needed)?;
+        self.client.require(path, needed, &found)?;
         serde_json::from_value(clean::answer(value)).map_err(|error| Error::NotJson {
             url: format!("{}{path}", self.client.base_url()),
             detail: error.to_string(),

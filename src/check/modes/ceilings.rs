@@ -1,9 +1,12 @@
 //! Mode `ceilings`: how full what has an end is, and when it is full at its present
 //! growth. Only midge tells. Certificates, which end as well, are for mode `cert`.
 
-use monitor_client::{Ceiling, Memz};
+use monitor_client::{Ceiling, Kind, Memz};
 
-use super::{Check, Failure};
+use super::{
+    Check, Failure,
+    need::{Need, must, of_midge},
+};
 use crate::check::{
     deadline::Step,
     figure::{CEILING_TIME, CEILING_USED},
@@ -13,29 +16,37 @@ use crate::check::{
 /// What is not full sooner is as good as never full.
 const TIME_MAX: f64 = 365.0 * 86_400.0;
 
+pub(super) static NEEDS: &[Need] = &[of_midge(
+    "/memz",
+    Step::Memz,
+    "only midge tells its ceilings",
+    &[
+        must("server_id", Kind::Text),
+        must("ceilings", Kind::List),
+        must("ceilings.*.name", Kind::Text),
+        // Of a validity that is not there it can be less than nothing.
+        must("ceilings.*.used", Kind::Number),
+        must("ceilings.*.limit", Kind::Number),
+        must("ceilings.*.unit", Kind::Text),
+    ],
+)];
+
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
-    let path = "/memz";
-    let Some(answer): Option<Memz> = check.get_if_there(Step::Memz, path)? else {
-        return Err(Failure::unknown(format!(
-            "{}{path} is not there: only midge tells its ceilings",
-            check.options.monitor_url
-        )));
-    };
+    let answer: Memz = check.ask("/memz")?;
     let mut ceilings = answer.ceilings;
     ceilings.retain(|ceiling| ceiling.limit > 0.0 && ceiling.unit != "seconds");
     for ceiling in &ceilings {
         check.report.detail(1, &sentence(ceiling));
     }
     let fullest = ceilings.iter().max_by(|a, b| used(a).total_cmp(&used(b)));
-    match fullest {
-        Some(fullest) => {
-            let report = &mut check.report;
-            report.state(CEILING_USED.label, used(fullest), None, &sentence(fullest));
-        }
-        None => check
-            .report
-            .missing(CEILING_USED.label, "the broker has no ceilings"),
-    }
+    let Some(fullest) = fullest else {
+        return Err(Failure::unknown(format!(
+            "{}/memz tells of nothing that has an end",
+            check.options.monitor_url
+        )));
+    };
+    let report = &mut check.report;
+    report.state(CEILING_USED.label, used(fullest), None, &sentence(fullest));
     let next = ceilings.iter().min_by(|a, b| left(a).total_cmp(&left(b)));
     let (time, phrase) = match next.map(|next| (left(next), next)) {
         Some((time, next)) if time < TIME_MAX => (

@@ -2,13 +2,26 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{Check, Failure, Status, seconds_between};
+use monitor_client::Kind;
+
+use super::{
+    Check, Failure, Status,
+    need::{Need, must, of},
+    seconds_between,
+};
 use crate::check::{
     client_port::OpenError,
+    deadline::Step,
     figure::{CA_DAYS, CERT_DAYS, CRL_DAYS},
     served_certificate,
     text::quoted,
 };
+
+pub(super) static NEEDS: &[Need] = &[of(
+    "/varz",
+    Step::Varz,
+    &[must("server_id", Kind::Text), must("now", Kind::Text)],
+)];
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let varz = check.varz()?;

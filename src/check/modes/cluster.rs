@@ -1,16 +1,51 @@
 //! Mode `cluster`: whether all members of the mesh are there, and agree.
 
-use monitor_client::{Clusterz, Routez};
+use monitor_client::{Clusterz, Kind, Routez};
 
-use super::{Check, Failure, Status};
+use super::{
+    Check, Failure, Status,
+    need::{Need, must, of},
+};
 use crate::check::{
     deadline::Step,
     figure::{MEMBERS, MEMBERS_MISSING, MESH_PROBLEMS},
     text::{plural, quoted},
 };
 
+pub(super) static NEEDS: &[Need] = &[
+    of(
+        "/clusterz",
+        Step::Clusterz,
+        &[
+            must("server_id", Kind::Text),
+            must("expected", Kind::Positive),
+            must("present", Kind::Positive),
+            must("members", Kind::List),
+            must("members.*.own", Kind::Flag),
+            must("members.*.connected", Kind::Flag),
+            must("members.*.leaving", Kind::Flag),
+            must("disagreements", Kind::List),
+            must("disagreements.*.code", Kind::Text),
+            must(
+                "disagreements.*.severity",
+                Kind::Word(&["info", "warning", "critical"]),
+            ),
+        ],
+    ),
+    of(
+        "/routez",
+        Step::Clusterz,
+        &[
+            must("now", Kind::Text),
+            must("num_routes", Kind::Count),
+            must("routes", Kind::List),
+            must("routes.*.remote_id", Kind::Text),
+        ],
+    ),
+];
+
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
-    let Some(mesh): Option<Clusterz> = check.get_if_there(Step::Clusterz, "/clusterz")? else {
+    let Some(mesh): Option<Clusterz> = check.ask_if_there("/clusterz")? else {
         return by_routes(check);
     };
     let expected = check.options.expect.unwrap_or(mesh.expected);
@@ -54,7 +89,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
 
 /// A nats-server has no `/clusterz`: it tells its own routes.
 fn by_routes(check: &mut Check) -> Result<(), Failure> {
-    let routez: Routez = check.get(Step::Clusterz, "/routez")?;
+    let routez: Routez = check.ask("/routez")?;
     let mut ids: Vec<&str> = routez
         .routes
         .iter()

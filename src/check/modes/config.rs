@@ -1,10 +1,27 @@
 //! Mode `config`: whether the broker runs the configuration that it should.
 
-use super::{Check, Failure, Status, seconds_between};
+use monitor_client::Kind;
+
+use super::{
+    Check, Failure, Status,
+    need::{Need, must, of},
+    seconds_between,
+};
 use crate::check::{
+    deadline::Step,
     figure::CONFIG_AGE,
     text::{duration, quoted},
 };
+
+pub(super) static NEEDS: &[Need] = &[of(
+    "/varz",
+    Step::Varz,
+    &[
+        must("server_id", Kind::Text),
+        must("now", Kind::Text),
+        must("config_load_time", Kind::Text),
+    ],
+)];
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let varz = check.varz()?;

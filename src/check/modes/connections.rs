@@ -1,12 +1,27 @@
 //! Mode `connections`: how many clients, and how many more there may be.
 
-use monitor_client::Varz;
+use monitor_client::{Kind, Varz};
 
-use super::{Check, Failure, limit};
+use super::{
+    Check, Failure, limit,
+    need::{Need, may, must, of},
+};
 use crate::check::{
+    deadline::Step,
     figure::{CONNECTIONS, TOTAL_CONNECTIONS},
     text::plural,
 };
+
+pub(super) static NEEDS: &[Need] = &[of(
+    "/varz",
+    Step::Varz,
+    &[
+        must("server_id", Kind::Text),
+        must("connections", Kind::Count),
+        must("max_connections", Kind::Number),
+        may("total_connections", Kind::Count, &TOTAL_CONNECTIONS),
+    ],
+)];
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let varz = check.varz()?;

@@ -1,8 +1,11 @@
 //! Mode `explain`: what the broker itself says is wrong. Only midge says it.
 
-use monitor_client::{Explainz, Finding};
+use monitor_client::{Explainz, Finding, Kind};
 
-use super::{Check, Failure, Status};
+use super::{
+    Check, Failure, Status,
+    need::{Need, must, of_midge},
+};
 use crate::check::{
     deadline::Step,
     figure::{FINDINGS_CRITICAL, FINDINGS_INFO, FINDINGS_WARNING},
@@ -12,14 +15,25 @@ use crate::check::{
 /// Findings on the first line; `-v` has the rest.
 const TOLD_MAX: usize = 3;
 
+pub(super) static NEEDS: &[Need] = &[of_midge(
+    "/explainz",
+    Step::Explainz,
+    "only midge says what is wrong",
+    &[
+        must("server_id", Kind::Text),
+        must("looked", Kind::Text),
+        must("status", Kind::Word(&["ok", "info", "warning", "critical"])),
+        must("findings", Kind::List),
+        must("findings.*.code", Kind::Text),
+        must(
+            "findings.*.severity",
+            Kind::Word(&["info", "warning", "critical"]),
+        ),
+    ],
+)];
+
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
-    let explained: Explainz = check.get(Step::Explainz, "/explainz")?;
-    if explained.status.is_empty() {
-        return Err(Failure::unknown(format!(
-            "{}/explainz is not the answer of midge: no status",
-            check.options.monitor_url
-        )));
-    }
+    let explained: Explainz = check.ask("/explainz")?;
     for (figure, severity) in [
         (&FINDINGS_CRITICAL, "critical"),
         (&FINDINGS_WARNING, "warning"),
@@ -34,6 +48,13 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         .iter()
         .partition(|finding| status(finding) != Status::Ok);
     if bad.is_empty() {
+        if !matches!(&*explained.status, "ok" | "info") {
+            return Err(Failure::unknown(format!(
+                "{}/explainz has the status {}, but no finding that tells why",
+                check.options.monitor_url,
+                quoted(&explained.status)
+            )));
+        }
         check.report.say(Status::Ok, "nothing is wrong");
     }
     for (number, finding) in bad.iter().enumerate() {

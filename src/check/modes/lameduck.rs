@@ -3,8 +3,19 @@
 //! A broker in lame duck mode takes no new clients, but its monitoring port
 //! still answers. That tells it from one that has ended.
 
-use super::{Check, Failure, Status};
-use crate::check::{client_port::OpenError, figure::LAME_DUCK, text::quoted};
+use monitor_client::Kind;
+
+use super::{
+    Check, Failure, Status,
+    need::{Need, must, of},
+};
+use crate::check::{client_port::OpenError, deadline::Step, figure::LAME_DUCK, text::quoted};
+
+pub(super) static NEEDS: &[Need] = &[
+    // A healthy /healthz alone could be any program's.
+    of("/varz", Step::Varz, &[must("server_id", Kind::Text)]),
+    of("/healthz", Step::Healthz, &[]),
+];
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let (in_lame_duck, failure) = match check.open_session() {
@@ -12,6 +23,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         Err(OpenError::Refused(failure)) => (false, Some(failure)),
         Err(OpenError::Failed(failure)) => return Err(failure),
     };
+    check.varz()?;
     let (code, health) = check.healthz()?;
     let healthy = code == 200 && health.status == "ok";
     if in_lame_duck || (failure.is_some() && !healthy) {

@@ -1,9 +1,12 @@
 //! Mode `latency`: how long messages stay in the broker, and how late its own threads
 //! get to run. Only midge measures it.
 
-use monitor_client::{Latencyz, RecentLatency};
+use monitor_client::{Kind, Latencyz, RecentLatency};
 
-use super::{Check, Failure};
+use super::{
+    Check, Failure,
+    need::{Need, must, of_midge},
+};
 use crate::check::{
     deadline::Step,
     figure::{LATENCY_COUNT, LATENCY_MAX, LATENCY_P50, LATENCY_P99, SCHED_MAX, SCHED_P99},
@@ -13,14 +16,23 @@ use crate::check::{
 /// Readers that `-v` names.
 const NAMED_MAX: usize = 5;
 
+pub(super) static NEEDS: &[Need] = &[of_midge(
+    "/latencyz",
+    Step::Latencyz,
+    "only midge measures its latency",
+    &[
+        must("server_id", Kind::Text),
+        must("total.last_minute.count", Kind::Count),
+        must("total.last_minute.p50", Kind::Count),
+        must("total.last_minute.p99", Kind::Count),
+        must("total.last_minute.max", Kind::Count),
+        must("scheduling_delay.last_minute.p99", Kind::Count),
+        must("scheduling_delay.last_minute.max", Kind::Count),
+    ],
+)];
+
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
-    let path = "/latencyz";
-    let Some(answer): Option<Latencyz> = check.get_if_there(Step::Latencyz, path)? else {
-        return Err(Failure::unknown(format!(
-            "{}{path} is not there: only midge measures its latency",
-            check.options.monitor_url
-        )));
-    };
+    let answer: Latencyz = check.ask("/latencyz")?;
     for late in answer.worst.iter().take(NAMED_MAX) {
         let text = format!(
             "cid {} {}: {} at most, with {}",

@@ -11,6 +11,7 @@ mod explain;
 mod health;
 mod lameduck;
 mod latency;
+pub mod need;
 mod pending;
 mod resources;
 mod roundtrip;
@@ -20,7 +21,9 @@ mod uptime;
 mod varz;
 
 use monitor_client::Varz;
+use serde::Deserialize;
 
+use self::need::Need;
 use super::{
     baseline::{Snapshot, StateFile},
     figure::{self, Figure},
@@ -37,6 +40,9 @@ pub struct Mode {
     pub help: &'static str,
     /// What it measures; the first is the main figure, which `-w` and `-c` mean.
     pub figures: &'static [&'static Figure],
+    /// What it needs of which answers of the monitoring port; nothing if it asks
+    /// the client port alone.
+    pub needs: &'static [Need],
     /// Fills the report. What was found before a failure stays in it.
     pub run: fn(&mut Check) -> Result<(), Failure>,
 }
@@ -61,6 +67,7 @@ pub static MODES: &[Mode] = &[
             &figure::OUT_BYTES,
             &figure::UPTIME,
         ],
+        needs: health::NEEDS,
         run: health::run,
     },
     Mode {
@@ -71,24 +78,28 @@ pub static MODES: &[Mode] = &[
             &figure::FINDINGS_WARNING,
             &figure::FINDINGS_INFO,
         ],
+        needs: explain::NEEDS,
         run: explain::run,
     },
     Mode {
         name: "connect",
         help: "a client can connect, and how fast the broker answers; needs no monitoring port",
         figures: &[&figure::RTT, &figure::CONNECT_TIME],
+        needs: &[],
         run: connect::run,
     },
     Mode {
         name: "roundtrip",
         help: "a message published to the own inbox comes back; needs no monitoring port",
         figures: &[&figure::REQUEST_TIME, &figure::CONNECT_TIME],
+        needs: &[],
         run: roundtrip::run,
     },
     Mode {
         name: "connections",
         help: "client connections, also in percent of the most that are allowed",
         figures: &[&figure::CONNECTIONS, &figure::TOTAL_CONNECTIONS],
+        needs: connections::NEEDS,
         run: connections::run,
     },
     Mode {
@@ -102,12 +113,14 @@ pub static MODES: &[Mode] = &[
             &figure::SLOW_GATEWAYS,
             &figure::SLOW_LEAFS,
         ],
+        needs: slow::NEEDS,
         run: slow::run,
     },
     Mode {
         name: "pending",
         help: "bytes that wait for clients which read too slowly, and who they are",
         figures: &[&figure::PENDING_MAX, &figure::PENDING_TOTAL],
+        needs: pending::NEEDS,
         run: pending::run,
     },
     Mode {
@@ -123,6 +136,7 @@ pub static MODES: &[Mode] = &[
             &figure::IN_BYTES,
             &figure::OUT_BYTES,
         ],
+        needs: traffic::NEEDS,
         run: traffic::run,
     },
     Mode {
@@ -133,6 +147,7 @@ pub static MODES: &[Mode] = &[
             &figure::MEMBERS_MISSING,
             &figure::MESH_PROBLEMS,
         ],
+        needs: cluster::NEEDS,
         run: cluster::run,
     },
     Mode {
@@ -147,6 +162,7 @@ pub static MODES: &[Mode] = &[
             &figure::SCHED_P99,
             &figure::SCHED_MAX,
         ],
+        needs: latency::NEEDS,
         run: latency::run,
     },
     Mode {
@@ -154,24 +170,28 @@ pub static MODES: &[Mode] = &[
         help: "time until the first of open files, connections, subscriptions, queues and memory is \
                full at its present growth, and how full the fullest is; midge only",
         figures: &[&figure::CEILING_TIME, &figure::CEILING_USED],
+        needs: ceilings::NEEDS,
         run: ceilings::run,
     },
     Mode {
         name: "resources",
         help: "memory, processor and subscriptions",
         figures: &[&figure::MEM, &figure::CPU, &figure::SUBSCRIPTIONS],
+        needs: resources::NEEDS,
         run: resources::run,
     },
     Mode {
         name: "uptime",
         help: "whether the broker was restarted lately",
         figures: &[&figure::UPTIME_SHORT],
+        needs: uptime::NEEDS,
         run: uptime::run,
     },
     Mode {
         name: "lameduck",
         help: "whether the broker is in lame duck mode: it ends soon and takes no new clients",
         figures: &[&figure::LAME_DUCK],
+        needs: lameduck::NEEDS,
         run: lameduck::run,
     },
     Mode {
@@ -179,21 +199,32 @@ pub static MODES: &[Mode] = &[
         help: "days until the certificate, its CA and the CRL end; a broker that does not tell is \
                asked for its certificate by a TLS handshake",
         figures: &[&figure::CERT_DAYS, &figure::CA_DAYS, &figure::CRL_DAYS],
+        needs: cert::NEEDS,
         run: cert::run,
     },
     Mode {
         name: "config",
         help: "whether the running configuration has the digest of --digest",
         figures: &[&figure::CONFIG_AGE],
+        needs: config::NEEDS,
         run: config::run,
     },
     Mode {
         name: "varz",
         help: "any number of /varz, named by --figure",
         figures: &[&figure::VARZ_FIGURE],
+        needs: varz::NEEDS,
         run: varz::run,
     },
 ];
+
+impl Mode {
+    /// What it needs of the answer at a path, which may carry a query.
+    pub fn need(&self, path: &str) -> Option<&'static Need> {
+        let path = path.split_once('?').map_or(path, |(path, _)| path);
+        self.needs.iter().find(|need| need.path == path)
+    }
+}
 
 /// Two looks at the same run of a broker.
 struct Compared {
@@ -285,8 +316,27 @@ fn limit(value: i64) -> Option<f64> {
     (value > 0).then_some(value as f64)
 }
 
+/// A page of `/connz`, with what is read of it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Page {
+    connections: Vec<Connection>,
+}
+
+/// A connection, with what is read of it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Connection {
+    cid: u64,
+    name: String,
+    ip: String,
+    pending_bytes: u64,
+    stop: Option<String>,
+    reason: String,
+}
+
 /// A connection as people know it: its name, else its number, and its address.
-fn who(connection: &monitor_client::ConnInfo) -> String {
+fn who(connection: &Connection) -> String {
     let name = match connection.name.as_str() {
         "" => format!("cid {}", connection.cid),
         name => super::text::quoted(name),

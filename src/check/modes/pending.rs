@@ -1,20 +1,50 @@
 //! Mode `pending`: bytes that wait because a client reads too slowly.
 
-use super::{Check, Failure, limit, who};
+use monitor_client::Kind;
+
+use super::{
+    Check, Failure, Page, limit,
+    need::{Need, must, of},
+    who,
+};
 use crate::check::{
+    deadline::Step,
     figure::{PENDING_MAX, PENDING_TOTAL},
     text::bytes,
 };
 
 /// The largest first; the rest of the page is for the sum.
-const QUERY: &str = "sort=pending&limit=1024";
+const PAGE: &str = "/connz?sort=pending&limit=1024";
 
 /// Clients that `-v` names.
 const NAMED_MAX: usize = 5;
 
+pub(super) static NEEDS: &[Need] = &[
+    of(
+        "/varz",
+        Step::Varz,
+        &[
+            must("server_id", Kind::Text),
+            // The second is gnatsd's.
+            must("max_pending|max_pending_size", Kind::Count),
+        ],
+    ),
+    of(
+        "/connz",
+        Step::Connz,
+        &[
+            must("now", Kind::Text),
+            must("num_connections", Kind::Count),
+            must("connections", Kind::List),
+            must("connections.*.cid", Kind::Count),
+            must("connections.*.pending_bytes", Kind::Count),
+        ],
+    ),
+];
+
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let varz = check.varz()?;
-    let connections = check.connz(QUERY)?.connections;
+    let connections = check.ask::<Page>(PAGE)?.connections;
     let waiting: Vec<_> = connections
         .iter()
         .filter(|connection| connection.pending_bytes > 0)

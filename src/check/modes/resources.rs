@@ -1,10 +1,27 @@
 //! Mode `resources`: what the broker takes from its machine.
 
-use super::{Check, Failure};
+use monitor_client::Kind;
+
+use super::{
+    Check, Failure,
+    need::{Need, must, of},
+};
 use crate::check::{
+    deadline::Step,
     figure::{CPU, MEM, SUBSCRIPTIONS},
     text::{bytes, plural, significant},
 };
+
+pub(super) static NEEDS: &[Need] = &[of(
+    "/varz",
+    Step::Varz,
+    &[
+        must("server_id", Kind::Text),
+        must("mem", Kind::Count),
+        must("cpu", Kind::Count),
+        must("subscriptions", Kind::Count),
+    ],
+)];
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let varz = check.varz()?;

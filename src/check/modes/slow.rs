@@ -1,19 +1,50 @@
 //! Mode `slow`: consumers that were cut off because they read too slowly.
 
-use monitor_client::{ConnInfo, Varz};
+use monitor_client::{Kind, Varz};
 
-use super::{Check, Compared, Failure, compare, seconds_between, who};
+use super::{
+    Check, Compared, Connection, Failure, Page, compare,
+    need::{Need, may, must, of},
+    seconds_between, who,
+};
 use crate::check::{
+    deadline::Step,
     figure::{SLOW_CLIENTS, SLOW_CONSUMERS, SLOW_GATEWAYS, SLOW_LEAFS, SLOW_NEW, SLOW_ROUTES},
     status::Status,
     text::{duration, plural},
 };
 
 /// The latest closed connections that are looked through for names.
-const CLOSED_QUERY: &str = "state=closed&sort=stop&limit=256";
+const CLOSED: &str = "/connz?state=closed&sort=stop&limit=256";
 
 /// Names on the first line; `-v` has the rest.
 const NAMED_MAX: usize = 3;
+
+pub(super) static NEEDS: &[Need] = &[
+    of(
+        "/varz",
+        Step::Varz,
+        &[
+            must("server_id", Kind::Text),
+            must("start", Kind::Text),
+            must("now", Kind::Text),
+            must("slow_consumers", Kind::Count),
+            may("slow_consumer_stats.clients", Kind::Count, &SLOW_CLIENTS),
+            may("slow_consumer_stats.routes", Kind::Count, &SLOW_ROUTES),
+            may("slow_consumer_stats.gateways", Kind::Count, &SLOW_GATEWAYS),
+            may("slow_consumer_stats.leafs", Kind::Count, &SLOW_LEAFS),
+        ],
+    ),
+    // Only for the names of those that were cut off.
+    of(
+        "/connz",
+        Step::Connz,
+        &[
+            must("connections", Kind::List),
+            must("connections.*.cid", Kind::Count),
+        ],
+    ),
+];
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let (varz, compared) = compare(check)?;
@@ -54,7 +85,7 @@ fn set_totals(check: &mut Check, varz: &Varz) {
 
 /// Who was cut off, as far as the broker still knows: `: "app-7" 10.0.0.7`.
 fn names(check: &mut Check, compared: &Compared) -> String {
-    let closed = match check.connz(CLOSED_QUERY) {
+    let closed = match check.ask::<Page>(CLOSED) {
         Ok(page) => page.connections,
         Err(failure) => {
             check
@@ -63,7 +94,7 @@ fn names(check: &mut Check, compared: &Compared) -> String {
             return String::new();
         }
     };
-    let cut: Vec<&ConnInfo> = closed
+    let cut: Vec<&Connection> = closed
         .iter()
         .filter(|connection| was_cut(connection, &compared.then.now))
         .collect();
@@ -83,7 +114,7 @@ fn names(check: &mut Check, compared: &Compared) -> String {
     format!(": {}{more}", named.join(", "))
 }
 
-fn was_cut(connection: &ConnInfo, since: &str) -> bool {
+fn was_cut(connection: &Connection, since: &str) -> bool {
     let after = connection
         .stop
         .as_deref()

@@ -1,14 +1,34 @@
 //! Mode `traffic`: messages and bytes per second, too many or too few.
 
-use super::{Check, Failure, compare};
+use monitor_client::Kind;
+
+use super::{
+    Check, Failure, compare,
+    need::{Need, must, of},
+};
 use crate::check::status::Status;
 use crate::check::{
+    deadline::Step,
     figure::{
         IN_BYTES, IN_BYTES_RATE, IN_MSGS, IN_MSGS_RATE, OUT_BYTES, OUT_BYTES_RATE, OUT_MSGS,
         OUT_MSGS_RATE,
     },
     text::{bytes, duration, significant},
 };
+
+pub(super) static NEEDS: &[Need] = &[of(
+    "/varz",
+    Step::Varz,
+    &[
+        must("server_id", Kind::Text),
+        must("start", Kind::Text),
+        must("now", Kind::Text),
+        must("in_msgs", Kind::Count),
+        must("out_msgs", Kind::Count),
+        must("in_bytes", Kind::Count),
+        must("out_bytes", Kind::Count),
+    ],
+)];
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let (varz, compared) = compare(check)?;

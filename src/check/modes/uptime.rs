@@ -1,12 +1,37 @@
 //! Mode `uptime`: whether the broker was restarted lately.
 
-use super::{Check, Failure, seconds_between};
-use crate::check::{figure::UPTIME_SHORT, text::duration};
+use monitor_client::Kind;
+
+use super::{
+    Check, Failure,
+    need::{Need, must, of},
+    seconds_between,
+};
+use crate::check::{
+    deadline::Step,
+    figure::UPTIME_SHORT,
+    text::{duration, quoted},
+};
+
+pub(super) static NEEDS: &[Need] = &[of(
+    "/varz",
+    Step::Varz,
+    &[
+        must("server_id", Kind::Text),
+        must("start", Kind::Text),
+        must("now", Kind::Text),
+    ],
+)];
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let varz = check.varz()?;
-    let Some(uptime) = seconds_between(&varz.start, &varz.now) else {
-        return Err(Failure::unknown("the broker does not report its start"));
+    let uptime = seconds_between(&varz.start, &varz.now).filter(|uptime| *uptime >= 0.0);
+    let Some(uptime) = uptime else {
+        return Err(Failure::unknown(format!(
+            "the broker's times make no uptime: start {}, now {}",
+            quoted(&varz.start),
+            quoted(&varz.now)
+        )));
     };
     let phrase = format!(
         "up {} since {}",
