@@ -122,7 +122,7 @@ impl Recorder {
             connection.tell_moved(&telemetry.loads);
         }
         self.last_look = now;
-        telemetry.subjects.look(|cid| registry.who(cid));
+        telemetry.subjects.look(|cids| registry.names(cids));
     }
 
     /// Measures how late a task gets to run.

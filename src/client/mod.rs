@@ -295,16 +295,17 @@ fn tell_slow_consumer(
     incident: Option<&Incident>,
 ) {
     let prefix = log_prefix(connection);
-    let backlog = connection.outbound().backlog();
     match reason {
         CloseReason::SlowConsumerWriteDeadline => info!(
             "{prefix} - Slow Consumer Detected: WriteDeadline of {:?} exceeded with {} total bytes.",
             context.limits.current().write_deadline,
             connection.outbound().traffic().loss.dropped().bytes
         ),
+        // Told by who made room.
+        CloseReason::SlowConsumerMemory => {}
         _ => info!(
             "{prefix} - Slow Consumer Detected: MaxPending of {} Exceeded",
-            backlog.max_pending
+            connection.outbound().backlog().max_pending
         ),
     }
     if let Some(incident) = incident {

@@ -402,14 +402,8 @@ impl Session {
 
     /// Makes room when all outbound queues together hold too much.
     pub(super) fn keep_budget(&self) {
-        let registry = &self.context.registry;
-        for connection in registry.keep_budget() {
-            warn!(
-                "{} - Slow Consumer Detected: all queues together exceed max_memory of {} bytes, \
-                 this one held most",
-                log_prefix(&connection),
-                registry.budget.limit()
-            );
+        for cut in self.context.registry.keep_budget() {
+            warn!("{} - {cut}", log_prefix(&cut.connection));
         }
     }
 

@@ -47,6 +47,9 @@ pub enum CloseReason {
     RouteRemoved,
     /// The broker stops.
     ServerShutdown,
+    /// All outbound queues together outgrew `max_memory`, and this one held most
+    /// of what stuck readers left waiting.
+    SlowConsumerMemory,
     /// The outbound queue outgrew its limit.
     SlowConsumerPending,
     /// The socket took nothing for too long.
@@ -75,7 +78,7 @@ impl CloseReason {
     pub fn is_slow_consumer(self) -> bool {
         matches!(
             self,
-            Self::SlowConsumerPending | Self::SlowConsumerWriteDeadline
+            Self::SlowConsumerMemory | Self::SlowConsumerPending | Self::SlowConsumerWriteDeadline
         )
     }
 }
@@ -104,6 +107,7 @@ impl fmt::Display for CloseReason {
             Self::ReadError => "Read Error",
             Self::RouteRemoved => "Route Removed",
             Self::ServerShutdown => "Server Shutdown",
+            Self::SlowConsumerMemory => "Slow Consumer (All Queues Exceeded max_memory)",
             Self::SlowConsumerPending => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
             Self::StaleConnection => "Stale Connection",

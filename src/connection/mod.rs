@@ -288,6 +288,14 @@ impl Connection {
         self.raise(CHANGED);
     }
 
+    /// Cuts the connection because of what its stuck reader leaves waiting; returns
+    /// how much that was, `None` if it is nothing by now.
+    fn close_for_memory(&self) -> Option<usize> {
+        let held = self.outbound.close_for_memory()?;
+        self.raise(CLOSING);
+        Some(held)
+    }
+
     /// Notes that a message or a subscription went through.
     pub fn active(&self, now: Clock) {
         self.last_activity.store(now.0, Ordering::Relaxed);

@@ -253,6 +253,24 @@ impl Outbound {
         drop(discarded);
     }
 
+    /// What the budget has booked for this queue: what waits in it because its
+    /// reader is stuck. Nothing of a queue that flows.
+    pub fn booked(&self) -> usize {
+        self.state.lock().booked
+    }
+
+    /// Closes the connection for what is booked for its queue, and returns how much
+    /// that was; `None` if it is ending or its reader has caught up meanwhile.
+    pub(super) fn close_for_memory(&self) -> Option<usize> {
+        let mut state = self.state.lock();
+        let booked = state.booked;
+        if state.closed.is_some() || booked == 0 {
+            return None;
+        }
+        state.close(CloseReason::SlowConsumerMemory, &self.sent);
+        Some(booked)
+    }
+
     /// Notes the reason; `false` if there is one already.
     pub(super) fn close(&self, reason: CloseReason) -> bool {
         let mut state = self.state.lock();

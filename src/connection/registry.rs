@@ -4,6 +4,7 @@
 //! connections and what the closed ones left behind. The server registers
 //! connections, monitoring reads.
 
+mod room;
 mod totals;
 mod view;
 mod walk;
@@ -19,11 +20,12 @@ use std::{
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use self::{totals::Gone, walk::walk};
 pub use self::{
+    room::Cut,
     totals::{AccountTotals, Moment, Moving, Totals, Troubles},
     view::{ClosedConnection, ConnectionView, SubscriptionView},
 };
+use self::{totals::Gone, walk::walk};
 use super::{CloseReason, Connection, Subscription, budget::Budget};
 use crate::telemetry::{Stamp, Traffic};
 
@@ -40,6 +42,8 @@ pub struct Registry {
     accepted: AtomicU64,
     stalls: AtomicU64,
     max_closed: AtomicUsize,
+    /// Held by who makes room in the budget.
+    making_room: Mutex<()>,
     /// Readers that publishers found behind, until the recorder looks.
     noticed: Mutex<Vec<Arc<Connection>>>,
     /// What all outbound queues may hold together.
@@ -81,6 +85,7 @@ impl Registry {
             accepted: AtomicU64::new(0),
             stalls: AtomicU64::new(0),
             max_closed: AtomicUsize::new(max_closed),
+            making_room: Mutex::default(),
             noticed: Mutex::default(),
             budget: Arc::new(Budget::new(max_memory)),
         }
@@ -165,28 +170,6 @@ impl Registry {
         inner.leave(connection.traffic(), "", CloseReason::ClientClosed);
     }
 
-    /// Cuts those with the most booked until the budget is kept: whose bytes are
-    /// on their way has nothing booked and is never cut for what others hold.
-    /// Returns the connections it cut.
-    pub fn keep_budget(&self) -> Vec<Arc<Connection>> {
-        let mut cut = Vec::new();
-        while self.budget.is_overdrawn() {
-            let biggest = self
-                .open()
-                .into_iter()
-                .chain(self.routes())
-                .map(|connection| (connection.outbound().backlog(), connection))
-                .filter(|(backlog, _)| !backlog.closed && backlog.booked > 0)
-                .max_by_key(|(backlog, _)| backlog.booked);
-            let Some((_, connection)) = biggest else {
-                break;
-            };
-            connection.close(CloseReason::SlowConsumerPending);
-            cut.push(connection);
-        }
-        cut
-    }
-
     /// Counts a publisher's wait for `reader`.
     pub fn stall(&self, reader: &Connection) {
         reader.stalls.fetch_add(1, Ordering::Relaxed);
@@ -207,8 +190,10 @@ impl Registry {
     pub fn notice(&self, readers: &[Arc<Connection>]) {
         let mut noticed = self.noticed.lock();
         for reader in readers {
-            let is_known = noticed.iter().any(|known| Arc::ptr_eq(known, reader));
-            if !is_known && noticed.len() < NOTICED_MAX {
+            if noticed.len() >= NOTICED_MAX {
+                return;
+            }
+            if !noticed.iter().any(|known| Arc::ptr_eq(known, reader)) {
                 noticed.push(reader.clone());
             }
         }
@@ -235,6 +220,33 @@ impl Registry {
             .map(|closed| &closed.last)
             .find(|last| last.cid == cid)?;
         Some(found.identity.who(found.peer))
+    }
+
+    /// The same for many, by their ids; those that are long gone are left out. What
+    /// is closed is gone through once and not once for each.
+    pub fn names(&self, cids: impl IntoIterator<Item = u64>) -> HashMap<u64, String> {
+        let mut names: HashMap<u64, String> =
+            cids.into_iter().map(|cid| (cid, String::new())).collect();
+        let inner = self.inner.lock();
+        let open: Vec<_> = names
+            .keys()
+            .filter_map(|cid| inner.open.get(cid).cloned())
+            .collect();
+        let lately = inner.closed.iter().rev().take(LATELY_CLOSED_MAX);
+        let closed: Vec<_> = lately
+            .filter(|closed| names.contains_key(&closed.last.cid))
+            .cloned()
+            .collect();
+        // The texts are made without the lock.
+        drop(inner);
+        for closed in closed {
+            names.insert(closed.last.cid, closed.last.who());
+        }
+        for connection in open {
+            names.insert(connection.cid, connection.who());
+        }
+        names.retain(|_, name| !name.is_empty());
+        names
     }
 
     /// The open connections of clients, in no order.

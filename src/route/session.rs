@@ -261,12 +261,9 @@ impl Session {
 
     /// Makes room when all outbound queues together hold too much.
     pub(super) fn keep_budget(&self) {
-        for connection in self.cluster.context.registry.keep_budget() {
-            warn!(
-                "{} - cid:{} - Slow Consumer Detected: all queues together exceed max_memory, \
-                 this one held most",
-                connection.peer, connection.cid
-            );
+        for cut in self.cluster.context.registry.keep_budget() {
+            let (peer, cid) = (cut.connection.peer, cut.connection.cid);
+            warn!("{peer} - cid:{cid} - {cut}");
         }
     }
 

@@ -3,7 +3,7 @@
 //!
 //! The recorder moves what the threads counted here about once in a second.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use parking_lot::Mutex;
 
@@ -87,9 +87,12 @@ impl History {
 }
 
 impl Subjects {
-    /// Takes what the threads counted since the last look. `who` names the
-    /// publisher of what nobody hears, as long as it is known.
-    pub fn look(&self, who: impl Fn(u64) -> Option<String>) {
+    /// Takes what the threads counted since the last look. `names` names the
+    /// publishers of what nobody hears, as long as they are known.
+    pub fn look<N: IntoIterator<Item = (u64, String)>>(
+        &self,
+        names: impl FnOnce(HashSet<u64>) -> N,
+    ) {
         let mut heard = Vec::new();
         let mut unheard = Vec::new();
         for thread in figures::threads() {
@@ -97,11 +100,7 @@ impl Subjects {
             heard.push(published.heard.take());
             unheard.push(published.unheard.take());
         }
-        let publishers: Vec<_> = unheard
-            .iter()
-            .flatten()
-            .filter_map(|hit| Some((hit.publisher, who(hit.publisher)?)))
-            .collect();
+        let publishers = names(unheard.iter().flatten().map(|hit| hit.publisher).collect());
         let state = &mut *self.0.lock();
         state.look += 1;
         let look = state.look;
@@ -112,8 +111,7 @@ impl Subjects {
         state.publishers.extend(publishers);
         if state.publishers.len() > 2 * START_MAX {
             let unheard = &state.unheard.start;
-            let used: std::collections::HashSet<u64> =
-                unheard.hits().map(|hit| hit.publisher).collect();
+            let used: HashSet<u64> = unheard.hits().map(|hit| hit.publisher).collect();
             state.publishers.retain(|cid, _| used.contains(cid));
         }
     }
