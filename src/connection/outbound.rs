@@ -93,8 +93,6 @@ pub struct Backlog {
     /// When the socket was first full since the queue was last empty; `None`
     /// while the reader keeps up.
     pub behind_since: Option<Clock>,
-    /// What of it the memory budget has booked.
-    pub booked: usize,
     /// Whether the connection is ending.
     pub closed: bool,
 }
@@ -158,7 +156,6 @@ impl Outbound {
             max_pending: state.max_pending,
             last_progress: state.last_progress,
             behind_since: state.behind_since,
-            booked: state.booked,
             closed: state.closed.is_some(),
         }
     }

@@ -30,7 +30,7 @@ fn connection(
 /// Sends until much more waits than the socket takes, and is booked.
 fn fall_behind(connection: &Arc<Connection>) {
     with_worker(|worker| {
-        while connection.outbound().backlog().booked < 2 * LIMIT {
+        while connection.outbound().booked() < 2 * LIMIT {
             connection.send(worker, &[b'x'; 128 * 1024]);
             worker.flush_touched();
         }

@@ -1,6 +1,8 @@
 //! `/clusterz`: the mesh as a matrix: who ought to be there, who is, who sees
 //! whom, and what is wrong between them.
 
+use std::{collections::HashMap, sync::Arc};
+
 use monitor_client::{ClusterMember, Clusterz, Disagreement, Sight};
 
 use super::{
@@ -90,6 +92,10 @@ fn members(cluster: &Cluster) -> Vec<ClusterMember> {
         ..ClusterMember::default()
     }));
     let routes = cluster.routes();
+    let routes: HashMap<&str, &Arc<Route>> = routes
+        .iter()
+        .map(|route| (&*route.remote_id, route))
+        .collect();
     let rows: Vec<Vec<Sight>> = all
         .iter()
         .map(
@@ -97,16 +103,21 @@ fn members(cluster: &Cluster) -> Vec<ClusterMember> {
                 _ if seer.own => row(&all, seer, |seen| own_sight(&routes, seen)),
                 Some(Member {
                     view: Some(view), ..
-                }) => row(&all, seer, |seen| {
-                    let sight = view.sees.iter().find(|sight| sight.id == seen.id)?;
-                    Some(Sight {
-                        connected: true,
-                        configured: sight.configured,
-                        rtt: sight.rtt.map(|rtt| rtt.as_secs_f64()),
-                        pending: sight.pending,
-                        ..Sight::default()
+                }) => {
+                    // Looked up once for every cell of the row.
+                    let sights: HashMap<&str, _> =
+                        view.sees.iter().map(|sight| (&*sight.id, sight)).collect();
+                    row(&all, seer, |seen| {
+                        let sight = sights.get(&*seen.id)?;
+                        Some(Sight {
+                            connected: true,
+                            configured: sight.configured,
+                            rtt: sight.rtt.map(|rtt| rtt.as_secs_f64()),
+                            pending: sight.pending,
+                            ..Sight::default()
+                        })
                     })
-                }),
+                }
                 _ => Vec::new(),
             },
         )
@@ -133,8 +144,8 @@ fn row(
         .collect()
 }
 
-fn own_sight(routes: &[std::sync::Arc<Route>], seen: &ClusterMember) -> Option<Sight> {
-    let route = routes.iter().find(|route| route.remote_id == seen.id)?;
+fn own_sight(routes: &HashMap<&str, &Arc<Route>>, seen: &ClusterMember) -> Option<Sight> {
+    let route = routes.get(&*seen.id)?;
     let view = route.connection.view();
     Some(Sight {
         connected: true,

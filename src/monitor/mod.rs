@@ -2,7 +2,8 @@
 //!
 //! `main` calls [`serve`] once the sockets are open. Monitoring has a thread
 //! and a runtime of its own, so that a request never takes a broker worker's
-//! time; it reads counters and registries and holds their locks briefly. One
+//! time, and a second one for answers that may take long, so that health is
+//! told meanwhile; it reads counters and registries and holds their locks briefly. One
 //! file per endpoint (see the table in [`service`]); the answers are the types
 //! of the package `monitor-client`. Who may ask is the business of [`host`] and
 //! [`door`]. A Unix socket serves the same, and only there [`control`] takes
@@ -75,7 +76,7 @@ use std::{
 
 use chrono::Utc;
 use rustls::ServerConfig;
-use tokio::runtime;
+use tokio::{runtime, sync::Semaphore};
 
 use crate::{diagnosis::Diagnosis, server::Server, telemetry::hush::Hush};
 use door::RefusedLogins;
@@ -86,6 +87,9 @@ use values::Answers;
 
 /// Bytes of the monitoring thread's stack. Nothing there recurses.
 const STACK_LEN: usize = 256 * 1024;
+
+/// Long answers that are made at a time.
+const LONG_ANSWERS: usize = 1;
 
 /// How monitoring is served.
 struct Settings {
@@ -109,6 +113,8 @@ struct Monitor {
     /// How often the log tells of connections that were sent away.
     sent_away: Hush,
     requests: RequestCounts,
+    /// Turns of making a long answer.
+    long_answers: Arc<Semaphore>,
     cpu: CpuMeter,
     /// Bytes of answers that are not yet written.
     unwritten: Arc<AtomicUsize>,
@@ -133,6 +139,9 @@ pub fn serve(answers: &Answers, listeners: Listeners) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
+        .max_blocking_threads(LONG_ANSWERS)
+        .thread_name("monitor-long")
+        .thread_stack_size(STACK_LEN)
         .build()?;
     let (tcp, unix) = {
         let _entered = runtime.enter();
@@ -186,6 +195,7 @@ impl Monitor {
             sent_away: Hush::default(),
             diagnosis,
             requests: RequestCounts::default(),
+            long_answers: Arc::new(Semaphore::new(LONG_ANSWERS)),
             cpu: CpuMeter::new(),
             unwritten: Arc::default(),
             event_readers: Arc::default(),

@@ -15,6 +15,7 @@ use http_body_util::{Either, Full};
 use hyper::{
     Method, Request, Response, StatusCode,
     header::{self, HeaderValue},
+    http::request::Parts,
 };
 use parking_lot::Mutex;
 use tracing::debug;
@@ -51,16 +52,18 @@ const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
 /// An answer that is waited for without holding up others.
 pub(super) type Later = Pin<Box<dyn Future<Output = Result<Answer, Refusal>> + Send>>;
 
+/// Makes an answer.
+type Answering = fn(&Monitor, &Query) -> Result<Answer, Refusal>;
+
 /// What answers a request.
 enum Handler {
-    Now(fn(&Monitor, &Query) -> Result<Answer, Refusal>),
+    /// On the monitoring thread.
+    Now(Answering),
+    /// Beside it: the answer takes the longer, the more connections, accounts or
+    /// routes there are.
+    Long(Answering),
+    /// When something else is done.
     Later(fn(&Monitor, &Query) -> Result<Later, Refusal>),
-}
-
-/// What became of a request.
-enum Reply {
-    Now(Answer),
-    Later(Later),
 }
 
 /// One path of the monitoring port.
@@ -80,26 +83,26 @@ pub(super) const ENDPOINTS: &[Endpoint] = &[
     endpoint("/dashboard.css", "", dashboard::style),
     endpoint("/dashboard.js", "", dashboard::script),
     endpoint("/varz", "Settings, totals and resources", varz::answer),
-    endpoint("/connz", "Connections", connz::answer),
-    endpoint("/subsz", "Subscriptions", subsz::answer),
+    long("/connz", "Connections", connz::answer),
+    long("/subsz", "Subscriptions", subsz::answer),
     Endpoint {
         path: "/subscriptionsz",
         counted_as: "/subsz",
         about: "",
-        handler: Handler::Now(subsz::answer),
+        handler: Handler::Long(subsz::answer),
     },
     endpoint("/explainz", "What is wrong", explainz::answer),
-    endpoint("/slowz", "Readers that fell behind", slowz::answer),
-    endpoint("/topz", "Who and what carries the load", topz::answer),
-    endpoint("/latencyz", "How long messages stay", latencyz::answer),
+    long("/slowz", "Readers that fell behind", slowz::answer),
+    long("/topz", "Who and what carries the load", topz::answer),
+    long("/latencyz", "How long messages stay", latencyz::answer),
     endpoint("/eventsz", "Events", eventsz::answer),
     endpoint("/memz", "Memory and ceilings", memz::answer),
     endpoint("/healthz", "Health", healthz::answer),
-    endpoint("/metrics", "Figures for Prometheus", metrics::answer),
-    endpoint("/accountz", "Accounts", accountz::answer),
-    endpoint("/accstatz", "Traffic by account", accstatz::answer),
-    endpoint("/routez", "Routes", routez::answer),
-    endpoint("/clusterz", "Members, and who sees whom", clusterz::answer),
+    long("/metrics", "Figures for Prometheus", metrics::answer),
+    long("/accountz", "Accounts", accountz::answer),
+    long("/accstatz", "Traffic by account", accstatz::answer),
+    long("/routez", "Routes", routez::answer),
+    long("/clusterz", "Members, and who sees whom", clusterz::answer),
     endpoint("/leafz", "Leafnodes", leafz::answer),
     endpoint("/gatewayz", "Gateways", gatewayz::answer),
     endpoint("/jsz", "JetStream", jsz::answer),
@@ -118,16 +121,20 @@ const ACTIONS: &[Endpoint] = &[
     endpoint("/trace", "", control::trace),
 ];
 
-const fn endpoint(
-    path: &'static str,
-    about: &'static str,
-    handler: fn(&Monitor, &Query) -> Result<Answer, Refusal>,
-) -> Endpoint {
+const fn endpoint(path: &'static str, about: &'static str, handler: Answering) -> Endpoint {
     Endpoint {
         path,
         counted_as: path,
         about,
         handler: Handler::Now(handler),
+    }
+}
+
+/// An endpoint whose answers are made beside the monitoring thread.
+const fn long(path: &'static str, about: &'static str, handler: Answering) -> Endpoint {
+    Endpoint {
+        handler: Handler::Long(handler),
+        ..endpoint(path, about, handler)
     }
 }
 
@@ -159,16 +166,17 @@ pub(super) async fn respond<B>(
     request: Request<B>,
     door: Door,
 ) -> Response<Body> {
-    let replied = reply(&monitor, &request, door);
-    let (head, _) = request.into_parts();
-    let answer = match replied {
-        Ok(Reply::Now(answer)) => Ok(answer),
-        Ok(Reply::Later(answer)) => answer.await,
-        Err(refusal) => Err(refusal),
-    };
-    let (method, path) = (&head.method, head.uri.path());
-    let answer = answer
-        .inspect_err(|refusal| debug!("{method} {path} refused: {}", refusal.message))
+    let (request, _body) = request.into_parts();
+    let answer = answer(&monitor, &request, door)
+        .await
+        .inspect_err(|refusal| {
+            debug!(
+                "{} {} refused: {}",
+                request.method,
+                request.uri.path(),
+                refusal.message
+            );
+        })
         .unwrap_or_else(Answer::from);
     let answer = hold(&monitor.unwritten, answer);
     let mut response = Response::new(answer.body);
@@ -186,7 +194,7 @@ pub(super) async fn respond<B>(
     headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
     match answer.status {
         StatusCode::METHOD_NOT_ALLOWED => {
-            let is_action = find(ACTIONS, &monitor.settings.base_path, path);
+            let is_action = find(ACTIONS, &monitor.settings.base_path, request.uri.path());
             let allowed = match is_action {
                 Some(_) => "POST",
                 None => "GET, HEAD",
@@ -204,25 +212,50 @@ pub(super) async fn respond<B>(
     response
 }
 
-fn reply<B>(monitor: &Monitor, request: &Request<B>, door: Door) -> Result<Reply, Refusal> {
-    let headers = request.headers();
+async fn answer(monitor: &Arc<Monitor>, request: &Parts, door: Door) -> Result<Answer, Refusal> {
+    let headers = &request.headers;
     if let Door::Tcp { local, peer } = door {
         let rule = &monitor.host_rule;
-        rule.check(request.uri(), request.version(), headers, local)?;
+        rule.check(&request.uri, request.version, headers, local)?;
         door::check_login(monitor, headers, peer)?;
     }
     let endpoint = choose(&monitor.settings.base_path, request, door)?;
     monitor.requests.count(endpoint.counted_as);
-    let query = Query::parse(request.uri().query().unwrap_or_default()).with_headers(headers);
+    let query = Query::parse(request.uri.query().unwrap_or_default()).with_headers(headers);
     match endpoint.handler {
-        Handler::Now(answer) => answer(monitor, &query).map(Reply::Now),
-        Handler::Later(answer) => answer(monitor, &query).map(Reply::Later),
+        Handler::Now(answer) => answer(monitor, &query),
+        Handler::Long(answer) => make_beside(monitor, answer, query).await,
+        Handler::Later(answer) => answer(monitor, &query)?.await,
     }
 }
 
+/// Makes an answer that may take long on another thread, one at a time: whoever
+/// asks for the dearest again and again keeps that thread busy, while health,
+/// findings and totals are answered as ever. Who waits for his turn holds nothing
+/// but his connection, and his place is gone with it.
+async fn make_beside(
+    monitor: &Arc<Monitor>,
+    answer: Answering,
+    query: Query,
+) -> Result<Answer, Refusal> {
+    let failed = |error: &dyn std::fmt::Display| Refusal {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        message: format!("The answer could not be made: {error}"),
+    };
+    let turn = monitor.long_answers.clone().acquire_owned().await;
+    let turn = turn.map_err(|error| failed(&error))?;
+    let monitor = monitor.clone();
+    let made = tokio::task::spawn_blocking(move || {
+        // Kept until it is made, even if nobody waits for it any more.
+        let _turn = turn;
+        answer(&monitor, &query)
+    });
+    made.await.map_err(|error| failed(&error))?
+}
+
 /// The endpoint that a request is for, if it may be had there by this method.
-fn choose<B>(prefix: &str, request: &Request<B>, door: Door) -> Result<&'static Endpoint, Refusal> {
-    let (method, path) = (request.method(), request.uri().path());
+fn choose(prefix: &str, request: &Parts, door: Door) -> Result<&'static Endpoint, Refusal> {
+    let (method, path) = (&request.method, request.uri.path());
     let not_allowed = |message: String| Refusal {
         status: StatusCode::METHOD_NOT_ALLOWED,
         message,
@@ -259,7 +292,7 @@ pub(super) fn ask(monitor: &Monitor, path: &str, query: &Query) -> Result<Vec<u8
         message: format!("there is no endpoint {path}"),
     };
     let endpoint = find(ENDPOINTS, "", path).ok_or_else(missing)?;
-    let Handler::Now(answer) = endpoint.handler else {
+    let (Handler::Now(answer) | Handler::Long(answer)) = endpoint.handler else {
         return Err(missing());
     };
     match answer(monitor, query)?.content {

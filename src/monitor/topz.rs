@@ -1,6 +1,6 @@
 //! `/topz`: who and what carries the load.
 
-use std::{cmp::Reverse, sync::Arc};
+use std::{cmp::Reverse, collections::HashMap};
 
 use monitor_client::{Load, SubjectLoad, Topz};
 
@@ -123,11 +123,16 @@ fn build(monitor: &Monitor, request: &Request) -> Topz {
     let telemetry = &context.telemetry;
     let window = request.window.1;
     let open = context.registry.open();
-    let loads = open.iter().map(|known| connection(context, known, window));
-    let connections: Vec<_> = loads.collect();
+    let mut connections = Vec::with_capacity(open.len());
+    let mut held: HashMap<Name, Held> = HashMap::new();
+    for known in &open {
+        let (load, user) = connection(context, known, window);
+        Held::count(&mut held, &load, user);
+        connections.push(load);
+    }
     let (mut users, mut accounts) = (Vec::new(), Vec::new());
     for (name, moved) in telemetry.loads.of_holders(window) {
-        let load = holder(&name, moved, &open, &connections);
+        let load = holder(&name, moved, held.get(&name));
         match name.user.is_empty() {
             true if name.account.is_empty() => {}
             true => accounts.push(load),
@@ -135,8 +140,11 @@ fn build(monitor: &Monitor, request: &Request) -> Topz {
         }
     }
     let mut connections = request.top(connections);
+    let mut names = context
+        .registry
+        .names(connections.iter().map(|load| load.cid));
     for load in &mut connections {
-        load.name = context.registry.who(load.cid).unwrap_or_default();
+        load.name = names.remove(&load.cid).unwrap_or_default();
     }
     let seconds = match window {
         Window::Start => Clock::now().0 as f64 / 1000.0,
@@ -156,8 +164,9 @@ fn build(monitor: &Monitor, request: &Request) -> Topz {
     }
 }
 
-/// A connection's load; its name comes later, for those that are shown.
-fn connection(context: &Context, connection: &Connection, window: Window) -> Load {
+/// A connection's load, and its user; its name comes later, for those that are
+/// shown.
+fn connection(context: &Context, connection: &Connection, window: Window) -> (Load, String) {
     let moved = match window {
         Window::Start => Moved::from(connection.traffic()),
         window => context
@@ -166,14 +175,46 @@ fn connection(context: &Context, connection: &Connection, window: Window) -> Loa
             .of_connection(connection.cid, window),
     };
     let peak = connection.outbound().latency(Stamp::now());
-    Load {
+    let identity = connection.identity.lock();
+    let (account, user) = (identity.account.clone(), identity.user.clone());
+    drop(identity);
+    let load = Load {
         cid: connection.cid,
-        account: connection.identity.lock().account.clone(),
+        account,
         pending_bytes: connection.outbound().backlog().pending,
         subscriptions: connection.subscriptions.lock().len(),
         connects: u64::from(opened_within(context, connection, window)),
         latency: peak.micros as f64 / 1e6,
         ..load(moved)
+    };
+    (load, user)
+}
+
+/// What the open connections of a user or an account hold together.
+#[derive(Default)]
+struct Held {
+    pending_bytes: usize,
+    subscriptions: usize,
+    latency: f64,
+}
+
+impl Held {
+    /// Counts a connection for its account and for its user: each connection is
+    /// looked at once, however many users there are.
+    fn count(held: &mut HashMap<Name, Self>, load: &Load, user: String) {
+        let account = load.account.clone();
+        if !user.is_empty() {
+            let account = account.clone();
+            held.entry(Name { account, user }).or_default().add(load);
+        }
+        let user = String::new();
+        held.entry(Name { account, user }).or_default().add(load);
+    }
+
+    fn add(&mut self, load: &Load) {
+        self.pending_bytes += load.pending_bytes;
+        self.subscriptions += load.subscriptions;
+        self.latency = self.latency.max(load.latency);
     }
 }
 
@@ -184,7 +225,7 @@ fn opened_within(context: &Context, connection: &Connection, window: Window) -> 
 
 /// The load of a user or an account: what it moved, and what its open
 /// connections hold.
-fn holder(name: &Name, moved: Moved, open: &[Arc<Connection>], loads: &[Load]) -> Load {
+fn holder(name: &Name, moved: Moved, held: Option<&Held>) -> Load {
     let mut sum = Load {
         name: match name.user.is_empty() {
             true => name.account.clone(),
@@ -194,14 +235,10 @@ fn holder(name: &Name, moved: Moved, open: &[Arc<Connection>], loads: &[Load]) -
         connects: moved.connects,
         ..load(moved)
     };
-    for (connection, load) in open.iter().zip(loads) {
-        let belongs = load.account == name.account
-            && (name.user.is_empty() || connection.identity.lock().user == name.user);
-        if belongs {
-            sum.pending_bytes += load.pending_bytes;
-            sum.subscriptions += load.subscriptions;
-            sum.latency = sum.latency.max(load.latency);
-        }
+    if let Some(held) = held {
+        sum.pending_bytes = held.pending_bytes;
+        sum.subscriptions = held.subscriptions;
+        sum.latency = held.latency;
     }
     sum
 }
@@ -228,8 +265,9 @@ fn subjects(context: &Context, request: &Request, mut hits: Vec<Hit>) -> Vec<Sub
             .then_with(|| a.subject.cmp(&b.subject))
     });
     let series = figures::series();
-    let shown = hits.into_iter().take(request.entries);
-    shown
+    hits.truncate(request.entries);
+    let names = context.registry.names(hits.iter().map(|hit| hit.publisher));
+    hits.into_iter()
         .map(|hit| SubjectLoad {
             subject: String::from_utf8_lossy(&hit.subject).into_owned(),
             account: series
@@ -239,9 +277,9 @@ fn subjects(context: &Context, request: &Request, mut hits: Vec<Hit>) -> Vec<Sub
             bytes: hit.bytes,
             error: hit.error,
             publisher_cid: hit.publisher,
-            publisher: context
-                .registry
-                .who(hit.publisher)
+            publisher: names
+                .get(&hit.publisher)
+                .cloned()
                 .or_else(|| context.telemetry.subjects.publisher(hit.publisher))
                 .unwrap_or_default(),
         })
@@ -274,5 +312,38 @@ mod tests {
             assert_eq!(parse(text).err().unwrap().message, message);
         }
         assert!(parse("n=-1").is_err());
+    }
+
+    /// Six thousand connections of two thousand users: each is counted once, for its
+    /// user and for its account, and a user of another account is another one.
+    #[test]
+    fn connections_are_summed_up_in_one_pass() {
+        let mut held = HashMap::new();
+        for number in 0..6000_usize {
+            let load = Load {
+                account: ["A", "B"][number % 2].into(),
+                pending_bytes: number,
+                subscriptions: 1,
+                latency: number as f64,
+                ..Load::default()
+            };
+            Held::count(&mut held, &load, format!("u{}", number % 1000));
+        }
+        let of = |account: &str, user: &str| {
+            let (account, user) = (account.to_owned(), user.to_owned());
+            let name = Name { account, user };
+            let load = holder(&name, Moved::default(), held.get(&name));
+            (load.subscriptions, load.pending_bytes, load.latency)
+        };
+        assert_eq!(
+            of("A", "u2"),
+            (6, 2 + 1002 + 2002 + 3002 + 4002 + 5002, 5002.0)
+        );
+        assert_eq!(of("B", "u2"), (0, 0, 0.0));
+        assert_eq!(
+            of("B", ""),
+            (3000, (0..3000).map(|n| 2 * n + 1).sum(), 5999.0)
+        );
+        assert_eq!(of("", ""), (0, 0, 0.0));
     }
 }

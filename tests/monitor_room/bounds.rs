@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::support::{Broker, http, wait_until};
+use crate::support::{Broker, HeldThreads, http, wait_until};
 
 /// Longer than every bound of the monitoring port that is waited for here.
 const LONG: Duration = Duration::from_secs(60);
@@ -49,6 +49,45 @@ fn readers_that_take_nothing_are_harmless() {
     let memory = broker.get_json("/varz")["mem"].as_u64().expect("a number");
     assert!(memory < 100 << 20, "{memory} bytes in use");
     drop(slow);
+}
+
+/// While an answer takes as long as it likes, and many wait behind it, the answers
+/// that tell whether the broker is well come as ever; the others come later.
+#[test]
+fn a_long_answer_holds_up_no_health_check() {
+    let broker = Broker::midge().start();
+    // The thread that makes long answers is there from the first one on.
+    broker.get_json("/connz");
+    let held = HeldThreads::hold(&broker, "monitor-long");
+    let address = broker.monitor_addr();
+    let waiting: Vec<_> = [
+        "/connz",
+        "/topz",
+        "/metrics",
+        "/subsz",
+        "/clusterz",
+        "/latencyz",
+    ]
+    .into_iter()
+    .cycle()
+    .take(20)
+    .map(|path| thread::spawn(move || http::get(address, path).status))
+    .collect();
+    for path in [
+        "/healthz",
+        "/healthz?probe=live",
+        "/varz",
+        "/explainz",
+        "/memz",
+        "/eventsz",
+    ] {
+        assert_eq!(broker.get(path).status, 200, "{path}");
+    }
+    assert!(waiting.iter().all(|asker| !asker.is_finished()));
+    drop(held);
+    for asker in waiting {
+        assert_eq!(asker.join().expect("an answer"), 200);
+    }
 }
 
 /// Connections beyond the limit take the places of those that are silent for
