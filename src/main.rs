@@ -11,6 +11,7 @@ use std::{
 
 use midge::{
     config::{self, Diagnostic, Invocation, Options, signal},
+    connection::budget,
     diagnosis, log,
     monitor::{self, values::Answers},
     recorder,
@@ -112,6 +113,7 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
             error,
         }
     };
+    budget::prepare_process();
     let runtime = lifecycle::runtime().map_err(failed("Error starting the workers"))?;
     let ended = runtime.block_on(async {
         // Before anything else, so that no early signal kills half a broker.

@@ -16,7 +16,10 @@ use std::sync::{
 use hashbrown::{HashMap, hash_map::RawEntryMut};
 use parking_lot::RwLock;
 
-use crate::subject;
+use crate::{
+    subject,
+    telemetry::held::{Pool, Share, allocated},
+};
 
 /// What the sublist has to know of a subscription.
 pub trait Entry {
@@ -24,11 +27,30 @@ pub trait Entry {
     fn subject(&self) -> &[u8];
     /// The queue group, if it is a member of one.
     fn queue(&self) -> Option<&[u8]>;
+    /// Bytes that it takes by itself.
+    fn memory(&self) -> usize;
 }
+
+/// Bytes of the list of one subject's first subscription.
+const FIRST_LEN: usize = allocated(4 * size_of::<usize>());
+
+/// Bytes of each subscription in such a list.
+const ENTRY_LEN: usize = size_of::<usize>();
+
+/// Bytes of a token's place in a tree whose tables are half full to full.
+const CHILD_LEN: usize = 240;
+
+/// Bytes of the table of a token's first child besides that child's.
+const FIRST_CHILD_LEN: usize = 480;
+
+/// Places below which a table keeps its size.
+const PLACES_MIN: usize = 1024;
 
 /// Subscriptions by subject.
 pub struct Sublist<T> {
     index: RwLock<Index<T>>,
+    /// What it holds, but for the table of the subjects without wildcards.
+    share: Share,
     generation: AtomicU64,
     lookups: AtomicU64,
 }
@@ -93,9 +115,10 @@ struct Level<T> {
 }
 
 impl<T: Entry> Sublist<T> {
-    /// An empty sublist.
-    pub fn new() -> Self {
+    /// An empty sublist, whose bytes are a share of `pool`.
+    pub fn new(pool: &'static Pool) -> Self {
         Self {
+            share: Share::new(pool),
             index: RwLock::new(Index {
                 literals: HashMap::new(),
                 wildcards: Level::new(),
@@ -124,11 +147,26 @@ impl<T: Entry> Sublist<T> {
         index.literals.is_empty() && index.wildcards.is_empty()
     }
 
+    /// Whether there is room for a subscription of so many bytes by itself.
+    pub fn has_room_for(&self, memory: usize, subject: &[u8]) -> bool {
+        let place = size_of::<(Box<[u8]>, Node<T>)>() * 3 / 2;
+        self.share
+            .has_room_for(memory + allocated(subject.len()) + FIRST_LEN + place)
+    }
+
+    /// Bytes of the table of the subjects without wildcards. All else is in its share.
+    pub fn table_memory(&self) -> usize {
+        self.index.read().literals.allocation_size()
+    }
+
     /// Adds a subscription; its subject must be valid.
     pub fn insert(&self, entry: Arc<T>) {
         let mut index = self.index.write();
         index.inserts += 1;
-        index.node(entry.subject()).insert(entry);
+        let mut grown = entry.memory();
+        let node = index.node(entry.subject(), &mut grown);
+        node.insert(entry, &mut grown);
+        self.share.hold_anyway(grown);
         self.generation.fetch_add(1, Ordering::Release);
     }
 
@@ -139,9 +177,16 @@ impl<T: Entry> Sublist<T> {
     {
         let mut index = self.index.write();
         for entry in entries {
-            if index.remove(entry) {
+            let mut shrunk = entry.memory();
+            if index.remove(entry, &mut shrunk) {
                 index.removes += 1;
+                self.share.give_back(shrunk);
             }
+        }
+        // A crowd that has left gives its memory back.
+        let literals = &mut index.literals;
+        if literals.capacity() > PLACES_MIN && literals.len() < literals.capacity() / 8 {
+            literals.shrink_to(literals.len() * 2);
         }
         self.generation.fetch_add(1, Ordering::Release);
     }
@@ -191,40 +236,54 @@ impl<T: Entry> Sublist<T> {
     }
 }
 
-impl<T: Entry> Default for Sublist<T> {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl<T: Entry> Index<T> {
-    /// The node of a subject or pattern, made if need be.
-    fn node(&mut self, subject: &[u8]) -> &mut Node<T> {
+    /// The node of a subject or pattern, made if need be: its bytes are added to
+    /// `grown`.
+    fn node(&mut self, subject: &[u8], grown: &mut usize) -> &mut Node<T> {
         if !subject::is_wildcard(subject) {
-            return find_or_insert(&mut self.literals, subject, Node::new);
+            return find_or_insert(&mut self.literals, subject, || {
+                *grown += allocated(subject.len());
+                Node::new()
+            });
         }
         let mut level = &mut self.wildcards;
         for token in subject::tokens(subject) {
             match token {
                 b">" => return &mut level.rest,
-                b"*" => level = level.star.get_or_insert_with(|| Box::new(Level::new())),
-                word => level = find_or_insert(&mut level.children, word, Level::new),
+                b"*" => {
+                    level = level.star.get_or_insert_with(|| {
+                        *grown += allocated(size_of::<Level<T>>());
+                        Box::new(Level::new())
+                    });
+                }
+                word => {
+                    let first = match level.children.is_empty() {
+                        true => FIRST_CHILD_LEN,
+                        false => 0,
+                    };
+                    level = find_or_insert(&mut level.children, word, || {
+                        *grown += first + CHILD_LEN + allocated(word.len());
+                        Level::new()
+                    });
+                }
             }
         }
         &mut level.here
     }
 
-    fn remove(&mut self, entry: &Arc<T>) -> bool {
+    /// The bytes of what is removed with it are added to `shrunk`.
+    fn remove(&mut self, entry: &Arc<T>, shrunk: &mut usize) -> bool {
         let subject = entry.subject();
         if subject::is_wildcard(subject) {
-            return self.wildcards.remove(Some(subject), entry);
+            return self.wildcards.remove(Some(subject), entry, shrunk);
         }
         let Some(node) = self.literals.get_mut(subject) else {
             return false;
         };
-        let removed = node.remove(entry);
+        let removed = node.remove(entry, shrunk);
         if node.is_empty() {
             self.literals.remove(subject);
+            *shrunk += allocated(subject.len());
         }
         removed
     }
@@ -242,23 +301,29 @@ impl<T: Entry> Node<T> {
         self.plain.is_empty() && self.queues.is_empty()
     }
 
-    fn insert(&mut self, entry: Arc<T>) {
+    fn insert(&mut self, entry: Arc<T>, grown: &mut usize) {
+        *grown += ENTRY_LEN;
         let Some(name) = entry.queue() else {
+            *grown += if self.plain.is_empty() { FIRST_LEN } else { 0 };
             self.plain.push(entry);
             return;
         };
         match self.queues.iter().position(|(queue, _)| **queue == *name) {
             Some(at) => self.queues[at].1.push(entry),
             None => {
+                *grown += group_len::<T>(name);
                 let name = name.into();
                 self.queues.push((name, vec![entry]));
             }
         }
     }
 
-    fn remove(&mut self, entry: &Arc<T>) -> bool {
+    fn remove(&mut self, entry: &Arc<T>, shrunk: &mut usize) -> bool {
+        *shrunk += ENTRY_LEN;
         let Some(name) = entry.queue() else {
-            return remove_from(&mut self.plain, entry);
+            let removed = remove_from(&mut self.plain, entry);
+            *shrunk += if self.plain.is_empty() { FIRST_LEN } else { 0 };
+            return removed;
         };
         let Some(at) = self.queues.iter().position(|(queue, _)| **queue == *name) else {
             return false;
@@ -266,6 +331,7 @@ impl<T: Entry> Node<T> {
         let removed = remove_from(&mut self.queues[at].1, entry);
         if self.queues[at].1.is_empty() {
             self.queues.swap_remove(at);
+            *shrunk += group_len::<T>(name);
         }
         removed
     }
@@ -333,20 +399,21 @@ impl<T: Entry> Level<T> {
         }
     }
 
-    fn remove(&mut self, remaining: Option<&[u8]>, entry: &Arc<T>) -> bool {
+    fn remove(&mut self, remaining: Option<&[u8]>, entry: &Arc<T>, shrunk: &mut usize) -> bool {
         let Some(remaining) = remaining else {
-            return self.here.remove(entry);
+            return self.here.remove(entry, shrunk);
         };
         let (token, below) = split_token(remaining);
         match token {
-            b">" => self.rest.remove(entry),
+            b">" => self.rest.remove(entry, shrunk),
             b"*" => {
                 let Some(level) = &mut self.star else {
                     return false;
                 };
-                let removed = level.remove(below, entry);
+                let removed = level.remove(below, entry, shrunk);
                 if level.is_empty() {
                     self.star = None;
+                    *shrunk += allocated(size_of::<Self>());
                 }
                 removed
             }
@@ -354,9 +421,15 @@ impl<T: Entry> Level<T> {
                 let Some(level) = self.children.get_mut(word) else {
                     return false;
                 };
-                let removed = level.remove(below, entry);
+                let removed = level.remove(below, entry, shrunk);
                 if level.is_empty() {
                     self.children.remove(word);
+                    *shrunk += CHILD_LEN + allocated(word.len());
+                    if self.children.is_empty() {
+                        // Its table may be a large one that is empty now.
+                        self.children = HashMap::new();
+                        *shrunk += FIRST_CHILD_LEN;
+                    }
                 }
                 removed
             }
@@ -373,6 +446,11 @@ impl<T: Entry> Level<T> {
             level.for_each(visit);
         }
     }
+}
+
+/// Bytes of a queue group without its members.
+fn group_len<T>(name: &[u8]) -> usize {
+    allocated(name.len()) + FIRST_LEN + size_of::<QueueGroup<T>>()
 }
 
 fn find_or_insert<'a, V>(
@@ -424,7 +502,12 @@ mod tests {
         fn queue(&self) -> Option<&[u8]> {
             self.queue.as_deref()
         }
+        fn memory(&self) -> usize {
+            100
+        }
     }
+
+    static POOL: Pool = Pool::new(1 << 30);
 
     fn sub(subject: &str, queue: Option<&str>) -> Arc<Sub> {
         Arc::new(Sub {
@@ -435,7 +518,7 @@ mod tests {
 
     #[test]
     fn a_queue_group_is_one_group_over_all_patterns() {
-        let list = Sublist::new();
+        let list = Sublist::new(&POOL);
         for subject in ["a.*", "a.>", "a.b"] {
             list.insert(sub(subject, Some("q")));
         }
@@ -449,7 +532,7 @@ mod tests {
 
     #[test]
     fn nothing_is_left_after_removal() {
-        let list = Sublist::new();
+        let list = Sublist::new(&POOL);
         let subs: Vec<_> = ["a", "a.*", "a.>", "*.b.>", "x.y.z"]
             .iter()
             .flat_map(|subject| [sub(subject, None), sub(subject, Some("q"))])
@@ -462,6 +545,28 @@ mod tests {
         let index = list.index.read();
         assert!(index.literals.is_empty() && index.wildcards.is_empty());
         assert_eq!(index.inserts, index.removes);
+        assert_eq!((list.share.bytes(), list.share.count()), (0, 0));
+    }
+
+    /// What a crowd of subscriptions took is given back with it.
+    #[test]
+    fn tables_shrink_with_those_that_leave() {
+        let list = Sublist::new(&POOL);
+        let subs: Vec<_> = (0..50_000)
+            .map(|number| match number % 2 {
+                0 => sub(&format!("a.{number}"), None),
+                _ => sub(&format!("a.{number}.*"), None),
+            })
+            .collect();
+        subs.iter().for_each(|entry| list.insert(entry.clone()));
+        let grown = list.share.bytes() + list.table_memory();
+        assert!(
+            (subs.len() * 300..subs.len() * 1500).contains(&grown),
+            "{grown}"
+        );
+        subs[10..].chunks(512).for_each(|some| list.remove(some));
+        let left = list.share.bytes() + list.table_memory();
+        assert!(left < grown / 50, "{left} of {grown}");
     }
 
     fn pattern() -> impl Strategy<Value = String> {
@@ -503,7 +608,7 @@ mod tests {
             patterns in proptest::collection::vec((pattern(), proptest::option::of("[pq]"), any::<bool>()), 0..40),
             subjects in proptest::collection::vec(published(), 1..10),
         ) {
-            let list = Sublist::new();
+            let list = Sublist::new(&POOL);
             let subs: Vec<_> = patterns
                 .iter()
                 .map(|(subject, queue, keep)| (sub(subject, queue.as_deref()), *keep))
@@ -527,6 +632,8 @@ mod tests {
                 expected.sort_unstable();
                 prop_assert_eq!(got, expected, "{}", subject);
             }
+            list.remove(subs.iter().filter(|(_, keep)| *keep).map(|(entry, _)| entry));
+            prop_assert_eq!(list.share.bytes(), 0);
         }
     }
 }

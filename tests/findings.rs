@@ -28,6 +28,8 @@ mod routes;
 mod shown;
 #[path = "findings/system.rs"]
 mod system;
+#[path = "findings/tables.rs"]
+mod tables;
 
 use serde_json::Value;
 use support::{Broker, BrokerBuilder, RawClient};

@@ -29,8 +29,14 @@ pub struct Memz {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct MemoryCause {
-    /// `outbound_queues`, `subscriptions`, `connections`, `tls_sessions`,
-    /// `handshakes`, `closed_connections`, `log`, `events`, `other`.
+    /// `outbound_queues` (a large payload once, however many queues it waits in),
+    /// `payloads` (large ones that are being read), `subscriptions`, `interest` (of the cluster's other members),
+    /// `connections`, `tls_sessions`, `handshakes`, `closed_connections`,
+    /// `log` (lines that wait to be written), `events`,
+    /// `replies` (waited for from other accounts), `lookups` (whom subjects reach),
+    /// `system_requests` (to the broker), `permissions` (verdicts, and to respond), `subjects` (counted), `incidents`,
+    /// `figures`, `thread_buffers`, `program`, `allocator` (free, and kept for
+    /// later), `other`.
     pub cause: String,
     /// Bytes; an estimate where the allocator's share is unknown.
     pub bytes: u64,

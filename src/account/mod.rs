@@ -12,6 +12,7 @@
 pub mod links;
 pub mod lookup_cache;
 mod membership;
+pub mod path;
 mod reach;
 mod registry;
 pub mod replies;
@@ -21,7 +22,7 @@ mod stream;
 
 use std::sync::{
     Arc,
-    atomic::{AtomicUsize, Ordering},
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use once_cell::sync::OnceCell;
@@ -30,13 +31,14 @@ use parking_lot::RwLock;
 pub use crate::config::accounts::{AccountLimits, GLOBAL_ACCOUNT};
 use crate::{
     connection::{
-        Subscription,
+        SUBSCRIPTIONS, Subscription,
         interest::LocalInterest,
-        remote::{RemoteInterest, Remotes},
+        remote::{REMOTE_INTEREST, RemoteInterest, Remotes},
         worker::Worker,
     },
     security::permissions::{Permissions, Subscribing},
     sublist::{Entry, Sublist},
+    telemetry::held::{Pool, Share},
 };
 use links::{Links, ServiceImport};
 pub use membership::Membership;
@@ -51,6 +53,9 @@ const REMOVED_AT_ONCE: usize = 512;
 
 /// What subjects of requests to streams begin with.
 const STREAMS_API_PREFIX: &[u8] = b"$JS.API.";
+
+/// Bytes of the requests to the broker itself that wait; an account has a share.
+pub static SYSTEM_REQUESTS: Pool = Pool::new(8 * 1024 * 1024);
 
 /// One subject space.
 pub struct Account {
@@ -71,6 +76,13 @@ pub struct Account {
     pub is_system: bool,
     /// Requests from other accounts that wait for their replies here.
     pub replies: Replies,
+    /// What it holds of the replies that it waits for in other accounts.
+    awaited: Share,
+    /// What its requests to the broker itself hold while they wait.
+    pub asked: Share,
+    /// Times that a message was not taken through one of its imports, so that it
+    /// comes to an end; see [`path`].
+    cut_paths: AtomicU64,
     connections: AtomicUsize,
     /// Held while a subscription casts its shadows, so that a reload misses
     /// none.
@@ -86,13 +98,16 @@ impl Account {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            sublist: Sublist::new(),
-            remote: Sublist::new(),
+            sublist: Sublist::new(&SUBSCRIPTIONS),
+            remote: Sublist::new(&REMOTE_INTEREST),
             interest: LocalInterest::new(name),
             export: RwLock::default(),
             limits: RwLock::default(),
             is_system: false,
             replies: Replies::default(),
+            awaited: Share::new(&replies::POOL),
+            asked: Share::new(&SYSTEM_REQUESTS),
+            cut_paths: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
             links: RwLock::default(),
             streams_api: OnceCell::new(),
@@ -121,6 +136,11 @@ impl Account {
     /// Client connections in it now.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Times that a message was not taken through one of its imports; see [`path`].
+    pub fn cut_paths(&self) -> u64 {
+        self.cut_paths.load(Ordering::Relaxed)
     }
 
     /// Begins a subscription: publishers reach it from now on, those of
@@ -158,6 +178,12 @@ impl Account {
         }
         drop(current);
         self.sublist.touch();
+    }
+
+    /// Whether there is room for one more subscription.
+    pub fn has_room_for(&self, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> bool {
+        let memory = Subscription::memory_of(subject, queue, sid);
+        self.sublist.has_room_for(memory, subject)
     }
 
     /// Ends subscriptions: no publisher reaches them from now on.

@@ -6,7 +6,7 @@
 //! accounts: then the ways are resolved to their ends here, so that a message
 //! finds them without another look.
 
-use std::sync::Arc;
+use std::{cell::Cell, sync::Arc};
 
 use hashbrown::HashMap;
 use once_cell::sync::OnceCell;
@@ -14,15 +14,13 @@ use once_cell::sync::OnceCell;
 use super::{
     Account,
     links::{Mapping, ServiceImport},
+    path::Path,
 };
 use crate::{
     connection::{Subscription, remote::Remotes},
     sublist::{Entry as _, Matches},
+    telemetry::held::allocated,
 };
-
-/// Accounts that a request may go through one behind the other. The
-/// configuration has no circles, so only a chain of this length ends here.
-const CHAIN_MAX: usize = 32;
 
 /// Where messages of one subject go.
 pub struct Reach {
@@ -63,14 +61,17 @@ impl Mapped {
         }
     }
 
-    /// Where the next messages to `subject` in `account` go.
-    pub fn choose(&self, account: &Account, subject: &[u8]) -> Arc<Reach> {
+    /// Where the next messages to `subject` in `account` go that came by `path`.
+    pub fn choose(&self, account: &Account, subject: &[u8], path: &Path<'_>) -> Arc<Reach> {
         let mapping = match self {
             Self::Constant(reach) => return reach.clone(),
             Self::Chance(mapping) => mapping,
         };
         Arc::new(match mapping.choose() {
-            Some(way) => Reach::resolve_unmapped(account, &way.applied(subject), CHAIN_MAX),
+            Some(way) => {
+                let all = Path::all();
+                Reach::resolve_unmapped(account, &way.applied(subject), path, &all)
+            }
             // Lost: nobody can subscribe to no subject.
             None => Reach::of_subscribers(account, b""),
         })
@@ -87,7 +88,8 @@ pub(super) struct Service {
 impl Reach {
     /// Where messages that a client of `account` publishes to `subject` go.
     pub fn resolve(account: &Account, subject: &[u8]) -> Self {
-        Self::resolve_chain(account, subject, CHAIN_MAX)
+        let all = Path::all();
+        Self::resolve_chain(account, subject, &Path::start(&all), &all)
     }
 
     /// Where messages go that come with their last subject: to its subscribers.
@@ -119,15 +121,21 @@ impl Reach {
         self.beyond.as_ref()?.mapped.as_ref()
     }
 
-    fn resolve_chain(account: &Account, subject: &[u8], left: usize) -> Self {
+    /// `all` is what may become of a message at the beginning of a path.
+    fn resolve_chain(
+        account: &Account,
+        subject: &[u8],
+        path: &Path<'_>,
+        all: &Cell<usize>,
+    ) -> Self {
         let links = account.links();
         let Some(mapping) = links.as_ref().and_then(|links| links.mapping(subject)) else {
-            return Self::resolve_unmapped(account, subject, left);
+            return Self::resolve_unmapped(account, subject, path, all);
         };
         let generation = account.sublist.generation();
         let (mapped, seen) = match mapping.constant() {
             Some(way) => {
-                let reach = Self::resolve_unmapped(account, &way.applied(subject), left);
+                let reach = Self::resolve_unmapped(account, &way.applied(subject), path, all);
                 let seen = reach.seen().to_vec();
                 (Mapped::Constant(Arc::new(reach)), seen)
             }
@@ -150,9 +158,14 @@ impl Reach {
         }
     }
 
-    fn resolve_unmapped(account: &Account, subject: &[u8], left: usize) -> Self {
+    fn resolve_unmapped(
+        account: &Account,
+        subject: &[u8],
+        path: &Path<'_>,
+        all: &Cell<usize>,
+    ) -> Self {
         let subscribers = Self::of_subscribers(account, subject);
-        let links = account.links().filter(|_| left > 0);
+        let links = account.links();
         let imported = links.iter().flat_map(|links| links.services(subject));
         let mut beyond = Beyond {
             mapped: None,
@@ -160,9 +173,12 @@ impl Reach {
             seen: Vec::new(),
         };
         for import in imported.chain(account.streams_api(subject)) {
+            let Some(path) = path.through(account, import, all) else {
+                continue;
+            };
             let request = import.request_subject(subject);
             let generation = import.account.sublist.generation();
-            let reach = Self::resolve_chain(&import.account, &request, left.saturating_sub(1));
+            let reach = Self::resolve_chain(&import.account, &request, &path, all);
             beyond.seen.push((import.account.clone(), generation));
             beyond.seen.extend_from_slice(reach.seen());
             beyond.services.push(Service {
@@ -175,6 +191,32 @@ impl Reach {
             beyond,
             ..subscribers
         }
+    }
+
+    /// Bytes that it takes, without the peers, which come later.
+    pub(super) fn memory(&self) -> usize {
+        let matches = &self.matches;
+        let members = matches
+            .queues
+            .iter()
+            .map(|members| list(members.capacity()));
+        let queues = allocated(matches.queues.capacity() * size_of::<Vec<Arc<Subscription>>>());
+        // With the two counts of an Arc.
+        let own = allocated(size_of::<Self>() + 2 * size_of::<usize>());
+        let beyond = self.beyond.as_ref().map_or(0, |beyond| {
+            let mapped = match &beyond.mapped {
+                Some(Mapped::Constant(reach)) => reach.memory(),
+                Some(Mapped::Chance(_)) | None => 0,
+            };
+            let services = beyond.services.iter().map(|known| known.reach.memory());
+            allocated(size_of::<Beyond>())
+                + allocated(beyond.services.capacity() * size_of::<Service>())
+                + allocated(beyond.seen.capacity() * size_of::<(Arc<Account>, u64)>())
+                + mapped
+                + services.sum::<usize>()
+        });
+        let plain = list(matches.plain.capacity());
+        own + allocated(matches.subject.len()) + plain + queues + members.sum::<usize>() + beyond
     }
 
     /// Whether this is what a look-up would find now. `generation` is that of
@@ -224,4 +266,9 @@ impl Reach {
             None => &[],
         }
     }
+}
+
+/// Bytes of a list with room for so many subscriptions.
+fn list(capacity: usize) -> usize {
+    allocated(capacity * size_of::<Arc<Subscription>>())
 }

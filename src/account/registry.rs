@@ -83,6 +83,7 @@ impl Accounts {
             for (name, account) in before {
                 if !by_name.contains_key(&name) {
                     account.redefine(worker, AccountLimits::default(), None);
+                    account.replies.forget_all();
                 }
             }
             worker.flush_touched();

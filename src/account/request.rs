@@ -6,6 +6,7 @@ use std::{borrow::Cow, sync::Arc};
 
 use super::{
     Account, Reach,
+    path::Path,
     reach::Service,
     replies::Pending,
     spread::{Missed, Sender},
@@ -39,6 +40,10 @@ impl Sender<'_> {
             return Missed::From(0);
         };
         let import = &service.import;
+        let all = Path::all();
+        let Some(path) = self.path.through(account, import, &all) else {
+            return Missed::From(0);
+        };
         let reply = match run.reply(message) {
             Some(reply) if !reply.starts_with(ACK_PREFIX) => {
                 // Whoever answers at another broker must find the way back.
@@ -52,7 +57,10 @@ impl Sender<'_> {
                 });
                 match expected {
                     Some(reply) => Some(reply),
-                    None => return Missed::From(0),
+                    None => {
+                        worker.refused += 1;
+                        return Missed::From(0);
+                    }
                 }
             }
             reply => reply.map(<[u8]>::to_vec),
@@ -70,6 +78,7 @@ impl Sender<'_> {
             deaf: self.deaf,
             describe: Some(&deeper),
             to_peers: self.to_peers,
+            path,
         };
         let missed = sender.spread(worker, &import.account, &onward, &service.reach, false);
         if missed.is_all_of(1)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::{Account, Reach, replies::REPLY_PREFIX};
+use super::{Account, Reach, path::Path, replies::REPLY_PREFIX};
 use crate::{
     connection::{
         Connection, Subscription,
@@ -34,6 +34,8 @@ pub struct Sender<'a> {
     pub describe: Option<&'a Describe<'a>>,
     /// Whether peers of the cluster get it too: not what came from one.
     pub to_peers: bool,
+    /// How the message came here.
+    pub path: Path<'a>,
 }
 
 /// The messages of a run that nobody took.
@@ -99,7 +101,7 @@ impl Sender<'_> {
         };
         if let Some(mapped) = &beyond.mapped {
             return in_chunks(run, mapped.stays_for(), |run| {
-                let reach = mapped.choose(account, run.subject);
+                let reach = mapped.choose(account, run.subject, &self.path);
                 let run = Run {
                     subject: &reach.matches.subject,
                     ..*run

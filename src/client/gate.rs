@@ -11,16 +11,30 @@ use crate::{
         permissions::{Permissions, Subscribing},
         responses::Grants,
     },
-    telemetry::Clock,
+    telemetry::{
+        Clock,
+        held::{Pool, Share, allocated},
+    },
 };
 
 /// Subjects whose verdicts are kept; with more all are forgotten.
 const KNOWN_MAX: usize = 512;
 
+/// Bytes of a subject whose verdict is kept; longer ones are judged each time.
+const KNOWN_LEN_MAX: usize = 512;
+
+/// Bytes of all kept verdicts of all sessions.
+pub static POOL: Pool = Pool::new(32 * 1024 * 1024);
+
+/// Bytes of a verdict besides its subject: its place in a table that is half full to
+/// full.
+const VERDICT_LEN: usize = (size_of::<(Box<[u8]>, bool)>() + 1) * 3 / 2;
+
 /// The permissions of one session.
 pub(super) struct Gate {
     guard: Arc<Guard>,
     known: HashMap<Box<[u8]>, bool>,
+    share: Share,
 }
 
 impl Gate {
@@ -38,6 +52,14 @@ impl Gate {
                 grants,
             }),
             known: HashMap::new(),
+            share: Share::new(&POOL),
+        }
+    }
+
+    /// The session has ended.
+    pub(super) fn clear(&self) {
+        if let Some(grants) = &self.guard.grants {
+            grants.clear();
         }
     }
 
@@ -74,16 +96,26 @@ impl Gate {
                 let permitted = self.permissions().may_publish(subject);
                 // Reply subjects come once: they are not worth a place.
                 if permitted || self.guard.grants.is_none() {
-                    if self.known.len() >= KNOWN_MAX {
-                        self.known.clear();
-                    }
-                    self.known.insert(subject.into(), permitted);
+                    self.keep(subject, permitted);
                 }
                 permitted
             }
         };
         let grants = self.guard.grants.as_ref();
         permitted || grants.is_some_and(|grants| grants.take(subject, Clock::now()))
+    }
+
+    fn keep(&mut self, subject: &[u8], permitted: bool) {
+        if subject.len() > KNOWN_LEN_MAX {
+            return;
+        }
+        if self.known.len() >= KNOWN_MAX {
+            self.known.clear();
+            self.share.give_all_back();
+        }
+        if self.share.hold(VERDICT_LEN + allocated(subject.len())) {
+            self.known.insert(subject.into(), permitted);
+        }
     }
 
     /// Whether deliveries to a subscription to `subject` are to be judged;

@@ -13,7 +13,7 @@ mod batch;
 mod changed;
 mod comings;
 mod end;
-mod gate;
+pub mod gate;
 mod limits;
 mod login;
 mod member;
@@ -259,6 +259,9 @@ async fn finish(session: &Session, stream: &TcpStream) {
         // Whoever leaves is not paused, and nobody in its place.
         worker.congested.clear();
     });
+    if let Some(gate) = &session.gate {
+        gate.clear();
+    }
     let reason = connection
         .outbound()
         .close_reason()

@@ -13,7 +13,7 @@ use super::{
 use crate::{
     account::Reach,
     connection::{
-        CloseReason,
+        self, CloseReason,
         delivery::{Message, Run},
         reading::Large,
         worker::{SMALL_BATCH_LEN, Worker},
@@ -161,7 +161,7 @@ impl Session {
         self.connection.active(worker.read_at.clock());
         let body = &large.payload[..publish.total_len];
         if self.admit_publish(worker, &publish, body) {
-            let payload = Payload::Shared(Bytes::from(large.payload));
+            let payload = Payload::Shared(large.payload.into_shared());
             self.publish_alone(worker, &publish, payload);
         }
         Ok(())
@@ -263,7 +263,7 @@ impl Session {
             Payload::Borrowed(bytes)
                 if reach.matches.plain.len() > 1 && bytes.len() > SHARED_LEN =>
             {
-                Some(Bytes::copy_from_slice(bytes))
+                Some(connection::payload::Payload::new(bytes.to_vec()).into_shared())
             }
             Payload::Borrowed(bytes) => {
                 source.extend_from_slice(bytes);

@@ -6,6 +6,7 @@ use super::session::Session;
 use crate::{
     account::{
         Mapped, Reach,
+        path::Path,
         spread::{Missed, Sender},
     },
     connection::{
@@ -27,6 +28,7 @@ impl Session {
             deaf: (!self.options.echo).then_some(&self.connection),
             describe: Some(&describe),
             to_peers: true,
+            path: Path::START,
         };
         let mut missed = sender.spread(worker, &self.account, run, reach, flush);
         if run.subject.starts_with(b"$SYS.") && self.serve(worker, run) {
@@ -44,10 +46,28 @@ impl Session {
 
     /// Counts a run for those who watch, and what of it reached nobody.
     fn note_run(&self, worker: &mut Worker, run: &Run<'_>, unheard: &[usize]) {
-        if !unheard.is_empty() {
-            let lens = unheard.iter().map(|index| run.messages[*index].total_len);
-            self.connection.unheard_msgs.add(unheard.len() as u64);
-            self.connection.unheard_bytes.add(lens.map(u64::from).sum());
+        let refused = std::mem::take(&mut worker.refused);
+        if refused > 0 {
+            self.context.telemetry.replies_full.count_all(
+                self.account.name.as_bytes(),
+                refused,
+                self.connection.cid,
+            );
+        }
+        let (refused, unheard) = unheard.split_at(unheard.len().min(refused));
+        let bytes = |of: &[usize]| {
+            let lens = of.iter().map(|index| run.messages[*index].total_len);
+            lens.map(u64::from).sum()
+        };
+        let connection = &self.connection;
+        for (missed, msgs_to, bytes_to) in [
+            (unheard, &connection.unheard_msgs, &connection.unheard_bytes),
+            (refused, &connection.refused_msgs, &connection.refused_bytes),
+        ] {
+            if !missed.is_empty() {
+                msgs_to.add(missed.len() as u64);
+                bytes_to.add(bytes(missed));
+            }
         }
         let series = self.connection.series.load(Ordering::Relaxed);
         let count = run.messages.len() as u64;
@@ -57,7 +77,7 @@ impl Session {
     /// Takes a run where its subject is mapped to.
     fn route_mapped(&mut self, worker: &mut Worker, run: &Run<'_>, mapped: &Mapped, flush: bool) {
         for messages in run.messages.chunks(mapped.stays_for()) {
-            let reach = mapped.choose(&self.account, run.subject);
+            let reach = mapped.choose(&self.account, run.subject, &Path::START);
             let run = Run {
                 subject: &reach.matches.subject,
                 messages,

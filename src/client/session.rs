@@ -230,6 +230,9 @@ impl Session {
             let subject = quoted(subject);
             return self.complain(worker, ClientError::TooManyTokens { subject });
         }
+        if !self.account.has_room_for(subject, queue, sid) {
+            return self.complain(worker, ClientError::MaxSubscriptions);
+        }
         let subscription = {
             let mut subscriptions = self.connection.subscriptions.lock();
             if self

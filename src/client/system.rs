@@ -16,6 +16,7 @@ use crate::{
     account::Account,
     connection::{CloseReason, Connection, delivery::Run},
     protocol::CRLF,
+    telemetry::held::allocated,
 };
 
 /// Notices that may wait. A storm of connects beyond it loses some of its
@@ -50,6 +51,20 @@ pub struct Request {
     pub ask: Ask,
     /// Options as JSON; may be empty.
     pub body: Box<[u8]>,
+    /// Its part of what all requests may take.
+    _held: Held,
+}
+
+/// What a request that waits holds of its account's share; given back with it.
+struct Held {
+    account: Arc<Account>,
+    bytes: usize,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.account.asked.give_back(self.bytes);
+    }
 }
 
 /// What is asked.
@@ -173,11 +188,14 @@ impl Desk {
         };
         match notices.try_send(notice) {
             Ok(()) => true,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => {
-                self.dropped.fetch_add(1, Ordering::Relaxed);
-                false
-            }
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.drop_one(),
         }
+    }
+
+    /// Counts a notice that is not taken.
+    fn drop_one(&self) -> bool {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        false
     }
 
     /// The number of the next message that the broker itself sends.
@@ -213,8 +231,10 @@ pub fn pass_on(context: &Context, account: &Arc<Account>, run: &Run<'_>) -> bool
             let body = run.body(message);
             let start = message.header_len.unwrap_or(0) as usize;
             let body = &body[start..body.len() - CRLF.len()];
-            let request = Request::new(account, reply, ask.clone(), body);
-            taken &= context.system.leave(Notice::Request(request));
+            taken &= match Request::new(account, reply, ask.clone(), body) {
+                Some(request) => context.system.leave(Notice::Request(request)),
+                None => context.system.drop_one(),
+            };
         }
     }
     taken
@@ -233,20 +253,45 @@ pub fn subjects(server_id: &str) -> [String; 5] {
 }
 
 impl Request {
-    /// A request whose body is short enough to hold options.
-    pub fn new(account: &Arc<Account>, reply: &[u8], ask: Ask, body: &[u8]) -> Self {
-        Self {
+    /// A request whose body is short enough to hold options; `None` if too much waits
+    /// already.
+    pub fn new(account: &Arc<Account>, reply: &[u8], ask: Ask, body: &[u8]) -> Option<Self> {
+        let body = &body[..body.len().min(BODY_MAX)];
+        let bytes = size_of::<Notice>() + allocated(reply.len()) + allocated(body.len());
+        account.asked.hold(bytes).then(|| Self {
             account: account.clone(),
             reply: reply.into(),
             ask,
-            body: body[..body.len().min(BODY_MAX)].into(),
-        }
+            body: body.into(),
+            _held: Held {
+                account: account.clone(),
+                bytes,
+            },
+        })
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::account::SYSTEM_REQUESTS;
+
+    #[test]
+    fn requests_that_wait_are_bounded_in_bytes() {
+        let (one, other) = (Arc::new(Account::new("A")), Arc::new(Account::new("B")));
+        let body = vec![b'x'; 2 * BODY_MAX];
+        let ask = Ask {
+            topic: "CONNZ".into(),
+            account: None,
+            is_ping: true,
+        };
+        let request = |account| Request::new(account, b"r", ask.clone(), &body);
+        let waiting: Vec<_> = std::iter::from_fn(|| request(&one)).collect();
+        assert!((50..=SYSTEM_REQUESTS.limit() / BODY_MAX).contains(&waiting.len()));
+        assert!(request(&other).is_some());
+        drop(waiting);
+        assert_eq!((one.asked.bytes(), other.asked.bytes()), (0, 0));
+    }
 
     #[test]
     fn who_asks_what() {

@@ -13,13 +13,25 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering},
 };
 
+use once_cell::sync::OnceCell;
+
+use crate::{
+    connection::{SUBSCRIPTIONS, remote::REMOTE_INTEREST},
+    telemetry::{allocator::limit_arenas, process},
+};
+
 /// Differences smaller than this are not booked.
 pub const BOOKED_STEP: usize = 16 * 1024;
+
+/// Bytes that queues may have however much all else holds.
+const ROOM_MIN: usize = 8 * 1024 * 1024;
 
 /// Bytes that wait in queues, and how many may.
 pub struct Budget {
     used: AtomicUsize,
     limit: AtomicUsize,
+    /// What the process has left for queues besides all else that it holds.
+    room: AtomicUsize,
 }
 
 impl Budget {
@@ -28,12 +40,19 @@ impl Budget {
         Self {
             used: AtomicUsize::new(0),
             limit: AtomicUsize::new(limit),
+            room: AtomicUsize::new(usize::MAX),
         }
     }
 
     /// That of a connection alone, which its queue's limit bounds.
     pub fn own() -> Arc<Self> {
         Arc::new(Self::new(usize::MAX))
+    }
+
+    /// Says how many bytes the process has left for queues: what all else holds
+    /// counts too.
+    pub fn set_room(&self, room: usize) {
+        self.room.store(room.max(ROOM_MIN), Ordering::Relaxed);
     }
 
     /// Replaces a holder's booking.
@@ -51,7 +70,8 @@ impl Budget {
 
     /// Bytes that may be booked.
     pub fn limit(&self) -> usize {
-        self.limit.load(Ordering::Relaxed)
+        let limit = self.limit.load(Ordering::Relaxed);
+        limit.min(self.room.load(Ordering::Relaxed))
     }
 
     /// Sets another limit.
@@ -71,11 +91,72 @@ pub fn default_limit() -> usize {
 }
 
 /// Bytes of memory that this process may use: the least of the machine's, the
-/// control groups' and the process's own limit; `None` if the system does not
+/// control groups' and the process's own limits; `None` if the system does not
 /// tell.
 pub fn process_limit() -> Option<usize> {
-    let limits = [machine_memory(), cgroup_limit(), data_limit()];
+    let limits = [
+        machine_memory(),
+        cgroup_limit(),
+        limit_of("Max data size"),
+        usable_address_space(),
+    ];
     limits.into_iter().flatten().min()
+}
+
+/// Makes do with an address space that is limited, and bounds what all tables of a
+/// kind may hold by what the process may use. To be called once, before there are
+/// threads.
+pub fn prepare_process() {
+    if let Some(limit) = address_space_limit() {
+        limit_arenas((limit / ARENAS_PART / ARENA_LEN).max(1));
+        usable_address_space();
+    }
+    if let Some(limit) = process_limit() {
+        let part = (limit / TABLES_PART).max(TABLES_MIN);
+        SUBSCRIPTIONS.set_limit(part);
+        REMOTE_INTEREST.set_limit(part);
+    }
+}
+
+/// The part of the memory that all subscriptions may take, one in so many, and the
+/// same of what the peers of the cluster want.
+const TABLES_PART: usize = 4;
+
+/// Bytes that they may take in any case.
+const TABLES_MIN: usize = 16 * 1024 * 1024;
+
+/// The part of the address space that the allocator may reserve for its arenas.
+const ARENAS_PART: usize = 16;
+
+/// What it reserves for each.
+const ARENA_LEN: usize = 64 * 1024 * 1024;
+
+/// Address space of a thread: its stack.
+const THREAD_LEN: usize = 2 * 1024 * 1024;
+
+/// Threads beside those that serve connections and those that shake hands, of which
+/// there is one each for each processor.
+const THREADS_MORE: usize = 16;
+
+/// The address space that the process may use (LimitAS, `ulimit -v`).
+pub fn address_space_limit() -> Option<usize> {
+    limit_of("Max address space")
+}
+
+/// What of the address space may become memory that is used: not what the program
+/// and the stacks of its threads map. As it was when first asked for, before there
+/// were threads; `None` if it is not limited.
+fn usable_address_space() -> Option<usize> {
+    static USABLE: OnceCell<Option<usize>> = OnceCell::new();
+    *USABLE.get_or_init(|| {
+        let limit = address_space_limit()?;
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        let threads = (2 * processors + THREADS_MORE) * THREAD_LEN;
+        let arenas = limit / ARENAS_PART;
+        let mapped = process::memory().map_or(0, |memory| memory.mapped);
+        let mapped = usize::try_from(mapped).unwrap_or(usize::MAX);
+        Some(limit.saturating_sub(mapped.saturating_add(threads + arenas)))
+    })
 }
 
 fn machine_memory() -> Option<usize> {
@@ -88,12 +169,10 @@ fn machine_memory() -> Option<usize> {
     Some(kibibytes.parse::<usize>().ok()? * 1024)
 }
 
-/// What the process may use for its data (LimitDATA, `ulimit -d`).
-fn data_limit() -> Option<usize> {
+/// One of the process's own limits, such as that of its data (LimitDATA, `ulimit -d`).
+fn limit_of(name: &str) -> Option<usize> {
     let text = std::fs::read_to_string("/proc/self/limits").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("Max data size"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix(name))?;
     // `unlimited` is no number.
     line.split_ascii_whitespace().next()?.parse().ok()
 }
@@ -109,4 +188,22 @@ fn cgroup_limit() -> Option<usize> {
         .filter_map(|group| std::fs::read_to_string(group.join("memory.max")).ok())
         .filter_map(|limit| limit.trim().parse().ok())
         .min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_all_else_holds_counts_too() {
+        let budget = Budget::new(100 << 20);
+        assert_eq!(budget.limit(), 100 << 20);
+        budget.set_room(50 << 20);
+        budget.book(0, 60 << 20);
+        assert!(budget.is_overdrawn());
+        budget.set_room(0);
+        assert_eq!(budget.limit(), ROOM_MIN);
+        budget.set_room(usize::MAX);
+        assert!(!budget.is_overdrawn());
+    }
 }

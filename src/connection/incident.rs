@@ -11,6 +11,7 @@ use super::{CloseReason, Connection, feeders::Feeders, outbound::Backlog, regist
 use crate::telemetry::{
     Clock, Stamp, Telemetry,
     event::EventKind,
+    held::shown,
     loss::Lost,
     slow::{Incident, Publisher, Reader, State, judge},
 };
@@ -223,31 +224,30 @@ fn publishers(feeders: &Feeders, registry: &Registry) -> Vec<Publisher> {
         found[at].stalled = stalled.time;
     }
     for publisher in &mut found {
-        publisher.who = registry.who(publisher.cid).unwrap_or_default();
+        let who = registry.who(publisher.cid).unwrap_or_default();
+        publisher.who = shown(&who).into_owned();
     }
     found.sort_by_key(|publisher| Reverse((publisher.bytes, publisher.stalled)));
     found
 }
 
 fn reader(connection: &Connection) -> Reader {
+    let cut = |text: &str| shown(text).into_owned();
     let who = connection.who();
     let identity = connection.identity.lock();
     Reader {
         cid: connection.cid,
         kind: connection.kind.name().into(),
-        who,
-        name: identity.name.clone(),
-        user: identity.user.clone(),
+        who: cut(&who),
+        name: cut(&identity.name),
+        user: cut(&identity.user),
         certificate: connection
             .certificate
             .get()
-            .map(|certificate| certificate.common_name.clone())
+            .map(|certificate| cut(&certificate.common_name))
             .unwrap_or_default(),
         address: connection.peer.to_string(),
-        library: [&*identity.lang, &*identity.version]
-            .join(" ")
-            .trim()
-            .to_owned(),
+        library: cut([&*identity.lang, &*identity.version].join(" ").trim()),
         account: identity.account.clone(),
     }
 }

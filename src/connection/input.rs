@@ -4,7 +4,7 @@
 
 use memchr::memchr;
 
-use super::worker::READ_BUFFER_LEN;
+use super::{payload::Payload, worker::READ_BUFFER_LEN};
 
 /// Bytes of an unfinished operation that are copied in front of what is read
 /// next. More than that is a long control line: it is added to, and looked at
@@ -36,7 +36,7 @@ pub struct Large {
     /// The control line with its CRLF.
     pub line: Box<[u8]>,
     /// What has come so far: payload, then CRLF.
-    pub payload: Vec<u8>,
+    pub payload: Payload,
     /// Bytes of payload and CRLF.
     whole: usize,
 }
@@ -89,7 +89,7 @@ impl Input {
         payload.extend_from_slice(begin);
         self.large = Some(Box::new(Large {
             line: line.into(),
-            payload,
+            payload: Payload::new(payload),
             whole,
         }));
         true

@@ -26,6 +26,7 @@ use super::{Connection, Subscription, worker::Worker};
 use crate::{
     security::permissions::Permissions,
     sublist::{Entry as _, Sublist},
+    telemetry::held::allocated,
 };
 
 /// Bytes waiting for a peer up to which it is told more.
@@ -38,6 +39,9 @@ const AHEAD_MAX: usize = 4 * 1024 * 1024;
 
 /// A key that is longer may be too long for some peer.
 const LONG_KEY: usize = 1024;
+
+/// Texts that are looked at to tell what all of them take.
+const SAMPLE: usize = 256;
 
 /// What the subscribers of one account want.
 pub struct LocalInterest {
@@ -385,5 +389,18 @@ fn key(subscription: &Subscription) -> Box<[u8]> {
     match subscription.queue() {
         Some(queue) => [subscription.subject(), b" ", queue].concat().into(),
         None => subscription.subject().into(),
+    }
+}
+
+impl LocalInterest {
+    /// Bytes that counting takes: the table as it is, its texts by a sample of them.
+    pub fn memory(&self) -> usize {
+        let state = self.state.lock();
+        let sample = state.wanted.keys().take(SAMPLE);
+        let texts: usize = sample.map(|key| allocated(key.len())).sum();
+        let sampled = state.wanted.len().clamp(1, SAMPLE);
+        let owed = state.peers.iter().map(|peer| peer.later.allocation_size());
+        let tables = state.wanted.allocation_size() + state.long.allocation_size();
+        tables + owed.sum::<usize>() + texts * state.wanted.len() / sampled
     }
 }

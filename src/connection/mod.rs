@@ -20,6 +20,7 @@ mod input;
 pub mod interest;
 pub mod keepalive;
 pub mod outbound;
+pub mod payload;
 mod queue;
 mod queued;
 pub mod reading;
@@ -60,6 +61,7 @@ use crate::{
     security::{certificate::PeerCertificate, guard::Guard},
     telemetry::{
         Clock, Counter, Stamp, Telemetry, Traffic,
+        held::{allocated, shown},
         load::{Loads, Moved, Name},
         loss::LossReason,
         slow::Incident,
@@ -70,7 +72,7 @@ pub use client_info::ClientInfo;
 pub use close_reason::CloseReason;
 use outbound::Outbound;
 use registry::Registry;
-pub use subscription::{Subscription, SubscriptionTable};
+pub use subscription::{SUBSCRIPTIONS, Subscription, SubscriptionTable};
 pub use trace_order::{TraceLine, TraceOrder};
 use transport::Tls;
 use worker::with_worker;
@@ -126,6 +128,11 @@ pub struct Connection {
     pub unheard_msgs: Counter,
     /// Their headers and payloads; written by the own task.
     pub unheard_bytes: Counter,
+    /// Requests of it that were refused because too many replies are waited for;
+    /// written by the own task.
+    pub refused_msgs: Counter,
+    /// Their headers and payloads; written by the own task.
+    pub refused_bytes: Counter,
     /// Times publishers waited for this connection to read.
     pub stalls: AtomicU64,
     /// Whether the peer understands headers.
@@ -185,6 +192,31 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Bytes of its texts.
+    pub fn memory(&self) -> usize {
+        let texts = [
+            &self.name,
+            &self.lang,
+            &self.version,
+            &self.user,
+            &self.account,
+        ];
+        texts.map(|text| allocated(text.capacity())).iter().sum()
+    }
+
+    /// As it is remembered when its connection has ended: long texts are cut.
+    fn remembered(&self) -> Self {
+        let cut = |text: &str| shown(text).into_owned();
+        Self {
+            name: cut(&self.name),
+            lang: cut(&self.lang),
+            version: cut(&self.version),
+            user: cut(&self.user),
+            account: self.account.clone(),
+            proof: self.proof,
+        }
+    }
+
     /// Who it is, in one word: its name, else its user, else its address.
     pub fn who(&self, peer: SocketAddr) -> String {
         match (&*self.name, &*self.user) {
@@ -233,6 +265,8 @@ impl Connection {
             in_bytes: Counter::default(),
             unheard_msgs: Counter::default(),
             unheard_bytes: Counter::default(),
+            refused_msgs: Counter::default(),
+            refused_bytes: Counter::default(),
             stalls: AtomicU64::new(0),
             headers: AtomicBool::new(false),
             takes_info: AtomicBool::new(false),
@@ -334,6 +368,8 @@ impl Connection {
         };
         let (msgs, bytes) = (self.unheard_msgs.value(), self.unheard_bytes.value());
         traffic.loss.add(LossReason::NoInterest, msgs, bytes);
+        let (msgs, bytes) = (self.refused_msgs.value(), self.refused_bytes.value());
+        traffic.loss.add(LossReason::RepliesFull, msgs, bytes);
         traffic
     }
 

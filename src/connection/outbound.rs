@@ -93,6 +93,8 @@ pub struct Backlog {
     /// When the socket was first full since the queue was last empty; `None`
     /// while the reader keeps up.
     pub behind_since: Option<Clock>,
+    /// Bytes of it that other queues may share.
+    pub shared: usize,
     /// Whether the connection is ending.
     pub closed: bool,
 }
@@ -156,6 +158,7 @@ impl Outbound {
             max_pending: state.max_pending,
             last_progress: state.last_progress,
             behind_since: state.behind_since,
+            shared: state.queue.shared_len(),
             closed: state.closed.is_some(),
         }
     }

@@ -18,13 +18,16 @@ use super::{
     transport::{RECORD_LEN, Tls},
     worker::{CHUNK_LEN, Worker},
 };
-use crate::telemetry::{Stamp, slow::SubjectShare};
+use crate::telemetry::{Stamp, held::shown_bytes, slow::SubjectShare};
 
 /// Most pieces handed to the kernel in one call.
 const SLICES_MAX: usize = 64;
 
 /// Plaintext bytes that are sealed for one write.
 const SEALED_LEN_MAX: usize = 4 * RECORD_LEN;
+
+/// Bytes that a piece which has to wait may have beyond twice what it needs.
+const SPARE_MAX: usize = 4 * 1024;
 
 /// Pieces of a queue, and messages of each, that are looked at to tell what
 /// waits: nobody may append meanwhile.
@@ -48,6 +51,8 @@ pub(super) struct Queue {
     appending: Stamp,
     /// Messages of chunks that are written and gone.
     gone_msgs: u64,
+    /// Bytes of the shared chunks.
+    shared_len: usize,
 }
 
 /// Records that the socket has not taken yet.
@@ -118,6 +123,7 @@ impl Queue {
     /// Appends the end of a message without copying it.
     pub(super) fn push_shared(&mut self, piece: Bytes) {
         self.seal();
+        self.shared_len += piece.len();
         self.chunks.push_back(Chunk {
             data: Data::Shared(piece),
             msgs: 1,
@@ -138,6 +144,11 @@ impl Queue {
     pub(super) fn len(&self) -> usize {
         let chunks: usize = self.chunks.iter().map(|chunk| chunk.as_slice().len()).sum();
         self.sealed_len() + chunks + self.open.len() - self.offset
+    }
+
+    /// Bytes of the payloads in it that other queues may share.
+    pub(super) fn shared_len(&self) -> usize {
+        self.shared_len
     }
 
     /// Plaintext bytes that are sealed and not written.
@@ -186,7 +197,7 @@ impl Queue {
         shares
             .into_iter()
             .map(|(subject, (msgs, bytes))| SubjectShare {
-                subject: String::from_utf8_lossy(subject).into_owned(),
+                subject: shown_bytes(subject),
                 msgs: scaled(msgs).max(1),
                 bytes: scaled(bytes),
             })
@@ -225,6 +236,17 @@ impl Queue {
     /// Puts bytes that were taken out back in front.
     pub(super) fn put_back(&mut self, mut taken: Self) {
         taken.seal();
+        // Whoever is behind stays so for a while: what its pieces do not need is
+        // given back.
+        if let Some(Chunk {
+            data: Data::Owned(bytes),
+            ..
+        }) = taken.chunks.back_mut()
+            && bytes.capacity() > 2 * bytes.len() + SPARE_MAX
+        {
+            bytes.shrink_to_fit();
+        }
+        self.shared_len += taken.shared_len;
         taken.chunks.append(&mut self.chunks);
         self.chunks = taken.chunks;
         self.offset = taken.offset;
@@ -397,8 +419,9 @@ impl Queue {
                 break;
             };
             self.gone_msgs += chunk.msgs;
-            if let Data::Owned(bytes) = chunk.data {
-                worker.give_chunk(bytes);
+            match chunk.data {
+                Data::Owned(bytes) => worker.give_chunk(bytes),
+                Data::Shared(bytes) => self.shared_len -= bytes.len(),
             }
         }
         self.offset += written;

@@ -173,7 +173,9 @@ fn read_large(
         return Err(io::ErrorKind::WouldBlock.into());
     };
     let missing = large.missing();
-    let len = stream.try_read_buf(&mut (&mut large.payload).limit(missing))?;
+    let len = large
+        .payload
+        .read_more(|bytes| stream.try_read_buf(&mut bytes.limit(missing)))?;
     if len == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
@@ -331,7 +333,7 @@ fn handle_opened(reader: &mut impl Reader, worker: &mut Worker, mut plain: &[u8]
     while !plain.is_empty() && reader.connection().outbound().close_reason().is_none() {
         if let Some(large) = &mut reader.input().large {
             let (payload, rest) = plain.split_at(large.missing().min(plain.len()));
-            large.payload.extend_from_slice(payload);
+            large.payload.extend(payload);
             finish_large(reader, worker);
             plain = rest;
             continue;

@@ -4,28 +4,26 @@
 //! connections and what the closed ones left behind. The server registers
 //! connections, monitoring reads.
 
+pub mod closed;
 mod room;
 mod totals;
 mod view;
 mod walk;
 
-use std::{
-    collections::VecDeque,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
-    },
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
 };
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
+use self::{closed::Closed, totals::Gone, walk::walk};
 pub use self::{
     room::Cut,
     totals::{AccountTotals, Moment, Moving, Totals, Troubles},
     view::{ClosedConnection, ConnectionView, SubscriptionView},
 };
-use self::{totals::Gone, walk::walk};
 use super::{CloseReason, Connection, Subscription, budget::Budget};
 use crate::telemetry::{Stamp, Traffic};
 
@@ -53,7 +51,7 @@ pub struct Registry {
 #[derive(Default)]
 struct Inner {
     open: HashMap<u64, Arc<Connection>>,
-    closed: VecDeque<Arc<ClosedConnection>>,
+    closed: Closed,
     /// What the closed connections left behind.
     gone: Gone,
     /// The same by the name of their account, as [`Identity`] has it.
@@ -95,9 +93,8 @@ impl Registry {
     pub fn set_limits(&self, max_closed: usize, max_memory: usize) {
         self.max_closed.store(max_closed, Ordering::Relaxed);
         self.budget.set_limit(max_memory);
-        let mut inner = self.inner.lock();
-        let surplus = inner.closed.len().saturating_sub(max_closed);
-        inner.closed.drain(..surplus);
+        let freed = self.inner.lock().closed.keep(max_closed);
+        drop(freed);
     }
 
     fn max_closed(&self) -> usize {
@@ -148,19 +145,26 @@ impl Registry {
     ) {
         let mut last = connection.view();
         last.subscriptions = subscriptions.len();
-        let closed = Arc::new(ClosedConnection {
+        last.identity = last.identity.remembered();
+        let mut listed = 0;
+        let views = subscriptions.iter().map(|known| known.remembered());
+        let views = views.take_while(|view| {
+            listed += closed::listed_len(view);
+            listed <= closed::LISTED_MAX
+        });
+        let closed = ClosedConnection {
             last,
-            subscriptions: subscriptions.iter().map(|sub| sub.view()).collect(),
+            subscriptions: views.collect::<Box<[_]>>().into(),
             stop: Stamp::now(),
             reason,
-        });
+        };
         let mut inner = self.inner.lock();
         inner.open.remove(&connection.cid);
         inner.leave(closed.last.traffic, &closed.last.identity.account, reason);
         *inner.ended.entry(reason).or_default() += 1;
-        inner.closed.push_back(closed);
-        let surplus = inner.closed.len().saturating_sub(self.max_closed());
-        inner.closed.drain(..surplus);
+        let freed = inner.closed.push(closed, self.max_closed());
+        drop(inner);
+        drop(freed);
     }
 
     /// Drops a connection that nobody will ask for.

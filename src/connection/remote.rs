@@ -16,8 +16,15 @@ use super::{
 };
 use crate::{
     sublist::{Entry, Matches},
-    telemetry::Clock,
+    telemetry::{
+        Clock,
+        held::{Pool, allocated},
+    },
 };
+
+/// Bytes of what the peers of the cluster want, in all accounts; the limit is set at
+/// the start.
+pub static REMOTE_INTEREST: Pool = Pool::new(usize::MAX);
 
 /// One subject, or one queue group on one subject, that a peer wants.
 pub struct RemoteInterest {
@@ -31,6 +38,13 @@ pub struct RemoteInterest {
 }
 
 impl RemoteInterest {
+    /// Bytes that one takes by itself.
+    pub fn memory_of(subject: &[u8], queue: Option<&[u8]>) -> usize {
+        let text = subject.len() + queue.map_or(0, <[u8]>::len);
+        // With the two counts of an Arc.
+        allocated(size_of::<Self>() + 2 * size_of::<usize>()) + allocated(text)
+    }
+
     /// What the peer behind `connection` announced. The texts come from one
     /// control line, so their lengths fit 32 bits.
     pub fn new(connection: Arc<Connection>, subject: &[u8], queue: Option<(&[u8], u32)>) -> Self {
@@ -53,6 +67,10 @@ impl Entry for RemoteInterest {
     fn queue(&self) -> Option<&[u8]> {
         self.queue_len
             .map(|_| &self.text[self.subject_len as usize..])
+    }
+
+    fn memory(&self) -> usize {
+        Self::memory_of(&self.text, None)
     }
 }
 

@@ -14,8 +14,17 @@ use once_cell::sync::Lazy;
 
 use super::Connection;
 use crate::{
-    security::guard::Guard, subject::transform::Renaming, sublist::Entry, telemetry::Counter,
+    security::guard::Guard,
+    subject::transform::Renaming,
+    sublist::Entry,
+    telemetry::{
+        Counter,
+        held::{Pool, allocated},
+    },
 };
+
+/// Bytes of the subscriptions of all accounts; the limit is set at the start.
+pub static SUBSCRIPTIONS: Pool = Pool::new(usize::MAX);
 
 /// One SUB of one connection.
 pub struct Subscription {
@@ -66,6 +75,13 @@ impl Subscription {
             queue_len: queue.map(|queue| queue.len() as u32),
             shadow: None,
         }
+    }
+
+    /// Bytes that a subscription takes by itself.
+    pub fn memory_of(subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> usize {
+        let text = subject.len() + queue.map_or(0, <[u8]>::len) + sid.len();
+        // With the two counts of an Arc.
+        allocated(size_of::<Self>() + 2 * size_of::<usize>()) + allocated(text)
     }
 
     /// The shadow of a subscription in an account whose messages its own
@@ -176,6 +192,10 @@ impl Entry for Subscription {
         self.queue_len
             .map(|len| &self.text[start..start + len as usize])
     }
+
+    fn memory(&self) -> usize {
+        Self::memory_of(&self.text, None, b"")
+    }
 }
 
 static HASHER: Lazy<DefaultHashBuilder> = Lazy::new(DefaultHashBuilder::default);
@@ -221,6 +241,11 @@ impl SubscriptionTable {
             }
             Err(_) => false,
         }
+    }
+
+    /// Bytes that the table takes.
+    pub fn memory(&self) -> usize {
+        self.0.allocation_size()
     }
 
     /// Takes all out.

@@ -5,7 +5,7 @@ use std::{io::Read, net, panic, sync::Arc, time::Duration};
 
 use tokio::{net::TcpStream, runtime::Runtime};
 
-use super::{Connection, budget::Budget, registry::Registry, worker::with_worker};
+use super::{Connection, Kind, budget::Budget, registry::Registry, worker::with_worker};
 
 const LIMIT: usize = 1024 * 1024;
 
@@ -23,7 +23,7 @@ fn connection(
     let _inside = runtime.enter();
     let stream = Arc::new(TcpStream::from_std(accepted).expect("a stream"));
     runtime.block_on(stream.writable()).expect("it may write");
-    let connection = Connection::new(cid, from, stream, usize::MAX, budget);
+    let connection = Connection::new(Kind::Client, cid, from, stream, usize::MAX, budget);
     (Arc::new(connection), peer)
 }
 
@@ -61,7 +61,11 @@ fn who_is_not_let_in_is_nobody_elses_matter() {
         .outbound()
         .admit(usize::MAX, registry.budget.clone());
     registry.insert(&stranger, 10);
-    let cut: Vec<_> = registry.keep_budget().iter().map(|cut| cut.cid).collect();
+    let cut: Vec<_> = registry
+        .keep_budget()
+        .iter()
+        .map(|cut| cut.connection.cid)
+        .collect();
     assert_eq!(cut, [2]);
     assert_eq!(registry.budget.used(), 0);
 }
@@ -80,7 +84,11 @@ fn who_keeps_up_is_not_cut_for_what_others_hold() {
         busy.send(worker, &vec![b'x'; 16 * LIMIT]);
         worker.touched.clear();
     });
-    let cut: Vec<_> = registry.keep_budget().iter().map(|cut| cut.cid).collect();
+    let cut: Vec<_> = registry
+        .keep_budget()
+        .iter()
+        .map(|cut| cut.connection.cid)
+        .collect();
     assert_eq!(cut, [1]);
 }
 

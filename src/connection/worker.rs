@@ -20,6 +20,7 @@ use super::{Connection, Subscription, delivery::Message};
 use crate::telemetry::{
     Clock, Stamp,
     figures::{self, Figures},
+    held::SHOWN_LEN_MAX,
 };
 
 /// Bytes read from a socket at once; larger reads won nothing and smaller ones
@@ -43,6 +44,12 @@ pub const DEFERRED_MAX: usize = 32;
 /// deliveries.
 const RUNS_ALL: usize = 32;
 const RUNS_SAMPLED: usize = 8;
+
+/// Bytes of a buffer above which it is given back after its batch.
+const BUFFER_MAX: usize = 1024 * 1024;
+
+/// Batches between two times that a busy thread tells what its buffers take.
+const TELL_EVERY: u64 = 1024;
 
 /// Pieces a worker keeps for reuse; more are given back to the allocator.
 const CHUNKS_KEPT: usize = 16;
@@ -69,6 +76,11 @@ pub struct Worker {
     pub reached: usize,
     /// Small batches whose targets wait for their flush.
     deferred: usize,
+    /// Batches so far.
+    batches: u64,
+    /// Requests to other accounts that were refused since somebody asked: too many
+    /// replies are waited for.
+    pub refused: usize,
     /// Subscriptions that have had their last message.
     pub expired: Vec<Arc<Subscription>>,
     /// Bytes appended to queues since the last flush of all touched.
@@ -152,13 +164,14 @@ pub fn flush_deferred() {
         worker.flush_touched();
         // Nobody is at hand to be paused.
         worker.congested.clear();
+        worker.tell_buffers();
         WORKER.set(Some(worker));
     }
 }
 
 impl Worker {
     fn new() -> Self {
-        Self {
+        let worker = Self {
             read_buffer: vec![0; READ_BUFFER_LEN],
             scratch: Vec::new(),
             prefix: Vec::new(),
@@ -169,6 +182,8 @@ impl Worker {
             congested: Vec::new(),
             reached: 0,
             deferred: 0,
+            batches: 0,
+            refused: 0,
             expired: Vec::new(),
             appended: 0,
             batch: BATCHES.fetch_add(1, Ordering::Relaxed),
@@ -176,7 +191,9 @@ impl Worker {
             figures: figures::for_thread(),
             runs: RunLog::default(),
             chunks: Vec::new(),
-        }
+        };
+        worker.tell_buffers();
+        worker
     }
 
     /// When the batch was read, as activity is noted; the present where none was.
@@ -213,6 +230,8 @@ impl Worker {
     /// subject. Of a batch with many runs only some are noted, for all.
     pub fn log_run(&mut self, subject: &[u8], series: u32, msgs: u64, bytes: u64, heard: bool) {
         let log = &mut self.runs;
+        // A byte more than is kept, so that it is seen to be longer.
+        let subject = &subject[..subject.len().min(SHOWN_LEN_MAX + 1)];
         if log.seen <= RUNS_ALL
             && log.subjects.ends_with(subject)
             && let Some(last) = log.runs.last_mut()
@@ -263,10 +282,43 @@ impl Worker {
     /// A batch of `len` bytes is done: flushes its targets, now or soon.
     pub fn finish_batch(&mut self, len: usize) {
         self.count_runs();
+        if self.scratch.capacity().max(self.prefix.capacity()) > BUFFER_MAX
+            || self.messages.capacity() * size_of::<Message>() > BUFFER_MAX
+        {
+            self.give_buffers_back();
+        }
+        self.batches += 1;
+        if self.batches.is_multiple_of(TELL_EVERY) {
+            self.tell_buffers();
+        }
         self.deferred += 1;
         if len > SMALL_BATCH_LEN || self.deferred > DEFERRED_MAX {
             self.flush_touched();
         }
+    }
+
+    #[cold]
+    fn give_buffers_back(&mut self) {
+        self.scratch = Vec::new();
+        self.prefix = Vec::new();
+        self.messages = Vec::new();
+    }
+
+    /// Tells those who watch what the buffers take.
+    fn tell_buffers(&self) {
+        let buffers = [&self.read_buffer, &self.scratch, &self.prefix];
+        let tls = &self.tls;
+        let of_tls = [&tls.incoming, &tls.plain, &tls.sealed, &tls.gathered];
+        let buffers = buffers.into_iter().chain(of_tls).chain(&self.chunks);
+        let buffers: usize = buffers.map(Vec::capacity).sum();
+        let lists = [&self.touched, &self.congested].map(Vec::capacity);
+        self.figures.set_buffers(
+            buffers
+                + self.messages.capacity() * size_of::<Message>()
+                + lists.iter().sum::<usize>() * size_of::<Arc<Connection>>()
+                + self.runs.runs.capacity() * size_of::<LoggedRun>()
+                + self.runs.subjects.capacity(),
+        );
     }
 
     /// Flushes every connection touched so far.

@@ -122,7 +122,7 @@ const MEASURES: [(CeilingKind, Measure); 9] = [
         Reading::of(budget.used() as f64, budget.limit() as f64)
     }),
     (CeilingKind::Memory, |ceilings, _, look| {
-        Reading::of(look.resident? as f64, ceilings.memory_max? as f64)
+        Reading::of(look.process?.resident as f64, ceilings.memory_max? as f64)
     }),
     (CeilingKind::Pending, |_, server, look| {
         let limit = server.clients.limits.current().max_pending;
@@ -166,6 +166,11 @@ impl Reading {
 }
 
 impl Ceilings {
+    /// Bytes of memory that the process may use; `None` if that is not known.
+    pub(super) fn memory_max(&self) -> Option<usize> {
+        self.memory_max
+    }
+
     pub(super) fn new(thresholds: &Diagnosis) -> Self {
         let trend = |_| Trend::new(thresholds.growth_window, thresholds.interval);
         Self {

@@ -9,24 +9,50 @@
 /// Bytes freed since the last high water above which they are given back.
 const GIVE_BACK_MIN: usize = 16 * 1024 * 1024;
 
+/// Looks in a row at which so much lies idle that it is given back.
+const IDLE_LOOKS: u32 = 3;
+
 /// The tide of what is held for a while only.
 #[derive(Default)]
 pub(super) struct Ebb {
     high_water: usize,
     /// The look before gave back.
     gave_back: bool,
+    /// Bytes that lie idle and could not be given back: they stand between others
+    /// that are used.
+    stuck: usize,
+    /// Looks in a row at which much lay idle.
+    idle_looks: u32,
 }
 
 impl Ebb {
     /// Notes how many bytes are held now and were `most` since the last call;
     /// gives back what has been freed if that is much. A queue is struck off the
     /// figure a moment before its memory is freed, and the end of a fall may be
-    /// small: hence once more with the next call.
-    pub(super) fn note(&mut self, held: usize, most: usize) {
+    /// small: hence once more with the next call. `idle` bytes are resident and used
+    /// for nothing: what falls slowly, or was counted nowhere, is given back when it
+    /// lies idle for a while.
+    pub(super) fn note(&mut self, held: usize, most: usize, idle: usize) {
         let fallen = self.has_fallen(held, most);
-        if std::mem::replace(&mut self.gave_back, fallen) || fallen {
+        let lies_idle = self.lies_idle(idle);
+        if std::mem::replace(&mut self.gave_back, fallen) || fallen || lies_idle {
             trim();
         }
+    }
+
+    fn lies_idle(&mut self, idle: usize) -> bool {
+        self.stuck = self.stuck.min(idle);
+        self.idle_looks = match idle - self.stuck >= GIVE_BACK_MIN {
+            true => self.idle_looks + 1,
+            false => 0,
+        };
+        let lies_idle = self.idle_looks == IDLE_LOOKS;
+        if lies_idle {
+            self.idle_looks = 0;
+            // Less by what is given back, which the next look shows.
+            self.stuck = idle;
+        }
+        lies_idle
     }
 
     fn has_fallen(&mut self, held: usize, most: usize) -> bool {
@@ -53,6 +79,19 @@ fn trim() {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_lies_idle_is_given_back_once() {
+        const MIB: usize = 1 << 20;
+        let mut ebb = Ebb::default();
+        // Of 40 MiB, 10 are stuck; later 20 more lie idle.
+        let levels = [
+            0, 40, 5, 40, 40, 40, 10, 10, 12, 12, 30, 30, 30, 30, 30, 30, 30, 30,
+        ];
+        let given = levels.map(|level| ebb.lies_idle(level * MIB));
+        let times: Vec<usize> = (0..levels.len()).filter(|&at| given[at]).collect();
+        assert_eq!(times, [5, 12]);
+    }
 
     #[test]
     fn a_slow_ebb_counts_as_a_fast_one_does() {

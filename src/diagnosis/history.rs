@@ -13,6 +13,7 @@ use tokio::runtime::Handle;
 
 use super::{
     look::{Holder, Look},
+    memory,
     recent::Recent,
     trend::Trend,
 };
@@ -73,6 +74,14 @@ pub(super) struct History {
     pub(super) violations: Recent,
     pub(super) unanswered: Recent,
     pub(super) large: Recent,
+    /// Requests refused because too many replies are waited for, by account.
+    pub(super) replies_full: Recent,
+    /// Messages not taken through an import, so that they come to an end, by account.
+    pub(super) cut_paths: Recent,
+    cut_paths_seen: HashMap<String, u64>,
+    /// What was not kept, by table.
+    pub(super) full_tables: Recent,
+    full_tables_seen: HashMap<&'static str, usize>,
     /// Messages that reached nobody, by subject.
     pub(super) unheard: Recent,
     unheard_seen: HashMap<Box<[u8]>, u64>,
@@ -114,6 +123,11 @@ impl History {
             violations: Recent::default(),
             unanswered: Recent::default(),
             large: Recent::default(),
+            replies_full: Recent::default(),
+            cut_paths: Recent::default(),
+            cut_paths_seen: HashMap::new(),
+            full_tables: Recent::default(),
+            full_tables_seen: HashMap::new(),
             unheard: Recent::default(),
             unheard_seen: HashMap::new(),
             events_seen: 0,
@@ -150,6 +164,8 @@ impl History {
         self.add_route_losses(look);
         self.add_totals(server, look);
         self.add_tallies(server, look.at);
+        self.add_cut_paths(server, look.at);
+        self.add_full_tables(look.at);
         self.add_handshakes(server, look.at);
         self.add_unheard(server, thresholds, look.at);
         self.add_events(server, look.at);
@@ -164,6 +180,9 @@ impl History {
             &mut self.unanswered,
             &mut self.large,
             &mut self.unheard,
+            &mut self.replies_full,
+            &mut self.cut_paths,
+            &mut self.full_tables,
         ] {
             recent.expire(look.at, thresholds.recent);
         }
@@ -187,6 +206,26 @@ impl History {
                 }
             })
             .collect();
+    }
+
+    /// Bytes of the incidents that it remembers.
+    pub(super) fn memory(&self) -> usize {
+        let all = [
+            &self.slow_consumers,
+            &self.stale_peers,
+            &self.revoked,
+            &self.handshakes,
+            &self.route_losses,
+            &self.login_failures,
+            &self.violations,
+            &self.unanswered,
+            &self.large,
+            &self.unheard,
+            &self.replies_full,
+            &self.cut_paths,
+            &self.full_tables,
+        ];
+        all.iter().map(|recent| recent.memory()).sum()
     }
 
     fn look_for_idle_inboxes(&mut self, thresholds: &Diagnosis, look: &Look) {
@@ -265,8 +304,44 @@ impl History {
         for (subject, count) in telemetry.large.drain() {
             self.large.add(now, subject, count);
         }
+        for (account, count) in telemetry.replies_full.drain() {
+            self.replies_full.add(now, account, count);
+        }
         for (who, count) in telemetry.revoked.drain() {
             self.revoked.add(now, who, count);
+        }
+    }
+
+    fn add_cut_paths(&mut self, server: &Server, now: Clock) {
+        let mut seen = HashMap::new();
+        for account in server.clients.accounts.all() {
+            let cut = account.cut_paths();
+            let before = self.cut_paths_seen.get(&account.name).copied();
+            let times = cut.saturating_sub(before.unwrap_or(0));
+            if times > 0 {
+                let count = Count {
+                    times,
+                    ..once(0, 0)
+                };
+                self.cut_paths.add(now, account.name.clone(), count);
+            }
+            seen.insert(account.name.clone(), cut);
+        }
+        self.cut_paths_seen = seen;
+    }
+
+    fn add_full_tables(&mut self, now: Clock) {
+        for (name, pool) in memory::TOLD_WHEN_FULL {
+            let refused = pool.refused();
+            let before = self.full_tables_seen.insert(name, refused);
+            let times = refused - before.unwrap_or(0).min(refused);
+            if times > 0 {
+                let count = Count {
+                    times: times as u64,
+                    ..once(pool.limit() as u64, 0)
+                };
+                self.full_tables.add(now, name.to_owned(), count);
+            }
         }
     }
 

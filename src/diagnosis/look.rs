@@ -12,7 +12,11 @@ use crate::{
         registry::Troubles,
     },
     server::Server,
-    telemetry::{Clock, process},
+    telemetry::{
+        Clock,
+        allocator::{Allocated, Allocator},
+        process,
+    },
 };
 
 /// Connections of each list: those that hold most.
@@ -31,6 +35,12 @@ pub(super) struct Look {
     pub(super) connections: usize,
     /// Bytes in all outbound queues.
     pub(super) pending: usize,
+    /// What of them other queues may hold too.
+    pub(super) shared: usize,
+    /// Bytes of what the connections' peers tell of themselves.
+    pub(super) texts: usize,
+    /// Bytes of the connections' tables of subscriptions.
+    pub(super) subscription_tables: usize,
     /// Outbound queues with something in them.
     pub(super) queues_in_use: usize,
     /// TLS handshakes under way.
@@ -48,8 +58,10 @@ pub(super) struct Look {
     pub(super) troubles: Troubles,
     /// The other brokers; nobody without a cluster.
     pub(super) mesh: Mesh,
-    /// Resident memory, bytes; `None` if the system does not tell.
-    pub(super) resident: Option<u64>,
+    /// The memory of the process; `None` if the system does not tell.
+    pub(super) process: Option<process::Memory>,
+    /// What the allocator says of its part.
+    pub(super) allocated: Allocated,
     /// Open file descriptors; `None` if the system does not tell.
     pub(super) files: Option<u64>,
 }
@@ -65,14 +77,18 @@ pub(super) struct Holder {
 }
 
 impl Look {
-    /// Looks at the broker now. Each connection is locked for two short reads.
-    pub(super) fn take(server: &Server) -> Self {
+    /// Looks at the broker now. Each connection is locked for three short reads.
+    pub(super) fn take(server: &Server, allocator: &mut Allocator) -> Self {
         let registry = &server.clients.registry;
         let open = registry.open();
+        let process = process::memory().ok();
         let mut look = Self {
             at: Clock::now(),
             connections: open.len(),
             pending: 0,
+            shared: 0,
+            texts: 0,
+            subscription_tables: 0,
             queues_in_use: 0,
             handshakes: Handshakers::look(),
             tls_sessions: 0,
@@ -82,7 +98,8 @@ impl Look {
             waited_for: Vec::new(),
             troubles: registry.troubles(),
             mesh: server.cluster.as_deref().map(Mesh::of).unwrap_or_default(),
-            resident: process::resident_bytes().ok(),
+            allocated: allocator.look(),
+            process,
             files: process::open_files().ok(),
         };
         for account in server.clients.accounts.all() {
@@ -98,7 +115,13 @@ impl Look {
 
     fn add(&mut self, connection: Arc<Connection>) {
         let backlog = connection.outbound().backlog();
-        let subscriptions = connection.subscriptions.lock().len();
+        let (subscriptions, table) = {
+            let table = connection.subscriptions.lock();
+            (table.len(), table.memory())
+        };
+        self.subscription_tables += table;
+        self.texts += connection.identity.lock().memory();
+        self.shared += backlog.shared;
         let stalls = connection.stalls.load(Ordering::Relaxed);
         self.tls_sessions += usize::from(connection.tls().is_some());
         self.pending += backlog.pending;

@@ -1,16 +1,24 @@
 //! What holds the memory: by cause, and who holds most.
 
-use super::look::{Holder, Look};
+use super::{
+    history::History,
+    look::{Holder, Look},
+};
 use crate::{
-    connection::{Connection, Subscription},
+    account::{SYSTEM_REQUESTS, lookup_cache, replies},
+    client::gate,
+    connection::{
+        Connection, SUBSCRIPTIONS, budget, payload, registry::closed, remote::REMOTE_INTEREST,
+    },
+    security::responses,
     server::Server,
+    telemetry::{figures, held::Pool},
 };
 
 /// Connections that are named.
 const HOLDERS_MAX: usize = 10;
 
-/// Bytes that one subscription takes besides itself: its text, its places in
-/// the sublist and in its connection's table. An estimate.
+/// Bytes that one subscription takes besides itself, for the order of holders.
 const SUBSCRIPTION_OVERHEAD: u64 = 160;
 
 /// Bytes that one connection takes besides itself: its task and its session.
@@ -21,8 +29,57 @@ const CONNECTION_OVERHEAD: u64 = 2048;
 /// estimate.
 const TLS_SESSION: u64 = 11 * 1024;
 
-/// Bytes of one remembered closed connection. An estimate.
-const CLOSED_CONNECTION: u64 = 512;
+/// The part of what the process may use that stays free: what queues hold is looked
+/// at only now and then, and what is counted is not all that is mapped.
+const SPARE_PART: usize = 16;
+
+/// Tables whose users are told when they are full, by the name of their cause.
+pub(super) const TOLD_WHEN_FULL: [(&str, &Pool); 5] = [
+    ("interest", &REMOTE_INTEREST),
+    ("permissions", &responses::POOL),
+    ("replies", &replies::POOL),
+    ("subscriptions", &SUBSCRIPTIONS),
+    ("system_requests", &SYSTEM_REQUESTS),
+];
+
+/// Bytes of the tables that others fill and that are given back afterwards.
+pub(super) fn held_in_tables() -> usize {
+    let pools = [
+        &REMOTE_INTEREST,
+        &responses::POOL,
+        &gate::POOL,
+        &replies::POOL,
+        &lookup_cache::POOL,
+        &payload::READ,
+        &payload::SHARED,
+        &closed::POOL,
+        &SUBSCRIPTIONS,
+    ];
+    pools.map(Pool::used).iter().sum()
+}
+
+/// Bytes that the allocator keeps for later and that are resident. Of what is free,
+/// not all need be; of what is used, not all is touched.
+pub(super) fn idle(look: &Look) -> u64 {
+    let anonymous = look.process.map_or(0, |process| process.anonymous);
+    let idle = anonymous.saturating_sub(look.allocated.used);
+    idle.min(look.allocated.free)
+}
+
+/// Bytes that are left for queues which now hold `queued`, of what the process may
+/// use; `memory_max` is its memory.
+pub(super) fn room(look: &Look, queued: usize, memory_max: Option<usize>) -> usize {
+    let Some(process) = look.process else {
+        return usize::MAX;
+    };
+    let left = |max: Option<usize>, used: u64| {
+        let max = max.map_or(usize::MAX, |max| max - max / SPARE_PART);
+        let reusable = usize::try_from(look.allocated.free).unwrap_or(usize::MAX);
+        let used = usize::try_from(used).unwrap_or(usize::MAX);
+        max.saturating_sub(used.saturating_sub(queued.saturating_add(reusable)))
+    };
+    left(memory_max, process.resident).min(left(budget::address_space_limit(), process.mapped))
+}
 
 /// What the memory is held for.
 #[derive(Clone, Debug, Default)]
@@ -61,53 +118,95 @@ pub struct MemoryHolder {
 
 impl Memory {
     /// What holds the memory at one look.
-    pub(super) fn of(server: &Server, look: &Look) -> Self {
-        let cause = |name, bytes, count| Cause { name, bytes, count };
-        let connections = look.connections as u64;
-        let closed = server.clients.registry.closed_count() as u64;
-        let events = &server.clients.telemetry.events;
-        let log = server.log_look().waiting;
-        let mut causes = vec![
-            cause(
-                "outbound_queues",
-                look.pending as u64,
-                look.queues_in_use as u64,
-            ),
-            cause(
-                "subscriptions",
-                look.subscriptions * (size_of::<Subscription>() as u64 + SUBSCRIPTION_OVERHEAD),
-                look.subscriptions,
-            ),
-            cause(
-                "connections",
-                connections * (size_of::<Connection>() as u64 + CONNECTION_OVERHEAD),
-                connections,
-            ),
-            cause(
-                "tls_sessions",
-                look.tls_sessions as u64 * TLS_SESSION,
-                look.tls_sessions as u64,
-            ),
-            cause(
-                "handshakes",
-                look.handshakes.held as u64,
-                look.handshakes.count as u64,
-            ),
-            cause("closed_connections", closed * CLOSED_CONNECTION, closed),
-            // Lines that wait to be written.
-            cause("log", log as u64, 0),
-            cause("events", events.memory() as u64, events.count() as u64),
-        ];
-        let resident = look.resident.unwrap_or(0);
-        let known: u64 = causes.iter().map(|cause| cause.bytes).sum();
-        causes.push(cause("other", resident.saturating_sub(known), 0));
+    pub(super) fn of(server: &Server, look: &Look, history: &History) -> Self {
+        let process = look.process.unwrap_or_default();
+        let mut causes = causes(server, look, history);
+        let counted = |causes: &[Cause]| causes.iter().map(|cause| cause.bytes).sum::<u64>();
+        causes.push(cause("allocator", idle(look), 0));
+        let other = process.resident.saturating_sub(counted(&causes));
+        causes.push(cause("other", other, 0));
         causes.sort_by_key(|cause| std::cmp::Reverse(cause.bytes));
         Self {
-            resident,
+            resident: process.resident,
             causes,
             holders: holders(look),
         }
     }
+}
+
+fn cause(name: &'static str, bytes: impl TryInto<u64>, count: impl TryInto<u64>) -> Cause {
+    Cause {
+        name,
+        bytes: bytes.try_into().unwrap_or(u64::MAX),
+        count: count.try_into().unwrap_or(u64::MAX),
+    }
+}
+
+/// What is known, each measured where it is held, or estimated as its constant says.
+fn causes(server: &Server, look: &Look, history: &History) -> Vec<Cause> {
+    let pool = |name, pool: &Pool| cause(name, pool.used(), pool.count());
+    let telemetry = &server.clients.telemetry;
+    let events = &telemetry.events;
+    let accounts = server.clients.accounts.all();
+    let tables = accounts.iter().map(|known| known.sublist.table_memory());
+    let tables = tables.sum::<usize>() + look.subscription_tables;
+    let interest = accounts
+        .iter()
+        .map(|known| known.remote.table_memory() + known.interest.memory());
+    let connection = size_of::<Connection>() as u64 + CONNECTION_OVERHEAD;
+    let (loads, moving) = telemetry.loads.memory();
+    let (incidents, incidents_count) = telemetry.slow.memory();
+    let (buffers, threads) = figures::buffers_memory();
+    let process = look.process.unwrap_or_default();
+    vec![
+        cause(
+            "outbound_queues",
+            look.pending.saturating_sub(look.shared) + payload::SHARED.used(),
+            look.queues_in_use,
+        ),
+        pool("payloads", &payload::READ),
+        cause(
+            "subscriptions",
+            SUBSCRIPTIONS.used() + tables,
+            look.subscriptions,
+        ),
+        cause(
+            "interest",
+            REMOTE_INTEREST.used() + interest.sum::<usize>(),
+            REMOTE_INTEREST.count(),
+        ),
+        cause(
+            "connections",
+            look.connections as u64 * connection + look.texts as u64,
+            look.connections,
+        ),
+        cause(
+            "tls_sessions",
+            look.tls_sessions as u64 * TLS_SESSION,
+            look.tls_sessions,
+        ),
+        cause("handshakes", look.handshakes.held, look.handshakes.count),
+        pool("closed_connections", &closed::POOL),
+        cause("log", server.log_look().waiting, 0),
+        cause("events", events.memory(), events.count()),
+        pool("replies", &replies::POOL),
+        pool("lookups", &lookup_cache::POOL),
+        pool("system_requests", &SYSTEM_REQUESTS),
+        cause(
+            "permissions",
+            gate::POOL.used() + responses::POOL.used(),
+            gate::POOL.count() + responses::POOL.count(),
+        ),
+        cause("subjects", telemetry.subjects.memory(), 0),
+        cause("incidents", incidents + history.memory(), incidents_count),
+        cause(
+            "figures",
+            loads + figures::histograms_memory() + telemetry.latency.memory(),
+            moving,
+        ),
+        cause("thread_buffers", buffers, threads),
+        cause("program", process.of_files(), 0),
+    ]
 }
 
 /// Those with the longest queues and the most subscriptions, each once.

@@ -36,7 +36,7 @@ use crate::{
     config,
     connection::handshake::HandshakeLook,
     server::Server,
-    telemetry::{Clock, event::EventKind},
+    telemetry::{Clock, allocator::Allocator, event::EventKind},
 };
 use board::{Board, Change};
 pub use board::{Finding, Severity};
@@ -170,6 +170,7 @@ struct Watch {
     board: Board,
     starts: Starts,
     ebb: Ebb,
+    allocator: Allocator,
 }
 
 impl Watch {
@@ -182,6 +183,7 @@ impl Watch {
             config: ConfigCheck::default(),
             board: Board::default(),
             ebb: Ebb::default(),
+            allocator: Allocator::default(),
             thresholds,
             server,
             diagnosis,
@@ -190,12 +192,22 @@ impl Watch {
 
     fn look(&mut self) {
         let server = &*self.server;
-        let look = Look::take(server);
+        let look = Look::take(server, &mut self.allocator);
         let telemetry = &server.clients.telemetry;
         telemetry.crowd.tick(&telemetry.events, look.at);
-        let queued = server.clients.registry.budget.used();
+        for account in server.clients.accounts.all() {
+            account.replies.forget_late(look.at);
+        }
+        let budget = &server.clients.registry.budget;
+        budget.set_room(memory::room(
+            &look,
+            budget.used(),
+            self.ceilings.memory_max(),
+        ));
         let HandshakeLook { held, most, .. } = look.handshakes;
-        self.ebb.note(queued + held, queued + most);
+        let tables = budget.used() + memory::held_in_tables();
+        let idle = usize::try_from(memory::idle(&look)).unwrap_or(0);
+        self.ebb.note(tables + held, tables + most, idle);
         let ceilings = self.ceilings.read(server, &look);
         self.history.add(server, &self.thresholds, &look);
         self.config.go_on(&self.server, &self.thresholds);
@@ -217,7 +229,7 @@ impl Watch {
         *self.diagnosis.last.lock() = Arc::new(Report {
             looked: look.at,
             findings: self.board.findings(),
-            memory: Memory::of(server, &look),
+            memory: Memory::of(server, &look, &self.history),
             ceilings,
             dead: self.history.probe.delay() >= DEAD_AFTER,
         });

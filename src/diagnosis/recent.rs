@@ -5,10 +5,17 @@ use std::{
     time::Duration,
 };
 
-use crate::telemetry::{Clock, tally::Count};
+use crate::telemetry::{
+    Clock,
+    held::{allocated, shown_within},
+    tally::Count,
+};
 
 /// Incidents remembered; the oldest make room.
 const INCIDENTS_MAX: usize = 4096;
+
+/// Bytes of whom an incident concerns; longer ones are cut.
+const SUBJECT_LEN_MAX: usize = 256;
 
 /// Incidents of one kind.
 #[derive(Default)]
@@ -27,7 +34,20 @@ impl Recent {
         if self.0.len() == INCIDENTS_MAX {
             self.0.pop_front();
         }
+        let subject = match subject.len() <= SUBJECT_LEN_MAX {
+            true => subject,
+            false => shown_within(&subject, SUBJECT_LEN_MAX).into_owned(),
+        };
         self.0.push_back((now, subject, count));
+    }
+
+    /// Bytes that the incidents take.
+    pub(super) fn memory(&self) -> usize {
+        let texts = self
+            .0
+            .iter()
+            .map(|(_, subject, _)| allocated(subject.len()));
+        self.0.capacity() * size_of::<(Clock, String, Count)>() + texts.sum::<usize>()
     }
 
     /// Forgets what is older than `window`.

@@ -10,11 +10,12 @@ use bytes::Bytes;
 
 use super::session::{End, Session, Space, violation};
 use crate::{
-    account::spread::Sender,
+    account::{path::Path, spread::Sender},
     client::system,
     connection::{
         CloseReason, Connection,
         delivery::{Message, Run},
+        payload::Payload,
         reading::{Input, Large, Reader},
         worker::{SMALL_BATCH_LEN, Worker},
     },
@@ -204,7 +205,7 @@ impl Session {
             connection.in_msgs.add(1);
             connection.in_bytes.add(message.total_len as u64);
             connection.active(Clock::now());
-            let shared = Bytes::from(large.payload);
+            let shared = large.payload.into_shared();
             self.deliver_alone(worker, &message, &shared, Some(&shared));
         }
         Ok(())
@@ -239,7 +240,7 @@ impl Session {
         let shared = match shared {
             Some(shared) => Some(shared),
             None if payload.len() > SHARED_LEN => {
-                copied = Bytes::copy_from_slice(payload);
+                copied = Payload::new(payload.to_vec()).into_shared();
                 Some(&copied)
             }
             None => {
@@ -327,6 +328,7 @@ impl Session {
             deaf: None,
             describe: None,
             to_peers: false,
+            path: Path::START,
         };
         from_peer.take_from_peer(worker, &space.account, run, &reach, queues, flush);
         self.cluster.context.accounts.drop_expired(worker);

@@ -47,6 +47,9 @@ const REPORT_EVERY: u32 = 3600;
 /// lost: a short cut of the network must not tear the mesh for good.
 const RETRIES_AFTER_LOSS: u32 = 30;
 
+/// Brokers that were only heard of and are dialled, or have a route for it.
+const HEARD_OF_MAX: usize = 512;
+
 /// Dials every configured broker, each in a task of its own; those that are
 /// configured later, too.
 pub async fn dial_configured(cluster: Arc<Cluster>) {
@@ -64,8 +67,15 @@ pub async fn dial_configured(cluster: Arc<Cluster>) {
 /// Dials a broker that somebody told of, unless that is being done.
 pub(super) fn dial_heard_of(cluster: &Arc<Cluster>, url: RouteUrl, gossip_mode: u8) {
     let address = url.to_string();
-    if !cluster.heard_of.lock().insert(address.clone()) {
-        return;
+    {
+        let mut heard_of = cluster.heard_of.lock();
+        if heard_of.len() >= HEARD_OF_MAX && !heard_of.contains(&address) {
+            debug!("News of {url}: so many brokers are dialled already that it is not");
+            return;
+        }
+        if !heard_of.insert(address.clone()) {
+            return;
+        }
     }
     let cluster = cluster.clone();
     tokio::spawn(async move {

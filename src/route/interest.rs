@@ -6,15 +6,22 @@
 //! defines the account here too; nats-server forgets it until the route is made
 //! anew.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use crate::{
     account::{Account, Accounts},
-    connection::{Connection, remote::RemoteInterest},
+    connection::{
+        Connection,
+        remote::{REMOTE_INTEREST, RemoteInterest},
+    },
     sublist::Entry,
+    telemetry::held::{Share, allocated},
 };
 
 /// Entries removed in one hold of a sublist's lock, so that a peer that leaves
@@ -25,6 +32,10 @@ const REMOVED_AT_ONCE: usize = 512;
 /// ones that this broker has not: after a reload that counts only once the route
 /// is made anew.
 const ACCOUNTS_MAX: usize = 4096;
+
+/// Bytes of an entry besides its subject and its place in the account: its place in
+/// a table that is half full to full.
+const ENTRY_LEN: usize = (size_of::<(Box<[u8]>, Arc<RemoteInterest>)>() + 1) * 3 / 2;
 
 /// Names of such accounts that are told.
 const NAMES_MAX: usize = 3;
@@ -38,11 +49,39 @@ pub struct Unknown {
     pub accounts: usize,
     /// Entries in all of them.
     pub entries: usize,
+    /// Entries that were not kept: they are in too many such accounts.
+    pub refused: usize,
 }
 
 /// The interest of one peer, by account.
-#[derive(Default)]
-pub struct PeerInterest(Mutex<HashMap<String, InAccount>>);
+pub struct PeerInterest {
+    accounts: Mutex<HashMap<String, InAccount>>,
+    /// Its part of what all peers' interest may take.
+    share: Share,
+    /// Entries that were not kept, as they were in too many unknown accounts.
+    refused: AtomicUsize,
+}
+
+impl Default for PeerInterest {
+    fn default() -> Self {
+        Self {
+            accounts: Mutex::default(),
+            share: Share::new(&REMOTE_INTEREST),
+            refused: AtomicUsize::new(0),
+        }
+    }
+}
+
+/// What came of an entry.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Added {
+    /// It counts.
+    Known,
+    /// It is kept until the account is known.
+    Unknown,
+    /// There is no room for it.
+    NoRoom,
+}
 
 struct InAccount {
     /// `None`: there is no such account here.
@@ -53,7 +92,6 @@ struct InAccount {
 
 impl PeerInterest {
     /// Adds what the peer wants; of a queue group it replaces the weight.
-    /// Returns whether this broker has the account.
     pub(super) fn add(
         &self,
         known: &Accounts,
@@ -61,11 +99,12 @@ impl PeerInterest {
         connection: &Arc<Connection>,
         subject: &[u8],
         queue: Option<(&[u8], u32)>,
-    ) -> bool {
-        let mut accounts = self.0.lock();
+    ) -> Added {
+        let mut accounts = self.accounts.lock();
         let is_full = accounts.len() >= ACCOUNTS_MAX;
         if is_full && !accounts.contains_key(account) && known.find(account).is_none() {
-            return false;
+            self.refused.fetch_add(1, Ordering::Relaxed);
+            return Added::NoRoom;
         }
         let here = accounts.entry_ref(account).or_insert_with(|| InAccount {
             account: known.find(account),
@@ -74,6 +113,12 @@ impl PeerInterest {
         let key = key(subject, queue.map(|(name, _)| name));
         let before = here.entries.get(&key);
         let weight = queue.map_or(1, |(_, weight)| weight);
+        if before.is_none() && !self.share.hold(len(&key)) {
+            if here.entries.is_empty() {
+                accounts.remove(account);
+            }
+            return Added::NoRoom;
+        }
         if before.is_none_or(|before| before.weight != weight) {
             let entry = Arc::new(RemoteInterest::new(connection.clone(), subject, queue));
             let before = here.entries.insert(key, entry.clone());
@@ -82,17 +127,24 @@ impl PeerInterest {
                 account.remove_remote(&before);
             }
         }
-        here.account.is_some()
+        match here.account {
+            Some(_) => Added::Known,
+            None => Added::Unknown,
+        }
     }
 
     /// Removes what the peer no longer wants; what it never wanted is passed
     /// over.
     pub(super) fn remove(&self, account: &str, subject: &[u8], queue: Option<&[u8]>) {
-        let mut accounts = self.0.lock();
+        let mut accounts = self.accounts.lock();
         let Some(here) = accounts.get_mut(account) else {
             return;
         };
-        let entry = here.entries.remove(&key(subject, queue));
+        let key = key(subject, queue);
+        let entry = here.entries.remove(&key);
+        if entry.is_some() {
+            self.share.give_back(len(&key));
+        }
         if let Some(account) = &here.account {
             account.remove_remote(&entry);
         }
@@ -104,7 +156,7 @@ impl PeerInterest {
     /// Moves everything to where it belongs after accounts came, went or were
     /// replaced by others of the same name.
     pub(super) fn settle(&self, known: &Accounts) {
-        for (name, here) in self.0.lock().iter_mut() {
+        for (name, here) in self.accounts.lock().iter_mut() {
             let account = known.find(name);
             if here.account.as_ref().map(Arc::as_ptr) == account.as_ref().map(Arc::as_ptr) {
                 continue;
@@ -121,21 +173,25 @@ impl PeerInterest {
 
     /// Removes everything: the route has ended.
     pub(super) fn clear(&self) {
-        let accounts = std::mem::take(&mut *self.0.lock());
+        let accounts = std::mem::take(&mut *self.accounts.lock());
         accounts.values().for_each(InAccount::leave);
+        self.share.give_all_back();
     }
 
     /// How many entries count: those in accounts of this broker, as far as they
     /// are exported.
     pub fn count(&self) -> usize {
-        let accounts = self.0.lock();
+        let accounts = self.accounts.lock();
         accounts.values().map(|here| here.counting().count()).sum()
     }
 
     /// What is wanted in accounts that this broker has not.
     pub fn in_unknown_accounts(&self) -> Unknown {
-        let accounts = self.0.lock();
-        let mut unknown = Unknown::default();
+        let accounts = self.accounts.lock();
+        let mut unknown = Unknown {
+            refused: self.refused.load(Ordering::Relaxed),
+            ..Unknown::default()
+        };
         let mut names: Vec<&String> = Vec::new();
         for (name, here) in accounts.iter().filter(|(_, here)| here.account.is_none()) {
             unknown.accounts += 1;
@@ -152,7 +208,7 @@ impl PeerInterest {
 
     /// The first `max` entries that count, each with the name of its account.
     pub fn list(&self, max: usize) -> Vec<(String, Arc<RemoteInterest>)> {
-        let accounts = self.0.lock();
+        let accounts = self.accounts.lock();
         let all = accounts.iter().flat_map(|(name, here)| {
             let entries = here.counting();
             entries.map(move |entry| (name.clone(), entry.clone()))
@@ -194,10 +250,55 @@ impl InAccount {
     }
 }
 
+/// Bytes of the entry with this key, without its place in the account.
+fn len(key: &[u8]) -> usize {
+    // The entry itself is counted where it stands in the account.
+    ENTRY_LEN + allocated(key.len())
+}
+
 /// Neither subject nor queue group holds a blank.
 fn key(subject: &[u8], queue: Option<&[u8]>) -> Box<[u8]> {
     match queue {
         Some(queue) => [subject, b" ", queue].concat().into(),
         None => subject.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::connection::budget::Budget;
+
+    /// Of accounts that this broker has not only so many are kept, which is told;
+    /// those that it has always count.
+    #[tokio::test]
+    async fn unknown_accounts_are_bounded() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let budget = Arc::new(Budget::new(1 << 20));
+        let connection = Connection::new(1, address, Arc::new(stream), 1 << 20, budget);
+        let (connection, known) = (Arc::new(connection), Accounts::default());
+        let interest = PeerInterest::default();
+        let add = |account: &str, subject: &[u8]| {
+            interest.add(&known, account, &connection, subject, None)
+        };
+        for number in 0..ACCOUNTS_MAX {
+            assert_eq!(add(&format!("A{number}"), b"a"), Added::Unknown);
+        }
+        let held = interest.share.bytes();
+        assert_eq!(add("one more", b"a"), Added::NoRoom);
+        assert_eq!(add("A0", b"b"), Added::Unknown);
+        let global = &known.global().name;
+        assert_eq!(add(global, b"a"), Added::Known);
+        assert_eq!(interest.count(), 1);
+        let unknown = interest.in_unknown_accounts();
+        assert_eq!((unknown.accounts, unknown.refused), (ACCOUNTS_MAX, 1));
+        assert!(interest.share.bytes() > held);
+        interest.remove("A0", b"b", None);
+        interest.remove(global, b"a", None);
+        assert_eq!(interest.share.bytes(), held);
+        interest.clear();
+        assert_eq!(interest.share.bytes(), 0);
     }
 }

@@ -10,7 +10,9 @@ use tracing::{debug, error, warn};
 use super::{
     cluster::{Cluster, Route},
     failing::LINE_LEAST,
-    gossip, log_prefix,
+    gossip,
+    interest::Added,
+    log_prefix,
 };
 use crate::{
     account::{Account, lookup_cache::LookupCache},
@@ -233,13 +235,16 @@ impl Session {
         }
         let known = &self.cluster.context.accounts;
         let interest = &self.route.interest;
-        if !interest.add(known, account, self.connection(), subject, queue) {
-            debug!(
-                "{} - Unknown account {account:?} for remote subject {}, kept until it is known",
-                log_prefix(self.connection()),
-                quoted(subject)
-            );
-        }
+        let what = match interest.add(known, account, self.connection(), subject, queue) {
+            Added::Known => return,
+            Added::Unknown => "kept until the account is known",
+            Added::NoRoom => "not kept: there is no room for it",
+        };
+        debug!(
+            "{} - Remote subject {} of account {account:?}: {what}",
+            log_prefix(self.connection()),
+            quoted(subject)
+        );
     }
 
     pub(super) fn find_account(&self, name: &[u8]) -> Option<Arc<Account>> {

@@ -3,30 +3,45 @@
 //! Deliveries grant, publishes use up; both only for users whose permissions
 //! say `allow_responses`.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 use super::permissions::Responses;
-use crate::telemetry::Clock;
+use crate::telemetry::{
+    Clock,
+    held::{Pool, Share, allocated},
+};
 
 /// Reply subjects that one connection remembers; with more the oldest is
 /// forgotten. Bounds what requests that nobody answers can hold.
 const GRANTS_MAX: usize = 32 * 1024;
 
+/// Bytes of them: as many subjects of some length that is usual.
+const GRANTED_MAX: usize = 8 * 1024 * 1024;
+
+/// Bytes of those of all connections.
+pub static POOL: Pool = Pool::new(64 * 1024 * 1024);
+
+/// Bytes of one besides its subject: its places in table and line, which are half
+/// full to full.
+const GRANT_LEN: usize =
+    (size_of::<(Arc<[u8]>, Grant)>() + 1 + size_of::<(Arc<[u8]>, u64)>()) * 3 / 2;
+
 /// What one connection may respond to.
 pub struct Grants {
     rules: Responses,
     known: Mutex<Known>,
+    share: Share,
 }
 
 #[derive(Default)]
 struct Known {
-    grants: HashMap<Box<[u8]>, Grant>,
+    grants: HashMap<Arc<[u8]>, Grant>,
     /// Reply subjects by the time of their grant; one that was granted anew or
     /// used up stays until its turn comes.
-    order: VecDeque<(Box<[u8]>, u64)>,
+    order: VecDeque<(Arc<[u8]>, u64)>,
     last_number: u64,
 }
 
@@ -42,12 +57,24 @@ impl Grants {
         Self {
             rules,
             known: Mutex::default(),
+            share: Share::new(&POOL),
         }
     }
 
     /// A request with this reply subject was delivered.
     pub fn grant(&self, reply: &[u8], now: Clock) {
         let mut known = self.known.lock();
+        known.forget(
+            |known, at| known.order.len() >= GRANTS_MAX || self.is_over(at, now),
+            &self.share,
+        );
+        let len = GRANT_LEN + allocated(2 * size_of::<usize>() + reply.len());
+        // The oldest make room.
+        while self.share.bytes() + len > GRANTED_MAX || !self.share.hold(len) {
+            if !known.forget_oldest(&self.share) {
+                return;
+            }
+        }
         known.last_number += 1;
         let number = known.last_number;
         let before = known.grants.get(reply).map_or(0, |grant| grant.left);
@@ -56,9 +83,9 @@ impl Grants {
             at: now,
             left: before.saturating_add(self.rules.max.unwrap_or(u32::MAX)),
         };
-        known.grants.insert(reply.into(), grant);
-        known.order.push_back((reply.into(), number));
-        known.forget(|known, at| known.order.len() > GRANTS_MAX || self.is_over(at, now));
+        let reply: Arc<[u8]> = reply.into();
+        known.grants.insert(reply.clone(), grant);
+        known.order.push_back((reply, number));
     }
 
     /// Whether a publish to this subject is a response that is permitted; uses
@@ -78,6 +105,13 @@ impl Grants {
         valid
     }
 
+    /// Forgets all: the connection has ended. Publishers may remember its
+    /// subscriptions for a while.
+    pub fn clear(&self) {
+        *self.known.lock() = Known::default();
+        self.share.give_all_back();
+    }
+
     fn is_over(&self, at: Clock, now: Clock) -> bool {
         self.rules
             .expires
@@ -87,22 +121,28 @@ impl Grants {
 
 impl Known {
     /// Forgets the oldest grants as long as `is_over` says so of their time.
-    fn forget(&mut self, is_over: impl Fn(&Self, Clock) -> bool) {
+    fn forget(&mut self, is_over: impl Fn(&Self, Clock) -> bool, share: &Share) {
         while let Some((reply, number)) = self.order.front() {
-            let current = self
-                .grants
-                .get(reply)
-                .filter(|grant| grant.number == *number);
-            let at = current.map(|grant| grant.at);
-            if at.is_some_and(|at| !is_over(self, at)) {
+            let current = self.grants.get(reply);
+            let current = current.filter(|grant| grant.number == *number);
+            if current.is_some_and(|grant| !is_over(self, grant.at)) {
                 return;
             }
-            if let Some((reply, _)) = self.order.pop_front()
-                && at.is_some()
-            {
-                self.grants.remove(&reply);
-            }
+            self.forget_oldest(share);
         }
+    }
+
+    /// Forgets the one at the front of the line. Returns whether there was one.
+    fn forget_oldest(&mut self, share: &Share) -> bool {
+        let Some((reply, number)) = self.order.pop_front() else {
+            return false;
+        };
+        share.give_back(GRANT_LEN + allocated(2 * size_of::<usize>() + reply.len()));
+        let current = self.grants.get(&reply);
+        if current.is_some_and(|grant| grant.number == number) {
+            self.grants.remove(&reply);
+        }
+        true
     }
 }
 
@@ -155,10 +195,28 @@ mod tests {
         }
         let known = grants.known.lock();
         assert!(known.order.len() <= GRANTS_MAX && known.grants.len() <= GRANTS_MAX);
+        assert_eq!(grants.share.bytes(), {
+            let lens = known.order.iter().map(|(reply, _)| reply.len());
+            lens.map(|len| GRANT_LEN + allocated(16 + len))
+                .sum::<usize>()
+        });
         drop(known);
         assert!(!grants.take(b"0", at(0)));
         assert!(grants.take((many - 1).to_string().as_bytes(), at(0)));
         grants.grant(b"late", at(1000));
         assert_eq!(grants.known.lock().order.len(), 1, "the old ones are over");
+    }
+    /// Long reply subjects take no more than short ones: fewer are remembered.
+    #[test]
+    fn what_is_remembered_is_bounded_in_bytes() {
+        let grants = Grants::new(Responses::default());
+        let long = |number: u32| format!("{number}.{}", "x".repeat(30_000));
+        for number in 0..1000 {
+            grants.grant(long(number).as_bytes(), at(0));
+            assert!(grants.share.bytes() <= GRANTED_MAX);
+        }
+        assert!(!grants.take(long(0).as_bytes(), at(0)));
+        assert!(grants.take(long(999).as_bytes(), at(0)));
+        assert!(grants.take(long(800).as_bytes(), at(0)));
     }
 }

@@ -83,6 +83,21 @@ impl Transform {
             .any(|part| matches!(part, Part::Function(Function::Random(_))))
     }
 
+    /// What subjects of a pattern within the source become, as a pattern: a function
+    /// gives any token.
+    pub fn applied_to_pattern(&self, pattern: &[u8]) -> Vec<u8> {
+        let any = Part::Text((*b"*").into());
+        let of_pattern = |part: &Part| match part {
+            Part::Function(Function::Wildcard(_)) | Part::Text(_) => part.clone(),
+            Part::Function(_) => any.clone(),
+        };
+        let transform = Self {
+            parts: self.parts.iter().map(of_pattern).collect(),
+            ..*self
+        };
+        transform.applied(pattern)
+    }
+
     /// Appends what `subject` becomes. It should match the source.
     pub fn apply(&self, subject: &[u8], to: &mut Vec<u8>) {
         for (index, part) in self.parts.iter().enumerate() {
@@ -276,6 +291,20 @@ mod tests {
         assert_eq!(apply("*", "{{partition(10,1)}}", "foo"), "3");
         assert_eq!(apply("a.*", "{{partition(10,1)}}", "a.foo"), "3");
         assert_eq!(apply("foo", "{{partition(10)}}", "foo"), "3");
+    }
+
+    #[test]
+    fn patterns_become_patterns() {
+        for (source, destination, pattern, expected) in [
+            ("a.*", "b.$1.c", "a.*", "b.*.c"),
+            ("a.*", "b.$1.c", "a.x", "b.x.c"),
+            ("a.*.*", "b.$2.{{partition(3,1)}}", "a.*.y", "b.y.*"),
+            ("a.>", "b.>", "a.x.>", "b.x.>"),
+        ] {
+            let transform = Transform::new(source, destination).unwrap();
+            let made = transform.applied_to_pattern(pattern.as_bytes());
+            assert_eq!(made, expected.as_bytes(), "{destination}");
+        }
     }
 
     #[test]

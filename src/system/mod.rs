@@ -28,7 +28,7 @@ use std::{
 use tracing::warn;
 
 use crate::{
-    account::{Account, Reach, replies::Pending, spread::Sender},
+    account::{Account, Reach, path::Path, replies::Pending, spread::Sender},
     client::system::{COUNTED, NOTICES_MAX, Notice, Request, subjects},
     config::accounts::ResponseKind,
     connection::{
@@ -274,6 +274,7 @@ fn deliver(account: &Arc<Account>, subject: &[u8], reply: Option<&[u8]>, payload
         deaf: None,
         describe: None,
         to_peers: true,
+        path: Path::START,
     };
     with_worker(|worker| {
         let reach = Reach::of_subscribers(account, subject);

@@ -8,7 +8,10 @@ use std::{collections::VecDeque, sync::Arc};
 use monitor_client::text::escaped;
 use parking_lot::Mutex;
 
-use super::Clock;
+use super::{
+    Clock,
+    held::{allocated, shown_within},
+};
 
 /// Bytes that all remembered events may take.
 pub const EVENT_MEMORY_MAX: usize = 4 * 1024 * 1024;
@@ -144,8 +147,8 @@ impl EventLog {
             kind,
             cid,
             // What peers call themselves is shown on terminals and pages.
-            subject: cut(&escaped(subject)).to_owned(),
-            text: cut(&escaped(text)).to_owned(),
+            subject: shown_within(&escaped(subject), TEXT_MAX).into_owned(),
+            text: shown_within(&escaped(text), TEXT_MAX).into_owned(),
         };
         let mut ring = self.0.lock();
         ring.last_id += 1;
@@ -233,15 +236,11 @@ impl EventLog {
 }
 
 fn size(event: &Event) -> usize {
-    size_of::<Event>() + event.subject.len() + event.text.len()
-}
-
-fn cut(text: &str) -> &str {
-    let mut end = text.len().min(TEXT_MAX);
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
+    // With the two counts of an Arc, and its place in the ring.
+    allocated(size_of::<Event>() + 2 * size_of::<usize>())
+        + size_of::<Arc<Event>>()
+        + allocated(event.subject.len())
+        + allocated(event.text.len())
 }
 
 #[cfg(test)]

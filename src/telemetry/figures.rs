@@ -4,7 +4,10 @@
 //! one to use them; whoever shows figures adds all threads up. What is measured
 //! belongs to a *series*: a kind of connection and an account.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{
+    Arc, OnceLock,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use parking_lot::{Mutex, MutexGuard};
 
@@ -37,6 +40,8 @@ pub struct Series {
 pub struct Figures {
     latency: [OnceLock<Box<Histogram>>; SERIES_MAX],
     published: Mutex<Published>,
+    /// Bytes of the thread's buffers when it last told.
+    buffers: AtomicUsize,
 }
 
 /// Subjects that were published to since the last look.
@@ -107,9 +112,28 @@ pub fn for_thread() -> Arc<Figures> {
             heard: Sketch::new(SUBJECTS_MAX),
             unheard: Sketch::new(UNHEARD_MAX),
         }),
+        buffers: AtomicUsize::new(0),
     });
     threads.push(new.clone());
     new
+}
+
+/// Bytes that the histograms of all threads take.
+pub fn histograms_memory() -> usize {
+    let of_thread = |figures: &Arc<Figures>| {
+        let used = figures.latency.iter().filter_map(OnceLock::get).count();
+        size_of::<Figures>() + used * size_of::<Histogram>()
+    };
+    THREADS.lock().iter().map(of_thread).sum()
+}
+
+/// Bytes that the buffers of all threads take, and how many threads there are.
+pub fn buffers_memory() -> (usize, usize) {
+    let threads = THREADS.lock();
+    let buffers = threads
+        .iter()
+        .map(|known| known.buffers.load(Ordering::Relaxed));
+    (buffers.sum(), threads.len())
 }
 
 /// What all threads measured so far, by the number of the series.
@@ -135,6 +159,11 @@ impl Figures {
         if let Some(place) = self.latency.get(series as usize) {
             place.get_or_init(Box::default).record(micros);
         }
+    }
+
+    /// Tells how many bytes the thread's buffers take now.
+    pub fn set_buffers(&self, bytes: usize) {
+        self.buffers.store(bytes, Ordering::Relaxed);
     }
 
     /// The subjects since the last look. To be held briefly.

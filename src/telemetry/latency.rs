@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::{
     Stamp,
     figures::{self, Series},
-    histogram::Distribution,
+    histogram::{BUCKETS, Distribution},
 };
 
 /// Time between two copies, and how many there are: what is shown as the last
@@ -117,6 +117,13 @@ impl Latency {
         }
         let scheduling = state.scheduling.clone();
         state.copies.push_back(Copied { series, scheduling });
+    }
+
+    /// Bytes that the copies take.
+    pub fn memory(&self) -> usize {
+        let state = self.0.lock();
+        let distributions = state.copies.iter().map(|copy| copy.series.len() + 1);
+        distributions.sum::<usize>() * size_of::<[u64; BUCKETS]>()
     }
 
     /// What was measured so far.

@@ -9,10 +9,13 @@ use std::{collections::HashMap, ops::AddAssign};
 
 use parking_lot::Mutex;
 
-use super::{Stamp, Traffic};
+use super::{Stamp, Traffic, held::allocated};
 
 /// Most users, and most accounts; what belongs to more is not told apart.
 const HOLDERS_MAX: usize = 1024;
+
+/// Bytes of the name of a user that is told apart.
+const NAME_LEN_MAX: usize = 1024;
 
 /// Connections with a history; there is none of those that move when it is full.
 const CONNECTIONS_MAX: usize = 16 * 1024;
@@ -195,9 +198,23 @@ impl Loads {
             .values_mut()
             .chain(state.holders.values_mut());
         all.for_each(|holder| holder.past.note(look, holder.now));
-        state
-            .connections
-            .retain(|_, holder| holder.moved_at + IDLE_MAX > look);
+        let connections = &mut state.connections;
+        connections.retain(|_, holder| holder.moved_at + IDLE_MAX > look);
+        if connections.len() < connections.capacity() / 8 {
+            connections.shrink_to(connections.len() * 2);
+        }
+    }
+
+    /// Bytes that all this takes, and how many move.
+    pub fn memory(&self) -> (usize, usize) {
+        let state = self.0.lock();
+        let places = state.connections.capacity() * size_of::<(u64, Holder)>()
+            + state.holders.capacity() * size_of::<(Name, Holder)>();
+        let names = state.holders.keys();
+        let names = names.map(|name| allocated(name.account.len()) + allocated(name.user.len()));
+        // A table is full when seven eighths are taken.
+        let bytes = places * 8 / 7 + names.sum::<usize>();
+        (bytes, state.connections.len() + state.holders.len())
     }
 
     /// A connection was opened.
@@ -271,7 +288,9 @@ impl State {
 
     fn holder(&mut self, name: &Name) -> &mut Holder {
         let mut name = name.clone();
-        if self.holders.len() >= 2 * HOLDERS_MAX && !self.holders.contains_key(&name) {
+        let is_full = self.holders.len() >= 2 * HOLDERS_MAX;
+        let is_long = name.user.len() > NAME_LEN_MAX;
+        if is_long || is_full && !self.holders.contains_key(&name) {
             name = match name.user.is_empty() {
                 true => Name {
                     account: OTHERS.into(),

@@ -13,6 +13,8 @@ pub enum LossReason {
     Closed,
     /// Nobody had subscribed to its subject.
     NoInterest,
+    /// It was a request to another account, which waits for too many replies.
+    RepliesFull,
     /// It waited for a reader that was cut because it was too slow.
     SlowConsumer,
     /// Its control line is longer than its peer in the cluster takes.
@@ -23,9 +25,10 @@ pub enum LossReason {
 
 impl LossReason {
     /// All reasons, in the order of their names.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Closed,
         Self::NoInterest,
+        Self::RepliesFull,
         Self::SlowConsumer,
         Self::TooLong,
         Self::WriteError,
@@ -36,6 +39,7 @@ impl LossReason {
         match self {
             Self::Closed => "closed",
             Self::NoInterest => "no_interest",
+            Self::RepliesFull => "replies_full",
             Self::SlowConsumer => "slow_consumer",
             Self::TooLong => "too_long",
             Self::WriteError => "write_error",
@@ -74,7 +78,7 @@ impl Loss {
     pub fn dropped(&self) -> Lost {
         LossReason::ALL
             .into_iter()
-            .filter(|reason| *reason != LossReason::NoInterest)
+            .filter(|reason| !matches!(reason, LossReason::NoInterest | LossReason::RepliesFull))
             .map(|reason| self.of(reason))
             .fold(Lost::default(), |sum, lost| Lost {
                 msgs: sum.msgs + lost.msgs,

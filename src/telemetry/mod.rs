@@ -4,12 +4,14 @@
 //! whoever shows a figure adds them up. Threads have histograms and sketches of
 //! their own ([`figures`]). Nothing here knows who shows a figure.
 
+pub mod allocator;
 pub mod calls;
 mod clock;
 mod counter;
 pub mod crowd;
 pub mod event;
 pub mod figures;
+pub mod held;
 pub mod histogram;
 pub mod hush;
 pub mod latency;
@@ -57,6 +59,9 @@ pub struct Telemetry {
     pub subjects: Subjects,
     /// Requests that nobody answers, by subject.
     pub unanswered: Tally,
+    /// Requests to other accounts that were refused because too many replies are
+    /// waited for already, by the account that asks.
+    pub replies_full: Tally,
     /// Messages close to the largest size or above it, by publisher; the
     /// amount is their size.
     pub large: Tally,
@@ -81,6 +86,7 @@ impl Telemetry {
             loads: Loads::default(),
             subjects: Subjects::default(),
             unanswered: Tally::default(),
+            replies_full: Tally::default(),
             large: Tally::default(),
             revoked: Tally::default(),
             calls: Calls::default(),

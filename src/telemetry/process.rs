@@ -5,18 +5,50 @@ use std::{fs, io, os::unix::fs::MetadataExt};
 const STATUS_FILE: &str = "/proc/self/status";
 const FILES_FOLDER: &str = "/proc/self/fd";
 
+/// The memory of this process, in bytes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub struct Memory {
+    /// Address space that is mapped.
+    pub mapped: u64,
+    /// Resident memory.
+    pub resident: u64,
+    /// What of it is the process's own.
+    pub anonymous: u64,
+}
+
+impl Memory {
+    /// What of the resident memory is of files: the program and its libraries.
+    pub fn of_files(&self) -> u64 {
+        self.resident.saturating_sub(self.anonymous)
+    }
+}
+
+/// The memory of this process.
+///
+/// # Errors
+///
+/// The system does not tell.
+pub fn memory() -> io::Result<Memory> {
+    let status = fs::read_to_string(STATUS_FILE)?;
+    Ok(Memory {
+        mapped: parse(&status, "VmSize:").ok_or_else(|| missing("VmSize"))?,
+        resident: parse(&status, "VmRSS:").ok_or_else(|| missing("VmRSS"))?,
+        anonymous: parse(&status, "RssAnon:").ok_or_else(|| missing("RssAnon"))?,
+    })
+}
+
+fn missing(name: &str) -> io::Error {
+    let text = format!("{STATUS_FILE} has no line {name}");
+    io::Error::new(io::ErrorKind::InvalidData, text)
+}
+
 /// Resident memory in bytes.
 ///
 /// # Errors
 ///
 /// The system does not tell.
 pub fn resident_bytes() -> io::Result<u64> {
-    parse_resident(&fs::read_to_string(STATUS_FILE)?).ok_or_else(|| {
-        io::Error::new(
-            io::ErrorKind::InvalidData,
-            format!("{STATUS_FILE} has no line VmRSS"),
-        )
-    })
+    parse(&fs::read_to_string(STATUS_FILE)?, "VmRSS:").ok_or_else(|| missing("VmRSS"))
 }
 
 /// Open file descriptors.
@@ -52,10 +84,8 @@ pub fn system_error_in(text: &str) -> Option<io::Error> {
     number.parse().ok().map(io::Error::from_raw_os_error)
 }
 
-fn parse_resident(status: &str) -> Option<u64> {
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))?;
+fn parse(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
     let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim_end().parse().ok()?;
     kibibytes.checked_mul(1024)
 }
@@ -67,10 +97,12 @@ mod tests {
     #[test]
     fn resident_memory_is_read_in_bytes() {
         assert_eq!(
-            parse_resident("VmSize:\t  900 kB\nVmRSS:\t    4096 kB\n"),
+            parse("VmSize:\t  900 kB\nVmRSS:\t    4096 kB\n", "VmRSS:"),
             Some(4096 * 1024)
         );
-        assert_eq!(parse_resident("VmSize:\t  900 kB\n"), None);
+        assert_eq!(parse("VmSize:\t  900 kB\n", "VmRSS:"), None);
+        let memory = memory().unwrap();
+        assert!(memory.mapped > memory.resident && memory.resident > memory.anonymous);
         assert!(resident_bytes().unwrap() > 100 * 1024);
     }
 

@@ -3,18 +3,21 @@
 //! A space-saving sketch: it counts as many subjects as it has places; one more
 //! takes the place of the least, and inherits its count as a possible error. A
 //! subject whose share is above one part in the number of places is never
-//! missed.
+//! missed. Of a long subject the beginning is kept: all subjects with the same
+//! beginning are one then.
 
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+
+use super::held::{MARK, SHOWN_LEN_MAX, allocated};
 
 /// What a subject was counted with.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hit {
     /// Whose subject space it is of; see [`super::figures::Figures`].
     pub series: u32,
-    /// Subject.
+    /// Subject; of a long one the beginning, with a mark.
     pub subject: Box<[u8]>,
     /// Messages; too many by at most `error`.
     pub msgs: u64,
@@ -35,6 +38,43 @@ pub struct Sketch {
     /// Indexes into `entries`: a heap, the least in front.
     heap: Vec<u32>,
     hasher: DefaultHashBuilder,
+    /// Bytes that the subjects take.
+    texts: usize,
+}
+
+/// A subject as it is kept: what it begins with, and a mark if that is not all.
+#[derive(Clone, Copy)]
+struct Kept<'a> {
+    head: &'a [u8],
+    mark: &'static [u8],
+}
+
+impl<'a> Kept<'a> {
+    fn of(subject: &'a [u8]) -> Self {
+        match subject.len() <= SHOWN_LEN_MAX {
+            true => Self {
+                head: subject,
+                mark: b"",
+            },
+            false => Self {
+                head: &subject[..SHOWN_LEN_MAX - MARK.len()],
+                mark: MARK.as_bytes(),
+            },
+        }
+    }
+
+    fn is(self, kept: &[u8]) -> bool {
+        kept.len() == self.head.len() + self.mark.len()
+            && kept.starts_with(self.head)
+            && kept.ends_with(self.mark)
+    }
+
+    fn to_box(self) -> Box<[u8]> {
+        match self.mark {
+            b"" => self.head.into(),
+            mark => [self.head, mark].concat().into(),
+        }
+    }
 }
 
 struct Entry {
@@ -53,21 +93,21 @@ impl Sketch {
             by_subject: HashTable::new(),
             heap: Vec::new(),
             hasher: DefaultHashBuilder::default(),
+            texts: 0,
         }
+    }
+
+    /// Bytes that it takes.
+    pub fn memory(&self) -> usize {
+        self.entries.capacity() * size_of::<Entry>()
+            + self.heap.capacity() * size_of::<u32>()
+            + self.by_subject.allocation_size()
+            + self.texts
     }
 
     /// Counts messages to a subject.
     pub fn add(&mut self, series: u32, subject: &[u8], msgs: u64, bytes: u64, publisher: u64) {
-        let hash = self.hasher.hash_one((series, subject));
-        let entries = &self.entries;
-        let is_it = |index: &u32| {
-            let hit = &entries[*index as usize].hit;
-            hit.series == series && *hit.subject == *subject
-        };
-        let index = match self.by_subject.find(hash, is_it).copied() {
-            Some(index) => index,
-            None => self.make_place(hash, series, subject),
-        };
+        let index = self.find_or_insert(series, Kept::of(subject));
         let entry = &mut self.entries[index as usize];
         entry.hit.msgs += msgs;
         entry.hit.bytes += bytes;
@@ -79,17 +119,28 @@ impl Sketch {
     /// Adds what another sketch found.
     pub fn add_hit(&mut self, hit: &Hit) {
         self.add(hit.series, &hit.subject, hit.msgs, hit.bytes, hit.publisher);
-        if hit.error > 0 {
-            let hash = self.hasher.hash_one((hit.series, &*hit.subject));
-            let entries = &self.entries;
-            let found = self.by_subject.find(hash, |index| {
-                let known = &entries[*index as usize].hit;
-                known.series == hit.series && known.subject == hit.subject
-            });
-            if let Some(index) = found.copied() {
-                self.entries[index as usize].hit.error += hit.error;
-            }
+        if hit.error > 0
+            && let Ok(index) = self.find(hit.series, Kept::of(&hit.subject))
+        {
+            self.entries[index as usize].hit.error += hit.error;
         }
+    }
+
+    fn find_or_insert(&mut self, series: u32, subject: Kept<'_>) -> u32 {
+        match self.find(series, subject) {
+            Ok(index) => index,
+            Err(hash) => self.make_place(hash, series, subject),
+        }
+    }
+
+    /// Its index; its hash if it has no place.
+    fn find(&self, series: u32, subject: Kept<'_>) -> Result<u32, u64> {
+        let hash = self.hasher.hash_one((series, subject.head));
+        let is_it = |index: &u32| {
+            let hit = &self.entries[*index as usize].hit;
+            hit.series == series && subject.is(&hit.subject)
+        };
+        self.by_subject.find(hash, is_it).copied().ok_or(hash)
     }
 
     /// What was counted, in no order.
@@ -101,18 +152,19 @@ impl Sketch {
     pub fn take(&mut self) -> Vec<Hit> {
         self.by_subject.clear();
         self.heap.clear();
+        self.texts = 0;
         self.entries.drain(..).map(|entry| entry.hit).collect()
     }
 
     /// A place for a subject that has none: a free one, else that of the least.
-    fn make_place(&mut self, hash: u64, series: u32, subject: &[u8]) -> u32 {
+    fn make_place(&mut self, hash: u64, series: u32, subject: Kept<'_>) -> u32 {
         let index = if self.entries.len() < self.places {
             let index = self.entries.len() as u32;
             let heap_at = self.heap.len() as u32;
             self.entries.push(Entry {
                 hit: Hit {
                     series,
-                    subject: subject.into(),
+                    subject: Box::default(),
                     msgs: 0,
                     bytes: 0,
                     error: 0,
@@ -137,17 +189,26 @@ impl Sketch {
             entry.hit.series = series;
             entry.hit.error = entry.hit.msgs;
             entry.hit.bytes = 0;
-            if entry.hit.subject.len() == subject.len() {
-                entry.hit.subject.copy_from_slice(subject);
-            } else {
-                entry.hit.subject = subject.into();
-            }
             index
         };
+        self.keep(index, subject);
         let entries = &self.entries;
         self.by_subject
             .insert_unique(hash, index, |known| entries[*known as usize].hash);
         index
+    }
+
+    fn keep(&mut self, index: u32, subject: Kept<'_>) {
+        let kept = &mut self.entries[index as usize].hit.subject;
+        let (head_len, mark_len) = (subject.head.len(), subject.mark.len());
+        if kept.len() == head_len + mark_len {
+            kept[..head_len].copy_from_slice(subject.head);
+            kept[head_len..].copy_from_slice(subject.mark);
+            return;
+        }
+        self.texts -= allocated(kept.len());
+        *kept = subject.to_box();
+        self.texts += allocated(kept.len());
     }
 
     fn msgs_at(&self, heap_at: usize) -> u64 {
@@ -217,6 +278,36 @@ mod tests {
             assert_eq!(found.publisher, rank);
             assert!(found.error < found.msgs);
         }
+    }
+
+    /// Subjects that are long and never the same take no more than short ones, and are
+    /// counted all the same.
+    #[test]
+    fn long_subjects_are_cut() {
+        let mut sketch = Sketch::new(64);
+        for number in 0..1000_u64 {
+            let subject = format!("{}.{}", number % 4, "x".repeat(30_000 + number as usize));
+            sketch.add(0, subject.as_bytes(), 1, 1, number);
+        }
+        let hits: Vec<_> = sketch.hits().collect();
+        assert_eq!(hits.len(), 4);
+        for hit in hits {
+            assert!(hit.subject.len() <= SHOWN_LEN_MAX && hit.subject.ends_with(MARK.as_bytes()));
+            assert_eq!((hit.msgs, hit.error), (250, 0));
+        }
+        assert!(sketch.memory() < 64 * 1024);
+        let mut sum = Sketch::new(64);
+        sketch.take().iter().for_each(|hit| sum.add_hit(hit));
+        assert_eq!(sum.hits().map(|hit| hit.msgs).sum::<u64>(), 1000);
+        let taken = sketch.memory();
+        for number in 0..10_000 {
+            let subject = format!("{number}.{}", "x".repeat(number % 1000));
+            sketch.add(0, subject.as_bytes(), 1, 1, 0);
+        }
+        let texts = sketch.hits().map(|hit| allocated(hit.subject.len()));
+        assert_eq!(sketch.texts, texts.sum::<usize>());
+        sketch.take();
+        assert!(sketch.memory() <= taken + 64 * 256);
     }
 
     #[test]

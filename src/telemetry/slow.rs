@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Clock, loss::Lost};
+use super::{Clock, held::allocated, loss::Lost};
 
 /// Incidents remembered after their end, and most that are followed at once.
 pub const INCIDENTS_MAX: usize = 256;
@@ -237,6 +237,30 @@ impl Incident {
         });
     }
 
+    /// Bytes that it takes.
+    fn memory(&self) -> usize {
+        let reader = &self.reader;
+        let texts = [
+            &reader.kind,
+            &reader.who,
+            &reader.name,
+            &reader.user,
+            &reader.certificate,
+            &reader.address,
+            &reader.library,
+            &reader.account,
+            &self.evidence,
+        ];
+        let subjects = self.subjects.iter().map(|share| &share.subject);
+        let publishers = self.publishers.iter().map(|known| &known.who);
+        let texts = texts.into_iter().chain(subjects).chain(publishers);
+        allocated(size_of::<Self>() + 2 * size_of::<usize>())
+            + allocated(self.curve.capacity() * size_of::<Point>())
+            + allocated(self.subjects.capacity() * size_of::<SubjectShare>())
+            + allocated(self.publishers.capacity() * size_of::<Publisher>())
+            + texts.map(|text| allocated(text.capacity())).sum::<usize>()
+    }
+
     /// How long it has been going on at `now`, or went on.
     pub fn duration(&self, now: Clock) -> Duration {
         self.start.until(self.end.unwrap_or(now))
@@ -389,6 +413,15 @@ impl SlowLog {
             inner.ended.pop_front();
         }
         Some(incident)
+    }
+
+    /// Bytes that the remembered ones take, and how many they are.
+    pub fn memory(&self) -> (usize, usize) {
+        let inner = self.0.lock();
+        let ended = inner.ended.iter().map(|known| known.memory());
+        let ongoing = inner.ongoing.iter().map(Incident::memory);
+        let bytes = ended.chain(ongoing).sum();
+        (bytes, inner.ended.len() + inner.ongoing.len())
     }
 
     /// How many there were.

@@ -9,6 +9,7 @@ use parking_lot::Mutex;
 
 use super::{
     figures,
+    held::{allocated, shown},
     load::Window,
     sketch::{Hit, Sketch},
 };
@@ -68,6 +69,14 @@ impl History {
         self.second.extend(hits);
     }
 
+    fn memory(&self) -> usize {
+        let sketches = self.tens.iter().chain(&self.minutes).chain([&self.start]);
+        let texts = self.second.iter().map(|hit| allocated(hit.subject.len()));
+        self.second.capacity() * size_of::<Hit>()
+            + texts.sum::<usize>()
+            + sketches.map(Sketch::memory).sum::<usize>()
+    }
+
     fn within(&self, window: Window) -> Vec<Hit> {
         let mut sum = Sketch::new(START_MAX);
         let parts: &[Sketch] = match window {
@@ -100,7 +109,11 @@ impl Subjects {
             heard.push(published.heard.take());
             unheard.push(published.unheard.take());
         }
-        let publishers = names(unheard.iter().flatten().map(|hit| hit.publisher).collect());
+        let unknown = unheard.iter().flatten().map(|hit| hit.publisher).collect();
+        let publishers: Vec<_> = names(unknown)
+            .into_iter()
+            .map(|(cid, name)| (cid, shown(&name).into_owned()))
+            .collect();
         let state = &mut *self.0.lock();
         state.look += 1;
         let look = state.look;
@@ -114,6 +127,21 @@ impl Subjects {
             let used: HashSet<u64> = unheard.hits().map(|hit| hit.publisher).collect();
             state.publishers.retain(|cid, _| used.contains(cid));
         }
+    }
+
+    /// Bytes that all this takes, with what the threads count.
+    pub fn memory(&self) -> usize {
+        let threads = figures::threads();
+        let counted = threads.iter().map(|thread| {
+            let published = thread.published();
+            published.heard.memory() + published.unheard.memory()
+        });
+        let counted: usize = counted.sum();
+        let state = self.0.lock();
+        let places = state.publishers.capacity() * (size_of::<(u64, String)>() + 1);
+        let names = state.publishers.values();
+        let names: usize = names.map(|name| allocated(name.capacity())).sum();
+        counted + state.heard.memory() + state.unheard.memory() + places + names
     }
 
     /// Subjects that reached somebody, in no order.

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
+use super::held::MARK;
+
 /// Names that are told apart between two drains; further ones are counted
 /// together under no name.
 const NAMES_MAX: usize = 256;
@@ -32,7 +34,23 @@ pub struct Count {
 impl Tally {
     /// Counts something once that has an `amount`, caused by connection `cid`.
     pub fn count(&self, name: &[u8], amount: u64, cid: u64) {
-        let name = &name[..name.len().min(NAME_LEN_MAX)];
+        self.add(name, 1, amount, cid);
+    }
+
+    /// Counts something that happened `times`, caused by connection `cid`.
+    pub fn count_all(&self, name: &[u8], times: usize, cid: u64) {
+        self.add(name, times as u64, 0, cid);
+    }
+
+    fn add(&self, name: &[u8], times: u64, amount: u64, cid: u64) {
+        let cut;
+        let name = match name.len() <= NAME_LEN_MAX {
+            true => name,
+            false => {
+                cut = [&name[..NAME_LEN_MAX - MARK.len()], MARK.as_bytes()].concat();
+                &*cut
+            }
+        };
         let mut counts = self.0.lock();
         let name = match counts.len() < NAMES_MAX || counts.contains_key(name) {
             true => name,
@@ -42,7 +60,7 @@ impl Tally {
             Some(count) => count,
             None => counts.entry(name.into()).or_default(),
         };
-        count.times += 1;
+        count.times += times;
         count.peak = count.peak.max(amount);
         count.cid = cid;
     }

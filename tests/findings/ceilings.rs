@@ -178,8 +178,9 @@ pub fn queues_end_at_their_budget_and_memory_is_told_by_cause() {
     let queues = causes
         .iter()
         .find(|cause| cause["cause"] == "outbound_queues");
+    // Both wait for the same payloads, which are held once.
     assert!(
-        queues.is_some_and(|cause| cause["bytes"].as_u64() > Some(6_800_000)),
+        queues.is_some_and(|cause| cause["bytes"].as_u64() > Some(3_400_000)),
         "{memz}"
     );
     drop(stuck);

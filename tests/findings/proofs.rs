@@ -17,7 +17,9 @@ use std::{
 
 use midge::diagnosis::rules::RULES;
 
-use crate::{broker, ceilings, certificates, clients, readers, routes, support::PATIENCE, system};
+use crate::{
+    broker, ceilings, certificates, clients, readers, routes, support::PATIENCE, system, tables,
+};
 
 /// How a rule is proved.
 struct Proof {
@@ -232,6 +234,21 @@ const PROOFS: &[Proof] = &[
         "diagnosis-hangs",
         "the thread of the diagnosis is held by ptrace",
         system::a_diagnosis_that_hangs_is_told_by_the_age_of_its_report,
+    ),
+    proof(
+        "replies-full",
+        "an account asks a service of another one that never answers",
+        tables::an_account_that_waits_for_too_many_replies_is_named,
+    ),
+    proof(
+        "imports-cut",
+        "two accounts import from each other by a function in a mapping",
+        tables::a_circle_of_imports_is_told,
+    ),
+    proof(
+        "table-full",
+        "readers that may respond are asked without end and never do",
+        tables::a_table_that_is_full_is_told,
     ),
 ];
 

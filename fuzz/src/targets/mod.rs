@@ -27,6 +27,7 @@ use midge::{
     },
     subject,
     sublist::{Entry, Sublist},
+    telemetry::held::Pool,
 };
 
 /// A target: its name, which is that of its corpus, and what it does.
@@ -97,6 +98,8 @@ pub fn protocol(bytes: &[u8]) {
 
 struct Pattern(Vec<u8>);
 
+static POOL: Pool = Pool::new(usize::MAX);
+
 impl Entry for Pattern {
     fn subject(&self) -> &[u8] {
         &self.0
@@ -104,6 +107,10 @@ impl Entry for Pattern {
 
     fn queue(&self) -> Option<&[u8]> {
         None
+    }
+
+    fn memory(&self) -> usize {
+        0
     }
 }
 
@@ -113,7 +120,7 @@ impl Entry for Pattern {
 pub fn subjects(bytes: &[u8]) {
     let mut lines = bytes.split(|byte| *byte == b'\n');
     let published = lines.next().unwrap_or_default();
-    let sublist = Sublist::new();
+    let sublist = Sublist::new(&POOL);
     let mut expected = Vec::new();
     let mut leaving = Vec::new();
     for line in lines.take(64) {

@@ -116,13 +116,29 @@ struct Step<'a> {
 }
 
 impl Step<'_> {
-    /// Whether what this import brings goes on through the other one.
+    /// Whether what this import brings goes on through the other one: as it comes,
+    /// or as a mapping of the account in between makes it. Mappings are for requests
+    /// alone.
     fn leads_to(&self, other: &Step<'_>) -> bool {
         let is_service = |import: &Import| matches!(import.kind, ImportKind::Service { .. });
+        let theirs = self.import.theirs.as_bytes();
+        let goes_on = |subject: &[u8]| intersect(subject, other.import.ours.as_bytes()).is_some();
         self.import.account == other.account.name
             && is_service(self.import) == is_service(other.import)
-            && intersect(self.import.theirs.as_bytes(), other.import.ours.as_bytes()).is_some()
+            && (goes_on(theirs)
+                || is_service(self.import)
+                    && mapped(other.account, theirs).any(|subject| goes_on(&subject)))
     }
+}
+
+/// What the mappings of an account make of subjects that match a pattern.
+fn mapped<'a>(account: &'a AccountConfig, pattern: &'a [u8]) -> impl Iterator<Item = Vec<u8>> + 'a {
+    account.mappings.iter().flat_map(move |mapping| {
+        let source = intersect(pattern, mapping.subject.as_bytes());
+        let in_clusters = mapping.clusters.iter().flat_map(|(_, ways)| ways);
+        let ways = mapping.destinations.iter().chain(in_clusters);
+        ways.filter_map(move |way| Some(way.transform.applied_to_pattern(source.as_deref()?)))
+    })
 }
 
 /// The first import that leads back to itself, with its way.

@@ -77,7 +77,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::connection::{CloseReason, worker::with_worker};
+    use crate::connection::{CloseReason, Kind, worker::with_worker};
 
     /// A connection whose peer reads nothing.
     async fn connection(registry: &Registry, peers: &mut Vec<TcpStream>) -> Arc<Connection> {
@@ -89,7 +89,14 @@ mod tests {
         let (stream, address) = accepted.unwrap();
         let budget = registry.budget.clone();
         let cid = registry.accept();
-        let connection = Connection::new(cid, address, Arc::new(stream), 1 << 30, budget);
+        let connection = Connection::new(
+            Kind::Client,
+            cid,
+            address,
+            Arc::new(stream),
+            1 << 30,
+            budget,
+        );
         let connection = Arc::new(connection);
         assert!(registry.insert(&connection, 10));
         connection

@@ -4,7 +4,8 @@ use std::sync::{Arc, atomic::Ordering};
 
 use crate::{
     connection::{CloseReason, Connection, Identity, Subscription},
-    telemetry::{Clock, Stamp, Traffic},
+    sublist::Entry,
+    telemetry::{Clock, Stamp, Traffic, held::shown_bytes},
 };
 
 /// What is remembered of a closed connection.
@@ -12,7 +13,8 @@ use crate::{
 pub struct ClosedConnection {
     /// What it was at its end.
     pub last: ConnectionView,
-    /// Its subscriptions at its end.
+    /// Its subscriptions at its end; of many the first ones, and none if they took
+    /// too much memory since.
     pub subscriptions: Vec<SubscriptionView>,
     /// Time of the close.
     pub stop: Stamp,
@@ -93,17 +95,37 @@ impl Connection {
 }
 
 impl Subscription {
+    /// The same as it is remembered when its connection has ended: long texts are
+    /// cut.
+    pub(super) fn remembered(self: &Arc<Self>) -> SubscriptionView {
+        SubscriptionView {
+            subject: shown_bytes(self.subject()),
+            queue: self.queue().map(shown_bytes),
+            sid: shown_bytes(self.sid()),
+            ..self.figures()
+        }
+    }
+
+    /// Its figures at this moment, without texts.
+    fn figures(self: &Arc<Self>) -> SubscriptionView {
+        SubscriptionView {
+            subject: String::new(),
+            queue: None,
+            sid: String::new(),
+            delivered: self.origin().delivered.value(),
+            max: self.origin().max(),
+            cid: self.connection.cid,
+        }
+    }
+
     /// The subscription at this moment.
     pub fn view(self: &Arc<Self>) -> SubscriptionView {
-        use crate::sublist::Entry;
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         SubscriptionView {
             subject: text(self.subject()),
             queue: self.queue().map(text),
             sid: text(self.sid()),
-            delivered: self.origin().delivered.value(),
-            max: self.origin().max(),
-            cid: self.connection.cid,
+            ..self.figures()
         }
     }
 }

@@ -1,7 +1,10 @@
 //! The broker itself: its configuration, its threads, its starts.
 
 use super::{Evidence, Severity, Symptom, warning};
-use crate::{diagnosis::words::time, telemetry::process::system_error_in};
+use crate::{
+    diagnosis::words::{bytes, count, time},
+    telemetry::process::system_error_in,
+};
 
 /// Settings named in one sentence.
 const NAMED_MAX: usize = 8;
@@ -65,6 +68,22 @@ pub(super) fn worker_stall(evidence: &Evidence) -> Vec<Symptom> {
         },
         ..warning("", 0, text)
     }]
+}
+
+pub(super) fn table_full(evidence: &Evidence) -> Vec<Symptom> {
+    let sums = evidence.history.full_tables.by_subject();
+    sums.into_iter()
+        .map(|sum| {
+            let text = format!(
+                "there was no room {} within {}: all of them together may take {}, and one who \
+                 holds much leaves room for others",
+                count(sum.count.times, "time"),
+                time(evidence.thresholds.recent),
+                bytes(sum.count.peak)
+            );
+            warning(&sum.subject, 0, text)
+        })
+        .collect()
 }
 
 pub(super) fn restart_loop(evidence: &Evidence) -> Vec<Symptom> {

@@ -338,6 +338,45 @@ pub const RULES: &[Rule] = &[
         find: subjects::no_responders,
     },
     Rule {
+        code: "replies-full",
+        levels: "warning",
+        meaning: "Requests to services of other accounts are refused: their account waits for as \
+                  many replies as it may. Clients that take no-responders answers get one. Other \
+                  accounts' requests go on. The finding stays for the time `recent`.",
+        cause: "The service does not answer, and requests go on.",
+        remedy: "Look at the service: is it up, does it answer? A shorter threshold in its export \
+                 forgets requests sooner.",
+        pace: Pace::AtOnce,
+        find: subjects::replies_full,
+    },
+    Rule {
+        code: "imports-cut",
+        levels: "warning",
+        meaning: "Messages came back to an import of services that they had come through, or \
+                  through more than 32 imports one behind the other, or became more than 1024 \
+                  requests. They were not taken further.",
+        cause: "Imports form a circle that the configuration does not show, through requests to \
+                streams or functions in mappings, or a very long chain.",
+        remedy: "Look at the imports and mappings of the named account; let each service be \
+                 imported from where it is served.",
+        pace: Pace::AtOnce,
+        find: subjects::imports_cut,
+    },
+    Rule {
+        code: "table-full",
+        levels: "warning",
+        meaning: "Something is not kept because all of its kind takes too much memory: \
+                  `subscriptions` (the client is told), `interest` of peers (messages do not get \
+                  there), `permissions` to respond, `replies` that are waited for, \
+                  `system_requests` (to the broker itself). /memz tells \
+                  what they hold. The finding stays for the time `recent`.",
+        cause: "Somebody subscribes or asks without end, or the process may use too little memory.",
+        remedy: "See /memz and /connz?sort=subs for who holds most; give the service more memory, \
+                 or limit what clients may do (max_subscriptions).",
+        pace: Pace::AtOnce,
+        find: broker::table_full,
+    },
+    Rule {
         code: "unheard-subjects",
         levels: "info",
         meaning: "Messages are published that nobody hears: at least `unheard` to one subject \

@@ -292,10 +292,17 @@ fn accounts(mesh: &Mesh, member: &Member) -> Option<String> {
     if further > 0 {
         names += &format!(" and {further} more");
     }
+    let refused = match unknown.refused {
+        0 => String::new(),
+        more => format!(
+            "; {} in further ones are forgotten",
+            count(more as u64, "subscription")
+        ),
+    };
     (unknown.entries > 0).then(|| {
         format!(
             "it has {} in {names}, which this broker does not define: messages published here \
-             do not get there",
+             do not get there{refused}",
             count(unknown.entries as u64, "subscription")
         )
     })

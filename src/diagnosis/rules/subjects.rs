@@ -19,6 +19,37 @@ pub(super) fn no_responders(evidence: &Evidence) -> Vec<Symptom> {
         .collect()
 }
 
+pub(super) fn replies_full(evidence: &Evidence) -> Vec<Symptom> {
+    let sums = evidence.history.replies_full.by_subject();
+    sums.into_iter()
+        .map(|sum| {
+            let text = format!(
+                "{} of this account to other accounts were refused within {}, the last one from \
+                 cid {}: it waits for as many replies as it may",
+                count(sum.count.times, "request"),
+                time(evidence.thresholds.recent),
+                sum.count.cid
+            );
+            warning(&sum.subject, 0, text)
+        })
+        .collect()
+}
+
+pub(super) fn imports_cut(evidence: &Evidence) -> Vec<Symptom> {
+    let sums = evidence.history.cut_paths.by_subject();
+    sums.into_iter()
+        .map(|sum| {
+            let text = format!(
+                "{} within {} were not taken through an import of this account, which they came \
+                 through before, or which would be one too many",
+                count(sum.count.times, "message"),
+                time(evidence.thresholds.recent),
+            );
+            warning(&sum.subject, 0, text)
+        })
+        .collect()
+}
+
 pub(super) fn unheard(evidence: &Evidence) -> Vec<Symptom> {
     let sums = evidence.history.unheard.by_subject();
     let telemetry = &evidence.server.clients.telemetry;
