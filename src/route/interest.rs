@@ -277,7 +277,14 @@ mod tests {
         let address = listener.local_addr().unwrap();
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
         let budget = Arc::new(Budget::new(1 << 20));
-        let connection = Connection::new(1, address, Arc::new(stream), 1 << 20, budget);
+        let connection = Connection::new(
+            crate::connection::Kind::Router,
+            1,
+            address,
+            Arc::new(stream),
+            1 << 20,
+            budget,
+        );
         let (connection, known) = (Arc::new(connection), Accounts::default());
         let interest = PeerInterest::default();
         let add = |account: &str, subject: &[u8]| {

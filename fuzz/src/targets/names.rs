@@ -74,6 +74,7 @@ fn identify(certificate: &PeerCertificate, users: &BTreeSet<&str>) -> Option<Str
         ..Authorization::default()
     });
     let verdict = authentication.identify(&Offer {
+        proved: 0,
         credentials: &Credentials::default(),
         connection_type: ConnectionType::Standard,
         certificate: Some(certificate),

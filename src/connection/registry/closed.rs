@@ -133,7 +133,7 @@ mod tests {
             last: ConnectionView {
                 cid,
                 peer: ([127, 0, 0, 1], 1).into(),
-                start: chrono::Utc::now(),
+                start: crate::telemetry::Stamp::now(),
                 last_activity: Clock(0),
                 rtt: None,
                 pending: 0,
@@ -144,7 +144,7 @@ mod tests {
                 tls: None,
             },
             subscriptions: vec![view; subscriptions],
-            stop: chrono::Utc::now(),
+            stop: crate::telemetry::Stamp::now(),
             reason: CloseReason::ClientClosed,
         }
     }
