@@ -88,12 +88,7 @@ pub struct Context {
 pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: Arc<TcpStream>) {
     debug!("{} - Client connection created", log_prefix(&connection));
     let mut session = Session::new(context.clone(), connection.clone());
-    // Who has not logged in takes nobody's place who would.
-    let admitted = context
-        .registry
-        .insert(&connection, session.limits.max_connections)
-        || context.admission.clients.make_room()
-            && context.registry.insert(&connection, usize::MAX);
+    let admitted = admit(&session);
     let tls = context.tls.read().clone().filter(|_| admitted);
     match tls {
         // Boxed: what a handshake needs is gone when it is done.
@@ -121,6 +116,20 @@ pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: A
     }
     drive(&mut session, &stream).await;
     finish(&session, &stream).await;
+}
+
+/// Registers a client within `max_connections`. Who has not logged in makes way: it
+/// takes nobody's place who would. Another newcomer may take what came free, so
+/// that more than one may have to.
+fn admit(session: &Session) -> bool {
+    let context = &session.context;
+    let max = session.limits.max_connections;
+    while !context.registry.insert(&session.connection, max) {
+        if !context.admission.clients.make_room() {
+            return false;
+        }
+    }
+    true
 }
 
 /// Takes one of the places of those who have not logged in. It is held for what
