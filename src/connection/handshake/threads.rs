@@ -8,9 +8,11 @@
 //! Who is in the middle of a handshake comes before who begins: what was paid for
 //! should not run out of time. Of those who begin, the one that waits longest
 //! comes first as long as it does not wait long; beyond that the one that came
-//! last. Clients give up after some seconds (most after two) and come again, so
-//! with more of them than can be served, the longest waiting one is about to
-//! leave: the work for it would be lost, and so on with the next.
+//! last, but for every fourth turn. Clients give up after some seconds (most after
+//! two) and come again, so with more of them than can be served, the longest
+//! waiting one is about to leave: the work for it would be lost, and so on with the
+//! next. Those that are patient get the fourth turns: with newcomers without end
+//! they would wait for ever.
 
 use std::{
     collections::VecDeque,
@@ -48,9 +50,14 @@ const STRETCH_NS: u64 = 100_000_000;
 /// in. A handshake takes a tenth of it.
 const STUCK: Duration = Duration::from_millis(100);
 
-/// Who has waited longer than this does not come first any more: a quarter of
-/// what most clients wait, the rest is for the remainder of the handshake.
-const EARLY: Duration = Duration::from_millis(500);
+/// Who has waited longer than this does not come first any more: most clients wait
+/// for two seconds, and the rest is for the remainder of the handshake. With less,
+/// a hundred clients that could all be served in time were served newest first.
+const EARLY: Duration = Duration::from_millis(1200);
+
+/// Where somebody has waited longer, one turn of so many is that of the longest
+/// waiting one.
+const PATIENT_EVERY: u32 = 4;
 
 /// The threads and what waits for them.
 #[derive(Default)]
@@ -79,6 +86,8 @@ type Job = Weak<Mutex<Option<Work>>>;
 struct Queue {
     next: VecDeque<Job>,
     beginning: VecDeque<(Instant, Job)>,
+    /// Turns taken while somebody waited for too long.
+    late_turns: u32,
     /// When the threads last finished something, or somebody came with nobody
     /// waiting.
     moved: Option<Instant>,
@@ -212,10 +221,22 @@ impl Queue {
         if let Some(job) = self.next.pop_front() {
             return Some(job);
         }
+        // Whoever has left does not count as waiting.
+        while self
+            .beginning
+            .front()
+            .is_some_and(|(_, job)| job.strong_count() == 0)
+        {
+            self.beginning.pop_front();
+        }
         let (since, _) = self.beginning.front()?;
-        let taken = match now - *since <= EARLY {
-            true => self.beginning.pop_front(),
-            false => self.beginning.pop_back(),
+        let is_late = now - *since > EARLY;
+        if is_late {
+            self.late_turns = self.late_turns.wrapping_add(1);
+        }
+        let taken = match is_late && !self.late_turns.is_multiple_of(PATIENT_EVERY) {
+            false => self.beginning.pop_front(),
+            true => self.beginning.pop_back(),
         };
         taken.map(|(_, job)| job)
     }
@@ -300,6 +321,17 @@ mod tests {
         desk.begin(start + EARLY, "newest");
         let order = desk.finish(start + EARLY + Duration::from_millis(1));
         assert_eq!(order, ["newest", "new", "about to leave"]);
+    }
+
+    #[test]
+    fn the_patient_are_served_however_many_come() {
+        let (mut desk, start) = (Desk::default(), Instant::now());
+        desk.begin(start, "patient");
+        for _ in 0..6 {
+            desk.begin(start + EARLY, "new");
+        }
+        let order = desk.finish(start + EARLY + Duration::from_millis(1));
+        assert_eq!(order[..4], ["new", "new", "new", "patient"]);
     }
 
     #[test]
