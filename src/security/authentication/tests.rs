@@ -65,7 +65,7 @@ fn who_has_proved_it_is_asked_again_only_for_another_secret() {
         })
     };
     let a = user("a", &first);
-    let Verdict::Check(check) = ask(&[a.clone()], 0) else {
+    let Verdict::Check(check) = ask(std::slice::from_ref(&a), 0) else {
         panic!("not compared");
     };
     let proof = check.run().expect("the right password").proof;
