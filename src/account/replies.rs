@@ -161,6 +161,14 @@ impl Replies {
         }
     }
 
+    /// By how much the table is larger or smaller than its replies have of the pool:
+    /// it may be half full only.
+    pub fn table_surplus(&self) -> isize {
+        let waiting = &self.inner.lock().waiting;
+        // Both are far below what the type holds.
+        waiting.allocation_size() as isize - (waiting.len() * ENTRY_LEN) as isize
+    }
+
     /// Replies waited for.
     pub fn len(&self) -> usize {
         self.inner.lock().waiting.len()

@@ -153,6 +153,8 @@ fn causes(server: &Server, look: &Look, history: &History) -> Vec<Cause> {
     let interest = accounts
         .iter()
         .map(|known| known.remote.table_memory() + known.interest.memory());
+    let surplus = accounts.iter().map(|known| known.replies.table_surplus());
+    let surplus = surplus.sum();
     let connection = size_of::<Connection>() as u64 + CONNECTION_OVERHEAD;
     let (loads, moving) = telemetry.loads.memory();
     let (incidents, incidents_count) = telemetry.slow.memory();
@@ -189,7 +191,11 @@ fn causes(server: &Server, look: &Look, history: &History) -> Vec<Cause> {
         pool("closed_connections", &closed::POOL),
         cause("log", server.log_look().waiting, 0),
         cause("events", events.memory(), events.count()),
-        pool("replies", &replies::POOL),
+        cause(
+            "replies",
+            replies::POOL.used().saturating_add_signed(surplus),
+            replies::POOL.count(),
+        ),
         pool("lookups", &lookup_cache::POOL),
         pool("system_requests", &SYSTEM_REQUESTS),
         cause(
