@@ -115,6 +115,16 @@ impl Reach {
             .get_or_init(|| account.remotes(&self.matches.subject))
     }
 
+    /// Bytes of the names of queue groups that a message may take to the peers.
+    pub fn queue_names_len(&self, account: &Account) -> usize {
+        match self.mapped() {
+            None => self.remotes(account).names_len(),
+            Some(Mapped::Constant(reach)) => reach.remotes(account).names_len(),
+            // Taken there one by one.
+            Some(Mapped::Chance(_)) => 0,
+        }
+    }
+
     /// What becomes of the subject, if it is mapped.
     #[inline]
     pub fn mapped(&self) -> Option<&Mapped> {

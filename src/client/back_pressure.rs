@@ -17,9 +17,9 @@ use tokio::time::sleep;
 use super::{Turn, session::Session};
 use crate::{
     connection::{
-        Connection,
+        Connection, Kind,
         outbound::{Backlog, CONGESTED_BYTES},
-        worker::with_worker,
+        worker::{Worker, with_worker},
     },
     telemetry::Clock,
 };
@@ -36,17 +36,36 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// The longest pause after one batch.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// Pauses the session's reading while it should after `turn`.
+/// Bytes that a batch makes until it is looked at whether it is to be held.
+pub(super) const MADE_MAX: usize = 4 * 1024 * 1024;
+
+/// Whether the rest of a batch is to wait: a peer of the cluster is behind. What one
+/// read brings may make more for it than may wait, as each message goes there with
+/// the names of the queue groups that are to serve it.
+#[cold]
+pub(super) fn must_hold(worker: &mut Worker) -> bool {
+    let is_behind = |worker: &Worker| worker.congested.iter().any(|it| is_peer_behind(it));
+    if !is_behind(worker) {
+        return false;
+    }
+    worker.flush_touched();
+    is_behind(worker)
+}
+
+/// Pauses the session's reading while it should after `turn`. A batch that is held
+/// goes on when the peers it was held for have taken what it made: the rest of it
+/// may be more than may wait for them. A peer that takes nothing is cut by its own
+/// task soon.
 pub(super) async fn pause(session: &mut Session, turn: &Turn) {
     let most = turn.congested.len() * 2 >= turn.reached;
     let mut waited = Duration::ZERO;
-    while waited < PAUSE_MAX {
+    while (waited < PAUSE_MAX || session.is_held) && !session.connection.is_closing() {
         let now = Clock::now();
-        let Some(reader) = turn
-            .congested
-            .iter()
-            .find(|reader| is_worth_waiting(&reader.outbound().backlog(), most, now))
-        else {
+        let is_waited_for = |reader: &&Arc<Connection>| {
+            (waited < PAUSE_MAX && is_worth_waiting(&reader.outbound().backlog(), most, now))
+                || (session.is_held && is_peer_behind(reader))
+        };
+        let Some(reader) = turn.congested.iter().find(is_waited_for) else {
             return;
         };
         let first = waited.is_zero();
@@ -61,6 +80,12 @@ pub(super) async fn pause(session: &mut Session, turn: &Turn) {
             .note_stall(session.connection.cid, begin.elapsed(), first);
         write_own(&session.connection);
     }
+}
+
+/// Whether a connection is a peer of the cluster for which much waits.
+fn is_peer_behind(connection: &Connection) -> bool {
+    let backlog = connection.outbound().backlog();
+    connection.kind == Kind::Router && !backlog.closed && backlog.pending > CONGESTED_BYTES
 }
 
 fn is_worth_waiting(backlog: &Backlog, most: bool, now: Clock) -> bool {

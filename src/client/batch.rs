@@ -3,7 +3,12 @@
 
 use std::sync::Arc;
 
-use super::{end::End, publish::RunInProgress, session::Session};
+use super::{
+    back_pressure::{MADE_MAX, must_hold},
+    end::End,
+    publish::RunInProgress,
+    session::Session,
+};
 use crate::{
     connection::{
         CloseReason, Connection,
@@ -48,14 +53,18 @@ impl Reader for Session {
             }
             return;
         }
-        let mut run = RunInProgress::default();
+        let mut run = RunInProgress::new();
+        self.is_held = false;
         let mut at = 0;
         let mut result = Ok(());
-        while at < bytes.len() && result.is_ok() {
+        while at < bytes.len() && result.is_ok() && !self.is_held {
             match self.handle_operation(worker, &mut run, bytes, &mut at) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(end) => result = Err(end),
+            }
+            if worker.appended > MADE_MAX {
+                self.is_held = must_hold(worker);
             }
         }
         // What came before an error is still delivered.
@@ -106,7 +115,8 @@ impl Session {
         }
     }
 
-    /// Handles what was read before a login was decided.
+    /// Handles what was read before a login was decided, or before the batch was
+    /// held.
     pub(super) fn resume(&mut self, worker: &mut Worker) {
         let held = self.input.take_kept();
         if !held.is_empty() {

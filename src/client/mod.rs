@@ -45,7 +45,7 @@ use crate::{
         reading,
         registry::Registry,
         tls_listener::TlsListener,
-        worker::with_worker,
+        worker::{READ_BUFFER_LEN, Worker, with_worker},
     },
     protocol::info::Info,
     security::authentication::Authentication,
@@ -206,17 +206,23 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
             // Only routes are told what is wanted.
             Wake::Owing => connection.begin_telling(),
             Wake::Readable => {
-                let turn = read_turn(session, stream);
+                let mut turn = read_turn(session, stream);
                 if session.pending_login.is_some() {
                     // Apart: what it needs would make every client's task larger.
                     Box::pin(login::settle(session)).await;
                 }
-                if !turn.congested.is_empty() {
-                    back_pressure::pause(session, &turn).await;
-                } else if turn.more {
-                    // A busy publisher lets others, and the socket events that
-                    // wake them, have their turn.
-                    tokio::task::yield_now().await;
+                loop {
+                    if !turn.congested.is_empty() {
+                        back_pressure::pause(session, &turn).await;
+                    } else if turn.more {
+                        // A busy publisher lets others, and the socket events that
+                        // wake them, have their turn.
+                        tokio::task::yield_now().await;
+                    }
+                    if !session.is_held || connection.is_closing() {
+                        break;
+                    }
+                    turn = resume_turn(session);
                 }
             }
             Wake::Timer => with_worker(|worker| {
@@ -243,8 +249,24 @@ struct Turn {
 
 /// Reads and handles what the socket has, for one turn.
 fn read_turn(session: &mut Session, stream: &TcpStream) -> Turn {
+    take_turn(session, |session, worker| {
+        reading::read_turn(session, worker, stream)
+    })
+}
+
+/// Goes on with a batch that was held.
+fn resume_turn(session: &mut Session) -> Turn {
+    take_turn(session, |session, worker| {
+        session.is_held = false;
+        session.resume(worker);
+        worker.finish_batch(READ_BUFFER_LEN);
+        true
+    })
+}
+
+fn take_turn(session: &mut Session, work: impl FnOnce(&mut Session, &mut Worker) -> bool) -> Turn {
     with_worker(|worker| {
-        let more = reading::read_turn(session, worker, stream);
+        let more = work(session, worker);
         if !worker.congested.is_empty() {
             session.context.registry.notice(&worker.congested);
         }

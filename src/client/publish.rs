@@ -6,6 +6,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
+    back_pressure,
     end::End,
     session::Session,
     trace::{trace_in, trace_payload},
@@ -31,6 +32,12 @@ use crate::{
 /// Bytes of a payload above which several targets share it instead of copying.
 const SHARED_LEN: usize = 4 * 1024;
 
+/// Messages of a run from which on it is looked at how much each of them makes.
+const RUN_SHORT: usize = 16;
+
+/// Bytes of names of queue groups that one run may make for the cluster.
+const NAMES_MAX: usize = back_pressure::MADE_MAX;
+
 /// Messages and bytes that a batch brought.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Counted {
@@ -39,14 +46,24 @@ pub(super) struct Counted {
 }
 
 /// The run that is being gathered from a batch; its messages are the worker's.
-#[derive(Default)]
 pub(super) struct RunInProgress {
     /// Where the subject stands in the batch.
     subject: Option<(usize, usize)>,
     counted: Counted,
+    /// With so many messages it is looked at whether they are to be delivered.
+    look_at: usize,
 }
 
 impl RunInProgress {
+    /// The run of a batch that brought nothing yet.
+    pub(super) fn new() -> Self {
+        Self {
+            subject: None,
+            counted: Counted::default(),
+            look_at: RUN_SHORT,
+        }
+    }
+
     /// The subject of the run, if one is in progress. `bytes` is the batch.
     #[inline]
     pub(super) fn subject<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
@@ -104,13 +121,34 @@ impl RunInProgress {
         });
         if session.options.verbose {
             self.deliver(session, worker, bytes);
+        } else if worker.messages.len() >= self.look_at {
+            self.look(session, worker, bytes);
         }
+    }
+
+    /// Delivers the run if it makes much: each of its messages may go to the
+    /// cluster with the names of many queue groups.
+    #[cold]
+    fn look(&mut self, session: &mut Session, worker: &mut Worker, bytes: &[u8]) {
+        let Some(subject) = self.subject(bytes) else {
+            return;
+        };
+        let names_len = session
+            .find_reach(subject)
+            .queue_names_len(&session.account);
+        let max = NAMES_MAX.checked_div(names_len).unwrap_or(usize::MAX);
+        if worker.messages.len() < max {
+            self.look_at = max;
+            return;
+        }
+        self.deliver(session, worker, bytes);
     }
 
     /// Delivers what was gathered; the targets are flushed at the batch's end.
     #[inline]
     pub(super) fn deliver(&mut self, session: &mut Session, worker: &mut Worker, bytes: &[u8]) {
         if let Some((start, end)) = self.subject.take() {
+            self.look_at = RUN_SHORT;
             session.deliver_run(worker, bytes, &bytes[start..end], false);
         }
     }

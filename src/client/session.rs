@@ -82,6 +82,9 @@ pub(super) struct Session {
     pub(super) accepted: Instant,
     /// Something was read.
     pub(super) spoke: bool,
+    /// The rest of the last batch waits: what it had made so far is more than its
+    /// targets have taken.
+    pub(super) is_held: bool,
     /// CONNECT has come.
     pub(super) connected: bool,
     /// The first ping after CONNECT has been answered.
@@ -116,6 +119,7 @@ impl Session {
             input: Input::default(),
             accepted: Instant::now(),
             spoke: false,
+            is_held: false,
             connected: false,
             pinged: false,
             violations: AtomicU64::new(0),

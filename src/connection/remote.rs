@@ -159,6 +159,11 @@ impl Remotes {
         self.queues.iter().map(|queue| &*queue.name)
     }
 
+    /// Bytes of these names in a line.
+    pub fn names_len(&self) -> usize {
+        self.queues.iter().map(|queue| queue.name.len() + 1).sum()
+    }
+
     /// Takes a run to the peers: to those that want every message, and of each
     /// queue group's share to one peer per message, drawn by weight.
     pub fn deliver(

@@ -217,6 +217,38 @@ fn every_queue_group_is_served_for_a_nats_server() {
     every_group_is_served(Kind::Nats, Kind::Midge);
 }
 
+/// A read of a publisher's socket that makes more than twice what may wait for a
+/// peer: it is handled in parts, as fast as the peer takes them.
+#[test]
+fn a_burst_to_many_groups_does_not_end_the_route() {
+    const MESSAGES: usize = 2000;
+    let members = start(&[(Kind::Midge, "max_memory: 64MB"), (Kind::Midge, "")]);
+    let before = route_ids(&members[0]);
+    let (mut publisher, mut reader) = (members[0].client(), members[1].client());
+    let names = groups(35, 2000);
+    for (sid, name) in names.iter().enumerate() {
+        reader.send(format!("SUB burst {name} {sid}\r\n"));
+    }
+    wait_for_way(&mut publisher, &mut reader, "ready");
+    // One run; a run for each message; and messages that are delivered alone.
+    for publishes in [
+        "PUB burst 0\r\n\r\n",
+        "PUB burst 0\r\n\r\nPUB o 0\r\n\r\n",
+        "PUB  burst  0\r\n\r\n",
+    ] {
+        publisher.send(publishes.repeat(MESSAGES) + "PING\r\n");
+        let mut taken = vec![0; names.len()];
+        for _ in 0..MESSAGES * names.len() {
+            let sid = reader.next_message().arguments()[1].clone();
+            taken[sid.parse::<usize>().expect("a number")] += 1;
+        }
+        assert!(taken.iter().all(|times| *times == MESSAGES), "{taken:?}");
+        assert_eq!(route_ids(&members[0]), before, "the route was made anew");
+        // What came behind the burst is handled too.
+        while publisher.next_frame().expect("it is open").line != b"PONG" {}
+    }
+}
+
 /// One subject of 100 KB, where members take control lines of different lengths.
 #[test]
 fn members_with_other_control_lines_stay_a_mesh() {
