@@ -128,6 +128,9 @@ fn a_step_that_fails_leaves_everything_as_it_was() {
         let log = reload(&broker, &text, FAILED);
         assert!(log.contains(named), "{named}: {log}");
         assert!(!log.contains("Reloaded"), "{log}");
+        crate::wait_until("those who tried have left", || {
+            broker.get_json("/connz")["num_connections"] == 1
+        });
         assert_eq!(seen(&broker), before, "{text}");
         assert!(!is_open(&broker), "{text}");
         node.attempt(broker.client_addr()).expect("gets in still");
