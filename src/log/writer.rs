@@ -14,7 +14,7 @@ use std::{
         mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -45,6 +45,9 @@ const HANDOVER: Duration = Duration::from_secs(1);
 /// Writers at a time. One is enough, but those before it may hang.
 const WRITERS_MAX: usize = 8;
 
+/// Between two looks whether one of them has ended.
+const WRITERS_LOOK: Duration = Duration::from_millis(5);
+
 /// Bytes of a thread's stack.
 const STACK_LEN: usize = 256 * 1024;
 
@@ -67,6 +70,21 @@ impl Losses {
             self.owed.fetch_add(lines, Ordering::Relaxed);
             self.last.store(Clock::now().0, Ordering::Relaxed);
         }
+    }
+
+    /// Counts one more writer unless there are too many. Those before it may be
+    /// about to end, as with many changes of the log one behind the other: they are
+    /// waited for as long as a new writer would wait for them.
+    fn count_writer(&self) -> bool {
+        let deadline = Instant::now() + HANDOVER;
+        while self.writers.fetch_add(1, Ordering::Relaxed) >= WRITERS_MAX {
+            self.writers.fetch_sub(1, Ordering::Relaxed);
+            if Instant::now() >= deadline {
+                return false;
+            }
+            thread::sleep(WRITERS_LOOK);
+        }
+        true
     }
 
     /// How many so far, and when the last one was lost.
@@ -116,8 +134,7 @@ impl Writer {
     ///
     /// The thread cannot be had, or too many of those before hang.
     pub(super) fn new(sink: Sink, style: Arc<Style>, losses: Arc<Losses>) -> io::Result<Self> {
-        if losses.writers.fetch_add(1, Ordering::Relaxed) >= WRITERS_MAX {
-            losses.writers.fetch_sub(1, Ordering::Relaxed);
+        if !losses.count_writer() {
             return Err(io::Error::other(
                 "the places that the log had before take nothing, and too many threads wait for \
                  them; restart the broker",
