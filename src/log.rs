@@ -41,7 +41,7 @@ use tracing::{
 
 use self::{
     sink::Sink,
-    writer::{Losses, Writer},
+    writer::{Losses, Waiting, Writer},
 };
 use crate::{config::Options, telemetry::Clock};
 
@@ -151,7 +151,7 @@ impl LogHandle {
             return Ok(false);
         }
         let current = Current::open(place, &self.0.style, &self.0.losses)?;
-        self.0.replace(current);
+        self.0.replace(current, Another::Stays);
         Ok(true)
     }
 
@@ -176,7 +176,7 @@ impl LogHandle {
         shared.style.become_like(&prepared.style);
         // A pipe that takes nothing is not given one more thread.
         if !(prepared.current.place.is_stderr() && shared.current.read().place.is_stderr()) {
-            shared.replace(prepared.current);
+            shared.replace(prepared.current, Another::Goes);
         }
         shared.debug.store(prepared.debug, Ordering::Relaxed);
         shared.trace.store(prepared.trace, Ordering::Relaxed);
@@ -215,8 +215,11 @@ struct Shared {
 
 impl Shared {
     /// Puts another writer in use; the one before writes what it has and ends.
-    fn replace(&self, new: Current) {
+    fn replace(&self, new: Current, another: Another) {
         let mut current = self.current.write();
+        if matches!(another, Another::Stays) && current.place != new.place {
+            return;
+        }
         new.writer.begin(Some(&current.writer));
         *current = new;
     }
@@ -232,6 +235,14 @@ impl Shared {
     }
 }
 
+/// What becomes of a place that is not the one of the new writer.
+enum Another {
+    /// It goes: other options are put in force.
+    Goes,
+    /// It stays: somebody put it in use while the same place was opened again.
+    Stays,
+}
+
 /// Where the log goes, and who writes it.
 struct Current {
     place: Place,
@@ -240,12 +251,14 @@ struct Current {
 
 impl Current {
     fn open(place: Place, style: &Arc<Style>, losses: &Arc<Losses>) -> Result<Self, InitError> {
+        // What can fail before a file is made, which would stay behind.
+        let waiting = Waiting::new(style.clone(), losses.clone()).map_err(InitError::Thread)?;
         let sink = match &place.file {
             None => Sink::Stderr,
             Some(path) => Sink::open(path, place.limit, place.max_files)
                 .map_err(|cause| InitError::Open(path.clone(), cause))?,
         };
-        let writer = Writer::new(sink, style.clone(), losses.clone()).map_err(InitError::Thread)?;
+        let writer = waiting.write_to(sink);
         Ok(Self {
             place,
             writer: Arc::new(writer),
@@ -254,7 +267,7 @@ impl Current {
 }
 
 /// Where the log goes.
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 struct Place {
     /// `None` for stderr.
     file: Option<PathBuf>,

@@ -115,14 +115,18 @@ impl Reach {
             .get_or_init(|| account.remotes(&self.matches.subject))
     }
 
-    /// Bytes of the names of queue groups that a message may take to the peers.
+    /// Bytes of the names of queue groups that a message may take to the peers, as a
+    /// request to other accounts too; [`usize::MAX`] where that differs from message
+    /// to message.
     pub fn queue_names_len(&self, account: &Account) -> usize {
         match self.mapped() {
-            None => self.remotes(account).names_len(),
-            Some(Mapped::Constant(reach)) => reach.remotes(account).names_len(),
-            // Taken there one by one.
-            Some(Mapped::Chance(_)) => 0,
+            Some(Mapped::Constant(reach)) => return reach.queue_names_len(account),
+            Some(Mapped::Chance(_)) => return usize::MAX,
+            None => {}
         }
+        let services = self.beyond.iter().flat_map(|beyond| &beyond.services);
+        let of_services = services.map(|it| it.reach.queue_names_len(&it.import.account));
+        of_services.fold(self.remotes(account).names_len(), usize::saturating_add)
     }
 
     /// What becomes of the subject, if it is mapped.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 
 use super::{
     Account, AccountLimits, GLOBAL_ACCOUNT,
@@ -18,6 +18,9 @@ pub struct Accounts {
     global: Arc<Account>,
     system: Option<Arc<Account>>,
     by_name: RwLock<BTreeMap<String, Arc<Account>>>,
+    /// Those that are defined no more, until the peers of the cluster were told all
+    /// that is not wanted in them any more.
+    leaving: Mutex<Vec<Arc<Account>>>,
 }
 
 impl Default for Accounts {
@@ -39,6 +42,7 @@ impl Accounts {
             global: Arc::new(Account::new(GLOBAL_ACCOUNT)),
             system,
             by_name: RwLock::default(),
+            leaving: Mutex::default(),
         };
         accounts.redefine(options, cluster);
         accounts
@@ -65,9 +69,12 @@ impl Accounts {
         configs.extend(&options.accounts);
         let mut by_name = self.by_name.write();
         let before = std::mem::take(&mut *by_name);
+        let mut leaving = self.leaving.lock();
         for config in &configs {
             let fixed = [Some(&self.global), self.system.as_ref()];
             let known = fixed.into_iter().flatten().chain(before.values());
+            // One that comes back tells what it wants behind what it owes.
+            let known = known.chain(&*leaving);
             let account = known
                 .into_iter()
                 .find(|account| account.name == config.name)
@@ -84,8 +91,10 @@ impl Accounts {
                 if !by_name.contains_key(&name) {
                     account.redefine(worker, AccountLimits::default(), None);
                     account.replies.forget_all();
+                    leaving.push(account);
                 }
             }
+            leaving.retain(|account| !by_name.contains_key(&account.name));
             worker.flush_touched();
         });
         if let Some(system) = &self.system {
@@ -128,6 +137,16 @@ impl Accounts {
                 account.unsubscribe(worker, std::slice::from_ref(&subscription));
             }
         }
+    }
+
+    /// All of which the peers of the cluster may have to be told: those that are
+    /// defined no more, too, as long as something is.
+    pub fn all_told(&self) -> Vec<Arc<Account>> {
+        let mut all = self.all();
+        let mut leaving = self.leaving.lock();
+        leaving.retain(|account| account.connections() > 0 || !account.interest.is_at_rest());
+        all.extend(leaving.iter().cloned());
+        all
     }
 
     /// All accounts, by name.

@@ -17,7 +17,7 @@ use tokio::time::sleep;
 use super::{Turn, session::Session};
 use crate::{
     connection::{
-        Connection, Kind,
+        Connection,
         outbound::{Backlog, CONGESTED_BYTES},
         worker::{Worker, with_worker},
     },
@@ -36,15 +36,16 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// The longest pause after one batch.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
-/// Bytes that a batch makes until it is looked at whether it is to be held.
-pub(super) const MADE_MAX: usize = 4 * 1024 * 1024;
+/// Bytes that a batch makes until it is looked at whether it is to be held: less
+/// than a peer takes by far, as many publishers may go on at the same moment.
+pub(super) const MADE_MAX: usize = 256 * 1024;
 
 /// Whether the rest of a batch is to wait: a peer of the cluster is behind. What one
 /// read brings may make more for it than may wait, as each message goes there with
 /// the names of the queue groups that are to serve it.
 #[cold]
 pub(super) fn must_hold(worker: &mut Worker) -> bool {
-    let is_behind = |worker: &Worker| worker.congested.iter().any(|it| is_peer_behind(it));
+    let is_behind = |worker: &Worker| worker.congested.peers().iter().any(is_behind);
     if !is_behind(worker) {
         return false;
     }
@@ -52,20 +53,33 @@ pub(super) fn must_hold(worker: &mut Worker) -> bool {
     is_behind(worker)
 }
 
-/// Pauses the session's reading while it should after `turn`. A batch that is held
-/// goes on when the peers it was held for have taken what it made: the rest of it
-/// may be more than may wait for them. A peer that takes nothing is cut by its own
+/// Pauses the session's reading while it should after `turn`, until a reload wants
+/// it to look. A batch that is held goes on when the peers it was held for have
+/// taken what it made, or after a while when they have room for more all the same:
+/// others may feed them all the time. A peer that takes nothing is cut by its own
 /// task soon.
 pub(super) async fn pause(session: &mut Session, turn: &Turn) {
     let most = turn.congested.len() * 2 >= turn.reached;
     let mut waited = Duration::ZERO;
-    while (waited < PAUSE_MAX || session.is_held) && !session.connection.is_closing() {
+    while (waited < PAUSE_MAX || session.is_held)
+        && !session.connection.is_closing()
+        && !session.is_out_of_date()
+    {
         let now = Clock::now();
-        let is_waited_for = |reader: &&Arc<Connection>| {
-            (waited < PAUSE_MAX && is_worth_waiting(&reader.outbound().backlog(), most, now))
-                || (session.is_held && is_peer_behind(reader))
+        let is_long = waited >= PAUSE_MAX;
+        let is_slow = |reader: &&Arc<Connection>| {
+            !is_long && is_worth_waiting(&reader.outbound().backlog(), most, now)
         };
-        let Some(reader) = turn.congested.iter().find(is_waited_for) else {
+        let is_without_room = |peer: &&Arc<Connection>| match is_long {
+            false => is_behind(peer),
+            true => is_half_full(peer),
+        };
+        let mut peers = turn.congested.peers().iter();
+        let reader = match session.is_held {
+            true => peers.find(is_without_room),
+            false => None,
+        };
+        let Some(reader) = reader.or_else(|| turn.congested.iter().find(is_slow)) else {
             return;
         };
         let first = waited.is_zero();
@@ -82,10 +96,17 @@ pub(super) async fn pause(session: &mut Session, turn: &Turn) {
     }
 }
 
-/// Whether a connection is a peer of the cluster for which much waits.
-fn is_peer_behind(connection: &Connection) -> bool {
-    let backlog = connection.outbound().backlog();
-    connection.kind == Kind::Router && !backlog.closed && backlog.pending > CONGESTED_BYTES
+/// Whether much waits for a peer of the cluster.
+fn is_behind(peer: &Arc<Connection>) -> bool {
+    let backlog = peer.outbound().backlog();
+    !backlog.closed && backlog.pending > CONGESTED_BYTES
+}
+
+/// Whether so much waits for a peer of the cluster that there is no room for what
+/// a crowd of publishers may make until they look again.
+fn is_half_full(peer: &Arc<Connection>) -> bool {
+    let backlog = peer.outbound().backlog();
+    !backlog.closed && backlog.pending > backlog.max_pending / 2
 }
 
 fn is_worth_waiting(backlog: &Backlog, most: bool, now: Clock) -> bool {

@@ -54,7 +54,6 @@ impl Reader for Session {
             return;
         }
         let mut run = RunInProgress::new();
-        self.is_held = false;
         let mut at = 0;
         let mut result = Ok(());
         while at < bytes.len() && result.is_ok() && !self.is_held {
@@ -63,7 +62,7 @@ impl Reader for Session {
                 Ok(false) => break,
                 Err(end) => result = Err(end),
             }
-            if worker.appended > MADE_MAX {
+            if worker.appended > MADE_MAX && !worker.congested.peers().is_empty() {
                 self.is_held = must_hold(worker);
             }
         }
@@ -118,6 +117,7 @@ impl Session {
     /// Handles what was read before a login was decided, or before the batch was
     /// held.
     pub(super) fn resume(&mut self, worker: &mut Worker) {
+        self.is_held = false;
         let held = self.input.take_kept();
         if !held.is_empty() {
             self.handle_batch(worker, &held);

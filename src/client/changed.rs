@@ -153,6 +153,8 @@ impl session::Session {
         }
         let generation = self.context.limits.generation();
         self.limits = self.narrowed_limits();
+        let outbound = self.connection.outbound();
+        outbound.set_max_pending(self.limits.max_pending);
         self.keepalive
             .set_limits(self.limits.ping_interval, self.limits.ping_max);
         if let Err(end) = self.look_again(worker) {
@@ -171,20 +173,31 @@ impl session::Session {
     }
 
     /// Asks again who the client is.
-    fn look_again(&mut self, worker: &mut Worker) -> Result<(), End> {
-        if self.stranger.is_some() || self.connection.is_closing() {
+    pub(super) fn look_again(&mut self, worker: &mut Worker) -> Result<(), End> {
+        if self.connection.is_closing() {
             return Ok(());
         }
         let authentication = self.context.authentication.read().clone();
+        if self.stranger.is_some() {
+            if !authentication.is_required() {
+                self.need_no_login();
+            }
+            return Ok(());
+        }
         if !self.connected && !authentication.is_required() {
             // As before, it need not say who it is.
             return self.keep_subscriptions(worker);
         }
-        if !self.connected && !self.spoke {
-            // It has not said anything, and has to from now on.
+        if !self.connected && (!self.spoke || self.input.begins_connect()) {
+            // It has not said anything, or is about to say who it is, and has to
+            // from now on.
+            let said = self.input.take_kept();
             let place = super::take_place(self, Duration::ZERO);
             self.begin_login(Some(place));
-            return Ok(());
+            return match said.is_empty() {
+                true => Ok(()),
+                false => self.admit(worker, &said),
+            };
         }
         let proved = self.connection.identity.lock().proof;
         match self.identify(&self.options, proved) {

@@ -10,7 +10,7 @@ use data_encoding::BASE64URL_NOPAD;
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
-use super::{Context, comings, end::End, session::Session};
+use super::{Context, Turn, comings, end::End, session::Session, take_turn};
 use crate::{
     connection::{CloseReason, Identity, worker::Worker, worker::with_worker},
     protocol::{
@@ -46,100 +46,87 @@ pub(super) enum PendingLogin {
 }
 
 /// Waits until the login is decided and goes on with what was read behind it.
-/// Meanwhile nothing is read, but what others deliver is written.
-pub(super) async fn settle(session: &mut Session) {
+/// Meanwhile nothing is read, but what others deliver is written. Returns what the
+/// last turn left behind.
+pub(super) async fn settle(session: &mut Session) -> Turn {
+    let mut turn = Turn::default();
     while let Some(pending) = session.pending_login.take() {
-        let (options, check) = match *pending {
-            PendingLogin::Check(login) => *login,
+        let decided = match *pending {
+            PendingLogin::Check(login) => {
+                let (options, check) = *login;
+                let decision = while_open(session, decide(session, check)).await;
+                decision.map(|decision| (Some(options), decision))
+            }
             PendingLogin::CheckAgain(check) => {
-                let Some(decision) = while_open(session, decide(session, check)).await else {
-                    return;
-                };
-                with_worker(|worker| {
-                    let result = match decision {
-                        _ if session.keep_up_to_date(worker) => Ok(()),
-                        Some(Decision::Made(Ok(login))) => session.stay_as(worker, login),
-                        Some(Decision::Made(Err(refusal))) => Err(session.cast_out(refusal)),
-                        _ => Err(session.cast_out(Refusal::Timeout)),
-                    };
-                    session.go_on(worker, result);
-                });
-                continue;
+                let decision = while_open(session, decide(session, check)).await;
+                decision.map(|decision| (None, decision))
             }
             PendingLogin::Held(options, hold) => {
-                if while_open(session, sleep(hold)).await.is_none() {
-                    return;
-                }
-                with_worker(|worker| {
-                    let result = session.judge(worker, *options);
-                    session.go_on(worker, result);
-                });
-                continue;
+                let held = while_open(session, sleep(hold)).await;
+                held.map(|()| (Some(*options), Decision::Now))
             }
             PendingLogin::Refused(end, delay) => {
-                let waited = while_open(session, sleep(delay)).await;
-                if waited.is_some() {
+                if while_open(session, sleep(delay)).await.is_some() {
                     with_worker(|worker| {
                         session.conclude(worker, &end);
                         worker.flush_touched();
                     });
                 }
-                return;
+                return Turn::default();
             }
         };
-        let decision = decide(session, check);
-        let Some(decision) = while_open(session, decision).await else {
-            return;
+        let Some((options, decision)) = decided else {
+            return Turn::default();
         };
-        let Some(decision) = decision else {
-            error!("A password check was aborted");
-            session.connection.close(CloseReason::AuthenticationFailure);
-            return;
-        };
-        with_worker(|worker| {
-            let result = match decision {
-                // Whom the settings before would have let in is looked at again.
-                Decision::Made(Ok(_)) if session.keep_up_to_date(worker) => {
-                    session.judge(worker, options)
-                }
-                Decision::Made(Ok(login)) => session.log_in(worker, options, login),
-                Decision::Made(Err(refusal)) => Err(session.refuse(&options.credentials, refusal)),
-                Decision::TooLate => Err(session.refuse_late()),
-            };
+        turn = take_turn(session, |session, worker| {
+            let result = session.conclude_login(worker, options, decision);
             session.go_on(worker, result);
+            false
         });
     }
+    turn
 }
 
-/// What came of a login with a password whose comparison takes long.
+/// What came of a login that had to wait.
 enum Decision {
+    /// It may be looked at now.
+    Now,
     /// The password was compared.
     Made(Result<Login, Refusal>),
     /// The time to log in was over before its turn came.
     TooLate,
+    /// A reload has put other settings in force before its turn came.
+    OutOfDate,
+    /// It was aborted by a defect.
+    Aborted,
 }
 
-/// Runs a check where it keeps nobody waiting. `None`: it was aborted. Where logins
-/// fail, none is heard after its time to log in, so that a crowd of guesses leaves
-/// room for others.
-async fn decide(session: &Session, check: PasswordCheck) -> Option<Decision> {
+/// Runs a check where it keeps nobody waiting. Where logins fail, none is heard
+/// after its time to log in, so that a crowd of guesses leaves room for others.
+async fn decide(session: &Session, check: PasswordCheck) -> Decision {
     let context = &session.context;
     let source = session.connection.peer.ip();
-    let turn = context.passwords.turn(source).await?;
+    let turn = tokio::select! {
+        turn = context.passwords.turn(source) => turn,
+        () = session.connection.changed() => return Decision::OutOfDate,
+    };
+    let Some(turn) = turn else {
+        return Decision::Aborted;
+    };
     let logins = &context.telemetry.logins;
     let stranger = session.stranger.as_ref();
     // Looked at when its turn has come: those before it may have failed since.
     if logins.standing(source, Clock::now()) == Standing::Failing
         && stranger.is_some_and(|stranger| stranger.is_late(Instant::now()))
     {
-        return Some(Decision::TooLate);
+        return Decision::TooLate;
     }
     let run = tokio::task::spawn_blocking(move || {
         let outcome = check.run();
         drop(turn);
         outcome
     });
-    Some(Decision::Made(run.await.ok()?))
+    run.await.map_or(Decision::Aborted, Decision::Made)
 }
 
 /// Waits for something, and meanwhile writes what others deliver. `None`: the
@@ -218,10 +205,53 @@ impl Session {
         }
     }
 
+    /// Acts on what came of a login that had to wait: that of a CONNECT with these
+    /// options, or, with none, of a client that is in and had to prove again who
+    /// it is. What was found by settings that are no longer in force does not count.
+    fn conclude_login(
+        &mut self,
+        worker: &mut Worker,
+        options: Option<ConnectOptions>,
+        decision: Decision,
+    ) -> Result<(), End> {
+        let is_changed = self.keep_up_to_date(worker);
+        if self.connection.is_closing() {
+            return Ok(());
+        }
+        match (options, decision) {
+            (None, _) if is_changed => Ok(()),
+            (None, Decision::Made(Ok(login))) => self.stay_as(worker, login),
+            (None, Decision::Made(Err(refusal))) => Err(self.cast_out(refusal)),
+            (None, Decision::Now | Decision::OutOfDate) => self.look_again(worker),
+            (None, _) => Err(self.cast_out(Refusal::Timeout)),
+            (Some(options), decision) => {
+                let decision = match is_changed {
+                    true => Decision::Now,
+                    false => decision,
+                };
+                match decision {
+                    Decision::Now | Decision::OutOfDate => {
+                        // What a client that is in had to prove, this CONNECT does.
+                        self.pending_login = None;
+                        self.judge(worker, options)
+                    }
+                    Decision::Made(Ok(login)) => self.log_in(worker, options, login),
+                    Decision::Made(Err(refusal)) => Err(self.refuse(&options.credentials, refusal)),
+                    Decision::TooLate => Err(self.refuse_late()),
+                    Decision::Aborted => {
+                        error!("A password check was aborted");
+                        self.connection.close(CloseReason::AuthenticationFailure);
+                        Ok(())
+                    }
+                }
+            }
+        }
+    }
+
     /// Goes on after a login had to wait, with what was read behind it.
     fn go_on(&mut self, worker: &mut Worker, result: Result<(), End>) {
         match result {
-            Ok(()) if self.pending_login.is_some() => {}
+            Ok(()) if self.pending_login.is_some() || self.connection.is_closing() => {}
             Ok(()) => self.resume(worker),
             Err(end) => self.end(worker, end),
         }

@@ -42,6 +42,7 @@ use crate::{
     connection::{
         CloseReason, Connection, Wake,
         admission::{Admission, Lost, Place, QUEUE_TIME, Source},
+        congested::Congested,
         reading,
         registry::Registry,
         tls_listener::TlsListener,
@@ -88,8 +89,12 @@ pub struct Context {
 pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: Arc<TcpStream>) {
     debug!("{} - Client connection created", log_prefix(&connection));
     let mut session = Session::new(context.clone(), connection.clone());
-    let admitted = admit(&session);
-    let tls = context.tls.read().clone().filter(|_| admitted);
+    let (admitted, tls) = {
+        // One look: a reload that switches TLS on cuts those who are in by then.
+        let tls = context.tls.read();
+        let admitted = admit(&session);
+        (admitted, tls.clone().filter(|_| admitted))
+    };
     match tls {
         // Boxed: what a handshake needs is gone when it is done.
         Some(tls) => {
@@ -123,13 +128,14 @@ pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: A
 /// that more than one may have to.
 fn admit(session: &Session) -> bool {
     let context = &session.context;
-    let max = session.limits.max_connections;
-    while !context.registry.insert(&session.connection, max) {
+    let max = || context.limits.current().max_connections;
+    while !context.registry.insert(&session.connection, max()) {
         if !context.admission.clients.make_room() {
             return false;
         }
     }
-    true
+    // A reload that lowered the limit meanwhile may have counted before.
+    context.registry.open_count() <= max()
 }
 
 /// Takes one of the places of those who have not logged in. It is held for what
@@ -146,8 +152,10 @@ fn take_place(session: &Session, handshake: Duration) -> Place {
         } else if connection.close(CloseReason::TooManyBeforeLogin) {
             // At once, so that its room is there for who needs it. It is counted
             // with the places: a crowd of such is not remembered in the place of
-            // clients.
-            context.registry.forget(&connection);
+            // clients. Who logged in at this moment is.
+            if connection.identity.lock().account.is_empty() {
+                context.registry.forget(&connection);
+            }
         }
     };
     let source = Source::of(session.connection.peer.ip());
@@ -194,7 +202,11 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
         if session.is_out_of_date() {
             with_worker(|worker| session.keep_up_to_date(worker));
             if session.pending_login.is_some() {
-                Box::pin(login::settle(session)).await;
+                let turn = Box::pin(login::settle(session)).await;
+                finish_turns(session, turn).await;
+            }
+            if connection.is_closing() {
+                continue;
             }
         }
         session.trace = Trace::of(&connection, session.limits.trace);
@@ -206,24 +218,8 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
             // Only routes are told what is wanted.
             Wake::Owing => connection.begin_telling(),
             Wake::Readable => {
-                let mut turn = read_turn(session, stream);
-                if session.pending_login.is_some() {
-                    // Apart: what it needs would make every client's task larger.
-                    Box::pin(login::settle(session)).await;
-                }
-                loop {
-                    if !turn.congested.is_empty() {
-                        back_pressure::pause(session, &turn).await;
-                    } else if turn.more {
-                        // A busy publisher lets others, and the socket events that
-                        // wake them, have their turn.
-                        tokio::task::yield_now().await;
-                    }
-                    if !session.is_held || connection.is_closing() {
-                        break;
-                    }
-                    turn = resume_turn(session);
-                }
+                let turn = read_turn(session, stream);
+                finish_turns(session, turn).await;
             }
             Wake::Timer => with_worker(|worker| {
                 session.keep_alive(worker);
@@ -237,10 +233,41 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
     }
 }
 
+/// Does what a turn of reading leads to: a login is decided, readers are waited
+/// for, and a batch that is held goes on, each piece of it a turn of its own.
+async fn finish_turns(session: &mut Session, mut turn: Turn) {
+    loop {
+        if session.pending_login.is_some() {
+            // Apart: what it needs would make every client's task larger.
+            turn = Box::pin(login::settle(session)).await;
+        }
+        if session.connection.is_closing() {
+            return;
+        }
+        if !turn.congested.is_empty() {
+            back_pressure::pause(session, &turn).await;
+        } else if turn.more {
+            // A busy publisher lets others, and the socket events that wake them,
+            // have their turn.
+            tokio::task::yield_now().await;
+        }
+        if !session.is_held || session.connection.is_closing() {
+            return;
+        }
+        if session.is_out_of_date() {
+            // Nothing goes on by settings that are no longer in force.
+            with_worker(|worker| session.keep_up_to_date(worker));
+        } else {
+            turn = resume_turn(session);
+        }
+    }
+}
+
 /// What one turn of reading left behind.
+#[derive(Default)]
 struct Turn {
     /// Connections with long queues.
-    congested: Vec<Arc<Connection>>,
+    congested: Congested,
     /// How often it delivered to a connection.
     reached: usize,
     /// The socket has more to read.
@@ -257,7 +284,6 @@ fn read_turn(session: &mut Session, stream: &TcpStream) -> Turn {
 /// Goes on with a batch that was held.
 fn resume_turn(session: &mut Session) -> Turn {
     take_turn(session, |session, worker| {
-        session.is_held = false;
         session.resume(worker);
         worker.finish_batch(READ_BUFFER_LEN);
         true
@@ -268,12 +294,12 @@ fn take_turn(session: &mut Session, work: impl FnOnce(&mut Session, &mut Worker)
     with_worker(|worker| {
         let more = work(session, worker);
         if !worker.congested.is_empty() {
-            session.context.registry.notice(&worker.congested);
+            session.context.registry.notice(worker.congested.iter());
         }
         // Many queues of which none is long may hold too much together.
         session.keep_budget();
         Turn {
-            congested: std::mem::take(&mut worker.congested),
+            congested: worker.congested.take(),
             reached: worker.reached,
             more,
         }
@@ -287,8 +313,6 @@ async fn finish(session: &Session, stream: &TcpStream) {
     with_worker(|worker| {
         session.account.unsubscribe(worker, &subscriptions);
         worker.flush_touched();
-        // Whoever leaves is not paused, and nobody in its place.
-        worker.congested.clear();
     });
     if let Some(gate) = &session.gate {
         gate.clear();
@@ -302,7 +326,7 @@ async fn finish(session: &Session, stream: &TcpStream) {
     let incident = ended.await;
     connection.tell_moved(&context.telemetry.loads);
     context.telemetry.loads.forget(connection.cid);
-    if reason == CloseReason::TooManyBeforeLogin {
+    if reason == CloseReason::TooManyBeforeLogin && !session.connected {
         // Forgotten when its place was taken away.
     } else if session.is_bare(reason) {
         let source = connection.peer.ip();

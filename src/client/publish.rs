@@ -6,7 +6,6 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use super::{
-    back_pressure,
     end::End,
     session::Session,
     trace::{trace_in, trace_payload},
@@ -36,7 +35,7 @@ const SHARED_LEN: usize = 4 * 1024;
 const RUN_SHORT: usize = 16;
 
 /// Bytes of names of queue groups that one run may make for the cluster.
-const NAMES_MAX: usize = back_pressure::MADE_MAX;
+const NAMES_MAX: usize = 4 * 1024 * 1024;
 
 /// Messages and bytes that a batch brought.
 #[derive(Clone, Copy, Debug, Default)]

@@ -52,6 +52,16 @@ impl Session {
         self.input.read_little(self.stranger.is_some());
     }
 
+    /// Nobody has to log in any more: what the client has said so far is the
+    /// session's.
+    pub(super) fn need_no_login(&mut self) {
+        let said = self.stranger.take().map(|mut known| known.said.take_rest());
+        self.input.read_little(false);
+        if let Some(said) = said.filter(|said| !said.is_empty()) {
+            self.input.keep(&said);
+        }
+    }
+
     /// Handles what a stranger sent: its first operation must be CONNECT. If it is
     /// in then, the rest is the session's.
     pub(super) fn admit(&mut self, worker: &mut Worker, bytes: &[u8]) -> Result<(), End> {

@@ -173,9 +173,7 @@ impl Connection {
                 worker.touched.push(self.clone());
             }
             appender.note_feeder(worker.publisher);
-            if appender.is_congested() {
-                worker.congested.push(self.clone());
-            }
+            worker.congested.note(self, &mut appender);
         }
         worker.prefix = head;
         if taken {
@@ -393,9 +391,7 @@ impl Subscription {
                     worker.touched.push(connection.clone());
                 }
                 appender.note_feeder(worker.publisher);
-                if appender.is_congested() {
-                    worker.congested.push(connection.clone());
-                }
+                worker.congested.note(connection, &mut appender);
                 taken
             }
             _ => 0,

@@ -71,6 +71,13 @@ impl Input {
         bytes.len() >= 2 * self.looked_at || memchr(b'\n', &bytes[begin..]).is_some()
     }
 
+    /// Whether what is kept begins as a CONNECT does.
+    pub fn begins_connect(&self) -> bool {
+        let (begin, verb) = (&self.carry, b"connect");
+        let len = begin.len().min(verb.len());
+        len > 0 && begin[..len].eq_ignore_ascii_case(&verb[..len])
+    }
+
     /// Takes back what was kept.
     pub fn take_kept(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.carry)

@@ -104,7 +104,9 @@ impl LocalInterest {
     /// on. A peer that is told already is passed over.
     pub fn attach(&self, route: &Arc<Connection>, sublist: &Sublist<Subscription>) {
         let mut state = self.state.lock();
-        if state.peers.iter().any(|it| Arc::ptr_eq(&it.route, route)) {
+        // Looked at under the lock: a route's end comes after its mark, and takes it
+        // out of here.
+        if route.is_closing() || state.peers.iter().any(|it| Arc::ptr_eq(&it.route, route)) {
             return;
         }
         if !self.counting.swap(true, Ordering::SeqCst) {
@@ -139,6 +141,30 @@ impl LocalInterest {
         drop(state);
         // Memory is given back without the lock.
         drop(left);
+    }
+
+    /// Has a peer told once more of everything that is wanted, beside what it is owed.
+    pub fn tell_again(&self, route: &Arc<Connection>) {
+        let mut state = self.state.lock();
+        let State {
+            wanted,
+            peers,
+            limits,
+            ..
+        } = &mut *state;
+        let told = wanted.keys().filter(|it| may_be_told(limits, it));
+        if let Some(peer) = peers.iter_mut().find(|it| Arc::ptr_eq(&it.route, route)) {
+            peer.later.extend(told.cloned());
+            if !peer.later.is_empty() {
+                route.owe_interest();
+            }
+        }
+    }
+
+    /// Whether nothing is wanted and no peer is owed a word about it.
+    pub fn is_at_rest(&self) -> bool {
+        let state = self.state.lock();
+        state.wanted.is_empty() && state.peers.iter().all(|peer| peer.later.is_empty())
     }
 
     /// Tells a peer the next of what it is owed, of at most about `budget`
@@ -378,9 +404,7 @@ impl Peer {
         if appender.touch(worker.batch) {
             worker.touched.push(self.route.clone());
         }
-        if appender.is_congested() {
-            worker.note_congested(&self.route);
-        }
+        worker.congested.note(&self.route, &mut appender);
     }
 }
 

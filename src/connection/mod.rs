@@ -12,6 +12,7 @@ pub mod admission;
 pub mod budget;
 mod client_info;
 mod close_reason;
+pub mod congested;
 pub mod delivery;
 pub mod feeders;
 pub mod handshake;
@@ -429,9 +430,27 @@ impl Connection {
         self.raise(OWING);
     }
 
+    /// Whether the peer is owed news of what is wanted here.
+    pub fn owes_interest(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & OWING != 0
+    }
+
     /// The own task is about to tell what is owed.
     pub fn begin_telling(&self) {
         self.lower(OWING);
+    }
+
+    /// Waits until a reload has put other settings in force; for the own task.
+    /// Told once.
+    pub async fn changed(&self) {
+        poll_fn(|context| {
+            self.waker.register(context.waker());
+            match self.flags.load(Ordering::Acquire) & CHANGED {
+                0 => Poll::Pending,
+                _ => Poll::Ready(self.lower(CHANGED)),
+            }
+        })
+        .await;
     }
 
     /// Waits until the connection is to end; for the own task.

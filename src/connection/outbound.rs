@@ -67,6 +67,8 @@ struct State {
     booked: usize,
     /// The batch that appended last; see [`Appender::touch`].
     touched_by: u64,
+    /// The turn that noted the queue as long; see [`Appender::note_turn`].
+    congested_in: u64,
     /// Counted in [`Sent::losses`].
     loss: Loss,
     /// What the end threw away, until somebody has looked at it.
@@ -126,6 +128,7 @@ impl Outbound {
             budget,
             booked: 0,
             touched_by: 0,
+            congested_in: 0,
             loss: Loss::default(),
             discarded: None,
             feeders: None,
@@ -570,6 +573,12 @@ impl Appender<'_> {
     /// Whether publishers should look whether to pause.
     pub fn is_congested(&self) -> bool {
         self.state.pending > CONGESTED_BYTES
+    }
+
+    /// Marks the queue as noted as long in a turn; `false` if the turn marked it
+    /// before.
+    pub fn note_turn(&mut self, turn: u64) -> bool {
+        std::mem::replace(&mut self.state.congested_in, turn) != turn
     }
 
     /// Marks the connection as touched by a batch; `false` if the batch marked

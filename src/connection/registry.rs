@@ -136,6 +136,11 @@ impl Registry {
         true
     }
 
+    /// How many clients are connected.
+    pub fn open_count(&self) -> usize {
+        self.inner.lock().open.len()
+    }
+
     /// Moves a connection to the closed ones, with the subscriptions it had.
     pub fn close(
         &self,
@@ -191,7 +196,7 @@ impl Registry {
     }
 
     /// Notes readers that are behind, for the recorder to look at.
-    pub fn notice(&self, readers: &[Arc<Connection>]) {
+    pub fn notice<'a>(&self, readers: impl Iterator<Item = &'a Arc<Connection>>) {
         let mut noticed = self.noticed.lock();
         for reader in readers {
             if noticed.len() >= NOTICED_MAX {

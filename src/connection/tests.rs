@@ -5,12 +5,25 @@ use std::{io::Read, net, panic, sync::Arc, time::Duration};
 
 use tokio::{net::TcpStream, runtime::Runtime};
 
-use super::{Connection, Kind, budget::Budget, registry::Registry, worker::with_worker};
+use super::{
+    CloseReason, Connection, Kind, Subscription, budget::Budget, interest::LocalInterest,
+    registry::Registry, worker::with_worker,
+};
+use crate::{account::Account, connection::outbound::CONGESTED_BYTES};
 
 const LIMIT: usize = 1024 * 1024;
 
 /// A connection that books on `budget`, and its peer.
 fn connection(
+    runtime: &Runtime,
+    cid: u64,
+    budget: Arc<Budget>,
+) -> (Arc<Connection>, net::TcpStream) {
+    connection_of(Kind::Client, runtime, cid, budget)
+}
+
+fn connection_of(
+    kind: Kind,
     runtime: &Runtime,
     cid: u64,
     budget: Arc<Budget>,
@@ -23,7 +36,7 @@ fn connection(
     let _inside = runtime.enter();
     let stream = Arc::new(TcpStream::from_std(accepted).expect("a stream"));
     runtime.block_on(stream.writable()).expect("it may write");
-    let connection = Connection::new(Kind::Client, cid, from, stream, usize::MAX, budget);
+    let connection = Connection::new(kind, cid, from, stream, usize::MAX, budget);
     (Arc::new(connection), peer)
 }
 
@@ -107,4 +120,115 @@ fn a_turn_within_a_turn_is_found_and_loses_nothing() {
     let mut told = [0; 6];
     peer.read_exact(&mut told).expect("it was flushed");
     assert_eq!(&told, b"PING\r\n");
+}
+
+/// Appends much without a flush, in pieces, and notes the long queue.
+fn feed(worker: &mut super::worker::Worker, connection: &Arc<Connection>) {
+    for _ in 0..8 {
+        let mut appender = connection.append().expect("it is open");
+        let piece = [b'x'; CONGESTED_BYTES / 4];
+        assert!(appender.reserve(piece.len()));
+        appender.push(worker, &piece, b"");
+        worker.congested.note(connection, &mut appender);
+    }
+}
+
+/// A long queue is noted once in a turn, and what a turn leaves behind is not taken
+/// for the next one's.
+#[test]
+fn who_is_behind_is_noted_once_and_in_its_own_turn() {
+    let runtime = runtime();
+    let (reader, _peer) = connection(&runtime, 1, Budget::own());
+    let (route, _peer) = connection_of(Kind::Router, &runtime, 2, Budget::own());
+    with_worker(|worker| {
+        feed(worker, &reader);
+        feed(worker, &route);
+        feed(worker, &reader);
+        assert_eq!(worker.congested.len(), 2);
+        assert_eq!(worker.congested.peers().len(), 1);
+        let taken = worker.congested.take();
+        assert_eq!((taken.len(), worker.congested.len()), (2, 0));
+        feed(worker, &reader);
+        assert_eq!(worker.congested.len(), 1);
+    });
+    with_worker(|worker| {
+        assert!(worker.congested.is_empty());
+        feed(worker, &reader);
+        assert_eq!(worker.congested.len(), 1);
+    });
+}
+
+/// A route whose end has begun takes itself out of the interest, once.
+#[test]
+fn a_route_that_ends_is_told_no_more() {
+    let runtime = runtime();
+    let account = Account::new("A");
+    let (route, _peer) = connection_of(Kind::Router, &runtime, 1, Budget::own());
+    account.interest.attach(&route, &account.sublist);
+    route.close(CloseReason::RouteRemoved);
+    account.interest.detach(&route);
+    account.interest.attach(&route, &account.sublist);
+    with_worker(|worker| account.interest.want_always(worker, b"a"));
+    assert!(!route.owes_interest());
+    assert_eq!(Arc::strong_count(&route), 1);
+}
+
+/// What is no longer wanted is told however often the rest is told again.
+#[test]
+fn a_withdrawal_that_is_owed_is_told_though_all_is_told_again() {
+    let runtime = runtime();
+    let (route, mut peer) = connection_of(Kind::Router, &runtime, 1, Budget::own());
+    let (client, _client_peer) = connection(&runtime, 2, Budget::own());
+    let account = Account::new("A");
+    let interest: &LocalInterest = &account.interest;
+    interest.attach(&route, &account.sublist);
+    let subscribe =
+        |subject: &[u8]| Arc::new(Subscription::new(client.clone(), subject, None, subject));
+    let (gone, stays) = (subscribe(b"gone"), subscribe(b"stays"));
+    with_worker(|worker| {
+        account.subscribe(worker, gone.clone());
+        account.subscribe(worker, stays.clone());
+        // No room: what changes from now on is owed.
+        let piece = vec![b'+'; 8 * 1024 * 1024];
+        let mut appender = route.append().expect("it is open");
+        assert!(appender.reserve(piece.len()));
+        appender.push(worker, &piece, b"");
+        drop(appender);
+        for number in 0.. {
+            if route.owes_interest() {
+                break;
+            }
+            let subject = format!("{number}.{}", "x".repeat(1000));
+            let much = subscribe(subject.as_bytes());
+            account.subscribe(worker, much.clone());
+            account.unsubscribe(worker, &[much]);
+        }
+        account.unsubscribe(worker, &[gone]);
+    });
+    interest.tell_again(&route);
+    assert!(!interest.is_at_rest());
+    let reader = std::thread::spawn(move || {
+        let (mut told, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
+        let end = b"+END\r\n";
+        while !told.ends_with(end) {
+            let len = peer.read(&mut buffer).expect("the route");
+            told.extend_from_slice(&buffer[..len]);
+        }
+        told
+    });
+    with_worker(|worker| {
+        let mut budget = usize::MAX;
+        while interest.tell_more(worker, &route, &mut budget) {}
+        route.send(worker, b"+END\r\n");
+        worker.flush_touched();
+    });
+    while !route.outbound().is_empty() {
+        // The runtime sees that the socket takes more.
+        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+        with_worker(|worker| route.flush_blocked(worker));
+    }
+    let told = reader.join().expect("all was told");
+    let has = |line: &[u8]| memchr::memmem::rfind(&told, line);
+    assert!(has(b"RS- A gone\r\n") > has(b"RS+ A gone\r\n"));
+    assert!(has(b"RS+ A stays\r\n") > has(b"RS- A stays\r\n"));
 }

@@ -16,7 +16,7 @@ use std::{
     },
 };
 
-use super::{Connection, Subscription, delivery::Message};
+use super::{Connection, Subscription, congested::Congested, delivery::Message};
 use crate::telemetry::{
     Clock, Stamp,
     figures::{self, Figures},
@@ -70,8 +70,8 @@ pub struct Worker {
     pub publisher: u64,
     /// Connections that got something in this batch and are not flushed yet.
     pub touched: Vec<Arc<Connection>>,
-    /// Connections whose queue was long when something was appended to it.
-    pub congested: Vec<Arc<Connection>>,
+    /// Connections whose queue was long when this turn appended something to it.
+    pub congested: Congested,
     /// Targets that got something since the turn began.
     pub reached: usize,
     /// Small batches whose targets wait for their flush.
@@ -140,6 +140,8 @@ thread_local! {
 pub fn with_worker<R>(work: impl FnOnce(&mut Worker) -> R) -> R {
     let mut worker = WORKER.take().unwrap_or_else(|| Box::new(Worker::new()));
     worker.reached = 0;
+    // Who left some behind was not to be paused; it is nobody else's business.
+    worker.congested.clear();
     worker.read_at = Stamp::NONE;
     worker.publisher = 0;
     let result = work(&mut worker);
@@ -179,7 +181,7 @@ impl Worker {
             read_at: Stamp::NONE,
             publisher: 0,
             touched: Vec::new(),
-            congested: Vec::new(),
+            congested: Congested::default(),
             reached: 0,
             deferred: 0,
             batches: 0,
@@ -201,14 +203,6 @@ impl Worker {
         match self.read_at.is_none() {
             true => Clock::now(),
             false => self.read_at.clock(),
-        }
-    }
-
-    /// Notes a connection with a long queue, once if it comes again and again.
-    pub fn note_congested(&mut self, connection: &Arc<Connection>) {
-        let is_last = |last: &Arc<Connection>| Arc::ptr_eq(last, connection);
-        if !self.congested.last().is_some_and(is_last) {
-            self.congested.push(connection.clone());
         }
     }
 
@@ -311,11 +305,11 @@ impl Worker {
         let of_tls = [&tls.incoming, &tls.plain, &tls.sealed, &tls.gathered];
         let buffers = buffers.into_iter().chain(of_tls).chain(&self.chunks);
         let buffers: usize = buffers.map(Vec::capacity).sum();
-        let lists = [&self.touched, &self.congested].map(Vec::capacity);
         self.figures.set_buffers(
             buffers
                 + self.messages.capacity() * size_of::<Message>()
-                + lists.iter().sum::<usize>() * size_of::<Arc<Connection>>()
+                + self.touched.capacity() * size_of::<Arc<Connection>>()
+                + self.congested.memory()
                 + self.runs.runs.capacity() * size_of::<LoggedRun>()
                 + self.runs.subjects.capacity(),
         );

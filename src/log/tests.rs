@@ -323,8 +323,94 @@ fn a_place_that_takes_nothing_holds_up_nobody() {
             Err(_) => false,
         });
         assert!((1..20).contains(&added.count()));
+        // What is refused leaves no file behind.
+        let refused = folder.path().join("refused");
+        let options = Options {
+            log_file: Some(refused.clone()),
+            ..without_time()
+        };
+        assert!(handle.prepare(&options).is_err());
+        assert!(!refused.exists());
     });
     drop(reader);
+}
+
+/// Opening the file again may take as long as the disk likes: a reload that named
+/// another one meanwhile holds.
+#[test]
+fn a_file_that_is_opened_again_late_does_not_undo_a_reload() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let (old, new) = (folder.path().join("old"), folder.path().join("new"));
+    run(&old, without_time(), |handle| {
+        let shared = &handle.0;
+        let place = shared.current.read().place.clone();
+        let late = Current::open(place, &shared.style, &shared.losses);
+        let late = late.expect("it can be opened");
+        let options = Options {
+            log_file: Some(new.clone()),
+            ..without_time()
+        };
+        handle.apply(handle.prepare(&options).expect("the file can be opened"));
+        shared.replace(late, Another::Stays);
+        tracing::info!("there");
+    });
+    assert_eq!(letters(&lines(&new)), ["[INF] there"]);
+    assert!(lines(&old).is_empty());
+}
+
+/// One that hangs while it tells of losses, and comes back when another has told of
+/// those since, tells of its own alone.
+#[test]
+fn a_loss_is_told_once_by_one_of_several_writers() {
+    let losses = Arc::new(Losses::default());
+    let style = Arc::new(Style::of(&without_time()));
+    let folder = TempDir::new().expect("a temporary folder");
+    let (pipe, file) = (folder.path().join("pipe"), folder.path().join("log"));
+    let made = process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo runs").success());
+    let held_open = fs::OpenOptions::new().read(true).write(true).open(&pipe);
+    let mut reader = held_open.expect("the pipe has a reader");
+    let place = |path: &Path| Place {
+        file: Some(path.into()),
+        limit: 0,
+        max_files: 0,
+    };
+    let open = |path: &Path| Current::open(place(path), &style, &losses).expect("it opens");
+    let hanging = open(&pipe);
+    hanging.writer.begin(None);
+    losses.add(5);
+    // More than the pipe holds, in one write with the notice.
+    hanging.writer.put("x".repeat(200_000) + "\n");
+    wait_until("hangs", || hanging.writer.busy_since().is_some());
+    let other = open(&file);
+    other.writer.begin(None);
+    losses.add(2);
+    other.writer.put("there\n".into());
+    wait_until("written", || {
+        fs::read_to_string(&file).is_ok_and(|text| text.contains("there"))
+    });
+    drop(hanging.writer);
+    let mut told = vec![0; 100_000];
+    use io::Read;
+    let mut text = String::new();
+    while !text.ends_with("x\n") {
+        let len = reader.read(&mut told).expect("the pipe");
+        text += &String::from_utf8_lossy(&told[..len]);
+    }
+    assert!(
+        text.contains("5 lines of the log could not"),
+        "{}",
+        &text[..200]
+    );
+    other.writer.put("more\n".into());
+    other.writer.flush(PATIENCE);
+    let lines = lines(&file);
+    let notices = lines
+        .iter()
+        .filter(|line| line.contains("could not be written"));
+    assert_eq!(notices.count(), 1, "{lines:?}");
+    assert!(lines[0].contains("2 lines of the log"), "{lines:?}");
+    assert_eq!(losses.so_far().0, 7);
 }
 
 /// A reload while the log is full of half-written things must not mix lines.

@@ -64,7 +64,7 @@ pub(super) struct Losses {
 }
 
 impl Losses {
-    fn add(&self, lines: u64) {
+    pub(super) fn add(&self, lines: u64) {
         if lines > 0 {
             self.total.fetch_add(lines, Ordering::Relaxed);
             self.owed.fetch_add(lines, Ordering::Relaxed);
@@ -126,14 +126,19 @@ pub(super) struct Writer {
     ended: Mutex<Option<Receiver<()>>>,
 }
 
-impl Writer {
-    /// A writer of this place. It takes lines at once and writes them once it is
-    /// told to [`begin`](Self::begin).
+/// A writer that waits for its place.
+pub(super) struct Waiting {
+    writer: Writer,
+    place: Sender<Sink>,
+}
+
+impl Waiting {
+    /// All that a writer needs but its place.
     ///
     /// # Errors
     ///
     /// The thread cannot be had, or too many of those before hang.
-    pub(super) fn new(sink: Sink, style: Arc<Style>, losses: Arc<Losses>) -> io::Result<Self> {
+    pub(super) fn new(style: Arc<Style>, losses: Arc<Losses>) -> io::Result<Self> {
         if !losses.count_writer() {
             return Err(io::Error::other(
                 "the places that the log had before take nothing, and too many threads wait for \
@@ -141,35 +146,53 @@ impl Writer {
             ));
         }
         let (messages, queue) = channel();
+        let (place, sink) = channel();
         let (end, ended) = channel();
         let progress = Arc::new(Progress::default());
-        let mut work = Work {
-            queue,
-            sink,
-            style,
-            progress: progress.clone(),
-            losses: Counted(losses.clone()),
+        let (counted, work_progress) = (Counted(losses.clone()), progress.clone());
+        let work = move || {
+            if let Ok(sink) = sink.recv() {
+                let mut work = Work {
+                    queue,
+                    sink,
+                    style,
+                    progress: work_progress,
+                    losses: counted,
+                };
+                work.run();
+            }
+            drop::<Sender<()>>(end);
         };
         thread::Builder::new()
             .name("log".into())
             .stack_size(STACK_LEN)
-            .spawn(move || {
-                work.run();
-                drop(work);
-                drop::<Sender<()>>(end);
-            })?;
+            .spawn(work)?;
         Ok(Self {
-            messages,
-            progress,
-            losses,
-            ended: Mutex::new(Some(ended)),
+            writer: Writer {
+                messages,
+                progress,
+                losses,
+                ended: Mutex::new(Some(ended)),
+            },
+            place,
         })
     }
 
+    /// The writer of this place. It takes lines at once and writes them once it is
+    /// told to [`begin`](Writer::begin).
+    pub(super) fn write_to(self, sink: Sink) -> Writer {
+        // The thread waits for it.
+        let _ = self.place.send(sink);
+        self.writer
+    }
+}
+
+impl Writer {
     /// Lets the thread write, after `before` has written what it has.
     pub(super) fn begin(&self, before: Option<&Self>) {
         let before = before.and_then(|before| before.ended.lock().take());
-        self.send(Message::Begin(before));
+        // A thread that is gone has nothing to begin.
+        let _ = self.send(Message::Begin(before));
     }
 
     /// Puts a line into the queue, or counts it as lost.
@@ -181,14 +204,18 @@ impl Writer {
             self.losses.add(1);
             return;
         }
-        self.send(Message::Line(line));
+        if !self.send(Message::Line(line)) {
+            waiting.fetch_sub(bytes, Ordering::Relaxed);
+            self.losses.add(1);
+        }
     }
 
     /// Waits until everything that was logged so far is written, or for the time.
     pub(super) fn flush(&self, time: Duration) {
         let (done, is_done) = channel();
-        self.send(Message::Flush(done));
-        let _ = is_done.recv_timeout(time);
+        if self.send(Message::Flush(done)) {
+            let _ = is_done.recv_timeout(time);
+        }
     }
 
     /// Bytes that wait.
@@ -208,11 +235,9 @@ impl Writer {
         self.progress.failure.lock().clone()
     }
 
-    fn send(&self, message: Message) {
-        if self.messages.send(message).is_err() {
-            // The thread is gone, by a panic alone.
-            self.losses.add(1);
-        }
+    /// `false`: the thread is gone, by a panic alone.
+    fn send(&self, message: Message) -> bool {
+        self.messages.send(message).is_ok()
     }
 }
 
@@ -283,7 +308,8 @@ impl Work {
 
     /// Writes lines, and before them how many were lost.
     fn write(&mut self, lines: &str) {
-        let owed = self.losses.0.owed.load(Ordering::Relaxed);
+        // Taken out at once: a writer before this one may come back and tell too.
+        let owed = self.losses.0.owed.swap(0, Ordering::Relaxed);
         let notice = match owed {
             0 => String::new(),
             lost => {
@@ -306,8 +332,8 @@ impl Work {
                 written
             }
         };
-        if written >= notice_len {
-            self.losses.0.owed.fetch_sub(owed, Ordering::Relaxed);
+        if written < notice_len {
+            self.losses.0.owed.fetch_add(owed, Ordering::Relaxed);
         }
         let rest = &text.as_bytes()[written.max(notice_len)..];
         self.losses.0.add(count_lines(rest));

@@ -25,6 +25,7 @@ use super::{
     interest::PeerInterest,
     introduction::Refusal,
     member_addresses::MemberAddresses,
+    reconfigure::ends_by,
     roll::{Member, Muster, Roll, Target},
 };
 use crate::{
@@ -145,8 +146,9 @@ pub(super) enum Conflict {
     Duplicate,
     /// The broker stops.
     Stopping,
-    /// TLS was switched on or off since the connection was made.
-    TlsSwitched,
+    /// A reload has put other settings in force, by which there would be no such
+    /// route.
+    OutOfDate(CloseReason, &'static str),
     /// The names of the clusters do not go together.
     Name(Refusal),
 }
@@ -364,14 +366,21 @@ impl Cluster {
 
     /// Registers a route whose sides know each other. Only now the name of the
     /// cluster may change: what is not let in changes nothing.
-    pub(super) fn register(&self, route: &Arc<Route>) -> Result<(), Conflict> {
+    /// `let_in_by` are the settings by which the other side was let in.
+    pub(super) fn register(
+        &self,
+        route: &Arc<Route>,
+        let_in_by: &ClusterOptions,
+    ) -> Result<(), Conflict> {
         let old = {
             let mut routes = self.routes.lock();
             if self.is_stopping() {
                 return Err(Conflict::Stopping);
             }
-            if self.tls().is_some() != route.connection.tls().is_some() {
-                return Err(Conflict::TlsSwitched);
+            // A reload that comes later finds the route among the others.
+            let switched = self.tls().is_some() != route.connection.tls().is_some();
+            if let Some((reason, why)) = ends_by(route, let_in_by, &self.options(), switched) {
+                return Err(Conflict::OutOfDate(reason, why));
             }
             if routes.contains_key(&route.remote_id) {
                 return Err(Conflict::Duplicate);

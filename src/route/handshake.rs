@@ -17,9 +17,13 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{cluster::Cluster, introduction::Refusal, log_prefix};
+use super::{
+    cluster::Cluster,
+    introduction::{Refusal, may_log_in},
+    log_prefix,
+};
 use crate::{
-    config::options::cluster::RouteUrl,
+    config::options::cluster::{ClusterOptions, RouteUrl},
     connection::{
         CloseReason, Connection, admission::Place, reading::read_some, worker::with_worker,
     },
@@ -46,6 +50,8 @@ pub(super) struct Introduced {
     pub(super) info: RouteInfo,
     /// What was read behind it.
     pub(super) rest: Vec<u8>,
+    /// The settings by which it was let in.
+    pub(super) options: Arc<ClusterOptions>,
 }
 
 /// Why dialling came to nothing, and who was there, if that is known.
@@ -60,6 +66,7 @@ pub(super) struct Handshake<'a> {
     pub(super) connection: &'a Arc<Connection>,
     pub(super) stream: &'a TcpStream,
     said: BeforeLogin,
+    options: Arc<ClusterOptions>,
     /// Held until the other side is let in.
     place: Option<Place>,
 }
@@ -70,12 +77,14 @@ impl<'a> Handshake<'a> {
         connection: &'a Arc<Connection>,
         stream: &'a TcpStream,
     ) -> Self {
-        let deadline = Instant::now() + cluster.options().auth_timeout();
+        let options = cluster.options();
+        let deadline = Instant::now() + options.auth_timeout();
         Self {
             cluster,
             connection,
             stream,
             said: BeforeLogin::new(Due::RouteConnect, INTRODUCTION_MAX, deadline.into_std()),
+            options,
             place: None,
         }
     }
@@ -106,7 +115,7 @@ impl<'a> Handshake<'a> {
         // A broker that we have a route to gives up when it sees our id, also
         // if it came without credentials, as one that dials back does.
         let is_known = cluster.route(&connect.name).is_some();
-        let may_log_in = cluster.may_log_in(&connect);
+        let may_log_in = may_log_in(&self.options, &connect);
         if !is_known && !may_log_in {
             let user = format!("wrong user {:?} or wrong password", connect.user);
             return Err(self.refuse_login(&user).await);
@@ -185,6 +194,7 @@ impl<'a> Handshake<'a> {
         Ok(Introduced {
             info,
             rest: self.said.take_rest(),
+            options: self.options.clone(),
         })
     }
 

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::cluster::{Cluster, ClusterName};
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
-    config::options::cluster::RouteUrl,
+    config::options::cluster::{ClusterOptions, RouteUrl},
     connection::{CloseReason, Connection},
     protocol::route::{LINE_MAX, RouteConnect, RouteInfo},
     security::permissions::{Pattern, Rules, SubjectRules},
@@ -144,15 +144,6 @@ impl Cluster {
         Ok(())
     }
 
-    /// Whether user and password are those of the cluster.
-    pub(super) fn may_log_in(&self, connect: &RouteConnect) -> bool {
-        let options = self.options();
-        let Some(user) = &options.user else {
-            return true;
-        };
-        (*user == connect.user) & options.password.is(connect.pass.as_bytes())
-    }
-
     /// The name that the cluster has once there is a route to a peer that calls it
     /// `theirs`: a made-up name gives way to a configured one, of two made-up ones
     /// the smaller to the greater. Changes nothing.
@@ -219,6 +210,14 @@ impl Cluster {
         }
         Ok(())
     }
+}
+
+/// Whether user and password are those of the cluster.
+pub(super) fn may_log_in(options: &ClusterOptions, connect: &RouteConnect) -> bool {
+    let Some(user) = &options.user else {
+        return true;
+    };
+    (*user == connect.user) & options.password.is(connect.pass.as_bytes())
 }
 
 /// `import` and `export` of our INFO.

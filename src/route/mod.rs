@@ -113,7 +113,11 @@ async fn serve(
     origin: Origin,
     dialled_as: Option<String>,
 ) -> Ended {
-    let Introduced { info, rest } = introduced;
+    let Introduced {
+        info,
+        rest,
+        options,
+    } = introduced;
     let configured_as = dialled_as.or_else(|| gossip::configured_as(cluster, &info));
     connection.headers.store(info.headers, Ordering::Relaxed);
     let line_max = cluster.failing.line_max(&info.server_id, info.max_line);
@@ -140,7 +144,7 @@ async fn serve(
         interest: Default::default(),
         heard: AtomicU64::new(Clock::now().0),
     });
-    match cluster.register(&route) {
+    match cluster.register(&route, &options) {
         Ok(()) => {
             let budget = cluster.context.registry.budget.clone();
             connection.outbound().admit(cluster.max_pending(), budget);
@@ -149,10 +153,8 @@ async fn serve(
             let stop = Refusal::silent(CloseReason::ServerShutdown, "the broker stops");
             return refuse(connection, stream, &stop).await;
         }
-        Err(Conflict::TlsSwitched) => {
-            let reason = CloseReason::RouteRemoved;
-            let switched = Refusal::silent(reason, "TLS was switched meanwhile");
-            return refuse(connection, stream, &switched).await;
+        Err(Conflict::OutOfDate(reason, why)) => {
+            return refuse(connection, stream, &Refusal::silent(reason, why)).await;
         }
         Err(Conflict::Name(refusal)) => {
             return refuse(connection, stream, &refusal).await;
@@ -208,7 +210,13 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
                 with_worker(|worker| session.tell_owed(worker));
                 tokio::task::yield_now().await;
             }
-            Wake::Writable => with_worker(|worker| connection.flush_blocked(worker)),
+            Wake::Writable => with_worker(|worker| {
+                connection.flush_blocked(worker);
+                // A socket that is always full must not keep news back.
+                if connection.owes_interest() {
+                    session.tell_owed(worker);
+                }
+            }),
             Wake::Readable => {
                 let more = with_worker(|worker| read_turn(session, worker, stream));
                 session.hear_news();
@@ -242,7 +250,7 @@ fn read_turn(session: &mut Session, worker: &mut Worker, stream: &TcpStream) -> 
 async fn finish(session: &Session, stream: &TcpStream) -> CloseReason {
     let (cluster, route) = (&session.cluster, &session.route);
     let connection = &route.connection;
-    for account in cluster.context.accounts.all() {
+    for account in cluster.context.accounts.all_told() {
         account.interest.detach(connection);
     }
     route.interest.clear();

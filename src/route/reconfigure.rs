@@ -31,16 +31,9 @@ impl Cluster {
         let has_tls = tls.is_some();
         let (before, had_tls) = self.replace_settings(options, tls, client_urls);
         let now = self.options();
-        let other_login = (&before.user, &before.password) != (&now.user, &now.password);
         for route in self.routes() {
-            if has_tls != had_tls {
-                end(&route, CloseReason::RouteRemoved, "TLS was switched");
-            } else if other_login && route.origin == Origin::Accepted {
-                let reason = CloseReason::AuthenticationFailure;
-                end(&route, reason, "user and password are others now");
-            } else if was_removed(&route, &now) {
-                let reason = CloseReason::RouteRemoved;
-                end(&route, reason, "it is no longer in the configuration");
+            if let Some((reason, why)) = ends_by(&route, &before, &now, has_tls != had_tls) {
+                end(&route, reason, why);
             }
         }
         if before.routes != now.routes {
@@ -72,9 +65,30 @@ impl Cluster {
     /// Tells a peer once more what is wanted here.
     pub(super) fn tell_interest_again(&self, route: &Route) {
         for account in self.context.accounts.all() {
-            account.interest.detach(&route.connection);
-            account.interest.attach(&route.connection, &account.sublist);
+            account.interest.tell_again(&route.connection);
         }
+    }
+}
+
+/// Why a route that came to be by the settings `before` ends by those of now, if it
+/// does.
+pub(super) fn ends_by(
+    route: &Route,
+    before: &ClusterOptions,
+    now: &ClusterOptions,
+    tls_switched: bool,
+) -> Option<(CloseReason, &'static str)> {
+    let other_login = || (&before.user, &before.password) != (&now.user, &now.password);
+    if tls_switched {
+        Some((CloseReason::RouteRemoved, "TLS was switched"))
+    } else if route.origin == Origin::Accepted && other_login() {
+        let reason = CloseReason::AuthenticationFailure;
+        Some((reason, "user and password are others now"))
+    } else if was_removed(route, now) {
+        let reason = CloseReason::RouteRemoved;
+        Some((reason, "it is no longer in the configuration"))
+    } else {
+        None
     }
 }
 

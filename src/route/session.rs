@@ -43,6 +43,10 @@ const LINE_TOO_LONG: &[u8] = b"maximum control line";
 /// Tokens of a remote subject: bounds the depth of the sublist, as with clients.
 const SUBJECT_TOKENS_MAX: usize = 2048;
 
+/// How long a peer may be owed news because its queue is long: a route that is busy
+/// all the time tells them all the same.
+const OWED_MAX: Duration = Duration::from_millis(100);
+
 /// One route.
 pub(super) struct Session {
     pub(super) cluster: Arc<Cluster>,
@@ -54,6 +58,8 @@ pub(super) struct Session {
     pub(super) input: Input,
     /// INFO lines to be acted on when the batch is done.
     news: Vec<RouteInfo>,
+    /// Since when the peer is owed news for which there is no room.
+    owed_since: Option<Clock>,
     /// What of the peer's words, or the want of them, ends the route.
     pub(super) fault: Option<String>,
 }
@@ -83,6 +89,7 @@ impl Session {
             spaces: HashMap::new(),
             input: Input::default(),
             news: Vec::new(),
+            owed_since: None,
             fault: None,
         }
     }
@@ -117,15 +124,18 @@ impl Session {
     pub(super) fn tell_owed(&mut self, worker: &mut Worker) {
         let connection = self.connection().clone();
         connection.begin_telling();
-        let pending = || connection.outbound().backlog().pending;
-        if pending() > ROOM {
+        if connection.outbound().backlog().pending > ROOM {
             connection.flush(worker);
         }
-        if pending() > ROOM {
+        let backlog = connection.outbound().backlog();
+        let since = *self.owed_since.get_or_insert_with(Clock::now);
+        let is_due = since.age() >= OWED_MAX && backlog.pending < backlog.max_pending / 4;
+        if backlog.pending > ROOM && !is_due {
             // Who writes now lets go soon, or the socket is full.
             return connection.owe_interest();
         }
-        let accounts = self.cluster.context.accounts.all();
+        self.owed_since = None;
+        let accounts = self.cluster.context.accounts.all_told();
         let mut budget = ROOM;
         for account in &accounts {
             let interest = &account.interest;

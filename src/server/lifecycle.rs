@@ -4,6 +4,7 @@ use std::{
     io,
     os::unix::net::UnixListener,
     sync::{Arc, atomic::Ordering},
+    thread,
     time::Duration,
 };
 
@@ -201,7 +202,7 @@ pub async fn run(
     );
     let options = server.options();
     if let Some(path) = &options.pid_file {
-        let written = PidFile::open(path).and_then(PidFile::write);
+        let written = PidFile::write(path).map(PidFile::keep);
         written.map_err(|error| StartError {
             what: format!("Could not write pid file {}", path.display()),
             error,
@@ -318,14 +319,19 @@ async fn ended(task: &mut Option<JoinHandle<()>>) {
 }
 
 /// The disk may hang: not on a thread that serves connections, and nobody waits.
-fn reopen_log(server: &Server) {
-    let (log, calls) = (
-        server.sources.log.clone(),
-        server.clients.telemetry.calls.clone(),
-    );
-    let file = log.look().file.unwrap_or_default();
-    let call = calls.begin("opening the log file", file.display().to_string());
-    tokio::task::spawn_blocking(move || {
+/// Opens the log again, on a thread of its own: the disk may hang. One at a time.
+fn reopen_log(server: &Arc<Server>) {
+    if server.reopening.swap(true, Ordering::AcqRel) {
+        warn!("The log file is being re-opened already, and waits for the disk");
+        return;
+    }
+    let reopening = Reopening(server.clone());
+    let work = move || {
+        let server = &reopening.0;
+        let log = &server.sources.log;
+        let file = log.look().file.unwrap_or_default();
+        let calls = &server.clients.telemetry.calls;
+        let call = calls.begin("opening the log file", file.display().to_string());
         let reopened = log.reopen();
         drop(call);
         match reopened {
@@ -335,7 +341,20 @@ fn reopen_log(server: &Server) {
                 error!("The log file could not be re-opened, the old one stays: {error}");
             }
         }
-    });
+    };
+    let thread = thread::Builder::new().name("log-reopen".into()).spawn(work);
+    if let Err(error) = thread {
+        error!("The log file could not be re-opened: no thread can be had for it: {error}");
+    }
+}
+
+/// The log is being opened again until this is dropped.
+struct Reopening(Arc<Server>);
+
+impl Drop for Reopening {
+    fn drop(&mut self) {
+        self.0.reopening.store(false, Ordering::Release);
+    }
 }
 
 /// Lets the system account know while its readers are still connected.

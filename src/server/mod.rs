@@ -54,6 +54,8 @@ pub struct Server {
     last_reload: Mutex<Option<Outcome>>,
     /// Held by the reload that is under way.
     reloading: Turn,
+    /// Whether the log is being opened again.
+    reopening: AtomicBool,
     /// Held by what only tries a reload for somebody who asked.
     trying: Turn,
     /// What clients share.
@@ -136,6 +138,7 @@ impl Server {
             sources,
             last_reload: Mutex::default(),
             reloading: Turn::default(),
+            reopening: AtomicBool::new(false),
             trying: Turn::default(),
             clients,
             client_address,

@@ -2,28 +2,41 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, ErrorKind},
+    io::{self, ErrorKind, Read},
     os::unix::fs::{FileExt, OpenOptionsExt},
     path::{Path, PathBuf},
     process,
 };
 
-/// A pid file that is open and has not been written to.
+/// Bytes of a file that are put back if it is not to be the pid file after all.
+const BEFORE_MAX: u64 = 4096;
+
+/// A pid file that is written. What was there before comes back when it is dropped,
+/// unless it is to be [kept](Self::keep).
 pub(super) struct PidFile {
     path: PathBuf,
     file: File,
-    /// It was not there before: it goes again unless it is written.
-    is_new: bool,
+    before: Before,
+}
+
+/// What was there before.
+enum Before {
+    /// No file.
+    Nothing,
+    /// A file with this text.
+    Text(Vec<u8>),
+    /// It is no matter any more, or nothing that can be put back.
+    Gone,
 }
 
 impl PidFile {
-    /// Opens the file; what is in it stays. Written in its place, because the
+    /// Writes the process id and nothing else. Written in its place, because the
     /// folder is often not ours.
     ///
     /// # Errors
     ///
-    /// It cannot be opened for writing.
-    pub(super) fn open(path: &Path) -> io::Result<Self> {
+    /// It cannot be opened for writing, or the disk is full; then it is as before.
+    pub(super) fn write(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.write(true).mode(0o600);
         let (file, is_new) = match options.clone().create_new(true).open(path) {
@@ -31,41 +44,51 @@ impl PidFile {
             Err(error) if error.kind() == ErrorKind::AlreadyExists => (options.open(path)?, false),
             Err(error) => return Err(error),
         };
-        Ok(Self {
+        let is_file = file.metadata()?.is_file();
+        let mut before = Before::Gone;
+        if is_new {
+            before = Before::Nothing;
+        } else if is_file {
+            let mut text = Vec::new();
+            // Whoever may write it may not always read it.
+            if let Ok(readable) = File::open(path) {
+                readable.take(BEFORE_MAX).read_to_end(&mut text)?;
+                before = Before::Text(text);
+            }
+        }
+        let written = Self {
             path: path.to_owned(),
             file,
-            is_new,
-        })
+            before,
+        };
+        let text = process::id().to_string();
+        written.put(text.as_bytes(), is_file)?;
+        Ok(written)
     }
 
-    /// Writes the process id and nothing else.
-    ///
-    /// # Errors
-    ///
-    /// The disk is full.
-    pub(super) fn write(mut self) -> io::Result<()> {
-        self.is_new = false;
-        let text = process::id().to_string();
-        // The number first: who reads meanwhile finds no empty file. A device
-        // has no length to be set.
-        self.file.write_all_at(text.as_bytes(), 0)?;
-        match self.file.metadata()?.is_file() {
+    /// It is the pid file from now on.
+    pub(super) fn keep(mut self) {
+        self.before = Before::Gone;
+    }
+
+    /// The text first: who reads meanwhile finds no empty file. A device has no length
+    /// to be set.
+    fn put(&self, text: &[u8], is_file: bool) -> io::Result<()> {
+        self.file.write_all_at(text, 0)?;
+        match is_file {
             true => self.file.set_len(text.len() as u64),
             false => Ok(()),
         }
-    }
-
-    /// Where it is.
-    pub(super) fn path(&self) -> &Path {
-        &self.path
     }
 }
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        if self.is_new {
-            // It is empty, and as good as not there.
-            let _ = fs::remove_file(&self.path);
+        // What fails here leaves a number that is true.
+        match &self.before {
+            Before::Gone => {}
+            Before::Nothing => drop(fs::remove_file(&self.path)),
+            Before::Text(text) => drop(self.put(text, true)),
         }
     }
 }

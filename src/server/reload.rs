@@ -213,8 +213,8 @@ impl Server {
         let (tls, route_tls) = self.prepare_tls(&options)?;
         let pid_file = match &options.pid_file {
             Some(path) if self.options().pid_file.as_ref() != Some(path) => {
-                let opened = PidFile::open(path);
-                Some(opened.map_err(|error| {
+                let written = PidFile::write(path);
+                Some(written.map_err(|error| {
                     format!("cannot write the pid file {}: {error}", path.display())
                 })?)
             }
@@ -244,36 +244,26 @@ impl Server {
         } = prepared;
         self.sources.log.apply(log);
         if let Some(file) = pid_file {
-            let path = file.path().display().to_string();
-            if let Err(error) = file.write() {
-                error!("The pid file {path} could not be written: {error}");
-            }
+            file.keep();
         }
         let clients = &self.clients;
-        // Those that cannot be waiting for a handshake that is about to begin.
-        let plain = match tls {
-            PreparedTls::New(_) if !options.allow_non_tls => clients.registry.open(),
-            _ => Vec::new(),
-        };
-        self.put_client_tls(tls);
-        client::cut_plain(&plain);
-        let route_tls = self.put_route_tls(route_tls);
-        {
-            let mut info = clients.info.write();
+        let info = {
+            let mut info = clients.info.read().clone();
             super::tls::describe(&mut info, &options);
             info.auth_required = !authentication.admits_without_credentials();
             info.max_payload = i64::try_from(options.max_payload).unwrap_or(i64::MAX);
             (info.host, info.port) = advertised_host(&options, self.client_address);
-        }
+            info
+        };
+        let plain = self.put_client_tls(tls, &options, info);
+        client::cut_plain(&plain);
+        let route_tls = self.put_route_tls(route_tls);
         clients.accounts.redefine(&options, options.cluster_name());
         *clients.authentication.write() = Arc::new(authentication);
         clients.registry.set_limits(
             options.max_closed_clients,
             options.max_memory.unwrap_or_else(budget::default_limit),
         );
-        for connection in clients.registry.open() {
-            connection.outbound().set_max_pending(options.max_pending);
-        }
         // Last of what sessions look at: by it they know that there is something new.
         clients.limits.replace(limits(&options));
         client::tell_all(clients);

@@ -15,7 +15,7 @@ use super::{Server, lifecycle::StartError};
 use crate::{
     client,
     config::{Options, options::cluster::ClusterOptions},
-    connection::{handshake::Handshakers, tls_listener::TlsListener},
+    connection::{Connection, handshake::Handshakers, tls_listener::TlsListener},
     protocol::info::Info,
     security::{
         options::TlsOptions,
@@ -156,10 +156,27 @@ impl Server {
         Ok((clients, routes))
     }
 
-    /// Puts TLS for clients in force.
-    pub(super) fn put_client_tls(&self, prepared: PreparedTls) {
+    /// Puts TLS for clients in force, and the INFO that tells of it. Returns the
+    /// clients without TLS where it is new and required: those that cannot be waiting
+    /// for a handshake that is about to begin.
+    pub(super) fn put_client_tls(
+        &self,
+        prepared: PreparedTls,
+        options: &Options,
+        info: Info,
+    ) -> Vec<Arc<Connection>> {
+        let is_required = matches!(prepared, PreparedTls::New(_)) && !options.allow_non_tls;
         let tls = self.put_tls(Port::Clients, prepared);
-        *self.clients.tls.write() = tls;
+        // Whoever comes is counted in under this lock (`client::serve`): it is among
+        // those that are cut, or it finds the new TLS.
+        let mut current = self.clients.tls.write();
+        let plain = match is_required {
+            true => self.clients.registry.open(),
+            false => Vec::new(),
+        };
+        *self.clients.info.write() = info;
+        *current = tls;
+        plain
     }
 
     /// TLS on routes, its files in force, to be handed to the cluster.

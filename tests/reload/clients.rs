@@ -391,3 +391,55 @@ fn tls_counts_for_who_is_connected() {
         broker.log()
     );
 }
+
+/// A hash that takes long to compare.
+const SLOW_HASH: &str = "$2a$12$abcdefghijklmnopqrstuuUCnuixm4ngvxv5GQ9LK1yFHBonHULYe";
+
+/// Who has not logged in when nobody has to any more is in, whether it is silent,
+/// in the middle of its CONNECT, or waits for its password to be compared; and who
+/// is in the middle of it when everybody has to logs in with it.
+#[test]
+fn a_login_that_is_needed_no_more_is_not_waited_for() {
+    let slow = format!(
+        "authorization {{ timeout: 60, users: [{{ user: a, password: \"{SLOW_HASH}\" }}] }}"
+    );
+    let broker = Broker::midge().config(slow).start();
+    let connect = |user: &str| {
+        format!("CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"wrong\"}}\r\n")
+    };
+    let mut silent = RawClient::connect(broker.client_addr());
+    let mut half = RawClient::connect(broker.client_addr());
+    let whole = connect("b");
+    let (begin, end) = whole.split_at(12);
+    half.send(begin);
+    // One comparison of a source at a time: most of these wait for theirs.
+    let mut waiting: Vec<RawClient> = (0..4)
+        .map(|_| RawClient::connect(broker.client_addr()))
+        .collect();
+    for client in &mut waiting {
+        client.send(connect("a"));
+    }
+    wait_until("logins wait", || {
+        let metrics = broker.get("/metrics").body;
+        let mut lines = metrics.lines();
+        let waiting = lines.find_map(|line| line.strip_prefix("midge_password_checks_waiting "));
+        waiting.is_some_and(|count| count != "0")
+    });
+    reload(&broker, "max_payload: 1000", DONE);
+    half.send(end);
+    for client in [&mut silent, &mut half].into_iter().chain(&mut waiting) {
+        assert_eq!(lines(&client.sync()), Vec::<String>::new());
+    }
+
+    // The way back.
+    let mut half = RawClient::connect(broker.client_addr());
+    let good = "CONNECT {\"verbose\":false,\"user\":\"u\",\"pass\":\"p\"}\r\n";
+    let (begin, end) = good.split_at(12);
+    half.send(begin);
+    wait_until("it was read", || {
+        broker.get_json("/connz")["num_connections"] == 7
+    });
+    reload(&broker, "authorization { user: u, password: p }", DONE);
+    half.send(end);
+    assert!(half.sync().is_empty());
+}

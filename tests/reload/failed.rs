@@ -116,6 +116,8 @@ fn a_step_that_fails_leaves_everything_as_it_was() {
         ),
         (other("", &fine, missing, "new.log"), missing),
         (other("", &fine, "new.pid", missing), missing),
+        // A full disk.
+        (other("", &fine, "/dev/full", "new.log"), "/dev/full"),
         // A folder is no file.
         (other("", &fine, "/tmp", "new.log"), "/tmp"),
         (other("", &fine, "new.pid", "/tmp"), "/tmp"),
