@@ -27,6 +27,9 @@ pub enum CloseReason {
     MaxAccountConnections,
     /// An operator closed it.
     Kicked,
+    /// Some of what the peer of a route wants was not kept for want of room: it is to
+    /// tell all of it anew.
+    InterestForgotten,
     /// A control line longer than allowed.
     MaxControlLine,
     /// More connections than allowed.
@@ -97,6 +100,7 @@ impl fmt::Display for CloseReason {
             Self::IncorrectPort => "Incorrect Port",
             Self::MaxAccountConnections => "Maximum Account Connections Exceeded",
             Self::Kicked => "Kicked",
+            Self::InterestForgotten => "Interest Forgotten",
             Self::MaxControlLine => "Maximum Control Line Exceeded",
             Self::MaxConnections => "Maximum Connections Exceeded",
             Self::MaxPayload => "Maximum Message Payload Exceeded",

@@ -198,6 +198,9 @@ impl Watch {
         for account in server.clients.accounts.all() {
             account.replies.forget_late(look.at);
         }
+        if let Some(cluster) = &server.cluster {
+            cluster.have_forgotten_told_anew();
+        }
         let budget = &server.clients.registry.budget;
         budget.set_room(memory::room(
             &look,

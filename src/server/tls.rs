@@ -207,7 +207,9 @@ impl Server {
     fn reload_tls(&self, port: Port, tls: &TlsListener) {
         let refused = tls.store.refused();
         match tls.store.reload() {
-            Ok(material) => self.take_up(port, tls, &material),
+            Ok(Some(material)) => self.take_up(port, tls, &material),
+            // A reload was faster.
+            Ok(None) => {}
             // Told once, however often it is tried.
             Err(error) if refused.as_ref() == Some(&error) => {}
             Err(error) => {

@@ -369,7 +369,8 @@ pub const RULES: &[Rule] = &[
                   `subscriptions` (the client is told), `interest` of peers (messages do not get \
                   there), `permissions` to respond, `replies` that are waited for, \
                   `system_requests` (to the broker itself). /memz tells \
-                  what they hold. The finding stays for the time `recent`.",
+                  what they hold. The finding stays for the time `recent`; of a member of the cluster \
+                  of whose interest something is missing here it stays until that is told again.",
         cause: "Somebody subscribes or asks without end, or the process may use too little memory.",
         remedy: "See /memz and /connz?sort=subs for who holds most; give the service more memory, \
                  or limit what clients may do (max_subscriptions).",
