@@ -16,7 +16,7 @@ use std::sync::{
 use once_cell::sync::OnceCell;
 
 use crate::{
-    connection::{SUBSCRIPTIONS, remote::REMOTE_INTEREST},
+    connection::{SUBSCRIPTIONS, payload, remote::REMOTE_INTEREST},
     telemetry::{allocator::limit_arenas, process},
 };
 
@@ -115,6 +115,7 @@ pub fn prepare_process() {
         let part = (limit / TABLES_PART).max(TABLES_MIN);
         SUBSCRIPTIONS.set_limit(part);
         REMOTE_INTEREST.set_limit(part);
+        payload::set_memory_part((limit / PAYLOADS_PART).max(TABLES_MIN));
     }
 }
 
@@ -122,7 +123,10 @@ pub fn prepare_process() {
 /// same of what the peers of the cluster want.
 const TABLES_PART: usize = 4;
 
-/// Bytes that they may take in any case.
+/// The part that large payloads may take while they are being read, one in so many.
+const PAYLOADS_PART: usize = 8;
+
+/// Bytes that each may take in any case.
 const TABLES_MIN: usize = 16 * 1024 * 1024;
 
 /// The part of the address space that the allocator may reserve for its arenas.

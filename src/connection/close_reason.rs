@@ -38,6 +38,8 @@ pub enum CloseReason {
     MaxPayload,
     /// More subscriptions than allowed since a reload.
     MaxSubscriptions,
+    /// Large payloads that were being read took all that they may.
+    NoRoomForPayload,
     /// `no_responders` without headers.
     NoRespondersWithoutHeaders,
     /// The peer sent `-ERR`.
@@ -105,6 +107,7 @@ impl fmt::Display for CloseReason {
             Self::MaxConnections => "Maximum Connections Exceeded",
             Self::MaxPayload => "Maximum Message Payload Exceeded",
             Self::MaxSubscriptions => "Maximum Subscriptions Exceeded",
+            Self::NoRoomForPayload => "No Room For Payload",
             Self::NoRespondersWithoutHeaders => "No Responders Requires Headers",
             Self::ParseError => "Parse Error",
             Self::ProtocolViolation => "Protocol Violation",

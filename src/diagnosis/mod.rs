@@ -202,11 +202,10 @@ impl Watch {
             cluster.have_forgotten_told_anew();
         }
         let budget = &server.clients.registry.budget;
-        budget.set_room(memory::room(
-            &look,
-            budget.used(),
-            self.ceilings.memory_max(),
-        ));
+        // What was left the last time counts until the system tells again.
+        if let Some(room) = memory::room(&look, budget.used(), self.ceilings.memory_max()) {
+            budget.set_room(room);
+        }
         let HandshakeLook { held, most, .. } = look.handshakes;
         let tables = budget.used() + memory::held_in_tables();
         let idle = usize::try_from(memory::idle(&look)).unwrap_or(0);

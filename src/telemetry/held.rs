@@ -146,6 +146,10 @@ impl Share {
         let pool = self.pool;
         let bytes = bytes.swap(0, Ordering::Relaxed);
         let count = count.swap(0, Ordering::Relaxed);
+        if count == 0 && bytes == 0 {
+            // Others need not let go of the pool's figures for it.
+            return;
+        }
         pool.used.fetch_sub(bytes, Ordering::Relaxed);
         pool.count.fetch_sub(count, Ordering::Relaxed);
     }

@@ -368,7 +368,8 @@ pub const RULES: &[Rule] = &[
         meaning: "Something is not kept because all of its kind takes too much memory: \
                   `subscriptions` (the client is told), `interest` of peers (messages do not get \
                   there), `permissions` to respond, `replies` that are waited for, \
-                  `system_requests` (to the broker itself). /memz tells \
+                  `system_requests` (to the broker itself), `payloads` that are being read (who \
+                  sends them is cut). /memz tells \
                   what they hold. The finding stays for the time `recent`; of a member of the cluster \
                   of whose interest something is missing here it stays until that is told again.",
         cause: "Somebody subscribes or asks without end, or the process may use too little memory.",
