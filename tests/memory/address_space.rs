@@ -11,7 +11,7 @@ use crate::{
 const LIMIT_KIB: usize = 500_000;
 
 /// A broker with so much address space.
-fn limited(config: &str) -> Broker {
+pub fn limited(config: &str) -> Broker {
     let folder = tempfile::TempDir::new().expect("a folder");
     let program = folder.path().join("limited");
     let script = format!(
