@@ -34,6 +34,18 @@ pub struct Budget {
     room: AtomicUsize,
 }
 
+/// Where the limit of a budget comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LimitedBy {
+    /// The setting.
+    MaxMemory,
+    /// What the process has left, which is less.
+    Room {
+        /// What the setting would allow.
+        max_memory: usize,
+    },
+}
+
 impl Budget {
     /// A budget of `limit` bytes.
     pub fn new(limit: usize) -> Self {
@@ -72,6 +84,15 @@ impl Budget {
     pub fn limit(&self) -> usize {
         let limit = self.limit.load(Ordering::Relaxed);
         limit.min(self.room.load(Ordering::Relaxed))
+    }
+
+    /// Where the limit comes from.
+    pub fn limited_by(&self) -> LimitedBy {
+        let max_memory = self.limit.load(Ordering::Relaxed);
+        match self.room.load(Ordering::Relaxed) < max_memory {
+            true => LimitedBy::Room { max_memory },
+            false => LimitedBy::MaxMemory,
+        }
     }
 
     /// Sets another limit.
@@ -207,7 +228,10 @@ mod tests {
         assert!(budget.is_overdrawn());
         budget.set_room(0);
         assert_eq!(budget.limit(), ROOM_MIN);
+        let max_memory = 100 << 20;
+        assert_eq!(budget.limited_by(), LimitedBy::Room { max_memory });
         budget.set_room(usize::MAX);
+        assert_eq!(budget.limited_by(), LimitedBy::MaxMemory);
         assert!(!budget.is_overdrawn());
     }
 }

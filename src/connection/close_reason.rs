@@ -52,7 +52,7 @@ pub enum CloseReason {
     RouteRemoved,
     /// The broker stops.
     ServerShutdown,
-    /// All outbound queues together outgrew `max_memory`, and this one held most
+    /// All outbound queues together outgrew what they may hold, and this one held most
     /// of what stuck readers left waiting.
     SlowConsumerMemory,
     /// The outbound queue outgrew its limit.
@@ -114,7 +114,7 @@ impl fmt::Display for CloseReason {
             Self::ReadError => "Read Error",
             Self::RouteRemoved => "Route Removed",
             Self::ServerShutdown => "Server Shutdown",
-            Self::SlowConsumerMemory => "Slow Consumer (All Queues Exceeded max_memory)",
+            Self::SlowConsumerMemory => "Slow Consumer (All Queues Together)",
             Self::SlowConsumerPending => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
             Self::StaleConnection => "Stale Connection",
