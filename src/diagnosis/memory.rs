@@ -71,20 +71,45 @@ fn idle_of(process: &process::Memory, allocated: Allocated) -> u64 {
     own.saturating_sub(allocated.used).min(allocated.free)
 }
 
+/// What was held when the allocator was last asked what is free: it is not asked at
+/// each look, and what was taken since is free no more.
+#[derive(Default)]
+pub(super) struct Asked {
+    said: Allocated,
+    held: usize,
+}
+
+impl Asked {
+    /// Bytes that were taken since, where `held` are held now.
+    pub(super) fn taken_since(&mut self, look: &Look, held: usize) -> u64 {
+        if self.said != look.allocated {
+            self.said = look.allocated;
+            self.held = held;
+        }
+        held.saturating_sub(self.held) as u64
+    }
+}
+
 /// Bytes that are left for queues which now hold `queued`, of what the process may
-/// use; `memory_max` is its memory. `None` if the system does not tell now.
-pub(super) fn room(look: &Look, queued: usize, memory_max: Option<usize>) -> Option<usize> {
+/// use; `memory_max` is its memory, and `taken` is free no more. `None` if the system
+/// does not tell now.
+pub(super) fn room(
+    look: &Look,
+    queued: usize,
+    memory_max: Option<usize>,
+    taken: u64,
+) -> Option<usize> {
     let process = look.process?;
     let of_memory = Use {
         max: memory_max,
         used: process.resident,
         // What is free and not resident has to come from the system again.
-        reusable: idle(look),
+        reusable: idle(look).saturating_sub(taken),
     };
     let of_address_space = Use {
         max: budget::address_space_limit(),
         used: process.mapped,
-        reusable: look.allocated.free,
+        reusable: look.allocated.free.saturating_sub(taken),
     };
     Some(of_memory.left(queued).min(of_address_space.left(queued)))
 }
