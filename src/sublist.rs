@@ -147,11 +147,16 @@ impl<T: Entry> Sublist<T> {
         index.literals.is_empty() && index.wildcards.is_empty()
     }
 
-    /// Whether there is room for a subscription of so many bytes by itself.
-    pub fn has_room_for(&self, memory: usize, subject: &[u8]) -> bool {
+    /// Whether there is room for so many bytes more, for who has others elsewhere; see
+    /// [`Share::has_room_with`].
+    pub fn has_room_for(&self, bytes: usize, elsewhere: isize) -> bool {
+        self.share.has_room_with(elsewhere, bytes)
+    }
+
+    /// Bytes that a subscription's place takes besides itself, at most.
+    pub fn place_len(subject: &[u8]) -> usize {
         let place = size_of::<(Box<[u8]>, Node<T>)>() * 3 / 2;
-        self.share
-            .has_room_for(memory + allocated(subject.len()) + FIRST_LEN + place)
+        allocated(subject.len()) + FIRST_LEN + place
     }
 
     /// Bytes of the table of the subjects without wildcards. All else is in its share.

@@ -125,11 +125,14 @@ impl Stage {
                 let mut other = RawClient::connect(address);
                 other.send(connect);
                 let mut count = 0;
-                while !done.load(Ordering::Relaxed) {
+                // The work may be done before this thread has begun.
+                loop {
                     other.sync();
                     count += 1;
+                    if done.load(Ordering::Relaxed) {
+                        return count;
+                    }
                 }
-                count
             });
             let set = SetAtEnd(&done);
             let result = work();

@@ -97,7 +97,7 @@ fn closed_for_memory(broker: &Broker) -> usize {
     let entries = closed["connections"].as_array().expect("connections");
     let reasons = entries.iter().filter_map(|entry| entry["reason"].as_str());
     reasons
-        .filter(|reason| reason.contains("max_memory"))
+        .filter(|reason| reason.contains("All Queues Together"))
         .count()
 }
 

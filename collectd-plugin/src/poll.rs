@@ -30,8 +30,9 @@ pub(crate) struct Poller {
     condition: Condition,
     /// Severity of the last notification; `Okay` before the first.
     notified: Severity,
-    /// Server id and start of the run that was last seen.
-    run: Option<(String, String)>,
+    /// Server id of the run that was last seen. The start does not tell: it is another
+    /// one once the clock of the day was set.
+    run: Option<String>,
     /// What the broker did not report when that was last told.
     lacking: Vec<&'static str>,
 }
@@ -204,12 +205,12 @@ impl Poller {
     }
 
     fn tell_restart(&mut self, report: &Report, daemon: &dyn Daemon) {
-        let run = (report.server_id.clone(), report.start.clone());
+        let run = &report.server_id;
         let before = self.run.replace(run.clone());
-        if let Some((server_id, _)) = before.filter(|before| *before != run) {
+        if let Some(before) = before.filter(|before| before != run) {
             let text = format!(
-                "instance \"{}\": the broker was restarted at {}: server id {server_id} is now {}",
-                self.instance.name, run.1, run.0
+                "instance \"{}\": the broker was restarted at {}: server id {before} is now {run}",
+                self.instance.name, report.start
             );
             daemon.log(Level::Notice, &text);
         }
@@ -497,6 +498,16 @@ mod tests {
         assert_eq!(levels(&daemon), [Level::Info, Level::Notice]);
         let line = &daemon.lines.borrow()[1].1;
         assert!(line.contains("server id N1 is now N2"), "{line}");
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_no_restart() {
+        let mut later = up("N1");
+        if let Ok(report) = &mut later.report {
+            report.start = "2026-01-01T01:00:00Z".into();
+        }
+        let daemon = feed(&mut poller(Instance::new("a")), [up("N1"), later]);
+        assert_eq!(levels(&daemon), [Level::Info]);
     }
 
     #[test]

@@ -91,6 +91,8 @@ pub struct Account {
     /// cluster that keep streams listen; none in that account itself.
     streams_api: OnceCell<Arc<ServiceImport>>,
     shadows: Shadows,
+    /// Bytes of the shadows that stand here of other accounts' subscriptions.
+    borne: AtomicUsize,
 }
 
 impl Account {
@@ -112,6 +114,7 @@ impl Account {
             links: RwLock::default(),
             streams_api: OnceCell::new(),
             shadows: Shadows::default(),
+            borne: AtomicUsize::new(0),
         }
     }
 
@@ -180,10 +183,17 @@ impl Account {
         self.sublist.touch();
     }
 
-    /// Whether there is room for one more subscription.
+    /// Whether there is room for one more subscription, with all shadows that it casts.
     pub fn has_room_for(&self, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> bool {
-        let memory = Subscription::memory_of(subject, queue, sid);
-        self.sublist.has_room_for(memory, subject)
+        let own = Subscription::memory_of(subject, queue, sid) + stream::place_len(subject);
+        let links = self.links.read();
+        let shadows = links.as_ref().map_or(0, |links| {
+            stream::memory_of_shadows(subject, queue, sid, &links.streams)
+        });
+        // Shadows are their origin's account's, wherever they stand.
+        let [cast, borne] = [self.shadows.bytes(), self.borne.load(Ordering::Relaxed)]
+            .map(|bytes| isize::try_from(bytes).unwrap_or(isize::MAX));
+        self.sublist.has_room_for(own + shadows, cast - borne)
     }
 
     /// Ends subscriptions: no publisher reaches them from now on.

@@ -3,12 +3,9 @@
 //! imports than are bounded here. The configuration refuses circles that it sees;
 //! requests to streams and functions of mappings can still make one.
 
-use std::{
-    cell::Cell,
-    sync::{Arc, atomic::Ordering},
-};
+use std::{cell::Cell, sync::Arc};
 
-use super::{Account, links::ServiceImport};
+use super::links::ServiceImport;
 
 /// Imports that a message may go through one behind the other.
 const HOPS_MAX: usize = 32;
@@ -47,11 +44,10 @@ impl<'a> Path<'a> {
         Cell::new(REQUESTS_MAX)
     }
 
-    /// The path through one more import, which `account` has; `None` if it ends
-    /// here. `all` is what is left if this is the first.
+    /// The path through one more import; `None` if it ends here. `all` is what is
+    /// left if this is the first.
     pub(super) fn through<'b>(
         &'b self,
-        account: &Account,
         import: &'b Arc<ServiceImport>,
         all: &'b Cell<usize>,
     ) -> Option<Path<'b>>
@@ -59,12 +55,8 @@ impl<'a> Path<'a> {
         'a: 'b,
     {
         let left = self.left.unwrap_or(all);
-        let Some(fewer) = left.get().checked_sub(1) else {
-            account.cut_paths.fetch_add(1, Ordering::Relaxed);
-            return None;
-        };
+        let fewer = left.get().checked_sub(1)?;
         if self.hops == HOPS_MAX || self.has(import) {
-            account.cut_paths.fetch_add(1, Ordering::Relaxed);
             return None;
         }
         left.set(fewer);

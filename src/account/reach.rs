@@ -40,6 +40,8 @@ pub(super) struct Beyond {
     pub(super) mapped: Option<Mapped>,
     /// Services of other accounts that it is a request to.
     pub(super) services: Vec<Service>,
+    /// Imports through which a message is not taken, so that it comes to an end.
+    pub(super) cut: u64,
     /// Sublists that were asked, and their generation then.
     seen: Vec<(Arc<Account>, u64)>,
 }
@@ -104,7 +106,8 @@ impl Reach {
 
     /// Whether nobody can be reached.
     pub fn is_empty(&self) -> bool {
-        self.matches.is_empty() && self.beyond.is_none()
+        let goes_on = |beyond: &Beyond| beyond.mapped.is_some() || !beyond.services.is_empty();
+        self.matches.is_empty() && !self.beyond.as_deref().is_some_and(goes_on)
     }
 
     /// The peers of the cluster that take the subject in `account`, which is
@@ -167,6 +170,7 @@ impl Reach {
             beyond: Some(Box::new(Beyond {
                 mapped: Some(mapped),
                 services: Vec::new(),
+                cut: 0,
                 seen,
             })),
         }
@@ -184,10 +188,12 @@ impl Reach {
         let mut beyond = Beyond {
             mapped: None,
             services: Vec::new(),
+            cut: 0,
             seen: Vec::new(),
         };
         for import in imported.chain(account.streams_api(subject)) {
-            let Some(path) = path.through(account, import, all) else {
+            let Some(path) = path.through(import, all) else {
+                beyond.cut += 1;
                 continue;
             };
             let request = import.request_subject(subject);
@@ -200,7 +206,8 @@ impl Reach {
                 reach: Arc::new(reach),
             });
         }
-        let beyond = (!beyond.services.is_empty()).then(|| Box::new(beyond));
+        let is_some = !beyond.services.is_empty() || beyond.cut > 0;
+        let beyond = is_some.then(|| Box::new(beyond));
         Self {
             beyond,
             ..subscribers

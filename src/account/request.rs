@@ -2,7 +2,10 @@
 //! is put together anew, with other subjects and, for a request, a header that
 //! tells who asks.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{
+    borrow::Cow,
+    sync::{Arc, atomic::Ordering},
+};
 
 use super::{
     Account, Reach,
@@ -41,7 +44,8 @@ impl Sender<'_> {
         };
         let import = &service.import;
         let all = Path::all();
-        let Some(path) = self.path.through(account, import, &all) else {
+        let Some(path) = self.path.through(import, &all) else {
+            account.cut_paths.fetch_add(1, Ordering::Relaxed);
             return Missed::From(0);
         };
         let reply = match run.reply(message) {

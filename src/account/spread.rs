@@ -1,7 +1,7 @@
 //! Spreading: a run of messages is taken to everybody it reaches, in its own
 //! account and beyond. Clients and routes publish through here.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use hashbrown::HashMap;
 
@@ -108,6 +108,10 @@ impl Sender<'_> {
                 };
                 self.spread(worker, account, &run, &reach, flush)
             });
+        }
+        if beyond.cut > 0 && self.describe.is_some() {
+            let cut = beyond.cut * run.messages.len() as u64;
+            account.cut_paths.fetch_add(cut, Ordering::Relaxed);
         }
         let mut missed = self.deliver(worker, account, run, reach, flush);
         for service in &beyond.services {

@@ -7,7 +7,7 @@
 
 use std::sync::{
     Arc,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use hashbrown::HashMap;
@@ -16,8 +16,8 @@ use parking_lot::Mutex;
 use super::{Account, links::StreamImport};
 use crate::{
     connection::{Subscription, worker::Worker},
-    subject::{intersect, transform::Renaming},
-    sublist::Entry,
+    subject::{intersect, is_valid, transform::Renaming},
+    sublist::{Entry, Sublist},
 };
 
 /// The shadows of an account's subscriptions, by the address of the
@@ -27,6 +27,8 @@ pub(super) struct Shadows {
     by_origin: Mutex<HashMap<usize, Vec<Shadow>>>,
     /// Whether there ever was one: most accounts need not look.
     used: AtomicBool,
+    /// Bytes of all of them, wherever they stand.
+    bytes: AtomicUsize,
 }
 
 /// A shadow and where it stands.
@@ -34,9 +36,45 @@ struct Shadow {
     account: Arc<Account>,
     subjects: Arc<Renaming>,
     subscription: Arc<Subscription>,
+    /// Bytes that it takes, for whose account it counts.
+    bytes: usize,
+}
+
+/// Bytes that a subscription's place takes besides itself, at most.
+pub(super) fn place_len(subject: &[u8]) -> usize {
+    Sublist::<Subscription>::place_len(subject)
+}
+
+/// Bytes of all shadows that a subscription would cast.
+pub(super) fn memory_of_shadows(
+    subject: &[u8],
+    queue: Option<&[u8]>,
+    sid: &[u8],
+    imports: &[StreamImport],
+) -> usize {
+    if imports.is_empty() || !is_valid(subject) {
+        return 0;
+    }
+    let theirs = imports.iter().filter_map(|it| theirs(subject, it));
+    theirs.map(|theirs| bytes_of(&theirs, queue, sid)).sum()
+}
+
+fn bytes_of(theirs: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> usize {
+    Subscription::shadow_memory_of(theirs, queue, sid) + place_len(theirs)
+}
+
+/// What of `subject` comes by an import, as the other account calls it.
+fn theirs(subject: &[u8], import: &StreamImport) -> Option<Vec<u8>> {
+    let wanted = intersect(subject, import.subjects.ours.as_bytes())?;
+    Some(import.subjects.back.applied(&wanted))
 }
 
 impl Shadows {
+    /// Bytes of all of them, wherever they stand.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
     /// Whether there ever was one.
     pub(super) fn are_used(&self) -> bool {
         self.used.load(Ordering::Relaxed)
@@ -51,7 +89,7 @@ impl Shadows {
     ) {
         let shadows = imports.iter().filter_map(|it| Shadow::of(origin, it));
         let shadows: Vec<Shadow> = shadows.collect();
-        shadows.iter().for_each(|shadow| shadow.begin(worker));
+        shadows.iter().for_each(|it| self.begin(worker, it));
         self.keep(origin, shadows);
     }
 
@@ -73,13 +111,13 @@ impl Shadows {
             match before.iter().position(|known| known.is_like(&wanted)) {
                 Some(at) => shadows.push(before.swap_remove(at)),
                 None => {
-                    wanted.begin(worker);
+                    self.begin(worker, &wanted);
                     shadows.push(wanted);
                 }
             }
         }
         self.keep(origin, shadows);
-        remove(worker, before);
+        self.remove(worker, before);
     }
 
     fn keep(&self, origin: &Arc<Subscription>, shadows: Vec<Shadow>) {
@@ -96,25 +134,39 @@ impl Shadows {
         }
         for origin in origins {
             let shadows = self.by_origin.lock().remove(&key(origin));
-            remove(worker, shadows.unwrap_or_default());
+            self.remove(worker, shadows.unwrap_or_default());
+        }
+    }
+
+    fn begin(&self, worker: &mut Worker, shadow: &Shadow) {
+        self.bytes.fetch_add(shadow.bytes, Ordering::Relaxed);
+        let account = &shadow.account;
+        account.borne.fetch_add(shadow.bytes, Ordering::Relaxed);
+        account.add(worker, shadow.subscription.clone());
+    }
+
+    fn remove(&self, worker: &mut Worker, shadows: Vec<Shadow>) {
+        for shadow in shadows {
+            let gone = std::slice::from_ref(&shadow.subscription);
+            let account = &shadow.account;
+            account.take_out(worker, gone);
+            account.borne.fetch_sub(shadow.bytes, Ordering::Relaxed);
+            self.bytes.fetch_sub(shadow.bytes, Ordering::Relaxed);
         }
     }
 }
 
 impl Shadow {
     fn of(origin: &Arc<Subscription>, import: &StreamImport) -> Option<Self> {
-        let wanted = intersect(origin.subject(), import.subjects.ours.as_bytes())?;
-        let theirs = import.subjects.back.applied(&wanted);
+        let theirs = theirs(origin.subject(), import)?;
+        let bytes = bytes_of(&theirs, origin.queue(), origin.sid());
         let shadow = Subscription::shadow(origin, &theirs, import.subjects.clone());
         Some(Self {
             account: import.account.clone(),
             subjects: import.subjects.clone(),
             subscription: Arc::new(shadow),
+            bytes,
         })
-    }
-
-    fn begin(&self, worker: &mut Worker) {
-        self.account.add(worker, self.subscription.clone());
     }
 
     /// Whether messages come the same way, of one subscription.
@@ -122,13 +174,6 @@ impl Shadow {
         Arc::ptr_eq(&self.account, &other.account)
             && self.subjects == other.subjects
             && self.subscription.subject() == other.subscription.subject()
-    }
-}
-
-fn remove(worker: &mut Worker, shadows: Vec<Shadow>) {
-    for shadow in shadows {
-        let gone = std::slice::from_ref(&shadow.subscription);
-        shadow.account.take_out(worker, gone);
     }
 }
 

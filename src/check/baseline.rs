@@ -13,7 +13,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-use super::options::Options;
+use super::{modes::seconds_between, options::Options};
 
 /// Most bytes of a state file; an honest one has a few hundred.
 const FILE_BYTES_MAX: u64 = 64 * 1024;
@@ -21,7 +21,11 @@ const FILE_BYTES_MAX: u64 = 64 * 1024;
 /// The figures of one moment that two looks are compared by.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 pub struct Snapshot {
-    /// Start of the broker, RFC 3339: totals of another start cannot be compared.
+    /// Names the run of the broker: totals of another one cannot be compared. Empty
+    /// as earlier versions wrote it.
+    #[serde(default)]
+    pub server_id: String,
+    /// Start of the broker, RFC 3339, by its clock of the day at the look.
     pub start: String,
     /// Time of the look on the broker's clock, RFC 3339.
     pub now: String,
@@ -35,6 +39,27 @@ pub struct Snapshot {
     pub in_bytes: f64,
     /// Bytes delivered since the start.
     pub out_bytes: f64,
+}
+
+impl Snapshot {
+    /// Whether both are of the same run of a broker. Its start does not tell: it is
+    /// another one once the clock of the day was set.
+    pub fn is_of_run_of(&self, later: &Self) -> bool {
+        match self.server_id.is_empty() {
+            true => self.start == later.start,
+            false => self.server_id == later.server_id,
+        }
+    }
+
+    /// Seconds from this look to a later one, whatever was done to the clock of the
+    /// day meanwhile.
+    pub fn seconds_until(&self, later: &Self) -> Option<f64> {
+        Some(later.uptime()? - self.uptime()?)
+    }
+
+    fn uptime(&self) -> Option<f64> {
+        seconds_between(&self.start, &self.now)
+    }
 }
 
 /// Where the snapshot of one mode and target lies.
@@ -218,6 +243,32 @@ mod tests {
             file.write(&snapshot()).unwrap();
             assert_eq!(file.read(), Ok(Some(snapshot())));
         }
+    }
+
+    #[test]
+    fn a_clock_that_was_set_is_no_other_run() {
+        let look = |server_id: &str, start: &str, now: &str| Snapshot {
+            server_id: server_id.into(),
+            start: format!("2026-01-01T{start}Z"),
+            now: format!("2026-01-01T{now}Z"),
+            ..Snapshot::default()
+        };
+        let then = look("N1", "10:00:00", "10:05:00");
+        for now in [
+            look("N1", "10:00:00", "10:06:00"),
+            look("N1", "09:00:00", "09:06:00"),
+            look("N1", "11:00:00", "11:06:00"),
+        ] {
+            assert!(then.is_of_run_of(&now), "{now:?}");
+            assert_eq!(then.seconds_until(&now), Some(60.0), "{now:?}");
+        }
+        assert!(!then.is_of_run_of(&look("N2", "10:00:00", "10:06:00")));
+        // As earlier versions wrote it.
+        let text = r#"{"start":"2026-01-01T10:00:00Z","now":"2026-01-01T10:05:00Z",
+            "slow_consumers":0.0,"in_msgs":0.0,"out_msgs":0.0,"in_bytes":0.0,"out_bytes":0.0}"#;
+        let old: Snapshot = serde_json::from_str(text).unwrap();
+        assert!(old.is_of_run_of(&look("N1", "10:00:00", "10:06:00")));
+        assert!(!old.is_of_run_of(&look("N1", "10:00:01", "10:06:00")));
     }
 
     /// Neither the link nor what it points to is used or changed.

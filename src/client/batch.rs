@@ -12,6 +12,7 @@ use super::{
 use crate::{
     connection::{
         CloseReason, Connection,
+        payload::{NoRoom, Origin},
         reading::{Input, Large, Reader},
         worker::Worker,
     },
@@ -144,7 +145,11 @@ impl Session {
         let rest = &bytes[*at..];
         let whole_len = publish.whole_len();
         if rest.len() < whole_len {
-            if self.input.begin_large(rest, publish.line_len, whole_len) {
+            let origin = Origin::Client;
+            let begun = self
+                .input
+                .begin_large(rest, publish.line_len, whole_len, origin);
+            if begun.map_err(|NoRoom| no_room(publish))? {
                 run.deliver(self, worker, bytes);
                 *at = bytes.len();
             }
@@ -189,5 +194,21 @@ impl Session {
                 ),
             }),
         }
+    }
+}
+
+/// The client is told nothing, as one that is cut for a full queue: what it does not
+/// know may keep it from coming back.
+#[cold]
+fn no_room(publish: &Publish<'_>) -> End {
+    End {
+        refused: None,
+        reason: CloseReason::NoRoomForPayload,
+        error: None,
+        detail: format!(
+            "a payload of {} bytes for {}, and those that are being read take all that they may",
+            publish.total_len,
+            quoted(publish.subject)
+        ),
     }
 }

@@ -12,6 +12,8 @@ use std::{
 
 use parking_lot::RwLock;
 
+use crate::connection::payload;
+
 /// What a client may do at most, and how it is watched.
 #[derive(Clone, Debug)]
 pub struct Limits {
@@ -55,6 +57,7 @@ pub struct LimitsInForce {
 impl LimitsInForce {
     /// These limits, until others come.
     pub fn new(limits: Limits) -> Self {
+        payload::admit_up_to(limits.max_payload);
         Self {
             current: RwLock::new(Arc::new(limits)),
             generation: AtomicU64::new(0),
@@ -69,6 +72,7 @@ impl LimitsInForce {
     /// Puts others in force, and with them all that a reload has put in force
     /// before.
     pub fn replace(&self, limits: Limits) {
+        payload::admit_up_to(limits.max_payload);
         *self.current.write() = Arc::new(limits);
         self.generation.fetch_add(1, Ordering::Release);
     }

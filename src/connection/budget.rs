@@ -16,7 +16,7 @@ use std::sync::{
 use once_cell::sync::OnceCell;
 
 use crate::{
-    connection::{SUBSCRIPTIONS, remote::REMOTE_INTEREST},
+    connection::{SUBSCRIPTIONS, payload, remote::REMOTE_INTEREST},
     telemetry::{allocator::limit_arenas, process},
 };
 
@@ -32,6 +32,18 @@ pub struct Budget {
     limit: AtomicUsize,
     /// What the process has left for queues besides all else that it holds.
     room: AtomicUsize,
+}
+
+/// Where the limit of a budget comes from.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum LimitedBy {
+    /// The setting.
+    MaxMemory,
+    /// What the process has left, which is less.
+    Room {
+        /// What the setting would allow.
+        max_memory: usize,
+    },
 }
 
 impl Budget {
@@ -72,6 +84,15 @@ impl Budget {
     pub fn limit(&self) -> usize {
         let limit = self.limit.load(Ordering::Relaxed);
         limit.min(self.room.load(Ordering::Relaxed))
+    }
+
+    /// Where the limit comes from.
+    pub fn limited_by(&self) -> LimitedBy {
+        let max_memory = self.limit.load(Ordering::Relaxed);
+        match self.room.load(Ordering::Relaxed) < max_memory {
+            true => LimitedBy::Room { max_memory },
+            false => LimitedBy::MaxMemory,
+        }
     }
 
     /// Sets another limit.
@@ -115,6 +136,7 @@ pub fn prepare_process() {
         let part = (limit / TABLES_PART).max(TABLES_MIN);
         SUBSCRIPTIONS.set_limit(part);
         REMOTE_INTEREST.set_limit(part);
+        payload::set_memory_part((limit / PAYLOADS_PART).max(TABLES_MIN));
     }
 }
 
@@ -122,7 +144,10 @@ pub fn prepare_process() {
 /// same of what the peers of the cluster want.
 const TABLES_PART: usize = 4;
 
-/// Bytes that they may take in any case.
+/// The part that large payloads may take while they are being read, one in so many.
+const PAYLOADS_PART: usize = 8;
+
+/// Bytes that each may take in any case.
 const TABLES_MIN: usize = 16 * 1024 * 1024;
 
 /// The part of the address space that the allocator may reserve for its arenas.
@@ -203,7 +228,10 @@ mod tests {
         assert!(budget.is_overdrawn());
         budget.set_room(0);
         assert_eq!(budget.limit(), ROOM_MIN);
+        let max_memory = 100 << 20;
+        assert_eq!(budget.limited_by(), LimitedBy::Room { max_memory });
         budget.set_room(usize::MAX);
+        assert_eq!(budget.limited_by(), LimitedBy::MaxMemory);
         assert!(!budget.is_overdrawn());
     }
 }

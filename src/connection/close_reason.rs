@@ -27,6 +27,9 @@ pub enum CloseReason {
     MaxAccountConnections,
     /// An operator closed it.
     Kicked,
+    /// Some of what the peer of a route wants was not kept for want of room: it is to
+    /// tell all of it anew.
+    InterestForgotten,
     /// A control line longer than allowed.
     MaxControlLine,
     /// More connections than allowed.
@@ -35,6 +38,8 @@ pub enum CloseReason {
     MaxPayload,
     /// More subscriptions than allowed since a reload.
     MaxSubscriptions,
+    /// Large payloads that were being read took all that they may.
+    NoRoomForPayload,
     /// `no_responders` without headers.
     NoRespondersWithoutHeaders,
     /// The peer sent `-ERR`.
@@ -47,7 +52,7 @@ pub enum CloseReason {
     RouteRemoved,
     /// The broker stops.
     ServerShutdown,
-    /// All outbound queues together outgrew `max_memory`, and this one held most
+    /// All outbound queues together outgrew what they may hold, and this one held most
     /// of what stuck readers left waiting.
     SlowConsumerMemory,
     /// The outbound queue outgrew its limit.
@@ -97,17 +102,19 @@ impl fmt::Display for CloseReason {
             Self::IncorrectPort => "Incorrect Port",
             Self::MaxAccountConnections => "Maximum Account Connections Exceeded",
             Self::Kicked => "Kicked",
+            Self::InterestForgotten => "Interest Forgotten",
             Self::MaxControlLine => "Maximum Control Line Exceeded",
             Self::MaxConnections => "Maximum Connections Exceeded",
             Self::MaxPayload => "Maximum Message Payload Exceeded",
             Self::MaxSubscriptions => "Maximum Subscriptions Exceeded",
+            Self::NoRoomForPayload => "No Room For Payload",
             Self::NoRespondersWithoutHeaders => "No Responders Requires Headers",
             Self::ParseError => "Parse Error",
             Self::ProtocolViolation => "Protocol Violation",
             Self::ReadError => "Read Error",
             Self::RouteRemoved => "Route Removed",
             Self::ServerShutdown => "Server Shutdown",
-            Self::SlowConsumerMemory => "Slow Consumer (All Queues Exceeded max_memory)",
+            Self::SlowConsumerMemory => "Slow Consumer (All Queues Together)",
             Self::SlowConsumerPending => "Slow Consumer (Pending Bytes)",
             Self::SlowConsumerWriteDeadline => "Slow Consumer (Write Deadline)",
             Self::StaleConnection => "Stale Connection",

@@ -4,7 +4,10 @@
 
 use memchr::memchr;
 
-use super::{payload::Payload, worker::READ_BUFFER_LEN};
+use super::{
+    payload::{NoRoom, Origin, Payload},
+    worker::READ_BUFFER_LEN,
+};
 
 /// Bytes of an unfinished operation that are copied in front of what is read
 /// next. More than that is a long control line: it is added to, and looked at
@@ -44,6 +47,15 @@ pub struct Large {
 impl Large {
     pub(super) fn missing(&self) -> usize {
         self.whole - self.payload.len()
+    }
+
+    /// How many bytes may be read of those that are missing.
+    pub(super) fn room(&mut self) -> Result<usize, NoRoom> {
+        self.payload.room(self.whole)
+    }
+
+    pub(super) fn extend(&mut self, bytes: &[u8]) -> Result<(), NoRoom> {
+        self.payload.extend(bytes, self.whole)
     }
 }
 
@@ -86,20 +98,29 @@ impl Input {
     /// A message of `whole` bytes whose control line has `line_len` is not
     /// complete in `bytes`, which is the end of the batch. Large ones are put
     /// aside with all of `bytes`; returns whether this one is.
-    pub fn begin_large(&mut self, bytes: &[u8], line_len: usize, whole: usize) -> bool {
+    ///
+    /// # Errors
+    ///
+    /// There is no room for it.
+    pub fn begin_large(
+        &mut self,
+        bytes: &[u8],
+        line_len: usize,
+        whole: usize,
+        origin: Origin,
+    ) -> Result<bool, NoRoom> {
         if !Self::is_large(whole) {
-            return false;
+            return Ok(false);
         }
         let (line, begin) = bytes.split_at(line_len);
         let whole = whole - line_len;
-        let mut payload = Vec::with_capacity(whole);
-        payload.extend_from_slice(begin);
+        let payload = Payload::begin(begin, whole, origin)?;
         self.large = Some(Box::new(Large {
             line: line.into(),
-            payload: Payload::new(payload),
+            payload,
             whole,
         }));
-        true
+        Ok(true)
     }
 
     /// Whether a message of `whole` bytes is put aside while it is incomplete.

@@ -1,5 +1,11 @@
 //! A large payload: memory of its own, shared by all queues that it waits in, and
 //! counted once.
+//!
+//! Memory for all of it is reserved when it begins, as long as little is reserved
+//! for others. Otherwise what is reserved grows with what comes, so that those who
+//! announce much and send nothing do not take the room of those who send.
+
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
@@ -8,17 +14,61 @@ use crate::telemetry::held::{Pool, Share};
 /// Bytes of the payloads that are being read.
 pub static READ: Pool = Pool::new(usize::MAX);
 
+/// Bytes that are reserved for them; the limit is set at the start.
+pub static RESERVED: Pool = Pool::new(usize::MAX);
+
 /// Bytes of those that queues share.
 pub static SHARED: Pool = Pool::new(usize::MAX);
+
+/// The part of the limit up to which a payload's whole length is reserved at once,
+/// one in so many.
+const AT_ONCE_PART: usize = 2;
+
+/// Bytes that are reserved at least where it grows.
+const RESERVED_MIN: usize = 16 * 1024;
+
+/// Payloads of the largest size for which there is room however little memory the
+/// process may use.
+const LARGEST_MIN: usize = 4;
+
+/// Bytes that may be reserved by what the process may use.
+static MEMORY_PART: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// Says how much memory all payloads that are being read may take. To be called
+/// before [`admit_up_to`].
+pub fn set_memory_part(bytes: usize) {
+    MEMORY_PART.store(bytes, Ordering::Relaxed);
+}
+
+/// Says how long one may be.
+pub fn admit_up_to(max_payload: usize) {
+    let part = MEMORY_PART.load(Ordering::Relaxed);
+    RESERVED.set_limit(part.max(max_payload.saturating_mul(LARGEST_MIN)));
+}
+
+/// There is no room for more of a payload.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct NoRoom;
+
+/// Whether there must be room for a payload.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Origin {
+    /// A client: it is refused if there is none.
+    Client,
+    /// A broker, of which there are few: never refused.
+    Peer,
+}
 
 /// Bytes that belong to one message.
 pub struct Payload {
     bytes: Vec<u8>,
     share: Share,
+    /// What is reserved, as far as it is still being read.
+    reserved: Share,
 }
 
 impl Payload {
-    /// Takes the bytes that have come so far.
+    /// A payload that is there.
     pub fn new(bytes: Vec<u8>) -> Self {
         Self::within(&READ, bytes)
     }
@@ -26,7 +76,34 @@ impl Payload {
     fn within(pool: &'static Pool, bytes: Vec<u8>) -> Self {
         let share = Share::new(pool);
         share.hold_anyway(bytes.len());
-        Self { bytes, share }
+        Self {
+            bytes,
+            share,
+            reserved: Share::new(&RESERVED),
+        }
+    }
+
+    /// Takes the bytes that have come so far of `whole`.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for them.
+    pub fn begin(bytes: &[u8], whole: usize, origin: Origin) -> Result<Self, NoRoom> {
+        let mut payload = Self::within(&READ, Vec::new());
+        let much = RESERVED.limit() / AT_ONCE_PART;
+        let grows = origin == Origin::Client && RESERVED.used() + whole > much;
+        let len = match grows {
+            true => whole.min(bytes.len().max(RESERVED_MIN)),
+            false => whole,
+        };
+        if !grows {
+            payload.reserved.hold_anyway(len);
+        } else if !payload.reserved.hold(len) {
+            return Err(NoRoom);
+        }
+        payload.bytes.reserve_exact(len);
+        payload.append(bytes);
+        Ok(payload)
     }
 
     /// The bytes, for queues to share.
@@ -34,10 +111,29 @@ impl Payload {
         Bytes::from_owner(Self::within(&SHARED, self.bytes))
     }
 
-    /// Appends bytes to those that have come.
-    pub fn extend(&mut self, bytes: &[u8]) {
-        self.bytes.extend_from_slice(bytes);
-        self.share.grow(bytes.len());
+    /// Appends bytes to those that have come of `whole`.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for them.
+    pub fn extend(&mut self, bytes: &[u8], whole: usize) -> Result<(), NoRoom> {
+        while self.bytes.capacity() - self.bytes.len() < bytes.len() {
+            self.grow(whole)?;
+        }
+        self.append(bytes);
+        Ok(())
+    }
+
+    /// How many bytes may be read next of those that are missing of `whole`.
+    ///
+    /// # Errors
+    ///
+    /// There is no room for any.
+    pub fn room(&mut self, whole: usize) -> Result<usize, NoRoom> {
+        if self.bytes.len() == self.bytes.capacity() {
+            self.grow(whole)?;
+        }
+        Ok(self.bytes.capacity().min(whole) - self.bytes.len())
     }
 
     /// Reads more bytes behind those that have come.
@@ -53,6 +149,22 @@ impl Payload {
         let result = read(&mut self.bytes);
         self.share.grow(self.bytes.len() - before);
         result
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        self.share.grow(bytes.len());
+    }
+
+    /// Reserves twice as much, and not more than `whole`.
+    fn grow(&mut self, whole: usize) -> Result<(), NoRoom> {
+        let capacity = self.bytes.capacity();
+        let more = capacity.max(RESERVED_MIN).min(whole - capacity.min(whole));
+        if !self.reserved.hold(more) {
+            return Err(NoRoom);
+        }
+        self.bytes.reserve_exact(capacity + more - self.bytes.len());
+        Ok(())
     }
 }
 

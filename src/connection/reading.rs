@@ -172,10 +172,16 @@ fn read_large(
     let Some(large) = &mut reader.input().large else {
         return Err(io::ErrorKind::WouldBlock.into());
     };
-    let missing = large.missing();
+    let Ok(room) = large.room() else {
+        reader.connection().close(CloseReason::NoRoomForPayload);
+        return Ok(Batch {
+            len: 0,
+            more: false,
+        });
+    };
     let len = large
         .payload
-        .read_more(|bytes| stream.try_read_buf(&mut bytes.limit(missing)))?;
+        .read_more(|bytes| stream.try_read_buf(&mut bytes.limit(room)))?;
     if len == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
@@ -333,7 +339,10 @@ fn handle_opened(reader: &mut impl Reader, worker: &mut Worker, mut plain: &[u8]
     while !plain.is_empty() && reader.connection().outbound().close_reason().is_none() {
         if let Some(large) = &mut reader.input().large {
             let (payload, rest) = plain.split_at(large.missing().min(plain.len()));
-            large.payload.extend(payload);
+            if large.extend(payload).is_err() {
+                reader.connection().close(CloseReason::NoRoomForPayload);
+                return;
+            }
             finish_large(reader, worker);
             plain = rest;
             continue;

@@ -54,6 +54,9 @@ struct Shadow {
     subjects: Arc<Renaming>,
 }
 
+/// Bytes of what a shadow stands for, and of its place among its origin's shadows.
+const SHADOW_LEN: usize = allocated(size_of::<Shadow>()) + 4 * allocated(4 * size_of::<usize>());
+
 impl Subscription {
     /// A subscription of `connection`. The texts come from one control line,
     /// so their lengths fit 32 bits.
@@ -82,6 +85,11 @@ impl Subscription {
         let text = subject.len() + queue.map_or(0, <[u8]>::len) + sid.len();
         // With the two counts of an Arc.
         allocated(size_of::<Self>() + 2 * size_of::<usize>()) + allocated(text)
+    }
+
+    /// The same of a shadow.
+    pub fn shadow_memory_of(subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> usize {
+        Self::memory_of(subject, queue, sid) + SHADOW_LEN
     }
 
     /// The shadow of a subscription in an account whose messages its own
@@ -194,7 +202,10 @@ impl Entry for Subscription {
     }
 
     fn memory(&self) -> usize {
-        Self::memory_of(&self.text, None, b"")
+        match self.is_shadow() {
+            true => Self::shadow_memory_of(&self.text, None, b""),
+            false => Self::memory_of(&self.text, None, b""),
+        }
     }
 }
 

@@ -159,7 +159,8 @@ impl TlsListener {
     /// the files in force now; `None` if it would. That a certificate has expired
     /// meanwhile ends no connection.
     pub fn find_unwelcome(&self, connection: &Connection) -> Option<Unwelcome> {
-        let chain = connection.tls()?.peer_certificates();
+        let tls = connection.tls()?;
+        let chain = tls.peer_certificates();
         let material = self.store.current();
         let refused = |why: &str, subject: String| Unwelcome {
             reason: CloseReason::TlsHandshakeFailure,
@@ -189,7 +190,7 @@ impl TlsListener {
             return Some(refused(why, subject()));
         }
         let why = "the CA of its certificate is not believed any more";
-        (!material.knows_issuer(&chain)).then(|| refused(why, subject()))
+        (!material.knows_issuer(&chain, tls.is_dialled)).then(|| refused(why, subject()))
     }
 
     /// Looks at the certificate of a peer whose session goes on, which TLS did

@@ -42,6 +42,8 @@ pub struct Tls {
     pub is_resumed: bool,
     /// Whether TLS came before INFO.
     pub is_first: bool,
+    /// Whether we began: the peer's certificate is one of a server.
+    pub is_dialled: bool,
 }
 
 struct State {
@@ -291,6 +293,7 @@ impl Tls {
         Self {
             is_resumed: session.is_resumed(),
             is_first: false,
+            is_dialled: matches!(session, Session::Client(_)),
             version: version.map_or("unknown", version_name),
             cipher_suite: suite.map_or("unknown", suite_name),
             state: Mutex::new(State {

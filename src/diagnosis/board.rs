@@ -60,6 +60,8 @@ pub struct Finding {
     pub cid: u64,
     /// Since when.
     pub since: Clock,
+    /// Whether it was so a moment ago. Single moments are told for longer.
+    pub ongoing: bool,
     /// A plain sentence with numbers.
     pub text: String,
     /// The likely cause.
@@ -77,6 +79,7 @@ impl Finding {
             subject: String::new(),
             cid: 0,
             since,
+            ongoing: true,
             text,
             cause: rule.cause.into(),
             remedy: rule.remedy,
@@ -108,6 +111,8 @@ struct Entry {
 pub(super) struct Patience {
     pub(super) appear: Duration,
     pub(super) clear: Duration,
+    /// How long it must be gone to be over, though it may be told for longer.
+    pub(super) ongoing: Duration,
 }
 
 /// Findings of one rule at a time; a crowd is as telling as its worst.
@@ -143,7 +148,9 @@ impl Board {
             if key.0 != rule.code || entry.last_seen == now {
                 return true;
             }
-            let keep = entry.shown && entry.last_seen.until(now) < patience.clear;
+            let gone_for = entry.last_seen.until(now);
+            entry.finding.ongoing = gone_for < patience.ongoing;
+            let keep = entry.shown && gone_for < patience.clear;
             if !keep && entry.shown {
                 changes.push(Change {
                     finding: entry.finding.clone(),
@@ -173,6 +180,7 @@ impl Board {
             subject: escaped(&symptom.subject).into_owned(),
             cid: symptom.cid,
             since,
+            ongoing: true,
             text: escaped(&symptom.text).into_owned(),
             cause: match symptom.cause {
                 Some(cause) => escaped(&cause).into_owned(),
@@ -212,6 +220,7 @@ mod tests {
     const PATIENCE: Patience = Patience {
         appear: Duration::from_secs(3),
         clear: Duration::from_secs(10),
+        ongoing: Duration::from_secs(10),
     };
 
     fn symptom(subject: &str) -> Symptom {

@@ -52,15 +52,42 @@ impl ConfigCheck {
             .name("config-check".into())
             .stack_size(STACK_LEN)
             .spawn(move || {
+                let _end = AtEnd(&last);
                 let outcome = server.try_reload();
-                *last.lock() = Last {
-                    is_under_way: false,
-                    outcome: Some(outcome),
-                };
+                last.lock().outcome = Some(outcome);
             });
         if thread.is_err() {
             // Tried again when it is due the next time.
             self.last.lock().is_under_way = false;
         }
+    }
+}
+
+/// Lets the file be looked at again, also when looking at it panicked.
+struct AtEnd<'a>(&'a Mutex<Last>);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.lock().is_under_way = false;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_that_panics_is_over() {
+        let last = Arc::new(Mutex::new(Last {
+            is_under_way: true,
+            outcome: None,
+        }));
+        let looking = last.clone();
+        let thread = thread::spawn(move || {
+            let _end = AtEnd(&looking);
+            panic!("a fault");
+        });
+        assert!(thread.join().is_err());
+        assert!(!last.lock().is_under_way);
     }
 }

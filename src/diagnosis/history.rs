@@ -317,7 +317,8 @@ impl History {
         for account in server.clients.accounts.all() {
             let cut = account.cut_paths();
             let before = self.cut_paths_seen.get(&account.name).copied();
-            let times = cut.saturating_sub(before.unwrap_or(0));
+            // Another account of the name after a reload begins anew.
+            let times = cut.checked_sub(before.unwrap_or(0)).unwrap_or(cut);
             if times > 0 {
                 let count = Count {
                     times,

@@ -12,7 +12,7 @@ use crate::{
     },
     security::responses,
     server::Server,
-    telemetry::{figures, held::Pool},
+    telemetry::{allocator::Allocated, figures, held::Pool, process},
 };
 
 /// Connections that are named.
@@ -34,8 +34,9 @@ const TLS_SESSION: u64 = 11 * 1024;
 const SPARE_PART: usize = 16;
 
 /// Tables whose users are told when they are full, by the name of their cause.
-pub(super) const TOLD_WHEN_FULL: [(&str, &Pool); 5] = [
+pub(super) const TOLD_WHEN_FULL: [(&str, &Pool); 6] = [
     ("interest", &REMOTE_INTEREST),
+    ("payloads", &payload::RESERVED),
     ("permissions", &responses::POOL),
     ("replies", &replies::POOL),
     ("subscriptions", &SUBSCRIPTIONS),
@@ -61,24 +62,74 @@ pub(super) fn held_in_tables() -> usize {
 /// Bytes that the allocator keeps for later and that are resident. Of what is free,
 /// not all need be; of what is used, not all is touched.
 pub(super) fn idle(look: &Look) -> u64 {
-    let anonymous = look.process.map_or(0, |process| process.anonymous);
-    let idle = anonymous.saturating_sub(look.allocated.used);
-    idle.min(look.allocated.free)
+    look.process
+        .map_or(0, |process| idle_of(&process, look.allocated))
+}
+
+fn idle_of(process: &process::Memory, allocated: Allocated) -> u64 {
+    let own = process.anonymous.unwrap_or(process.resident);
+    own.saturating_sub(allocated.used).min(allocated.free)
+}
+
+/// What was held when the allocator was last asked what is free: it is not asked at
+/// each look, and what was taken since is free no more.
+#[derive(Default)]
+pub(super) struct Asked {
+    said: Allocated,
+    held: usize,
+}
+
+impl Asked {
+    /// Bytes that were taken since, where `held` are held now.
+    pub(super) fn taken_since(&mut self, look: &Look, held: usize) -> u64 {
+        if self.said != look.allocated {
+            self.said = look.allocated;
+            self.held = held;
+        }
+        held.saturating_sub(self.held) as u64
+    }
 }
 
 /// Bytes that are left for queues which now hold `queued`, of what the process may
-/// use; `memory_max` is its memory.
-pub(super) fn room(look: &Look, queued: usize, memory_max: Option<usize>) -> usize {
-    let Some(process) = look.process else {
-        return usize::MAX;
+/// use; `memory_max` is its memory, and `taken` is free no more. `None` if the system
+/// does not tell now.
+pub(super) fn room(
+    look: &Look,
+    queued: usize,
+    memory_max: Option<usize>,
+    taken: u64,
+) -> Option<usize> {
+    let process = look.process?;
+    let of_memory = Use {
+        max: memory_max,
+        used: process.resident,
+        // What is free and not resident has to come from the system again.
+        reusable: idle(look).saturating_sub(taken),
     };
-    let left = |max: Option<usize>, used: u64| {
-        let max = max.map_or(usize::MAX, |max| max - max / SPARE_PART);
-        let reusable = usize::try_from(look.allocated.free).unwrap_or(usize::MAX);
-        let used = usize::try_from(used).unwrap_or(usize::MAX);
+    let of_address_space = Use {
+        max: budget::address_space_limit(),
+        used: process.mapped,
+        reusable: look.allocated.free.saturating_sub(taken),
+    };
+    Some(of_memory.left(queued).min(of_address_space.left(queued)))
+}
+
+/// What is used of something that may have an end.
+struct Use {
+    max: Option<usize>,
+    used: u64,
+    /// What of it serves for more of the same.
+    reusable: u64,
+}
+
+impl Use {
+    /// Bytes that are left for queues which now hold `queued`.
+    fn left(&self, queued: usize) -> usize {
+        let max = self.max.map_or(usize::MAX, |max| max - max / SPARE_PART);
+        let [used, reusable] =
+            [self.used, self.reusable].map(|bytes| usize::try_from(bytes).unwrap_or(usize::MAX));
         max.saturating_sub(used.saturating_sub(queued.saturating_add(reusable)))
-    };
-    left(memory_max, process.resident).min(left(budget::address_space_limit(), process.mapped))
+    }
 }
 
 /// What the memory is held for.
@@ -236,4 +287,42 @@ fn holders(look: &Look) -> Vec<MemoryHolder> {
             subscriptions: holder.subscriptions,
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MIB: u64 = 1 << 20;
+
+    /// After a tide much is free, and given back to the system: it does not serve
+    /// the queues again without becoming resident again.
+    #[test]
+    fn what_is_free_and_not_resident_leaves_no_room() {
+        let allocated = Allocated {
+            used: 100 * MIB,
+            free: 300 * MIB,
+        };
+        let process = |anonymous: u64| process::Memory {
+            mapped: 900 * MIB,
+            resident: (anonymous + 10) * MIB,
+            anonymous: Some(anonymous * MIB),
+        };
+        let left = |anonymous: u64| {
+            let process = process(anonymous);
+            let memory = Use {
+                max: Some(512 << 20),
+                used: process.resident,
+                reusable: idle_of(&process, allocated),
+            };
+            memory.left(0) >> 20
+        };
+        // 480 may be used: 110 are, whatever else is resident and free.
+        assert_eq!((left(100), left(300), left(400)), (370, 370, 370));
+        // Where the system does not tell of what it is, files count as idle.
+        let mut untold = process(100);
+        untold.anonymous = None;
+        assert_eq!(idle_of(&untold, allocated), 10 * MIB);
+        assert_eq!(untold.of_files(), 0);
+    }
 }

@@ -38,6 +38,8 @@ pub(super) struct RouteNow {
     pub(super) backlog: Backlog,
     /// What it wants in accounts that this broker has not.
     pub(super) unknown: Unknown,
+    /// Times that something it wants was not kept for want of room.
+    pub(super) no_room: usize,
     /// Bytes of the longest control line that it takes.
     pub(super) line_max: usize,
     /// Subjects and queue groups that it is not told of, as they are too long.
@@ -79,6 +81,7 @@ impl Mesh {
                     rtt: route.connection.rtt(),
                     backlog: route.connection.outbound().backlog(),
                     unknown: route.interest.in_unknown_accounts(),
+                    no_room: route.interest.no_room(),
                     line_max: route.connection.line_max(),
                     untold: untold(route),
                     too_long: {

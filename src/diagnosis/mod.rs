@@ -171,6 +171,7 @@ struct Watch {
     starts: Starts,
     ebb: Ebb,
     allocator: Allocator,
+    asked: memory::Asked,
 }
 
 impl Watch {
@@ -184,6 +185,7 @@ impl Watch {
             board: Board::default(),
             ebb: Ebb::default(),
             allocator: Allocator::default(),
+            asked: memory::Asked::default(),
             thresholds,
             server,
             diagnosis,
@@ -198,14 +200,18 @@ impl Watch {
         for account in server.clients.accounts.all() {
             account.replies.forget_late(look.at);
         }
+        if let Some(cluster) = &server.cluster {
+            cluster.have_forgotten_told_anew();
+        }
         let budget = &server.clients.registry.budget;
-        budget.set_room(memory::room(
-            &look,
-            budget.used(),
-            self.ceilings.memory_max(),
-        ));
+        let queued = budget.used();
+        let tables = queued + memory::held_in_tables();
+        let taken = self.asked.taken_since(&look, tables);
+        // What was left the last time counts until the system tells again.
+        if let Some(room) = memory::room(&look, queued, self.ceilings.memory_max(), taken) {
+            budget.set_room(room);
+        }
         let HandshakeLook { held, most, .. } = look.handshakes;
-        let tables = budget.used() + memory::held_in_tables();
         let idle = usize::try_from(memory::idle(&look)).unwrap_or(0);
         self.ebb.note(tables + held, tables + most, idle);
         let ceilings = self.ceilings.read(server, &look);

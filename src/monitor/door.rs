@@ -11,7 +11,9 @@ use hyper::{HeaderMap, StatusCode, header};
 use parking_lot::Mutex;
 
 use super::{Monitor, answer::Refusal};
-use crate::{config::options::MonitorLogin, telemetry::event::EventKind};
+use crate::{
+    config::options::MonitorLogin, connection::admission::Source, telemetry::event::EventKind,
+};
 
 /// Refused logins become events, but not more often than this.
 const TOLD_INTERVAL: Duration = Duration::from_secs(1);
@@ -21,15 +23,25 @@ const TOLD_INTERVAL: Duration = Duration::from_secs(1);
 pub(super) enum Door {
     /// The monitoring port: the addresses of both ends.
     Tcp { local: SocketAddr, peer: SocketAddr },
-    /// The Unix socket. Whoever can open it may do everything.
-    Unix,
+    /// The Unix socket, and the user who opened it. Whoever can may do everything.
+    Unix(u32),
+}
+
+impl Door {
+    /// Where the request comes from, as far as shares go.
+    pub(super) fn source(self) -> Source {
+        match self {
+            Self::Tcp { peer, .. } => Source::of(peer.ip()),
+            Self::Unix(user) => Source::User(user),
+        }
+    }
 }
 
 impl fmt::Display for Door {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { peer, .. } => peer.fmt(f),
-            Self::Unix => f.write_str("the monitoring socket"),
+            Self::Unix(_) => f.write_str("the monitoring socket"),
         }
     }
 }

@@ -124,6 +124,7 @@ mod tests {
             subject: "app\x1b[2J".into(),
             cid: 7,
             since: Clock(0),
+            ongoing: true,
             text: "67.1 MB wait for it".into(),
             cause: "It does not read.".into(),
             remedy: "Look at it.",

@@ -92,7 +92,8 @@ impl State {
     fn of(report: &Report, stopping: bool) -> Self {
         let bad = |finding: &&Finding| finding.severity >= Severity::Warning;
         let keeps_out = |finding: &Finding| {
-            finding.severity == Severity::Critical && NO_ROOM.contains(&finding.code)
+            let is_critical = finding.severity == Severity::Critical;
+            finding.ongoing && is_critical && NO_ROOM.contains(&finding.code)
         };
         let mut reasons: Vec<String> = Vec::new();
         if stopping {
@@ -207,6 +208,7 @@ mod tests {
             subject: String::new(),
             cid: 0,
             since: Clock(0),
+            ongoing: true,
             text: String::new(),
             cause: String::new(),
             remedy: "",
@@ -236,6 +238,12 @@ mod tests {
             state(&[("ceiling-fds", Critical)], false),
             (true, false, true)
         );
+        // Refused connections are told for a while; there is room again.
+        let mut over = report(&[("descriptors-exhausted", Critical)]);
+        assert!(!State::of(&over, false).ready);
+        over.findings[0].ongoing = false;
+        let state_then = State::of(&over, false);
+        assert!(state_then.ready && state_then.degraded);
         let dead = Report {
             dead: true,
             ..Report::default()

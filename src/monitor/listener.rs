@@ -107,7 +107,7 @@ impl Listener for UnixListener {
     async fn next(&self) -> io::Result<(UnixStream, Source, Door)> {
         let (stream, _) = self.accept().await?;
         let user = stream.peer_cred()?.uid();
-        Ok((stream, Source::User(user), Door::Unix))
+        Ok((stream, Source::User(user), Door::Unix(user)))
     }
 
     fn serve(

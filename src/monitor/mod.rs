@@ -63,6 +63,7 @@ mod stream;
 mod subsz;
 mod time_text;
 mod topz;
+mod turns;
 pub mod values;
 mod varz;
 
@@ -76,13 +77,14 @@ use std::{
 
 use chrono::Utc;
 use rustls::ServerConfig;
-use tokio::{runtime, sync::Semaphore};
+use tokio::runtime;
 
 use crate::{diagnosis::Diagnosis, server::Server, telemetry::hush::Hush};
 use door::RefusedLogins;
 use host::HostRule;
 use process::CpuMeter;
 use service::RequestCounts;
+use turns::Turns;
 use values::Answers;
 
 /// Bytes of the monitoring thread's stack. Nothing there recurses.
@@ -114,7 +116,7 @@ struct Monitor {
     sent_away: Hush,
     requests: RequestCounts,
     /// Turns of making a long answer.
-    long_answers: Arc<Semaphore>,
+    long_answers: Turns,
     cpu: CpuMeter,
     /// Bytes of answers that are not yet written.
     unwritten: Arc<AtomicUsize>,
@@ -195,7 +197,7 @@ impl Monitor {
             sent_away: Hush::default(),
             diagnosis,
             requests: RequestCounts::default(),
-            long_answers: Arc::new(Semaphore::new(LONG_ANSWERS)),
+            long_answers: Turns::new(LONG_ANSWERS),
             cpu: CpuMeter::new(),
             unwritten: Arc::default(),
             event_readers: Arc::default(),

@@ -30,6 +30,7 @@ use super::{
     query::Query,
     routez, slowz, subsz, topz, varz,
 };
+use crate::connection::admission::Source;
 
 /// Bytes of answers that may wait for their readers, all connections together.
 /// The largest answer fits several times.
@@ -224,17 +225,18 @@ async fn answer(monitor: &Arc<Monitor>, request: &Parts, door: Door) -> Result<A
     let query = Query::parse(request.uri.query().unwrap_or_default()).with_headers(headers);
     match endpoint.handler {
         Handler::Now(answer) => answer(monitor, &query),
-        Handler::Long(answer) => make_beside(monitor, answer, query).await,
+        Handler::Long(answer) => make_beside(monitor, door.source(), answer, query).await,
         Handler::Later(answer) => answer(monitor, &query)?.await,
     }
 }
 
 /// Makes an answer that may take long on another thread, one at a time: whoever
 /// asks for the dearest again and again keeps that thread busy, while health,
-/// findings and totals are answered as ever. Who waits for his turn holds nothing
-/// but his connection, and his place is gone with it.
+/// findings and totals are answered as ever, and sources take turns. Who waits for
+/// his turn holds nothing but his connection, and his place is gone with it.
 async fn make_beside(
     monitor: &Arc<Monitor>,
+    source: Source,
     answer: Answering,
     query: Query,
 ) -> Result<Answer, Refusal> {
@@ -242,7 +244,7 @@ async fn make_beside(
         status: StatusCode::INTERNAL_SERVER_ERROR,
         message: format!("The answer could not be made: {error}"),
     };
-    let turn = monitor.long_answers.clone().acquire_owned().await;
+    let turn = monitor.long_answers.wait(source).await;
     let turn = turn.map_err(|error| failed(&error))?;
     let monitor = monitor.clone();
     let made = tokio::task::spawn_blocking(move || {
@@ -268,8 +270,8 @@ fn choose(prefix: &str, request: &Parts, door: Door) -> Result<&'static Endpoint
                           \"monitor\" of the broker's configuration."
                     .into(),
             }),
-            (Door::Unix, &Method::POST) => Ok(action),
-            (Door::Unix, _) => Err(not_allowed(format!(
+            (Door::Unix(_), &Method::POST) => Ok(action),
+            (Door::Unix(_), _) => Err(not_allowed(format!(
                 "{method} is not allowed here: this changes something and wants POST."
             ))),
         };

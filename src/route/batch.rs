@@ -15,7 +15,7 @@ use crate::{
     connection::{
         CloseReason, Connection,
         delivery::{Message, Run},
-        payload::Payload,
+        payload::{NoRoom, Origin, Payload},
         reading::{Input, Large, Reader},
         worker::{SMALL_BATCH_LEN, Worker},
     },
@@ -149,7 +149,14 @@ impl Session {
         let rest = &bytes[*at..];
         let whole_len = message.whole_len();
         if rest.len() < whole_len {
-            if self.input.begin_large(rest, message.line_len, whole_len) {
+            let begun = self
+                .input
+                .begin_large(rest, message.line_len, whole_len, Origin::Peer);
+            let no_room = |NoRoom| {
+                let detail = format!("no room for {whole_len} bytes");
+                End(CloseReason::NoRoomForPayload, None, detail)
+            };
+            if begun.map_err(no_room)? {
                 self.deliver_run(worker, run, bytes, false);
                 *at = bytes.len();
             }

@@ -5,6 +5,9 @@
 //! configuration defines yet. That is kept, and counts as soon as a reload
 //! defines the account here too; nats-server forgets it until the route is made
 //! anew.
+//!
+//! What found no room is not asked for again by itself: it is counted, and once
+//! there is room again the route is made anew, so that the peer tells everything.
 
 use std::sync::{
     Arc,
@@ -37,6 +40,10 @@ const ACCOUNTS_MAX: usize = 4096;
 /// a table that is half full to full.
 const ENTRY_LEN: usize = (size_of::<(Box<[u8]>, Arc<RemoteInterest>)>() + 1) * 3 / 2;
 
+/// What was not kept is asked for again once less than one part in so many is taken:
+/// the difference keeps routes from coming and going with each subscription.
+const ROOM_PART: usize = 2;
+
 /// Names of such accounts that are told.
 const NAMES_MAX: usize = 3;
 
@@ -60,6 +67,8 @@ pub struct PeerInterest {
     share: Share,
     /// Entries that were not kept, as they were in too many unknown accounts.
     refused: AtomicUsize,
+    /// Entries that were not kept, as all peers' interest took too much.
+    no_room: AtomicUsize,
 }
 
 impl Default for PeerInterest {
@@ -68,6 +77,7 @@ impl Default for PeerInterest {
             accounts: Mutex::default(),
             share: Share::new(&REMOTE_INTEREST),
             refused: AtomicUsize::new(0),
+            no_room: AtomicUsize::new(0),
         }
     }
 }
@@ -117,6 +127,7 @@ impl PeerInterest {
             if here.entries.is_empty() {
                 accounts.remove(account);
             }
+            self.no_room.fetch_add(1, Ordering::Relaxed);
             return Added::NoRoom;
         }
         if before.is_none_or(|before| before.weight != weight) {
@@ -204,6 +215,20 @@ impl PeerInterest {
         }
         unknown.names = names.into_iter().cloned().collect();
         unknown
+    }
+
+    /// Times that something was not kept, as all peers' interest took too much.
+    pub fn no_room(&self) -> usize {
+        self.no_room.load(Ordering::Relaxed)
+    }
+
+    /// Whether something was not kept for which there is room by now.
+    pub(super) fn is_to_be_told_anew(&self) -> bool {
+        let has_room = REMOTE_INTEREST.used() < REMOTE_INTEREST.limit() / ROOM_PART;
+        match self.refused.load(Ordering::Relaxed) {
+            0 => self.no_room() > 0 && has_room,
+            _ => has_room && self.accounts.lock().len() < ACCOUNTS_MAX / ROOM_PART,
+        }
     }
 
     /// The first `max` entries that count, each with the name of its account.

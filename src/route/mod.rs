@@ -6,7 +6,8 @@
 //! themselves ([`handshake`]); then a [`session`] reads what the other wants
 //! ([`interest`]) and delivers its messages to the subscribers here, never to
 //! another route. What ends a route again and again in the same way is kept in
-//! [`failing`]. News of other brokers spread by [`gossip`]; the addresses for
+//! [`failing`]; one whose peer is to tell everything again is ended by
+//! [`forgotten`]. News of other brokers spread by [`gossip`]; the addresses for
 //! clients are put together in [`client_urls`]. Who ought to be there and what
 //! each member sees is on the [`roll`], for the diagnosis.
 //!
@@ -20,6 +21,7 @@ pub mod client_urls;
 mod cluster;
 mod dial;
 mod failing;
+mod forgotten;
 mod gossip;
 mod handshake;
 pub mod interest;

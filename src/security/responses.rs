@@ -108,8 +108,12 @@ impl Grants {
     /// Forgets all: the connection has ended. Publishers may remember its
     /// subscriptions for a while.
     pub fn clear(&self) {
-        *self.known.lock() = Known::default();
+        let mut known = self.known.lock();
+        let forgotten = std::mem::take(&mut *known);
+        // Under the lock: what is granted behind it is counted anew.
         self.share.give_all_back();
+        drop(known);
+        drop(forgotten);
     }
 
     fn is_over(&self, at: Clock, now: Clock) -> bool {

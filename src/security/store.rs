@@ -8,7 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use parking_lot::{Mutex, RwLock};
+use parking_lot::{RwLock, RwLockWriteGuard};
 
 use super::{
     options::TlsOptions,
@@ -17,12 +17,17 @@ use super::{
 };
 
 /// A `tls` block and what its files held when they were last good.
-pub struct TlsStore {
-    current: RwLock<Arc<Material>>,
+///
+/// Files are read without the lock, and what was read is put in force under it as
+/// one: whoever has read what is no longer meant puts nothing in force.
+pub struct TlsStore(RwLock<State>);
+
+struct State {
+    current: Arc<Material>,
     /// The files as they were when they were last looked at.
-    stamps: Mutex<Vec<Stamp>>,
+    stamps: Vec<Stamp>,
     /// Why the last change was not taken over, if it was not.
-    refused: Mutex<Option<TlsError>>,
+    refused: Option<TlsError>,
 }
 
 /// What tells that a file is another one.
@@ -42,43 +47,61 @@ impl TlsStore {
     /// Which file cannot be used, why, and what to do.
     pub fn load(options: &TlsOptions) -> Result<Self, TlsError> {
         let Loaded { material, stamps } = Loaded::load(options)?;
-        Ok(Self {
-            current: RwLock::new(material),
-            stamps: Mutex::new(stamps),
-            refused: Mutex::default(),
-        })
+        Ok(Self(RwLock::new(State {
+            current: material,
+            stamps,
+            refused: None,
+        })))
     }
 
     /// What is in force.
     pub fn current(&self) -> Arc<Material> {
-        self.current.read().clone()
+        self.0.read().current.clone()
     }
 
     /// Why what is in the files now is not in force; `None` if it is.
     pub fn refused(&self) -> Option<TlsError> {
-        self.refused.lock().clone()
+        self.0.read().refused.clone()
     }
 
     /// Whether a file has changed since the last look. Looks at the files.
     pub fn has_changed(&self) -> bool {
-        let now = stamps(&self.current().options);
-        let mut known = self.stamps.lock();
-        let changed = *known != now;
-        *known = now;
+        let before = self.current();
+        let now = stamps(&before.options);
+        let Some(mut state) = self.unless_replaced(&before) else {
+            return false;
+        };
+        let changed = state.stamps != now;
+        state.stamps = now;
         changed
     }
 
     /// Reads the files again. Handshakes from now on go by them; if they cannot
-    /// be used, what is in force stays.
+    /// be used, what is in force stays. `None`: something else was put in force
+    /// meanwhile, and that stays.
     ///
     /// # Errors
     ///
     /// Which file cannot be used, why, and what to do.
-    pub fn reload(&self) -> Result<Arc<Material>, TlsError> {
-        match Loaded::load(&self.current().options) {
-            Ok(loaded) => Ok(self.put(loaded)),
+    pub fn reload(&self) -> Result<Option<Arc<Material>>, TlsError> {
+        let before = self.current();
+        self.settle(&before, Loaded::load(&before.options))
+    }
+
+    /// Puts in force what was read of the block of `before`, unless that is not in
+    /// force any more.
+    fn settle(
+        &self,
+        before: &Arc<Material>,
+        result: Result<Loaded, TlsError>,
+    ) -> Result<Option<Arc<Material>>, TlsError> {
+        let Some(mut state) = self.unless_replaced(before) else {
+            return Ok(None);
+        };
+        match result {
+            Ok(loaded) => Ok(Some(state.put(loaded))),
             Err(error) => {
-                *self.refused.lock() = Some(error.clone());
+                state.refused = Some(error.clone());
                 Err(error)
             }
         }
@@ -86,10 +109,24 @@ impl TlsStore {
 
     /// Puts another block, or the same with other files, in force.
     pub fn put(&self, loaded: Loaded) -> Arc<Material> {
+        self.0.write().put(loaded)
+    }
+
+    /// What is to be changed if `before` is still in force.
+    fn unless_replaced(&self, before: &Arc<Material>) -> Option<RwLockWriteGuard<'_, State>> {
+        let state = self.0.write();
+        Arc::ptr_eq(&state.current, before).then_some(state)
+    }
+}
+
+impl State {
+    fn put(&mut self, loaded: Loaded) -> Arc<Material> {
         let Loaded { material, stamps } = loaded;
-        *self.refused.lock() = None;
-        *self.stamps.lock() = stamps;
-        *self.current.write() = material.clone();
+        *self = Self {
+            current: material.clone(),
+            stamps,
+            refused: None,
+        };
         material
     }
 }
@@ -158,5 +195,57 @@ fn stamp(file: &Path) -> Stamp {
             len: 0,
             modified: (0, 0),
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::process::Command;
+
+    use super::*;
+    use crate::security::options::CertificateFiles;
+
+    /// A block with a self-signed certificate, made by the openssl command.
+    fn block(folder: &Path, place: &str) -> TlsOptions {
+        let [cert_file, key_file] = ["cert", "key"].map(|name| folder.join(name));
+        let output = Command::new("openssl")
+            .args(["req", "-x509", "-newkey", "ec", "-pkeyopt"])
+            .args(["ec_paramgen_curve:prime256v1", "-nodes", "-days", "3"])
+            .args(["-subj", "/CN=localhost", "-keyout"])
+            .args([&key_file, Path::new("-out"), &cert_file])
+            .output();
+        let output = output.expect("the openssl command; apt-get install openssl");
+        assert!(output.status.success(), "{output:?}");
+        let mut options = TlsOptions::new(place.into());
+        options.certificates = vec![CertificateFiles {
+            cert_file,
+            key_file,
+        }];
+        options
+    }
+
+    /// Who reads the files of a block while a reload puts another one in force comes
+    /// too late, whatever was read.
+    #[test]
+    fn what_was_read_of_a_replaced_block_is_not_put_in_force() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let old = block(folder.path(), "old");
+        let store = TlsStore::load(&old).expect("good files");
+        let before = store.current();
+        let late = [Loaded::load(&old), Err(TlsError::new("it cannot be read"))];
+        let mut new = old.clone();
+        new.place = "new".into();
+        store.put(Loaded::load(&new).expect("good files"));
+        for read in late {
+            assert!(matches!(store.settle(&before, read), Ok(None)));
+            assert_eq!(store.current().options.place, "new");
+            assert!(store.refused().is_none());
+        }
+        assert!(!store.has_changed());
+        let now = store.current();
+        let error = Err(TlsError::new("it cannot be read"));
+        assert!(store.settle(&now, error).is_err() && store.refused().is_some());
+        assert!(matches!(store.reload(), Ok(Some(_))));
+        assert!(store.refused().is_none());
     }
 }

@@ -3,7 +3,7 @@
 //! The configuration calls [`Material::load`] to test a block, the listeners
 //! and [`super::store`] to have the configs of rustls.
 
-use std::sync::Arc;
+use std::{net::Ipv4Addr, sync::Arc};
 
 use chrono::Utc;
 use rustls::{
@@ -42,6 +42,8 @@ pub struct Material {
     pub client: Arc<ClientConfig>,
     /// Who is believed to be a client; `None` where nobody is asked.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
+    /// Who is believed to be a server.
+    server_verifier: Arc<dyn ServerCertVerifier>,
     /// By which clients take their sessions up again.
     tickets: Arc<Tickets>,
     /// Until when all of it is valid.
@@ -81,6 +83,7 @@ impl Material {
             )?),
             false => None,
         };
+        let server_verifier = server_verifier(options, &provider, &authorities, &revocations)?;
         let [tickets, of_monitor] = [Tickets::new(), Tickets::new()];
         let tickets = Arc::new(tickets.map_err(unusable)?);
         let of_monitor = Arc::new(of_monitor.map_err(unusable)?);
@@ -90,14 +93,9 @@ impl Material {
             options: options.clone(),
             monitor: Arc::new(monitor),
             server: Arc::new(server),
-            client: Arc::new(client_config(
-                options,
-                &provider,
-                &authorities,
-                &revocations,
-                &own,
-            )?),
+            client: Arc::new(client_config(options, &provider, &server_verifier, &own)?),
             verifier,
+            server_verifier,
             tickets,
             validity,
             revocations,
@@ -132,12 +130,22 @@ impl Material {
 
 impl Material {
     /// Whether a peer's chain leads to a CA that is believed now, as far as peers
-    /// that connect to us are asked for one.
-    pub fn knows_issuer(&self, chain: &[CertificateDer<'_>]) -> bool {
-        let (Some(verifier), [leaf, rest @ ..]) = (&self.verifier, chain) else {
+    /// that connect to us are asked for one. One that was dialled showed a
+    /// certificate of a server, which need not be one of a client.
+    pub fn knows_issuer(&self, chain: &[CertificateDer<'_>], is_dialled: bool) -> bool {
+        let [leaf, rest @ ..] = chain else {
             return true;
         };
-        let result = verifier.verify_client_cert(leaf, rest, UnixTime::now());
+        let now = UnixTime::now();
+        let result = match (is_dialled, &self.verifier) {
+            // For which name it was is looked at after the CA.
+            (true, _) => self
+                .server_verifier
+                .verify_server_cert(leaf, rest, &no_name(), &[], now)
+                .map(|_| ()),
+            (false, Some(verifier)) => verifier.verify_client_cert(leaf, rest, now).map(|_| ()),
+            (false, None) => Ok(()),
+        };
         !matches!(
             result,
             Err(Error::InvalidCertificate(
@@ -188,19 +196,18 @@ fn client_verifier(
     Ok(Arc::new(Remembering(verifier)))
 }
 
-fn client_config(
+/// An address that nobody has.
+fn no_name() -> ServerName<'static> {
+    ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into())
+}
+
+fn server_verifier(
     options: &TlsOptions,
     provider: &Arc<CryptoProvider>,
     authorities: &Authorities,
     revocations: &Revocations,
-    own: &Own,
-) -> Result<ClientConfig, TlsError> {
-    let builder = ClientConfig::builder_with_provider(provider.clone())
-        .with_protocol_versions(versions(options))
-        .map_err(unusable)?;
-    let verifier: Arc<dyn ServerCertVerifier> = match options.insecure
-        || authorities.roots.is_empty()
-    {
+) -> Result<Arc<dyn ServerCertVerifier>, TlsError> {
+    Ok(match options.insecure || authorities.roots.is_empty() {
         true => Arc::new(AnyServer::new(provider.clone(), options.insecure)),
         false => {
             let roots = authorities.roots.clone();
@@ -217,10 +224,21 @@ fn client_config(
                 hosts: names.collect(),
             })
         }
-    };
+    })
+}
+
+fn client_config(
+    options: &TlsOptions,
+    provider: &Arc<CryptoProvider>,
+    verifier: &Arc<dyn ServerCertVerifier>,
+    own: &Own,
+) -> Result<ClientConfig, TlsError> {
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_protocol_versions(versions(options))
+        .map_err(unusable)?;
     let mut config = builder
         .dangerous()
-        .with_custom_certificate_verifier(verifier)
+        .with_custom_certificate_verifier(verifier.clone())
         .with_client_cert_resolver(Arc::new(Certificates(own.keys.clone())));
     config.resumption = Resumption::disabled();
     Ok(config)

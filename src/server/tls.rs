@@ -3,7 +3,7 @@
 //! that its files have changed.
 
 use std::{
-    io,
+    io, ptr,
     sync::{Arc, Weak},
     thread,
     time::Duration,
@@ -209,6 +209,11 @@ impl Server {
         }
     }
 
+    /// Whether it is still that of the port.
+    fn is_of(&self, port: Port, tls: &TlsListener) -> bool {
+        self.tls_of(port).is_some_and(|now| ptr::eq(&*now, tls))
+    }
+
     fn close_unwelcome(&self, port: Port, tls: &TlsListener) -> usize {
         match port {
             Port::Clients => client::close_unwelcome(&self.clients, tls),
@@ -224,7 +229,9 @@ impl Server {
     fn reload_tls(&self, port: Port, tls: &TlsListener) {
         let refused = tls.store.refused();
         match tls.store.reload() {
-            Ok(material) => self.take_up(port, tls, &material),
+            Ok(Some(material)) if self.is_of(port, tls) => self.take_up(port, tls, &material),
+            // A reload was faster.
+            Ok(_) => {}
             // Told once, however often it is tried.
             Err(error) if refused.as_ref() == Some(&error) => {}
             Err(error) => {

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 /// through all that is free, and whoever wants memory waits meanwhile.
 const TIME_PART: u32 = 100;
 
-/// The longest time between two looks.
-const PAUSE_MAX: Duration = Duration::from_secs(10);
+/// The longest time between two looks, after one that took more than a second.
+const PAUSE_MAX: Duration = Duration::from_secs(120);
 
 /// The allocator's memory at one moment.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]

@@ -65,12 +65,19 @@ impl Calls {
         }
     }
 
-    /// Those that have not come back for so long, the oldest first.
+    /// Those that have not come back for so long, the oldest first; of several for
+    /// one file or name the oldest.
     pub fn older_than(&self, age: Duration) -> Vec<Call> {
         let now = Clock::now();
         let open = self.0.open.lock();
-        let late = open.iter().filter(|(_, call)| call.since.until(now) >= age);
-        late.map(|(_, call)| call.clone()).collect()
+        let mut late: Vec<Call> = Vec::new();
+        // Each was put behind those before it.
+        for (_, call) in open.iter().filter(|(_, it)| it.since.until(now) >= age) {
+            if late.iter().all(|known| known.subject != call.subject) {
+                late.push(call.clone());
+            }
+        }
+        late
     }
 }
 
@@ -97,7 +104,17 @@ mod tests {
         assert!(calls.older_than(Duration::from_secs(600)).is_empty());
         drop(first);
         assert_eq!(subjects(), ["b"]);
-        let more: Vec<Pending> = (0..2 * CALLS_MAX).map(|_| calls.begin("x", "")).collect();
+        let again = calls.begin("reading", "c");
+        let later = calls.begin("opening", "c");
+        assert_eq!(subjects(), ["b", "c"]);
+        assert_eq!(calls.older_than(Duration::ZERO)[1].what, "reading");
+        drop(again);
+        assert_eq!(calls.older_than(Duration::ZERO)[1].what, "opening");
+        drop(later);
+        let name = |number: usize| number.to_string();
+        let more: Vec<Pending> = (0..2 * CALLS_MAX)
+            .map(|number| calls.begin("x", name(number)))
+            .collect();
         assert_eq!(subjects().len(), CALLS_MAX);
         drop((second, more));
         assert!(subjects().is_empty());

@@ -23,23 +23,60 @@ static DAY_OF_START: AtomicI64 = AtomicI64::new(i64::MIN);
 /// it is only slewed, and a stamp is shown as the same time each time.
 const SET_FROM: u64 = 500_000;
 
+/// Microseconds that a look at both clocks may take. After a longer one it is not
+/// known how much they differ: the thread had to wait between the two.
+const LOOK_MAX: u64 = 10_000;
+
+/// Looks at both clocks before the last known difference is taken.
+const LOOKS_MAX: usize = 3;
+
 /// The time of day at the start, by the clock of the day as it is now.
 fn day_of_start() -> DateTime<Utc> {
     let known = DAY_OF_START.load(Ordering::Relaxed);
-    let now = Utc::now().timestamp_micros();
-    let seen = now.saturating_sub_unsigned(START.elapsed().as_micros() as u64);
-    let micros = corrected(known, seen);
+    let elapsed = || START.elapsed().as_micros() as u64;
+    let look = || Look {
+        before: elapsed(),
+        day: Utc::now().timestamp_micros(),
+        after: elapsed(),
+    };
+    let mut micros = look().corrected(known);
+    for _ in 1..LOOKS_MAX {
+        micros = micros.or_else(|| look().corrected(known));
+    }
+    let micros = micros.unwrap_or(match known {
+        i64::MIN => look().start(),
+        known => known,
+    });
     if micros != known {
         DAY_OF_START.store(micros, Ordering::Relaxed);
     }
     DateTime::from_timestamp_micros(micros).unwrap_or_default()
 }
 
-/// What is known, unless what is seen says that the clock was set.
-fn corrected(known: i64, seen: i64) -> i64 {
-    match known.abs_diff(seen) < SET_FROM {
-        true => known,
-        false => seen,
+/// A look at both clocks, in microseconds.
+struct Look {
+    /// Since the start, before the time of day was asked for.
+    before: u64,
+    /// The time of day.
+    day: i64,
+    /// Since the start, afterwards.
+    after: u64,
+}
+
+impl Look {
+    /// The time of day at the start.
+    fn start(&self) -> i64 {
+        self.day.saturating_sub_unsigned(self.before)
+    }
+
+    /// What is known, unless what is seen says that the clock was set; `None` if the
+    /// look took too long to tell.
+    fn corrected(&self, known: i64) -> Option<i64> {
+        let seen = self.start();
+        match known.abs_diff(seen) < SET_FROM {
+            true => Some(known),
+            false => (self.after - self.before < LOOK_MAX).then_some(seen),
+        }
     }
 }
 
@@ -115,12 +152,19 @@ mod tests {
     fn a_clock_that_is_set_is_followed_and_a_slewed_one_is_not() {
         let hour = 3_600_000_000;
         let start = 1_700_000_000_000_000;
-        assert_eq!(corrected(i64::MIN, start), start);
+        let look = |seen: i64, took: u64| Look {
+            before: 7_000_000,
+            day: seen + 7_000_000,
+            after: 7_000_000 + took,
+        };
+        assert_eq!(look(start, 1).corrected(i64::MIN), Some(start));
         for seen in [start, start + 400_000, start - 400_000] {
-            assert_eq!(corrected(start, seen), start);
+            assert_eq!(look(seen, 1).corrected(start), Some(start));
         }
         for seen in [start - hour, start + hour, start - 500_000] {
-            assert_eq!(corrected(start, seen), seen);
+            assert_eq!(look(seen, 1).corrected(start), Some(seen));
+            // A thread that had to wait for a second between the two clocks.
+            assert_eq!(look(seen, 1_000_000).corrected(start), None);
         }
     }
 

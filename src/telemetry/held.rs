@@ -109,6 +109,13 @@ impl Share {
         self.pool.admits(self.bytes(), bytes)
     }
 
+    /// The same for a holder that has so many bytes elsewhere in the pool, or bears
+    /// those of others here if that is negative.
+    pub fn has_room_with(&self, elsewhere: isize, bytes: usize) -> bool {
+        let own = self.bytes().saturating_add_signed(elsewhere);
+        self.pool.admits(own, bytes)
+    }
+
     /// Holds one more thing of so many bytes; `false`: there is no room for it.
     pub fn hold(&self, bytes: usize) -> bool {
         let admitted = self.has_room_for(bytes);
@@ -146,6 +153,10 @@ impl Share {
         let pool = self.pool;
         let bytes = bytes.swap(0, Ordering::Relaxed);
         let count = count.swap(0, Ordering::Relaxed);
+        if count == 0 && bytes == 0 {
+            // Others need not let go of the pool's figures for it.
+            return;
+        }
         pool.used.fetch_sub(bytes, Ordering::Relaxed);
         pool.count.fetch_sub(count, Ordering::Relaxed);
     }

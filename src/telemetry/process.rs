@@ -12,14 +12,15 @@ pub struct Memory {
     pub mapped: u64,
     /// Resident memory.
     pub resident: u64,
-    /// What of it is the process's own.
-    pub anonymous: u64,
+    /// What of it is the process's own, where the system tells.
+    pub anonymous: Option<u64>,
 }
 
 impl Memory {
     /// What of the resident memory is of files: the program and its libraries.
     pub fn of_files(&self) -> u64 {
-        self.resident.saturating_sub(self.anonymous)
+        self.anonymous
+            .map_or(0, |own| self.resident.saturating_sub(own))
     }
 }
 
@@ -29,11 +30,15 @@ impl Memory {
 ///
 /// The system does not tell.
 pub fn memory() -> io::Result<Memory> {
-    let status = fs::read_to_string(STATUS_FILE)?;
+    memory_in(&fs::read_to_string(STATUS_FILE)?)
+}
+
+fn memory_in(status: &str) -> io::Result<Memory> {
     Ok(Memory {
-        mapped: parse(&status, "VmSize:").ok_or_else(|| missing("VmSize"))?,
-        resident: parse(&status, "VmRSS:").ok_or_else(|| missing("VmRSS"))?,
-        anonymous: parse(&status, "RssAnon:").ok_or_else(|| missing("RssAnon"))?,
+        mapped: parse(status, "VmSize:").ok_or_else(|| missing("VmSize"))?,
+        resident: parse(status, "VmRSS:").ok_or_else(|| missing("VmRSS"))?,
+        // Not every system that has the others has it.
+        anonymous: parse(status, "RssAnon:"),
     })
 }
 
@@ -102,7 +107,9 @@ mod tests {
         );
         assert_eq!(parse("VmSize:\t  900 kB\n", "VmRSS:"), None);
         let memory = memory().unwrap();
-        assert!(memory.mapped > memory.resident && memory.resident > memory.anonymous);
+        assert!(memory.mapped > memory.resident && Some(memory.resident) > memory.anonymous);
+        let old = memory_in("VmSize:\t  900 kB\nVmRSS:\t    400 kB\n").unwrap();
+        assert_eq!((old.resident, old.anonymous), (400 * 1024, None));
         assert!(resident_bytes().unwrap() > 100 * 1024);
     }
 

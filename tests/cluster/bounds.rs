@@ -4,6 +4,8 @@
 
 use std::{
     collections::HashMap,
+    fs,
+    os::unix::fs::PermissionsExt,
     thread,
     time::{Duration, Instant},
 };
@@ -12,7 +14,7 @@ use serde_json::Value;
 
 use crate::{
     mesh::{self, Kind, Member, Plan, failing_peer, free_port},
-    support::{RawClient, raw_client::Next, wait_for, wait_until},
+    support::{Broker, RawClient, raw_client::Next, tools, wait_for, wait_until},
 };
 
 /// How long a mass of interest may take on a busy machine.
@@ -464,4 +466,67 @@ fn the_incident_of_a_route_ends_with_it() {
     assert!(ended["lost_msgs"].as_u64().unwrap_or(0) > 50, "{ended}");
     let text = ended.to_string();
     assert!(text.contains("load.heavy"), "{text}");
+}
+
+/// What a member wants while there is no room for it is told as long as it is so,
+/// and once there is room again it counts.
+#[test]
+fn interest_that_found_no_room_is_asked_for_again() {
+    for kind in [Kind::Midge, Kind::Nats] {
+        is_asked_for_again(kind);
+    }
+}
+
+fn is_asked_for_again(kind: Kind) {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let program = folder.path().join("limited");
+    let script = format!(
+        "#!/bin/sh\nulimit -d 300000 || exit 1\nexec {:?} \"$@\"\n",
+        tools::midge().display().to_string()
+    );
+    fs::write(&program, script).expect("write the script");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("may be run");
+    let ports = [free_port(), free_port()];
+    let mut plan = Plan::new(Kind::Midge, "small", ports[0], &[ports[1]]);
+    // What is told within `recent` is over at once.
+    plan.config = "diagnosis { interval: 50ms, recent: 100ms, clear_after: 100ms }".into();
+    let small = Member {
+        name: plan.name.clone(),
+        broker: Broker::program(&program).config(plan.text()).start(),
+        route_port: ports[0],
+    };
+    let mut plan = Plan::new(kind, "big", ports[1], &[ports[0]]);
+    plan.config = "max_control_line: 128KB".into();
+    let big = plan.start();
+    mesh::wait_for_mesh(&[&small, &big]);
+    let finding = || -> Option<Value> {
+        let explained = small.broker.get_json("/explainz");
+        let found = explained["findings"].as_array()?.clone();
+        let is_told = |it: &Value| it["code"] == "table-full" && it["subject"] == "big";
+        found.into_iter().find(is_told)
+    };
+    let mut flood = big.client();
+    let mut sid = 0;
+    let mut subscribe = |count: usize, len: usize| {
+        for _ in 0..count {
+            sid += 1;
+            flood.send(format!("SUB {sid}.{} {sid}\r\n", "x".repeat(len)));
+        }
+        flood.sync();
+    };
+    wait_until("there is no room", || {
+        subscribe(50, 60_000);
+        finding().is_some()
+    });
+    // No room for something small either.
+    subscribe(500, 1000);
+    subscribe(3000, 1);
+    let mut reader = big.client();
+    reader.send("SUB orders 1\r\n");
+    reader.sync();
+    let mut publisher = small.client();
+    drop(flood);
+    wait_for_way(&mut publisher, &mut reader, "orders");
+    wait_until("nothing is missing any more", || finding().is_none());
+    assert!(small.broker.log().contains("Interest Forgotten"));
 }

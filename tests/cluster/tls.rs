@@ -1,6 +1,8 @@
 //! Meshes with TLS: in every direction with every kind of member, and whom they
 //! refuse or cut off.
 
+use std::fs;
+
 use crate::{
     delivery::every_way,
     mesh::{self, Kind, Member, Plan, free_port},
@@ -253,4 +255,41 @@ fn a_key_that_is_not_pinned_any_more_ends_its_route() {
         let told = format!("not in pinned_certs any more: CN={goes}");
         assert!(log.contains(&told), "{log}");
     }
+}
+
+/// The CA of a member that was dialled is believed no more: its route ends, though its
+/// certificate is for servers alone and would be refused as a client's anyway.
+#[test]
+fn a_dialled_member_whose_ca_is_not_believed_any_more_is_cut_off() {
+    let (pki, other) = (Pki::new(&["n0"]), Pki::new(&["n1"]));
+    let extensions = "extendedKeyUsage = serverAuth\nsubjectAltName = IP:127.0.0.1\n";
+    fs::write(other.path("n1.ext"), extensions).expect("write the extensions");
+    other.openssl(
+        "ca -batch -notext -config ca.cnf -extfile n1.ext -days 10 -in n1.csr -out n1.pem",
+        &[],
+    );
+    let both = pki.path("both.pem");
+    Pki::join(&[pki.path("ca.pem"), other.path("ca.pem")], &both);
+    let ports = [free_port(), free_port()];
+    let dialling = |ca: &str| {
+        let mut plan = Plan::new(Kind::Midge, "n0", ports[0], &ports[1..]);
+        let tls = block(&pki, "n0", &pki, "verify: true");
+        let believed = format!("{:?}", pki.text("ca.pem"));
+        plan.cluster = format!(
+            "name: mesh\n  {}",
+            tls.replace(&believed, &format!("{ca:?}"))
+        );
+        plan
+    };
+    let mut dialled = Plan::new(Kind::Midge, "n1", ports[1], &[]);
+    let tls = block(&other, "n1", &pki, "verify: true");
+    dialled.cluster = format!("name: mesh\n  {tls}");
+    let member = dialling(&both.display().to_string()).start();
+    let _dialled = dialled.start();
+    wait_until("the route is there", || member.peers().len() == 1);
+    member.reload(&dialling(&pki.text("ca.pem")).text());
+    let told = "the CA of its certificate is not believed any more";
+    wait_until("it is cut off", || {
+        member.peers().is_empty() && member.broker.log().contains(told)
+    });
 }

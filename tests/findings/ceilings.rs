@@ -85,6 +85,26 @@ pub fn clients_are_refused_before_the_descriptors_are_gone() {
     clears(&broker, "descriptors-exhausted");
 }
 
+/// Who asks now and then learns of it, and the broker is ready as soon as it is.
+#[test]
+fn refused_connections_are_told_for_longer_than_the_broker_is_not_ready() {
+    let config = "diagnosis { interval: 50ms, clear_after: 200ms, recent: 1h }";
+    let broker = Broker::midge().config(config).start();
+    let used = ceiling(&broker, "fds")["used"].as_f64().expect("a number");
+    limit_files(&broker, (used as u64 + 10) * 3 / 2);
+    let mut clients = Vec::new();
+    let is_ready = || broker.get("/healthz?probe=ready").status == 200;
+    wait_until("it is not ready", || {
+        let address = broker.client_addr();
+        clients.push(std::net::TcpStream::connect(address).expect("connect"));
+        !is_ready()
+    });
+    drop(clients);
+    wait_until("it is ready again", is_ready);
+    let found = crate::findings(&broker, "descriptors-exhausted");
+    assert!(!found.is_empty());
+}
+
 /// Sets how many files the broker may open; returns what it was before.
 fn limit_files(broker: &Broker, count: u64) -> u64 {
     let pid = i32::try_from(broker.pid()).expect("a pid");

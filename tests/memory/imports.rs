@@ -1,10 +1,11 @@
-//! Circles of imports.
+//! Circles of imports, and whom the subscriptions to what is imported count for.
 
 use std::process::Command;
 
 use crate::{
     MIB, Stage,
-    support::{tools, wait_until},
+    address_space::limited,
+    support::{Broker, RawClient, tools, wait_until},
 };
 
 /// A circle that goes through mappings is refused like any other.
@@ -80,4 +81,56 @@ fn a_circle_that_is_not_seen_ends() {
             .iter()
             .any(|finding| finding["code"] == "imports-cut")
     });
+}
+
+/// Who subscribes to what another account exports without end takes its own account's
+/// room, however many imports each subscription goes through.
+#[test]
+fn what_is_imported_counts_for_who_imports_it() {
+    let broker = limited(
+        "max_control_line: 128KB
+         accounts {
+           EXPORTER: { users: [ { user: exporter, password: p } ]
+                       exports: [ { stream: \">\" } ] }
+           IMPORTER: { users: [ { user: importer, password: p } ]
+                       imports: [
+                         { stream: { account: EXPORTER, subject: \"a.>\" }, to: \"in.>\" }
+                         { stream: { account: EXPORTER, subject: \"b.>\" }, to: \"in.>\" }
+                         { stream: { account: EXPORTER, subject: \"c.>\" }, to: \"in.>\" }
+                       ] }
+         }",
+    );
+    let log_in = |broker: &Broker, user: &str| {
+        let mut client: RawClient = broker.connect();
+        client.send(format!(
+            "CONNECT {{\"verbose\":false,\"user\":{user:?},\"pass\":\"p\"}}\r\n"
+        ));
+        client.sync();
+        client
+    };
+    let mut sid = 0;
+    let mut is_taken = |client: &mut RawClient, len: usize| {
+        sid += 1;
+        client.send(format!("SUB in.{sid}.{} {sid}\r\n", "x".repeat(len)));
+        let answers = client.sync();
+        !answers.iter().any(|it| it.verb() == b"-ERR")
+    };
+    let mut importer = log_in(&broker, "importer");
+    let mut taken = 0;
+    while is_taken(&mut importer, 60_000) {
+        taken += 1;
+        assert!(taken < 5000, "no end of it");
+    }
+    while is_taken(&mut importer, 2000) {}
+    let mut exporter = log_in(&broker, "exporter");
+    for _ in 0..20 {
+        assert!(is_taken(&mut exporter, 60_000));
+    }
+    // All of it is given back, to whom it counted for.
+    drop(importer);
+    broker.wait_for_connections(1);
+    let mut importer = log_in(&broker, "importer");
+    for _ in 0..taken / 2 {
+        assert!(is_taken(&mut importer, 60_000));
+    }
 }

@@ -230,7 +230,7 @@ impl Mode {
 struct Compared {
     then: Snapshot,
     now: Snapshot,
-    /// Time between the looks on the broker's clock; more than nothing.
+    /// Time between the looks by the broker's uptime; more than nothing.
     seconds: f64,
 }
 
@@ -252,18 +252,18 @@ fn compare(check: &mut Check) -> Result<(Varz, Option<Compared>), Failure> {
     let Some(then) = then else {
         return Ok((varz, None));
     };
-    if then.start != now.start {
+    if !then.is_of_run_of(&now) {
         let text = format!("no baseline yet (broker restarted, started {})", varz.start);
         check.report.say(Status::Ok, &text);
         return Ok((varz, None));
     }
-    match seconds_between(&then.now, &now.now) {
+    match then.seconds_until(&now) {
         Some(seconds) if seconds > 0.0 => {
             let compared = Compared { then, now, seconds };
             Ok((varz, Some(compared)))
         }
         _ => {
-            let text = "no baseline (the broker's clock has not moved on)";
+            let text = "no baseline (the broker's uptime has not moved on)";
             check.report.say(Status::Ok, text);
             Ok((varz, None))
         }
@@ -294,6 +294,7 @@ fn exchange(check: &mut Check, now: &Snapshot) -> Result<Option<Snapshot>, Failu
 
 fn snapshot(varz: &Varz) -> Snapshot {
     Snapshot {
+        server_id: varz.server_id.clone(),
         start: varz.start.clone(),
         now: varz.now.clone(),
         slow_consumers: varz.slow_consumers as f64,
@@ -305,7 +306,7 @@ fn snapshot(varz: &Varz) -> Snapshot {
 }
 
 /// Seconds from one RFC 3339 time to another.
-fn seconds_between(from: &str, to: &str) -> Option<f64> {
+pub(super) fn seconds_between(from: &str, to: &str) -> Option<f64> {
     let from = chrono::DateTime::parse_from_rfc3339(from).ok()?;
     let to = chrono::DateTime::parse_from_rfc3339(to).ok()?;
     Some((to - from).as_seconds_f64())

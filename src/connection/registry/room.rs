@@ -1,4 +1,5 @@
-//! Making room when all outbound queues together hold more than `max_memory`.
+//! Making room when all outbound queues together hold more than `max_memory`, or than
+//! the process has left.
 //!
 //! Who is cut is chosen by what the budget has booked, which is what waits in
 //! queues that cannot be written: a connection that flows holds nothing of it,
@@ -8,7 +9,7 @@
 use std::{cmp::Reverse, fmt, sync::Arc};
 
 use super::Registry;
-use crate::connection::Connection;
+use crate::connection::{Connection, budget::LimitedBy};
 
 /// A connection that was cut, and why.
 pub struct Cut {
@@ -20,17 +21,29 @@ pub struct Cut {
     used: usize,
     /// Bytes that may.
     limit: usize,
+    /// Why no more.
+    limited_by: LimitedBy,
 }
 
 impl fmt::Display for Cut {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self {
-            held, used, limit, ..
+            held,
+            used,
+            limit,
+            limited_by,
+            ..
         } = self;
+        let what = match limited_by {
+            LimitedBy::MaxMemory => format!("max_memory of {limit} bytes"),
+            LimitedBy::Room { .. } => {
+                format!("the {limit} bytes that the process has left besides all else (see /memz)")
+            }
+        };
         write!(
             f,
-            "Slow Consumer Detected: all queues together exceed max_memory of {limit} bytes with \
-             {used}, this one held most: {held} bytes"
+            "Slow Consumer Detected: all queues together exceed {what} with {used}, this one held \
+             most: {held} bytes"
         )
     }
 }
@@ -63,6 +76,7 @@ impl Registry {
                     held,
                     used,
                     limit,
+                    limited_by: self.budget.limited_by(),
                 });
             }
         }
@@ -152,6 +166,15 @@ mod tests {
             text.ends_with(&format!("held most: {held} bytes")),
             "{text}"
         );
+        let max_memory = 1 << 30;
+        let by_room = Cut {
+            connection: stuck.clone(),
+            held,
+            used,
+            limit,
+            limited_by: LimitedBy::Room { max_memory },
+        };
+        assert!(!by_room.to_string().contains("max_memory"), "{by_room}");
         let reason = stuck.outbound().close_reason();
         assert_eq!(reason, Some(CloseReason::SlowConsumerMemory));
 

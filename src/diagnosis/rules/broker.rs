@@ -72,18 +72,32 @@ pub(super) fn worker_stall(evidence: &Evidence) -> Vec<Symptom> {
 
 pub(super) fn table_full(evidence: &Evidence) -> Vec<Symptom> {
     let sums = evidence.history.full_tables.by_subject();
-    sums.into_iter()
-        .map(|sum| {
-            let text = format!(
-                "there was no room {} within {}: all of them together may take {}, and one who \
+    let tables = sums.into_iter().map(|sum| {
+        let text = format!(
+            "there was no room {} within {}: all of them together may take {}, and one who \
                  holds much leaves room for others",
-                count(sum.count.times, "time"),
-                time(evidence.thresholds.recent),
-                bytes(sum.count.peak)
-            );
-            warning(&sum.subject, 0, text)
-        })
-        .collect()
+            count(sum.count.times, "time"),
+            time(evidence.thresholds.recent),
+            bytes(sum.count.peak)
+        );
+        warning(&sum.subject, 0, text)
+    });
+    forgotten_interest(evidence).chain(tables).collect()
+}
+
+/// Holds until the peer has told it again.
+fn forgotten_interest(evidence: &Evidence) -> impl Iterator<Item = Symptom> {
+    let mesh = &evidence.look.mesh;
+    mesh.present().filter_map(|member| {
+        let route = mesh.route(&member.id).filter(|route| route.no_room > 0)?;
+        let text = format!(
+            "there was no room for what it wants {}: messages that are published here may not get \
+             to it. Once the interest of all peers takes less than half of what it may, the route \
+             is made anew and all of it is told again",
+            count(route.no_room as u64, "time")
+        );
+        Some(warning(&member.name, route.cid, text))
+    })
 }
 
 pub(super) fn restart_loop(evidence: &Evidence) -> Vec<Symptom> {

@@ -1,9 +1,12 @@
 //! Everything that has an end, where the end is near.
 
 use super::{Evidence, Severity, Symptom};
-use crate::diagnosis::{
-    ceiling::{Ceiling, CeilingKind},
-    words::{bytes, percent, seconds},
+use crate::{
+    connection::budget::LimitedBy,
+    diagnosis::{
+        ceiling::{Ceiling, CeilingKind},
+        words::{bytes, percent, seconds},
+    },
 };
 
 /// When a ceiling is worth a finding, for the manual.
@@ -37,7 +40,21 @@ pub(super) fn memory(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 pub(super) fn queues(evidence: &Evidence) -> Vec<Symptom> {
-    near(evidence, CeilingKind::Queues)
+    let mut symptoms = near(evidence, CeilingKind::Queues);
+    let budget = &evidence.server.clients.registry.budget;
+    if let LimitedBy::Room { max_memory } = budget.limited_by() {
+        for symptom in &mut symptoms {
+            symptom.text += &format!(
+                "; max_memory is {}, and the process has no more than that left besides all else",
+                bytes(max_memory as u64)
+            );
+            symptom.cause = Some(
+                "Something else than queues holds most of what the process may use; see /memz."
+                    .into(),
+            );
+        }
+    }
+    symptoms
 }
 
 pub(super) fn subscriptions(evidence: &Evidence) -> Vec<Symptom> {

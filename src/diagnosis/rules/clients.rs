@@ -83,9 +83,9 @@ pub(super) fn crowded(evidence: &Evidence) -> Vec<Symptom> {
     let mut symptoms: Vec<Symptom> = crowded
         .map(|it| {
             let text = format!(
-                "{} of {} places before the login are taken; {} silent connections had to make \
-                 way so far",
-                it.now.taken, it.now.max, it.now.silent
+                "{} silent connections had to make way so far, the last ones when {} of {} places \
+                 before the login were taken",
+                it.now.silent, it.now.taken, it.now.max
             );
             warning(it.now.name, 0, text)
         })
@@ -93,7 +93,7 @@ pub(super) fn crowded(evidence: &Evidence) -> Vec<Symptom> {
     let queue = evidence.server.clients.passwords.look();
     if queue.longest >= LOGIN_WAIT_MAX {
         let text = format!(
-            "{} wait for their passwords to be compared, the longest for {}",
+            "{} waited for their passwords to be compared, the longest for {}",
             count(queue.waiting as u64, "login"),
             time(queue.longest)
         );

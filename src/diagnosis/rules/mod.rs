@@ -67,8 +67,8 @@ enum Pace {
     AtOnce,
     /// It must last several times as long: growth that goes on.
     Slow,
-    /// Single moments of it count: told at once, cleared when it has been gone for
-    /// a while.
+    /// Single moments of it count: told at once, and for as long as what happened is
+    /// recent, so that whoever asks now and then learns of it.
     Sudden,
 }
 
@@ -78,15 +78,20 @@ impl Rule {
         let Diagnosis {
             appear_after,
             clear_after,
+            recent,
             ..
         } = *thresholds;
         let (appear, clear) = match self.pace {
             Pace::AtOnce => (Duration::ZERO, Duration::ZERO),
             Pace::Lasting => (appear_after, clear_after),
             Pace::Slow => (appear_after * 5, clear_after),
-            Pace::Sudden => (Duration::ZERO, clear_after),
+            Pace::Sudden => (Duration::ZERO, clear_after.max(recent)),
         };
-        Patience { appear, clear }
+        Patience {
+            appear,
+            clear,
+            ongoing: clear_after,
+        }
     }
 }
 
@@ -155,7 +160,7 @@ pub const RULES: &[Rule] = &[
                   monitor, monitor_socket, or long_handshake: TLS handshakes with much to say), or \
                   logins wait long for their passwords to be compared (passwords). Those that say \
                   nothing for longest are cut, of the address that holds most places; others are \
-                  served.",
+                  served. The finding stays for the time `recent`.",
         cause: "Somebody opens connections and does not use them, or guesses passwords from many \
                 addresses; or a fleet comes back at once.",
         remedy: "See midge_before_login_* in /metrics. Find who it is with ss -tn on the host, and \
@@ -180,7 +185,8 @@ pub const RULES: &[Rule] = &[
         levels: "critical",
         meaning: "Connections to the named port are refused, as the file descriptors are used up. \
                   The last ones are kept: for routes, monitoring and files those that clients may \
-                  not have, for monitoring and files those that routes may not have.",
+                  not have, for monitoring and files those that routes may not have. The finding \
+                  stays for the time `recent`; `ready` of /healthz is about now.",
         cause: "There are more connections than the process may have open files.",
         remedy: "Raise LimitNOFILE of the service (or ulimit -n) above max_connections and \
                  restart, or close connections.",
@@ -210,11 +216,13 @@ pub const RULES: &[Rule] = &[
     Rule {
         code: "ceiling-queues",
         levels: ceilings::LEVELS,
-        meaning: "All queues that cannot be written come close to `max_memory`. Beyond it the \
-                  one that holds most is cut.",
+        meaning: "All queues that cannot be written come close to `max_memory`, or to what the \
+                  process has left besides all else if that is less. Beyond it the one that holds \
+                  most is cut.",
         cause: "Many readers are behind at the same time, or a few hold very much.",
-        remedy: "Look at who is behind (/connz?sort=pending, /memz). Raise max_memory if the \
-                 machine has more to give.",
+        remedy: "Look at who is behind (/connz?sort=pending, /memz). If it is max_memory that ends \
+                 it, raise that as far as the machine has more to give; if it is what the process \
+                 has left, give the service more, or see /memz for what else holds the memory.",
         pace: Pace::Lasting,
         find: ceilings::queues,
     },
@@ -368,8 +376,10 @@ pub const RULES: &[Rule] = &[
         meaning: "Something is not kept because all of its kind takes too much memory: \
                   `subscriptions` (the client is told), `interest` of peers (messages do not get \
                   there), `permissions` to respond, `replies` that are waited for, \
-                  `system_requests` (to the broker itself). /memz tells \
-                  what they hold. The finding stays for the time `recent`.",
+                  `system_requests` (to the broker itself), `payloads` that are being read (who \
+                  sends them is cut). /memz tells \
+                  what they hold. The finding stays for the time `recent`; of a member of the cluster \
+                  of whose interest something is missing here it stays until that is told again.",
         cause: "Somebody subscribes or asks without end, or the process may use too little memory.",
         remedy: "See /memz and /connz?sort=subs for who holds most; give the service more memory, \
                  or limit what clients may do (max_subscriptions).",
@@ -413,7 +423,8 @@ pub const RULES: &[Rule] = &[
         code: "log-lost",
         levels: "warning",
         meaning: "The log cannot be written, takes nothing, or is slower than lines come: lines \
-                  are lost. Nothing else waits for it. /metrics counts them (midge_log_lost_lines).",
+                  are lost. Nothing else waits for it. /metrics counts them (midge_log_lost_lines). The \
+                  finding stays for the time `recent`.",
         cause: "The disk is full or hangs, or nobody reads the pipe that standard error leads to.",
         remedy: "Make room, or mend the named place; log_file and a reload lead the log elsewhere, \
                  SIGUSR1 opens the file anew. The log says how many lines are missing.",

@@ -9,7 +9,7 @@ use crate::{diagnosis::words::time, log::LogLook};
 /// A write of the log, or another call, that takes longer hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
 
-/// The log cannot be written, or was not a moment ago.
+/// The log cannot be written, or could not lately.
 pub(super) fn log_lost(evidence: &Evidence) -> Vec<Symptom> {
     let LogLook {
         file,
@@ -26,7 +26,7 @@ pub(super) fn log_lost(evidence: &Evidence) -> Vec<Symptom> {
         None => "standard error, where the log goes,".to_owned(),
     };
     let hangs_for = busy_since.map(age).filter(|age| *age >= HANGS_AFTER);
-    let recently = last_lost.filter(|last| age(*last) < evidence.thresholds.clear_after);
+    let recently = last_lost.filter(|last| age(*last) < evidence.thresholds.recent);
     let what = match (failure, hangs_for, recently) {
         (Some(failure), ..) => format!("{place} cannot be written: {failure}"),
         (None, Some(age), _) => {
@@ -35,7 +35,7 @@ pub(super) fn log_lost(evidence: &Evidence) -> Vec<Symptom> {
                 time(age)
             )
         }
-        (None, None, Some(_)) => format!("{place} is written more slowly than lines come"),
+        (None, None, Some(_)) => format!("{place} was written more slowly than lines came"),
         (None, None, None) => return Vec::new(),
     };
     let text = format!("{what}; {lost} lines were lost since the start");

@@ -109,7 +109,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_queue_memory_max_bytes",
         "bytes",
-        "Bytes that those queues may hold together before the biggest is cut (max_memory).",
+        "Bytes that those queues may hold together before the biggest is cut (max_memory, or what the process has left if that is less).",
         |now, to| to.add(now.queued.1),
     ),
     gauge(
