@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::cluster::{Cluster, ClusterName};
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
-    config::options::cluster::RouteUrl,
+    config::options::{advertise, cluster::RouteUrl},
     connection::{CloseReason, Connection},
     protocol::route::{LINE_MAX, RouteConnect, RouteInfo},
     security::permissions::{Pattern, Rules, SubjectRules},
@@ -108,14 +108,15 @@ impl Cluster {
     /// is everywhere, the peer knows the address at our end of this connection.
     fn address_for(&self, connection: &Connection) -> (String, u16) {
         let own = self.node.address;
-        if let Some(advertise) = &self.options().advertise {
-            return match advertise.rsplit_once(':') {
-                Some((host, port)) if !port.ends_with(']') => (
-                    host.trim_matches(['[', ']']).to_owned(),
-                    port.parse().unwrap_or(own.port()),
-                ),
-                _ => (advertise.trim_matches(['[', ']']).to_owned(), own.port()),
-            };
+        let options = self.options();
+        // It was looked at when it was read.
+        if let Some(advertise) = &options.advertise
+            && let Ok((host, port)) = advertise::split(advertise)
+        {
+            return (host.to_owned(), port.unwrap_or(own.port()));
+        }
+        if options.host.parse::<IpAddr>().is_err() {
+            return (options.host.clone(), own.port());
         }
         let ip = match own.ip().is_unspecified() {
             true => connection.outbound().local_ip().unwrap_or(own.ip()),

@@ -4,7 +4,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    Options,
+    Options, advertise,
     apply::{harmless, parse_address, port_in_range},
     block::Problems,
     duration::parse_duration,
@@ -237,7 +237,11 @@ fn set(cluster: &mut ClusterOptions, name: &str, value: &Value) -> Result<Option
         "host" | "net" => cluster.host = text(name, value)?.into(),
         "port" => cluster.port = listen_port(integer(name, value)?)?,
         "advertise" | "cluster_advertise" => {
-            cluster.advertise = Some(text(name, value)?.to_owned()).filter(|it| !it.is_empty());
+            let text = text(name, value)?;
+            cluster.advertise = match text {
+                "" => None,
+                text => advertise::split(text).map(|_| Some(text.to_owned()))?,
+            };
         }
         "no_advertise" => cluster.no_advertise = boolean(name, value)?,
         "connect_retries" => cluster.connect_retries = count(name, value)?,

@@ -6,8 +6,8 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
-    ANY_HOST, DEFAULT_PORT, HttpPort, Options, authorization::parse_authorization, block::Problems,
-    cluster, diagnosis::DIAGNOSIS_KEYS, monitor::MONITOR_KEYS, tls::read_tls,
+    ANY_HOST, DEFAULT_PORT, HttpPort, Options, advertise, authorization::parse_authorization,
+    block::Problems, cluster, diagnosis::DIAGNOSIS_KEYS, monitor::MONITOR_KEYS, tls::read_tls,
 };
 use crate::{
     config::{
@@ -92,7 +92,7 @@ pub const KEYS: &[Key] = &[
         aliases: &[],
         kind: Kind::Text(|options, text| {
             if !text.is_empty() {
-                check_advertise(text)?;
+                advertise::split(text)?;
             }
             options.client_advertise = non_empty(text);
             Ok(())
@@ -535,21 +535,6 @@ fn http_port(port: i64) -> HttpPort {
     match port {
         0 => HttpPort::Off,
         port => HttpPort::Listen(u16::try_from(port).unwrap_or(0)),
-    }
-}
-
-fn check_advertise(text: &str) -> Result<(), String> {
-    let wrong = || format!("{text:?} is neither a host nor HOST:PORT");
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port),
-        _ => (text, "1"),
-    };
-    let bracketed = host.starts_with('[') && host.ends_with(']');
-    let plain = !host.contains([':', '[', ']']);
-    let port: u16 = port.parse().map_err(|_| wrong())?;
-    match !host.is_empty() && (bracketed || plain) && port > 0 {
-        true => Ok(()),
-        false => Err(wrong()),
     }
 }
 

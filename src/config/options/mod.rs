@@ -5,6 +5,7 @@
 //! table of keys is in [`keys`]; what nats-server knows and midge does not is in
 //! [`foreign`]. The server and the log read [`Options`] and nothing else here.
 
+pub mod advertise;
 mod apply;
 mod authorization;
 pub mod block;
