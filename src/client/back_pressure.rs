@@ -62,7 +62,9 @@ pub(super) async fn pause(session: &mut Session, turn: &Turn) {
     while (waited < PAUSE_MAX || session.is_held) && !session.connection.is_closing() {
         let now = Clock::now();
         let is_waited_for = |reader: &&Arc<Connection>| {
-            (waited < PAUSE_MAX && is_worth_waiting(&reader.outbound().backlog(), most, now))
+            (session.limits.pauses_publishers
+                && waited < PAUSE_MAX
+                && is_worth_waiting(&reader.outbound().backlog(), most, now))
                 || (session.is_held && is_peer_behind(reader))
         };
         let Some(reader) = turn.congested.iter().find(is_waited_for) else {

@@ -146,12 +146,27 @@ impl Cluster {
     }
 
     /// Whether user and password are those of the cluster.
-    pub(super) fn may_log_in(&self, connect: &RouteConnect) -> bool {
+    pub(super) async fn may_log_in(&self, connect: &RouteConnect, source: IpAddr) -> bool {
         let options = self.options();
         let Some(user) = &options.user else {
             return true;
         };
-        (*user == connect.user) & options.password.is(connect.pass.as_bytes())
+        let is_user = *user == connect.user;
+        if !options.password.is_hash() {
+            return is_user & options.password.is(connect.pass.as_bytes());
+        }
+        // Comparing takes long: in turn with those of clients, where it keeps nobody
+        // waiting.
+        let Some(turn) = self.context.passwords.turn(source).await else {
+            return false;
+        };
+        let (secret, offered) = (options.password.clone(), connect.pass.clone());
+        let compared = tokio::task::spawn_blocking(move || {
+            let is_password = secret.is(offered.as_bytes());
+            drop(turn);
+            is_password
+        });
+        compared.await.unwrap_or(false) & is_user
     }
 
     /// The name that the cluster has once there is a route to a peer that calls it

@@ -212,12 +212,15 @@ pub async fn run(
         })?;
     }
     let ports_file = match &options.ports_file_dir {
-        Some(directory) => Some(PortsFile::write(directory, program, &server).map_err(
-            |error| StartError {
-                what: format!("Could not write ports file in {}", directory.display()),
-                error,
-            },
-        )?),
+        Some(directory) => match PortsFile::write(directory, program, &server) {
+            Ok(file) => Some(file),
+            Err(error) => {
+                // Whoever waits for it sees that it is missing.
+                let directory = directory.display();
+                error!("Could not write a ports file in {directory}, going on without: {error}");
+                None
+            }
+        },
         None => None,
     };
     if options.tls.is_some() {

@@ -211,6 +211,8 @@ fn limits(options: &Options) -> Limits {
         headers: !options.no_header_support,
         trace: options.trace,
         max_traced_msg_len: options.max_traced_msg_len,
+        trace_headers: options.trace_headers,
+        pauses_publishers: !options.no_fast_producer_stall,
     }
 }
 

@@ -1,5 +1,7 @@
 //! From the block `accounts` to definitions.
 
+use std::collections::HashSet;
+
 use super::{
     AccountConfig, AccountLimits, DEFAULT_SYSTEM_ACCOUNT, GLOBAL_ACCOUNT, Mapping, check, mapping,
     sharing,
@@ -24,6 +26,12 @@ pub fn read(options: &mut Options, node: &Node, problems: &mut Problems) {
     options.accounts = match &node.value {
         Value::Array(_) => {
             let names = problems.texts(node, "accounts").unwrap_or_default();
+            let mut seen = HashSet::new();
+            for (name, position) in &names {
+                if !seen.insert(*name) {
+                    problems.error(position, format!("the account {name:?} is written twice"));
+                }
+            }
             names
                 .into_iter()
                 .filter(|(name, position)| is_usable(problems, position, name))

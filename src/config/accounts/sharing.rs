@@ -54,6 +54,10 @@ fn read_export(node: &Node, problems: &mut Problems) -> Option<Export> {
                 let number = problems.integer(entry)?;
                 position = usize::try_from(number).unwrap_or(0);
             }
+            "latency" if map.get("stream").is_some() => {
+                let text = "\"latency\" belongs to services, not to streams";
+                problems.error(&entry.position, text);
+            }
             "latency" | "allow_trace" => {
                 let text = format!("{:?} has no effect: services are not sampled", entry.key);
                 problems.warn(&entry.position, text);

@@ -129,8 +129,8 @@ pub(in crate::config) fn set_key(
         (Kind::Text(set), Value::String(text)) => set(options, text)?,
         (Kind::Text(_), _) => return Err(expected("a string; put it into quotes")),
     }
-    // Whoever asks for verbose traces asks for traces.
-    options.trace |= options.trace_verbose;
+    // Whoever asks for some kind of traces asks for traces.
+    options.trace |= options.trace_verbose || options.trace_headers;
     Ok(warning)
 }
 
@@ -232,16 +232,49 @@ impl Reading {
                 let (expected, found) = (ignored.expected, value.type_name());
                 let text = format!("{name:?} must be {expected}, not {found}");
                 self.error(&entry.position, text);
-            } else if !asks_for_nothing(value) {
+            } else {
+                self.note_store(entry);
+                if asks_for_nothing(value) {
+                    return;
+                }
                 let text = format!("{name:?} has no effect: {}", ignored.reason);
                 self.warn(&entry.position, text);
             }
         } else if let Some(refused) = REFUSED.iter().find(|r| r.names.contains(&&*name)) {
+            let is_shaped = match value {
+                Value::Array(_) | Value::Map(_) => true,
+                Value::Bool(_) => name == "proxy_protocol",
+                _ => false,
+            };
+            if is_shaped && asks_for_nothing(value) {
+                return;
+            }
             let advice = refused.advice;
             let text = format!("{name:?} is not supported by this version of midge: {advice}");
             self.error(&entry.position, text);
         } else if !entry.used {
             self.error(&entry.position, unknown_key(&entry.key));
+        }
+    }
+
+    /// Streams are not served, but a folder for them that is written in two places is
+    /// a mistake there too.
+    fn note_store(&mut self, entry: &Entry) {
+        let is_store = |key: &str| ["store", "store_dir", "storedir"].contains(&key);
+        let inner = match &entry.node.value {
+            Value::Map(map) => map
+                .entries()
+                .find(|inner| is_store(&inner.key.to_ascii_lowercase())),
+            _ => None,
+        };
+        let found = inner.unwrap_or(entry);
+        if !is_store(&found.key.to_ascii_lowercase()) {
+            return;
+        }
+        let decision = (entry.key.clone(), found.position.clone());
+        if let Some((earlier, position)) = self.decided.insert("store_dir", decision) {
+            let text = format!("\"store_dir\" is written twice, also in {earlier:?} ({position})");
+            self.error(&found.position, text);
         }
     }
 
