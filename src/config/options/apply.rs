@@ -242,7 +242,7 @@ impl Reading {
             }
         } else if let Some(refused) = REFUSED.iter().find(|r| r.names.contains(&&*name)) {
             let is_shaped = match value {
-                Value::Array(_) | Value::Map(_) => true,
+                Value::Array(_) | Value::Map(_) => name != "proxy_protocol",
                 Value::Bool(_) => name == "proxy_protocol",
                 _ => false,
             };

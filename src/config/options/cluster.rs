@@ -307,11 +307,23 @@ fn set(cluster: &mut ClusterOptions, name: &str, value: &Value) -> Result<Option
         // One connection carries all accounts, uncompressed: both are agreed
         // upon with every peer, whatever it would like.
         "pool_size" => return integer(name, value).map(|_| None),
-        "accounts" if matches!(value, Value::Array(_)) => return Ok(None),
+        "accounts" => {
+            let is_text = |item: &Node| matches!(item.value, Value::String(_));
+            return match value {
+                Value::String(_) => Ok(None),
+                Value::Array(items) if items.iter().all(is_text) => Ok(None),
+                other => Err(wrong(name, "a list of names", other)),
+            };
+        }
         "compression" => match value {
             Value::Bool(false) => return Ok(None),
             Value::String(mode) if matches!(&**mode, "off" | "disabled" | "accept") => {
                 return Ok(None);
+            }
+            Value::Map(map) if !map.entries().all(is_of_compression) => {
+                return Err(format!(
+                    "{name:?} has a mode and rtt_thresholds, and no more"
+                ));
             }
             Value::Bool(_) | Value::Map(_) | Value::String(_) => {
                 return Ok(Some(
@@ -334,6 +346,12 @@ fn bare_seconds(name: &str, value: &Value) -> Option<String> {
     matches!(value, Value::Integer(_)).then(|| {
         format!("{name:?} should be a duration with its unit, such as \"10s\": it counts seconds")
     })
+}
+
+/// Whether it belongs into a block `compression`.
+fn is_of_compression(entry: &Entry) -> bool {
+    let known = ["mode", "rtt_thresholds", "thresholds", "rtts", "rtt"];
+    known.contains(&&*entry.key.to_ascii_lowercase())
 }
 
 /// Whether the block has a key of this name; others may stand there as variables.
@@ -525,12 +543,12 @@ fn boolean(name: &str, value: &Value) -> Result<bool, String> {
 fn time(name: &str, value: &Value) -> Result<Duration, String> {
     let seconds = match value {
         Value::String(text) => return parse_duration(text),
-        Value::Integer(seconds) => *seconds as f64,
-        Value::Float(seconds) => *seconds,
+        Value::Integer(seconds) => *seconds,
         other => return Err(wrong(name, "seconds or a duration such as \"2s\"", other)),
     };
-    Duration::try_from_secs_f64(seconds)
-        .map_err(|_| format!("{name:?} must be a number of seconds, not {seconds}"))
+    let seconds = u64::try_from(seconds);
+    let time = seconds.map_err(|_| format!("{name:?} must not be negative"))?;
+    Ok(Duration::from_secs(time))
 }
 
 fn wrong(name: &str, expected: &str, found: &Value) -> String {

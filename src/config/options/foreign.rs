@@ -69,7 +69,7 @@ pub const IGNORED: &[Ignored] = &[
     Ignored {
         names: &["proxies"],
         expected: "a block",
-        accepts: |value| matches!(value, Value::Map(_)),
+        accepts: is_proxies,
         reason: "no proxy is believed what it says of a client",
     },
     Ignored {
@@ -156,7 +156,7 @@ pub(in crate::config) const NO_JWT: &str = "operator mode (JWT) is not served: t
 
 /// Whether the value of a key that is not served asks for nothing, so that nothing
 /// is missing.
-pub(super) fn asks_for_nothing(value: &Value) -> bool {
+pub(in crate::config) fn asks_for_nothing(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.is_empty(),
         Value::Bool(value) => !value,
@@ -171,7 +171,8 @@ pub(super) fn asks_for_nothing(value: &Value) -> bool {
     }
 }
 
-fn is_jetstream(value: &Value) -> bool {
+/// Whether it can stand for streams, which are not served.
+pub(in crate::config) fn is_jetstream(value: &Value) -> bool {
     match value {
         Value::Bool(_) | Value::Map(_) => true,
         Value::String(text) => {
@@ -179,6 +180,12 @@ fn is_jetstream(value: &Value) -> bool {
         }
         _ => false,
     }
+}
+
+fn is_proxies(value: &Value) -> bool {
+    let is_list = |value: &Value| matches!(value, Value::Array(_));
+    matches!(value, Value::Map(map)
+        if map.entries().all(|it| it.key.eq_ignore_ascii_case("trusted") && is_list(&it.node.value)))
 }
 
 fn is_bool(value: &Value) -> bool {

@@ -521,7 +521,10 @@ pub const KEYS: &[Key] = &[
         name: "system_account",
         aliases: &["system"],
         kind: Kind::Text(|options, text| {
-            options.system_account = text.to_owned();
+            options.system_account = match text {
+                "" => Options::default().system_account,
+                text => text.to_owned(),
+            };
             Ok(())
         }),
         default: "\"$SYS\"",
