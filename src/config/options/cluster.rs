@@ -299,8 +299,8 @@ fn set(cluster: &mut ClusterOptions, name: &str, value: &Value) -> Result<Option
         }
         "write_timeout" if is_write_timeout(value) => {
             return Ok((!asks_for_nothing(value)).then(|| {
-                "a route that takes nothing within write_deadline is closed: write_timeout has no \
-                 effect"
+                "\"write_timeout\" has no effect: a route that takes nothing within \
+                 write_deadline is closed"
                     .into()
             }));
         }
