@@ -66,7 +66,9 @@ impl Session {
             Ok(Step::Connect(json)) => Some(json),
             // Nobody has to say CONNECT who needs no credentials.
             Err(Unfit::NotDue) => None,
-            Err(Unfit::Parse(error)) => return Err(error.into()),
+            Err(Unfit::Parse(error)) => {
+                return Err(End::from(error).quoting(said.buffer()));
+            }
             Err(Unfit::Late) => return Err(self.refuse_late()),
             // What else there is comes from brokers only.
             Ok(_) | Err(_) => return Ok(()),

@@ -118,7 +118,7 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
     // Last, since a port that nobody asked for must take nothing away.
     let (monitor, no_monitor) = match options.http_listen() {
         None => (None, None),
-        Some((host, port)) => match bind("monitor port", host, port) {
+        Some((host, port)) => match bind(monitor_name(&options, port), host, port) {
             Ok(monitor) => (Some(monitor), None),
             Err(error) if options.http_port == HttpPort::Default => (None, Some(error)),
             Err(error) => return Err(error),
@@ -143,6 +143,17 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
         monitor_unix,
         monitor_file,
     })
+}
+
+/// What the monitoring port is called where it cannot be had.
+fn monitor_name(options: &Options, port: u16) -> &'static str {
+    let cluster = options.cluster.as_ref().and_then(|it| it.port);
+    match port {
+        0 => "monitor port",
+        port if port == options.port => "monitor port, which is the client port as well",
+        port if Some(port) == cluster => "monitor port, which is the route port as well",
+        _ => "monitor port",
+    }
 }
 
 /// Logs what is starting.

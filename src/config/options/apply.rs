@@ -17,6 +17,9 @@ use crate::{
     security::users::User,
 };
 
+/// A larger `max_payload` is worth a warning.
+const LARGE_PAYLOAD: usize = 8 * 1024 * 1024;
+
 /// Something to tell the operator about the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -324,6 +327,14 @@ impl Reading {
             lame_duck_grace_period,
             ..
         } = self.options;
+        if max_payload > LARGE_PAYLOAD {
+            let position = self.decided_at(["max_payload", "max_payload"]);
+            let text = format!(
+                "max_payload is {max_payload}: messages of more than 8 MB hold up all that share a \
+                 connection with them; send large things in parts"
+            );
+            self.warn(&position, text);
+        }
         if max_payload > max_pending {
             let position = self.decided_at(["max_payload", "max_pending"]);
             let text = format!(

@@ -581,7 +581,13 @@ fn what_has_no_effect_gives_a_warning() {
         assert!(warnings[0].starts_with("1:1: "), "{warnings:?}");
         assert!(warnings[0].contains(expected), "{text}: {warnings:?}");
     }
+    let warnings_of_large = warnings("max_payload: 9MB");
+    assert!(
+        matches!(&warnings_of_large[..], [one] if one.contains("more than 8 MB")),
+        "{warnings_of_large:?}"
+    );
     for text in [
+        "max_payload: 8MB",
         "jetstream: false",
         "jetstream: disabled",
         "write_timeout: close",
