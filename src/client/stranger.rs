@@ -77,7 +77,9 @@ impl Session {
         self.input.keep(&rest);
         match connect {
             Some(json) => self.act(worker, Op::Connect(&json))?,
-            None => self.connect_silently(worker)?,
+            None => self
+                .connect_silently(worker)
+                .map_err(|end| end.quoting(&rest))?,
         }
         if self.pending_login.is_none() {
             self.resume(worker);
