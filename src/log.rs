@@ -1,7 +1,7 @@
 //! The log: `tracing` events as lines in nats-server's format.
 //!
 //! `[PID] YYYY/MM/DD HH:MM:SS.uuuuuu [INF] message`, to stderr or to a file that
-//! rotates and can be reopened. `main` calls [`init`] once and keeps the
+//! rotates and can be reopened, or to a log server (see [`syslog`]). `main` calls [`init`] once and keeps the
 //! [`LogHandle`] for SIGUSR1, reloads and the end; everybody else uses the macros
 //! of `tracing`. A fatal line is an error event with the target [`FATAL`].
 //!
@@ -12,6 +12,7 @@
 //! as writing works again.
 
 mod sink;
+mod syslog;
 mod writer;
 
 use std::{
@@ -41,6 +42,7 @@ use tracing::{
 
 use self::{
     sink::Sink,
+    syslog::{Connection, Syslog},
     writer::{Losses, Waiting, Writer},
 };
 use crate::{config::Options, telemetry::Clock};
@@ -60,6 +62,8 @@ pub enum InitError {
     AlreadySet,
     /// The log file cannot be opened.
     Open(PathBuf, io::Error),
+    /// The log server cannot be reached.
+    Syslog(Syslog, io::Error),
     /// The thread that writes it cannot be had.
     Thread(io::Error),
 }
@@ -71,6 +75,7 @@ impl fmt::Display for InitError {
             InitError::Open(path, cause) => {
                 write!(f, "cannot open the log file {}: {cause}", path.display())
             }
+            InitError::Syslog(place, cause) => write!(f, "cannot reach {place}: {cause}"),
             InitError::Thread(cause) => {
                 write!(f, "cannot start the thread that writes the log: {cause}")
             }
@@ -81,8 +86,11 @@ impl fmt::Display for InitError {
 impl std::error::Error for InitError {}
 
 /// Sets up the log of the process.
+///
+/// A log server that cannot be reached keeps no broker from starting: the log goes
+/// to stderr then and says so.
 pub fn init(options: &Options) -> Result<LogHandle, InitError> {
-    let handle = LogHandle::new(options)?;
+    let (handle, unreached) = or_to_stderr(options, LogHandle::new)?;
     let lines = Lines(handle.0.clone());
     tracing::subscriber::set_global_default(lines).map_err(|_| InitError::AlreadySet)?;
     // A panic, which is a defect, goes the same way: written to standard error at
@@ -92,7 +100,33 @@ pub fn init(options: &Options) -> Result<LogHandle, InitError> {
         let name = thread.name().unwrap_or("without a name");
         tracing::error!("defect: the thread {name} {panic}");
     }));
+    tell_unreached(unreached);
     Ok(handle)
+}
+
+/// Opens what the options ask for. A log server that cannot be reached is told of,
+/// and stderr takes its place.
+fn or_to_stderr<T>(
+    options: &Options,
+    open: impl Fn(&Options) -> Result<T, InitError>,
+) -> Result<(T, Option<InitError>), InitError> {
+    match open(options) {
+        Err(error @ InitError::Syslog(..)) => {
+            let to_stderr = Options {
+                syslog: false,
+                remote_syslog: None,
+                ..options.clone()
+            };
+            Ok((open(&to_stderr)?, Some(error)))
+        }
+        opened => Ok((opened?, None)),
+    }
+}
+
+fn tell_unreached(unreached: Option<InitError>) {
+    if let Some(error) = unreached {
+        tracing::warn!("The log goes to stderr: {error}");
+    }
 }
 
 /// Changes the log while the broker runs. Clones change the same log.
@@ -147,7 +181,7 @@ impl LogHandle {
     /// It cannot be opened; the old file stays in use.
     pub fn reopen(&self) -> Result<bool, InitError> {
         let place = self.0.current.read().place.clone();
-        if place.is_stderr() {
+        if !matches!(place, Place::File { .. }) {
             return Ok(false);
         }
         let current = Current::open(place, &self.0.style, &self.0.losses)?;
@@ -162,12 +196,16 @@ impl LogHandle {
     ///
     /// It cannot be opened.
     pub fn prepare(&self, options: &Options) -> Result<PreparedLog, InitError> {
-        Ok(PreparedLog {
-            current: Current::open(Place::of(options), &self.0.style, &self.0.losses)?,
-            style: Style::of(options),
-            debug: options.debug,
-            trace: options.trace,
-        })
+        let (prepared, unreached) = or_to_stderr(options, |options| {
+            Ok(PreparedLog {
+                current: Current::open(Place::of(options), &self.0.style, &self.0.losses)?,
+                style: Style::of(options),
+                debug: options.debug,
+                trace: options.trace,
+            })
+        })?;
+        tell_unreached(unreached);
+        Ok(prepared)
     }
 
     /// Puts a prepared log in use. Waits for nothing and cannot fail.
@@ -195,7 +233,10 @@ impl LogHandle {
         let current = self.0.current.read();
         let (lost, last_lost) = self.0.losses.so_far();
         LogLook {
-            file: current.place.file.clone(),
+            file: match &current.place {
+                Place::File { path, .. } => Some(path.clone()),
+                Place::Stderr | Place::Syslog(_) => None,
+            },
             waiting: current.writer.waiting(),
             lost,
             last_lost,
@@ -253,9 +294,16 @@ impl Current {
     fn open(place: Place, style: &Arc<Style>, losses: &Arc<Losses>) -> Result<Self, InitError> {
         // What can fail before a file is made, which would stay behind.
         let waiting = Waiting::new(style.clone(), losses.clone()).map_err(InitError::Thread)?;
-        let sink = match &place.file {
-            None => Sink::Stderr,
-            Some(path) => Sink::open(path, place.limit, place.max_files)
+        let sink = match &place {
+            Place::Stderr => Sink::Stderr,
+            Place::Syslog(place) => Connection::open(place.clone())
+                .map(Sink::Syslog)
+                .map_err(|cause| InitError::Syslog(place.clone(), cause))?,
+            Place::File {
+                path,
+                limit,
+                max_files,
+            } => Sink::open(path, *limit, *max_files)
                 .map_err(|cause| InitError::Open(path.clone(), cause))?,
         };
         let writer = waiting.write_to(sink);
@@ -268,24 +316,34 @@ impl Current {
 
 /// Where the log goes.
 #[derive(Clone, PartialEq)]
-struct Place {
-    /// `None` for stderr.
-    file: Option<PathBuf>,
-    limit: u64,
-    max_files: usize,
+enum Place {
+    Stderr,
+    File {
+        path: PathBuf,
+        limit: u64,
+        max_files: usize,
+    },
+    Syslog(Syslog),
 }
 
 impl Place {
     fn of(options: &Options) -> Self {
-        Self {
-            file: options.log_file.clone(),
-            limit: options.log_size_limit,
-            max_files: options.log_max_num,
+        if let Some(path) = &options.log_file {
+            return Self::File {
+                path: path.clone(),
+                limit: options.log_size_limit,
+                max_files: options.log_max_num,
+            };
+        }
+        match &options.remote_syslog {
+            Some(remote) => Self::Syslog(Syslog::Remote(remote.clone())),
+            None if options.syslog => Self::Syslog(Syslog::Local),
+            None => Self::Stderr,
         }
     }
 
     fn is_stderr(&self) -> bool {
-        self.file.is_none()
+        matches!(self, Self::Stderr)
     }
 }
 
@@ -392,12 +450,16 @@ struct Style {
     colour: AtomicBool,
     time: AtomicBool,
     utc: AtomicBool,
+    /// The log server adds time and process.
+    bare: AtomicBool,
 }
 
 impl Style {
     fn of(options: &Options) -> Self {
-        let colour = options.log_file.is_none() && io::stderr().is_terminal();
+        let place = Place::of(options);
+        let colour = place.is_stderr() && io::stderr().is_terminal();
         Self {
+            bare: AtomicBool::new(matches!(place, Place::Syslog(_))),
             colour: AtomicBool::new(colour),
             time: AtomicBool::new(options.logtime),
             utc: AtomicBool::new(options.logtime_utc),
@@ -409,6 +471,7 @@ impl Style {
             (&self.colour, &other.colour),
             (&self.time, &other.time),
             (&self.utc, &other.utc),
+            (&self.bare, &other.bare),
         ] {
             own.store(other.load(Ordering::Relaxed), Ordering::Relaxed);
         }
@@ -416,6 +479,9 @@ impl Style {
 
     fn line(&self, label: Label, message: &str) -> String {
         let is_set = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
+        if is_set(&self.bare) {
+            return format!("[{}] {message}\n", label.letters);
+        }
         let time = match (is_set(&self.time), is_set(&self.utc)) {
             (false, _) => String::new(),
             (true, true) => time_text(&Utc::now()),

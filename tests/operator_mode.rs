@@ -57,7 +57,6 @@ const KEYS: &[(&str, &str)] = &[
     ("default_sentinel", "%"),
     ("system_account", "@"),
     ("system", "@"),
-    ("accounts", "{ A { nkey: @ } }"),
 ];
 
 fn filled(value: &str) -> String {
@@ -80,11 +79,10 @@ fn assert_one_line(said: &str, place: &str, key: &str, file: &Path) {
     let line = lines[0];
     let begin = format!("{}:{place}:", file.display());
     assert!(line.contains(&begin), "{key}: {line}");
-    let named = if key == "accounts" { "nkey" } else { key };
     let named = if key == "system" {
         "system_account"
     } else {
-        named
+        key
     };
     assert!(line.contains(named), "{key}: {line}");
     assert!(line.contains("operator mode (JWT) is not served"), "{line}");
@@ -104,8 +102,7 @@ fn each_key_is_refused_at_the_start() {
             let output = midge(flags);
             assert_eq!(output.status.code(), Some(1), "{key}: {output:?}");
             let said = String::from_utf8_lossy(&output.stderr);
-            let place = if *key == "accounts" { "3:17" } else { "3:1" };
-            assert_one_line(&said, place, key, &file);
+            assert_one_line(&said, "3:1", key, &file);
         }
     }
 }

@@ -283,7 +283,13 @@ impl Client {
             },
             other => Error::Connection {
                 url,
-                detail: other.to_string(),
+                detail: match other.to_string() {
+                    text if text.contains("http parse fail") => format!(
+                        "{text}: what answers there is no monitoring port; the port of clients \
+                         (4222) answers like this"
+                    ),
+                    text => text,
+                },
             },
         }
     }

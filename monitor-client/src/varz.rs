@@ -28,6 +28,12 @@ pub struct Varz {
     pub host: String,
     /// Port of the client listener.
     pub port: u16,
+    /// Words that describe the broker.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<String>,
+    /// The same as pairs.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
     /// Whether clients have to log in.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub auth_required: bool,

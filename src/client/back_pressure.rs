@@ -67,8 +67,9 @@ pub(super) async fn pause(session: &mut Session, turn: &Turn) {
     {
         let now = Clock::now();
         let is_long = waited >= PAUSE_MAX;
+        let pauses = session.limits.pauses_publishers && !is_long;
         let is_slow = |reader: &&Arc<Connection>| {
-            !is_long && is_worth_waiting(&reader.outbound().backlog(), most, now)
+            pauses && is_worth_waiting(&reader.outbound().backlog(), most, now)
         };
         let is_without_room = |peer: &&Arc<Connection>| match is_long {
             false => is_behind(peer),

@@ -5,6 +5,9 @@ use crate::{
     protocol::{error::ClientError, parse::ParseError},
 };
 
+/// Bytes of what came that are shown.
+const QUOTED_MAX: usize = 32;
+
 /// Why a session must end.
 pub(super) struct End {
     /// Why a login was refused, as counters name it; `None` if it was not for that.
@@ -39,6 +42,24 @@ impl End {
     }
 }
 
+impl End {
+    /// The same with what came, as far as one may see it.
+    pub(super) fn quoting(mut self, received: &[u8]) -> Self {
+        let line = received.split(|byte| *byte == b'\n').next();
+        let line = line.unwrap_or_default().trim_ascii();
+        let may_hold_secrets = line
+            .get(..QUOTED_MAX.min(line.len()))
+            .is_some_and(|begin| begin.to_ascii_uppercase().starts_with(b"CONNECT"));
+        if !line.is_empty() && !may_hold_secrets {
+            let shown = line.get(..QUOTED_MAX).unwrap_or(line);
+            let more = if shown.len() < line.len() { "..." } else { "" };
+            let text = String::from_utf8_lossy(shown);
+            self.detail = format!("{}: {text:?}{more}", self.detail);
+        }
+        self
+    }
+}
+
 impl From<ParseError> for End {
     fn from(error: ParseError) -> Self {
         match error {
@@ -51,6 +72,36 @@ impl From<ParseError> for End {
                     .into(),
             },
             ParseError::UnknownOperation => Self::unknown_operation("no such verb"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_came_is_quoted_short_and_without_secrets() {
+        let quoted = |bytes: &[u8]| {
+            End::from(ParseError::UnknownOperation)
+                .quoting(bytes)
+                .detail
+        };
+        assert_eq!(quoted(b"FOO bar\r\nPING\r\n"), "no such verb: \"FOO bar\"");
+        assert_eq!(
+            quoted(b"GET / HTTP/1.1\r\n"),
+            "no such verb: \"GET / HTTP/1.1\""
+        );
+        assert_eq!(
+            quoted(b"\x16\x03\x01"),
+            "no such verb: \"\\u{16}\\u{3}\\u{1}\""
+        );
+        assert_eq!(
+            quoted(&[b'x'; 100]),
+            format!("no such verb: \"{}\"...", "x".repeat(QUOTED_MAX))
+        );
+        for secret in ["CONNECT {\"pass\":\"geheim\"", "connect{geheim"] {
+            assert_eq!(quoted(secret.as_bytes()), "no such verb");
         }
     }
 }

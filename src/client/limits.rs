@@ -46,6 +46,10 @@ pub struct Limits {
     pub trace: bool,
     /// Payload bytes shown in a trace; 0 is all.
     pub max_traced_msg_len: usize,
+    /// Whether a trace shows of each message its headers alone.
+    pub trace_headers: bool,
+    /// Whether a publisher is paused for readers that are behind.
+    pub pauses_publishers: bool,
 }
 
 /// The limits in force.

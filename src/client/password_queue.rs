@@ -59,7 +59,7 @@ struct Waiting {
 }
 
 /// A turn, which ends when it is dropped: then the next one has its turn.
-pub(super) struct Turn {
+pub(crate) struct Turn {
     queue: Arc<Inner>,
     source: IpAddr,
 }
@@ -85,7 +85,7 @@ impl PasswordQueue {
 
     /// Waits for the turn of a login from `source`. `None` never happens: turns
     /// are never refused.
-    pub(super) async fn turn(&self, source: IpAddr) -> Option<Turn> {
+    pub(crate) async fn turn(&self, source: IpAddr) -> Option<Turn> {
         let (turn, taken) = oneshot::channel();
         self.0.state.lock().waiting.push(Waiting {
             source: network(source),

@@ -76,7 +76,9 @@ impl Session {
             Ok(Step::Connect(json)) => Some(json),
             // Nobody has to say CONNECT who needs no credentials.
             Err(Unfit::NotDue) => None,
-            Err(Unfit::Parse(error)) => return Err(error.into()),
+            Err(Unfit::Parse(error)) => {
+                return Err(End::from(error).quoting(said.buffer()));
+            }
             Err(Unfit::Late) => return Err(self.refuse_late()),
             // What else there is comes from brokers only.
             Ok(_) | Err(_) => return Ok(()),
@@ -85,7 +87,9 @@ impl Session {
         self.input.keep(&rest);
         match connect {
             Some(json) => self.act(worker, Op::Connect(&json))?,
-            None => self.connect_silently(worker)?,
+            None => self
+                .connect_silently(worker)
+                .map_err(|end| end.quoting(&rest))?,
         }
         if self.pending_login.is_none() {
             self.resume(worker);

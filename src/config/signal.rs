@@ -63,6 +63,9 @@ pub enum Target {
     Pid(i32),
     /// The process whose id is in this file.
     PidFile(PathBuf),
+    /// Those whose ids are in the files of this name, in which `*` stands for any
+    /// characters.
+    PidFiles(PathBuf),
 }
 
 impl Target {
@@ -70,6 +73,10 @@ impl Target {
     pub fn from_text(text: &str) -> Target {
         match text.parse() {
             Ok(pid) => Target::Pid(pid),
+            // A file may have such a name.
+            Err(_) if text.contains('*') && !Path::new(text).exists() => {
+                Target::PidFiles(text.into())
+            }
             Err(_) => Target::PidFile(text.into()),
         }
     }
@@ -116,13 +123,68 @@ impl fmt::Display for SignalError {
 
 impl std::error::Error for SignalError {}
 
-/// Delivers a signal to one process.
+/// Delivers a signal to one process, or to those of several files.
 pub fn send(signal: Signal, target: &Target) -> Result<(), SignalError> {
-    let pid = match target {
-        Target::Named(name) => find_process(name)?,
-        Target::Pid(pid) => *pid,
-        Target::PidFile(path) => read_pid(path)?,
+    match target {
+        Target::Named(name) => send_to(signal, find_process(name)?),
+        Target::Pid(pid) => send_to(signal, *pid),
+        Target::PidFile(path) => send_to(signal, read_pid(path)?),
+        Target::PidFiles(pattern) => {
+            // All are told before the first failure is.
+            let results: Vec<_> = matching(pattern)?
+                .iter()
+                .map(|path| send_to(signal, read_pid(path)?))
+                .collect();
+            results.into_iter().collect()
+        }
+    }
+}
+
+/// The files that a pattern stands for. Only the last part of it may have `*`.
+fn matching(pattern: &Path) -> Result<Vec<PathBuf>, SignalError> {
+    let folder = match pattern.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
     };
+    let name = pattern.file_name().unwrap_or_default().to_string_lossy();
+    let read = |cause| SignalError::Read(folder.into(), cause);
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).map_err(read)? {
+        let entry = entry.map_err(read)?;
+        if is_match(&name, &entry.file_name().to_string_lossy()) {
+            found.push(entry.path());
+        }
+    }
+    found.sort();
+    match found.is_empty() {
+        true => Err(SignalError::Read(
+            pattern.into(),
+            io::ErrorKind::NotFound.into(),
+        )),
+        false => Ok(found),
+    }
+}
+
+/// Whether `name` is what `pattern` stands for.
+fn is_match(pattern: &str, name: &str) -> bool {
+    let Some((begin, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let Some(mut left) = name.strip_prefix(begin) else {
+        return false;
+    };
+    let (middle, end) = rest.rsplit_once('*').unwrap_or(("", rest));
+    // The first place of each part leaves most for those behind it.
+    for part in middle.split('*').filter(|part| !part.is_empty()) {
+        match left.split_once(part) {
+            Some((_, behind)) => left = behind,
+            None => return false,
+        }
+    }
+    left.ends_with(end)
+}
+
+fn send_to(signal: Signal, pid: i32) -> Result<(), SignalError> {
     // 0 and negative ids are groups of processes.
     if pid <= 0 {
         return Err(SignalError::BadPid(pid));
@@ -180,6 +242,44 @@ mod tests {
     };
 
     use super::*;
+
+    #[test]
+    fn stars_stand_for_any_characters() {
+        for (pattern, name, expected) in [
+            ("*.pid", "a.pid", true),
+            ("*.pid", ".pid", true),
+            ("*.pid", "a.pid.old", false),
+            ("nats-*.pid", "nats-1.pid", true),
+            ("nats-*.pid", "midge-1.pid", false),
+            ("a*b*c", "a-b-b-c", true),
+            ("a*b*c", "a-c", false),
+            ("*", "x", true),
+            ("ab*b", "ab", false),
+        ] {
+            assert_eq!(is_match(pattern, name), expected, "{pattern} {name}");
+        }
+    }
+
+    #[test]
+    fn all_processes_of_matching_files_are_told() {
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let mut sleepers = [
+            Sleeper::start("midge-glob-a"),
+            Sleeper::start("midge-glob-b"),
+        ];
+        for (number, sleeper) in sleepers.iter().enumerate() {
+            let path = folder.path().join(format!("{number}.pid"));
+            fs::write(path, sleeper.0.id().to_string()).expect("room for a file");
+        }
+        let pattern = folder.path().join("*.pid").display().to_string();
+        let target = Target::from_text(&pattern);
+        send(Signal::Stop, &target).expect("both are there");
+        for sleeper in &mut sleepers {
+            assert!(!sleeper.0.wait().expect("it ends").success());
+        }
+        let none = folder.path().join("*.none").display().to_string();
+        assert!(send(Signal::Stop, &Target::from_text(&none)).is_err());
+    }
 
     /// A process under a name that no other one has, killed at the end.
     struct Sleeper(Child);

@@ -4,7 +4,7 @@
 //! When descriptors run out, clients are refused first, then routes, then
 //! monitoring, so that an operator can still look and members still get in.
 
-use std::{io, os::fd::AsRawFd, time::Duration};
+use std::{io, net::SocketAddr, os::fd::AsRawFd, time::Duration};
 
 use tokio::time::{Instant, sleep};
 use tracing::error;
@@ -48,6 +48,15 @@ impl Port {
         let kept = self.left_to_others();
         // With few descriptors, in the same proportion.
         number >= max - kept.min(max * kept / 512)
+    }
+}
+
+/// A peer's address as people know it: a socket that serves both families gives
+/// those of version 4 as mapped ones.
+pub fn as_shown(peer: SocketAddr) -> SocketAddr {
+    match peer.ip().to_canonical() {
+        ip if ip == peer.ip() => peer,
+        ip => SocketAddr::new(ip, peer.port()),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Where log lines go: stderr, or a file that is rotated by size.
+//! Where log lines go: stderr, a log server, or a file that is rotated by size.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -11,6 +11,8 @@ use std::{
 
 use chrono::Local;
 
+use super::syslog::Connection;
+
 /// Who may read the log: its owner writes, its group reads.
 const FILE_MODE: u32 = 0o640;
 /// What is added to the name of a rotated file.
@@ -20,6 +22,7 @@ const BACKUP_FORMAT: &str = "%Y.%m.%d.%H.%M.%S.%9f";
 pub(super) enum Sink {
     File(LogFile),
     Stderr,
+    Syslog(Connection),
 }
 
 /// Lines that were not written to their end.
@@ -95,6 +98,7 @@ impl Sink {
         match self {
             Sink::File(log) => log.append(lines),
             Sink::Stderr => write(&mut io::stderr(), lines),
+            Sink::Syslog(connection) => connection.append(lines),
         }
     }
 }

@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use super::{Monitor, door::Door, process::SAMPLE_INTERVAL, service, stream::BoundedStream};
 use crate::{
     connection::{
-        accepting::{AcceptFailures, Port},
+        accepting::{AcceptFailures, Port, as_shown},
         admission::{Place, Places, Source},
     },
     telemetry::Clock,
@@ -87,7 +87,7 @@ impl Listener for TcpListener {
 
     async fn next(&self) -> io::Result<(TcpStream, Source, Door)> {
         let (stream, peer) = self.accept().await?;
-        let local = stream.local_addr()?;
+        let (local, peer) = (as_shown(stream.local_addr()?), as_shown(peer));
         Ok((stream, Source::of(peer.ip()), Door::Tcp { local, peer }))
     }
 

@@ -118,6 +118,8 @@ fn settings(monitor: &Monitor) -> Varz {
         max_pending: signed(options.max_pending),
         write_deadline: nanoseconds(options.write_deadline),
         config_digest: options.config_digest.clone(),
+        tags: options.server_tags.clone(),
+        metadata: options.server_metadata.clone(),
         cluster: cluster(server),
         system_account: server.clients.accounts.system_name(),
         gateway: json!({}),

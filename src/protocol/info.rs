@@ -71,13 +71,44 @@ pub struct Info {
 }
 
 impl Info {
-    /// The line as it is sent; nats-server puts a blank before the line's end.
+    /// The line as it is sent. Its only blank is the one before the JSON: the
+    /// oldest clients cut the line at blanks and take the second word, so those
+    /// within texts are written as escapes.
     pub fn line(&self) -> Vec<u8> {
         let mut line = b"INFO ".to_vec();
-        // A struct of strings and numbers always serialises.
+        // A struct of strings and numbers always serialises. Without indentation
+        // blanks are in its texts only.
         let json = serde_json::to_string(self).unwrap_or_default();
-        line.extend_from_slice(json.as_bytes());
-        line.extend_from_slice(b" \r\n");
+        line.extend_from_slice(json.replace(' ', "\\u0020").as_bytes());
+        line.extend_from_slice(b"\r\n");
         line
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_only_blank_is_before_the_json() {
+        let odd = "a b\tc \\ \"d\" \u{a0}".to_owned();
+        let info = Info {
+            server_name: odd.clone(),
+            cluster: odd.clone(),
+            host: odd.clone(),
+            go: odd.clone(),
+            connect_urls: vec![odd.clone(), odd.clone()],
+            remote_account: odd,
+            ..Info::default()
+        };
+        let line = String::from_utf8(info.line()).expect("it is text");
+        let words: Vec<&str> = line.split_ascii_whitespace().collect();
+        let [verb, json] = words[..] else {
+            panic!("{line}");
+        };
+        assert_eq!((verb, line.matches(' ').count()), ("INFO", 1));
+        let read: Info = serde_json::from_str(json).expect("it is JSON");
+        assert_eq!(read.server_name, info.server_name);
+        assert_eq!(read.connect_urls, info.connect_urls);
     }
 }

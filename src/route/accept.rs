@@ -14,7 +14,7 @@ use super::{
 use crate::{
     connection::{
         CloseReason, Connection,
-        accepting::{AcceptFailures, Port},
+        accepting::{AcceptFailures, Port, as_shown},
         admission::{Lost, Place, QUEUE_TIME, Source},
     },
     telemetry::{Clock, event::EventKind, hush::Hush},
@@ -29,6 +29,7 @@ pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
     while !cluster.is_stopping() {
         match listener.accept().await {
             Ok((stream, peer)) => {
+                let peer = as_shown(peer);
                 failures.end();
                 let is_member = cluster.member_addresses.contains(peer.ip());
                 if Port::Routes.is_short_of_files(&stream) && !places.make_room() && !is_member {

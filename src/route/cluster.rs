@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     client::{Context, Limits},
-    config::options::cluster::ClusterOptions,
+    config::options::cluster::{ClusterOptions, PING_INTERVAL_MAX},
     connection::{CloseReason, Connection, tls_listener::TlsListener, worker::with_worker},
     protocol::route::RouteInfo,
     security::permissions::{Permissions, Subscribing},
@@ -40,9 +40,6 @@ use crate::{
 /// Bytes that may at least wait for a peer: the interest of a million
 /// subscriptions, which a new route is told at once, must fit.
 const ROUTE_PENDING_MIN: usize = 256 * 1024 * 1024;
-
-/// The longest time between two pings of a route.
-const PING_INTERVAL_MAX: Duration = Duration::from_secs(30);
 
 /// Letters of a made-up cluster name.
 const DYNAMIC_NAME_LEN: usize = 22;

@@ -66,7 +66,17 @@ pub(super) fn hear(cluster: &Arc<Cluster>, info: &RouteInfo) {
                 && let Some(user) = &options.user
             {
                 url.user = user.clone();
-                url.password = options.password.clone();
+                url.password = match options.password.is_hash() {
+                    false => options.password.clone(),
+                    // Only the routes that are written say what it is a hash of.
+                    true => {
+                        let mut routes = options.routes.iter();
+                        let known = routes.find(|route| route.user == *user);
+                        known
+                            .map(|route| route.password.clone())
+                            .unwrap_or_default()
+                    }
+                };
             }
             dial_heard_of(cluster, url, info.gossip_mode);
         }

@@ -19,7 +19,7 @@ use tracing::debug;
 
 use super::{
     cluster::Cluster,
-    introduction::{Refusal, may_log_in},
+    introduction::Refusal,
     log_prefix,
 };
 use crate::{
@@ -115,7 +115,10 @@ impl<'a> Handshake<'a> {
         // A broker that we have a route to gives up when it sees our id, also
         // if it came without credentials, as one that dials back does.
         let is_known = cluster.route(&connect.name).is_some();
-        let may_log_in = may_log_in(&self.options, &connect);
+        let source = self.connection.peer.ip();
+        let may_log_in = cluster
+            .may_log_in(&self.options, &connect, source)
+            .await;
         if !is_known && !may_log_in {
             let user = format!("wrong user {:?} or wrong password", connect.user);
             return Err(self.refuse_login(&user).await);

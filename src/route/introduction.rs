@@ -6,7 +6,10 @@ use std::net::IpAddr;
 use super::cluster::{Cluster, ClusterName};
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
-    config::options::cluster::{ClusterOptions, RouteUrl},
+    config::options::{
+        advertise,
+        cluster::{ClusterOptions, RouteUrl},
+    },
     connection::{CloseReason, Connection},
     protocol::route::{LINE_MAX, RouteConnect, RouteInfo},
     security::permissions::{Pattern, Rules, SubjectRules},
@@ -108,14 +111,15 @@ impl Cluster {
     /// is everywhere, the peer knows the address at our end of this connection.
     fn address_for(&self, connection: &Connection) -> (String, u16) {
         let own = self.node.address;
-        if let Some(advertise) = &self.options().advertise {
-            return match advertise.rsplit_once(':') {
-                Some((host, port)) if !port.ends_with(']') => (
-                    host.trim_matches(['[', ']']).to_owned(),
-                    port.parse().unwrap_or(own.port()),
-                ),
-                _ => (advertise.trim_matches(['[', ']']).to_owned(), own.port()),
-            };
+        let options = self.options();
+        // It was looked at when it was read.
+        if let Some(advertise) = &options.advertise
+            && let Ok((host, port)) = advertise::split(advertise)
+        {
+            return (host.to_owned(), port.unwrap_or(own.port()));
+        }
+        if options.host.parse::<IpAddr>().is_err() {
+            return (options.host.clone(), own.port());
         }
         let ip = match own.ip().is_unspecified() {
             true => connection.outbound().local_ip().unwrap_or(own.ip()),
@@ -142,6 +146,34 @@ impl Cluster {
             ));
         }
         Ok(())
+    }
+
+    /// Whether user and password are those of the cluster.
+    pub(super) async fn may_log_in(
+        &self,
+        options: &ClusterOptions,
+        connect: &RouteConnect,
+        source: IpAddr,
+    ) -> bool {
+        let Some(user) = &options.user else {
+            return true;
+        };
+        let is_user = *user == connect.user;
+        if !options.password.is_hash() {
+            return is_user & options.password.is(connect.pass.as_bytes());
+        }
+        // Comparing takes long: in turn with those of clients, where it keeps nobody
+        // waiting.
+        let Some(turn) = self.context.passwords.turn(source).await else {
+            return false;
+        };
+        let (secret, offered) = (options.password.clone(), connect.pass.clone());
+        let compared = tokio::task::spawn_blocking(move || {
+            let is_password = secret.is(offered.as_bytes());
+            drop(turn);
+            is_password
+        });
+        compared.await.unwrap_or(false) & is_user
     }
 
     /// The name that the cluster has once there is a route to a peer that calls it
@@ -210,14 +242,6 @@ impl Cluster {
         }
         Ok(())
     }
-}
-
-/// Whether user and password are those of the cluster.
-pub(super) fn may_log_in(options: &ClusterOptions, connect: &RouteConnect) -> bool {
-    let Some(user) = &options.user else {
-        return true;
-    };
-    (*user == connect.user) & options.password.is(connect.pass.as_bytes())
 }
 
 /// `import` and `export` of our INFO.

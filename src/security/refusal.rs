@@ -77,7 +77,9 @@ impl fmt::Display for Refusal {
             Self::UnknownKey => "unknown nkey",
             Self::NoSignature => "no signature of the nonce",
             Self::WrongSignature => "wrong signature",
-            Self::ConnectionType => "the user may not connect in this way",
+            Self::ConnectionType => {
+                "the user may not connect in this way: its allowed_connection_types do not name it"
+            }
             Self::ForeignAccount => "the client asked for an account",
             Self::Jwt => {
                 "it shows a JWT (a .creds file), and operator mode is not served: give it a user \

@@ -29,7 +29,7 @@ use super::{
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     client::system::Notice,
-    config::{Options, options::cluster::ClusterOptions},
+    config::{HttpPort, Options, options::cluster::ClusterOptions},
     connection::{CloseReason, worker},
     route::{self, Cluster},
 };
@@ -91,20 +91,14 @@ pub fn runtime() -> io::Result<Runtime> {
 /// An address cannot be had.
 pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartError> {
     let bind = |what: &str, host: &str, port: u16| {
-        listener::bind(host, port)
-            .and_then(|listener| Ok((listener.local_addr()?, listener)))
-            .map_err(|error| StartError {
-                what: format!("Error listening on {what}: {host}:{port}"),
-                error,
-            })
+        listener::bind(host, port).map_err(|error| StartError {
+            what: format!("Error listening on {what}: {}", listener::join(host, port)),
+            error,
+        })
     };
     let tls = options.tls.as_ref().map(tls::open).transpose()?;
     let of_routes = options.cluster.as_ref().and_then(ClusterOptions::tls);
     let route_tls = of_routes.as_ref().map(tls::open).transpose()?;
-    let monitor = match options.http_listen() {
-        Some((host, port)) => Some(bind("monitor port", host, port)?),
-        None => None,
-    };
     let (monitor_unix, monitor_file) = match &options.monitor.unix {
         Some(path) => unix_socket::bind(path, options.monitor.unix_mode)
             .map(|(listener, file)| (Some(listener), Some(file)))
@@ -122,6 +116,15 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
         },
         None => None,
     };
+    // Last, since a port that nobody asked for must take nothing away.
+    let (monitor, no_monitor) = match options.http_listen() {
+        None => (None, None),
+        Some((host, port)) => match bind(monitor_name(&options, port), host, port) {
+            Ok(monitor) => (Some(monitor), None),
+            Err(error) if options.http_port == HttpPort::Default => (None, Some(error)),
+            Err(error) => return Err(error),
+        },
+    };
     let monitor_address = monitor.as_ref().map(|(address, _)| *address);
     let route_address = routes.as_ref().map(|(address, _)| *address);
     Ok(Prepared {
@@ -133,6 +136,7 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
             monitor_address,
             route_address,
             route_tls,
+            no_monitor.map(|error| error.to_string()),
         ),
         clients,
         routes: routes.map(|(_, listener)| listener),
@@ -140,6 +144,17 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
         monitor_unix,
         monitor_file,
     })
+}
+
+/// What the monitoring port is called where it cannot be had.
+fn monitor_name(options: &Options, port: u16) -> &'static str {
+    let cluster = options.cluster.as_ref().and_then(|it| it.port);
+    match port {
+        0 => "monitor port",
+        port if port == options.port => "monitor port, which is the client port as well",
+        port if Some(port) == cluster => "monitor port, which is the route port as well",
+        _ => "monitor port",
+    }
 }
 
 /// Logs what is starting.
@@ -209,12 +224,15 @@ pub async fn run(
         })?;
     }
     let ports_file = match &options.ports_file_dir {
-        Some(directory) => Some(PortsFile::write(directory, program, &server).map_err(
-            |error| StartError {
-                what: format!("Could not write ports file in {}", directory.display()),
-                error,
-            },
-        )?),
+        Some(directory) => match PortsFile::write(directory, program, &server) {
+            Ok(file) => Some(file),
+            Err(error) => {
+                // Whoever waits for it sees that it is missing.
+                let directory = directory.display();
+                error!("Could not write a ports file in {directory}, going on without: {error}");
+                None
+            }
+        },
         None => None,
     };
     if options.tls.is_some() {
@@ -270,6 +288,12 @@ fn announce_monitor(server: &Server) {
     let options = server.options();
     if let Some(path) = &options.monitor.unix {
         info!("Starting http monitor on {}", path.display());
+    }
+    if let Some(error) = &server.no_monitor {
+        warn!(
+            "{error}: nobody asked for this port, so the broker goes on without it; name one: \
+             http_port (-m), 0 for none"
+        );
     }
     let Some(address) = server.monitor_address else {
         return;

@@ -1,6 +1,10 @@
 //! Accepting clients.
 
-use std::{io, net::SocketAddr, sync::Arc, sync::atomic::Ordering};
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::{Arc, OnceLock, atomic::Ordering},
+};
 
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -11,7 +15,7 @@ use crate::{
     client,
     connection::{
         Connection, Kind,
-        accepting::{AcceptFailures, Port},
+        accepting::{AcceptFailures, Port, as_shown},
     },
     protocol::error::{ClientError, error_line},
     telemetry::Clock,
@@ -20,33 +24,77 @@ use crate::{
 /// Connections the kernel may hold for us: a fleet comes back at once.
 const BACKLOG: i32 = 4096;
 
-/// Opens a listening socket at `host:port`; port 0 takes any free one.
+/// Opens a listening socket at `host:port`; port 0 takes any free one. A wildcard
+/// of either family serves both where the machine has both. The address is the one
+/// that was asked for, with the port that it has.
 ///
 /// # Errors
 ///
 /// The host does not resolve, or the address cannot be had.
-pub fn bind(host: &str, port: u16) -> io::Result<TcpListener> {
+pub fn bind(host: &str, port: u16) -> io::Result<(SocketAddr, TcpListener)> {
     use std::net::ToSocketAddrs;
     let mut last_error = io::Error::new(io::ErrorKind::NotFound, "no address for this host");
-    for address in (host, port).to_socket_addrs()? {
+    let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
+    // A name such as localhost leads to both; most clients try this one.
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    for address in addresses {
         match bind_address(address) {
-            Ok(listener) => return Ok(listener),
+            Ok(listener) => {
+                let port = listener.local_addr()?.port();
+                return Ok((SocketAddr::new(address.ip(), port), listener));
+            }
             Err(error) => last_error = error,
         }
     }
     Err(last_error)
 }
 
+/// `host:port`, an IPv6 address in brackets.
+pub fn join(host: &str, port: u16) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:{port}"),
+        false => format!("{host}:{port}"),
+    }
+}
+
+/// Whether one socket of this machine serves IPv6 and IPv4.
+pub(super) fn is_dual_stack() -> bool {
+    static IS_DUAL_STACK: OnceLock<bool> = OnceLock::new();
+    *IS_DUAL_STACK.get_or_init(|| {
+        let any = SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0));
+        socket(any, true).is_ok()
+    })
+}
+
 fn bind_address(address: SocketAddr) -> io::Result<TcpListener> {
+    let is_wildcard = address.ip().is_unspecified();
+    let place: IpAddr = match is_wildcard {
+        false => address.ip(),
+        true if is_dual_stack() => Ipv6Addr::UNSPECIFIED.into(),
+        true => Ipv4Addr::UNSPECIFIED.into(),
+    };
+    let address = match address {
+        // It may have a zone.
+        address if address.ip() == place => address,
+        address => SocketAddr::new(place, address.port()),
+    };
+    let socket = socket(address, is_wildcard)?;
+    socket.listen(BACKLOG)?;
+    TcpListener::from_std(socket.into())
+}
+
+fn socket(address: SocketAddr, serves_both: bool) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking().cloexec(),
         Some(Protocol::TCP),
     )?;
     socket.set_reuse_address(true)?;
+    if address.is_ipv6() && serves_both {
+        socket.set_only_v6(false)?;
+    }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    TcpListener::from_std(socket.into())
+    Ok(socket)
 }
 
 /// Accepts clients until the server stops.
@@ -57,6 +105,7 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
     while !server.stopping.load(Ordering::Acquire) {
         match listener.accept().await {
             Ok((stream, peer)) => {
+                let peer = as_shown(peer);
                 failures.end();
                 if Port::Clients.is_short_of_files(&stream)
                     && !clients.admission.clients.make_room()

@@ -4,7 +4,7 @@
 //! reads it. Signals and stopping are in [`lifecycle`], accepting connections
 //! in [`listener`], taking over a changed configuration in [`reload`].
 
-mod client_urls;
+mod advertised;
 mod identity;
 mod lame_duck;
 pub mod lifecycle;
@@ -64,6 +64,8 @@ pub struct Server {
     pub client_address: SocketAddr,
     /// Where monitoring is served, if it is.
     pub monitor_address: Option<SocketAddr>,
+    /// Why there is no monitoring port, though nobody turned it off.
+    pub no_monitor: Option<String>,
     /// The other brokers, if there may be some.
     pub cluster: Option<Arc<Cluster>>,
     /// Whether new connections are refused because the end is near.
@@ -80,13 +82,14 @@ impl Server {
         monitor_address: Option<SocketAddr>,
         route_address: Option<SocketAddr>,
         route_tls: Option<Arc<TlsListener>>,
+        no_monitor: Option<String>,
     ) -> Arc<Self> {
         // The clock's zero is the broker's start.
         Clock::now();
         let id = identity::server_id();
         let name = options.server_name.clone().unwrap_or_else(|| id.clone());
         let authentication = Authentication::new(&options.authorization);
-        let (host, port) = advertised_host(&options, client_address);
+        let (host, port) = advertised::host(&options, client_address);
         let mut info = Info {
             auth_required: !authentication.admits_without_credentials(),
             server_id: id.clone(),
@@ -95,11 +98,12 @@ impl Server {
             midge: VERSION.into(),
             proto: 1,
             git_commit: GIT_COMMIT.into(),
-            go: concat!("rust ", env!("CARGO_PKG_RUST_VERSION")).into(),
+            go: concat!("rust", env!("CARGO_PKG_RUST_VERSION")).into(),
             host,
             port,
             headers: !options.no_header_support,
             max_payload: i64::try_from(options.max_payload).unwrap_or(i64::MAX),
+            cluster: options.cluster_name().to_owned(),
             ..Info::default()
         };
         tls::describe(&mut info, &options);
@@ -128,7 +132,7 @@ impl Server {
                     server_name: name.clone(),
                     address,
                 };
-                let client_urls = client_urls::own(&options, client_address);
+                let client_urls = advertised::urls(&options, client_address);
                 Cluster::new(clients.clone(), settings, node, route_tls, client_urls)
             });
         Arc::new(Self {
@@ -143,6 +147,7 @@ impl Server {
             clients,
             client_address,
             monitor_address,
+            no_monitor,
             cluster,
             stopping: AtomicBool::new(false),
         })
@@ -209,6 +214,8 @@ fn limits(options: &Options) -> Limits {
         headers: !options.no_header_support,
         trace: options.trace,
         max_traced_msg_len: options.max_traced_msg_len,
+        trace_headers: options.trace_headers,
+        pauses_publishers: !options.no_fast_producer_stall,
     }
 }
 
@@ -221,17 +228,4 @@ fn percent_of(whole: usize, percent: u64) -> usize {
 /// Half of the processors, so that logins leave time for messages.
 fn password_checks_max() -> usize {
     std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2))
-}
-
-/// The host and port that INFO names: those of `client_advertise`, else those
-/// that the broker listens at.
-fn advertised_host(options: &Options, address: SocketAddr) -> (String, u16) {
-    let host = match &options.client_advertise {
-        Some(advertise) => match advertise.rsplit_once(':') {
-            Some((host, _)) => host.to_owned(),
-            None => advertise.clone(),
-        },
-        None => address.ip().to_string(),
-    };
-    (host, address.port())
 }

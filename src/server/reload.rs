@@ -14,7 +14,7 @@ use chrono::{DateTime, Utc};
 use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
-use super::{Server, advertised_host, client_urls, limits, pid_file::PidFile, tls::PreparedTls};
+use super::{Server, advertised, limits, pid_file::PidFile, tls::PreparedTls};
 use crate::{
     client,
     config::{
@@ -252,7 +252,7 @@ impl Server {
             super::tls::describe(&mut info, &options);
             info.auth_required = !authentication.admits_without_credentials();
             info.max_payload = i64::try_from(options.max_payload).unwrap_or(i64::MAX);
-            (info.host, info.port) = advertised_host(&options, self.client_address);
+            (info.host, info.port) = advertised::host(&options, self.client_address);
             info
         };
         let plain = self.put_client_tls(tls, &options, info);
@@ -269,7 +269,7 @@ impl Server {
         client::tell_all(clients);
         client::keep_limits(clients);
         if let Some((cluster, settings)) = self.cluster.as_ref().zip(options.cluster.as_ref()) {
-            let client_urls = client_urls::own(&options, self.client_address);
+            let client_urls = advertised::urls(&options, self.client_address);
             cluster.reconfigure(settings.clone(), route_tls, client_urls);
         }
         *self.options.write() = Arc::new(options);

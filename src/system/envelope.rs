@@ -1,7 +1,7 @@
 //! What every message of the system account has around it: who says so, when,
 //! and its number.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use chrono::{SecondsFormat, Utc};
 use serde::Serialize;
@@ -26,6 +26,10 @@ struct ServerInfo<'a> {
     #[serde(skip_serializing_if = "str::is_empty")]
     cluster: &'a str,
     ver: &'a str,
+    #[serde(skip_serializing_if = "<[String]>::is_empty")]
+    tags: &'a [String],
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    metadata: &'a BTreeMap<String, String>,
     jetstream: bool,
     flags: u64,
     seq: u64,
@@ -43,12 +47,15 @@ impl Envelope {
     pub(super) fn server(&self) -> String {
         let host = self.server.clients.info.read().host.clone();
         let cluster = self.cluster();
+        let options = self.server.options();
         let info = ServerInfo {
             name: &self.server.name,
             host: &host,
             id: &self.server.id,
             cluster: &cluster,
             ver: COMPATIBLE_VERSION,
+            tags: &options.server_tags,
+            metadata: &options.server_metadata,
             jetstream: false,
             flags: 0,
             seq: self.server.clients.system.next_message(),

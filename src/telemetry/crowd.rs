@@ -31,6 +31,9 @@ const STORM_QUIET: Duration = Duration::from_secs(2);
 /// A storm that goes on is told once in this time.
 const STORM_LEN_MAX: Duration = Duration::from_secs(60);
 
+/// Who leaves when it has read INFO.
+const LEFT_AT_ONCE: &str = "a probe, or a client that cannot read INFO";
+
 /// Time between two log lines about one source of bare connects.
 const BARE_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
@@ -125,7 +128,7 @@ impl Crowd {
                 since_logged: 0,
             };
             sources.insert(source, new);
-            info!("{source} - Connected and left without a word");
+            info!("{source} - Connected and left without a word: {LEFT_AT_ONCE}");
         }
     }
 
@@ -151,7 +154,7 @@ impl Crowd {
         for (source, count) in silent {
             info!(
                 "{source} - Connected {count} more times within {BARE_LOG_INTERVAL:?} and left \
-                 without a word"
+                 without a word: {LEFT_AT_ONCE}"
             );
         }
     }

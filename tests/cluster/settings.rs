@@ -286,3 +286,26 @@ fn a_new_account_goes_over_standing_routes() {
     members[0].client().send("PUB news 2\r\nhi\r\n");
     assert_eq!(subscriber.next_message().body, b"hi");
 }
+
+/// The password that members must show may be a bcrypt hash: whoever dials shows
+/// what it is a hash of, which the routes that are written say; so also to a member
+/// that was only heard of.
+#[test]
+fn the_password_of_routes_may_be_a_hash() {
+    let hash = bcrypt::hash("s3cret", 4).expect("a hash");
+    let (seed, other) = (free_port(), free_port());
+    let start = |kind, name: &str, port, routes: &[u16]| {
+        let plan = Plan::new(kind, name, port, routes);
+        let hashed = format!("password: {hash:?}");
+        plan.start_with(plan.text().replace("password: s3cret", &hashed))
+    };
+    let first = start(Kind::Midge, "first", seed, &[]);
+    let second = start(Kind::Midge, "second", other, &[seed]);
+    let third = start(Kind::Nats, "third", free_port(), &[seed]);
+    mesh::wait_for_mesh(&[&first, &second, &third]);
+    let wrong = Plan::new(Kind::Midge, "wrong", free_port(), &[seed]);
+    let _wrong = wrong.start_with(wrong.text().replace("routes:s3cret@", "routes:other@"));
+    wait_until("who shows another one is refused", || {
+        first.broker.log().contains("or wrong password")
+    });
+}

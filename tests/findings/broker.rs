@@ -1,6 +1,9 @@
 //! The broker itself: its configuration, its threads, its starts.
 
-use std::{fs, net::SocketAddr};
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+};
 
 use crate::{
     appears, clears, proofs, quick, quick_with, stays_silent,
@@ -220,4 +223,26 @@ pub fn a_reload_that_fails_is_told_until_one_succeeds() {
     fs::write(&file, before).expect("room");
     broker.signal(libc::SIGHUP);
     clears(&broker, "reload-failed");
+}
+
+/// It can be asked through the socket, and is told there what to do. It stays
+/// until the next start, when the port may be free.
+#[test]
+pub fn a_broker_without_its_default_monitoring_port_says_so() {
+    // If this fails, somebody else has it, which is as good.
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 8222));
+    let broker = quick_with("", "monitor { unix: m.sock }")
+        .without_monitoring()
+        .start();
+    let socket = broker.folder().join("m.sock");
+    let finding = proofs::wait("no-monitoring appears", || {
+        let explained = http::request_unix(&socket, "GET", "/explainz").json();
+        let all = explained["findings"].as_array().expect("findings");
+        let found = all.iter().find(|it| it["code"] == "no-monitoring");
+        found.cloned()
+    });
+    proofs::note_shown("no-monitoring");
+    assert!(text(&finding).contains("127.0.0.1:8222"), "{finding}");
+    drop(taken);
+    stays_silent(&quick("").start(), "no-monitoring");
 }

@@ -191,6 +191,11 @@ const PROOFS: &[Proof] = &[
         broker::doors_that_stand_open_are_told,
     ),
     proof(
+        "no-monitoring",
+        "another program has port 8222, and no port is named",
+        broker::a_broker_without_its_default_monitoring_port_says_so,
+    ),
+    proof(
         "certificate-expiry",
         "the broker's certificate nears its end and passes it",
         certificates::the_own_certificate_is_told_before_and_after_its_end,

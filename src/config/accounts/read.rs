@@ -1,5 +1,7 @@
 //! From the block `accounts` to definitions.
 
+use std::collections::HashSet;
+
 use super::{
     AccountConfig, AccountLimits, DEFAULT_SYSTEM_ACCOUNT, GLOBAL_ACCOUNT, Mapping, check, mapping,
     sharing,
@@ -9,13 +11,14 @@ use crate::{
         options::{
             Options,
             block::Problems,
-            foreign::NO_JWT,
+            foreign::{asks_for_nothing, is_jetstream},
             users::{DEFAULT_PERMISSIONS, parse_default_permissions, parse_users},
         },
         syntax::{Entry, Map, Node, Position, Value},
     },
     protocol::{is_word, nkey::is_account_key},
     security::users::User,
+    subject::is_valid,
 };
 
 /// Reads the value of `accounts` into the options.
@@ -24,6 +27,12 @@ pub fn read(options: &mut Options, node: &Node, problems: &mut Problems) {
     options.accounts = match &node.value {
         Value::Array(_) => {
             let names = problems.texts(node, "accounts").unwrap_or_default();
+            let mut seen = HashSet::new();
+            for (name, position) in &names {
+                if !seen.insert(*name) {
+                    problems.error(position, format!("the account {name:?} is written twice"));
+                }
+            }
             names
                 .into_iter()
                 .filter(|(name, position)| is_usable(problems, position, name))
@@ -96,27 +105,54 @@ fn read_account(
             "exports" => account.exports = sharing::read_exports(node, problems),
             "imports" => account.imports = sharing::read_imports(node, problems),
             "mappings" | "maps" => account.mappings = read_mappings(node, problems),
-            "jetstream" => problems.warn(
+            "jetstream" if is_jetstream(&node.value) => {
+                if !asks_for_nothing(&node.value) {
+                    let text = "\"jetstream\" has no effect: streams are not served";
+                    problems.warn(&entry.position, text);
+                }
+            }
+            "jetstream" => problems.error(
                 &entry.position,
-                "\"jetstream\" has no effect: streams are not served",
+                "\"jetstream\" must be a boolean, a block or \"enabled\"",
             ),
-            "nkey" => problems.error(
-                &entry.position,
-                format!(
-                    "\"nkey\" of an account is not supported by this version of midge: {NO_JWT}"
-                ),
-            ),
-            "msg_trace" | "trace_dest" => problems.error(
-                &entry.position,
-                format!(
-                    "{:?} of an account is not supported by this version of midge",
-                    entry.key
-                ),
-            ),
+            "nkey" => read_account_key(entry, problems),
+            "msg_trace" | "trace_dest" => {
+                let is_asked = match &node.value {
+                    Value::String(text) => is_valid(text.as_bytes()),
+                    Value::Map(_) => true,
+                    _ => false,
+                };
+                let text = format!("{:?} must be a subject or a block", entry.key);
+                match is_asked {
+                    true => {
+                        let why = "messages are not traced on their way";
+                        let text = format!("{:?} has no effect: {why}", entry.key);
+                        problems.warn(&entry.position, text);
+                    }
+                    false => problems.error(&entry.position, text),
+                }
+            }
             _ => problems.unknown_key(entry, &place),
         }
     }
     Some(account)
+}
+
+/// The public key of an account means something in operator mode alone.
+fn read_account_key(entry: &Entry, problems: &mut Problems) {
+    let Some(text) = problems.text(entry) else {
+        return;
+    };
+    match is_account_key(text) {
+        true => problems.warn(
+            &entry.position,
+            "\"nkey\" of an account has no effect: operator mode (JWT) is not served",
+        ),
+        false => problems.error(
+            &entry.position,
+            "\"nkey\" of an account must be its public key: A and 55 more characters",
+        ),
+    }
 }
 
 fn named(name: &str) -> AccountConfig {
@@ -153,10 +189,10 @@ fn read_limits(node: &Node, problems: &mut Problems) -> AccountLimits {
             "max_subscriptions" | "max_subs" => &mut limits.max_subscriptions,
             "max_payload" | "max_pay" => &mut limits.max_payload,
             "max_leafnodes" | "max_leafs" => {
-                problems.warn(
-                    &entry.position,
-                    format!("{name:?} has no effect: leafnodes are not served"),
-                );
+                if problems.integer(entry).is_some() {
+                    let text = format!("{name:?} has no effect: leafnodes are not served");
+                    problems.warn(&entry.position, text);
+                }
                 continue;
             }
             _ => {

@@ -54,10 +54,29 @@ fn read_export(node: &Node, problems: &mut Problems) -> Option<Export> {
                 let number = problems.integer(entry)?;
                 position = usize::try_from(number).unwrap_or(0);
             }
-            "latency" | "allow_trace" => {
-                let text = format!("{:?} has no effect: services are not sampled", entry.key);
-                problems.warn(&entry.position, text);
+            "latency" if map.get("stream").is_some() => {
+                let text = "\"latency\" belongs to services, not to streams";
+                problems.error(&entry.position, text);
             }
+            "latency" => {
+                let subject = match &node.value {
+                    Value::Map(map) => map.get("subject").map(|entry| &entry.node.value),
+                    value => Some(value),
+                };
+                let is_subject =
+                    matches!(subject, Some(Value::String(text)) if is_valid(text.as_bytes()));
+                match is_subject {
+                    true => problems.warn(
+                        &entry.position,
+                        "\"latency\" has no effect: services are not sampled",
+                    ),
+                    false => problems.error(
+                        &entry.position,
+                        "\"latency\" must be a subject or a block with one",
+                    ),
+                }
+            }
+            "allow_trace" => read_allow_trace(entry, problems),
             _ => problems.unknown_key(entry, "an export"),
         }
     }
@@ -143,10 +162,7 @@ fn read_import(node: &Node, problems: &mut Problems) -> Option<Import> {
             "prefix" => prefix = Some(problems.text(entry)?),
             "to" => to = Some(problems.text(entry)?),
             "share" => share = problems.boolean(entry)?,
-            "allow_trace" => {
-                let text = "\"allow_trace\" has no effect: messages are not traced on their way";
-                problems.warn(&entry.position, text);
-            }
+            "allow_trace" => read_allow_trace(entry, problems),
             _ => problems.unknown_key(entry, "an import"),
         }
     }
@@ -236,4 +252,11 @@ fn read_source<'a>(
         );
     }
     found
+}
+
+fn read_allow_trace(entry: &Entry, problems: &mut Problems) {
+    if problems.boolean(entry) == Some(true) {
+        let text = "\"allow_trace\" has no effect: messages are not traced on their way";
+        problems.warn(&entry.position, text);
+    }
 }

@@ -13,7 +13,7 @@ use std::{ffi::OsString, fmt, path::PathBuf};
 
 use self::{
     login::Login,
-    table::{Action, Flag, REFUSED, dashed, find_flag, help},
+    table::{Action, Flag, dashed, find_flag, help},
     tls::TlsFlags,
 };
 use super::{
@@ -315,17 +315,9 @@ fn known_flag(name: &str, arg: &str) -> Result<&'static Flag, String> {
     if let Some(flag) = find_flag(name) {
         return Ok(flag);
     }
-    Err(match REFUSED.contains(&name) {
-        true => format!(
-            "the flag {} is not supported by this version of midge",
-            dashed(name)
-        ),
-        // Only the name: the value may be a secret.
-        false => format!(
-            "unknown flag {}; --help lists the flags",
-            arg.split('=').next().unwrap_or_default()
-        ),
-    })
+    // Only the name: the value may be a secret.
+    let name = arg.split('=').next().unwrap_or_default();
+    Err(format!("unknown flag {name}; --help lists the flags"))
 }
 
 /// The value of a flag as the key it sets would have it in a file.

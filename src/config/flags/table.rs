@@ -172,7 +172,7 @@ pub(super) const FLAGS: &[Flag] = &[
         action: Action::Signal,
         value: "SIGNAL[=PID]",
         group: Group::Server,
-        doc: "Signal a running broker (ldm, quit, reload, reopen, stop, term); PID is a process id or a pid file",
+        doc: "Signal a running broker (ldm, quit, reload, reopen, stop, term); PID is a process id, a pid file, or several with *",
     },
     Flag {
         names: &["cluster"],
@@ -284,6 +284,20 @@ pub(super) const FLAGS: &[Flag] = &[
         doc: "File the log goes to (stderr)",
     },
     Flag {
+        names: &["s", "syslog"],
+        action: Action::Set(&["syslog"]),
+        value: "",
+        group: Group::Logging,
+        doc: "Log to the system's log",
+    },
+    Flag {
+        names: &["r", "remote_syslog"],
+        action: Action::Set(&["remote_syslog"]),
+        value: "URL",
+        group: Group::Logging,
+        doc: "Log to a log server: udp://HOST:PORT, tcp://HOST:PORT",
+    },
+    Flag {
         names: &["log_size_limit"],
         action: Action::Set(&["log_size_limit"]),
         value: "BYTES",
@@ -361,7 +375,14 @@ pub(super) const FLAGS: &[Flag] = &[
         doc: "Accepted with a warning: streams are not served",
     },
     Flag {
-        names: &["h", "help"],
+        names: &["profile"],
+        action: Action::Ignored("there is no profiling port"),
+        value: "PORT",
+        group: Group::Ignored,
+        doc: "Accepted with a warning: there is no profiling port",
+    },
+    Flag {
+        names: &["h", "help", "help_tls"],
         action: Action::Help,
         value: "",
         group: Group::Common,
@@ -375,9 +396,6 @@ pub(super) const FLAGS: &[Flag] = &[
         doc: "Show the version; so does the word version",
     },
 ];
-
-/// Flags of nats-server that are refused.
-pub(super) const REFUSED: &[&str] = &["help_tls", "profile", "r", "remote_syslog", "s", "syslog"];
 
 /// The flag of a name without dashes.
 pub(super) fn find_flag(name: &str) -> Option<&'static Flag> {
@@ -429,7 +447,6 @@ mod tests {
     #[test]
     fn no_name_is_used_twice() {
         let mut names: Vec<&str> = FLAGS.iter().flat_map(|flag| flag.names).copied().collect();
-        names.extend(REFUSED);
         let count = names.len();
         names.sort_unstable();
         names.dedup();

@@ -188,14 +188,6 @@ fn what_cannot_be_followed_is_an_error() {
             &["--passphrase=secret"],
             "midge: unknown flag --passphrase; --help lists the flags",
         ),
-        (
-            &["--profile", "x"],
-            "midge: the flag --profile is not supported by this version of midge",
-        ),
-        (
-            &["-s"],
-            "midge: the flag -s is not supported by this version of midge",
-        ),
         (&["-p"], "midge: the flag -p needs a value"),
         (
             &["-p", "x"],

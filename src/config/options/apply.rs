@@ -17,6 +17,9 @@ use crate::{
     security::users::User,
 };
 
+/// A larger `max_payload` is worth a warning.
+const LARGE_PAYLOAD: usize = 8 * 1024 * 1024;
+
 /// Something to tell the operator about the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
@@ -129,8 +132,8 @@ pub(in crate::config) fn set_key(
         (Kind::Text(set), Value::String(text)) => set(options, text)?,
         (Kind::Text(_), _) => return Err(expected("a string; put it into quotes")),
     }
-    // Whoever asks for verbose traces asks for traces.
-    options.trace |= options.trace_verbose;
+    // Whoever asks for some kind of traces asks for traces.
+    options.trace |= options.trace_verbose || options.trace_headers;
     Ok(warning)
 }
 
@@ -232,16 +235,49 @@ impl Reading {
                 let (expected, found) = (ignored.expected, value.type_name());
                 let text = format!("{name:?} must be {expected}, not {found}");
                 self.error(&entry.position, text);
-            } else if !asks_for_nothing(value) {
+            } else {
+                self.note_store(entry);
+                if asks_for_nothing(value) {
+                    return;
+                }
                 let text = format!("{name:?} has no effect: {}", ignored.reason);
                 self.warn(&entry.position, text);
             }
         } else if let Some(refused) = REFUSED.iter().find(|r| r.names.contains(&&*name)) {
+            let is_shaped = match value {
+                Value::Array(_) | Value::Map(_) => name != "proxy_protocol",
+                Value::Bool(_) => name == "proxy_protocol",
+                _ => false,
+            };
+            if is_shaped && asks_for_nothing(value) {
+                return;
+            }
             let advice = refused.advice;
             let text = format!("{name:?} is not supported by this version of midge: {advice}");
             self.error(&entry.position, text);
         } else if !entry.used {
             self.error(&entry.position, unknown_key(&entry.key));
+        }
+    }
+
+    /// Streams are not served, but a folder for them that is written in two places is
+    /// a mistake there too.
+    fn note_store(&mut self, entry: &Entry) {
+        let is_store = |key: &str| ["store", "store_dir", "storedir"].contains(&key);
+        let inner = match &entry.node.value {
+            Value::Map(map) => map
+                .entries()
+                .find(|inner| is_store(&inner.key.to_ascii_lowercase())),
+            _ => None,
+        };
+        let found = inner.unwrap_or(entry);
+        if !is_store(&found.key.to_ascii_lowercase()) {
+            return;
+        }
+        let decision = (entry.key.clone(), found.position.clone());
+        if let Some((earlier, position)) = self.decided.insert("store_dir", decision) {
+            let text = format!("\"store_dir\" is written twice, also in {earlier:?} ({position})");
+            self.error(&found.position, text);
         }
     }
 
@@ -291,6 +327,14 @@ impl Reading {
             lame_duck_grace_period,
             ..
         } = self.options;
+        if max_payload > LARGE_PAYLOAD {
+            let position = self.decided_at(["max_payload", "max_payload"]);
+            let text = format!(
+                "max_payload is {max_payload}: messages of more than 8 MB hold up all that share a \
+                 connection with them; send large things in parts"
+            );
+            self.warn(&position, text);
+        }
         if max_payload > max_pending {
             let position = self.decided_at(["max_payload", "max_pending"]);
             let text = format!(

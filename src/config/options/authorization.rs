@@ -121,7 +121,9 @@ impl Written {
                 password: self.password.unwrap_or_default(),
             }),
             None => {
-                if self.password.is_some_and(|password| !password.is_empty()) {
+                let has_password = self.password.is_some_and(|password| !password.is_empty());
+                // Beside a list of users it may be there for a variable.
+                if has_password && !self.users {
                     problems.error(position, "a password without a user lets nobody in");
                 }
                 None

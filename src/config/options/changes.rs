@@ -70,7 +70,8 @@ pub fn changes(old: &Options, new: &Options) -> (Vec<Change>, Options) {
             max_pending, max_memory, max_control_line, max_closed_clients, ping_interval, ping_max,
             write_deadline, lame_duck_duration, lame_duck_grace_period, debug, trace,
             trace_verbose, logtime, logtime_utc, log_file, log_size_limit, log_max_num,
-            max_traced_msg_len, auth_timeout, pid_file,
+            max_traced_msg_len, auth_timeout, pid_file, syslog, remote_syslog, trace_headers,
+            no_fast_producer_stall, server_tags, server_metadata,
         }
         effect hidden { tls, authorization, monitor_login, accounts, mappings }
         restart shown {

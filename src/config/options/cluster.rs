@@ -4,10 +4,11 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use super::{
-    Options,
+    Options, advertise,
     apply::{harmless, parse_address, port_in_range},
     block::Problems,
     duration::parse_duration,
+    foreign::{asks_for_nothing, is_write_timeout},
     permissions::parse_permissions,
     tls::read_block,
 };
@@ -20,6 +21,32 @@ use crate::{
         secret::Secret,
     },
 };
+
+/// The keys of the block, with their other names.
+pub const KEYS: &[&str] = &[
+    "name",
+    "listen",
+    "host|net",
+    "port",
+    "authorization",
+    "tls",
+    "permissions",
+    "routes",
+    "advertise|cluster_advertise",
+    "no_advertise",
+    "connect_retries",
+    "connect_backoff",
+    "ping_interval",
+    "ping_max",
+    "write_deadline",
+    "write_timeout",
+    "pool_size",
+    "accounts",
+    "compression",
+];
+
+/// The longest time between two pings of a route.
+pub const PING_INTERVAL_MAX: Duration = Duration::from_secs(30);
 
 /// How long a dialling broker may take to log in, without TLS.
 const AUTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -176,9 +203,9 @@ impl RouteUrl {
     }
 }
 
-/// A password of routes. Brokers send it to each other, so it must be plain.
+/// A password that this broker sends, so that it must be plain.
 fn secret(text: &str) -> Result<Secret, String> {
-    Secret::plain(text).map_err(|why| format!("the password of routes {why}"))
+    Secret::plain(text).map_err(|why| format!("the password of a route {why}"))
 }
 
 /// What cannot be decoded stays as it is.
@@ -204,6 +231,10 @@ pub(super) fn read(options: &mut Options, node: &Node, problems: &mut Problems) 
     };
     let cluster = options.cluster_mut();
     for entry in block.entries_as_written() {
+        let name = entry.key.to_ascii_lowercase();
+        if entry.used && !is_key(&name) {
+            continue;
+        }
         match entry.key.to_ascii_lowercase().as_str() {
             "authorization" => read_authorization(cluster, entry, problems),
             "routes" => read_routes(cluster, entry, problems),
@@ -229,7 +260,12 @@ pub(super) fn read(options: &mut Options, node: &Node, problems: &mut Problems) 
 /// Sets one value. Returns a warning if there is one.
 fn set(cluster: &mut ClusterOptions, name: &str, value: &Value) -> Result<Option<String>, String> {
     match name {
-        "name" => cluster.name = Some(cluster_name(text(name, value)?)?),
+        "name" => {
+            cluster.name = match text(name, value)? {
+                "" => None,
+                text => Some(cluster_name(text)?),
+            };
+        }
         "listen" => match value {
             Value::Integer(port) => cluster.port = listen_port(*port)?,
             _ => set_listen(cluster, text(name, value)?)?,
@@ -237,28 +273,64 @@ fn set(cluster: &mut ClusterOptions, name: &str, value: &Value) -> Result<Option
         "host" | "net" => cluster.host = text(name, value)?.into(),
         "port" => cluster.port = listen_port(integer(name, value)?)?,
         "advertise" | "cluster_advertise" => {
-            cluster.advertise = Some(text(name, value)?.to_owned()).filter(|it| !it.is_empty());
+            let text = text(name, value)?;
+            cluster.advertise = match text {
+                "" => None,
+                text => advertise::split(text).map(|_| Some(text.to_owned()))?,
+            };
         }
         "no_advertise" => cluster.no_advertise = boolean(name, value)?,
         "connect_retries" => cluster.connect_retries = count(name, value)?,
         "connect_backoff" => cluster.connect_backoff = boolean(name, value)?,
-        "ping_interval" => cluster.ping_interval = Some(time(name, value)?),
+        "ping_interval" => {
+            let interval = time(name, value)?;
+            cluster.ping_interval = Some(interval);
+            if interval > PING_INTERVAL_MAX {
+                return Ok(Some(format!(
+                    "{name:?} of routes is {PING_INTERVAL_MAX:?} at most, which is taken"
+                )));
+            }
+            return Ok(bare_seconds(name, value));
+        }
         "ping_max" => cluster.ping_max = Some(count(name, value)?),
-        "write_deadline" => cluster.write_deadline = Some(time(name, value)?),
+        "write_deadline" => {
+            cluster.write_deadline = Some(time(name, value)?);
+            return Ok(bare_seconds(name, value));
+        }
+        "write_timeout" if is_write_timeout(value) => {
+            return Ok((!asks_for_nothing(value)).then(|| {
+                "\"write_timeout\" has no effect: a route that takes nothing within \
+                 write_deadline is closed"
+                    .into()
+            }));
+        }
         // One connection carries all accounts, uncompressed: both are agreed
         // upon with every peer, whatever it would like.
         "pool_size" => return integer(name, value).map(|_| None),
-        "accounts" if matches!(value, Value::Array(_)) => return Ok(None),
+        "accounts" => {
+            let is_text = |item: &Node| matches!(item.value, Value::String(_));
+            return match value {
+                Value::String(_) => Ok(None),
+                Value::Array(items) if items.iter().all(is_text) => Ok(None),
+                other => Err(wrong(name, "a list of names", other)),
+            };
+        }
         "compression" => match value {
             Value::Bool(false) => return Ok(None),
             Value::String(mode) if matches!(&**mode, "off" | "disabled" | "accept") => {
                 return Ok(None);
             }
-            _ => {
+            Value::Map(map) if !map.entries().all(is_of_compression) => {
+                return Err(format!(
+                    "{name:?} has a mode and rtt_thresholds, and no more"
+                ));
+            }
+            Value::Bool(_) | Value::Map(_) | Value::String(_) => {
                 return Ok(Some(
                     "routes are not compressed; agreed upon with every peer".into(),
                 ));
             }
+            other => return Err(wrong(name, "a boolean, a mode or a block", other)),
         },
         _ => {
             return Err(format!(
@@ -267,6 +339,25 @@ fn set(cluster: &mut ClusterOptions, name: &str, value: &Value) -> Result<Option
         }
     }
     Ok(None)
+}
+
+/// A number of seconds is easily taken for another unit.
+fn bare_seconds(name: &str, value: &Value) -> Option<String> {
+    matches!(value, Value::Integer(_)).then(|| {
+        format!("{name:?} should be a duration with its unit, such as \"10s\": it counts seconds")
+    })
+}
+
+/// Whether it belongs into a block `compression`.
+fn is_of_compression(entry: &Entry) -> bool {
+    let known = ["mode", "rtt_thresholds", "thresholds", "rtts", "rtt"];
+    known.contains(&&*entry.key.to_ascii_lowercase())
+}
+
+/// Whether the block has a key of this name; others may stand there as variables.
+fn is_key(name: &str) -> bool {
+    KEYS.iter()
+        .any(|key| key.split('|').any(|known| known == name))
 }
 
 fn read_authorization(cluster: &mut ClusterOptions, entry: &Entry, problems: &mut Problems) {
@@ -282,7 +373,9 @@ fn read_authorization(cluster: &mut ClusterOptions, entry: &Entry, problems: &mu
             }
             "pass" | "password" => {
                 if let Some(password) = problems.text(entry) {
-                    let password = problems.noted(&entry.position, secret(password));
+                    let password =
+                        Secret::new(password).map_err(|why| format!("the password {why}"));
+                    let password = problems.noted(&entry.position, password);
                     cluster.password = password.unwrap_or_default();
                 }
             }
@@ -307,6 +400,17 @@ fn read_permissions(cluster: &mut ClusterOptions, entry: &Entry, problems: &mut 
     };
     if rules.responses.is_some() {
         let text = "a cluster's permissions have no \"allow_responses\"";
+        problems.error(&entry.position, text);
+    }
+    let patterns = [&rules.publish, &rules.subscribe];
+    let has_queue = patterns.iter().any(|rules| {
+        let allow = rules.allow.iter().flatten();
+        allow
+            .chain(&rules.deny)
+            .any(|pattern| pattern.queue.is_some())
+    });
+    if has_queue {
+        let text = "a cluster's permissions are of subjects, without queue groups";
         problems.error(&entry.position, text);
     }
     if rules.have_templates() {
@@ -334,6 +438,11 @@ fn read_routes(cluster: &mut ClusterOptions, entry: &Entry, problems: &mut Probl
     let urls = problems.texts(&entry.node, "routes").unwrap_or_default();
     cluster.routes.clear();
     for (url, position) in urls {
+        if url.trim_end_matches('/').ends_with(":0") {
+            let text = "a route to port 0 leads nowhere: it is left out";
+            problems.warn(position, text);
+            continue;
+        }
         cluster
             .routes
             .extend(problems.noted(position, RouteUrl::parse(url)));
@@ -349,7 +458,8 @@ pub(in crate::config) fn set_listen_url(options: &mut Options, text: &str) -> Re
         Some((login, address)) => {
             let (user, password) = login.split_once(':').unwrap_or((login, ""));
             cluster.user = Some(percent_decoded(user));
-            cluster.password = secret(&percent_decoded(password))?;
+            cluster.password = Secret::new(&percent_decoded(password))
+                .map_err(|why| format!("the password {why}"))?;
             address
         }
         None => rest,
@@ -433,12 +543,12 @@ fn boolean(name: &str, value: &Value) -> Result<bool, String> {
 fn time(name: &str, value: &Value) -> Result<Duration, String> {
     let seconds = match value {
         Value::String(text) => return parse_duration(text),
-        Value::Integer(seconds) => *seconds as f64,
-        Value::Float(seconds) => *seconds,
+        Value::Integer(seconds) => *seconds,
         other => return Err(wrong(name, "seconds or a duration such as \"2s\"", other)),
     };
-    Duration::try_from_secs_f64(seconds)
-        .map_err(|_| format!("{name:?} must be a number of seconds, not {seconds}"))
+    let seconds = u64::try_from(seconds);
+    let time = seconds.map_err(|_| format!("{name:?} must not be negative"))?;
+    Ok(Duration::from_secs(time))
 }
 
 fn wrong(name: &str, expected: &str, found: &Value) -> String {

@@ -2,7 +2,7 @@
 //! passed over with a warning, the others are refused, because a broker that
 //! ignored them would not do what the file asks for.
 
-use crate::config::syntax::{Node, Value};
+use crate::config::syntax::Value;
 
 /// A key that is accepted and has no effect.
 pub struct Ignored {
@@ -55,22 +55,41 @@ pub const IGNORED: &[Ignored] = &[
         reason: "failed connects are reported by midge's own rule",
     },
     Ignored {
-        names: &["server_tags"],
-        expected: "a string or a list of strings",
-        accepts: is_strings,
-        reason: "tags only place streams, and streams are not served",
-    },
-    Ignored {
-        names: &["server_metadata"],
-        expected: "a block of strings",
-        accepts: |value| all_in_map(value, is_string),
-        reason: "metadata only describe a server to stream placement",
-    },
-    Ignored {
         names: &["feature_flags"],
         expected: "a block of booleans",
         accepts: |value| all_in_map(value, is_bool),
         reason: NO_STREAMS,
+    },
+    Ignored {
+        names: &["prof_block_rate"],
+        expected: "an integer",
+        accepts: is_integer,
+        reason: "there is no profiling port",
+    },
+    Ignored {
+        names: &["proxies"],
+        expected: "a block",
+        accepts: is_proxies,
+        reason: "no proxy is believed what it says of a client",
+    },
+    Ignored {
+        names: &["ocsp"],
+        expected: "a boolean or a block",
+        accepts: |value| matches!(value, Value::Bool(_) | Value::Map(_)),
+        reason: "no OCSP response is stapled to the certificate; revoked clients are known from \
+                 CRLs (crl_file in the block \"tls\")",
+    },
+    Ignored {
+        names: &["ocsp_cache"],
+        expected: "a boolean or a block",
+        accepts: |value| matches!(value, Value::Bool(_) | Value::Map(_)),
+        reason: "OCSP is not asked",
+    },
+    Ignored {
+        names: &["write_timeout"],
+        expected: "\"default\", \"close\" or \"retry\"",
+        accepts: is_write_timeout,
+        reason: "a reader that takes nothing within write_deadline is closed",
     },
 ];
 
@@ -119,51 +138,41 @@ pub const REFUSED: &[Refused] = &[
         advice: "clients talk NATS over TCP or TLS: take the block out",
     },
     Refused {
-        names: &["ocsp", "ocsp_cache"],
-        advice: "revoked certificates are known from CRLs: write crl_file into the block \"tls\"",
-    },
-    Refused {
-        names: &["proxies", "proxy_protocol"],
+        names: &["proxy_protocol"],
         advice: "clients are known by their own addresses: take the key out and let them connect \
                  directly",
     },
-    Refused {
-        names: &["remote_syslog", "syslog"],
-        advice: "write log_file, or leave the log to whoever reads stderr",
-    },
-    Refused {
-        names: &["prof_block_rate"],
-        advice: "there is no profiling port: take the key out",
-    },
-    Refused {
-        names: &["no_fast_producer_stall"],
-        advice: "publishers wait for readers that read, only slower: take the key out",
-    },
-    Refused {
-        names: &["trace_headers"],
-        advice: "traces show whole messages: write trace: true",
-    },
-    Refused {
-        names: &["write_timeout"],
-        advice: "readers that take nothing within write_deadline are cut: take the key out",
-    },
 ];
+
+/// What is asked of a write that takes too long.
+pub(super) fn is_write_timeout(value: &Value) -> bool {
+    matches!(value, Value::String(text)
+        if ["default", "close", "retry"].contains(&&*text.to_ascii_lowercase()))
+}
 
 /// Advice for whatever belongs to operator mode.
 pub(in crate::config) const NO_JWT: &str = "operator mode (JWT) is not served: take the key out, and write users with passwords or \
      nkeys into \"authorization\" or \"accounts\"";
 
-/// Whether the value of an ignored key asks for nothing, so that no warning is
-/// due.
-pub(super) fn asks_for_nothing(value: &Value) -> bool {
+/// Whether the value of a key that is not served asks for nothing, so that nothing
+/// is missing.
+pub(in crate::config) fn asks_for_nothing(value: &Value) -> bool {
     match value {
+        Value::Array(items) => items.is_empty(),
         Value::Bool(value) => !value,
-        Value::String(text) => text.eq_ignore_ascii_case("disabled"),
+        Value::Map(map) => map
+            .entries()
+            .all(|entry| matches!(&entry.node.value, Value::Array(items) if items.is_empty())),
+        Value::String(text) => {
+            let nothing = ["", "close", "default", "disable", "disabled"];
+            nothing.contains(&&*text.to_ascii_lowercase())
+        }
         _ => false,
     }
 }
 
-fn is_jetstream(value: &Value) -> bool {
+/// Whether it can stand for streams, which are not served.
+pub(in crate::config) fn is_jetstream(value: &Value) -> bool {
     match value {
         Value::Bool(_) | Value::Map(_) => true,
         Value::String(text) => {
@@ -171,6 +180,12 @@ fn is_jetstream(value: &Value) -> bool {
         }
         _ => false,
     }
+}
+
+fn is_proxies(value: &Value) -> bool {
+    let is_list = |value: &Value| matches!(value, Value::Array(_));
+    matches!(value, Value::Map(map)
+        if map.entries().all(|it| it.key.eq_ignore_ascii_case("trusted") && is_list(&it.node.value)))
 }
 
 fn is_bool(value: &Value) -> bool {
@@ -183,11 +198,6 @@ fn is_integer(value: &Value) -> bool {
 
 fn is_string(value: &Value) -> bool {
     matches!(value, Value::String(_))
-}
-
-fn is_strings(value: &Value) -> bool {
-    let all = |items: &[Node]| items.iter().all(|item| is_string(&item.value));
-    is_string(value) || matches!(value, Value::Array(items) if all(items))
 }
 
 fn all_in_map(value: &Value, accepts: fn(&Value) -> bool) -> bool {

@@ -6,8 +6,9 @@
 use std::{ops::RangeInclusive, time::Duration};
 
 use super::{
-    ANY_HOST, DEFAULT_PORT, HttpPort, Options, authorization::parse_authorization, block::Problems,
-    cluster, diagnosis::DIAGNOSIS_KEYS, monitor::MONITOR_KEYS, tls::read_tls,
+    ANY_HOST, DEFAULT_PORT, HttpPort, Options, advertise, authorization::parse_authorization,
+    block::Problems, cluster, describe, diagnosis::DIAGNOSIS_KEYS, monitor::MONITOR_KEYS,
+    syslog::RemoteSyslog, tls::read_tls,
 };
 use crate::{
     config::{
@@ -92,7 +93,7 @@ pub const KEYS: &[Key] = &[
         aliases: &[],
         kind: Kind::Text(|options, text| {
             if !text.is_empty() {
-                check_advertise(text)?;
+                advertise::split(text)?;
             }
             options.client_advertise = non_empty(text);
             Ok(())
@@ -287,6 +288,14 @@ pub const KEYS: &[Key] = &[
         doc: "Longest time one write to a connection may take.",
     },
     Key {
+        name: "no_fast_producer_stall",
+        aliases: &[],
+        kind: Kind::Bool(|options, value| options.no_fast_producer_stall = value),
+        default: "false",
+        doc: "Whether publishers are never paused for readers that are behind, so that these are \
+              cut sooner.",
+    },
+    Key {
         name: "cluster",
         aliases: &[],
         kind: Kind::Structure(cluster::read),
@@ -432,6 +441,28 @@ pub const KEYS: &[Key] = &[
         doc: "File to write the process id to.",
     },
     Key {
+        name: "syslog",
+        aliases: &[],
+        kind: Kind::Bool(|options, value| options.syslog = value),
+        default: "false",
+        doc: "Whether the log goes to the system's log, /dev/log, instead of stderr; `log_file` \
+              comes first.",
+    },
+    Key {
+        name: "remote_syslog",
+        aliases: &[],
+        kind: Kind::Text(|options, text| {
+            options.remote_syslog = match text {
+                "" => None,
+                text => Some(RemoteSyslog::parse(text)?),
+            };
+            Ok(())
+        }),
+        default: "",
+        doc: "Log server that the log goes to instead: udp://HOST:PORT, tcp://HOST:PORT or \
+              unix:///PATH; `log_file` comes first.",
+    },
+    Key {
         name: "ports_file_dir",
         aliases: &[],
         kind: Kind::Text(|options, text| {
@@ -451,6 +482,28 @@ pub const KEYS: &[Key] = &[
         doc: "Payload bytes shown in a trace; 0 is all.",
     },
     Key {
+        name: "trace_headers",
+        aliases: &[],
+        kind: Kind::Bool(|options, value| options.trace_headers = value),
+        default: "false",
+        doc: "Whether traces are logged, and show of each message its headers alone.",
+    },
+    Key {
+        name: "server_tags",
+        aliases: &[],
+        kind: Kind::Structure(describe::read_tags),
+        default: "[]",
+        doc: "Words that describe this broker: shown in /varz, by the system account and as \
+              labels of a metric.",
+    },
+    Key {
+        name: "server_metadata",
+        aliases: &[],
+        kind: Kind::Structure(describe::read_metadata),
+        default: "{}",
+        doc: "The same as pairs of a name and a text.",
+    },
+    Key {
         name: "accounts",
         aliases: &[],
         kind: Kind::Structure(accounts::read),
@@ -468,7 +521,10 @@ pub const KEYS: &[Key] = &[
         name: "system_account",
         aliases: &["system"],
         kind: Kind::Text(|options, text| {
-            options.system_account = text.to_owned();
+            options.system_account = match text {
+                "" => Options::default().system_account,
+                text => text.to_owned(),
+            };
             Ok(())
         }),
         default: "\"$SYS\"",
@@ -535,21 +591,6 @@ fn http_port(port: i64) -> HttpPort {
     match port {
         0 => HttpPort::Off,
         port => HttpPort::Listen(u16::try_from(port).unwrap_or(0)),
-    }
-}
-
-fn check_advertise(text: &str) -> Result<(), String> {
-    let wrong = || format!("{text:?} is neither a host nor HOST:PORT");
-    let (host, port) = match text.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, port),
-        _ => (text, "1"),
-    };
-    let bracketed = host.starts_with('[') && host.ends_with(']');
-    let plain = !host.contains([':', '[', ']']);
-    let port: u16 = port.parse().map_err(|_| wrong())?;
-    match !host.is_empty() && (bracketed || plain) && port > 0 {
-        true => Ok(()),
-        false => Err(wrong()),
     }
 }
 

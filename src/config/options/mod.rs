@@ -5,21 +5,24 @@
 //! table of keys is in [`keys`]; what nats-server knows and midge does not is in
 //! [`foreign`]. The server and the log read [`Options`] and nothing else here.
 
+pub mod advertise;
 mod apply;
 mod authorization;
 pub mod block;
 pub mod changes;
 pub mod cluster;
+mod describe;
 pub mod diagnosis;
 mod duration;
 pub mod foreign;
 pub mod keys;
 pub mod monitor;
 pub mod permissions;
+pub mod syslog;
 pub mod tls;
 pub mod users;
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::accounts::{AccountConfig, DEFAULT_SYSTEM_ACCOUNT, Mapping};
 pub(super) use apply::set_key;
@@ -27,6 +30,7 @@ pub use apply::{ConfigErrors, Diagnostic, load};
 use cluster::ClusterOptions;
 pub use diagnosis::Diagnosis;
 pub use monitor::{Monitor, MonitorLogin};
+pub use syslog::RemoteSyslog;
 
 use crate::security::{options::TlsOptions, users::Authorization};
 
@@ -135,10 +139,22 @@ pub struct Options {
     pub log_max_num: usize,
     /// File to write the process id to.
     pub pid_file: Option<PathBuf>,
+    /// Whether the log goes to the system's log instead of stderr.
+    pub syslog: bool,
+    /// The log server that it goes to instead.
+    pub remote_syslog: Option<RemoteSyslog>,
     /// Folder to write the list of listening ports to.
     pub ports_file_dir: Option<PathBuf>,
     /// Payload bytes shown in a trace; 0 is all.
     pub max_traced_msg_len: usize,
+    /// Whether traces show of each message its headers alone.
+    pub trace_headers: bool,
+    /// Whether publishers are never paused for readers that are behind.
+    pub no_fast_producer_stall: bool,
+    /// Words that describe this broker to operators.
+    pub server_tags: Vec<String>,
+    /// The same as pairs.
+    pub server_metadata: BTreeMap<String, String>,
     /// The other brokers; `None` without a word of them.
     pub cluster: Option<ClusterOptions>,
     /// The accounts that are defined; the global one is always there.
@@ -235,8 +251,14 @@ impl Default for Options {
             log_size_limit: 0,
             log_max_num: 0,
             pid_file: None,
+            syslog: false,
+            remote_syslog: None,
             ports_file_dir: None,
             max_traced_msg_len: 0,
+            trace_headers: false,
+            no_fast_producer_stall: false,
+            server_tags: Vec::new(),
+            server_metadata: BTreeMap::new(),
             cluster: None,
             accounts: Vec::new(),
             mappings: Vec::new(),

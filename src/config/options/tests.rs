@@ -283,6 +283,23 @@ fn each_key_sets_its_option() {
         ("max_subs: -1", |o| o.max_subscriptions == 0),
         ("max_sub_tokens: 1", |o| o.max_sub_tokens == 1),
         ("max_subscription_tokens: 255", |o| o.max_sub_tokens == 255),
+        ("syslog: true", |o| o.syslog),
+        ("remote_syslog: \"tcp://a:5\"", |o| {
+            o.remote_syslog == Some(RemoteSyslog::Tcp("a".into(), 5))
+        }),
+        ("remote_syslog: \"\"", |o| o.remote_syslog.is_none()),
+        ("trace_headers: true", |o| o.trace && o.trace_headers),
+        ("no_fast_producer_stall: true", |o| o.no_fast_producer_stall),
+        ("server_tags: [\"A b\", \" c \", a, A]", |o| {
+            o.server_tags == ["a b", "c", "a"]
+        }),
+        ("server_tags: A", |o| o.server_tags == ["a"]),
+        ("server_metadata: { A: b }", |o| {
+            o.server_metadata["A"] == "b"
+        }),
+        ("client_advertise: \"a:0\"", |o| {
+            o.client_advertise.as_deref() == Some("a:0")
+        }),
         ("max_payload: 5", |o| o.max_payload == 5),
         ("max_payload: 0", |o| o.max_payload == 1_048_576),
         ("max_pending: 10MB", |o| o.max_pending == 10_485_760),
@@ -438,10 +455,6 @@ fn wrong_types_and_values_are_refused() {
             "is neither a host nor HOST:PORT",
         ),
         (
-            "client_advertise: \"a:0\"",
-            "is neither a host nor HOST:PORT",
-        ),
-        (
             "client_advertise: \"::1\"",
             "is neither a host nor HOST:PORT",
         ),
@@ -553,9 +566,14 @@ fn what_has_no_effect_gives_a_warning() {
         ("disable_sublist_cache: true", "has no effect"),
         ("connect_error_reports: 5", "has no effect"),
         ("reconnect_error_reports: 5", "has no effect"),
-        ("server_tags: a", "has no effect"),
-        ("server_tags: [a, b]", "has no effect"),
-        ("server_metadata { a: b }", "has no effect"),
+        ("prof_block_rate: 5", "no profiling port"),
+        ("write_timeout: retry", "is closed"),
+        ("ocsp: true", "no OCSP response"),
+        ("ocsp_cache: true", "OCSP is not asked"),
+        (
+            "proxies { trusted: [ { key: a } ] }",
+            "no proxy is believed",
+        ),
         ("feature_flags { a: true }", "has no effect"),
     ] {
         let warnings = warnings(text);
@@ -563,7 +581,24 @@ fn what_has_no_effect_gives_a_warning() {
         assert!(warnings[0].starts_with("1:1: "), "{warnings:?}");
         assert!(warnings[0].contains(expected), "{text}: {warnings:?}");
     }
-    for text in ["jetstream: false", "jetstream: disabled"] {
+    let warnings_of_large = warnings("max_payload: 9MB");
+    assert!(
+        matches!(&warnings_of_large[..], [one] if one.contains("more than 8 MB")),
+        "{warnings_of_large:?}"
+    );
+    for text in [
+        "max_payload: 8MB",
+        "jetstream: false",
+        "jetstream: disabled",
+        "write_timeout: close",
+        "proxy_protocol: false",
+        "ocsp: false",
+        "proxies { trusted: [] }",
+        "leafnodes {}",
+        "leafnodes { remotes: [] }",
+        "websocket {}",
+        "operator: []",
+    ] {
         assert!(warnings(text).is_empty(), "{text}");
     }
     for text in [
@@ -571,6 +606,8 @@ fn what_has_no_effect_gives_a_warning() {
         "prof_port: a",
         "server_tags: [5]",
         "server_metadata {a: 5}",
+        "ocsp: 5",
+        "write_timeout: never",
         "feature_flags {a: b}",
     ] {
         refuses(text, "must be");

@@ -13,10 +13,6 @@ use crate::{
 
 /// Keys of nats-server's block that midge does not serve, and why.
 const REFUSED: &[(&str, &str)] = &[
-    ("ca_certs_match", WINDOWS),
-    ("cert_match", WINDOWS),
-    ("cert_match_by", WINDOWS),
-    ("cert_match_skip_invalid", WINDOWS),
     ("cert_store", WINDOWS),
     (
         "ocsp_peer",
@@ -28,9 +24,16 @@ const WINDOWS: &str = "certificates are read from files: write cert_file and key
 
 /// Reads the top-level block.
 pub(super) fn read_tls(options: &mut Options, node: &Node, problems: &mut Problems) {
-    if let Some(map) = problems.map(node, "tls") {
-        options.tls = Some(read_block(map, &node.position, problems));
+    let Some(map) = problems.map(node, "tls") else {
+        return;
+    };
+    let tls = read_block(map, &node.position, problems);
+    if tls.check_known_urls {
+        let text = "\"verify_cert_and_check_known_urls\" is for brokers, who are known by the routes \
+                    that are written: clients have none; write verify: true";
+        problems.error(&node.position, text);
     }
+    options.tls = Some(tls);
 }
 
 /// Reads a `tls` block of any listener.
@@ -112,6 +115,11 @@ fn read_entry(tls: &mut TlsOptions, entry: &Entry, problems: &mut Problems) {
                 .and_then(|limit| u32::try_from(limit).ok())
                 .filter(|limit| *limit > 0);
         }
+        "ca_certs_match" | "cert_match" | "cert_match_by" | "cert_match_skip_invalid" => {
+            let text = format!("{name:?} has no effect: {WINDOWS}");
+            problems.warn(&entry.position, text);
+        }
+        "ocsp_peer" if matches!(entry.node.value, Value::Bool(false)) => {}
         "puppet" => set(&mut tls.puppet, problems.boolean(entry)),
         "ssldir" => tls.ssldir = path(problems, entry),
         _ => match REFUSED.iter().find(|(refused, _)| *refused == name) {

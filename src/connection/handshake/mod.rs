@@ -61,6 +61,13 @@ const LONG_MAX: usize = 512;
 /// The longest that one of them may take; other bounds come first.
 const LONG_HOLD: Duration = Duration::from_secs(3600);
 
+/// What is told of a peer that does not go on in time.
+const TIMEOUT: &str = "TLS handshake timeout";
+
+/// The same of one that never began.
+const NOTHING_CAME: &str = "TLS handshake timeout: nothing came since the connect; a client that \
+                            cannot read INFO, or waits for something else, does this";
+
 /// The threads that shake hands, and how many peers wait for them.
 pub struct Handshakers {
     threads: Arc<Threads>,
@@ -234,6 +241,9 @@ impl Handshakers {
                         cause: Cause::Silent,
                         ..failure
                     },
+                    Cause::Timeout if bytes == 0 && !begins => {
+                        Failure::new(Cause::Timeout, NOTHING_CAME)
+                    }
                     _ => failure,
                 })?;
                 bytes += step.incoming.len() - held;
@@ -335,7 +345,7 @@ async fn wait(
     let result = timeout(*left, what).await;
     *left = left.saturating_sub(start.elapsed());
     match result {
-        Err(_) => Err(Failure::new(Cause::Timeout, "TLS handshake timeout")),
+        Err(_) => Err(Failure::new(Cause::Timeout, TIMEOUT)),
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => Err(closed()),
         Ok(Err(error)) => Err(Failure::new(Cause::Closed, error.to_string())),
         Ok(Ok(())) => Ok(()),

@@ -142,6 +142,15 @@ pub(super) fn unsafe_clients(evidence: &Evidence) -> Vec<Symptom> {
     vec![warning(&address, 0, text.to_owned())]
 }
 
+pub(super) fn no_monitoring(evidence: &Evidence) -> Vec<Symptom> {
+    let reason = evidence.server.no_monitor.as_ref();
+    let symptom = reason.map(|reason| Symptom {
+        severity: Severity::Info,
+        ..warning("", 0, format!("there is no monitoring port: {reason}"))
+    });
+    symptom.into_iter().collect()
+}
+
 pub(super) fn unsafe_monitoring(evidence: &Evidence) -> Vec<Symptom> {
     let open = evidence.server.monitor_for_strangers();
     open.map(|address| {

@@ -567,7 +567,8 @@ pub const RULES: &[Rule] = &[
         meaning: "TLS handshakes fail: at least `handshake_failures` within the time `recent`. \
                   Probes that send nothing do not count.",
         cause: "Clients have no certificate, an expired or revoked one or one of another CA, do \
-                not believe this broker's, or speak no TLS.",
+                not believe this broker's, speak no TLS, or cannot read INFO and say nothing \
+                (timeout).",
         remedy: "See the events (/eventsz?type=tls.failed) for the addresses and reasons; give \
                  these clients a certificate of the CA in ca_file, or block them.",
         pace: Pace::AtOnce,
@@ -605,6 +606,17 @@ pub const RULES: &[Rule] = &[
                  through a tunnel or an agent on the machine.",
         pace: Pace::AtOnce,
         find: broker::unsafe_monitoring,
+    },
+    Rule {
+        code: "no-monitoring",
+        levels: "info",
+        meaning: "The monitoring port that a broker has where none is named could not be had, and \
+                  the broker serves its clients without it.",
+        cause: "Another broker, or another program, on this machine has the port.",
+        remedy: "Name another port: http_port: 8223 or -m 8223; 0 for none. Or write unix into the \
+                 block monitor for a socket beside it.",
+        pace: Pace::AtOnce,
+        find: broker::no_monitoring,
     },
 ];
 

@@ -52,6 +52,14 @@ const LEFT_OUT: &[&str] = &[
 #[derive(Default)]
 struct Metrics(BTreeMap<String, Vec<(Labels, f64)>>);
 
+/// What the exporter types as counters: what connections moved.
+const COUNTERS: &[&str] = &[
+    "connz_in_bytes",
+    "connz_in_msgs",
+    "connz_out_bytes",
+    "connz_out_msgs",
+];
+
 /// Writes all of them; `is_detailed` is whether connections that lead have series
 /// of their own.
 pub(super) fn render(
@@ -72,6 +80,9 @@ pub(super) fn render(
         let name = format!("{prefix}_{path}");
         let help = field(&path);
         let kind = match format {
+            // As the exporter has it. OpenMetrics wants another name for a counter.
+            Format::Text if COUNTERS.contains(&&*path) => "counter",
+            Format::OpenMetrics if COUNTERS.contains(&&*path) => "unknown",
             // A gauge's name must not look like a counter's.
             _ if !name.ends_with("_total") => "gauge",
             Format::OpenMetrics => "unknown",

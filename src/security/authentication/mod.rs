@@ -169,6 +169,13 @@ impl Authentication {
         };
         match mapping.find(certificate, may_be) {
             Some(name) => self.identify_user(self.users.get(&name), offer),
+            // It would be somebody if it had come in another way.
+            None if mapping
+                .find(certificate, |name| self.users.contains_key(name))
+                .is_some() =>
+            {
+                Verdict::Refuse(Refusal::ConnectionType)
+            }
             None => Verdict::Refuse(Refusal::UnmappedCertificate(certificate.subject.clone())),
         }
     }

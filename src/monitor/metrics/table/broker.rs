@@ -21,6 +21,25 @@ pub(super) const METRICS: &[Metric] = &[
             to.add_labelled(labels, true);
         },
     },
+    Metric {
+        name: "midge_server",
+        kind: Kind::Info,
+        unit: "",
+        help: "What `server_tags` and `server_metadata` say of this broker, with commas between; \
+               absent if nothing.",
+        read: |now, to| {
+            let tags = &now.varz.tags;
+            let metadata = &now.varz.metadata;
+            if !tags.is_empty() || !metadata.is_empty() {
+                let pairs: Vec<String> = metadata
+                    .iter()
+                    .map(|(name, text)| format!("{name}={text}"))
+                    .collect();
+                let labels = vec![("tags", tags.join(",")), ("metadata", pairs.join(","))];
+                to.add_labelled(labels, true);
+            }
+        },
+    },
     gauge(
         "midge_start_time_seconds",
         "seconds",

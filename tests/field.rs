@@ -1,0 +1,241 @@
+//! What unit files and configurations of the field pass, end to end: logs to a
+//! log server, descriptions, keys that change what clients see, and starts that
+//! must not fail.
+
+mod support;
+
+use std::{
+    net::{SocketAddr, TcpStream, UdpSocket},
+    os::unix::net::UnixDatagram,
+    process::Command,
+};
+
+use serde_json::{Value, json};
+use support::{Broker, RawClient, http, tools, wait_for, wait_until};
+
+/// The next message of a log server that has `text`.
+fn logged(receive: impl Fn(&mut [u8]) -> std::io::Result<usize>, text: &str) -> String {
+    let mut buffer = [0; 9000];
+    wait_for(text, || {
+        let len = receive(&mut buffer).ok()?;
+        let message = String::from_utf8_lossy(&buffer[..len]).into_owned();
+        message.contains(text).then_some(message)
+    })
+}
+
+#[test]
+fn the_log_goes_to_a_server_over_udp() {
+    let server = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    server
+        .set_read_timeout(Some(support::PATIENCE))
+        .expect("a timeout");
+    let address = server.local_addr().expect("an address");
+    for program in [tools::nats_server(), tools::midge()] {
+        let broker = Broker::program(program)
+            .flag("-r")
+            .flag(format!("udp://{address}"))
+            .start();
+        let message = logged(|buffer| server.recv(buffer), "Server is ready");
+        // A daemon's notice, with whose it is.
+        assert!(message.starts_with('<'), "{message}");
+        let origin = format!("[{}]: ", broker.pid());
+        assert!(message.contains(&origin), "{message}");
+        assert!(
+            !broker.log().contains("Server is ready"),
+            "{}",
+            broker.log()
+        );
+    }
+}
+
+#[test]
+fn the_log_goes_to_a_server_over_tcp_and_to_a_socket() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let _broker = Broker::midge()
+        .config(format!("remote_syslog: \"tcp://{address}\""))
+        .start();
+    let (stream, _) = listener.accept().expect("it connects");
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(stream));
+    let ready = lines
+        .map_while(Result::ok)
+        .find(|line| line.ends_with("[INF] Server is ready"));
+    assert!(ready.is_some_and(|line| line.starts_with("<29>")));
+
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let path = folder.path().join("log");
+    let server = UnixDatagram::bind(&path).expect("a socket");
+    let mut broker = Broker::midge()
+        .config(format!("remote_syslog: \"unix://{}\"", path.display()))
+        .start();
+    logged(|buffer| server.recv(buffer), "[INF] Server is ready");
+    // A reader that reads nothing any more holds up nobody.
+    for _ in 0..2000 {
+        drop(TcpStream::connect(broker.client_addr()).expect("it listens"));
+    }
+    assert!(broker.connect().sync().is_empty());
+    assert!(broker.stop().success());
+}
+
+/// A log server that is not there keeps no broker from starting or reloading.
+#[test]
+fn without_a_log_server_the_log_goes_to_stderr() {
+    let broker = Broker::midge()
+        .config("remote_syslog: \"unix:///nowhere/log\"")
+        .start();
+    let log = broker.log();
+    assert!(log.contains("The log goes to stderr"), "{log}");
+    broker.signal(libc::SIGHUP);
+    wait_until("it has reloaded", || {
+        broker.log().contains("Reloaded server configuration")
+    });
+}
+
+/// The unit file of the legacy module has `-s`; others have `--profile`.
+#[test]
+fn flags_of_unit_files_are_taken() {
+    let mut command = Command::new(tools::midge());
+    let output = command
+        .args(["-s", "--profile", "6060", "--syslog=false", "--help_tls"])
+        .output()
+        .expect("midge runs");
+    assert!(output.status.success());
+    let help = String::from_utf8_lossy(&output.stdout);
+    assert!(help.contains("--remote_syslog"), "{help}");
+}
+
+#[test]
+fn a_folder_for_ports_that_is_missing_ends_no_broker() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let log = folder.path().join("log");
+    let gone = folder.path().join("gone");
+    let mut child = Command::new(tools::midge())
+        .args(["-a", "127.0.0.1", "-p", "-1", "-m", "-1", "-l"])
+        .arg(&log)
+        .arg("--ports_file_dir")
+        .arg(&gone)
+        .spawn()
+        .expect("midge starts");
+    wait_until("it is ready", || {
+        std::fs::read_to_string(&log).is_ok_and(|log| {
+            log.contains("Server is ready") && log.contains("Could not write a ports file")
+        })
+    });
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+}
+
+/// Tags and metadata are shown by `/varz`, the system account and a metric, and a
+/// reload changes them.
+#[test]
+fn descriptions_are_shown() {
+    let config = |tag: &str| {
+        format!(
+            "server_tags: [\"{tag}\", rack-1]\nserver_metadata {{ site: Basel }}\n\
+             accounts {{ $SYS {{ users: [ {{ user: s, password: s }} ] }} }}\n"
+        )
+    };
+    let broker = Broker::midge().config(config("Blue")).start();
+    let varz = broker.get_json("/varz");
+    assert_eq!(varz["tags"], json!(["blue", "rack-1"]));
+    assert_eq!(varz["metadata"], json!({ "site": "Basel" }));
+    let metrics = broker.get("/metrics").body;
+    let series = "midge_server_info{tags=\"blue,rack-1\",metadata=\"site=Basel\"} 1";
+    assert!(metrics.contains(series), "{metrics}");
+    let mut client = broker.connect();
+    client.send(
+        "CONNECT {\"user\":\"s\",\"pass\":\"s\",\"verbose\":false}\r\nSUB r 1\r\n\
+         PUB $SYS.REQ.SERVER.PING r 0\r\n\r\n",
+    );
+    let body = client.next_message().body;
+    let answer: Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(answer["server"]["tags"], json!(["blue", "rack-1"]));
+    assert_eq!(answer["server"]["metadata"]["site"], "Basel");
+    let file = broker.folder().join("broker.conf");
+    std::fs::write(file, config("Green")).expect("room");
+    broker.signal(libc::SIGHUP);
+    wait_until("the tag is another one", || {
+        broker.get_json("/varz")["tags"][0] == "green"
+    });
+}
+
+/// With `trace_headers` the log has the headers of a message and not its payload.
+#[test]
+fn traces_of_headers_hold_no_payload() {
+    let broker = Broker::midge().config("trace_headers: true").start();
+    let mut client = broker.connect();
+    client.send("CONNECT {\"headers\":true,\"verbose\":false}\r\n");
+    client.send("HPUB a 20 26\r\nNATS/1.0\r\nKey: v\r\n\r\nsecret\r\n");
+    client.send("PUB a 6\r\nsecret\r\n");
+    client.sync();
+    wait_until("the trace is there", || broker.log().contains("[PUB a 6]"));
+    let log = broker.log();
+    assert!(log.contains("Key: v") && !log.contains("secret"), "{log}");
+}
+
+/// Who speaks another protocol sees nothing of it, but the log quotes what came.
+#[test]
+fn a_protocol_error_quotes_what_came() {
+    for (config, sent, quoted) in [
+        (
+            "",
+            "GET / HTTP/1.1\r\n\r\n",
+            "no such verb: \"GET / HTTP/1.1\"",
+        ),
+        (
+            "authorization { token: t }",
+            "FOO bar\r\n",
+            "was not CONNECT: \"FOO bar\"",
+        ),
+        ("", "FOO bar\r\n", "no such verb: \"FOO bar\""),
+    ] {
+        let broker = Broker::midge()
+            .config(format!("debug: true\n{config}"))
+            .start();
+        let mut client = broker.connect();
+        client.send(sent);
+        client.read_to_end();
+        wait_until("the log quotes it", || broker.log().contains(quoted));
+    }
+}
+
+/// Programs that are sent to the client port instead of the monitoring port say so.
+#[test]
+fn the_client_port_is_told_from_the_monitoring_port() {
+    let broker = Broker::midge().start();
+    let port = broker.client_addr().port().to_string();
+    let output = Command::new(tools::midge())
+        .args(["top", "--once", "-m", &port])
+        .output()
+        .expect("midge top runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("no monitoring port"), "{said}");
+    let output = Command::new(tools::midge())
+        .args(["-a", "127.0.0.1", "-p", "0", "-m", "4222", "-t"])
+        .output()
+        .expect("midge runs");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+/// A publisher that is not paused for a reader that is behind: the reader is cut,
+/// as it would be there.
+#[test]
+fn without_pauses_a_slow_reader_is_cut_and_nobody_stalls() {
+    let config = "max_pending: 4MB\nno_fast_producer_stall: true";
+    let broker = Broker::midge().config(config).start();
+    let mut reader = broker.connect();
+    reader.send("CONNECT {\"verbose\":false}\r\nSUB a 1\r\nPING\r\n");
+    reader.next_frame();
+    let mut publisher = RawClient::connect(SocketAddr::new(
+        [127, 0, 0, 1].into(),
+        broker.client_addr().port(),
+    ));
+    let message = format!("PUB a 65536\r\n{}\r\n", "x".repeat(65536));
+    wait_until("the reader is cut", || {
+        publisher.send(message.repeat(16));
+        publisher.sync();
+        broker.get_json("/varz")["slow_consumers"] == 1
+    });
+    let varz = http::get(broker.monitor_addr(), "/varz").json();
+    assert_eq!(varz["stalled_clients"], 0, "{varz}");
+}
