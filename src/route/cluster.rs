@@ -86,6 +86,8 @@ pub struct Cluster {
     pub(super) reconfigured: Notify,
     stopping: AtomicBool,
     leaving: AtomicBool,
+    /// Addresses for clients whose members may come back at once.
+    pub(super) lost_urls: client_urls::Lost,
     /// Clients are to be told of a change.
     pub(super) clients_to_be_told: Notify,
 }
@@ -191,6 +193,7 @@ impl Cluster {
             reconfigured: Notify::new(),
             stopping: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
+            lost_urls: client_urls::Lost::default(),
             clients_to_be_told: Notify::new(),
         });
         cluster.limit_interest();

@@ -90,9 +90,11 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
     let mut leads_here = false;
     while let Some(url) = cluster.next_to_dial(&address) {
         match dial(&cluster, &url, Origin::Configured, 0).await {
+            // A short cut is mended before anybody is told of it.
             Ended::Lost { pause, .. } => {
                 failures = Failures::default();
-                sleep(pause).await;
+                sleep(pause + JITTER.mul_f64(fastrand::f64())).await;
+                continue;
             }
             Ended::Duplicate(remote_id) => {
                 failures = Failures::default();

@@ -261,6 +261,7 @@ async fn finish(session: &Session, stream: &TcpStream) -> CloseReason {
     };
     let stood = connection.start.clock().until(now);
     cluster.failing.ended(route, reason, &why, stood);
+    client_urls::keep_for_a_moment(cluster, route);
     cluster.deregister(route, reason);
     client_urls::refresh(cluster);
     info!(
