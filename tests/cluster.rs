@@ -20,6 +20,8 @@ mod formation;
 mod legacy;
 #[path = "cluster/mesh.rs"]
 mod mesh;
+#[path = "cluster/queues.rs"]
+mod queues;
 #[path = "cluster/services.rs"]
 mod services;
 #[path = "cluster/settings.rs"]

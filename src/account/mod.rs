@@ -22,7 +22,7 @@ mod stream;
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use once_cell::sync::OnceCell;
@@ -30,6 +30,7 @@ use parking_lot::RwLock;
 
 pub use crate::config::accounts::{AccountLimits, GLOBAL_ACCOUNT};
 use crate::{
+    config::options::cluster::QueuePolicy,
     connection::{
         SUBSCRIPTIONS, Subscription,
         interest::LocalInterest,
@@ -71,6 +72,8 @@ pub struct Account {
     /// Which of what the peers take they get: what can be subscribed to. `None`
     /// is everything.
     export: RwLock<Option<Arc<Permissions>>>,
+    /// Whether members of queue groups here go before those at the peers.
+    prefers_local: AtomicBool,
     limits: RwLock<AccountLimits>,
     /// Whether it is the one of the broker's own events and services.
     pub is_system: bool,
@@ -102,6 +105,7 @@ impl Account {
             remote: Sublist::new(&REMOTE_INTEREST),
             interest: LocalInterest::new(name),
             export: RwLock::default(),
+            prefers_local: AtomicBool::new(false),
             limits: RwLock::default(),
             is_system: false,
             replies: Replies::default(),
@@ -215,6 +219,14 @@ impl Account {
         self.interest.limit(worker, limits);
     }
 
+    /// Which members of a queue group serve what is published here.
+    pub fn set_queue_policy(&self, policy: QueuePolicy) {
+        let prefers_local = policy == QueuePolicy::Local;
+        if self.prefers_local.swap(prefers_local, Ordering::Relaxed) != prefers_local {
+            self.sublist.touch();
+        }
+    }
+
     /// Whether a peer gets what it takes so. What it takes is kept all the same:
     /// it is told once, and may count after a reload.
     pub fn exports_to(&self, interest: &RemoteInterest) -> bool {
@@ -238,7 +250,7 @@ impl Account {
         for members in &mut matches.queues {
             members.retain(|interest| self.exports_to(interest));
         }
-        Remotes::new(&matches)
+        Remotes::new(&matches, self.prefers_local.load(Ordering::Relaxed))
     }
 
     /// Puts a subscription into the sublist; the peers of the cluster are told.

@@ -158,13 +158,19 @@ impl Sender<'_> {
             });
         }
         let mut missed = self.deliver_to_plain(worker, run, reach, now, flush);
-        // What is left of each queue group for its members elsewhere.
+        // What is left of each queue group for its members elsewhere: their share,
+        // and what those here did not take.
         let mut left: HashMap<&[u8], Vec<usize>> = HashMap::new();
+        let weights = (!remotes.is_empty()).then(|| remotes.weights());
         for members in &matches.queues {
             let excludes = |member: &Subscription| self.is_deaf(member);
-            let unserved = deal_out(worker, run, members, excludes, now, flush);
+            let name = members.first().and_then(|first| first.queue());
+            let weight = weights.as_ref().zip(name);
+            let weight = weight.and_then(|(weights, name)| weights.get(name));
+            let elsewhere = weight.copied().unwrap_or(0);
+            let unserved = deal_out(worker, run, members, elsewhere, excludes, now, flush);
             if !remotes.is_empty()
-                && let Some(name) = members.first().and_then(|first| first.queue())
+                && let Some(name) = name
             {
                 left.insert(name, unserved.clone());
             }
@@ -213,7 +219,7 @@ impl Sender<'_> {
             let by_name = reach.queues_by_name();
             let names = queues.split(|byte| *byte == b' ');
             for members in names.filter_map(|name| by_name.get(name)) {
-                deal_out(worker, run, members, |_| false, now, flush);
+                deal_out(worker, run, members, 0, |_| false, now, flush);
             }
         }
         self.deliver_replies(worker, account, run);

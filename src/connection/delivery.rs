@@ -319,29 +319,32 @@ impl Routing<'_, '_, '_> {
 }
 
 /// Deals messages of a run out to the members of a queue group, in turn from a
-/// random one on; `excludes` are passed over. Returns the indexes of those that
-/// no member took, ascending.
+/// random one on; `excludes` are passed over. So many members are `elsewhere` and
+/// take their turns. Returns the indexes of theirs and of those that no member
+/// took, ascending.
 pub fn deal_out(
     worker: &mut Worker,
     run: &Run<'_>,
     members: &[Arc<Subscription>],
+    elsewhere: usize,
     excludes: impl Fn(&Subscription) -> bool,
     now: Clock,
     flush: bool,
 ) -> Vec<usize> {
-    let start = fastrand::usize(..members.len());
-    let mut missed = Vec::new();
-    for first in 0..members.len().min(run.messages.len()) {
-        let member = &members[(start + first) % members.len()];
-        let pick = Pick {
-            first,
-            step: members.len(),
+    let turns = members.len() + elsewhere;
+    let start = fastrand::usize(..turns);
+    let (mut missed, mut theirs) = (Vec::new(), Vec::new());
+    for first in 0..turns.min(run.messages.len()) {
+        let picked = (first..run.messages.len()).step_by(turns);
+        let Some(member) = members.get((start + first) % turns) else {
+            theirs.extend(picked);
+            continue;
         };
+        let pick = Pick { first, step: turns };
         let taken = match excludes(member) {
             true => 0,
             false => member.deliver(worker, run, pick, now, flush),
         };
-        let picked = (first..run.messages.len()).step_by(members.len());
         missed.extend(picked.skip(taken));
     }
     // Somebody's share was not taken: whoever can takes it.
@@ -350,6 +353,7 @@ pub fn deal_out(
             !excludes(member) && member.deliver(worker, run, Pick::one(*index), now, flush) == 1
         })
     });
+    missed.extend(theirs);
     missed.sort_unstable();
     missed
 }

@@ -9,6 +9,8 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use hashbrown::HashMap;
+
 use super::{
     Connection,
     delivery::{Routed, Run},
@@ -25,6 +27,9 @@ use crate::{
 /// Bytes of what the peers of the cluster want, in all accounts; the limit is set at
 /// the start.
 pub static REMOTE_INTEREST: Pool = Pool::new(usize::MAX);
+
+/// More members of a queue group at the peers count as so many.
+const WEIGHT_MAX: u64 = 1 << 30;
 
 /// One subject, or one queue group on one subject, that a peer wants.
 pub struct RemoteInterest {
@@ -79,6 +84,8 @@ impl Entry for RemoteInterest {
 pub struct Remotes {
     peers: Vec<Peer>,
     queues: Vec<RemoteQueue>,
+    /// Whether members of the same groups here go first.
+    prefers_local: bool,
 }
 
 struct Peer {
@@ -121,9 +128,12 @@ struct Choice {
 impl Remotes {
     /// Gathers what a look-up found. A peer that is still being told what is
     /// wanted here gets nothing yet; when it is told, look-ups are out of date.
-    pub fn new(matches: &Matches<RemoteInterest>) -> Self {
+    pub fn new(matches: &Matches<RemoteInterest>, prefers_local: bool) -> Self {
         let is_told = |entry: &&Arc<RemoteInterest>| entry.connection.is_told();
-        let mut remotes = Self::default();
+        let mut remotes = Self {
+            prefers_local,
+            ..Self::default()
+        };
         for entry in matches.plain.iter().filter(is_told) {
             let peer = remotes.peer(&entry.connection);
             remotes.peers[peer].plain = true;
@@ -157,6 +167,29 @@ impl Remotes {
     /// shares.
     pub fn queues(&self) -> impl ExactSizeIterator<Item = &[u8]> {
         self.queues.iter().map(|queue| &*queue.name)
+    }
+
+    /// Members of each queue group at the peers, by its name, among which those
+    /// here take their share; none if those here go first.
+    pub fn weights(&self) -> HashMap<&[u8], usize> {
+        let queues = match self.prefers_local {
+            true => &[][..],
+            false => &self.queues,
+        };
+        let weight = |queue: &RemoteQueue| {
+            let mut before = 0;
+            let mut weight = 0;
+            for (peer, sum) in &queue.members {
+                if !self.peers[*peer].connection.is_closing() {
+                    weight += sum - before;
+                }
+                before = *sum;
+            }
+            // Whatever the peers say, it can be added to what is here.
+            weight.min(WEIGHT_MAX) as usize
+        };
+        let weights = queues.iter().map(|queue| (&*queue.name, weight(queue)));
+        weights.collect()
     }
 
     /// Bytes of these names in a line.

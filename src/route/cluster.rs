@@ -202,12 +202,15 @@ impl Cluster {
     }
 
     /// Puts the permissions of the settings in force, for what is told to the
-    /// others and what is taken from them from now on.
+    /// others and what is taken from them from now on, and which members of queue
+    /// groups go first.
     pub(super) fn limit_interest(&self) {
-        let permissions = self.options().permissions();
+        let options = self.options();
+        let permissions = options.permissions();
         self.permissions.write().clone_from(&permissions);
         with_worker(|worker| {
             for account in self.context.accounts.all() {
+                account.set_queue_policy(options.queue_policy);
                 account.limit_routes(worker, permissions.clone());
             }
             worker.flush_touched();

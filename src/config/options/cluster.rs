@@ -67,6 +67,32 @@ pub struct ClusterOptions {
     pub ping_max: Option<u32>,
     /// How long a route may take nothing; `None` is that of clients.
     pub write_deadline: Option<Duration>,
+    /// Which members of a queue group serve what is published here.
+    pub queue_policy: QueuePolicy,
+}
+
+/// Which members of a queue group serve what is published at this broker, if there
+/// are some here and some at other brokers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum QueuePolicy {
+    /// All alike, wherever they are.
+    #[default]
+    Weighted,
+    /// Those here, as long as one of them takes messages.
+    Local,
+}
+
+impl QueuePolicy {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "weighted" => Ok(Self::Weighted),
+            "local" => Ok(Self::Local),
+            _ => Err(format!(
+                "\"queue_policy\" must be \"weighted\" or \"local\", not {:?}",
+                harmless(text)
+            )),
+        }
+    }
 }
 
 /// Where another broker listens for routes.
@@ -101,6 +127,7 @@ impl Default for ClusterOptions {
             ping_interval: None,
             ping_max: None,
             write_deadline: None,
+            queue_policy: QueuePolicy::default(),
         }
     }
 }
@@ -245,6 +272,7 @@ fn set(cluster: &mut ClusterOptions, name: &str, value: &Value) -> Result<Option
         "ping_interval" => cluster.ping_interval = Some(time(name, value)?),
         "ping_max" => cluster.ping_max = Some(count(name, value)?),
         "write_deadline" => cluster.write_deadline = Some(time(name, value)?),
+        "queue_policy" => cluster.queue_policy = QueuePolicy::parse(text(name, value)?)?,
         // One connection carries all accounts, uncompressed: both are agreed
         // upon with every peer, whatever it would like.
         "pool_size" => return integer(name, value).map(|_| None),
@@ -478,6 +506,14 @@ mod tests {
         for bad in ["", "host", "nats://:1", "host:0", "host:x", "host:70000"] {
             assert!(RouteUrl::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn queue_policies_by_name() {
+        let parse = |text| QueuePolicy::parse(text);
+        assert_eq!(parse("weighted"), Ok(QueuePolicy::Weighted));
+        assert_eq!(parse("local"), Ok(QueuePolicy::Local));
+        assert!(parse("Local").is_err_and(|error| error.contains("Local")));
     }
 
     #[test]
