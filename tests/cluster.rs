@@ -10,6 +10,8 @@ mod support;
 mod bounds;
 #[path = "cluster/delivery.rs"]
 mod delivery;
+#[path = "cluster/duel.rs"]
+mod duel;
 #[path = "cluster/farewell.rs"]
 mod farewell;
 #[path = "cluster/faults.rs"]

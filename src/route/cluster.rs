@@ -143,8 +143,8 @@ impl Route {
 
 /// Why a route cannot be registered.
 pub(super) enum Conflict {
-    /// There is a route to that broker.
-    Duplicate,
+    /// There is this route to that broker.
+    Duplicate(Arc<Route>),
     /// The broker stops.
     Stopping,
     /// TLS was switched on or off since the connection was made.
@@ -350,6 +350,16 @@ impl Cluster {
         }
     }
 
+    /// Returns once this route is taken out.
+    pub(super) async fn until_ended(&self, route: &Arc<Route>) {
+        let mut changes = self.changes.subscribe();
+        let stands = || {
+            let known = self.route(&route.remote_id);
+            known.is_some_and(|known| Arc::ptr_eq(&known, route))
+        };
+        while stands() && changes.changed().await.is_ok() {}
+    }
+
     /// Returns once there is no route to the broker of that id.
     pub(super) async fn until_gone(&self, remote_id: &str) {
         let mut changes = self.changes.subscribe();
@@ -379,8 +389,8 @@ impl Cluster {
             if self.tls().is_some() != route.connection.tls().is_some() {
                 return Err(Conflict::TlsSwitched);
             }
-            if routes.contains_key(&route.remote_id) {
-                return Err(Conflict::Duplicate);
+            if let Some(known) = routes.get(&route.remote_id) {
+                return Err(Conflict::Duplicate(known.clone()));
             }
             let is_renamed = self.take_over_name(route).map_err(Conflict::Name)?;
             let old = is_renamed.then(|| routes.values().cloned().collect::<Vec<_>>());

@@ -3,7 +3,8 @@
 //!
 //! The server makes a [`Cluster`], listens ([`accept`]) and lets the configured
 //! brokers be dialled ([`dial`]). On a new connection both sides introduce
-//! themselves ([`handshake`]); then a [`session`] reads what the other wants
+//! themselves ([`handshake`]), and of two that were made at the same moment one is
+//! chosen ([`duel`]); then a [`session`] reads what the other wants
 //! ([`interest`]) and delivers its messages to the subscribers here, never to
 //! another route. What ends a route again and again in the same way is kept in
 //! [`failing`]. News of other brokers spread by [`gossip`]; the addresses for
@@ -19,6 +20,7 @@ mod batch;
 pub mod client_urls;
 mod cluster;
 mod dial;
+mod duel;
 mod failing;
 mod gossip;
 mod handshake;
@@ -140,7 +142,7 @@ async fn serve(
         interest: Default::default(),
         heard: AtomicU64::new(Clock::now().0),
     });
-    match cluster.register(&route) {
+    match duel::enter(cluster, &route).await {
         Ok(()) => {
             let budget = cluster.context.registry.budget.clone();
             connection.outbound().admit(cluster.max_pending(), budget);
@@ -157,7 +159,7 @@ async fn serve(
         Err(Conflict::Name(refusal)) => {
             return refuse(connection, stream, &refusal).await;
         }
-        Err(Conflict::Duplicate) => {
+        Err(Conflict::Duplicate(_)) => {
             let second = Refusal::silent(CloseReason::DuplicateRoute, "a second route");
             refuse(connection, stream, &second).await;
             return Ended::Duplicate(route.remote_id.clone());
