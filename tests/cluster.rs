@@ -6,6 +6,8 @@
 
 mod support;
 
+#[path = "cluster/borders.rs"]
+mod borders;
 #[path = "cluster/bounds.rs"]
 mod bounds;
 #[path = "cluster/delivery.rs"]
@@ -28,7 +30,12 @@ mod queues;
 mod services;
 #[path = "cluster/settings.rs"]
 mod settings;
+#[allow(dead_code)]
+#[path = "accounts/stage.rs"]
+mod stage;
 #[path = "cluster/streams.rs"]
 mod streams;
 #[path = "cluster/tls.rs"]
 mod tls;
+#[path = "cluster/troupe.rs"]
+mod troupe;

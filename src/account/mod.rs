@@ -34,7 +34,7 @@ use crate::{
     connection::{
         SUBSCRIPTIONS, Subscription,
         interest::LocalInterest,
-        remote::{REMOTE_INTEREST, RemoteInterest, Remotes},
+        remote::{OverRoutes, REMOTE_INTEREST, RemoteInterest, Remotes},
         worker::Worker,
     },
     security::permissions::{Permissions, Subscribing},
@@ -69,6 +69,8 @@ pub struct Account {
     pub remote: Sublist<RemoteInterest>,
     /// What those peers are told of the sublist.
     pub interest: LocalInterest,
+    /// What it moved over routes.
+    pub over_routes: OverRoutes,
     /// Which of what the peers take they get: what can be subscribed to. `None`
     /// is everything.
     export: RwLock<Option<Arc<Permissions>>>,
@@ -104,6 +106,7 @@ impl Account {
             sublist: Sublist::new(&SUBSCRIPTIONS),
             remote: Sublist::new(&REMOTE_INTEREST),
             interest: LocalInterest::new(name),
+            over_routes: OverRoutes::default(),
             export: RwLock::default(),
             prefers_local: AtomicBool::new(false),
             limits: RwLock::default(),

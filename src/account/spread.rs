@@ -34,6 +34,9 @@ pub struct Sender<'a> {
     pub describe: Option<&'a Describe<'a>>,
     /// Whether peers of the cluster get it too: not what came from one.
     pub to_peers: bool,
+    /// Whether it has come over a border as a request or a reply: it does not go
+    /// back over another as an imported stream.
+    pub is_service: bool,
     /// How the message came here.
     pub path: Path<'a>,
 }
@@ -163,7 +166,7 @@ impl Sender<'_> {
         let mut left: HashMap<&[u8], Vec<usize>> = HashMap::new();
         let weights = (!remotes.is_empty()).then(|| remotes.weights());
         for members in &matches.queues {
-            let excludes = |member: &Subscription| self.is_deaf(member);
+            let excludes = |member: &Subscription| self.passes_over(member);
             let name = members.first().and_then(|first| first.queue());
             let weight = weights.as_ref().zip(name);
             let weight = weight.and_then(|(weights, name)| weights.get(name));
@@ -178,8 +181,8 @@ impl Sender<'_> {
         }
         if !remotes.is_empty() {
             let shares = shares(remotes, left);
-            let account = account.name.as_bytes();
-            let reached = remotes.deliver(worker, account, run, &shares, now, flush);
+            let counted = (account.name.as_bytes(), &account.over_routes);
+            let reached = remotes.deliver(worker, counted, run, &shares, now, flush);
             missed = missed.and(match reached {
                 Reached::All => Missed::These(Vec::new()),
                 Reached::Some(taken) => {
@@ -236,7 +239,7 @@ impl Sender<'_> {
         // Messages from the run's beginning that a plain subscription took.
         let mut reached = 0;
         for subscription in &reach.matches.plain {
-            if self.is_deaf(subscription) {
+            if self.passes_over(subscription) {
                 continue;
             }
             let taken = subscription.deliver(worker, run, Pick::ALL, now, flush);
@@ -258,9 +261,9 @@ impl Sender<'_> {
         self.one_by_one(run, replies)
     }
 
-    fn is_deaf(&self, subscription: &Subscription) -> bool {
-        self.deaf
-            .is_some_and(|connection| Arc::ptr_eq(&subscription.connection, connection))
+    fn passes_over(&self, subscription: &Subscription) -> bool {
+        let is_deaf = |connection| Arc::ptr_eq(&subscription.connection, connection);
+        self.deaf.is_some_and(is_deaf) || self.is_service && subscription.is_shadow()
     }
 }
 

@@ -28,6 +28,7 @@ impl Session {
             deaf: (!self.options.echo).then_some(&self.connection),
             describe: Some(&describe),
             to_peers: true,
+            is_service: false,
             path: Path::START,
         };
         let mut missed = sender.spread(worker, &self.account, run, reach, flush);

@@ -150,14 +150,14 @@ impl Connection {
         routed: &Routed<'_>,
         now: Clock,
         flush: bool,
-    ) -> bool {
+    ) -> Option<Appended> {
         let takes_headers = self.takes_headers();
         let mut head = std::mem::take(&mut worker.prefix);
         head.clear();
         for part in [b"RMSG ", account, b" ", run.subject, b" "] {
             head.extend_from_slice(part);
         }
-        let mut taken = false;
+        let mut taken = None;
         if let Some(mut appender) = self.append() {
             appender.begin(worker.read_at);
             let mut routing = Routing {
@@ -166,10 +166,12 @@ impl Connection {
                 run,
                 takes_headers,
                 line_max: self.line_max(),
-                appended: 0,
+                appended: Appended::default(),
             };
-            taken = routing.append(routed, &mut head) && routing.appended > 0;
-            if taken && !flush && appender.touch(worker.batch) {
+            let all = routing.append(routed, &mut head);
+            let appended = routing.appended;
+            taken = (all && appended.msgs > 0).then_some(appended);
+            if taken.is_some() && !flush && appender.touch(worker.batch) {
                 worker.touched.push(self.clone());
             }
             appender.note_feeder(worker.publisher);
@@ -178,7 +180,7 @@ impl Connection {
             }
         }
         worker.prefix = head;
-        if taken {
+        if taken.is_some() {
             worker.reached += 1;
             self.active(now);
             if flush {
@@ -199,8 +201,16 @@ struct Routing<'a, 'b, 'c> {
     takes_headers: bool,
     /// Bytes of the longest control line that the peer takes.
     line_max: usize,
-    /// Messages appended.
-    appended: usize,
+    appended: Appended,
+}
+
+/// What of a run was appended to the queue of a route.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Appended {
+    /// Messages.
+    pub msgs: u64,
+    /// Bytes of their headers and payloads.
+    pub bytes: u64,
 }
 
 impl Routing<'_, '_, '_> {
@@ -312,7 +322,8 @@ impl Routing<'_, '_, '_> {
         };
         if let Some(body_len) = body_len {
             self.appender.count(1, body_len as u64);
-            self.appended += 1;
+            self.appended.msgs += 1;
+            self.appended.bytes += body_len as u64;
         }
         body_len.is_some()
     }

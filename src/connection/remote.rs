@@ -7,7 +7,10 @@
 //! a message, the peer gets it once, with the list of queue groups of which it
 //! is to serve one member each.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use hashbrown::HashMap;
 
@@ -76,6 +79,36 @@ impl Entry for RemoteInterest {
 
     fn memory(&self) -> usize {
         Self::memory_of(&self.text, None)
+    }
+}
+
+/// What an account moved over routes.
+#[derive(Default)]
+pub struct OverRoutes {
+    /// What came from peers.
+    pub received: Moved,
+    /// What went to peers.
+    pub sent: Moved,
+}
+
+/// Messages, and the bytes of their headers and payloads.
+#[derive(Default)]
+pub struct Moved {
+    msgs: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Moved {
+    /// Counts these.
+    pub fn add(&self, msgs: u64, bytes: u64) {
+        self.msgs.fetch_add(msgs, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Messages and bytes so far.
+    pub fn value(&self) -> (u64, u64) {
+        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (value(&self.msgs), value(&self.bytes))
     }
 }
 
@@ -197,12 +230,12 @@ impl Remotes {
         self.queues.iter().map(|queue| queue.name.len() + 1).sum()
     }
 
-    /// Takes a run to the peers: to those that want every message, and of each
+    /// Takes a run of an account, counted there, to the peers: to those that want every message, and of each
     /// queue group's share to one peer per message, drawn by weight.
     pub fn deliver(
         &self,
         worker: &mut Worker,
-        account: &[u8],
+        account: (&[u8], &OverRoutes),
         run: &Run<'_>,
         shares: &[Share],
         now: Clock,
@@ -237,12 +270,14 @@ impl Remotes {
                     },
                 },
             };
-            if !peer
+            let (name, over_routes) = account;
+            let taken = peer
                 .connection
-                .deliver_routed(worker, account, run, &routed, now, flush)
-            {
+                .deliver_routed(worker, name, run, &routed, now, flush);
+            let Some(appended) = taken else {
                 continue;
-            }
+            };
+            over_routes.sent.add(appended.msgs, appended.bytes);
             all |= peer.plain;
             reached.extend(mine.iter().map(|choice| choice.message));
         }

@@ -316,6 +316,9 @@ impl Session {
         let Some(space) = self.spaces.get_mut(account) else {
             return;
         };
+        let bytes = run.messages.iter().map(|it| u64::from(it.total_len));
+        let received = &space.account.over_routes.received;
+        received.add(run.messages.len() as u64, bytes.sum());
         // Who asks on a peer asks this broker too.
         if space.account.is_system && run.subject.starts_with(b"$SYS.REQ.") {
             system::pass_on(&self.cluster.context, &space.account, run);
@@ -328,6 +331,7 @@ impl Session {
             deaf: None,
             describe: None,
             to_peers: false,
+            is_service: false,
             path: Path::START,
         };
         from_peer.take_from_peer(worker, &space.account, run, &reach, queues, flush);
