@@ -34,7 +34,7 @@ use crate::{
     connection::{
         SUBSCRIPTIONS, Subscription,
         interest::LocalInterest,
-        remote::{OverRoutes, REMOTE_INTEREST, RemoteInterest, Remotes},
+        remote::{Moved, OverRoutes, REMOTE_INTEREST, RemoteInterest, Remotes},
         worker::Worker,
     },
     security::permissions::{Permissions, Subscribing},
@@ -69,6 +69,8 @@ pub struct Account {
     pub remote: Sublist<RemoteInterest>,
     /// What those peers are told of the sublist.
     pub interest: LocalInterest,
+    /// What its streams bring to clients of other accounts.
+    lent: Arc<Moved>,
     /// What it moved over routes.
     pub over_routes: OverRoutes,
     /// Which of what the peers take they get: what can be subscribed to. `None`
@@ -106,6 +108,7 @@ impl Account {
             sublist: Sublist::new(&SUBSCRIPTIONS),
             remote: Sublist::new(&REMOTE_INTEREST),
             interest: LocalInterest::new(name),
+            lent: Arc::default(),
             over_routes: OverRoutes::default(),
             export: RwLock::default(),
             prefers_local: AtomicBool::new(false),
@@ -185,6 +188,12 @@ impl Account {
         }
         drop(current);
         self.sublist.touch();
+    }
+
+    /// Messages and bytes that its streams brought to clients of other accounts, and
+    /// those that its clients got so from others.
+    pub fn over_borders(&self) -> [(u64, u64); 2] {
+        [self.lent.value(), self.shadows.borrowed.value()]
     }
 
     /// Whether there is room for one more subscription.

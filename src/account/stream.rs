@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::{Account, links::StreamImport};
 use crate::{
-    connection::{Subscription, worker::Worker},
+    connection::{Crossing, Subscription, remote::Moved, worker::Worker},
     subject::{intersect, transform::Renaming},
     sublist::Entry,
 };
@@ -27,6 +27,8 @@ pub(super) struct Shadows {
     by_origin: Mutex<HashMap<usize, Vec<Shadow>>>,
     /// Whether there ever was one: most accounts need not look.
     used: AtomicBool,
+    /// What they delivered.
+    pub(super) borrowed: Arc<Moved>,
 }
 
 /// A shadow and where it stands.
@@ -49,7 +51,7 @@ impl Shadows {
         origin: &Arc<Subscription>,
         imports: &[StreamImport],
     ) {
-        let shadows = imports.iter().filter_map(|it| Shadow::of(origin, it));
+        let shadows = imports.iter().filter_map(|it| self.shadow(origin, it));
         let shadows: Vec<Shadow> = shadows.collect();
         shadows.iter().for_each(|shadow| shadow.begin(worker));
         self.keep(origin, shadows);
@@ -69,7 +71,7 @@ impl Shadows {
             .remove(&key(origin))
             .unwrap_or_default();
         let mut shadows = Vec::new();
-        for wanted in imports.iter().filter_map(|it| Shadow::of(origin, it)) {
+        for wanted in imports.iter().filter_map(|it| self.shadow(origin, it)) {
             match before.iter().position(|known| known.is_like(&wanted)) {
                 Some(at) => shadows.push(before.swap_remove(at)),
                 None => {
@@ -89,6 +91,21 @@ impl Shadows {
         }
     }
 
+    fn shadow(&self, origin: &Arc<Subscription>, import: &StreamImport) -> Option<Shadow> {
+        let wanted = intersect(origin.subject(), import.subjects.ours.as_bytes())?;
+        let theirs = import.subjects.back.applied(&wanted);
+        let counted = Crossing {
+            lent: import.account.lent.clone(),
+            borrowed: self.borrowed.clone(),
+        };
+        let shadow = Subscription::shadow(origin, &theirs, import.subjects.clone(), counted);
+        Some(Shadow {
+            account: import.account.clone(),
+            subjects: import.subjects.clone(),
+            subscription: Arc::new(shadow),
+        })
+    }
+
     /// Takes the shadows of ended subscriptions away.
     pub(super) fn lift(&self, worker: &mut Worker, origins: &[Arc<Subscription>]) {
         if !self.used.load(Ordering::Relaxed) {
@@ -102,17 +119,6 @@ impl Shadows {
 }
 
 impl Shadow {
-    fn of(origin: &Arc<Subscription>, import: &StreamImport) -> Option<Self> {
-        let wanted = intersect(origin.subject(), import.subjects.ours.as_bytes())?;
-        let theirs = import.subjects.back.applied(&wanted);
-        let shadow = Subscription::shadow(origin, &theirs, import.subjects.clone());
-        Some(Self {
-            account: import.account.clone(),
-            subjects: import.subjects.clone(),
-            subscription: Arc::new(shadow),
-        })
-    }
-
     fn begin(&self, worker: &mut Worker) {
         self.account.add(worker, self.subscription.clone());
     }

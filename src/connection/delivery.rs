@@ -488,6 +488,7 @@ impl Subscription {
         }
         appender.count(taken as u64, bytes as u64);
         origin.delivered.add(taken as u64);
+        self.count_crossing(taken, bytes);
         if max > 0 && origin.delivered.value() >= max {
             origin.close();
             worker.expired.push(origin.clone());

@@ -51,7 +51,18 @@ pub(super) fn build_of(
 
 fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
     let connections = signed(totals.connections);
-    // As with nats-server, what went over routes is in both.
+    // As with nats-server, messages of a stream are sent by the account that exports
+    // it, and what went over routes is in both.
+    let traffic = &totals.traffic;
+    let [lent, borrowed] = account.over_borders();
+    let sent = |own: u64, lent: u64, borrowed: u64| {
+        let own = own.saturating_sub(borrowed);
+        own.saturating_add(lent)
+    };
+    let sent = (
+        sent(traffic.out_msgs, lent.0, borrowed.0),
+        sent(traffic.out_bytes, lent.1, borrowed.1),
+    );
     let data = |msgs: u64, bytes: u64, over_routes: &Moved| {
         let routes = over_routes.value();
         DataStats {
@@ -64,7 +75,6 @@ fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
             ..DataStats::default()
         }
     };
-    let traffic = &totals.traffic;
     let over_routes = &account.over_routes;
     AccountStat {
         acc: account.name.clone(),
@@ -73,7 +83,7 @@ fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
         leafnodes: 0,
         total_conns: connections,
         num_subscriptions: account.sublist.stats().subscriptions,
-        sent: data(traffic.out_msgs, traffic.out_bytes, &over_routes.sent),
+        sent: data(sent.0, sent.1, &over_routes.sent),
         received: data(traffic.in_msgs, traffic.in_bytes, &over_routes.received),
         slow_consumers: signed(totals.troubles.slow_consumers),
         dropped_msgs: Some(totals.traffic.loss.dropped().msgs),

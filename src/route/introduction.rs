@@ -93,6 +93,7 @@ impl Cluster {
     pub(super) fn connect_for(&self, url: &RouteUrl) -> RouteConnect {
         let name = self.name();
         RouteConnect {
+            echo: true,
             user: url.user.clone(),
             pass: url.password.reveal().to_owned(),
             tls_required: self.tls().is_some(),

@@ -4,10 +4,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use crate::{
     mesh::{self, Kind, Member, Plan, free_port},
     stage::{log_in, text},
-    support::{RawClient, wait_until},
+    support::{Frame, RawClient, wait_until},
 };
 
 /// Rounds of markers after each step: a message that comes back over a border and
@@ -88,27 +90,46 @@ impl Troupe {
 
     /// One client says something; what all of them see then, sorted.
     pub fn says(&mut self, number: usize, words: &str) -> Vec<String> {
-        self.clients[number].send(format!("{words}\r\n"));
-        let mut frames = vec![(number, self.clients[number].sync())];
-        self.settle();
-        for (number, client) in self.clients.iter_mut().enumerate() {
-            frames.push((number, client.sync()));
-        }
-        let mut lines: Vec<String> = frames
-            .iter()
-            .flat_map(|(number, frames)| frames.iter().map(move |frame| (number, frame)))
-            .map(|(number, frame)| format!("{number}: {}", masked(&text(frame))))
-            .collect();
-        lines.sort();
-        lines
+        let frames = self.hear(number, words);
+        shown(&frames)
     }
 
-    /// Plays a script; what all clients saw, step by step.
+    fn hear(&mut self, number: usize, words: &str) -> Vec<(usize, Frame)> {
+        self.clients[number].send(format!("{words}\r\n"));
+        let mut frames = Vec::new();
+        let own = self.clients[number].sync();
+        frames.extend(own.into_iter().map(|frame| (number, frame)));
+        self.settle();
+        for (number, client) in self.clients.iter_mut().enumerate() {
+            frames.extend(client.sync().into_iter().map(|frame| (number, frame)));
+        }
+        frames
+    }
+
+    /// Plays a script; what all clients saw, step by step. Whoever gets a request
+    /// from another account answers it, twice.
     pub fn play(&mut self, script: &[(usize, String)]) -> Vec<String> {
         let mut seen = Vec::new();
         for (number, words) in script {
             seen.push(format!("{number} says {words}"));
-            seen.extend(self.says(*number, words));
+            let frames = self.hear(*number, words);
+            seen.extend(shown(&frames));
+            // In an order that does not depend on the names of the replies.
+            let mut requests: Vec<(usize, String, String)> = frames
+                .iter()
+                .filter_map(|(number, frame)| {
+                    Some((*number, masked(&text(frame)), reply_over_border(frame)?))
+                })
+                .collect();
+            requests.sort();
+            let mut answered = BTreeSet::new();
+            requests.retain(|(_, _, reply)| answered.insert(reply.clone()));
+            for (number, _, reply) in requests {
+                for _ in 0..2 {
+                    seen.push(format!("{number} answers"));
+                    seen.extend(self.says(number, &format!("PUB {reply} 2\r\nok")));
+                }
+            }
         }
         seen
     }
@@ -127,28 +148,9 @@ impl Troupe {
         (ways, count)
     }
 
-    /// A client answers the last request that `responder` got, by its reply subject.
-    pub fn last_reply(&mut self, request: (usize, &str), responder: usize) -> Option<String> {
-        let (number, words) = request;
-        self.clients[number].send(format!("{words}\r\n"));
-        self.clients[number].sync();
-        self.settle();
-        let frames = self.clients[responder].sync();
-        for (number, client) in self.clients.iter_mut().enumerate() {
-            if number != responder {
-                client.sync();
-            }
-        }
-        let frame = frames.iter().rfind(|frame| frame.is_message())?;
-        let arguments = frame.arguments();
-        let sizes = if frame.verb() == b"HMSG" { 2 } else { 1 };
-        // Subject, sid and reply.
-        (arguments.len() - sizes == 3).then(|| arguments[2].clone())
-    }
-
-    /// Messages and bytes of each account at each member, in and out, of clients and
-    /// of routes.
-    pub fn counted(&self) -> BTreeMap<String, String> {
+    /// What each account moved at each member, in and out, and how much of that over
+    /// routes: messages, or bytes, which are only the same if no header has times.
+    pub fn counted(&self, what: &str) -> BTreeMap<String, String> {
         let mut counted = BTreeMap::new();
         for (index, member) in self.members.iter().enumerate() {
             let statz = member.broker.get_json("/accstatz?unused=1");
@@ -157,9 +159,14 @@ impl Troupe {
                 if ["$SYS", "$G", "MARK"].contains(&name) {
                     continue;
                 }
+                let moved = |data: &Value| format!("{} ({})", data[what], data["routes"][what]);
                 counted.insert(
-                    format!("{name} at {index}"),
-                    format!("received {} sent {}", stat["received"], stat["sent"]),
+                    format!("{what} of {name} at {index}"),
+                    format!(
+                        "received {}, sent {}",
+                        moved(&stat["received"]),
+                        moved(&stat["sent"])
+                    ),
                 );
             }
         }
@@ -167,7 +174,31 @@ impl Troupe {
     }
 }
 
-/// Without what differs between two meshes of the same kind.
+/// The frames with their clients, sorted.
+fn shown(frames: &[(usize, Frame)]) -> Vec<String> {
+    let show = |(number, frame): &(usize, Frame)| format!("{number}: {}", masked(&text(frame)));
+    let mut lines: Vec<String> = frames.iter().map(show).collect();
+    lines.sort();
+    lines
+}
+
+/// The reply subject of a request that has come from another account.
+fn reply_over_border(frame: &Frame) -> Option<String> {
+    let arguments = frame.arguments();
+    let is_reply = |word: &&String| word.starts_with("_R_.");
+    // Behind subject and sid.
+    arguments.into_iter().skip(2).find(|word| is_reply(&word))
+}
+
+/// Without what differs between two meshes: when a client came and its number.
 fn masked(text: &str) -> String {
-    text.to_owned()
+    let mut text = text.to_owned();
+    for (name, end) in [("\"start\":\"", '"'), ("\"id\":", ',')] {
+        let Some(at) = text.find(name).map(|at| at + name.len()) else {
+            continue;
+        };
+        let len = text[at..].find(end).unwrap_or(0);
+        text.replace_range(at..at + len, "*");
+    }
+    text
 }

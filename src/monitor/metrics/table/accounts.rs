@@ -46,7 +46,8 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_account_messages",
         "",
-        "Messages received from (in) and delivered to (out) the connections of an account.",
+        "Messages received from (in) and delivered to (out) the connections of an account; those \
+         of an imported stream are delivered by the account that exports it.",
         |now, to| {
             for stat in &now.accounts {
                 let labels = vec![("account", stat.acc.clone())];
