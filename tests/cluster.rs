@@ -20,6 +20,8 @@ mod farewell;
 mod faults;
 #[path = "cluster/formation.rs"]
 mod formation;
+#[path = "cluster/headcount.rs"]
+mod headcount;
 #[path = "cluster/legacy.rs"]
 mod legacy;
 #[path = "cluster/mesh.rs"]

@@ -42,6 +42,7 @@ use crate::{
     telemetry::held::{Pool, Share},
 };
 use links::{Links, ServiceImport};
+use membership::Elsewhere;
 pub use membership::Membership;
 pub use reach::{Mapped, Reach};
 pub use registry::Accounts;
@@ -91,6 +92,7 @@ pub struct Account {
     /// comes to an end; see [`path`].
     cut_paths: AtomicU64,
     connections: AtomicUsize,
+    elsewhere: Elsewhere,
     /// Held while a subscription casts its shadows, so that a reload misses
     /// none.
     links: RwLock<Option<Arc<Links>>>,
@@ -119,6 +121,7 @@ impl Account {
             asked: Share::new(&SYSTEM_REQUESTS),
             cut_paths: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
+            elsewhere: Elsewhere::default(),
             links: RwLock::default(),
             streams_api: OnceCell::new(),
             shadows: Shadows::default(),

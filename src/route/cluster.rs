@@ -444,6 +444,7 @@ impl Cluster {
                 self.name.write().dynamic = true;
             }
         }
+        self.forget_counts(route);
         self.roll.left(route, reason);
         self.changes.send_replace(());
         let text = format!("Route to {} ended: {reason}", route.remote_name);

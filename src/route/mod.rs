@@ -24,6 +24,7 @@ mod duel;
 mod failing;
 mod gossip;
 mod handshake;
+mod headcount;
 pub mod interest;
 mod introduction;
 mod member_addresses;
