@@ -6,6 +6,7 @@
 
 use crate::{
     mesh::Kind,
+    stage::log_in,
     troupe::{Cast, Troupe},
 };
 
@@ -126,6 +127,58 @@ fn what_goes_over_routes_is_counted_by_account() {
     all_play_the_same(&PAIRS, accounts, &cast, &script);
     let cast = [(0, "a"), (1, "a"), (2, "b"), (0, "b")];
     all_play_the_same(&TRIPLES, accounts, &cast, &script);
+}
+
+/// A member without a connection of an account has nothing to tell of it, unless it
+/// is asked for those, too.
+#[test]
+fn who_has_no_connection_of_an_account_is_silent() {
+    let accounts = "
+  A { users: [ { user: a, password: a } ] }
+  B { users: [ { user: b, password: b } ] }
+  $SYS { users: [ { user: s, password: s } ] }
+";
+    for kinds in PAIRS {
+        let troupe = Troupe::new(kinds, accounts, &[(0, "a")]);
+        for member in &troupe.members {
+            let mut client = log_in(&member.broker, "s");
+            client.send("SUB in.* 1\r\n");
+            for (number, (request, options, answers)) in [
+                ("A.STATZ", "", 1),
+                ("A.STATZ", "{\"include_unused\":true}", 2),
+                ("B.STATZ", "", 0),
+                ("B.STATZ", "{\"include_unused\":true}", 2),
+                ("PING.STATZ", "{\"accounts\":[\"A\"]}", 1),
+                ("PING.STATZ", "{\"accounts\":[\"B\"]}", 0),
+                (
+                    "PING.STATZ",
+                    "{\"accounts\":[\"B\"],\"include_unused\":true}",
+                    2,
+                ),
+            ]
+            .into_iter()
+            .enumerate()
+            {
+                let len = options.len();
+                client.send(format!(
+                    "PUB $SYS.REQ.ACCOUNT.{request} in.{number} {len}\r\n{options}\r\n"
+                ));
+                for _ in 0..answers {
+                    let answer = String::from_utf8_lossy(&client.next_message().line).into_owned();
+                    assert!(
+                        answer.contains(&format!(" in.{number} ")),
+                        "{kinds:?}: {answer}"
+                    );
+                }
+            }
+            // Any that were too many would have come before these.
+            client.send("PUB $SYS.REQ.SERVER.PING.IDZ in.last 0\r\n\r\n");
+            for _ in 0..2 {
+                let answer = String::from_utf8_lossy(&client.next_message().line).into_owned();
+                assert!(answer.contains(" in.last "), "{kinds:?}: {answer}");
+            }
+        }
+    }
 }
 
 /// A request that goes over a border does not come back over it as a message of a
