@@ -6,23 +6,38 @@
 
 mod support;
 
+#[path = "cluster/borders.rs"]
+mod borders;
 #[path = "cluster/bounds.rs"]
 mod bounds;
 #[path = "cluster/delivery.rs"]
 mod delivery;
+#[path = "cluster/duel.rs"]
+mod duel;
+#[path = "cluster/farewell.rs"]
+mod farewell;
 #[path = "cluster/faults.rs"]
 mod faults;
 #[path = "cluster/formation.rs"]
 mod formation;
+#[path = "cluster/headcount.rs"]
+mod headcount;
 #[path = "cluster/legacy.rs"]
 mod legacy;
 #[path = "cluster/mesh.rs"]
 mod mesh;
+#[path = "cluster/queues.rs"]
+mod queues;
 #[path = "cluster/services.rs"]
 mod services;
 #[path = "cluster/settings.rs"]
 mod settings;
+#[allow(dead_code)]
+#[path = "accounts/stage.rs"]
+mod stage;
 #[path = "cluster/streams.rs"]
 mod streams;
 #[path = "cluster/tls.rs"]
 mod tls;
+#[path = "cluster/troupe.rs"]
+mod troupe;

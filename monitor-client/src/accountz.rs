@@ -44,6 +44,10 @@ pub struct AccountDetail {
     pub leafnode_connections: i64,
     /// Client connections in it.
     pub client_connections: i64,
+    /// Those at the other members of the cluster, which count for its limit; only
+    /// where there is one, and only midge tells.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connections_elsewhere: Option<u64>,
     /// Subscriptions in it.
     pub subscriptions: u64,
     /// What becomes of subjects that its clients publish to, by the subject.

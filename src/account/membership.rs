@@ -1,21 +1,75 @@
-//! Who is in an account, counted for its limit.
+//! Who is in an account, counted for its limit: its connections here, and as many
+//! as the other members of the cluster tell of.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use parking_lot::Mutex;
 
 use super::Account;
 
 /// A connection's place in its account; given back when it is dropped.
 pub struct Membership(Arc<Account>);
 
+/// Connections of an account at the other members of the cluster.
+#[derive(Default)]
+pub(super) struct Elsewhere {
+    /// By the ids of the members.
+    members: Mutex<BTreeMap<String, usize>>,
+    /// All of them.
+    all: AtomicUsize,
+    /// Those at members that keep theirs when there are too many; see
+    /// [`Account::surplus`].
+    before: AtomicUsize,
+}
+
 impl Account {
     /// Takes a connection in; `None` if the account has as many as it may have.
     pub fn enter(self: &Arc<Self>) -> Option<Membership> {
         let max = self.limits().max_connections.unwrap_or(usize::MAX);
-        let one_more = |count| (count < max).then_some(count + 1);
+        let elsewhere = self.elsewhere();
+        let one_more = |count: usize| (count + elsewhere < max).then_some(count + 1);
         self.connections
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
             .ok()
             .map(|_| Membership(self.clone()))
+    }
+
+    /// Its connections at the other members of the cluster, as far as they tell.
+    pub fn elsewhere(&self) -> usize {
+        self.elsewhere.all.load(Ordering::Relaxed)
+    }
+
+    /// Notes how many connections it has at another member; none once there is no
+    /// route to that. `own_id` is the id of this broker.
+    pub fn note_elsewhere(&self, member: &str, connections: usize, own_id: &str) {
+        let Elsewhere {
+            members,
+            all,
+            before,
+        } = &self.elsewhere;
+        let mut members = members.lock();
+        match connections {
+            0 => members.remove(member),
+            count => members.insert(member.to_owned(), count.min(u32::MAX as usize)),
+        };
+        all.store(members.values().sum(), Ordering::Relaxed);
+        let of_before = members.iter().filter(|(id, _)| id.as_str() < own_id);
+        before.store(of_before.map(|(_, count)| count).sum(), Ordering::Relaxed);
+    }
+
+    /// How many of so many connections here are too many. Members may take in some
+    /// at the same moment: then those with smaller ids keep theirs, so that no more
+    /// are cut than have to be.
+    pub fn surplus(&self, connections: usize) -> usize {
+        let max = self.limits().max_connections.unwrap_or(usize::MAX);
+        let before = self.elsewhere.before.load(Ordering::Relaxed);
+        (connections + before).saturating_sub(max).min(connections)
     }
 }
 
@@ -42,6 +96,31 @@ mod tests {
         assert!(first.is_some() && account.enter().is_none());
         assert_eq!(account.connections(), 1);
         drop(first);
+        assert!(account.enter().is_some());
+    }
+
+    #[test]
+    fn connections_elsewhere_count() {
+        let account = Arc::new(Account::new("A"));
+        let limits = AccountLimits {
+            max_connections: Some(3),
+            ..AccountLimits::default()
+        };
+        with_worker(|worker| account.redefine(worker, limits, None));
+        account.note_elsewhere("B", 1, "M");
+        account.note_elsewhere("X", 1, "M");
+        let first = account.enter();
+        assert!(first.is_some() && account.enter().is_none());
+        // Those at B stay, those at X have to go.
+        assert_eq!(
+            [0, 1, 2, 3, 4].map(|here| account.surplus(here)),
+            [0, 0, 0, 1, 2]
+        );
+        account.note_elsewhere("B", 9, "M");
+        assert_eq!(account.surplus(2), 2);
+        account.note_elsewhere("B", 0, "M");
+        account.note_elsewhere("X", 0, "M");
+        assert_eq!((account.elsewhere(), account.surplus(3)), (0, 0));
         assert!(account.enter().is_some());
     }
 }

@@ -22,7 +22,7 @@ mod stream;
 
 use std::sync::{
     Arc,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
 use once_cell::sync::OnceCell;
@@ -30,10 +30,11 @@ use parking_lot::RwLock;
 
 pub use crate::config::accounts::{AccountLimits, GLOBAL_ACCOUNT};
 use crate::{
+    config::options::cluster::QueuePolicy,
     connection::{
         SUBSCRIPTIONS, Subscription,
         interest::LocalInterest,
-        remote::{REMOTE_INTEREST, RemoteInterest, Remotes},
+        remote::{Moved, OverRoutes, REMOTE_INTEREST, RemoteInterest, Remotes},
         worker::Worker,
     },
     security::permissions::{Permissions, Subscribing},
@@ -41,6 +42,7 @@ use crate::{
     telemetry::held::{Pool, Share},
 };
 use links::{Links, ServiceImport};
+use membership::Elsewhere;
 pub use membership::Membership;
 pub use reach::{Mapped, Reach};
 pub use registry::Accounts;
@@ -68,9 +70,15 @@ pub struct Account {
     pub remote: Sublist<RemoteInterest>,
     /// What those peers are told of the sublist.
     pub interest: LocalInterest,
+    /// What its streams bring to clients of other accounts.
+    lent: Arc<Moved>,
+    /// What it moved over routes.
+    pub over_routes: OverRoutes,
     /// Which of what the peers take they get: what can be subscribed to. `None`
     /// is everything.
     export: RwLock<Option<Arc<Permissions>>>,
+    /// Whether members of queue groups here go before those at the peers.
+    prefers_local: AtomicBool,
     limits: RwLock<AccountLimits>,
     /// Whether it is the one of the broker's own events and services.
     pub is_system: bool,
@@ -84,6 +92,7 @@ pub struct Account {
     /// comes to an end; see [`path`].
     cut_paths: AtomicU64,
     connections: AtomicUsize,
+    elsewhere: Elsewhere,
     /// Held while a subscription casts its shadows, so that a reload misses
     /// none.
     links: RwLock<Option<Arc<Links>>>,
@@ -103,7 +112,10 @@ impl Account {
             sublist: Sublist::new(&SUBSCRIPTIONS),
             remote: Sublist::new(&REMOTE_INTEREST),
             interest: LocalInterest::new(name),
+            lent: Arc::default(),
+            over_routes: OverRoutes::default(),
             export: RwLock::default(),
+            prefers_local: AtomicBool::new(false),
             limits: RwLock::default(),
             is_system: false,
             replies: Replies::default(),
@@ -111,6 +123,7 @@ impl Account {
             asked: Share::new(&SYSTEM_REQUESTS),
             cut_paths: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
+            elsewhere: Elsewhere::default(),
             links: RwLock::default(),
             streams_api: OnceCell::new(),
             shadows: Shadows::default(),
@@ -183,6 +196,12 @@ impl Account {
         self.sublist.touch();
     }
 
+    /// Messages and bytes that its streams brought to clients of other accounts, and
+    /// those that its clients got so from others.
+    pub fn over_borders(&self) -> [(u64, u64); 2] {
+        [self.lent.value(), self.shadows.borrowed.value()]
+    }
+
     /// Whether there is room for one more subscription, with all shadows that it casts.
     pub fn has_room_for(&self, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> bool {
         let own = Subscription::memory_of(subject, queue, sid) + stream::place_len(subject);
@@ -225,6 +244,14 @@ impl Account {
         self.interest.limit(worker, limits);
     }
 
+    /// Which members of a queue group serve what is published here.
+    pub fn set_queue_policy(&self, policy: QueuePolicy) {
+        let prefers_local = policy == QueuePolicy::Local;
+        if self.prefers_local.swap(prefers_local, Ordering::Relaxed) != prefers_local {
+            self.sublist.touch();
+        }
+    }
+
     /// Whether a peer gets what it takes so. What it takes is kept all the same:
     /// it is told once, and may count after a reload.
     pub fn exports_to(&self, interest: &RemoteInterest) -> bool {
@@ -248,7 +275,7 @@ impl Account {
         for members in &mut matches.queues {
             members.retain(|interest| self.exports_to(interest));
         }
-        Remotes::new(&matches)
+        Remotes::new(&matches, self.prefers_local.load(Ordering::Relaxed))
     }
 
     /// Puts a subscription into the sublist; the peers of the cluster are told.

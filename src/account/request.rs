@@ -82,6 +82,7 @@ impl Sender<'_> {
             deaf: self.deaf,
             describe: Some(&deeper),
             to_peers: self.to_peers,
+            is_service: true,
             path,
         };
         let missed = sender.spread(worker, &import.account, &onward, &service.reach, false);
@@ -123,7 +124,14 @@ impl Sender<'_> {
         let headers = (!headers.is_empty()).then_some(&*headers);
         let on = Onward::new(reply.as_deref(), headers, payload);
         let reach = Reach::of_subscribers(&pending.account, &pending.subject);
-        self.spread(
+        // In the other account it is a new message, for its peers too, also if the
+        // answer came from one: who asked may listen elsewhere.
+        let sender = Sender {
+            to_peers: true,
+            is_service: true,
+            ..*self
+        };
+        sender.spread(
             worker,
             &pending.account,
             &on.run(&pending.subject),

@@ -34,6 +34,9 @@ pub struct Sender<'a> {
     pub describe: Option<&'a Describe<'a>>,
     /// Whether peers of the cluster get it too: not what came from one.
     pub to_peers: bool,
+    /// Whether it has come over a border as a request or a reply: it does not go
+    /// back over another as an imported stream.
+    pub is_service: bool,
     /// How the message came here.
     pub path: Path<'a>,
 }
@@ -162,13 +165,19 @@ impl Sender<'_> {
             });
         }
         let mut missed = self.deliver_to_plain(worker, run, reach, now, flush);
-        // What is left of each queue group for its members elsewhere.
+        // What is left of each queue group for its members elsewhere: their share,
+        // and what those here did not take.
         let mut left: HashMap<&[u8], Vec<usize>> = HashMap::new();
+        let weights = (!remotes.is_empty()).then(|| remotes.weights());
         for members in &matches.queues {
-            let excludes = |member: &Subscription| self.is_deaf(member);
-            let unserved = deal_out(worker, run, members, excludes, now, flush);
+            let excludes = |member: &Subscription| self.passes_over(member);
+            let name = members.first().and_then(|first| first.queue());
+            let weight = weights.as_ref().zip(name);
+            let weight = weight.and_then(|(weights, name)| weights.get(name));
+            let elsewhere = weight.copied().unwrap_or(0);
+            let unserved = deal_out(worker, run, members, elsewhere, excludes, now, flush);
             if !remotes.is_empty()
-                && let Some(name) = members.first().and_then(|first| first.queue())
+                && let Some(name) = name
             {
                 left.insert(name, unserved.clone());
             }
@@ -176,8 +185,8 @@ impl Sender<'_> {
         }
         if !remotes.is_empty() {
             let shares = shares(remotes, left);
-            let account = account.name.as_bytes();
-            let reached = remotes.deliver(worker, account, run, &shares, now, flush);
+            let counted = (account.name.as_bytes(), &account.over_routes);
+            let reached = remotes.deliver(worker, counted, run, &shares, now, flush);
             missed = missed.and(match reached {
                 Reached::All => Missed::These(Vec::new()),
                 Reached::Some(taken) => {
@@ -217,7 +226,7 @@ impl Sender<'_> {
             let by_name = reach.queues_by_name();
             let names = queues.split(|byte| *byte == b' ');
             for members in names.filter_map(|name| by_name.get(name)) {
-                deal_out(worker, run, members, |_| false, now, flush);
+                deal_out(worker, run, members, 0, |_| false, now, flush);
             }
         }
         self.deliver_replies(worker, account, run);
@@ -234,7 +243,7 @@ impl Sender<'_> {
         // Messages from the run's beginning that a plain subscription took.
         let mut reached = 0;
         for subscription in &reach.matches.plain {
-            if self.is_deaf(subscription) {
+            if self.passes_over(subscription) {
                 continue;
             }
             let taken = subscription.deliver(worker, run, Pick::ALL, now, flush);
@@ -256,9 +265,9 @@ impl Sender<'_> {
         self.one_by_one(run, replies)
     }
 
-    fn is_deaf(&self, subscription: &Subscription) -> bool {
-        self.deaf
-            .is_some_and(|connection| Arc::ptr_eq(&subscription.connection, connection))
+    fn passes_over(&self, subscription: &Subscription) -> bool {
+        let is_deaf = |connection| Arc::ptr_eq(&subscription.connection, connection);
+        self.deaf.is_some_and(is_deaf) || self.is_service && subscription.is_shadow()
     }
 }
 

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::{Account, links::StreamImport};
 use crate::{
-    connection::{Subscription, worker::Worker},
+    connection::{Crossing, Subscription, remote::Moved, worker::Worker},
     subject::{intersect, is_valid, transform::Renaming},
     sublist::{Entry, Sublist},
 };
@@ -29,6 +29,8 @@ pub(super) struct Shadows {
     used: AtomicBool,
     /// Bytes of all of them, wherever they stand.
     bytes: AtomicUsize,
+    /// What they delivered.
+    pub(super) borrowed: Arc<Moved>,
 }
 
 /// A shadow and where it stands.
@@ -87,7 +89,7 @@ impl Shadows {
         origin: &Arc<Subscription>,
         imports: &[StreamImport],
     ) {
-        let shadows = imports.iter().filter_map(|it| Shadow::of(origin, it));
+        let shadows = imports.iter().filter_map(|it| self.shadow(origin, it));
         let shadows: Vec<Shadow> = shadows.collect();
         shadows.iter().for_each(|it| self.begin(worker, it));
         self.keep(origin, shadows);
@@ -107,7 +109,7 @@ impl Shadows {
             .remove(&key(origin))
             .unwrap_or_default();
         let mut shadows = Vec::new();
-        for wanted in imports.iter().filter_map(|it| Shadow::of(origin, it)) {
+        for wanted in imports.iter().filter_map(|it| self.shadow(origin, it)) {
             match before.iter().position(|known| known.is_like(&wanted)) {
                 Some(at) => shadows.push(before.swap_remove(at)),
                 None => {
@@ -125,6 +127,22 @@ impl Shadows {
             self.used.store(true, Ordering::Relaxed);
             self.by_origin.lock().insert(key(origin), shadows);
         }
+    }
+
+    fn shadow(&self, origin: &Arc<Subscription>, import: &StreamImport) -> Option<Shadow> {
+        let theirs = theirs(origin.subject(), import)?;
+        let bytes = bytes_of(&theirs, origin.queue(), origin.sid());
+        let counted = Crossing {
+            lent: import.account.lent.clone(),
+            borrowed: self.borrowed.clone(),
+        };
+        let shadow = Subscription::shadow(origin, &theirs, import.subjects.clone(), counted);
+        Some(Shadow {
+            account: import.account.clone(),
+            subjects: import.subjects.clone(),
+            subscription: Arc::new(shadow),
+            bytes,
+        })
     }
 
     /// Takes the shadows of ended subscriptions away.
@@ -157,18 +175,6 @@ impl Shadows {
 }
 
 impl Shadow {
-    fn of(origin: &Arc<Subscription>, import: &StreamImport) -> Option<Self> {
-        let theirs = theirs(origin.subject(), import)?;
-        let bytes = bytes_of(&theirs, origin.queue(), origin.sid());
-        let shadow = Subscription::shadow(origin, &theirs, import.subjects.clone());
-        Some(Self {
-            account: import.account.clone(),
-            subjects: import.subjects.clone(),
-            subscription: Arc::new(shadow),
-            bytes,
-        })
-    }
-
     /// Whether messages come the same way, of one subscription.
     fn is_like(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.account, &other.account)

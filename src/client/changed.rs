@@ -81,23 +81,9 @@ pub fn keep_limits(context: &Context) {
             .push(connection.clone());
     }
     for (name, members) in of_accounts {
-        let account = context.accounts.find(&name);
-        let Some(max) = account.and_then(|it| it.limits().max_connections) else {
-            continue;
-        };
-        let surplus = members.len().saturating_sub(max);
-        for connection in &members[..surplus] {
-            let reason = CloseReason::MaxAccountConnections;
-            cut(
-                connection,
-                Some(&ClientError::MaxAccountConnections),
-                reason,
-            );
-        }
-        if surplus > 0 {
-            warn!(
-                "Closed {surplus} connections of account {name:?} to fall within its max_connections {max}"
-            );
+        if let Some(account) = context.accounts.find(&name) {
+            let surplus = account.surplus(members.len());
+            cut_of_account(&account, &members[..surplus]);
         }
     }
     open.retain(|connection| !connection.is_closing());
@@ -109,6 +95,36 @@ pub fn keep_limits(context: &Context) {
     }
     if surplus > 0 {
         warn!("Closed {surplus} connections to fall within max_connections {max}");
+    }
+}
+
+/// Cuts those of an account's clients that came last, if with those at other members
+/// of the cluster there are too many.
+pub fn keep_account_limit(context: &Context, account: &Account) {
+    let mut members = context.registry.open();
+    members.retain(|connection| {
+        !connection.is_closing() && connection.identity.lock().account == account.name
+    });
+    members.sort_unstable_by_key(|connection| std::cmp::Reverse(connection.cid));
+    members.truncate(account.surplus(members.len()));
+    cut_of_account(account, &members);
+}
+
+fn cut_of_account(account: &Account, connections: &[Arc<Connection>]) {
+    for connection in connections {
+        let reason = CloseReason::MaxAccountConnections;
+        let error = ClientError::MaxAccountConnections;
+        cut(connection, Some(&error), reason);
+    }
+    if !connections.is_empty() {
+        warn!(
+            "Closed {} connections of account {:?} to fall within its max_connections {}, {} of \
+             them at other brokers",
+            connections.len(),
+            account.name,
+            account.limits().max_connections.unwrap_or_default(),
+            account.elsewhere()
+        );
     }
 }
 

@@ -21,9 +21,10 @@ impl Session {
                 reason: CloseReason::MaxAccountConnections,
                 error: Some(ClientError::MaxAccountConnections),
                 detail: format!(
-                    "account {:?} has max_connections {}",
+                    "account {:?} has max_connections {}, {} of them at other brokers",
                     account.name,
-                    account.limits().max_connections.unwrap_or_default()
+                    account.limits().max_connections.unwrap_or_default(),
+                    account.elsewhere()
                 ),
             });
         };

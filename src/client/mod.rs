@@ -52,7 +52,7 @@ use crate::{
     security::authentication::Authentication,
     telemetry::{Clock, Telemetry, slow::Incident},
 };
-pub use changed::{cut_plain, keep_limits, tell_all};
+pub use changed::{cut_plain, keep_account_limit, keep_limits, tell_all};
 pub use limits::{Limits, LimitsInForce};
 pub use password_queue::{PasswordQueue, QueueLook};
 use session::Session;
@@ -333,8 +333,9 @@ async fn finish(session: &Session, stream: &TcpStream) {
         context.telemetry.crowd.count_bare(source, Clock::now());
         context.registry.forget(connection);
     } else {
-        comings::tell_closed(context, connection, subscriptions.len(), reason);
         context.registry.close(connection, &subscriptions, reason);
+        // Behind it: who counts because of it counts it no more.
+        comings::tell_closed(context, connection, subscriptions.len(), reason);
     }
     if reason.is_slow_consumer() {
         tell_slow_consumer(context, connection, reason, incident.as_deref());

@@ -28,6 +28,7 @@ impl Session {
             deaf: (!self.options.echo).then_some(&self.connection),
             describe: Some(&describe),
             to_peers: true,
+            is_service: false,
             path: Path::START,
         };
         let mut missed = sender.spread(worker, &self.account, run, reach, flush);
@@ -96,6 +97,8 @@ impl Session {
             let broker = self.context.info.read();
             info.server.clone_from(&broker.server_name);
             info.cluster.clone_from(&broker.cluster);
+            // A name that its credentials give; there are none that do.
+            info.name_tag.clear();
         } else {
             info = ClientInfo {
                 account: info.account,

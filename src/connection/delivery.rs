@@ -150,14 +150,14 @@ impl Connection {
         routed: &Routed<'_>,
         now: Clock,
         flush: bool,
-    ) -> bool {
+    ) -> Option<Appended> {
         let takes_headers = self.takes_headers();
         let mut head = std::mem::take(&mut worker.prefix);
         head.clear();
         for part in [b"RMSG ", account, b" ", run.subject, b" "] {
             head.extend_from_slice(part);
         }
-        let mut taken = false;
+        let mut taken = None;
         if let Some(mut appender) = self.append() {
             appender.begin(worker.read_at);
             let mut routing = Routing {
@@ -166,17 +166,19 @@ impl Connection {
                 run,
                 takes_headers,
                 line_max: self.line_max(),
-                appended: 0,
+                appended: Appended::default(),
             };
-            taken = routing.append(routed, &mut head) && routing.appended > 0;
-            if taken && !flush && appender.touch(worker.batch) {
+            let all = routing.append(routed, &mut head);
+            let appended = routing.appended;
+            taken = (all && appended.msgs > 0).then_some(appended);
+            if taken.is_some() && !flush && appender.touch(worker.batch) {
                 worker.touched.push(self.clone());
             }
             appender.note_feeder(worker.publisher);
             worker.congested.note(self, &mut appender);
         }
         worker.prefix = head;
-        if taken {
+        if taken.is_some() {
             worker.reached += 1;
             self.active(now);
             if flush {
@@ -197,8 +199,16 @@ struct Routing<'a, 'b, 'c> {
     takes_headers: bool,
     /// Bytes of the longest control line that the peer takes.
     line_max: usize,
-    /// Messages appended.
-    appended: usize,
+    appended: Appended,
+}
+
+/// What of a run was appended to the queue of a route.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Appended {
+    /// Messages.
+    pub msgs: u64,
+    /// Bytes of their headers and payloads.
+    pub bytes: u64,
 }
 
 impl Routing<'_, '_, '_> {
@@ -310,36 +320,40 @@ impl Routing<'_, '_, '_> {
         };
         if let Some(body_len) = body_len {
             self.appender.count(1, body_len as u64);
-            self.appended += 1;
+            self.appended.msgs += 1;
+            self.appended.bytes += body_len as u64;
         }
         body_len.is_some()
     }
 }
 
 /// Deals messages of a run out to the members of a queue group, in turn from a
-/// random one on; `excludes` are passed over. Returns the indexes of those that
-/// no member took, ascending.
+/// random one on; `excludes` are passed over. So many members are `elsewhere` and
+/// take their turns. Returns the indexes of theirs and of those that no member
+/// took, ascending.
 pub fn deal_out(
     worker: &mut Worker,
     run: &Run<'_>,
     members: &[Arc<Subscription>],
+    elsewhere: usize,
     excludes: impl Fn(&Subscription) -> bool,
     now: Clock,
     flush: bool,
 ) -> Vec<usize> {
-    let start = fastrand::usize(..members.len());
-    let mut missed = Vec::new();
-    for first in 0..members.len().min(run.messages.len()) {
-        let member = &members[(start + first) % members.len()];
-        let pick = Pick {
-            first,
-            step: members.len(),
+    let turns = members.len() + elsewhere;
+    let start = fastrand::usize(..turns);
+    let (mut missed, mut theirs) = (Vec::new(), Vec::new());
+    for first in 0..turns.min(run.messages.len()) {
+        let picked = (first..run.messages.len()).step_by(turns);
+        let Some(member) = members.get((start + first) % turns) else {
+            theirs.extend(picked);
+            continue;
         };
+        let pick = Pick { first, step: turns };
         let taken = match excludes(member) {
             true => 0,
             false => member.deliver(worker, run, pick, now, flush),
         };
-        let picked = (first..run.messages.len()).step_by(members.len());
         missed.extend(picked.skip(taken));
     }
     // Somebody's share was not taken: whoever can takes it.
@@ -348,6 +362,7 @@ pub fn deal_out(
             !excludes(member) && member.deliver(worker, run, Pick::one(*index), now, flush) == 1
         })
     });
+    missed.extend(theirs);
     missed.sort_unstable();
     missed
 }
@@ -469,6 +484,7 @@ impl Subscription {
         }
         appender.count(taken as u64, bytes as u64);
         origin.delivered.add(taken as u64);
+        self.count_crossing(taken, bytes);
         if max > 0 && origin.delivered.value() >= max {
             origin.close();
             worker.expired.push(origin.clone());

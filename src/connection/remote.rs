@@ -7,7 +7,12 @@
 //! a message, the peer gets it once, with the list of queue groups of which it
 //! is to serve one member each.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use hashbrown::HashMap;
 
 use super::{
     Connection,
@@ -25,6 +30,9 @@ use crate::{
 /// Bytes of what the peers of the cluster want, in all accounts; the limit is set at
 /// the start.
 pub static REMOTE_INTEREST: Pool = Pool::new(usize::MAX);
+
+/// More members of a queue group at the peers count as so many.
+const WEIGHT_MAX: u64 = 1 << 30;
 
 /// One subject, or one queue group on one subject, that a peer wants.
 pub struct RemoteInterest {
@@ -74,11 +82,43 @@ impl Entry for RemoteInterest {
     }
 }
 
+/// What an account moved over routes.
+#[derive(Default)]
+pub struct OverRoutes {
+    /// What came from peers.
+    pub received: Moved,
+    /// What went to peers.
+    pub sent: Moved,
+}
+
+/// Messages, and the bytes of their headers and payloads.
+#[derive(Default)]
+pub struct Moved {
+    msgs: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Moved {
+    /// Counts these.
+    pub fn add(&self, msgs: u64, bytes: u64) {
+        self.msgs.fetch_add(msgs, Ordering::Relaxed);
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Messages and bytes so far.
+    pub fn value(&self) -> (u64, u64) {
+        let value = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        (value(&self.msgs), value(&self.bytes))
+    }
+}
+
 /// The peers that want one subject.
 #[derive(Default)]
 pub struct Remotes {
     peers: Vec<Peer>,
     queues: Vec<RemoteQueue>,
+    /// Whether members of the same groups here go first.
+    prefers_local: bool,
 }
 
 struct Peer {
@@ -121,9 +161,12 @@ struct Choice {
 impl Remotes {
     /// Gathers what a look-up found. A peer that is still being told what is
     /// wanted here gets nothing yet; when it is told, look-ups are out of date.
-    pub fn new(matches: &Matches<RemoteInterest>) -> Self {
+    pub fn new(matches: &Matches<RemoteInterest>, prefers_local: bool) -> Self {
         let is_told = |entry: &&Arc<RemoteInterest>| entry.connection.is_told();
-        let mut remotes = Self::default();
+        let mut remotes = Self {
+            prefers_local,
+            ..Self::default()
+        };
         for entry in matches.plain.iter().filter(is_told) {
             let peer = remotes.peer(&entry.connection);
             remotes.peers[peer].plain = true;
@@ -159,17 +202,40 @@ impl Remotes {
         self.queues.iter().map(|queue| &*queue.name)
     }
 
+    /// Members of each queue group at the peers, by its name, among which those
+    /// here take their share; none if those here go first.
+    pub fn weights(&self) -> HashMap<&[u8], usize> {
+        let queues = match self.prefers_local {
+            true => &[][..],
+            false => &self.queues,
+        };
+        let weight = |queue: &RemoteQueue| {
+            let mut before = 0;
+            let mut weight = 0;
+            for (peer, sum) in &queue.members {
+                if !self.peers[*peer].connection.is_closing() {
+                    weight += sum - before;
+                }
+                before = *sum;
+            }
+            // Whatever the peers say, it can be added to what is here.
+            weight.min(WEIGHT_MAX) as usize
+        };
+        let weights = queues.iter().map(|queue| (&*queue.name, weight(queue)));
+        weights.collect()
+    }
+
     /// Bytes of these names in a line.
     pub fn names_len(&self) -> usize {
         self.queues.iter().map(|queue| queue.name.len() + 1).sum()
     }
 
-    /// Takes a run to the peers: to those that want every message, and of each
+    /// Takes a run of an account, counted there, to the peers: to those that want every message, and of each
     /// queue group's share to one peer per message, drawn by weight.
     pub fn deliver(
         &self,
         worker: &mut Worker,
-        account: &[u8],
+        account: (&[u8], &OverRoutes),
         run: &Run<'_>,
         shares: &[Share],
         now: Clock,
@@ -204,12 +270,14 @@ impl Remotes {
                     },
                 },
             };
-            if !peer
+            let (name, over_routes) = account;
+            let taken = peer
                 .connection
-                .deliver_routed(worker, account, run, &routed, now, flush)
-            {
+                .deliver_routed(worker, name, run, &routed, now, flush);
+            let Some(appended) = taken else {
                 continue;
-            }
+            };
+            over_routes.sent.add(appended.msgs, appended.bytes);
             all |= peer.plain;
             reached.extend(mine.iter().map(|choice| choice.message));
         }

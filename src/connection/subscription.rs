@@ -12,7 +12,7 @@ use std::{
 use hashbrown::{DefaultHashBuilder, HashTable};
 use once_cell::sync::Lazy;
 
-use super::Connection;
+use super::{Connection, remote::Moved};
 use crate::{
     security::guard::Guard,
     subject::transform::Renaming,
@@ -52,6 +52,17 @@ pub struct Subscription {
 struct Shadow {
     origin: Arc<Subscription>,
     subjects: Arc<Renaming>,
+    counted: Crossing,
+}
+
+/// Where what an imported stream brings is counted: as nats-server has it, it is
+/// sent by the account that exports, and not by the one whose client gets it.
+#[derive(Clone)]
+pub struct Crossing {
+    /// What the exporting account sends to clients of others.
+    pub lent: Arc<Moved>,
+    /// What clients of the importing account get so.
+    pub borrowed: Arc<Moved>,
 }
 
 /// Bytes of what a shadow stands for, and of its place among its origin's shadows.
@@ -95,11 +106,17 @@ impl Subscription {
     /// The shadow of a subscription in an account whose messages its own
     /// account imports: it takes `subject` there, and delivers to `origin`
     /// under the subject that `subjects` makes of it.
-    pub fn shadow(origin: &Arc<Self>, subject: &[u8], subjects: Arc<Renaming>) -> Self {
+    pub fn shadow(
+        origin: &Arc<Self>,
+        subject: &[u8],
+        subjects: Arc<Renaming>,
+        counted: Crossing,
+    ) -> Self {
         Self {
             shadow: Some(Box::new(Shadow {
                 origin: origin.clone(),
                 subjects,
+                counted,
             })),
             ..Self::new(
                 origin.connection.clone(),
@@ -120,6 +137,15 @@ impl Subscription {
         match &self.shadow {
             Some(shadow) => &shadow.origin,
             None => self,
+        }
+    }
+
+    /// Counts what was delivered, if that is not in the client's own account.
+    pub(super) fn count_crossing(&self, msgs: usize, bytes: usize) {
+        if let Some(shadow) = &self.shadow {
+            let Crossing { lent, borrowed } = &shadow.counted;
+            lent.add(msgs as u64, bytes as u64);
+            borrowed.add(msgs as u64, bytes as u64);
         }
     }
 

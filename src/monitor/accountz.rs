@@ -65,6 +65,10 @@ fn detail(monitor: &Monitor, account: &Account) -> AccountDetail {
         is_system: account.is_system,
         complete: true,
         client_connections: signed(account.connections()),
+        connections_elsewhere: account
+            .limits()
+            .max_connections
+            .map(|_| account.elsewhere() as u64),
         subscriptions: stats.num_subscriptions,
         name_tag: account.name.clone(),
         mappings: config.map(mappings).unwrap_or_default(),

@@ -1,7 +1,7 @@
 //! `/accstatz`: what each account's connections moved.
 
 use hashbrown::HashMap;
-use monitor_client::{AccountStat, Accstatz, DataStats};
+use monitor_client::{AccountStat, Accstatz, DataStats, LinkStats};
 
 use super::{
     Monitor,
@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     account::{Account, GLOBAL_ACCOUNT},
-    connection::registry::AccountTotals,
+    connection::{registry::AccountTotals, remote::Moved},
     telemetry::loss::LossReason,
 };
 
@@ -51,11 +51,31 @@ pub(super) fn build_of(
 
 fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
     let connections = signed(totals.connections);
-    let data = |msgs, bytes| DataStats {
-        msgs: signed(msgs),
-        bytes: signed(bytes),
-        ..DataStats::default()
+    // As with nats-server, messages of a stream are sent by the account that exports
+    // it, and what went over routes is in both.
+    let traffic = &totals.traffic;
+    let [lent, borrowed] = account.over_borders();
+    let sent = |own: u64, lent: u64, borrowed: u64| {
+        let own = own.saturating_sub(borrowed);
+        own.saturating_add(lent)
     };
+    let sent = (
+        sent(traffic.out_msgs, lent.0, borrowed.0),
+        sent(traffic.out_bytes, lent.1, borrowed.1),
+    );
+    let data = |msgs: u64, bytes: u64, over_routes: &Moved| {
+        let routes = over_routes.value();
+        DataStats {
+            msgs: signed(msgs.saturating_add(routes.0)),
+            bytes: signed(bytes.saturating_add(routes.1)),
+            routes: LinkStats {
+                msgs: signed(routes.0),
+                bytes: signed(routes.1),
+            },
+            ..DataStats::default()
+        }
+    };
+    let over_routes = &account.over_routes;
     AccountStat {
         acc: account.name.clone(),
         name: account.name.clone(),
@@ -63,8 +83,8 @@ fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
         leafnodes: 0,
         total_conns: connections,
         num_subscriptions: account.sublist.stats().subscriptions,
-        sent: data(totals.traffic.out_msgs, totals.traffic.out_bytes),
-        received: data(totals.traffic.in_msgs, totals.traffic.in_bytes),
+        sent: data(sent.0, sent.1, &over_routes.sent),
+        received: data(traffic.in_msgs, traffic.in_bytes, &over_routes.received),
         slow_consumers: signed(totals.troubles.slow_consumers),
         dropped_msgs: Some(totals.traffic.loss.dropped().msgs),
         dropped_bytes: Some(totals.traffic.loss.dropped().bytes),

@@ -310,6 +310,9 @@ fn is_blank(byte: u8) -> bool {
 #[derive(Clone, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct RouteConnect {
+    /// Whether the dialling broker takes what became of its own messages: the reply
+    /// that it brought may have to come back to it in another account.
+    pub echo: bool,
     /// Whether `+OK` is wanted for every line.
     pub verbose: bool,
     /// Ignored on routes.

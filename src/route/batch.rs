@@ -323,18 +323,24 @@ impl Session {
         let Some(space) = self.spaces.get_mut(account) else {
             return;
         };
+        let bytes = run.messages.iter().map(|it| u64::from(it.total_len));
+        let received = &space.account.over_routes.received;
+        received.add(run.messages.len() as u64, bytes.sum());
         // Who asks on a peer asks this broker too.
         if space.account.is_system && run.subject.starts_with(b"$SYS.REQ.") {
             system::pass_on(&self.cluster.context, &space.account, run);
         }
         if space.account.is_system {
             self.cluster.hear(&self.route, &space.account, run);
+            let overfull = self.cluster.hear_count(&self.route, run);
+            self.overfull.extend(overfull);
         }
         let reach = space.cache.find_subscribers(wanted, &space.account);
         let from_peer = Sender {
             deaf: None,
             describe: None,
             to_peers: false,
+            is_service: false,
             path: Path::START,
         };
         from_peer.take_from_peer(worker, &space.account, run, &reach, queues, flush);

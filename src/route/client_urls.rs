@@ -1,31 +1,87 @@
 //! `connect_urls`: the addresses that clients may fall back to, ours and those
 //! that the other brokers told us of.
+//!
+//! What clients are told must never take from them a member that lives: they
+//! forget whoever is not in the list. So a broker that stops leaves the list as
+//! it was, and the addresses behind a route that was lost stay in it for a
+//! moment: most such routes come back at once.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, HashSet},
+    sync::Arc,
+    time::Duration,
+};
 
-use super::cluster::Cluster;
+use parking_lot::Mutex;
+use tokio::time::sleep;
+
+use super::cluster::{Cluster, Route};
 use crate::client;
+
+/// How long the addresses of a member stay in the list after its route was lost: a
+/// second try to dial it fits in.
+const LOSS_GRACE: Duration = Duration::from_millis(1500);
+
+/// Members of which that is remembered at once.
+const LOST_MAX: usize = 512;
+
+/// The addresses of clients at members whose routes were lost a moment ago, by the
+/// ids of the members, each with the number of its route.
+#[derive(Default)]
+pub(super) struct Lost(Mutex<BTreeMap<String, (u64, Vec<String>)>>);
 
 /// Puts the list into INFO as it is now and lets the clients know if it changed.
 pub(super) fn refresh(cluster: &Cluster) {
-    let advertises = !cluster.options().no_advertise;
+    let options = cluster.options();
     let mut urls = Vec::new();
-    if advertises && !cluster.is_leaving() {
-        urls.extend(cluster.client_urls());
-    }
-    for route in cluster.routes() {
-        let info = route.info.lock();
-        if advertises && !info.ldm {
-            urls.extend(info.connect_urls.iter().cloned());
+    if !options.no_advertise {
+        if !cluster.is_leaving() {
+            urls.extend(cluster.client_urls());
         }
+        // By their ids, whether lost or not, so that the order stays.
+        let lost = cluster.lost_urls.0.lock().clone();
+        let lost = lost.into_iter().map(|(id, (_, urls))| (id, urls));
+        let mut members: BTreeMap<String, Vec<String>> = lost.collect();
+        for route in cluster.routes() {
+            let told = route.told_urls();
+            members.insert(route.remote_id.clone(), told);
+        }
+        urls.extend(members.into_values().flatten());
     }
-    let mut seen = std::collections::HashSet::new();
+    let mut seen = HashSet::new();
     urls.retain(|url| seen.insert(url.clone()));
     let mut info = cluster.context.info.write();
-    if info.connect_urls != urls {
+    // Looked at behind the routes: those that end because of it are missing in
+    // what was gathered.
+    if !cluster.is_stopping() && info.connect_urls != urls {
         info.connect_urls = urls;
         cluster.clients_to_be_told.notify_one();
     }
+}
+
+/// A route is about to be taken out: its member's addresses stay in the list for a
+/// moment, unless the member leaves.
+pub(super) fn keep_for_a_moment(cluster: &Arc<Cluster>, route: &Route) {
+    let urls = route.told_urls();
+    let (number, id) = (route.connection.cid, route.remote_id.clone());
+    {
+        let mut lost = cluster.lost_urls.0.lock();
+        if urls.is_empty() || (lost.len() >= LOST_MAX && !lost.contains_key(&id)) {
+            return;
+        }
+        lost.insert(id.clone(), (number, urls));
+    }
+    let cluster = cluster.clone();
+    tokio::spawn(async move {
+        sleep(LOSS_GRACE).await;
+        {
+            let mut lost = cluster.lost_urls.0.lock();
+            if lost.get(&id).is_some_and(|(of, _)| *of == number) {
+                lost.remove(&id);
+            }
+        }
+        refresh(&cluster);
+    });
 }
 
 /// Sends INFO to all clients whenever the list has changed; several changes
@@ -39,6 +95,18 @@ pub async fn tell_clients(cluster: Arc<Cluster>) {
             if sent % 64 == 63 {
                 tokio::task::yield_now().await;
             }
+        }
+    }
+}
+
+impl Route {
+    /// Where clients may connect to the other broker, as it said; nowhere when it
+    /// leaves.
+    fn told_urls(&self) -> Vec<String> {
+        let info = self.info.lock();
+        match info.ldm {
+            true => Vec::new(),
+            false => info.connect_urls.clone(),
         }
     }
 }

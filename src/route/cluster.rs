@@ -84,6 +84,8 @@ pub struct Cluster {
     pub(super) reconfigured: Notify,
     stopping: AtomicBool,
     leaving: AtomicBool,
+    /// Addresses for clients whose members may come back at once.
+    pub(super) lost_urls: client_urls::Lost,
     /// Clients are to be told of a change.
     pub(super) clients_to_be_told: Notify,
 }
@@ -139,8 +141,8 @@ impl Route {
 
 /// Why a route cannot be registered.
 pub(super) enum Conflict {
-    /// There is a route to that broker.
-    Duplicate,
+    /// There is this route to that broker.
+    Duplicate(Arc<Route>),
     /// The broker stops.
     Stopping,
     /// A reload has put other settings in force, by which there would be no such
@@ -190,6 +192,7 @@ impl Cluster {
             reconfigured: Notify::new(),
             stopping: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
+            lost_urls: client_urls::Lost::default(),
             clients_to_be_told: Notify::new(),
         });
         cluster.limit_interest();
@@ -198,12 +201,15 @@ impl Cluster {
     }
 
     /// Puts the permissions of the settings in force, for what is told to the
-    /// others and what is taken from them from now on.
+    /// others and what is taken from them from now on, and which members of queue
+    /// groups go first.
     pub(super) fn limit_interest(&self) {
-        let permissions = self.options().permissions();
+        let options = self.options();
+        let permissions = options.permissions();
         self.permissions.write().clone_from(&permissions);
         with_worker(|worker| {
             for account in self.context.accounts.all() {
+                account.set_queue_policy(options.queue_policy);
                 account.limit_routes(worker, permissions.clone());
             }
             worker.flush_touched();
@@ -343,6 +349,16 @@ impl Cluster {
         }
     }
 
+    /// Returns once this route is taken out.
+    pub(super) async fn until_ended(&self, route: &Arc<Route>) {
+        let mut changes = self.changes.subscribe();
+        let stands = || {
+            let known = self.route(&route.remote_id);
+            known.is_some_and(|known| Arc::ptr_eq(&known, route))
+        };
+        while stands() && changes.changed().await.is_ok() {}
+    }
+
     /// Returns once there is no route to the broker of that id.
     pub(super) async fn until_gone(&self, remote_id: &str) {
         let mut changes = self.changes.subscribe();
@@ -379,8 +395,8 @@ impl Cluster {
             if let Some((reason, why)) = ends_by(route, let_in_by, &self.options(), switched) {
                 return Err(Conflict::OutOfDate(reason, why));
             }
-            if routes.contains_key(&route.remote_id) {
-                return Err(Conflict::Duplicate);
+            if let Some(known) = routes.get(&route.remote_id) {
+                return Err(Conflict::Duplicate(known.clone()));
             }
             let is_renamed = self.take_over_name(route).map_err(Conflict::Name)?;
             let old = is_renamed.then(|| routes.values().cloned().collect::<Vec<_>>());
@@ -434,6 +450,7 @@ impl Cluster {
                 self.name.write().dynamic = true;
             }
         }
+        self.forget_counts(route);
         self.roll.left(route, reason);
         self.changes.send_replace(());
         let text = format!("Route to {} ended: {reason}", route.remote_name);

@@ -12,6 +12,7 @@ use tracing::{debug, error, info};
 use super::{
     Ended,
     cluster::{Cluster, Origin},
+    failing::is_fault,
     handshake::Handshake,
     refuse,
     resolve::resolve,
@@ -90,9 +91,13 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
     let mut leads_here = false;
     while let Some(url) = cluster.next_to_dial(&address) {
         match dial(&cluster, &url, Origin::Configured, 0).await {
-            Ended::Lost { pause, .. } => {
+            Ended::Lost { pause, reason } => {
                 failures = Failures::default();
-                sleep(pause).await;
+                sleep(pause + JITTER.mul_f64(fastrand::f64())).await;
+                // A short cut is mended before anybody is told of it.
+                if !is_fault(reason) {
+                    continue;
+                }
             }
             Ended::Duplicate(remote_id) => {
                 failures = Failures::default();

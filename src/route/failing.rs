@@ -179,6 +179,11 @@ fn longest_pause(reason: CloseReason) -> Option<Duration> {
     }
 }
 
+/// Whether a route that ended so will end again: it is what is said on it.
+pub(super) fn is_fault(reason: CloseReason) -> bool {
+    longest_pause(reason) == Some(PAUSE_MAX)
+}
+
 /// The pause after so many failures of the kind in a row. A single one is none.
 fn pause(times: u32, longest: Duration) -> Duration {
     if times < 2 {

@@ -161,12 +161,22 @@ impl<'a> Handshake<'a> {
     ) -> Result<Introduced, DialRefusal> {
         let cluster = self.cluster;
         self.connection.send_now(&cluster.connect_for(url).line());
-        let introduced = self.info().await.map_err(|refusal| DialRefusal {
-            // Only one check gives this reason: the id was our own.
-            remote_id: (refusal.reason == CloseReason::DuplicateRoute)
-                .then(|| cluster.node.server_id.clone()),
-            refusal,
-        })?;
+        let introduced = match self.info().await {
+            Ok(introduced) => introduced,
+            Err(refusal) => {
+                if refusal.reason == CloseReason::DuplicateServerName {
+                    // So that the other side knows as well.
+                    let own = cluster.info_for(self.connection, gossip_mode);
+                    self.connection.send_now(&own.line());
+                }
+                // Only one check gives this reason: the id was our own.
+                let is_own = refusal.reason == CloseReason::DuplicateRoute;
+                return Err(DialRefusal {
+                    remote_id: is_own.then(|| cluster.node.server_id.clone()),
+                    refusal,
+                });
+            }
+        };
         if cluster.route(&introduced.info.server_id).is_some() {
             return Err(DialRefusal {
                 refusal: Refusal::silent(CloseReason::DuplicateRoute, "a second route"),
@@ -180,15 +190,23 @@ impl<'a> Handshake<'a> {
 
     /// The other side's INFO, checked.
     async fn info(&mut self) -> Result<Introduced, Refusal> {
-        let deadline = Instant::now() + INFO_TIMEOUT;
+        // One that is silent for so long would be stale if it had been let in.
+        let pings = self.cluster.ping_max().saturating_add(1);
+        let stale_after = self.cluster.ping_interval().saturating_mul(pings);
+        let patience = INFO_TIMEOUT.min(stale_after);
+        let deadline = Instant::now() + patience;
         self.said
             .expect(Due::RouteInfo, INTRODUCTION_MAX, deadline.into_std());
         let info = match self.line().await {
             Ok(json) => read_json::<RouteInfo>("INFO", &json)?,
             Err(NoLine::Unfit(Unfit::Late)) => {
+                let reason = match patience < INFO_TIMEOUT {
+                    true => CloseReason::StaleConnection,
+                    false => CloseReason::AuthenticationTimeout,
+                };
                 return Err(Refusal::silent(
-                    CloseReason::AuthenticationTimeout,
-                    format!("no INFO within {INFO_TIMEOUT:?}"),
+                    reason,
+                    format!("no INFO within {patience:?}"),
                 ));
             }
             Err(no_line) => return Err(no_line.into()),

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use super::cluster::{Cluster, ClusterName};
+use super::cluster::{Cluster, ClusterName, Route};
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     config::options::{
@@ -96,6 +96,7 @@ impl Cluster {
     pub(super) fn connect_for(&self, url: &RouteUrl) -> RouteConnect {
         let name = self.name();
         RouteConnect {
+            echo: true,
             user: url.user.clone(),
             pass: url.password.reveal().to_owned(),
             tls_required: self.tls().is_some(),
@@ -221,15 +222,10 @@ impl Cluster {
                 "a route to ourselves",
             ));
         }
-        if info.server_name == self.node.server_name {
-            return Err(Refusal::silent(
-                CloseReason::DuplicateServerName,
-                format!(
-                    "Remote server has a duplicate name: \"{}\"; give every broker of the cluster \
-                     a server_name of its own",
-                    info.server_name.escape_debug()
-                ),
-            ));
+        if info.server_name == self.node.server_name
+            || self.routes().iter().any(|known| known.has_namesake(info))
+        {
+            return Err(duplicate_name(&info.server_name));
         }
         if !info.route_account.is_empty() {
             return Err(Refusal::told(
@@ -241,6 +237,30 @@ impl Cluster {
             ));
         }
         Ok(())
+    }
+}
+
+impl Route {
+    /// Whether another broker than the one behind this route has its name. One at
+    /// the same address was started anew: this route has not ended yet.
+    fn has_namesake(&self, other: &RouteInfo) -> bool {
+        let info = self.info.lock();
+        self.remote_name == other.server_name
+            && self.remote_id != other.server_id
+            && (&info.host, info.port) != (&other.host, other.port)
+    }
+}
+
+/// Another broker has the name of this one, or of one that there is a route to.
+fn duplicate_name(name: &str) -> Refusal {
+    let name = name.escape_debug();
+    Refusal {
+        reason: CloseReason::DuplicateServerName,
+        error: Some(format!("Remote server has a duplicate name: \"{name}\"")),
+        detail: format!(
+            "Remote server has a duplicate name: \"{name}\"; give every broker of the cluster a \
+             server_name of its own"
+        ),
     }
 }
 

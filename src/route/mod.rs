@@ -3,7 +3,8 @@
 //!
 //! The server makes a [`Cluster`], listens ([`accept`]) and lets the configured
 //! brokers be dialled ([`dial`]). On a new connection both sides introduce
-//! themselves ([`handshake`]); then a [`session`] reads what the other wants
+//! themselves ([`handshake`]), and of two that were made at the same moment one is
+//! chosen ([`duel`]); then a [`session`] reads what the other wants
 //! ([`interest`]) and delivers its messages to the subscribers here, never to
 //! another route. What ends a route again and again in the same way is kept in
 //! [`failing`]; one whose peer is to tell everything again is ended by
@@ -20,10 +21,12 @@ mod batch;
 pub mod client_urls;
 mod cluster;
 mod dial;
+mod duel;
 mod failing;
 mod forgotten;
 mod gossip;
 mod handshake;
+mod headcount;
 pub mod interest;
 mod introduction;
 mod member_addresses;
@@ -146,7 +149,7 @@ async fn serve(
         interest: Default::default(),
         heard: AtomicU64::new(Clock::now().0),
     });
-    match cluster.register(&route, &options) {
+    match duel::enter(cluster, &route, &options).await {
         Ok(()) => {
             let budget = cluster.context.registry.budget.clone();
             connection.outbound().admit(cluster.max_pending(), budget);
@@ -161,7 +164,7 @@ async fn serve(
         Err(Conflict::Name(refusal)) => {
             return refuse(connection, stream, &refusal).await;
         }
-        Err(Conflict::Duplicate) => {
+        Err(Conflict::Duplicate(_)) => {
             let second = Refusal::silent(CloseReason::DuplicateRoute, "a second route");
             refuse(connection, stream, &second).await;
             return Ended::Duplicate(route.remote_id.clone());
@@ -271,6 +274,7 @@ async fn finish(session: &Session, stream: &TcpStream) -> CloseReason {
     };
     let stood = connection.start.clock().until(now);
     cluster.failing.ended(route, reason, &why, stood);
+    client_urls::keep_for_a_moment(cluster, route);
     cluster.deregister(route, reason);
     client_urls::refresh(cluster);
     info!(

@@ -223,7 +223,8 @@ impl Roll {
             member.connected = false;
             member.since = Clock::now();
             member.last_heard = route.last_heard();
-            member.losses += 1;
+            // Of two routes at the same moment one goes: nothing was lost.
+            member.losses += u64::from(reason != CloseReason::DuplicateRoute);
             member.lost_by = Some(reason);
             // Taken out of the configuration: nobody misses it.
             member.leaving |= reason == CloseReason::RouteRemoved;

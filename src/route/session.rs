@@ -16,12 +16,13 @@ use super::{
 };
 use crate::{
     account::{Account, lookup_cache::LookupCache},
+    client,
     connection::{
         CloseReason,
         interest::ROOM,
         keepalive::{Due, Keepalive},
         reading::{Input, Reader},
-        worker::Worker,
+        worker::{Worker, with_worker},
     },
     protocol::{
         PING, PONG,
@@ -60,6 +61,8 @@ pub(super) struct Session {
     news: Vec<RouteInfo>,
     /// Since when the peer is owed news for which there is no room.
     owed_since: Option<Clock>,
+    /// Accounts that have too many connections in all of the cluster.
+    pub(super) overfull: Vec<Arc<Account>>,
     /// What of the peer's words, or the want of them, ends the route.
     pub(super) fault: Option<String>,
 }
@@ -90,6 +93,7 @@ impl Session {
             input: Input::default(),
             news: Vec::new(),
             owed_since: None,
+            overfull: Vec::new(),
             fault: None,
         }
     }
@@ -104,11 +108,16 @@ impl Session {
         self.tell_owed(worker);
         self.cluster.want_requests(worker);
         self.cluster.ask_line_max(worker, &self.route);
+        self.cluster.ask_counts(worker, &self.route);
         self.handle_batch(worker, received);
     }
 
     /// Takes over settings that a reload has put in force.
     pub(super) fn keep_up_to_date(&mut self) {
+        with_worker(|worker| {
+            self.cluster.ask_counts(worker, &self.route);
+            worker.flush_touched();
+        });
         let cluster = &self.cluster;
         // Accounts may be others of the same names.
         self.spaces.clear();
@@ -201,11 +210,14 @@ impl Session {
         self.connection().set_line_max(learned);
     }
 
-    /// What the peer told of other brokers. Not to be called while a worker is
+    /// What the peer told of other brokers, and of connections that count here. Not to be called while a worker is
     /// in use: it writes to other routes.
     pub(super) fn hear_news(&mut self) {
         for info in std::mem::take(&mut self.news) {
             gossip::receive(&self.cluster, &self.route, info);
+        }
+        for account in std::mem::take(&mut self.overfull) {
+            client::keep_account_limit(&self.cluster.context, &account);
         }
     }
 

@@ -63,10 +63,13 @@ impl System {
         account
     }
 
-    /// How many connections each account has, of those that have any.
+    /// How many connections each account has, of those that have any or may have
+    /// so many only.
     pub(super) fn publish_all_conns(&self) {
         let accounts = self.server.clients.accounts.all();
-        let busy = accounts.iter().filter(|account| account.connections() > 0);
+        let busy = accounts.iter().filter(|account| {
+            account.connections() > 0 || account.limits().max_connections.is_some()
+        });
         self.publish_conns(&busy.map(|account| account.name.clone()).collect());
     }
 

@@ -274,6 +274,7 @@ fn deliver(account: &Arc<Account>, subject: &[u8], reply: Option<&[u8]>, payload
         deaf: None,
         describe: None,
         to_peers: true,
+        is_service: false,
         path: Path::START,
     };
     with_worker(|worker| {

@@ -53,7 +53,7 @@ impl System {
             _ => {}
         }
         let data = match (&*ask.topic, about) {
-            ("STATZ", about) => self.statz(about)?,
+            ("STATZ", about) => self.statz(about, &options)?,
             ("INFO", Some(account)) => self.account_info(account),
             ("HEALTHZ", _) => self.health(&options),
             ("JSZ", Some(_)) => Err(no_jetstream()),
@@ -132,15 +132,22 @@ impl System {
         }
     }
 
-    /// What one account moved, or each that has connections; nothing is told of
-    /// an account that does not exist.
-    fn statz(&self, about: Option<&str>) -> Option<Answered> {
+    /// What one account, each of these, or each of all moved; those without
+    /// connections only if they are asked for. Nothing is told of nobody: other
+    /// brokers answer too.
+    fn statz(&self, about: Option<&str>, options: &Map<String, Value>) -> Option<Answered> {
+        let unused = options.get("include_unused") == Some(&Value::Bool(true));
+        let named: Vec<&str> = match (about, options.get("accounts")) {
+            (Some(account), _) => vec![account],
+            (None, Some(Value::Array(names))) => names.iter().filter_map(Value::as_str).collect(),
+            (None, _) => Vec::new(),
+        };
         let mut statz = self.answers.accstatz();
-        statz.account_statz.retain(|stat| match about {
-            Some(account) => stat.acc == account,
-            None => stat.total_conns > 0,
+        statz.account_statz.retain(|stat| {
+            let is_meant = named.is_empty() || named.contains(&&*stat.acc);
+            is_meant && (unused || stat.total_conns > 0)
         });
-        (!statz.account_statz.is_empty()).then(|| Ok(to_json(&statz)))
+        (unused || !statz.account_statz.is_empty()).then(|| Ok(to_json(&statz)))
     }
 
     fn conns(&self, account: &str) -> Option<String> {

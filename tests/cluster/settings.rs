@@ -25,6 +25,7 @@ fn flags_make_a_member() {
         ))
         .flag(format!("--cluster_advertise=127.0.0.1:{}", wire.port))
         .flag("--no_advertise")
+        .flag("--queue_policy=local")
         .flag("--connect_retries=30");
     let flags = Member {
         name: "flags".into(),
@@ -50,6 +51,18 @@ fn flags_make_a_member() {
     }
     wire.set(PASS);
     mesh::wait_for_mesh(&[&first, &flags, &third]);
+    // Its own members of a queue group take what is published at it.
+    let (mut here, mut elsewhere) = (flags.client(), first.client());
+    for client in [&mut here, &mut elsewhere] {
+        client.send("SUB work crew 1\r\n");
+        client.sync();
+    }
+    wait_until("the other member is known", || flags.knows("work"));
+    flags.client().send("PUB work 0\r\n\r\n".repeat(50));
+    for _ in 0..50 {
+        here.next_message();
+    }
+    assert!(elsewhere.sync().is_empty());
     // It tells its clients of nobody, and nobody's clients of itself.
     assert!(flags.client().info()["connect_urls"].is_null());
     let urls = first.client().info()["connect_urls"].to_string();

@@ -179,7 +179,8 @@ fn follow(steps: &[Step<'_>], start: usize, done: &mut [bool]) -> Option<Vec<usi
             continue;
         }
         *next += 1;
-        if !steps[at].leads_to(&steps[candidate]) {
+        // An account may import its own service: a request goes through that once.
+        if at == candidate || !steps[at].leads_to(&steps[candidate]) {
             continue;
         }
         if let Some(seen) = way.iter().position(|(known, _)| *known == candidate) {

@@ -235,6 +235,15 @@ pub(super) const FLAGS: &[Flag] = &[
         doc: "How often a broker that was only heard of is dialled again (0)",
     },
     Flag {
+        names: &["queue_policy"],
+        action: Action::Cluster(|options, value| {
+            set_flag(options, "queue_policy", &Value::String(value.into()))
+        }),
+        value: "POLICY",
+        group: Group::Cluster,
+        doc: "Which members of a queue group serve what is published here: weighted, all of the cluster alike, or local, those here first (weighted)",
+    },
+    Flag {
         names: &["tls"],
         action: Action::Tls(TlsFlag::On),
         value: "",

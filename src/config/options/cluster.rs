@@ -94,6 +94,32 @@ pub struct ClusterOptions {
     pub ping_max: Option<u32>,
     /// How long a route may take nothing; `None` is that of clients.
     pub write_deadline: Option<Duration>,
+    /// Which members of a queue group serve what is published here.
+    pub queue_policy: QueuePolicy,
+}
+
+/// Which members of a queue group serve what is published at this broker, if there
+/// are some here and some at other brokers.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub enum QueuePolicy {
+    /// All alike, wherever they are.
+    #[default]
+    Weighted,
+    /// Those here, as long as one of them takes messages.
+    Local,
+}
+
+impl QueuePolicy {
+    fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "weighted" => Ok(Self::Weighted),
+            "local" => Ok(Self::Local),
+            _ => Err(format!(
+                "\"queue_policy\" must be \"weighted\" or \"local\", not {:?}",
+                harmless(text)
+            )),
+        }
+    }
 }
 
 /// Where another broker listens for routes.
@@ -128,6 +154,7 @@ impl Default for ClusterOptions {
             ping_interval: None,
             ping_max: None,
             write_deadline: None,
+            queue_policy: QueuePolicy::default(),
         }
     }
 }
@@ -297,6 +324,7 @@ fn set(cluster: &mut ClusterOptions, name: &str, value: &Value) -> Result<Option
             cluster.write_deadline = Some(time(name, value)?);
             return Ok(bare_seconds(name, value));
         }
+        "queue_policy" => cluster.queue_policy = QueuePolicy::parse(text(name, value)?)?,
         "write_timeout" if is_write_timeout(value) => {
             return Ok((!asks_for_nothing(value)).then(|| {
                 "\"write_timeout\" has no effect: a route that takes nothing within \
@@ -588,6 +616,14 @@ mod tests {
         for bad in ["", "host", "nats://:1", "host:0", "host:x", "host:70000"] {
             assert!(RouteUrl::parse(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn queue_policies_by_name() {
+        let parse = |text| QueuePolicy::parse(text);
+        assert_eq!(parse("weighted"), Ok(QueuePolicy::Weighted));
+        assert_eq!(parse("local"), Ok(QueuePolicy::Local));
+        assert!(parse("Local").is_err_and(|error| error.contains("Local")));
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Accounts, and the index of subscriptions.
 
+use monitor_client::DataStats;
+
 use super::{Metric, add_in_out, counter, gauge};
 
 /// The metrics of this part.
@@ -44,11 +46,13 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_account_messages",
         "",
-        "Messages received from (in) and delivered to (out) the connections of an account.",
+        "Messages received from (in) and delivered to (out) the connections of an account; those \
+         of an imported stream are delivered by the account that exports it.",
         |now, to| {
             for stat in &now.accounts {
                 let labels = vec![("account", stat.acc.clone())];
-                add_in_out(to, &labels, stat.received.msgs, stat.sent.msgs);
+                let own = |data: &DataStats| data.msgs.saturating_sub(data.routes.msgs);
+                add_in_out(to, &labels, own(&stat.received), own(&stat.sent));
             }
         },
     ),
@@ -59,7 +63,8 @@ pub(super) const METRICS: &[Metric] = &[
         |now, to| {
             for stat in &now.accounts {
                 let labels = vec![("account", stat.acc.clone())];
-                add_in_out(to, &labels, stat.received.bytes, stat.sent.bytes);
+                let own = |data: &DataStats| data.bytes.saturating_sub(data.routes.bytes);
+                add_in_out(to, &labels, own(&stat.received), own(&stat.sent));
             }
         },
     ),

@@ -1,0 +1,303 @@
+//! Two brokers that dial each other at the same moment: one connection of the two
+//! stays, the same one at both sides; and brokers that have the same name.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::{Ipv4Addr, TcpListener, TcpStream},
+    thread,
+};
+
+use crate::{
+    mesh::{self, Kind, Member, Plan, free_port},
+    support::{PATIENCE, wait_until},
+};
+
+/// A broker made of lines: what it is, and where midge dials it.
+struct Peer {
+    id: &'static str,
+    is_midge: bool,
+    listener: TcpListener,
+}
+
+/// One connection between it and midge.
+struct Link {
+    lines: BufReader<TcpStream>,
+    writer: TcpStream,
+}
+
+impl Peer {
+    fn new(id: &'static str, is_midge: bool) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+        Self {
+            id,
+            is_midge,
+            listener,
+        }
+    }
+
+    fn port(&self) -> u16 {
+        self.listener.local_addr().expect("its address").port()
+    }
+
+    /// The next connection that midge makes, with its CONNECT read.
+    fn is_dialled(&self) -> Link {
+        let (stream, _) = self.listener.accept().expect("a connection");
+        let mut link = Link::new(stream);
+        link.expect("CONNECT");
+        link
+    }
+
+    /// Dials midge, says CONNECT and hears its INFO.
+    fn dials(&self, member: &Member) -> Link {
+        let address = (Ipv4Addr::LOCALHOST, member.route_port);
+        let mut link = Link::new(TcpStream::connect(address).expect("connect"));
+        let (user, password) = mesh::LOGIN.split_once(':').expect("a user and a password");
+        link.say(&format!(
+            "CONNECT {{\"user\":\"{user}\",\"pass\":\"{password}\",\"name\":\"{}\",\"cluster\":\"mesh\"}}",
+            self.id
+        ));
+        link.expect("INFO");
+        link
+    }
+
+    fn info(&self) -> String {
+        let midge = if self.is_midge {
+            "\"midge\":\"1\","
+        } else {
+            ""
+        };
+        format!(
+            "INFO {{\"server_id\":\"{}\",\"server_name\":\"peer\",{midge}\"cluster\":\"mesh\",\
+             \"host\":\"127.0.0.1\",\"port\":{},\"headers\":true}}",
+            self.id,
+            self.port()
+        )
+    }
+}
+
+impl Link {
+    fn new(stream: TcpStream) -> Self {
+        stream
+            .set_read_timeout(Some(PATIENCE))
+            .expect("bound the reading");
+        Self {
+            writer: stream.try_clone().expect("share the socket"),
+            lines: BufReader::new(stream),
+        }
+    }
+
+    fn say(&mut self, line: &str) {
+        self.writer
+            .write_all(format!("{line}\r\n").as_bytes())
+            .expect("say it");
+    }
+
+    /// Reads until a line that begins so.
+    #[track_caller]
+    fn expect(&mut self, verb: &str) {
+        loop {
+            let mut line = String::new();
+            let read = self.lines.read_line(&mut line).expect("a line in time");
+            assert!(read > 0, "closed before {verb}");
+            if line.starts_with(verb) {
+                return;
+            }
+        }
+    }
+
+    /// It is a route: midge answers on it.
+    #[track_caller]
+    fn is_a_route(&mut self) {
+        assert!(self.answers(), "it was closed");
+    }
+
+    /// Whether midge answers on it, else it has ended it.
+    fn answers(&mut self) -> bool {
+        // On what has ended it may fail.
+        let _ = self.writer.write_all(b"PING\r\n");
+        let mut line = String::new();
+        while self.lines.read_line(&mut line).is_ok_and(|read| read > 0) {
+            if line == "PONG\r\n" {
+                return true;
+            }
+            line.clear();
+        }
+        false
+    }
+
+    /// Midge ends it.
+    #[track_caller]
+    fn is_ended(&mut self) {
+        let mut line = String::new();
+        while self.lines.read_line(&mut line).is_ok_and(|read| read > 0) {
+            line.clear();
+        }
+    }
+}
+
+/// Midge that dials this peer.
+fn member(peer: &Peer) -> Member {
+    Plan::new(Kind::Midge, "n0", free_port(), &[peer.port()]).start()
+}
+
+/// Both ways are open; midge has let in the one that it dialled, and then hears the
+/// other side's word on the one that it was dialled on.
+fn both_ways(peer: &Peer, member: &Member) -> (Link, Link) {
+    let mut dialled = peer.is_dialled();
+    let mut accepted = peer.dials(member);
+    dialled.say(&peer.info());
+    dialled.expect("INFO");
+    dialled.is_a_route();
+    accepted.say(&peer.info());
+    (dialled, accepted)
+}
+
+/// Ids of midge begin with an N: which one is smaller decides.
+#[test]
+fn the_broker_with_the_smaller_id_decides() {
+    let peer = Peer::new("ASMALL", true);
+    let broker = member(&peer);
+    let (mut dialled, mut accepted) = both_ways(&peer, &broker);
+    accepted.is_a_route();
+    dialled.is_ended();
+    assert_eq!(broker.routes().len(), 1);
+
+    let peer = Peer::new("ZGREAT", true);
+    let broker = member(&peer);
+    let (mut dialled, mut accepted) = both_ways(&peer, &broker);
+    accepted.is_ended();
+    dialled.is_a_route();
+    assert_eq!(broker.routes().len(), 1);
+}
+
+/// A broker that has no rule keeps what it likes: that one becomes the route.
+#[test]
+fn a_broker_without_the_rule_has_its_way() {
+    for id in ["ASMALL", "ZGREAT"] {
+        let peer = Peer::new(id, false);
+        let broker = member(&peer);
+        let (dialled, mut accepted) = both_ways(&peer, &broker);
+        drop(dialled);
+        accepted.is_a_route();
+
+        let peer = Peer::new(id, false);
+        let broker = member(&peer);
+        let (mut dialled, accepted) = both_ways(&peer, &broker);
+        drop(accepted);
+        dialled.is_a_route();
+        assert_eq!(broker.routes().len(), 1);
+    }
+}
+
+/// Who is dialled by two addresses at the same moment is told by the dialling side
+/// which connection counts.
+#[test]
+fn of_two_addresses_of_one_broker_one_is_kept() {
+    let peer = Peer::new("ASMALL", true);
+    let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[peer.port()]);
+    plan.cluster = "name: mesh\n  connect_retries: 0".into();
+    let text = plan.text();
+    let line = format!("@127.0.0.1:{}", peer.port());
+    let routes = text
+        .lines()
+        .flat_map(|text| {
+            let other = text
+                .contains(&line)
+                .then(|| text.replace("127.0.0.1", "127.0.0.2"));
+            std::iter::once(text.to_owned()).chain(other)
+        })
+        .collect::<Vec<_>>();
+    let second = TcpListener::bind((Ipv4Addr::new(127, 0, 0, 2), peer.port()));
+    let second = Peer {
+        listener: second.expect("the same port"),
+        ..Peer::new("ASMALL", true)
+    };
+    let broker = plan.start_with(routes.join("\n"));
+    let (mut one, mut other) = (peer.is_dialled(), second.is_dialled());
+    one.say(&peer.info());
+    other.say(&peer.info());
+    assert_ne!(one.answers(), other.answers(), "one of the two is a route");
+    assert_eq!(broker.routes().len(), 1);
+}
+
+/// Three that are started at the same moment and all dial each other: no route that
+/// stands is lost for another one, but for the choice between two.
+#[test]
+fn members_that_start_together_find_each_other_at_once() {
+    for round in 0..20 {
+        // A nats-server has no rule and ends what it does not want.
+        let kind = [Kind::Midge, Kind::Nats][round % 2];
+        let ports = [free_port(), free_port(), free_port()];
+        let plans: Vec<Plan> = (0..3)
+            .map(|index| {
+                let mut others = ports.to_vec();
+                others.remove(index);
+                let kind = [Kind::Midge, kind, Kind::Midge][index];
+                Plan::new(kind, &format!("n{index}"), ports[index], &others)
+            })
+            .collect();
+        let members: Vec<Member> = thread::scope(|scope| {
+            let starting = plans.iter().map(|plan| scope.spawn(|| plan.start()));
+            let starting: Vec<_> = starting.collect();
+            let started = starting.into_iter().map(|it| it.join().expect("it starts"));
+            started.collect()
+        });
+        mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
+        if kind == Kind::Nats {
+            continue;
+        }
+        for member in &members {
+            let log = member.broker.log();
+            let lost = log
+                .lines()
+                .filter(|line| line.contains("Router connection to"))
+                .filter(|line| !line.contains("Duplicate Route"));
+            assert_eq!(lost.count(), 0, "round {round}:\n{log}");
+        }
+    }
+}
+
+/// The second broker of a name is told, and so is who meets it.
+#[test]
+fn a_second_broker_of_the_same_name_is_told_at_both_sides() {
+    for (kinds, third) in [
+        ([Kind::Midge, Kind::Midge], Kind::Midge),
+        ([Kind::Midge, Kind::Nats], Kind::Midge),
+        ([Kind::Nats, Kind::Midge], Kind::Midge),
+    ] {
+        let first = Plan::new(kinds[0], "twin", free_port(), &[]).start();
+        let second = Plan::new(kinds[1], "twin", free_port(), &[first.route_port]).start();
+        let told = |member: &Member| {
+            let log = member.broker.log();
+            log.contains("Remote server has a duplicate name")
+        };
+        wait_until(&format!("{kinds:?}: both are told"), || {
+            told(&first) && told(&second)
+        });
+        // A nats-server shows one for a moment.
+        wait_until("there is no route", || {
+            first.peers().is_empty() && second.peers().is_empty()
+        });
+        // One that knows the first refuses the second.
+        let between = Plan::new(third, "other", free_port(), &[first.route_port]).start();
+        mesh::wait_for_mesh(&[&between, &first]);
+        let late = Plan::new(kinds[1], "twin", free_port(), &[between.route_port]).start();
+        wait_until("the one between is told", || told(&between));
+        wait_until("the late one is told", || told(&late));
+        assert_eq!(between.peers().len(), 1);
+    }
+}
+
+/// One that is dialled and says nothing is given up after as many pings as a route
+/// may leave unanswered.
+#[test]
+fn a_silent_peer_is_given_up_like_a_stale_route() {
+    let peer = Peer::new("ASILENT", true);
+    let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[peer.port()]);
+    plan.cluster = "name: mesh\n  ping_interval: \"100ms\"\n  ping_max: 1".into();
+    let broker = plan.start();
+    peer.is_dialled().is_ended();
+    wait_until("it is told", || {
+        broker.broker.log().contains("Stale Connection: no INFO")
+    });
+}
