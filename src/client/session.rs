@@ -27,6 +27,7 @@ use crate::{
         CloseReason, Connection, Subscription,
         keepalive::{Due, Keepalive},
         reading::Input,
+        turned_away,
         worker::Worker,
     },
     protocol::{
@@ -398,12 +399,8 @@ impl Session {
         }
         error!("{} - {text}", log_prefix(&self.connection));
         if end.reason.is_refused_login() {
-            self.context.telemetry.events.record(
-                EventKind::AuthenticationFailed,
-                self.connection.cid,
-                &self.connection.peer.ip().to_canonical().to_string(),
-                &text,
-            );
+            let (cid, source) = (self.connection.cid, self.connection.peer.ip());
+            turned_away::note_login(&self.context.telemetry, cid, source, &text);
         }
     }
 

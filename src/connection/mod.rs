@@ -34,6 +34,7 @@ mod tests;
 pub mod tls_listener;
 mod trace_order;
 pub mod transport;
+pub mod turned_away;
 pub mod worker;
 
 use std::{

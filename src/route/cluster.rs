@@ -417,7 +417,7 @@ impl Cluster {
     }
 
     /// Takes out a route that has ended.
-    pub(super) fn deregister(&self, route: &Arc<Route>, reason: CloseReason) {
+    pub(super) fn deregister(&self, route: &Arc<Route>, reason: CloseReason, why: &str) {
         self.context.registry.close_route(&route.connection, reason);
         {
             let mut routes = self.routes.lock();
@@ -430,7 +430,7 @@ impl Cluster {
         }
         self.roll.left(route, reason);
         self.changes.send_replace(());
-        let text = format!("Route to {} ended: {reason}", route.remote_name);
+        let text = format!("Route to {} ended: {why}", route.remote_name);
         self.note(route, &text);
     }
 

@@ -1,9 +1,12 @@
 //! The first lines on a new connection between brokers, until both sides know
 //! each other.
 //!
-//! Who dialled sends CONNECT. Who was dialled answers with INFO only when that
+//! Who dialled sends CONNECT and PING. Who was dialled answers with INFO when that
 //! CONNECT was good: a nats-server that reads an INFO and is then refused would
-//! dial back at once and for ever. Then the dialling side sends its own INFO.
+//! dial back at once and for ever. Who says nothing, as clients do that came to
+//! the wrong port, hears INFO all the same. When the PONG shows that the CONNECT
+//! was good, the dialling side sends its own INFO: a route that is refused never
+//! stands.
 //! Neither offers pools nor compression, so that one plain connection carries
 //! everything. What the other side says, and how much of it, is judged by
 //! [`BeforeLogin`].
@@ -17,20 +20,26 @@ use tokio::{
 };
 use tracing::debug;
 
-use super::{cluster::Cluster, introduction::Refusal, log_prefix};
+use super::{
+    cluster::Cluster,
+    introduction::{Refusal, reason_told},
+    log_prefix,
+};
 use crate::{
     config::options::cluster::RouteUrl,
     connection::{
-        CloseReason, Connection, admission::Place, reading::read_some, worker::with_worker,
+        CloseReason, Connection, admission::Place, reading::read_some, turned_away,
+        worker::with_worker,
     },
     protocol::{
-        PONG,
+        PING, PONG,
         before_login::{BeforeLogin, Due, IDLE_LINES_MAX, Step, Unfit},
         error::quoted,
         json_fault,
         parse::ParseError,
         route::{INTRODUCTION_MAX, RouteConnect, RouteInfo},
     },
+    security,
 };
 
 /// How long a broker whose login was refused is kept waiting for the answer: it
@@ -39,6 +48,13 @@ const REFUSED_HOLD: Duration = Duration::from_secs(1);
 
 /// How long the other side's INFO may take after the login.
 const INFO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long CONNECT is waited for before INFO: whoever dials says it at once.
+const SILENCE: Duration = Duration::from_millis(100);
+
+/// How long the answer to PING is waited for. A broker that gives none is believed
+/// to have let us in.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a peer introduced itself.
 pub(super) struct Introduced {
@@ -62,6 +78,8 @@ pub(super) struct Handshake<'a> {
     said: BeforeLogin,
     /// Held until the other side is let in.
     place: Option<Place>,
+    /// Whether anything came.
+    heard: bool,
 }
 
 impl<'a> Handshake<'a> {
@@ -77,6 +95,7 @@ impl<'a> Handshake<'a> {
             stream,
             said: BeforeLogin::new(Due::RouteConnect, INTRODUCTION_MAX, deadline.into_std()),
             place: None,
+            heard: false,
         }
     }
 
@@ -89,16 +108,25 @@ impl<'a> Handshake<'a> {
     /// The side that was dialled.
     pub(super) async fn accept(mut self) -> Result<Introduced, Refusal> {
         let cluster = self.cluster;
-        let connect = match self.line().await {
+        let silence = Instant::now() + SILENCE;
+        let (line, introduced) = match timeout_at(silence, self.line()).await {
+            Ok(line) => (line, false),
+            Err(_) => {
+                let own = cluster.info_for(self.connection, 0);
+                self.connection.send_now(&own.line());
+                (self.line().await, true)
+            }
+        };
+        let connect = match line {
             Ok(json) => read_json::<RouteConnect>("CONNECT", &json)?,
             Err(NoLine::Unfit(Unfit::Info)) => {
-                return Err(self.refuse_login("INFO before CONNECT").await);
+                let why = security::refusal::Refusal::NotLoggedIn;
+                return Err(self.refuse_login(&why, "INFO before CONNECT").await);
             }
             Err(NoLine::Unfit(Unfit::Late)) => {
-                return Err(Refusal::told(
-                    CloseReason::AuthenticationTimeout,
-                    "Authentication Timeout",
-                ));
+                let late =
+                    Refusal::told(CloseReason::AuthenticationTimeout, "Authentication Timeout");
+                return Err(late.of_login(&security::refusal::Refusal::Timeout));
             }
             Err(no_line) => return Err(no_line.into()),
         };
@@ -109,7 +137,7 @@ impl<'a> Handshake<'a> {
         let may_log_in = cluster.may_log_in(&connect);
         if !is_known && !may_log_in {
             let user = format!("wrong user {:?} or wrong password", connect.user);
-            return Err(self.refuse_login(&user).await);
+            return Err(self.refuse_login(&cluster.why_not(&connect), &user).await);
         }
         if !is_known {
             self.hold_while_failing(&connect.name).await?;
@@ -120,7 +148,9 @@ impl<'a> Handshake<'a> {
             let agreed = cluster.agree(&connect.cluster, connect.cluster_dynamic)?;
             (own.cluster, own.cluster_dynamic) = (agreed.text, agreed.dynamic);
         }
-        self.connection.send_now(&own.line());
+        if !introduced {
+            self.connection.send_now(&own.line());
+        }
         let mut introduced = self.info().await?;
         if !may_log_in {
             return Err(Refusal::silent(
@@ -149,7 +179,8 @@ impl<'a> Handshake<'a> {
     ) -> Result<Introduced, DialRefusal> {
         let cluster = self.cluster;
         self.connection.send_now(&cluster.connect_for(url).line());
-        let introduced = self.info().await.map_err(|refusal| DialRefusal {
+        self.connection.send_now(PING);
+        let mut introduced = self.info().await.map_err(|refusal| DialRefusal {
             // Only one check gives this reason: the id was our own.
             remote_id: (refusal.reason == CloseReason::DuplicateRoute)
                 .then(|| cluster.node.server_id.clone()),
@@ -161,9 +192,29 @@ impl<'a> Handshake<'a> {
                 remote_id: Some(introduced.info.server_id),
             });
         }
+        if let Err(refusal) = self.be_let_in(&mut introduced).await {
+            return Err(DialRefusal {
+                refusal,
+                remote_id: None,
+            });
+        }
         let own = cluster.info_for(self.connection, gossip_mode);
         self.connection.send_now(&own.line());
         Ok(introduced)
+    }
+
+    /// Waits until the other side has shown what it makes of our CONNECT.
+    async fn be_let_in(&mut self, introduced: &mut Introduced) -> Result<(), Refusal> {
+        let deadline = Instant::now() + ANSWER_PATIENCE;
+        *self.said.buffer() = std::mem::take(&mut introduced.rest);
+        self.said
+            .expect(Due::RouteAnswer, INTRODUCTION_MAX, deadline.into_std());
+        match self.line().await {
+            Ok(_) | Err(NoLine::Unfit(Unfit::Late)) => {}
+            Err(no_line) => return Err(no_line.into()),
+        }
+        introduced.rest = self.said.take_rest();
+        Ok(())
     }
 
     /// The other side's INFO, checked.
@@ -188,13 +239,14 @@ impl<'a> Handshake<'a> {
         })
     }
 
-    /// The JSON of the line that is due.
+    /// The JSON of the line that is due; of an answer there is none.
     async fn line(&mut self) -> Result<Vec<u8>, NoLine> {
         loop {
             match self.said.step(Instant::now().into_std())? {
                 Step::Wait => self.read().await?,
                 Step::Ping => self.connection.send_now(PONG),
                 Step::Connect(json) | Step::Info(json) => return Ok(json),
+                Step::Answered => return Ok(Vec::new()),
             }
         }
     }
@@ -208,11 +260,16 @@ impl<'a> Handshake<'a> {
         read.map_err(|error| {
             NoLine::Refusal(match error.kind() {
                 io::ErrorKind::UnexpectedEof => {
+                    if !self.heard && self.place.is_some() {
+                        let telemetry = &self.cluster.context.telemetry;
+                        turned_away::count_bare(telemetry, self.connection.peer.ip());
+                    }
                     Refusal::silent(CloseReason::ClientClosed, "the other side closed")
                 }
                 _ => Refusal::silent(CloseReason::ReadError, error.to_string()),
             })
         })?;
+        self.heard = true;
         if let Some(place) = &self.place {
             place.heard();
         }
@@ -233,14 +290,14 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    async fn refuse_login(&self, detail: &str) -> Refusal {
+    async fn refuse_login(&self, why: &security::refusal::Refusal, detail: &str) -> Refusal {
         debug!("{} - {detail}", log_prefix(self.connection));
         sleep(REFUSED_HOLD).await;
-        Refusal {
-            reason: CloseReason::AuthenticationFailure,
-            error: Some("Authorization Violation".into()),
-            detail: detail.into(),
-        }
+        let refusal = Refusal::told(
+            CloseReason::AuthenticationFailure,
+            "Authorization Violation",
+        );
+        refusal.with(detail).of_login(why)
     }
 }
 
@@ -262,14 +319,14 @@ impl From<NoLine> for Refusal {
         match no_line {
             NoLine::Refusal(refusal) => refusal,
             NoLine::Unfit(Unfit::Parse(error)) => refuse_bytes(error),
-            NoLine::Unfit(Unfit::Error(text)) => Self::silent(
-                CloseReason::ParseError,
-                format!("Route Error {}", quoted(&text)),
-            ),
+            NoLine::Unfit(Unfit::Error(text)) => {
+                Self::silent(reason_told(&text), format!("Route Error {}", quoted(&text)))
+            }
             NoLine::Unfit(Unfit::NotDue) => Self::told(
                 CloseReason::AuthenticationFailure,
                 "Authorization Violation",
-            ),
+            )
+            .of_login(&security::refusal::Refusal::NotLoggedIn),
             NoLine::Unfit(Unfit::Idle) => {
                 violation(&format!("more than {IDLE_LINES_MAX} lines before INFO"))
             }

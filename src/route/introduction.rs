@@ -3,13 +3,18 @@
 
 use std::net::IpAddr;
 
+use memchr::memmem;
+
 use super::cluster::{Cluster, ClusterName};
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     config::options::cluster::RouteUrl,
     connection::{CloseReason, Connection},
     protocol::route::{LINE_MAX, RouteConnect, RouteInfo},
-    security::permissions::{Pattern, Rules, SubjectRules},
+    security::{
+        permissions::{Pattern, Rules, SubjectRules},
+        refusal,
+    },
 };
 
 /// The protocol of servers that is spoken: routes with accounts in their lines.
@@ -24,6 +29,8 @@ pub(super) struct Refusal {
     pub(super) error: Option<String>,
     /// For the log.
     pub(super) detail: String,
+    /// Why a login was refused, as counters name it.
+    pub(super) login: Option<&'static str>,
 }
 
 impl Refusal {
@@ -32,6 +39,7 @@ impl Refusal {
             reason,
             error: None,
             detail: detail.into(),
+            login: None,
         }
     }
 
@@ -41,8 +49,49 @@ impl Refusal {
             reason,
             detail: error.clone(),
             error: Some(error),
+            login: None,
         }
     }
+
+    /// The same with more for the log than the peer is told.
+    pub(super) fn with(self, detail: impl Into<String>) -> Self {
+        Self {
+            detail: detail.into(),
+            ..self
+        }
+    }
+
+    /// The same as a login that is refused.
+    pub(super) fn of_login(self, why: &refusal::Refusal) -> Self {
+        Self {
+            login: Some(why.name()),
+            ..self
+        }
+    }
+}
+
+/// Why a connection ends whose peer said so with this text.
+pub(super) fn reason_told(text: &[u8]) -> CloseReason {
+    const KNOWN: [(&[u8], CloseReason); 7] = [
+        (
+            b"authorization violation",
+            CloseReason::AuthenticationFailure,
+        ),
+        (
+            b"authentication timeout",
+            CloseReason::AuthenticationTimeout,
+        ),
+        (b"cluster name", CloseReason::ClusterNameConflict),
+        (b"attempted to connect to", CloseReason::IncorrectPort),
+        (b"maximum control line", CloseReason::MaxControlLine),
+        (b"maximum payload", CloseReason::MaxPayload),
+        (b"stale connection", CloseReason::StaleConnection),
+    ];
+    let text = text.to_ascii_lowercase();
+    let known = KNOWN
+        .iter()
+        .find(|(words, _)| memmem::find(&text, words).is_some());
+    known.map_or(CloseReason::ParseError, |(_, reason)| *reason)
 }
 
 impl Cluster {
@@ -151,6 +200,17 @@ impl Cluster {
             return true;
         };
         (*user == connect.user) & options.password.is(connect.pass.as_bytes())
+    }
+
+    /// Why user and password are not those of the cluster.
+    pub(super) fn why_not(&self, connect: &RouteConnect) -> refusal::Refusal {
+        match &self.options().user {
+            _ if connect.user.is_empty() && connect.pass.is_empty() => {
+                refusal::Refusal::NoCredentials
+            }
+            Some(user) if *user == connect.user => refusal::Refusal::WrongPassword,
+            _ => refusal::Refusal::UnknownUser,
+        }
     }
 
     /// The name that the cluster has once there is a route to a peer that calls it

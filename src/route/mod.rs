@@ -261,7 +261,7 @@ async fn finish(session: &Session, stream: &TcpStream) -> CloseReason {
     };
     let stood = connection.start.clock().until(now);
     cluster.failing.ended(route, reason, &why, stood);
-    cluster.deregister(route, reason);
+    cluster.deregister(route, reason, &why);
     client_urls::refresh(cluster);
     info!(
         "{} - Router connection to {} closed: {reason}",
