@@ -75,6 +75,18 @@ pub struct Unwelcome {
     pub subject: String,
     /// For the log.
     pub text: String,
+    /// The CA that is revoked, if that is why.
+    revoked_authority: Option<String>,
+}
+
+impl Unwelcome {
+    /// Whom it is about, where revoked ones are counted: `who`, or that and the CA.
+    pub fn counted_as(&self, who: String) -> String {
+        match &self.revoked_authority {
+            None => who,
+            Some(ca) => format!("{who} (the CA {ca} is revoked)"),
+        }
+    }
 }
 
 /// A connection that has shaken hands.
@@ -165,17 +177,19 @@ impl TlsListener {
             reason: CloseReason::TlsHandshakeFailure,
             text: format!("{why}: {subject}"),
             subject,
+            revoked_authority: None,
         };
         let Some(leaf) = chain.first() else {
             let why = "it showed no certificate, which is asked for now";
             let peer = connection.peer.to_string();
             return material.options.verify.then(|| refused(why, peer));
         };
-        if let Some(subject) = material.revocations.find_revoked(&chain) {
+        if let Some(revoked) = material.revocations.find_revoked(&chain) {
             return Some(Unwelcome {
                 reason: CloseReason::CertificateRevoked,
-                text: format!("Certificate revoked: {subject}"),
-                subject,
+                text: revoked.to_string(),
+                revoked_authority: revoked.authority,
+                subject: revoked.subject,
             });
         }
         let subject = || match connection.certificate.get() {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use monitor_client::{DiskIoWaitStats, KindCounts, LoginsVarz, TlsVarz, Varz};
+use monitor_client::{DiskIoWaitStats, KindCounts, LoginsVarz, TlsGap, TlsVarz, Varz};
 use serde_json::json;
 
 use super::{
@@ -67,11 +67,18 @@ pub(super) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         delayed: logins.delayed,
         held: logins.held,
     });
-    if server.cluster.as_ref().is_some_and(|it| it.tls().is_some()) {
-        varz.cluster["revoked_closed"] = totals.route_troubles.revoked.into();
+    if let Some(tls) = server.cluster.as_ref().and_then(|it| it.tls()) {
+        let revoked = totals.route_troubles.revoked;
+        let (end, block) = tls_block(&tls, revoked);
+        varz.cluster["revoked_closed"] = revoked.into();
+        varz.cluster["tls_cert_not_after"] = end.into();
+        varz.cluster["tls"] = json!(block);
     }
     if let Some(tls) = &*server.clients.tls.read() {
-        fill_tls(&mut varz, tls, totals.troubles.revoked);
+        varz.tls_timeout = tls.store.current().options.timeout.as_secs_f64();
+        let (end, block) = tls_block(tls, totals.troubles.revoked);
+        varz.tls_cert_not_after = end;
+        varz.tls = Some(block);
     }
     varz
 }
@@ -156,7 +163,8 @@ fn cluster(server: &Server) -> serde_json::Value {
     block
 }
 
-fn fill_tls(varz: &mut Varz, tls: &TlsListener, revoked_closed: u64) {
+/// TLS of a listener, and when its certificate ends.
+fn tls_block(tls: &TlsListener, revoked_closed: u64) -> (Option<String>, TlsVarz) {
     let material = tls.store.current();
     let Validity {
         certificate,
@@ -170,9 +178,8 @@ fn fill_tls(varz: &mut Varz, tls: &TlsListener, revoked_closed: u64) {
     let end = |term: &Term| time_text::rfc3339(term.until);
     // Four digits are ten seconds; nought has no sign.
     let days_left = |term: &Term| (term.days_left(now) * 1e4).round() / 1e4 + 0.0;
-    varz.tls_timeout = material.options.timeout.as_secs_f64();
-    varz.tls_cert_not_after = certificate.as_ref().map(end);
-    varz.tls = Some(TlsVarz {
+    let gaps = material.gaps.iter();
+    let block = TlsVarz {
         cert_name: certificate.as_ref().map(name),
         cert_days_left: certificate.as_ref().map(days_left),
         ca_not_after: ca.as_ref().map(end),
@@ -182,6 +189,13 @@ fn fill_tls(varz: &mut Varz, tls: &TlsListener, revoked_closed: u64) {
         crl_name: crl.as_ref().map(name),
         crl_days_left: crl.as_ref().map(days_left),
         refused_files: tls.store.refused().map(|error| error.to_string()),
+        gaps: gaps
+            .map(|gap| TlsGap {
+                critical: gap.severe,
+                file: gap.file_text(),
+                text: gap.text.clone(),
+            })
+            .collect(),
         revoked: material.revocations.len() as u64,
         revoked_closed,
         handshakes: handshakes.done,
@@ -193,7 +207,8 @@ fn fill_tls(varz: &mut Varz, tls: &TlsListener, revoked_closed: u64) {
             .collect(),
         handshake_seconds: handshakes.times.sum(),
         handshake_slowest: handshakes.slowest.as_secs_f64(),
-    });
+    };
+    (certificate.as_ref().map(end), block)
 }
 
 fn fill_totals(varz: &mut Varz, totals: &Totals) {

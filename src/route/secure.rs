@@ -88,7 +88,7 @@ impl Cluster {
         warn!("{} - {}", log_prefix(connection), unwelcome.text);
         let telemetry = &self.context.telemetry;
         if unwelcome.reason == CloseReason::CertificateRevoked {
-            let who = format!("the route to {}", connection.who());
+            let who = unwelcome.counted_as(format!("the route to {}", connection.who()));
             telemetry.revoked.count(who.as_bytes(), 0, connection.cid);
         }
         telemetry.events.record(

@@ -111,11 +111,22 @@ impl Failure {
 
     /// What rustls says, on the thread that asked it.
     pub fn of(error: &Error) -> Self {
-        let subject = take_refused();
+        let refused = take_refused();
         let (cause, text) = explain(error);
-        match subject {
-            Some(subject) => Self::new(cause, format!("{text}: {subject}")),
-            None => Self::new(cause, text),
+        let Some(refused) = refused else {
+            return Self::new(cause, text);
+        };
+        let subject = refused.subject;
+        match (cause, refused.revoked_authority) {
+            (Cause::Revoked, Some(ca)) => {
+                let text = format!("the CA of the peer's certificate is revoked, {ca}: {subject}");
+                Self::new(cause, text)
+            }
+            (Cause::NoCrl | Cause::UnknownIssuer, _) => {
+                let text = format!("{text}: {subject}, signed by {}", refused.issuer);
+                Self::new(cause, text)
+            }
+            _ => Self::new(cause, format!("{text}: {subject}")),
         }
     }
 }

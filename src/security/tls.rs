@@ -47,9 +47,11 @@ pub struct Material {
     /// Until when all of it is valid.
     pub validity: Validity,
     /// Who is revoked.
-    pub revocations: Revocations,
+    pub revocations: Arc<Revocations>,
     /// What is not as it should be and does not stop the broker.
     pub warnings: Vec<TlsError>,
+    /// Those of them that are a finding of their own.
+    pub gaps: Vec<TlsError>,
 }
 
 impl Material {
@@ -64,9 +66,16 @@ impl Material {
         let now = Utc::now();
         let own = own::load(options, &provider, now)?;
         let authorities = Authorities::load(options)?;
-        let revocations = Revocations::load(options, &authorities.certificates, now)?;
-        let mut warnings = revocations.warnings.clone();
-        warnings.extend(authorities.check_own(options, &own, &provider));
+        let revocations = Arc::new(Revocations::load(
+            options,
+            &authorities.certificates,
+            &own,
+            (&authorities.roots, &provider),
+            now,
+        )?);
+        let strangers = authorities.check_own(options, &own, &provider);
+        let warnings = [revocations.warnings.clone(), strangers.clone()].concat();
+        let gaps = [revocations.gaps.clone(), strangers].concat();
         let validity = Validity {
             certificate: own.term.clone(),
             ca: authorities.term.clone(),
@@ -102,6 +111,7 @@ impl Material {
             validity,
             revocations,
             warnings,
+            gaps,
         })
     }
 
@@ -176,7 +186,7 @@ fn client_verifier(
     options: &TlsOptions,
     provider: &Arc<CryptoProvider>,
     authorities: &Authorities,
-    revocations: &Revocations,
+    revocations: &Arc<Revocations>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut builder =
         WebPkiClientVerifier::builder_with_provider(authorities.roots.clone(), provider.clone());
@@ -185,7 +195,10 @@ fn client_verifier(
         builder = builder.enforce_revocation_expiration();
     }
     let verifier = builder.build().map_err(unusable)?;
-    Ok(Arc::new(Remembering(verifier)))
+    Ok(Arc::new(Remembering {
+        verifier,
+        revocations: revocations.clone(),
+    }))
 }
 
 fn client_config(

@@ -551,6 +551,19 @@ pub const RULES: &[Rule] = &[
         find: certificates::files,
     },
     Rule {
+        code: "tls-gaps",
+        levels: "warning; critical if it is about the CA of the broker's own certificate: then \
+                 hardly anybody gets in",
+        meaning: "The TLS files were read and do not go together: a CA has no CRL while others \
+                  have one, or is revoked itself, or did not sign the broker's certificate.",
+        cause: "crl_file does not hold the lists of all CAs of the chain, a CA was replaced, or \
+                ca_file and cert_file are of different CAs.",
+        remedy: "Do what the text says with the named file; it is read again by itself. With \
+                 Puppet: the bundles ca.pem and crl.pem of the agent hold all of the chain.",
+        pace: Pace::AtOnce,
+        find: certificates::gaps,
+    },
+    Rule {
         code: "handshake-failures",
         levels: "warning",
         meaning: "TLS handshakes fail: at least `handshake_failures` within the time `recent`. \
