@@ -98,7 +98,7 @@ fn settings(monitor: &Monitor) -> Varz {
         go: info.go.clone(),
         host: info.host.clone(),
         port: info.port,
-        auth_required: info.auth_required,
+        auth_required: server.clients.authentication.read().is_required(),
         connect_urls: info.connect_urls.clone(),
         auth_timeout: server.clients.limits.current().auth_timeout.as_secs_f64(),
         max_connections: options.max_connections,

@@ -34,7 +34,7 @@ use crate::{
     log::LogLook,
     protocol::info::Info,
     route::{self, Cluster},
-    security::authentication::Authentication,
+    security::{authentication::Authentication, guest::Guest},
     telemetry::{Clock, Telemetry},
 };
 use reload::{Outcome, Sources, Turn};
@@ -86,7 +86,7 @@ impl Server {
         let authentication = Authentication::new(&options.authorization);
         let (host, port) = advertised_host(&options, client_address);
         let mut info = Info {
-            auth_required: !authentication.admits_without_credentials(),
+            auth_required: authentication.asks_for_login(),
             server_id: id.clone(),
             server_name: name.clone(),
             version: COMPATIBLE_VERSION.into(),
@@ -160,18 +160,15 @@ impl Server {
         self.options.read().clone()
     }
 
-    /// Whether clients of other machines are served and nobody has to prove who
-    /// it is: by a login, or by a certificate on a port that takes TLS alone.
-    pub fn serves_strangers(&self) -> bool {
+    /// What clients of other machines may do that prove nothing: neither by a login
+    /// nor by a certificate on a port that takes TLS alone. `None` if there are none.
+    pub fn guest(&self) -> Option<Guest> {
         let options = self.options();
         let wants_certificate = options.tls.as_ref().is_some_and(|tls| tls.verify);
-        !self.client_address.ip().to_canonical().is_loopback()
-            && self
-                .clients
-                .authentication
-                .read()
-                .admits_without_credentials()
-            && (!wants_certificate || options.allow_non_tls)
+        let is_open = !self.client_address.ip().to_canonical().is_loopback()
+            && (!wants_certificate || options.allow_non_tls);
+        let guest = self.clients.authentication.read().guest();
+        guest.filter(|_| is_open)
     }
 
     /// The address of the monitoring port, if other machines may ask there

@@ -261,7 +261,7 @@ impl Server {
         {
             let mut info = clients.info.write();
             super::tls::describe(&mut info, &options);
-            info.auth_required = !authentication.admits_without_credentials();
+            info.auth_required = authentication.asks_for_login();
             info.max_payload = i64::try_from(options.max_payload).unwrap_or(i64::MAX);
             (info.host, info.port) = advertised_host(&options, self.client_address);
         }

@@ -588,10 +588,11 @@ pub const RULES: &[Rule] = &[
     Rule {
         code: "unsafe-clients",
         levels: "warning",
-        meaning: "Clients are served beyond this machine and need neither login nor certificate.",
-        cause: "No users or token are configured and no certificates asked for, and the listener \
-                is open to the network.",
-        remedy: "Configure a login, ask for certificates (verify in the block tls), or listen on \
+        meaning: "Clients are served beyond this machine, need neither login nor certificate, and \
+                  may publish or subscribe to everything, or all but a few subjects.",
+        cause: "No users or token are configured and no certificates asked for, or no_auth_user is \
+                a user without limits, and the listener is open to the network.",
+        remedy: "Configure a login, give the user of no_auth_user permissions that name subjects, ask for certificates (verify in the block tls), or listen on \
                  127.0.0.1 (host, or -a 127.0.0.1).",
         pace: Pace::AtOnce,
         find: broker::unsafe_clients,
