@@ -160,9 +160,26 @@ impl Registry {
         };
         let mut inner = self.inner.lock();
         inner.open.remove(&connection.cid);
+        // Who was not let in is in no account, whatever it said of itself.
         inner.leave(closed.last.traffic, &closed.last.identity.account, reason);
         *inner.ended.entry(reason).or_default() += 1;
         let freed = inner.closed.push(closed, self.max_closed());
+        drop(inner);
+        drop(freed);
+    }
+
+    /// The same with a connection that left without a word, for `reason`.
+    pub fn close_bare(&self, connection: &Connection, reason: CloseReason) {
+        let closed = ClosedConnection {
+            last: connection.view(),
+            subscriptions: Vec::new(),
+            stop: Stamp::now(),
+            reason,
+        };
+        let mut inner = self.inner.lock();
+        inner.open.remove(&connection.cid);
+        inner.leave(closed.last.traffic, "", reason);
+        let freed = inner.closed.push_bare(closed, self.max_closed());
         drop(inner);
         drop(freed);
     }

@@ -15,7 +15,10 @@ use super::{
 use crate::{
     VERSION,
     connection::{registry::Totals, tls_listener::TlsListener},
-    security::validity::{Term, Validity},
+    security::{
+        options::DEFAULT_TIMEOUT,
+        validity::{Term, Validity},
+    },
     server::Server,
     telemetry::{
         Clock,
@@ -106,6 +109,8 @@ fn settings(monitor: &Monitor) -> Varz {
             .then(|| signed(options.max_subscriptions)),
         ping_interval: nanoseconds(options.ping_interval),
         ping_max: i64::from(options.ping_max),
+        // Without TLS the default, as nats-server has it.
+        tls_timeout: DEFAULT_TIMEOUT.as_secs_f64(),
         http_host: monitor.settings.host.clone(),
         http_port: if options.https {
             0
@@ -151,8 +156,12 @@ fn cluster(server: &Server) -> serde_json::Value {
         // One route to each broker, for all accounts.
         "pool_size": -1,
     });
-    if let Some(tls) = &options.tls {
-        block["tls_timeout"] = tls.timeout.as_secs_f64().into();
+    let timeout = options
+        .tls
+        .as_ref()
+        .map_or(DEFAULT_TIMEOUT, |tls| tls.timeout);
+    block["tls_timeout"] = timeout.as_secs_f64().into();
+    if options.tls.is_some() {
         block["tls_required"] = true.into();
         block["tls_verify"] = true.into();
     }

@@ -19,7 +19,6 @@ mod unix_socket;
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool},
-    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -38,9 +37,6 @@ use crate::{
     telemetry::{Clock, Telemetry},
 };
 use reload::{Outcome, Sources, Turn};
-
-/// Time to log in if nobody set one.
-const DEFAULT_AUTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One running broker.
 pub struct Server {
@@ -199,7 +195,7 @@ fn limits(options: &Options) -> Limits {
         ping_interval: options.ping_interval,
         ping_max: options.ping_max,
         write_deadline: options.write_deadline,
-        auth_timeout: options.auth_timeout.unwrap_or(DEFAULT_AUTH_TIMEOUT),
+        auth_timeout: options.auth_timeout(),
         headers: !options.no_header_support,
         trace: options.trace,
         max_traced_msg_len: options.max_traced_msg_len,

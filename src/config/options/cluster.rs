@@ -25,7 +25,7 @@ use crate::{
 const AUTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What it may take more than the handshake, with TLS.
-const AUTH_TIMEOUT_BEYOND_TLS: Duration = Duration::from_secs(1);
+pub(super) const AUTH_TIMEOUT_BEYOND_TLS: Duration = Duration::from_secs(1);
 
 /// The shortest time for a login; shorter ones fail on a busy machine. The
 /// legacy Puppet module writes 0.75 s.
