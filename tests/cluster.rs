@@ -18,6 +18,8 @@ mod formation;
 mod legacy;
 #[path = "cluster/mesh.rs"]
 mod mesh;
+#[path = "cluster/names.rs"]
+mod names;
 #[path = "cluster/route_port.rs"]
 mod route_port;
 #[path = "cluster/services.rs"]

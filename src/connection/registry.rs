@@ -160,7 +160,6 @@ impl Registry {
         };
         let mut inner = self.inner.lock();
         inner.open.remove(&connection.cid);
-        // Who was not let in is in no account, whatever it said of itself.
         inner.leave(closed.last.traffic, &closed.last.identity.account, reason);
         *inner.ended.entry(reason).or_default() += 1;
         let freed = inner.closed.push(closed, self.max_closed());
@@ -179,6 +178,7 @@ impl Registry {
         let mut inner = self.inner.lock();
         inner.open.remove(&connection.cid);
         inner.leave(closed.last.traffic, "", reason);
+        *inner.ended.entry(reason).or_default() += 1;
         let freed = inner.closed.push_bare(closed, self.max_closed());
         drop(inner);
         drop(freed);

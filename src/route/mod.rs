@@ -122,7 +122,7 @@ async fn serve(
     let series = figures::number("Router", "");
     connection.series.store(series, Ordering::Relaxed);
     *connection.identity.lock() = Identity {
-        name: info.server_name.clone(),
+        name: called(connection, &info),
         version: info.version.clone(),
         ..Identity::default()
     };
