@@ -134,9 +134,12 @@ impl TlsListener {
         let patience = material.options.timeout;
         let config = material.server.clone();
         drop(material);
+        let begun_with = config.clone();
         let mut result = self.handshakers.accept(stream, config, patience).await;
+        // The ticket was good by the files that it was opened with.
         if let Ok(tls) = &result
             && tls.is_resumed
+            && !Arc::ptr_eq(&begun_with, &self.store.current().server)
             && let Err(failure) = self.check_resumed(tls).await
         {
             result = Err(failure);

@@ -85,6 +85,12 @@ pub enum Progress {
     Ended,
 }
 
+/// A record of TLS 1.2 that is not sealed: the fatal alert `certificate_required`.
+const PLAIN_NO_CERTIFICATE: &[u8] = &[0x15, 3, 3, 0, 2, 2, 116];
+
+/// The alert `handshake_failure`.
+const HANDSHAKE_FAILURE: u8 = 40;
+
 impl Session {
     /// Works on `incoming` until more is needed: opened payload goes behind
     /// `plain`, what must be sent behind `outgoing`. Returns how many bytes of
@@ -102,8 +108,15 @@ impl Session {
     ) -> (usize, Result<Progress, Error>) {
         let mut at = 0;
         let result = self.advance_slice(incoming, &mut at, plain, outgoing);
-        if result.is_err() {
+        if let Err(error) = &result {
             self.take_alert(&mut incoming[at..], plain, outgoing);
+            // The alert for a missing certificate is one of TLS 1.3, where it is sealed;
+            // peers of TLS 1.2 know another one.
+            if *error == Error::NoCertificatesPresented && outgoing.ends_with(PLAIN_NO_CERTIFICATE)
+            {
+                outgoing.pop();
+                outgoing.push(HANDSHAKE_FAILURE);
+            }
         }
         (at, result)
     }

@@ -42,8 +42,6 @@ pub struct Material {
     pub client: Arc<ClientConfig>,
     /// Who is believed to be a client; `None` where nobody is asked.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
-    /// By which clients take their sessions up again.
-    tickets: Arc<Tickets>,
     /// Until when all of it is valid.
     pub validity: Validity,
     /// Who is revoked.
@@ -90,9 +88,8 @@ impl Material {
             )?),
             false => None,
         };
-        let [tickets, of_monitor] = [Tickets::new(), Tickets::new()];
-        let tickets = Arc::new(tickets.map_err(unusable)?);
-        let of_monitor = Arc::new(of_monitor.map_err(unusable)?);
+        let tickets = |verifier| Tickets::new(verifier).map(Arc::new).map_err(unusable);
+        let (tickets, of_monitor) = (tickets(verifier.clone())?, tickets(None)?);
         let server = server_config(options, &provider, verifier.as_ref(), &own, &tickets)?;
         let monitor = server_config(options, &provider, None, &own, &of_monitor)?;
         Ok(Self {
@@ -107,7 +104,6 @@ impl Material {
                 &own,
             )?),
             verifier,
-            tickets,
             validity,
             revocations,
             warnings,
@@ -115,9 +111,8 @@ impl Material {
         })
     }
 
-    /// Whether a peer is still believed that goes on with an earlier session
-    /// and so showed no certificate: `chain` is the one it showed then. If not,
-    /// all tickets are void, so that it can come with another certificate.
+    /// Whether a peer is still believed that goes on with an earlier session, of
+    /// other files, and so showed no certificate: `chain` is the one it showed then.
     ///
     /// # Errors
     ///
@@ -130,13 +125,7 @@ impl Material {
             [leaf, rest @ ..] => verifier.verify_client_cert(leaf, rest, UnixTime::now()),
             [] => Err(Error::NoCertificatesPresented),
         };
-        result.map(|_| ()).map_err(|error| {
-            let failure = Failure::of(&error);
-            if let Err(error) = self.tickets.renew() {
-                tracing::error!("The tickets of TLS sessions could not be renewed: {error}");
-            }
-            failure
-        })
+        result.map(|_| ()).map_err(|error| Failure::of(&error))
     }
 }
 
@@ -175,7 +164,7 @@ fn server_config(
     config.ignore_client_order = true;
     // Clients keep their sessions themselves. The keys of the tickets are made
     // anew with each config, so that no session outlives the files it began
-    // with; `Material::check_resumed` looks at what a resumed session skips.
+    // with, and they look at the certificate that a resumed session skips.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets.clone();
     config.send_tls13_tickets = 1;

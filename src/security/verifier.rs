@@ -13,6 +13,7 @@ use super::{certificate::parse, distinguished_name::rfc2253, revocation::Revocat
 
 thread_local! {
     static REFUSED: RefCell<Option<Refused>> = const { RefCell::new(None) };
+    static WHY: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// A certificate that was refused.
@@ -23,6 +24,35 @@ pub(super) struct Refused {
     pub(super) issuer: String,
     /// The CA that is revoked, if that is why.
     pub(super) revoked_authority: Option<String>,
+}
+
+/// The error whose alert is the one that peers know from Go: what a library tells in
+/// more detail is for the log.
+fn with_usual_alert(error: Error) -> Error {
+    use CertificateError as E;
+    let Error::InvalidCertificate(why) = error else {
+        return error;
+    };
+    Error::InvalidCertificate(match why {
+        // Of another CA that bears the same name.
+        E::BadSignature => E::UnknownIssuer,
+        // It may not be shown by clients.
+        E::InvalidPurpose | E::InvalidPurposeContext { .. } => {
+            let why = "it is not for clients: its extendedKeyUsage lacks clientAuth";
+            WHY.set(Some(why.to_owned()));
+            E::BadEncoding
+        }
+        E::Other(other) => {
+            WHY.set(Some(other.to_string()));
+            E::BadEncoding
+        }
+        why => why,
+    })
+}
+
+/// What the library said of a certificate that it could not use, once.
+pub(super) fn take_why() -> Option<String> {
+    WHY.take()
 }
 
 /// The certificate that was refused last on this thread, once.
@@ -72,7 +102,7 @@ impl ClientCertVerifier for Remembering {
         let revoked = self.revocations.find_revoked(&chain);
         let result = match revoked {
             Some(_) => result.and(Err(CertificateError::Revoked.into())),
-            None => result,
+            None => result.map_err(with_usual_alert),
         };
         if result.is_err() {
             let certificate = parse(end_entity).ok();
