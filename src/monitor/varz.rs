@@ -56,8 +56,12 @@ pub(super) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
     varz.cores = std::thread::available_parallelism().map_or(1, |cores| signed(cores.get()));
     varz.gomaxprocs = signed(monitor.settings.workers);
     let accounts = server.clients.accounts.all();
-    let subscriptions = accounts.iter().map(|account| account.sublist.stats());
-    varz.subscriptions = subscriptions.map(|stats| stats.subscriptions).sum();
+    // As nats-server has it, what peers want counts as well.
+    let subscriptions = accounts.iter().map(|account| {
+        let here = account.sublist.stats().subscriptions;
+        here + account.remote.stats().subscriptions
+    });
+    varz.subscriptions = subscriptions.sum();
     varz.http_req_stats = monitor.requests.by_path();
     fill_totals(&mut varz, totals);
     let logins = server.clients.telemetry.logins.totals();
@@ -104,7 +108,11 @@ fn settings(monitor: &Monitor) -> Varz {
         auth_required: server.clients.authentication.read().is_required(),
         connect_urls: info.connect_urls.clone(),
         auth_timeout: server.clients.limits.current().auth_timeout.as_secs_f64(),
-        max_connections: options.max_connections,
+        max_connections: match options.max_connections {
+            // Nobody may connect, as nats-server writes it.
+            0 => -1,
+            max => max,
+        },
         max_subscriptions: (options.max_subscriptions > 0)
             .then(|| signed(options.max_subscriptions)),
         ping_interval: nanoseconds(options.ping_interval),

@@ -321,10 +321,9 @@ fn read_tls(entry: &Entry, problems: &mut Problems) -> Option<TlsOptions> {
     let map = problems.map(&entry.node, "tls")?;
     let mut tls = read_block(map, &entry.node.position, problems);
     if tls.map {
-        problems.error(
-            &entry.position,
-            "\"verify_and_map\" is not possible on routes: write verify: true",
-        );
+        let text = "\"verify_and_map\" means \"verify\" on routes: brokers are no users".to_owned();
+        problems.warn(&entry.position, text);
+        tls.map = false;
     }
     tls.verify = true;
     Some(tls)
