@@ -52,10 +52,19 @@ const CERTIFICATES: &[(&str, &str, &str)] = &[
     ("star", "/CN=*", "DNS:*"),
     ("rest", "/CN=node1.>", ""),
     ("braces", "/CN={{user}}", ""),
+    (
+        "places",
+        "/DC=foo4/DC=foo3/C=US/ST=CA/L=Los Angeles/O=NATS/OU=NATS/CN=localhost",
+        "",
+    ),
 ];
 
 /// Lists of users: those of one list may all be meant by one certificate.
 const USERS: &[&[&str]] = &[
+    // Without the domain components, as Go writes it, and no other way.
+    &["CN=localhost,OU=NATS,O=NATS,L=Los Angeles,ST=CA,C=US"],
+    &["C=US,O=NATS,CN=localhost,OU=NATS,L=Los Angeles,ST=CA"],
+    &["CN=localhost,OU=NATS,O=NATS,L=Los Angeles,ST=CA,C=US,DC=foo3,DC=foo4"],
     &[
         "node1",
         "ops@example.org",

@@ -26,8 +26,12 @@ mod headcount;
 mod legacy;
 #[path = "cluster/mesh.rs"]
 mod mesh;
+#[path = "cluster/names.rs"]
+mod names;
 #[path = "cluster/queues.rs"]
 mod queues;
+#[path = "cluster/route_port.rs"]
+mod route_port;
 #[path = "cluster/services.rs"]
 mod services;
 #[path = "cluster/settings.rs"]

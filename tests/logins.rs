@@ -276,3 +276,31 @@ fn reload(broker: &Broker, text: &str) {
     broker.signal(libc::SIGHUP);
     wait_until("the configuration is read again", || done() > before);
 }
+
+/// Whether a login is asked for, in INFO and in `/varz`, is what a nats-server says,
+/// in each way of letting clients in.
+#[test]
+fn whether_a_login_is_asked_for_is_told_as_by_nats_server() {
+    let users =
+        "authorization { users: [ { user: u, password: p, permissions: { publish: a } } ] }";
+    for config in [
+        String::new(),
+        "authorization { user: a, password: b }".into(),
+        "authorization { token: t }".into(),
+        users.into(),
+        format!("{users}\nno_auth_user: u"),
+        "accounts { A { users: [ { user: u, password: p } ] } }\nno_auth_user: u".into(),
+        "accounts { $SYS { users: [ { user: a, password: b } ] } }".into(),
+    ] {
+        let told = |builder: support::BrokerBuilder| {
+            let broker = builder.config(config.clone()).start();
+            let of = |json: &serde_json::Value| json["auth_required"] == true;
+            (
+                of(support::RawClient::connect(broker.client_addr()).info()),
+                of(&broker.get_json("/varz")),
+            )
+        };
+        let [midge, nats] = [Broker::midge(), Broker::nats_server()].map(told);
+        assert_eq!(midge, nats, "INFO and /varz with {config:?}");
+    }
+}

@@ -28,3 +28,5 @@ mod secrets;
 mod series;
 #[path = "monitor_room/who_may_ask.rs"]
 mod who_may_ask;
+#[path = "monitor_room/words.rs"]
+mod words;

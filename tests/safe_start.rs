@@ -80,6 +80,12 @@ fn ways(pki: &Pki) -> Vec<Way> {
         )
     };
     let users = "authorization { users: [ { user: u, password: p } ] }\n";
+    let guest = |publish: &str, subscribe: &str| {
+        format!(
+            "authorization {{ users: [ {{ user: g, password: p, permissions: {{ publish: \
+             {publish:?}, subscribe: {subscribe:?} }} }} ] }}\n"
+        )
+    };
     vec![
         // Nothing that says whom to serve.
         way("", ThisHost).unlike_nats_server(),
@@ -105,6 +111,10 @@ fn ways(pki: &Pki) -> Vec<Way> {
         way("", All).config(users),
         way("", All)
             .config(&format!("{users}no_auth_user: u\n"))
+            .warns(),
+        way("", All).config(&format!("{}no_auth_user: g\n", guest("a.>", "b"))),
+        way("", All)
+            .config(&format!("{}no_auth_user: g\n", guest("a", "*.>")))
             .warns(),
         way("", All).config(&block("")).warns(),
         way("", All).config(&block(", verify: true")),

@@ -3,6 +3,8 @@
 
 mod support;
 
+#[path = "tls/alerts.rs"]
+mod alerts;
 #[path = "tls/clients.rs"]
 mod clients;
 #[allow(dead_code)]

@@ -130,8 +130,12 @@ pub(crate) const FIGURES: &[Figure] = &[
     varz(Basic, "gauge", "tls_certificate_days", Gauge, &["tls.cert_days_left"], "days until the broker's certificate ends, negative afterwards; midge with TLS only, as the next ones"),
     varz(Basic, "gauge", "tls_ca_days", Gauge, &["tls.ca_days_left"], "days until its CA ends"),
     varz(Basic, "gauge", "tls_crl_days", Gauge, &["tls.crl_days_left"], "days until the successor of the CRL is due"),
+    varz(Basic, "gauge", "routes_tls_certificate_days", Gauge, &["cluster.tls.cert_days_left"], "days until the certificate of the route port ends; midge with TLS there only, as the next ones"),
+    varz(Basic, "gauge", "routes_tls_ca_days", Gauge, &["cluster.tls.ca_days_left"], "days until its CA ends"),
+    varz(Basic, "gauge", "routes_tls_crl_days", Gauge, &["cluster.tls.crl_days_left"], "days until the successor of its CRL is due"),
     varz(Basic, "total_events", "tls_handshakes", Derive, &["tls.handshakes"], "TLS handshakes finished"),
     varz(Basic, "total_events", "tls_failures", Derive, &["tls.failures"], "TLS handshakes that failed, and probes of the port"),
+    varz(Basic, "total_events", "routes_tls_failures", Derive, &["cluster.tls.failures"], "TLS handshakes of routes that failed, and probes of the port"),
     varz(Basic, "total_events", "tls_revoked_closed", Derive, &["tls.revoked_closed"], "clients closed because their certificate was revoked meanwhile"),
     varz(Basic, "total_events", "routes_revoked_closed", Derive, &["cluster.revoked_closed"], "routes closed because their certificate was revoked meanwhile"),
     varz(Basic, "pubsub", "subscriptions", Gauge, &["subscriptions"], "subscriptions of all accounts"),
@@ -179,6 +183,9 @@ const SIGNED: &[&str] = &[
     "tls.cert_days_left",
     "tls.ca_days_left",
     "tls.crl_days_left",
+    "cluster.tls.cert_days_left",
+    "cluster.tls.ca_days_left",
+    "cluster.tls.crl_days_left",
 ];
 
 /// Figures that every broker reports: that one is absent is told.
@@ -442,7 +449,9 @@ pub(crate) mod tests {
             stalled_clients: Some(0),
             slow_consumer_stats: Some(Default::default()),
             // The block is midge's and nats-server's; no type has its keys.
-            cluster: serde_json::json!({ "revoked_closed": 0 }),
+            cluster: serde_json::json!({ "revoked_closed": 0, "tls": {
+                "cert_days_left": 0, "ca_days_left": 0, "crl_days_left": 0, "failures": 0
+            } }),
             tls: Some(monitor_client::TlsVarz {
                 cert_days_left: Some(0.0),
                 ca_days_left: Some(0.0),

@@ -56,4 +56,4 @@ pub use routez::{RouteInfo, Routez};
 pub use slowz::{Feeder, Incident, PendingSample, Slowz, StalledPublisher, SubjectBytes};
 pub use subsz::Subsz;
 pub use topz::{Load, SubjectLoad, Topz};
-pub use varz::{DiskIoWaitStats, KindCounts, LoginsVarz, TlsVarz, Varz};
+pub use varz::{DiskIoWaitStats, KindCounts, LoginsVarz, TlsGap, TlsVarz, Varz};

@@ -38,6 +38,13 @@ pub struct RouteInfo {
     pub did_solicit: bool,
     /// Whether its configuration names the other one.
     pub is_configured: bool,
+    /// What that broker tells others of and takes, if it limits that: lists of
+    /// subjects, `allow` and `deny`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub import: Option<serde_json::Value>,
+    /// What it lets others hear, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub export: Option<serde_json::Value>,
     /// Address of the other broker.
     pub ip: String,
     /// Port of the other broker's end.

@@ -201,7 +201,20 @@ pub struct LoginsVarz {
     pub held: u64,
 }
 
-/// TLS of the client listener, as midge tells it.
+/// Something that does not go together in the TLS files of a listener.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
+#[serde(default)]
+pub struct TlsGap {
+    /// Whether hardly anybody gets in for it.
+    pub critical: bool,
+    /// The file that it is about; empty if it is about none.
+    pub file: String,
+    /// What is wrong and what to do.
+    pub text: String,
+}
+
+/// TLS of a listener, as midge tells it: of clients as `tls`, of routes as `tls`
+/// in the block `cluster`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct TlsVarz {
@@ -235,10 +248,13 @@ pub struct TlsVarz {
     /// while what is in the files is in force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused_files: Option<String>,
+    /// What does not go together in the files that are in force.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<TlsGap>,
     /// Certificates that the CRLs name.
     pub revoked: u64,
-    /// Clients' connections closed because their certificate was revoked
-    /// meanwhile; those of routes are `revoked_closed` in the block `cluster`.
+    /// The listener's connections closed because their certificate was revoked
+    /// meanwhile.
     pub revoked_closed: u64,
     /// Handshakes that were finished, since the start.
     pub handshakes: u64,

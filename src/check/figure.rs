@@ -89,6 +89,30 @@ pub(super) static CERT_DAYS: Figure = Figure {
     critical: "7:",
     ..Figure::PLAIN
 };
+pub(super) static ROUTE_CERT_DAYS: Figure = Figure {
+    label: "route_cert_days",
+    help: "days until the certificate of the route port ends",
+    option: Some("route-cert"),
+    warning: "30:",
+    critical: "7:",
+    ..Figure::PLAIN
+};
+pub(super) static ROUTE_CA_DAYS: Figure = Figure {
+    label: "route_ca_days",
+    help: "days until the CA of the routes' certificates ends; only midge tells",
+    option: Some("route-ca"),
+    warning: "30:",
+    critical: "7:",
+    ..Figure::PLAIN
+};
+pub(super) static ROUTE_CRL_DAYS: Figure = Figure {
+    label: "route_crl_days",
+    help: "days until the successor of the routes' CRL is due; only midge tells",
+    option: Some("route-crl"),
+    warning: "3:",
+    critical: "0.5:",
+    ..Figure::PLAIN
+};
 pub(super) static CRL_DAYS: Figure = Figure {
     label: "crl_days",
     help: "days until the successor of the CRL is due; only midge tells",

@@ -172,6 +172,17 @@ impl Session {
         let options = self.options.merge(json).map_err(|error| {
             End::protocol_violation(&format!("bad CONNECT: {}", json_fault(&error)))
         })?;
+        if !self.connected {
+            let said = Identity {
+                name: options.name.clone(),
+                certname: self.connection.certname().to_owned(),
+                lang: options.lang.clone(),
+                version: options.version.clone(),
+                user: options.credentials.shown_user().to_owned(),
+                ..Identity::default()
+            };
+            self.tried = Some(Box::new(said.remembered()));
+        }
         let hold = self.hold(&options.credentials);
         if !hold.is_zero() {
             self.pending_login = Some(Box::new(PendingLogin::Held(Box::new(options), hold)));
@@ -295,6 +306,7 @@ impl Session {
         self.connection.active(Clock::now());
         if !self.connected {
             self.connected = true;
+            self.tried = None;
             // Until a ping is answered this is the best guess.
             self.connection.set_rtt(self.accepted.elapsed());
             self.keepalive.connected(FIRST_PING_DELAY_MAX);
@@ -332,6 +344,7 @@ impl Session {
         self.permit(login.permissions);
         *self.connection.identity.lock() = Identity {
             user: login.user,
+            certname: self.connection.certname().to_owned(),
             account: login.account,
             proof: login.proof,
             ..Identity::default()

@@ -210,6 +210,9 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
             }
         }
         session.trace = Trace::of(&connection, session.limits.trace);
+        session
+            .trace
+            .tell_deliverers(&connection, session.limits.max_traced_msg_len);
         match wake {
             Wake::Closing => return,
             // Taken over by now.
@@ -331,7 +334,7 @@ async fn finish(session: &Session, stream: &TcpStream) {
     } else if session.is_bare(reason) {
         let source = connection.peer.ip();
         context.telemetry.crowd.count_bare(source, Clock::now());
-        context.registry.forget(connection);
+        context.registry.close_bare(connection, reason);
     } else {
         context.registry.close(connection, &subscriptions, reason);
         // Behind it: who counts because of it counts it no more.
@@ -380,15 +383,7 @@ fn tell_slow_consumer(
     }
 }
 
-/// How log lines name a client: address, cid, and what it says of itself.
+/// How log lines name a client.
 fn log_prefix(connection: &Connection) -> String {
-    let mut prefix = format!("{} - cid:{}", connection.peer, connection.cid);
-    let identity = connection.identity.lock();
-    if !identity.name.is_empty() || !identity.lang.is_empty() || !identity.version.is_empty() {
-        use std::fmt::Write;
-        let id = format!("v{}:{}:{}", identity.version, identity.lang, identity.name);
-        // Writing to a string does not fail.
-        let _ = write!(prefix, " - {id:?}");
-    }
-    prefix
+    connection.log_prefix()
 }

@@ -4,20 +4,15 @@
 use std::{sync::Arc, time::Duration};
 
 use tokio::{net::TcpStream, time::timeout};
-use tracing::error;
 
 use super::{log_prefix, session::Session, unwelcome};
 use crate::{
     connection::{
-        CloseReason,
         tls_listener::{Secured, TlsListener},
+        turned_away,
         worker::with_worker,
     },
-    security::{
-        failure::{Cause, Failure},
-        options::HandshakeFirst,
-    },
-    telemetry::event::EventKind,
+    security::{failure::Failure, options::HandshakeFirst},
 };
 
 /// The first byte of a TLS handshake.
@@ -85,24 +80,14 @@ fn secure(session: &Session, secured: Secured, first: bool) {
 
 fn give_up(session: &Session, tls: &TlsListener, failure: &Failure) {
     let connection = &session.connection;
-    if failure.cause == Cause::Silent {
-        connection.close(CloseReason::ClientClosed);
-        return;
-    }
-    let text = match failure.cause {
-        Cause::Timeout => failure.text.clone(),
-        _ => format!("TLS handshake error: {failure}"),
-    };
-    if let Some(text) = tls.tell(text) {
-        error!("{} - {text}", log_prefix(connection));
-        session.context.telemetry.events.record(
-            EventKind::HandshakeFailed,
-            connection.cid,
-            &connection.peer.to_string(),
-            &text,
-        );
-    }
-    connection.close(CloseReason::TlsHandshakeFailure);
+    turned_away::close_after_handshake(
+        &session.context.telemetry,
+        connection,
+        tls,
+        failure,
+        &log_prefix(connection),
+        "TLS handshake",
+    );
 }
 
 fn refuse_for_rate(session: &mut Session) {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use chrono::SecondsFormat;
 use serde_json::{Map, Value, json};
 
 use super::{session::Session, system};
@@ -47,7 +48,7 @@ impl Session {
         if let Some(gate) = &self.gate {
             data["permissions"] = told(gate.permissions());
         }
-        json!({
+        let mut answer = json!({
             "server": {
                 "name": info.server_name,
                 "host": info.host,
@@ -57,11 +58,14 @@ impl Session {
                 "jetstream": false,
                 "flags": 0,
                 "seq": self.context.system.next_message(),
-                "time": Clock::now().time_of_day().to_rfc3339(),
+                "time": Clock::now().time_of_day().to_rfc3339_opts(SecondsFormat::Nanos, true),
             },
             "data": data,
-        })
-        .to_string()
+        });
+        if !info.cluster.is_empty() {
+            answer["server"]["cluster"] = json!(info.cluster);
+        }
+        answer.to_string()
     }
 
     /// Publishes a message of the broker's own.

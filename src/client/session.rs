@@ -24,9 +24,10 @@ use super::{
 use crate::{
     account::{Account, Membership, lookup_cache::LookupCache},
     connection::{
-        CloseReason, Connection, Subscription,
+        CloseReason, Connection, Identity, Subscription,
         keepalive::{Due, Keepalive},
         reading::Input,
+        turned_away,
         worker::Worker,
     },
     protocol::{
@@ -40,6 +41,9 @@ use crate::{
     subject,
     telemetry::{Clock, event::EventKind},
 };
+
+/// Why a connection is refused that comes too soon behind others.
+const RATE_LIMIT: &str = "connection_rate_limit is reached";
 
 /// Tokens of a subscription's subject when `max_sub_tokens` sets no limit:
 /// what fits the default control line; bounds the depth of the sublist.
@@ -82,6 +86,8 @@ pub(super) struct Session {
     pub(super) accepted: Instant,
     /// Something was read.
     pub(super) spoke: bool,
+    /// Who a client says to be that is not in yet.
+    pub(super) tried: Option<Box<Identity>>,
     /// The rest of the last batch waits: what it had made so far is more than its
     /// targets have taken.
     pub(super) is_held: bool,
@@ -120,6 +126,7 @@ impl Session {
             input: Input::default(),
             accepted: Instant::now(),
             spoke: false,
+            tried: None,
             is_held: false,
             connected: false,
             pinged: false,
@@ -157,7 +164,7 @@ impl Session {
                 refused: None,
                 reason: CloseReason::MaxConnections,
                 error: Some(ClientError::ConnectionRate),
-                detail: "connection_rate_limit is reached".into(),
+                detail: RATE_LIMIT.into(),
             },
         );
     }
@@ -368,6 +375,12 @@ impl Session {
     /// Ends the connection, telling why as the protocol has it. Whoever guesses
     /// waits for the answer.
     pub(super) fn end(&mut self, worker: &mut Worker, end: End) {
+        // So it is shown, though in no account.
+        if end.refused.is_some()
+            && let Some(tried) = self.tried.take()
+        {
+            *self.connection.identity.lock() = *tried;
+        }
         self.tell_end(&end);
         let delay = end.refused.map_or(Duration::ZERO, |reason| {
             let logins = &self.context.telemetry.logins;
@@ -391,20 +404,24 @@ impl Session {
     fn tell_end(&self, end: &End) {
         let mut text = format!("{}: {}", end.reason, end.detail);
         if !self.connected {
-            let strangers = &self.context.telemetry.strangers;
-            match strangers.tell(Clock::now(), text, "that did not log in") {
+            let telemetry = &self.context.telemetry;
+            let told = match end.detail == RATE_LIMIT {
+                true => telemetry
+                    .beyond_rate
+                    .tell(Clock::now(), text, "beyond the limit"),
+                false => telemetry
+                    .strangers
+                    .tell(Clock::now(), text, "that did not log in"),
+            };
+            match told {
                 Some(told) => text = told,
                 None => return,
             }
         }
         error!("{} - {text}", log_prefix(&self.connection));
         if end.reason.is_refused_login() {
-            self.context.telemetry.events.record(
-                EventKind::AuthenticationFailed,
-                self.connection.cid,
-                &self.connection.peer.ip().to_canonical().to_string(),
-                &text,
-            );
+            let (cid, source) = (self.connection.cid, self.connection.peer.ip());
+            turned_away::note_login(&self.context.telemetry, cid, source, &text);
         }
     }
 

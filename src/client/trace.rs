@@ -1,5 +1,7 @@
 //! Protocol traces for the log.
 
+use std::sync::atomic::Ordering;
+
 use tracing::{info, trace};
 
 use super::log_prefix;
@@ -31,6 +33,19 @@ impl Trace {
             true => Self::All,
             false if connection.trace.is_given() => Self::Ordered,
             false => Self::Off,
+        }
+    }
+
+    /// Has what is delivered to the client traced as well, if everything is; at most
+    /// `len_max` bytes of what a message carries, or all if that is 0.
+    pub(super) fn tell_deliverers(self, connection: &Connection, len_max: usize) {
+        let traced = match (self, len_max) {
+            (Self::Off | Self::Ordered, _) => 0,
+            (Self::All, 0) => u32::MAX,
+            (Self::All, len_max) => u32::try_from(len_max.saturating_add(1)).unwrap_or(u32::MAX),
+        };
+        if connection.traced.load(Ordering::Relaxed) != traced {
+            connection.traced.store(traced, Ordering::Relaxed);
         }
     }
 

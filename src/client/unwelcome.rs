@@ -38,7 +38,7 @@ pub(super) fn close_if_unwelcome(
         &format!("its connection is closed: {}", unwelcome.text),
     );
     if unwelcome.reason == CloseReason::CertificateRevoked {
-        let who = connection.who();
+        let who = unwelcome.counted_as(connection.who());
         let revoked = &context.telemetry.revoked;
         revoked.count(who.as_bytes(), 0, connection.cid);
     }

@@ -411,6 +411,11 @@ impl Subscription {
             }
             _ => 0,
         };
+        if let Some(more) = connection.traced.load(Ordering::Relaxed).checked_sub(1) {
+            let len_max = (more != u32::MAX - 1).then_some(more as usize);
+            let messages = run.messages.iter().skip(pick.first).step_by(pick.step);
+            connection.trace_out(run, messages.take(taken), (&prefix, takes_headers), len_max);
+        }
         worker.prefix = prefix;
         if taken > 0 {
             worker.reached += 1;

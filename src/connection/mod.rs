@@ -20,6 +20,7 @@ pub mod incident;
 mod input;
 pub mod interest;
 pub mod keepalive;
+mod names;
 pub mod outbound;
 pub mod payload;
 mod queue;
@@ -34,7 +35,9 @@ mod tcp_info;
 mod tests;
 pub mod tls_listener;
 mod trace_order;
+mod trace_out;
 pub mod transport;
+pub mod turned_away;
 pub mod worker;
 
 use std::{
@@ -138,6 +141,9 @@ pub struct Connection {
     pub stalls: AtomicU64,
     /// Whether the peer understands headers.
     pub headers: AtomicBool,
+    /// Whether what is delivered to it is traced, and how much of what messages
+    /// carry: nought is no trace, one more than the bytes else; the most is all.
+    pub traced: AtomicU32,
     /// Whether INFO may be sent at any time: the peer said so and has had the
     /// one that answers its first ping.
     pub takes_info: AtomicBool,
@@ -180,6 +186,8 @@ pub struct Connection {
 pub struct Identity {
     /// The client's own name.
     pub name: String,
+    /// The common name of its certificate; empty without one.
+    pub certname: String,
     /// Language of the client library.
     pub lang: String,
     /// Version of the client library.
@@ -197,6 +205,7 @@ impl Identity {
     pub fn memory(&self) -> usize {
         let texts = [
             &self.name,
+            &self.certname,
             &self.lang,
             &self.version,
             &self.user,
@@ -206,24 +215,16 @@ impl Identity {
     }
 
     /// As it is remembered when its connection has ended: long texts are cut.
-    fn remembered(&self) -> Self {
+    pub fn remembered(&self) -> Self {
         let cut = |text: &str| shown(text).into_owned();
         Self {
             name: cut(&self.name),
+            certname: cut(&self.certname),
             lang: cut(&self.lang),
             version: cut(&self.version),
             user: cut(&self.user),
             account: self.account.clone(),
             proof: self.proof,
-        }
-    }
-
-    /// Who it is, in one word: its name, else its user, else its address.
-    pub fn who(&self, peer: SocketAddr) -> String {
-        match (&*self.name, &*self.user) {
-            ("", "") => peer.to_string(),
-            ("", user) => user.to_owned(),
-            (name, _) => name.to_owned(),
         }
     }
 }
@@ -270,6 +271,7 @@ impl Connection {
             refused_bytes: Counter::default(),
             stalls: AtomicU64::new(0),
             headers: AtomicBool::new(false),
+            traced: AtomicU32::new(0),
             takes_info: AtomicBool::new(false),
             line_max: AtomicUsize::new(ASSUMED_LINE_MAX),
             is_told: AtomicBool::new(false),

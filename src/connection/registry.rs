@@ -172,6 +172,23 @@ impl Registry {
         drop(freed);
     }
 
+    /// The same with a connection that left without a word, for `reason`.
+    pub fn close_bare(&self, connection: &Connection, reason: CloseReason) {
+        let closed = ClosedConnection {
+            last: connection.view(),
+            subscriptions: Vec::new(),
+            stop: Stamp::now(),
+            reason,
+        };
+        let mut inner = self.inner.lock();
+        inner.open.remove(&connection.cid);
+        inner.leave(closed.last.traffic, "", reason);
+        *inner.ended.entry(reason).or_default() += 1;
+        let freed = inner.closed.push_bare(closed, self.max_closed());
+        drop(inner);
+        drop(freed);
+    }
+
     /// Drops a connection that nobody will ask for.
     pub fn forget(&self, connection: &Connection) {
         let mut inner = self.inner.lock();

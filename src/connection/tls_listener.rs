@@ -75,6 +75,18 @@ pub struct Unwelcome {
     pub subject: String,
     /// For the log.
     pub text: String,
+    /// The CA that is revoked, if that is why.
+    revoked_authority: Option<String>,
+}
+
+impl Unwelcome {
+    /// Whom it is about, where revoked ones are counted: `who`, or that and the CA.
+    pub fn counted_as(&self, who: String) -> String {
+        match &self.revoked_authority {
+            None => who,
+            Some(ca) => format!("{who} (the CA {ca} is revoked)"),
+        }
+    }
 }
 
 /// A connection that has shaken hands.
@@ -122,9 +134,12 @@ impl TlsListener {
         let patience = material.options.timeout;
         let config = material.server.clone();
         drop(material);
+        let begun_with = config.clone();
         let mut result = self.handshakers.accept(stream, config, patience).await;
+        // The ticket was good by the files that it was opened with.
         if let Ok(tls) = &result
             && tls.is_resumed
+            && !Arc::ptr_eq(&begun_with, &self.store.current().server)
             && let Err(failure) = self.check_resumed(tls).await
         {
             result = Err(failure);
@@ -166,17 +181,19 @@ impl TlsListener {
             reason: CloseReason::TlsHandshakeFailure,
             text: format!("{why}: {subject}"),
             subject,
+            revoked_authority: None,
         };
         let Some(leaf) = chain.first() else {
             let why = "it showed no certificate, which is asked for now";
             let peer = connection.peer.to_string();
             return material.options.verify.then(|| refused(why, peer));
         };
-        if let Some(subject) = material.revocations.find_revoked(&chain) {
+        if let Some(revoked) = material.revocations.find_revoked(&chain) {
             return Some(Unwelcome {
                 reason: CloseReason::CertificateRevoked,
-                text: format!("Certificate revoked: {subject}"),
-                subject,
+                text: revoked.to_string(),
+                revoked_authority: revoked.authority,
+                subject: revoked.subject,
             });
         }
         let subject = || match connection.certificate.get() {

@@ -87,6 +87,25 @@ pub enum Progress {
     Ended,
 }
 
+/// A record of TLS 1.2 that is not sealed: the fatal alert `certificate_required`.
+const PLAIN_NO_CERTIFICATE: &[u8] = &[0x15, 3, 3, 0, 2, 2, 116];
+
+/// Records of a handshake that may wait to be sent when it fails.
+const RECORDS_BEFORE_ALERT_MAX: usize = 16;
+
+/// Whether the last record is an alert, sealed or not: it has two bytes, and sealed a
+/// byte for its kind and 16 to prove it.
+fn ends_with_alert(records: &[u8]) -> bool {
+    let ends_with = |kind: u8, len: u8| {
+        let at = records.len().checked_sub(5 + usize::from(len));
+        at.is_some_and(|at| records[at..].starts_with(&[kind, 3, 3, 0, len]))
+    };
+    ends_with(0x15, 2) || ends_with(0x17, 19)
+}
+
+/// The alert `handshake_failure`.
+const HANDSHAKE_FAILURE: u8 = 40;
+
 impl Session {
     /// Works on `incoming` until more is needed: opened payload goes behind
     /// `plain`, what must be sent behind `outgoing`. Returns how many bytes of
@@ -104,20 +123,34 @@ impl Session {
     ) -> (usize, Result<Progress, Error>) {
         let mut at = 0;
         let result = self.advance_slice(incoming, &mut at, plain, outgoing);
-        if result.is_err() {
+        if let Err(error) = &result {
             self.take_alert(&mut incoming[at..], plain, outgoing);
+            // The alert for a missing certificate is one of TLS 1.3, where it is sealed;
+            // peers of TLS 1.2 know another one.
+            if *error == Error::NoCertificatesPresented && outgoing.ends_with(PLAIN_NO_CERTIFICATE)
+            {
+                outgoing.pop();
+                outgoing.push(HANDSHAKE_FAILURE);
+            }
         }
         (at, result)
     }
 
-    /// After a failure: the alert that tells the peer. One step and no more, for
-    /// what is left of the input must not be looked at again.
+    /// After a failure: what was to be sent before it, and the alert that tells the
+    /// peer. Not a step behind that, for what is left of the input must not be looked
+    /// at again.
     fn take_alert(&mut self, rest: &mut [u8], plain: &mut Vec<u8>, outgoing: &mut Vec<u8>) {
-        // The failure itself is known already.
-        let _ = match self {
-            Self::Server(server) => step(server.process_tls_records(rest), plain, outgoing),
-            Self::Client(client) => step(client.process_tls_records(rest), plain, outgoing),
-        };
+        for _ in 0..RECORDS_BEFORE_ALERT_MAX {
+            let before = outgoing.len();
+            // The failure itself is known already.
+            let _ = match self {
+                Self::Server(server) => step(server.process_tls_records(rest), plain, outgoing),
+                Self::Client(client) => step(client.process_tls_records(rest), plain, outgoing),
+            };
+            if outgoing.len() == before || ends_with_alert(&outgoing[before..]) {
+                return;
+            }
+        }
     }
 
     fn advance_slice(

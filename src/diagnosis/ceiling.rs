@@ -146,7 +146,7 @@ const MEASURES: [(CeilingKind, Measure); 9] = [
 /// How much of the validity that ends first has passed.
 fn validity(server: &Server, term: fn(&Validity) -> &Option<Term>) -> Option<Reading> {
     let listeners = server.tls_listeners().into_iter();
-    let terms = listeners.filter_map(|tls| term(&tls.store.current().validity).clone());
+    let terms = listeners.filter_map(|(_, tls)| term(&tls.store.current().validity).clone());
     let term = terms.min_by_key(|term| term.until)?;
     let passed = (Utc::now() - term.from).as_seconds_f64();
     let reading = Reading::of(passed, (term.until - term.from).as_seconds_f64())?;

@@ -347,7 +347,7 @@ impl History {
     }
 
     fn add_handshakes(&mut self, server: &Server, now: Clock) {
-        for (index, tls) in server.tls_listeners().iter().enumerate() {
+        for (index, (_, tls)) in server.tls_listeners().iter().enumerate() {
             for (cause, count) in tls.view().failed {
                 let seen = self.handshakes_seen.insert((index, cause), count);
                 // Another listener after a reload begins anew.
@@ -402,7 +402,7 @@ impl History {
                 EventKind::AuthenticationFailed => &mut self.login_failures,
                 // Counted with those that are not told.
                 EventKind::HandshakeFailed => {
-                    self.last_handshake = format!("{} - {}", event.subject, event.text);
+                    self.last_handshake = format!("{}: {}", event.subject, event.text);
                     continue;
                 }
                 _ => &mut self.violations,

@@ -370,8 +370,8 @@ fn a_loss_is_told_once_by_one_of_several_writers() {
     assert!(made.expect("mkfifo runs").success());
     let held_open = fs::OpenOptions::new().read(true).write(true).open(&pipe);
     let mut reader = held_open.expect("the pipe has a reader");
-    let place = |path: &Path| Place {
-        file: Some(path.into()),
+    let place = |path: &Path| Place::File {
+        path: path.into(),
         limit: 0,
         max_files: 0,
     };

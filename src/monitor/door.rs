@@ -12,7 +12,8 @@ use parking_lot::Mutex;
 
 use super::{Monitor, answer::Refusal};
 use crate::{
-    config::options::MonitorLogin, connection::admission::Source, telemetry::event::EventKind,
+    config::options::MonitorLogin,
+    connection::{admission::Source, turned_away},
 };
 
 /// Refused logins become events, but not more often than this.
@@ -129,14 +130,9 @@ fn tell(monitor: &Monitor, peer: SocketAddr) {
     let count = std::mem::take(&mut refused.0);
     refused.1 = Some(Instant::now());
     drop(refused);
-    monitor.server.clients.telemetry.events.record(
-        EventKind::AuthenticationFailed,
-        0,
-        &peer.to_string(),
-        &format!(
-            "{count} requests to the monitoring port with a wrong login, the last from {peer}"
-        ),
-    );
+    let text =
+        format!("{count} requests to the monitoring port with a wrong login, the last from {peer}");
+    turned_away::note_login(&monitor.server.clients.telemetry, 0, peer.ip(), &text);
 }
 
 #[cfg(test)]

@@ -49,6 +49,7 @@ mod host;
 mod jsz;
 mod latencyz;
 mod leafz;
+mod lenient;
 mod listener;
 mod memz;
 mod metrics;

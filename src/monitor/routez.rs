@@ -58,7 +58,7 @@ fn entry(route: &Route, subscriptions: Listing, left: &mut usize) -> RouteInfo {
     let mut info = RouteInfo {
         rid: view.cid,
         remote_id: route.remote_id.clone(),
-        remote_name: route.remote_name.clone(),
+        remote_name: route.told_name(),
         remote_version: view.identity.version,
         did_solicit: route.origin != Origin::Accepted,
         is_configured: route.is_configured(),
@@ -78,6 +78,11 @@ fn entry(route: &Route, subscriptions: Listing, left: &mut usize) -> RouteInfo {
         compression: "off".into(),
         ..RouteInfo::default()
     };
+    {
+        let told = route.info.lock();
+        info.import = told.other.get("import").cloned();
+        info.export = told.other.get("export").cloned();
+    }
     if subscriptions != Listing::Count {
         let listed = route.interest.list(*left);
         *left -= listed.len();

@@ -1,11 +1,12 @@
-//! A socket whose peer must take what it asked for in bounded time, and which keeps
-//! its place as long as it is not silent.
+//! A socket whose peer must take what it asked for in bounded time, which keeps
+//! its place as long as it is not silent, and whose requests are read leniently
+//! ([`super::lenient`]).
 
 use std::{
     future::Future,
     io::{self, IoSlice},
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Duration,
 };
 
@@ -14,6 +15,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
+use super::lenient::{RequestLines, with_words};
 use crate::connection::admission::Place;
 
 /// A stream that fails once the bytes of one answer have waited too long.
@@ -24,6 +26,11 @@ pub(super) struct BoundedStream<S> {
     /// Runs while some of an answer waits; however little the peer takes at a
     /// time, it does not start again before all is written.
     deadline: Option<Pin<Box<Sleep>>>,
+    lines: RequestLines,
+    /// What was read and does not fit, as it is longer than what came.
+    unread: Vec<u8>,
+    /// What is to be written instead of what hyper has written.
+    unwritten: Vec<u8>,
 }
 
 impl<S> BoundedStream<S> {
@@ -34,6 +41,9 @@ impl<S> BoundedStream<S> {
             answer_timeout,
             place,
             deadline: None,
+            lines: RequestLines::default(),
+            unread: Vec::new(),
+            unwritten: Vec::new(),
         }
     }
 
@@ -64,12 +74,39 @@ impl<S: AsyncRead + Unpin> AsyncRead for BoundedStream<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let result = Pin::new(&mut self.stream).poll_read(context, buffer);
-        if buffer.filled().len() > before {
-            self.place.heard();
+        let this = &mut *self;
+        if this.unread.is_empty() {
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
+            let new = &buffer.filled()[before..];
+            if !new.is_empty() {
+                this.place.heard();
+            }
+            let Some(escaped) = this.lines.escape(new) else {
+                return Poll::Ready(Ok(()));
+            };
+            this.unread = escaped;
+            buffer.set_filled(before);
         }
-        result
+        let fits = this.unread.len().min(buffer.remaining());
+        buffer.put_slice(&this.unread[..fits]);
+        this.unread.drain(..fits);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> BoundedStream<S> {
+    /// Writes what stands for what hyper has written.
+    fn poll_unwritten(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.unwritten.is_empty() {
+            let result = Pin::new(&mut self.stream).poll_write(context, &self.unwritten);
+            let written = ready!(self.bound(result, context))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unwritten.drain(..written);
+        }
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -79,6 +116,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedStream<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_unwritten(context))?;
+        if let Some(answer) = with_words(bytes) {
+            self.unwritten = answer;
+            return Poll::Ready(Ok(bytes.len()));
+        }
         let result = Pin::new(&mut self.stream).poll_write(context, bytes);
         self.bound(result, context)
     }
@@ -88,6 +130,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedStream<S> {
         context: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_unwritten(context))?;
+        if let [only] = slices
+            && let Some(answer) = with_words(only)
+        {
+            self.unwritten = answer;
+            return Poll::Ready(Ok(only.len()));
+        }
         let result = Pin::new(&mut self.stream).poll_write_vectored(context, slices);
         self.bound(result, context)
     }
@@ -98,11 +147,13 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedStream<S> {
 
     /// Called when all of an answer is written.
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_unwritten(context))?;
         self.deadline = None;
         Pin::new(&mut self.stream).poll_flush(context)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_unwritten(context))?;
         Pin::new(&mut self.stream).poll_shutdown(context)
     }
 }

@@ -65,9 +65,15 @@ pub(super) fn build(monitor: &Monitor, query: &Query) -> Result<Subsz, Refusal> 
             };
             let (total, found) = find(account, test, rest);
             subsz.total += total;
-            let found = found
-                .iter()
-                .map(|found| detail(found.view(), &account.name));
+            let found = found.iter().map(|found| {
+                // An imported stream's subscriber is in another account.
+                let own = found.connection.identity.lock().account.clone();
+                let account = match own.is_empty() {
+                    true => account.name.clone(),
+                    false => own,
+                };
+                detail(found.view(), &account)
+            });
             subsz.subscriptions_list.extend(found);
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use chrono::Utc;
-use monitor_client::{DiskIoWaitStats, KindCounts, LoginsVarz, TlsVarz, Varz};
+use monitor_client::{DiskIoWaitStats, KindCounts, LoginsVarz, TlsGap, TlsVarz, Varz};
 use serde_json::json;
 
 use super::{
@@ -15,7 +15,10 @@ use super::{
 use crate::{
     VERSION,
     connection::{registry::Totals, tls_listener::TlsListener},
-    security::validity::{Term, Validity},
+    security::{
+        options::DEFAULT_TIMEOUT,
+        validity::{Term, Validity},
+    },
     server::Server,
     telemetry::{
         Clock,
@@ -53,8 +56,12 @@ pub(super) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
     varz.cores = std::thread::available_parallelism().map_or(1, |cores| signed(cores.get()));
     varz.gomaxprocs = signed(monitor.settings.workers);
     let accounts = server.clients.accounts.all();
-    let subscriptions = accounts.iter().map(|account| account.sublist.stats());
-    varz.subscriptions = subscriptions.map(|stats| stats.subscriptions).sum();
+    // As nats-server has it, what peers want counts as well.
+    let subscriptions = accounts.iter().map(|account| {
+        let here = account.sublist.stats().subscriptions;
+        here + account.remote.stats().subscriptions
+    });
+    varz.subscriptions = subscriptions.sum();
     varz.http_req_stats = monitor.requests.by_path();
     fill_totals(&mut varz, totals);
     let logins = server.clients.telemetry.logins.totals();
@@ -67,11 +74,18 @@ pub(super) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         delayed: logins.delayed,
         held: logins.held,
     });
-    if server.cluster.as_ref().is_some_and(|it| it.tls().is_some()) {
-        varz.cluster["revoked_closed"] = totals.route_troubles.revoked.into();
+    if let Some(tls) = server.cluster.as_ref().and_then(|it| it.tls()) {
+        let revoked = totals.route_troubles.revoked;
+        let (end, block) = tls_block(&tls, revoked);
+        varz.cluster["revoked_closed"] = revoked.into();
+        varz.cluster["tls_cert_not_after"] = end.into();
+        varz.cluster["tls"] = json!(block);
     }
     if let Some(tls) = &*server.clients.tls.read() {
-        fill_tls(&mut varz, tls, totals.troubles.revoked);
+        varz.tls_timeout = tls.store.current().options.timeout.as_secs_f64();
+        let (end, block) = tls_block(tls, totals.troubles.revoked);
+        varz.tls_cert_not_after = end;
+        varz.tls = Some(block);
     }
     varz
 }
@@ -91,14 +105,20 @@ fn settings(monitor: &Monitor) -> Varz {
         go: info.go.clone(),
         host: info.host.clone(),
         port: info.port,
-        auth_required: info.auth_required,
+        auth_required: server.clients.authentication.read().is_required(),
         connect_urls: info.connect_urls.clone(),
         auth_timeout: server.clients.limits.current().auth_timeout.as_secs_f64(),
-        max_connections: options.max_connections,
+        max_connections: match options.max_connections {
+            // Nobody may connect, as nats-server writes it.
+            0 => -1,
+            max => max,
+        },
         max_subscriptions: (options.max_subscriptions > 0)
             .then(|| signed(options.max_subscriptions)),
         ping_interval: nanoseconds(options.ping_interval),
         ping_max: i64::from(options.ping_max),
+        // Without TLS the default, as nats-server has it.
+        tls_timeout: DEFAULT_TIMEOUT.as_secs_f64(),
         http_host: monitor.settings.host.clone(),
         http_port: if options.https {
             0
@@ -146,8 +166,12 @@ fn cluster(server: &Server) -> serde_json::Value {
         // One route to each broker, for all accounts.
         "pool_size": -1,
     });
-    if let Some(tls) = &options.tls {
-        block["tls_timeout"] = tls.timeout.as_secs_f64().into();
+    let timeout = options
+        .tls
+        .as_ref()
+        .map_or(DEFAULT_TIMEOUT, |tls| tls.timeout);
+    block["tls_timeout"] = timeout.as_secs_f64().into();
+    if options.tls.is_some() {
         block["tls_required"] = true.into();
         block["tls_verify"] = true.into();
     }
@@ -158,7 +182,8 @@ fn cluster(server: &Server) -> serde_json::Value {
     block
 }
 
-fn fill_tls(varz: &mut Varz, tls: &TlsListener, revoked_closed: u64) {
+/// TLS of a listener, and when its certificate ends.
+fn tls_block(tls: &TlsListener, revoked_closed: u64) -> (Option<String>, TlsVarz) {
     let material = tls.store.current();
     let Validity {
         certificate,
@@ -172,9 +197,8 @@ fn fill_tls(varz: &mut Varz, tls: &TlsListener, revoked_closed: u64) {
     let end = |term: &Term| time_text::rfc3339(term.until);
     // Four digits are ten seconds; nought has no sign.
     let days_left = |term: &Term| (term.days_left(now) * 1e4).round() / 1e4 + 0.0;
-    varz.tls_timeout = material.options.timeout.as_secs_f64();
-    varz.tls_cert_not_after = certificate.as_ref().map(end);
-    varz.tls = Some(TlsVarz {
+    let gaps = material.gaps.iter();
+    let block = TlsVarz {
         cert_name: certificate.as_ref().map(name),
         cert_days_left: certificate.as_ref().map(days_left),
         ca_not_after: ca.as_ref().map(end),
@@ -184,6 +208,13 @@ fn fill_tls(varz: &mut Varz, tls: &TlsListener, revoked_closed: u64) {
         crl_name: crl.as_ref().map(name),
         crl_days_left: crl.as_ref().map(days_left),
         refused_files: tls.store.refused().map(|error| error.to_string()),
+        gaps: gaps
+            .map(|gap| TlsGap {
+                critical: gap.severe,
+                file: gap.file_text(),
+                text: gap.text.clone(),
+            })
+            .collect(),
         revoked: material.revocations.len() as u64,
         revoked_closed,
         handshakes: handshakes.done,
@@ -195,7 +226,8 @@ fn fill_tls(varz: &mut Varz, tls: &TlsListener, revoked_closed: u64) {
             .collect(),
         handshake_seconds: handshakes.times.sum(),
         handshake_slowest: handshakes.slowest.as_secs_f64(),
-    });
+    };
+    (certificate.as_ref().map(end), block)
 }
 
 fn fill_totals(varz: &mut Varz, totals: &Totals) {

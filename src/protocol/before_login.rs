@@ -43,6 +43,9 @@ pub enum Due {
     RouteConnect,
     /// INFO, between brokers.
     RouteInfo,
+    /// Between brokers, the answer to a PING behind our CONNECT: whoever would
+    /// refuse that says so before.
+    RouteAnswer,
 }
 
 /// What is to be done next.
@@ -56,6 +59,9 @@ pub enum Step {
     Info(Vec<u8>),
     /// PING has come and is to be answered.
     Ping,
+    /// PONG has come, or something that only a broker says which has let us in;
+    /// that is still there to be taken.
+    Answered,
 }
 
 /// Why a peer is not listened to any longer.
@@ -154,6 +160,7 @@ impl BeforeLogin {
         match self.due {
             Due::ClientConnect => self.client_step(),
             Due::RouteConnect | Due::RouteInfo => self.route_step(),
+            Due::RouteAnswer => self.answer_step(),
         }
     }
 
@@ -203,6 +210,32 @@ impl BeforeLogin {
         Ok(Step::Wait)
     }
 
+    fn answer_step(&mut self) -> Result<Step, Unfit> {
+        while let Some(line) = self.take_line()? {
+            let route::Parsed::Op(op, _) = route::parse(&line, self.len_max)? else {
+                return Err(ParseError::ControlLine.into());
+            };
+            match op {
+                RouteOp::Err(text) => return Err(Unfit::Error(text.to_vec())),
+                RouteOp::Pong => return Ok(Step::Answered),
+                RouteOp::Ping | RouteOp::Nothing => {
+                    self.idle_lines += 1;
+                    if self.idle_lines > IDLE_LINES_MAX {
+                        return Err(Unfit::Idle);
+                    }
+                    if op == RouteOp::Ping {
+                        return Ok(Step::Ping);
+                    }
+                }
+                _ => {
+                    self.received.splice(..0, line);
+                    return Ok(Step::Answered);
+                }
+            }
+        }
+        Ok(Step::Wait)
+    }
+
     /// The line at the beginning, if its end has come.
     fn take_line(&mut self) -> Result<Option<Vec<u8>>, ParseError> {
         let new = &self.received[self.searched..];
@@ -225,7 +258,7 @@ impl BeforeLogin {
 fn len_max(due: Due, max_control_line: usize) -> usize {
     max_control_line.min(match due {
         Due::ClientConnect | Due::RouteConnect => CONNECT_LEN_MAX,
-        Due::RouteInfo => INFO_LEN_MAX,
+        Due::RouteInfo | Due::RouteAnswer => INFO_LEN_MAX,
     })
 }
 
@@ -314,6 +347,22 @@ mod tests {
             assert_eq!(steps.last(), Some(&Step::Info(b"{}".into())));
             assert_eq!(unfit, None);
         }
+    }
+
+    #[test]
+    fn a_refusal_comes_before_the_answer_and_what_is_no_answer_is_kept() {
+        for piece in [1, 4096] {
+            let (steps, unfit, _) = feed(Due::RouteAnswer, b"PING\r\nPONG\r\n", piece);
+            assert_eq!((steps, unfit), (vec![Step::Ping, Step::Answered], None));
+            let (steps, unfit, _) = feed(Due::RouteAnswer, b"-ERR 'x'\r\nPONG\r\n", piece);
+            assert_eq!((steps, unfit), (vec![], Some(Unfit::Error(b"'x'".into()))));
+            let (_, unfit, _) = feed(Due::RouteAnswer, "PING\r\n".repeat(99).as_bytes(), piece);
+            assert_eq!(unfit, Some(Unfit::Idle));
+        }
+        let (mut peer, now) = begin(Due::RouteAnswer);
+        peer.buffer().extend(b"RS+ $G a\r\nPONG\r\n");
+        assert_eq!(peer.step(now), Ok(Step::Answered));
+        assert_eq!(peer.take_rest(), b"RS+ $G a\r\nPONG\r\n");
     }
 
     #[test]

@@ -16,8 +16,9 @@ use crate::{
         CloseReason, Connection,
         accepting::{AcceptFailures, Port, as_shown},
         admission::{Lost, Place, QUEUE_TIME, Source},
+        turned_away,
     },
-    telemetry::{Clock, event::EventKind, hush::Hush},
+    telemetry::{Clock, event::EventKind},
 };
 
 /// Accepts routes until the broker stops.
@@ -25,7 +26,6 @@ pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
     let places = &cluster.context.admission.routes;
     tokio::spawn(places.clone().keep_time());
     let mut failures = AcceptFailures::new("the port for routes");
-    let refused = Arc::new(Hush::default());
     while !cluster.is_stopping() {
         match listener.accept().await {
             Ok((stream, peer)) => {
@@ -36,13 +36,7 @@ pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
                     places.refuse();
                     continue;
                 }
-                tokio::spawn(greet(
-                    cluster.clone(),
-                    stream,
-                    peer,
-                    is_member,
-                    refused.clone(),
-                ));
+                tokio::spawn(greet(cluster.clone(), stream, peer, is_member));
             }
             Err(error) => failures.pause(&error).await,
         }
@@ -51,13 +45,7 @@ pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
 
 /// Lets the other side introduce itself, while it takes one of the places of those
 /// who have not logged in, and serves the route.
-async fn greet(
-    cluster: Arc<Cluster>,
-    stream: TcpStream,
-    peer: SocketAddr,
-    is_member: bool,
-    refused: Arc<Hush>,
-) {
+async fn greet(cluster: Arc<Cluster>, stream: TcpStream, peer: SocketAddr, is_member: bool) {
     let stream = Arc::new(stream);
     let connection = cluster.connection(&stream, peer);
     debug!("{} - Route connection accepted", log_prefix(&connection));
@@ -74,7 +62,7 @@ async fn greet(
             serve(&cluster, &connection, &stream, introduced, origin, None).await;
         }
         Some(Err(refusal)) => {
-            tell_refused(&cluster, &connection, &refusal, &refused);
+            tell_refused(&cluster, &connection, &refusal);
             refuse(&connection, &stream, &refusal).await;
         }
     }
@@ -116,28 +104,32 @@ fn take_place(cluster: &Cluster, connection: &Arc<Connection>, is_member: bool) 
     places.take(source, is_member, hold, cut)
 }
 
-/// Tells of a broker that was not let in, unless that is what a healthy cluster
-/// does all the time, or there are many of them.
-fn tell_refused(cluster: &Cluster, connection: &Connection, refusal: &Refusal, refused: &Hush) {
+/// Tells of a broker that was not let in, as of a client, unless that is what a
+/// healthy cluster does all the time, or there are many of them.
+fn tell_refused(cluster: &Cluster, connection: &Connection, refusal: &Refusal) {
     let reason = refusal.reason;
+    let telemetry = &cluster.context.telemetry;
+    if let Some(why) = refusal.login {
+        telemetry.logins.count_refused(why);
+    }
     if matches!(
         reason,
-        CloseReason::DuplicateRoute
-            | CloseReason::ClientClosed
-            | CloseReason::ParseError
-            | CloseReason::ServerShutdown
+        CloseReason::DuplicateRoute | CloseReason::ClientClosed | CloseReason::ServerShutdown
     ) {
         return;
     }
-    let detail = refusal.detail.clone();
-    let Some(detail) = refused.tell(Clock::now(), detail, "that were refused") else {
+    let text = format!("{reason}: {}", refusal.detail);
+    let strangers = &telemetry.strangers;
+    let Some(text) = strangers.tell(Clock::now(), text, "that did not log in") else {
         return;
     };
-    error!("{} - {reason}: {detail}", log_prefix(connection));
-    cluster.context.telemetry.events.record(
-        EventKind::Route,
-        connection.cid,
-        &connection.peer.to_string(),
-        &format!("Route refused: {detail}"),
-    );
+    error!("{} - {text}", log_prefix(connection));
+    let (cid, source) = (connection.cid, connection.peer.ip());
+    match refusal.login {
+        Some(_) => turned_away::note_login(telemetry, cid, source, &text),
+        None => {
+            let text = format!("Route refused: {text}");
+            turned_away::note(telemetry, EventKind::Route, cid, source, &text);
+        }
+    }
 }

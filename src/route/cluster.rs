@@ -116,7 +116,7 @@ pub struct Route {
     pub connection: Arc<Connection>,
     /// Id of the other broker.
     pub remote_id: String,
-    /// Its name.
+    /// What it is called here; see [`Route::told_name`].
     pub remote_name: String,
     /// How the route came to be.
     pub origin: Origin,
@@ -133,6 +133,15 @@ pub struct Route {
 }
 
 impl Route {
+    /// Its name as it tells it, as nats-server shows it: its id, if it has none.
+    pub fn told_name(&self) -> String {
+        let info = self.info.lock();
+        match info.server_name.is_empty() {
+            true => self.remote_id.clone(),
+            false => info.server_name.clone(),
+        }
+    }
+
     /// Whether the configuration names the other broker.
     pub fn is_configured(&self) -> bool {
         self.configured_as.lock().is_some()
@@ -439,7 +448,7 @@ impl Cluster {
     }
 
     /// Takes out a route that has ended.
-    pub(super) fn deregister(&self, route: &Arc<Route>, reason: CloseReason) {
+    pub(super) fn deregister(&self, route: &Arc<Route>, reason: CloseReason, why: &str) {
         self.context.registry.close_route(&route.connection, reason);
         {
             let mut routes = self.routes.lock();
@@ -453,7 +462,7 @@ impl Cluster {
         self.forget_counts(route);
         self.roll.left(route, reason);
         self.changes.send_replace(());
-        let text = format!("Route to {} ended: {reason}", route.remote_name);
+        let text = format!("Route to {} ended: {why}", route.remote_name);
         self.note(route, &text);
     }
 

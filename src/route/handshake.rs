@@ -1,9 +1,12 @@
 //! The first lines on a new connection between brokers, until both sides know
 //! each other.
 //!
-//! Who dialled sends CONNECT. Who was dialled answers with INFO only when that
+//! Who dialled sends CONNECT and PING. Who was dialled answers with INFO when that
 //! CONNECT was good: a nats-server that reads an INFO and is then refused would
-//! dial back at once and for ever. Then the dialling side sends its own INFO.
+//! dial back at once and for ever. Who says nothing, as clients do that came to
+//! the wrong port, hears INFO all the same. When the PONG shows that the CONNECT
+//! was good, the dialling side sends its own INFO: a route that is refused never
+//! stands.
 //! Neither offers pools nor compression, so that one plain connection carries
 //! everything. What the other side says, and how much of it, is judged by
 //! [`BeforeLogin`].
@@ -19,22 +22,24 @@ use tracing::debug;
 
 use super::{
     cluster::Cluster,
-    introduction::Refusal,
+    introduction::{Refusal, reason_told},
     log_prefix,
 };
 use crate::{
     config::options::cluster::{ClusterOptions, RouteUrl},
     connection::{
-        CloseReason, Connection, admission::Place, reading::read_some, worker::with_worker,
+        CloseReason, Connection, admission::Place, reading::read_some, turned_away,
+        worker::with_worker,
     },
     protocol::{
-        PONG,
+        PING, PONG,
         before_login::{BeforeLogin, Due, IDLE_LINES_MAX, Step, Unfit},
         error::quoted,
         json_fault,
         parse::ParseError,
         route::{INTRODUCTION_MAX, RouteConnect, RouteInfo},
     },
+    security,
 };
 
 /// How long a broker whose login was refused is kept waiting for the answer: it
@@ -43,6 +48,13 @@ const REFUSED_HOLD: Duration = Duration::from_secs(1);
 
 /// How long the other side's INFO may take after the login.
 const INFO_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long CONNECT is waited for before INFO: whoever dials says it at once.
+const SILENCE: Duration = Duration::from_millis(100);
+
+/// How long the answer to PING is waited for. A broker that gives none is believed
+/// to have let us in.
+const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
 
 /// How a peer introduced itself.
 pub(super) struct Introduced {
@@ -69,6 +81,8 @@ pub(super) struct Handshake<'a> {
     options: Arc<ClusterOptions>,
     /// Held until the other side is let in.
     place: Option<Place>,
+    /// Whether anything came.
+    heard: bool,
 }
 
 impl<'a> Handshake<'a> {
@@ -86,6 +100,7 @@ impl<'a> Handshake<'a> {
             said: BeforeLogin::new(Due::RouteConnect, INTRODUCTION_MAX, deadline.into_std()),
             options,
             place: None,
+            heard: false,
         }
     }
 
@@ -98,16 +113,25 @@ impl<'a> Handshake<'a> {
     /// The side that was dialled.
     pub(super) async fn accept(mut self) -> Result<Introduced, Refusal> {
         let cluster = self.cluster;
-        let connect = match self.line().await {
+        let silence = Instant::now() + SILENCE;
+        let (line, introduced) = match timeout_at(silence, self.line()).await {
+            Ok(line) => (line, false),
+            Err(_) => {
+                let own = cluster.info_for(self.connection, 0);
+                self.connection.send_now(&own.line());
+                (self.line().await, true)
+            }
+        };
+        let connect = match line {
             Ok(json) => read_json::<RouteConnect>("CONNECT", &json)?,
             Err(NoLine::Unfit(Unfit::Info)) => {
-                return Err(self.refuse_login("INFO before CONNECT").await);
+                let why = security::refusal::Refusal::NotLoggedIn;
+                return Err(self.refuse_login(&why, "INFO before CONNECT").await);
             }
             Err(NoLine::Unfit(Unfit::Late)) => {
-                return Err(Refusal::told(
-                    CloseReason::AuthenticationTimeout,
-                    "Authentication Timeout",
-                ));
+                let late =
+                    Refusal::told(CloseReason::AuthenticationTimeout, "Authentication Timeout");
+                return Err(late.of_login(&security::refusal::Refusal::Timeout));
             }
             Err(no_line) => return Err(no_line.into()),
         };
@@ -116,12 +140,10 @@ impl<'a> Handshake<'a> {
         // if it came without credentials, as one that dials back does.
         let is_known = cluster.route(&connect.name).is_some();
         let source = self.connection.peer.ip();
-        let may_log_in = cluster
-            .may_log_in(&self.options, &connect, source)
-            .await;
+        let may_log_in = cluster.may_log_in(&self.options, &connect, source).await;
         if !is_known && !may_log_in {
             let user = format!("wrong user {:?} or wrong password", connect.user);
-            return Err(self.refuse_login(&user).await);
+            return Err(self.refuse_login(&cluster.why_not(&connect), &user).await);
         }
         if !is_known {
             self.hold_while_failing(&connect.name).await?;
@@ -132,7 +154,9 @@ impl<'a> Handshake<'a> {
             let agreed = cluster.agree(&connect.cluster, connect.cluster_dynamic)?;
             (own.cluster, own.cluster_dynamic) = (agreed.text, agreed.dynamic);
         }
-        self.connection.send_now(&own.line());
+        if !introduced {
+            self.connection.send_now(&own.line());
+        }
         let mut introduced = self.info().await?;
         if !may_log_in {
             return Err(Refusal::silent(
@@ -161,7 +185,8 @@ impl<'a> Handshake<'a> {
     ) -> Result<Introduced, DialRefusal> {
         let cluster = self.cluster;
         self.connection.send_now(&cluster.connect_for(url).line());
-        let introduced = match self.info().await {
+        self.connection.send_now(PING);
+        let mut introduced = match self.info().await {
             Ok(introduced) => introduced,
             Err(refusal) => {
                 if refusal.reason == CloseReason::DuplicateServerName {
@@ -183,9 +208,29 @@ impl<'a> Handshake<'a> {
                 remote_id: Some(introduced.info.server_id),
             });
         }
+        if let Err(refusal) = self.be_let_in(&mut introduced).await {
+            return Err(DialRefusal {
+                refusal,
+                remote_id: None,
+            });
+        }
         let own = cluster.info_for(self.connection, gossip_mode);
         self.connection.send_now(&own.line());
         Ok(introduced)
+    }
+
+    /// Waits until the other side has shown what it makes of our CONNECT.
+    async fn be_let_in(&mut self, introduced: &mut Introduced) -> Result<(), Refusal> {
+        let deadline = Instant::now() + ANSWER_PATIENCE;
+        *self.said.buffer() = std::mem::take(&mut introduced.rest);
+        self.said
+            .expect(Due::RouteAnswer, INTRODUCTION_MAX, deadline.into_std());
+        match self.line().await {
+            Ok(_) | Err(NoLine::Unfit(Unfit::Late)) => {}
+            Err(no_line) => return Err(no_line.into()),
+        }
+        introduced.rest = self.said.take_rest();
+        Ok(())
     }
 
     /// The other side's INFO, checked.
@@ -219,13 +264,14 @@ impl<'a> Handshake<'a> {
         })
     }
 
-    /// The JSON of the line that is due.
+    /// The JSON of the line that is due; of an answer there is none.
     async fn line(&mut self) -> Result<Vec<u8>, NoLine> {
         loop {
             match self.said.step(Instant::now().into_std())? {
                 Step::Wait => self.read().await?,
                 Step::Ping => self.connection.send_now(PONG),
                 Step::Connect(json) | Step::Info(json) => return Ok(json),
+                Step::Answered => return Ok(Vec::new()),
             }
         }
     }
@@ -239,11 +285,16 @@ impl<'a> Handshake<'a> {
         read.map_err(|error| {
             NoLine::Refusal(match error.kind() {
                 io::ErrorKind::UnexpectedEof => {
+                    if !self.heard && self.place.is_some() {
+                        let telemetry = &self.cluster.context.telemetry;
+                        turned_away::count_bare(telemetry, self.connection.peer.ip());
+                    }
                     Refusal::silent(CloseReason::ClientClosed, "the other side closed")
                 }
                 _ => Refusal::silent(CloseReason::ReadError, error.to_string()),
             })
         })?;
+        self.heard = true;
         if let Some(place) = &self.place {
             place.heard();
         }
@@ -264,14 +315,14 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    async fn refuse_login(&self, detail: &str) -> Refusal {
+    async fn refuse_login(&self, why: &security::refusal::Refusal, detail: &str) -> Refusal {
         debug!("{} - {detail}", log_prefix(self.connection));
         sleep(REFUSED_HOLD).await;
-        Refusal {
-            reason: CloseReason::AuthenticationFailure,
-            error: Some("Authorization Violation".into()),
-            detail: detail.into(),
-        }
+        let refusal = Refusal::told(
+            CloseReason::AuthenticationFailure,
+            "Authorization Violation",
+        );
+        refusal.with(detail).of_login(why)
     }
 }
 
@@ -293,14 +344,14 @@ impl From<NoLine> for Refusal {
         match no_line {
             NoLine::Refusal(refusal) => refusal,
             NoLine::Unfit(Unfit::Parse(error)) => refuse_bytes(error),
-            NoLine::Unfit(Unfit::Error(text)) => Self::silent(
-                CloseReason::ParseError,
-                format!("Route Error {}", quoted(&text)),
-            ),
+            NoLine::Unfit(Unfit::Error(text)) => {
+                Self::silent(reason_told(&text), format!("Route Error {}", quoted(&text)))
+            }
             NoLine::Unfit(Unfit::NotDue) => Self::told(
                 CloseReason::AuthenticationFailure,
                 "Authorization Violation",
-            ),
+            )
+            .of_login(&security::refusal::Refusal::NotLoggedIn),
             NoLine::Unfit(Unfit::Idle) => {
                 violation(&format!("more than {IDLE_LINES_MAX} lines before INFO"))
             }

@@ -3,6 +3,8 @@
 
 use std::net::IpAddr;
 
+use memchr::memmem;
+
 use super::cluster::{Cluster, ClusterName, Route};
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
@@ -12,7 +14,10 @@ use crate::{
     },
     connection::{CloseReason, Connection},
     protocol::route::{LINE_MAX, RouteConnect, RouteInfo},
-    security::permissions::{Pattern, Rules, SubjectRules},
+    security::{
+        permissions::{Pattern, Rules, SubjectRules},
+        refusal,
+    },
 };
 
 /// The protocol of servers that is spoken: routes with accounts in their lines.
@@ -27,6 +32,8 @@ pub(super) struct Refusal {
     pub(super) error: Option<String>,
     /// For the log.
     pub(super) detail: String,
+    /// Why a login was refused, as counters name it.
+    pub(super) login: Option<&'static str>,
 }
 
 impl Refusal {
@@ -35,6 +42,7 @@ impl Refusal {
             reason,
             error: None,
             detail: detail.into(),
+            login: None,
         }
     }
 
@@ -44,8 +52,49 @@ impl Refusal {
             reason,
             detail: error.clone(),
             error: Some(error),
+            login: None,
         }
     }
+
+    /// The same with more for the log than the peer is told.
+    pub(super) fn with(self, detail: impl Into<String>) -> Self {
+        Self {
+            detail: detail.into(),
+            ..self
+        }
+    }
+
+    /// The same as a login that is refused.
+    pub(super) fn of_login(self, why: &refusal::Refusal) -> Self {
+        Self {
+            login: Some(why.name()),
+            ..self
+        }
+    }
+}
+
+/// Why a connection ends whose peer said so with this text.
+pub(super) fn reason_told(text: &[u8]) -> CloseReason {
+    const KNOWN: [(&[u8], CloseReason); 7] = [
+        (
+            b"authorization violation",
+            CloseReason::AuthenticationFailure,
+        ),
+        (
+            b"authentication timeout",
+            CloseReason::AuthenticationTimeout,
+        ),
+        (b"cluster name", CloseReason::ClusterNameConflict),
+        (b"attempted to connect to", CloseReason::IncorrectPort),
+        (b"maximum control line", CloseReason::MaxControlLine),
+        (b"maximum payload", CloseReason::MaxPayload),
+        (b"stale connection", CloseReason::StaleConnection),
+    ];
+    let text = text.to_ascii_lowercase();
+    let known = KNOWN
+        .iter()
+        .find(|(words, _)| memmem::find(&text, words).is_some());
+    known.map_or(CloseReason::ParseError, |(_, reason)| *reason)
 }
 
 impl Cluster {
@@ -177,6 +226,17 @@ impl Cluster {
         compared.await.unwrap_or(false) & is_user
     }
 
+    /// Why user and password are not those of the cluster.
+    pub(super) fn why_not(&self, connect: &RouteConnect) -> refusal::Refusal {
+        match &self.options().user {
+            _ if connect.user.is_empty() && connect.pass.is_empty() => {
+                refusal::Refusal::NoCredentials
+            }
+            Some(user) if *user == connect.user => refusal::Refusal::WrongPassword,
+            _ => refusal::Refusal::UnknownUser,
+        }
+    }
+
     /// The name that the cluster has once there is a route to a peer that calls it
     /// `theirs`: a made-up name gives way to a configured one, of two made-up ones
     /// the smaller to the greater. Changes nothing.
@@ -255,6 +315,7 @@ impl Route {
 fn duplicate_name(name: &str) -> Refusal {
     let name = name.escape_debug();
     Refusal {
+        login: None,
         reason: CloseReason::DuplicateServerName,
         error: Some(format!("Remote server has a duplicate name: \"{name}\"")),
         detail: format!(

@@ -61,7 +61,7 @@ use crate::{
         reading::{self, Reader},
         worker::{Worker, with_worker},
     },
-    protocol::error::quoted,
+    protocol::{error::quoted, route::RouteInfo},
     telemetry::{Clock, figures},
 };
 use cluster::Conflict;
@@ -131,17 +131,14 @@ async fn serve(
     let series = figures::number("Router", "");
     connection.series.store(series, Ordering::Relaxed);
     *connection.identity.lock() = Identity {
-        name: info.server_name.clone(),
+        name: called(connection, &info),
         version: info.version.clone(),
         ..Identity::default()
     };
     let route = Arc::new(Route {
         connection: connection.clone(),
         remote_id: info.server_id.clone(),
-        remote_name: match info.server_name.is_empty() {
-            true => info.server_id.clone(),
-            false => info.server_name.clone(),
-        },
+        remote_name: called(connection, &info),
         origin,
         configured_as: Mutex::new(configured_as),
         line_max_known: AtomicBool::new(info.max_line > 0),
@@ -194,6 +191,20 @@ async fn serve(
     Ended::Lost {
         reason,
         pause: cluster.failing.pause_left(&route.remote_id),
+    }
+}
+
+/// What the broker behind a connection is called: its name, if it was given one, else
+/// the certname of its certificate, else where it takes routes. Those stay when it is
+/// started anew; its id, which a nameless broker takes for its name, does not.
+fn called(connection: &Connection, info: &RouteInfo) -> String {
+    if !info.server_name.is_empty() && info.server_name != info.server_id {
+        return info.server_name.clone();
+    }
+    match (connection.certname(), &*info.host) {
+        ("", "") => info.server_id.clone(),
+        ("", host) => introduction::with_port(host, info.port),
+        (certname, _) => certname.to_owned(),
     }
 }
 
@@ -275,7 +286,7 @@ async fn finish(session: &Session, stream: &TcpStream) -> CloseReason {
     let stood = connection.start.clock().until(now);
     cluster.failing.ended(route, reason, &why, stood);
     client_urls::keep_for_a_moment(cluster, route);
-    cluster.deregister(route, reason);
+    cluster.deregister(route, reason, &why);
     client_urls::refresh(cluster);
     info!(
         "{} - Router connection to {} closed: {reason}",

@@ -4,13 +4,14 @@
 use std::sync::Arc;
 
 use tokio::net::TcpStream;
-use tracing::{error, warn};
+use tracing::warn;
 
 use super::{cluster::Cluster, log_prefix};
 use crate::{
     connection::{
         CloseReason, Connection,
         tls_listener::{Secured, TlsListener},
+        turned_away,
     },
     security::failure::{Cause, Failure},
     telemetry::event::EventKind,
@@ -33,8 +34,17 @@ impl Cluster {
                 true
             }
             Err(failure) => {
-                self.tell_failure(connection, &tls, &failure);
-                connection.close(CloseReason::TlsHandshakeFailure);
+                turned_away::close_after_handshake(
+                    &self.context.telemetry,
+                    connection,
+                    &tls,
+                    &failure,
+                    &log_prefix(connection),
+                    "TLS route handshake",
+                );
+                if failure.cause == Cause::Silent {
+                    turned_away::count_bare(&self.context.telemetry, connection.peer.ip());
+                }
                 false
             }
         }
@@ -78,7 +88,7 @@ impl Cluster {
         warn!("{} - {}", log_prefix(connection), unwelcome.text);
         let telemetry = &self.context.telemetry;
         if unwelcome.reason == CloseReason::CertificateRevoked {
-            let who = format!("the route to {}", connection.who());
+            let who = unwelcome.counted_as(format!("the route to {}", connection.who()));
             telemetry.revoked.count(who.as_bytes(), 0, connection.cid);
         }
         telemetry.events.record(
@@ -88,22 +98,6 @@ impl Cluster {
             &format!("its route is closed: {}", unwelcome.text),
         );
         true
-    }
-
-    fn tell_failure(&self, connection: &Connection, tls: &TlsListener, failure: &Failure) {
-        if failure.cause == Cause::Silent {
-            return;
-        }
-        let Some(text) = tls.tell(format!("TLS route handshake error: {failure}")) else {
-            return;
-        };
-        error!("{} - {text}", log_prefix(connection));
-        self.context.telemetry.events.record(
-            EventKind::AuthenticationFailed,
-            connection.cid,
-            &connection.peer.to_string(),
-            &text,
-        );
     }
 }
 

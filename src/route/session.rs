@@ -12,6 +12,7 @@ use super::{
     failing::LINE_LEAST,
     gossip,
     interest::Added,
+    introduction::reason_told,
     log_prefix,
 };
 use crate::{
@@ -193,7 +194,7 @@ impl Session {
                 if memmem::find(&text.to_ascii_lowercase(), LINE_TOO_LONG).is_some() {
                     self.learn_line_max(LINE_LEAST);
                 }
-                return Err(End(CloseReason::ParseError, None, detail));
+                return Err(End(reason_told(text), None, detail));
             }
             RouteOp::Message(_) | RouteOp::Nothing => {}
         }

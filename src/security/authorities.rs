@@ -41,8 +41,11 @@ impl Authorities {
         for certificate in &certificates {
             let read = files::read_certificate(file, certificate)?;
             term = earliest(term, Term::of(&read));
-            let is_ca = parse(certificate).is_ok_and(|parsed| parsed.is_ca());
-            if !is_ca {
+            // What signed itself is believed to be itself.
+            let is_believable = parse(certificate).is_ok_and(|parsed| {
+                parsed.is_ca() || parsed.issuer().as_raw() == parsed.subject().as_raw()
+            });
+            if !is_believable {
                 let text = format!(
                     "{} is no CA: with it in this file, nobody signed by its CA would be believed; \
                      name the file with the certificate of the CA",

@@ -17,10 +17,18 @@ const NAMES: &[(&str, &str)] = &[
     ("0.9.2342.19200300.100.1.25", "DC"),
 ];
 
-/// The attributes that nats-server shows first, in its order.
-const STANDARD: &[&str] = &[
-    "2.5.4.5", "2.5.4.3", "2.5.4.17", "2.5.4.9", "2.5.4.8", "2.5.4.7", "2.5.4.11", "2.5.4.10",
-    "2.5.4.6",
+/// The attributes that nats-server shows first, in its order, and whether only the
+/// last value counts.
+const STANDARD: &[(&str, bool)] = &[
+    ("2.5.4.5", true),
+    ("2.5.4.3", true),
+    ("2.5.4.11", false),
+    ("2.5.4.10", false),
+    ("2.5.4.17", false),
+    ("2.5.4.9", false),
+    ("2.5.4.7", false),
+    ("2.5.4.8", false),
+    ("2.5.4.6", false),
 ];
 
 /// The name as RFC 2253 writes it: the last part first.
@@ -40,20 +48,33 @@ pub(super) fn rfc2253(name: &X509Name<'_>) -> String {
 /// order in the certificate, and the others behind them.
 pub(super) fn standard_order(name: &X509Name<'_>) -> String {
     let mut parts = Vec::new();
-    for oid in STANDARD {
-        let values: Vec<String> = name
+    for (oid, only_last) in STANDARD {
+        let mut values: Vec<String> = name
             .iter_attributes()
             .filter(|attribute| attribute.attr_type().to_id_string() == *oid)
             .map(pair)
             .collect();
+        if *only_last {
+            values.drain(..values.len().saturating_sub(1));
+        }
         if !values.is_empty() {
             parts.push(values.join("+"));
         }
     }
     let mut others: Vec<String> = name
         .iter_attributes()
-        .filter(|attribute| !STANDARD.contains(&&*attribute.attr_type().to_id_string()))
-        .map(encoded)
+        .filter(|attribute| {
+            let oid = attribute.attr_type().to_id_string();
+            STANDARD.iter().all(|(standard, _)| *standard != oid)
+        })
+        .map(|attribute| match text(attribute) {
+            Some(value) => format!(
+                "{}={}",
+                attribute.attr_type().to_id_string(),
+                escaped(&value)
+            ),
+            None => encoded(attribute),
+        })
         .collect();
     others.reverse();
     parts.extend(others);

@@ -1,8 +1,10 @@
 //! Why a handshake failed, in words that help the one who reads the log.
 
-use rustls::{AlertDescription, CertificateError, Error, InvalidMessage, PeerMisbehaved};
+use rustls::{
+    AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved,
+};
 
-use super::verifier::take_refused;
+use super::verifier::{take_refused, take_why};
 
 /// Why handshakes fail, as counted.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -111,11 +113,22 @@ impl Failure {
 
     /// What rustls says, on the thread that asked it.
     pub fn of(error: &Error) -> Self {
-        let subject = take_refused();
+        let refused = take_refused();
         let (cause, text) = explain(error);
-        match subject {
-            Some(subject) => Self::new(cause, format!("{text}: {subject}")),
-            None => Self::new(cause, text),
+        let Some(refused) = refused else {
+            return Self::new(cause, text);
+        };
+        let subject = refused.subject;
+        match (cause, refused.revoked_authority) {
+            (Cause::Revoked, Some(ca)) => {
+                let text = format!("the CA of the peer's certificate is revoked, {ca}: {subject}");
+                Self::new(cause, text)
+            }
+            (Cause::NoCrl | Cause::UnknownIssuer, _) => {
+                let text = format!("{text}: {subject}, signed by {}", refused.issuer);
+                Self::new(cause, text)
+            }
+            _ => Self::new(cause, format!("{text}: {subject}")),
         }
     }
 }
@@ -139,12 +152,18 @@ fn explain(error: &Error) -> (Cause, String) {
             Cause::NotTls,
             "what came is not TLS; the client may have been told not to use it".into(),
         ),
-        Error::InvalidMessage(_) => (Cause::NotTls, format!("what came is not TLS: {error}")),
+        Error::InvalidMessage(_) => (Cause::NotTls, "what came is not TLS, or is damaged".into()),
         Error::AlertReceived(alert) => (Cause::Alert, explain_alert(*alert)),
-        Error::PeerIncompatible(_) => (Cause::NothingInCommon, error.to_string()),
-        Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedCipherSuite) => {
-            (Cause::NothingInCommon, error.to_string())
-        }
+        Error::PeerIncompatible(why) => (Cause::NothingInCommon, explain_incompatible(why)),
+        Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedCipherSuite) => (
+            Cause::NothingInCommon,
+            "the peer chose a cipher suite that it was not offered".into(),
+        ),
+        Error::PeerMisbehaved(why) => (
+            Cause::Other,
+            format!("the peer broke the rules of TLS: {}", in_words(why)),
+        ),
+        Error::DecryptError => (Cause::Other, "what came cannot be decrypted".into()),
         error => (Cause::Other, error.to_string()),
     }
 }
@@ -164,6 +183,7 @@ fn explain_certificate(error: &CertificateError) -> (Cause, String) {
             Cause::UnknownIssuer,
             "the peer's certificate is not signed by a CA in ca_file".into(),
         ),
+        E::BadEncoding => (Cause::BadCertificate, unreadable(take_why().as_deref())),
         E::UnknownRevocationStatus => (
             Cause::NoCrl,
             "no CRL in crl_file is of the CA of the peer's certificate".into(),
@@ -174,9 +194,59 @@ fn explain_certificate(error: &CertificateError) -> (Cause, String) {
         ),
         error => (
             Cause::BadCertificate,
-            format!("the peer's certificate cannot be used: {error}"),
+            format!("the peer's certificate cannot be used: {}", in_words(error)),
         ),
     }
+}
+
+/// Why a certificate could not be read.
+fn unreadable(why: Option<&str>) -> String {
+    match why {
+        Some(why) if why.contains("UnsupportedCertVersion") => {
+            "the peer's certificate is of X.509 version 1, which is not served: sign it anew with \
+             extensions (openssl x509 -extfile, openssl ca -extensions), which make it version 3"
+                .into()
+        }
+        Some(why) => format!("the peer's certificate cannot be used: {why}"),
+        None => "the peer's certificate is damaged".into(),
+    }
+}
+
+fn explain_incompatible(why: &PeerIncompatible) -> String {
+    use PeerIncompatible as P;
+    let what = match why {
+        P::NoKxGroupsInCommon | P::NamedGroupsExtensionRequired => {
+            "no group for the key exchange (curve_preferences)"
+        }
+        P::NoCipherSuitesInCommon => "no cipher suite (cipher_suites)",
+        P::NoSignatureSchemesInCommon
+        | P::NoCertificateRequestSignatureSchemesInCommon
+        | P::SignatureAlgorithmsExtensionRequired => {
+            "no way of signing that the key of the certificate can do"
+        }
+        P::Tls12NotOffered
+        | P::Tls12NotOfferedOrEnabled
+        | P::ServerDoesNotSupportTls12Or13
+        | P::SupportedVersionsExtensionRequired
+        | P::ServerTlsVersionIsDisabledByOurConfig => "no version of TLS (min_version)",
+        other => return format!("nothing in common with the peer: {}", in_words(other)),
+    };
+    format!("nothing in common with the peer: {what}")
+}
+
+/// A library's identifier as words: `NullCompressionRequired` is `null compression
+/// required`.
+fn in_words(name: &impl std::fmt::Debug) -> String {
+    let name = format!("{name:?}");
+    let name = name.split(['(', ' ', '{']).next().unwrap_or_default();
+    let mut words = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !words.is_empty() {
+            words.push(' ');
+        }
+        words.push(letter.to_ascii_lowercase());
+    }
+    words
 }
 
 fn explain_alert(alert: AlertDescription) -> String {
@@ -189,7 +259,7 @@ fn explain_alert(alert: AlertDescription) -> String {
         AlertDescription::CertificateRevoked => "for it, this broker's certificate is revoked",
         AlertDescription::ProtocolVersion => "it speaks no version in common",
         AlertDescription::HandshakeFailure => "it speaks nothing in common",
-        _ => return format!("the peer gave up: alert {alert:?}"),
+        _ => return format!("the peer gave up: alert {}", in_words(&alert)),
     };
-    format!("the peer gave up: {reason} (alert {alert:?})")
+    format!("the peer gave up: {reason} (alert {})", in_words(&alert))
 }

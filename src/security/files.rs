@@ -23,14 +23,22 @@ pub struct TlsError {
     pub file: Option<PathBuf>,
     /// What is wrong and what to do.
     pub text: String,
+    /// Whether nobody gets in for it.
+    pub severe: bool,
 }
 
 impl TlsError {
+    /// The same, if nobody gets in for it.
+    pub(super) fn severe(self, severe: bool) -> Self {
+        Self { severe, ..self }
+    }
+
     /// An error that is about no file.
     pub(super) fn new(text: impl Into<String>) -> Self {
         Self {
             file: None,
             text: text.into(),
+            severe: false,
         }
     }
 
@@ -39,6 +47,7 @@ impl TlsError {
         Self {
             file: Some(file.into()),
             text: text.into(),
+            severe: false,
         }
     }
 }
@@ -156,7 +165,8 @@ fn sections<T>(
 }
 
 fn malformed(path: &Path, error: &pem::Error) -> TlsError {
-    TlsError::in_file(path, format!("is not valid PEM: {error}"))
+    let remedy = "copy it again from where it was made; it must be whole, from BEGIN to END";
+    TlsError::in_file(path, format!("is not valid PEM ({error}); {remedy}"))
 }
 
 /// What a file holds instead, for a message.

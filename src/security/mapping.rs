@@ -25,17 +25,31 @@ const KNOWN: &[&str] = &[
     "DC",
 ];
 
-/// The order in which Go writes them, and whether only the last value counts.
-const GO_ORDER: &[(&str, bool)] = &[
-    ("SERIALNUMBER", true),
-    ("CN", true),
-    ("POSTALCODE", false),
-    ("STREET", false),
-    ("ST", false),
-    ("L", false),
-    ("OU", false),
-    ("O", false),
-    ("C", false),
+/// The orders in which Go writes them, since 1.27 and before, and whether only the
+/// last value counts. A nats-server takes the one of the Go that it was built with.
+const GO_ORDERS: [&[(&str, bool)]; 2] = [
+    &[
+        ("SERIALNUMBER", true),
+        ("CN", true),
+        ("OU", false),
+        ("O", false),
+        ("POSTALCODE", false),
+        ("STREET", false),
+        ("L", false),
+        ("ST", false),
+        ("C", false),
+    ],
+    &[
+        ("SERIALNUMBER", true),
+        ("CN", true),
+        ("POSTALCODE", false),
+        ("STREET", false),
+        ("ST", false),
+        ("L", false),
+        ("OU", false),
+        ("O", false),
+        ("C", false),
+    ],
 ];
 
 /// A user name, and what it is as a distinguished name.
@@ -192,9 +206,14 @@ fn read(rest: &mut &[u8], ends: &[u8]) -> Option<(String, Option<u8>)> {
     Some((String::from_utf8(bytes).ok()?, end))
 }
 
-/// The subject in Go's fixed order, which knows fewer attributes: with the
-/// domain components behind it, if there are any, and without.
+/// The subject in Go's fixed orders, which know fewer attributes: with the domain
+/// components behind it, if there are any, and without.
 fn as_go_writes(subject: &str) -> Vec<String> {
+    let texts = GO_ORDERS.iter().map(|order| in_order(subject, order));
+    texts.flatten().collect()
+}
+
+fn in_order(subject: &str, order: &[(&str, bool)]) -> Vec<String> {
     // Attributes with BER are none of those that are written.
     let mut parts = Vec::new();
     for part in split(subject) {
@@ -207,7 +226,7 @@ fn as_go_writes(subject: &str) -> Vec<String> {
         found.map(|(_, value)| &**value).collect()
     };
     let mut written = Vec::new();
-    for (name, only_last) in GO_ORDER {
+    for (name, only_last) in order {
         let mut values = of(name);
         if *only_last {
             values.drain(..values.len().saturating_sub(1));

@@ -16,6 +16,7 @@ mod distinguished_name;
 pub mod failure;
 mod files;
 pub mod guard;
+pub mod guest;
 mod insecure;
 mod known_hosts;
 mod mapping;

@@ -103,7 +103,10 @@ impl ResolvesServerCert for Certificates {
                 .is_some_and(|name| is_for(&key.cert[0], name))
         };
         let found = self.0.iter().find(|key| usable(key) && named(key));
-        found.or_else(|| self.0.iter().find(usable)).cloned()
+        // Where none can be used the first one is shown: then the handshake fails
+        // for what it fails, in the peer's eyes too.
+        let usable = || self.0.iter().find(usable);
+        found.or_else(usable).or(self.0.first()).cloned()
     }
 }
 

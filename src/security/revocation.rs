@@ -3,10 +3,20 @@
 //! Handshakes ask the CRLs through rustls. [`Revocations`] answers the same for
 //! connections that were let in before a CRL came.
 
-use std::{collections::HashSet, path::Path};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    path::Path,
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
-use rustls::pki_types::{CertificateDer, CertificateRevocationListDer};
+use rustls::{
+    CertRevocationListError, RootCertStore,
+    crypto::CryptoProvider,
+    pki_types::{CertificateDer, CertificateRevocationListDer},
+    server::{VerifierBuilderError, WebPkiClientVerifier},
+};
 use x509_parser::{
     certificate::X509Certificate, prelude::FromDer, revocation_list::CertificateRevocationList,
 };
@@ -16,6 +26,7 @@ use super::{
     distinguished_name::rfc2253,
     files::{self, TlsError},
     options::{ExpiredCrl, TlsOptions},
+    own::Own,
     validity::{Term, earliest},
 };
 
@@ -26,11 +37,37 @@ pub struct Revocations {
     pub(super) crls: Vec<CertificateRevocationListDer<'static>>,
     /// Every revoked certificate.
     revoked: HashSet<Listed>,
-    /// Subjects of the CAs that are revoked themselves.
-    revoked_authorities: HashSet<Box<[u8]>>,
+    /// The CAs that are revoked themselves: subjects as DER and as text.
+    revoked_authorities: HashMap<Box<[u8]>, String>,
     /// Of the one whose successor is due first.
     pub(super) term: Option<Term>,
     pub(super) warnings: Vec<TlsError>,
+    /// Those of the warnings that no other finding tells.
+    pub(super) gaps: Vec<TlsError>,
+}
+
+impl fmt::Debug for Revocations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Revocations({})", self.revoked.len())
+    }
+}
+
+/// Who of a chain is revoked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Revoked {
+    /// The subject of the first certificate that is not believed for it.
+    pub subject: String,
+    /// The CA that is revoked, if it is not that certificate itself.
+    pub authority: Option<String>,
+}
+
+impl fmt::Display for Revoked {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.authority {
+            None => write!(f, "Certificate revoked: {}", self.subject),
+            Some(ca) => write!(f, "The CA {ca} is revoked, which signed {}", self.subject),
+        }
+    }
 }
 
 /// How a CRL names a certificate: issuer and serial number, as DER.
@@ -40,12 +77,15 @@ impl Revocations {
     pub(super) fn load(
         options: &TlsOptions,
         authorities: &[CertificateDer<'static>],
+        own: &Own,
+        (roots, provider): (&Arc<RootCertStore>, &Arc<CryptoProvider>),
         now: DateTime<Utc>,
     ) -> Result<Self, TlsError> {
         let mut found = Self::default();
         let mut issuers = HashSet::new();
         for file in &options.crl_files {
             for crl in files::crls(file)? {
+                check_usable(file, &crl, roots, provider)?;
                 issuers.insert(found.add(file, &crl, options.crl_expired, now)?);
                 found.crls.push(crl);
             }
@@ -53,20 +93,49 @@ impl Revocations {
         if options.crl_files.is_empty() {
             return Ok(found);
         }
-        for authority in authorities.iter().filter_map(|der| parse(der).ok()) {
-            if found.is_listed(&authority) {
-                found
-                    .revoked_authorities
-                    .insert(authority.subject().as_raw().into());
+        let chains = own.keys.iter().map(|key| &*key.cert);
+        let signers: HashSet<Box<[u8]>> = chains
+            .clone()
+            .filter_map(|chain| Some(parse(chain.first()?).ok()?.issuer().as_raw().into()))
+            .collect();
+        // Those between the own certificate and ca_file sign peers' ones, too.
+        let between = chains.filter_map(|chain| chain.get(1..)).flatten();
+        let mut looked_at = HashSet::new();
+        for authority in authorities
+            .iter()
+            .chain(between)
+            .filter_map(|der| parse(der).ok())
+        {
+            let raw: Box<[u8]> = authority.subject().as_raw().into();
+            if !looked_at.insert(raw.clone()) {
+                continue;
             }
-            if !issuers.contains(authority.subject().as_raw()) {
-                found.warnings.push(TlsError::new(format!(
-                    "no CRL of the CA {} is in crl_file: certificates that it signed are refused; \
-                     add its CRL",
-                    rfc2253(authority.subject())
-                )));
-            }
+            let name = rfc2253(authority.subject());
+            // Peers have certificates of the CA that signed the own one, as a rule.
+            let severe = options.verify && signers.contains(&raw);
+            let gap = if found.is_listed(&authority) {
+                found.revoked_authorities.insert(raw.clone(), name.clone());
+                format!(
+                    "the CA {name} is revoked itself, by the CRL of {}: nobody with a certificate \
+                     of it is let in; give the nodes certificates of another CA, and take this one \
+                     out of ca_file",
+                    rfc2253(authority.issuer())
+                )
+            } else if !issuers.contains(&raw) {
+                format!(
+                    "no CRL of the CA {name} is in crl_file: certificates that it signed are \
+                     refused; add its CRL"
+                )
+            } else {
+                continue;
+            };
+            let gap = match options.crl_files.first() {
+                Some(file) => TlsError::in_file(file, gap),
+                None => TlsError::new(gap),
+            };
+            found.gaps.push(gap.severe(severe));
         }
+        found.warnings.extend(found.gaps.iter().cloned());
         Ok(found)
     }
 
@@ -83,11 +152,7 @@ impl Revocations {
         })?;
         let issuer = rfc2253(crl.issuer());
         if crl.version().is_none() {
-            let text = format!(
-                "the CRL of {issuer} is of version 1; let the CA make one of version 2, which has \
-                 a number (openssl: crlnumber and crl_extensions)"
-            );
-            return Err(TlsError::in_file(file, text));
+            return Err(TlsError::in_file(file, version_1(&issuer)));
         }
         if let Some(next) = crl.next_update().map(time) {
             let term = Term {
@@ -117,19 +182,31 @@ impl Revocations {
     }
 
     /// Whether a certificate of this chain, or the CA of one, is revoked.
-    /// Returns the subject of the one that is.
-    pub fn find_revoked(&self, chain: &[impl AsRef<[u8]>]) -> Option<String> {
+    pub fn find_revoked(&self, chain: &[impl AsRef<[u8]>]) -> Option<Revoked> {
         if self.revoked.is_empty() {
             return None;
         }
-        chain.iter().find_map(|der| {
-            let (_, certificate) = X509Certificate::from_der(der.as_ref()).ok()?;
-            let revoked = self.is_listed(&certificate)
-                || self
-                    .revoked_authorities
-                    .contains(certificate.issuer().as_raw());
-            revoked.then(|| rfc2253(certificate.subject()))
-        })
+        let chain = chain.iter().map(AsRef::as_ref);
+        let chain = chain.filter_map(|der| Some(X509Certificate::from_der(der).ok()?.1));
+        let mut signed = None;
+        for certificate in chain {
+            let subject = rfc2253(certificate.subject());
+            let first = signed.get_or_insert_with(|| subject.clone()).clone();
+            if self.is_listed(&certificate) {
+                return Some(Revoked {
+                    authority: (first != subject).then_some(subject),
+                    subject: first,
+                });
+            }
+            let issuer = self.revoked_authorities.get(certificate.issuer().as_raw());
+            if let Some(authority) = issuer {
+                return Some(Revoked {
+                    subject: first,
+                    authority: Some(authority.clone()),
+                });
+            }
+        }
+        None
     }
 
     /// Certificates that the CRLs name.
@@ -150,4 +227,58 @@ impl Revocations {
         );
         self.revoked.contains(&key)
     }
+}
+
+/// Whether handshakes can go by a CRL, asked of the library that will.
+fn check_usable(
+    file: &Path,
+    crl: &CertificateRevocationListDer<'static>,
+    roots: &Arc<RootCertStore>,
+    provider: &Arc<CryptoProvider>,
+) -> Result<(), TlsError> {
+    if roots.is_empty() {
+        return Ok(());
+    }
+    let verifier = WebPkiClientVerifier::builder_with_provider(roots.clone(), provider.clone());
+    let why = match verifier.with_crls([crl.clone()]).build() {
+        Ok(_) | Err(VerifierBuilderError::NoRootAnchors) => return Ok(()),
+        Err(VerifierBuilderError::InvalidCrl(error)) => explain(&error),
+        Err(error) => format!("cannot be used: {error}"),
+    };
+    let issuer = match CertificateRevocationList::from_der(crl) {
+        Ok((_, read)) if read.version().is_none() => {
+            return Err(TlsError::in_file(file, version_1(&rfc2253(read.issuer()))));
+        }
+        Ok((_, read)) => rfc2253(read.issuer()),
+        Err(_) => "an unknown CA".into(),
+    };
+    Err(TlsError::in_file(
+        file,
+        format!("the CRL of {issuer} {why}; let the CA make a new one and put it there"),
+    ))
+}
+
+fn version_1(issuer: &str) -> String {
+    format!(
+        "the CRL of {issuer} is of version 1; let the CA make one of version 2, which has a number \
+         (openssl: crlnumber and crl_extensions)"
+    )
+}
+
+/// What is wrong with a CRL, in words.
+fn explain(error: &CertRevocationListError) -> String {
+    use CertRevocationListError as E;
+    let text = match error {
+        E::InvalidCrlNumber => "has a number that is longer than 20 bytes or negative",
+        E::InvalidRevokedCertSerialNumber => "names a certificate by a serial number that is none",
+        E::IssuerInvalidForCrl => "is signed by a CA that may not sign CRLs (keyUsage cRLSign)",
+        E::UnsupportedCriticalExtension => "has a critical extension that is not known",
+        E::UnsupportedDeltaCrl => "is a delta CRL, which is not served: use the whole one",
+        E::UnsupportedIndirectCrl => "speaks for other CAs, which is not served",
+        E::UnsupportedRevocationReason => "revokes for parts of the reasons, which is not served",
+        E::UnsupportedCrlVersion => "is of a version that is not known",
+        E::ParseError => "is damaged",
+        _ => return format!("cannot be used ({error:?})"),
+    };
+    text.into()
 }

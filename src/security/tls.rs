@@ -44,14 +44,14 @@ pub struct Material {
     verifier: Option<Arc<dyn ClientCertVerifier>>,
     /// Who is believed to be a server.
     server_verifier: Arc<dyn ServerCertVerifier>,
-    /// By which clients take their sessions up again.
-    tickets: Arc<Tickets>,
     /// Until when all of it is valid.
     pub validity: Validity,
     /// Who is revoked.
-    pub revocations: Revocations,
+    pub revocations: Arc<Revocations>,
     /// What is not as it should be and does not stop the broker.
     pub warnings: Vec<TlsError>,
+    /// Those of them that are a finding of their own.
+    pub gaps: Vec<TlsError>,
 }
 
 impl Material {
@@ -66,9 +66,16 @@ impl Material {
         let now = Utc::now();
         let own = own::load(options, &provider, now)?;
         let authorities = Authorities::load(options)?;
-        let revocations = Revocations::load(options, &authorities.certificates, now)?;
-        let mut warnings = revocations.warnings.clone();
-        warnings.extend(authorities.check_own(options, &own, &provider));
+        let revocations = Arc::new(Revocations::load(
+            options,
+            &authorities.certificates,
+            &own,
+            (&authorities.roots, &provider),
+            now,
+        )?);
+        let strangers = authorities.check_own(options, &own, &provider);
+        let warnings = [revocations.warnings.clone(), strangers.clone()].concat();
+        let gaps = [revocations.gaps.clone(), strangers].concat();
         let validity = Validity {
             certificate: own.term.clone(),
             ca: authorities.term.clone(),
@@ -84,9 +91,8 @@ impl Material {
             false => None,
         };
         let server_verifier = server_verifier(options, &provider, &authorities, &revocations)?;
-        let [tickets, of_monitor] = [Tickets::new(), Tickets::new()];
-        let tickets = Arc::new(tickets.map_err(unusable)?);
-        let of_monitor = Arc::new(of_monitor.map_err(unusable)?);
+        let tickets = |verifier| Tickets::new(verifier).map(Arc::new).map_err(unusable);
+        let (tickets, of_monitor) = (tickets(verifier.clone())?, tickets(None)?);
         let server = server_config(options, &provider, verifier.as_ref(), &own, &tickets)?;
         let monitor = server_config(options, &provider, None, &own, &of_monitor)?;
         Ok(Self {
@@ -96,16 +102,15 @@ impl Material {
             client: Arc::new(client_config(options, &provider, &server_verifier, &own)?),
             verifier,
             server_verifier,
-            tickets,
             validity,
             revocations,
             warnings,
+            gaps,
         })
     }
 
-    /// Whether a peer is still believed that goes on with an earlier session
-    /// and so showed no certificate: `chain` is the one it showed then. If not,
-    /// all tickets are void, so that it can come with another certificate.
+    /// Whether a peer is still believed that goes on with an earlier session, of
+    /// other files, and so showed no certificate: `chain` is the one it showed then.
     ///
     /// # Errors
     ///
@@ -118,13 +123,7 @@ impl Material {
             [leaf, rest @ ..] => verifier.verify_client_cert(leaf, rest, UnixTime::now()),
             [] => Err(Error::NoCertificatesPresented),
         };
-        result.map(|_| ()).map_err(|error| {
-            let failure = Failure::of(&error);
-            if let Err(error) = self.tickets.renew() {
-                tracing::error!("The tickets of TLS sessions could not be renewed: {error}");
-            }
-            failure
-        })
+        result.map(|_| ()).map_err(|error| Failure::of(&error))
     }
 }
 
@@ -173,7 +172,7 @@ fn server_config(
     config.ignore_client_order = true;
     // Clients keep their sessions themselves. The keys of the tickets are made
     // anew with each config, so that no session outlives the files it began
-    // with; `Material::check_resumed` looks at what a resumed session skips.
+    // with, and they look at the certificate that a resumed session skips.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets.clone();
     config.send_tls13_tickets = 1;
@@ -184,7 +183,7 @@ fn client_verifier(
     options: &TlsOptions,
     provider: &Arc<CryptoProvider>,
     authorities: &Authorities,
-    revocations: &Revocations,
+    revocations: &Arc<Revocations>,
 ) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
     let mut builder =
         WebPkiClientVerifier::builder_with_provider(authorities.roots.clone(), provider.clone());
@@ -193,7 +192,10 @@ fn client_verifier(
         builder = builder.enforce_revocation_expiration();
     }
     let verifier = builder.build().map_err(unusable)?;
-    Ok(Arc::new(Remembering(verifier)))
+    Ok(Arc::new(Remembering {
+        verifier,
+        revocations: revocations.clone(),
+    }))
 }
 
 /// An address that nobody has.

@@ -29,16 +29,23 @@ pub struct Term {
 impl Term {
     /// That of a certificate.
     pub(super) fn of(certificate: &PeerCertificate) -> Self {
-        Self {
-            name: certificate.subject.clone(),
-            from: certificate.not_before,
-            until: certificate.not_after,
-        }
+        certificate.term()
     }
 
     /// Days until the end; negative afterwards.
     pub fn days_left(&self, now: DateTime<Utc>) -> f64 {
         (self.until - now).as_seconds_f64() / 86_400.0
+    }
+}
+
+impl PeerCertificate {
+    /// The time in which it is valid.
+    pub fn term(&self) -> Term {
+        Term {
+            name: self.subject.clone(),
+            from: self.not_before,
+            until: self.not_after,
+        }
     }
 }
 

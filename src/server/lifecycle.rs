@@ -173,13 +173,19 @@ pub fn announce(server: &Server, program: &str) {
              login. To serve other hosts: -a 0.0.0.0"
         );
     }
-    if server.serves_strangers() {
-        warn!(
-            "Everybody who reaches {} may publish and subscribe to everything: nobody has to log \
-             in. Write an authorization block, ask for certificates (tls {{ verify: true }}), or \
-             listen on 127.0.0.1",
-            server.client_address
-        );
+    match server.guest() {
+        Some(guest) if guest.is_unlimited() => warn!(
+            "Everybody who reaches {} {}: nobody has to log in. Write an authorization block or \
+             permissions, ask for certificates (tls {{ verify: true }}), or listen on 127.0.0.1",
+            server.client_address,
+            guest.text()
+        ),
+        Some(guest) => info!(
+            "Everybody who reaches {} {}, without a login",
+            server.client_address,
+            guest.text()
+        ),
+        None => {}
     }
     if options.authorization.has_plain_secrets() {
         warn!("Plaintext passwords detected, use nkeys or bcrypt");

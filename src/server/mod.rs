@@ -19,7 +19,6 @@ mod unix_socket;
 use std::{
     net::SocketAddr,
     sync::{Arc, atomic::AtomicBool},
-    time::Duration,
 };
 
 use chrono::{DateTime, Utc};
@@ -34,13 +33,10 @@ use crate::{
     log::LogLook,
     protocol::info::Info,
     route::{self, Cluster},
-    security::authentication::Authentication,
+    security::{authentication::Authentication, guest::Guest},
     telemetry::{Clock, Telemetry},
 };
 use reload::{Outcome, Sources, Turn};
-
-/// Time to log in if nobody set one.
-const DEFAULT_AUTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One running broker.
 pub struct Server {
@@ -91,7 +87,7 @@ impl Server {
         let authentication = Authentication::new(&options.authorization);
         let (host, port) = advertised::host(&options, client_address);
         let mut info = Info {
-            auth_required: !authentication.admits_without_credentials(),
+            auth_required: authentication.asks_for_login(),
             server_id: id.clone(),
             server_name: name.clone(),
             version: COMPATIBLE_VERSION.into(),
@@ -168,18 +164,15 @@ impl Server {
         self.options.read().clone()
     }
 
-    /// Whether clients of other machines are served and nobody has to prove who
-    /// it is: by a login, or by a certificate on a port that takes TLS alone.
-    pub fn serves_strangers(&self) -> bool {
+    /// What clients of other machines may do that prove nothing: neither by a login
+    /// nor by a certificate on a port that takes TLS alone. `None` if there are none.
+    pub fn guest(&self) -> Option<Guest> {
         let options = self.options();
         let wants_certificate = options.tls.as_ref().is_some_and(|tls| tls.verify);
-        !self.client_address.ip().to_canonical().is_loopback()
-            && self
-                .clients
-                .authentication
-                .read()
-                .admits_without_credentials()
-            && (!wants_certificate || options.allow_non_tls)
+        let is_open = !self.client_address.ip().to_canonical().is_loopback()
+            && (!wants_certificate || options.allow_non_tls);
+        let guest = self.clients.authentication.read().guest();
+        guest.filter(|_| is_open)
     }
 
     /// The address of the monitoring port, if other machines may ask there
@@ -210,7 +203,7 @@ fn limits(options: &Options) -> Limits {
         ping_interval: options.ping_interval,
         ping_max: options.ping_max,
         write_deadline: options.write_deadline,
-        auth_timeout: options.auth_timeout.unwrap_or(DEFAULT_AUTH_TIMEOUT),
+        auth_timeout: options.auth_timeout(),
         headers: !options.no_header_support,
         trace: options.trace,
         max_traced_msg_len: options.max_traced_msg_len,

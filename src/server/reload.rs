@@ -250,7 +250,7 @@ impl Server {
         let info = {
             let mut info = clients.info.read().clone();
             super::tls::describe(&mut info, &options);
-            info.auth_required = !authentication.admits_without_credentials();
+            info.auth_required = authentication.asks_for_login();
             info.max_payload = i64::try_from(options.max_payload).unwrap_or(i64::MAX);
             (info.host, info.port) = advertised::host(&options, self.client_address);
             info

@@ -105,6 +105,14 @@ enum Port {
 
 impl Port {
     const ALL: [Self; 2] = [Self::Clients, Self::Routes];
+
+    /// What it is called where there are figures.
+    fn name(self) -> &'static str {
+        match self {
+            Self::Clients => "client",
+            Self::Routes => "route",
+        }
+    }
 }
 
 /// The TLS that a listener is to have, its files loaded.
@@ -196,10 +204,11 @@ impl Server {
         }
     }
 
-    /// TLS of clients and of routes, as far as there is any.
-    pub fn tls_listeners(&self) -> Vec<Arc<TlsListener>> {
+    /// TLS of clients and of routes, as far as there is any, by the listener's name.
+    pub fn tls_listeners(&self) -> Vec<(&'static str, Arc<TlsListener>)> {
         let ports = Port::ALL.into_iter();
-        ports.filter_map(|port| self.tls_of(port)).collect()
+        let listeners = ports.filter_map(|port| Some((port.name(), self.tls_of(port)?)));
+        listeners.collect()
     }
 
     fn tls_of(&self, port: Port) -> Option<Arc<TlsListener>> {

@@ -13,8 +13,19 @@ const TOLD_MAX: u32 = 10;
 const PERIOD: Duration = Duration::from_secs(1);
 
 /// Decides what is told.
-#[derive(Default)]
-pub struct Hush(Mutex<State>);
+pub struct Hush {
+    state: Mutex<State>,
+    told_max: u32,
+}
+
+impl Default for Hush {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            told_max: TOLD_MAX,
+        }
+    }
+}
 
 #[derive(Default)]
 struct State {
@@ -24,14 +35,22 @@ struct State {
 }
 
 impl Hush {
+    /// One that tells once in a period.
+    pub fn once() -> Self {
+        Self {
+            told_max: 1,
+            ..Self::default()
+        }
+    }
+
     /// Whether to tell now. If so, how many were not told before.
     fn may_tell(&self, now: Clock) -> Option<u64> {
-        let mut state = self.0.lock();
+        let mut state = self.state.lock();
         if state.since.is_none_or(|since| since.until(now) >= PERIOD) {
             state.since = Some(now);
             state.told = 0;
         }
-        if state.told == TOLD_MAX {
+        if state.told == self.told_max {
             state.passed_over += 1;
             return None;
         }

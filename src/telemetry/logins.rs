@@ -147,6 +147,12 @@ impl Logins {
         delay
     }
 
+    /// Counts one that was refused on a port where guessing is slowed down by other
+    /// means.
+    pub fn count_refused(&self, reason: &'static str) {
+        *self.refused.lock().reasons.entry(reason).or_default() += 1;
+    }
+
     /// The totals so far.
     pub fn totals(&self) -> LoginTotals {
         let refused = self.refused.lock();

@@ -49,6 +49,8 @@ pub struct Telemetry {
     pub logins: Arc<Logins>,
     /// How often the log tells of strangers that were sent away.
     pub strangers: Hush,
+    /// How often the log tells of connections beyond `connection_rate_limit`.
+    pub beyond_rate: Hush,
     /// Readers that fell behind.
     pub slow: SlowLog,
     /// How long messages stay.
@@ -81,6 +83,7 @@ impl Telemetry {
             crowd: Crowd::new(storm_rate),
             logins: Arc::default(),
             strangers: Hush::default(),
+            beyond_rate: Hush::once(),
             slow: SlowLog::default(),
             latency: Latency::default(),
             loads: Loads::default(),

@@ -71,3 +71,61 @@ fn ca_crl_and_refused_files_are_told_of_midge() {
     });
     check(&broker, &MODE).expect(1, "changed files are not taken over");
 }
+
+/// The route port's certificate is judged by its own name, with and without TLS for
+/// clients, and where a nats-server tells of one; so it is in `/varz` and `/metrics`.
+#[test]
+fn the_route_port_s_certificate_is_judged() {
+    let pki = Pki::new(&["node"]);
+    pki.sign("broker", Term::Seconds(60 * DAY));
+    pki.sign("route", Term::Seconds(3 * DAY));
+    let cluster = format!(
+        "cluster {{ name: c, listen: \"127.0.0.1:-1\", tls {{ cert_file: {:?}, key_file: {:?}, \
+         ca_file: {:?} }} }}",
+        pki.text("route.pem"),
+        pki.text("route.key"),
+        pki.text("ca.pem")
+    );
+    let more = ["--route-ca-warning", "10:"];
+    let alone = Broker::midge().config(cluster.clone()).start();
+    let said = check(&alone, &[&MODE[..], &more].concat());
+    said.expect(
+        2,
+        "certificate of the route port \"CN=route\" ends in 2.99 days",
+    );
+    assert_eq!(said.value("cert_days"), "U", "{said:?}");
+
+    let tls = format!(
+        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true }}\n",
+        pki.text("broker.pem"),
+        pki.text("broker.key"),
+        pki.text("ca.pem")
+    );
+    let both = Broker::midge().config(tls + &cluster).start();
+    let said = check(&both, &[&MODE[..], &more].concat());
+    said.expect(2, "certificate of the route port \"CN=route\" ends in");
+    assert!(is_about(said.value("cert_days"), 60.0), "{said:?}");
+    assert!(is_about(said.value("route_cert_days"), 3.0), "{said:?}");
+    assert!(is_about(said.value("route_ca_days"), 30.0), "{said:?}");
+    let varz = both.get_json("/varz");
+    let of_routes = &varz["cluster"]["tls_cert_not_after"];
+    assert!(
+        of_routes.is_string() && *of_routes != varz["tls_cert_not_after"],
+        "{varz}"
+    );
+    let metrics = both.get("/metrics").body;
+    for listener in ["client", "route"] {
+        let name = format!(
+            "midge_tls_expiry_time_seconds{{listener=\"{listener}\",what=\"certificate\"}}"
+        );
+        assert!(metrics.contains(&name), "{metrics}");
+    }
+    wait_until("it is a finding", || {
+        let explained = both.get("/explainz").body;
+        explained.contains("the certificate of the route port ends in 3 days")
+            || explained.contains("the certificate of the route port ends in 2 days")
+    });
+    let nats = Broker::nats_server().config(cluster).start();
+    let said = check(&nats, &MODE[..2]);
+    said.expect(2, "certificate of the route port ends in");
+}

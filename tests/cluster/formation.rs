@@ -191,7 +191,7 @@ fn strangers_are_refused() {
     assert_eq!(frames[0].line, b"-ERR 'attempted to connect to route port'");
     let mut silent = RawClient::connect_silently(([127, 0, 0, 1], port).into());
     let frames = silent.read_to_end();
-    assert_eq!(frames[0].line, b"-ERR 'Authentication Timeout'");
+    assert_eq!(frames[1].line, b"-ERR 'Authentication Timeout'");
     let mut scanner = RawClient::connect_silently(([127, 0, 0, 1], port).into());
     scanner.send("GET / HTTP/1.1\r\n\r\n");
     let frames = scanner.read_to_end();

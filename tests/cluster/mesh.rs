@@ -200,7 +200,9 @@ pub fn failing_peer(failures: usize) -> (u16, mpsc::Receiver<Instant>) {
             };
             let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
             if !lines.any(|line| line.starts_with("CONNECT"))
-                || writer.write_all(INFO.as_bytes()).is_err()
+                || writer
+                    .write_all(format!("{INFO}PONG\r\n").as_bytes())
+                    .is_err()
                 || !lines.any(|line| line.starts_with("INFO"))
             {
                 continue;

@@ -117,6 +117,112 @@ fn a_missing_crl_is_named() {
     assert!(broker.get_json("/varz")["tls"]["failed"]["no_crl"].as_u64() >= Some(1));
 }
 
+/// What does not go together when files are loaded is in the log, a finding, and in
+/// `/varz`, with the file, the CA and what to do; a chain that is whole is quiet.
+#[test]
+fn a_missing_list_and_a_revoked_ca_are_told_when_they_are_read() {
+    for root_alone in [false, true] {
+        let chain = Chain::new();
+        let ca = match root_alone {
+            true => chain.root.path("ca.pem"),
+            false => chain.middle.path("bundle.pem"),
+        };
+        let bundle = chain.middle.path("crls.pem");
+        let broker = Broker::midge().config(chain.block(&ca, "crls.pem")).start();
+        let gaps = || broker.get_json("/varz")["tls"]["gaps"].clone();
+        assert!(gaps().is_null(), "{}", gaps());
+        let is_told = |what: &str| {
+            wait_until(&format!("{what:?} is a finding"), || {
+                let explained = broker.get_json("/explainz");
+                let findings = explained["findings"].as_array().expect("findings");
+                findings.iter().any(|finding| {
+                    finding["code"] == "tls-gaps"
+                        && finding["severity"] == "critical"
+                        && finding["subject"] == bundle.display().to_string()
+                        && finding["text"]
+                            .as_str()
+                            .is_some_and(|text| text.contains(what))
+                })
+            });
+            let gaps = gaps();
+            assert!(gaps[0]["critical"] == true, "{gaps}");
+            assert!(broker.log().contains(what), "{what}");
+        };
+
+        // The list of the CA that signs the nodes is not there.
+        Pki::join(&[chain.root.path("crl.pem")], &bundle);
+        let what = "no CRL of the CA CN=Puppet CA: middle is in crl_file";
+        is_told(what);
+        let why = chain.speaker("good").attempt(broker.client_addr());
+        assert!(why.is_err(), "{why:?}");
+        wait_until("who is refused is told with the CA", || {
+            broker
+                .log()
+                .contains("CN=good, signed by CN=Puppet CA: middle")
+        });
+
+        // The CA itself is revoked: that is not told as a node that is.
+        let certificate = chain.middle.text("ca.pem");
+        chain
+            .root
+            .openssl("ca -batch -config ca.cnf -revoke", &[&certificate]);
+        chain.root.write_crl();
+        chain.join_crls();
+        is_told("the CA CN=Puppet CA: middle is revoked itself");
+        let why = chain.speaker("good").attempt(broker.client_addr());
+        assert!(why.is_err(), "{why:?}");
+        wait_until("the log speaks of the CA", || {
+            let log = broker.log();
+            log.contains(
+                "the CA of the peer's certificate is revoked, CN=Puppet CA: middle: CN=good",
+            )
+        });
+    }
+}
+
+/// Lists that cannot be used, without a number and with one that is too long, are
+/// refused in words, with file and CA: when they come, and at a start.
+#[test]
+fn lists_that_cannot_be_used_are_named() {
+    for (number, why) in [("", "has a number"), ("7F", "longer than 20 bytes")] {
+        let pki = Pki::new(&["broker"]);
+        let more = format!("verify: true, crl_file: {:?}", pki.text("crl.pem"));
+        let broker = Broker::midge().config(block(&pki, &more)).start();
+        let settings = std::fs::read_to_string(pki.path("ca.cnf")).expect("the settings");
+        let lines = settings.lines();
+        let lines = lines.filter(|line| !number.is_empty() || !line.starts_with("crl"));
+        let settings: String = lines.map(|line| format!("{line}\n")).collect();
+        std::fs::write(pki.path("ca.cnf"), settings).expect("write the settings");
+        let digits = format!("{}\n", number.repeat(21));
+        std::fs::write(pki.path("crlnumber"), digits).expect("write the number");
+        pki.write_crl();
+        let refused = || broker.get_json("/varz")["tls"]["refused_files"].clone();
+        wait_until("it is refused", || refused().is_string());
+        let text = refused();
+        for part in ["crl.pem", "CN=Puppet CA: test", why, "let the CA make"] {
+            assert!(
+                text.as_str().is_some_and(|text| text.contains(part)),
+                "{part}: {text}"
+            );
+        }
+        wait_until("it is a finding", || {
+            broker.get("/explainz").body.contains(why)
+        });
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("broker.conf");
+        std::fs::write(&file, block(&pki, &more)).expect("write the configuration");
+        let output = std::process::Command::new(Broker::midge().program_path())
+            .args(["-t", "-c"])
+            .arg(&file)
+            .output()
+            .expect("run midge -t");
+        let said = [output.stderr, output.stdout].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(!output.status.success(), "{said}");
+        assert!(said.contains(why) && said.contains("crl.pem"), "{said}");
+    }
+}
+
 #[test]
 fn an_overdue_crl_refuses_or_warns() {
     let pki = Pki::new(&["broker", "node", "bad"]);
@@ -217,9 +323,9 @@ fn sessions_go_on_only_with_good_certificates() {
             let log = broker.log();
             log.contains("expired") && log.contains("CN=short")
         });
-        // All shake hands in full then, so that what a client kept of its session
-        // does not stand in its way once its certificate is renewed.
-        assert!(!attempt(good).expect("gets in").resumed);
+        // Its ticket is not taken, it is told why, and others go on with theirs.
+        let why = attempt(short).expect_err("is refused");
+        assert!(why.to_lowercase().contains("expired"), "{why}");
         assert!(attempt(good).expect("gets in").resumed);
 
         pki.revoke("bad");

@@ -196,9 +196,17 @@ pub static MODES: &[Mode] = &[
     },
     Mode {
         name: "cert",
-        help: "days until the certificate, its CA and the CRL end; a broker that does not tell is \
-               asked for its certificate by a TLS handshake",
-        figures: &[&figure::CERT_DAYS, &figure::CA_DAYS, &figure::CRL_DAYS],
+        help: "days until the certificates, their CAs and the CRLs end, of clients and of routes, \
+               and what does not go together; a broker that does not tell is asked for its \
+               certificate by a TLS handshake",
+        figures: &[
+            &figure::CERT_DAYS,
+            &figure::CA_DAYS,
+            &figure::CRL_DAYS,
+            &figure::ROUTE_CERT_DAYS,
+            &figure::ROUTE_CA_DAYS,
+            &figure::ROUTE_CRL_DAYS,
+        ],
         needs: cert::NEEDS,
         run: cert::run,
     },

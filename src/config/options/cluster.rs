@@ -52,7 +52,7 @@ pub const PING_INTERVAL_MAX: Duration = Duration::from_secs(30);
 const AUTH_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What it may take more than the handshake, with TLS.
-const AUTH_TIMEOUT_BEYOND_TLS: Duration = Duration::from_secs(1);
+pub(super) const AUTH_TIMEOUT_BEYOND_TLS: Duration = Duration::from_secs(1);
 
 /// The shortest time for a login; shorter ones fail on a busy machine. The
 /// legacy Puppet module writes 0.75 s.
@@ -453,10 +453,9 @@ fn read_tls(entry: &Entry, problems: &mut Problems) -> Option<TlsOptions> {
     let map = problems.map(&entry.node, "tls")?;
     let mut tls = read_block(map, &entry.node.position, problems);
     if tls.map {
-        problems.error(
-            &entry.position,
-            "\"verify_and_map\" is not possible on routes: write verify: true",
-        );
+        let text = "\"verify_and_map\" means \"verify\" on routes: brokers are no users".to_owned();
+        problems.warn(&entry.position, text);
+        tls.map = false;
     }
     tls.verify = true;
     Some(tls)

@@ -34,6 +34,9 @@ pub use syslog::RemoteSyslog;
 
 use crate::security::{options::TlsOptions, users::Authorization};
 
+/// Time to log in if nobody set one.
+const DEFAULT_AUTH_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// Port of the client listener.
 pub const DEFAULT_PORT: u16 = 4222;
 /// Port of the monitoring listener.
@@ -178,6 +181,14 @@ pub struct Options {
 }
 
 impl Options {
+    /// How long a client may take to log in: as with nats-server longer by default
+    /// where a handshake comes before.
+    pub fn auth_timeout(&self) -> Duration {
+        let tls = self.tls.as_ref();
+        let usual = tls.map(|tls| tls.timeout + cluster::AUTH_TIMEOUT_BEYOND_TLS);
+        self.auth_timeout.or(usual).unwrap_or(DEFAULT_AUTH_TIMEOUT)
+    }
+
     /// The configured name of the cluster; empty for none.
     pub fn cluster_name(&self) -> &str {
         let name = self

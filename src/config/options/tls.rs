@@ -206,7 +206,7 @@ fn handshake_first(problems: &mut Problems, entry: &Entry) -> Option<HandshakeFi
             let read = match &*text.to_ascii_lowercase() {
                 "true" | "on" => Ok(HandshakeFirst::Yes),
                 "false" | "off" => Ok(HandshakeFirst::No),
-                "auto" => Ok(HandshakeFirst::Within(AUTO_DELAY)),
+                "auto" | "auto_fallback" => Ok(HandshakeFirst::Within(AUTO_DELAY)),
                 _ => super::duration::parse_duration(text).map(HandshakeFirst::Within),
             };
             problems.noted(&entry.position, read)

@@ -13,12 +13,18 @@ const RECORDS_MAX: usize = 16 * 1024 * 1024;
 /// Bytes of the subscriptions of one record.
 pub(super) const LISTED_MAX: usize = 64 * 1024;
 
+/// Records of those that left without a word: a flood of probes pushes out only
+/// each other.
+const BARE_MAX: usize = 256;
+
 /// Bytes of all records.
 pub static POOL: Pool = Pool::new(usize::MAX);
 
 /// The records, the oldest first.
 pub(super) struct Closed {
     records: VecDeque<Arc<ClosedConnection>>,
+    /// Those that left without a word, apart.
+    bare: VecDeque<Arc<ClosedConnection>>,
     /// How many of the oldest have no subscriptions any more.
     stripped: usize,
     share: Share,
@@ -28,6 +34,7 @@ impl Default for Closed {
     fn default() -> Self {
         Self {
             records: VecDeque::new(),
+            bare: VecDeque::new(),
             stripped: 0,
             share: Share::new(&POOL),
         }
@@ -55,10 +62,35 @@ impl Closed {
         freed
     }
 
-    /// Keeps the last `max`; what is given away is returned.
+    /// Adds a record of somebody who left without a word; what is given away is
+    /// returned.
+    pub(super) fn push_bare(
+        &mut self,
+        record: ClosedConnection,
+        max: usize,
+    ) -> Vec<Arc<ClosedConnection>> {
+        self.share.hold_anyway(len(&record));
+        self.bare.push_back(Arc::new(record));
+        let surplus = self.bare.len().saturating_sub(BARE_MAX);
+        let mut freed: Vec<_> = (0..surplus).filter_map(|_| self.drop_bare()).collect();
+        freed.extend(self.keep(max));
+        freed
+    }
+
+    /// Keeps the last `max`, rather those that said something; what is given away
+    /// is returned.
     pub(super) fn keep(&mut self, max: usize) -> Vec<Arc<ClosedConnection>> {
-        let surplus = self.records.len().saturating_sub(max);
-        (0..surplus).filter_map(|_| self.drop_oldest()).collect()
+        let mut freed = Vec::new();
+        while self.len() > max {
+            freed.extend(self.drop_bare().or_else(|| self.drop_oldest()));
+        }
+        freed
+    }
+
+    fn drop_bare(&mut self) -> Option<Arc<ClosedConnection>> {
+        let oldest = self.bare.pop_front()?;
+        self.share.give_back(len(&oldest));
+        Some(oldest)
     }
 
     fn drop_oldest(&mut self) -> Option<Arc<ClosedConnection>> {
@@ -83,11 +115,12 @@ impl Closed {
     }
 
     pub(super) fn len(&self) -> usize {
-        self.records.len()
+        self.bare.len() + self.records.len()
     }
 
+    /// All of them; those that said something come last.
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = &Arc<ClosedConnection>> {
-        self.records.iter()
+        self.bare.iter().chain(&self.records)
     }
 }
 
@@ -168,6 +201,12 @@ mod tests {
             closed.push(record(cid, 0), usize::MAX);
         }
         assert!(closed.share.bytes() <= RECORDS_MAX && closed.len() < 100_000);
+        for cid in 0..1000 {
+            closed.push_bare(record(cid, 0), usize::MAX);
+        }
+        assert_eq!(closed.bare.len(), BARE_MAX);
+        let held: usize = closed.iter().map(|record| len(record)).sum();
+        assert_eq!(closed.share.bytes(), held);
         closed.push(record(0, 0), 0);
         assert_eq!(
             (closed.len(), closed.share.bytes(), closed.stripped),

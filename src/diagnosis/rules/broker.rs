@@ -134,12 +134,17 @@ pub(super) fn reload_failed(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 pub(super) fn unsafe_clients(evidence: &Evidence) -> Vec<Symptom> {
-    if !evidence.server.serves_strangers() {
+    let guest = evidence.server.guest();
+    let Some(guest) = guest.filter(|guest| guest.is_unlimited()) else {
         return Vec::new();
-    }
-    let text = "clients of other machines are served and need neither login nor certificate";
+    };
+    let text = format!(
+        "clients of other machines are served and need neither login nor certificate: whoever \
+         comes {}",
+        guest.text()
+    );
     let address = evidence.server.client_address.to_string();
-    vec![warning(&address, 0, text.to_owned())]
+    vec![warning(&address, 0, text)]
 }
 
 pub(super) fn no_monitoring(evidence: &Evidence) -> Vec<Symptom> {

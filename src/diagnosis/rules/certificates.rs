@@ -59,9 +59,22 @@ fn ends(
     what: &str,
     (soon, very_soon): (Duration, Duration),
 ) -> Vec<Symptom> {
-    of_listeners(evidence, |tls| {
-        let material = tls.store.current();
-        let term = term(&material.validity).as_ref()?;
+    let listeners = of_listeners(evidence, |tls| {
+        let term = term(&tls.store.current().validity).clone()?;
+        Some((term.name.clone(), term.until, term))
+    });
+    let peers = evidence
+        .server
+        .cluster
+        .iter()
+        .flat_map(|cluster| cluster.routes());
+    let peers = peers.filter_map(|route| {
+        let certificate = route.connection.certificate.get()?;
+        let whose = format!(" of the route to {}", route.remote_name);
+        (what == "certificate").then(|| (whose, certificate.term()))
+    });
+    let own = listeners.into_iter().map(|(of, (.., term))| (of, term));
+    let told = own.chain(peers).filter_map(|(whose, term)| {
         let left = term.until - Utc::now();
         let is_within = |time: Duration| left.to_std().map_or(true, |left| left <= time);
         if !is_within(soon) {
@@ -69,10 +82,10 @@ fn ends(
         }
         let end = term.until.to_rfc3339_opts(SecondsFormat::Secs, true);
         let text = match left.to_std() {
-            Ok(left) => format!("the {what} ends in {}, on {end}", time(left)),
+            Ok(left) => format!("the {what}{whose} ends in {}, on {end}", time(left)),
             Err(_) => {
                 let since = (-left).to_std().unwrap_or_default();
-                format!("the {what} ended {} ago, on {end}", time(since))
+                format!("the {what}{whose} ended {} ago, on {end}", time(since))
             }
         };
         Some(Symptom {
@@ -82,30 +95,61 @@ fn ends(
             },
             ..warning(&term.name, 0, text)
         })
-    })
+    });
+    // A subject that ends twice, here and at a member, is told by what ends first here.
+    let mut found: Vec<Symptom> = Vec::new();
+    for symptom in told {
+        if found.iter().all(|known| known.subject != symptom.subject) {
+            found.push(symptom);
+        }
+    }
+    found
 }
 
 pub(super) fn files(evidence: &Evidence) -> Vec<Symptom> {
-    of_listeners(evidence, |tls| {
-        let error = tls.store.refused()?;
+    let found = of_listeners(evidence, |tls| tls.store.refused());
+    let told = found.into_iter().map(|(_, error)| {
         let text = format!("those read before stay in force: {}", error.text);
-        Some(warning(&error.file_text(), 0, text))
-    })
+        warning(&error.file_text(), 0, text)
+    });
+    told.collect()
 }
 
-/// What a look at each listener with TLS finds; where listeners share files it
-/// is told once.
-fn of_listeners(
+pub(super) fn gaps(evidence: &Evidence) -> Vec<Symptom> {
+    let count = |tls: &TlsListener| tls.store.current().gaps.len();
+    let listeners = evidence.server.tls_listeners();
+    let most = listeners.iter().map(|(_, tls)| count(tls)).max();
+    let found = (0..most.unwrap_or(0))
+        .flat_map(|at| of_listeners(evidence, |tls| tls.store.current().gaps.get(at).cloned()));
+    let told = found.map(|(whose, gap)| Symptom {
+        severity: match gap.severe {
+            true => Severity::Critical,
+            false => Severity::Warning,
+        },
+        ..warning(&gap.file_text(), 0, format!("{}{}", gap.text, whose))
+    });
+    told.collect()
+}
+
+/// What a look at each listener with TLS finds, and which listeners: where they
+/// find the same it is told once. No word names the clients' alone.
+fn of_listeners<T: PartialEq>(
     evidence: &Evidence,
-    look: impl Fn(&TlsListener) -> Option<Symptom>,
-) -> Vec<Symptom> {
-    let mut found: Vec<Symptom> = Vec::new();
-    for tls in evidence.server.tls_listeners() {
-        if let Some(symptom) = look(&tls)
-            && found.iter().all(|known| known.subject != symptom.subject)
-        {
-            found.push(symptom);
+    look: impl Fn(&TlsListener) -> Option<T>,
+) -> Vec<(String, T)> {
+    let mut found: Vec<(String, T)> = Vec::new();
+    for (name, tls) in evidence.server.tls_listeners() {
+        let Some(new) = look(&tls) else {
+            continue;
+        };
+        if found.iter().any(|(_, known)| *known == new) {
+            continue;
         }
+        let whose = match name {
+            "client" => String::new(),
+            name => format!(" of the {name} port"),
+        };
+        found.push((whose, new));
     }
     found
 }

@@ -562,6 +562,19 @@ pub const RULES: &[Rule] = &[
         find: certificates::files,
     },
     Rule {
+        code: "tls-gaps",
+        levels: "warning; critical if it is about the CA of the broker's own certificate: then \
+                 hardly anybody gets in",
+        meaning: "The TLS files were read and do not go together: a CA has no CRL while others \
+                  have one, or is revoked itself, or did not sign the broker's certificate.",
+        cause: "crl_file does not hold the lists of all CAs of the chain, a CA was replaced, or \
+                ca_file and cert_file are of different CAs.",
+        remedy: "Do what the text says with the named file; it is read again by itself. With \
+                 Puppet: the bundles ca.pem and crl.pem of the agent hold all of the chain.",
+        pace: Pace::AtOnce,
+        find: certificates::gaps,
+    },
+    Rule {
         code: "handshake-failures",
         levels: "warning",
         meaning: "TLS handshakes fail: at least `handshake_failures` within the time `recent`. \
@@ -587,10 +600,11 @@ pub const RULES: &[Rule] = &[
     Rule {
         code: "unsafe-clients",
         levels: "warning",
-        meaning: "Clients are served beyond this machine and need neither login nor certificate.",
-        cause: "No users or token are configured and no certificates asked for, and the listener \
-                is open to the network.",
-        remedy: "Configure a login, ask for certificates (verify in the block tls), or listen on \
+        meaning: "Clients are served beyond this machine, need neither login nor certificate, and \
+                  may publish or subscribe to everything, or all but a few subjects.",
+        cause: "No users or token are configured and no certificates asked for, or no_auth_user is \
+                a user without limits, and the listener is open to the network.",
+        remedy: "Configure a login, give the user of no_auth_user permissions that name subjects, ask for certificates (verify in the block tls), or listen on \
                  127.0.0.1 (host, or -a 127.0.0.1).",
         pace: Pace::AtOnce,
         find: broker::unsafe_clients,

@@ -5,7 +5,7 @@
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 
 use chrono::DateTime;
-use monitor_client::{AccountStat, Healthz, Varz};
+use monitor_client::{AccountStat, Healthz, TlsVarz, Varz};
 use serde_json::Value;
 
 use crate::{
@@ -84,10 +84,13 @@ pub(super) struct Snapshot {
     pub(super) log: LogLook,
     /// Notices to the system account that did not fit.
     pub(super) notices_dropped: u64,
-    /// When certificate, CA and CRL end, in seconds of Unix time.
-    pub(super) tls_ends: Vec<(&'static str, f64)>,
-    /// What the finished TLS handshakes of clients took; `None` without TLS.
-    pub(super) handshakes: Option<Distribution>,
+    /// When certificate, CA and CRL end, by listener and what ends, in seconds of
+    /// Unix time.
+    pub(super) tls_ends: Vec<(&'static str, &'static str, f64)>,
+    /// TLS, by listener.
+    pub(super) tls: Vec<(&'static str, TlsVarz)>,
+    /// What the finished TLS handshakes took, by listener.
+    pub(super) handshakes: Vec<(&'static str, Distribution)>,
     /// The places before the login.
     pub(super) places: Vec<PlacesView>,
     /// Logins whose passwords wait to be compared.
@@ -221,10 +224,16 @@ impl Snapshot {
             }),
             notices_dropped: server.clients.system.dropped(),
             log: server.log_look(),
-            tls_ends: tls_ends(&varz),
-            handshakes: (*server.clients.tls.read())
-                .as_ref()
-                .map(|tls| tls.view().times),
+            tls_ends: tls_ends(&tls_blocks(&varz)),
+            tls: tls_blocks(&varz)
+                .into_iter()
+                .map(|(listener, _, block)| (listener, block))
+                .collect(),
+            handshakes: server
+                .tls_listeners()
+                .into_iter()
+                .map(|(listener, tls)| (listener, tls.view().times))
+                .collect(),
             places: places(server),
             passwords: server.clients.passwords.look(),
             accounts,
@@ -254,18 +263,37 @@ fn account_settings(monitor: &Monitor, accounts: &[AccountStat]) -> Vec<AccountS
         .collect()
 }
 
-/// The ends that the answer of `/varz` tells.
-fn tls_ends(varz: &Varz) -> Vec<(&'static str, f64)> {
-    let tls = varz.tls.as_ref();
+/// TLS of clients and of routes, as the answer of `/varz` tells, by the listener's
+/// name and with the end of the certificate.
+fn tls_blocks(varz: &Varz) -> Vec<(&'static str, Option<String>, TlsVarz)> {
+    let of_clients = varz.tls.clone();
+    let of_routes = varz.cluster.get("tls").cloned();
+    let of_routes = of_routes.and_then(|block| serde_json::from_value(block).ok());
+    let route_end = varz.cluster["tls_cert_not_after"].as_str();
+    let route_end = route_end.map(str::to_owned);
     [
-        ("certificate", varz.tls_cert_not_after.as_ref()),
-        ("ca", tls.and_then(|tls| tls.ca_not_after.as_ref())),
-        ("crl", tls.and_then(|tls| tls.crl_next_update.as_ref())),
+        ("client", varz.tls_cert_not_after.clone(), of_clients),
+        ("route", route_end, of_routes),
     ]
     .into_iter()
-    .filter_map(|(what, end)| {
+    .filter_map(|(listener, end, block)| Some((listener, end, block?)))
+    .collect()
+}
+
+/// The ends that these blocks tell, by listener and what ends.
+fn tls_ends(
+    blocks: &[(&'static str, Option<String>, TlsVarz)],
+) -> Vec<(&'static str, &'static str, f64)> {
+    let all = blocks.iter().flat_map(|(listener, end, tls)| {
+        [
+            (*listener, "certificate", end.as_ref()),
+            (*listener, "ca", tls.ca_not_after.as_ref()),
+            (*listener, "crl", tls.crl_next_update.as_ref()),
+        ]
+    });
+    all.filter_map(|(listener, what, end)| {
         let end = DateTime::parse_from_rfc3339(end?).ok()?;
-        Some((what, end.timestamp() as f64))
+        Some((listener, what, end.timestamp() as f64))
     })
     .collect()
 }

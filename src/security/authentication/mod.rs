@@ -12,6 +12,7 @@ use std::{
 
 use super::{
     certificate::PeerCertificate,
+    guest::Guest,
     mapping::Mapping,
     permissions::Names,
     refusal::Refusal,
@@ -86,6 +87,31 @@ impl Authentication {
         self.has_keys
     }
 
+    /// Whether INFO asks clients for a login: not where they are taken for a user
+    /// who show nothing.
+    pub fn asks_for_login(&self) -> bool {
+        self.is_required() && self.no_auth_user.is_none()
+    }
+
+    /// What a client may do that shows nothing; `None` if it is not let in, or only
+    /// by a certificate that tells who it is.
+    pub fn guest(&self) -> Option<Guest> {
+        let user = self.no_auth_user.as_ref();
+        if let Some(user) = user.and_then(|name| self.users.get(name)) {
+            let is_mapped = self.mapping.is_some() && user.password().is_some();
+            return (!is_mapped).then(|| Guest {
+                user: Some(user.name.clone()),
+                account: user.account.clone(),
+                rules: user.permissions.clone(),
+            });
+        }
+        self.admits_without_credentials().then(|| Guest {
+            user: None,
+            account: GLOBAL_ACCOUNT.to_owned(),
+            rules: None,
+        })
+    }
+
     /// Whether a client without credentials gets in nevertheless.
     pub fn admits_without_credentials(&self) -> bool {
         !self.is_required() || self.no_auth_user.is_some() || self.admits_strangers
@@ -110,13 +136,13 @@ impl Authentication {
             return self.identify_key(offer);
         }
         if let Some(user) = no_auth_user.filter(|user| user.password().is_none()) {
-            return self.guest(user, offer);
+            return self.admitted_as_guest(user, offer);
         }
         if let Some(mapping) = &self.mapping {
             return self.identify_certificate(mapping, offer);
         }
         if let Some(user) = no_auth_user {
-            return self.guest(user, offer);
+            return self.admitted_as_guest(user, offer);
         }
         if credentials.are_empty() && self.admits_strangers {
             return Verdict::Accept(Login {
@@ -144,7 +170,7 @@ impl Authentication {
         };
         // Whom everybody is needs to prove nothing.
         if self.no_auth_user.as_ref() == Some(nkey) {
-            return self.guest(user, offer);
+            return self.admitted_as_guest(user, offer);
         }
         if offer.proved != number(&user.proof) {
             if signature.is_empty() || offer.nonce.is_empty() {
@@ -181,7 +207,7 @@ impl Authentication {
     }
 
     /// The login of somebody who is taken for a user and has proved nothing.
-    fn guest(&self, user: &User, offer: &Offer<'_>) -> Verdict {
+    fn admitted_as_guest(&self, user: &User, offer: &Offer<'_>) -> Verdict {
         match self.admit(user, offer) {
             Ok(login) => Verdict::Accept(Login { proof: 0, ..login }),
             Err(refusal) => Verdict::Refuse(refusal),

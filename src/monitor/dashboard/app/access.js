@@ -10,9 +10,10 @@ const TERMS = [
 
 function showAccess(varz) {
   const tls = varz.tls;
-  show(part("certificates"), Boolean(tls));
+  const ofRoutes = (varz.cluster || {}).tls;
+  show(part("certificates"), Boolean(tls || ofRoutes));
   show(part("access"), Boolean(tls || varz.logins));
-  if (tls) showCertificates(varz, tls);
+  if (tls || ofRoutes) showCertificates(varz, tls, ofRoutes);
   const logins = varz.logins || {};
   const refused = Object.entries(logins.refused || {});
   const handshakes = tls ? [["finished", tls.handshakes], ["of these resumed", tls.resumed], ["under way", tls.unfinished]] : [];
@@ -24,9 +25,14 @@ function showAccess(varz) {
   keyed(parent, lists, (list) => list.title, outcomeList);
 }
 
-function showCertificates(varz, tls) {
-  const ends = { cert: varz.tls_cert_not_after, ca: tls.ca_not_after, crl: tls.crl_next_update };
-  const rows = TERMS.filter(([, key]) => ends[key]).map(([title, key, verb]) => ({ title, verb, end: ends[key], days: tls[`${key}_days_left`], name: tls[`${key}_name`] }));
+function terms(tls, notAfter, of) {
+  if (!tls) return [];
+  const ends = { cert: notAfter, ca: tls.ca_not_after, crl: tls.crl_next_update };
+  return TERMS.filter(([, key]) => ends[key]).map(([title, key, verb]) => ({ title: title + of, verb, end: ends[key], days: tls[`${key}_days_left`], name: tls[`${key}_name`] }));
+}
+
+function showCertificates(varz, ofClients, ofRoutes) {
+  const rows = terms(ofClients, varz.tls_cert_not_after, "").concat(terms(ofRoutes, (varz.cluster || {}).tls_cert_not_after, " of routes"));
   showCertificates.table ||= table(part("certificates").querySelector("table"), [
     { title: "", text: (row) => row.title },
     { title: "Days left", kind: "figure", fill: fillDays },
@@ -34,9 +40,10 @@ function showCertificates(varz, tls) {
     { title: "Subject", text: (row) => row.name || "", kind: "subject", level: 2 },
   ]);
   showCertificates.table.update(rows, (row) => row.title);
-  const refused = tls.refused_files;
+  const tls = ofClients || ofRoutes;
+  const refused = tls.refused_files || (ofRoutes || {}).refused_files;
   const note = part("certificates").querySelector(".note");
-  show(note, Boolean(refused || ends.crl));
+  show(note, Boolean(refused || tls.crl_next_update));
   setClass(note, refused ? "note bad" : "note");
   setText(note, refused ? `Changed files are not in force: ${refused}` : `${count(tls.revoked)} revoked${tls.revoked_closed ? `, ${count(tls.revoked_closed)} connections of theirs were closed` : ""}`);
 }

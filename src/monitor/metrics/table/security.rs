@@ -1,6 +1,7 @@
 //! Logins, TLS handshakes and certificates.
 
 use super::{Metric, counter, gauge, histogram};
+use crate::monitor::metrics::sample::Labels;
 
 /// The metrics of this part.
 pub(super) const METRICS: &[Metric] = &[
@@ -90,55 +91,56 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_tls_handshakes",
         "",
-        "TLS handshakes of clients that were finished, by whether they went on from an earlier \
+        "TLS handshakes that were finished, by listener and whether they went on from an earlier \
          session.",
         |now, to| {
-            if let Some(tls) = &now.varz.tls {
-                to.add_for(
-                    "resumed",
-                    "false",
-                    tls.handshakes.saturating_sub(tls.resumed),
-                );
-                to.add_for("resumed", "true", tls.resumed);
+            for (listener, tls) in &now.tls {
+                let full = tls.handshakes.saturating_sub(tls.resumed);
+                for (resumed, count) in [("false", full), ("true", tls.resumed)] {
+                    to.add_labelled(of_listener(listener, "resumed", resumed), count);
+                }
             }
         },
     ),
     counter(
         "midge_tls_handshakes_failed",
         "",
-        "TLS handshakes of clients that failed, by cause.",
+        "TLS handshakes that failed, by listener and cause.",
         |now, to| {
-            for (cause, count) in now.varz.tls.iter().flat_map(|tls| &tls.failed) {
-                to.add_for("cause", cause, *count);
+            for (listener, tls) in &now.tls {
+                for (cause, count) in &tls.failed {
+                    to.add_labelled(of_listener(listener, "cause", cause), *count);
+                }
             }
         },
     ),
     gauge(
         "midge_tls_handshakes_unfinished",
         "",
-        "TLS handshakes of clients under way.",
+        "TLS handshakes under way, of all listeners.",
         |now, to| {
-            if let Some(tls) = &now.varz.tls {
+            // They share the threads that compute them, and so the count.
+            if let Some((_, tls)) = now.tls.first() {
                 to.add(tls.unfinished);
             }
         },
     ),
     histogram(
         "midge_tls_handshake_seconds",
-        "What the finished ones took, waiting for the peer included.",
+        "What the finished ones took, waiting for the peer included, by listener.",
         |now, to| {
-            if let Some(times) = &now.handshakes {
-                to.add_times(Vec::new(), times);
+            for (listener, times) in &now.handshakes {
+                to.add_times(vec![("listener", (*listener).into())], times);
             }
         },
     ),
     gauge(
         "midge_tls_revoked_certificates",
         "",
-        "Certificates that the CRL in force revokes.",
+        "Certificates that the CRL in force revokes, by listener.",
         |now, to| {
-            if let Some(tls) = &now.varz.tls {
-                to.add(tls.revoked);
+            for (listener, tls) in &now.tls {
+                to.add_for("listener", listener, tls.revoked);
             }
         },
     ),
@@ -148,22 +150,34 @@ pub(super) const METRICS: &[Metric] = &[
         "Connections closed because their certificate was revoked meanwhile, by kind of \
          connection.",
         |now, to| {
-            if let Some(tls) = &now.varz.tls {
-                to.add_for("kind", "client", tls.revoked_closed);
+            for (listener, tls) in &now.tls {
+                to.add_for("kind", listener, tls.revoked_closed);
             }
-            if let Some(count) = now.varz.cluster["revoked_closed"].as_u64() {
-                to.add_for("kind", "route", count);
+        },
+    ),
+    gauge(
+        "midge_tls_gaps",
+        "",
+        "Things that do not go together in the TLS files in force, by listener; see the finding \
+         tls-gaps.",
+        |now, to| {
+            for (listener, tls) in &now.tls {
+                to.add_for("listener", listener, tls.gaps.len());
             }
         },
     ),
     gauge(
         "midge_tls_expiry_time_seconds",
         "seconds",
-        "When the broker's certificate, its CA's and its CRL end, in Unix time.",
+        "When the broker's certificate, its CA's and its CRL end, by listener, in Unix time.",
         |now, to| {
-            for (what, end) in &now.tls_ends {
-                to.add_for("what", what, *end);
+            for (listener, what, end) in &now.tls_ends {
+                to.add_labelled(of_listener(listener, "what", what), *end);
             }
         },
     ),
 ];
+
+fn of_listener(listener: &str, name: &'static str, of: &str) -> Labels {
+    vec![("listener", listener.to_owned()), (name, of.to_owned())]
+}

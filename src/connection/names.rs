@@ -1,0 +1,80 @@
+//! What a peer is called: in findings, events, answers and the log by the certname
+//! of its certificate where it showed one, since clients of a fleet may all give
+//! themselves the same name.
+
+use std::net::SocketAddr;
+
+use super::{Connection, Identity};
+
+impl Identity {
+    /// Certname and own name in one text; empty if there is neither.
+    pub fn label(&self) -> String {
+        match (&*self.certname, &*self.name) {
+            ("", name) => name.to_owned(),
+            (certname, name) if name.is_empty() || name == certname => certname.to_owned(),
+            (certname, name) => format!("{certname} ({name})"),
+        }
+    }
+
+    /// Who it is, in a few words: its certname and its name, else its user, else its
+    /// address.
+    pub fn who(&self, peer: SocketAddr) -> String {
+        match (self.label(), &*self.user) {
+            (label, _) if !label.is_empty() => label,
+            (_, "") => peer.to_string(),
+            (_, user) => user.to_owned(),
+        }
+    }
+}
+
+impl Connection {
+    /// The common name of the peer's certificate; empty if there is none.
+    pub fn certname(&self) -> &str {
+        let certificate = self.certificate.get();
+        certificate.map_or("", |certificate| &certificate.common_name)
+    }
+
+    /// How log lines name a client: address, cid, and what it says of itself, and
+    /// what its certificate does.
+    pub fn log_prefix(&self) -> String {
+        let mut prefix = format!("{} - cid:{}", self.peer, self.cid);
+        let identity = self.identity.lock();
+        if !identity.name.is_empty() || !identity.lang.is_empty() || !identity.version.is_empty() {
+            use std::fmt::Write;
+            let id = format!("v{}:{}:{}", identity.version, identity.lang, identity.name);
+            // Writing to a string does not fail.
+            let _ = write!(prefix, " - {id:?}");
+        }
+        drop(identity);
+        match self.certname() {
+            "" => prefix,
+            certname => format!("{prefix} - {certname:?}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certname_comes_before_the_name() {
+        let peer = ([127, 0, 0, 1], 7).into();
+        for (certname, name, user, who) in [
+            ("", "", "", "127.0.0.1:7"),
+            ("", "", "u", "u"),
+            ("", "n", "u", "n"),
+            ("c", "", "u", "c"),
+            ("c", "n", "u", "c (n)"),
+            ("c", "c", "", "c"),
+        ] {
+            let identity = Identity {
+                certname: certname.into(),
+                name: name.into(),
+                user: user.into(),
+                ..Identity::default()
+            };
+            assert_eq!(identity.who(peer), who);
+        }
+    }
+}

@@ -1,0 +1,68 @@
+//! Telling of peers that were not let in: the same words, events and figures
+//! whatever the listener. Events name the host that a peer came from, so that many
+//! tries from one host are seen as such; its port is another one each time.
+
+use std::net::IpAddr;
+
+use tracing::error;
+
+use super::{CloseReason, Connection, tls_listener::TlsListener};
+use crate::{
+    security::failure::{Cause, Failure},
+    telemetry::{Clock, Telemetry, event::EventKind},
+};
+
+/// Tells those who watch of a login that was refused.
+pub fn note_login(telemetry: &Telemetry, cid: u64, source: IpAddr, text: &str) {
+    note(
+        telemetry,
+        EventKind::AuthenticationFailed,
+        cid,
+        source,
+        text,
+    );
+}
+
+/// Records an event about the host that a peer came from.
+pub fn note(telemetry: &Telemetry, kind: EventKind, cid: u64, source: IpAddr, text: &str) {
+    let source = source.to_canonical().to_string();
+    telemetry.events.record(kind, cid, &source, text);
+}
+
+/// Tells of a handshake that failed, unless that was a probe or there are many of
+/// them, and closes the connection. `prefix` is how the log names it, `what` says
+/// which handshakes these are.
+pub fn close_after_handshake(
+    telemetry: &Telemetry,
+    connection: &Connection,
+    tls: &TlsListener,
+    failure: &Failure,
+    prefix: &str,
+    what: &str,
+) {
+    if failure.cause == Cause::Silent {
+        connection.close(CloseReason::ClientClosed);
+        return;
+    }
+    let text = match failure.cause {
+        Cause::Timeout => failure.text.clone(),
+        _ => format!("{what} error: {failure}"),
+    };
+    if let Some(text) = tls.tell(text) {
+        error!("{prefix} - {text}");
+        let source = connection.peer.ip();
+        note(
+            telemetry,
+            EventKind::HandshakeFailed,
+            connection.cid,
+            source,
+            &text,
+        );
+    }
+    connection.close(CloseReason::TlsHandshakeFailure);
+}
+
+/// Counts a connection that ended without a word.
+pub fn count_bare(telemetry: &Telemetry, source: IpAddr) {
+    telemetry.crowd.count_bare(source, Clock::now());
+}

@@ -1,0 +1,133 @@
+//! What HTTP clients get wrong and nats-server takes: subjects that stand in a
+//! request's target as they are, such as `filter_subject=foo.>`. And the other way:
+//! a request that cannot be read is answered in words, where hyper says a number
+//! alone.
+
+/// Methods whose requests have no body, with the blank behind them.
+const METHODS: [&[u8]; 2] = [b"GET ", b"HEAD "];
+
+/// Escapes in the first lines of requests what no target may hold.
+#[derive(Default)]
+pub(super) struct RequestLines {
+    state: State,
+}
+
+#[derive(Clone, Copy, Default)]
+enum State {
+    /// So many bytes of a line that may become a request's.
+    #[default]
+    Start,
+    Method(usize, usize),
+    /// In the target of a request.
+    Target,
+    /// In another line.
+    Other,
+}
+
+impl RequestLines {
+    /// The bytes of a socket as they are to be read, if they are to be read
+    /// otherwise than they are.
+    pub(super) fn escape(&mut self, bytes: &[u8]) -> Option<Vec<u8>> {
+        let mut escaped: Option<Vec<u8>> = None;
+        for (at, &byte) in bytes.iter().enumerate() {
+            self.step(byte);
+            let is_unfit = matches!(self.state, State::Target) && is_unfit(byte);
+            match (&mut escaped, is_unfit) {
+                (None, false) => {}
+                (Some(escaped), false) => escaped.push(byte),
+                (escaped, true) => {
+                    let escaped = escaped.get_or_insert_with(|| bytes[..at].to_vec());
+                    escaped.extend(format!("%{byte:02X}").bytes());
+                }
+            }
+        }
+        escaped
+    }
+
+    fn step(&mut self, byte: u8) {
+        if byte == b'\n' {
+            self.state = State::Start;
+            return;
+        }
+        self.state = match self.state {
+            State::Start => match METHODS.iter().position(|method| method[0] == byte) {
+                Some(which) => State::Method(which, 1),
+                None => State::Other,
+            },
+            State::Method(which, seen) if METHODS[which][seen] != byte => State::Other,
+            State::Method(which, seen) if seen + 1 == METHODS[which].len() => State::Target,
+            State::Method(which, seen) => State::Method(which, seen + 1),
+            state => state,
+        };
+    }
+}
+
+fn is_unfit(byte: u8) -> bool {
+    byte >= 0x80 || b"\"<>\\^`{|}".contains(&byte)
+}
+
+/// The whole answer instead of one that hyper makes by itself, which has a status
+/// and no body; `None` for every other.
+pub(super) fn with_words(answer: &[u8]) -> Option<Vec<u8>> {
+    const EMPTY: &str = "content-length: 0\r\n";
+    let head = std::str::from_utf8(answer).ok()?;
+    let status: u16 = head.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()?;
+    if status < 400 || !head.ends_with("\r\n\r\n") || !head.contains(EMPTY) {
+        return None;
+    }
+    let words = match status {
+        414 => "The path and its parameters are too long.\n",
+        431 => "The request's headers are too long.\n",
+        _ => "What came is no HTTP request that can be read: see the path and its parameters.\n",
+    };
+    let length = format!(
+        "content-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n",
+        words.len()
+    );
+    Some((head.replacen(EMPTY, &length, 1) + words).into_bytes())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn targets_are_escaped_however_they_come_and_nothing_else_is() {
+        let sent = "GET /connz?f=a.>&g=\"x\"&h={é} HTTP/1.1\r\nHost: <a>\r\n\r\n\
+                    HEAD /x?> HTTP/1.1\r\nGETX: >\r\n\r\nPOST /kick?> HTTP/1.1\r\n\r\n>";
+        let read = "GET /connz?f=a.%3E&g=%22x%22&h=%7B%C3%A9%7D HTTP/1.1\r\nHost: <a>\r\n\r\n\
+                    HEAD /x?%3E HTTP/1.1\r\nGETX: >\r\n\r\nPOST /kick?> HTTP/1.1\r\n\r\n>";
+        for piece in [1, 3, 7, 1000] {
+            let mut lines = RequestLines::default();
+            let pieces = sent.as_bytes().chunks(piece);
+            let all: Vec<u8> = pieces
+                .flat_map(|piece| lines.escape(piece).unwrap_or_else(|| piece.to_vec()))
+                .collect();
+            assert_eq!(String::from_utf8_lossy(&all), read, "{piece}");
+        }
+        assert!(
+            RequestLines::default()
+                .escape(b"GET /varz HTTP/1.1\r\n\r\n")
+                .is_none()
+        );
+    }
+
+    #[test]
+    fn an_answer_without_a_word_gets_some() {
+        let bare = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+        let answer = with_words(bare).expect("words");
+        let answer = String::from_utf8(answer).expect("text");
+        let (head, body) = answer.split_once("\r\n\r\n").expect("a head");
+        assert!(
+            head.contains(&format!("content-length: {}", body.len())),
+            "{answer}"
+        );
+        for other in [
+            &b"HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n"[..],
+            b"HTTP/1.1 400 Bad Request\r\ncontent-length: 5\r\n\r\nwords",
+            b"content-length: 0\r\n\r\n",
+        ] {
+            assert_eq!(with_words(other), None);
+        }
+    }
+}

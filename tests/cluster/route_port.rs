@@ -1,0 +1,145 @@
+//! What comes to the route port and is no route: it is heard, counted and told of
+//! as on the client port; and what a broker that is dialled says against it.
+
+use std::{io::Write, net::TcpStream};
+
+use crate::{
+    mesh::{Kind, Plan, free_port},
+    support::{RawClient, pki::Pki, raw_client, wait_for, wait_until},
+    tls,
+};
+
+/// A client that waits for INFO as clients do gets it, and is told where it is.
+#[test]
+fn a_client_at_the_route_port_is_told_where_it_is() {
+    // A nats-server says so where it needs no login; else it looks at that first.
+    for (kind, login) in [
+        (Kind::Midge, true),
+        (Kind::Midge, false),
+        (Kind::Nats, false),
+    ] {
+        let port = free_port();
+        let plan = Plan::new(kind, "n0", port, &[]);
+        let text: String = match login {
+            true => plan.text(),
+            false => {
+                let text = plan.text();
+                let lines = text.lines().filter(|line| !line.contains("authorization"));
+                lines.map(|line| format!("{line}\n")).collect()
+            }
+        };
+        let member = plan.start_with(text);
+        let mut client = RawClient::connect_silently(([127, 0, 0, 1], port).into());
+        let frame = client.next_frame().expect("INFO");
+        let info = raw_client::parse_info(&frame).expect("INFO comes first");
+        assert_eq!(
+            (&info["server_name"], &info["port"]),
+            (&"n0".into(), &port.into())
+        );
+        client.send("CONNECT {\"lang\":\"go\",\"version\":\"1.40\",\"verbose\":false}\r\nPING\r\n");
+        let frames = client.read_to_end();
+        let last = frames.last().map(|frame| frame.line.clone());
+        let told = b"-ERR 'attempted to connect to route port'".to_vec();
+        assert_eq!(last, Some(told), "{kind:?}");
+        wait_until("the log tells it", || {
+            member
+                .broker
+                .log()
+                .contains("attempted to connect to route port")
+        });
+    }
+}
+
+/// Probes and rubbish at a route port with TLS are handshakes that failed, from
+/// one host, and no refused logins; a wrong password is one.
+#[test]
+fn what_fails_at_the_route_port_is_counted_as_at_the_client_port() {
+    let pki = Pki::new(&["n0", "n1"]);
+    let port = free_port();
+    let mut plan = Plan::new(Kind::Midge, "n0", port, &[]);
+    plan.cluster += &format!("\n  {}", tls::block(&pki, "n0", &pki, ""));
+    let member = plan.start();
+    let broker = &member.broker;
+    for _ in 0..3 {
+        drop(TcpStream::connect(("127.0.0.1", port)).expect("a connection"));
+        let mut rubbish = TcpStream::connect(("127.0.0.1", port)).expect("a connection");
+        rubbish.write_all(b"GET / HTTP/1.1\r\n\r\n").expect("sent");
+        let mut answer = Vec::new();
+        let _ = std::io::Read::read_to_end(&mut rubbish, &mut answer);
+    }
+    let events = |kind: &str| {
+        let events = broker.get_json(&format!("/eventsz?type={kind}"));
+        events["events"].as_array().expect("events").clone()
+    };
+    wait_until("the handshakes are told", || {
+        events("tls.failed").len() == 3
+    });
+    for event in events("tls.failed") {
+        assert_eq!(event["subject"], "127.0.0.1", "{event}");
+    }
+    assert!(events("auth.failed").is_empty());
+    wait_until("those without a word are counted", || {
+        let metrics = broker.get("/metrics").body;
+        let line = metrics
+            .lines()
+            .find(|line| line.starts_with("midge_connections_bare_total "));
+        line.is_some_and(|line| !line.ends_with(" 0"))
+    });
+
+    let mut stranger = Plan::new(Kind::Midge, "n1", free_port(), &[port]);
+    stranger.cluster += &format!("\n  {}", tls::block(&pki, "n1", &pki, ""));
+    let _stranger = stranger.start_with(stranger.text().replace("routes:s3cret@", "routes:wrong@"));
+    wait_until("the wrong password is told", || {
+        !events("auth.failed").is_empty()
+    });
+    assert_eq!(events("auth.failed")[0]["subject"], "127.0.0.1");
+    assert!(events("tls.failed").len() == 3);
+    let metrics = broker.get("/metrics").body;
+    let refused = metrics
+        .lines()
+        .find(|line| line.contains("reason=\"wrong_password\"") && !line.ends_with(" 0"));
+    assert!(refused.is_some(), "{metrics}");
+}
+
+/// A broker that is dialled and says no is no route for a moment, and its words
+/// are in the log, in the events and in what is missed.
+#[test]
+fn what_a_dialled_broker_says_against_it_is_told() {
+    for kind in [Kind::Midge, Kind::Nats, Kind::Nats29] {
+        for (wrong, right, reason, words) in [
+            (
+                "routes:wrong@",
+                "routes:s3cret@",
+                "Authentication Failure",
+                "Authorization Violation",
+            ),
+            (
+                "name: other",
+                "name: mesh",
+                "Cluster Name Conflict",
+                "cluster name",
+            ),
+        ] {
+            let port = free_port();
+            let host = Plan::new(kind, "host", port, &[]).start();
+            let plan = Plan::new(Kind::Midge, "n1", free_port(), &[port]);
+            let member = plan.start_with(plan.text().replace(right, wrong));
+            let log = || member.broker.log();
+            wait_for(&format!("{kind:?}: {words}"), || {
+                let log = log();
+                let mut lines = log.lines();
+                let line = lines.find(|line| line.contains("Error trying to connect to route"))?;
+                let is_told = line.contains(reason) && line.contains(words);
+                assert!(is_told, "{kind:?} {line}");
+                Some(())
+            });
+            wait_until("it is tried again", || {
+                let clusterz = member.broker.get_json("/clusterz").to_string();
+                clusterz.contains(words)
+            });
+            assert!(!log().contains("Route connection created"), "{}", log());
+            assert!(member.peers().is_empty());
+            drop(host);
+        }
+    }
+}
