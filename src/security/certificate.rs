@@ -213,7 +213,7 @@ mod tests {
         assert!(
             shown
                 .subject
-                .starts_with("CN=node1.example.org,ST=CA,L=Here,OU=web,"),
+                .starts_with(r"CN=node1.example.org,OU=web,O=Acme\, Inc.,L=Here,ST=CA,C=US,"),
             "{shown:?}"
         );
         assert_eq!(shown.cert_sha256.len(), 64);
