@@ -202,17 +202,24 @@ impl<'a> Handshake<'a> {
                 });
             }
         };
-        if cluster.route(&introduced.info.server_id).is_some() {
-            return Err(DialRefusal {
+        let second = |remote_id: &str| {
+            cluster.route(remote_id).map(|_| DialRefusal {
                 refusal: Refusal::silent(CloseReason::DuplicateRoute, "a second route"),
-                remote_id: Some(introduced.info.server_id),
-            });
+                remote_id: Some(remote_id.to_owned()),
+            })
+        };
+        if let Some(second) = second(&introduced.info.server_id) {
+            return Err(second);
         }
         if let Err(refusal) = self.be_let_in(&mut introduced).await {
             return Err(DialRefusal {
                 refusal,
                 remote_id: None,
             });
+        }
+        // While the answer was waited for the other of two may have become the route.
+        if let Some(second) = second(&introduced.info.server_id) {
+            return Err(second);
         }
         let own = cluster.info_for(self.connection, gossip_mode);
         self.connection.send_now(&own.line());

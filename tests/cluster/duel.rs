@@ -214,8 +214,10 @@ fn of_two_addresses_of_one_broker_one_is_kept() {
     };
     let broker = plan.start_with(routes.join("\n"));
     let (mut one, mut other) = (peer.is_dialled(), second.is_dialled());
-    one.say(&peer.info());
-    other.say(&peer.info());
+    for link in [&mut one, &mut other] {
+        link.say(&peer.info());
+        link.say("PONG");
+    }
     assert_ne!(one.answers(), other.answers(), "one of the two is a route");
     assert_eq!(broker.routes().len(), 1);
 }
