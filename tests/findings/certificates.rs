@@ -175,6 +175,41 @@ pub fn files_that_cannot_be_taken_over_are_told_until_they_can() {
 }
 
 #[test]
+pub fn files_that_do_not_go_together_are_told_until_they_do() {
+    let root = Pki::new(&[]);
+    let pki = root.below("/CN=Puppet CA: middle", &["broker"]);
+    Pki::join(
+        &[pki.path("broker.pem"), pki.path("ca.pem")],
+        &pki.path("chain.pem"),
+    );
+    let list = |whole: bool| {
+        let middle = whole.then(|| pki.path("crl.pem"));
+        let lists: Vec<_> = middle.into_iter().chain([root.path("crl.pem")]).collect();
+        Pki::join(&lists, &pki.path("crls.pem"));
+    };
+    list(true);
+    let tls = format!(
+        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, crl_file: {:?}, verify: true }}",
+        pki.text("chain.pem"),
+        pki.text("broker.key"),
+        root.text("ca.pem"),
+        pki.text("crls.pem")
+    );
+    let broker = quick_with("", &tls).start();
+    stays_silent(&broker, "tls-gaps");
+
+    list(false);
+    let finding = appears(&broker, "tls-gaps");
+    assert_eq!(finding["severity"], "critical");
+    assert_eq!(finding["subject"], pki.text("crls.pem"));
+    let missing = "no CRL of the CA CN=Puppet CA: middle";
+    assert!(text(&finding).contains(missing), "{finding}");
+
+    list(true);
+    clears(&broker, "tls-gaps");
+}
+
+#[test]
 pub fn failed_handshakes_are_told_by_cause_and_probes_are_not() {
     let pki = Pki::new(&["broker"]);
     let broker = broker(&pki, "");

@@ -216,6 +216,11 @@ const PROOFS: &[Proof] = &[
         certificates::files_that_cannot_be_taken_over_are_told_until_they_can,
     ),
     proof(
+        "tls-gaps",
+        "the CRL of one CA of the chain goes missing",
+        certificates::files_that_do_not_go_together_are_told_until_they_do,
+    ),
+    proof(
         "handshake-failures",
         "clients fail their TLS handshakes",
         certificates::failed_handshakes_are_told_by_cause_and_probes_are_not,
