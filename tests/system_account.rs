@@ -434,7 +434,9 @@ fn a_client_can_be_sent_away() {
         side.client.read_to_end().is_empty(),
         "closed without a word"
     );
-    let closed = side.broker.get_json("/connz?state=closed");
+    let closed = side
+        .broker
+        .get_json(&format!("/connz?state=closed&cid={cid}"));
     assert_eq!(closed["connections"][0]["reason"], "Kicked");
 }
 

@@ -139,11 +139,12 @@ impl<'a> Handshake<'a> {
         // A broker that we have a route to gives up when it sees our id, also
         // if it came without credentials, as one that dials back does.
         let is_known = cluster.route(&connect.name).is_some();
-        let source = self.connection.peer.ip();
-        let may_log_in = cluster.may_log_in(&self.options, &connect, source).await;
+        let may_log_in = cluster
+            .may_log_in(&self.options, &connect, self.connection)
+            .await;
         if !is_known && !may_log_in {
-            let user = format!("wrong user {:?} or wrong password", connect.user);
-            return Err(self.refuse_login(&cluster.why_not(&connect), &user).await);
+            let (why, text) = cluster.why_not(&connect, self.connection);
+            return Err(self.refuse_login(&why, &text).await);
         }
         if !is_known {
             self.hold_while_failing(&connect.name).await?;

@@ -15,6 +15,7 @@ use crate::{
     connection::{CloseReason, Connection},
     protocol::route::{LINE_MAX, RouteConnect, RouteInfo},
     security::{
+        mapping::names_user,
         permissions::{Pattern, Rules, SubjectRules},
         refusal,
     },
@@ -71,6 +72,14 @@ impl Refusal {
             ..self
         }
     }
+}
+
+/// Whether the certificate of the other side is the cluster user's.
+fn names_cluster_user(options: &ClusterOptions, connection: &Connection) -> bool {
+    let shown = connection.certificate.get();
+    shown
+        .zip(options.user.as_deref())
+        .is_some_and(|(certificate, user)| names_user(certificate, user))
 }
 
 /// Why a connection ends whose peer said so with this text.
@@ -198,13 +207,17 @@ impl Cluster {
         Ok(())
     }
 
-    /// Whether user and password are those of the cluster.
+    /// Whether user and password are those of the cluster. With `verify_and_map` the
+    /// certificate is to name the user, and no password is asked for.
     pub(super) async fn may_log_in(
         &self,
         options: &ClusterOptions,
         connect: &RouteConnect,
-        source: IpAddr,
+        connection: &Connection,
     ) -> bool {
+        if options.maps_certificates() {
+            return names_cluster_user(options, connection);
+        }
         let Some(user) = &options.user else {
             return true;
         };
@@ -214,6 +227,7 @@ impl Cluster {
         }
         // Comparing takes long: in turn with those of clients, where it keeps nobody
         // waiting.
+        let source = connection.peer.ip();
         let Some(turn) = self.context.passwords.turn(source).await else {
             return false;
         };
@@ -226,15 +240,29 @@ impl Cluster {
         compared.await.unwrap_or(false) & is_user
     }
 
-    /// Why user and password are not those of the cluster.
-    pub(super) fn why_not(&self, connect: &RouteConnect) -> refusal::Refusal {
-        match &self.options().user {
+    /// Why user and password are not those of the cluster, as counted and in words.
+    pub(super) fn why_not(
+        &self,
+        connect: &RouteConnect,
+        connection: &Connection,
+    ) -> (refusal::Refusal, String) {
+        let options = self.options();
+        if options.maps_certificates() {
+            let user = options.user.as_deref().unwrap_or_default();
+            let shown = connection.certificate.get();
+            let subject = shown.map_or("", |certificate| &certificate.subject);
+            let text = format!("the certificate {subject:?} does not name the user {user:?}");
+            return (refusal::Refusal::UnknownUser, text);
+        }
+        let text = format!("wrong user {:?} or wrong password", connect.user);
+        let why = match &options.user {
             _ if connect.user.is_empty() && connect.pass.is_empty() => {
                 refusal::Refusal::NoCredentials
             }
             Some(user) if *user == connect.user => refusal::Refusal::WrongPassword,
             _ => refusal::Refusal::UnknownUser,
-        }
+        };
+        (why, text)
     }
 
     /// The name that the cluster has once there is a route to a peer that calls it

@@ -78,7 +78,11 @@ pub(super) fn ends_by(
     now: &ClusterOptions,
     tls_switched: bool,
 ) -> Option<(CloseReason, &'static str)> {
-    let other_login = || (&before.user, &before.password) != (&now.user, &now.password);
+    let login = |options: &ClusterOptions| {
+        let password = options.password.clone();
+        (options.user.clone(), password, options.maps_certificates())
+    };
+    let other_login = || login(before) != login(now);
     if tls_switched {
         Some((CloseReason::RouteRemoved, "TLS was switched"))
     } else if route.origin == Origin::Accepted && other_login() {

@@ -5,6 +5,7 @@ use rustls::{
 };
 
 use super::verifier::{take_refused, take_why};
+use crate::protocol::error::quoted;
 
 /// Why handshakes fail, as counted.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
@@ -192,11 +193,42 @@ fn explain_certificate(error: &CertificateError) -> (Cause, String) {
             Cause::NoCrl,
             "the CRL of the CA of the peer's certificate has expired; fetch a new one".into(),
         ),
+        E::NotValidForNameContext {
+            expected,
+            presented,
+        } => (
+            Cause::BadCertificate,
+            wrong_name(&expected.to_str(), presented),
+        ),
+        E::InvalidPurposeContext { required, .. } => (
+            Cause::BadCertificate,
+            format!("the extended key usage of the peer's certificate does not allow {required}"),
+        ),
         error => (
             Cause::BadCertificate,
             format!("the peer's certificate cannot be used: {}", in_words(error)),
         ),
     }
+}
+
+/// Names of a certificate that are shown.
+const NAMES_SHOWN: usize = 8;
+
+/// A certificate that is for other names than the one that was dialled.
+fn wrong_name(expected: &str, presented: &[String]) -> String {
+    let more = match presented.len() > NAMES_SHOWN {
+        true => ", ...",
+        false => "",
+    };
+    // The library shows them as `DnsName("a.example.net")`.
+    let bare = |name: &str| quoted(name.split('"').nth(1).unwrap_or(name).as_bytes());
+    let names = presented.iter().take(NAMES_SHOWN);
+    let names: Vec<String> = names.map(|name| bare(name)).collect();
+    let whose = match &*names.join(", ") {
+        "" => "names nobody as subjectAltName".to_owned(),
+        names => format!("is for {names}{more}"),
+    };
+    format!("the peer's certificate is not valid for {expected}: it {whose}")
 }
 
 /// Why a certificate could not be read.
@@ -239,6 +271,7 @@ fn explain_incompatible(why: &PeerIncompatible) -> String {
 fn in_words(name: &impl std::fmt::Debug) -> String {
     let name = format!("{name:?}");
     let name = name.split(['(', ' ', '{']).next().unwrap_or_default();
+    let name = name.strip_suffix("Context").unwrap_or(name);
     let mut words = String::new();
     for letter in name.chars() {
         if letter.is_ascii_uppercase() && !words.is_empty() {

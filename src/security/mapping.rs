@@ -1,6 +1,6 @@
 //! Which user a client's certificate names, where `verify_and_map` asks for it.
 //!
-//! [`super::authentication`] asks. Facts: nats-server 2.15 `server/auth.go`
+//! [`super::authentication`] asks for clients, and the routes for brokers. Facts: nats-server 2.15 `server/auth.go`
 //! (`checkClientTLSCertSubject`) and `internal/ldap/dn.go`. A name in the
 //! configuration stands for a certificate if it is, in this order, one of the
 //! certificate's e-mail addresses, DNS names or URIs, its subject, the parts of
@@ -103,6 +103,12 @@ impl Mapping {
         let texts = as_go_writes(&certificate.subject);
         texts.into_iter().find(|text| may_be(text))
     }
+}
+
+/// Whether a certificate names this one user.
+pub fn names_user(certificate: &PeerCertificate, user: &str) -> bool {
+    let found = Mapping::new(std::iter::once(user)).find(certificate, |name| name == user);
+    found.is_some()
 }
 
 /// Type, in upper case, and value.

@@ -19,7 +19,7 @@ pub mod guard;
 pub mod guest;
 mod insecure;
 mod known_hosts;
-mod mapping;
+pub mod mapping;
 pub mod options;
 mod own;
 pub mod permissions;

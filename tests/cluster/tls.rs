@@ -211,7 +211,8 @@ fn pins_and_known_hosts_are_looked_at() {
     let host = plan(Kind::Midge, &pki, "n1", port, &[], "").start();
     let wary = plan(Kind::Midge, &pki, "n0", free_port(), &[port], "").start();
     wait_until("a wrong name is refused", || {
-        wary.broker.log().contains("certificate not valid for name")
+        let told = "not valid for 127.0.0.1: it is for \"elsewhere.example.net\"";
+        wary.broker.log().contains(told)
     });
     assert!(host.peers().is_empty());
     drop(wary);
@@ -292,4 +293,30 @@ fn a_dialled_member_whose_ca_is_not_believed_any_more_is_cut_off() {
     wait_until("it is cut off", || {
         member.peers().is_empty() && member.broker.log().contains(told)
     });
+}
+
+/// With `verify_and_map` the certificate of who dials is to name the cluster's user, and
+/// the password does not count.
+#[test]
+fn who_dials_is_known_by_the_certificate() {
+    let pki = Pki::new(&["n0", "n1"]);
+    pki.sign_for("n2", "elsewhere.example.net");
+    for kind in [Kind::Midge, Kind::Nats] {
+        let port = free_port();
+        let host = plan(kind, &pki, "n0", port, &[], "verify_and_map: true");
+        let login = mesh::LOGIN.replace(':', ", password: ");
+        let by_certificate = host.text().replace(
+            &format!("user: {login}"),
+            "user: localhost, password: another-one",
+        );
+        let host = host.start_with(by_certificate);
+        let dials = |name: &str| plan(Kind::Midge, &pki, name, free_port(), &[port], "").start();
+        let named = dials("n1");
+        mesh::wait_for_mesh(&[&host, &named]);
+        let other = dials("n2");
+        wait_until("who is named otherwise is refused", || {
+            other.broker.log().contains("Authorization Violation")
+        });
+        assert!(other.peers().is_empty());
+    }
 }

@@ -109,13 +109,15 @@ fn text(event: &Event) -> String {
         Event::Closed => "closed".to_owned(),
         Event::Nothing => NOTHING.to_owned(),
         Event::Frame(frame) => match parse_info(frame) {
-            Some(info) => info_text(frame, info),
+            Some(info) => info_text(info),
             None => format!("{frame:?}"),
         },
     }
 }
 
-fn info_text(frame: &Frame, mut info: Value) -> String {
+/// A nats-server has a space behind it; midge has none, as the oldest clients cut
+/// the line at spaces.
+fn info_text(mut info: Value) -> String {
     if let Some(fields) = info.as_object_mut() {
         for (name, _) in IGNORED_INFO {
             fields.remove(name);
@@ -130,10 +132,5 @@ fn info_text(frame: &Frame, mut info: Value) -> String {
             }
         }
     }
-    // The space at the end of the line is part of the form.
-    let end = match frame.line.ends_with(b"} ") {
-        true => " ",
-        false => "",
-    };
-    format!("INFO {info}{end}")
+    format!("INFO {info}")
 }

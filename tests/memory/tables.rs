@@ -82,7 +82,9 @@ fn a_crowd_that_subscribes_and_leaves_gives_its_memory_back() {
     assert!(gone.cause("subscriptions") < MIB, "{gone:#?}");
     stage.is_given_back(32 * MIB);
     // The number is whole, the list is not.
-    let closed = stage.broker.get_json("/connz?state=closed&subs=1");
+    let closed = stage
+        .broker
+        .get_json("/connz?state=closed&subs=1&sort=subs");
     let listed = &closed["connections"][0]["subscriptions_list"];
     assert_eq!(closed["connections"][0]["subscriptions"], 5000);
     assert!((1..5000).contains(&listed.as_array().map_or(0, Vec::len)));

@@ -101,7 +101,11 @@ fn run(program: PathBuf, arguments: &[&str], input: &str) -> Output {
     child.wait_with_output().expect("wait for the judge")
 }
 
-/// Prometheus' own checker has nothing to say, neither of form nor of names.
+/// Names that are prometheus-nats-exporter's, which has them so.
+const EXPORTERS_COUNTERS: [&str; 4] = ["in_bytes", "in_msgs", "out_bytes", "out_msgs"];
+
+/// Prometheus' own checker has nothing to say, neither of form nor of names, but for
+/// names that are the exporter's.
 #[test]
 fn promtool_finds_nothing_wrong() {
     let (broker, _clients) = busy();
@@ -112,12 +116,19 @@ fn promtool_finds_nothing_wrong() {
             Some("text/plain; version=0.0.4; charset=utf-8")
         );
         let verdict = run(tools::promtool(), &["check", "metrics"], &answer.body);
-        assert!(
-            verdict.status.success() && verdict.stderr.is_empty(),
-            "{path}: {}\n{}",
-            String::from_utf8_lossy(&verdict.stderr),
-            answer.body
-        );
+        let said = String::from_utf8_lossy(&verdict.stderr);
+        let is_exporters = |line: &str| {
+            EXPORTERS_COUNTERS.iter().any(|name| {
+                line.ends_with(&format!(
+                    "_connz_{name} counter metrics should have \"_total\" suffix"
+                ))
+            })
+        };
+        let mut others = said.lines().filter(|line| !line.is_empty());
+        let other = others.find(|line| !is_exporters(line));
+        assert_eq!(other, None, "{path}: {}", answer.body);
+        // 3: there is something to say of names.
+        assert!(matches!(verdict.status.code(), Some(0 | 3)), "{path}: {said}");
     }
 }
 

@@ -119,7 +119,6 @@ const REFUSED: &[&str] = &[
     "accounts { A { users: [ { user: u, passwd: canary-misspelt } ] } }",
     "accounts { A { nkey: canary-nkey } }",
     "cluster { port: -1, authorization { user: r, token: canary-token } }",
-    "cluster { port: -1, authorization { user: r, password: \"HASH\" } }",
     "cluster { port: -1, routes: [ \"nats-route://r:canary-route@host\" ] }",
     "cluster { port: -1, routes: [ \"nats-route://r:canary-route\" ] }",
     "cluster { port: -1, routes: [ \"nats-route://r:HASH@host:1\" ] }",

@@ -167,6 +167,12 @@ impl ClusterOptions {
         self.auth_timeout.or(usual).unwrap_or(AUTH_TIMEOUT)
     }
 
+    /// Whether a dialling broker is let in by the user that its certificate names,
+    /// without a password: `verify_and_map`.
+    pub fn maps_certificates(&self) -> bool {
+        self.tls.as_ref().is_some_and(|tls| tls.map)
+    }
+
     /// What interest goes over routes; `None` is all.
     pub fn permissions(&self) -> Option<Arc<Permissions>> {
         if self.permissions == Rules::default() {
@@ -274,6 +280,15 @@ pub(super) fn read(options: &mut Options, node: &Node, problems: &mut Problems) 
                 }
             }
         }
+    }
+    if cluster.maps_certificates()
+        && cluster.user.is_none()
+        && let Some(entry) = block.get("tls")
+    {
+        let text = "\"verify_and_map\" lets no broker in without a user in \"authorization\", which \
+                    their certificates are to name"
+            .to_owned();
+        problems.warn(&entry.position, text);
     }
     if cluster.port.is_none()
         && !cluster.routes.is_empty()
@@ -452,11 +467,6 @@ fn read_permissions(cluster: &mut ClusterOptions, entry: &Entry, problems: &mut 
 fn read_tls(entry: &Entry, problems: &mut Problems) -> Option<TlsOptions> {
     let map = problems.map(&entry.node, "tls")?;
     let mut tls = read_block(map, &entry.node.position, problems);
-    if tls.map {
-        let text = "\"verify_and_map\" means \"verify\" on routes: brokers are no users".to_owned();
-        problems.warn(&entry.position, text);
-        tls.map = false;
-    }
     tls.verify = true;
     Some(tls)
 }

@@ -165,12 +165,16 @@ pub(super) fn handshakes(evidence: &Evidence) -> Vec<Symptom> {
     let named: Vec<String> = named
         .map(|sum| format!("{} {}", sum.count.times, sum.subject.replace('_', " ")))
         .collect();
+    // Those that this broker began are told as events of their routes.
+    let last = match &*evidence.history.last_handshake {
+        "" => String::new(),
+        last => format!("; the last one: {last}"),
+    };
     let text = format!(
-        "{} failed within {}: {}; the last one: {}",
+        "{} failed within {}: {}{last}",
         count(total, "TLS handshake"),
         time(evidence.thresholds.recent),
         named.join(", "),
-        evidence.history.last_handshake
     );
     vec![warning("", 0, text)]
 }
