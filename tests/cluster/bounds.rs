@@ -472,12 +472,6 @@ fn the_incident_of_a_route_ends_with_it() {
 /// and once there is room again it counts.
 #[test]
 fn interest_that_found_no_room_is_asked_for_again() {
-    for kind in [Kind::Midge, Kind::Nats] {
-        is_asked_for_again(kind);
-    }
-}
-
-fn is_asked_for_again(kind: Kind) {
     let folder = tempfile::TempDir::new().expect("a folder");
     let program = folder.path().join("limited");
     let script = format!(
@@ -495,7 +489,7 @@ fn is_asked_for_again(kind: Kind) {
         broker: Broker::program(&program).config(plan.text()).start(),
         route_port: ports[0],
     };
-    let mut plan = Plan::new(kind, "big", ports[1], &[ports[0]]);
+    let mut plan = Plan::new(Kind::Midge, "big", ports[1], &[ports[0]]);
     plan.config = "max_control_line: 128KB".into();
     let big = plan.start();
     mesh::wait_for_mesh(&[&small, &big]);
