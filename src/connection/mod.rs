@@ -447,7 +447,10 @@ impl Connection {
             self.waker.register(context.waker());
             match self.flags.load(Ordering::Acquire) & CHANGED {
                 0 => Poll::Pending,
-                _ => Poll::Ready(self.lower(CHANGED)),
+                _ => {
+                    self.lower(CHANGED);
+                    Poll::Ready(())
+                }
             }
         })
         .await;
