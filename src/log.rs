@@ -151,7 +151,7 @@ impl LogHandle {
             return Ok(false);
         }
         let current = Current::open(place, &self.0.style, &self.0.losses)?;
-        self.0.replace(current, Another::Stays);
+        self.0.renew(current);
         Ok(true)
     }
 
@@ -176,7 +176,7 @@ impl LogHandle {
         shared.style.become_like(&prepared.style);
         // A pipe that takes nothing is not given one more thread.
         if !(prepared.current.place.is_stderr() && shared.current.read().place.is_stderr()) {
-            shared.replace(prepared.current, Another::Goes);
+            shared.current.write().give_way_to(prepared.current);
         }
         shared.debug.store(prepared.debug, Ordering::Relaxed);
         shared.trace.store(prepared.trace, Ordering::Relaxed);
@@ -214,14 +214,13 @@ struct Shared {
 }
 
 impl Shared {
-    /// Puts another writer in use; the one before writes what it has and ends.
-    fn replace(&self, new: Current, another: Another) {
+    /// Puts another writer of the same place in use, unless another place was put
+    /// in use meanwhile.
+    fn renew(&self, new: Current) {
         let mut current = self.current.write();
-        if matches!(another, Another::Stays) && current.place != new.place {
-            return;
+        if current.place == new.place {
+            current.give_way_to(new);
         }
-        new.writer.begin(Some(&current.writer));
-        *current = new;
     }
 
     fn wants(&self, metadata: &Metadata<'_>) -> bool {
@@ -233,14 +232,6 @@ impl Shared {
                 _ => true,
             }
     }
-}
-
-/// What becomes of a place that is not the one of the new writer.
-enum Another {
-    /// It goes: other options are put in force.
-    Goes,
-    /// It stays: somebody put it in use while the same place was opened again.
-    Stays,
 }
 
 /// Where the log goes, and who writes it.
@@ -263,6 +254,12 @@ impl Current {
             place,
             writer: Arc::new(writer),
         })
+    }
+
+    /// Puts another one in use; this one writes what it has and ends.
+    fn give_way_to(&mut self, new: Self) {
+        new.writer.begin(Some(&self.writer));
+        *self = new;
     }
 }
 

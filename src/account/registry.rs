@@ -94,7 +94,7 @@ impl Accounts {
                     leaving.push(account);
                 }
             }
-            leaving.retain(|account| !by_name.contains_key(&account.name));
+            leaving.retain(|account| !by_name.contains_key(&account.name) && owes_news(account));
             worker.flush_touched();
         });
         if let Some(system) = &self.system {
@@ -144,7 +144,7 @@ impl Accounts {
     pub fn all_told(&self) -> Vec<Arc<Account>> {
         let mut all = self.all();
         let mut leaving = self.leaving.lock();
-        leaving.retain(|account| account.connections() > 0 || !account.interest.is_at_rest());
+        leaving.retain(owes_news);
         all.extend(leaving.iter().cloned());
         all
     }
@@ -152,5 +152,55 @@ impl Accounts {
     /// All accounts, by name.
     pub fn all(&self) -> Vec<Arc<Account>> {
         self.by_name.read().values().cloned().collect()
+    }
+}
+
+/// Whether there is, or will be, something to tell the peers of the cluster of an
+/// account that is defined no more.
+fn owes_news(account: &Arc<Account>) -> bool {
+    account.connections() > 0 || !account.interest.is_at_rest()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn defining(names: &[&str]) -> Options {
+        let config = |name: &&str| AccountConfig {
+            name: (*name).to_owned(),
+            ..AccountConfig::default()
+        };
+        Options {
+            accounts: names.iter().map(config).collect(),
+            ..Options::default()
+        }
+    }
+
+    /// An account that is defined no more is kept as long as there is something to
+    /// tell of it, and no longer; until then it comes back as the same.
+    #[test]
+    fn who_leaves_is_kept_while_there_is_something_to_tell() {
+        let accounts = Accounts::new(&defining(&["A", "B"]), "");
+        let [first, idle] = ["A", "B"].map(|name| accounts.find(name).expect("defined"));
+        with_worker(|worker| first.interest.want_always(worker, b"a"));
+        accounts.redefine(&defining(&[]), "");
+        assert!(accounts.find("A").is_none());
+        let names = |all: Vec<Arc<Account>>| -> Vec<String> {
+            all.iter().map(|account| account.name.clone()).collect()
+        };
+        let told = names(accounts.all_told());
+        assert!(
+            told.contains(&"A".into()) && !told.contains(&"B".into()),
+            "{told:?}"
+        );
+        assert_eq!(Arc::strong_count(&idle), 1);
+        accounts.redefine(&defining(&["A"]), "");
+        assert!(Arc::ptr_eq(&accounts.find("A").expect("back"), &first));
+        let told = names(accounts.all_told());
+        assert_eq!(
+            told.iter().filter(|name| *name == "A").count(),
+            1,
+            "{told:?}"
+        );
     }
 }

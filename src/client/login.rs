@@ -63,7 +63,7 @@ pub(super) async fn settle(session: &mut Session) -> Turn {
             }
             PendingLogin::Held(options, hold) => {
                 let held = while_open(session, sleep(hold)).await;
-                held.map(|()| (Some(*options), Decision::Now))
+                held.map(|()| (Some(*options), Decision::Anew))
             }
             PendingLogin::Refused(end, delay) => {
                 if while_open(session, sleep(delay)).await.is_some() {
@@ -89,14 +89,13 @@ pub(super) async fn settle(session: &mut Session) -> Turn {
 
 /// What came of a login that had to wait.
 enum Decision {
-    /// It may be looked at now.
-    Now,
+    /// It is to be looked at now, or once more: a reload has put other settings in
+    /// force.
+    Anew,
     /// The password was compared.
     Made(Result<Login, Refusal>),
     /// The time to log in was over before its turn came.
     TooLate,
-    /// A reload has put other settings in force before its turn came.
-    OutOfDate,
     /// It was aborted by a defect.
     Aborted,
 }
@@ -108,7 +107,7 @@ async fn decide(session: &Session, check: PasswordCheck) -> Decision {
     let source = session.connection.peer.ip();
     let turn = tokio::select! {
         turn = context.passwords.turn(source) => turn,
-        () = session.connection.changed() => return Decision::OutOfDate,
+        () = session.connection.changed() => return Decision::Anew,
     };
     let Some(turn) = turn else {
         return Decision::Aborted;
@@ -218,32 +217,31 @@ impl Session {
         if self.connection.is_closing() {
             return Ok(());
         }
+        let decision = match is_changed {
+            true => Decision::Anew,
+            false => decision,
+        };
         match (options, decision) {
-            (None, _) if is_changed => Ok(()),
+            // It was looked at with all else.
+            (None, Decision::Anew) if is_changed => Ok(()),
+            (None, Decision::Anew) => self.look_again(worker),
             (None, Decision::Made(Ok(login))) => self.stay_as(worker, login),
             (None, Decision::Made(Err(refusal))) => Err(self.cast_out(refusal)),
-            (None, Decision::Now | Decision::OutOfDate) => self.look_again(worker),
-            (None, _) => Err(self.cast_out(Refusal::Timeout)),
-            (Some(options), decision) => {
-                let decision = match is_changed {
-                    true => Decision::Now,
-                    false => decision,
-                };
-                match decision {
-                    Decision::Now | Decision::OutOfDate => {
-                        // What a client that is in had to prove, this CONNECT does.
-                        self.pending_login = None;
-                        self.judge(worker, options)
-                    }
-                    Decision::Made(Ok(login)) => self.log_in(worker, options, login),
-                    Decision::Made(Err(refusal)) => Err(self.refuse(&options.credentials, refusal)),
-                    Decision::TooLate => Err(self.refuse_late()),
-                    Decision::Aborted => {
-                        error!("A password check was aborted");
-                        self.connection.close(CloseReason::AuthenticationFailure);
-                        Ok(())
-                    }
-                }
+            (None, Decision::TooLate | Decision::Aborted) => Err(self.cast_out(Refusal::Timeout)),
+            (Some(options), Decision::Anew) => {
+                // What a client that is in had to prove, this CONNECT does.
+                self.pending_login = None;
+                self.judge(worker, options)
+            }
+            (Some(options), Decision::Made(Ok(login))) => self.log_in(worker, options, login),
+            (Some(options), Decision::Made(Err(refusal))) => {
+                Err(self.refuse(&options.credentials, refusal))
+            }
+            (Some(_), Decision::TooLate) => Err(self.refuse_late()),
+            (Some(_), Decision::Aborted) => {
+                error!("A password check was aborted");
+                self.connection.close(CloseReason::AuthenticationFailure);
+                Ok(())
             }
         }
     }

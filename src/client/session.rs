@@ -101,6 +101,7 @@ impl Session {
             .settings
             .store(context.limits.generation(), Ordering::Relaxed);
         let limits = context.limits.current();
+        // A reload may have come since the accept.
         connection.outbound().set_max_pending(limits.max_pending);
         let keepalive = Keepalive::new(limits.ping_interval, limits.ping_max);
         let mut session = Self {

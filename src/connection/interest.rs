@@ -153,12 +153,7 @@ impl LocalInterest {
             ..
         } = &mut *state;
         let told = wanted.keys().filter(|it| may_be_told(limits, it));
-        if let Some(peer) = peers.iter_mut().find(|it| Arc::ptr_eq(&it.route, route)) {
-            peer.later.extend(told.cloned());
-            if !peer.later.is_empty() {
-                route.owe_interest();
-            }
-        }
+        owe(peers, route, told.cloned());
     }
 
     /// Whether nothing is wanted and no peer is owed a word about it.
@@ -214,13 +209,7 @@ impl LocalInterest {
     pub fn tell_long_again(&self, route: &Arc<Connection>) {
         let mut state = self.state.lock();
         let State { long, peers, .. } = &mut *state;
-        let peer = peers.iter_mut().find(|it| Arc::ptr_eq(&it.route, route));
-        if let Some(peer) = peer
-            && !long.is_empty()
-        {
-            peer.later.extend(long.iter().cloned());
-            route.owe_interest();
-        }
+        owe(peers, route, long.iter().cloned());
     }
 
     /// How many subjects and queue groups a peer is not told of because their
@@ -359,6 +348,16 @@ fn may_be_told(limits: &Option<Arc<Permissions>>, key: &[u8]) -> bool {
     limits
         .as_ref()
         .is_none_or(|limits| limits.may_publish(subject))
+}
+
+/// Has a peer told of these when there is room.
+fn owe(peers: &mut [Peer], route: &Arc<Connection>, keys: impl Iterator<Item = Key>) {
+    if let Some(peer) = peers.iter_mut().find(|it| Arc::ptr_eq(&it.route, route)) {
+        peer.later.extend(keys);
+        if !peer.later.is_empty() {
+            route.owe_interest();
+        }
+    }
 }
 
 impl State {

@@ -351,7 +351,7 @@ fn a_file_that_is_opened_again_late_does_not_undo_a_reload() {
             ..without_time()
         };
         handle.apply(handle.prepare(&options).expect("the file can be opened"));
-        shared.replace(late, Another::Stays);
+        shared.renew(late);
         tracing::info!("there");
     });
     assert_eq!(letters(&lines(&new)), ["[INF] there"]);

@@ -24,6 +24,7 @@ use super::{
     reload::Sources,
     signals::{Request, Signals},
     tls,
+    turn::InTurn,
     unix_socket::{self, SocketFile},
 };
 use crate::{
@@ -318,16 +319,14 @@ async fn ended(task: &mut Option<JoinHandle<()>>) {
     }
 }
 
-/// The disk may hang: not on a thread that serves connections, and nobody waits.
-/// Opens the log again, on a thread of its own: the disk may hang. One at a time.
+/// Opens the log again, on a thread of its own: the disk may hang.
 fn reopen_log(server: &Arc<Server>) {
-    if server.reopening.swap(true, Ordering::AcqRel) {
+    let Ok(in_turn) = InTurn::take(server, |server| &server.reopening) else {
         warn!("The log file is being re-opened already, and waits for the disk");
         return;
-    }
-    let reopening = Reopening(server.clone());
+    };
     let work = move || {
-        let server = &reopening.0;
+        let server = in_turn.server();
         let log = &server.sources.log;
         let file = log.look().file.unwrap_or_default();
         let calls = &server.clients.telemetry.calls;
@@ -345,15 +344,6 @@ fn reopen_log(server: &Arc<Server>) {
     let thread = thread::Builder::new().name("log-reopen".into()).spawn(work);
     if let Err(error) = thread {
         error!("The log file could not be re-opened: no thread can be had for it: {error}");
-    }
-}
-
-/// The log is being opened again until this is dropped.
-struct Reopening(Arc<Server>);
-
-impl Drop for Reopening {
-    fn drop(&mut self) {
-        self.0.reopening.store(false, Ordering::Release);
     }
 }
 

@@ -14,6 +14,7 @@ mod ports_file;
 pub mod reload;
 pub mod signals;
 pub mod tls;
+mod turn;
 mod unix_socket;
 
 use std::{
@@ -37,7 +38,8 @@ use crate::{
     security::authentication::Authentication,
     telemetry::{Clock, Telemetry},
 };
-use reload::{Outcome, Sources, Turn};
+use reload::{Outcome, Sources};
+use turn::Turn;
 
 /// Time to log in if nobody set one.
 const DEFAULT_AUTH_TIMEOUT: Duration = Duration::from_secs(2);
@@ -54,8 +56,8 @@ pub struct Server {
     last_reload: Mutex<Option<Outcome>>,
     /// Held by the reload that is under way.
     reloading: Turn,
-    /// Whether the log is being opened again.
-    reopening: AtomicBool,
+    /// Held by who opens the log again.
+    reopening: Turn,
     /// Held by what only tries a reload for somebody who asked.
     trying: Turn,
     /// What clients share.
@@ -138,7 +140,7 @@ impl Server {
             sources,
             last_reload: Mutex::default(),
             reloading: Turn::default(),
-            reopening: AtomicBool::new(false),
+            reopening: Turn::default(),
             trying: Turn::default(),
             clients,
             client_address,

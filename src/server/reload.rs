@@ -11,10 +11,14 @@
 use std::{sync::Arc, thread};
 
 use chrono::{DateTime, Utc};
-use parking_lot::Mutex;
 use tracing::{error, info, warn};
 
-use super::{Server, advertised_host, client_urls, limits, pid_file::PidFile, tls::PreparedTls};
+use super::{
+    Server, advertised_host, client_urls, limits,
+    pid_file::PidFile,
+    tls::PreparedTls,
+    turn::{InTurn, Turn},
+};
 use crate::{
     client,
     config::{
@@ -23,8 +27,9 @@ use crate::{
     },
     connection::budget,
     log::{LogHandle, PreparedLog},
+    protocol::info::Info,
     security::authentication::Authentication,
-    telemetry::{Clock, calls::Calls, event::EventKind},
+    telemetry::{calls::Calls, event::EventKind},
 };
 
 /// Reads file and command line as at the start; the error says what is wrong
@@ -41,33 +46,6 @@ pub struct Sources {
 
 /// Bytes of a reload's thread's stack: the parser of the configuration recurses.
 const STACK_LEN: usize = 2 * 1024 * 1024;
-
-/// Whose turn it is: since when one has it.
-#[derive(Default)]
-pub(super) struct Turn(Mutex<Option<Clock>>);
-
-impl Turn {
-    /// Takes the turn; the error is since when another has it.
-    fn take(&self) -> Result<(), Clock> {
-        let mut since = self.0.lock();
-        match *since {
-            Some(since) => Err(since),
-            None => {
-                *since = Some(Clock::now());
-                Ok(())
-            }
-        }
-    }
-}
-
-/// Gives a turn back when it is dropped, whatever became of the reload.
-struct InTurn(Arc<Server>, fn(&Server) -> &Turn);
-
-impl Drop for InTurn {
-    fn drop(&mut self) {
-        *self.1(&self.0).0.lock() = None;
-    }
-}
 
 /// What a reload did, or would do.
 #[derive(Clone, Debug)]
@@ -122,20 +100,23 @@ impl Server {
             true => |server| &server.trying,
             false => |server| &server.reloading,
         };
-        if let Err(since) = turn(self).take() {
-            let text = format!(
-                "a reload is under way, since {}; it waits for a file if that is long ago: see \
-                 /explainz",
-                since.time_of_day().format("%Y-%m-%d %H:%M:%S UTC")
-            );
-            warn!("Reload refused: {text}");
-            return told(Outcome::failed(text));
-        }
-        let in_turn = InTurn(self.clone(), turn);
+        let in_turn = match InTurn::take(self, turn) {
+            Ok(in_turn) => in_turn,
+            Err(since) => {
+                let text = format!(
+                    "a reload is under way, since {}; it waits for a file if that is long ago: \
+                     see /explainz",
+                    since.time_of_day().format("%Y-%m-%d %H:%M:%S UTC")
+                );
+                warn!("Reload refused: {text}");
+                return told(Outcome::failed(text));
+            }
+        };
         let work = move || {
+            let server = in_turn.server();
             let outcome = match dry_run {
-                true => in_turn.0.try_reload(),
-                false => in_turn.0.reload_now(),
+                true => server.try_reload(),
+                false => server.reload_now(),
             };
             // Before it is told, so that who then asks again is not refused.
             drop(in_turn);
@@ -247,15 +228,13 @@ impl Server {
             file.keep();
         }
         let clients = &self.clients;
-        let info = {
-            let mut info = clients.info.read().clone();
-            super::tls::describe(&mut info, &options);
+        let tell = |info: &mut Info| {
+            super::tls::describe(info, &options);
             info.auth_required = !authentication.admits_without_credentials();
             info.max_payload = i64::try_from(options.max_payload).unwrap_or(i64::MAX);
             (info.host, info.port) = advertised_host(&options, self.client_address);
-            info
         };
-        let plain = self.put_client_tls(tls, &options, info);
+        let plain = self.put_client_tls(tls, options.allow_non_tls, tell);
         client::cut_plain(&plain);
         let route_tls = self.put_route_tls(route_tls);
         clients.accounts.redefine(&options, options.cluster_name());

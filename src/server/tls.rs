@@ -156,16 +156,16 @@ impl Server {
         Ok((clients, routes))
     }
 
-    /// Puts TLS for clients in force, and the INFO that tells of it. Returns the
+    /// Puts TLS for clients in force, and has `tell` put it into INFO. Returns the
     /// clients without TLS where it is new and required: those that cannot be waiting
     /// for a handshake that is about to begin.
     pub(super) fn put_client_tls(
         &self,
         prepared: PreparedTls,
-        options: &Options,
-        info: Info,
+        allow_non_tls: bool,
+        tell: impl FnOnce(&mut Info),
     ) -> Vec<Arc<Connection>> {
-        let is_required = matches!(prepared, PreparedTls::New(_)) && !options.allow_non_tls;
+        let is_required = matches!(prepared, PreparedTls::New(_)) && !allow_non_tls;
         let tls = self.put_tls(Port::Clients, prepared);
         // Whoever comes is counted in under this lock (`client::serve`): it is among
         // those that are cut, or it finds the new TLS.
@@ -174,7 +174,7 @@ impl Server {
             true => self.clients.registry.open(),
             false => Vec::new(),
         };
-        *self.clients.info.write() = info;
+        tell(&mut self.clients.info.write());
         *current = tls;
         plain
     }
