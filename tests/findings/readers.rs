@@ -156,8 +156,9 @@ pub fn a_reader_that_sets_the_pace_of_publishers_is_named() {
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let _end = StopsAtEnd(&stop);
-        // Slower than the broker delivers even when the machine is busy.
-        read_on(scope, &slow, &stop, Duration::from_millis(10));
+        // Slower than the broker delivers, and quick enough to be waited for, also when
+        // the machine is busy.
+        read_on(scope, &slow, &stop, Duration::from_millis(4));
         let found = appears_while(&broker, "publisher-stalled", || {
             publish(&mut publisher, 32);
         });

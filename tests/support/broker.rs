@@ -135,6 +135,21 @@ impl Broker {
         // child has not been waited for, so its pid cannot belong to another.
         let result = unsafe { libc::kill(pid, signal) };
         assert_eq!(result, 0, "kill({pid}, {signal}) failed");
+        if signal == libc::SIGSTOP {
+            // A thread that is at work goes on for a moment.
+            wait_until("all threads are stopped", || self.is_stopped());
+        }
+    }
+
+    /// Whether each of its threads is stopped.
+    fn is_stopped(&self) -> bool {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads");
+        tasks.flatten().all(|task| {
+            // One that has ended meanwhile does not run either.
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ")
+                .is_none_or(|(_, state)| state.starts_with('T'))
+        })
     }
 
     /// Asks the broker to end by SIGTERM and returns how it ended.
