@@ -142,7 +142,6 @@ fn a_stuck_reader_is_an_incident_that_connects_do_not_erase() {
     }
     publisher.sync();
     entry(&broker, "stuck-app", "closed");
-    let closed_before = broker.get_json("/connz?state=closed")["total"].clone();
     let connects_before = number(&broker.get_json("/varz")["total_connections"]);
     for _ in 0..10_005 {
         let stream = TcpStream::connect(broker.client_addr()).expect("the client port");
@@ -153,10 +152,11 @@ fn a_stuck_reader_is_an_incident_that_connects_do_not_erase() {
         let varz = broker.get_json("/varz");
         number(&varz["total_connections"]) >= connects_before + 10_005 && varz["connections"] == 1
     });
-    // Nobody else has closed: the ring holds what it held, and the log has a
-    // line for each minute.
-    let closed = broker.get_json("/connz?state=closed");
-    assert_eq!(closed["total"], closed_before);
+    // Of those without a word the last ones are kept, and they push nobody out; the
+    // log has a line for each minute.
+    entry(&broker, "stuck-app", "closed");
+    let closed = number(&broker.get_json("/connz?state=closed")["total"]);
+    assert!(closed <= 256 + 10, "{closed}");
     let lines = broker.log().matches("left without a word").count();
     assert!((1..=2).contains(&lines), "{lines} lines");
     let slowz = broker.get_json("/slowz");
