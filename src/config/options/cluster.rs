@@ -285,9 +285,10 @@ pub(super) fn read(options: &mut Options, node: &Node, problems: &mut Problems) 
         && cluster.user.is_none()
         && let Some(entry) = block.get("tls")
     {
-        let text = "\"verify_and_map\" lets no broker in without a user in \"authorization\", which \
+        let text =
+            "\"verify_and_map\" lets no broker in without a user in \"authorization\", which \
                     their certificates are to name"
-            .to_owned();
+                .to_owned();
         problems.warn(&entry.position, text);
     }
     if cluster.port.is_none()
