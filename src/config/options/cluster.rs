@@ -8,7 +8,7 @@ use super::{
     apply::{harmless, parse_address, port_in_range},
     block::Problems,
     duration::parse_duration,
-    foreign::{asks_for_nothing, is_write_timeout},
+    foreign::{is_usual_write_timeout, is_write_timeout},
     permissions::parse_permissions,
     tls::read_block,
 };
@@ -285,9 +285,10 @@ pub(super) fn read(options: &mut Options, node: &Node, problems: &mut Problems) 
         && cluster.user.is_none()
         && let Some(entry) = block.get("tls")
     {
-        let text = "\"verify_and_map\" lets no broker in without a user in \"authorization\", which \
+        let text =
+            "\"verify_and_map\" lets no broker in without a user in \"authorization\", which \
                     their certificates are to name"
-            .to_owned();
+                .to_owned();
         problems.warn(&entry.position, text);
     }
     if cluster.port.is_none()
@@ -341,7 +342,7 @@ fn set(cluster: &mut ClusterOptions, name: &str, value: &Value) -> Result<Option
         }
         "queue_policy" => cluster.queue_policy = QueuePolicy::parse(text(name, value)?)?,
         "write_timeout" if is_write_timeout(value) => {
-            return Ok((!asks_for_nothing(value)).then(|| {
+            return Ok((!is_usual_write_timeout(value)).then(|| {
                 "\"write_timeout\" has no effect: a route that takes nothing within \
                  write_deadline is closed"
                     .into()

@@ -21,6 +21,7 @@ pub mod permissions;
 pub mod syslog;
 pub mod tls;
 pub mod users;
+mod written;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
