@@ -627,6 +627,31 @@ fn what_has_no_effect_gives_a_warning() {
     }
 }
 
+/// They are labels of a metric and in each answer about the broker.
+#[test]
+fn descriptions_have_a_limit() {
+    let list = |count: usize, item: &dyn Fn(usize) -> String| {
+        let items: Vec<String> = (0..count).map(item).collect();
+        items.join(", ")
+    };
+    let tags = |count| format!("server_tags: [{}]", list(count, &|at| format!("t{at}")));
+    let pairs = |count| {
+        let pairs = list(count, &|at| format!("k{at}: v"));
+        format!("server_metadata {{ {pairs} }}")
+    };
+    assert_eq!(options(&tags(64)).server_tags.len(), 64);
+    assert_eq!(options(&pairs(64)).server_metadata.len(), 64);
+    let long = "x".repeat(4097);
+    for text in [
+        tags(65),
+        pairs(65),
+        format!("server_tags: {long}"),
+        format!("server_metadata {{ a: {long} }}"),
+    ] {
+        refuses(&text, "64 entries and 4096 bytes");
+    }
+}
+
 #[test]
 fn logins_are_read() {
     let sole = |text: &str| {
