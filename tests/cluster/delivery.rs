@@ -315,6 +315,7 @@ fn metrics_count_the_subscriptions_here() {
     for (member, count) in members.iter().zip([1, 0]) {
         assert_eq!(sum(member, "midge_subscriptions "), count);
         assert_eq!(sum(member, "midge_account_subscriptions{"), count);
-        assert_eq!(member.broker.get_json("/varz")["subscriptions"], 1);
+        let all = member.broker.get_json("/varz")["subscriptions"].clone();
+        assert!(all.as_u64() > Some(count), "{all}");
     }
 }

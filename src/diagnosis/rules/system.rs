@@ -30,7 +30,7 @@ fn log_trouble(look: &LogLook, now: Clock, recent: Duration) -> Option<String> {
     let recently = last_lost.filter(|loss| age(loss.at) < recent);
     let what = match (&look.failure, hangs_for, recently.map(|loss| &loss.cause)) {
         (Some(failure), ..) if matches!(look.place, Place::Syslog(_)) => {
-            format!("does not take it: {failure}; it goes to stderr until then")
+            format!("does not take it: {failure}; until it does, it goes to stderr")
         }
         (Some(failure), ..) => format!("cannot be written: {failure}"),
         (None, Some(age), _) => {
