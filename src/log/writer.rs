@@ -375,7 +375,7 @@ impl Work {
                     break;
                 }
                 self.elsewhere += 1;
-                lost -= 1;
+                lost = lost.saturating_sub(1);
             }
         }
         self.losses.0.add(lost, LossCause::Unwritten(cause));

@@ -460,7 +460,7 @@ pub const KEYS: &[Key] = &[
         }),
         default: "",
         doc: "Log server that the log goes to instead: udp://HOST:PORT, tcp://HOST:PORT or \
-              unix:///PATH; `log_file` comes first.",
+              unix:///PATH; `log_file` comes first. What it does not take goes to stderr.",
     },
     Key {
         name: "ports_file_dir",

@@ -66,7 +66,9 @@ impl Written for Duration {
             (1_000, "us"),
         ];
         let nanoseconds = self.as_nanos();
-        let whole = UNITS.iter().find(|(unit, _)| nanoseconds % unit == 0);
+        let whole = UNITS
+            .iter()
+            .find(|(unit, _)| nanoseconds.is_multiple_of(*unit));
         let text = match whole {
             _ if nanoseconds == 0 => "0s".to_owned(),
             Some((unit, name)) => format!("{}{name}", nanoseconds / unit),
