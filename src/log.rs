@@ -1,9 +1,10 @@
 //! The log: `tracing` events as lines in nats-server's format.
 //!
 //! `[PID] YYYY/MM/DD HH:MM:SS.uuuuuu [INF] message`, to stderr or to a file that
-//! rotates and can be reopened, or to a log server (see [`syslog`]). `main` calls [`init`] once and keeps the
-//! [`LogHandle`] for SIGUSR1, reloads and the end; everybody else uses the macros
-//! of `tracing`. A fatal line is an error event with the target [`FATAL`].
+//! rotates and can be reopened, or to a log server (see [`syslog`]). `main` calls
+//! [`init`] once and keeps the [`LogHandle`] for SIGUSR1, reloads and the end;
+//! everybody else uses the macros of `tracing`. A fatal line is an error event with
+//! the target [`FATAL`].
 //!
 //! Invariants: whoever logs never waits for a disk or a pipe (see [`writer`]),
 //! only midge's own events are shown, a line is written whole or not at all, text
@@ -42,8 +43,12 @@ use tracing::{
 
 use self::{
     sink::Sink,
-    syslog::{Connection, Syslog},
+    syslog::Connection,
     writer::{Losses, Waiting, Writer},
+};
+pub use self::{
+    syslog::Syslog,
+    writer::{Loss, LossCause},
 };
 use crate::{config::Options, telemetry::Clock};
 
@@ -62,8 +67,6 @@ pub enum InitError {
     AlreadySet,
     /// The log file cannot be opened.
     Open(PathBuf, io::Error),
-    /// The log server cannot be reached.
-    Syslog(Syslog, io::Error),
     /// The thread that writes it cannot be had.
     Thread(io::Error),
 }
@@ -75,7 +78,6 @@ impl fmt::Display for InitError {
             InitError::Open(path, cause) => {
                 write!(f, "cannot open the log file {}: {cause}", path.display())
             }
-            InitError::Syslog(place, cause) => write!(f, "cannot reach {place}: {cause}"),
             InitError::Thread(cause) => {
                 write!(f, "cannot start the thread that writes the log: {cause}")
             }
@@ -88,9 +90,9 @@ impl std::error::Error for InitError {}
 /// Sets up the log of the process.
 ///
 /// A log server that cannot be reached keeps no broker from starting: the log goes
-/// to stderr then and says so.
+/// to stderr until it can, and says so.
 pub fn init(options: &Options) -> Result<LogHandle, InitError> {
-    let (handle, unreached) = or_to_stderr(options, LogHandle::new)?;
+    let handle = LogHandle::new(options)?;
     let lines = Lines(handle.0.clone());
     tracing::subscriber::set_global_default(lines).map_err(|_| InitError::AlreadySet)?;
     // A panic, which is a defect, goes the same way: written to standard error at
@@ -100,33 +102,8 @@ pub fn init(options: &Options) -> Result<LogHandle, InitError> {
         let name = thread.name().unwrap_or("without a name");
         tracing::error!("defect: the thread {name} {panic}");
     }));
-    tell_unreached(unreached);
+    handle.tell_unreached();
     Ok(handle)
-}
-
-/// Opens what the options ask for. A log server that cannot be reached is told of,
-/// and stderr takes its place.
-fn or_to_stderr<T>(
-    options: &Options,
-    open: impl Fn(&Options) -> Result<T, InitError>,
-) -> Result<(T, Option<InitError>), InitError> {
-    match open(options) {
-        Err(error @ InitError::Syslog(..)) => {
-            let to_stderr = Options {
-                syslog: false,
-                remote_syslog: None,
-                ..options.clone()
-            };
-            Ok((open(&to_stderr)?, Some(error)))
-        }
-        opened => Ok((opened?, None)),
-    }
-}
-
-fn tell_unreached(unreached: Option<InitError>) {
-    if let Some(error) = unreached {
-        tracing::warn!("The log goes to stderr: {error}");
-    }
 }
 
 /// Changes the log while the broker runs. Clones change the same log.
@@ -135,7 +112,8 @@ pub struct LogHandle(Arc<Shared>);
 
 /// A log that is open and not yet in use.
 pub struct PreparedLog {
-    current: Current,
+    /// `None`: the one in use stays.
+    current: Option<Current>,
     style: Style,
     debug: bool,
     trace: bool,
@@ -144,14 +122,14 @@ pub struct PreparedLog {
 /// How the log gets on.
 #[derive(Clone, Debug)]
 pub struct LogLook {
-    /// The file; `None` for stderr.
-    pub file: Option<PathBuf>,
+    /// Where it goes.
+    pub place: Place,
     /// Bytes of lines that wait to be written.
     pub waiting: usize,
     /// Lines lost so far.
     pub lost: u64,
-    /// When the last one was lost.
-    pub last_lost: Option<Clock>,
+    /// The last one that was lost.
+    pub last_lost: Option<Loss>,
     /// Why the last write failed.
     pub failure: Option<String>,
     /// Since when a write has not come back.
@@ -196,30 +174,53 @@ impl LogHandle {
     ///
     /// It cannot be opened.
     pub fn prepare(&self, options: &Options) -> Result<PreparedLog, InitError> {
-        let (prepared, unreached) = or_to_stderr(options, |options| {
-            Ok(PreparedLog {
-                current: Current::open(Place::of(options), &self.0.style, &self.0.losses)?,
-                style: Style::of(options),
-                debug: options.debug,
-                trace: options.trace,
-            })
-        })?;
-        tell_unreached(unreached);
-        Ok(prepared)
+        let place = Place::of(options);
+        let is_file = matches!(place, Place::File { .. });
+        // A file may have been moved away. A connection that works is not given up, one
+        // that does not is tried again anyway, and a pipe that takes nothing is not
+        // given one more thread.
+        let current = match !is_file && place == self.0.current.read().place {
+            true => None,
+            false => Some(Current::open(place, &self.0.style, &self.0.losses)?),
+        };
+        Ok(PreparedLog {
+            current,
+            style: Style::of(options),
+            debug: options.debug,
+            trace: options.trace,
+        })
     }
 
     /// Puts a prepared log in use. Waits for nothing and cannot fail.
     pub fn apply(&self, prepared: PreparedLog) {
         let shared = &self.0;
         shared.style.become_like(&prepared.style);
-        // A pipe that takes nothing is not given one more thread.
-        if !(prepared.current.place.is_stderr() && shared.current.read().place.is_stderr()) {
-            shared.current.write().give_way_to(prepared.current);
+        let is_new = prepared.current.is_some();
+        if let Some(current) = prepared.current {
+            shared.current.write().give_way_to(current);
         }
         shared.debug.store(prepared.debug, Ordering::Relaxed);
         shared.trace.store(prepared.trace, Ordering::Relaxed);
         // tracing remembers which events are wanted.
         tracing::callsite::rebuild_interest_cache();
+        // In the log that is in use now.
+        if is_new {
+            self.tell_unreached();
+        }
+    }
+
+    /// Tells of a log server that could not be reached when it was put in use.
+    fn tell_unreached(&self) {
+        let current = self.0.current.read();
+        let unreached = current.unreached.clone();
+        let place = current.place.clone();
+        // Who logs takes the lock again.
+        drop(current);
+        if let Some(cause) = unreached {
+            tracing::warn!(
+                "The log goes to stderr until it can go to {place}, which cannot be reached: {cause}"
+            );
+        }
     }
 
     /// Waits until what was logged so far is written, at most for the time.
@@ -233,10 +234,7 @@ impl LogHandle {
         let current = self.0.current.read();
         let (lost, last_lost) = self.0.losses.so_far();
         LogLook {
-            file: match &current.place {
-                Place::File { path, .. } => Some(path.clone()),
-                Place::Stderr | Place::Syslog(_) => None,
-            },
+            place: current.place.clone(),
             waiting: current.writer.waiting(),
             lost,
             last_lost,
@@ -278,6 +276,8 @@ impl Shared {
 /// Where the log goes, and who writes it.
 struct Current {
     place: Place,
+    /// Why the place could not be reached when it was opened.
+    unreached: Option<String>,
     writer: Arc<Writer>,
 }
 
@@ -287,9 +287,7 @@ impl Current {
         let waiting = Waiting::new(style.clone(), losses.clone()).map_err(InitError::Thread)?;
         let sink = match &place {
             Place::Stderr => Sink::Stderr,
-            Place::Syslog(place) => Connection::open(place.clone())
-                .map(Sink::Syslog)
-                .map_err(|cause| InitError::Syslog(place.clone(), cause))?,
+            Place::Syslog(place) => Sink::Syslog(Connection::open(place.clone())),
             Place::File {
                 path,
                 limit,
@@ -297,9 +295,14 @@ impl Current {
             } => Sink::open(path, *limit, *max_files)
                 .map_err(|cause| InitError::Open(path.clone(), cause))?,
         };
+        let unreached = match &sink {
+            Sink::Syslog(connection) => connection.failure(),
+            Sink::File(_) | Sink::Stderr => None,
+        };
         let writer = waiting.write_to(sink);
         Ok(Self {
             place,
+            unreached,
             writer: Arc::new(writer),
         })
     }
@@ -312,15 +315,31 @@ impl Current {
 }
 
 /// Where the log goes.
-#[derive(Clone, PartialEq)]
-enum Place {
-    Stderr,
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum Place {
+    /// A file.
     File {
+        /// Its name.
         path: PathBuf,
+        /// Bytes at which it is rotated; 0 is never.
         limit: u64,
+        /// Most files, this one included; 0 keeps all.
         max_files: usize,
     },
+    /// Standard error.
+    Stderr,
+    /// The system's log or a log server.
     Syslog(Syslog),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File { path, .. } => write!(f, "the log file {}", path.display()),
+            Self::Stderr => f.write_str("standard error"),
+            Self::Syslog(place) => place.fmt(f),
+        }
+    }
 }
 
 impl Place {
@@ -339,8 +358,13 @@ impl Place {
         }
     }
 
-    fn is_stderr(&self) -> bool {
-        matches!(self, Self::Stderr)
+    /// Where it is, as the configuration has it.
+    pub fn address(&self) -> String {
+        match self {
+            Self::File { path, .. } => path.display().to_string(),
+            Self::Stderr => "stderr".to_owned(),
+            Self::Syslog(place) => place.address(),
+        }
     }
 }
 
@@ -454,7 +478,7 @@ struct Style {
 impl Style {
     fn of(options: &Options) -> Self {
         let place = Place::of(options);
-        let colour = place.is_stderr() && io::stderr().is_terminal();
+        let colour = place == Place::Stderr && io::stderr().is_terminal();
         Self {
             bare: AtomicBool::new(matches!(place, Place::Syslog(_))),
             colour: AtomicBool::new(colour),
@@ -475,21 +499,26 @@ impl Style {
     }
 
     fn line(&self, label: Label, message: &str) -> String {
-        let is_set = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
-        if is_set(&self.bare) {
-            return format!("[{}] {message}\n", label.letters);
+        let Label { letters, colour } = label;
+        if self.bare.load(Ordering::Relaxed) {
+            return format!("[{letters}] {message}\n");
         }
+        let begin = self.begin();
+        match self.colour.load(Ordering::Relaxed) {
+            true => format!("{begin}[\x1b[{colour}m{letters}\x1b[0m] {message}\n"),
+            false => format!("{begin}[{letters}] {message}\n"),
+        }
+    }
+
+    /// What stands before the letters of a line that goes to no log server.
+    fn begin(&self) -> String {
+        let is_set = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
         let time = match (is_set(&self.time), is_set(&self.utc)) {
             (false, _) => String::new(),
             (true, true) => time_text(&Utc::now()),
             (true, false) => time_text(&Local::now()),
         };
-        let Label { letters, colour } = label;
-        let pid = process::id();
-        match is_set(&self.colour) {
-            true => format!("[{pid}] {time}[\x1b[{colour}m{letters}\x1b[0m] {message}\n"),
-            false => format!("[{pid}] {time}[{letters}] {message}\n"),
-        }
+        format!("[{}] {time}", process::id())
     }
 }
 

@@ -56,8 +56,10 @@ fn main() -> ExitCode {
             eprint!("{text}");
         }
         Invocation::Signal { signal, target } => {
-            if let Err(error) = signal::send(signal, &target) {
-                eprintln!("{program}: {error}");
+            if let Err(errors) = signal::send(signal, &target, &program) {
+                for error in errors {
+                    eprintln!("{program}: {error}");
+                }
                 return ExitCode::FAILURE;
             }
         }

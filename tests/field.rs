@@ -77,31 +77,139 @@ fn the_log_goes_to_a_server_over_tcp_and_to_a_socket() {
     assert!(broker.stop().success());
 }
 
-/// A log server that is not there keeps no broker from starting or reloading.
+/// The next line of a log server that ends with `text`.
+fn line_of(listener: &std::net::TcpListener, text: &str) {
+    let (stream, _) = listener.accept().expect("it connects");
+    let timeout = stream.set_read_timeout(Some(support::PATIENCE));
+    timeout.expect("a timeout");
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(stream));
+    let found = lines
+        .map_while(Result::ok)
+        .find(|line| line.ends_with(text));
+    assert!(found.is_some(), "{text}");
+}
+
+/// A log server that is not there keeps no broker from starting. Its lines go to
+/// stderr, whole ones, until it is there.
 #[test]
-fn without_a_log_server_the_log_goes_to_stderr() {
+fn a_log_server_that_comes_late_gets_the_log() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
     let broker = Broker::midge()
-        .config("remote_syslog: \"unix:///nowhere/log\"")
+        .config(format!("remote_syslog: \"tcp://{address}\""))
         .start();
-    let log = broker.log();
-    assert!(log.contains("The log goes to stderr"), "{log}");
-    broker.signal(libc::SIGHUP);
-    wait_until("it has reloaded", || {
-        broker.log().contains("Reloaded server configuration")
+    wait_until("the log is on stderr", || {
+        broker.log().contains("Server is ready")
     });
+    let log = broker.log();
+    let told =
+        format!("[WRN] The log goes to stderr until it can go to the log server tcp://{address}");
+    assert!(log.contains(&told), "{log}");
+    let begin = format!("[{}] ", broker.pid());
+    assert!(log.lines().all(|line| line.starts_with(&begin)), "{log}");
+    let listener = std::net::TcpListener::bind(address).expect("the port");
+    line_of(&listener, "lines of the log went to stderr");
+}
+
+/// A reload that names a log server that is not there says so where it can be read,
+/// and each later one leaves the log where it goes.
+#[test]
+fn a_reload_towards_a_log_server_that_is_gone_is_told_and_comes_back() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let config = |remote: &str, payload: u64| {
+        format!("max_payload: {payload}\ndiagnosis {{ interval: \"50ms\" }}\n{remote}\n")
+    };
+    let remote = format!("remote_syslog: \"tcp://{address}\"");
+    let broker = Broker::midge().config(config(&remote, 1000)).start();
+    let (stream, _) = listener.accept().expect("it connects");
+    let reload = |text: String| {
+        std::fs::write(broker.folder().join("broker.conf"), text).expect("room");
+        broker.signal(libc::SIGHUP);
+    };
+    // Another setting: the connection stays, with the listener as its witness.
+    reload(config(&remote, 2000));
+    wait_until("it has reloaded", || {
+        broker.get_json("/varz")["max_payload"] == 2000
+    });
+    listener.set_nonblocking(true).expect("a listener");
+    assert!(listener.accept().is_err());
+    // To a place where nobody is.
+    drop((stream, listener));
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let elsewhere = gone.local_addr().expect("an address");
+    drop(gone);
+    let remote = format!("remote_syslog: \"tcp://{elsewhere}\"");
+    reload(config(&remote, 3000));
+    let named = format!("the log server tcp://{elsewhere}");
+    wait_until("it is told", || {
+        let log = broker.log();
+        log.contains(&format!(
+            "until it can go to {named}, which cannot be reached: "
+        )) && log.contains(&format!("Reloaded: remote_syslog = \"tcp://{elsewhere}\""))
+    });
+    let finding = wait_for("the finding", || {
+        let findings = broker.get_json("/explainz")["findings"].clone();
+        let mut findings = findings.as_array()?.clone().into_iter();
+        // The one before may be told for a moment.
+        let subject = format!("tcp://{elsewhere}");
+        findings.find(|it| it["code"] == "log-lost" && it["subject"] == subject)
+    });
+    let text = finding["text"].as_str().expect("text");
+    assert!(
+        text.contains(&named) && text.contains("Connection refused"),
+        "{text}"
+    );
+    // A reload of something else changes nothing of that, and the log comes back.
+    reload(config(&remote, 4000));
+    wait_until("it has reloaded", || {
+        broker.get_json("/varz")["max_payload"] == 4000
+    });
+    let listener = std::net::TcpListener::bind(elsewhere).expect("the port");
+    line_of(&listener, "lines of the log went to stderr");
+    wait_until("the finding is gone", || {
+        !broker.get("/explainz").body.contains("log-lost")
+    });
+    assert!(
+        broker
+            .get("/metrics")
+            .body
+            .contains("midge_log_lost_lines_total 0")
+    );
 }
 
 /// The unit file of the legacy module has `-s`; others have `--profile`.
 #[test]
 fn flags_of_unit_files_are_taken() {
-    let mut command = Command::new(tools::midge());
-    let output = command
-        .args(["-s", "--profile", "6060", "--syslog=false", "--help_tls"])
-        .output()
-        .expect("midge runs");
-    assert!(output.status.success());
-    let help = String::from_utf8_lossy(&output.stdout);
-    assert!(help.contains("--remote_syslog"), "{help}");
+    // As `-s` says it, the log goes to the system's log, or to stderr where there is
+    // none: the monitoring port tells.
+    for flags in [
+        &["-s"][..],
+        &["--syslog"],
+        &["--syslog=false", "--profile", "6060"],
+    ] {
+        let mut broker = Broker::midge();
+        for flag in flags {
+            broker = broker.flag(*flag);
+        }
+        let mut broker = broker.start();
+        let is_to_syslog = !flags.contains(&"--syslog=false");
+        let is_there = UnixDatagram::unbound()
+            .and_then(|socket| socket.connect("/dev/log"))
+            .is_ok();
+        wait_until("it is ready", || broker.get("/healthz").status == 200);
+        let log = broker.log();
+        let is_on_stderr = log.contains("Starting midge");
+        assert_eq!(is_on_stderr, !is_to_syslog || !is_there, "{flags:?} {log}");
+        let told = "until it can go to the system's log /dev/log";
+        assert_eq!(
+            log.contains(told),
+            is_to_syslog && !is_there,
+            "{flags:?} {log}"
+        );
+        assert!(broker.stop().success());
+    }
 }
 
 #[test]

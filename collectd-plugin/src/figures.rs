@@ -138,7 +138,7 @@ pub(crate) const FIGURES: &[Figure] = &[
     varz(Basic, "total_events", "routes_tls_failures", Derive, &["cluster.tls.failures"], "TLS handshakes of routes that failed, and probes of the port"),
     varz(Basic, "total_events", "tls_revoked_closed", Derive, &["tls.revoked_closed"], "clients closed because their certificate was revoked meanwhile"),
     varz(Basic, "total_events", "routes_revoked_closed", Derive, &["cluster.revoked_closed"], "routes closed because their certificate was revoked meanwhile"),
-    varz(Basic, "pubsub", "subscriptions", Gauge, &["subscriptions"], "subscriptions of all accounts"),
+    varz(Basic, "pubsub", "subscriptions", Gauge, &["subscriptions"], "subscriptions of all accounts, and the interest of the cluster's other brokers"),
     varz(Basic, "memory", "rss", Gauge, &["mem"], "resident memory in bytes"),
     varz(Basic, "gauge", "cpu_percent", Gauge, &["cpu"], "processor use in percent of one core; may exceed 100"),
     varz(Limits, "count", "max_connections", Gauge, &["max_connections"], "most client connections"),

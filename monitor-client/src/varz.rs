@@ -164,7 +164,7 @@ pub struct Varz {
     /// Logins since the start; only midge tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logins: Option<LoginsVarz>,
-    /// Subscriptions of all accounts.
+    /// Subscriptions of all accounts, and the interest of the cluster's other brokers.
     pub subscriptions: u64,
     /// Requests served on the monitoring port, by path.
     pub http_req_stats: BTreeMap<String, u64>,

@@ -45,6 +45,18 @@ impl Account {
         self.elsewhere.all.load(Ordering::Relaxed)
     }
 
+    /// How many connections it may have, and how many of these places are taken at
+    /// other members.
+    pub fn room(&self) -> String {
+        let max = self.limits().max_connections.unwrap_or_default();
+        let begin = format!("max_connections {max}");
+        match self.elsewhere() {
+            0 => begin,
+            1 => begin + "; 1 connection is at another broker",
+            count => format!("{begin}; {count} connections are at other brokers"),
+        }
+    }
+
     /// Notes how many connections it has at another member; none once there is no
     /// route to that. `own_id` is the id of this broker.
     pub fn note_elsewhere(&self, member: &str, connections: usize, own_id: &str) {
@@ -107,6 +119,10 @@ mod tests {
             ..AccountLimits::default()
         };
         with_worker(|worker| account.redefine(worker, limits, None));
+        assert_eq!(account.room(), "max_connections 3");
+        account.note_elsewhere("B", 9, "M");
+        let told = "max_connections 3; 9 connections are at other brokers";
+        assert_eq!(account.room(), told);
         account.note_elsewhere("B", 1, "M");
         account.note_elsewhere("X", 1, "M");
         let first = account.enter();

@@ -359,7 +359,7 @@ pub(super) static SLOW_ROUTES: Figure = Figure {
 };
 pub(super) static SUBSCRIPTIONS: Figure = Figure {
     label: "subscriptions",
-    help: "subscriptions of all accounts",
+    help: "subscriptions of all accounts, and the interest of the cluster's other brokers",
     option: Some("subs"),
     ..Figure::PLAIN
 };

@@ -118,12 +118,10 @@ fn cut_of_account(account: &Account, connections: &[Arc<Connection>]) {
     }
     if !connections.is_empty() {
         warn!(
-            "Closed {} connections of account {:?} to fall within its max_connections {}, {} of \
-             them at other brokers",
+            "Closed {} connections of account {:?} to fall within its {}",
             connections.len(),
             account.name,
-            account.limits().max_connections.unwrap_or_default(),
-            account.elsewhere()
+            account.room()
         );
     }
 }

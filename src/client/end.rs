@@ -79,6 +79,7 @@ impl From<ParseError> for End {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::protocol::parse;
 
     #[test]
     fn what_came_is_quoted_short_and_without_secrets() {
@@ -100,6 +101,18 @@ mod tests {
             quoted(&[b'x'; 100]),
             format!("no such verb: \"{}\"...", "x".repeat(QUOTED_MAX))
         );
+        let bad = |line: &str| match parse::parse(line.as_bytes(), 4096) {
+            Err(error) => End::from(error).quoting(line.as_bytes()).detail,
+            Ok(_) => panic!("{line} is right"),
+        };
+        assert_eq!(bad("SUB a\r\n"), "bad arguments of SUB: \"SUB a\"");
+        for line in ["SUB a", "UNSUB", "PUB a x", "HPUB a 5 1"] {
+            let detail = bad(&format!("{line}\r\n"));
+            assert_eq!(detail.matches(line).count(), 1, "{detail}");
+            assert!(detail.ends_with(&format!(": {line:?}")), "{detail}");
+        }
+        let long = bad(&format!("SUB {}\r\n", "x ".repeat(1000)));
+        assert!(long.len() < 100, "{long}");
         for secret in ["CONNECT {\"pass\":\"geheim\"", "connect{geheim"] {
             assert_eq!(quoted(secret.as_bytes()), "no such verb");
         }

@@ -20,12 +20,7 @@ impl Session {
                 refused: None,
                 reason: CloseReason::MaxAccountConnections,
                 error: Some(ClientError::MaxAccountConnections),
-                detail: format!(
-                    "account {:?} has max_connections {}, {} of them at other brokers",
-                    account.name,
-                    account.limits().max_connections.unwrap_or_default(),
-                    account.elsewhere()
-                ),
+                detail: format!("account {:?} has {}", account.name, account.room()),
             });
         };
         self.limits = narrowed(self.context.limits.current(), &account.limits());

@@ -3,10 +3,19 @@
 //! `main` calls [`send`] when the command line asks for it.
 
 use std::{
-    fmt, fs, io,
+    fmt,
+    fs::{self, File},
+    io::{self, Read as _},
+    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
     process,
 };
+
+/// Names that a broker may have whose id is in a pid file.
+const NAMES: [&str; 2] = ["midge", "nats-server"];
+
+/// Bytes of a pid file that are read.
+const PID_FILE_LEN_MAX: u64 = 64;
 
 /// What a running broker is told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,11 +66,13 @@ impl Signal {
 /// Which process is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// The only process that was started under this name.
-    Named(String),
+    /// The only broker that runs.
+    Only,
     /// A process id.
     Pid(i32),
-    /// The process whose id is in this file.
+    /// The brokers whose ids begin like this.
+    Pids(String),
+    /// The broker whose id is in this file.
     PidFile(PathBuf),
     /// Those whose ids are in the files of this name, in which `*` stands for any
     /// characters.
@@ -69,15 +80,20 @@ pub enum Target {
 }
 
 impl Target {
-    /// A process id or the path of a pid file.
+    /// As with nats-server: a process id; the begin of some, which may be empty,
+    /// and `*`; or the path of a pid file. The path may have `*` in its last part.
     pub fn from_text(text: &str) -> Target {
-        match text.parse() {
-            Ok(pid) => Target::Pid(pid),
+        let begin = text.strip_suffix('*');
+        let is_number = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
+        if text.is_empty() {
+            return Target::Only;
+        }
+        match (text.parse(), begin.filter(is_number)) {
+            (Ok(pid), _) => Target::Pid(pid),
+            (_, Some(begin)) => Target::Pids(begin.into()),
             // A file may have such a name.
-            Err(_) if text.contains('*') && !Path::new(text).exists() => {
-                Target::PidFiles(text.into())
-            }
-            Err(_) => Target::PidFile(text.into()),
+            _ if text.contains('*') && !Path::new(text).exists() => Target::PidFiles(text.into()),
+            _ => Target::PidFile(text.into()),
         }
     }
 }
@@ -85,16 +101,18 @@ impl Target {
 /// Why no signal was delivered.
 #[derive(Debug)]
 pub enum SignalError {
-    /// More than one process has the name.
+    /// More than one broker runs.
     Ambiguous(String, Vec<i32>),
+    /// Not the id of a single process.
+    BadPid(i32),
     /// The pid file does not hold a process id.
     BadPidFile(PathBuf),
     /// The system refused, or the process is gone.
     Kill(i32, io::Error),
-    /// No process has the name.
-    NotRunning(String),
-    /// Not the id of a single process.
-    BadPid(i32),
+    /// The process of the pid file is no broker.
+    NoBroker(PathBuf, i32),
+    /// No broker runs, or none whose id begins like this.
+    NotRunning(String, String),
     /// A file or the list of processes cannot be read.
     Read(PathBuf, io::Error),
 }
@@ -107,7 +125,8 @@ impl fmt::Display for SignalError {
                 let pids = pids.join(", ");
                 write!(
                     f,
-                    "more than one {name} is running ({pids}): give a process id or a pid file"
+                    "more than one {name} is running ({pids}): give a process id or a pid file, or \
+                     * for all"
                 )
             }
             SignalError::BadPid(pid) => write!(f, "{pid} is not a process id"),
@@ -115,7 +134,20 @@ impl fmt::Display for SignalError {
                 write!(f, "{} does not hold a process id", path.display())
             }
             SignalError::Kill(pid, cause) => write!(f, "cannot signal process {pid}: {cause}"),
-            SignalError::NotRunning(name) => write!(f, "no {name} is running"),
+            SignalError::NoBroker(path, pid) => write!(
+                f,
+                "process {pid} of {} is no broker: it is gone, or the file is an old one",
+                path.display()
+            ),
+            SignalError::NotRunning(name, begin) if begin.is_empty() => {
+                write!(f, "no {name} is running")
+            }
+            SignalError::NotRunning(name, begin) => {
+                write!(
+                    f,
+                    "no {name} is running whose process id begins with {begin}"
+                )
+            }
             SignalError::Read(path, cause) => write!(f, "cannot read {}: {cause}", path.display()),
         }
     }
@@ -123,20 +155,105 @@ impl fmt::Display for SignalError {
 
 impl std::error::Error for SignalError {}
 
-/// Delivers a signal to one process, or to those of several files.
-pub fn send(signal: Signal, target: &Target) -> Result<(), SignalError> {
-    match target {
-        Target::Named(name) => send_to(signal, find_process(name)?),
-        Target::Pid(pid) => send_to(signal, *pid),
-        Target::PidFile(path) => send_to(signal, read_pid(path)?),
-        Target::PidFiles(pattern) => {
-            // All are told before the first failure is.
-            let results: Vec<_> = matching(pattern)?
-                .iter()
-                .map(|path| send_to(signal, read_pid(path)?))
-                .collect();
-            results.into_iter().collect()
+/// Delivers a signal to one broker or to several. `program` is the name that this
+/// program was started by.
+///
+/// # Errors
+///
+/// Whatever failed, after all that can be told were told.
+pub fn send(signal: Signal, target: &Target, program: &str) -> Result<(), Vec<SignalError>> {
+    let file = program_of("self");
+    let name = program;
+    Own { name, file }.send(signal, target)
+}
+
+/// By what brokers are known among processes: they were started by the same name as
+/// this one, or from the same file by another name, as `midge` and by its link
+/// `nats-server`.
+struct Own<'a> {
+    name: &'a str,
+    file: Option<Vec<u8>>,
+}
+
+impl Own<'_> {
+    fn send(&self, signal: Signal, target: &Target) -> Result<(), Vec<SignalError>> {
+        let one = |pid| vec![pid];
+        let found = match target {
+            Target::Only => one(self.only()),
+            Target::Pid(pid) => one(Ok(*pid)),
+            Target::Pids(begin) => self.starting_with(begin),
+            Target::PidFile(path) => one(self.broker_of(path)),
+            Target::PidFiles(pattern) => match matching(pattern) {
+                Ok(paths) => paths.iter().map(|path| self.broker_of(path)).collect(),
+                Err(error) => one(Err(error)),
+            },
+        };
+        let failed: Vec<SignalError> = found
+            .into_iter()
+            .filter_map(|pid| pid.and_then(|pid| send_to(signal, pid)).err())
+            .collect();
+        match failed.is_empty() {
+            true => Ok(()),
+            false => Err(failed),
         }
+    }
+
+    /// The process of a pid file. A file may be older than the process that has its id
+    /// now, and a pattern may match what is no pid file at all.
+    fn broker_of(&self, path: &Path) -> Result<i32, SignalError> {
+        let pid = read_pid(path)?;
+        let is_broker = || {
+            let mut names = NAMES.into_iter();
+            self.is_broker(pid) || names.any(|name| is_named(pid, name))
+        };
+        match pid <= 0 || is_broker() {
+            true => Ok(pid),
+            false => Err(SignalError::NoBroker(path.into(), pid)),
+        }
+    }
+
+    /// The only broker besides this process.
+    fn only(&self) -> Result<i32, SignalError> {
+        let pids = self.brokers()?;
+        match pids[..] {
+            [] => Err(SignalError::NotRunning(self.name.into(), String::new())),
+            [pid] => Ok(pid),
+            _ => Err(SignalError::Ambiguous(self.name.into(), pids)),
+        }
+    }
+
+    /// The brokers whose ids begin like this.
+    fn starting_with(&self, begin: &str) -> Vec<Result<i32, SignalError>> {
+        let pids = match self.brokers() {
+            Ok(pids) => pids,
+            Err(error) => return vec![Err(error)],
+        };
+        let begins = |pid: &i32| pid.to_string().starts_with(begin);
+        let found: Vec<_> = pids.into_iter().filter(begins).map(Ok).collect();
+        match found.is_empty() {
+            true => vec![Err(SignalError::NotRunning(self.name.into(), begin.into()))],
+            false => found,
+        }
+    }
+
+    /// All brokers besides this process.
+    fn brokers(&self) -> Result<Vec<i32>, SignalError> {
+        let table = Path::new("/proc");
+        let processes =
+            fs::read_dir(table).map_err(|cause| SignalError::Read(table.into(), cause))?;
+        let own = i32::try_from(process::id()).unwrap_or(0);
+        // A process that ends while the table is read is none.
+        let mut pids: Vec<i32> = processes
+            .flatten()
+            .filter_map(|process| process.file_name().to_str()?.parse().ok())
+            .filter(|pid| *pid != own && self.is_broker(*pid))
+            .collect();
+        pids.sort_unstable();
+        Ok(pids)
+    }
+
+    fn is_broker(&self, pid: i32) -> bool {
+        is_named(pid, self.name) || self.file.is_some() && program_of(&pid.to_string()) == self.file
     }
 }
 
@@ -201,30 +318,28 @@ fn kill(pid: i32, number: libc::c_int) -> io::Result<()> {
 }
 
 fn read_pid(path: &Path) -> Result<i32, SignalError> {
-    let text = fs::read_to_string(path).map_err(|cause| SignalError::Read(path.into(), cause))?;
-    let pid = text.trim().parse();
-    pid.map_err(|_| SignalError::BadPidFile(path.into()))
+    let read = || {
+        // A pipe that nobody writes would hold up whoever opens it otherwise.
+        let mut options = File::options();
+        let file = options
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)?;
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::other("it is not a file"));
+        }
+        let mut text = Vec::new();
+        file.take(PID_FILE_LEN_MAX).read_to_end(&mut text)?;
+        Ok(text)
+    };
+    let text = read().map_err(|cause| SignalError::Read(path.into(), cause))?;
+    let pid = str::from_utf8(&text)
+        .ok()
+        .and_then(|text| text.trim().parse().ok());
+    pid.ok_or_else(|| SignalError::BadPidFile(path.into()))
 }
 
-/// The only other process whose first argument has `name` as its last part.
-fn find_process(name: &str) -> Result<i32, SignalError> {
-    let table = Path::new("/proc");
-    let processes = fs::read_dir(table).map_err(|cause| SignalError::Read(table.into(), cause))?;
-    let own = i32::try_from(process::id()).unwrap_or(0);
-    // A process that ends while the table is read is none.
-    let mut pids: Vec<i32> = processes
-        .flatten()
-        .filter_map(|process| process.file_name().to_str()?.parse().ok())
-        .filter(|pid| *pid != own && is_named(*pid, name))
-        .collect();
-    pids.sort_unstable();
-    match pids[..] {
-        [] => Err(SignalError::NotRunning(name.into())),
-        [pid] => Ok(pid),
-        _ => Err(SignalError::Ambiguous(name.into(), pids)),
-    }
-}
-
+/// Whether the last part of the process' first argument is this name.
 fn is_named(pid: i32, name: &str) -> bool {
     let Ok(command) = fs::read(format!("/proc/{pid}/cmdline")) else {
         return false;
@@ -234,132 +349,13 @@ fn is_named(pid: i32, name: &str) -> bool {
     base == Some(name.as_bytes())
 }
 
-#[cfg(test)]
-mod tests {
-    use std::{
-        process::{Child, Command},
-        time::{Duration, Instant},
-    };
-
-    use super::*;
-
-    #[test]
-    fn stars_stand_for_any_characters() {
-        for (pattern, name, expected) in [
-            ("*.pid", "a.pid", true),
-            ("*.pid", ".pid", true),
-            ("*.pid", "a.pid.old", false),
-            ("nats-*.pid", "nats-1.pid", true),
-            ("nats-*.pid", "midge-1.pid", false),
-            ("a*b*c", "a-b-b-c", true),
-            ("a*b*c", "a-c", false),
-            ("*", "x", true),
-            ("ab*b", "ab", false),
-        ] {
-            assert_eq!(is_match(pattern, name), expected, "{pattern} {name}");
-        }
-    }
-
-    #[test]
-    fn all_processes_of_matching_files_are_told() {
-        let folder = tempfile::TempDir::new().expect("a folder");
-        let mut sleepers = [
-            Sleeper::start("midge-glob-a"),
-            Sleeper::start("midge-glob-b"),
-        ];
-        for (number, sleeper) in sleepers.iter().enumerate() {
-            let path = folder.path().join(format!("{number}.pid"));
-            fs::write(path, sleeper.0.id().to_string()).expect("room for a file");
-        }
-        let pattern = folder.path().join("*.pid").display().to_string();
-        let target = Target::from_text(&pattern);
-        send(Signal::Stop, &target).expect("both are there");
-        for sleeper in &mut sleepers {
-            assert!(!sleeper.0.wait().expect("it ends").success());
-        }
-        let none = folder.path().join("*.none").display().to_string();
-        assert!(send(Signal::Stop, &Target::from_text(&none)).is_err());
-    }
-
-    /// A process under a name that no other one has, killed at the end.
-    struct Sleeper(Child);
-
-    impl Sleeper {
-        fn start(name: &str) -> Sleeper {
-            use std::os::unix::process::CommandExt;
-            let child = Command::new("sleep").arg0(name).arg("600").spawn();
-            let sleeper = Sleeper(child.expect("sleep starts"));
-            let pid = i32::try_from(sleeper.0.id()).expect("a process id");
-            let base = name.rsplit('/').next().expect("a name");
-            // The system shows the arguments only a moment after the start.
-            let deadline = Instant::now() + Duration::from_secs(10);
-            while !is_named(pid, base) {
-                assert!(Instant::now() < deadline, "{name} does not show up");
-                std::thread::yield_now();
-            }
-            sleeper
-        }
-
-        fn signal_that_ended_it(mut self) -> Option<i32> {
-            use std::os::unix::process::ExitStatusExt;
-            self.0.wait().expect("a child can be waited for").signal()
-        }
-    }
-
-    impl Drop for Sleeper {
-        fn drop(&mut self) {
-            let _ = self.0.kill();
-            let _ = self.0.wait();
-        }
-    }
-
-    fn own_name(test: &str) -> String {
-        format!("signal-test-{test}-{}", process::id())
-    }
-
-    #[test]
-    fn the_only_process_of_a_name_is_told() {
-        let name = own_name("one");
-        let sleeper = Sleeper::start(&format!("/some/where/{name}"));
-        send(Signal::Term, &Target::Named(name)).expect("one process has the name");
-        assert_eq!(sleeper.signal_that_ended_it(), Some(libc::SIGTERM));
-    }
-
-    #[test]
-    fn two_processes_of_a_name_are_listed_and_left_alone() {
-        let name = own_name("two");
-        let sleepers = [Sleeper::start(&name), Sleeper::start(&name)];
-        let error = send(Signal::Stop, &Target::Named(name)).expect_err("two have the name");
-        for sleeper in &sleepers {
-            let pid = sleeper.0.id().to_string();
-            assert!(error.to_string().contains(&pid), "{error}");
-        }
-    }
-
-    #[test]
-    fn a_name_nobody_has_is_an_error() {
-        let error = send(Signal::Quit, &Target::Named(own_name("none")));
-        assert!(matches!(error, Err(SignalError::NotRunning(_))));
-    }
-
-    /// nats-server refuses a pid file with a line end; it is allowed here.
-    #[test]
-    fn a_pid_file_may_end_in_a_new_line() {
-        let sleeper = Sleeper::start(&own_name("file"));
-        let file = tempfile::NamedTempFile::new().expect("a temporary file");
-        fs::write(file.path(), format!("{}\n", sleeper.0.id())).expect("it is writable");
-        let target = Target::from_text(&file.path().display().to_string());
-        // Not SIGINT: what a shell starts in the background may ignore it.
-        send(Signal::Term, &target).expect("the file holds a pid");
-        assert_eq!(sleeper.signal_that_ended_it(), Some(libc::SIGTERM));
-    }
-
-    /// kill(0) and kill(-1) would hit every process of the group or the user.
-    #[test]
-    fn groups_of_processes_are_never_told() {
-        for pid in ["0", "-1"] {
-            let error = send(Signal::Stop, &Target::from_text(pid));
-            assert!(matches!(error, Err(SignalError::BadPid(_))), "{pid}");
-        }
-    }
+/// The file that a process runs. It has its name also after another one took its
+/// place.
+fn program_of(process: &str) -> Option<Vec<u8>> {
+    let path = fs::read_link(format!("/proc/{process}/exe")).ok()?;
+    let bytes = path.as_os_str().as_encoded_bytes();
+    Some(bytes.strip_suffix(b" (deleted)").unwrap_or(bytes).to_vec())
 }
+
+#[cfg(test)]
+mod tests;

@@ -283,9 +283,11 @@ impl Registry {
         open
     }
 
-    /// The closed connections that are remembered, the oldest first.
+    /// The closed connections that are remembered, those first that ended first.
     pub fn closed(&self) -> Vec<Arc<ClosedConnection>> {
-        self.inner.lock().closed.iter().cloned().collect()
+        let closed = self.inner.lock().closed.iter().cloned().collect();
+        // Without the lock.
+        closed::by_end(closed)
     }
 
     /// How many closed connections are remembered.

@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::{
+        fd::AsRawFd,
+        unix::fs::{MetadataExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
     thread,
     time::Duration,
@@ -199,6 +202,30 @@ fn write(place: &mut impl Write, text: &str) -> Result<(), Unwritten> {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => thread::sleep(FULL_PAUSE),
             Err(cause) => return Err(Unwritten { written, cause }),
+        }
+    }
+    Ok(())
+}
+
+/// Writes a text to stderr if it takes it at once. Whoever still has another place
+/// to write to must not hang here.
+///
+/// # Errors
+///
+/// It takes nothing now, or it cannot be written.
+pub(super) fn write_to_ready_stderr(text: &str) -> io::Result<()> {
+    let mut stderr = io::stderr().lock();
+    for part in text.as_bytes().chunks(libc::PIPE_BUF) {
+        let mut ready = libc::pollfd {
+            fd: stderr.as_raw_fd(),
+            events: libc::POLLOUT,
+            revents: 0,
+        };
+        // SAFETY: poll gets one entry, which lives as long as the call.
+        match unsafe { libc::poll(&raw mut ready, 1, 0) } {
+            0 => return Err(io::ErrorKind::WouldBlock.into()),
+            count if count < 0 => return Err(io::Error::last_os_error()),
+            _ => stderr.write_all(part)?,
         }
     }
     Ok(())

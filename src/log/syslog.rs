@@ -1,7 +1,8 @@
 //! The system's log and log servers: RFC 3164 over `/dev/log`, UDP or TCP.
 //!
-//! Only the thread that writes the log comes here. What a socket does not take at
-//! once, or within a second over TCP, is lost and counted like any other line.
+//! Only the thread that writes the log sends here. What a socket does not take at
+//! once, or within a second over TCP, the log server does not get: see
+//! [`Work`](super::writer) for where it goes.
 
 use std::{
     env, fmt, io,
@@ -45,14 +46,18 @@ pub enum Syslog {
 impl fmt::Display for Syslog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Local => write!(f, "the system's log at {LOCAL}"),
-            Self::Remote(RemoteSyslog::Udp(host, port)) => {
-                write!(f, "the log server {host}, UDP port {port}")
-            }
-            Self::Remote(RemoteSyslog::Tcp(host, port)) => {
-                write!(f, "the log server {host}, TCP port {port}")
-            }
-            Self::Remote(RemoteSyslog::Unix(path)) => write!(f, "the log at {}", path.display()),
+            Self::Local => write!(f, "the system's log {LOCAL}"),
+            Self::Remote(remote) => write!(f, "the log server {remote}"),
+        }
+    }
+}
+
+impl Syslog {
+    /// Where it is, as the configuration has it.
+    pub fn address(&self) -> String {
+        match self {
+            Self::Local => LOCAL.to_owned(),
+            Self::Remote(remote) => remote.to_string(),
         }
     }
 }
@@ -63,30 +68,31 @@ enum Socket {
     Tcp(TcpStream),
 }
 
-/// A log that was reached once.
+/// A log, whether it can be reached now or not.
 pub(super) struct Connection {
     place: Syslog,
-    /// `None` since it was lost.
-    socket: Option<Socket>,
+    /// Why there is none if there is none.
+    socket: io::Result<Socket>,
     tried: Instant,
     /// What stands before each text but the time: for servers the host as well.
     origin: String,
 }
 
 impl Connection {
-    /// Reaches the log. May wait for the resolver.
-    ///
-    /// # Errors
-    ///
-    /// There is none, or it does not answer.
-    pub(super) fn open(place: Syslog) -> io::Result<Self> {
-        let socket = reach(&place)?;
-        Ok(Self {
+    /// Reaches the log. May wait for the resolver. One that cannot be reached now is
+    /// tried again with what there is to send.
+    pub(super) fn open(place: Syslog) -> Self {
+        Self {
             origin: origin(&place),
+            socket: reach(&place),
             place,
-            socket: Some(socket),
             tried: Instant::now(),
-        })
+        }
+    }
+
+    /// Why it cannot be reached.
+    pub(super) fn failure(&self) -> Option<String> {
+        self.socket.as_ref().err().map(ToString::to_string)
     }
 
     /// Sends each line as a message.
@@ -106,37 +112,45 @@ impl Connection {
     }
 
     fn send(&mut self, line: &str) -> io::Result<()> {
-        if self.socket.is_none() {
-            if self.tried.elapsed() < RETRY {
-                return Err(io::ErrorKind::NotConnected.into());
-            }
+        if self.socket.is_err() && self.tried.elapsed() >= RETRY {
             self.tried = Instant::now();
-            self.socket = Some(reach(&self.place)?);
+            self.socket = reach(&self.place);
         }
-        let message = message(line, &self.origin, &Local::now().format("%b %e %H:%M:%S"));
-        let Some(socket) = &mut self.socket else {
-            return Err(io::ErrorKind::NotConnected.into());
+        let socket = match &mut self.socket {
+            Ok(socket) => socket,
+            Err(cause) => return Err(again(cause)),
         };
+        let message = message(line, &self.origin, &Local::now().format("%b %e %H:%M:%S"));
         let sent = match socket {
             Socket::Unix(socket) => socket.send(message.as_bytes()).map(drop),
             Socket::Udp(socket) => socket.send(message.as_bytes()).map(drop),
             Socket::Tcp(stream) => stream.write_all(format!("{message}\n").as_bytes()),
         };
-        match &sent {
-            // It is full, or an earlier datagram found nobody: the next may.
-            Err(error)
-                if !matches!(socket, Socket::Tcp(_))
-                    && matches!(
-                        error.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::ConnectionRefused
-                    )
-                    && !matches!(socket, Socket::Unix(_)
-                        if error.kind() == io::ErrorKind::ConnectionRefused) => {}
-            Err(_) => self.socket = None,
-            Ok(()) => {}
+        if let Err(cause) = &sent
+            && !keeps_socket(socket, cause.kind())
+        {
+            self.socket = Err(again(cause));
         }
         sent
     }
+}
+
+/// Whether what comes next may find its way through the same socket.
+fn keeps_socket(socket: &Socket, failure: io::ErrorKind) -> bool {
+    use io::ErrorKind::{ConnectionRefused, WouldBlock};
+    match socket {
+        // Half a line may have been sent.
+        Socket::Tcp(_) => false,
+        // It is full, or an earlier datagram found nobody.
+        Socket::Udp(_) => matches!(failure, ConnectionRefused | WouldBlock),
+        // One that refuses is the socket of a server that is gone.
+        Socket::Unix(_) => failure == WouldBlock,
+    }
+}
+
+/// The same error for one more who asks.
+fn again(cause: &io::Error) -> io::Error {
+    io::Error::new(cause.kind(), cause.to_string())
 }
 
 fn reach(place: &Syslog) -> io::Result<Socket> {
@@ -246,9 +260,15 @@ mod tests {
         let folder = tempfile::TempDir::new().expect("a folder");
         let path = folder.path().join("log");
         let place = Syslog::Remote(RemoteSyslog::Unix(path.clone()));
-        assert!(Connection::open(place.clone()).is_err());
+        let mut log = Connection::open(place);
+        // Each line that finds nobody is told why, also between two tries.
+        for _ in 0..2 {
+            let unwritten = log.append("[INF] zero\n").expect_err("nobody is there");
+            assert_eq!(unwritten.cause.kind(), io::ErrorKind::NotFound);
+        }
+        assert!(log.failure().is_some());
         let server = UnixDatagram::bind(&path).expect("a server");
-        let mut log = Connection::open(place).expect("it is there");
+        log.tried = Instant::now().checked_sub(RETRY).expect("the clock runs");
         assert!(log.append("[INF] one\n[ERR] two\n").is_ok());
         let mut buffer = [0; 512];
         for expected in ["[INF] one", "[ERR] two"] {
@@ -267,6 +287,30 @@ mod tests {
         assert!(buffer[..len].ends_with(b"[INF] four"));
     }
 
+    /// A server over UDP that is restarted gets the next message; over a Unix socket
+    /// or TCP it is another socket.
+    #[test]
+    fn sockets_are_kept_as_long_as_they_may_lead_somewhere() {
+        use io::ErrorKind::{BrokenPipe, ConnectionRefused, WouldBlock};
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let stream = TcpStream::connect(address).expect("it listens");
+        for (socket, kept) in [
+            (
+                Socket::Unix(UnixDatagram::unbound().expect("a socket")),
+                [true, false, false],
+            ),
+            (
+                Socket::Udp(UdpSocket::bind("127.0.0.1:0").expect("a socket")),
+                [true, true, false],
+            ),
+            (Socket::Tcp(stream), [false; 3]),
+        ] {
+            let keeps = |failure| keeps_socket(&socket, failure);
+            assert_eq!([WouldBlock, ConnectionRefused, BrokenPipe].map(keeps), kept);
+        }
+    }
+
     /// A socket that is full costs lines, and no time.
     #[test]
     fn a_server_that_reads_nothing_holds_up_nobody() {
@@ -274,7 +318,7 @@ mod tests {
         let path = folder.path().join("log");
         let _server = UnixDatagram::bind(&path).expect("a server");
         let place = Syslog::Remote(RemoteSyslog::Unix(path));
-        let mut log = Connection::open(place).expect("it is there");
+        let mut log = Connection::open(place);
         let lines = format!("[INF] {}\n", "x".repeat(4096)).repeat(2000);
         let unwritten = log.append(&lines).expect_err("it fills up");
         assert_eq!(unwritten.cause.kind(), io::ErrorKind::WouldBlock);

@@ -378,13 +378,13 @@ fn a_loss_is_told_once_by_one_of_several_writers() {
     let open = |path: &Path| Current::open(place(path), &style, &losses).expect("it opens");
     let hanging = open(&pipe);
     hanging.writer.begin(None);
-    losses.add(5);
+    losses.add(5, LossCause::NoRoom);
     // More than the pipe holds, in one write with the notice.
     hanging.writer.put("x".repeat(200_000) + "\n");
     wait_until("hangs", || hanging.writer.busy_since().is_some());
     let other = open(&file);
     other.writer.begin(None);
-    losses.add(2);
+    losses.add(2, LossCause::NoRoom);
     other.writer.put("there\n".into());
     wait_until("written", || {
         fs::read_to_string(&file).is_ok_and(|text| text.contains("there"))
@@ -451,4 +451,45 @@ fn lines_keep_their_order_over_a_change() {
         .collect();
     let expected: Vec<String> = (0..400).map(|number| format!("{number:03}")).collect();
     assert_eq!(numbers, expected);
+}
+
+/// A log server that is not there yet gets what comes when it is, and until then
+/// stderr does; a change of other settings makes no other connection.
+#[test]
+fn a_log_server_stays_the_place_of_the_log_while_it_is_gone() {
+    let folder = TempDir::new().expect("a temporary folder");
+    let path = folder.path().join("socket");
+    let options = |debug| Options {
+        debug,
+        remote_syslog: Some(crate::config::options::RemoteSyslog::Unix(path.clone())),
+        ..without_time()
+    };
+    let handle = LogHandle::new(&options(false)).expect("it starts");
+    tracing::subscriber::with_default(Lines(handle.0.clone()), || {
+        tracing::info!("nobody hears it");
+        handle.flush(PATIENCE);
+        let look = handle.look();
+        assert!(matches!(look.place, Place::Syslog(_)), "{look:?}");
+        assert!(look.failure.is_some());
+        let writer = handle.0.current.read().writer.clone();
+        handle.apply(handle.prepare(&options(true)).expect("nothing to open"));
+        assert!(Arc::ptr_eq(&writer, &handle.0.current.read().writer));
+        let server = std::os::unix::net::UnixDatagram::bind(&path).expect("a server");
+        server.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let mut buffer = [0; 512];
+        // Told by itself, without a further line.
+        let len = server.recv(&mut buffer).expect("a message");
+        let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
+        let lost = handle.look().lost;
+        assert!(
+            text.ends_with("[ERR] 1 lines of the log went to stderr") || lost > 0,
+            "{text}"
+        );
+        tracing::debug!("there");
+        wait_until("heard", || {
+            let len = server.recv(&mut buffer).expect("a message");
+            buffer[..len].ends_with(b"[DBG] there")
+        });
+        assert!(handle.look().failure.is_none());
+    });
 }

@@ -4,7 +4,7 @@
 //! bound in bytes and a thread. A disk or a pipe that takes nothing holds up that
 //! thread and nothing else. A line that finds no room, or that cannot be written,
 //! is lost: it is counted in [`Losses`], and the log says so itself as soon as it
-//! can be written again.
+//! can be written again. What a log server does not take goes to stderr if that does.
 
 use std::{
     io,
@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 
 use super::{
     Label, Style,
-    sink::{Sink, Unwritten},
+    sink::{Sink, Unwritten, write_to_ready_stderr},
 };
 use crate::telemetry::Clock;
 
@@ -57,18 +57,37 @@ pub(super) struct Losses {
     total: AtomicU64,
     /// Those that the log does not tell of yet.
     owed: AtomicU64,
-    /// When the last one was lost.
-    last: AtomicU64,
+    /// The last one of them.
+    last: Mutex<Option<Loss>>,
     /// Writers whose threads live.
     writers: AtomicUsize,
 }
 
+/// A line that was lost.
+#[derive(Clone, Debug)]
+pub struct Loss {
+    /// When.
+    pub at: Clock,
+    /// Why.
+    pub cause: LossCause,
+}
+
+/// Why a line was lost.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub enum LossCause {
+    /// Too many waited already.
+    NoRoom,
+    /// The place did not take it.
+    Unwritten(String),
+}
+
 impl Losses {
-    pub(super) fn add(&self, lines: u64) {
+    pub(super) fn add(&self, lines: u64, cause: LossCause) {
         if lines > 0 {
             self.total.fetch_add(lines, Ordering::Relaxed);
             self.owed.fetch_add(lines, Ordering::Relaxed);
-            self.last.store(Clock::now().0, Ordering::Relaxed);
+            let at = Clock::now();
+            *self.last.lock() = Some(Loss { at, cause });
         }
     }
 
@@ -87,11 +106,10 @@ impl Losses {
         true
     }
 
-    /// How many so far, and when the last one was lost.
-    pub(super) fn so_far(&self) -> (u64, Option<Clock>) {
+    /// How many so far, and the last one.
+    pub(super) fn so_far(&self) -> (u64, Option<Loss>) {
         let total = self.total.load(Ordering::Relaxed);
-        let last = Clock(self.last.load(Ordering::Relaxed));
-        (total, (total > 0).then_some(last))
+        (total, self.last.lock().clone())
     }
 }
 
@@ -158,6 +176,7 @@ impl Waiting {
                     style,
                     progress: work_progress,
                     losses: counted,
+                    elsewhere: 0,
                 };
                 work.run();
             }
@@ -201,12 +220,13 @@ impl Writer {
         let waiting = &self.progress.waiting;
         if waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX {
             waiting.fetch_sub(bytes, Ordering::Relaxed);
-            self.losses.add(1);
+            self.losses.add(1, LossCause::NoRoom);
             return;
         }
         if !self.send(Message::Line(line)) {
             waiting.fetch_sub(bytes, Ordering::Relaxed);
-            self.losses.add(1);
+            let cause = "the thread that writes it is gone".to_owned();
+            self.losses.add(1, LossCause::Unwritten(cause));
         }
     }
 
@@ -257,6 +277,9 @@ struct Work {
     style: Arc<Style>,
     progress: Arc<Progress>,
     losses: Counted,
+    /// Lines that went to stderr, as the log server did not take them, and of which it
+    /// is not told yet.
+    elsewhere: u64,
 }
 
 impl Work {
@@ -278,12 +301,13 @@ impl Work {
         let mut lines = String::new();
         let mut bytes = 0;
         let room = self.sink.room().min(BATCH_BYTES as u64);
-        let mut next = match self.losses.0.owed.load(Ordering::Relaxed) {
-            0 => self
+        let has_news = self.elsewhere + self.losses.0.owed.load(Ordering::Relaxed) > 0;
+        let mut next = match has_news {
+            false => self
                 .queue
                 .recv()
                 .map_err(|_| RecvTimeoutError::Disconnected),
-            _ => self.queue.recv_timeout(RETRY),
+            true => self.queue.recv_timeout(RETRY),
         };
         let goes_on = !matches!(next, Err(RecvTimeoutError::Disconnected));
         while let Ok(message) = next {
@@ -310,36 +334,51 @@ impl Work {
     fn write(&mut self, lines: &str) {
         // Taken out at once: a writer before this one may come back and tell too.
         let owed = self.losses.0.owed.swap(0, Ordering::Relaxed);
-        let notice = match owed {
-            0 => String::new(),
-            lost => {
-                let text = format!("{lost} lines of the log could not be written");
-                self.style.line(Label::ERROR, &text)
+        let mut notice = String::new();
+        for (count, what) in [
+            (self.elsewhere, "went to stderr"),
+            (owed, "could not be written"),
+        ] {
+            if count > 0 {
+                let text = format!("{count} lines of the log {what}");
+                notice += &self.style.line(Label::ERROR, &text);
             }
-        };
+        }
         let text = notice + lines;
         if text.is_empty() {
             return;
         }
         let notice_len = text.len() - lines.len();
-        let written = match self.timed(|sink| sink.append(&text)) {
-            Ok(()) => {
-                *self.progress.failure.lock() = None;
-                text.len()
-            }
-            Err(Unwritten { written, cause }) => {
-                *self.progress.failure.lock() = Some(cause.to_string());
-                written
-            }
-        };
+        let unwritten = self.timed(|sink| sink.append(&text)).err();
+        let written = unwritten.as_ref().map_or(text.len(), |it| it.written);
         if written < notice_len {
             self.losses.0.owed.fetch_add(owed, Ordering::Relaxed);
+        } else {
+            self.elsewhere = 0;
         }
-        let rest = &text.as_bytes()[written.max(notice_len)..];
-        self.losses.0.add(count_lines(rest));
-        if written == text.len() {
-            self.rotate();
+        let cause = unwritten.map(|it| it.cause.to_string());
+        self.progress.failure.lock().clone_from(&cause);
+        match cause {
+            Some(cause) => self.spill(&text.as_bytes()[written.max(notice_len)..], cause),
+            None => self.rotate(),
         }
+    }
+
+    /// What becomes of lines that the place does not take. They are counted as lost but
+    /// for those of a log server that stderr takes.
+    fn spill(&mut self, lines: &[u8], cause: String) {
+        let mut lost = count_lines(lines);
+        if let Sink::Syslog(_) = self.sink {
+            for line in String::from_utf8_lossy(lines).split_inclusive('\n') {
+                let line = self.style.begin() + line;
+                if self.timed(|_| write_to_ready_stderr(&line)).is_err() {
+                    break;
+                }
+                self.elsewhere += 1;
+                lost = lost.saturating_sub(1);
+            }
+        }
+        self.losses.0.add(lost, LossCause::Unwritten(cause));
     }
 
     /// Rotates the file if it is full, and tells of it.
@@ -357,8 +396,9 @@ impl Work {
                 self.style.line(Label::ERROR, &text)
             }
         };
-        if self.timed(|sink| sink.append(&line)).is_err() {
-            self.losses.0.add(1);
+        if let Err(Unwritten { cause, .. }) = self.timed(|sink| sink.append(&line)) {
+            let cause = LossCause::Unwritten(cause.to_string());
+            self.losses.0.add(1, cause);
         }
     }
 

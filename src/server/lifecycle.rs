@@ -358,9 +358,9 @@ fn reopen_log(server: &Arc<Server>) {
     let work = move || {
         let server = in_turn.server();
         let log = &server.sources.log;
-        let file = log.look().file.unwrap_or_default();
+        let place = log.look().place.address();
         let calls = &server.clients.telemetry.calls;
-        let call = calls.begin("opening the log file", file.display().to_string());
+        let call = calls.begin("opening the log file", place);
         let reopened = log.reopen();
         drop(call);
         match reopened {

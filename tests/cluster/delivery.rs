@@ -297,3 +297,25 @@ fn nobody_has_another_member_publish_where_he_may_not() {
     expect_silence(&mut a);
     expect_silence(&mut b);
 }
+
+/// The metrics count the subscriptions here, in all as by account; `/varz` counts what
+/// the peers want with them, as nats-server does.
+#[test]
+fn metrics_count_the_subscriptions_here() {
+    let members = mesh::start(&[Kind::Midge, Kind::Midge]);
+    let _subscriber = subscribe(&members[0], &[&members[1]], "a.b");
+    let sum = |member: &Member, name: &str| -> u64 {
+        let metrics = member.broker.get("/metrics").body;
+        let series = metrics.lines().filter(|line| line.starts_with(name));
+        let values = series.filter_map(|line| line.rsplit(' ').next());
+        values
+            .map(|value| value.parse::<u64>().expect("a number"))
+            .sum()
+    };
+    for (member, count) in members.iter().zip([1, 0]) {
+        assert_eq!(sum(member, "midge_subscriptions "), count);
+        assert_eq!(sum(member, "midge_account_subscriptions{"), count);
+        let all = member.broker.get_json("/varz")["subscriptions"].clone();
+        assert!(all.as_u64() > Some(count), "{all}");
+    }
+}

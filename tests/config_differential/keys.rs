@@ -14,7 +14,7 @@ use std::{
 
 use midge::config::{
     self,
-    options::keys::{KEYS, find_key},
+    options::keys::{KEYS, Kind, find_key},
 };
 use tempfile::TempDir;
 
@@ -57,18 +57,24 @@ const BLOCKS: &[(&str, &str, &str)] = &[
         "In `cluster`",
     ),
     (
+        "compression",
+        "cluster { name: c, port: 6222, compression {\n@\n} }",
+        "In `compression` of `cluster`",
+    ),
+    (
         "cluster authorization",
         "cluster { name: c, port: 6222, authorization { user: a, password: b\n@\n} }",
         "In `authorization` of `cluster`",
     ),
+    ("tls", "tls {\n@\nREST }", "In `tls`"),
     (
-        "tls",
-        "tls { cert_file: \"CERT\", key_file: \"KEY\"\n@\n}",
-        "In `tls`",
+        "certs",
+        "tls { certs: [ {\n@\nREST } ] }",
+        "In `certs` of `tls`",
     ),
     (
         "authorization",
-        "authorization {\n@\n}",
+        "authorization {\n@\nREST }",
         "In `authorization`",
     ),
     (
@@ -112,6 +118,11 @@ const BLOCKS: &[(&str, &str, &str)] = &[
         "import",
         "accounts { B { exports [ { stream: b }, { service: s } ] }\n A { imports [ {\n@\n} ] } }",
         "Of an import",
+    ),
+    (
+        "import source",
+        "accounts { B { exports [ { stream: b } ] }\n A { imports [ { stream: {\n@\nREST } } ] } }",
+        "In `stream` or `service` of an import",
     ),
     (
         "stream import",
@@ -288,6 +299,13 @@ const DIFFERENCES: &[Difference] = &[
     ),
     stricter(
         "cluster authorization",
+        &["proxy_required"],
+        &["*"],
+        UNSERVED,
+    ),
+    stricter("cluster authorization", &["token"], &["\"\""], UNSERVED),
+    stricter(
+        "cluster authorization",
         &["timeout"],
         &["-1", "\"-5s\""],
         NEGATIVE,
@@ -304,6 +322,8 @@ const DIFFERENCES: &[Difference] = &[
         &["[]"],
         "an empty list would pin nothing, though the file says that there are pins",
     ),
+    laxer("compression", &["mode", "rtt_thresholds"], &["*"], UNLOOKED),
+    stricter("tls", &["certs"], &["[]"], "there is no certificate"),
     stricter("tls", &["ocsp_peer"], &["*"], UNSERVED),
     laxer(
         "tls",
@@ -352,6 +372,42 @@ const EXPLAINED: &[(&str, &str, &str)] = &[
 
 const POOL: &str = "Passed over: one route to each peer carries all accounts, as is agreed upon \
                     with every peer.";
+
+/// Keys of blocks that nats-server does not have.
+const OWN_KEYS: &[(&str, &[&str], &str)] = &[
+    (
+        "top",
+        &["max_pending_size"],
+        "The same as `max_pending`, from older files.",
+    ),
+    (
+        "cluster",
+        &["queue_policy"],
+        "Which members of a queue group serve what is published here: \"weighted\", all alike, or \
+         \"local\", those here as long as there are some.",
+    ),
+    (
+        "tls",
+        &["crl_file", "crl_files"],
+        "Files with CRLs: whoever shows a certificate that is revoked in them is refused.",
+    ),
+    (
+        "tls",
+        &["crl_expired"],
+        "What becomes of peers once the successor of a CRL is overdue: \"warn\" or \"reject\".",
+    ),
+    (
+        "tls",
+        &["puppet"],
+        "Whether certificate, key, CA and CRL are those that Puppet's agent has here.",
+    ),
+    ("tls", &["ssldir"], "Where Puppet's agent has them."),
+    (
+        "account",
+        &["default_permission", "permissions"],
+        "The same as `default_permissions`, which has these names elsewhere.",
+    ),
+];
 
 /// A key of nats-server.
 struct Name {
@@ -406,6 +462,15 @@ impl Place {
             ("mapping", "dest" | "destination") => "weight: 50",
             ("mapping", "cluster") => "destination: b, weight: 50",
             ("user", _) => "user: x, password: y",
+            ("tls" | "certs", "cert_file") => "key_file: \"KEY\"",
+            ("tls" | "certs", "key_file") => "cert_file: \"CERT\"",
+            ("tls", "certs" | "certificates") => "",
+            ("tls" | "certs", _) => "cert_file: \"CERT\", key_file: \"KEY\"",
+            ("authorization", "pass" | "password") => "user: x",
+            ("authorization", _) => "",
+            ("import source", "account") => "subject: b",
+            ("import source", "subject") => "account: B",
+            ("import source", _) => "account: B, subject: b",
             _ => "destination: b",
         };
         let path = |path: std::path::PathBuf| path.display().to_string();
@@ -523,6 +588,119 @@ fn every_key_of_nats_server_has_an_answer() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
+/// Words that may be keys: all that are known to be one somewhere, or stand in a file
+/// of ours as one.
+fn words() -> BTreeSet<&'static str> {
+    let examples = [
+        include_str!("../../conf/midge.conf"),
+        include_str!("../../conf/cluster.conf"),
+    ];
+    let is_of_key = |letter: char| letter.is_ascii_lowercase() || letter == '_';
+    let is_word = |word: &&str| word.len() > 1 && word.chars().all(is_of_key);
+    let of_examples = examples
+        .iter()
+        .flat_map(|text| text.lines())
+        .filter_map(|line| {
+            let (key, _) = line.split_once([':', '{'])?;
+            Some(key.trim_matches(['#', ' ']))
+        });
+    let of_names = NAMES.split(|letter| !is_of_key(letter));
+    let own = OWN_KEYS.iter().flat_map(|(_, names, _)| *names).copied();
+    let of_tables = KEYS.iter().flat_map(|key| {
+        let inner = match key.kind {
+            Kind::Block(keys) => keys,
+            _ => &[],
+        };
+        let names = [key.name].into_iter().chain(key.aliases.iter().copied());
+        names.chain(inner.iter().map(|key| key.name))
+    });
+    let words = of_names.chain(of_examples).chain(own).chain(of_tables);
+    words.filter(is_word).collect()
+}
+
+/// What nats-server says of these lines in a block, as far as it does not know the keys.
+fn unknown_there(place: &Place, block: &str, keys: &BTreeSet<&'static str>) -> BTreeSet<String> {
+    let lines: Vec<String> = keys.iter().map(|key| format!("{key}: a")).collect();
+    // What stands in the line of a key, here of many.
+    let (name, value) = lines[0].split_once(": ").expect("a key");
+    let rest = lines[1..].join("\n");
+    let path = place.write(&place.text(block, name, &format!("{value}\n{rest}")));
+    let said = place.nats_server(&path).err().unwrap_or_default();
+    let said = said.to_ascii_lowercase().replace("field name", "field");
+    let named = said.split("unknown field \"").skip(1);
+    named
+        .filter_map(|after| after.split_once('"'))
+        .map(|(key, _)| key.to_owned())
+        .collect()
+}
+
+/// In each block both are asked for every word that is a key anywhere: nats-server knows
+/// none that is not listed, and midge none that is neither listed nor its own. So the
+/// list is as whole as can be told without nats-server's source.
+#[test]
+fn no_key_is_missing_in_the_lists() {
+    let place = Place::new();
+    let names = names();
+    let words = words();
+    assert!(words.len() > 150, "{words:?}");
+    let mut wrong = Vec::new();
+    for (block, ..) in BLOCKS {
+        // An entry without its kind is told as one, whatever else stands in it.
+        if ["export", "import"].contains(block) {
+            continue;
+        }
+        // Both kinds of an export, and of an import, have the same reader.
+        let kind = block.rsplit(' ').next().unwrap_or_default();
+        let is_of_kind = ["export", "import"].contains(&kind);
+        let is_listed = |of: &str| of == *block || is_of_kind && of.ends_with(kind);
+        let listed = names.iter().filter(|name| is_listed(name.block));
+        let listed: BTreeSet<_> = listed.flat_map(|name| name.names.clone()).collect();
+        let own: BTreeSet<_> = OWN_KEYS
+            .iter()
+            .filter(|(of, ..)| of == block)
+            .flat_map(|(_, names, _)| *names)
+            .copied()
+            .chain(own_of_table(&names, block))
+            .collect();
+        let mut left: BTreeSet<_> = words.difference(&listed).copied().collect();
+        for word in &left {
+            let text = place.text(block, word, "5");
+            let is_known = place
+                .midge(&place.write(&text))
+                .map_or_else(|said| !said.contains("unknown"), |_| true);
+            if is_known != own.contains(word) {
+                wrong.push(format!("midge, {block}: {word} is known: {is_known}"));
+            }
+        }
+        // Some blocks are told of one key at a time.
+        loop {
+            let unknown = unknown_there(&place, block, &left);
+            let before = left.len();
+            left.retain(|word| !unknown.contains(*word));
+            if left.is_empty() || left.len() == before {
+                break;
+            }
+        }
+        for word in left {
+            if unknown_there(&place, block, &[word].into()).is_empty() {
+                wrong.push(format!("nats-server, {block}: {word} is known"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The keys of midge's table that nats-server does not have.
+fn own_of_table(names: &[Name], block: &str) -> Vec<&'static str> {
+    let is_theirs = |name: &str| {
+        let mut top = names.iter().filter(|it| it.block == "top");
+        top.any(|it| it.names.contains(&name))
+    };
+    let own = KEYS.iter().map(|key| key.name);
+    own.filter(|name| block == "top" && !is_theirs(name))
+        .collect()
+}
+
 /// With values of all kinds both accept or both refuse, but for what is listed
 /// with its reason; and what is listed is still so.
 #[test]
@@ -623,12 +801,12 @@ fn page() -> String {
         }
     }
     page += OWN;
-    let is_theirs = |name: &str| {
-        let mut top = names.iter().filter(|it| it.block == "top");
-        top.any(|it| it.names.contains(&name))
-    };
-    for key in KEYS.iter().filter(|key| !is_theirs(key.name)) {
-        let _ = writeln!(page, "| `{}` | {} |", key.name, one_line(key.doc));
+    for name in own_of_table(&names, "top") {
+        let key = find_key(name).expect("a key of the table");
+        let _ = writeln!(page, "| top: `{name}` | {} |", one_line(key.doc));
+    }
+    for (block, names, doc) in OWN_KEYS {
+        let _ = writeln!(page, "| {block}: {} | {doc} |", code(names));
     }
     page += MIDDLE;
     for Difference {
@@ -689,8 +867,8 @@ const BEGINNING: &str = "\
 # Configuration files
 
 midge reads the files of nats-server. `conf/midge.conf` shows the keys that it serves with their
-defaults; what follows is every key that nats-server 2.15 reads, and what midge does with it. A
-key is
+defaults; what follows is every key that nats-server 2.15 reads, and what midge does with it; what
+stands in blocks that are not served is not listed. A key is
 
 - served,
 - passed over with a warning that tells what is missing, where the broker can do its work without,
@@ -709,8 +887,6 @@ same files.
 
 const OWN: &str = "
 ### That nats-server does not have
-
-Besides, `tls` has `crl_file`, `crl_expired`, `puppet` and `ssldir`.
 
 | key | what midge does |
 |---|---|

@@ -11,7 +11,7 @@ use crate::{
         options::{
             Options,
             block::Problems,
-            foreign::{asks_for_nothing, is_jetstream},
+            foreign::{is_jetstream, is_jetstream_off},
             users::{DEFAULT_PERMISSIONS, parse_default_permissions, parse_users},
         },
         syntax::{Entry, Map, Node, Position, Value},
@@ -106,7 +106,7 @@ fn read_account(
             "imports" => account.imports = sharing::read_imports(node, problems),
             "mappings" | "maps" => account.mappings = read_mappings(node, problems),
             "jetstream" if is_jetstream(&node.value) => {
-                if !asks_for_nothing(&node.value) {
+                if !is_jetstream_off(&node.value) {
                     let text = "\"jetstream\" has no effect: streams are not served";
                     problems.warn(&entry.position, text);
                 }

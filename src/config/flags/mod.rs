@@ -239,7 +239,7 @@ impl CommandLine {
             return Ok(Invocation::Print(help(program)));
         }
         if let Some(text) = &self.signal {
-            return read_signal(text, program);
+            return read_signal(text);
         }
         let options = self.options()?;
         if !self.test {
@@ -344,10 +344,10 @@ fn read_bool(flag: &str, text: &str) -> Result<bool, String> {
     }
 }
 
-fn read_signal(text: &str, program: &str) -> Result<Invocation, String> {
+fn read_signal(text: &str) -> Result<Invocation, String> {
     let (name, target) = match text.split_once('=') {
         Some((name, target)) => (name, Target::from_text(target)),
-        None => (text, Target::Named(program.into())),
+        None => (text, Target::Only),
     };
     let signal = Signal::from_name(name)
         .ok_or_else(|| format!("unknown signal {name:?}; known are {}", Signal::NAMES))?;

@@ -172,7 +172,7 @@ pub(super) const FLAGS: &[Flag] = &[
         action: Action::Signal,
         value: "SIGNAL[=PID]",
         group: Group::Server,
-        doc: "Signal a running broker (ldm, quit, reload, reopen, stop, term); PID is a process id, a pid file, or several with *",
+        doc: "Signal a running broker (ldm, quit, reload, reopen, stop, term); PID is a process id, or the begin of some and *, or a pid file, or several with *",
     },
     Flag {
         names: &["cluster"],

@@ -279,9 +279,9 @@ fn the_version_goes_by_the_name_of_the_program() {
 }
 
 #[test]
-fn signals_go_to_a_name_a_process_or_a_file() {
+fn signals_go_to_the_only_broker_a_process_or_a_file() {
     for (value, signal, target) in [
-        ("quit", Signal::Quit, Target::Named("midge".into())),
+        ("quit", Signal::Quit, Target::Only),
         ("ldm=12", Signal::LameDuck, Target::Pid(12)),
         (
             "reload=/run/midge.pid",

@@ -6,7 +6,7 @@ use super::{
     ANY_HOST, Options,
     block::Problems,
     duration::parse_duration,
-    foreign::{IGNORED, REFUSED, asks_for_nothing},
+    foreign::{IGNORED, REFUSED, is_false, is_hollow},
     keys::{KEYS, Key, Kind, PORTS, find_key},
 };
 use crate::{
@@ -237,19 +237,18 @@ impl Reading {
                 self.error(&entry.position, text);
             } else {
                 self.note_store(entry);
-                if asks_for_nothing(value) {
+                if (ignored.asks_for_nothing)(value) {
                     return;
                 }
                 let text = format!("{name:?} has no effect: {}", ignored.reason);
                 self.warn(&entry.position, text);
             }
         } else if let Some(refused) = REFUSED.iter().find(|r| r.names.contains(&&*name)) {
-            let is_shaped = match value {
-                Value::Array(_) | Value::Map(_) => name != "proxy_protocol",
-                Value::Bool(_) => name == "proxy_protocol",
-                _ => false,
+            let asks_for_nothing = match &*name {
+                "proxy_protocol" => is_false(value),
+                _ => is_hollow(value),
             };
-            if is_shaped && asks_for_nothing(value) {
+            if asks_for_nothing {
                 return;
             }
             let advice = refused.advice;

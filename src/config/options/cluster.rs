@@ -8,7 +8,7 @@ use super::{
     apply::{harmless, parse_address, port_in_range},
     block::Problems,
     duration::parse_duration,
-    foreign::{asks_for_nothing, is_write_timeout},
+    foreign::{is_usual_write_timeout, is_write_timeout},
     permissions::parse_permissions,
     tls::read_block,
 };
@@ -342,7 +342,7 @@ fn set(cluster: &mut ClusterOptions, name: &str, value: &Value) -> Result<Option
         }
         "queue_policy" => cluster.queue_policy = QueuePolicy::parse(text(name, value)?)?,
         "write_timeout" if is_write_timeout(value) => {
-            return Ok((!asks_for_nothing(value)).then(|| {
+            return Ok((!is_usual_write_timeout(value)).then(|| {
                 "\"write_timeout\" has no effect: a route that takes nothing within \
                  write_deadline is closed"
                     .into()
@@ -364,12 +364,12 @@ fn set(cluster: &mut ClusterOptions, name: &str, value: &Value) -> Result<Option
             Value::String(mode) if matches!(&**mode, "off" | "disabled" | "accept") => {
                 return Ok(None);
             }
-            Value::Map(map) if !map.entries().all(is_of_compression) => {
-                return Err(format!(
-                    "{name:?} has a mode and rtt_thresholds, and no more"
-                ));
-            }
             Value::Bool(_) | Value::Map(_) | Value::String(_) => {
+                if let Value::Map(map) = value
+                    && let Some(entry) = map.entries().find(|entry| !is_of_compression(entry))
+                {
+                    return Err(format!("unknown key {:?} in {name:?}", entry.key));
+                }
                 return Ok(Some(
                     "routes are not compressed; agreed upon with every peer".into(),
                 ));
@@ -404,6 +404,18 @@ fn is_key(name: &str) -> bool {
         .any(|key| key.split('|').any(|known| known == name))
 }
 
+/// What an `authorization` of clients has beside a user.
+const NOT_OF_ROUTES: [&str; 8] = [
+    "auth_callout",
+    "auth_hook",
+    "default_permission",
+    "default_permissions",
+    "permissions",
+    "proxy_required",
+    "token",
+    "users",
+];
+
 fn read_authorization(cluster: &mut ClusterOptions, entry: &Entry, problems: &mut Problems) {
     let Some(map) = problems.map(&entry.node, "authorization") else {
         return;
@@ -428,12 +440,13 @@ fn read_authorization(cluster: &mut ClusterOptions, entry: &Entry, problems: &mu
                     cluster.auth_timeout = Some(timeout.max(AUTH_TIMEOUT_MIN));
                 }
             }
-            name => {
+            name if NOT_OF_ROUTES.contains(&name) => {
                 let text = format!(
                     "{name:?} is not possible here: routes log in with one user and password"
                 );
                 problems.error(&entry.position, text);
             }
+            _ => problems.unknown_key(entry, "authorization"),
         }
     }
 }

@@ -12,6 +12,8 @@ pub struct Ignored {
     pub expected: &'static str,
     /// Whether a value is of that kind.
     pub accepts: fn(&Value) -> bool,
+    /// Whether a value of that kind asks for nothing, so that nothing is missing.
+    pub asks_for_nothing: fn(&Value) -> bool,
     /// Why it has no effect.
     pub reason: &'static str,
 }
@@ -22,60 +24,70 @@ pub const IGNORED: &[Ignored] = &[
         names: &["jetstream"],
         expected: "a boolean, a block or \"enabled\"",
         accepts: is_jetstream,
+        asks_for_nothing: is_jetstream_off,
         reason: NO_STREAMS,
     },
     Ignored {
         names: &["store_dir", "storedir"],
         expected: "a string",
         accepts: is_string,
+        asks_for_nothing: is_empty_text,
         reason: NO_STREAMS,
     },
     Ignored {
         names: &["default_js_domain"],
         expected: "a block",
         accepts: |value| matches!(value, Value::Map(_)),
+        asks_for_nothing: is_hollow,
         reason: NO_STREAMS,
     },
     Ignored {
         names: &["prof_port"],
         expected: "an integer",
         accepts: is_integer,
+        asks_for_nothing: is_zero,
         reason: "there is no profiling port",
     },
     Ignored {
         names: &["disable_sublist_cache", "no_sublist_cache"],
         expected: "a boolean",
         accepts: is_bool,
+        asks_for_nothing: is_false,
         reason: "subscriptions are matched in another way",
     },
     Ignored {
         names: &["connect_error_reports", "reconnect_error_reports"],
         expected: "an integer",
         accepts: is_integer,
+        asks_for_nothing: never,
         reason: "failed connects are reported by midge's own rule",
     },
     Ignored {
         names: &["feature_flags"],
         expected: "a block of booleans",
         accepts: |value| all_in_map(value, is_bool),
+        asks_for_nothing: is_hollow,
         reason: NO_STREAMS,
     },
     Ignored {
         names: &["prof_block_rate"],
         expected: "an integer",
         accepts: is_integer,
+        asks_for_nothing: is_zero,
         reason: "there is no profiling port",
     },
     Ignored {
         names: &["proxies"],
         expected: "a block",
         accepts: is_proxies,
+        asks_for_nothing: is_hollow,
         reason: "no proxy is believed what it says of a client",
     },
     Ignored {
         names: &["ocsp"],
         expected: "a boolean or a block",
         accepts: |value| matches!(value, Value::Bool(_) | Value::Map(_)),
+        asks_for_nothing: is_false,
         reason: "no OCSP response is stapled to the certificate; revoked clients are known from \
                  CRLs (crl_file in the block \"tls\")",
     },
@@ -83,12 +95,14 @@ pub const IGNORED: &[Ignored] = &[
         names: &["ocsp_cache"],
         expected: "a boolean or a block",
         accepts: |value| matches!(value, Value::Bool(_) | Value::Map(_)),
+        asks_for_nothing: is_false,
         reason: "OCSP is not asked",
     },
     Ignored {
         names: &["write_timeout"],
         expected: "\"default\", \"close\" or \"retry\"",
         accepts: is_write_timeout,
+        asks_for_nothing: is_usual_write_timeout,
         reason: "a reader that takes nothing within write_deadline is closed",
     },
 ];
@@ -154,21 +168,52 @@ pub(super) fn is_write_timeout(value: &Value) -> bool {
 pub(in crate::config) const NO_JWT: &str = "operator mode (JWT) is not served: take the key out, and write users with passwords or \
      nkeys into \"authorization\" or \"accounts\"";
 
-/// Whether the value of a key that is not served asks for nothing, so that nothing
-/// is missing.
-pub(in crate::config) fn asks_for_nothing(value: &Value) -> bool {
+/// Whether a list, or a block of lists, has nothing in it. Of what is refused that is a
+/// listener that is not there; other blocks may turn something on by being there.
+pub(super) fn is_hollow(value: &Value) -> bool {
     match value {
         Value::Array(items) => items.is_empty(),
-        Value::Bool(value) => !value,
         Value::Map(map) => map
             .entries()
             .all(|entry| matches!(&entry.node.value, Value::Array(items) if items.is_empty())),
-        Value::String(text) => {
-            let nothing = ["", "close", "default", "disable", "disabled"];
-            nothing.contains(&&*text.to_ascii_lowercase())
-        }
         _ => false,
     }
+}
+
+/// Whether it turns off what a bare block would turn on.
+pub(super) fn is_false(value: &Value) -> bool {
+    matches!(value, Value::Bool(false))
+}
+
+/// Whether streams are not asked for. An empty block asks for them.
+pub(in crate::config) fn is_jetstream_off(value: &Value) -> bool {
+    let is_off = |text: &str| ["disable", "disabled"].contains(&&*text.to_ascii_lowercase());
+    match value {
+        Value::String(text) => is_off(text),
+        Value::Map(map) => map.entries().any(|entry| {
+            let key = entry.key.to_ascii_lowercase();
+            ["enable", "enabled"].contains(&&*key) && is_false(&entry.node.value)
+        }),
+        value => is_false(value),
+    }
+}
+
+/// Whether it is what happens anyway.
+pub(super) fn is_usual_write_timeout(value: &Value) -> bool {
+    matches!(value, Value::String(text)
+        if ["default", "close"].contains(&&*text.to_ascii_lowercase()))
+}
+
+fn is_empty_text(value: &Value) -> bool {
+    matches!(value, Value::String(text) if text.is_empty())
+}
+
+fn is_zero(value: &Value) -> bool {
+    matches!(value, Value::Integer(0))
+}
+
+fn never(_: &Value) -> bool {
+    false
 }
 
 /// Whether it can stand for streams, which are not served.

@@ -292,8 +292,8 @@ pub const KEYS: &[Key] = &[
         aliases: &[],
         kind: Kind::Bool(|options, value| options.no_fast_producer_stall = value),
         default: "false",
-        doc: "Whether publishers are never paused for readers that are behind, so that these are \
-              cut sooner.",
+        doc: "Whether publishers are not paused for clients that are behind, so that these are \
+              cut sooner; for brokers of the cluster that are behind they are.",
     },
     Key {
         name: "cluster",
@@ -460,7 +460,7 @@ pub const KEYS: &[Key] = &[
         }),
         default: "",
         doc: "Log server that the log goes to instead: udp://HOST:PORT, tcp://HOST:PORT or \
-              unix:///PATH; `log_file` comes first.",
+              unix:///PATH; `log_file` comes first. What it does not take goes to stderr.",
     },
     Key {
         name: "ports_file_dir",

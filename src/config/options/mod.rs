@@ -21,6 +21,7 @@ pub mod permissions;
 pub mod syslog;
 pub mod tls;
 pub mod users;
+mod written;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
@@ -152,7 +153,7 @@ pub struct Options {
     pub max_traced_msg_len: usize,
     /// Whether traces show of each message its headers alone.
     pub trace_headers: bool,
-    /// Whether publishers are never paused for readers that are behind.
+    /// Whether publishers are not paused for clients that are behind.
     pub no_fast_producer_stall: bool,
     /// Words that describe this broker to operators.
     pub server_tags: Vec<String>,

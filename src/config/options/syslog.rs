@@ -1,6 +1,6 @@
 //! `remote_syslog`: where a log server is.
 
-use std::path::PathBuf;
+use std::{fmt, path::PathBuf};
 
 use super::apply::parse_address;
 
@@ -50,6 +50,21 @@ impl RemoteSyslog {
     }
 }
 
+/// As it is written in a file.
+impl fmt::Display for RemoteSyslog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (scheme, host, port) = match self {
+            Self::Udp(host, port) => ("udp", host, port),
+            Self::Tcp(host, port) => ("tcp", host, port),
+            Self::Unix(path) => return write!(f, "unix://{}", path.display()),
+        };
+        match host.contains(':') {
+            true => write!(f, "{scheme}://[{host}]:{port}"),
+            false => write!(f, "{scheme}://{host}:{port}"),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::RemoteSyslog::{self, Tcp, Udp, Unix};
@@ -64,7 +79,8 @@ mod tests {
             ("udp://[::1]", Udp("::1".into(), 514)),
             ("unix:///dev/log", Unix("/dev/log".into())),
         ] {
-            assert_eq!(RemoteSyslog::parse(text), Ok(expected), "{text}");
+            assert_eq!(RemoteSyslog::parse(text), Ok(expected.clone()), "{text}");
+            assert_eq!(RemoteSyslog::parse(&expected.to_string()), Ok(expected));
         }
         for wrong in [
             "",

@@ -560,6 +560,11 @@ fn what_has_no_effect_gives_a_warning() {
         ),
         ("jetstream: enabled", "streams are not served"),
         ("jetstream { store_dir: a }", "streams are not served"),
+        // There a block turns it on by being there.
+        ("jetstream {}", "streams are not served"),
+        ("jetstream { limits: [] }", "streams are not served"),
+        ("ocsp {}", "no OCSP response"),
+        ("ocsp_cache {}", "OCSP is not asked"),
         ("store_dir: a", "streams are not served"),
         ("default_js_domain { A: b }", "streams are not served"),
         ("prof_port: 5", "no profiling port"),
@@ -590,6 +595,14 @@ fn what_has_no_effect_gives_a_warning() {
         "max_payload: 8MB",
         "jetstream: false",
         "jetstream: disabled",
+        "jetstream { enabled: false }",
+        "store_dir: \"\"",
+        "prof_port: 0",
+        "feature_flags {}",
+        "default_js_domain {}",
+        "ocsp_cache: false",
+        "gateway {}",
+        "mqtt {}",
         "write_timeout: close",
         "proxy_protocol: false",
         "ocsp: false",
@@ -611,6 +624,31 @@ fn what_has_no_effect_gives_a_warning() {
         "feature_flags {a: b}",
     ] {
         refuses(text, "must be");
+    }
+}
+
+/// They are labels of a metric and in each answer about the broker.
+#[test]
+fn descriptions_have_a_limit() {
+    let list = |count: usize, item: &dyn Fn(usize) -> String| {
+        let items: Vec<String> = (0..count).map(item).collect();
+        items.join(", ")
+    };
+    let tags = |count| format!("server_tags: [{}]", list(count, &|at| format!("t{at}")));
+    let pairs = |count| {
+        let pairs = list(count, &|at| format!("k{at}: v"));
+        format!("server_metadata {{ {pairs} }}")
+    };
+    assert_eq!(options(&tags(64)).server_tags.len(), 64);
+    assert_eq!(options(&pairs(64)).server_metadata.len(), 64);
+    let long = "x".repeat(4097);
+    for text in [
+        tags(65),
+        pairs(65),
+        format!("server_tags: {long}"),
+        format!("server_metadata {{ a: {long} }}"),
+    ] {
+        refuses(&text, "64 entries and 4096 bytes");
     }
 }
 

@@ -124,6 +124,13 @@ impl Closed {
     }
 }
 
+/// Records in the order of their ends, of what [`Closed::iter`] gives.
+pub(super) fn by_end(mut records: Vec<Arc<ClosedConnection>>) -> Vec<Arc<ClosedConnection>> {
+    // Two runs that are in order, which costs little.
+    records.sort_by_key(|record| record.stop.0);
+    records
+}
+
 /// Bytes of a record.
 fn len(record: &ClosedConnection) -> usize {
     let listed = record.subscriptions.iter().map(listed_len);
@@ -180,6 +187,21 @@ mod tests {
             stop: crate::telemetry::Stamp::now(),
             reason: CloseReason::ClientClosed,
         }
+    }
+
+    /// Whoever looks for the latest finds them at the end, whether they said anything.
+    #[test]
+    fn records_are_in_the_order_of_their_ends() {
+        let mut closed = Closed::default();
+        for cid in 0..6 {
+            match cid % 2 {
+                0 => closed.push(record(cid, 0), 10),
+                _ => closed.push_bare(record(cid, 0), 10),
+            };
+        }
+        let records = by_end(closed.iter().cloned().collect());
+        let cids: Vec<u64> = records.iter().map(|record| record.last.cid).collect();
+        assert_eq!(cids, [0, 1, 2, 3, 4, 5]);
     }
 
     #[test]

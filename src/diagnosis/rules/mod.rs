@@ -423,9 +423,11 @@ pub const RULES: &[Rule] = &[
         code: "log-lost",
         levels: "warning",
         meaning: "The log cannot be written, takes nothing, or is slower than lines come: lines \
-                  are lost. Nothing else waits for it. /metrics counts them (midge_log_lost_lines). The \
-                  finding stays for the time `recent`.",
-        cause: "The disk is full or hangs, or nobody reads the pipe that standard error leads to.",
+                  are lost, but for those that a log server does not take and standard error \
+                  does. Nothing else waits for it. /metrics counts the lost ones \
+                  (midge_log_lost_lines). The finding stays for the time `recent` after one.",
+        cause: "The disk is full or hangs, nobody reads the pipe that standard error leads to, or \
+                the log server cannot be reached.",
         remedy: "Make room, or mend the named place; log_file and a reload lead the log elsewhere, \
                  SIGUSR1 opens the file anew. The log says how many lines are missing.",
         pace: Pace::AtOnce,

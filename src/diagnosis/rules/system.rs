@@ -4,43 +4,48 @@
 use std::time::Duration;
 
 use super::{Evidence, Symptom, warning};
-use crate::{diagnosis::words::time, log::LogLook};
+use crate::{
+    diagnosis::words::time,
+    log::{LogLook, LossCause, Place},
+    telemetry::Clock,
+};
 
 /// A write of the log, or another call, that takes longer hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
 
 /// The log cannot be written, or could not lately.
 pub(super) fn log_lost(evidence: &Evidence) -> Vec<Symptom> {
-    let LogLook {
-        file,
-        lost,
-        last_lost,
-        failure,
-        busy_since,
-        ..
-    } = evidence.server.log_look();
-    let now = evidence.look.at;
-    let age = |since: crate::telemetry::Clock| since.until(now);
-    let place = match &file {
-        Some(file) => format!("the log file {}", file.display()),
-        None => "standard error, where the log goes,".to_owned(),
-    };
-    let hangs_for = busy_since.map(age).filter(|age| *age >= HANGS_AFTER);
-    let recently = last_lost.filter(|last| age(*last) < evidence.thresholds.recent);
-    let what = match (failure, hangs_for, recently) {
-        (Some(failure), ..) => format!("{place} cannot be written: {failure}"),
-        (None, Some(age), _) => {
-            format!(
-                "{place} takes nothing: a write has not come back for {}",
-                time(age)
-            )
+    let look = evidence.server.log_look();
+    let (now, recent) = (evidence.look.at, evidence.thresholds.recent);
+    let text = log_trouble(&look, now, recent);
+    text.map(|text| warning(&look.place.address(), 0, text))
+        .into_iter()
+        .collect()
+}
+
+fn log_trouble(look: &LogLook, now: Clock, recent: Duration) -> Option<String> {
+    let age = |since: Clock| since.until(now);
+    let hangs_for = look.busy_since.map(age).filter(|age| *age >= HANGS_AFTER);
+    let last_lost = look.last_lost.as_ref();
+    let recently = last_lost.filter(|loss| age(loss.at) < recent);
+    let what = match (&look.failure, hangs_for, recently.map(|loss| &loss.cause)) {
+        (Some(failure), ..) if matches!(look.place, Place::Syslog(_)) => {
+            format!("does not take it: {failure}; until it does, it goes to stderr")
         }
-        (None, None, Some(_)) => format!("{place} was written more slowly than lines came"),
-        (None, None, None) => return Vec::new(),
+        (Some(failure), ..) => format!("cannot be written: {failure}"),
+        (None, Some(age), _) => {
+            format!("takes nothing: a write has not come back for {}", time(age))
+        }
+        (None, None, Some(LossCause::NoRoom)) => "took less than came".to_owned(),
+        (None, None, Some(LossCause::Unwritten(cause))) => {
+            format!("could not be written: {cause}")
+        }
+        (None, None, None) => return None,
     };
-    let text = format!("{what}; {lost} lines were lost since the start");
-    let subject = file.map_or_else(|| "stderr".into(), |file| file.display().to_string());
-    vec![warning(&subject, 0, text)]
+    let LogLook { place, lost, .. } = look;
+    Some(format!(
+        "the log goes to {place}, which {what}; {lost} lines were lost since the start"
+    ))
 }
 
 /// Calls that do not come back.
@@ -59,4 +64,84 @@ pub(super) fn blocked_call(evidence: &Evidence) -> Vec<Symptom> {
             warning(&call.subject, 0, text)
         })
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        config::options::RemoteSyslog,
+        log::{Loss, Syslog},
+    };
+
+    /// The finding names where the log goes and what is wrong there, whatever place it
+    /// is and whatever the reason.
+    #[test]
+    fn a_log_in_trouble_is_told_by_its_place_and_reason() {
+        let remote = RemoteSyslog::Tcp("::1".into(), 601);
+        let places = [
+            (Place::Stderr, "stderr", "standard error"),
+            (
+                Place::File {
+                    path: "/a/log".into(),
+                    limit: 0,
+                    max_files: 0,
+                },
+                "/a/log",
+                "the log file /a/log",
+            ),
+            (
+                Place::Syslog(Syslog::Local),
+                "/dev/log",
+                "the system's log /dev/log",
+            ),
+            (
+                Place::Syslog(Syslog::Remote(remote)),
+                "tcp://[::1]:601",
+                "the log server tcp://[::1]:601",
+            ),
+        ];
+        let now = Clock::now();
+        let loss = |cause| Some(Loss { at: now, cause });
+        for (place, address, named) in places {
+            assert_eq!(place.address(), address);
+            let look = LogLook {
+                place,
+                waiting: 0,
+                lost: 3,
+                last_lost: None,
+                failure: None,
+                busy_since: None,
+            };
+            let told = |look: &LogLook| log_trouble(look, now, Duration::from_secs(600));
+            assert_eq!(told(&look), None);
+            for (look, why) in [
+                (
+                    LogLook {
+                        failure: Some("gone".into()),
+                        ..look.clone()
+                    },
+                    ": gone",
+                ),
+                (
+                    LogLook {
+                        last_lost: loss(LossCause::Unwritten("gone".into())),
+                        ..look.clone()
+                    },
+                    "could not be written: gone",
+                ),
+                (
+                    LogLook {
+                        last_lost: loss(LossCause::NoRoom),
+                        ..look.clone()
+                    },
+                    "took less than came",
+                ),
+            ] {
+                let text = told(&look).expect("it is in trouble");
+                let begin = format!("the log goes to {named}, which ");
+                assert!(text.starts_with(&begin) && text.contains(why), "{text}");
+            }
+        }
+    }
 }

@@ -45,6 +45,8 @@ pub(super) struct Snapshot {
     pub(super) traffic: Traffic,
     /// Accounts, at most [`ACCOUNTS_MAX`].
     pub(super) accounts: Vec<AccountStat>,
+    /// Subscriptions here, of all accounts.
+    pub(super) subscriptions: u64,
     /// What was set for each of them.
     pub(super) account_settings: Vec<AccountSettings>,
     /// The answer of `/healthz`.
@@ -185,6 +187,8 @@ impl Snapshot {
         ];
         let mut accounts =
             accstatz::build_of(monitor, true, moment.totals_by_account()).account_statz;
+        // Before those that move least are left out.
+        let subscriptions = accounts.iter().map(|stat| stat.num_subscriptions).sum();
         accounts.sort_by_key(|stat| Reverse(stat.sent.msgs.saturating_add(stat.received.msgs)));
         accounts.truncate(ACCOUNTS_MAX);
         let health = |query: &str| healthz::build(monitor, &Query::parse(query)).1;
@@ -237,6 +241,7 @@ impl Snapshot {
             places: places(server),
             passwords: server.clients.passwords.look(),
             accounts,
+            subscriptions,
             varz,
         })
     }

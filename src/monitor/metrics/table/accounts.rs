@@ -9,8 +9,9 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_subscriptions",
         "",
-        "Subscriptions of all accounts.",
-        |now, to| to.add(now.varz.subscriptions),
+        "Subscriptions here of all accounts. /varz counts the interest of the cluster's other \
+         brokers with them, as nats-server does.",
+        |now, to| to.add(now.subscriptions),
     ),
     counter(
         "midge_subscription_index_operations",
