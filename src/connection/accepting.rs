@@ -4,7 +4,16 @@
 //! When descriptors run out, clients are refused first, then routes, then
 //! monitoring, so that an operator can still look and members still get in.
 
-use std::{io, net::SocketAddr, os::fd::AsRawFd, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::AsRawFd,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep};
 use tracing::error;
@@ -37,17 +46,46 @@ impl Port {
         }
     }
 
-    /// Whether `accepted` took one of the descriptors that are kept for others.
-    pub fn is_short_of_files(self, accepted: &impl AsRawFd) -> bool {
+    /// Whether `accepted` took one of the descriptors that are kept for others. To be
+    /// called once for each socket, with what counts it among those that are open.
+    pub fn is_short_of_files(self, accepted: &impl AsRawFd, _counted: &OpenSocket) -> bool {
         let number = u64::try_from(accepted.as_raw_fd()).unwrap_or(0);
-        open_files_max().is_some_and(|max| self.is_beyond(number, max))
+        let others = *BESIDE_SOCKETS.get_or_init(|| number);
+        let taken = others.saturating_add(OPEN_SOCKETS.load(Ordering::Relaxed));
+        // The system gives the lowest free number: all below are taken. Where some
+        // below are free, the count tells how many are taken in all.
+        open_files_max().is_some_and(|max| self.is_beyond(number.max(taken), max))
     }
 
-    /// The system gives the lowest free number, so all below `number` are taken.
     fn is_beyond(self, number: u64, max: u64) -> bool {
         let kept = self.left_to_others();
         // With few descriptors, in the same proportion.
         number >= max - kept.min(max * kept / 512)
+    }
+}
+
+/// Sockets of clients, routes and monitoring that are open.
+static OPEN_SOCKETS: AtomicU64 = AtomicU64::new(0);
+
+/// Descriptors that were taken when the first one was accepted: listeners, log and
+/// the like.
+static BESIDE_SOCKETS: OnceLock<u64> = OnceLock::new();
+
+/// Counts a socket among those that are open, until it is dropped with the socket.
+pub struct OpenSocket(());
+
+impl OpenSocket {
+    /// One more.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        OPEN_SOCKETS.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        OPEN_SOCKETS.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
