@@ -18,6 +18,7 @@ use std::{
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
+use super::admission::Places;
 use crate::telemetry::process::open_files_max;
 
 /// Waits after a failed accept: doubled from the first to the last.
@@ -25,6 +26,10 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_s
 
 /// Between two lines about accepts that go on failing.
 const TELL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often, and after which time each, it is looked whether a descriptor came free.
+const ROOM_TRIES: u32 = 20;
+const ROOM_WAIT: Duration = Duration::from_millis(1);
 
 /// Whose connections are accepted: how many descriptors they leave to others.
 #[derive(Clone, Copy, Debug)]
@@ -46,9 +51,31 @@ impl Port {
         }
     }
 
-    /// Whether `accepted` took one of the descriptors that are kept for others. To be
-    /// called once for each socket, with what counts it among those that are open.
-    pub fn is_short_of_files(self, accepted: &impl AsRawFd, _counted: &OpenSocket) -> bool {
+    /// Whether `accepted` may be served. If it took one of the descriptors that are kept
+    /// for others, somebody who has not logged in is cut, and what was theirs is waited
+    /// for: so a burst does not run ahead of those who are to make room.
+    pub async fn finds_room(
+        self,
+        accepted: &impl AsRawFd,
+        counted: &OpenSocket,
+        places: &Places,
+    ) -> bool {
+        if !self.is_short_of_files(accepted, counted) {
+            return true;
+        }
+        let closed = CLOSED_SOCKETS.load(Ordering::Relaxed);
+        let mut is_cut = false;
+        for _ in 0..ROOM_TRIES {
+            is_cut = is_cut || places.make_room();
+            sleep(ROOM_WAIT).await;
+            if is_cut && CLOSED_SOCKETS.load(Ordering::Relaxed) > closed {
+                return true;
+            }
+        }
+        false
+    }
+
+    fn is_short_of_files(self, accepted: &impl AsRawFd, _counted: &OpenSocket) -> bool {
         let number = u64::try_from(accepted.as_raw_fd()).unwrap_or(0);
         let others = *BESIDE_SOCKETS.get_or_init(|| number);
         let taken = others.saturating_add(OPEN_SOCKETS.load(Ordering::Relaxed));
@@ -66,6 +93,9 @@ impl Port {
 
 /// Sockets of clients, routes and monitoring that are open.
 static OPEN_SOCKETS: AtomicU64 = AtomicU64::new(0);
+
+/// Those that were closed since the start.
+static CLOSED_SOCKETS: AtomicU64 = AtomicU64::new(0);
 
 /// Descriptors that were taken when the first one was accepted: listeners, log and
 /// the like.
@@ -86,6 +116,7 @@ impl OpenSocket {
 impl Drop for OpenSocket {
     fn drop(&mut self) {
         OPEN_SOCKETS.fetch_sub(1, Ordering::Relaxed);
+        CLOSED_SOCKETS.fetch_add(1, Ordering::Relaxed);
     }
 }
 

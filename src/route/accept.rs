@@ -37,8 +37,7 @@ pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
                 failures.end();
                 let open = OpenSocket::new();
                 let is_member = cluster.member_addresses.contains(peer.ip());
-                if Port::Routes.is_short_of_files(&stream, &open)
-                    && !places.make_room()
+                if !Port::Routes.finds_room(&stream, &open, places).await
                     && !(is_member && cluster.routes_from(peer.ip()) < ROUTES_IN_NEED)
                 {
                     places.refuse();

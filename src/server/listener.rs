@@ -108,9 +108,8 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
                 let peer = as_shown(peer);
                 failures.end();
                 let open = OpenSocket::new();
-                if Port::Clients.is_short_of_files(&stream, &open)
-                    && !clients.admission.clients.make_room()
-                {
+                let places = &clients.admission.clients;
+                if !Port::Clients.finds_room(&stream, &open, places).await {
                     refuse_for_files(clients, &stream, peer);
                     continue;
                 }
