@@ -476,3 +476,39 @@ fn descriptors_are_left_for_monitoring_routes_and_files() {
     });
     assert!(broker.connect().sync().is_empty());
 }
+
+/// Strangers come and stay while some hundred clients are connected: those that make
+/// room leave free descriptors below, which are not counted as free for more.
+#[test]
+fn strangers_that_make_room_for_each_other_use_up_no_descriptors() {
+    const LIMIT: u32 = 256;
+    const CLIENTS: usize = 100;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = format!("{QUICK} authorization {{ user: u, password: p, timeout: 60 }}");
+    let broker = with_files(LIMIT, folder.path()).config(config).start();
+    let log_in = || {
+        let mut client = broker.connect();
+        client.send("CONNECT {\"verbose\":false,\"user\":\"u\",\"pass\":\"p\"}\r\n");
+        assert!(client.sync().is_empty());
+        client
+    };
+    let clients: Vec<RawClient> = (0..CLIENTS).map(|_| log_in()).collect();
+    let open = || {
+        let files = fs::read_dir(format!("/proc/{}/fd", broker.pid()));
+        files.expect("the broker's files").count()
+    };
+    let mut strangers = Vec::new();
+    for number in 0..600 {
+        strangers.push(connect_from(2 + number, broker.client_addr()));
+        if number % 50 == 0 {
+            assert_eq!(broker.get("/healthz?probe=live").status, 200);
+        }
+    }
+    // A fourth of them is kept for routes, monitoring and files.
+    wait_until("the clients' part is not exceeded", || open() <= 200);
+    assert_eq!(broker.get("/varz").status, 200);
+    drop(log_in());
+    for mut client in clients {
+        client.sync();
+    }
+}

@@ -143,6 +143,48 @@ fn a_reload_that_hangs_hangs_nothing_else() {
     }
 }
 
+/// A signal that comes while a reload hangs is not lost: what the file says by then is
+/// in force in the end.
+#[test]
+fn a_reload_that_is_asked_for_meanwhile_follows() {
+    let config = |max: u32| {
+        format!(
+            "max_payload: {max}\nmonitor {{ unix: m.sock }}\ndiagnosis {{ config_check: 100s }}"
+        )
+    };
+    let broker = Broker::midge().config(config(1000)).start();
+    let file = broker.folder().join("broker.conf");
+    let text = |max| {
+        let whole = fs::read_to_string(broker.folder().join("broker.conf.kept"));
+        whole
+            .expect("what it was started with")
+            .replace("max_payload: 1000", &format!("max_payload: {max}"))
+    };
+    fs::copy(&file, broker.folder().join("broker.conf.kept")).expect("keep the configuration");
+    become_a_pipe(&file);
+    let pipe = broker.folder().join("pipe");
+    broker.signal(libc::SIGHUP);
+    wait_until("it waits for the pipe", || {
+        broker
+            .get("/explainz?format=text")
+            .body
+            .contains("blocked-call")
+    });
+    fs::rename(&file, &pipe).expect("move the pipe away");
+    fs::write(&file, text(3000)).expect("the newest configuration");
+    broker.signal(libc::SIGHUP);
+    wait_until("the second is noted", || {
+        broker.log().contains("a reload is under way")
+    });
+    fs::write(&pipe, text(2000)).expect("somebody reads the pipe");
+    wait_until("the newest is in force", || {
+        broker.get_json("/varz")["max_payload"] == 3000
+    });
+    let log = broker.log();
+    let first = log.find("max_payload = 2000").expect("the first was done");
+    assert!(log[first..].contains("max_payload = 3000"), "{log}");
+}
+
 /// The workers do not run, so that nothing is stopped gently, and what locks they
 /// hold stay held: the process ends by its bound.
 #[test]

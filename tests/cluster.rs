@@ -24,6 +24,8 @@ mod formation;
 mod headcount;
 #[path = "cluster/legacy.rs"]
 mod legacy;
+#[path = "cluster/lying.rs"]
+mod lying;
 #[path = "cluster/mesh.rs"]
 mod mesh;
 #[path = "cluster/names.rs"]

@@ -1,6 +1,7 @@
 //! `/routez`: the route connections to the other brokers of the cluster.
 
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 
 use crate::SubDetail;
 
@@ -41,10 +42,10 @@ pub struct RouteInfo {
     /// What that broker tells others of and takes, if it limits that: lists of
     /// subjects, `allow` and `deny`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub import: Option<serde_json::Value>,
+    pub import: Option<Box<RawValue>>,
     /// What it lets others hear, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub export: Option<serde_json::Value>,
+    pub export: Option<Box<RawValue>>,
     /// Address of the other broker.
     pub ip: String,
     /// Port of the other broker's end.

@@ -4,11 +4,21 @@
 //! When descriptors run out, clients are refused first, then routes, then
 //! monitoring, so that an operator can still look and members still get in.
 
-use std::{io, net::SocketAddr, os::fd::AsRawFd, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::AsRawFd,
+    sync::{
+        OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
+use super::admission::Places;
 use crate::telemetry::process::open_files_max;
 
 /// Waits after a failed accept: doubled from the first to the last.
@@ -16,6 +26,10 @@ const RETRY: (Duration, Duration) = (Duration::from_millis(10), Duration::from_s
 
 /// Between two lines about accepts that go on failing.
 const TELL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// How often, and after which time each, it is looked whether a descriptor came free.
+const ROOM_TRIES: u32 = 20;
+const ROOM_WAIT: Duration = Duration::from_millis(1);
 
 /// Whose connections are accepted: how many descriptors they leave to others.
 #[derive(Clone, Copy, Debug)]
@@ -37,17 +51,72 @@ impl Port {
         }
     }
 
-    /// Whether `accepted` took one of the descriptors that are kept for others.
-    pub fn is_short_of_files(self, accepted: &impl AsRawFd) -> bool {
-        let number = u64::try_from(accepted.as_raw_fd()).unwrap_or(0);
-        open_files_max().is_some_and(|max| self.is_beyond(number, max))
+    /// Whether `accepted` may be served. If it took one of the descriptors that are kept
+    /// for others, somebody who has not logged in is cut, and what was theirs is waited
+    /// for: so a burst does not run ahead of those who are to make room.
+    pub async fn finds_room(
+        self,
+        accepted: &impl AsRawFd,
+        counted: &OpenSocket,
+        places: &Places,
+    ) -> bool {
+        if !self.is_short_of_files(accepted, counted) {
+            return true;
+        }
+        let closed = CLOSED_SOCKETS.load(Ordering::Relaxed);
+        let mut is_cut = false;
+        for _ in 0..ROOM_TRIES {
+            is_cut = is_cut || places.make_room();
+            sleep(ROOM_WAIT).await;
+            if is_cut && CLOSED_SOCKETS.load(Ordering::Relaxed) > closed {
+                return true;
+            }
+        }
+        false
     }
 
-    /// The system gives the lowest free number, so all below `number` are taken.
+    fn is_short_of_files(self, accepted: &impl AsRawFd, _counted: &OpenSocket) -> bool {
+        let number = u64::try_from(accepted.as_raw_fd()).unwrap_or(0);
+        let others = *BESIDE_SOCKETS.get_or_init(|| number);
+        let taken = others.saturating_add(OPEN_SOCKETS.load(Ordering::Relaxed));
+        // The system gives the lowest free number: all below are taken. Where some
+        // below are free, the count tells how many are taken in all.
+        open_files_max().is_some_and(|max| self.is_beyond(number.max(taken), max))
+    }
+
     fn is_beyond(self, number: u64, max: u64) -> bool {
         let kept = self.left_to_others();
         // With few descriptors, in the same proportion.
         number >= max - kept.min(max * kept / 512)
+    }
+}
+
+/// Sockets of clients, routes and monitoring that are open.
+static OPEN_SOCKETS: AtomicU64 = AtomicU64::new(0);
+
+/// Those that were closed since the start.
+static CLOSED_SOCKETS: AtomicU64 = AtomicU64::new(0);
+
+/// Descriptors that were taken when the first one was accepted: listeners, log and
+/// the like.
+static BESIDE_SOCKETS: OnceLock<u64> = OnceLock::new();
+
+/// Counts a socket among those that are open, until it is dropped with the socket.
+pub struct OpenSocket(());
+
+impl OpenSocket {
+    /// One more.
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        OPEN_SOCKETS.fetch_add(1, Ordering::Relaxed);
+        Self(())
+    }
+}
+
+impl Drop for OpenSocket {
+    fn drop(&mut self) {
+        OPEN_SOCKETS.fetch_sub(1, Ordering::Relaxed);
+        CLOSED_SOCKETS.fetch_add(1, Ordering::Relaxed);
     }
 }
 

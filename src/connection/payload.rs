@@ -3,7 +3,8 @@
 //!
 //! Memory for all of it is reserved when it begins, as long as little is reserved
 //! for others. Otherwise what is reserved grows with what comes, so that those who
-//! announce much and send nothing do not take the room of those who send.
+//! announce much and send nothing do not take the room of those who send. Peers of
+//! the cluster find room for longer than clients.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -23,6 +24,9 @@ pub static SHARED: Pool = Pool::new(usize::MAX);
 /// The part of the limit up to which a payload's whole length is reserved at once,
 /// one in so many.
 const AT_ONCE_PART: usize = 2;
+
+/// What peers may reserve in all, in limits of clients.
+const PEERS_TIMES: usize = 2;
 
 /// Bytes that are reserved at least where it grows.
 const RESERVED_MIN: usize = 16 * 1024;
@@ -55,7 +59,8 @@ pub struct NoRoom;
 pub enum Origin {
     /// A client: it is refused if there is none.
     Client,
-    /// A broker, of which there are few: never refused.
+    /// A broker, which speaks for many: refused once twice as much is reserved as
+    /// clients may.
     Peer,
 }
 
@@ -65,6 +70,7 @@ pub struct Payload {
     share: Share,
     /// What is reserved, as far as it is still being read.
     reserved: Share,
+    origin: Origin,
 }
 
 impl Payload {
@@ -80,6 +86,7 @@ impl Payload {
             bytes,
             share,
             reserved: Share::new(&RESERVED),
+            origin: Origin::Client,
         }
     }
 
@@ -90,16 +97,17 @@ impl Payload {
     /// There is no room for them.
     pub fn begin(bytes: &[u8], whole: usize, origin: Origin) -> Result<Self, NoRoom> {
         let mut payload = Self::within(&READ, Vec::new());
+        payload.origin = origin;
         let much = RESERVED.limit() / AT_ONCE_PART;
-        let grows = origin == Origin::Client && RESERVED.used() + whole > much;
+        let grows = RESERVED.used().saturating_add(whole) > much;
         let len = match grows {
             true => whole.min(bytes.len().max(RESERVED_MIN)),
             false => whole,
         };
         if !grows {
             payload.reserved.hold_anyway(len);
-        } else if !payload.reserved.hold(len) {
-            return Err(NoRoom);
+        } else {
+            payload.hold(len)?;
         }
         payload.bytes.reserve_exact(len);
         payload.append(bytes);
@@ -160,10 +168,22 @@ impl Payload {
     fn grow(&mut self, whole: usize) -> Result<(), NoRoom> {
         let capacity = self.bytes.capacity();
         let more = capacity.max(RESERVED_MIN).min(whole - capacity.min(whole));
-        if !self.reserved.hold(more) {
+        self.hold(more)?;
+        self.bytes.reserve_exact(capacity + more - self.bytes.len());
+        Ok(())
+    }
+
+    /// Reserves so many bytes more.
+    fn hold(&self, bytes: usize) -> Result<(), NoRoom> {
+        if self.reserved.hold(bytes) {
+            return Ok(());
+        }
+        let peers_limit = RESERVED.limit().saturating_mul(PEERS_TIMES);
+        let all = RESERVED.used().saturating_add(bytes);
+        if self.origin != Origin::Peer || all > peers_limit {
             return Err(NoRoom);
         }
-        self.bytes.reserve_exact(capacity + more - self.bytes.len());
+        self.reserved.hold_anyway(bytes);
         Ok(())
     }
 }

@@ -1,7 +1,10 @@
 //! The mesh at one look: the members and the routes to them, and where what one
 //! member sees is not what another does.
 
-use std::time::Duration;
+use std::{
+    collections::{HashMap, HashSet},
+    time::Duration,
+};
 
 use crate::{
     connection::outbound::Backlog,
@@ -15,6 +18,12 @@ use crate::{
 
 /// What a member told is out of date after so many times that it is asked.
 const STALE_AFTER: u32 = 4;
+
+/// Brokers that members see and this one does not, as far as they are told.
+const STRANGERS_MAX: usize = 64;
+
+/// Pairs of members of which one does not see the other, as far as they are told.
+const GAPS_MAX: usize = 256;
 
 /// The mesh at one moment.
 #[derive(Default)]
@@ -134,9 +143,15 @@ impl Mesh {
                 member.view.as_ref().is_some_and(fresh)
             })
             .collect();
+        // Each member's list is gone through once, however many pairs there are.
+        let seen: HashMap<&str, HashSet<&str>> = judged
+            .iter()
+            .map(|member| (&*member.id, seen_ids(member)))
+            .collect();
         let mut gaps = Vec::new();
         for member in &judged {
-            if sees(member, &self.id) == Some(false) {
+            let sees = &seen[&*member.id];
+            if !sees.contains(&*self.id) {
                 gaps.push(Gap {
                     from: &member.name,
                     to: &self.name,
@@ -144,11 +159,11 @@ impl Mesh {
                 });
             }
             for other in self.present().filter(|other| other.id != member.id) {
-                if other.leaving || member.leaving || sees(member, &other.id) != Some(false) {
+                if other.leaving || member.leaving || sees.contains(&*other.id) {
                     continue;
                 }
-                let back = judged.iter().find(|known| known.id == other.id);
-                let is_seen_back = back.and_then(|back| sees(back, &member.id));
+                let back = seen.get(&*other.id);
+                let is_seen_back = back.map(|back| back.contains(&*member.id));
                 // Both without: told once, in the order of their names.
                 let comes_later = (&member.name, &member.id) > (&other.name, &other.id);
                 if is_seen_back == Some(false) && comes_later {
@@ -160,13 +175,21 @@ impl Mesh {
                     is_seen_back,
                 });
             }
+            if gaps.len() >= GAPS_MAX {
+                break;
+            }
         }
+        gaps.truncate(GAPS_MAX);
         gaps
     }
 
     /// Names of brokers that members have routes to, and this one knows nothing
     /// of, each with a member that does.
     pub(super) fn strangers(&self) -> Vec<(&str, &str)> {
+        let known = &self.muster.members;
+        let ids: HashSet<&str> = known.iter().map(|known| &*known.id).collect();
+        let names: HashSet<&str> = known.iter().map(|known| &*known.name).collect();
+        let mut found = HashSet::new();
         let mut strangers: Vec<(&str, &str)> = Vec::new();
         for member in self.present() {
             let sights = member.view.iter().flat_map(|view| &view.sees);
@@ -176,11 +199,9 @@ impl Mesh {
                     name => name,
                 };
                 let is_known = sight.id == self.id
-                    || strangers.iter().any(|(known, _)| *known == name)
-                    || self.muster.members.iter().any(|known| {
-                        known.id == sight.id || (!sight.name.is_empty() && known.name == sight.name)
-                    });
-                if !is_known {
+                    || ids.contains(&*sight.id)
+                    || (!sight.name.is_empty() && names.contains(&*sight.name));
+                if !is_known && strangers.len() < STRANGERS_MAX && found.insert(name) {
                     strangers.push((name, &member.name));
                 }
             }
@@ -195,11 +216,10 @@ fn version_numbers(version: &str) -> Vec<u64> {
     numbers.map_while(|number| number.parse().ok()).collect()
 }
 
-/// Whether a member has a route to the broker of that id; `None` if it did not
-/// tell.
-fn sees(member: &Member, id: &str) -> Option<bool> {
-    let view = member.view.as_ref()?;
-    Some(view.sees.iter().any(|sight| sight.id == id))
+/// Ids of the brokers that a member has routes to, as it told.
+fn seen_ids(member: &Member) -> HashSet<&str> {
+    let sights = member.view.iter().flat_map(|view| &view.sees);
+    sights.map(|sight| &*sight.id).collect()
 }
 
 #[cfg(test)]

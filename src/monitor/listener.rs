@@ -16,7 +16,7 @@ use tracing::{debug, warn};
 use super::{Monitor, door::Door, process::SAMPLE_INTERVAL, service, stream::BoundedStream};
 use crate::{
     connection::{
-        accepting::{AcceptFailures, Port, as_shown},
+        accepting::{AcceptFailures, OpenSocket, Port, as_shown},
         admission::{Place, Places, Source},
     },
     telemetry::Clock,
@@ -137,7 +137,8 @@ async fn accept<L: Listener>(monitor: &Arc<Monitor>, listener: &L, places: &Arc<
         match listener.next().await {
             Ok((stream, source, door)) => {
                 failures.end();
-                if Port::Monitoring.is_short_of_files(&stream) && !places.make_room() {
+                let open = OpenSocket::new();
+                if !Port::Monitoring.finds_room(&stream, &open, places).await {
                     places.refuse();
                     let text = "Refused a monitoring connection: the file descriptors are used up";
                     tell(monitor, door, text.into());
@@ -149,7 +150,11 @@ async fn accept<L: Listener>(monitor: &Arc<Monitor>, listener: &L, places: &Arc<
                     let _ = cut.send(());
                 });
                 let served = L::serve(monitor.clone(), stream, door, place);
-                tokio::spawn(serve_while_open(monitor.clone(), door, served, lost));
+                let monitor = monitor.clone();
+                tokio::spawn(async move {
+                    let _open = open;
+                    serve_while_open(monitor, door, served, lost).await;
+                });
             }
             Err(error) => failures.pause(&error).await,
         }

@@ -80,8 +80,8 @@ fn entry(route: &Route, subscriptions: Listing, left: &mut usize) -> RouteInfo {
     };
     {
         let told = route.info.lock();
-        info.import = told.other.get("import").cloned();
-        info.export = told.other.get("export").cloned();
+        info.import = told.import.clone();
+        info.export = told.export.clone();
     }
     if subscriptions != Listing::Count {
         let listed = route.interest.list(*left);

@@ -9,7 +9,7 @@
 
 use memchr::memchr;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use super::{CRLF, parse::ParseError};
 
@@ -409,9 +409,16 @@ pub struct RouteInfo {
     /// The connection is dedicated to this account.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub route_account: String,
-    /// Everything else, kept to be handed on.
-    #[serde(flatten)]
-    pub other: Map<String, Value>,
+    /// Version of the midge that says it; a nats-server has none.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub midge: String,
+    /// What the sender asks for of what its subscribers want: its permissions, as it
+    /// wrote them. Kept as text, which takes no more than what came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub import: Option<Box<RawValue>>,
+    /// What it takes of what others want, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub export: Option<Box<RawValue>>,
 }
 
 impl RouteInfo {
@@ -426,9 +433,9 @@ impl RouteInfo {
             return whole;
         }
         let mut short = self.clone();
-        short
-            .other
-            .retain(|_, value| value.to_string().len() <= ENTRY_LONG);
+        for permissions in [&mut short.import, &mut short.export] {
+            permissions.take_if(|text| text.get().len() > ENTRY_LONG);
+        }
         loop {
             let line = line(&short);
             if line.len() <= INTRODUCTION_MAX || short.connect_urls.is_empty() {
@@ -440,7 +447,7 @@ impl RouteInfo {
 }
 
 fn json_line(verb: &[u8], json: serde_json::Result<String>, end: &[u8]) -> Vec<u8> {
-    // A struct of strings, numbers and parsed JSON always serialises.
+    // A struct of strings, numbers and JSON always serialises.
     [verb, json.unwrap_or_default().as_bytes(), end].concat()
 }
 
@@ -487,13 +494,12 @@ mod tests {
         for urls in [0, 1, 2000, 3000, 100_000] {
             for subjects in [0, 1, 20_000] {
                 let rules = vec!["some.subject"; subjects];
-                let mut other = Map::new();
-                other.insert("import".into(), serde_json::json!({ "allow": rules }));
+                let import = serde_json::json!({ "allow": rules });
                 let info = RouteInfo {
                     server_id: "ID".into(),
                     connect_urls: vec!["192.168.100.100:4222".into(); urls],
                     max_line: LINE_MAX,
-                    other,
+                    import: serde_json::value::to_raw_value(&import).ok(),
                     ..RouteInfo::default()
                 };
                 let line = info.line();

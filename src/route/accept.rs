@@ -14,12 +14,16 @@ use super::{
 use crate::{
     connection::{
         CloseReason, Connection,
-        accepting::{AcceptFailures, Port, as_shown},
+        accepting::{AcceptFailures, OpenSocket, Port, as_shown},
         admission::{Lost, Place, QUEUE_TIME, Source},
         turned_away,
     },
     telemetry::{Clock, event::EventKind},
 };
+
+/// Routes from one member's address for which descriptors are found even if they are
+/// short: those of a few brokers on one host.
+const ROUTES_IN_NEED: usize = 4;
 
 /// Accepts routes until the broker stops.
 pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
@@ -31,12 +35,19 @@ pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
             Ok((stream, peer)) => {
                 let peer = as_shown(peer);
                 failures.end();
+                let open = OpenSocket::new();
                 let is_member = cluster.member_addresses.contains(peer.ip());
-                if Port::Routes.is_short_of_files(&stream) && !places.make_room() && !is_member {
+                if !Port::Routes.finds_room(&stream, &open, places).await
+                    && !(is_member && cluster.routes_from(peer.ip()) < ROUTES_IN_NEED)
+                {
                     places.refuse();
                     continue;
                 }
-                tokio::spawn(greet(cluster.clone(), stream, peer, is_member));
+                let cluster = cluster.clone();
+                tokio::spawn(async move {
+                    let _open = open;
+                    greet(cluster, stream, peer, is_member).await;
+                });
             }
             Err(error) => failures.pause(&error).await,
         }

@@ -22,6 +22,13 @@ use crate::client;
 /// second try to dial it fits in.
 const LOSS_GRACE: Duration = Duration::from_millis(1500);
 
+/// Bytes of the longest address that clients are told.
+const URL_LEN_MAX: usize = 300;
+
+/// Bytes of all addresses that clients are told, each of them and whoever comes: more
+/// than a thousand members have. This broker's own come first.
+const URLS_LEN_MAX: usize = 32 * 1024;
+
 /// Members of which that is remembered at once.
 const LOST_MAX: usize = 512;
 
@@ -49,7 +56,13 @@ pub(super) fn refresh(cluster: &Cluster) {
         urls.extend(members.into_values().flatten());
     }
     let mut seen = HashSet::new();
-    urls.retain(|url| seen.insert(url.clone()));
+    let mut len = 0;
+    urls.retain(|url| {
+        let fits = url.len() <= URL_LEN_MAX && len + url.len() <= URLS_LEN_MAX;
+        let is_taken = fits && seen.insert(url.clone());
+        len += if is_taken { url.len() } else { 0 };
+        is_taken
+    });
     let mut info = cluster.context.info.write();
     // Looked at behind the routes: those that end because of it are missing in
     // what was gathered.

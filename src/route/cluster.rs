@@ -7,7 +7,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
@@ -317,6 +317,15 @@ impl Cluster {
     /// The routes, by the ids of the brokers behind them.
     pub fn routes(&self) -> Vec<Arc<Route>> {
         self.routes.lock().values().cloned().collect()
+    }
+
+    /// How many routes lead to this address.
+    pub(super) fn routes_from(&self, address: IpAddr) -> usize {
+        let routes = self.routes.lock();
+        let from = routes
+            .values()
+            .filter(|route| route.connection.peer.ip() == address);
+        from.count()
     }
 
     /// The route to the broker of that id.

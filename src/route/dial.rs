@@ -19,7 +19,9 @@ use super::{
     serve,
 };
 use crate::{
-    config::options::cluster::RouteUrl, connection::CloseReason, telemetry::event::EventKind,
+    config::options::cluster::RouteUrl,
+    connection::{CloseReason, accepting::OpenSocket},
+    telemetry::event::EventKind,
 };
 
 /// How long the other side may take to accept.
@@ -209,6 +211,7 @@ async fn dial(cluster: &Arc<Cluster>, url: &RouteUrl, origin: Origin, gossip_mod
     if cluster.is_stopping() {
         return Ended::Failed("the broker stops".into());
     }
+    let _open = OpenSocket::new();
     let stream = Arc::new(stream);
     let connection = cluster.connection(&stream, peer);
     let secured = cluster.secure_dialled(&connection, &stream, &url.host);

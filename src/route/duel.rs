@@ -48,7 +48,7 @@ impl Route {
     /// Whether this one is to stand instead of the other, as the broker behind both
     /// knows, too.
     fn goes_before(&self, known: &Self, own_id: &str) -> bool {
-        let knows_rule = self.info.lock().other.contains_key("midge");
+        let knows_rule = !self.info.lock().midge.is_empty();
         let smaller_is_ours = *own_id < *self.remote_id;
         knows_rule && self.is_ours() != known.is_ours() && self.is_ours() == smaller_is_ours
     }

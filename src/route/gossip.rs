@@ -26,7 +26,6 @@ pub(super) fn spread(cluster: &Cluster, route: &Arc<Route>) {
     if from_gossip || info.gossip_mode == NO_FURTHER {
         return;
     }
-    info.other.remove("nonce");
     if info.ip.is_empty() {
         let host = route.connection.peer.ip().to_canonical().to_string();
         info.ip = format!("nats-route://{}/", with_port(&host, info.port));
@@ -96,22 +95,17 @@ pub(super) fn configured_as(cluster: &Cluster, info: &RouteInfo) -> Option<Strin
     found.map(ToString::to_string)
 }
 
-/// Takes an INFO that came on a standing route: news of the broker behind it,
-/// or of another one.
-pub(super) fn receive(cluster: &Arc<Cluster>, route: &Route, info: RouteInfo) {
-    if info.server_id != route.remote_id {
-        return hear(cluster, &info);
-    }
+/// Takes what the broker behind a standing route says of itself. Returns whether it
+/// exports other subjects than before.
+pub(super) fn receive(cluster: &Cluster, route: &Route, info: RouteInfo) -> bool {
     route
         .connection
         .headers
         .store(info.headers, Ordering::Relaxed);
     cluster.roll.informed(&route.remote_id, &info);
-    let exports = info.other.get("export").cloned();
+    let exports = |info: &RouteInfo| info.export.as_ref().map(|it| it.get().to_owned());
+    let now = exports(&info);
     let before = std::mem::replace(&mut *route.info.lock(), info);
-    if before.other.get("export") != exports.as_ref() {
-        // A nats-server has forgotten what it did not export.
-        cluster.tell_interest_again(route);
-    }
     super::client_urls::refresh(cluster);
+    exports(&before) != now
 }

@@ -24,7 +24,7 @@ use crate::{
         remote::{REMOTE_INTEREST, RemoteInterest},
     },
     sublist::Entry,
-    telemetry::held::{Share, allocated},
+    telemetry::held::{Share, allocated, shown},
 };
 
 /// Entries removed in one hold of a sublist's lock, so that a peer that leaves
@@ -43,6 +43,9 @@ const ENTRY_LEN: usize = (size_of::<(Box<[u8]>, Arc<RemoteInterest>)>() + 1) * 3
 /// What was not kept is asked for again once less than one part in so many is taken:
 /// the difference keeps routes from coming and going with each subscription.
 const ROOM_PART: usize = 2;
+
+/// Bytes of an account besides its name: its place in the table.
+const ACCOUNT_LEN: usize = (size_of::<(String, InAccount)>() + 1) * 3 / 2;
 
 /// Names of such accounts that are told.
 const NAMES_MAX: usize = 3;
@@ -116,6 +119,14 @@ impl PeerInterest {
             self.refused.fetch_add(1, Ordering::Relaxed);
             return Added::NoRoom;
         }
+        let is_new = !accounts.contains_key(account);
+        if is_new {
+            if !self.share.has_room_for(name_len(account)) {
+                self.no_room.fetch_add(1, Ordering::Relaxed);
+                return Added::NoRoom;
+            }
+            self.share.grow(name_len(account));
+        }
         let here = accounts.entry_ref(account).or_insert_with(|| InAccount {
             account: known.find(account),
             entries: HashMap::new(),
@@ -126,6 +137,7 @@ impl PeerInterest {
         if before.is_none() && !self.share.hold(len(&key)) {
             if here.entries.is_empty() {
                 accounts.remove(account);
+                self.share.shrink(name_len(account));
             }
             self.no_room.fetch_add(1, Ordering::Relaxed);
             return Added::NoRoom;
@@ -161,6 +173,7 @@ impl PeerInterest {
         }
         if here.entries.is_empty() {
             accounts.remove(account);
+            self.share.shrink(name_len(account));
         }
     }
 
@@ -213,7 +226,7 @@ impl PeerInterest {
                 names.truncate(NAMES_MAX);
             }
         }
-        unknown.names = names.into_iter().cloned().collect();
+        unknown.names = names.iter().map(|name| shown(name).into_owned()).collect();
         unknown
     }
 
@@ -273,6 +286,11 @@ impl InAccount {
             account.remove_remote(some.iter().copied());
         }
     }
+}
+
+/// Bytes of an account of this name, without its entries.
+fn name_len(account: &str) -> usize {
+    ACCOUNT_LEN + allocated(account.len())
 }
 
 /// Bytes of the entry with this key, without its place in the account.

@@ -4,6 +4,7 @@
 use std::net::IpAddr;
 
 use memchr::memmem;
+use serde_json::value::{RawValue, to_raw_value};
 
 use super::cluster::{Cluster, ClusterName, Route};
 use crate::{
@@ -16,7 +17,7 @@ use crate::{
     protocol::route::{LINE_MAX, RouteConnect, RouteInfo},
     security::{
         mapping::names_user,
-        permissions::{Pattern, Rules, SubjectRules},
+        permissions::{Pattern, SubjectRules},
         refusal,
     },
 };
@@ -140,11 +141,9 @@ impl Cluster {
             },
             gossip_mode,
             max_line: LINE_MAX,
-            other: {
-                let mut other = permissions_told(&options.permissions);
-                other.insert("midge".into(), VERSION.into());
-                other
-            },
+            midge: VERSION.into(),
+            import: permissions_told(&options.permissions.publish),
+            export: permissions_told(&options.permissions.subscribe),
             ldm: self.is_leaving(),
             ..RouteInfo::default()
         }
@@ -353,21 +352,18 @@ fn duplicate_name(name: &str) -> Refusal {
     }
 }
 
-/// `import` and `export` of our INFO.
-fn permissions_told(rules: &Rules) -> serde_json::Map<String, serde_json::Value> {
-    let mut told = serde_json::Map::new();
-    for (name, rules) in [("import", &rules.publish), ("export", &rules.subscribe)] {
-        if *rules == SubjectRules::default() {
-            continue;
-        }
-        let texts = |patterns: &[Pattern]| -> Vec<String> {
-            patterns.iter().map(|it| it.subject.clone()).collect()
-        };
-        let allow = texts(rules.allow.as_deref().unwrap_or_default());
-        let block = serde_json::json!({ "allow": allow, "deny": texts(&rules.deny) });
-        told.insert(name.to_owned(), block);
+/// `import` or `export` of our INFO.
+fn permissions_told(rules: &SubjectRules) -> Option<Box<RawValue>> {
+    if *rules == SubjectRules::default() {
+        return None;
     }
-    told
+    let texts = |patterns: &[Pattern]| -> Vec<String> {
+        patterns.iter().map(|it| it.subject.clone()).collect()
+    };
+    let allow = texts(rules.allow.as_deref().unwrap_or_default());
+    let block = serde_json::json!({ "allow": allow, "deny": texts(&rules.deny) });
+    // A block of texts always serialises.
+    to_raw_value(&block).ok()
 }
 
 /// `host:port`, with brackets where they are needed.

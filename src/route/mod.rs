@@ -240,10 +240,13 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
                     tokio::task::yield_now().await;
                 }
             }
-            Wake::Timer => with_worker(|worker| {
-                session.keep_alive(worker);
-                worker.flush_touched();
-            }),
+            Wake::Timer => {
+                with_worker(|worker| {
+                    session.keep_alive(worker);
+                    worker.flush_touched();
+                });
+                session.hear_news();
+            }
         }
         let deadline = session.next_deadline();
         if timer.deadline() != deadline {

@@ -185,16 +185,12 @@ impl Roll {
             }
             !is_same
         });
-        let text = |name: &str| {
-            let told = info.other.get(name).and_then(serde_json::Value::as_str);
-            told.unwrap_or_default().to_owned()
-        };
         let member = Member {
             id: route.remote_id.clone(),
             name: route.remote_name.clone(),
             address,
             version: info.version.clone(),
-            midge: text("midge"),
+            midge: info.midge.clone(),
             max_payload: info.max_payload,
             connected: true,
             since: now,
@@ -269,14 +265,16 @@ impl Roll {
         }
     }
 
-    /// A member told what it sees.
+    /// A member told what it sees. What was not asked for is passed over.
     pub(super) fn told(&self, id: &str, sees: Vec<Sight>) {
         let now = Clock::now();
-        if let Some(member) = self.0.lock().members.get_mut(id) {
+        if let Some(member) = self.0.lock().members.get_mut(id)
+            && let Some(asked) = member.asked.take()
+        {
             member.last_heard = now;
             member.view = Some(View {
                 at: now,
-                took: member.asked.take().unwrap_or(now).until(now),
+                took: asked.until(now),
                 sees,
             });
         }

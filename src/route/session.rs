@@ -30,10 +30,10 @@ use crate::{
         error::quoted,
         json_fault,
         parse::ParseError,
-        route::{LINE_MAX, RouteInfo, RouteOp},
+        route::{INTRODUCTION_MAX, LINE_MAX, RouteInfo, RouteOp},
     },
     subject,
-    telemetry::Clock,
+    telemetry::{Clock, hush::Hush},
 };
 
 /// The first ping comes at the latest after this.
@@ -45,9 +45,27 @@ const LINE_TOO_LONG: &[u8] = b"maximum control line";
 /// Tokens of a remote subject: bounds the depth of the sublist, as with clients.
 const SUBJECT_TOKENS_MAX: usize = 2048;
 
+/// Bytes of the longest name of an account that a peer may want something in.
+const ACCOUNT_NAME_MAX: usize = 4096;
+
 /// How long a peer may be owed news because its queue is long: a route that is busy
 /// all the time tells them all the same.
 const OWED_MAX: Duration = Duration::from_millis(100);
+
+/// Brokers that a peer may tell of in one turn.
+const NEWS_MAX: usize = 64;
+
+/// How often it is acted on that a peer exports other subjects: all that is wanted
+/// here is told anew then.
+const EXPORTS_HEARD_EVERY: Duration = Duration::from_secs(1);
+
+/// What a peer told of brokers in one turn.
+#[derive(Default)]
+struct News {
+    /// Of itself: the last one counts.
+    own: Option<RouteInfo>,
+    others: Vec<RouteInfo>,
+}
 
 /// One route.
 pub(super) struct Session {
@@ -59,9 +77,16 @@ pub(super) struct Session {
     /// What was read and is not handled yet.
     pub(super) input: Input,
     /// INFO lines to be acted on when the batch is done.
-    news: Vec<RouteInfo>,
+    news: News,
     /// Since when the peer is owed news for which there is no room.
     owed_since: Option<Clock>,
+    /// When the peer is to be told once more what is wanted here, as it exports other
+    /// subjects now.
+    tell_again_at: Option<Instant>,
+    /// When it was told so last.
+    exports_heard: Option<Instant>,
+    /// Of what the peer does wrong.
+    throttle: Hush,
     /// Accounts that have too many connections in all of the cluster.
     pub(super) overfull: Vec<Arc<Account>>,
     /// What of the peer's words, or the want of them, ends the route.
@@ -92,8 +117,11 @@ impl Session {
             keepalive,
             spaces: HashMap::new(),
             input: Input::default(),
-            news: Vec::new(),
+            news: News::default(),
             owed_since: None,
+            tell_again_at: None,
+            exports_heard: None,
+            throttle: Hush::default(),
             overfull: Vec::new(),
             fault: None,
         }
@@ -184,10 +212,7 @@ impl Session {
                     self.connection().set_rtt(rtt);
                 }
             }
-            RouteOp::Info(json) => match serde_json::from_slice(json) {
-                Ok(info) => self.news.push(info),
-                Err(error) => return Err(violation(format!("bad INFO: {}", json_fault(&error)))),
-            },
+            RouteOp::Info(json) => self.take_info(json)?,
             RouteOp::Connect(_) => return Err(violation("a second CONNECT".into())),
             RouteOp::Err(text) => {
                 let detail = format!("Route Error {}", quoted(text));
@@ -214,11 +239,63 @@ impl Session {
     /// What the peer told of other brokers, and of connections that count here. Not to be called while a worker is
     /// in use: it writes to other routes.
     pub(super) fn hear_news(&mut self) {
-        for info in std::mem::take(&mut self.news) {
-            gossip::receive(&self.cluster, &self.route, info);
+        let News { own, others } = std::mem::take(&mut self.news);
+        for info in others {
+            gossip::hear(&self.cluster, &info);
         }
+        if let Some(info) = own
+            && gossip::receive(&self.cluster, &self.route, info)
+        {
+            let soonest = self.exports_heard.map(|at| at + EXPORTS_HEARD_EVERY);
+            self.tell_again_at =
+                Some(soonest.map_or_else(Instant::now, |at| at.max(Instant::now())));
+        }
+        self.tell_interest_again();
         for account in std::mem::take(&mut self.overfull) {
             client::keep_account_limit(&self.cluster.context, &account);
+        }
+    }
+
+    /// Notes an INFO, of the peer itself or of another broker.
+    fn take_info(&mut self, json: &[u8]) -> Result<(), End> {
+        if json.len() > INTRODUCTION_MAX {
+            let text = format!(
+                "An INFO of {} bytes is passed over: {INTRODUCTION_MAX} are taken",
+                json.len()
+            );
+            self.warn(text);
+            return Ok(());
+        }
+        let info: RouteInfo = serde_json::from_slice(json)
+            .map_err(|error| violation(format!("bad INFO: {}", json_fault(&error))))?;
+        if info.server_id == self.route.remote_id {
+            self.news.own = Some(info);
+        } else if self.news.others.len() < NEWS_MAX {
+            self.news.others.push(info);
+        } else {
+            self.warn("News of more brokers than are taken at once are passed over".into());
+        }
+        Ok(())
+    }
+
+    /// Tells the peer once more what is wanted here, if it is time: a nats-server has
+    /// forgotten what it did not export before.
+    fn tell_interest_again(&mut self) {
+        if self.tell_again_at.is_none_or(|at| at > Instant::now()) {
+            return;
+        }
+        self.tell_again_at = None;
+        self.exports_heard = Some(Instant::now());
+        self.cluster.tell_interest_again(&self.route);
+    }
+
+    /// Logs what the peer does wrong, a few times a second.
+    fn warn(&self, text: String) {
+        if let Some(text) = self
+            .throttle
+            .tell(Clock::now(), text, "lines of this route")
+        {
+            warn!("{} - {text}", log_prefix(self.connection()));
         }
     }
 
@@ -239,12 +316,16 @@ impl Session {
             );
             return;
         };
-        if !subject::is_valid(subject) || subject::tokens(subject).count() > SUBJECT_TOKENS_MAX {
-            warn!(
-                "{} - Invalid remote subject {}",
-                log_prefix(self.connection()),
-                quoted(subject)
+        if account.len() > ACCOUNT_NAME_MAX {
+            let text = format!(
+                "Interest in an account whose name has {} bytes is passed over: \
+                 {ACCOUNT_NAME_MAX} are taken",
+                account.len()
             );
+            return self.warn(text);
+        }
+        if !subject::is_valid(subject) || subject::tokens(subject).count() > SUBJECT_TOKENS_MAX {
+            self.warn(format!("Invalid remote subject {}", quoted(subject)));
             self.connection()
                 .send(worker, b"-ERR 'Invalid Subscription'\r\n");
             return;
@@ -326,7 +407,10 @@ impl Session {
 
     /// When [`Session::keep_alive`] is to be called next.
     pub(super) fn next_deadline(&self) -> Instant {
-        let ping = self.keepalive.next();
+        let mut ping = self.keepalive.next();
+        if let Some(at) = self.tell_again_at {
+            ping = ping.min(at);
+        }
         if !self.connection().is_blocked() {
             return ping;
         }

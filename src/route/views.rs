@@ -11,8 +11,10 @@ use std::{
     time::Duration,
 };
 
-use serde::Deserialize;
-use serde_json::Value;
+use serde::{
+    Deserialize, Deserializer,
+    de::{IgnoredAny, SeqAccess, Visitor},
+};
 use tracing::debug;
 
 use super::{
@@ -23,7 +25,7 @@ use crate::{
     account::Account,
     connection::{delivery::Run, worker::Worker},
     protocol::{CRLF, route::CONTROL_LINES},
-    telemetry::Clock,
+    telemetry::{Clock, held::shown},
 };
 /// Bytes of the longest answer that is read.
 const ANSWER_MAX: usize = 1024 * 1024;
@@ -42,7 +44,9 @@ struct Told {
 #[serde(default)]
 struct Routes {
     server_id: String,
-    routes: Value,
+    /// In the answer of VARZ it is a mere number.
+    #[serde(deserialize_with = "first_routes")]
+    routes: Option<Vec<RouteOf>>,
     /// In the answer of VARZ.
     max_control_line: Option<usize>,
 }
@@ -122,8 +126,7 @@ impl Cluster {
                 if let Some(bytes) = data.max_control_line {
                     self.note_line_max(route, bytes);
                 }
-                // In the answer of VARZ it is a mere number.
-                if let Ok(routes) = serde_json::from_value(data.routes) {
+                if let Some(routes) = data.routes {
                     self.roll.told(&route.remote_id, sights(routes));
                 }
             }
@@ -155,10 +158,43 @@ impl Cluster {
     }
 }
 
+/// The routes of an answer, as many as are taken; `None` if it is no list.
+fn first_routes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<RouteOf>>, D::Error> {
+    struct First;
+    impl<'de> Visitor<'de> for First {
+        type Value = Option<Vec<RouteOf>>;
+
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("a list of routes, or their number")
+        }
+
+        fn visit_u64<E>(self, _: u64) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_unit<E>(self) -> Result<Self::Value, E> {
+            Ok(None)
+        }
+
+        fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut routes = Vec::new();
+            while routes.len() < SIGHTS_MAX {
+                match list.next_element()? {
+                    Some(route) => routes.push(route),
+                    None => return Ok(Some(routes)),
+                }
+            }
+            while list.next_element::<IgnoredAny>()?.is_some() {}
+            Ok(Some(routes))
+        }
+    }
+    from.deserialize_any(First)
+}
+
 /// One sight for each member: nats-server shows several routes to the same.
 fn sights(routes: Vec<RouteOf>) -> Vec<Sight> {
     let mut sights: Vec<Sight> = Vec::new();
-    for route in routes.into_iter().take(SIGHTS_MAX) {
+    for route in routes {
         let pending = u64::try_from(route.pending_size).unwrap_or(0);
         let rtt = go_duration(&route.rtt);
         match sights.iter_mut().find(|known| known.id == route.remote_id) {
@@ -168,8 +204,8 @@ fn sights(routes: Vec<RouteOf>) -> Vec<Sight> {
                 known.configured |= route.is_configured;
             }
             None => sights.push(Sight {
-                id: route.remote_id,
-                name: route.remote_name,
+                id: shown(&route.remote_id).into_owned(),
+                name: shown(&route.remote_name).into_owned(),
                 rtt,
                 pending,
                 configured: route.is_configured,
@@ -239,6 +275,21 @@ mod tests {
         for text in ["", "5", "x", "5parsecs", "ms", "1..2s"] {
             assert_eq!(go_duration(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn of_a_long_answer_the_first_routes_are_taken() {
+        let read = |routes: &str| {
+            let text = format!("{{\"data\":{{\"server_id\":\"A\",\"routes\":{routes}}}}}");
+            let told: Told = serde_json::from_str(&text).expect("JSON");
+            told.data.expect("data").routes.map(|routes| routes.len())
+        };
+        assert_eq!(read("7"), None);
+        assert_eq!(read("null"), None);
+        assert_eq!(read("[]"), Some(0));
+        let many = |number| read(&format!("[{}]", vec!["{}"; number].join(",")));
+        assert_eq!(many(SIGHTS_MAX), Some(SIGHTS_MAX));
+        assert_eq!(many(SIGHTS_MAX + 5), Some(SIGHTS_MAX));
     }
 
     #[test]

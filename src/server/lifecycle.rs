@@ -264,7 +264,7 @@ pub async fn run(
             Request::Stop => break,
             Request::ReopenLog => reopen_log(&server),
             // It tells the log itself; nobody waits for it here.
-            Request::Reload => server.reload(false, drop),
+            Request::Reload => server.reload_by_signal(),
             Request::LameDuck if leaving.is_none() => {
                 accepting.abort();
                 signals.leave_within(server.options().lame_duck_duration);

@@ -15,7 +15,7 @@ use crate::{
     client,
     connection::{
         Connection, Kind,
-        accepting::{AcceptFailures, Port, as_shown},
+        accepting::{AcceptFailures, OpenSocket, Port, as_shown},
     },
     protocol::error::{ClientError, error_line},
     telemetry::Clock,
@@ -107,9 +107,9 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
             Ok((stream, peer)) => {
                 let peer = as_shown(peer);
                 failures.end();
-                if Port::Clients.is_short_of_files(&stream)
-                    && !clients.admission.clients.make_room()
-                {
+                let open = OpenSocket::new();
+                let places = &clients.admission.clients;
+                if !Port::Clients.finds_room(&stream, &open, places).await {
                     refuse_for_files(clients, &stream, peer);
                     continue;
                 }
@@ -125,7 +125,11 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
                     clients.limits.current().max_pending,
                     clients.registry.budget.clone(),
                 ));
-                tokio::spawn(client::serve(clients.clone(), connection, stream));
+                let clients = clients.clone();
+                tokio::spawn(async move {
+                    let _open = open;
+                    client::serve(clients, connection, stream).await;
+                });
             }
             Err(error) => failures.pause(&error).await,
         }

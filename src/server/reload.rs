@@ -79,6 +79,36 @@ impl Outcome {
     }
 }
 
+/// Reads the configuration on a thread of its own, again as long as that is wanted.
+fn run_in_turn(in_turn: InTurn, dry_run: bool, told: impl FnOnce(Outcome) + Send + 'static) {
+    let work = move || {
+        let (mut in_turn, mut told) = (in_turn, Some(told));
+        loop {
+            let server = in_turn.server();
+            let outcome = match dry_run {
+                true => server.try_reload(),
+                false => server.reload_now(),
+            };
+            // Before it is told, so that who then asks again is not refused.
+            let again = in_turn.end();
+            if let Some(told) = told.take() {
+                told(outcome);
+            }
+            match again {
+                Some(again) => in_turn = again,
+                None => return,
+            }
+        }
+    };
+    let thread = thread::Builder::new()
+        .name("reload".into())
+        .stack_size(STACK_LEN)
+        .spawn(work);
+    if let Err(error) = thread {
+        error!("The configuration is not read again: no thread can be had for it: {error}");
+    }
+}
+
 /// All that new options need, made before anything is different.
 struct Prepared {
     options: Options,
@@ -112,22 +142,17 @@ impl Server {
                 return told(Outcome::failed(text));
             }
         };
-        let work = move || {
-            let server = in_turn.server();
-            let outcome = match dry_run {
-                true => server.try_reload(),
-                false => server.reload_now(),
-            };
-            // Before it is told, so that who then asks again is not refused.
-            drop(in_turn);
-            told(outcome);
-        };
-        let thread = thread::Builder::new()
-            .name("reload".into())
-            .stack_size(STACK_LEN)
-            .spawn(work);
-        if let Err(error) = thread {
-            error!("The configuration is not read again: no thread can be had for it: {error}");
+        run_in_turn(in_turn, dry_run, told);
+    }
+
+    /// The same for a signal: its sender hears nothing, so while one is under way the
+    /// configuration is read once more afterwards. What it says now counts in the end.
+    pub fn reload_by_signal(self: &Arc<Self>) {
+        match InTurn::take_or_repeat(self, |server| &server.reloading) {
+            Some(in_turn) => run_in_turn(in_turn, false, drop),
+            None => {
+                info!("Reload: a reload is under way, the configuration is read again after it")
+            }
         }
     }
 

@@ -1,6 +1,7 @@
 //! One at a time of what may hang: reloads, and opening the log again.
 //!
-//! Whoever comes while one is under way is refused at once and told since when.
+//! Whoever comes while one is under way is refused at once and told since when, or
+//! has it done once more afterwards.
 
 use std::sync::Arc;
 
@@ -9,13 +10,25 @@ use parking_lot::Mutex;
 use super::Server;
 use crate::telemetry::Clock;
 
-/// Whose turn it is: since when one has it.
+/// Whose turn it is.
 #[derive(Default)]
-pub(super) struct Turn(Mutex<Option<Clock>>);
+pub(super) struct Turn(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    /// Since when one has it.
+    since: Option<Clock>,
+    /// Whether it is to be done once more.
+    again: bool,
+}
 
 /// A turn of the server's; it is given back when this is dropped, whatever became of
 /// it.
-pub(super) struct InTurn(Arc<Server>, fn(&Server) -> &Turn);
+pub(super) struct InTurn {
+    server: Arc<Server>,
+    turn: fn(&Server) -> &Turn,
+    given_back: bool,
+}
 
 impl InTurn {
     /// Takes the turn.
@@ -24,24 +37,59 @@ impl InTurn {
     ///
     /// Since when another has it.
     pub(super) fn take(server: &Arc<Server>, turn: fn(&Server) -> &Turn) -> Result<Self, Clock> {
-        let mut since = turn(server).0.lock();
-        match *since {
-            Some(since) => Err(since),
-            None => {
-                *since = Some(Clock::now());
-                Ok(Self(server.clone(), turn))
-            }
+        Self::take_from(server, turn, &mut turn(server).0.lock())
+    }
+
+    /// Takes the turn, or has who has it do the same once more; `None` then.
+    pub(super) fn take_or_repeat(server: &Arc<Server>, turn: fn(&Server) -> &Turn) -> Option<Self> {
+        let mut state = turn(server).0.lock();
+        let taken = Self::take_from(server, turn, &mut state);
+        state.again |= taken.is_err();
+        taken.ok()
+    }
+
+    fn take_from(
+        server: &Arc<Server>,
+        turn: fn(&Server) -> &Turn,
+        state: &mut State,
+    ) -> Result<Self, Clock> {
+        if let Some(since) = state.since {
+            return Err(since);
         }
+        *state = State {
+            since: Some(Clock::now()),
+            again: false,
+        };
+        Ok(Self {
+            server: server.clone(),
+            turn,
+            given_back: false,
+        })
     }
 
     /// Whose turn it is.
     pub(super) fn server(&self) -> &Arc<Server> {
-        &self.0
+        &self.server
+    }
+
+    /// Gives the turn back, or keeps it if all is to be done once more.
+    pub(super) fn end(mut self) -> Option<Self> {
+        let server = self.server.clone();
+        let mut state = (self.turn)(&server).0.lock();
+        self.given_back = !std::mem::take(&mut state.again);
+        if self.given_back {
+            state.since = None;
+            return None;
+        }
+        state.since = Some(Clock::now());
+        Some(self)
     }
 }
 
 impl Drop for InTurn {
     fn drop(&mut self) {
-        *self.1(&self.0).0.lock() = None;
+        if !self.given_back {
+            *(self.turn)(&self.server).0.lock() = State::default();
+        }
     }
 }

@@ -139,6 +139,12 @@ impl Share {
         self.pool.used.fetch_add(bytes, Ordering::Relaxed);
     }
 
+    /// A thing that is held has become smaller.
+    pub fn shrink(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+        self.pool.used.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
     /// Gives one thing of so many bytes back.
     pub fn give_back(&self, bytes: usize) {
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
