@@ -152,7 +152,7 @@ fn names_of_accounts_are_counted() {
         liar.say(&format!("RS- {} a", name(number)));
     }
     liar.is_heard();
-    wait_until("they are given back", || held() == before);
+    wait_until("they are given back", || held() < before + 4000);
     liar.say(&format!("RS+ {} a", "n".repeat(1_000_000)));
     liar.is_heard();
     assert!(member.broker.log().contains("whose name has 1000000 bytes"));
