@@ -163,31 +163,42 @@ fn descriptions_are_shown() {
 #[test]
 fn traces_of_headers_hold_no_payload() {
     let broker = Broker::midge().config("trace_headers: true").start();
+    let subscribers = [true, false].map(|headers| {
+        let mut client = broker.connect();
+        client.send(format!(
+            "CONNECT {{\"headers\":{headers},\"verbose\":false}}\r\nSUB a 1\r\n"
+        ));
+        client.sync();
+        client
+    });
     let mut client = broker.connect();
     client.send("CONNECT {\"headers\":true,\"verbose\":false}\r\n");
     client.send("HPUB a 20 26\r\nNATS/1.0\r\nKey: v\r\n\r\nsecret\r\n");
     client.send("PUB a 6\r\nsecret\r\n");
     client.sync();
-    wait_until("the trace is there", || broker.log().contains("[PUB a 6]"));
+    let lines = ["[PUB a 6]", "->> [HMSG a 1 20 26]", "->> [MSG a 1 6]"];
+    wait_until("the trace is there", || {
+        let log = broker.log();
+        lines.iter().all(|line| log.contains(line)) && log.matches("->> [MSG a 1 6]").count() == 3
+    });
     let log = broker.log();
-    assert!(log.contains("Key: v") && !log.contains("secret"), "{log}");
+    assert!(!log.contains("secret"), "{log}");
+    // Once from who sent it, once to who takes headers.
+    assert_eq!(log.matches("Key: v").count(), 2, "{log}");
+    drop(subscribers);
 }
 
 /// Who speaks another protocol sees nothing of it, but the log quotes what came.
 #[test]
 fn a_protocol_error_quotes_what_came() {
     for (config, sent, quoted) in [
-        (
-            "",
-            "GET / HTTP/1.1\r\n\r\n",
-            "no such verb: \"GET / HTTP/1.1\"",
-        ),
+        ("", "GET / HTTP/1.1\r\n\r\n", "no such verb: \"GET\"..."),
         (
             "authorization { token: t }",
             "FOO bar\r\n",
-            "was not CONNECT: \"FOO bar\"",
+            "was not CONNECT: \"FOO\"...",
         ),
-        ("", "FOO bar\r\n", "no such verb: \"FOO bar\""),
+        ("", "CONNECT {}\r\nFOO bar\r\n", "no such verb: \"FOO bar\""),
     ] {
         let broker = Broker::midge()
             .config(format!("debug: true\n{config}"))

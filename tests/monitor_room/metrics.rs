@@ -128,7 +128,10 @@ fn promtool_finds_nothing_wrong() {
         let other = others.find(|line| !is_exporters(line));
         assert_eq!(other, None, "{path}: {}", answer.body);
         // 3: there is something to say of names.
-        assert!(matches!(verdict.status.code(), Some(0 | 3)), "{path}: {said}");
+        assert!(
+            matches!(verdict.status.code(), Some(0 | 3)),
+            "{path}: {said}"
+        );
     }
 }
 
