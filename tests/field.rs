@@ -5,7 +5,8 @@
 mod support;
 
 use std::{
-    net::{SocketAddr, TcpStream, UdpSocket},
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream, UdpSocket},
     os::unix::net::UnixDatagram,
     process::Command,
 };
@@ -207,6 +208,53 @@ fn a_protocol_error_quotes_what_came() {
         client.send(sent);
         client.read_to_end();
         wait_until("the log quotes it", || broker.log().contains(quoted));
+    }
+}
+
+/// Whoever says who he is in words that are no CONNECT finds no secret of his in the
+/// log, at whatever port.
+#[test]
+fn the_log_holds_no_secret_of_who_is_not_in() {
+    let said = [
+        "{\"user\":\"x\",\"pass\":\"geheim\"}\r\n",
+        "AUTH geheim\r\n",
+        "\0CONNECT {\"pass\":\"geheim\"}\r\n",
+        "CONNECT {\"pass\":\"geheim\"\r\n",
+        "CONNECT geheim\r\n",
+        "SUB geheim\r\n",
+        "PUB geheim\r\n",
+        "INFO {\"geheim\"}\r\n",
+    ];
+    for (login, said) in ["", "authorization { user: u, password: p }\n"]
+        .into_iter()
+        .flat_map(|login| said.map(|said| (login, said)))
+    {
+        let cluster = "cluster { name: c, listen: \"127.0.0.1:-1\" }\n";
+        let broker = Broker::midge()
+            .config(format!("debug: true\n{login}{cluster}"))
+            .start();
+        let port = broker.get_json("/varz")["cluster"]["cluster_port"].clone();
+        let port = u16::try_from(port.as_u64().expect("a number")).expect("a port");
+        let route = SocketAddr::from(([127, 0, 0, 1], port));
+        for address in [route, broker.monitor_addr(), broker.client_addr()] {
+            let mut stream = TcpStream::connect(address).expect("connect");
+            stream
+                .set_read_timeout(Some(support::PATIENCE))
+                .expect("a bound");
+            stream.write_all(said.as_bytes()).expect("write");
+            stream.shutdown(Shutdown::Write).expect("say no more");
+            // Whether it ends with a word, an end or a reset is for other tests.
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+        wait_until("the log tells of the end", || {
+            let log = broker.log();
+            log.lines().any(|line| {
+                line.contains("cid:2") && line.contains("Client connection closed")
+                    || line.contains("cid:3") && line.contains("Client connection closed")
+            })
+        });
+        let log = broker.log();
+        assert!(!log.contains("geheim"), "{said:?}: {log}");
     }
 }
 

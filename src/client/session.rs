@@ -216,7 +216,11 @@ impl Session {
                     error: None,
                     detail: "Client Error".to_owned(),
                 };
-                Err(end.quoting(text, self.connected))
+                // Who is not in has met no error that it could tell of.
+                Err(match self.connected {
+                    true => end.quoting(text, true),
+                    false => end,
+                })
             }
             Op::Publish(_) => Ok(()),
         }
