@@ -5,7 +5,8 @@
 mod support;
 
 use std::{
-    net::{SocketAddr, TcpStream, UdpSocket},
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream, UdpSocket},
     os::unix::net::UnixDatagram,
     process::Command,
 };
@@ -271,31 +272,42 @@ fn descriptions_are_shown() {
 #[test]
 fn traces_of_headers_hold_no_payload() {
     let broker = Broker::midge().config("trace_headers: true").start();
+    let subscribers = [true, false].map(|headers| {
+        let mut client = broker.connect();
+        client.send(format!(
+            "CONNECT {{\"headers\":{headers},\"verbose\":false}}\r\nSUB a 1\r\n"
+        ));
+        client.sync();
+        client
+    });
     let mut client = broker.connect();
     client.send("CONNECT {\"headers\":true,\"verbose\":false}\r\n");
     client.send("HPUB a 20 26\r\nNATS/1.0\r\nKey: v\r\n\r\nsecret\r\n");
     client.send("PUB a 6\r\nsecret\r\n");
     client.sync();
-    wait_until("the trace is there", || broker.log().contains("[PUB a 6]"));
+    let lines = ["[PUB a 6]", "->> [HMSG a 1 20 26]", "->> [MSG a 1 6]"];
+    wait_until("the trace is there", || {
+        let log = broker.log();
+        lines.iter().all(|line| log.contains(line)) && log.matches("->> [MSG a 1 6]").count() == 3
+    });
     let log = broker.log();
-    assert!(log.contains("Key: v") && !log.contains("secret"), "{log}");
+    assert!(!log.contains("secret"), "{log}");
+    // Once from who sent it, once to who takes headers.
+    assert_eq!(log.matches("Key: v").count(), 2, "{log}");
+    drop(subscribers);
 }
 
 /// Who speaks another protocol sees nothing of it, but the log quotes what came.
 #[test]
 fn a_protocol_error_quotes_what_came() {
     for (config, sent, quoted) in [
-        (
-            "",
-            "GET / HTTP/1.1\r\n\r\n",
-            "no such verb: \"GET / HTTP/1.1\"",
-        ),
+        ("", "GET / HTTP/1.1\r\n\r\n", "no such verb: \"GET\"..."),
         (
             "authorization { token: t }",
             "FOO bar\r\n",
-            "was not CONNECT: \"FOO bar\"",
+            "was not CONNECT: \"FOO\"...",
         ),
-        ("", "FOO bar\r\n", "no such verb: \"FOO bar\""),
+        ("", "CONNECT {}\r\nFOO bar\r\n", "no such verb: \"FOO bar\""),
     ] {
         let broker = Broker::midge()
             .config(format!("debug: true\n{config}"))
@@ -304,6 +316,53 @@ fn a_protocol_error_quotes_what_came() {
         client.send(sent);
         client.read_to_end();
         wait_until("the log quotes it", || broker.log().contains(quoted));
+    }
+}
+
+/// Whoever says who he is in words that are no CONNECT finds no secret of his in the
+/// log, at whatever port.
+#[test]
+fn the_log_holds_no_secret_of_who_is_not_in() {
+    let said = [
+        "{\"user\":\"x\",\"pass\":\"geheim\"}\r\n",
+        "AUTH geheim\r\n",
+        "\0CONNECT {\"pass\":\"geheim\"}\r\n",
+        "CONNECT {\"pass\":\"geheim\"\r\n",
+        "CONNECT geheim\r\n",
+        "SUB geheim\r\n",
+        "PUB geheim\r\n",
+        "INFO {\"geheim\"}\r\n",
+    ];
+    for (login, said) in ["", "authorization { user: u, password: p }\n"]
+        .into_iter()
+        .flat_map(|login| said.map(|said| (login, said)))
+    {
+        let cluster = "cluster { name: c, listen: \"127.0.0.1:-1\" }\n";
+        let broker = Broker::midge()
+            .config(format!("debug: true\n{login}{cluster}"))
+            .start();
+        let port = broker.get_json("/varz")["cluster"]["cluster_port"].clone();
+        let port = u16::try_from(port.as_u64().expect("a number")).expect("a port");
+        let route = SocketAddr::from(([127, 0, 0, 1], port));
+        for address in [route, broker.monitor_addr(), broker.client_addr()] {
+            let mut stream = TcpStream::connect(address).expect("connect");
+            stream
+                .set_read_timeout(Some(support::PATIENCE))
+                .expect("a bound");
+            stream.write_all(said.as_bytes()).expect("write");
+            stream.shutdown(Shutdown::Write).expect("say no more");
+            // Whether it ends with a word, an end or a reset is for other tests.
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+        wait_until("the log tells of the end", || {
+            let log = broker.log();
+            log.lines().any(|line| {
+                line.contains("cid:2") && line.contains("Client connection closed")
+                    || line.contains("cid:3") && line.contains("Client connection closed")
+            })
+        });
+        let log = broker.log();
+        assert!(!log.contains("geheim"), "{said:?}: {log}");
     }
 }
 

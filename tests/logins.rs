@@ -152,6 +152,59 @@ fn guesses_are_slowed_and_counted_and_nobody_else_is() {
     assert!((1..=45).contains(&lines), "{lines} lines for 66 guesses");
 }
 
+/// Whoever names a user and is refused is not shown as that user among those who are
+/// connected, though its answer is delayed; once it is closed, one may see whom it named.
+#[test]
+fn who_is_refused_is_shown_as_nobody_until_it_is_closed() {
+    let broker = Broker::midge()
+        .config("authorization { users: [ { user: root, password: s3cret } ] }")
+        .start();
+    let names = |state: &str| {
+        let connz = broker.get_json(&format!("/connz?auth=1&state={state}"));
+        connz["connections"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|one| {
+                let text = |key: &str| one[key].as_str().unwrap_or_default().to_owned();
+                [text("authorized_user"), text("name")]
+            })
+            .collect::<Vec<_>>()
+    };
+    let guess = || {
+        let mut client = broker.connect();
+        client.send(
+            "CONNECT {\"verbose\":false,\"user\":\"root\",\"pass\":\"guess\",\"name\":\"n\"}\r\n",
+        );
+        client
+    };
+    let nobody = ["", ""].map(str::to_owned);
+    let root = ["root", "n"].map(str::to_owned);
+    let mut looks = 0;
+    // By and by the answers come late.
+    for count in 1..=9 {
+        let mut client = guess();
+        loop {
+            let open = names("open");
+            if !matches!(client.poll_frame(Duration::from_millis(5)), Next::Nothing) {
+                break;
+            }
+            // It was open all the time.
+            looks += open.len();
+            assert!(open.iter().all(|known| *known == nobody), "{open:?}");
+        }
+        wait_until("it is in the list of the closed ones", || {
+            let closed = names("closed");
+            closed.iter().filter(|known| **known == root).count() == count
+        });
+    }
+    assert!(looks > 0, "no answer came late");
+    wait_until("the log tells of it", || {
+        let log = broker.log();
+        log.contains("authentication error - User \"root\"") && log.contains("v::n")
+    });
+}
+
 /// Who hangs up before the answer is slowed all the same: once guesses from there
 /// have failed, each login waits before it is looked at. The right one gets in.
 #[test]

@@ -196,10 +196,9 @@ impl Account {
         self.sublist.touch();
     }
 
-    /// Messages and bytes that its streams brought to clients of other accounts, and
-    /// those that its clients got so from others.
-    pub fn over_borders(&self) -> [(u64, u64); 2] {
-        [self.lent.value(), self.shadows.borrowed.value()]
+    /// Messages and bytes that its streams brought to clients of other accounts.
+    pub fn lent(&self) -> (u64, u64) {
+        self.lent.value()
     }
 
     /// Whether there is room for one more subscription, with all shadows that it casts.

@@ -15,7 +15,7 @@ use parking_lot::Mutex;
 
 use super::{Account, links::StreamImport};
 use crate::{
-    connection::{Crossing, Subscription, remote::Moved, worker::Worker},
+    connection::{Subscription, worker::Worker},
     subject::{intersect, is_valid, transform::Renaming},
     sublist::{Entry, Sublist},
 };
@@ -29,8 +29,6 @@ pub(super) struct Shadows {
     used: AtomicBool,
     /// Bytes of all of them, wherever they stand.
     bytes: AtomicUsize,
-    /// What they delivered.
-    pub(super) borrowed: Arc<Moved>,
 }
 
 /// A shadow and where it stands.
@@ -132,11 +130,8 @@ impl Shadows {
     fn shadow(&self, origin: &Arc<Subscription>, import: &StreamImport) -> Option<Shadow> {
         let theirs = theirs(origin.subject(), import)?;
         let bytes = bytes_of(&theirs, origin.queue(), origin.sid());
-        let counted = Crossing {
-            lent: import.account.lent.clone(),
-            borrowed: self.borrowed.clone(),
-        };
-        let shadow = Subscription::shadow(origin, &theirs, import.subjects.clone(), counted);
+        let lent = import.account.lent.clone();
+        let shadow = Subscription::shadow(origin, &theirs, import.subjects.clone(), lent);
         Some(Shadow {
             account: import.account.clone(),
             subjects: import.subjects.clone(),

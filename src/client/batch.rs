@@ -111,7 +111,7 @@ impl Session {
                 Ok(self.pending_login.is_none())
             }
             Ok(Parsed::Incomplete) => Ok(false),
-            Err(error) => Err(End::from(error).quoting(rest)),
+            Err(error) => Err(End::from(error).quoting(rest, self.connected)),
         }
     }
 

@@ -8,6 +8,12 @@ use crate::{
 /// Bytes of what came that are shown.
 const QUOTED_MAX: usize = 32;
 
+/// Letters of what may be a verb, of this protocol or another one.
+const VERB_MAX: usize = 16;
+
+/// What a handshake of TLS begins with: a record, and its version.
+const TLS_BEGIN: [u8; 2] = [22, 3];
+
 /// Why a session must end.
 pub(super) struct End {
     /// Why a login was refused, as counters name it; `None` if it was not for that.
@@ -43,21 +49,37 @@ impl End {
 }
 
 impl End {
-    /// The same with what came, as far as one may see it.
-    pub(super) fn quoting(mut self, received: &[u8]) -> Self {
-        let line = received.split(|byte| *byte == b'\n').next();
-        let line = line.unwrap_or_default().trim_ascii();
-        let may_hold_secrets = line
-            .get(..QUOTED_MAX.min(line.len()))
-            .is_some_and(|begin| begin.to_ascii_uppercase().starts_with(b"CONNECT"));
-        if !line.is_empty() && !may_hold_secrets {
-            let shown = line.get(..QUOTED_MAX).unwrap_or(line);
+    /// The same with what came, as far as one may see it. Before the login (`is_in` is
+    /// `false`) that is a first word that can be a verb: somebody may say who he is in
+    /// another protocol's words, or in a CONNECT that is damaged. JSON is never shown.
+    pub(super) fn quoting(mut self, received: &[u8], is_in: bool) -> Self {
+        let first = |bytes: &[u8], end: fn(&u8) -> bool| -> usize {
+            bytes.iter().position(end).unwrap_or(bytes.len())
+        };
+        let line = &received[..first(received, |byte| *byte == b'\n')];
+        let line = line.trim_ascii();
+        let open = line[..first(line, |byte| *byte == b'{')].trim_ascii_end();
+        let word = &open[..first(open, u8::is_ascii_whitespace)];
+        let shown = match is_in && !word.eq_ignore_ascii_case(b"CONNECT") {
+            true => open.get(..QUOTED_MAX).unwrap_or(open),
+            false if can_be_verb(word) => word,
+            false => &[],
+        };
+        if !shown.is_empty() {
             let more = if shown.len() < line.len() { "..." } else { "" };
             let text = String::from_utf8_lossy(shown);
             self.detail = format!("{}: {text:?}{more}", self.detail);
+        } else if received.starts_with(&TLS_BEGIN) {
+            self.detail += ": what came is TLS";
         }
         self
     }
+}
+
+/// Whether a word says nothing but what its sender wants.
+fn can_be_verb(word: &[u8]) -> bool {
+    let is_short = word.len() <= VERB_MAX;
+    is_short && word.iter().all(u8::is_ascii_alphabetic) || matches!(word, b"+OK" | b"-ERR")
 }
 
 impl From<ParseError> for End {
@@ -79,42 +101,69 @@ impl From<ParseError> for End {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::parse;
+    use crate::protocol::parse::parse;
 
     #[test]
     fn what_came_is_quoted_short_and_without_secrets() {
-        let quoted = |bytes: &[u8]| {
+        let quoted = |bytes: &[u8], is_in| {
             End::from(ParseError::UnknownOperation)
-                .quoting(bytes)
+                .quoting(bytes, is_in)
                 .detail
         };
-        assert_eq!(quoted(b"FOO bar\r\nPING\r\n"), "no such verb: \"FOO bar\"");
-        assert_eq!(
-            quoted(b"GET / HTTP/1.1\r\n"),
-            "no such verb: \"GET / HTTP/1.1\""
-        );
-        assert_eq!(
-            quoted(b"\x16\x03\x01"),
-            "no such verb: \"\\u{16}\\u{3}\\u{1}\""
-        );
-        assert_eq!(
-            quoted(&[b'x'; 100]),
-            format!("no such verb: \"{}\"...", "x".repeat(QUOTED_MAX))
-        );
-        let bad = |line: &str| match parse::parse(line.as_bytes(), 4096) {
-            Err(error) => End::from(error).quoting(line.as_bytes()).detail,
+        for (sent, before, after) in [
+            (&b"FOO bar\r\nPING\r\n"[..], ": \"FOO\"...", ": \"FOO bar\""),
+            (
+                b"GET / HTTP/1.1\r\n",
+                ": \"GET\"...",
+                ": \"GET / HTTP/1.1\"",
+            ),
+            (b"-ERR x", ": \"-ERR\"...", ": \"-ERR x\""),
+            (b"\r\n", "", ""),
+            (b"7/a\r\n", "", ": \"7/a\""),
+            (
+                b"\x16\x03\x01 secret",
+                ": what came is TLS",
+                ": \"\\u{16}\\u{3}\\u{1} secret\"",
+            ),
+        ] {
+            assert_eq!(quoted(sent, false), format!("no such verb{before}"));
+            assert_eq!(quoted(sent, true), format!("no such verb{after}"));
+        }
+        let long = "x".repeat(100);
+        let cut = format!("no such verb: \"{}\"...", "x".repeat(QUOTED_MAX));
+        assert_eq!(quoted(long.as_bytes(), true), cut);
+        assert_eq!(quoted(long.as_bytes(), false), "no such verb");
+        for secret in [
+            "CONNECT {\"pass\":\"geheim\"",
+            "connect{geheim",
+            "Connect geheim",
+            "{\"user\":\"x\",\"pass\":\"geheim\"}",
+            "\0CONNECT {\"pass\":\"geheim\"}",
+            "SUB {geheim}",
+        ] {
+            for is_in in [false, true] {
+                let shown = quoted(secret.as_bytes(), is_in);
+                assert!(!shown.contains("geheim"), "{shown}");
+            }
+        }
+        for secret in ["AUTH geheim", "PASS geheim x", "g3heim", "auth:geheim"] {
+            let shown = quoted(secret.as_bytes(), false);
+            assert!(!shown.contains("heim"), "{shown}");
+        }
+        let bad = |line: &str, is_in| match parse(line.as_bytes(), 4096) {
+            Err(error) => End::from(error).quoting(line.as_bytes(), is_in).detail,
             Ok(_) => panic!("{line} is right"),
         };
-        assert_eq!(bad("SUB a\r\n"), "bad arguments of SUB: \"SUB a\"");
+        assert_eq!(
+            bad("SUB geheim\r\n", false),
+            "bad arguments of SUB: \"SUB\"..."
+        );
         for line in ["SUB a", "UNSUB", "PUB a x", "HPUB a 5 1"] {
-            let detail = bad(&format!("{line}\r\n"));
+            let detail = bad(&format!("{line}\r\n"), true);
             assert_eq!(detail.matches(line).count(), 1, "{detail}");
             assert!(detail.ends_with(&format!(": {line:?}")), "{detail}");
         }
-        let long = bad(&format!("SUB {}\r\n", "x ".repeat(1000)));
+        let long = bad(&format!("SUB {}\r\n", "x ".repeat(1000)), true);
         assert!(long.len() < 100, "{long}");
-        for secret in ["CONNECT {\"pass\":\"geheim\"", "connect{geheim"] {
-            assert_eq!(quoted(secret.as_bytes()), "no such verb");
-        }
     }
 }

@@ -304,7 +304,6 @@ impl Session {
         self.connection.active(Clock::now());
         if !self.connected {
             self.connected = true;
-            self.tried = None;
             // Until a ping is answered this is the best guess.
             self.connection.set_rtt(self.accepted.elapsed());
             self.keepalive.connected(FIRST_PING_DELAY_MAX);
@@ -333,7 +332,14 @@ impl Session {
             let subscriptions = self.connection.subscriptions.lock().drain();
             self.account.unsubscribe(worker, &subscriptions);
         }
+        if !self.connected {
+            // Whoever finds no room there is remembered as who it has proved to be.
+            let tried = self.tried.get_or_insert_default();
+            tried.user.clone_from(&login.user);
+            tried.account.clone_from(&login.account);
+        }
         self.join(account)?;
+        self.tried = None;
         if self.stranger.take().is_some() {
             let logins = &self.context.telemetry.logins;
             logins.accept(self.connection.peer.ip(), Clock::now());

@@ -46,11 +46,12 @@ use crate::{
         reading,
         registry::Registry,
         tls_listener::TlsListener,
+        turned_away,
         worker::{READ_BUFFER_LEN, Worker, with_worker},
     },
     protocol::info::Info,
     security::authentication::Authentication,
-    telemetry::{Clock, Telemetry, slow::Incident},
+    telemetry::{Telemetry, slow::Incident},
 };
 pub use changed::{cut_plain, keep_account_limit, keep_limits, tell_all};
 pub use limits::{Limits, LimitsInForce};
@@ -210,9 +211,7 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
             }
         }
         session.trace = Trace::of(&connection, session.limits.trace);
-        session
-            .trace
-            .tell_deliverers(&connection, session.limits.max_traced_msg_len);
+        session.trace.tell_deliverers(&connection, &session.limits);
         match wake {
             Wake::Closing => return,
             // Taken over by now.
@@ -329,11 +328,14 @@ async fn finish(session: &Session, stream: &TcpStream) {
     let incident = ended.await;
     connection.tell_moved(&context.telemetry.loads);
     context.telemetry.loads.forget(connection.cid);
+    // Only now: it is open no more.
+    if let Some(tried) = &session.tried {
+        connection.identity.lock().clone_from(tried);
+    }
     if reason == CloseReason::TooManyBeforeLogin && !session.connected {
         // Forgotten when its place was taken away.
     } else if session.is_bare(reason) {
-        let source = connection.peer.ip();
-        context.telemetry.crowd.count_bare(source, Clock::now());
+        turned_away::count_bare(&context.telemetry, connection.peer.ip());
         context.registry.close_bare(connection, reason);
     } else {
         context.registry.close(connection, &subscriptions, reason);

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use super::{
     end::End,
     session::Session,
-    trace::{Trace, trace_in, trace_payload},
+    trace::{trace_in, trace_payload},
 };
 use crate::{
     account::Reach,
@@ -243,11 +243,8 @@ impl Session {
         if self.trace.is_on() {
             let (trace, connection) = (self.trace, &self.connection);
             trace_in(trace, connection, &Op::Publish(*publish));
-            let shown = match self.limits.trace_headers && trace == Trace::All {
-                true => &body[..publish.header_len.unwrap_or(0)],
-                false => body,
-            };
-            trace_payload(trace, connection, shown, self.limits.max_traced_msg_len);
+            let header_len = publish.header_len.unwrap_or(0);
+            trace_payload(trace, connection, &self.limits, body, header_len);
         }
         if !self.may_publish(publish.subject) {
             self.refuse_publish(worker, publish);

@@ -42,9 +42,6 @@ use crate::{
     telemetry::{Clock, event::EventKind},
 };
 
-/// Why a connection is refused that comes too soon behind others.
-const RATE_LIMIT: &str = "connection_rate_limit is reached";
-
 /// Tokens of a subscription's subject when `max_sub_tokens` sets no limit:
 /// what fits the default control line; bounds the depth of the sublist.
 const SUB_TOKENS_MAX: usize = 2048;
@@ -86,7 +83,8 @@ pub(super) struct Session {
     pub(super) accepted: Instant,
     /// Something was read.
     pub(super) spoke: bool,
-    /// Who a client says to be that is not in yet.
+    /// Who a client says to be that is not in yet: for the log, and for who looks at it
+    /// once it is closed. Until then nobody is shown as whom he only names.
     pub(super) tried: Option<Box<Identity>>,
     /// The rest of the last batch waits: what it had made so far is more than its
     /// targets have taken.
@@ -165,7 +163,7 @@ impl Session {
                 refused: None,
                 reason: CloseReason::MaxConnections,
                 error: Some(ClientError::ConnectionRate),
-                detail: RATE_LIMIT.into(),
+                detail: "connection_rate_limit is reached".into(),
             },
         );
     }
@@ -211,15 +209,19 @@ impl Session {
                 ))),
             },
             Op::Ok => Ok(()),
-            Op::Err(text) => Err(End {
-                refused: None,
-                reason: CloseReason::ParseError,
-                error: None,
-                detail: format!(
-                    "Client Error {}",
-                    String::from_utf8_lossy(text).escape_debug()
-                ),
-            }),
+            Op::Err(text) => {
+                let end = End {
+                    refused: None,
+                    reason: CloseReason::ParseError,
+                    error: None,
+                    detail: "Client Error".to_owned(),
+                };
+                // Who is not in has met no error that it could tell of.
+                Err(match self.connected {
+                    true => end.quoting(text, true),
+                    false => end,
+                })
+            }
             Op::Publish(_) => Ok(()),
         }
     }
@@ -376,12 +378,6 @@ impl Session {
     /// Ends the connection, telling why as the protocol has it. Whoever guesses
     /// waits for the answer.
     pub(super) fn end(&mut self, worker: &mut Worker, end: End) {
-        // So it is shown, though in no account.
-        if end.refused.is_some()
-            && let Some(tried) = self.tried.take()
-        {
-            *self.connection.identity.lock() = *tried;
-        }
         self.tell_end(&end);
         let delay = end.refused.map_or(Duration::ZERO, |reason| {
             let logins = &self.context.telemetry.logins;
@@ -406,11 +402,13 @@ impl Session {
         let mut text = format!("{}: {}", end.reason, end.detail);
         if !self.connected {
             let telemetry = &self.context.telemetry;
-            let told = match end.detail == RATE_LIMIT {
-                true => telemetry
-                    .beyond_rate
-                    .tell(Clock::now(), text, "beyond the limit"),
-                false => telemetry
+            let told = match end.error {
+                Some(ClientError::ConnectionRate) => {
+                    telemetry
+                        .beyond_rate
+                        .tell(Clock::now(), text, "beyond the limit")
+                }
+                _ => telemetry
                     .strangers
                     .tell(Clock::now(), text, "that did not log in"),
             };
@@ -419,7 +417,11 @@ impl Session {
                 None => return,
             }
         }
-        error!("{} - {text}", log_prefix(&self.connection));
+        let prefix = match &self.tried {
+            Some(tried) => self.connection.log_prefix_as(tried),
+            None => log_prefix(&self.connection),
+        };
+        error!("{prefix} - {text}");
         if end.reason.is_refused_login() {
             let (cid, source) = (self.connection.cid, self.connection.peer.ip());
             turned_away::note_login(&self.context.telemetry, cid, source, &text);

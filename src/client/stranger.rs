@@ -77,7 +77,7 @@ impl Session {
             // Nobody has to say CONNECT who needs no credentials.
             Err(Unfit::NotDue) => None,
             Err(Unfit::Parse(error)) => {
-                return Err(End::from(error).quoting(said.buffer()));
+                return Err(End::from(error).quoting(said.buffer(), false));
             }
             Err(Unfit::Late) => return Err(self.refuse_late()),
             // What else there is comes from brokers only.
@@ -89,7 +89,7 @@ impl Session {
             Some(json) => self.act(worker, Op::Connect(&json))?,
             None => self
                 .connect_silently(worker)
-                .map_err(|end| end.quoting(&rest))?,
+                .map_err(|end| end.quoting(&rest, false))?,
         }
         if self.pending_login.is_none() {
             self.resume(worker);

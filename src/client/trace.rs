@@ -1,12 +1,10 @@
 //! Protocol traces for the log.
 
-use std::sync::atomic::Ordering;
-
 use tracing::{info, trace};
 
-use super::log_prefix;
+use super::{Limits, log_prefix};
 use crate::{
-    connection::{Connection, TraceLine},
+    connection::{Connection, Shown, TraceLine},
     log::TRACED,
     protocol::parse::Op,
 };
@@ -36,16 +34,24 @@ impl Trace {
         }
     }
 
-    /// Has what is delivered to the client traced as well, if everything is; at most
-    /// `len_max` bytes of what a message carries, or all if that is 0.
-    pub(super) fn tell_deliverers(self, connection: &Connection, len_max: usize) {
-        let traced = match (self, len_max) {
-            (Self::Off | Self::Ordered, _) => 0,
-            (Self::All, 0) => u32::MAX,
-            (Self::All, len_max) => u32::try_from(len_max.saturating_add(1)).unwrap_or(u32::MAX),
-        };
-        if connection.traced.load(Ordering::Relaxed) != traced {
-            connection.traced.store(traced, Ordering::Relaxed);
+    /// Has what is delivered to the client traced as well, if everything is.
+    pub(super) fn tell_deliverers(self, connection: &Connection, limits: &Limits) {
+        let is_all = self == Self::All;
+        connection.traced.set(is_all.then(|| self.shown(limits)));
+    }
+
+    /// What is shown of what a message carries.
+    fn shown(self, limits: &Limits) -> Shown {
+        let len_max = Some(limits.max_traced_msg_len).filter(|len| *len > 0);
+        match self {
+            Self::Ordered => Shown {
+                headers_alone: false,
+                len_max: len_max.or(Some(PAYLOAD_LEN_MAX)),
+            },
+            Self::All | Self::Off => Shown {
+                headers_alone: limits.trace_headers,
+                len_max,
+            },
         }
     }
 
@@ -112,20 +118,16 @@ pub(super) fn trace_in(trace: Trace, connection: &Connection, op: &Op<'_>) {
     trace.write(connection, &format!("[{line}]"));
 }
 
-/// Logs what a publish carries, at most `max_len` bytes of it; 0 is all.
-pub(super) fn trace_payload(trace: Trace, connection: &Connection, body: &[u8], max_len: usize) {
-    if body.is_empty() {
-        return;
+/// Logs what a publish carries, whose first `header_len` bytes are headers, as far as
+/// it is to be shown.
+pub(super) fn trace_payload(
+    trace: Trace,
+    connection: &Connection,
+    limits: &Limits,
+    body: &[u8],
+    header_len: usize,
+) {
+    if let Some(line) = trace.shown(limits).text(body, header_len) {
+        trace.write(connection, &line);
     }
-    let max_len = match trace {
-        Trace::Ordered if max_len == 0 => PAYLOAD_LEN_MAX,
-        _ => max_len,
-    };
-    let shown = match max_len {
-        0 => body,
-        max_len => &body[..body.len().min(max_len)],
-    };
-    let more = if shown.len() < body.len() { "..." } else { "" };
-    let text = String::from_utf8_lossy(shown);
-    trace.write(connection, &format!("MSG_PAYLOAD: [{text:?}{more}]"));
 }

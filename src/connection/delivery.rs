@@ -411,10 +411,9 @@ impl Subscription {
             }
             _ => 0,
         };
-        if let Some(more) = connection.traced.load(Ordering::Relaxed).checked_sub(1) {
-            let len_max = (more != u32::MAX - 1).then_some(more as usize);
+        if let Some(shown) = connection.traced.shown() {
             let messages = run.messages.iter().skip(pick.first).step_by(pick.step);
-            connection.trace_out(run, messages.take(taken), (&prefix, takes_headers), len_max);
+            connection.trace_out(run, messages.take(taken), (&prefix, takes_headers), shown);
         }
         worker.prefix = prefix;
         if taken > 0 {
@@ -487,9 +486,15 @@ impl Subscription {
                 guard.asked(reply);
             }
         }
-        appender.count(taken as u64, bytes as u64);
-        origin.delivered.add(taken as u64);
-        self.count_crossing(taken, bytes);
+        let (msgs, bytes) = (taken as u64, bytes as u64);
+        match self.lent() {
+            None => appender.count(msgs, bytes),
+            Some(lent) => {
+                appender.count_borrowed(msgs, bytes);
+                lent.add(msgs, bytes);
+            }
+        }
+        origin.delivered.add(msgs);
         if max > 0 && origin.delivered.value() >= max {
             origin.close();
             worker.expired.push(origin.clone());

@@ -76,8 +76,9 @@ pub use client_info::ClientInfo;
 pub use close_reason::CloseReason;
 use outbound::Outbound;
 use registry::Registry;
-pub use subscription::{Crossing, SUBSCRIPTIONS, Subscription, SubscriptionTable};
+pub use subscription::{SUBSCRIPTIONS, Subscription, SubscriptionTable};
 pub use trace_order::{TraceLine, TraceOrder};
+pub use trace_out::{OutTrace, Shown};
 use transport::Tls;
 use worker::with_worker;
 
@@ -141,9 +142,8 @@ pub struct Connection {
     pub stalls: AtomicU64,
     /// Whether the peer understands headers.
     pub headers: AtomicBool,
-    /// Whether what is delivered to it is traced, and how much of what messages
-    /// carry: nought is no trace, one more than the bytes else; the most is all.
-    pub traced: AtomicU32,
+    /// Whether what is delivered to it is traced.
+    pub traced: OutTrace,
     /// Whether INFO may be sent at any time: the peer said so and has had the
     /// one that answers its first ping.
     pub takes_info: AtomicBool,
@@ -271,7 +271,7 @@ impl Connection {
             refused_bytes: Counter::default(),
             stalls: AtomicU64::new(0),
             headers: AtomicBool::new(false),
-            traced: AtomicU32::new(0),
+            traced: OutTrace::default(),
             takes_info: AtomicBool::new(false),
             line_max: AtomicUsize::new(ASSUMED_LINE_MAX),
             is_told: AtomicBool::new(false),

@@ -37,15 +37,18 @@ impl Connection {
     /// How log lines name a client: address, cid, and what it says of itself, and
     /// what its certificate does.
     pub fn log_prefix(&self) -> String {
+        self.log_prefix_as(&self.identity.lock())
+    }
+
+    /// The same of one that says to be so, and is not believed or not yet.
+    pub fn log_prefix_as(&self, identity: &Identity) -> String {
         let mut prefix = format!("{} - cid:{}", self.peer, self.cid);
-        let identity = self.identity.lock();
         if !identity.name.is_empty() || !identity.lang.is_empty() || !identity.version.is_empty() {
             use std::fmt::Write;
             let id = format!("v{}:{}:{}", identity.version, identity.lang, identity.name);
             // Writing to a string does not fail.
             let _ = write!(prefix, " - {id:?}");
         }
-        drop(identity);
         match self.certname() {
             "" => prefix,
             certname => format!("{prefix} - {certname:?}"),

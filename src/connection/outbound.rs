@@ -150,7 +150,7 @@ impl Outbound {
 
     /// Messages delivered so far.
     pub(super) fn delivered_msgs(&self) -> u64 {
-        self.sent.msgs.value()
+        self.sent.own_msgs.value() + self.sent.borrowed_msgs.value()
     }
 
     /// How far the reader is behind.
@@ -554,8 +554,15 @@ impl Appender<'_> {
     /// Counts messages and their payload bytes as delivered.
     pub fn count(&mut self, msgs: u64, bytes: u64) {
         let sent = &self.connection.outbound.sent;
-        sent.msgs.add(msgs);
-        sent.bytes.add(bytes);
+        sent.own_msgs.add(msgs);
+        sent.own_bytes.add(bytes);
+    }
+
+    /// The same of messages that another account brought.
+    pub fn count_borrowed(&mut self, msgs: u64, bytes: u64) {
+        let sent = &self.connection.outbound.sent;
+        sent.borrowed_msgs.add(msgs);
+        sent.borrowed_bytes.add(bytes);
     }
 
     /// Books messages that are not appended, as their control lines are longer

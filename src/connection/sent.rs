@@ -10,8 +10,12 @@ use crate::telemetry::{Counter, Traffic, loss::Loss};
 /// The counts of one queue.
 #[derive(Default)]
 pub(super) struct Sent {
-    pub(super) msgs: Counter,
-    pub(super) bytes: Counter,
+    /// What the connection's own account brought.
+    pub(super) own_msgs: Counter,
+    pub(super) own_bytes: Counter,
+    /// What imported streams brought.
+    pub(super) borrowed_msgs: Counter,
+    pub(super) borrowed_bytes: Counter,
     pub(super) written_msgs: Counter,
     /// Bytes that the socket took. With those that wait and those that were
     /// thrown away they are all that was ever queued.
@@ -31,11 +35,14 @@ impl Sent {
             0 => Loss::default(),
             _ => loss(),
         };
+        let (own_msgs, own_bytes) = (self.own_msgs.value(), self.own_bytes.value());
         Traffic {
             in_msgs: 0,
             in_bytes: 0,
-            out_msgs: self.msgs.value(),
-            out_bytes: self.bytes.value(),
+            out_msgs: own_msgs + self.borrowed_msgs.value(),
+            out_bytes: own_bytes + self.borrowed_bytes.value(),
+            own_msgs,
+            own_bytes,
             written_msgs,
             written_bytes,
             loss,

@@ -52,17 +52,7 @@ pub struct Subscription {
 struct Shadow {
     origin: Arc<Subscription>,
     subjects: Arc<Renaming>,
-    counted: Crossing,
-}
-
-/// Where what an imported stream brings is counted: as nats-server has it, it is
-/// sent by the account that exports, and not by the one whose client gets it.
-#[derive(Clone)]
-pub struct Crossing {
-    /// What the exporting account sends to clients of others.
-    pub lent: Arc<Moved>,
-    /// What clients of the importing account get so.
-    pub borrowed: Arc<Moved>,
+    lent: Arc<Moved>,
 }
 
 /// Bytes of what a shadow stands for, and of its place among its origin's shadows.
@@ -105,18 +95,18 @@ impl Subscription {
 
     /// The shadow of a subscription in an account whose messages its own
     /// account imports: it takes `subject` there, and delivers to `origin`
-    /// under the subject that `subjects` makes of it.
+    /// under the subject that `subjects` makes of it. `lent` counts what it delivers.
     pub fn shadow(
         origin: &Arc<Self>,
         subject: &[u8],
         subjects: Arc<Renaming>,
-        counted: Crossing,
+        lent: Arc<Moved>,
     ) -> Self {
         Self {
             shadow: Some(Box::new(Shadow {
                 origin: origin.clone(),
                 subjects,
-                counted,
+                lent,
             })),
             ..Self::new(
                 origin.connection.clone(),
@@ -140,13 +130,12 @@ impl Subscription {
         }
     }
 
-    /// Counts what was delivered, if that is not in the client's own account.
-    pub(super) fn count_crossing(&self, msgs: usize, bytes: usize) {
-        if let Some(shadow) = &self.shadow {
-            let Crossing { lent, borrowed } = &shadow.counted;
-            lent.add(msgs as u64, bytes as u64);
-            borrowed.add(msgs as u64, bytes as u64);
-        }
+    /// Where what is delivered is counted, if that is not in the client's own account:
+    /// as nats-server has it, what an imported stream brings is sent by the account
+    /// that exports it, and not by the one whose client gets it.
+    #[inline]
+    pub(super) fn lent(&self) -> Option<&Moved> {
+        self.shadow.as_ref().map(|shadow| &*shadow.lent)
     }
 
     /// The subject that a message to `subject` is delivered under.

@@ -42,7 +42,7 @@ pub struct TlsListener {
 /// How handshakes went; counters since the start.
 #[derive(Default)]
 pub struct Figures {
-    done: AtomicU64,
+    full: AtomicU64,
     resumed: AtomicU64,
     failed: [AtomicU64; Cause::ALL.len()],
     /// One lock for each handshake, which takes milliseconds anyway.
@@ -53,9 +53,9 @@ pub struct Figures {
 /// [`Figures`] at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct HandshakeView {
-    /// Handshakes that were finished.
-    pub done: u64,
-    /// Of these, those that went on from an earlier session.
+    /// Handshakes that were finished and began a session.
+    pub full: u64,
+    /// Those that went on from an earlier session.
     pub resumed: u64,
     /// Handshakes that failed, by cause; causes without any are left out.
     pub failed: Vec<(Cause, u64)>,
@@ -134,12 +134,11 @@ impl TlsListener {
         let patience = material.options.timeout;
         let config = material.server.clone();
         drop(material);
-        let begun_with = config.clone();
         let mut result = self.handshakers.accept(stream, config, patience).await;
-        // The ticket was good by the files that it was opened with.
+        // Its ticket was looked at already, so that most of those who are refused are
+        // told; by the files of that time, and by what was found in it.
         if let Ok(tls) = &result
             && tls.is_resumed
-            && !Arc::ptr_eq(&begun_with, &self.store.current().server)
             && let Err(failure) = self.check_resumed(tls).await
         {
             result = Err(failure);
@@ -271,7 +270,7 @@ impl TlsListener {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let failed = Cause::ALL.into_iter().zip(&figures.failed);
         HandshakeView {
-            done: load(&figures.done),
+            full: load(&figures.full),
             resumed: load(&figures.resumed),
             failed: failed
                 .map(|(cause, count)| (cause, load(count)))
@@ -290,8 +289,11 @@ impl Figures {
         match result {
             Ok(secured) => {
                 let micros = u64::try_from(took.as_micros()).unwrap_or(u64::MAX);
-                add(&self.done, 1);
-                add(&self.resumed, u64::from(secured.tls.is_resumed));
+                let counter = match secured.tls.is_resumed {
+                    true => &self.resumed,
+                    false => &self.full,
+                };
+                add(counter, 1);
                 self.times.lock().record(micros);
                 self.slowest.fetch_max(micros, Ordering::Relaxed);
             }

@@ -2,8 +2,9 @@
 //! is over. The one place with hysteresis: what comes and goes quickly neither
 //! appears nor flickers.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
+use hashbrown::HashSet;
 use monitor_client::text::escaped;
 
 use crate::telemetry::Clock;
@@ -119,16 +120,20 @@ pub(super) struct Patience {
 pub(super) const FINDINGS_PER_RULE_MAX: usize = 20;
 
 impl Board {
-    /// Takes in what a rule sees at `now`, the worst first. Returns what
-    /// appeared and what cleared.
+    /// Takes in what a rule sees at `now`. The worst comes first; what the rule sees
+    /// twice of one subject is told by the worse one, or, of equal ones, by the one it
+    /// names first. Returns what appeared and what cleared.
     pub(super) fn update(
         &mut self,
         now: Clock,
         rule: &super::rules::Rule,
         patience: Patience,
-        symptoms: Vec<Symptom>,
+        mut symptoms: Vec<Symptom>,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
+        symptoms.sort_by_key(|symptom| Reverse(symptom.severity));
+        let mut seen = HashSet::new();
+        symptoms.retain(|symptom| seen.insert((symptom.cid, symptom.subject.clone())));
         let known = |board: &Self, symptom: &Symptom| {
             board
                 .0
@@ -262,6 +267,38 @@ mod tests {
             let now = Clock(second * 1000);
             board.update(now, &RULES[0], PATIENCE, symptoms.into_iter().collect());
             assert!(board.findings().is_empty());
+        }
+    }
+
+    /// Whatever the order in which a rule sees them.
+    #[test]
+    fn the_worse_of_two_symptoms_of_one_subject_is_told() {
+        let of = |severity, text: &str| Symptom {
+            severity,
+            text: text.into(),
+            ..symptom("a")
+        };
+        let seen = [
+            of(Severity::Warning, "mild"),
+            of(Severity::Critical, "bad"),
+            of(Severity::Critical, "later"),
+            of(Severity::Info, "nothing"),
+        ];
+        for turn in 0..seen.len() {
+            let mut symptoms = seen.to_vec();
+            symptoms.rotate_left(turn);
+            let crowd = (0..FINDINGS_PER_RULE_MAX).map(|n| symptom(&n.to_string()));
+            symptoms.splice(0..0, crowd);
+            let mut board = Board::default();
+            let patience = Patience {
+                appear: Duration::ZERO,
+                ..PATIENCE
+            };
+            board.update(Clock(0), &RULES[0], patience, symptoms);
+            let worst = &board.findings()[0];
+            assert_eq!((worst.severity, &*worst.subject), (Severity::Critical, "a"));
+            let expected = if turn == 2 { "later" } else { "bad" };
+            assert_eq!(worst.text, expected, "{turn}");
         }
     }
 

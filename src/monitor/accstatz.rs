@@ -54,14 +54,10 @@ fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
     // As with nats-server, messages of a stream are sent by the account that exports
     // it, and what went over routes is in both.
     let traffic = &totals.traffic;
-    let [lent, borrowed] = account.over_borders();
-    let sent = |own: u64, lent: u64, borrowed: u64| {
-        let own = own.saturating_sub(borrowed);
-        own.saturating_add(lent)
-    };
+    let lent = account.lent();
     let sent = (
-        sent(traffic.out_msgs, lent.0, borrowed.0),
-        sent(traffic.out_bytes, lent.1, borrowed.1),
+        traffic.own_msgs.saturating_add(lent.0),
+        traffic.own_bytes.saturating_add(lent.1),
     );
     let data = |msgs: u64, bytes: u64, over_routes: &Moved| {
         let routes = over_routes.value();

@@ -4,12 +4,15 @@
 //! alone.
 
 /// Methods whose requests have no body, with the blank behind them.
-const METHODS: [&[u8]; 2] = [b"GET ", b"HEAD "];
+const METHODS: [&[u8]; 2] = [b"GET ", HEAD];
+const HEAD: &[u8] = b"HEAD ";
 
 /// Escapes in the first lines of requests what no target may hold.
 #[derive(Default)]
 pub(super) struct RequestLines {
     state: State,
+    /// The last method of [`METHODS`] that came was HEAD.
+    is_head: bool,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -44,6 +47,11 @@ impl RequestLines {
         escaped
     }
 
+    /// Whether the last request wants no body.
+    pub(super) fn is_head(&self) -> bool {
+        self.is_head
+    }
+
     fn step(&mut self, byte: u8) {
         if byte == b'\n' {
             self.state = State::Start;
@@ -55,21 +63,31 @@ impl RequestLines {
                 None => State::Other,
             },
             State::Method(which, seen) if METHODS[which][seen] != byte => State::Other,
-            State::Method(which, seen) if seen + 1 == METHODS[which].len() => State::Target,
+            State::Method(which, seen) if seen + 1 == METHODS[which].len() => {
+                self.is_head = METHODS[which] == HEAD;
+                State::Target
+            }
             State::Method(which, seen) => State::Method(which, seen + 1),
             state => state,
         };
     }
 }
 
+/// Bytes of the longest answer that hyper makes by itself; they are about a hundred.
+const BARE_LEN_MAX: usize = 512;
+
 fn is_unfit(byte: u8) -> bool {
     byte >= 0x80 || b"\"<>\\^`{|}".contains(&byte)
 }
 
 /// The whole answer instead of one that hyper makes by itself, which has a status
-/// and no body; `None` for every other.
+/// and no body; `None` for every other. Every piece of every answer is asked about, so
+/// what tells most of them comes first.
 pub(super) fn with_words(answer: &[u8]) -> Option<Vec<u8>> {
     const EMPTY: &str = "content-length: 0\r\n";
+    if answer.len() > BARE_LEN_MAX || !answer.starts_with(b"HTTP/1.") {
+        return None;
+    }
     let head = std::str::from_utf8(answer).ok()?;
     let status: u16 = head.strip_prefix("HTTP/1.")?.get(2..5)?.parse().ok()?;
     if status < 400 || !head.ends_with("\r\n\r\n") || !head.contains(EMPTY) {
@@ -113,6 +131,20 @@ mod tests {
     }
 
     #[test]
+    fn the_last_method_is_known() {
+        let mut lines = RequestLines::default();
+        for (sent, is_head) in [
+            ("HEAD /x HT", true),
+            ("TP/1.1\r\nHost: a\r\n\r\n", true),
+            ("GET /x HTTP/1.1\r\n\r\nHEA", false),
+            ("D /x", true),
+        ] {
+            lines.escape(sent.as_bytes());
+            assert_eq!(lines.is_head(), is_head, "{sent}");
+        }
+    }
+
+    #[test]
     fn an_answer_without_a_word_gets_some() {
         let bare = b"HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
         let answer = with_words(bare).expect("words");
@@ -129,5 +161,10 @@ mod tests {
         ] {
             assert_eq!(with_words(other), None);
         }
+        let long = format!(
+            "HTTP/1.1 400 Bad Request\r\nx: {}\r\ncontent-length: 0\r\n\r\n",
+            "y".repeat(BARE_LEN_MAX)
+        );
+        assert_eq!(with_words(long.as_bytes()), None);
     }
 }

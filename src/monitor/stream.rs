@@ -96,6 +96,12 @@ impl<S: AsyncRead + Unpin> AsyncRead for BoundedStream<S> {
 }
 
 impl<S: AsyncWrite + Unpin> BoundedStream<S> {
+    /// What stands for an answer that hyper makes by itself, unless it was asked for
+    /// without a body.
+    fn answer_in_words(&self, bytes: &[u8]) -> Option<Vec<u8>> {
+        (!self.lines.is_head()).then(|| with_words(bytes)).flatten()
+    }
+
     /// Writes what stands for what hyper has written.
     fn poll_unwritten(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         while !self.unwritten.is_empty() {
@@ -117,7 +123,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedStream<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_unwritten(context))?;
-        if let Some(answer) = with_words(bytes) {
+        if let Some(answer) = self.answer_in_words(bytes) {
             self.unwritten = answer;
             return Poll::Ready(Ok(bytes.len()));
         }
@@ -132,7 +138,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedStream<S> {
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_unwritten(context))?;
         if let [only] = slices
-            && let Some(answer) = with_words(only)
+            && let Some(answer) = self.answer_in_words(only)
         {
             self.unwritten = answer;
             return Poll::Ready(Ok(only.len()));
@@ -162,7 +168,10 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for BoundedStream<S> {
 mod tests {
     use super::*;
     use crate::connection::admission::{Places, Source};
-    use tokio::{io::AsyncWriteExt, net::TcpStream};
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpStream,
+    };
 
     fn place() -> Place {
         Places::new("test", 1, 0).take(Source::User(0), false, Duration::ZERO, |_| {})
@@ -185,6 +194,25 @@ mod tests {
             }
         }
         panic!("a peer that reads nothing took a gigabyte");
+    }
+
+    #[tokio::test]
+    async fn words_are_a_body_which_not_every_request_wants() {
+        const BARE: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n";
+        for (method, is_bare) in [("HEAD", true), ("GET", false)] {
+            let (mut peer, ours) = tokio::io::duplex(1024);
+            let mut stream = BoundedStream::new(ours, Duration::from_secs(3600), place());
+            let request = format!("{method} /a b c HTTP/1.1\r\n\r\n");
+            peer.write_all(request.as_bytes()).await.unwrap();
+            let mut read = vec![0; request.len()];
+            stream.read_exact(&mut read).await.unwrap();
+            stream.write_all(BARE).await.unwrap();
+            stream.flush().await.unwrap();
+            drop(stream);
+            let mut answer = Vec::new();
+            peer.read_to_end(&mut answer).await.unwrap();
+            assert_eq!(answer == BARE, is_bare, "{method}");
+        }
     }
 
     #[tokio::test]

@@ -217,7 +217,7 @@ fn tls_block(tls: &TlsListener, revoked_closed: u64) -> (Option<String>, TlsVarz
             .collect(),
         revoked: material.revocations.len() as u64,
         revoked_closed,
-        handshakes: handshakes.done,
+        handshakes: handshakes.full + handshakes.resumed,
         resumed: handshakes.resumed,
         unfinished: handshakes.unfinished as u64,
         failures: failed.clone().map(|(_, count)| count).sum(),

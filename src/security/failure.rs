@@ -185,6 +185,7 @@ fn explain_certificate(error: &CertificateError) -> (Cause, String) {
             "the peer's certificate is not signed by a CA in ca_file".into(),
         ),
         E::BadEncoding => (Cause::BadCertificate, unreadable(take_why().as_deref())),
+        E::Other(why) => (Cause::BadCertificate, unreadable(Some(&why.to_string()))),
         E::UnknownRevocationStatus => (
             Cause::NoCrl,
             "no CRL in crl_file is of the CA of the peer's certificate".into(),
@@ -239,7 +240,14 @@ fn unreadable(why: Option<&str>) -> String {
              extensions (openssl x509 -extfile, openssl ca -extensions), which make it version 3"
                 .into()
         }
-        Some(why) => format!("the peer's certificate cannot be used: {why}"),
+        Some(why) => {
+            // A sentence, or a library's identifier.
+            let why = match why.contains(' ') {
+                true => why.to_owned(),
+                false => in_words(&format_args!("{why}")),
+            };
+            format!("the peer's certificate cannot be used: {why}")
+        }
         None => "the peer's certificate is damaged".into(),
     }
 }
@@ -295,4 +303,32 @@ fn explain_alert(alert: AlertDescription) -> String {
         _ => return format!("the peer gave up: alert {}", in_words(&alert)),
     };
     format!("the peer gave up: {reason} (alert {})", in_words(&alert))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io, sync::Arc};
+
+    use rustls::OtherError;
+
+    use super::*;
+
+    /// Also where no verifier of ours has looked at it: a broker that was dialled.
+    #[test]
+    fn what_a_library_says_of_a_certificate_is_told_in_words() {
+        for (said, told) in [
+            ("UnsupportedCertVersion", "is of X.509 version 1"),
+            (
+                "MalformedExtensions",
+                "cannot be used: malformed extensions",
+            ),
+            ("it is a bad one", "cannot be used: it is a bad one"),
+        ] {
+            let other = OtherError(Arc::new(io::Error::other(said)));
+            let error = Error::InvalidCertificate(CertificateError::Other(other));
+            let failure = Failure::of(&error);
+            assert_eq!(failure.cause, Cause::BadCertificate);
+            assert!(failure.text.contains(told), "{failure}");
+        }
+    }
 }

@@ -3,7 +3,10 @@
 //! [`super::tls`] hands them to rustls. A ticket is good as long as the certificate
 //! of its session is: that is looked at when the ticket is opened, so that a client
 //! whose certificate has ended meanwhile shakes hands in full and is told why it is
-//! refused. Nobody else's ticket is touched by that.
+//! refused. Nobody else's ticket is touched by that. What a library wrote is searched
+//! for the certificate, so whoever lets the client in looks once more at the one that
+//! the library itself read
+//! ([`check_resumed`](super::tls::Material::check_resumed)).
 
 use std::{fmt, sync::Arc};
 
@@ -55,7 +58,7 @@ impl Tickets {
         };
         let chain = chain_in(session);
         let Some((leaf, rest)) = chain.split_first() else {
-            return true;
+            return !verifier.client_auth_mandatory();
         };
         let result = verifier.verify_client_cert(leaf, rest, UnixTime::now());
         if result.is_err() {
@@ -99,15 +102,33 @@ fn chain_in(session: &[u8]) -> Vec<CertificateDer<'_>> {
 }
 
 fn certificate_at(session: &[u8], at: usize) -> Option<&[u8]> {
-    // A sequence whose length takes two bytes, as that of every certificate.
-    const START: [u8; 2] = [0x30, 0x82];
     let rest = session.get(at..)?;
-    let len = rest.get(..LEN_BYTES)?;
-    let len = len
+    let (len, rest) = rest.split_at_checked(LEN_BYTES)?;
+    let der = rest.get(..number(len))?;
+    (sequence_len(der) == Some(der.len()) && parse(der).is_ok()).then_some(der)
+}
+
+/// Bytes of the DER sequence that begins here, its head included.
+fn sequence_len(der: &[u8]) -> Option<usize> {
+    const SEQUENCE: u8 = 0x30;
+    /// The length is said by so many bytes more.
+    const LONG: u8 = 0x80;
+    let [SEQUENCE, first, rest @ ..] = der else {
+        return None;
+    };
+    if *first < LONG {
+        return Some(2 + usize::from(*first));
+    }
+    let len_bytes = usize::from(first - LONG);
+    // A certificate in a session is no longer than what its own length says.
+    let len = rest.get(..len_bytes).filter(|len| len.len() <= LEN_BYTES)?;
+    Some(2 + len_bytes + number(len))
+}
+
+fn number(bytes: &[u8]) -> usize {
+    bytes
         .iter()
-        .fold(0, |len, byte| len << 8 | usize::from(*byte));
-    let der = rest.get(LEN_BYTES..)?.get(..len)?;
-    (der.starts_with(&START) && parse(der).is_ok()).then_some(der)
+        .fold(0, |number, byte| number << 8 | usize::from(*byte))
 }
 
 #[cfg(test)]
@@ -123,6 +144,29 @@ mod tests {
             &[0, 0, 4, 0x30, 0x82, 0, 0],
         ] {
             assert!(chain_in(bytes).is_empty());
+        }
+    }
+
+    #[test]
+    fn sequences_of_every_length_are_measured() {
+        for (head, len) in [
+            (&[0x30, 0x05][..], 5),
+            (&[0x30, 0x7f], 127),
+            (&[0x30, 0x81, 0xd6], 214),
+            (&[0x30, 0x82, 0x01, 0x00], 256),
+            (&[0x30, 0x83, 0x01, 0x00, 0x00], 65536),
+        ] {
+            assert_eq!(sequence_len(head), Some(head.len() + len), "{head:x?}");
+        }
+        for other in [
+            &[][..],
+            &[0x30],
+            &[0x31, 0x05],
+            &[0x30, 0x82, 0x01],
+            &[0x30, 0x84, 0, 0, 0, 1],
+            &[0x30, 0xff],
+        ] {
+            assert_eq!(sequence_len(other), None, "{other:x?}");
         }
     }
 }

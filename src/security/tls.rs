@@ -109,8 +109,8 @@ impl Material {
         })
     }
 
-    /// Whether a peer is still believed that goes on with an earlier session, of
-    /// other files, and so showed no certificate: `chain` is the one it showed then.
+    /// Whether a peer is still believed that goes on with an earlier session, and so
+    /// showed no certificate: `chain` is the one it showed then, maybe by other files.
     ///
     /// # Errors
     ///
@@ -121,7 +121,8 @@ impl Material {
         };
         let result = match chain {
             [leaf, rest @ ..] => verifier.verify_client_cert(leaf, rest, UnixTime::now()),
-            [] => Err(Error::NoCertificatesPresented),
+            [] if verifier.client_auth_mandatory() => Err(Error::NoCertificatesPresented),
+            [] => return Ok(()),
         };
         result.map(|_| ()).map_err(|error| Failure::of(&error))
     }

@@ -100,10 +100,11 @@ impl ClientCertVerifier for Remembering {
             .map(|der| &**der)
             .collect();
         let revoked = self.revocations.find_revoked(&chain);
-        let result = match revoked {
-            Some(_) => result.and(Err(CertificateError::Revoked.into())),
-            None => result.map_err(with_usual_alert),
-        };
+        // Who is not believed is not told as revoked, whatever its serial number.
+        let mut result = result.map_err(with_usual_alert);
+        if revoked.is_some() {
+            result = result.and(Err(CertificateError::Revoked.into()));
+        }
         if result.is_err() {
             let certificate = parse(end_entity).ok();
             REFUSED.set(certificate.map(|it| Refused {

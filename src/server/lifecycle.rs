@@ -18,7 +18,7 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    Server, lame_duck, listener,
+    Listening, Server, lame_duck, listener,
     pid_file::PidFile,
     ports_file::PortsFile,
     reload::Sources,
@@ -126,19 +126,14 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
             Err(error) => return Err(error),
         },
     };
-    let monitor_address = monitor.as_ref().map(|(address, _)| *address);
-    let route_address = routes.as_ref().map(|(address, _)| *address);
+    let listening = Listening {
+        clients: client_address,
+        monitor: monitor.as_ref().map(|(address, _)| *address),
+        no_monitor: no_monitor.map(|error| error.to_string()),
+        routes: routes.as_ref().map(|(address, _)| *address),
+    };
     Ok(Prepared {
-        server: Server::new(
-            options,
-            sources,
-            tls,
-            client_address,
-            monitor_address,
-            route_address,
-            route_tls,
-            no_monitor.map(|error| error.to_string()),
-        ),
+        server: Server::new(options, sources, listening, tls, route_tls),
         clients,
         routes: routes.map(|(_, listener)| listener),
         monitor: monitor.map(|(_, listener)| listener),

@@ -70,18 +70,29 @@ pub struct Server {
     pub stopping: AtomicBool,
 }
 
+/// Where a broker listens.
+pub struct Listening {
+    /// For clients.
+    pub clients: SocketAddr,
+    /// For monitoring, if it does.
+    pub monitor: Option<SocketAddr>,
+    /// Why it does not, though nobody turned it off.
+    pub no_monitor: Option<String>,
+    /// For routes, if it does.
+    pub routes: Option<SocketAddr>,
+}
+
 impl Server {
-    /// A broker with these options, listening at these addresses.
+    /// A broker with these options, listening at these addresses; the TLS of clients and
+    /// that of routes.
     pub fn new(
         options: Options,
         sources: Sources,
+        listening: Listening,
         tls: Option<Arc<TlsListener>>,
-        client_address: SocketAddr,
-        monitor_address: Option<SocketAddr>,
-        route_address: Option<SocketAddr>,
         route_tls: Option<Arc<TlsListener>>,
-        no_monitor: Option<String>,
     ) -> Arc<Self> {
+        let client_address = listening.clients;
         // The clock's zero is the broker's start.
         Clock::now();
         let id = identity::server_id();
@@ -122,7 +133,8 @@ impl Server {
             tls: RwLock::new(tls),
             allow_non_tls: options.allow_non_tls,
         });
-        let cluster = route_address
+        let cluster = listening
+            .routes
             .zip(options.cluster.clone())
             .map(|(address, settings)| {
                 let node = route::Node {
@@ -144,8 +156,8 @@ impl Server {
             trying: Turn::default(),
             clients,
             client_address,
-            monitor_address,
-            no_monitor,
+            monitor_address: listening.monitor,
+            no_monitor: listening.no_monitor,
             cluster,
             stopping: AtomicBool::new(false),
         })

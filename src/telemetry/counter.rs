@@ -42,6 +42,11 @@ pub struct Traffic {
     pub out_msgs: u64,
     /// Bytes delivered.
     pub out_bytes: u64,
+    /// Of the messages delivered, those of the connection's own account: counted by
+    /// themselves, not got from the others, so that they never fall.
+    pub own_msgs: u64,
+    /// Their bytes.
+    pub own_bytes: u64,
     /// Delivered messages that the socket has taken whole.
     pub written_msgs: u64,
     /// Bytes that the socket has taken, those of the protocol included.
@@ -56,6 +61,8 @@ impl AddAssign for Traffic {
         self.in_bytes += other.in_bytes;
         self.out_msgs += other.out_msgs;
         self.out_bytes += other.out_bytes;
+        self.own_msgs += other.own_msgs;
+        self.own_bytes += other.own_bytes;
         self.written_msgs += other.written_msgs;
         self.written_bytes += other.written_bytes;
         self.loss += other.loss;

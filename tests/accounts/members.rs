@@ -29,6 +29,36 @@ fn accounts_do_not_hear_each_other() {
     assert_eq!(seen.len(), 3, "{seen:?}");
 }
 
+/// Also whoever finds no room in its account: it has proved who it is.
+#[test]
+fn who_finds_no_room_is_remembered_as_who_it_is() {
+    let [ours, theirs] = [Broker::midge(), Broker::nats_server()].map(|builder| {
+        let config = CONFIG.replace("max_connections: 2", "max_connections: 1");
+        let broker = builder.config(config).start();
+        let mut system = log_in(&broker, "s");
+        system.send("SUB $SYS.ACCOUNT.B.DISCONNECT 1\r\n");
+        system.sync();
+        let _first = log_in(&broker, "b");
+        let mut second = broker.connect();
+        second.send(
+            "CONNECT {\"user\":\"b\",\"pass\":\"b\",\"name\":\"n\",\"lang\":\"l\",\"version\":\"1\"}\r\n",
+        );
+        second.read_to_end();
+        let closed = || broker.get_json("/connz?auth=1&state=closed")["connections"][0].clone();
+        wait_until("it is closed", || closed().is_object());
+        let closed = closed();
+        let fields = ["authorized_user", "account", "name", "lang", "version", "reason"];
+        let closed = fields.map(|key| closed[key].clone());
+        let event = system.next_message();
+        let event: serde_json::Value =
+            serde_json::from_slice(&event.body).expect("JSON");
+        let fields = ["user", "acc", "name", "lang", "ver"];
+        let event = fields.map(|key| event["client"][key].clone());
+        (closed, event)
+    });
+    assert_eq!(ours, theirs, "midge, then nats-server");
+}
+
 #[test]
 fn limits_of_an_account_hold() {
     let mut stage = Stage::new(CONFIG, &["b"]);

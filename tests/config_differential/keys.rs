@@ -555,6 +555,30 @@ fn judge(place: &Place, jobs: &[(&'static str, &'static str, &'static str)]) -> 
     })
 }
 
+/// A certificate stands in one place: whoever writes it in two has one that is not
+/// shown.
+#[test]
+fn certificates_stand_in_one_place() {
+    let place = Place::new();
+    let list = "[ { cert_file: \"CERT\", key_file: \"KEY\" } ]";
+    for key in ["certs", "certificates"] {
+        let both = place.text("tls", key, list);
+        let (_, alone) = both.split_once('\n').expect("the first line");
+        for (text, is_taken) in [(both.clone(), false), (format!("tls {{\n{alone}"), true)] {
+            let path = place.write(&text);
+            let (theirs, ours) = (place.nats_server(&path), place.midge(&path));
+            assert_eq!(theirs.is_ok(), is_taken, "{text}: {theirs:?}");
+            assert_eq!(ours.is_ok(), is_taken, "{text}: {ours:?}");
+            if !is_taken {
+                let why = ours.expect_err("it is refused");
+                assert!(why.contains("beside certs"), "{why}");
+                let why = theirs.expect_err("it is refused");
+                assert!(why.contains("cannot combine"), "{why}");
+            }
+        }
+    }
+}
+
 /// The real nats-server knows each of the names, and midge has an answer to each.
 #[test]
 fn every_key_of_nats_server_has_an_answer() {

@@ -326,6 +326,62 @@ fn a_scrape_is_one_moment() {
     });
 }
 
+/// Nothing that is called a counter falls, also where what clients get is counted at
+/// another account.
+#[test]
+fn counters_of_accounts_never_fall() {
+    let broker = Broker::midge()
+        .config(
+            "accounts {
+               A { users: [{user: a, password: a}], exports: [{stream: \"x\"}] }
+               B { users: [{user: b, password: b}], imports: [{stream: {account: A, subject: x}}] }
+             }",
+        )
+        .start();
+    let login = |user: &str, more: &str| {
+        let mut client = broker.connect();
+        client.send(format!(
+            "CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"{user}\"}}\r\n{more}"
+        ));
+        client.sync();
+        client
+    };
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for user in ["a", "b"] {
+            let (login, stop) = (&login, &stop);
+            scope.spawn(move || {
+                let mut client = login(user, "SUB x 1\r\nSUB own 2\r\n");
+                while !stop.load(Ordering::Relaxed) {
+                    client.send("PUB x 3\r\nabc\r\nPUB own 3\r\nabc\r\n".repeat(50));
+                    client.sync();
+                }
+            });
+        }
+        let mut last: BTreeMap<String, f64> = BTreeMap::new();
+        for _ in 0..200 {
+            let found = values(&broker.get("/metrics?exporter=0").body);
+            for name in [
+                "midge_account_messages_total",
+                "midge_account_message_bytes_total",
+            ] {
+                for (series, value) in series(&found, name) {
+                    let before = last.insert(series.to_owned(), value).unwrap_or(0.0);
+                    if value < before {
+                        stop.store(true, Ordering::Relaxed);
+                        panic!("{series} fell from {before} to {value}");
+                    }
+                }
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        let moved = last
+            .iter()
+            .filter(|(series, count)| series.contains("\"out\"") && **count > 0.0);
+        assert!(moved.count() >= 4, "{last:?}");
+    });
+}
+
 /// Name and labels of each series.
 fn shapes(found: &BTreeMap<String, f64>) -> BTreeSet<String> {
     found

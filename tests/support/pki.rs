@@ -163,6 +163,43 @@ impl Pki {
         );
     }
 
+    /// Makes a certificate one of X.509 version 1, as old tools made them: without
+    /// extensions. Not all versions of openssl can.
+    pub fn make_version_1(&self, name: &str) {
+        const VERSION: u8 = 0xa0;
+        const EXTENSIONS: u8 = 0xa3;
+        let file = |end: &str| format!("{name}.{end}");
+        let (pem, der) = (file("pem"), file("der"));
+        self.openssl(&format!("x509 -in {pem} -outform DER -out {der}"), &[]);
+        let certificate = fs::read(self.path(&der)).expect("a certificate");
+        let (_, parts, _) = der_part(&certificate);
+        let (signed, fields, rest) = der_part(parts);
+        assert_eq!(fields[0], VERSION, "it is of version 1 already");
+        let (algorithm, ..) = der_part(rest);
+        let mut kept = Vec::new();
+        let mut fields = fields;
+        while !fields.is_empty() {
+            let (whole, _, rest) = der_part(fields);
+            if ![VERSION, EXTENSIONS].contains(&whole[0]) {
+                kept.extend_from_slice(whole);
+            }
+            fields = rest;
+        }
+        let kept = der_sequence(signed[0], &kept);
+        fs::write(self.path(&file("tbs")), &kept).expect("write what is to be signed");
+        let sign = format!("dgst -sha256 -sign ca.key -out {name}.sig {name}.tbs");
+        self.openssl(&sign, &[]);
+        let signature = fs::read(self.path(&file("sig"))).expect("a signature");
+        // A bit string without unused bits.
+        let signature = der_sequence(3, &[&[0], &*signature].concat());
+        let certificate = der_sequence(signed[0], &[&*kept, algorithm, &signature].concat());
+        fs::write(self.path(&der), certificate).expect("write the certificate");
+        self.openssl(
+            &format!("x509 -inform DER -in {der} -outform PEM -out {pem}"),
+            &[],
+        );
+    }
+
     /// Revokes a certificate and writes the CRL anew.
     pub fn revoke(&self, name: &str) {
         self.openssl(&format!("ca -batch -config ca.cnf -revoke {name}.pem"), &[]);
@@ -203,6 +240,33 @@ impl Pki {
     pub fn openssl(&self, words: &str, more: &[&str]) {
         run_openssl(self.folder.path(), words, more);
     }
+}
+
+/// The first part of DER, what is in it, and what follows it.
+fn der_part(der: &[u8]) -> (&[u8], &[u8], &[u8]) {
+    let (head, len) = match der[1] {
+        short @ ..0x80 => (2, usize::from(short)),
+        long => {
+            let head = 2 + usize::from(long - 0x80);
+            let bytes = der[2..head].iter();
+            let len = bytes.fold(0, |len, byte| len << 8 | usize::from(*byte));
+            (head, len)
+        }
+    };
+    let (whole, rest) = der.split_at(head + len);
+    (whole, &whole[head..], rest)
+}
+
+/// A part of DER; its length takes two bytes, or one.
+fn der_sequence(tag: u8, content: &[u8]) -> Vec<u8> {
+    let len = u16::try_from(content.len()).expect("a short part");
+    let [high, low] = len.to_be_bytes();
+    let head = match len {
+        0..0x80 => vec![tag, low],
+        0x80..0x100 => vec![tag, 0x81, low],
+        _ => vec![tag, 0x82, high, low],
+    };
+    [head, content.to_vec()].concat()
 }
 
 fn run_openssl(folder: &Path, words: &str, more: &[&str]) {

@@ -113,28 +113,8 @@ fn each_outcome_has_one_alert() {
 /// A certificate of version 1 is refused in words: in the log and in the finding.
 #[test]
 fn a_certificate_of_version_1_is_told_as_that() {
-    let pki = Pki::new(&["broker"]);
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    pki.openssl(
-        &format!("req -new {key} -keyout old.key -out old.csr -subj /CN=old"),
-        &[],
-    );
-    pki.openssl(
-        "x509 -req -in old.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 5 -out old.pem",
-        &[],
-    );
-    let text = String::from_utf8_lossy(
-        &Command::new("openssl")
-            .args(["x509", "-noout", "-text", "-in", &pki.text("old.pem")])
-            .output()
-            .expect("run openssl")
-            .stdout,
-    )
-    .into_owned();
-    if !text.contains("Version: 1 ") {
-        // Newer versions of openssl make no such certificates.
-        return;
-    }
+    let pki = Pki::new(&["broker", "old"]);
+    pki.make_version_1("old");
     let config = block(&pki, "verify: true, handshake_first: true");
     let broker = Broker::midge().without_greeting().config(config).start();
     let (cert, key) = (pki.text("old.pem"), pki.text("old.key"));
@@ -145,5 +125,34 @@ fn a_certificate_of_version_1_is_told_as_that() {
     wait_until("it is told in words", || {
         let log = broker.log();
         log.contains("X.509 version 1") && log.contains("CN=old")
+    });
+}
+
+/// A serial number says who is revoked among those of one CA: another CA of the same
+/// name that uses it as well is no CA at all.
+#[test]
+fn a_listed_serial_number_of_a_strange_ca_is_not_revoked_but_unknown() {
+    let pki = Pki::new(&["broker", "gone"]);
+    let double = Pki::new(&["other", "node"]);
+    pki.revoke("gone");
+    let crl = pki.text("crl.pem");
+    let config = block(
+        &pki,
+        &format!("verify: true, handshake_first: true, crl_file: {crl:?}"),
+    );
+    let broker = Broker::midge().without_greeting().config(config).start();
+    for (whose, name, expected) in [(&double, "node", 48), (&pki, "gone", 44)] {
+        let (cert, key) = (
+            whose.text(&format!("{name}.pem")),
+            whose.text(&format!("{name}.key")),
+        );
+        let more = ["-cert", &cert, "-key", &key].map(str::to_owned);
+        for version in ["-tls1_2", "-tls1_3"] {
+            let met = alert(&pki, &broker, version, &more);
+            assert_eq!(met, Some(expected), "{name} {version}");
+        }
+    }
+    wait_until("the log tells it", || {
+        broker.log().contains("CN=node, signed by CN=")
     });
 }

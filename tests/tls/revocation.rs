@@ -4,6 +4,8 @@
 
 use std::{io::Read, path::Path};
 
+use rustls::pki_types::{CertificateDer, pem::PemObject};
+
 use crate::{
     block,
     support::{
@@ -261,11 +263,11 @@ fn an_overdue_crl_refuses_or_warns() {
 #[test]
 fn a_certificate_that_ends_meanwhile_is_good_for_this_connection() {
     let pki = Pki::new(&["broker"]);
-    pki.sign("node", Term::Seconds(4));
+    pki.sign("node", Term::Seconds(6));
     let speaker = Speaker::believing(&pki.path("ca.pem"))
         .showing(&pki.path("node.pem"), &pki.path("node.key"));
     for builder in [Broker::midge(), Broker::nats_server()] {
-        pki.sign("node", Term::Seconds(4));
+        pki.sign("node", Term::Seconds(6));
         let speaker = Speaker::believing(&pki.path("ca.pem"))
             .showing(&pki.path("node.pem"), &pki.path("node.key"));
         let broker = builder.config(block(&pki, "verify: true")).start();
@@ -332,5 +334,49 @@ fn sessions_go_on_only_with_good_certificates() {
         broker.signal(libc::SIGHUP);
         wait_until("the CRL counts", || attempt(bad).is_err());
         attempt(good).expect("gets in");
+    }
+}
+
+/// The same of a certificate whose DER is so short that its length takes one byte.
+#[test]
+fn sessions_of_small_certificates_end_with_them() {
+    let pki = Pki::new(&["broker"]);
+    pki.openssl(
+        "req -x509 -newkey ed25519 -nodes -days 9 -keyout small.key -out small.pem -subj /CN=c \
+         -config ca.cnf -extensions v3_ca",
+        &[],
+    );
+    let small = Pki::of(&pki.path("small.pem"), &pki.path("small.key"));
+    let settings = std::fs::read_to_string(small.path("ca.cnf")).expect("the settings");
+    let (settings, _) = settings.split_once("[v3_leaf]").expect("extensions");
+    let settings = format!(
+        "{settings}[v3_leaf]\nkeyUsage = digitalSignature\n\
+         subjectKeyIdentifier = none\nauthorityKeyIdentifier = none\n"
+    );
+    std::fs::write(small.path("ca.cnf"), settings).expect("write the settings");
+    Pki::join(
+        &[pki.path("ca.pem"), small.path("ca.pem")],
+        &pki.path("cas.pem"),
+    );
+    let config = block(&pki, "verify: true").replace("ca.pem", "cas.pem");
+    let broker = Broker::midge().config(config).start();
+    for (name, tls12) in [("a", false), ("b", true)] {
+        small.openssl(&format!("genpkey -algorithm ed25519 -out {name}.key"), &[]);
+        small.sign(name, Term::Seconds(6));
+        let [chain, key] = ["pem", "key"].map(|end| small.path(&format!("{name}.{end}")));
+        let der = CertificateDer::from_pem_file(&chain).expect("a certificate");
+        assert!(der.starts_with(&[0x30, 0x81]), "{} bytes", der.len());
+        let speaker = Speaker::believing(&pki.path("ca.pem")).showing(&chain, &key);
+        let speaker = match tls12 {
+            true => speaker.tls12().resuming(),
+            false => speaker.resuming(),
+        };
+        let attempt = || speaker.attempt(broker.client_addr());
+        assert!(!attempt().expect("gets in").resumed);
+        assert!(attempt().expect("gets in").resumed);
+        wait_until("the certificate has ended", || attempt().is_err());
+        // It is told: the ticket itself was not taken.
+        let why = attempt().expect_err("is refused");
+        assert!(why.to_lowercase().contains("expired"), "{why}");
     }
 }

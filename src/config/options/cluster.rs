@@ -22,29 +22,6 @@ use crate::{
     },
 };
 
-/// The keys of the block, with their other names.
-pub const KEYS: &[&str] = &[
-    "name",
-    "listen",
-    "host|net",
-    "port",
-    "authorization",
-    "tls",
-    "permissions",
-    "routes",
-    "advertise|cluster_advertise",
-    "no_advertise",
-    "connect_retries",
-    "connect_backoff",
-    "ping_interval",
-    "ping_max",
-    "write_deadline",
-    "write_timeout",
-    "pool_size",
-    "accounts",
-    "compression",
-];
-
 /// The longest time between two pings of a route.
 pub const PING_INTERVAL_MAX: Duration = Duration::from_secs(30);
 
@@ -264,21 +241,17 @@ pub(super) fn read(options: &mut Options, node: &Node, problems: &mut Problems) 
     };
     let cluster = options.cluster_mut();
     for entry in block.entries_as_written() {
-        let name = entry.key.to_ascii_lowercase();
-        if entry.used && !is_key(&name) {
-            continue;
-        }
         match entry.key.to_ascii_lowercase().as_str() {
             "authorization" => read_authorization(cluster, entry, problems),
             "routes" => read_routes(cluster, entry, problems),
             "tls" => cluster.tls = read_tls(entry, problems),
             "permissions" => read_permissions(cluster, entry, problems),
-            name => {
-                let result = set(cluster, name, &entry.node.value);
-                if let Some(Some(warning)) = problems.noted(&entry.position, result) {
-                    problems.warn(&entry.position, warning);
-                }
-            }
+            name => match set(cluster, name, &entry.node.value) {
+                Ok(None) => {}
+                Ok(Some(warning)) => problems.warn(&entry.position, warning),
+                Err(Fault::Unknown) => problems.unknown_key(entry, "\"cluster\""),
+                Err(Fault::Wrong(text)) => problems.error(&entry.position, text),
+            },
         }
     }
     if cluster.maps_certificates()
@@ -300,8 +273,22 @@ pub(super) fn read(options: &mut Options, node: &Node, problems: &mut Problems) 
     }
 }
 
+/// Why a value is not set.
+enum Fault {
+    /// There is no such key; it may stand there as a variable.
+    Unknown,
+    /// The key does not take it, in words.
+    Wrong(String),
+}
+
+impl From<String> for Fault {
+    fn from(text: String) -> Self {
+        Self::Wrong(text)
+    }
+}
+
 /// Sets one value. Returns a warning if there is one.
-fn set(cluster: &mut ClusterOptions, name: &str, value: &Value) -> Result<Option<String>, String> {
+fn set(cluster: &mut ClusterOptions, name: &str, value: &Value) -> Result<Option<String>, Fault> {
     match name {
         "name" => {
             cluster.name = match text(name, value)? {
@@ -350,13 +337,15 @@ fn set(cluster: &mut ClusterOptions, name: &str, value: &Value) -> Result<Option
         }
         // One connection carries all accounts, uncompressed: both are agreed
         // upon with every peer, whatever it would like.
-        "pool_size" => return integer(name, value).map(|_| None),
+        "pool_size" => {
+            integer(name, value)?;
+        }
         "accounts" => {
             let is_text = |item: &Node| matches!(item.value, Value::String(_));
             return match value {
                 Value::String(_) => Ok(None),
                 Value::Array(items) if items.iter().all(is_text) => Ok(None),
-                other => Err(wrong(name, "a list of names", other)),
+                other => Err(wrong(name, "a list of names", other).into()),
             };
         }
         "compression" => match value {
@@ -368,19 +357,15 @@ fn set(cluster: &mut ClusterOptions, name: &str, value: &Value) -> Result<Option
                 if let Value::Map(map) = value
                     && let Some(entry) = map.entries().find(|entry| !is_of_compression(entry))
                 {
-                    return Err(format!("unknown key {:?} in {name:?}", entry.key));
+                    return Err(format!("unknown key {:?} in {name:?}", entry.key).into());
                 }
                 return Ok(Some(
                     "routes are not compressed; agreed upon with every peer".into(),
                 ));
             }
-            other => return Err(wrong(name, "a boolean, a mode or a block", other)),
+            other => return Err(wrong(name, "a boolean, a mode or a block", other).into()),
         },
-        _ => {
-            return Err(format!(
-                "unknown or unsupported key {name:?} in \"cluster\""
-            ));
-        }
+        _ => return Err(Fault::Unknown),
     }
     Ok(None)
 }
@@ -396,12 +381,6 @@ fn bare_seconds(name: &str, value: &Value) -> Option<String> {
 fn is_of_compression(entry: &Entry) -> bool {
     let known = ["mode", "rtt_thresholds", "thresholds", "rtts", "rtt"];
     known.contains(&&*entry.key.to_ascii_lowercase())
-}
-
-/// Whether the block has a key of this name; others may stand there as variables.
-fn is_key(name: &str) -> bool {
-    KEYS.iter()
-        .any(|key| key.split('|').any(|known| known == name))
 }
 
 /// What an `authorization` of clients has beside a user.
@@ -536,7 +515,11 @@ pub(in crate::config) fn set_flag(
     name: &str,
     value: &Value,
 ) -> Result<(), String> {
-    set(options.cluster_mut(), name, value).map(|_| ())
+    match set(options.cluster_mut(), name, value) {
+        Ok(_) => Ok(()),
+        Err(Fault::Wrong(text)) => Err(text),
+        Err(Fault::Unknown) => Err(format!("\"cluster\" has no key {name:?}")),
+    }
 }
 
 fn set_listen(cluster: &mut ClusterOptions, text: &str) -> Result<(), String> {

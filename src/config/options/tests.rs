@@ -851,13 +851,22 @@ fn what_a_cluster_cannot_be() {
         ),
         (
             "cluster {\n  gateway: a }",
-            "2:3: unknown or unsupported key \"gateway\"",
+            "2:3: unknown key \"gateway\" in \"cluster\"",
         ),
         (
             "cluster { authorization {\n token: a } }",
             "2:2: \"token\" is not possible here",
         ),
         ("cluster {\n port: 70000 }", "2:2: 70000 is not a port"),
+        // A key that is used as a variable is a key all the same.
+        (
+            "cluster {\n queue_policy: bogus, permissions { import: $queue_policy } }",
+            "2:2: \"queue_policy\" must be",
+        ),
+        (
+            "cluster {\n connect_retries: bogus, permissions { import: $connect_retries } }",
+            "2:2: \"connect_retries\" must be",
+        ),
     ] {
         refuses(text, expected);
     }

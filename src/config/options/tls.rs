@@ -50,11 +50,15 @@ pub fn read_block(map: &Map, position: &Position, problems: &mut Problems) -> Tl
     }
     match pair {
         (Some(cert_file), Some(key_file)) => {
-            let files = CertificateFiles {
+            if !tls.certificates.is_empty() {
+                let text = "tls: cert_file cannot stand beside certs: write all certificates in \
+                            certs";
+                problems.error(position, text);
+            }
+            tls.certificates.push(CertificateFiles {
                 cert_file,
                 key_file,
-            };
-            tls.certificates.insert(0, files);
+            });
         }
         (Some(_), None) => problems.error(position, "tls: cert_file needs key_file"),
         (None, Some(_)) => problems.error(position, "tls: key_file needs cert_file"),

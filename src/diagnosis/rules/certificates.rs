@@ -74,7 +74,10 @@ fn ends(
         (what == "certificate").then(|| (whose, certificate.term()))
     });
     let own = listeners.into_iter().map(|(of, (.., term))| (of, term));
-    let told = own.chain(peers).filter_map(|(whose, term)| {
+    // One subject may end at several places: it is told by what ends first.
+    let mut all: Vec<(String, Term)> = own.chain(peers).collect();
+    all.sort_by_key(|(_, term)| term.until);
+    let told = all.into_iter().filter_map(|(whose, term)| {
         let left = term.until - Utc::now();
         let is_within = |time: Duration| left.to_std().map_or(true, |left| left <= time);
         if !is_within(soon) {
@@ -96,14 +99,7 @@ fn ends(
             ..warning(&term.name, 0, text)
         })
     });
-    // A subject that ends twice, here and at a member, is told by what ends first here.
-    let mut found: Vec<Symptom> = Vec::new();
-    for symptom in told {
-        if found.iter().all(|known| known.subject != symptom.subject) {
-            found.push(symptom);
-        }
-    }
-    found
+    told.collect()
 }
 
 pub(super) fn files(evidence: &Evidence) -> Vec<Symptom> {
