@@ -624,12 +624,19 @@ mod tests {
         assert_eq!(parse(b"SUB a 1\r\n", 80), Err(ParseError::UnknownOperation));
     }
 
+    /// What is not understood is not kept: it could be anything, and brokers that are
+    /// told of another one read where it is to be dialled.
     #[test]
-    fn an_info_keeps_what_is_not_understood() {
-        let json = r#"{"server_id":"A","port":1,"new_key":{"x":1}}"#;
-        let info: RouteInfo = serde_json::from_str(json).expect("it is an INFO");
+    fn an_info_keeps_permissions_as_they_came_and_nothing_unknown() {
+        let export = r#"{"allow":["a",  "b"]}"#;
+        let json = format!(
+            r#"{{"server_id":"A","port":1,"ip":"nats-route://h:1/","new_key":{{"x":1}},"export":{export}}}"#
+        );
+        let info: RouteInfo = serde_json::from_str(&json).expect("it is an INFO");
         let line = String::from_utf8(info.line()).expect("it is text");
-        assert!(line.contains(r#""new_key":{"x":1}"#), "{line}");
+        assert!(line.contains(&format!(r#""export":{export}"#)), "{line}");
+        assert!(line.contains(r#""ip":"nats-route://h:1/""#), "{line}");
+        assert!(!line.contains("new_key"), "{line}");
     }
 
     proptest! {
