@@ -82,7 +82,7 @@ impl Drop for Membership {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{account::AccountLimits, connection::worker::with_worker};
+    use crate::account::AccountLimits;
 
     #[test]
     fn a_place_is_free_again_when_its_connection_has_gone() {
@@ -91,7 +91,7 @@ mod tests {
             max_connections: Some(1),
             ..AccountLimits::default()
         };
-        with_worker(|worker| account.redefine(worker, limits, None));
+        account.redefine(limits, None);
         let first = account.enter();
         assert!(first.is_some() && account.enter().is_none());
         assert_eq!(account.connections(), 1);
@@ -106,7 +106,7 @@ mod tests {
             max_connections: Some(3),
             ..AccountLimits::default()
         };
-        with_worker(|worker| account.redefine(worker, limits, None));
+        account.redefine(limits, None);
         account.note_elsewhere("B", 1, "M");
         account.note_elsewhere("X", 1, "M");
         let first = account.enter();
