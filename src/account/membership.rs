@@ -94,7 +94,7 @@ impl Drop for Membership {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{account::AccountLimits, connection::worker::with_worker};
+    use crate::account::AccountLimits;
 
     #[test]
     fn a_place_is_free_again_when_its_connection_has_gone() {
@@ -103,7 +103,7 @@ mod tests {
             max_connections: Some(1),
             ..AccountLimits::default()
         };
-        with_worker(|worker| account.redefine(worker, limits, None));
+        account.redefine(limits, None);
         let first = account.enter();
         assert!(first.is_some() && account.enter().is_none());
         assert_eq!(account.connections(), 1);
@@ -118,7 +118,7 @@ mod tests {
             max_connections: Some(3),
             ..AccountLimits::default()
         };
-        with_worker(|worker| account.redefine(worker, limits, None));
+        account.redefine(limits, None);
         assert_eq!(account.room(), "max_connections 3");
         account.note_elsewhere("B", 9, "M");
         let told = "max_connections 3; 9 connections are at other brokers";

@@ -93,8 +93,8 @@ pub struct Account {
     cut_paths: AtomicU64,
     connections: AtomicUsize,
     elsewhere: Elsewhere,
-    /// Held while a subscription casts its shadows, so that a reload misses
-    /// none.
+    /// Held while a subscription casts its shadows, so that a reload that has put
+    /// others in force misses none.
     links: RwLock<Option<Arc<Links>>>,
     /// Requests to streams go to the system account, where the servers of the
     /// cluster that keep streams listen; none in that account itself.
@@ -169,30 +169,33 @@ impl Account {
         self.add(worker, subscription);
     }
 
-    /// Puts other limits and links in force; subscriptions reach what is
-    /// imported now, and nothing else.
-    fn redefine(&self, worker: &mut Worker, limits: AccountLimits, links: Option<Links>) {
+    /// Puts other limits and links in force. What is subscribed here takes imported
+    /// streams as before until [`Account::recast`].
+    fn redefine(&self, limits: AccountLimits, links: Option<Links>) {
         *self.limits.write() = limits;
-        let mut current = self.links.write();
-        *current = links.map(Arc::new);
-        let streams = current.as_ref().map_or(&[][..], |links| &links.streams);
+        *self.links.write() = links.map(Arc::new);
+        self.sublist.touch();
+    }
+
+    /// Has subscriptions reach what is imported now, and nothing else. However many
+    /// there are, no lock is held for longer than a part of them takes.
+    fn recast(&self, worker: &mut Worker) {
+        // Who subscribes from now on goes by these or newer ones.
+        let links = self.links();
+        let streams = links.as_ref().map_or(&[][..], |links| &links.streams);
+        if streams.is_empty() && !self.shadows.are_used() {
+            return;
+        }
         let mut own = Vec::new();
-        if !streams.is_empty() || self.shadows.are_used() {
-            self.sublist.for_each(|known| {
-                if !known.is_shadow() {
-                    own.push(known.clone());
-                }
-            });
-        }
-        for subscription in &own {
-            self.shadows.recast(worker, subscription, streams);
-            // Whoever ended it meanwhile saw no shadow to take away.
-            if subscription.is_closed() {
-                self.shadows
-                    .lift(worker, std::slice::from_ref(subscription));
+        self.sublist.for_each(|known| {
+            if !known.is_shadow() {
+                own.push(known.clone());
             }
+        });
+        for some in own.chunks(REMOVED_AT_ONCE) {
+            self.shadows.recast(worker, some, streams);
+            worker.flush_touched();
         }
-        drop(current);
         self.sublist.touch();
     }
 

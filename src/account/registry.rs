@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     config::{Options, accounts::AccountConfig},
-    connection::worker::{Worker, with_worker},
+    connection::{
+        Subscription,
+        worker::{Worker, with_worker},
+    },
 };
 
 /// All accounts of a broker, by name. There is always the global one.
@@ -67,10 +70,53 @@ impl Accounts {
             configs.push(&system);
         }
         configs.extend(&options.accounts);
-        let mut by_name = self.by_name.write();
-        let before = std::mem::take(&mut *by_name);
-        let mut leaving = self.leaving.lock();
-        for config in &configs {
+        // All is made before anything is different; whoever looks for an account waits
+        // only until it is put in force. Reloads come one at a time.
+        let before = self.all();
+        let (by_name, links) = self.defined(&configs, cluster);
+        if let Some(system) = &self.system {
+            let streams = Arc::new(ServiceImport::of_streams(system));
+            for account in by_name.values().filter(|account| !account.is_system) {
+                account.streams_api.get_or_init(|| streams.clone());
+            }
+        }
+        let gone = before.iter().filter(|it| !by_name.contains_key(&it.name));
+        let gone: Vec<_> = gone.cloned().collect();
+        {
+            let mut current = self.by_name.write();
+            let mut leaving = self.leaving.lock();
+            leaving.retain(|account| !by_name.contains_key(&account.name) && owes_news(account));
+            leaving.extend(gone.iter().cloned());
+            for (config, links) in configs.iter().zip(links) {
+                by_name[&config.name].redefine(config.limits, links);
+            }
+            for account in &gone {
+                account.redefine(AccountLimits::default(), None);
+            }
+            current.clone_from(&by_name);
+        }
+        with_worker(|worker| {
+            for account in by_name.values().chain(&gone) {
+                account.recast(worker);
+            }
+            worker.flush_touched();
+        });
+        for account in &gone {
+            account.replies.forget_all();
+        }
+        self.leaving.lock().retain(owes_news);
+    }
+
+    /// The accounts of these definitions, those that go on as they are, and what goes
+    /// over the borders of each.
+    fn defined(
+        &self,
+        configs: &[&AccountConfig],
+        cluster: &str,
+    ) -> (BTreeMap<String, Arc<Account>>, Vec<Option<Links>>) {
+        let (before, leaving) = (self.by_name.read(), self.leaving.lock());
+        let mut by_name = BTreeMap::new();
+        for config in configs {
             let fixed = [Some(&self.global), self.system.as_ref()];
             let known = fixed.into_iter().flatten().chain(before.values());
             // One that comes back tells what it wants behind what it owes.
@@ -82,27 +128,12 @@ impl Accounts {
                 .unwrap_or_else(|| Arc::new(Account::new(&config.name)));
             by_name.insert(config.name.clone(), account);
         }
-        with_worker(|worker| {
-            for config in &configs {
-                let links = Links::new(config, &configs, &by_name, cluster);
-                by_name[&config.name].redefine(worker, config.limits, links);
-            }
-            for (name, account) in before {
-                if !by_name.contains_key(&name) {
-                    account.redefine(worker, AccountLimits::default(), None);
-                    account.replies.forget_all();
-                    leaving.push(account);
-                }
-            }
-            leaving.retain(|account| !by_name.contains_key(&account.name) && owes_news(account));
-            worker.flush_touched();
-        });
-        if let Some(system) = &self.system {
-            let streams = Arc::new(ServiceImport::of_streams(system));
-            for account in by_name.values().filter(|account| !account.is_system) {
-                account.streams_api.get_or_init(|| streams.clone());
-            }
-        }
+        drop((before, leaving));
+        let links = configs
+            .iter()
+            .map(|config| Links::new(config, configs, &by_name, cluster));
+        let links = links.collect();
+        (by_name, links)
     }
 
     /// The account of clients that were given no other.
@@ -129,13 +160,31 @@ impl Accounts {
     /// Ends the subscriptions that have had their last message. Imports bring
     /// messages to subscribers of other accounts than the publisher's.
     pub fn drop_expired(&self, worker: &mut Worker) {
-        for subscription in std::mem::take(&mut worker.expired) {
-            let connection = &subscription.connection;
-            connection.subscriptions.lock().remove(&subscription);
-            let name = connection.identity.lock().account.clone();
-            if let Some(account) = self.find(&name) {
-                account.unsubscribe(worker, std::slice::from_ref(&subscription));
+        let expired = std::mem::take(&mut worker.expired);
+        // Many may end at once: those of one connection are taken out together, and
+        // those of one account.
+        let (mut account, mut begin, mut end) = (None::<Arc<Account>>, 0, 0);
+        let is_like = |one: &Arc<Subscription>, other: &Arc<Subscription>| {
+            Arc::ptr_eq(&one.connection, &other.connection)
+        };
+        for of_one in expired.chunk_by(is_like) {
+            let connection = &of_one[0].connection;
+            let mut table = connection.subscriptions.lock();
+            for subscription in of_one {
+                table.remove(subscription);
             }
+            drop(table);
+            let name = connection.identity.lock().account.clone();
+            if account.as_ref().is_none_or(|known| known.name != name) {
+                if let Some(account) = account {
+                    account.unsubscribe(worker, &expired[begin..end]);
+                }
+                (account, begin) = (self.find(&name), end);
+            }
+            end += of_one.len();
+        }
+        if let Some(account) = account {
+            account.unsubscribe(worker, &expired[begin..end]);
         }
     }
 

@@ -13,7 +13,7 @@ use std::sync::{
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::{Account, links::StreamImport};
+use super::{Account, REMOVED_AT_ONCE, links::StreamImport};
 use crate::{
     connection::{Subscription, worker::Worker},
     subject::{intersect, is_valid, transform::Renaming},
@@ -93,19 +93,32 @@ impl Shadows {
         self.keep(origin, shadows);
     }
 
-    /// Casts the shadows that a subscription has not yet and takes away those
-    /// that it has no more. The others stay: they miss no message.
+    /// Casts the shadows that subscriptions have not yet and takes away those
+    /// that they have no more. The others stay: they miss no message.
     pub(super) fn recast(
+        &self,
+        worker: &mut Worker,
+        origins: &[Arc<Subscription>],
+        imports: &[StreamImport],
+    ) {
+        let gone = origins.iter().flat_map(|origin| {
+            let gone = self.recast_one(worker, origin, imports);
+            // Whoever ended it meanwhile saw no shadow to take away.
+            let too_late = origin.is_closed().then(|| self.take(origin));
+            gone.into_iter().chain(too_late.into_iter().flatten())
+        });
+        let gone: Vec<Shadow> = gone.collect();
+        self.remove(worker, gone);
+    }
+
+    /// Returns those that it has no more.
+    fn recast_one(
         &self,
         worker: &mut Worker,
         origin: &Arc<Subscription>,
         imports: &[StreamImport],
-    ) {
-        let mut before = self
-            .by_origin
-            .lock()
-            .remove(&key(origin))
-            .unwrap_or_default();
+    ) -> Vec<Shadow> {
+        let mut before = self.take(origin);
         let mut shadows = Vec::new();
         for wanted in imports.iter().filter_map(|it| self.shadow(origin, it)) {
             match before.iter().position(|known| known.is_like(&wanted)) {
@@ -117,7 +130,12 @@ impl Shadows {
             }
         }
         self.keep(origin, shadows);
-        self.remove(worker, before);
+        before
+    }
+
+    fn take(&self, origin: &Arc<Subscription>) -> Vec<Shadow> {
+        let shadows = self.by_origin.lock().remove(&key(origin));
+        shadows.unwrap_or_default()
     }
 
     fn keep(&self, origin: &Arc<Subscription>, shadows: Vec<Shadow>) {
@@ -145,9 +163,9 @@ impl Shadows {
         if !self.used.load(Ordering::Relaxed) {
             return;
         }
-        for origin in origins {
-            let shadows = self.by_origin.lock().remove(&key(origin));
-            self.remove(worker, shadows.unwrap_or_default());
+        for some in origins.chunks(REMOVED_AT_ONCE) {
+            let shadows = some.iter().flat_map(|origin| self.take(origin)).collect();
+            self.remove(worker, shadows);
         }
     }
 
@@ -158,13 +176,21 @@ impl Shadows {
         account.add(worker, shadow.subscription.clone());
     }
 
-    fn remove(&self, worker: &mut Worker, shadows: Vec<Shadow>) {
-        for shadow in shadows {
-            let gone = std::slice::from_ref(&shadow.subscription);
-            let account = &shadow.account;
-            account.take_out(worker, gone);
-            account.borne.fetch_sub(shadow.bytes, Ordering::Relaxed);
-            self.bytes.fetch_sub(shadow.bytes, Ordering::Relaxed);
+    fn remove(&self, worker: &mut Worker, mut shadows: Vec<Shadow>) {
+        // Those of one account together, so that its lock is taken once for many.
+        shadows.sort_by_key(|shadow| Arc::as_ptr(&shadow.account).addr());
+        let is_like = |one: &Shadow, other: &Shadow| Arc::ptr_eq(&one.account, &other.account);
+        for of_one in shadows.chunk_by(is_like) {
+            for some in of_one.chunks(REMOVED_AT_ONCE) {
+                let account = &some[0].account;
+                let gone = some.iter().map(|shadow| shadow.subscription.clone());
+                let gone: Vec<_> = gone.collect();
+                gone.iter().for_each(|shadow| shadow.close());
+                account.take_out(worker, &gone);
+                let bytes = some.iter().map(|shadow| shadow.bytes).sum();
+                account.borne.fetch_sub(bytes, Ordering::Relaxed);
+                self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+            }
         }
     }
 }

@@ -334,8 +334,13 @@ impl session::Session {
             let key = |it: &Arc<Subscription>| (it.sid().len(), it.sid().to_vec());
             key(one).cmp(&key(other))
         });
+        let mut table = self.connection.subscriptions.lock();
+        for subscription in &all {
+            table.remove(subscription);
+        }
+        drop(table);
+        self.account.unsubscribe(worker, &all);
         for (index, subscription) in all.iter().enumerate() {
-            self.drop_subscription(worker, subscription);
             let error = ClientError::SubscriptionRemoved {
                 subject: quoted(subscription.subject()),
                 queue: subscription.queue().map(quoted),

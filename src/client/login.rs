@@ -10,7 +10,9 @@ use data_encoding::BASE64URL_NOPAD;
 use tokio::time::{Instant, sleep};
 use tracing::error;
 
-use super::{Context, Turn, comings, end::End, session::Session, take_turn};
+use super::{
+    Context, LEAVING_AT_ONCE, Turn, comings, end::End, leave, session::Session, take_turn,
+};
 use crate::{
     connection::{CloseReason, Identity, worker::Worker, worker::with_worker},
     protocol::{
@@ -317,6 +319,18 @@ impl Session {
         Ok(())
     }
 
+    /// Ends all subscriptions. Nothing comes by them from now on; many are taken out of
+    /// the account beside the client's own way.
+    fn leave_account(&mut self, worker: &mut Worker) {
+        let subscriptions = self.connection.subscriptions.lock().drain();
+        if subscriptions.len() <= LEAVING_AT_ONCE {
+            return self.account.unsubscribe(worker, &subscriptions);
+        }
+        subscriptions.iter().for_each(|known| known.close());
+        let account = self.account.clone();
+        tokio::spawn(async move { leave(&account, &subscriptions).await });
+    }
+
     /// Takes the client into its account. A client that was in already begins
     /// anew: its subscriptions end.
     pub(super) fn enter(
@@ -329,8 +343,7 @@ impl Session {
             return Err(self.refuse(credentials, Refusal::UnknownAccount));
         };
         if self.connected || !Arc::ptr_eq(&account, &self.account) {
-            let subscriptions = self.connection.subscriptions.lock().drain();
-            self.account.unsubscribe(worker, &subscriptions);
+            self.leave_account(worker);
         }
         if !self.connected {
             // Whoever finds no room there is remembered as who it has proved to be.

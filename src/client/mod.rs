@@ -38,9 +38,9 @@ use tokio::net::TcpStream;
 use tracing::{debug, info};
 
 use crate::{
-    account::Accounts,
+    account::{Account, Accounts},
     connection::{
-        CloseReason, Connection, Wake,
+        CloseReason, Connection, Subscription, Wake,
         admission::{Admission, Lost, Place, QUEUE_TIME, Source},
         congested::Congested,
         reading,
@@ -58,6 +58,9 @@ pub use limits::{Limits, LimitsInForce};
 pub use password_queue::{PasswordQueue, QueueLook};
 use session::Session;
 use trace::Trace;
+
+/// Subscriptions of one who leaves that end before others have their turn.
+const LEAVING_AT_ONCE: usize = 2048;
 pub use unwelcome::close_unwelcome;
 
 /// What all clients share.
@@ -312,10 +315,7 @@ fn take_turn(session: &mut Session, work: impl FnOnce(&mut Session, &mut Worker)
 async fn finish(session: &Session, stream: &TcpStream) {
     let (context, connection) = (&session.context, &session.connection);
     let subscriptions = connection.subscriptions.lock().drain();
-    with_worker(|worker| {
-        session.account.unsubscribe(worker, &subscriptions);
-        worker.flush_touched();
-    });
+    leave(&session.account, &subscriptions).await;
     if let Some(gate) = &session.gate {
         gate.clear();
     }
@@ -349,6 +349,21 @@ async fn finish(session: &Session, stream: &TcpStream) {
         "{} - Client connection closed: {reason}",
         log_prefix(connection)
     );
+}
+
+/// Ends the subscriptions of who leaves, in parts between which others have their
+/// turn.
+async fn leave(account: &Account, subscriptions: &[Arc<Subscription>]) {
+    let mut parts = subscriptions.chunks(LEAVING_AT_ONCE);
+    while let Some(part) = parts.next() {
+        with_worker(|worker| {
+            account.unsubscribe(worker, part);
+            worker.flush_touched();
+        });
+        if parts.len() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
 }
 
 /// Logs who was cut and why, in the words that log watchers know.

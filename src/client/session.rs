@@ -43,7 +43,7 @@ use crate::{
 };
 
 /// Tokens of a subscription's subject when `max_sub_tokens` sets no limit:
-/// what fits the default control line; bounds the depth of the sublist.
+/// what fits the default control line.
 const SUB_TOKENS_MAX: usize = 2048;
 
 /// Queue group names that the broker keeps for itself.
@@ -292,7 +292,7 @@ impl Session {
     }
 
     /// Ends one subscription of this connection.
-    pub(super) fn drop_subscription(&self, worker: &mut Worker, subscription: &Arc<Subscription>) {
+    fn drop_subscription(&self, worker: &mut Worker, subscription: &Arc<Subscription>) {
         self.connection.subscriptions.lock().remove(subscription);
         self.account
             .unsubscribe(worker, std::slice::from_ref(subscription));

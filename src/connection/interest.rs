@@ -8,20 +8,25 @@
 //! lines are put into the routes' queues. It is the only lock that may be held
 //! when a queue's is taken.
 //!
-//! However much there is to tell, little of it waits in a queue: what a new peer
-//! is told, and changes beyond what a long queue may take ahead, are noted by
-//! their keys, and the route's own task tells them in parts while its socket
-//! drains ([`LocalInterest::tell_more`]). A part tells how things are then, so
-//! what changed meanwhile is told once.
+//! However much there is to tell, little of it waits in a queue: of what a new peer
+//! is told is noted how far that has come, and changes beyond what a long queue may
+//! take ahead are noted by their keys; the route's own task tells them in parts while
+//! its socket drains ([`LocalInterest::tell_more`]). A part tells how things are then,
+//! so what changed meanwhile is told once. What was subscribed before the first route
+//! is counted so, too, before anything is told: nobody waits for the lock longer than
+//! a part takes.
+
+mod wants;
 
 use std::sync::{
     Arc,
     atomic::{AtomicBool, Ordering},
 };
 
-use hashbrown::{HashMap, HashSet, hash_map::RawEntryMut};
+use hashbrown::HashSet;
 use parking_lot::Mutex;
 
+use self::wants::{Key, Wanted, Wants};
 use super::{Connection, Subscription, worker::Worker};
 use crate::{
     security::permissions::Permissions,
@@ -40,6 +45,12 @@ const AHEAD_MAX: usize = 4 * 1024 * 1024;
 /// A key that is longer may be too long for some peer.
 const LONG_KEY: usize = 1024;
 
+/// Keys that are looked at for a peer in one hold of the lock, told or not.
+const LOOKED_AT_ONCE: usize = 16 * 1024;
+
+/// Subscriptions of before the first route that are counted in one hold of the lock.
+const COUNTED_AT_ONCE: usize = 2048;
+
 /// Texts that are looked at to tell what all of them take.
 const SAMPLE: usize = 256;
 
@@ -52,12 +63,13 @@ pub struct LocalInterest {
     state: Mutex<State>,
 }
 
-/// `subject` or `subject queue`, which is how a line ends.
-type Key = Arc<[u8]>;
-
 #[derive(Default)]
 struct State {
-    wanted: HashMap<Key, Wanted>,
+    wanted: Wants,
+    /// Subscriptions of before the first route that are still to be counted.
+    uncounted: Vec<Arc<Subscription>>,
+    /// Whether none of them is left.
+    is_counted: bool,
     /// The keys of `wanted` that are longer than [`LONG_KEY`].
     long: HashSet<Key>,
     /// Who is told.
@@ -66,24 +78,11 @@ struct State {
     limits: Option<Arc<Permissions>>,
 }
 
-/// By whom a key is wanted.
-#[derive(Clone, Copy, Default)]
-struct Wanted {
-    /// Subscriptions here.
-    subscriptions: u32,
-    /// The broker itself wants it, whatever subscriptions come and go.
-    for_good: bool,
-}
-
-impl Wanted {
-    fn is_nothing(self) -> bool {
-        self.subscriptions == 0 && !self.for_good
-    }
-}
-
 /// A peer that is told.
 struct Peer {
     route: Arc<Connection>,
+    /// Of the first so many keys it is still to be told, if there are so many.
+    untold: usize,
     /// What is to be told when there is room.
     later: HashSet<Key>,
     /// Bytes told at once since more than [`ROOM`] waits.
@@ -109,24 +108,20 @@ impl LocalInterest {
         if route.is_closing() || state.peers.iter().any(|it| Arc::ptr_eq(&it.route, route)) {
             return;
         }
-        if !self.counting.swap(true, Ordering::SeqCst) {
+        self.counting.store(true, Ordering::SeqCst);
+        if !state.is_counted && state.uncounted.is_empty() {
             // Who subscribes from now on counts itself; the mark at each
             // subscription keeps it from being counted twice.
-            sublist.for_each(|subscription| {
-                if !subscription.set_counted(true) {
-                    state.wanted_mut(&key(subscription)).1.subscriptions += 1;
-                }
-            });
+            sublist.for_each(|it| state.uncounted.push(it.clone()));
+            state.is_counted = state.uncounted.is_empty();
         }
-        let limits = &state.limits;
-        let told = state.wanted.keys().filter(|it| may_be_told(limits, it));
-        let later: HashSet<Key> = told.cloned().collect();
-        if !later.is_empty() {
+        if !state.wanted.is_empty() || !state.is_counted {
             route.owe_interest();
         }
         state.peers.push(Peer {
             route: route.clone(),
-            later,
+            untold: usize::MAX,
+            later: HashSet::new(),
             ahead: 0,
         });
     }
@@ -138,22 +133,23 @@ impl LocalInterest {
             .peers
             .extract_if(.., |it| Arc::ptr_eq(&it.route, route));
         let left: Vec<Peer> = left.collect();
+        let uncounted = match state.peers.is_empty() {
+            true => std::mem::take(&mut state.uncounted),
+            false => Vec::new(),
+        };
         drop(state);
         // Memory is given back without the lock.
-        drop(left);
+        drop((left, uncounted));
     }
 
     /// Has a peer told once more of everything that is wanted, beside what it is owed.
     pub fn tell_again(&self, route: &Arc<Connection>) {
         let mut state = self.state.lock();
-        let State {
-            wanted,
-            peers,
-            limits,
-            ..
-        } = &mut *state;
-        let told = wanted.keys().filter(|it| may_be_told(limits, it));
-        owe(peers, route, told.cloned());
+        let mut peers = state.peers.iter_mut();
+        if let Some(peer) = peers.find(|it| Arc::ptr_eq(&it.route, route)) {
+            peer.untold = usize::MAX;
+            route.owe_interest();
+        }
     }
 
     /// Whether nothing is wanted and no peer is owed a word about it.
@@ -171,6 +167,9 @@ impl LocalInterest {
         budget: &mut usize,
     ) -> bool {
         let mut state = self.state.lock();
+        if state.count_more() {
+            return true;
+        }
         let State {
             wanted,
             peers,
@@ -180,19 +179,31 @@ impl LocalInterest {
         let Some(peer) = peers.iter_mut().find(|it| Arc::ptr_eq(&it.route, route)) else {
             return false;
         };
-        if peer.later.is_empty() {
-            return false;
-        }
         let mut lines = Vec::new();
+        let push = |lines: &mut Vec<u8>, key: &[u8], wanted| {
+            let start = lines.len();
+            self.push_line(lines, key, wanted, limits);
+            if lines.len() - start > route.line_max() {
+                lines.truncate(start);
+            }
+        };
+        peer.untold = peer.untold.min(wanted.len());
+        let mut may_look_at = LOOKED_AT_ONCE;
+        while lines.len() < *budget
+            && may_look_at > 0
+            && let Some(next) = peer.untold.checked_sub(1)
+        {
+            peer.untold = next;
+            may_look_at -= 1;
+            if let Some((key, wanted)) = wanted.at(next).filter(|it| may_be_told(limits, &it.0)) {
+                push(&mut lines, key, Some(wanted));
+            }
+        }
         let mut owed = peer.later.extract_if(|_| true);
         while lines.len() < *budget
             && let Some(key) = owed.next()
         {
-            let start = lines.len();
-            self.push_line(&mut lines, &key, wanted.get(&key), limits);
-            if lines.len() - start > route.line_max() {
-                lines.truncate(start);
-            }
+            push(&mut lines, &key, wanted.get(&key));
         }
         drop(owed);
         if peer.later.is_empty() {
@@ -202,7 +213,7 @@ impl LocalInterest {
         if !lines.is_empty() {
             route.send(worker, &lines);
         }
-        !peer.later.is_empty()
+        peer.untold > 0 || !peer.later.is_empty()
     }
 
     /// Has a peer told once more of what may have been too long for it.
@@ -363,17 +374,31 @@ fn owe(peers: &mut [Peer], route: &Arc<Connection>, keys: impl Iterator<Item = K
 impl State {
     /// By whom a key is wanted, to be changed; a new one is wanted by nobody.
     fn wanted_mut(&mut self, key: &[u8]) -> (Key, &mut Wanted) {
-        let (key, wanted) = match self.wanted.raw_entry_mut().from_key(key) {
-            RawEntryMut::Occupied(known) => known.into_key_value(),
-            RawEntryMut::Vacant(free) => {
-                let key: Key = key.into();
-                if key.len() > LONG_KEY {
-                    self.long.insert(key.clone());
-                }
-                free.insert(key, Wanted::default())
+        let (key, wanted) = self.wanted.get_mut(key);
+        if key.len() > LONG_KEY && wanted.is_nothing() {
+            self.long.insert(key.clone());
+        }
+        (key, wanted)
+    }
+
+    /// Counts some of those that are still to be counted, if there are. Returns
+    /// whether there were.
+    fn count_more(&mut self) -> bool {
+        if self.is_counted {
+            return false;
+        }
+        let from = self.uncounted.len().saturating_sub(COUNTED_AT_ONCE);
+        for subscription in self.uncounted.split_off(from) {
+            // Who ends is marked before it is counted out, which waits for the lock.
+            if !subscription.is_closed() && !subscription.set_counted(true) {
+                self.wanted_mut(&key(&subscription)).1.subscriptions += 1;
             }
-        };
-        (key.clone(), wanted)
+        }
+        if self.uncounted.is_empty() {
+            self.uncounted = Vec::new();
+            self.is_counted = true;
+        }
+        true
     }
 }
 

@@ -20,7 +20,7 @@ use super::{
     worker::Worker,
 };
 use crate::{
-    sublist::{Entry, Matches},
+    sublist::{Entry, Matches, Slot},
     telemetry::{
         Clock,
         held::{Pool, allocated},
@@ -42,7 +42,9 @@ pub struct RemoteInterest {
     pub weight: u32,
     text: Box<[u8]>,
     subject_len: u32,
-    queue_len: Option<u32>,
+    slot: Slot,
+    /// Whether a queue group's name is behind the subject.
+    has_queue: bool,
 }
 
 impl RemoteInterest {
@@ -62,7 +64,8 @@ impl RemoteInterest {
             weight: queue.map_or(1, |(_, weight)| weight),
             text: [subject, name.unwrap_or_default()].concat().into(),
             subject_len: subject.len() as u32,
-            queue_len: name.map(|name| name.len() as u32),
+            slot: Slot::default(),
+            has_queue: name.is_some(),
         }
     }
 }
@@ -73,12 +76,16 @@ impl Entry for RemoteInterest {
     }
 
     fn queue(&self) -> Option<&[u8]> {
-        self.queue_len
-            .map(|_| &self.text[self.subject_len as usize..])
+        self.has_queue
+            .then(|| &self.text[self.subject_len as usize..])
     }
 
     fn memory(&self) -> usize {
         Self::memory_of(&self.text, None)
+    }
+
+    fn slot(&self) -> &Slot {
+        &self.slot
     }
 }
 

@@ -16,7 +16,7 @@ use super::{Connection, remote::Moved};
 use crate::{
     security::guard::Guard,
     subject::transform::Renaming,
-    sublist::Entry,
+    sublist::{Entry, Slot},
     telemetry::{
         Counter,
         held::{Pool, allocated},
@@ -43,6 +43,7 @@ pub struct Subscription {
     text: Box<[u8]>,
     subject_len: u32,
     queue_len: Option<u32>,
+    slot: Slot,
     /// Set for the shadow of a subscription in another account.
     shadow: Option<Box<Shadow>>,
 }
@@ -77,6 +78,7 @@ impl Subscription {
             text: [subject, queue.unwrap_or_default(), sid].concat().into(),
             subject_len: subject.len() as u32,
             queue_len: queue.map(|queue| queue.len() as u32),
+            slot: Slot::default(),
             shadow: None,
         }
     }
@@ -221,6 +223,10 @@ impl Entry for Subscription {
             true => Self::shadow_memory_of(&self.text, None, b""),
             false => Self::memory_of(&self.text, None, b""),
         }
+    }
+
+    fn slot(&self) -> &Slot {
+        &self.slot
     }
 }
 

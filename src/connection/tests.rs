@@ -9,7 +9,10 @@ use super::{
     CloseReason, Connection, Kind, Subscription, budget::Budget, interest::LocalInterest,
     registry::Registry, worker::with_worker,
 };
-use crate::{account::Account, connection::outbound::CONGESTED_BYTES};
+use crate::{
+    account::{Account, Accounts},
+    connection::outbound::CONGESTED_BYTES,
+};
 
 const LIMIT: usize = 1024 * 1024;
 
@@ -173,11 +176,45 @@ fn a_route_that_ends_is_told_no_more() {
     assert_eq!(Arc::strong_count(&route), 1);
 }
 
+/// What a route's peer is told of all that it is owed, and in how many parts.
+fn told_of(
+    runtime: &Runtime,
+    interest: &LocalInterest,
+    route: &Arc<Connection>,
+    mut peer: net::TcpStream,
+) -> (Vec<u8>, usize) {
+    let reader = std::thread::spawn(move || {
+        let (mut told, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
+        let end = b"+END\r\n";
+        while !told.ends_with(end) {
+            let len = peer.read(&mut buffer).expect("the route");
+            told.extend_from_slice(&buffer[..len]);
+        }
+        told
+    });
+    let mut parts = 0;
+    with_worker(|worker| {
+        let mut budget = usize::MAX;
+        parts += 1;
+        while interest.tell_more(worker, route, &mut budget) {
+            parts += 1;
+        }
+        route.send(worker, b"+END\r\n");
+        worker.flush_touched();
+    });
+    while !route.outbound().is_empty() {
+        // The runtime sees that the socket takes more.
+        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
+        with_worker(|worker| route.flush_blocked(worker));
+    }
+    (reader.join().expect("all was told"), parts)
+}
+
 /// What is no longer wanted is told however often the rest is told again.
 #[test]
 fn a_withdrawal_that_is_owed_is_told_though_all_is_told_again() {
     let runtime = runtime();
-    let (route, mut peer) = connection_of(Kind::Router, &runtime, 1, Budget::own());
+    let (route, peer) = connection_of(Kind::Router, &runtime, 1, Budget::own());
     let (client, _client_peer) = connection(&runtime, 2, Budget::own());
     let account = Account::new("A");
     let interest: &LocalInterest = &account.interest;
@@ -207,28 +244,124 @@ fn a_withdrawal_that_is_owed_is_told_though_all_is_told_again() {
     });
     interest.tell_again(&route);
     assert!(!interest.is_at_rest());
-    let reader = std::thread::spawn(move || {
-        let (mut told, mut buffer) = (Vec::new(), vec![0; 1 << 20]);
-        let end = b"+END\r\n";
-        while !told.ends_with(end) {
-            let len = peer.read(&mut buffer).expect("the route");
-            told.extend_from_slice(&buffer[..len]);
-        }
-        told
-    });
-    with_worker(|worker| {
-        let mut budget = usize::MAX;
-        while interest.tell_more(worker, &route, &mut budget) {}
-        route.send(worker, b"+END\r\n");
-        worker.flush_touched();
-    });
-    while !route.outbound().is_empty() {
-        // The runtime sees that the socket takes more.
-        runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
-        with_worker(|worker| route.flush_blocked(worker));
-    }
-    let told = reader.join().expect("all was told");
+    let (told, _) = told_of(&runtime, interest, &route, peer);
     let has = |line: &[u8]| memchr::memmem::rfind(&told, line);
     assert!(has(b"RS- A gone\r\n") > has(b"RS+ A gone\r\n"));
     assert!(has(b"RS+ A stays\r\n") > has(b"RS- A stays\r\n"));
+}
+
+/// What was subscribed before the first route is counted and told in parts, whatever
+/// comes and goes meanwhile.
+#[test]
+fn what_was_there_before_the_first_route_is_counted_in_parts() {
+    const COUNT: usize = 10_000;
+    let runtime = runtime();
+    let (route, peer) = connection_of(Kind::Router, &runtime, 1, Budget::own());
+    let (client, _client_peer) = connection(&runtime, 2, Budget::own());
+    let account = Account::new("A");
+    let interest: &LocalInterest = &account.interest;
+    let subject = |number: usize| format!("s.{number}");
+    let subscribe = |number: usize| {
+        let subject = subject(number);
+        let subject = subject.as_bytes();
+        let subscription = Subscription::new(client.clone(), subject, None, subject);
+        let subscription = Arc::new(subscription);
+        with_worker(|worker| account.subscribe(worker, subscription.clone()));
+        subscription
+    };
+    let before: Vec<_> = (0..COUNT).map(subscribe).collect();
+    // Each subject once more: it is wanted until both are gone.
+    let again: Vec<_> = (0..COUNT / 2).map(subscribe).collect();
+    interest.attach(&route, &account.sublist);
+    assert!(route.owes_interest());
+    let leave = |all: &[Arc<Subscription>], number: usize| {
+        with_worker(|worker| account.unsubscribe(worker, &all[number..=number]));
+    };
+    for round in 0..4 {
+        let mut budget = usize::MAX;
+        assert!(with_worker(|worker| interest.tell_more(
+            worker,
+            &route,
+            &mut budget
+        )));
+        for number in (round..COUNT).step_by(8) {
+            leave(&before, number);
+        }
+        subscribe(COUNT + round);
+    }
+    let (told, parts) = told_of(&runtime, interest, &route, peer);
+    assert!(parts > 3, "{parts}");
+    let told = String::from_utf8(told).expect("text");
+    let mut last = std::collections::HashMap::new();
+    for line in told.lines() {
+        let mut words = line.split(' ');
+        let verb = words.next();
+        last.insert(words.nth(1).unwrap_or_default(), verb == Some("RS+"));
+    }
+    for number in 0..COUNT + 4 {
+        let stays = number >= COUNT || number < COUNT / 2 || number % 8 >= 4;
+        let wanted = last.get(&*subject(number)).copied().unwrap_or(false);
+        assert_eq!(wanted, stays, "{number}");
+    }
+    // Nothing was counted twice, or by who had left.
+    for (number, one) in before.iter().enumerate() {
+        if number % 8 >= 4 {
+            with_worker(|worker| account.unsubscribe(worker, std::slice::from_ref(one)));
+        }
+    }
+    with_worker(|worker| account.unsubscribe(worker, &again));
+    let is_wanted = |number: usize| {
+        account
+            .sublist
+            .lookup(subject(number).as_bytes())
+            .plain
+            .len()
+    };
+    assert_eq!((0..COUNT + 4).map(is_wanted).sum::<usize>(), 4);
+    interest.detach(&route);
+    assert!(!interest.is_at_rest());
+    let mut left = Vec::new();
+    account.sublist.for_each(|known| left.push(known.clone()));
+    with_worker(|worker| account.unsubscribe(worker, &left));
+    assert!(interest.is_at_rest());
+}
+
+/// Many that have had their last message end together, each in its own account and
+/// connection.
+#[test]
+fn who_has_had_the_last_message_ends_with_all_others() {
+    let runtime = runtime();
+    let accounts = Accounts::default();
+    let system = accounts.system().expect("there is one").clone();
+    let mut peers = Vec::new();
+    let mut expired = Vec::new();
+    for (cid, account) in [accounts.global(), &system, accounts.global()]
+        .into_iter()
+        .enumerate()
+    {
+        let (client, peer) = connection(&runtime, cid as u64, Budget::own());
+        client.identity.lock().account.clone_from(&account.name);
+        for number in 0..1000 {
+            let sid = number.to_string();
+            let one = Subscription::new(client.clone(), b"a", None, sid.as_bytes());
+            let one = Arc::new(one);
+            client.subscriptions.lock().insert(one.clone());
+            with_worker(|worker| account.subscribe(worker, one.clone()));
+            if number > 0 {
+                expired.push(one);
+            }
+        }
+        peers.push((client, peer));
+    }
+    with_worker(|worker| {
+        worker.expired = expired;
+        accounts.drop_expired(worker);
+        assert!(worker.expired.is_empty());
+    });
+    for (account, left) in [(accounts.global(), 2), (&system, 1)] {
+        assert_eq!(account.sublist.stats().subscriptions, left);
+    }
+    for (client, _peer) in &peers {
+        assert_eq!(client.subscriptions.lock().len(), 1);
+    }
 }

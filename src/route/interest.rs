@@ -195,10 +195,22 @@ impl PeerInterest {
         }
     }
 
-    /// Removes everything: the route has ended.
-    pub(super) fn clear(&self) {
+    /// Removes everything: the route has ended. In parts between which others have
+    /// their turn, the memory too.
+    pub(super) async fn clear(&self) {
         let accounts = std::mem::take(&mut *self.accounts.lock());
-        accounts.values().for_each(InAccount::leave);
+        for here in accounts.into_values() {
+            let mut entries = here.entries.into_iter();
+            while entries.len() > 0 {
+                let some = entries.by_ref().take(REMOVED_AT_ONCE);
+                let some: Vec<_> = some.map(|(_, entry)| entry).collect();
+                if let Some(account) = &here.account {
+                    account.remove_remote(&some);
+                }
+                drop(some);
+                tokio::task::yield_now().await;
+            }
+        }
         self.share.give_all_back();
     }
 
@@ -348,7 +360,7 @@ mod tests {
         interest.remove("A0", b"b", None);
         interest.remove(global, b"a", None);
         assert_eq!(interest.share.bytes(), held);
-        interest.clear();
+        interest.clear().await;
         assert_eq!(interest.share.bytes(), 0);
     }
 }

@@ -272,7 +272,7 @@ async fn finish(session: &Session, stream: &TcpStream) -> CloseReason {
     for account in cluster.context.accounts.all_told() {
         account.interest.detach(connection);
     }
-    route.interest.clear();
+    route.interest.clear().await;
     let reason = connection
         .outbound()
         .close_reason()

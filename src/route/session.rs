@@ -42,7 +42,7 @@ const FIRST_PING_DELAY_MAX: Duration = Duration::from_secs(1);
 /// What a nats-server says that takes no line of this length.
 const LINE_TOO_LONG: &[u8] = b"maximum control line";
 
-/// Tokens of a remote subject: bounds the depth of the sublist, as with clients.
+/// Tokens of a remote subject, as with clients.
 const SUBJECT_TOKENS_MAX: usize = 2048;
 
 /// Bytes of the longest name of an account that a peer may want something in.

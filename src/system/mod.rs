@@ -283,11 +283,12 @@ fn deliver(account: &Arc<Account>, subject: &[u8], reply: Option<&[u8]>, payload
         worker.flush_touched();
         // Nobody is at hand to be paused.
         worker.congested.clear();
-        for subscription in std::mem::take(&mut worker.expired) {
+        let expired = std::mem::take(&mut worker.expired);
+        for subscription in &expired {
             let connection = &subscription.connection;
-            connection.subscriptions.lock().remove(&subscription);
-            account.unsubscribe(worker, std::slice::from_ref(&subscription));
+            connection.subscriptions.lock().remove(subscription);
         }
+        account.unsubscribe(worker, &expired);
         worker.flush_touched();
     });
 }

@@ -1,0 +1,162 @@
+//! Keys with who wants them, each at a place of its own, so that whoever goes through
+//! all of them can do it in parts while they change.
+
+use std::{hash::BuildHasher, sync::Arc};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+use once_cell::sync::Lazy;
+
+/// `subject` or `subject queue`, which is how a line ends.
+pub(super) type Key = Arc<[u8]>;
+
+/// Keys below which the tables keep their size.
+const KEYS_MIN: usize = 1024;
+
+static HASHER: Lazy<DefaultHashBuilder> = Lazy::new(DefaultHashBuilder::default);
+
+/// By whom a key is wanted.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Wanted {
+    /// Subscriptions here.
+    pub(super) subscriptions: u32,
+    /// The broker itself wants it, whatever subscriptions come and go.
+    pub(super) for_good: bool,
+}
+
+impl Wanted {
+    pub(super) fn is_nothing(self) -> bool {
+        self.subscriptions == 0 && !self.for_good
+    }
+}
+
+/// What is wanted. A new key stands at the end; the last one takes the place of one
+/// that is removed. So who goes from the end to the beginning misses none but those
+/// that came since.
+#[derive(Default)]
+pub(super) struct Wants {
+    list: Vec<(Key, Wanted)>,
+    places: HashTable<usize>,
+}
+
+impl Wants {
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(super) fn keys(&self) -> impl Iterator<Item = &Key> {
+        self.list.iter().map(|(key, _)| key)
+    }
+
+    /// What stands at a place.
+    pub(super) fn at(&self, place: usize) -> Option<&(Key, Wanted)> {
+        self.list.get(place)
+    }
+
+    pub(super) fn get(&self, key: &[u8]) -> Option<&Wanted> {
+        self.list.get(self.place(key)?).map(|(_, wanted)| wanted)
+    }
+
+    /// By whom a key is wanted, to be changed; a new one is wanted by nobody.
+    pub(super) fn get_mut(&mut self, key: &[u8]) -> (Key, &mut Wanted) {
+        let place = self.place(key).unwrap_or_else(|| {
+            let place = self.list.len();
+            self.list.push((key.into(), Wanted::default()));
+            let list = &self.list;
+            self.places
+                .insert_unique(hash(key), place, |known| hash(&list[*known].0));
+            place
+        });
+        let (key, wanted) = &mut self.list[place];
+        (key.clone(), wanted)
+    }
+
+    pub(super) fn remove(&mut self, key: &[u8]) {
+        let list = &mut self.list;
+        let Ok(found) = self
+            .places
+            .find_entry(hash(key), |known| *list[*known].0 == *key)
+        else {
+            return;
+        };
+        let (place, _) = found.remove();
+        list.swap_remove(place);
+        let len = list.len();
+        if let Some((moved, _)) = list.get(place)
+            && let Some(known) = self.places.find_mut(hash(moved), |known| *known == len)
+        {
+            *known = place;
+        }
+        // A crowd that has left gives its memory back.
+        if list.capacity() > KEYS_MIN && len < list.capacity() / 8 {
+            list.shrink_to(len * 2);
+            self.places
+                .shrink_to(len * 2, |known| hash(&list[*known].0));
+        }
+    }
+
+    /// Bytes of the tables, without the texts.
+    pub(super) fn allocation_size(&self) -> usize {
+        self.list.capacity() * size_of::<(Key, Wanted)>() + self.places.allocation_size()
+    }
+
+    fn place(&self, key: &[u8]) -> Option<usize> {
+        let is_same = |known: &usize| *self.list[*known].0 == *key;
+        self.places.find(hash(key), is_same).copied()
+    }
+}
+
+fn hash(key: &[u8]) -> u64 {
+    HASHER.hash_one(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever goes from the end to the beginning sees every key that was there all
+    /// the time, whatever comes and goes meanwhile.
+    #[test]
+    fn going_through_in_parts_misses_nothing_that_stays() {
+        let mut random = fastrand::Rng::with_seed(1);
+        for _ in 0..50 {
+            let mut wants = Wants::default();
+            let key = |number: usize| format!("key.{number}").into_bytes();
+            for number in 0..1000 {
+                wants.get_mut(&key(number)).1.subscriptions = number as u32;
+            }
+            let (mut left, mut seen) = (wants.len(), Vec::new());
+            let (mut next, mut gone) = (1000, 0);
+            while left > 0 {
+                left = left.min(wants.len());
+                for _ in 0..random.usize(..20).min(left) {
+                    left -= 1;
+                    seen.push(wants.at(left).expect("it is there").0.to_vec());
+                }
+                for _ in 0..random.usize(..10) {
+                    wants.get_mut(&key(next)).1.subscriptions = next as u32;
+                    next += 1;
+                }
+                // Those with an odd number leave.
+                for _ in 0..random.usize(..10) {
+                    wants.remove(&key(2 * random.usize(..500) + 1));
+                    gone += 1;
+                }
+            }
+            assert!(gone > 100);
+            seen.sort_unstable();
+            for number in (0..1000).step_by(2) {
+                assert!(seen.binary_search(&key(number)).is_ok(), "{number}");
+                let wanted = wants.get(&key(number)).expect("it stays");
+                assert_eq!(wanted.subscriptions, number as u32);
+            }
+            for number in 0..next {
+                wants.remove(&key(number));
+            }
+            assert!(wants.is_empty() && wants.places.is_empty());
+        }
+    }
+}
