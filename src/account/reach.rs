@@ -15,6 +15,8 @@ use super::{
     Account,
     links::{Mapping, ServiceImport},
     path::Path,
+    replies::REPLY_PREFIX,
+    spread::REQUEST_COST,
 };
 use crate::{
     connection::{Subscription, remote::Remotes},
@@ -32,6 +34,15 @@ pub struct Reach {
     remotes: OnceCell<Remotes>,
     /// What goes beyond the account's own sublist; most subjects have nothing.
     pub(super) beyond: Option<Box<Beyond>>,
+}
+
+/// What a reach takes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Size {
+    /// Bytes of its own.
+    pub(super) own: usize,
+    /// Bytes of the subscriptions in it.
+    pub(super) pinned: usize,
 }
 
 /// Where messages go besides the subscribers of their own subject.
@@ -132,6 +143,35 @@ impl Reach {
         of_services.fold(self.remotes(account).names_len(), usize::saturating_add)
     }
 
+    /// What a small message costs at most that a client publishes here, in deliveries;
+    /// [`usize::MAX`] where that is not known before.
+    pub fn cost(&self, account: &Account) -> usize {
+        match self.mapped() {
+            Some(Mapped::Constant(reach)) => return reach.cost(account),
+            Some(Mapped::Chance(_)) => return usize::MAX,
+            None => {}
+        }
+        let services = self.beyond.iter().flat_map(|beyond| &beyond.services);
+        let of_services = services.map(|service| {
+            let cost = service.reach.cost(&service.import.account);
+            cost.saturating_add(REQUEST_COST)
+        });
+        let own = self.subscribers_cost();
+        let own = own.saturating_add(self.remotes(account).queues().len());
+        of_services.fold(own, usize::saturating_add)
+    }
+
+    /// The same of a message that goes to the subscribers alone, and to who waits for
+    /// it as a reply.
+    pub fn subscribers_cost(&self) -> usize {
+        if self.matches.subject.starts_with(REPLY_PREFIX) {
+            // Where it goes in another account.
+            return usize::MAX;
+        }
+        let members = self.matches.queues.iter().map(Vec::len);
+        1 + self.matches.plain.len() + members.sum::<usize>()
+    }
+
     /// What becomes of the subject, if it is mapped.
     #[inline]
     pub fn mapped(&self) -> Option<&Mapped> {
@@ -214,8 +254,39 @@ impl Reach {
         }
     }
 
-    /// Bytes that it takes, without the peers, which come later.
-    pub(super) fn memory(&self) -> usize {
+    /// Looks up the peers wherever messages of `account` go by it, which is done with
+    /// the first message else.
+    pub(super) fn look_for_peers(&self, account: &Account) {
+        match self.mapped() {
+            Some(Mapped::Constant(reach)) => return reach.look_for_peers(account),
+            Some(Mapped::Chance(_)) => return,
+            None => {}
+        }
+        self.remotes(account);
+        for service in self.beyond.iter().flat_map(|beyond| &beyond.services) {
+            service.reach.look_for_peers(&service.import.account);
+        }
+    }
+
+    /// What it takes, with those peers that were looked up.
+    pub(super) fn size(&self) -> Size {
+        let matches = &self.matches;
+        let own = self.memory();
+        let all = matches.plain.iter().chain(matches.queues.iter().flatten());
+        let mut pinned: usize = all.map(Subscription::pinned).sum();
+        if let Some(beyond) = &self.beyond {
+            if let Some(Mapped::Constant(reach)) = &beyond.mapped {
+                pinned += reach.size().pinned;
+            }
+            let services = beyond.services.iter();
+            pinned += services
+                .map(|known| known.reach.size().pinned)
+                .sum::<usize>();
+        }
+        Size { own, pinned }
+    }
+
+    fn memory(&self) -> usize {
         let matches = &self.matches;
         let members = matches
             .queues
@@ -237,7 +308,13 @@ impl Reach {
                 + services.sum::<usize>()
         });
         let plain = list(matches.plain.capacity());
-        own + allocated(matches.subject.len()) + plain + queues + members.sum::<usize>() + beyond
+        let peers = self.remotes.get().map_or(0, Remotes::memory);
+        own + peers
+            + allocated(matches.subject.len())
+            + plain
+            + queues
+            + members.sum::<usize>()
+            + beyond
     }
 
     /// Whether this is what a look-up would find now. `generation` is that of

@@ -1,0 +1,139 @@
+//! One batch may make much work: many subscriptions on one subject, requests that
+//! nobody takes. Whoever brings it shares the broker's threads with all others: more
+//! batches are under way at the same time than there are threads, so that nobody waits
+//! for the end of one, and nothing comes in another order for it.
+
+#[path = "support/mod.rs"]
+mod support;
+
+use std::{
+    collections::BTreeSet,
+    io::{BufRead, BufReader, Read},
+    thread,
+};
+
+use support::{Broker, RawClient};
+
+/// Batches at a time: more than the broker has threads.
+fn batches() -> usize {
+    threads() + 2
+}
+
+fn threads() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Asserts that at some time more batches were under way than there are threads.
+/// `marks` are those that had begun, or gone on, and, with `true`, those that were over.
+fn assert_shared(marks: impl IntoIterator<Item = (usize, bool)>) {
+    let (mut open, mut most) = (BTreeSet::new(), 0);
+    for (batch, is_over) in marks {
+        match is_over {
+            true => open.remove(&batch),
+            false => open.insert(batch),
+        };
+        most = most.max(open.len());
+    }
+    assert!(
+        most > threads(),
+        "{most} batches at a time, on {} threads",
+        threads()
+    );
+}
+
+/// Reads a message from what a subscriber gets: its subscription and its payload.
+fn read_message(stream: &mut impl BufRead) -> (String, String) {
+    let mut line = String::new();
+    stream.read_line(&mut line).expect("a line");
+    let words: Vec<&str> = line.split_whitespace().collect();
+    assert_eq!(words[0], "MSG", "{line}");
+    let len: usize = words[3].parse().expect("a number");
+    let mut payload = vec![0; len + 2];
+    stream.read_exact(&mut payload).expect("a payload");
+    payload.truncate(len);
+    let payload = String::from_utf8(payload).expect("text");
+    (words[2].to_owned(), payload)
+}
+
+/// A batch that goes to very many subscriptions is taken there in turns. Each
+/// subscription gets all of it in its order, and all copies of a message come before
+/// the next one.
+#[test]
+fn a_batch_for_very_many_subscriptions_leaves_turns_to_others() {
+    const SUBSCRIPTIONS: usize = 1000;
+    const MESSAGES: usize = 700;
+    let broker = Broker::midge().start();
+    let mut subscriber = broker.connect();
+    let lines = (0..SUBSCRIPTIONS).map(|sid| format!("SUB many {sid}\r\n"));
+    subscriber.send(lines.collect::<String>());
+    subscriber.sync();
+    let mut publishers: Vec<RawClient> = (0..batches()).map(|_| broker.connect()).collect();
+    for publisher in &mut publishers {
+        publisher.sync();
+    }
+    for (number, publisher) in publishers.iter_mut().enumerate() {
+        let message = |it| format!("PUB many 9\r\n{number:04} {it:04}\r\n");
+        publisher.send((0..MESSAGES).map(message).collect::<String>());
+    }
+    let mut stream = BufReader::with_capacity(1 << 20, subscriber.stream());
+    let mut copies = vec![0; publishers.len()];
+    let mut marks = Vec::new();
+    for _ in 0..publishers.len() * MESSAGES * SUBSCRIPTIONS {
+        let (_, payload) = read_message(&mut stream);
+        let (number, message) = payload.split_once(' ').expect("two numbers");
+        let number: usize = number.parse().expect("a number");
+        let message: usize = message.parse().expect("a number");
+        assert_eq!(message, copies[number] / SUBSCRIPTIONS, "of {number}");
+        copies[number] += 1;
+        let is_over = copies[number] == MESSAGES * SUBSCRIPTIONS;
+        if marks.last() != Some(&(number, is_over)) {
+            marks.push((number, is_over));
+        }
+    }
+    assert_shared(marks);
+}
+
+/// Requests that reach nobody are answered in turns too: all of them, in their order and
+/// before anything that the client said behind them.
+#[test]
+fn requests_to_nobody_leave_turns_to_others() {
+    const SUBSCRIPTIONS: usize = 2000;
+    const REQUESTS: usize = 2000;
+    const REPLIES: usize = 700;
+    let broker = Broker::midge().start();
+    let mut watcher = broker.connect();
+    watcher.send("SUB begun 0\r\nSUB over 1\r\n");
+    watcher.sync();
+    let mut askers: Vec<RawClient> = (0..batches()).map(|_| broker.connect()).collect();
+    for asker in &mut askers {
+        asker.send(
+            "CONNECT {\"verbose\":false,\"headers\":true,\"no_responders\":true,\"protocol\":1}\r\n",
+        );
+        let lines = (0..SUBSCRIPTIONS).map(|sid| format!("SUB r.* {sid}\r\n"));
+        asker.send(lines.collect::<String>());
+        asker.sync();
+    }
+    for (number, asker) in askers.iter_mut().enumerate() {
+        let requests = (0..REQUESTS).map(|it| format!("PUB x r.{} 0\r\n\r\n", it % REPLIES));
+        let requests = requests.collect::<String>();
+        let mark = |name| format!("PUB {name} 4\r\n{number:04}\r\n");
+        asker.send(mark("begun") + &requests + &mark("over") + "PING\r\n");
+    }
+    let mut stream = BufReader::new(watcher.stream());
+    let marks: Vec<(usize, bool)> = (0..2 * askers.len())
+        .map(|_| {
+            let (sid, number) = read_message(&mut stream);
+            (number.parse().expect("a number"), sid == "1")
+        })
+        .collect();
+    for asker in &mut askers {
+        for number in 0..REQUESTS {
+            let answer = asker.next_frame().expect("an answer");
+            assert!(answer.is_message(), "{number}");
+            assert_eq!(answer.arguments()[0], format!("r.{}", number % REPLIES));
+        }
+        let pong = asker.next_frame().expect("a PONG");
+        assert_eq!(pong.line, b"PONG");
+    }
+    assert_shared(marks);
+}
