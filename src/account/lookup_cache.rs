@@ -14,7 +14,7 @@ const PLACES: usize = 512;
 
 /// Bytes that one publisher remembers, what it keeps from being given back included;
 /// what is more is looked up in each turn.
-const REMEMBERED_MAX: usize = 1024 * 1024;
+pub(super) const REMEMBERED_MAX: usize = 1024 * 1024;
 
 /// Bytes that a publisher who rests may keep until its next ping.
 const RESTING_MAX: usize = 4 * 1024;

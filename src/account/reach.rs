@@ -14,6 +14,7 @@ use once_cell::sync::OnceCell;
 use super::{
     Account,
     links::{Mapping, ServiceImport},
+    lookup_cache::REMEMBERED_MAX,
     path::Path,
     replies::REPLY_PREFIX,
     spread::REQUEST_COST,
@@ -270,20 +271,29 @@ impl Reach {
 
     /// What it takes, with those peers that were looked up.
     pub(super) fn size(&self) -> Size {
-        let matches = &self.matches;
-        let own = self.memory();
-        let all = matches.plain.iter().chain(matches.queues.iter().flatten());
-        let mut pinned: usize = all.map(Subscription::pinned).sum();
-        if let Some(beyond) = &self.beyond {
-            if let Some(Mapped::Constant(reach)) = &beyond.mapped {
-                pinned += reach.size().pinned;
-            }
-            let services = beyond.services.iter();
-            pinned += services
-                .map(|known| known.reach.size().pinned)
-                .sum::<usize>();
+        Size {
+            own: self.memory(),
+            pinned: self.pinned(),
         }
-        Size { own, pinned }
+    }
+
+    /// Bytes of the subscriptions in it; of more than can be remembered, at least.
+    fn pinned(&self) -> usize {
+        let matches = &self.matches;
+        let all = || matches.plain.iter().chain(matches.queues.iter().flatten());
+        let at_least = all().count() * size_of::<Subscription>();
+        if at_least > REMEMBERED_MAX {
+            return at_least;
+        }
+        let own: usize = all().map(Subscription::pinned).sum();
+        let beyond = self.beyond.as_deref();
+        let mapped = match beyond.and_then(|beyond| beyond.mapped.as_ref()) {
+            Some(Mapped::Constant(reach)) => reach.pinned(),
+            Some(Mapped::Chance(_)) | None => 0,
+        };
+        let services = beyond.into_iter().flat_map(|beyond| &beyond.services);
+        let of_services: usize = services.map(|known| known.reach.pinned()).sum();
+        own + mapped + of_services
     }
 
     fn memory(&self) -> usize {

@@ -59,10 +59,10 @@ pub(super) fn must_hold(worker: &mut Worker) -> bool {
 }
 
 /// Pauses the session's reading while it should after `turn`, until a reload wants
-/// it to look; returns whether it paused. A batch that is held goes on when the peers it was held for have
-/// taken what it made, or after a while when they have room for more all the same:
-/// others may feed them all the time; after [`HOLD_MAX`] in any case. A peer that takes nothing is cut by its own
-/// task soon.
+/// it to look; returns whether it paused. A batch that is held goes on when the peers
+/// it was held for have taken what it made, or after a while when they have room for
+/// more all the same: others may feed them all the time; after [`HOLD_MAX`] in any
+/// case. A peer that takes nothing is cut by its own task soon.
 pub(super) async fn pause(session: &mut Session, turn: &Turn) -> bool {
     let most = turn.congested.len() * 2 >= turn.reached;
     let mut waited = Duration::ZERO;

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use memchr::memchr;
 
-use super::session::Session;
+use super::{batch::Held, session::Session};
 use crate::{
     account::{
         Mapped, Reach,
@@ -85,7 +85,9 @@ impl Session {
                 self.unanswered.push(some);
             }
         }
-        self.set_held(self.held);
+        if !self.unanswered.is_empty() {
+            self.held = Held::ForOthers;
+        }
     }
 
     /// Counts a run for those who watch, and what of it reached nobody.

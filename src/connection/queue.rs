@@ -128,8 +128,9 @@ impl Queue {
 
     /// Appends the end of a message without copying it.
     pub(super) fn push_shared(&mut self, piece: Bytes) {
-        match self.is_spacious() {
-            // Little of a large piece: it is wanted for what comes next.
+        // Of a piece that is not half full, what is in it is enough: such a head may wait
+        // with each payload.
+        match self.open.capacity() > 2 * self.open.len() {
             true => self.set_apart(),
             false => self.seal(),
         }
@@ -239,9 +240,11 @@ impl Queue {
 
     /// The same with a copy of what is in the open piece, which is empty then.
     fn set_apart(&mut self) {
-        let copy = self.open.as_slice().into();
-        self.open.clear();
-        self.close_open(copy);
+        if !self.open.is_empty() {
+            let copy = self.open.as_slice().into();
+            self.open.clear();
+            self.close_open(copy);
+        }
     }
 
     fn close_open(&mut self, open: Vec<u8>) {
@@ -253,14 +256,9 @@ impl Queue {
         });
     }
 
-    /// Whether the open piece has much more room than it needs.
-    fn is_spacious(&self) -> bool {
-        is_spacious(&self.open)
-    }
-
     /// Gives back what the open piece does not need: nothing is written for a while.
     pub(super) fn trim(&mut self, worker: &mut Worker) {
-        if self.is_spacious() {
+        if is_spacious(&self.open) {
             let copy = self.open.as_slice().into();
             worker.give_chunk(std::mem::replace(&mut self.open, copy));
         }
