@@ -66,6 +66,7 @@ pub(super) fn must_hold(worker: &mut Worker) -> bool {
 pub(super) async fn pause(session: &mut Session, turn: &Turn) -> bool {
     let most = turn.congested.len() * 2 >= turn.reached;
     let mut waited = Duration::ZERO;
+    let mut told: Option<Instant> = None;
     while (waited < PAUSE_MAX || session.is_held_for_peers())
         && !session.connection.is_closing()
         && !session.is_out_of_date()
@@ -89,11 +90,12 @@ pub(super) async fn pause(session: &mut Session, turn: &Turn) -> bool {
             break;
         };
         let first = waited.is_zero();
-        // A long pause is told of again and again.
-        if waited.as_millis().is_multiple_of(PAUSE_MAX.as_millis()) {
-            session.context.registry.stall(reader);
-        }
         let begin = Instant::now();
+        // A long pause is told of again and again.
+        if told.is_none_or(|told| begin - told >= PAUSE_MAX) {
+            session.context.registry.stall(reader);
+            told = Some(begin);
+        }
         sleep(LOOK_EVERY).await;
         waited += LOOK_EVERY;
         if session.held == Held::ForPeers {

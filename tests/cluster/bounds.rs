@@ -541,7 +541,7 @@ fn introduce(member: &Member, name: &str) -> TcpStream {
     let hello = format!(
         "CONNECT {{\"verbose\":false,\"headers\":true,\"name\":{name:?},\"cluster\":\"mesh\",\
          \"user\":{user:?},\"pass\":{pass:?}}}\r\n\
-         INFO {{\"server_id\":{name:?},\"server_name\":{name:?},\"cluster\":\"mesh\",\
+         INFO {{\"server_id\":\"ID-{name}\",\"server_name\":{name:?},\"cluster\":\"mesh\",\
          \"host\":\"127.0.0.1\",\"port\":1,\"headers\":true}}\r\n"
     );
     peer.write_all(hello.as_bytes()).expect("it reads");
@@ -553,7 +553,7 @@ fn introduce(member: &Member, name: &str) -> TcpStream {
 #[test]
 fn a_peer_that_sets_the_pace_of_publishers_is_named() {
     let mut plan = Plan::new(Kind::Midge, "publishing", free_port(), &[]);
-    plan.config = "diagnosis { interval: 50ms, appear_after: 100ms }".into();
+    plan.config = "diagnosis { interval: 600ms, appear_after: 100ms }".into();
     let member = plan.start();
     let mut peer = introduce(&member, "slow-peer");
     let interest = groups(500, 200);
@@ -571,7 +571,7 @@ fn a_peer_that_sets_the_pace_of_publishers_is_named() {
     let done = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| {
-            let mut buffer = vec![0; 64 * 1024];
+            let mut buffer = vec![0; 16 * 1024];
             while !done.load(Ordering::Relaxed) && peer.read(&mut buffer).is_ok_and(|len| len > 0) {
                 thread::sleep(Duration::from_millis(20));
             }
@@ -579,8 +579,7 @@ fn a_peer_that_sets_the_pace_of_publishers_is_named() {
         let _end = SetAtEnd(&done);
         let mut publisher = member.client();
         let found = wait_for("it is named", || {
-            publisher.send("PUB x 0\r\n\r\n".repeat(10));
-            publisher.sync();
+            publisher.send("PUB x 0\r\n\r\n".repeat(20));
             finding()
         });
         assert_eq!(found["subject"], "slow-peer", "{found}");
