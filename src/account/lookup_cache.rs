@@ -1,28 +1,42 @@
 //! A publisher's memory of whom its subjects reach, "nobody" included.
 
-use std::{hash::BuildHasher, sync::Arc};
+use std::{hash::BuildHasher, sync::Arc, time::Duration};
 
 use hashbrown::DefaultHashBuilder;
+use tokio::time::Instant;
 
-use super::{Account, Reach};
+use super::{Account, Reach, reach::Size};
 use crate::telemetry::held::{Pool, Share};
 
 /// Subjects remembered beside the last one. A direct-mapped table: a subject
 /// has one place and takes it from whoever held it.
 const PLACES: usize = 512;
 
-/// Bytes that one publisher remembers beside the last subject; what is more is looked
-/// up each time.
-const REMEMBERED_MAX: usize = 1024 * 1024;
+/// Bytes that one publisher remembers, what it keeps from being given back included;
+/// what is more is looked up in each turn.
+pub(super) const REMEMBERED_MAX: usize = 1024 * 1024;
 
-/// Bytes that all publishers remember.
+/// Bytes that a publisher who rests may keep until its next ping.
+const RESTING_MAX: usize = 4 * 1024;
+
+/// How often more than that is looked at, whether it is out of date.
+const RESTING_TIME: Duration = Duration::from_secs(1);
+
+/// Bytes of the lists that all publishers remember.
 pub static POOL: Pool = Pool::new(64 * 1024 * 1024);
+
+/// Bytes of the subscriptions in these lists, counted for each list: so much may be
+/// kept from being given back when their clients have left. Those that are there are
+/// held by themselves.
+static PINNED: Pool = Pool::new(64 * 1024 * 1024);
 
 /// Whom the last subjects reached.
 pub struct LookupCache {
     last: Option<Arc<Reach>>,
-    /// Bytes of the last one while it has no place.
-    last_len: usize,
+    /// What the last one has booked while it has no place.
+    last_size: Size,
+    /// The last one has no place and nothing booked: it is kept to the turn's end.
+    is_for_turn: bool,
     /// Generation of the sublist that all in places are of: what is out of date is
     /// forgotten at once, and with it those who have left.
     generation: u64,
@@ -30,25 +44,30 @@ pub struct LookupCache {
     places: Vec<Option<Remembered>>,
     hasher: DefaultHashBuilder,
     share: Share,
+    pinned: Share,
+    /// When what is kept is looked at, if it is much.
+    due: Option<Instant>,
 }
 
 /// What is in a place.
 #[derive(Clone)]
 struct Remembered {
     reach: Arc<Reach>,
-    /// Bytes that it takes.
-    len: usize,
+    size: Size,
 }
 
 impl Default for LookupCache {
     fn default() -> Self {
         Self {
             last: None,
-            last_len: 0,
+            last_size: Size::default(),
+            is_for_turn: false,
             generation: 0,
             places: Vec::new(),
             hasher: DefaultHashBuilder::default(),
             share: Share::new(&POOL),
+            pinned: Share::new(&PINNED),
+            due: None,
         }
     }
 }
@@ -58,7 +77,12 @@ impl LookupCache {
     /// changed since, else looked up. Between two clearings it is asked for one
     /// account.
     pub fn find(&mut self, subject: &[u8], account: &Account) -> Arc<Reach> {
-        self.find_by(subject, account, Reach::resolve)
+        self.find_by(subject, account, |account, subject| {
+            let reach = Reach::resolve(account, subject);
+            // Asked for with the first message: it is part of what is remembered.
+            reach.look_for_peers(account);
+            reach
+        })
     }
 
     /// The same for messages that come with their last subject.
@@ -71,7 +95,7 @@ impl LookupCache {
         &mut self,
         subject: &[u8],
         account: &Account,
-        look_up: fn(&Account, &[u8]) -> Reach,
+        look_up: impl Fn(&Account, &[u8]) -> Reach,
     ) -> Arc<Reach> {
         let generation = account.sublist.generation();
         let is_current = |known: &Arc<Reach>| known.is_current(subject, generation);
@@ -86,8 +110,9 @@ impl LookupCache {
             self.generation = generation;
         }
         if is_first {
+            self.forget_last();
             let found = Arc::new(look_up(account, subject));
-            self.set_last(&found, found.memory());
+            self.keep_last(&found);
             return found;
         }
         let at = self.hasher.hash_one(subject) as usize % PLACES;
@@ -95,7 +120,8 @@ impl LookupCache {
             && is_current(&known.reach)
         {
             let found = known.reach.clone();
-            self.set_last(&found, 0);
+            self.forget_last();
+            self.last = Some(found.clone());
             return found;
         }
         let found = Arc::new(look_up(account, subject));
@@ -105,50 +131,115 @@ impl LookupCache {
 
     /// Puts what was looked up into its place, if there is room.
     fn remember(&mut self, at: usize, found: &Arc<Reach>) {
+        self.forget_last();
         if self.places.is_empty() {
             self.places.resize(PLACES, None);
             self.share
                 .hold_anyway(PLACES * size_of::<Option<Remembered>>());
         }
         if let Some(before) = self.places[at].take() {
-            self.share.give_back(before.len);
+            self.give_back(before.size);
         }
-        let len = found.memory();
-        if self.share.bytes() + len <= REMEMBERED_MAX && self.share.hold(len) {
-            let reach = found.clone();
-            self.places[at] = Some(Remembered { reach, len });
-            self.set_last(found, 0);
-        } else {
-            self.set_last(found, len);
+        match self.hold(found.size()) {
+            Some(size) => {
+                let reach = found.clone();
+                self.places[at] = Some(Remembered { reach, size });
+                self.last = Some(found.clone());
+            }
+            None => self.keep_last(found),
         }
     }
 
-    /// `len` is nought if it has a place.
-    fn set_last(&mut self, found: &Arc<Reach>, len: usize) {
-        if self.last_len > 0 {
-            self.share.give_back(self.last_len);
-        }
-        if len > 0 {
-            self.share.hold_anyway(len);
-        }
-        self.last_len = len;
+    /// Keeps what has no place: beyond the turn if there is room.
+    fn keep_last(&mut self, found: &Arc<Reach>) {
+        let held = self.hold(found.size());
+        self.is_for_turn = held.is_none();
+        self.last_size = held.unwrap_or_default();
         self.last = Some(found.clone());
+    }
+
+    fn forget_last(&mut self) {
+        if self.last_size != Size::default() {
+            self.give_back(self.last_size);
+            self.last_size = Size::default();
+        }
+        self.is_for_turn = false;
+        self.last = None;
+    }
+
+    fn hold(&self, size: Size) -> Option<Size> {
+        if self.bytes() + size.own + size.pinned > REMEMBERED_MAX || !self.share.hold(size.own) {
+            return None;
+        }
+        if !self.pinned.hold(size.pinned) {
+            self.share.give_back(size.own);
+            return None;
+        }
+        Some(size)
+    }
+
+    fn give_back(&self, size: Size) {
+        self.share.give_back(size.own);
+        self.pinned.give_back(size.pinned);
+    }
+
+    fn bytes(&self) -> usize {
+        self.share.bytes() + self.pinned.bytes()
+    }
+
+    /// Whether something is kept to the end of the turn alone.
+    pub fn is_for_turn(&self) -> bool {
+        self.is_for_turn
+    }
+
+    /// The publisher's turn is over: what found no room is forgotten.
+    pub fn end_turn(&mut self) {
+        if self.is_for_turn {
+            self.forget_last();
+        }
+        if self.bytes() > RESTING_MAX {
+            self.due
+                .get_or_insert_with(|| Instant::now() + RESTING_TIME);
+        }
+    }
+
+    /// When [`LookupCache::look`] is to be called; `None` while little is kept.
+    pub fn due(&self) -> Option<Instant> {
+        self.due
+    }
+
+    /// Forgets what is out of date, if it is time to look: who rests does not see it.
+    pub fn look(&mut self, account: &Account, now: Instant) {
+        if self.due.is_none_or(|due| now < due) {
+            return;
+        }
+        let generation = account.sublist.generation();
+        let places = self.places.iter().flatten().map(|known| &known.reach);
+        let mut all = places.chain(&self.last);
+        if all.all(|reach| reach.is_current(&reach.matches.subject, generation)) {
+            self.due = Some(now + RESTING_TIME);
+        } else {
+            self.clear();
+        }
     }
 
     /// Forgets everything, so that an idle publisher keeps no memory.
     pub fn clear(&mut self) {
         self.last = None;
-        self.last_len = 0;
+        self.last_size = Size::default();
+        self.is_for_turn = false;
         self.places = Vec::new();
         self.share.give_all_back();
+        self.pinned.give_all_back();
+        self.due = None;
     }
 
     /// Forgets what has a place.
     #[cold]
     fn forget_places(&mut self) {
-        for place in &mut self.places {
-            if let Some(known) = place.take() {
-                self.share.give_back(known.len);
+        for at in 0..self.places.len() {
+            if let Some(known) = self.places[at].take() {
+                self.give_back(known.size);
             }
         }
     }
@@ -170,9 +261,9 @@ mod tests {
         }
         assert!(cache.share.bytes() > REMEMBERED_MAX / 2);
         let places = cache.places.iter().flatten();
-        let held: usize = places.map(|known| known.len).sum();
+        let held: usize = places.map(|known| known.size.own).sum();
         let table = PLACES * size_of::<Option<Remembered>>();
-        assert_eq!(cache.share.bytes(), held + table + cache.last_len);
+        assert_eq!(cache.share.bytes(), held + table + cache.last_size.own);
         cache.clear();
         assert_eq!(cache.share.bytes(), 0);
     }
@@ -188,5 +279,32 @@ mod tests {
         }
         // The first one has no place when it comes first.
         assert!(account.sublist.stats().lookups <= 3);
+    }
+
+    /// What finds no room serves its turn and is gone with it; what does is kept while
+    /// nothing changes, and not long beyond.
+    #[test]
+    fn what_is_too_much_is_forgotten_with_the_turn_and_the_rest_when_it_is_out_of_date() {
+        let account = Account::new("A");
+        let mut cache = LookupCache::default();
+        let long = vec![b'x'; 2 * REMEMBERED_MAX];
+        let first = cache.find(&long, &account);
+        assert!(Arc::ptr_eq(&first, &cache.find(&long, &account)));
+        assert!(cache.is_for_turn());
+        cache.end_turn();
+        assert!(cache.last.is_none() && cache.bytes() == 0 && cache.due().is_none());
+        let some = vec![b'x'; 2 * RESTING_MAX];
+        let now = Instant::now();
+        let later = |cache: &mut LookupCache, seconds: u64| {
+            cache.look(&account, now + Duration::from_secs(seconds));
+            cache.bytes() > 0
+        };
+        cache.find(&some, &account);
+        cache.end_turn();
+        assert!(later(&mut cache, 0) && cache.due().is_some());
+        assert!(later(&mut cache, 2) && later(&mut cache, 4));
+        account.sublist.touch();
+        assert!(!later(&mut cache, 6), "out of date");
+        assert!(cache.due().is_none());
     }
 }

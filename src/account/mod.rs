@@ -289,6 +289,7 @@ impl Account {
     /// Takes subscriptions out of the sublist; the peers of the cluster are told.
     fn take_out(&self, worker: &mut Worker, subscriptions: &[Arc<Subscription>]) {
         self.sublist.remove(subscriptions);
+        subscriptions.iter().for_each(|known| known.linger());
         self.interest.remove(worker, subscriptions);
     }
 }

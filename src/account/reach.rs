@@ -14,7 +14,10 @@ use once_cell::sync::OnceCell;
 use super::{
     Account,
     links::{Mapping, ServiceImport},
+    lookup_cache::REMEMBERED_MAX,
     path::Path,
+    replies::REPLY_PREFIX,
+    spread::REQUEST_COST,
 };
 use crate::{
     connection::{Subscription, remote::Remotes},
@@ -32,6 +35,15 @@ pub struct Reach {
     remotes: OnceCell<Remotes>,
     /// What goes beyond the account's own sublist; most subjects have nothing.
     pub(super) beyond: Option<Box<Beyond>>,
+}
+
+/// What a reach takes.
+#[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
+pub(super) struct Size {
+    /// Bytes of its own.
+    pub(super) own: usize,
+    /// Bytes of the subscriptions in it.
+    pub(super) pinned: usize,
 }
 
 /// Where messages go besides the subscribers of their own subject.
@@ -132,6 +144,35 @@ impl Reach {
         of_services.fold(self.remotes(account).names_len(), usize::saturating_add)
     }
 
+    /// What a small message costs at most that a client publishes here, in deliveries;
+    /// [`usize::MAX`] where that is not known before.
+    pub fn cost(&self, account: &Account) -> usize {
+        match self.mapped() {
+            Some(Mapped::Constant(reach)) => return reach.cost(account),
+            Some(Mapped::Chance(_)) => return usize::MAX,
+            None => {}
+        }
+        let services = self.beyond.iter().flat_map(|beyond| &beyond.services);
+        let of_services = services.map(|service| {
+            let cost = service.reach.cost(&service.import.account);
+            cost.saturating_add(REQUEST_COST)
+        });
+        let own = self.subscribers_cost();
+        let own = own.saturating_add(self.remotes(account).queues().len());
+        of_services.fold(own, usize::saturating_add)
+    }
+
+    /// The same of a message that goes to the subscribers alone, and to who waits for
+    /// it as a reply.
+    pub fn subscribers_cost(&self) -> usize {
+        if self.matches.subject.starts_with(REPLY_PREFIX) {
+            // Where it goes in another account.
+            return usize::MAX;
+        }
+        let members = self.matches.queues.iter().map(Vec::len);
+        1 + self.matches.plain.len() + members.sum::<usize>()
+    }
+
     /// What becomes of the subject, if it is mapped.
     #[inline]
     pub fn mapped(&self) -> Option<&Mapped> {
@@ -214,8 +255,48 @@ impl Reach {
         }
     }
 
-    /// Bytes that it takes, without the peers, which come later.
-    pub(super) fn memory(&self) -> usize {
+    /// Looks up the peers wherever messages of `account` go by it, which is done with
+    /// the first message else.
+    pub(super) fn look_for_peers(&self, account: &Account) {
+        match self.mapped() {
+            Some(Mapped::Constant(reach)) => return reach.look_for_peers(account),
+            Some(Mapped::Chance(_)) => return,
+            None => {}
+        }
+        self.remotes(account);
+        for service in self.beyond.iter().flat_map(|beyond| &beyond.services) {
+            service.reach.look_for_peers(&service.import.account);
+        }
+    }
+
+    /// What it takes, with those peers that were looked up.
+    pub(super) fn size(&self) -> Size {
+        Size {
+            own: self.memory(),
+            pinned: self.pinned(),
+        }
+    }
+
+    /// Bytes of the subscriptions in it; of more than can be remembered, at least.
+    fn pinned(&self) -> usize {
+        let matches = &self.matches;
+        let all = || matches.plain.iter().chain(matches.queues.iter().flatten());
+        let at_least = all().count() * size_of::<Subscription>();
+        if at_least > REMEMBERED_MAX {
+            return at_least;
+        }
+        let own: usize = all().map(Subscription::pinned).sum();
+        let beyond = self.beyond.as_deref();
+        let mapped = match beyond.and_then(|beyond| beyond.mapped.as_ref()) {
+            Some(Mapped::Constant(reach)) => reach.pinned(),
+            Some(Mapped::Chance(_)) | None => 0,
+        };
+        let services = beyond.into_iter().flat_map(|beyond| &beyond.services);
+        let of_services: usize = services.map(|known| known.reach.pinned()).sum();
+        own + mapped + of_services
+    }
+
+    fn memory(&self) -> usize {
         let matches = &self.matches;
         let members = matches
             .queues
@@ -237,7 +318,13 @@ impl Reach {
                 + services.sum::<usize>()
         });
         let plain = list(matches.plain.capacity());
-        own + allocated(matches.subject.len()) + plain + queues + members.sum::<usize>() + beyond
+        let peers = self.remotes.get().map_or(0, Remotes::memory);
+        own + peers
+            + allocated(matches.subject.len())
+            + plain
+            + queues
+            + members.sum::<usize>()
+            + beyond
     }
 
     /// Whether this is what a look-up would find now. `generation` is that of

@@ -21,6 +21,10 @@ use crate::{
 /// a run that many groups want.
 const CHOICES_MAX: usize = 64 * 1024;
 
+/// What a request that leaves its account costs, in deliveries: it is put together
+/// anew and tells who asks.
+pub(super) const REQUEST_COST: usize = 32;
+
 /// Tells who asks: all about it with `true`, and the account that passed the
 /// request on, if it was not the first. JSON.
 pub type Describe<'a> = dyn Fn(bool, Option<&str>) -> String + 'a;
@@ -117,6 +121,7 @@ impl Sender<'_> {
             account.cut_paths.fetch_add(cut, Ordering::Relaxed);
         }
         let mut missed = self.deliver(worker, account, run, reach, flush);
+        worker.cost += REQUEST_COST * beyond.services.len() * run.messages.len();
         for service in &beyond.services {
             let requests = |one: &Run<'_>| self.request(worker, account, one, service);
             missed = missed.and(self.one_by_one(run, requests));
@@ -164,6 +169,7 @@ impl Sender<'_> {
                 self.deliver(worker, account, run, reach, flush)
             });
         }
+        worker.cost += queues;
         let mut missed = self.deliver_to_plain(worker, run, reach, now, flush);
         // What is left of each queue group for its members elsewhere: their share,
         // and what those here did not take.
@@ -223,6 +229,7 @@ impl Sender<'_> {
         let now = worker.now();
         self.deliver_to_plain(worker, run, reach, now, flush);
         if !queues.is_empty() {
+            worker.cost += reach.matches.queues.len();
             let by_name = reach.queues_by_name();
             let names = queues.split(|byte| *byte == b' ');
             for members in names.filter_map(|name| by_name.get(name)) {
@@ -240,6 +247,7 @@ impl Sender<'_> {
         now: Clock,
         flush: bool,
     ) -> Missed {
+        worker.cost += reach.matches.plain.len() * run.cost();
         // Messages from the run's beginning that a plain subscription took.
         let mut reached = 0;
         for subscription in &reach.matches.plain {
@@ -261,6 +269,7 @@ impl Sender<'_> {
         if !run.subject.starts_with(REPLY_PREFIX) || account.replies.is_empty() {
             return Missed::From(0);
         }
+        worker.cost += REQUEST_COST * run.messages.len();
         let replies = |one: &Run<'_>| self.reply(worker, account, one);
         self.one_by_one(run, replies)
     }

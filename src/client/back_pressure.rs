@@ -14,7 +14,7 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{Turn, session::Session};
+use super::{Turn, batch::Held, session::Session};
 use crate::{
     connection::{
         Connection,
@@ -36,6 +36,11 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 /// The longest pause after one batch.
 const PAUSE_MAX: Duration = Duration::from_millis(500);
 
+/// How long one batch is held for peers in all. Who has not taken what it makes by
+/// then has its queue filled, and is cut when that is full: one slow peer does not set
+/// the pace of publishers and of their subscribers here for ever.
+pub(super) const HOLD_MAX: Duration = Duration::from_secs(10);
+
 /// Bytes that a batch makes until it is looked at whether it is to be held: less
 /// than a peer takes by far, as many publishers may go on at the same moment.
 pub(super) const MADE_MAX: usize = 256 * 1024;
@@ -54,14 +59,15 @@ pub(super) fn must_hold(worker: &mut Worker) -> bool {
 }
 
 /// Pauses the session's reading while it should after `turn`, until a reload wants
-/// it to look. A batch that is held goes on when the peers it was held for have
-/// taken what it made, or after a while when they have room for more all the same:
-/// others may feed them all the time. A peer that takes nothing is cut by its own
-/// task soon.
-pub(super) async fn pause(session: &mut Session, turn: &Turn) {
+/// it to look; returns whether it paused. A batch that is held goes on when the peers
+/// it was held for have taken what it made, or after a while when they have room for
+/// more all the same: others may feed them all the time; after [`HOLD_MAX`] in any
+/// case. A peer that takes nothing is cut by its own task soon.
+pub(super) async fn pause(session: &mut Session, turn: &Turn) -> bool {
     let most = turn.congested.len() * 2 >= turn.reached;
     let mut waited = Duration::ZERO;
-    while (waited < PAUSE_MAX || session.is_held)
+    let mut told: Option<Instant> = None;
+    while (waited < PAUSE_MAX || session.is_held_for_peers())
         && !session.connection.is_closing()
         && !session.is_out_of_date()
     {
@@ -76,25 +82,31 @@ pub(super) async fn pause(session: &mut Session, turn: &Turn) {
             true => is_half_full(peer),
         };
         let mut peers = turn.congested.peers().iter();
-        let reader = match session.is_held {
+        let reader = match session.is_held_for_peers() {
             true => peers.find(is_without_room),
             false => None,
         };
         let Some(reader) = reader.or_else(|| turn.congested.iter().find(is_slow)) else {
-            return;
+            break;
         };
         let first = waited.is_zero();
-        if first {
-            session.context.registry.stall(reader);
-        }
         let begin = Instant::now();
+        // A long pause is told of again and again.
+        if told.is_none_or(|told| begin - told >= PAUSE_MAX) {
+            session.context.registry.stall(reader);
+            told = Some(begin);
+        }
         sleep(LOOK_EVERY).await;
         waited += LOOK_EVERY;
+        if session.held == Held::ForPeers {
+            session.held_for += begin.elapsed();
+        }
         reader
             .outbound()
             .note_stall(session.connection.cid, begin.elapsed(), first);
         write_own(&session.connection);
     }
+    !waited.is_zero()
 }
 
 /// Whether much waits for a peer of the cluster.
@@ -125,6 +137,13 @@ fn is_worth_waiting(backlog: &Backlog, most: bool, now: Clock) -> bool {
         PATIENCE_MAX,
     );
     (early || half_full) && backlog.last_progress.until(now) < patience
+}
+
+impl Session {
+    /// Whether the batch is held for peers, and may be for longer.
+    fn is_held_for_peers(&self) -> bool {
+        self.held == Held::ForPeers && self.held_for < HOLD_MAX
+    }
 }
 
 /// The session's task is busy waiting here, so it writes what it is asked to.

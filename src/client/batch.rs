@@ -1,10 +1,10 @@
 //! Reading: a batch of bytes becomes operations, publishes are gathered into
 //! runs, everything else is handed to the session's verbs.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use super::{
-    back_pressure::{MADE_MAX, must_hold},
+    back_pressure::{HOLD_MAX, MADE_MAX, must_hold},
     end::End,
     publish::RunInProgress,
     session::Session,
@@ -23,6 +23,17 @@ use crate::{
     telemetry::Stamp,
 };
 
+/// Whether the rest of what was read waits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub(super) enum Held {
+    /// It does not.
+    No,
+    /// For peers of the cluster that have not taken what it had made so far.
+    ForPeers,
+    /// For the turns of others: it goes on in the next turn.
+    ForOthers,
+}
+
 impl Reader for Session {
     fn connection(&self) -> &Arc<Connection> {
         &self.connection
@@ -35,11 +46,15 @@ impl Reader for Session {
     fn must_pause(&self, worker: &Worker) -> bool {
         !worker.congested.is_empty()
             || self.pending_login.is_some()
+            || self.held != Held::No
             || self.context.registry.budget.is_overdrawn()
     }
 
     fn handle_large(&mut self, worker: &mut Worker, large: Large) {
-        if let Err(end) = self.publish_large(worker, large) {
+        let result = self.publish_large(worker, large);
+        // Nothing of it is left; whether more is read shows the worker.
+        self.set_held(Held::No);
+        if let Err(end) = result {
             self.end(worker, end);
         }
     }
@@ -57,18 +72,17 @@ impl Reader for Session {
         let mut run = RunInProgress::new();
         let mut at = 0;
         let mut result = Ok(());
-        while at < bytes.len() && result.is_ok() && !self.is_held {
+        while at < bytes.len() && result.is_ok() && self.held == Held::No {
             match self.handle_operation(worker, &mut run, bytes, &mut at) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(end) => result = Err(end),
             }
-            if worker.appended > MADE_MAX && !worker.congested.peers().is_empty() {
-                self.is_held = must_hold(worker);
-            }
         }
+        let held = self.held;
         // What came before an error is still delivered.
         let counted = run.deliver_last(self, worker, bytes);
+        self.set_held(held);
         self.connection.in_msgs.add(counted.msgs);
         self.connection.in_bytes.add(counted.bytes);
         if counted.msgs > 0 {
@@ -100,12 +114,21 @@ impl Session {
         }
         match parse(rest, self.limits.max_control_line) {
             Ok(Parsed::Op(Op::Publish(publish), _)) => {
+                if run.subject(bytes) != Some(publish.subject) {
+                    run.deliver(self, worker, bytes);
+                    if self.held != Held::No {
+                        return Ok(true);
+                    }
+                }
                 self.handle_publish(worker, run, bytes, at, &publish)
             }
             Ok(Parsed::Op(op, len)) => {
                 // What was published before must be on its way before anything
                 // else happens: a PONG promises it.
                 run.deliver(self, worker, bytes);
+                if self.held != Held::No {
+                    return Ok(true);
+                }
                 *at += len;
                 self.act(worker, op)?;
                 Ok(self.pending_login.is_none())
@@ -115,10 +138,40 @@ impl Session {
         }
     }
 
+    /// Holds the rest of the batch if a run made more than others are to wait for.
+    #[inline]
+    pub(super) fn look_whether_to_hold(&mut self, worker: &mut Worker) {
+        if worker.is_spent() && self.held == Held::No {
+            self.held = Held::ForOthers;
+        }
+        if worker.appended > MADE_MAX
+            && !worker.congested.peers().is_empty()
+            && self.held_for < HOLD_MAX
+            && must_hold(worker)
+        {
+            self.held = Held::ForPeers;
+        }
+    }
+
+    /// Whether what is left of the batch waits; answers that wait hold it in any case.
+    pub(super) fn set_held(&mut self, held: Held) {
+        self.held = match held {
+            Held::No if !self.unanswered.is_empty() => Held::ForOthers,
+            held => held,
+        };
+        if self.held == Held::No {
+            self.held_for = Duration::ZERO;
+        }
+    }
+
     /// Handles what was read before a login was decided, or before the batch was
     /// held.
     pub(super) fn resume(&mut self, worker: &mut Worker) {
-        self.is_held = false;
+        self.held = Held::No;
+        self.tell_rest(worker);
+        if self.held != Held::No {
+            return;
+        }
         let held = self.input.take_kept();
         if !held.is_empty() {
             self.handle_batch(worker, &held);

@@ -53,6 +53,7 @@ use crate::{
     security::authentication::Authentication,
     telemetry::{Telemetry, slow::Incident},
 };
+use batch::Held;
 pub use changed::{cut_plain, keep_account_limit, keep_limits, tell_all};
 pub use limits::{Limits, LimitsInForce};
 pub use password_queue::{PasswordQueue, QueueLook};
@@ -223,7 +224,10 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
             // Only routes are told what is wanted.
             Wake::Owing => connection.begin_telling(),
             Wake::Readable => {
-                let turn = read_turn(session, stream);
+                let turn = match session.held {
+                    Held::No => read_turn(session, stream),
+                    Held::ForOthers | Held::ForPeers => resume_turn(session),
+                };
                 finish_turns(session, turn).await;
             }
             Wake::Timer => with_worker(|worker| {
@@ -231,6 +235,8 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
                 worker.flush_touched();
             }),
         }
+        // What is held for the turns of others goes on as if it were read then.
+        unread |= session.held != Held::No;
         let deadline = session.next_deadline();
         if timer.deadline() != deadline {
             timer.as_mut().reset(deadline);
@@ -239,7 +245,7 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
 }
 
 /// Does what a turn of reading leads to: a login is decided, readers are waited
-/// for, and a batch that is held goes on, each piece of it a turn of its own.
+/// for, and a batch that is held for them goes on, each piece of it a turn of its own.
 async fn finish_turns(session: &mut Session, mut turn: Turn) {
     loop {
         if session.pending_login.is_some() {
@@ -249,14 +255,13 @@ async fn finish_turns(session: &mut Session, mut turn: Turn) {
         if session.connection.is_closing() {
             return;
         }
-        if !turn.congested.is_empty() {
-            back_pressure::pause(session, &turn).await;
-        } else if turn.more {
+        let paused = !turn.congested.is_empty() && back_pressure::pause(session, &turn).await;
+        if !paused && (turn.more || session.held != Held::No) {
             // A busy publisher lets others, and the socket events that wake them,
             // have their turn.
             tokio::task::yield_now().await;
         }
-        if !session.is_held || session.connection.is_closing() {
+        if session.held != Held::ForPeers || session.connection.is_closing() {
             return;
         }
         if session.is_out_of_date() {
@@ -298,6 +303,7 @@ fn resume_turn(session: &mut Session) -> Turn {
 fn take_turn(session: &mut Session, work: impl FnOnce(&mut Session, &mut Worker) -> bool) -> Turn {
     with_worker(|worker| {
         let more = work(session, worker);
+        session.cache.end_turn();
         if !worker.congested.is_empty() {
             session.context.registry.notice(worker.congested.iter());
         }

@@ -16,7 +16,7 @@ use crate::{
         self, CloseReason,
         delivery::{Message, Run},
         reading::Large,
-        worker::{SMALL_BATCH_LEN, Worker},
+        worker::{SMALL_BATCH_LEN, TURN_COST_MAX, Worker},
     },
     protocol::{
         CRLF,
@@ -31,8 +31,9 @@ use crate::{
 /// Bytes of a payload above which several targets share it instead of copying.
 const SHARED_LEN: usize = 4 * 1024;
 
-/// Messages of a run from which on it is looked at how much each of them makes.
-const RUN_SHORT: usize = 16;
+/// Messages of a run from which on it is looked at how much each of them makes: one
+/// alone is never divided.
+const RUN_SHORT: usize = 2;
 
 /// Bytes of names of queue groups that one run may make for the cluster.
 const NAMES_MAX: usize = 4 * 1024 * 1024;
@@ -69,8 +70,8 @@ impl RunInProgress {
         self.subject.map(|(start, end)| &bytes[start..end])
     }
 
-    /// Takes a complete publish, which begins at `at` in the batch, into the
-    /// run, or delivers it by itself where it does not fit one.
+    /// Takes a complete publish to the subject of the run, if there is one, which
+    /// begins at `at` in the batch, into the run, or delivers it by itself where it does not fit one.
     #[inline]
     pub(super) fn add(
         &mut self,
@@ -82,9 +83,6 @@ impl RunInProgress {
     ) {
         self.counted.msgs += 1;
         self.counted.bytes += publish.total_len as u64;
-        if self.subject(bytes) != Some(publish.subject) {
-            self.deliver(session, worker, bytes);
-        }
         let body = || &bytes[at + publish.line_len..][..publish.total_len];
         if !may_reply_to(publish.reply)
             || session.wants_each_publish()
@@ -125,17 +123,18 @@ impl RunInProgress {
         }
     }
 
-    /// Delivers the run if it makes much: each of its messages may go to the
-    /// cluster with the names of many queue groups.
-    #[cold]
+    /// Delivers the run if it makes much: each of its messages may go to many
+    /// subscriptions, and to the cluster with the names of many queue groups.
+    #[inline(never)]
     fn look(&mut self, session: &mut Session, worker: &mut Worker, bytes: &[u8]) {
         let Some(subject) = self.subject(bytes) else {
             return;
         };
-        let names_len = session
-            .find_reach(subject)
-            .queue_names_len(&session.account);
-        let max = NAMES_MAX.checked_div(names_len).unwrap_or(usize::MAX);
+        let reach = session.find_reach(subject);
+        let names_len = reach.queue_names_len(&session.account);
+        let by_names = NAMES_MAX.checked_div(names_len).unwrap_or(usize::MAX);
+        let by_cost = TURN_COST_MAX / reach.cost(&session.account);
+        let max = by_names.min(by_cost);
         if worker.messages.len() < max {
             self.look_at = max;
             return;
@@ -323,6 +322,7 @@ impl Session {
         };
         self.route(worker, &run, &reach, false);
         worker.scratch = source;
+        self.look_whether_to_hold(worker);
     }
 
     /// Delivers the messages gathered in the worker.
@@ -338,9 +338,10 @@ impl Session {
         self.route(worker, &run, &reach, flush);
         worker.messages = messages;
         worker.messages.clear();
+        self.look_whether_to_hold(worker);
     }
 
-    fn find_reach(&mut self, subject: &[u8]) -> Arc<Reach> {
+    pub(super) fn find_reach(&mut self, subject: &[u8]) -> Arc<Reach> {
         self.cache.find(subject, &self.account)
     }
 }

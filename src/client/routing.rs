@@ -2,20 +2,26 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
-use super::session::Session;
+use memchr::memchr;
+
+use super::{batch::Held, session::Session};
 use crate::{
     account::{
         Mapped, Reach,
         path::Path,
         spread::{Missed, Sender},
     },
-    connection::{
-        ClientInfo,
-        delivery::{Message, Run},
-        worker::Worker,
-    },
+    connection::{ClientInfo, delivery::Run, worker::Worker},
     protocol::CRLF,
 };
+
+/// Requests to one subject that reached nobody, until the client is told: what a
+/// batch of them looks up may be more than one turn has time for.
+pub(super) struct Unanswered {
+    subject: Box<[u8]>,
+    /// Where the answers go, a blank behind each.
+    replies: Vec<u8>,
+}
 
 impl Session {
     /// Takes a run to everybody who wants it.
@@ -39,9 +45,48 @@ impl Session {
         let unheard = missed.indexes(run.messages.len());
         self.note_run(worker, run, &unheard);
         if self.options.no_responders {
-            for index in unheard {
-                self.tell_no_responders(worker, run, &run.messages[index]);
+            self.tell_unheard(worker, run, &unheard);
+        }
+    }
+
+    /// Answers those messages of a run, if they are requests: they reached nobody.
+    fn tell_unheard(&mut self, worker: &mut Worker, run: &Run<'_>, unheard: &[usize]) {
+        let mut left = Vec::new();
+        let messages = unheard.iter().map(|index| &run.messages[*index]);
+        for reply in messages.filter_map(|message| run.reply(message)) {
+            if worker.is_spent() {
+                left.extend_from_slice(reply);
+                left.push(b' ');
+            } else {
+                self.tell_no_responders(worker, run.subject, reply);
             }
+        }
+        if !left.is_empty() {
+            self.unanswered.push(Unanswered {
+                subject: run.subject.into(),
+                replies: left,
+            });
+        }
+    }
+
+    /// Goes on with the answers that the turns before had no time for.
+    pub(super) fn tell_rest(&mut self, worker: &mut Worker) {
+        for mut some in std::mem::take(&mut self.unanswered) {
+            let mut at = 0;
+            while !worker.is_spent()
+                && let Some(len) = memchr(b' ', &some.replies[at..])
+            {
+                let reply = &some.replies[at..at + len];
+                self.tell_no_responders(worker, &some.subject, reply);
+                at += len + 1;
+            }
+            some.replies.drain(..at);
+            if !some.replies.is_empty() {
+                self.unanswered.push(some);
+            }
+        }
+        if !self.unanswered.is_empty() {
+            self.held = Held::ForOthers;
         }
     }
 
@@ -111,22 +156,29 @@ impl Session {
         serde_json::to_string(&info).unwrap_or_default()
     }
 
-    /// Answers a request that reached nobody, if the client still listens.
-    fn tell_no_responders(&mut self, worker: &mut Worker, run: &Run<'_>, message: &Message) {
-        let Some(reply) = run.reply(message) else {
-            return;
+    /// Answers a request to `subject` that reached nobody, if the client still
+    /// listens to the reply.
+    fn tell_no_responders(&mut self, worker: &mut Worker, subject: &[u8], reply: &[u8]) {
+        let reach = self.cache.find(reply, &self.account);
+        let looked_up;
+        let listeners = match reach.mapped() {
+            None => &reach.matches.plain,
+            // What is published there goes elsewhere; the answer does not.
+            Some(_) => {
+                looked_up = self.account.sublist.lookup(reply);
+                &looked_up.plain
+            }
         };
-        let matches = self.account.sublist.lookup(reply);
-        let Some(listener) = matches
-            .plain
+        worker.cost += 1 + listeners.len();
+        let Some(listener) = listeners
             .iter()
             .find(|known| Arc::ptr_eq(&known.connection, &self.connection))
         else {
             return;
         };
         let tally = &self.context.telemetry.unanswered;
-        tally.count(run.subject, 0, self.connection.cid);
-        let headers = [b"NATS/1.0 503\r\nNats-Subject: ", run.subject, b"\r\n\r\n"].concat();
+        tally.count(subject, 0, self.connection.cid);
+        let headers = [b"NATS/1.0 503\r\nNats-Subject: ", subject, b"\r\n\r\n"].concat();
         let len = headers.len();
         let line = [
             b"HMSG ",

@@ -14,10 +14,12 @@ use tracing::{debug, error, warn};
 
 use super::{
     Context, Limits,
+    batch::Held,
     end::End,
     gate::Gate,
     log_prefix,
     login::{self, PendingLogin},
+    routing::Unanswered,
     stranger::Stranger,
     trace::{Trace, trace_in},
 };
@@ -86,9 +88,12 @@ pub(super) struct Session {
     /// Who a client says to be that is not in yet: for the log, and for who looks at it
     /// once it is closed. Until then nobody is shown as whom he only names.
     pub(super) tried: Option<Box<Identity>>,
-    /// The rest of the last batch waits: what it had made so far is more than its
-    /// targets have taken.
-    pub(super) is_held: bool,
+    /// Whether the rest of the last batch waits.
+    pub(super) held: Held,
+    /// How long it has waited for peers of the cluster.
+    pub(super) held_for: Duration,
+    /// Requests of the last batch that reached nobody and are not answered yet.
+    pub(super) unanswered: Vec<Unanswered>,
     /// CONNECT has come.
     pub(super) connected: bool,
     /// The first ping after CONNECT has been answered.
@@ -126,7 +131,9 @@ impl Session {
             accepted: Instant::now(),
             spoke: false,
             tried: None,
-            is_held: false,
+            held: Held::No,
+            held_for: Duration::ZERO,
+            unanswered: Vec::new(),
             connected: false,
             pinged: false,
             violations: AtomicU64::new(0),
@@ -453,6 +460,7 @@ impl Session {
             let end = self.refuse_late();
             return self.end(worker, end);
         }
+        self.cache.look(&self.account, now);
         match self.keepalive.due(now) {
             Due::Nothing => {}
             Due::Ping => {
@@ -477,6 +485,7 @@ impl Session {
             Some(stranger) => self.keepalive.next().min(stranger.deadline()),
             None => self.keepalive.next(),
         };
+        let ping = self.cache.due().map_or(ping, |due| ping.min(due));
         if !self.connection.is_blocked() {
             return ping;
         }

@@ -18,6 +18,9 @@ use crate::{protocol::CRLF, security::guard::Guard, sublist::Entry, telemetry::C
 /// bounds what a batch times its fan-out can hold.
 const APPENDED_MAX: usize = 16 * 1024 * 1024;
 
+/// Bytes that are copied in about the time that a delivery takes by itself.
+const BYTES_PER_COST: usize = 256;
+
 /// Bytes that the sizes of a message and the ends of its control line take at
 /// most.
 const SIZES_LEN: usize = 32;
@@ -97,6 +100,15 @@ impl Run<'_> {
         u64::from(first) * self.messages.len() as u64
     }
 
+    /// What it costs to take the run to one target; see [`Worker::is_spent`].
+    pub fn cost(&self) -> usize {
+        let copied = match self.shared {
+            Some(_) => 0,
+            None => self.bytes() as usize,
+        };
+        self.messages.len() + copied / BYTES_PER_COST
+    }
+
     /// Headers, payload and the CRLF behind them.
     pub fn body(&self, message: &Message) -> &[u8] {
         match self.shared {
@@ -168,8 +180,10 @@ impl Connection {
                 line_max: self.line_max(),
                 appended: Appended::default(),
             };
+            let made_before = routing.worker.appended;
             let all = routing.append(routed, &mut head);
             let appended = routing.appended;
+            worker.cost += run.messages.len() + (worker.appended - made_before) / BYTES_PER_COST;
             taken = (all && appended.msgs > 0).then_some(appended);
             if taken.is_some() && !flush && appender.touch(worker.batch) {
                 worker.touched.push(self.clone());
@@ -342,6 +356,7 @@ pub fn deal_out(
 ) -> Vec<usize> {
     let turns = members.len() + elsewhere;
     let start = fastrand::usize(..turns);
+    worker.cost += turns.min(run.messages.len()) + run.cost();
     let (mut missed, mut theirs) = (Vec::new(), Vec::new());
     for first in 0..turns.min(run.messages.len()) {
         let picked = (first..run.messages.len()).step_by(turns);
@@ -356,11 +371,19 @@ pub fn deal_out(
         };
         missed.extend(picked.skip(taken));
     }
-    // Somebody's share was not taken: whoever can takes it.
+    // Somebody's share was not taken: whoever can takes it. Who did not take one takes
+    // no later one either.
+    let mut able = members;
     missed.retain(|index| {
-        !members.iter().any(|member| {
-            !excludes(member) && member.deliver(worker, run, Pick::one(*index), now, flush) == 1
-        })
+        while let Some((member, others)) = able.split_first() {
+            worker.cost += 1;
+            if !excludes(member) && member.deliver(worker, run, Pick::one(*index), now, flush) == 1
+            {
+                return false;
+            }
+            able = others;
+        }
+        true
     });
     missed.extend(theirs);
     missed.sort_unstable();
@@ -379,6 +402,10 @@ impl Subscription {
         now: Clock,
         flush: bool,
     ) -> usize {
+        // A crowd of subscriptions whose connection was cut is passed over quickly.
+        if self.connection.is_closing() {
+            return 0;
+        }
         let subject = self.delivered_subject(run.subject);
         let guard = self.guard();
         if let Some(guard) = &guard

@@ -76,7 +76,7 @@ pub use client_info::ClientInfo;
 pub use close_reason::CloseReason;
 use outbound::Outbound;
 use registry::Registry;
-pub use subscription::{SUBSCRIPTIONS, Subscription, SubscriptionTable};
+pub use subscription::{SUBSCRIPTIONS, Subscription, SubscriptionTable, lingering};
 pub use trace_order::{TraceLine, TraceOrder};
 pub use trace_out::{OutTrace, Shown};
 use transport::Tls;

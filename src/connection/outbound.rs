@@ -97,6 +97,8 @@ pub struct Backlog {
     pub behind_since: Option<Clock>,
     /// Bytes of it that other queues may share.
     pub shared: usize,
+    /// Bytes that it takes: what waits, and the room that its pieces have beyond it.
+    pub held: usize,
     /// Whether the connection is ending.
     pub closed: bool,
 }
@@ -162,6 +164,7 @@ impl Outbound {
             last_progress: state.last_progress,
             behind_since: state.behind_since,
             shared: state.queue.shared_len(),
+            held: state.queue.memory().max(state.pending),
             closed: state.closed.is_some(),
         }
     }
@@ -327,10 +330,10 @@ impl State {
         }
     }
 
-    /// Books what waits, if it changed much.
+    /// Books what the queue takes, if it changed much.
     fn book(&mut self) {
         let waiting = match self.blocked && self.closed.is_none() {
-            true => self.pending,
+            true => self.queue.memory(),
             false => 0,
         };
         if waiting.abs_diff(self.booked) >= BOOKED_STEP || waiting == 0 {
@@ -416,6 +419,7 @@ impl Connection {
         let mut state = self.outbound.state.lock();
         if state.writing || state.blocked || (state.closed.is_some() && !closing) {
             if state.blocked {
+                state.queue.trim(worker);
                 state.book();
             }
             return state.pending;
@@ -461,7 +465,7 @@ impl Connection {
                     let slow = state.closed.is_some_and(CloseReason::is_slow_consumer);
                     if error.kind() == io::ErrorKind::WouldBlock && !slow {
                         state.queue.put_back(taken);
-                        return self.hand_over(state);
+                        return self.hand_over(state, worker);
                     }
                     let fails_now = state.closed.is_none();
                     if fails_now {
@@ -481,18 +485,19 @@ impl Connection {
         state.writing = false;
         match state.queue.is_empty() {
             true => state.pending,
-            false => self.hand_over(state),
+            false => self.hand_over(state, worker),
         }
     }
 
     /// Leaves what waits to the connection's own task.
-    fn hand_over(&self, mut state: MutexGuard<'_, State>) -> usize {
+    fn hand_over(&self, mut state: MutexGuard<'_, State>, worker: &mut Worker) -> usize {
         let pending = state.pending;
         state.blocked = true;
         if state.behind_since.is_none() {
             state.behind_since = Some(Clock::now());
             state.notice_feeders();
         }
+        state.queue.trim(worker);
         state.book();
         drop(state);
         self.raise(BLOCKED);

@@ -18,7 +18,11 @@ use super::{
     transport::{RECORD_LEN, Tls},
     worker::{CHUNK_LEN, Worker},
 };
-use crate::telemetry::{Stamp, held::shown_bytes, slow::SubjectShare};
+use crate::telemetry::{
+    Stamp,
+    held::{allocated, shown_bytes},
+    slow::SubjectShare,
+};
 
 /// Most pieces handed to the kernel in one call.
 const SLICES_MAX: usize = 64;
@@ -53,6 +57,8 @@ pub(super) struct Queue {
     gone_msgs: u64,
     /// Bytes of the shared chunks.
     shared_len: usize,
+    /// Bytes that the other chunks take.
+    owned: usize,
 }
 
 /// Records that the socket has not taken yet.
@@ -122,7 +128,12 @@ impl Queue {
 
     /// Appends the end of a message without copying it.
     pub(super) fn push_shared(&mut self, piece: Bytes) {
-        self.seal();
+        // Of a piece that is not half full, what is in it is enough: such a head may wait
+        // with each payload.
+        match self.open.capacity() > 2 * self.open.len() {
+            true => self.set_apart(),
+            false => self.seal(),
+        }
         self.shared_len += piece.len();
         self.chunks.push_back(Chunk {
             data: Data::Shared(piece),
@@ -144,6 +155,14 @@ impl Queue {
     pub(super) fn len(&self) -> usize {
         let chunks: usize = self.chunks.iter().map(|chunk| chunk.as_slice().len()).sum();
         self.sealed_len() + chunks + self.open.len() - self.offset
+    }
+
+    /// Bytes that it takes.
+    pub(super) fn memory(&self) -> usize {
+        let sealed = self.sealed.as_ref();
+        let sealed = sealed.map_or(0, |sealed| sealed.bytes.capacity());
+        let places = self.chunks.capacity() * size_of::<Chunk>();
+        self.owned + self.shared_len + allocated(self.open.capacity()) + places + sealed
     }
 
     /// Bytes of the payloads in it that other queues may share.
@@ -214,11 +233,34 @@ impl Queue {
     /// Closes the open piece, so that something may come behind it.
     fn seal(&mut self) {
         if !self.open.is_empty() {
-            self.chunks.push_back(Chunk {
-                data: Data::Owned(std::mem::take(&mut self.open)),
-                msgs: std::mem::take(&mut self.open_msgs),
-                since: std::mem::replace(&mut self.open_since, self.appending),
-            });
+            let open = std::mem::take(&mut self.open);
+            self.close_open(open);
+        }
+    }
+
+    /// The same with a copy of what is in the open piece, which is empty then.
+    fn set_apart(&mut self) {
+        if !self.open.is_empty() {
+            let copy = self.open.as_slice().into();
+            self.open.clear();
+            self.close_open(copy);
+        }
+    }
+
+    fn close_open(&mut self, open: Vec<u8>) {
+        self.owned += allocated(open.capacity());
+        self.chunks.push_back(Chunk {
+            data: Data::Owned(open),
+            msgs: std::mem::take(&mut self.open_msgs),
+            since: std::mem::replace(&mut self.open_since, self.appending),
+        });
+    }
+
+    /// Gives back what the open piece does not need: nothing is written for a while.
+    pub(super) fn trim(&mut self, worker: &mut Worker) {
+        if is_spacious(&self.open) {
+            let copy = self.open.as_slice().into();
+            worker.give_chunk(std::mem::replace(&mut self.open, copy));
         }
     }
 
@@ -242,11 +284,14 @@ impl Queue {
             data: Data::Owned(bytes),
             ..
         }) = taken.chunks.back_mut()
-            && bytes.capacity() > 2 * bytes.len() + SPARE_MAX
+            && is_spacious(bytes)
         {
+            let before = allocated(bytes.capacity());
             bytes.shrink_to_fit();
+            taken.owned -= before - allocated(bytes.capacity());
         }
         self.shared_len += taken.shared_len;
+        self.owned += taken.owned;
         taken.chunks.append(&mut self.chunks);
         self.chunks = taken.chunks;
         self.offset = taken.offset;
@@ -420,7 +465,10 @@ impl Queue {
             };
             self.gone_msgs += chunk.msgs;
             match chunk.data {
-                Data::Owned(bytes) => worker.give_chunk(bytes),
+                Data::Owned(bytes) => {
+                    self.owned -= allocated(bytes.capacity());
+                    worker.give_chunk(bytes);
+                }
                 Data::Shared(bytes) => self.shared_len -= bytes.len(),
             }
         }
@@ -430,6 +478,11 @@ impl Queue {
     pub(super) fn recycle(self, worker: &mut Worker) {
         worker.give_chunk(self.open);
     }
+}
+
+/// Whether a piece has much more room than it needs.
+fn is_spacious(piece: &Vec<u8>) -> bool {
+    piece.capacity() > 2 * piece.len() + SPARE_MAX
 }
 
 impl Sealed {

@@ -39,7 +39,7 @@ pub trait Reader {
     fn input(&mut self) -> &mut Input;
 
     /// Handles the operations in `bytes`; their unfinished end goes back by
-    /// [`Input::keep`].
+    /// [`Input::keep`], and so does what is left when [`Worker::is_spent`].
     fn handle_batch(&mut self, worker: &mut Worker, bytes: &[u8]);
 
     /// Handles a message that was put aside by [`Input::begin_large`] and is
@@ -80,7 +80,7 @@ pub fn read_turn(reader: &mut impl Reader, worker: &mut Worker, stream: &TcpStre
                 }
             },
         };
-        if !more || reader.must_pause(worker) {
+        if !more || worker.is_spent() || reader.must_pause(worker) {
             break;
         }
     }

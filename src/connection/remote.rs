@@ -198,6 +198,17 @@ impl Remotes {
         remotes
     }
 
+    /// Bytes that it takes besides itself.
+    pub fn memory(&self) -> usize {
+        let members = |queue: &RemoteQueue| {
+            allocated(queue.name.len())
+                + allocated(queue.members.capacity() * size_of::<(usize, u64)>())
+        };
+        allocated(self.peers.capacity() * size_of::<Peer>())
+            + allocated(self.queues.capacity() * size_of::<RemoteQueue>())
+            + self.queues.iter().map(members).sum::<usize>()
+    }
+
     /// Whether no peer wants the subject.
     pub fn is_empty(&self) -> bool {
         self.peers.is_empty()
@@ -249,6 +260,7 @@ impl Remotes {
         flush: bool,
     ) -> Reached {
         let choices = self.choose(run, shares);
+        worker.cost += choices.len();
         let mut reached = Vec::new();
         let mut all = false;
         for (index, peer) in self.peers.iter().enumerate() {

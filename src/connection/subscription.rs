@@ -5,7 +5,7 @@ use std::{
     hash::BuildHasher,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -39,6 +39,7 @@ pub struct Subscription {
     judged: AtomicBool,
     /// Whether the account's local interest counts it.
     counted: AtomicBool,
+    lingering: Lingering,
     /// Subject, queue group and sid behind each other: one allocation.
     text: Box<[u8]>,
     subject_len: u32,
@@ -59,6 +60,25 @@ struct Shadow {
 /// Bytes of what a shadow stands for, and of its place among its origin's shadows.
 const SHADOW_LEN: usize = allocated(size_of::<Shadow>()) + 4 * allocated(4 * size_of::<usize>());
 
+/// Bytes of subscriptions that have left their sublist and are still held: by
+/// publishers who remember them, or by those who take them out.
+static LINGERING: AtomicUsize = AtomicUsize::new(0);
+
+/// Bytes of subscriptions that nobody can find any more and that are still held.
+pub fn lingering() -> usize {
+    LINGERING.load(Ordering::Relaxed)
+}
+
+/// The bytes of a subscription that has left its sublist; nought before.
+#[derive(Default)]
+struct Lingering(AtomicUsize);
+
+impl Drop for Lingering {
+    fn drop(&mut self) {
+        LINGERING.fetch_sub(*self.0.get_mut(), Ordering::Relaxed);
+    }
+}
+
 impl Subscription {
     /// A subscription of `connection`. The texts come from one control line,
     /// so their lengths fit 32 bits.
@@ -75,6 +95,7 @@ impl Subscription {
             closed: AtomicBool::new(false),
             judged: AtomicBool::new(false),
             counted: AtomicBool::new(false),
+            lingering: Lingering::default(),
             text: [subject, queue.unwrap_or_default(), sid].concat().into(),
             subject_len: subject.len() as u32,
             queue_len: queue.map(|queue| queue.len() as u32),
@@ -116,6 +137,14 @@ impl Subscription {
                 origin.queue(),
                 origin.sid(),
             )
+        }
+    }
+
+    /// Bytes that cannot be given back while it is held.
+    pub fn pinned(self: &Arc<Self>) -> usize {
+        match self.is_shadow() {
+            true => self.memory() + self.origin().memory(),
+            false => self.memory(),
         }
     }
 
@@ -199,6 +228,15 @@ impl Subscription {
     /// Notes whether local interest counts it; returns what was noted before.
     pub(super) fn set_counted(&self, counted: bool) -> bool {
         self.counted.swap(counted, Ordering::Relaxed)
+    }
+
+    /// Notes that it has left its sublist, so that its bytes are counted where it is
+    /// still held.
+    pub fn linger(&self) {
+        let bytes = self.memory();
+        if self.lingering.0.swap(bytes, Ordering::Relaxed) == 0 {
+            LINGERING.fetch_add(bytes, Ordering::Relaxed);
+        }
     }
 
     /// Ends it for every publisher that still holds it.

@@ -3,11 +3,15 @@
 
 use std::{io::Read, net, panic, sync::Arc, time::Duration};
 
+use bytes::Bytes;
 use tokio::{net::TcpStream, runtime::Runtime};
 
 use super::{
-    CloseReason, Connection, Kind, Subscription, budget::Budget, interest::LocalInterest,
-    registry::Registry, worker::with_worker,
+    CloseReason, Connection, Kind, Subscription,
+    budget::{BOOKED_STEP, Budget},
+    interest::LocalInterest,
+    registry::Registry,
+    worker::{CHUNK_LEN, with_worker},
 };
 use crate::{
     account::{Account, Accounts},
@@ -364,4 +368,47 @@ fn who_has_had_the_last_message_ends_with_all_others() {
     for (client, _peer) in &peers {
         assert_eq!(client.subscriptions.lock().len(), 1);
     }
+}
+
+/// What waits for a stuck reader takes about as many bytes as there are, whatever the
+/// pieces were that it was put into, and all of it is booked.
+#[test]
+fn a_queue_holds_what_waits_and_not_the_buffers_of_others() {
+    const HEADS: usize = 500;
+    let runtime = runtime();
+    let budget = Arc::new(Budget::new(usize::MAX));
+    let (stuck, _peer) = connection(&runtime, 1, budget.clone());
+    fall_behind(&stuck);
+    let payload = Bytes::from(vec![b'x'; 4200]);
+    let head = [b'h'; 30];
+    with_worker(|worker| {
+        let before = stuck.outbound().backlog();
+        assert!(before.held < before.pending * 5 / 4 + CHUNK_LEN);
+        for _ in 0..HEADS {
+            // Others give large pieces back all the time.
+            worker.give_chunk(Vec::with_capacity(2 * CHUNK_LEN));
+            let mut appender = stuck.append().expect("it is open");
+            assert!(appender.reserve(head.len() + payload.len()));
+            appender.push(worker, &head, b"");
+            appender.push_shared(payload.clone());
+            drop(appender);
+            stuck.flush(worker);
+        }
+        let after = stuck.outbound().backlog();
+        let waiting = HEADS * (head.len() + payload.len());
+        assert_eq!(after.pending - before.pending, waiting);
+        assert!(after.held - before.held < waiting * 5 / 4, "{after:?}");
+        assert!(budget.used().abs_diff(after.held) <= BOOKED_STEP);
+    });
+    // So it is with a small line behind them.
+    let before = stuck.outbound().backlog();
+    with_worker(|worker| {
+        for _ in 0..3 {
+            worker.give_chunk(Vec::with_capacity(2 * CHUNK_LEN));
+            stuck.send(worker, b"PONG\r\n");
+            stuck.flush(worker);
+        }
+    });
+    let after = stuck.outbound().backlog();
+    assert!(after.held - before.held < 8 * 1024, "{after:?}");
 }

@@ -48,8 +48,15 @@ const RUNS_SAMPLED: usize = 8;
 /// Bytes of a buffer above which it is given back after its batch.
 const BUFFER_MAX: usize = 1024 * 1024;
 
+/// What a turn may cost, in deliveries of a small message: some milliseconds. Whoever
+/// has more to do goes on in its next turn.
+pub const TURN_COST_MAX: usize = 256 * 1024;
+
 /// Batches between two times that a busy thread tells what its buffers take.
 const TELL_EVERY: u64 = 1024;
+
+/// Bytes of the least of them: smaller ones are not kept for reuse.
+const CHUNK_LEAST: usize = 4 * 1024;
 
 /// Pieces a worker keeps for reuse; more are given back to the allocator.
 const CHUNKS_KEPT: usize = 16;
@@ -74,6 +81,8 @@ pub struct Worker {
     pub congested: Congested,
     /// Targets that got something since the turn began.
     pub reached: usize,
+    /// What the turn has cost so far; see [`Worker::is_spent`].
+    pub cost: usize,
     /// Small batches whose targets wait for their flush.
     deferred: usize,
     /// Batches so far.
@@ -140,6 +149,7 @@ thread_local! {
 pub fn with_worker<R>(work: impl FnOnce(&mut Worker) -> R) -> R {
     let mut worker = WORKER.take().unwrap_or_else(|| Box::new(Worker::new()));
     worker.reached = 0;
+    worker.cost = 0;
     // Who left some behind was not to be paused; it is nobody else's business.
     worker.congested.clear();
     worker.read_at = Stamp::NONE;
@@ -183,6 +193,7 @@ impl Worker {
             touched: Vec::new(),
             congested: Congested::default(),
             reached: 0,
+            cost: 0,
             deferred: 0,
             batches: 0,
             refused: 0,
@@ -206,15 +217,26 @@ impl Worker {
         }
     }
 
+    /// Whether the turn has cost so much that others are to have theirs. What costs is
+    /// counted by run: the subscriptions that each message was taken to, also where
+    /// nobody took it, and what was looked up for it.
+    #[inline]
+    pub fn is_spent(&self) -> bool {
+        self.cost > TURN_COST_MAX
+    }
+
     /// An empty piece for an outbound queue, the most recently used first: it
     /// is likely still in the cache.
     pub fn take_chunk(&mut self) -> Vec<u8> {
-        self.chunks.pop().unwrap_or_default()
+        let new = || Vec::with_capacity(CHUNK_LEAST);
+        self.chunks.pop().unwrap_or_else(new)
     }
 
     /// Gives a written piece back.
     pub fn give_chunk(&mut self, mut chunk: Vec<u8>) {
-        if self.chunks.len() < CHUNKS_KEPT && (1..=2 * CHUNK_LEN).contains(&chunk.capacity()) {
+        if self.chunks.len() < CHUNKS_KEPT
+            && (CHUNK_LEAST..=2 * CHUNK_LEN).contains(&chunk.capacity())
+        {
             chunk.clear();
             self.chunks.push(chunk);
         }

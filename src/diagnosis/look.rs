@@ -35,6 +35,8 @@ pub(super) struct Look {
     pub(super) connections: usize,
     /// Bytes in all outbound queues.
     pub(super) pending: usize,
+    /// What these queues take.
+    pub(super) queued: usize,
     /// What of them other queues may hold too.
     pub(super) shared: usize,
     /// Bytes of what the connections' peers tell of themselves.
@@ -86,6 +88,7 @@ impl Look {
             at: Clock::now(),
             connections: open.len(),
             pending: 0,
+            queued: 0,
             shared: 0,
             texts: 0,
             subscription_tables: 0,
@@ -108,9 +111,25 @@ impl Look {
         for connection in open {
             look.add(connection);
         }
+        for route in registry.routes() {
+            look.add_route(route);
+        }
         keep_most(&mut look.by_pending, |holder| holder.backlog.pending);
         keep_most(&mut look.by_subscriptions, |holder| holder.subscriptions);
         look
+    }
+
+    /// Adds a peer of the cluster, if publishers have waited for it.
+    fn add_route(&mut self, connection: Arc<Connection>) {
+        let stalls = connection.stalls.load(Ordering::Relaxed);
+        if stalls > 0 {
+            self.waited_for.push(Holder {
+                backlog: connection.outbound().backlog(),
+                connection,
+                subscriptions: 0,
+                stalls,
+            });
+        }
     }
 
     fn add(&mut self, connection: Arc<Connection>) {
@@ -125,6 +144,7 @@ impl Look {
         let stalls = connection.stalls.load(Ordering::Relaxed);
         self.tls_sessions += usize::from(connection.tls().is_some());
         self.pending += backlog.pending;
+        self.queued += backlog.held;
         self.queues_in_use += usize::from(backlog.pending > 0);
         let queue_is_of_note =
             backlog.pending >= PENDING_OF_NOTE.min(backlog.max_pending / 10).max(1);

@@ -8,7 +8,8 @@ use crate::{
     account::{SYSTEM_REQUESTS, lookup_cache, replies},
     client::gate,
     connection::{
-        Connection, SUBSCRIPTIONS, budget, payload, registry::closed, remote::REMOTE_INTEREST,
+        Connection, SUBSCRIPTIONS, budget, lingering, payload, registry::closed,
+        remote::REMOTE_INTEREST,
     },
     security::responses,
     server::Server,
@@ -56,7 +57,7 @@ pub(super) fn held_in_tables() -> usize {
         &closed::POOL,
         &SUBSCRIPTIONS,
     ];
-    pools.map(Pool::used).iter().sum()
+    pools.map(Pool::used).iter().sum::<usize>() + lingering()
 }
 
 /// Bytes that the allocator keeps for later and that are resident. Of what is free,
@@ -214,13 +215,13 @@ fn causes(server: &Server, look: &Look, history: &History) -> Vec<Cause> {
     vec![
         cause(
             "outbound_queues",
-            look.pending.saturating_sub(look.shared) + payload::SHARED.used(),
+            look.queued.saturating_sub(look.shared) + payload::SHARED.used(),
             look.queues_in_use,
         ),
         pool("payloads", &payload::READ),
         cause(
             "subscriptions",
-            SUBSCRIPTIONS.used() + tables,
+            SUBSCRIPTIONS.used() + lingering() + tables,
             look.subscriptions,
         ),
         cause(

@@ -17,7 +17,7 @@ use crate::{
         delivery::{Message, Run},
         payload::{NoRoom, Origin, Payload},
         reading::{Input, Large, Reader},
-        worker::{SMALL_BATCH_LEN, Worker},
+        worker::{READ_BUFFER_LEN, SMALL_BATCH_LEN, TURN_COST_MAX, Worker},
     },
     protocol::{
         CRLF,
@@ -36,12 +36,27 @@ const PAYLOAD_MAX: usize = 64 * 1024 * 1024 + 64 * 1024;
 /// to be shown with; the message itself goes to the consumer's inbox.
 const ACK_PREFIX: &[u8] = b"$JS.ACK.";
 
+/// Messages of a run from which on it is looked at how much each of them makes.
+const RUN_SHORT: usize = 2;
+
 /// The run that is being gathered from a batch; its messages are the worker's.
-#[derive(Default)]
 struct RunInProgress {
     target: Option<Target>,
     msgs: u64,
     bytes: u64,
+    /// With so many messages it is looked at whether they are to be delivered.
+    look_at: usize,
+}
+
+impl RunInProgress {
+    fn new() -> Self {
+        Self {
+            target: None,
+            msgs: 0,
+            bytes: 0,
+            look_at: RUN_SHORT,
+        }
+    }
 }
 
 /// Where in the batch stands what all messages of a run have in common.
@@ -64,13 +79,16 @@ impl Reader for Session {
 
     /// A peer carries the messages of many: it is not paused for a slow reader.
     fn must_pause(&self, _: &Worker) -> bool {
-        self.cluster.context.registry.budget.is_overdrawn()
+        self.is_held || self.cluster.context.registry.budget.is_overdrawn()
     }
 
     fn handle_large(&mut self, worker: &mut Worker, large: Large) {
         worker.read_at = Stamp::now();
         self.route.note_heard();
-        if let Err(end) = self.deliver_large(worker, large) {
+        let result = self.deliver_large(worker, large);
+        // Nothing of it is left; whether more is read shows the worker.
+        self.is_held = false;
+        if let Err(end) = result {
             self.end(worker, end);
         }
     }
@@ -78,17 +96,19 @@ impl Reader for Session {
     fn handle_batch(&mut self, worker: &mut Worker, bytes: &[u8]) {
         worker.read_at = Stamp::now();
         self.route.note_heard();
-        let mut run = RunInProgress::default();
+        let mut run = RunInProgress::new();
         let mut at = 0;
         let mut result = Ok(());
-        while at < bytes.len() && result.is_ok() {
+        while at < bytes.len() && result.is_ok() && !self.is_held {
             match self.handle_operation(worker, &mut run, bytes, &mut at) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(end) => result = Err(end),
             }
         }
+        let is_held = self.is_held;
         self.deliver_run(worker, &mut run, bytes, bytes.len() > SMALL_BATCH_LEN);
+        self.is_held = is_held;
         let connection = self.connection();
         connection.in_msgs.add(run.msgs);
         connection.in_bytes.add(run.bytes);
@@ -113,6 +133,7 @@ impl Session {
     ) -> Result<bool, End> {
         if let Some(taken) = take_repeated(worker, run, bytes, *at)? {
             *at += taken;
+            self.look(worker, run, bytes);
             return Ok(true);
         }
         match parse(&bytes[*at..], LINE_MAX)? {
@@ -122,10 +143,49 @@ impl Session {
             }
             Parsed::Op(op, len) => {
                 self.deliver_run(worker, run, bytes, false);
+                if self.is_held {
+                    return Ok(true);
+                }
                 *at += len;
                 self.act(worker, op)?;
                 Ok(true)
             }
+        }
+    }
+
+    /// Goes on with a batch that was held.
+    pub(super) fn resume(&mut self, worker: &mut Worker) {
+        self.is_held = false;
+        let held = self.input.take_kept();
+        self.handle_batch(worker, &held);
+        worker.finish_batch(READ_BUFFER_LEN);
+    }
+
+    /// Delivers the run when its messages make as much as one turn has time for.
+    #[inline]
+    fn look(&mut self, worker: &mut Worker, run: &mut RunInProgress, bytes: &[u8]) {
+        if worker.messages.len() < run.look_at {
+            return;
+        }
+        let Some(target) = &run.target else {
+            return;
+        };
+        let text = |(start, end): (usize, usize)| &bytes[start..end];
+        let account = text(target.account);
+        if !self.enter(account) {
+            return;
+        }
+        let Some(space) = self.spaces.get_mut(account) else {
+            return;
+        };
+        let subject = text(target.subject);
+        let reach = space.cache.find_subscribers(subject, &space.account);
+        let cost = reach.subscribers_cost();
+        let max = TURN_COST_MAX / cost;
+        if worker.messages.len() < max {
+            run.look_at = max;
+        } else {
+            self.deliver_run(worker, run, bytes, false);
         }
     }
 
@@ -199,6 +259,7 @@ impl Session {
                 header_len: message.header_len.map(|len| len as u32),
                 total_len: message.total_len as u32,
             });
+            self.look(worker, run, bytes);
         }
         *at += whole_len;
         Ok(true)
@@ -284,6 +345,7 @@ impl Session {
         let Some(target) = run.target.take() else {
             return;
         };
+        run.look_at = RUN_SHORT;
         let text = |(start, end): (usize, usize)| &bytes[start..end];
         let subject = text(target.subject);
         let messages = std::mem::take(&mut worker.messages);
@@ -309,16 +371,8 @@ impl Session {
         run: &Run<'_>,
         flush: bool,
     ) {
-        if !self.spaces.contains_key(account) {
-            // The peer's interest is out of date, or its accounts are others.
-            let Some(found) = self.find_account(account) else {
-                return;
-            };
-            let space = Space {
-                account: found,
-                cache: Default::default(),
-            };
-            self.spaces.insert(account.into(), space);
+        if !self.enter(account) {
+            return;
         }
         let Some(space) = self.spaces.get_mut(account) else {
             return;
@@ -336,6 +390,7 @@ impl Session {
             self.overfull.extend(overfull);
         }
         let reach = space.cache.find_subscribers(wanted, &space.account);
+        self.remembers_long |= space.cache.is_for_turn();
         let from_peer = Sender {
             deaf: None,
             describe: None,
@@ -345,6 +400,25 @@ impl Session {
         };
         from_peer.take_from_peer(worker, &space.account, run, &reach, queues, flush);
         self.cluster.context.accounts.drop_expired(worker);
+        self.is_held |= worker.is_spent();
+    }
+
+    /// Makes sure of the subject space of an account; `false` if there is no such
+    /// account here.
+    fn enter(&mut self, account: &[u8]) -> bool {
+        if self.spaces.contains_key(account) {
+            return true;
+        }
+        // Else the peer's interest is out of date, or its accounts are others.
+        let Some(found) = self.find_account(account) else {
+            return false;
+        };
+        let space = Space {
+            account: found,
+            cache: Default::default(),
+        };
+        self.spaces.insert(account.into(), space);
+        true
     }
 }
 

@@ -216,7 +216,7 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
     tokio::pin!(timer);
     timer.as_mut().reset(deadline);
     // What came with the end of a handshake is not announced by the socket.
-    let mut unread = connection.tls().is_some();
+    let mut unread = connection.tls().is_some() || session.is_held;
     loop {
         let wake = connection.wake(stream, timer.as_mut(), &mut unread).await;
         match wake {
@@ -236,7 +236,8 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
             Wake::Readable => {
                 let more = with_worker(|worker| read_turn(session, worker, stream));
                 session.hear_news();
-                if more {
+                unread |= session.is_held;
+                if more || session.is_held {
                     tokio::task::yield_now().await;
                 }
             }
@@ -255,10 +256,17 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
     }
 }
 
-/// Reads and handles what the socket has, for one turn. Returns whether there
-/// is more.
+/// Reads and handles what the socket has, for one turn, or goes on with what was
+/// held. Returns whether there is more.
 fn read_turn(session: &mut Session, worker: &mut Worker, stream: &TcpStream) -> bool {
-    let more = reading::read_turn(session, worker, stream);
+    let more = match session.is_held {
+        true => {
+            session.resume(worker);
+            true
+        }
+        false => reading::read_turn(session, worker, stream),
+    };
+    session.end_turn();
     // A peer carries the messages of many: it is not paused for a slow reader.
     worker.congested.clear();
     session.keep_budget();

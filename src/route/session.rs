@@ -76,6 +76,10 @@ pub(super) struct Session {
     pub(super) spaces: HashMap<Box<[u8]>, Space>,
     /// What was read and is not handled yet.
     pub(super) input: Input,
+    /// The rest of the last batch waits for the turns of others.
+    pub(super) is_held: bool,
+    /// A space remembers something that is to be forgotten at the end of the turn.
+    pub(super) remembers_long: bool,
     /// INFO lines to be acted on when the batch is done.
     news: News,
     /// Since when the peer is owed news for which there is no room.
@@ -117,6 +121,8 @@ impl Session {
             keepalive,
             spaces: HashMap::new(),
             input: Input::default(),
+            is_held: false,
+            remembers_long: false,
             news: News::default(),
             owed_since: None,
             tell_again_at: None,
@@ -139,6 +145,15 @@ impl Session {
         self.cluster.ask_line_max(worker, &self.route);
         self.cluster.ask_counts(worker, &self.route);
         self.handle_batch(worker, received);
+        self.end_turn();
+    }
+
+    /// The turn is over: what is too much to be remembered is forgotten.
+    pub(super) fn end_turn(&mut self) {
+        if std::mem::take(&mut self.remembers_long) {
+            let spaces = self.spaces.values_mut();
+            spaces.for_each(|space| space.cache.end_turn());
+        }
     }
 
     /// Takes over settings that a reload has put in force.

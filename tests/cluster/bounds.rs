@@ -5,7 +5,10 @@
 use std::{
     collections::HashMap,
     fs,
+    io::{Read, Write},
+    net::TcpStream,
     os::unix::fs::PermissionsExt,
+    sync::atomic::{AtomicBool, Ordering},
     thread,
     time::{Duration, Instant},
 };
@@ -529,4 +532,65 @@ fn is_asked_for_again(kind: Kind) {
     wait_for_way(&mut publisher, &mut reader, "orders");
     wait_until("nothing is missing any more", || finding().is_none());
     assert!(small.broker.log().contains("Interest Forgotten"));
+}
+
+/// A connection that introduces itself to a member as a broker of the mesh.
+fn introduce(member: &Member, name: &str) -> TcpStream {
+    let mut peer = TcpStream::connect(("127.0.0.1", member.route_port)).expect("the route port");
+    let (user, pass) = mesh::LOGIN.split_once(':').expect("a user and a password");
+    let hello = format!(
+        "CONNECT {{\"verbose\":false,\"headers\":true,\"name\":{name:?},\"cluster\":\"mesh\",\
+         \"user\":{user:?},\"pass\":{pass:?}}}\r\n\
+         INFO {{\"server_id\":\"ID-{name}\",\"server_name\":{name:?},\"cluster\":\"mesh\",\
+         \"host\":\"127.0.0.1\",\"port\":1,\"headers\":true}}\r\n"
+    );
+    peer.write_all(hello.as_bytes()).expect("it reads");
+    peer
+}
+
+/// A peer for which each message is very long, and which reads no more than so much of
+/// that, sets the pace of publishers for a while: it is named.
+#[test]
+fn a_peer_that_sets_the_pace_of_publishers_is_named() {
+    let mut plan = Plan::new(Kind::Midge, "publishing", free_port(), &[]);
+    plan.config = "diagnosis { interval: 600ms, appear_after: 100ms }".into();
+    let member = plan.start();
+    let mut peer = introduce(&member, "slow-peer");
+    let interest = groups(500, 200);
+    let interest = interest.iter().map(|name| format!("RS+ $G > {name} 1\r\n"));
+    peer.write_all(interest.collect::<String>().as_bytes())
+        .expect("it reads");
+    wait_until("the interest is known", || member.knowing(">") >= 500);
+    let finding = || {
+        let explained = member.broker.get_json("/explainz");
+        let found = explained["findings"].as_array()?.clone();
+        found
+            .into_iter()
+            .find(|it| it["code"] == "publisher-stalled")
+    };
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut buffer = vec![0; 16 * 1024];
+            while !done.load(Ordering::Relaxed) && peer.read(&mut buffer).is_ok_and(|len| len > 0) {
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let _end = SetAtEnd(&done);
+        let mut publisher = member.client();
+        let found = wait_for("it is named", || {
+            publisher.send("PUB x 0\r\n\r\n".repeat(20));
+            finding()
+        });
+        assert_eq!(found["subject"], "slow-peer", "{found}");
+    });
+}
+
+/// Also when the test fails: a scope waits for its threads.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

@@ -51,6 +51,38 @@ fn what_publishers_remember_is_bounded() {
     });
 }
 
+/// Publishers that rest keep no subscriptions that have gone: neither each of them much,
+/// nor all of them together, and not for long.
+#[test]
+fn publishers_that_rest_keep_no_subscriptions_that_have_gone() {
+    const PUBLISHERS: usize = 40;
+    let stage = Stage::new("max_control_line: 64KB");
+    // Two kinds: a list that is remembered and one that is too long for it.
+    for (padding, count) in [("", 4000), (&*"x".repeat(2000), 200)] {
+        let mut publishers: Vec<RawClient> = (0..PUBLISHERS).map(|_| stage.log_in("p")).collect();
+        let mut subscriber = stage.log_in("s");
+        let lines = |verb: &str| {
+            let sids = (0..count).rev();
+            let lines = sids.map(|sid| format!("{verb} {padding}{sid}\r\n"));
+            lines.collect::<String>()
+        };
+        for publisher in &mut publishers {
+            subscriber.send(lines("SUB a"));
+            subscriber.sync();
+            publisher.send("PUB a 0\r\n\r\n");
+            publisher.sync();
+            subscriber.send(lines("UNSUB"));
+            subscriber.sync();
+        }
+        let before = stage.before.cause("subscriptions");
+        wait_until("nothing that has gone is kept", || {
+            let now = Memory::of(&stage.broker);
+            now.cause("lookups") < MIB && now.cause("subscriptions") < before + MIB
+        });
+        stage.is_given_back(24 * MIB);
+    }
+}
+
 /// What a crowd that subscribes to very much and leaves held is told while it is
 /// there, and given back but for a bounded memory of it.
 #[test]

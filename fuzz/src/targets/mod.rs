@@ -26,7 +26,7 @@ use midge::{
         parse::{Op, Parsed, parse, parse_repeated_publish},
     },
     subject,
-    sublist::{Entry, Sublist},
+    sublist::{Entry, Slot, Sublist},
     telemetry::held::Pool,
 };
 
@@ -96,13 +96,20 @@ pub fn protocol(bytes: &[u8]) {
     }
 }
 
-struct Pattern(Vec<u8>);
+struct Pattern {
+    subject: Vec<u8>,
+    slot: Slot,
+}
 
 static POOL: Pool = Pool::new(usize::MAX);
 
 impl Entry for Pattern {
     fn subject(&self) -> &[u8] {
-        &self.0
+        &self.subject
+    }
+
+    fn slot(&self) -> &Slot {
+        &self.slot
     }
 
     fn queue(&self) -> Option<&[u8]> {
@@ -131,7 +138,10 @@ pub fn subjects(bytes: &[u8]) {
         if !subject::is_valid(pattern) {
             continue;
         }
-        let entry = Arc::new(Pattern(pattern.to_vec()));
+        let entry = Arc::new(Pattern {
+            subject: pattern.to_vec(),
+            slot: Slot::default(),
+        });
         sublist.insert(entry.clone());
         match leaves {
             true => leaving.push(entry),

@@ -133,11 +133,14 @@ pub const RULES: &[Rule] = &[
     Rule {
         code: "publisher-stalled",
         levels: "warning",
-        meaning: "Publishers are paused again and again because a reader that does read is \
-                  behind: one slow reader sets the pace of others.",
-        cause: "The named reader takes its messages more slowly than they are published.",
+        meaning: "Publishers are paused again and again because a reader that does read, a client \
+                  or a peer of the cluster, is behind: one slow reader sets the pace of others.",
+        cause: "The named reader takes its messages more slowly than they are published. To a \
+                peer each message goes with the names of all queue groups there that it is for.",
         remedy: "Speed the named reader up, or take it off the subjects that it cannot keep up \
-                 with.",
+                 with. Of a peer look at its network and its load, and at clients there with very \
+                 many or long queue groups on wide subjects. A peer that stays behind is cut when \
+                 its queue is full.",
         pace: Pace::Lasting,
         find: readers::stalling,
     },

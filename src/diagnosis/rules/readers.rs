@@ -3,9 +3,12 @@
 use std::time::Duration;
 
 use super::{Evidence, Severity, Symptom, warning};
-use crate::diagnosis::{
-    look::Holder,
-    words::{bytes, count, percent, seconds, time},
+use crate::{
+    connection::Kind,
+    diagnosis::{
+        look::Holder,
+        words::{bytes, count, percent, seconds, time},
+    },
 };
 
 /// Percent of `max_pending` from which on a slow reader is critical.
@@ -146,8 +149,12 @@ pub(super) fn stalling(evidence: &Evidence) -> Vec<Symptom> {
     waited_for
         .into_iter()
         .map(|(holder, new)| {
+            let what = match holder.connection.kind {
+                Kind::Client => "it",
+                Kind::Router => "this peer of the cluster",
+            };
             let text = format!(
-                "publishers were paused {} for it since the last look, {} wait in its queue",
+                "publishers were paused {} for {what} since the last look, {} wait in its queue",
                 match new {
                     1 => "once".to_owned(),
                     _ => format!("{new} times"),
