@@ -172,7 +172,8 @@ impl Account {
     /// Puts other limits and links in force; subscriptions reach what is
     /// imported now, and nothing else.
     fn redefine(&self, worker: &mut Worker, limits: AccountLimits, links: Option<Links>) {
-        *self.limits.write() = limits;
+        let before = std::mem::replace(&mut *self.limits.write(), limits);
+        self.relimit(&before);
         let mut current = self.links.write();
         *current = links.map(Arc::new);
         let streams = current.as_ref().map_or(&[][..], |links| &links.streams);

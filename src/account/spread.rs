@@ -9,7 +9,7 @@ use super::{Account, Reach, path::Path, replies::REPLY_PREFIX};
 use crate::{
     connection::{
         Connection, Subscription,
-        delivery::{Pick, Run, deal_out},
+        delivery::{Pick, Run, deal_out, deal_rest},
         remote::{Reached, Remotes, Share},
         worker::Worker,
     },
@@ -168,7 +168,8 @@ impl Sender<'_> {
         // What is left of each queue group for its members elsewhere: their share,
         // and what those here did not take.
         let mut left: HashMap<&[u8], Vec<usize>> = HashMap::new();
-        let weights = (!remotes.is_empty()).then(|| remotes.weights());
+        let share_here = !matches.queues.is_empty() && !remotes.is_empty();
+        let weights = share_here.then(|| remotes.weights());
         for members in &matches.queues {
             let excludes = |member: &Subscription| self.passes_over(member);
             let name = members.first().and_then(|first| first.queue());
@@ -186,7 +187,13 @@ impl Sender<'_> {
         if !remotes.is_empty() {
             let shares = shares(remotes, left);
             let counted = (account.name.as_bytes(), &account.over_routes);
-            let reached = remotes.deliver(worker, counted, run, &shares, now, flush);
+            let deal = |worker: &mut Worker, name: &[u8], left: &mut Vec<usize>| {
+                if let Some(members) = reach.queues_by_name().get(name) {
+                    let excludes = |member: &Subscription| self.passes_over(member);
+                    deal_rest(worker, run, members, left, excludes, now, flush);
+                }
+            };
+            let reached = remotes.deliver(worker, counted, run, &shares, now, flush, deal);
             missed = missed.and(match reached {
                 Reached::All => Missed::These(Vec::new()),
                 Reached::Some(taken) => {

@@ -139,9 +139,9 @@ impl Routed<'_> {
 }
 
 impl Connection {
-    /// Delivers a run to a peer of the cluster as `RMSG` or `HMSG`. Returns
-    /// whether the peer is there to take it. What the peer cannot take, as its
-    /// control line would be too long, is lost and booked as such.
+    /// Delivers a run to a peer of the cluster as `RMSG` or `HMSG`. Returns what it
+    /// took, and of queue groups what it did not take. What is not for queue groups and
+    /// too long for its control lines is lost and booked as such.
     pub fn deliver_routed(
         self: &Arc<Self>,
         worker: &mut Worker,
@@ -150,7 +150,7 @@ impl Connection {
         routed: &Routed<'_>,
         now: Clock,
         flush: bool,
-    ) -> Option<Appended> {
+    ) -> (Option<Appended>, Vec<Refused>) {
         let takes_headers = self.takes_headers();
         let mut head = std::mem::take(&mut worker.prefix);
         head.clear();
@@ -158,6 +158,7 @@ impl Connection {
             head.extend_from_slice(part);
         }
         let mut taken = None;
+        let mut refused = Vec::new();
         if let Some(mut appender) = self.append() {
             appender.begin(worker.read_at);
             let mut routing = Routing {
@@ -167,15 +168,19 @@ impl Connection {
                 takes_headers,
                 line_max: self.line_max(),
                 appended: Appended::default(),
+                refused: Vec::new(),
             };
             let all = routing.append(routed, &mut head);
             let appended = routing.appended;
+            refused = routing.refused;
             taken = (all && appended.msgs > 0).then_some(appended);
             if taken.is_some() && !flush && appender.touch(worker.batch) {
                 worker.touched.push(self.clone());
             }
             appender.note_feeder(worker.publisher);
             worker.congested.note(self, &mut appender);
+        } else {
+            refused.push(Refused::From(0));
         }
         worker.prefix = head;
         if taken.is_some() {
@@ -187,7 +192,14 @@ impl Connection {
                 worker.flush_touched();
             }
         }
-        taken
+        (taken, refused)
+    }
+
+    /// Books messages with so many bytes that were too long for a peer's control lines.
+    pub(super) fn refuse_too_long(&self, msgs: u64, bytes: u64) {
+        if let Some(mut appender) = self.append() {
+            appender.refuse(msgs, bytes);
+        }
     }
 }
 
@@ -200,6 +212,23 @@ struct Routing<'a, 'b, 'c> {
     /// Bytes of the longest control line that the peer takes.
     line_max: usize,
     appended: Appended,
+    refused: Vec<Refused>,
+}
+
+/// What of a run a peer did not take for queue groups.
+#[derive(Clone, Copy, Debug)]
+pub enum Refused {
+    /// Whatever is in messages from this index on: the route ends.
+    From(usize),
+    /// The queue group at this place among those of a message.
+    Group {
+        /// Index of the message.
+        message: usize,
+        /// The place.
+        place: usize,
+        /// Whether its name found no room in a control line; else the route ends.
+        is_too_long: bool,
+    },
 }
 
 /// What of a run was appended to the queue of a route.
@@ -230,11 +259,13 @@ impl Routing<'_, '_, '_> {
                 let before_names = head.len();
                 names(index, head);
                 if head.len() > before_names {
-                    let found_room = match head.len() + SIZES_LEN <= self.line_max {
-                        true => self.append_one(message, head, true),
-                        false => self.append_in_parts(message, head, before_names, routed),
-                    };
-                    if !found_room {
+                    if head.len() + SIZES_LEN > self.line_max {
+                        if !self.append_in_parts(index, head, before_names, routed) {
+                            self.refused.push(Refused::From(index + 1));
+                            return false;
+                        }
+                    } else if !self.append_one(message, head, true) {
+                        self.refused.push(Refused::From(index));
                         return false;
                     }
                     continue;
@@ -247,6 +278,7 @@ impl Routing<'_, '_, '_> {
             if head.len() + message.reply_len as usize + SIZES_LEN > self.line_max {
                 self.appender.refuse(1, u64::from(message.total_len));
             } else if !self.append_one(message, head, false) {
+                self.refused.push(Refused::From(index));
                 return false;
             }
         }
@@ -260,33 +292,46 @@ impl Routing<'_, '_, '_> {
     #[cold]
     fn append_in_parts(
         &mut self,
-        message: &Message,
+        message: usize,
         head: &mut Vec<u8>,
         before_names: usize,
         routed: &Routed<'_>,
     ) -> bool {
         let names = head.split_off(before_names);
-        let bytes = u64::from(message.total_len);
         let mut lines = 0;
         let mut names = names.split_inclusive(|byte| *byte == b' ').peekable();
+        // The place of the next name.
+        let mut next = 0;
         while names.peek().is_some() {
             head.truncate(before_names);
+            let first = next;
             let room = |head: &Vec<u8>| self.line_max.saturating_sub(head.len() + SIZES_LEN);
             while let Some(name) = names.next_if(|name| name.len() <= room(head)) {
                 head.extend_from_slice(name);
+                next += 1;
             }
-            let has_names = head.len() > before_names;
+            let refuse = |is_too_long| {
+                move |place| Refused::Group {
+                    message,
+                    place,
+                    is_too_long,
+                }
+            };
+            let has_names = next > first;
             if has_names && (lines == 0 || !routed.is_plain()) {
                 lines += 1;
-                if !self.append_one(message, head, true) {
+                if !self.append_one(&self.run.messages[message], head, true) {
+                    let all = next + names.count();
+                    self.refused.extend((first..all).map(refuse(false)));
                     return false;
                 }
                 continue;
             }
             // Neither these nor, if even one is too long, that one.
-            let some = head[before_names..].split(|byte| *byte == b' ').count() as u64 - 1;
-            let one = u64::from(!has_names && names.next().is_some());
-            self.appender.refuse(some + one, (some + one) * bytes);
+            if !has_names && names.next().is_some() {
+                next += 1;
+            }
+            self.refused.extend((first..next).map(refuse(true)));
         }
         true
     }
@@ -356,15 +401,32 @@ pub fn deal_out(
         };
         missed.extend(picked.skip(taken));
     }
-    // Somebody's share was not taken: whoever can takes it.
-    missed.retain(|index| {
-        !members.iter().any(|member| {
-            !excludes(member) && member.deliver(worker, run, Pick::one(*index), now, flush) == 1
-        })
-    });
+    // Somebody's share was not taken.
+    deal_rest(worker, run, members, &mut missed, excludes, now, flush);
     missed.extend(theirs);
     missed.sort_unstable();
     missed
+}
+
+/// Deals messages of a run out one by one, each to whoever of the members takes it;
+/// those that nobody takes are left.
+pub fn deal_rest(
+    worker: &mut Worker,
+    run: &Run<'_>,
+    members: &[Arc<Subscription>],
+    left: &mut Vec<usize>,
+    excludes: impl Fn(&Subscription) -> bool,
+    now: Clock,
+    flush: bool,
+) {
+    let mut start = fastrand::usize(..members.len().max(1));
+    left.retain(|index| {
+        let (before, from) = members.split_at(start.min(members.len()));
+        start = (start + 1) % members.len().max(1);
+        !from.iter().chain(before).any(|member| {
+            !excludes(member) && member.deliver(worker, run, Pick::one(*index), now, flush) == 1
+        })
+    });
 }
 
 impl Subscription {

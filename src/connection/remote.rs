@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 
 use super::{
     Connection,
-    delivery::{Routed, Run},
+    delivery::{Refused, Routed, Run},
     worker::Worker,
 };
 use crate::{
@@ -230,8 +230,11 @@ impl Remotes {
         self.queues.iter().map(|queue| queue.name.len() + 1).sum()
     }
 
-    /// Takes a run of an account, counted there, to the peers: to those that want every message, and of each
-    /// queue group's share to one peer per message, drawn by weight.
+    /// Takes a run of an account, counted there, to the peers: to those that want every
+    /// message, and of each queue group's share to one peer per message, drawn by
+    /// weight. What that peer does not take is `dealt` to the group's members here,
+    /// which leaves what nobody takes.
+    #[expect(clippy::too_many_arguments, reason = "each is another one's")]
     pub fn deliver(
         &self,
         worker: &mut Worker,
@@ -240,9 +243,11 @@ impl Remotes {
         shares: &[Share],
         now: Clock,
         flush: bool,
+        deal: impl Fn(&mut Worker, &[u8], &mut Vec<usize>),
     ) -> Reached {
         let choices = self.choose(run, shares);
         let mut reached = Vec::new();
+        let mut refused = Vec::new();
         let mut all = false;
         for (index, peer) in self.peers.iter().enumerate() {
             let start = choices.partition_point(|choice| choice.peer < index);
@@ -271,20 +276,55 @@ impl Remotes {
                 },
             };
             let (name, over_routes) = account;
-            let taken = peer
-                .connection
-                .deliver_routed(worker, name, run, &routed, now, flush);
-            let Some(appended) = taken else {
-                continue;
-            };
-            over_routes.sent.add(appended.msgs, appended.bytes);
-            all |= peer.plain;
-            reached.extend(mine.iter().map(|choice| choice.message));
+            let route = &peer.connection;
+            let (taken, not_taken) = route.deliver_routed(worker, name, run, &routed, now, flush);
+            if let Some(appended) = taken {
+                over_routes.sent.add(appended.msgs, appended.bytes);
+                all |= peer.plain;
+            }
+            match not_taken.is_empty() {
+                true => reached.extend(mine.iter().map(|choice| choice.message)),
+                false => sort_out(mine, &not_taken, &mut reached, &mut refused),
+            }
+        }
+        if !refused.is_empty() {
+            self.deal_refused(worker, run, refused, &mut reached, deal);
         }
         reached.sort_unstable();
         match all {
             true => Reached::All,
             false => Reached::Some(reached),
+        }
+    }
+
+    /// Deals what peers did not take. What was too long and nobody else takes is booked
+    /// at the peer, which was reached.
+    #[cold]
+    fn deal_refused(
+        &self,
+        worker: &mut Worker,
+        run: &Run<'_>,
+        mut refused: Vec<(Choice, bool)>,
+        reached: &mut Vec<usize>,
+        deal: impl Fn(&mut Worker, &[u8], &mut Vec<usize>),
+    ) {
+        refused.sort_unstable_by_key(|(choice, _)| (choice.queue, choice.message));
+        for of_queue in refused.chunk_by(|(one, _), (other, _)| one.queue == other.queue) {
+            let messages = of_queue.iter().map(|(choice, _)| choice.message);
+            let mut left: Vec<usize> = messages.collect();
+            let queue = &self.queues[of_queue[0].0.queue];
+            deal(worker, &queue.name, &mut left);
+            for (choice, is_too_long) in of_queue {
+                let is_left = left.binary_search(&choice.message).is_ok();
+                if is_left && *is_too_long {
+                    let bytes = u64::from(run.messages[choice.message].total_len);
+                    let route = &self.peers[choice.peer].connection;
+                    route.refuse_too_long(1, bytes);
+                }
+                if !is_left || *is_too_long {
+                    reached.push(choice.message);
+                }
+            }
         }
     }
 
@@ -331,6 +371,44 @@ impl Remotes {
             .map(|step| queue.members[(drawn + step) % count].0)
             .find(|peer| !self.peers[*peer].connection.is_closing())
             .unwrap_or(queue.members[drawn].0)
+    }
+}
+
+/// Sorts what a peer was to take into what it took and what it did not, with whether
+/// that was because of a name that was too long.
+#[cold]
+fn sort_out(
+    mine: &[Choice],
+    not_taken: &[Refused],
+    reached: &mut Vec<usize>,
+    refused: &mut Vec<(Choice, bool)>,
+) {
+    // Both are in the order of the messages, and of the places in those.
+    let mut not_taken = not_taken.iter().peekable();
+    let mut message = None;
+    let mut place = 0;
+    for choice in mine {
+        place = match message == Some(choice.message) {
+            true => place + 1,
+            false => 0,
+        };
+        message = Some(choice.message);
+        let why = match not_taken.peek() {
+            Some(Refused::From(first)) => (choice.message >= *first).then_some(false),
+            Some(Refused::Group {
+                message,
+                place: at,
+                is_too_long,
+            }) if (*message, *at) == (choice.message, place) => {
+                not_taken.next();
+                Some(*is_too_long)
+            }
+            _ => None,
+        };
+        match why {
+            Some(is_too_long) => refused.push((*choice, is_too_long)),
+            None => reached.push(choice.message),
+        }
     }
 }
 

@@ -11,6 +11,7 @@ use super::{
     cluster::{Cluster, Route},
     failing::LINE_LEAST,
     gossip,
+    headcount::Overfull,
     interest::Added,
     introduction::reason_told,
     log_prefix,
@@ -63,7 +64,7 @@ pub(super) struct Session {
     /// Since when the peer is owed news for which there is no room.
     owed_since: Option<Clock>,
     /// Accounts that have too many connections in all of the cluster.
-    pub(super) overfull: Vec<Arc<Account>>,
+    pub(super) overfull: Overfull,
     /// What of the peer's words, or the want of them, ends the route.
     pub(super) fault: Option<String>,
 }
@@ -94,7 +95,7 @@ impl Session {
             input: Input::default(),
             news: Vec::new(),
             owed_since: None,
-            overfull: Vec::new(),
+            overfull: Overfull::new(),
             fault: None,
         }
     }
@@ -109,7 +110,7 @@ impl Session {
         self.tell_owed(worker);
         self.cluster.want_requests(worker);
         self.cluster.ask_line_max(worker, &self.route);
-        self.cluster.ask_counts(worker, &self.route);
+        self.cluster.begin_count(worker, &self.route);
         self.handle_batch(worker, received);
     }
 
@@ -211,14 +212,15 @@ impl Session {
         self.connection().set_line_max(learned);
     }
 
-    /// What the peer told of other brokers, and of connections that count here. Not to be called while a worker is
-    /// in use: it writes to other routes.
+    /// What the peer told of other brokers, and of connections that count here. Not to
+    /// be called while a worker is in use: it writes to other routes.
     pub(super) fn hear_news(&mut self) {
         for info in std::mem::take(&mut self.news) {
             gossip::receive(&self.cluster, &self.route, info);
         }
-        for account in std::mem::take(&mut self.overfull) {
-            client::keep_account_limit(&self.cluster.context, &account);
+        let overfull = std::mem::take(&mut self.overfull);
+        if !overfull.is_empty() {
+            client::keep_account_limits(&self.cluster.context, &overfull);
         }
     }
 
