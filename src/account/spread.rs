@@ -1,7 +1,10 @@
 //! Spreading: a run of messages is taken to everybody it reaches, in its own
 //! account and beyond. Clients and routes publish through here.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    cell::OnceCell,
+    sync::{Arc, atomic::Ordering},
+};
 
 use hashbrown::HashMap;
 
@@ -187,8 +190,10 @@ impl Sender<'_> {
         if !remotes.is_empty() {
             let shares = shares(remotes, left);
             let counted = (account.name.as_bytes(), &account.over_routes);
+            let by_name = OnceCell::new();
             let deal = |worker: &mut Worker, name: &[u8], left: &mut Vec<usize>| {
-                if let Some(members) = reach.queues_by_name().get(name) {
+                let by_name = by_name.get_or_init(|| reach.queues_by_name());
+                if let Some(members) = by_name.get(name) {
                     let excludes = |member: &Subscription| self.passes_over(member);
                     deal_rest(worker, run, members, left, excludes, now, flush);
                 }
