@@ -310,7 +310,11 @@ impl Cluster {
             forgotten if forgotten.is_empty() => Err(format!(
                 "no member is missed that is called {which}; see /clusterz"
             )),
-            forgotten => Ok(forgotten),
+            forgotten => {
+                let ids = members.iter().map(|member| &member.id);
+                ids.for_each(|id| self.forget_counts(id));
+                Ok(forgotten)
+            }
         }
     }
 

@@ -165,10 +165,7 @@ impl Cluster {
 
     /// Limits may be other ones: asks for the numbers that count for new ones.
     pub(super) fn ask_counts(&self, worker: &mut Worker, route: &Route) {
-        let new = self.watch_limits(worker);
-        for route in self.routes() {
-            route.asking.lock().ahead.extend(new.iter().cloned());
-        }
+        self.watch_limits(worker);
         self.go_on_asking(worker, route);
     }
 
@@ -204,11 +201,11 @@ impl Cluster {
         }
     }
 
-    /// Wants news of the accounts that have a limit, and of no others. Returns those
-    /// whose limit is new.
-    fn watch_limits(&self, worker: &mut Worker) -> Vec<String> {
+    /// Wants news of the accounts that have a limit, and of no others. About those
+    /// whose limit is new all members are to be asked.
+    fn watch_limits(&self, worker: &mut Worker) {
         let Some(system) = self.context.accounts.system() else {
-            return Vec::new();
+            return;
         };
         let mut watched = self.headcount.watched.lock();
         let limited = self.limited_accounts();
@@ -230,10 +227,18 @@ impl Cluster {
             system.interest.want(worker, news_subject(name).as_bytes());
         }
         let is_new = |(name, since): &(&String, &u64)| watched.get(*name) != Some(since);
-        let new = limited.iter().filter(is_new);
-        let new = new.map(|(name, _)| name.clone()).collect();
+        let new: Vec<&String> = limited
+            .iter()
+            .filter(is_new)
+            .map(|(name, _)| name)
+            .collect();
+        for route in self.routes() {
+            // Its own task goes on with them: it takes over the new limits as well.
+            let names = new.iter().map(|name| (*name).clone());
+            route.asking.lock().ahead.extend(names);
+        }
+        drop(new);
         *watched = limited;
-        new
     }
 
     /// The questions of the round that is open.
@@ -341,6 +346,12 @@ impl Cluster {
         if let Some(oldest) = self.headcount.lose(id, lost) {
             self.drop_counts(&oldest);
         }
+    }
+
+    /// Nobody is to miss this member any more.
+    pub(super) fn forget_counts(&self, id: &str) {
+        self.headcount.lost.lock().remove(id);
+        self.drop_counts(id);
     }
 
     /// A member's connections count no more.
