@@ -204,25 +204,26 @@ mod tests {
         assert!(!is_told(&accounts, "A"));
     }
 
-    /// What the broker itself wants in an account ends with it, and begins anew.
+    /// What the broker itself wants in an account ends with it, and begins anew when it
+    /// comes back.
     #[test]
     fn what_is_wanted_for_good_ends_with_the_account() {
         let accounts = Accounts::new(&defining(&["A"]), "");
-        let first = accounts.find("A").expect("defined");
-        let want = || with_worker(|worker| first.interest.want_always(worker, b"a"));
+        let account = accounts.find("A").expect("defined");
+        let member = account.enter();
+        let want = || with_worker(|worker| account.interest.want_always(worker, b"a"));
         want();
+        assert!(!account.interest.is_at_rest());
         accounts.redefine(&defining(&[]), "");
-        assert!(!is_told(&accounts, "A"));
+        assert!(account.interest.is_at_rest());
         // Who has not heard of its end.
         want();
-        assert!(first.interest.is_at_rest());
-        let member = first.enter();
-        accounts.redefine(&defining(&["A"]), "");
-        accounts.redefine(&defining(&[]), "");
-        assert!(is_told(&accounts, "A"));
+        assert!(account.interest.is_at_rest());
         accounts.redefine(&defining(&["A"]), "");
         want();
-        assert!(!first.interest.is_at_rest());
+        assert!(!account.interest.is_at_rest());
         drop(member);
+        accounts.redefine(&defining(&[]), "");
+        assert!(!is_told(&accounts, "A"));
     }
 }

@@ -428,7 +428,7 @@ mod tests {
         assert!(headcount.regain("A", "a", "h:1").is_empty());
         assert_eq!(headcount.regain("B2", "b", "h:9"), ["B"]);
         assert_eq!(headcount.regain("C2", "x", "h:3"), ["C"]);
-        let later = |time: Duration| Clock(now.0 + time.as_nanos() as u64);
+        let later = |time: Duration| Clock(now.0 + time.as_millis() as u64);
         assert!(headcount.expire(later(LOST_FOR / 2)).is_empty());
         assert_eq!(headcount.expire(later(LOST_FOR * 2)), ["D"]);
         assert!(headcount.expire(later(LOST_FOR * 2)).is_empty());
