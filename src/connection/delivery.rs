@@ -140,8 +140,9 @@ impl Routed<'_> {
 
 impl Connection {
     /// Delivers a run to a peer of the cluster as `RMSG` or `HMSG`. Returns what it
-    /// took, and of queue groups what it did not take. What is not for queue groups and
-    /// too long for its control lines is lost and booked as such.
+    /// took, and the queue groups whose names were too long for its control lines;
+    /// `None` if it took nothing because it ends. What is not for queue groups and too
+    /// long is lost and booked as such.
     pub fn deliver_routed(
         self: &Arc<Self>,
         worker: &mut Worker,
@@ -150,7 +151,7 @@ impl Connection {
         routed: &Routed<'_>,
         now: Clock,
         flush: bool,
-    ) -> (Option<Appended>, Vec<Refused>) {
+    ) -> Option<(Appended, Vec<TooLong>)> {
         let takes_headers = self.takes_headers();
         let mut head = std::mem::take(&mut worker.prefix);
         head.clear();
@@ -158,7 +159,6 @@ impl Connection {
             head.extend_from_slice(part);
         }
         let mut taken = None;
-        let mut refused = Vec::new();
         if let Some(mut appender) = self.append() {
             appender.begin(worker.read_at);
             let mut routing = Routing {
@@ -168,22 +168,24 @@ impl Connection {
                 takes_headers,
                 line_max: self.line_max(),
                 appended: Appended::default(),
-                refused: Vec::new(),
+                too_long: Vec::new(),
             };
+            // A queue that has no room for all of it ends, and throws away what it got.
             let all = routing.append(routed, &mut head);
-            let appended = routing.appended;
-            refused = routing.refused;
-            taken = (all && appended.msgs > 0).then_some(appended);
-            if taken.is_some() && !flush && appender.touch(worker.batch) {
+            let (appended, too_long) = (routing.appended, routing.too_long);
+            let is_touched = all && appended.msgs > 0;
+            taken = all.then_some((appended, too_long));
+            if is_touched && !flush && appender.touch(worker.batch) {
                 worker.touched.push(self.clone());
             }
             appender.note_feeder(worker.publisher);
             worker.congested.note(self, &mut appender);
-        } else {
-            refused.push(Refused::From(0));
         }
         worker.prefix = head;
-        if taken.is_some() {
+        let is_reached = taken
+            .as_ref()
+            .is_some_and(|(appended, _)| appended.msgs > 0);
+        if is_reached {
             worker.reached += 1;
             self.active(now);
             if flush {
@@ -192,7 +194,7 @@ impl Connection {
                 worker.flush_touched();
             }
         }
-        (taken, refused)
+        taken
     }
 
     /// Books messages with so many bytes that were too long for a peer's control lines.
@@ -212,23 +214,16 @@ struct Routing<'a, 'b, 'c> {
     /// Bytes of the longest control line that the peer takes.
     line_max: usize,
     appended: Appended,
-    refused: Vec<Refused>,
+    too_long: Vec<TooLong>,
 }
 
-/// What of a run a peer did not take for queue groups.
-#[derive(Clone, Copy, Debug)]
-pub enum Refused {
-    /// Whatever is in messages from this index on: the route ends.
-    From(usize),
-    /// The queue group at this place among those of a message.
-    Group {
-        /// Index of the message.
-        message: usize,
-        /// The place.
-        place: usize,
-        /// Whether its name found no room in a control line; else the route ends.
-        is_too_long: bool,
-    },
+/// A queue group whose name found no room in a peer's control line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TooLong {
+    /// Index of the message in its run.
+    pub message: usize,
+    /// Place of the group among those of the message.
+    pub place: usize,
 }
 
 /// What of a run was appended to the queue of a route.
@@ -259,13 +254,11 @@ impl Routing<'_, '_, '_> {
                 let before_names = head.len();
                 names(index, head);
                 if head.len() > before_names {
-                    if head.len() + SIZES_LEN > self.line_max {
-                        if !self.append_in_parts(index, head, before_names, routed) {
-                            self.refused.push(Refused::From(index + 1));
-                            return false;
-                        }
-                    } else if !self.append_one(message, head, true) {
-                        self.refused.push(Refused::From(index));
+                    let found_room = match head.len() + SIZES_LEN <= self.line_max {
+                        true => self.append_one(message, head, true),
+                        false => self.append_in_parts(index, head, before_names, routed),
+                    };
+                    if !found_room {
                         return false;
                     }
                     continue;
@@ -278,7 +271,6 @@ impl Routing<'_, '_, '_> {
             if head.len() + message.reply_len as usize + SIZES_LEN > self.line_max {
                 self.appender.refuse(1, u64::from(message.total_len));
             } else if !self.append_one(message, head, false) {
-                self.refused.push(Refused::From(index));
                 return false;
             }
         }
@@ -310,19 +302,10 @@ impl Routing<'_, '_, '_> {
                 head.extend_from_slice(name);
                 next += 1;
             }
-            let refuse = |is_too_long| {
-                move |place| Refused::Group {
-                    message,
-                    place,
-                    is_too_long,
-                }
-            };
             let has_names = next > first;
             if has_names && (lines == 0 || !routed.is_plain()) {
                 lines += 1;
                 if !self.append_one(&self.run.messages[message], head, true) {
-                    let all = next + names.count();
-                    self.refused.extend((first..all).map(refuse(false)));
                     return false;
                 }
                 continue;
@@ -331,7 +314,8 @@ impl Routing<'_, '_, '_> {
             if !has_names && names.next().is_some() {
                 next += 1;
             }
-            self.refused.extend((first..next).map(refuse(true)));
+            let too_long = (first..next).map(|place| TooLong { message, place });
+            self.too_long.extend(too_long);
         }
         true
     }
@@ -419,10 +403,13 @@ pub fn deal_rest(
     now: Clock,
     flush: bool,
 ) {
-    let mut start = fastrand::usize(..members.len().max(1));
+    if left.is_empty() || members.is_empty() {
+        return;
+    }
+    let mut start = fastrand::usize(..members.len());
     left.retain(|index| {
-        let (before, from) = members.split_at(start.min(members.len()));
-        start = (start + 1) % members.len().max(1);
+        let (before, from) = members.split_at(start);
+        start = (start + 1) % members.len();
         !from.iter().chain(before).any(|member| {
             !excludes(member) && member.deliver(worker, run, Pick::one(*index), now, flush) == 1
         })

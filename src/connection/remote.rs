@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 
 use super::{
     Connection,
-    delivery::{Refused, Routed, Run},
+    delivery::{Routed, Run, TooLong},
     worker::Worker,
 };
 use crate::{
@@ -277,14 +277,18 @@ impl Remotes {
             };
             let (name, over_routes) = account;
             let route = &peer.connection;
-            let (taken, not_taken) = route.deliver_routed(worker, name, run, &routed, now, flush);
-            if let Some(appended) = taken {
+            let taken = route.deliver_routed(worker, name, run, &routed, now, flush);
+            let Some((appended, too_long)) = taken else {
+                refused.extend(mine.iter().map(|choice| (*choice, false)));
+                continue;
+            };
+            if appended.msgs > 0 {
                 over_routes.sent.add(appended.msgs, appended.bytes);
                 all |= peer.plain;
             }
-            match not_taken.is_empty() {
+            match too_long.is_empty() {
                 true => reached.extend(mine.iter().map(|choice| choice.message)),
-                false => sort_out(mine, &not_taken, &mut reached, &mut refused),
+                false => sort_out(mine, &too_long, &mut reached, &mut refused),
             }
         }
         if !refused.is_empty() {
@@ -297,8 +301,8 @@ impl Remotes {
         }
     }
 
-    /// Deals what peers did not take. What was too long and nobody else takes is booked
-    /// at the peer, which was reached.
+    /// Deals what peers did not take, with whether it was too long: that is booked at the
+    /// peer if nobody else takes it.
     #[cold]
     fn deal_refused(
         &self,
@@ -315,14 +319,12 @@ impl Remotes {
             let queue = &self.queues[of_queue[0].0.queue];
             deal(worker, &queue.name, &mut left);
             for (choice, is_too_long) in of_queue {
-                let is_left = left.binary_search(&choice.message).is_ok();
-                if is_left && *is_too_long {
+                if left.binary_search(&choice.message).is_err() {
+                    reached.push(choice.message);
+                } else if *is_too_long {
                     let bytes = u64::from(run.messages[choice.message].total_len);
                     let route = &self.peers[choice.peer].connection;
                     route.refuse_too_long(1, bytes);
-                }
-                if !is_left || *is_too_long {
-                    reached.push(choice.message);
                 }
             }
         }
@@ -374,40 +376,23 @@ impl Remotes {
     }
 }
 
-/// Sorts what a peer was to take into what it took and what it did not, with whether
-/// that was because of a name that was too long.
+/// Sorts what a peer was to take into what it took and what was too long.
 #[cold]
 fn sort_out(
     mine: &[Choice],
-    not_taken: &[Refused],
+    too_long: &[TooLong],
     reached: &mut Vec<usize>,
     refused: &mut Vec<(Choice, bool)>,
 ) {
     // Both are in the order of the messages, and of the places in those.
-    let mut not_taken = not_taken.iter().peekable();
-    let mut message = None;
-    let mut place = 0;
-    for choice in mine {
-        place = match message == Some(choice.message) {
-            true => place + 1,
-            false => 0,
-        };
-        message = Some(choice.message);
-        let why = match not_taken.peek() {
-            Some(Refused::From(first)) => (choice.message >= *first).then_some(false),
-            Some(Refused::Group {
-                message,
-                place: at,
-                is_too_long,
-            }) if (*message, *at) == (choice.message, place) => {
-                not_taken.next();
-                Some(*is_too_long)
+    let mut too_long = too_long.iter().peekable();
+    for of_message in mine.chunk_by(|one, other| one.message == other.message) {
+        for (place, choice) in of_message.iter().enumerate() {
+            let message = choice.message;
+            match too_long.next_if(|it| **it == TooLong { message, place }) {
+                Some(_) => refused.push((*choice, true)),
+                None => reached.push(message),
             }
-            _ => None,
-        };
-        match why {
-            Some(is_too_long) => refused.push((*choice, is_too_long)),
-            None => reached.push(choice.message),
         }
     }
 }

@@ -20,7 +20,7 @@ use tracing::debug;
 
 use super::{
     cluster::{Cluster, Route},
-    roll,
+    introduction::with_port,
 };
 use crate::{
     account::Account,
@@ -60,7 +60,15 @@ pub(super) struct Headcount {
 /// A member whose route was lost.
 struct Lost {
     at: Clock,
-    name: String,
+    place: Place,
+}
+
+/// By what a member is the same one as before, though its id is another one.
+struct Place {
+    /// Its name, if it was given one.
+    name: Option<String>,
+    /// Where it takes routes. What it says of that may be true of every member, if it
+    /// listens on all of its addresses.
     address: String,
 }
 
@@ -122,10 +130,10 @@ impl Headcount {
 
     /// A member has a route again, or as another run for the first time; returns the
     /// ids of runs of it that are over.
-    fn regain(&self, id: &str, name: &str, address: &str) -> Vec<String> {
+    fn regain(&self, id: &str, place: &Place) -> Vec<String> {
         let mut members = self.lost.lock();
         members.remove(id);
-        let is_same = |_: &String, lost: &mut Lost| lost.name == name || lost.address == address;
+        let is_same = |_: &String, lost: &mut Lost| lost.place.is_same(place);
         members.extract_if(.., is_same).map(|(id, _)| id).collect()
     }
 
@@ -144,10 +152,7 @@ impl Cluster {
             // Nobody could be asked.
             return;
         }
-        let address = roll::address(&route.info.lock());
-        let over = self
-            .headcount
-            .regain(&route.remote_id, &route.remote_name, &address);
+        let over = self.headcount.regain(&route.remote_id, &Place::of(route));
         over.iter().for_each(|id| self.drop_counts(id));
         self.watch_limits(worker);
         let accounts = self.limited_accounts();
@@ -340,8 +345,7 @@ impl Cluster {
         }
         let lost = Lost {
             at: Clock::now(),
-            name: route.remote_name.clone(),
-            address: roll::address(&route.info.lock()),
+            place: Place::of(route),
         };
         if let Some(oldest) = self.headcount.lose(id, lost) {
             self.drop_counts(&oldest);
@@ -368,6 +372,25 @@ impl Cluster {
             let since = account.limited_since()?;
             Some((account, since))
         })
+    }
+}
+
+impl Place {
+    fn of(route: &Route) -> Self {
+        let info = route.info.lock();
+        let is_named = !info.server_name.is_empty() && info.server_name != info.server_id;
+        let host = route.connection.peer.ip().to_canonical().to_string();
+        Self {
+            name: is_named.then(|| info.server_name.clone()),
+            address: match info.ip.is_empty() {
+                true => with_port(&host, info.port),
+                false => info.ip.clone(),
+            },
+        }
+    }
+
+    fn is_same(&self, other: &Self) -> bool {
+        self.address == other.address || self.name.is_some() && self.name == other.name
     }
 }
 
@@ -407,11 +430,10 @@ fn news_subject(account: &str) -> String {
 mod tests {
     use super::*;
 
-    fn lost(name: &str, address: &str, at: Clock) -> Lost {
-        Lost {
-            at,
-            name: name.into(),
-            address: address.into(),
+    fn place(name: &str, address: &str) -> Place {
+        Place {
+            name: (!name.is_empty()).then(|| name.to_owned()),
+            address: address.to_owned(),
         }
     }
 
@@ -419,16 +441,22 @@ mod tests {
     #[test]
     fn who_is_lost_counts_for_a_while() {
         let headcount = Headcount::new("M");
-        let now = Clock::now();
-        assert_eq!(headcount.lose("A", lost("a", "h:1", now)), None);
-        assert_eq!(headcount.lose("B", lost("b", "h:2", now)), None);
-        assert_eq!(headcount.lose("C", lost("c", "h:3", now)), None);
-        assert_eq!(headcount.lose("D", lost("d", "h:4", now)), None);
-        // The same run, one of the same name, and one from the same place.
-        assert!(headcount.regain("A", "a", "h:1").is_empty());
-        assert_eq!(headcount.regain("B2", "b", "h:9"), ["B"]);
-        assert_eq!(headcount.regain("C2", "x", "h:3"), ["C"]);
-        let later = |time: Duration| Clock(now.0 + time.as_millis() as u64);
+        let at = Clock::now();
+        for (id, name, address) in [
+            ("A", "a", "h:1"),
+            ("B", "b", "h:2"),
+            ("C", "", "h:3"),
+            ("D", "", "h:4"),
+        ] {
+            let place = place(name, address);
+            assert_eq!(headcount.lose(id, Lost { at, place }), None);
+        }
+        // The same run, one of the same name, one from the same place, and a stranger.
+        assert!(headcount.regain("A", &place("a", "h:1")).is_empty());
+        assert_eq!(headcount.regain("B2", &place("b", "h:9")), ["B"]);
+        assert_eq!(headcount.regain("C2", &place("", "h:3")), ["C"]);
+        assert!(headcount.regain("X", &place("", "h:8")).is_empty());
+        let later = |time: Duration| Clock(at.0 + time.as_millis() as u64);
         assert!(headcount.expire(later(LOST_FOR / 2)).is_empty());
         assert_eq!(headcount.expire(later(LOST_FOR * 2)), ["D"]);
         assert!(headcount.expire(later(LOST_FOR * 2)).is_empty());
@@ -439,7 +467,11 @@ mod tests {
         let headcount = Headcount::new("M");
         for number in 0..=LOST_MAX {
             let name = format!("m{number}");
-            let forgotten = headcount.lose(&name, lost(&name, &name, Clock(number as u64)));
+            let lost = Lost {
+                at: Clock(number as u64),
+                place: place(&name, &name),
+            };
+            let forgotten = headcount.lose(&name, lost);
             let oldest = (number == LOST_MAX).then(|| "m0".to_owned());
             assert_eq!(forgotten, oldest);
         }

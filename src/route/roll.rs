@@ -303,7 +303,7 @@ impl State {
 }
 
 /// Where a broker takes routes, as it says.
-pub(super) fn address(info: &RouteInfo) -> String {
+fn address(info: &RouteInfo) -> String {
     match RouteUrl::parse(&info.ip) {
         Ok(url) => url.to_string(),
         Err(_) => super::introduction::with_port(&info.host, info.port),
