@@ -5,13 +5,16 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use parking_lot::Mutex;
 
-use super::Account;
+use super::{Account, AccountLimits};
+
+/// Limits that accounts have been given; see [`Account::limited_since`].
+static LIMITS: AtomicU64 = AtomicU64::new(0);
 
 /// A connection's place in its account; given back when it is dropped.
 pub struct Membership(Arc<Account>);
@@ -26,6 +29,8 @@ pub(super) struct Elsewhere {
     /// Those at members that keep theirs when there are too many; see
     /// [`Account::surplus`].
     before: AtomicUsize,
+    /// Number of the limit for which they are counted.
+    limit: AtomicU64,
 }
 
 impl Account {
@@ -57,18 +62,43 @@ impl Account {
         }
     }
 
-    /// Notes how many connections it has at another member; none once there is no
-    /// route to that. `own_id` is the id of this broker.
+    /// A number that is another one each time that the account is given a limit of its
+    /// connections; `None` without one. Who counts for it has to be asked then.
+    pub fn limited_since(&self) -> Option<u64> {
+        let is_limited = self.limits().max_connections.is_some();
+        is_limited.then(|| self.elsewhere.limit.load(Ordering::Relaxed))
+    }
+
+    /// Its limits have become other ones than `before`. Without a limit nothing is noted,
+    /// and what was is forgotten: by the time of the next limit it is out of date.
+    pub(super) fn relimit(&self, before: &AccountLimits) {
+        if self.limits().max_connections.is_none() {
+            self.elsewhere.members.lock().clear();
+            self.elsewhere.all.store(0, Ordering::Relaxed);
+            self.elsewhere.before.store(0, Ordering::Relaxed);
+        } else if before.max_connections.is_none() {
+            let number = LIMITS.fetch_add(1, Ordering::Relaxed);
+            self.elsewhere.limit.store(number, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes how many connections it has at another member, if it has a limit. `own_id`
+    /// is the id of this broker.
     pub fn note_elsewhere(&self, member: &str, connections: usize, own_id: &str) {
         let Elsewhere {
             members,
             all,
             before,
+            ..
         } = &self.elsewhere;
         let mut members = members.lock();
+        // Looked at under the lock: who takes the limit away clears them afterwards.
+        let is_limited = self.limits().max_connections.is_some();
         match connections {
-            0 => members.remove(member),
-            count => members.insert(member.to_owned(), count.min(u32::MAX as usize)),
+            count if count > 0 && is_limited => {
+                members.insert(member.to_owned(), count.min(u32::MAX as usize))
+            }
+            _ => members.remove(member),
         };
         all.store(members.values().sum(), Ordering::Relaxed);
         let of_before = members.iter().filter(|(id, _)| id.as_str() < own_id);
@@ -138,5 +168,36 @@ mod tests {
         account.note_elsewhere("X", 0, "M");
         assert_eq!((account.elsewhere(), account.surplus(3)), (0, 0));
         assert!(account.enter().is_some());
+    }
+
+    /// Numbers of elsewhere do not outlive the limit for which they were told.
+    #[test]
+    fn what_was_counted_for_a_limit_goes_with_it() {
+        let account = Arc::new(Account::new("A"));
+        let limit = |max| AccountLimits {
+            max_connections: max,
+            ..AccountLimits::default()
+        };
+        let redefine = |max| account.redefine(limit(max), None);
+        redefine(Some(3));
+        let first = account.limited_since();
+        account.note_elsewhere("B", 3, "M");
+        redefine(Some(4));
+        assert_eq!(
+            account.limited_since(),
+            first,
+            "who counts was asked already"
+        );
+        assert_eq!(account.elsewhere(), 3);
+        redefine(None);
+        account.note_elsewhere("B", 3, "M");
+        assert_eq!((account.elsewhere(), account.limited_since()), (0, None));
+        redefine(Some(3));
+        assert_eq!(account.elsewhere(), 0);
+        assert!(
+            account
+                .limited_since()
+                .is_some_and(|since| Some(since) != first)
+        );
     }
 }

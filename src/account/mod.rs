@@ -172,7 +172,8 @@ impl Account {
     /// Puts other limits and links in force. What is subscribed here takes imported
     /// streams as before until [`Account::recast`].
     fn redefine(&self, limits: AccountLimits, links: Option<Links>) {
-        *self.limits.write() = limits;
+        let before = std::mem::replace(&mut *self.limits.write(), limits);
+        self.relimit(&before);
         *self.links.write() = links.map(Arc::new);
         self.sublist.touch();
     }

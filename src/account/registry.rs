@@ -88,7 +88,9 @@ impl Accounts {
             leaving.retain(|account| !by_name.contains_key(&account.name) && owes_news(account));
             leaving.extend(gone.iter().cloned());
             for (config, links) in configs.iter().zip(links) {
-                by_name[&config.name].redefine(config.limits, links);
+                let account = &by_name[&config.name];
+                account.redefine(config.limits, links);
+                account.interest.come_back();
             }
             for account in &gone {
                 account.redefine(AccountLimits::default(), None);
@@ -99,6 +101,8 @@ impl Accounts {
             for account in by_name.values().chain(&gone) {
                 account.recast(worker);
             }
+            gone.iter()
+                .for_each(|account| account.interest.leave(worker));
             worker.flush_touched();
         });
         for account in &gone {
@@ -225,31 +229,51 @@ mod tests {
         }
     }
 
+    fn is_told(accounts: &Accounts, name: &str) -> bool {
+        accounts.all_told().iter().any(|told| told.name == name)
+    }
+
     /// An account that is defined no more is kept as long as there is something to
     /// tell of it, and no longer; until then it comes back as the same.
     #[test]
     fn who_leaves_is_kept_while_there_is_something_to_tell() {
         let accounts = Accounts::new(&defining(&["A", "B"]), "");
         let [first, idle] = ["A", "B"].map(|name| accounts.find(name).expect("defined"));
-        with_worker(|worker| first.interest.want_always(worker, b"a"));
+        let member = first.enter();
         accounts.redefine(&defining(&[]), "");
         assert!(accounts.find("A").is_none());
-        let names = |all: Vec<Arc<Account>>| -> Vec<String> {
-            all.iter().map(|account| account.name.clone()).collect()
-        };
-        let told = names(accounts.all_told());
-        assert!(
-            told.contains(&"A".into()) && !told.contains(&"B".into()),
-            "{told:?}"
-        );
+        assert!(is_told(&accounts, "A") && !is_told(&accounts, "B"));
         assert_eq!(Arc::strong_count(&idle), 1);
         accounts.redefine(&defining(&["A"]), "");
         assert!(Arc::ptr_eq(&accounts.find("A").expect("back"), &first));
-        let told = names(accounts.all_told());
-        assert_eq!(
-            told.iter().filter(|name| *name == "A").count(),
-            1,
-            "{told:?}"
-        );
+        let told = accounts.all_told();
+        assert_eq!(told.iter().filter(|it| it.name == "A").count(), 1);
+        accounts.redefine(&defining(&[]), "");
+        assert!(is_told(&accounts, "A"));
+        drop(member);
+        assert!(!is_told(&accounts, "A"));
+    }
+
+    /// What the broker itself wants in an account ends with it, and begins anew when it
+    /// comes back.
+    #[test]
+    fn what_is_wanted_for_good_ends_with_the_account() {
+        let accounts = Accounts::new(&defining(&["A"]), "");
+        let account = accounts.find("A").expect("defined");
+        let member = account.enter();
+        let want = || with_worker(|worker| account.interest.want_always(worker, b"a"));
+        want();
+        assert!(!account.interest.is_at_rest());
+        accounts.redefine(&defining(&[]), "");
+        assert!(account.interest.is_at_rest());
+        // Who has not heard of its end.
+        want();
+        assert!(account.interest.is_at_rest());
+        accounts.redefine(&defining(&["A"]), "");
+        want();
+        assert!(!account.interest.is_at_rest());
+        drop(member);
+        accounts.redefine(&defining(&[]), "");
+        assert!(!is_told(&accounts, "A"));
     }
 }

@@ -1,7 +1,10 @@
 //! Spreading: a run of messages is taken to everybody it reaches, in its own
 //! account and beyond. Clients and routes publish through here.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    cell::OnceCell,
+    sync::{Arc, atomic::Ordering},
+};
 
 use hashbrown::HashMap;
 
@@ -9,7 +12,7 @@ use super::{Account, Reach, path::Path, replies::REPLY_PREFIX};
 use crate::{
     connection::{
         Connection, Subscription,
-        delivery::{Pick, Run, deal_out},
+        delivery::{Pick, Run, deal_out, deal_rest},
         remote::{Reached, Remotes, Share},
         worker::Worker,
     },
@@ -174,7 +177,8 @@ impl Sender<'_> {
         // What is left of each queue group for its members elsewhere: their share,
         // and what those here did not take.
         let mut left: HashMap<&[u8], Vec<usize>> = HashMap::new();
-        let weights = (!remotes.is_empty()).then(|| remotes.weights());
+        let share_here = !matches.queues.is_empty() && !remotes.is_empty();
+        let weights = share_here.then(|| remotes.weights());
         for members in &matches.queues {
             let excludes = |member: &Subscription| self.passes_over(member);
             let name = members.first().and_then(|first| first.queue());
@@ -192,7 +196,15 @@ impl Sender<'_> {
         if !remotes.is_empty() {
             let shares = shares(remotes, left);
             let counted = (account.name.as_bytes(), &account.over_routes);
-            let reached = remotes.deliver(worker, counted, run, &shares, now, flush);
+            let by_name = OnceCell::new();
+            let deal = |worker: &mut Worker, name: &[u8], left: &mut Vec<usize>| {
+                let by_name = by_name.get_or_init(|| reach.queues_by_name());
+                if let Some(members) = by_name.get(name) {
+                    let excludes = |member: &Subscription| self.passes_over(member);
+                    deal_rest(worker, run, members, left, excludes, now, flush);
+                }
+            };
+            let reached = remotes.deliver(worker, counted, run, &shares, now, flush, deal);
             missed = missed.and(match reached {
                 Reached::All => Missed::These(Vec::new()),
                 Reached::Some(taken) => {

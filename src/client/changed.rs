@@ -8,7 +8,7 @@
 //! cuts those for which there is no place any more ([`keep_limits`]).
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
@@ -98,16 +98,25 @@ pub fn keep_limits(context: &Context) {
     }
 }
 
-/// Cuts those of an account's clients that came last, if with those at other members
+/// Cuts those of each account's clients that came last, if with those at other members
 /// of the cluster there are too many.
-pub fn keep_account_limit(context: &Context, account: &Account) {
-    let mut members = context.registry.open();
-    members.retain(|connection| {
-        !connection.is_closing() && connection.identity.lock().account == account.name
-    });
-    members.sort_unstable_by_key(|connection| std::cmp::Reverse(connection.cid));
-    members.truncate(account.surplus(members.len()));
-    cut_of_account(account, &members);
+pub fn keep_account_limits(context: &Context, accounts: &BTreeMap<String, Arc<Account>>) {
+    let mut of_accounts: HashMap<&str, Vec<Arc<Connection>>> = HashMap::new();
+    for connection in context.registry.open() {
+        if connection.is_closing() {
+            continue;
+        }
+        let known = accounts.get_key_value(&connection.identity.lock().account);
+        if let Some((name, _)) = known {
+            of_accounts.entry(name).or_default().push(connection);
+        }
+    }
+    for (name, mut members) in of_accounts {
+        let account = &accounts[name];
+        members.sort_unstable_by_key(|connection| std::cmp::Reverse(connection.cid));
+        members.truncate(account.surplus(members.len()));
+        cut_of_account(account, &members);
+    }
 }
 
 fn cut_of_account(account: &Account, connections: &[Arc<Connection>]) {

@@ -14,7 +14,7 @@ impl Session {
     /// Makes the client a member of `account` and of no other. Its
     /// subscriptions in the one before must have ended.
     pub(super) fn join(&mut self, account: Arc<Account>) -> Result<(), End> {
-        self.membership = None;
+        self.give_back_place();
         let Some(membership) = account.enter() else {
             return Err(End {
                 refused: None,
@@ -25,9 +25,17 @@ impl Session {
         };
         self.limits = narrowed(self.context.limits.current(), &account.limits());
         self.membership = Some(membership);
+        self.context.system.count(&account.name);
         self.cache.clear();
         self.account = account;
         Ok(())
+    }
+
+    /// Gives its place in the account back, if it has one.
+    pub(super) fn give_back_place(&mut self) {
+        if self.membership.take().is_some() {
+            self.context.system.count(&self.account.name);
+        }
     }
 }
 

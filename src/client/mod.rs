@@ -54,7 +54,7 @@ use crate::{
     telemetry::{Telemetry, slow::Incident},
 };
 use batch::Held;
-pub use changed::{cut_plain, keep_account_limit, keep_limits, tell_all};
+pub use changed::{cut_plain, keep_account_limits, keep_limits, tell_all};
 pub use limits::{Limits, LimitsInForce};
 pub use password_queue::{PasswordQueue, QueueLook};
 use session::Session;
@@ -125,7 +125,7 @@ pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: A
         }
     }
     drive(&mut session, &stream).await;
-    finish(&session, &stream).await;
+    finish(&mut session, &stream).await;
 }
 
 /// Registers a client within `max_connections`. Who has not logged in makes way: it
@@ -318,8 +318,8 @@ fn take_turn(session: &mut Session, work: impl FnOnce(&mut Session, &mut Worker)
 }
 
 /// Takes the connection out of everything, says the last words, closes.
-async fn finish(session: &Session, stream: &TcpStream) {
-    let (context, connection) = (&session.context, &session.connection);
+async fn finish(session: &mut Session, stream: &TcpStream) {
+    let (context, connection) = (session.context.clone(), session.connection.clone());
     let subscriptions = connection.subscriptions.lock().drain();
     leave(&session.account, &subscriptions).await;
     if let Some(gate) = &session.gate {
@@ -332,6 +332,8 @@ async fn finish(session: &Session, stream: &TcpStream) {
 
     let ended = connection.end(&context.telemetry, &context.registry, stream, reason);
     let incident = ended.await;
+    // Before it is counted out: who sees that it has gone finds its place free.
+    session.give_back_place();
     connection.tell_moved(&context.telemetry.loads);
     context.telemetry.loads.forget(connection.cid);
     // Only now: it is open no more.
@@ -342,18 +344,18 @@ async fn finish(session: &Session, stream: &TcpStream) {
         // Forgotten when its place was taken away.
     } else if session.is_bare(reason) {
         turned_away::count_bare(&context.telemetry, connection.peer.ip());
-        context.registry.close_bare(connection, reason);
+        context.registry.close_bare(&connection, reason);
     } else {
-        context.registry.close(connection, &subscriptions, reason);
+        context.registry.close(&connection, &subscriptions, reason);
         // Behind it: who counts because of it counts it no more.
-        comings::tell_closed(context, connection, subscriptions.len(), reason);
+        comings::tell_closed(&context, &connection, subscriptions.len(), reason);
     }
     if reason.is_slow_consumer() {
-        tell_slow_consumer(context, connection, reason, incident.as_deref());
+        tell_slow_consumer(&context, &connection, reason, incident.as_deref());
     }
     debug!(
         "{} - Client connection closed: {reason}",
-        log_prefix(connection)
+        log_prefix(&connection)
     );
 }
 

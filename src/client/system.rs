@@ -2,13 +2,17 @@
 //! to the broker, and clients that come and go. Whoever leaves something does
 //! not wait: what does not fit is dropped, and counted.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicU64, Ordering},
-    mpsc::{SyncSender, TrySendError},
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{SyncSender, TrySendError},
+    },
 };
 
 use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::Context;
@@ -32,6 +36,8 @@ pub enum Notice {
     Connected(Arc<Connection>),
     /// A client's connection ended.
     Closed(Arc<Connection>, CloseReason),
+    /// Accounts have more or fewer connections; see [`Desk::take_counted`].
+    Counted,
     /// The broker leaves.
     LameDuck,
     /// Somebody asks.
@@ -171,6 +177,8 @@ impl Ask {
 #[derive(Default)]
 pub struct Desk {
     notices: OnceCell<SyncSender<Notice>>,
+    /// Accounts that have more or fewer connections than was told of them.
+    counted: Mutex<BTreeSet<String>>,
     dropped: AtomicU64,
     messages: AtomicU64,
 }
@@ -190,6 +198,31 @@ impl Desk {
             Ok(()) => true,
             Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.drop_one(),
         }
+    }
+
+    /// Notes that an account has more or fewer connections. None is lost, however
+    /// many notices wait: peers count by them.
+    pub fn count(&self, account: &str) {
+        let Some(notices) = self.notices.get() else {
+            return;
+        };
+        let is_first = {
+            let mut counted = self.counted.lock();
+            let is_first = counted.is_empty();
+            if !counted.contains(account) {
+                counted.insert(account.to_owned());
+            }
+            is_first
+        };
+        if is_first {
+            // Who has a full desk to clear looks at it all the same.
+            let _ = notices.try_send(Notice::Counted);
+        }
+    }
+
+    /// The accounts that were noted since the last call.
+    pub fn take_counted(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.counted.lock())
     }
 
     /// Counts a notice that is not taken.

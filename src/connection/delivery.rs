@@ -151,9 +151,10 @@ impl Routed<'_> {
 }
 
 impl Connection {
-    /// Delivers a run to a peer of the cluster as `RMSG` or `HMSG`. Returns
-    /// whether the peer is there to take it. What the peer cannot take, as its
-    /// control line would be too long, is lost and booked as such.
+    /// Delivers a run to a peer of the cluster as `RMSG` or `HMSG`. Returns what it
+    /// took, and the queue groups whose names were too long for its control lines;
+    /// `None` if it took nothing because it ends. What is not for queue groups and too
+    /// long is lost and booked as such.
     pub fn deliver_routed(
         self: &Arc<Self>,
         worker: &mut Worker,
@@ -162,7 +163,7 @@ impl Connection {
         routed: &Routed<'_>,
         now: Clock,
         flush: bool,
-    ) -> Option<Appended> {
+    ) -> Option<(Appended, Vec<TooLong>)> {
         let takes_headers = self.takes_headers();
         let mut head = std::mem::take(&mut worker.prefix);
         head.clear();
@@ -179,20 +180,26 @@ impl Connection {
                 takes_headers,
                 line_max: self.line_max(),
                 appended: Appended::default(),
+                too_long: Vec::new(),
             };
+            // A queue that has no room for all of it ends, and throws away what it got.
             let made_before = routing.worker.appended;
             let all = routing.append(routed, &mut head);
-            let appended = routing.appended;
+            let (appended, too_long) = (routing.appended, routing.too_long);
             worker.cost += run.messages.len() + (worker.appended - made_before) / BYTES_PER_COST;
-            taken = (all && appended.msgs > 0).then_some(appended);
-            if taken.is_some() && !flush && appender.touch(worker.batch) {
+            let is_touched = all && appended.msgs > 0;
+            taken = all.then_some((appended, too_long));
+            if is_touched && !flush && appender.touch(worker.batch) {
                 worker.touched.push(self.clone());
             }
             appender.note_feeder(worker.publisher);
             worker.congested.note(self, &mut appender);
         }
         worker.prefix = head;
-        if taken.is_some() {
+        let is_reached = taken
+            .as_ref()
+            .is_some_and(|(appended, _)| appended.msgs > 0);
+        if is_reached {
             worker.reached += 1;
             self.active(now);
             if flush {
@@ -202,6 +209,13 @@ impl Connection {
             }
         }
         taken
+    }
+
+    /// Books messages with so many bytes that were too long for a peer's control lines.
+    pub(super) fn refuse_too_long(&self, msgs: u64, bytes: u64) {
+        if let Some(mut appender) = self.append() {
+            appender.refuse(msgs, bytes);
+        }
     }
 }
 
@@ -214,6 +228,16 @@ struct Routing<'a, 'b, 'c> {
     /// Bytes of the longest control line that the peer takes.
     line_max: usize,
     appended: Appended,
+    too_long: Vec<TooLong>,
+}
+
+/// A queue group whose name found no room in a peer's control line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TooLong {
+    /// Index of the message in its run.
+    pub message: usize,
+    /// Place of the group among those of the message.
+    pub place: usize,
 }
 
 /// What of a run was appended to the queue of a route.
@@ -246,7 +270,7 @@ impl Routing<'_, '_, '_> {
                 if head.len() > before_names {
                     let found_room = match head.len() + SIZES_LEN <= self.line_max {
                         true => self.append_one(message, head, true),
-                        false => self.append_in_parts(message, head, before_names, routed),
+                        false => self.append_in_parts(index, head, before_names, routed),
                     };
                     if !found_room {
                         return false;
@@ -274,33 +298,38 @@ impl Routing<'_, '_, '_> {
     #[cold]
     fn append_in_parts(
         &mut self,
-        message: &Message,
+        message: usize,
         head: &mut Vec<u8>,
         before_names: usize,
         routed: &Routed<'_>,
     ) -> bool {
         let names = head.split_off(before_names);
-        let bytes = u64::from(message.total_len);
         let mut lines = 0;
         let mut names = names.split_inclusive(|byte| *byte == b' ').peekable();
+        // The place of the next name.
+        let mut next = 0;
         while names.peek().is_some() {
             head.truncate(before_names);
+            let first = next;
             let room = |head: &Vec<u8>| self.line_max.saturating_sub(head.len() + SIZES_LEN);
             while let Some(name) = names.next_if(|name| name.len() <= room(head)) {
                 head.extend_from_slice(name);
+                next += 1;
             }
-            let has_names = head.len() > before_names;
+            let has_names = next > first;
             if has_names && (lines == 0 || !routed.is_plain()) {
                 lines += 1;
-                if !self.append_one(message, head, true) {
+                if !self.append_one(&self.run.messages[message], head, true) {
                     return false;
                 }
                 continue;
             }
             // Neither these nor, if even one is too long, that one.
-            let some = head[before_names..].split(|byte| *byte == b' ').count() as u64 - 1;
-            let one = u64::from(!has_names && names.next().is_some());
-            self.appender.refuse(some + one, (some + one) * bytes);
+            if !has_names && names.next().is_some() {
+                next += 1;
+            }
+            let too_long = (first..next).map(|place| TooLong { message, place });
+            self.too_long.extend(too_long);
         }
         true
     }
@@ -371,23 +400,43 @@ pub fn deal_out(
         };
         missed.extend(picked.skip(taken));
     }
-    // Somebody's share was not taken: whoever can takes it. Who did not take one takes
-    // no later one either.
-    let mut able = members;
-    missed.retain(|index| {
-        while let Some((member, others)) = able.split_first() {
-            worker.cost += 1;
-            if !excludes(member) && member.deliver(worker, run, Pick::one(*index), now, flush) == 1
-            {
-                return false;
-            }
-            able = others;
-        }
-        true
-    });
+    // Somebody's share was not taken.
+    deal_rest(worker, run, members, &mut missed, excludes, now, flush);
     missed.extend(theirs);
     missed.sort_unstable();
     missed
+}
+
+/// Deals messages of a run out one by one, each to whoever of the members takes it;
+/// those that nobody takes are left.
+pub fn deal_rest(
+    worker: &mut Worker,
+    run: &Run<'_>,
+    members: &[Arc<Subscription>],
+    left: &mut Vec<usize>,
+    excludes: impl Fn(&Subscription) -> bool,
+    now: Clock,
+    flush: bool,
+) {
+    if left.is_empty() {
+        return;
+    }
+    let members = members.iter().filter(|member| !excludes(member));
+    let mut able: Vec<&Arc<Subscription>> = members.collect();
+    let mut turn = fastrand::usize(..able.len().max(1));
+    left.retain(|index| {
+        while !able.is_empty() {
+            let at = turn % able.len();
+            worker.cost += 1;
+            if able[at].deliver(worker, run, Pick::one(*index), now, flush) == 1 {
+                turn = at + 1;
+                return false;
+            }
+            // Who did not take one takes no later one either.
+            able.swap_remove(at);
+        }
+        true
+    });
 }
 
 impl Subscription {

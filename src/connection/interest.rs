@@ -76,6 +76,8 @@ struct State {
     peers: Vec<Peer>,
     /// What they may be told of: what can be published to. `None` is everything.
     limits: Option<Arc<Permissions>>,
+    /// The account is defined no more: the broker itself wants nothing in it.
+    has_left: bool,
 }
 
 /// A peer that is told.
@@ -265,11 +267,51 @@ impl LocalInterest {
     /// are told as well.
     pub fn want_always(&self, worker: &mut Worker, subject: &[u8]) {
         let mut state = self.state.lock();
+        if state.has_left {
+            return;
+        }
         let (key, wanted) = state.wanted_mut(subject);
         let is_new = wanted.is_nothing();
         wanted.for_good = true;
         if is_new {
             self.tell(&mut state, worker, &key);
+        }
+    }
+
+    /// No longer wants for good what was.
+    pub fn unwant(&self, worker: &mut Worker, subject: &[u8]) {
+        let mut state = self.state.lock();
+        let key = state.wanted.find(subject);
+        self.withdraw(&mut state, worker, key);
+    }
+
+    /// The account is defined no more: nothing is wanted for good in it, also if who
+    /// does not know that yet asks for it.
+    pub fn leave(&self, worker: &mut Worker) {
+        let mut state = self.state.lock();
+        state.has_left = true;
+        let for_good = state.wanted.iter().filter(|(_, wanted)| wanted.for_good);
+        let keys: Vec<Key> = for_good.map(|(key, _)| key.clone()).collect();
+        self.withdraw(&mut state, worker, keys);
+    }
+
+    /// The account is defined, maybe again.
+    pub fn come_back(&self) {
+        self.state.lock().has_left = false;
+    }
+
+    /// Takes back that keys are wanted for good; the peers are told.
+    fn withdraw(
+        &self,
+        state: &mut State,
+        worker: &mut Worker,
+        keys: impl IntoIterator<Item = Key>,
+    ) {
+        for key in keys {
+            state.wanted_mut(&key).1.for_good = false;
+            if state.drop_unwanted(&key) {
+                self.tell(state, worker, &key);
+            }
         }
     }
 
@@ -285,12 +327,7 @@ impl LocalInterest {
             }
             let (key, wanted) = state.wanted_mut(&key(subscription));
             wanted.subscriptions = wanted.subscriptions.saturating_sub(1);
-            let is_gone = wanted.is_nothing();
-            if is_gone {
-                state.wanted.remove(&key);
-                state.long.remove(&key);
-            }
-            if is_gone || subscription.queue().is_some() {
+            if state.drop_unwanted(&key) || subscription.queue().is_some() {
                 self.tell(&mut state, worker, &key);
             }
         }
@@ -399,6 +436,16 @@ impl State {
             self.is_counted = true;
         }
         true
+    }
+
+    /// Forgets a key that nobody wants any more; whether that is so.
+    fn drop_unwanted(&mut self, key: &Key) -> bool {
+        let is_unwanted = self.wanted.get(key).is_some_and(|it| it.is_nothing());
+        if is_unwanted {
+            self.wanted.remove(key);
+            self.long.remove(key);
+        }
+        is_unwanted
     }
 }
 

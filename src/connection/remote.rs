@@ -16,7 +16,7 @@ use hashbrown::HashMap;
 
 use super::{
     Connection,
-    delivery::{Routed, Run},
+    delivery::{Routed, Run, TooLong},
     worker::Worker,
 };
 use crate::{
@@ -248,8 +248,11 @@ impl Remotes {
         self.queues.iter().map(|queue| queue.name.len() + 1).sum()
     }
 
-    /// Takes a run of an account, counted there, to the peers: to those that want every message, and of each
-    /// queue group's share to one peer per message, drawn by weight.
+    /// Takes a run of an account, counted there, to the peers: to those that want every
+    /// message, and of each queue group's share to one peer per message, drawn by
+    /// weight. What that peer does not take is `dealt` to the group's members here,
+    /// which leaves what nobody takes.
+    #[expect(clippy::too_many_arguments, reason = "each is another one's")]
     pub fn deliver(
         &self,
         worker: &mut Worker,
@@ -258,10 +261,12 @@ impl Remotes {
         shares: &[Share],
         now: Clock,
         flush: bool,
+        deal: impl Fn(&mut Worker, &[u8], &mut Vec<usize>),
     ) -> Reached {
         let choices = self.choose(run, shares);
         worker.cost += choices.len();
         let mut reached = Vec::new();
+        let mut refused = Vec::new();
         let mut all = false;
         for (index, peer) in self.peers.iter().enumerate() {
             let start = choices.partition_point(|choice| choice.peer < index);
@@ -290,20 +295,57 @@ impl Remotes {
                 },
             };
             let (name, over_routes) = account;
-            let taken = peer
-                .connection
-                .deliver_routed(worker, name, run, &routed, now, flush);
-            let Some(appended) = taken else {
+            let route = &peer.connection;
+            let taken = route.deliver_routed(worker, name, run, &routed, now, flush);
+            let Some((appended, too_long)) = taken else {
+                refused.extend(mine.iter().map(|choice| (*choice, false)));
                 continue;
             };
-            over_routes.sent.add(appended.msgs, appended.bytes);
-            all |= peer.plain;
-            reached.extend(mine.iter().map(|choice| choice.message));
+            if appended.msgs > 0 {
+                over_routes.sent.add(appended.msgs, appended.bytes);
+                all |= peer.plain;
+            }
+            match too_long.is_empty() {
+                true => reached.extend(mine.iter().map(|choice| choice.message)),
+                false => sort_out(mine, &too_long, &mut reached, &mut refused),
+            }
+        }
+        if !refused.is_empty() {
+            self.deal_refused(worker, run, refused, &mut reached, deal);
         }
         reached.sort_unstable();
         match all {
             true => Reached::All,
             false => Reached::Some(reached),
+        }
+    }
+
+    /// Deals what peers did not take, with whether it was too long: that is booked at the
+    /// peer if nobody else takes it.
+    #[cold]
+    fn deal_refused(
+        &self,
+        worker: &mut Worker,
+        run: &Run<'_>,
+        mut refused: Vec<(Choice, bool)>,
+        reached: &mut Vec<usize>,
+        deal: impl Fn(&mut Worker, &[u8], &mut Vec<usize>),
+    ) {
+        refused.sort_unstable_by_key(|(choice, _)| (choice.queue, choice.message));
+        for of_queue in refused.chunk_by(|(one, _), (other, _)| one.queue == other.queue) {
+            let messages = of_queue.iter().map(|(choice, _)| choice.message);
+            let mut left: Vec<usize> = messages.collect();
+            let queue = &self.queues[of_queue[0].0.queue];
+            deal(worker, &queue.name, &mut left);
+            for (choice, is_too_long) in of_queue {
+                if left.binary_search(&choice.message).is_err() {
+                    reached.push(choice.message);
+                } else if *is_too_long {
+                    let bytes = u64::from(run.messages[choice.message].total_len);
+                    let route = &self.peers[choice.peer].connection;
+                    route.refuse_too_long(1, bytes);
+                }
+            }
         }
     }
 
@@ -350,6 +392,27 @@ impl Remotes {
             .map(|step| queue.members[(drawn + step) % count].0)
             .find(|peer| !self.peers[*peer].connection.is_closing())
             .unwrap_or(queue.members[drawn].0)
+    }
+}
+
+/// Sorts what a peer was to take into what it took and what was too long.
+#[cold]
+fn sort_out(
+    mine: &[Choice],
+    too_long: &[TooLong],
+    reached: &mut Vec<usize>,
+    refused: &mut Vec<(Choice, bool)>,
+) {
+    // Both are in the order of the messages, and of the places in those.
+    let mut too_long = too_long.iter().peekable();
+    for of_message in mine.chunk_by(|one, other| one.message == other.message) {
+        for (place, choice) in of_message.iter().enumerate() {
+            let message = choice.message;
+            match too_long.next_if(|it| **it == TooLong { message, place }) {
+                Some(_) => refused.push((*choice, true)),
+                None => reached.push(message),
+            }
+        }
     }
 }
 

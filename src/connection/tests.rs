@@ -1,7 +1,7 @@
 //! What several connections do to each other: who is cut for the memory of all,
 //! and what a turn within a turn leaves behind.
 
-use std::{io::Read, net, panic, sync::Arc, time::Duration};
+use std::{cell::RefCell, io::Read, net, panic, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use tokio::{net::TcpStream, runtime::Runtime};
@@ -9,8 +9,10 @@ use tokio::{net::TcpStream, runtime::Runtime};
 use super::{
     CloseReason, Connection, Kind, Subscription,
     budget::{BOOKED_STEP, Budget},
+    delivery::{Message, Run},
     interest::LocalInterest,
     registry::Registry,
+    remote::{Reached, RemoteInterest, Share},
     worker::{CHUNK_LEN, with_worker},
 };
 use crate::{
@@ -212,6 +214,79 @@ fn told_of(
         with_worker(|worker| route.flush_blocked(worker));
     }
     (reader.join().expect("all was told"), parts)
+}
+
+/// A share that a route does not take, as it ends, goes to the members here, whose
+/// refusals are told.
+#[test]
+fn what_a_route_refuses_is_dealt_here() {
+    let runtime = runtime();
+    let account = Account::new("A");
+    let (route, _peer) = connection_of(Kind::Router, &runtime, 1, Budget::own());
+    route.set_told();
+    for (name, weight) in [(&b"crew"[..], 2), (b"other", 1)] {
+        let interest = RemoteInterest::new(route.clone(), b"work", Some((name, weight)));
+        account.add_remote(Arc::new(interest));
+    }
+    let remotes = account.remotes(b"work");
+    let names: Vec<&[u8]> = remotes.queues().collect();
+    // Everything of one group, the second message of the other.
+    let share = |name: &&[u8]| match **name == *b"crew" {
+        true => Share::All,
+        false => Share::Some(vec![1]),
+    };
+    let shares: Vec<Share> = names.iter().map(share).collect();
+    let source = b"1\r\nx\r\n1\r\nx\r\n1\r\nx\r\n";
+    let message = |number: u32| Message {
+        tail_start: 6 * number,
+        tail_end: 6 * (number + 1),
+        reply_len: 0,
+        header_len: None,
+        total_len: 1,
+    };
+    let messages = [0, 1, 2].map(message);
+    let run = Run {
+        subject: b"work",
+        source,
+        messages: &messages,
+        shared: None,
+    };
+    let deliver = || {
+        let dealt = RefCell::new(Vec::new());
+        let reached = with_worker(|worker| {
+            let now = worker.now();
+            let counted = (&b"A"[..], &account.over_routes);
+            remotes.deliver(
+                worker,
+                counted,
+                &run,
+                &shares,
+                now,
+                false,
+                |_, name, left| {
+                    dealt.borrow_mut().push((name.to_vec(), left.clone()));
+                    // Somebody takes the first message.
+                    left.retain(|index| *index != 0);
+                },
+            )
+        });
+        let reached = match reached {
+            Reached::All => vec![0, 1, 2],
+            Reached::Some(these) => these,
+        };
+        (reached, dealt.into_inner())
+    };
+    let (mut reached, dealt) = deliver();
+    reached.dedup();
+    assert_eq!((reached, dealt.len()), (vec![0, 1, 2], 0), "it takes them");
+    route.close(CloseReason::RouteRemoved);
+    let (reached, mut dealt) = deliver();
+    dealt.sort();
+    let all = [
+        (b"crew".to_vec(), vec![0, 1, 2]),
+        (b"other".to_vec(), vec![1]),
+    ];
+    assert_eq!((reached, dealt), (vec![0], all.to_vec()));
 }
 
 /// What is no longer wanted is told however often the rest is told again.

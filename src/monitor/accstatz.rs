@@ -49,7 +49,8 @@ pub(super) fn build_of(
     }
 }
 
-fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
+/// The figures of one account, whose connections have these totals.
+pub fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
     let connections = signed(totals.connections);
     // As with nats-server, messages of a stream are sent by the account that exports
     // it, and what went over routes is in both.

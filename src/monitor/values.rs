@@ -8,7 +8,7 @@ use monitor_client::{Accstatz, Varz};
 use super::{Monitor, accstatz, query::Query, service, varz};
 use crate::{diagnosis::Diagnosis, server::Server};
 
-pub use super::jsz::NOT_LEADER;
+pub use super::{accstatz::stat as account_stat, jsz::NOT_LEADER};
 
 /// Why there is no answer.
 #[derive(Debug)]

@@ -386,8 +386,8 @@ impl Session {
         }
         if space.account.is_system {
             self.cluster.hear(&self.route, &space.account, run);
-            let overfull = self.cluster.hear_count(&self.route, run);
-            self.overfull.extend(overfull);
+            let overfull = &mut self.overfull;
+            self.cluster.hear_count(worker, &self.route, run, overfull);
         }
         let reach = space.cache.find_subscribers(wanted, &space.account);
         self.remembers_long |= space.cache.is_for_turn();

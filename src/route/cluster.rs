@@ -22,11 +22,13 @@ use tracing::info;
 use super::{
     client_urls,
     failing::{Failed, Failing},
+    headcount::{Asking, Headcount},
     interest::PeerInterest,
     introduction::Refusal,
     member_addresses::MemberAddresses,
     reconfigure::ends_by,
     roll::{Member, Muster, Roll, Target},
+    views,
 };
 use crate::{
     client::{Context, Limits},
@@ -69,6 +71,10 @@ pub struct Cluster {
     name: RwLock<ClusterName>,
     /// Who ought to be there, and what they see.
     pub(super) roll: Roll,
+    /// Where members answer to what they see.
+    pub(super) views_subject: String,
+    /// Whose connections count for the limits of accounts.
+    pub(super) headcount: Headcount,
     /// What is remembered of routes that ended by a fault.
     pub(super) failing: Failing,
     /// Routes by the id of the broker behind them.
@@ -130,6 +136,8 @@ pub struct Route {
     pub(super) heard: AtomicU64,
     /// Whether it is known how long control lines the other broker takes.
     pub(super) line_max_known: AtomicBool,
+    /// What it is asked about connections that count here.
+    pub(super) asking: Mutex<Asking>,
 }
 
 impl Route {
@@ -186,6 +194,8 @@ impl Cluster {
         let cluster = Arc::new(Self {
             context,
             roll: Roll::default(),
+            views_subject: views::subject(&node.server_id),
+            headcount: Headcount::new(&node.server_id),
             failing: Failing::default(),
             options: RwLock::new(Arc::new(options)),
             tls: RwLock::new(tls),
@@ -300,7 +310,11 @@ impl Cluster {
             forgotten if forgotten.is_empty() => Err(format!(
                 "no member is missed that is called {which}; see /clusterz"
             )),
-            forgotten => Ok(forgotten),
+            forgotten => {
+                let ids = members.iter().map(|member| &member.id);
+                ids.for_each(|id| self.forget_counts(id));
+                Ok(forgotten)
+            }
         }
     }
 
@@ -468,7 +482,7 @@ impl Cluster {
                 self.name.write().dynamic = true;
             }
         }
-        self.forget_counts(route);
+        self.lose_counts(route);
         self.roll.left(route, reason);
         self.changes.send_replace(());
         let text = format!("Route to {} ended: {why}", route.remote_name);

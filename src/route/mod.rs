@@ -144,6 +144,7 @@ async fn serve(
         line_max_known: AtomicBool::new(info.max_line > 0),
         info: Mutex::new(info),
         interest: Default::default(),
+        asking: Default::default(),
         heard: AtomicU64::new(Clock::now().0),
     });
     match duel::enter(cluster, &route, &options).await {

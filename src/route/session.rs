@@ -11,6 +11,7 @@ use super::{
     cluster::{Cluster, Route},
     failing::LINE_LEAST,
     gossip,
+    headcount::Overfull,
     interest::Added,
     introduction::reason_told,
     log_prefix,
@@ -92,7 +93,7 @@ pub(super) struct Session {
     /// Of what the peer does wrong.
     throttle: Hush,
     /// Accounts that have too many connections in all of the cluster.
-    pub(super) overfull: Vec<Arc<Account>>,
+    pub(super) overfull: Overfull,
     /// What of the peer's words, or the want of them, ends the route.
     pub(super) fault: Option<String>,
 }
@@ -128,7 +129,7 @@ impl Session {
             tell_again_at: None,
             exports_heard: None,
             throttle: Hush::default(),
-            overfull: Vec::new(),
+            overfull: Overfull::new(),
             fault: None,
         }
     }
@@ -143,7 +144,7 @@ impl Session {
         self.tell_owed(worker);
         self.cluster.want_requests(worker);
         self.cluster.ask_line_max(worker, &self.route);
-        self.cluster.ask_counts(worker, &self.route);
+        self.cluster.begin_count(worker, &self.route);
         self.handle_batch(worker, received);
         self.end_turn();
     }
@@ -251,8 +252,8 @@ impl Session {
         self.connection().set_line_max(learned);
     }
 
-    /// What the peer told of other brokers, and of connections that count here. Not to be called while a worker is
-    /// in use: it writes to other routes.
+    /// What the peer told of other brokers, and of connections that count here. Not to
+    /// be called while a worker is in use: it writes to other routes.
     pub(super) fn hear_news(&mut self) {
         let News { own, others } = std::mem::take(&mut self.news);
         for info in others {
@@ -266,8 +267,9 @@ impl Session {
                 Some(soonest.map_or_else(Instant::now, |at| at.max(Instant::now())));
         }
         self.tell_interest_again();
-        for account in std::mem::take(&mut self.overfull) {
-            client::keep_account_limit(&self.cluster.context, &account);
+        let overfull = std::mem::take(&mut self.overfull);
+        if !overfull.is_empty() {
+            client::keep_account_limits(&self.cluster.context, &overfull);
         }
     }
 

@@ -62,9 +62,10 @@ struct RouteOf {
 }
 
 impl Cluster {
-    /// Asks every member what it sees. To be called every few seconds, and
-    /// while no worker is in use.
+    /// Asks every member what it sees, and once more for what it did not tell. To be
+    /// called every few seconds, and while no worker is in use.
     pub fn ask_views(&self) {
+        self.keep_count();
         for route in self.routes() {
             let Some(question) = self.question(&route, "ROUTEZ") else {
                 return;
@@ -88,7 +89,7 @@ impl Cluster {
     /// system account.
     fn question(&self, route: &Route, service: &str) -> Option<String> {
         let account = &self.context.accounts.system()?.name;
-        let (id, answers) = (&route.remote_id, self.views_subject());
+        let (id, answers) = (&route.remote_id, &self.views_subject);
         Some(format!(
             "RMSG {account} $SYS.REQ.SERVER.{id}.{service} {answers} 2\r\n{{}}\r\n"
         ))
@@ -100,13 +101,15 @@ impl Cluster {
         let Some(account) = self.context.accounts.system() else {
             return;
         };
-        let subject = self.views_subject();
-        account.interest.want(worker, subject.as_bytes());
+        let interest = &account.interest;
+        interest.want(worker, self.views_subject.as_bytes());
+        // By it a member is known to stop.
+        interest.want(worker, b"$SYS.SERVER.*.SHUTDOWN");
     }
 
     /// Takes what members tell off the messages of the system account.
     pub(super) fn hear(&self, route: &Route, account: &Arc<Account>, run: &Run<'_>) {
-        if !account.is_system || run.subject != self.views_subject().as_bytes() {
+        if !account.is_system || run.subject != self.views_subject.as_bytes() {
             return;
         }
         for message in run.messages {
@@ -151,11 +154,11 @@ impl Cluster {
             }
         }
     }
+}
 
-    /// Where members answer to.
-    fn views_subject(&self) -> String {
-        format!("$SYS._ROUTES.{}", self.node.server_id)
-    }
+/// Where members answer to the broker of this id.
+pub(super) fn subject(server_id: &str) -> String {
+    format!("$SYS._ROUTES.{server_id}")
 }
 
 /// The routes of an answer, as many as are taken; `None` if it is no list.

@@ -1,7 +1,11 @@
 //! What the broker tells of itself: clients that come and go, and its figures.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
+use hashbrown::HashMap;
 use monitor_client::{AccountStat, KindCounts, Varz};
 use serde::Serialize;
 use serde_json::json;
@@ -11,10 +15,21 @@ use super::{
     envelope::{now, to_json},
 };
 use crate::{
-    account::GLOBAL_ACCOUNT,
-    connection::{ClientInfo, CloseReason, Connection},
+    account::{Account, GLOBAL_ACCOUNT},
+    connection::{ClientInfo, CloseReason, Connection, registry::AccountTotals},
+    monitor::values::account_stat,
     route::Route,
 };
+
+/// How old what an account moved may be when its connections are told: to sum it up
+/// is to look at every connection.
+const TOTALS_AGE_MAX: Duration = Duration::from_secs(1);
+
+/// What each account moved, and when that was looked at.
+pub(super) struct Totals {
+    at: Instant,
+    by_account: HashMap<String, AccountTotals>,
+}
 
 /// Messages and bytes of one direction.
 #[derive(Serialize)]
@@ -24,24 +39,22 @@ struct Data {
 }
 
 impl System {
-    /// A client logged in, into the account that is returned.
-    pub(super) fn tell_connected(&self, connection: &Arc<Connection>) -> String {
+    /// A client logged in.
+    pub(super) fn tell_connected(&self, connection: &Arc<Connection>) {
         let client = ClientInfo {
             // Nobody has measured it yet.
             rtt: 0,
             ..who(connection)
         };
-        let account = client.account.clone();
+        let account = &client.account;
         self.publish(&format!("$SYS.ACCOUNT.{account}.CONNECT"), || {
             let body = json!({ "client": client });
             self.envelope.advisory("client_connect", &body)
         });
-        account
     }
 
-    /// A client's connection ended, in the account that is returned. What the
-    /// client sent is `sent`.
-    pub(super) fn tell_closed(&self, connection: &Arc<Connection>, reason: CloseReason) -> String {
+    /// A client's connection ended. What the client sent is `sent`.
+    pub(super) fn tell_closed(&self, connection: &Arc<Connection>, reason: CloseReason) {
         let client = ClientInfo {
             stop: now(),
             ..who(connection)
@@ -60,7 +73,6 @@ impl System {
             self.publish(&self.subject("CLIENT.AUTH.ERR"), make);
         }
         self.publish(&format!("$SYS.ACCOUNT.{account}.DISCONNECT"), make);
-        account
     }
 
     /// How many connections each account has, of those that have any or may have
@@ -70,35 +82,52 @@ impl System {
         let busy = accounts.iter().filter(|account| {
             account.connections() > 0 || account.limits().max_connections.is_some()
         });
-        self.publish_conns(&busy.map(|account| account.name.clone()).collect());
-    }
-
-    /// How many connections these accounts have now. Counting looks at every
-    /// connection, so it is done only if somebody wants to know.
-    pub(super) fn publish_conns(&self, accounts: &BTreeSet<String>) {
-        let is_wanted = |account: &String| {
-            let mut subjects = conns_subjects(account).into_iter();
-            subjects.any(|subject| self.is_wanted(&subject))
-        };
-        if !accounts.iter().any(is_wanted) {
-            return;
-        }
-        for stat in self.answers.accstatz().account_statz {
-            if accounts.contains(&stat.acc) {
-                self.publish_conns_of(&stat);
-            }
+        for account in busy {
+            self.publish_conns(&account.name);
         }
     }
 
-    fn publish_conns_of(&self, stat: &AccountStat) {
+    /// How many connections an account has now; none if it is defined no more.
+    pub(super) fn publish_conns(&self, account: &str) {
         // As nats-server has it, nobody counts the global account.
-        if stat.acc == GLOBAL_ACCOUNT {
+        if account == GLOBAL_ACCOUNT {
             return;
         }
-        for subject in conns_subjects(&stat.acc) {
-            self.publish(&subject, || {
-                self.envelope.advisory("account_connections", stat)
-            });
+        for subject in conns_subjects(account) {
+            self.publish(&subject, || self.conns_of(account));
+        }
+    }
+
+    /// The event that tells it.
+    pub(super) fn conns_of(&self, account: &str) -> String {
+        let stat = match self.server.clients.accounts.find(account) {
+            Some(account) => self.stat(&account),
+            None => AccountStat {
+                acc: account.to_owned(),
+                name: account.to_owned(),
+                ..AccountStat::default()
+            },
+        };
+        self.envelope.advisory("account_connections", &stat)
+    }
+
+    /// The figures of an account. What counts for its limit is as it is now.
+    fn stat(&self, account: &Account) -> AccountStat {
+        let mut known = self.totals.borrow_mut();
+        let totals = match known.take() {
+            Some(totals) if totals.at.elapsed() <= TOTALS_AGE_MAX => totals,
+            _ => Totals {
+                at: Instant::now(),
+                by_account: self.server.clients.registry.moment().totals_by_account(),
+            },
+        };
+        let totals = known.insert(totals);
+        let moved = totals.by_account.get(&account.name).copied();
+        let conns = i64::try_from(account.connections()).unwrap_or(i64::MAX);
+        AccountStat {
+            conns,
+            total_conns: conns,
+            ..account_stat(account, moved.unwrap_or_default())
         }
     }
 

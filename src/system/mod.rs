@@ -15,7 +15,6 @@ mod subscribers;
 
 use std::{
     cell::RefCell,
-    collections::BTreeSet,
     io,
     sync::{
         Arc,
@@ -39,6 +38,7 @@ use crate::{
     protocol::CRLF,
     server::Server,
 };
+use advisory::Totals;
 use envelope::Envelope;
 use subscribers::Counting;
 
@@ -81,6 +81,7 @@ pub fn serve(server: Arc<Server>, answers: Answers) -> io::Result<()> {
         account,
         server,
         counting: RefCell::default(),
+        totals: RefCell::default(),
     };
     thread::Builder::new()
         .name("system".into())
@@ -97,6 +98,8 @@ struct System {
     envelope: Envelope,
     /// Questions to the members of the cluster that wait for answers.
     counting: RefCell<Counting>,
+    /// What each account moved, as of not long ago.
+    totals: RefCell<Option<Totals>>,
 }
 
 impl System {
@@ -112,13 +115,14 @@ impl System {
             let wait = next.saturating_duration_since(Instant::now());
             match notices.recv_timeout(wait) {
                 Ok(notice) => {
-                    // A crowd is counted once, when all of it has come.
-                    let mut changed = BTreeSet::new();
-                    self.take(notice, &mut changed);
+                    self.take(notice);
                     for notice in notices.try_iter().take(NOTICES_MAX) {
-                        self.take(notice, &mut changed);
+                        self.take(notice);
                     }
-                    self.publish_conns(&changed);
+                    // A crowd is counted once, when all of it has come.
+                    for account in self.server.clients.system.take_counted() {
+                        self.publish_conns(&account);
+                    }
                 }
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -150,16 +154,13 @@ impl System {
         }
     }
 
-    /// Acts on a notice; accounts whose connections have become more or less
-    /// are added to `changed`.
-    fn take(&self, notice: Notice, changed: &mut BTreeSet<String>) {
+    /// Acts on a notice.
+    fn take(&self, notice: Notice) {
         match notice {
-            Notice::Connected(connection) => {
-                changed.insert(self.tell_connected(&connection));
-            }
-            Notice::Closed(connection, reason) => {
-                changed.insert(self.tell_closed(&connection, reason));
-            }
+            Notice::Connected(connection) => self.tell_connected(&connection),
+            Notice::Closed(connection, reason) => self.tell_closed(&connection, reason),
+            // Told when all notices have been taken.
+            Notice::Counted => {}
             Notice::LameDuck => self.publish(&self.subject("LAMEDUCK"), || self.envelope.server()),
             Notice::Request(request) => self.serve(&request),
             Notice::Stopping(told) => {

@@ -151,9 +151,9 @@ impl System {
     }
 
     fn conns(&self, account: &str) -> Option<String> {
-        let statz = self.answers.accstatz().account_statz;
-        let stat = statz.iter().find(|stat| stat.acc == account)?;
-        Some(self.envelope.advisory("account_connections", stat))
+        // Whoever has no such account keeps silent.
+        self.server.clients.accounts.find(account)?;
+        Some(self.conns_of(account))
     }
 
     fn account_info(&self, account: &str) -> Answered {

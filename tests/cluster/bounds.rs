@@ -222,6 +222,25 @@ fn every_queue_group_is_served_for_a_nats_server() {
     every_group_is_served(Kind::Nats, Kind::Midge);
 }
 
+/// What a member has no room to be told is served by the members here, once.
+#[test]
+fn groups_that_find_no_room_in_a_line_are_served_here() {
+    let members = start(&[(Kind::Midge, ""), (Kind::Nats, "")]);
+    let count = 1400;
+    let case = (count, 101, true, true);
+    let (taken, _) = deliver_to_groups(&members[0], &members[1], 0, case);
+    let served = |name: &String| taken.get(name).copied().unwrap_or(0);
+    let names = groups(count, 101);
+    let here: Vec<usize> = names.iter().step_by(2).map(served).collect();
+    assert!(here.iter().all(|times| *times == 3), "{here:?}");
+    let elsewhere: Vec<usize> = names.iter().skip(1).step_by(2).map(served).collect();
+    assert!(elsewhere.iter().all(|times| *times <= 3), "{elsewhere:?}");
+    // What nobody had room for is told, and nothing else.
+    let lost: usize = elsewhere.iter().map(|times| 3 - times).sum();
+    let dropped = members[0].broker.get_json("/varz")["dropped_msgs"].clone();
+    assert_eq!(dropped["too_long"].as_u64(), Some(lost as u64), "{dropped}");
+}
+
 /// A read of a publisher's socket that makes more than twice what may wait for a
 /// peer: it is handled in parts, as fast as the peer takes them.
 #[test]

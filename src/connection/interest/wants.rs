@@ -51,6 +51,16 @@ impl Wants {
         self.list.iter().map(|(key, _)| key)
     }
 
+    /// All of them.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &(Key, Wanted)> {
+        self.list.iter()
+    }
+
+    /// The key itself, if it is there.
+    pub(super) fn find(&self, key: &[u8]) -> Option<Key> {
+        self.list.get(self.place(key)?).map(|(key, _)| key.clone())
+    }
+
     /// What stands at a place.
     pub(super) fn at(&self, place: usize) -> Option<&(Key, Wanted)> {
         self.list.get(place)
