@@ -22,6 +22,7 @@ use tracing::info;
 use super::{
     client_urls,
     failing::{Failed, Failing},
+    heard_of::HeardOf,
     interest::PeerInterest,
     introduction::Refusal,
     member_addresses::MemberAddresses,
@@ -76,8 +77,8 @@ pub struct Cluster {
     /// Addresses that members come from.
     pub(super) member_addresses: MemberAddresses,
     changes: watch::Sender<()>,
-    /// Addresses that are being dialled because somebody told of them.
-    pub(super) heard_of: Mutex<BTreeSet<String>>,
+    /// Brokers that are dialled because somebody told of them.
+    pub(super) heard_of: HeardOf,
     /// Configured addresses that a task cares for.
     pub(super) cared_for: Mutex<BTreeSet<String>>,
     /// The settings are others now.
@@ -196,7 +197,7 @@ impl Cluster {
             routes: Mutex::default(),
             member_addresses: MemberAddresses::default(),
             changes: watch::Sender::new(()),
-            heard_of: Mutex::default(),
+            heard_of: HeardOf::default(),
             cared_for: Mutex::default(),
             reconfigured: Notify::new(),
             stopping: AtomicBool::new(false),

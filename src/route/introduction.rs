@@ -35,6 +35,8 @@ pub(super) struct Refusal {
     pub(super) detail: String,
     /// Why a login was refused, as counters name it.
     pub(super) login: Option<&'static str>,
+    /// Whether a healthy cluster does so all the time: nobody is told of it.
+    pub(super) is_usual: bool,
 }
 
 impl Refusal {
@@ -44,6 +46,7 @@ impl Refusal {
             error: None,
             detail: detail.into(),
             login: None,
+            is_usual: false,
         }
     }
 
@@ -54,6 +57,7 @@ impl Refusal {
             detail: error.clone(),
             error: Some(error),
             login: None,
+            is_usual: false,
         }
     }
 
@@ -61,6 +65,15 @@ impl Refusal {
     pub(super) fn with(self, detail: impl Into<String>) -> Self {
         Self {
             detail: detail.into(),
+            ..self
+        }
+    }
+
+    /// The same as what is neither told of nor counted.
+    pub(super) fn usual(self) -> Self {
+        Self {
+            login: None,
+            is_usual: true,
             ..self
         }
     }
@@ -84,7 +97,7 @@ fn names_cluster_user(options: &ClusterOptions, connection: &Connection) -> bool
 
 /// Why a connection ends whose peer said so with this text.
 pub(super) fn reason_told(text: &[u8]) -> CloseReason {
-    const KNOWN: [(&[u8], CloseReason); 7] = [
+    const KNOWN: [(&[u8], CloseReason); 8] = [
         (
             b"authorization violation",
             CloseReason::AuthenticationFailure,
@@ -92,6 +105,12 @@ pub(super) fn reason_told(text: &[u8]) -> CloseReason {
         (
             b"authentication timeout",
             CloseReason::AuthenticationTimeout,
+        ),
+        // A nats-server tries one for its system account with everybody, and gives
+        // it up when it learns that we have none.
+        (
+            b"not possible to have a dedicated route",
+            CloseReason::DuplicateRoute,
         ),
         (b"cluster name", CloseReason::ClusterNameConflict),
         (b"attempted to connect to", CloseReason::IncorrectPort),
@@ -317,7 +336,7 @@ impl Cluster {
         }
         if !info.route_account.is_empty() {
             return Err(Refusal::told(
-                CloseReason::ProtocolViolation,
+                CloseReason::DuplicateRoute,
                 format!(
                     "Not possible to have a dedicated route for account \"{}\" between those servers",
                     info.route_account.escape_debug()
@@ -344,6 +363,7 @@ fn duplicate_name(name: &str) -> Refusal {
     let name = name.escape_debug();
     Refusal {
         login: None,
+        is_usual: false,
         reason: CloseReason::DuplicateServerName,
         error: Some(format!("Remote server has a duplicate name: \"{name}\"")),
         detail: format!(

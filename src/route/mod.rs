@@ -27,6 +27,7 @@ mod forgotten;
 mod gossip;
 mod handshake;
 mod headcount;
+mod heard_of;
 pub mod interest;
 mod introduction;
 mod member_addresses;
@@ -82,8 +83,8 @@ pub(super) enum Ended {
     Duplicate(String),
     /// The other side is this very broker.
     Ourselves,
-    /// It never came to a route.
-    Failed(String),
+    /// It never came to a route, and why; the reason, if anybody was there.
+    Failed(Option<CloseReason>, String),
 }
 
 /// Bytes that may wait for a broker that is not let in: CONNECT, INFO and some
@@ -309,7 +310,10 @@ async fn refuse(connection: &Arc<Connection>, stream: &TcpStream, refusal: &Refu
         refusal.reason,
         refusal.detail
     );
-    Ended::Failed(format!("{}: {}", refusal.reason, refusal.detail))
+    Ended::Failed(
+        Some(refusal.reason),
+        format!("{}: {}", refusal.reason, refusal.detail),
+    )
 }
 
 /// How log lines name a route.

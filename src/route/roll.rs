@@ -233,6 +233,11 @@ impl Roll {
         }
     }
 
+    /// Whether the broker of that id is or was a member.
+    pub(super) fn knows(&self, id: &str) -> bool {
+        self.0.lock().members.contains_key(id)
+    }
+
     /// Forgets members without a route that the configuration does not name, and
     /// what was noted of addresses that it names no more.
     pub(super) fn forget_unnamed(&self, configured: &[RouteUrl]) {
