@@ -75,7 +75,7 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
             Ended::Duplicate(remote_id) => {
                 failures = Failures::default();
                 cluster.roll.found(&url, &remote_id, false);
-                cluster.until_gone(&remote_id).await;
+                cluster.keep_as_configured(&remote_id, &address).await;
             }
             Ended::Ourselves => {
                 cluster.roll.found(&url, &cluster.node.server_id, true);
@@ -95,6 +95,23 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
 }
 
 impl Cluster {
+    /// Returns once there is no route to the broker of that id, to which a configured
+    /// address leads, or the address is configured no more. Until then every route to
+    /// it counts as configured, whoever dialled.
+    async fn keep_as_configured(&self, remote_id: &str, address: &String) {
+        while let Some(route) = self.route(remote_id) {
+            let options = self.options();
+            if !options.routes.iter().any(|url| url.to_string() == *address) {
+                return;
+            }
+            route
+                .configured_as
+                .lock()
+                .get_or_insert_with(|| address.clone());
+            self.until_ended(&route).await;
+        }
+    }
+
     /// How the configuration has it that the broker at `address` is dialled now;
     /// `None` if nobody needs to care for it any more.
     fn next_to_dial(&self, address: &str) -> Option<RouteUrl> {
@@ -198,12 +215,7 @@ pub(super) async fn dial(
                 (CloseReason::DuplicateRoute, Some(id)) if id == cluster.node.server_id => {
                     Ended::Ourselves
                 }
-                (CloseReason::DuplicateRoute, Some(id)) => {
-                    if origin == Origin::Configured {
-                        cluster.mark_configured(&id, url.to_string());
-                    }
-                    Ended::Duplicate(id)
-                }
+                (CloseReason::DuplicateRoute, Some(id)) => Ended::Duplicate(id),
                 _ => ended,
             }
         }

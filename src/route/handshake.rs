@@ -12,9 +12,8 @@
 //! everything. What the other side says, and how much of it, is judged by
 //! [`BeforeLogin`].
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use serde::de::DeserializeOwned;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout_at},
@@ -23,8 +22,9 @@ use tracing::debug;
 
 use super::{
     cluster::Cluster,
-    introduction::{Refusal, reason_told},
+    introduction::Refusal,
     log_prefix,
+    no_line::{NoLine, is_end, read_json},
 };
 use crate::{
     config::options::cluster::{ClusterOptions, RouteUrl},
@@ -34,10 +34,7 @@ use crate::{
     },
     protocol::{
         PING, PONG,
-        before_login::{BeforeLogin, Due, IDLE_LINES_MAX, Step, Unfit},
-        error::quoted,
-        json_fault,
-        parse::ParseError,
+        before_login::{BeforeLogin, Due, Step, Unfit},
         route::{INTRODUCTION_MAX, RouteConnect, RouteInfo},
     },
     security,
@@ -206,7 +203,11 @@ impl<'a> Handshake<'a> {
                     remote_id: Some(introduced.info.server_id),
                 });
             }
-            Ok(introduced) => cluster.check_info(&introduced.info).map(|()| introduced),
+            Ok(introduced) => {
+                let from = self.connection.peer.ip();
+                let checked = cluster.check_info(&introduced.info, from);
+                checked.map(|()| introduced)
+            }
             Err(refusal) => Err(refusal),
         };
         let mut introduced = match introduced {
@@ -264,7 +265,8 @@ impl<'a> Handshake<'a> {
     /// The other side's INFO, checked.
     async fn info(&mut self) -> Result<Introduced, Refusal> {
         let introduced = self.told().await?;
-        self.cluster.check_info(&introduced.info)?;
+        let from = self.connection.peer.ip();
+        self.cluster.check_info(&introduced.info, from)?;
         Ok(introduced)
     }
 
@@ -368,80 +370,6 @@ impl<'a> Handshake<'a> {
             "Authorization Violation",
         );
         refusal.with(detail).of_login(why)
-    }
-}
-
-/// Why the line that is due did not come.
-enum NoLine {
-    Unfit(Unfit),
-    Refusal(Refusal),
-}
-
-impl From<Refusal> for NoLine {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refusal(refusal)
-    }
-}
-
-impl From<Unfit> for NoLine {
-    fn from(unfit: Unfit) -> Self {
-        Self::Unfit(unfit)
-    }
-}
-
-impl From<NoLine> for Refusal {
-    fn from(no_line: NoLine) -> Self {
-        let violation = |detail: &str| Self::silent(CloseReason::ProtocolViolation, detail);
-        match no_line {
-            NoLine::Refusal(refusal) => refusal,
-            NoLine::Unfit(Unfit::Parse(error)) => refuse_bytes(error),
-            NoLine::Unfit(Unfit::Error(text)) => {
-                Self::silent(reason_told(&text), format!("Route Error {}", quoted(&text)))
-            }
-            NoLine::Unfit(Unfit::NotDue) => Self::told(
-                CloseReason::AuthenticationFailure,
-                "Authorization Violation",
-            )
-            .of_login(&security::refusal::Refusal::NotLoggedIn),
-            NoLine::Unfit(Unfit::Idle) => {
-                violation(&format!("more than {IDLE_LINES_MAX} lines before INFO"))
-            }
-            NoLine::Unfit(Unfit::Connect) => violation("CONNECT where INFO was expected"),
-            NoLine::Unfit(Unfit::Info) => violation("INFO before CONNECT"),
-            NoLine::Unfit(Unfit::Late) => {
-                Self::silent(CloseReason::AuthenticationTimeout, "the time is over")
-            }
-        }
-    }
-}
-
-/// Whether the other side has closed. Who has not read all that we said resets.
-fn is_end(kind: io::ErrorKind) -> bool {
-    matches!(
-        kind,
-        io::ErrorKind::UnexpectedEof
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::BrokenPipe
-    )
-}
-
-fn read_json<T: DeserializeOwned>(what: &str, json: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(json).map_err(|error| {
-        let detail = format!("bad {what}: {}", json_fault(&error));
-        Refusal::silent(CloseReason::ProtocolViolation, detail)
-    })
-}
-
-fn refuse_bytes(error: ParseError) -> Refusal {
-    match error {
-        ParseError::Arguments(detail) => Refusal::silent(CloseReason::ProtocolViolation, detail),
-        ParseError::ControlLine => {
-            Refusal::told(CloseReason::MaxControlLine, "maximum control line exceeded")
-        }
-        ParseError::UnknownOperation => {
-            Refusal::told(CloseReason::ProtocolViolation, "Unknown Protocol Operation")
-        }
     }
 }
 

@@ -1,11 +1,14 @@
 //! How brokers introduce themselves: our CONNECT and INFO, and what we make of
 //! theirs.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use memchr::memmem;
 
-use super::cluster::{Cluster, ClusterName, Route};
+use super::{
+    cluster::{Cluster, ClusterName, Route},
+    roll::address,
+};
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     config::options::{
@@ -244,10 +247,14 @@ impl Cluster {
         if !options.password.is_hash() {
             return is_user & options.password.is(connect.pass.as_bytes());
         }
-        // Comparing takes long: in turn with those of clients, where it keeps nobody
-        // waiting.
+        // Comparing takes long: in turn with the others of this port, members first, and
+        // not behind a crowd of clients, whose brokers would give up meanwhile.
         let source = connection.peer.ip();
-        let Some(turn) = self.context.passwords.turn(source).await else {
+        let turn = match self.member_addresses.contains(source) {
+            true => self.passwords.turn_of_member(source).await,
+            false => self.passwords.turn(source).await,
+        };
+        let Some(turn) = turn else {
             return false;
         };
         let (secret, offered) = (options.password.clone(), connect.pass.clone());
@@ -315,8 +322,9 @@ impl Cluster {
         ))
     }
 
-    /// Checks that the INFO is that of another broker with a name of its own.
-    pub(super) fn check_info(&self, info: &RouteInfo) -> Result<(), Refusal> {
+    /// Checks that the INFO, which came from this address, is that of another broker
+    /// with a name of its own.
+    pub(super) fn check_info(&self, info: &RouteInfo, from: IpAddr) -> Result<(), Refusal> {
         if info.server_id.is_empty() || info.server_id.contains(char::is_whitespace) {
             return Err(Refusal::silent(
                 CloseReason::ProtocolViolation,
@@ -329,9 +337,8 @@ impl Cluster {
                 "a route to ourselves",
             ));
         }
-        if info.server_name == self.node.server_name
-            || self.routes().iter().any(|known| known.has_namesake(info))
-        {
+        let is_namesake = |known: &Arc<Route>| known.has_namesake(info, from);
+        if info.server_name == self.node.server_name || self.routes().iter().any(is_namesake) {
             return Err(duplicate_name(&info.server_name));
         }
         if !info.route_account.is_empty() {
@@ -348,13 +355,15 @@ impl Cluster {
 }
 
 impl Route {
-    /// Whether another broker than the one behind this route has its name. One at
-    /// the same address was started anew: this route has not ended yet.
-    fn has_namesake(&self, other: &RouteInfo) -> bool {
+    /// Whether another broker than the one behind this route gives itself the name that
+    /// this one has given itself. One at the same address was started anew: this route
+    /// has not ended yet.
+    fn has_namesake(&self, other: &RouteInfo, from: IpAddr) -> bool {
         let info = self.info.lock();
-        self.remote_name == other.server_name
+        info.given_name()
+            .is_some_and(|name| other.given_name() == Some(name))
             && self.remote_id != other.server_id
-            && (&info.host, info.port) != (&other.host, other.port)
+            && self.address != address(other, from)
     }
 }
 

@@ -258,7 +258,9 @@ impl RouteUrl {
 
 /// A password that this broker sends, so that it must be plain.
 fn secret(text: &str) -> Result<Secret, String> {
-    Secret::plain(text).map_err(|why| format!("the password of a route {why}"))
+    let why = "the password of a route is sent to the other broker, so that it must be the plain \
+               text and no bcrypt hash";
+    Secret::plain(text).map_err(|_| why.to_owned())
 }
 
 /// What cannot be decoded stays as it is.
