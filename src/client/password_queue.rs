@@ -1,6 +1,6 @@
 //! Whose turn it is of the logins whose passwords take long to compare.
 //!
-//! The client's login asks for a [`Turn`]. A source has one comparison at a time,
+//! The client's login asks for a [`Turn`], and the route's at a queue of its own. A source has one comparison at a time,
 //! whatever it sends. Sources from which somebody logged in lately come first,
 //! those with refused logins last; among equals the one that was served longest
 //! ago. Of those who were never served, the one that waits longest comes first as
@@ -54,6 +54,7 @@ struct State {
 
 struct Waiting {
     source: IpAddr,
+    is_member: bool,
     since: Instant,
     turn: oneshot::Sender<Turn>,
 }
@@ -86,9 +87,19 @@ impl PasswordQueue {
     /// Waits for the turn of a login from `source`. `None` never happens: turns
     /// are never refused.
     pub(crate) async fn turn(&self, source: IpAddr) -> Option<Turn> {
+        self.wait(source, false).await
+    }
+
+    /// The same where members of the cluster come from: as if one had logged in lately.
+    pub(crate) async fn turn_of_member(&self, source: IpAddr) -> Option<Turn> {
+        self.wait(source, true).await
+    }
+
+    async fn wait(&self, source: IpAddr, is_member: bool) -> Option<Turn> {
         let (turn, taken) = oneshot::channel();
         self.0.state.lock().waiting.push(Waiting {
             source: network(source),
+            is_member,
             since: Instant::now(),
             turn,
         });
@@ -106,6 +117,17 @@ impl PasswordQueue {
                 .map(|waiting| waiting.since.elapsed())
                 .max()
                 .unwrap_or_default(),
+        }
+    }
+}
+
+impl QueueLook {
+    /// This queue and another one.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            waiting: self.waiting + other.waiting,
+            longest: self.longest.max(other.longest),
         }
     }
 }
@@ -160,7 +182,10 @@ impl State {
             }
             let rank = *standings.entry(waiting.source).or_insert_with(|| {
                 let served = self.served.get(&waiting.source).copied();
-                let standing = queue.logins.standing(waiting.source, clock);
+                let standing = match waiting.is_member {
+                    true => Standing::Good,
+                    false => queue.logins.standing(waiting.source, clock),
+                };
                 (standing, served.unwrap_or(0))
             });
             best = Some(best.map_or(rank, |best| best.min(rank)));
@@ -202,6 +227,7 @@ mod tests {
             let (turn, taken) = oneshot::channel();
             self.queue.0.state.lock().waiting.push(Waiting {
                 source: ip(source),
+                is_member: false,
                 since: self.start + after,
                 turn,
             });

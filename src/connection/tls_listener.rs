@@ -27,6 +27,9 @@ use crate::{
     telemetry::{Clock, histogram::Distribution, hush::Hush},
 };
 
+/// Why a peer that connected to us is refused with `verify_cert_and_check_known_urls`.
+const UNKNOWN_HOST: &str = "the peer's certificate names no host of a configured route";
+
 /// TLS for the connections of one listener.
 pub struct TlsListener {
     /// The block and its files.
@@ -205,6 +208,10 @@ impl TlsListener {
             let why = "the key of its certificate is not in pinned_certs any more";
             return Some(refused(why, subject()));
         }
+        let known = connection.certificate.get();
+        if !tls.is_dialled && known.is_some_and(|it| !material.options.takes(it)) {
+            return Some(refused(UNKNOWN_HOST, subject()));
+        }
         let why = "the CA of its certificate is not believed any more";
         (!material.knows_issuer(&chain, tls.is_dialled)).then(|| refused(why, subject()))
     }
@@ -242,14 +249,8 @@ impl TlsListener {
                 return Err(Failure::new(Cause::NotPinned, text));
             }
         }
-        let names = &certificate.dns_names;
-        if material.options.check_known_urls
-            && !names.iter().any(|name| material.options.knows(name))
-        {
-            let text = format!(
-                "the peer's certificate names no host of a configured route: {}",
-                certificate.subject
-            );
+        if !tls.is_dialled && !material.options.takes(&certificate) {
+            let text = format!("{UNKNOWN_HOST}: {}", certificate.subject);
             return Err(Failure::new(Cause::BadCertificate, text));
         }
         Ok(Secured {

@@ -240,6 +240,7 @@ mod tests {
         Member {
             id: id.into(),
             name: id.to_lowercase(),
+            named: true,
             address: String::new(),
             version: String::new(),
             midge: String::new(),

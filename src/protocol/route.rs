@@ -422,6 +422,12 @@ pub struct RouteInfo {
 }
 
 impl RouteInfo {
+    /// The name that the broker was given. One without a name takes its id for it.
+    pub fn given_name(&self) -> Option<&str> {
+        let is_given = !self.server_name.is_empty() && self.server_name != self.server_id;
+        is_given.then_some(&self.server_name)
+    }
+
     /// The line as it is sent; nats-server puts a blank before the line's end.
     /// One that no broker need take goes without what a peer can do without: what
     /// is long and not of the introduction itself (both sides apply permissions),

@@ -123,10 +123,11 @@ fn tell_refused(cluster: &Cluster, connection: &Connection, refusal: &Refusal) {
     if let Some(why) = refusal.login {
         telemetry.logins.count_refused(why);
     }
-    if matches!(
+    let is_usual = matches!(
         reason,
         CloseReason::DuplicateRoute | CloseReason::ClientClosed | CloseReason::ServerShutdown
-    ) {
+    );
+    if is_usual || refusal.is_usual {
         return;
     }
     let text = format!("{reason}: {}", refusal.detail);

@@ -39,6 +39,9 @@ pub(super) struct Lost(Mutex<BTreeMap<String, (u64, Vec<String>)>>);
 
 /// Puts the list into INFO as it is now and lets the clients know if it changed.
 pub(super) fn refresh(cluster: &Cluster) {
+    // Of two at once the one that gathers later writes later. Not the lock of INFO,
+    // which is taken while the routes are locked.
+    let _gathering = cluster.gathering_urls.lock();
     let options = cluster.options();
     let mut urls = Vec::new();
     if !options.no_advertise {

@@ -2,8 +2,7 @@
 //! the others.
 //!
 //! The server makes one [`Cluster`] and keeps it; the tasks of the routes
-//! register here, monitoring reads. A broker has at most one route to another,
-//! whoever dialled.
+//! register ([`super::register`]), monitoring reads.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -17,31 +16,33 @@ use std::{
 
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
-use tracing::info;
 
 use super::{
     client_urls,
     failing::{Failed, Failing},
     headcount::{Asking, Headcount},
+    heard_of::HeardOf,
     interest::PeerInterest,
-    introduction::Refusal,
     member_addresses::MemberAddresses,
-    reconfigure::ends_by,
     roll::{Member, Muster, Roll, Target},
     views,
 };
 use crate::{
-    client::{Context, Limits},
+    client::{Context, Limits, PasswordQueue},
     config::options::cluster::{ClusterOptions, PING_INTERVAL_MAX},
     connection::{CloseReason, Connection, tls_listener::TlsListener, worker::with_worker},
     protocol::route::RouteInfo,
     security::permissions::{Permissions, Subscribing},
-    telemetry::{Clock, event::EventKind},
+    telemetry::Clock,
 };
 
 /// Bytes that may at least wait for a peer: the interest of a million
 /// subscriptions, which a new route is told at once, must fit.
 const ROUTE_PENDING_MIN: usize = 256 * 1024 * 1024;
+
+/// Passwords of routes that are compared with a hash at a time. How many wait is
+/// bounded by the places that the port has.
+const PASSWORD_CHECKS_MAX: usize = 1;
 
 /// Letters of a made-up cluster name.
 const DYNAMIC_NAME_LEN: usize = 22;
@@ -68,7 +69,7 @@ pub struct Cluster {
     permissions: RwLock<Option<Arc<Permissions>>>,
     /// This broker.
     pub node: Node,
-    name: RwLock<ClusterName>,
+    pub(super) name: RwLock<ClusterName>,
     /// Who ought to be there, and what they see.
     pub(super) roll: Roll,
     /// Where members answer to what they see.
@@ -78,12 +79,12 @@ pub struct Cluster {
     /// What is remembered of routes that ended by a fault.
     pub(super) failing: Failing,
     /// Routes by the id of the broker behind them.
-    routes: Mutex<BTreeMap<String, Arc<Route>>>,
+    pub(super) routes: Mutex<BTreeMap<String, Arc<Route>>>,
     /// Addresses that members come from.
     pub(super) member_addresses: MemberAddresses,
-    changes: watch::Sender<()>,
-    /// Addresses that are being dialled because somebody told of them.
-    pub(super) heard_of: Mutex<BTreeSet<String>>,
+    pub(super) changes: watch::Sender<()>,
+    /// Brokers that are dialled because somebody told of them.
+    pub(super) heard_of: HeardOf,
     /// Configured addresses that a task cares for.
     pub(super) cared_for: Mutex<BTreeSet<String>>,
     /// The settings are others now.
@@ -92,6 +93,10 @@ pub struct Cluster {
     leaving: AtomicBool,
     /// Addresses for clients whose members may come back at once.
     pub(super) lost_urls: client_urls::Lost,
+    /// Held while the addresses for clients are put together.
+    pub(super) gathering_urls: Mutex<()>,
+    /// Routes that wait for their passwords to be compared.
+    pub passwords: PasswordQueue,
     /// Clients are to be told of a change.
     pub(super) clients_to_be_told: Notify,
 }
@@ -124,6 +129,8 @@ pub struct Route {
     pub remote_id: String,
     /// What it is called here; see [`Route::told_name`].
     pub remote_name: String,
+    /// `host:port` where it takes routes.
+    pub(super) address: String,
     /// How the route came to be.
     pub origin: Origin,
     /// The address by which the configuration names the other broker, if it does.
@@ -156,19 +163,6 @@ impl Route {
     }
 }
 
-/// Why a route cannot be registered.
-pub(super) enum Conflict {
-    /// There is this route to that broker.
-    Duplicate(Arc<Route>),
-    /// The broker stops.
-    Stopping,
-    /// A reload has put other settings in force, by which there would be no such
-    /// route.
-    OutOfDate(CloseReason, &'static str),
-    /// The names of the clusters do not go together.
-    Name(Refusal),
-}
-
 impl Cluster {
     /// The cluster of a broker that has no routes yet.
     pub fn new(
@@ -191,6 +185,7 @@ impl Cluster {
             },
         };
         context.info.write().cluster = name.text.clone();
+        let passwords = PasswordQueue::new(PASSWORD_CHECKS_MAX, context.telemetry.logins.clone());
         let cluster = Arc::new(Self {
             context,
             roll: Roll::default(),
@@ -206,24 +201,26 @@ impl Cluster {
             routes: Mutex::default(),
             member_addresses: MemberAddresses::default(),
             changes: watch::Sender::new(()),
-            heard_of: Mutex::default(),
+            heard_of: HeardOf::default(),
             cared_for: Mutex::default(),
             reconfigured: Notify::new(),
             stopping: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
             lost_urls: client_urls::Lost::default(),
+            gathering_urls: Mutex::default(),
+            passwords,
             clients_to_be_told: Notify::new(),
         });
-        cluster.limit_interest();
+        cluster.limit_interest(&cluster.options());
         client_urls::refresh(&cluster);
         cluster
     }
 
-    /// Puts the permissions of the settings in force, for what is told to the
-    /// others and what is taken from them from now on, and which members of queue
-    /// groups go first.
-    pub(super) fn limit_interest(&self) {
-        let options = self.options();
+    /// Puts the permissions of these settings in force, for what is told to the others
+    /// and what is taken from them from now on, and which members of queue groups go
+    /// first. To be called whenever accounts were defined anew, before anybody can log
+    /// in to them: until then a new account tells everything.
+    pub fn limit_interest(&self, options: &ClusterOptions) {
         let permissions = options.permissions();
         self.permissions.write().clone_from(&permissions);
         with_worker(|worker| {
@@ -381,114 +378,6 @@ impl Cluster {
         }
     }
 
-    /// Returns once this route is taken out.
-    pub(super) async fn until_ended(&self, route: &Arc<Route>) {
-        let mut changes = self.changes.subscribe();
-        let stands = || {
-            let known = self.route(&route.remote_id);
-            known.is_some_and(|known| Arc::ptr_eq(&known, route))
-        };
-        while stands() && changes.changed().await.is_ok() {}
-    }
-
-    /// Returns once there is no route to the broker of that id.
-    pub(super) async fn until_gone(&self, remote_id: &str) {
-        let mut changes = self.changes.subscribe();
-        while self.route(remote_id).is_some() {
-            // The sender lives as long as the cluster.
-            if changes.changed().await.is_err() {
-                return;
-            }
-        }
-    }
-
-    /// Notes that the configuration names the broker of that id by `address`.
-    pub(super) fn mark_configured(&self, remote_id: &str, address: String) {
-        if let Some(route) = self.route(remote_id) {
-            *route.configured_as.lock() = Some(address);
-        }
-    }
-
-    /// Registers a route whose sides know each other. Only now the name of the
-    /// cluster may change: what is not let in changes nothing.
-    /// `let_in_by` are the settings by which the other side was let in.
-    pub(super) fn register(
-        &self,
-        route: &Arc<Route>,
-        let_in_by: &ClusterOptions,
-    ) -> Result<(), Conflict> {
-        let old = {
-            let mut routes = self.routes.lock();
-            if self.is_stopping() {
-                return Err(Conflict::Stopping);
-            }
-            // A reload that comes later finds the route among the others.
-            let switched = self.tls().is_some() != route.connection.tls().is_some();
-            if let Some((reason, why)) = ends_by(route, let_in_by, &self.options(), switched) {
-                return Err(Conflict::OutOfDate(reason, why));
-            }
-            if let Some(known) = routes.get(&route.remote_id) {
-                return Err(Conflict::Duplicate(known.clone()));
-            }
-            let is_renamed = self.take_over_name(route).map_err(Conflict::Name)?;
-            let old = is_renamed.then(|| routes.values().cloned().collect::<Vec<_>>());
-            routes.insert(route.remote_id.clone(), route.clone());
-            old
-        };
-        // They know us by the old name.
-        for route in old.into_iter().flatten() {
-            route.connection.close(CloseReason::ClusterNameConflict);
-        }
-        self.context.registry.insert_route(&route.connection);
-        self.roll.entered(route);
-        self.member_addresses.add(route.connection.peer.ip());
-        self.note(route, &format!("Route to {} opened", route.remote_name));
-        Ok(())
-    }
-
-    /// Takes over the name that the cluster is to have with this route; whether
-    /// it is another one.
-    fn take_over_name(&self, route: &Route) -> Result<bool, Refusal> {
-        let agreed = {
-            let info = route.info.lock();
-            if info.cluster.is_empty() {
-                return Ok(false);
-            }
-            self.agree(&info.cluster, info.cluster_dynamic)?
-        };
-        if agreed.text == self.name().text {
-            return Ok(false);
-        }
-        // It was dialled because somebody told of it, and has proved nothing.
-        if route.origin == Origin::HeardOf && route.connection.tls().is_none() {
-            let text = format!("its cluster has another name: {:?}", agreed.text);
-            return Err(Refusal::silent(CloseReason::ClusterNameConflict, text));
-        }
-        info!("Cluster name updated to {:?}", agreed.text);
-        self.context.info.write().cluster.clone_from(&agreed.text);
-        *self.name.write() = agreed;
-        Ok(true)
-    }
-
-    /// Takes out a route that has ended.
-    pub(super) fn deregister(&self, route: &Arc<Route>, reason: CloseReason, why: &str) {
-        self.context.registry.close_route(&route.connection, reason);
-        {
-            let mut routes = self.routes.lock();
-            routes.remove(&route.remote_id);
-            // A name that was taken over holds nobody who goes on alone: the next
-            // one may come with another.
-            if routes.is_empty() && self.options().name.is_none() {
-                self.name.write().dynamic = true;
-            }
-        }
-        self.lose_counts(route);
-        self.roll.left(route, reason);
-        self.changes.send_replace(());
-        let text = format!("Route to {} ended: {why}", route.remote_name);
-        self.note(route, &text);
-    }
-
     /// Bytes that may wait for a peer.
     pub(super) fn max_pending(&self) -> usize {
         let all = self.context.registry.budget.limit();
@@ -520,11 +409,5 @@ impl Cluster {
     /// Those of clients, as they are now.
     fn limits(&self) -> Arc<Limits> {
         self.context.limits.current()
-    }
-
-    fn note(&self, route: &Route, text: &str) {
-        let (cid, subject) = (route.connection.cid, &route.remote_name);
-        let events = &self.context.telemetry.events;
-        events.record(EventKind::Route, cid, subject, text);
     }
 }

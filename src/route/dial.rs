@@ -1,5 +1,5 @@
-//! Dialling other brokers: the configured ones for ever, those that were heard
-//! of a few times.
+//! Dialling other brokers: the configured ones for ever. Those that were only heard
+//! of are up to [`super::heard_of`].
 
 use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -46,13 +46,6 @@ const REASONS_MAX: usize = 8;
 /// One in so many failures of the same broker is logged, whatever the reason.
 const REPORT_EVERY: u32 = 3600;
 
-/// How often a broker that was only heard of is dialled after its route was
-/// lost: a short cut of the network must not tear the mesh for good.
-const RETRIES_AFTER_LOSS: u32 = 30;
-
-/// Brokers that were only heard of and are dialled, or have a route for it.
-const HEARD_OF_MAX: usize = 512;
-
 /// Dials every configured broker, each in a task of its own; those that are
 /// configured later, too.
 pub async fn dial_configured(cluster: Arc<Cluster>) {
@@ -67,26 +60,6 @@ pub async fn dial_configured(cluster: Arc<Cluster>) {
     }
 }
 
-/// Dials a broker that somebody told of, unless that is being done.
-pub(super) fn dial_heard_of(cluster: &Arc<Cluster>, url: RouteUrl, gossip_mode: u8) {
-    let address = url.to_string();
-    {
-        let mut heard_of = cluster.heard_of.lock();
-        if heard_of.len() >= HEARD_OF_MAX && !heard_of.contains(&address) {
-            debug!("News of {url}: so many brokers are dialled already that it is not");
-            return;
-        }
-        if !heard_of.insert(address.clone()) {
-            return;
-        }
-    }
-    let cluster = cluster.clone();
-    tokio::spawn(async move {
-        try_route(&cluster, &url, gossip_mode).await;
-        cluster.heard_of.lock().remove(&address);
-    });
-}
-
 /// Keeps a route to a configured broker for as long as it is configured.
 async fn keep_route(cluster: Arc<Cluster>, address: String) {
     let mut failures = Failures::default();
@@ -95,7 +68,7 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
         match dial(&cluster, &url, Origin::Configured, 0).await {
             Ended::Lost { pause, reason } => {
                 failures = Failures::default();
-                sleep(pause + JITTER.mul_f64(fastrand::f64())).await;
+                sleep(pause + jitter()).await;
                 // A short cut is mended before anybody is told of it.
                 if !is_fault(reason) {
                     continue;
@@ -104,7 +77,7 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
             Ended::Duplicate(remote_id) => {
                 failures = Failures::default();
                 cluster.roll.found(&url, &remote_id, false);
-                cluster.until_gone(&remote_id).await;
+                cluster.keep_as_configured(&remote_id, &address).await;
             }
             Ended::Ourselves => {
                 cluster.roll.found(&url, &cluster.node.server_id, true);
@@ -114,7 +87,7 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
                 // So it said, and has proved nothing: not believed for ever.
                 sleep(OURSELVES_RETRY).await;
             }
-            Ended::Failed(why) => {
+            Ended::Failed(_, why) => {
                 cluster.roll.failed(&url, &why);
                 failures.add(&cluster, &url, &why);
             }
@@ -124,6 +97,23 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
 }
 
 impl Cluster {
+    /// Returns once there is no route to the broker of that id, to which a configured
+    /// address leads, or the address is configured no more. Until then every route to
+    /// it counts as configured, whoever dialled.
+    async fn keep_as_configured(&self, remote_id: &str, address: &String) {
+        while let Some(route) = self.route(remote_id) {
+            let options = self.options();
+            if !options.routes.iter().any(|url| url.to_string() == *address) {
+                return;
+            }
+            route
+                .configured_as
+                .lock()
+                .get_or_insert_with(|| address.clone());
+            self.until_ended(&route).await;
+        }
+    }
+
     /// How the configuration has it that the broker at `address` is dialled now;
     /// `None` if nobody needs to care for it any more.
     fn next_to_dial(&self, address: &str) -> Option<RouteUrl> {
@@ -138,56 +128,34 @@ impl Cluster {
     }
 }
 
-/// Tries to get a route to a broker that was heard of.
-async fn try_route(cluster: &Arc<Cluster>, url: &RouteUrl, gossip_mode: u8) {
-    let mut tries_left = cluster.options().connect_retries;
-    let mut failures = Failures::default();
-    loop {
-        match dial(cluster, url, Origin::HeardOf, gossip_mode).await {
-            Ended::Lost {
-                reason: CloseReason::RouteRemoved,
-                ..
-            } => return,
-            Ended::Lost { pause, .. } => {
-                failures = Failures::default();
-                tries_left = tries_left.max(RETRIES_AFTER_LOSS);
-                sleep(pause + JITTER.mul_f64(fastrand::f64())).await;
-                continue;
-            }
-            Ended::Duplicate(_) | Ended::Ourselves => return,
-            Ended::Failed(why) => failures.add(cluster, url, &why),
-        }
-        if tries_left == 0 || cluster.is_stopping() {
-            return;
-        }
-        tries_left -= 1;
-        sleep(pause(cluster.options().connect_backoff, failures.count)).await;
-    }
-}
-
 /// How long to wait after so many failures in a row; with `backoff` the longer,
 /// the more.
-fn pause(backoff: bool, failures: u32) -> Duration {
+pub(super) fn pause(backoff: bool, failures: u32) -> Duration {
     let base = match backoff {
         true => RETRY
             .saturating_mul(1 << failures.saturating_sub(1).min(5))
             .min(RETRY_MAX),
         false => RETRY,
     };
-    base + JITTER.mul_f64(fastrand::f64())
+    base + jitter()
+}
+
+/// The random part of a pause.
+pub(super) fn jitter() -> Duration {
+    JITTER.mul_f64(fastrand::f64())
 }
 
 /// Failures in a row of dialling one broker.
 #[derive(Default)]
-struct Failures {
-    count: u32,
+pub(super) struct Failures {
+    pub(super) count: u32,
     /// Why, as far as it was told.
     told: BTreeSet<String>,
 }
 
 impl Failures {
     /// Counts one. A reason that is new is told, others now and then.
-    fn add(&mut self, cluster: &Cluster, url: &RouteUrl, why: &str) {
+    pub(super) fn add(&mut self, cluster: &Cluster, url: &RouteUrl, why: &str) {
         self.count += 1;
         let count = self.count;
         let text = format!("Error trying to connect to route (attempt {count}): {url}: {why}");
@@ -203,13 +171,18 @@ impl Failures {
 }
 
 /// Dials once and serves the route until it ends.
-async fn dial(cluster: &Arc<Cluster>, url: &RouteUrl, origin: Origin, gossip_mode: u8) -> Ended {
+pub(super) async fn dial(
+    cluster: &Arc<Cluster>,
+    url: &RouteUrl,
+    origin: Origin,
+    gossip_mode: u8,
+) -> Ended {
     let (stream, peer) = match connect(cluster, url, origin).await {
         Ok(connected) => connected,
-        Err(error) => return Ended::Failed(error.to_string()),
+        Err(error) => return Ended::Failed(None, error.to_string()),
     };
     if cluster.is_stopping() {
-        return Ended::Failed("the broker stops".into());
+        return Ended::Failed(None, "the broker stops".into());
     }
     let _open = OpenSocket::new();
     let stream = Arc::new(stream);
@@ -218,7 +191,7 @@ async fn dial(cluster: &Arc<Cluster>, url: &RouteUrl, origin: Origin, gossip_mod
     if let Err(failure) = secured.await {
         connection.close(CloseReason::TlsHandshakeFailure);
         connection.outbound().release();
-        return Ended::Failed(format!("TLS handshake error: {failure}"));
+        return Ended::Failed(None, format!("TLS handshake error: {failure}"));
     }
     let handshake = Handshake::new(cluster, &connection, &stream);
     let ended = match handshake.dial(url, gossip_mode).await {
@@ -245,12 +218,7 @@ async fn dial(cluster: &Arc<Cluster>, url: &RouteUrl, origin: Origin, gossip_mod
                 (CloseReason::DuplicateRoute, Some(id)) if id == cluster.node.server_id => {
                     Ended::Ourselves
                 }
-                (CloseReason::DuplicateRoute, Some(id)) => {
-                    if origin == Origin::Configured {
-                        cluster.mark_configured(&id, url.to_string());
-                    }
-                    Ended::Duplicate(id)
-                }
+                (CloseReason::DuplicateRoute, Some(id)) => Ended::Duplicate(id),
                 _ => ended,
             }
         }

@@ -11,7 +11,10 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::time::timeout;
 
-use super::cluster::{Cluster, Conflict, Origin, Route};
+use super::{
+    cluster::{Cluster, Origin, Route},
+    register::Conflict,
+};
 use crate::{config::options::cluster::ClusterOptions, connection::CloseReason};
 
 /// How long the route that stands may take to end, before the second is refused.

@@ -179,6 +179,16 @@ fn longest_pause(reason: CloseReason) -> Option<Duration> {
     }
 }
 
+/// What a peer's words make of a standing route. For some reasons the next route is
+/// made without a pause: those we take from nobody, or a peer that says so each time
+/// would be dialled without end.
+pub(super) fn as_fault(told: CloseReason) -> CloseReason {
+    match longest_pause(told) {
+        Some(_) => told,
+        None => CloseReason::ParseError,
+    }
+}
+
 /// Whether a route that ended so will end again: it is what is said on it.
 pub(super) fn is_fault(reason: CloseReason) -> bool {
     longest_pause(reason) == Some(PAUSE_MAX)
@@ -196,6 +206,7 @@ fn pause(times: u32, longest: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::route::introduction::reason_told;
 
     #[test]
     fn pauses_grow_to_their_longest_and_are_never_the_same() {
@@ -208,6 +219,20 @@ mod tests {
             }
         }
         assert!(pause(u32::MAX, PAUSE_MAX_NETWORK) <= PAUSE_MAX_NETWORK.mul_f64(1.25));
+    }
+
+    #[test]
+    fn whatever_a_peer_says_is_a_fault() {
+        for text in [
+            &b"cluster name"[..],
+            b"Not possible to have a dedicated route",
+            b"Stale Connection",
+            b"Authorization Violation",
+            b"",
+        ] {
+            let reason = as_fault(reason_told(text));
+            assert!(longest_pause(reason).is_some(), "{reason}");
+        }
     }
 
     #[test]

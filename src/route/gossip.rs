@@ -7,7 +7,7 @@ use tracing::debug;
 
 use super::{
     cluster::{Cluster, Origin, Route},
-    dial::dial_heard_of,
+    heard_of::{News, dial_heard_of},
     introduction::with_port,
 };
 use crate::{config::options::cluster::RouteUrl, protocol::route::RouteInfo};
@@ -59,25 +59,13 @@ pub(super) fn hear(cluster: &Arc<Cluster>, info: &RouteInfo) {
         false => info.ip.clone(),
     };
     match RouteUrl::parse(&address) {
-        Ok(mut url) => {
-            let options = cluster.options();
-            if info.auth_required
-                && let Some(user) = &options.user
-            {
-                url.user = user.clone();
-                url.password = match options.password.is_hash() {
-                    false => options.password.clone(),
-                    // Only the routes that are written say what it is a hash of.
-                    true => {
-                        let mut routes = options.routes.iter();
-                        let known = routes.find(|route| route.user == *user);
-                        known
-                            .map(|route| route.password.clone())
-                            .unwrap_or_default()
-                    }
-                };
-            }
-            dial_heard_of(cluster, url, info.gossip_mode);
+        Ok(url) => {
+            let news = News {
+                url,
+                asks_for_login: info.auth_required,
+                gossip_mode: info.gossip_mode,
+            };
+            dial_heard_of(cluster, news);
         }
         Err(error) => debug!("News of a broker that cannot be dialled: {error}"),
     }

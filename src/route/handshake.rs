@@ -4,16 +4,16 @@
 //! Who dialled sends CONNECT and PING. Who was dialled answers with INFO when that
 //! CONNECT was good: a nats-server that reads an INFO and is then refused would
 //! dial back at once and for ever. Who says nothing, as clients do that came to
-//! the wrong port, hears INFO all the same. When the PONG shows that the CONNECT
-//! was good, the dialling side sends its own INFO: a route that is refused never
-//! stands.
+//! the wrong port, hears INFO all the same; where members come from, only when it is
+//! nearly too late: a nats-server ends its good route to us for a second one on which
+//! it has read our id, whoever let it in. When the PONG shows that the CONNECT was
+//! good, the dialling side sends its own INFO: a route that is refused never stands.
 //! Neither offers pools nor compression, so that one plain connection carries
 //! everything. What the other side says, and how much of it, is judged by
 //! [`BeforeLogin`].
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
-use serde::de::DeserializeOwned;
 use tokio::{
     net::TcpStream,
     time::{Instant, sleep, timeout_at},
@@ -22,8 +22,9 @@ use tracing::debug;
 
 use super::{
     cluster::Cluster,
-    introduction::{Refusal, reason_told},
+    introduction::Refusal,
     log_prefix,
+    no_line::{NoLine, is_end, read_json},
 };
 use crate::{
     config::options::cluster::{ClusterOptions, RouteUrl},
@@ -33,10 +34,7 @@ use crate::{
     },
     protocol::{
         PING, PONG,
-        before_login::{BeforeLogin, Due, IDLE_LINES_MAX, Step, Unfit},
-        error::quoted,
-        json_fault,
-        parse::ParseError,
+        before_login::{BeforeLogin, Due, Step, Unfit},
         route::{INTRODUCTION_MAX, RouteConnect, RouteInfo},
     },
     security,
@@ -50,7 +48,11 @@ const REFUSED_HOLD: Duration = Duration::from_secs(1);
 const INFO_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long CONNECT is waited for before INFO: whoever dials says it at once.
-const SILENCE: Duration = Duration::from_millis(100);
+const SILENCE: Duration = Duration::from_millis(300);
+
+/// The same where members come from, as a part of the time for the login: a CONNECT
+/// that is lost on its way and sent again is not later than that.
+const SILENCE_OF_MEMBERS: f64 = 0.75;
 
 /// How long the answer to PING is waited for. A broker that gives none is believed
 /// to have let us in.
@@ -113,7 +115,7 @@ impl<'a> Handshake<'a> {
     /// The side that was dialled.
     pub(super) async fn accept(mut self) -> Result<Introduced, Refusal> {
         let cluster = self.cluster;
-        let silence = Instant::now() + SILENCE;
+        let silence = Instant::now() + self.silence();
         let (line, introduced) = match timeout_at(silence, self.line()).await {
             Ok(line) => (line, false),
             Err(_) => {
@@ -144,7 +146,14 @@ impl<'a> Handshake<'a> {
             .await;
         if !is_known && !may_log_in {
             let (why, text) = cluster.why_not(&connect, self.connection);
-            return Err(self.refuse_login(&why, &text).await);
+            let refusal = self.refuse_login(&why, &text).await;
+            // A nats-server that was dialled dials back without any, after each cut.
+            let is_usual = matches!(why, security::refusal::Refusal::NoCredentials)
+                && (self.comes_from_member() || cluster.roll.knows(&connect.name));
+            return Err(match is_usual {
+                true => refusal.usual(),
+                false => refusal,
+            });
         }
         if !is_known {
             self.hold_while_failing(&connect.name).await?;
@@ -187,7 +196,21 @@ impl<'a> Handshake<'a> {
         let cluster = self.cluster;
         self.connection.send_now(&cluster.connect_for(url).line());
         self.connection.send_now(PING);
-        let mut introduced = match self.info().await {
+        let introduced = match self.told().await {
+            Ok(introduced) if introduced.info.server_id == cluster.node.server_id => {
+                return Err(DialRefusal {
+                    refusal: Refusal::silent(CloseReason::DuplicateRoute, "a route to ourselves"),
+                    remote_id: Some(introduced.info.server_id),
+                });
+            }
+            Ok(introduced) => {
+                let from = self.connection.peer.ip();
+                let checked = cluster.check_info(&introduced.info, from);
+                checked.map(|()| introduced)
+            }
+            Err(refusal) => Err(refusal),
+        };
+        let mut introduced = match introduced {
             Ok(introduced) => introduced,
             Err(refusal) => {
                 if refusal.reason == CloseReason::DuplicateServerName {
@@ -195,10 +218,8 @@ impl<'a> Handshake<'a> {
                     let own = cluster.info_for(self.connection, gossip_mode);
                     self.connection.send_now(&own.line());
                 }
-                // Only one check gives this reason: the id was our own.
-                let is_own = refusal.reason == CloseReason::DuplicateRoute;
                 return Err(DialRefusal {
-                    remote_id: is_own.then(|| cluster.node.server_id.clone()),
+                    remote_id: None,
                     refusal,
                 });
             }
@@ -243,6 +264,14 @@ impl<'a> Handshake<'a> {
 
     /// The other side's INFO, checked.
     async fn info(&mut self) -> Result<Introduced, Refusal> {
+        let introduced = self.told().await?;
+        let from = self.connection.peer.ip();
+        self.cluster.check_info(&introduced.info, from)?;
+        Ok(introduced)
+    }
+
+    /// The other side's INFO as it came.
+    async fn told(&mut self) -> Result<Introduced, Refusal> {
         // One that is silent for so long would be stale if it had been let in.
         let pings = self.cluster.ping_max().saturating_add(1);
         let stale_after = self.cluster.ping_interval().saturating_mul(pings);
@@ -264,12 +293,24 @@ impl<'a> Handshake<'a> {
             }
             Err(no_line) => return Err(no_line.into()),
         };
-        self.cluster.check_info(&info)?;
         Ok(Introduced {
             info,
             rest: self.said.take_rest(),
             options: self.options.clone(),
         })
+    }
+
+    /// How long CONNECT is waited for before INFO.
+    fn silence(&self) -> Duration {
+        match self.comes_from_member() {
+            true => self.options.auth_timeout().mul_f64(SILENCE_OF_MEMBERS),
+            false => SILENCE,
+        }
+    }
+
+    fn comes_from_member(&self) -> bool {
+        let address = self.connection.peer.ip();
+        self.cluster.member_addresses.contains(address)
     }
 
     /// The JSON of the line that is due; of an answer there is none.
@@ -291,16 +332,14 @@ impl<'a> Handshake<'a> {
         let read = timeout_at(deadline, read).await;
         let read = read.map_err(|_| NoLine::Unfit(Unfit::Late))?;
         read.map_err(|error| {
-            NoLine::Refusal(match error.kind() {
-                io::ErrorKind::UnexpectedEof => {
-                    if !self.heard && self.place.is_some() {
-                        let telemetry = &self.cluster.context.telemetry;
-                        turned_away::count_bare(telemetry, self.connection.peer.ip());
-                    }
-                    Refusal::silent(CloseReason::ClientClosed, "the other side closed")
-                }
-                _ => Refusal::silent(CloseReason::ReadError, error.to_string()),
-            })
+            if !is_end(error.kind()) {
+                return NoLine::from(Refusal::silent(CloseReason::ReadError, error.to_string()));
+            }
+            if !self.heard && self.place.is_some() {
+                let telemetry = &self.cluster.context.telemetry;
+                turned_away::count_bare(telemetry, self.connection.peer.ip());
+            }
+            Refusal::silent(CloseReason::ClientClosed, "the other side closed").into()
         })?;
         self.heard = true;
         if let Some(place) = &self.place {
@@ -331,63 +370,6 @@ impl<'a> Handshake<'a> {
             "Authorization Violation",
         );
         refusal.with(detail).of_login(why)
-    }
-}
-
-/// Why the line that is due did not come.
-enum NoLine {
-    Unfit(Unfit),
-    Refusal(Refusal),
-}
-
-impl From<Unfit> for NoLine {
-    fn from(unfit: Unfit) -> Self {
-        Self::Unfit(unfit)
-    }
-}
-
-impl From<NoLine> for Refusal {
-    fn from(no_line: NoLine) -> Self {
-        let violation = |detail: &str| Self::silent(CloseReason::ProtocolViolation, detail);
-        match no_line {
-            NoLine::Refusal(refusal) => refusal,
-            NoLine::Unfit(Unfit::Parse(error)) => refuse_bytes(error),
-            NoLine::Unfit(Unfit::Error(text)) => {
-                Self::silent(reason_told(&text), format!("Route Error {}", quoted(&text)))
-            }
-            NoLine::Unfit(Unfit::NotDue) => Self::told(
-                CloseReason::AuthenticationFailure,
-                "Authorization Violation",
-            )
-            .of_login(&security::refusal::Refusal::NotLoggedIn),
-            NoLine::Unfit(Unfit::Idle) => {
-                violation(&format!("more than {IDLE_LINES_MAX} lines before INFO"))
-            }
-            NoLine::Unfit(Unfit::Connect) => violation("CONNECT where INFO was expected"),
-            NoLine::Unfit(Unfit::Info) => violation("INFO before CONNECT"),
-            NoLine::Unfit(Unfit::Late) => {
-                Self::silent(CloseReason::AuthenticationTimeout, "the time is over")
-            }
-        }
-    }
-}
-
-fn read_json<T: DeserializeOwned>(what: &str, json: &[u8]) -> Result<T, Refusal> {
-    serde_json::from_slice(json).map_err(|error| {
-        let detail = format!("bad {what}: {}", json_fault(&error));
-        Refusal::silent(CloseReason::ProtocolViolation, detail)
-    })
-}
-
-fn refuse_bytes(error: ParseError) -> Refusal {
-    match error {
-        ParseError::Arguments(detail) => Refusal::silent(CloseReason::ProtocolViolation, detail),
-        ParseError::ControlLine => {
-            Refusal::told(CloseReason::MaxControlLine, "maximum control line exceeded")
-        }
-        ParseError::UnknownOperation => {
-            Refusal::told(CloseReason::ProtocolViolation, "Unknown Protocol Operation")
-        }
     }
 }
 

@@ -1,12 +1,15 @@
 //! How brokers introduce themselves: our CONNECT and INFO, and what we make of
 //! theirs.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use memchr::memmem;
 use serde_json::value::{RawValue, to_raw_value};
 
-use super::cluster::{Cluster, ClusterName, Route};
+use super::{
+    cluster::{Cluster, ClusterName, Route},
+    roll::address,
+};
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     config::options::{
@@ -36,6 +39,8 @@ pub(super) struct Refusal {
     pub(super) detail: String,
     /// Why a login was refused, as counters name it.
     pub(super) login: Option<&'static str>,
+    /// Whether a healthy cluster does so all the time: nobody is told of it.
+    pub(super) is_usual: bool,
 }
 
 impl Refusal {
@@ -45,6 +50,7 @@ impl Refusal {
             error: None,
             detail: detail.into(),
             login: None,
+            is_usual: false,
         }
     }
 
@@ -55,6 +61,7 @@ impl Refusal {
             detail: error.clone(),
             error: Some(error),
             login: None,
+            is_usual: false,
         }
     }
 
@@ -62,6 +69,15 @@ impl Refusal {
     pub(super) fn with(self, detail: impl Into<String>) -> Self {
         Self {
             detail: detail.into(),
+            ..self
+        }
+    }
+
+    /// The same as what is neither told of nor counted.
+    pub(super) fn usual(self) -> Self {
+        Self {
+            login: None,
+            is_usual: true,
             ..self
         }
     }
@@ -85,7 +101,7 @@ fn names_cluster_user(options: &ClusterOptions, connection: &Connection) -> bool
 
 /// Why a connection ends whose peer said so with this text.
 pub(super) fn reason_told(text: &[u8]) -> CloseReason {
-    const KNOWN: [(&[u8], CloseReason); 7] = [
+    const KNOWN: [(&[u8], CloseReason); 8] = [
         (
             b"authorization violation",
             CloseReason::AuthenticationFailure,
@@ -93,6 +109,12 @@ pub(super) fn reason_told(text: &[u8]) -> CloseReason {
         (
             b"authentication timeout",
             CloseReason::AuthenticationTimeout,
+        ),
+        // A nats-server tries one for its system account with everybody, and gives
+        // it up when it learns that we have none.
+        (
+            b"not possible to have a dedicated route",
+            CloseReason::DuplicateRoute,
         ),
         (b"cluster name", CloseReason::ClusterNameConflict),
         (b"attempted to connect to", CloseReason::IncorrectPort),
@@ -224,10 +246,14 @@ impl Cluster {
         if !options.password.is_hash() {
             return is_user & options.password.is(connect.pass.as_bytes());
         }
-        // Comparing takes long: in turn with those of clients, where it keeps nobody
-        // waiting.
+        // Comparing takes long: in turn with the others of this port, members first, and
+        // not behind a crowd of clients, whose brokers would give up meanwhile.
         let source = connection.peer.ip();
-        let Some(turn) = self.context.passwords.turn(source).await else {
+        let turn = match self.member_addresses.contains(source) {
+            true => self.passwords.turn_of_member(source).await,
+            false => self.passwords.turn(source).await,
+        };
+        let Some(turn) = turn else {
             return false;
         };
         let (secret, offered) = (options.password.clone(), connect.pass.clone());
@@ -295,8 +321,9 @@ impl Cluster {
         ))
     }
 
-    /// Checks that the INFO is that of another broker with a name of its own.
-    pub(super) fn check_info(&self, info: &RouteInfo) -> Result<(), Refusal> {
+    /// Checks that the INFO, which came from this address, is that of another broker
+    /// with a name of its own.
+    pub(super) fn check_info(&self, info: &RouteInfo, from: IpAddr) -> Result<(), Refusal> {
         if info.server_id.is_empty() || info.server_id.contains(char::is_whitespace) {
             return Err(Refusal::silent(
                 CloseReason::ProtocolViolation,
@@ -309,14 +336,13 @@ impl Cluster {
                 "a route to ourselves",
             ));
         }
-        if info.server_name == self.node.server_name
-            || self.routes().iter().any(|known| known.has_namesake(info))
-        {
+        let is_namesake = |known: &Arc<Route>| known.has_namesake(info, from);
+        if info.server_name == self.node.server_name || self.routes().iter().any(is_namesake) {
             return Err(duplicate_name(&info.server_name));
         }
         if !info.route_account.is_empty() {
             return Err(Refusal::told(
-                CloseReason::ProtocolViolation,
+                CloseReason::DuplicateRoute,
                 format!(
                     "Not possible to have a dedicated route for account \"{}\" between those servers",
                     info.route_account.escape_debug()
@@ -328,13 +354,15 @@ impl Cluster {
 }
 
 impl Route {
-    /// Whether another broker than the one behind this route has its name. One at
-    /// the same address was started anew: this route has not ended yet.
-    fn has_namesake(&self, other: &RouteInfo) -> bool {
+    /// Whether another broker than the one behind this route gives itself the name that
+    /// this one has given itself. One at the same address was started anew: this route
+    /// has not ended yet.
+    fn has_namesake(&self, other: &RouteInfo, from: IpAddr) -> bool {
         let info = self.info.lock();
-        self.remote_name == other.server_name
+        info.given_name()
+            .is_some_and(|name| other.given_name() == Some(name))
             && self.remote_id != other.server_id
-            && (&info.host, info.port) != (&other.host, other.port)
+            && self.address != address(other, from)
     }
 }
 
@@ -343,6 +371,7 @@ fn duplicate_name(name: &str) -> Refusal {
     let name = name.escape_debug();
     Refusal {
         login: None,
+        is_usual: false,
         reason: CloseReason::DuplicateServerName,
         error: Some(format!("Remote server has a duplicate name: \"{name}\"")),
         detail: format!(

@@ -4,13 +4,15 @@
 //! The server makes a [`Cluster`], listens ([`accept`]) and lets the configured
 //! brokers be dialled ([`dial`]). On a new connection both sides introduce
 //! themselves ([`handshake`]), and of two that were made at the same moment one is
-//! chosen ([`duel`]); then a [`session`] reads what the other wants
+//! chosen ([`duel`]) and [`register`]ed; then a [`session`] reads what the other wants
 //! ([`interest`]) and delivers its messages to the subscribers here, never to
 //! another route. What ends a route again and again in the same way is kept in
 //! [`failing`]; one whose peer is to tell everything again is ended by
-//! [`forgotten`]. News of other brokers spread by [`gossip`]; the addresses for
-//! clients are put together in [`client_urls`]. Who ought to be there and what
-//! each member sees is on the [`roll`], for the diagnosis.
+//! [`forgotten`]. News of other brokers spread by [`gossip`], and those that were
+//! only heard of are dialled by [`heard_of`]; the addresses for clients are put
+//! together in [`client_urls`]. How many connections an account has at the others
+//! is known by [`headcount`]. Who ought to be there and what each member sees is on
+//! the [`roll`], for the diagnosis.
 //!
 //! What goes the other way needs no task here: the accounts tell the routes of
 //! their subscriptions (`connection::interest`), and publishers put messages
@@ -27,10 +29,13 @@ mod forgotten;
 mod gossip;
 mod handshake;
 mod headcount;
+mod heard_of;
 pub mod interest;
 mod introduction;
 mod member_addresses;
+mod no_line;
 mod reconfigure;
+mod register;
 mod resolve;
 pub mod roll;
 mod secure;
@@ -64,9 +69,9 @@ use crate::{
     protocol::{error::quoted, route::RouteInfo},
     telemetry::{Clock, figures},
 };
-use cluster::Conflict;
 use handshake::Introduced;
 use introduction::Refusal;
+use register::Conflict;
 use session::Session;
 
 /// How a connection between brokers ended.
@@ -82,8 +87,8 @@ pub(super) enum Ended {
     Duplicate(String),
     /// The other side is this very broker.
     Ourselves,
-    /// It never came to a route.
-    Failed(String),
+    /// It never came to a route, and why; the reason, if anybody was there.
+    Failed(Option<CloseReason>, String),
 }
 
 /// Bytes that may wait for a broker that is not let in: CONNECT, INFO and some
@@ -130,15 +135,18 @@ async fn serve(
     // A route carries all accounts: none of them is named.
     let series = figures::number("Router", "");
     connection.series.store(series, Ordering::Relaxed);
+    let address = roll::address(&info, connection.peer.ip());
+    let called = called(cluster, connection, &info, &address);
     *connection.identity.lock() = Identity {
-        name: called(connection, &info),
+        name: called.clone(),
         version: info.version.clone(),
         ..Identity::default()
     };
     let route = Arc::new(Route {
         connection: connection.clone(),
         remote_id: info.server_id.clone(),
-        remote_name: called(connection, &info),
+        remote_name: called,
+        address,
         origin,
         configured_as: Mutex::new(configured_as),
         line_max_known: AtomicBool::new(info.max_line > 0),
@@ -195,17 +203,17 @@ async fn serve(
     }
 }
 
-/// What the broker behind a connection is called: its name, if it was given one, else
-/// the certname of its certificate, else where it takes routes. Those stay when it is
-/// started anew; its id, which a nameless broker takes for its name, does not.
-fn called(connection: &Connection, info: &RouteInfo) -> String {
-    if !info.server_name.is_empty() && info.server_name != info.server_id {
-        return info.server_name.clone();
+/// What the broker behind a connection is called: the name that it gives itself, else
+/// the certname of its certificate if no other member shows that, else where it takes
+/// routes. Those stay when it is started anew; its id does not.
+fn called(cluster: &Cluster, connection: &Connection, info: &RouteInfo, address: &str) -> String {
+    if let Some(name) = info.given_name() {
+        return name.to_owned();
     }
-    match (connection.certname(), &*info.host) {
-        ("", "") => info.server_id.clone(),
-        ("", host) => introduction::with_port(host, info.port),
-        (certname, _) => certname.to_owned(),
+    match connection.certname() {
+        "" => address.to_owned(),
+        certname if cluster.roll.is_alone(address, certname) => certname.to_owned(),
+        _ => address.to_owned(),
     }
 }
 
@@ -321,7 +329,10 @@ async fn refuse(connection: &Arc<Connection>, stream: &TcpStream, refusal: &Refu
         refusal.reason,
         refusal.detail
     );
-    Ended::Failed(format!("{}: {}", refusal.reason, refusal.detail))
+    Ended::Failed(
+        Some(refusal.reason),
+        format!("{}: {}", refusal.reason, refusal.detail),
+    )
 }
 
 /// How log lines name a route.

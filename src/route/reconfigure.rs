@@ -21,7 +21,8 @@ use crate::{
 
 impl Cluster {
     /// Puts other settings in force. Name and listening address must be the same
-    /// as before. Limits that clients share must be in force already.
+    /// as before. Limits that clients share must be in force already, and what
+    /// [`Cluster::limit_interest`] does.
     pub fn reconfigure(
         &self,
         options: ClusterOptions,
@@ -39,7 +40,6 @@ impl Cluster {
         if before.routes != now.routes {
             self.roll.forget_unnamed(&now.routes);
         }
-        self.limit_interest();
         self.attach_accounts();
         for route in self.routes() {
             route.connection.tell_changed();

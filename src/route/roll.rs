@@ -4,11 +4,11 @@
 //! Dialling, routes and the members' own words ([`super::views`]) are noted
 //! here; the diagnosis and monitoring read it. Nothing here is done per message.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
 use parking_lot::Mutex;
 
-use super::cluster::Route;
+use super::{cluster::Route, introduction::with_port};
 use crate::{
     config::options::cluster::RouteUrl, connection::CloseReason, protocol::route::RouteInfo,
     telemetry::Clock,
@@ -20,6 +20,9 @@ const MISSED_FOR: Duration = Duration::from_secs(24 * 3600);
 /// Members without a route that are remembered.
 const ABSENT_MAX: usize = 256;
 
+/// Addresses of which it is remembered what certificate was shown there.
+const CERTNAMES_MAX: usize = 512;
+
 /// Everybody that is known of.
 #[derive(Default)]
 pub struct Roll(Mutex<State>);
@@ -30,6 +33,14 @@ struct State {
     targets: BTreeMap<String, Target>,
     /// By id.
     members: BTreeMap<String, Member>,
+    /// What brokers without a name show in their certificates, by the addresses where
+    /// they take routes.
+    certnames: BTreeMap<String, Shown>,
+}
+
+struct Shown {
+    certname: String,
+    at: Clock,
 }
 
 /// A broker that the configuration names.
@@ -52,8 +63,10 @@ pub struct Target {
 pub struct Member {
     /// Id of its run.
     pub id: String,
-    /// Its name.
+    /// What it is called.
     pub name: String,
+    /// Whether it gave itself that name.
+    pub named: bool,
     /// `host:port` where it takes routes, as it says.
     pub address: String,
     /// Version of nats-server whose features it serves.
@@ -170,15 +183,17 @@ impl Roll {
     pub(super) fn entered(&self, route: &Route) {
         let now = Clock::now();
         let info = route.info.lock().clone();
-        let address = address(&info);
+        let named = info.given_name().is_some();
         let mut state = self.0.lock();
-        // A broker that was started anew has another id.
+        // A broker that was started anew has another id. What it did not name itself
+        // by may be another one's, too.
         let mut losses = 0;
         let mut lost_by = None;
         state.members.retain(|id, known| {
             let is_same = *id == route.remote_id
                 || !known.connected
-                    && (known.name == route.remote_name || known.address == address);
+                    && (known.address == route.address
+                        || named && known.named && known.name == route.remote_name);
             if is_same {
                 losses += known.losses;
                 lost_by = known.lost_by.or(lost_by);
@@ -188,7 +203,8 @@ impl Roll {
         let member = Member {
             id: route.remote_id.clone(),
             name: route.remote_name.clone(),
-            address,
+            named,
+            address: route.address.clone(),
             version: info.version.clone(),
             midge: info.midge.clone(),
             max_payload: info.max_payload,
@@ -229,13 +245,42 @@ impl Roll {
         }
     }
 
+    /// Whether the broker at `address`, which has no name, is the only one that shows
+    /// a certificate with this certname.
+    pub(super) fn is_alone(&self, address: &str, certname: &str) -> bool {
+        let now = Clock::now();
+        let mut state = self.0.lock();
+        state.forget(now);
+        let mut others = state.certnames.iter().filter(|(at, _)| *at != address);
+        let is_alone = !others.any(|(_, shown)| shown.certname == certname);
+        if state.certnames.len() >= CERTNAMES_MAX && !state.certnames.contains_key(address) {
+            let oldest = state.certnames.iter().min_by_key(|(_, shown)| shown.at);
+            if let Some(oldest) = oldest.map(|(address, _)| address.clone()) {
+                state.certnames.remove(&oldest);
+            }
+        }
+        let shown = Shown {
+            certname: certname.to_owned(),
+            at: now,
+        };
+        state.certnames.insert(address.to_owned(), shown);
+        is_alone
+    }
+
+    /// Whether the broker of that id is or was a member.
+    pub(super) fn knows(&self, id: &str) -> bool {
+        self.0.lock().members.contains_key(id)
+    }
+
     /// Forgets members without a route that the configuration does not name, and
     /// what was noted of addresses that it names no more.
     pub(super) fn forget_unnamed(&self, configured: &[RouteUrl]) {
         let named: Vec<String> = configured.iter().map(ToString::to_string).collect();
         let mut state = self.0.lock();
         state.targets.retain(|address, _| named.contains(address));
-        let State { targets, members } = &mut *state;
+        let State {
+            targets, members, ..
+        } = &mut *state;
         members.retain(|id, member| {
             let leads_here = |target: &Target| target.leads_to.as_ref() == Some(id);
             member.connected || named.contains(&member.address) || targets.values().any(leads_here)
@@ -297,13 +342,65 @@ impl State {
         for (_, id) in absent.drain(..surplus) {
             self.members.remove(&id);
         }
+        let Self {
+            members, certnames, ..
+        } = self;
+        certnames.retain(|address, shown| {
+            shown.at.until(now) < MISSED_FOR || members.values().any(|it| it.address == *address)
+        });
     }
 }
 
-/// Where a broker takes routes, as it says.
-fn address(info: &RouteInfo) -> String {
-    match RouteUrl::parse(&info.ip) {
-        Ok(url) => url.to_string(),
-        Err(_) => super::introduction::with_port(&info.host, info.port),
+/// Where a broker takes routes, as it says. One that takes them everywhere is where it
+/// was met.
+pub(super) fn address(info: &RouteInfo, met_at: IpAddr) -> String {
+    if let Ok(url) = RouteUrl::parse(&info.ip) {
+        return url.to_string();
+    }
+    let is_everywhere = info.host.is_empty()
+        || (info.host.parse()).is_ok_and(|address: IpAddr| address.is_unspecified());
+    match is_everywhere {
+        true => with_port(&met_at.to_canonical().to_string(), info.port),
+        false => with_port(&info.host, info.port),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certname_is_the_name_of_one_broker_alone() {
+        let roll = Roll::default();
+        assert!(roll.is_alone("a:1", "node"));
+        assert!(roll.is_alone("a:1", "node"), "started anew");
+        assert!(!roll.is_alone("b:1", "node"));
+        assert!(!roll.is_alone("a:1", "node"), "not any more");
+        assert!(roll.is_alone("b:1", "other"));
+        assert!(roll.is_alone("a:1", "node"));
+        for number in 0..2 * CERTNAMES_MAX {
+            roll.is_alone(&number.to_string(), "crowd");
+        }
+        assert_eq!(roll.0.lock().certnames.len(), CERTNAMES_MAX);
+    }
+
+    #[test]
+    fn who_takes_routes_everywhere_is_where_it_was_met() {
+        let met_at = IpAddr::from([10, 0, 0, 7]);
+        for (host, ip, expected) in [
+            ("0.0.0.0", "", "10.0.0.7:6222"),
+            ("::", "", "10.0.0.7:6222"),
+            ("", "", "10.0.0.7:6222"),
+            ("10.1.1.1", "", "10.1.1.1:6222"),
+            ("0.0.0.0", "nats-route://nats7:7000/", "nats7:7000"),
+        ] {
+            let info = RouteInfo {
+                host: host.into(),
+                port: 6222,
+                ip: ip.into(),
+                ..RouteInfo::default()
+            };
+            assert_eq!(address(&info, met_at), expected);
+        }
     }
 }

@@ -9,7 +9,7 @@ use tracing::{debug, error, warn};
 
 use super::{
     cluster::{Cluster, Route},
-    failing::LINE_LEAST,
+    failing::{self, LINE_LEAST},
     gossip,
     headcount::Overfull,
     interest::Added,
@@ -235,7 +235,7 @@ impl Session {
                 if memmem::find(&text.to_ascii_lowercase(), LINE_TOO_LONG).is_some() {
                     self.learn_line_max(LINE_LEAST);
                 }
-                return Err(End(reason_told(text), None, detail));
+                return Err(End(failing::as_fault(reason_told(text)), None, detail));
             }
             RouteOp::Message(_) | RouteOp::Nothing => {}
         }

@@ -6,6 +6,8 @@
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
+use super::certificate::PeerCertificate;
+
 /// How long a peer may take for the handshake if nothing else is said.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -114,9 +116,16 @@ impl TlsOptions {
             ssldir: None,
         }
     }
+    /// Whether a peer that connects with this certificate is one that the configuration
+    /// names, if that is asked for. Whom we dial it names anyway.
+    pub fn takes(&self, certificate: &PeerCertificate) -> bool {
+        let mut names = certificate.dns_names.iter();
+        !self.check_known_urls || names.any(|name| self.knows(name))
+    }
+
     /// Whether a name in a certificate, which may begin with `*.`, is that of a
     /// host that the configuration names.
-    pub fn knows(&self, name: &str) -> bool {
+    fn knows(&self, name: &str) -> bool {
         self.known_hosts
             .iter()
             .any(|host| match name.strip_prefix("*.") {

@@ -41,9 +41,7 @@ impl Secret {
     pub fn plain(text: &str) -> Result<Self, String> {
         let secret = Self(text.to_owned());
         match secret.is_hash() {
-            true => {
-                Err("must be the plain text: a bcrypt hash is possible for clients only".into())
-            }
+            true => Err("must be the plain text: a bcrypt hash is not possible here".into()),
             false => Ok(secret),
         }
     }

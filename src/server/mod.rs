@@ -28,7 +28,7 @@ use parking_lot::{Mutex, RwLock};
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     account::Accounts,
-    client::{Context, Limits, LimitsInForce, PasswordQueue, system::Desk},
+    client::{Context, Limits, LimitsInForce, PasswordQueue, QueueLook, system::Desk},
     config::Options,
     connection::{admission::Admission, budget, registry::Registry, tls_listener::TlsListener},
     log::LogLook,
@@ -233,6 +233,15 @@ fn percent_of(whole: usize, percent: u64) -> usize {
 }
 
 /// Half of the processors, so that logins leave time for messages.
+impl Server {
+    /// Logins that wait for their passwords to be compared, on whatever port.
+    pub fn password_look(&self) -> QueueLook {
+        let routes = self.cluster.as_ref();
+        let routes = routes.map_or_else(QueueLook::default, |it| it.passwords.look());
+        self.clients.passwords.look().with(routes)
+    }
+}
+
 fn password_checks_max() -> usize {
     std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2))
 }

@@ -263,6 +263,10 @@ impl Server {
         client::cut_plain(&plain);
         let route_tls = self.put_route_tls(route_tls);
         clients.accounts.redefine(&options, options.cluster_name());
+        let cluster = self.cluster.as_ref().zip(options.cluster.as_ref());
+        if let Some((cluster, settings)) = cluster {
+            cluster.limit_interest(settings);
+        }
         *clients.authentication.write() = Arc::new(authentication);
         clients.registry.set_limits(
             options.max_closed_clients,
@@ -272,7 +276,7 @@ impl Server {
         clients.limits.replace(limits(&options));
         client::tell_all(clients);
         client::keep_limits(clients);
-        if let Some((cluster, settings)) = self.cluster.as_ref().zip(options.cluster.as_ref()) {
+        if let Some((cluster, settings)) = cluster {
             let client_urls = advertised::urls(&options, self.client_address);
             cluster.reconfigure(settings.clone(), route_tls, client_urls);
         }

@@ -2,9 +2,11 @@
 //! stays, the same one at both sides; and brokers that have the same name.
 
 use std::{
+    collections::BTreeSet,
     io::{BufRead, BufReader, Write},
     net::{Ipv4Addr, TcpListener, TcpStream},
     thread,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -245,26 +247,41 @@ fn members_that_start_together_find_each_other_at_once() {
             started.collect()
         });
         mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
-        if kind == Kind::Nats {
-            continue;
-        }
-        // Who chooses says so; the other side may only see the end of it.
-        let closed = |at: &Member, to: &str, by_choice: bool| {
-            let log = at.broker.log();
-            let end = format!("Router connection to {to:?} closed: ");
-            let lines = log.lines().filter(|line| line.contains(&end));
-            lines
-                .filter(|line| line.contains("Duplicate Route") == by_choice)
-                .count()
+        // What stands now stays.
+        let rids = |member: &Member| -> BTreeSet<String> {
+            let routes = member.routes();
+            routes
+                .iter()
+                .map(|route| route["rid"].to_string())
+                .collect()
         };
-        for (at, to) in members
-            .iter()
-            .flat_map(|at| members.iter().map(move |to| (at, to)))
-        {
-            let (lost, chosen) = (closed(at, &to.name, false), closed(to, &at.name, true));
-            assert!(lost <= chosen, "round {round}:\n{}", at.broker.log());
+        let midges = [&members[0], &members[2]];
+        let before = midges.map(rids);
+        if kind == Kind::Nats {
+            thread::sleep(Duration::from_millis(500));
+            assert_eq!(midges.map(rids), before, "round {round}");
+        }
+        for (seer, seen) in [(0, 1), (0, 2), (2, 0), (2, 1)] {
+            let [log, others] = [seer, seen].map(|index| members[index].broker.log());
+            let (chosen, lost) = ends(&log, &members[seen].name);
+            // What the other side has ended looks like a loss from here.
+            let allowed = match kind == Kind::Nats && seen == 1 {
+                true => 1,
+                false => ends(&others, &members[seer].name).0,
+            };
+            let what =
+                format!("round {round}, n{seer} of n{seen}: {chosen} {lost}\n{log}\n{others}");
+            assert!(lost <= allowed, "{what}");
         }
     }
+}
+
+/// How many routes to this member ended as one of two, and how many otherwise.
+fn ends(log: &str, name: &str) -> (usize, usize) {
+    let end = format!("Router connection to \"{name}\" closed");
+    let ends = log.lines().filter(|line| line.contains(&end));
+    let (chosen, lost): (Vec<_>, Vec<_>) = ends.partition(|line| line.contains("Duplicate Route"));
+    (chosen.len(), lost.len())
 }
 
 /// The second broker of a name is told, and so is who meets it.
@@ -310,4 +327,69 @@ fn a_silent_peer_is_given_up_like_a_stale_route() {
     wait_until("it is told", || {
         broker.broker.log().contains("Stale Connection: no INFO")
     });
+}
+
+/// A broker that was dialled and dialled back: the route that it keeps is the one that
+/// it made, and counts as configured all the same, so that it ends when the
+/// configuration does not name it any more; the next one to it, too.
+#[test]
+fn the_route_that_wins_is_the_configured_one() {
+    let peer = Peer::new("ASMALL", true);
+    let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[peer.port()]);
+    // It says of itself that it is somewhere else.
+    let elsewhere =
+        |info: String| info.replace("\"host\":\"127.0.0.1\"", "\"host\":\"else.where\"");
+    let broker = plan.start();
+    let mut dialled = peer.is_dialled();
+    let mut accepted = peer.dials(&broker);
+    // Both are let in before either is a route.
+    accepted.say(&elsewhere(peer.info()));
+    accepted.is_a_route();
+    dialled.say(&elsewhere(peer.info()));
+    dialled.is_ended();
+    let configured = || {
+        let routes = broker.routes();
+        routes
+            .first()
+            .is_some_and(|route| route["is_configured"] == true)
+    };
+    wait_until("it is the configured one", configured);
+    // The other side makes another one at once.
+    drop(accepted);
+    let mut next = peer.dials(&broker);
+    next.say(&elsewhere(peer.info()));
+    next.is_a_route();
+    let mut again = peer.is_dialled();
+    again.say(&elsewhere(peer.info()));
+    again.is_ended();
+    plan.routes.clear();
+    wait_until("the next one is", configured);
+    broker.reload(&plan.text());
+    next.is_ended();
+}
+
+/// What a peer says on a standing route does not make it come again at once, whatever
+/// the words mean among brokers.
+#[test]
+fn no_words_of_a_peer_make_it_dialled_without_pause() {
+    for words in [
+        "cluster name",
+        "Not possible to have a dedicated route",
+        "Authorization Violation",
+    ] {
+        let peer = Peer::new("ASPEAKS", true);
+        let _broker = member(&peer);
+        let mut times = Vec::new();
+        for _ in 0..5 {
+            let mut link = peer.is_dialled();
+            times.push(Instant::now());
+            link.say(&peer.info());
+            link.say("PONG");
+            link.expect("INFO");
+            link.say(&format!("-ERR '{words}'"));
+            link.is_ended();
+        }
+        let took = times[4] - times[0];
+        assert!(took > Duration::from_secs(4), "{words}: {took:?}");
+    }
 }

@@ -63,6 +63,8 @@ pub const PASS: u8 = 0;
 pub const SWALLOW: u8 = 1;
 pub const CUT: u8 = 2;
 pub const SLOW: u8 = 3;
+/// What is said comes as late as a first packet that was lost.
+pub const LATE: u8 = 4;
 
 impl Wire {
     pub fn to(target: u16) -> Self {
@@ -126,6 +128,12 @@ fn pump(mut from: TcpStream, mut to: TcpStream, mode: &AtomicU8) {
             }
             SLOW if len > 0 => {
                 thread::sleep(Duration::from_millis(20));
+                if to.write_all(&buffer[..len]).is_err() {
+                    break;
+                }
+            }
+            LATE if len > 0 => {
+                thread::sleep(Duration::from_millis(500));
                 if to.write_all(&buffer[..len]).is_err() {
                     break;
                 }

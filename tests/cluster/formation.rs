@@ -1,6 +1,6 @@
 //! How meshes come together, stay together, and whom they refuse.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeSet, thread, time::Duration};
 
 use serde_json::Value;
 
@@ -294,4 +294,59 @@ fn many_subscriptions_are_told() {
     });
     drop(client);
     wait_until("all are forgotten", || known() <= SERVICES_MAX);
+}
+
+/// The password of the cluster is changed at one member after the other: those that
+/// only heard of each other have a route again, whichever of them was first.
+#[test]
+fn a_changed_password_costs_no_route_of_those_that_heard_of_each_other() {
+    for order in [[2, 0, 1], [1, 0, 2], [0, 1, 2]] {
+        let seed = free_port();
+        let ports = [seed, free_port(), free_port()];
+        let plan = |index: usize| {
+            let routes = if index == 0 { &[][..] } else { &ports[..1] };
+            Plan::new(Kind::Midge, &format!("n{index}"), ports[index], routes)
+        };
+        let members = [0, 1, 2].map(|index| plan(index).start());
+        mesh::wait_for_mesh(&members.each_ref());
+        for index in order {
+            members[index].reload(&plan(index).text().replace("s3cret", "n3w"));
+            // Long enough to try the old one where it is known no more.
+            thread::sleep(Duration::from_millis(2500));
+        }
+        mesh::wait_for_mesh(&members.each_ref());
+    }
+}
+
+/// A hash says nothing of the password that is to be sent: without routes that do,
+/// the broker says so when it reads its configuration, and when a broker that it
+/// heard of refuses it.
+#[test]
+fn a_password_that_only_its_hash_is_known_of_is_told() {
+    let hash = bcrypt::hash("s3cret", 4).expect("a hash");
+    let plain = format!("password: {}", mesh::LOGIN.split_once(':').expect("both").1);
+    let hashed = |plan: &Plan| {
+        let text = plan.text();
+        assert!(text.contains(&plain), "{text}");
+        text.replace(&plain, &format!("password: \"{hash}\""))
+    };
+    let seed = Plan::new(Kind::Midge, "n0", free_port(), &[]);
+    let seed = seed.start_with(hashed(&seed));
+    let ports = [free_port(), free_port()];
+    // One has a route with the plain password, the other one logs in to who has.
+    let first = Plan::new(Kind::Midge, "n1", ports[0], &[seed.route_port]);
+    let first = first.start_with(hashed(&first));
+    let second = Plan::new(Kind::Midge, "n2", ports[1], &[seed.route_port]);
+    let second = second.start_with(hashed(&second));
+    mesh::wait_for_mesh(&[&seed, &first, &second]);
+    let warning = "no route shows the user with its plain password";
+    assert!(seed.broker.log().contains(warning), "{}", seed.broker.log());
+    assert!(!first.broker.log().contains(warning));
+    // The seed hears of one that it does not know.
+    let late = Plan::new(Kind::Midge, "n3", free_port(), &[ports[0]]);
+    let _late = late.start_with(hashed(&late));
+    wait_until("why it is refused is told", || {
+        let log = seed.broker.log();
+        log.contains("the password of the cluster is a hash, and no route")
+    });
 }

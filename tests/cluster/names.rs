@@ -1,8 +1,10 @@
 //! What members are called that were given no name: by something that is the same
-//! when they are started anew.
+//! when they are started anew, and another one's name never.
+
+use std::collections::BTreeSet;
 
 use crate::{
-    mesh::{Kind, Plan, free_port},
+    mesh::{self, Kind, Plan, free_port},
     support::{pki::Pki, wait_until},
     tls,
 };
@@ -54,4 +56,45 @@ fn nameless_members_keep_what_they_are_called() {
             wait_until("it is gone", || seer.routes().is_empty());
         }
     }
+}
+
+/// Nameless members that share one certificate are told apart by their addresses, and
+/// one that is really named like that is let in.
+#[test]
+fn members_that_share_a_certificate_are_members_of_their_own() {
+    let pki = Pki::new(&["shared"]);
+    let ports: Vec<u16> = (0..5).map(|_| free_port()).collect();
+    let text = |index: usize, name: &str| {
+        let mut plan = Plan::new(Kind::Midge, "x", ports[index], &ports[..1.min(index)]);
+        plan.cluster += &format!("\n  {}", tls::block(&pki, "shared", &pki, ""));
+        plan.text().replace("server_name: x\n", name)
+    };
+    let start = |index: usize, name: &str| {
+        Plan::new(Kind::Midge, "x", ports[index], &[]).start_with(text(index, name))
+    };
+    let seer = start(0, "");
+    let mut members: Vec<_> = (1..4).map(|index| start(index, "")).collect();
+    let all = |connected: usize| {
+        wait_until(&format!("three are known, {connected} there"), || {
+            let members = seer.broker.get_json("/clusterz")["members"].clone();
+            let members = members.as_array().cloned().unwrap_or_default();
+            let others = || members.iter().filter(|member| member["own"] != true);
+            let names: BTreeSet<String> =
+                others().map(|member| member["name"].to_string()).collect();
+            let there = others().filter(|it| it["connected"] == true).count();
+            (names.len(), there) == (3, connected)
+        });
+    };
+    all(3);
+    for member in &mut members {
+        member.broker.kill();
+    }
+    all(0);
+    members[2] = start(3, "");
+    all(1);
+    members[0] = start(1, "");
+    all(2);
+    let named = start(4, "server_name: shared\n");
+    mesh::wait_for_mesh(&[&seer, &members[0], &members[2], &named]);
+    assert!(!seer.broker.log().contains("duplicate name"));
 }

@@ -1,10 +1,19 @@
 //! What comes to the route port and is no route: it is heard, counted and told of
 //! as on the client port; and what a broker that is dialled says against it.
 
-use std::{io::Write, net::TcpStream};
+use std::{
+    io::Write,
+    net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use socket2::{Domain, Socket, Type};
 
 use crate::{
-    mesh::{Kind, Plan, free_port},
+    faults::{CUT, LATE, PASS, Wire},
+    mesh::{self, Kind, Plan, free_port},
     support::{RawClient, pki::Pki, raw_client, wait_for, wait_until},
     tls,
 };
@@ -142,4 +151,109 @@ fn what_a_dialled_broker_says_against_it_is_told() {
             drop(host);
         }
     }
+}
+
+/// A nats-server that is cut off dials back without credentials, and each time it dials
+/// tries a second connection for its system account: neither is told of, counted, or
+/// costs the route, also when its CONNECT is late. A guess from there is told.
+#[test]
+fn what_a_healthy_nats_server_does_is_no_event() {
+    let ports = [free_port(), free_port()];
+    let to_nats = Wire::to(ports[1]);
+    let nats = Plan::new(Kind::Nats, "n1", ports[1], &[]).start();
+    let back = Wire::to(ports[0]);
+    let mut plan = Plan::new(Kind::Midge, "n0", ports[0], &[to_nats.port]);
+    plan.cluster += &format!("\n  cluster_advertise: \"127.0.0.1:{}\"", back.port);
+    let member = plan.start();
+    mesh::wait_for_mesh(&[&member, &nats]);
+    // Its dial-backs are slow from now on; the route does not go that way.
+    back.set(LATE);
+    let rid = || member.routes().first().map(|route| route["rid"].clone());
+    for _ in 0..3 {
+        let before = rid();
+        to_nats.set(CUT);
+        wait_until("the route is lost", || rid() != before);
+        to_nats.set(PASS);
+        wait_until("there is another route", || rid().is_some());
+        let standing = rid();
+        // It dials back within a second.
+        thread::sleep(Duration::from_secs(3));
+        assert_eq!(rid(), standing, "{}", member.broker.log());
+    }
+    // One that dials by itself.
+    let dials = Plan::new(Kind::Nats, "n2", free_port(), &ports[..1]).start();
+    wait_until("it is there", || member.peers().contains("n2"));
+    thread::sleep(Duration::from_secs(2));
+    let text = member.broker.get_json("/eventsz").to_string() + &member.broker.log();
+    for told in ["auth.failed", "Route refused", "Route Error", "wrong user"] {
+        assert!(!text.contains(told), "{told}: {text}");
+    }
+    let refused = || {
+        let metrics = member.broker.get("/metrics").body;
+        let lines = metrics.lines();
+        let refused = lines.filter(|line| line.starts_with("midge_logins_refused_total"));
+        let refused = refused.filter(|line| !line.ends_with(" 0"));
+        refused.map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(refused(), Vec::<String>::new());
+    drop(dials);
+    let guess = Plan::new(Kind::Midge, "n3", free_port(), &ports[..1]);
+    let _guess = guess.start_with(guess.text().replace("s3cret@", "wrong@"));
+    wait_until("a guess is told", || {
+        let events = member.broker.get_json("/eventsz").to_string();
+        events.contains("auth.failed") && refused().len() == 1
+    });
+}
+
+/// A crowd of clients whose passwords take long to compare keeps no member out whose
+/// password does, too.
+#[test]
+fn a_member_does_not_wait_behind_a_crowd_of_clients() {
+    // Both are of "s3cret".
+    const SLOW: &str = "$2a$11$abcdefghijklmnopqrstuuUCnuixm4ngvxv5GQ9LK1yFHBonHULYe";
+    let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[]);
+    plan.config = format!("authorization {{ users: [ {{ user: slow, password: \"{SLOW}\" }} ] }}");
+    let text = plan
+        .text()
+        .replace("password: s3cret,", &format!("password: \"{SLOW}\","));
+    assert_eq!(text.matches(SLOW).count(), 2, "{text}");
+    let member = plan.start_with(text);
+    let is_over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let (member, is_over) = (&member, &is_over);
+        scope.spawn(move || {
+            // Of a few that wait the last one is served first: somebody new always comes.
+            let mut crowd = Vec::new();
+            for number in 0..2000_u16 {
+                if is_over.load(Ordering::Relaxed) {
+                    return;
+                }
+                let [high, low] = number.to_be_bytes();
+                let mut client = from([127, 9, high, low], member.broker.client_addr());
+                let text = b"CONNECT {\"user\":\"slow\",\"pass\":\"s3cret\"}\r\n";
+                client.write_all(text).expect("send");
+                crowd.push(client);
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        wait_until("the crowd waits", || {
+            let metrics = member.broker.get("/metrics").body;
+            let mut lines = metrics.lines();
+            let line = lines.find(|line| line.starts_with("midge_password_checks_waiting "));
+            let waiting = line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+            waiting.is_some_and(|waiting| waiting > 5.0)
+        });
+        let late = Plan::new(Kind::Midge, "n1", free_port(), &[member.route_port]).start();
+        mesh::wait_for_mesh(&[member, &late]);
+        is_over.store(true, Ordering::Relaxed);
+    });
+}
+
+/// A connection that comes from this address.
+fn from(address: [u8; 4], to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let address = SocketAddr::from((address, 0));
+    socket.bind(&address.into()).expect("another address");
+    socket.connect(&to.into()).expect("connect");
+    socket.into()
 }

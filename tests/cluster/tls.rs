@@ -320,3 +320,49 @@ fn who_dials_is_known_by_the_certificate() {
         assert!(other.peers().is_empty());
     }
 }
+
+/// Who dials must be one that the routes name, if that is asked for; a reload that asks
+/// for it, or names others, ends the routes of those that are not named. Whom we dial
+/// is named anyway.
+#[test]
+fn known_hosts_are_asked_of_those_who_dial_by_a_reload_too() {
+    let pki = Pki::new(&["n0", "n1", "n2"]);
+    pki.sign_for("n1", "elsewhere.example.net");
+    let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
+    // It dials one whose certificate names no host of a route, since it is dialled by
+    // its address, and is dialled by one.
+    let first = |more: &str, host: &str| {
+        let more = format!("insecure: true, {more}");
+        let plan = plan(Kind::Midge, &pki, "n0", ports[0], &ports[2..], &more);
+        let dead = format!("    nats-route://{host}:1\n  ]\n}}");
+        plan.text().replace("  ]\n}", &dead)
+    };
+    const CHECKED: &str = "verify_cert_and_check_known_urls: true";
+    let elsewhere = "elsewhere.example.net";
+    let start = |text: String| plan(Kind::Midge, &pki, "n0", ports[0], &[], "").start_with(text);
+    let members = [
+        start(first("", "unknown.example.net")),
+        plan(Kind::Midge, &pki, "n1", ports[1], &ports[..1], "").start(),
+        plan(Kind::Midge, &pki, "n2", ports[2], &[], "").start(),
+    ];
+    let there = |expected: &[&str]| {
+        let expected = expected.iter().map(|&name| name.to_owned()).collect();
+        wait_until(&format!("{expected:?} are there"), || {
+            members[0].peers() == expected
+        });
+    };
+    there(&["n1", "n2"]);
+    members[0].reload(&first(CHECKED, elsewhere));
+    members[0].client().sync();
+    there(&["n1", "n2"]);
+    assert!(!members[0].broker.log().contains("names no host"));
+    // The routes alone are others.
+    members[0].reload(&first(CHECKED, "unknown.example.net"));
+    there(&["n2"]);
+    let told = "the peer's certificate names no host of a configured route: CN=n1";
+    assert!(members[0].broker.log().contains(told));
+    members[0].reload(&first("", "unknown.example.net"));
+    there(&["n1", "n2"]);
+    members[0].reload(&first(CHECKED, "unknown.example.net"));
+    there(&["n2"]);
+}

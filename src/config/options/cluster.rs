@@ -150,6 +150,26 @@ impl ClusterOptions {
         self.tls.as_ref().is_some_and(|tls| tls.map)
     }
 
+    /// The password that is sent to brokers that the configuration does not name. Of a
+    /// hash only the routes that are written say what it is a hash of.
+    pub fn password_for_others(&self) -> Secret {
+        if !self.password.is_hash() {
+            return self.password.clone();
+        }
+        let mut routes = self.routes.iter();
+        let known = routes.find(|route| Some(&route.user) == self.user.as_ref());
+        known.map_or_else(Secret::default, |route| route.password.clone())
+    }
+
+    /// Whether brokers that the configuration does not name cannot be logged in to,
+    /// because the password is a hash and nothing says what it is a hash of.
+    pub fn lacks_plain_password(&self) -> bool {
+        self.user.is_some()
+            && self.password.is_hash()
+            && !self.maps_certificates()
+            && self.password_for_others().is_empty()
+    }
+
     /// What interest goes over routes; `None` is all.
     pub fn permissions(&self) -> Option<Arc<Permissions>> {
         if self.permissions == Rules::default() {
@@ -215,7 +235,9 @@ impl RouteUrl {
 
 /// A password that this broker sends, so that it must be plain.
 fn secret(text: &str) -> Result<Secret, String> {
-    Secret::plain(text).map_err(|why| format!("the password of a route {why}"))
+    let why = "the password of a route is sent to the other broker, so that it must be the plain \
+               text and no bcrypt hash";
+    Secret::plain(text).map_err(|_| why.to_owned())
 }
 
 /// What cannot be decoded stays as it is.
@@ -262,6 +284,15 @@ pub(super) fn read(options: &mut Options, node: &Node, problems: &mut Problems) 
             "\"verify_and_map\" lets no broker in without a user in \"authorization\", which \
                     their certificates are to name"
                 .to_owned();
+        problems.warn(&entry.position, text);
+    }
+    if cluster.lacks_plain_password()
+        && let Some(entry) = block.get("authorization")
+    {
+        let text = "the password is a hash, and no route shows the user with its plain password: \
+                    this broker cannot log in to brokers that it only hears of, and the mesh may \
+                    stay incomplete; write the password in plain, or name every broker in \"routes\""
+            .to_owned();
         problems.warn(&entry.position, text);
     }
     if cluster.port.is_none()

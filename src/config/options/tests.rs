@@ -870,6 +870,29 @@ fn what_a_cluster_cannot_be() {
     ] {
         refuses(text, expected);
     }
+    // Of a hash nothing can be sent to brokers that are only heard of.
+    let hash = "$2a$11$abcdefghijklmnopqrstuudjoshsIZ5vIFeg3JkRnFnUOCrm..Sui";
+    let hashed = |routes: &str, more: &str| {
+        warnings(&format!(
+            "cluster {{ port: 1, routes: [{routes}]\n authorization {{ user: u, password: \"{hash}\" }}\n {more} }}"
+        ))
+    };
+    for (routes, more, expected) in [
+        ("", "", true),
+        ("\"nats://h:1\", \"nats://other:p@h:1\"", "", true),
+        ("\"nats://h:1\", \"nats://u:p@h:1\"", "", false),
+        (
+            "",
+            "tls { cert_file: c, key_file: k, ca_file: a, verify_and_map: true }",
+            false,
+        ),
+    ] {
+        let told = hashed(routes, more);
+        let is_told = told
+            .iter()
+            .any(|it| it.to_string().contains("the password is a hash"));
+        assert_eq!(is_told, expected, "{routes}: {told:?}");
+    }
     let told = warnings("cluster { port: 1, compression: s2_fast, pool_size: 3 }");
     assert_eq!(told.len(), 1, "{told:?}");
 }

@@ -239,7 +239,7 @@ impl Snapshot {
                 .map(|(listener, tls)| (listener, tls.view().times))
                 .collect(),
             places: places(server),
-            passwords: server.clients.passwords.look(),
+            passwords: server.password_look(),
             accounts,
             subscriptions,
             varz,
