@@ -22,6 +22,7 @@ use crate::{
     connection::{
         Connection,
         remote::{REMOTE_INTEREST, RemoteInterest},
+        worker::give_way,
     },
     sublist::Entry,
     telemetry::held::{Share, allocated},
@@ -195,7 +196,7 @@ impl PeerInterest {
                     account.remove_remote(&some);
                 }
                 drop(some);
-                tokio::task::yield_now().await;
+                give_way().await;
             }
         }
         self.share.give_all_back();
