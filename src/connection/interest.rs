@@ -232,7 +232,7 @@ impl LocalInterest {
         let mut line = Vec::new();
         let is_too_long = |key: &&Key| {
             line.clear();
-            self.push_line(&mut line, key, state.wanted.get(*key), &state.limits);
+            self.push_line(&mut line, key, state.wanted.get(key), &state.limits);
             line.len() > route.line_max()
         };
         state.long.iter().filter(is_too_long).count()
