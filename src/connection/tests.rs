@@ -307,7 +307,7 @@ fn what_was_there_before_the_first_route_is_counted_in_parts() {
         last.insert(words.nth(1).unwrap_or_default(), verb == Some("RS+"));
     }
     for number in 0..COUNT + 4 {
-        let stays = number >= COUNT || number < COUNT / 2 || number % 8 >= 4;
+        let stays = !(COUNT / 2..COUNT).contains(&number) || number % 8 >= 4;
         let wanted = last.get(&*subject(number)).copied().unwrap_or(false);
         assert_eq!(wanted, stays, "{number}");
     }

@@ -26,7 +26,7 @@ use midge::{
         parse::{Op, Parsed, parse, parse_repeated_publish},
     },
     subject,
-    sublist::{Entry, Sublist},
+    sublist::{Entry, Slot, Sublist},
     telemetry::held::Pool,
 };
 
@@ -96,7 +96,7 @@ pub fn protocol(bytes: &[u8]) {
     }
 }
 
-struct Pattern(Vec<u8>);
+struct Pattern(Vec<u8>, Slot);
 
 static POOL: Pool = Pool::new(usize::MAX);
 
@@ -111,6 +111,10 @@ impl Entry for Pattern {
 
     fn memory(&self) -> usize {
         0
+    }
+
+    fn slot(&self) -> &Slot {
+        &self.1
     }
 }
 
@@ -131,7 +135,7 @@ pub fn subjects(bytes: &[u8]) {
         if !subject::is_valid(pattern) {
             continue;
         }
-        let entry = Arc::new(Pattern(pattern.to_vec()));
+        let entry = Arc::new(Pattern(pattern.to_vec(), Slot::default()));
         sublist.insert(entry.clone());
         match leaves {
             true => leaving.push(entry),
