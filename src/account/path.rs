@@ -78,3 +78,81 @@ impl<'a> Path<'a> {
         false
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{fmt::Write, fs, thread};
+
+    use super::*;
+    use crate::{
+        account::{
+            Accounts, Reach,
+            spread::{Missed, Sender},
+        },
+        config::load,
+        connection::{
+            delivery::{Message, Run},
+            worker::with_worker,
+        },
+    };
+
+    /// The way of a request is resolved and taken one call within the other: the
+    /// longest one takes a fourth of the stack of a thread that carries messages at
+    /// most.
+    #[test]
+    fn the_longest_path_takes_little_stack() {
+        const STACK_LEN: usize = 512 * 1024;
+        let folder = tempfile::TempDir::new().expect("a temporary folder");
+        let file = folder.path().join("test.conf");
+        let mut text = "accounts { A0 { exports: [ { service: q } ] }\n".to_owned();
+        let count = HOPS_MAX + 8;
+        for number in 1..count {
+            let before = number - 1;
+            let _ = writeln!(
+                text,
+                "A{number} {{ imports: [ {{ service: {{ account: A{before}, subject: q }} }} ], \
+                 exports: [ {{ service: q }} ] }}"
+            );
+        }
+        fs::write(&file, text + "}").expect("it can be written");
+        let (options, _) = load(&file, &|_| None).expect("options");
+        let accounts = Accounts::new(&options, "");
+        let find = |number: usize| accounts.find(&format!("A{number}")).expect("defined");
+        let (first, reached) = (find(count - 1), find(count - 1 - HOPS_MAX));
+        let before = reached.sublist.stats().lookups;
+        let work = || {
+            let reach = Reach::resolve(&first, b"q");
+            let run = Run {
+                subject: b"q",
+                source: b"reply 0\r\n\r\n",
+                messages: &[Message {
+                    tail_start: 0,
+                    tail_end: 11,
+                    reply_len: 5,
+                    header_len: None,
+                    total_len: 0,
+                }],
+                shared: None,
+            };
+            let sender = Sender {
+                deaf: None,
+                describe: Some(&|_, _| "{}".to_owned()),
+                to_peers: false,
+                is_service: false,
+                path: Path::START,
+            };
+            let missed = with_worker(|worker| sender.spread(worker, &first, &run, &reach, false));
+            assert_eq!(missed, Missed::These(vec![0]));
+        };
+        thread::scope(|scope| {
+            let thread = thread::Builder::new().stack_size(STACK_LEN);
+            let thread = thread.spawn_scoped(scope, work).expect("a thread");
+            thread.join().expect("there and back");
+        });
+        assert!(
+            reached.sublist.stats().lookups > before,
+            "it went all the way"
+        );
+        assert_eq!(find(0).sublist.stats().lookups, 0, "and no farther");
+    }
+}

@@ -47,7 +47,7 @@ use crate::{
         registry::Registry,
         tls_listener::TlsListener,
         turned_away,
-        worker::{READ_BUFFER_LEN, Worker, with_worker},
+        worker::{READ_BUFFER_LEN, Worker, give_way, with_worker},
     },
     protocol::info::Info,
     security::authentication::Authentication,
@@ -369,7 +369,7 @@ async fn leave(account: &Account, subscriptions: &[Arc<Subscription>]) {
             worker.flush_touched();
         });
         if parts.len() > 0 {
-            tokio::task::yield_now().await;
+            give_way().await;
         }
     }
 }

@@ -157,7 +157,9 @@ impl LocalInterest {
     /// Whether nothing is wanted and no peer is owed a word about it.
     pub fn is_at_rest(&self) -> bool {
         let state = self.state.lock();
-        state.wanted.is_empty() && state.peers.iter().all(|peer| peer.later.is_empty())
+        state.wanted.is_empty()
+            && state.uncounted.is_empty()
+            && state.peers.iter().all(|peer| peer.later.is_empty())
     }
 
     /// Tells a peer the next of what it is owed, of at most about `budget`
@@ -232,7 +234,7 @@ impl LocalInterest {
         let mut line = Vec::new();
         let is_too_long = |key: &&Key| {
             line.clear();
-            self.push_line(&mut line, key, state.wanted.get(*key), &state.limits);
+            self.push_line(&mut line, key, state.wanted.get(key), &state.limits);
             line.len() > route.line_max()
         };
         state.long.iter().filter(is_too_long).count()
@@ -495,7 +497,8 @@ impl LocalInterest {
         let texts: usize = sample.map(|key| allocated(key.len())).sum();
         let sampled = state.wanted.len().clamp(1, SAMPLE);
         let owed = state.peers.iter().map(|peer| peer.later.allocation_size());
-        let tables = state.wanted.allocation_size() + state.long.allocation_size();
+        let uncounted = state.uncounted.capacity() * size_of::<Arc<Subscription>>();
+        let tables = state.wanted.allocation_size() + state.long.allocation_size() + uncounted;
         tables + owed.sum::<usize>() + texts * state.wanted.len() / sampled
     }
 }

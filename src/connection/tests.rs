@@ -1,7 +1,15 @@
 //! What several connections do to each other: who is cut for the memory of all,
 //! and what a turn within a turn leaves behind.
 
-use std::{cell::RefCell, io::Read, net, panic, sync::Arc, time::Duration};
+use std::{
+    cell::RefCell,
+    fs,
+    io::Read,
+    net, panic,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
 
 use bytes::Bytes;
 use tokio::{net::TcpStream, runtime::Runtime};
@@ -17,6 +25,7 @@ use super::{
 };
 use crate::{
     account::{Account, Accounts},
+    config::load,
     connection::outbound::CONGESTED_BYTES,
 };
 
@@ -378,7 +387,7 @@ fn what_was_there_before_the_first_route_is_counted_in_parts() {
         last.insert(words.nth(1).unwrap_or_default(), verb == Some("RS+"));
     }
     for number in 0..COUNT + 4 {
-        let stays = number >= COUNT || number < COUNT / 2 || number % 8 >= 4;
+        let stays = !(COUNT / 2..COUNT).contains(&number) || number % 8 >= 4;
         let wanted = last.get(&*subject(number)).copied().unwrap_or(false);
         assert_eq!(wanted, stays, "{number}");
     }
@@ -486,4 +495,51 @@ fn a_queue_holds_what_waits_and_not_the_buffers_of_others() {
     });
     let after = stuck.outbound().backlog();
     assert!(after.held - before.held < 8 * 1024, "{after:?}");
+}
+
+/// However long a reload takes shadows of imported streams away, accounts are found
+/// meanwhile, as they are defined now.
+#[test]
+fn accounts_are_found_while_a_reload_takes_shadows_away() {
+    const COUNT: usize = 1000;
+    let runtime = runtime();
+    let (client, _peer) = connection(&runtime, 1, Budget::own());
+    let folder = tempfile::TempDir::new().expect("a temporary folder");
+    let options = |imports: &str| {
+        let file = folder.path().join("test.conf");
+        let text =
+            format!("accounts {{ A {{ exports: [ {{ stream: s }} ] }}, B {{ {imports} }} }}");
+        fs::write(&file, text).expect("it can be written");
+        load(&file, &|_| None).expect("options").0
+    };
+    let importing = options("imports: [ { stream: { account: A, subject: s } } ]");
+    let accounts = Arc::new(Accounts::new(&importing, ""));
+    let [exporter, importer] = ["A", "B"].map(|name| accounts.find(name).expect("defined"));
+    for number in 0..COUNT {
+        let sid = number.to_string();
+        let one = Subscription::new(client.clone(), b"s", None, sid.as_bytes());
+        with_worker(|worker| importer.subscribe(worker, Arc::new(one)));
+    }
+    assert_eq!(exporter.sublist.stats().subscriptions, COUNT as u64);
+    let mut reload = None;
+    // Nothing can be taken out of a list that is looked through.
+    exporter.sublist.for_each(|_| {
+        if reload.is_some() {
+            return;
+        }
+        let (reloaded, now) = (accounts.clone(), options(""));
+        reload = Some(thread::spawn(move || reloaded.redefine(&now, "")));
+        let (looked_at, (found, is_found)) = (accounts.clone(), mpsc::channel());
+        thread::spawn(move || {
+            while looked_at.find("B").is_none_or(|it| it.links().is_some()) {
+                thread::yield_now();
+            }
+            let _ = found.send(looked_at.find("B").is_some());
+        });
+        let is_found = is_found.recv_timeout(Duration::from_secs(60));
+        assert_eq!(is_found, Ok(true));
+    });
+    reload.expect("begun").join().expect("reloaded");
+    assert_eq!(exporter.sublist.stats().subscriptions, 0);
+    assert_eq!(importer.sublist.stats().subscriptions, COUNT as u64);
 }

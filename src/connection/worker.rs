@@ -181,6 +181,13 @@ pub fn flush_deferred() {
     }
 }
 
+/// Lets others have their turn in the midst of long work. What small batches left
+/// behind on this thread goes out before: a thread that always has work never goes idle.
+pub async fn give_way() {
+    flush_deferred();
+    tokio::task::yield_now().await;
+}
+
 impl Worker {
     fn new() -> Self {
         let worker = Self {

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::cluster::{Cluster, Route};
-use crate::client;
+use crate::{client, connection::worker::give_way};
 
 /// How long the addresses of a member stay in the list after its route was lost: a
 /// second try to dial it fits in.
@@ -109,7 +109,7 @@ pub async fn tell_clients(cluster: Arc<Cluster>) {
             client::notify_info(&cluster.context, connection);
             // A crowd is told in turn with everything else.
             if sent % 64 == 63 {
-                tokio::task::yield_now().await;
+                give_way().await;
             }
         }
     }

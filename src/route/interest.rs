@@ -22,6 +22,7 @@ use crate::{
     connection::{
         Connection,
         remote::{REMOTE_INTEREST, RemoteInterest},
+        worker::give_way,
     },
     sublist::Entry,
     telemetry::held::{Share, allocated, shown},
@@ -208,7 +209,7 @@ impl PeerInterest {
                     account.remove_remote(&some);
                 }
                 drop(some);
-                tokio::task::yield_now().await;
+                give_way().await;
             }
         }
         self.share.give_all_back();

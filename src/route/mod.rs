@@ -64,7 +64,7 @@ use crate::{
         CloseReason, Connection, Identity, Kind, Wake,
         budget::Budget,
         reading::{self, Reader},
-        worker::{Worker, with_worker},
+        worker::{Worker, give_way, with_worker},
     },
     protocol::{error::quoted, route::RouteInfo},
     telemetry::{Clock, figures},
@@ -233,7 +233,7 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
             Wake::Changed => session.keep_up_to_date(),
             Wake::Owing => {
                 with_worker(|worker| session.tell_owed(worker));
-                tokio::task::yield_now().await;
+                give_way().await;
             }
             Wake::Writable => with_worker(|worker| {
                 connection.flush_blocked(worker);

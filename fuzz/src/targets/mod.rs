@@ -119,6 +119,10 @@ impl Entry for Pattern {
     fn memory(&self) -> usize {
         0
     }
+
+    fn slot(&self) -> &Slot {
+        &self.1
+    }
 }
 
 /// Subjects and the sublist, against trying every pattern. The first line is
