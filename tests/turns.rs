@@ -129,7 +129,7 @@ fn a_batch_for_very_many_subscriptions_leaves_turns_to_others() {
 fn requests_to_nobody_leave_turns_to_others() {
     const SUBSCRIPTIONS: usize = 1000;
     const REQUESTS: usize = 3000;
-    const REPLIES: usize = 10;
+    const REPLIES: usize = 100;
     let broker = Broker::midge().start();
     let mut watcher = broker.connect();
     watcher.send("SUB begun 0\r\nSUB over 1\r\n");

@@ -45,6 +45,8 @@ pub struct LookupCache {
     hasher: DefaultHashBuilder,
     share: Share,
     pinned: Share,
+    /// What was looked up since it was asked for, in subscriptions.
+    looked_up: usize,
     /// When what is kept is looked at, if it is much.
     due: Option<Instant>,
 }
@@ -67,6 +69,7 @@ impl Default for LookupCache {
             hasher: DefaultHashBuilder::default(),
             share: Share::new(&POOL),
             pinned: Share::new(&PINNED),
+            looked_up: 0,
             due: None,
         }
     }
@@ -112,6 +115,7 @@ impl LookupCache {
         if is_first {
             self.forget_last();
             let found = Arc::new(look_up(account, subject));
+            self.looked_up += found.subscribers();
             self.keep_last(&found);
             return found;
         }
@@ -125,6 +129,7 @@ impl LookupCache {
             return found;
         }
         let found = Arc::new(look_up(account, subject));
+        self.looked_up += found.subscribers();
         self.remember(at, &found);
         found
     }
@@ -185,6 +190,11 @@ impl LookupCache {
 
     fn bytes(&self) -> usize {
         self.share.bytes() + self.pinned.bytes()
+    }
+
+    /// What the look-ups since this was last asked cost, in deliveries.
+    pub fn take_cost(&mut self) -> usize {
+        std::mem::take(&mut self.looked_up)
     }
 
     /// Whether something is kept to the end of the turn alone.

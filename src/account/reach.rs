@@ -169,8 +169,13 @@ impl Reach {
             // Where it goes in another account.
             return usize::MAX;
         }
+        1 + self.subscribers()
+    }
+
+    /// How many subscriptions take the subject here.
+    pub(super) fn subscribers(&self) -> usize {
         let members = self.matches.queues.iter().map(Vec::len);
-        1 + self.matches.plain.len() + members.sum::<usize>()
+        self.matches.plain.len() + members.sum::<usize>()
     }
 
     /// What becomes of the subject, if it is mapped.

@@ -141,6 +141,7 @@ impl Session {
     /// Holds the rest of the batch if a run made more than others are to wait for.
     #[inline]
     pub(super) fn look_whether_to_hold(&mut self, worker: &mut Worker) {
+        worker.cost += self.cache.take_cost();
         if worker.is_spent() && self.held == Held::No {
             self.held = Held::ForOthers;
         }

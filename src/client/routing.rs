@@ -169,11 +169,11 @@ impl Session {
                 &looked_up.plain
             }
         };
-        worker.cost += 1 + listeners.len();
-        let Some(listener) = listeners
-            .iter()
-            .find(|known| Arc::ptr_eq(&known.connection, &self.connection))
-        else {
+        let mut known = listeners.iter();
+        let listener = known.find(|known| Arc::ptr_eq(&known.connection, &self.connection));
+        let passed_over = listeners.len() - known.len();
+        worker.cost += 1 + passed_over + self.cache.take_cost();
+        let Some(listener) = listener else {
             return;
         };
         let tally = &self.context.telemetry.unanswered;

@@ -390,6 +390,7 @@ impl Session {
             self.cluster.hear_count(worker, &self.route, run, overfull);
         }
         let reach = space.cache.find_subscribers(wanted, &space.account);
+        worker.cost += space.cache.take_cost();
         self.remembers_long |= space.cache.is_for_turn();
         let from_peer = Sender {
             deaf: None,

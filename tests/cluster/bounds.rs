@@ -558,7 +558,7 @@ fn introduce(member: &Member, name: &str) -> TcpStream {
     let mut peer = TcpStream::connect(("127.0.0.1", member.route_port)).expect("the route port");
     let (user, pass) = mesh::LOGIN.split_once(':').expect("a user and a password");
     let hello = format!(
-        "CONNECT {{\"verbose\":false,\"headers\":true,\"name\":{name:?},\"cluster\":\"mesh\",\
+        "CONNECT {{\"verbose\":false,\"headers\":true,\"name\":\"ID-{name}\",\"cluster\":\"mesh\",\
          \"user\":{user:?},\"pass\":{pass:?}}}\r\n\
          INFO {{\"server_id\":\"ID-{name}\",\"server_name\":{name:?},\"cluster\":\"mesh\",\
          \"host\":\"127.0.0.1\",\"port\":1,\"headers\":true}}\r\n"
