@@ -14,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use hashbrown::HashMap;
 use parking_lot::Mutex;
 use serde::Deserialize;
 use tracing::debug;
@@ -54,7 +55,7 @@ pub(super) struct Headcount {
     /// while that is told, so that of two changes the later one stays.
     watched: Mutex<BTreeMap<String, u64>>,
     /// Members whose routes were lost, by id.
-    lost: Mutex<BTreeMap<String, Lost>>,
+    lost: Mutex<HashMap<String, Lost>>,
 }
 
 /// A member whose route was lost.
@@ -134,14 +135,14 @@ impl Headcount {
         let mut members = self.lost.lock();
         members.remove(id);
         let is_same = |_: &String, lost: &mut Lost| lost.place.is_same(place);
-        members.extract_if(.., is_same).map(|(id, _)| id).collect()
+        members.extract_if(is_same).map(|(id, _)| id).collect()
     }
 
     /// Members that are lost for too long.
     fn expire(&self, now: Clock) -> Vec<String> {
         let mut members = self.lost.lock();
         let is_late = |_: &String, lost: &mut Lost| lost.at.until(now) >= LOST_FOR;
-        members.extract_if(.., is_late).map(|(id, _)| id).collect()
+        members.extract_if(is_late).map(|(id, _)| id).collect()
     }
 }
 
