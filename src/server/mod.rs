@@ -232,7 +232,6 @@ fn percent_of(whole: usize, percent: u64) -> usize {
     (whole.saturating_mul(percent) / 100).clamp(1, whole.max(1))
 }
 
-/// Half of the processors, so that logins leave time for messages.
 impl Server {
     /// Logins that wait for their passwords to be compared, on whatever port.
     pub fn password_look(&self) -> QueueLook {
@@ -242,6 +241,7 @@ impl Server {
     }
 }
 
+/// Half of the processors, so that logins leave time for messages.
 fn password_checks_max() -> usize {
     std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2))
 }
