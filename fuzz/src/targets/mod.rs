@@ -119,10 +119,6 @@ impl Entry for Pattern {
     fn memory(&self) -> usize {
         0
     }
-
-    fn slot(&self) -> &Slot {
-        &self.1
-    }
 }
 
 /// Subjects and the sublist, against trying every pattern. The first line is
