@@ -10,7 +10,10 @@ use super::{
 };
 use crate::{
     config::{Options, accounts::AccountConfig},
-    connection::worker::{Worker, with_worker},
+    connection::{
+        trace_expired,
+        worker::{Worker, with_worker},
+    },
 };
 
 /// All accounts of a broker, by name. There is always the global one.
@@ -132,6 +135,7 @@ impl Accounts {
         for subscription in std::mem::take(&mut worker.expired) {
             let connection = &subscription.connection;
             connection.subscriptions.lock().remove(&subscription);
+            trace_expired(&subscription);
             let name = connection.identity.lock().account.clone();
             if let Some(account) = self.find(&name) {
                 account.unsubscribe(worker, std::slice::from_ref(&subscription));

@@ -1,9 +1,11 @@
 //! Traces of what is delivered to clients, where the configuration has them.
 
+use std::sync::atomic::Ordering;
+
 use tracing::trace;
 
 use super::{
-    Connection,
+    Connection, Subscription,
     delivery::{Message, Run},
 };
 
@@ -44,5 +46,19 @@ impl Connection {
                 trace!("{name} - ->> MSG_PAYLOAD: [{:?}{more}]", text(shown));
             }
         }
+    }
+}
+
+/// How a trace tells that a subscription is over.
+pub fn delsub(subscription: &Subscription) -> String {
+    format!("[DELSUB {}]", String::from_utf8_lossy(subscription.sid()))
+}
+
+/// Logs that a subscription is over that has had its last message, if everything of
+/// its client is traced.
+pub fn trace_expired(subscription: &Subscription) {
+    let connection = &subscription.connection;
+    if connection.traced.load(Ordering::Relaxed) > 0 {
+        trace!("{} - <-> {}", connection.log_prefix(), delsub(subscription));
     }
 }

@@ -353,19 +353,22 @@ fn duplicate_name(name: &str) -> Refusal {
     }
 }
 
-/// `import` and `export` of our INFO.
-fn permissions_told(rules: &Rules) -> serde_json::Map<String, serde_json::Value> {
+/// `import` and `export` of our INFO; a list without an entry is left out.
+pub fn permissions_told(rules: &Rules) -> serde_json::Map<String, serde_json::Value> {
     let mut told = serde_json::Map::new();
     for (name, rules) in [("import", &rules.publish), ("export", &rules.subscribe)] {
         if *rules == SubjectRules::default() {
             continue;
         }
-        let texts = |patterns: &[Pattern]| -> Vec<String> {
-            patterns.iter().map(|it| it.subject.clone()).collect()
-        };
-        let allow = texts(rules.allow.as_deref().unwrap_or_default());
-        let block = serde_json::json!({ "allow": allow, "deny": texts(&rules.deny) });
-        told.insert(name.to_owned(), block);
+        let mut block = serde_json::Map::new();
+        let allow = rules.allow.as_deref().unwrap_or_default();
+        for (name, patterns) in [("allow", allow), ("deny", &rules.deny)] {
+            if !patterns.is_empty() {
+                let texts = patterns.iter().map(|it: &Pattern| it.subject.clone());
+                block.insert(name.to_owned(), texts.collect());
+            }
+        }
+        told.insert(name.to_owned(), block.into());
     }
     told
 }

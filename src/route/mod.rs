@@ -5,8 +5,9 @@
 //! brokers be dialled ([`dial`]). On a new connection both sides introduce
 //! themselves ([`handshake`]), and of two that were made at the same moment one is
 //! chosen ([`duel`]); then a [`session`] reads what the other wants
-//! ([`interest`]) and delivers its messages to the subscribers here, never to
-//! another route. What ends a route again and again in the same way is kept in
+//! ([`interest`]) and delivers its messages to the subscribers here, and to another
+//! route only what a member of a queue group should have had that is here no more.
+//! What ends a route again and again in the same way is kept in
 //! [`failing`]; one whose peer is to tell everything again is ended by
 //! [`forgotten`]. News of other brokers spread by [`gossip`]; the addresses for
 //! clients are put together in [`client_urls`]. Who ought to be there and what
@@ -53,6 +54,7 @@ pub use accept::accept_routes;
 pub use cluster::{Cluster, ClusterName, Node, Origin, Route};
 pub use dial::dial_configured;
 pub use failing::Failed;
+pub use introduction::permissions_told;
 
 use crate::{
     connection::{
@@ -121,6 +123,7 @@ async fn serve(
     let Introduced {
         info,
         rest,
+        takes_back,
         options,
     } = introduced;
     let configured_as = dialled_as.or_else(|| gossip::configured_as(cluster, &info));
@@ -172,7 +175,7 @@ async fn serve(
         log_prefix(connection),
         quoted(route.remote_name.as_bytes())
     );
-    let mut session = Session::new(cluster.clone(), route.clone());
+    let mut session = Session::new(cluster.clone(), route.clone(), takes_back);
     with_worker(|worker| {
         session.begin(worker, &rest);
         worker.flush_touched();
@@ -222,6 +225,8 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
         match wake {
             Wake::Closing => return,
             Wake::Changed => session.keep_up_to_date(),
+            // Only the time to what is due next is another.
+            Wake::Stuck => {}
             Wake::Owing => {
                 with_worker(|worker| session.tell_owed(worker));
                 tokio::task::yield_now().await;
