@@ -304,9 +304,8 @@ pub fn pass_on(
 ) {
     let remotes = reach.remotes(account);
     if !remotes.is_empty() {
-        let now = worker.now();
         let counted = (account.name.as_bytes(), &account.over_routes);
-        remotes.pass_on(worker, counted, run, left, except, now, flush);
+        remotes.pass_on(worker, counted, run, left, except, flush);
     }
 }
 

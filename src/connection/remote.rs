@@ -265,7 +265,6 @@ impl Remotes {
         run: &Run<'_>,
         left: &[Left<'_>],
         except: Option<&Arc<Connection>>,
-        now: Clock,
         flush: bool,
     ) {
         let by_name: HashMap<&[u8], usize> = self.queues().zip(0..).collect();
@@ -288,6 +287,7 @@ impl Remotes {
         choices.sort_unstable_by_key(|choice| (choice.message, choice.queue));
         choices.dedup_by_key(|choice| (choice.message, choice.queue));
         choices.sort_unstable();
+        let now = worker.now();
         self.hand_over(worker, account, run, (&choices, false), now, flush);
     }
 

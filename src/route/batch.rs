@@ -260,7 +260,7 @@ impl Session {
         let (account, wanted) = (message.account, message.subject);
         let queues = message.queues;
         if reply == message.reply || queues.is_empty() {
-            self.deliver(worker, account, wanted, queues, &run, &run, false);
+            self.deliver(worker, account, wanted, queues, (&run, &run), false);
         } else {
             // What is to be shown with it is shown where it is delivered.
             let mut source = Vec::new();
@@ -271,7 +271,7 @@ impl Session {
                 messages: &one,
                 shared,
             };
-            self.deliver(worker, account, wanted, queues, &run, &as_it_came, false);
+            self.deliver(worker, account, wanted, queues, (&run, &as_it_came), false);
         }
         worker.scratch = source;
     }
@@ -297,22 +297,20 @@ impl Session {
             shared: None,
         };
         let (account, queues) = (text(target.account), text(target.queues));
-        self.deliver(worker, account, subject, queues, &run, &run, flush);
+        self.deliver(worker, account, subject, queues, (&run, &run), flush);
         worker.messages = messages;
         worker.messages.clear();
     }
 
     /// Takes a run to the subscribers of `wanted` in an account. What is left for
     /// others goes on as it came.
-    #[allow(clippy::too_many_arguments)]
     fn deliver(
         &mut self,
         worker: &mut Worker,
         account: &[u8],
         wanted: &[u8],
         queues: &[u8],
-        run: &Run<'_>,
-        as_it_came: &Run<'_>,
+        (run, as_it_came): (&Run<'_>, &Run<'_>),
         flush: bool,
     ) {
         if !self.spaces.contains_key(account) {
