@@ -246,3 +246,20 @@ fn two_hundred_stuck_readers_do_not_exceed_the_budget() {
     assert!(varz["slow_consumers"].as_u64() > Some(0), "{varz}");
     drop(stuck);
 }
+
+/// However long the deadline and the time between two pings are, the one is counted
+/// from when the socket is full.
+#[test]
+fn the_write_deadline_does_not_wait_for_a_ping() {
+    let broker = Broker::midge().config("write_deadline: \"200ms\"").start();
+    let stuck = subscriber(&broker, "stuck");
+    // Until the next ping are two minutes then.
+    read_until(&stuck, b"PING\r\n");
+    publish(&broker, 300);
+    wait_until("the deadline has passed", || {
+        let closed = broker.get_json("/connz?state=closed");
+        closed
+            .to_string()
+            .contains("Slow Consumer (Write Deadline)")
+    });
+}

@@ -8,11 +8,14 @@ mod support;
 #[path = "cluster/mesh.rs"]
 mod mesh;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use mesh::{Kind, Plan};
 use serde_json::Value;
-use support::{Broker, Frame, RawClient, wait_until};
+use support::{Broker, Frame, RawClient, raw_client::Next, wait_until};
 
 const CONFIG: &str = r#"
 accounts {
@@ -602,6 +605,40 @@ fn subscribers_are_counted_and_figures_published_on_request() {
             if frame.arguments()[0] == statsz {
                 break;
             }
+        }
+    }
+}
+
+/// A request may mean those that have all of some tags.
+#[test]
+fn tags_choose_who_is_meant() {
+    for builder in [Broker::midge(), Broker::nats_server()] {
+        let config = format!("server_tags: [\"one\", \"Two\"]\n{CONFIG}");
+        let mut side = Side::new(builder.config(config).start());
+        for (tags, is_meant) in [
+            ("[]", true),
+            ("null", true),
+            ("[\"one\"]", true),
+            ("[\"two\", \"ONE\"]", true),
+            ("[\"one\", \"three\"]", false),
+            ("[\"on\"]", false),
+        ] {
+            let body = format!("{{\"tags\":{tags}}}");
+            side.system.send(format!(
+                "SUB inbox.* 77\r\nPUB $SYS.REQ.SERVER.PING.VARZ inbox.1 {}\r\n{body}\r\n",
+                body.len()
+            ));
+            let mut answers = Vec::new();
+            let patience = Duration::from_millis(500);
+            while let Next::Frame(frame) = side.system.poll_frame(patience) {
+                if frame.is_message() {
+                    answers.push(frame.arguments()[0].clone());
+                }
+            }
+            let answered = answers.iter().any(|subject| subject == "inbox.1");
+            assert_eq!(answered, is_meant, "{tags} {answers:?}");
+            side.system.send("UNSUB 77\r\n");
+            side.system.sync();
         }
     }
 }

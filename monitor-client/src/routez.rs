@@ -15,6 +15,13 @@ pub struct Routez {
     pub server_name: String,
     /// Time of this answer, RFC 3339.
     pub now: String,
+    /// What the answering broker tells others of and takes, if it limits that: lists
+    /// of subjects, `allow` and `deny`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub import: Option<Box<RawValue>>,
+    /// What it lets others hear, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub export: Option<Box<RawValue>>,
     /// How many there are.
     pub num_routes: usize,
     /// One entry for each.

@@ -77,6 +77,8 @@ pub struct Account {
     /// Which of what the peers take they get: what can be subscribed to. `None`
     /// is everything.
     export: RwLock<Option<Arc<Permissions>>>,
+    /// Entries of `remote` that this forbids; changes with either, under its lock.
+    not_exported: AtomicUsize,
     /// Whether members of queue groups here go before those at the peers.
     prefers_local: AtomicBool,
     limits: RwLock<AccountLimits>,
@@ -115,6 +117,7 @@ impl Account {
             lent: Arc::default(),
             over_routes: OverRoutes::default(),
             export: RwLock::default(),
+            not_exported: AtomicUsize::new(0),
             prefers_local: AtomicBool::new(false),
             limits: RwLock::default(),
             is_system: false,
@@ -229,20 +232,44 @@ impl Account {
 
     /// Adds what a peer wants.
     pub fn add_remote(&self, interest: Arc<RemoteInterest>) {
-        self.remote.insert(interest);
+        {
+            let export = self.export.read();
+            let kept = usize::from(!exports(&export, &interest));
+            self.remote.insert(interest);
+            self.not_exported.fetch_add(kept, Ordering::Relaxed);
+        }
         self.sublist.touch();
     }
 
     /// Removes what a peer no longer wants.
     pub fn remove_remote<'a>(&self, interest: impl IntoIterator<Item = &'a Arc<RemoteInterest>>) {
-        self.remote.remove(interest);
+        {
+            let export = self.export.read();
+            let mut kept = 0;
+            self.remote.remove(
+                interest
+                    .into_iter()
+                    .inspect(|one| kept += usize::from(!exports(&export, one))),
+            );
+            self.not_exported.fetch_sub(kept, Ordering::Relaxed);
+        }
         self.sublist.touch();
     }
 
     /// Limits what goes over routes: what the peers take of this account, and
     /// what they are told that is taken here.
     pub fn limit_routes(&self, worker: &mut Worker, limits: Option<Arc<Permissions>>) {
-        self.export.write().clone_from(&limits);
+        {
+            // Nothing is added or removed meanwhile.
+            let mut export = self.export.write();
+            export.clone_from(&limits);
+            let mut kept = 0;
+            if export.is_some() {
+                self.remote
+                    .for_each(|interest| kept += usize::from(!exports(&export, interest)));
+            }
+            self.not_exported.store(kept, Ordering::Relaxed);
+        }
         self.sublist.touch();
         self.interest.limit(worker, limits);
     }
@@ -258,10 +285,14 @@ impl Account {
     /// Whether a peer gets what it takes so. What it takes is kept all the same:
     /// it is told once, and may count after a reload.
     pub fn exports_to(&self, interest: &RemoteInterest) -> bool {
-        let export = self.export.read();
-        export.as_ref().is_none_or(|limits| {
-            limits.judge_subscription(interest.subject(), None) != Subscribing::Deny
-        })
+        exports(&self.export.read(), interest)
+    }
+
+    /// Subscriptions here, and what peers take of it.
+    pub fn subscriptions(&self) -> u64 {
+        let remote = self.remote.stats().subscriptions;
+        let not_exported = self.not_exported.load(Ordering::Relaxed) as u64;
+        self.sublist.stats().subscriptions + remote.saturating_sub(not_exported)
     }
 
     /// The peers that get messages to `subject`.
@@ -293,4 +324,11 @@ impl Account {
         subscriptions.iter().for_each(|known| known.linger());
         self.interest.remove(worker, subscriptions);
     }
+}
+
+/// Whether limits let a peer have what it takes so.
+fn exports(limits: &Option<Arc<Permissions>>, interest: &RemoteInterest) -> bool {
+    limits.as_ref().is_none_or(|limits| {
+        limits.judge_subscription(interest.subject(), None) != Subscribing::Deny
+    })
 }

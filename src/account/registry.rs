@@ -11,7 +11,7 @@ use super::{
 use crate::{
     config::{Options, accounts::AccountConfig},
     connection::{
-        Subscription,
+        Subscription, trace_expired,
         worker::{Worker, with_worker},
     },
 };
@@ -176,6 +176,7 @@ impl Accounts {
             let mut table = connection.subscriptions.lock();
             for subscription in of_one {
                 table.remove(subscription);
+                trace_expired(subscription);
             }
             drop(table);
             let name = connection.identity.lock().account.clone();

@@ -13,7 +13,7 @@ use crate::{
     connection::{
         Connection, Subscription,
         delivery::{Pick, Run, deal_out, deal_rest},
-        remote::{Reached, Remotes, Share},
+        remote::{Left, Reached, Remotes, Share},
         worker::Worker,
     },
     sublist::Entry,
@@ -218,37 +218,56 @@ impl Sender<'_> {
 
     /// Takes a run that came from a peer of the cluster to the subscribers
     /// here, and to one member here of each of these queue groups, whose names
-    /// blanks divide.
-    pub fn take_from_peer(
+    /// blanks divide. Returns what is left of groups that have no member here any
+    /// more: the peer could not know that yet.
+    pub fn take_from_peer<'a>(
         &self,
         worker: &mut Worker,
         account: &Arc<Account>,
         run: &Run<'_>,
         reach: &Reach,
-        queues: &[u8],
+        queues: &'a [u8],
         flush: bool,
-    ) {
+    ) -> Vec<Left<'a>> {
         if run.messages.len() > 1 && reach.must_interleave() {
-            for message in run.messages.chunks(1) {
-                let one = Run {
-                    messages: message,
-                    ..*run
-                };
-                self.take_from_peer(worker, account, &one, reach, queues, false);
+            let mut left = Vec::new();
+            for (index, messages) in run.messages.chunks(1).enumerate() {
+                let one = Run { messages, ..*run };
+                let of_one = self.take_from_peer(worker, account, &one, reach, queues, false);
+                left.extend(of_one.into_iter().map(|Left { queue, .. }| Left {
+                    queue,
+                    messages: vec![index],
+                }));
             }
-            return;
+            return left;
         }
         let now = worker.now();
         self.deliver_to_plain(worker, run, reach, now, flush);
+        let mut left = Vec::new();
         if !queues.is_empty() {
             worker.cost += reach.matches.queues.len();
             let by_name = reach.queues_by_name();
-            let names = queues.split(|byte| *byte == b' ');
-            for members in names.filter_map(|name| by_name.get(name)) {
-                deal_out(worker, run, members, 0, |_| false, now, flush);
+            for queue in queues.split(|byte| *byte == b' ') {
+                let messages = match by_name.get(queue) {
+                    Some(members) => {
+                        let missed = deal_out(worker, run, members, 0, |_| false, now, flush);
+                        // A member that stays may not have them. Nor may they go on
+                        // then: those elsewhere may be such, too, and send them back
+                        // for ever.
+                        match members.iter().all(Subscription::has_left) {
+                            true => missed,
+                            false => continue,
+                        }
+                    }
+                    None => (0..run.messages.len()).collect(),
+                };
+                if !messages.is_empty() {
+                    left.push(Left { queue, messages });
+                }
             }
         }
         self.deliver_replies(worker, account, run);
+        left
     }
 
     fn deliver_to_plain(
@@ -289,6 +308,25 @@ impl Sender<'_> {
     fn passes_over(&self, subscription: &Subscription) -> bool {
         let is_deaf = |connection| Arc::ptr_eq(&subscription.connection, connection);
         self.deaf.is_some_and(is_deaf) || self.is_service && subscription.is_shadow()
+    }
+}
+
+/// Takes what was left of a run from a peer to members of the queue groups at other
+/// peers, or back, but not to `except`. That the members here have left is told
+/// before, so whoever gets it does not send it back.
+pub fn pass_on(
+    worker: &mut Worker,
+    account: &Account,
+    run: &Run<'_>,
+    reach: &Reach,
+    left: &[Left<'_>],
+    except: Option<&Arc<Connection>>,
+    flush: bool,
+) {
+    let remotes = reach.remotes(account);
+    if !remotes.is_empty() {
+        let counted = (account.name.as_bytes(), &account.over_routes);
+        remotes.pass_on(worker, counted, run, left, except, flush);
     }
 }
 

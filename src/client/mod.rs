@@ -218,8 +218,8 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
         session.trace.tell_deliverers(&connection, &session.limits);
         match wake {
             Wake::Closing => return,
-            // Taken over by now.
-            Wake::Changed => {}
+            // Taken over by now, or only the time to the next is another.
+            Wake::Changed | Wake::Stuck => {}
             Wake::Writable => with_worker(|worker| connection.flush_blocked(worker)),
             // Only routes are told what is wanted.
             Wake::Owing => connection.begin_telling(),

@@ -299,7 +299,8 @@ impl Session {
     }
 
     /// Ends one subscription of this connection.
-    fn drop_subscription(&self, worker: &mut Worker, subscription: &Arc<Subscription>) {
+    pub(super) fn drop_subscription(&self, worker: &mut Worker, subscription: &Arc<Subscription>) {
+        self.trace.ended(&self.connection, subscription);
         self.connection.subscriptions.lock().remove(subscription);
         self.account
             .unsubscribe(worker, std::slice::from_ref(subscription));
@@ -307,6 +308,7 @@ impl Session {
 
     fn answer_ping(&mut self, worker: &mut Worker) {
         self.keepalive.busy();
+        self.trace.out(&self.connection, format_args!("PONG"));
         self.connection.send(worker, PONG);
         let first = self.connected && !std::mem::replace(&mut self.pinged, true);
         if first && self.options.protocol >= 1 {
@@ -340,6 +342,7 @@ impl Session {
     /// `+OK` for a verbose client.
     pub(super) fn confirm(&self, worker: &mut Worker) {
         if self.options.verbose {
+            self.trace.out(&self.connection, format_args!("OK"));
             self.connection.send(worker, OK);
         }
     }
@@ -359,6 +362,8 @@ impl Session {
             true => self.note_violation(&error),
             false => debug!("{} - {error}", log_prefix(&self.connection)),
         }
+        self.trace
+            .out(&self.connection, format_args!("-ERR {error}"));
         self.connection.send(worker, &error_line(&error));
     }
 
@@ -399,6 +404,8 @@ impl Session {
     /// The last words of a session, and its end.
     pub(super) fn conclude(&self, worker: &mut Worker, end: &End) {
         if let Some(error) = &end.error {
+            self.trace
+                .out(&self.connection, format_args!("-ERR {error}"));
             self.connection.send(worker, &error_line(error));
         }
         self.connection.close(end.reason);
@@ -465,6 +472,7 @@ impl Session {
             Due::Nothing => {}
             Due::Ping => {
                 self.cache.clear();
+                self.trace.out(&self.connection, format_args!("PING"));
                 self.connection.send(worker, PING);
             }
             Due::Stale => self.end(

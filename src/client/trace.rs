@@ -4,7 +4,7 @@ use tracing::{info, trace};
 
 use super::{Limits, log_prefix};
 use crate::{
-    connection::{Connection, Shown, TraceLine},
+    connection::{Connection, Shown, Subscription, TraceLine, delsub},
     log::TRACED,
     protocol::parse::Op,
 };
@@ -60,18 +60,32 @@ impl Trace {
         self != Self::Off
     }
 
-    fn write(self, connection: &Connection, line: &str) {
+    /// Logs what a client is sent beside messages.
+    pub(super) fn out(self, connection: &Connection, op: std::fmt::Arguments<'_>) {
+        if self.is_on() {
+            self.write(connection, "->>", &format!("[{op}]"));
+        }
+    }
+
+    /// Logs that a subscription is over.
+    pub(super) fn ended(self, connection: &Connection, subscription: &Subscription) {
+        if self.is_on() {
+            self.write(connection, "<->", &delsub(subscription));
+        }
+    }
+
+    fn write(self, connection: &Connection, way: &str, line: &str) {
         match self {
             Self::Off => {}
-            Self::All => trace!("{} - <<- {line}", log_prefix(connection)),
+            Self::All => trace!("{} - {way} {line}", log_prefix(connection)),
             Self::Ordered => match connection.trace.take() {
                 TraceLine::Unwanted => {}
                 TraceLine::Wanted => {
-                    info!(target: TRACED, "{} - <<- {line}", log_prefix(connection));
+                    info!(target: TRACED, "{} - {way} {line}", log_prefix(connection));
                 }
                 TraceLine::Last => info!(
                     target: TRACED,
-                    "{} - <<- {line} (the last line of this trace)",
+                    "{} - {way} {line} (the last line of this trace)",
                     log_prefix(connection)
                 ),
             },
@@ -105,17 +119,16 @@ pub(super) fn trace_in(trace: Trace, connection: &Connection, op: &Op<'_>) {
             subject,
             queue,
             sid,
-        } => format!(
-            "SUB {} {} {}",
-            text(subject),
-            queue.map(text).unwrap_or_default(),
-            text(sid)
-        ),
+        } => {
+            let queue = queue.map(|queue| text(queue) + " ").unwrap_or_default();
+            format!("SUB {} {queue}{}", text(subject), text(sid))
+        }
         Op::Unsubscribe { sid, max } => {
-            format!("UNSUB {} {}", text(sid), max.unwrap_or(0))
+            let max = max.map(|max| format!(" {max}")).unwrap_or_default();
+            format!("UNSUB {}{max}", text(sid))
         }
     };
-    trace.write(connection, &format!("[{line}]"));
+    trace.write(connection, "<<-", &format!("[{line}]"));
 }
 
 /// Logs what a publish carries, whose first `header_len` bytes are headers, as far as
@@ -128,6 +141,6 @@ pub(super) fn trace_payload(
     header_len: usize,
 ) {
     if let Some(line) = trace.shown(limits).text(body, header_len) {
-        trace.write(connection, &line);
+        trace.write(connection, "<<-", &line);
     }
 }

@@ -317,12 +317,14 @@ impl LocalInterest {
         }
     }
 
-    /// Counts subscriptions out that have left the sublist.
+    /// Counts subscriptions out that have left the sublist. Of a queue group that
+    /// many leave at once only what is left of it is told.
     pub fn remove(&self, worker: &mut Worker, subscriptions: &[Arc<Subscription>]) {
         if !self.counting.load(Ordering::SeqCst) {
             return;
         }
         let mut state = self.state.lock();
+        let mut changed: Vec<Key> = Vec::new();
         for subscription in subscriptions {
             if !subscription.set_counted(false) {
                 continue;
@@ -330,7 +332,13 @@ impl LocalInterest {
             let (key, wanted) = state.wanted_mut(&key(subscription));
             wanted.subscriptions = wanted.subscriptions.saturating_sub(1);
             if state.drop_unwanted(&key) || subscription.queue().is_some() {
-                self.tell(&mut state, worker, &key);
+                changed.push(key);
+            }
+        }
+        let mut told = HashSet::new();
+        for key in &changed {
+            if changed.len() == 1 || told.insert(key) {
+                self.tell(&mut state, worker, key);
             }
         }
     }

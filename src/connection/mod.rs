@@ -78,7 +78,7 @@ use outbound::Outbound;
 use registry::Registry;
 pub use subscription::{SUBSCRIPTIONS, Subscription, SubscriptionTable, lingering};
 pub use trace_order::{TraceLine, TraceOrder};
-pub use trace_out::{OutTrace, Shown};
+pub use trace_out::{OutTrace, Shown, delsub, trace_expired};
 use transport::Tls;
 use worker::with_worker;
 
@@ -94,6 +94,9 @@ const CLOSING: u8 = 2;
 const CHANGED: u8 = 4;
 /// The peer of a route is owed news of what is wanted here.
 const OWING: u8 = 8;
+/// The socket took no more just now: the connection's own task counts the time
+/// from here on.
+const STUCK: u8 = 16;
 
 /// What is at the other end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -241,6 +244,9 @@ pub enum Wake {
     Owing,
     /// There may be bytes to read.
     Readable,
+    /// The socket takes no more, since just now: what is due by the clock comes
+    /// sooner.
+    Stuck,
     /// The timer ran out.
     Timer,
     /// The socket takes bytes again.
@@ -509,6 +515,10 @@ impl Connection {
         if flags & CHANGED != 0 {
             self.lower(CHANGED);
             return Poll::Ready(Wake::Changed);
+        }
+        if flags & STUCK != 0 {
+            self.lower(STUCK);
+            return Poll::Ready(Wake::Stuck);
         }
         if flags & BLOCKED != 0 && stream.poll_write_ready(context).is_ready() {
             return Poll::Ready(Wake::Writable);

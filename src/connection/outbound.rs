@@ -20,7 +20,7 @@ use parking_lot::{Mutex, MutexGuard};
 use tokio::net::TcpStream;
 
 use super::{
-    BLOCKED, CloseReason, Connection, Kind,
+    BLOCKED, CloseReason, Connection, Kind, STUCK,
     budget::{BOOKED_STEP, Budget},
     feeders::Feeders,
     queue::{Queue, Written},
@@ -500,7 +500,7 @@ impl Connection {
         state.queue.trim(worker);
         state.book();
         drop(state);
-        self.raise(BLOCKED);
+        self.raise(BLOCKED | STUCK);
         pending
     }
 }

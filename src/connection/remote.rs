@@ -141,6 +141,15 @@ struct RemoteQueue {
     members: Vec<(usize, u64)>,
 }
 
+/// Messages from a peer that were for a member of a queue group here, and there is
+/// none any more.
+pub struct Left<'a> {
+    /// The group.
+    pub queue: &'a [u8],
+    /// Their indexes in the run.
+    pub messages: Vec<usize>,
+}
+
 /// Which messages of a run a queue group's remote members are to serve.
 pub enum Share {
     /// All: no member is here.
@@ -163,6 +172,16 @@ struct Choice {
     peer: usize,
     message: usize,
     queue: usize,
+}
+
+/// What came of handing a run over to peers.
+struct Handed {
+    /// Somebody took every message.
+    all: bool,
+    /// Those that some queue group's member has got.
+    reached: Vec<usize>,
+    /// What a peer did not take, and whether it was too long for it.
+    refused: Vec<(Choice, bool)>,
 }
 
 impl Remotes {
@@ -265,6 +284,71 @@ impl Remotes {
     ) -> Reached {
         let choices = self.choose(run, shares);
         worker.cost += choices.len();
+        let handed = self.hand_over(worker, account, run, (&choices, true), now, flush);
+        let mut reached = handed.reached;
+        if !handed.refused.is_empty() {
+            self.deal_refused(worker, run, handed.refused, &mut reached, deal);
+        }
+        reached.sort_unstable();
+        match handed.all {
+            true => Reached::All,
+            false => Reached::Some(reached),
+        }
+    }
+
+    /// Takes messages from one peer whose members here have left to members at
+    /// others, drawn by weight; to `except` nothing goes. Who wants the subject
+    /// outside of queue groups too, and may get a message a second time so, is
+    /// the last resort.
+    pub fn pass_on(
+        &self,
+        worker: &mut Worker,
+        account: (&[u8], &OverRoutes),
+        run: &Run<'_>,
+        left: &[Left<'_>],
+        except: Option<&Arc<Connection>>,
+        flush: bool,
+    ) {
+        let by_name: HashMap<&[u8], usize> = self.queues().zip(0..).collect();
+        let mut choices = Vec::new();
+        for Left { queue, messages } in left {
+            let Some(queue) = by_name.get(queue).copied() else {
+                continue;
+            };
+            for message in messages.iter().copied() {
+                if let Some(peer) = self.draw_beside(&self.queues[queue], except) {
+                    choices.push(Choice {
+                        peer,
+                        message,
+                        queue,
+                    });
+                }
+            }
+        }
+        // A group that is named twice has the message once.
+        choices.sort_unstable_by_key(|choice| (choice.message, choice.queue));
+        choices.dedup_by_key(|choice| (choice.message, choice.queue));
+        choices.sort_unstable();
+        let now = worker.now();
+        worker.cost += choices.len();
+        let mut handed = self.hand_over(worker, account, run, (&choices, false), now, flush);
+        if !handed.refused.is_empty() {
+            let nobody = |_: &mut Worker, _: &[u8], _: &mut Vec<usize>| {};
+            self.deal_refused(worker, run, handed.refused, &mut handed.reached, nobody);
+        }
+    }
+
+    /// Takes to each peer what was chosen for it, and all to those that want
+    /// every message if `plain`.
+    fn hand_over(
+        &self,
+        worker: &mut Worker,
+        account: (&[u8], &OverRoutes),
+        run: &Run<'_>,
+        (choices, plain): (&[Choice], bool),
+        now: Clock,
+        flush: bool,
+    ) -> Handed {
         let mut reached = Vec::new();
         let mut refused = Vec::new();
         let mut all = false;
@@ -272,7 +356,8 @@ impl Remotes {
             let start = choices.partition_point(|choice| choice.peer < index);
             let mine = &choices[start..];
             let mine = &mine[..mine.partition_point(|choice| choice.peer == index)];
-            if !peer.plain && mine.is_empty() {
+            let plain = plain && peer.plain;
+            if !plain && mine.is_empty() {
                 continue;
             }
             let names = |message: usize| {
@@ -285,7 +370,7 @@ impl Remotes {
             let routed = match mine.is_empty() {
                 true => Routed::Plain,
                 false => Routed::Queues {
-                    plain: peer.plain,
+                    plain,
                     names: &|message, text| {
                         for name in names(message) {
                             text.extend_from_slice(name);
@@ -303,20 +388,17 @@ impl Remotes {
             };
             if appended.msgs > 0 {
                 over_routes.sent.add(appended.msgs, appended.bytes);
-                all |= peer.plain;
+                all |= plain;
             }
             match too_long.is_empty() {
                 true => reached.extend(mine.iter().map(|choice| choice.message)),
                 false => sort_out(mine, &too_long, &mut reached, &mut refused),
             }
         }
-        if !refused.is_empty() {
-            self.deal_refused(worker, run, refused, &mut reached, deal);
-        }
-        reached.sort_unstable();
-        match all {
-            true => Reached::All,
-            false => Reached::Some(reached),
+        Handed {
+            all,
+            reached,
+            refused,
         }
     }
 
@@ -380,6 +462,33 @@ impl Remotes {
         }
         choices.sort_unstable();
         choices
+    }
+
+    /// A peer with members that is not `except`, drawn by weight; one that wants
+    /// every message only if there is no other.
+    fn draw_beside(&self, queue: &RemoteQueue, except: Option<&Arc<Connection>>) -> Option<usize> {
+        let draw = |plain: bool| {
+            let (mut drawn, mut total, mut before) = (None, 0, 0);
+            for (index, sum) in &queue.members {
+                let weight = sum - before;
+                before = *sum;
+                let Peer {
+                    connection,
+                    plain: is_plain,
+                } = &self.peers[*index];
+                let is_meant = *is_plain == plain
+                    && !connection.is_closing()
+                    && except.is_none_or(|it| !Arc::ptr_eq(it, connection));
+                if is_meant {
+                    total += weight;
+                    if fastrand::u64(..total) < weight {
+                        drawn = Some(*index);
+                    }
+                }
+            }
+            drawn
+        };
+        draw(false).or_else(|| draw(true))
     }
 
     /// A member drawn by weight among those whose route is not ending.

@@ -225,6 +225,12 @@ impl Subscription {
         self.closed.load(Ordering::Relaxed)
     }
 
+    /// Whether it takes no more, and its end is told to the peers of the cluster or
+    /// will be in a moment.
+    pub fn has_left(self: &Arc<Self>) -> bool {
+        self.origin().is_closed() || self.connection.is_closing()
+    }
+
     /// Notes whether local interest counts it; returns what was noted before.
     pub(super) fn set_counted(&self, counted: bool) -> bool {
         self.counted.swap(counted, Ordering::Relaxed)

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use tracing::trace;
 
 use super::{
-    Connection,
+    Connection, Subscription,
     delivery::{Message, Run},
 };
 
@@ -112,6 +112,20 @@ impl Connection {
                 trace!("{name} - ->> {body}");
             }
         }
+    }
+}
+
+/// How a trace tells that a subscription is over.
+pub fn delsub(subscription: &Subscription) -> String {
+    format!("[DELSUB {}]", String::from_utf8_lossy(subscription.sid()))
+}
+
+/// Logs that a subscription is over that has had its last message, if everything of
+/// its client is traced.
+pub fn trace_expired(subscription: &Subscription) {
+    let connection = &subscription.connection;
+    if connection.traced.shown().is_some() {
+        trace!("{} - <-> {}", connection.log_prefix(), delsub(subscription));
     }
 }
 

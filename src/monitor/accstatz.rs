@@ -79,7 +79,7 @@ pub fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
         conns: connections,
         leafnodes: 0,
         total_conns: connections,
-        num_subscriptions: account.sublist.stats().subscriptions,
+        num_subscriptions: account.subscriptions(),
         sent: data(sent.0, sent.1, &over_routes.sent),
         received: data(traffic.in_msgs, traffic.in_bytes, &over_routes.received),
         slow_consumers: signed(totals.troubles.slow_consumers),

@@ -238,7 +238,7 @@ impl Request {
             ip: view.peer.ip().to_canonical().to_string(),
             port: view.peer.port(),
             start: rfc3339(view.start.time_of_day()),
-            last_activity: rfc3339(view.last_activity.time_of_day()),
+            last_activity: rfc3339(view.last_active()),
             rtt: round_trip(view.rtt.unwrap_or_default()),
             uptime: uptime(since_start),
             idle: uptime(idle),

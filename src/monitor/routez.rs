@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     connection::remote::RemoteInterest,
-    route::{Origin, Route},
+    route::{Origin, Route, permissions_told},
     sublist::Entry,
     telemetry::Clock,
 };
@@ -35,7 +35,10 @@ pub(super) fn build(monitor: &Monitor) -> Routez {
 
 fn list(monitor: &Monitor, subscriptions: Listing) -> Routez {
     let server = &monitor.server;
-    let routes = server.cluster.as_ref().map(|cluster| cluster.routes());
+    let cluster = server.cluster.as_ref();
+    let routes = cluster.map(|cluster| cluster.routes());
+    let limits = cluster.map(|cluster| cluster.options().permissions.clone());
+    let limits = limits.unwrap_or_default();
     let mut left = LISTED_MAX;
     let mut routes: Vec<_> = routes
         .unwrap_or_default()
@@ -47,6 +50,8 @@ fn list(monitor: &Monitor, subscriptions: Listing) -> Routez {
         server_id: server.id.clone(),
         server_name: server.name.clone(),
         now: monitor.now_text(),
+        import: permissions_told(&limits.publish),
+        export: permissions_told(&limits.subscribe),
         num_routes: routes.len(),
         routes,
     }
@@ -59,13 +64,13 @@ fn entry(route: &Route, subscriptions: Listing, left: &mut usize) -> RouteInfo {
         rid: view.cid,
         remote_id: route.remote_id.clone(),
         remote_name: route.told_name(),
-        remote_version: view.identity.version,
+        remote_version: view.identity.version.clone(),
         did_solicit: route.origin != Origin::Accepted,
         is_configured: route.is_configured(),
         ip: view.peer.ip().to_canonical().to_string(),
         port: view.peer.port(),
         start: rfc3339(view.start.time_of_day()),
-        last_activity: rfc3339(view.last_activity.time_of_day()),
+        last_activity: rfc3339(view.last_active()),
         rtt: view.rtt.map(round_trip).unwrap_or_default(),
         uptime: uptime(view.start.clock().age()),
         idle: uptime(view.last_activity.until(Clock::now())),

@@ -80,13 +80,14 @@ pub(super) fn build(monitor: &Monitor, query: &Query) -> Result<Subsz, Refusal> 
     Ok(subsz)
 }
 
-/// The figures of an account's index.
+/// The figures of an account's index, what peers want included; of look-ups those
+/// for publishers.
 pub(super) fn stats(account: &Account) -> SublistStats {
-    let stats = account.sublist.stats();
+    let (stats, remote) = (account.sublist.stats(), account.remote.stats());
     SublistStats {
-        num_subscriptions: stats.subscriptions,
-        num_inserts: stats.inserts,
-        num_removes: stats.removes,
+        num_subscriptions: account.subscriptions(),
+        num_inserts: stats.inserts + remote.inserts,
+        num_removes: stats.removes + remote.removes,
         num_matches: stats.lookups,
         ..SublistStats::default()
     }

@@ -57,10 +57,7 @@ pub(super) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
     varz.gomaxprocs = signed(monitor.settings.workers);
     let accounts = server.clients.accounts.all();
     // As nats-server has it, what peers want counts as well.
-    let subscriptions = accounts.iter().map(|account| {
-        let here = account.sublist.stats().subscriptions;
-        here + account.remote.stats().subscriptions
-    });
+    let subscriptions = accounts.iter().map(|account| account.subscriptions());
     varz.subscriptions = subscriptions.sum();
     varz.http_req_stats = monitor.requests.by_path();
     fill_totals(&mut varz, totals);

@@ -80,6 +80,8 @@ pub enum Unfit {
     Error(Vec<u8>),
     /// More lines without a meaning than [`IDLE_LINES_MAX`].
     Idle,
+    /// More behind CONNECT than is kept until INFO comes.
+    TooEarly,
     /// It is not the protocol.
     Parse(ParseError),
 }
@@ -102,6 +104,12 @@ pub struct BeforeLogin {
     searched: usize,
     idle_lines: usize,
     work: usize,
+    /// Whether what comes before INFO is kept for the route.
+    keeps_early: bool,
+    /// What was kept.
+    early: Vec<u8>,
+    /// Bytes of a payload that belong to it and are not there yet.
+    early_left: usize,
 }
 
 impl BeforeLogin {
@@ -115,7 +123,16 @@ impl BeforeLogin {
             searched: 0,
             idle_lines: 0,
             work: 0,
+            keeps_early: false,
+            early: Vec::new(),
+            early_left: 0,
         }
+    }
+
+    /// Keeps what a broker that has logged in says before its INFO, as much as a line
+    /// may have: nobody else needs it by then.
+    pub fn keep_early(&mut self) {
+        self.keeps_early = true;
     }
 
     /// Waits for something else with what was received behind the last.
@@ -138,7 +155,14 @@ impl BeforeLogin {
     /// Takes what is not handled; it is over with this machine.
     pub fn take_rest(&mut self) -> Vec<u8> {
         self.searched = 0;
-        std::mem::take(&mut self.received)
+        let mut rest = std::mem::take(&mut self.early);
+        match rest.is_empty() {
+            true => std::mem::take(&mut self.received),
+            false => {
+                rest.append(&mut self.received);
+                rest
+            }
+        }
     }
 
     /// Bytes that were searched, parsed or moved so far: the work that the peer's
@@ -183,7 +207,19 @@ impl BeforeLogin {
     }
 
     fn route_step(&mut self) -> Result<Step, Unfit> {
-        while let Some(line) = self.take_line()? {
+        loop {
+            let payload = self.early_left.min(self.received.len());
+            if payload > 0 {
+                self.work += self.received.len();
+                self.early.extend(self.received.drain(..payload));
+                self.early_left -= payload;
+            }
+            if self.early_left > 0 {
+                return Ok(Step::Wait);
+            }
+            let Some(line) = self.take_line()? else {
+                return Ok(Step::Wait);
+            };
             let route::Parsed::Op(op, _) = route::parse(&line, self.len_max)? else {
                 return Err(ParseError::ControlLine.into());
             };
@@ -204,10 +240,20 @@ impl BeforeLogin {
                         return Ok(Step::Ping);
                     }
                 }
+                (op, Due::RouteInfo) if self.keeps_early => {
+                    let payload = match op {
+                        RouteOp::Message(message) => message.whole_len() - message.line_len,
+                        _ => 0,
+                    };
+                    if self.early.len() + line.len() + payload > self.len_max {
+                        return Err(Unfit::TooEarly);
+                    }
+                    self.early.extend_from_slice(&line);
+                    self.early_left = payload;
+                }
                 _ => return Err(Unfit::NotDue),
             }
         }
-        Ok(Step::Wait)
     }
 
     fn answer_step(&mut self) -> Result<Step, Unfit> {
@@ -347,6 +393,42 @@ mod tests {
             assert_eq!(steps.last(), Some(&Step::Info(b"{}".into())));
             assert_eq!(unfit, None);
         }
+    }
+
+    /// What a broker says between CONNECT and INFO is kept in its order, within the
+    /// bound of a line, however it comes.
+    #[test]
+    fn what_comes_before_info_is_kept() {
+        let (first, last) = ("RS+ $G a\r\nRMSG $G a 5\r\nPING\n\r\n", "RS- $G a\r\n");
+        for piece in [1, 7, 4096] {
+            let feed = |bytes: &str| {
+                let (mut peer, now) = begin(Due::RouteInfo);
+                peer.keep_early();
+                let mut steps = Vec::new();
+                for piece in bytes.as_bytes().chunks(piece) {
+                    peer.buffer().extend_from_slice(piece);
+                    loop {
+                        match peer.step(now) {
+                            Ok(Step::Wait) => break,
+                            Ok(step) => steps.push(step),
+                            Err(unfit) => return (steps, Some(unfit), peer),
+                        }
+                    }
+                }
+                (steps, None, peer)
+            };
+            let (steps, unfit, mut peer) = feed(&format!("{first}PING\r\n{last}INFO {{}}\r\n"));
+            assert_eq!(steps, vec![Step::Ping, Step::Info(b"{}".into())]);
+            assert_eq!(unfit, None);
+            assert_eq!(peer.take_rest(), format!("{first}{last}").as_bytes());
+            for flood in ["RS+ $G a\r\n".repeat(MAX), format!("RMSG $G a {MAX}\r\n")] {
+                let (steps, unfit, peer) = feed(&flood);
+                assert_eq!((steps, unfit), (vec![], Some(Unfit::TooEarly)));
+                assert!(peer.early.len() <= MAX);
+            }
+        }
+        let (_, unfit, _) = feed(Due::RouteInfo, b"RS+ $G a\r\n", 1);
+        assert_eq!(unfit, Some(Unfit::NotDue), "of whom we dial");
     }
 
     #[test]

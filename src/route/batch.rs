@@ -1,8 +1,10 @@
 //! Reading a route: a batch of bytes becomes operations; messages to one
 //! subject, one behind the other, are delivered as one run.
 //!
-//! What came from a peer goes to the subscribers here and nowhere else: of
-//! queue groups one member of each that the peer named.
+//! What came from a peer goes to the subscribers here: of queue groups to one
+//! member of each that the peer named. Where such a group has no member here any
+//! more, which the peer could not know yet, it goes to a member elsewhere; nothing
+//! else goes on.
 
 use std::sync::Arc;
 
@@ -10,7 +12,10 @@ use bytes::Bytes;
 
 use super::session::{End, Session, Space, violation};
 use crate::{
-    account::{path::Path, spread::Sender},
+    account::{
+        path::Path,
+        spread::{Sender, pass_on},
+    },
     client::system,
     connection::{
         CloseReason, Connection,
@@ -293,17 +298,6 @@ impl Session {
             None => (message.subject, message.reply),
         };
         let mut source = std::mem::take(&mut worker.scratch);
-        source.clear();
-        if let Some(reply) = reply {
-            source.extend_from_slice(reply);
-            source.push(b' ');
-        }
-        if let Some(header_len) = message.header_len {
-            source.extend_from_slice(header_len.to_string().as_bytes());
-            source.push(b' ');
-        }
-        source.extend_from_slice(message.total_len.to_string().as_bytes());
-        source.extend_from_slice(CRLF);
         let copied;
         let shared = match shared {
             Some(shared) => Some(shared),
@@ -311,26 +305,35 @@ impl Session {
                 copied = Payload::new(payload.to_vec()).into_shared();
                 Some(&copied)
             }
-            None => {
-                source.extend_from_slice(payload);
-                None
-            }
+            None => None,
         };
-        let one = Message {
-            tail_start: 0,
-            tail_end: source.len() as u32,
-            reply_len: reply.map_or(0, <[u8]>::len) as u32,
-            header_len: message.header_len.map(|len| len as u32),
-            total_len: message.total_len as u32,
+        let payload = match shared {
+            Some(_) => &[],
+            None => payload,
         };
+        let one = [write_out(&mut source, message, reply, payload)];
         let run = Run {
             subject,
             source: &source,
-            messages: &[one],
+            messages: &one,
             shared,
         };
         let (account, wanted) = (message.account, message.subject);
-        self.deliver(worker, account, wanted, message.queues, &run, false);
+        let queues = message.queues;
+        if reply == message.reply || queues.is_empty() {
+            self.deliver(worker, account, wanted, queues, (&run, &run), false);
+        } else {
+            // What is to be shown with it is shown where it is delivered.
+            let mut source = Vec::new();
+            let one = [write_out(&mut source, message, message.reply, payload)];
+            let as_it_came = Run {
+                subject: wanted,
+                source: &source,
+                messages: &one,
+                shared,
+            };
+            self.deliver(worker, account, wanted, queues, (&run, &as_it_came), false);
+        }
         worker.scratch = source;
     }
 
@@ -356,19 +359,20 @@ impl Session {
             shared: None,
         };
         let (account, queues) = (text(target.account), text(target.queues));
-        self.deliver(worker, account, subject, queues, &run, flush);
+        self.deliver(worker, account, subject, queues, (&run, &run), flush);
         worker.messages = messages;
         worker.messages.clear();
     }
 
-    /// Takes a run to the subscribers of `wanted` in an account.
+    /// Takes a run to the subscribers of `wanted` in an account. What is left for
+    /// others goes on as it came.
     fn deliver(
         &mut self,
         worker: &mut Worker,
         account: &[u8],
         wanted: &[u8],
         queues: &[u8],
-        run: &Run<'_>,
+        (run, as_it_came): (&Run<'_>, &Run<'_>),
         flush: bool,
     ) {
         if !self.enter(account) {
@@ -399,8 +403,21 @@ impl Session {
             is_service: false,
             path: Path::START,
         };
-        from_peer.take_from_peer(worker, &space.account, run, &reach, queues, flush);
+        let left = from_peer.take_from_peer(worker, &space.account, run, &reach, queues, flush);
+        // First the peers are told who has left.
         self.cluster.context.accounts.drop_expired(worker);
+        if !left.is_empty() {
+            let except = (!self.takes_back).then_some(&self.route.connection);
+            pass_on(
+                worker,
+                &space.account,
+                as_it_came,
+                &reach,
+                &left,
+                except,
+                flush,
+            );
+        }
         self.is_held |= worker.is_spent();
     }
 
@@ -420,6 +437,34 @@ impl Session {
         };
         self.spaces.insert(account.into(), space);
         true
+    }
+}
+
+/// Writes a message as a delivery wants it, without a payload that is shared.
+fn write_out(
+    source: &mut Vec<u8>,
+    message: &RouteMessage<'_>,
+    reply: Option<&[u8]>,
+    payload: &[u8],
+) -> Message {
+    source.clear();
+    if let Some(reply) = reply {
+        source.extend_from_slice(reply);
+        source.push(b' ');
+    }
+    if let Some(header_len) = message.header_len {
+        source.extend_from_slice(header_len.to_string().as_bytes());
+        source.push(b' ');
+    }
+    source.extend_from_slice(message.total_len.to_string().as_bytes());
+    source.extend_from_slice(CRLF);
+    source.extend_from_slice(payload);
+    Message {
+        tail_start: 0,
+        tail_end: source.len() as u32,
+        reply_len: reply.map_or(0, <[u8]>::len) as u32,
+        header_len: message.header_len.map(|len| len as u32),
+        total_len: message.total_len as u32,
     }
 }
 

@@ -43,11 +43,8 @@ pub(super) fn refresh(cluster: &Cluster) {
     // which is taken while the routes are locked.
     let _gathering = cluster.gathering_urls.lock();
     let options = cluster.options();
-    let mut urls = Vec::new();
+    let mut others = Vec::new();
     if !options.no_advertise {
-        if !cluster.is_leaving() {
-            urls.extend(cluster.client_urls());
-        }
         // By their ids, whether lost or not, so that the order stays.
         let lost = cluster.lost_urls.0.lock().clone();
         let lost = lost.into_iter().map(|(id, (_, urls))| (id, urls));
@@ -56,8 +53,17 @@ pub(super) fn refresh(cluster: &Cluster) {
             let told = route.told_urls();
             members.insert(route.remote_id.clone(), told);
         }
-        urls.extend(members.into_values().flatten());
+        others.extend(members.into_values().flatten());
     }
+    let mut info = cluster.context.info.write();
+    // Alone a broker names no address: clients know the one that they came by. Once
+    // there were others, its own stays.
+    let is_named = !others.is_empty() || !info.connect_urls.is_empty();
+    let mut urls = match is_named && !options.no_advertise && !cluster.is_leaving() {
+        true => cluster.client_urls(),
+        false => Vec::new(),
+    };
+    urls.append(&mut others);
     let mut seen = HashSet::new();
     let mut len = 0;
     urls.retain(|url| {
@@ -66,7 +72,6 @@ pub(super) fn refresh(cluster: &Cluster) {
         len += if is_taken { url.len() } else { 0 };
         is_taken
     });
-    let mut info = cluster.context.info.write();
     // Looked at behind the routes: those that end because of it are missing in
     // what was gathered.
     if !cluster.is_stopping() && info.connect_urls != urls {

@@ -64,6 +64,8 @@ pub(super) struct Introduced {
     pub(super) info: RouteInfo,
     /// What was read behind it.
     pub(super) rest: Vec<u8>,
+    /// Whether it takes messages back that it sent: who dials says so in CONNECT.
+    pub(super) takes_back: bool,
     /// The settings by which it was let in.
     pub(super) options: Arc<ClusterOptions>,
 }
@@ -167,6 +169,10 @@ impl<'a> Handshake<'a> {
         if !introduced {
             self.connection.send_now(&own.line());
         }
+        if may_log_in {
+            // It takes the PONG to its PING for the whole introduction.
+            self.said.keep_early();
+        }
         let mut introduced = self.info().await?;
         if !may_log_in {
             return Err(Refusal::silent(
@@ -174,6 +180,7 @@ impl<'a> Handshake<'a> {
                 "a second route",
             ));
         }
+        introduced.takes_back = connect.echo;
         let info = &mut introduced.info;
         if info.server_id != connect.name {
             return Err(Refusal::silent(
@@ -296,6 +303,7 @@ impl<'a> Handshake<'a> {
         Ok(Introduced {
             info,
             rest: self.said.take_rest(),
+            takes_back: true,
             options: self.options.clone(),
         })
     }

@@ -381,16 +381,19 @@ fn duplicate_name(name: &str) -> Refusal {
     }
 }
 
-/// `import` or `export` of our INFO.
-fn permissions_told(rules: &SubjectRules) -> Option<Box<RawValue>> {
+/// `import` or `export` of our INFO; a list without an entry is left out.
+pub fn permissions_told(rules: &SubjectRules) -> Option<Box<RawValue>> {
     if *rules == SubjectRules::default() {
         return None;
     }
-    let texts = |patterns: &[Pattern]| -> Vec<String> {
-        patterns.iter().map(|it| it.subject.clone()).collect()
-    };
-    let allow = texts(rules.allow.as_deref().unwrap_or_default());
-    let block = serde_json::json!({ "allow": allow, "deny": texts(&rules.deny) });
+    let mut block = serde_json::Map::new();
+    let allow = rules.allow.as_deref().unwrap_or_default();
+    for (name, patterns) in [("allow", allow), ("deny", &rules.deny)] {
+        if !patterns.is_empty() {
+            let texts = patterns.iter().map(|it: &Pattern| it.subject.clone());
+            block.insert(name.to_owned(), texts.collect());
+        }
+    }
     // A block of texts always serialises.
     to_raw_value(&block).ok()
 }

@@ -5,8 +5,9 @@
 //! brokers be dialled ([`dial`]). On a new connection both sides introduce
 //! themselves ([`handshake`]), and of two that were made at the same moment one is
 //! chosen ([`duel`]) and [`register`]ed; then a [`session`] reads what the other wants
-//! ([`interest`]) and delivers its messages to the subscribers here, never to
-//! another route. What ends a route again and again in the same way is kept in
+//! ([`interest`]) and delivers its messages to the subscribers here, and to another
+//! route only what a member of a queue group should have had that is here no more.
+//! What ends a route again and again in the same way is kept in
 //! [`failing`]; one whose peer is to tell everything again is ended by
 //! [`forgotten`]. News of other brokers spread by [`gossip`], and those that were
 //! only heard of are dialled by [`heard_of`]; the addresses for clients are put
@@ -58,6 +59,7 @@ pub use accept::accept_routes;
 pub use cluster::{Cluster, ClusterName, Node, Origin, Route};
 pub use dial::dial_configured;
 pub use failing::Failed;
+pub use introduction::permissions_told;
 
 use crate::{
     connection::{
@@ -126,6 +128,7 @@ async fn serve(
     let Introduced {
         info,
         rest,
+        takes_back,
         options,
     } = introduced;
     let configured_as = dialled_as.or_else(|| gossip::configured_as(cluster, &info));
@@ -181,7 +184,7 @@ async fn serve(
         log_prefix(connection),
         quoted(route.remote_name.as_bytes())
     );
-    let mut session = Session::new(cluster.clone(), route.clone());
+    let mut session = Session::new(cluster.clone(), route.clone(), takes_back);
     with_worker(|worker| {
         session.begin(worker, &rest);
         worker.flush_touched();
@@ -231,6 +234,8 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
         match wake {
             Wake::Closing => return,
             Wake::Changed => session.keep_up_to_date(),
+            // Only the time to what is due next is another.
+            Wake::Stuck => {}
             Wake::Owing => {
                 with_worker(|worker| session.tell_owed(worker));
                 give_way().await;

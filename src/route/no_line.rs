@@ -51,6 +51,7 @@ impl From<NoLine> for Refusal {
             NoLine::Unfit(Unfit::Idle) => {
                 violation(&format!("more than {IDLE_LINES_MAX} lines before INFO"))
             }
+            NoLine::Unfit(Unfit::TooEarly) => violation("too much before INFO"),
             NoLine::Unfit(Unfit::Connect) => violation("CONNECT where INFO was expected"),
             NoLine::Unfit(Unfit::Info) => violation("INFO before CONNECT"),
             NoLine::Unfit(Unfit::Late) => {

@@ -73,6 +73,8 @@ pub(super) struct Session {
     pub(super) cluster: Arc<Cluster>,
     pub(super) route: Arc<Route>,
     keepalive: Keepalive,
+    /// Whether the peer takes messages back that it sent.
+    pub(super) takes_back: bool,
     /// The subject spaces that messages came for.
     pub(super) spaces: HashMap<Box<[u8]>, Space>,
     /// What was read and is not handled yet.
@@ -113,13 +115,14 @@ pub(super) struct End(
 );
 
 impl Session {
-    pub(super) fn new(cluster: Arc<Cluster>, route: Arc<Route>) -> Self {
+    pub(super) fn new(cluster: Arc<Cluster>, route: Arc<Route>, takes_back: bool) -> Self {
         let mut keepalive = Keepalive::new(cluster.ping_interval(), cluster.ping_max());
         keepalive.connected(FIRST_PING_DELAY_MAX);
         Self {
             cluster,
             route,
             keepalive,
+            takes_back,
             spaces: HashMap::new(),
             input: Input::default(),
             is_held: false,

@@ -26,6 +26,7 @@ use super::{
     tls,
     turn::InTurn,
     unix_socket::{self, SocketFile},
+    warnings,
 };
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
@@ -170,21 +171,16 @@ pub fn announce(server: &Server, program: &str) {
         );
     }
     match server.guest() {
-        Some(guest) if guest.is_unlimited() => warn!(
-            "Everybody who reaches {} {}: nobody has to log in. Write an authorization block or \
-             permissions, ask for certificates (tls {{ verify: true }}), or listen on 127.0.0.1",
-            server.client_address,
-            guest.text()
-        ),
-        Some(guest) => info!(
+        Some(guest) if !guest.is_unlimited() => info!(
             "Everybody who reaches {} {}, without a login",
             server.client_address,
             guest.text()
         ),
-        None => {}
+        // Of one without limits is warned.
+        Some(_) | None => {}
     }
-    if options.authorization.has_plain_secrets() {
-        warn!("Plaintext passwords detected, use nkeys or bcrypt");
+    for warning in warnings::due(server) {
+        warn!("{warning}");
     }
     if let Some(file) = &options.config_file {
         info!(
@@ -285,7 +281,7 @@ pub async fn run(
     Ok(())
 }
 
-/// Logs where monitoring is served, and warns if strangers may ask.
+/// Logs where monitoring is served.
 fn announce_monitor(server: &Server) {
     let options = server.options();
     if let Some(path) = &options.monitor.unix {
@@ -302,12 +298,6 @@ fn announce_monitor(server: &Server) {
     };
     let scheme = if options.https { "https" } else { "http" };
     info!("Starting {scheme} monitor on {address}");
-    if server.monitor_for_strangers().is_some() {
-        warn!(
-            "The monitoring port is open to other machines without a login: set \"token\", or \
-             \"user\" and \"password\", in the block \"monitor\""
-        );
-    }
 }
 
 fn start_cluster(cluster: &Arc<Cluster>, listener: TcpListener) {
@@ -321,15 +311,8 @@ fn start_cluster(cluster: &Arc<Cluster>, listener: TcpListener) {
         "Listening for route connections on {}",
         cluster.node.address
     );
-    if let Some(tls) = &cluster.options().tls {
+    if cluster.options().tls.is_some() {
         info!("TLS required for route connections");
-        if tls.insecure {
-            warn!(
-                "The certificates of brokers that are dialled are not looked at ({}): whoever sits \
-                 in between can read the routes",
-                tls.place
-            );
-        }
     }
     tokio::spawn(route::accept_routes(cluster.clone(), listener));
     tokio::spawn(route::client_urls::tell_clients(cluster.clone()));

@@ -16,6 +16,7 @@ pub mod signals;
 pub mod tls;
 mod turn;
 mod unix_socket;
+mod warnings;
 
 use std::{
     net::SocketAddr,

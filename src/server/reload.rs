@@ -18,6 +18,7 @@ use super::{
     pid_file::PidFile,
     tls::PreparedTls,
     turn::{InTurn, Turn},
+    warnings,
 };
 use crate::{
     client,
@@ -54,7 +55,8 @@ pub struct Outcome {
     pub at: DateTime<Utc>,
     /// What differs between the options in force before and those read.
     pub changes: Vec<Change>,
-    /// Warnings of the new configuration.
+    /// Warnings of the new configuration, and those that are due by it and were not
+    /// before.
     pub warnings: Vec<String>,
     /// Why nothing was changed.
     pub error: Option<String>,
@@ -168,7 +170,14 @@ impl Server {
         let outcome = match self.plan() {
             Ok((mut outcome, options)) => {
                 match self.prepare(options) {
-                    Ok(prepared) => self.put(prepared),
+                    Ok(prepared) => {
+                        let before = warnings::due(self);
+                        self.put(prepared);
+                        let due = warnings::due(self).into_iter();
+                        outcome
+                            .warnings
+                            .extend(due.filter(|it| !before.contains(it)));
+                    }
                     Err(error) => outcome.error = Some(error),
                 }
                 outcome

@@ -91,13 +91,19 @@ impl System {
             false => own.contains(wanted),
         };
         let info = self.server.clients.info.read();
-        let has_tags = options.get("tags").and_then(Value::as_array);
+        let own_tags = &self.server.options().server_tags;
+        let has_tag = |wanted: &str| {
+            let wanted = wanted.to_lowercase();
+            own_tags.iter().any(|own| own.to_lowercase() == wanted)
+        };
+        let tags = options.get("tags").and_then(Value::as_array);
+        let mut tags = tags.into_iter().flatten().filter_map(Value::as_str);
         fits(text("server_name"), &self.server.name)
             && fits(text("host"), &info.host)
             && fits(text("cluster"), &self.envelope.cluster())
-            // No domain and no tags: nobody who asks for one means us.
+            // No domain: nobody who asks for one means us.
             && text("domain").is_empty()
-            && has_tags.is_none_or(Vec::is_empty)
+            && tags.all(has_tag)
     }
 
     /// The answer of an endpoint of the monitoring port.
@@ -281,6 +287,9 @@ fn read_options(body: &[u8]) -> Result<Map<String, Value>, NoAnswer> {
             "bool" => value.is_boolean(),
             "int" => value.is_i64(),
             "uint64" => value.is_u64(),
+            "[]string" => value
+                .as_array()
+                .is_some_and(|list| list.iter().all(|one| one.is_string() || one.is_null())),
             _ => value.is_string(),
         };
         if !fits {
@@ -312,6 +321,7 @@ const KINDS: &[(&str, &str)] = &[
     ("state", "int"),
     ("subscriptions", "bool"),
     ("subscriptions_detail", "bool"),
+    ("tags", "[]string"),
     ("test", "string"),
     ("user", "string"),
 ];
@@ -394,6 +404,8 @@ mod tests {
             b"{\"cid\":-1}",
             b"{\"auth\":1}",
             b"{\"user\":[]}",
+            b"{\"tags\":\"a\"}",
+            b"{\"tags\":[1]}",
         ] {
             assert!(read_options(bad).is_err());
         }

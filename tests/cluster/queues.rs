@@ -2,11 +2,15 @@
 //! one of them. As with nats-server all members alike do, wherever they are; where
 //! it is configured, those at the publisher's broker go first.
 
-use std::time::Duration;
+use std::{
+    io::{Read, Write},
+    net::TcpStream,
+    time::Duration,
+};
 
 use crate::{
     mesh::{self, Kind, Member, Plan, free_port},
-    support::{RawClient, raw_client::Next, wait_until},
+    support::{PATIENCE, RawClient, raw_client::Next, wait_until},
 };
 
 /// Messages of one trial.
@@ -180,4 +184,183 @@ fn nothing_is_lost_when_a_member_takes_no_more() {
     wait_until("its end is known", || members[0].peers().is_empty());
     at_once(&mut deaf, "work");
     assert_eq!(here.counts(), [COUNT]);
+}
+
+/// Says things to a member as a broker would, and hears all that comes before the
+/// next PONG.
+struct Link {
+    stream: TcpStream,
+    heard: Vec<u8>,
+}
+
+impl Link {
+    fn new(member: &Member, connect: &str) -> Self {
+        let stream = TcpStream::connect(("127.0.0.1", member.route_port)).expect("a connection");
+        stream.set_read_timeout(Some(PATIENCE)).expect("bounded");
+        let mut link = Self {
+            stream,
+            heard: Vec::new(),
+        };
+        let (user, password) = mesh::LOGIN.split_once(':').expect("a user and a password");
+        link.say(&format!(
+            "CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"{password}\",\
+             \"name\":\"PEER\",\"cluster\":\"mesh\",\"headers\":true{connect}}}\r\nINFO \
+             {{\"server_id\":\"PEER\",\"server_name\":\"peer\",\"cluster\":\"mesh\",\"headers\":true,\
+             \"host\":\"127.0.0.1\",\"port\":1}}\r\n"
+        ));
+        link
+    }
+
+    /// What comes of these words but what is told of interest.
+    fn say(&mut self, words: &str) -> String {
+        self.stream
+            .write_all(format!("{words}PING\r\n").as_bytes())
+            .expect("room");
+        while !self.heard.ends_with(b"PONG\r\n") {
+            let mut some = [0; 65536];
+            let len = self.stream.read(&mut some).expect("an answer in time");
+            assert!(len > 0, "closed after {}", &words[..words.len().min(200)]);
+            self.heard.extend_from_slice(&some[..len]);
+        }
+        String::from_utf8(std::mem::take(&mut self.heard)).expect("text")
+    }
+
+    /// The same of messages alone.
+    fn sends(&mut self, message: &str) -> String {
+        let heard = self.say(message);
+        let from = heard.find("RMSG $G").or(heard.find("HMSG $G"));
+        let until = heard.rfind("PONG").expect("the last");
+        from.map_or_else(String::new, |from| heard[from..until].to_owned())
+    }
+}
+
+fn linked(kind: Kind) -> Member {
+    let mut plan = Plan::new(kind, "n0", free_port(), &[]);
+    plan.cluster += "\n  pool_size: -1\n  compression: off";
+    plan.config = "no_system_account: true".into();
+    plan.start()
+}
+
+/// What was for a member that is here no more goes to one elsewhere, also back to
+/// where it came from, and to none twice: whichever brokers it is.
+#[test]
+fn what_a_member_that_left_should_have_had_goes_to_another() {
+    for kinds in [
+        [Kind::Midge, Kind::Midge, Kind::Midge],
+        [Kind::Midge, Kind::Nats, Kind::Nats],
+        [Kind::Nats, Kind::Midge, Kind::Nats],
+        [Kind::Midge, Kind::Nats, Kind::Midge],
+        [Kind::Nats, Kind::Midge, Kind::Midge],
+    ] {
+        let members = mesh::start(&kinds);
+        // At the publisher's broker, and at a third one.
+        for (number, stays) in [0, 2, 0, 2].into_iter().enumerate() {
+            let subject = format!("left.{number}");
+            let mut leaves = members[1].client();
+            leaves.send(format!("SUB {subject} crew 1\r\nUNSUB 1 3\r\n"));
+            leaves.sync();
+            let mut stays = members[stays].client();
+            stays.send(format!("SUB {subject} crew 1\r\n"));
+            stays.sync();
+            settle(&members, &format!("settled.{number}"));
+            let mut publisher = members[0].client();
+            let messages = (0..COUNT).map(|at| format!("PUB {subject} 4\r\n{at:04}\r\n"));
+            publisher.send(messages.collect::<String>());
+            publisher.sync();
+            let mut came: Vec<Vec<u8>> = Vec::new();
+            for client in [&mut leaves, &mut stays] {
+                while let Next::Frame(frame) = client.poll_frame(Duration::from_millis(300)) {
+                    came.push(frame.body);
+                }
+            }
+            came.sort_unstable();
+            let all: Vec<Vec<u8>> = (0..COUNT).map(|at| format!("{at:04}").into()).collect();
+            assert!(came == all, "{kinds:?} {subject}: {} came", came.len());
+        }
+    }
+}
+
+/// A message for a group that has no member here goes on as it came, once, to who
+/// takes it; back only to a broker that says so.
+#[test]
+fn a_message_for_a_group_without_members_goes_on_as_it_came() {
+    let large = "x".repeat(200_000);
+    for kind in [Kind::Midge, Kind::Nats] {
+        let member = linked(kind);
+        let mut link = Link::new(&member, ",\"echo\":true");
+        link.say("RS+ $G bar g 3\r\n");
+        for message in [
+            "RMSG $G bar | g 5\r\nhello\r\n",
+            "RMSG $G bar + re.ply g 5\r\nhello\r\n",
+            "HMSG $G bar | g 12 17\r\nNATS/1.0\r\n\r\nhello\r\n",
+            "RMSG $G bar + $JS.ACK.s.c@shown g 5\r\nhello\r\n",
+            &format!("RMSG $G bar | g {}\r\n{large}\r\n", large.len()),
+            &format!(
+                "RMSG $G bar + $JS.ACK.s@shown g {}\r\n{large}\r\n",
+                large.len()
+            ),
+        ] {
+            assert!(link.sends(message) == message, "{kind:?} {message:.60}");
+        }
+        let told = link.sends("RMSG $G bar | h g 5\r\nhello\r\n");
+        assert_eq!(told, "RMSG $G bar | g 5\r\nhello\r\n", "{kind:?}");
+        // Nobody has it twice, and nothing goes on that is for no group.
+        assert_eq!(link.sends("RMSG $G bar 5\r\nhello\r\n"), "", "{kind:?}");
+        let mut client = member.client();
+        client.send("SUB bar g 1\r\nSUB bar 2\r\n");
+        client.sync();
+        let told = link.sends("RMSG $G bar | g 5\r\nhello\r\n");
+        assert_eq!(told, "", "{kind:?}: a member is here");
+        assert_eq!(client.sync().len(), 2);
+        drop((client, link));
+        wait_until("it has left", || member.peers().is_empty());
+
+        let mut link = Link::new(&member, "");
+        link.say("RS+ $G bar g 3\r\n");
+        let told = link.sends("RMSG $G bar | g 5\r\nhello\r\n");
+        assert_eq!(told, "", "{kind:?} does not want it back");
+    }
+}
+
+/// Where a member stays that may not have a message, it does not go on: the next one
+/// might have such a member as well, and send it back for ever.
+#[test]
+fn what_a_member_may_not_have_does_not_go_on() {
+    let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[]);
+    plan.config =
+        "no_system_account: true\nauthorization { users: [ { user: u, password: p, permissions: { \
+                   subscribe: { deny: [\"b.x\"] } } } ] }\nno_auth_user: u"
+            .into();
+    let member = plan.start();
+    let mut link = Link::new(&member, ",\"echo\":true");
+    link.say("RS+ $G b.x g 1\r\n");
+    let mut client = member.client();
+    client.send("SUB b.* g 1\r\n");
+    client.sync();
+    assert_eq!(link.sends("RMSG $G b.x | g 2\r\nno\r\n"), "");
+    assert_eq!(link.sends("RMSG $G b.y | g 3\r\nyes\r\n"), "");
+    assert_eq!(client.next_message().body, b"yes");
+}
+
+/// A crowd of members that leaves at once is told in one line.
+#[test]
+fn a_crowd_that_leaves_is_told_once() {
+    for kind in [Kind::Midge, Kind::Nats] {
+        let member = linked(kind);
+        let mut link = Link::new(&member, "");
+        let mut client = member.client();
+        let subscribe = |sid: usize| format!("SUB work crew {sid}\r\n");
+        client.send((0..100).map(subscribe).collect::<String>());
+        client.sync();
+        wait_until("all are told", || {
+            link.say("").contains("RS+ $G work crew 100\r\n")
+        });
+        drop(client);
+        let mut told = String::new();
+        wait_until("it is told", || {
+            told += &link.say("");
+            told.contains("RS- $G work crew\r\n")
+        });
+        assert!(!told.contains("RS+ $G work"), "{kind:?}: {told}");
+    }
 }

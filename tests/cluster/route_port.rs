@@ -257,3 +257,29 @@ fn from(address: [u8; 4], to: SocketAddr) -> TcpStream {
     socket.connect(&to.into()).expect("connect");
     socket.into()
 }
+
+/// What a broker says between a good CONNECT and its INFO is answered, and counts
+/// once the route stands.
+#[test]
+fn what_a_broker_says_before_its_info_counts() {
+    for kind in [Kind::Midge, Kind::Nats] {
+        let mut plan = Plan::new(kind, "n0", free_port(), &[]);
+        plan.cluster += "\n  pool_size: -1\n  compression: off";
+        let member = plan.start();
+        let mut client = member.client();
+        client.send("SUB early 1\r\n");
+        client.sync();
+        let mut peer = RawClient::connect_silently(([127, 0, 0, 1], member.route_port).into());
+        peer.send(
+            "CONNECT {\"user\":\"routes\",\"pass\":\"s3cret\",\"name\":\"PEER\",\"cluster\":\"mesh\"}\r\n\
+             RS+ $G wanted\r\nRMSG $G early 6\r\nPING\r\n\r\n",
+        );
+        peer.sync();
+        peer.send(
+            "INFO {\"server_id\":\"PEER\",\"server_name\":\"peer\",\"cluster\":\"mesh\",\
+             \"host\":\"127.0.0.1\",\"port\":1}\r\n",
+        );
+        assert_eq!(client.next_message().body, b"PING\r\n", "{kind:?}");
+        wait_until("what it wants is known", || member.knows("wanted"));
+    }
+}

@@ -3,6 +3,8 @@
 
 use std::fs;
 
+use serde_json::json;
+
 use crate::{
     faults::{CUT, PASS, Wire},
     mesh::{self, Kind, Member, Plan, free_port},
@@ -321,4 +323,73 @@ fn the_password_of_routes_may_be_a_hash() {
     wait_until("who shows another one is refused", || {
         first.broker.log().contains("or wrong password")
     });
+}
+
+/// What the broker's own permissions are is told, and what they forbid counts in no
+/// figure, until a reload permits it.
+#[test]
+fn what_is_not_exported_is_not_counted() {
+    for kind in [Kind::Midge, Kind::Nats] {
+        let ports = [free_port(), free_port()];
+        let mut plan = Plan::new(kind, "limited", ports[0], &[]);
+        plan.config = "no_system_account: true".into();
+        let open = plan.text();
+        plan.cluster += "\n  permissions { import: [\"foo\"], export: { allow: [\"bar\", \
+                         \"baz\"], deny: \"baz\" } }";
+        let limited = plan.start();
+        let mut other = Plan::new(Kind::Midge, "other", ports[1], &ports[..1]);
+        other.config = "no_system_account: true".into();
+        let other = other.start();
+        mesh::wait_for_mesh(&[&limited, &other]);
+        let routez = limited.broker.get_json("/routez");
+        assert_eq!(routez["import"], json!({ "allow": ["foo"] }), "{kind:?}");
+        let export = json!({ "allow": ["bar", "baz"], "deny": ["baz"] });
+        assert_eq!(routez["export"], export, "{kind:?}");
+        let mut client = other.client();
+        client.send("SUB other 1\r\nSUB other q 2\r\nSUB bar 3\r\nSUB bar q 4\r\n");
+        client.sync();
+        let mut own = limited.client();
+        own.send("SUB own 1\r\n");
+        own.sync();
+        let counts = || {
+            let figure = |path: &str, name: &str| limited.broker.get_json(path)[name].as_u64();
+            [
+                figure("/varz", "subscriptions"),
+                figure("/subsz", "num_subscriptions"),
+            ]
+        };
+        wait_until("what is exported is known", || limited.knowing("bar") == 2);
+        assert_eq!(counts(), [Some(3); 2], "{kind:?}");
+        if kind == Kind::Midge {
+            limited.reload(&open);
+            assert_eq!(counts(), [Some(5); 2]);
+            limited.reload(&plan.text());
+            client.send("SUB other.two 5\r\nUNSUB 1\r\nUNSUB 3\r\n");
+            client.sync();
+            wait_until("it has left", || limited.knowing("bar") == 1);
+            assert_eq!(counts(), [Some(2); 2]);
+            limited.reload(&open);
+            assert_eq!(counts(), [Some(4); 2]);
+        }
+    }
+}
+
+/// A broker that is alone names no address to its clients; once there was another
+/// one, its own stays.
+#[test]
+fn who_is_alone_names_no_address() {
+    for kind in [Kind::Midge, Kind::Nats] {
+        let ports = [free_port(), free_port()];
+        let member = Plan::new(kind, "n0", ports[0], &ports[1..]).start();
+        let urls = || member.client().info()["connect_urls"].to_string();
+        assert_eq!(urls(), "null", "{kind:?}");
+        let own = member.broker.client_addr().to_string();
+        let mut other = Plan::new(Kind::Midge, "n1", ports[1], &[]).start();
+        let theirs = other.broker.client_addr().to_string();
+        wait_until("both are named", || {
+            urls().contains(&own) && urls().contains(&theirs)
+        });
+        other.broker.kill();
+        wait_until("its own stays", || urls() == format!("[{own:?}]"));
+    }
 }

@@ -366,3 +366,30 @@ fn known_hosts_are_asked_of_those_who_dial_by_a_reload_too() {
     members[0].reload(&first(CHECKED, "unknown.example.net"));
     there(&["n2"]);
 }
+
+/// What is warned of at the start is warned of by the reload that brings it about,
+/// and only by that.
+#[test]
+fn a_reload_warns_as_a_start_does() {
+    let pki = Pki::new(&["n0"]);
+    let port = free_port();
+    let careful = plan(Kind::Midge, &pki, "n0", port, &[], "");
+    let mut bold = plan(Kind::Midge, &pki, "n0", port, &[], "insecure: true");
+    bold.config = "authorization { user: u, password: p }".into();
+    let words = ["are not looked at", "Plaintext passwords detected"];
+    let count = |member: &mesh::Member| {
+        let log = member.broker.log();
+        words.map(|words| log.matches(words).count())
+    };
+    let member = careful.start();
+    assert_eq!(count(&member), [0, 0]);
+    member.reload(&bold.text());
+    assert_eq!(count(&member), [1, 1], "{}", member.broker.log());
+    member.reload(&bold.text());
+    assert_eq!(count(&member), [1, 1], "known by then");
+    member.reload(&careful.text());
+    member.reload(&bold.text());
+    assert_eq!(count(&member), [2, 2], "brought about again");
+    drop(member);
+    assert_eq!(count(&bold.start()), [1, 1], "at the start");
+}

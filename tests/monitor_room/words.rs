@@ -130,3 +130,51 @@ fn times_without_tls_are_told() {
     };
     assert_eq!(told(Broker::midge()), told(Broker::nats_server()));
 }
+
+/// A trace has the words that a nats-server's has.
+#[test]
+fn operations_are_traced() {
+    for builder in [Broker::midge(), Broker::nats_server()] {
+        let broker = builder.flag("-V").start();
+        let mut client = broker.connect();
+        client.send(
+            "CONNECT {\"verbose\":true}\r\nSUB foo 1\r\nSUB foo g 2\r\nUNSUB 1\r\nUNSUB 2 5\r\n\
+             SUB a..b 3\r\nSUB once 4\r\nUNSUB 4 1\r\nPUB once 1\r\nx\r\nPING\r\n",
+        );
+        let lines = [
+            "<<- [SUB foo 1]",
+            "<<- [SUB foo g 2]",
+            "<<- [UNSUB 1]",
+            "<-> [DELSUB 1]",
+            "<<- [UNSUB 2 5]",
+            "->> [-ERR Invalid Subject]",
+            "<-> [DELSUB 4]",
+            "->> [OK]",
+            "->> [PONG]",
+        ];
+        for line in lines {
+            wait_until(line, || broker.log().contains(&format!(" - {line}\n")));
+        }
+        assert!(!broker.log().contains("[DELSUB 2]"), "{}", broker.log());
+    }
+}
+
+/// Nobody was active before it came.
+#[test]
+fn the_last_activity_is_not_before_the_start() {
+    let broker = Broker::midge().start();
+    let time = |text: &serde_json::Value| {
+        let text = text.as_str().expect("a time");
+        chrono::DateTime::parse_from_rfc3339(text).expect("a time")
+    };
+    for _ in 0..20 {
+        let mut client = broker.connect();
+        client.send("CONNECT {\"verbose\":false}\r\n");
+        client.sync();
+        let connz = broker.get_json("/connz");
+        for entry in connz["connections"].as_array().expect("connections") {
+            let (start, last) = (time(&entry["start"]), time(&entry["last_activity"]));
+            assert!(start <= last, "{entry}");
+        }
+    }
+}

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, atomic::Ordering};
 
+use chrono::{DateTime, Utc};
+
 use crate::{
     connection::{CloseReason, Connection, Identity, Subscription},
     sublist::Entry,
@@ -67,6 +69,13 @@ pub struct SubscriptionView {
 }
 
 impl ConnectionView {
+    /// The time of day of its last activity: not before its start, which is known
+    /// more exactly.
+    pub fn last_active(&self) -> DateTime<Utc> {
+        let start = self.start.time_of_day();
+        self.last_activity.time_of_day().max(start)
+    }
+
     /// Who it is, in one word; see [`Connection::who`].
     pub fn who(&self) -> String {
         self.identity.who(self.peer)

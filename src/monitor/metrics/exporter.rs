@@ -222,7 +222,7 @@ impl Metrics {
             ("connz_start", start),
             (
                 "connz_last_activity",
-                last_activity.time_of_day().timestamp_millis() as f64,
+                view.last_active().timestamp_millis() as f64,
             ),
             ("connz_rtt", view.rtt.unwrap_or_default().as_micros() as f64),
             (
