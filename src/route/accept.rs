@@ -37,9 +37,8 @@ pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
                 failures.end();
                 let open = OpenSocket::new();
                 let is_member = cluster.member_addresses.contains(peer.ip());
-                if !Port::Routes.finds_room(&stream, &open, places).await
-                    && !(is_member && cluster.routes_from(peer.ip()) < ROUTES_IN_NEED)
-                {
+                let is_in_need = is_member && cluster.routes_from(peer.ip()) < ROUTES_IN_NEED;
+                if !Port::Routes.finds_room(&stream, &open, places).await && !is_in_need {
                     places.refuse();
                     continue;
                 }
