@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::options::cluster::RouteUrl,
     connection::{CloseReason, accepting::OpenSocket},
-    telemetry::event::EventKind,
+    telemetry::{Clock, event::EventKind, hush::Hush},
 };
 
 /// How long the other side may take to accept.
@@ -89,7 +89,7 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
             }
             Ended::Failed(_, why) => {
                 cluster.roll.failed(&url, &why);
-                failures.add(&cluster, &url, &why);
+                failures.add(&cluster, &url, &why, None);
             }
         }
         sleep(pause(cluster.options().connect_backoff, failures.count)).await;
@@ -154,13 +154,26 @@ pub(super) struct Failures {
 }
 
 impl Failures {
-    /// Counts one. A reason that is new is told, others now and then.
-    pub(super) fn add(&mut self, cluster: &Cluster, url: &RouteUrl, why: &str) {
+    /// Counts one. A reason that is new is told, others now and then; where others name
+    /// whom to dial, as far as `throttle` lets it.
+    pub(super) fn add(
+        &mut self,
+        cluster: &Cluster,
+        url: &RouteUrl,
+        why: &str,
+        throttle: Option<&Hush>,
+    ) {
         self.count += 1;
         let count = self.count;
         let text = format!("Error trying to connect to route (attempt {count}): {url}: {why}");
         let is_new = self.told.len() < REASONS_MAX && self.told.insert(why.to_owned());
-        if is_new || count.is_multiple_of(REPORT_EVERY) {
+        let is_worth_telling = is_new || count.is_multiple_of(REPORT_EVERY);
+        let told = match throttle {
+            _ if !is_worth_telling => None,
+            None => Some(text.clone()),
+            Some(throttle) => throttle.tell(Clock::now(), text.clone(), "that failed"),
+        };
+        if let Some(text) = told {
             error!("{text}");
             let events = &cluster.context.telemetry.events;
             events.record(EventKind::Route, 0, &url.to_string(), &text);

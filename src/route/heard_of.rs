@@ -24,7 +24,7 @@ use super::{
     cluster::{Cluster, Origin},
     dial::{Failures, dial, jitter, pause},
 };
-use crate::{config::options::cluster::RouteUrl, connection::CloseReason};
+use crate::{config::options::cluster::RouteUrl, connection::CloseReason, telemetry::hush::Hush};
 
 /// How often a broker is dialled after its route was lost: a short cut of the network
 /// must not tear the mesh for good.
@@ -50,7 +50,11 @@ pub(super) struct News {
 
 /// The brokers by their addresses. Each has a task.
 #[derive(Default)]
-pub(super) struct HeardOf(Mutex<BTreeMap<String, Candidate>>);
+pub(super) struct HeardOf {
+    candidates: Mutex<BTreeMap<String, Candidate>>,
+    /// Of failures to dial them: others say who they are.
+    throttle: Hush,
+}
 
 struct Candidate {
     news: News,
@@ -72,7 +76,7 @@ struct Try {
 pub(super) fn dial_heard_of(cluster: &Arc<Cluster>, news: News) {
     let address = news.url.to_string();
     let came = {
-        let mut candidates = cluster.heard_of.0.lock();
+        let mut candidates = cluster.heard_of.candidates.lock();
         if let Some(known) = candidates.get_mut(&address) {
             known.news = news;
             known.is_fresh = true;
@@ -118,34 +122,37 @@ async fn keep_trying(cluster: Arc<Cluster>, address: String, came: Arc<Notify>) 
                     Some(CloseReason::AuthenticationFailure) => next.remark,
                     _ => "",
                 };
-                failures.add(&cluster, &next.url, &format!("{why}{remark}"));
+                let (why, throttle) = (format!("{why}{remark}"), &cluster.heard_of.throttle);
+                failures.add(&cluster, &next.url, &why, Some(throttle));
                 let had_tries = tries_left > 0;
                 tries_left = tries_left.saturating_sub(1);
                 had_tries
             }
         };
+        let longest = match goes_on {
+            true => pause(cluster.options().connect_backoff, failures.count),
+            // It keeps its place for a moment, so that a peer that invents brokers has no
+            // more of them dialled than there are places each second.
+            false => Duration::ZERO,
+        };
+        rest(longest, &came).await;
         if !goes_on && cluster.gives_up(&address) {
             return;
         }
-        rest(
-            pause(cluster.options().connect_backoff, failures.count),
-            &came,
-        )
-        .await;
     }
 }
 
 /// Waits for so long, or until there is news, but not less than without any failure.
 async fn rest(longest: Duration, came: &Notify) {
     let start = Instant::now();
-    sleep(pause(false, 0).min(longest)).await;
+    sleep(pause(false, 0)).await;
     // Either is well.
     let _ = timeout(longest.saturating_sub(start.elapsed()), came.notified()).await;
 }
 
 impl HeardOf {
     fn forget(&self, address: &str) {
-        self.0.lock().remove(address);
+        self.candidates.lock().remove(address);
     }
 }
 
@@ -153,7 +160,7 @@ impl Cluster {
     /// How the broker at `address` is dialled by the settings and the news of now;
     /// `None` if it is not.
     fn next_try(&self, address: &str) -> Option<Try> {
-        let mut candidates = self.heard_of.0.lock();
+        let mut candidates = self.heard_of.candidates.lock();
         if self.is_stopping() {
             candidates.remove(address);
             return None;
@@ -181,7 +188,7 @@ impl Cluster {
 
     /// Forgets the broker at `address`, unless there is news of it that was not tried.
     fn gives_up(&self, address: &str) -> bool {
-        let mut candidates = self.heard_of.0.lock();
+        let mut candidates = self.heard_of.candidates.lock();
         let is_fresh = candidates.get(address).is_some_and(|it| it.is_fresh);
         if !is_fresh {
             candidates.remove(address);

@@ -197,3 +197,34 @@ fn nonsense_does_not_flood_the_log() {
         .count();
     assert!((1..1000).contains(&lines), "{lines} lines");
 }
+
+/// Brokers that a peer invents are dialled, a bounded number of them at once, and told
+/// of a few times a second.
+#[test]
+fn invented_brokers_do_not_flood_the_log() {
+    let member = member("");
+    let mut liar = Liar::of(&member);
+    // Nobody listens there.
+    let (closed, rounds, in_one) = (free_port(), 10, 60);
+    for round in 0..rounds {
+        for number in 0..in_one {
+            liar.say(&format!(
+                "INFO {{\"server_id\":\"NX{round}.{number}\",\"server_name\":\"x\",\"cluster\":\"mesh\",\
+                 \"host\":\"127.{round}.{number}.1\",\"port\":{closed}}}"
+            ));
+        }
+        liar.is_heard();
+    }
+    let told = || {
+        member
+            .broker
+            .log()
+            .matches("Error trying to connect")
+            .count()
+    };
+    wait_until("somebody is dialled", || told() > 0);
+    let events = member.broker.get_json("/eventsz?type=route").to_string();
+    let events = events.matches("Error trying to connect").count();
+    assert!(events < rounds * in_one / 2, "{events} events");
+    assert!(told() < rounds * in_one / 2, "{} lines", told());
+}
