@@ -5,9 +5,10 @@
 use memchr::memchr;
 
 use super::{
-    payload::{NoRoom, Origin, Payload},
+    payload::{NoRoom, Origin, Payload, READ},
     worker::READ_BUFFER_LEN,
 };
+use crate::telemetry::held::Share;
 
 /// Bytes of an unfinished operation that are copied in front of what is read
 /// next. More than that is a long control line: it is added to, and looked at
@@ -19,11 +20,16 @@ const CARRY_COPIED_MAX: usize = READ_BUFFER_LEN / 2;
 /// of its own instead of through the worker's buffer.
 const LARGE_LEN: usize = 16 * 1024;
 
+/// Bytes of an unfinished operation above which they are booked with the payloads that
+/// are being read.
+const BOOKED_MIN: usize = 4096;
+
 /// What of the input is not handled yet.
-#[derive(Default)]
 pub struct Input {
     /// The unfinished end of the last batch.
     pub(super) carry: Vec<u8>,
+    /// What it takes, if that is much.
+    booked: Share,
     /// Bytes of it when it was last looked at.
     looked_at: usize,
     /// A large payload that is being read.
@@ -59,6 +65,19 @@ impl Large {
     }
 }
 
+impl Default for Input {
+    fn default() -> Self {
+        Self {
+            carry: Vec::new(),
+            booked: Share::new(&READ),
+            looked_at: 0,
+            large: None,
+            expect_large: false,
+            little: false,
+        }
+    }
+}
+
 impl Input {
     /// Keeps the unfinished end of a batch.
     pub fn keep(&mut self, rest: &[u8]) {
@@ -69,6 +88,18 @@ impl Input {
             self.carry = Vec::new();
         }
         self.looked_at = self.carry.len();
+        self.book();
+    }
+
+    /// Books what the unfinished operation takes by now.
+    pub(super) fn book(&self) {
+        let (held, booked) = (self.carry.capacity(), self.booked.bytes());
+        let held = if held < BOOKED_MIN { 0 } else { held };
+        if held > booked {
+            self.booked.grow(held - booked);
+        } else if held < booked {
+            self.booked.shrink(booked - held);
+        }
     }
 
     /// Whether what is kept is long, so that bytes are added to it where it is.

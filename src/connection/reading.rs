@@ -138,6 +138,8 @@ fn read_long(
     if input.is_worth_a_look(&input.carry, begin) {
         let bytes = input.take_kept();
         reader.handle_batch(worker, &bytes);
+    } else {
+        input.book();
     }
     Ok(Batch {
         len: begin + read,
@@ -294,7 +296,9 @@ fn read_tls(
         worker.tls.incoming = incoming;
     }
     if is_long && !reader.input().is_worth_a_look(&plain, held) {
-        reader.input().carry = plain;
+        let input = reader.input();
+        input.carry = plain;
+        input.book();
     } else {
         if len > held {
             handle_opened(reader, worker, &plain);

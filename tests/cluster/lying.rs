@@ -82,6 +82,27 @@ fn member(config: &str) -> Member {
     plan.start()
 }
 
+/// Bytes that a cause in `/memz` takes, as the diagnosis saw it last.
+fn held(member: &Member, cause: &str) -> u64 {
+    let memz = member.broker.get_json("/memz");
+    let causes = memz["causes"].as_array().expect("causes");
+    let found = causes.iter().find(|known| known["cause"] == cause);
+    found.and_then(|it| it["bytes"].as_u64()).expect("a cause")
+}
+
+/// A line that does not end is counted as long as it is kept.
+#[test]
+fn an_unfinished_line_is_counted() {
+    let member = member("");
+    let mut liar = Liar::of(&member);
+    let line = format!("RS+ $G {}", "a".repeat(3_000_000));
+    liar.writer.write_all(line.as_bytes()).expect("say it");
+    wait_until("it is counted", || held(&member, "payloads") >= 3_000_000);
+    liar.say(" ");
+    liar.is_heard();
+    wait_until("it is given back", || held(&member, "payloads") == 0);
+}
+
 /// An INFO as long as a control line may be, of entries that nobody knows: it is passed
 /// over, as one of a nats-server's is that no nats-server would take.
 #[test]
@@ -132,14 +153,7 @@ fn a_mass_of_addresses_for_clients_is_cut() {
 fn names_of_accounts_are_counted() {
     let member = member("");
     let mut liar = Liar::of(&member);
-    let held = || {
-        let memz = member.broker.get_json("/memz");
-        let causes = memz["causes"].as_array().expect("causes").clone();
-        let found = causes.iter().find(|cause| cause["cause"] == "interest");
-        found
-            .and_then(|cause| cause["bytes"].as_u64())
-            .expect("interest")
-    };
+    let held = || held(&member, "interest");
     let before = held();
     let name = |number: usize| format!("{number:04}{}", "n".repeat(4000));
     for number in 0..500 {
