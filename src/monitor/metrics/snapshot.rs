@@ -47,6 +47,8 @@ pub(super) struct Snapshot {
     pub(super) accounts: Vec<AccountStat>,
     /// Subscriptions here, of all accounts.
     pub(super) subscriptions: u64,
+    /// The same for each account of the list.
+    pub(super) account_subscriptions: Vec<(String, u64)>,
     /// What was set for each of them.
     pub(super) account_settings: Vec<AccountSettings>,
     /// The answer of `/healthz`.
@@ -188,9 +190,18 @@ impl Snapshot {
         let mut accounts =
             accstatz::build_of(monitor, true, moment.totals_by_account()).account_statz;
         // Before those that move least are left out.
-        let subscriptions = accounts.iter().map(|stat| stat.num_subscriptions).sum();
+        let here = |stat: &AccountStat| {
+            let account = server.clients.accounts.find(&stat.acc);
+            account.map_or(0, |account| account.sublist.stats().subscriptions)
+        };
+        // Before those that move least are left out.
+        let subscriptions = accounts.iter().map(here).sum();
         accounts.sort_by_key(|stat| Reverse(stat.sent.msgs.saturating_add(stat.received.msgs)));
         accounts.truncate(ACCOUNTS_MAX);
+        let account_subscriptions = accounts
+            .iter()
+            .map(|stat| (stat.acc.clone(), here(stat)))
+            .collect();
         let health = |query: &str| healthz::build(monitor, &Query::parse(query)).1;
         let reload = server.last_reload();
         Ok(Self {
@@ -242,6 +253,7 @@ impl Snapshot {
             passwords: server.password_look(),
             accounts,
             subscriptions,
+            account_subscriptions,
             varz,
         })
     }

@@ -11,7 +11,14 @@ pub(super) const METRICS: &[Metric] = &[
         "",
         "Subscriptions here of all accounts. /varz counts the interest of the cluster's other \
          brokers with them, as nats-server does.",
-        |now, to| to.add(now.subscriptions),
+        |now, to| {
+            to.add(
+                now.subscriptions
+                    .iter()
+                    .map(|(_, count)| count)
+                    .sum::<u64>(),
+            )
+        },
     ),
     counter(
         "midge_subscription_index_operations",
@@ -37,10 +44,10 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_account_subscriptions",
         "",
-        "Subscriptions of an account.",
+        "Subscriptions here of an account.",
         |now, to| {
-            for stat in &now.accounts {
-                to.add_for("account", &stat.acc, stat.num_subscriptions);
+            for (account, count) in &now.account_subscriptions {
+                to.add_for("account", account, *count);
             }
         },
     ),
