@@ -11,14 +11,7 @@ pub(super) const METRICS: &[Metric] = &[
         "",
         "Subscriptions here of all accounts. /varz counts the interest of the cluster's other \
          brokers with them, as nats-server does.",
-        |now, to| {
-            to.add(
-                now.subscriptions
-                    .iter()
-                    .map(|(_, count)| count)
-                    .sum::<u64>(),
-            )
-        },
+        |now, to| to.add(now.subscriptions),
     ),
     counter(
         "midge_subscription_index_operations",
