@@ -562,9 +562,14 @@ fn certificates_stand_in_one_place() {
     let place = Place::new();
     let list = "[ { cert_file: \"CERT\", key_file: \"KEY\" } ]";
     for key in ["certs", "certificates"] {
-        let both = place.text("tls", key, list);
-        let (_, alone) = both.split_once('\n').expect("the first line");
-        for (text, is_taken) in [(both.clone(), false), (format!("tls {{\n{alone}"), true)] {
+        let alone = place.text("tls", key, list);
+        let certificate = place.text("tls", "cert_file", "\"CERT\"");
+        let (begin, rest) = certificate.rsplit_once('}').expect("the end of the block");
+        let both = format!("{begin}\n{key}: {list}\n}}{rest}");
+        let both = both
+            .replace("CERT", &place.pki.text("b.pem"))
+            .replace("KEY", &place.pki.text("b.key"));
+        for (text, is_taken) in [(both, false), (alone, true)] {
             let path = place.write(&text);
             let (theirs, ours) = (place.nats_server(&path), place.midge(&path));
             assert_eq!(theirs.is_ok(), is_taken, "{text}: {theirs:?}");
