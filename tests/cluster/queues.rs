@@ -216,13 +216,20 @@ impl Link {
         self.stream
             .write_all(format!("{words}PING\r\n").as_bytes())
             .expect("room");
-        while !self.heard.ends_with(b"PONG\r\n") {
+        let end = |heard: &[u8]| memchr::memmem::find(heard, b"PONG\r\n").map(|at| at + 6);
+        let end = loop {
+            if let Some(end) = end(&self.heard) {
+                break end;
+            }
             let mut some = [0; 65536];
             let len = self.stream.read(&mut some).expect("an answer in time");
             assert!(len > 0, "closed after {}", &words[..words.len().min(200)]);
             self.heard.extend_from_slice(&some[..len]);
-        }
-        String::from_utf8(std::mem::take(&mut self.heard)).expect("text")
+        };
+        // What comes behind it is heard next.
+        let behind = self.heard.split_off(end);
+        let heard = std::mem::replace(&mut self.heard, behind);
+        String::from_utf8(heard).expect("text")
     }
 
     /// The same of messages alone.
