@@ -81,7 +81,7 @@ pub(super) fn refresh(cluster: &Cluster) {
 }
 
 /// A route is about to be taken out: its member's addresses stay in the list for a
-/// moment, unless the member leaves.
+/// moment, unless the member leaves or has stopped.
 pub(super) fn keep_for_a_moment(cluster: &Arc<Cluster>, route: &Route) {
     let urls = route.told_urls();
     let (number, id) = (route.connection.cid, route.remote_id.clone());
@@ -122,10 +122,10 @@ pub async fn tell_clients(cluster: Arc<Cluster>) {
 
 impl Route {
     /// Where clients may connect to the other broker, as it said; nowhere when it
-    /// leaves.
+    /// leaves or has stopped.
     fn told_urls(&self) -> Vec<String> {
         let info = self.info.lock();
-        match info.ldm {
+        match info.ldm || self.has_stopped() {
             true => Vec::new(),
             false => info.connect_urls.clone(),
         }

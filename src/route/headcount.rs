@@ -87,8 +87,16 @@ pub(super) struct Asking {
     asked: BTreeSet<String>,
     /// Those that are asked about in later ones.
     ahead: BTreeSet<String>,
-    /// The member said that it stops: its connections count no more.
+    /// The member said that it stops: its connections count no more, and clients
+    /// cannot fall back to it.
     has_stopped: bool,
+}
+
+impl Route {
+    /// Whether the member said that it stops.
+    pub(super) fn has_stopped(&self) -> bool {
+        self.asking.lock().has_stopped
+    }
 }
 
 /// What a member tells of an account, or, without one, the end of a round.
@@ -341,7 +349,7 @@ impl Cluster {
     /// stopped.
     pub(super) fn lose_counts(&self, route: &Route) {
         let id = &route.remote_id;
-        if route.asking.lock().has_stopped {
+        if route.has_stopped() {
             return self.drop_counts(id);
         }
         let lost = Lost {
