@@ -50,7 +50,7 @@ pub use self::{
     syslog::Syslog,
     writer::{Loss, LossCause},
 };
-use crate::{config::Options, telemetry::Clock};
+use crate::{config::Options, telemetry::MonotonicMillis};
 
 /// Target of the events that say why the broker ends; shown as `FTL`:
 /// `tracing::error!(target: midge::log::FATAL, "…")`.
@@ -121,7 +121,7 @@ pub struct PreparedLog {
 
 /// How the log gets on.
 #[derive(Clone, Debug)]
-pub struct LogLook {
+pub struct LogState {
     /// Where it goes.
     pub place: Place,
     /// Bytes of lines that wait to be written.
@@ -133,7 +133,7 @@ pub struct LogLook {
     /// Why the last write failed.
     pub failure: Option<String>,
     /// Since when a write has not come back.
-    pub busy_since: Option<Clock>,
+    pub busy_since: Option<MonotonicMillis>,
 }
 
 impl LogHandle {
@@ -230,10 +230,10 @@ impl LogHandle {
     }
 
     /// How it gets on.
-    pub fn look(&self) -> LogLook {
+    pub fn look(&self) -> LogState {
         let current = self.0.current.read();
         let (lost, last_lost) = self.0.losses.so_far();
-        LogLook {
+        LogState {
             place: current.place.clone(),
             waiting: current.writer.waiting(),
             lost,

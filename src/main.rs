@@ -63,7 +63,7 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         }
-        Invocation::Run(options) => {
+        Invocation::SubjectBatch(options) => {
             let log = match log::init(&options) {
                 Ok(log) => log,
                 Err(error) => {
@@ -156,7 +156,7 @@ fn serve_monitor(prepared: &mut Prepared, answers: &Answers) -> io::Result<()> {
 fn read_options() -> Result<(Options, Vec<Diagnostic>), String> {
     let parsed = config::parse(env::args_os()).map_err(|error| error.to_string())?;
     match parsed.invocation {
-        Invocation::Run(options) => Ok((*options, parsed.warnings)),
+        Invocation::SubjectBatch(options) => Ok((*options, parsed.warnings)),
         _ => Err("the command line asks for something else".into()),
     }
 }

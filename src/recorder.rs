@@ -18,7 +18,7 @@ use crate::{
     client::Context,
     connection::{Connection, incident},
     server::Server,
-    telemetry::{Clock, Stamp, latency::COPY_EVERY},
+    telemetry::{MonotonicMicros, MonotonicMillis, latency::COPY_EVERY},
 };
 
 /// Bytes of the thread's stack. Nothing there recurses.
@@ -45,7 +45,7 @@ struct Recorder {
     runtime: Handle,
     /// Readers that were behind when last looked at.
     watched: Vec<Weak<Connection>>,
-    last_look: Clock,
+    last_look: MonotonicMillis,
 }
 
 /// Records for ever, on a thread of its own. `runtime` is the one that serves
@@ -59,7 +59,7 @@ pub fn record(server: &Server, runtime: Handle) -> io::Result<()> {
         context: server.clients.clone(),
         runtime,
         watched: Vec::new(),
-        last_look: Clock(0),
+        last_look: MonotonicMillis(0),
     };
     thread::Builder::new()
         .name("recorder".into())
@@ -98,7 +98,7 @@ impl Recorder {
         let (telemetry, registry) = (&self.context.telemetry, &self.context.registry);
         readers.sort_by_key(|reader| reader.cid);
         readers.dedup_by_key(|reader| reader.cid);
-        let now = Clock::now();
+        let now = MonotonicMillis::now();
         let mut ongoing = telemetry.slow.ongoing_cids();
         ongoing.sort_unstable();
         self.watched.clear();
@@ -115,9 +115,9 @@ impl Recorder {
     fn look(&mut self, open: &[Arc<Connection>]) {
         let telemetry = &self.context.telemetry;
         let registry = &self.context.registry;
-        let now = Clock::now();
-        telemetry.loads.begin_look(Stamp::now());
-        let since = Clock(self.last_look.0.saturating_sub(ACTIVITY_SLACK_MS));
+        let now = MonotonicMillis::now();
+        telemetry.loads.begin_look(MonotonicMicros::now());
+        let since = MonotonicMillis(self.last_look.0.saturating_sub(ACTIVITY_SLACK_MS));
         for connection in open.iter().filter(|known| known.last_activity() >= since) {
             connection.tell_moved(&telemetry.loads);
         }
@@ -128,12 +128,12 @@ impl Recorder {
     /// Measures how late a task gets to run.
     fn probe(&self) {
         let context = self.context.clone();
-        let asked = Stamp::now();
+        let asked = MonotonicMicros::now();
         if !context.telemetry.latency.ask_probe(asked) {
             return;
         }
         self.runtime.spawn(async move {
-            let now = Stamp::now();
+            let now = MonotonicMicros::now();
             context
                 .telemetry
                 .latency

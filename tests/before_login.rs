@@ -19,7 +19,7 @@ use support::{Broker, BrokerBuilder, PATIENCE, RawClient, http, tools, wait_unti
 
 /// Findings come and go quickly.
 const QUICK: &str =
-    "diagnosis { interval: 50ms, appear_after: 100ms, clear_after: 2s, recent: 2s }\n";
+    "diagnosis { interval: 50ms, appear_after: 100ms, clear_after: 2s, incident_window: 2s }\n";
 
 /// Whoever dials or listens for routes.
 const LOGIN: &str = "authorization { user: route, password: secret, timeout: 60 }";
@@ -428,7 +428,7 @@ fn descriptors_are_left_for_monitoring_routes_and_files() {
     let port = free_address();
     let broker = with_files(256, folder.path())
         .config(format!(
-            "diagnosis {{ interval: 50ms, appear_after: 100ms, clear_after: 2s, recent: 2s, config_check: 100ms }}\n\
+            "diagnosis {{ interval: 50ms, appear_after: 100ms, clear_after: 2s, incident_window: 2s, config_check: 100ms }}\n\
              cluster {{ name: C, listen: \"{port}\", {LOGIN} }}\n"
         ))
         .start();

@@ -24,7 +24,7 @@ const STOP_PATIENCE: Duration = Duration::from_secs(30);
 fn with_unread_log() -> (Broker, PipeReader) {
     let (reader, writer) = std::io::pipe().expect("a pipe");
     let broker = Broker::midge()
-        .config("diagnosis { interval: 50ms, recent: 200ms }")
+        .config("diagnosis { interval: 50ms, incident_window: 200ms }")
         .flag("-DV")
         .stderr(writer)
         .start();

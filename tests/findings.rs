@@ -48,10 +48,10 @@ fn quick_with(more: &str, options: &str) -> BrokerBuilder {
 /// the default where the table of proofs is measured with them.
 fn thresholds(more: &str) -> String {
     if proofs::with_defaults() {
-        return format!("diagnosis {{\n recent: 20s\n {more}\n}}\n");
+        return format!("diagnosis {{\n incident_window: 20s\n {more}\n}}\n");
     }
     format!(
-        "diagnosis {{\n interval: 50ms\n appear_after: 100ms\n clear_after: 200ms\n recent: 2s\n \
+        "diagnosis {{\n interval: 50ms\n appear_after: 100ms\n clear_after: 200ms\n incident_window: 2s\n \
          growth_window: 2s\n config_check: 50ms\n worker_delay: 60s\n {more}\n}}\n"
     )
 }

@@ -12,7 +12,7 @@
 mod config;
 mod daemon;
 mod ffi;
-mod figures;
 #[cfg(test)]
 mod manual;
+mod metrics;
 mod poll;

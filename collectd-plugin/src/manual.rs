@@ -6,7 +6,7 @@ use std::fmt::Write;
 
 use crate::{
     config::OPTIONS,
-    figures::{FIGURES, Figure, Group, Source},
+    metrics::{Group, METRICS, Metric, Source},
 };
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../conf/man/collectd-nats.5");
@@ -107,19 +107,19 @@ fn page() -> String {
 }
 
 fn write_figures(page: &mut String, group: Group) {
-    for figure in FIGURES.iter().filter(|figure| figure.group == group) {
-        let mut name = figure.kind.to_owned();
-        if !figure.type_instance.is_empty() {
-            name = format!("{name}-{}", figure.type_instance);
+    for metric in METRICS.iter().filter(|metric| metric.group == group) {
+        let mut name = metric.kind.to_owned();
+        if !metric.type_instance.is_empty() {
+            name = format!("{name}-{}", metric.type_instance);
         }
-        let doc = escape(figure.doc);
-        let origin = escape(&origin(figure));
+        let doc = escape(metric.doc);
+        let origin = escape(&origin(metric));
         let _ = writeln!(page, ".TP\n.B {}\n{doc} ({origin})", escape(&name));
     }
 }
 
-fn origin(figure: &Figure) -> String {
-    match figure.source {
+fn origin(metric: &Metric) -> String {
+    match metric.source {
         Source::Healthy => "/healthz".to_owned(),
         Source::ResponseTime | Source::Up => "the plugin's own".to_owned(),
         Source::Uptime => "now \u{2212} start".to_owned(),

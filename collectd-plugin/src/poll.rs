@@ -14,7 +14,7 @@ use monitor_client::{Client, Error, Healthz};
 use crate::{
     config::Instance,
     daemon::{Daemon, Level, Notification, Severity, Value, ValueList},
-    figures::{self, FIGURES, Figure, Group, Report, Source},
+    metrics::{self, Group, METRICS, Metric, Report, Source},
 };
 
 const PLUGIN: &str = "nats";
@@ -105,7 +105,7 @@ impl Poller {
     fn fetch(&self) -> Sample {
         let time = SystemTime::now();
         let begun = Instant::now();
-        let report = figures::ask(&self.client);
+        let report = metrics::ask(&self.client);
         let took = begun.elapsed();
         let health = report.is_ok().then(|| self.client.healthz());
         Sample {
@@ -218,20 +218,20 @@ impl Poller {
 
     fn dispatch(&self, sample: &Sample, daemon: &dyn Daemon) -> bool {
         let mut taken = true;
-        for figure in FIGURES.iter().filter(|figure| self.wants(figure)) {
-            if let Some(value) = own_value(figure, sample) {
-                taken &= self.dispatch_figure(figure, &[value], sample.time, daemon);
+        for metric in METRICS.iter().filter(|metric| self.wants(metric)) {
+            if let Some(value) = own_value(metric, sample) {
+                taken &= self.dispatch_figure(metric, &[value], sample.time, daemon);
             }
         }
         let readings = sample.report.iter().flat_map(|report| &report.readings);
-        for (figure, values) in readings.filter(|(figure, _)| self.wants(figure)) {
-            taken &= self.dispatch_figure(figure, values, sample.time, daemon);
+        for (metric, values) in readings.filter(|(metric, _)| self.wants(metric)) {
+            taken &= self.dispatch_figure(metric, values, sample.time, daemon);
         }
         taken
     }
 
-    fn wants(&self, figure: &Figure) -> bool {
-        match figure.group {
+    fn wants(&self, metric: &Metric) -> bool {
+        match metric.group {
             Group::Basic => true,
             Group::Legacy => self.instance.legacy_names,
             Group::Limits => self.instance.report_limits,
@@ -240,12 +240,12 @@ impl Poller {
 
     fn dispatch_figure(
         &self,
-        figure: &Figure,
+        metric: &Metric,
         values: &[Value],
         time: SystemTime,
         daemon: &dyn Daemon,
     ) -> bool {
-        let (plugin, plugin_instance) = match figure.group {
+        let (plugin, plugin_instance) = match metric.group {
             Group::Legacy => (LEGACY_PLUGIN, LEGACY_INSTANCE),
             Group::Basic | Group::Limits => (PLUGIN, self.instance.name.as_str()),
         };
@@ -253,8 +253,8 @@ impl Poller {
             host: self.instance.host.as_deref(),
             plugin,
             plugin_instance,
-            kind: figure.kind,
-            type_instance: figure.type_instance,
+            kind: metric.kind,
+            type_instance: metric.type_instance,
             values,
             time,
         })
@@ -285,8 +285,8 @@ fn cause(error: &Error) -> Cause {
 }
 
 /// The plugin's own view of the poll; none for figures of the answer.
-fn own_value(figure: &Figure, sample: &Sample) -> Option<Value> {
-    let number = match figure.source {
+fn own_value(metric: &Metric, sample: &Sample) -> Option<Value> {
+    let number = match metric.source {
         Source::Healthy => match &sample.health {
             Some(Ok((code, health))) => f64::from(u8::from(is_well(*code, health))),
             Some(Err(_)) | None => f64::NAN,
@@ -322,7 +322,7 @@ mod tests {
         Sample {
             time: SystemTime::now(),
             took: Duration::from_millis(250),
-            report: figures::tests::report(&json).map_err(|detail| Error::Field {
+            report: metrics::tests::report(&json).map_err(|detail| Error::Field {
                 url: String::new(),
                 detail,
             }),

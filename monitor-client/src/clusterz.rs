@@ -66,13 +66,13 @@ pub struct ClusterMember {
     pub told: String,
     /// What it sees, one entry for every other member; empty if it does not
     /// tell.
-    pub sees: Vec<Sight>,
+    pub sees: Vec<PeerRoute>,
 }
 
 /// One member as another sees it: a cell of the matrix.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Sight {
+pub struct PeerRoute {
     /// Id of the member that is seen; empty if it never was there.
     pub id: String,
     /// Its name.

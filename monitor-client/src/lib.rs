@@ -41,7 +41,7 @@ pub use accountz::{
 };
 pub use accstatz::{AccountStat, Accstatz, DataStats, LinkStats};
 pub use client::{Client, Error};
-pub use clusterz::{ClusterMember, Clusterz, Disagreement, Sight};
+pub use clusterz::{ClusterMember, Clusterz, Disagreement, PeerRoute};
 pub use connz::{ConnInfo, Connz, SubDetail, TlsPeerCert};
 pub use eventsz::{EventGap, EventInfo, Eventsz};
 pub use explainz::{Explainz, Finding};

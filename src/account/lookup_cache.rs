@@ -5,7 +5,7 @@ use std::{hash::BuildHasher, sync::Arc, time::Duration};
 use hashbrown::DefaultHashBuilder;
 use tokio::time::Instant;
 
-use super::{Account, Reach, reach::Size};
+use super::{Account, Destinations, destinations::Size};
 use crate::telemetry::held::{Pool, Share};
 
 /// Subjects remembered beside the last one. A direct-mapped table: a subject
@@ -32,7 +32,7 @@ static PINNED: Pool = Pool::new(64 * 1024 * 1024);
 
 /// Whom the last subjects reached.
 pub struct LookupCache {
-    last: Option<Arc<Reach>>,
+    last: Option<Arc<Destinations>>,
     /// What the last one has booked while it has no place.
     last_size: Size,
     /// The last one has no place and nothing booked: it is kept to the turn's end.
@@ -54,7 +54,7 @@ pub struct LookupCache {
 /// What is in a place.
 #[derive(Clone)]
 struct Remembered {
-    reach: Arc<Reach>,
+    destinations: Arc<Destinations>,
     size: Size,
 }
 
@@ -79,18 +79,18 @@ impl LookupCache {
     /// Where messages of a client to `subject` go now: remembered if nothing
     /// changed since, else looked up. Between two clearings it is asked for one
     /// account.
-    pub fn find(&mut self, subject: &[u8], account: &Account) -> Arc<Reach> {
+    pub fn find(&mut self, subject: &[u8], account: &Account) -> Arc<Destinations> {
         self.find_by(subject, account, |account, subject| {
-            let reach = Reach::resolve(account, subject);
+            let destinations = Destinations::resolve(account, subject);
             // Asked for with the first message: it is part of what is remembered.
-            reach.look_for_peers(account);
-            reach
+            destinations.look_for_peers(account);
+            destinations
         })
     }
 
     /// The same for messages that come with their last subject.
-    pub fn find_subscribers(&mut self, subject: &[u8], account: &Account) -> Arc<Reach> {
-        self.find_by(subject, account, Reach::of_subscribers)
+    pub fn find_subscribers(&mut self, subject: &[u8], account: &Account) -> Arc<Destinations> {
+        self.find_by(subject, account, Destinations::of_subscribers)
     }
 
     #[inline]
@@ -98,10 +98,10 @@ impl LookupCache {
         &mut self,
         subject: &[u8],
         account: &Account,
-        look_up: impl Fn(&Account, &[u8]) -> Reach,
-    ) -> Arc<Reach> {
+        look_up: impl Fn(&Account, &[u8]) -> Destinations,
+    ) -> Arc<Destinations> {
         let generation = account.sublist.generation();
-        let is_current = |known: &Arc<Reach>| known.is_current(subject, generation);
+        let is_current = |known: &Arc<Destinations>| known.is_current(subject, generation);
         let is_first = match &self.last {
             Some(last) if is_current(last) => return last.clone(),
             // The same subject out of date needs no place of its own.
@@ -121,9 +121,9 @@ impl LookupCache {
         }
         let at = self.hasher.hash_one(subject) as usize % PLACES;
         if let Some(Some(known)) = self.places.get(at)
-            && is_current(&known.reach)
+            && is_current(&known.destinations)
         {
-            let found = known.reach.clone();
+            let found = known.destinations.clone();
             self.forget_last();
             self.last = Some(found.clone());
             return found;
@@ -135,7 +135,7 @@ impl LookupCache {
     }
 
     /// Puts what was looked up into its place, if there is room.
-    fn remember(&mut self, at: usize, found: &Arc<Reach>) {
+    fn remember(&mut self, at: usize, found: &Arc<Destinations>) {
         self.forget_last();
         if self.places.is_empty() {
             self.places.resize(PLACES, None);
@@ -147,8 +147,8 @@ impl LookupCache {
         }
         match self.hold(found.size()) {
             Some(size) => {
-                let reach = found.clone();
-                self.places[at] = Some(Remembered { reach, size });
+                let destinations = found.clone();
+                self.places[at] = Some(Remembered { destinations, size });
                 self.last = Some(found.clone());
             }
             None => self.keep_last(found),
@@ -156,7 +156,7 @@ impl LookupCache {
     }
 
     /// Keeps what has no place: beyond the turn if there is room.
-    fn keep_last(&mut self, found: &Arc<Reach>) {
+    fn keep_last(&mut self, found: &Arc<Destinations>) {
         let held = self.hold(found.size());
         self.is_for_turn = held.is_none();
         self.last_size = held.unwrap_or_default();
@@ -224,9 +224,15 @@ impl LookupCache {
             return;
         }
         let generation = account.sublist.generation();
-        let places = self.places.iter().flatten().map(|known| &known.reach);
+        let places = self
+            .places
+            .iter()
+            .flatten()
+            .map(|known| &known.destinations);
         let mut all = places.chain(&self.last);
-        if all.all(|reach| reach.is_current(&reach.matches.subject, generation)) {
+        if all
+            .all(|destinations| destinations.is_current(&destinations.matches.subject, generation))
+        {
             self.due = Some(now + RESTING_TIME);
         } else {
             self.clear();

@@ -3,21 +3,21 @@
 //! Connections of one account reach each other, those of different accounts do
 //! not, unless one account exports and the other imports. The server makes the
 //! [`Accounts`] of the configuration ([`registry`]); clients are members of
-//! one ([`membership`]), subscribe in it, and in those it imports streams from
-//! ([`stream`]). What goes over an account's border is in [`links`]; where the
-//! messages of one subject go in the end is a [`Reach`], and [`spread`] takes
+//! one ([`member_count`]), subscribe in it, and in those it imports streams from
+//! ([`stream`]). What goes over an account's border is in [`imports`]; where the
+//! messages of one subject go in the end is a [`Destinations`], and [`fan_out`] takes
 //! them there. Requests to other accounts ([`request`]) come back as
 //! [`replies`].
 
-pub mod links;
+mod destinations;
+pub mod fan_out;
+pub mod imports;
 pub mod lookup_cache;
-mod membership;
+mod member_count;
 pub mod path;
-mod reach;
 mod registry;
 pub mod replies;
 mod request;
-pub mod spread;
 mod stream;
 
 use std::sync::{
@@ -33,18 +33,18 @@ use crate::{
     config::options::cluster::QueuePolicy,
     connection::{
         SUBSCRIPTIONS, Subscription,
+        buffers::ThreadBuffers,
         interest::LocalInterest,
-        remote::{Moved, OverRoutes, REMOTE_INTEREST, RemoteInterest, Remotes},
-        worker::Worker,
+        remote::{MessageTotals, OverRoutes, REMOTE_INTEREST, RemoteInterest, Remotes},
     },
     security::permissions::{Permissions, Subscribing},
     sublist::{Entry, Sublist},
     telemetry::held::{Pool, Share},
 };
-use links::{Links, ServiceImport};
-use membership::Elsewhere;
-pub use membership::Membership;
-pub use reach::{Mapped, Reach};
+pub use destinations::{Destinations, Mapped};
+use imports::{Imports, ServiceImport};
+pub use member_count::AccountMember;
+use member_count::Elsewhere;
 pub use registry::Accounts;
 use replies::Replies;
 use stream::Shadows;
@@ -71,7 +71,7 @@ pub struct Account {
     /// What those peers are told of the sublist.
     pub interest: LocalInterest,
     /// What its streams bring to clients of other accounts.
-    lent: Arc<Moved>,
+    lent: Arc<MessageTotals>,
     /// What it moved over routes.
     pub over_routes: OverRoutes,
     /// Which of what the peers take they get: what can be subscribed to. `None`
@@ -97,7 +97,7 @@ pub struct Account {
     elsewhere: Elsewhere,
     /// Held while a subscription casts its shadows, so that a reload that has put
     /// others in force misses none.
-    links: RwLock<Option<Arc<Links>>>,
+    imports: RwLock<Option<Arc<Imports>>>,
     /// Requests to streams go to the system account, where the servers of the
     /// cluster that keep streams listen; none in that account itself.
     streams_api: OnceCell<Arc<ServiceImport>>,
@@ -127,7 +127,7 @@ impl Account {
             cut_paths: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
             elsewhere: Elsewhere::default(),
-            links: RwLock::default(),
+            imports: RwLock::default(),
             streams_api: OnceCell::new(),
             shadows: Shadows::default(),
             borne: AtomicUsize::new(0),
@@ -140,8 +140,8 @@ impl Account {
     }
 
     /// What goes over its borders, if anything does.
-    pub fn links(&self) -> Option<Arc<Links>> {
-        self.links.read().clone()
+    pub fn imports(&self) -> Option<Arc<Imports>> {
+        self.imports.read().clone()
     }
 
     /// The service that a request to streams goes to, if `subject` is one.
@@ -164,29 +164,29 @@ impl Account {
 
     /// Begins a subscription: publishers reach it from now on, those of
     /// accounts that this one imports from too.
-    pub fn subscribe(&self, worker: &mut Worker, subscription: Arc<Subscription>) {
-        let links = self.links.read();
-        if let Some(links) = &*links {
-            self.shadows.cast(worker, &subscription, &links.streams);
+    pub fn subscribe(&self, buffers: &mut ThreadBuffers, subscription: Arc<Subscription>) {
+        let imports = self.imports.read();
+        if let Some(imports) = &*imports {
+            self.shadows.cast(buffers, &subscription, &imports.streams);
         }
-        self.add(worker, subscription);
+        self.add(buffers, subscription);
     }
 
     /// Puts other limits and links in force. What is subscribed here takes imported
     /// streams as before until [`Account::recast`].
-    fn redefine(&self, limits: AccountLimits, links: Option<Links>) {
+    fn redefine(&self, limits: AccountLimits, imports: Option<Imports>) {
         let before = std::mem::replace(&mut *self.limits.write(), limits);
         self.relimit(&before);
-        *self.links.write() = links.map(Arc::new);
+        *self.imports.write() = imports.map(Arc::new);
         self.sublist.touch();
     }
 
     /// Has subscriptions reach what is imported now, and nothing else. However many
     /// there are, no lock is held for longer than a part of them takes.
-    fn recast(&self, worker: &mut Worker) {
+    fn recast(&self, buffers: &mut ThreadBuffers) {
         // Who subscribes from now on goes by these or newer ones.
-        let links = self.links();
-        let streams = links.as_ref().map_or(&[][..], |links| &links.streams);
+        let imports = self.imports();
+        let streams = imports.as_ref().map_or(&[][..], |imports| &imports.streams);
         if streams.is_empty() && !self.shadows.are_used() {
             return;
         }
@@ -197,8 +197,8 @@ impl Account {
             }
         });
         for some in own.chunks(REMOVED_AT_ONCE) {
-            self.shadows.recast(worker, some, streams);
-            worker.flush_touched();
+            self.shadows.recast(buffers, some, streams);
+            buffers.flush_touched();
         }
         self.sublist.touch();
     }
@@ -211,9 +211,9 @@ impl Account {
     /// Whether there is room for one more subscription, with all shadows that it casts.
     pub fn has_room_for(&self, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> bool {
         let own = Subscription::memory_of(subject, queue, sid) + stream::place_len(subject);
-        let links = self.links.read();
-        let shadows = links.as_ref().map_or(0, |links| {
-            stream::memory_of_shadows(subject, queue, sid, &links.streams)
+        let imports = self.imports.read();
+        let shadows = imports.as_ref().map_or(0, |imports| {
+            stream::memory_of_shadows(subject, queue, sid, &imports.streams)
         });
         // Shadows are their origin's account's, wherever they stand.
         let [cast, borne] = [self.shadows.bytes(), self.borne.load(Ordering::Relaxed)]
@@ -222,12 +222,12 @@ impl Account {
     }
 
     /// Ends subscriptions: no publisher reaches them from now on.
-    pub fn unsubscribe(&self, worker: &mut Worker, subscriptions: &[Arc<Subscription>]) {
+    pub fn unsubscribe(&self, buffers: &mut ThreadBuffers, subscriptions: &[Arc<Subscription>]) {
         subscriptions.iter().for_each(|known| known.close());
         for some in subscriptions.chunks(REMOVED_AT_ONCE) {
-            self.take_out(worker, some);
+            self.take_out(buffers, some);
         }
-        self.shadows.lift(worker, subscriptions);
+        self.shadows.lift(buffers, subscriptions);
     }
 
     /// Adds what a peer wants.
@@ -258,7 +258,7 @@ impl Account {
 
     /// Limits what goes over routes: what the peers take of this account, and
     /// what they are told that is taken here.
-    pub fn limit_routes(&self, worker: &mut Worker, limits: Option<Arc<Permissions>>) {
+    pub fn limit_routes(&self, buffers: &mut ThreadBuffers, limits: Option<Arc<Permissions>>) {
         {
             // Nothing is added or removed meanwhile.
             let mut export = self.export.write();
@@ -271,7 +271,7 @@ impl Account {
             self.not_exported.store(kept, Ordering::Relaxed);
         }
         self.sublist.touch();
-        self.interest.limit(worker, limits);
+        self.interest.limit(buffers, limits);
     }
 
     /// Which members of a queue group serve what is published here.
@@ -313,16 +313,16 @@ impl Account {
     }
 
     /// Puts a subscription into the sublist; the peers of the cluster are told.
-    fn add(&self, worker: &mut Worker, subscription: Arc<Subscription>) {
+    fn add(&self, buffers: &mut ThreadBuffers, subscription: Arc<Subscription>) {
         self.sublist.insert(subscription.clone());
-        self.interest.add(worker, &subscription);
+        self.interest.add(buffers, &subscription);
     }
 
     /// Takes subscriptions out of the sublist; the peers of the cluster are told.
-    fn take_out(&self, worker: &mut Worker, subscriptions: &[Arc<Subscription>]) {
+    fn take_out(&self, buffers: &mut ThreadBuffers, subscriptions: &[Arc<Subscription>]) {
         self.sublist.remove(subscriptions);
         subscriptions.iter().for_each(|known| known.linger());
-        self.interest.remove(worker, subscriptions);
+        self.interest.remove(buffers, subscriptions);
     }
 }
 

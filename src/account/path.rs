@@ -5,7 +5,7 @@
 
 use std::{cell::Cell, sync::Arc};
 
-use super::links::ServiceImport;
+use super::imports::ServiceImport;
 
 /// Imports that a message may go through one behind the other.
 const HOPS_MAX: usize = 32;
@@ -86,13 +86,13 @@ mod tests {
     use super::*;
     use crate::{
         account::{
-            Accounts, Reach,
-            spread::{Missed, Sender},
+            Accounts, Destinations,
+            fan_out::{Sender, Undelivered},
         },
         config::load,
         connection::{
-            delivery::{Message, Run},
-            worker::with_worker,
+            buffers::with_buffers,
+            delivery::{Message, SubjectBatch},
         },
     };
 
@@ -121,8 +121,8 @@ mod tests {
         let (first, reached) = (find(count - 1), find(count - 1 - HOPS_MAX));
         let before = reached.sublist.stats().lookups;
         let work = || {
-            let reach = Reach::resolve(&first, b"q");
-            let run = Run {
+            let destinations = Destinations::resolve(&first, b"q");
+            let batch = SubjectBatch {
                 subject: b"q",
                 source: b"reply 0\r\n\r\n",
                 messages: &[Message {
@@ -135,14 +135,16 @@ mod tests {
                 shared: None,
             };
             let sender = Sender {
-                deaf: None,
+                no_echo: None,
                 describe: Some(&|_, _| "{}".to_owned()),
                 to_peers: false,
                 is_service: false,
                 path: Path::START,
             };
-            let missed = with_worker(|worker| sender.spread(worker, &first, &run, &reach, false));
-            assert_eq!(missed, Missed::These(vec![0]));
+            let undelivered = with_buffers(|buffers| {
+                sender.fan_out(buffers, &first, &batch, &destinations, false)
+            });
+            assert_eq!(undelivered, Undelivered::These(vec![0]));
         };
         thread::scope(|scope| {
             let thread = thread::Builder::new().stack_size(STACK_LEN);

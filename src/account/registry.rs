@@ -6,13 +6,14 @@ use parking_lot::{Mutex, RwLock};
 
 use super::{
     Account, AccountLimits, GLOBAL_ACCOUNT,
-    links::{Links, ServiceImport},
+    imports::{Imports, ServiceImport},
 };
 use crate::{
     config::{Options, accounts::AccountConfig},
     connection::{
-        Subscription, trace_expired,
-        worker::{Worker, with_worker},
+        Subscription,
+        buffers::{ThreadBuffers, with_buffers},
+        trace_expired,
     },
 };
 
@@ -73,7 +74,7 @@ impl Accounts {
         // All is made before anything is different; whoever looks for an account waits
         // only until it is put in force. Reloads come one at a time.
         let before = self.all();
-        let (by_name, links) = self.defined(&configs, cluster);
+        let (by_name, imports) = self.defined(&configs, cluster);
         if let Some(system) = &self.system {
             let streams = Arc::new(ServiceImport::of_streams(system));
             for account in by_name.values().filter(|account| !account.is_system) {
@@ -87,9 +88,9 @@ impl Accounts {
             let mut leaving = self.leaving.lock();
             leaving.retain(|account| !by_name.contains_key(&account.name) && owes_news(account));
             leaving.extend(gone.iter().cloned());
-            for (config, links) in configs.iter().zip(links) {
+            for (config, imports) in configs.iter().zip(imports) {
                 let account = &by_name[&config.name];
-                account.redefine(config.limits, links);
+                account.redefine(config.limits, imports);
                 account.interest.come_back();
             }
             for account in &gone {
@@ -97,13 +98,13 @@ impl Accounts {
             }
             current.clone_from(&by_name);
         }
-        with_worker(|worker| {
+        with_buffers(|buffers| {
             for account in by_name.values().chain(&gone) {
-                account.recast(worker);
+                account.recast(buffers);
             }
             gone.iter()
-                .for_each(|account| account.interest.leave(worker));
-            worker.flush_touched();
+                .for_each(|account| account.interest.leave(buffers));
+            buffers.flush_touched();
         });
         for account in &gone {
             account.replies.forget_all();
@@ -117,7 +118,7 @@ impl Accounts {
         &self,
         configs: &[&AccountConfig],
         cluster: &str,
-    ) -> (BTreeMap<String, Arc<Account>>, Vec<Option<Links>>) {
+    ) -> (BTreeMap<String, Arc<Account>>, Vec<Option<Imports>>) {
         let (before, leaving) = (self.by_name.read(), self.leaving.lock());
         let mut by_name = BTreeMap::new();
         for config in configs {
@@ -133,11 +134,11 @@ impl Accounts {
             by_name.insert(config.name.clone(), account);
         }
         drop((before, leaving));
-        let links = configs
+        let imports = configs
             .iter()
-            .map(|config| Links::new(config, configs, &by_name, cluster));
-        let links = links.collect();
-        (by_name, links)
+            .map(|config| Imports::new(config, configs, &by_name, cluster));
+        let imports = imports.collect();
+        (by_name, imports)
     }
 
     /// The account of clients that were given no other.
@@ -163,8 +164,8 @@ impl Accounts {
 
     /// Ends the subscriptions that have had their last message. Imports bring
     /// messages to subscribers of other accounts than the publisher's.
-    pub fn drop_expired(&self, worker: &mut Worker) {
-        let expired = std::mem::take(&mut worker.expired);
+    pub fn drop_expired(&self, buffers: &mut ThreadBuffers) {
+        let expired = std::mem::take(&mut buffers.expired);
         // Many may end at once: those of one connection are taken out together, and
         // those of one account.
         let (mut account, mut begin, mut end) = (None::<Arc<Account>>, 0, 0);
@@ -182,14 +183,14 @@ impl Accounts {
             let name = connection.identity.lock().account.clone();
             if account.as_ref().is_none_or(|known| known.name != name) {
                 if let Some(account) = account {
-                    account.unsubscribe(worker, &expired[begin..end]);
+                    account.unsubscribe(buffers, &expired[begin..end]);
                 }
                 (account, begin) = (self.find(&name), end);
             }
             end += of_one.len();
         }
         if let Some(account) = account {
-            account.unsubscribe(worker, &expired[begin..end]);
+            account.unsubscribe(buffers, &expired[begin..end]);
         }
     }
 
@@ -262,7 +263,7 @@ mod tests {
         let accounts = Accounts::new(&defining(&["A"]), "");
         let account = accounts.find("A").expect("defined");
         let member = account.enter();
-        let want = || with_worker(|worker| account.interest.want_always(worker, b"a"));
+        let want = || with_buffers(|buffers| account.interest.want_always(buffers, b"a"));
         want();
         assert!(!account.interest.is_at_rest());
         accounts.redefine(&defining(&[]), "");

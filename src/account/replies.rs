@@ -11,7 +11,7 @@ use super::Account;
 use crate::{
     config::accounts::ResponseKind,
     telemetry::{
-        Clock,
+        MonotonicMillis,
         held::{Pool, allocated},
     },
 };
@@ -73,7 +73,7 @@ struct Inner {
 /// A reply that is waited for, and its neighbours in its line.
 struct Waiting {
     pending: Pending,
-    since: Clock,
+    since: MonotonicMillis,
     older: u64,
     newer: u64,
 }
@@ -107,7 +107,7 @@ impl Replies {
     /// too many.
     pub fn expect(&self, pending: Pending) -> Option<Vec<u8>> {
         let mut inner = self.inner.lock();
-        let now = Clock::now();
+        let now = MonotonicMillis::now();
         inner.forget_late(pending.threshold, now, FORGOTTEN_BY_REQUEST);
         if !pending.account.awaited.hold(len(&pending)) {
             return None;
@@ -122,7 +122,7 @@ impl Replies {
     pub fn take(&self, subject: &[u8], is_last: bool) -> Option<Pending> {
         let token = self.token(subject)?;
         let mut inner = self.inner.lock();
-        let now = Clock::now();
+        let now = MonotonicMillis::now();
         let Waiting { pending, since, .. } = inner.waiting.get(&token)?;
         let is_late = since.until(now) >= pending.threshold;
         if is_late || is_last || pending.response == ResponseKind::Singleton {
@@ -136,7 +136,7 @@ impl Replies {
 
     /// Forgets those that waited too long and gives their memory back. To be called
     /// now and then.
-    pub fn forget_late(&self, now: Clock) {
+    pub fn forget_late(&self, now: MonotonicMillis) {
         let thresholds: Vec<_> = self.inner.lock().by_threshold.keys().copied().collect();
         for threshold in thresholds {
             while self
@@ -204,7 +204,7 @@ fn len(pending: &Pending) -> usize {
 }
 
 impl Inner {
-    fn insert(&mut self, token: u64, pending: Pending, now: Clock) {
+    fn insert(&mut self, token: u64, pending: Pending, now: MonotonicMillis) {
         let line = self.by_threshold.entry(pending.threshold).or_default();
         let waiting = Waiting {
             pending,
@@ -249,14 +249,14 @@ impl Inner {
     }
 
     /// Its time begins anew.
-    fn renew(&mut self, token: u64, now: Clock) {
+    fn renew(&mut self, token: u64, now: MonotonicMillis) {
         if let Some(pending) = self.take_out(token) {
             self.insert(token, pending, now);
         }
     }
 
     /// Forgets at most `max` that waited too long. Returns how many.
-    fn forget_late(&mut self, threshold: Duration, now: Clock, max: usize) -> usize {
+    fn forget_late(&mut self, threshold: Duration, now: MonotonicMillis, max: usize) -> usize {
         for forgotten in 0..max {
             let oldest = self.by_threshold.get(&threshold).map(|line| line.oldest);
             let late = oldest.filter(|token| {
@@ -343,10 +343,10 @@ mod tests {
         assert!((1000..=POOL.limit() / 30_000).contains(&taken), "{taken}");
         assert!(one.awaited.bytes() <= POOL.limit());
         assert!(fill(&other, 20) > 10_000);
-        let later = Clock(Clock::now().0 + 99_000);
+        let later = MonotonicMillis(MonotonicMillis::now().0 + 99_000);
         services.iter().for_each(|known| known.forget_late(later));
         assert!(services[0].len() > 500);
-        let later = Clock(Clock::now().0 + 100_000);
+        let later = MonotonicMillis(MonotonicMillis::now().0 + 100_000);
         services.iter().for_each(|known| known.forget_late(later));
         for service in &services {
             let inner = service.inner.lock();
@@ -379,18 +379,21 @@ mod tests {
         for token in 1..=100 {
             let pending = pending(ResponseKind::Stream, threshold);
             pending.account.awaited.hold_anyway(len(&pending));
-            inner.insert(token, pending, Clock(token * 100));
+            inner.insert(token, pending, MonotonicMillis(token * 100));
         }
         for token in [1, 50, 100, 7] {
             assert!(inner.remove(token).is_some());
         }
-        inner.renew(2, Clock(20_000));
-        inner.renew(99, Clock(20_000));
-        let forgotten = inner.forget_late(threshold, Clock(15_000), usize::MAX);
+        inner.renew(2, MonotonicMillis(20_000));
+        inner.renew(99, MonotonicMillis(20_000));
+        let forgotten = inner.forget_late(threshold, MonotonicMillis(15_000), usize::MAX);
         // 3 to 49, of which 7 is gone already.
         assert_eq!(forgotten, 46);
         assert_eq!(inner.by_threshold[&threshold].oldest, 51);
-        assert_eq!(inner.forget_late(threshold, Clock(30_000), usize::MAX), 50);
+        assert_eq!(
+            inner.forget_late(threshold, MonotonicMillis(30_000), usize::MAX),
+            50
+        );
         assert!(inner.waiting.is_empty() && inner.by_threshold.is_empty());
     }
 

@@ -8,16 +8,16 @@ use std::{
 };
 
 use super::{
-    Account, Reach,
+    Account, Destinations,
+    destinations::Service,
+    fan_out::{Sender, Undelivered},
     path::Path,
-    reach::Service,
     replies::Pending,
-    spread::{Missed, Sender},
 };
 use crate::{
     connection::{
-        delivery::{Message, Run},
-        worker::Worker,
+        buffers::ThreadBuffers,
+        delivery::{Message, SubjectBatch},
     },
     protocol::{CRLF, header},
 };
@@ -34,25 +34,25 @@ impl Sender<'_> {
     /// of another account.
     pub(super) fn request(
         &self,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         account: &Arc<Account>,
-        run: &Run<'_>,
+        batch: &SubjectBatch<'_>,
         service: &Service,
-    ) -> Missed {
-        let (Some(describe), [message]) = (self.describe, run.messages) else {
-            return Missed::From(0);
+    ) -> Undelivered {
+        let (Some(describe), [message]) = (self.describe, batch.messages) else {
+            return Undelivered::From(0);
         };
         let import = &service.import;
         let all = Path::all();
         let Some(path) = self.path.through(import, &all) else {
             account.cut_paths.fetch_add(1, Ordering::Relaxed);
-            return Missed::From(0);
+            return Undelivered::From(0);
         };
-        let reply = match run.reply(message) {
+        let reply = match batch.reply(message) {
             Some(reply) if !reply.starts_with(ACK_PREFIX) => {
                 // Whoever answers at another broker must find the way back.
                 let pattern = import.account.replies.pattern();
-                import.account.interest.want(worker, pattern.as_bytes());
+                import.account.interest.want(buffers, pattern.as_bytes());
                 let expected = import.account.replies.expect(Pending {
                     account: account.clone(),
                     subject: reply.into(),
@@ -62,55 +62,61 @@ impl Sender<'_> {
                 match expected {
                     Some(reply) => Some(reply),
                     None => {
-                        worker.refused += 1;
-                        return Missed::From(0);
+                        buffers.refused += 1;
+                        return Undelivered::From(0);
                     }
                 }
             }
             reply => reply.map(<[u8]>::to_vec),
         };
         let header_len = message.header_len.unwrap_or(0) as usize;
-        let (headers, payload) = run.body(message).split_at(header_len);
+        let (headers, payload) = batch.body(message).split_at(header_len);
         let headers = header::with(headers, REQUEST_INFO, &describe(import.share, None));
         let headers = untraced(&headers);
         let on = Onward::new(reply.as_deref(), Some(&headers), payload);
-        let onward = on.run(&service.reach.matches.subject);
+        let onward = on.batch(&service.destinations.matches.subject);
         let deeper = |share: bool, _: Option<&str>| {
             describe(share && import.share, Some(&import.account.name))
         };
         let sender = Sender {
-            deaf: self.deaf,
+            no_echo: self.no_echo,
             describe: Some(&deeper),
             to_peers: self.to_peers,
             is_service: true,
             path,
         };
-        let missed = sender.spread(worker, &import.account, &onward, &service.reach, false);
-        if missed.is_all_of(1)
+        let undelivered = sender.fan_out(
+            buffers,
+            &import.account,
+            &onward,
+            &service.destinations,
+            false,
+        );
+        if undelivered.is_all_of(1)
             && let Some(reply) = &reply
         {
             // Nobody will answer.
             import.account.replies.take(reply, true);
         }
-        missed
+        undelivered
     }
 
     /// Takes the one message in `run`, published in `account`, to whoever waits
     /// for it as a reply.
     pub(super) fn reply(
         &self,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         account: &Arc<Account>,
-        run: &Run<'_>,
-    ) -> Missed {
-        let [message] = run.messages else {
-            return Missed::From(0);
+        batch: &SubjectBatch<'_>,
+    ) -> Undelivered {
+        let [message] = batch.messages else {
+            return Undelivered::From(0);
         };
-        let Some(pending) = account.replies.take(run.subject, message.total_len == 0) else {
-            return Missed::From(0);
+        let Some(pending) = account.replies.take(batch.subject, message.total_len == 0) else {
+            return Undelivered::From(0);
         };
         // An answer to the answer comes back the same way.
-        let reply = run.reply(message).and_then(|reply| {
+        let reply = batch.reply(message).and_then(|reply| {
             pending.account.replies.expect(Pending {
                 account: account.clone(),
                 subject: reply.into(),
@@ -119,11 +125,11 @@ impl Sender<'_> {
             })
         });
         let header_len = message.header_len.unwrap_or(0) as usize;
-        let (headers, payload) = run.body(message).split_at(header_len);
+        let (headers, payload) = batch.body(message).split_at(header_len);
         let headers = untraced(headers);
         let headers = (!headers.is_empty()).then_some(&*headers);
         let on = Onward::new(reply.as_deref(), headers, payload);
-        let reach = Reach::of_subscribers(&pending.account, &pending.subject);
+        let destinations = Destinations::of_subscribers(&pending.account, &pending.subject);
         // In the other account it is a new message, for its peers too, also if the
         // answer came from one: who asked may listen elsewhere.
         let sender = Sender {
@@ -131,11 +137,11 @@ impl Sender<'_> {
             is_service: true,
             ..*self
         };
-        sender.spread(
-            worker,
+        sender.fan_out(
+            buffers,
             &pending.account,
-            &on.run(&pending.subject),
-            &reach,
+            &on.batch(&pending.subject),
+            &destinations,
             false,
         )
     }
@@ -187,8 +193,8 @@ impl Onward {
         }
     }
 
-    fn run<'a>(&'a self, subject: &'a [u8]) -> Run<'a> {
-        Run {
+    fn batch<'a>(&'a self, subject: &'a [u8]) -> SubjectBatch<'a> {
+        SubjectBatch {
             subject,
             source: &self.source,
             messages: &self.messages,

@@ -13,9 +13,9 @@ use std::sync::{
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::{Account, REMOVED_AT_ONCE, links::StreamImport};
+use super::{Account, REMOVED_AT_ONCE, imports::StreamImport};
 use crate::{
-    connection::{Subscription, worker::Worker},
+    connection::{Subscription, buffers::ThreadBuffers},
     subject::{intersect, is_valid, transform::Renaming},
     sublist::{Entry, Sublist},
 };
@@ -83,13 +83,13 @@ impl Shadows {
     /// Casts the shadows of a new subscription.
     pub(super) fn cast(
         &self,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         origin: &Arc<Subscription>,
         imports: &[StreamImport],
     ) {
         let shadows = imports.iter().filter_map(|it| self.shadow(origin, it));
         let shadows: Vec<Shadow> = shadows.collect();
-        shadows.iter().for_each(|it| self.begin(worker, it));
+        shadows.iter().for_each(|it| self.begin(buffers, it));
         self.keep(origin, shadows);
     }
 
@@ -97,24 +97,24 @@ impl Shadows {
     /// that they have no more. The others stay: they miss no message.
     pub(super) fn recast(
         &self,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         origins: &[Arc<Subscription>],
         imports: &[StreamImport],
     ) {
         let gone = origins.iter().flat_map(|origin| {
-            let gone = self.recast_one(worker, origin, imports);
+            let gone = self.recast_one(buffers, origin, imports);
             // Whoever ended it meanwhile saw no shadow to take away.
             let too_late = origin.is_closed().then(|| self.take(origin));
             gone.into_iter().chain(too_late.into_iter().flatten())
         });
         let gone: Vec<Shadow> = gone.collect();
-        self.remove(worker, gone);
+        self.remove(buffers, gone);
     }
 
     /// Returns those that it has no more.
     fn recast_one(
         &self,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         origin: &Arc<Subscription>,
         imports: &[StreamImport],
     ) -> Vec<Shadow> {
@@ -124,7 +124,7 @@ impl Shadows {
             match before.iter().position(|known| known.is_like(&wanted)) {
                 Some(at) => shadows.push(before.swap_remove(at)),
                 None => {
-                    self.begin(worker, &wanted);
+                    self.begin(buffers, &wanted);
                     shadows.push(wanted);
                 }
             }
@@ -159,24 +159,24 @@ impl Shadows {
     }
 
     /// Takes the shadows of ended subscriptions away.
-    pub(super) fn lift(&self, worker: &mut Worker, origins: &[Arc<Subscription>]) {
+    pub(super) fn lift(&self, buffers: &mut ThreadBuffers, origins: &[Arc<Subscription>]) {
         if !self.used.load(Ordering::Relaxed) {
             return;
         }
         for some in origins.chunks(REMOVED_AT_ONCE) {
             let shadows = some.iter().flat_map(|origin| self.take(origin)).collect();
-            self.remove(worker, shadows);
+            self.remove(buffers, shadows);
         }
     }
 
-    fn begin(&self, worker: &mut Worker, shadow: &Shadow) {
+    fn begin(&self, buffers: &mut ThreadBuffers, shadow: &Shadow) {
         self.bytes.fetch_add(shadow.bytes, Ordering::Relaxed);
         let account = &shadow.account;
         account.borne.fetch_add(shadow.bytes, Ordering::Relaxed);
-        account.add(worker, shadow.subscription.clone());
+        account.add(buffers, shadow.subscription.clone());
     }
 
-    fn remove(&self, worker: &mut Worker, mut shadows: Vec<Shadow>) {
+    fn remove(&self, buffers: &mut ThreadBuffers, mut shadows: Vec<Shadow>) {
         // Those of one account together, so that its lock is taken once for many.
         shadows.sort_by_key(|shadow| Arc::as_ptr(&shadow.account).addr());
         let is_like = |one: &Shadow, other: &Shadow| Arc::ptr_eq(&one.account, &other.account);
@@ -186,7 +186,7 @@ impl Shadows {
                 let gone = some.iter().map(|shadow| shadow.subscription.clone());
                 let gone: Vec<_> = gone.collect();
                 gone.iter().for_each(|shadow| shadow.close());
-                account.take_out(worker, &gone);
+                account.take_out(buffers, &gone);
                 let bytes = some.iter().map(|shadow| shadow.bytes).sum();
                 account.borne.fetch_sub(bytes, Ordering::Relaxed);
                 self.bytes.fetch_sub(bytes, Ordering::Relaxed);

@@ -9,7 +9,7 @@ use clap::{
     value_parser,
 };
 
-use super::{figure::Figure, modes::MODES, options::Format};
+use super::{metric::Metric, modes::MODES, options::Format};
 
 /// Version of midge, with the commit where it is known.
 pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " ", env!("MIDGE_GIT_COMMIT"));
@@ -55,11 +55,11 @@ pub fn usage() -> String {
 }
 
 /// The figures with threshold options of their own, each option once.
-pub fn threshold_options() -> Vec<&'static Figure> {
+pub fn threshold_options() -> Vec<&'static Metric> {
     let mut options = BTreeMap::new();
-    for figure in MODES.iter().flat_map(|mode| mode.figures) {
-        if let Some(stem) = figure.option {
-            options.entry(stem).or_insert(*figure);
+    for metric in MODES.iter().flat_map(|mode| mode.metrics) {
+        if let Some(stem) = metric.option {
+            options.entry(stem).or_insert(*metric);
         }
     }
     options.into_values().collect()
@@ -162,8 +162,8 @@ fn output_args() -> Vec<Arg> {
 
 fn threshold_args() -> Vec<Arg> {
     let mut args = Vec::new();
-    for figure in threshold_options() {
-        let Some(stem) = figure.option else { continue };
+    for metric in threshold_options() {
+        let Some(stem) = metric.option else { continue };
         for (level, short) in [("warning", "warn"), ("critical", "crit")] {
             let name = format!("{stem}-{level}");
             let arg = Arg::new(name.clone())
@@ -172,7 +172,7 @@ fn threshold_args() -> Vec<Arg> {
                 .value_name("RANGE")
                 .allow_hyphen_values(true)
                 .help_heading("Thresholds of single figures, each with a --…-critical beside it")
-                .help(format!("When {} is a warning", figure.label));
+                .help(format!("When {} is a warning", metric.label));
             // One line each is enough for help; both parse.
             args.push(arg.hide(level == "critical"));
         }
@@ -191,7 +191,7 @@ fn text(short: char, name: &'static str, value: &'static str) -> Arg {
 fn after_help() -> String {
     let mut text = "Modes (the first figure is the main one, for -w and -c):\n".to_owned();
     for mode in MODES {
-        let labels: Vec<&str> = mode.figures.iter().map(|figure| figure.label).collect();
+        let labels: Vec<&str> = mode.metrics.iter().map(|metric| metric.label).collect();
         let indent = " ".repeat(14);
         let name = format!("  {:11}", mode.name);
         text.push_str(&wrapped(&name, mode.help, &indent));

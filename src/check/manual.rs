@@ -9,7 +9,7 @@ use clap::Arg;
 
 use super::{
     args::{command, threshold_options},
-    figure::Figure,
+    metric::Metric,
     modes::{MODES, Mode},
 };
 
@@ -26,8 +26,8 @@ pub fn page() -> String {
         write_option(&mut page, arg);
     }
     page.push_str(".SS Thresholds of single figures\n");
-    for figure in threshold_options() {
-        write_threshold_option(&mut page, figure);
+    for metric in threshold_options() {
+        write_threshold_option(&mut page, metric);
     }
     page.push_str(TAIL);
     page
@@ -40,25 +40,25 @@ fn write_mode(page: &mut String, mode: &Mode) {
         mode.name,
         roff(&sentence(mode.help))
     );
-    for figure in mode.figures {
-        let _ = write!(page, ".br\n{}\n", roff(&figure_line(figure)));
+    for metric in mode.metrics {
+        let _ = write!(page, ".br\n{}\n", roff(&figure_line(metric)));
     }
 }
 
-fn write_threshold_option(page: &mut String, figure: &Figure) {
-    let Some(stem) = figure.option.map(roff) else {
+fn write_threshold_option(page: &mut String, metric: &Metric) {
+    let Some(stem) = metric.option.map(roff) else {
         return;
     };
     let _ = write!(
         page,
         ".TP\n.B \\-\\-{stem}\\-warning, \\-\\-{stem}\\-critical RANGE\n{}.\n",
-        roff(&format!("{}: {}", figure.label, figure.help))
+        roff(&format!("{}: {}", metric.label, metric.help))
     );
 }
 
-fn figure_line(figure: &Figure) -> String {
-    let mut line = format!("{}: {}", figure.label, figure.help);
-    for (word, range) in [("warning", figure.warning), ("critical", figure.critical)] {
+fn figure_line(metric: &Metric) -> String {
+    let mut line = format!("{}: {}", metric.label, metric.help);
+    for (word, range) in [("warning", metric.warning), ("critical", metric.critical)] {
         if !range.is_empty() {
             let _ = write!(line, "; {word} {range}");
         }

@@ -9,7 +9,7 @@ use clap::ArgMatches;
 
 use super::{
     args::threshold_options,
-    figure::{Figure, Planned, Threshold, VARZ_FIGURE},
+    metric::{Metric, Planned, Threshold, VARZ_FIGURE},
     modes::{MODES, Mode},
     range::{Range, Unit, parse_quantity},
     status::Status,
@@ -49,9 +49,9 @@ pub struct Options {
     /// Members that the cluster must have.
     pub expect: Option<usize>,
     /// Dotted path of the figure of mode `varz`.
-    pub figure: Option<String>,
+    pub metric: Option<String>,
     /// The figures of the mode with their thresholds.
-    pub figures: Vec<Planned>,
+    pub metrics: Vec<Planned>,
 }
 
 /// How the result is written.
@@ -94,8 +94,8 @@ impl Options {
             Some(sample) => Some(parse_sample(&sample, timeout)?),
             None => None,
         };
-        let figure = text("figure");
-        if (mode.name == "varz") != figure.is_some() {
+        let metric = text("figure");
+        if (mode.name == "varz") != metric.is_some() {
             return Err("--figure NAME belongs to --mode varz, which needs it".into());
         }
         let options = Self {
@@ -114,8 +114,8 @@ impl Options {
             expect: matches
                 .get_one::<u16>("expect")
                 .map(|count| (*count).into()),
-            figures: plan(matches, mode, figure.as_deref())?,
-            figure,
+            metrics: plan(matches, mode, metric.as_deref())?,
+            metric,
         };
         Ok(options)
     }
@@ -207,18 +207,18 @@ fn parse_duration(option: &str, text: &str) -> Result<Duration, String> {
 fn plan(matches: &ArgMatches, mode: &Mode, path: Option<&str>) -> Result<Vec<Planned>, String> {
     refuse_foreign_thresholds(matches, mode)?;
     let mut planned = Vec::new();
-    for (index, figure) in mode.figures.iter().enumerate() {
+    for (index, metric) in mode.metrics.iter().enumerate() {
         let is_main = index == 0;
         let (label, unit) = match path {
-            Some(path) if figure.label == VARZ_FIGURE.label => (path, varz_unit(path)),
-            _ => (figure.label, figure.unit),
+            Some(path) if metric.label == VARZ_FIGURE.label => (path, varz_unit(path)),
+            _ => (metric.label, metric.unit),
         };
         if label.is_empty() || label.contains(['=', '\'', '*', '|']) {
             return Err(format!(
                 "--figure \"{label}\" is no path such as slow_consumer_stats.clients"
             ));
         }
-        let threshold = |level: &Level| threshold(matches, figure, is_main, unit, level);
+        let threshold = |level: &Level| threshold(matches, metric, is_main, unit, level);
         planned.push(Planned {
             label: harmless(label),
             unit,
@@ -234,21 +234,21 @@ struct Level {
     /// Long name of the option for the main figure; also the ending of the
     /// options of the others.
     name: &'static str,
-    default: fn(&Figure) -> &'static str,
+    default: fn(&Metric) -> &'static str,
 }
 
 const WARNING: Level = Level {
     name: "warning",
-    default: |figure| figure.warning,
+    default: |metric| metric.warning,
 };
 const CRITICAL: Level = Level {
     name: "critical",
-    default: |figure| figure.critical,
+    default: |metric| metric.critical,
 };
 
 fn threshold(
     matches: &ArgMatches,
-    figure: &Figure,
+    metric: &Metric,
     is_main: bool,
     unit: Unit,
     level: &Level,
@@ -258,7 +258,7 @@ fn threshold(
             .get_one::<String>(option)
             .map(|text| (option.to_owned(), text))
     };
-    let own = figure
+    let own = metric
         .option
         .and_then(|stem| typed(&format!("{stem}-{}", level.name)));
     let short = match is_main {
@@ -273,11 +273,11 @@ fn threshold(
         }
         (Some(typed), None) | (None, Some(typed)) => typed,
         (None, None) => {
-            let default = (level.default)(figure);
+            let default = (level.default)(metric);
             let range = (!default.is_empty())
                 .then(|| Range::parse(default, unit))
                 .transpose()
-                .map_err(|error| format!("default of {}: {error}", figure.label))?;
+                .map_err(|error| format!("default of {}: {error}", metric.label))?;
             return Ok(range.map(|range| Threshold {
                 range,
                 explicit: false,
@@ -293,9 +293,9 @@ fn threshold(
 
 /// A threshold that nothing would look at must not be taken silently.
 fn refuse_foreign_thresholds(matches: &ArgMatches, mode: &Mode) -> Result<(), String> {
-    for figure in threshold_options() {
-        let Some(stem) = figure.option else { continue };
-        let in_mode = mode.figures.iter().any(|own| own.option == Some(stem));
+    for metric in threshold_options() {
+        let Some(stem) = metric.option else { continue };
+        let in_mode = mode.metrics.iter().any(|own| own.option == Some(stem));
         for level in [WARNING, CRITICAL] {
             let option = format!("{stem}-{}", level.name);
             if !in_mode && matches.get_one::<String>(&option).is_some() {

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use serde_json::json;
 
 use super::{
-    figure::Threshold,
+    metric::Threshold,
     options::{Format, Options},
     report::{Measured, Report, Statement},
     status::Status,
@@ -40,7 +40,7 @@ fn nagios(report: &Report, options: &Options) -> String {
         texts.extend(report.details(1));
     }
     let line = first_line(&options.service_name, report.status(), &texts.join(", "));
-    let perfdata: Vec<String> = report.figures().iter().map(perfdata).collect();
+    let perfdata: Vec<String> = report.metrics().iter().map(perfdata).collect();
     let mut output = format!("{line} | {}\n", perfdata.join(" "));
     for verbosity in 2..=options.verbosity.min(3) {
         for detail in report.details(verbosity) {
@@ -48,37 +48,37 @@ fn nagios(report: &Report, options: &Options) -> String {
         }
     }
     if options.verbosity >= 3 {
-        for figure in report.figures() {
-            let _ = writeln!(output, "{}", described(figure));
+        for metric in report.metrics() {
+            let _ = writeln!(output, "{}", described(metric));
         }
     }
     output
 }
 
 /// `'label'=value[UOM];[warn];[crit];[min];[max]`, quoted only if need be.
-fn perfdata(figure: &Measured) -> String {
-    let label = match figure.planned.label.contains(' ') {
-        true => format!("'{}'", figure.planned.label),
-        false => figure.planned.label.clone(),
+fn perfdata(metric: &Measured) -> String {
+    let label = match metric.planned.label.contains(' ') {
+        true => format!("'{}'", metric.planned.label),
+        false => metric.planned.label.clone(),
     };
-    let value = match figure.value {
-        Some(value) => format!("{}{}", decimal(value), figure.planned.unit.uom()),
+    let value = match metric.value {
+        Some(value) => format!("{}{}", decimal(value), metric.planned.unit.uom()),
         None => "U".to_owned(),
     };
     let range = |threshold: &Option<Threshold>| {
         threshold
             .as_ref()
-            .and_then(|threshold| threshold.range.perfdata(figure.limit))
+            .and_then(|threshold| threshold.range.perfdata(metric.limit))
             .unwrap_or_default()
     };
-    let (min, max) = match figure.limit {
+    let (min, max) = match metric.limit {
         Some(limit) => ("0", decimal(limit)),
         None => ("", String::new()),
     };
     let fields = format!(
         "{};{};{min};{max}",
-        range(&figure.planned.warning),
-        range(&figure.planned.critical)
+        range(&metric.planned.warning),
+        range(&metric.planned.critical)
     );
     format!("{label}={value};{fields}")
         .trim_end_matches(';')
@@ -91,17 +91,17 @@ fn json(report: &Report, options: &Options) -> String {
             .map(|s| s.text.as_str())
             .collect()
     };
-    let figures: Vec<_> = report
-        .figures()
+    let metrics: Vec<_> = report
+        .metrics()
         .iter()
-        .map(|figure| {
+        .map(|metric| {
             json!({
-                "name": figure.planned.label,
-                "value": figure.value,
-                "unit": figure.planned.unit.uom(),
-                "warning": written(&figure.planned.warning),
-                "critical": written(&figure.planned.critical),
-                "max": figure.limit,
+                "name": metric.planned.label,
+                "value": metric.value,
+                "unit": metric.planned.unit.uom(),
+                "warning": written(&metric.planned.warning),
+                "critical": written(&metric.planned.critical),
+                "max": metric.limit,
             })
         })
         .collect();
@@ -113,7 +113,7 @@ fn json(report: &Report, options: &Options) -> String {
         "warning": texts(Status::Warning),
         "unknown": texts(Status::Unknown),
         "ok": texts(Status::Ok),
-        "perf_data": figures,
+        "perf_data": metrics,
     });
     format!("{answer}\n")
 }
@@ -134,9 +134,9 @@ fn prometheus(report: &Report, options: &Options) -> String {
          {prefix}_status_code{{item=\"{item}\",status=\"{status}\"}} {}\n",
         status.code()
     );
-    for figure in report.figures() {
-        let Some(value) = figure.value else { continue };
-        let name: String = figure
+    for metric in report.metrics() {
+        let Some(value) = metric.value else { continue };
+        let name: String = metric
             .planned
             .label
             .chars()
@@ -163,29 +163,29 @@ fn text(report: &Report, options: &Options) -> String {
             let _ = writeln!(output, "  {detail}");
         }
     }
-    for figure in report.figures() {
-        let _ = writeln!(output, "  {}", described(figure));
+    for metric in report.metrics() {
+        let _ = writeln!(output, "  {}", described(metric));
     }
     output
 }
 
 /// A figure with its thresholds as written, for people.
-fn described(figure: &Measured) -> String {
-    let uom = figure.planned.unit.uom();
-    let mut line = match figure.value {
-        Some(value) => format!("{} = {} {uom}", figure.planned.label, decimal(value)),
-        None => format!("{} is unknown", figure.planned.label),
+fn described(metric: &Measured) -> String {
+    let uom = metric.planned.unit.uom();
+    let mut line = match metric.value {
+        Some(value) => format!("{} = {} {uom}", metric.planned.label, decimal(value)),
+        None => format!("{} is unknown", metric.planned.label),
     };
     line.truncate(line.trim_end().len());
     for (word, threshold) in [
-        ("warning", &figure.planned.warning),
-        ("critical", &figure.planned.critical),
+        ("warning", &metric.planned.warning),
+        ("critical", &metric.planned.critical),
     ] {
         if let Some(range) = written(threshold) {
             let _ = write!(line, ", {word} {range}");
         }
     }
-    if let Some(limit) = figure.limit {
+    if let Some(limit) = metric.limit {
         let _ = write!(line, ", limit {}", decimal(limit));
     }
     line

@@ -4,7 +4,7 @@
 //! measured stays unknown, so that every run has the same labels.
 
 use super::{
-    figure::{Planned, Threshold},
+    metric::{Planned, Threshold},
     status::{Failure, Status},
     text::harmless,
 };
@@ -14,7 +14,7 @@ use super::{
 pub struct Report {
     statements: Vec<Statement>,
     details: Vec<Detail>,
-    figures: Vec<Measured>,
+    metrics: Vec<Measured>,
 }
 
 /// One thing found, in words.
@@ -47,8 +47,8 @@ struct Detail {
 
 impl Report {
     /// An empty report on these figures.
-    pub fn new(figures: &[Planned]) -> Self {
-        let figures = figures
+    pub fn new(metrics: &[Planned]) -> Self {
+        let metrics = metrics
             .iter()
             .map(|planned| Measured {
                 planned: planned.clone(),
@@ -60,7 +60,7 @@ impl Report {
         Self {
             statements: Vec::new(),
             details: Vec::new(),
-            figures,
+            metrics,
         }
     }
 
@@ -161,8 +161,8 @@ impl Report {
     }
 
     /// All figures of the mode in the order of its table.
-    pub fn figures(&self) -> &[Measured] {
-        &self.figures
+    pub fn metrics(&self) -> &[Measured] {
+        &self.metrics
     }
 
     fn judge(
@@ -172,12 +172,12 @@ impl Report {
         limit: Option<f64>,
         phrase: &str,
     ) -> (Status, String) {
-        let figure = self.measured(label);
-        figure.value = Some(value).filter(|value| value.is_finite());
-        figure.limit = limit;
+        let metric = self.measured(label);
+        metric.value = Some(value).filter(|value| value.is_finite());
+        metric.limit = limit;
         let thresholds = [
-            (Status::Critical, &figure.planned.critical),
-            (Status::Warning, &figure.planned.warning),
+            (Status::Critical, &metric.planned.critical),
+            (Status::Warning, &metric.planned.warning),
         ];
         let mut verdict = (Status::Ok, phrase.to_owned());
         for (status, threshold) in thresholds {
@@ -203,7 +203,7 @@ impl Report {
 
     /// A figure of the mode's table; to ask for another one is a mistake in the table.
     fn measured(&mut self, label: &str) -> &mut Measured {
-        self.figures
+        self.metrics
             .iter_mut()
             .find(|measured| measured.planned.label == label)
             .unwrap_or_else(|| panic!("the table of this mode lacks the figure {label}"))

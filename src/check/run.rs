@@ -60,7 +60,7 @@ pub fn supervise(options: &Options) -> Report {
             },
         },
     };
-    let mut report = Report::new(&options.figures);
+    let mut report = Report::new(&options.metrics);
     report.fail(&failure);
     report
 }
@@ -76,7 +76,7 @@ pub fn internal_error(panic: &(dyn Any + Send)) -> Failure {
 }
 
 fn run(options: &Options, deadline: &Deadline) -> Report {
-    let mut report = Report::new(&options.figures);
+    let mut report = Report::new(&options.metrics);
     let mut check = Check {
         options,
         report: &mut report,
@@ -214,12 +214,12 @@ impl<'a> Check<'a> {
             let missing = client
                 .require(need.path, &[needed.field], std::slice::from_ref(found))
                 .err();
-            match (missing, needed.figure) {
+            match (missing, needed.metric) {
                 (None, _) => {}
                 (Some(error), None) => return Err(self.http_failure(&error)),
-                (Some(_), Some(figure)) => {
+                (Some(_), Some(metric)) => {
                     let why = format!("{} has no \"{}\"", need.path, needed.field.name);
-                    self.report.missing(figure.label, &why);
+                    self.report.missing(metric.label, &why);
                 }
             }
         }
@@ -298,7 +298,7 @@ mod tests {
         static BROKEN: Mode = Mode {
             name: "broken",
             help: "",
-            figures: &[],
+            metrics: &[],
             needs: &[],
             run: |_| panic!("boom"),
         };
@@ -313,7 +313,7 @@ mod tests {
         static HANGING: Mode = Mode {
             name: "hanging",
             help: "",
-            figures: &[],
+            metrics: &[],
             needs: &[],
             run: |check| {
                 check.begin_state_file()?;

@@ -18,10 +18,10 @@ use super::{Turn, batch::Held, session::Session};
 use crate::{
     connection::{
         Connection,
+        buffers::{ThreadBuffers, with_buffers},
         outbound::{Backlog, CONGESTED_BYTES},
-        worker::{Worker, with_worker},
     },
-    telemetry::Clock,
+    telemetry::MonotonicMillis,
 };
 
 /// How long a reader may take nothing and is still waited for: the least, the
@@ -49,13 +49,13 @@ pub(super) const MADE_MAX: usize = 256 * 1024;
 /// read brings may make more for it than may wait, as each message goes there with
 /// the names of the queue groups that are to serve it.
 #[cold]
-pub(super) fn must_hold(worker: &mut Worker) -> bool {
-    let is_behind = |worker: &Worker| worker.congested.peers().iter().any(is_behind);
-    if !is_behind(worker) {
+pub(super) fn must_hold(buffers: &mut ThreadBuffers) -> bool {
+    let is_behind = |buffers: &ThreadBuffers| buffers.congested.peers().iter().any(is_behind);
+    if !is_behind(buffers) {
         return false;
     }
-    worker.flush_touched();
-    is_behind(worker)
+    buffers.flush_touched();
+    is_behind(buffers)
 }
 
 /// Pauses the session's reading while it should after `turn`, until a reload wants
@@ -71,7 +71,7 @@ pub(super) async fn pause(session: &mut Session, turn: &Turn) -> bool {
         && !session.connection.is_closing()
         && !session.is_out_of_date()
     {
-        let now = Clock::now();
+        let now = MonotonicMillis::now();
         let is_long = waited >= PAUSE_MAX;
         let pauses = session.limits.pauses_publishers && !is_long;
         let is_slow = |reader: &&Arc<Connection>| {
@@ -122,7 +122,7 @@ fn is_half_full(peer: &Arc<Connection>) -> bool {
     !backlog.closed && backlog.pending > backlog.max_pending / 2
 }
 
-fn is_worth_waiting(backlog: &Backlog, most: bool, now: Clock) -> bool {
+fn is_worth_waiting(backlog: &Backlog, most: bool, now: MonotonicMillis) -> bool {
     let half_full = backlog.pending > backlog.max_pending / 2;
     let early = most && backlog.pending > CONGESTED_BYTES.min(backlog.max_pending / 4);
     let (Some(behind_since), false) = (backlog.behind_since, backlog.closed) else {
@@ -149,6 +149,6 @@ impl Session {
 /// The session's task is busy waiting here, so it writes what it is asked to.
 fn write_own(connection: &Arc<Connection>) {
     if connection.is_blocked() {
-        with_worker(|worker| connection.flush_blocked(worker));
+        with_buffers(|buffers| connection.flush_blocked(buffers));
     }
 }

@@ -12,15 +12,15 @@ use super::{
 use crate::{
     connection::{
         CloseReason, Connection,
+        buffers::ThreadBuffers,
         payload::{NoRoom, Origin},
         reading::{Input, Large, Reader},
-        worker::Worker,
     },
     protocol::{
         error::{ClientError, quoted},
         parse::{Op, Parsed, Publish, parse, parse_repeated_publish},
     },
-    telemetry::Stamp,
+    telemetry::MonotonicMicros,
 };
 
 /// Whether the rest of what was read waits.
@@ -43,37 +43,37 @@ impl Reader for Session {
         &mut self.input
     }
 
-    fn must_pause(&self, worker: &Worker) -> bool {
-        !worker.congested.is_empty()
+    fn must_pause(&self, buffers: &ThreadBuffers) -> bool {
+        !buffers.congested.is_empty()
             || self.pending_login.is_some()
             || self.held != Held::No
             || self.context.registry.budget.is_overdrawn()
     }
 
-    fn handle_large(&mut self, worker: &mut Worker, large: Large) {
-        let result = self.publish_large(worker, large);
-        // Nothing of it is left; whether more is read shows the worker.
+    fn handle_large(&mut self, buffers: &mut ThreadBuffers, large: Large) {
+        let result = self.publish_large(buffers, large);
+        // Nothing of it is left; whether more is read shows the thread's buffers.
         self.set_held(Held::No);
         if let Err(end) = result {
-            self.end(worker, end);
+            self.end(buffers, end);
         }
     }
 
-    fn handle_batch(&mut self, worker: &mut Worker, bytes: &[u8]) {
+    fn handle_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]) {
         self.spoke = true;
-        worker.read_at = Stamp::now();
-        worker.publisher = self.connection.cid;
-        if self.stranger.is_some() {
-            if let Err(end) = self.admit(worker, bytes) {
-                self.end(worker, end);
+        buffers.read_at = MonotonicMicros::now();
+        buffers.publisher = self.connection.cid;
+        if self.unauthenticated.is_some() {
+            if let Err(end) = self.admit(buffers, bytes) {
+                self.end(buffers, end);
             }
             return;
         }
-        let mut run = RunInProgress::new();
+        let mut batch = RunInProgress::new();
         let mut at = 0;
         let mut result = Ok(());
         while at < bytes.len() && result.is_ok() && self.held == Held::No {
-            match self.handle_operation(worker, &mut run, bytes, &mut at) {
+            match self.handle_operation(buffers, &mut batch, bytes, &mut at) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(end) => result = Err(end),
@@ -81,17 +81,17 @@ impl Reader for Session {
         }
         let held = self.held;
         // What came before an error is still delivered.
-        let counted = run.deliver_last(self, worker, bytes);
+        let counted = batch.deliver_last(self, buffers, bytes);
         self.set_held(held);
         self.connection.in_msgs.add(counted.msgs);
         self.connection.in_bytes.add(counted.bytes);
         if counted.msgs > 0 {
             self.keepalive.busy();
-            self.connection.active(worker.read_at.clock());
+            self.connection.active(buffers.read_at.clock());
         }
         match result {
             Ok(()) => self.input.keep(&bytes[at..]),
-            Err(end) => self.end(worker, end),
+            Err(end) => self.end(buffers, end),
         }
     }
 }
@@ -101,36 +101,36 @@ impl Session {
     #[inline]
     fn handle_operation(
         &mut self,
-        worker: &mut Worker,
-        run: &mut RunInProgress,
+        buffers: &mut ThreadBuffers,
+        batch: &mut RunInProgress,
         bytes: &[u8],
         at: &mut usize,
     ) -> Result<bool, End> {
         let rest = &bytes[*at..];
-        if let Some(subject) = run.subject(bytes)
+        if let Some(subject) = batch.subject(bytes)
             && let Some(publish) = parse_repeated_publish(rest, subject)
         {
-            return self.handle_publish(worker, run, bytes, at, &publish);
+            return self.handle_publish(buffers, batch, bytes, at, &publish);
         }
         match parse(rest, self.limits.max_control_line) {
             Ok(Parsed::Op(Op::Publish(publish), _)) => {
-                if run.subject(bytes) != Some(publish.subject) {
-                    run.deliver(self, worker, bytes);
+                if batch.subject(bytes) != Some(publish.subject) {
+                    batch.deliver(self, buffers, bytes);
                     if self.held != Held::No {
                         return Ok(true);
                     }
                 }
-                self.handle_publish(worker, run, bytes, at, &publish)
+                self.handle_publish(buffers, batch, bytes, at, &publish)
             }
             Ok(Parsed::Op(op, len)) => {
                 // What was published before must be on its way before anything
                 // else happens: a PONG promises it.
-                run.deliver(self, worker, bytes);
+                batch.deliver(self, buffers, bytes);
                 if self.held != Held::No {
                     return Ok(true);
                 }
                 *at += len;
-                self.act(worker, op)?;
+                self.act(buffers, op)?;
                 Ok(self.pending_login.is_none())
             }
             Ok(Parsed::Incomplete) => Ok(false),
@@ -138,17 +138,17 @@ impl Session {
         }
     }
 
-    /// Holds the rest of the batch if a run made more than others are to wait for.
+    /// Holds the rest of the batch if a subject batch made more than others are to wait for.
     #[inline]
-    pub(super) fn look_whether_to_hold(&mut self, worker: &mut Worker) {
-        worker.cost += self.cache.take_cost();
-        if worker.is_spent() && self.held == Held::No {
+    pub(super) fn look_whether_to_hold(&mut self, buffers: &mut ThreadBuffers) {
+        buffers.cost += self.cache.take_cost();
+        if buffers.is_spent() && self.held == Held::No {
             self.held = Held::ForOthers;
         }
-        if worker.appended > MADE_MAX
-            && !worker.congested.peers().is_empty()
+        if buffers.appended > MADE_MAX
+            && !buffers.congested.peers().is_empty()
             && self.held_for < HOLD_MAX
-            && must_hold(worker)
+            && must_hold(buffers)
         {
             self.held = Held::ForPeers;
         }
@@ -167,25 +167,25 @@ impl Session {
 
     /// Handles what was read before a login was decided, or before the batch was
     /// held.
-    pub(super) fn resume(&mut self, worker: &mut Worker) {
+    pub(super) fn resume(&mut self, buffers: &mut ThreadBuffers) {
         self.held = Held::No;
-        self.tell_rest(worker);
+        self.tell_rest(buffers);
         if self.held != Held::No {
             return;
         }
         let held = self.input.take_kept();
         if !held.is_empty() {
-            self.handle_batch(worker, &held);
+            self.handle_batch(buffers, &held);
         }
     }
 
-    /// Takes a publish into the run. `false`: its payload is not complete; if
+    /// Takes a publish into the subject batch. `false`: its payload is not complete; if
     /// it is large, everything there is has been consumed all the same.
     #[inline]
     fn handle_publish(
         &mut self,
-        worker: &mut Worker,
-        run: &mut RunInProgress,
+        buffers: &mut ThreadBuffers,
+        batch: &mut RunInProgress,
         bytes: &[u8],
         at: &mut usize,
         publish: &Publish<'_>,
@@ -204,7 +204,7 @@ impl Session {
                 .input
                 .begin_large(rest, publish.line_len, whole_len, origin);
             if begun.map_err(|NoRoom| no_room(publish))? {
-                run.deliver(self, worker, bytes);
+                batch.deliver(self, buffers, bytes);
                 *at = bytes.len();
             }
             return Ok(false);
@@ -215,7 +215,7 @@ impl Session {
                 "a payload does not end where its size says",
             ));
         }
-        run.add(self, worker, bytes, *at, publish);
+        batch.add(self, buffers, bytes, *at, publish);
         *at += whole_len;
         Ok(true)
     }

@@ -16,12 +16,14 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{Context, end::End, gate::Gate, log_prefix, member::narrowed, session};
+use super::{
+    Context, end::End, log_prefix, member::narrowed, permission_cache::PermissionCache, session,
+};
 use crate::{
     account::Account,
     connection::{
         CloseReason, Connection, Subscription,
-        worker::{Worker, with_worker},
+        buffers::{ThreadBuffers, with_buffers},
     },
     protocol::error::{ClientError, error_line, quoted},
     security::{
@@ -30,7 +32,7 @@ use crate::{
         verdict::{Login, Verdict},
     },
     sublist::Entry,
-    telemetry::{event::EventKind, figures},
+    telemetry::{event::EventKind, metrics},
 };
 
 /// How long a reload waits until all sessions have looked. Later ones look before
@@ -152,12 +154,12 @@ fn cut(connection: &Arc<Connection>, error: Option<&ClientError>, reason: CloseR
     if connection.is_closing() {
         return false;
     }
-    with_worker(|worker| {
+    with_buffers(|buffers| {
         if let Some(error) = error {
-            connection.send(worker, &error_line(error));
+            connection.send(buffers, &error_line(error));
         }
         let was_open = connection.close(reason);
-        worker.flush_touched();
+        buffers.flush_touched();
         was_open
     })
 }
@@ -170,7 +172,7 @@ impl session::Session {
 
     /// Takes over settings that a reload has put in force. Returns whether there
     /// were other ones.
-    pub(super) fn keep_up_to_date(&mut self, worker: &mut Worker) -> bool {
+    pub(super) fn keep_up_to_date(&mut self, buffers: &mut ThreadBuffers) -> bool {
         if !self.is_out_of_date() {
             return false;
         }
@@ -180,10 +182,10 @@ impl session::Session {
         outbound.set_max_pending(self.limits.max_pending);
         self.keepalive
             .set_limits(self.limits.ping_interval, self.limits.ping_max);
-        if let Err(end) = self.look_again(worker) {
-            self.end(worker, end);
+        if let Err(end) = self.look_again(buffers) {
+            self.end(buffers, end);
         }
-        worker.flush_touched();
+        buffers.flush_touched();
         // Whoever waits for it finds the rest done.
         self.connection
             .settings
@@ -196,12 +198,12 @@ impl session::Session {
     }
 
     /// Asks again who the client is.
-    pub(super) fn look_again(&mut self, worker: &mut Worker) -> Result<(), End> {
+    pub(super) fn look_again(&mut self, buffers: &mut ThreadBuffers) -> Result<(), End> {
         if self.connection.is_closing() {
             return Ok(());
         }
         let authentication = self.context.authentication.read().clone();
-        if self.stranger.is_some() {
+        if self.unauthenticated.is_some() {
             if !authentication.is_required() {
                 self.need_no_login();
             }
@@ -209,7 +211,7 @@ impl session::Session {
         }
         if !self.connected && !authentication.is_required() {
             // As before, it need not say who it is.
-            return self.keep_subscriptions(worker);
+            return self.keep_subscriptions(buffers);
         }
         if !self.connected && (!self.spoke || self.input.begins_connect()) {
             // It has not said anything, or is about to say who it is, and has to
@@ -219,12 +221,12 @@ impl session::Session {
             self.begin_login(Some(place));
             return match said.is_empty() {
                 true => Ok(()),
-                false => self.admit(worker, &said),
+                false => self.admit(buffers, &said),
             };
         }
         let proved = self.connection.identity.lock().proof;
         match self.identify(&self.options, proved) {
-            Verdict::Accept(login) => self.stay_as(worker, login),
+            Verdict::Accept(login) => self.stay_as(buffers, login),
             Verdict::Check(check) => {
                 self.pending_login = Some(Box::new(super::login::PendingLogin::CheckAgain(check)));
                 Ok(())
@@ -245,7 +247,7 @@ impl session::Session {
     }
 
     /// The client goes on as who it is now.
-    pub(super) fn stay_as(&mut self, worker: &mut Worker, login: Login) -> Result<(), End> {
+    pub(super) fn stay_as(&mut self, buffers: &mut ThreadBuffers, login: Login) -> Result<(), End> {
         let Some(account) = self.context.accounts.find(&login.account) else {
             return Err(self.cast_out(Refusal::UnknownAccount));
         };
@@ -258,23 +260,23 @@ impl session::Session {
         }
         let moves = !Arc::ptr_eq(&account, &self.account);
         match moves {
-            true => self.move_to(worker, account)?,
+            true => self.move_to(buffers, account)?,
             false if self.membership.is_none() => self.join(account)?,
             false => {}
         }
         self.connected = true;
         self.limits = self.narrowed_limits();
         self.permit(login.permissions);
-        self.keep_subscriptions(worker)?;
+        self.keep_subscriptions(buffers)?;
         let takes_info = self.connection.takes_info.load(Ordering::Relaxed);
         if takes_info && (moves || self.limits.max_payload != max_payload) {
-            self.send_info(worker, true);
+            self.send_info(buffers, true);
         }
         Ok(())
     }
 
     /// Takes the client to another account, its subscriptions too.
-    fn move_to(&mut self, worker: &mut Worker, account: Arc<Account>) -> Result<(), End> {
+    fn move_to(&mut self, buffers: &mut ThreadBuffers, account: Arc<Account>) -> Result<(), End> {
         info!(
             "{} - Moved from account {:?} to {:?}",
             log_prefix(&self.connection),
@@ -282,31 +284,34 @@ impl session::Session {
             account.name
         );
         let before = self.connection.subscriptions.lock().drain();
-        self.account.unsubscribe(worker, &before);
+        self.account.unsubscribe(buffers, &before);
         self.join(account)?;
-        let series = figures::number("Client", &self.account.name);
+        let series = metrics::number("Client", &self.account.name);
         self.connection.series.store(series, Ordering::Relaxed);
         for subscription in before {
             let moved = Arc::new(subscription.moved());
             self.connection.subscriptions.lock().insert(moved.clone());
-            self.account.subscribe(worker, moved);
+            self.account.subscribe(buffers, moved);
         }
         Ok(())
     }
 
     /// Puts what the user may do in force.
     pub(super) fn permit(&mut self, permissions: Option<Arc<Permissions>>) {
-        let before = self.gate.take();
-        self.gate = match (before, permissions) {
+        let before = self.permission_cache.take();
+        self.permission_cache = match (before, permissions) {
             (Some(before), Some(now)) if *before.permissions() == *now => Some(before),
-            (before, now) => now.map(|now| Box::new(Gate::new(now, before.as_deref()))),
+            (before, now) => now.map(|now| Box::new(PermissionCache::new(now, before.as_deref()))),
         };
-        let guard = self.gate.as_ref().map(|gate| gate.guard().clone());
+        let guard = self
+            .permission_cache
+            .as_ref()
+            .map(|permission_cache| permission_cache.guard().clone());
         *self.connection.guard.lock() = guard;
     }
 
     /// Ends the subscriptions that would be refused now, and tells the client.
-    fn keep_subscriptions(&self, worker: &mut Worker) -> Result<(), End> {
+    fn keep_subscriptions(&self, buffers: &mut ThreadBuffers) -> Result<(), End> {
         let mut all: Vec<Arc<Subscription>> = {
             let subscriptions = self.connection.subscriptions.lock();
             subscriptions.iter().cloned().collect()
@@ -326,9 +331,11 @@ impl session::Session {
         all.retain(|subscription| {
             let (subject, queue) = (subscription.subject(), subscription.queue());
             let judged = self
-                .gate
+                .permission_cache
                 .as_ref()
-                .map_or(Ok(false), |gate| gate.judges(subject, queue));
+                .map_or(Ok(false), |permission_cache| {
+                    permission_cache.judges(subject, queue)
+                });
             let is_long = session::has_too_many_tokens(subject, self.limits.max_sub_tokens);
             match judged {
                 Ok(judged) if !is_long => {
@@ -348,14 +355,14 @@ impl session::Session {
             table.remove(subscription);
         }
         drop(table);
-        self.account.unsubscribe(worker, &all);
+        self.account.unsubscribe(buffers, &all);
         for (index, subscription) in all.iter().enumerate() {
             let error = ClientError::SubscriptionRemoved {
                 subject: quoted(subscription.subject()),
                 queue: subscription.queue().map(quoted),
                 sid: quoted(subscription.sid()),
             };
-            self.connection.send(worker, &error_line(&error));
+            self.connection.send(buffers, &error_line(&error));
             if index < REMOVED_TOLD {
                 warn!("{} - {error}, after a reload", log_prefix(&self.connection));
             }

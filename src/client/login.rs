@@ -1,5 +1,5 @@
 //! Logging in: what CONNECT says and who the client is. Until that is known it is a
-//! stranger (`stranger`) and may do nothing.
+//! stranger (`unauthenticated`) and may do nothing.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -11,22 +11,22 @@ use tokio::time::{Instant, sleep};
 use tracing::error;
 
 use super::{
-    Context, LEAVING_AT_ONCE, Turn, comings, end::End, leave, session::Session, take_turn,
+    Context, LEAVING_AT_ONCE, Turn, connection_events, end::End, leave, session::Session, take_turn,
 };
 use crate::{
-    connection::{CloseReason, Identity, worker::Worker, worker::with_worker},
+    connection::{CloseReason, Identity, buffers::ThreadBuffers, buffers::with_buffers},
     protocol::{
         connect::{ConnectOptions, Credentials},
         error::ClientError,
         json_fault,
     },
     security::{
-        authentication::Offer,
+        authentication::LoginAttempt,
         refusal::Refusal,
         users::ConnectionType,
         verdict::{Login, PasswordCheck, Verdict},
     },
-    telemetry::{Clock, figures, logins::Standing},
+    telemetry::{MonotonicMillis, logins::Standing, metrics},
 };
 
 /// The first ping after CONNECT comes at the latest after this.
@@ -69,9 +69,9 @@ pub(super) async fn settle(session: &mut Session) -> Turn {
             }
             PendingLogin::Refused(end, delay) => {
                 if while_open(session, sleep(delay)).await.is_some() {
-                    with_worker(|worker| {
-                        session.conclude(worker, &end);
-                        worker.flush_touched();
+                    with_buffers(|buffers| {
+                        session.conclude(buffers, &end);
+                        buffers.flush_touched();
                     });
                 }
                 return Turn::default();
@@ -80,9 +80,9 @@ pub(super) async fn settle(session: &mut Session) -> Turn {
         let Some((options, decision)) = decided else {
             return Turn::default();
         };
-        turn = take_turn(session, |session, worker| {
-            let result = session.conclude_login(worker, options, decision);
-            session.go_on(worker, result);
+        turn = take_turn(session, |session, buffers| {
+            let result = session.conclude_login(buffers, options, decision);
+            session.go_on(buffers, result);
             false
         });
     }
@@ -115,19 +115,19 @@ async fn decide(session: &Session, check: PasswordCheck) -> Decision {
         return Decision::Aborted;
     };
     let logins = &context.telemetry.logins;
-    let stranger = session.stranger.as_ref();
+    let unauthenticated = session.unauthenticated.as_ref();
     // Looked at when its turn has come: those before it may have failed since.
-    if logins.standing(source, Clock::now()) == Standing::Failing
-        && stranger.is_some_and(|stranger| stranger.is_late(Instant::now()))
+    if logins.standing(source, MonotonicMillis::now()) == Standing::Failing
+        && unauthenticated.is_some_and(|unauthenticated| unauthenticated.is_late(Instant::now()))
     {
         return Decision::TooLate;
     }
-    let run = tokio::task::spawn_blocking(move || {
+    let batch = tokio::task::spawn_blocking(move || {
         let outcome = check.run();
         drop(turn);
         outcome
     });
-    run.await.map_or(Decision::Aborted, Decision::Made)
+    batch.await.map_or(Decision::Aborted, Decision::Made)
 }
 
 /// Waits for something, and meanwhile writes what others deliver. `None`: the
@@ -143,7 +143,7 @@ async fn while_open<T>(session: &Session, what: impl Future<Output = T>) -> Opti
             // while it waits.
             () = sleep(LOOK_EVERY), if session.connected => {
                 if connection.is_blocked() {
-                    with_worker(|worker| connection.flush_blocked(worker));
+                    with_buffers(|buffers| connection.flush_blocked(buffers));
                 }
             }
         }
@@ -169,7 +169,7 @@ pub(super) fn nonce(context: &Context) -> Box<str> {
 
 impl Session {
     /// CONNECT.
-    pub(super) fn connect(&mut self, worker: &mut Worker, json: &[u8]) -> Result<(), End> {
+    pub(super) fn connect(&mut self, buffers: &mut ThreadBuffers, json: &[u8]) -> Result<(), End> {
         let options = self.options.merge(json).map_err(|error| {
             End::protocol_violation(&format!("bad CONNECT: {}", json_fault(&error)))
         })?;
@@ -189,7 +189,7 @@ impl Session {
             self.pending_login = Some(Box::new(PendingLogin::Held(Box::new(options), hold)));
             return Ok(());
         }
-        self.judge(worker, options)
+        self.judge(buffers, options)
     }
 
     /// How long a login waits before it is looked at. Keys cannot be guessed.
@@ -201,13 +201,13 @@ impl Session {
             return Duration::ZERO;
         }
         let logins = &self.context.telemetry.logins;
-        logins.hold(self.connection.peer.ip(), Clock::now())
+        logins.hold(self.connection.peer.ip(), MonotonicMillis::now())
     }
 
     /// Decides a login, unless that takes long.
-    fn judge(&mut self, worker: &mut Worker, options: ConnectOptions) -> Result<(), End> {
+    fn judge(&mut self, buffers: &mut ThreadBuffers, options: ConnectOptions) -> Result<(), End> {
         match self.identify(&options, 0) {
-            Verdict::Accept(login) => self.log_in(worker, options, login),
+            Verdict::Accept(login) => self.log_in(buffers, options, login),
             Verdict::Check(check) => {
                 let pending = PendingLogin::Check(Box::new((options, check)));
                 self.pending_login = Some(Box::new(pending));
@@ -222,11 +222,11 @@ impl Session {
     /// it is. What was found by settings that are no longer in force does not count.
     fn conclude_login(
         &mut self,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         options: Option<ConnectOptions>,
         decision: Decision,
     ) -> Result<(), End> {
-        let is_changed = self.keep_up_to_date(worker);
+        let is_changed = self.keep_up_to_date(buffers);
         if self.connection.is_closing() {
             return Ok(());
         }
@@ -237,16 +237,16 @@ impl Session {
         match (options, decision) {
             // It was looked at with all else.
             (None, Decision::Anew) if is_changed => Ok(()),
-            (None, Decision::Anew) => self.look_again(worker),
-            (None, Decision::Made(Ok(login))) => self.stay_as(worker, login),
+            (None, Decision::Anew) => self.look_again(buffers),
+            (None, Decision::Made(Ok(login))) => self.stay_as(buffers, login),
             (None, Decision::Made(Err(refusal))) => Err(self.cast_out(refusal)),
             (None, Decision::TooLate | Decision::Aborted) => Err(self.cast_out(Refusal::Timeout)),
             (Some(options), Decision::Anew) => {
                 // What a client that is in had to prove, this CONNECT does.
                 self.pending_login = None;
-                self.judge(worker, options)
+                self.judge(buffers, options)
             }
-            (Some(options), Decision::Made(Ok(login))) => self.log_in(worker, options, login),
+            (Some(options), Decision::Made(Ok(login))) => self.log_in(buffers, options, login),
             (Some(options), Decision::Made(Err(refusal))) => {
                 Err(self.refuse(&options.credentials, refusal))
             }
@@ -260,19 +260,19 @@ impl Session {
     }
 
     /// Goes on after a login had to wait, with what was read behind it.
-    fn go_on(&mut self, worker: &mut Worker, result: Result<(), End>) {
+    fn go_on(&mut self, buffers: &mut ThreadBuffers, result: Result<(), End>) {
         match result {
             Ok(()) if self.pending_login.is_some() || self.connection.is_closing() => {}
-            Ok(()) => self.resume(worker),
-            Err(end) => self.end(worker, end),
+            Ok(()) => self.resume(buffers),
+            Err(end) => self.end(buffers, end),
         }
-        worker.flush_touched();
+        buffers.flush_touched();
     }
 
     /// Who the client is that said this and has proved so much before; see
-    /// [`Offer::proved`].
+    /// [`LoginAttempt::proved`].
     pub(super) fn identify(&self, options: &ConnectOptions, proved: u64) -> Verdict {
-        self.context.authentication.read().identify(&Offer {
+        self.context.authentication.read().identify(&LoginAttempt {
             credentials: &options.credentials,
             connection_type: ConnectionType::Standard,
             certificate: self.connection.certificate.get().map(|known| &**known),
@@ -284,14 +284,14 @@ impl Session {
     /// The client is who it says to be: its CONNECT holds from now on.
     fn log_in(
         &mut self,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         mut options: ConnectOptions,
         login: Login,
     ) -> Result<(), End> {
         if !options.account.is_empty() || options.new_account {
             return Err(self.refuse(&options.credentials, Refusal::ForeignAccount));
         }
-        self.enter(worker, login, &options.credentials)?;
+        self.enter(buffers, login, &options.credentials)?;
         let mut identity = self.connection.identity.lock();
         identity.name.clone_from(&options.name);
         identity.lang.clone_from(&options.lang);
@@ -303,28 +303,28 @@ impl Session {
         self.note_takes_info();
         let headers = self.options.headers;
         self.connection.headers.store(headers, Ordering::Relaxed);
-        self.connection.active(Clock::now());
+        self.connection.active(MonotonicMillis::now());
         if !self.connected {
             self.connected = true;
             // Until a ping is answered this is the best guess.
             self.connection.set_rtt(self.accepted.elapsed());
             self.keepalive.connected(FIRST_PING_DELAY_MAX);
-            comings::tell_connected(&self.context, &self.connection);
+            connection_events::tell_connected(&self.context, &self.connection);
             self.context
                 .telemetry
                 .loads
                 .connect(&self.connection.holder());
         }
-        self.confirm(worker);
+        self.confirm(buffers);
         Ok(())
     }
 
     /// Ends all subscriptions. Nothing comes by them from now on; many are taken out of
     /// the account beside the client's own way.
-    fn leave_account(&mut self, worker: &mut Worker) {
+    fn leave_account(&mut self, buffers: &mut ThreadBuffers) {
         let subscriptions = self.connection.subscriptions.lock().drain();
         if subscriptions.len() <= LEAVING_AT_ONCE {
-            return self.account.unsubscribe(worker, &subscriptions);
+            return self.account.unsubscribe(buffers, &subscriptions);
         }
         subscriptions.iter().for_each(|known| known.close());
         let account = self.account.clone();
@@ -335,7 +335,7 @@ impl Session {
     /// anew: its subscriptions end.
     pub(super) fn enter(
         &mut self,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         login: Login,
         credentials: &Credentials,
     ) -> Result<(), End> {
@@ -343,7 +343,7 @@ impl Session {
             return Err(self.refuse(credentials, Refusal::UnknownAccount));
         };
         if self.connected || !Arc::ptr_eq(&account, &self.account) {
-            self.leave_account(worker);
+            self.leave_account(buffers);
         }
         if !self.connected {
             // Whoever finds no room there is remembered as who it has proved to be.
@@ -353,9 +353,9 @@ impl Session {
         }
         self.join(account)?;
         self.tried = None;
-        if self.stranger.take().is_some() {
+        if self.unauthenticated.take().is_some() {
             let logins = &self.context.telemetry.logins;
-            logins.accept(self.connection.peer.ip(), Clock::now());
+            logins.accept(self.connection.peer.ip(), MonotonicMillis::now());
             self.input.read_little(false);
         }
         self.permit(login.permissions);
@@ -366,7 +366,7 @@ impl Session {
             proof: login.proof,
             ..Identity::default()
         };
-        let series = figures::number("Client", &self.account.name);
+        let series = metrics::number("Client", &self.account.name);
         self.connection.series.store(series, Ordering::Relaxed);
         // Whoever changes the rules meanwhile has this session take them over.
         Ok(())

@@ -2,30 +2,30 @@
 //!
 //! The server spawns one task per client ([`serve`]). It waits for the socket
 //! without holding a buffer and reads a batch ([`batch`]); the session acts on
-//! its verbs ([`session`]), lets it in ([`stranger`], [`login`]; passwords that take
+//! its verbs ([`session`]), lets it in ([`unauthenticated`], [`login`]; passwords that take
 //! long to compare wait in [`password_queue`]), takes over what a reload puts in
-//! force ([`changed`]), gathers publishes into runs ([`publish`]), takes them to
+//! force ([`changed`]), gathers publishes into subject batches ([`publish`]), takes them to
 //! their targets ([`routing`]). A publisher that outruns its readers is paused here
 //! ([`back_pressure`]).
 
 mod back_pressure;
 mod batch;
 mod changed;
-mod comings;
+mod connection_events;
 mod end;
-pub mod gate;
 mod limits;
 mod login;
 mod member;
 mod password_queue;
+pub mod permission_cache;
 mod publish;
 mod routing;
-mod secure;
 mod service;
 mod session;
-mod stranger;
 pub mod system;
+mod tls_upgrade;
 mod trace;
+mod unauthenticated;
 mod unwelcome;
 
 use std::{
@@ -42,12 +42,12 @@ use crate::{
     connection::{
         CloseReason, Connection, Subscription, Wake,
         admission::{Admission, Lost, Place, QUEUE_TIME, Source},
+        buffers::{READ_BUFFER_LEN, ThreadBuffers, give_way, with_buffers},
         congested::Congested,
         reading,
         registry::Registry,
         tls_listener::TlsListener,
         turned_away,
-        worker::{READ_BUFFER_LEN, Worker, give_way, with_worker},
     },
     protocol::info::Info,
     security::authentication::Authentication,
@@ -56,7 +56,7 @@ use crate::{
 use batch::Held;
 pub use changed::{cut_plain, keep_account_limits, keep_limits, tell_all};
 pub use limits::{Limits, LimitsInForce};
-pub use password_queue::{PasswordQueue, QueueLook};
+pub use password_queue::{PasswordQueue, PasswordQueueState};
 use session::Session;
 use trace::Trace;
 
@@ -71,7 +71,7 @@ pub struct Context {
     /// What happens, for those who watch.
     pub telemetry: Telemetry,
     /// Where the room `system` gets its work from.
-    pub system: system::Desk,
+    pub system: system::SystemQueue,
     /// Who is connected.
     pub registry: Registry,
     /// Who is let in.
@@ -104,23 +104,23 @@ pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: A
         // Boxed: what a handshake needs is gone when it is done.
         Some(tls) => {
             let place = take_place(&session, tls.store.current().options.timeout);
-            Box::pin(secure::begin(&mut session, &stream, &tls)).await;
+            Box::pin(tls_upgrade::begin(&mut session, &stream, &tls)).await;
             place.heard();
             // What the handshake took, much of it perhaps waiting for others', does
             // not count.
             session.begin_login(Some(place));
         }
         None => {
-            if admitted && session.stranger.is_some() {
+            if admitted && session.unauthenticated.is_some() {
                 let place = take_place(&session, Duration::ZERO);
                 session.begin_login(Some(place));
             }
-            with_worker(|worker| {
-                session.introduce(worker);
+            with_buffers(|buffers| {
+                session.introduce(buffers);
                 if !admitted {
-                    session.refuse_for_max_connections(worker);
+                    session.refuse_for_max_connections(buffers);
                 }
-                worker.flush_touched();
+                buffers.flush_touched();
             });
         }
     }
@@ -185,9 +185,9 @@ pub fn send_away(context: &Context, connection: &Arc<Connection>) -> bool {
 fn send_info(connection: &Arc<Connection>, info: &Info) -> bool {
     let takes_info = connection.takes_info.load(Ordering::Relaxed);
     if takes_info {
-        with_worker(|worker| {
-            connection.send(worker, &info.line());
-            worker.flush_touched();
+        with_buffers(|buffers| {
+            connection.send(buffers, &info.line());
+            buffers.flush_touched();
         });
     }
     takes_info
@@ -205,7 +205,7 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
     loop {
         let wake = connection.wake(stream, timer.as_mut(), &mut unread).await;
         if session.is_out_of_date() {
-            with_worker(|worker| session.keep_up_to_date(worker));
+            with_buffers(|buffers| session.keep_up_to_date(buffers));
             if session.pending_login.is_some() {
                 // Boxed: seldom, and it would make every client's task larger.
                 Box::pin(finish_turns(session, Turn::default())).await;
@@ -220,7 +220,7 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
             Wake::Closing => return,
             // Taken over by now, or only the time to the next is another.
             Wake::Changed | Wake::Stuck => {}
-            Wake::Writable => with_worker(|worker| connection.flush_blocked(worker)),
+            Wake::Writable => with_buffers(|buffers| connection.flush_blocked(buffers)),
             // Only routes are told what is wanted.
             Wake::Owing => connection.begin_telling(),
             Wake::Readable => {
@@ -230,9 +230,9 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
                 };
                 finish_turns(session, turn).await;
             }
-            Wake::Timer => with_worker(|worker| {
-                session.keep_alive(worker);
-                worker.flush_touched();
+            Wake::Timer => with_buffers(|buffers| {
+                session.keep_alive(buffers);
+                buffers.flush_touched();
             }),
         }
         // What is held for the turns of others goes on as if it were read then.
@@ -266,7 +266,7 @@ async fn finish_turns(session: &mut Session, mut turn: Turn) {
         }
         if session.is_out_of_date() {
             // Nothing goes on by settings that are no longer in force.
-            with_worker(|worker| session.keep_up_to_date(worker));
+            with_buffers(|buffers| session.keep_up_to_date(buffers));
         } else {
             turn = resume_turn(session);
         }
@@ -286,32 +286,35 @@ struct Turn {
 
 /// Reads and handles what the socket has, for one turn.
 fn read_turn(session: &mut Session, stream: &TcpStream) -> Turn {
-    take_turn(session, |session, worker| {
-        reading::read_turn(session, worker, stream)
+    take_turn(session, |session, buffers| {
+        reading::read_turn(session, buffers, stream)
     })
 }
 
 /// Goes on with a batch that was held.
 fn resume_turn(session: &mut Session) -> Turn {
-    take_turn(session, |session, worker| {
-        session.resume(worker);
-        worker.finish_batch(READ_BUFFER_LEN);
+    take_turn(session, |session, buffers| {
+        session.resume(buffers);
+        buffers.finish_batch(READ_BUFFER_LEN);
         true
     })
 }
 
-fn take_turn(session: &mut Session, work: impl FnOnce(&mut Session, &mut Worker) -> bool) -> Turn {
-    with_worker(|worker| {
-        let more = work(session, worker);
+fn take_turn(
+    session: &mut Session,
+    work: impl FnOnce(&mut Session, &mut ThreadBuffers) -> bool,
+) -> Turn {
+    with_buffers(|buffers| {
+        let more = work(session, buffers);
         session.cache.end_turn();
-        if !worker.congested.is_empty() {
-            session.context.registry.notice(worker.congested.iter());
+        if !buffers.congested.is_empty() {
+            session.context.registry.notice(buffers.congested.iter());
         }
         // Many queues of which none is long may hold too much together.
         session.keep_budget();
         Turn {
-            congested: worker.congested.take(),
-            reached: worker.reached,
+            congested: buffers.congested.take(),
+            reached: buffers.reached,
             more,
         }
     })
@@ -322,8 +325,8 @@ async fn finish(session: &mut Session, stream: &TcpStream) {
     let (context, connection) = (session.context.clone(), session.connection.clone());
     let subscriptions = connection.subscriptions.lock().drain();
     leave(&session.account, &subscriptions).await;
-    if let Some(gate) = &session.gate {
-        gate.clear();
+    if let Some(permission_cache) = &session.permission_cache {
+        permission_cache.clear();
     }
     let reason = connection
         .outbound()
@@ -343,12 +346,12 @@ async fn finish(session: &mut Session, stream: &TcpStream) {
     if reason == CloseReason::TooManyBeforeLogin && !session.connected {
         // Forgotten when its place was taken away.
     } else if session.is_bare(reason) {
-        turned_away::count_bare(&context.telemetry, connection.peer.ip());
+        turned_away::count_probe(&context.telemetry, connection.peer.ip());
         context.registry.close_bare(&connection, reason);
     } else {
         context.registry.close(&connection, &subscriptions, reason);
         // Behind it: who counts because of it counts it no more.
-        comings::tell_closed(&context, &connection, subscriptions.len(), reason);
+        connection_events::tell_closed(&context, &connection, subscriptions.len(), reason);
     }
     if reason.is_slow_consumer() {
         tell_slow_consumer(&context, &connection, reason, incident.as_deref());
@@ -364,9 +367,9 @@ async fn finish(session: &mut Session, stream: &TcpStream) {
 async fn leave(account: &Account, subscriptions: &[Arc<Subscription>]) {
     let mut parts = subscriptions.chunks(LEAVING_AT_ONCE);
     while let Some(part) = parts.next() {
-        with_worker(|worker| {
-            account.unsubscribe(worker, part);
-            worker.flush_touched();
+        with_buffers(|buffers| {
+            account.unsubscribe(buffers, part);
+            buffers.flush_touched();
         });
         if parts.len() > 0 {
             give_way().await;

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use tokio::{sync::oneshot, time::Instant};
 
 use crate::telemetry::{
-    Clock,
+    MonotonicMillis,
     logins::{Logins, Standing, network},
 };
 
@@ -67,7 +67,7 @@ pub(crate) struct Turn {
 
 /// How long the queue is.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct QueueLook {
+pub struct PasswordQueueState {
     /// Logins that wait.
     pub waiting: usize,
     /// How long the one that waits longest has waited.
@@ -108,10 +108,10 @@ impl PasswordQueue {
     }
 
     /// How long the queue is now.
-    pub fn look(&self) -> QueueLook {
+    pub fn look(&self) -> PasswordQueueState {
         let state = self.0.state.lock();
         let waiting = state.waiting.iter().filter(|it| !it.turn.is_closed());
-        QueueLook {
+        PasswordQueueState {
             waiting: waiting.clone().count(),
             longest: waiting
                 .map(|waiting| waiting.since.elapsed())
@@ -121,7 +121,7 @@ impl PasswordQueue {
     }
 }
 
-impl QueueLook {
+impl PasswordQueueState {
     /// This queue and another one.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
@@ -174,7 +174,7 @@ impl State {
             return None;
         }
         let mut standings: HashMap<IpAddr, (Standing, u64)> = HashMap::new();
-        let clock = Clock::now();
+        let clock = MonotonicMillis::now();
         let mut best: Option<(Standing, u64)> = None;
         for waiting in &self.waiting {
             if self.running.contains(&waiting.source) {
@@ -208,13 +208,13 @@ mod tests {
     use super::*;
 
     /// A queue of logins that are written down by number, and who is served.
-    struct Desk {
+    struct Harness {
         queue: PasswordQueue,
         start: Instant,
         taken: Vec<(u8, oneshot::Receiver<Turn>)>,
     }
 
-    impl Desk {
+    impl Harness {
         fn new() -> Self {
             Self {
                 queue: PasswordQueue::new(1, Arc::default()),
@@ -252,7 +252,7 @@ mod tests {
                 served.push(source);
                 if wrong.contains(&source) {
                     let logins = &self.queue.0.logins;
-                    logins.refuse("wrong_password", next.source, Clock::now());
+                    logins.refuse("wrong_password", next.source, MonotonicMillis::now());
                 }
             }
         }
@@ -266,7 +266,7 @@ mod tests {
 
     #[test]
     fn who_is_right_comes_before_a_crowd_of_guesses_from_everywhere() {
-        let mut desk = Desk::new();
+        let mut desk = Harness::new();
         for _ in 0..5 {
             for source in 1..=40 {
                 desk.come(source, Duration::ZERO);
@@ -285,10 +285,10 @@ mod tests {
 
     #[test]
     fn who_logged_in_lately_comes_first_and_who_failed_last() {
-        let mut desk = Desk::new();
+        let mut desk = Harness::new();
         let logins = desk.queue.0.logins.clone();
-        logins.refuse("wrong_password", ip(1), Clock::now());
-        logins.accept(ip(3), Clock::now());
+        logins.refuse("wrong_password", ip(1), MonotonicMillis::now());
+        logins.accept(ip(3), MonotonicMillis::now());
         for source in [1, 2, 3] {
             desk.come(source, Duration::ZERO);
         }
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn of_those_who_came_just_now_the_first_is_first() {
-        let mut desk = Desk::new();
+        let mut desk = Harness::new();
         for source in [1, 2, 3] {
             desk.come(source, Duration::ZERO);
         }

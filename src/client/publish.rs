@@ -1,4 +1,4 @@
-//! Publishing: messages of one subject are gathered into runs, routed once and
+//! Publishing: messages of one subject are gathered into subject batches, routed once and
 //! delivered target by target.
 
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use super::{
     trace::{trace_in, trace_payload},
 };
 use crate::{
-    account::Reach,
+    account::Destinations,
     connection::{
         self, CloseReason,
-        delivery::{Message, Run},
+        buffers::{SMALL_BATCH_LEN, TURN_COST_MAX, ThreadBuffers},
+        delivery::{Message, SubjectBatch},
         reading::Large,
-        worker::{SMALL_BATCH_LEN, TURN_COST_MAX, Worker},
     },
     protocol::{
         CRLF,
@@ -25,17 +25,17 @@ use crate::{
         parse::{Op, Parsed, Publish, parse},
     },
     subject,
-    telemetry::Stamp,
+    telemetry::MonotonicMicros,
 };
 
 /// Bytes of a payload above which several targets share it instead of copying.
 const SHARED_LEN: usize = 4 * 1024;
 
-/// Messages of a run from which on it is looked at how much each of them makes: one
+/// Messages of a subject batch from which on it is looked at how much each of them makes: one
 /// alone is never divided.
 const RUN_SHORT: usize = 2;
 
-/// Bytes of names of queue groups that one run may make for the cluster.
+/// Bytes of names of queue groups that one subject batch may make for the cluster.
 const NAMES_MAX: usize = 4 * 1024 * 1024;
 
 /// Messages and bytes that a batch brought.
@@ -45,7 +45,7 @@ pub(super) struct Counted {
     pub(super) bytes: u64,
 }
 
-/// The run that is being gathered from a batch; its messages are the worker's.
+/// The subject batch that is being gathered from a batch; its messages are the thread's buffers.
 pub(super) struct RunInProgress {
     /// Where the subject stands in the batch.
     subject: Option<(usize, usize)>,
@@ -55,7 +55,7 @@ pub(super) struct RunInProgress {
 }
 
 impl RunInProgress {
-    /// The run of a batch that brought nothing yet.
+    /// The subject batch of a batch that brought nothing yet.
     pub(super) fn new() -> Self {
         Self {
             subject: None,
@@ -64,19 +64,19 @@ impl RunInProgress {
         }
     }
 
-    /// The subject of the run, if one is in progress. `bytes` is the batch.
+    /// The subject of the subject batch, if one is in progress. `bytes` is the batch.
     #[inline]
     pub(super) fn subject<'a>(&self, bytes: &'a [u8]) -> Option<&'a [u8]> {
         self.subject.map(|(start, end)| &bytes[start..end])
     }
 
-    /// Takes a complete publish to the subject of the run, if there is one, which
-    /// begins at `at` in the batch, into the run, or delivers it by itself where it does not fit one.
+    /// Takes a complete publish to the subject of the subject batch, if there is one, which
+    /// begins at `at` in the batch, into the subject batch, or delivers it by itself where it does not fit one.
     #[inline]
     pub(super) fn add(
         &mut self,
         session: &mut Session,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         bytes: &[u8],
         at: usize,
         publish: &Publish<'_>,
@@ -89,27 +89,27 @@ impl RunInProgress {
             || (publish.header_len.is_some()
                 && session.find_forbidden_trace(publish, body()).is_some())
         {
-            self.deliver(session, worker, bytes);
-            if !session.admit_publish(worker, publish, body()) {
+            self.deliver(session, buffers, bytes);
+            if !session.admit_publish(buffers, publish, body()) {
                 return;
             }
         } else if (self.subject.is_none() || session.counts_publishes())
             && !session.may_publish(publish.subject)
         {
-            session.refuse_publish(worker, publish);
+            session.refuse_publish(buffers, publish);
             return;
         }
         let payload_start = at + publish.line_len;
         let payload_end = payload_start + publish.total_len + CRLF.len();
         if !publish.canonical || publish.total_len >= SHARED_LEN {
-            self.deliver(session, worker, bytes);
+            self.deliver(session, buffers, bytes);
             let payload = &bytes[payload_start..payload_end];
-            return session.publish_alone(worker, publish, Payload::Borrowed(payload));
+            return session.publish_alone(buffers, publish, Payload::Borrowed(payload));
         }
         let subject_start = at + offset_of(publish.subject, &bytes[at..]);
         let subject_end = subject_start + publish.subject.len();
         self.subject = Some((subject_start, subject_end));
-        worker.messages.push(Message {
+        buffers.messages.push(Message {
             tail_start: (subject_end + 1) as u32,
             tail_end: payload_end as u32,
             reply_len: publish.reply.map_or(0, <[u8]>::len) as u32,
@@ -117,51 +117,56 @@ impl RunInProgress {
             total_len: publish.total_len as u32,
         });
         if session.options.verbose {
-            self.deliver(session, worker, bytes);
-        } else if worker.messages.len() >= self.look_at {
-            self.look(session, worker, bytes);
+            self.deliver(session, buffers, bytes);
+        } else if buffers.messages.len() >= self.look_at {
+            self.look(session, buffers, bytes);
         }
     }
 
-    /// Delivers the run if it makes much: each of its messages may go to many
+    /// Delivers the subject batch if it makes much: each of its messages may go to many
     /// subscriptions, and to the cluster with the names of many queue groups.
     #[inline(never)]
-    fn look(&mut self, session: &mut Session, worker: &mut Worker, bytes: &[u8]) {
+    fn look(&mut self, session: &mut Session, buffers: &mut ThreadBuffers, bytes: &[u8]) {
         let Some(subject) = self.subject(bytes) else {
             return;
         };
-        let reach = session.find_reach(subject);
-        let names_len = reach.queue_names_len(&session.account);
+        let destinations = session.find_reach(subject);
+        let names_len = destinations.queue_names_len(&session.account);
         let by_names = NAMES_MAX.checked_div(names_len).unwrap_or(usize::MAX);
-        let by_cost = TURN_COST_MAX / reach.cost(&session.account);
+        let by_cost = TURN_COST_MAX / destinations.cost(&session.account);
         let max = by_names.min(by_cost);
-        if worker.messages.len() < max {
+        if buffers.messages.len() < max {
             self.look_at = max;
             return;
         }
-        self.deliver(session, worker, bytes);
+        self.deliver(session, buffers, bytes);
     }
 
     /// Delivers what was gathered; the targets are flushed at the batch's end.
     #[inline]
-    pub(super) fn deliver(&mut self, session: &mut Session, worker: &mut Worker, bytes: &[u8]) {
+    pub(super) fn deliver(
+        &mut self,
+        session: &mut Session,
+        buffers: &mut ThreadBuffers,
+        bytes: &[u8],
+    ) {
         if let Some((start, end)) = self.subject.take() {
             self.look_at = RUN_SHORT;
-            session.deliver_run(worker, bytes, &bytes[start..end], false);
+            session.deliver_run(buffers, bytes, &bytes[start..end], false);
         }
     }
 
-    /// Delivers the last run of a batch. Of a large batch each target is written
+    /// Delivers the last subject batch of a batch. Of a large batch each target is written
     /// to at once, while its bytes are still in the cache.
     pub(super) fn deliver_last(
         mut self,
         session: &mut Session,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         bytes: &[u8],
     ) -> Counted {
         if let Some((start, end)) = self.subject.take() {
             let flush = bytes.len() > SMALL_BATCH_LEN;
-            session.deliver_run(worker, bytes, &bytes[start..end], flush);
+            session.deliver_run(buffers, bytes, &bytes[start..end], flush);
         }
         self.counted
     }
@@ -175,7 +180,11 @@ enum Payload<'a> {
 
 impl Session {
     /// Publishes a large message that is now complete.
-    pub(super) fn publish_large(&mut self, worker: &mut Worker, large: Large) -> Result<(), End> {
+    pub(super) fn publish_large(
+        &mut self,
+        buffers: &mut ThreadBuffers,
+        large: Large,
+    ) -> Result<(), End> {
         // It was parsed before, so it can be parsed again.
         let Parsed::Op(Op::Publish(publish), _) = parse(&large.line, self.limits.max_control_line)?
         else {
@@ -192,13 +201,13 @@ impl Session {
         self.connection.in_msgs.add(1);
         self.connection.in_bytes.add(publish.total_len as u64);
         self.keepalive.busy();
-        worker.read_at = Stamp::now();
-        worker.publisher = self.connection.cid;
-        self.connection.active(worker.read_at.clock());
+        buffers.read_at = MonotonicMicros::now();
+        buffers.publisher = self.connection.cid;
+        self.connection.active(buffers.read_at.clock());
         let body = &large.payload[..publish.total_len];
-        if self.admit_publish(worker, &publish, body) {
+        if self.admit_publish(buffers, &publish, body) {
             let payload = Payload::Shared(large.payload.into_shared());
-            self.publish_alone(worker, &publish, payload);
+            self.publish_alone(buffers, &publish, payload);
         }
         Ok(())
     }
@@ -211,34 +220,40 @@ impl Session {
 
     /// Whether the user may publish to `subject`.
     fn may_publish(&mut self, subject: &[u8]) -> bool {
-        let gate = self.gate.as_mut();
-        may_publish_to(subject) && gate.is_none_or(|gate| gate.may_publish(subject))
+        let permission_cache = self.permission_cache.as_mut();
+        may_publish_to(subject)
+            && permission_cache.is_none_or(|permission_cache| permission_cache.may_publish(subject))
     }
 
     /// Whether a publish has to be judged even if the one before to the same
     /// subject was permitted.
     #[inline]
     fn counts_publishes(&self) -> bool {
-        self.gate
+        self.permission_cache
             .as_ref()
-            .is_some_and(|gate| gate.counts_publishes())
+            .is_some_and(|permission_cache| permission_cache.counts_publishes())
     }
 
     /// The subject that a nats-server of the cluster would publish to for this
     /// message, if its user may not.
     #[inline]
     fn find_forbidden_trace<'a>(&self, publish: &Publish<'_>, body: &'a [u8]) -> Option<&'a [u8]> {
-        let (header_len, gate) = (publish.header_len?, self.gate.as_ref()?);
+        let (header_len, permission_cache) = (publish.header_len?, self.permission_cache.as_ref()?);
         let mut wanted = header::find_all(&body[..header_len], header::TRACE_DEST);
         wanted.find(|subject| {
             let is_wanted = !subject.is_empty() && *subject != header::TRACE_DISABLED.as_bytes();
-            is_wanted && !gate.may_publish_unasked(subject)
+            is_wanted && !permission_cache.may_publish_unasked(subject)
         })
     }
 
     /// Checks one publish and confirms it; `body` is its headers and payload.
     /// `false`: it is not to be delivered.
-    fn admit_publish(&mut self, worker: &mut Worker, publish: &Publish<'_>, body: &[u8]) -> bool {
+    fn admit_publish(
+        &mut self,
+        buffers: &mut ThreadBuffers,
+        publish: &Publish<'_>,
+        body: &[u8],
+    ) -> bool {
         if self.trace.is_on() {
             let (trace, connection) = (self.trace, &self.connection);
             trace_in(trace, connection, &Op::Publish(*publish));
@@ -246,38 +261,43 @@ impl Session {
             trace_payload(trace, connection, &self.limits, body, header_len);
         }
         if !self.may_publish(publish.subject) {
-            self.refuse_publish(worker, publish);
+            self.refuse_publish(buffers, publish);
             return false;
         }
         if let Some(subject) = self.find_forbidden_trace(publish, body) {
             let subject = quoted(subject);
-            self.complain(worker, ClientError::PublishViolation { subject });
+            self.complain(buffers, ClientError::PublishViolation { subject });
             return false;
         }
         if let Some(reply) = publish.reply
             && !may_reply_to(Some(reply))
         {
             let reply = quoted(reply);
-            self.complain(worker, ClientError::ReplyViolation { reply });
+            self.complain(buffers, ClientError::ReplyViolation { reply });
             return false;
         }
         if self.options.pedantic && !subject::is_valid_literal(publish.subject) {
-            self.complain(worker, ClientError::InvalidPublishSubject);
+            self.complain(buffers, ClientError::InvalidPublishSubject);
         }
-        self.confirm(worker);
+        self.confirm(buffers);
         true
     }
 
-    fn refuse_publish(&self, worker: &mut Worker, publish: &Publish<'_>) {
+    fn refuse_publish(&self, buffers: &mut ThreadBuffers, publish: &Publish<'_>) {
         let subject = quoted(publish.subject);
-        self.complain(worker, ClientError::PublishViolation { subject });
+        self.complain(buffers, ClientError::PublishViolation { subject });
     }
 
-    /// Delivers one message outside of a run: its tail has to be put together,
+    /// Delivers one message outside of a subject batch: its tail has to be put together,
     /// or its payload is worth sharing.
-    fn publish_alone(&mut self, worker: &mut Worker, publish: &Publish<'_>, payload: Payload<'_>) {
-        let reach = self.find_reach(publish.subject);
-        let mut source = std::mem::take(&mut worker.scratch);
+    fn publish_alone(
+        &mut self,
+        buffers: &mut ThreadBuffers,
+        publish: &Publish<'_>,
+        payload: Payload<'_>,
+    ) {
+        let destinations = self.find_reach(publish.subject);
+        let mut source = std::mem::take(&mut buffers.scratch);
         source.clear();
         if let Some(reply) = publish.reply {
             source.extend_from_slice(reply);
@@ -298,7 +318,7 @@ impl Session {
         let shared = match payload {
             Payload::Shared(bytes) => Some(bytes),
             Payload::Borrowed(bytes)
-                if reach.matches.plain.len() > 1 && bytes.len() > SHARED_LEN =>
+                if destinations.matches.plain.len() > 1 && bytes.len() > SHARED_LEN =>
             {
                 Some(connection::payload::Payload::new(bytes.to_vec()).into_shared())
             }
@@ -314,34 +334,40 @@ impl Session {
             header_len: publish.header_len.map(|len| len as u32),
             total_len: publish.total_len as u32,
         };
-        let run = Run {
+        let batch = SubjectBatch {
             subject: publish.subject,
             source: &source,
             messages: &[message],
             shared: shared.as_ref(),
         };
-        self.route(worker, &run, &reach, false);
-        worker.scratch = source;
-        self.look_whether_to_hold(worker);
+        self.route(buffers, &batch, &destinations, false);
+        buffers.scratch = source;
+        self.look_whether_to_hold(buffers);
     }
 
-    /// Delivers the messages gathered in the worker.
-    fn deliver_run(&mut self, worker: &mut Worker, bytes: &[u8], subject: &[u8], flush: bool) {
-        let reach = self.find_reach(subject);
-        let messages = std::mem::take(&mut worker.messages);
-        let run = Run {
+    /// Delivers the messages gathered in the thread's buffers.
+    fn deliver_run(
+        &mut self,
+        buffers: &mut ThreadBuffers,
+        bytes: &[u8],
+        subject: &[u8],
+        flush: bool,
+    ) {
+        let destinations = self.find_reach(subject);
+        let messages = std::mem::take(&mut buffers.messages);
+        let batch = SubjectBatch {
             subject,
             source: bytes,
             messages: &messages,
             shared: None,
         };
-        self.route(worker, &run, &reach, flush);
-        worker.messages = messages;
-        worker.messages.clear();
-        self.look_whether_to_hold(worker);
+        self.route(buffers, &batch, &destinations, flush);
+        buffers.messages = messages;
+        buffers.messages.clear();
+        self.look_whether_to_hold(buffers);
     }
 
-    pub(super) fn find_reach(&mut self, subject: &[u8]) -> Arc<Reach> {
+    pub(super) fn find_reach(&mut self, subject: &[u8]) -> Arc<Destinations> {
         self.cache.find(subject, &self.account)
     }
 }

@@ -1,4 +1,4 @@
-//! Routing: a run of messages is taken to everybody who wants it.
+//! Routing: a subject batch of messages is taken to everybody who wants it.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -7,11 +7,11 @@ use memchr::memchr;
 use super::{batch::Held, session::Session};
 use crate::{
     account::{
-        Mapped, Reach,
+        Destinations, Mapped,
+        fan_out::{Sender, Undelivered},
         path::Path,
-        spread::{Missed, Sender},
     },
-    connection::{ClientInfo, delivery::Run, worker::Worker},
+    connection::{ClientInfo, buffers::ThreadBuffers, delivery::SubjectBatch},
     protocol::CRLF,
 };
 
@@ -24,60 +24,71 @@ pub(super) struct Unanswered {
 }
 
 impl Session {
-    /// Takes a run to everybody who wants it.
-    pub(super) fn route(&mut self, worker: &mut Worker, run: &Run<'_>, reach: &Reach, flush: bool) {
-        if let Some(mapped) = reach.mapped() {
-            return self.route_mapped(worker, run, mapped, flush);
+    /// Takes a subject batch to everybody who wants it.
+    pub(super) fn route(
+        &mut self,
+        buffers: &mut ThreadBuffers,
+        batch: &SubjectBatch<'_>,
+        destinations: &Destinations,
+        flush: bool,
+    ) {
+        if let Some(mapped) = destinations.mapped() {
+            return self.route_mapped(buffers, batch, mapped, flush);
         }
         let describe = |share: bool, via: Option<&str>| self.describe(share, via);
         let sender = Sender {
-            deaf: (!self.options.echo).then_some(&self.connection),
+            no_echo: (!self.options.echo).then_some(&self.connection),
             describe: Some(&describe),
             to_peers: true,
             is_service: false,
             path: Path::START,
         };
-        let mut missed = sender.spread(worker, &self.account, run, reach, flush);
-        if run.subject.starts_with(b"$SYS.") && self.serve(worker, run) {
-            missed = Missed::These(Vec::new());
+        let mut undelivered = sender.fan_out(buffers, &self.account, batch, destinations, flush);
+        if batch.subject.starts_with(b"$SYS.") && self.serve(buffers, batch) {
+            undelivered = Undelivered::These(Vec::new());
         }
-        self.context.accounts.drop_expired(worker);
-        let unheard = missed.indexes(run.messages.len());
-        self.note_run(worker, run, &unheard);
+        self.context.accounts.drop_expired(buffers);
+        let no_interest = undelivered.indexes(batch.messages.len());
+        self.note_batch(buffers, batch, &no_interest);
         if self.options.no_responders {
-            self.tell_unheard(worker, run, &unheard);
+            self.answer_no_interest(buffers, batch, &no_interest);
         }
     }
 
-    /// Answers those messages of a run, if they are requests: they reached nobody.
-    fn tell_unheard(&mut self, worker: &mut Worker, run: &Run<'_>, unheard: &[usize]) {
+    /// Answers those messages of a subject batch, if they are requests: they reached nobody.
+    fn answer_no_interest(
+        &mut self,
+        buffers: &mut ThreadBuffers,
+        batch: &SubjectBatch<'_>,
+        no_interest: &[usize],
+    ) {
         let mut left = Vec::new();
-        let messages = unheard.iter().map(|index| &run.messages[*index]);
-        for reply in messages.filter_map(|message| run.reply(message)) {
-            if worker.is_spent() {
+        let messages = no_interest.iter().map(|index| &batch.messages[*index]);
+        for reply in messages.filter_map(|message| batch.reply(message)) {
+            if buffers.is_spent() {
                 left.extend_from_slice(reply);
                 left.push(b' ');
             } else {
-                self.tell_no_responders(worker, run.subject, reply);
+                self.tell_no_responders(buffers, batch.subject, reply);
             }
         }
         if !left.is_empty() {
             self.unanswered.push(Unanswered {
-                subject: run.subject.into(),
+                subject: batch.subject.into(),
                 replies: left,
             });
         }
     }
 
     /// Goes on with the answers that the turns before had no time for.
-    pub(super) fn tell_rest(&mut self, worker: &mut Worker) {
+    pub(super) fn tell_rest(&mut self, buffers: &mut ThreadBuffers) {
         for mut some in std::mem::take(&mut self.unanswered) {
             let mut at = 0;
-            while !worker.is_spent()
+            while !buffers.is_spent()
                 && let Some(len) = memchr(b' ', &some.replies[at..])
             {
                 let reply = &some.replies[at..at + len];
-                self.tell_no_responders(worker, &some.subject, reply);
+                self.tell_no_responders(buffers, &some.subject, reply);
                 at += len + 1;
             }
             some.replies.drain(..at);
@@ -90,9 +101,14 @@ impl Session {
         }
     }
 
-    /// Counts a run for those who watch, and what of it reached nobody.
-    fn note_run(&self, worker: &mut Worker, run: &Run<'_>, unheard: &[usize]) {
-        let refused = std::mem::take(&mut worker.refused);
+    /// Counts a subject batch for those who watch, and what of it reached nobody.
+    fn note_batch(
+        &self,
+        buffers: &mut ThreadBuffers,
+        batch: &SubjectBatch<'_>,
+        no_interest: &[usize],
+    ) {
+        let refused = std::mem::take(&mut buffers.refused);
         if refused > 0 {
             self.context.telemetry.replies_full.count_all(
                 self.account.name.as_bytes(),
@@ -100,36 +116,52 @@ impl Session {
                 self.connection.cid,
             );
         }
-        let (refused, unheard) = unheard.split_at(unheard.len().min(refused));
+        let (refused, no_interest) = no_interest.split_at(no_interest.len().min(refused));
         let bytes = |of: &[usize]| {
-            let lens = of.iter().map(|index| run.messages[*index].total_len);
+            let lens = of.iter().map(|index| batch.messages[*index].total_len);
             lens.map(u64::from).sum()
         };
         let connection = &self.connection;
-        for (missed, msgs_to, bytes_to) in [
-            (unheard, &connection.unheard_msgs, &connection.unheard_bytes),
+        for (undelivered, msgs_to, bytes_to) in [
+            (
+                no_interest,
+                &connection.no_interest_msgs,
+                &connection.no_interest_bytes,
+            ),
             (refused, &connection.refused_msgs, &connection.refused_bytes),
         ] {
-            if !missed.is_empty() {
-                msgs_to.add(missed.len() as u64);
-                bytes_to.add(bytes(missed));
+            if !undelivered.is_empty() {
+                msgs_to.add(undelivered.len() as u64);
+                bytes_to.add(bytes(undelivered));
             }
         }
         let series = self.connection.series.load(Ordering::Relaxed);
-        let count = run.messages.len() as u64;
-        worker.log_run(run.subject, series, count, run.bytes(), unheard.is_empty());
+        let count = batch.messages.len() as u64;
+        buffers.log_batch(
+            batch.subject,
+            series,
+            count,
+            batch.bytes(),
+            no_interest.is_empty(),
+        );
     }
 
-    /// Takes a run where its subject is mapped to.
-    fn route_mapped(&mut self, worker: &mut Worker, run: &Run<'_>, mapped: &Mapped, flush: bool) {
-        for messages in run.messages.chunks(mapped.stays_for()) {
-            let reach = mapped.choose(&self.account, run.subject, &Path::START);
-            let run = Run {
-                subject: &reach.matches.subject,
+    /// Takes a subject batch where its subject is mapped to.
+    fn route_mapped(
+        &mut self,
+        buffers: &mut ThreadBuffers,
+        batch: &SubjectBatch<'_>,
+        mapped: &Mapped,
+        flush: bool,
+    ) {
+        for messages in batch.messages.chunks(mapped.stays_for()) {
+            let destinations = mapped.choose(&self.account, batch.subject, &Path::START);
+            let batch = SubjectBatch {
+                subject: &destinations.matches.subject,
                 messages,
-                ..*run
+                ..*batch
             };
-            self.route(worker, &run, &reach, flush);
+            self.route(buffers, &batch, &destinations, flush);
         }
     }
 
@@ -158,11 +190,11 @@ impl Session {
 
     /// Answers a request to `subject` that reached nobody, if the client still
     /// listens to the reply.
-    fn tell_no_responders(&mut self, worker: &mut Worker, subject: &[u8], reply: &[u8]) {
-        let reach = self.cache.find(reply, &self.account);
+    fn tell_no_responders(&mut self, buffers: &mut ThreadBuffers, subject: &[u8], reply: &[u8]) {
+        let destinations = self.cache.find(reply, &self.account);
         let looked_up;
-        let listeners = match reach.mapped() {
-            None => &reach.matches.plain,
+        let listeners = match destinations.mapped() {
+            None => &destinations.matches.plain,
             // What is published there goes elsewhere; the answer does not.
             Some(_) => {
                 looked_up = self.account.sublist.lookup(reply);
@@ -172,7 +204,7 @@ impl Session {
         let mut known = listeners.iter();
         let listener = known.find(|known| Arc::ptr_eq(&known.connection, &self.connection));
         let passed_over = listeners.len() - known.len();
-        worker.cost += 1 + passed_over + self.cache.take_cost();
+        buffers.cost += 1 + passed_over + self.cache.take_cost();
         let Some(listener) = listener else {
             return;
         };
@@ -190,6 +222,6 @@ impl Session {
             CRLF,
         ]
         .concat();
-        self.connection.send(worker, &line);
+        self.connection.send(buffers, &line);
     }
 }

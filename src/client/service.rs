@@ -9,28 +9,28 @@ use super::{session::Session, system};
 use crate::{
     COMPATIBLE_VERSION, VERSION,
     connection::{
-        delivery::{Message, Pick, Run},
-        worker::Worker,
+        buffers::ThreadBuffers,
+        delivery::{Message, Pick, SubjectBatch},
     },
     protocol::CRLF,
     security::permissions::{Pattern, Permissions, SubjectRules},
-    telemetry::Clock,
+    telemetry::MonotonicMillis,
 };
 
 /// "Who am I": asked by client libraries and the nats command.
 const USER_INFO: &[u8] = b"$SYS.REQ.USER.INFO";
 
 impl Session {
-    /// Answers a run of requests if its subject is a service of the broker's,
+    /// Answers a subject batch of requests if its subject is a service of the broker's,
     /// or has it answered. Returns whether it is one.
-    pub(super) fn serve(&mut self, worker: &mut Worker, run: &Run<'_>) -> bool {
-        if run.subject != USER_INFO {
-            return system::pass_on(&self.context, &self.account, run);
+    pub(super) fn serve(&mut self, buffers: &mut ThreadBuffers, batch: &SubjectBatch<'_>) -> bool {
+        if batch.subject != USER_INFO {
+            return system::pass_on(&self.context, &self.account, batch);
         }
         let answer = self.user_info();
-        for message in run.messages {
-            if let Some(reply) = run.reply(message) {
-                self.answer(worker, reply, answer.as_bytes());
+        for message in batch.messages {
+            if let Some(reply) = batch.reply(message) {
+                self.answer(buffers, reply, answer.as_bytes());
             }
         }
         true
@@ -45,8 +45,8 @@ impl Session {
             "account": account,
             "account_name": account,
         });
-        if let Some(gate) = &self.gate {
-            data["permissions"] = told(gate.permissions());
+        if let Some(permission_cache) = &self.permission_cache {
+            data["permissions"] = told(permission_cache.permissions());
         }
         let mut answer = json!({
             "server": {
@@ -58,7 +58,7 @@ impl Session {
                 "jetstream": false,
                 "flags": 0,
                 "seq": self.context.system.next_message(),
-                "time": Clock::now().time_of_day().to_rfc3339_opts(SecondsFormat::Nanos, true),
+                "time": MonotonicMillis::now().time_of_day().to_rfc3339_opts(SecondsFormat::Nanos, true),
             },
             "data": data,
         });
@@ -69,7 +69,7 @@ impl Session {
     }
 
     /// Publishes a message of the broker's own.
-    fn answer(&mut self, worker: &mut Worker, subject: &[u8], payload: &[u8]) {
+    fn answer(&mut self, buffers: &mut ThreadBuffers, subject: &[u8], payload: &[u8]) {
         let matches = self.account.sublist.lookup(subject);
         let source = [payload.len().to_string().as_bytes(), CRLF, payload, CRLF].concat();
         let message = Message {
@@ -79,14 +79,14 @@ impl Session {
             header_len: None,
             total_len: payload.len() as u32,
         };
-        let run = Run {
+        let batch = SubjectBatch {
             subject,
             source: &source,
             messages: &[message],
             shared: None,
         };
         for subscription in &matches.plain {
-            subscription.deliver(worker, &run, Pick::ALL, Clock::now(), false);
+            subscription.deliver(buffers, &batch, Pick::ALL, MonotonicMillis::now(), false);
         }
     }
 }

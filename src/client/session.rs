@@ -16,21 +16,21 @@ use super::{
     Context, Limits,
     batch::Held,
     end::End,
-    gate::Gate,
     log_prefix,
     login::{self, PendingLogin},
+    permission_cache::PermissionCache,
     routing::Unanswered,
-    stranger::Stranger,
     trace::{Trace, trace_in},
+    unauthenticated::Unauthenticated,
 };
 use crate::{
-    account::{Account, Membership, lookup_cache::LookupCache},
+    account::{Account, AccountMember, lookup_cache::LookupCache},
     connection::{
         CloseReason, Connection, Identity, Subscription,
+        buffers::ThreadBuffers,
         keepalive::{Due, Keepalive},
         reading::Input,
         turned_away,
-        worker::Worker,
     },
     protocol::{
         OK, PING, PONG,
@@ -41,7 +41,7 @@ use crate::{
         parse::Op,
     },
     subject,
-    telemetry::{Clock, event::EventKind},
+    telemetry::{MonotonicMillis, event::EventKind},
 };
 
 /// Tokens of a subscription's subject when `max_sub_tokens` sets no limit:
@@ -63,7 +63,7 @@ pub(super) struct Session {
     /// The subject space it is in.
     pub(super) account: Arc<Account>,
     /// Its place there; none before CONNECT.
-    pub(super) membership: Option<Membership>,
+    pub(super) membership: Option<AccountMember>,
     pub(super) connection: Arc<Connection>,
     /// The limits it goes by.
     pub(super) limits: Arc<Limits>,
@@ -77,9 +77,9 @@ pub(super) struct Session {
     /// What was read and is not handled yet.
     pub(super) input: Input,
     /// Until the client has logged in, where it has to.
-    pub(super) stranger: Option<Box<Stranger>>,
+    pub(super) unauthenticated: Option<Box<Unauthenticated>>,
     /// What the user may do; `None` is everything.
-    pub(super) gate: Option<Box<Gate>>,
+    pub(super) permission_cache: Option<Box<PermissionCache>>,
     /// A login whose answer waits; nothing is read meanwhile.
     pub(super) pending_login: Option<Box<PendingLogin>>,
     pub(super) accepted: Instant,
@@ -116,8 +116,8 @@ impl Session {
         let mut session = Self {
             account: context.accounts.global().clone(),
             membership: None,
-            stranger: None,
-            gate: None,
+            unauthenticated: None,
+            permission_cache: None,
             pending_login: None,
             context,
             connection,
@@ -144,15 +144,15 @@ impl Session {
     }
 
     /// Sends the first INFO.
-    pub(super) fn introduce(&mut self, worker: &mut Worker) {
+    pub(super) fn introduce(&mut self, buffers: &mut ThreadBuffers) {
         self.nonce = login::nonce(&self.context);
-        self.send_info(worker, false);
+        self.send_info(buffers, false);
     }
 
     /// Ends a connection that is one too many.
-    pub(super) fn refuse_for_max_connections(&mut self, worker: &mut Worker) {
+    pub(super) fn refuse_for_max_connections(&mut self, buffers: &mut ThreadBuffers) {
         self.end(
-            worker,
+            buffers,
             End {
                 refused: None,
                 reason: CloseReason::MaxConnections,
@@ -163,9 +163,9 @@ impl Session {
     }
 
     /// Ends a connection that begins while too many do.
-    pub(super) fn refuse_for_rate(&mut self, worker: &mut Worker) {
+    pub(super) fn refuse_for_rate(&mut self, buffers: &mut ThreadBuffers) {
         self.end(
-            worker,
+            buffers,
             End {
                 refused: None,
                 reason: CloseReason::MaxConnections,
@@ -176,26 +176,26 @@ impl Session {
     }
 
     /// Acts on one operation; publishes are handled where their payload is.
-    pub(super) fn act(&mut self, worker: &mut Worker, op: Op<'_>) -> Result<(), End> {
+    pub(super) fn act(&mut self, buffers: &mut ThreadBuffers, op: Op<'_>) -> Result<(), End> {
         if self.trace.is_on() {
             trace_in(self.trace, &self.connection, &op);
         }
         match op {
-            Op::Connect(json) => self.connect(worker, json),
+            Op::Connect(json) => self.connect(buffers, json),
             Op::Subscribe {
                 subject,
                 queue,
                 sid,
             } => {
-                self.subscribe(worker, subject, queue, sid);
+                self.subscribe(buffers, subject, queue, sid);
                 Ok(())
             }
             Op::Unsubscribe { sid, max } => {
-                self.unsubscribe(worker, sid, max);
+                self.unsubscribe(buffers, sid, max);
                 Ok(())
             }
             Op::Ping => {
-                self.answer_ping(worker);
+                self.answer_ping(buffers);
                 Ok(())
             }
             Op::Pong => {
@@ -233,15 +233,23 @@ impl Session {
         }
     }
 
-    fn subscribe(&mut self, worker: &mut Worker, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) {
+    fn subscribe(
+        &mut self,
+        buffers: &mut ThreadBuffers,
+        subject: &[u8],
+        queue: Option<&[u8]>,
+        sid: &[u8],
+    ) {
         self.keepalive.busy();
-        self.connection.active(Clock::now());
+        self.connection.active(MonotonicMillis::now());
         let limits = &self.limits;
-        let gate = self.gate.as_ref();
-        let judged = gate.map_or(Ok(false), |gate| gate.judges(subject, queue));
+        let permission_cache = self.permission_cache.as_ref();
+        let judged = permission_cache.map_or(Ok(false), |permission_cache| {
+            permission_cache.judges(subject, queue)
+        });
         let Some(judged) = judged.ok().filter(|_| queue != Some(RESERVED_QUEUE)) else {
             return self.complain(
-                worker,
+                buffers,
                 ClientError::SubscriptionViolation {
                     subject: quoted(subject),
                     queue: queue.map(quoted),
@@ -250,10 +258,10 @@ impl Session {
         };
         if has_too_many_tokens(subject, limits.max_sub_tokens) {
             let subject = quoted(subject);
-            return self.complain(worker, ClientError::TooManyTokens { subject });
+            return self.complain(buffers, ClientError::TooManyTokens { subject });
         }
         if !self.account.has_room_for(subject, queue, sid) {
-            return self.complain(worker, ClientError::MaxSubscriptions);
+            return self.complain(buffers, ClientError::MaxSubscriptions);
         }
         let subscription = {
             let mut subscriptions = self.connection.subscriptions.lock();
@@ -263,13 +271,13 @@ impl Session {
                 .is_some_and(|max| subscriptions.len() >= max)
             {
                 drop(subscriptions);
-                return self.complain(worker, ClientError::MaxSubscriptions);
+                return self.complain(buffers, ClientError::MaxSubscriptions);
             }
             if subscriptions.get(sid).is_some() {
                 None
             } else if !subject::is_valid(subject) {
                 drop(subscriptions);
-                return self.complain(worker, ClientError::InvalidSubject);
+                return self.complain(buffers, ClientError::InvalidSubject);
             } else {
                 let connection = self.connection.clone();
                 let subscription = Subscription::new(connection, subject, queue, sid);
@@ -280,39 +288,43 @@ impl Session {
             }
         };
         if let Some(subscription) = subscription {
-            self.account.subscribe(worker, subscription);
+            self.account.subscribe(buffers, subscription);
         }
-        self.confirm(worker);
+        self.confirm(buffers);
     }
 
-    fn unsubscribe(&mut self, worker: &mut Worker, sid: &[u8], max: Option<u64>) {
+    fn unsubscribe(&mut self, buffers: &mut ThreadBuffers, sid: &[u8], max: Option<u64>) {
         self.keepalive.busy();
-        self.connection.active(Clock::now());
+        self.connection.active(MonotonicMillis::now());
         let found = self.connection.subscriptions.lock().get(sid).cloned();
         if let Some(subscription) = found {
             match max {
                 Some(max) if max > subscription.delivered.value() => subscription.set_max(max),
-                _ => self.drop_subscription(worker, &subscription),
+                _ => self.drop_subscription(buffers, &subscription),
             }
         }
-        self.confirm(worker);
+        self.confirm(buffers);
     }
 
     /// Ends one subscription of this connection.
-    pub(super) fn drop_subscription(&self, worker: &mut Worker, subscription: &Arc<Subscription>) {
+    pub(super) fn drop_subscription(
+        &self,
+        buffers: &mut ThreadBuffers,
+        subscription: &Arc<Subscription>,
+    ) {
         self.trace.ended(&self.connection, subscription);
         self.connection.subscriptions.lock().remove(subscription);
         self.account
-            .unsubscribe(worker, std::slice::from_ref(subscription));
+            .unsubscribe(buffers, std::slice::from_ref(subscription));
     }
 
-    fn answer_ping(&mut self, worker: &mut Worker) {
+    fn answer_ping(&mut self, buffers: &mut ThreadBuffers) {
         self.keepalive.busy();
         self.trace.out(&self.connection, format_args!("PONG"));
-        self.connection.send(worker, PONG);
+        self.connection.send(buffers, PONG);
         let first = self.connected && !std::mem::replace(&mut self.pinged, true);
         if first && self.options.protocol >= 1 {
-            self.send_info(worker, true);
+            self.send_info(buffers, true);
         }
         self.note_takes_info();
     }
@@ -326,7 +338,7 @@ impl Session {
             .store(takes_info, Ordering::Relaxed);
     }
 
-    pub(super) fn send_info(&self, worker: &mut Worker, answers_ping: bool) {
+    pub(super) fn send_info(&self, buffers: &mut ThreadBuffers, answers_ping: bool) {
         let mut info = info_for(&self.context, &self.connection);
         if !answers_ping {
             info.nonce = self.nonce.to_string();
@@ -336,14 +348,14 @@ impl Session {
             info.acc_is_sys = self.account.is_system;
             info.max_payload = i64::try_from(self.limits.max_payload).unwrap_or(i64::MAX);
         }
-        self.connection.send(worker, &info.line());
+        self.connection.send(buffers, &info.line());
     }
 
     /// `+OK` for a verbose client.
-    pub(super) fn confirm(&self, worker: &mut Worker) {
+    pub(super) fn confirm(&self, buffers: &mut ThreadBuffers) {
         if self.options.verbose {
             self.trace.out(&self.connection, format_args!("OK"));
-            self.connection.send(worker, OK);
+            self.connection.send(buffers, OK);
         }
     }
 
@@ -357,22 +369,22 @@ impl Session {
     }
 
     /// Tells the client of an error that its connection survives.
-    pub(super) fn complain(&self, worker: &mut Worker, error: ClientError) {
+    pub(super) fn complain(&self, buffers: &mut ThreadBuffers, error: ClientError) {
         match error.is_permission_violation() {
             true => self.note_violation(&error),
             false => debug!("{} - {error}", log_prefix(&self.connection)),
         }
         self.trace
             .out(&self.connection, format_args!("-ERR {error}"));
-        self.connection.send(worker, &error_line(&error));
+        self.connection.send(buffers, &error_line(&error));
     }
 
     /// Tells those who watch of a violation: the first ones one by one, later
     /// ones together, once in a while.
     fn note_violation(&self, error: &ClientError) {
-        let now = Clock::now();
+        let now = MonotonicMillis::now();
         let count = self.violations.fetch_add(1, Ordering::Relaxed) + 1;
-        let told = Clock(self.violation_told.load(Ordering::Relaxed));
+        let told = MonotonicMillis(self.violation_told.load(Ordering::Relaxed));
         if count > VIOLATIONS_TOLD && told.until(now) < VIOLATION_PAUSE {
             return;
         }
@@ -389,24 +401,24 @@ impl Session {
 
     /// Ends the connection, telling why as the protocol has it. Whoever guesses
     /// waits for the answer.
-    pub(super) fn end(&mut self, worker: &mut Worker, end: End) {
+    pub(super) fn end(&mut self, buffers: &mut ThreadBuffers, end: End) {
         self.tell_end(&end);
         let delay = end.refused.map_or(Duration::ZERO, |reason| {
             let logins = &self.context.telemetry.logins;
-            logins.refuse(reason, self.connection.peer.ip(), Clock::now())
+            logins.refuse(reason, self.connection.peer.ip(), MonotonicMillis::now())
         });
         if delay.is_zero() || end.reason == CloseReason::AuthenticationTimeout {
-            return self.conclude(worker, &end);
+            return self.conclude(buffers, &end);
         }
         self.pending_login = Some(Box::new(PendingLogin::Refused(end, delay)));
     }
 
     /// The last words of a session, and its end.
-    pub(super) fn conclude(&self, worker: &mut Worker, end: &End) {
+    pub(super) fn conclude(&self, buffers: &mut ThreadBuffers, end: &End) {
         if let Some(error) = &end.error {
             self.trace
                 .out(&self.connection, format_args!("-ERR {error}"));
-            self.connection.send(worker, &error_line(error));
+            self.connection.send(buffers, &error_line(error));
         }
         self.connection.close(end.reason);
     }
@@ -420,11 +432,11 @@ impl Session {
                 Some(ClientError::ConnectionRate) => {
                     telemetry
                         .beyond_rate
-                        .tell(Clock::now(), text, "beyond the limit")
+                        .tell(MonotonicMillis::now(), text, "beyond the limit")
                 }
                 _ => telemetry
                     .strangers
-                    .tell(Clock::now(), text, "that did not log in"),
+                    .tell(MonotonicMillis::now(), text, "that did not log in"),
             };
             match told {
                 Some(told) => text = told,
@@ -450,22 +462,22 @@ impl Session {
     }
 
     /// Pings, and ends stale or stuck connections, when it is time.
-    pub(super) fn keep_alive(&mut self, worker: &mut Worker) {
+    pub(super) fn keep_alive(&mut self, buffers: &mut ThreadBuffers) {
         let now = Instant::now();
         let backlog = self.connection.outbound().backlog();
-        let stuck = backlog.last_progress.until(Clock::now());
+        let stuck = backlog.last_progress.until(MonotonicMillis::now());
         if self.connection.is_blocked() && stuck >= self.limits.write_deadline {
             self.connection
                 .close(CloseReason::SlowConsumerWriteDeadline);
             return;
         }
         if self
-            .stranger
+            .unauthenticated
             .as_ref()
-            .is_some_and(|stranger| stranger.is_late(now))
+            .is_some_and(|unauthenticated| unauthenticated.is_late(now))
         {
             let end = self.refuse_late();
-            return self.end(worker, end);
+            return self.end(buffers, end);
         }
         self.cache.look(&self.account, now);
         match self.keepalive.due(now) {
@@ -473,10 +485,10 @@ impl Session {
             Due::Ping => {
                 self.cache.clear();
                 self.trace.out(&self.connection, format_args!("PING"));
-                self.connection.send(worker, PING);
+                self.connection.send(buffers, PING);
             }
             Due::Stale => self.end(
-                worker,
+                buffers,
                 End {
                     refused: None,
                     reason: CloseReason::StaleConnection,
@@ -489,8 +501,8 @@ impl Session {
 
     /// When [`Session::keep_alive`] is to be called next.
     pub(super) fn next_deadline(&self) -> Instant {
-        let ping = match &self.stranger {
-            Some(stranger) => self.keepalive.next().min(stranger.deadline()),
+        let ping = match &self.unauthenticated {
+            Some(unauthenticated) => self.keepalive.next().min(unauthenticated.deadline()),
             None => self.keepalive.next(),
         };
         let ping = self.cache.due().map_or(ping, |due| ping.min(due));
@@ -502,7 +514,7 @@ impl Session {
             .outbound()
             .backlog()
             .last_progress
-            .until(Clock::now());
+            .until(MonotonicMillis::now());
         let left = self.limits.write_deadline.saturating_sub(waited);
         // A millisecond more, so that the deadline has passed when it is looked at.
         ping.min(Instant::now() + left + std::time::Duration::from_millis(1))

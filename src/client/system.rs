@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use super::Context;
 use crate::{
     account::Account,
-    connection::{CloseReason, Connection, delivery::Run},
+    connection::{CloseReason, Connection, delivery::SubjectBatch},
     protocol::CRLF,
     telemetry::held::allocated,
 };
@@ -36,7 +36,7 @@ pub enum Notice {
     Connected(Arc<Connection>),
     /// A client's connection ended.
     Closed(Arc<Connection>, CloseReason),
-    /// Accounts have more or fewer connections; see [`Desk::take_counted`].
+    /// Accounts have more or fewer connections; see [`SystemQueue::take_counted`].
     Counted,
     /// The broker leaves.
     LameDuck,
@@ -54,7 +54,7 @@ pub struct Request {
     /// is an answer itself.
     pub reply: Box<[u8]>,
     /// What is asked.
-    pub ask: Ask,
+    pub ask: Query,
     /// Options as JSON; may be empty.
     pub body: Box<[u8]>,
     /// Its part of what all requests may take.
@@ -75,7 +75,7 @@ impl Drop for Held {
 
 /// What is asked.
 #[derive(Clone, Debug, Eq, PartialEq)]
-pub struct Ask {
+pub struct Query {
     /// Such as `VARZ`.
     pub topic: String,
     /// The account that is asked about; of the broker without.
@@ -120,7 +120,7 @@ pub const COUNTED: &str = "NSUBS-";
 /// Topics of `$SYS.REQ.ACCOUNT.<account>.`.
 const ACCOUNT_TOPICS: &[&str] = &["CONNS", "CONNZ", "INFO", "JSZ", "LEAFZ", "STATZ", "SUBSZ"];
 
-impl Ask {
+impl Query {
     /// What a message to `subject` in `account` asks of the broker of this id;
     /// `None` if nothing. Outside of the system account one may ask about
     /// one's own account only.
@@ -175,7 +175,7 @@ impl Ask {
 
 /// Where sessions leave notices.
 #[derive(Default)]
-pub struct Desk {
+pub struct SystemQueue {
     notices: OnceCell<SyncSender<Notice>>,
     /// Accounts that have more or fewer connections than was told of them.
     counted: Mutex<BTreeSet<String>>,
@@ -183,7 +183,7 @@ pub struct Desk {
     messages: AtomicU64,
 }
 
-impl Desk {
+impl SystemQueue {
     /// Opens it: notices go to `notices` from now on. Only the first call counts.
     pub fn open(&self, notices: SyncSender<Notice>) {
         self.notices.get_or_init(|| notices);
@@ -242,26 +242,26 @@ impl Desk {
     }
 }
 
-/// Leaves a run at the desk if it asks the broker for something; whether it does
+/// Leaves a subject batch at the desk if it asks the broker for something; whether it does
 /// and will be answered. `account` is that of who asks, here or on a peer.
-pub fn pass_on(context: &Context, account: &Arc<Account>, run: &Run<'_>) -> bool {
+pub fn pass_on(context: &Context, account: &Arc<Account>, batch: &SubjectBatch<'_>) -> bool {
     let ask = {
         let info = context.info.read();
-        Ask::parse(run.subject, account, &info.server_id)
+        Query::parse(batch.subject, account, &info.server_id)
     };
     let Some(ask) = ask else {
         return false;
     };
     let mut taken = true;
-    for message in run.messages {
-        let reply = match run.reply(message) {
+    for message in batch.messages {
+        let reply = match batch.reply(message) {
             // Without one they go to all who follow them.
             None if ask.topic == "STATSZ" => Some(&b""[..]),
             None if ask.topic.starts_with(COUNTED) => Some(&b""[..]),
             reply => reply,
         };
         if let Some(reply) = reply {
-            let body = run.body(message);
+            let body = batch.body(message);
             let start = message.header_len.unwrap_or(0) as usize;
             let body = &body[start..body.len() - CRLF.len()];
             taken &= match Request::new(account, reply, ask.clone(), body) {
@@ -288,7 +288,7 @@ pub fn subjects(server_id: &str) -> [String; 5] {
 impl Request {
     /// A request whose body is short enough to hold options; `None` if too much waits
     /// already.
-    pub fn new(account: &Arc<Account>, reply: &[u8], ask: Ask, body: &[u8]) -> Option<Self> {
+    pub fn new(account: &Arc<Account>, reply: &[u8], ask: Query, body: &[u8]) -> Option<Self> {
         let body = &body[..body.len().min(BODY_MAX)];
         let bytes = size_of::<Notice>() + allocated(reply.len()) + allocated(body.len());
         account.asked.hold(bytes).then(|| Self {
@@ -313,7 +313,7 @@ mod tests {
     fn requests_that_wait_are_bounded_in_bytes() {
         let (one, other) = (Arc::new(Account::new("A")), Arc::new(Account::new("B")));
         let body = vec![b'x'; 2 * BODY_MAX];
-        let ask = Ask {
+        let ask = Query {
             topic: "CONNZ".into(),
             account: None,
             is_ping: true,
@@ -331,7 +331,7 @@ mod tests {
         let mut system = Account::new("$SYS");
         system.is_system = true;
         let asked = |subject: &str, account: &Account| {
-            let ask = Ask::parse(subject.as_bytes(), account, "N1")?;
+            let ask = Query::parse(subject.as_bytes(), account, "N1")?;
             Some((ask.topic, ask.account))
         };
         let all = |topic: &str| Some((topic.to_owned(), None));

@@ -164,18 +164,18 @@ impl std::error::Error for SignalError {}
 pub fn send(signal: Signal, target: &Target, program: &str) -> Result<(), Vec<SignalError>> {
     let file = program_of("self");
     let name = program;
-    Own { name, file }.send(signal, target)
+    Brokers { name, file }.send(signal, target)
 }
 
 /// By what brokers are known among processes: they were started by the same name as
 /// this one, or from the same file by another name, as `midge` and by its link
 /// `nats-server`.
-struct Own<'a> {
+struct Brokers<'a> {
     name: &'a str,
     file: Option<Vec<u8>>,
 }
 
-impl Own<'_> {
+impl Brokers<'_> {
     fn send(&self, signal: Signal, target: &Target) -> Result<(), Vec<SignalError>> {
         let one = |pid| vec![pid];
         let found = match target {

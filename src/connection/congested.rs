@@ -1,6 +1,6 @@
 //! The connections whose queues were long when something was appended to them.
 //!
-//! A [`Worker`](super::worker::Worker) notes them while it handles a batch; whoever
+//! A [`ThreadBuffers`](super::buffers::ThreadBuffers) notes them while it handles a batch; whoever
 //! brought the batch looks at them afterwards and pauses (`client::back_pressure`),
 //! peers of the cluster also in its midst. Each is noted once, however often the
 //! batch reaches it.

@@ -1,8 +1,8 @@
-//! Delivery: from a run of messages to the outbound queue of one subscription.
+//! Delivery: from a subject batch of messages to the outbound queue of one subscription.
 //!
-//! A *run* is what a publisher sent to one subject in one batch, one message
-//! behind the other. Taking a run to one target at a time, instead of a message
-//! to all targets, locks each queue once per run and keeps its end in the
+//! A *subject batch* is what a publisher sent to one subject in one batch, one message
+//! behind the other. Taking a subject batch to one target at a time, instead of a message
+//! to all targets, locks each queue once per subject batch and keeps its end in the
 //! cache. The messages stay where they were read: a delivery differs from a
 //! publish only in its head (`MSG subject sid `), all that follows is copied in
 //! one piece. Every kind of publisher delivers through here.
@@ -11,8 +11,11 @@ use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 
-use super::{Connection, Subscription, outbound::Appender, worker::Worker};
-use crate::{protocol::CRLF, security::guard::Guard, sublist::Entry, telemetry::Clock};
+use super::{Connection, Subscription, buffers::ThreadBuffers, outbound::Appender};
+use crate::{
+    protocol::CRLF, security::delivery_filter::DeliveryFilter, sublist::Entry,
+    telemetry::MonotonicMillis,
+};
 
 /// Bytes appended in one batch after which everything touched is flushed:
 /// bounds what a batch times its fan-out can hold.
@@ -25,7 +28,7 @@ const BYTES_PER_COST: usize = 256;
 /// most.
 const SIZES_LEN: usize = 32;
 
-/// Where one message stands in the bytes of its run, and how it is built.
+/// Where one message stands in the bytes of its subject batch, and how it is built.
 #[derive(Clone, Copy, Debug)]
 pub struct Message {
     /// Where `[reply ]sizes CRLF payload CRLF` begins.
@@ -42,7 +45,7 @@ pub struct Message {
 
 /// Messages to one subject.
 #[derive(Clone, Copy)]
-pub struct Run<'a> {
+pub struct SubjectBatch<'a> {
     /// The subject.
     pub subject: &'a [u8],
     /// The bytes that the messages stand in.
@@ -53,7 +56,7 @@ pub struct Run<'a> {
     pub shared: Option<&'a Bytes>,
 }
 
-/// Which messages of a run: every `step`th from `first` on.
+/// Which messages of a subject batch: every `step`th from `first` on.
 #[derive(Clone, Copy, Debug)]
 pub struct Pick {
     /// Index of the first one.
@@ -75,17 +78,17 @@ impl Pick {
     }
 }
 
-/// How a run goes to one subscription.
+/// How a subject batch goes to one subscription.
 struct Terms<'a> {
     /// What stands before each message: `HMSG subject sid `.
     prefix: &'a [u8],
     takes_headers: bool,
     /// Who is told of requests.
-    guard: Option<&'a Guard>,
+    guard: Option<&'a DeliveryFilter>,
 }
 
-impl Run<'_> {
-    /// The reply subject of a message of the run, if it has one.
+impl SubjectBatch<'_> {
+    /// The reply subject of a message of the subject batch, if it has one.
     pub fn reply(&self, message: &Message) -> Option<&[u8]> {
         let start = message.tail_start as usize;
         match message.reply_len as usize {
@@ -100,7 +103,7 @@ impl Run<'_> {
         u64::from(first) * self.messages.len() as u64
     }
 
-    /// What it costs to take the run to one target; see [`Worker::is_spent`].
+    /// What it costs to take the subject batch to one target; see [`ThreadBuffers::is_spent`].
     pub fn cost(&self) -> usize {
         let copied = match self.shared {
             Some(_) => 0,
@@ -125,7 +128,7 @@ impl Run<'_> {
     }
 }
 
-/// How a run goes to a peer of the cluster.
+/// How a subject batch goes to a peer of the cluster.
 pub enum Routed<'a> {
     /// Every message, for subscribers outside of queue groups.
     Plain,
@@ -151,61 +154,62 @@ impl Routed<'_> {
 }
 
 impl Connection {
-    /// Delivers a run to a peer of the cluster as `RMSG` or `HMSG`. Returns what it
+    /// Delivers a subject batch to a peer of the cluster as `RMSG` or `HMSG`. Returns what it
     /// took, and the queue groups whose names were too long for its control lines;
     /// `None` if it took nothing because it ends. What is not for queue groups and too
     /// long is lost and booked as such.
     pub fn deliver_routed(
         self: &Arc<Self>,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         account: &[u8],
-        run: &Run<'_>,
+        batch: &SubjectBatch<'_>,
         routed: &Routed<'_>,
-        now: Clock,
+        now: MonotonicMillis,
         flush: bool,
     ) -> Option<(Appended, Vec<TooLong>)> {
         let takes_headers = self.takes_headers();
-        let mut head = std::mem::take(&mut worker.prefix);
+        let mut head = std::mem::take(&mut buffers.prefix);
         head.clear();
-        for part in [b"RMSG ", account, b" ", run.subject, b" "] {
+        for part in [b"RMSG ", account, b" ", batch.subject, b" "] {
             head.extend_from_slice(part);
         }
         let mut taken = None;
         if let Some(mut appender) = self.append() {
-            appender.begin(worker.read_at);
+            appender.begin(buffers.read_at);
             let mut routing = Routing {
                 appender: &mut appender,
-                worker: &mut *worker,
-                run,
+                buffers: &mut *buffers,
+                batch,
                 takes_headers,
                 line_max: self.line_max(),
                 appended: Appended::default(),
                 too_long: Vec::new(),
             };
             // A queue that has no room for all of it ends, and throws away what it got.
-            let made_before = routing.worker.appended;
+            let made_before = routing.buffers.appended;
             let all = routing.append(routed, &mut head);
             let (appended, too_long) = (routing.appended, routing.too_long);
-            worker.cost += run.messages.len() + (worker.appended - made_before) / BYTES_PER_COST;
+            buffers.cost +=
+                batch.messages.len() + (buffers.appended - made_before) / BYTES_PER_COST;
             let is_touched = all && appended.msgs > 0;
             taken = all.then_some((appended, too_long));
-            if is_touched && !flush && appender.touch(worker.batch) {
-                worker.touched.push(self.clone());
+            if is_touched && !flush && appender.touch(buffers.read_batch) {
+                buffers.touched.push(self.clone());
             }
-            appender.note_feeder(worker.publisher);
-            worker.congested.note(self, &mut appender);
+            appender.note_feeder(buffers.publisher);
+            buffers.congested.note(self, &mut appender);
         }
-        worker.prefix = head;
+        buffers.prefix = head;
         let is_reached = taken
             .as_ref()
             .is_some_and(|(appended, _)| appended.msgs > 0);
         if is_reached {
-            worker.reached += 1;
+            buffers.reached += 1;
             self.active(now);
             if flush {
-                self.flush(worker);
-            } else if worker.appended > APPENDED_MAX {
-                worker.flush_touched();
+                self.flush(buffers);
+            } else if buffers.appended > APPENDED_MAX {
+                buffers.flush_touched();
             }
         }
         taken
@@ -219,11 +223,11 @@ impl Connection {
     }
 }
 
-/// What is needed to append a run to the queue of a route.
+/// What is needed to append a subject batch to the queue of a route.
 struct Routing<'a, 'b, 'c> {
     appender: &'a mut Appender<'b>,
-    worker: &'a mut Worker,
-    run: &'a Run<'c>,
+    buffers: &'a mut ThreadBuffers,
+    batch: &'a SubjectBatch<'c>,
     takes_headers: bool,
     /// Bytes of the longest control line that the peer takes.
     line_max: usize,
@@ -234,13 +238,13 @@ struct Routing<'a, 'b, 'c> {
 /// A queue group whose name found no room in a peer's control line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TooLong {
-    /// Index of the message in its run.
+    /// Index of the message in its subject batch.
     pub message: usize,
     /// Place of the group among those of the message.
     pub place: usize,
 }
 
-/// What of a run was appended to the queue of a route.
+/// What of a subject batch was appended to the queue of a route.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Appended {
     /// Messages.
@@ -250,16 +254,16 @@ pub struct Appended {
 }
 
 impl Routing<'_, '_, '_> {
-    /// Appends what of the run the peer is to have; `head` is `RMSG account
+    /// Appends what of the subject batch the peer is to have; `head` is `RMSG account
     /// subject `. Returns whether all of it found room, but for what is too long.
     fn append(&mut self, routed: &Routed<'_>, head: &mut Vec<u8>) -> bool {
-        let run = self.run;
+        let batch = self.batch;
         let plain_len = head.len();
-        for (index, message) in run.messages.iter().enumerate() {
+        for (index, message) in batch.messages.iter().enumerate() {
             head.truncate(plain_len);
             if let Routed::Queues { names, .. } = routed {
                 head.extend_from_slice(b"| ");
-                if let Some(reply) = run.reply(message) {
+                if let Some(reply) = batch.reply(message) {
                     head.truncate(plain_len);
                     for part in [b"+ ", reply, b" "] {
                         head.extend_from_slice(part);
@@ -319,7 +323,7 @@ impl Routing<'_, '_, '_> {
             let has_names = next > first;
             if has_names && (lines == 0 || !routed.is_plain()) {
                 lines += 1;
-                if !self.append_one(&self.run.messages[message], head, true) {
+                if !self.append_one(&self.batch.messages[message], head, true) {
                     return false;
                 }
                 continue;
@@ -337,15 +341,15 @@ impl Routing<'_, '_, '_> {
     /// Appends a message behind `head`, in which its reply stands already if
     /// there are `queues`. Returns whether it found room.
     fn append_one(&mut self, message: &Message, head: &mut [u8], queues: bool) -> bool {
-        let run = self.run;
+        let batch = self.batch;
         let body_len = match message.header_len {
             Some(header_len) if header_len == 0 || !self.takes_headers => {
                 head[0] = b'R';
-                let reply = run.reply(message).filter(|_| !queues);
+                let reply = batch.reply(message).filter(|_| !queues);
                 append_bare(
                     self.appender,
-                    self.worker,
-                    run,
+                    self.buffers,
+                    batch,
                     message,
                     header_len,
                     head,
@@ -354,11 +358,11 @@ impl Routing<'_, '_, '_> {
             }
             header_len => {
                 head[0] = if header_len.is_some() { b'H' } else { b'R' };
-                let mut tail = run.tail(message);
+                let mut tail = batch.tail(message);
                 if queues && message.reply_len > 0 {
                     tail = &tail[message.reply_len as usize + 1..];
                 }
-                append_whole(self.appender, self.worker, run, message, head, tail)
+                append_whole(self.appender, self.buffers, batch, message, head, tail)
             }
         };
         if let Some(body_len) = body_len {
@@ -374,21 +378,21 @@ impl Routing<'_, '_, '_> {
 /// random one on; `excludes` are passed over. So many members are `elsewhere` and
 /// take their turns. Returns the indexes of theirs and of those that no member
 /// took, ascending.
-pub fn deal_out(
-    worker: &mut Worker,
-    run: &Run<'_>,
+pub fn deliver_to_queue_group(
+    buffers: &mut ThreadBuffers,
+    batch: &SubjectBatch<'_>,
     members: &[Arc<Subscription>],
     elsewhere: usize,
     excludes: impl Fn(&Subscription) -> bool,
-    now: Clock,
+    now: MonotonicMillis,
     flush: bool,
 ) -> Vec<usize> {
     let turns = members.len() + elsewhere;
     let start = fastrand::usize(..turns);
-    worker.cost += turns.min(run.messages.len()) + run.cost();
-    let (mut missed, mut theirs) = (Vec::new(), Vec::new());
-    for first in 0..turns.min(run.messages.len()) {
-        let picked = (first..run.messages.len()).step_by(turns);
+    buffers.cost += turns.min(batch.messages.len()) + batch.cost();
+    let (mut undelivered, mut theirs) = (Vec::new(), Vec::new());
+    for first in 0..turns.min(batch.messages.len()) {
+        let picked = (first..batch.messages.len()).step_by(turns);
         let Some(member) = members.get((start + first) % turns) else {
             theirs.extend(picked);
             continue;
@@ -396,26 +400,34 @@ pub fn deal_out(
         let pick = Pick { first, step: turns };
         let taken = match excludes(member) {
             true => 0,
-            false => member.deliver(worker, run, pick, now, flush),
+            false => member.deliver(buffers, batch, pick, now, flush),
         };
-        missed.extend(picked.skip(taken));
+        undelivered.extend(picked.skip(taken));
     }
     // Somebody's share was not taken.
-    deal_rest(worker, run, members, &mut missed, excludes, now, flush);
-    missed.extend(theirs);
-    missed.sort_unstable();
-    missed
+    deal_rest(
+        buffers,
+        batch,
+        members,
+        &mut undelivered,
+        excludes,
+        now,
+        flush,
+    );
+    undelivered.extend(theirs);
+    undelivered.sort_unstable();
+    undelivered
 }
 
 /// Deals messages of a run out one by one, each to whoever of the members takes it;
 /// those that nobody takes are left.
 pub fn deal_rest(
-    worker: &mut Worker,
-    run: &Run<'_>,
+    buffers: &mut ThreadBuffers,
+    batch: &SubjectBatch<'_>,
     members: &[Arc<Subscription>],
     left: &mut Vec<usize>,
     excludes: impl Fn(&Subscription) -> bool,
-    now: Clock,
+    now: MonotonicMillis,
     flush: bool,
 ) {
     if left.is_empty() {
@@ -427,8 +439,8 @@ pub fn deal_rest(
     left.retain(|index| {
         while !able.is_empty() {
             let at = turn % able.len();
-            worker.cost += 1;
-            if able[at].deliver(worker, run, Pick::one(*index), now, flush) == 1 {
+            buffers.cost += 1;
+            if able[at].deliver(buffers, batch, Pick::one(*index), now, flush) == 1 {
                 turn = at + 1;
                 return false;
             }
@@ -445,17 +457,17 @@ impl Subscription {
     /// connection is ending. `flush` writes them to the socket at once.
     pub fn deliver(
         self: &Arc<Self>,
-        worker: &mut Worker,
-        run: &Run<'_>,
+        buffers: &mut ThreadBuffers,
+        batch: &SubjectBatch<'_>,
         pick: Pick,
-        now: Clock,
+        now: MonotonicMillis,
         flush: bool,
     ) -> usize {
         // A crowd of subscriptions whose connection was cut is passed over quickly.
         if self.connection.is_closing() {
             return 0;
         }
-        let subject = self.delivered_subject(run.subject);
+        let subject = self.delivered_subject(batch.subject);
         let guard = self.guard();
         if let Some(guard) = &guard
             && !guard.lets_through(&subject, self.queue())
@@ -464,41 +476,41 @@ impl Subscription {
         }
         let connection = &self.connection;
         let takes_headers = connection.headers.load(Ordering::Relaxed);
-        let mut prefix = std::mem::take(&mut worker.prefix);
+        let mut prefix = std::mem::take(&mut buffers.prefix);
         prefix.clear();
         for part in [b"HMSG ", &*subject, b" ", self.sid(), b" "] {
             prefix.extend_from_slice(part);
         }
         let taken = match connection.append() {
             Some(mut appender) if !self.origin().is_closed() => {
-                appender.begin(worker.read_at);
+                appender.begin(buffers.read_at);
                 let terms = Terms {
                     prefix: &prefix,
                     takes_headers,
                     guard: guard.as_deref(),
                 };
-                let taken = self.append_run(&mut appender, worker, run, pick, &terms);
-                if taken > 0 && !flush && appender.touch(worker.batch) {
-                    worker.touched.push(connection.clone());
+                let taken = self.append_run(&mut appender, buffers, batch, pick, &terms);
+                if taken > 0 && !flush && appender.touch(buffers.read_batch) {
+                    buffers.touched.push(connection.clone());
                 }
-                appender.note_feeder(worker.publisher);
-                worker.congested.note(connection, &mut appender);
+                appender.note_feeder(buffers.publisher);
+                buffers.congested.note(connection, &mut appender);
                 taken
             }
             _ => 0,
         };
         if let Some(shown) = connection.traced.shown() {
-            let messages = run.messages.iter().skip(pick.first).step_by(pick.step);
-            connection.trace_out(run, messages.take(taken), (&prefix, takes_headers), shown);
+            let messages = batch.messages.iter().skip(pick.first).step_by(pick.step);
+            connection.trace_out(batch, messages.take(taken), (&prefix, takes_headers), shown);
         }
-        worker.prefix = prefix;
+        buffers.prefix = prefix;
         if taken > 0 {
-            worker.reached += 1;
+            buffers.reached += 1;
             connection.active(now);
             if flush {
-                connection.flush(worker);
-            } else if worker.appended > APPENDED_MAX {
-                worker.flush_touched();
+                connection.flush(buffers);
+            } else if buffers.appended > APPENDED_MAX {
+                buffers.flush_touched();
             }
         }
         taken
@@ -507,8 +519,8 @@ impl Subscription {
     fn append_run(
         self: &Arc<Self>,
         appender: &mut Appender<'_>,
-        worker: &mut Worker,
-        run: &Run<'_>,
+        buffers: &mut ThreadBuffers,
+        batch: &SubjectBatch<'_>,
         pick: Pick,
         terms: &Terms<'_>,
     ) -> usize {
@@ -527,23 +539,28 @@ impl Subscription {
         };
         let mut taken = 0;
         let mut bytes = 0;
-        let messages = run.messages[pick.first..].iter().step_by(pick.step);
+        let messages = batch.messages[pick.first..].iter().step_by(pick.step);
         for message in messages.take(left) {
             let body_len = match message.header_len {
                 // The common case: the tail goes on as it came.
                 None => {
-                    let tail = run.tail(message);
-                    append_whole(appender, worker, run, message, &prefix[1..], tail)
+                    let tail = batch.tail(message);
+                    append_whole(appender, buffers, batch, message, &prefix[1..], tail)
                 }
-                Some(header_len) if header_len > 0 && takes_headers => {
-                    append_whole(appender, worker, run, message, prefix, run.tail(message))
-                }
+                Some(header_len) if header_len > 0 && takes_headers => append_whole(
+                    appender,
+                    buffers,
+                    batch,
+                    message,
+                    prefix,
+                    batch.tail(message),
+                ),
                 Some(header_len) => {
-                    let reply = run.reply(message);
+                    let reply = batch.reply(message);
                     append_bare(
                         appender,
-                        worker,
-                        run,
+                        buffers,
+                        batch,
                         message,
                         header_len,
                         &prefix[1..],
@@ -557,7 +574,7 @@ impl Subscription {
             taken += 1;
             bytes += body_len;
             if let Some(guard) = guard
-                && let Some(reply) = run.reply(message)
+                && let Some(reply) = batch.reply(message)
             {
                 guard.asked(reply);
             }
@@ -573,7 +590,7 @@ impl Subscription {
         origin.delivered.add(msgs);
         if max > 0 && origin.delivered.value() >= max {
             origin.close();
-            worker.expired.push(origin.clone());
+            buffers.expired.push(origin.clone());
         }
         taken
     }
@@ -585,20 +602,20 @@ impl Subscription {
 #[inline]
 fn append_whole(
     appender: &mut Appender<'_>,
-    worker: &mut Worker,
-    run: &Run<'_>,
+    buffers: &mut ThreadBuffers,
+    batch: &SubjectBatch<'_>,
     message: &Message,
     prefix: &[u8],
     tail: &[u8],
 ) -> Option<usize> {
-    let shared_len = run.shared.map_or(0, Bytes::len);
+    let shared_len = batch.shared.map_or(0, Bytes::len);
     let len = prefix.len() + tail.len() + shared_len;
     if !appender.reserve(len) {
         return None;
     }
-    worker.appended += len;
-    appender.push(worker, prefix, tail);
-    match run.shared {
+    buffers.appended += len;
+    appender.push(buffers, prefix, tail);
+    match batch.shared {
         Some(shared) => appender.push_shared(shared.clone()),
         None => appender.end_message(),
     }
@@ -610,14 +627,14 @@ fn append_whole(
 /// prefix.
 fn append_bare(
     appender: &mut Appender<'_>,
-    worker: &mut Worker,
-    run: &Run<'_>,
+    buffers: &mut ThreadBuffers,
+    batch: &SubjectBatch<'_>,
     message: &Message,
     header_len: u32,
     prefix: &[u8],
     reply: Option<&[u8]>,
 ) -> Option<usize> {
-    let payload = &run.body(message)[header_len as usize..];
+    let payload = &batch.body(message)[header_len as usize..];
     let payload_len = payload.len() - CRLF.len();
     let reply = reply.unwrap_or_default();
     let blank: &[u8] = if reply.is_empty() { b"" } else { b" " };
@@ -626,16 +643,16 @@ fn append_bare(
     if !appender.reserve(len) {
         return None;
     }
-    worker.appended += len;
+    buffers.appended += len;
     // In one piece: a piece of the queue begins with a message.
     let head = [prefix, reply, blank, size.as_bytes()].concat();
-    match run.shared {
+    match batch.shared {
         Some(shared) => {
-            appender.push(worker, &head, b"");
+            appender.push(buffers, &head, b"");
             appender.push_shared(shared.slice(header_len as usize..));
         }
         None => {
-            appender.push(worker, &head, payload);
+            appender.push(buffers, &head, payload);
             appender.end_message();
         }
     }

@@ -7,9 +7,9 @@
 
 use std::{cmp::Reverse, sync::Arc, time::Duration};
 
-use super::{CloseReason, Connection, feeders::Feeders, outbound::Backlog, registry::Registry};
+use super::{CloseReason, Connection, outbound::Backlog, producers::Producers, registry::Registry};
 use crate::telemetry::{
-    Clock, Stamp, Telemetry,
+    MonotonicMicros, MonotonicMillis, Telemetry,
     event::EventKind,
     held::shown,
     loss::Lost,
@@ -36,7 +36,12 @@ const NAMED_MAX: usize = 16;
 
 /// Looks at one reader: begins an incident, follows it, ends it when the reader
 /// has caught up.
-pub fn look_at(telemetry: &Telemetry, registry: &Registry, connection: &Connection, now: Clock) {
+pub fn look_at(
+    telemetry: &Telemetry,
+    registry: &Registry,
+    connection: &Connection,
+    now: MonotonicMillis,
+) {
     let backlog = connection.outbound().backlog();
     if backlog.closed {
         // The connection's own task concludes.
@@ -78,7 +83,7 @@ pub fn conclude(
     connection: &Connection,
     reason: CloseReason,
 ) -> Option<Arc<Incident>> {
-    let now = Clock::now();
+    let now = MonotonicMillis::now();
     let backlog = connection.outbound().backlog();
     let ongoing = telemetry.slow.ongoing(connection.cid);
     if ongoing.is_none() && !reason.is_slow_consumer() {
@@ -118,13 +123,13 @@ pub fn conclude(
     Some(incident)
 }
 
-fn is_worth_an_incident(backlog: &Backlog, now: Clock) -> bool {
+fn is_worth_an_incident(backlog: &Backlog, now: MonotonicMillis) -> bool {
     backlog.behind_since.is_some_and(|since| {
         backlog.pending > backlog.max_pending / PENDING_PART || since.until(now) >= BEHIND_MIN
     })
 }
 
-fn begin(connection: &Connection, backlog: &Backlog, now: Clock) -> Incident {
+fn begin(connection: &Connection, backlog: &Backlog, now: MonotonicMillis) -> Incident {
     let start = backlog.behind_since.unwrap_or(now);
     let mut incident = Incident::begin(reader(connection), start, backlog.max_pending);
     incident.written_before = connection.outbound().traffic().written_bytes;
@@ -139,7 +144,7 @@ fn follow(
     connection: &Connection,
     backlog: &Backlog,
     mut incident: Incident,
-    now: Clock,
+    now: MonotonicMillis,
 ) {
     let last = incident.curve.last().map_or(incident.start, |last| last.at);
     if incident.duration(now) > YOUNG && last.until(now) < LOOK_EVERY {
@@ -178,11 +183,11 @@ fn filled_in(
     connection: &Connection,
     backlog: &Backlog,
     mut incident: Incident,
-    now: Clock,
+    now: MonotonicMillis,
 ) -> Incident {
     let outbound = connection.outbound();
     incident.note(now, backlog.pending, outbound.traffic().written_bytes);
-    incident.publishers = publishers(&outbound.feeders(), registry);
+    incident.publishers = publishers(&outbound.producers(), registry);
     // Looked at anew when it has grown by half.
     if backlog.pending > incident.subjects_at / 2 * 3 {
         let mut subjects = outbound.subjects();
@@ -193,7 +198,7 @@ fn filled_in(
     }
     let socket = outbound.socket_figures();
     if socket.is_some() || incident.evidence.is_empty() {
-        let delay = telemetry.latency.worst_scheduling(Stamp::now());
+        let delay = telemetry.latency.worst_scheduling(MonotonicMicros::now());
         (incident.cause, incident.evidence) = judge(incident.socket_before, socket, delay);
     }
     if incident.socket_before.is_none() && incident.curve.len() > 2 {
@@ -202,16 +207,16 @@ fn filled_in(
     incident
 }
 
-fn publishers(feeders: &Feeders, registry: &Registry) -> Vec<Publisher> {
+fn publishers(producers: &Producers, registry: &Registry) -> Vec<Publisher> {
     let mut found: Vec<Publisher> = Vec::new();
-    for fed in &feeders.fed {
+    for fed in &producers.fed {
         found.push(Publisher {
             cid: fed.cid,
             bytes: fed.bytes,
             ..Publisher::default()
         });
     }
-    for stalled in &feeders.stalled {
+    for stalled in &producers.stalled {
         let known = found.iter().position(|known| known.cid == stalled.cid);
         let at = known.unwrap_or_else(|| {
             found.push(Publisher {

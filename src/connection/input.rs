@@ -5,8 +5,8 @@
 use memchr::memchr;
 
 use super::{
+    buffers::READ_BUFFER_LEN,
     payload::{NoRoom, Origin, Payload, READ},
-    worker::READ_BUFFER_LEN,
 };
 use crate::telemetry::held::Share;
 
@@ -17,7 +17,7 @@ use crate::telemetry::held::Share;
 const CARRY_COPIED_MAX: usize = READ_BUFFER_LEN / 2;
 
 /// Bytes of an operation above which an incomplete payload is read into memory
-/// of its own instead of through the worker's buffer.
+/// of its own instead of through the thread's read buffer.
 const LARGE_LEN: usize = 16 * 1024;
 
 /// Bytes of an unfinished operation above which they are booked with the payloads that

@@ -27,7 +27,7 @@ use hashbrown::HashSet;
 use parking_lot::Mutex;
 
 use self::wants::{Key, Wanted, Wants};
-use super::{Connection, Subscription, worker::Worker};
+use super::{Connection, Subscription, buffers::ThreadBuffers};
 use crate::{
     security::permissions::Permissions,
     sublist::{Entry as _, Sublist},
@@ -166,7 +166,7 @@ impl LocalInterest {
     /// bytes, which it takes off. Returns whether more is left.
     pub fn tell_more(
         &self,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         route: &Arc<Connection>,
         budget: &mut usize,
     ) -> bool {
@@ -215,7 +215,7 @@ impl LocalInterest {
         }
         *budget = budget.saturating_sub(lines.len());
         if !lines.is_empty() {
-            route.send(worker, &lines);
+            route.send(buffers, &lines);
         }
         peer.untold > 0 || !peer.later.is_empty()
     }
@@ -241,7 +241,7 @@ impl LocalInterest {
     }
 
     /// Counts a subscription that is in the sublist by now.
-    pub fn add(&self, worker: &mut Worker, subscription: &Subscription) {
+    pub fn add(&self, buffers: &mut ThreadBuffers, subscription: &Subscription) {
         if !self.counting.load(Ordering::SeqCst) {
             return;
         }
@@ -253,21 +253,21 @@ impl LocalInterest {
         let is_new = wanted.is_nothing();
         wanted.subscriptions += 1;
         if is_new || subscription.queue().is_some() {
-            self.tell(&mut state, worker, &key);
+            self.tell(&mut state, buffers, &key);
         }
     }
 
     /// Wants a subject for good, without a subscription, if there is or was a
     /// route.
-    pub fn want(&self, worker: &mut Worker, subject: &[u8]) {
+    pub fn want(&self, buffers: &mut ThreadBuffers, subject: &[u8]) {
         if self.counting.load(Ordering::SeqCst) {
-            self.want_always(worker, subject);
+            self.want_always(buffers, subject);
         }
     }
 
     /// Wants a subject for good, without a subscription; routes that come later
     /// are told as well.
-    pub fn want_always(&self, worker: &mut Worker, subject: &[u8]) {
+    pub fn want_always(&self, buffers: &mut ThreadBuffers, subject: &[u8]) {
         let mut state = self.state.lock();
         if state.has_left {
             return;
@@ -276,25 +276,25 @@ impl LocalInterest {
         let is_new = wanted.is_nothing();
         wanted.for_good = true;
         if is_new {
-            self.tell(&mut state, worker, &key);
+            self.tell(&mut state, buffers, &key);
         }
     }
 
     /// No longer wants for good what was.
-    pub fn unwant(&self, worker: &mut Worker, subject: &[u8]) {
+    pub fn unwant(&self, buffers: &mut ThreadBuffers, subject: &[u8]) {
         let mut state = self.state.lock();
         let key = state.wanted.find(subject);
-        self.withdraw(&mut state, worker, key);
+        self.withdraw(&mut state, buffers, key);
     }
 
     /// The account is defined no more: nothing is wanted for good in it, also if who
     /// does not know that yet asks for it.
-    pub fn leave(&self, worker: &mut Worker) {
+    pub fn leave(&self, buffers: &mut ThreadBuffers) {
         let mut state = self.state.lock();
         state.has_left = true;
         let for_good = state.wanted.iter().filter(|(_, wanted)| wanted.for_good);
         let keys: Vec<Key> = for_good.map(|(key, _)| key.clone()).collect();
-        self.withdraw(&mut state, worker, keys);
+        self.withdraw(&mut state, buffers, keys);
     }
 
     /// The account is defined, maybe again.
@@ -306,20 +306,20 @@ impl LocalInterest {
     fn withdraw(
         &self,
         state: &mut State,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         keys: impl IntoIterator<Item = Key>,
     ) {
         for key in keys {
             state.wanted_mut(&key).1.for_good = false;
             if state.drop_unwanted(&key) {
-                self.tell(state, worker, &key);
+                self.tell(state, buffers, &key);
             }
         }
     }
 
     /// Counts subscriptions out that have left the sublist. Of a queue group that
     /// many leave at once only what is left of it is told.
-    pub fn remove(&self, worker: &mut Worker, subscriptions: &[Arc<Subscription>]) {
+    pub fn remove(&self, buffers: &mut ThreadBuffers, subscriptions: &[Arc<Subscription>]) {
         if !self.counting.load(Ordering::SeqCst) {
             return;
         }
@@ -338,41 +338,41 @@ impl LocalInterest {
         let mut told = HashSet::new();
         for key in &changed {
             if changed.len() == 1 || told.insert(key) {
-                self.tell(&mut state, worker, key);
+                self.tell(&mut state, buffers, key);
             }
         }
     }
 
     /// Limits what peers are told of; they are told what is different now.
-    pub fn limit(&self, worker: &mut Worker, limits: Option<Arc<Permissions>>) {
+    pub fn limit(&self, buffers: &mut ThreadBuffers, limits: Option<Arc<Permissions>>) {
         let mut state = self.state.lock();
         let before = std::mem::replace(&mut state.limits, limits);
         let changed = |key: &&Key| may_be_told(&before, key) != may_be_told(&state.limits, key);
         let changed: Vec<Key> = state.wanted.keys().filter(changed).cloned().collect();
         for key in &changed {
-            self.tell_all(&mut state, worker, key);
+            self.tell_all(&mut state, buffers, key);
         }
     }
 
     /// Tells all peers of a change of what may be told.
-    fn tell(&self, state: &mut State, worker: &mut Worker, key: &Key) {
+    fn tell(&self, state: &mut State, buffers: &mut ThreadBuffers, key: &Key) {
         if may_be_told(&state.limits, key) {
-            self.tell_all(state, worker, key);
+            self.tell_all(state, buffers, key);
         }
     }
 
     /// Tells all peers how a key stands: at once where there is room, else soon.
-    fn tell_all(&self, state: &mut State, worker: &mut Worker, key: &Key) {
+    fn tell_all(&self, state: &mut State, buffers: &mut ThreadBuffers, key: &Key) {
         if state.peers.is_empty() {
             return;
         }
-        let mut line = std::mem::take(&mut worker.scratch);
+        let mut line = std::mem::take(&mut buffers.scratch);
         line.clear();
         self.push_line(&mut line, key, state.wanted.get(key), &state.limits);
         for peer in &mut state.peers {
-            peer.tell(worker, key, &line);
+            peer.tell(buffers, key, &line);
         }
-        worker.scratch = line;
+        buffers.scratch = line;
     }
 
     /// The line that tells how a key stands.
@@ -460,7 +460,7 @@ impl State {
 }
 
 impl Peer {
-    fn tell(&mut self, worker: &mut Worker, key: &Key, line: &[u8]) {
+    fn tell(&mut self, buffers: &mut ThreadBuffers, key: &Key, line: &[u8]) {
         if line.len() > self.route.line_max() {
             return;
         }
@@ -481,11 +481,11 @@ impl Peer {
         if !appender.reserve(line.len()) {
             return;
         }
-        appender.push(worker, line, b"");
-        if appender.touch(worker.batch) {
-            worker.touched.push(self.route.clone());
+        appender.push(buffers, line, b"");
+        if appender.touch(buffers.read_batch) {
+            buffers.touched.push(self.route.clone());
         }
-        worker.congested.note(&self.route, &mut appender);
+        buffers.congested.note(&self.route, &mut appender);
     }
 }
 

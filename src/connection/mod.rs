@@ -2,7 +2,7 @@
 //!
 //! Here are the shared part of a connection ([`Connection`]) that publishers
 //! reach through its subscriptions, its bounded outbound queue ([`outbound`]),
-//! the buffers and lists of a worker thread ([`worker`]), why connections end
+//! the buffers and lists of a worker thread ([`buffers`]), why connections end
 //! ([`CloseReason`]), who is connected ([`registry`]), and the places of those who
 //! are not let in yet ([`admission`]). What the peer's
 //! operations mean is the business of the rooms above (`client`).
@@ -10,11 +10,11 @@
 pub mod accepting;
 pub mod admission;
 pub mod budget;
+pub mod buffers;
 mod client_info;
 mod close_reason;
 pub mod congested;
 pub mod delivery;
-pub mod feeders;
 pub mod handshake;
 pub mod incident;
 mod input;
@@ -22,23 +22,23 @@ pub mod interest;
 pub mod keepalive;
 mod names;
 pub mod outbound;
+mod outbound_stats;
 pub mod payload;
+pub mod producers;
 mod queue;
-mod queued;
+mod queue_inspection;
 pub mod reading;
 pub mod registry;
 pub mod remote;
-mod sent;
 mod subscription;
 mod tcp_info;
 #[cfg(test)]
 mod tests;
 pub mod tls_listener;
-mod trace_order;
 mod trace_out;
+mod trace_request;
 pub mod transport;
 pub mod turned_away;
-pub mod worker;
 
 use std::{
     future::{Future, poll_fn},
@@ -62,25 +62,25 @@ use tracing::debug;
 
 use crate::{
     protocol::route::ASSUMED_LINE_MAX,
-    security::{certificate::PeerCertificate, guard::Guard},
+    security::{certificate::PeerCertificate, delivery_filter::DeliveryFilter},
     telemetry::{
-        Clock, Counter, Stamp, Telemetry, Traffic,
+        Counter, MonotonicMicros, MonotonicMillis, Telemetry, Traffic,
         held::{allocated, shown},
-        load::{Loads, Moved, Name},
+        load::{Loads, Name, TrafficDelta},
         loss::LossReason,
         slow::Incident,
     },
 };
 use budget::Budget;
+use buffers::with_buffers;
 pub use client_info::ClientInfo;
 pub use close_reason::CloseReason;
 use outbound::Outbound;
 use registry::Registry;
 pub use subscription::{SUBSCRIPTIONS, Subscription, SubscriptionTable, lingering};
-pub use trace_order::{TraceLine, TraceOrder};
 pub use trace_out::{OutTrace, Shown, delsub, trace_expired};
+pub use trace_request::{TraceLine, TraceRequest};
 use transport::Tls;
-use worker::with_worker;
 
 /// How long an ending connection may take to accept its last bytes.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
@@ -127,15 +127,15 @@ pub struct Connection {
     /// The peer's address.
     pub peer: SocketAddr,
     /// Time of the accept.
-    pub start: Stamp,
+    pub start: MonotonicMicros,
     /// Messages received; written by the own task.
     pub in_msgs: Counter,
     /// Bytes received; written by the own task.
     pub in_bytes: Counter,
     /// Messages of it that reached nobody; written by the own task.
-    pub unheard_msgs: Counter,
+    pub no_interest_msgs: Counter,
     /// Their headers and payloads; written by the own task.
-    pub unheard_bytes: Counter,
+    pub no_interest_bytes: Counter,
     /// Requests of it that were refused because too many replies are waited for;
     /// written by the own task.
     pub refused_msgs: Counter,
@@ -156,7 +156,7 @@ pub struct Connection {
     /// messages may go to it.
     is_told: AtomicBool,
     /// Whether what the peer sends is logged, for a while.
-    pub trace: TraceOrder,
+    pub trace: TraceRequest,
     /// Who the peer says it is.
     pub identity: Mutex<Identity>,
     /// The certificate that the peer has proved to be its own; set when the
@@ -168,13 +168,13 @@ pub struct Connection {
     pub subscriptions: Mutex<SubscriptionTable>,
     /// Judges deliveries to those of them that need it; `None` where the user may
     /// receive everything.
-    pub guard: Mutex<Option<Arc<Guard>>>,
+    pub guard: Mutex<Option<Arc<DeliveryFilter>>>,
     outbound: Outbound,
     /// Number of the series that its figures belong to; see
-    /// [`crate::telemetry::figures`].
+    /// [`crate::telemetry::metrics`].
     pub series: AtomicU32,
     /// What it had moved when the recorder last looked.
-    looked_at: Mutex<Moved>,
+    looked_at: Mutex<TrafficDelta>,
     /// The generation of the settings that its own task goes by; written by it.
     pub settings: AtomicU64,
     flags: AtomicU8,
@@ -263,7 +263,7 @@ impl Connection {
         max_pending: usize,
         budget: Arc<Budget>,
     ) -> Self {
-        let start = Stamp::now();
+        let start = MonotonicMicros::now();
         Self {
             kind,
             cid,
@@ -271,8 +271,8 @@ impl Connection {
             start,
             in_msgs: Counter::default(),
             in_bytes: Counter::default(),
-            unheard_msgs: Counter::default(),
-            unheard_bytes: Counter::default(),
+            no_interest_msgs: Counter::default(),
+            no_interest_bytes: Counter::default(),
             refused_msgs: Counter::default(),
             refused_bytes: Counter::default(),
             stalls: AtomicU64::new(0),
@@ -281,7 +281,7 @@ impl Connection {
             takes_info: AtomicBool::new(false),
             line_max: AtomicUsize::new(ASSUMED_LINE_MAX),
             is_told: AtomicBool::new(false),
-            trace: TraceOrder::default(),
+            trace: TraceRequest::default(),
             identity: Mutex::default(),
             certificate: OnceLock::new(),
             transport: OnceLock::new(),
@@ -340,13 +340,13 @@ impl Connection {
     }
 
     /// Notes that a message or a subscription went through.
-    pub fn active(&self, now: Clock) {
+    pub fn active(&self, now: MonotonicMillis) {
         self.last_activity.store(now.0, Ordering::Relaxed);
     }
 
     /// When a message or a subscription last went through.
-    pub fn last_activity(&self) -> Clock {
-        Clock(self.last_activity.load(Ordering::Relaxed))
+    pub fn last_activity(&self) -> MonotonicMillis {
+        MonotonicMillis(self.last_activity.load(Ordering::Relaxed))
     }
 
     /// Round trip time to the peer; `None` while unknown.
@@ -375,7 +375,10 @@ impl Connection {
             in_bytes: self.in_bytes.value(),
             ..self.outbound.traffic()
         };
-        let (msgs, bytes) = (self.unheard_msgs.value(), self.unheard_bytes.value());
+        let (msgs, bytes) = (
+            self.no_interest_msgs.value(),
+            self.no_interest_bytes.value(),
+        );
         traffic.loss.add(LossReason::NoInterest, msgs, bytes);
         let (msgs, bytes) = (self.refused_msgs.value(), self.refused_bytes.value());
         traffic.loss.add(LossReason::RepliesFull, msgs, bytes);
@@ -385,7 +388,7 @@ impl Connection {
     /// Adds what it moved since this was last asked to `loads`.
     pub fn tell_moved(&self, loads: &Loads) {
         let mut looked_at = self.looked_at.lock();
-        let now = Moved::from(self.traffic());
+        let now = TrafficDelta::from(self.traffic());
         let before = std::mem::replace(&mut *looked_at, now);
         if now != before {
             loads.add(self.cid, &self.holder(), before, now.since(before));
@@ -533,9 +536,9 @@ impl Connection {
     }
 
     /// Writes what is left for a peer whose connection is ending, for a while.
-    pub async fn say_last_words(&self, stream: &TcpStream) {
+    pub async fn drain_and_close(&self, stream: &TcpStream) {
         let last_words = async {
-            while !with_worker(|worker| self.flush_closing(worker)) {
+            while !with_buffers(|buffers| self.flush_closing(buffers)) {
                 if stream.writable().await.is_err() {
                     break;
                 }
@@ -557,7 +560,7 @@ impl Connection {
         }
         // Unread bytes would turn the close into a reset that may destroy the
         // last words on their way.
-        let _ = with_worker(|worker| stream.try_read(&mut worker.read_buffer));
+        let _ = with_buffers(|buffers| stream.try_read(&mut buffers.read_buffer));
     }
 
     /// Ends the connection that its own task has taken out of everything: says the
@@ -570,7 +573,7 @@ impl Connection {
         stream: &TcpStream,
         reason: CloseReason,
     ) -> Option<Arc<Incident>> {
-        self.say_last_words(stream).await;
+        self.drain_and_close(stream).await;
         let incident = incident::conclude(telemetry, registry, self, reason);
         self.outbound.release();
         incident

@@ -22,14 +22,14 @@ use tokio::net::TcpStream;
 use super::{
     BLOCKED, CloseReason, Connection, Kind, STUCK,
     budget::{BOOKED_STEP, Budget},
-    feeders::Feeders,
+    buffers::ThreadBuffers,
+    outbound_stats::OutboundStats,
+    producers::Producers,
     queue::{Queue, Written},
-    sent::Sent,
     tcp_info,
-    worker::Worker,
 };
 use crate::telemetry::{
-    Clock, Stamp, Traffic,
+    MonotonicMicros, MonotonicMillis, Traffic,
     latency::{Peak, Worst},
     loss::{Loss, LossReason},
     slow::{SocketFigures, SubjectShare},
@@ -46,7 +46,7 @@ pub const CONGESTED_BYTES: usize = 2 * 1024 * 1024;
 pub struct Outbound {
     state: Mutex<State>,
     /// Written under the lock.
-    sent: Sent,
+    sent: OutboundStats,
 }
 
 struct State {
@@ -69,18 +69,18 @@ struct State {
     touched_by: u64,
     /// The turn that noted the queue as long; see [`Appender::note_turn`].
     congested_in: u64,
-    /// Counted in [`Sent::losses`].
+    /// Counted in [`OutboundStats::losses`].
     loss: Loss,
     /// What the end threw away, until somebody has looked at it.
     discarded: Option<Queue>,
     /// Who feeds it; since its reader was behind for the first time.
-    feeders: Option<Box<Feeders>>,
+    producers: Option<Box<Producers>>,
     /// How long messages stayed lately.
     worst: Worst,
     /// When the socket last took some bytes.
-    last_progress: Clock,
+    last_progress: MonotonicMillis,
     /// When the socket was first full since the queue was last empty.
-    behind_since: Option<Clock>,
+    behind_since: Option<MonotonicMillis>,
 }
 
 /// How far a connection's reader is behind.
@@ -91,10 +91,10 @@ pub struct Backlog {
     /// Bytes that may wait at most.
     pub max_pending: usize,
     /// When the socket last took some bytes.
-    pub last_progress: Clock,
+    pub last_progress: MonotonicMillis,
     /// When the socket was first full since the queue was last empty; `None`
     /// while the reader keeps up.
-    pub behind_since: Option<Clock>,
+    pub behind_since: Option<MonotonicMillis>,
     /// Bytes of it that other queues may share.
     pub shared: usize,
     /// Bytes that it takes: what waits, and the room that its pieces have beyond it.
@@ -133,14 +133,14 @@ impl Outbound {
             congested_in: 0,
             loss: Loss::default(),
             discarded: None,
-            feeders: None,
+            producers: None,
             worst: Worst::default(),
-            last_progress: Clock::now(),
+            last_progress: MonotonicMillis::now(),
             behind_since: None,
         };
         Self {
             state: Mutex::new(state),
-            sent: Sent::default(),
+            sent: OutboundStats::default(),
         }
     }
 
@@ -177,19 +177,19 @@ impl Outbound {
 
     /// Who feeds the queue and who was paused for it, since its reader fell
     /// behind.
-    pub fn feeders(&self) -> Feeders {
+    pub fn producers(&self) -> Producers {
         let state = self.state.lock();
-        state.feeders.as_deref().cloned().unwrap_or_default()
+        state.producers.as_deref().cloned().unwrap_or_default()
     }
 
     /// Whether what is known of feeders stays when the reader catches up.
     pub fn keep_feeders(&self, keep: bool) {
-        self.state.lock().feeders.get_or_insert_default().watched = keep;
+        self.state.lock().producers.get_or_insert_default().watched = keep;
     }
 
     /// The longest time that messages stayed in about the last minute, the time
     /// that the first one waits now included.
-    pub fn latency(&self, now: Stamp) -> Peak {
+    pub fn latency(&self, now: MonotonicMicros) -> Peak {
         let state = self.state.lock();
         let mut peak = state.worst.peak(now);
         let since = state.queue.since();
@@ -219,8 +219,8 @@ impl Outbound {
     /// Notes that the publisher `cid` paused for `time`; `first` is whether the
     /// pause began.
     pub fn note_stall(&self, cid: u64, time: Duration, first: bool) {
-        let feeders = &mut self.state.lock().feeders;
-        feeders.get_or_insert_default().stall(cid, time, first);
+        let producers = &mut self.state.lock().producers;
+        producers.get_or_insert_default().stall(cid, time, first);
     }
 
     /// Sets another limit for what may wait; what waits already stays.
@@ -289,7 +289,7 @@ impl Outbound {
 }
 
 impl State {
-    fn close(&mut self, reason: CloseReason, sent: &Sent) {
+    fn close(&mut self, reason: CloseReason, sent: &OutboundStats) {
         self.closed = Some(reason);
         if reason.is_slow_consumer() {
             self.discard(sent);
@@ -297,7 +297,7 @@ impl State {
     }
 
     /// Throws away what waits, but for what is being written.
-    fn discard(&mut self, sent: &Sent) {
+    fn discard(&mut self, sent: &OutboundStats) {
         let queue = std::mem::take(&mut self.queue);
         self.lose(&queue, sent);
         match &mut self.discarded {
@@ -309,7 +309,7 @@ impl State {
     }
 
     /// Books the loss of what waits in `queue`.
-    fn lose(&mut self, queue: &Queue, sent: &Sent) {
+    fn lose(&mut self, queue: &Queue, sent: &OutboundStats) {
         let reason = match self.closed {
             Some(CloseReason::WriteError) => LossReason::WriteError,
             Some(reason) if reason.is_slow_consumer() => LossReason::SlowConsumer,
@@ -324,9 +324,9 @@ impl State {
 
     /// The reader falls behind: from now on it is noted who feeds the queue.
     fn notice_feeders(&mut self) {
-        let feeders = self.feeders.get_or_insert_default();
-        if !feeders.watched {
-            **feeders = Feeders::default();
+        let producers = self.producers.get_or_insert_default();
+        if !producers.watched {
+            **producers = Producers::default();
         }
     }
 
@@ -343,7 +343,7 @@ impl State {
     }
 
     /// Books what was written.
-    fn note_written(&mut self, written: &Written, sent: &Sent) {
+    fn note_written(&mut self, written: &Written, sent: &OutboundStats) {
         self.pending = self.pending.saturating_sub(written.released);
         sent.written_bytes.add(written.released as u64);
         sent.written_msgs.add(written.msgs);
@@ -366,60 +366,60 @@ impl Connection {
 
     /// Appends one piece of the protocol and notes the connection for the
     /// batch's flush.
-    pub fn send(self: &Arc<Self>, worker: &mut Worker, line: &[u8]) {
+    pub fn send(self: &Arc<Self>, buffers: &mut ThreadBuffers, line: &[u8]) {
         let Some(mut appender) = self.append() else {
             return;
         };
         if appender.reserve(line.len()) {
-            appender.push(worker, line, b"");
-            if appender.touch(worker.batch) {
-                worker.touched.push(self.clone());
+            appender.push(buffers, line, b"");
+            if appender.touch(buffers.read_batch) {
+                buffers.touched.push(self.clone());
             }
         }
     }
 
     /// Has TLS' own records written, which wait in the transport, and notes the
     /// connection for the batch's flush.
-    pub fn send_control(self: &Arc<Self>, worker: &mut Worker) {
+    pub fn send_control(self: &Arc<Self>, buffers: &mut ThreadBuffers) {
         if let Some(mut appender) = self.append() {
             appender.state.queue.sealed.get_or_insert_default();
-            if appender.touch(worker.batch) {
-                worker.touched.push(self.clone());
+            if appender.touch(buffers.read_batch) {
+                buffers.touched.push(self.clone());
             }
         }
     }
 
     /// Writes what waits, as far as the socket takes it now.
-    pub fn flush(self: &Arc<Self>, worker: &mut Worker) {
-        self.write_queue(worker, false);
+    pub fn flush(self: &Arc<Self>, buffers: &mut ThreadBuffers) {
+        self.write_queue(buffers, false);
     }
 
     /// The same for the connection's own task when the socket takes bytes
     /// again.
-    pub fn flush_blocked(&self, worker: &mut Worker) {
+    pub fn flush_blocked(&self, buffers: &mut ThreadBuffers) {
         {
             let mut state = self.outbound.state.lock();
             state.blocked = false;
             self.lower(BLOCKED);
         }
-        self.write_queue(worker, false);
+        self.write_queue(buffers, false);
     }
 
     /// The same after the close was asked for. Returns whether all is written
     /// or lost, so that there is nothing to wait for.
-    pub fn flush_closing(&self, worker: &mut Worker) -> bool {
+    pub fn flush_closing(&self, buffers: &mut ThreadBuffers) -> bool {
         self.outbound.state.lock().blocked = false;
-        self.write_queue(worker, true);
+        self.write_queue(buffers, true);
         let state = self.outbound.state.lock();
         !state.blocked && !state.writing
     }
 
     /// Returns the bytes that still wait.
-    fn write_queue(&self, worker: &mut Worker, closing: bool) -> usize {
+    fn write_queue(&self, buffers: &mut ThreadBuffers, closing: bool) -> usize {
         let mut state = self.outbound.state.lock();
         if state.writing || state.blocked || (state.closed.is_some() && !closing) {
             if state.blocked {
-                state.queue.trim(worker);
+                state.queue.trim(buffers);
                 state.book();
             }
             return state.pending;
@@ -442,30 +442,30 @@ impl Connection {
 
             let since = taken.since();
             let written = match self.tls() {
-                None => taken.write_to(&stream, worker),
-                Some(tls) => taken.seal_to(tls, &stream, worker),
+                None => taken.write_to(&stream, buffers),
+                Some(tls) => taken.seal_to(tls, &stream, buffers),
             };
 
             state = self.outbound.state.lock();
             state.note_written(&written, &self.outbound.sent);
             if written.progressed {
-                let now = Stamp::now();
+                let now = MonotonicMicros::now();
                 state.last_progress = now.clock();
                 if !since.is_none() {
                     let micros = since.micros_until(now);
                     state.worst.note(now, micros);
                     let series = self.series.load(Ordering::Relaxed);
-                    worker.figures.record_latency(series, micros);
+                    buffers.metrics.record_latency(series, micros);
                 }
             }
             match written.outcome {
-                Ok(()) => taken.recycle(worker),
+                Ok(()) => taken.recycle(buffers),
                 Err(error) => {
                     state.writing = false;
                     let slow = state.closed.is_some_and(CloseReason::is_slow_consumer);
                     if error.kind() == io::ErrorKind::WouldBlock && !slow {
                         state.queue.put_back(taken);
-                        return self.hand_over(state, worker);
+                        return self.hand_over(state, buffers);
                     }
                     let fails_now = state.closed.is_none();
                     if fails_now {
@@ -485,19 +485,19 @@ impl Connection {
         state.writing = false;
         match state.queue.is_empty() {
             true => state.pending,
-            false => self.hand_over(state, worker),
+            false => self.hand_over(state, buffers),
         }
     }
 
     /// Leaves what waits to the connection's own task.
-    fn hand_over(&self, mut state: MutexGuard<'_, State>, worker: &mut Worker) -> usize {
+    fn hand_over(&self, mut state: MutexGuard<'_, State>, buffers: &mut ThreadBuffers) -> usize {
         let pending = state.pending;
         state.blocked = true;
         if state.behind_since.is_none() {
-            state.behind_since = Some(Clock::now());
+            state.behind_since = Some(MonotonicMillis::now());
             state.notice_feeders();
         }
-        state.queue.trim(worker);
+        state.queue.trim(buffers);
         state.book();
         drop(state);
         self.raise(BLOCKED | STUCK);
@@ -524,8 +524,8 @@ impl Appender<'_> {
 
     /// Appends two pieces behind each other; room for them must be reserved.
     #[inline]
-    pub fn push(&mut self, worker: &mut Worker, first: &[u8], second: &[u8]) {
-        self.state.queue.push(worker, first, second);
+    pub fn push(&mut self, buffers: &mut ThreadBuffers, first: &[u8], second: &[u8]) {
+        self.state.queue.push(buffers, first, second);
     }
 
     /// Says that what was pushed ends a message.
@@ -541,7 +541,7 @@ impl Appender<'_> {
     }
 
     /// Says when the messages that are appended next were read.
-    pub fn begin(&mut self, read_at: Stamp) {
+    pub fn begin(&mut self, read_at: MonotonicMicros) {
         self.state.queue.begin(read_at);
     }
 
@@ -549,10 +549,10 @@ impl Appender<'_> {
     pub fn note_feeder(&mut self, cid: u64) {
         let state = &mut *self.state;
         if state.behind_since.is_some()
-            && let Some(feeders) = &mut state.feeders
+            && let Some(producers) = &mut state.producers
         {
             let bytes = state.pending.saturating_sub(self.pending_before);
-            feeders.feed(cid, bytes as u64);
+            producers.feed(cid, bytes as u64);
         }
     }
 

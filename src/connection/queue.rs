@@ -14,12 +14,12 @@ use tokio::net::TcpStream;
 
 use super::{
     Kind,
-    queued::{QueuedMessage, messages},
+    buffers::{CHUNK_LEN, ThreadBuffers},
+    queue_inspection::{QueuedMessage, messages},
     transport::{RECORD_LEN, Tls},
-    worker::{CHUNK_LEN, Worker},
 };
 use crate::telemetry::{
-    Stamp,
+    MonotonicMicros,
     held::{allocated, shown_bytes},
     slow::SubjectShare,
 };
@@ -50,9 +50,9 @@ pub(super) struct Queue {
     /// Messages that end in `open`.
     open_msgs: u64,
     /// When the first message in `open` was read.
-    open_since: Stamp,
+    open_since: MonotonicMicros,
     /// When the messages that are being appended were read.
-    appending: Stamp,
+    appending: MonotonicMicros,
     /// Messages of chunks that are written and gone.
     gone_msgs: u64,
     /// Bytes of the shared chunks.
@@ -92,7 +92,7 @@ struct Chunk {
     /// Messages that end in it.
     pub(super) msgs: u64,
     /// When the first of them was read.
-    since: Stamp,
+    since: MonotonicMicros,
 }
 
 enum Data {
@@ -102,7 +102,7 @@ enum Data {
 
 impl Queue {
     /// Says when the messages were read that are appended from now on.
-    pub(super) fn begin(&mut self, read_at: Stamp) {
+    pub(super) fn begin(&mut self, read_at: MonotonicMicros) {
         self.appending = read_at;
         if self.open.is_empty() || self.open_since.is_none() {
             self.open_since = read_at;
@@ -111,10 +111,10 @@ impl Queue {
 
     /// Appends two pieces behind each other.
     #[inline]
-    pub(super) fn push(&mut self, worker: &mut Worker, first: &[u8], second: &[u8]) {
+    pub(super) fn push(&mut self, buffers: &mut ThreadBuffers, first: &[u8], second: &[u8]) {
         let len = first.len() + second.len();
         if self.open.len() + len > self.open.capacity() {
-            self.make_room(worker, len);
+            self.make_room(buffers, len);
         }
         self.open.extend_from_slice(first);
         self.open.extend_from_slice(second);
@@ -224,7 +224,7 @@ impl Queue {
     }
 
     /// When the first message that waits was read.
-    pub(super) fn since(&self) -> Stamp {
+    pub(super) fn since(&self) -> MonotonicMicros {
         self.chunks
             .front()
             .map_or(self.open_since, |chunk| chunk.since)
@@ -257,20 +257,20 @@ impl Queue {
     }
 
     /// Gives back what the open piece does not need: nothing is written for a while.
-    pub(super) fn trim(&mut self, worker: &mut Worker) {
+    pub(super) fn trim(&mut self, buffers: &mut ThreadBuffers) {
         if is_spacious(&self.open) {
             let copy = self.open.as_slice().into();
-            worker.give_chunk(std::mem::replace(&mut self.open, copy));
+            buffers.give_chunk(std::mem::replace(&mut self.open, copy));
         }
     }
 
     #[cold]
-    fn make_room(&mut self, worker: &mut Worker, len: usize) {
+    fn make_room(&mut self, buffers: &mut ThreadBuffers, len: usize) {
         if self.open.len() + len > CHUNK_LEN {
             self.seal();
         }
         if self.open.capacity() == 0 {
-            self.open = worker.take_chunk();
+            self.open = buffers.take_chunk();
         }
         self.open.reserve(len);
     }
@@ -301,7 +301,7 @@ impl Queue {
 
     /// Writes until all is written or the socket fails. What is written is gone
     /// from the queue but for the open piece of a complete write.
-    pub(super) fn write_to(&mut self, stream: &TcpStream, worker: &mut Worker) -> Written {
+    pub(super) fn write_to(&mut self, stream: &TcpStream, buffers: &mut ThreadBuffers) -> Written {
         let mut total = 0;
         loop {
             if self.is_written() {
@@ -317,7 +317,7 @@ impl Queue {
                 Ok(0) => return self.written(total, Err(io::ErrorKind::WriteZero.into())),
                 Ok(len) => {
                     total += len;
-                    self.advance(len, worker);
+                    self.advance(len, buffers);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return self.written(total, Err(error)),
@@ -339,7 +339,7 @@ impl Queue {
         &mut self,
         tls: &Tls,
         stream: &TcpStream,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
     ) -> Written {
         let mut written = Written {
             released: 0,
@@ -356,7 +356,7 @@ impl Queue {
                     sealed.bytes.shrink_to_fit();
                     if self.is_written() {
                         sealed.msgs += std::mem::take(&mut self.open_msgs);
-                        worker.give_chunk(std::mem::take(&mut self.open));
+                        buffers.give_chunk(std::mem::take(&mut self.open));
                         self.offset = 0;
                     }
                     self.sealed = Some(sealed);
@@ -366,10 +366,10 @@ impl Queue {
                 written.released += sealed.plain;
                 written.msgs += sealed.msgs;
                 if sealed.bytes.capacity() > 0 {
-                    worker.tls.sealed = sealed.bytes;
+                    buffers.tls.sealed = sealed.bytes;
                 }
             }
-            match self.seal_next(tls, worker) {
+            match self.seal_next(tls, buffers) {
                 Ok(None) => {
                     written.msgs += std::mem::take(&mut self.open_msgs);
                     return written;
@@ -384,9 +384,13 @@ impl Queue {
     }
 
     /// Seals as much as one write should carry; `None` if there is nothing.
-    fn seal_next(&mut self, tls: &Tls, worker: &mut Worker) -> io::Result<Option<Box<Sealed>>> {
-        let mut bytes = std::mem::take(&mut worker.tls.sealed);
-        let mut gathered = std::mem::take(&mut worker.tls.gathered);
+    fn seal_next(
+        &mut self,
+        tls: &Tls,
+        buffers: &mut ThreadBuffers,
+    ) -> io::Result<Option<Box<Sealed>>> {
+        let mut bytes = std::mem::take(&mut buffers.tls.sealed);
+        let mut gathered = std::mem::take(&mut buffers.tls.gathered);
         bytes.clear();
         let mut plain = 0;
         let mut sealer = tls.sealer(&mut bytes);
@@ -395,7 +399,7 @@ impl Queue {
             let front = self.front();
             let len = match front.len() / RECORD_LEN * RECORD_LEN {
                 0 => {
-                    self.gather(&mut gathered, worker);
+                    self.gather(&mut gathered, buffers);
                     sealer.seal(&gathered)?;
                     plain += gathered.len();
                     continue;
@@ -404,13 +408,13 @@ impl Queue {
             };
             sealer.seal(&front[..len])?;
             plain += len;
-            self.advance(len, worker);
+            self.advance(len, buffers);
         }
         let found = sealer.has_sealed();
         drop(sealer);
-        worker.tls.gathered = gathered;
+        buffers.tls.gathered = gathered;
         if !found {
-            worker.tls.sealed = bytes;
+            buffers.tls.sealed = bytes;
             return Ok(None);
         }
         Ok(Some(Box::new(Sealed {
@@ -428,13 +432,13 @@ impl Queue {
     }
 
     /// Takes the bytes of one record out of the queue.
-    fn gather(&mut self, record: &mut Vec<u8>, worker: &mut Worker) {
+    fn gather(&mut self, record: &mut Vec<u8>, buffers: &mut ThreadBuffers) {
         record.clear();
         while record.len() < RECORD_LEN && !self.is_written() {
             let front = self.front();
             let len = front.len().min(RECORD_LEN - record.len());
             record.extend_from_slice(&front[..len]);
-            self.advance(len, worker);
+            self.advance(len, buffers);
         }
     }
 
@@ -452,7 +456,7 @@ impl Queue {
     }
 
     /// Forgets written bytes.
-    fn advance(&mut self, mut written: usize, worker: &mut Worker) {
+    fn advance(&mut self, mut written: usize, buffers: &mut ThreadBuffers) {
         while let Some(chunk) = self.chunks.front() {
             let left = chunk.as_slice().len() - self.offset;
             if written < left {
@@ -467,7 +471,7 @@ impl Queue {
             match chunk.data {
                 Data::Owned(bytes) => {
                     self.owned -= allocated(bytes.capacity());
-                    worker.give_chunk(bytes);
+                    buffers.give_chunk(bytes);
                 }
                 Data::Shared(bytes) => self.shared_len -= bytes.len(),
             }
@@ -475,8 +479,8 @@ impl Queue {
         self.offset += written;
     }
 
-    pub(super) fn recycle(self, worker: &mut Worker) {
-        worker.give_chunk(self.open);
+    pub(super) fn recycle(self, buffers: &mut ThreadBuffers) {
+        buffers.give_chunk(self.open);
     }
 }
 

@@ -18,8 +18,8 @@ use tokio::{io::Interest, net::TcpStream};
 pub use super::input::{Input, Large};
 use super::{
     CloseReason, Connection,
+    buffers::{READ_BUFFER_LEN, ThreadBuffers, with_buffers},
     transport::Tls,
-    worker::{READ_BUFFER_LEN, Worker, with_worker},
 };
 
 /// Batches read from one socket before other connections get their turn.
@@ -39,15 +39,15 @@ pub trait Reader {
     fn input(&mut self) -> &mut Input;
 
     /// Handles the operations in `bytes`; their unfinished end goes back by
-    /// [`Input::keep`], and so does what is left when [`Worker::is_spent`].
-    fn handle_batch(&mut self, worker: &mut Worker, bytes: &[u8]);
+    /// [`Input::keep`], and so does what is left when [`ThreadBuffers::is_spent`].
+    fn handle_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]);
 
     /// Handles a message that was put aside by [`Input::begin_large`] and is
     /// complete now.
-    fn handle_large(&mut self, worker: &mut Worker, large: Large);
+    fn handle_large(&mut self, buffers: &mut ThreadBuffers, large: Large);
 
     /// Whether no more is to be read in this turn.
-    fn must_pause(&self, worker: &Worker) -> bool;
+    fn must_pause(&self, buffers: &ThreadBuffers) -> bool;
 }
 
 /// What one read brought.
@@ -60,12 +60,16 @@ struct Batch {
 
 /// Reads and handles what the socket has, for one turn. Closes the connection
 /// at its end. Returns whether there is more.
-pub fn read_turn(reader: &mut impl Reader, worker: &mut Worker, stream: &TcpStream) -> bool {
+pub fn read_turn(
+    reader: &mut impl Reader,
+    buffers: &mut ThreadBuffers,
+    stream: &TcpStream,
+) -> bool {
     let mut more = true;
     for _ in 0..READS_PER_TURN {
-        more = match read(reader, worker, stream) {
+        more = match read(reader, buffers, stream) {
             Ok(batch) => {
-                worker.finish_batch(batch.len);
+                buffers.finish_batch(batch.len);
                 batch.more
             }
             Err(error) => match error.kind() {
@@ -80,7 +84,7 @@ pub fn read_turn(reader: &mut impl Reader, worker: &mut Worker, stream: &TcpStre
                 }
             },
         };
-        if !more || worker.is_spent() || reader.must_pause(worker) {
+        if !more || buffers.is_spent() || reader.must_pause(buffers) {
             break;
         }
     }
@@ -88,17 +92,21 @@ pub fn read_turn(reader: &mut impl Reader, worker: &mut Worker, stream: &TcpStre
 }
 
 /// Reads one batch and has it handled. The socket's end is `UnexpectedEof`.
-fn read(reader: &mut impl Reader, worker: &mut Worker, stream: &TcpStream) -> io::Result<Batch> {
+fn read(
+    reader: &mut impl Reader,
+    buffers: &mut ThreadBuffers,
+    stream: &TcpStream,
+) -> io::Result<Batch> {
     if let Some(tls) = reader.connection().tls().cloned() {
-        return read_tls(reader, worker, stream, &tls);
+        return read_tls(reader, buffers, stream, &tls);
     }
     if reader.input().large.is_some() {
-        return read_large(reader, worker, stream);
+        return read_large(reader, buffers, stream);
     }
     if reader.input().is_long() {
-        return read_long(reader, worker, stream);
+        return read_long(reader, buffers, stream);
     }
-    let mut buffer = std::mem::take(&mut worker.read_buffer);
+    let mut buffer = std::mem::take(&mut buffers.read_buffer);
     let input = reader.input();
     let held = input.carry.len();
     buffer[..held].copy_from_slice(&input.carry);
@@ -110,7 +118,7 @@ fn read(reader: &mut impl Reader, worker: &mut Worker, stream: &TcpStream) -> io
         Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
         Ok(read) => {
             input.carry.clear();
-            reader.handle_batch(worker, &buffer[..held + read]);
+            reader.handle_batch(buffers, &buffer[..held + read]);
             Ok(Batch {
                 len: held + read,
                 more: held + read == end,
@@ -118,32 +126,32 @@ fn read(reader: &mut impl Reader, worker: &mut Worker, stream: &TcpStream) -> io
         }
         Err(error) => Err(error),
     };
-    worker.read_buffer = buffer;
+    buffers.read_buffer = buffer;
     result
 }
 
 /// The same for a long operation that is unfinished: what comes is added to it.
 fn read_long(
     reader: &mut impl Reader,
-    worker: &mut Worker,
+    buffers: &mut ThreadBuffers,
     stream: &TcpStream,
 ) -> io::Result<Batch> {
-    let read = read_drained(stream, &mut worker.read_buffer)?;
+    let read = read_drained(stream, &mut buffers.read_buffer)?;
     if read == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
     let input = reader.input();
     let begin = input.carry.len();
-    input.carry.extend_from_slice(&worker.read_buffer[..read]);
+    input.carry.extend_from_slice(&buffers.read_buffer[..read]);
     if input.is_worth_a_look(&input.carry, begin) {
         let bytes = input.take_kept();
-        reader.handle_batch(worker, &bytes);
+        reader.handle_batch(buffers, &bytes);
     } else {
         input.book();
     }
     Ok(Batch {
         len: begin + read,
-        more: read == worker.read_buffer.len(),
+        more: read == buffers.read_buffer.len(),
     })
 }
 
@@ -168,7 +176,7 @@ fn read_drained(stream: &TcpStream, buffer: &mut [u8]) -> io::Result<usize> {
 
 fn read_large(
     reader: &mut impl Reader,
-    worker: &mut Worker,
+    buffers: &mut ThreadBuffers,
     stream: &TcpStream,
 ) -> io::Result<Batch> {
     let Some(large) = &mut reader.input().large else {
@@ -187,20 +195,20 @@ fn read_large(
     if len == 0 {
         return Err(io::ErrorKind::UnexpectedEof.into());
     }
-    finish_large(reader, worker);
+    finish_large(reader, buffers);
     Ok(Batch { len, more: true })
 }
 
 /// Has a large message handled that is complete.
-fn finish_large(reader: &mut impl Reader, worker: &mut Worker) {
+fn finish_large(reader: &mut impl Reader, buffers: &mut ThreadBuffers) {
     let input = reader.input();
     let Some(large) = input.large.take_if(|large| large.missing() == 0) else {
         return;
     };
     input.expect_large = true;
-    reader.handle_large(worker, *large);
+    reader.handle_large(buffers, *large);
     // A large message does not wait for others.
-    worker.flush_touched();
+    buffers.flush_touched();
 }
 
 /// Reads some bytes of what the peer says behind `plain`, for whoever handles
@@ -242,12 +250,12 @@ fn try_read_some(
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(()),
         },
-        Some(tls) => with_worker(|worker| {
-            let mut incoming = std::mem::take(&mut worker.tls.incoming);
+        Some(tls) => with_buffers(|buffers| {
+            let mut incoming = std::mem::take(&mut buffers.tls.incoming);
             let room = READ_SHORT;
-            let opened = open_into(connection, worker, stream, tls, room, &mut incoming, plain);
-            worker.tls.incoming = incoming;
-            worker.flush_touched();
+            let opened = open_into(connection, buffers, stream, tls, room, &mut incoming, plain);
+            buffers.tls.incoming = incoming;
+            buffers.flush_touched();
             opened.map(|_| ())
         }),
     };
@@ -261,16 +269,16 @@ fn try_read_some(
 /// The same as [`read`] with TLS: what is read is opened first.
 fn read_tls(
     reader: &mut impl Reader,
-    worker: &mut Worker,
+    buffers: &mut ThreadBuffers,
     stream: &TcpStream,
     tls: &Tls,
 ) -> io::Result<Batch> {
-    let mut incoming = std::mem::take(&mut worker.tls.incoming);
+    let mut incoming = std::mem::take(&mut buffers.tls.incoming);
     let input = reader.input();
     let is_long = input.is_long();
     let mut plain = match is_long {
         true => input.take_kept(),
-        false => std::mem::take(&mut worker.tls.plain),
+        false => std::mem::take(&mut buffers.tls.plain),
     };
     if !is_long {
         plain.clear();
@@ -284,7 +292,7 @@ fn read_tls(
     let connection = reader.connection();
     let result = open_into(
         connection,
-        worker,
+        buffers,
         stream,
         tls,
         room,
@@ -293,7 +301,7 @@ fn read_tls(
     );
     let len = plain.len();
     if incoming.len() <= 2 * READ_BUFFER_LEN {
-        worker.tls.incoming = incoming;
+        buffers.tls.incoming = incoming;
     }
     if is_long && !reader.input().is_worth_a_look(&plain, held) {
         let input = reader.input();
@@ -301,13 +309,13 @@ fn read_tls(
         input.book();
     } else {
         if len > held {
-            handle_opened(reader, worker, &plain);
+            handle_opened(reader, buffers, &plain);
         } else {
             reader.input().keep(&plain);
         }
         // A long operation may have made it large.
         if plain.capacity() <= 2 * READ_BUFFER_LEN {
-            worker.tls.plain = plain;
+            buffers.tls.plain = plain;
         }
     }
     Ok(Batch { len, more: result? })
@@ -316,7 +324,7 @@ fn read_tls(
 /// Reads at most `room` bytes and opens them. Returns whether the socket has more.
 fn open_into(
     connection: &Arc<Connection>,
-    worker: &mut Worker,
+    buffers: &mut ThreadBuffers,
     stream: &TcpStream,
     tls: &Tls,
     room: usize,
@@ -329,7 +337,7 @@ fn open_into(
     let len = tail + *read.as_ref().unwrap_or(&0);
     let opened = tls.open(&mut incoming[..len], plain)?;
     if opened.answers {
-        connection.send_control(worker);
+        connection.send_control(buffers);
     }
     match read? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -339,7 +347,7 @@ fn open_into(
 }
 
 /// Has handled what was opened; the first of it may belong to a large payload.
-fn handle_opened(reader: &mut impl Reader, worker: &mut Worker, mut plain: &[u8]) {
+fn handle_opened(reader: &mut impl Reader, buffers: &mut ThreadBuffers, mut plain: &[u8]) {
     while !plain.is_empty() && reader.connection().outbound().close_reason().is_none() {
         if let Some(large) = &mut reader.input().large {
             let (payload, rest) = plain.split_at(large.missing().min(plain.len()));
@@ -347,10 +355,10 @@ fn handle_opened(reader: &mut impl Reader, worker: &mut Worker, mut plain: &[u8]
                 reader.connection().close(CloseReason::NoRoomForPayload);
                 return;
             }
-            finish_large(reader, worker);
+            finish_large(reader, buffers);
             plain = rest;
             continue;
         }
-        return reader.handle_batch(worker, plain);
+        return reader.handle_batch(buffers, plain);
     }
 }

@@ -18,14 +18,14 @@ use std::sync::{
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use self::{closed::Closed, totals::Gone, walk::walk};
+use self::{closed::Closed, totals::ClosedTotals, walk::walk};
 pub use self::{
     room::Cut,
-    totals::{AccountTotals, Moment, Moving, Totals, Troubles},
+    totals::{AccountTotals, FailureCounts, LiveConnection, RegistrySnapshot, Totals},
     view::{ClosedConnection, ConnectionView, SubscriptionView},
 };
 use super::{CloseReason, Connection, Subscription, budget::Budget};
-use crate::telemetry::{Stamp, Traffic};
+use crate::telemetry::{MonotonicMicros, Traffic};
 
 /// Readers noted between two looks of the recorder.
 const NOTICED_MAX: usize = 64;
@@ -53,13 +53,13 @@ struct Inner {
     open: HashMap<u64, Arc<Connection>>,
     closed: Closed,
     /// What the closed connections left behind.
-    gone: Gone,
-    /// The same by the name of their account, as [`Identity`] has it.
-    gone_by_account: HashMap<String, Gone>,
+    gone: ClosedTotals,
+    /// The same by the name of their account, as `Identity` has it.
+    gone_by_account: HashMap<String, ClosedTotals>,
     /// The open routes.
     routes: HashMap<u64, Arc<Connection>>,
     /// What the closed routes left behind.
-    routes_gone: Gone,
+    routes_gone: ClosedTotals,
     /// How many ended, by reason.
     ended: HashMap<CloseReason, u64>,
 }
@@ -160,7 +160,7 @@ impl Registry {
         let closed = ClosedConnection {
             last,
             subscriptions: views.collect::<Box<[_]>>().into(),
-            stop: Stamp::now(),
+            stop: MonotonicMicros::now(),
             reason,
         };
         let mut inner = self.inner.lock();
@@ -177,7 +177,7 @@ impl Registry {
         let closed = ClosedConnection {
             last: connection.view(),
             subscriptions: Vec::new(),
-            stop: Stamp::now(),
+            stop: MonotonicMicros::now(),
             reason,
         };
         let mut inner = self.inner.lock();
@@ -203,7 +203,7 @@ impl Registry {
     }
 
     /// Connections that ended in trouble so far.
-    pub fn troubles(&self) -> Troubles {
+    pub fn troubles(&self) -> FailureCounts {
         self.inner.lock().gone.troubles
     }
 
@@ -296,19 +296,19 @@ impl Registry {
     }
 
     /// What all connections moved, at one moment.
-    pub fn moment(&self) -> Moment {
+    pub fn moment(&self) -> RegistrySnapshot {
         let inner = self.inner.lock();
         let moving = |open: &HashMap<u64, Arc<Connection>>| {
             let mut moving = Vec::with_capacity(open.len());
             walk(open.values(), |known| {
-                moving.push(Moving {
+                moving.push(LiveConnection {
                     connection: known.clone(),
                     traffic: known.traffic(),
                 });
             });
             moving
         };
-        Moment {
+        RegistrySnapshot {
             open: moving(&inner.open),
             routes: moving(&inner.routes),
             gone: inner.gone,

@@ -16,13 +16,13 @@ use hashbrown::HashMap;
 
 use super::{
     Connection,
-    delivery::{Routed, Run, TooLong},
-    worker::Worker,
+    buffers::ThreadBuffers,
+    delivery::{Routed, SubjectBatch, TooLong},
 };
 use crate::{
     sublist::{Entry, Matches, Slot},
     telemetry::{
-        Clock,
+        MonotonicMillis,
         held::{Pool, allocated},
     },
 };
@@ -93,19 +93,19 @@ impl Entry for RemoteInterest {
 #[derive(Default)]
 pub struct OverRoutes {
     /// What came from peers.
-    pub received: Moved,
+    pub received: MessageTotals,
     /// What went to peers.
-    pub sent: Moved,
+    pub sent: MessageTotals,
 }
 
 /// Messages, and the bytes of their headers and payloads.
 #[derive(Default)]
-pub struct Moved {
+pub struct MessageTotals {
     msgs: AtomicU64,
     bytes: AtomicU64,
 }
 
-impl Moved {
+impl MessageTotals {
     /// Counts these.
     pub fn add(&self, msgs: u64, bytes: u64) {
         self.msgs.fetch_add(msgs, Ordering::Relaxed);
@@ -146,11 +146,11 @@ struct RemoteQueue {
 pub struct Left<'a> {
     /// The group.
     pub queue: &'a [u8],
-    /// Their indexes in the run.
+    /// Their indexes in the subject batch.
     pub messages: Vec<usize>,
 }
 
-/// Which messages of a run a queue group's remote members are to serve.
+/// Which messages of a subject batch a queue group's remote members are to serve.
 pub enum Share {
     /// All: no member is here.
     All,
@@ -158,7 +158,7 @@ pub enum Share {
     Some(Vec<usize>),
 }
 
-/// Which messages of a run went to some peer.
+/// Which messages of a subject batch went to some peer.
 pub enum Reached {
     /// Every one.
     All,
@@ -174,7 +174,7 @@ struct Choice {
     queue: usize,
 }
 
-/// What came of handing a run over to peers.
+/// What came of handing a subject batch over to peers.
 struct Handed {
     /// Somebody took every message.
     all: bool,
@@ -267,27 +267,27 @@ impl Remotes {
         self.queues.iter().map(|queue| queue.name.len() + 1).sum()
     }
 
-    /// Takes a run of an account, counted there, to the peers: to those that want every
+    /// Takes a subject batch of an account, counted there, to the peers: to those that want every
     /// message, and of each queue group's share to one peer per message, drawn by
     /// weight. What that peer does not take is `dealt` to the group's members here,
     /// which leaves what nobody takes.
     #[expect(clippy::too_many_arguments, reason = "each is another one's")]
     pub fn deliver(
         &self,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         account: (&[u8], &OverRoutes),
-        run: &Run<'_>,
+        batch: &SubjectBatch<'_>,
         shares: &[Share],
-        now: Clock,
+        now: MonotonicMillis,
         flush: bool,
-        deal: impl Fn(&mut Worker, &[u8], &mut Vec<usize>),
+        deal: impl Fn(&mut ThreadBuffers, &[u8], &mut Vec<usize>),
     ) -> Reached {
-        let choices = self.choose(run, shares);
-        worker.cost += choices.len();
-        let handed = self.hand_over(worker, account, run, (&choices, true), now, flush);
+        let choices = self.choose(batch, shares);
+        buffers.cost += choices.len();
+        let handed = self.hand_over(buffers, account, batch, (&choices, true), now, flush);
         let mut reached = handed.reached;
         if !handed.refused.is_empty() {
-            self.deal_refused(worker, run, handed.refused, &mut reached, deal);
+            self.deal_refused(buffers, batch, handed.refused, &mut reached, deal);
         }
         reached.sort_unstable();
         match handed.all {
@@ -302,9 +302,9 @@ impl Remotes {
     /// the last resort.
     pub fn pass_on(
         &self,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         account: (&[u8], &OverRoutes),
-        run: &Run<'_>,
+        batch: &SubjectBatch<'_>,
         left: &[Left<'_>],
         except: Option<&Arc<Connection>>,
         flush: bool,
@@ -329,12 +329,12 @@ impl Remotes {
         choices.sort_unstable_by_key(|choice| (choice.message, choice.queue));
         choices.dedup_by_key(|choice| (choice.message, choice.queue));
         choices.sort_unstable();
-        let now = worker.now();
-        worker.cost += choices.len();
-        let mut handed = self.hand_over(worker, account, run, (&choices, false), now, flush);
+        let now = buffers.now();
+        buffers.cost += choices.len();
+        let mut handed = self.hand_over(buffers, account, batch, (&choices, false), now, flush);
         if !handed.refused.is_empty() {
-            let nobody = |_: &mut Worker, _: &[u8], _: &mut Vec<usize>| {};
-            self.deal_refused(worker, run, handed.refused, &mut handed.reached, nobody);
+            let nobody = |_: &mut ThreadBuffers, _: &[u8], _: &mut Vec<usize>| {};
+            self.deal_refused(buffers, batch, handed.refused, &mut handed.reached, nobody);
         }
     }
 
@@ -342,11 +342,11 @@ impl Remotes {
     /// every message if `plain`.
     fn hand_over(
         &self,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         account: (&[u8], &OverRoutes),
-        run: &Run<'_>,
+        batch: &SubjectBatch<'_>,
         (choices, plain): (&[Choice], bool),
-        now: Clock,
+        now: MonotonicMillis,
         flush: bool,
     ) -> Handed {
         let mut reached = Vec::new();
@@ -381,7 +381,7 @@ impl Remotes {
             };
             let (name, over_routes) = account;
             let route = &peer.connection;
-            let taken = route.deliver_routed(worker, name, run, &routed, now, flush);
+            let taken = route.deliver_routed(buffers, name, batch, &routed, now, flush);
             let Some((appended, too_long)) = taken else {
                 refused.extend(mine.iter().map(|choice| (*choice, false)));
                 continue;
@@ -407,23 +407,23 @@ impl Remotes {
     #[cold]
     fn deal_refused(
         &self,
-        worker: &mut Worker,
-        run: &Run<'_>,
+        buffers: &mut ThreadBuffers,
+        batch: &SubjectBatch<'_>,
         mut refused: Vec<(Choice, bool)>,
         reached: &mut Vec<usize>,
-        deal: impl Fn(&mut Worker, &[u8], &mut Vec<usize>),
+        deal: impl Fn(&mut ThreadBuffers, &[u8], &mut Vec<usize>),
     ) {
         refused.sort_unstable_by_key(|(choice, _)| (choice.queue, choice.message));
         for of_queue in refused.chunk_by(|(one, _), (other, _)| one.queue == other.queue) {
             let messages = of_queue.iter().map(|(choice, _)| choice.message);
             let mut left: Vec<usize> = messages.collect();
             let queue = &self.queues[of_queue[0].0.queue];
-            deal(worker, &queue.name, &mut left);
+            deal(buffers, &queue.name, &mut left);
             for (choice, is_too_long) in of_queue {
                 if left.binary_search(&choice.message).is_err() {
                     reached.push(choice.message);
                 } else if *is_too_long {
-                    let bytes = u64::from(run.messages[choice.message].total_len);
+                    let bytes = u64::from(batch.messages[choice.message].total_len);
                     let route = &self.peers[choice.peer].connection;
                     route.refuse_too_long(1, bytes);
                 }
@@ -445,7 +445,7 @@ impl Remotes {
         })
     }
 
-    fn choose(&self, run: &Run<'_>, shares: &[Share]) -> Vec<Choice> {
+    fn choose(&self, batch: &SubjectBatch<'_>, shares: &[Share]) -> Vec<Choice> {
         let mut choices = Vec::new();
         for (index, (queue, share)) in self.queues.iter().zip(shares).enumerate() {
             let mut choose = |message| {
@@ -456,7 +456,7 @@ impl Remotes {
                 });
             };
             match share {
-                Share::All => (0..run.messages.len()).for_each(&mut choose),
+                Share::All => (0..batch.messages.len()).for_each(&mut choose),
                 Share::Some(messages) => messages.iter().copied().for_each(&mut choose),
             }
         }

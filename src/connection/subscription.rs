@@ -12,9 +12,9 @@ use std::{
 use hashbrown::{DefaultHashBuilder, HashTable};
 use once_cell::sync::Lazy;
 
-use super::{Connection, remote::Moved};
+use super::{Connection, remote::MessageTotals};
 use crate::{
-    security::guard::Guard,
+    security::delivery_filter::DeliveryFilter,
     subject::transform::Renaming,
     sublist::{Entry, Slot},
     telemetry::{
@@ -54,7 +54,7 @@ pub struct Subscription {
 struct Shadow {
     origin: Arc<Subscription>,
     subjects: Arc<Renaming>,
-    lent: Arc<Moved>,
+    lent: Arc<MessageTotals>,
 }
 
 /// Bytes of what a shadow stands for, and of its place among its origin's shadows.
@@ -123,7 +123,7 @@ impl Subscription {
         origin: &Arc<Self>,
         subject: &[u8],
         subjects: Arc<Renaming>,
-        lent: Arc<Moved>,
+        lent: Arc<MessageTotals>,
     ) -> Self {
         Self {
             shadow: Some(Box::new(Shadow {
@@ -165,7 +165,7 @@ impl Subscription {
     /// as nats-server has it, what an imported stream brings is sent by the account
     /// that exports it, and not by the one whose client gets it.
     #[inline]
-    pub(super) fn lent(&self) -> Option<&Moved> {
+    pub(super) fn lent(&self) -> Option<&MessageTotals> {
         self.shadow.as_ref().map(|shadow| &*shadow.lent)
     }
 
@@ -198,7 +198,7 @@ impl Subscription {
     }
 
     /// Who judges deliveries to it.
-    pub(super) fn guard(self: &Arc<Self>) -> Option<Arc<Guard>> {
+    pub(super) fn guard(self: &Arc<Self>) -> Option<Arc<DeliveryFilter>> {
         match self.origin().judged.load(Ordering::Relaxed) {
             true => self.connection.guard.lock().clone(),
             false => None,

@@ -17,11 +17,11 @@ use tokio::{net::TcpStream, runtime::Runtime};
 use super::{
     CloseReason, Connection, Kind, Subscription,
     budget::{BOOKED_STEP, Budget},
-    delivery::{Message, Run},
+    buffers::{CHUNK_LEN, with_buffers},
+    delivery::{Message, SubjectBatch},
     interest::LocalInterest,
     registry::Registry,
     remote::{Reached, RemoteInterest, Share},
-    worker::{CHUNK_LEN, with_worker},
 };
 use crate::{
     account::{Account, Accounts},
@@ -60,10 +60,10 @@ fn connection_of(
 
 /// Sends until much more waits than the socket takes, and is booked.
 fn fall_behind(connection: &Arc<Connection>) {
-    with_worker(|worker| {
+    with_buffers(|buffers| {
         while connection.outbound().booked() < 2 * LIMIT {
-            connection.send(worker, &[b'x'; 128 * 1024]);
-            worker.flush_touched();
+            connection.send(buffers, &[b'x'; 128 * 1024]);
+            buffers.flush_touched();
         }
     });
 }
@@ -79,19 +79,19 @@ fn who_is_not_let_in_is_nobody_elses_matter() {
     let registry = Registry::new(0, LIMIT);
     let (known, _peer) = connection(&runtime, 1, registry.budget.clone());
     registry.insert(&known, 10);
-    with_worker(|worker| {
-        known.send(worker, &[b'x'; 8 * 1024]);
-        worker.touched.clear();
+    with_buffers(|buffers| {
+        known.send(buffers, &[b'x'; 8 * 1024]);
+        buffers.touched.clear();
     });
-    let (stranger, _peer) = connection(&runtime, 2, Budget::own());
-    fall_behind(&stranger);
+    let (unauthenticated, _peer) = connection(&runtime, 2, Budget::own());
+    fall_behind(&unauthenticated);
     assert!(registry.keep_budget().is_empty());
     assert!(known.outbound().close_reason().is_none());
     // Once it is in, it is the one that holds most.
-    stranger
+    unauthenticated
         .outbound()
         .admit(usize::MAX, registry.budget.clone());
-    registry.insert(&stranger, 10);
+    registry.insert(&unauthenticated, 10);
     let cut: Vec<_> = registry
         .keep_budget()
         .iter()
@@ -111,9 +111,9 @@ fn who_keeps_up_is_not_cut_for_what_others_hold() {
     registry.insert(&busy, 10);
     fall_behind(&behind);
     // More waits for it, but it is on its way.
-    with_worker(|worker| {
-        busy.send(worker, &vec![b'x'; 16 * LIMIT]);
-        worker.touched.clear();
+    with_buffers(|buffers| {
+        busy.send(buffers, &vec![b'x'; 16 * LIMIT]);
+        buffers.touched.clear();
     });
     let cut: Vec<_> = registry
         .keep_budget()
@@ -130,7 +130,7 @@ fn a_turn_within_a_turn_is_found_and_loses_nothing() {
     let runtime = runtime();
     let (known, mut peer) = connection(&runtime, 1, Budget::own());
     let nested = panic::catch_unwind(panic::AssertUnwindSafe(|| {
-        with_worker(|_| with_worker(|worker| known.send(worker, b"PING\r\n")));
+        with_buffers(|_| with_buffers(|buffers| known.send(buffers, b"PING\r\n")));
     }));
     assert_eq!(nested.is_err(), cfg!(debug_assertions));
     peer.set_read_timeout(Some(Duration::from_secs(10)))
@@ -141,13 +141,13 @@ fn a_turn_within_a_turn_is_found_and_loses_nothing() {
 }
 
 /// Appends much without a flush, in pieces, and notes the long queue.
-fn feed(worker: &mut super::worker::Worker, connection: &Arc<Connection>) {
+fn feed(buffers: &mut super::buffers::ThreadBuffers, connection: &Arc<Connection>) {
     for _ in 0..8 {
         let mut appender = connection.append().expect("it is open");
         let piece = [b'x'; CONGESTED_BYTES / 4];
         assert!(appender.reserve(piece.len()));
-        appender.push(worker, &piece, b"");
-        worker.congested.note(connection, &mut appender);
+        appender.push(buffers, &piece, b"");
+        buffers.congested.note(connection, &mut appender);
     }
 }
 
@@ -158,21 +158,21 @@ fn who_is_behind_is_noted_once_and_in_its_own_turn() {
     let runtime = runtime();
     let (reader, _peer) = connection(&runtime, 1, Budget::own());
     let (route, _peer) = connection_of(Kind::Router, &runtime, 2, Budget::own());
-    with_worker(|worker| {
-        feed(worker, &reader);
-        feed(worker, &route);
-        feed(worker, &reader);
-        assert_eq!(worker.congested.len(), 2);
-        assert_eq!(worker.congested.peers().len(), 1);
-        let taken = worker.congested.take();
-        assert_eq!((taken.len(), worker.congested.len()), (2, 0));
-        feed(worker, &reader);
-        assert_eq!(worker.congested.len(), 1);
+    with_buffers(|buffers| {
+        feed(buffers, &reader);
+        feed(buffers, &route);
+        feed(buffers, &reader);
+        assert_eq!(buffers.congested.len(), 2);
+        assert_eq!(buffers.congested.peers().len(), 1);
+        let taken = buffers.congested.take();
+        assert_eq!((taken.len(), buffers.congested.len()), (2, 0));
+        feed(buffers, &reader);
+        assert_eq!(buffers.congested.len(), 1);
     });
-    with_worker(|worker| {
-        assert!(worker.congested.is_empty());
-        feed(worker, &reader);
-        assert_eq!(worker.congested.len(), 1);
+    with_buffers(|buffers| {
+        assert!(buffers.congested.is_empty());
+        feed(buffers, &reader);
+        assert_eq!(buffers.congested.len(), 1);
     });
 }
 
@@ -186,7 +186,7 @@ fn a_route_that_ends_is_told_no_more() {
     route.close(CloseReason::RouteRemoved);
     account.interest.detach(&route);
     account.interest.attach(&route, &account.sublist);
-    with_worker(|worker| account.interest.want_always(worker, b"a"));
+    with_buffers(|buffers| account.interest.want_always(buffers, b"a"));
     assert!(!route.owes_interest());
     assert_eq!(Arc::strong_count(&route), 1);
 }
@@ -208,19 +208,19 @@ fn told_of(
         told
     });
     let mut parts = 0;
-    with_worker(|worker| {
+    with_buffers(|buffers| {
         let mut budget = usize::MAX;
         parts += 1;
-        while interest.tell_more(worker, route, &mut budget) {
+        while interest.tell_more(buffers, route, &mut budget) {
             parts += 1;
         }
-        route.send(worker, b"+END\r\n");
-        worker.flush_touched();
+        route.send(buffers, b"+END\r\n");
+        buffers.flush_touched();
     });
     while !route.outbound().is_empty() {
         // The runtime sees that the socket takes more.
         runtime.block_on(async { tokio::time::sleep(Duration::from_millis(1)).await });
-        with_worker(|worker| route.flush_blocked(worker));
+        with_buffers(|buffers| route.flush_blocked(buffers));
     }
     (reader.join().expect("all was told"), parts)
 }
@@ -254,7 +254,7 @@ fn what_a_route_refuses_is_dealt_here() {
         total_len: 1,
     };
     let messages = [0, 1, 2].map(message);
-    let run = Run {
+    let batch = SubjectBatch {
         subject: b"work",
         source,
         messages: &messages,
@@ -262,13 +262,13 @@ fn what_a_route_refuses_is_dealt_here() {
     };
     let deliver = || {
         let dealt = RefCell::new(Vec::new());
-        let reached = with_worker(|worker| {
-            let now = worker.now();
+        let reached = with_buffers(|buffers| {
+            let now = buffers.now();
             let counted = (&b"A"[..], &account.over_routes);
             remotes.deliver(
-                worker,
+                buffers,
                 counted,
-                &run,
+                &batch,
                 &shares,
                 now,
                 false,
@@ -310,14 +310,14 @@ fn a_withdrawal_that_is_owed_is_told_though_all_is_told_again() {
     let subscribe =
         |subject: &[u8]| Arc::new(Subscription::new(client.clone(), subject, None, subject));
     let (gone, stays) = (subscribe(b"gone"), subscribe(b"stays"));
-    with_worker(|worker| {
-        account.subscribe(worker, gone.clone());
-        account.subscribe(worker, stays.clone());
+    with_buffers(|buffers| {
+        account.subscribe(buffers, gone.clone());
+        account.subscribe(buffers, stays.clone());
         // No room: what changes from now on is owed.
         let piece = vec![b'+'; 8 * 1024 * 1024];
         let mut appender = route.append().expect("it is open");
         assert!(appender.reserve(piece.len()));
-        appender.push(worker, &piece, b"");
+        appender.push(buffers, &piece, b"");
         drop(appender);
         for number in 0.. {
             if route.owes_interest() {
@@ -325,10 +325,10 @@ fn a_withdrawal_that_is_owed_is_told_though_all_is_told_again() {
             }
             let subject = format!("{number}.{}", "x".repeat(1000));
             let much = subscribe(subject.as_bytes());
-            account.subscribe(worker, much.clone());
-            account.unsubscribe(worker, &[much]);
+            account.subscribe(buffers, much.clone());
+            account.unsubscribe(buffers, &[much]);
         }
-        account.unsubscribe(worker, &[gone]);
+        account.unsubscribe(buffers, &[gone]);
     });
     interest.tell_again(&route);
     assert!(!interest.is_at_rest());
@@ -354,7 +354,7 @@ fn what_was_there_before_the_first_route_is_counted_in_parts() {
         let subject = subject.as_bytes();
         let subscription = Subscription::new(client.clone(), subject, None, subject);
         let subscription = Arc::new(subscription);
-        with_worker(|worker| account.subscribe(worker, subscription.clone()));
+        with_buffers(|buffers| account.subscribe(buffers, subscription.clone()));
         subscription
     };
     let before: Vec<_> = (0..COUNT).map(subscribe).collect();
@@ -363,12 +363,12 @@ fn what_was_there_before_the_first_route_is_counted_in_parts() {
     interest.attach(&route, &account.sublist);
     assert!(route.owes_interest());
     let leave = |all: &[Arc<Subscription>], number: usize| {
-        with_worker(|worker| account.unsubscribe(worker, &all[number..=number]));
+        with_buffers(|buffers| account.unsubscribe(buffers, &all[number..=number]));
     };
     for round in 0..4 {
         let mut budget = usize::MAX;
-        assert!(with_worker(|worker| interest.tell_more(
-            worker,
+        assert!(with_buffers(|buffers| interest.tell_more(
+            buffers,
             &route,
             &mut budget
         )));
@@ -394,10 +394,10 @@ fn what_was_there_before_the_first_route_is_counted_in_parts() {
     // Nothing was counted twice, or by who had left.
     for (number, one) in before.iter().enumerate() {
         if number % 8 >= 4 {
-            with_worker(|worker| account.unsubscribe(worker, std::slice::from_ref(one)));
+            with_buffers(|buffers| account.unsubscribe(buffers, std::slice::from_ref(one)));
         }
     }
-    with_worker(|worker| account.unsubscribe(worker, &again));
+    with_buffers(|buffers| account.unsubscribe(buffers, &again));
     let is_wanted = |number: usize| {
         account
             .sublist
@@ -410,7 +410,7 @@ fn what_was_there_before_the_first_route_is_counted_in_parts() {
     assert!(!interest.is_at_rest());
     let mut left = Vec::new();
     account.sublist.for_each(|known| left.push(known.clone()));
-    with_worker(|worker| account.unsubscribe(worker, &left));
+    with_buffers(|buffers| account.unsubscribe(buffers, &left));
     assert!(interest.is_at_rest());
 }
 
@@ -434,17 +434,17 @@ fn who_has_had_the_last_message_ends_with_all_others() {
             let one = Subscription::new(client.clone(), b"a", None, sid.as_bytes());
             let one = Arc::new(one);
             client.subscriptions.lock().insert(one.clone());
-            with_worker(|worker| account.subscribe(worker, one.clone()));
+            with_buffers(|buffers| account.subscribe(buffers, one.clone()));
             if number > 0 {
                 expired.push(one);
             }
         }
         peers.push((client, peer));
     }
-    with_worker(|worker| {
-        worker.expired = expired;
-        accounts.drop_expired(worker);
-        assert!(worker.expired.is_empty());
+    with_buffers(|buffers| {
+        buffers.expired = expired;
+        accounts.drop_expired(buffers);
+        assert!(buffers.expired.is_empty());
     });
     for (account, left) in [(accounts.global(), 2), (&system, 1)] {
         assert_eq!(account.sublist.stats().subscriptions, left);
@@ -465,18 +465,18 @@ fn a_queue_holds_what_waits_and_not_the_buffers_of_others() {
     fall_behind(&stuck);
     let payload = Bytes::from(vec![b'x'; 4200]);
     let head = [b'h'; 30];
-    with_worker(|worker| {
+    with_buffers(|buffers| {
         let before = stuck.outbound().backlog();
         assert!(before.held < before.pending * 5 / 4 + CHUNK_LEN);
         for _ in 0..HEADS {
             // Others give large pieces back all the time.
-            worker.give_chunk(Vec::with_capacity(2 * CHUNK_LEN));
+            buffers.give_chunk(Vec::with_capacity(2 * CHUNK_LEN));
             let mut appender = stuck.append().expect("it is open");
             assert!(appender.reserve(head.len() + payload.len()));
-            appender.push(worker, &head, b"");
+            appender.push(buffers, &head, b"");
             appender.push_shared(payload.clone());
             drop(appender);
-            stuck.flush(worker);
+            stuck.flush(buffers);
         }
         let after = stuck.outbound().backlog();
         let waiting = HEADS * (head.len() + payload.len());
@@ -486,11 +486,11 @@ fn a_queue_holds_what_waits_and_not_the_buffers_of_others() {
     });
     // So it is with a small line behind them.
     let before = stuck.outbound().backlog();
-    with_worker(|worker| {
+    with_buffers(|buffers| {
         for _ in 0..3 {
-            worker.give_chunk(Vec::with_capacity(2 * CHUNK_LEN));
-            stuck.send(worker, b"PONG\r\n");
-            stuck.flush(worker);
+            buffers.give_chunk(Vec::with_capacity(2 * CHUNK_LEN));
+            stuck.send(buffers, b"PONG\r\n");
+            stuck.flush(buffers);
         }
     });
     let after = stuck.outbound().backlog();
@@ -518,7 +518,7 @@ fn accounts_are_found_while_a_reload_takes_shadows_away() {
     for number in 0..COUNT {
         let sid = number.to_string();
         let one = Subscription::new(client.clone(), b"s", None, sid.as_bytes());
-        with_worker(|worker| importer.subscribe(worker, Arc::new(one)));
+        with_buffers(|buffers| importer.subscribe(buffers, Arc::new(one)));
     }
     assert_eq!(exporter.sublist.stats().subscriptions, COUNT as u64);
     let mut reload = None;
@@ -531,7 +531,7 @@ fn accounts_are_found_while_a_reload_takes_shadows_away() {
         reload = Some(thread::spawn(move || reloaded.redefine(&now, "")));
         let (looked_at, (found, is_found)) = (accounts.clone(), mpsc::channel());
         thread::spawn(move || {
-            while looked_at.find("B").is_none_or(|it| it.links().is_some()) {
+            while looked_at.find("B").is_none_or(|it| it.imports().is_some()) {
                 thread::yield_now();
             }
             let _ = found.send(looked_at.find("B").is_some());

@@ -24,7 +24,7 @@ use crate::{
         failure::{Cause, Failure},
         store::TlsStore,
     },
-    telemetry::{Clock, histogram::Distribution, hush::Hush},
+    telemetry::{MonotonicMillis, histogram::Distribution, log_throttle::LogThrottle},
 };
 
 /// Why a peer that connected to us is refused with `verify_cert_and_check_known_urls`.
@@ -37,14 +37,14 @@ pub struct TlsListener {
     /// The threads that shake hands.
     pub handshakers: Arc<Handshakers>,
     /// How handshakes went.
-    pub figures: Figures,
-    told: Hush,
+    pub metrics: HandshakeMetrics,
+    told: LogThrottle,
     begun: Mutex<(Instant, u32)>,
 }
 
 /// How handshakes went; counters since the start.
 #[derive(Default)]
-pub struct Figures {
+pub struct HandshakeMetrics {
     full: AtomicU64,
     resumed: AtomicU64,
     failed: [AtomicU64; Cause::ALL.len()],
@@ -53,7 +53,7 @@ pub struct Figures {
     slowest: AtomicU64,
 }
 
-/// [`Figures`] at one moment.
+/// [`HandshakeMetrics`] at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct HandshakeView {
     /// Handshakes that were finished and began a session.
@@ -106,8 +106,8 @@ impl TlsListener {
         Self {
             store,
             handshakers,
-            figures: Figures::default(),
-            told: Hush::default(),
+            metrics: HandshakeMetrics::default(),
+            told: LogThrottle::default(),
             begun: Mutex::new((Instant::now(), 0)),
         }
     }
@@ -147,7 +147,7 @@ impl TlsListener {
             result = Err(failure);
         }
         let result = result.and_then(|tls| self.look_at_peer(tls));
-        self.figures.count(&result, start.elapsed());
+        self.metrics.count(&result, start.elapsed());
         result
     }
 
@@ -168,7 +168,7 @@ impl TlsListener {
         drop(material);
         let connect = self.handshakers.connect(stream, config, name, patience);
         let result = connect.await.and_then(|tls| self.look_at_peer(tls));
-        self.figures.count(&result, start.elapsed());
+        self.metrics.count(&result, start.elapsed());
         result
     }
 
@@ -262,29 +262,30 @@ impl TlsListener {
     /// What to tell of a failure, if anything: a crowd of them does not flood
     /// the log.
     pub fn tell(&self, text: String) -> Option<String> {
-        self.told.tell(Clock::now(), text, "failed handshakes")
+        self.told
+            .tell(MonotonicMillis::now(), text, "failed handshakes")
     }
 
     /// How handshakes went so far.
     pub fn view(&self) -> HandshakeView {
-        let figures = &self.figures;
+        let metrics = &self.metrics;
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let failed = Cause::ALL.into_iter().zip(&figures.failed);
+        let failed = Cause::ALL.into_iter().zip(&metrics.failed);
         HandshakeView {
-            full: load(&figures.full),
-            resumed: load(&figures.resumed),
+            full: load(&metrics.full),
+            resumed: load(&metrics.resumed),
             failed: failed
                 .map(|(cause, count)| (cause, load(count)))
                 .filter(|(_, count)| *count > 0)
                 .collect(),
             unfinished: self.handshakers.unfinished(),
-            times: figures.times.lock().clone(),
-            slowest: Duration::from_micros(load(&figures.slowest)),
+            times: metrics.times.lock().clone(),
+            slowest: Duration::from_micros(load(&metrics.slowest)),
         }
     }
 }
 
-impl Figures {
+impl HandshakeMetrics {
     fn count(&self, result: &Result<Secured, Failure>, took: Duration) {
         let add = |counter: &AtomicU64, more| counter.fetch_add(more, Ordering::Relaxed);
         match result {

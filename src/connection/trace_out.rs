@@ -7,7 +7,7 @@ use tracing::trace;
 
 use super::{
     Connection, Subscription,
-    delivery::{Message, Run},
+    delivery::{Message, SubjectBatch},
 };
 
 /// What a trace shows of what a message carries.
@@ -78,11 +78,11 @@ impl OutTrace {
 }
 
 impl Connection {
-    /// Logs what of a run was delivered, behind `prefix`, `HMSG subject sid `: each
+    /// Logs what of a subject batch was delivered, behind `prefix`, `HMSG subject sid `: each
     /// control line and what is to be shown of what it carries.
     pub(super) fn trace_out<'a>(
         &self,
-        run: &'a Run<'_>,
+        batch: &'a SubjectBatch<'_>,
         messages: impl Iterator<Item = &'a Message>,
         (prefix, takes_headers): (&[u8], bool),
         shown: Shown,
@@ -95,8 +95,8 @@ impl Connection {
                 true => prefix,
                 false => &prefix[1..],
             };
-            let reply = run.reply(message).map(|reply| text(reply) + " ");
-            let body = run.body(message);
+            let reply = batch.reply(message).map(|reply| text(reply) + " ");
+            let body = batch.body(message);
             let body = &body[..(message.total_len as usize).min(body.len())];
             let (sizes, body, header_len) = match headers {
                 Some(len) if takes_headers => (format!("{len} {}", body.len()), body, len),

@@ -9,7 +9,7 @@ use tracing::error;
 use super::{CloseReason, Connection, tls_listener::TlsListener};
 use crate::{
     security::failure::{Cause, Failure},
-    telemetry::{Clock, Telemetry, event::EventKind},
+    telemetry::{MonotonicMillis, Telemetry, event::EventKind},
 };
 
 /// Tells those who watch of a login that was refused.
@@ -63,6 +63,6 @@ pub fn close_after_handshake(
 }
 
 /// Counts a connection that ended without a word.
-pub fn count_bare(telemetry: &Telemetry, source: IpAddr) {
-    telemetry.crowd.count_bare(source, Clock::now());
+pub fn count_probe(telemetry: &Telemetry, source: IpAddr) {
+    telemetry.churn.count_probe(source, MonotonicMillis::now());
 }

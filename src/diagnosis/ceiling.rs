@@ -1,7 +1,7 @@
 //! Ceilings: everything that has an end, how much of it is used, and when it
 //! is used up if it grows on as it does.
 
-use super::{look::Look, trend::Trend};
+use super::{sample::Sample, trend::Trend};
 use chrono::Utc;
 
 use crate::{
@@ -99,19 +99,19 @@ struct Reading {
     holder: Option<(String, u64)>,
 }
 
-type Measure = fn(&Ceilings, &Server, &Look) -> Option<Reading>;
+type Measure = fn(&Ceilings, &Server, &Sample) -> Option<Reading>;
 
 const MEASURES: [(CeilingKind, Measure); 9] = [
-    (CeilingKind::Files, |_, _, look| {
-        Reading::of(look.files? as f64, process::open_files_max()? as f64)
+    (CeilingKind::Files, |_, _, sample| {
+        Reading::of(sample.files? as f64, process::open_files_max()? as f64)
     }),
-    (CeilingKind::Connections, |_, server, look| {
+    (CeilingKind::Connections, |_, server, sample| {
         let limit = server.clients.limits.current().max_connections;
-        Reading::of(look.connections as f64, limit as f64)
+        Reading::of(sample.connections as f64, limit as f64)
     }),
-    (CeilingKind::Subscriptions, |_, server, look| {
+    (CeilingKind::Subscriptions, |_, server, sample| {
         let limit = server.clients.limits.current().max_subscriptions;
-        let most = look.by_subscriptions.first();
+        let most = sample.by_subscriptions.first();
         let used = most.map_or(0, |most| most.subscriptions);
         let reading = Reading::of(used as f64, limit? as f64)?;
         let holder = most.map(|most| (most.connection.who(), most.connection.cid));
@@ -121,12 +121,12 @@ const MEASURES: [(CeilingKind, Measure); 9] = [
         let budget = &server.clients.registry.budget;
         Reading::of(budget.used() as f64, budget.limit() as f64)
     }),
-    (CeilingKind::Memory, |ceilings, _, look| {
-        Reading::of(look.process?.resident as f64, ceilings.memory_max? as f64)
+    (CeilingKind::Memory, |ceilings, _, sample| {
+        Reading::of(sample.process?.resident as f64, ceilings.memory_max? as f64)
     }),
-    (CeilingKind::Pending, |_, server, look| {
+    (CeilingKind::Pending, |_, server, sample| {
         let limit = server.clients.limits.current().max_pending;
-        let longest = look.by_pending.first();
+        let longest = sample.by_pending.first();
         let used = longest.map_or(0, |longest| longest.backlog.pending);
         let reading = Reading::of(used as f64, limit as f64)?;
         let holder = longest.map(|longest| (longest.connection.who(), longest.connection.cid));
@@ -180,12 +180,12 @@ impl Ceilings {
     }
 
     /// The ceilings as a look saw them. One without a limit is not told.
-    pub(super) fn read(&mut self, server: &Server, look: &Look) -> Vec<Ceiling> {
+    pub(super) fn read(&mut self, server: &Server, sample: &Sample) -> Vec<Ceiling> {
         let mut ceilings = Vec::with_capacity(MEASURES.len());
         for (index, (kind, measure)) in MEASURES.iter().enumerate() {
-            if let Some(reading) = measure(self, server, look) {
+            if let Some(reading) = measure(self, server, sample) {
                 let trend = &mut self.trends[index];
-                trend.add(look.at, reading.used);
+                trend.add(sample.at, reading.used);
                 ceilings.push(judge(*kind, reading, trend));
             }
         }
@@ -224,12 +224,12 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::telemetry::Clock;
+    use crate::telemetry::MonotonicMillis;
 
     fn ceiling(seconds: u64, figure: impl Fn(u64) -> f64) -> Ceiling {
         let mut trend = Trend::new(Duration::from_secs(300), Duration::from_secs(1));
         for second in 0..seconds {
-            trend.add(Clock(second * 1000), figure(second));
+            trend.add(MonotonicMillis(second * 1000), figure(second));
         }
         let reading = Reading::of(figure(seconds - 1), 60_000.0).unwrap();
         judge(CeilingKind::Subscriptions, reading, &trend)

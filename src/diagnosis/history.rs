@@ -12,20 +12,21 @@ use std::{
 use tokio::runtime::Handle;
 
 use super::{
-    look::{Holder, Look},
     memory,
     recent::Recent,
+    sample::{Holder, Sample},
     trend::Trend,
 };
 use crate::{
     config::Diagnosis,
     connection::{
-        CloseReason, Connection, admission::PlacesView, handshake::Handshakers, registry::Troubles,
+        CloseReason, Connection, admission::PlacesView, handshake::Handshakers,
+        registry::FailureCounts,
     },
     security::failure::Cause as FailureCause,
     server::Server,
     sublist::Entry,
-    telemetry::{Clock, event::EventKind, load::Window, tally::Count},
+    telemetry::{MonotonicMillis, event::EventKind, load::Window, tally::Count},
 };
 
 /// Time over which the growth of one queue is measured.
@@ -46,7 +47,7 @@ pub(super) const VIEWS_EVERY: u32 = 5;
 pub(super) struct History {
     /// Looks so far.
     looks: u64,
-    last: Option<Troubles>,
+    last: Option<FailureCounts>,
     /// Bytes waiting, by connection, of those with long queues.
     pub(super) queues: HashMap<u64, Trend>,
     /// Number of subscriptions, by connection, of those with many.
@@ -83,8 +84,8 @@ pub(super) struct History {
     pub(super) full_tables: Recent,
     full_tables_seen: HashMap<&'static str, usize>,
     /// Messages that reached nobody, by subject.
-    pub(super) unheard: Recent,
-    unheard_seen: HashMap<Box<[u8]>, u64>,
+    pub(super) no_interest: Recent,
+    no_interest_seen: HashMap<Box<[u8]>, u64>,
     /// Number of the last event that was taken in.
     events_seen: u64,
     /// The places before the login.
@@ -128,8 +129,8 @@ impl History {
             cut_paths_seen: HashMap::new(),
             full_tables: Recent::default(),
             full_tables_seen: HashMap::new(),
-            unheard: Recent::default(),
-            unheard_seen: HashMap::new(),
+            no_interest: Recent::default(),
+            no_interest_seen: HashMap::new(),
             events_seen: 0,
             places: Vec::new(),
             probe: Probe::new(workers),
@@ -137,22 +138,22 @@ impl History {
     }
 
     /// Takes a look in.
-    pub(super) fn add(&mut self, server: &Server, thresholds: &Diagnosis, look: &Look) {
-        follow(&mut self.queues, look.at, &look.by_pending, |holder| {
+    pub(super) fn add(&mut self, server: &Server, thresholds: &Diagnosis, sample: &Sample) {
+        follow(&mut self.queues, sample.at, &sample.by_pending, |holder| {
             let trend = Trend::new(QUEUE_WINDOW, thresholds.interval);
             (holder.backlog.pending, trend)
         });
         follow(
             &mut self.subscriptions,
-            look.at,
-            &look.by_subscriptions,
+            sample.at,
+            &sample.by_subscriptions,
             |holder| {
                 let trend = Trend::new(thresholds.growth_window, thresholds.interval);
                 (holder.subscriptions, trend)
             },
         );
         if self.looks.is_multiple_of(INBOX_EVERY) {
-            self.look_for_idle_inboxes(thresholds, look);
+            self.look_for_idle_inboxes(thresholds, sample);
         }
         if self.looks.is_multiple_of(u64::from(VIEWS_EVERY))
             && let Some(cluster) = &server.cluster
@@ -160,15 +161,15 @@ impl History {
             cluster.ask_views();
         }
         self.looks += 1;
-        self.add_stalls(look);
-        self.add_route_losses(look);
-        self.add_totals(server, look);
-        self.add_tallies(server, look.at);
-        self.add_cut_paths(server, look.at);
-        self.add_full_tables(look.at);
-        self.add_handshakes(server, look.at);
-        self.add_unheard(server, thresholds, look.at);
-        self.add_events(server, look.at);
+        self.add_stalls(sample);
+        self.add_route_losses(sample);
+        self.add_totals(server, sample);
+        self.add_tallies(server, sample.at);
+        self.add_cut_paths(server, sample.at);
+        self.add_full_tables(sample.at);
+        self.add_handshakes(server, sample.at);
+        self.add_no_interest(server, thresholds, sample.at);
+        self.add_events(server, sample.at);
         for recent in [
             &mut self.slow_consumers,
             &mut self.stale_peers,
@@ -179,12 +180,12 @@ impl History {
             &mut self.violations,
             &mut self.unanswered,
             &mut self.large,
-            &mut self.unheard,
+            &mut self.no_interest,
             &mut self.replies_full,
             &mut self.cut_paths,
             &mut self.full_tables,
         ] {
-            recent.expire(look.at, thresholds.recent);
+            recent.expire(sample.at, thresholds.incident_window);
         }
         self.add_places(server);
         self.probe.send();
@@ -220,7 +221,7 @@ impl History {
             &self.violations,
             &self.unanswered,
             &self.large,
-            &self.unheard,
+            &self.no_interest,
             &self.replies_full,
             &self.cut_paths,
             &self.full_tables,
@@ -228,8 +229,8 @@ impl History {
         all.iter().map(|recent| recent.memory()).sum()
     }
 
-    fn look_for_idle_inboxes(&mut self, thresholds: &Diagnosis, look: &Look) {
-        self.idle_inboxes = look
+    fn look_for_idle_inboxes(&mut self, thresholds: &Diagnosis, sample: &Sample) {
+        self.idle_inboxes = sample
             .by_subscriptions
             .iter()
             .take(INBOX_CONNECTIONS_MAX)
@@ -238,8 +239,8 @@ impl History {
             .collect();
     }
 
-    fn add_stalls(&mut self, look: &Look) {
-        let now: HashMap<u64, u64> = look
+    fn add_stalls(&mut self, sample: &Sample) {
+        let now: HashMap<u64, u64> = sample
             .waited_for
             .iter()
             .map(|holder| (holder.connection.cid, holder.stalls))
@@ -254,9 +255,9 @@ impl History {
         self.stalls = now;
     }
 
-    fn add_route_losses(&mut self, look: &Look) {
+    fn add_route_losses(&mut self, sample: &Sample) {
         let mut losses = HashMap::new();
-        for member in &look.mesh.muster.members {
+        for member in &sample.mesh.snapshot.members {
             let before = self.losses.get(&member.name).copied().unwrap_or(0);
             let new = member.losses.saturating_sub(before);
             if new > 0 {
@@ -264,15 +265,15 @@ impl History {
                     times: new,
                     ..once(0, 0)
                 };
-                self.route_losses.add(look.at, member.name.clone(), count);
+                self.route_losses.add(sample.at, member.name.clone(), count);
             }
             losses.insert(member.name.clone(), member.losses);
         }
         self.losses = losses;
     }
 
-    fn add_totals(&mut self, server: &Server, look: &Look) {
-        let troubles = look.troubles;
+    fn add_totals(&mut self, server: &Server, sample: &Sample) {
+        let troubles = sample.troubles;
         let before = self.last.replace(troubles).unwrap_or(troubles);
         let slow = troubles.slow_consumers - before.slow_consumers;
         let stale = troubles.stale_connections - before.stale_connections;
@@ -288,15 +289,15 @@ impl History {
         };
         for gone in latest(slow, |reason| reason.is_slow_consumer()) {
             let count = once(gone.last.pending as u64, gone.last.cid);
-            self.slow_consumers.add(look.at, gone.last.who(), count);
+            self.slow_consumers.add(sample.at, gone.last.who(), count);
         }
         for gone in latest(stale, |reason| reason == CloseReason::StaleConnection) {
             let count = once(0, gone.last.cid);
-            self.stale_peers.add(look.at, gone.last.who(), count);
+            self.stale_peers.add(sample.at, gone.last.who(), count);
         }
     }
 
-    fn add_tallies(&mut self, server: &Server, now: Clock) {
+    fn add_tallies(&mut self, server: &Server, now: MonotonicMillis) {
         let telemetry = &server.clients.telemetry;
         for (subject, count) in telemetry.unanswered.drain() {
             self.unanswered.add(now, subject, count);
@@ -312,7 +313,7 @@ impl History {
         }
     }
 
-    fn add_cut_paths(&mut self, server: &Server, now: Clock) {
+    fn add_cut_paths(&mut self, server: &Server, now: MonotonicMillis) {
         let mut seen = HashMap::new();
         for account in server.clients.accounts.all() {
             let cut = account.cut_paths();
@@ -331,7 +332,7 @@ impl History {
         self.cut_paths_seen = seen;
     }
 
-    fn add_full_tables(&mut self, now: Clock) {
+    fn add_full_tables(&mut self, now: MonotonicMillis) {
         for (name, pool) in memory::TOLD_WHEN_FULL {
             let refused = pool.refused();
             let before = self.full_tables_seen.insert(name, refused);
@@ -346,7 +347,7 @@ impl History {
         }
     }
 
-    fn add_handshakes(&mut self, server: &Server, now: Clock) {
+    fn add_handshakes(&mut self, server: &Server, now: MonotonicMillis) {
         for (index, (_, tls)) in server.tls_listeners().iter().enumerate() {
             for (cause, count) in tls.view().failed {
                 let seen = self.handshakes_seen.insert((index, cause), count);
@@ -365,30 +366,34 @@ impl History {
 
     /// Takes in what reached nobody since the last look, of the subjects that
     /// have most of it.
-    fn add_unheard(&mut self, server: &Server, thresholds: &Diagnosis, now: Clock) {
-        let hits = server.clients.telemetry.subjects.unheard(Window::Start);
+    fn add_no_interest(&mut self, server: &Server, thresholds: &Diagnosis, now: MonotonicMillis) {
+        let hits = server.clients.telemetry.subjects.no_interest(Window::Start);
         let mut seen = HashMap::new();
         for hit in hits {
             // At least so many; a subject that took another's place adds nothing.
             let sure = hit.msgs - hit.error.min(hit.msgs);
-            if sure < thresholds.unheard {
+            if sure < thresholds.no_interest {
                 continue;
             }
-            let before = self.unheard_seen.get(&hit.subject).copied().unwrap_or(0);
+            let before = self
+                .no_interest_seen
+                .get(&hit.subject)
+                .copied()
+                .unwrap_or(0);
             if let Some(times) = sure.checked_sub(before).filter(|new| *new > 0) {
                 let subject = String::from_utf8_lossy(&hit.subject).into_owned();
                 let count = Count {
                     times,
                     ..once(0, hit.publisher)
                 };
-                self.unheard.add(now, subject, count);
+                self.no_interest.add(now, subject, count);
             }
             seen.insert(hit.subject, sure);
         }
-        self.unheard_seen = seen;
+        self.no_interest_seen = seen;
     }
 
-    fn add_events(&mut self, server: &Server, now: Clock) {
+    fn add_events(&mut self, server: &Server, now: MonotonicMillis) {
         const KINDS: [EventKind; 3] = [
             EventKind::AuthenticationFailed,
             EventKind::HandshakeFailed,
@@ -423,7 +428,7 @@ fn once(peak: u64, cid: u64) -> Count {
 /// Goes on with the courses of those that hold much and forgets the others.
 fn follow(
     courses: &mut HashMap<u64, Trend>,
-    now: Clock,
+    now: MonotonicMillis,
     holders: &[Holder],
     begin: impl Fn(&Holder) -> (usize, Trend),
 ) {

@@ -2,18 +2,18 @@
 
 use super::{
     history::History,
-    look::{Holder, Look},
+    sample::{Holder, Sample},
 };
 use crate::{
     account::{SYSTEM_REQUESTS, lookup_cache, replies},
-    client::gate,
+    client::permission_cache,
     connection::{
         Connection, SUBSCRIPTIONS, budget, lingering, payload, registry::closed,
         remote::REMOTE_INTEREST,
     },
     security::responses,
     server::Server,
-    telemetry::{allocator::Allocated, figures, held::Pool, process},
+    telemetry::{allocator::Allocated, held::Pool, metrics, process},
 };
 
 /// Connections that are named.
@@ -49,7 +49,7 @@ pub(super) fn held_in_tables() -> usize {
     let pools = [
         &REMOTE_INTEREST,
         &responses::POOL,
-        &gate::POOL,
+        &permission_cache::POOL,
         &replies::POOL,
         &lookup_cache::POOL,
         &payload::READ,
@@ -62,9 +62,10 @@ pub(super) fn held_in_tables() -> usize {
 
 /// Bytes that the allocator keeps for later and that are resident. Of what is free,
 /// not all need be; of what is used, not all is touched.
-pub(super) fn idle(look: &Look) -> u64 {
-    look.process
-        .map_or(0, |process| idle_of(&process, look.allocated))
+pub(super) fn idle(sample: &Sample) -> u64 {
+    sample
+        .process
+        .map_or(0, |process| idle_of(&process, sample.allocated))
 }
 
 fn idle_of(process: &process::Memory, allocated: Allocated) -> u64 {
@@ -82,9 +83,9 @@ pub(super) struct Asked {
 
 impl Asked {
     /// Bytes that were taken since, where `held` are held now.
-    pub(super) fn taken_since(&mut self, look: &Look, held: usize) -> u64 {
-        if self.said != look.allocated {
-            self.said = look.allocated;
+    pub(super) fn taken_since(&mut self, sample: &Sample, held: usize) -> u64 {
+        if self.said != sample.allocated {
+            self.said = sample.allocated;
             self.held = held;
         }
         held.saturating_sub(self.held) as u64
@@ -95,22 +96,22 @@ impl Asked {
 /// use; `memory_max` is its memory, and `taken` is free no more. `None` if the system
 /// does not tell now.
 pub(super) fn room(
-    look: &Look,
+    sample: &Sample,
     queued: usize,
     memory_max: Option<usize>,
     taken: u64,
 ) -> Option<usize> {
-    let process = look.process?;
+    let process = sample.process?;
     let of_memory = Use {
         max: memory_max,
         used: process.resident,
         // What is free and not resident has to come from the system again.
-        reusable: idle(look).saturating_sub(taken),
+        reusable: idle(sample).saturating_sub(taken),
     };
     let of_address_space = Use {
         max: budget::address_space_limit(),
         used: process.mapped,
-        reusable: look.allocated.free.saturating_sub(taken),
+        reusable: sample.allocated.free.saturating_sub(taken),
     };
     Some(of_memory.left(queued).min(of_address_space.left(queued)))
 }
@@ -170,18 +171,18 @@ pub struct MemoryHolder {
 
 impl Memory {
     /// What holds the memory at one look.
-    pub(super) fn of(server: &Server, look: &Look, history: &History) -> Self {
-        let process = look.process.unwrap_or_default();
-        let mut causes = causes(server, look, history);
+    pub(super) fn of(server: &Server, sample: &Sample, history: &History) -> Self {
+        let process = sample.process.unwrap_or_default();
+        let mut causes = causes(server, sample, history);
         let counted = |causes: &[Cause]| causes.iter().map(|cause| cause.bytes).sum::<u64>();
-        causes.push(cause("allocator", idle(look), 0));
+        causes.push(cause("allocator", idle(sample), 0));
         let other = process.resident.saturating_sub(counted(&causes));
         causes.push(cause("other", other, 0));
         causes.sort_by_key(|cause| std::cmp::Reverse(cause.bytes));
         Self {
             resident: process.resident,
             causes,
-            holders: holders(look),
+            holders: holders(sample),
         }
     }
 }
@@ -195,13 +196,13 @@ fn cause(name: &'static str, bytes: impl TryInto<u64>, count: impl TryInto<u64>)
 }
 
 /// What is known, each measured where it is held, or estimated as its constant says.
-fn causes(server: &Server, look: &Look, history: &History) -> Vec<Cause> {
+fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
     let pool = |name, pool: &Pool| cause(name, pool.used(), pool.count());
     let telemetry = &server.clients.telemetry;
     let events = &telemetry.events;
     let accounts = server.clients.accounts.all();
     let tables = accounts.iter().map(|known| known.sublist.table_memory());
-    let tables = tables.sum::<usize>() + look.subscription_tables;
+    let tables = tables.sum::<usize>() + sample.subscription_tables;
     let interest = accounts
         .iter()
         .map(|known| known.remote.table_memory() + known.interest.memory());
@@ -210,19 +211,19 @@ fn causes(server: &Server, look: &Look, history: &History) -> Vec<Cause> {
     let connection = size_of::<Connection>() as u64 + CONNECTION_OVERHEAD;
     let (loads, moving) = telemetry.loads.memory();
     let (incidents, incidents_count) = telemetry.slow.memory();
-    let (buffers, threads) = figures::buffers_memory();
-    let process = look.process.unwrap_or_default();
+    let (buffers, threads) = metrics::buffers_memory();
+    let process = sample.process.unwrap_or_default();
     vec![
         cause(
             "outbound_queues",
-            look.queued.saturating_sub(look.shared) + payload::SHARED.used(),
-            look.queues_in_use,
+            sample.queued.saturating_sub(sample.shared) + payload::SHARED.used(),
+            sample.queues_in_use,
         ),
         pool("payloads", &payload::READ),
         cause(
             "subscriptions",
             SUBSCRIPTIONS.used() + lingering() + tables,
-            look.subscriptions,
+            sample.subscriptions,
         ),
         cause(
             "interest",
@@ -231,17 +232,21 @@ fn causes(server: &Server, look: &Look, history: &History) -> Vec<Cause> {
         ),
         cause(
             "connections",
-            look.connections as u64 * connection + look.texts as u64,
-            look.connections,
+            sample.connections as u64 * connection + sample.texts as u64,
+            sample.connections,
         ),
         cause(
             "tls_sessions",
-            look.tls_sessions as u64 * TLS_SESSION,
-            look.tls_sessions,
+            sample.tls_sessions as u64 * TLS_SESSION,
+            sample.tls_sessions,
         ),
-        cause("handshakes", look.handshakes.held, look.handshakes.count),
+        cause(
+            "handshakes",
+            sample.handshakes.held,
+            sample.handshakes.count,
+        ),
         pool("closed_connections", &closed::POOL),
-        cause("log", server.log_look().waiting, 0),
+        cause("log", server.log_state().waiting, 0),
         cause("events", events.memory(), events.count()),
         cause(
             "replies",
@@ -252,14 +257,14 @@ fn causes(server: &Server, look: &Look, history: &History) -> Vec<Cause> {
         pool("system_requests", &SYSTEM_REQUESTS),
         cause(
             "permissions",
-            gate::POOL.used() + responses::POOL.used(),
-            gate::POOL.count() + responses::POOL.count(),
+            permission_cache::POOL.used() + responses::POOL.used(),
+            permission_cache::POOL.count() + responses::POOL.count(),
         ),
         cause("subjects", telemetry.subjects.memory(), 0),
         cause("incidents", incidents + history.memory(), incidents_count),
         cause(
             "figures",
-            loads + figures::histograms_memory() + telemetry.latency.memory(),
+            loads + metrics::histograms_memory() + telemetry.latency.memory(),
             moving,
         ),
         cause("thread_buffers", buffers, threads),
@@ -268,14 +273,14 @@ fn causes(server: &Server, look: &Look, history: &History) -> Vec<Cause> {
 }
 
 /// Those with the longest queues and the most subscriptions, each once.
-fn holders(look: &Look) -> Vec<MemoryHolder> {
+fn holders(sample: &Sample) -> Vec<MemoryHolder> {
     let weight = |holder: &Holder| {
         holder.backlog.pending as u64 + holder.subscriptions as u64 * SUBSCRIPTION_OVERHEAD
     };
-    let mut all: Vec<&Holder> = look
+    let mut all: Vec<&Holder> = sample
         .by_pending
         .iter()
-        .chain(&look.by_subscriptions)
+        .chain(&sample.by_subscriptions)
         .collect();
     all.sort_by_key(|holder| (std::cmp::Reverse(weight(holder)), holder.connection.cid));
     all.dedup_by_key(|holder| holder.connection.cid);

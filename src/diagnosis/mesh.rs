@@ -11,9 +11,9 @@ use crate::{
     route::{
         Cluster, Failed, Route,
         interest::Unknown,
-        roll::{Member, Muster, View},
+        membership::{Member, MembershipSnapshot, PeerView},
     },
-    telemetry::{Clock, loss::LossReason},
+    telemetry::{MonotonicMillis, loss::LossReason},
 };
 
 /// What a member told is out of date after so many times that it is asked.
@@ -32,7 +32,7 @@ pub(super) struct Mesh {
     id: String,
     /// Its name.
     name: String,
-    pub(super) muster: Muster,
+    pub(super) snapshot: MembershipSnapshot,
     pub(super) routes: Vec<RouteNow>,
     /// Members whose routes fail again and again.
     pub(super) failed: Vec<Failed>,
@@ -80,8 +80,8 @@ impl Mesh {
         Self {
             id: cluster.node.server_id.clone(),
             name: cluster.node.server_name.clone(),
-            muster: cluster.muster(),
-            failed: cluster.failed(Clock::now()),
+            snapshot: cluster.snapshot(),
+            failed: cluster.failed(MonotonicMillis::now()),
             routes: routes
                 .iter()
                 .map(|route| RouteNow {
@@ -109,7 +109,7 @@ impl Mesh {
 
     /// Members with a route, by what they say and what this broker knows.
     pub(super) fn present(&self) -> impl Iterator<Item = &Member> {
-        let members = self.muster.members.iter();
+        let members = self.snapshot.members.iter();
         members.filter(|member| member.connected)
     }
 
@@ -121,7 +121,7 @@ impl Mesh {
 
     /// Names of members that have a route to the broker of that id or name.
     pub(super) fn seen_by(&self, id: &str, name: &str) -> Vec<&str> {
-        let sees = |view: &View| {
+        let sees = |view: &PeerView| {
             let is = |seen: &str, told: &str| seen == id || (!name.is_empty() && told == name);
             view.sees.iter().any(|sight| is(&sight.id, &sight.name))
         };
@@ -135,11 +135,11 @@ impl Mesh {
     /// Pairs of members of which one at least has no route to the other.
     /// `asked_every` is the time between two questions. Members that are new,
     /// or did not tell lately, are not judged.
-    pub(super) fn gaps(&self, now: Clock, asked_every: Duration) -> Vec<Gap<'_>> {
+    pub(super) fn gaps(&self, now: MonotonicMillis, asked_every: Duration) -> Vec<Gap<'_>> {
         let judged: Vec<&Member> = self
             .present()
             .filter(|member| {
-                let fresh = |view: &View| view.at.until(now) <= asked_every * STALE_AFTER;
+                let fresh = |view: &PeerView| view.at.until(now) <= asked_every * STALE_AFTER;
                 member.view.as_ref().is_some_and(fresh)
             })
             .collect();
@@ -186,7 +186,7 @@ impl Mesh {
     /// Names of brokers that members have routes to, and this one knows nothing
     /// of, each with a member that does.
     pub(super) fn strangers(&self) -> Vec<(&str, &str)> {
-        let known = &self.muster.members;
+        let known = &self.snapshot.members;
         let ids: HashSet<&str> = known.iter().map(|known| &*known.id).collect();
         let names: HashSet<&str> = known.iter().map(|known| &*known.name).collect();
         let mut found = HashSet::new();
@@ -225,12 +225,12 @@ fn seen_ids(member: &Member) -> HashSet<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::roll::Sight;
+    use crate::route::membership::PeerRoute;
 
     const EVERY: Duration = Duration::from_secs(5);
 
     fn member(id: &str, told_at: u64, sees: &[&str]) -> Member {
-        let sees = sees.iter().map(|id| Sight {
+        let sees = sees.iter().map(|id| PeerRoute {
             id: (*id).into(),
             name: String::new(),
             rtt: None,
@@ -246,14 +246,14 @@ mod tests {
             midge: String::new(),
             max_payload: 0,
             connected: true,
-            since: Clock(0),
-            last_heard: Clock(0),
+            since: MonotonicMillis(0),
+            last_heard: MonotonicMillis(0),
             losses: 0,
             lost_by: None,
             leaving: false,
             asked: None,
-            view: Some(View {
-                at: Clock(told_at),
+            view: Some(PeerView {
+                at: MonotonicMillis(told_at),
                 took: Duration::ZERO,
                 sees: sees.collect(),
             }),
@@ -264,7 +264,7 @@ mod tests {
         Mesh {
             id: "A".into(),
             name: "a".into(),
-            muster: Muster {
+            snapshot: MembershipSnapshot {
                 targets: Vec::new(),
                 members,
             },
@@ -279,19 +279,32 @@ mod tests {
             member("B", 0, &["A", "C"]),
             member("C", 0, &["A", "B"]),
         ]);
-        assert_eq!(healthy.gaps(Clock(0), EVERY), []);
-        let deaf = mesh(vec![member("B", 0, &["C"]), member("C", 0, &["A", "B"])]);
+        assert_eq!(healthy.gaps(MonotonicMillis(0), EVERY), []);
+        let no_echo = mesh(vec![member("B", 0, &["C"]), member("C", 0, &["A", "B"])]);
         let gap = |from, to, is_seen_back| Gap {
             from,
             to,
             is_seen_back,
         };
-        assert_eq!(deaf.gaps(Clock(0), EVERY), [gap("b", "a", Some(true))]);
+        assert_eq!(
+            no_echo.gaps(MonotonicMillis(0), EVERY),
+            [gap("b", "a", Some(true))]
+        );
         let apart = mesh(vec![member("B", 0, &["A"]), member("C", 0, &["A"])]);
-        assert_eq!(apart.gaps(Clock(0), EVERY), [gap("b", "c", Some(false))]);
+        assert_eq!(
+            apart.gaps(MonotonicMillis(0), EVERY),
+            [gap("b", "c", Some(false))]
+        );
         let one_sided = mesh(vec![member("B", 0, &["A"]), member("C", 0, &["A", "B"])]);
-        assert_eq!(one_sided.gaps(Clock(0), EVERY), [gap("b", "c", Some(true))]);
-        assert_eq!(apart.gaps(Clock(60_000), EVERY), [], "out of date");
+        assert_eq!(
+            one_sided.gaps(MonotonicMillis(0), EVERY),
+            [gap("b", "c", Some(true))]
+        );
+        assert_eq!(
+            apart.gaps(MonotonicMillis(60_000), EVERY),
+            [],
+            "out of date"
+        );
     }
 
     #[test]

@@ -1,25 +1,25 @@
 //! The diagnosis: what is wrong with the broker, who, since when, why.
 //!
-//! `main` calls [`watch`] once. A thread of its own takes a [`look`] at the
+//! `main` calls [`watch`] once. A thread of its own takes a [`sample`] at the
 //! running broker about once in a second, reads the ceilings ([`ceiling`]) from
 //! it, adds it to what was seen before ([`history`]) and asks each of the
-//! [`rules`] what it sees. The [`board`] decides when a symptom is a finding.
+//! [`rules`] what it sees. The [`tracker`] decides when a symptom is a finding.
 //! Monitoring asks for the result. Nothing here is on the way of a message,
 //! and nothing here knows how a finding is drawn.
 
-mod board;
 mod ceiling;
 mod config_check;
-mod ebb;
+mod heap_trim;
 mod history;
-mod look;
+mod humanize;
 mod memory;
 mod mesh;
 mod recent;
 pub mod rules;
+mod sample;
 mod starts;
+mod tracker;
 mod trend;
-mod words;
 
 use std::{
     io,
@@ -36,19 +36,19 @@ use crate::{
     config,
     connection::handshake::HandshakeLook,
     server::Server,
-    telemetry::{Clock, allocator::Allocator, event::EventKind},
+    telemetry::{MonotonicMillis, allocator::Allocator, event::EventKind},
 };
-use board::{Board, Change};
-pub use board::{Finding, Severity};
 use ceiling::Ceilings;
 pub use ceiling::{Ceiling, CeilingKind};
 use config_check::ConfigCheck;
-use ebb::Ebb;
+use heap_trim::HeapTrim;
 use history::History;
-use look::Look;
 pub use memory::{Cause, Memory, MemoryHolder};
 use rules::{DIAGNOSIS_HANGS, Evidence, RULES};
+use sample::Sample;
 use starts::Starts;
+use tracker::{Change, FindingTracker};
+pub use tracker::{Finding, Severity};
 
 /// Bytes of the thread's stack. Nothing there recurses.
 const STACK_LEN: usize = 512 * 1024;
@@ -73,7 +73,7 @@ pub struct Diagnosis {
 #[derive(Clone)]
 pub struct Report {
     /// When; the start of the broker before the first.
-    pub looked: Clock,
+    pub looked: MonotonicMillis,
     /// Findings, the worst first.
     pub findings: Vec<Finding>,
     /// Everything that has an end.
@@ -87,7 +87,7 @@ pub struct Report {
 impl Default for Report {
     fn default() -> Self {
         Self {
-            looked: Clock(0),
+            looked: MonotonicMillis(0),
             findings: Vec::new(),
             ceilings: Vec::new(),
             memory: Memory::default(),
@@ -109,7 +109,7 @@ impl Diagnosis {
     pub fn report(&self) -> Arc<Report> {
         let report = self.last.lock().clone();
         report
-            .at(Clock::now(), self.old_after)
+            .at(MonotonicMillis::now(), self.old_after)
             .map_or(report, Arc::new)
     }
 }
@@ -117,7 +117,7 @@ impl Diagnosis {
 impl Report {
     /// The report as it is at `now` if it is old then: with a finding that says
     /// so.
-    fn at(&self, now: Clock, old_after: Duration) -> Option<Self> {
+    fn at(&self, now: MonotonicMillis, old_after: Duration) -> Option<Self> {
         let age = self.looked.until(now);
         if age < old_after {
             return None;
@@ -125,7 +125,7 @@ impl Report {
         let text = format!(
             "the diagnosis has not looked at the broker for {}: what else is told here is as of \
              then",
-            words::time(age)
+            humanize::time(age)
         );
         let rule = RULES.iter().find(|rule| rule.code == DIAGNOSIS_HANGS)?;
         let mut report = self.clone();
@@ -152,7 +152,7 @@ pub fn watch(server: Arc<Server>) -> io::Result<Arc<Diagnosis>> {
         .spawn(move || {
             loop {
                 let begin = Instant::now();
-                watch.look();
+                watch.sample();
                 let interval = watch.thresholds.interval;
                 thread::sleep(interval.saturating_sub(begin.elapsed()));
             }
@@ -167,9 +167,9 @@ struct Watch {
     ceilings: Ceilings,
     history: History,
     config: ConfigCheck,
-    board: Board,
+    tracker: FindingTracker,
     starts: Starts,
-    ebb: Ebb,
+    heap_trim: HeapTrim,
     allocator: Allocator,
     asked: memory::Asked,
 }
@@ -182,8 +182,8 @@ impl Watch {
             starts: Starts::note(&thresholds, &server.clients.telemetry.calls),
             history: History::new(workers),
             config: ConfigCheck::default(),
-            board: Board::default(),
-            ebb: Ebb::default(),
+            tracker: FindingTracker::default(),
+            heap_trim: HeapTrim::default(),
             allocator: Allocator::default(),
             asked: memory::Asked::default(),
             thresholds,
@@ -192,13 +192,13 @@ impl Watch {
         }
     }
 
-    fn look(&mut self) {
+    fn sample(&mut self) {
         let server = &*self.server;
-        let look = Look::take(server, &mut self.allocator);
+        let sample = Sample::take(server, &mut self.allocator);
         let telemetry = &server.clients.telemetry;
-        telemetry.crowd.tick(&telemetry.events, look.at);
+        telemetry.churn.tick(&telemetry.events, sample.at);
         for account in server.clients.accounts.all() {
-            account.replies.forget_late(look.at);
+            account.replies.forget_late(sample.at);
         }
         if let Some(cluster) = &server.cluster {
             cluster.have_forgotten_told_anew();
@@ -206,36 +206,36 @@ impl Watch {
         let budget = &server.clients.registry.budget;
         let queued = budget.used();
         let tables = queued + memory::held_in_tables();
-        let taken = self.asked.taken_since(&look, tables);
+        let taken = self.asked.taken_since(&sample, tables);
         // What was left the last time counts until the system tells again.
-        if let Some(room) = memory::room(&look, queued, self.ceilings.memory_max(), taken) {
+        if let Some(room) = memory::room(&sample, queued, self.ceilings.memory_max(), taken) {
             budget.set_room(room);
         }
-        let HandshakeLook { held, most, .. } = look.handshakes;
-        let idle = usize::try_from(memory::idle(&look)).unwrap_or(0);
-        self.ebb.note(tables + held, tables + most, idle);
-        let ceilings = self.ceilings.read(server, &look);
-        self.history.add(server, &self.thresholds, &look);
+        let HandshakeLook { held, most, .. } = sample.handshakes;
+        let idle = usize::try_from(memory::idle(&sample)).unwrap_or(0);
+        self.heap_trim.note(tables + held, tables + most, idle);
+        let ceilings = self.ceilings.read(server, &sample);
+        self.history.add(server, &self.thresholds, &sample);
         self.config.go_on(&self.server, &self.thresholds);
         let evidence = Evidence {
             server,
             thresholds: &self.thresholds,
-            look: &look,
+            sample: &sample,
             ceilings: &ceilings,
             history: &self.history,
-            starts: self.starts.within(self.thresholds.recent),
+            starts: self.starts.within(self.thresholds.incident_window),
             pending_reload: self.config.outcome(),
         };
         for rule in RULES {
             let symptoms = (rule.find)(&evidence);
-            let patience = rule.patience(&self.thresholds);
-            let changes = self.board.update(look.at, rule, patience, symptoms);
+            let hysteresis = rule.hysteresis(&self.thresholds);
+            let changes = self.tracker.update(sample.at, rule, hysteresis, symptoms);
             changes.iter().for_each(|change| tell(server, change));
         }
         *self.diagnosis.last.lock() = Arc::new(Report {
-            looked: look.at,
-            findings: self.board.findings(),
-            memory: Memory::of(server, &look, &self.history),
+            looked: sample.at,
+            findings: self.tracker.findings(),
+            memory: Memory::of(server, &sample, &self.history),
             ceilings,
             dead: self.history.probe.delay() >= DEAD_AFTER,
         });
@@ -276,17 +276,17 @@ mod tests {
     #[test]
     fn an_old_report_is_critical_by_its_age() {
         let report = Report {
-            looked: Clock(5_000),
+            looked: MonotonicMillis(5_000),
             ..Report::default()
         };
-        let at = |millis| report.at(Clock(millis), OLD_AFTER);
+        let at = |millis| report.at(MonotonicMillis(millis), OLD_AFTER);
         assert!(at(5_000).is_none() && at(14_999).is_none());
         let old = at(15_000).expect("it is old");
         let finding = &old.findings[0];
         assert_eq!(finding.severity, Severity::Critical);
         assert_eq!(
             (finding.code, finding.since),
-            (DIAGNOSIS_HANGS, Clock(5_000))
+            (DIAGNOSIS_HANGS, MonotonicMillis(5_000))
         );
         assert!(finding.text.contains("10 s"), "{}", finding.text);
         assert!(!old.dead);

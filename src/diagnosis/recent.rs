@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::telemetry::{
-    Clock,
+    MonotonicMillis,
     held::{allocated, shown_within},
     tally::Count,
 };
@@ -19,7 +19,7 @@ const SUBJECT_LEN_MAX: usize = 256;
 
 /// Incidents of one kind.
 #[derive(Default)]
-pub(super) struct Recent(VecDeque<(Clock, String, Count)>);
+pub(super) struct Recent(VecDeque<(MonotonicMillis, String, Count)>);
 
 /// What one subject did in the recent past.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -30,7 +30,7 @@ pub(super) struct Sum {
 
 impl Recent {
     /// Takes something in that happened `count.times` since the last look.
-    pub(super) fn add(&mut self, now: Clock, subject: String, count: Count) {
+    pub(super) fn add(&mut self, now: MonotonicMillis, subject: String, count: Count) {
         if self.0.len() == INCIDENTS_MAX {
             self.0.pop_front();
         }
@@ -47,11 +47,11 @@ impl Recent {
             .0
             .iter()
             .map(|(_, subject, _)| allocated(subject.len()));
-        self.0.capacity() * size_of::<(Clock, String, Count)>() + texts.sum::<usize>()
+        self.0.capacity() * size_of::<(MonotonicMillis, String, Count)>() + texts.sum::<usize>()
     }
 
     /// Forgets what is older than `window`.
-    pub(super) fn expire(&mut self, now: Clock, window: Duration) {
+    pub(super) fn expire(&mut self, now: MonotonicMillis, window: Duration) {
         while self
             .0
             .front()
@@ -106,16 +106,16 @@ mod tests {
                 cid: second,
             };
             let subject = if second < 7 { "a" } else { "b" };
-            recent.add(Clock(second * 1000), subject.into(), count);
+            recent.add(MonotonicMillis(second * 1000), subject.into(), count);
         }
         assert_eq!(recent.total(), 20);
         let sums = recent.by_subject();
         assert_eq!((&*sums[0].subject, sums[0].count.times), ("a", 14));
         assert_eq!((sums[0].count.peak, sums[0].count.cid), (6, 6));
-        recent.expire(Clock(12_000), Duration::from_secs(5));
+        recent.expire(MonotonicMillis(12_000), Duration::from_secs(5));
         assert_eq!(recent.total(), 4);
         for _ in 0..2 * INCIDENTS_MAX {
-            recent.add(Clock(0), String::new(), Count::default());
+            recent.add(MonotonicMillis(0), String::new(), Count::default());
         }
         assert_eq!(recent.0.len(), INCIDENTS_MAX);
     }

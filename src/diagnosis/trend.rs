@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, time::Duration};
 
-use crate::telemetry::Clock;
+use crate::telemetry::MonotonicMillis;
 
 /// Samples kept. The slope looks at each pair of them.
 const SAMPLES_MAX: usize = 60;
@@ -18,7 +18,7 @@ const SAMPLES_MIN: usize = 8;
 pub(super) struct Trend {
     window: Duration,
     step: Duration,
-    samples: VecDeque<(Clock, f64)>,
+    samples: VecDeque<(MonotonicMillis, f64)>,
 }
 
 impl Trend {
@@ -32,7 +32,7 @@ impl Trend {
     }
 
     /// Takes the figure at `now` in.
-    pub(super) fn add(&mut self, now: Clock, figure: f64) {
+    pub(super) fn add(&mut self, now: MonotonicMillis, figure: f64) {
         let last = self.samples.back();
         if last.is_some_and(|(at, _)| at.until(now) < self.step) {
             return;
@@ -104,7 +104,7 @@ mod tests {
     fn trend(seconds: u64, figure: impl Fn(u64) -> f64) -> Trend {
         let mut trend = Trend::new(300 * SECOND, SECOND);
         for second in 0..seconds {
-            trend.add(Clock(second * 1000), figure(second));
+            trend.add(MonotonicMillis(second * 1000), figure(second));
         }
         trend
     }

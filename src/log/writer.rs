@@ -23,7 +23,7 @@ use super::{
     Label, Style,
     sink::{Sink, Unwritten, write_to_ready_stderr},
 };
-use crate::telemetry::Clock;
+use crate::telemetry::MonotonicMillis;
 
 /// Bytes that lines may take while they wait to be written.
 const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -67,7 +67,7 @@ pub(super) struct Losses {
 #[derive(Clone, Debug)]
 pub struct Loss {
     /// When.
-    pub at: Clock,
+    pub at: MonotonicMillis,
     /// Why.
     pub cause: LossCause,
 }
@@ -86,7 +86,7 @@ impl Losses {
         if lines > 0 {
             self.total.fetch_add(lines, Ordering::Relaxed);
             self.owed.fetch_add(lines, Ordering::Relaxed);
-            let at = Clock::now();
+            let at = MonotonicMillis::now();
             *self.last.lock() = Some(Loss { at, cause });
         }
     }
@@ -244,8 +244,8 @@ impl Writer {
     }
 
     /// Since when the system has not come back from a call.
-    pub(super) fn busy_since(&self) -> Option<Clock> {
-        let since = Clock(self.progress.busy_since.load(Ordering::Relaxed));
+    pub(super) fn busy_since(&self) -> Option<MonotonicMillis> {
+        let since = MonotonicMillis(self.progress.busy_since.load(Ordering::Relaxed));
         let is_busy = self.progress.is_busy.load(Ordering::Acquire);
         is_busy.then_some(since)
     }
@@ -405,7 +405,9 @@ impl Work {
     /// Lets the sink do something that may take long, and shows that it does.
     fn timed<T>(&mut self, work: impl FnOnce(&mut Sink) -> T) -> T {
         let progress = &self.progress;
-        progress.busy_since.store(Clock::now().0, Ordering::Relaxed);
+        progress
+            .busy_since
+            .store(MonotonicMillis::now().0, Ordering::Relaxed);
         progress.is_busy.store(true, Ordering::Release);
         let done = work(&mut self.sink);
         progress.is_busy.store(false, Ordering::Release);

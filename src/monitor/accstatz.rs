@@ -11,7 +11,7 @@ use super::{
 };
 use crate::{
     account::{Account, GLOBAL_ACCOUNT},
-    connection::{registry::AccountTotals, remote::Moved},
+    connection::{registry::AccountTotals, remote::MessageTotals},
     telemetry::loss::LossReason,
 };
 
@@ -60,7 +60,7 @@ pub fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
         traffic.own_msgs.saturating_add(lent.0),
         traffic.own_bytes.saturating_add(lent.1),
     );
-    let data = |msgs: u64, bytes: u64, over_routes: &Moved| {
+    let data = |msgs: u64, bytes: u64, over_routes: &MessageTotals| {
         let routes = over_routes.value();
         DataStats {
             msgs: signed(msgs.saturating_add(routes.0)),

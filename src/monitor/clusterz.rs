@@ -3,7 +3,7 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use monitor_client::{ClusterMember, Clusterz, Disagreement, Sight};
+use monitor_client::{ClusterMember, Clusterz, Disagreement, PeerRoute};
 
 use super::{
     Monitor,
@@ -16,9 +16,9 @@ use crate::{
     diagnosis::{Report, rules::ABOUT_THE_MESH},
     route::{
         Cluster, Route,
-        roll::{Member, Muster, Target},
+        membership::{Member, MembershipSnapshot, Target},
     },
-    telemetry::Clock,
+    telemetry::MonotonicMillis,
 };
 
 /// The answer. Takes no parameters.
@@ -48,7 +48,7 @@ pub(super) fn answer(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusa
 }
 
 fn disagreements(report: &Report) -> Vec<Disagreement> {
-    let now = Clock::now();
+    let now = MonotonicMillis::now();
     let findings = report.findings.iter();
     findings
         .filter(|finding| ABOUT_THE_MESH.contains(&finding.code))
@@ -65,7 +65,7 @@ fn disagreements(report: &Report) -> Vec<Disagreement> {
 
 /// This broker, then the others, then those that were never there.
 fn members(cluster: &Cluster) -> Vec<ClusterMember> {
-    let Muster { targets, members } = cluster.muster();
+    let MembershipSnapshot { targets, members } = cluster.snapshot();
     let others: Vec<&Target> = targets.iter().filter(|t| !t.is_ourselves).collect();
     let target_of = |member: &Member| {
         others.iter().find(|target| {
@@ -96,7 +96,7 @@ fn members(cluster: &Cluster) -> Vec<ClusterMember> {
         .iter()
         .map(|route| (&*route.remote_id, route))
         .collect();
-    let rows: Vec<Vec<Sight>> = all
+    let rows: Vec<Vec<PeerRoute>> = all
         .iter()
         .map(
             |seer| match members.iter().find(|member| member.id == seer.id) {
@@ -109,12 +109,12 @@ fn members(cluster: &Cluster) -> Vec<ClusterMember> {
                         view.sees.iter().map(|sight| (&*sight.id, sight)).collect();
                     row(&all, seer, |seen| {
                         let sight = sights.get(&*seen.id)?;
-                        Some(Sight {
+                        Some(PeerRoute {
                             connected: true,
                             configured: sight.configured,
                             rtt: sight.rtt.map(|rtt| rtt.as_secs_f64()),
                             pending: sight.pending,
-                            ..Sight::default()
+                            ..PeerRoute::default()
                         })
                     })
                 }
@@ -132,11 +132,11 @@ fn members(cluster: &Cluster) -> Vec<ClusterMember> {
 fn row(
     all: &[ClusterMember],
     seer: &ClusterMember,
-    sight: impl Fn(&ClusterMember) -> Option<Sight>,
-) -> Vec<Sight> {
+    sight: impl Fn(&ClusterMember) -> Option<PeerRoute>,
+) -> Vec<PeerRoute> {
     let others = all.iter().filter(|seen| !std::ptr::eq(*seen, seer));
     others
-        .map(|seen| Sight {
+        .map(|seen| PeerRoute {
             id: seen.id.clone(),
             name: seen.name.clone(),
             ..sight(seen).unwrap_or_default()
@@ -144,15 +144,15 @@ fn row(
         .collect()
 }
 
-fn own_sight(routes: &HashMap<&str, &Arc<Route>>, seen: &ClusterMember) -> Option<Sight> {
+fn own_sight(routes: &HashMap<&str, &Arc<Route>>, seen: &ClusterMember) -> Option<PeerRoute> {
     let route = routes.get(&*seen.id)?;
     let view = route.connection.view();
-    Some(Sight {
+    Some(PeerRoute {
         connected: true,
         configured: seen.configured,
         rtt: view.rtt.map(|rtt| rtt.as_secs_f64()),
         pending: view.pending as u64,
-        ..Sight::default()
+        ..PeerRoute::default()
     })
 }
 

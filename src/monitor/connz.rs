@@ -25,7 +25,7 @@ use crate::{
     security::certificate::Fingerprint,
     subject::overlap,
     sublist::Entry,
-    telemetry::{Clock, loss::LossReason},
+    telemetry::{MonotonicMillis, loss::LossReason},
 };
 
 /// Subscriptions listed in one answer; an entry's count tells when its list is
@@ -71,7 +71,7 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
 
 fn build(monitor: &Monitor, request: &Request) -> Connz {
     let context = &monitor.server.clients;
-    let clock = Clock::now();
+    let clock = MonotonicMillis::now();
     let mut candidates = candidates(&context.registry, request.state);
     candidates.retain(|candidate| request.wants_account(candidate));
     let total = candidates.len();
@@ -194,7 +194,7 @@ impl Request {
 
     /// The entry of one connection; `listed` are the subscriptions listed so
     /// far in the answer.
-    fn entry(&self, candidate: &Candidate, now: Clock, listed: &mut usize) -> ConnInfo {
+    fn entry(&self, candidate: &Candidate, now: MonotonicMillis, listed: &mut usize) -> ConnInfo {
         let mut info = match candidate {
             Candidate::Open(connection) => {
                 let since_start = connection.start.clock().until(now);

@@ -6,7 +6,7 @@ use super::{
     answer::Refusal,
     connz::{Candidate, State},
 };
-use crate::telemetry::Clock;
+use crate::telemetry::MonotonicMillis;
 
 /// What connections are ordered by. Equals are in the order of their ids.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -63,7 +63,7 @@ impl Order {
 
     /// Sorts connections as they are at `now`: ids, uptimes and reasons
     /// ascend, all else descends.
-    pub(super) fn sort(self, candidates: &mut [Candidate], now: Clock) {
+    pub(super) fn sort(self, candidates: &mut [Candidate], now: MonotonicMillis) {
         match self {
             Self::Cid => candidates.sort_by_key(Candidate::cid),
             Self::Reason => {
@@ -79,7 +79,7 @@ impl Order {
         }
     }
 
-    fn figure(self, candidate: &Candidate, now: Clock) -> u64 {
+    fn figure(self, candidate: &Candidate, now: MonotonicMillis) -> u64 {
         let traffic = || match candidate {
             Candidate::Closed(closed) => closed.last.traffic,
             Candidate::Open(connection) => connection.traffic(),
@@ -108,21 +108,21 @@ impl Candidate {
         }
     }
 
-    fn age_ms(&self, now: Clock) -> u64 {
+    fn age_ms(&self, now: MonotonicMillis) -> u64 {
         match self {
             Self::Closed(closed) => closed.last.start.micros_until(closed.stop) / 1000,
             Self::Open(connection) => now.0.saturating_sub(connection.start.clock().0),
         }
     }
 
-    fn last_activity(&self) -> Clock {
+    fn last_activity(&self) -> MonotonicMillis {
         match self {
             Self::Closed(closed) => closed.last.last_activity,
             Self::Open(connection) => connection.last_activity(),
         }
     }
 
-    fn idle_ms(&self, now: Clock) -> u64 {
+    fn idle_ms(&self, now: MonotonicMillis) -> u64 {
         match self {
             Self::Closed(closed) => {
                 let idle = closed.last.last_activity.until(closed.stop.clock());
@@ -172,18 +172,18 @@ mod tests {
             CloseReason, Identity,
             registry::{ClosedConnection, ConnectionView},
         },
-        telemetry::{Stamp, Traffic},
+        telemetry::{MonotonicMicros, Traffic},
     };
 
     /// A closed connection whose figures are all told by `cid` and `figure`.
     fn closed(cid: u64, figure: u64, reason: CloseReason) -> Candidate {
-        let start = Stamp(1_000_000_000);
+        let start = MonotonicMicros(1_000_000_000);
         Candidate::Closed(Arc::new(ClosedConnection {
             last: ConnectionView {
                 cid,
                 peer: SocketAddr::from(([127, 0, 0, 1], 1)),
                 start,
-                last_activity: Clock(figure),
+                last_activity: MonotonicMillis(figure),
                 rtt: Some(Duration::from_nanos(figure)),
                 pending: figure as usize,
                 traffic: Traffic {
@@ -199,7 +199,7 @@ mod tests {
                 tls: None,
             },
             subscriptions: Vec::new(),
-            stop: Stamp(start.0 + figure * 1_000_000),
+            stop: MonotonicMicros(start.0 + figure * 1_000_000),
             reason,
         }))
     }
@@ -212,7 +212,7 @@ mod tests {
             closed(4, 30, CloseReason::AuthenticationFailure),
             closed(1, 20, CloseReason::ClientClosed),
         ];
-        order.sort(&mut candidates, Clock::now());
+        order.sort(&mut candidates, MonotonicMillis::now());
         candidates.iter().map(Candidate::cid).collect()
     }
 

@@ -16,10 +16,10 @@ use super::{
     service::Later,
 };
 use crate::{
-    config::options::changes::Takes,
+    config::options::changes::ReloadKind,
     connection::{CloseReason, Connection},
     server::reload::Outcome,
-    telemetry::Clock,
+    telemetry::MonotonicMillis,
 };
 
 /// Seconds that a client is traced, unless the request says otherwise; and the
@@ -55,7 +55,11 @@ pub(super) fn trace(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal>
     let seconds = bounded(query, "seconds", TRACE_SECONDS)?;
     let lines = bounded(query, "lines", TRACE_LINES)?;
     let chosen = choose(monitor, query)?;
-    let until = Clock(Clock::now().0.saturating_add(seconds.saturating_mul(1000)));
+    let until = MonotonicMillis(
+        MonotonicMillis::now()
+            .0
+            .saturating_add(seconds.saturating_mul(1000)),
+    );
     for connection in &chosen {
         info!(
             "{} - cid:{} - {:?} is traced for {:?} or {lines} lines",
@@ -129,7 +133,7 @@ pub(super) fn forget(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
 }
 
 fn reloaded(outcome: &Outcome, dry_run: bool) -> Reloaded {
-    let of_kind = |takes: Takes| {
+    let of_kind = |takes: ReloadKind| {
         let changes = outcome
             .changes
             .iter()
@@ -147,8 +151,8 @@ fn reloaded(outcome: &Outcome, dry_run: bool) -> Reloaded {
     };
     Reloaded {
         dry_run,
-        applied: of_kind(Takes::Effect),
-        needs_restart: of_kind(Takes::Restart),
+        applied: of_kind(ReloadKind::Effect),
+        needs_restart: of_kind(ReloadKind::Restart),
         warnings: outcome.warnings.clone(),
     }
 }

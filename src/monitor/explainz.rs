@@ -114,7 +114,7 @@ pub(super) fn printable(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{diagnosis::Severity, telemetry::Clock};
+    use crate::{diagnosis::Severity, telemetry::MonotonicMillis};
 
     #[test]
     fn the_text_says_what_who_why_and_what_to_do() {
@@ -123,7 +123,7 @@ mod tests {
             severity: Severity::Critical,
             subject: "app\x1b[2J".into(),
             cid: 7,
-            since: Clock(0),
+            since: MonotonicMillis(0),
             ongoing: true,
             text: "67.1 MB wait for it".into(),
             cause: "It does not read.".into(),

@@ -169,7 +169,7 @@ fn health(query: &Query, stopping: bool, dead: bool) -> (StatusCode, Healthz) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::telemetry::Clock;
+    use crate::telemetry::MonotonicMillis;
 
     #[test]
     fn what_is_asked_about_jetstream_changes_nothing() {
@@ -207,7 +207,7 @@ mod tests {
             severity: *severity,
             subject: String::new(),
             cid: 0,
-            since: Clock(0),
+            since: MonotonicMillis(0),
             ongoing: true,
             text: String::new(),
             cause: String::new(),

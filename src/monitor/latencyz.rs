@@ -13,7 +13,7 @@ use crate::{
     connection::Connection,
     sublist::Entry,
     telemetry::{
-        Stamp,
+        MonotonicMicros,
         histogram::Distribution,
         latency::{Peak, Times},
     },
@@ -97,7 +97,7 @@ fn latency(times: &Times) -> Latency {
 }
 
 fn worst(open: &[Arc<Connection>]) -> Vec<SlowSubscription> {
-    let now = Stamp::now();
+    let now = MonotonicMicros::now();
     let mut ranked: Vec<(Peak, &Arc<Connection>)> = open
         .iter()
         .map(|connection| (connection.outbound().latency(now), connection))

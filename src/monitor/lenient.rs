@@ -93,16 +93,16 @@ pub(super) fn with_words(answer: &[u8]) -> Option<Vec<u8>> {
     if status < 400 || !head.ends_with("\r\n\r\n") || !head.contains(EMPTY) {
         return None;
     }
-    let words = match status {
+    let body = match status {
         414 => "The path and its parameters are too long.\n",
         431 => "The request's headers are too long.\n",
         _ => "What came is no HTTP request that can be read: see the path and its parameters.\n",
     };
     let length = format!(
         "content-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n",
-        words.len()
+        body.len()
     );
-    Some((head.replacen(EMPTY, &length, 1) + words).into_bytes())
+    Some((head.replacen(EMPTY, &length, 1) + body).into_bytes())
 }
 
 #[cfg(test)]

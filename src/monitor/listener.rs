@@ -13,13 +13,16 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use super::{Monitor, door::Door, process::SAMPLE_INTERVAL, service, stream::BoundedStream};
+use super::{
+    Monitor, monitor_listener::MonitorListener, process::SAMPLE_INTERVAL, service,
+    stream::BoundedStream,
+};
 use crate::{
     connection::{
         accepting::{AcceptFailures, OpenSocket, Port, as_shown},
         admission::{Place, Places, Source},
     },
-    telemetry::Clock,
+    telemetry::MonotonicMillis,
 };
 
 /// Bytes of a request's line and headers, and headers of a request.
@@ -71,13 +74,13 @@ trait Listener {
     type Stream: AsyncRead + AsyncWrite + AsRawFd + Send + Unpin + 'static;
 
     /// The next connection, where it comes from, and where its requests come in.
-    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Source, Door)>>;
+    fn next(&self) -> impl Future<Output = io::Result<(Self::Stream, Source, MonitorListener)>>;
 
     /// Answers its requests until it ends.
     fn serve(
         monitor: Arc<Monitor>,
         stream: Self::Stream,
-        door: Door,
+        door: MonitorListener,
         place: Place,
     ) -> impl Future<Output = ()> + Send + 'static;
 }
@@ -85,16 +88,20 @@ trait Listener {
 impl Listener for TcpListener {
     type Stream = TcpStream;
 
-    async fn next(&self) -> io::Result<(TcpStream, Source, Door)> {
+    async fn next(&self) -> io::Result<(TcpStream, Source, MonitorListener)> {
         let (stream, peer) = self.accept().await?;
         let (local, peer) = (as_shown(stream.local_addr()?), as_shown(peer));
-        Ok((stream, Source::of(peer.ip()), Door::Tcp { local, peer }))
+        Ok((
+            stream,
+            Source::of(peer.ip()),
+            MonitorListener::Tcp { local, peer },
+        ))
     }
 
     fn serve(
         monitor: Arc<Monitor>,
         stream: TcpStream,
-        door: Door,
+        door: MonitorListener,
         place: Place,
     ) -> impl Future<Output = ()> + Send + 'static {
         serve_tcp(monitor, stream, door, place)
@@ -104,16 +111,16 @@ impl Listener for TcpListener {
 impl Listener for UnixListener {
     type Stream = UnixStream;
 
-    async fn next(&self) -> io::Result<(UnixStream, Source, Door)> {
+    async fn next(&self) -> io::Result<(UnixStream, Source, MonitorListener)> {
         let (stream, _) = self.accept().await?;
         let user = stream.peer_cred()?.uid();
-        Ok((stream, Source::User(user), Door::Unix(user)))
+        Ok((stream, Source::User(user), MonitorListener::Unix(user)))
     }
 
     fn serve(
         monitor: Arc<Monitor>,
         stream: UnixStream,
-        door: Door,
+        door: MonitorListener,
         place: Place,
     ) -> impl Future<Output = ()> + Send + 'static {
         drive(monitor, stream, door, place)
@@ -164,7 +171,7 @@ async fn accept<L: Listener>(monitor: &Arc<Monitor>, listener: &L, places: &Arc<
 /// Serves a connection until it ends or makes way for another one.
 async fn serve_while_open(
     monitor: Arc<Monitor>,
-    door: Door,
+    door: MonitorListener,
     served: impl Future<Output = ()>,
     lost: oneshot::Receiver<()>,
 ) {
@@ -179,7 +186,7 @@ async fn serve_while_open(
 }
 
 /// Serves a connection to the port, with TLS if it is an https port.
-async fn serve_tcp(monitor: Arc<Monitor>, stream: TcpStream, door: Door, place: Place) {
+async fn serve_tcp(monitor: Arc<Monitor>, stream: TcpStream, door: MonitorListener, place: Place) {
     let Some(config) = monitor.tls_config() else {
         return drive(monitor, stream, door, place).await;
     };
@@ -203,14 +210,16 @@ async fn serve_tcp(monitor: Arc<Monitor>, stream: TcpStream, door: Door, place: 
 }
 
 /// Tells of a connection that was sent away, unless there are many of them.
-fn tell(monitor: &Monitor, door: Door, text: String) {
-    let told = monitor.sent_away.tell(Clock::now(), text, "connections");
+fn tell(monitor: &Monitor, door: MonitorListener, text: String) {
+    let told = monitor
+        .sent_away
+        .tell(MonotonicMillis::now(), text, "connections");
     if let Some(text) = told {
         warn!("{door} - {text}");
     }
 }
 
-async fn drive<S>(monitor: Arc<Monitor>, stream: S, door: Door, place: Place)
+async fn drive<S>(monitor: Arc<Monitor>, stream: S, door: MonitorListener, place: Place)
 where
     S: AsyncRead + AsyncWrite + Send + Unpin + 'static,
 {

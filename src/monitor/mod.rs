@@ -6,7 +6,7 @@
 //! told meanwhile; it reads counters and registries and holds their locks briefly. One
 //! file per endpoint (see the table in [`service`]); the answers are the types
 //! of the package `monitor-client`. Who may ask is the business of [`host`] and
-//! [`door`]. A Unix socket serves the same, and only there [`control`] takes
+//! [`monitor_listener`]. A Unix socket serves the same, and only there [`control`] takes
 //! requests that change something.
 //!
 //! Paths, parameters, names and error texts are those of nats-server, with
@@ -39,7 +39,6 @@ mod connz;
 mod connz_sort;
 mod control;
 mod dashboard;
-mod door;
 mod event_stream;
 mod eventsz;
 mod explainz;
@@ -53,6 +52,7 @@ mod lenient;
 mod listener;
 mod memz;
 mod metrics;
+mod monitor_listener;
 mod page;
 mod process;
 mod query;
@@ -80,9 +80,9 @@ use chrono::Utc;
 use rustls::ServerConfig;
 use tokio::runtime;
 
-use crate::{diagnosis::Diagnosis, server::Server, telemetry::hush::Hush};
-use door::RefusedLogins;
+use crate::{diagnosis::Diagnosis, server::Server, telemetry::log_throttle::LogThrottle};
 use host::HostRule;
+use monitor_listener::RefusedLogins;
 use process::CpuMeter;
 use service::RequestCounts;
 use turns::Turns;
@@ -114,7 +114,7 @@ struct Monitor {
     host_rule: HostRule,
     refused_logins: RefusedLogins,
     /// How often the log tells of connections that were sent away.
-    sent_away: Hush,
+    sent_away: LogThrottle,
     requests: RequestCounts,
     /// Turns of making a long answer.
     long_answers: Turns,
@@ -195,7 +195,7 @@ impl Monitor {
             },
             server,
             refused_logins: RefusedLogins::default(),
-            sent_away: Hush::default(),
+            sent_away: LogThrottle::default(),
             diagnosis,
             requests: RequestCounts::default(),
             long_answers: Turns::new(LONG_ANSWERS),

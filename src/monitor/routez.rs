@@ -15,7 +15,7 @@ use crate::{
     connection::remote::RemoteInterest,
     route::{Origin, Route, permissions_told},
     sublist::Entry,
-    telemetry::Clock,
+    telemetry::MonotonicMillis,
 };
 
 /// Subjects listed in one answer; a route's count tells when its list is cut
@@ -73,7 +73,7 @@ fn entry(route: &Route, subscriptions: Listing, left: &mut usize) -> RouteInfo {
         last_activity: rfc3339(view.last_active()),
         rtt: view.rtt.map(round_trip).unwrap_or_default(),
         uptime: uptime(view.start.clock().age()),
-        idle: uptime(view.last_activity.until(Clock::now())),
+        idle: uptime(view.last_activity.until(MonotonicMillis::now())),
         pending_size: signed(view.pending),
         in_msgs: signed(view.traffic.in_msgs),
         out_msgs: signed(view.traffic.out_msgs),

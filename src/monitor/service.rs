@@ -24,9 +24,9 @@ use super::{
     Monitor, accountz, accstatz,
     answer::{Answer, Content, Refusal},
     clusterz, connz, control, dashboard,
-    door::{self, Door},
     event_stream::EventStream,
     eventsz, explainz, gatewayz, healthz, jsz, latencyz, leafz, memz, metrics,
+    monitor_listener::{self, MonitorListener},
     query::Query,
     routez, slowz, subsz, topz, varz,
 };
@@ -165,7 +165,7 @@ pub(super) type Body = Either<Full<Bytes>, EventStream>;
 pub(super) async fn respond<B>(
     monitor: Arc<Monitor>,
     request: Request<B>,
-    door: Door,
+    door: MonitorListener,
 ) -> Response<Body> {
     let (request, _body) = request.into_parts();
     let answer = answer(&monitor, &request, door)
@@ -213,12 +213,16 @@ pub(super) async fn respond<B>(
     response
 }
 
-async fn answer(monitor: &Arc<Monitor>, request: &Parts, door: Door) -> Result<Answer, Refusal> {
+async fn answer(
+    monitor: &Arc<Monitor>,
+    request: &Parts,
+    door: MonitorListener,
+) -> Result<Answer, Refusal> {
     let headers = &request.headers;
-    if let Door::Tcp { local, peer } = door {
+    if let MonitorListener::Tcp { local, peer } = door {
         let rule = &monitor.host_rule;
         rule.check(&request.uri, request.version, headers, local)?;
-        door::check_login(monitor, headers, peer)?;
+        monitor_listener::check_login(monitor, headers, peer)?;
     }
     let endpoint = choose(&monitor.settings.base_path, request, door)?;
     monitor.requests.count(endpoint.counted_as);
@@ -256,7 +260,11 @@ async fn make_beside(
 }
 
 /// The endpoint that a request is for, if it may be had there by this method.
-fn choose(prefix: &str, request: &Parts, door: Door) -> Result<&'static Endpoint, Refusal> {
+fn choose(
+    prefix: &str,
+    request: &Parts,
+    door: MonitorListener,
+) -> Result<&'static Endpoint, Refusal> {
     let (method, path) = (&request.method, request.uri.path());
     let not_allowed = |message: String| Refusal {
         status: StatusCode::METHOD_NOT_ALLOWED,
@@ -264,14 +272,14 @@ fn choose(prefix: &str, request: &Parts, door: Door) -> Result<&'static Endpoint
     };
     if let Some(action) = find(ACTIONS, prefix, path) {
         return match (door, method) {
-            (Door::Tcp { .. }, _) => Err(Refusal {
+            (MonitorListener::Tcp { .. }, _) => Err(Refusal {
                 status: StatusCode::FORBIDDEN,
                 message: "Changes are made over the Unix socket only: set \"unix\" in the block \
                           \"monitor\" of the broker's configuration."
                     .into(),
             }),
-            (Door::Unix(_), &Method::POST) => Ok(action),
-            (Door::Unix(_), _) => Err(not_allowed(format!(
+            (MonitorListener::Unix(_), &Method::POST) => Ok(action),
+            (MonitorListener::Unix(_), _) => Err(not_allowed(format!(
                 "{method} is not allowed here: this changes something and wants POST."
             ))),
         };

@@ -12,7 +12,7 @@ use super::{
     time_text::rfc3339,
 };
 use crate::telemetry::{
-    Clock,
+    MonotonicMillis,
     slow::{self, State},
 };
 
@@ -22,7 +22,7 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
 }
 
 fn build(monitor: &Monitor, page: &Page) -> Slowz {
-    let now = Clock::now();
+    let now = MonotonicMillis::now();
     let (total, incidents) = monitor.server.clients.telemetry.slow.all();
     Slowz {
         server_id: monitor.server.id.clone(),
@@ -33,7 +33,7 @@ fn build(monitor: &Monitor, page: &Page) -> Slowz {
 }
 
 /// An incident as it is shown.
-fn info(incident: &slow::Incident, now: Clock) -> Incident {
+fn info(incident: &slow::Incident, now: MonotonicMillis) -> Incident {
     let reader = incident.reader.clone();
     let publishers = incident.publishers.iter();
     Incident {

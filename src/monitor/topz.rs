@@ -13,8 +13,9 @@ use crate::{
     client::Context,
     connection::Connection,
     telemetry::{
-        Clock, Stamp, figures,
-        load::{Moved, Name, Window},
+        MonotonicMicros, MonotonicMillis,
+        load::{Name, TrafficDelta, Window},
+        metrics,
         sketch::Hit,
     },
 };
@@ -147,7 +148,7 @@ fn build(monitor: &Monitor, request: &Request) -> Topz {
         load.name = names.remove(&load.cid).unwrap_or_default();
     }
     let seconds = match window {
-        Window::Start => Clock::now().0 as f64 / 1000.0,
+        Window::Start => MonotonicMillis::now().0 as f64 / 1000.0,
         window => telemetry.loads.seconds(window),
     };
     Topz {
@@ -159,8 +160,8 @@ fn build(monitor: &Monitor, request: &Request) -> Topz {
         connections,
         users: request.top(users),
         accounts: request.top(accounts),
-        subjects: subjects(context, request, telemetry.subjects.heard(window)),
-        no_interest: subjects(context, request, telemetry.subjects.unheard(window)),
+        subjects: subjects(context, request, telemetry.subjects.delivered(window)),
+        no_interest: subjects(context, request, telemetry.subjects.no_interest(window)),
     }
 }
 
@@ -168,13 +169,13 @@ fn build(monitor: &Monitor, request: &Request) -> Topz {
 /// shown.
 fn connection(context: &Context, connection: &Connection, window: Window) -> (Load, String) {
     let moved = match window {
-        Window::Start => Moved::from(connection.traffic()),
+        Window::Start => TrafficDelta::from(connection.traffic()),
         window => context
             .telemetry
             .loads
             .of_connection(connection.cid, window),
     };
-    let peak = connection.outbound().latency(Stamp::now());
+    let peak = connection.outbound().latency(MonotonicMicros::now());
     let identity = connection.identity.lock();
     let (account, user) = (identity.account.clone(), identity.user.clone());
     drop(identity);
@@ -219,13 +220,17 @@ impl Held {
 }
 
 fn opened_within(context: &Context, connection: &Connection, window: Window) -> bool {
-    let age = connection.start.clock().until(Clock::now()).as_secs_f64();
+    let age = connection
+        .start
+        .clock()
+        .until(MonotonicMillis::now())
+        .as_secs_f64();
     window == Window::Start || age <= context.telemetry.loads.seconds(window)
 }
 
 /// The load of a user or an account: what it moved, and what its open
 /// connections hold.
-fn holder(name: &Name, moved: Moved, held: Option<&Held>) -> Load {
+fn holder(name: &Name, moved: TrafficDelta, held: Option<&Held>) -> Load {
     let mut sum = Load {
         name: match name.user.is_empty() {
             true => name.account.clone(),
@@ -243,7 +248,7 @@ fn holder(name: &Name, moved: Moved, held: Option<&Held>) -> Load {
     sum
 }
 
-fn load(moved: Moved) -> Load {
+fn load(moved: TrafficDelta) -> Load {
     Load {
         in_msgs: moved.in_msgs,
         in_bytes: moved.in_bytes,
@@ -264,7 +269,7 @@ fn subjects(context: &Context, request: &Request, mut hits: Vec<Hit>) -> Vec<Sub
             .cmp(&rank(b))
             .then_with(|| a.subject.cmp(&b.subject))
     });
-    let series = figures::series();
+    let series = metrics::series();
     hits.truncate(request.entries);
     let names = context.registry.names(hits.iter().map(|hit| hit.publisher));
     hits.into_iter()
@@ -332,7 +337,7 @@ mod tests {
         let of = |account: &str, user: &str| {
             let (account, user) = (account.to_owned(), user.to_owned());
             let name = Name { account, user };
-            let load = holder(&name, Moved::default(), held.get(&name));
+            let load = holder(&name, TrafficDelta::default(), held.get(&name));
             (load.subscriptions, load.pending_bytes, load.latency)
         };
         assert_eq!(

@@ -93,19 +93,19 @@ mod tests {
         let turns = Turns::new(1);
         let first = turns.wait(source(1)).await.unwrap();
         let wait = |number| Box::pin(turns.wait(source(number)));
-        let mut crowd: Vec<_> = (0..60).map(|_| wait(1)).collect();
+        let mut many: Vec<_> = (0..60).map(|_| wait(1)).collect();
         let mut other = wait(2);
-        for one in crowd.iter_mut().chain([&mut other]) {
+        for one in many.iter_mut().chain([&mut other]) {
             assert!(one.now_or_never().is_none());
         }
         drop(first);
-        assert!((&mut crowd[0]).now_or_never().is_none());
+        assert!((&mut many[0]).now_or_never().is_none());
         let turn = (&mut other).now_or_never().expect("its turn").unwrap();
-        assert!((&mut crowd[0]).now_or_never().is_none());
+        assert!((&mut many[0]).now_or_never().is_none());
         drop(turn);
         // Each of the crowd in its order; those that give up hold up nobody.
-        let turn = (&mut crowd[0]).now_or_never().expect("its turn").unwrap();
-        drop((turn, crowd, other));
+        let turn = (&mut many[0]).now_or_never().expect("its turn").unwrap();
+        drop((turn, many, other));
         assert!(turns.lines.lock().is_empty());
         assert!(wait(1).now_or_never().is_some_and(|turn| turn.is_ok()));
         assert!(turns.lines.lock().is_empty());

@@ -21,7 +21,7 @@ use crate::{
     },
     server::Server,
     telemetry::{
-        Clock,
+        MonotonicMillis,
         loss::{LossReason, Lost},
         process,
     },
@@ -44,7 +44,7 @@ pub(super) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
     let now = Utc::now();
     let start = time_text::rfc3339(server.start());
     varz.now = time_text::rfc3339(now);
-    varz.uptime = time_text::uptime(Clock(0).age());
+    varz.uptime = time_text::uptime(MonotonicMillis(0).age());
     varz.config_load_time = match server.last_reload() {
         Some(reload) if reload.error.is_none() => time_text::rfc3339(reload.at),
         _ => start.clone(),

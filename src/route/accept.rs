@@ -18,7 +18,7 @@ use crate::{
         admission::{Lost, Place, QUEUE_TIME, Source},
         turned_away,
     },
-    telemetry::{Clock, event::EventKind},
+    telemetry::{MonotonicMillis, event::EventKind},
 };
 
 /// Routes from one member's address for which descriptors are found even if they are
@@ -131,7 +131,7 @@ fn tell_refused(cluster: &Cluster, connection: &Connection, refusal: &Refusal) {
     }
     let text = format!("{reason}: {}", refusal.detail);
     let strangers = &telemetry.strangers;
-    let Some(text) = strangers.tell(Clock::now(), text, "that did not log in") else {
+    let Some(text) = strangers.tell(MonotonicMillis::now(), text, "that did not log in") else {
         return;
     };
     error!("{} - {text}", log_prefix(connection));

@@ -1,5 +1,5 @@
 //! Reading a route: a batch of bytes becomes operations; messages to one
-//! subject, one behind the other, are delivered as one run.
+//! subject, one behind the other, are delivered as one subject batch.
 //!
 //! What came from a peer goes to the subscribers here: of queue groups to one
 //! member of each that the peer named. Where such a group has no member here any
@@ -13,22 +13,22 @@ use bytes::Bytes;
 use super::session::{End, Session, Space, violation};
 use crate::{
     account::{
+        fan_out::{Sender, pass_on},
         path::Path,
-        spread::{Sender, pass_on},
     },
     client::system,
     connection::{
         CloseReason, Connection,
-        delivery::{Message, Run},
+        buffers::{READ_BUFFER_LEN, SMALL_BATCH_LEN, TURN_COST_MAX, ThreadBuffers},
+        delivery::{Message, SubjectBatch},
         payload::{NoRoom, Origin, Payload},
         reading::{Input, Large, Reader},
-        worker::{READ_BUFFER_LEN, SMALL_BATCH_LEN, TURN_COST_MAX, Worker},
     },
     protocol::{
         CRLF,
         route::{LINE_MAX, Parsed, RouteMessage, RouteOp, parse, parse_repeated_message},
     },
-    telemetry::{Clock, Stamp},
+    telemetry::{MonotonicMicros, MonotonicMillis},
 };
 
 /// Bytes of a payload above which several targets share it instead of copying.
@@ -41,10 +41,10 @@ const PAYLOAD_MAX: usize = 64 * 1024 * 1024 + 64 * 1024;
 /// to be shown with; the message itself goes to the consumer's inbox.
 const ACK_PREFIX: &[u8] = b"$JS.ACK.";
 
-/// Messages of a run from which on it is looked at how much each of them makes.
+/// Messages of a subject batch from which on it is looked at how much each of them makes.
 const RUN_SHORT: usize = 2;
 
-/// The run that is being gathered from a batch; its messages are the worker's.
+/// The subject batch that is being gathered from a batch; its messages are the thread's buffers.
 struct RunInProgress {
     target: Option<Target>,
     msgs: u64,
@@ -64,7 +64,7 @@ impl RunInProgress {
     }
 }
 
-/// Where in the batch stands what all messages of a run have in common.
+/// Where in the batch stands what all messages of a subject batch have in common.
 struct Target {
     account: (usize, usize),
     subject: (usize, usize),
@@ -83,46 +83,46 @@ impl Reader for Session {
     }
 
     /// A peer carries the messages of many: it is not paused for a slow reader.
-    fn must_pause(&self, _: &Worker) -> bool {
+    fn must_pause(&self, _: &ThreadBuffers) -> bool {
         self.is_held || self.cluster.context.registry.budget.is_overdrawn()
     }
 
-    fn handle_large(&mut self, worker: &mut Worker, large: Large) {
-        worker.read_at = Stamp::now();
+    fn handle_large(&mut self, buffers: &mut ThreadBuffers, large: Large) {
+        buffers.read_at = MonotonicMicros::now();
         self.route.note_heard();
-        let result = self.deliver_large(worker, large);
-        // Nothing of it is left; whether more is read shows the worker.
+        let result = self.deliver_large(buffers, large);
+        // Nothing of it is left; whether more is read shows the thread's buffers.
         self.is_held = false;
         if let Err(end) = result {
-            self.end(worker, end);
+            self.end(buffers, end);
         }
     }
 
-    fn handle_batch(&mut self, worker: &mut Worker, bytes: &[u8]) {
-        worker.read_at = Stamp::now();
+    fn handle_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]) {
+        buffers.read_at = MonotonicMicros::now();
         self.route.note_heard();
-        let mut run = RunInProgress::new();
+        let mut batch = RunInProgress::new();
         let mut at = 0;
         let mut result = Ok(());
         while at < bytes.len() && result.is_ok() && !self.is_held {
-            match self.handle_operation(worker, &mut run, bytes, &mut at) {
+            match self.handle_operation(buffers, &mut batch, bytes, &mut at) {
                 Ok(true) => {}
                 Ok(false) => break,
                 Err(end) => result = Err(end),
             }
         }
         let is_held = self.is_held;
-        self.deliver_run(worker, &mut run, bytes, bytes.len() > SMALL_BATCH_LEN);
+        self.deliver_run(buffers, &mut batch, bytes, bytes.len() > SMALL_BATCH_LEN);
         self.is_held = is_held;
         let connection = self.connection();
-        connection.in_msgs.add(run.msgs);
-        connection.in_bytes.add(run.bytes);
-        if run.msgs > 0 {
-            connection.active(Clock::now());
+        connection.in_msgs.add(batch.msgs);
+        connection.in_bytes.add(batch.bytes);
+        if batch.msgs > 0 {
+            connection.active(MonotonicMillis::now());
         }
         match result {
             Ok(()) => self.input.keep(&bytes[at..]),
-            Err(end) => self.end(worker, end),
+            Err(end) => self.end(buffers, end),
         }
     }
 }
@@ -131,48 +131,48 @@ impl Session {
     /// Handles the operation at `at` and moves on. `false`: it is not complete.
     fn handle_operation(
         &mut self,
-        worker: &mut Worker,
-        run: &mut RunInProgress,
+        buffers: &mut ThreadBuffers,
+        batch: &mut RunInProgress,
         bytes: &[u8],
         at: &mut usize,
     ) -> Result<bool, End> {
-        if let Some(taken) = take_repeated(worker, run, bytes, *at)? {
+        if let Some(taken) = take_repeated(buffers, batch, bytes, *at)? {
             *at += taken;
-            self.look(worker, run, bytes);
+            self.look(buffers, batch, bytes);
             return Ok(true);
         }
         match parse(&bytes[*at..], LINE_MAX)? {
             Parsed::Incomplete => Ok(false),
             Parsed::Op(RouteOp::Message(message), _) => {
-                self.handle_message(worker, run, bytes, at, &message)
+                self.handle_message(buffers, batch, bytes, at, &message)
             }
             Parsed::Op(op, len) => {
-                self.deliver_run(worker, run, bytes, false);
+                self.deliver_run(buffers, batch, bytes, false);
                 if self.is_held {
                     return Ok(true);
                 }
                 *at += len;
-                self.act(worker, op)?;
+                self.act(buffers, op)?;
                 Ok(true)
             }
         }
     }
 
     /// Goes on with a batch that was held.
-    pub(super) fn resume(&mut self, worker: &mut Worker) {
+    pub(super) fn resume(&mut self, buffers: &mut ThreadBuffers) {
         self.is_held = false;
         let held = self.input.take_kept();
-        self.handle_batch(worker, &held);
-        worker.finish_batch(READ_BUFFER_LEN);
+        self.handle_batch(buffers, &held);
+        buffers.finish_batch(READ_BUFFER_LEN);
     }
 
-    /// Delivers the run when its messages make as much as one turn has time for.
+    /// Delivers the subject batch when its messages make as much as one turn has time for.
     #[inline]
-    fn look(&mut self, worker: &mut Worker, run: &mut RunInProgress, bytes: &[u8]) {
-        if worker.messages.len() < run.look_at {
+    fn look(&mut self, buffers: &mut ThreadBuffers, batch: &mut RunInProgress, bytes: &[u8]) {
+        if buffers.messages.len() < batch.look_at {
             return;
         }
-        let Some(target) = &run.target else {
+        let Some(target) = &batch.target else {
             return;
         };
         let text = |(start, end): (usize, usize)| &bytes[start..end];
@@ -184,21 +184,21 @@ impl Session {
             return;
         };
         let subject = text(target.subject);
-        let reach = space.cache.find_subscribers(subject, &space.account);
-        let cost = reach.subscribers_cost();
+        let destinations = space.cache.find_subscribers(subject, &space.account);
+        let cost = destinations.subscribers_cost();
         let max = TURN_COST_MAX / cost;
-        if worker.messages.len() < max {
-            run.look_at = max;
+        if buffers.messages.len() < max {
+            batch.look_at = max;
         } else {
-            self.deliver_run(worker, run, bytes, false);
+            self.deliver_run(buffers, batch, bytes, false);
         }
     }
 
-    /// Takes a message into the run, or delivers it by itself.
+    /// Takes a message into the subject batch, or delivers it by itself.
     fn handle_message(
         &mut self,
-        worker: &mut Worker,
-        run: &mut RunInProgress,
+        buffers: &mut ThreadBuffers,
+        batch: &mut RunInProgress,
         bytes: &[u8],
         at: &mut usize,
         message: &RouteMessage<'_>,
@@ -222,7 +222,7 @@ impl Session {
                 End(CloseReason::NoRoomForPayload, None, detail)
             };
             if begun.map_err(no_room)? {
-                self.deliver_run(worker, run, bytes, false);
+                self.deliver_run(buffers, batch, bytes, false);
                 *at = bytes.len();
             }
             return Ok(false);
@@ -230,24 +230,24 @@ impl Session {
         self.input.expect_small();
         let payload = &rest[message.line_len..whole_len];
         check_end(payload)?;
-        run.msgs += 1;
-        run.bytes += message.total_len as u64;
+        batch.msgs += 1;
+        batch.bytes += message.total_len as u64;
         if !message.canonical || message.total_len >= SHARED_LEN || shown_subject(message).is_some()
         {
-            self.deliver_run(worker, run, bytes, false);
-            self.deliver_alone(worker, message, payload, None);
+            self.deliver_run(buffers, batch, bytes, false);
+            self.deliver_alone(buffers, message, payload, None);
         } else {
             let place = |part: &[u8]| place_of(part, bytes);
-            let is_same = run.target.as_ref().is_some_and(|target| {
+            let is_same = batch.target.as_ref().is_some_and(|target| {
                 let text = |(start, end): (usize, usize)| &bytes[start..end];
                 text(target.account) == message.account
                     && text(target.subject) == message.subject
                     && text(target.queues) == message.queues
             });
             if !is_same {
-                self.deliver_run(worker, run, bytes, false);
+                self.deliver_run(buffers, batch, bytes, false);
                 let bare = message.reply.is_none() && message.header_len.is_none();
-                run.target = Some(Target {
+                batch.target = Some(Target {
                     account: place(message.account),
                     subject: place(message.subject),
                     queues: match message.queues.is_empty() {
@@ -257,38 +257,38 @@ impl Session {
                     head: bare.then(|| (*at, place(message.sizes).0)),
                 });
             }
-            worker.messages.push(Message {
+            buffers.messages.push(Message {
                 tail_start: place(message.reply.unwrap_or(message.sizes)).0 as u32,
                 tail_end: (*at + whole_len) as u32,
                 reply_len: message.reply.map_or(0, <[u8]>::len) as u32,
                 header_len: message.header_len.map(|len| len as u32),
                 total_len: message.total_len as u32,
             });
-            self.look(worker, run, bytes);
+            self.look(buffers, batch, bytes);
         }
         *at += whole_len;
         Ok(true)
     }
 
-    fn deliver_large(&mut self, worker: &mut Worker, large: Large) -> Result<(), End> {
+    fn deliver_large(&mut self, buffers: &mut ThreadBuffers, large: Large) -> Result<(), End> {
         check_end(&large.payload)?;
         // It was parsed before, so it can be parsed again.
         if let Ok(Parsed::Op(RouteOp::Message(message), _)) = parse(&large.line, LINE_MAX) {
             let connection = self.connection();
             connection.in_msgs.add(1);
             connection.in_bytes.add(message.total_len as u64);
-            connection.active(Clock::now());
+            connection.active(MonotonicMillis::now());
             let shared = large.payload.into_shared();
-            self.deliver_alone(worker, &message, &shared, Some(&shared));
+            self.deliver_alone(buffers, &message, &shared, Some(&shared));
         }
         Ok(())
     }
 
-    /// Delivers one message outside of a run. `shared` is the payload, if it is
+    /// Delivers one message outside of a subject batch. `shared` is the payload, if it is
     /// in memory of its own already.
     fn deliver_alone(
         &mut self,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         message: &RouteMessage<'_>,
         payload: &[u8],
         shared: Option<&Bytes>,
@@ -297,7 +297,7 @@ impl Session {
             Some((subject, reply)) => (subject, Some(reply)),
             None => (message.subject, message.reply),
         };
-        let mut source = std::mem::take(&mut worker.scratch);
+        let mut source = std::mem::take(&mut buffers.scratch);
         let copied;
         let shared = match shared {
             Some(shared) => Some(shared),
@@ -312,7 +312,7 @@ impl Session {
             None => payload,
         };
         let one = [write_out(&mut source, message, reply, payload)];
-        let run = Run {
+        let batch = SubjectBatch {
             subject,
             source: &source,
             messages: &one,
@@ -321,58 +321,65 @@ impl Session {
         let (account, wanted) = (message.account, message.subject);
         let queues = message.queues;
         if reply == message.reply || queues.is_empty() {
-            self.deliver(worker, account, wanted, queues, (&run, &run), false);
+            self.deliver(buffers, account, wanted, queues, (&batch, &batch), false);
         } else {
             // What is to be shown with it is shown where it is delivered.
             let mut source = Vec::new();
             let one = [write_out(&mut source, message, message.reply, payload)];
-            let as_it_came = Run {
+            let as_it_came = SubjectBatch {
                 subject: wanted,
                 source: &source,
                 messages: &one,
                 shared,
             };
-            self.deliver(worker, account, wanted, queues, (&run, &as_it_came), false);
+            self.deliver(
+                buffers,
+                account,
+                wanted,
+                queues,
+                (&batch, &as_it_came),
+                false,
+            );
         }
-        worker.scratch = source;
+        buffers.scratch = source;
     }
 
-    /// Delivers the messages gathered in the worker.
+    /// Delivers the messages gathered in the thread's buffers.
     fn deliver_run(
         &mut self,
-        worker: &mut Worker,
-        run: &mut RunInProgress,
+        buffers: &mut ThreadBuffers,
+        batch: &mut RunInProgress,
         bytes: &[u8],
         flush: bool,
     ) {
-        let Some(target) = run.target.take() else {
+        let Some(target) = batch.target.take() else {
             return;
         };
-        run.look_at = RUN_SHORT;
+        batch.look_at = RUN_SHORT;
         let text = |(start, end): (usize, usize)| &bytes[start..end];
         let subject = text(target.subject);
-        let messages = std::mem::take(&mut worker.messages);
-        let run = Run {
+        let messages = std::mem::take(&mut buffers.messages);
+        let batch = SubjectBatch {
             subject,
             source: bytes,
             messages: &messages,
             shared: None,
         };
         let (account, queues) = (text(target.account), text(target.queues));
-        self.deliver(worker, account, subject, queues, (&run, &run), flush);
-        worker.messages = messages;
-        worker.messages.clear();
+        self.deliver(buffers, account, subject, queues, (&batch, &batch), flush);
+        buffers.messages = messages;
+        buffers.messages.clear();
     }
 
-    /// Takes a run to the subscribers of `wanted` in an account. What is left for
+    /// Takes a subject batch to the subscribers of `wanted` in an account. What is left for
     /// others goes on as it came.
     fn deliver(
         &mut self,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         account: &[u8],
         wanted: &[u8],
         queues: &[u8],
-        (run, as_it_came): (&Run<'_>, &Run<'_>),
+        (batch, as_it_came): (&SubjectBatch<'_>, &SubjectBatch<'_>),
         flush: bool,
     ) {
         if !self.enter(account) {
@@ -381,44 +388,46 @@ impl Session {
         let Some(space) = self.spaces.get_mut(account) else {
             return;
         };
-        let bytes = run.messages.iter().map(|it| u64::from(it.total_len));
+        let bytes = batch.messages.iter().map(|it| u64::from(it.total_len));
         let received = &space.account.over_routes.received;
-        received.add(run.messages.len() as u64, bytes.sum());
+        received.add(batch.messages.len() as u64, bytes.sum());
         // Who asks on a peer asks this broker too.
-        if space.account.is_system && run.subject.starts_with(b"$SYS.REQ.") {
-            system::pass_on(&self.cluster.context, &space.account, run);
+        if space.account.is_system && batch.subject.starts_with(b"$SYS.REQ.") {
+            system::pass_on(&self.cluster.context, &space.account, batch);
         }
         if space.account.is_system {
-            self.cluster.hear(&self.route, &space.account, run);
+            self.cluster.hear(&self.route, &space.account, batch);
             let overfull = &mut self.overfull;
-            self.cluster.hear_count(worker, &self.route, run, overfull);
+            self.cluster
+                .hear_count(buffers, &self.route, batch, overfull);
         }
-        let reach = space.cache.find_subscribers(wanted, &space.account);
-        worker.cost += space.cache.take_cost();
+        let destinations = space.cache.find_subscribers(wanted, &space.account);
+        buffers.cost += space.cache.take_cost();
         self.remembers_long |= space.cache.is_for_turn();
         let from_peer = Sender {
-            deaf: None,
+            no_echo: None,
             describe: None,
             to_peers: false,
             is_service: false,
             path: Path::START,
         };
-        let left = from_peer.take_from_peer(worker, &space.account, run, &reach, queues, flush);
+        let left =
+            from_peer.take_from_peer(buffers, &space.account, batch, &destinations, queues, flush);
         // First the peers are told who has left.
-        self.cluster.context.accounts.drop_expired(worker);
+        self.cluster.context.accounts.drop_expired(buffers);
         if !left.is_empty() {
             let except = (!self.takes_back).then_some(&self.route.connection);
             pass_on(
-                worker,
+                buffers,
                 &space.account,
                 as_it_came,
-                &reach,
+                &destinations,
                 &left,
                 except,
                 flush,
             );
         }
-        self.is_held |= worker.is_spent();
+        self.is_held |= buffers.is_spent();
     }
 
     /// Makes sure of the subject space of an account; `false` if there is no such
@@ -468,15 +477,15 @@ fn write_out(
     }
 }
 
-/// Takes a message that differs from the run's first one in its payload alone.
+/// Takes a message that differs from the subject batch's first one in its payload alone.
 /// Returns the bytes it took; `None`: the parser must look.
 fn take_repeated(
-    worker: &mut Worker,
-    run: &mut RunInProgress,
+    buffers: &mut ThreadBuffers,
+    batch: &mut RunInProgress,
     bytes: &[u8],
     at: usize,
 ) -> Result<Option<usize>, End> {
-    let Some((start, end)) = run.target.as_ref().and_then(|target| target.head) else {
+    let Some((start, end)) = batch.target.as_ref().and_then(|target| target.head) else {
         return Ok(None);
     };
     let (rest, head) = (&bytes[at..], &bytes[start..end]);
@@ -489,9 +498,9 @@ fn take_repeated(
         return Ok(None);
     }
     check_end(&rest[line_len..whole_len])?;
-    run.msgs += 1;
-    run.bytes += total_len as u64;
-    worker.messages.push(Message {
+    batch.msgs += 1;
+    batch.bytes += total_len as u64;
+    buffers.messages.push(Message {
         tail_start: (at + head.len()) as u32,
         tail_end: (at + whole_len) as u32,
         reply_len: 0,

@@ -16,7 +16,7 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::cluster::{Cluster, Route};
-use crate::{client, connection::worker::give_way};
+use crate::{client, connection::buffers::give_way};
 
 /// How long the addresses of a member stay in the list after its route was lost: a
 /// second try to dial it fits in.

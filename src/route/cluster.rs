@@ -24,16 +24,16 @@ use super::{
     heard_of::HeardOf,
     interest::PeerInterest,
     member_addresses::MemberAddresses,
-    roll::{Member, Muster, Roll, Target},
+    membership::{Member, Membership, MembershipSnapshot, Target},
     views,
 };
 use crate::{
     client::{Context, Limits, PasswordQueue},
     config::options::cluster::{ClusterOptions, PING_INTERVAL_MAX},
-    connection::{CloseReason, Connection, tls_listener::TlsListener, worker::with_worker},
+    connection::{CloseReason, Connection, buffers::with_buffers, tls_listener::TlsListener},
     protocol::route::RouteInfo,
     security::permissions::{Permissions, Subscribing},
-    telemetry::Clock,
+    telemetry::MonotonicMillis,
 };
 
 /// Bytes that may at least wait for a peer: the interest of a million
@@ -71,7 +71,7 @@ pub struct Cluster {
     pub node: Node,
     pub(super) name: RwLock<ClusterName>,
     /// Who ought to be there, and what they see.
-    pub(super) roll: Roll,
+    pub(super) membership: Membership,
     /// Where members answer to what they see.
     pub(super) views_subject: String,
     /// Whose connections count for the limits of accounts.
@@ -139,7 +139,7 @@ pub struct Route {
     pub info: Mutex<RouteInfo>,
     /// What it wants.
     pub interest: PeerInterest,
-    /// When something last came from it, as a [`Clock`].
+    /// When something last came from it, as a [`MonotonicMillis`].
     pub(super) heard: AtomicU64,
     /// Whether it is known how long control lines the other broker takes.
     pub(super) line_max_known: AtomicBool,
@@ -188,7 +188,7 @@ impl Cluster {
         let passwords = PasswordQueue::new(PASSWORD_CHECKS_MAX, context.telemetry.logins.clone());
         let cluster = Arc::new(Self {
             context,
-            roll: Roll::default(),
+            membership: Membership::default(),
             views_subject: views::subject(&node.server_id),
             headcount: Headcount::new(&node.server_id),
             failing: Failing::default(),
@@ -223,12 +223,12 @@ impl Cluster {
     pub fn limit_interest(&self, options: &ClusterOptions) {
         let permissions = options.permissions();
         self.permissions.write().clone_from(&permissions);
-        with_worker(|worker| {
+        with_buffers(|buffers| {
             for account in self.context.accounts.all() {
                 account.set_queue_policy(options.queue_policy);
-                account.limit_routes(worker, permissions.clone());
+                account.limit_routes(buffers, permissions.clone());
             }
-            worker.flush_touched();
+            buffers.flush_touched();
         });
     }
 
@@ -270,8 +270,8 @@ impl Cluster {
     }
 
     /// Who ought to be there, who is, and what they see.
-    pub fn muster(&self) -> Muster {
-        self.roll.muster(&self.options().routes)
+    pub fn snapshot(&self) -> MembershipSnapshot {
+        self.membership.snapshot(&self.options().routes)
     }
 
     /// Forgets a member without a route, by its name, id or address, that nobody
@@ -281,11 +281,11 @@ impl Cluster {
     ///
     /// Why it is not forgotten, and what to do.
     pub fn forget(&self, which: &str) -> Result<Vec<String>, String> {
-        let muster = self.muster();
+        let snapshot = self.snapshot();
         let is_meant = |member: &&Member| {
             [&member.id, &member.name, &member.address].contains(&&which.to_owned())
         };
-        let members: Vec<&Member> = muster.members.iter().filter(is_meant).collect();
+        let members: Vec<&Member> = snapshot.members.iter().filter(is_meant).collect();
         if members.iter().any(|member| member.connected) {
             return Err(format!(
                 "there is a route to {which}: it would come back at once"
@@ -297,13 +297,13 @@ impl Cluster {
                     member.address == target.address || target.leads_to.as_ref() == Some(&member.id)
                 })
         };
-        if let Some(target) = muster.targets.iter().find(|target| names(target)) {
+        if let Some(target) = snapshot.targets.iter().find(|target| names(target)) {
             return Err(format!(
                 "the configuration names {}: take it out of \"routes\" and reload",
                 target.address
             ));
         }
-        match self.roll.forget(which) {
+        match self.membership.forget(which) {
             forgotten if forgotten.is_empty() => Err(format!(
                 "no member is missed that is called {which}; see /clusterz"
             )),
@@ -316,7 +316,7 @@ impl Cluster {
     }
 
     /// Brokers whose routes fail again and again.
-    pub fn failed(&self, now: Clock) -> Vec<Failed> {
+    pub fn failed(&self, now: MonotonicMillis) -> Vec<Failed> {
         self.failing.failed(now)
     }
 

@@ -21,7 +21,7 @@ use super::{
 use crate::{
     config::options::cluster::RouteUrl,
     connection::{CloseReason, accepting::OpenSocket},
-    telemetry::{Clock, event::EventKind, hush::Hush},
+    telemetry::{MonotonicMillis, event::EventKind, log_throttle::LogThrottle},
 };
 
 /// How long the other side may take to accept.
@@ -76,11 +76,13 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
             }
             Ended::Duplicate(remote_id) => {
                 failures = Failures::default();
-                cluster.roll.found(&url, &remote_id, false);
+                cluster.membership.found(&url, &remote_id, false);
                 cluster.keep_as_configured(&remote_id, &address).await;
             }
             Ended::Ourselves => {
-                cluster.roll.found(&url, &cluster.node.server_id, true);
+                cluster
+                    .membership
+                    .found(&url, &cluster.node.server_id, true);
                 if !std::mem::replace(&mut leads_here, true) {
                     info!("Route {url} leads to this broker itself");
                 }
@@ -88,7 +90,7 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
                 sleep(OURSELVES_RETRY).await;
             }
             Ended::Failed(_, why) => {
-                cluster.roll.failed(&url, &why);
+                cluster.membership.failed(&url, &why);
                 failures.add(&cluster, &url, &why, None);
             }
         }
@@ -161,7 +163,7 @@ impl Failures {
         cluster: &Cluster,
         url: &RouteUrl,
         why: &str,
-        throttle: Option<&Hush>,
+        throttle: Option<&LogThrottle>,
     ) {
         self.count += 1;
         let count = self.count;
@@ -171,7 +173,7 @@ impl Failures {
         let told = match throttle {
             _ if !is_worth_telling => None,
             None => Some(text.clone()),
-            Some(throttle) => throttle.tell(Clock::now(), text.clone(), "that failed"),
+            Some(throttle) => throttle.tell(MonotonicMillis::now(), text.clone(), "that failed"),
         };
         if let Some(text) = told {
             error!("{text}");
@@ -212,7 +214,7 @@ pub(super) async fn dial(
             debug!("Route {url} leads to {}", introduced.info.server_id);
             if origin == Origin::Configured {
                 let id = &introduced.info.server_id;
-                cluster.roll.found(url, id, false);
+                cluster.membership.found(url, id, false);
             }
             let configured = (origin == Origin::Configured).then(|| url.to_string());
             serve(

@@ -15,7 +15,7 @@ use super::cluster::Route;
 use crate::{
     connection::CloseReason,
     protocol::route::{ASSUMED_LINE_MAX, LINE_MAX},
-    telemetry::Clock,
+    telemetry::MonotonicMillis,
 };
 
 /// A route that stood for so long is sound: what ends it then is something new.
@@ -46,7 +46,7 @@ pub(super) struct Failing(Mutex<BTreeMap<String, Broker>>);
 
 struct Broker {
     name: String,
-    noted: Clock,
+    noted: MonotonicMillis,
     /// The last failure of a route to it.
     failure: Option<Failure>,
     /// Bytes of the longest control line that it takes, if that was learned.
@@ -59,8 +59,8 @@ struct Failure {
     why: String,
     /// In a row.
     times: u32,
-    at: Clock,
-    next: Clock,
+    at: MonotonicMillis,
+    next: MonotonicMillis,
 }
 
 /// A broker whose routes fail again and again.
@@ -73,9 +73,9 @@ pub struct Failed {
     /// Why, the last time.
     pub why: String,
     /// When that was.
-    pub at: Clock,
+    pub at: MonotonicMillis,
     /// When the next one may be.
-    pub next: Clock,
+    pub next: MonotonicMillis,
 }
 
 impl Failing {
@@ -84,7 +84,7 @@ impl Failing {
         let Some(longest) = longest_pause(reason) else {
             return;
         };
-        let now = Clock::now();
+        let now = MonotonicMillis::now();
         self.change(&route.remote_id, now, |broker| {
             broker.name.clone_from(&route.remote_name);
             let before = broker.failure.as_ref();
@@ -95,7 +95,7 @@ impl Failing {
                 why: why.to_owned(),
                 times,
                 at: now,
-                next: Clock(now.0 + pause(times, longest).as_millis() as u64),
+                next: MonotonicMillis(now.0 + pause(times, longest).as_millis() as u64),
             });
         });
     }
@@ -104,11 +104,11 @@ impl Failing {
     pub(super) fn pause_left(&self, id: &str) -> Duration {
         let brokers = self.0.lock();
         let failure = brokers.get(id).and_then(|broker| broker.failure.as_ref());
-        failure.map_or(Duration::ZERO, |it| Clock::now().until(it.next))
+        failure.map_or(Duration::ZERO, |it| MonotonicMillis::now().until(it.next))
     }
 
     /// Those that failed at least twice in a row, and not long ago.
-    pub(super) fn failed(&self, now: Clock) -> Vec<Failed> {
+    pub(super) fn failed(&self, now: MonotonicMillis) -> Vec<Failed> {
         let brokers = self.0.lock();
         let lately =
             |failure: &&Failure| failure.times > 1 && failure.next.until(now) < SOUND_AFTER;
@@ -140,11 +140,13 @@ impl Failing {
     /// that means here.
     pub(super) fn learn_line_max(&self, id: &str, bytes: usize) -> usize {
         let bytes = bytes.clamp(LINE_LEAST, LINE_MAX);
-        self.change(id, Clock::now(), |broker| broker.line_max = Some(bytes));
+        self.change(id, MonotonicMillis::now(), |broker| {
+            broker.line_max = Some(bytes)
+        });
         bytes
     }
 
-    fn change(&self, id: &str, now: Clock, change: impl FnOnce(&mut Broker)) {
+    fn change(&self, id: &str, now: MonotonicMillis, change: impl FnOnce(&mut Broker)) {
         let mut brokers = self.0.lock();
         if !brokers.contains_key(id) && brokers.len() >= REMEMBERED_MAX {
             let oldest = brokers.iter().min_by_key(|(_, broker)| broker.noted);

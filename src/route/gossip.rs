@@ -20,7 +20,7 @@ const NO_FURTHER: u8 = 1;
 const FURTHER: u8 = 2;
 
 /// Tells the other brokers of the one behind a new route, if that is news.
-pub(super) fn spread(cluster: &Cluster, route: &Arc<Route>) {
+pub(super) fn fan_out(cluster: &Cluster, route: &Arc<Route>) {
     let mut info = route.info.lock().clone();
     let from_gossip = route.origin == Origin::HeardOf && info.gossip_mode != FURTHER;
     if from_gossip || info.gossip_mode == NO_FURTHER {
@@ -90,7 +90,7 @@ pub(super) fn receive(cluster: &Cluster, route: &Route, info: RouteInfo) -> bool
         .connection
         .headers
         .store(info.headers, Ordering::Relaxed);
-    cluster.roll.informed(&route.remote_id, &info);
+    cluster.membership.informed(&route.remote_id, &info);
     let exports = |info: &RouteInfo| info.export.as_ref().map(|it| it.get().to_owned());
     let now = exports(&info);
     let before = std::mem::replace(&mut *route.info.lock(), info);

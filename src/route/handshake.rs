@@ -29,8 +29,8 @@ use super::{
 use crate::{
     config::options::cluster::{ClusterOptions, RouteUrl},
     connection::{
-        CloseReason, Connection, admission::Place, reading::read_some, turned_away,
-        worker::with_worker,
+        CloseReason, Connection, admission::Place, buffers::with_buffers, reading::read_some,
+        turned_away,
     },
     protocol::{
         PING, PONG,
@@ -151,7 +151,7 @@ impl<'a> Handshake<'a> {
             let refusal = self.refuse_login(&why, &text).await;
             // A nats-server that was dialled dials back without any, after each cut.
             let is_usual = matches!(why, security::refusal::Refusal::NoCredentials)
-                && (self.comes_from_member() || cluster.roll.knows(&connect.name));
+                && (self.comes_from_member() || cluster.membership.knows(&connect.name));
             return Err(match is_usual {
                 true => refusal.usual(),
                 false => refusal,
@@ -345,7 +345,7 @@ impl<'a> Handshake<'a> {
             }
             if !self.heard && self.place.is_some() {
                 let telemetry = &self.cluster.context.telemetry;
-                turned_away::count_bare(telemetry, self.connection.peer.ip());
+                turned_away::count_probe(telemetry, self.connection.peer.ip());
             }
             Refusal::silent(CloseReason::ClientClosed, "the other side closed").into()
         })?;
@@ -384,9 +384,9 @@ impl<'a> Handshake<'a> {
 impl Connection {
     /// Puts a line into the queue and writes it as far as the socket takes it.
     pub(super) fn send_now(self: &Arc<Self>, line: &[u8]) {
-        with_worker(|worker| {
-            self.send(worker, line);
-            worker.flush_touched();
+        with_buffers(|buffers| {
+            self.send(buffers, line);
+            buffers.flush_touched();
         });
     }
 }

@@ -25,9 +25,9 @@ use super::{
 };
 use crate::{
     account::Account,
-    connection::{delivery::Run, worker::Worker},
+    connection::{buffers::ThreadBuffers, delivery::SubjectBatch},
     protocol::CRLF,
-    telemetry::Clock,
+    telemetry::MonotonicMillis,
 };
 
 /// Bytes of the longest message that is read.
@@ -60,7 +60,7 @@ pub(super) struct Headcount {
 
 /// A member whose route was lost.
 struct Lost {
-    at: Clock,
+    at: MonotonicMillis,
     place: Place,
 }
 
@@ -147,7 +147,7 @@ impl Headcount {
     }
 
     /// Members that are lost for too long.
-    fn expire(&self, now: Clock) -> Vec<String> {
+    fn expire(&self, now: MonotonicMillis) -> Vec<String> {
         let mut members = self.lost.lock();
         let is_late = |_: &String, lost: &mut Lost| lost.at.until(now) >= LOST_FOR;
         members.extract_if(is_late).map(|(id, _)| id).collect()
@@ -156,14 +156,14 @@ impl Headcount {
 
 impl Cluster {
     /// A route has begun: asks for all numbers that count.
-    pub(super) fn begin_count(&self, worker: &mut Worker, route: &Route) {
+    pub(super) fn begin_count(&self, buffers: &mut ThreadBuffers, route: &Route) {
         if self.context.accounts.system().is_none() {
             // Nobody could be asked.
             return;
         }
         let over = self.headcount.regain(&route.remote_id, &Place::of(route));
         over.iter().for_each(|id| self.drop_counts(id));
-        self.watch_limits(worker);
+        self.watch_limits(buffers);
         let accounts = self.limited_accounts();
         let names = accounts.map(|(account, _)| account.name.clone());
         let questions = {
@@ -173,30 +173,30 @@ impl Cluster {
             asking.is_open.then(|| self.questions(route, &asking))
         };
         if let Some(questions) = questions {
-            route.connection.send(worker, questions.as_bytes());
+            route.connection.send(buffers, questions.as_bytes());
         }
     }
 
     /// Limits may be other ones: asks for the numbers that count for new ones.
-    pub(super) fn ask_counts(&self, worker: &mut Worker, route: &Route) {
-        self.watch_limits(worker);
-        self.go_on_asking(worker, route);
+    pub(super) fn ask_counts(&self, buffers: &mut ThreadBuffers, route: &Route) {
+        self.watch_limits(buffers);
+        self.go_on_asking(buffers, route);
     }
 
     /// Asks the next round, if there is one and none is open.
-    fn go_on_asking(&self, worker: &mut Worker, route: &Route) {
+    fn go_on_asking(&self, buffers: &mut ThreadBuffers, route: &Route) {
         let questions = {
             let mut asking = route.asking.lock();
             let begins = asking.begin_round();
             begins.then(|| self.questions(route, &asking))
         };
         if let Some(questions) = questions {
-            route.connection.send(worker, questions.as_bytes());
+            route.connection.send(buffers, questions.as_bytes());
         }
     }
 
     /// Asks once more what was not answered, and forgets members that are lost for
-    /// long. To be called every few seconds, and while no worker is in use.
+    /// long. To be called every few seconds, and while the thread's buffers are not in use.
     pub(super) fn keep_count(&self) {
         for route in self.routes() {
             let questions = {
@@ -207,7 +207,7 @@ impl Cluster {
                 route.connection.send_now(questions.as_bytes());
             }
         }
-        for id in self.headcount.expire(Clock::now()) {
+        for id in self.headcount.expire(MonotonicMillis::now()) {
             // One that has come back in this moment is not lost.
             if self.route(&id).is_none() {
                 self.drop_counts(&id);
@@ -217,7 +217,7 @@ impl Cluster {
 
     /// Wants news of the accounts that have a limit, and of no others. About those
     /// whose limit is new all members are to be asked.
-    fn watch_limits(&self, worker: &mut Worker) {
+    fn watch_limits(&self, buffers: &mut ThreadBuffers) {
         let Some(system) = self.context.accounts.system() else {
             return;
         };
@@ -228,17 +228,17 @@ impl Cluster {
             .collect();
         let answers = format!("{}*", self.headcount.answers);
         match limited.is_empty() {
-            true => system.interest.unwant(worker, answers.as_bytes()),
-            false => system.interest.want(worker, answers.as_bytes()),
+            true => system.interest.unwant(buffers, answers.as_bytes()),
+            false => system.interest.want(buffers, answers.as_bytes()),
         }
         for name in watched.keys().filter(|name| !limited.contains_key(*name)) {
             system
                 .interest
-                .unwant(worker, news_subject(name).as_bytes());
+                .unwant(buffers, news_subject(name).as_bytes());
         }
         // Also what was wanted already: it was not, if there was no route before.
         for name in limited.keys() {
-            system.interest.want(worker, news_subject(name).as_bytes());
+            system.interest.want(buffers, news_subject(name).as_bytes());
         }
         let is_new = |(name, since): &(&String, &u64)| watched.get(*name) != Some(since);
         let new: Vec<&String> = limited
@@ -274,15 +274,17 @@ impl Cluster {
     /// many connections now are added to `overfull`.
     pub(super) fn hear_count(
         &self,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         route: &Route,
-        run: &Run<'_>,
+        batch: &SubjectBatch<'_>,
         overfull: &mut Overfull,
     ) {
-        let Some(event) = run.subject.strip_prefix(b"$SYS.") else {
+        let Some(event) = batch.subject.strip_prefix(b"$SYS.") else {
             return;
         };
-        let round = run.subject.strip_prefix(self.headcount.answers.as_bytes());
+        let round = batch
+            .subject
+            .strip_prefix(self.headcount.answers.as_bytes());
         if let Some(server) = event.strip_prefix(b"SERVER.") {
             if server.strip_suffix(b".SHUTDOWN") == Some(route.remote_id.as_bytes()) {
                 route.asking.lock().has_stopped = true;
@@ -294,9 +296,9 @@ impl Cluster {
         } else if round.is_none() {
             return;
         }
-        for message in run.messages {
+        for message in batch.messages {
             let start = message.header_len.unwrap_or(0) as usize;
-            let body = run.body(message);
+            let body = batch.body(message);
             let body = &body[start..body.len() - CRLF.len()];
             if body.len() > COUNT_MAX {
                 continue;
@@ -307,7 +309,7 @@ impl Cluster {
                 Ok(told) if !told.acc.is_empty() => self.note_count(route, &told, overfull),
                 Ok(_) => {
                     if let Some(round) = round {
-                        self.end_round(worker, route, round);
+                        self.end_round(buffers, route, round);
                     }
                 }
                 Err(error) => debug!("{} told no connections: {error}", route.remote_name),
@@ -335,14 +337,14 @@ impl Cluster {
     }
 
     /// The member has answered what it was asked in a round.
-    fn end_round(&self, worker: &mut Worker, route: &Route, round: &[u8]) {
+    fn end_round(&self, buffers: &mut ThreadBuffers, route: &Route, round: &[u8]) {
         let silent = route.asking.lock().end_round(round);
         for name in silent {
             if let Some(account) = self.context.accounts.find(&name) {
                 account.note_elsewhere(&route.remote_id, 0, &self.node.server_id);
             }
         }
-        self.go_on_asking(worker, route);
+        self.go_on_asking(buffers, route);
     }
 
     /// A member has no route any more: its numbers are kept for a while, unless it
@@ -353,7 +355,7 @@ impl Cluster {
             return self.drop_counts(id);
         }
         let lost = Lost {
-            at: Clock::now(),
+            at: MonotonicMillis::now(),
             place: Place::of(route),
         };
         if let Some(oldest) = self.headcount.lose(id, lost) {
@@ -450,7 +452,7 @@ mod tests {
     #[test]
     fn who_is_lost_counts_for_a_while() {
         let headcount = Headcount::new("M");
-        let at = Clock::now();
+        let at = MonotonicMillis::now();
         for (id, name, address) in [
             ("A", "a", "h:1"),
             ("B", "b", "h:2"),
@@ -465,7 +467,7 @@ mod tests {
         assert_eq!(headcount.regain("B2", &place("b", "h:9")), ["B"]);
         assert_eq!(headcount.regain("C2", &place("", "h:3")), ["C"]);
         assert!(headcount.regain("X", &place("", "h:8")).is_empty());
-        let later = |time: Duration| Clock(at.0 + time.as_millis() as u64);
+        let later = |time: Duration| MonotonicMillis(at.0 + time.as_millis() as u64);
         assert!(headcount.expire(later(LOST_FOR / 2)).is_empty());
         assert_eq!(headcount.expire(later(LOST_FOR * 2)), ["D"]);
         assert!(headcount.expire(later(LOST_FOR * 2)).is_empty());
@@ -477,7 +479,7 @@ mod tests {
         for number in 0..=LOST_MAX {
             let name = format!("m{number}");
             let lost = Lost {
-                at: Clock(number as u64),
+                at: MonotonicMillis(number as u64),
                 place: place(&name, &name),
             };
             let forgotten = headcount.lose(&name, lost);

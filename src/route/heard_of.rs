@@ -24,7 +24,10 @@ use super::{
     cluster::{Cluster, Origin},
     dial::{Failures, dial, jitter, pause},
 };
-use crate::{config::options::cluster::RouteUrl, connection::CloseReason, telemetry::hush::Hush};
+use crate::{
+    config::options::cluster::RouteUrl, connection::CloseReason,
+    telemetry::log_throttle::LogThrottle,
+};
 
 /// How often a broker is dialled after its route was lost: a short cut of the network
 /// must not tear the mesh for good.
@@ -53,7 +56,7 @@ pub(super) struct News {
 pub(super) struct HeardOf {
     candidates: Mutex<BTreeMap<String, Candidate>>,
     /// Of failures to dial them: others say who they are.
-    throttle: Hush,
+    throttle: LogThrottle,
 }
 
 struct Candidate {

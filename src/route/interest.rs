@@ -21,8 +21,8 @@ use crate::{
     account::{Account, Accounts},
     connection::{
         Connection,
+        buffers::give_way,
         remote::{REMOTE_INTEREST, RemoteInterest},
-        worker::give_way,
     },
     sublist::Entry,
     telemetry::held::{Share, allocated, shown},

@@ -8,7 +8,7 @@ use serde_json::value::{RawValue, to_raw_value};
 
 use super::{
     cluster::{Cluster, ClusterName, Route},
-    roll::address,
+    membership::address,
 };
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,

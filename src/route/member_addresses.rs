@@ -6,7 +6,7 @@ use std::{collections::HashMap, net::IpAddr};
 
 use parking_lot::Mutex;
 
-use crate::telemetry::Clock;
+use crate::telemetry::MonotonicMillis;
 
 /// Addresses that are remembered; the one that was last seen longest ago makes
 /// room.
@@ -14,7 +14,7 @@ const ADDRESSES_MAX: usize = 256;
 
 /// The addresses, and when each was last seen.
 #[derive(Default)]
-pub(super) struct MemberAddresses(Mutex<HashMap<IpAddr, Clock>>);
+pub(super) struct MemberAddresses(Mutex<HashMap<IpAddr, MonotonicMillis>>);
 
 impl MemberAddresses {
     /// A member is there, or the configuration says so.
@@ -27,7 +27,7 @@ impl MemberAddresses {
                 known.remove(&oldest);
             }
         }
-        known.insert(address, Clock::now());
+        known.insert(address, MonotonicMillis::now());
     }
 
     /// Whether members come from there.

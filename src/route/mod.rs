@@ -13,7 +13,7 @@
 //! only heard of are dialled by [`heard_of`]; the addresses for clients are put
 //! together in [`client_urls`]. How many connections an account has at the others
 //! is known by [`headcount`]. Who ought to be there and what each member sees is on
-//! the [`roll`], for the diagnosis.
+//! the [`membership`], for the diagnosis.
 //!
 //! What goes the other way needs no task here: the accounts tell the routes of
 //! their subscriptions (`connection::interest`), and publishers put messages
@@ -34,13 +34,13 @@ mod heard_of;
 pub mod interest;
 mod introduction;
 mod member_addresses;
+pub mod membership;
 mod no_line;
 mod reconfigure;
 mod register;
 mod resolve;
-pub mod roll;
-mod secure;
 mod session;
+mod tls_upgrade;
 mod views;
 
 use std::{
@@ -65,11 +65,11 @@ use crate::{
     connection::{
         CloseReason, Connection, Identity, Kind, Wake,
         budget::Budget,
+        buffers::{ThreadBuffers, give_way, with_buffers},
         reading::{self, Reader},
-        worker::{Worker, give_way, with_worker},
     },
     protocol::{error::quoted, route::RouteInfo},
-    telemetry::{Clock, figures},
+    telemetry::{MonotonicMillis, metrics},
 };
 use handshake::Introduced;
 use introduction::Refusal;
@@ -136,9 +136,9 @@ async fn serve(
     let line_max = cluster.failing.line_max(&info.server_id, info.max_line);
     connection.set_line_max(line_max);
     // A route carries all accounts: none of them is named.
-    let series = figures::number("Router", "");
+    let series = metrics::number("Router", "");
     connection.series.store(series, Ordering::Relaxed);
-    let address = roll::address(&info, connection.peer.ip());
+    let address = membership::address(&info, connection.peer.ip());
     let called = called(cluster, connection, &info, &address);
     *connection.identity.lock() = Identity {
         name: called.clone(),
@@ -156,7 +156,7 @@ async fn serve(
         info: Mutex::new(info),
         interest: Default::default(),
         asking: Default::default(),
-        heard: AtomicU64::new(Clock::now().0),
+        heard: AtomicU64::new(MonotonicMillis::now().0),
     });
     match duel::enter(cluster, &route, &options).await {
         Ok(()) => {
@@ -185,13 +185,13 @@ async fn serve(
         quoted(route.remote_name.as_bytes())
     );
     let mut session = Session::new(cluster.clone(), route.clone(), takes_back);
-    with_worker(|worker| {
-        session.begin(worker, &rest);
-        worker.flush_touched();
+    with_buffers(|buffers| {
+        session.begin(buffers, &rest);
+        buffers.flush_touched();
     });
     drop(rest);
     session.hear_news();
-    gossip::spread(cluster, &route);
+    gossip::fan_out(cluster, &route);
     client_urls::refresh(cluster);
     // Other files may have come since the handshake looked at them; from here on,
     // who brings them looks at this route.
@@ -215,7 +215,7 @@ fn called(cluster: &Cluster, connection: &Connection, info: &RouteInfo, address:
     }
     match connection.certname() {
         "" => address.to_owned(),
-        certname if cluster.roll.is_alone(address, certname) => certname.to_owned(),
+        certname if cluster.membership.is_alone(address, certname) => certname.to_owned(),
         _ => address.to_owned(),
     }
 }
@@ -237,18 +237,18 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
             // Only the time to what is due next is another.
             Wake::Stuck => {}
             Wake::Owing => {
-                with_worker(|worker| session.tell_owed(worker));
+                with_buffers(|buffers| session.tell_owed(buffers));
                 give_way().await;
             }
-            Wake::Writable => with_worker(|worker| {
-                connection.flush_blocked(worker);
+            Wake::Writable => with_buffers(|buffers| {
+                connection.flush_blocked(buffers);
                 // A socket that is always full must not keep news back.
                 if connection.owes_interest() {
-                    session.tell_owed(worker);
+                    session.tell_owed(buffers);
                 }
             }),
             Wake::Readable => {
-                let more = with_worker(|worker| read_turn(session, worker, stream));
+                let more = with_buffers(|buffers| read_turn(session, buffers, stream));
                 session.hear_news();
                 unread |= session.is_held;
                 if more || session.is_held {
@@ -256,9 +256,9 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
                 }
             }
             Wake::Timer => {
-                with_worker(|worker| {
-                    session.keep_alive(worker);
-                    worker.flush_touched();
+                with_buffers(|buffers| {
+                    session.keep_alive(buffers);
+                    buffers.flush_touched();
                 });
                 session.hear_news();
             }
@@ -272,17 +272,17 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
 
 /// Reads and handles what the socket has, for one turn, or goes on with what was
 /// held. Returns whether there is more.
-fn read_turn(session: &mut Session, worker: &mut Worker, stream: &TcpStream) -> bool {
+fn read_turn(session: &mut Session, buffers: &mut ThreadBuffers, stream: &TcpStream) -> bool {
     let more = match session.is_held {
         true => {
-            session.resume(worker);
+            session.resume(buffers);
             true
         }
-        false => reading::read_turn(session, worker, stream),
+        false => reading::read_turn(session, buffers, stream),
     };
     session.end_turn();
     // A peer carries the messages of many: it is not paused for a slow reader.
-    worker.congested.clear();
+    buffers.congested.clear();
     session.keep_budget();
     more
 }
@@ -302,7 +302,7 @@ async fn finish(session: &Session, stream: &TcpStream) -> CloseReason {
     let context = &cluster.context;
     let incident = connection.end(&context.telemetry, &context.registry, stream, reason);
     let incident = incident.await;
-    let now = Clock::now();
+    let now = MonotonicMillis::now();
     let why = match (&session.fault, incident) {
         (Some(fault), _) => format!("{reason}: {fault}"),
         (None, Some(incident)) => format!("{reason}: {}", incident.evidence),
@@ -327,7 +327,7 @@ async fn refuse(connection: &Arc<Connection>, stream: &TcpStream, refusal: &Refu
         connection.send_now(format!("-ERR '{error}'\r\n").as_bytes());
     }
     connection.close(refusal.reason);
-    connection.say_last_words(stream).await;
+    connection.drain_and_close(stream).await;
     debug!(
         "{} - {}: {}",
         log_prefix(connection),

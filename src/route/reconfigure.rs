@@ -38,7 +38,7 @@ impl Cluster {
             }
         }
         if before.routes != now.routes {
-            self.roll.forget_unnamed(&now.routes);
+            self.membership.forget_unnamed(&now.routes);
         }
         self.attach_accounts();
         for route in self.routes() {

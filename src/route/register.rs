@@ -70,7 +70,7 @@ impl Cluster {
             route.connection.close(CloseReason::ClusterNameConflict);
         }
         self.context.registry.insert_route(&route.connection);
-        self.roll.entered(route);
+        self.membership.entered(route);
         self.member_addresses.add(route.connection.peer.ip());
         self.note(route, &format!("Route to {} opened", route.remote_name));
         Ok(())
@@ -105,7 +105,7 @@ impl Cluster {
         self.context.registry.close_route(&route.connection, reason);
         // While it is still there nobody takes its place, whom this would be noted of.
         self.lose_counts(route);
-        self.roll.left(route, reason);
+        self.membership.left(route, reason);
         {
             let mut routes = self.routes.lock();
             routes.remove(&route.remote_id);

@@ -21,10 +21,10 @@ use crate::{
     client,
     connection::{
         CloseReason,
+        buffers::{ThreadBuffers, with_buffers},
         interest::ROOM,
         keepalive::{Due, Keepalive},
         reading::{Input, Reader},
-        worker::{Worker, with_worker},
     },
     protocol::{
         PING, PONG,
@@ -34,7 +34,7 @@ use crate::{
         route::{INTRODUCTION_MAX, LINE_MAX, RouteInfo, RouteOp},
     },
     subject,
-    telemetry::{Clock, hush::Hush},
+    telemetry::{MonotonicMillis, log_throttle::LogThrottle},
 };
 
 /// The first ping comes at the latest after this.
@@ -86,14 +86,14 @@ pub(super) struct Session {
     /// INFO lines to be acted on when the batch is done.
     news: News,
     /// Since when the peer is owed news for which there is no room.
-    owed_since: Option<Clock>,
+    owed_since: Option<MonotonicMillis>,
     /// When the peer is to be told once more what is wanted here, as it exports other
     /// subjects now.
     tell_again_at: Option<Instant>,
     /// When it was told so last.
     exports_heard: Option<Instant>,
     /// Of what the peer does wrong.
-    throttle: Hush,
+    throttle: LogThrottle,
     /// Accounts that have too many connections in all of the cluster.
     pub(super) overfull: Overfull,
     /// What of the peer's words, or the want of them, ends the route.
@@ -131,7 +131,7 @@ impl Session {
             owed_since: None,
             tell_again_at: None,
             exports_heard: None,
-            throttle: Hush::default(),
+            throttle: LogThrottle::default(),
             overfull: Overfull::new(),
             fault: None,
         }
@@ -139,16 +139,16 @@ impl Session {
 
     /// Begins to tell the peer what is wanted here, and takes what it has said
     /// since its introduction.
-    pub(super) fn begin(&mut self, worker: &mut Worker, received: &[u8]) {
+    pub(super) fn begin(&mut self, buffers: &mut ThreadBuffers, received: &[u8]) {
         for account in self.cluster.context.accounts.all() {
             let interest = &account.interest;
             interest.attach(&self.route.connection, &account.sublist);
         }
-        self.tell_owed(worker);
-        self.cluster.want_requests(worker);
-        self.cluster.ask_line_max(worker, &self.route);
-        self.cluster.begin_count(worker, &self.route);
-        self.handle_batch(worker, received);
+        self.tell_owed(buffers);
+        self.cluster.want_requests(buffers);
+        self.cluster.ask_line_max(buffers, &self.route);
+        self.cluster.begin_count(buffers, &self.route);
+        self.handle_batch(buffers, received);
         self.end_turn();
     }
 
@@ -162,9 +162,9 @@ impl Session {
 
     /// Takes over settings that a reload has put in force.
     pub(super) fn keep_up_to_date(&mut self) {
-        with_worker(|worker| {
-            self.cluster.ask_counts(worker, &self.route);
-            worker.flush_touched();
+        with_buffers(|buffers| {
+            self.cluster.ask_counts(buffers, &self.route);
+            buffers.flush_touched();
         });
         let cluster = &self.cluster;
         // Accounts may be others of the same names.
@@ -178,14 +178,14 @@ impl Session {
     /// Tells the peer the next part of what it is owed, if there is room. Once
     /// it was told everything, messages may go to it: the subjects that they
     /// name for answers are known there.
-    pub(super) fn tell_owed(&mut self, worker: &mut Worker) {
+    pub(super) fn tell_owed(&mut self, buffers: &mut ThreadBuffers) {
         let connection = self.connection().clone();
         connection.begin_telling();
         if connection.outbound().backlog().pending > ROOM {
-            connection.flush(worker);
+            connection.flush(buffers);
         }
         let backlog = connection.outbound().backlog();
-        let since = *self.owed_since.get_or_insert_with(Clock::now);
+        let since = *self.owed_since.get_or_insert_with(MonotonicMillis::now);
         let is_due = since.age() >= OWED_MAX && backlog.pending < backlog.max_pending / 4;
         if backlog.pending > ROOM && !is_due {
             // Who writes now lets go soon, or the socket is full.
@@ -196,25 +196,25 @@ impl Session {
         let mut budget = ROOM;
         for account in &accounts {
             let interest = &account.interest;
-            if interest.tell_more(worker, &connection, &mut budget) || budget == 0 {
+            if interest.tell_more(buffers, &connection, &mut budget) || budget == 0 {
                 connection.owe_interest();
-                return worker.flush_touched();
+                return buffers.flush_touched();
             }
         }
-        worker.flush_touched();
+        buffers.flush_touched();
         if connection.set_told() {
             accounts.iter().for_each(|it| it.sublist.touch());
         }
     }
 
     /// Acts on one operation; messages are handled where their payload is.
-    pub(super) fn act(&mut self, worker: &mut Worker, op: RouteOp<'_>) -> Result<(), End> {
+    pub(super) fn act(&mut self, buffers: &mut ThreadBuffers, op: RouteOp<'_>) -> Result<(), End> {
         match op {
             RouteOp::Interest {
                 account,
                 subject,
                 queue,
-            } => self.take_interest(worker, account, subject, queue),
+            } => self.take_interest(buffers, account, subject, queue),
             RouteOp::NoInterest {
                 account,
                 subject,
@@ -225,7 +225,7 @@ impl Session {
                     self.route.interest.remove(account, subject, queue);
                 }
             }
-            RouteOp::Ping => self.connection().send(worker, PONG),
+            RouteOp::Ping => self.connection().send(buffers, PONG),
             RouteOp::Pong => {
                 if let Some(rtt) = self.keepalive.pong() {
                     self.connection().set_rtt(rtt);
@@ -256,7 +256,7 @@ impl Session {
     }
 
     /// What the peer told of other brokers, and of connections that count here. Not to
-    /// be called while a worker is in use: it writes to other routes.
+    /// be called while the thread's buffers are in use: it writes to other routes.
     pub(super) fn hear_news(&mut self) {
         let News { own, others } = std::mem::take(&mut self.news);
         for info in others {
@@ -313,7 +313,7 @@ impl Session {
     fn warn(&self, text: String) {
         if let Some(text) = self
             .throttle
-            .tell(Clock::now(), text, "lines of this route")
+            .tell(MonotonicMillis::now(), text, "lines of this route")
         {
             warn!("{} - {text}", log_prefix(self.connection()));
         }
@@ -321,12 +321,12 @@ impl Session {
 
     fn take_interest(
         &self,
-        worker: &mut Worker,
+        buffers: &mut ThreadBuffers,
         account: &[u8],
         subject: &[u8],
         queue: Option<(&[u8], u32)>,
     ) {
-        self.connection().active(Clock::now());
+        self.connection().active(MonotonicMillis::now());
         // What is no text is no account's name.
         let Ok(account) = std::str::from_utf8(account) else {
             debug!(
@@ -347,7 +347,7 @@ impl Session {
         if !subject::is_valid(subject) || subject::tokens(subject).count() > SUBJECT_TOKENS_MAX {
             self.warn(format!("Invalid remote subject {}", quoted(subject)));
             self.connection()
-                .send(worker, b"-ERR 'Invalid Subscription'\r\n");
+                .send(buffers, b"-ERR 'Invalid Subscription'\r\n");
             return;
         }
         if !self.cluster.takes_interest(subject) {
@@ -377,13 +377,13 @@ impl Session {
     }
 
     /// Ends the route, telling why as the protocol has it.
-    pub(super) fn end(&mut self, worker: &mut Worker, end: End) {
+    pub(super) fn end(&mut self, buffers: &mut ThreadBuffers, end: End) {
         let End(reason, told, detail) = end;
         error!("{} - {reason}: {detail}", log_prefix(self.connection()));
         self.fault.get_or_insert(detail);
         if let Some(told) = told {
             let line = format!("-ERR '{told}'\r\n");
-            self.connection().send(worker, line.as_bytes());
+            self.connection().send(buffers, line.as_bytes());
         }
         self.connection().close(reason);
     }
@@ -397,7 +397,7 @@ impl Session {
     }
 
     /// Pings, and ends a stale or stuck route, when it is time.
-    pub(super) fn keep_alive(&mut self, worker: &mut Worker) {
+    pub(super) fn keep_alive(&mut self, buffers: &mut ThreadBuffers) {
         if self.connection().is_blocked() && self.stuck() >= self.cluster.write_deadline() {
             warn!(
                 "{} - Slow Consumer Detected: WriteDeadline of {:?} exceeded",
@@ -412,10 +412,10 @@ impl Session {
             Due::Nothing => {}
             Due::Ping => {
                 self.spaces.clear();
-                self.connection().send(worker, PING);
+                self.connection().send(buffers, PING);
             }
             Due::Stale => self.end(
-                worker,
+                buffers,
                 End(
                     CloseReason::StaleConnection,
                     Some("Stale Connection"),
@@ -442,7 +442,7 @@ impl Session {
     /// How long the socket has taken nothing.
     fn stuck(&self) -> Duration {
         let backlog = self.connection().outbound().backlog();
-        backlog.last_progress.until(Clock::now())
+        backlog.last_progress.until(MonotonicMillis::now())
     }
 }
 

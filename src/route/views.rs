@@ -4,7 +4,7 @@
 //! control lines it takes.
 //!
 //! The diagnosis asks ([`Cluster::ask_views`]); what comes back is taken off a
-//! route's messages ([`Cluster::hear`]) and noted in the [`super::roll`].
+//! route's messages ([`Cluster::hear`]) and noted in the [`super::membership`].
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -19,13 +19,13 @@ use tracing::debug;
 
 use super::{
     cluster::{Cluster, Route},
-    roll::Sight,
+    membership::PeerRoute,
 };
 use crate::{
     account::Account,
-    connection::{delivery::Run, worker::Worker},
+    connection::{buffers::ThreadBuffers, delivery::SubjectBatch},
     protocol::{CRLF, route::CONTROL_LINES},
-    telemetry::{Clock, held::shown},
+    telemetry::{MonotonicMillis, held::shown},
 };
 /// Bytes of the longest answer that is read.
 const ANSWER_MAX: usize = 1024 * 1024;
@@ -63,25 +63,25 @@ struct RouteOf {
 
 impl Cluster {
     /// Asks every member what it sees, and once more for what it did not tell. To be
-    /// called every few seconds, and while no worker is in use.
+    /// called every few seconds, and while the thread's buffers are not in use.
     pub fn ask_views(&self) {
         self.keep_count();
         for route in self.routes() {
             let Some(question) = self.question(&route, "ROUTEZ") else {
                 return;
             };
-            self.roll.asked(&route);
+            self.membership.asked(&route);
             route.connection.send_now(question.as_bytes());
         }
     }
 
     /// Asks a member that did not tell how long control lines it takes. To be
     /// called with each new route.
-    pub(super) fn ask_line_max(&self, worker: &mut Worker, route: &Route) {
+    pub(super) fn ask_line_max(&self, buffers: &mut ThreadBuffers, route: &Route) {
         if !route.line_max_known.load(Ordering::Relaxed)
             && let Some(question) = self.question(route, "VARZ")
         {
-            route.connection.send(worker, question.as_bytes());
+            route.connection.send(buffers, question.as_bytes());
         }
     }
 
@@ -97,24 +97,24 @@ impl Cluster {
 
     /// Wants what [`Cluster::hear`] takes. To be called with each new route,
     /// once it is told what the accounts want.
-    pub(super) fn want_requests(&self, worker: &mut Worker) {
+    pub(super) fn want_requests(&self, buffers: &mut ThreadBuffers) {
         let Some(account) = self.context.accounts.system() else {
             return;
         };
         let interest = &account.interest;
-        interest.want(worker, self.views_subject.as_bytes());
+        interest.want(buffers, self.views_subject.as_bytes());
         // By it a member is known to stop.
-        interest.want(worker, b"$SYS.SERVER.*.SHUTDOWN");
+        interest.want(buffers, b"$SYS.SERVER.*.SHUTDOWN");
     }
 
     /// Takes what members tell off the messages of the system account.
-    pub(super) fn hear(&self, route: &Route, account: &Arc<Account>, run: &Run<'_>) {
-        if !account.is_system || run.subject != self.views_subject.as_bytes() {
+    pub(super) fn hear(&self, route: &Route, account: &Arc<Account>, batch: &SubjectBatch<'_>) {
+        if !account.is_system || batch.subject != self.views_subject.as_bytes() {
             return;
         }
-        for message in run.messages {
+        for message in batch.messages {
             let start = message.header_len.unwrap_or(0) as usize;
-            let body = run.body(message);
+            let body = batch.body(message);
             self.note_view(route, &body[start..body.len() - CRLF.len()]);
         }
     }
@@ -130,7 +130,7 @@ impl Cluster {
                     self.note_line_max(route, bytes);
                 }
                 if let Some(routes) = data.routes {
-                    self.roll.told(&route.remote_id, sights(routes));
+                    self.membership.told(&route.remote_id, sights(routes));
                 }
             }
             Ok(_) => {}
@@ -195,8 +195,8 @@ fn first_routes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<RouteOf
 }
 
 /// One sight for each member: nats-server shows several routes to the same.
-fn sights(routes: Vec<RouteOf>) -> Vec<Sight> {
-    let mut sights: Vec<Sight> = Vec::new();
+fn sights(routes: Vec<RouteOf>) -> Vec<PeerRoute> {
+    let mut sights: Vec<PeerRoute> = Vec::new();
     for route in routes {
         let pending = u64::try_from(route.pending_size).unwrap_or(0);
         let rtt = go_duration(&route.rtt);
@@ -206,7 +206,7 @@ fn sights(routes: Vec<RouteOf>) -> Vec<Sight> {
                 known.rtt = [known.rtt, rtt].into_iter().flatten().min();
                 known.configured |= route.is_configured;
             }
-            None => sights.push(Sight {
+            None => sights.push(PeerRoute {
                 id: shown(&route.remote_id).into_owned(),
                 name: shown(&route.remote_name).into_owned(),
                 rtt,
@@ -249,13 +249,14 @@ fn go_duration(text: &str) -> Option<Duration> {
 
 impl Route {
     /// When something last came from the other broker.
-    pub fn last_heard(&self) -> Clock {
-        Clock(self.heard.load(Ordering::Relaxed))
+    pub fn last_heard(&self) -> MonotonicMillis {
+        MonotonicMillis(self.heard.load(Ordering::Relaxed))
     }
 
     /// Notes that something came.
     pub(super) fn note_heard(&self) {
-        self.heard.store(Clock::now().0, Ordering::Relaxed);
+        self.heard
+            .store(MonotonicMillis::now().0, Ordering::Relaxed);
     }
 }
 

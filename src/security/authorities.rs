@@ -13,7 +13,7 @@ use super::{
     certificate::parse,
     files::{self, TlsError},
     options::TlsOptions,
-    own::Own,
+    own_certificates::OwnCertificates,
     validity::{Term, earliest},
 };
 
@@ -85,7 +85,7 @@ impl Authorities {
     pub(super) fn check_own(
         &self,
         options: &TlsOptions,
-        own: &Own,
+        own: &OwnCertificates,
         provider: &Arc<CryptoProvider>,
     ) -> Vec<TlsError> {
         let Some(ca_file) = options.ca_file.as_ref().filter(|_| options.verify) else {

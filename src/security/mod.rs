@@ -12,16 +12,16 @@
 pub mod authentication;
 mod authorities;
 pub mod certificate;
+pub mod delivery_filter;
 mod distinguished_name;
 pub mod failure;
 mod files;
-pub mod guard;
 pub mod guest;
 mod insecure;
 mod known_hosts;
 pub mod mapping;
 pub mod options;
-mod own;
+mod own_certificates;
 pub mod permissions;
 mod puppet;
 pub mod refusal;

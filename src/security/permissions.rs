@@ -2,7 +2,7 @@
 //!
 //! [`Rules`] are what the operator wrote, [`Permissions`] the same for one
 //! login, with the templates filled in. They only judge; sessions keep the
-//! verdicts, and deliveries ask through [`super::guard`].
+//! verdicts, and deliveries ask through [`super::delivery_filter`].
 
 use std::time::Duration;
 

@@ -10,7 +10,7 @@ use parking_lot::Mutex;
 
 use super::permissions::Responses;
 use crate::telemetry::{
-    Clock,
+    MonotonicMillis,
     held::{Pool, Share, allocated},
 };
 
@@ -47,7 +47,7 @@ struct Known {
 
 struct Grant {
     number: u64,
-    at: Clock,
+    at: MonotonicMillis,
     left: u32,
 }
 
@@ -62,7 +62,7 @@ impl Grants {
     }
 
     /// A request with this reply subject was delivered.
-    pub fn grant(&self, reply: &[u8], now: Clock) {
+    pub fn grant(&self, reply: &[u8], now: MonotonicMillis) {
         let mut known = self.known.lock();
         known.forget(
             |known, at| known.order.len() >= GRANTS_MAX || self.is_over(at, now),
@@ -90,7 +90,7 @@ impl Grants {
 
     /// Whether a publish to this subject is a response that is permitted; uses
     /// it up.
-    pub fn take(&self, subject: &[u8], now: Clock) -> bool {
+    pub fn take(&self, subject: &[u8], now: MonotonicMillis) -> bool {
         let mut known = self.known.lock();
         let Some(grant) = known.grants.get_mut(subject) else {
             return false;
@@ -116,7 +116,7 @@ impl Grants {
         drop(forgotten);
     }
 
-    fn is_over(&self, at: Clock, now: Clock) -> bool {
+    fn is_over(&self, at: MonotonicMillis, now: MonotonicMillis) -> bool {
         self.rules
             .expires
             .is_some_and(|expires| at.until(now) > expires)
@@ -125,7 +125,7 @@ impl Grants {
 
 impl Known {
     /// Forgets the oldest grants as long as `is_over` says so of their time.
-    fn forget(&mut self, is_over: impl Fn(&Self, Clock) -> bool, share: &Share) {
+    fn forget(&mut self, is_over: impl Fn(&Self, MonotonicMillis) -> bool, share: &Share) {
         while let Some((reply, number)) = self.order.front() {
             let current = self.grants.get(reply);
             let current = current.filter(|grant| grant.number == *number);
@@ -156,8 +156,8 @@ mod tests {
 
     use super::*;
 
-    fn at(seconds: u64) -> Clock {
-        Clock(seconds * 1000)
+    fn at(seconds: u64) -> MonotonicMillis {
+        MonotonicMillis(seconds * 1000)
     }
 
     #[test]

@@ -26,7 +26,7 @@ use super::{
     distinguished_name::rfc2253,
     files::{self, TlsError},
     options::{ExpiredCrl, TlsOptions},
-    own::Own,
+    own_certificates::OwnCertificates,
     validity::{Term, earliest},
 };
 
@@ -77,7 +77,7 @@ impl Revocations {
     pub(super) fn load(
         options: &TlsOptions,
         authorities: &[CertificateDer<'static>],
-        own: &Own,
+        own: &OwnCertificates,
         (roots, provider): (&Arc<RootCertStore>, &Arc<CryptoProvider>),
         now: DateTime<Utc>,
     ) -> Result<Self, TlsError> {

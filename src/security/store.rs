@@ -25,14 +25,14 @@ pub struct TlsStore(RwLock<State>);
 struct State {
     current: Arc<Material>,
     /// The files as they were when they were last looked at.
-    stamps: Vec<Stamp>,
+    stamps: Vec<FileStamp>,
     /// Why the last change was not taken over, if it was not.
     refused: Option<TlsError>,
 }
 
 /// What tells that a file is another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     device: u64,
     inode: u64,
     len: u64,
@@ -134,7 +134,7 @@ impl State {
 /// A block with its files, ready to be put in force.
 pub struct Loaded {
     material: Arc<Material>,
-    stamps: Vec<Stamp>,
+    stamps: Vec<FileStamp>,
 }
 
 impl Loaded {
@@ -176,20 +176,20 @@ impl TlsOptions {
     }
 }
 
-fn stamps(options: &TlsOptions) -> Vec<Stamp> {
+fn stamps(options: &TlsOptions) -> Vec<FileStamp> {
     options.files().iter().map(|file| stamp(file)).collect()
 }
 
 /// A file that is not there has a stamp too.
-fn stamp(file: &Path) -> Stamp {
+fn stamp(file: &Path) -> FileStamp {
     match fs::metadata(file) {
-        Ok(metadata) => Stamp {
+        Ok(metadata) => FileStamp {
             device: metadata.dev(),
             inode: metadata.ino(),
             len: metadata.len(),
             modified: (metadata.mtime(), metadata.mtime_nsec()),
         },
-        Err(_) => Stamp {
+        Err(_) => FileStamp {
             device: 0,
             inode: 0,
             len: 0,

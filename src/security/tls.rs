@@ -22,7 +22,7 @@ use super::{
     insecure::AnyServer,
     known_hosts::KnownHosts,
     options::{ExpiredCrl, TlsOptions},
-    own::{self, Certificates, Own},
+    own_certificates::{self, Certificates, OwnCertificates},
     revocation::Revocations,
     suites,
     tickets::Tickets,
@@ -64,7 +64,7 @@ impl Material {
         let provider = suites::provider(&options.cipher_suites, &options.curve_preferences);
         let provider = Arc::new(provider.map_err(TlsError::new)?);
         let now = Utc::now();
-        let own = own::load(options, &provider, now)?;
+        let own = own_certificates::load(options, &provider, now)?;
         let authorities = Authorities::load(options)?;
         let revocations = Arc::new(Revocations::load(
             options,
@@ -159,7 +159,7 @@ fn server_config(
     options: &TlsOptions,
     provider: &Arc<CryptoProvider>,
     verifier: Option<&Arc<dyn ClientCertVerifier>>,
-    own: &Own,
+    own: &OwnCertificates,
     tickets: &Arc<Tickets>,
 ) -> Result<ServerConfig, TlsError> {
     let builder = ServerConfig::builder_with_provider(provider.clone())
@@ -234,7 +234,7 @@ fn client_config(
     options: &TlsOptions,
     provider: &Arc<CryptoProvider>,
     verifier: &Arc<dyn ServerCertVerifier>,
-    own: &Own,
+    own: &OwnCertificates,
 ) -> Result<ClientConfig, TlsError> {
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_protocol_versions(versions(options))

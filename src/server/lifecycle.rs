@@ -32,7 +32,7 @@ use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     client::system::Notice,
     config::{HttpPort, Options, options::cluster::ClusterOptions},
-    connection::{CloseReason, worker},
+    connection::{CloseReason, buffers},
     route::{self, Cluster},
 };
 
@@ -82,7 +82,7 @@ impl std::error::Error for StartError {}
 pub fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .on_thread_park(worker::flush_deferred)
+        .on_thread_park(buffers::flush_deferred)
         .build()
 }
 

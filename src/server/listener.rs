@@ -18,7 +18,7 @@ use crate::{
         accepting::{AcceptFailures, OpenSocket, Port, as_shown},
     },
     protocol::error::{ClientError, error_line},
-    telemetry::Clock,
+    telemetry::MonotonicMillis,
 };
 
 /// Connections the kernel may hold for us: a fleet comes back at once.
@@ -142,7 +142,7 @@ fn refuse_for_files(clients: &client::Context, stream: &TcpStream, peer: SocketA
     clients.admission.clients.refuse();
     let text = "refused: the file descriptors are used up; raise LimitNOFILE".to_owned();
     let strangers = &clients.telemetry.strangers;
-    if let Some(text) = strangers.tell(Clock::now(), text, "that did not log in") {
+    if let Some(text) = strangers.tell(MonotonicMillis::now(), text, "that did not log in") {
         error!("{peer} - {text}");
     }
     // As far as the fresh socket takes it at once.

@@ -29,14 +29,16 @@ use parking_lot::{Mutex, RwLock};
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     account::Accounts,
-    client::{Context, Limits, LimitsInForce, PasswordQueue, QueueLook, system::Desk},
+    client::{
+        Context, Limits, LimitsInForce, PasswordQueue, PasswordQueueState, system::SystemQueue,
+    },
     config::Options,
     connection::{admission::Admission, budget, registry::Registry, tls_listener::TlsListener},
-    log::LogLook,
+    log::LogState,
     protocol::info::Info,
     route::{self, Cluster},
     security::{authentication::Authentication, guest::Guest},
-    telemetry::{Clock, Telemetry},
+    telemetry::{MonotonicMillis, Telemetry},
 };
 use reload::{Outcome, Sources};
 use turn::Turn;
@@ -95,7 +97,7 @@ impl Server {
     ) -> Arc<Self> {
         let client_address = listening.clients;
         // The clock's zero is the broker's start.
-        Clock::now();
+        MonotonicMillis::now();
         let id = identity::server_id();
         let name = options.server_name.clone().unwrap_or_else(|| id.clone());
         let authentication = Authentication::new(&options.authorization);
@@ -124,7 +126,7 @@ impl Server {
             admission: Admission::default(),
             accounts: Accounts::new(&options, options.cluster_name()),
             telemetry,
-            system: Desk::default(),
+            system: SystemQueue::default(),
             registry: Registry::new(
                 options.max_closed_clients,
                 options.max_memory.unwrap_or_else(budget::default_limit),
@@ -166,11 +168,11 @@ impl Server {
 
     /// Time of the start.
     pub fn start(&self) -> DateTime<Utc> {
-        Clock(0).time_of_day()
+        MonotonicMillis(0).time_of_day()
     }
 
     /// How the log gets on.
-    pub fn log_look(&self) -> LogLook {
+    pub fn log_state(&self) -> LogState {
         self.sources.log.look()
     }
 
@@ -235,9 +237,9 @@ fn percent_of(whole: usize, percent: u64) -> usize {
 
 impl Server {
     /// Logins that wait for their passwords to be compared, on whatever port.
-    pub fn password_look(&self) -> QueueLook {
+    pub fn password_look(&self) -> PasswordQueueState {
         let routes = self.cluster.as_ref();
-        let routes = routes.map_or_else(QueueLook::default, |it| it.passwords.look());
+        let routes = routes.map_or_else(PasswordQueueState::default, |it| it.passwords.look());
         self.clients.passwords.look().with(routes)
     }
 }

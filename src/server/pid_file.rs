@@ -26,7 +26,7 @@ enum Before {
     /// A file with this text.
     Text(Vec<u8>),
     /// It is no matter any more, or nothing that can be put back.
-    Gone,
+    ClosedTotals,
 }
 
 impl PidFile {
@@ -45,7 +45,7 @@ impl PidFile {
             Err(error) => return Err(error),
         };
         let is_file = file.metadata()?.is_file();
-        let mut before = Before::Gone;
+        let mut before = Before::ClosedTotals;
         if is_new {
             before = Before::Nothing;
         } else if is_file {
@@ -68,7 +68,7 @@ impl PidFile {
 
     /// It is the pid file from now on.
     pub(super) fn keep(mut self) {
-        self.before = Before::Gone;
+        self.before = Before::ClosedTotals;
     }
 
     /// The text first: who reads meanwhile finds no empty file. A device has no length
@@ -86,7 +86,7 @@ impl Drop for PidFile {
     fn drop(&mut self) {
         // What fails here leaves a number that is true.
         match &self.before {
-            Before::Gone => {}
+            Before::ClosedTotals => {}
             Before::Nothing => drop(fs::remove_file(&self.path)),
             Before::Text(text) => drop(self.put(text, true)),
         }

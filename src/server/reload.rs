@@ -24,7 +24,7 @@ use crate::{
     client,
     config::{
         Diagnostic, Options,
-        options::changes::{Change, Takes, changes},
+        options::changes::{Change, ReloadKind, changes},
     },
     connection::budget,
     log::{LogHandle, PreparedLog},
@@ -77,7 +77,7 @@ impl Outcome {
     pub fn needs_restart(&self) -> impl Iterator<Item = &Change> {
         self.changes
             .iter()
-            .filter(|change| change.takes == Takes::Restart)
+            .filter(|change| change.takes == ReloadKind::Restart)
     }
 }
 
@@ -329,7 +329,7 @@ impl Server {
             "Reloaded server configuration ({})",
             self.options().config_digest
         );
-        let names = |takes: Takes| {
+        let names = |takes: ReloadKind| {
             let of_kind = outcome.changes.iter().filter(|c| c.takes == takes);
             let names: Vec<_> = of_kind.map(|change| change.name).collect();
             match names.is_empty() {
@@ -339,8 +339,8 @@ impl Server {
         };
         record(&format!(
             "the configuration was read again; taken over: {}; waits for a restart: {}",
-            names(Takes::Effect),
-            names(Takes::Restart)
+            names(ReloadKind::Effect),
+            names(ReloadKind::Restart)
         ));
     }
 }

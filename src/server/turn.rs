@@ -8,7 +8,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 
 use super::Server;
-use crate::telemetry::Clock;
+use crate::telemetry::MonotonicMillis;
 
 /// Whose turn it is.
 #[derive(Default)]
@@ -17,7 +17,7 @@ pub(super) struct Turn(Mutex<State>);
 #[derive(Default)]
 struct State {
     /// Since when one has it.
-    since: Option<Clock>,
+    since: Option<MonotonicMillis>,
     /// Whether it is to be done once more.
     again: bool,
 }
@@ -36,7 +36,10 @@ impl InTurn {
     /// # Errors
     ///
     /// Since when another has it.
-    pub(super) fn take(server: &Arc<Server>, turn: fn(&Server) -> &Turn) -> Result<Self, Clock> {
+    pub(super) fn take(
+        server: &Arc<Server>,
+        turn: fn(&Server) -> &Turn,
+    ) -> Result<Self, MonotonicMillis> {
         Self::take_from(server, turn, &mut turn(server).0.lock())
     }
 
@@ -52,12 +55,12 @@ impl InTurn {
         server: &Arc<Server>,
         turn: fn(&Server) -> &Turn,
         state: &mut State,
-    ) -> Result<Self, Clock> {
+    ) -> Result<Self, MonotonicMillis> {
         if let Some(since) = state.since {
             return Err(since);
         }
         *state = State {
-            since: Some(Clock::now()),
+            since: Some(MonotonicMillis::now()),
             again: false,
         };
         Ok(Self {
@@ -81,7 +84,7 @@ impl InTurn {
             state.since = None;
             return None;
         }
-        state.since = Some(Clock::now());
+        state.since = Some(MonotonicMillis::now());
         Some(self)
     }
 }

@@ -27,12 +27,12 @@ use std::{
 use tracing::warn;
 
 use crate::{
-    account::{Account, Reach, path::Path, replies::Pending, spread::Sender},
+    account::{Account, Destinations, fan_out::Sender, path::Path, replies::Pending},
     client::system::{COUNTED, NOTICES_MAX, Notice, Request, subjects},
     config::accounts::ResponseKind,
     connection::{
-        delivery::{Message, Run},
-        worker::with_worker,
+        buffers::with_buffers,
+        delivery::{Message, SubjectBatch},
     },
     monitor::values::Answers,
     protocol::CRLF,
@@ -69,11 +69,11 @@ pub fn serve(server: Arc<Server>, answers: Answers) -> io::Result<()> {
     };
     let (sender, notices) = sync_channel(NOTICES_MAX);
     server.clients.system.open(sender);
-    with_worker(|worker| {
+    with_buffers(|buffers| {
         for subject in subjects(&server.id) {
-            account.interest.want_always(worker, subject.as_bytes());
+            account.interest.want_always(buffers, subject.as_bytes());
         }
-        worker.flush_touched();
+        buffers.flush_touched();
     });
     let system = System {
         answers,
@@ -206,10 +206,10 @@ impl System {
         let Some(reply) = reply else {
             return;
         };
-        with_worker(|worker| {
+        with_buffers(|buffers| {
             let interest = &self.account.interest;
-            interest.want(worker, replies.pattern().as_bytes());
-            worker.flush_touched();
+            interest.want(buffers, replies.pattern().as_bytes());
+            buffers.flush_touched();
         });
         let subject = format!("$SYS.REQ.ACCOUNT.{about}.{}", request.ask.topic);
         deliver(
@@ -259,7 +259,7 @@ fn deliver(account: &Arc<Account>, subject: &[u8], reply: Option<&[u8]>, payload
         // Pages of answers are bounded far below.
         return;
     };
-    let run = Run {
+    let batch = SubjectBatch {
         subject,
         source: &source,
         messages: &[Message {
@@ -272,24 +272,24 @@ fn deliver(account: &Arc<Account>, subject: &[u8], reply: Option<&[u8]>, payload
         shared: None,
     };
     let sender = Sender {
-        deaf: None,
+        no_echo: None,
         describe: None,
         to_peers: true,
         is_service: false,
         path: Path::START,
     };
-    with_worker(|worker| {
-        let reach = Reach::of_subscribers(account, subject);
-        sender.spread(worker, account, &run, &reach, false);
-        worker.flush_touched();
+    with_buffers(|buffers| {
+        let destinations = Destinations::of_subscribers(account, subject);
+        sender.fan_out(buffers, account, &batch, &destinations, false);
+        buffers.flush_touched();
         // Nobody is at hand to be paused.
-        worker.congested.clear();
-        let expired = std::mem::take(&mut worker.expired);
+        buffers.congested.clear();
+        let expired = std::mem::take(&mut buffers.expired);
         for subscription in &expired {
             let connection = &subscription.connection;
             connection.subscriptions.lock().remove(subscription);
         }
-        account.unsubscribe(worker, &expired);
-        worker.flush_touched();
+        account.unsubscribe(buffers, &expired);
+        buffers.flush_touched();
     });
 }

@@ -14,7 +14,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::Clock;
+use super::MonotonicMillis;
 
 /// Calls remembered at a time. Their threads are bounded by who makes them.
 const CALLS_MAX: usize = 64;
@@ -37,7 +37,7 @@ pub struct Call {
     /// The file or the name that it is about.
     pub subject: String,
     /// Since when.
-    pub since: Clock,
+    pub since: MonotonicMillis,
 }
 
 /// Notes the end of a call when it is dropped.
@@ -53,7 +53,7 @@ impl Calls {
         let call = Call {
             what,
             subject: subject.into(),
-            since: Clock::now(),
+            since: MonotonicMillis::now(),
         };
         let mut open = self.0.open.lock();
         if open.len() < CALLS_MAX {
@@ -68,7 +68,7 @@ impl Calls {
     /// Those that have not come back for so long, the oldest first; of several for
     /// one file or name the oldest.
     pub fn older_than(&self, age: Duration) -> Vec<Call> {
-        let now = Clock::now();
+        let now = MonotonicMillis::now();
         let open = self.0.open.lock();
         let mut late: Vec<Call> = Vec::new();
         // Each was put behind those before it.

@@ -34,7 +34,7 @@ const LOOKS_MAX: usize = 3;
 fn day_of_start() -> DateTime<Utc> {
     let known = DAY_OF_START.load(Ordering::Relaxed);
     let elapsed = || START.elapsed().as_micros() as u64;
-    let look = || Look {
+    let look = || ClockReading {
         before: elapsed(),
         day: Utc::now().timestamp_micros(),
         after: elapsed(),
@@ -54,7 +54,7 @@ fn day_of_start() -> DateTime<Utc> {
 }
 
 /// A look at both clocks, in microseconds.
-struct Look {
+struct ClockReading {
     /// Since the start, before the time of day was asked for.
     before: u64,
     /// The time of day.
@@ -63,7 +63,7 @@ struct Look {
     after: u64,
 }
 
-impl Look {
+impl ClockReading {
     /// The time of day at the start.
     fn start(&self) -> i64 {
         self.day.saturating_sub_unsigned(self.before)
@@ -82,9 +82,9 @@ impl Look {
 
 /// Milliseconds since the process first asked for the time.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Clock(pub u64);
+pub struct MonotonicMillis(pub u64);
 
-impl Clock {
+impl MonotonicMillis {
     /// The stamp for now. Monotonic.
     pub fn now() -> Self {
         // A u64 of milliseconds lasts for 500 million years.
@@ -111,9 +111,9 @@ impl Clock {
 ///
 /// Taken once per read batch and once per flush, to tell how long messages stay.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
-pub struct Stamp(pub u64);
+pub struct MonotonicMicros(pub u64);
 
-impl Stamp {
+impl MonotonicMicros {
     /// No time.
     pub const NONE: Self = Self(0);
 
@@ -129,8 +129,8 @@ impl Stamp {
     }
 
     /// The same time in milliseconds.
-    pub fn clock(self) -> Clock {
-        Clock(self.0 / 1000)
+    pub fn clock(self) -> MonotonicMillis {
+        MonotonicMillis(self.0 / 1000)
     }
 
     /// The time of day at the stamp, as the clock of the day has it now.
@@ -152,7 +152,7 @@ mod tests {
     fn a_clock_that_is_set_is_followed_and_a_slewed_one_is_not() {
         let hour = 3_600_000_000;
         let start = 1_700_000_000_000_000;
-        let look = |seen: i64, took: u64| Look {
+        let look = |seen: i64, took: u64| ClockReading {
             before: 7_000_000,
             day: seen + 7_000_000,
             after: 7_000_000 + took,
@@ -170,11 +170,11 @@ mod tests {
 
     #[test]
     fn a_stamp_is_shown_as_one_time() {
-        let (clock, stamp) = (Clock(1234), Stamp(1_234_000));
+        let (clock, stamp) = (MonotonicMillis(1234), MonotonicMicros(1_234_000));
         let shown = clock.time_of_day();
         assert_eq!(clock.time_of_day(), shown);
         assert_eq!(stamp.time_of_day(), shown);
-        let now = Clock::now().time_of_day();
+        let now = MonotonicMillis::now().time_of_day();
         assert!((Utc::now() - now).abs() < chrono::TimeDelta::seconds(5));
     }
 }

@@ -9,7 +9,7 @@ use monitor_client::text::escaped;
 use parking_lot::Mutex;
 
 use super::{
-    Clock,
+    MonotonicMillis,
     held::{allocated, shown_within},
 };
 
@@ -100,7 +100,7 @@ pub struct Event {
     /// Number, counted from 1 in this run of the broker.
     pub id: u64,
     /// When.
-    pub at: Clock,
+    pub at: MonotonicMillis,
     /// What kind.
     pub kind: EventKind,
     /// The connection concerned; 0 for none.
@@ -143,7 +143,7 @@ impl EventLog {
     pub fn record(&self, kind: EventKind, cid: u64, subject: &str, text: &str) {
         let event = Event {
             id: 0,
-            at: Clock::now(),
+            at: MonotonicMillis::now(),
             kind,
             cid,
             // What peers call themselves is shown on terminals and pages.

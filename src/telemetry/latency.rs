@@ -1,7 +1,7 @@
 //! How long messages stay in the broker, and how late its threads get to run:
 //! since the start and over the last minute.
 //!
-//! The figures are the threads' own ([`super::figures`]); the recorder keeps a
+//! The figures are the threads' own ([`super::metrics`]); the recorder keeps a
 //! copy of them every few seconds to know the last minute by.
 
 use std::{collections::VecDeque, time::Duration};
@@ -9,9 +9,9 @@ use std::{collections::VecDeque, time::Duration};
 use parking_lot::Mutex;
 
 use super::{
-    Stamp,
-    figures::{self, Series},
+    MonotonicMicros,
     histogram::{BUCKETS, Distribution},
+    metrics::{self, Series},
 };
 
 /// Time between two copies, and how many there are: what is shown as the last
@@ -33,9 +33,9 @@ pub struct Latency(Mutex<State>);
 struct State {
     scheduling: Distribution,
     /// When probes ran, and how late in microseconds.
-    probes: VecDeque<(Stamp, u64)>,
+    probes: VecDeque<(MonotonicMicros, u64)>,
     /// When probes that wait were to run.
-    waiting: VecDeque<Stamp>,
+    waiting: VecDeque<MonotonicMicros>,
     copies: VecDeque<Copied>,
 }
 
@@ -72,7 +72,7 @@ pub struct Measured {
 impl Latency {
     /// Notes that a task is to run from `asked` on. Returns whether it is to be
     /// sent: not if too many wait already.
-    pub fn ask_probe(&self, asked: Stamp) -> bool {
+    pub fn ask_probe(&self, asked: MonotonicMicros) -> bool {
         let waiting = &mut self.0.lock().waiting;
         let has_room = waiting.len() < PROBES_MAX;
         if has_room {
@@ -82,7 +82,7 @@ impl Latency {
     }
 
     /// Notes that a task ran at `now`, `micros` after it was to run.
-    pub fn note_probe(&self, now: Stamp, micros: u64) {
+    pub fn note_probe(&self, now: MonotonicMicros, micros: u64) {
         let state = &mut *self.0.lock();
         state
             .waiting
@@ -95,7 +95,7 @@ impl Latency {
     }
 
     /// The longest scheduling delay of the last seconds before `now`.
-    pub fn worst_scheduling(&self, now: Stamp) -> Duration {
+    pub fn worst_scheduling(&self, now: MonotonicMicros) -> Duration {
         let state = self.0.lock();
         let recent = RECENT.as_micros() as u64;
         let delays = state.probes.iter();
@@ -110,7 +110,7 @@ impl Latency {
 
     /// Keeps a copy of all figures. To be called every [`COPY_EVERY`].
     pub fn copy(&self) {
-        let series = figures::latencies();
+        let series = metrics::latencies();
         let state = &mut *self.0.lock();
         if state.copies.len() == COPIES {
             state.copies.pop_front();
@@ -128,7 +128,7 @@ impl Latency {
 
     /// What was measured so far.
     pub fn measured(&self) -> Measured {
-        let all = figures::latencies();
+        let all = metrics::latencies();
         let state = self.0.lock();
         // In the first minute of the broker the last minute is all there is.
         let oldest = state
@@ -139,7 +139,7 @@ impl Latency {
             recent: before.map_or_else(|| all.clone(), |before| all.since(before)),
             all,
         };
-        let series = figures::series().into_iter().zip(all).enumerate();
+        let series = metrics::series().into_iter().zip(all).enumerate();
         Measured {
             series: series
                 .map(|(number, (series, all))| {
@@ -178,14 +178,14 @@ const PERIOD: u64 = 30_000_000;
 
 impl Worst {
     /// Notes a time that ended at `now`.
-    pub fn note(&mut self, now: Stamp, micros: u64) {
+    pub fn note(&mut self, now: MonotonicMicros, micros: u64) {
         self.turn(now);
         self.now.micros = self.now.micros.max(micros);
         self.now.count += 1;
     }
 
     /// The longest time of the last 30 to 60 seconds.
-    pub fn peak(mut self, now: Stamp) -> Peak {
+    pub fn peak(mut self, now: MonotonicMicros) -> Peak {
         self.turn(now);
         Peak {
             micros: self.now.micros.max(self.before.micros),
@@ -193,7 +193,7 @@ impl Worst {
         }
     }
 
-    fn turn(&mut self, now: Stamp) {
+    fn turn(&mut self, now: MonotonicMicros) {
         let period = now.0 / PERIOD;
         if period != self.period {
             self.before = match period == self.period + 1 {
@@ -213,7 +213,7 @@ mod tests {
     #[test]
     fn the_worst_is_forgotten_after_a_minute() {
         let mut worst = Worst::default();
-        let at = |seconds: u64| Stamp(seconds * 1_000_000);
+        let at = |seconds: u64| MonotonicMicros(seconds * 1_000_000);
         worst.note(at(100), 7);
         worst.note(at(101), 5);
         assert_eq!(worst.peak(at(102)).micros, 7);
@@ -227,10 +227,20 @@ mod tests {
     #[test]
     fn only_the_latest_delays_are_judged() {
         let latency = Latency::default();
-        latency.note_probe(Stamp(1_000_000), 500);
-        latency.note_probe(Stamp(9_000_000), 40);
-        assert_eq!(latency.worst_scheduling(Stamp(10_000_000)).as_micros(), 500);
-        assert_eq!(latency.worst_scheduling(Stamp(12_000_000)).as_micros(), 40);
+        latency.note_probe(MonotonicMicros(1_000_000), 500);
+        latency.note_probe(MonotonicMicros(9_000_000), 40);
+        assert_eq!(
+            latency
+                .worst_scheduling(MonotonicMicros(10_000_000))
+                .as_micros(),
+            500
+        );
+        assert_eq!(
+            latency
+                .worst_scheduling(MonotonicMicros(12_000_000))
+                .as_micros(),
+            40
+        );
         assert_eq!(latency.measured().scheduling.all.count(), 2);
     }
 }

@@ -9,7 +9,7 @@ use std::{collections::HashMap, ops::AddAssign};
 
 use parking_lot::Mutex;
 
-use super::{Stamp, Traffic, held::allocated};
+use super::{MonotonicMicros, Traffic, held::allocated};
 
 /// Most users, and most accounts; what belongs to more is not told apart.
 const HOLDERS_MAX: usize = 1024;
@@ -28,7 +28,7 @@ const OTHERS: &str = "(others)";
 
 /// What moved.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct Moved {
+pub struct TrafficDelta {
     /// Messages received.
     pub in_msgs: u64,
     /// Bytes received.
@@ -41,7 +41,7 @@ pub struct Moved {
     pub connects: u64,
 }
 
-impl From<Traffic> for Moved {
+impl From<Traffic> for TrafficDelta {
     fn from(traffic: Traffic) -> Self {
         Self {
             in_msgs: traffic.in_msgs,
@@ -53,7 +53,7 @@ impl From<Traffic> for Moved {
     }
 }
 
-impl AddAssign for Moved {
+impl AddAssign for TrafficDelta {
     fn add_assign(&mut self, other: Self) {
         self.in_msgs += other.in_msgs;
         self.in_bytes += other.in_bytes;
@@ -63,7 +63,7 @@ impl AddAssign for Moved {
     }
 }
 
-impl Moved {
+impl TrafficDelta {
     /// What came since `earlier`.
     pub fn since(self, earlier: Self) -> Self {
         Self {
@@ -141,14 +141,14 @@ impl<T: Copy> Past<T> {
 }
 
 struct Holder {
-    now: Moved,
-    past: Past<Moved>,
+    now: TrafficDelta,
+    past: Past<TrafficDelta>,
     /// Number of the look that last found it moving.
     moved_at: u64,
 }
 
 impl Holder {
-    fn new(before: Moved) -> Self {
+    fn new(before: TrafficDelta) -> Self {
         Self {
             now: before,
             past: Past::new(before),
@@ -156,9 +156,9 @@ impl Holder {
         }
     }
 
-    fn within(&self, look: u64, window: Window) -> Moved {
+    fn within(&self, look: u64, window: Window) -> TrafficDelta {
         self.now
-            .since(self.past.before(look, window, Moved::default()))
+            .since(self.past.before(look, window, TrafficDelta::default()))
     }
 }
 
@@ -178,20 +178,22 @@ pub struct Loads(Mutex<State>);
 #[derive(Default)]
 struct State {
     look: u64,
-    now: Stamp,
-    times: Option<Past<Stamp>>,
+    now: MonotonicMicros,
+    times: Option<Past<MonotonicMicros>>,
     connections: HashMap<u64, Holder>,
     holders: HashMap<Name, Holder>,
 }
 
 impl Loads {
     /// A look at all connections begins.
-    pub fn begin_look(&self, now: Stamp) {
+    pub fn begin_look(&self, now: MonotonicMicros) {
         let state = &mut *self.0.lock();
         let (look, before) = (state.look + 1, state.now);
         state.look = look;
         state.now = now;
-        let times = state.times.get_or_insert_with(|| Past::new(Stamp::NONE));
+        let times = state
+            .times
+            .get_or_insert_with(|| Past::new(MonotonicMicros::NONE));
         times.note(look, before);
         let all = state
             .connections
@@ -219,15 +221,15 @@ impl Loads {
 
     /// A connection was opened.
     pub fn connect(&self, name: &Name) {
-        let connect = Moved {
+        let connect = TrafficDelta {
             connects: 1,
-            ..Moved::default()
+            ..TrafficDelta::default()
         };
         self.0.lock().credit(name, connect);
     }
 
     /// The connection `cid` had moved `before` at the last look, and more since.
-    pub fn add(&self, cid: u64, name: &Name, before: Moved, moved: Moved) {
+    pub fn add(&self, cid: u64, name: &Name, before: TrafficDelta, moved: TrafficDelta) {
         let state = &mut *self.0.lock();
         state.credit(name, moved);
         let look = state.look;
@@ -248,14 +250,16 @@ impl Loads {
     }
 
     /// What a connection moved in a window other than since the start.
-    pub fn of_connection(&self, cid: u64, window: Window) -> Moved {
+    pub fn of_connection(&self, cid: u64, window: Window) -> TrafficDelta {
         let state = self.0.lock();
         let holder = state.connections.get(&cid);
-        holder.map_or_else(Moved::default, |known| known.within(state.look, window))
+        holder.map_or_else(TrafficDelta::default, |known| {
+            known.within(state.look, window)
+        })
     }
 
     /// What users and accounts moved.
-    pub fn of_holders(&self, window: Window) -> Vec<(Name, Moved)> {
+    pub fn of_holders(&self, window: Window) -> Vec<(Name, TrafficDelta)> {
         let state = self.0.lock();
         let holders = state.holders.iter();
         holders
@@ -266,8 +270,8 @@ impl Loads {
     /// Seconds that a window covers now.
     pub fn seconds(&self, window: Window) -> f64 {
         let state = self.0.lock();
-        let before = state.times.map_or(Stamp::NONE, |times| {
-            times.before(state.look, window, Stamp::NONE)
+        let before = state.times.map_or(MonotonicMicros::NONE, |times| {
+            times.before(state.look, window, MonotonicMicros::NONE)
         });
         before.micros_until(state.now) as f64 / 1e6
     }
@@ -275,7 +279,7 @@ impl Loads {
 
 impl State {
     /// Adds what moved to the user and to the account.
-    fn credit(&mut self, name: &Name, moved: Moved) {
+    fn credit(&mut self, name: &Name, moved: TrafficDelta) {
         let account = Name {
             user: String::new(),
             ..name.clone()
@@ -303,7 +307,7 @@ impl State {
             };
         }
         let holders = self.holders.entry(name);
-        holders.or_insert_with(|| Holder::new(Moved::default()))
+        holders.or_insert_with(|| Holder::new(TrafficDelta::default()))
     }
 }
 
@@ -311,10 +315,10 @@ impl State {
 mod tests {
     use super::*;
 
-    fn msgs(in_msgs: u64) -> Moved {
-        Moved {
+    fn msgs(in_msgs: u64) -> TrafficDelta {
+        TrafficDelta {
             in_msgs,
-            ..Moved::default()
+            ..TrafficDelta::default()
         }
     }
 
@@ -326,7 +330,7 @@ mod tests {
             user: "u".into(),
         };
         for second in 1..=400 {
-            loads.begin_look(Stamp(second * 1_000_000));
+            loads.begin_look(MonotonicMicros(second * 1_000_000));
             // Ten messages a second, and a burst in the second 100.
             let moved = msgs(if second == 100 { 1010 } else { 10 });
             let before = msgs((second - 1) * 10 + if second > 100 { 1000 } else { 0 });
@@ -345,7 +349,10 @@ mod tests {
         assert_eq!(all.len(), 2);
         assert!(all.iter().all(|(_, moved)| moved.in_msgs == 5000));
         loads.forget(7);
-        assert_eq!(loads.of_connection(7, Window::Minute), Moved::default());
+        assert_eq!(
+            loads.of_connection(7, Window::Minute),
+            TrafficDelta::default()
+        );
         assert_eq!(loads.of_holders(Window::Start).len(), 2);
     }
 

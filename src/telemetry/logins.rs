@@ -17,7 +17,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::Clock;
+use super::MonotonicMillis;
 
 /// Refusals of one source that are answered at once.
 const PROMPT: u32 = 5;
@@ -52,7 +52,7 @@ pub struct Logins {
     held: AtomicU64,
     refused: Mutex<Refused>,
     /// When somebody last logged in from a source; at most [`SOURCES_MAX`].
-    good: Mutex<HashMap<IpAddr, Clock>>,
+    good: Mutex<HashMap<IpAddr, MonotonicMillis>>,
 }
 
 /// How logins from a source went lately; who is better comes first.
@@ -76,7 +76,7 @@ struct Refused {
 #[derive(Clone, Copy)]
 struct Source {
     failures: u32,
-    last: Clock,
+    last: MonotonicMillis,
 }
 
 /// The totals at one moment.
@@ -94,7 +94,7 @@ pub struct LoginTotals {
 
 impl Logins {
     /// Counts a login that was right, where one was needed.
-    pub fn accept(&self, source: IpAddr, now: Clock) {
+    pub fn accept(&self, source: IpAddr, now: MonotonicMillis) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         let source = network(source);
         let mut good = self.good.lock();
@@ -111,7 +111,7 @@ impl Logins {
     }
 
     /// How logins from `source` went lately.
-    pub fn standing(&self, source: IpAddr, now: Clock) -> Standing {
+    pub fn standing(&self, source: IpAddr, now: MonotonicMillis) -> Standing {
         let source = network(source);
         let is_good = {
             let good = self.good.lock();
@@ -131,7 +131,7 @@ impl Logins {
     }
 
     /// How long a login from `source` is to wait before it is looked at.
-    pub fn hold(&self, source: IpAddr, now: Clock) -> Duration {
+    pub fn hold(&self, source: IpAddr, now: MonotonicMillis) -> Duration {
         let hold = self.refused.lock().hold(network(source), now);
         self.held
             .fetch_add(u64::from(!hold.is_zero()), Ordering::Relaxed);
@@ -139,7 +139,7 @@ impl Logins {
     }
 
     /// Counts one that was refused. Returns how long the answer is to wait.
-    pub fn refuse(&self, reason: &'static str, source: IpAddr, now: Clock) -> Duration {
+    pub fn refuse(&self, reason: &'static str, source: IpAddr, now: MonotonicMillis) -> Duration {
         let mut refused = self.refused.lock();
         *refused.reasons.entry(reason).or_default() += 1;
         let delay = refused.delay(network(source), now);
@@ -166,7 +166,7 @@ impl Logins {
 }
 
 impl Refused {
-    fn delay(&mut self, source: IpAddr, now: Clock) -> Duration {
+    fn delay(&mut self, source: IpAddr, now: MonotonicMillis) -> Duration {
         let mut source = source;
         if self.sources.len() >= SOURCES_MAX && !self.sources.contains_key(&source) {
             self.sources.retain(|_, known| !known.is_old(now));
@@ -186,7 +186,7 @@ impl Refused {
         known.delay()
     }
 
-    fn hold(&self, source: IpAddr, now: Clock) -> Duration {
+    fn hold(&self, source: IpAddr, now: MonotonicMillis) -> Duration {
         let known = match self.sources.get(&source) {
             None if self.sources.len() >= SOURCES_MAX => self.sources.get(&THE_REST),
             known => known,
@@ -197,7 +197,7 @@ impl Refused {
 }
 
 impl Source {
-    fn is_old(&self, now: Clock) -> bool {
+    fn is_old(&self, now: MonotonicMillis) -> bool {
         self.last.until(now) > FORGET_AFTER
     }
 
@@ -224,8 +224,8 @@ pub fn network(source: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn at(seconds: u64) -> Clock {
-        Clock(seconds * 1000)
+    fn at(seconds: u64) -> MonotonicMillis {
+        MonotonicMillis(seconds * 1000)
     }
 
     fn ip(text: &str) -> IpAddr {

@@ -2,22 +2,22 @@
 //!
 //! Counters on the way of a message have one writer each and are plain stores;
 //! whoever shows a figure adds them up. Threads have histograms and sketches of
-//! their own ([`figures`]). Nothing here knows who shows a figure.
+//! their own ([`metrics`]). Nothing here knows who shows a figure.
 
 pub mod allocator;
 pub mod calls;
+pub mod churn;
 mod clock;
 mod counter;
-pub mod crowd;
 pub mod event;
-pub mod figures;
 pub mod held;
 pub mod histogram;
-pub mod hush;
 pub mod latency;
 pub mod load;
+pub mod log_throttle;
 pub mod logins;
 pub mod loss;
+pub mod metrics;
 pub mod process;
 pub mod sketch;
 pub mod slow;
@@ -27,13 +27,13 @@ pub mod tally;
 use std::sync::Arc;
 
 use calls::Calls;
-pub use clock::{Clock, Stamp};
+use churn::ConnectionChurn;
+pub use clock::{MonotonicMicros, MonotonicMillis};
 pub use counter::{Counter, Traffic};
-use crowd::Crowd;
 use event::EventLog;
-use hush::Hush;
 use latency::Latency;
 use load::Loads;
+use log_throttle::LogThrottle;
 use logins::Logins;
 use slow::SlowLog;
 use subjects::Subjects;
@@ -44,13 +44,13 @@ pub struct Telemetry {
     /// Events, the last ones.
     pub events: EventLog,
     /// Clients that come and go.
-    pub crowd: Crowd,
+    pub churn: ConnectionChurn,
     /// Who was let in, and who not.
     pub logins: Arc<Logins>,
     /// How often the log tells of strangers that were sent away.
-    pub strangers: Hush,
+    pub strangers: LogThrottle,
     /// How often the log tells of connections beyond `connection_rate_limit`.
-    pub beyond_rate: Hush,
+    pub beyond_rate: LogThrottle,
     /// Readers that fell behind.
     pub slow: SlowLog,
     /// How long messages stay.
@@ -80,10 +80,10 @@ impl Telemetry {
     pub fn new(storm_rate: u64) -> Self {
         Self {
             events: EventLog::default(),
-            crowd: Crowd::new(storm_rate),
+            churn: ConnectionChurn::new(storm_rate),
             logins: Arc::default(),
-            strangers: Hush::default(),
-            beyond_rate: Hush::once(),
+            strangers: LogThrottle::default(),
+            beyond_rate: LogThrottle::once(),
             slow: SlowLog::default(),
             latency: Latency::default(),
             loads: Loads::default(),

@@ -15,7 +15,7 @@ use super::held::{MARK, SHOWN_LEN_MAX, allocated};
 /// What a subject was counted with.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hit {
-    /// Whose subject space it is of; see [`super::figures::Figures`].
+    /// Whose subject space it is of; see [`super::metrics::ThreadMetrics`].
     pub series: u32,
     /// Subject; of a long one the beginning, with a mark.
     pub subject: Box<[u8]>,

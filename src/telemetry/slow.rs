@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{Clock, held::allocated, loss::Lost};
+use super::{MonotonicMillis, held::allocated, loss::Lost};
 
 /// Incidents remembered after their end, and most that are followed at once.
 pub const INCIDENTS_MAX: usize = 256;
@@ -120,7 +120,7 @@ pub struct Reader {
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Point {
     /// When.
-    pub at: Clock,
+    pub at: MonotonicMillis,
     /// Bytes waiting.
     pub pending: usize,
     /// Bytes written since the incident began.
@@ -163,9 +163,9 @@ pub struct Incident {
     /// How it stands.
     pub state: State,
     /// When it began.
-    pub start: Clock,
+    pub start: MonotonicMillis,
     /// When it ended.
-    pub end: Option<Clock>,
+    pub end: Option<MonotonicMillis>,
     /// Whose fault it is.
     pub cause: Cause,
     /// Why: a sentence.
@@ -189,14 +189,14 @@ pub struct Incident {
     /// What the system said of the socket when it began.
     pub socket_before: Option<SocketFigures>,
     /// When the reader was last found behind.
-    pub behind_at: Clock,
+    pub behind_at: MonotonicMillis,
     /// Bytes that waited when the subjects were looked at.
     pub subjects_at: usize,
 }
 
 impl Incident {
     /// An incident of `reader`, that began at `start`.
-    pub fn begin(reader: Reader, start: Clock, limit: usize) -> Self {
+    pub fn begin(reader: Reader, start: MonotonicMillis, limit: usize) -> Self {
         Self {
             id: 0,
             reader,
@@ -220,7 +220,7 @@ impl Incident {
     }
 
     /// Notes what waits; `written` is all that the socket took so far.
-    pub fn note(&mut self, at: Clock, pending: usize, written: u64) {
+    pub fn note(&mut self, at: MonotonicMillis, pending: usize, written: u64) {
         if self.curve.len() == CURVE_MAX {
             let mut keep = false;
             self.curve.retain(|_| {
@@ -262,7 +262,7 @@ impl Incident {
     }
 
     /// How long it has been going on at `now`, or went on.
-    pub fn duration(&self, now: Clock) -> Duration {
+    pub fn duration(&self, now: MonotonicMillis) -> Duration {
         self.start.until(self.end.unwrap_or(now))
     }
 
@@ -494,7 +494,7 @@ mod tests {
                 cid,
                 ..Reader::default()
             };
-            Incident::begin(reader, Clock(5), 100)
+            Incident::begin(reader, MonotonicMillis(5), 100)
         };
         assert!(log.begin(begin(1)));
         for cid in 2..=300 {
@@ -509,7 +509,7 @@ mod tests {
         assert_eq!(all[1].id, 300);
         let mut first = log.ongoing(1).unwrap();
         for tick in 0..1000 {
-            first.note(Clock(5 + tick), tick as usize, tick);
+            first.note(MonotonicMillis(5 + tick), tick as usize, tick);
         }
         assert!(first.curve.len() <= CURVE_MAX && first.curve[0].pending == 0);
         assert!(log.end(first.clone()).is_some());

@@ -8,9 +8,9 @@ use std::collections::{HashMap, HashSet};
 use parking_lot::Mutex;
 
 use super::{
-    figures,
     held::{allocated, shown},
     load::Window,
+    metrics,
     sketch::{Hit, Sketch},
 };
 
@@ -25,8 +25,8 @@ pub struct Subjects(Mutex<State>);
 #[derive(Default)]
 struct State {
     look: u64,
-    heard: History,
-    unheard: History,
+    delivered: History,
+    no_interest: History,
     /// Who published to what nobody hears, by connection id.
     publishers: HashMap<u64, String>,
 }
@@ -102,14 +102,18 @@ impl Subjects {
         &self,
         names: impl FnOnce(HashSet<u64>) -> N,
     ) {
-        let mut heard = Vec::new();
-        let mut unheard = Vec::new();
-        for thread in figures::threads() {
+        let mut delivered = Vec::new();
+        let mut no_interest = Vec::new();
+        for thread in metrics::threads() {
             let mut published = thread.published();
-            heard.push(published.heard.take());
-            unheard.push(published.unheard.take());
+            delivered.push(published.delivered.take());
+            no_interest.push(published.no_interest.take());
         }
-        let unknown = unheard.iter().flatten().map(|hit| hit.publisher).collect();
+        let unknown = no_interest
+            .iter()
+            .flatten()
+            .map(|hit| hit.publisher)
+            .collect();
         let publishers: Vec<_> = names(unknown)
             .into_iter()
             .map(|(cid, name)| (cid, shown(&name).into_owned()))
@@ -117,41 +121,44 @@ impl Subjects {
         let state = &mut *self.0.lock();
         state.look += 1;
         let look = state.look;
-        for (history, found) in [(&mut state.heard, heard), (&mut state.unheard, unheard)] {
+        for (history, found) in [
+            (&mut state.delivered, delivered),
+            (&mut state.no_interest, no_interest),
+        ] {
             history.turn(look);
             found.into_iter().for_each(|hits| history.add(look, hits));
         }
         state.publishers.extend(publishers);
         if state.publishers.len() > 2 * START_MAX {
-            let unheard = &state.unheard.start;
-            let used: HashSet<u64> = unheard.hits().map(|hit| hit.publisher).collect();
+            let no_interest = &state.no_interest.start;
+            let used: HashSet<u64> = no_interest.hits().map(|hit| hit.publisher).collect();
             state.publishers.retain(|cid, _| used.contains(cid));
         }
     }
 
     /// Bytes that all this takes, with what the threads count.
     pub fn memory(&self) -> usize {
-        let threads = figures::threads();
+        let threads = metrics::threads();
         let counted = threads.iter().map(|thread| {
             let published = thread.published();
-            published.heard.memory() + published.unheard.memory()
+            published.delivered.memory() + published.no_interest.memory()
         });
         let counted: usize = counted.sum();
         let state = self.0.lock();
         let places = state.publishers.capacity() * (size_of::<(u64, String)>() + 1);
         let names = state.publishers.values();
         let names: usize = names.map(|name| allocated(name.capacity())).sum();
-        counted + state.heard.memory() + state.unheard.memory() + places + names
+        counted + state.delivered.memory() + state.no_interest.memory() + places + names
     }
 
     /// Subjects that reached somebody, in no order.
-    pub fn heard(&self, window: Window) -> Vec<Hit> {
-        self.0.lock().heard.within(window)
+    pub fn delivered(&self, window: Window) -> Vec<Hit> {
+        self.0.lock().delivered.within(window)
     }
 
     /// Subjects that reached nobody, in no order.
-    pub fn unheard(&self, window: Window) -> Vec<Hit> {
-        self.0.lock().unheard.within(window)
+    pub fn no_interest(&self, window: Window) -> Vec<Hit> {
+        self.0.lock().no_interest.within(window)
     }
 
     /// Who published to a subject that nobody hears.

@@ -102,7 +102,7 @@ fn the_manual_page_is_in_step() {
             "{}",
             mode.name
         );
-        for figure in mode.figures {
+        for figure in mode.metrics {
             assert!(
                 made.contains(&format!("\n{}: ", figure.label)),
                 "{}",

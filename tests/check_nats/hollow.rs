@@ -108,7 +108,7 @@ fn each_needed_field_is_missed() {
                         let said = run(mode, broker.client_addr(), replay(&answers));
                         let place = format!("{}: {} {name} {what}: {said:?}", mode.name, need.path);
                         // A figure that is absent is left unknown.
-                        if let (Some(figure), "absent") = (needed.figure, what) {
+                        if let (Some(figure), "absent") = (needed.metric, what) {
                             assert!(said.value(figure.label).starts_with('U'), "{place}");
                             continue;
                         }

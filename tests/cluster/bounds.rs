@@ -510,8 +510,8 @@ fn is_asked_for_again(kind: Kind) {
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("may be run");
     let ports = [free_port(), free_port()];
     let mut plan = Plan::new(Kind::Midge, "small", ports[0], &[ports[1]]);
-    // What is told within `recent` is over at once.
-    plan.config = "diagnosis { interval: 50ms, recent: 100ms, clear_after: 100ms }".into();
+    // What is told within `incident_window` is over at once.
+    plan.config = "diagnosis { interval: 50ms, incident_window: 100ms, clear_after: 100ms }".into();
     let small = Member {
         name: plan.name.clone(),
         broker: Broker::program(&program).config(plan.text()).start(),

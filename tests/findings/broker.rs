@@ -71,7 +71,7 @@ pub fn a_configuration_that_is_not_in_force_is_told_until_it_is() {
     .expect("room");
     clears(&broker, "config-differs");
 
-    fs::write(&file, before.replace("recent: 2s", "recent: 3s")).expect("room");
+    fs::write(&file, before.replace("incident_window: 2s", "recent: 3s")).expect("room");
     wait_until("what waits for a restart is only worth knowing", || {
         // The limit has gone back as well, which takes effect at once.
         broker.signal(libc::SIGHUP);
@@ -99,7 +99,10 @@ pub fn workers_that_do_not_get_on_are_told() {
 pub fn a_broker_that_starts_again_and_again_says_so() {
     let folder = tempfile::TempDir::new().expect("a folder");
     let file = folder.path().join("starts");
-    let more = format!("recent: 5s\n starts_file: {:?}", file.display().to_string());
+    let more = format!(
+        "incident_window: 5s\n starts_file: {:?}",
+        file.display().to_string()
+    );
     for _ in 0..2 {
         let mut broker = quick(&more).start();
         stays_silent(&broker, "restart-loop");

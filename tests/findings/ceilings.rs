@@ -23,7 +23,7 @@ fn ceiling(broker: &Broker, name: &str) -> Value {
 
 #[test]
 pub fn connections_end_at_their_limit() {
-    let broker = quick_with("horizon: 10ms", "max_connections: 10").start();
+    let broker = quick_with("exhausted_within: 10ms", "max_connections: 10").start();
     let mut clients: Vec<_> = (0..6).map(|_| client(&broker, "few")).collect();
     stays_silent(&broker, "ceiling-connections");
     clients.extend((0..3).map(|_| client(&broker, "more")));
@@ -88,7 +88,7 @@ pub fn clients_are_refused_before_the_descriptors_are_gone() {
 /// Who asks now and then learns of it, and the broker is ready as soon as it is.
 #[test]
 fn refused_connections_are_told_for_longer_than_the_broker_is_not_ready() {
-    let config = "diagnosis { interval: 50ms, clear_after: 200ms, recent: 1h }";
+    let config = "diagnosis { interval: 50ms, clear_after: 200ms, incident_window: 1h }";
     let broker = Broker::midge().config(config).start();
     let used = ceiling(&broker, "fds")["used"].as_f64().expect("a number");
     limit_files(&broker, (used as u64 + 10) * 3 / 2);
@@ -166,7 +166,7 @@ pub fn the_end_of_subscriptions_is_foreseen() {
 #[test]
 pub fn queues_end_at_their_budget_and_memory_is_told_by_cause() {
     let broker = quick_with(
-        "horizon: 10ms",
+        "exhausted_within: 10ms",
         "max_memory: 8MB\nmax_pending: 64MB\nwrite_deadline: 60s",
     )
     .start();
@@ -220,7 +220,7 @@ pub fn memory_ends_at_what_the_process_may_use() {
     fs::set_permissions(&limited, fs::Permissions::from_mode(0o755)).expect("it may run");
     let config = format!(
         "{}max_memory: 350MB\nmax_pending: 340MB\nwrite_deadline: 60s\n",
-        crate::thresholds("ceiling_warning: 40\n horizon: 10ms")
+        crate::thresholds("ceiling_warning: 40\n exhausted_within: 10ms")
     );
     let broker = Broker::program(&limited).config(config).start();
     let memory = ceiling(&broker, "memory");

@@ -250,7 +250,7 @@ pub fn violations_are_told_by_client() {
 
 #[test]
 pub fn subjects_that_nobody_hears_are_told() {
-    let broker = quick("unheard: 500").start();
+    let broker = quick("no_interest: 500").start();
     let mut reader = client(&broker, "reader");
     reader.send("SUB heard.> 1\r\n");
     reader.sync();
@@ -262,15 +262,15 @@ pub fn subjects_that_nobody_hears_are_told() {
     wait_until("it is counted", || {
         broker.get_json("/topz?window=start")["no_interest"][0]["subject"] == "seldom"
     });
-    stays_silent(&broker, "unheard-subjects");
+    stays_silent(&broker, "no-interest-subjects");
     publisher.send("PUB haerd.a 0\r\n\r\n".repeat(600));
     publisher.sync();
-    let finding = appears(&broker, "unheard-subjects");
+    let finding = appears(&broker, "no-interest-subjects");
     assert_eq!(
         (&finding["subject"], &finding["severity"]),
         (&"haerd.a".into(), &"info".into())
     );
     assert!(text(&finding).contains("600 messages"), "{finding}");
     assert!(text(&finding).contains("typo-app"), "{finding}");
-    clears(&broker, "unheard-subjects");
+    clears(&broker, "no-interest-subjects");
 }

@@ -4,7 +4,7 @@
 //! The table with times is printed by
 //! `cargo test --test findings -- --ignored --nocapture table`; with
 //! `MIDGE_FINDINGS_PACE=default` they are those of the default thresholds (but
-//! for `recent`, which is 20 s then).
+//! for `incident_window`, which is 20 s then).
 
 use std::{
     cell::RefCell,
@@ -141,7 +141,7 @@ const PROOFS: &[Proof] = &[
         clients::requests_that_nobody_answers_are_told_by_subject,
     ),
     proof(
-        "unheard-subjects",
+        "no-interest-subjects",
         "600 messages to a misspelt subject",
         clients::subjects_that_nobody_hears_are_told,
     ),

@@ -247,7 +247,7 @@ pub fn a_member_that_hangs_is_told_until_it_goes_on() {
 
 #[test]
 pub fn a_route_that_is_lost_again_and_again_is_told() {
-    let plans = plans(&[Kind::Midge, Kind::Midge], "recent: 6s");
+    let plans = plans(&[Kind::Midge, Kind::Midge], "incident_window: 6s");
     let mut members = start(&plans);
     for losses in 1..=3 {
         members[1].broker.kill();

@@ -173,9 +173,12 @@ fn loss_findings_incidents_and_routes_have_series() {
     });
     let found = values(&broker.get("/metrics").body);
     let varz = broker.get_json("/varz");
-    let unheard = value(&found, "midge_messages_lost_total{reason=\"no_interest\"}");
-    assert!(unheard >= 4.0, "{unheard}");
-    assert_eq!(varz["dropped_msgs"]["no_interest"].as_f64(), Some(unheard));
+    let no_interest = value(&found, "midge_messages_lost_total{reason=\"no_interest\"}");
+    assert!(no_interest >= 4.0, "{no_interest}");
+    assert_eq!(
+        varz["dropped_msgs"]["no_interest"].as_f64(),
+        Some(no_interest)
+    );
     let dropped = value(
         &found,
         "midge_messages_lost_total{reason=\"slow_consumer\"}",

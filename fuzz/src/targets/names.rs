@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use midge::{
     protocol::connect::Credentials,
     security::{
-        authentication::{Authentication, Offer},
+        authentication::{Authentication, LoginAttempt},
         certificate::{Fingerprint, PeerCertificate},
         users::{Authorization, ConnectionType, GLOBAL_ACCOUNT, Proof, User},
         verdict::Verdict,
@@ -73,7 +73,7 @@ fn identify(certificate: &PeerCertificate, users: &BTreeSet<&str>) -> Option<Str
         maps_certificates: true,
         ..Authorization::default()
     });
-    let verdict = authentication.identify(&Offer {
+    let verdict = authentication.identify(&LoginAttempt {
         proved: 0,
         credentials: &Credentials::default(),
         connection_type: ConnectionType::Standard,

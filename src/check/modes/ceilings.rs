@@ -9,7 +9,7 @@ use super::{
 };
 use crate::check::{
     deadline::Step,
-    figure::{CEILING_TIME, CEILING_USED},
+    metric::{CEILING_TIME, CEILING_USED},
     text::{bytes, decimal, duration, quoted},
 };
 

@@ -13,7 +13,7 @@ use super::{
 use crate::check::{
     client_port::OpenError,
     deadline::Step,
-    figure::{CA_DAYS, CERT_DAYS, CRL_DAYS, ROUTE_CA_DAYS, ROUTE_CERT_DAYS, ROUTE_CRL_DAYS},
+    metric::{CA_DAYS, CERT_DAYS, CRL_DAYS, ROUTE_CA_DAYS, ROUTE_CERT_DAYS, ROUTE_CRL_DAYS},
     served_certificate,
     text::quoted,
 };

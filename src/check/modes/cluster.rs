@@ -8,7 +8,7 @@ use super::{
 };
 use crate::check::{
     deadline::Step,
-    figure::{MEMBERS, MEMBERS_MISSING, MESH_PROBLEMS},
+    metric::{MEMBERS, MEMBERS_MISSING, MESH_PROBLEMS},
     text::{plural, quoted},
 };
 

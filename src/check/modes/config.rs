@@ -9,7 +9,7 @@ use super::{
 };
 use crate::check::{
     deadline::Step,
-    figure::CONFIG_AGE,
+    metric::CONFIG_AGE,
     text::{duration, quoted},
 };
 

@@ -3,7 +3,7 @@
 use super::{Check, Failure, Status};
 use crate::check::{
     client_port::{OpenError, Session},
-    figure::{CONNECT_TIME, RTT},
+    metric::{CONNECT_TIME, RTT},
     text::duration,
 };
 

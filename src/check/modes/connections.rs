@@ -8,7 +8,7 @@ use super::{
 };
 use crate::check::{
     deadline::Step,
-    figure::{CONNECTIONS, TOTAL_CONNECTIONS},
+    metric::{CONNECTIONS, TOTAL_CONNECTIONS},
     text::plural,
 };
 

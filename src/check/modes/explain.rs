@@ -8,7 +8,7 @@ use super::{
 };
 use crate::check::{
     deadline::Step,
-    figure::{FINDINGS_CRITICAL, FINDINGS_INFO, FINDINGS_WARNING},
+    metric::{FINDINGS_CRITICAL, FINDINGS_INFO, FINDINGS_WARNING},
     text::quoted,
 };
 
@@ -34,14 +34,14 @@ pub(super) static NEEDS: &[Need] = &[of_midge(
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let explained: Explainz = check.ask("/explainz")?;
-    for (figure, severity) in [
+    for (metric, severity) in [
         (&FINDINGS_CRITICAL, "critical"),
         (&FINDINGS_WARNING, "warning"),
         (&FINDINGS_INFO, "info"),
     ] {
         let of_severity = explained.findings.iter().filter(|f| f.severity == severity);
         let count = of_severity.count() as f64;
-        check.report.total(figure.label, Some(count));
+        check.report.total(metric.label, Some(count));
     }
     let (bad, worth_knowing): (Vec<&Finding>, Vec<&Finding>) = explained
         .findings

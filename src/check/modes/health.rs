@@ -12,7 +12,7 @@ use super::{
 use crate::check::{
     client_port::OpenError,
     deadline::Step,
-    figure::{
+    metric::{
         CONNECTIONS, CPU, IN_BYTES, IN_MSGS, MEM, OUT_BYTES, OUT_MSGS, SLOW_CONSUMERS,
         SUBSCRIPTIONS, TOTAL_CONNECTIONS, UPTIME,
     },
@@ -53,11 +53,11 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
 }
 
 fn monitoring(check: &mut Check) -> Result<(), Failure> {
-    figures(check)?;
+    metrics(check)?;
     healthz(check)
 }
 
-fn figures(check: &mut Check) -> Result<(), Failure> {
+fn metrics(check: &mut Check) -> Result<(), Failure> {
     let varz = check.varz()?;
     let report = &mut *check.report;
     let count = varz.connections as f64;

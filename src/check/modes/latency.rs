@@ -9,7 +9,7 @@ use super::{
 };
 use crate::check::{
     deadline::Step,
-    figure::{LATENCY_COUNT, LATENCY_MAX, LATENCY_P50, LATENCY_P99, SCHED_MAX, SCHED_P99},
+    metric::{LATENCY_COUNT, LATENCY_MAX, LATENCY_P50, LATENCY_P99, SCHED_MAX, SCHED_P99},
     text::{duration, plural, quoted},
 };
 

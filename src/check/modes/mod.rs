@@ -26,7 +26,7 @@ use serde::Deserialize;
 use self::need::Need;
 use super::{
     baseline::{Snapshot, StateFile},
-    figure::{self, Figure},
+    metric::{self, Metric},
     run::Check,
     status::{Failure, Status},
 };
@@ -39,7 +39,7 @@ pub struct Mode {
     /// What it checks, in a sentence.
     pub help: &'static str,
     /// What it measures; the first is the main figure, which `-w` and `-c` mean.
-    pub figures: &'static [&'static Figure],
+    pub metrics: &'static [&'static Metric],
     /// What it needs of which answers of the monitoring port; nothing if it asks
     /// the client port alone.
     pub needs: &'static [Need],
@@ -52,20 +52,20 @@ pub static MODES: &[Mode] = &[
     Mode {
         name: "health",
         help: "the client port answers a PING, /healthz is ok, connections are below their limit",
-        figures: &[
-            &figure::RTT,
-            &figure::CONNECT_TIME,
-            &figure::CONNECTIONS,
-            &figure::TOTAL_CONNECTIONS,
-            &figure::SLOW_CONSUMERS,
-            &figure::SUBSCRIPTIONS,
-            &figure::MEM,
-            &figure::CPU,
-            &figure::IN_MSGS,
-            &figure::OUT_MSGS,
-            &figure::IN_BYTES,
-            &figure::OUT_BYTES,
-            &figure::UPTIME,
+        metrics: &[
+            &metric::RTT,
+            &metric::CONNECT_TIME,
+            &metric::CONNECTIONS,
+            &metric::TOTAL_CONNECTIONS,
+            &metric::SLOW_CONSUMERS,
+            &metric::SUBSCRIPTIONS,
+            &metric::MEM,
+            &metric::CPU,
+            &metric::IN_MSGS,
+            &metric::OUT_MSGS,
+            &metric::IN_BYTES,
+            &metric::OUT_BYTES,
+            &metric::UPTIME,
         ],
         needs: health::NEEDS,
         run: health::run,
@@ -73,10 +73,10 @@ pub static MODES: &[Mode] = &[
     Mode {
         name: "explain",
         help: "what midge itself says is wrong, who, and since when; -v tells why and what to do",
-        figures: &[
-            &figure::FINDINGS_CRITICAL,
-            &figure::FINDINGS_WARNING,
-            &figure::FINDINGS_INFO,
+        metrics: &[
+            &metric::FINDINGS_CRITICAL,
+            &metric::FINDINGS_WARNING,
+            &metric::FINDINGS_INFO,
         ],
         needs: explain::NEEDS,
         run: explain::run,
@@ -84,34 +84,34 @@ pub static MODES: &[Mode] = &[
     Mode {
         name: "connect",
         help: "a client can connect, and how fast the broker answers; needs no monitoring port",
-        figures: &[&figure::RTT, &figure::CONNECT_TIME],
+        metrics: &[&metric::RTT, &metric::CONNECT_TIME],
         needs: &[],
         run: connect::run,
     },
     Mode {
         name: "roundtrip",
         help: "a message published to the own inbox comes back; needs no monitoring port",
-        figures: &[&figure::REQUEST_TIME, &figure::CONNECT_TIME],
+        metrics: &[&metric::REQUEST_TIME, &metric::CONNECT_TIME],
         needs: &[],
         run: roundtrip::run,
     },
     Mode {
         name: "connections",
         help: "client connections, also in percent of the most that are allowed",
-        figures: &[&figure::CONNECTIONS, &figure::TOTAL_CONNECTIONS],
+        metrics: &[&metric::CONNECTIONS, &metric::TOTAL_CONNECTIONS],
         needs: connections::NEEDS,
         run: connections::run,
     },
     Mode {
         name: "slow",
         help: "slow consumers since the last run, and who they were",
-        figures: &[
-            &figure::SLOW_NEW,
-            &figure::SLOW_CONSUMERS,
-            &figure::SLOW_CLIENTS,
-            &figure::SLOW_ROUTES,
-            &figure::SLOW_GATEWAYS,
-            &figure::SLOW_LEAFS,
+        metrics: &[
+            &metric::SLOW_NEW,
+            &metric::SLOW_CONSUMERS,
+            &metric::SLOW_CLIENTS,
+            &metric::SLOW_ROUTES,
+            &metric::SLOW_GATEWAYS,
+            &metric::SLOW_LEAFS,
         ],
         needs: slow::NEEDS,
         run: slow::run,
@@ -119,22 +119,22 @@ pub static MODES: &[Mode] = &[
     Mode {
         name: "pending",
         help: "bytes that wait for clients which read too slowly, and who they are",
-        figures: &[&figure::PENDING_MAX, &figure::PENDING_TOTAL],
+        metrics: &[&metric::PENDING_MAX, &metric::PENDING_TOTAL],
         needs: pending::NEEDS,
         run: pending::run,
     },
     Mode {
         name: "traffic",
         help: "messages and bytes per second since the last run",
-        figures: &[
-            &figure::IN_MSGS_RATE,
-            &figure::OUT_MSGS_RATE,
-            &figure::IN_BYTES_RATE,
-            &figure::OUT_BYTES_RATE,
-            &figure::IN_MSGS,
-            &figure::OUT_MSGS,
-            &figure::IN_BYTES,
-            &figure::OUT_BYTES,
+        metrics: &[
+            &metric::IN_MSGS_RATE,
+            &metric::OUT_MSGS_RATE,
+            &metric::IN_BYTES_RATE,
+            &metric::OUT_BYTES_RATE,
+            &metric::IN_MSGS,
+            &metric::OUT_MSGS,
+            &metric::IN_BYTES,
+            &metric::OUT_BYTES,
         ],
         needs: traffic::NEEDS,
         run: traffic::run,
@@ -142,10 +142,10 @@ pub static MODES: &[Mode] = &[
     Mode {
         name: "cluster",
         help: "whether all members of the mesh are there (--expect says how many) and agree",
-        figures: &[
-            &figure::MEMBERS,
-            &figure::MEMBERS_MISSING,
-            &figure::MESH_PROBLEMS,
+        metrics: &[
+            &metric::MEMBERS,
+            &metric::MEMBERS_MISSING,
+            &metric::MESH_PROBLEMS,
         ],
         needs: cluster::NEEDS,
         run: cluster::run,
@@ -154,13 +154,13 @@ pub static MODES: &[Mode] = &[
         name: "latency",
         help: "how long messages of the last minute stayed in the broker, and how late its threads \
                get to run; midge only",
-        figures: &[
-            &figure::LATENCY_P99,
-            &figure::LATENCY_P50,
-            &figure::LATENCY_MAX,
-            &figure::LATENCY_COUNT,
-            &figure::SCHED_P99,
-            &figure::SCHED_MAX,
+        metrics: &[
+            &metric::LATENCY_P99,
+            &metric::LATENCY_P50,
+            &metric::LATENCY_MAX,
+            &metric::LATENCY_COUNT,
+            &metric::SCHED_P99,
+            &metric::SCHED_MAX,
         ],
         needs: latency::NEEDS,
         run: latency::run,
@@ -169,28 +169,28 @@ pub static MODES: &[Mode] = &[
         name: "ceilings",
         help: "time until the first of open files, connections, subscriptions, queues and memory is \
                full at its present growth, and how full the fullest is; midge only",
-        figures: &[&figure::CEILING_TIME, &figure::CEILING_USED],
+        metrics: &[&metric::CEILING_TIME, &metric::CEILING_USED],
         needs: ceilings::NEEDS,
         run: ceilings::run,
     },
     Mode {
         name: "resources",
         help: "memory, processor and subscriptions",
-        figures: &[&figure::MEM, &figure::CPU, &figure::SUBSCRIPTIONS],
+        metrics: &[&metric::MEM, &metric::CPU, &metric::SUBSCRIPTIONS],
         needs: resources::NEEDS,
         run: resources::run,
     },
     Mode {
         name: "uptime",
         help: "whether the broker was restarted lately",
-        figures: &[&figure::UPTIME_SHORT],
+        metrics: &[&metric::UPTIME_SHORT],
         needs: uptime::NEEDS,
         run: uptime::run,
     },
     Mode {
         name: "lameduck",
         help: "whether the broker is in lame duck mode: it ends soon and takes no new clients",
-        figures: &[&figure::LAME_DUCK],
+        metrics: &[&metric::LAME_DUCK],
         needs: lameduck::NEEDS,
         run: lameduck::run,
     },
@@ -199,13 +199,13 @@ pub static MODES: &[Mode] = &[
         help: "days until the certificates, their CAs and the CRLs end, of clients and of routes, \
                and what does not go together; a broker that does not tell is asked for its \
                certificate by a TLS handshake",
-        figures: &[
-            &figure::CERT_DAYS,
-            &figure::CA_DAYS,
-            &figure::CRL_DAYS,
-            &figure::ROUTE_CERT_DAYS,
-            &figure::ROUTE_CA_DAYS,
-            &figure::ROUTE_CRL_DAYS,
+        metrics: &[
+            &metric::CERT_DAYS,
+            &metric::CA_DAYS,
+            &metric::CRL_DAYS,
+            &metric::ROUTE_CERT_DAYS,
+            &metric::ROUTE_CA_DAYS,
+            &metric::ROUTE_CRL_DAYS,
         ],
         needs: cert::NEEDS,
         run: cert::run,
@@ -213,14 +213,14 @@ pub static MODES: &[Mode] = &[
     Mode {
         name: "config",
         help: "whether the running configuration has the digest of --digest",
-        figures: &[&figure::CONFIG_AGE],
+        metrics: &[&metric::CONFIG_AGE],
         needs: config::NEEDS,
         run: config::run,
     },
     Mode {
         name: "varz",
         help: "any number of /varz, named by --figure",
-        figures: &[&figure::VARZ_FIGURE],
+        metrics: &[&metric::VARZ_FIGURE],
         needs: varz::NEEDS,
         run: varz::run,
     },
@@ -371,19 +371,19 @@ mod tests {
         assert_eq!(names.len(), MODES.len());
         for mode in MODES {
             assert!(
-                !mode.help.is_empty() && !mode.figures.is_empty(),
+                !mode.help.is_empty() && !mode.metrics.is_empty(),
                 "{}",
                 mode.name
             );
-            let labels: BTreeSet<&str> = mode.figures.iter().map(|figure| figure.label).collect();
-            assert_eq!(labels.len(), mode.figures.len(), "{}", mode.name);
-            for figure in mode.figures {
+            let labels: BTreeSet<&str> = mode.metrics.iter().map(|metric| metric.label).collect();
+            assert_eq!(labels.len(), mode.metrics.len(), "{}", mode.name);
+            for metric in mode.metrics {
                 let fit = |c: char| c.is_ascii_alphanumeric() || c == '_';
-                assert!(figure.label.chars().all(fit), "{}", figure.label);
-                assert!(figure.label.len() <= 19, "{}", figure.label);
-                for default in [figure.warning, figure.critical] {
-                    assert!(default.is_empty() || Range::parse(default, figure.unit).is_ok());
-                    assert!(default.is_empty() || figure.option.is_some());
+                assert!(metric.label.chars().all(fit), "{}", metric.label);
+                assert!(metric.label.len() <= 19, "{}", metric.label);
+                for default in [metric.warning, metric.critical] {
+                    assert!(default.is_empty() || Range::parse(default, metric.unit).is_ok());
+                    assert!(default.is_empty() || metric.option.is_some());
                 }
             }
         }

@@ -4,7 +4,7 @@
 
 use monitor_client::{Field, Kind};
 
-use crate::check::{deadline::Step, figure::Figure};
+use crate::check::{deadline::Step, metric::Metric};
 
 /// A path that a mode asks, and what must be in its answer.
 #[derive(Debug)]
@@ -26,7 +26,7 @@ pub struct Needed {
     pub field: Field<'static>,
     /// Without it there is no verdict, if this is `None`; else this figure alone
     /// stays unknown.
-    pub figure: Option<&'static Figure>,
+    pub metric: Option<&'static Metric>,
 }
 
 /// A path that all brokers have.
@@ -59,15 +59,15 @@ pub(super) const fn must(name: &'static str, kind: Kind) -> Needed {
     let field = Field { name, kind };
     Needed {
         field,
-        figure: None,
+        metric: None,
     }
 }
 
 /// A field that only a figure rests on.
-pub(super) const fn may(name: &'static str, kind: Kind, figure: &'static Figure) -> Needed {
+pub(super) const fn may(name: &'static str, kind: Kind, metric: &'static Metric) -> Needed {
     let field = Field { name, kind };
     Needed {
         field,
-        figure: Some(figure),
+        metric: Some(metric),
     }
 }

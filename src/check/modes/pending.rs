@@ -9,7 +9,7 @@ use super::{
 };
 use crate::check::{
     deadline::Step,
-    figure::{PENDING_MAX, PENDING_TOTAL},
+    metric::{PENDING_MAX, PENDING_TOTAL},
     text::bytes,
 };
 

@@ -8,7 +8,7 @@ use super::{
 };
 use crate::check::{
     deadline::Step,
-    figure::{CPU, MEM, SUBSCRIPTIONS},
+    metric::{CPU, MEM, SUBSCRIPTIONS},
     text::{bytes, plural, significant},
 };
 

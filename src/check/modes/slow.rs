@@ -9,7 +9,7 @@ use super::{
 };
 use crate::check::{
     deadline::Step,
-    figure::{SLOW_CLIENTS, SLOW_CONSUMERS, SLOW_GATEWAYS, SLOW_LEAFS, SLOW_NEW, SLOW_ROUTES},
+    metric::{SLOW_CLIENTS, SLOW_CONSUMERS, SLOW_GATEWAYS, SLOW_LEAFS, SLOW_NEW, SLOW_ROUTES},
     status::Status,
     text::{duration, plural},
 };

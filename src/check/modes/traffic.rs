@@ -9,7 +9,7 @@ use super::{
 use crate::check::status::Status;
 use crate::check::{
     deadline::Step,
-    figure::{
+    metric::{
         IN_BYTES, IN_BYTES_RATE, IN_MSGS, IN_MSGS_RATE, OUT_BYTES, OUT_BYTES_RATE, OUT_MSGS,
         OUT_MSGS_RATE,
     },

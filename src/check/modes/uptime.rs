@@ -9,7 +9,7 @@ use super::{
 };
 use crate::check::{
     deadline::Step,
-    figure::UPTIME_SHORT,
+    metric::UPTIME_SHORT,
     text::{duration, quoted},
 };
 

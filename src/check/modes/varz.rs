@@ -15,7 +15,7 @@ use crate::check::{
 pub(super) static NEEDS: &[Need] = &[of("/varz", Step::Varz, &[must("server_id", Kind::Text)])];
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
-    let path = check.options.figure.clone().unwrap_or_default();
+    let path = check.options.metric.clone().unwrap_or_default();
     let value = match check.look("/varz", &path)? {
         Found::Absent => {
             let text = format!("/varz has no figure {}", quoted(&path));
@@ -27,9 +27,9 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     };
     let Some((label, unit)) = check
         .options
-        .figures
+        .metrics
         .first()
-        .map(|figure| (figure.label.clone(), figure.unit))
+        .map(|metric| (metric.label.clone(), metric.unit))
     else {
         return Err(Failure::unknown("mode varz has no figure"));
     };

@@ -11,7 +11,7 @@ use crate::{
         options::{
             Options,
             block::Problems,
-            foreign::{is_jetstream, is_jetstream_off},
+            unsupported::{is_jetstream, is_jetstream_off},
             users::{DEFAULT_PERMISSIONS, parse_default_permissions, parse_users},
         },
         syntax::{Entry, Map, Node, Position, Value},

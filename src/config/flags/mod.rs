@@ -37,7 +37,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Invocation {
     /// Run the broker.
-    Run(Box<Options>),
+    SubjectBatch(Box<Options>),
     /// Print this text to stdout and exit with 0.
     Print(String),
     /// The configuration file was tested and is valid: print this text to
@@ -243,7 +243,7 @@ impl CommandLine {
         }
         let options = self.options()?;
         if !self.test {
-            return Ok(Invocation::Run(Box::new(options)));
+            return Ok(Invocation::SubjectBatch(Box::new(options)));
         }
         let Some(file) = &self.config else {
             return Err(

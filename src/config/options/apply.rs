@@ -6,8 +6,8 @@ use super::{
     ANY_HOST, Options,
     block::Problems,
     duration::parse_duration,
-    foreign::{IGNORED, REFUSED, is_false, is_hollow},
     keys::{KEYS, Key, Kind, PORTS, find_key},
+    unsupported::{IGNORED, REFUSED, is_false, is_hollow},
 };
 use crate::{
     config::{

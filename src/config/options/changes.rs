@@ -5,7 +5,7 @@ use super::{Diagnosis, Monitor, Options, written::Written};
 
 /// How a setting is changed.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Takes {
+pub enum ReloadKind {
     /// While the broker runs.
     Effect,
     /// With the next start.
@@ -21,7 +21,7 @@ pub struct Change {
     /// hold secrets.
     pub values: Option<(String, String)>,
     /// What it takes.
-    pub takes: Takes,
+    pub takes: ReloadKind,
 }
 
 /// Compares field by field. Every field of [`Options`] is named here, so that a
@@ -39,18 +39,18 @@ macro_rules! compare {
         let Options { $($effect: _,)* $($hidden: _,)* $($restart: _,)* $($ignored: _,)* } = $old;
         let mut changes = Vec::new();
         $(if $old.$effect != $new.$effect {
-            changes.push(shown(stringify!($effect), &$old.$effect, &$new.$effect, Takes::Effect));
+            changes.push(shown(stringify!($effect), &$old.$effect, &$new.$effect, ReloadKind::Effect));
         })*
         $(if $old.$hidden != $new.$hidden {
             changes.push(Change {
                 name: stringify!($hidden),
                 values: None,
-                takes: Takes::Effect,
+                takes: ReloadKind::Effect,
             });
         })*
         $(if $old.$restart != $new.$restart {
             changes.push(shown(
-                stringify!($restart), &$old.$restart, &$new.$restart, Takes::Restart,
+                stringify!($restart), &$old.$restart, &$new.$restart, ReloadKind::Restart,
             ));
         })*
         // What needs a restart stays as it is.
@@ -100,7 +100,7 @@ fn compare_clusters(old: &Options, new: &Options, changes: &mut Vec<Change>, mer
             changes.push(Change {
                 name: "cluster",
                 values: Some((there(old), there(new))),
-                takes: Takes::Restart,
+                takes: ReloadKind::Restart,
             });
         }
         return;
@@ -117,7 +117,7 @@ fn compare_clusters(old: &Options, new: &Options, changes: &mut Vec<Change>, mer
         changes.push(Change {
             name: "cluster",
             values: None,
-            takes: Takes::Effect,
+            takes: ReloadKind::Effect,
         });
     }
     merged.cluster = Some(taken);
@@ -150,10 +150,10 @@ fn compare_diagnoses(old: &Diagnosis, new: &Diagnosis, changes: &mut Vec<Change>
         interval,
         appear_after,
         clear_after,
-        recent,
+        incident_window,
         growth_window,
-        horizon,
-        predict,
+        exhausted_within,
+        queue_full_within,
         config_check,
         worker_delay,
         route_rtt,
@@ -167,7 +167,7 @@ fn compare_diagnoses(old: &Diagnosis, new: &Diagnosis, changes: &mut Vec<Change>
         login_failures,
         violations,
         no_responders,
-        unheard,
+        no_interest,
         leak_subscriptions,
         certificate_warning,
         certificate_critical,
@@ -183,11 +183,11 @@ fn compare_diagnoses(old: &Diagnosis, new: &Diagnosis, changes: &mut Vec<Change>
 /// Notes what differs and waits for a restart.
 fn late<T: Written + PartialEq>(changes: &mut Vec<Change>, name: &'static str, old: &T, new: &T) {
     if old != new {
-        changes.push(shown(name, old, new, Takes::Restart));
+        changes.push(shown(name, old, new, ReloadKind::Restart));
     }
 }
 
-fn shown<T: Written>(name: &'static str, old: &T, new: &T, takes: Takes) -> Change {
+fn shown<T: Written>(name: &'static str, old: &T, new: &T, takes: ReloadKind) -> Change {
     Change {
         name,
         values: Some((old.written(), new.written())),
@@ -212,7 +212,10 @@ mod tests {
         let told: Vec<_> = changes.iter().map(|c| (c.name, c.takes)).collect();
         assert_eq!(
             told,
-            [("max_payload", Takes::Effect), ("port", Takes::Restart)]
+            [
+                ("max_payload", ReloadKind::Effect),
+                ("port", ReloadKind::Restart)
+            ]
         );
         assert_eq!((merged.port, merged.max_payload), (old.port, 77));
         assert!(super::changes(&old, &old).0.is_empty());

@@ -8,9 +8,9 @@ use super::{
     apply::{harmless, parse_address, port_in_range},
     block::Problems,
     duration::parse_duration,
-    foreign::{is_usual_write_timeout, is_write_timeout},
     permissions::parse_permissions,
     tls::read_block,
+    unsupported::{is_usual_write_timeout, is_write_timeout},
 };
 use crate::{
     config::syntax::{Entry, Node, Value},

@@ -17,13 +17,13 @@ pub struct Diagnosis {
     /// How long a symptom must be gone until its finding clears.
     pub clear_after: Duration,
     /// How long single incidents, such as a refused login, are held against the broker.
-    pub recent: Duration,
+    pub incident_window: Duration,
     /// Time over which growth is measured.
     pub growth_window: Duration,
     /// A ceiling that is reached sooner than this, at the present growth, is a finding.
-    pub horizon: Duration,
+    pub exhausted_within: Duration,
     /// A queue that is full sooner than this, at the present growth, is a finding.
-    pub predict: Duration,
+    pub queue_full_within: Duration,
     /// Time between two looks at the configuration file.
     pub config_check: Duration,
     /// How long work may wait for a thread of the broker.
@@ -32,7 +32,7 @@ pub struct Diagnosis {
     pub route_rtt: Duration,
     /// How long another broker of the cluster may leave a question unanswered.
     pub route_silence: Duration,
-    /// Losses of the route to a broker, within `recent`, that are a finding.
+    /// Losses of the route to a broker, within `incident_window`, that are a finding.
     pub route_losses: u64,
     /// Connects and closes within a second that are a storm.
     pub storm_rate: u64,
@@ -44,14 +44,14 @@ pub struct Diagnosis {
     pub slow_percent: u64,
     /// Percent of `max_payload` that make a message a large one.
     pub payload_percent: u64,
-    /// Refused logins, within `recent`, that are a finding.
+    /// Refused logins, within `incident_window`, that are a finding.
     pub login_failures: u64,
-    /// Permission violations, within `recent`, that are a finding.
+    /// Permission violations, within `incident_window`, that are a finding.
     pub violations: u64,
-    /// Requests that nobody answers, within `recent`, that are a finding.
+    /// Requests that nobody answers, within `incident_window`, that are a finding.
     pub no_responders: u64,
-    /// Messages to one subject that reach nobody, within `recent`, that are a finding.
-    pub unheard: u64,
+    /// Messages to one subject that reach nobody, within `incident_window`, that are a finding.
+    pub no_interest: u64,
     /// Subscriptions that a connection gathers, steadily, within `growth_window`, that are a leak.
     pub leak_subscriptions: u64,
     /// A certificate or CA that ends sooner than this is a finding.
@@ -62,11 +62,11 @@ pub struct Diagnosis {
     pub crl_warning: Duration,
     /// A CRL whose successor is due sooner than this is a critical one.
     pub crl_critical: Duration,
-    /// TLS handshakes that fail, within `recent`, that are a finding.
+    /// TLS handshakes that fail, within `incident_window`, that are a finding.
     pub handshake_failures: u64,
-    /// Connections without an answer to pings, within `recent`, that are a finding.
+    /// Connections without an answer to pings, within `incident_window`, that are a finding.
     pub stale_peers: u64,
-    /// Starts of the broker, within `recent`, that are a finding.
+    /// Starts of the broker, within `incident_window`, that are a finding.
     pub restarts: u64,
     /// File that remembers the last starts of the broker; `None` for none.
     pub starts_file: Option<PathBuf>,
@@ -78,10 +78,10 @@ impl Default for Diagnosis {
             interval: Duration::from_secs(1),
             appear_after: Duration::from_secs(2),
             clear_after: Duration::from_secs(10),
-            recent: Duration::from_secs(600),
+            incident_window: Duration::from_secs(600),
             growth_window: Duration::from_secs(300),
-            horizon: Duration::from_secs(1800),
-            predict: Duration::from_secs(60),
+            exhausted_within: Duration::from_secs(1800),
+            queue_full_within: Duration::from_secs(60),
             config_check: Duration::from_secs(10),
             worker_delay: Duration::from_millis(250),
             route_rtt: Duration::from_millis(250),
@@ -95,7 +95,7 @@ impl Default for Diagnosis {
             login_failures: 5,
             violations: 5,
             no_responders: 10,
-            unheard: 1000,
+            no_interest: 1000,
             leak_subscriptions: 1000,
             certificate_warning: Duration::from_secs(30 * 24 * 3600),
             certificate_critical: Duration::from_secs(7 * 24 * 3600),
@@ -130,10 +130,10 @@ pub const DIAGNOSIS_KEYS: &[Key] = &[
         |options, time| options.diagnosis.clear_after = time,
     ),
     time(
-        "recent",
+        "incident_window",
         "\"10m\"",
         "How long single incidents, such as a refused login, are held against the broker.",
-        |options, time| options.diagnosis.recent = time,
+        |options, time| options.diagnosis.incident_window = time,
     ),
     time(
         "growth_window",
@@ -142,16 +142,16 @@ pub const DIAGNOSIS_KEYS: &[Key] = &[
         |options, time| options.diagnosis.growth_window = time,
     ),
     time(
-        "horizon",
+        "exhausted_within",
         "\"30m\"",
         "A ceiling that is reached sooner than this, at the present growth, is a finding.",
-        |options, time| options.diagnosis.horizon = time,
+        |options, time| options.diagnosis.exhausted_within = time,
     ),
     time(
-        "predict",
+        "queue_full_within",
         "\"1m\"",
         "A queue that is full sooner than this, at the present growth, is a finding.",
-        |options, time| options.diagnosis.predict = time,
+        |options, time| options.diagnosis.queue_full_within = time,
     ),
     time(
         "config_check",
@@ -180,7 +180,7 @@ pub const DIAGNOSIS_KEYS: &[Key] = &[
     count(
         "route_losses",
         "3",
-        "Losses of the route to a broker, within `recent`, that are a finding.",
+        "Losses of the route to a broker, within `incident_window`, that are a finding.",
         |options, number| options.diagnosis.route_losses = unsigned(number),
     ),
     count(
@@ -216,26 +216,26 @@ pub const DIAGNOSIS_KEYS: &[Key] = &[
     count(
         "login_failures",
         "5",
-        "Refused logins, within `recent`, that are a finding.",
+        "Refused logins, within `incident_window`, that are a finding.",
         |options, number| options.diagnosis.login_failures = unsigned(number),
     ),
     count(
         "violations",
         "5",
-        "Permission violations, within `recent`, that are a finding.",
+        "Permission violations, within `incident_window`, that are a finding.",
         |options, number| options.diagnosis.violations = unsigned(number),
     ),
     count(
         "no_responders",
         "10",
-        "Requests that nobody answers, within `recent`, that are a finding.",
+        "Requests that nobody answers, within `incident_window`, that are a finding.",
         |options, number| options.diagnosis.no_responders = unsigned(number),
     ),
     count(
-        "unheard",
+        "no_interest",
         "1000",
-        "Messages to one subject that reach nobody, within `recent`, that are a finding.",
-        |options, number| options.diagnosis.unheard = unsigned(number),
+        "Messages to one subject that reach nobody, within `incident_window`, that are a finding.",
+        |options, number| options.diagnosis.no_interest = unsigned(number),
     ),
     count(
         "leak_subscriptions",
@@ -270,19 +270,19 @@ pub const DIAGNOSIS_KEYS: &[Key] = &[
     count(
         "handshake_failures",
         "10",
-        "TLS handshakes that fail, within `recent`, that are a finding.",
+        "TLS handshakes that fail, within `incident_window`, that are a finding.",
         |options, number| options.diagnosis.handshake_failures = unsigned(number),
     ),
     count(
         "stale_peers",
         "3",
-        "Connections without an answer to pings, within `recent`, that are a finding.",
+        "Connections without an answer to pings, within `incident_window`, that are a finding.",
         |options, number| options.diagnosis.stale_peers = unsigned(number),
     ),
     count(
         "restarts",
         "3",
-        "Starts of the broker, within `recent`, that are a finding.",
+        "Starts of the broker, within `incident_window`, that are a finding.",
         |options, number| options.diagnosis.restarts = unsigned(number),
     ),
     Key {

@@ -3,7 +3,7 @@
 //!
 //! [`load`] reads a file; `config::flags` lays the command line over it. The
 //! table of keys is in [`keys`]; what nats-server knows and midge does not is in
-//! [`foreign`]. The server and the log read [`Options`] and nothing else here.
+//! [`unsupported`]. The server and the log read [`Options`] and nothing else here.
 
 pub mod advertise;
 mod apply;
@@ -14,12 +14,12 @@ pub mod cluster;
 mod describe;
 pub mod diagnosis;
 mod duration;
-pub mod foreign;
 pub mod keys;
 pub mod monitor;
 pub mod permissions;
 pub mod syslog;
 pub mod tls;
+pub mod unsupported;
 pub mod users;
 mod written;
 

@@ -8,8 +8,8 @@ use std::{
 use tempfile::TempDir;
 
 use super::{
-    foreign::{IGNORED, REFUSED, Refused},
     keys::{KEYS, Kind},
+    unsupported::{IGNORED, REFUSED, Refused},
     *,
 };
 use crate::security::{

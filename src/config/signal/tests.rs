@@ -88,7 +88,7 @@ fn own_name(test: &str) -> String {
 /// As [`send`], with brokers known by this name alone: what the tests start next to
 /// each other has their file for a moment.
 fn send_by(name: &str, signal: Signal, target: &Target) -> Result<(), Vec<SignalError>> {
-    Own { name, file: None }.send(signal, target)
+    Brokers { name, file: None }.send(signal, target)
 }
 
 #[test]
@@ -109,8 +109,8 @@ fn a_process_of_the_same_file_is_one_of_the_brokers() {
     let path = folder.path().join("pid");
     fs::write(&path, sleeper.pid().to_string()).expect("room for a file");
     let name = &own_name("other");
-    assert!(Own { name, file: None }.broker_of(&path).is_err());
-    let own = Own { name, file };
+    assert!(Brokers { name, file: None }.broker_of(&path).is_err());
+    let own = Brokers { name, file };
     assert_eq!(own.broker_of(&path).expect("it is one"), sleeper.pid());
     assert!(own.brokers().expect("a list").contains(&sleeper.pid()));
 }

@@ -110,10 +110,10 @@ impl Threads {
         Ok(threads)
     }
 
-    fn spawn(self: &Arc<Self>, name: String, run: fn(&Self)) -> io::Result<()> {
+    fn spawn(self: &Arc<Self>, name: String, batch: fn(&Self)) -> io::Result<()> {
         let threads = self.clone();
         let builder = thread::Builder::new().name(name).stack_size(STACK_LEN);
-        builder.spawn(move || run(&threads)).map(drop)
+        builder.spawn(move || batch(&threads)).map(drop)
     }
 
     /// Has something computed; `None` if it panicked. Not computed, if its turn
@@ -273,13 +273,13 @@ mod tests {
 
     /// Jobs that write their names down, and who owns them.
     #[derive(Default)]
-    struct Desk {
+    struct Harness {
         queue: Queue,
         owned: Vec<Option<Arc<Mutex<Option<Work>>>>>,
         done: Arc<Mutex<Vec<&'static str>>>,
     }
 
-    impl Desk {
+    impl Harness {
         fn job(&mut self, name: &'static str) -> Job {
             let done = self.done.clone();
             let work: Work = Box::new(move || done.lock().push(name));
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn who_waits_longest_comes_first_behind_those_in_the_middle() {
-        let (mut desk, start) = (Desk::default(), Instant::now());
+        let (mut desk, start) = (Harness::default(), Instant::now());
         desk.begin(start, "first");
         desk.begin(start, "second");
         let middle = desk.job("middle");
@@ -315,7 +315,7 @@ mod tests {
 
     #[test]
     fn the_newest_come_first_where_others_wait_too_long() {
-        let (mut desk, start) = (Desk::default(), Instant::now());
+        let (mut desk, start) = (Harness::default(), Instant::now());
         desk.begin(start, "about to leave");
         desk.begin(start + EARLY, "new");
         desk.begin(start + EARLY, "newest");
@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn the_patient_are_served_however_many_come() {
-        let (mut desk, start) = (Desk::default(), Instant::now());
+        let (mut desk, start) = (Harness::default(), Instant::now());
         desk.begin(start, "patient");
         for _ in 0..6 {
             desk.begin(start + EARLY, "new");
@@ -336,7 +336,7 @@ mod tests {
 
     #[test]
     fn who_has_left_costs_nothing() {
-        let (mut desk, start) = (Desk::default(), Instant::now());
+        let (mut desk, start) = (Harness::default(), Instant::now());
         for _ in 0..2 * UNFINISHED_MAX {
             desk.begin(start, "left");
         }

@@ -157,7 +157,7 @@ mod tests {
     use super::*;
     use crate::{
         connection::{CloseReason, Identity, registry::ConnectionView},
-        telemetry::{Clock, Traffic},
+        telemetry::{MonotonicMillis, Traffic},
     };
 
     fn record(cid: u64, subscriptions: usize) -> ClosedConnection {
@@ -173,8 +173,8 @@ mod tests {
             last: ConnectionView {
                 cid,
                 peer: ([127, 0, 0, 1], 1).into(),
-                start: crate::telemetry::Stamp::now(),
-                last_activity: Clock(0),
+                start: crate::telemetry::MonotonicMicros::now(),
+                last_activity: MonotonicMillis(0),
                 rtt: None,
                 pending: 0,
                 traffic: Traffic::default(),
@@ -184,7 +184,7 @@ mod tests {
                 tls: None,
             },
             subscriptions: vec![view; subscriptions],
-            stop: crate::telemetry::Stamp::now(),
+            stop: crate::telemetry::MonotonicMicros::now(),
             reason: CloseReason::ClientClosed,
         }
     }

@@ -91,7 +91,7 @@ mod tests {
     use tokio::net::{TcpListener, TcpStream};
 
     use super::*;
-    use crate::connection::{CloseReason, Kind, worker::with_worker};
+    use crate::connection::{CloseReason, Kind, buffers::with_buffers};
 
     /// A connection whose peer reads nothing.
     async fn connection(registry: &Registry, peers: &mut Vec<TcpStream>) -> Arc<Connection> {
@@ -119,13 +119,13 @@ mod tests {
     /// Puts so much into the queue; `flush` is whether the socket gets it.
     fn queue(connection: &Arc<Connection>, bytes: usize, flush: bool) {
         let piece = vec![b'x'; bytes];
-        with_worker(|worker| {
+        with_buffers(|buffers| {
             let mut appender = connection.append().unwrap();
             assert!(appender.reserve(bytes));
-            appender.push(worker, &piece, b"");
+            appender.push(buffers, &piece, b"");
             drop(appender);
             if flush {
-                connection.flush(worker);
+                connection.flush(buffers);
             }
         });
     }

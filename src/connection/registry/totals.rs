@@ -11,12 +11,12 @@ use crate::{
 
 /// What closed connections left behind.
 #[derive(Clone, Copy, Default)]
-pub(super) struct Gone {
+pub(super) struct ClosedTotals {
     pub(super) traffic: Traffic,
-    pub(super) troubles: Troubles,
+    pub(super) troubles: FailureCounts,
 }
 
-impl Gone {
+impl ClosedTotals {
     pub(super) fn add(&mut self, traffic: Traffic, reason: CloseReason) {
         self.traffic += traffic;
         self.troubles.count(reason);
@@ -25,7 +25,7 @@ impl Gone {
 
 /// Connections that ended in trouble, by trouble.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Troubles {
+pub struct FailureCounts {
     /// Cut because they read too slowly.
     pub slow_consumers: u64,
     /// Cut because they answered no ping.
@@ -34,7 +34,7 @@ pub struct Troubles {
     pub revoked: u64,
 }
 
-impl Troubles {
+impl FailureCounts {
     fn count(&mut self, reason: CloseReason) {
         if reason.is_slow_consumer() {
             self.slow_consumers += 1;
@@ -58,13 +58,13 @@ pub struct Totals {
     /// What went through the clients' connections.
     pub traffic: Traffic,
     /// How clients' connections ended in trouble.
-    pub troubles: Troubles,
+    pub troubles: FailureCounts,
     /// Open routes.
     pub routes: usize,
     /// What went through the routes.
     pub route_traffic: Traffic,
     /// How routes ended in trouble.
-    pub route_troubles: Troubles,
+    pub route_troubles: FailureCounts,
     /// Times a publisher waited for a reader.
     pub stalls: u64,
 }
@@ -77,7 +77,7 @@ pub struct AccountTotals {
     /// What went through.
     pub traffic: Traffic,
     /// How connections ended in trouble.
-    pub troubles: Troubles,
+    pub troubles: FailureCounts,
 }
 
 impl AddAssign for AccountTotals {
@@ -92,28 +92,28 @@ impl AddAssign for AccountTotals {
 
 /// What all connections moved, each read once, so that sums over parts of it
 /// fit to each other.
-pub struct Moment {
+pub struct RegistrySnapshot {
     /// The open connections of clients, in no order.
-    pub open: Vec<Moving>,
+    pub open: Vec<LiveConnection>,
     /// The open routes, in no order.
-    pub routes: Vec<Moving>,
-    pub(super) gone: Gone,
-    pub(super) gone_by_account: HashMap<String, Gone>,
-    pub(super) routes_gone: Gone,
+    pub routes: Vec<LiveConnection>,
+    pub(super) gone: ClosedTotals,
+    pub(super) gone_by_account: HashMap<String, ClosedTotals>,
+    pub(super) routes_gone: ClosedTotals,
     pub(super) ended: HashMap<CloseReason, u64>,
     pub(super) accepted: u64,
     pub(super) stalls: u64,
 }
 
 /// A connection and what it moved.
-pub struct Moving {
+pub struct LiveConnection {
     /// The connection.
     pub connection: Arc<Connection>,
     /// What it moved.
     pub traffic: Traffic,
 }
 
-impl Moment {
+impl RegistrySnapshot {
     /// How many connections of clients ended so far, by reason.
     pub fn ended(&self) -> impl Iterator<Item = (CloseReason, u64)> {
         self.ended.iter().map(|(reason, count)| (*reason, *count))
@@ -121,7 +121,7 @@ impl Moment {
 
     /// The totals.
     pub fn totals(&self) -> Totals {
-        let sum = |mut all: Traffic, moving: &[Moving]| {
+        let sum = |mut all: Traffic, moving: &[LiveConnection]| {
             moving.iter().for_each(|known| all += known.traffic);
             all
         };
@@ -138,7 +138,7 @@ impl Moment {
     }
 
     /// The totals of each account that has or had a connection, by its name as
-    /// [`Identity`] has it: empty for connections that are in none yet.
+    /// `Identity` has it: empty for connections that are in none yet.
     pub fn totals_by_account(&self) -> HashMap<String, AccountTotals> {
         let gone = self.gone_by_account.iter();
         let mut totals: HashMap<String, AccountTotals> = gone

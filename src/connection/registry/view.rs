@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     connection::{CloseReason, Connection, Identity, Subscription},
     sublist::Entry,
-    telemetry::{Clock, Stamp, Traffic, held::shown_bytes},
+    telemetry::{MonotonicMicros, MonotonicMillis, Traffic, held::shown_bytes},
 };
 
 /// What is remembered of a closed connection.
@@ -19,7 +19,7 @@ pub struct ClosedConnection {
     /// too much memory since.
     pub subscriptions: Vec<SubscriptionView>,
     /// Time of the close.
-    pub stop: Stamp,
+    pub stop: MonotonicMicros,
     /// Why.
     pub reason: CloseReason,
 }
@@ -32,9 +32,9 @@ pub struct ConnectionView {
     /// The peer's address.
     pub peer: std::net::SocketAddr,
     /// Time of the accept.
-    pub start: Stamp,
+    pub start: MonotonicMicros,
     /// Time of the last message or subscription.
-    pub last_activity: Clock,
+    pub last_activity: MonotonicMillis,
     /// Round trip time, if known.
     pub rtt: Option<std::time::Duration>,
     /// Bytes waiting in the outbound queue.
@@ -111,12 +111,12 @@ impl Subscription {
             subject: shown_bytes(self.subject()),
             queue: self.queue().map(shown_bytes),
             sid: shown_bytes(self.sid()),
-            ..self.figures()
+            ..self.metrics()
         }
     }
 
     /// Its figures at this moment, without texts.
-    fn figures(self: &Arc<Self>) -> SubscriptionView {
+    fn metrics(self: &Arc<Self>) -> SubscriptionView {
         SubscriptionView {
             subject: String::new(),
             queue: None,
@@ -134,7 +134,7 @@ impl Subscription {
             subject: text(self.subject()),
             queue: self.queue().map(text),
             sid: text(self.sid()),
-            ..self.figures()
+            ..self.metrics()
         }
     }
 }

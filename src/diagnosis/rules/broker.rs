@@ -2,7 +2,7 @@
 
 use super::{Evidence, Severity, Symptom, warning};
 use crate::{
-    diagnosis::words::{bytes, count, time},
+    diagnosis::humanize::{bytes, count, time},
     telemetry::process::system_error_in,
 };
 
@@ -77,7 +77,7 @@ pub(super) fn table_full(evidence: &Evidence) -> Vec<Symptom> {
             "there was no room {} within {}: all of them together may take {}, and one who \
                  holds much leaves room for others",
             count(sum.count.times, "time"),
-            time(evidence.thresholds.recent),
+            time(evidence.thresholds.incident_window),
             bytes(sum.count.peak)
         );
         warning(&sum.subject, 0, text)
@@ -87,7 +87,7 @@ pub(super) fn table_full(evidence: &Evidence) -> Vec<Symptom> {
 
 /// Holds until the peer has told it again.
 fn forgotten_interest(evidence: &Evidence) -> impl Iterator<Item = Symptom> {
-    let mesh = &evidence.look.mesh;
+    let mesh = &evidence.sample.mesh;
     mesh.present().filter_map(|member| {
         let route = mesh.route(&member.id).filter(|route| route.no_room > 0)?;
         let text = format!(
@@ -107,7 +107,7 @@ pub(super) fn restart_loop(evidence: &Evidence) -> Vec<Symptom> {
     let text = format!(
         "the broker was started {} times within {}",
         evidence.starts,
-        time(evidence.thresholds.recent)
+        time(evidence.thresholds.incident_window)
     );
     vec![warning("", 0, text)]
 }

@@ -5,13 +5,13 @@ use crate::{
     connection::budget::LimitedBy,
     diagnosis::{
         ceiling::{Ceiling, CeilingKind},
-        words::{bytes, percent, seconds},
+        humanize::{bytes, percent, seconds},
     },
 };
 
 /// When a ceiling is worth a finding, for the manual.
 pub(super) const LEVELS: &str = "warning from `ceiling_warning` percent on, or if it is reached \
-                                 within `horizon` at the present growth; critical from \
+                                 within `exhausted_within` at the present growth; critical from \
                                  `ceiling_critical` percent on";
 
 pub(super) fn connections(evidence: &Evidence) -> Vec<Symptom> {
@@ -74,7 +74,7 @@ fn judge(evidence: &Evidence, ceiling: &Ceiling) -> Option<Symptom> {
     let fill = percent(ceiling.used, ceiling.limit);
     let is_soon = ceiling
         .exhausted_in
-        .is_some_and(|left| left <= thresholds.horizon.as_secs_f64());
+        .is_some_and(|left| left <= thresholds.exhausted_within.as_secs_f64());
     let severity = if fill >= thresholds.ceiling_critical as f64 {
         Severity::Critical
     } else if fill >= thresholds.ceiling_warning as f64 || is_soon {

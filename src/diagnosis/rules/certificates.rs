@@ -7,7 +7,7 @@ use chrono::{SecondsFormat, Utc};
 use super::{Evidence, Severity, Symptom, warning};
 use crate::{
     connection::tls_listener::TlsListener,
-    diagnosis::words::{count, time},
+    diagnosis::humanize::{count, time},
     security::validity::{Term, Validity},
 };
 
@@ -131,11 +131,11 @@ pub(super) fn gaps(evidence: &Evidence) -> Vec<Symptom> {
 /// find the same it is told once. No word names the clients' alone.
 fn of_listeners<T: PartialEq>(
     evidence: &Evidence,
-    look: impl Fn(&TlsListener) -> Option<T>,
+    sample: impl Fn(&TlsListener) -> Option<T>,
 ) -> Vec<(String, T)> {
     let mut found: Vec<(String, T)> = Vec::new();
     for (name, tls) in evidence.server.tls_listeners() {
-        let Some(new) = look(&tls) else {
+        let Some(new) = sample(&tls) else {
             continue;
         };
         if found.iter().any(|(_, known)| *known == new) {
@@ -169,7 +169,7 @@ pub(super) fn handshakes(evidence: &Evidence) -> Vec<Symptom> {
     let text = format!(
         "{} failed within {}: {}{last}",
         count(total, "TLS handshake"),
-        time(evidence.thresholds.recent),
+        time(evidence.thresholds.incident_window),
         named.join(", "),
     );
     vec![warning("", 0, text)]
@@ -190,7 +190,7 @@ pub(super) fn revoked(evidence: &Evidence) -> Vec<Symptom> {
     let text = format!(
         "{} with revoked certificates closed within {}: {}",
         count(total, "connection"),
-        time(evidence.thresholds.recent),
+        time(evidence.thresholds.incident_window),
         names.join(", ")
     );
     vec![warning("", 0, text)]

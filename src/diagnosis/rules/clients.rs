@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::{Evidence, Symptom, warning};
 use crate::diagnosis::{
+    humanize::{count, time},
     recent::Recent,
-    words::{count, time},
 };
 
 /// A login that waits longer for its password to be compared is of note: most
@@ -16,7 +16,7 @@ const LOGIN_WAIT_MAX: Duration = Duration::from_secs(2);
 const LEAK_SPAN: u32 = 5;
 
 pub(super) fn storm(evidence: &Evidence) -> Vec<Symptom> {
-    let storm = evidence.server.clients.telemetry.crowd.storm();
+    let storm = evidence.server.clients.telemetry.churn.storm();
     let symptom = storm.map(|storm| warning(&storm.main_source(), 0, storm.text()));
     symptom.into_iter().collect()
 }
@@ -55,7 +55,7 @@ fn offenders(evidence: &Evidence, recent: &Recent, least: u64, what: &str) -> Ve
     if total < least {
         return Vec::new();
     }
-    let within = time(evidence.thresholds.recent);
+    let within = time(evidence.thresholds.incident_window);
     let sums = recent.by_subject();
     let alone: Vec<Symptom> = sums
         .iter()
@@ -105,7 +105,7 @@ pub(super) fn crowded(evidence: &Evidence) -> Vec<Symptom> {
 pub(super) fn leak(evidence: &Evidence) -> Vec<Symptom> {
     let thresholds = evidence.thresholds;
     let mut symptoms = Vec::new();
-    for holder in &evidence.look.by_subscriptions {
+    for holder in &evidence.sample.by_subscriptions {
         let cid = holder.connection.cid;
         let idle = evidence
             .history

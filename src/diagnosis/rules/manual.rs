@@ -36,7 +36,7 @@ what to do.
 
 What lasts for `appear_after` becomes a finding, and a finding clears once its symptom is gone
 for `clear_after`. Incidents that have no duration, such as a refused login, are held against
-the broker for the time `recent`. All thresholds stand in the block `diagnosis` of the
+the broker for the time `incident_window`. All thresholds stand in the block `diagnosis` of the
 configuration.
 
 ## /healthz

@@ -17,10 +17,10 @@ mod system;
 use std::time::Duration;
 
 use super::{
-    board::{Patience, Severity, Symptom},
     ceiling::Ceiling,
     history::History,
-    look::Look,
+    sample::Sample,
+    tracker::{Hysteresis, Severity, Symptom},
 };
 use crate::{
     config::Diagnosis,
@@ -32,10 +32,10 @@ pub use manual::manual;
 pub(super) struct Evidence<'a> {
     pub(super) server: &'a Server,
     pub(super) thresholds: &'a Diagnosis,
-    pub(super) look: &'a Look,
+    pub(super) sample: &'a Sample,
     pub(super) ceilings: &'a [Ceiling],
     pub(super) history: &'a History,
-    /// Starts of the broker within `recent`, this one included.
+    /// Starts of the broker within `incident_window`, this one included.
     pub(super) starts: u64,
     /// What a reload would change; `None` before the first look at the file,
     /// and without one.
@@ -74,20 +74,20 @@ enum Pace {
 
 impl Rule {
     /// How long a symptom must last to appear, and be gone to clear.
-    pub(super) fn patience(&self, thresholds: &Diagnosis) -> Patience {
+    pub(super) fn hysteresis(&self, thresholds: &Diagnosis) -> Hysteresis {
         let Diagnosis {
             appear_after,
             clear_after,
-            recent,
+            incident_window,
             ..
         } = *thresholds;
         let (appear, clear) = match self.pace {
             Pace::AtOnce => (Duration::ZERO, Duration::ZERO),
             Pace::Lasting => (appear_after, clear_after),
             Pace::Slow => (appear_after * 5, clear_after),
-            Pace::Sudden => (Duration::ZERO, clear_after.max(recent)),
+            Pace::Sudden => (Duration::ZERO, clear_after.max(incident_window)),
         };
-        Patience {
+        Hysteresis {
             appear,
             clear,
             ongoing: clear_after,
@@ -113,7 +113,7 @@ pub const RULES: &[Rule] = &[
         code: "slow-consumer-recent",
         levels: "warning",
         meaning: "Readers were cut off because they were too far behind. What waited for them is \
-                  lost. The finding stays for the time `recent`.",
+                  lost. The finding stays for the time `incident_window`.",
         cause: "Their clients did not read as fast as messages arrived.",
         remedy: "Look at /slowz for what happened and at the named clients. Clients reconnect by \
                  themselves; messages of the meantime do not come back.",
@@ -123,7 +123,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         code: "slow-consumer-predicted",
         levels: "warning",
-        meaning: "A reader's queue grows so that it is full within the time `predict`.",
+        meaning: "A reader's queue grows so that it is full within the time `queue_full_within`.",
         cause: "Messages arrive faster than the client reads them, and steadily so.",
         remedy: "Act before it is cut: slow the publishers down, or give the reader less to read \
                  or more processor.",
@@ -163,7 +163,7 @@ pub const RULES: &[Rule] = &[
                   monitor, monitor_socket, or long_handshake: TLS handshakes with much to say), or \
                   logins wait long for their passwords to be compared (passwords). Those that say \
                   nothing for longest are cut, of the address that holds most places; others are \
-                  served. The finding stays for the time `recent`.",
+                  served. The finding stays for the time `incident_window`.",
         cause: "Somebody opens connections and does not use them, or guesses passwords from many \
                 addresses; or a fleet comes back at once.",
         remedy: "See midge_before_login_* in /metrics. Find who it is with ss -tn on the host, and \
@@ -189,7 +189,7 @@ pub const RULES: &[Rule] = &[
         meaning: "Connections to the named port are refused, as the file descriptors are used up. \
                   The last ones are kept: for routes, monitoring and files those that clients may \
                   not have, for monitoring and files those that routes may not have. The finding \
-                  stays for the time `recent`; `ready` of /healthz is about now.",
+                  stays for the time `incident_window`; `ready` of /healthz is about now.",
         cause: "There are more connections than the process may have open files.",
         remedy: "Raise LimitNOFILE of the service (or ulimit -n) above max_connections and \
                  restart, or close connections.",
@@ -257,7 +257,7 @@ pub const RULES: &[Rule] = &[
         code: "route-flapping",
         levels: "warning",
         meaning: "The route to a broker was lost again and again: at least `route_losses` times \
-                  within the time `recent`.",
+                  within the time `incident_window`.",
         cause: "The network between the two loses packets, the other broker restarts, or it cannot \
                 take its messages fast enough.",
         remedy: "See the reasons in /eventsz?type=route on both sides.",
@@ -269,7 +269,7 @@ pub const RULES: &[Rule] = &[
         levels: "warning",
         meaning: "Routes to a broker end again and again in the same way, soon after they stand. \
                   The pauses between them grow, to 30 seconds. The finding stays until a route has \
-                  stood for a minute, or for the time `recent` if that is shorter.",
+                  stood for a minute, or for the time `incident_window` if that is shorter.",
         cause: "One of the two says what the other does not take, or more than it can take.",
         remedy: "The text names the reason. Compare versions and limits of the two (max_payload, \
                  max_control_line, max_pending), and look at the log of the named broker.",
@@ -318,7 +318,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         code: "login-failures",
         levels: "warning",
-        meaning: "Logins are refused: at least `login_failures` within the time `recent`.",
+        meaning: "Logins are refused: at least `login_failures` within the time `incident_window`.",
         cause: "A client has wrong or old credentials and tries again and again, or somebody \
                 guesses.",
         remedy: "Correct the credentials of the named client; block the address if you do not \
@@ -330,7 +330,7 @@ pub const RULES: &[Rule] = &[
         code: "permission-violations",
         levels: "warning",
         meaning: "Publishes or subscriptions are refused: at least `violations` within the time \
-                  `recent`.",
+                  `incident_window`.",
         cause: "A client uses subjects that its user may not use: a wrong subject, or missing \
                 permissions.",
         remedy: "See the events (/eventsz?type=auth.violation) for the subjects; correct the \
@@ -342,7 +342,7 @@ pub const RULES: &[Rule] = &[
         code: "no-responders",
         levels: "warning",
         meaning: "Requests find nobody who listens: at least `no_responders` to one subject \
-                  within the time `recent`.",
+                  within the time `incident_window`.",
         cause: "The service is down or not yet up, or requests go to a wrong subject.",
         remedy: "Start the service that should answer, or correct the subject.",
         pace: Pace::AtOnce,
@@ -353,7 +353,7 @@ pub const RULES: &[Rule] = &[
         levels: "warning",
         meaning: "Requests to services of other accounts are refused: their account waits for as \
                   many replies as it may. Clients that take no-responders answers get one. Other \
-                  accounts' requests go on. The finding stays for the time `recent`.",
+                  accounts' requests go on. The finding stays for the time `incident_window`.",
         cause: "The service does not answer, and requests go on.",
         remedy: "Look at the service: is it up, does it answer? A shorter threshold in its export \
                  forgets requests sooner.",
@@ -381,7 +381,7 @@ pub const RULES: &[Rule] = &[
                   there), `permissions` to respond, `replies` that are waited for, \
                   `system_requests` (to the broker itself), `payloads` that are being read (who \
                   sends them is cut). /memz tells \
-                  what they hold. The finding stays for the time `recent`; of a member of the cluster \
+                  what they hold. The finding stays for the time `incident_window`; of a member of the cluster \
                   of whose interest something is missing here it stays until that is told again.",
         cause: "Somebody subscribes or asks without end, or the process may use too little memory.",
         remedy: "See /memz and /connz?sort=subs for who holds most; give the service more memory, \
@@ -390,15 +390,15 @@ pub const RULES: &[Rule] = &[
         find: broker::table_full,
     },
     Rule {
-        code: "unheard-subjects",
+        code: "no-interest-subjects",
         levels: "info",
-        meaning: "Messages are published that nobody hears: at least `unheard` to one subject \
-                  within the time `recent`.",
+        meaning: "Messages are published that nobody hears: at least `no_interest` to one subject \
+                  within the time `incident_window`.",
         cause: "The subscriber is down or gone, or the publisher has a typo in its subject.",
         remedy: "See /topz?kind=no_interest for the subjects and their publishers; start the \
                  subscriber, or mend the publisher.",
         pace: Pace::AtOnce,
-        find: subjects::unheard,
+        find: subjects::no_interest,
     },
     Rule {
         code: "subscription-leak",
@@ -428,7 +428,7 @@ pub const RULES: &[Rule] = &[
         meaning: "The log cannot be written, takes nothing, or is slower than lines come: lines \
                   are lost, but for those that a log server does not take and standard error \
                   does. Nothing else waits for it. /metrics counts the lost ones \
-                  (midge_log_lost_lines). The finding stays for the time `recent` after one.",
+                  (midge_log_lost_lines). The finding stays for the time `incident_window` after one.",
         cause: "The disk is full or hangs, nobody reads the pipe that standard error leads to, or \
                 the log server cannot be reached.",
         remedy: "Make room, or mend the named place; log_file and a reload lead the log elsewhere, \
@@ -490,7 +490,7 @@ pub const RULES: &[Rule] = &[
         code: "stale-peers",
         levels: "warning",
         meaning: "Connections were closed because they answered no ping: at least `stale_peers` \
-                  within the time `recent`.",
+                  within the time `incident_window`.",
         cause: "Hosts or a network went away without a word, a firewall drops idle connections, \
                 or clients hang.",
         remedy: "Look at what the named peers have in common: a network, a host, a firewall. A \
@@ -501,7 +501,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         code: "restart-loop",
         levels: "warning",
-        meaning: "The broker was started at least `restarts` times within the time `recent`. \
+        meaning: "The broker was started at least `restarts` times within the time `incident_window`. \
                   Needs `starts_file`, or the folder that systemd names in STATE_DIRECTORY.",
         cause: "It ends soon after its start, or something restarts it again and again.",
         remedy: "Read the end of the log before each start, and journalctl -u midge.",
@@ -582,7 +582,7 @@ pub const RULES: &[Rule] = &[
     Rule {
         code: "handshake-failures",
         levels: "warning",
-        meaning: "TLS handshakes fail: at least `handshake_failures` within the time `recent`. \
+        meaning: "TLS handshakes fail: at least `handshake_failures` within the time `incident_window`. \
                   Probes that send nothing do not count.",
         cause: "Clients have no certificate, an expired or revoked one or one of another CA, do \
                 not believe this broker's, speak no TLS, or cannot read INFO and say nothing \
@@ -596,7 +596,7 @@ pub const RULES: &[Rule] = &[
         code: "revoked-clients",
         levels: "warning",
         meaning: "Clients or routes were closed because a new CRL names their certificates. The \
-                  finding stays for the time `recent`.",
+                  finding stays for the time `incident_window`.",
         cause: "The nodes were revoked at the CA and are still running.",
         remedy: "If they were meant to go, switch them off; else give them new certificates.",
         pace: Pace::AtOnce,

@@ -6,8 +6,8 @@ use super::{Evidence, Severity, Symptom, warning};
 use crate::{
     connection::Kind,
     diagnosis::{
-        look::Holder,
-        words::{bytes, count, percent, seconds, time},
+        humanize::{bytes, count, percent, seconds, time},
+        sample::Holder,
     },
 };
 
@@ -24,7 +24,7 @@ const RISE_MIN: f64 = 0.05;
 const NAMED_MAX: usize = 3;
 
 pub(super) fn slow_now(evidence: &Evidence) -> Vec<Symptom> {
-    let behind = evidence.look.by_pending.iter().filter(|holder| {
+    let behind = evidence.sample.by_pending.iter().filter(|holder| {
         fill(holder) >= evidence.thresholds.slow_percent as f64
             || stuck(evidence, holder) >= STUCK_AFTER
     });
@@ -36,7 +36,7 @@ fn slow(evidence: &Evidence, holder: &Holder) -> Symptom {
     let stuck = stuck(evidence, holder);
     let since = backlog
         .behind_since
-        .map_or(Duration::ZERO, |since| since.until(evidence.look.at));
+        .map_or(Duration::ZERO, |since| since.until(evidence.sample.at));
     let cause = match stuck >= STUCK_AFTER {
         true => format!(
             "The client has taken nothing for {}: it does not read its socket (busy, blocked or \
@@ -71,7 +71,7 @@ fn fill(holder: &Holder) -> f64 {
 /// How long it has taken nothing while something waits.
 fn stuck(evidence: &Evidence, holder: &Holder) -> Duration {
     match holder.backlog.behind_since {
-        Some(_) => holder.backlog.last_progress.until(evidence.look.at),
+        Some(_) => holder.backlog.last_progress.until(evidence.sample.at),
         None => Duration::ZERO,
     }
 }
@@ -97,16 +97,16 @@ pub(super) fn slow_recently(evidence: &Evidence) -> Vec<Symptom> {
     let text = format!(
         "{} cut off within {}: {}{more}",
         count(recent.total(), "slow consumer"),
-        time(evidence.thresholds.recent),
+        time(evidence.thresholds.incident_window),
         named.join(", ")
     );
     vec![warning("", 0, text)]
 }
 
 pub(super) fn slow_soon(evidence: &Evidence) -> Vec<Symptom> {
-    let soon = evidence.thresholds.predict.as_secs_f64();
+    let soon = evidence.thresholds.queue_full_within.as_secs_f64();
     let mut symptoms = Vec::new();
-    for holder in &evidence.look.by_pending {
+    for holder in &evidence.sample.by_pending {
         let Some(course) = evidence.history.queues.get(&holder.connection.cid) else {
             continue;
         };
@@ -137,7 +137,7 @@ pub(super) fn slow_soon(evidence: &Evidence) -> Vec<Symptom> {
 
 pub(super) fn stalling(evidence: &Evidence) -> Vec<Symptom> {
     let mut waited_for: Vec<(&Holder, u64)> = evidence
-        .look
+        .sample
         .waited_for
         .iter()
         .filter_map(|holder| {

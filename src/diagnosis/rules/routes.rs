@@ -8,26 +8,26 @@ use crate::{
     VERSION,
     diagnosis::{
         history::VIEWS_EVERY,
+        humanize::{bytes, count, percent, time},
         mesh::{Gap, Mesh, RouteNow},
-        words::{bytes, count, percent, time},
     },
-    route::roll::Member,
+    route::membership::Member,
 };
 
 /// A peer that has taken nothing for so long is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(2);
 
 pub(super) fn missing(evidence: &Evidence) -> Vec<Symptom> {
-    let mesh = &evidence.look.mesh;
-    let now = evidence.look.at;
+    let mesh = &evidence.sample.mesh;
+    let now = evidence.sample.at;
     let mut symptoms = Vec::new();
     let mut told: Vec<&str> = Vec::new();
-    for target in &mesh.muster.targets {
+    for target in &mesh.snapshot.targets {
         // It may have dialled, and gone before it was dialled.
         let is_at = |member: &&Member| member.address == target.address;
         let member = match target.leads_to.as_deref() {
-            Some(id) => mesh.muster.member(id),
-            None => mesh.muster.members.iter().find(is_at),
+            Some(id) => mesh.snapshot.member(id),
+            None => mesh.snapshot.members.iter().find(is_at),
         };
         let is_there = member.is_some_and(|member| member.connected);
         // Started anew, it may have come back by itself under another id.
@@ -62,7 +62,7 @@ pub(super) fn missing(evidence: &Evidence) -> Vec<Symptom> {
         symptoms.push(critical(subject, text));
     }
     let absent = mesh
-        .muster
+        .snapshot
         .members
         .iter()
         .filter(|member| !member.connected && !member.leaving && !told.contains(&&*member.id));
@@ -80,7 +80,7 @@ pub(super) fn missing(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 /// How the route to it was lost.
-fn lost(member: &Member, now: crate::telemetry::Clock) -> String {
+fn lost(member: &Member, now: crate::telemetry::MonotonicMillis) -> String {
     let reason = member.lost_by.map(|reason| format!(" ({reason})"));
     format!(
         "it was lost {} ago{}",
@@ -108,14 +108,14 @@ pub(super) fn flapping(evidence: &Evidence) -> Vec<Symptom> {
     sums.into_iter()
         .filter(|sum| sum.count.times >= evidence.thresholds.route_losses)
         .map(|sum| {
-            let member = evidence.look.mesh.muster.members.iter();
+            let member = evidence.sample.mesh.snapshot.members.iter();
             let by = member
                 .filter(|member| member.name == sum.subject)
                 .find_map(|member| member.lost_by);
             let text = format!(
                 "the route was lost {} within {}{}",
                 count(sum.count.times, "time"),
-                time(evidence.thresholds.recent),
+                time(evidence.thresholds.incident_window),
                 by.map_or_else(String::new, |by| format!(", the last time: {by}"))
             );
             warning(&sum.subject, 0, text)
@@ -124,9 +124,9 @@ pub(super) fn flapping(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 pub(super) fn failing(evidence: &Evidence) -> Vec<Symptom> {
-    let now = evidence.look.at;
-    let recent = evidence.thresholds.recent;
-    let failed = evidence.look.mesh.failed.iter();
+    let now = evidence.sample.at;
+    let recent = evidence.thresholds.incident_window;
+    let failed = evidence.sample.mesh.failed.iter();
     let lately = failed.filter(|failed| failed.next.until(now) < recent);
     let symptoms = lately.map(|failed| {
         let next = match now.until(failed.next) {
@@ -145,7 +145,7 @@ pub(super) fn failing(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 pub(super) fn slow(evidence: &Evidence) -> Vec<Symptom> {
-    let mesh = &evidence.look.mesh;
+    let mesh = &evidence.sample.mesh;
     let slow = mesh.present().filter_map(|member| {
         let route = mesh.route(&member.id)?;
         let reasons = [
@@ -162,7 +162,7 @@ pub(super) fn slow(evidence: &Evidence) -> Vec<Symptom> {
 
 /// A member that used to answer and does not any more.
 fn silence(evidence: &Evidence, member: &Member) -> Option<String> {
-    let now = evidence.look.at;
+    let now = evidence.sample.at;
     // Who never told may not be able to.
     let asked = member.asked.filter(|_| member.view.is_some())?;
     let silent = asked.until(now);
@@ -195,7 +195,7 @@ fn backlog(evidence: &Evidence, route: &RouteNow) -> Option<String> {
     let backlog = &route.backlog;
     backlog.behind_since?;
     let fill = percent(backlog.pending as f64, backlog.max_pending as f64);
-    let stuck = backlog.last_progress.until(evidence.look.at);
+    let stuck = backlog.last_progress.until(evidence.sample.at);
     if fill < evidence.thresholds.slow_percent as f64 && stuck < STUCK_AFTER {
         return None;
     }
@@ -207,9 +207,9 @@ fn backlog(evidence: &Evidence, route: &RouteNow) -> Option<String> {
 }
 
 pub(super) fn asymmetric(evidence: &Evidence) -> Vec<Symptom> {
-    let mesh = &evidence.look.mesh;
+    let mesh = &evidence.sample.mesh;
     let every = evidence.thresholds.interval * VIEWS_EVERY;
-    let gaps = mesh.gaps(evidence.look.at, every).into_iter().map(|gap| {
+    let gaps = mesh.gaps(evidence.sample.at, every).into_iter().map(|gap| {
         let Gap {
             from,
             to,
@@ -230,7 +230,7 @@ pub(super) fn asymmetric(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 pub(super) fn differ(evidence: &Evidence) -> Vec<Symptom> {
-    let mesh = &evidence.look.mesh;
+    let mesh = &evidence.sample.mesh;
     let symptoms = mesh.present().filter_map(|member| {
         let harmful = [
             limits(evidence, member),

@@ -1,7 +1,7 @@
 //! Subjects whose messages find nobody, or are very large.
 
 use super::{Evidence, Severity, Symptom, warning};
-use crate::diagnosis::words::{bytes, count, time};
+use crate::diagnosis::humanize::{bytes, count, time};
 
 pub(super) fn no_responders(evidence: &Evidence) -> Vec<Symptom> {
     let sums = evidence.history.unanswered.by_subject();
@@ -11,7 +11,7 @@ pub(super) fn no_responders(evidence: &Evidence) -> Vec<Symptom> {
             let text = format!(
                 "{} to this subject within {} found nobody, the last one from cid {}",
                 count(sum.count.times, "request"),
-                time(evidence.thresholds.recent),
+                time(evidence.thresholds.incident_window),
                 sum.count.cid
             );
             warning(&sum.subject, 0, text)
@@ -27,7 +27,7 @@ pub(super) fn replies_full(evidence: &Evidence) -> Vec<Symptom> {
                 "{} of this account to other accounts were refused within {}, the last one from \
                  cid {}: it waits for as many replies as it may",
                 count(sum.count.times, "request"),
-                time(evidence.thresholds.recent),
+                time(evidence.thresholds.incident_window),
                 sum.count.cid
             );
             warning(&sum.subject, 0, text)
@@ -43,18 +43,18 @@ pub(super) fn imports_cut(evidence: &Evidence) -> Vec<Symptom> {
                 "{} within {} were not taken through an import of this account, which they came \
                  through before, or which would be one too many",
                 count(sum.count.times, "message"),
-                time(evidence.thresholds.recent),
+                time(evidence.thresholds.incident_window),
             );
             warning(&sum.subject, 0, text)
         })
         .collect()
 }
 
-pub(super) fn unheard(evidence: &Evidence) -> Vec<Symptom> {
-    let sums = evidence.history.unheard.by_subject();
+pub(super) fn no_interest(evidence: &Evidence) -> Vec<Symptom> {
+    let sums = evidence.history.no_interest.by_subject();
     let telemetry = &evidence.server.clients.telemetry;
     sums.into_iter()
-        .filter(|sum| sum.count.times >= evidence.thresholds.unheard)
+        .filter(|sum| sum.count.times >= evidence.thresholds.no_interest)
         .map(|sum| {
             let cid = sum.count.cid;
             let by = match telemetry.subjects.publisher(cid) {
@@ -64,7 +64,7 @@ pub(super) fn unheard(evidence: &Evidence) -> Vec<Symptom> {
             let text = format!(
                 "{} to this subject within {} reached nobody, the last one from {by}",
                 count(sum.count.times, "message"),
-                time(evidence.thresholds.recent),
+                time(evidence.thresholds.incident_window),
             );
             Symptom {
                 severity: Severity::Info,
@@ -90,7 +90,7 @@ pub(super) fn large(evidence: &Evidence) -> Vec<Symptom> {
                  one from cid {}",
                 count(sum.count.times, "message"),
                 bytes(peak),
-                time(evidence.thresholds.recent),
+                time(evidence.thresholds.incident_window),
                 bytes(max),
                 sum.count.cid
             );

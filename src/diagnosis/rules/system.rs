@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use super::{Evidence, Symptom, warning};
 use crate::{
-    diagnosis::words::time,
-    log::{LogLook, LossCause, Place},
-    telemetry::Clock,
+    diagnosis::humanize::time,
+    log::{LogState, LossCause, Place},
+    telemetry::MonotonicMillis,
 };
 
 /// A write of the log, or another call, that takes longer hangs.
@@ -15,21 +15,21 @@ const HANGS_AFTER: Duration = Duration::from_secs(5);
 
 /// The log cannot be written, or could not lately.
 pub(super) fn log_lost(evidence: &Evidence) -> Vec<Symptom> {
-    let look = evidence.server.log_look();
-    let (now, recent) = (evidence.look.at, evidence.thresholds.recent);
-    let text = log_trouble(&look, now, recent);
-    text.map(|text| warning(&look.place.address(), 0, text))
+    let state = evidence.server.log_state();
+    let (now, recent) = (evidence.sample.at, evidence.thresholds.incident_window);
+    let text = log_trouble(&state, now, recent);
+    text.map(|text| warning(&state.place.address(), 0, text))
         .into_iter()
         .collect()
 }
 
-fn log_trouble(look: &LogLook, now: Clock, recent: Duration) -> Option<String> {
-    let age = |since: Clock| since.until(now);
-    let hangs_for = look.busy_since.map(age).filter(|age| *age >= HANGS_AFTER);
-    let last_lost = look.last_lost.as_ref();
+fn log_trouble(state: &LogState, now: MonotonicMillis, recent: Duration) -> Option<String> {
+    let age = |since: MonotonicMillis| since.until(now);
+    let hangs_for = state.busy_since.map(age).filter(|age| *age >= HANGS_AFTER);
+    let last_lost = state.last_lost.as_ref();
     let recently = last_lost.filter(|loss| age(loss.at) < recent);
-    let what = match (&look.failure, hangs_for, recently.map(|loss| &loss.cause)) {
-        (Some(failure), ..) if matches!(look.place, Place::Syslog(_)) => {
+    let what = match (&state.failure, hangs_for, recently.map(|loss| &loss.cause)) {
+        (Some(failure), ..) if matches!(state.place, Place::Syslog(_)) => {
             format!("does not take it: {failure}; until it does, it goes to stderr")
         }
         (Some(failure), ..) => format!("cannot be written: {failure}"),
@@ -42,7 +42,7 @@ fn log_trouble(look: &LogLook, now: Clock, recent: Duration) -> Option<String> {
         }
         (None, None, None) => return None,
     };
-    let LogLook { place, lost, .. } = look;
+    let LogState { place, lost, .. } = state;
     Some(format!(
         "the log goes to {place}, which {what}; {lost} lines were lost since the start"
     ))
@@ -54,7 +54,7 @@ pub(super) fn blocked_call(evidence: &Evidence) -> Vec<Symptom> {
     let late = calls.older_than(HANGS_AFTER);
     late.into_iter()
         .map(|call| {
-            let age = call.since.until(evidence.look.at);
+            let age = call.since.until(evidence.sample.at);
             let text = format!(
                 "{} {} has taken {} so far",
                 call.what,
@@ -101,11 +101,11 @@ mod tests {
                 "the log server tcp://[::1]:601",
             ),
         ];
-        let now = Clock::now();
+        let now = MonotonicMillis::now();
         let loss = |cause| Some(Loss { at: now, cause });
         for (place, address, named) in places {
             assert_eq!(place.address(), address);
-            let look = LogLook {
+            let state = LogState {
                 place,
                 waiting: 0,
                 lost: 3,
@@ -113,32 +113,32 @@ mod tests {
                 failure: None,
                 busy_since: None,
             };
-            let told = |look: &LogLook| log_trouble(look, now, Duration::from_secs(600));
-            assert_eq!(told(&look), None);
-            for (look, why) in [
+            let told = |state: &LogState| log_trouble(state, now, Duration::from_secs(600));
+            assert_eq!(told(&state), None);
+            for (state, why) in [
                 (
-                    LogLook {
+                    LogState {
                         failure: Some("gone".into()),
-                        ..look.clone()
+                        ..state.clone()
                     },
                     ": gone",
                 ),
                 (
-                    LogLook {
+                    LogState {
                         last_lost: loss(LossCause::Unwritten("gone".into())),
-                        ..look.clone()
+                        ..state.clone()
                     },
                     "could not be written: gone",
                 ),
                 (
-                    LogLook {
+                    LogState {
                         last_lost: loss(LossCause::NoRoom),
-                        ..look.clone()
+                        ..state.clone()
                     },
                     "took less than came",
                 ),
             ] {
-                let text = told(&look).expect("it is in trouble");
+                let text = told(&state).expect("it is in trouble");
                 let begin = format!("the log goes to {named}, which ");
                 assert!(text.starts_with(&begin) && text.contains(why), "{text}");
             }

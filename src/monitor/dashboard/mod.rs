@@ -41,7 +41,7 @@ const SCRIPT: &str = concat!(
 pub(super) fn page(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusal> {
     let varz = varz::build(monitor);
     let base = relative_base(&monitor.settings.base_path);
-    let figures = [
+    let metrics = [
         ("Uptime", varz.uptime),
         ("Connections", varz.connections.to_string()),
         ("Subscriptions", varz.subscriptions.to_string()),
@@ -65,7 +65,7 @@ pub(super) fn page(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusal>
             ("base", &escape(&base)),
             ("kinds", &EventKind::ALL.map(EventKind::name).join(" ")),
             ("findings", &findings(&monitor.diagnosis.report().findings)),
-            ("figures", &table_rows(&figures)),
+            ("figures", &table_rows(&metrics)),
             ("links", &links(&base)),
         ],
     )))
@@ -106,9 +106,9 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
     filled
 }
 
-fn table_rows(figures: &[(&str, String)]) -> String {
+fn table_rows(metrics: &[(&str, String)]) -> String {
     let mut rows = String::new();
-    for (label, figure) in figures {
+    for (label, figure) in metrics {
         let figure = escape(figure);
         // Writing to a string does not fail.
         let _ = writeln!(

@@ -21,7 +21,9 @@ use super::{
     sample::Labels,
     snapshot::{AccountSettings, Snapshot},
 };
-use crate::{account::GLOBAL_ACCOUNT, connection::registry::ConnectionView, telemetry::Clock};
+use crate::{
+    account::GLOBAL_ACCOUNT, connection::registry::ConnectionView, telemetry::MonotonicMillis,
+};
 
 /// What the exporter puts before its names unless it is told otherwise.
 pub(super) const DEFAULT_PREFIX: &str = "gnatsd";
@@ -71,7 +73,7 @@ pub(super) fn render(
 ) {
     let mut metrics = collect(snapshot);
     if is_detailed {
-        let now = Clock::now();
+        let now = MonotonicMillis::now();
         for view in &snapshot.connections.top {
             metrics.connection(view, now, &snapshot.varz.server_name);
         }
@@ -184,7 +186,7 @@ impl Metrics {
 
     /// Adds one connection, with the exporter's units: milliseconds, and
     /// microseconds of a round trip.
-    fn connection(&mut self, view: &ConnectionView, now: Clock, server: &str) {
+    fn connection(&mut self, view: &ConnectionView, now: MonotonicMillis, server: &str) {
         let identity = &view.identity;
         let account = match &*identity.account {
             GLOBAL_ACCOUNT => "",

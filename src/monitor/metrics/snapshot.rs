@@ -10,15 +10,15 @@ use serde_json::Value;
 
 use crate::{
     account::GLOBAL_ACCOUNT,
-    client::QueueLook,
+    client::PasswordQueueState,
     config::accounts::AccountLimits,
     connection::{
         admission::PlacesView,
         handshake::Handshakers,
-        registry::{ConnectionView, Moment, Moving},
+        registry::{ConnectionView, LiveConnection, RegistrySnapshot},
     },
     diagnosis::Report,
-    log::LogLook,
+    log::LogState,
     monitor::{
         Monitor, accstatz, answer::Refusal, healthz, leafz, process, query::Query, routez, subsz,
         varz,
@@ -72,7 +72,7 @@ pub(super) struct Snapshot {
     /// Look-ups in, insertions into and removals from the subscription index.
     pub(super) index: [(&'static str, u64); 3],
     /// Bytes in outbound queues that do not flow, and how many there may be.
-    pub(super) queued: (usize, usize),
+    pub(super) queue_inspection: (usize, usize),
     /// What the process uses.
     pub(super) process: Process,
     /// Start of the broker, in seconds of Unix time.
@@ -80,12 +80,12 @@ pub(super) struct Snapshot {
     /// Events so far, by type.
     pub(super) events: Vec<(&'static str, u64)>,
     /// Connections that ended without a byte of protocol.
-    pub(super) bare: u64,
+    pub(super) probes: u64,
     /// When the last reload was, in seconds of Unix time, and whether it was
     /// taken over.
     pub(super) reload: Option<(f64, bool)>,
     /// How the log gets on.
-    pub(super) log: LogLook,
+    pub(super) log: LogState,
     /// Notices to the system account that did not fit.
     pub(super) notices_dropped: u64,
     /// When certificate, CA and CRL end, by listener and what ends, in seconds of
@@ -98,7 +98,7 @@ pub(super) struct Snapshot {
     /// The places before the login.
     pub(super) places: Vec<PlacesView>,
     /// Logins whose passwords wait to be compared.
-    pub(super) passwords: QueueLook,
+    pub(super) passwords: PasswordQueueState,
 }
 
 /// What was set for an account.
@@ -224,7 +224,7 @@ impl Snapshot {
                 .map(|(reason, count)| (reason.to_string(), count))
                 .collect(),
             index,
-            queued: (registry.budget.used(), registry.budget.limit()),
+            queue_inspection: (registry.budget.used(), registry.budget.limit()),
             process: Process::look(),
             start: server.start().timestamp_millis() as f64 / 1000.0,
             events: telemetry
@@ -232,13 +232,13 @@ impl Snapshot {
                 .counts()
                 .map(|(kind, count)| (kind.name(), count))
                 .collect(),
-            bare: telemetry.crowd.bare(),
+            probes: telemetry.churn.probes(),
             reload: reload.map(|last| {
                 let at = last.at.timestamp_millis() as f64 / 1000.0;
                 (at, last.error.is_none())
             }),
             notices_dropped: server.clients.system.dropped(),
-            log: server.log_look(),
+            log: server.log_state(),
             tls_ends: tls_ends(&tls_blocks(&varz)),
             tls: tls_blocks(&varz)
                 .into_iter()
@@ -364,7 +364,7 @@ impl RouteFigures {
 }
 
 impl Connections {
-    fn look(moment: &Moment, top: usize) -> Self {
+    fn look(moment: &RegistrySnapshot, top: usize) -> Self {
         let mut all = Self::default();
         let mut ranked: Vec<_> = moment
             .open
@@ -396,7 +396,7 @@ impl Connections {
 }
 
 /// The connection with what it had moved; the global account stands for none.
-fn view(moving: &Moving) -> ConnectionView {
+fn view(moving: &LiveConnection) -> ConnectionView {
     let mut view = moving.connection.view();
     view.traffic = moving.traffic;
     if view.identity.account.is_empty() {

@@ -1,6 +1,6 @@
 //! Who a peer is: the one place where that is decided.
 //!
-//! A session offers what its peer showed ([`Offer`]) and gets a [`Login`], a
+//! A session offers what its peer showed ([`LoginAttempt`]) and gets a [`Login`], a
 //! [`Refusal`], or a [`PasswordCheck`](super::verdict::PasswordCheck) that takes too long for a thread that
 //! serves others.
 
@@ -24,7 +24,7 @@ use crate::protocol::connect::Credentials;
 
 /// All that a peer offers for a login.
 #[derive(Clone, Copy, Debug)]
-pub struct Offer<'a> {
+pub struct LoginAttempt<'a> {
     /// What it said in CONNECT.
     pub credentials: &'a Credentials,
     /// How it is connected.
@@ -118,8 +118,8 @@ impl Authentication {
     }
 
     /// Who the peer is that offers this. Nothing else decides that.
-    pub fn identify(&self, offer: &Offer<'_>) -> Verdict {
-        let credentials = offer.credentials;
+    pub fn identify(&self, attempt: &LoginAttempt<'_>) -> Verdict {
+        let credentials = attempt.credentials;
         if !self.is_required() {
             return Verdict::Accept(Login {
                 user: credentials.shown_user().to_owned(),
@@ -133,16 +133,16 @@ impl Authentication {
             .and_then(|name| self.users.get(name))
             .filter(|_| credentials.are_empty());
         if self.has_keys && !credentials.nkey.is_empty() {
-            return self.identify_key(offer);
+            return self.identify_key(attempt);
         }
         if let Some(user) = no_auth_user.filter(|user| user.password().is_none()) {
-            return self.admitted_as_guest(user, offer);
+            return self.admitted_as_guest(user, attempt);
         }
         if let Some(mapping) = &self.mapping {
-            return self.identify_certificate(mapping, offer);
+            return self.identify_certificate(mapping, attempt);
         }
         if let Some(user) = no_auth_user {
-            return self.admitted_as_guest(user, offer);
+            return self.admitted_as_guest(user, attempt);
         }
         if credentials.are_empty() && self.admits_strangers {
             return Verdict::Accept(Login {
@@ -154,47 +154,47 @@ impl Authentication {
         }
         if !self.users.is_empty() && !credentials.user.is_empty() {
             let user = self.users.get(&credentials.user);
-            return self.identify_user(user, offer);
+            return self.identify_user(user, attempt);
         }
-        self.identify_sole(offer)
+        self.identify_sole(attempt)
     }
 
     /// Somebody who offers a key.
-    fn identify_key(&self, offer: &Offer<'_>) -> Verdict {
+    fn identify_key(&self, attempt: &LoginAttempt<'_>) -> Verdict {
         let Credentials {
             nkey, signature, ..
-        } = offer.credentials;
+        } = attempt.credentials;
         let user = self.users.get(nkey);
         let Some((user, Proof::Key(key))) = user.map(|user| (user, &user.proof)) else {
             return Verdict::Refuse(Refusal::UnknownKey);
         };
         // Whom everybody is needs to prove nothing.
         if self.no_auth_user.as_ref() == Some(nkey) {
-            return self.admitted_as_guest(user, offer);
+            return self.admitted_as_guest(user, attempt);
         }
-        if offer.proved != number(&user.proof) {
-            if signature.is_empty() || offer.nonce.is_empty() {
+        if attempt.proved != number(&user.proof) {
+            if signature.is_empty() || attempt.nonce.is_empty() {
                 return Verdict::Refuse(Refusal::NoSignature);
             }
-            if !key.signed(offer.nonce.as_bytes(), signature) {
+            if !key.signed(attempt.nonce.as_bytes(), signature) {
                 return Verdict::Refuse(Refusal::WrongSignature);
             }
         }
-        self.admitted(user, offer)
+        self.admitted(user, attempt)
     }
 
     /// Somebody whose certificate tells who it is. A user with a password has to
     /// know that too.
-    fn identify_certificate(&self, mapping: &Mapping, offer: &Offer<'_>) -> Verdict {
-        let Some(certificate) = offer.certificate else {
+    fn identify_certificate(&self, mapping: &Mapping, attempt: &LoginAttempt<'_>) -> Verdict {
+        let Some(certificate) = attempt.certificate else {
             return Verdict::Refuse(Refusal::NoCertificate);
         };
         let may_be = |name: &str| {
             let user = self.users.get(name);
-            user.is_some_and(|user| user.password().is_some() && may_connect(user, offer))
+            user.is_some_and(|user| user.password().is_some() && may_connect(user, attempt))
         };
         match mapping.find(certificate, may_be) {
-            Some(name) => self.identify_user(self.users.get(&name), offer),
+            Some(name) => self.identify_user(self.users.get(&name), attempt),
             // It would be somebody if it had come in another way.
             None if mapping
                 .find(certificate, |name| self.users.contains_key(name))
@@ -207,46 +207,46 @@ impl Authentication {
     }
 
     /// The login of somebody who is taken for a user and has proved nothing.
-    fn admitted_as_guest(&self, user: &User, offer: &Offer<'_>) -> Verdict {
-        match self.admit(user, offer) {
+    fn admitted_as_guest(&self, user: &User, attempt: &LoginAttempt<'_>) -> Verdict {
+        match self.admit(user, attempt) {
             Ok(login) => Verdict::Accept(Login { proof: 0, ..login }),
             Err(refusal) => Verdict::Refuse(refusal),
         }
     }
 
     /// The login of a user who has proved it.
-    fn admitted(&self, user: &User, offer: &Offer<'_>) -> Verdict {
-        match self.admit(user, offer) {
+    fn admitted(&self, user: &User, attempt: &LoginAttempt<'_>) -> Verdict {
+        match self.admit(user, attempt) {
             Ok(login) => Verdict::Accept(login),
             Err(refusal) => Verdict::Refuse(refusal),
         }
     }
 
     /// Somebody who says to be `user`, if there is such a user.
-    fn identify_user(&self, user: Option<&User>, offer: &Offer<'_>) -> Verdict {
+    fn identify_user(&self, user: Option<&User>, attempt: &LoginAttempt<'_>) -> Verdict {
         let known = user.and_then(|user| Some((user, user.password()?)));
         let Some((user, secret)) = known else {
-            return refuse_unknown(offer.credentials, self.has_hashes);
+            return refuse_unknown(attempt.credentials, self.has_hashes);
         };
-        if offer.proved == number(&user.proof) {
-            return self.admitted(user, offer);
+        if attempt.proved == number(&user.proof) {
+            return self.admitted(user, attempt);
         }
         compare(
             secret.clone(),
-            &offer.credentials.password,
-            self.admit(user, offer),
+            &attempt.credentials.password,
+            self.admit(user, attempt),
             Refusal::WrongPassword,
         )
     }
 
     /// What becomes of the user once it is proved.
-    fn admit(&self, user: &User, offer: &Offer<'_>) -> Result<Login, Refusal> {
-        if !may_connect(user, offer) {
+    fn admit(&self, user: &User, attempt: &LoginAttempt<'_>) -> Result<Login, Refusal> {
+        if !may_connect(user, attempt) {
             return Err(Refusal::ConnectionType);
         }
         let names = Names {
             user: &user.name,
-            certname: offer
+            certname: attempt
                 .certificate
                 .map_or("", |certificate| &certificate.common_name),
         };
@@ -266,8 +266,8 @@ impl Authentication {
     }
 
     /// Somebody who is the one user, or knows the token.
-    fn identify_sole(&self, offer: &Offer<'_>) -> Verdict {
-        let credentials = offer.credentials;
+    fn identify_sole(&self, attempt: &LoginAttempt<'_>) -> Verdict {
+        let credentials = attempt.credentials;
         let nothing = match credentials.has_jwt {
             true => Refusal::Jwt,
             false => Refusal::NoCredentials,
@@ -301,7 +301,7 @@ impl Authentication {
             proof: number(sole),
             permissions: None,
         };
-        if offer.proved == login.proof {
+        if attempt.proved == login.proof {
             return Verdict::Accept(login);
         }
         compare(secret.clone(), offered, Ok(login), wrong)
@@ -322,9 +322,9 @@ fn refuse_unknown(credentials: &Credentials, are_hashes: bool) -> Verdict {
 }
 
 /// Whether the user may connect in this way.
-fn may_connect(user: &User, offer: &Offer<'_>) -> bool {
+fn may_connect(user: &User, attempt: &LoginAttempt<'_>) -> bool {
     let types = &user.connection_types;
-    types.is_empty() || types.contains(&offer.connection_type)
+    types.is_empty() || types.contains(&attempt.connection_type)
 }
 
 /// What the operator wrote, as a number that is not 0.

@@ -23,7 +23,7 @@ fn credentials(user: &str, password: &str, token: &str) -> Credentials {
 /// The decision on credentials of a client port, whether it takes long or not.
 fn decide(authorization: &Authorization, credentials: &Credentials) -> Result<Who, Refusal> {
     let authentication = Authentication::new(authorization);
-    let verdict = authentication.identify(&Offer {
+    let verdict = authentication.identify(&LoginAttempt {
         credentials,
         connection_type: ConnectionType::Standard,
         certificate: None,
@@ -56,7 +56,7 @@ fn who_has_proved_it_is_asked_again_only_for_another_secret() {
             users: users.to_vec(),
             ..Authorization::default()
         });
-        authentication.identify(&Offer {
+        authentication.identify(&LoginAttempt {
             credentials: &shown,
             connection_type: ConnectionType::Standard,
             certificate: None,
@@ -114,7 +114,7 @@ fn a_guest_has_proved_nothing() {
             ..Authorization::default()
         };
         let ask = |authorization: &Authorization, proved| {
-            Authentication::new(authorization).identify(&Offer {
+            Authentication::new(authorization).identify(&LoginAttempt {
                 credentials: &credentials,
                 connection_type: ConnectionType::Standard,
                 certificate: None,
@@ -200,7 +200,7 @@ fn unknown_users_take_as_long_as_known_ones() {
     for authorization in [of_users, sole] {
         let authentication = Authentication::new(&authorization);
         for name in ["b", "x"] {
-            let verdict = authentication.identify(&Offer {
+            let verdict = authentication.identify(&LoginAttempt {
                 credentials: &credentials(name, "wrong", ""),
                 connection_type: ConnectionType::Standard,
                 certificate: None,

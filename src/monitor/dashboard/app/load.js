@@ -36,16 +36,16 @@ function showTop(answer) {
   setText(section.querySelector(".count"), rows.length ? "" : "none in this time");
 
   const nobody = part("nobody");
-  const unheard = (answer.no_interest || []).slice(0, SUBJECTS_SHOWN).map(add);
+  const noInterest = (answer.no_interest || []).slice(0, SUBJECTS_SHOWN).map(add);
   showTop.nobody ||= table(nobody.querySelector("table"), [
     subject,
     publisher,
     { title: "Msgs", text: (row) => short(row.msgs), kind: "figure" },
     { title: "Bytes", text: (row) => bytes(row.bytes), kind: "figure" },
   ]);
-  showTop.nobody.update(unheard, (row) => `${row.account} ${row.subject}`);
-  show(nobody.querySelector(".scroll"), unheard.length > 0);
-  show(nobody.querySelector(".empty"), unheard.length === 0);
+  showTop.nobody.update(noInterest, (row) => `${row.account} ${row.subject}`);
+  show(nobody.querySelector(".scroll"), noInterest.length > 0);
+  show(nobody.querySelector(".empty"), noInterest.length === 0);
   show(nobody, true);
 }
 

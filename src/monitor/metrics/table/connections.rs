@@ -61,7 +61,7 @@ pub(super) const METRICS: &[Metric] = &[
         "midge_connections_bare",
         "",
         "Connections that ended without a byte of protocol, as the probes of load balancers do.",
-        |now, to| to.add(now.bare),
+        |now, to| to.add(now.probes),
     ),
     gauge(
         "midge_client_rtt_seconds",

@@ -104,13 +104,13 @@ pub(super) const METRICS: &[Metric] = &[
         "midge_queue_memory_bytes",
         "bytes",
         "Bytes held by outbound queues whose readers take nothing.",
-        |now, to| to.add(now.queued.0),
+        |now, to| to.add(now.queue_inspection.0),
     ),
     gauge(
         "midge_queue_memory_max_bytes",
         "bytes",
         "Bytes that those queues may hold together before the biggest is cut (max_memory, or what the process has left if that is less).",
-        |now, to| to.add(now.queued.1),
+        |now, to| to.add(now.queue_inspection.1),
     ),
     gauge(
         "midge_payload_max_bytes",

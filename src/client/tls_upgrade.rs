@@ -8,9 +8,9 @@ use tokio::{net::TcpStream, time::timeout};
 use super::{log_prefix, session::Session, unwelcome};
 use crate::{
     connection::{
+        buffers::with_buffers,
         tls_listener::{Secured, TlsListener},
         turned_away,
-        worker::with_worker,
     },
     security::{failure::Failure, options::HandshakeFirst},
 };
@@ -61,9 +61,9 @@ async fn introduce_and_shake(session: &mut Session, stream: &Arc<TcpStream>, tls
 }
 
 fn introduce(session: &mut Session) {
-    with_worker(|worker| {
-        session.introduce(worker);
-        worker.flush_touched();
+    with_buffers(|buffers| {
+        session.introduce(buffers);
+        buffers.flush_touched();
     });
 }
 
@@ -91,10 +91,10 @@ fn give_up(session: &Session, tls: &TlsListener, failure: &Failure) {
 }
 
 fn refuse_for_rate(session: &mut Session) {
-    with_worker(|worker| {
-        session.introduce(worker);
-        session.refuse_for_rate(worker);
-        worker.flush_touched();
+    with_buffers(|buffers| {
+        session.introduce(buffers);
+        session.refuse_for_rate(buffers);
+        buffers.flush_touched();
     });
 }
 

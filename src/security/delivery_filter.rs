@@ -4,17 +4,17 @@
 use std::sync::Arc;
 
 use super::{permissions::Permissions, responses::Grants};
-use crate::telemetry::Clock;
+use crate::telemetry::MonotonicMillis;
 
 /// Asked at each delivery to the subscriptions that are judged.
-pub struct Guard {
+pub struct DeliveryFilter {
     /// What the user may do.
     pub permissions: Arc<Permissions>,
     /// Notes requests, where responses are permitted.
     pub grants: Option<Arc<Grants>>,
 }
 
-impl Guard {
+impl DeliveryFilter {
     /// Whether messages to `subject` may be delivered.
     pub fn lets_through(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
         self.permissions.may_receive(subject, queue)
@@ -25,7 +25,7 @@ impl Guard {
         if let Some(grants) = &self.grants
             && !self.permissions.may_publish(reply)
         {
-            grants.grant(reply, Clock::now());
+            grants.grant(reply, MonotonicMillis::now());
         }
     }
 }

@@ -37,7 +37,7 @@ pub struct Series {
 }
 
 /// What one thread measures.
-pub struct Figures {
+pub struct ThreadMetrics {
     latency: [OnceLock<Box<Histogram>>; SERIES_MAX],
     published: Mutex<Published>,
     /// Bytes of the thread's buffers when it last told.
@@ -47,13 +47,13 @@ pub struct Figures {
 /// Subjects that were published to since the last look.
 pub struct Published {
     /// Those that reached somebody.
-    pub heard: Sketch,
+    pub delivered: Sketch,
     /// Those that reached nobody.
-    pub unheard: Sketch,
+    pub no_interest: Sketch,
 }
 
 static SERIES: Mutex<Vec<Series>> = Mutex::new(Vec::new());
-static THREADS: Mutex<Vec<Arc<Figures>>> = Mutex::new(Vec::new());
+static THREADS: Mutex<Vec<Arc<ThreadMetrics>>> = Mutex::new(Vec::new());
 
 /// The number of a series.
 pub fn number(kind: &'static str, account: &str) -> u32 {
@@ -94,23 +94,23 @@ pub fn series() -> Vec<Series> {
 }
 
 /// The figures of all threads, those that have ended included.
-pub fn threads() -> Vec<Arc<Figures>> {
+pub fn threads() -> Vec<Arc<ThreadMetrics>> {
     THREADS.lock().clone()
 }
 
 /// Figures for a thread that begins: new ones, or those of a thread that has
 /// ended, to go on with.
-pub fn for_thread() -> Arc<Figures> {
+pub fn for_thread() -> Arc<ThreadMetrics> {
     let mut threads = THREADS.lock();
     let free = threads.iter().find(|known| Arc::strong_count(known) == 1);
     if let Some(free) = free {
         return free.clone();
     }
-    let new = Arc::new(Figures {
+    let new = Arc::new(ThreadMetrics {
         latency: std::array::from_fn(|_| OnceLock::new()),
         published: Mutex::new(Published {
-            heard: Sketch::new(SUBJECTS_MAX),
-            unheard: Sketch::new(UNHEARD_MAX),
+            delivered: Sketch::new(SUBJECTS_MAX),
+            no_interest: Sketch::new(UNHEARD_MAX),
         }),
         buffers: AtomicUsize::new(0),
     });
@@ -120,9 +120,9 @@ pub fn for_thread() -> Arc<Figures> {
 
 /// Bytes that the histograms of all threads take.
 pub fn histograms_memory() -> usize {
-    let of_thread = |figures: &Arc<Figures>| {
-        let used = figures.latency.iter().filter_map(OnceLock::get).count();
-        size_of::<Figures>() + used * size_of::<Histogram>()
+    let of_thread = |metrics: &Arc<ThreadMetrics>| {
+        let used = metrics.latency.iter().filter_map(OnceLock::get).count();
+        size_of::<ThreadMetrics>() + used * size_of::<Histogram>()
     };
     THREADS.lock().iter().map(of_thread).sum()
 }
@@ -144,7 +144,7 @@ pub fn latencies() -> Vec<Distribution> {
             let mut all = Distribution::default();
             for histogram in threads
                 .iter()
-                .filter_map(|figures| figures.latency[number].get())
+                .filter_map(|metrics| metrics.latency[number].get())
             {
                 all.add_histogram(histogram);
             }
@@ -153,7 +153,7 @@ pub fn latencies() -> Vec<Distribution> {
         .collect()
 }
 
-impl Figures {
+impl ThreadMetrics {
     /// Counts how long messages stayed. Only the own thread may do so.
     pub fn record_latency(&self, series: u32, micros: u64) {
         if let Some(place) = self.latency.get(series as usize) {

@@ -13,11 +13,11 @@ use once_cell::sync::OnceCell;
 
 use super::{
     Account,
-    links::{Mapping, ServiceImport},
+    fan_out::REQUEST_COST,
+    imports::{Mapping, ServiceImport},
     lookup_cache::REMEMBERED_MAX,
     path::Path,
     replies::REPLY_PREFIX,
-    spread::REQUEST_COST,
 };
 use crate::{
     connection::{Subscription, remote::Remotes},
@@ -26,11 +26,11 @@ use crate::{
 };
 
 /// Where messages of one subject go.
-pub struct Reach {
+pub struct Destinations {
     /// Who takes the subject.
     pub matches: Matches<Subscription>,
     /// Whether one connection takes it more than once; see
-    /// [`Reach::must_interleave`].
+    /// [`Destinations::must_interleave`].
     interleave: OnceCell<bool>,
     remotes: OnceCell<Remotes>,
     /// What goes beyond the account's own sublist; most subjects have nothing.
@@ -63,11 +63,11 @@ pub enum Mapped {
     /// It may differ from message to message.
     Chance(Arc<Mapping>),
     /// Always the same.
-    Constant(Arc<Reach>),
+    Constant(Arc<Destinations>),
 }
 
 impl Mapped {
-    /// Messages of a run that one choice is for.
+    /// Messages of a subject batch that one choice is for.
     pub fn stays_for(&self) -> usize {
         match self {
             Self::Chance(_) => 1,
@@ -76,18 +76,18 @@ impl Mapped {
     }
 
     /// Where the next messages to `subject` in `account` go that came by `path`.
-    pub fn choose(&self, account: &Account, subject: &[u8], path: &Path<'_>) -> Arc<Reach> {
+    pub fn choose(&self, account: &Account, subject: &[u8], path: &Path<'_>) -> Arc<Destinations> {
         let mapping = match self {
-            Self::Constant(reach) => return reach.clone(),
+            Self::Constant(destinations) => return destinations.clone(),
             Self::Chance(mapping) => mapping,
         };
         Arc::new(match mapping.choose() {
             Some(way) => {
                 let all = Path::all();
-                Reach::resolve_unmapped(account, &way.applied(subject), path, &all)
+                Destinations::resolve_unmapped(account, &way.applied(subject), path, &all)
             }
             // Lost: nobody can subscribe to no subject.
-            None => Reach::of_subscribers(account, b""),
+            None => Destinations::of_subscribers(account, b""),
         })
     }
 }
@@ -96,10 +96,10 @@ impl Mapped {
 pub(super) struct Service {
     pub(super) import: Arc<ServiceImport>,
     /// Where the request goes in the other account.
-    pub(super) reach: Arc<Reach>,
+    pub(super) destinations: Arc<Destinations>,
 }
 
-impl Reach {
+impl Destinations {
     /// Where messages that a client of `account` publishes to `subject` go.
     pub fn resolve(account: &Account, subject: &[u8]) -> Self {
         let all = Path::all();
@@ -135,12 +135,12 @@ impl Reach {
     /// to message.
     pub fn queue_names_len(&self, account: &Account) -> usize {
         match self.mapped() {
-            Some(Mapped::Constant(reach)) => return reach.queue_names_len(account),
+            Some(Mapped::Constant(destinations)) => return destinations.queue_names_len(account),
             Some(Mapped::Chance(_)) => return usize::MAX,
             None => {}
         }
         let services = self.beyond.iter().flat_map(|beyond| &beyond.services);
-        let of_services = services.map(|it| it.reach.queue_names_len(&it.import.account));
+        let of_services = services.map(|it| it.destinations.queue_names_len(&it.import.account));
         of_services.fold(self.remotes(account).names_len(), usize::saturating_add)
     }
 
@@ -148,13 +148,13 @@ impl Reach {
     /// [`usize::MAX`] where that is not known before.
     pub fn cost(&self, account: &Account) -> usize {
         match self.mapped() {
-            Some(Mapped::Constant(reach)) => return reach.cost(account),
+            Some(Mapped::Constant(destinations)) => return destinations.cost(account),
             Some(Mapped::Chance(_)) => return usize::MAX,
             None => {}
         }
         let services = self.beyond.iter().flat_map(|beyond| &beyond.services);
         let of_services = services.map(|service| {
-            let cost = service.reach.cost(&service.import.account);
+            let cost = service.destinations.cost(&service.import.account);
             cost.saturating_add(REQUEST_COST)
         });
         let own = self.subscribers_cost();
@@ -191,16 +191,20 @@ impl Reach {
         path: &Path<'_>,
         all: &Cell<usize>,
     ) -> Self {
-        let links = account.links();
-        let Some(mapping) = links.as_ref().and_then(|links| links.mapping(subject)) else {
+        let imports = account.imports();
+        let Some(mapping) = imports
+            .as_ref()
+            .and_then(|imports| imports.mapping(subject))
+        else {
             return Self::resolve_unmapped(account, subject, path, all);
         };
         let generation = account.sublist.generation();
         let (mapped, seen) = match mapping.constant() {
             Some(way) => {
-                let reach = Self::resolve_unmapped(account, &way.applied(subject), path, all);
-                let seen = reach.seen().to_vec();
-                (Mapped::Constant(Arc::new(reach)), seen)
+                let destinations =
+                    Self::resolve_unmapped(account, &way.applied(subject), path, all);
+                let seen = destinations.seen().to_vec();
+                (Mapped::Constant(Arc::new(destinations)), seen)
             }
             None => (Mapped::Chance(mapping.clone()), Vec::new()),
         };
@@ -229,8 +233,8 @@ impl Reach {
         all: &Cell<usize>,
     ) -> Self {
         let subscribers = Self::of_subscribers(account, subject);
-        let links = account.links();
-        let imported = links.iter().flat_map(|links| links.services(subject));
+        let imports = account.imports();
+        let imported = imports.iter().flat_map(|imports| imports.services(subject));
         let mut beyond = Beyond {
             mapped: None,
             services: Vec::new(),
@@ -244,12 +248,12 @@ impl Reach {
             };
             let request = import.request_subject(subject);
             let generation = import.account.sublist.generation();
-            let reach = Self::resolve_chain(&import.account, &request, &path, all);
+            let destinations = Self::resolve_chain(&import.account, &request, &path, all);
             beyond.seen.push((import.account.clone(), generation));
-            beyond.seen.extend_from_slice(reach.seen());
+            beyond.seen.extend_from_slice(destinations.seen());
             beyond.services.push(Service {
                 import: import.clone(),
-                reach: Arc::new(reach),
+                destinations: Arc::new(destinations),
             });
         }
         let is_some = !beyond.services.is_empty() || beyond.cut > 0;
@@ -264,13 +268,13 @@ impl Reach {
     /// the first message else.
     pub(super) fn look_for_peers(&self, account: &Account) {
         match self.mapped() {
-            Some(Mapped::Constant(reach)) => return reach.look_for_peers(account),
+            Some(Mapped::Constant(destinations)) => return destinations.look_for_peers(account),
             Some(Mapped::Chance(_)) => return,
             None => {}
         }
         self.remotes(account);
         for service in self.beyond.iter().flat_map(|beyond| &beyond.services) {
-            service.reach.look_for_peers(&service.import.account);
+            service.destinations.look_for_peers(&service.import.account);
         }
     }
 
@@ -293,11 +297,11 @@ impl Reach {
         let own: usize = all().map(Subscription::pinned).sum();
         let beyond = self.beyond.as_deref();
         let mapped = match beyond.and_then(|beyond| beyond.mapped.as_ref()) {
-            Some(Mapped::Constant(reach)) => reach.pinned(),
+            Some(Mapped::Constant(destinations)) => destinations.pinned(),
             Some(Mapped::Chance(_)) | None => 0,
         };
         let services = beyond.into_iter().flat_map(|beyond| &beyond.services);
-        let of_services: usize = services.map(|known| known.reach.pinned()).sum();
+        let of_services: usize = services.map(|known| known.destinations.pinned()).sum();
         own + mapped + of_services
     }
 
@@ -312,10 +316,13 @@ impl Reach {
         let own = allocated(size_of::<Self>() + 2 * size_of::<usize>());
         let beyond = self.beyond.as_ref().map_or(0, |beyond| {
             let mapped = match &beyond.mapped {
-                Some(Mapped::Constant(reach)) => reach.memory(),
+                Some(Mapped::Constant(destinations)) => destinations.memory(),
                 Some(Mapped::Chance(_)) | None => 0,
             };
-            let services = beyond.services.iter().map(|known| known.reach.memory());
+            let services = beyond
+                .services
+                .iter()
+                .map(|known| known.destinations.memory());
             allocated(size_of::<Beyond>())
                 + allocated(beyond.services.capacity() * size_of::<Service>())
                 + allocated(beyond.seen.capacity() * size_of::<(Arc<Account>, u64)>())

@@ -19,7 +19,7 @@ use crate::{
 const STREAMS_THRESHOLD: Duration = Duration::from_secs(60);
 
 /// The links of one account.
-pub struct Links {
+pub struct Imports {
     /// Whose messages its clients may subscribe to.
     pub(super) streams: Vec<StreamImport>,
     services: Vec<Arc<ServiceImport>>,
@@ -100,7 +100,7 @@ impl Mapping {
     }
 }
 
-impl Links {
+impl Imports {
     /// The links of an account; `None` if it has none. Whatever it imports
     /// from is in `accounts`.
     pub(super) fn new(
@@ -109,7 +109,7 @@ impl Links {
         accounts: &BTreeMap<String, Arc<Account>>,
         cluster: &str,
     ) -> Option<Self> {
-        let mut links = Self {
+        let mut imports = Self {
             streams: Vec::new(),
             services: Vec::new(),
             mappings: config
@@ -133,13 +133,13 @@ impl Links {
                 continue;
             };
             match &import.kind {
-                ImportKind::Stream { subjects } => links.streams.push(StreamImport {
+                ImportKind::Stream { subjects } => imports.streams.push(StreamImport {
                     account,
                     subjects: Arc::new(subjects.clone()),
                 }),
                 ImportKind::Service { request, share } => {
                     let (response, threshold) = response_of(configs, import);
-                    links.services.push(Arc::new(ServiceImport {
+                    imports.services.push(Arc::new(ServiceImport {
                         account,
                         share: *share,
                         response,
@@ -150,9 +150,10 @@ impl Links {
                 }
             }
         }
-        let is_empty =
-            links.streams.is_empty() && links.services.is_empty() && links.mappings.is_empty();
-        (!is_empty).then_some(links)
+        let is_empty = imports.streams.is_empty()
+            && imports.services.is_empty()
+            && imports.mappings.is_empty();
+        (!is_empty).then_some(imports)
     }
 
     /// The services that a message to `subject` is a request to.

@@ -7,12 +7,12 @@ use hashbrown::HashMap;
 
 use crate::{
     security::{
-        guard::Guard,
+        delivery_filter::DeliveryFilter,
         permissions::{Permissions, Subscribing},
         responses::Grants,
     },
     telemetry::{
-        Clock,
+        MonotonicMillis,
         held::{Pool, Share, allocated},
     },
 };
@@ -31,13 +31,13 @@ pub static POOL: Pool = Pool::new(32 * 1024 * 1024);
 const VERDICT_LEN: usize = (size_of::<(Box<[u8]>, bool)>() + 1) * 3 / 2;
 
 /// The permissions of one session.
-pub(super) struct Gate {
-    guard: Arc<Guard>,
+pub(super) struct PermissionCache {
+    guard: Arc<DeliveryFilter>,
     known: HashMap<Box<[u8]>, bool>,
     share: Share,
 }
 
-impl Gate {
+impl PermissionCache {
     /// For a user with these permissions. What the one `before` was asked for may
     /// still be answered where as much may be answered now.
     pub(super) fn new(permissions: Arc<Permissions>, before: Option<&Self>) -> Self {
@@ -47,7 +47,7 @@ impl Gate {
             None => permissions.responses().map(|it| Arc::new(Grants::new(it))),
         };
         Self {
-            guard: Arc::new(Guard {
+            guard: Arc::new(DeliveryFilter {
                 permissions,
                 grants,
             }),
@@ -69,7 +69,7 @@ impl Gate {
     }
 
     /// What judges deliveries.
-    pub(super) fn guard(&self) -> &Arc<Guard> {
+    pub(super) fn guard(&self) -> &Arc<DeliveryFilter> {
         &self.guard
     }
 
@@ -102,7 +102,7 @@ impl Gate {
             }
         };
         let grants = self.guard.grants.as_ref();
-        permitted || grants.is_some_and(|grants| grants.take(subject, Clock::now()))
+        permitted || grants.is_some_and(|grants| grants.take(subject, MonotonicMillis::now()))
     }
 
     fn keep(&mut self, subject: &[u8], permitted: bool) {

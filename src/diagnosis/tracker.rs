@@ -7,7 +7,7 @@ use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 use hashbrown::HashSet;
 use monitor_client::text::escaped;
 
-use crate::telemetry::Clock;
+use crate::telemetry::MonotonicMillis;
 
 /// How bad it is.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
@@ -60,7 +60,7 @@ pub struct Finding {
     /// The connection concerned; 0 for none.
     pub cid: u64,
     /// Since when.
-    pub since: Clock,
+    pub since: MonotonicMillis,
     /// Whether it was so a moment ago. Single moments are told for longer.
     pub ongoing: bool,
     /// A plain sentence with numbers.
@@ -73,7 +73,7 @@ pub struct Finding {
 
 impl Finding {
     /// A critical finding of the broker as a whole.
-    pub(super) fn of(rule: &super::rules::Rule, since: Clock, text: String) -> Self {
+    pub(super) fn of(rule: &super::rules::Rule, since: MonotonicMillis, text: String) -> Self {
         Self {
             code: rule.code,
             severity: Severity::Critical,
@@ -96,20 +96,20 @@ pub(super) struct Change {
 
 /// All findings, those that are still too young included.
 #[derive(Default)]
-pub(super) struct Board(BTreeMap<Key, Entry>);
+pub(super) struct FindingTracker(BTreeMap<Key, Entry>);
 
 /// Rule, connection and subject.
 type Key = (&'static str, u64, String);
 
 struct Entry {
     finding: Finding,
-    last_seen: Clock,
+    last_seen: MonotonicMillis,
     shown: bool,
 }
 
 /// How long a symptom must last to appear, and be gone to clear.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Patience {
+pub(super) struct Hysteresis {
     pub(super) appear: Duration,
     pub(super) clear: Duration,
     /// How long it must be gone to be over, though it may be told for longer.
@@ -119,23 +119,23 @@ pub(super) struct Patience {
 /// Findings of one rule at a time; a crowd is as telling as its worst.
 pub(super) const FINDINGS_PER_RULE_MAX: usize = 20;
 
-impl Board {
+impl FindingTracker {
     /// Takes in what a rule sees at `now`. The worst comes first; what the rule sees
     /// twice of one subject is told by the worse one, or, of equal ones, by the one it
     /// names first. Returns what appeared and what cleared.
     pub(super) fn update(
         &mut self,
-        now: Clock,
+        now: MonotonicMillis,
         rule: &super::rules::Rule,
-        patience: Patience,
+        hysteresis: Hysteresis,
         mut symptoms: Vec<Symptom>,
     ) -> Vec<Change> {
         let mut changes = Vec::new();
         symptoms.sort_by_key(|symptom| Reverse(symptom.severity));
         let mut seen = HashSet::new();
         symptoms.retain(|symptom| seen.insert((symptom.cid, symptom.subject.clone())));
-        let known = |board: &Self, symptom: &Symptom| {
-            board
+        let known = |tracker: &Self, symptom: &Symptom| {
+            tracker
                 .0
                 .contains_key(&(rule.code, symptom.cid, symptom.subject.clone()))
         };
@@ -147,15 +147,15 @@ impl Board {
                 }
                 count += 1;
             }
-            changes.extend(self.see(now, rule, patience, symptom));
+            changes.extend(self.see(now, rule, hysteresis, symptom));
         }
         self.0.retain(|key, entry| {
             if key.0 != rule.code || entry.last_seen == now {
                 return true;
             }
             let gone_for = entry.last_seen.until(now);
-            entry.finding.ongoing = gone_for < patience.ongoing;
-            let keep = entry.shown && gone_for < patience.clear;
+            entry.finding.ongoing = gone_for < hysteresis.ongoing;
+            let keep = entry.shown && gone_for < hysteresis.clear;
             if !keep && entry.shown {
                 changes.push(Change {
                     finding: entry.finding.clone(),
@@ -169,15 +169,15 @@ impl Board {
 
     fn see(
         &mut self,
-        now: Clock,
+        now: MonotonicMillis,
         rule: &super::rules::Rule,
-        patience: Patience,
+        hysteresis: Hysteresis,
         symptom: Symptom,
     ) -> Option<Change> {
         let key = (rule.code, symptom.cid, symptom.subject.clone());
         let since = self.0.get(&key).map_or(now, |entry| entry.finding.since);
         let was_shown = self.0.get(&key).is_some_and(|entry| entry.shown);
-        let shown = was_shown || since.until(now) >= patience.appear;
+        let shown = was_shown || since.until(now) >= hysteresis.appear;
         let finding = Finding {
             code: rule.code,
             severity: symptom.severity,
@@ -222,7 +222,7 @@ mod tests {
     use super::*;
     use crate::diagnosis::rules::RULES;
 
-    const PATIENCE: Patience = Patience {
+    const PATIENCE: Hysteresis = Hysteresis {
         appear: Duration::from_secs(3),
         clear: Duration::from_secs(10),
         ongoing: Duration::from_secs(10),
@@ -240,18 +240,18 @@ mod tests {
 
     #[test]
     fn what_lasts_appears_and_what_is_gone_for_long_clears() {
-        let mut board = Board::default();
+        let mut tracker = FindingTracker::default();
         let mut shown = Vec::new();
         let mut changes = 0;
         for second in 0..40 {
             let is_there = (5..20).contains(&second) && second != 12;
             let symptoms = is_there.then(|| symptom("a"));
-            let now = Clock(second * 1000);
-            changes += board
+            let now = MonotonicMillis(second * 1000);
+            changes += tracker
                 .update(now, &RULES[0], PATIENCE, symptoms.into_iter().collect())
                 .len();
-            if let [finding] = &*board.findings() {
-                assert_eq!(finding.since, Clock(5000));
+            if let [finding] = &*tracker.findings() {
+                assert_eq!(finding.since, MonotonicMillis(5000));
                 shown.push(second);
             }
         }
@@ -261,12 +261,12 @@ mod tests {
 
     #[test]
     fn what_comes_and_goes_does_not_appear() {
-        let mut board = Board::default();
+        let mut tracker = FindingTracker::default();
         for second in 0..40 {
             let symptoms = (second % 3 != 0).then(|| symptom("a"));
-            let now = Clock(second * 1000);
-            board.update(now, &RULES[0], PATIENCE, symptoms.into_iter().collect());
-            assert!(board.findings().is_empty());
+            let now = MonotonicMillis(second * 1000);
+            tracker.update(now, &RULES[0], PATIENCE, symptoms.into_iter().collect());
+            assert!(tracker.findings().is_empty());
         }
     }
 
@@ -287,15 +287,15 @@ mod tests {
         for turn in 0..seen.len() {
             let mut symptoms = seen.to_vec();
             symptoms.rotate_left(turn);
-            let crowd = (0..FINDINGS_PER_RULE_MAX).map(|n| symptom(&n.to_string()));
-            symptoms.splice(0..0, crowd);
-            let mut board = Board::default();
-            let patience = Patience {
+            let many = (0..FINDINGS_PER_RULE_MAX).map(|n| symptom(&n.to_string()));
+            symptoms.splice(0..0, many);
+            let mut tracker = FindingTracker::default();
+            let hysteresis = Hysteresis {
                 appear: Duration::ZERO,
                 ..PATIENCE
             };
-            board.update(Clock(0), &RULES[0], patience, symptoms);
-            let worst = &board.findings()[0];
+            tracker.update(MonotonicMillis(0), &RULES[0], hysteresis, symptoms);
+            let worst = &tracker.findings()[0];
             assert_eq!((worst.severity, &*worst.subject), (Severity::Critical, "a"));
             let expected = if turn == 2 { "later" } else { "bad" };
             assert_eq!(worst.text, expected, "{turn}");
@@ -304,13 +304,18 @@ mod tests {
 
     #[test]
     fn findings_of_a_rule_are_limited_in_number() {
-        let mut board = Board::default();
+        let mut tracker = FindingTracker::default();
         for second in 0..20_u64 {
             let symptoms = (0..100)
                 .map(|n| symptom(&format!("{second} {n}")))
                 .collect();
-            board.update(Clock(second * 1000), &RULES[0], PATIENCE, symptoms);
-            assert!(board.0.len() <= FINDINGS_PER_RULE_MAX);
+            tracker.update(
+                MonotonicMillis(second * 1000),
+                &RULES[0],
+                PATIENCE,
+                symptoms,
+            );
+            assert!(tracker.0.len() <= FINDINGS_PER_RULE_MAX);
         }
     }
 }

@@ -11,7 +11,7 @@ use crate::daemon::Value;
 
 /// One line of the table.
 #[derive(Debug)]
-pub(crate) struct Figure {
+pub(crate) struct Metric {
     /// Which option it belongs to.
     pub(crate) group: Group,
     /// Where its values come from.
@@ -77,8 +77,8 @@ const fn varz(
     form: Form,
     keys: &'static [&'static str],
     doc: &'static str,
-) -> Figure {
-    Figure {
+) -> Metric {
+    Metric {
         group,
         source: Source::Varz(keys),
         kind,
@@ -93,8 +93,8 @@ const fn own(
     kind: &'static str,
     type_instance: &'static str,
     doc: &'static str,
-) -> Figure {
-    Figure {
+) -> Metric {
+    Metric {
         group: Basic,
         source,
         kind,
@@ -106,7 +106,7 @@ const fn own(
 
 /// Every figure the plugin can dispatch.
 #[rustfmt::skip]
-pub(crate) const FIGURES: &[Figure] = &[
+pub(crate) const METRICS: &[Metric] = &[
     own(Source::Up, "bool", "up", "1 when the broker answered, 0 when it did not; always dispatched"),
     own(Source::Healthy, "bool", "healthy", "1 when /healthz says ok, 0 when it reports trouble, not a number when it cannot be read"),
     own(Source::ResponseTime, "response_time", "varz", "seconds until the answer of /varz was read"),
@@ -211,7 +211,7 @@ pub(crate) struct Report {
     /// When this run began, as the broker wrote it.
     pub(crate) start: String,
     /// The figures, in the order of the table. What the broker does not report is absent.
-    pub(crate) readings: Vec<(&'static Figure, Vec<Value>)>,
+    pub(crate) readings: Vec<(&'static Metric, Vec<Value>)>,
     /// Keys that every broker reports, but this one does not.
     pub(crate) lacking: Vec<&'static str>,
 }
@@ -239,12 +239,12 @@ pub(crate) fn ask(client: &Client) -> Result<Report, Error> {
 
 /// All keys of the table, in its order.
 fn keys() -> impl Iterator<Item = (&'static str, Form)> {
-    FIGURES.iter().flat_map(|figure| {
-        let keys = match figure.source {
+    METRICS.iter().flat_map(|metric| {
+        let keys = match metric.source {
             Source::Varz(keys) => keys,
             _ => &[],
         };
-        keys.iter().map(|key| (*key, figure.form))
+        keys.iter().map(|key| (*key, metric.form))
     })
 }
 
@@ -258,7 +258,7 @@ fn kind_of(key: &str, form: Form) -> Kind {
 impl Report {
     /// From what stands at the places of [`NEEDED`] and then of [`keys`].
     fn new(found: &[Found]) -> Result<Self, String> {
-        let (needed, figures) = found.split_at(NEEDED.len());
+        let (needed, metrics) = found.split_at(NEEDED.len());
         let text = |name: &str| {
             let index = NEEDED.iter().position(|field| field.name == name);
             let found = index.and_then(|index| needed.get(index));
@@ -266,14 +266,14 @@ impl Report {
         };
         let start = text("start");
         let lacking = keys()
-            .zip(figures)
+            .zip(metrics)
             .filter(|((key, _), found)| **found == Found::Absent && USUAL.contains(key))
             .map(|((key, _), _)| key);
         let mut lacking: Vec<_> = lacking.collect();
         lacking.sort_unstable();
         lacking.dedup();
         Ok(Self {
-            readings: readings(figures, uptime(&start, &text("now")))?,
+            readings: readings(metrics, uptime(&start, &text("now")))?,
             server_id: text("server_id"),
             server_name: text("server_name"),
             version: text("version"),
@@ -286,24 +286,24 @@ impl Report {
 fn readings(
     found: &[Found],
     uptime: Option<f64>,
-) -> Result<Vec<(&'static Figure, Vec<Value>)>, String> {
-    let mut readings = Vec::with_capacity(FIGURES.len());
+) -> Result<Vec<(&'static Metric, Vec<Value>)>, String> {
+    let mut readings = Vec::with_capacity(METRICS.len());
     let mut found = found.iter();
-    for figure in FIGURES {
-        let values = match figure.source {
+    for metric in METRICS {
+        let values = match metric.source {
             Source::Varz(keys) => {
                 // All are taken from the list, also when one of them is absent.
                 let values: Vec<_> = keys
                     .iter()
                     .zip(found.by_ref())
-                    .map(|(key, found)| value(key, found, figure.form))
+                    .map(|(key, found)| value(key, found, metric.form))
                     .collect::<Result<_, _>>()?;
                 values.into_iter().collect()
             }
             Source::Uptime => uptime.map(|seconds| vec![Value::Gauge(seconds)]),
             Source::Healthy | Source::ResponseTime | Source::Up => None,
         };
-        readings.extend(values.map(|values| (figure, values)));
+        readings.extend(values.map(|values| (metric, values)));
     }
     Ok(readings)
 }
@@ -406,34 +406,34 @@ pub(crate) mod tests {
     }
 
     fn find(report: &Report, kind: &str, type_instance: &str) -> Option<Vec<Value>> {
-        let wanted = |figure: &Figure| {
-            figure.group != Legacy && figure.kind == kind && figure.type_instance == type_instance
+        let wanted = |metric: &Metric| {
+            metric.group != Legacy && metric.kind == kind && metric.type_instance == type_instance
         };
-        let found = report.readings.iter().find(|(figure, _)| wanted(figure));
+        let found = report.readings.iter().find(|(metric, _)| wanted(metric));
         found.map(|(_, values)| values.clone())
     }
 
     #[test]
     fn types_are_collectds_own() {
         let types = types_db();
-        for figure in FIGURES {
+        for metric in METRICS {
             let forms = types
-                .get(figure.kind)
-                .unwrap_or_else(|| panic!("{figure:?} has a type that types.db does not know"));
-            let count = match figure.source {
+                .get(metric.kind)
+                .unwrap_or_else(|| panic!("{metric:?} has a type that types.db does not know"));
+            let count = match metric.source {
                 Source::Varz(keys) => keys.len(),
                 _ => 1,
             };
-            let expected = vec![format!("{:?}", figure.form).to_uppercase(); count];
-            assert_eq!(*forms, expected, "{figure:?}");
+            let expected = vec![format!("{:?}", metric.form).to_uppercase(); count];
+            assert_eq!(*forms, expected, "{metric:?}");
         }
     }
 
     #[test]
     fn identifiers_are_unique() {
-        let mut names: Vec<_> = FIGURES
+        let mut names: Vec<_> = METRICS
             .iter()
-            .map(|figure| (figure.group == Legacy, figure.kind, figure.type_instance))
+            .map(|metric| (metric.group == Legacy, metric.kind, metric.type_instance))
             .collect();
         names.sort();
         let all = names.len();

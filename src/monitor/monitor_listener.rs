@@ -21,14 +21,14 @@ const TOLD_INTERVAL: Duration = Duration::from_secs(1);
 
 /// Where a request came in.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Door {
+pub(super) enum MonitorListener {
     /// The monitoring port: the addresses of both ends.
     Tcp { local: SocketAddr, peer: SocketAddr },
     /// The Unix socket, and the user who opened it. Whoever can may do everything.
     Unix(u32),
 }
 
-impl Door {
+impl MonitorListener {
     /// Where the request comes from, as far as shares go.
     pub(super) fn source(self) -> Source {
         match self {
@@ -38,7 +38,7 @@ impl Door {
     }
 }
 
-impl fmt::Display for Door {
+impl fmt::Display for MonitorListener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp { peer, .. } => peer.fmt(f),

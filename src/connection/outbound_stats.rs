@@ -9,7 +9,7 @@ use crate::telemetry::{Counter, Traffic, loss::Loss};
 
 /// The counts of one queue.
 #[derive(Default)]
-pub(super) struct Sent {
+pub(super) struct OutboundStats {
     /// What the connection's own account brought.
     pub(super) own_msgs: Counter,
     pub(super) own_bytes: Counter,
@@ -25,7 +25,7 @@ pub(super) struct Sent {
     pub(super) losses: Counter,
 }
 
-impl Sent {
+impl OutboundStats {
     /// What was delivered and what of it was written; `loss` tells what was lost,
     /// and is asked only if there is something. The other direction is nought.
     pub(super) fn traffic(&self, loss: impl FnOnce() -> Loss) -> Traffic {

@@ -17,7 +17,7 @@ use super::{Account, AccountLimits};
 static LIMITS: AtomicU64 = AtomicU64::new(0);
 
 /// A connection's place in its account; given back when it is dropped.
-pub struct Membership(Arc<Account>);
+pub struct AccountMember(Arc<Account>);
 
 /// Connections of an account at the other members of the cluster.
 #[derive(Default)]
@@ -35,14 +35,14 @@ pub(super) struct Elsewhere {
 
 impl Account {
     /// Takes a connection in; `None` if the account has as many as it may have.
-    pub fn enter(self: &Arc<Self>) -> Option<Membership> {
+    pub fn enter(self: &Arc<Self>) -> Option<AccountMember> {
         let max = self.limits().max_connections.unwrap_or(usize::MAX);
         let elsewhere = self.elsewhere();
         let one_more = |count: usize| (count + elsewhere < max).then_some(count + 1);
         self.connections
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
             .ok()
-            .map(|_| Membership(self.clone()))
+            .map(|_| AccountMember(self.clone()))
     }
 
     /// Its connections at the other members of the cluster, as far as they tell.
@@ -115,7 +115,7 @@ impl Account {
     }
 }
 
-impl Drop for Membership {
+impl Drop for AccountMember {
     fn drop(&mut self) {
         self.0.connections.fetch_sub(1, Ordering::Relaxed);
     }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 
 use super::{Context, end::End, session::Session};
 use crate::{
-    connection::{admission::Place, worker::Worker},
+    connection::{admission::Place, buffers::ThreadBuffers},
     protocol::{
         before_login::{BeforeLogin, Due, Step, Unfit},
         connect::Credentials,
@@ -16,13 +16,13 @@ use crate::{
 };
 
 /// A client that has to log in and has not.
-pub(super) struct Stranger {
+pub(super) struct Unauthenticated {
     said: BeforeLogin,
     /// The place that it takes among those like it.
     place: Option<Place>,
 }
 
-impl Stranger {
+impl Unauthenticated {
     /// What a new client is, unless everybody is let in.
     pub(super) fn new(context: &Context, place: Option<Place>) -> Option<Box<Self>> {
         let limits = context.limits.current();
@@ -48,14 +48,17 @@ impl Stranger {
 impl Session {
     /// The time to log in begins, if the client has to.
     pub(super) fn begin_login(&mut self, place: Option<Place>) {
-        self.stranger = Stranger::new(&self.context, place);
-        self.input.read_little(self.stranger.is_some());
+        self.unauthenticated = Unauthenticated::new(&self.context, place);
+        self.input.read_little(self.unauthenticated.is_some());
     }
 
     /// Nobody has to log in any more: what the client has said so far is the
     /// session's.
     pub(super) fn need_no_login(&mut self) {
-        let said = self.stranger.take().map(|mut known| known.said.take_rest());
+        let said = self
+            .unauthenticated
+            .take()
+            .map(|mut known| known.said.take_rest());
         self.input.read_little(false);
         if let Some(said) = said.filter(|said| !said.is_empty()) {
             self.input.keep(&said);
@@ -64,8 +67,8 @@ impl Session {
 
     /// Handles what a stranger sent: its first operation must be CONNECT. If it is
     /// in then, the rest is the session's.
-    pub(super) fn admit(&mut self, worker: &mut Worker, bytes: &[u8]) -> Result<(), End> {
-        let Some(Stranger { said, place }) = self.stranger.as_deref_mut() else {
+    pub(super) fn admit(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]) -> Result<(), End> {
+        let Some(Unauthenticated { said, place }) = self.unauthenticated.as_deref_mut() else {
             return Ok(());
         };
         if let Some(place) = place {
@@ -86,19 +89,19 @@ impl Session {
         let rest = said.take_rest();
         self.input.keep(&rest);
         match connect {
-            Some(json) => self.act(worker, Op::Connect(&json))?,
+            Some(json) => self.act(buffers, Op::Connect(&json))?,
             None => self
-                .connect_silently(worker)
+                .connect_silently(buffers)
                 .map_err(|end| end.quoting(&rest, false))?,
         }
         if self.pending_login.is_none() {
-            self.resume(worker);
+            self.resume(buffers);
         }
         Ok(())
     }
 
     /// Lets a client in that did not say CONNECT, where that is enough.
-    fn connect_silently(&mut self, worker: &mut Worker) -> Result<(), End> {
+    fn connect_silently(&mut self, buffers: &mut ThreadBuffers) -> Result<(), End> {
         let authentication = self.context.authentication.read().clone();
         let login = match authentication.admits_without_credentials() {
             true => self.identify(&self.options, 0),
@@ -106,7 +109,7 @@ impl Session {
         };
         match login {
             Verdict::Accept(login) => {
-                self.enter(worker, login, &Credentials::default())?;
+                self.enter(buffers, login, &Credentials::default())?;
                 self.connected = true;
                 Ok(())
             }

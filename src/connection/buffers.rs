@@ -1,7 +1,7 @@
 //! What a worker thread owns while it handles one connection's bytes.
 //!
 //! A connection at rest owns no buffer: when its bytes arrive, its task takes
-//! the thread's [`Worker`] for the length of one synchronous piece of work and
+//! the thread's [`ThreadBuffers`] for the length of one synchronous piece of work and
 //! gives it back. Nothing of it is held over an await, with one exception: the
 //! targets of small batches stay noted for a while, so that what several
 //! connections send to one target leaves in one write. They are flushed before
@@ -18,9 +18,9 @@ use std::{
 
 use super::{Connection, Subscription, congested::Congested, delivery::Message};
 use crate::telemetry::{
-    Clock, Stamp,
-    figures::{self, Figures},
+    MonotonicMicros, MonotonicMillis,
     held::SHOWN_LEN_MAX,
+    metrics::{self, ThreadMetrics},
 };
 
 /// Bytes read from a socket at once; larger reads won nothing and smaller ones
@@ -42,7 +42,7 @@ pub const DEFERRED_MAX: usize = 32;
 /// Runs of a batch of which the subject is counted in any case, and the part
 /// of those beyond: a batch of many subjects must not cost more than its
 /// deliveries.
-const RUNS_ALL: usize = 32;
+const BATCHES_ALL: usize = 32;
 const RUNS_SAMPLED: usize = 8;
 
 /// Bytes of a buffer above which it is given back after its batch.
@@ -58,21 +58,21 @@ const TELL_EVERY: u64 = 1024;
 /// Bytes of the least of them: smaller ones are not kept for reuse.
 const CHUNK_LEAST: usize = 4 * 1024;
 
-/// Pieces a worker keeps for reuse; more are given back to the allocator.
+/// Pieces a thread keeps for reuse; more are given back to the allocator.
 const CHUNKS_KEPT: usize = 16;
 
 /// Buffers and lists, reused from one batch to the next.
-pub struct Worker {
+pub struct ThreadBuffers {
     /// Where sockets are read into.
     pub read_buffer: Vec<u8>,
     /// Space for text that is put together while a batch is handled.
     pub scratch: Vec<u8>,
     /// The head of a delivery.
     pub prefix: Vec<u8>,
-    /// The messages of the run that is being gathered.
+    /// The messages of the subject batch that is being gathered.
     pub messages: Vec<Message>,
     /// When the batch was read; no time if nobody has said.
-    pub read_at: Stamp,
+    pub read_at: MonotonicMicros,
     /// Who sent it; 0 if nobody has said.
     pub publisher: u64,
     /// Connections that got something in this batch and are not flushed yet.
@@ -81,7 +81,7 @@ pub struct Worker {
     pub congested: Congested,
     /// Targets that got something since the turn began.
     pub reached: usize,
-    /// What the turn has cost so far; see [`Worker::is_spent`].
+    /// What the turn has cost so far; see [`ThreadBuffers::is_spent`].
     pub cost: usize,
     /// Small batches whose targets wait for their flush.
     deferred: usize,
@@ -95,34 +95,34 @@ pub struct Worker {
     /// Bytes appended to queues since the last flush of all touched.
     pub appended: usize,
     /// Identifies what is touched until the next flush; no two are the same.
-    pub batch: u64,
+    pub read_batch: u64,
     /// What connections with TLS need.
     pub tls: TlsBuffers,
     /// What this thread measures.
-    pub figures: Arc<Figures>,
-    runs: RunLog,
+    pub metrics: Arc<ThreadMetrics>,
+    batch_log: BatchLog,
     chunks: Vec<Vec<u8>>,
 }
 
 /// Runs of a batch, until they are counted at its end.
 #[derive(Default)]
-struct RunLog {
+struct BatchLog {
     /// Their subjects, behind each other.
     subjects: Vec<u8>,
-    runs: Vec<LoggedRun>,
-    /// All runs of the batch.
+    entries: Vec<LoggedBatch>,
+    /// All subject batches of the batch.
     seen: usize,
 }
 
-/// A run of which it is to be counted what subject it carried.
-struct LoggedRun {
+/// A subject batch of which it is to be counted what subject it carried.
+struct LoggedBatch {
     subject_len: usize,
     series: u32,
     publisher: u64,
     msgs: u64,
     bytes: u64,
     /// Whether it reached somebody.
-    heard: bool,
+    delivered: bool,
 }
 
 /// Buffers between a socket with TLS and what its peer says.
@@ -141,30 +141,32 @@ pub struct TlsBuffers {
 static BATCHES: AtomicU64 = AtomicU64::new(1);
 
 thread_local! {
-    static WORKER: Cell<Option<Box<Worker>>> = const { Cell::new(None) };
+    static BUFFERS: Cell<Option<Box<ThreadBuffers>>> = const { Cell::new(None) };
 }
 
-/// Runs one turn with this thread's worker. Not to be called by `work` again: the
-/// thread has one worker, which `work` has already.
-pub fn with_worker<R>(work: impl FnOnce(&mut Worker) -> R) -> R {
-    let mut worker = WORKER.take().unwrap_or_else(|| Box::new(Worker::new()));
-    worker.reached = 0;
-    worker.cost = 0;
+/// Runs one turn with this thread's buffers. Not to be called by `work` again: the
+/// thread has one set, which `work` has already.
+pub fn with_buffers<R>(work: impl FnOnce(&mut ThreadBuffers) -> R) -> R {
+    let mut buffers = BUFFERS
+        .take()
+        .unwrap_or_else(|| Box::new(ThreadBuffers::new()));
+    buffers.reached = 0;
+    buffers.cost = 0;
     // Who left some behind was not to be paused; it is nobody else's business.
-    worker.congested.clear();
-    worker.read_at = Stamp::NONE;
-    worker.publisher = 0;
-    let result = work(&mut worker);
-    if let Some(inner) = WORKER.replace(Some(worker)) {
+    buffers.congested.clear();
+    buffers.read_at = MonotonicMicros::NONE;
+    buffers.publisher = 0;
+    let result = work(&mut buffers);
+    if let Some(inner) = BUFFERS.replace(Some(buffers)) {
         give_up_inner(inner);
     }
     result
 }
 
-/// A turn within a turn has left a second worker behind. That is a mistake in the
+/// A turn within a turn has left a second set of thread buffers behind. That is a mistake in the
 /// broker; what its targets wait for is written all the same.
 #[cold]
-fn give_up_inner(mut inner: Box<Worker>) {
+fn give_up_inner(mut inner: Box<ThreadBuffers>) {
     inner.flush_touched();
     debug_assert!(false, "with_worker was called within with_worker");
 }
@@ -172,12 +174,12 @@ fn give_up_inner(mut inner: Box<Worker>) {
 /// Flushes what small batches left behind on this thread. To be called
 /// whenever a thread of the runtime is about to go idle.
 pub fn flush_deferred() {
-    if let Some(mut worker) = WORKER.take() {
-        worker.flush_touched();
+    if let Some(mut buffers) = BUFFERS.take() {
+        buffers.flush_touched();
         // Nobody is at hand to be paused.
-        worker.congested.clear();
-        worker.tell_buffers();
-        WORKER.set(Some(worker));
+        buffers.congested.clear();
+        buffers.tell_buffers();
+        BUFFERS.set(Some(buffers));
     }
 }
 
@@ -188,14 +190,14 @@ pub async fn give_way() {
     tokio::task::yield_now().await;
 }
 
-impl Worker {
+impl ThreadBuffers {
     fn new() -> Self {
-        let worker = Self {
+        let buffers = Self {
             read_buffer: vec![0; READ_BUFFER_LEN],
             scratch: Vec::new(),
             prefix: Vec::new(),
             messages: Vec::new(),
-            read_at: Stamp::NONE,
+            read_at: MonotonicMicros::NONE,
             publisher: 0,
             touched: Vec::new(),
             congested: Congested::default(),
@@ -206,26 +208,26 @@ impl Worker {
             refused: 0,
             expired: Vec::new(),
             appended: 0,
-            batch: BATCHES.fetch_add(1, Ordering::Relaxed),
+            read_batch: BATCHES.fetch_add(1, Ordering::Relaxed),
             tls: TlsBuffers::default(),
-            figures: figures::for_thread(),
-            runs: RunLog::default(),
+            metrics: metrics::for_thread(),
+            batch_log: BatchLog::default(),
             chunks: Vec::new(),
         };
-        worker.tell_buffers();
-        worker
+        buffers.tell_buffers();
+        buffers
     }
 
     /// When the batch was read, as activity is noted; the present where none was.
-    pub fn now(&self) -> Clock {
+    pub fn now(&self) -> MonotonicMillis {
         match self.read_at.is_none() {
-            true => Clock::now(),
+            true => MonotonicMillis::now(),
             false => self.read_at.clock(),
         }
     }
 
     /// Whether the turn has cost so much that others are to have theirs. What costs is
-    /// counted by run: the subscriptions that each message was taken to, also where
+    /// counted by subject batch: the subscriptions that each message was taken to, also where
     /// nobody took it, and what was looked up for it.
     #[inline]
     pub fn is_spent(&self) -> bool {
@@ -250,15 +252,22 @@ impl Worker {
     }
 
     /// Notes that `msgs` messages with `bytes` of payload were published to a
-    /// subject. Of a batch with many runs only some are noted, for all.
-    pub fn log_run(&mut self, subject: &[u8], series: u32, msgs: u64, bytes: u64, heard: bool) {
-        let log = &mut self.runs;
+    /// subject. Of a batch with many subject batches only some are noted, for all.
+    pub fn log_batch(
+        &mut self,
+        subject: &[u8],
+        series: u32,
+        msgs: u64,
+        bytes: u64,
+        delivered: bool,
+    ) {
+        let log = &mut self.batch_log;
         // A byte more than is kept, so that it is seen to be longer.
         let subject = &subject[..subject.len().min(SHOWN_LEN_MAX + 1)];
-        if log.seen <= RUNS_ALL
+        if log.seen <= BATCHES_ALL
             && log.subjects.ends_with(subject)
-            && let Some(last) = log.runs.last_mut()
-            && (last.subject_len, last.series, last.heard) == (subject.len(), series, heard)
+            && let Some(last) = log.entries.last_mut()
+            && (last.subject_len, last.series, last.delivered) == (subject.len(), series, delivered)
         {
             last.msgs += msgs;
             last.bytes += bytes;
@@ -266,38 +275,44 @@ impl Worker {
         }
         log.seen += 1;
         let weight = match log.seen {
-            0..=RUNS_ALL => 1,
+            0..=BATCHES_ALL => 1,
             seen if seen.is_multiple_of(RUNS_SAMPLED) => RUNS_SAMPLED as u64,
             _ => return,
         };
         log.subjects.extend_from_slice(subject);
-        log.runs.push(LoggedRun {
+        log.entries.push(LoggedBatch {
             subject_len: subject.len(),
             series,
             publisher: self.publisher,
             msgs: msgs * weight,
             bytes: bytes * weight,
-            heard,
+            delivered,
         });
     }
 
-    /// Counts the runs of the batch.
+    /// Counts the subject batches of the batch.
     fn count_runs(&mut self) {
-        let log = &mut self.runs;
+        let log = &mut self.batch_log;
         log.seen = 0;
-        if log.runs.is_empty() {
+        if log.entries.is_empty() {
             return;
         }
-        let published = &mut *self.figures.published();
+        let published = &mut *self.metrics.published();
         let mut subjects = &*log.subjects;
-        for run in log.runs.drain(..) {
-            let (subject, rest) = subjects.split_at(run.subject_len);
+        for batch in log.entries.drain(..) {
+            let (subject, rest) = subjects.split_at(batch.subject_len);
             subjects = rest;
-            let sketch = match run.heard {
-                true => &mut published.heard,
-                false => &mut published.unheard,
+            let sketch = match batch.delivered {
+                true => &mut published.delivered,
+                false => &mut published.no_interest,
             };
-            sketch.add(run.series, subject, run.msgs, run.bytes, run.publisher);
+            sketch.add(
+                batch.series,
+                subject,
+                batch.msgs,
+                batch.bytes,
+                batch.publisher,
+            );
         }
         log.subjects.clear();
     }
@@ -334,13 +349,13 @@ impl Worker {
         let of_tls = [&tls.incoming, &tls.plain, &tls.sealed, &tls.gathered];
         let buffers = buffers.into_iter().chain(of_tls).chain(&self.chunks);
         let buffers: usize = buffers.map(Vec::capacity).sum();
-        self.figures.set_buffers(
+        self.metrics.set_buffers(
             buffers
                 + self.messages.capacity() * size_of::<Message>()
                 + self.touched.capacity() * size_of::<Arc<Connection>>()
                 + self.congested.memory()
-                + self.runs.runs.capacity() * size_of::<LoggedRun>()
-                + self.runs.subjects.capacity(),
+                + self.batch_log.entries.capacity() * size_of::<LoggedBatch>()
+                + self.batch_log.subjects.capacity(),
         );
     }
 
@@ -357,6 +372,6 @@ impl Worker {
         }
         self.touched = touched;
         // Who is touched from now on has to be flushed again.
-        self.batch = BATCHES.fetch_add(1, Ordering::Relaxed);
+        self.read_batch = BATCHES.fetch_add(1, Ordering::Relaxed);
     }
 }

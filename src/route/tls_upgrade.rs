@@ -43,7 +43,7 @@ impl Cluster {
                     "TLS route handshake",
                 );
                 if failure.cause == Cause::Silent {
-                    turned_away::count_bare(&self.context.telemetry, connection.peer.ip());
+                    turned_away::count_probe(&self.context.telemetry, connection.peer.ip());
                 }
                 false
             }

@@ -19,7 +19,7 @@ use super::{
 };
 
 /// The own certificates with their keys.
-pub(super) struct Own {
+pub(super) struct OwnCertificates {
     pub(super) keys: Vec<Arc<CertifiedKey>>,
     /// Of the one that ends first.
     pub(super) term: Option<Term>,
@@ -34,14 +34,14 @@ pub(super) fn load(
     options: &TlsOptions,
     provider: &CryptoProvider,
     now: DateTime<Utc>,
-) -> Result<Own, TlsError> {
+) -> Result<OwnCertificates, TlsError> {
     if options.certificates.is_empty() {
         return Err(TlsError::new(
             "there is no certificate: name cert_file and key_file, or write puppet: true on a \
              host with a Puppet agent",
         ));
     }
-    let mut own = Own {
+    let mut own = OwnCertificates {
         keys: Vec::new(),
         term: None,
     };

@@ -1,13 +1,13 @@
 //! Figures: what a mode measures, under one label, in one unit, with thresholds.
 //!
-//! The tables of the modes list [`Figure`]s; the command line turns those of
+//! The tables of the modes list [`Metric`]s; the command line turns those of
 //! one mode into [`Planned`] figures, whose thresholds are set.
 
 use super::range::{Range, Unit};
 
 /// One line of a mode's table.
 #[derive(Debug)]
-pub struct Figure {
+pub struct Metric {
     /// Label in perfdata; never changes from run to run.
     pub label: &'static str,
     /// What it is measured in.
@@ -46,7 +46,7 @@ pub struct Threshold {
     pub explicit: bool,
 }
 
-impl Figure {
+impl Metric {
     const PLAIN: Self = Self {
         label: "",
         unit: Unit::Count,
@@ -57,15 +57,15 @@ impl Figure {
     };
 }
 
-pub(super) static CA_DAYS: Figure = Figure {
+pub(super) static CA_DAYS: Metric = Metric {
     label: "ca_days",
     help: "days until the CA of the clients' certificates ends; only midge tells",
     option: Some("ca"),
     warning: "30:",
     critical: "7:",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static CEILING_TIME: Figure = Figure {
+pub(super) static CEILING_TIME: Metric = Metric {
     label: "ceiling_time",
     unit: Unit::Seconds,
     help: "time until the first ceiling is reached at the present growth; at most a year",
@@ -73,7 +73,7 @@ pub(super) static CEILING_TIME: Figure = Figure {
     warning: "1d:",
     critical: "1h:",
 };
-pub(super) static CEILING_USED: Figure = Figure {
+pub(super) static CEILING_USED: Metric = Metric {
     label: "ceiling_used",
     unit: Unit::Percent,
     help: "percent in use of the fullest ceiling",
@@ -81,62 +81,62 @@ pub(super) static CEILING_USED: Figure = Figure {
     warning: "80",
     critical: "95",
 };
-pub(super) static CERT_DAYS: Figure = Figure {
+pub(super) static CERT_DAYS: Metric = Metric {
     label: "cert_days",
     help: "days until the broker's certificate ends",
     option: Some("cert"),
     warning: "30:",
     critical: "7:",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static ROUTE_CERT_DAYS: Figure = Figure {
+pub(super) static ROUTE_CERT_DAYS: Metric = Metric {
     label: "route_cert_days",
     help: "days until the certificate of the route port ends",
     option: Some("route-cert"),
     warning: "30:",
     critical: "7:",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static ROUTE_CA_DAYS: Figure = Figure {
+pub(super) static ROUTE_CA_DAYS: Metric = Metric {
     label: "route_ca_days",
     help: "days until the CA of the routes' certificates ends; only midge tells",
     option: Some("route-ca"),
     warning: "30:",
     critical: "7:",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static ROUTE_CRL_DAYS: Figure = Figure {
+pub(super) static ROUTE_CRL_DAYS: Metric = Metric {
     label: "route_crl_days",
     help: "days until the successor of the routes' CRL is due; only midge tells",
     option: Some("route-crl"),
     warning: "3:",
     critical: "0.5:",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static CRL_DAYS: Figure = Figure {
+pub(super) static CRL_DAYS: Metric = Metric {
     label: "crl_days",
     help: "days until the successor of the CRL is due; only midge tells",
     option: Some("crl"),
     warning: "3:",
     critical: "0.5:",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static CONFIG_AGE: Figure = Figure {
+pub(super) static CONFIG_AGE: Metric = Metric {
     label: "config_age",
     unit: Unit::Seconds,
     help: "time since the configuration took effect",
     option: Some("config-age"),
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static CONNECTIONS: Figure = Figure {
+pub(super) static CONNECTIONS: Metric = Metric {
     label: "connections",
     help: "open client connections; the limit is max_connections",
     option: Some("conn"),
     warning: "80%",
     critical: "90%",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static CONNECT_TIME: Figure = Figure {
+pub(super) static CONNECT_TIME: Metric = Metric {
     label: "connect_time",
     unit: Unit::Seconds,
     help: "TCP connect, INFO, CONNECT and the first PONG",
@@ -144,80 +144,80 @@ pub(super) static CONNECT_TIME: Figure = Figure {
     warning: "0.5",
     critical: "1",
 };
-pub(super) static CPU: Figure = Figure {
+pub(super) static CPU: Metric = Metric {
     label: "cpu",
     unit: Unit::Percent,
     help: "processor use in percent of one core",
     option: Some("cpu"),
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static FINDINGS_CRITICAL: Figure = Figure {
+pub(super) static FINDINGS_CRITICAL: Metric = Metric {
     label: "findings_critical",
     help: "critical findings",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static FINDINGS_INFO: Figure = Figure {
+pub(super) static FINDINGS_INFO: Metric = Metric {
     label: "findings_info",
     help: "findings that are only worth knowing",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static FINDINGS_WARNING: Figure = Figure {
+pub(super) static FINDINGS_WARNING: Metric = Metric {
     label: "findings_warning",
     help: "findings of severity warning",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static IN_BYTES: Figure = Figure {
+pub(super) static IN_BYTES: Metric = Metric {
     label: "in_bytes",
     unit: Unit::Counter,
     help: "payload bytes received since the start",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static IN_BYTES_RATE: Figure = Figure {
+pub(super) static IN_BYTES_RATE: Metric = Metric {
     label: "in_bytes_rate",
     unit: Unit::BytesPerSecond,
     help: "payload bytes received per second",
     option: Some("in-bytes"),
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static IN_MSGS: Figure = Figure {
+pub(super) static IN_MSGS: Metric = Metric {
     label: "in_msgs",
     unit: Unit::Counter,
     help: "messages received since the start",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static IN_MSGS_RATE: Figure = Figure {
+pub(super) static IN_MSGS_RATE: Metric = Metric {
     label: "in_msgs_rate",
     help: "messages received per second",
     option: Some("in-msgs"),
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static LAME_DUCK: Figure = Figure {
+pub(super) static LAME_DUCK: Metric = Metric {
     label: "lame_duck",
     help: "1 while the broker is in lame duck mode, else 0",
     option: Some("lame-duck"),
     warning: "0",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static LATENCY_COUNT: Figure = Figure {
+pub(super) static LATENCY_COUNT: Metric = Metric {
     label: "latency_count",
     help: "writes to readers that were measured in the last minute",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static LATENCY_MAX: Figure = Figure {
+pub(super) static LATENCY_MAX: Metric = Metric {
     label: "latency_max",
     unit: Unit::Seconds,
     help: "the longest time from reading a message to writing it, in the last minute",
     option: Some("latency-max"),
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static LATENCY_P50: Figure = Figure {
+pub(super) static LATENCY_P50: Metric = Metric {
     label: "latency_p50",
     unit: Unit::Seconds,
     help: "half of the messages took at most this long",
     option: Some("latency-p50"),
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static LATENCY_P99: Figure = Figure {
+pub(super) static LATENCY_P99: Metric = Metric {
     label: "latency_p99",
     unit: Unit::Seconds,
     help: "99 of 100 messages took at most this long from being read to being written",
@@ -225,55 +225,55 @@ pub(super) static LATENCY_P99: Figure = Figure {
     warning: "0.1",
     critical: "0.5",
 };
-pub(super) static MEM: Figure = Figure {
+pub(super) static MEM: Metric = Metric {
     label: "mem",
     unit: Unit::Bytes,
     help: "resident memory",
     option: Some("mem"),
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static MEMBERS: Figure = Figure {
+pub(super) static MEMBERS: Metric = Metric {
     label: "members",
     help: "members of the cluster, the broker itself included",
     option: Some("members"),
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static MEMBERS_MISSING: Figure = Figure {
+pub(super) static MEMBERS_MISSING: Metric = Metric {
     label: "members_missing",
     help: "members that ought to be there and are not",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static MESH_PROBLEMS: Figure = Figure {
+pub(super) static MESH_PROBLEMS: Metric = Metric {
     label: "mesh_problems",
     help: "findings about routes and members; midge only",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static OUT_BYTES: Figure = Figure {
+pub(super) static OUT_BYTES: Metric = Metric {
     label: "out_bytes",
     unit: Unit::Counter,
     help: "payload bytes delivered since the start",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static OUT_BYTES_RATE: Figure = Figure {
+pub(super) static OUT_BYTES_RATE: Metric = Metric {
     label: "out_bytes_rate",
     unit: Unit::BytesPerSecond,
     help: "payload bytes delivered per second",
     option: Some("out-bytes"),
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static OUT_MSGS: Figure = Figure {
+pub(super) static OUT_MSGS: Metric = Metric {
     label: "out_msgs",
     unit: Unit::Counter,
     help: "messages delivered since the start",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static OUT_MSGS_RATE: Figure = Figure {
+pub(super) static OUT_MSGS_RATE: Metric = Metric {
     label: "out_msgs_rate",
     help: "messages delivered per second",
     option: Some("out-msgs"),
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static PENDING_MAX: Figure = Figure {
+pub(super) static PENDING_MAX: Metric = Metric {
     label: "pending_max",
     unit: Unit::Bytes,
     help: "bytes waiting for the client with most of them; the limit is max_pending",
@@ -282,14 +282,14 @@ pub(super) static PENDING_MAX: Figure = Figure {
     warning: "50%",
     critical: "75%",
 };
-pub(super) static PENDING_TOTAL: Figure = Figure {
+pub(super) static PENDING_TOTAL: Metric = Metric {
     label: "pending_total",
     unit: Unit::Bytes,
     help: "bytes waiting for all clients together",
     option: Some("pending-total"),
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static REQUEST_TIME: Figure = Figure {
+pub(super) static REQUEST_TIME: Metric = Metric {
     label: "request_time",
     unit: Unit::Seconds,
     help: "from a message published to the own inbox to its delivery",
@@ -297,7 +297,7 @@ pub(super) static REQUEST_TIME: Figure = Figure {
     warning: "0.5",
     critical: "1",
 };
-pub(super) static RTT: Figure = Figure {
+pub(super) static RTT: Metric = Metric {
     label: "rtt",
     unit: Unit::Seconds,
     help: "from a PING to its PONG",
@@ -305,14 +305,14 @@ pub(super) static RTT: Figure = Figure {
     warning: "0.1",
     critical: "0.5",
 };
-pub(super) static SCHED_MAX: Figure = Figure {
+pub(super) static SCHED_MAX: Metric = Metric {
     label: "sched_max",
     unit: Unit::Seconds,
     help: "the latest that a thread of the broker ran in the last minute",
     option: Some("sched-max"),
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static SCHED_P99: Figure = Figure {
+pub(super) static SCHED_P99: Metric = Metric {
     label: "sched_p99",
     unit: Unit::Seconds,
     help: "99 of 100 times a thread of the broker ran at most this late",
@@ -320,64 +320,64 @@ pub(super) static SCHED_P99: Figure = Figure {
     warning: "0.1",
     critical: "0.5",
 };
-pub(super) static SLOW_CLIENTS: Figure = Figure {
+pub(super) static SLOW_CLIENTS: Metric = Metric {
     label: "slow_clients",
     unit: Unit::Counter,
     help: "slow clients since the start",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static SLOW_CONSUMERS: Figure = Figure {
+pub(super) static SLOW_CONSUMERS: Metric = Metric {
     label: "slow_consumers",
     unit: Unit::Counter,
     help: "slow consumers of all kinds since the start",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static SLOW_GATEWAYS: Figure = Figure {
+pub(super) static SLOW_GATEWAYS: Metric = Metric {
     label: "slow_gateways",
     unit: Unit::Counter,
     help: "slow gateways since the start",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static SLOW_LEAFS: Figure = Figure {
+pub(super) static SLOW_LEAFS: Metric = Metric {
     label: "slow_leafs",
     unit: Unit::Counter,
     help: "slow leafnodes since the start",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static SLOW_NEW: Figure = Figure {
+pub(super) static SLOW_NEW: Metric = Metric {
     label: "slow_new",
     help: "slow consumers since the run before, or during the sample",
     option: Some("slow"),
     warning: "0",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static SLOW_ROUTES: Figure = Figure {
+pub(super) static SLOW_ROUTES: Metric = Metric {
     label: "slow_routes",
     unit: Unit::Counter,
     help: "slow routes since the start",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static SUBSCRIPTIONS: Figure = Figure {
+pub(super) static SUBSCRIPTIONS: Metric = Metric {
     label: "subscriptions",
     help: "subscriptions of all accounts, and the interest of the cluster's other brokers",
     option: Some("subs"),
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static TOTAL_CONNECTIONS: Figure = Figure {
+pub(super) static TOTAL_CONNECTIONS: Metric = Metric {
     label: "total_connections",
     unit: Unit::Counter,
     help: "client connections accepted since the start",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
-pub(super) static UPTIME: Figure = Figure {
+pub(super) static UPTIME: Metric = Metric {
     label: "uptime",
     unit: Unit::Seconds,
     help: "time since the start of the broker",
     option: Some("uptime"),
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };
 /// In mode `uptime` a restart is what is looked for; elsewhere it is context.
-pub(super) static UPTIME_SHORT: Figure = Figure {
+pub(super) static UPTIME_SHORT: Metric = Metric {
     label: "uptime",
     unit: Unit::Seconds,
     help: "time since the start of the broker",
@@ -386,8 +386,8 @@ pub(super) static UPTIME_SHORT: Figure = Figure {
     critical: "",
 };
 /// Stands for the figure that `--figure` names.
-pub(super) static VARZ_FIGURE: Figure = Figure {
+pub(super) static VARZ_FIGURE: Metric = Metric {
     label: "FIGURE",
     help: "the figure of --figure, labelled by its path",
-    ..Figure::PLAIN
+    ..Metric::PLAIN
 };

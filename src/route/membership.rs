@@ -11,7 +11,7 @@ use parking_lot::Mutex;
 use super::{cluster::Route, introduction::with_port};
 use crate::{
     config::options::cluster::RouteUrl, connection::CloseReason, protocol::route::RouteInfo,
-    telemetry::Clock,
+    telemetry::MonotonicMillis,
 };
 
 /// A member that the configuration does not name is missed for so long.
@@ -25,7 +25,7 @@ const CERTNAMES_MAX: usize = 512;
 
 /// Everybody that is known of.
 #[derive(Default)]
-pub struct Roll(Mutex<State>);
+pub struct Membership(Mutex<State>);
 
 #[derive(Default)]
 struct State {
@@ -40,7 +40,7 @@ struct State {
 
 struct Shown {
     certname: String,
-    at: Clock,
+    at: MonotonicMillis,
 }
 
 /// A broker that the configuration names.
@@ -61,7 +61,7 @@ pub struct Target {
 /// Another broker of the cluster.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// Id of its run.
+    /// Id of its subject batch.
     pub id: String,
     /// What it is called.
     pub name: String,
@@ -78,9 +78,9 @@ pub struct Member {
     /// Whether there is a route to it.
     pub connected: bool,
     /// Since when that is so.
-    pub since: Clock,
+    pub since: MonotonicMillis,
     /// When something last came from it.
-    pub last_heard: Clock,
+    pub last_heard: MonotonicMillis,
     /// Times that a route to it was lost.
     pub losses: u64,
     /// Why it was lost last.
@@ -88,9 +88,9 @@ pub struct Member {
     /// Whether it said that it leaves.
     pub leaving: bool,
     /// Since when it has been asked what it sees and has not answered.
-    pub asked: Option<Clock>,
+    pub asked: Option<MonotonicMillis>,
     /// What it sees, as far as it told.
-    pub view: Option<View>,
+    pub view: Option<PeerView>,
 }
 
 impl Member {
@@ -102,18 +102,18 @@ impl Member {
 
 /// What a member sees.
 #[derive(Clone, Debug)]
-pub struct View {
+pub struct PeerView {
     /// When it told.
-    pub at: Clock,
+    pub at: MonotonicMillis,
     /// Time from the question to the answer.
     pub took: Duration,
     /// Its routes, one for each member.
-    pub sees: Vec<Sight>,
+    pub sees: Vec<PeerRoute>,
 }
 
 /// One member as another sees it.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Sight {
+pub struct PeerRoute {
     /// Id of the member that is seen.
     pub id: String,
     /// Its name, if that was told.
@@ -128,25 +128,25 @@ pub struct Sight {
 
 /// The roll at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Muster {
+pub struct MembershipSnapshot {
     /// The brokers that the configuration names.
     pub targets: Vec<Target>,
     /// The others of the cluster, those without a route too.
     pub members: Vec<Member>,
 }
 
-impl Muster {
+impl MembershipSnapshot {
     /// The member of that id.
     pub fn member(&self, id: &str) -> Option<&Member> {
         self.members.iter().find(|member| member.id == id)
     }
 }
 
-impl Roll {
+impl Membership {
     /// Everybody at this moment; the configuration names these.
-    pub(super) fn muster(&self, configured: &[RouteUrl]) -> Muster {
+    pub(super) fn snapshot(&self, configured: &[RouteUrl]) -> MembershipSnapshot {
         let mut state = self.0.lock();
-        state.forget(Clock::now());
+        state.forget(MonotonicMillis::now());
         let targets = configured.iter().map(|url| {
             let address = url.to_string();
             let known = state.targets.get(&address).cloned();
@@ -155,7 +155,7 @@ impl Roll {
                 ..known.unwrap_or_default()
             }
         });
-        Muster {
+        MembershipSnapshot {
             targets: targets.collect(),
             members: state.members.values().cloned().collect(),
         }
@@ -181,7 +181,7 @@ impl Roll {
 
     /// There is a route to a member.
     pub(super) fn entered(&self, route: &Route) {
-        let now = Clock::now();
+        let now = MonotonicMillis::now();
         let info = route.info.lock().clone();
         let named = info.given_name().is_some();
         let mut state = self.0.lock();
@@ -233,7 +233,7 @@ impl Roll {
         let mut state = self.0.lock();
         if let Some(member) = state.members.get_mut(&route.remote_id) {
             member.connected = false;
-            member.since = Clock::now();
+            member.since = MonotonicMillis::now();
             member.last_heard = route.last_heard();
             // Of two routes at the same moment one goes: nothing was lost.
             member.losses += u64::from(reason != CloseReason::DuplicateRoute);
@@ -248,7 +248,7 @@ impl Roll {
     /// Whether the broker at `address`, which has no name, is the only one that shows
     /// a certificate with this certname.
     pub(super) fn is_alone(&self, address: &str, certname: &str) -> bool {
-        let now = Clock::now();
+        let now = MonotonicMillis::now();
         let mut state = self.0.lock();
         state.forget(now);
         let mut others = state.certnames.iter().filter(|(at, _)| *at != address);
@@ -306,18 +306,18 @@ impl Roll {
     pub(super) fn asked(&self, route: &Route) {
         if let Some(member) = self.0.lock().members.get_mut(&route.remote_id) {
             member.last_heard = route.last_heard();
-            member.asked.get_or_insert_with(Clock::now);
+            member.asked.get_or_insert_with(MonotonicMillis::now);
         }
     }
 
     /// A member told what it sees. What was not asked for is passed over.
-    pub(super) fn told(&self, id: &str, sees: Vec<Sight>) {
-        let now = Clock::now();
+    pub(super) fn told(&self, id: &str, sees: Vec<PeerRoute>) {
+        let now = MonotonicMillis::now();
         if let Some(member) = self.0.lock().members.get_mut(id)
             && let Some(asked) = member.asked.take()
         {
             member.last_heard = now;
-            member.view = Some(View {
+            member.view = Some(PeerView {
                 at: now,
                 took: asked.until(now),
                 sees,
@@ -328,10 +328,10 @@ impl Roll {
 
 impl State {
     /// Forgets members that are gone for long, and the surplus of others.
-    fn forget(&mut self, now: Clock) {
+    fn forget(&mut self, now: MonotonicMillis) {
         self.members
             .retain(|_, member| member.connected || member.since.until(now) < MISSED_FOR);
-        let mut absent: Vec<(Clock, String)> = self
+        let mut absent: Vec<(MonotonicMillis, String)> = self
             .members
             .values()
             .filter(|member| !member.connected)
@@ -371,17 +371,17 @@ mod tests {
 
     #[test]
     fn a_certname_is_the_name_of_one_broker_alone() {
-        let roll = Roll::default();
-        assert!(roll.is_alone("a:1", "node"));
-        assert!(roll.is_alone("a:1", "node"), "started anew");
-        assert!(!roll.is_alone("b:1", "node"));
-        assert!(!roll.is_alone("a:1", "node"), "not any more");
-        assert!(roll.is_alone("b:1", "other"));
-        assert!(roll.is_alone("a:1", "node"));
+        let membership = Membership::default();
+        assert!(membership.is_alone("a:1", "node"));
+        assert!(membership.is_alone("a:1", "node"), "started anew");
+        assert!(!membership.is_alone("b:1", "node"));
+        assert!(!membership.is_alone("a:1", "node"), "not any more");
+        assert!(membership.is_alone("b:1", "other"));
+        assert!(membership.is_alone("a:1", "node"));
         for number in 0..2 * CERTNAMES_MAX {
-            roll.is_alone(&number.to_string(), "crowd");
+            membership.is_alone(&number.to_string(), "crowd");
         }
-        assert_eq!(roll.0.lock().certnames.len(), CERTNAMES_MAX);
+        assert_eq!(membership.0.lock().certnames.len(), CERTNAMES_MAX);
     }
 
     #[test]

@@ -17,11 +17,11 @@ use parking_lot::Mutex;
 use tracing::info;
 
 use super::{
-    Clock,
+    MonotonicMillis,
     event::{EventKind, EventLog},
 };
 
-/// Source addresses that are told apart, of storms and of bare connects; those
+/// Source addresses that are told apart, of storms and of probes connects; those
 /// beyond are counted together with the rest.
 const SOURCES_MAX: usize = 1024;
 
@@ -34,33 +34,33 @@ const STORM_LEN_MAX: Duration = Duration::from_secs(60);
 /// Who leaves when it has read INFO.
 const LEFT_AT_ONCE: &str = "a probe, or a client that cannot read INFO";
 
-/// Time between two log lines about one source of bare connects.
-const BARE_LOG_INTERVAL: Duration = Duration::from_secs(60);
+/// Time between two log lines about one source of probes connects.
+const PROBE_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Who comes and goes.
-pub struct Crowd {
+pub struct ConnectionChurn {
     /// Connects and closes within a second that are a storm.
     storm_rate: u64,
     state: Mutex<State>,
-    bare: AtomicU64,
+    probes: AtomicU64,
 }
 
 #[derive(Default)]
 struct State {
     /// Beginning of the second that is being counted.
-    second: Option<Clock>,
+    second: Option<MonotonicMillis>,
     changes: u64,
     storm: Option<Storm>,
-    bare: HashMap<IpAddr, BareSource>,
+    probes: HashMap<IpAddr, ProbeSource>,
 }
 
 /// Many connects and closes in a short time, so far.
 #[derive(Clone, Debug)]
 pub struct Storm {
     /// When it began.
-    pub start: Clock,
+    pub start: MonotonicMillis,
     /// When it last had its rate.
-    pub last_busy: Clock,
+    pub last_busy: MonotonicMillis,
     /// Clients that logged in.
     pub connected: u64,
     /// Clients that left.
@@ -69,8 +69,8 @@ pub struct Storm {
     sources: HashMap<IpAddr, u64>,
 }
 
-struct BareSource {
-    logged: Clock,
+struct ProbeSource {
+    logged: MonotonicMillis,
     since_logged: u64,
 }
 
@@ -83,19 +83,19 @@ pub enum Change {
     Closed,
 }
 
-impl Crowd {
+impl ConnectionChurn {
     /// A crowd in which `storm_rate` connects and closes within a second are a
     /// storm.
     pub fn new(storm_rate: u64) -> Self {
         Self {
             storm_rate,
             state: Mutex::default(),
-            bare: AtomicU64::new(0),
+            probes: AtomicU64::new(0),
         }
     }
 
     /// Counts a change at `now`; whether it is to be told by itself.
-    pub fn count(&self, change: Change, source: IpAddr, now: Clock) -> bool {
+    pub fn count(&self, change: Change, source: IpAddr, now: MonotonicMillis) -> bool {
         let state = &mut *self.state.lock();
         let second = state.second.get_or_insert(now);
         if second.until(now) >= Duration::from_secs(1) {
@@ -117,13 +117,13 @@ impl Crowd {
     }
 
     /// Counts a connection that ended without a byte of protocol.
-    pub fn count_bare(&self, source: IpAddr, now: Clock) {
-        self.bare.fetch_add(1, Ordering::Relaxed);
-        let sources = &mut self.state.lock().bare;
+    pub fn count_probe(&self, source: IpAddr, now: MonotonicMillis) {
+        self.probes.fetch_add(1, Ordering::Relaxed);
+        let sources = &mut self.state.lock().probes;
         if let Some(known) = sources.get_mut(&source) {
             known.since_logged += 1;
         } else if sources.len() < SOURCES_MAX {
-            let new = BareSource {
+            let new = ProbeSource {
                 logged: now,
                 since_logged: 0,
             };
@@ -133,8 +133,8 @@ impl Crowd {
     }
 
     /// Connections so far that ended without a byte of protocol.
-    pub fn bare(&self) -> u64 {
-        self.bare.load(Ordering::Relaxed)
+    pub fn probes(&self) -> u64 {
+        self.probes.load(Ordering::Relaxed)
     }
 
     /// The storm that goes on, if there is one.
@@ -143,7 +143,7 @@ impl Crowd {
     }
 
     /// Tells what is over. To be called about once in a second.
-    pub fn tick(&self, events: &EventLog, now: Clock) {
+    pub fn tick(&self, events: &EventLog, now: MonotonicMillis) {
         let (storm, silent) = {
             let mut state = self.state.lock();
             (state.take_storm(now), state.take_bare(now))
@@ -153,7 +153,7 @@ impl Crowd {
         }
         for (source, count) in silent {
             info!(
-                "{source} - Connected {count} more times within {BARE_LOG_INTERVAL:?} and left \
+                "{source} - Connected {count} more times within {PROBE_LOG_INTERVAL:?} and left \
                  without a word: {LEFT_AT_ONCE}"
             );
         }
@@ -162,7 +162,7 @@ impl Crowd {
 
 impl State {
     /// The storm, if it is over or has lasted long enough to be told.
-    fn take_storm(&mut self, now: Clock) -> Option<Storm> {
+    fn take_storm(&mut self, now: MonotonicMillis) -> Option<Storm> {
         let storm = self.storm.as_ref()?;
         if storm.last_busy.until(now) >= STORM_QUIET {
             return self.storm.take();
@@ -173,11 +173,11 @@ impl State {
         None
     }
 
-    /// Sources of bare connects that came again, with their counts.
-    fn take_bare(&mut self, now: Clock) -> Vec<(IpAddr, u64)> {
+    /// Sources of probes connects that came again, with their counts.
+    fn take_bare(&mut self, now: MonotonicMillis) -> Vec<(IpAddr, u64)> {
         let mut again = Vec::new();
-        self.bare.retain(|source, known| {
-            if known.logged.until(now) < BARE_LOG_INTERVAL {
+        self.probes.retain(|source, known| {
+            if known.logged.until(now) < PROBE_LOG_INTERVAL {
                 return true;
             }
             if known.since_logged == 0 {
@@ -193,7 +193,7 @@ impl State {
 }
 
 impl Storm {
-    fn begin(now: Clock) -> Self {
+    fn begin(now: MonotonicMillis) -> Self {
         Self {
             start: now,
             last_busy: now,
@@ -247,19 +247,19 @@ mod tests {
 
     #[test]
     fn a_storm_is_one_event_and_ordinary_changes_are_told() {
-        let (crowd, events) = (Crowd::new(10), EventLog::default());
+        let (churn, events) = (ConnectionChurn::new(10), EventLog::default());
         let told = |at| {
             (0..50)
-                .filter(|_| crowd.count(Change::Connected, SOURCE, Clock(at)))
+                .filter(|_| churn.count(Change::Connected, SOURCE, MonotonicMillis(at)))
                 .count()
         };
         assert_eq!(told(0), 10);
         assert_eq!(told(1000), 0);
-        crowd.tick(&events, Clock(1500));
-        assert!(crowd.storm().is_some());
+        churn.tick(&events, MonotonicMillis(1500));
+        assert!(churn.storm().is_some());
         assert_eq!(events.last_id(), 0);
-        crowd.tick(&events, Clock(3000));
-        assert!(crowd.storm().is_none());
+        churn.tick(&events, MonotonicMillis(3000));
+        assert!(churn.storm().is_none());
         let storms = events.after(0);
         assert_eq!(storms.len(), 1);
         assert_eq!(storms[0].kind, EventKind::Storm);
@@ -268,37 +268,37 @@ mod tests {
             "{}",
             storms[0].text
         );
-        assert!(crowd.count(Change::Closed, SOURCE, Clock(3001)));
+        assert!(churn.count(Change::Closed, SOURCE, MonotonicMillis(3001)));
     }
 
     #[test]
     fn a_storm_without_end_is_told_now_and_then() {
-        let (crowd, events) = (Crowd::new(10), EventLog::default());
+        let (churn, events) = (ConnectionChurn::new(10), EventLog::default());
         for second in 0..150 {
             for _ in 0..20 {
-                crowd.count(Change::Connected, SOURCE, Clock(second * 1000));
+                churn.count(Change::Connected, SOURCE, MonotonicMillis(second * 1000));
             }
-            crowd.tick(&events, Clock(second * 1000));
+            churn.tick(&events, MonotonicMillis(second * 1000));
         }
         assert_eq!(events.last_id(), 2);
     }
 
     #[test]
     fn bare_connects_are_counted_and_sources_are_bounded() {
-        let (crowd, events) = (Crowd::new(10), EventLog::default());
+        let (churn, events) = (ConnectionChurn::new(10), EventLog::default());
         for source in 0..5000 {
             let source = IpAddr::V4(std::net::Ipv4Addr::from_bits(source));
-            crowd.count_bare(source, Clock(0));
-            crowd.count_bare(source, Clock(0));
+            churn.count_probe(source, MonotonicMillis(0));
+            churn.count_probe(source, MonotonicMillis(0));
         }
-        assert_eq!(crowd.bare(), 10_000);
-        let mut state = crowd.state.lock();
-        assert_eq!(state.bare.len(), SOURCES_MAX);
-        assert_eq!(state.take_bare(Clock(59_000)).len(), 0);
-        assert_eq!(state.take_bare(Clock(60_000)).len(), SOURCES_MAX);
+        assert_eq!(churn.probes(), 10_000);
+        let mut state = churn.state.lock();
+        assert_eq!(state.probes.len(), SOURCES_MAX);
+        assert_eq!(state.take_bare(MonotonicMillis(59_000)).len(), 0);
+        assert_eq!(state.take_bare(MonotonicMillis(60_000)).len(), SOURCES_MAX);
         // Not seen again: forgotten.
-        assert_eq!(state.take_bare(Clock(120_000)).len(), 0);
-        assert_eq!(state.bare.len(), 0);
+        assert_eq!(state.take_bare(MonotonicMillis(120_000)).len(), 0);
+        assert_eq!(state.probes.len(), 0);
         assert_eq!(events.last_id(), 0);
     }
 }

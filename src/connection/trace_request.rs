@@ -2,14 +2,14 @@
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use crate::telemetry::Clock;
+use crate::telemetry::MonotonicMillis;
 
 /// Whether a connection is traced, and for how long. None is the default.
 #[derive(Default)]
-pub struct TraceOrder {
+pub struct TraceRequest {
     /// Lines left.
     lines: AtomicU32,
-    /// When it ends, a [`Clock`].
+    /// When it ends, a [`MonotonicMillis`].
     until: AtomicU64,
 }
 
@@ -24,9 +24,9 @@ pub enum TraceLine {
     Last,
 }
 
-impl TraceOrder {
+impl TraceRequest {
     /// Orders `lines` lines at most, none after `until`; nought ends an order.
-    pub fn give(&self, lines: u32, until: Clock) {
+    pub fn give(&self, lines: u32, until: MonotonicMillis) {
         self.until.store(until.0, Ordering::Relaxed);
         self.lines.store(lines, Ordering::Release);
     }
@@ -42,7 +42,7 @@ impl TraceOrder {
         if lines == 0 {
             return TraceLine::Unwanted;
         }
-        if Clock::now().0 > self.until.load(Ordering::Relaxed) {
+        if MonotonicMillis::now().0 > self.until.load(Ordering::Relaxed) {
             self.lines.store(0, Ordering::Relaxed);
             return TraceLine::Unwanted;
         }
@@ -61,17 +61,17 @@ mod tests {
 
     #[test]
     fn an_order_ends_with_its_lines_or_its_time() {
-        let order = TraceOrder::default();
+        let order = TraceRequest::default();
         assert_eq!(order.take(), TraceLine::Unwanted);
-        order.give(2, Clock(u64::MAX));
+        order.give(2, MonotonicMillis(u64::MAX));
         assert!(order.is_given());
         assert_eq!(order.take(), TraceLine::Wanted);
         assert_eq!(order.take(), TraceLine::Last);
         assert_eq!(order.take(), TraceLine::Unwanted);
         assert!(!order.is_given());
-        Clock::now();
+        MonotonicMillis::now();
         std::thread::sleep(std::time::Duration::from_millis(2));
-        order.give(9, Clock(0));
+        order.give(9, MonotonicMillis(0));
         assert_eq!(order.take(), TraceLine::Unwanted);
         assert!(!order.is_given());
     }

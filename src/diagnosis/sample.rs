@@ -9,11 +9,11 @@ use crate::{
         Connection,
         handshake::{HandshakeLook, Handshakers},
         outbound::Backlog,
-        registry::Troubles,
+        registry::FailureCounts,
     },
     server::Server,
     telemetry::{
-        Clock,
+        MonotonicMillis,
         allocator::{Allocated, Allocator},
         process,
     },
@@ -29,8 +29,8 @@ const PENDING_OF_NOTE: usize = 64 * 1024;
 const SUBSCRIPTIONS_OF_NOTE: usize = 64;
 
 /// The broker at one moment.
-pub(super) struct Look {
-    pub(super) at: Clock,
+pub(super) struct Sample {
+    pub(super) at: MonotonicMillis,
     /// Open connections.
     pub(super) connections: usize,
     /// Bytes in all outbound queues.
@@ -57,7 +57,7 @@ pub(super) struct Look {
     pub(super) by_subscriptions: Vec<Holder>,
     /// Connections that publishers have ever waited for.
     pub(super) waited_for: Vec<Holder>,
-    pub(super) troubles: Troubles,
+    pub(super) troubles: FailureCounts,
     /// The other brokers; nobody without a cluster.
     pub(super) mesh: Mesh,
     /// The memory of the process; `None` if the system does not tell.
@@ -78,14 +78,14 @@ pub(super) struct Holder {
     pub(super) stalls: u64,
 }
 
-impl Look {
+impl Sample {
     /// Looks at the broker now. Each connection is locked for three short reads.
     pub(super) fn take(server: &Server, allocator: &mut Allocator) -> Self {
         let registry = &server.clients.registry;
         let open = registry.open();
         let process = process::memory().ok();
-        let mut look = Self {
-            at: Clock::now(),
+        let mut sample = Self {
+            at: MonotonicMillis::now(),
             connections: open.len(),
             pending: 0,
             queued: 0,
@@ -106,17 +106,17 @@ impl Look {
             files: process::open_files().ok(),
         };
         for account in server.clients.accounts.all() {
-            look.subscriptions += account.sublist.stats().subscriptions;
+            sample.subscriptions += account.sublist.stats().subscriptions;
         }
         for connection in open {
-            look.add(connection);
+            sample.add(connection);
         }
         for route in registry.routes() {
-            look.add_route(route);
+            sample.add_route(route);
         }
-        keep_most(&mut look.by_pending, |holder| holder.backlog.pending);
-        keep_most(&mut look.by_subscriptions, |holder| holder.subscriptions);
-        look
+        keep_most(&mut sample.by_pending, |holder| holder.backlog.pending);
+        keep_most(&mut sample.by_subscriptions, |holder| holder.subscriptions);
+        sample
     }
 
     /// Adds a peer of the cluster, if publishers have waited for it.

@@ -1,7 +1,7 @@
 //! Who feeds a queue that is behind, and who was paused for it.
 //!
 //! Kept by the queue itself while its reader is behind: a publisher is noted once
-//! per run, never for a queue that flows. Bounded by space-saving: a publisher
+//! per subject batch, never for a queue that flows. Bounded by space-saving: a publisher
 //! beyond the limit takes the place of the least.
 
 use std::time::Duration;
@@ -11,7 +11,7 @@ const FEEDERS_MAX: usize = 8;
 
 /// A publisher that fed a queue.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub struct Fed {
+pub struct Produced {
     /// The publisher's connection id.
     pub cid: u64,
     /// Bytes it put into the queue.
@@ -31,22 +31,22 @@ pub struct Stalled {
 
 /// The publishers that a queue which is behind has to do with.
 #[derive(Clone, Debug, Default)]
-pub struct Feeders {
+pub struct Producers {
     /// Who fed it, in no order.
-    pub fed: Vec<Fed>,
+    pub fed: Vec<Produced>,
     /// Who was paused for it, in no order.
     pub stalled: Vec<Stalled>,
     /// Somebody watches the reader: what was noted stays when it catches up.
     pub(super) watched: bool,
 }
 
-impl Feeders {
+impl Producers {
     /// Notes that the publisher `cid` put `bytes` into the queue.
     pub(super) fn feed(&mut self, cid: u64, bytes: u64) {
         if let Some(known) = self.fed.iter_mut().find(|known| known.cid == cid) {
             known.bytes += bytes;
         } else if self.fed.len() < FEEDERS_MAX {
-            self.fed.push(Fed { cid, bytes });
+            self.fed.push(Produced { cid, bytes });
         } else if let Some(least) = self.fed.iter_mut().min_by_key(|known| known.bytes) {
             least.cid = cid;
             least.bytes += bytes;
@@ -76,16 +76,16 @@ mod tests {
 
     #[test]
     fn the_biggest_stay() {
-        let mut feeders = Feeders::default();
+        let mut producers = Producers::default();
         for round in 0..100 {
-            feeders.feed(1, 1000);
-            feeders.feed(100 + round, 1);
+            producers.feed(1, 1000);
+            producers.feed(100 + round, 1);
         }
-        assert_eq!(feeders.fed.len(), FEEDERS_MAX);
-        let biggest = feeders.fed.iter().max_by_key(|fed| fed.bytes);
+        assert_eq!(producers.fed.len(), FEEDERS_MAX);
+        let biggest = producers.fed.iter().max_by_key(|fed| fed.bytes);
         assert_eq!(
             biggest,
-            Some(&Fed {
+            Some(&Produced {
                 cid: 1,
                 bytes: 100_000
             })

@@ -14,7 +14,7 @@ const IDLE_LOOKS: u32 = 3;
 
 /// The tide of what is held for a while only.
 #[derive(Default)]
-pub(super) struct Ebb {
+pub(super) struct HeapTrim {
     high_water: usize,
     /// The look before gave back.
     gave_back: bool,
@@ -25,7 +25,7 @@ pub(super) struct Ebb {
     idle_looks: u32,
 }
 
-impl Ebb {
+impl HeapTrim {
     /// Notes how many bytes are held now and were `most` since the last call;
     /// gives back what has been freed if that is much. A queue is struck off the
     /// figure a moment before its memory is freed, and the end of a fall may be
@@ -83,12 +83,12 @@ mod tests {
     #[test]
     fn what_lies_idle_is_given_back_once() {
         const MIB: usize = 1 << 20;
-        let mut ebb = Ebb::default();
+        let mut heap_trim = HeapTrim::default();
         // Of 40 MiB, 10 are stuck; later 20 more lie idle.
         let levels = [
             0, 40, 5, 40, 40, 40, 10, 10, 12, 12, 30, 30, 30, 30, 30, 30, 30, 30,
         ];
-        let given = levels.map(|level| ebb.lies_idle(level * MIB));
+        let given = levels.map(|level| heap_trim.lies_idle(level * MIB));
         let times: Vec<usize> = (0..levels.len()).filter(|&at| given[at]).collect();
         assert_eq!(times, [5, 12]);
     }
@@ -96,12 +96,12 @@ mod tests {
     #[test]
     fn a_slow_ebb_counts_as_a_fast_one_does() {
         const MIB: usize = 1 << 20;
-        let mut ebb = Ebb::default();
+        let mut heap_trim = HeapTrim::default();
         let levels = [0, 40, 30, 25, 24, 30, 10, 8, 0];
-        let fallen = levels.map(|level| ebb.has_fallen(level * MIB, 0));
+        let fallen = levels.map(|level| heap_trim.has_fallen(level * MIB, 0));
         let times: Vec<usize> = (0..levels.len()).filter(|&at| fallen[at]).collect();
         assert_eq!(times, [4, 6]);
-        assert!(ebb.has_fallen(0, 50 * MIB), "between two looks");
-        assert!(!ebb.has_fallen(0, 0));
+        assert!(heap_trim.has_fallen(0, 50 * MIB), "between two looks");
+        assert!(!heap_trim.has_fallen(0, 0));
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::{Context, system::Notice};
 use crate::{
     connection::{CloseReason, Connection},
-    telemetry::{Clock, crowd::Change, event::EventKind},
+    telemetry::{MonotonicMillis, churn::Change, event::EventKind},
 };
 
 /// A client logged in.
@@ -14,8 +14,8 @@ pub(super) fn tell_connected(context: &Context, connection: &Arc<Connection>) {
     let telemetry = &context.telemetry;
     let source = connection.peer.ip();
     if !telemetry
-        .crowd
-        .count(Change::Connected, source, Clock::now())
+        .churn
+        .count(Change::Connected, source, MonotonicMillis::now())
     {
         return;
     }
@@ -52,9 +52,9 @@ pub(super) fn tell_closed(
     let notice = Notice::Closed(connection.clone(), reason);
     context.system.leave(notice);
     let telemetry = &context.telemetry;
-    let now = Clock::now();
+    let now = MonotonicMillis::now();
     if !telemetry
-        .crowd
+        .churn
         .count(Change::Closed, connection.peer.ip(), now)
     {
         return;
