@@ -10,7 +10,7 @@ use tokio::{
 use tracing::{debug, error, info};
 
 use super::{
-    Ended,
+    Ended, client_urls,
     cluster::{Cluster, Origin},
     failing::is_fault,
     handshake::Handshake,
@@ -77,7 +77,10 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
             Ended::Duplicate(remote_id) => {
                 failures = Failures::default();
                 cluster.membership.found(&url, &remote_id, false);
-                cluster.keep_as_configured(&remote_id, &address).await;
+                if cluster.keep_as_configured(&remote_id, &address).await {
+                    sleep(cluster.failing.pause_left(&remote_id) + jitter()).await;
+                    continue;
+                }
             }
             Ended::Ourselves => {
                 cluster
@@ -101,19 +104,22 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
 impl Cluster {
     /// Returns once there is no route to the broker of that id, to which a configured
     /// address leads, or the address is configured no more. Until then every route to
-    /// it counts as configured, whoever dialled.
-    async fn keep_as_configured(&self, remote_id: &str, address: &String) {
+    /// it counts as configured, whoever dialled. Returns whether there was one.
+    async fn keep_as_configured(&self, remote_id: &str, address: &String) -> bool {
+        let mut had_route = false;
         while let Some(route) = self.route(remote_id) {
             let options = self.options();
             if !options.routes.iter().any(|url| url.to_string() == *address) {
-                return;
+                return had_route;
             }
+            had_route = true;
             route
                 .configured_as
                 .lock()
                 .get_or_insert_with(|| address.clone());
             self.until_ended(&route).await;
         }
+        had_route
     }
 
     /// How the configuration has it that the broker at `address` is dialled now;
@@ -194,7 +200,12 @@ pub(super) async fn dial(
 ) -> Ended {
     let (stream, peer) = match connect(cluster, url, origin).await {
         Ok(connected) => connected,
-        Err(error) => return Ended::Failed(None, error.to_string()),
+        Err(error) => {
+            if error.kind() == io::ErrorKind::ConnectionRefused {
+                client_urls::forget_refusing(cluster, url);
+            }
+            return Ended::Failed(None, error.to_string());
+        }
     };
     if cluster.is_stopping() {
         return Ended::Failed(None, "the broker stops".into());

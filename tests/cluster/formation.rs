@@ -113,6 +113,24 @@ fn wait_for_urls(client: &mut RawClient, expected: &BTreeSet<String>) {
     }
 }
 
+/// A member that says it stops is off the clients' list before it is back: if it
+/// stayed there for a while, clients would not learn that it came back.
+#[test]
+fn a_member_that_stops_leaves_the_list_of_clients_before_it_is_back() {
+    let mut members = mesh::start(&[Kind::Midge, Kind::Midge, Kind::Midge]);
+    let ports: Vec<u16> = members.iter().map(|member| member.route_port).collect();
+    let all = addresses(&members);
+    let mut watcher = members[0].watcher();
+    watcher.sync();
+    let mut stopped = members.remove(2);
+    stopped.broker.stop();
+    let mut plan = Plan::new(Kind::Midge, &stopped.name, ports[2], &ports[..2]);
+    plan.port = stopped.broker.client_addr().port();
+    members.push(plan.start());
+    wait_for_urls(&mut watcher, &addresses(&members[..2]));
+    wait_for_urls(&mut watcher, &all);
+}
+
 /// A member that restarts is found again, with its subscriptions.
 #[test]
 fn a_restarted_member_is_back() {
