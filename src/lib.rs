@@ -3,11 +3,14 @@
 //! The rooms and who may use whom are drawn in `ARCHITECTURE.md`.
 
 pub mod account;
+pub mod broker;
 pub mod check;
 pub mod client;
 pub mod config;
 pub mod connection;
+pub mod delivery;
 pub mod diagnosis;
+pub mod interest;
 pub mod log;
 pub mod monitor;
 pub mod protocol;

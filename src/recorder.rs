@@ -15,8 +15,8 @@ use std::{
 use tokio::runtime::Handle;
 
 use crate::{
-    client::Context,
-    connection::{Connection, incident},
+    broker::{Broker, incident},
+    connection::Connection,
     server::Server,
     telemetry::{MonotonicMicros, MonotonicMillis, latency::COPY_EVERY},
 };
@@ -41,7 +41,7 @@ const WATCHED_MAX: usize = 1024;
 const ACTIVITY_SLACK_MS: u64 = 5000;
 
 struct Recorder {
-    context: Arc<Context>,
+    broker: Arc<Broker>,
     runtime: Handle,
     /// Readers that were behind when last looked at.
     watched: Vec<Weak<Connection>>,
@@ -56,7 +56,7 @@ struct Recorder {
 /// The thread cannot be had.
 pub fn record(server: &Server, runtime: Handle) -> io::Result<()> {
     let mut recorder = Recorder {
-        context: server.clients.clone(),
+        broker: server.broker.clone(),
         runtime,
         watched: Vec::new(),
         last_look: MonotonicMillis(0),
@@ -79,23 +79,23 @@ impl Recorder {
         if tick.is_multiple_of(PROBE_TICKS) {
             self.probe();
         }
-        let noticed = self.context.registry.take_noticed();
+        let noticed = self.broker.registry.take_noticed();
         let watched = self.watched.iter().filter_map(Weak::upgrade);
         let mut readers: Vec<_> = watched.chain(noticed).collect();
         if tick.is_multiple_of(LOOK_TICKS) {
-            let open = self.context.registry.open();
+            let open = self.broker.registry.open();
             self.look(&open);
             readers.extend(open.into_iter().filter(|known| known.is_blocked()));
         }
         if tick.is_multiple_of((COPY_EVERY.as_millis() / TICK.as_millis()) as u64) {
-            self.context.telemetry.latency.copy();
+            self.broker.telemetry.latency.copy();
         }
         self.look_at_readers(readers);
     }
 
     /// Looks at readers that are or were behind.
     fn look_at_readers(&mut self, mut readers: Vec<Arc<Connection>>) {
-        let (telemetry, registry) = (&self.context.telemetry, &self.context.registry);
+        let (telemetry, registry) = (&self.broker.telemetry, &self.broker.registry);
         readers.sort_by_key(|reader| reader.cid);
         readers.dedup_by_key(|reader| reader.cid);
         let now = MonotonicMillis::now();
@@ -113,8 +113,8 @@ impl Recorder {
 
     /// Sees what moved since the last look.
     fn look(&mut self, open: &[Arc<Connection>]) {
-        let telemetry = &self.context.telemetry;
-        let registry = &self.context.registry;
+        let telemetry = &self.broker.telemetry;
+        let registry = &self.broker.registry;
         let now = MonotonicMillis::now();
         telemetry.loads.begin_look(MonotonicMicros::now());
         let since = MonotonicMillis(self.last_look.0.saturating_sub(ACTIVITY_SLACK_MS));
@@ -127,14 +127,14 @@ impl Recorder {
 
     /// Measures how late a task gets to run.
     fn probe(&self) {
-        let context = self.context.clone();
+        let broker = self.broker.clone();
         let asked = MonotonicMicros::now();
-        if !context.telemetry.latency.ask_probe(asked) {
+        if !broker.telemetry.latency.ask_probe(asked) {
             return;
         }
         self.runtime.spawn(async move {
             let now = MonotonicMicros::now();
-            context
+            broker
                 .telemetry
                 .latency
                 .note_probe(now, asked.micros_until(now));

@@ -20,7 +20,7 @@ use super::{
     replies::REPLY_PREFIX,
 };
 use crate::{
-    connection::{Subscription, remote::Remotes},
+    delivery::{Subscription, remote::Remotes},
     sublist::{Entry as _, Matches},
     telemetry::held::allocated,
 };

@@ -10,10 +10,9 @@ use hashbrown::HashMap;
 
 use super::{Account, Destinations, path::Path, replies::REPLY_PREFIX};
 use crate::{
-    connection::{
-        Connection, Subscription,
-        buffers::ThreadBuffers,
-        delivery::{Pick, SubjectBatch, deal_rest, deliver_to_queue_group},
+    connection::{Connection, buffers::ThreadBuffers},
+    delivery::{
+        Pick, SubjectBatch, Subscription, deal_rest, deliver_to_queue_group,
         remote::{Left, Reached, Remotes, Share},
     },
     sublist::Entry,
@@ -373,7 +372,7 @@ fn shares(remotes: &Remotes, mut left: HashMap<&[u8], Vec<usize>>) -> Vec<Share>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::delivery::Message;
+    use crate::delivery::Message;
 
     #[test]
     fn what_is_missed_is_what_nobody_took() {

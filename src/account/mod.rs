@@ -31,12 +31,13 @@ use parking_lot::RwLock;
 pub use crate::config::accounts::{AccountLimits, GLOBAL_ACCOUNT};
 use crate::{
     config::options::cluster::QueuePolicy,
-    connection::{
-        SUBSCRIPTIONS, Subscription,
-        buffers::ThreadBuffers,
-        interest::LocalInterest,
+    connection::buffers::ThreadBuffers,
+    delivery::{
+        Subscription,
         remote::{MessageTotals, OverRoutes, REMOTE_INTEREST, RemoteInterest, Remotes},
+        subscription::SUBSCRIPTIONS,
     },
+    interest::LocalInterest,
     security::permissions::{Permissions, Subscribing},
     sublist::{Entry, Sublist},
     telemetry::held::{Pool, Share},

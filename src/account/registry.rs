@@ -10,11 +10,8 @@ use super::{
 };
 use crate::{
     config::{Options, accounts::AccountConfig},
-    connection::{
-        Subscription,
-        buffers::{ThreadBuffers, with_buffers},
-        trace_expired,
-    },
+    connection::buffers::{ThreadBuffers, with_buffers},
+    delivery::{Subscription, trace_out::trace_expired},
 };
 
 /// All accounts of a broker, by name. There is always the global one.

@@ -15,10 +15,8 @@ use super::{
     replies::Pending,
 };
 use crate::{
-    connection::{
-        buffers::ThreadBuffers,
-        delivery::{Message, SubjectBatch},
-    },
+    connection::buffers::ThreadBuffers,
+    delivery::{Message, SubjectBatch},
     protocol::{CRLF, header},
 };
 

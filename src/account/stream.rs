@@ -15,7 +15,8 @@ use parking_lot::Mutex;
 
 use super::{Account, REMOVED_AT_ONCE, imports::StreamImport};
 use crate::{
-    connection::{Subscription, buffers::ThreadBuffers},
+    connection::buffers::ThreadBuffers,
+    delivery::Subscription,
     subject::{intersect, is_valid, transform::Renaming},
     sublist::{Entry, Sublist},
 };

@@ -93,7 +93,7 @@ pub(super) async fn pause(session: &mut Session, turn: &Turn) -> bool {
         let begin = Instant::now();
         // A long pause is told of again and again.
         if told.is_none_or(|told| begin - told >= PAUSE_MAX) {
-            session.context.registry.stall(reader);
+            session.broker.registry.stall(reader);
             told = Some(begin);
         }
         sleep(LOOK_EVERY).await;

@@ -47,7 +47,7 @@ impl Reader for Session {
         !buffers.congested.is_empty()
             || self.pending_login.is_some()
             || self.held != Held::No
-            || self.context.registry.budget.is_overdrawn()
+            || self.broker.registry.budget.is_overdrawn()
     }
 
     fn handle_large(&mut self, buffers: &mut ThreadBuffers, large: Large) {
@@ -227,7 +227,7 @@ impl Session {
         let too_large = publish.total_len > self.limits.max_payload;
         // One that waits for its end is looked at again.
         if too_large || received >= publish.whole_len() || Input::is_large(publish.whole_len()) {
-            let tally = &self.context.telemetry.large;
+            let tally = &self.broker.telemetry.large;
             tally.count(
                 publish.subject,
                 publish.total_len as u64,

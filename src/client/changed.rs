@@ -5,10 +5,9 @@
 //! which account. A client that would be stays connected, whatever else of its
 //! user or account is otherwise; of its subscriptions go those that would be
 //! refused. `server::reload` has all sessions look ([`tell_all`]) and afterwards
-//! cuts those for which there is no place any more ([`keep_limits`]).
+//! cuts those for which there is no place any more (`broker::surplus`).
 
 use std::{
-    collections::{BTreeMap, HashMap},
     sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
@@ -16,15 +15,12 @@ use std::{
 
 use tracing::{info, warn};
 
-use super::{
-    Context, end::End, log_prefix, member::narrowed, permission_cache::PermissionCache, session,
-};
+use super::{end::End, log_prefix, member::narrowed, permission_cache::PermissionCache, session};
 use crate::{
     account::Account,
-    connection::{
-        CloseReason, Connection, Subscription,
-        buffers::{ThreadBuffers, with_buffers},
-    },
+    broker::{Broker, limits::Limits},
+    connection::{CloseReason, Connection, buffers::ThreadBuffers},
+    delivery::Subscription,
     protocol::error::{ClientError, error_line, quoted},
     security::{
         permissions::Permissions,
@@ -46,9 +42,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 const REMOVED_TOLD: usize = 10;
 
 /// Has every session take over the settings in force, and waits for it.
-pub fn tell_all(context: &Context) {
-    let generation = context.limits.generation();
-    let mut waiting = context.registry.open();
+pub fn tell_all(broker: &Broker) {
+    let generation = broker.limits.generation();
+    let mut waiting = broker.registry.open();
     waiting
         .iter()
         .for_each(|connection| connection.tell_changed());
@@ -68,106 +64,10 @@ pub fn tell_all(context: &Context) {
     }
 }
 
-/// Cuts the clients for which there is no place any more: of an account those
-/// that came first, as nats-server does, of all those that came last.
-pub fn keep_limits(context: &Context) {
-    let mut open = context.registry.open();
-    open.retain(|connection| !connection.is_closing());
-    open.sort_unstable_by_key(|connection| connection.cid);
-    let mut of_accounts: HashMap<String, Vec<Arc<Connection>>> = HashMap::new();
-    for connection in &open {
-        let account = connection.identity.lock().account.clone();
-        of_accounts
-            .entry(account)
-            .or_default()
-            .push(connection.clone());
-    }
-    for (name, members) in of_accounts {
-        if let Some(account) = context.accounts.find(&name) {
-            let surplus = account.surplus(members.len());
-            cut_of_account(&account, &members[..surplus]);
-        }
-    }
-    open.retain(|connection| !connection.is_closing());
-    let max = context.limits.current().max_connections;
-    let surplus = open.len().saturating_sub(max);
-    for connection in open.iter().rev().take(surplus) {
-        let reason = CloseReason::MaxConnections;
-        cut(connection, Some(&ClientError::MaxConnections), reason);
-    }
-    if surplus > 0 {
-        warn!("Closed {surplus} connections to fall within max_connections {max}");
-    }
-}
-
-/// Cuts those of each account's clients that came last, if with those at other members
-/// of the cluster there are too many.
-pub fn keep_account_limits(context: &Context, accounts: &BTreeMap<String, Arc<Account>>) {
-    let mut of_accounts: HashMap<&str, Vec<Arc<Connection>>> = HashMap::new();
-    for connection in context.registry.open() {
-        if connection.is_closing() {
-            continue;
-        }
-        let known = accounts.get_key_value(&connection.identity.lock().account);
-        if let Some((name, _)) = known {
-            of_accounts.entry(name).or_default().push(connection);
-        }
-    }
-    for (name, mut members) in of_accounts {
-        let account = &accounts[name];
-        members.sort_unstable_by_key(|connection| std::cmp::Reverse(connection.cid));
-        members.truncate(account.surplus(members.len()));
-        cut_of_account(account, &members);
-    }
-}
-
-fn cut_of_account(account: &Account, connections: &[Arc<Connection>]) {
-    for connection in connections {
-        let reason = CloseReason::MaxAccountConnections;
-        let error = ClientError::MaxAccountConnections;
-        cut(connection, Some(&error), reason);
-    }
-    if !connections.is_empty() {
-        warn!(
-            "Closed {} connections of account {:?} to fall within its {}",
-            connections.len(),
-            account.name,
-            account.room()
-        );
-    }
-}
-
-/// Cuts clients that speak without TLS, where that is wanted from now on.
-pub fn cut_plain(connections: &[Arc<Connection>]) {
-    let mut count = 0;
-    for connection in connections {
-        let reason = CloseReason::TlsHandshakeFailure;
-        count += usize::from(cut(connection, Some(&ClientError::TlsRequired), reason));
-    }
-    if count > 0 {
-        warn!("Closed {count} connections without TLS, which is required now");
-    }
-}
-
-/// Closes a client and tells it why. Returns whether it was open.
-fn cut(connection: &Arc<Connection>, error: Option<&ClientError>, reason: CloseReason) -> bool {
-    if connection.is_closing() {
-        return false;
-    }
-    with_buffers(|buffers| {
-        if let Some(error) = error {
-            connection.send(buffers, &error_line(error));
-        }
-        let was_open = connection.close(reason);
-        buffers.flush_touched();
-        was_open
-    })
-}
-
 impl session::Session {
     /// Whether a reload has put other settings in force.
     pub(super) fn is_out_of_date(&self) -> bool {
-        self.context.limits.generation() != self.connection.settings.load(Ordering::Relaxed)
+        self.broker.limits.generation() != self.connection.settings.load(Ordering::Relaxed)
     }
 
     /// Takes over settings that a reload has put in force. Returns whether there
@@ -176,7 +76,7 @@ impl session::Session {
         if !self.is_out_of_date() {
             return false;
         }
-        let generation = self.context.limits.generation();
+        let generation = self.broker.limits.generation();
         self.limits = self.narrowed_limits();
         let outbound = self.connection.outbound();
         outbound.set_max_pending(self.limits.max_pending);
@@ -193,8 +93,8 @@ impl session::Session {
         true
     }
 
-    fn narrowed_limits(&self) -> Arc<super::Limits> {
-        narrowed(self.context.limits.current(), &self.account.limits())
+    fn narrowed_limits(&self) -> Arc<Limits> {
+        narrowed(self.broker.limits.current(), &self.account.limits())
     }
 
     /// Asks again who the client is.
@@ -202,7 +102,7 @@ impl session::Session {
         if self.connection.is_closing() {
             return Ok(());
         }
-        let authentication = self.context.authentication.read().clone();
+        let authentication = self.listener.authentication.read().clone();
         if self.unauthenticated.is_some() {
             if !authentication.is_required() {
                 self.need_no_login();
@@ -248,7 +148,7 @@ impl session::Session {
 
     /// The client goes on as who it is now.
     pub(super) fn stay_as(&mut self, buffers: &mut ThreadBuffers, login: Login) -> Result<(), End> {
-        let Some(account) = self.context.accounts.find(&login.account) else {
+        let Some(account) = self.broker.accounts.find(&login.account) else {
             return Err(self.cast_out(Refusal::UnknownAccount));
         };
         let max_payload = self.limits.max_payload;
@@ -374,7 +274,7 @@ impl session::Session {
             );
             warn!("{} - {text}", log_prefix(&self.connection));
             let (cid, who) = (self.connection.cid, self.connection.who());
-            let events = &self.context.telemetry.events;
+            let events = &self.broker.telemetry.events;
             events.record(EventKind::PermissionViolation, cid, &who, &text);
         }
         Ok(())

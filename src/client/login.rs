@@ -11,10 +11,14 @@ use tokio::time::{Instant, sleep};
 use tracing::error;
 
 use super::{
-    Context, LEAVING_AT_ONCE, Turn, connection_events, end::End, leave, session::Session, take_turn,
+    ClientListener, LEAVING_AT_ONCE, Turn, connection_events, end::End, leave, session::Session,
+    take_turn,
 };
 use crate::{
-    connection::{CloseReason, Identity, buffers::ThreadBuffers, buffers::with_buffers},
+    connection::{
+        CloseReason, Identity,
+        buffers::{ThreadBuffers, with_buffers},
+    },
     protocol::{
         connect::{ConnectOptions, Credentials},
         error::ClientError,
@@ -105,16 +109,16 @@ enum Decision {
 /// Runs a check where it keeps nobody waiting. Where logins fail, none is heard
 /// after its time to log in, so that a crowd of guesses leaves room for others.
 async fn decide(session: &Session, check: PasswordCheck) -> Decision {
-    let context = &session.context;
+    let broker = &session.broker;
     let source = session.connection.peer.ip();
     let turn = tokio::select! {
-        turn = context.passwords.turn(source) => turn,
+        turn = session.listener.passwords.turn(source) => turn,
         () = session.connection.changed() => return Decision::Anew,
     };
     let Some(turn) = turn else {
         return Decision::Aborted;
     };
-    let logins = &context.telemetry.logins;
+    let logins = &broker.telemetry.logins;
     let unauthenticated = session.unauthenticated.as_ref();
     // Looked at when its turn has come: those before it may have failed since.
     if logins.standing(source, MonotonicMillis::now()) == Standing::Failing
@@ -152,8 +156,8 @@ async fn while_open<T>(session: &Session, what: impl Future<Output = T>) -> Opti
 
 /// Something new for a client to sign, if anybody logs in so: 11 random bytes
 /// as base64, as nats-server has it.
-pub(super) fn nonce(context: &Context) -> Box<str> {
-    if !context.authentication.read().needs_nonce() {
+pub(super) fn nonce(listener: &ClientListener) -> Box<str> {
+    if !listener.authentication.read().needs_nonce() {
         return Box::default();
     }
     let mut bytes = [0; 11];
@@ -194,13 +198,13 @@ impl Session {
 
     /// How long a login waits before it is looked at. Keys cannot be guessed.
     fn hold(&self, credentials: &Credentials) -> Duration {
-        let authentication = self.context.authentication.read().clone();
+        let authentication = self.listener.authentication.read().clone();
         // Where nobody has a key, one that is shown is not looked at.
         let is_key = authentication.needs_nonce() && !credentials.nkey.is_empty();
         if is_key || !authentication.is_required() {
             return Duration::ZERO;
         }
-        let logins = &self.context.telemetry.logins;
+        let logins = &self.broker.telemetry.logins;
         logins.hold(self.connection.peer.ip(), MonotonicMillis::now())
     }
 
@@ -272,7 +276,7 @@ impl Session {
     /// Who the client is that said this and has proved so much before; see
     /// [`LoginAttempt::proved`].
     pub(super) fn identify(&self, options: &ConnectOptions, proved: u64) -> Verdict {
-        self.context.authentication.read().identify(&LoginAttempt {
+        self.listener.authentication.read().identify(&LoginAttempt {
             credentials: &options.credentials,
             connection_type: ConnectionType::Standard,
             certificate: self.connection.certificate.get().map(|known| &**known),
@@ -309,8 +313,8 @@ impl Session {
             // Until a ping is answered this is the best guess.
             self.connection.set_rtt(self.accepted.elapsed());
             self.keepalive.connected(FIRST_PING_DELAY_MAX);
-            connection_events::tell_connected(&self.context, &self.connection);
-            self.context
+            connection_events::tell_connected(&self.broker, &self.connection);
+            self.broker
                 .telemetry
                 .loads
                 .connect(&self.connection.holder());
@@ -339,7 +343,7 @@ impl Session {
         login: Login,
         credentials: &Credentials,
     ) -> Result<(), End> {
-        let Some(account) = self.context.accounts.find(&login.account) else {
+        let Some(account) = self.broker.accounts.find(&login.account) else {
             return Err(self.refuse(credentials, Refusal::UnknownAccount));
         };
         if self.connected || !Arc::ptr_eq(&account, &self.account) {
@@ -354,7 +358,7 @@ impl Session {
         self.join(account)?;
         self.tried = None;
         if self.unauthenticated.take().is_some() {
-            let logins = &self.context.telemetry.logins;
+            let logins = &self.broker.telemetry.logins;
             logins.accept(self.connection.peer.ip(), MonotonicMillis::now());
             self.input.read_little(false);
         }

@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use super::{Limits, end::End, session::Session};
+use super::{end::End, session::Session};
 use crate::{
     account::{Account, AccountLimits},
+    broker::limits::Limits,
     connection::CloseReason,
     protocol::error::ClientError,
 };
@@ -23,9 +24,9 @@ impl Session {
                 detail: format!("account {:?} has {}", account.name, account.room()),
             });
         };
-        self.limits = narrowed(self.context.limits.current(), &account.limits());
+        self.limits = narrowed(self.broker.limits.current(), &account.limits());
         self.membership = Some(membership);
-        self.context.system.count(&account.name);
+        self.broker.system.count(&account.name);
         self.cache.clear();
         self.account = account;
         Ok(())
@@ -34,7 +35,7 @@ impl Session {
     /// Gives its place in the account back, if it has one.
     pub(super) fn give_back_place(&mut self) {
         if self.membership.take().is_some() {
-            self.context.system.count(&self.account.name);
+            self.broker.system.count(&self.account.name);
         }
     }
 }

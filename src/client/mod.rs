@@ -3,7 +3,7 @@
 //! The server spawns one task per client ([`serve`]). It waits for the socket
 //! without holding a buffer and reads a batch ([`batch`]); the session acts on
 //! its verbs ([`session`]), lets it in ([`unauthenticated`], [`login`]; passwords that take
-//! long to compare wait in [`password_queue`]), takes over what a reload puts in
+//! long to compare wait in [`PasswordQueue`](crate::broker::password_queue::PasswordQueue)), takes over what a reload puts in
 //! force ([`changed`]), gathers publishes into subject batches ([`publish`]), takes them to
 //! their targets ([`routing`]). A publisher that outruns its readers is paused here
 //! ([`back_pressure`]).
@@ -13,90 +13,59 @@ mod batch;
 mod changed;
 mod connection_events;
 mod end;
-mod limits;
+mod listener;
 mod login;
 mod member;
-mod password_queue;
 pub mod permission_cache;
 mod publish;
 mod routing;
 mod service;
 mod session;
-pub mod system;
 mod tls_upgrade;
 mod trace;
 mod unauthenticated;
 mod unwelcome;
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
-use parking_lot::RwLock;
 use tokio::net::TcpStream;
 use tracing::{debug, info};
 
 use crate::{
-    account::{Account, Accounts},
+    account::Account,
+    broker::Broker,
     connection::{
-        CloseReason, Connection, Subscription, Wake,
-        admission::{Admission, Lost, Place, QUEUE_TIME, Source},
+        CloseReason, Connection, Wake,
+        admission::{Lost, Place, QUEUE_TIME, Source},
         buffers::{READ_BUFFER_LEN, ThreadBuffers, give_way, with_buffers},
         congested::Congested,
-        reading,
-        registry::Registry,
-        tls_listener::TlsListener,
-        turned_away,
+        reading, turned_away,
     },
-    protocol::info::Info,
-    security::authentication::Authentication,
-    telemetry::{Telemetry, slow::Incident},
+    delivery::Subscription,
+    telemetry::slow::Incident,
 };
 use batch::Held;
-pub use changed::{cut_plain, keep_account_limits, keep_limits, tell_all};
-pub use limits::{Limits, LimitsInForce};
-pub use password_queue::{PasswordQueue, PasswordQueueState};
+pub use changed::tell_all;
+pub use listener::ClientListener;
 use session::Session;
 use trace::Trace;
+pub use unwelcome::close_unwelcome;
 
 /// Subscriptions of one who leaves that end before others have their turn.
 const LEAVING_AT_ONCE: usize = 2048;
-pub use unwelcome::close_unwelcome;
-
-/// What all clients share.
-pub struct Context {
-    /// The subject spaces.
-    pub accounts: Accounts,
-    /// What happens, for those who watch.
-    pub telemetry: Telemetry,
-    /// Where the room `system` gets its work from.
-    pub system: system::SystemQueue,
-    /// Who is connected.
-    pub registry: Registry,
-    /// Who is let in.
-    pub authentication: RwLock<Arc<Authentication>>,
-    /// Logins whose passwords take long to compare.
-    pub passwords: PasswordQueue,
-    /// The places of those who have not logged in, of all ports.
-    pub admission: Admission,
-    /// The limits in force.
-    pub limits: LimitsInForce,
-    /// INFO as every client gets it; the client's own fields are filled in.
-    pub info: RwLock<Info>,
-    /// TLS for clients; `None` for none.
-    pub tls: RwLock<Option<Arc<TlsListener>>>,
-    /// Whether clients may do without it.
-    pub allow_non_tls: bool,
-}
 
 /// Serves one client until its connection has ended.
-pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: Arc<TcpStream>) {
+pub async fn serve(
+    broker: Arc<Broker>,
+    listener: Arc<ClientListener>,
+    connection: Arc<Connection>,
+    stream: Arc<TcpStream>,
+) {
     debug!("{} - Client connection created", log_prefix(&connection));
-    let mut session = Session::new(context.clone(), connection.clone());
+    let mut session = Session::new(broker, listener.clone(), connection.clone());
     let (admitted, tls) = {
         // One look: a reload that switches TLS on cuts those who are in by then.
-        let tls = context.tls.read();
+        let tls = listener.tls.read();
         let admitted = admit(&session);
         (admitted, tls.clone().filter(|_| admitted))
     };
@@ -132,22 +101,22 @@ pub async fn serve(context: Arc<Context>, connection: Arc<Connection>, stream: A
 /// takes nobody's place who would. Another newcomer may take what came free, so
 /// that more than one may have to.
 fn admit(session: &Session) -> bool {
-    let context = &session.context;
-    let max = || context.limits.current().max_connections;
-    while !context.registry.insert(&session.connection, max()) {
-        if !context.admission.clients.make_room() {
+    let broker = &session.broker;
+    let max = || broker.limits.current().max_connections;
+    while !broker.registry.insert(&session.connection, max()) {
+        if !broker.admission.clients.make_room() {
             return false;
         }
     }
     // A reload that lowered the limit meanwhile may have counted before.
-    context.registry.open_count() <= max()
+    broker.registry.open_count() <= max()
 }
 
 /// Takes one of the places of those who have not logged in. It is held for what
 /// the handshake and the login may take, and for the broker's own queues.
 fn take_place(session: &Session, handshake: Duration) -> Place {
     let connection = Arc::downgrade(&session.connection);
-    let context = session.context.clone();
+    let broker = session.broker.clone();
     let cut = move |why| {
         let Some(connection) = connection.upgrade() else {
             return;
@@ -159,38 +128,14 @@ fn take_place(session: &Session, handshake: Duration) -> Place {
             // with the places: a crowd of such is not remembered in the place of
             // clients. Who logged in at this moment is.
             if connection.identity.lock().account.is_empty() {
-                context.registry.forget(&connection);
+                broker.registry.forget(&connection);
             }
         }
     };
     let source = Source::of(session.connection.peer.ip());
     let hold = handshake + session.limits.auth_timeout + QUEUE_TIME;
-    let places = &session.context.admission.clients;
+    let places = &session.broker.admission.clients;
     places.take(source, false, hold, cut)
-}
-
-/// Sends INFO as it is now to a client that takes it at any time.
-pub fn notify_info(context: &Context, connection: &Arc<Connection>) {
-    send_info(connection, &session::info_for(context, connection));
-}
-
-/// Tells one client that the broker is about to leave, so that it looks for
-/// another one; whether it takes INFO at any time.
-pub fn send_away(context: &Context, connection: &Arc<Connection>) -> bool {
-    let mut info = session::info_for(context, connection);
-    info.ldm = true;
-    send_info(connection, &info)
-}
-
-fn send_info(connection: &Arc<Connection>, info: &Info) -> bool {
-    let takes_info = connection.takes_info.load(Ordering::Relaxed);
-    if takes_info {
-        with_buffers(|buffers| {
-            connection.send(buffers, &info.line());
-            buffers.flush_touched();
-        });
-    }
-    takes_info
 }
 
 /// Reads, writes and keeps time until the connection is to end.
@@ -308,7 +253,7 @@ fn take_turn(
         let more = work(session, buffers);
         session.cache.end_turn();
         if !buffers.congested.is_empty() {
-            session.context.registry.notice(buffers.congested.iter());
+            session.broker.registry.notice(buffers.congested.iter());
         }
         // Many queues of which none is long may hold too much together.
         session.keep_budget();
@@ -322,7 +267,7 @@ fn take_turn(
 
 /// Takes the connection out of everything, says the last words, closes.
 async fn finish(session: &mut Session, stream: &TcpStream) {
-    let (context, connection) = (session.context.clone(), session.connection.clone());
+    let (broker, connection) = (session.broker.clone(), session.connection.clone());
     let subscriptions = connection.subscriptions.lock().drain();
     leave(&session.account, &subscriptions).await;
     if let Some(permission_cache) = &session.permission_cache {
@@ -333,12 +278,12 @@ async fn finish(session: &mut Session, stream: &TcpStream) {
         .close_reason()
         .unwrap_or(CloseReason::ClientClosed);
 
-    let ended = connection.end(&context.telemetry, &context.registry, stream, reason);
+    let ended = connection.end(&broker.telemetry, &broker.registry, stream, reason);
     let incident = ended.await;
     // Before it is counted out: who sees that it has gone finds its place free.
     session.give_back_place();
-    connection.tell_moved(&context.telemetry.loads);
-    context.telemetry.loads.forget(connection.cid);
+    connection.tell_moved(&broker.telemetry.loads);
+    broker.telemetry.loads.forget(connection.cid);
     // Only now: it is open no more.
     if let Some(tried) = &session.tried {
         connection.identity.lock().clone_from(tried);
@@ -346,15 +291,15 @@ async fn finish(session: &mut Session, stream: &TcpStream) {
     if reason == CloseReason::TooManyBeforeLogin && !session.connected {
         // Forgotten when its place was taken away.
     } else if session.is_bare(reason) {
-        turned_away::count_probe(&context.telemetry, connection.peer.ip());
-        context.registry.close_bare(&connection, reason);
+        turned_away::count_probe(&broker.telemetry, connection.peer.ip());
+        broker.registry.close_bare(&connection, reason);
     } else {
-        context.registry.close(&connection, &subscriptions, reason);
+        broker.registry.close(&connection, &subscriptions, reason);
         // Behind it: who counts because of it counts it no more.
-        connection_events::tell_closed(&context, &connection, subscriptions.len(), reason);
+        connection_events::tell_closed(&broker, &connection, subscriptions.len(), reason);
     }
     if reason.is_slow_consumer() {
-        tell_slow_consumer(&context, &connection, reason, incident.as_deref());
+        tell_slow_consumer(&broker, &connection, reason, incident.as_deref());
     }
     debug!(
         "{} - Client connection closed: {reason}",
@@ -379,7 +324,7 @@ async fn leave(account: &Account, subscriptions: &[Arc<Subscription>]) {
 
 /// Logs who was cut and why, in the words that log watchers know.
 fn tell_slow_consumer(
-    context: &Context,
+    broker: &Broker,
     connection: &Connection,
     reason: CloseReason,
     incident: Option<&Incident>,
@@ -388,7 +333,7 @@ fn tell_slow_consumer(
     match reason {
         CloseReason::SlowConsumerWriteDeadline => info!(
             "{prefix} - Slow Consumer Detected: WriteDeadline of {:?} exceeded with {} total bytes.",
-            context.limits.current().write_deadline,
+            broker.limits.current().write_deadline,
             connection.outbound().traffic().loss.dropped().bytes
         ),
         // Told by who made room.

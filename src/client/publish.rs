@@ -15,9 +15,9 @@ use crate::{
     connection::{
         self, CloseReason,
         buffers::{SMALL_BATCH_LEN, TURN_COST_MAX, ThreadBuffers},
-        delivery::{Message, SubjectBatch},
         reading::Large,
     },
+    delivery::{Message, SubjectBatch},
     protocol::{
         CRLF,
         error::{ClientError, quoted},

@@ -11,7 +11,9 @@ use crate::{
         fan_out::{Sender, Undelivered},
         path::Path,
     },
-    connection::{ClientInfo, buffers::ThreadBuffers, delivery::SubjectBatch},
+    broker::client_info::ClientInfo,
+    connection::buffers::ThreadBuffers,
+    delivery::SubjectBatch,
     protocol::CRLF,
 };
 
@@ -47,7 +49,7 @@ impl Session {
         if batch.subject.starts_with(b"$SYS.") && self.serve(buffers, batch) {
             undelivered = Undelivered::These(Vec::new());
         }
-        self.context.accounts.drop_expired(buffers);
+        self.broker.accounts.drop_expired(buffers);
         let no_interest = undelivered.indexes(batch.messages.len());
         self.note_batch(buffers, batch, &no_interest);
         if self.options.no_responders {
@@ -110,7 +112,7 @@ impl Session {
     ) {
         let refused = std::mem::take(&mut buffers.refused);
         if refused > 0 {
-            self.context.telemetry.replies_full.count_all(
+            self.broker.telemetry.replies_full.count_all(
                 self.account.name.as_bytes(),
                 refused,
                 self.connection.cid,
@@ -171,7 +173,7 @@ impl Session {
     fn describe(&self, share: bool, via: Option<&str>) -> String {
         let mut info = self.connection.client_info();
         if share {
-            let broker = self.context.info.read();
+            let broker = self.broker.info.read();
             info.server.clone_from(&broker.server_name);
             info.cluster.clone_from(&broker.cluster);
             // A name that its credentials give; there are none that do.
@@ -208,7 +210,7 @@ impl Session {
         let Some(listener) = listener else {
             return;
         };
-        let tally = &self.context.telemetry.unanswered;
+        let tally = &self.broker.telemetry.unanswered;
         tally.count(subject, 0, self.connection.cid);
         let headers = [b"NATS/1.0 503\r\nNats-Subject: ", subject, b"\r\n\r\n"].concat();
         let len = headers.len();

@@ -5,13 +5,12 @@ use std::time::Duration;
 use chrono::SecondsFormat;
 use serde_json::{Map, Value, json};
 
-use super::{session::Session, system};
+use super::session::Session;
 use crate::{
     COMPATIBLE_VERSION, VERSION,
-    connection::{
-        buffers::ThreadBuffers,
-        delivery::{Message, Pick, SubjectBatch},
-    },
+    broker::system_queue,
+    connection::buffers::ThreadBuffers,
+    delivery::{Message, Pick, SubjectBatch},
     protocol::CRLF,
     security::permissions::{Pattern, Permissions, SubjectRules},
     telemetry::MonotonicMillis,
@@ -25,7 +24,7 @@ impl Session {
     /// or has it answered. Returns whether it is one.
     pub(super) fn serve(&mut self, buffers: &mut ThreadBuffers, batch: &SubjectBatch<'_>) -> bool {
         if batch.subject != USER_INFO {
-            return system::pass_on(&self.context, &self.account, batch);
+            return system_queue::pass_on(&self.broker, &self.account, batch);
         }
         let answer = self.user_info();
         for message in batch.messages {
@@ -39,7 +38,7 @@ impl Session {
     /// `{server, data}` as nats-server answers it.
     fn user_info(&self) -> String {
         let account = &self.account.name;
-        let info = self.context.info.read();
+        let info = self.broker.info.read();
         let mut data = json!({
             "user": self.connection.identity.lock().user,
             "account": account,
@@ -57,7 +56,7 @@ impl Session {
                 "midge": VERSION,
                 "jetstream": false,
                 "flags": 0,
-                "seq": self.context.system.next_message(),
+                "seq": self.broker.system.next_message(),
                 "time": MonotonicMillis::now().time_of_day().to_rfc3339_opts(SecondsFormat::Nanos, true),
             },
             "data": data,

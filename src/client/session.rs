@@ -1,7 +1,6 @@
 //! The session of one client: its bytes become operations, its operations act.
 
 use std::{
-    net::IpAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -13,7 +12,7 @@ use tokio::time::Instant;
 use tracing::{debug, error, warn};
 
 use super::{
-    Context, Limits,
+    ClientListener,
     batch::Held,
     end::End,
     log_prefix,
@@ -25,13 +24,15 @@ use super::{
 };
 use crate::{
     account::{Account, AccountMember, lookup_cache::LookupCache},
+    broker::{Broker, info, limits::Limits},
     connection::{
-        CloseReason, Connection, Identity, Subscription,
+        CloseReason, Connection, Identity,
         buffers::ThreadBuffers,
         keepalive::{Due, Keepalive},
         reading::Input,
         turned_away,
     },
+    delivery::Subscription,
     protocol::{
         OK, PING, PONG,
         connect::ConnectOptions,
@@ -59,7 +60,8 @@ const VIOLATION_PAUSE: Duration = Duration::from_secs(10);
 
 /// One client.
 pub(super) struct Session {
-    pub(super) context: Arc<Context>,
+    pub(super) broker: Arc<Broker>,
+    pub(super) listener: Arc<ClientListener>,
     /// The subject space it is in.
     pub(super) account: Arc<Account>,
     /// Its place there; none before CONNECT.
@@ -105,21 +107,26 @@ pub(super) struct Session {
 }
 
 impl Session {
-    pub(super) fn new(context: Arc<Context>, connection: Arc<Connection>) -> Self {
+    pub(super) fn new(
+        broker: Arc<Broker>,
+        listener: Arc<ClientListener>,
+        connection: Arc<Connection>,
+    ) -> Self {
         connection
             .settings
-            .store(context.limits.generation(), Ordering::Relaxed);
-        let limits = context.limits.current();
+            .store(broker.limits.generation(), Ordering::Relaxed);
+        let limits = broker.limits.current();
         // A reload may have come since the accept.
         connection.outbound().set_max_pending(limits.max_pending);
         let keepalive = Keepalive::new(limits.ping_interval, limits.ping_max);
         let mut session = Self {
-            account: context.accounts.global().clone(),
+            account: broker.accounts.global().clone(),
             membership: None,
             unauthenticated: None,
             permission_cache: None,
             pending_login: None,
-            context,
+            broker,
+            listener,
             connection,
             limits,
             trace: Trace::default(),
@@ -145,7 +152,7 @@ impl Session {
 
     /// Sends the first INFO.
     pub(super) fn introduce(&mut self, buffers: &mut ThreadBuffers) {
-        self.nonce = login::nonce(&self.context);
+        self.nonce = login::nonce(&self.listener);
         self.send_info(buffers, false);
     }
 
@@ -339,7 +346,7 @@ impl Session {
     }
 
     pub(super) fn send_info(&self, buffers: &mut ThreadBuffers, answers_ping: bool) {
-        let mut info = info_for(&self.context, &self.connection);
+        let mut info = info::info_for(&self.broker, &self.connection);
         if !answers_ping {
             info.nonce = self.nonce.to_string();
         } else {
@@ -391,7 +398,7 @@ impl Session {
         self.violation_told.store(now.0, Ordering::Relaxed);
         let text = format!("{error} ({count} violations of this connection so far)");
         error!("{} - {text}", log_prefix(&self.connection));
-        self.context.telemetry.events.record(
+        self.broker.telemetry.events.record(
             EventKind::PermissionViolation,
             self.connection.cid,
             &self.connection.who(),
@@ -404,7 +411,7 @@ impl Session {
     pub(super) fn end(&mut self, buffers: &mut ThreadBuffers, end: End) {
         self.tell_end(&end);
         let delay = end.refused.map_or(Duration::ZERO, |reason| {
-            let logins = &self.context.telemetry.logins;
+            let logins = &self.broker.telemetry.logins;
             logins.refuse(reason, self.connection.peer.ip(), MonotonicMillis::now())
         });
         if delay.is_zero() || end.reason == CloseReason::AuthenticationTimeout {
@@ -427,7 +434,7 @@ impl Session {
     fn tell_end(&self, end: &End) {
         let mut text = format!("{}: {}", end.reason, end.detail);
         if !self.connected {
-            let telemetry = &self.context.telemetry;
+            let telemetry = &self.broker.telemetry;
             let told = match end.error {
                 Some(ClientError::ConnectionRate) => {
                     telemetry
@@ -450,13 +457,13 @@ impl Session {
         error!("{prefix} - {text}");
         if end.reason.is_refused_login() {
             let (cid, source) = (self.connection.cid, self.connection.peer.ip());
-            turned_away::note_login(&self.context.telemetry, cid, source, &text);
+            turned_away::note_login(&self.broker.telemetry, cid, source, &text);
         }
     }
 
     /// Makes room when all outbound queues together hold too much.
     pub(super) fn keep_budget(&self) {
-        for cut in self.context.registry.keep_budget() {
+        for cut in self.broker.registry.keep_budget() {
             warn!("{} - {cut}", log_prefix(&cut.connection));
         }
     }
@@ -528,15 +535,4 @@ pub(super) fn has_too_many_tokens(subject: &[u8], max_sub_tokens: usize) -> bool
         max => max.min(SUB_TOKENS_MAX),
     };
     subject::tokens(subject).count() > max
-}
-
-/// INFO as this client gets it now.
-pub(super) fn info_for(context: &Context, connection: &Connection) -> Info {
-    let mut info = context.info.read().clone();
-    info.client_id = Some(connection.cid);
-    info.client_ip = match connection.peer.ip() {
-        IpAddr::V6(ip) => ip.to_canonical().to_string(),
-        ip => ip.to_string(),
-    };
-    info
 }

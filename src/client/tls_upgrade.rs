@@ -41,7 +41,7 @@ async fn introduce_and_shake(session: &mut Session, stream: &Arc<TcpStream>, tls
     };
     if !first {
         introduce(session);
-        let free = session.context.allow_non_tls;
+        let free = session.listener.allow_non_tls;
         if free && !begins_tls(stream, options.timeout).await {
             return;
         }
@@ -51,7 +51,7 @@ async fn introduce_and_shake(session: &mut Session, stream: &Arc<TcpStream>, tls
             secure(session, secured, first);
             // Other files may have come since the handshake looked at them; from
             // here on, who brings them looks at this connection.
-            unwelcome::close_if_unwelcome(&session.context, tls, &session.connection);
+            unwelcome::close_if_unwelcome(&session.broker, tls, &session.connection);
             if first {
                 introduce(session);
             }
@@ -81,7 +81,7 @@ fn secure(session: &Session, secured: Secured, first: bool) {
 fn give_up(session: &Session, tls: &TlsListener, failure: &Failure) {
     let connection = &session.connection;
     turned_away::close_after_handshake(
-        &session.context.telemetry,
+        &session.broker.telemetry,
         connection,
         tls,
         failure,

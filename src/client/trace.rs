@@ -2,9 +2,11 @@
 
 use tracing::{info, trace};
 
-use super::{Limits, log_prefix};
+use super::log_prefix;
 use crate::{
-    connection::{Connection, Shown, Subscription, TraceLine, delsub},
+    broker::limits::Limits,
+    connection::{Connection, Shown, TraceLine},
+    delivery::{Subscription, trace_out::delsub},
     log::TRACED,
     protocol::parse::Op,
 };

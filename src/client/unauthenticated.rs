@@ -4,8 +4,9 @@
 
 use tokio::time::Instant;
 
-use super::{Context, end::End, session::Session};
+use super::{ClientListener, end::End, session::Session};
 use crate::{
+    broker::Broker,
     connection::{admission::Place, buffers::ThreadBuffers},
     protocol::{
         before_login::{BeforeLogin, Due, Step, Unfit},
@@ -24,10 +25,14 @@ pub(super) struct Unauthenticated {
 
 impl Unauthenticated {
     /// What a new client is, unless everybody is let in.
-    pub(super) fn new(context: &Context, place: Option<Place>) -> Option<Box<Self>> {
-        let limits = context.limits.current();
+    pub(super) fn new(
+        broker: &Broker,
+        listener: &ClientListener,
+        place: Option<Place>,
+    ) -> Option<Box<Self>> {
+        let limits = broker.limits.current();
         let deadline = std::time::Instant::now() + limits.auth_timeout;
-        let required = context.authentication.read().is_required();
+        let required = listener.authentication.read().is_required();
         required.then(|| {
             let said = BeforeLogin::new(Due::ClientConnect, limits.max_control_line, deadline);
             Box::new(Self { said, place })
@@ -48,7 +53,7 @@ impl Unauthenticated {
 impl Session {
     /// The time to log in begins, if the client has to.
     pub(super) fn begin_login(&mut self, place: Option<Place>) {
-        self.unauthenticated = Unauthenticated::new(&self.context, place);
+        self.unauthenticated = Unauthenticated::new(&self.broker, &self.listener, place);
         self.input.read_little(self.unauthenticated.is_some());
     }
 
@@ -102,7 +107,7 @@ impl Session {
 
     /// Lets a client in that did not say CONNECT, where that is enough.
     fn connect_silently(&mut self, buffers: &mut ThreadBuffers) -> Result<(), End> {
-        let authentication = self.context.authentication.read().clone();
+        let authentication = self.listener.authentication.read().clone();
         let login = match authentication.admits_without_credentials() {
             true => self.identify(&self.options, 0),
             false => Verdict::Refuse(Refusal::NotLoggedIn),

@@ -5,22 +5,23 @@ use std::sync::Arc;
 
 use tracing::warn;
 
-use super::{Context, log_prefix};
+use super::log_prefix;
 use crate::{
+    broker::Broker,
     connection::{CloseReason, Connection, tls_listener::TlsListener},
     telemetry::event::EventKind,
 };
 
 /// Closes every client that TLS would not let in now. Returns how many.
-pub fn close_unwelcome(context: &Context, tls: &TlsListener) -> usize {
-    let open = context.registry.open();
-    let closed = |connection: &&Arc<Connection>| close_if_unwelcome(context, tls, connection);
+pub fn close_unwelcome(broker: &Broker, tls: &TlsListener) -> usize {
+    let open = broker.registry.open();
+    let closed = |connection: &&Arc<Connection>| close_if_unwelcome(broker, tls, connection);
     open.iter().filter(closed).count()
 }
 
 /// Closes a client if TLS would not let it in now; returns whether it would not.
 pub(super) fn close_if_unwelcome(
-    context: &Context,
+    broker: &Broker,
     tls: &TlsListener,
     connection: &Connection,
 ) -> bool {
@@ -31,7 +32,7 @@ pub(super) fn close_if_unwelcome(
         return true;
     }
     warn!("{} - {}", log_prefix(connection), unwelcome.text);
-    context.telemetry.events.record(
+    broker.telemetry.events.record(
         EventKind::Certificate,
         connection.cid,
         &unwelcome.subject,
@@ -39,7 +40,7 @@ pub(super) fn close_if_unwelcome(
     );
     if unwelcome.reason == CloseReason::CertificateRevoked {
         let who = unwelcome.counted_as(connection.who());
-        let revoked = &context.telemetry.revoked;
+        let revoked = &broker.telemetry.revoked;
         revoked.count(who.as_bytes(), 0, connection.cid);
     }
     true

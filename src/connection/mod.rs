@@ -11,31 +11,23 @@ pub mod accepting;
 pub mod admission;
 pub mod budget;
 pub mod buffers;
-mod client_info;
 mod close_reason;
 pub mod congested;
-pub mod delivery;
 pub mod handshake;
-pub mod incident;
 mod input;
-pub mod interest;
 pub mod keepalive;
 mod names;
+mod out_trace;
 pub mod outbound;
 mod outbound_stats;
 pub mod payload;
-pub mod producers;
 mod queue;
 mod queue_inspection;
 pub mod reading;
-pub mod registry;
-pub mod remote;
-mod subscription;
 mod tcp_info;
 #[cfg(test)]
 mod tests;
 pub mod tls_listener;
-mod trace_out;
 mod trace_request;
 pub mod transport;
 pub mod turned_away;
@@ -61,24 +53,21 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
+    delivery::SubscriptionTable,
     protocol::route::ASSUMED_LINE_MAX,
     security::{certificate::PeerCertificate, delivery_filter::DeliveryFilter},
     telemetry::{
-        Counter, MonotonicMicros, MonotonicMillis, Telemetry, Traffic,
+        Counter, MonotonicMicros, MonotonicMillis, Traffic,
         held::{allocated, shown},
         load::{Loads, Name, TrafficDelta},
         loss::LossReason,
-        slow::Incident,
     },
 };
 use budget::Budget;
 use buffers::with_buffers;
-pub use client_info::ClientInfo;
 pub use close_reason::CloseReason;
+pub use out_trace::{OutTrace, Shown};
 use outbound::Outbound;
-use registry::Registry;
-pub use subscription::{SUBSCRIPTIONS, Subscription, SubscriptionTable, lingering};
-pub use trace_out::{OutTrace, Shown, delsub, trace_expired};
 pub use trace_request::{TraceLine, TraceRequest};
 use transport::Tls;
 
@@ -333,7 +322,7 @@ impl Connection {
 
     /// Cuts the connection because of what its stuck reader leaves waiting; returns
     /// how much that was, `None` if it is nothing by now.
-    fn close_for_memory(&self) -> Option<usize> {
+    pub fn close_for_memory(&self) -> Option<usize> {
         let held = self.outbound.close_for_memory()?;
         self.raise(CLOSING);
         Some(held)
@@ -561,22 +550,6 @@ impl Connection {
         // Unread bytes would turn the close into a reset that may destroy the
         // last words on their way.
         let _ = with_buffers(|buffers| stream.try_read(&mut buffers.read_buffer));
-    }
-
-    /// Ends the connection that its own task has taken out of everything: says the
-    /// last words, concludes its incident, gives back what it held. What is
-    /// counted of it is final then. Returns its incident, if there is one.
-    pub async fn end(
-        &self,
-        telemetry: &Telemetry,
-        registry: &Registry,
-        stream: &TcpStream,
-        reason: CloseReason,
-    ) -> Option<Arc<Incident>> {
-        self.drain_and_close(stream).await;
-        let incident = incident::conclude(telemetry, registry, self, reason);
-        self.outbound.release();
-        incident
     }
 
     fn raise(&self, flag: u8) {

@@ -24,7 +24,6 @@ use super::{
     budget::{BOOKED_STEP, Budget},
     buffers::ThreadBuffers,
     outbound_stats::OutboundStats,
-    producers::Producers,
     queue::{Queue, Written},
     tcp_info,
 };
@@ -32,6 +31,7 @@ use crate::telemetry::{
     MonotonicMicros, MonotonicMillis, Traffic,
     latency::{Peak, Worst},
     loss::{Loss, LossReason},
+    producers::Producers,
     slow::{SocketFigures, SubjectShare},
 };
 
@@ -151,7 +151,7 @@ impl Outbound {
     }
 
     /// Messages delivered so far.
-    pub(super) fn delivered_msgs(&self) -> u64 {
+    pub fn delivered_msgs(&self) -> u64 {
         self.sent.own_msgs.value() + self.sent.borrowed_msgs.value()
     }
 
@@ -211,7 +211,7 @@ impl Outbound {
     }
 
     /// What the system says of the socket, if it is still there.
-    pub(super) fn socket_figures(&self) -> Option<SocketFigures> {
+    pub fn socket_figures(&self) -> Option<SocketFigures> {
         let stream = self.state.lock().stream.clone()?;
         tcp_info::read(&stream)
     }

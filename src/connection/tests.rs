@@ -15,18 +15,20 @@ use bytes::Bytes;
 use tokio::{net::TcpStream, runtime::Runtime};
 
 use super::{
-    CloseReason, Connection, Kind, Subscription,
+    CloseReason, Connection, Kind,
     budget::{BOOKED_STEP, Budget},
     buffers::{CHUNK_LEN, with_buffers},
-    delivery::{Message, SubjectBatch},
-    interest::LocalInterest,
-    registry::Registry,
-    remote::{Reached, RemoteInterest, Share},
 };
 use crate::{
     account::{Account, Accounts},
+    broker::registry::Registry,
     config::load,
     connection::outbound::CONGESTED_BYTES,
+    delivery::{
+        Message, SubjectBatch, Subscription,
+        remote::{Reached, RemoteInterest, Share},
+    },
+    interest::LocalInterest,
 };
 
 const LIMIT: usize = 1024 * 1024;

@@ -6,10 +6,12 @@ use super::{
 };
 use crate::{
     account::{SYSTEM_REQUESTS, lookup_cache, replies},
+    broker::{memory as broker_memory, registry::closed},
     client::permission_cache,
-    connection::{
-        Connection, SUBSCRIPTIONS, budget, lingering, payload, registry::closed,
+    connection::{Connection, payload},
+    delivery::{
         remote::REMOTE_INTEREST,
+        subscription::{SUBSCRIPTIONS, lingering},
     },
     security::responses,
     server::Server,
@@ -109,7 +111,7 @@ pub(super) fn room(
         reusable: idle(sample).saturating_sub(taken),
     };
     let of_address_space = Use {
-        max: budget::address_space_limit(),
+        max: broker_memory::address_space_limit(),
         used: process.mapped,
         reusable: sample.allocated.free.saturating_sub(taken),
     };
@@ -198,9 +200,9 @@ fn cause(name: &'static str, bytes: impl TryInto<u64>, count: impl TryInto<u64>)
 /// What is known, each measured where it is held, or estimated as its constant says.
 fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
     let pool = |name, pool: &Pool| cause(name, pool.used(), pool.count());
-    let telemetry = &server.clients.telemetry;
+    let telemetry = &server.broker.telemetry;
     let events = &telemetry.events;
-    let accounts = server.clients.accounts.all();
+    let accounts = server.broker.accounts.all();
     let tables = accounts.iter().map(|known| known.sublist.table_memory());
     let tables = tables.sum::<usize>() + sample.subscription_tables;
     let interest = accounts

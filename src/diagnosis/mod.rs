@@ -179,7 +179,7 @@ impl Watch {
         let thresholds = server.options().diagnosis.clone();
         Self {
             ceilings: Ceilings::new(&thresholds),
-            starts: Starts::note(&thresholds, &server.clients.telemetry.calls),
+            starts: Starts::note(&thresholds, &server.broker.telemetry.calls),
             history: History::new(workers),
             config: ConfigCheck::default(),
             tracker: FindingTracker::default(),
@@ -195,15 +195,15 @@ impl Watch {
     fn sample(&mut self) {
         let server = &*self.server;
         let sample = Sample::take(server, &mut self.allocator);
-        let telemetry = &server.clients.telemetry;
+        let telemetry = &server.broker.telemetry;
         telemetry.churn.tick(&telemetry.events, sample.at);
-        for account in server.clients.accounts.all() {
+        for account in server.broker.accounts.all() {
             account.replies.forget_late(sample.at);
         }
         if let Some(cluster) = &server.cluster {
             cluster.have_forgotten_told_anew();
         }
-        let budget = &server.clients.registry.budget;
+        let budget = &server.broker.registry.budget;
         let queued = budget.used();
         let tables = queued + memory::held_in_tables();
         let taken = self.asked.taken_since(&sample, tables);
@@ -264,7 +264,7 @@ fn tell(server: &Server, change: &Change) {
         true => warn!("Finding: {sentence}"),
         false => info!("Finding: {sentence}"),
     }
-    let events = &server.clients.telemetry.events;
+    let events = &server.broker.telemetry.events;
     events.record(EventKind::Finding, *cid, subject, &sentence);
 }
 

@@ -5,11 +5,11 @@ use std::sync::{Arc, atomic::Ordering};
 
 use super::mesh::Mesh;
 use crate::{
+    broker::registry::FailureCounts,
     connection::{
         Connection,
         handshake::{HandshakeLook, Handshakers},
         outbound::Backlog,
-        registry::FailureCounts,
     },
     server::Server,
     telemetry::{
@@ -81,7 +81,7 @@ pub(super) struct Holder {
 impl Sample {
     /// Looks at the broker now. Each connection is locked for three short reads.
     pub(super) fn take(server: &Server, allocator: &mut Allocator) -> Self {
-        let registry = &server.clients.registry;
+        let registry = &server.broker.registry;
         let open = registry.open();
         let process = process::memory().ok();
         let mut sample = Self {
@@ -105,7 +105,7 @@ impl Sample {
             process,
             files: process::open_files().ok(),
         };
-        for account in server.clients.accounts.all() {
+        for account in server.broker.accounts.all() {
             sample.subscriptions += account.sublist.stats().subscriptions;
         }
         for connection in open {

@@ -11,7 +11,8 @@ use super::{
 };
 use crate::{
     account::{Account, GLOBAL_ACCOUNT},
-    connection::{registry::AccountTotals, remote::MessageTotals},
+    broker::registry::AccountTotals,
+    delivery::remote::MessageTotals,
     telemetry::loss::LossReason,
 };
 
@@ -23,7 +24,7 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
 /// The figures at this moment; `unused` is whether accounts without
 /// connections are among them.
 pub(super) fn build(monitor: &Monitor, unused: bool) -> Accstatz {
-    let totals = monitor.server.clients.registry.moment().totals_by_account();
+    let totals = monitor.server.broker.registry.moment().totals_by_account();
     build_of(monitor, unused, totals)
 }
 
@@ -33,12 +34,12 @@ pub(super) fn build_of(
     unused: bool,
     mut totals: HashMap<String, AccountTotals>,
 ) -> Accstatz {
-    let context = &monitor.server.clients;
+    let broker = &monitor.server.broker;
     // Who has not said CONNECT yet is in no account, and is shown in the global one.
     if let Some(nobody) = totals.remove("") {
         *totals.entry(GLOBAL_ACCOUNT.into()).or_default() += nobody;
     }
-    let accounts = context.accounts.all().into_iter();
+    let accounts = broker.accounts.all().into_iter();
     Accstatz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),

@@ -30,7 +30,7 @@ pub(super) fn answer(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusa
         None => Vec::new(),
     };
     if let Some(own) = members.first_mut() {
-        own.max_payload = server.clients.info.read().max_payload;
+        own.max_payload = server.broker.info.read().max_payload;
     }
     let is_missed = |member: &&ClusterMember| member.own || member.connected || !member.leaving;
     let is_there = |member: &&ClusterMember| member.own || member.connected;
@@ -38,7 +38,7 @@ pub(super) fn answer(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusa
         server_id: server.id.clone(),
         server_name: server.name.clone(),
         now: monitor.now_text(),
-        cluster: server.clients.info.read().cluster.clone(),
+        cluster: server.broker.info.read().cluster.clone(),
         expected: members.iter().filter(is_missed).count().max(1),
         present: members.iter().filter(is_there).count().max(1),
         age: report.looked.age().as_secs_f64(),

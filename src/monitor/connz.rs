@@ -18,10 +18,8 @@ use super::{
 };
 use crate::{
     account::GLOBAL_ACCOUNT,
-    connection::{
-        Connection,
-        registry::{ClosedConnection, ConnectionView, Registry, SubscriptionView},
-    },
+    broker::registry::{ClosedConnection, ConnectionView, Registry, SubscriptionView},
+    connection::Connection,
     security::certificate::Fingerprint,
     subject::overlap,
     sublist::Entry,
@@ -70,9 +68,9 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
 }
 
 fn build(monitor: &Monitor, request: &Request) -> Connz {
-    let context = &monitor.server.clients;
+    let broker = &monitor.server.broker;
     let clock = MonotonicMillis::now();
-    let mut candidates = candidates(&context.registry, request.state);
+    let mut candidates = candidates(&broker.registry, request.state);
     candidates.retain(|candidate| request.wants_account(candidate));
     let total = candidates.len();
     candidates.retain(|candidate| request.wants(candidate));

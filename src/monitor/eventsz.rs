@@ -27,7 +27,7 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
         let stream = EventStream::open(monitor, query.last_event_id.or(since), kinds)?;
         return Ok(Answer::events(stream));
     }
-    let log = &monitor.server.clients.telemetry.events;
+    let log = &monitor.server.broker.telemetry.events;
     let selection = log.select(since, limit, &kinds);
     Answer::pretty_json(&Eventsz {
         server_id: monitor.server.id.clone(),

@@ -29,8 +29,8 @@ pub(super) fn answer(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusa
 
 /// The figures at this moment.
 pub(super) fn build(monitor: &Monitor) -> Latencyz {
-    let context = &monitor.server.clients;
-    let measured = context.telemetry.latency.measured();
+    let broker = &monitor.server.broker;
+    let measured = broker.telemetry.latency.measured();
     let mut total = Times::default();
     let mut by_kind: BTreeMap<&str, Times> = BTreeMap::new();
     let mut by_account: BTreeMap<&str, Times> = BTreeMap::new();
@@ -41,7 +41,7 @@ pub(super) fn build(monitor: &Monitor) -> Latencyz {
             by_account.entry(&series.account).or_default().add(times);
         }
     }
-    let open = context.registry.open();
+    let open = broker.registry.open();
     let mut rtt = Distribution::default();
     for measured in open.iter().filter_map(|connection| connection.rtt()) {
         rtt.record(u64::try_from(measured.as_micros()).unwrap_or(u64::MAX));

@@ -50,7 +50,7 @@ pub(super) async fn run(
     tcp: Option<TcpListener>,
     unix: Option<UnixListener>,
 ) {
-    let admission = &monitor.server.clients.admission;
+    let admission = &monitor.server.broker.admission;
     tokio::join!(
         accept_if_there(&monitor, tcp, &admission.monitor),
         accept_if_there(&monitor, unix, &admission.monitor_socket),

@@ -23,7 +23,7 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
 
 fn build(monitor: &Monitor, page: &Page) -> Slowz {
     let now = MonotonicMillis::now();
-    let (total, incidents) = monitor.server.clients.telemetry.slow.all();
+    let (total, incidents) = monitor.server.broker.telemetry.slow.all();
     Slowz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),

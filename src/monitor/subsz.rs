@@ -16,7 +16,7 @@ use super::{
     page::Page,
     query::Query,
 };
-use crate::{account::Account, connection::Subscription, subject};
+use crate::{account::Account, delivery::Subscription, subject};
 
 /// The answer.
 pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
@@ -41,8 +41,8 @@ pub(super) fn build(monitor: &Monitor, query: &Query) -> Result<Subsz, Refusal> 
     let name = query.text("acc");
     // An empty name stands for all.
     let accounts = match &*name {
-        "" => monitor.server.clients.accounts.all(),
-        name => Vec::from_iter(monitor.server.clients.accounts.find(name)),
+        "" => monitor.server.broker.accounts.all(),
+        name => Vec::from_iter(monitor.server.broker.accounts.find(name)),
     };
     let mut subsz = Subsz {
         server_id: monitor.server.id.clone(),

@@ -27,7 +27,7 @@ const ROUTES_IN_NEED: usize = 4;
 
 /// Accepts routes until the broker stops.
 pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
-    let places = &cluster.context.admission.routes;
+    let places = &cluster.broker.admission.routes;
     tokio::spawn(places.clone().keep_time());
     let mut failures = AcceptFailures::new("the port for routes");
     while !cluster.is_stopping() {
@@ -109,7 +109,7 @@ fn take_place(cluster: &Cluster, connection: &Arc<Connection>, is_member: bool) 
     let options = cluster.options();
     let handshake = options.tls.as_ref().map(|tls| tls.timeout);
     let hold = handshake.unwrap_or_default() + options.auth_timeout() + QUEUE_TIME;
-    let places = &cluster.context.admission.routes;
+    let places = &cluster.broker.admission.routes;
     let source = Source::of(connection.peer.ip());
     places.take(source, is_member, hold, cut)
 }
@@ -118,7 +118,7 @@ fn take_place(cluster: &Cluster, connection: &Arc<Connection>, is_member: bool) 
 /// healthy cluster does all the time, or there are many of them.
 fn tell_refused(cluster: &Cluster, connection: &Connection, refusal: &Refusal) {
     let reason = refusal.reason;
-    let telemetry = &cluster.context.telemetry;
+    let telemetry = &cluster.broker.telemetry;
     if let Some(why) = refusal.login {
         telemetry.logins.count_refused(why);
     }

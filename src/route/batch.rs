@@ -16,14 +16,14 @@ use crate::{
         fan_out::{Sender, pass_on},
         path::Path,
     },
-    client::system,
+    broker::system_queue,
     connection::{
         CloseReason, Connection,
         buffers::{READ_BUFFER_LEN, SMALL_BATCH_LEN, TURN_COST_MAX, ThreadBuffers},
-        delivery::{Message, SubjectBatch},
         payload::{NoRoom, Origin, Payload},
         reading::{Input, Large, Reader},
     },
+    delivery::{Message, SubjectBatch},
     protocol::{
         CRLF,
         route::{LINE_MAX, Parsed, RouteMessage, RouteOp, parse, parse_repeated_message},
@@ -84,7 +84,7 @@ impl Reader for Session {
 
     /// A peer carries the messages of many: it is not paused for a slow reader.
     fn must_pause(&self, _: &ThreadBuffers) -> bool {
-        self.is_held || self.cluster.context.registry.budget.is_overdrawn()
+        self.is_held || self.cluster.broker.registry.budget.is_overdrawn()
     }
 
     fn handle_large(&mut self, buffers: &mut ThreadBuffers, large: Large) {
@@ -393,7 +393,7 @@ impl Session {
         received.add(batch.messages.len() as u64, bytes.sum());
         // Who asks on a peer asks this broker too.
         if space.account.is_system && batch.subject.starts_with(b"$SYS.REQ.") {
-            system::pass_on(&self.cluster.context, &space.account, batch);
+            system_queue::pass_on(&self.cluster.broker, &space.account, batch);
         }
         if space.account.is_system {
             self.cluster.hear(&self.route, &space.account, batch);
@@ -414,7 +414,7 @@ impl Session {
         let left =
             from_peer.take_from_peer(buffers, &space.account, batch, &destinations, queues, flush);
         // First the peers are told who has left.
-        self.cluster.context.accounts.drop_expired(buffers);
+        self.cluster.broker.accounts.drop_expired(buffers);
         if !left.is_empty() {
             let except = (!self.takes_back).then_some(&self.route.connection);
             pass_on(

@@ -17,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::cluster::{Cluster, Route};
-use crate::{client, config::options::cluster::RouteUrl, connection::buffers::give_way};
+use crate::{broker::info, config::options::cluster::RouteUrl, connection::buffers::give_way};
 
 /// How long the addresses of a member stay in the list after its route was lost: a
 /// second try to dial it fits in.
@@ -65,7 +65,7 @@ pub(super) fn refresh(cluster: &Cluster) {
         }
         others.extend(members.into_values().flatten());
     }
-    let mut info = cluster.context.info.write();
+    let mut info = cluster.broker.info.write();
     // Alone a broker names no address: clients know the one that they came by. Once
     // there were others, its own stays.
     let is_named = !others.is_empty() || !info.connect_urls.is_empty();
@@ -137,8 +137,8 @@ pub(super) fn forget_refusing(cluster: &Cluster, url: &RouteUrl) {
 pub async fn tell_clients(cluster: Arc<Cluster>) {
     loop {
         cluster.clients_to_be_told.notified().await;
-        for (sent, connection) in cluster.context.registry.open().iter().enumerate() {
-            client::notify_info(&cluster.context, connection);
+        for (sent, connection) in cluster.broker.registry.open().iter().enumerate() {
+            info::notify_info(&cluster.broker, connection);
             // A crowd is told in turn with everything else.
             if sent % 64 == 63 {
                 give_way().await;

@@ -183,7 +183,7 @@ impl Failures {
         };
         if let Some(text) = told {
             error!("{text}");
-            let events = &cluster.context.telemetry.events;
+            let events = &cluster.broker.telemetry.events;
             events.record(EventKind::Route, 0, &url.to_string(), &text);
         } else {
             debug!("{text}");
@@ -259,7 +259,7 @@ async fn connect(
     url: &RouteUrl,
     origin: Origin,
 ) -> io::Result<(TcpStream, SocketAddr)> {
-    let calls = &cluster.context.telemetry.calls;
+    let calls = &cluster.broker.telemetry.calls;
     let mut addresses = resolve(calls, &url.host, url.port).await?;
     if origin == Origin::Configured {
         for address in &addresses {

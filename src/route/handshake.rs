@@ -344,7 +344,7 @@ impl<'a> Handshake<'a> {
                 return NoLine::from(Refusal::silent(CloseReason::ReadError, error.to_string()));
             }
             if !self.heard && self.place.is_some() {
-                let telemetry = &self.cluster.context.telemetry;
+                let telemetry = &self.cluster.broker.telemetry;
                 turned_away::count_probe(telemetry, self.connection.peer.ip());
             }
             Refusal::silent(CloseReason::ClientClosed, "the other side closed").into()

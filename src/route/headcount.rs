@@ -24,9 +24,7 @@ use super::{
     introduction::with_port,
 };
 use crate::{
-    account::Account,
-    connection::{buffers::ThreadBuffers, delivery::SubjectBatch},
-    protocol::CRLF,
+    account::Account, connection::buffers::ThreadBuffers, delivery::SubjectBatch, protocol::CRLF,
     telemetry::MonotonicMillis,
 };
 
@@ -157,7 +155,7 @@ impl Headcount {
 impl Cluster {
     /// A route has begun: asks for all numbers that count.
     pub(super) fn begin_count(&self, buffers: &mut ThreadBuffers, route: &Route) {
-        if self.context.accounts.system().is_none() {
+        if self.broker.accounts.system().is_none() {
             // Nobody could be asked.
             return;
         }
@@ -218,7 +216,7 @@ impl Cluster {
     /// Wants news of the accounts that have a limit, and of no others. About those
     /// whose limit is new all members are to be asked.
     fn watch_limits(&self, buffers: &mut ThreadBuffers) {
-        let Some(system) = self.context.accounts.system() else {
+        let Some(system) = self.broker.accounts.system() else {
             return;
         };
         let mut watched = self.headcount.watched.lock();
@@ -257,7 +255,7 @@ impl Cluster {
 
     /// The questions of the round that is open.
     fn questions(&self, route: &Route, asking: &Asking) -> String {
-        let system = self.context.accounts.system_name();
+        let system = self.broker.accounts.system_name();
         let (answers, round) = (&self.headcount.answers, asking.round);
         let ask =
             |what: String| format!("RMSG {system} $SYS.REQ.{what} {answers}{round} 2\r\n{{}}\r\n");
@@ -323,7 +321,7 @@ impl Cluster {
             asking.asked.remove(&told.acc);
             asking.has_stopped
         };
-        let Some(account) = self.context.accounts.find(&told.acc) else {
+        let Some(account) = self.broker.accounts.find(&told.acc) else {
             return;
         };
         if has_stopped {
@@ -340,7 +338,7 @@ impl Cluster {
     fn end_round(&self, buffers: &mut ThreadBuffers, route: &Route, round: &[u8]) {
         let silent = route.asking.lock().end_round(round);
         for name in silent {
-            if let Some(account) = self.context.accounts.find(&name) {
+            if let Some(account) = self.broker.accounts.find(&name) {
                 account.note_elsewhere(&route.remote_id, 0, &self.node.server_id);
             }
         }
@@ -371,14 +369,14 @@ impl Cluster {
 
     /// A member's connections count no more.
     fn drop_counts(&self, id: &str) {
-        for account in self.context.accounts.all() {
+        for account in self.broker.accounts.all() {
             account.note_elsewhere(id, 0, &self.node.server_id);
         }
     }
 
     /// The accounts with a limit, each with the number of it.
     fn limited_accounts(&self) -> impl Iterator<Item = (Arc<Account>, u64)> {
-        let accounts = self.context.accounts.all().into_iter();
+        let accounts = self.broker.accounts.all().into_iter();
         accounts.filter_map(|account| {
             let since = account.limited_since()?;
             Some((account, since))

@@ -135,7 +135,7 @@ impl Cluster {
         let (host, port) = self.address_for(connection);
         let name = self.name();
         let options = self.options();
-        let info = self.context.info.read();
+        let info = self.broker.info.read();
         let advertised = !options.no_advertise && !self.is_leaving();
         RouteInfo {
             server_id: self.node.server_id.clone(),
@@ -179,7 +179,7 @@ impl Cluster {
             user: url.user.clone(),
             pass: url.password.reveal().to_owned(),
             tls_required: self.tls().is_some(),
-            headers: self.context.info.read().headers,
+            headers: self.broker.info.read().headers,
             name: self.node.server_id.clone(),
             cluster: name.text,
             cluster_dynamic: name.dynamic,

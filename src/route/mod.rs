@@ -16,8 +16,8 @@
 //! the [`membership`], for the diagnosis.
 //!
 //! What goes the other way needs no task here: the accounts tell the routes of
-//! their subscriptions (`connection::interest`), and publishers put messages
-//! into the routes' queues (`connection::remote`).
+//! their subscriptions (`interest`), and publishers put messages
+//! into the routes' queues (`delivery::remote`).
 
 mod accept;
 mod batch;
@@ -106,7 +106,7 @@ impl Cluster {
         }
         Arc::new(Connection::new(
             Kind::Router,
-            self.context.registry.next_cid(),
+            self.broker.registry.next_cid(),
             peer,
             stream.clone(),
             PENDING_BEFORE_LOGIN,
@@ -160,7 +160,7 @@ async fn serve(
     });
     match duel::enter(cluster, &route, &options).await {
         Ok(()) => {
-            let budget = cluster.context.registry.budget.clone();
+            let budget = cluster.broker.registry.budget.clone();
             connection.outbound().admit(cluster.max_pending(), budget);
         }
         Err(Conflict::Stopping) => {
@@ -291,7 +291,7 @@ fn read_turn(session: &mut Session, buffers: &mut ThreadBuffers, stream: &TcpStr
 async fn finish(session: &Session, stream: &TcpStream) -> CloseReason {
     let (cluster, route) = (&session.cluster, &session.route);
     let connection = &route.connection;
-    for account in cluster.context.accounts.all_told() {
+    for account in cluster.broker.accounts.all_told() {
         account.interest.detach(connection);
     }
     route.interest.clear().await;
@@ -299,8 +299,8 @@ async fn finish(session: &Session, stream: &TcpStream) -> CloseReason {
         .outbound()
         .close_reason()
         .unwrap_or(CloseReason::ClientClosed);
-    let context = &cluster.context;
-    let incident = connection.end(&context.telemetry, &context.registry, stream, reason);
+    let broker = &cluster.broker;
+    let incident = connection.end(&broker.telemetry, &broker.registry, stream, reason);
     let incident = incident.await;
     let now = MonotonicMillis::now();
     let why = match (&session.fault, incident) {

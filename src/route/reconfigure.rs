@@ -52,19 +52,19 @@ impl Cluster {
     /// Tells standing routes what accounts want that are new, and takes what
     /// the peers want in those.
     fn attach_accounts(&self) {
-        let accounts = self.context.accounts.all();
+        let accounts = self.broker.accounts.all();
         for route in self.routes() {
             for account in &accounts {
                 let interest = &account.interest;
                 interest.attach(&route.connection, &account.sublist);
             }
-            route.interest.settle(&self.context.accounts);
+            route.interest.settle(&self.broker.accounts);
         }
     }
 
     /// Tells a peer once more what is wanted here.
     pub(super) fn tell_interest_again(&self, route: &Route) {
-        for account in self.context.accounts.all() {
+        for account in self.broker.accounts.all() {
             account.interest.tell_again(&route.connection);
         }
     }

@@ -69,7 +69,7 @@ impl Cluster {
         for route in old.into_iter().flatten() {
             route.connection.close(CloseReason::ClusterNameConflict);
         }
-        self.context.registry.insert_route(&route.connection);
+        self.broker.registry.insert_route(&route.connection);
         self.membership.entered(route);
         self.member_addresses.add(route.connection.peer.ip());
         self.note(route, &format!("Route to {} opened", route.remote_name));
@@ -95,14 +95,14 @@ impl Cluster {
             return Err(Refusal::silent(CloseReason::ClusterNameConflict, text));
         }
         info!("Cluster name updated to {:?}", agreed.text);
-        self.context.info.write().cluster.clone_from(&agreed.text);
+        self.broker.info.write().cluster.clone_from(&agreed.text);
         *self.name.write() = agreed;
         Ok(true)
     }
 
     /// Takes out a route that has ended.
     pub(super) fn deregister(&self, route: &Arc<Route>, reason: CloseReason, why: &str) {
-        self.context.registry.close_route(&route.connection, reason);
+        self.broker.registry.close_route(&route.connection, reason);
         // While it is still there nobody takes its place, whom this would be noted of.
         self.lose_counts(route);
         self.membership.left(route, reason);
@@ -122,7 +122,7 @@ impl Cluster {
 
     fn note(&self, route: &Route, text: &str) {
         let (cid, subject) = (route.connection.cid, &route.remote_name);
-        let events = &self.context.telemetry.events;
+        let events = &self.broker.telemetry.events;
         events.record(EventKind::Route, cid, subject, text);
     }
 }

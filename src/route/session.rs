@@ -18,14 +18,14 @@ use super::{
 };
 use crate::{
     account::{Account, lookup_cache::LookupCache},
-    client,
+    broker::surplus,
     connection::{
         CloseReason,
         buffers::{ThreadBuffers, with_buffers},
-        interest::ROOM,
         keepalive::{Due, Keepalive},
         reading::{Input, Reader},
     },
+    interest::ROOM,
     protocol::{
         PING, PONG,
         error::quoted,
@@ -140,7 +140,7 @@ impl Session {
     /// Begins to tell the peer what is wanted here, and takes what it has said
     /// since its introduction.
     pub(super) fn begin(&mut self, buffers: &mut ThreadBuffers, received: &[u8]) {
-        for account in self.cluster.context.accounts.all() {
+        for account in self.cluster.broker.accounts.all() {
             let interest = &account.interest;
             interest.attach(&self.route.connection, &account.sublist);
         }
@@ -192,7 +192,7 @@ impl Session {
             return connection.owe_interest();
         }
         self.owed_since = None;
-        let accounts = self.cluster.context.accounts.all_told();
+        let accounts = self.cluster.broker.accounts.all_told();
         let mut budget = ROOM;
         for account in &accounts {
             let interest = &account.interest;
@@ -272,7 +272,7 @@ impl Session {
         self.tell_interest_again();
         let overfull = std::mem::take(&mut self.overfull);
         if !overfull.is_empty() {
-            client::keep_account_limits(&self.cluster.context, &overfull);
+            surplus::keep_account_limits(&self.cluster.broker, &overfull);
         }
     }
 
@@ -357,7 +357,7 @@ impl Session {
                 quoted(subject)
             );
         }
-        let known = &self.cluster.context.accounts;
+        let known = &self.cluster.broker.accounts;
         let interest = &self.route.interest;
         let what = match interest.add(known, account, self.connection(), subject, queue) {
             Added::Known => return,
@@ -373,7 +373,7 @@ impl Session {
 
     pub(super) fn find_account(&self, name: &[u8]) -> Option<Arc<Account>> {
         let name = std::str::from_utf8(name).ok()?;
-        self.cluster.context.accounts.find(name)
+        self.cluster.broker.accounts.find(name)
     }
 
     /// Ends the route, telling why as the protocol has it.
@@ -390,7 +390,7 @@ impl Session {
 
     /// Makes room when all outbound queues together hold too much.
     pub(super) fn keep_budget(&self) {
-        for cut in self.cluster.context.registry.keep_budget() {
+        for cut in self.cluster.broker.registry.keep_budget() {
             let (peer, cid) = (cut.connection.peer, cut.connection.cid);
             warn!("{peer} - cid:{cid} - {cut}");
         }

@@ -35,7 +35,7 @@ impl Cluster {
             }
             Err(failure) => {
                 turned_away::close_after_handshake(
-                    &self.context.telemetry,
+                    &self.broker.telemetry,
                     connection,
                     &tls,
                     &failure,
@@ -43,7 +43,7 @@ impl Cluster {
                     "TLS route handshake",
                 );
                 if failure.cause == Cause::Silent {
-                    turned_away::count_probe(&self.context.telemetry, connection.peer.ip());
+                    turned_away::count_probe(&self.broker.telemetry, connection.peer.ip());
                 }
                 false
             }
@@ -86,7 +86,7 @@ impl Cluster {
             return true;
         }
         warn!("{} - {}", log_prefix(connection), unwelcome.text);
-        let telemetry = &self.context.telemetry;
+        let telemetry = &self.broker.telemetry;
         if unwelcome.reason == CloseReason::CertificateRevoked {
             let who = unwelcome.counted_as(format!("the route to {}", connection.who()));
             telemetry.revoked.count(who.as_bytes(), 0, connection.cid);

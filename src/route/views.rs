@@ -23,7 +23,8 @@ use super::{
 };
 use crate::{
     account::Account,
-    connection::{buffers::ThreadBuffers, delivery::SubjectBatch},
+    connection::buffers::ThreadBuffers,
+    delivery::SubjectBatch,
     protocol::{CRLF, route::CONTROL_LINES},
     telemetry::{MonotonicMillis, held::shown},
 };
@@ -88,7 +89,7 @@ impl Cluster {
     /// A request to a service of the member behind a route; `None` without a
     /// system account.
     fn question(&self, route: &Route, service: &str) -> Option<String> {
-        let account = &self.context.accounts.system()?.name;
+        let account = &self.broker.accounts.system()?.name;
         let (id, answers) = (&route.remote_id, &self.views_subject);
         Some(format!(
             "RMSG {account} $SYS.REQ.SERVER.{id}.{service} {answers} 2\r\n{{}}\r\n"
@@ -98,7 +99,7 @@ impl Cluster {
     /// Wants what [`Cluster::hear`] takes. To be called with each new route,
     /// once it is told what the accounts want.
     pub(super) fn want_requests(&self, buffers: &mut ThreadBuffers) {
-        let Some(account) = self.context.accounts.system() else {
+        let Some(account) = self.broker.accounts.system() else {
             return;
         };
         let interest = &account.interest;
@@ -149,7 +150,7 @@ impl Cluster {
         let is_more = bytes > connection.line_max();
         connection.set_line_max(bytes);
         if is_more {
-            for account in self.context.accounts.all_told() {
+            for account in self.broker.accounts.all_told() {
                 account.interest.tell_long_again(connection);
             }
         }

@@ -2,7 +2,7 @@
 //! answers requests, with nats-server's subjects and names.
 //!
 //! `main` calls [`serve`] once. A thread of its own takes what sessions leave
-//! at the desk (`client::system`), so that no broker worker's time goes into
+//! in the queue (`broker::system_queue`), so that no broker worker's time goes into
 //! answers. The answers are those of port 8222 ([`Answers`]) in an
 //! [`envelope`]; requests are in [`request`], advisories in [`advisory`]. What
 //! other members of the cluster have to add is asked of them: [`subscribers`]
@@ -28,12 +28,10 @@ use tracing::warn;
 
 use crate::{
     account::{Account, Destinations, fan_out::Sender, path::Path, replies::Pending},
-    client::system::{COUNTED, NOTICES_MAX, Notice, Request, subjects},
+    broker::system_queue::{COUNTED, NOTICES_MAX, Notice, Request, subjects},
     config::accounts::ResponseKind,
-    connection::{
-        buffers::with_buffers,
-        delivery::{Message, SubjectBatch},
-    },
+    connection::buffers::with_buffers,
+    delivery::{Message, SubjectBatch},
     monitor::values::Answers,
     protocol::CRLF,
     server::Server,
@@ -64,11 +62,11 @@ const CONNS_EVERY: Duration = Duration::from_secs(30);
 ///
 /// The thread cannot be had.
 pub fn serve(server: Arc<Server>, answers: Answers) -> io::Result<()> {
-    let Some(account) = server.clients.accounts.system().cloned() else {
+    let Some(account) = server.broker.accounts.system().cloned() else {
         return Ok(());
     };
     let (sender, notices) = sync_channel(NOTICES_MAX);
-    server.clients.system.open(sender);
+    server.broker.system.open(sender);
     with_buffers(|buffers| {
         for subject in subjects(&server.id) {
             account.interest.want_always(buffers, subject.as_bytes());
@@ -120,7 +118,7 @@ impl System {
                         self.take(notice);
                     }
                     // A crowd is counted once, when all of it has come.
-                    for account in self.server.clients.system.take_counted() {
+                    for account in self.server.broker.system.take_counted() {
                         self.publish_conns(&account);
                     }
                 }
@@ -143,7 +141,7 @@ impl System {
 
     /// Tells of notices that did not fit since it was called last.
     fn warn_of_dropped(&self, before: &mut u64) {
-        let now = self.server.clients.system.dropped();
+        let now = self.server.broker.system.dropped();
         if now > *before {
             warn!(
                 "{} advisories and requests of the system account were dropped: more came at \

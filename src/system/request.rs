@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 
 use super::{System, envelope::to_json};
 use crate::{
-    client::{self, system::Request},
+    broker::{info, system_queue::Request},
     connection::{CloseReason, Connection},
     monitor::values::{NOT_LEADER, NoAnswer},
 };
@@ -90,7 +90,7 @@ impl System {
             true => wanted == own,
             false => own.contains(wanted),
         };
-        let info = self.server.clients.info.read();
+        let info = self.server.broker.info.read();
         let own_tags = &self.server.options().server_tags;
         let has_tag = |wanted: &str| {
             let wanted = wanted.to_lowercase();
@@ -158,7 +158,7 @@ impl System {
 
     fn conns(&self, account: &str) -> Option<String> {
         // Whoever has no such account keeps silent.
-        self.server.clients.accounts.find(account)?;
+        self.server.broker.accounts.find(account)?;
         Some(self.conns_of(account))
     }
 
@@ -198,7 +198,7 @@ impl System {
     fn send_away(&self, options: &Map<String, Value>) -> Answered {
         let description = match self.chosen(options) {
             None => "no such client id",
-            Some(client) if client::send_away(&self.server.clients, &client) => {
+            Some(client) if info::send_away(&self.server.broker, &client) => {
                 return Ok(NOTHING.into());
             }
             Some(_) => {
@@ -214,7 +214,7 @@ impl System {
     /// The client that `cid` chooses.
     fn chosen(&self, options: &Map<String, Value>) -> Option<Arc<Connection>> {
         let cid = options.get("cid")?.as_u64()?;
-        self.server.clients.registry.find(cid)
+        self.server.broker.registry.find(cid)
     }
 
     fn reload(&self) -> Answered {

@@ -19,6 +19,7 @@ pub mod logins;
 pub mod loss;
 pub mod metrics;
 pub mod process;
+pub mod producers;
 pub mod sketch;
 pub mod slow;
 pub mod subjects;

@@ -41,7 +41,7 @@ pub(super) fn memory(evidence: &Evidence) -> Vec<Symptom> {
 
 pub(super) fn queues(evidence: &Evidence) -> Vec<Symptom> {
     let mut symptoms = near(evidence, CeilingKind::Queues);
-    let budget = &evidence.server.clients.registry.budget;
+    let budget = &evidence.server.broker.registry.budget;
     if let LimitedBy::Room { max_memory } = budget.limited_by() {
         for symptom in &mut symptoms {
             symptom.text += &format!(

@@ -16,7 +16,7 @@ const LOGIN_WAIT_MAX: Duration = Duration::from_secs(2);
 const LEAK_SPAN: u32 = 5;
 
 pub(super) fn storm(evidence: &Evidence) -> Vec<Symptom> {
-    let storm = evidence.server.clients.telemetry.churn.storm();
+    let storm = evidence.server.broker.telemetry.churn.storm();
     let symptom = storm.map(|storm| warning(&storm.main_source(), 0, storm.text()));
     symptom.into_iter().collect()
 }

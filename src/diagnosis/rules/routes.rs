@@ -250,7 +250,7 @@ pub(super) fn differ(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 fn limits(evidence: &Evidence, member: &Member) -> Option<String> {
-    let own = evidence.server.clients.limits.current().max_payload as u64;
+    let own = evidence.server.broker.limits.current().max_payload as u64;
     let theirs = u64::try_from(member.max_payload).unwrap_or(0);
     (theirs != own && theirs > 0).then(|| {
         format!(

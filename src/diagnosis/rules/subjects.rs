@@ -52,7 +52,7 @@ pub(super) fn imports_cut(evidence: &Evidence) -> Vec<Symptom> {
 
 pub(super) fn no_interest(evidence: &Evidence) -> Vec<Symptom> {
     let sums = evidence.history.no_interest.by_subject();
-    let telemetry = &evidence.server.clients.telemetry;
+    let telemetry = &evidence.server.broker.telemetry;
     sums.into_iter()
         .filter(|sum| sum.count.times >= evidence.thresholds.no_interest)
         .map(|sum| {
@@ -75,7 +75,7 @@ pub(super) fn no_interest(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 pub(super) fn large(evidence: &Evidence) -> Vec<Symptom> {
-    let max = evidence.server.clients.limits.current().max_payload as u64;
+    let max = evidence.server.broker.limits.current().max_payload as u64;
     let sums = evidence.history.large.by_subject();
     let mut symptoms: Vec<Symptom> = sums
         .into_iter()

@@ -50,7 +50,7 @@ fn log_trouble(state: &LogState, now: MonotonicMillis, recent: Duration) -> Opti
 
 /// Calls that do not come back.
 pub(super) fn blocked_call(evidence: &Evidence) -> Vec<Symptom> {
-    let calls = &evidence.server.clients.telemetry.calls;
+    let calls = &evidence.server.broker.telemetry.calls;
     let late = calls.older_than(HANGS_AFTER);
     late.into_iter()
         .map(|call| {

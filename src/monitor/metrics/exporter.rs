@@ -22,7 +22,7 @@ use super::{
     snapshot::{AccountSettings, Snapshot},
 };
 use crate::{
-    account::GLOBAL_ACCOUNT, connection::registry::ConnectionView, telemetry::MonotonicMillis,
+    account::GLOBAL_ACCOUNT, broker::registry::ConnectionView, telemetry::MonotonicMillis,
 };
 
 /// What the exporter puts before its names unless it is told otherwise.

@@ -7,15 +7,23 @@
 //! publish only in its head (`MSG subject sid `), all that follows is copied in
 //! one piece. Every kind of publisher delivers through here.
 
+pub mod remote;
+pub mod subscription;
+pub mod trace_out;
+
 use std::sync::{Arc, atomic::Ordering};
 
 use bytes::Bytes;
 
-use super::{Connection, Subscription, buffers::ThreadBuffers, outbound::Appender};
 use crate::{
-    protocol::CRLF, security::delivery_filter::DeliveryFilter, sublist::Entry,
+    connection::{Connection, buffers::ThreadBuffers, outbound::Appender},
+    protocol::CRLF,
+    security::delivery_filter::DeliveryFilter,
+    sublist::Entry,
     telemetry::MonotonicMillis,
 };
+
+pub use subscription::{Subscription, SubscriptionTable};
 
 /// Bytes appended in one batch after which everything touched is flushed:
 /// bounds what a batch times its fan-out can hold.

@@ -1,14 +1,7 @@
-//! Traces of what is delivered to clients, where the configuration has them, and what
-//! a trace shows of a message, whichever way it goes.
+//! Whether what is delivered to a connection is traced, and what a trace shows of a
+//! message, whichever way it goes.
 
 use std::sync::atomic::{AtomicU32, Ordering};
-
-use tracing::trace;
-
-use super::{
-    Connection, Subscription,
-    delivery::{Message, SubjectBatch},
-};
 
 /// What a trace shows of what a message carries.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -64,7 +57,7 @@ impl OutTrace {
 
     /// What is to be shown, if anything.
     #[inline]
-    pub(super) fn shown(&self) -> Option<Shown> {
+    pub fn shown(&self) -> Option<Shown> {
         let number = self.0.load(Ordering::Relaxed);
         if number == 0 {
             return None;
@@ -74,58 +67,6 @@ impl OutTrace {
             headers_alone: number & Self::HEADERS_ALONE != 0,
             len_max: (len != Self::LEN_ALL).then_some(len as usize),
         })
-    }
-}
-
-impl Connection {
-    /// Logs what of a subject batch was delivered, behind `prefix`, `HMSG subject sid `: each
-    /// control line and what is to be shown of what it carries.
-    pub(super) fn trace_out<'a>(
-        &self,
-        batch: &'a SubjectBatch<'_>,
-        messages: impl Iterator<Item = &'a Message>,
-        (prefix, takes_headers): (&[u8], bool),
-        shown: Shown,
-    ) {
-        let name = self.log_prefix();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        for message in messages {
-            let headers = message.header_len.map(|len| len as usize);
-            let prefix = match headers.is_some() && takes_headers {
-                true => prefix,
-                false => &prefix[1..],
-            };
-            let reply = batch.reply(message).map(|reply| text(reply) + " ");
-            let body = batch.body(message);
-            let body = &body[..(message.total_len as usize).min(body.len())];
-            let (sizes, body, header_len) = match headers {
-                Some(len) if takes_headers => (format!("{len} {}", body.len()), body, len),
-                Some(len) => {
-                    let body = body.get(len..).unwrap_or_default();
-                    (body.len().to_string(), body, 0)
-                }
-                None => (body.len().to_string(), body, 0),
-            };
-            let reply = reply.unwrap_or_default();
-            trace!("{name} - ->> [{}{reply}{sizes}]", text(prefix));
-            if let Some(body) = shown.text(body, header_len) {
-                trace!("{name} - ->> {body}");
-            }
-        }
-    }
-}
-
-/// How a trace tells that a subscription is over.
-pub fn delsub(subscription: &Subscription) -> String {
-    format!("[DELSUB {}]", String::from_utf8_lossy(subscription.sid()))
-}
-
-/// Logs that a subscription is over that has had its last message, if everything of
-/// its client is traced.
-pub fn trace_expired(subscription: &Subscription) {
-    let connection = &subscription.connection;
-    if connection.traced.shown().is_some() {
-        trace!("{} - <-> {}", connection.log_prefix(), delsub(subscription));
     }
 }
 

@@ -14,12 +14,9 @@ use std::sync::{
 
 use hashbrown::HashMap;
 
-use super::{
-    Connection,
-    buffers::ThreadBuffers,
-    delivery::{Routed, SubjectBatch, TooLong},
-};
 use crate::{
+    connection::{Connection, buffers::ThreadBuffers},
+    delivery::{Routed, SubjectBatch, TooLong},
     sublist::{Entry, Matches, Slot},
     telemetry::{
         MonotonicMillis,

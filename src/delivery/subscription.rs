@@ -12,8 +12,9 @@ use std::{
 use hashbrown::{DefaultHashBuilder, HashTable};
 use once_cell::sync::Lazy;
 
-use super::{Connection, remote::MessageTotals};
 use crate::{
+    connection::Connection,
+    delivery::remote::MessageTotals,
     security::delivery_filter::DeliveryFilter,
     subject::transform::Renaming,
     sublist::{Entry, Slot},
@@ -232,7 +233,7 @@ impl Subscription {
     }
 
     /// Notes whether local interest counts it; returns what was noted before.
-    pub(super) fn set_counted(&self, counted: bool) -> bool {
+    pub fn set_counted(&self, counted: bool) -> bool {
         self.counted.swap(counted, Ordering::Relaxed)
     }
 

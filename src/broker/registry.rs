@@ -18,14 +18,17 @@ use std::sync::{
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use self::{closed::Closed, totals::ClosedTotals, walk::walk};
-pub use self::{
+pub use crate::broker::registry::{
     room::Cut,
     totals::{AccountTotals, FailureCounts, LiveConnection, RegistrySnapshot, Totals},
     view::{ClosedConnection, ConnectionView, SubscriptionView},
 };
-use super::{CloseReason, Connection, Subscription, budget::Budget};
-use crate::telemetry::{MonotonicMicros, Traffic};
+use crate::{
+    broker::registry::{closed::Closed, totals::ClosedTotals, walk::walk},
+    connection::{CloseReason, Connection, budget::Budget},
+    delivery::Subscription,
+    telemetry::{MonotonicMicros, Traffic},
+};
 
 /// Readers noted between two looks of the recorder.
 const NOTICED_MAX: usize = 64;

@@ -4,8 +4,10 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{ClosedConnection, SubscriptionView};
-use crate::telemetry::held::{Pool, Share, allocated};
+use crate::{
+    broker::registry::{ClosedConnection, SubscriptionView},
+    telemetry::held::{Pool, Share, allocated},
+};
 
 /// Bytes that all records may take.
 const RECORDS_MAX: usize = 16 * 1024 * 1024;
@@ -156,7 +158,8 @@ pub(super) fn listed_len(view: &SubscriptionView) -> usize {
 mod tests {
     use super::*;
     use crate::{
-        connection::{CloseReason, Identity, registry::ConnectionView},
+        broker::registry::ConnectionView,
+        connection::{CloseReason, Identity},
         telemetry::{MonotonicMillis, Traffic},
     };
 

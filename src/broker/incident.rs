@@ -7,13 +7,19 @@
 
 use std::{cmp::Reverse, sync::Arc, time::Duration};
 
-use super::{CloseReason, Connection, outbound::Backlog, producers::Producers, registry::Registry};
-use crate::telemetry::{
-    MonotonicMicros, MonotonicMillis, Telemetry,
-    event::EventKind,
-    held::shown,
-    loss::Lost,
-    slow::{Incident, Publisher, Reader, State, judge},
+use tokio::net::TcpStream;
+
+use crate::{
+    broker::registry::Registry,
+    connection::{CloseReason, Connection, outbound::Backlog},
+    telemetry::{
+        MonotonicMicros, MonotonicMillis, Telemetry,
+        event::EventKind,
+        held::shown,
+        loss::Lost,
+        producers::Producers,
+        slow::{Incident, Publisher, Reader, State, judge},
+    },
 };
 
 /// A queue that has more than this part of its limit is worth an incident.
@@ -260,4 +266,22 @@ fn reader(connection: &Connection) -> Reader {
 fn tell(telemetry: &Telemetry, cid: u64, who: &str, text: &str) {
     let events = &telemetry.events;
     events.record(EventKind::SlowConsumer, cid, who, text);
+}
+
+impl Connection {
+    /// Ends the connection that its own task has taken out of everything: says the
+    /// last words, concludes its incident, gives back what it held. What is
+    /// counted of it is final then. Returns its incident, if there is one.
+    pub async fn end(
+        &self,
+        telemetry: &Telemetry,
+        registry: &Registry,
+        stream: &TcpStream,
+        reason: CloseReason,
+    ) -> Option<Arc<Incident>> {
+        self.drain_and_close(stream).await;
+        let incident = conclude(telemetry, registry, self, reason);
+        self.outbound().release();
+        incident
+    }
 }

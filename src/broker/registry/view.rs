@@ -5,7 +5,8 @@ use std::sync::{Arc, atomic::Ordering};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    connection::{CloseReason, Connection, Identity, Subscription},
+    connection::{CloseReason, Connection, Identity},
+    delivery::Subscription,
     sublist::Entry,
     telemetry::{MonotonicMicros, MonotonicMillis, Traffic, held::shown_bytes},
 };

@@ -8,8 +8,10 @@
 
 use std::{cmp::Reverse, fmt, sync::Arc};
 
-use super::Registry;
-use crate::connection::{Connection, budget::LimitedBy};
+use crate::{
+    broker::registry::Registry,
+    connection::{Connection, budget::LimitedBy},
+};
 
 /// A connection that was cut, and why.
 pub struct Cut {

@@ -37,12 +37,12 @@ pub struct Producers {
     /// Who was paused for it, in no order.
     pub stalled: Vec<Stalled>,
     /// Somebody watches the reader: what was noted stays when it catches up.
-    pub(super) watched: bool,
+    pub watched: bool,
 }
 
 impl Producers {
     /// Notes that the publisher `cid` put `bytes` into the queue.
-    pub(super) fn feed(&mut self, cid: u64, bytes: u64) {
+    pub fn feed(&mut self, cid: u64, bytes: u64) {
         if let Some(known) = self.fed.iter_mut().find(|known| known.cid == cid) {
             known.bytes += bytes;
         } else if self.fed.len() < FEEDERS_MAX {
@@ -55,7 +55,7 @@ impl Producers {
 
     /// Notes that the publisher `cid` paused for `time`; `first` is whether the
     /// pause began.
-    pub(super) fn stall(&mut self, cid: u64, time: Duration, first: bool) {
+    pub fn stall(&mut self, cid: u64, time: Duration, first: bool) {
         let count = u64::from(first);
         if let Some(known) = self.stalled.iter_mut().find(|known| known.cid == cid) {
             known.count += count;

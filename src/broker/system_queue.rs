@@ -15,10 +15,11 @@ use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::Context;
 use crate::{
     account::Account,
-    connection::{CloseReason, Connection, delivery::SubjectBatch},
+    broker::Broker,
+    connection::{CloseReason, Connection},
+    delivery::SubjectBatch,
     protocol::CRLF,
     telemetry::held::allocated,
 };
@@ -244,9 +245,9 @@ impl SystemQueue {
 
 /// Leaves a subject batch at the desk if it asks the broker for something; whether it does
 /// and will be answered. `account` is that of who asks, here or on a peer.
-pub fn pass_on(context: &Context, account: &Arc<Account>, batch: &SubjectBatch<'_>) -> bool {
+pub fn pass_on(broker: &Broker, account: &Arc<Account>, batch: &SubjectBatch<'_>) -> bool {
     let ask = {
-        let info = context.info.read();
+        let info = broker.info.read();
         Query::parse(batch.subject, account, &info.server_id)
     };
     let Some(ask) = ask else {
@@ -265,8 +266,8 @@ pub fn pass_on(context: &Context, account: &Arc<Account>, batch: &SubjectBatch<'
             let start = message.header_len.unwrap_or(0) as usize;
             let body = &body[start..body.len() - CRLF.len()];
             taken &= match Request::new(account, reply, ask.clone(), body) {
-                Some(request) => context.system.leave(Notice::Request(request)),
-                None => context.system.drop_one(),
+                Some(request) => broker.system.leave(Notice::Request(request)),
+                None => broker.system.drop_one(),
             };
         }
     }

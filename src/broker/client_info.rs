@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::Connection;
+use crate::connection::Connection;
 
 /// Who a client is. Empty fields are left out.
 #[derive(Clone, Debug, Default, Serialize)]

@@ -26,9 +26,10 @@ use std::sync::{
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
-use self::wants::{Key, Wanted, Wants};
-use super::{Connection, Subscription, buffers::ThreadBuffers};
 use crate::{
+    connection::{Connection, buffers::ThreadBuffers},
+    delivery::Subscription,
+    interest::wants::{Key, Wanted, Wants},
     security::permissions::Permissions,
     sublist::{Entry as _, Sublist},
     telemetry::held::allocated,
