@@ -1,6 +1,6 @@
 //! midge: a NATS-compatible message broker that is built to be watched.
 //!
-//! The rooms and who may use whom are drawn in `ARCHITECTURE.md`.
+//! `ARCHITECTURE.md` describes the modules and which of them may use which.
 
 pub mod account;
 pub mod broker;

@@ -126,7 +126,7 @@ fn one_way_views_and_slow_members_are_told_apart() {
                 .replace("2.0 ms", "2.0\u{a0}ms")
                 .replace("4.77 MiB", "4.77\u{a0}MiB"),
             "edge warning: a has a route to c, round trip 2.0\u{a0}ms: slow",
-            "edge warning one-way: b shows a route to c, and c shows none to b",
+            "edge warning one-way: b has a route to c, but c has none to b",
         ])
     );
     assert_eq!(browser.complaints(), Vec::<&serde_json::Value>::new());

@@ -152,7 +152,7 @@ pub fn the_end_of_subscriptions_is_foreseen() {
     assert_eq!(finding["subject"], "leaky-app");
     assert_eq!(finding["severity"], "warning");
     assert!(
-        text(&finding).contains("the end is reached in"),
+        text(&finding).contains("the limit is reached in"),
         "{finding}"
     );
     assert!(count < 16_000, "only seen at {count} of 20000");
