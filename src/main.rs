@@ -6,6 +6,7 @@ use std::{
     io,
     os::unix::process::CommandExt,
     process::{Command, ExitCode},
+    sync::Arc,
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use midge::{
     broker::memory,
     config::{self, Diagnostic, Invocation, Options, signal},
     diagnosis, log,
-    monitor::{self, values::Answers},
+    monitor::{self, Monitor},
     recorder,
     server::{
         lifecycle::{self, Prepared, StartError},
@@ -129,10 +130,10 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
         let handle = tokio::runtime::Handle::current();
         recorder::record(&server, handle).map_err(failed("Error starting the recorder"))?;
         let workers = tokio::runtime::Handle::current().metrics().num_workers();
-        let answers = Answers::new(server.clone(), diagnosis, workers);
-        system::serve(server.clone(), answers.clone())
+        let monitor = Monitor::new(server.clone(), diagnosis, workers);
+        system::serve(server.clone(), monitor.clone())
             .map_err(failed("Error starting the system account"))?;
-        serve_monitor(&mut prepared, &answers).map_err(failed("Error starting the monitor"))?;
+        serve_monitor(&mut prepared, &monitor).map_err(failed("Error starting the monitor"))?;
         lifecycle::run(prepared, program, signals).await
     });
     // Not a drop, which would wait for calls of the system that never come back.
@@ -140,7 +141,7 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
     ended
 }
 
-fn serve_monitor(prepared: &mut Prepared, answers: &Answers) -> io::Result<()> {
+fn serve_monitor(prepared: &mut Prepared, monitor: &Arc<Monitor>) -> io::Result<()> {
     let tcp = prepared.monitor.take().map(TcpListener::into_std);
     let listeners = monitor::Listeners {
         tcp: tcp.transpose()?,
@@ -149,7 +150,7 @@ fn serve_monitor(prepared: &mut Prepared, answers: &Answers) -> io::Result<()> {
     if listeners.tcp.is_none() && listeners.unix.is_none() {
         return Ok(());
     }
-    monitor::serve(answers, listeners)
+    monitor::serve(monitor, listeners)
 }
 
 /// Reads file and command line once more, for a reload.

@@ -1,13 +1,17 @@
 //! Port 8222: the broker's state over HTTP, for people, tools and tests.
 //!
-//! `main` calls [`serve`] once the sockets are open. Monitoring has a thread
-//! and a runtime of its own, so that a request never takes a broker worker's
-//! time, and a second one for answers that may take long, so that health is
-//! told meanwhile; it reads counters and registries and holds their locks briefly. One
-//! file per endpoint (see the table in [`service`]); the answers are the types
-//! of the package `monitor-client`. Who may ask is the business of [`host`] and
-//! [`monitor_listener`]. A Unix socket serves the same, and only there [`control`] takes
-//! requests that change something.
+//! `main` makes a [`Monitor`] and calls [`serve`] once the sockets are open.
+//! Monitoring has a thread and a runtime of its own, so that a request never takes
+//! the time of a thread that serves clients, and a second thread for answers that
+//! may take long, so that `/healthz` is answered meanwhile. It reads counters and
+//! registries and holds their locks briefly.
+//!
+//! [`endpoints`] makes the values that are answered, one file per endpoint, with the
+//! types of the crate `monitor-client`; [`http`] serves them and decides who may
+//! ask; [`metrics`] and [`dashboard`] are forms of the same values. The module
+//! `system` answers requests of the system account with them. A Unix socket serves
+//! the same, and only there `endpoints::control` takes requests that change
+//! something.
 //!
 //! Paths, parameters, names and error texts are those of nats-server, with
 //! these differences, which are deliberate:
@@ -28,49 +32,18 @@
 //! * Requests that are refused for their parameters count in
 //!   `http_req_stats` like all others.
 //!
-//! Every size and time that a stranger can use up has a limit by name, most of
-//! them in [`listener`].
+//! Every size and time that a client of the port can use up has a limit by name,
+//! most of them in [`http::listener`].
 
-mod accountz;
-mod accstatz;
-mod answer;
-mod clusterz;
-mod connz;
-mod connz_sort;
-mod control;
+mod cpu;
 mod dashboard;
-mod event_stream;
-mod eventsz;
-mod explainz;
-mod gatewayz;
-mod healthz;
-mod host;
-mod jsz;
-mod latencyz;
-mod leafz;
-mod lenient;
-mod listener;
-mod memz;
+pub mod endpoints;
+mod http;
 mod metrics;
-mod monitor_listener;
-mod page;
-mod process;
-mod query;
-mod routez;
-mod service;
-mod slot;
-mod slowz;
-mod stream;
-mod subsz;
-mod time_text;
-mod topz;
-mod turns;
-pub mod values;
-mod varz;
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::TcpListener,
     os::unix::net::UnixListener,
     sync::{Arc, atomic::AtomicUsize},
     thread,
@@ -81,12 +54,9 @@ use rustls::ServerConfig;
 use tokio::runtime;
 
 use crate::{diagnosis::Diagnosis, server::Server, telemetry::log_throttle::LogThrottle};
-use host::HostRule;
-use monitor_listener::RefusedLogins;
-use process::CpuMeter;
-use service::RequestCounts;
-use turns::Turns;
-use values::Answers;
+use cpu::CpuMeter;
+use endpoints::time_text;
+use http::{access::RefusedLogins, host::HostRule, listener, service::RequestCounts, turns::Turns};
 
 /// Bytes of the monitoring thread's stack. Nothing there recurses.
 const STACK_LEN: usize = 256 * 1024;
@@ -106,14 +76,14 @@ struct Settings {
     workers: usize,
 }
 
-/// What the endpoints draw their answers from.
-struct Monitor {
+/// What the endpoints make their answers from.
+pub struct Monitor {
     server: Arc<Server>,
     diagnosis: Arc<Diagnosis>,
     settings: Settings,
     host_rule: HostRule,
     refused_logins: RefusedLogins,
-    /// How often the log tells of connections that were sent away.
+    /// How often connections that were closed early are logged.
     sent_away: LogThrottle,
     requests: RequestCounts,
     /// Turns of making a long answer.
@@ -133,12 +103,12 @@ pub struct Listeners {
     pub unix: Option<UnixListener>,
 }
 
-/// Serves the answers on a thread of its own that lives as long as the process.
+/// Serves the answers over HTTP on a thread of its own that lives as long as the process.
 ///
 /// # Errors
 ///
 /// The thread or what it needs cannot be had.
-pub fn serve(answers: &Answers, listeners: Listeners) -> io::Result<()> {
+pub fn serve(monitor: &Arc<Monitor>, listeners: Listeners) -> io::Result<()> {
     let runtime = runtime::Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -158,7 +128,7 @@ pub fn serve(answers: &Answers, listeners: Listeners) -> io::Result<()> {
         });
         (tcp.transpose()?, unix.transpose()?)
     };
-    let monitor = answers.0.clone();
+    let monitor = monitor.clone();
     thread::Builder::new()
         .name("monitor".into())
         .stack_size(STACK_LEN)
@@ -167,18 +137,15 @@ pub fn serve(answers: &Answers, listeners: Listeners) -> io::Result<()> {
 }
 
 impl Monitor {
-    fn new(
-        server: Arc<Server>,
-        diagnosis: Arc<Diagnosis>,
-        address: Option<SocketAddr>,
-        workers: usize,
-    ) -> Self {
+    /// The monitoring of this broker; `workers` threads serve its connections.
+    pub fn new(server: Arc<Server>, diagnosis: Arc<Diagnosis>, workers: usize) -> Arc<Self> {
         let options = server.options();
+        let address = server.monitor_address;
         let host = match options.http_listen() {
             Some((host, _)) => host.to_owned(),
             None => String::new(),
         };
-        Self {
+        Arc::new(Self {
             host_rule: HostRule::new(
                 address.map(|address| address.ip()),
                 &host,
@@ -202,7 +169,7 @@ impl Monitor {
             cpu: CpuMeter::new(),
             unwritten: Arc::default(),
             event_readers: Arc::default(),
-        }
+        })
     }
 
     /// TLS of an https port, as its files are now; `None` for plain http.

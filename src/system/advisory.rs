@@ -18,7 +18,7 @@ use crate::{
     account::{Account, GLOBAL_ACCOUNT},
     broker::{client_info::ClientInfo, registry::AccountTotals},
     connection::{CloseReason, Connection},
-    monitor::values::account_stat,
+    monitor::endpoints::{accstatz, varz},
     route::Route,
 };
 
@@ -128,7 +128,7 @@ impl System {
         AccountStat {
             conns,
             total_conns: conns,
-            ..account_stat(account, moved.unwrap_or_default())
+            ..accstatz::stat(account, moved.unwrap_or_default())
         }
     }
 
@@ -139,8 +139,8 @@ impl System {
 
     /// The figures as an event.
     pub(super) fn statsz(&self) -> String {
-        let varz = self.answers.varz();
-        let accounts = self.answers.accstatz().account_statz;
+        let varz = varz::build(&self.monitor);
+        let accounts = accstatz::build(&self.monitor, true).account_statz;
         let active = accounts.iter().filter(|stat| stat.total_conns > 0).count();
         let routes = self.server.cluster.as_ref();
         let routes = routes.map(|cluster| cluster.routes()).unwrap_or_default();

@@ -3,7 +3,8 @@
 //!
 //! `main` calls [`serve`] once. A thread of its own takes what sessions leave
 //! in the queue (`broker::system_queue`), so that no broker worker's time goes into
-//! answers. The answers are those of port 8222 ([`Answers`]) in an
+//! answers. The answers are the values of the
+//! monitoring port (`monitor::endpoints`) in an
 //! [`envelope`]; requests are in [`request`], advisories in [`advisory`]. What
 //! other members of the cluster have to add is asked of them: [`subscribers`]
 //! adds their answers up, all else they answer by themselves.
@@ -32,7 +33,7 @@ use crate::{
     config::accounts::ResponseKind,
     connection::buffers::with_buffers,
     delivery::{Message, SubjectBatch},
-    monitor::values::Answers,
+    monitor::Monitor,
     protocol::CRLF,
     server::Server,
 };
@@ -61,7 +62,7 @@ const CONNS_EVERY: Duration = Duration::from_secs(30);
 /// # Errors
 ///
 /// The thread cannot be had.
-pub fn serve(server: Arc<Server>, answers: Answers) -> io::Result<()> {
+pub fn serve(server: Arc<Server>, monitor: Arc<Monitor>) -> io::Result<()> {
     let Some(account) = server.broker.accounts.system().cloned() else {
         return Ok(());
     };
@@ -74,7 +75,7 @@ pub fn serve(server: Arc<Server>, answers: Answers) -> io::Result<()> {
         buffers.flush_touched();
     });
     let system = System {
-        answers,
+        monitor,
         envelope: Envelope::new(&server),
         account,
         server,
@@ -92,7 +93,7 @@ pub fn serve(server: Arc<Server>, answers: Answers) -> io::Result<()> {
 struct System {
     server: Arc<Server>,
     account: Arc<Account>,
-    answers: Answers,
+    monitor: Arc<Monitor>,
     envelope: Envelope,
     /// Questions to the members of the cluster that wait for answers.
     counting: RefCell<Counting>,

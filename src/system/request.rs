@@ -8,13 +8,18 @@ use std::{
     time::Duration,
 };
 
+use monitor_client::Healthz;
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use super::{System, envelope::to_json};
 use crate::{
     broker::{info, system_queue::Request},
     connection::{CloseReason, Connection},
-    monitor::values::{NOT_LEADER, NoAnswer},
+    monitor::endpoints::{
+        accountz, accstatz, connz, gatewayz, healthz, jsz, leafz, query::Query, refusal::Refusal,
+        routez, subsz, varz,
+    },
 };
 
 /// What is done and has no more to tell.
@@ -27,8 +32,17 @@ const RELOAD_TIMEOUT: Duration = Duration::from_secs(2);
 const NO_PROFILES: &str = "midge is no Go program and makes no profiles: use perf on its process, or ask \
                            /latencyz of the monitoring port";
 
-/// Why a request is not answered, or nothing to tell.
-type Answered = Result<String, NoAnswer>;
+/// Why a request is not answered.
+#[derive(Debug)]
+struct ServiceError {
+    /// 400 for options that cannot be read, 500 for all else, as nats-server has it.
+    code: u16,
+    /// What is wrong, for people.
+    description: String,
+}
+
+/// The data of an answer as JSON; [`NOTHING`] for none.
+type Answered = Result<String, ServiceError>;
 
 impl System {
     /// The answer; `None` keeps silent, because the request means other
@@ -70,7 +84,7 @@ impl System {
             Ok(data) if data == NOTHING => format!("{{\"server\":{}}}", self.envelope.server()),
             Ok(data) => self.envelope.with("data", &data),
             // Another broker may be the leader.
-            Err(error) if error.description == NOT_LEADER => return None,
+            Err(error) if error.description == jsz::NOT_LEADER => return None,
             Err(error) => self.envelope.error(error.code, &error.description),
         };
         Some(answer.into())
@@ -123,18 +137,25 @@ impl System {
                 .any(|(known, value)| known == name && !value.is_empty())
         };
         if topic == "CONNZ" && has("filter_subject") && !has("acc") {
-            return Err(NoAnswer {
+            return Err(ServiceError {
                 code: 500,
                 description: "filter by subject only valid with account filtering".into(),
             });
         }
-        let path = format!("/{}", topic.to_ascii_lowercase());
-        match self.answers.ask(&path, &parameters) {
-            Ok(body) => Ok(compact(&String::from_utf8_lossy(&body))),
-            // A value of the wrong form is the request's fault, all else is
-            // what the service has to say.
-            Err(error) if error.description.starts_with("Error decoding") => Err(error),
-            Err(error) => Err(failed(error)),
+        let (monitor, query) = (&self.monitor, &Query::of(&parameters));
+        match topic {
+            "ACCOUNTZ" => answered(accountz::answer(monitor, query)),
+            "CONNZ" => answered(connz::answer(monitor, query)),
+            "GATEWAYZ" => answered(gatewayz::answer(monitor, query)),
+            "JSZ" => answered(jsz::answer(monitor, query)),
+            "LEAFZ" => answered(leafz::answer(monitor, query)),
+            "ROUTEZ" => answered(routez::answer(monitor, query)),
+            "SUBSZ" => answered(subsz::answer(monitor, query)),
+            "VARZ" => answered(varz::answer(monitor, query)),
+            _ => Err(ServiceError {
+                code: 500,
+                description: format!("there is no service {topic}"),
+            }),
         }
     }
 
@@ -148,7 +169,7 @@ impl System {
             (None, Some(Value::Array(names))) => names.iter().filter_map(Value::as_str).collect(),
             (None, _) => Vec::new(),
         };
-        let mut statz = self.answers.accstatz();
+        let mut statz = accstatz::build(&self.monitor, true);
         statz.account_statz.retain(|stat| {
             let is_meant = named.is_empty() || named.contains(&&*stat.acc);
             is_meant && (unused || stat.total_conns > 0)
@@ -163,22 +184,23 @@ impl System {
     }
 
     fn account_info(&self, account: &str) -> Answered {
-        let parameters = [("acc".to_owned(), account.to_owned())];
-        let body = self.answers.ask("/accountz", &parameters).map_err(failed)?;
-        let accountz: Value = serde_json::from_slice(&body).unwrap_or_default();
-        Ok(accountz["account_detail"].to_string())
+        let query = Query::of(&[("acc".to_owned(), account.to_owned())]);
+        let accountz = accountz::answer(&self.monitor, &query).map_err(failed)?;
+        Ok(to_json(&accountz.account_detail))
     }
 
     fn health(&self, options: &Map<String, Value>) -> Answered {
-        let body = self.answers.ask("/healthz", &parameters(options))?;
-        let mut health: Value = serde_json::from_slice(&body).unwrap_or_default();
-        let code = match health["status"].as_str() {
-            Some("ok") => 200,
-            Some("error") => 400,
+        let query = Query::of(&parameters(options));
+        let (_, health) = healthz::answer(&self.monitor, &query).map_err(refused)?;
+        let status_code = match &*health.status {
+            "ok" => 200,
+            "error" => 400,
             _ => 503,
         };
-        health["status_code"] = json!(code);
-        Ok(health.to_string())
+        Ok(to_json(&Health {
+            health,
+            status_code,
+        }))
     }
 
     fn kick(&self, options: &Map<String, Value>) -> Answered {
@@ -187,7 +209,7 @@ impl System {
                 connection.close(CloseReason::Kicked);
                 Ok(NOTHING.into())
             }
-            None => Err(NoAnswer {
+            None => Err(ServiceError {
                 code: 500,
                 description: "no such client or leafnode id".into(),
             }),
@@ -205,7 +227,7 @@ impl System {
                 "client does not support Lame Duck Mode or is not ready to receive the notification"
             }
         };
-        Err(NoAnswer {
+        Err(ServiceError {
             code: 500,
             description: description.into(),
         })
@@ -219,7 +241,7 @@ impl System {
 
     fn reload(&self) -> Answered {
         let failed = |description: String| {
-            Err(NoAnswer {
+            Err(ServiceError {
                 code: 500,
                 description,
             })
@@ -238,10 +260,40 @@ impl System {
     }
 }
 
+/// The health with its code, which the service adds.
+#[derive(Serialize)]
+struct Health {
+    #[serde(flatten)]
+    health: Healthz,
+    status_code: u16,
+}
+
+/// The value of an endpoint as the data of an answer.
+fn answered(value: Result<impl Serialize, Refusal>) -> Answered {
+    match value {
+        Ok(value) => Ok(to_json(&value)),
+        // A value of the wrong form is the request's fault, all else is what the
+        // service has to say.
+        Err(refusal) if refusal.message.starts_with("Error decoding") => Err(refused(refusal)),
+        Err(refusal) => Err(failed(refusal)),
+    }
+}
+
+/// A refusal with its code.
+fn refused(refusal: Refusal) -> ServiceError {
+    ServiceError {
+        code: refusal.status.as_u16(),
+        description: refusal.message,
+    }
+}
+
 /// The code that the services of nats-server have for what HTTP calls a bad
 /// request.
-fn failed(error: NoAnswer) -> NoAnswer {
-    NoAnswer { code: 500, ..error }
+fn failed(refusal: Refusal) -> ServiceError {
+    ServiceError {
+        code: 500,
+        description: refusal.message,
+    }
 }
 
 /// Whether a request is about more than what is told, so that it has no filter.
@@ -250,8 +302,8 @@ fn does_something(topic: &str) -> bool {
 }
 
 /// nats-server would show its arguments there, passwords included.
-fn no_go_figures() -> NoAnswer {
-    NoAnswer {
+fn no_go_figures() -> ServiceError {
+    ServiceError {
         code: 501,
         description: "midge is no Go program and has no expvars: ask VARZ, or /memz and /metrics \
                       of the monitoring port"
@@ -259,16 +311,16 @@ fn no_go_figures() -> NoAnswer {
     }
 }
 
-fn no_jetstream() -> NoAnswer {
-    NoAnswer {
+fn no_jetstream() -> ServiceError {
+    ServiceError {
         code: 500,
         description: "jetstream not enabled".into(),
     }
 }
 
 /// The options of a request; an empty body has none.
-fn read_options(body: &[u8]) -> Result<Map<String, Value>, NoAnswer> {
-    let bad = |description| NoAnswer {
+fn read_options(body: &[u8]) -> Result<Map<String, Value>, ServiceError> {
+    let bad = |description| ServiceError {
         code: 400,
         description,
     };
@@ -326,21 +378,6 @@ const KINDS: &[(&str, &str)] = &[
     ("user", "string"),
 ];
 
-/// JSON without the blanks between its parts, which people want and messages
-/// need not carry.
-fn compact(json: &str) -> String {
-    let mut made = String::with_capacity(json.len());
-    let (mut in_text, mut escaped) = (false, false);
-    for symbol in json.chars() {
-        if in_text || !symbol.is_ascii_whitespace() {
-            made.push(symbol);
-        }
-        in_text ^= symbol == '"' && !escaped;
-        escaped = in_text && symbol == '\\' && !escaped;
-    }
-    made
-}
-
 /// Options as parameters of the monitoring port. What is neither text, number
 /// nor truth value asks for nothing there.
 fn parameters(options: &Map<String, Value>) -> Vec<(String, String)> {
@@ -371,13 +408,6 @@ fn parameters(options: &Map<String, Value>) -> Vec<(String, String)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn blanks_between_the_parts_go() {
-        let value = json!({ "a b": [" x \" y\\", 1, {}], "c": "\\\" \n" });
-        let pretty = serde_json::to_string_pretty(&value).unwrap();
-        assert_eq!(compact(&pretty), value.to_string());
-    }
 
     #[test]
     fn options_are_parameters() {

@@ -10,20 +10,18 @@ use std::fmt::Write;
 
 use super::{
     Monitor,
-    answer::{Answer, Refusal},
-    explainz::printable,
-    query::Query,
-    service::ENDPOINTS,
-    time_text, varz,
+    endpoints::{explainz::printable, time_text, varz},
+    http::table::ENDPOINTS,
 };
 use crate::{COMPATIBLE_VERSION, diagnosis::Finding, telemetry::event::EventKind};
 
 const PAGE: &str = include_str!("page.html");
 
-const STYLE: &str = include_str!("style.css");
+/// The style sheet of the page.
+pub(super) const STYLE: &str = include_str!("style.css");
 
-/// One script from several files: names are shared, the order counts.
-const SCRIPT: &str = concat!(
+/// The script of the page. One script from several files: names are shared, the order counts.
+pub(super) const SCRIPT: &str = concat!(
     include_str!("app/base.js"),
     include_str!("app/plot.js"),
     include_str!("app/findings.js"),
@@ -37,8 +35,8 @@ const SCRIPT: &str = concat!(
     include_str!("app/main.js"),
 );
 
-/// The page. Takes no parameters.
-pub(super) fn page(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusal> {
+/// The page.
+pub(super) fn page(monitor: &Monitor) -> String {
     let varz = varz::build(monitor);
     let base = relative_base(&monitor.settings.base_path);
     let metrics = [
@@ -56,7 +54,7 @@ pub(super) fn page(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusal>
         ),
         ("Processor", format!("{:.1} % of one core", varz.cpu)),
     ];
-    Ok(Answer::html(fill(
+    fill(
         PAGE,
         &[
             ("name", &escape(&varz.server_name)),
@@ -68,17 +66,7 @@ pub(super) fn page(monitor: &Monitor, _query: &Query) -> Result<Answer, Refusal>
             ("figures", &table_rows(&metrics)),
             ("links", &links(&base)),
         ],
-    )))
-}
-
-/// The style sheet of the page.
-pub(super) fn style(_monitor: &Monitor, _query: &Query) -> Result<Answer, Refusal> {
-    Ok(Answer::fixed("text/css; charset=utf-8", STYLE))
-}
-
-/// The script of the page.
-pub(super) fn script(_monitor: &Monitor, _query: &Query) -> Result<Answer, Refusal> {
-    Ok(Answer::fixed("text/javascript; charset=utf-8", SCRIPT))
+    )
 }
 
 /// What leads from the page to the endpoints: the page of the base path `/a/b`

@@ -18,10 +18,9 @@ mod table;
 
 use super::{
     Monitor,
-    answer::{Answer, Refusal},
-    query::Query,
+    endpoints::{query::Query, refusal::Refusal},
 };
-use render::Format;
+pub(in crate::monitor) use render::Format;
 use sample::Samples;
 use snapshot::Snapshot;
 
@@ -34,14 +33,15 @@ const CONNECTIONS_MAX: usize = 200;
 /// Bytes of the longest prefix of the exporter's names.
 const PREFIX_LEN_MAX: usize = 32;
 
-const OPEN_METRICS: &str = "application/openmetrics-text";
+/// The media type of the second form.
+pub(super) const OPEN_METRICS: &str = "application/openmetrics-text";
 
-/// The answer. `connections=N` is how many connections have series of their
+/// The metrics in one of the forms. `connections=N` is how many connections have series of their
 /// own, those with the most bytes waiting first, with `detailed=1` under the
 /// exporter's names too; `prefix=nats` is for
 /// dashboards that know the exporter's names with another prefix than
 /// `gnatsd`, and an empty one (`exporter=0`) leaves them out.
-pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
+pub(super) fn render(monitor: &Monitor, query: &Query, format: Format) -> Result<String, Refusal> {
     let connections = match query.bytes("connections") {
         b"" => CONNECTIONS_DEFAULT,
         _ => usize::try_from(query.unsigned("connections")?)
@@ -50,10 +50,6 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
     };
     let prefix = prefix(query)?;
     let is_detailed = query.boolean("detailed")?;
-    let format = match query.accepts(OPEN_METRICS) {
-        true => Format::OpenMetrics,
-        false => Format::Text,
-    };
     let snapshot = Snapshot::take(monitor, connections)?;
     let mut text = String::new();
     for metric in table::PARTS.iter().flat_map(|(_, metrics)| *metrics) {
@@ -67,7 +63,7 @@ pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
     if format == Format::OpenMetrics {
         text += "# EOF\n";
     }
-    Ok(Answer::metrics(format.content_type(), text))
+    Ok(text)
 }
 
 /// The prefix of the exporter's names; `None` if they are not wanted.

@@ -9,7 +9,7 @@ use super::{
 
 /// How metrics are written.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Format {
+pub(in crate::monitor) enum Format {
     /// OpenMetrics 1.0.
     OpenMetrics,
     /// Prometheus text 0.0.4.
@@ -18,7 +18,7 @@ pub(super) enum Format {
 
 impl Format {
     /// The media type.
-    pub(super) fn content_type(self) -> &'static str {
+    pub(in crate::monitor) fn content_type(self) -> &'static str {
         match self {
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",

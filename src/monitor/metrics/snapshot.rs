@@ -19,8 +19,10 @@ use crate::{
     diagnosis::Report,
     log::LogState,
     monitor::{
-        Monitor, accstatz, answer::Refusal, healthz, leafz, process, query::Query, routez, subsz,
-        varz,
+        Monitor, cpu,
+        endpoints::{
+            accstatz, healthz, leafz, query::Query, refusal::Refusal, routez, subsz, varz,
+        },
     },
     server::Server,
     telemetry::{Telemetry, Traffic, histogram::Distribution, slow},
@@ -175,7 +177,7 @@ impl Snapshot {
         let mut traffic = totals.traffic;
         traffic += totals.route_traffic;
         let varz = varz::build_of(monitor, &totals);
-        let subsz = subsz::build(monitor, &query)?;
+        let subsz = subsz::answer(monitor, &query)?;
         let index = [
             ("insert", subsz.num_inserts),
             ("remove", subsz.num_removes),
@@ -407,7 +409,7 @@ fn view(moving: &LiveConnection) -> ConnectionView {
 impl Process {
     fn look() -> Self {
         Self {
-            cpu: process::cpu_time(),
+            cpu: cpu::cpu_time(),
             descriptors: crate::telemetry::process::open_files().ok(),
             descriptors_max: crate::telemetry::process::open_files_max(),
         }

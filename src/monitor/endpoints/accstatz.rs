@@ -1,0 +1,86 @@
+//! `/accstatz`: what each account's connections moved.
+
+use hashbrown::HashMap;
+use monitor_client::{AccountStat, Accstatz, DataStats, LinkStats};
+
+use super::{super::Monitor, query::Query, refusal::Refusal, varz::signed};
+use crate::{
+    account::{Account, GLOBAL_ACCOUNT},
+    broker::registry::AccountTotals,
+    delivery::remote::MessageTotals,
+    telemetry::loss::LossReason,
+};
+
+/// The answer. `unused=1` asks for accounts without connections too.
+pub fn answer(monitor: &Monitor, query: &Query) -> Result<Accstatz, Refusal> {
+    Ok(build(monitor, query.boolean("unused")?))
+}
+
+/// The figures at this moment; `unused` is whether accounts without
+/// connections are among them.
+pub fn build(monitor: &Monitor, unused: bool) -> Accstatz {
+    let totals = monitor.server.broker.registry.moment().totals_by_account();
+    build_of(monitor, unused, totals)
+}
+
+/// The figures, with these totals by account.
+pub(in crate::monitor) fn build_of(
+    monitor: &Monitor,
+    unused: bool,
+    mut totals: HashMap<String, AccountTotals>,
+) -> Accstatz {
+    let broker = &monitor.server.broker;
+    // Who has not said CONNECT yet is in no account, and is shown in the global one.
+    if let Some(nobody) = totals.remove("") {
+        *totals.entry(GLOBAL_ACCOUNT.into()).or_default() += nobody;
+    }
+    let accounts = broker.accounts.all().into_iter();
+    Accstatz {
+        server_id: monitor.server.id.clone(),
+        now: monitor.now_text(),
+        account_statz: accounts
+            .map(|account| stat(&account, totals.remove(&*account.name).unwrap_or_default()))
+            .filter(|stat| unused || stat.total_conns > 0)
+            .collect(),
+    }
+}
+
+/// The figures of one account, whose connections have these totals.
+pub fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
+    let connections = signed(totals.connections);
+    // As with nats-server, messages of a stream are sent by the account that exports
+    // it, and what went over routes is in both.
+    let traffic = &totals.traffic;
+    let lent = account.lent();
+    let sent = (
+        traffic.own_msgs.saturating_add(lent.0),
+        traffic.own_bytes.saturating_add(lent.1),
+    );
+    let data = |msgs: u64, bytes: u64, over_routes: &MessageTotals| {
+        let routes = over_routes.value();
+        DataStats {
+            msgs: signed(msgs.saturating_add(routes.0)),
+            bytes: signed(bytes.saturating_add(routes.1)),
+            routes: LinkStats {
+                msgs: signed(routes.0),
+                bytes: signed(routes.1),
+            },
+            ..DataStats::default()
+        }
+    };
+    let over_routes = &account.over_routes;
+    AccountStat {
+        acc: account.name.clone(),
+        name: account.name.clone(),
+        conns: connections,
+        leafnodes: 0,
+        total_conns: connections,
+        num_subscriptions: account.subscriptions(),
+        sent: data(sent.0, sent.1, &over_routes.sent),
+        received: data(traffic.in_msgs, traffic.in_bytes, &over_routes.received),
+        slow_consumers: signed(totals.troubles.slow_consumers),
+        dropped_msgs: Some(totals.traffic.loss.dropped().msgs),
+        dropped_bytes: Some(totals.traffic.loss.dropped().bytes),
+        no_interest_msgs: Some(totals.traffic.loss.of(LossReason::NoInterest).msgs),
+    }
+}

@@ -1,0 +1,204 @@
+//! What changes something: closing a client, tracing one, reading the
+//! configuration again, forgetting a member of the cluster. Only by POST on the Unix socket; see
+//! [`crate::monitor::http::service`], which asks for both.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use hyper::StatusCode;
+use monitor_client::control::{Change, Chosen, Forgotten, Kicked, Reloaded, Traced};
+use tokio::{sync::oneshot, time::timeout};
+use tracing::info;
+
+use super::{super::Monitor, query::Query, refusal::Refusal};
+use crate::{
+    config::options::changes::ReloadKind,
+    connection::{CloseReason, Connection},
+    server::reload::Outcome,
+    telemetry::MonotonicMillis,
+};
+
+/// Seconds that a client is traced, unless the request says otherwise; and the
+/// most.
+const TRACE_SECONDS: (u64, u64) = (10, 600);
+
+/// Lines that are logged for it.
+const TRACE_LINES: (u64, u64) = (1_000, 100_000);
+
+/// How long an answer waits for a reload.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A reload that goes on without holding up others.
+pub(in crate::monitor) type Reloading =
+    Pin<Box<dyn Future<Output = Result<Reloaded, Refusal>> + Send>>;
+
+/// `/kick`: closes the clients that `cid`, `name` and `user` choose.
+pub(in crate::monitor) fn kick(monitor: &Monitor, query: &Query) -> Result<Kicked, Refusal> {
+    let chosen = choose(monitor, query)?;
+    for connection in &chosen {
+        info!(
+            "{} - cid:{} - {:?} is kicked over the monitoring socket",
+            connection.peer,
+            connection.cid,
+            connection.who()
+        );
+        connection.close(CloseReason::Kicked);
+    }
+    Ok(Kicked {
+        kicked: chosen.iter().map(|connection| told(connection)).collect(),
+    })
+}
+
+/// `/trace`: logs what the clients send that `cid`, `name` and `user` choose,
+/// for `seconds` and at most `lines` lines each.
+pub(in crate::monitor) fn trace(monitor: &Monitor, query: &Query) -> Result<Traced, Refusal> {
+    let seconds = bounded(query, "seconds", TRACE_SECONDS)?;
+    let lines = bounded(query, "lines", TRACE_LINES)?;
+    let chosen = choose(monitor, query)?;
+    let until = MonotonicMillis(
+        MonotonicMillis::now()
+            .0
+            .saturating_add(seconds.saturating_mul(1000)),
+    );
+    for connection in &chosen {
+        info!(
+            "{} - cid:{} - {:?} is traced for {:?} or {lines} lines",
+            connection.peer,
+            connection.cid,
+            connection.who(),
+            Duration::from_secs(seconds),
+        );
+        // The bound is far below.
+        let lines = u32::try_from(lines).unwrap_or(u32::MAX);
+        connection.trace.give(lines, until);
+    }
+    Ok(Traced {
+        traced: chosen.iter().map(|connection| told(connection)).collect(),
+        seconds,
+        lines,
+    })
+}
+
+/// `/reload`: reads the configuration again; `dry_run=1` only tells what that
+/// would change. Files may hang, and other requests do not wait for them.
+pub(in crate::monitor) fn reload(monitor: &Monitor, query: &Query) -> Result<Reloading, Refusal> {
+    let dry_run = query.boolean("dry_run")?;
+    let (told, outcome) = oneshot::channel();
+    monitor.server.reload(dry_run, |outcome| {
+        // Whoever asked may have gone.
+        let _ = told.send(outcome);
+    });
+    Ok(Box::pin(async move {
+        let refused = |status, message: String| Err(Refusal { status, message });
+        match timeout(RELOAD_TIMEOUT, outcome).await {
+            Ok(Ok(Outcome {
+                error: Some(error), ..
+            })) => refused(StatusCode::UNPROCESSABLE_ENTITY, error),
+            Ok(Ok(outcome)) => Ok(reloaded(&outcome, dry_run)),
+            Ok(Err(_)) => refused(
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "The reload ended early; see the log.".into(),
+            ),
+            Err(_) => refused(
+                StatusCode::GATEWAY_TIMEOUT,
+                format!(
+                    "The reload is still under way after {RELOAD_TIMEOUT:?}: it waits for a file, \
+                     see /explainz. The log tells what becomes of it."
+                ),
+            ),
+        }
+    }))
+}
+
+/// `/forget`: nobody misses the `member` of the cluster any more, whose route is
+/// gone and which the configuration does not name.
+pub(in crate::monitor) fn forget(monitor: &Monitor, query: &Query) -> Result<Forgotten, Refusal> {
+    let member = query.text("member");
+    if member.is_empty() {
+        let text = "Say which member: member=NAME, its id or its host:port.";
+        return Err(Refusal::bad_request(text.into()));
+    }
+    let Some(cluster) = &monitor.server.cluster else {
+        return Err(Refusal::bad_request("There is no cluster.".into()));
+    };
+    let forgotten = cluster.forget(&member).map_err(|message| Refusal {
+        status: StatusCode::CONFLICT,
+        message,
+    })?;
+    info!(
+        "Forgotten over the monitoring socket: {}",
+        forgotten.join(", ")
+    );
+    Ok(Forgotten { forgotten })
+}
+
+fn reloaded(outcome: &Outcome, dry_run: bool) -> Reloaded {
+    let of_kind = |takes: ReloadKind| {
+        let changes = outcome
+            .changes
+            .iter()
+            .filter(|change| change.takes == takes);
+        changes
+            .map(|change| {
+                let (before, after) = change.values.clone().unwrap_or_default();
+                Change {
+                    name: change.name.to_owned(),
+                    before,
+                    after,
+                }
+            })
+            .collect()
+    };
+    Reloaded {
+        dry_run,
+        applied: of_kind(ReloadKind::Effect),
+        needs_restart: of_kind(ReloadKind::Restart),
+        warnings: outcome.warnings.clone(),
+    }
+}
+
+/// The open clients that fit every one of `cid`, `name` and `user` that is
+/// there.
+fn choose(monitor: &Monitor, query: &Query) -> Result<Vec<Arc<Connection>>, Refusal> {
+    let cid = query.unsigned("cid")?;
+    let (name, user) = (query.text("name"), query.text("user"));
+    if cid == 0 && name.is_empty() && user.is_empty() {
+        return Err(Refusal::bad_request(
+            "Say which client: cid=, name= or user=.".into(),
+        ));
+    }
+    let mut chosen = monitor.server.broker.registry.open();
+    chosen.retain(|connection| {
+        let identity = connection.identity.lock();
+        (cid == 0 || connection.cid == cid)
+            && (name.is_empty() || identity.name == name)
+            && (user.is_empty() || identity.user == user)
+    });
+    if chosen.is_empty() {
+        return Err(Refusal {
+            status: StatusCode::NOT_FOUND,
+            message: "No open client is like that; see /connz.".into(),
+        });
+    }
+    chosen.sort_unstable_by_key(|connection| connection.cid);
+    Ok(chosen)
+}
+
+/// A number of at least 1 with its default and its bound.
+fn bounded(query: &Query, name: &str, (default, max): (u64, u64)) -> Result<u64, Refusal> {
+    match query.unsigned(name)? {
+        0 => Ok(default),
+        number if number <= max => Ok(number),
+        number => Err(Refusal::bad_request(format!(
+            "{name} must be from 1 to {max}, not {number}"
+        ))),
+    }
+}
+
+fn told(connection: &Connection) -> Chosen {
+    let identity = connection.identity.lock();
+    Chosen {
+        cid: connection.cid,
+        name: identity.name.clone(),
+        address: connection.peer.to_string(),
+    }
+}

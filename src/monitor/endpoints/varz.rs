@@ -1,0 +1,277 @@
+//! `/varz`: settings, totals and resources of the broker.
+
+use std::time::Duration;
+
+use chrono::Utc;
+use monitor_client::{DiskIoWaitStats, KindCounts, LoginsVarz, TlsGap, TlsVarz, Varz};
+use serde_json::json;
+
+use super::{super::Monitor, query::Query, refusal::Refusal, time_text};
+use crate::{
+    VERSION,
+    broker::registry::Totals,
+    connection::tls_listener::TlsListener,
+    security::{
+        options::DEFAULT_TIMEOUT,
+        validity::{Term, Validity},
+    },
+    server::Server,
+    telemetry::{
+        MonotonicMillis,
+        loss::{LossReason, Lost},
+        process,
+    },
+};
+
+/// The answer. Takes no parameters.
+pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Varz, Refusal> {
+    Ok(build(monitor))
+}
+
+/// All figures at this moment.
+pub fn build(monitor: &Monitor) -> Varz {
+    build_of(monitor, &monitor.server.broker.registry.totals())
+}
+
+/// All figures, with these totals.
+pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
+    let server = &monitor.server;
+    let mut varz = settings(monitor);
+    let now = Utc::now();
+    let start = time_text::rfc3339(server.start());
+    varz.now = time_text::rfc3339(now);
+    varz.uptime = time_text::uptime(MonotonicMillis(0).age());
+    varz.config_load_time = match server.last_reload() {
+        Some(reload) if reload.error.is_none() => time_text::rfc3339(reload.at),
+        _ => start.clone(),
+    };
+    varz.start = start;
+    // Shown as nought where the system does not tell.
+    varz.mem = signed(process::resident_bytes().unwrap_or(0));
+    varz.cpu = monitor.cpu.percent();
+    varz.cores = std::thread::available_parallelism().map_or(1, |cores| signed(cores.get()));
+    varz.gomaxprocs = signed(monitor.settings.workers);
+    let accounts = server.broker.accounts.all();
+    // As nats-server has it, what peers want counts as well.
+    let subscriptions = accounts.iter().map(|account| account.subscriptions());
+    varz.subscriptions = subscriptions.sum();
+    varz.http_req_stats = monitor.requests.by_path();
+    fill_totals(&mut varz, totals);
+    let logins = server.broker.telemetry.logins.totals();
+    let reasons = logins.refused.into_iter();
+    varz.logins = Some(LoginsVarz {
+        accepted: logins.accepted,
+        refused: reasons
+            .map(|(reason, count)| (reason.to_owned(), count))
+            .collect(),
+        delayed: logins.delayed,
+        held: logins.held,
+    });
+    if let Some(tls) = server.cluster.as_ref().and_then(|it| it.tls()) {
+        let revoked = totals.route_troubles.revoked;
+        let (end, block) = tls_block(&tls, revoked);
+        varz.cluster["revoked_closed"] = revoked.into();
+        varz.cluster["tls_cert_not_after"] = end.into();
+        varz.cluster["tls"] = json!(block);
+    }
+    if let Some(tls) = &*server.client_listener.tls.read() {
+        varz.tls_timeout = tls.store.current().options.timeout.as_secs_f64();
+        let (end, block) = tls_block(tls, totals.troubles.revoked);
+        varz.tls_cert_not_after = end;
+        varz.tls = Some(block);
+    }
+    varz
+}
+
+/// What does not change while the broker runs.
+fn settings(monitor: &Monitor) -> Varz {
+    let server = &monitor.server;
+    let options = server.options();
+    let info = server.broker.info.read();
+    Varz {
+        server_id: server.id.clone(),
+        server_name: server.name.clone(),
+        version: info.version.clone(),
+        midge: Some(VERSION.into()),
+        proto: info.proto,
+        git_commit: info.git_commit.clone(),
+        go: info.go.clone(),
+        host: info.host.clone(),
+        port: info.port,
+        auth_required: server.client_listener.authentication.read().is_required(),
+        connect_urls: info.connect_urls.clone(),
+        auth_timeout: server.broker.limits.current().auth_timeout.as_secs_f64(),
+        max_connections: match options.max_connections {
+            // Nobody may connect, as nats-server writes it.
+            0 => -1,
+            max => max,
+        },
+        max_subscriptions: (options.max_subscriptions > 0)
+            .then(|| signed(options.max_subscriptions)),
+        ping_interval: nanoseconds(options.ping_interval),
+        ping_max: i64::from(options.ping_max),
+        // Without TLS the default, as nats-server has it.
+        tls_timeout: DEFAULT_TIMEOUT.as_secs_f64(),
+        http_host: monitor.settings.host.clone(),
+        http_port: if options.https {
+            0
+        } else {
+            monitor.settings.port.into()
+        },
+        https_port: if options.https {
+            monitor.settings.port.into()
+        } else {
+            0
+        },
+        http_base_path: monitor.settings.base_path.clone(),
+        tls_required: info.tls_required,
+        tls_verify: info.tls_verify,
+        max_control_line: signed(options.max_control_line),
+        max_payload: signed(options.max_payload),
+        max_pending: signed(options.max_pending),
+        write_deadline: nanoseconds(options.write_deadline),
+        config_digest: options.config_digest.clone(),
+        tags: options.server_tags.clone(),
+        metadata: options.server_metadata.clone(),
+        cluster: cluster(server),
+        system_account: server.broker.accounts.system_name(),
+        gateway: json!({}),
+        leaf: json!({}),
+        mqtt: json!({}),
+        websocket: json!({}),
+        jetstream: json!({}),
+        ..Varz::default()
+    }
+}
+
+/// The settings of the cluster; empty without one.
+fn cluster(server: &Server) -> serde_json::Value {
+    let Some(cluster) = &server.cluster else {
+        return json!({});
+    };
+    let address = cluster.node.address;
+    let options = cluster.options();
+    let mut block = json!({
+        "name": cluster.name().text,
+        "addr": address.ip().to_string(),
+        "cluster_port": address.port(),
+        "auth_timeout": options.auth_timeout().as_secs_f64(),
+        // One route to each broker, for all accounts.
+        "pool_size": -1,
+    });
+    let timeout = options
+        .tls
+        .as_ref()
+        .map_or(DEFAULT_TIMEOUT, |tls| tls.timeout);
+    block["tls_timeout"] = timeout.as_secs_f64().into();
+    if options.tls.is_some() {
+        block["tls_required"] = true.into();
+        block["tls_verify"] = true.into();
+    }
+    if !options.routes.is_empty() {
+        let urls = options.routes.iter().map(ToString::to_string);
+        block["urls"] = urls.collect::<Vec<_>>().into();
+    }
+    block
+}
+
+/// TLS of a listener, and when its certificate ends.
+fn tls_block(tls: &TlsListener, revoked_closed: u64) -> (Option<String>, TlsVarz) {
+    let material = tls.store.current();
+    let Validity {
+        certificate,
+        ca,
+        crl,
+    } = &material.validity;
+    let handshakes = tls.view();
+    let failed = handshakes.failed.iter();
+    let now = Utc::now();
+    let name = |term: &Term| term.name.clone();
+    let end = |term: &Term| time_text::rfc3339(term.until);
+    // Four digits are ten seconds; nought has no sign.
+    let days_left = |term: &Term| (term.days_left(now) * 1e4).round() / 1e4 + 0.0;
+    let gaps = material.gaps.iter();
+    let block = TlsVarz {
+        cert_name: certificate.as_ref().map(name),
+        cert_days_left: certificate.as_ref().map(days_left),
+        ca_not_after: ca.as_ref().map(end),
+        ca_name: ca.as_ref().map(name),
+        ca_days_left: ca.as_ref().map(days_left),
+        crl_next_update: crl.as_ref().map(end),
+        crl_name: crl.as_ref().map(name),
+        crl_days_left: crl.as_ref().map(days_left),
+        refused_files: tls.store.refused().map(|error| error.to_string()),
+        gaps: gaps
+            .map(|gap| TlsGap {
+                critical: gap.severe,
+                file: gap.file_text(),
+                text: gap.text.clone(),
+            })
+            .collect(),
+        revoked: material.revocations.len() as u64,
+        revoked_closed,
+        handshakes: handshakes.full + handshakes.resumed,
+        resumed: handshakes.resumed,
+        unfinished: handshakes.unfinished as u64,
+        failures: failed.clone().map(|(_, count)| count).sum(),
+        failed: failed
+            .map(|(cause, count)| (cause.name().to_owned(), *count))
+            .collect(),
+        handshake_seconds: handshakes.times.sum(),
+        handshake_slowest: handshakes.slowest.as_secs_f64(),
+    };
+    (certificate.as_ref().map(end), block)
+}
+
+fn fill_totals(varz: &mut Varz, totals: &Totals) {
+    let clients = totals.traffic;
+    let mut all = clients;
+    all += totals.route_traffic;
+    varz.connections = signed(totals.connections);
+    varz.routes = signed(totals.routes);
+    varz.remotes = signed(totals.routes);
+    varz.total_connections = totals.accepted;
+    varz.in_msgs = signed(all.in_msgs);
+    varz.in_bytes = signed(all.in_bytes);
+    varz.out_msgs = signed(all.out_msgs);
+    varz.out_bytes = signed(all.out_bytes);
+    varz.in_client_msgs = signed(clients.in_msgs);
+    varz.in_client_bytes = signed(clients.in_bytes);
+    varz.out_client_msgs = signed(clients.out_msgs);
+    varz.out_client_bytes = signed(clients.out_bytes);
+    varz.written_msgs = Some(all.written_msgs);
+    varz.written_bytes = Some(all.written_bytes);
+    let by_reason = |figure: fn(Lost) -> u64| {
+        let reasons = LossReason::ALL.into_iter();
+        let named = reasons.map(|reason| (reason.name().into(), figure(all.loss.of(reason))));
+        Some(named.collect())
+    };
+    varz.dropped_msgs = by_reason(|lost| lost.msgs);
+    varz.dropped_bytes = by_reason(|lost| lost.bytes);
+    let (of_clients, of_routes) = (totals.troubles, totals.route_troubles);
+    varz.slow_consumers = signed(of_clients.slow_consumers + of_routes.slow_consumers);
+    varz.stale_connections = Some(signed(
+        of_clients.stale_connections + of_routes.stale_connections,
+    ));
+    varz.stalled_clients = Some(signed(totals.stalls));
+    varz.slow_consumer_stats = Some(KindCounts {
+        clients: of_clients.slow_consumers,
+        routes: of_routes.slow_consumers,
+        ..KindCounts::default()
+    });
+    varz.stale_connection_stats = Some(KindCounts {
+        clients: of_clients.stale_connections,
+        routes: of_routes.stale_connections,
+        ..KindCounts::default()
+    });
+    varz.disk_io_wait_stats = Some(DiskIoWaitStats::default());
+}
+
+fn nanoseconds(duration: Duration) -> i64 {
+    signed(duration.as_nanos())
+}
+
+/// The number as the signed one that the answer's type wants.
+pub(in crate::monitor) fn signed(number: impl TryInto<i64>) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}

@@ -1,0 +1,184 @@
+//! Where a request comes in, and what it has to bring there.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use data_encoding::BASE64;
+use hyper::{HeaderMap, StatusCode, header};
+use parking_lot::Mutex;
+
+use crate::monitor::{Monitor, endpoints::refusal::Refusal};
+use crate::{
+    config::options::MonitorLogin,
+    connection::{admission::Source, turned_away},
+};
+
+/// Refused logins become events, but not more often than this.
+const TOLD_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Where a request came in.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::monitor) enum MonitorListener {
+    /// The monitoring port: the addresses of both ends.
+    Tcp { local: SocketAddr, peer: SocketAddr },
+    /// The Unix socket, and the user who opened it. Whoever can may do everything.
+    Unix(u32),
+}
+
+impl MonitorListener {
+    /// Where the request comes from, as far as shares go.
+    pub(in crate::monitor) fn source(self) -> Source {
+        match self {
+            Self::Tcp { peer, .. } => Source::of(peer.ip()),
+            Self::Unix(user) => Source::User(user),
+        }
+    }
+}
+
+impl fmt::Display for MonitorListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp { peer, .. } => peer.fmt(f),
+            Self::Unix(_) => f.write_str("the monitoring socket"),
+        }
+    }
+}
+
+/// Refused logins so far, and when the last one was told.
+#[derive(Default)]
+pub(in crate::monitor) struct RefusedLogins(Mutex<(u64, Option<Instant>)>);
+
+/// Whether a request may be answered, as far as its login goes.
+///
+/// # Errors
+///
+/// It brings no login, or a wrong one.
+pub(in crate::monitor) fn check_login(
+    monitor: &Monitor,
+    headers: &HeaderMap,
+    peer: SocketAddr,
+) -> Result<(), Refusal> {
+    let login = &monitor.server.options().monitor_login;
+    if !login.is_required() {
+        return Ok(());
+    }
+    let given = headers.get(header::AUTHORIZATION);
+    match given.map(|value| is_right(login, value.as_bytes())) {
+        Some(true) => Ok(()),
+        // A browser asks without one first.
+        None => Err(refusal("This monitoring port asks for a login")),
+        Some(false) => {
+            tell(monitor, peer);
+            Err(refusal("The login is wrong"))
+        }
+    }
+}
+
+fn refusal(what: &str) -> Refusal {
+    Refusal {
+        status: StatusCode::UNAUTHORIZED,
+        message: format!(
+            "{what}: send the token or the user and password of the block \"monitor\" of the \
+             broker's configuration."
+        ),
+    }
+}
+
+/// Whether the value of an Authorization header is one of those wanted. With
+/// basic authentication the token passes as the password of any user, because
+/// browsers know nothing else.
+fn is_right(login: &MonitorLogin, given: &[u8]) -> bool {
+    let Some(space) = given.iter().position(|byte| *byte == b' ') else {
+        return false;
+    };
+    let (scheme, value) = (&given[..space], given[space..].trim_ascii());
+    let is_token = |offered: &[u8]| login.token.as_ref().is_some_and(|token| token.is(offered));
+    if scheme.eq_ignore_ascii_case(b"bearer") {
+        return is_token(value);
+    }
+    if !scheme.eq_ignore_ascii_case(b"basic") {
+        return false;
+    }
+    let Ok(pair) = BASE64.decode(value) else {
+        return false;
+    };
+    let Some(colon) = pair.iter().position(|byte| *byte == b':') else {
+        return false;
+    };
+    let (user, password) = (&pair[..colon], &pair[colon + 1..]);
+    let is_password = login
+        .password
+        .as_ref()
+        .is_some_and(|known| known.is(password));
+    let is_user = login
+        .user
+        .as_ref()
+        .is_some_and(|known| known.as_bytes() == user);
+    is_user & is_password | is_token(password)
+}
+
+/// Records refused logins, at most one event a second.
+fn tell(monitor: &Monitor, peer: SocketAddr) {
+    let mut refused = monitor.refused_logins.0.lock();
+    refused.0 += 1;
+    if refused.1.is_some_and(|told| told.elapsed() < TOLD_INTERVAL) {
+        return;
+    }
+    let count = std::mem::take(&mut refused.0);
+    refused.1 = Some(Instant::now());
+    drop(refused);
+    let text =
+        format!("{count} requests to the monitoring port with a wrong login, the last from {peer}");
+    turned_away::note_login(&monitor.server.broker.telemetry, 0, peer.ip(), &text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::security::secret::Secret;
+
+    fn basic(pair: &str) -> Vec<u8> {
+        format!("Basic {}", BASE64.encode(pair.as_bytes())).into_bytes()
+    }
+
+    #[test]
+    fn a_token_or_a_pair_is_right_and_nothing_else() {
+        let login = MonitorLogin {
+            token: Some(Secret::plain("t0ken").expect("plain")),
+            user: Some("ann".into()),
+            password: Some(Secret::plain("pass:word").expect("plain")),
+        };
+        for right in [
+            b"Bearer t0ken".to_vec(),
+            b"bearer  t0ken ".to_vec(),
+            basic("ann:pass:word"),
+            basic("anybody:t0ken"),
+        ] {
+            assert!(is_right(&login, &right));
+        }
+        for wrong in [
+            b"".to_vec(),
+            b"Bearer".to_vec(),
+            b"Bearer ".to_vec(),
+            b"Bearer T0ken".to_vec(),
+            b"Bearer pass:word".to_vec(),
+            b"Basic !!!".to_vec(),
+            b"Digest t0ken".to_vec(),
+            basic("ann"),
+            basic("ann:"),
+            basic("bob:pass:word"),
+            basic("ann:pass"),
+        ] {
+            assert!(!is_right(&login, &wrong), "{wrong:?}");
+        }
+        let only_token = MonitorLogin {
+            token: login.token.clone(),
+            ..MonitorLogin::default()
+        };
+        assert!(!is_right(&only_token, &basic(":")));
+        assert!(!is_right(&only_token, &basic("ann:pass:word")));
+    }
+}

@@ -1,0 +1,111 @@
+//! Answers as HTTP carries them: bytes with a status and a media type.
+
+use hyper::StatusCode;
+use serde::Serialize;
+
+use super::event_stream::EventStream;
+use crate::monitor::endpoints::refusal::Refusal;
+
+/// The answer of an endpoint.
+pub(super) struct Answer {
+    pub(super) status: StatusCode,
+    pub(super) content_type: &'static str,
+    pub(super) content: Content,
+}
+
+/// What an answer brings.
+pub(super) enum Content {
+    /// All at once.
+    Bytes(Vec<u8>),
+    /// Events as they happen.
+    Events(EventStream),
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+
+impl Answer {
+    /// JSON that people can read: indented by two spaces.
+    ///
+    /// # Errors
+    ///
+    /// The value cannot be written as JSON.
+    pub(super) fn pretty_json(value: &impl Serialize) -> Result<Self, Refusal> {
+        Self::json(StatusCode::OK, serde_json::to_vec_pretty(value))
+    }
+
+    /// JSON on one line.
+    ///
+    /// # Errors
+    ///
+    /// The value cannot be written as JSON.
+    pub(super) fn compact_json(
+        status: StatusCode,
+        value: &impl Serialize,
+    ) -> Result<Self, Refusal> {
+        Self::json(status, serde_json::to_vec(value))
+    }
+
+    /// A page for a browser.
+    pub(super) fn html(page: String) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type: "text/html; charset=utf-8",
+            content: Content::Bytes(page.into_bytes()),
+        }
+    }
+
+    /// Text for people.
+    pub(super) fn text(text: String) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type: TEXT,
+            content: Content::Bytes(text.into_bytes()),
+        }
+    }
+
+    /// Server-sent events.
+    pub(super) fn events(stream: EventStream) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type: "text/event-stream",
+            content: Content::Events(stream),
+        }
+    }
+
+    /// Figures in the form of this media type.
+    pub(super) fn metrics(content_type: &'static str, text: String) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            content: Content::Bytes(text.into_bytes()),
+        }
+    }
+
+    /// Text that is the same for everyone.
+    pub(super) fn fixed(content_type: &'static str, text: &'static str) -> Self {
+        Self {
+            status: StatusCode::OK,
+            content_type,
+            content: Content::Bytes(text.into()),
+        }
+    }
+
+    fn json(status: StatusCode, body: serde_json::Result<Vec<u8>>) -> Result<Self, Refusal> {
+        let body = body.map_err(Refusal::unwritable)?;
+        Ok(Self {
+            status,
+            content_type: "application/json",
+            content: Content::Bytes(body),
+        })
+    }
+}
+
+impl From<Refusal> for Answer {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            status: refusal.status,
+            content_type: TEXT,
+            content: Content::Bytes(refusal.message.into_bytes()),
+        }
+    }
+}

@@ -1,0 +1,20 @@
+//! The monitoring port and its Unix socket: HTTP, with TLS or without.
+//!
+//! [`listener`] accepts connections and bounds each of them ([`stream`], [`lenient`]);
+//! who may ask is the business of [`access`] and [`host`]; [`service`] answers a
+//! request by the [`table`] of paths, long answers on a second thread, sources in
+//! [`turns`].
+
+pub(super) mod access;
+mod answer;
+mod event_stream;
+pub(super) mod host;
+mod lenient;
+pub(super) mod listener;
+mod request;
+pub(super) mod service;
+mod slot;
+mod stream;
+pub(super) mod table;
+pub(super) mod turns;
+mod unwritten;

@@ -1,0 +1,148 @@
+//! From a request to a response: who may ask, the headers that every response has,
+//! and the second thread on which long answers are made.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use hyper::{
+    Response, StatusCode,
+    header::{self, HeaderValue},
+    http::request::Parts,
+};
+use parking_lot::Mutex;
+use tracing::debug;
+
+use super::{
+    access::{self, MonitorListener},
+    answer::Answer,
+    request::Request,
+    table::{ACTIONS, Answering, Handler, choose, find},
+    unwritten::{Body, hold},
+};
+use crate::{
+    connection::admission::Source,
+    monitor::{Monitor, endpoints::refusal::Refusal},
+};
+
+/// The page takes all it needs from this port, and no other page may frame it.
+const CONTENT_SECURITY_POLICY: HeaderValue = HeaderValue::from_static(
+    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; \
+     base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+);
+
+/// Requests so far, by path.
+#[derive(Default)]
+pub(in crate::monitor) struct RequestCounts(Mutex<BTreeMap<&'static str, u64>>);
+
+impl RequestCounts {
+    fn count(&self, path: &'static str) {
+        *self.0.lock().entry(path).or_default() += 1;
+    }
+
+    /// The counts of the paths that were asked for.
+    pub(in crate::monitor) fn by_path(&self) -> BTreeMap<String, u64> {
+        let counts = self.0.lock();
+        counts
+            .iter()
+            .map(|(path, count)| ((*path).to_owned(), *count))
+            .collect()
+    }
+}
+
+/// The response to a request that came in at `listener`.
+pub(super) async fn respond<B>(
+    monitor: Arc<Monitor>,
+    request: hyper::Request<B>,
+    listener: MonitorListener,
+) -> Response<Body> {
+    let (request, _body) = request.into_parts();
+    let answer = answer(&monitor, &request, listener)
+        .await
+        .inspect_err(|refusal| {
+            debug!(
+                "{} {} refused: {}",
+                request.method,
+                request.uri.path(),
+                refusal.message
+            );
+        })
+        .unwrap_or_else(Answer::from);
+    let answer = hold(&monitor.unwritten, answer);
+    let mut response = Response::new(answer.body);
+    *response.status_mut() = answer.status;
+    let headers = response.headers_mut();
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static(answer.content_type),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(header::CONTENT_SECURITY_POLICY, CONTENT_SECURITY_POLICY);
+    match answer.status {
+        StatusCode::METHOD_NOT_ALLOWED => {
+            let is_action = find(ACTIONS, &monitor.settings.base_path, request.uri.path());
+            let allowed = match is_action {
+                Some(_) => "POST",
+                None => "GET, HEAD",
+            };
+            headers.insert(header::ALLOW, HeaderValue::from_static(allowed));
+        }
+        StatusCode::UNAUTHORIZED => {
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static("Basic realm=\"midge\", charset=\"UTF-8\""),
+            );
+        }
+        _ => {}
+    }
+    response
+}
+
+async fn answer(
+    monitor: &Arc<Monitor>,
+    request: &Parts,
+    listener: MonitorListener,
+) -> Result<Answer, Refusal> {
+    let headers = &request.headers;
+    if let MonitorListener::Tcp { local, peer } = listener {
+        let rule = &monitor.host_rule;
+        rule.check(&request.uri, request.version, headers, local)?;
+        access::check_login(monitor, headers, peer)?;
+    }
+    let endpoint = choose(&monitor.settings.base_path, request, listener)?;
+    monitor.requests.count(endpoint.counted_as);
+    let request = Request::of(request);
+    match endpoint.handler {
+        Handler::Now(answer) => answer(monitor, &request),
+        Handler::Long(answer) => make_beside(monitor, listener.source(), answer, request).await,
+        Handler::Later(answer) => answer(monitor, &request)?.await,
+    }
+}
+
+/// Makes an answer that may take long on another thread, one at a time. A client
+/// that polls the most expensive answer keeps that thread busy, while health,
+/// findings and totals are still answered at once; sources take turns. A request
+/// that waits for its turn holds nothing but its connection, and gives its place up
+/// with it.
+async fn make_beside(
+    monitor: &Arc<Monitor>,
+    source: Source,
+    answer: Answering,
+    request: Request,
+) -> Result<Answer, Refusal> {
+    let failed = |error: &dyn std::fmt::Display| Refusal {
+        status: StatusCode::INTERNAL_SERVER_ERROR,
+        message: format!("The answer could not be made: {error}"),
+    };
+    let turn = monitor.long_answers.wait(source).await;
+    let turn = turn.map_err(|error| failed(&error))?;
+    let monitor = monitor.clone();
+    let made = tokio::task::spawn_blocking(move || {
+        // Kept until it is made, even if nobody waits for it any more.
+        let _turn = turn;
+        answer(&monitor, &request)
+    });
+    made.await.map_err(|error| failed(&error))?
+}

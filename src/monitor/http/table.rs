@@ -1,0 +1,281 @@
+//! The table of paths: what answers each of them, and in which form.
+
+use std::pin::Pin;
+
+use hyper::{Method, StatusCode, http::request::Parts};
+use serde::Serialize;
+
+use super::{access::MonitorListener, answer::Answer, event_stream::EventStream, request::Request};
+use crate::monitor::{
+    Monitor, dashboard,
+    endpoints::{
+        accountz, accstatz, clusterz, connz, control, eventsz, explainz, gatewayz, healthz, jsz,
+        latencyz, leafz, memz, refusal::Refusal, routez, slowz, subsz, topz, varz,
+    },
+    metrics::{self, Format},
+};
+
+/// An answer that is waited for without holding up others.
+pub(super) type Later = Pin<Box<dyn Future<Output = Result<Answer, Refusal>> + Send>>;
+
+/// Makes an answer.
+pub(super) type Answering = fn(&Monitor, &Request) -> Result<Answer, Refusal>;
+
+/// What answers a request.
+pub(super) enum Handler {
+    /// On the monitoring thread.
+    Now(Answering),
+    /// Beside it: the answer takes the longer, the more connections, accounts or
+    /// routes there are.
+    Long(Answering),
+    /// When something else is done.
+    Later(fn(&Monitor, &Request) -> Result<Later, Refusal>),
+}
+
+/// One path of the monitoring port.
+pub(in crate::monitor) struct Endpoint {
+    /// The path behind the base path; `/` is the base path itself.
+    pub(in crate::monitor) path: &'static str,
+    /// The name it is counted by in `http_req_stats`.
+    pub(super) counted_as: &'static str,
+    /// What the page says of it; empty for what it does not link.
+    pub(in crate::monitor) about: &'static str,
+    pub(super) handler: Handler,
+}
+
+/// All paths.
+pub(in crate::monitor) const ENDPOINTS: &[Endpoint] = &[
+    endpoint("/", "", |monitor, _| {
+        Ok(Answer::html(dashboard::page(monitor)))
+    }),
+    endpoint("/dashboard.css", "", |_, _| {
+        Ok(Answer::fixed("text/css; charset=utf-8", dashboard::STYLE))
+    }),
+    endpoint("/dashboard.js", "", |_, _| {
+        Ok(Answer::fixed(
+            "text/javascript; charset=utf-8",
+            dashboard::SCRIPT,
+        ))
+    }),
+    endpoint(
+        "/varz",
+        "Settings, totals and resources",
+        |monitor, request| pretty(varz::answer(monitor, &request.query)),
+    ),
+    long("/connz", "Connections", |monitor, request| {
+        pretty(connz::answer(monitor, &request.query))
+    }),
+    long("/subsz", "Subscriptions", subscriptions),
+    Endpoint {
+        counted_as: "/subsz",
+        ..long("/subscriptionsz", "", subscriptions)
+    },
+    endpoint("/explainz", "What is wrong", findings),
+    long("/slowz", "Readers that fell behind", |monitor, request| {
+        pretty(slowz::answer(monitor, &request.query))
+    }),
+    long(
+        "/topz",
+        "Who and what carries the load",
+        |monitor, request| pretty(topz::answer(monitor, &request.query)),
+    ),
+    long("/latencyz", "How long messages stay", |monitor, request| {
+        pretty(latencyz::answer(monitor, &request.query))
+    }),
+    endpoint("/eventsz", "Events", events),
+    endpoint("/memz", "Memory and ceilings", |monitor, request| {
+        pretty(memz::answer(monitor, &request.query))
+    }),
+    endpoint("/healthz", "Health", |monitor, request| {
+        let (status, health) = healthz::answer(monitor, &request.query)?;
+        Answer::compact_json(status, &health)
+    }),
+    long("/metrics", "Figures for Prometheus", exposition),
+    long("/accountz", "Accounts", |monitor, request| {
+        pretty(accountz::answer(monitor, &request.query))
+    }),
+    long("/accstatz", "Traffic by account", |monitor, request| {
+        pretty(accstatz::answer(monitor, &request.query))
+    }),
+    long("/routez", "Routes", |monitor, request| {
+        pretty(routez::answer(monitor, &request.query))
+    }),
+    long(
+        "/clusterz",
+        "Members, and who sees whom",
+        |monitor, request| pretty(clusterz::answer(monitor, &request.query)),
+    ),
+    endpoint("/leafz", "Leafnodes", |monitor, request| {
+        pretty(leafz::answer(monitor, &request.query))
+    }),
+    endpoint("/gatewayz", "Gateways", |monitor, request| {
+        pretty(gatewayz::answer(monitor, &request.query))
+    }),
+    endpoint("/jsz", "JetStream", |monitor, request| {
+        pretty(jsz::answer(monitor, &request.query))
+    }),
+];
+
+/// The paths that change something: POST on the Unix socket only.
+pub(super) const ACTIONS: &[Endpoint] = &[
+    endpoint("/forget", "", |monitor, request| {
+        pretty(control::forget(monitor, &request.query))
+    }),
+    endpoint("/kick", "", |monitor, request| {
+        pretty(control::kick(monitor, &request.query))
+    }),
+    Endpoint {
+        path: "/reload",
+        counted_as: "/reload",
+        about: "",
+        handler: Handler::Later(|monitor, request| {
+            let reloading = control::reload(monitor, &request.query)?;
+            Ok(Box::pin(async { pretty(reloading.await) }))
+        }),
+    },
+    endpoint("/trace", "", |monitor, request| {
+        pretty(control::trace(monitor, &request.query))
+    }),
+];
+
+fn subscriptions(monitor: &Monitor, request: &Request) -> Result<Answer, Refusal> {
+    pretty(subsz::answer(monitor, &request.query))
+}
+
+/// Findings as JSON, or as text for people with `format=text` or
+/// `Accept: text/plain`.
+fn findings(monitor: &Monitor, request: &Request) -> Result<Answer, Refusal> {
+    let as_text = match &*request.query.text("format") {
+        "" => request.accepts("text/plain"),
+        "text" => true,
+        "json" => false,
+        _ => {
+            return Err(Refusal::bad_request("'format' is json or text".into()));
+        }
+    };
+    match as_text {
+        true => Ok(Answer::text(explainz::page(monitor))),
+        false => pretty(explainz::answer(monitor, &request.query)),
+    }
+}
+
+/// A page of events or, with `Accept: text/event-stream`, a stream of them.
+/// `Last-Event-ID` is a `since` that a browser sends by itself.
+fn events(monitor: &Monitor, request: &Request) -> Result<Answer, Refusal> {
+    let eventsz::Selected { since, kinds } = eventsz::Selected::parse(&request.query)?;
+    if request.accepts("text/event-stream") {
+        let stream = EventStream::open(monitor, request.last_event_id.or(since), kinds)?;
+        return Ok(Answer::events(stream));
+    }
+    let since = since.or(request.last_event_id);
+    pretty(eventsz::page(monitor, &request.query, since, &kinds))
+}
+
+/// Metrics in the form that the scraper asks for.
+fn exposition(monitor: &Monitor, request: &Request) -> Result<Answer, Refusal> {
+    let format = match request.accepts(metrics::OPEN_METRICS) {
+        true => Format::OpenMetrics,
+        false => Format::Text,
+    };
+    let text = metrics::render(monitor, &request.query, format)?;
+    Ok(Answer::metrics(format.content_type(), text))
+}
+
+/// A value as JSON that people can read.
+fn pretty(value: Result<impl Serialize, Refusal>) -> Result<Answer, Refusal> {
+    Answer::pretty_json(&value?)
+}
+
+const fn endpoint(path: &'static str, about: &'static str, handler: Answering) -> Endpoint {
+    Endpoint {
+        path,
+        counted_as: path,
+        about,
+        handler: Handler::Now(handler),
+    }
+}
+
+/// An endpoint whose answers are made beside the monitoring thread.
+const fn long(path: &'static str, about: &'static str, handler: Answering) -> Endpoint {
+    Endpoint {
+        handler: Handler::Long(handler),
+        ..endpoint(path, about, handler)
+    }
+}
+
+/// The endpoint of a path. The prefix stands alone for the index page, and
+/// without a prefix that is `/`.
+pub(super) fn find(
+    among: &'static [Endpoint],
+    prefix: &str,
+    path: &str,
+) -> Option<&'static Endpoint> {
+    let path = match path.strip_prefix(prefix)? {
+        "" => "/",
+        "/" if !prefix.is_empty() => return None,
+        rest => rest,
+    };
+    among.iter().find(|endpoint| endpoint.path == path)
+}
+
+/// The endpoint that a request is for, if it may be had there by this method.
+pub(super) fn choose(
+    prefix: &str,
+    request: &Parts,
+    listener: MonitorListener,
+) -> Result<&'static Endpoint, Refusal> {
+    let (method, path) = (&request.method, request.uri.path());
+    let not_allowed = |message: String| Refusal {
+        status: StatusCode::METHOD_NOT_ALLOWED,
+        message,
+    };
+    if let Some(action) = find(ACTIONS, prefix, path) {
+        return match (listener, method) {
+            (MonitorListener::Tcp { .. }, _) => Err(Refusal {
+                status: StatusCode::FORBIDDEN,
+                message: "Changes are made over the Unix socket only: set \"unix\" in the block \
+                          \"monitor\" of the broker's configuration."
+                    .into(),
+            }),
+            (MonitorListener::Unix(_), &Method::POST) => Ok(action),
+            (MonitorListener::Unix(_), _) => Err(not_allowed(format!(
+                "{method} is not allowed here: this changes something and wants POST."
+            ))),
+        };
+    }
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(not_allowed(format!(
+            "{method} is not allowed here: the monitoring port answers GET and HEAD."
+        )));
+    }
+    find(ENDPOINTS, prefix, path).ok_or_else(|| Refusal {
+        status: StatusCode::NOT_FOUND,
+        message: "404 page not found\n".into(),
+    })
+}
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_are_exact() {
+        let found = |prefix, path| find(ENDPOINTS, prefix, path).map(|endpoint| endpoint.path);
+        assert_eq!(found("", "/"), Some("/"));
+        assert_eq!(found("", "/varz"), Some("/varz"));
+        assert_eq!(found("", "/varz/"), None);
+        assert_eq!(found("", "/nope"), None);
+        assert_eq!(found("/foo", "/foo"), Some("/"));
+        assert_eq!(found("/foo", "/foo/varz"), Some("/varz"));
+        for path in ["/", "/varz", "/foo/", "/foovarz", "/foo/foo"] {
+            assert_eq!(found("/foo", path), None, "{path}");
+        }
+    }
+
+    #[test]
+    fn both_names_of_the_subscriptions_count_as_one() {
+        let names = ENDPOINTS
+            .iter()
+            .filter(|known| known.counted_as == "/subsz");
+        assert_eq!(names.count(), 2);
+    }
+}
