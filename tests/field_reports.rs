@@ -85,10 +85,7 @@ fn client(broker: &Broker, name: &str) -> RawClient {
 
 /// A client that has logged in as that user.
 fn user(broker: &Broker, user: &str, password: &str) -> RawClient {
-    let mut client = login(
-        broker,
-        &format!(",\"user\":{user:?},\"pass\":{password:?}"),
-    );
+    let mut client = login(broker, &format!(",\"user\":{user:?},\"pass\":{password:?}"));
     client.sync();
     client
 }
@@ -119,7 +116,10 @@ fn number(value: &Value) -> u64 {
 /// The entries of `/connz` with this query.
 fn connections(broker: &Broker, query: &str) -> Vec<Value> {
     let answer = broker.get_json(&format!("/connz?{query}"));
-    answer["connections"].as_array().cloned().unwrap_or_default()
+    answer["connections"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default()
 }
 
 /// The entry of the client of that name among closed ones, once it is there.

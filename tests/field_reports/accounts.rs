@@ -3,9 +3,9 @@
 use serde_json::Value;
 
 use crate::{
-    both, lines, mesh, subjects,
+    both, lines, mesh,
     mesh::{Kind, Plan, free_port},
-    publish,
+    publish, subjects,
     support::{Broker, Frame, RawClient, wait_until},
     user,
 };
@@ -152,7 +152,10 @@ fn nats_server_4144_accountz_tells_imports_the_right_way_round() {
         let accountz = broker.get_json("/accountz?acc=app");
         let imports = accountz["account_detail"]["imports"].as_array().cloned();
         let imports = imports.unwrap_or_default();
-        for (kind, there, here) in [("service", "down.>", "event.>"), ("stream", "up.>", "seen.>")] {
+        for (kind, there, here) in [
+            ("service", "down.>", "event.>"),
+            ("stream", "up.>", "seen.>"),
+        ] {
             let ours = |it: &&Value| it["account"] == "cloud" && it["type"] == kind;
             let import = imports.iter().find(ours).expect("the import");
             assert_eq!(import["subject"], there, "{import}");
@@ -168,7 +171,11 @@ fn nats_server_847_answers_over_a_route_reach_a_queue_group() {
     let accounts = "accounts {\n\
          serves { users: [ { user: s, password: s } ], exports: [ { service: facts } ] }\n\
          asks { users: [ { user: a, password: a } ], imports: [ { service: { account: serves, subject: facts } } ] }\n}";
-    for kinds in [[Kind::Midge, Kind::Midge], [Kind::Midge, Kind::Nats], [Kind::Nats, Kind::Midge]] {
+    for kinds in [
+        [Kind::Midge, Kind::Midge],
+        [Kind::Midge, Kind::Nats],
+        [Kind::Nats, Kind::Midge],
+    ] {
         let ports = [free_port(), free_port()];
         let members: Vec<_> = (0..2)
             .map(|at| {

@@ -173,7 +173,10 @@ fn nats_py_888_too_much_with_headers_is_told_and_hurts_nobody_else() {
         let fits = 1000 - headers.len();
         for len in [fits, fits + 1] {
             let (head, body) = (headers.len(), "x".repeat(len));
-            sender.send(format!("HPUB big {head} {}\r\n{headers}{body}\r\n", head + len));
+            sender.send(format!(
+                "HPUB big {head} {}\r\n{headers}{body}\r\n",
+                head + len
+            ));
         }
         let told = lines(&sender.read_to_end());
         assert_eq!(told, ["-ERR 'Maximum Payload Violation'"]);
@@ -198,7 +201,10 @@ fn nats_go_1809_a_line_break_in_a_subject_is_remembered_with_its_client() {
         sender.read_to_end();
         let entry = crate::closed(&broker, "sender");
         let reason = entry["reason"].as_str().unwrap_or_default();
-        assert!(["Parse Error", "Protocol Violation"].contains(&reason), "{entry}");
+        assert!(
+            ["Parse Error", "Protocol Violation"].contains(&reason),
+            "{entry}"
+        );
         let cid = format!("cid:{}", entry["cid"]);
         wait_until("the log names the client and what came", || {
             let log = broker.log();

@@ -24,7 +24,8 @@ fn nats_node_530_a_forbidden_subscription_leaves_the_others() {
             a.send(publish("open.x", 1));
             let told = lines(&a.sync());
             assert!(
-                told[0].starts_with("-ERR 'Permissions Violation for Subscription to \"private.x\""),
+                told[0]
+                    .starts_with("-ERR 'Permissions Violation for Subscription to \"private.x\""),
                 "{told:?}"
             );
             assert_eq!(told[1], "MSG open.x 1 1");
@@ -50,14 +51,20 @@ fn nats_rs_1284_a_refused_subscription_is_told_with_user_and_subject() {
             let log = broker.log();
             ["\"bills.7\"", "\"bills.8\""].iter().all(|subject| {
                 let words = ["Violation", "\"$G/user:meter\"", subject];
-                log.lines().any(|line| words.iter().all(|word| line.contains(word)))
+                log.lines()
+                    .any(|line| words.iter().all(|word| line.contains(word)))
             })
         });
         if is_midge {
             let events = broker.get_json("/eventsz?type=auth.violation")["events"].to_string();
-            assert!(events.contains("bills.7") && events.contains("meter"), "{events}");
+            assert!(
+                events.contains("bills.7") && events.contains("meter"),
+                "{events}"
+            );
             wait_until("the finding", || {
-                findings(&broker, "permission-violations").iter().any(|it| it["subject"] == "meter")
+                findings(&broker, "permission-violations")
+                    .iter()
+                    .any(|it| it["subject"] == "meter")
             });
         }
     }
@@ -101,7 +108,9 @@ fn nats_server_1384_who_goes_before_the_login_is_not_listed() {
 #[test]
 fn nats_server_2282_a_reload_keeps_those_who_need_no_login() {
     let config = |tag: &str| {
-        format!("server_tags: [{tag}]\naccounts {{ $SYS {{ users: [ {{ user: sys, password: s }} ] }} }}\n")
+        format!(
+            "server_tags: [{tag}]\naccounts {{ $SYS {{ users: [ {{ user: sys, password: s }} ] }} }}\n"
+        )
     };
     for builder in both() {
         let broker = builder.config(config("one")).start();
@@ -169,9 +178,8 @@ fn nats_server_8606_a_reload_keeps_clients_that_showed_a_key() {
 /// password. Each is shown with what he is known by.
 #[test]
 fn nats_server_1799_each_kind_of_user_is_shown() {
-    let config = format!(
-        "authorization {{ users: [ {{ nkey: {KEY} }}, {{ user: u, password: p }} ] }}\n"
-    );
+    let config =
+        format!("authorization {{ users: [ {{ nkey: {KEY} }}, {{ user: u, password: p }} ] }}\n");
     for builder in both() {
         let broker = builder.config(config.clone()).start();
         let _keyed = with_key(&broker);

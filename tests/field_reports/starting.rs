@@ -89,7 +89,12 @@ fn argo_events_3231_a_quoted_variable_is_the_text_of_the_environment() {
 /// error with the line.
 #[test]
 fn nats_server_1798_an_include_without_an_end_is_an_error() {
-    for text in ["include \"a.conf", "include 'a.conf\nport: 1\n", "include \n", "include"] {
+    for text in [
+        "include \"a.conf",
+        "include 'a.conf\nport: 1\n",
+        "include \n",
+        "include",
+    ] {
         for builder in both() {
             let (code, said) = judged(&builder, text);
             assert_eq!(code, Some(1), "{text:?}: {said}");
@@ -109,7 +114,11 @@ fn nats_streaming_559_users_are_included_from_beside_the_file() {
                  users = [ { user: r, password: $SECRET, permissions: $READER } ]\n";
     fs::write(folder.path().join("parts/users.conf"), users).expect("write");
     let main = folder.path().join("main.conf");
-    fs::write(&main, "authorization {\n  include './parts/users.conf'\n}\n").expect("write");
+    fs::write(
+        &main,
+        "authorization {\n  include './parts/users.conf'\n}\n",
+    )
+    .expect("write");
     for builder in both() {
         let broker = builder.flag("-c").flag(main.display().to_string()).start();
         let mut reader = user(&broker, "r", "s1");
@@ -146,7 +155,9 @@ fn nats_server_1691_a_password_for_routes_keeps_no_client_out_and_that_is_told()
     assert!(lets_in(&broker, ",\"user\":\"any\",\"pass\":\"wrong\""));
     wait_until("the finding", || {
         let finding = findings(&broker, "unsafe-clients");
-        finding.iter().any(|it| it.to_string().contains("need neither login"))
+        finding
+            .iter()
+            .any(|it| it.to_string().contains("need neither login"))
     });
     for builder in both() {
         let locked = format!("authorization {{ user: mq, password: geheim }}\n{cluster}");
@@ -161,7 +172,8 @@ fn nats_server_1691_a_password_for_routes_keeps_no_client_out_and_that_is_told()
 #[test]
 fn nats_server_774_a_mistyped_key_is_told_with_its_place() {
     for builder in both() {
-        let text = "port: 5222\ncluster {\n  port: 6222\n  autorization { user: a, password: b }\n}\n";
+        let text =
+            "port: 5222\ncluster {\n  port: 6222\n  autorization { user: a, password: b }\n}\n";
         let (code, said) = judged(&builder, text);
         assert_eq!(code, Some(1));
         assert!(said.contains("b.conf:4:3: "), "{said}");
@@ -209,7 +221,15 @@ fn bacalhau_3649_a_second_broker_on_the_port_of_routes_ends() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = taken.local_addr().expect("its address").to_string();
     for program in [tools::midge(), tools::nats_server()] {
-        let arguments = ["-a", "127.0.0.1", "-p", "-1", "--cluster_name", "c", "--cluster"];
+        let arguments = [
+            "-a",
+            "127.0.0.1",
+            "-p",
+            "-1",
+            "--cluster_name",
+            "c",
+            "--cluster",
+        ];
         let url = format!("nats://{address}");
         let ended = run(Path::new(&program), &[&arguments[..], &[&url]].concat());
         assert_eq!(ended.code, Some(1), "{ended:?}");

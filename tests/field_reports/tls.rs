@@ -49,7 +49,8 @@ fn nats_server_929_a_revoked_node_is_cut_off_when_the_crl_changes() {
     let address = broker.client_addr();
     let connect = |name: &str| {
         let (mut stream, _) = speaker(&pki, name).connect(address).expect("gets in");
-        let hello = format!("CONNECT {{\"verbose\":false,\"name\":{name:?}}}\r\nSUB x 1\r\nPING\r\n");
+        let hello =
+            format!("CONNECT {{\"verbose\":false,\"name\":{name:?}}}\r\nSUB x 1\r\nPING\r\n");
         stream.write_all(hello.as_bytes()).expect("write");
         read_until(&mut stream, "PONG\r\n");
         stream
@@ -63,7 +64,9 @@ fn nats_server_929_a_revoked_node_is_cut_off_when_the_crl_changes() {
     stayer.write_all(b"PUB x 2\r\nhi\r\n").expect("write");
     read_until(&mut stayer, "MSG x 1 2\r\nhi\r\n");
     speaker(&pki, "stayer").attempt(address).expect("gets in");
-    wait_until("the finding", || !findings(&broker, "revoked-clients").is_empty());
+    wait_until("the finding", || {
+        !findings(&broker, "revoked-clients").is_empty()
+    });
 }
 
 /// Reads until what came ends so.
@@ -89,12 +92,23 @@ fn nats_server_4763_an_expiring_certificate_is_seen_before_it_ends() {
     let diagnosis = "diagnosis { interval: 50ms, appear_after: 100ms, clear_after: 200ms }\n";
     let config = format!("{diagnosis}{tls}{cluster}");
     let broker = Broker::midge().config(config).start();
-    let arguments = ["--mode", "cert", "--cert-warning", "30:", "--cert-critical", "7:", "--ca-warning", "7:"];
+    let arguments = [
+        "--mode",
+        "cert",
+        "--cert-warning",
+        "30:",
+        "--cert-critical",
+        "7:",
+        "--ca-warning",
+        "7:",
+    ];
     let said = check(&broker, &arguments);
     assert_eq!(said.code, Some(2), "{said:?}");
     assert!(said.output.contains("\"CN=broker\" ends in"), "{said:?}");
     assert!(said.output.contains("route_cert_days="), "{said:?}");
-    wait_until("the finding", || !findings(&broker, "certificate-expiry").is_empty());
+    wait_until("the finding", || {
+        !findings(&broker, "certificate-expiry").is_empty()
+    });
     let varz = broker.get_json("/varz");
     assert!(varz["tls_cert_not_after"].is_string(), "{varz}");
     assert!(varz["cluster"]["tls_cert_not_after"].is_string(), "{varz}");
@@ -103,7 +117,17 @@ fn nats_server_4763_an_expiring_certificate_is_seen_before_it_ends() {
     wait_until("the finding is gone", || {
         findings(&broker, "certificate-expiry").is_empty()
     });
-    let said = check(&broker, &["--mode", "cert", "--ca-warning", "7:", "--route-ca-warning", "7:"]);
+    let said = check(
+        &broker,
+        &[
+            "--mode",
+            "cert",
+            "--ca-warning",
+            "7:",
+            "--route-ca-warning",
+            "7:",
+        ],
+    );
     assert_eq!(said.code, Some(0), "{said:?}");
 }
 
@@ -185,7 +209,10 @@ fn nats_server_3475_a_certificate_whose_folder_is_swapped_is_taken_over() {
     let shown = stream.conn.peer_certificates().expect("a certificate")[0].clone();
     let pem = fs::read(pki.path("broker.pem")).expect("read");
     use rustls::pki_types::{CertificateDer, pem::PemObject};
-    assert_eq!(shown, CertificateDer::from_pem_slice(&pem).expect("a certificate"));
+    assert_eq!(
+        shown,
+        CertificateDer::from_pem_slice(&pem).expect("a certificate")
+    );
     assert!(findings(&broker, "tls-files").is_empty());
 }
 
@@ -317,7 +344,11 @@ fn nats_server_270_who_is_at_the_wrong_port_harms_nothing() {
     let broker = Broker::midge().config(cluster).start();
     let route = SocketAddr::from(([127, 0, 0, 1], route_port));
     for address in [route, broker.monitor_addr()] {
-        for words in ["CONNECT {\"verbose\":false}\r\nPING\r\n", "\"\"} {\r\n", "SUB > 1\r\n"] {
+        for words in [
+            "CONNECT {\"verbose\":false}\r\nPING\r\n",
+            "\"\"} {\r\n",
+            "SUB > 1\r\n",
+        ] {
             let mut stream = TcpStream::connect(address).expect("it listens");
             stream.set_read_timeout(Some(PATIENCE)).expect("a bound");
             stream.write_all(words.as_bytes()).expect("write");
