@@ -35,6 +35,8 @@ mod delivery;
 mod logging;
 #[path = "field_reports/logins.rs"]
 mod logins;
+#[path = "field_reports/mappings.rs"]
+mod mappings;
 #[path = "field_reports/members.rs"]
 mod members;
 #[path = "field_reports/monitoring.rs"]

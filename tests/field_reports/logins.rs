@@ -195,3 +195,59 @@ fn nats_server_1799_each_kind_of_user_is_shown() {
         assert!(!format!("{listed:?}").contains("\"p\""));
     }
 }
+
+/// A user for those who come without credentials was refused as soon as its
+/// password was written down as a hash. What its password is does not matter to
+/// them.
+#[test]
+fn nats_server_6928_the_user_for_guests_may_have_a_hashed_password() {
+    let hash = bcrypt::hash("s3cret", 4).expect("a hash");
+    for password in ["plain", &hash] {
+        let config = format!(
+            "no_auth_user: guest\nauthorization {{ users: [ {{ user: guest, password: \
+             \"{password}\", permissions: {{ subscribe: \"open.>\" }} }} ] }}"
+        );
+        let broker = Broker::midge().config(config).start();
+        let mut guest = client(&broker, "guest");
+        guest.send("SUB open.a 1\r\nSUB closed.a 2\r\n");
+        let told = lines(&guest.sync());
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].contains("\"closed.a\""), "{told:?}");
+    }
+}
+
+/// Permissions for all users without their own counted for those with a password
+/// only; who came with a key had none and was free. They count for both.
+#[test]
+fn nats_server_1390_default_permissions_count_for_keys_too() {
+    let config = format!(
+        "authorization {{ default_permissions {{ subscribe: {{ deny: closed }} }}\n users: [ {{ nkey: \
+         {KEY} }}, {{ user: u, password: p }} ] }}"
+    );
+    for builder in both() {
+        let broker = builder.config(config.clone()).start();
+        for mut client in [with_key(&broker), user(&broker, "u", "p")] {
+            client.send("SUB open 1\r\nSUB closed 2\r\n");
+            let told = lines(&client.sync());
+            assert_eq!(told.len(), 1, "{told:?}");
+            assert!(told[0].contains("Permissions Violation"), "{told:?}");
+        }
+    }
+}
+
+/// As soon as the system account had a user, everybody got in without a login,
+/// though a block `authorization` was there. It asks everybody.
+#[test]
+fn nats_server_4535_a_user_of_the_system_account_opens_no_door() {
+    let config = "accounts { $SYS { users: [ { user: sys, password: s } ] } }\n\
+                  authorization { users: [ { user: one, password: p } ] }";
+    for builder in both() {
+        let broker = builder.config(config).start();
+        let mut guest = login(&broker, "");
+        guest.send("SUB > 1\r\nPING\r\n");
+        let told = lines(&guest.read_to_end());
+        assert_eq!(told, ["-ERR 'Authorization Violation'"]);
+        user(&broker, "one", "p");
+        user(&broker, "sys", "s");
+    }
+}

@@ -37,6 +37,43 @@ fn nats_server_175_a_member_that_is_in_its_own_list_of_routes_joins_the_others()
     }
 }
 
+/// A port of routes on `[::]` could not be listened on, and members in a network
+/// of IPv6 alone did not find each other. They do, by address in brackets.
+#[test]
+fn nats_server_323_routes_go_over_ipv6() {
+    for kinds in [
+        [Kind::Midge; 2],
+        [Kind::Midge, Kind::Nats],
+        [Kind::Nats, Kind::Midge],
+    ] {
+        let ports = [free_port(), free_port()];
+        let members: Vec<Member> = (0..2)
+            .map(|at| {
+                let plan = Plan::new(kinds[at], &format!("n{at}"), ports[at], &[ports[1 - at]]);
+                let listen = format!("listen: \"127.0.0.1:{}\"", ports[at]);
+                let text = plan.text();
+                assert!(text.contains(&listen));
+                let text = text.replace(&listen, &format!("listen: \"[::]:{}\"", ports[at]));
+                let route = format!("nats-route://{}@127.0.0.1:{}", mesh::LOGIN, ports[1 - at]);
+                assert!(text.contains(&route));
+                let over_six = format!("\"{}\"", route.replace("127.0.0.1", "[::1]"));
+                plan.start_with(text.replace(&route, &over_six))
+            })
+            .collect();
+        mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
+        for (from, to) in [(0, 1), (1, 0)] {
+            let mut subscriber = members[to].client();
+            subscriber.send("SUB over.six 1\r\n");
+            subscriber.sync();
+            wait_until("the subscription is known", || {
+                members[from].knows("over.six")
+            });
+            members[from].client().send("PUB over.six 2\r\nok\r\n");
+            assert_eq!(subscriber.next_message().body, b"ok", "{kinds:?}");
+        }
+    }
+}
+
 /// A member was replaced by one with another address; the others went on to tell
 /// clients and monitoring the address of the dead one.
 #[test]

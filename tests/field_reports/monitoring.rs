@@ -40,6 +40,38 @@ fn nats_server_2176_asking_does_not_change_the_number_of_subscriptions() {
     }
 }
 
+/// `/subsz` was empty as soon as there were accounts. It counts and lists the
+/// subscriptions of all of them, of one on request, and those that a subject
+/// would reach.
+#[test]
+fn nats_server_1357_subscriptions_of_all_accounts_are_listed() {
+    let config = "accounts { A { users: [ { user: a, password: a } ] }, B { users: [ { user: b, \
+                  password: b } ] } }";
+    for builder in both() {
+        let broker = builder.config(config).start();
+        let mut clients = ["a", "b"].map(|name| crate::user(&broker, name, name));
+        for (client, subject) in clients.iter_mut().zip(["from.*", "from.b"]) {
+            client.send(format!("SUB {subject} 1\r\n"));
+            client.sync();
+        }
+        let listed = |query: &str| {
+            let answer = broker.get_json(&format!("/subsz?subs=1&limit=1000&{query}"));
+            let list = answer["subscriptions_list"].as_array().cloned();
+            let subjects = list.unwrap_or_default().into_iter().filter_map(|it| {
+                let subject = it["subject"].as_str()?.to_owned();
+                subject.starts_with("from.").then_some(subject)
+            });
+            subjects.collect::<BTreeSet<String>>()
+        };
+        let both = BTreeSet::from(["from.*".to_owned(), "from.b".to_owned()]);
+        assert!(number(&broker.get_json("/subsz")["num_subscriptions"]) >= 2);
+        assert_eq!(listed(""), both);
+        assert_eq!(listed("acc=A"), BTreeSet::from(["from.*".to_owned()]));
+        assert_eq!(listed("test=from.b"), both);
+        assert_eq!(listed("test=from.c"), BTreeSet::from(["from.*".to_owned()]));
+    }
+}
+
 /// `/connz?state=all` was empty on a busy broker. It lists open and closed ones
 /// together, as far as the limit goes, and says how many there are.
 #[test]
