@@ -34,25 +34,30 @@ impl Connection {
         certificate.map_or("", |certificate| &certificate.common_name)
     }
 
-    /// How log lines name a client: address, cid, and what it says of itself, and
-    /// what its certificate does.
+    /// How log lines name a client: address, cid, what it says of itself, what its
+    /// certificate does, and who it has logged in as, `ACCOUNT/user:NAME`.
     pub fn log_prefix(&self) -> String {
         self.log_prefix_as(&self.identity.lock())
     }
 
     /// The same of one that says to be so, and is not believed or not yet.
     pub fn log_prefix_as(&self, identity: &Identity) -> String {
+        use std::fmt::Write;
+        // Writing to a string does not fail.
         let mut prefix = format!("{} - cid:{}", self.peer, self.cid);
         if !identity.name.is_empty() || !identity.lang.is_empty() || !identity.version.is_empty() {
-            use std::fmt::Write;
             let id = format!("v{}:{}:{}", identity.version, identity.lang, identity.name);
-            // Writing to a string does not fail.
             let _ = write!(prefix, " - {id:?}");
         }
-        match self.certname() {
-            "" => prefix,
-            certname => format!("{prefix} - {certname:?}"),
+        let certname = self.certname();
+        if !certname.is_empty() {
+            let _ = write!(prefix, " - {certname:?}");
         }
+        if !identity.user.is_empty() {
+            let user = format!("{}/user:{}", identity.account, identity.user);
+            let _ = write!(prefix, " - {user:?}");
+        }
+        prefix
     }
 }
 

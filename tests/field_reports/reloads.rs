@@ -1,0 +1,145 @@
+//! Reloads that were refused though nothing had changed, or changed more than was
+//! written.
+
+use std::io::{Read, Write};
+
+use crate::{
+    both, client, connections, login,
+    mesh::{self, Kind, Member, Plan, free_port},
+    publish, reload, subjects,
+    support::{Broker, http, pki::Pki, tls_client::Speaker, wait_until},
+};
+
+fn lets_in(broker: &Broker, user: &str) -> bool {
+    let mut client = login(broker, &format!(",\"user\":{user:?},\"pass\":\"p\""));
+    client.send("PING\r\n");
+    std::iter::from_fn(|| client.next_frame()).any(|frame| frame.line == b"PONG")
+}
+
+/// Nothing but a user was changed, and the reload was refused: the cluster had a
+/// port and no host, and the host that had been filled in counted as a change.
+#[test]
+fn nats_server_1509_what_was_filled_in_is_no_change() {
+    for builder in both() {
+        let config = |user: &str, port: u16| {
+            format!(
+                "cluster {{ name: c, port: {port}, routes: [] }}\nauthorization {{ users: [ {{ user: \
+                 {user}, password: p }} ] }}\n"
+            )
+        };
+        let port = free_port();
+        let broker = builder.config(config("before", port)).start();
+        assert!(lets_in(&broker, "before"));
+        for user in ["after", "after", "later"] {
+            reload(&broker, &config(user, port));
+            assert!(lets_in(&broker, user));
+        }
+        assert!(!lets_in(&broker, "before"));
+        assert!(!broker.log().contains("[ERR] Failed to reload"));
+    }
+}
+
+/// Blocks with TLS compare unequal to themselves, so that a reload of a file with
+/// nothing new was refused. It is done, and clients and routes stay.
+#[test]
+fn nats_server_981_a_reload_without_a_change_keeps_tls_as_it_is() {
+    let pki = Pki::new(&["n0", "n1", "node"]);
+    let tls = |name: &str| {
+        format!(
+            "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true, timeout: 5 }}",
+            pki.text(&format!("{name}.pem")),
+            pki.text(&format!("{name}.key")),
+            pki.text("ca.pem")
+        )
+    };
+    for kind in [Kind::Midge, Kind::Nats] {
+        let ports = [free_port(), free_port()];
+        let members: Vec<(Member, String)> = (0..2)
+            .map(|at| {
+                let name = format!("n{at}");
+                let mut plan = Plan::new(kind, &name, ports[at], &[ports[1 - at]]);
+                plan.cluster = format!("name: mesh\n {}", tls(&name));
+                plan.config = tls(&name);
+                let text = plan.text();
+                (plan.start(), text)
+            })
+            .collect();
+        mesh::wait_for_mesh(&members.iter().map(|it| &it.0).collect::<Vec<_>>());
+        let address = members[0].0.broker.client_addr();
+        let speaker = Speaker::believing(&pki.path("ca.pem"))
+            .showing(&pki.path("node.pem"), &pki.path("node.key"));
+        let (mut stream, _) = speaker.connect(address).expect("gets in");
+        let hello = b"CONNECT {\"verbose\":false}\r\nSUB a 1\r\nPING\r\n";
+        stream.write_all(hello).expect("write");
+        read_until(&mut stream, b"PONG\r\n");
+        let seen = |member: &Member| {
+            let routes = member.routes().into_iter().map(|it| it["rid"].clone());
+            let clients = connections(&member.broker, "");
+            let clients = clients.into_iter().map(|it| it["cid"].clone());
+            (routes.collect::<Vec<_>>(), clients.collect::<Vec<_>>())
+        };
+        let before = seen(&members[0].0);
+        for _ in 0..3 {
+            members[0].0.reload(&members[0].1);
+        }
+        stream.write_all(b"PUB a 2\r\nok\r\n").expect("write");
+        read_until(&mut stream, b"MSG a 1 2\r\nok\r\n");
+        assert_eq!(seen(&members[0].0), before);
+    }
+}
+
+fn read_until(stream: &mut impl Read, end: &[u8]) {
+    let mut read = Vec::new();
+    while !read.ends_with(end) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("more to read");
+        read.push(byte[0]);
+    }
+}
+
+/// Where processes cannot send signals to each other, as between containers, there
+/// was no way to have the file read again. Who may use the broker's own socket
+/// asks there, and is answered with what was done.
+#[test]
+fn nats_server_3950_a_reload_can_be_asked_for_without_a_signal() {
+    let config = |payload: u64| format!("monitor {{ unix: ask.sock }}\nmax_payload: {payload}\n");
+    let broker = Broker::midge().config(config(5000)).start();
+    let file = broker.folder().join("broker.conf");
+    std::fs::write(file, config(6000)).expect("write");
+    let answer = http::request_unix(&broker.folder().join("ask.sock"), "POST", "/reload");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    assert_eq!(answer.json()["applied"][0]["name"], "max_payload");
+    assert_eq!(broker.get_json("/varz")["max_payload"], 6000);
+}
+
+/// Which options a reload changes was to be found in the source alone, and one
+/// that it does not change had the whole file refused. Those are named, all others
+/// are in force, and the finding stays until the restart.
+#[test]
+fn nats_docs_539_what_waits_for_a_restart_is_named_and_holds_up_nothing() {
+    let config = |name: &str, payload: u64| {
+        format!(
+            "diagnosis {{ interval: 50ms, appear_after: 100ms, config_check: 50ms }}\n\
+             server_name: {name}\nmax_payload: {payload}\n"
+        )
+    };
+    let broker = Broker::midge().config(config("first", 5000)).start();
+    let mut stays = client(&broker, "stays");
+    stays.send("SUB a 1\r\n");
+    stays.sync();
+    reload(&broker, &config("second", 6000));
+    assert_eq!(broker.get_json("/varz")["max_payload"], 6000);
+    assert_eq!(broker.get_json("/varz")["server_name"], "first");
+    let log = broker.log();
+    let told = |line: &str| line.contains("server name") || line.contains("server_name");
+    assert!(
+        log.lines().any(|line| line.contains("[WRN]") && told(line)),
+        "{log}"
+    );
+    wait_until("the finding", || {
+        let findings = crate::findings(&broker, "config-differs");
+        findings.iter().any(|it| told(&it.to_string()))
+    });
+    stays.send(publish("a", 1));
+    assert_eq!(subjects(&stays.sync()), ["a"]);
+}
