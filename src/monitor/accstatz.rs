@@ -12,8 +12,7 @@ use super::{
 use crate::{
     account::{Account, GLOBAL_ACCOUNT},
     broker::registry::AccountTotals,
-    delivery::remote::MessageTotals,
-    telemetry::loss::LossReason,
+    telemetry::{MessageTotals, loss::LossReason},
 };
 
 /// The answer. `unused=1` asks for accounts without connections too.

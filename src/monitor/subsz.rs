@@ -16,7 +16,7 @@ use super::{
     page::Page,
     query::Query,
 };
-use crate::{account::Account, delivery::Subscription, subject};
+use crate::{account::Account, connection::Subscription, subject};
 
 /// The answer.
 pub(super) fn answer(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal> {
