@@ -31,16 +31,18 @@ use parking_lot::RwLock;
 pub use crate::config::accounts::{AccountLimits, GLOBAL_ACCOUNT};
 use crate::{
     config::options::cluster::QueuePolicy,
-    connection::buffers::ThreadBuffers,
+    connection::{Subscription, buffers::ThreadBuffers, subscription::SUBSCRIPTIONS},
     delivery::{
-        Subscription,
-        remote::{MessageTotals, OverRoutes, REMOTE_INTEREST, RemoteInterest, Remotes},
-        subscription::SUBSCRIPTIONS,
+        remote::{OverRoutes, REMOTE_INTEREST, RemoteInterest},
+        remotes::Remotes,
     },
     interest::LocalInterest,
     security::permissions::{Permissions, Subscribing},
     sublist::{Entry, Sublist},
-    telemetry::held::{Pool, Share},
+    telemetry::{
+        MessageTotals,
+        held::{Pool, Share},
+    },
 };
 pub use destinations::{Destinations, Mapped};
 use imports::{Imports, ServiceImport};

@@ -91,7 +91,8 @@ mod tests {
         },
         config::load,
         connection::buffers::with_buffers,
-        delivery::{Message, SubjectBatch},
+        delivery::SubjectBatch,
+        protocol::message::Message,
     };
 
     /// The way of a request is resolved and taken one call within the other: the

@@ -10,8 +10,11 @@ use super::{
 };
 use crate::{
     config::{Options, accounts::AccountConfig},
-    connection::buffers::{ThreadBuffers, with_buffers},
-    delivery::{Subscription, trace_out::trace_expired},
+    connection::{
+        Subscription,
+        buffers::{ThreadBuffers, with_buffers},
+    },
+    delivery::trace_out::trace_expired,
 };
 
 /// All accounts of a broker, by name. There is always the global one.

@@ -15,8 +15,7 @@ use parking_lot::Mutex;
 
 use super::{Account, REMOVED_AT_ONCE, imports::StreamImport};
 use crate::{
-    connection::buffers::ThreadBuffers,
-    delivery::Subscription,
+    connection::{Subscription, buffers::ThreadBuffers},
     subject::{intersect, is_valid, transform::Renaming},
     sublist::{Entry, Sublist},
 };

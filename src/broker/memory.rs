@@ -3,8 +3,8 @@
 use once_cell::sync::OnceCell;
 
 use crate::{
-    connection::payload,
-    delivery::{remote::REMOTE_INTEREST, subscription::SUBSCRIPTIONS},
+    connection::{payload, subscription::SUBSCRIPTIONS},
+    delivery::remote::REMOTE_INTEREST,
     telemetry::{allocator::limit_arenas, process},
 };
 

@@ -25,8 +25,7 @@ pub use crate::broker::registry::{
 };
 use crate::{
     broker::registry::{closed::Closed, totals::ClosedTotals, walk::walk},
-    connection::{CloseReason, Connection, budget::Budget},
-    delivery::Subscription,
+    connection::{CloseReason, Connection, Subscription, budget::Budget},
     telemetry::{MonotonicMicros, Traffic},
 };
 

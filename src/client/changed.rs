@@ -19,8 +19,7 @@ use super::{end::End, log_prefix, member::narrowed, permission_cache::Permission
 use crate::{
     account::Account,
     broker::{Broker, limits::Limits},
-    connection::{CloseReason, Connection, buffers::ThreadBuffers},
-    delivery::Subscription,
+    connection::{CloseReason, Connection, Subscription, buffers::ThreadBuffers},
     protocol::error::{ClientError, error_line, quoted},
     security::{
         permissions::Permissions,

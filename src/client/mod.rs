@@ -35,13 +35,12 @@ use crate::{
     account::Account,
     broker::Broker,
     connection::{
-        CloseReason, Connection, Wake,
+        CloseReason, Connection, Subscription, Wake,
         admission::{Lost, Place, QUEUE_TIME, Source},
         buffers::{READ_BUFFER_LEN, ThreadBuffers, give_way, with_buffers},
         congested::Congested,
         reading, turned_away,
     },
-    delivery::Subscription,
     telemetry::slow::Incident,
 };
 use batch::Held;

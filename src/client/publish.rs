@@ -17,11 +17,12 @@ use crate::{
         buffers::{SMALL_BATCH_LEN, TURN_COST_MAX, ThreadBuffers},
         reading::Large,
     },
-    delivery::{Message, SubjectBatch},
+    delivery::SubjectBatch,
     protocol::{
         CRLF,
         error::{ClientError, quoted},
         header,
+        message::Message,
         parse::{Op, Parsed, Publish, parse},
     },
     subject,
@@ -299,22 +300,7 @@ impl Session {
         let destinations = self.find_reach(publish.subject);
         let mut source = std::mem::take(&mut buffers.scratch);
         source.clear();
-        if let Some(reply) = publish.reply {
-            source.extend_from_slice(reply);
-            source.push(b' ');
-        }
-        for (index, size) in publish
-            .sizes
-            .split(|byte| !byte.is_ascii_digit())
-            .filter(|size| !size.is_empty())
-            .enumerate()
-        {
-            if index > 0 {
-                source.push(b' ');
-            }
-            source.extend_from_slice(size);
-        }
-        source.extend_from_slice(CRLF);
+        let mut body: &[u8] = &[];
         let shared = match payload {
             Payload::Shared(bytes) => Some(bytes),
             Payload::Borrowed(bytes)
@@ -323,17 +309,12 @@ impl Session {
                 Some(connection::payload::Payload::new(bytes.to_vec()).into_shared())
             }
             Payload::Borrowed(bytes) => {
-                source.extend_from_slice(bytes);
+                body = bytes;
                 None
             }
         };
-        let message = Message {
-            tail_start: 0,
-            tail_end: source.len() as u32,
-            reply_len: publish.reply.map_or(0, <[u8]>::len) as u32,
-            header_len: publish.header_len.map(|len| len as u32),
-            total_len: publish.total_len as u32,
-        };
+        let sizes = (publish.header_len, publish.total_len);
+        let message = Message::compose_as_it_came(&mut source, publish.reply, sizes, body);
         let batch = SubjectBatch {
             subject: publish.subject,
             source: &source,

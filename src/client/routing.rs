@@ -14,7 +14,7 @@ use crate::{
     broker::client_info::ClientInfo,
     connection::buffers::ThreadBuffers,
     delivery::SubjectBatch,
-    protocol::CRLF,
+    protocol::encode::no_responders,
 };
 
 /// Requests to one subject that reached nobody, until the client is told: what a
@@ -212,18 +212,7 @@ impl Session {
         };
         let tally = &self.broker.telemetry.unanswered;
         tally.count(subject, 0, self.connection.cid);
-        let headers = [b"NATS/1.0 503\r\nNats-Subject: ", subject, b"\r\n\r\n"].concat();
-        let len = headers.len();
-        let line = [
-            b"HMSG ",
-            reply,
-            b" ",
-            listener.sid(),
-            format!(" {len} {len}\r\n").as_bytes(),
-            &headers,
-            CRLF,
-        ]
-        .concat();
+        let line = no_responders(reply, listener.sid(), subject);
         self.connection.send(buffers, &line);
     }
 }

@@ -10,8 +10,7 @@ use crate::{
     COMPATIBLE_VERSION, VERSION,
     broker::system_queue,
     connection::buffers::ThreadBuffers,
-    delivery::{Message, Pick, SubjectBatch},
-    protocol::CRLF,
+    delivery::{ComposedMessage, Pick, SubjectBatch},
     security::permissions::{Pattern, Permissions, SubjectRules},
     telemetry::MonotonicMillis,
 };
@@ -70,20 +69,8 @@ impl Session {
     /// Publishes a message of the broker's own.
     fn answer(&mut self, buffers: &mut ThreadBuffers, subject: &[u8], payload: &[u8]) {
         let matches = self.account.sublist.lookup(subject);
-        let source = [payload.len().to_string().as_bytes(), CRLF, payload, CRLF].concat();
-        let message = Message {
-            tail_start: 0,
-            tail_end: source.len() as u32,
-            reply_len: 0,
-            header_len: None,
-            total_len: payload.len() as u32,
-        };
-        let batch = SubjectBatch {
-            subject,
-            source: &source,
-            messages: &[message],
-            shared: None,
-        };
+        let message = ComposedMessage::new(None, None, payload);
+        let batch = message.batch(subject);
         for subscription in &matches.plain {
             subscription.deliver(buffers, &batch, Pick::ALL, MonotonicMillis::now(), false);
         }

@@ -26,13 +26,12 @@ use crate::{
     account::{Account, AccountMember, lookup_cache::LookupCache},
     broker::{Broker, info, limits::Limits},
     connection::{
-        CloseReason, Connection, Identity,
+        CloseReason, Connection, Identity, Subscription,
         buffers::ThreadBuffers,
         keepalive::{Due, Keepalive},
         reading::Input,
         turned_away,
     },
-    delivery::Subscription,
     protocol::{
         OK, PING, PONG,
         connect::ConnectOptions,

@@ -5,8 +5,8 @@ use tracing::{info, trace};
 use super::log_prefix;
 use crate::{
     broker::limits::Limits,
-    connection::{Connection, Shown, TraceLine},
-    delivery::{Subscription, trace_out::delsub},
+    connection::{Connection, Shown, Subscription, TraceLine},
+    delivery::trace_out::delsub,
     log::TRACED,
     protocol::parse::Op,
 };

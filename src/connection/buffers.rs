@@ -18,7 +18,8 @@ use std::{
 
 use super::{Connection, congested::Congested};
 use crate::{
-    delivery::{Message, Subscription},
+    connection::Subscription,
+    protocol::message::Message,
     telemetry::{
         MonotonicMicros, MonotonicMillis,
         held::SHOWN_LEN_MAX,

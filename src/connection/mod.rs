@@ -24,6 +24,7 @@ pub mod payload;
 mod queue;
 mod queue_inspection;
 pub mod reading;
+pub mod subscription;
 mod tcp_info;
 #[cfg(test)]
 mod tests;
@@ -53,7 +54,6 @@ use tokio::{
 use tracing::debug;
 
 use crate::{
-    delivery::SubscriptionTable,
     protocol::route::ASSUMED_LINE_MAX,
     security::{certificate::PeerCertificate, delivery_filter::DeliveryFilter},
     telemetry::{
@@ -68,6 +68,7 @@ use buffers::with_buffers;
 pub use close_reason::CloseReason;
 pub use out_trace::{OutTrace, Shown};
 use outbound::Outbound;
+pub use subscription::{Subscription, SubscriptionTable};
 pub use trace_request::{TraceLine, TraceRequest};
 use transport::Tls;
 

@@ -6,7 +6,10 @@
 use memchr::memmem;
 
 use super::Kind;
-use crate::protocol::CRLF;
+use crate::protocol::{
+    CRLF,
+    encode::{read_client_head, read_route_head},
+};
 
 /// A message that begins in a piece of a queue.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -23,6 +26,10 @@ pub(super) struct QueuedMessage<'a> {
 /// The messages to a peer of this kind that begin in `piece`, which begins with
 /// the head of one or with a line of the protocol.
 pub(super) fn messages(piece: &[u8], kind: Kind) -> impl Iterator<Item = QueuedMessage<'_>> {
+    let read_head = match kind {
+        Kind::Client => read_client_head,
+        Kind::Router => read_route_head,
+    };
     let mut at = 0;
     std::iter::from_fn(move || {
         loop {
@@ -30,7 +37,7 @@ pub(super) fn messages(piece: &[u8], kind: Kind) -> impl Iterator<Item = QueuedM
             let line_len = memmem::find(rest, CRLF)?;
             let line = &rest[..line_len];
             let head_len = line_len + CRLF.len();
-            let Some((subject, size)) = parse_head(line, kind) else {
+            let Some((subject, size)) = read_head(line) else {
                 at += head_len;
                 continue;
             };
@@ -43,25 +50,6 @@ pub(super) fn messages(piece: &[u8], kind: Kind) -> impl Iterator<Item = QueuedM
             });
         }
     })
-}
-
-/// Subject and size of `MSG subject … size` or `HMSG subject … size`; to a broker
-/// of `RMSG account subject … size` or `HMSG account subject … size`.
-fn parse_head(line: &[u8], kind: Kind) -> Option<(&[u8], usize)> {
-    let plain: &[u8] = match kind {
-        Kind::Client => b"MSG ",
-        Kind::Router => b"RMSG ",
-    };
-    let mut arguments = line
-        .strip_prefix(plain)
-        .or_else(|| line.strip_prefix(b"HMSG "))?;
-    if kind == Kind::Router {
-        arguments = &arguments[memchr::memchr(b' ', arguments)? + 1..];
-    }
-    let subject_len = memchr::memchr(b' ', arguments)?;
-    let size = &arguments[memchr::memrchr(b' ', arguments)? + 1..];
-    let size = std::str::from_utf8(size).ok()?.parse().ok()?;
-    Some((&arguments[..subject_len], size))
 }
 
 #[cfg(test)]

@@ -23,12 +23,14 @@ use crate::{
     account::{Account, Accounts},
     broker::registry::Registry,
     config::load,
-    connection::outbound::CONGESTED_BYTES,
+    connection::{Subscription, outbound::CONGESTED_BYTES},
     delivery::{
-        Message, SubjectBatch, Subscription,
-        remote::{Reached, RemoteInterest, Share},
+        SubjectBatch,
+        remote::RemoteInterest,
+        remotes::{Reached, Share},
     },
     interest::LocalInterest,
+    protocol::message::Message,
 };
 
 const LIMIT: usize = 1024 * 1024;

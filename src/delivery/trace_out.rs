@@ -3,27 +3,29 @@
 use tracing::trace;
 
 use crate::{
-    connection::{Connection, Shown},
-    delivery::{Message, SubjectBatch, Subscription},
+    connection::{Connection, Shown, Subscription},
+    delivery::SubjectBatch,
+    protocol::encode::ClientHead,
+    protocol::message::Message,
 };
 
 impl Connection {
-    /// Logs what of a subject batch was delivered, behind `prefix`, `HMSG subject sid `: each
+    /// Logs what of a subject batch was delivered: each
     /// control line and what is to be shown of what it carries.
     pub(super) fn trace_out<'a>(
         &self,
         batch: &'a SubjectBatch<'_>,
         messages: impl Iterator<Item = &'a Message>,
-        (prefix, takes_headers): (&[u8], bool),
+        (head, takes_headers): (&ClientHead<'_>, bool),
         shown: Shown,
     ) {
         let name = self.log_prefix();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         for message in messages {
             let headers = message.header_len.map(|len| len as usize);
-            let prefix = match headers.is_some() && takes_headers {
-                true => prefix,
-                false => &prefix[1..],
+            let head = match headers.is_some() && takes_headers {
+                true => head.with_headers(),
+                false => head.plain(),
             };
             let reply = batch.reply(message).map(|reply| text(reply) + " ");
             let body = batch.body(message);
@@ -37,7 +39,7 @@ impl Connection {
                 None => (body.len().to_string(), body, 0),
             };
             let reply = reply.unwrap_or_default();
-            trace!("{name} - ->> [{}{reply}{sizes}]", text(prefix));
+            trace!("{name} - ->> [{}{reply}{sizes}]", text(head));
             if let Some(body) = shown.text(body, header_len) {
                 trace!("{name} - ->> {body}");
             }

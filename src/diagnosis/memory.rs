@@ -8,11 +8,11 @@ use crate::{
     account::{SYSTEM_REQUESTS, lookup_cache, replies},
     broker::{memory as broker_memory, registry::closed},
     client::permission_cache,
-    connection::{Connection, payload},
-    delivery::{
-        remote::REMOTE_INTEREST,
+    connection::{
+        Connection, payload,
         subscription::{SUBSCRIPTIONS, lingering},
     },
+    delivery::remote::REMOTE_INTEREST,
     security::responses,
     server::Server,
     telemetry::{allocator::Allocated, held::Pool, metrics, process},

@@ -16,6 +16,8 @@
 //! is counted so, too, before anything is told: nobody waits for the lock longer than
 //! a part takes.
 
+mod peer;
+mod state;
 mod wants;
 
 use std::sync::{
@@ -26,31 +28,21 @@ use std::sync::{
 use hashbrown::HashSet;
 use parking_lot::Mutex;
 
+pub use peer::ROOM;
+use peer::{Peer, owe};
+use state::{State, key, may_be_told};
+use wants::{Key, Wanted};
+
 use crate::{
-    connection::{Connection, buffers::ThreadBuffers},
-    delivery::Subscription,
-    interest::wants::{Key, Wanted, Wants},
+    connection::{Connection, Subscription, buffers::ThreadBuffers},
+    protocol::encode::{push_interest, push_no_interest},
     security::permissions::Permissions,
     sublist::{Entry as _, Sublist},
     telemetry::held::allocated,
 };
 
-/// Bytes waiting for a peer up to which it is told more.
-pub const ROOM: usize = 256 * 1024;
-
-/// Bytes of changes that are told at once while more than [`ROOM`] waits: a
-/// subject is to be wanted before a message that names it goes out. What is more
-/// is a mass of changes, and waits for room.
-const AHEAD_MAX: usize = 4 * 1024 * 1024;
-
-/// A key that is longer may be too long for some peer.
-const LONG_KEY: usize = 1024;
-
 /// Keys that are looked at for a peer in one hold of the lock, told or not.
 const LOOKED_AT_ONCE: usize = 16 * 1024;
-
-/// Subscriptions of before the first route that are counted in one hold of the lock.
-const COUNTED_AT_ONCE: usize = 2048;
 
 /// Texts that are looked at to tell what all of them take.
 const SAMPLE: usize = 256;
@@ -62,34 +54,6 @@ pub struct LocalInterest {
     /// Whether subscriptions are counted: there is or was a route.
     counting: AtomicBool,
     state: Mutex<State>,
-}
-
-#[derive(Default)]
-struct State {
-    wanted: Wants,
-    /// Subscriptions of before the first route that are still to be counted.
-    uncounted: Vec<Arc<Subscription>>,
-    /// Whether none of them is left.
-    is_counted: bool,
-    /// The keys of `wanted` that are longer than [`LONG_KEY`].
-    long: HashSet<Key>,
-    /// Who is told.
-    peers: Vec<Peer>,
-    /// What they may be told of: what can be published to. `None` is everything.
-    limits: Option<Arc<Permissions>>,
-    /// The account is defined no more: the broker itself wants nothing in it.
-    has_left: bool,
-}
-
-/// A peer that is told.
-struct Peer {
-    route: Arc<Connection>,
-    /// Of the first so many keys it is still to be told, if there are so many.
-    untold: usize,
-    /// What is to be told when there is room.
-    later: HashSet<Key>,
-    /// Bytes told at once since more than [`ROOM`] waits.
-    ahead: usize,
 }
 
 impl LocalInterest {
@@ -385,116 +349,10 @@ impl LocalInterest {
         limits: &Option<Arc<Permissions>>,
     ) {
         let wanted = wanted.filter(|_| may_be_told(limits, key));
-        let verb: &[u8] = match wanted {
-            Some(_) => b"RS+ ",
-            None => b"RS- ",
-        };
-        for part in [verb, &self.account, b" ", key] {
-            lines.extend_from_slice(part);
+        match wanted {
+            Some(wanted) => push_interest(lines, &self.account, key, wanted.subscriptions),
+            None => push_no_interest(lines, &self.account, key),
         }
-        if let Some(wanted) = wanted
-            && key.contains(&b' ')
-        {
-            lines.extend_from_slice(format!(" {}", wanted.subscriptions).as_bytes());
-        }
-        lines.extend_from_slice(b"\r\n");
-    }
-}
-
-/// Whether a subject, in front of its queue group, is within the limits.
-fn may_be_told(limits: &Option<Arc<Permissions>>, key: &[u8]) -> bool {
-    let subject = key.split(|byte| *byte == b' ').next().unwrap_or(key);
-    limits
-        .as_ref()
-        .is_none_or(|limits| limits.may_publish(subject))
-}
-
-/// Has a peer told of these when there is room.
-fn owe(peers: &mut [Peer], route: &Arc<Connection>, keys: impl Iterator<Item = Key>) {
-    if let Some(peer) = peers.iter_mut().find(|it| Arc::ptr_eq(&it.route, route)) {
-        peer.later.extend(keys);
-        if !peer.later.is_empty() {
-            route.owe_interest();
-        }
-    }
-}
-
-impl State {
-    /// By whom a key is wanted, to be changed; a new one is wanted by nobody.
-    fn wanted_mut(&mut self, key: &[u8]) -> (Key, &mut Wanted) {
-        let (key, wanted) = self.wanted.get_mut(key);
-        if key.len() > LONG_KEY && wanted.is_nothing() {
-            self.long.insert(key.clone());
-        }
-        (key, wanted)
-    }
-
-    /// Counts some of those that are still to be counted, if there are. Returns
-    /// whether there were.
-    fn count_more(&mut self) -> bool {
-        if self.is_counted {
-            return false;
-        }
-        let from = self.uncounted.len().saturating_sub(COUNTED_AT_ONCE);
-        for subscription in self.uncounted.split_off(from) {
-            // Who ends is marked before it is counted out, which waits for the lock.
-            if !subscription.is_closed() && !subscription.set_counted(true) {
-                self.wanted_mut(&key(&subscription)).1.subscriptions += 1;
-            }
-        }
-        if self.uncounted.is_empty() {
-            self.uncounted = Vec::new();
-            self.is_counted = true;
-        }
-        true
-    }
-
-    /// Forgets a key that nobody wants any more; whether that is so.
-    fn drop_unwanted(&mut self, key: &Key) -> bool {
-        let is_unwanted = self.wanted.get(key).is_some_and(|it| it.is_nothing());
-        if is_unwanted {
-            self.wanted.remove(key);
-            self.long.remove(key);
-        }
-        is_unwanted
-    }
-}
-
-impl Peer {
-    fn tell(&mut self, buffers: &mut ThreadBuffers, key: &Key, line: &[u8]) {
-        if line.len() > self.route.line_max() {
-            return;
-        }
-        let Some(mut appender) = self.route.append() else {
-            return;
-        };
-        let has_room = appender.pending() <= ROOM;
-        if has_room {
-            self.ahead = 0;
-        } else if self.ahead + line.len() > AHEAD_MAX {
-            drop(appender);
-            self.later.insert(key.clone());
-            self.route.owe_interest();
-            return;
-        } else {
-            self.ahead += line.len();
-        }
-        if !appender.reserve(line.len()) {
-            return;
-        }
-        appender.push(buffers, line, b"");
-        if appender.touch(buffers.read_batch) {
-            buffers.touched.push(self.route.clone());
-        }
-        buffers.congested.note(&self.route, &mut appender);
-    }
-}
-
-/// Neither subject nor queue group holds a blank.
-fn key(subscription: &Subscription) -> Box<[u8]> {
-    match subscription.queue() {
-        Some(queue) => [subscription.subject(), b" ", queue].concat().into(),
-        None => subscription.subject().into(),
     }
 }
 

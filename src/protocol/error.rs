@@ -152,7 +152,7 @@ impl fmt::Display for ClientError {
 }
 
 /// The `-ERR` line for an error.
-pub fn error_line(error: &ClientError) -> Vec<u8> {
+pub fn error_line(error: impl fmt::Display) -> Vec<u8> {
     format!("-ERR '{error}'\r\n").into_bytes()
 }
 

@@ -23,9 +23,10 @@ use crate::{
         payload::{NoRoom, Origin, Payload},
         reading::{Input, Large, Reader},
     },
-    delivery::{Message, SubjectBatch},
+    delivery::SubjectBatch,
     protocol::{
         CRLF,
+        message::Message,
         route::{LINE_MAX, Parsed, RouteMessage, RouteOp, parse, parse_repeated_message},
     },
     telemetry::{MonotonicMicros, MonotonicMillis},
@@ -311,7 +312,14 @@ impl Session {
             Some(_) => &[],
             None => payload,
         };
-        let one = [write_out(&mut source, message, reply, payload)];
+        let sizes = (message.header_len, message.total_len);
+        source.clear();
+        let one = [Message::compose_as_it_came(
+            &mut source,
+            reply,
+            sizes,
+            payload,
+        )];
         let batch = SubjectBatch {
             subject,
             source: &source,
@@ -325,7 +333,13 @@ impl Session {
         } else {
             // What is to be shown with it is shown where it is delivered.
             let mut source = Vec::new();
-            let one = [write_out(&mut source, message, message.reply, payload)];
+            let reply = message.reply;
+            let one = [Message::compose_as_it_came(
+                &mut source,
+                reply,
+                sizes,
+                payload,
+            )];
             let as_it_came = SubjectBatch {
                 subject: wanted,
                 source: &source,
@@ -446,34 +460,6 @@ impl Session {
         };
         self.spaces.insert(account.into(), space);
         true
-    }
-}
-
-/// Writes a message as a delivery wants it, without a payload that is shared.
-fn write_out(
-    source: &mut Vec<u8>,
-    message: &RouteMessage<'_>,
-    reply: Option<&[u8]>,
-    payload: &[u8],
-) -> Message {
-    source.clear();
-    if let Some(reply) = reply {
-        source.extend_from_slice(reply);
-        source.push(b' ');
-    }
-    if let Some(header_len) = message.header_len {
-        source.extend_from_slice(header_len.to_string().as_bytes());
-        source.push(b' ');
-    }
-    source.extend_from_slice(message.total_len.to_string().as_bytes());
-    source.extend_from_slice(CRLF);
-    source.extend_from_slice(payload);
-    Message {
-        tail_start: 0,
-        tail_end: source.len() as u32,
-        reply_len: reply.map_or(0, <[u8]>::len) as u32,
-        header_len: message.header_len.map(|len| len as u32),
-        total_len: message.total_len as u32,
     }
 }
 

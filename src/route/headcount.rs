@@ -24,7 +24,10 @@ use super::{
     introduction::with_port,
 };
 use crate::{
-    account::Account, connection::buffers::ThreadBuffers, delivery::SubjectBatch, protocol::CRLF,
+    account::Account,
+    connection::buffers::ThreadBuffers,
+    delivery::SubjectBatch,
+    protocol::{CRLF, encode::route_message},
     telemetry::MonotonicMillis,
 };
 
@@ -171,7 +174,7 @@ impl Cluster {
             asking.is_open.then(|| self.questions(route, &asking))
         };
         if let Some(questions) = questions {
-            route.connection.send(buffers, questions.as_bytes());
+            route.connection.send(buffers, &questions);
         }
     }
 
@@ -189,7 +192,7 @@ impl Cluster {
             begins.then(|| self.questions(route, &asking))
         };
         if let Some(questions) = questions {
-            route.connection.send(buffers, questions.as_bytes());
+            route.connection.send(buffers, &questions);
         }
     }
 
@@ -202,7 +205,7 @@ impl Cluster {
                 asking.is_open.then(|| self.questions(&route, &asking))
             };
             if let Some(questions) = questions {
-                route.connection.send_now(questions.as_bytes());
+                route.connection.send_now(&questions);
             }
         }
         for id in self.headcount.expire(MonotonicMillis::now()) {
@@ -254,13 +257,12 @@ impl Cluster {
     }
 
     /// The questions of the round that is open.
-    fn questions(&self, route: &Route, asking: &Asking) -> String {
+    fn questions(&self, route: &Route, asking: &Asking) -> Vec<u8> {
         let system = self.broker.accounts.system_name();
-        let (answers, round) = (&self.headcount.answers, asking.round);
-        let ask =
-            |what: String| format!("RMSG {system} $SYS.REQ.{what} {answers}{round} 2\r\n{{}}\r\n");
+        let reply = format!("{}{}", self.headcount.answers, asking.round);
+        let ask = |what: String| route_message(&system, &format!("$SYS.REQ.{what}"), &reply, b"{}");
         let accounts = asking.asked.iter();
-        let mut questions: Vec<String> = accounts
+        let mut questions: Vec<Vec<u8>> = accounts
             .map(|name| ask(format!("ACCOUNT.{name}.CONNS")))
             .collect();
         // A short answer of every version, made behind those of the accounts.

@@ -25,7 +25,7 @@ use crate::{
     account::Account,
     connection::buffers::ThreadBuffers,
     delivery::SubjectBatch,
-    protocol::{CRLF, route::CONTROL_LINES},
+    protocol::{CRLF, encode::route_message, route::CONTROL_LINES},
     telemetry::{MonotonicMillis, held::shown},
 };
 /// Bytes of the longest answer that is read.
@@ -72,7 +72,7 @@ impl Cluster {
                 return;
             };
             self.membership.asked(&route);
-            route.connection.send_now(question.as_bytes());
+            route.connection.send_now(&question);
         }
     }
 
@@ -82,18 +82,16 @@ impl Cluster {
         if !route.line_max_known.load(Ordering::Relaxed)
             && let Some(question) = self.question(route, "VARZ")
         {
-            route.connection.send(buffers, question.as_bytes());
+            route.connection.send(buffers, &question);
         }
     }
 
     /// A request to a service of the member behind a route; `None` without a
     /// system account.
-    fn question(&self, route: &Route, service: &str) -> Option<String> {
+    fn question(&self, route: &Route, service: &str) -> Option<Vec<u8>> {
         let account = &self.broker.accounts.system()?.name;
-        let (id, answers) = (&route.remote_id, &self.views_subject);
-        Some(format!(
-            "RMSG {account} $SYS.REQ.SERVER.{id}.{service} {answers} 2\r\n{{}}\r\n"
-        ))
+        let subject = format!("$SYS.REQ.SERVER.{}.{service}", route.remote_id);
+        Some(route_message(account, &subject, &self.views_subject, b"{}"))
     }
 
     /// Wants what [`Cluster::hear`] takes. To be called with each new route,

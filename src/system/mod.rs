@@ -32,9 +32,8 @@ use crate::{
     broker::system_queue::{COUNTED, NOTICES_MAX, Notice, Request, subjects},
     config::accounts::ResponseKind,
     connection::buffers::with_buffers,
-    delivery::{Message, SubjectBatch},
+    delivery::ComposedMessage,
     monitor::Monitor,
-    protocol::CRLF,
     server::Server,
 };
 use advisory::Totals;
@@ -249,27 +248,8 @@ impl System {
 /// Takes a message of the broker's own to the subscribers of `subject`, those of
 /// the other members of the cluster included.
 fn deliver(account: &Arc<Account>, subject: &[u8], reply: Option<&[u8]>, payload: &[u8]) {
-    let reply = reply.unwrap_or_default();
-    let blank: &[u8] = if reply.is_empty() { b"" } else { b" " };
-    let size = payload.len().to_string();
-    let source = [reply, blank, size.as_bytes(), CRLF, payload, CRLF].concat();
-    let (Ok(tail_end), Ok(total_len)) = (u32::try_from(source.len()), u32::try_from(payload.len()))
-    else {
-        // Pages of answers are bounded far below.
-        return;
-    };
-    let batch = SubjectBatch {
-        subject,
-        source: &source,
-        messages: &[Message {
-            tail_start: 0,
-            tail_end,
-            reply_len: reply.len() as u32,
-            header_len: None,
-            total_len,
-        }],
-        shared: None,
-    };
+    let message = ComposedMessage::new(reply, None, payload);
+    let batch = message.batch(subject);
     let sender = Sender {
         no_echo: None,
         describe: None,

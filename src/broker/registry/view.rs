@@ -5,8 +5,7 @@ use std::sync::{Arc, atomic::Ordering};
 use chrono::{DateTime, Utc};
 
 use crate::{
-    connection::{CloseReason, Connection, Identity},
-    delivery::Subscription,
+    connection::{CloseReason, Connection, Identity, Subscription},
     sublist::Entry,
     telemetry::{MonotonicMicros, MonotonicMillis, Traffic, held::shown_bytes},
 };

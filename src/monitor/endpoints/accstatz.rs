@@ -7,8 +7,7 @@ use super::{super::Monitor, query::Query, refusal::Refusal, varz::signed};
 use crate::{
     account::{Account, GLOBAL_ACCOUNT},
     broker::registry::AccountTotals,
-    delivery::remote::MessageTotals,
-    telemetry::loss::LossReason,
+    telemetry::{MessageTotals, loss::LossReason},
 };
 
 /// The answer. `unused=1` asks for accounts without connections too.

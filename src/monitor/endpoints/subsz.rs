@@ -10,7 +10,7 @@ use std::sync::Arc;
 use monitor_client::{SublistStats, Subsz};
 
 use super::{super::Monitor, connz::detail, page::Page, query::Query, refusal::Refusal};
-use crate::{account::Account, delivery::Subscription, subject};
+use crate::{account::Account, connection::Subscription, subject};
 
 /// What the parameters ask for.
 ///
