@@ -3,7 +3,6 @@
 //! The rooms and who may use whom are drawn in `ARCHITECTURE.md`.
 
 pub mod account;
-pub mod check;
 pub mod client;
 pub mod config;
 pub mod connection;

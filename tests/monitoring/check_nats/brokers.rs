@@ -2,7 +2,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 
-use midge::check::modes::MODES;
+use check_nats::modes::MODES;
 use serde_json::Value;
 use tempfile::TempDir;
 

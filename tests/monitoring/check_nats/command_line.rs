@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs, path::Path};
 
-use midge::check::{
+use check_nats::{
     args::{self, Asked},
     modes::MODES,
     options::Options,
@@ -144,7 +144,7 @@ fn the_nagios_commands_are_sound() {
         let mode = words.windows(2).find(|pair| pair[0] == "--mode");
         modes.insert(mode.map_or("health", |pair| pair[1]));
         let arguments: Vec<String> = words.iter().map(|word| with_macros(word)).collect();
-        match args::read(arguments.into_iter().map(Into::into)) {
+        match args::read(arguments.into_iter().map(Into::into), "") {
             Asked::Check(matches) => assert!(Options::new(&matches).is_ok(), "{line}"),
             _ => panic!("the plugin does not take {line}"),
         }

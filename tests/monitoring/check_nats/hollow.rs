@@ -6,7 +6,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use midge::check::modes::{MODES, Mode};
+use check_nats::modes::{MODES, Mode};
 use monitor_client::Kind;
 use serde_json::{Value, json};
 

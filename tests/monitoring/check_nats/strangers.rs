@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use midge::check::modes::MODES;
+use check_nats::modes::MODES;
 
 use super::plugin::{Said, check_ports};
 use test_support::Broker;

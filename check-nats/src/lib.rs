@@ -2,11 +2,12 @@
 //! says OK, WARNING, CRITICAL or UNKNOWN in the way Nagios, Icinga and their kin
 //! understand.
 //!
-//! `bin/check_nats.rs` calls [`run`]. The command line is written down in
+//! A crate of its own because it knows the broker only from outside, through the
+//! monitoring port and the client port. The program `check_nats` calls [`run`]. The command line is written down in
 //! [`args`] and understood in [`options`]; [`run::supervise`] runs one of the
 //! [`modes`] in bounded time; the mode fills a [`report`], which [`output`]
 //! draws. A new check is one file in `modes/` and one line in its table: help,
-//! options, manual and tests follow. Nothing here is async or knows the broker.
+//! options, manual and tests follow. Nothing here is async.
 
 pub mod args;
 pub mod baseline;
@@ -41,9 +42,10 @@ pub struct Outcome {
 
 /// Does what the arguments ask for, the program's name first. Never exits and
 /// never prints; help, the version and mistakes are UNKNOWN, as the plugin
-/// contract asks, so that no service is OK by mistake.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Outcome {
-    match args::read(arguments) {
+/// contract asks, so that no service is OK by mistake. `version` is what
+/// `--version` prints.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, version: &'static str) -> Outcome {
+    match args::read(arguments, version) {
         Asked::Check(matches) => match Options::new(&matches) {
             Ok(options) => check(&options),
             Err(mistake) => nonsense(&mistake),

@@ -277,7 +277,7 @@ impl<'a> Check<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::{
+    use crate::{
         args::{self, Asked},
         modes::Mode,
         status::Status,
@@ -285,7 +285,7 @@ mod tests {
 
     fn options(mode: &'static Mode, arguments: &[&str]) -> Options {
         let arguments = ["check_nats"].iter().chain(arguments);
-        let Asked::Check(matches) = args::read(arguments.map(Into::into)) else {
+        let Asked::Check(matches) = args::read(arguments.map(Into::into), "") else {
             panic!("the arguments of the test are wrong");
         };
         let mut options = Options::new(&matches).unwrap();

@@ -361,7 +361,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::check::range::Range;
+    use crate::range::Range;
 
     /// The tables are well formed: names and labels once each, labels fit for
     /// perfdata and graphs, defaults readable, thresholds only where one can be set.

@@ -6,7 +6,7 @@ use super::{
     Check, Failure, Status,
     need::{Need, must, of},
 };
-use crate::check::{
+use crate::{
     deadline::Step,
     metric::{MEMBERS, MEMBERS_MISSING, MESH_PROBLEMS},
     text::{plural, quoted},

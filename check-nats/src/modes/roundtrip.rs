@@ -1,7 +1,7 @@
 //! Mode `roundtrip`: a message to the own inbox.
 
 use super::{Check, Failure, connect::log_in};
-use crate::check::{client_port::OpenError, metric::REQUEST_TIME, text::duration};
+use crate::{client_port::OpenError, metric::REQUEST_TIME, text::duration};
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let mut session = check.open_session().map_err(OpenError::into_failure)?;

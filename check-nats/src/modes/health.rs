@@ -9,7 +9,7 @@ use super::{
     Check, Failure, Status, connect, connections, limit,
     need::{Need, may, must, of},
 };
-use crate::check::{
+use crate::{
     client_port::OpenError,
     deadline::Step,
     metric::{

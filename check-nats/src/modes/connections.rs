@@ -6,7 +6,7 @@ use super::{
     Check, Failure, limit,
     need::{Need, may, must, of},
 };
-use crate::check::{
+use crate::{
     deadline::Step,
     metric::{CONNECTIONS, TOTAL_CONNECTIONS},
     text::plural,

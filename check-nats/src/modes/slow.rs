@@ -7,7 +7,7 @@ use super::{
     need::{Need, may, must, of},
     seconds_between, who,
 };
-use crate::check::{
+use crate::{
     deadline::Step,
     metric::{SLOW_CLIENTS, SLOW_CONSUMERS, SLOW_GATEWAYS, SLOW_LEAFS, SLOW_NEW, SLOW_ROUTES},
     status::Status,

@@ -7,7 +7,7 @@ use super::{
     Check, Failure,
     need::{Need, must, of_midge},
 };
-use crate::check::{
+use crate::{
     deadline::Step,
     metric::{LATENCY_COUNT, LATENCY_MAX, LATENCY_P50, LATENCY_P99, SCHED_MAX, SCHED_P99},
     text::{duration, plural, quoted},

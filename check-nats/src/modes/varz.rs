@@ -6,7 +6,7 @@ use super::{
     Check, Failure,
     need::{Need, must, of},
 };
-use crate::check::{
+use crate::{
     deadline::Step,
     range::Unit,
     text::{bytes, decimal, quoted},

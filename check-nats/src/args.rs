@@ -11,9 +11,6 @@ use clap::{
 
 use super::{metric::Metric, modes::MODES, options::Format};
 
-/// Version of midge, with the commit where it is known.
-pub const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " ", env!("MIDGE_GIT_COMMIT"));
-
 /// What the command line asks for.
 pub enum Asked {
     /// A check.
@@ -27,8 +24,11 @@ pub enum Asked {
 }
 
 /// Reads the command line; the first argument is the program's name.
-pub fn read(arguments: impl IntoIterator<Item = OsString>) -> Asked {
-    match command().try_get_matches_from(arguments) {
+pub fn read(arguments: impl IntoIterator<Item = OsString>, version: &'static str) -> Asked {
+    match command()
+        .version(version.trim_end())
+        .try_get_matches_from(arguments)
+    {
         Ok(matches) if matches.get_flag("man") => Asked::Manual,
         Ok(matches) => Asked::Check(Box::new(matches)),
         Err(error)
@@ -65,11 +65,10 @@ pub fn threshold_options() -> Vec<&'static Metric> {
     options.into_values().collect()
 }
 
-/// The whole command line.
+/// The whole command line, but for the version that it prints.
 pub fn command() -> Command {
     Command::new("check_nats")
         .bin_name("check_nats")
-        .version(VERSION.trim_end())
         .about("Checks a NATS broker, midge or nats-server, as a Nagios plugin")
         .after_help(after_help())
         .disable_help_flag(true)

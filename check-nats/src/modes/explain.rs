@@ -6,7 +6,7 @@ use super::{
     Check, Failure, Status,
     need::{Need, must, of_midge},
 };
-use crate::check::{
+use crate::{
     deadline::Step,
     metric::{FINDINGS_CRITICAL, FINDINGS_INFO, FINDINGS_WARNING},
     text::quoted,

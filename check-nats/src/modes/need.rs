@@ -4,7 +4,7 @@
 
 use monitor_client::{Field, Kind};
 
-use crate::check::{deadline::Step, metric::Metric};
+use crate::{deadline::Step, metric::Metric};
 
 /// A path that a mode asks, and what must be in its answer.
 #[derive(Debug)]

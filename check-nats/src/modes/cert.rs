@@ -10,7 +10,7 @@ use super::{
     need::{Need, must, of},
     seconds_between,
 };
-use crate::check::{
+use crate::{
     client_port::OpenError,
     deadline::Step,
     metric::{CA_DAYS, CERT_DAYS, CRL_DAYS, ROUTE_CA_DAYS, ROUTE_CERT_DAYS, ROUTE_CRL_DAYS},

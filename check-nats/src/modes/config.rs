@@ -7,7 +7,7 @@ use super::{
     need::{Need, must, of},
     seconds_between,
 };
-use crate::check::{
+use crate::{
     deadline::Step,
     metric::CONFIG_AGE,
     text::{duration, quoted},

@@ -1,7 +1,7 @@
 //! Mode `connect`: TCP, INFO, CONNECT, PING and PONG on the client port.
 
 use super::{Check, Failure, Status};
-use crate::check::{
+use crate::{
     client_port::{OpenError, Session},
     metric::{CONNECT_TIME, RTT},
     text::duration,

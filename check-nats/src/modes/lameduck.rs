@@ -9,7 +9,7 @@ use super::{
     Check, Failure, Status,
     need::{Need, must, of},
 };
-use crate::check::{client_port::OpenError, deadline::Step, metric::LAME_DUCK, text::quoted};
+use crate::{client_port::OpenError, deadline::Step, metric::LAME_DUCK, text::quoted};
 
 pub(super) static NEEDS: &[Need] = &[
     // A healthy /healthz alone could be any program's.

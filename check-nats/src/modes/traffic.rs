@@ -6,8 +6,8 @@ use super::{
     Check, Failure, compare,
     need::{Need, must, of},
 };
-use crate::check::status::Status;
-use crate::check::{
+use crate::status::Status;
+use crate::{
     deadline::Step,
     metric::{
         IN_BYTES, IN_BYTES_RATE, IN_MSGS, IN_MSGS_RATE, OUT_BYTES, OUT_BYTES_RATE, OUT_MSGS,

@@ -7,7 +7,7 @@ use super::{
     need::{Need, must, of},
     who,
 };
-use crate::check::{
+use crate::{
     deadline::Step,
     metric::{PENDING_MAX, PENDING_TOTAL},
     text::bytes,

@@ -213,7 +213,7 @@ impl Report {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::range::{Range, Unit};
+    use crate::range::{Range, Unit};
 
     fn report(warning: &str, critical: &str, explicit: bool) -> Report {
         let threshold = |text: &str| {

@@ -7,7 +7,7 @@ use super::{
     Check, Failure,
     need::{Need, must, of_midge},
 };
-use crate::check::{
+use crate::{
     deadline::Step,
     metric::{CEILING_TIME, CEILING_USED},
     text::{bytes, decimal, duration, quoted},
