@@ -4,7 +4,6 @@
 
 pub mod account;
 pub mod broker;
-pub mod check;
 pub mod client;
 pub mod config;
 pub mod connection;

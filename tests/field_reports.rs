@@ -20,12 +20,7 @@
 //! | `nats_dashboard` | mdawar/nats-dashboard |
 //! | `puppet_choria`, `puppet_nats` | choria-io/puppet-choria, choria-legacy/puppet-nats |
 
-mod support;
-
-// Members of a mesh, of which only some helpers are needed here.
-#[allow(dead_code)]
-#[path = "cluster/mesh.rs"]
-mod mesh;
+use test_support::{self as support, mesh};
 
 #[path = "field_reports/accounts.rs"]
 mod accounts;

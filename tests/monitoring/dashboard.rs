@@ -1,0 +1,117 @@
+//! The page of the monitoring port in a real browser, which reaches nothing
+//! else.
+
+mod browser;
+mod cluster;
+mod crowd;
+mod legible;
+
+use browser::Browser;
+use serde_json::json;
+use test_support::Broker;
+
+/// Markup, a mark that turns text around, and an escape sequence, as JSON has them.
+const HOSTILE_NAME: &str = r"<img src=x onerror=alert(1)>\u202egnp.exe\u001b[2J";
+const HARMLESS_NAME: &str = "<img src=x onerror=alert(1)>\u{fffd}gnp.exe\u{fffd}[2J";
+
+/// Behind a base path too, the page shows live figures, asks only what is
+/// answered, and takes what a client calls itself for text.
+#[test]
+fn the_page_lives_without_a_complaint() {
+    let broker = Broker::midge()
+        .config("http_base_path: \"/some/where\"\n")
+        .start();
+    let mut client = broker.connect();
+    client.send(format!(
+        "CONNECT {{\"verbose\":false,\"name\":\"{HOSTILE_NAME}\"}}\r\nSUB a 1\r\n"
+    ));
+    client.sync();
+    let mut browser = Browser::start();
+    let url = format!("http://{}/some/where", broker.monitor_addr());
+    browser.call("Page.navigate", json!({"url": url}));
+    browser.wait_for("document.querySelectorAll('.tile').length >= 8");
+    browser.wait_for("document.querySelectorAll('#connections tbody').length === 1");
+    browser.wait_for("document.querySelectorAll('.plot path').length >= 4");
+    assert_eq!(
+        browser.evaluate("document.querySelector('#connections td.name').textContent"),
+        json!(HARMLESS_NAME)
+    );
+    browser.evaluate("document.querySelector('#connections td').click()");
+    browser.wait_for("document.querySelector('.details .subjects').textContent === 'a'");
+    browser.evaluate("document.querySelector('[data-state=closed]').click()");
+    browser.wait_for(
+        "document.querySelector('#connections .count').textContent.endsWith('remembered')",
+    );
+    assert_eq!(browser.evaluate("document.images.length"), json!(0));
+    assert_eq!(browser.complaints(), Vec::<&serde_json::Value>::new());
+}
+
+/// No part of the page is wider than a telephone.
+#[test]
+fn the_page_fits_a_telephone() {
+    let broker = Broker::midge().start();
+    let mut browser = Browser::start();
+    browser.call(
+        "Emulation.setDeviceMetricsOverride",
+        json!({"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true}),
+    );
+    let url = format!("http://{}/", broker.monitor_addr());
+    browser.call("Page.navigate", json!({"url": url}));
+    browser.wait_for("document.querySelectorAll('.tile').length >= 8");
+    assert_eq!(
+        browser.evaluate("document.documentElement.scrollWidth <= 390"),
+        json!(true)
+    );
+}
+
+/// A reader that stops, refused logins, a storm of bare connects: each is on the page
+/// with what it does, and the events arrive by themselves.
+#[test]
+fn trouble_is_shown_with_who_and_why() {
+    let broker = Broker::midge()
+        .config("max_payload: 20000\nmax_pending: 200000\nauthorization { users = [ { user: a, password: b } ] }\nno_auth_user: a\n")
+        .start();
+    let mut browser = Browser::start();
+    browser.call(
+        "Page.navigate",
+        json!({"url": format!("http://{}/", broker.monitor_addr())}),
+    );
+    browser.wait_for("document.querySelector('#findings .all-well')?.hidden === false");
+    let mut reader = broker.connect();
+    reader.send("CONNECT {\"verbose\":false,\"name\":\"stuck-app\"}\r\nSUB facts.> 1\r\n");
+    reader.sync();
+    let mut writer = broker.connect();
+    writer.send("CONNECT {\"verbose\":false,\"name\":\"fact-writer\"}\r\n");
+    let publish = format!("PUB facts.node1 4000\r\n{}\r\n", "x".repeat(4000));
+    for _ in 0..40 {
+        writer.send(publish.repeat(50));
+        writer.sync();
+        if broker.get_json("/varz")["slow_consumers"] != json!(0) {
+            break;
+        }
+    }
+    for _ in 0..12 {
+        let mut stranger = broker.connect();
+        stranger.send("CONNECT {\"user\":\"intruder\",\"pass\":\"wrong\"}\r\nPING\r\n");
+        stranger.read_to_end();
+    }
+    browser.wait_for("[...document.querySelectorAll('#findings .card')].some((card) => card.textContent.includes('login-failures'))");
+    browser.wait_for("document.querySelector('#findings').textContent.includes('stuck-app')");
+    browser.wait_for(
+        "document.querySelector('#incidents .card')?.textContent.includes('stuck-app') === true",
+    );
+    browser.wait_for("document.querySelector('#incidents .card .curve path.line') !== null");
+    browser.wait_for("document.querySelector('#incidents').textContent.includes('fact-writer')");
+    browser.wait_for("document.querySelector('#subjects').textContent.includes('facts.node1')");
+    browser.wait_for("document.querySelector('#events .log').textContent.includes('intruder')");
+    browser.evaluate("document.querySelector('[data-state=closed]').click()");
+    browser
+        .wait_for("document.querySelector('#connections').textContent.includes('Slow Consumer')");
+    assert_eq!(browser.complaints(), Vec::<&serde_json::Value>::new());
+    // The same without a script.
+    let plain = broker.get("/").body;
+    assert!(
+        plain.contains("login-failures") && plain.contains("What to do"),
+        "{plain}"
+    );
+}
