@@ -19,6 +19,8 @@ mod registry;
 pub mod replies;
 mod request;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{
     Arc,

@@ -6,6 +6,8 @@
 
 pub mod closed;
 mod room;
+#[cfg(test)]
+mod tests;
 mod totals;
 mod view;
 mod walk;

@@ -194,7 +194,7 @@ mod tests {
             Some((&b"a.b"[..], 12))
         );
         let answer = no_responders(b"_INBOX.1", b"3", b"svc");
-        let expected = "HMSG _INBOX.1 3 33 33\r\nNATS/1.0 503\r\nNats-Subject: svc\r\n\r\n\r\n";
+        let expected = "HMSG _INBOX.1 3 35 35\r\nNATS/1.0 503\r\nNats-Subject: svc\r\n\r\n\r\n";
         assert_eq!(answer, expected.as_bytes());
     }
 

@@ -1,10 +1,59 @@
-//! What a peer is called: in findings, events, answers and the log by the certname
-//! of its certificate where it showed one, since clients of a fleet may all give
-//! themselves the same name.
+//! Who a peer is, and what it is called: in findings, events, answers and the log by
+//! the certname of its certificate where it showed one, since clients of a fleet may
+//! all give themselves the same name.
 
 use std::net::SocketAddr;
 
-use super::{Connection, Identity};
+use super::Connection;
+use crate::telemetry::held::{allocated, shown};
+
+/// What a peer tells of itself in CONNECT.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// The client's own name.
+    pub name: String,
+    /// The common name of its certificate; empty without one.
+    pub certname: String,
+    /// Language of the client library.
+    pub lang: String,
+    /// Version of the client library.
+    pub version: String,
+    /// User name.
+    pub user: String,
+    /// Name of the account it is in; empty before CONNECT.
+    pub account: String,
+    /// What proved it, as a number; see [`crate::security::verdict::Login::proof`].
+    pub proof: u64,
+}
+
+impl Identity {
+    /// Bytes of its texts.
+    pub fn memory(&self) -> usize {
+        let texts = [
+            &self.name,
+            &self.certname,
+            &self.lang,
+            &self.version,
+            &self.user,
+            &self.account,
+        ];
+        texts.map(|text| allocated(text.capacity())).iter().sum()
+    }
+
+    /// As it is remembered when its connection has ended: long texts are cut.
+    pub fn remembered(&self) -> Self {
+        let cut = |text: &str| shown(text).into_owned();
+        Self {
+            name: cut(&self.name),
+            certname: cut(&self.certname),
+            lang: cut(&self.lang),
+            version: cut(&self.version),
+            user: cut(&self.user),
+            account: self.account.clone(),
+            proof: self.proof,
+        }
+    }
+}
 
 impl Identity {
     /// Certname and own name in one text; empty if there is neither.

@@ -3,7 +3,7 @@
 //!
 //! Whoever adds up ten thousand connections would pay for as many locks, each of
 //! which waits for memory that is not in a cache; the reads of mere counters
-//! overlap. Only [`super::outbound`] writes here.
+//! overlap. Only the outbound queue writes here.
 
 use crate::telemetry::{Counter, Traffic, loss::Loss};
 

@@ -1,7 +1,7 @@
 //! What waits in an outbound queue: pieces of bytes in their order, appended
 //! at one end, written to the socket or sealed into TLS records at the other.
 //!
-//! Only [`super::outbound`] uses it: under the queue's lock, or taken out of it
+//! Only the files beside it use it: under the queue's lock, or taken out of it
 //! by the one who writes.
 
 use std::{
@@ -13,22 +13,23 @@ use bytes::Bytes;
 use tokio::net::TcpStream;
 
 use super::{
-    Kind,
-    buffers::{CHUNK_LEN, ThreadBuffers},
-    queue_inspection::{QueuedMessage, messages},
-    transport::{RECORD_LEN, Tls},
+    inspection::{QueuedMessage, messages},
+    sealed::Sealed,
 };
-use crate::telemetry::{
-    MonotonicMicros,
-    held::{allocated, shown_bytes},
-    slow::SubjectShare,
+use crate::{
+    connection::{
+        Kind,
+        buffers::{CHUNK_LEN, ThreadBuffers},
+    },
+    telemetry::{
+        MonotonicMicros,
+        held::{allocated, shown_bytes},
+        slow::SubjectShare,
+    },
 };
 
 /// Most pieces handed to the kernel in one call.
 const SLICES_MAX: usize = 64;
-
-/// Plaintext bytes that are sealed for one write.
-const SEALED_LEN_MAX: usize = 4 * RECORD_LEN;
 
 /// Bytes that a piece which has to wait may have beyond twice what it needs.
 const SPARE_MAX: usize = 4 * 1024;
@@ -45,32 +46,20 @@ pub(super) struct Queue {
     /// Only with TLS.
     pub(super) sealed: Option<Box<Sealed>>,
     chunks: VecDeque<Chunk>,
-    offset: usize,
-    open: Vec<u8>,
+    pub(super) offset: usize,
+    pub(super) open: Vec<u8>,
     /// Messages that end in `open`.
-    open_msgs: u64,
+    pub(super) open_msgs: u64,
     /// When the first message in `open` was read.
     open_since: MonotonicMicros,
     /// When the messages that are being appended were read.
     appending: MonotonicMicros,
     /// Messages of chunks that are written and gone.
-    gone_msgs: u64,
+    pub(super) gone_msgs: u64,
     /// Bytes of the shared chunks.
     shared_len: usize,
     /// Bytes that the other chunks take.
     owned: usize,
-}
-
-/// Records that the socket has not taken yet.
-#[derive(Default)]
-pub(super) struct Sealed {
-    bytes: Vec<u8>,
-    /// How much of them is written.
-    written: usize,
-    /// The plaintext bytes in them.
-    plain: usize,
-    /// The messages of the pieces that end in them.
-    pub(super) msgs: u64,
 }
 
 /// What came of writing.
@@ -147,7 +136,7 @@ impl Queue {
     }
 
     /// Whether all plaintext is gone.
-    fn is_written(&self) -> bool {
+    pub(super) fn is_written(&self) -> bool {
         self.chunks.is_empty() && self.offset == self.open.len()
     }
 
@@ -334,112 +323,10 @@ impl Queue {
         }
     }
 
-    /// The same with TLS: what is sealed and does not go out stays in front.
-    pub(super) fn seal_to(
-        &mut self,
-        tls: &Tls,
-        stream: &TcpStream,
-        buffers: &mut ThreadBuffers,
-    ) -> Written {
-        let mut written = Written {
-            released: 0,
-            msgs: 0,
-            progressed: false,
-            outcome: Ok(()),
-        };
-        loop {
-            if let Some(mut sealed) = self.sealed.take() {
-                let before = sealed.written;
-                let result = sealed.write_to(stream);
-                written.progressed |= sealed.written > before;
-                if let Err(error) = result {
-                    sealed.bytes.shrink_to_fit();
-                    if self.is_written() {
-                        sealed.msgs += std::mem::take(&mut self.open_msgs);
-                        buffers.give_chunk(std::mem::take(&mut self.open));
-                        self.offset = 0;
-                    }
-                    self.sealed = Some(sealed);
-                    written.outcome = Err(error);
-                    return written;
-                }
-                written.released += sealed.plain;
-                written.msgs += sealed.msgs;
-                if sealed.bytes.capacity() > 0 {
-                    buffers.tls.sealed = sealed.bytes;
-                }
-            }
-            match self.seal_next(tls, buffers) {
-                Ok(None) => {
-                    written.msgs += std::mem::take(&mut self.open_msgs);
-                    return written;
-                }
-                Ok(sealed) => self.sealed = sealed,
-                Err(error) => {
-                    written.outcome = Err(error);
-                    return written;
-                }
-            }
-        }
-    }
-
-    /// Seals as much as one write should carry; `None` if there is nothing.
-    fn seal_next(
-        &mut self,
-        tls: &Tls,
-        buffers: &mut ThreadBuffers,
-    ) -> io::Result<Option<Box<Sealed>>> {
-        let mut bytes = std::mem::take(&mut buffers.tls.sealed);
-        let mut gathered = std::mem::take(&mut buffers.tls.gathered);
-        bytes.clear();
-        let mut plain = 0;
-        let mut sealer = tls.sealer(&mut bytes);
-        while plain < SEALED_LEN_MAX && !self.is_written() {
-            // Long pieces are sealed where they are, short ones together.
-            let front = self.front();
-            let len = match front.len() / RECORD_LEN * RECORD_LEN {
-                0 => {
-                    self.gather(&mut gathered, buffers);
-                    sealer.seal(&gathered)?;
-                    plain += gathered.len();
-                    continue;
-                }
-                len => len.min(SEALED_LEN_MAX - plain),
-            };
-            sealer.seal(&front[..len])?;
-            plain += len;
-            self.advance(len, buffers);
-        }
-        let found = sealer.has_sealed();
-        drop(sealer);
-        buffers.tls.gathered = gathered;
-        if !found {
-            buffers.tls.sealed = bytes;
-            return Ok(None);
-        }
-        Ok(Some(Box::new(Sealed {
-            bytes,
-            written: 0,
-            plain,
-            msgs: std::mem::take(&mut self.gone_msgs),
-        })))
-    }
-
     /// The first bytes in one piece.
-    fn front(&self) -> &[u8] {
+    pub(super) fn front(&self) -> &[u8] {
         let first = self.chunks.front().map_or(&*self.open, Chunk::as_slice);
         &first[self.offset..]
-    }
-
-    /// Takes the bytes of one record out of the queue.
-    fn gather(&mut self, record: &mut Vec<u8>, buffers: &mut ThreadBuffers) {
-        record.clear();
-        while record.len() < RECORD_LEN && !self.is_written() {
-            let front = self.front();
-            let len = front.len().min(RECORD_LEN - record.len());
-            record.extend_from_slice(&front[..len]);
-            self.advance(len, buffers);
-        }
     }
 
     fn write_slices(&self, stream: &TcpStream) -> io::Result<usize> {
@@ -456,7 +343,7 @@ impl Queue {
     }
 
     /// Forgets written bytes.
-    fn advance(&mut self, mut written: usize, buffers: &mut ThreadBuffers) {
+    pub(super) fn advance(&mut self, mut written: usize, buffers: &mut ThreadBuffers) {
         while let Some(chunk) = self.chunks.front() {
             let left = chunk.as_slice().len() - self.offset;
             if written < left {
@@ -487,20 +374,6 @@ impl Queue {
 /// Whether a piece has much more room than it needs.
 fn is_spacious(piece: &Vec<u8>) -> bool {
     piece.capacity() > 2 * piece.len() + SPARE_MAX
-}
-
-impl Sealed {
-    pub(super) fn write_to(&mut self, stream: &TcpStream) -> io::Result<()> {
-        while self.written < self.bytes.len() {
-            match stream.try_write(&self.bytes[self.written..]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(len) => self.written += len,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
 }
 
 impl Chunk {

@@ -5,7 +5,7 @@
 
 use memchr::memmem;
 
-use super::Kind;
+use crate::connection::Kind;
 use crate::protocol::{
     CRLF,
     encode::{read_client_head, read_route_head},
