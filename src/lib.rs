@@ -12,6 +12,7 @@ pub mod diagnosis;
 pub mod interest;
 pub mod log;
 pub mod monitor;
+pub mod peer;
 pub mod protocol;
 pub mod recorder;
 pub mod route;

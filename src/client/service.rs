@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::SecondsFormat;
 use serde_json::{Map, Value, json};
 
-use super::session::Session;
+use super::active::Active;
 use crate::{
     COMPATIBLE_VERSION, VERSION,
     broker::system_queue,
@@ -18,12 +18,12 @@ use crate::{
 /// "Who am I": asked by client libraries and the nats command.
 const USER_INFO: &[u8] = b"$SYS.REQ.USER.INFO";
 
-impl Session {
+impl Active {
     /// Answers a subject batch of requests if its subject is a service of the broker's,
     /// or has it answered. Returns whether it is one.
     pub(super) fn serve(&mut self, buffers: &mut ThreadBuffers, batch: &SubjectBatch<'_>) -> bool {
         if batch.subject != USER_INFO {
-            return system_queue::pass_on(&self.broker, &self.account, batch);
+            return system_queue::pass_on(&self.base.broker, &self.account, batch);
         }
         let answer = self.user_info();
         for message in batch.messages {
@@ -37,9 +37,9 @@ impl Session {
     /// `{server, data}` as nats-server answers it.
     fn user_info(&self) -> String {
         let account = &self.account.name;
-        let info = self.broker.info.read();
+        let info = self.base.broker.info.read();
         let mut data = json!({
-            "user": self.connection.identity.lock().user,
+            "user": self.base.connection.identity.lock().user,
             "account": account,
             "account_name": account,
         });
@@ -55,7 +55,7 @@ impl Session {
                 "midge": VERSION,
                 "jetstream": false,
                 "flags": 0,
-                "seq": self.broker.system.next_message(),
+                "seq": self.base.broker.system.next_message(),
                 "time": MonotonicMillis::now().time_of_day().to_rfc3339_opts(SecondsFormat::Nanos, true),
             },
             "data": data,

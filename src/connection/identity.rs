@@ -4,7 +4,7 @@
 
 use std::net::SocketAddr;
 
-use super::Connection;
+use super::{Connection, Kind};
 use crate::telemetry::held::{allocated, shown};
 
 /// What a peer tells of itself in CONNECT.
@@ -83,8 +83,8 @@ impl Connection {
         certificate.map_or("", |certificate| &certificate.common_name)
     }
 
-    /// How log lines name a client: address, cid, what it says of itself, what its
-    /// certificate does, and who it has logged in as, `ACCOUNT/user:NAME`.
+    /// How log lines name a peer: address, id, and of a client what it says of itself,
+    /// what its certificate does, and who it has logged in as, `ACCOUNT/user:NAME`.
     pub fn log_prefix(&self) -> String {
         self.log_prefix_as(&self.identity.lock())
     }
@@ -93,7 +93,11 @@ impl Connection {
     pub fn log_prefix_as(&self, identity: &Identity) -> String {
         use std::fmt::Write;
         // Writing to a string does not fail.
-        let mut prefix = format!("{} - cid:{}", self.peer, self.cid);
+        let mut prefix = match self.kind {
+            Kind::Client => format!("{} - cid:{}", self.peer, self.cid),
+            // Its lines name the broker behind it themselves.
+            Kind::Router => return format!("{} - rid:{}", self.peer, self.cid),
+        };
         if !identity.name.is_empty() || !identity.lang.is_empty() || !identity.version.is_empty() {
             let id = format!("v{}:{}:{}", identity.version, identity.lang, identity.name);
             let _ = write!(prefix, " - {id:?}");

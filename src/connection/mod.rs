@@ -88,6 +88,14 @@ impl Kind {
             Self::Router => "Router",
         }
     }
+
+    /// Whether such a peer is in one account; a route carries all of them.
+    pub fn has_account(self) -> bool {
+        match self {
+            Self::Client => true,
+            Self::Router => false,
+        }
+    }
 }
 
 /// The part of a connection that others see: publishers deliver to it,

@@ -13,7 +13,7 @@ use super::{
     Ended, client_urls,
     cluster::{Cluster, Origin},
     failing::is_fault,
-    handshake::Handshake,
+    handshake::{Handshake, NotDialled},
     refuse,
     resolve::resolve,
     serve,
@@ -238,9 +238,9 @@ pub(super) async fn dial(
             )
             .await
         }
-        Err(refusal) => {
-            let ended = refuse(&connection, &stream, &refusal.refusal).await;
-            match (refusal.refusal.reason, refusal.remote_id) {
+        Err(NotDialled { end, remote_id }) => {
+            let ended = refuse(&connection, &stream, &end).await;
+            match (end.reason, remote_id) {
                 (CloseReason::DuplicateRoute, Some(id)) if id == cluster.node.server_id => {
                     Ended::Ourselves
                 }

@@ -12,7 +12,6 @@ use tracing::info;
 use super::{
     client_urls,
     cluster::{Cluster, Origin, Route},
-    log_prefix,
 };
 use crate::{
     config::options::cluster::ClusterOptions,
@@ -105,7 +104,7 @@ fn was_removed(route: &Route, now: &ClusterOptions) -> bool {
 }
 
 fn end(route: &Route, reason: CloseReason, why: &str) {
-    let prefix = log_prefix(&route.connection);
+    let prefix = route.connection.log_prefix();
     info!("{prefix} - Route to {} ends: {why}", route.remote_name);
     route.connection.close(reason);
 }

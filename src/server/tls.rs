@@ -13,9 +13,9 @@ use tracing::{error, info, warn};
 
 use super::{Server, lifecycle::StartError};
 use crate::{
-    client,
     config::{Options, options::cluster::ClusterOptions},
     connection::{Connection, handshake::Handshakers, tls_listener::TlsListener},
+    peer::certificates::close_unwelcome,
     protocol::info::Info,
     security::{
         options::TlsOptions,
@@ -225,10 +225,12 @@ impl Server {
 
     fn close_unwelcome(&self, port: Port, tls: &TlsListener) -> usize {
         match port {
-            Port::Clients => client::close_unwelcome(&self.broker, tls),
+            Port::Clients => close_unwelcome(&self.broker, tls, &self.broker.registry.open()),
             Port::Routes => {
                 let cluster = self.cluster.as_ref();
-                cluster.map_or(0, |cluster| cluster.close_unwelcome(tls))
+                let routes = cluster.map(|cluster| cluster.routes()).unwrap_or_default();
+                let connections = routes.iter().map(|route| &route.connection);
+                close_unwelcome(&self.broker, tls, connections)
             }
         }
     }

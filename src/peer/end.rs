@@ -1,58 +1,110 @@
-//! Why a session ends, and what the client is told.
+//! Why a connection ends, what its peer is told, and what the log says.
 
 use crate::{
     connection::CloseReason,
     protocol::{error::ClientError, parse::ParseError},
+    security::refusal::Refusal,
 };
 
-/// Bytes of what came that are shown.
+/// Bytes of received text that are shown.
 const QUOTED_MAX: usize = 32;
 
 /// Letters of what may be a verb, of this protocol or another one.
 const VERB_MAX: usize = 16;
 
-/// What a handshake of TLS begins with: a record, and its version.
+/// What a TLS handshake begins with: a record, and its version.
 const TLS_BEGIN: [u8; 2] = [22, 3];
 
-/// Why a session must end.
-pub(super) struct End {
-    /// Why a login was refused, as counters name it; `None` if it was not for that.
-    pub(super) refused: Option<&'static str>,
+/// Why a connection must end.
+#[derive(Clone, Debug)]
+pub struct End {
     /// The reason that monitoring shows.
-    pub(super) reason: CloseReason,
-    /// What the client is told; `None` closes without a word.
-    pub(super) error: Option<ClientError>,
+    pub reason: CloseReason,
+    /// What the peer is told by `-ERR`; `None` closes without a word.
+    pub error: Option<String>,
     /// For the log.
-    pub(super) detail: String,
+    pub detail: String,
+    /// Why a login was refused, as counters name it; `None` if it was not for that.
+    pub login: Option<&'static str>,
+    /// Whether this is part of normal operation, so that it is not logged.
+    pub is_usual: bool,
 }
 
 impl End {
-    /// What came is not the protocol, and the client is told.
-    pub(super) fn unknown_operation(detail: &str) -> Self {
+    /// The peer is told nothing.
+    pub fn silent(reason: CloseReason, detail: impl Into<String>) -> Self {
         Self {
-            refused: None,
-            reason: CloseReason::ProtocolViolation,
-            error: Some(ClientError::UnknownOperation),
-            detail: detail.into(),
-        }
-    }
-
-    /// What came breaks the protocol's rules; the client is told nothing.
-    pub(super) fn protocol_violation(detail: &str) -> Self {
-        Self {
-            refused: None,
-            reason: CloseReason::ProtocolViolation,
+            reason,
             error: None,
             detail: detail.into(),
+            login: None,
+            is_usual: false,
         }
     }
-}
 
-impl End {
-    /// The same with what came, as far as one may see it. Before the login (`is_in` is
-    /// `false`) that is a first word that can be a verb: somebody may say who he is in
-    /// another protocol's words, or in a CONNECT that is damaged. JSON is never shown.
-    pub(super) fn quoting(mut self, received: &[u8], is_in: bool) -> Self {
+    /// The peer is told this, and the log says the same.
+    pub fn told(reason: CloseReason, error: impl ToString) -> Self {
+        let error = error.to_string();
+        Self {
+            error: Some(error.clone()),
+            ..Self::silent(reason, error)
+        }
+    }
+
+    /// What came breaks the protocol's rules; the peer is told nothing.
+    pub fn violation(detail: impl Into<String>) -> Self {
+        Self::silent(CloseReason::ProtocolViolation, detail)
+    }
+
+    /// What came is not the protocol, and the peer is told.
+    pub fn unknown_operation(detail: impl Into<String>) -> Self {
+        let (reason, error) = (
+            CloseReason::ProtocolViolation,
+            ClientError::UnknownOperation,
+        );
+        Self::told(reason, error).with(detail)
+    }
+
+    /// The same with another text for the log.
+    pub fn with(self, detail: impl Into<String>) -> Self {
+        Self {
+            detail: detail.into(),
+            ..self
+        }
+    }
+
+    /// The same as a login that is refused.
+    pub fn of_login(self, why: &Refusal) -> Self {
+        Self {
+            login: Some(why.name()),
+            ..self
+        }
+    }
+
+    /// The same as part of normal operation, neither logged nor counted as a login.
+    pub fn usual(self) -> Self {
+        Self {
+            login: None,
+            is_usual: true,
+            ..self
+        }
+    }
+
+    /// The `-ERR` line, if the peer is told anything.
+    pub fn error_line(&self) -> Option<Vec<u8>> {
+        let error = self.error.as_ref()?;
+        Some(format!("-ERR '{error}'\r\n").into_bytes())
+    }
+
+    /// For the log: reason and detail.
+    pub fn text(&self) -> String {
+        format!("{}: {}", self.reason, self.detail)
+    }
+
+    /// The same with what was received, as far as it may be shown. Before the login
+    /// (`is_in` is `false`) that is a first word that can be a verb: a peer may send
+    /// credentials in another protocol, or in a damaged CONNECT. JSON is never shown.
+    pub fn quoting(mut self, received: &[u8], is_in: bool) -> Self {
         let first = |bytes: &[u8], end: fn(&u8) -> bool| -> usize {
             bytes.iter().position(end).unwrap_or(bytes.len())
         };
@@ -85,14 +137,13 @@ fn can_be_verb(word: &[u8]) -> bool {
 impl From<ParseError> for End {
     fn from(error: ParseError) -> Self {
         match error {
-            ParseError::Arguments(detail) => Self::protocol_violation(&detail),
-            ParseError::ControlLine => Self {
-                refused: None,
-                reason: CloseReason::MaxControlLine,
-                error: Some(ClientError::ControlLine),
-                detail: "a control line longer than max_control_line, or 32 KB before the login"
-                    .into(),
-            },
+            ParseError::Arguments(detail) => Self::violation(detail),
+            ParseError::ControlLine => {
+                Self::told(CloseReason::MaxControlLine, ClientError::ControlLine).with(
+                    "a control line longer than max_control_line (before the login 32 KB, between \
+                     brokers 4 MB)",
+                )
+            }
             ParseError::UnknownOperation => Self::unknown_operation("no such verb"),
         }
     }
