@@ -1,5 +1,6 @@
 //! Text for the output: strangers' words made harmless, numbers made readable.
 
+pub use monitor_client::text::bytes;
 use monitor_client::text::is_unsafe;
 
 /// Most characters shown of a word that a stranger chose.
@@ -54,18 +55,6 @@ pub fn duration(seconds: f64) -> String {
     }
 }
 
-/// Bytes for people: `0 B`, `61.2 MiB`.
-pub fn bytes(count: f64) -> String {
-    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
-    let mut value = count;
-    let mut unit = 0;
-    while value.abs() >= 1024.0 && unit + 1 < UNITS.len() {
-        value /= 1024.0;
-        unit += 1;
-    }
-    format!("{} {}", significant(value), UNITS[unit])
-}
-
 /// `3 clients`, `1 client`.
 pub fn plural(count: f64, noun: &str) -> String {
     let ending = if count == 1.0 { "" } else { "s" };
@@ -114,8 +103,6 @@ mod tests {
         assert_eq!(duration(3600.0), "60 min");
         assert_eq!(duration(93_784.0), "26h 3m");
         assert_eq!(duration(200_000.0), "2d 7h");
-        assert_eq!(bytes(0.0), "0 B");
-        assert_eq!(bytes(64_172_851.2), "61.2 MiB");
         assert_eq!(plural(1.0, "client"), "1 client");
         assert_eq!(plural(0.0, "client"), "0 clients");
         assert_eq!(decimal(100.0), "100");

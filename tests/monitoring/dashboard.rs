@@ -7,6 +7,7 @@ mod crowd;
 mod legible;
 
 use browser::Browser;
+use monitor_client::text;
 use serde_json::json;
 use test_support::Broker;
 
@@ -44,6 +45,31 @@ fn the_page_lives_without_a_complaint() {
     );
     assert_eq!(browser.evaluate("document.images.length"), json!(0));
     assert_eq!(browser.complaints(), Vec::<&serde_json::Value>::new());
+}
+
+/// The page writes sizes and reads durations by the same rules as every other view.
+#[test]
+fn the_page_writes_and_reads_as_all_views_do() {
+    let broker = Broker::midge().start();
+    let mut browser = Browser::start();
+    let url = format!("http://{}/", broker.monitor_addr());
+    browser.call("Page.navigate", json!({"url": url}));
+    browser.wait_for("document.querySelectorAll('.tile').length >= 8");
+    let sizes: Vec<u64> = (0..54)
+        .flat_map(|bit| [1 << bit, (1 << bit) * 3 / 2, 1_000_003_u64 << bit >> 20])
+        .chain([0, 1023, 10_230, 10_239, 102_399, 1_048_575])
+        .collect();
+    let written = browser.evaluate(&format!("{}.map(bytes)", json!(sizes)));
+    let wanted = sizes.iter().map(|size| text::bytes(*size as f64));
+    let wanted: Vec<String> = wanted.map(|text| text.replace(' ', "\u{a0}")).collect();
+    assert_eq!(written, json!(wanted));
+    let times = ["0s", "472µs", "1.5ms", "1m2.5s", "1y2d3h4m5s", "100ns"];
+    let read = browser.evaluate(&format!("{}.map(goSeconds)", json!(times)));
+    for (time, read) in times.iter().zip(read.as_array().expect("a list")) {
+        let wanted = text::go_uptime(time).expect("an uptime").as_secs_f64();
+        let read = read.as_f64().expect("a number");
+        assert!((read - wanted).abs() <= wanted * 1e-9, "{time}: {read}");
+    }
 }
 
 /// No part of the page is wider than a telephone.
