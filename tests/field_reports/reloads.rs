@@ -1,20 +1,14 @@
 //! Reloads that were refused though nothing had changed, or changed more than was
 //! written.
 
-use std::io::{Read, Write};
+use std::{collections::BTreeSet, io::Write};
 
 use crate::{
-    both, client, connections, login,
+    as_user, both, client, connections, lets_in,
     mesh::{self, Kind, Member, Plan, free_port},
-    publish, reload, subjects,
+    publish, read_until, reload, subjects,
     support::{Broker, http, pki::Pki, tls_client::Speaker, wait_until},
 };
-
-fn lets_in(broker: &Broker, user: &str) -> bool {
-    let mut client = login(broker, &format!(",\"user\":{user:?},\"pass\":\"p\""));
-    client.send("PING\r\n");
-    std::iter::from_fn(|| client.next_frame()).any(|frame| frame.line == b"PONG")
-}
 
 /// Nothing but a user was changed, and the reload was refused: the cluster had a
 /// port and no host, and the host that had been filled in counted as a change.
@@ -29,12 +23,12 @@ fn nats_server_1509_what_was_filled_in_is_no_change() {
         };
         let port = free_port();
         let broker = builder.config(config("before", port)).start();
-        assert!(lets_in(&broker, "before"));
+        assert!(lets_in(&broker, &as_user("before", "p")));
         for user in ["after", "after", "later"] {
             reload(&broker, &config(user, port));
-            assert!(lets_in(&broker, user));
+            assert!(lets_in(&broker, &as_user(user, "p")));
         }
-        assert!(!lets_in(&broker, "before"));
+        assert!(!lets_in(&broker, &as_user("before", "p")));
         assert!(!broker.log().contains("[ERR] Failed to reload"));
     }
 }
@@ -71,29 +65,22 @@ fn nats_server_981_a_reload_without_a_change_keeps_tls_as_it_is() {
         let (mut stream, _) = speaker.connect(address).expect("gets in");
         let hello = b"CONNECT {\"verbose\":false}\r\nSUB a 1\r\nPING\r\n";
         stream.write_all(hello).expect("write");
-        read_until(&mut stream, b"PONG\r\n");
+        read_until(&mut stream, "PONG\r\n");
         let seen = |member: &Member| {
-            let routes = member.routes().into_iter().map(|it| it["rid"].clone());
-            let clients = connections(&member.broker, "");
-            let clients = clients.into_iter().map(|it| it["cid"].clone());
-            (routes.collect::<Vec<_>>(), clients.collect::<Vec<_>>())
+            let routes = member.routes().into_iter().map(|it| it["rid"].to_string());
+            let clients = connections(&member.broker, "").into_iter();
+            let clients = clients.map(|it| it["cid"].to_string());
+            routes.chain(clients).collect::<BTreeSet<String>>()
         };
         let before = seen(&members[0].0);
         for _ in 0..3 {
             members[0].0.reload(&members[0].1);
         }
         stream.write_all(b"PUB a 2\r\nok\r\n").expect("write");
-        read_until(&mut stream, b"MSG a 1 2\r\nok\r\n");
-        assert_eq!(seen(&members[0].0), before);
-    }
-}
-
-fn read_until(stream: &mut impl Read, end: &[u8]) {
-    let mut read = Vec::new();
-    while !read.ends_with(end) {
-        let mut byte = [0];
-        stream.read_exact(&mut byte).expect("more to read");
-        read.push(byte[0]);
+        read_until(&mut stream, "MSG a 1 2\r\nok\r\n");
+        // A nats-server may still be adding routes for its accounts.
+        let after = seen(&members[0].0);
+        assert!(before.is_subset(&after), "{before:?}, {after:?}");
     }
 }
 
