@@ -8,6 +8,7 @@ use crate::{
     mesh::{self, Kind, Member, Plan, free_port},
     publish, read_until, reload, subjects,
     support::{Broker, http, pki::Pki, tls_client::Speaker, wait_until},
+    user,
 };
 
 /// Nothing but a user was changed, and the reload was refused: the cluster had a
@@ -81,6 +82,66 @@ fn nats_server_981_a_reload_without_a_change_keeps_tls_as_it_is() {
         // A nats-server may still be adding routes for its accounts.
         let after = seen(&members[0].0);
         assert!(before.is_subset(&after), "{before:?}, {after:?}");
+    }
+}
+
+/// An account came with a reload of all members, and exports to one that had been
+/// there before: through some members its messages went to nobody, for ever and
+/// without a word. They arrive, whoever reloads first and wherever they are
+/// published.
+#[test]
+fn nats_server_8560_a_new_account_is_heard_by_its_importer_at_every_member() {
+    let accounts = |new: bool| {
+        let (exporter, import) = match new {
+            true => (
+                "site { users: [ { user: s, password: s } ], exports: [ { stream: \"data.>\" } ] }",
+                ", imports: [ { stream: { account: site, subject: \"data.>\" } } ]",
+            ),
+            false => ("", ""),
+        };
+        format!(
+            "accounts {{ hub {{ users: [ {{ user: h, password: h }} ] {import} }}\n {exporter} }}"
+        )
+    };
+    for first in [0, 1] {
+        let ports = [free_port(), free_port()];
+        let plan = |at: usize, new: bool| {
+            let routes = [ports[1 - at]];
+            let mut plan = Plan::new(Kind::Midge, &format!("n{at}"), ports[at], &routes);
+            plan.config = accounts(new);
+            plan
+        };
+        let members = [plan(0, false).start(), plan(1, false).start()];
+        mesh::wait_for_mesh(&[&members[0], &members[1]]);
+        // Subscribed at one member, long before there is anything to import.
+        let mut hub = user(&members[0].broker, "h", "h");
+        hub.send("SUB data.> 1\r\n");
+        hub.sync();
+        for at in [first, 1 - first] {
+            members[at].reload(&plan(at, true).text());
+        }
+        for (at, member) in members.iter().enumerate() {
+            let subject = format!("data.from.{at}");
+            let mut site = user(&member.broker, "s", "s");
+            let mut heard = Vec::new();
+            wait_until(&format!("what is published at n{at} is heard"), || {
+                site.send(publish(&subject, 1));
+                site.sync();
+                heard.extend(subjects(&hub.sync()));
+                heard.contains(&subject)
+            });
+            // From now on each of them is, once.
+            let mark = format!("data.mark.{at}");
+            site.send(publish(&mark, 1).repeat(20));
+            site.sync();
+            let mut marks = 0;
+            wait_until("all are heard", || {
+                let heard = subjects(&hub.sync());
+                marks += heard.iter().filter(|it| **it == mark).count();
+                marks >= 20
+            });
+            assert_eq!(marks, 20);
+        }
     }
 }
 
