@@ -7,17 +7,12 @@
 //! | name begins with | repository of the issue or pull request |
 //! |---|---|
 //! | `advisory` | nats-io/advisories, by the number of the vulnerability |
-//! | `argo_events` | argoproj/argo-events |
-//! | `bacalhau` | bacalhau-project/bacalhau |
+//! | `argo_events`, `bacalhau` | argoproj/argo-events, bacalhau-project/bacalhau |
 //! | `choria` | choria-io/go-choria |
 //! | `exporter` | nats-io/prometheus-nats-exporter |
-//! | `k8s` | nats-io/k8s |
-//! | `mcollective_choria` | choria-legacy/mcollective-choria |
 //! | `nats_c`, `nats_go`, `nats_node`, `nats_py`, `nats_rb`, `nats_rs` | nats-io/nats.c, nats.go, nats.node, nats.py, nats.rb, nats.rs |
-//! | `nats_server`, `nats_streaming` | nats-io/nats-server, nats-streaming-server |
-//! | `natsboard` | devfacet/natsboard |
-//! | `natscli` | nats-io/natscli |
-//! | `nats_dashboard` | mdawar/nats-dashboard |
+//! | `nats_docs`, `nats_server`, `nats_streaming`, `nats_top` | nats-io/nats.docs, nats-server, nats-streaming-server, nats-top |
+//! | `natsboard`, `natscli` | devfacet/natsboard, nats-io/natscli |
 //! | `puppet_choria`, `puppet_nats` | choria-io/puppet-choria, choria-legacy/puppet-nats |
 
 use test_support::{self as support, mesh};
@@ -80,11 +75,33 @@ fn client(broker: &Broker, name: &str) -> RawClient {
     client
 }
 
+/// The fields of CONNECT of that user.
+fn as_user(user: &str, password: &str) -> String {
+    format!(",\"user\":{user:?},\"pass\":{password:?}")
+}
+
 /// A client that has logged in as that user.
 fn user(broker: &Broker, user: &str, password: &str) -> RawClient {
-    let mut client = login(broker, &format!(",\"user\":{user:?},\"pass\":{password:?}"));
+    let mut client = login(broker, &as_user(user, password));
     client.sync();
     client
+}
+
+/// Whether the broker lets somebody in with these fields of CONNECT.
+fn lets_in(broker: &Broker, fields: &str) -> bool {
+    let mut client = login(broker, fields);
+    client.send("PING\r\n");
+    std::iter::from_fn(|| client.next_frame()).any(|frame| frame.line == b"PONG")
+}
+
+/// Reads until what came ends so.
+fn read_until(stream: &mut impl Read, end: &str) {
+    let mut read = Vec::new();
+    while !read.ends_with(end.as_bytes()) {
+        let mut byte = [0];
+        stream.read_exact(&mut byte).expect("more to read");
+        read.push(byte[0]);
+    }
 }
 
 /// A publish of so many bytes.

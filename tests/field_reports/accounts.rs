@@ -108,6 +108,54 @@ fn reply_of(request: &Frame) -> String {
     arguments[arguments.len() - from_the_end].clone()
 }
 
+/// Accounts that import from one that imports from them in turn: at some starts all
+/// connected and subscribed well, and no message came until the next start. Every
+/// start is as good as the other, whoever comes first.
+#[test]
+fn nats_server_5480_accounts_that_import_from_each_other_hear_all_at_every_start() {
+    const ACCOUNTS: usize = 10;
+    let part = |at: usize| {
+        format!(
+            "part{at} {{ users: [ {{ user: p{at}, password: p }} ]\n exports: [ {{ stream: \
+             \"internal.*\" }} ]\n imports: [ {{ stream: {{ account: main, subject: \
+             \"city.{at}-1.*\" }} }} ] }}\n"
+        )
+    };
+    let internal =
+        |at: usize| format!("{{ stream: {{ account: part{at}, subject: \"internal.{at}\" }} }}\n");
+    let config = format!(
+        "accounts {{\n main {{ users: [ {{ user: m, password: m }} ]\n exports: [ {{ stream: \
+         \"city.>\" }} ]\n imports: [\n {} ] }}\n {} }}\n",
+        (0..ACCOUNTS).map(internal).collect::<String>(),
+        (0..ACCOUNTS).map(part).collect::<String>()
+    );
+    for start in 0..6 {
+        let broker = Broker::midge().config(config.clone()).start();
+        let listen = |at: usize| {
+            let mut part = user(&broker, &format!("p{at}"), "p");
+            part.send("SUB city.> 1\r\n");
+            part.sync();
+            part
+        };
+        // Some of them are there before the account that they import from, each time more.
+        let mut parts: Vec<RawClient> = (0..start).map(listen).collect();
+        let mut main = user(&broker, "m", "m");
+        main.send("SUB internal.> 1\r\n");
+        main.sync();
+        parts.extend((start..ACCOUNTS).map(listen));
+        for at in 0..ACCOUNTS {
+            main.send(publish(&format!("city.{at}-1.news"), 1));
+        }
+        main.sync();
+        for (at, part) in parts.iter_mut().enumerate() {
+            assert_eq!(subjects(&part.sync()), [format!("city.{at}-1.news")]);
+            part.send(publish(&format!("internal.{at}"), 1) + &publish("internal.other", 1));
+            part.sync();
+            assert_eq!(subjects(&main.sync()), [format!("internal.{at}")]);
+        }
+    }
+}
+
 /// A server that may only answer, not publish, could answer those of its own
 /// account and nobody who asked from another one.
 #[test]

@@ -2,7 +2,7 @@
 //! any more, and requests without an answer.
 
 use crate::{
-    both, client, lines, login, number, publish, subjects,
+    both, client, connections, lines, login, number, publish, subjects,
     support::{Broker, wait_until},
 };
 
@@ -13,19 +13,22 @@ use crate::{
 fn nats_server_172_a_silent_member_of_a_queue_group_is_given_up() {
     for builder in both() {
         let broker = builder
-            .config("ping_interval: \"200ms\"\nping_max: 2\n")
+            .config("ping_interval: \"500ms\"\nping_max: 2\n")
             .start();
+        let mut alive = client(&broker, "alive");
+        alive.send("SUB jobs workers 1\r\n");
+        alive.sync();
         // Neither reads nor answers, and its connection stays open.
         let mut silent = login(&broker, ",\"name\":\"silent\"");
         silent.send("SUB jobs workers 1\r\n");
-        wait_until("both subscriptions are known", || {
-            number(&broker.get_json("/varz")["subscriptions"]) > 0
+        wait_until("both are there", || {
+            let listed = connections(&broker, "");
+            listed.iter().filter(|it| it["subscriptions"] == 1).count() == 2
         });
         wait_until("the silent one is closed", || {
-            broker.get_json("/varz")["connections"] == 0
+            alive.send("PONG\r\n");
+            connections(&broker, "").len() == 1
         });
-        let mut alive = client(&broker, "alive");
-        alive.send("SUB jobs workers 1\r\n");
         alive.send(publish("jobs", 1).repeat(50));
         assert_eq!(subjects(&alive.sync()).len(), 50);
         let stale = crate::closed(&broker, "silent");
@@ -40,11 +43,11 @@ fn nats_server_172_a_silent_member_of_a_queue_group_is_given_up() {
 fn nats_server_609_who_answers_pings_stays_however_quiet() {
     for builder in both() {
         let broker = builder
-            .config("ping_interval: \"100ms\"\nping_max: 1\n")
+            .config("ping_interval: \"400ms\"\nping_max: 2\n")
             .start();
         let mut quiet = client(&broker, "quiet");
         quiet.send("SUB rare 1\r\n");
-        for _ in 0..8 {
+        for _ in 0..5 {
             let frame = quiet.next_frame().expect("it is not closed");
             assert_eq!(frame.line, b"PING");
             quiet.send("PONG\r\n");
@@ -212,5 +215,28 @@ fn nats_go_1809_a_line_break_in_a_subject_is_remembered_with_its_client() {
             log.lines().any(told)
         });
         assert!(listener.sync().is_empty());
+    }
+}
+
+/// One subscription beyond the limit cost a client its whole connection, in the
+/// eyes of its library. It is an error; what was subscribed before goes on, and a
+/// place that gets free can be taken.
+#[test]
+fn nats_go_921_a_subscription_beyond_the_limit_costs_nothing_else() {
+    for builder in both() {
+        let config =
+            "accounts { A { limits { max_subs: 2 }, users: [ { user: a, password: a } ] } }";
+        let broker = builder.config(config).start();
+        let mut a = crate::user(&broker, "a", "a");
+        a.send("SUB one 1\r\nSUB two 2\r\nSUB three 3\r\n");
+        assert_eq!(lines(&a.sync()), ["-ERR 'maximum subscriptions exceeded'"]);
+        let all = ["one", "two", "three"]
+            .map(|subject| publish(subject, 1))
+            .concat();
+        a.send(&all);
+        assert_eq!(subjects(&a.sync()), ["one", "two"]);
+        a.send("UNSUB 1\r\nSUB three 4\r\n");
+        a.send(&all);
+        assert_eq!(subjects(&a.sync()), ["two", "three"]);
     }
 }

@@ -227,3 +227,60 @@ fn nats_server_824_a_reload_without_a_member_ends_the_search_for_it() {
     let urls = stays.broker.get_json("/varz")["cluster"]["urls"].clone();
     assert!(!urls.to_string().contains(&ports[1].to_string()), "{urls}");
 }
+
+/// A client asked for one message only and went before it came; the other member
+/// kept its subscription for ever. Nothing is left of it anywhere.
+#[test]
+fn nats_server_549_a_subscription_for_one_message_does_not_outlive_its_client() {
+    for kinds in [
+        [Kind::Midge; 2],
+        [Kind::Midge, Kind::Nats],
+        [Kind::Nats, Kind::Midge],
+    ] {
+        let members = mesh::start(&kinds);
+        let mut leaves = members[0].client();
+        leaves.send("SUB once.only 1\r\nUNSUB 1 1\r\nSUB once.queue q 2\r\nUNSUB 2 5\r\n");
+        leaves.sync();
+        let knows = |subject: &str| {
+            let routes = members[1].broker.get_json("/routez?subs=1").to_string();
+            routes.contains(subject)
+        };
+        wait_until("both are known", || {
+            knows("once.only") && knows("once.queue")
+        });
+        drop(leaves);
+        wait_until("both are forgotten", || {
+            !knows("once.only") && !knows("once.queue")
+        });
+    }
+}
+
+/// Routes of the command line could not take the place of those in the file: the
+/// broker complained that there was no cluster, though the file has one.
+#[test]
+fn nats_server_319_routes_of_the_command_line_replace_those_of_the_file() {
+    for builder in crate::both() {
+        let port = free_port();
+        let member = Plan::new(Kind::Midge, "n0", port, &[]).start();
+        let nobody = free_port();
+        let file = format!(
+            "server_name: n1\ncluster {{ name: mesh, listen: \"127.0.0.1:{}\", routes: [ \
+             \"nats-route://{}@127.0.0.1:{nobody}\" ] }}\n",
+            free_port(),
+            mesh::LOGIN
+        );
+        let broker = builder
+            .config(file)
+            .flag("--routes")
+            .flag(format!("nats-route://{}@127.0.0.1:{port}", mesh::LOGIN))
+            .start();
+        wait_until("it has joined", || {
+            member.peers().contains("n1") && broker.get_json("/varz")["remotes"] == 1
+        });
+        assert!(
+            !broker.log().contains(&nobody.to_string()),
+            "{}",
+            broker.log()
+        );
+    }
+}

@@ -2,10 +2,10 @@
 //! hear of it.
 
 use crate::{
-    both, client, login,
+    as_user, both, client, lets_in,
     mesh::{self, Kind},
     publish, run, subjects,
-    support::{Broker, raw_client::parse_info, wait_until},
+    support::{raw_client::parse_info, wait_until},
 };
 
 /// A broker that was asked to stop ended with 1, as if something had gone wrong,
@@ -115,14 +115,10 @@ fn nats_server_2883_a_reload_is_asked_for_by_the_file_with_the_pid() {
             std::fs::write(file, config(user)).expect("write");
             let ended = run(&program, &["--signal", &format!("reload={target}")]);
             assert_eq!(ended.code, Some(0), "{ended:?}");
-            wait_until(&format!("{user} gets in"), || lets_in(&broker, user));
+            wait_until(&format!("{user} gets in"), || {
+                lets_in(&broker, &as_user(user, "p"))
+            });
         }
-        assert!(!lets_in(&broker, "before"));
+        assert!(!lets_in(&broker, &as_user("before", "p")));
     }
-}
-
-fn lets_in(broker: &Broker, user: &str) -> bool {
-    let mut client = login(broker, &format!(",\"user\":{user:?},\"pass\":\"p\""));
-    client.send("PING\r\n");
-    std::iter::from_fn(|| client.next_frame()).any(|frame| frame.line == b"PONG")
 }

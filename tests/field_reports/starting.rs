@@ -4,8 +4,8 @@
 use std::{fs, path::Path};
 
 use crate::{
-    both, findings, login, run,
-    support::{Broker, BrokerBuilder, Frame, tools, wait_until},
+    both, findings, lets_in, run,
+    support::{Broker, BrokerBuilder, tools, wait_until},
     user,
 };
 
@@ -17,14 +17,6 @@ fn judged(builder: &BrokerBuilder, text: &str) -> (Option<i32>, String) {
     let file = file.display().to_string();
     let ended = run(&builder.program_path(), &["-t", "-c", &file]);
     (ended.code, ended.errors)
-}
-
-/// Whether the broker lets somebody in with these fields of CONNECT.
-fn lets_in(broker: &Broker, fields: &str) -> bool {
-    let mut client = login(broker, fields);
-    client.send("PING\r\n");
-    let mut next = || client.next_frame();
-    std::iter::from_fn(&mut next).any(|frame: Frame| frame.line == b"PONG")
 }
 
 /// User and password of the cluster began with a digit and were not quoted, and
@@ -178,6 +170,22 @@ fn nats_server_774_a_mistyped_key_is_told_with_its_place() {
         assert_eq!(code, Some(1));
         assert!(said.contains("b.conf:4:3: "), "{said}");
         assert!(said.contains("\"autorization\""), "{said}");
+    }
+}
+
+/// A blank in the name of a cluster or a broker made lines between brokers mean
+/// something else. Such a name is an error of the file.
+#[test]
+fn nats_server_5676_names_between_brokers_have_no_blanks() {
+    for text in [
+        "server_name: \"my broker\"",
+        "cluster { name: \"my cluster\", port: 6222 }",
+    ] {
+        for builder in both() {
+            let (code, said) = judged(&builder, text);
+            assert_eq!(code, Some(1), "{text}: {said}");
+            assert!(said.contains("name"), "{text}: {said}");
+        }
     }
 }
 
