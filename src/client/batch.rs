@@ -83,8 +83,7 @@ impl Reader for Session {
         // What came before an error is still delivered.
         let counted = batch.deliver_last(self, buffers, bytes);
         self.set_held(held);
-        self.connection.in_msgs.add(counted.msgs);
-        self.connection.in_bytes.add(counted.bytes);
+        self.connection.count_received(counted.msgs, counted.bytes);
         if counted.msgs > 0 {
             self.keepalive.busy();
             self.connection.active(buffers.read_at.clock());

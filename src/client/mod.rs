@@ -337,7 +337,9 @@ async fn finish(session: &mut Session, stream: &TcpStream) {
     let incident = ended.await;
     // Before it is counted out: who sees that it has gone finds its place free.
     session.give_back_place();
-    connection.tell_moved(&context.telemetry.loads);
+    if let Some(moved) = context.registry.take_moved_of(&connection) {
+        moved.add_to(&context.telemetry.loads);
+    }
     context.telemetry.loads.forget(connection.cid);
     // Only now: it is open no more.
     if let Some(tried) = &session.tried {

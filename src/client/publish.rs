@@ -198,8 +198,7 @@ impl Session {
                 detail: "a payload does not end where its size says".into(),
             });
         }
-        self.connection.in_msgs.add(1);
-        self.connection.in_bytes.add(publish.total_len as u64);
+        self.connection.count_received(1, publish.total_len as u64);
         self.keepalive.busy();
         buffers.read_at = MonotonicMicros::now();
         buffers.publisher = self.connection.cid;
@@ -209,6 +208,8 @@ impl Session {
             let payload = Payload::Shared(large.payload.into_shared());
             self.publish_alone(buffers, &publish, payload);
         }
+        // It may have reached nobody, which is counted too.
+        self.connection.note_moved();
         Ok(())
     }
 

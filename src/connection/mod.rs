@@ -20,6 +20,7 @@ pub mod incident;
 mod input;
 pub mod interest;
 pub mod keepalive;
+mod moved;
 mod names;
 pub mod outbound;
 mod outbound_stats;
@@ -66,7 +67,7 @@ use crate::{
     telemetry::{
         Counter, MonotonicMicros, MonotonicMillis, Telemetry, Traffic,
         held::{allocated, shown},
-        load::{Loads, Name, TrafficDelta},
+        load::Name,
         loss::LossReason,
         slow::Incident,
     },
@@ -75,6 +76,7 @@ use budget::Budget;
 use buffers::with_buffers;
 pub use client_info::ClientInfo;
 pub use close_reason::CloseReason;
+use moved::Moved;
 use outbound::Outbound;
 use registry::Registry;
 pub use subscription::{SUBSCRIPTIONS, Subscription, SubscriptionTable, lingering};
@@ -173,8 +175,8 @@ pub struct Connection {
     /// Number of the series that its figures belong to; see
     /// [`crate::telemetry::metrics`].
     pub series: AtomicU32,
-    /// What it had moved when the recorder last looked.
-    looked_at: Mutex<TrafficDelta>,
+    /// What of its traffic is in the totals.
+    moved: Moved,
     /// The generation of the settings that its own task goes by; written by it.
     pub settings: AtomicU64,
     flags: AtomicU8,
@@ -289,7 +291,7 @@ impl Connection {
             guard: Mutex::default(),
             outbound: Outbound::new(kind, stream, max_pending, budget),
             series: AtomicU32::new(0),
-            looked_at: Mutex::default(),
+            moved: Moved::default(),
             settings: AtomicU64::new(0),
             flags: AtomicU8::new(0),
             waker: AtomicWaker::new(),
@@ -383,16 +385,6 @@ impl Connection {
         let (msgs, bytes) = (self.refused_msgs.value(), self.refused_bytes.value());
         traffic.loss.add(LossReason::RepliesFull, msgs, bytes);
         traffic
-    }
-
-    /// Adds what it moved since this was last asked to `loads`.
-    pub fn tell_moved(&self, loads: &Loads) {
-        let mut looked_at = self.looked_at.lock();
-        let now = TrafficDelta::from(self.traffic());
-        let before = std::mem::replace(&mut *looked_at, now);
-        if now != before {
-            loads.add(self.cid, &self.holder(), before, now.since(before));
-        }
     }
 
     /// Whose load it is.

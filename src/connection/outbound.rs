@@ -392,6 +392,7 @@ impl Connection {
     /// Writes what waits, as far as the socket takes it now.
     pub fn flush(self: &Arc<Self>, buffers: &mut ThreadBuffers) {
         self.write_queue(buffers, false);
+        self.note_moved();
     }
 
     /// The same for the connection's own task when the socket takes bytes
@@ -403,6 +404,7 @@ impl Connection {
             self.lower(BLOCKED);
         }
         self.write_queue(buffers, false);
+        self.note_moved();
     }
 
     /// The same after the close was asked for. Returns whether all is written
@@ -575,6 +577,7 @@ impl Appender<'_> {
     pub fn refuse(&mut self, msgs: u64, bytes: u64) {
         self.state.loss.add(LossReason::TooLong, msgs, bytes);
         self.connection.outbound.sent.losses.add(1);
+        self.connection.note_moved();
     }
 
     /// Bytes that wait.

@@ -5,6 +5,7 @@
 //! connections, monitoring reads.
 
 pub mod closed;
+mod moved_totals;
 mod room;
 mod totals;
 mod view;
@@ -18,16 +19,17 @@ use std::sync::{
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use self::{closed::Closed, totals::ClosedTotals, walk::walk};
+use self::{closed::Closed, moved_totals::MovedTotals, totals::ClosedTotals, walk::walk};
 pub use self::{
+    moved_totals::MovedConnection,
     room::Cut,
     totals::{AccountTotals, FailureCounts, LiveConnection, RegistrySnapshot, Totals},
     view::{ClosedConnection, ConnectionView, SubscriptionView},
 };
-use super::{CloseReason, Connection, Subscription, budget::Budget};
+use super::{CloseReason, Connection, Subscription, budget::Budget, moved::MovedList};
 use crate::telemetry::{MonotonicMicros, Traffic};
 
-/// Readers noted between two looks of the recorder.
+/// Readers noted between two ticks of the recorder.
 const NOTICED_MAX: usize = 64;
 
 /// Closed connections that are asked for somebody's name, the latest first.
@@ -42,7 +44,9 @@ pub struct Registry {
     max_closed: AtomicUsize,
     /// Held by who makes room in the budget.
     making_room: Mutex<()>,
-    /// Readers that publishers found behind, until the recorder looks.
+    /// Connections that moved something since totals were last added up.
+    moved: Arc<MovedList>,
+    /// Readers that publishers found behind, until the recorder takes them.
     noticed: Mutex<Vec<Arc<Connection>>>,
     /// What all outbound queues may hold together.
     pub budget: Arc<Budget>,
@@ -62,14 +66,19 @@ struct Inner {
     routes_gone: ClosedTotals,
     /// How many ended, by reason.
     ended: HashMap<CloseReason, u64>,
+    /// What all connections moved, as far as it is added up.
+    moved: MovedTotals,
 }
 
 impl Inner {
-    /// Keeps what a closed connection leaves behind.
-    fn leave(&mut self, traffic: Traffic, account: &str, reason: CloseReason) {
+    /// Keeps what a closed connection leaves behind; returns what it moved.
+    fn leave(&mut self, connection: &Connection, account: &str, reason: CloseReason) -> Traffic {
+        self.open.remove(&connection.cid);
+        let traffic = self.moved.close(connection);
         self.gone.add(traffic, reason);
         let gone = self.gone_by_account.entry_ref(account).or_default();
         gone.add(traffic, reason);
+        traffic
     }
 }
 
@@ -84,6 +93,7 @@ impl Registry {
             stalls: AtomicU64::new(0),
             max_closed: AtomicUsize::new(max_closed),
             making_room: Mutex::default(),
+            moved: Arc::default(),
             noticed: Mutex::default(),
             budget: Arc::new(Budget::new(max_memory)),
         }
@@ -116,13 +126,14 @@ impl Registry {
     pub fn insert_route(&self, connection: &Arc<Connection>) {
         let mut inner = self.inner.lock();
         inner.routes.insert(connection.cid, connection.clone());
+        connection.note_in(&self.moved);
     }
 
     /// Takes a route out that has ended.
     pub fn close_route(&self, connection: &Connection, reason: CloseReason) {
-        let traffic = connection.traffic();
         let mut inner = self.inner.lock();
         inner.routes.remove(&connection.cid);
+        let traffic = inner.moved.close(connection);
         inner.routes_gone.add(traffic, reason);
     }
 
@@ -133,6 +144,7 @@ impl Registry {
             return false;
         }
         inner.open.insert(connection.cid, connection.clone());
+        connection.note_in(&self.moved);
         true
     }
 
@@ -157,15 +169,14 @@ impl Registry {
             listed += closed::listed_len(view);
             listed <= closed::LISTED_MAX
         });
-        let closed = ClosedConnection {
+        let mut closed = ClosedConnection {
             last,
             subscriptions: views.collect::<Box<[_]>>().into(),
             stop: MonotonicMicros::now(),
             reason,
         };
         let mut inner = self.inner.lock();
-        inner.open.remove(&connection.cid);
-        inner.leave(closed.last.traffic, &closed.last.identity.account, reason);
+        closed.last.traffic = inner.leave(connection, &closed.last.identity.account, reason);
         *inner.ended.entry(reason).or_default() += 1;
         let freed = inner.closed.push(closed, self.max_closed());
         drop(inner);
@@ -174,15 +185,14 @@ impl Registry {
 
     /// The same with a connection that left without a word, for `reason`.
     pub fn close_bare(&self, connection: &Connection, reason: CloseReason) {
-        let closed = ClosedConnection {
+        let mut closed = ClosedConnection {
             last: connection.view(),
             subscriptions: Vec::new(),
             stop: MonotonicMicros::now(),
             reason,
         };
         let mut inner = self.inner.lock();
-        inner.open.remove(&connection.cid);
-        inner.leave(closed.last.traffic, "", reason);
+        closed.last.traffic = inner.leave(connection, "", reason);
         *inner.ended.entry(reason).or_default() += 1;
         let freed = inner.closed.push_bare(closed, self.max_closed());
         drop(inner);
@@ -192,8 +202,7 @@ impl Registry {
     /// Drops a connection that nobody will ask for.
     pub fn forget(&self, connection: &Connection) {
         let mut inner = self.inner.lock();
-        inner.open.remove(&connection.cid);
-        inner.leave(connection.traffic(), "", CloseReason::ClientClosed);
+        inner.leave(connection, "", CloseReason::ClientClosed);
     }
 
     /// Counts a publisher's wait for `reader`.
@@ -320,23 +329,33 @@ impl Registry {
         }
     }
 
-    /// The totals. Unlike [`Registry::moment`] this holds on to no connection:
-    /// with ten thousand of them that is most of the work.
+    /// The totals. Unlike [`Registry::moment`] this goes through those connections
+    /// alone that moved something since totals were last added up.
     pub fn totals(&self) -> Totals {
-        let inner = self.inner.lock();
-        let sum = |mut all: Traffic, open: &HashMap<u64, Arc<Connection>>| {
-            walk(open.values(), |known| all += known.traffic());
-            all
-        };
+        let mut inner = self.inner.lock();
+        inner.add_up(&self.moved);
         Totals {
             connections: inner.open.len(),
             accepted: self.accepted.load(Ordering::Relaxed),
-            traffic: sum(inner.gone.traffic, &inner.open),
+            traffic: inner.moved.clients,
             troubles: inner.gone.troubles,
             routes: inner.routes.len(),
-            route_traffic: sum(inner.routes_gone.traffic, &inner.routes),
+            route_traffic: inner.moved.routes,
             route_troubles: inner.routes_gone.troubles,
             stalls: self.stalls.load(Ordering::Relaxed),
         }
+    }
+
+    /// What each client moved since the last call, of those that moved something
+    /// and are open.
+    pub fn take_moved(&self) -> Vec<MovedConnection> {
+        let mut inner = self.inner.lock();
+        inner.add_up(&self.moved);
+        inner.take_moved()
+    }
+
+    /// The same of one client, which is about to be closed.
+    pub fn take_moved_of(&self, connection: &Arc<Connection>) -> Option<MovedConnection> {
+        self.inner.lock().moved.take_of(connection)
     }
 }

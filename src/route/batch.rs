@@ -115,8 +115,7 @@ impl Reader for Session {
         self.deliver_run(buffers, &mut batch, bytes, bytes.len() > SMALL_BATCH_LEN);
         self.is_held = is_held;
         let connection = self.connection();
-        connection.in_msgs.add(batch.msgs);
-        connection.in_bytes.add(batch.bytes);
+        connection.count_received(batch.msgs, batch.bytes);
         if batch.msgs > 0 {
             connection.active(MonotonicMillis::now());
         }
@@ -275,8 +274,7 @@ impl Session {
         // It was parsed before, so it can be parsed again.
         if let Ok(Parsed::Op(RouteOp::Message(message), _)) = parse(&large.line, LINE_MAX) {
             let connection = self.connection();
-            connection.in_msgs.add(1);
-            connection.in_bytes.add(message.total_len as u64);
+            connection.count_received(1, message.total_len as u64);
             connection.active(MonotonicMillis::now());
             let shared = large.payload.into_shared();
             self.deliver_alone(buffers, &message, &shared, Some(&shared));

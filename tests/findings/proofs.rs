@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use midge::diagnosis::rules::RULES;
+use midge::observe::diagnosis::rules::RULES;
 
 use crate::{
     broker, ceilings, certificates, clients, readers, routes, support::PATIENCE, system, tables,

@@ -13,7 +13,7 @@ use super::{
     endpoints::{explainz::printable, time_text, varz},
     http::table::ENDPOINTS,
 };
-use crate::{COMPATIBLE_VERSION, diagnosis::Finding, telemetry::event::EventKind};
+use crate::{COMPATIBLE_VERSION, observe::diagnosis::Finding, telemetry::event::EventKind};
 
 const PAGE: &str = include_str!("page.html");
 

@@ -8,7 +8,7 @@ use monitor_client::{ClusterMember, Clusterz, Disagreement, PeerRoute};
 use super::{super::Monitor, query::Query, refusal::Refusal, time_text::rfc3339};
 use crate::{
     COMPATIBLE_VERSION, VERSION,
-    diagnosis::{Report, rules::ABOUT_THE_MESH},
+    observe::diagnosis::{Report, rules::ABOUT_THE_MESH},
     route::{
         Cluster, Route,
         membership::{Member, MembershipSnapshot, Target},

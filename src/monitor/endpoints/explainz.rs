@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use monitor_client::{Explainz, Finding, text::escaped};
 
 use super::{super::Monitor, query::Query, refusal::Refusal, time_text};
-use crate::diagnosis;
+use crate::observe::diagnosis;
 
 /// Where the manual of the findings is, from the project's top.
 const MANUAL: &str = "docs/findings.md";
@@ -102,7 +102,7 @@ pub(in crate::monitor) fn printable(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{diagnosis::Severity, telemetry::MonotonicMillis};
+    use crate::{observe::diagnosis::Severity, telemetry::MonotonicMillis};
 
     #[test]
     fn the_text_says_what_who_why_and_what_to_do() {

@@ -11,7 +11,7 @@ use hyper::StatusCode;
 use monitor_client::{HealthError, Healthz};
 
 use super::{super::Monitor, query::Query, refusal::Refusal};
-use crate::diagnosis::{Finding, Report, Severity};
+use crate::observe::diagnosis::{Finding, Report, Severity};
 
 const FLAGS: &[&str] = &[
     "js-enabled",

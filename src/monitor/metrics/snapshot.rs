@@ -17,7 +17,6 @@ use crate::{
         handshake::Handshakers,
         registry::{ConnectionView, LiveConnection, RegistrySnapshot},
     },
-    diagnosis::Report,
     log::LogState,
     monitor::{
         Monitor, cpu,
@@ -25,6 +24,7 @@ use crate::{
             accstatz, healthz, leafz, query::Query, refusal::Refusal, routez, subsz, varz,
         },
     },
+    observe::diagnosis::Report,
     server::Server,
     telemetry::{Telemetry, Traffic, histogram::Distribution, slow},
 };

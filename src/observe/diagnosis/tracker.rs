@@ -220,7 +220,7 @@ impl FindingTracker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::rules::RULES;
+    use crate::observe::diagnosis::rules::RULES;
 
     const PATIENCE: Hysteresis = Hysteresis {
         appear: Duration::from_secs(3),

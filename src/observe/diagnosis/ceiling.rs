@@ -1,12 +1,13 @@
 //! Ceilings: everything that has an end, how much of it is used, and when it
 //! is used up if it grows on as it does.
 
-use super::{sample::Sample, trend::Trend};
+use super::trend::Trend;
 use chrono::Utc;
 
 use crate::{
     config::Diagnosis,
     connection::budget,
+    observe::sample::Sample,
     security::validity::{Term, Validity},
     server::Server,
     telemetry::process,
@@ -166,11 +167,6 @@ impl Reading {
 }
 
 impl Ceilings {
-    /// Bytes of memory that the process may use; `None` if that is not known.
-    pub(super) fn memory_max(&self) -> Option<usize> {
-        self.memory_max
-    }
-
     pub(super) fn new(thresholds: &Diagnosis) -> Self {
         let trend = |_| Trend::new(thresholds.growth_window, thresholds.interval);
         Self {
@@ -179,7 +175,7 @@ impl Ceilings {
         }
     }
 
-    /// The ceilings as a look saw them. One without a limit is not told.
+    /// The ceilings of a sample. One without a limit is left out.
     pub(super) fn read(&mut self, server: &Server, sample: &Sample) -> Vec<Ceiling> {
         let mut ceilings = Vec::with_capacity(MEASURES.len());
         for (index, (kind, measure)) in MEASURES.iter().enumerate() {
