@@ -26,6 +26,8 @@ mod metrics;
 mod secrets;
 #[path = "monitor_room/series.rs"]
 mod series;
+#[path = "monitor_room/totals.rs"]
+mod totals;
 #[path = "monitor_room/who_may_ask.rs"]
 mod who_may_ask;
 #[path = "monitor_room/words.rs"]

@@ -292,6 +292,16 @@ impl Registry {
         open
     }
 
+    /// How many clients are connected, and those on a page of them in the order of
+    /// their ids. Others are not read, as many as there are.
+    pub fn page(&self, offset: usize, limit: usize) -> (usize, Vec<Arc<Connection>>) {
+        let inner = self.inner.lock();
+        let mut cids: Vec<u64> = inner.open.keys().copied().collect();
+        let page = smallest(&mut cids, offset, limit).iter();
+        let page = page.filter_map(|cid| inner.open.get(cid).cloned());
+        (inner.open.len(), page.collect())
+    }
+
     /// The closed connections that are remembered, those first that ended first.
     pub fn closed(&self) -> Vec<Arc<ClosedConnection>> {
         let closed = self.inner.lock().closed.iter().cloned().collect();
@@ -357,5 +367,44 @@ impl Registry {
     /// The same of one client, which is about to be closed.
     pub fn take_moved_of(&self, connection: &Arc<Connection>) -> Option<MovedConnection> {
         self.inner.lock().moved.take_of(connection)
+    }
+}
+
+/// Those that would follow the first `offset` if all were in order, at most `limit`, in
+/// order.
+fn smallest(cids: &mut [u64], offset: usize, limit: usize) -> &[u64] {
+    let end = offset.saturating_add(limit);
+    let front = match end < cids.len() {
+        true => cids.select_nth_unstable(end).0,
+        false => cids,
+    };
+    let begin = offset.min(front.len());
+    if (1..front.len()).contains(&begin) {
+        front.select_nth_unstable(begin);
+    }
+    let page = &mut front[begin..];
+    page.sort_unstable();
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_the_same_as_of_a_sorted_list() {
+        let mixed: Vec<u64> = (0..1000).map(|n| n * 7919 % 1009).collect();
+        let mut sorted = mixed.clone();
+        sorted.sort_unstable();
+        for offset in [0, 1, 17, 500, 999, 1000, 1001, usize::MAX] {
+            for limit in [0, 1, 17, 500, 999, 1000, 1001, usize::MAX] {
+                let page: Vec<u64> = sorted.iter().skip(offset).take(limit).copied().collect();
+                assert_eq!(
+                    smallest(&mut mixed.clone(), offset, limit),
+                    page,
+                    "{offset} {limit}"
+                );
+            }
+        }
     }
 }

@@ -25,7 +25,7 @@
 //! * All times are UTC.
 //! * `acc=$G` finds closed connections as well, and an unknown account is
 //!   answered with the broker's id and an empty list.
-//! * What tells of the insides of a Go program is not there: `/stacksz`,
+//! * What shows the insides of a Go program is not there: `/stacksz`,
 //!   `/ipqueuesz`, `/raftz`, `/debug/vars`.
 //! * `filter_subject` of `/connz`, together with `acc`, selects here too; of
 //!   nats-server only the service of the system account does.

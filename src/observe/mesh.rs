@@ -16,13 +16,13 @@ use crate::{
     telemetry::{MonotonicMillis, loss::LossReason},
 };
 
-/// What a member told is out of date after so many times that it is asked.
+/// A member's view is out of date after so many questions without an answer.
 const STALE_AFTER: u32 = 4;
 
-/// Brokers that members see and this one does not, as far as they are told.
+/// Most brokers that are reported because members see them and this one does not.
 const STRANGERS_MAX: usize = 64;
 
-/// Pairs of members of which one does not see the other, as far as they are told.
+/// Most pairs of members that are reported because one does not see the other.
 const GAPS_MAX: usize = 256;
 
 /// The mesh at one moment.
@@ -47,22 +47,22 @@ pub(in crate::observe) struct RouteNow {
     pub(in crate::observe) backlog: Backlog,
     /// What it wants in accounts that this broker has not.
     pub(in crate::observe) unknown: Unknown,
-    /// Times that something it wants was not kept for want of room.
+    /// Times that something it wants was not kept because its table was full.
     pub(in crate::observe) no_room: usize,
     /// Bytes of the longest control line that it takes.
     pub(in crate::observe) line_max: usize,
-    /// Subjects and queue groups that it is not told of, as they are too long.
+    /// Subjects and queue groups that were not announced to it, as they are too long.
     pub(in crate::observe) untold: usize,
     /// Messages that it did not get, as they had too long control lines.
     pub(in crate::observe) too_long: u64,
 }
 
-/// Two members, the first of which has no route to the second, as far as it told.
+/// Two members, the first of which has no route to the second by its own answer.
 #[derive(Debug, Eq, PartialEq)]
 pub(in crate::observe) struct Gap<'a> {
     pub(in crate::observe) from: &'a str,
     pub(in crate::observe) to: &'a str,
-    /// Whether the second one has one to the first; `None` if it did not tell.
+    /// Whether the second one has one to the first; `None` if it did not answer.
     pub(in crate::observe) is_seen_back: Option<bool>,
 }
 
@@ -134,7 +134,7 @@ impl Mesh {
 
     /// Pairs of members of which one at least has no route to the other.
     /// `asked_every` is the time between two questions. Members that are new,
-    /// or did not tell lately, are not judged.
+    /// or did not answer lately, are not judged.
     pub(in crate::observe) fn gaps(
         &self,
         now: MonotonicMillis,
@@ -168,7 +168,7 @@ impl Mesh {
                 }
                 let back = seen.get(&*other.id);
                 let is_seen_back = back.map(|back| back.contains(&*member.id));
-                // Both without: told once, in the order of their names.
+                // Both without: reported once, in the order of their names.
                 let comes_later = (&member.name, &member.id) > (&other.name, &other.id);
                 if is_seen_back == Some(false) && comes_later {
                     continue;
@@ -220,7 +220,7 @@ fn version_numbers(version: &str) -> Vec<u64> {
     numbers.map_while(|number| number.parse().ok()).collect()
 }
 
-/// Ids of the brokers that a member has routes to, as it told.
+/// Ids of the brokers that a member has routes to, by its own answer.
 fn seen_ids(member: &Member) -> HashSet<&str> {
     let sights = member.view.iter().flat_map(|view| &view.sees);
     sights.map(|sight| &*sight.id).collect()

@@ -78,7 +78,7 @@ struct Observer {
     probes: Every,
     copies: Every,
     samples: Every,
-    /// When the recorder looks at a sample: not at each, if they are more frequent.
+    /// When the recorder takes a sample: not each one, if they are more frequent.
     records: Every,
     /// When the diagnosis judges one: not each, if it is to be less frequent.
     judgements: Every,

@@ -65,11 +65,11 @@ pub(in crate::observe) struct Sample {
     pub(in crate::observe) troubles: FailureCounts,
     /// The other brokers; nobody without a cluster.
     pub(in crate::observe) mesh: Mesh,
-    /// The memory of the process; `None` if the system does not tell.
+    /// The memory of the process; `None` if the system does not say.
     pub(in crate::observe) process: Option<process::Memory>,
     /// What the allocator said last of its part.
     pub(in crate::observe) allocated: Allocated,
-    /// Open file descriptors; `None` if the system does not tell.
+    /// Open file descriptors; `None` if the system does not say.
     pub(in crate::observe) files: Option<u64>,
 }
 

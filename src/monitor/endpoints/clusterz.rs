@@ -1,5 +1,5 @@
-//! `/clusterz`: the mesh as a matrix: who ought to be there, who is, who sees
-//! whom, and what is wrong between them.
+//! `/clusterz`: the mesh as a matrix: which members are expected, which are there,
+//! which of them have routes to which, and what is wrong between them.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -36,7 +36,7 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Clusterz, Refusal> {
         cluster: server.clients.info.read().cluster.clone(),
         expected: members.iter().filter(is_missed).count().max(1),
         present: members.iter().filter(is_there).count().max(1),
-        age: report.looked.age().as_secs_f64(),
+        age: report.sampled.age().as_secs_f64(),
         disagreements: disagreements(&report),
         members,
     })

@@ -1,7 +1,7 @@
 //! `/connz`: the connections, open and closed, one entry each.
 //!
-//! What is asked of every connection is only what selects and orders it; the
-//! entries are made for the page alone, so that a page's cost depends little on
+//! Only what selects and orders connections is read of all of them; the entries are
+//! made for the page alone, so that a page's cost depends little on
 //! how many connections there are.
 
 use std::{sync::Arc, time::Duration};
@@ -28,7 +28,7 @@ use crate::{
     telemetry::{MonotonicMillis, loss::LossReason},
 };
 
-/// Subscriptions listed in one answer; an entry's count tells when its list is
+/// Subscriptions listed in one answer; an entry's count shows when its list is
 /// cut short.
 const LISTED_SUBSCRIPTIONS_MAX: usize = 64 * 1024;
 
@@ -71,15 +71,17 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Connz, Refusal> {
 fn build(monitor: &Monitor, request: &Request) -> Connz {
     let context = &monitor.server.clients;
     let clock = MonotonicMillis::now();
-    let mut candidates = candidates(&context.registry, request.state);
-    candidates.retain(|candidate| request.wants_account(candidate));
-    let total = candidates.len();
-    candidates.retain(|candidate| request.wants(candidate));
-    request.order.sort(&mut candidates, clock);
+    let (total, page) = match request.is_plain() {
+        true => {
+            let Page { offset, limit } = request.page;
+            let (total, page) = context.registry.page(offset, limit);
+            (total, page.into_iter().map(Candidate::Open).collect())
+        }
+        false => request.select(&context.registry, clock),
+    };
     let mut listed = 0;
-    let connections: Vec<_> = request
-        .page
-        .cut(&candidates)
+    let connections: Vec<_> = page
+        .iter()
         .map(|candidate| request.entry(candidate, clock, &mut listed))
         .collect();
     Connz {
@@ -102,7 +104,7 @@ fn candidates(registry: &Registry, state: State) -> Vec<Candidate> {
         found.extend(registry.closed().into_iter().map(Candidate::Closed));
     }
     if state == State::Any {
-        // One that ended between the two looks is in both lists.
+        // One that ended between the two reads is in both lists.
         found.sort_by_key(Candidate::cid);
         found.dedup_by_key(|candidate| candidate.cid());
     }
@@ -177,6 +179,28 @@ impl Request {
         Ok(request)
     }
 
+    /// Whether it asks for open connections by their ids and no more: most requests do,
+    /// and they need no connection but those on the page.
+    fn is_plain(&self) -> bool {
+        self.state == State::Open
+            && self.order == Order::Cid
+            && self.cid == 0
+            && [&self.account, &self.user, &self.mqtt_client]
+                .iter()
+                .all(|text| text.is_empty())
+    }
+
+    /// How many connections there are before `user` and the like select, and those on
+    /// the page.
+    fn select(&self, registry: &Registry, clock: MonotonicMillis) -> (usize, Vec<Candidate>) {
+        let mut candidates = candidates(registry, self.state);
+        candidates.retain(|candidate| self.wants_account(candidate));
+        let total = candidates.len();
+        candidates.retain(|candidate| self.wants(candidate));
+        self.order.sort(&mut candidates, clock);
+        (total, self.page.cut(candidates).collect())
+    }
+
     fn wants_account(&self, candidate: &Candidate) -> bool {
         self.account.is_empty() || candidate.is_in(&self.account)
     }
@@ -214,7 +238,7 @@ impl Request {
                     closed.last.last_activity.until(stop),
                 );
                 if self.auth {
-                    // As it was told, which nobody is of the global one.
+                    // As `account` above, where the global one is left out.
                     info.name_tag.clone_from(&info.account);
                 }
                 info.stop = Some(rfc3339(closed.stop.time_of_day()));

@@ -17,8 +17,8 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Explainz, Refusal> {
     Ok(Explainz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),
-        looked: time_text::rfc3339(report.looked.time_of_day()),
-        age: report.looked.age().as_secs_f64(),
+        looked: time_text::rfc3339(report.sampled.time_of_day()),
+        age: report.sampled.age().as_secs_f64(),
         status: status(&report.findings).into(),
         findings: report.findings.iter().map(info).collect(),
     })
@@ -28,7 +28,10 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Explainz, Refusal> {
 pub fn page(monitor: &Monitor) -> String {
     let report = monitor.diagnosis.report();
     let mut text = text(&monitor.server.name, Utc::now(), &report.findings);
-    text += &format!("\n(as of {:.1} s ago)\n", report.looked.age().as_secs_f64());
+    text += &format!(
+        "\n(as of {:.1} s ago)\n",
+        report.sampled.age().as_secs_f64()
+    );
     text
 }
 

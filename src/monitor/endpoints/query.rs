@@ -10,7 +10,7 @@ use super::refusal::Refusal;
 pub(in crate::monitor) enum Listing {
     /// Just how many there are.
     Count,
-    /// With all there is to tell.
+    /// With all their fields.
     Detail,
     /// Their subjects.
     Subjects,
@@ -185,7 +185,7 @@ fn quoted(text: &[u8]) -> String {
 }
 
 fn is_printable(symbol: char) -> bool {
-    // A quote is told apart before; a mark that joins what is before it prints.
+    // A quote was handled before; a mark that joins what is before it prints.
     let joined = String::from_iter(['a', symbol]);
     symbol == '\'' || joined.escape_debug().count() == 2
 }

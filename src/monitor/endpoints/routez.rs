@@ -18,7 +18,7 @@ use crate::{
     telemetry::MonotonicMillis,
 };
 
-/// Subjects listed in one answer; a route's count tells when its list is cut
+/// Subjects listed in one answer; a route's count shows when its list is cut
 /// short.
 const LISTED_MAX: usize = 64 * 1024;
 

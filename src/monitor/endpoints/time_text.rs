@@ -30,7 +30,7 @@ pub(in crate::monitor) fn rfc3339(time: DateTime<Utc>) -> String {
         text.push(then);
     }
     push_digits(&mut text, time.second(), 2);
-    // A leap second is told as a longer one before.
+    // A leap second shows as the second before it.
     let (mut fraction, mut digits) = (time.nanosecond() % 1_000_000_000, 9);
     if fraction > 0 {
         while fraction.is_multiple_of(10) {

@@ -27,12 +27,12 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Varz, Refusal> {
     Ok(build(monitor))
 }
 
-/// All figures at this moment.
+/// All values at this moment.
 pub fn build(monitor: &Monitor) -> Varz {
     build_of(monitor, &monitor.server.clients.registry.totals())
 }
 
-/// All figures, with these totals.
+/// All values, with these totals.
 pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
     let server = &monitor.server;
     let mut varz = settings(monitor);
@@ -45,7 +45,7 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         _ => start.clone(),
     };
     varz.start = start;
-    // Shown as 0 where the system does not tell.
+    // Shown as 0 where the system does not say.
     varz.mem = signed(process::resident_bytes().unwrap_or(0));
     varz.cpu = monitor.cpu.percent();
     varz.cores = signed(monitor.settings.cores);

@@ -25,7 +25,7 @@ use crate::{
     account::GLOBAL_ACCOUNT, connection::registry::ConnectionView, telemetry::MonotonicMillis,
 };
 
-/// What the exporter puts before its names unless it is told otherwise.
+/// What the exporter puts before its names unless it is set otherwise.
 pub(super) const DEFAULT_PREFIX: &str = "gnatsd";
 
 /// Texts that become metrics: a time as milliseconds, all else as a label.
@@ -175,7 +175,7 @@ impl Metrics {
         }
     }
 
-    /// Adds a verdict: in `status` nought is well, in `status_value` one.
+    /// Adds a verdict: in `status` 0 is well, in `status_value` one.
     fn health(&mut self, name: &str, health: &Healthz, labels: &Labels) {
         let healthy = f64::from(u8::from(health.status == "ok"));
         self.add(&format!("{name}_status"), labels.clone(), 1.0 - healthy);

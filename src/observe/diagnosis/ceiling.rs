@@ -13,8 +13,8 @@ use crate::{
     telemetry::process,
 };
 
-/// Share of the limit that a figure must have risen by before a time to
-/// exhaustion is told.
+/// Share of the limit that a value must have risen by before a time to
+/// exhaustion is given.
 const RISE_MIN: f64 = 0.02;
 
 /// Something that has an end, at one moment.

@@ -39,7 +39,7 @@ pub(super) struct History {
     pub(super) subscriptions: HashMap<u64, Trend>,
     /// Inbox subscriptions that never got a message, by connection.
     pub(super) idle_inboxes: HashMap<u64, usize>,
-    /// Times that publishers waited since the last look, by the connection
+    /// Times that publishers waited since the last sample, by the connection
     /// they waited for.
     pub(super) new_stalls: HashMap<u64, u64>,
     stalls: HashMap<u64, u64>,
@@ -308,7 +308,7 @@ impl History {
         }
     }
 
-    /// Takes in what reached nobody since the last look, of the subjects that
+    /// Adds what reached nobody since the last sample, of the subjects that
     /// have most of it.
     fn add_no_interest(&mut self, server: &Server, thresholds: &Diagnosis, now: MonotonicMillis) {
         let hits = server.clients.telemetry.subjects.no_interest(Window::Start);
@@ -349,7 +349,7 @@ impl History {
         for event in new.events {
             let recent = match event.kind {
                 EventKind::AuthenticationFailed => &mut self.login_failures,
-                // Counted with those that are not told.
+                // Counted with those that make no event.
                 EventKind::HandshakeFailed => {
                     self.last_handshake = format!("{}: {}", event.subject, event.text);
                     continue;
@@ -386,7 +386,7 @@ fn follow(
     }
 }
 
-/// Inbox subscriptions that never got a message, as far as a sample tells.
+/// Inbox subscriptions that never got a message, estimated from a part.
 fn idle_inboxes(connection: &Connection) -> usize {
     let subscriptions = connection.subscriptions.lock();
     let sample = subscriptions.iter().take(INBOX_SAMPLE);

@@ -27,7 +27,7 @@ const CONNECTION_OVERHEAD: u64 = 2048;
 /// estimate.
 const TLS_SESSION: u64 = 11 * 1024;
 
-/// Tables whose users are told when they are full, by the name of their cause.
+/// Tables that are reported when they are full, by the name of their cause.
 pub(super) const TOLD_WHEN_FULL: [(&str, &Pool); 6] = [
     ("interest", &REMOTE_INTEREST),
     ("payloads", &payload::RESERVED),
@@ -40,7 +40,7 @@ pub(super) const TOLD_WHEN_FULL: [(&str, &Pool); 6] = [
 /// What the memory is held for.
 #[derive(Clone, Debug, Default)]
 pub struct Memory {
-    /// Resident memory in bytes; 0 if the system does not tell.
+    /// Resident memory in bytes; 0 if the system does not say.
     pub resident: u64,
     /// What of it is known by cause, the biggest first.
     pub causes: Vec<Cause>,
@@ -73,7 +73,7 @@ pub struct MemoryHolder {
 }
 
 impl Memory {
-    /// What holds the memory at one look.
+    /// What holds the memory in one sample.
     pub(super) fn of(server: &Server, sample: &Sample, history: &History) -> Self {
         let process = sample.process.unwrap_or_default();
         let mut causes = causes(server, sample, history);

@@ -58,7 +58,7 @@ pub struct Diagnosis {
 #[derive(Clone)]
 pub struct Report {
     /// When the sample was taken; the start of the broker before the first.
-    pub looked: MonotonicMillis,
+    pub sampled: MonotonicMillis,
     /// Findings, the worst first.
     pub findings: Vec<Finding>,
     /// Everything that has an end.
@@ -72,7 +72,7 @@ pub struct Report {
 impl Default for Report {
     fn default() -> Self {
         Self {
-            looked: MonotonicMillis(0),
+            sampled: MonotonicMillis(0),
             findings: Vec::new(),
             ceilings: Vec::new(),
             memory: Memory::default(),
@@ -103,7 +103,7 @@ impl Report {
     /// The report as it is at `now` if it is old then: with a finding that says
     /// so.
     fn at(&self, now: MonotonicMillis, old_after: Duration) -> Option<Self> {
-        let age = self.looked.until(now);
+        let age = self.sampled.until(now);
         if age < old_after {
             return None;
         }
@@ -116,7 +116,7 @@ impl Report {
         let mut report = self.clone();
         report
             .findings
-            .insert(0, Finding::of(rule, self.looked, text));
+            .insert(0, Finding::of(rule, self.sampled, text));
         report.dead |= age >= DEAD_AFTER;
         Some(report)
     }
@@ -176,7 +176,7 @@ impl Judge {
             changes.iter().for_each(|change| announce(server, change));
         }
         *self.diagnosis.last.lock() = Arc::new(Report {
-            looked: sample.at,
+            sampled: sample.at,
             findings: self.tracker.findings(),
             memory: Memory::of(server, sample, &self.history),
             ceilings,
@@ -219,7 +219,7 @@ mod tests {
     #[test]
     fn an_old_report_is_critical_by_its_age() {
         let report = Report {
-            looked: MonotonicMillis(5_000),
+            sampled: MonotonicMillis(5_000),
             ..Report::default()
         };
         let at = |millis| report.at(MonotonicMillis(millis), OLD_AFTER);

@@ -54,8 +54,8 @@ impl Readings {
     }
 }
 
-/// Keeps house as long as the process lives, on a thread of its own. A round is done
-/// every `interval` of the block `diagnosis`.
+/// Does a round every `interval` of the block `diagnosis` as long as the process
+/// lives, on a thread of its own.
 ///
 /// # Errors
 ///
@@ -122,7 +122,7 @@ impl Housekeeping {
         let queued = budget.used();
         let tables = queued + held_in_tables();
         let taken = self.asked.taken_since(allocated, tables);
-        // Where the system does not tell, what was left the last time counts.
+        // If the system does not say, what was left the last time counts.
         let process = process::memory().ok();
         if let Some(process) = &process {
             let room = room::left(process, allocated, queued, self.memory_max, taken);

@@ -85,7 +85,7 @@ pub(super) fn table_full(evidence: &Evidence) -> Vec<Symptom> {
     forgotten_interest(evidence).chain(tables).collect()
 }
 
-/// Holds until the peer has told it again.
+/// Lasts until the peer has announced it again.
 fn forgotten_interest(evidence: &Evidence) -> impl Iterator<Item = Symptom> {
     let mesh = &evidence.sample.mesh;
     mesh.present().filter_map(|member| {

@@ -83,7 +83,7 @@ fn judge(evidence: &Evidence, ceiling: &Ceiling) -> Option<Symptom> {
         return None;
     };
     let amount = |number: f64| match ceiling.kind.unit() {
-        // Whole numbers above nought.
+        // Whole numbers above 0.
         "bytes" => bytes(number as u64),
         _ => format!("{number:.0}"),
     };

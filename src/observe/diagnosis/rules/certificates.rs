@@ -74,7 +74,7 @@ fn ends(
         (what == "certificate").then(|| (whose, certificate.term()))
     });
     let own = listeners.into_iter().map(|(of, (.., term))| (of, term));
-    // One subject may end at several places: it is told by what ends first.
+    // One subject may end at several places: what ends first is reported.
     let mut all: Vec<(String, Term)> = own.chain(peers).collect();
     all.sort_by_key(|(_, term)| term.until);
     let told = all.into_iter().filter_map(|(whose, term)| {
@@ -127,8 +127,8 @@ pub(super) fn gaps(evidence: &Evidence) -> Vec<Symptom> {
     told.collect()
 }
 
-/// What a look at each listener with TLS finds, and which listeners: where they
-/// find the same it is told once. No word names the clients' alone.
+/// What is found at each listener with TLS, and at which listeners: the same is
+/// reported once. That of the clients has no name.
 fn of_listeners<T: PartialEq>(
     evidence: &Evidence,
     sample: impl Fn(&TlsListener) -> Option<T>,
@@ -161,7 +161,7 @@ pub(super) fn handshakes(evidence: &Evidence) -> Vec<Symptom> {
     let named: Vec<String> = named
         .map(|sum| format!("{} {}", sum.count.times, sum.subject.replace('_', " ")))
         .collect();
-    // Those that this broker began are told as events of their routes.
+    // Those that this broker began are events of their routes.
     let last = match &*evidence.history.last_handshake {
         "" => String::new(),
         last => format!("; the last one: {last}"),

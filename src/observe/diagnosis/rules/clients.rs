@@ -1,4 +1,4 @@
-//! What clients do wrong, and crowds of them.
+//! What clients do wrong, and many of them at once.
 
 use std::time::Duration;
 
@@ -120,7 +120,7 @@ pub(super) fn leak(evidence: &Evidence) -> Vec<Symptom> {
             .map_or(0, |course| {
                 let grows = course.slope().is_some_and(|slope| slope > 0.0);
                 match grows && course.span() >= thresholds.growth_window / LEAK_SPAN {
-                    // Whole numbers above nought.
+                    // Whole numbers above 0.
                     true => course.rise() as u64,
                     false => 0,
                 }

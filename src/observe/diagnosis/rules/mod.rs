@@ -1,6 +1,6 @@
 //! The table of rules. A rule is one entry here and one function beside it,
-//! which says what it sees at one moment; when that becomes a finding and when
-//! the finding is over is the business of the board.
+//! which says what it finds in one sample; the tracker decides when that becomes
+//! a finding and when the finding is over.
 //!
 //! The manual (`docs/findings.md`) is made from the table.
 
@@ -28,7 +28,7 @@ use crate::{
 };
 pub use manual::manual;
 
-/// What rules go by: one look at the broker and what was seen before.
+/// What rules go by: one sample of the broker and what was seen before.
 pub(super) struct Evidence<'a> {
     pub(super) server: &'a Server,
     pub(super) thresholds: &'a Diagnosis,
@@ -37,7 +37,7 @@ pub(super) struct Evidence<'a> {
     pub(super) history: &'a History,
     /// Starts of the broker within `incident_window`, this one included.
     pub(super) starts: u64,
-    /// What a reload would change; `None` before the first look at the file,
+    /// What a reload would change; `None` before the file was first checked,
     /// and without one.
     pub(super) pending_reload: Option<Outcome>,
 }

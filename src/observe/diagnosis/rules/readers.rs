@@ -17,7 +17,7 @@ const CRITICAL_PERCENT: f64 = 75.0;
 /// A reader that has taken nothing for so long does not read at all.
 const STUCK_AFTER: Duration = Duration::from_secs(2);
 
-/// Share of its limit that a queue must have risen by before its end is told.
+/// Share of its limit that a queue must have risen by before a time to its end is given.
 const RISE_MIN: f64 = 0.05;
 
 /// Names in one sentence.
@@ -121,7 +121,7 @@ pub(super) fn slow_soon(evidence: &Evidence) -> Vec<Symptom> {
             let text = format!(
                 "{} wait for it and {} more each second: its queue is full in {}",
                 bytes(backlog.pending as u64),
-                // Above nought and far below the largest number.
+                // Above 0 and far below the largest number.
                 bytes(growth as u64),
                 seconds(left)
             );

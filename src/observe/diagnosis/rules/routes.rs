@@ -163,7 +163,7 @@ pub(super) fn slow(evidence: &Evidence) -> Vec<Symptom> {
 /// A member that used to answer and does not any more.
 fn silence(evidence: &Evidence, member: &Member) -> Option<String> {
     let now = evidence.sample.at;
-    // Who never told may not be able to.
+    // A member that never answered may not be able to.
     let asked = member.asked.filter(|_| member.view.is_some())?;
     let silent = asked.until(now);
     if silent < evidence.thresholds.route_silence {
