@@ -22,7 +22,9 @@ use super::{
     snapshot::{AccountSettings, Snapshot},
 };
 use crate::{
-    account::GLOBAL_ACCOUNT, connection::registry::ConnectionView, telemetry::MonotonicMillis,
+    account::GLOBAL_ACCOUNT,
+    connection::registry::ConnectionView,
+    telemetry::{MonotonicMillis, WallClock},
 };
 
 /// What the exporter puts before its names unless it is set otherwise.
@@ -224,7 +226,7 @@ impl Metrics {
             ("connz_start", start),
             (
                 "connz_last_activity",
-                view.last_active().timestamp_millis() as f64,
+                view.last_active(WallClock::read()).timestamp_millis() as f64,
             ),
             ("connz_rtt", view.rtt.unwrap_or_default().as_micros() as f64),
             (
