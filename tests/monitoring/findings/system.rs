@@ -89,7 +89,7 @@ pub fn a_diagnosis_that_hangs_is_told_by_the_age_of_its_report() {
     for path in ["/explainz", "/memz", "/clusterz", "/healthz?probe=state"] {
         assert!((0.0..10.0).contains(&age(path)), "{path}");
     }
-    let held = HeldThreads::hold(&broker, "diagnosis");
+    let held = HeldThreads::hold(&broker, "observer");
     let deadline = Instant::now() + Duration::from_secs(90);
     let found = loop {
         if let Some(finding) = findings(&broker, "diagnosis-hangs").pop() {
