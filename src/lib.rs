@@ -1,15 +1,18 @@
 //! midge: a NATS-compatible message broker that is built to be watched.
 //!
-//! The rooms and who may use whom are drawn in `ARCHITECTURE.md`.
+//! `ARCHITECTURE.md` describes the modules and which of them may use which.
 
 pub mod account;
-pub mod check;
+pub mod broker;
 pub mod client;
 pub mod config;
 pub mod connection;
+pub mod delivery;
+pub mod interest;
 pub mod log;
 pub mod monitor;
 pub mod observe;
+pub mod peer;
 pub mod protocol;
 pub mod route;
 pub mod security;

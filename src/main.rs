@@ -11,8 +11,8 @@ use std::{
 };
 
 use midge::{
+    broker::memory,
     config::{self, Diagnostic, Invocation, Options, signal},
-    connection::budget,
     log,
     monitor::{self, Monitor},
     observe,
@@ -117,7 +117,7 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
             error,
         }
     };
-    budget::prepare_process();
+    memory::prepare_process();
     let runtime = lifecycle::runtime().map_err(failed("Error starting the workers"))?;
     let ended = runtime.block_on(async {
         // Before anything else, so that no early signal kills half a broker.

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use monitor_client::text::is_unsafe;
+use monitor_client::text::{cut, is_unsafe};
 
 use crate::{
     config::{self, DEFAULT_NAME, Instance, Item, Scalar},
@@ -332,14 +332,6 @@ fn fill(field: &mut [c_char], text: &str) {
 /// What acts in place of being shown, line ends above all, could forge lines of a log.
 fn one_line(text: &str, limit: usize) -> String {
     cut(text, limit).replace(is_unsafe, " ")
-}
-
-fn cut(text: &str, limit: usize) -> &str {
-    let mut end = limit.min(text.len());
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    &text[..end]
 }
 
 fn c_string(text: &str) -> CString {

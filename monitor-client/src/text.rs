@@ -1,28 +1,63 @@
-//! Text that a stranger chose, made safe to show: the one place that says which
-//! characters do more than stand there.
+//! How text is read and written wherever a broker is shown: what a peer chose is
+//! made safe here, and durations and sizes are the same in every view.
 //!
 //! Names of clients, subjects and reasons come from peers. An escape sequence
 //! redraws a terminal, a line end forges a line of a log, a mark of direction turns
-//! a line around, a character without a width hides in a name.
+//! a line around, a character without a width hides in a name. [`is_unsafe`] alone
+//! says which characters these are; a format adds only those of its own syntax.
 
-use std::borrow::Cow;
+mod duration;
+mod size;
+
+use std::{borrow::Cow, fmt::Write};
+
+pub use self::{
+    duration::{NotADuration, go_duration, go_uptime},
+    size::bytes,
+};
+
+/// The unsafe characters, as ranges in order.
+pub const UNSAFE: [(char, char); 29] = [
+    ('\u{0}', '\u{1f}'),
+    ('\u{7f}', '\u{9f}'),
+    ('\u{ad}', '\u{ad}'),
+    ('\u{34f}', '\u{34f}'),
+    ('\u{600}', '\u{605}'),
+    ('\u{61c}', '\u{61c}'),
+    ('\u{6dd}', '\u{6dd}'),
+    ('\u{70f}', '\u{70f}'),
+    ('\u{890}', '\u{891}'),
+    ('\u{8e2}', '\u{8e2}'),
+    ('\u{115f}', '\u{1160}'),
+    ('\u{17b4}', '\u{17b5}'),
+    ('\u{180b}', '\u{180f}'),
+    ('\u{200b}', '\u{200f}'),
+    ('\u{2028}', '\u{202e}'),
+    ('\u{2060}', '\u{206f}'),
+    ('\u{3164}', '\u{3164}'),
+    ('\u{e000}', '\u{f8ff}'),
+    ('\u{fe00}', '\u{fe0f}'),
+    ('\u{feff}', '\u{feff}'),
+    ('\u{ffa0}', '\u{ffa0}'),
+    ('\u{fff0}', '\u{fffb}'),
+    ('\u{110bd}', '\u{110bd}'),
+    ('\u{110cd}', '\u{110cd}'),
+    ('\u{13430}', '\u{1343f}'),
+    ('\u{1bca0}', '\u{1bca3}'),
+    ('\u{1d173}', '\u{1d17a}'),
+    ('\u{e0000}', '\u{e0fff}'),
+    ('\u{f0000}', '\u{10ffff}'),
+];
 
 /// Whether a character does something else than show itself: control characters,
 /// marks of direction, ends of lines and paragraphs, characters without a width,
-/// and those that are for nobody to see.
+/// and those that only private agreements give a picture.
 pub fn is_unsafe(character: char) -> bool {
     if character.is_ascii() {
         return character.is_ascii_control();
     }
-    character.is_control()
-        || matches!(character,
-            '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}'
-            | '\u{890}'..='\u{891}' | '\u{8e2}' | '\u{115f}'..='\u{1160}' | '\u{17b4}'..='\u{17b5}'
-            | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}'
-            | '\u{13430}'..='\u{1343f}' | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}'
-            | '\u{e0000}'..='\u{e0fff}')
+    let next = UNSAFE.partition_point(|(first, _)| *first <= character);
+    next > 0 && character <= UNSAFE[next - 1].1
 }
 
 /// The text with every such character but the tab written as an escape, as
@@ -40,6 +75,59 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
         }
     }
     Cow::Owned(safe)
+}
+
+/// The text in double quotes with escapes, as Go's `%q` has it, and what is unsafe
+/// escaped as well; bytes that are no text are written as `\xff`.
+pub fn quoted(text: &[u8]) -> String {
+    let mut quoted = String::from('"');
+    for chunk in text.utf8_chunks() {
+        for character in chunk.valid().chars() {
+            quote(&mut quoted, character);
+        }
+        for byte in chunk.invalid() {
+            // Writing to a string does not fail.
+            let _ = write!(quoted, "\\x{byte:02x}");
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn quote(quoted: &mut String, character: char) {
+    // Writing to a string does not fail.
+    let _ = match character {
+        '"' | '\\' => write!(quoted, "\\{character}"),
+        '\u{7}' => quoted.write_str("\\a"),
+        '\u{8}' => quoted.write_str("\\b"),
+        '\u{b}' => quoted.write_str("\\v"),
+        '\u{c}' => quoted.write_str("\\f"),
+        '\n' => quoted.write_str("\\n"),
+        '\r' => quoted.write_str("\\r"),
+        '\t' => quoted.write_str("\\t"),
+        '\0'..='\u{1f}' | '\u{7f}' => write!(quoted, "\\x{:02x}", u32::from(character)),
+        ' '..='~' => quoted.write_char(character),
+        _ if !is_unsafe(character) && is_printable(character) => quoted.write_char(character),
+        '\0'..='\u{ffff}' => write!(quoted, "\\u{:04x}", u32::from(character)),
+        _ => write!(quoted, "\\U{:08x}", u32::from(character)),
+    };
+}
+
+/// Whether a character beyond ASCII prints, perhaps joined to the one before it.
+fn is_printable(character: char) -> bool {
+    let mut joined = [b'a'; 5];
+    let length = character.encode_utf8(&mut joined[1..]).len();
+    let joined = str::from_utf8(&joined[..=length]).unwrap_or_default();
+    joined.escape_debug().count() == 2
+}
+
+/// The beginning of a text in at most `length` bytes, cut between characters.
+pub fn cut(text: &str, length: usize) -> &str {
+    let mut end = length.min(text.len());
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
 }
 
 #[cfg(test)]
@@ -60,6 +148,29 @@ mod tests {
         ] {
             assert_eq!(escaped(given), shown);
         }
+    }
+
+    #[test]
+    fn texts_are_quoted_as_go_does() {
+        assert_eq!(quoted("a\"b\\\u{1}\tü".as_bytes()), r#""a\"b\\\x01\tü""#);
+        assert_eq!(quoted(b"a\xff'"), r#""a\xff'""#);
+        assert_eq!(quoted("e\u{301}\u{378}".as_bytes()), "\"e\u{301}\\u0378\"");
+        let marks = "\u{202e}\u{200b}\u{feff}\u{2028}\u{e0041}";
+        let shown = r#""\u202e\u200b\ufeff\u2028\U000e0041""#;
+        assert_eq!(quoted(marks.as_bytes()), shown);
+    }
+
+    #[test]
+    fn texts_are_cut_between_characters() {
+        assert_eq!(cut("aüb", 2), "a");
+        assert_eq!(cut("aüb", 3), "aü");
+        assert_eq!(cut("aüb", 9), "aüb");
+    }
+
+    #[test]
+    fn the_unsafe_ranges_are_in_order() {
+        assert!(UNSAFE.iter().all(|(first, last)| first <= last));
+        assert!(UNSAFE.windows(2).all(|pair| pair[0].1 < pair[1].0));
     }
 
     #[test]

@@ -20,7 +20,8 @@ use super::{
     replies::REPLY_PREFIX,
 };
 use crate::{
-    connection::{Subscription, remote::Remotes},
+    connection::Subscription,
+    delivery::remotes::Remotes,
     sublist::{Entry as _, Matches},
     telemetry::held::allocated,
 };

@@ -10,11 +10,11 @@ use hashbrown::HashMap;
 
 use super::{Account, Destinations, path::Path, replies::REPLY_PREFIX};
 use crate::{
-    connection::{
-        Connection, Subscription,
-        buffers::ThreadBuffers,
-        delivery::{Pick, SubjectBatch, deal_rest, deliver_to_queue_group},
-        remote::{Left, Reached, Remotes, Share},
+    connection::{Connection, Subscription, buffers::ThreadBuffers},
+    delivery::{
+        Pick, SubjectBatch,
+        queue_group::{deal_rest, deliver_to_queue_group},
+        remotes::{Left, Reached, Remotes, Share},
     },
     sublist::Entry,
     telemetry::MonotonicMillis,
@@ -373,7 +373,7 @@ fn shares(remotes: &Remotes, mut left: HashMap<&[u8], Vec<usize>>) -> Vec<Share>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::connection::delivery::Message;
+    use crate::protocol::message::Message;
 
     #[test]
     fn what_is_missed_is_what_nobody_took() {

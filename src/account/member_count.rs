@@ -19,6 +19,13 @@ static LIMITS: AtomicU64 = AtomicU64::new(0);
 /// A connection's place in its account; given back when it is dropped.
 pub struct AccountMember(Arc<Account>);
 
+impl AccountMember {
+    /// The account.
+    pub fn account(&self) -> &Arc<Account> {
+        &self.0
+    }
+}
+
 /// Connections of an account at the other members of the cluster.
 #[derive(Default)]
 pub(super) struct Elsewhere {

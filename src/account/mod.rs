@@ -19,6 +19,8 @@ mod registry;
 pub mod replies;
 mod request;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 use std::sync::{
     Arc,
@@ -31,15 +33,18 @@ use parking_lot::RwLock;
 pub use crate::config::accounts::{AccountLimits, GLOBAL_ACCOUNT};
 use crate::{
     config::options::cluster::QueuePolicy,
-    connection::{
-        SUBSCRIPTIONS, Subscription,
-        buffers::ThreadBuffers,
-        interest::LocalInterest,
-        remote::{MessageTotals, OverRoutes, REMOTE_INTEREST, RemoteInterest, Remotes},
+    connection::{Subscription, buffers::ThreadBuffers, subscription::SUBSCRIPTIONS},
+    delivery::{
+        remote::{OverRoutes, REMOTE_INTEREST, RemoteInterest},
+        remotes::Remotes,
     },
+    interest::LocalInterest,
     security::permissions::{Permissions, Subscribing},
     sublist::{Entry, Sublist},
-    telemetry::held::{Pool, Share},
+    telemetry::{
+        MessageTotals,
+        held::{Pool, Share},
+    },
 };
 pub use destinations::{Destinations, Mapped};
 use imports::{Imports, ServiceImport};

@@ -90,10 +90,9 @@ mod tests {
             fan_out::{Sender, Undelivered},
         },
         config::load,
-        connection::{
-            buffers::with_buffers,
-            delivery::{Message, SubjectBatch},
-        },
+        connection::buffers::with_buffers,
+        delivery::SubjectBatch,
+        protocol::message::Message,
     };
 
     /// The way of a request is resolved and taken one call within the other: the

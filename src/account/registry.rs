@@ -13,8 +13,8 @@ use crate::{
     connection::{
         Subscription,
         buffers::{ThreadBuffers, with_buffers},
-        trace_expired,
     },
+    delivery::trace_out::trace_expired,
 };
 
 /// All accounts of a broker, by name. There is always the global one.

@@ -15,11 +15,9 @@ use super::{
     replies::Pending,
 };
 use crate::{
-    connection::{
-        buffers::ThreadBuffers,
-        delivery::{Message, SubjectBatch},
-    },
-    protocol::{CRLF, header},
+    connection::buffers::ThreadBuffers,
+    delivery::{ComposedMessage, SubjectBatch},
+    protocol::header,
 };
 
 /// The header that tells a responder who asks. Only brokers set it on what
@@ -69,11 +67,10 @@ impl Sender<'_> {
             }
             reply => reply.map(<[u8]>::to_vec),
         };
-        let header_len = message.header_len.unwrap_or(0) as usize;
-        let (headers, payload) = batch.body(message).split_at(header_len);
+        let (headers, payload) = batch.parts(message);
         let headers = header::with(headers, REQUEST_INFO, &describe(import.share, None));
         let headers = untraced(&headers);
-        let on = Onward::new(reply.as_deref(), Some(&headers), payload);
+        let on = ComposedMessage::new(reply.as_deref(), Some(&headers), payload);
         let onward = on.batch(&service.destinations.matches.subject);
         let deeper = |share: bool, _: Option<&str>| {
             describe(share && import.share, Some(&import.account.name))
@@ -124,11 +121,10 @@ impl Sender<'_> {
                 threshold: pending.threshold,
             })
         });
-        let header_len = message.header_len.unwrap_or(0) as usize;
-        let (headers, payload) = batch.body(message).split_at(header_len);
+        let (headers, payload) = batch.parts(message);
         let headers = untraced(headers);
         let headers = (!headers.is_empty()).then_some(&*headers);
-        let on = Onward::new(reply.as_deref(), headers, payload);
+        let on = ComposedMessage::new(reply.as_deref(), headers, payload);
         let destinations = Destinations::of_subscribers(&pending.account, &pending.subject);
         // In the other account it is a new message, for its peers too, also if the
         // answer came from one: who asked may listen elsewhere.
@@ -153,52 +149,5 @@ fn untraced(headers: &[u8]) -> Cow<'_, [u8]> {
     match header::find(headers, header::TRACE_DEST) {
         Some(_) => header::with(headers, header::TRACE_DEST, header::TRACE_DISABLED).into(),
         None => headers.into(),
-    }
-}
-
-/// A message put together anew.
-struct Onward {
-    source: Vec<u8>,
-    messages: [Message; 1],
-}
-
-impl Onward {
-    /// `payload` ends with its CRLF.
-    fn new(reply: Option<&[u8]>, headers: Option<&[u8]>, payload: &[u8]) -> Self {
-        let mut source = Vec::with_capacity(payload.len() + headers.map_or(0, <[u8]>::len) + 64);
-        if let Some(reply) = reply {
-            source.extend_from_slice(reply);
-            source.push(b' ');
-        }
-        let payload_len = payload.len() - CRLF.len();
-        let total_len = payload_len + headers.map_or(0, <[u8]>::len);
-        if let Some(headers) = headers {
-            source.extend_from_slice(headers.len().to_string().as_bytes());
-            source.push(b' ');
-        }
-        source.extend_from_slice(total_len.to_string().as_bytes());
-        source.extend_from_slice(CRLF);
-        source.extend_from_slice(headers.unwrap_or_default());
-        source.extend_from_slice(payload);
-        let message = Message {
-            tail_start: 0,
-            tail_end: source.len() as u32,
-            reply_len: reply.map_or(0, <[u8]>::len) as u32,
-            header_len: headers.map(|headers| headers.len() as u32),
-            total_len: total_len as u32,
-        };
-        Self {
-            source,
-            messages: [message],
-        }
-    }
-
-    fn batch<'a>(&'a self, subject: &'a [u8]) -> SubjectBatch<'a> {
-        SubjectBatch {
-            subject,
-            source: &self.source,
-            messages: &self.messages,
-            shared: None,
-        }
     }
 }

@@ -14,13 +14,14 @@ use std::{
 
 use tokio::time::sleep;
 
-use super::{Turn, batch::Held, session::Session};
+use super::active::Active;
 use crate::{
     connection::{
         Connection,
         buffers::{ThreadBuffers, with_buffers},
         outbound::{Backlog, CONGESTED_BYTES},
     },
+    peer::{Held, Turn},
     telemetry::MonotonicMillis,
 };
 
@@ -43,7 +44,7 @@ pub(super) const HOLD_MAX: Duration = Duration::from_secs(10);
 
 /// Bytes that a batch makes until it is looked at whether it is to be held: less
 /// than a peer takes by far, as many publishers may go on at the same moment.
-pub(super) const MADE_MAX: usize = 256 * 1024;
+pub(super) const PRODUCED_MAX: usize = 256 * 1024;
 
 /// Whether the rest of a batch is to wait: a peer of the cluster is behind. What one
 /// read brings may make more for it than may wait, as each message goes there with
@@ -63,17 +64,17 @@ pub(super) fn must_hold(buffers: &mut ThreadBuffers) -> bool {
 /// it was held for have taken what it made, or after a while when they have room for
 /// more all the same: others may feed them all the time; after [`HOLD_MAX`] in any
 /// case. A peer that takes nothing is cut by its own task soon.
-pub(super) async fn pause(session: &mut Session, turn: &Turn) -> bool {
+pub(super) async fn pause(active: &mut Active, turn: &Turn) -> bool {
     let most = turn.congested.len() * 2 >= turn.reached;
     let mut waited = Duration::ZERO;
     let mut told: Option<Instant> = None;
-    while (waited < PAUSE_MAX || session.is_held_for_peers())
-        && !session.connection.is_closing()
-        && !session.is_out_of_date()
+    while (waited < PAUSE_MAX || active.is_held_for_peers())
+        && !active.base.connection.is_closing()
+        && !active.base.is_out_of_date()
     {
         let now = MonotonicMillis::now();
         let is_long = waited >= PAUSE_MAX;
-        let pauses = session.limits.pauses_publishers && !is_long;
+        let pauses = active.base.limits.pauses_publishers && !is_long;
         let is_slow = |reader: &&Arc<Connection>| {
             pauses && is_worth_waiting(&reader.outbound().backlog(), most, now)
         };
@@ -82,7 +83,7 @@ pub(super) async fn pause(session: &mut Session, turn: &Turn) -> bool {
             true => is_half_full(peer),
         };
         let mut peers = turn.congested.peers().iter();
-        let reader = match session.is_held_for_peers() {
+        let reader = match active.is_held_for_peers() {
             true => peers.find(is_without_room),
             false => None,
         };
@@ -93,18 +94,18 @@ pub(super) async fn pause(session: &mut Session, turn: &Turn) -> bool {
         let begin = Instant::now();
         // A long pause is told of again and again.
         if told.is_none_or(|told| begin - told >= PAUSE_MAX) {
-            session.context.registry.stall(reader);
+            active.base.broker.registry.stall(reader);
             told = Some(begin);
         }
         sleep(LOOK_EVERY).await;
         waited += LOOK_EVERY;
-        if session.held == Held::ForPeers {
-            session.held_for += begin.elapsed();
+        if active.base.link.held == Held::ForPeers {
+            active.held_for += begin.elapsed();
         }
         reader
             .outbound()
-            .note_stall(session.connection.cid, begin.elapsed(), first);
-        write_own(&session.connection);
+            .note_stall(active.base.connection.cid, begin.elapsed(), first);
+        write_own(&active.base.connection);
     }
     !waited.is_zero()
 }
@@ -139,10 +140,10 @@ fn is_worth_waiting(backlog: &Backlog, most: bool, now: MonotonicMillis) -> bool
     (early || half_full) && backlog.last_progress.until(now) < patience
 }
 
-impl Session {
+impl Active {
     /// Whether the batch is held for peers, and may be for longer.
     fn is_held_for_peers(&self) -> bool {
-        self.held == Held::ForPeers && self.held_for < HOLD_MAX
+        self.base.link.held == Held::ForPeers && self.held_for < HOLD_MAX
     }
 }
 

@@ -1,180 +1,118 @@
-//! Reading: a batch of bytes becomes operations, publishes are gathered into
-//! runs, everything else is handed to the session's verbs.
-
-use std::{sync::Arc, time::Duration};
+//! Reading: what a client sends becomes operations; publishes are gathered into subject
+//! batches, everything else is handed to the verbs.
 
 use super::{
-    back_pressure::{HOLD_MAX, MADE_MAX, must_hold},
-    end::End,
-    publish::RunInProgress,
-    session::Session,
+    active::{Active, Standing},
+    back_pressure::{HOLD_MAX, PRODUCED_MAX, must_hold},
+    publish::UNENDED,
 };
 use crate::{
     connection::{
-        CloseReason, Connection,
+        CloseReason,
         buffers::ThreadBuffers,
         payload::{NoRoom, Origin},
-        reading::{Input, Large, Reader},
+        reading::{Input, Large},
+    },
+    peer::{
+        End, Held, Peer,
+        batch::{Gathered, Messages},
     },
     protocol::{
         error::{ClientError, quoted},
         parse::{Op, Parsed, Publish, parse, parse_repeated_publish},
     },
-    telemetry::MonotonicMicros,
 };
 
-/// Whether the rest of what was read waits.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub(super) enum Held {
-    /// It does not.
-    No,
-    /// For peers of the cluster that have not taken what it had made so far.
-    ForPeers,
-    /// For the turns of others: it goes on in the next turn.
-    ForOthers,
-}
+/// Where in a batch the subject of a subject batch begins and ends.
+pub(super) type Place = (usize, usize);
 
-impl Reader for Session {
-    fn connection(&self) -> &Arc<Connection> {
-        &self.connection
-    }
+impl Messages for Active {
+    type Target = Place;
 
-    fn input(&mut self) -> &mut Input {
-        &mut self.input
-    }
+    const MESSAGES_REPLACE_PINGS: bool = true;
 
-    fn must_pause(&self, buffers: &ThreadBuffers) -> bool {
-        !buffers.congested.is_empty()
-            || self.pending_login.is_some()
-            || self.held != Held::No
-            || self.context.registry.budget.is_overdrawn()
-    }
-
-    fn handle_large(&mut self, buffers: &mut ThreadBuffers, large: Large) {
-        let result = self.publish_large(buffers, large);
-        // Nothing of it is left; whether more is read shows the thread's buffers.
-        self.set_held(Held::No);
-        if let Err(end) = result {
-            self.end(buffers, end);
+    fn begin_batch(&mut self, buffers: &mut ThreadBuffers) {
+        buffers.publisher = self.base.connection.cid;
+        if let Standing::Silent { spoke, .. } = &mut self.standing {
+            *spoke = true;
         }
     }
 
-    fn handle_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]) {
-        self.spoke = true;
-        buffers.read_at = MonotonicMicros::now();
-        buffers.publisher = self.connection.cid;
-        if self.unauthenticated.is_some() {
-            if let Err(end) = self.admit(buffers, bytes) {
-                self.end(buffers, end);
-            }
-            return;
-        }
-        let mut batch = RunInProgress::new();
-        let mut at = 0;
-        let mut result = Ok(());
-        while at < bytes.len() && result.is_ok() && self.held == Held::No {
-            match self.handle_operation(buffers, &mut batch, bytes, &mut at) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(end) => result = Err(end),
-            }
-        }
-        let held = self.held;
-        // What came before an error is still delivered.
-        let counted = batch.deliver_last(self, buffers, bytes);
-        self.set_held(held);
-        self.connection.count_received(counted.msgs, counted.bytes);
-        if counted.msgs > 0 {
-            self.keepalive.busy();
-            self.connection.active(buffers.read_at.clock());
-        }
-        match result {
-            Ok(()) => self.input.keep(&bytes[at..]),
-            Err(end) => self.end(buffers, end),
-        }
-    }
-}
-
-impl Session {
-    /// Handles the operation at `at` and moves on. `false`: it is not complete.
     #[inline]
     fn handle_operation(
         &mut self,
         buffers: &mut ThreadBuffers,
-        batch: &mut RunInProgress,
+        gathered: &mut Gathered<Place>,
         bytes: &[u8],
         at: &mut usize,
     ) -> Result<bool, End> {
         let rest = &bytes[*at..];
-        if let Some(subject) = batch.subject(bytes)
+        let subject = gathered.target().map(|&(start, end)| &bytes[start..end]);
+        if let Some(subject) = subject
             && let Some(publish) = parse_repeated_publish(rest, subject)
         {
-            return self.handle_publish(buffers, batch, bytes, at, &publish);
+            return self.handle_publish(buffers, gathered, bytes, at, &publish);
         }
-        match parse(rest, self.limits.max_control_line) {
+        match parse(rest, self.base.limits.max_control_line) {
             Ok(Parsed::Op(Op::Publish(publish), _)) => {
-                if batch.subject(bytes) != Some(publish.subject) {
-                    batch.deliver(self, buffers, bytes);
-                    if self.held != Held::No {
+                if subject != Some(publish.subject) {
+                    gathered.deliver(self, buffers, bytes);
+                    if self.base.link.is_held() {
                         return Ok(true);
                     }
                 }
-                self.handle_publish(buffers, batch, bytes, at, &publish)
+                self.handle_publish(buffers, gathered, bytes, at, &publish)
             }
             Ok(Parsed::Op(op, len)) => {
                 // What was published before must be on its way before anything
                 // else happens: a PONG promises it.
-                batch.deliver(self, buffers, bytes);
-                if self.held != Held::No {
+                gathered.deliver(self, buffers, bytes);
+                if self.base.link.is_held() {
                     return Ok(true);
                 }
                 *at += len;
                 self.act(buffers, op)?;
-                Ok(self.pending_login.is_none())
+                Ok(!self.awaits_decision())
             }
             Ok(Parsed::Incomplete) => Ok(false),
-            Err(error) => Err(End::from(error).quoting(rest, self.connected)),
+            Err(error) => Err(End::from(error).quoting(rest, self.is_member())),
         }
     }
 
-    /// Holds the rest of the batch if a subject batch made more than others are to wait for.
+    fn len_max(&mut self, target: Place, bytes: &[u8]) -> Option<usize> {
+        Some(self.publishes_max(&bytes[target.0..target.1]))
+    }
+
+    fn deliver_gathered(
+        &mut self,
+        buffers: &mut ThreadBuffers,
+        target: Place,
+        bytes: &[u8],
+        flush: bool,
+    ) {
+        self.deliver_publishes(buffers, bytes, &bytes[target.0..target.1], flush);
+    }
+
+    fn deliver_large(&mut self, buffers: &mut ThreadBuffers, large: Large) -> Result<(), End> {
+        self.publish_large(buffers, large)
+    }
+}
+
+impl Active {
+    /// Holds the rest of the batch if a subject batch produced more than others are to
+    /// wait for.
     #[inline]
-    pub(super) fn look_whether_to_hold(&mut self, buffers: &mut ThreadBuffers) {
+    pub(super) fn check_whether_to_hold(&mut self, buffers: &mut ThreadBuffers) {
         buffers.cost += self.cache.take_cost();
-        if buffers.is_spent() && self.held == Held::No {
-            self.held = Held::ForOthers;
+        if buffers.is_spent() && !self.base.link.is_held() {
+            self.base.link.held = Held::ForOthers;
         }
-        if buffers.appended > MADE_MAX
+        if buffers.appended > PRODUCED_MAX
             && !buffers.congested.peers().is_empty()
             && self.held_for < HOLD_MAX
             && must_hold(buffers)
         {
-            self.held = Held::ForPeers;
-        }
-    }
-
-    /// Whether what is left of the batch waits; answers that wait hold it in any case.
-    pub(super) fn set_held(&mut self, held: Held) {
-        self.held = match held {
-            Held::No if !self.unanswered.is_empty() => Held::ForOthers,
-            held => held,
-        };
-        if self.held == Held::No {
-            self.held_for = Duration::ZERO;
-        }
-    }
-
-    /// Handles what was read before a login was decided, or before the batch was
-    /// held.
-    pub(super) fn resume(&mut self, buffers: &mut ThreadBuffers) {
-        self.held = Held::No;
-        self.tell_rest(buffers);
-        if self.held != Held::No {
-            return;
-        }
-        let held = self.input.take_kept();
-        if !held.is_empty() {
-            self.handle_batch(buffers, &held);
+            self.base.link.held = Held::ForPeers;
         }
     }
 
@@ -184,37 +122,37 @@ impl Session {
     fn handle_publish(
         &mut self,
         buffers: &mut ThreadBuffers,
-        batch: &mut RunInProgress,
+        gathered: &mut Gathered<Place>,
         bytes: &[u8],
         at: &mut usize,
         publish: &Publish<'_>,
     ) -> Result<bool, End> {
-        if publish.total_len >= self.limits.large_payload {
+        if publish.total_len >= self.base.limits.large_payload {
             self.admit_large(publish, bytes.len() - *at)?;
         }
         if publish.header_len.is_some() && !self.options.headers {
-            return Err(End::protocol_violation("HPUB without header support"));
+            return Err(End::violation("HPUB without header support"));
         }
         let rest = &bytes[*at..];
         let whole_len = publish.whole_len();
         if rest.len() < whole_len {
             let origin = Origin::Client;
             let begun = self
+                .base
+                .link
                 .input
                 .begin_large(rest, publish.line_len, whole_len, origin);
             if begun.map_err(|NoRoom| no_room(publish))? {
-                batch.deliver(self, buffers, bytes);
+                gathered.deliver(self, buffers, bytes);
                 *at = bytes.len();
             }
             return Ok(false);
         }
-        self.input.expect_small();
+        self.base.link.input.expect_small();
         if !rest[..whole_len].ends_with(b"\r\n") {
-            return Err(End::unknown_operation(
-                "a payload does not end where its size says",
-            ));
+            return Err(End::unknown_operation(UNENDED));
         }
-        batch.add(self, buffers, bytes, *at, publish);
+        self.gather(buffers, gathered, bytes, *at, publish);
         *at += whole_len;
         Ok(true)
     }
@@ -223,29 +161,27 @@ impl Session {
     /// is close to the largest; refuses it if it is larger.
     #[cold]
     fn admit_large(&self, publish: &Publish<'_>, received: usize) -> Result<(), End> {
-        let too_large = publish.total_len > self.limits.max_payload;
+        let too_large = publish.total_len > self.base.limits.max_payload;
         // One that waits for its end is looked at again.
         if too_large || received >= publish.whole_len() || Input::is_large(publish.whole_len()) {
-            let tally = &self.context.telemetry.large;
+            let tally = &self.base.broker.telemetry.large;
             tally.count(
                 publish.subject,
                 publish.total_len as u64,
-                self.connection.cid,
+                self.base.connection.cid,
             );
         }
         match too_large {
             false => Ok(()),
-            true => Err(End {
-                refused: None,
-                reason: CloseReason::MaxPayload,
-                error: Some(ClientError::MaxPayload),
-                detail: format!(
+            true => {
+                let end = End::told(CloseReason::MaxPayload, ClientError::MaxPayload);
+                Err(end.with(format!(
                     "payload of {} bytes for {}, max_payload is {}",
                     publish.total_len,
                     quoted(publish.subject),
-                    self.limits.max_payload
-                ),
-            }),
+                    self.base.limits.max_payload
+                )))
+            }
         }
     }
 }
@@ -254,14 +190,10 @@ impl Session {
 /// know may keep it from coming back.
 #[cold]
 fn no_room(publish: &Publish<'_>) -> End {
-    End {
-        refused: None,
-        reason: CloseReason::NoRoomForPayload,
-        error: None,
-        detail: format!(
-            "a payload of {} bytes for {}, and those that are being read take all that they may",
-            publish.total_len,
-            quoted(publish.subject)
-        ),
-    }
+    let detail = format!(
+        "a payload of {} bytes for {}, and those that are being read take all that they may",
+        publish.total_len,
+        quoted(publish.subject)
+    );
+    End::silent(CloseReason::NoRoomForPayload, detail)
 }

@@ -5,10 +5,9 @@
 //! which account. A client that would be stays connected, whatever else of its
 //! user or account is otherwise; of its subscriptions go those that would be
 //! refused. `server::reload` has all sessions look ([`tell_all`]) and afterwards
-//! cuts those for which there is no place any more ([`keep_limits`]).
+//! cuts those for which there is no place any more (`broker::surplus`).
 
 use std::{
-    collections::{BTreeMap, HashMap},
     sync::{Arc, atomic::Ordering},
     thread,
     time::{Duration, Instant},
@@ -17,14 +16,18 @@ use std::{
 use tracing::{info, warn};
 
 use super::{
-    Context, end::End, log_prefix, member::narrowed, permission_cache::PermissionCache, session,
+    active::{Active, Standing},
+    base::refused,
+    login::Decision,
+    member::narrowed,
+    permission_cache::PermissionCache,
+    verbs::has_too_many_tokens,
 };
 use crate::{
     account::Account,
-    connection::{
-        CloseReason, Connection, Subscription,
-        buffers::{ThreadBuffers, with_buffers},
-    },
+    broker::{Broker, limits::Limits},
+    connection::{CloseReason, Connection, Subscription, buffers::ThreadBuffers},
+    peer::{End, Peer},
     protocol::error::{ClientError, error_line, quoted},
     security::{
         permissions::Permissions,
@@ -46,9 +49,9 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 const REMOVED_TOLD: usize = 10;
 
 /// Has every session take over the settings in force, and waits for it.
-pub fn tell_all(context: &Context) {
-    let generation = context.limits.generation();
-    let mut waiting = context.registry.open();
+pub fn tell_all(broker: &Broker) {
+    let generation = broker.limits.generation();
+    let mut waiting = broker.registry.open();
     waiting
         .iter()
         .for_each(|connection| connection.tell_changed());
@@ -68,192 +71,101 @@ pub fn tell_all(context: &Context) {
     }
 }
 
-/// Cuts the clients for which there is no place any more: of an account those
-/// that came first, as nats-server does, of all those that came last.
-pub fn keep_limits(context: &Context) {
-    let mut open = context.registry.open();
-    open.retain(|connection| !connection.is_closing());
-    open.sort_unstable_by_key(|connection| connection.cid);
-    let mut of_accounts: HashMap<String, Vec<Arc<Connection>>> = HashMap::new();
-    for connection in &open {
-        let account = connection.identity.lock().account.clone();
-        of_accounts
-            .entry(account)
-            .or_default()
-            .push(connection.clone());
-    }
-    for (name, members) in of_accounts {
-        if let Some(account) = context.accounts.find(&name) {
-            let surplus = account.surplus(members.len());
-            cut_of_account(&account, &members[..surplus]);
-        }
-    }
-    open.retain(|connection| !connection.is_closing());
-    let max = context.limits.current().max_connections;
-    let surplus = open.len().saturating_sub(max);
-    for connection in open.iter().rev().take(surplus) {
-        let reason = CloseReason::MaxConnections;
-        cut(connection, Some(&ClientError::MaxConnections), reason);
-    }
-    if surplus > 0 {
-        warn!("Closed {surplus} connections to fall within max_connections {max}");
-    }
-}
-
-/// Cuts those of each account's clients that came last, if with those at other members
-/// of the cluster there are too many.
-pub fn keep_account_limits(context: &Context, accounts: &BTreeMap<String, Arc<Account>>) {
-    let mut of_accounts: HashMap<&str, Vec<Arc<Connection>>> = HashMap::new();
-    for connection in context.registry.open() {
-        if connection.is_closing() {
-            continue;
-        }
-        let known = accounts.get_key_value(&connection.identity.lock().account);
-        if let Some((name, _)) = known {
-            of_accounts.entry(name).or_default().push(connection);
-        }
-    }
-    for (name, mut members) in of_accounts {
-        let account = &accounts[name];
-        members.sort_unstable_by_key(|connection| std::cmp::Reverse(connection.cid));
-        members.truncate(account.surplus(members.len()));
-        cut_of_account(account, &members);
-    }
-}
-
-fn cut_of_account(account: &Account, connections: &[Arc<Connection>]) {
-    for connection in connections {
-        let reason = CloseReason::MaxAccountConnections;
-        let error = ClientError::MaxAccountConnections;
-        cut(connection, Some(&error), reason);
-    }
-    if !connections.is_empty() {
-        warn!(
-            "Closed {} connections of account {:?} to fall within its {}",
-            connections.len(),
-            account.name,
-            account.room()
-        );
-    }
-}
-
-/// Cuts clients that speak without TLS, where that is wanted from now on.
-pub fn cut_plain(connections: &[Arc<Connection>]) {
-    let mut count = 0;
-    for connection in connections {
-        let reason = CloseReason::TlsHandshakeFailure;
-        count += usize::from(cut(connection, Some(&ClientError::TlsRequired), reason));
-    }
-    if count > 0 {
-        warn!("Closed {count} connections without TLS, which is required now");
-    }
-}
-
-/// Closes a client and tells it why. Returns whether it was open.
-fn cut(connection: &Arc<Connection>, error: Option<&ClientError>, reason: CloseReason) -> bool {
-    if connection.is_closing() {
-        return false;
-    }
-    with_buffers(|buffers| {
-        if let Some(error) = error {
-            connection.send(buffers, &error_line(error));
-        }
-        let was_open = connection.close(reason);
-        buffers.flush_touched();
-        was_open
-    })
-}
-
-impl session::Session {
-    /// Whether a reload has put other settings in force.
-    pub(super) fn is_out_of_date(&self) -> bool {
-        self.context.limits.generation() != self.connection.settings.load(Ordering::Relaxed)
-    }
-
-    /// Takes over settings that a reload has put in force. Returns whether there
-    /// were other ones.
-    pub(super) fn keep_up_to_date(&mut self, buffers: &mut ThreadBuffers) -> bool {
-        if !self.is_out_of_date() {
+impl Active {
+    /// Adopts settings that a reload has put in force. Returns whether there were other
+    /// ones.
+    pub(super) fn adopt_settings(&mut self, buffers: &mut ThreadBuffers) -> bool {
+        if !self.base.is_out_of_date() {
             return false;
         }
-        let generation = self.context.limits.generation();
-        self.limits = self.narrowed_limits();
-        let outbound = self.connection.outbound();
-        outbound.set_max_pending(self.limits.max_pending);
-        self.keepalive
-            .set_limits(self.limits.ping_interval, self.limits.ping_max);
-        if let Err(end) = self.look_again(buffers) {
+        let generation = self.base.broker.limits.generation();
+        let limits = self.narrowed_limits();
+        self.base.renew(limits);
+        if let Err(end) = self.judge_again(buffers) {
             self.end(buffers, end);
         }
         buffers.flush_touched();
         // Whoever waits for it finds the rest done.
-        self.connection
+        self.base
+            .connection
             .settings
             .store(generation, Ordering::Release);
         true
     }
 
-    fn narrowed_limits(&self) -> Arc<super::Limits> {
-        narrowed(self.context.limits.current(), &self.account.limits())
+    fn narrowed_limits(&self) -> Arc<Limits> {
+        narrowed(self.base.broker.limits.current(), &self.account.limits())
     }
 
     /// Asks again who the client is.
-    pub(super) fn look_again(&mut self, buffers: &mut ThreadBuffers) -> Result<(), End> {
-        if self.connection.is_closing() {
+    fn judge_again(&mut self, buffers: &mut ThreadBuffers) -> Result<(), End> {
+        if self.base.connection.is_closing() {
             return Ok(());
         }
-        let authentication = self.context.authentication.read().clone();
-        if self.unauthenticated.is_some() {
-            if !authentication.is_required() {
-                self.need_no_login();
+        let is_required = self.base.listener.authentication.read().is_required();
+        if let Standing::Silent { spoke, .. } = self.standing {
+            if !is_required {
+                // As before, it need not say who it is.
+                return self.keep_subscriptions(buffers);
             }
-            return Ok(());
+            let says_who = !spoke || self.base.link.input.begins_connect();
+            if says_who && self.base.connection.subscriptions.lock().is_empty() {
+                // It has not said anything, or is about to say who it is, and has to
+                // from now on.
+                self.standing = Standing::MustLogIn { spoke };
+                return Ok(());
+            }
         }
-        if !self.connected && !authentication.is_required() {
-            // As before, it need not say who it is.
-            return self.keep_subscriptions(buffers);
-        }
-        if !self.connected && (!self.spoke || self.input.begins_connect()) {
-            // It has not said anything, or is about to say who it is, and has to
-            // from now on.
-            let said = self.input.take_kept();
-            let place = super::take_place(self, Duration::ZERO);
-            self.begin_login(Some(place));
-            return match said.is_empty() {
-                true => Ok(()),
-                false => self.admit(buffers, &said),
-            };
-        }
-        let proved = self.connection.identity.lock().proof;
-        match self.identify(&self.options, proved) {
+        let proved = self.base.connection.identity.lock().proof;
+        match self.base.identify(&self.options, proved) {
             Verdict::Accept(login) => self.stay_as(buffers, login),
             Verdict::Check(check) => {
-                self.pending_login = Some(Box::new(super::login::PendingLogin::CheckAgain(check)));
+                self.check_again(check);
                 Ok(())
             }
-            Verdict::Refuse(refusal) => Err(self.cast_out(refusal)),
+            Verdict::Refuse(refusal) => Err(self.refused_now(&refusal)),
+        }
+    }
+
+    /// Acts on the proof that a client had to give again. What was found by settings
+    /// that are no longer in force does not count.
+    pub(super) fn conclude_again(
+        &mut self,
+        buffers: &mut ThreadBuffers,
+        decision: Decision,
+    ) -> Result<(), End> {
+        if self.adopt_settings(buffers) || self.base.connection.is_closing() {
+            // It was asked again with all else.
+            return Ok(());
+        }
+        match decision {
+            Decision::Anew => self.judge_again(buffers),
+            Decision::Made(Ok(login)) => self.stay_as(buffers, login),
+            Decision::Made(Err(refusal)) => Err(self.refused_now(&refusal)),
+            Decision::TooLate | Decision::Aborted => Err(self.refused_now(&Refusal::Timeout)),
         }
     }
 
     /// How the connection of a client ends that would not be let in any more.
-    pub(super) fn cast_out(&self, refusal: Refusal) -> End {
-        let end = self.refuse(&self.options.credentials, refusal);
+    fn refused_now(&self, refusal: &Refusal) -> End {
+        let end = refused(&self.options.credentials, refusal);
+        let detail = format!("{}, after a reload", end.detail);
         End {
             // It did not guess.
-            refused: None,
-            detail: format!("{}, after a reload", end.detail),
+            login: None,
+            detail,
             ..end
         }
     }
 
-    /// The client goes on as who it is now.
-    pub(super) fn stay_as(&mut self, buffers: &mut ThreadBuffers, login: Login) -> Result<(), End> {
-        let Some(account) = self.context.accounts.find(&login.account) else {
-            return Err(self.cast_out(Refusal::UnknownAccount));
+    /// The client stays as who it is now.
+    fn stay_as(&mut self, buffers: &mut ThreadBuffers, login: Login) -> Result<(), End> {
+        let Some(account) = self.base.broker.accounts.find(&login.account) else {
+            return Err(self.refused_now(&Refusal::UnknownAccount));
         };
-        let max_payload = self.limits.max_payload;
+        let max_payload = self.base.limits.max_payload;
         {
-            let mut identity = self.connection.identity.lock();
+            let mut identity = self.base.connection.identity.lock();
             identity.user = login.user;
             identity.account = login.account;
             identity.proof = login.proof;
@@ -261,16 +173,15 @@ impl session::Session {
         let moves = !Arc::ptr_eq(&account, &self.account);
         match moves {
             true => self.move_to(buffers, account)?,
-            false if self.membership.is_none() => self.join(account)?,
+            false if !self.is_member() => self.join(account)?,
             false => {}
         }
-        self.connected = true;
-        self.limits = self.narrowed_limits();
+        self.base.limits = self.narrowed_limits();
         self.permit(login.permissions);
         self.keep_subscriptions(buffers)?;
-        let takes_info = self.connection.takes_info.load(Ordering::Relaxed);
-        if takes_info && (moves || self.limits.max_payload != max_payload) {
-            self.send_info(buffers, true);
+        let takes_info = self.base.connection.takes_info.load(Ordering::Relaxed);
+        if takes_info && (moves || self.base.limits.max_payload != max_payload) {
+            self.send_account_info(buffers);
         }
         Ok(())
     }
@@ -279,18 +190,22 @@ impl session::Session {
     fn move_to(&mut self, buffers: &mut ThreadBuffers, account: Arc<Account>) -> Result<(), End> {
         info!(
             "{} - Moved from account {:?} to {:?}",
-            log_prefix(&self.connection),
+            self.base.connection.log_prefix(),
             self.account.name,
             account.name
         );
-        let before = self.connection.subscriptions.lock().drain();
+        let before = self.base.connection.subscriptions.lock().drain();
         self.account.unsubscribe(buffers, &before);
         self.join(account)?;
         let series = metrics::number("Client", &self.account.name);
-        self.connection.series.store(series, Ordering::Relaxed);
+        self.base.connection.series.store(series, Ordering::Relaxed);
         for subscription in before {
             let moved = Arc::new(subscription.moved());
-            self.connection.subscriptions.lock().insert(moved.clone());
+            self.base
+                .connection
+                .subscriptions
+                .lock()
+                .insert(moved.clone());
             self.account.subscribe(buffers, moved);
         }
         Ok(())
@@ -307,26 +222,24 @@ impl session::Session {
             .permission_cache
             .as_ref()
             .map(|permission_cache| permission_cache.guard().clone());
-        *self.connection.guard.lock() = guard;
+        *self.base.connection.guard.lock() = guard;
     }
 
     /// Ends the subscriptions that would be refused now, and tells the client.
     fn keep_subscriptions(&self, buffers: &mut ThreadBuffers) -> Result<(), End> {
         let mut all: Vec<Arc<Subscription>> = {
-            let subscriptions = self.connection.subscriptions.lock();
+            let subscriptions = self.base.connection.subscriptions.lock();
             subscriptions.iter().cloned().collect()
         };
         if self
+            .base
             .limits
             .max_subscriptions
             .is_some_and(|max| all.len() > max)
         {
-            return Err(End {
-                refused: None,
-                reason: CloseReason::MaxSubscriptions,
-                error: Some(ClientError::MaxSubscriptions),
-                detail: format!("{} subscriptions, after a reload", all.len()),
-            });
+            let (reason, error) = (CloseReason::MaxSubscriptions, ClientError::MaxSubscriptions);
+            let detail = format!("{} subscriptions, after a reload", all.len());
+            return Err(End::told(reason, error).with(detail));
         }
         all.retain(|subscription| {
             let (subject, queue) = (subscription.subject(), subscription.queue());
@@ -336,7 +249,7 @@ impl session::Session {
                 .map_or(Ok(false), |permission_cache| {
                     permission_cache.judges(subject, queue)
                 });
-            let is_long = session::has_too_many_tokens(subject, self.limits.max_sub_tokens);
+            let is_long = has_too_many_tokens(subject, self.base.limits.max_sub_tokens);
             match judged {
                 Ok(judged) if !is_long => {
                     subscription.set_judged(judged);
@@ -350,7 +263,7 @@ impl session::Session {
             let key = |it: &Arc<Subscription>| (it.sid().len(), it.sid().to_vec());
             key(one).cmp(&key(other))
         });
-        let mut table = self.connection.subscriptions.lock();
+        let mut table = self.base.connection.subscriptions.lock();
         for subscription in &all {
             table.remove(subscription);
         }
@@ -362,9 +275,12 @@ impl session::Session {
                 queue: subscription.queue().map(quoted),
                 sid: quoted(subscription.sid()),
             };
-            self.connection.send(buffers, &error_line(&error));
+            self.base.connection.send(buffers, &error_line(&error));
             if index < REMOVED_TOLD {
-                warn!("{} - {error}, after a reload", log_prefix(&self.connection));
+                warn!(
+                    "{} - {error}, after a reload",
+                    self.base.connection.log_prefix()
+                );
             }
         }
         if !all.is_empty() {
@@ -372,9 +288,9 @@ impl session::Session {
                 "{} subscriptions removed: not permitted any more",
                 all.len()
             );
-            warn!("{} - {text}", log_prefix(&self.connection));
-            let (cid, who) = (self.connection.cid, self.connection.who());
-            let events = &self.context.telemetry.events;
+            warn!("{} - {text}", self.base.connection.log_prefix());
+            let (cid, who) = (self.base.connection.cid, self.base.connection.who());
+            let events = &self.base.broker.telemetry.events;
             events.record(EventKind::PermissionViolation, cid, &who, &text);
         }
         Ok(())

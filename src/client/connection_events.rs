@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use super::{Context, system::Notice};
 use crate::{
+    broker::{Broker, system_queue::Notice},
     connection::{CloseReason, Connection},
     telemetry::{MonotonicMillis, churn::Change, event::EventKind},
 };
 
 /// A client logged in.
-pub(super) fn tell_connected(context: &Context, connection: &Arc<Connection>) {
-    context.system.leave(Notice::Connected(connection.clone()));
-    let telemetry = &context.telemetry;
+pub(super) fn tell_connected(broker: &Broker, connection: &Arc<Connection>) {
+    broker.system.leave(Notice::Connected(connection.clone()));
+    let telemetry = &broker.telemetry;
     let source = connection.peer.ip();
     if !telemetry
         .churn
@@ -44,14 +44,14 @@ pub(super) fn tell_connected(context: &Context, connection: &Arc<Connection>) {
 
 /// A client that said something left, with its `subscriptions`.
 pub(super) fn tell_closed(
-    context: &Context,
+    broker: &Broker,
     connection: &Arc<Connection>,
     subscriptions: usize,
     reason: CloseReason,
 ) {
     let notice = Notice::Closed(connection.clone(), reason);
-    context.system.leave(notice);
-    let telemetry = &context.telemetry;
+    broker.system.leave(notice);
+    let telemetry = &broker.telemetry;
     let now = MonotonicMillis::now();
     if !telemetry
         .churn

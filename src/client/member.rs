@@ -3,39 +3,49 @@
 
 use std::sync::Arc;
 
-use super::{Limits, end::End, session::Session};
+use super::base::Base;
 use crate::{
-    account::{Account, AccountLimits},
+    account::{Account, AccountLimits, AccountMember},
+    broker::{Broker, limits::Limits},
     connection::CloseReason,
+    peer::End,
     protocol::error::ClientError,
 };
 
-impl Session {
-    /// Makes the client a member of `account` and of no other. Its
-    /// subscriptions in the one before must have ended.
-    pub(super) fn join(&mut self, account: Arc<Account>) -> Result<(), End> {
-        self.give_back_place();
-        let Some(membership) = account.enter() else {
-            return Err(End {
-                refused: None,
-                reason: CloseReason::MaxAccountConnections,
-                error: Some(ClientError::MaxAccountConnections),
-                detail: format!("account {:?} has {}", account.name, account.room()),
-            });
-        };
-        self.limits = narrowed(self.context.limits.current(), &account.limits());
-        self.membership = Some(membership);
-        self.context.system.count(&account.name);
-        self.cache.clear();
-        self.account = account;
-        Ok(())
-    }
+/// A client's place in its account; given back when it is dropped.
+pub(super) struct Membership {
+    broker: Arc<Broker>,
+    place: Option<AccountMember>,
+}
 
-    /// Gives its place in the account back, if it has one.
-    pub(super) fn give_back_place(&mut self) {
-        if self.membership.take().is_some() {
-            self.context.system.count(&self.account.name);
-        }
+impl Drop for Membership {
+    fn drop(&mut self) {
+        let Some(place) = self.place.take() else {
+            return;
+        };
+        let account = place.account().clone();
+        drop(place);
+        self.broker.system.count(&account.name);
+    }
+}
+
+impl Base {
+    /// Takes a place in `account`, whose limits are in force from now on.
+    pub(super) fn join(&mut self, account: &Arc<Account>) -> Result<Membership, End> {
+        let Some(place) = account.enter() else {
+            let (reason, error) = (
+                CloseReason::MaxAccountConnections,
+                ClientError::MaxAccountConnections,
+            );
+            let detail = format!("account {:?} has {}", account.name, account.room());
+            return Err(End::told(reason, error).with(detail));
+        };
+        self.limits = narrowed(self.broker.limits.current(), &account.limits());
+        self.broker.system.count(&account.name);
+        Ok(Membership {
+            broker: self.broker.clone(),
+            place: Some(place),
+        })
     }
 }
 

@@ -4,15 +4,18 @@ use std::sync::{Arc, atomic::Ordering};
 
 use memchr::memchr;
 
-use super::{batch::Held, session::Session};
+use super::active::Active;
 use crate::{
     account::{
         Destinations, Mapped,
         fan_out::{Sender, Undelivered},
         path::Path,
     },
-    connection::{ClientInfo, buffers::ThreadBuffers, delivery::SubjectBatch},
-    protocol::CRLF,
+    broker::client_info::ClientInfo,
+    connection::buffers::ThreadBuffers,
+    delivery::SubjectBatch,
+    peer::Held,
+    protocol::encode::no_responders,
 };
 
 /// Requests to one subject that reached nobody, until the client is told: what a
@@ -23,7 +26,7 @@ pub(super) struct Unanswered {
     replies: Vec<u8>,
 }
 
-impl Session {
+impl Active {
     /// Takes a subject batch to everybody who wants it.
     pub(super) fn route(
         &mut self,
@@ -37,7 +40,7 @@ impl Session {
         }
         let describe = |share: bool, via: Option<&str>| self.describe(share, via);
         let sender = Sender {
-            no_echo: (!self.options.echo).then_some(&self.connection),
+            no_echo: (!self.options.echo).then_some(&self.base.connection),
             describe: Some(&describe),
             to_peers: true,
             is_service: false,
@@ -47,7 +50,7 @@ impl Session {
         if batch.subject.starts_with(b"$SYS.") && self.serve(buffers, batch) {
             undelivered = Undelivered::These(Vec::new());
         }
-        self.context.accounts.drop_expired(buffers);
+        self.base.broker.accounts.drop_expired(buffers);
         let no_interest = undelivered.indexes(batch.messages.len());
         self.note_batch(buffers, batch, &no_interest);
         if self.options.no_responders {
@@ -97,7 +100,7 @@ impl Session {
             }
         }
         if !self.unanswered.is_empty() {
-            self.held = Held::ForOthers;
+            self.base.link.held = Held::ForOthers;
         }
     }
 
@@ -110,10 +113,10 @@ impl Session {
     ) {
         let refused = std::mem::take(&mut buffers.refused);
         if refused > 0 {
-            self.context.telemetry.replies_full.count_all(
+            self.base.broker.telemetry.replies_full.count_all(
                 self.account.name.as_bytes(),
                 refused,
-                self.connection.cid,
+                self.base.connection.cid,
             );
         }
         let (refused, no_interest) = no_interest.split_at(no_interest.len().min(refused));
@@ -121,7 +124,7 @@ impl Session {
             let lens = of.iter().map(|index| batch.messages[*index].total_len);
             lens.map(u64::from).sum()
         };
-        let connection = &self.connection;
+        let connection = &self.base.connection;
         for (undelivered, msgs_to, bytes_to) in [
             (
                 no_interest,
@@ -135,7 +138,7 @@ impl Session {
                 bytes_to.add(bytes(undelivered));
             }
         }
-        let series = self.connection.series.load(Ordering::Relaxed);
+        let series = self.base.connection.series.load(Ordering::Relaxed);
         let count = batch.messages.len() as u64;
         buffers.log_batch(
             batch.subject,
@@ -169,9 +172,9 @@ impl Session {
     /// and round trip time, and all else with `share`. `via` is the account
     /// that passed the request on.
     fn describe(&self, share: bool, via: Option<&str>) -> String {
-        let mut info = self.connection.client_info();
+        let mut info = self.base.connection.client_info();
         if share {
-            let broker = self.context.info.read();
+            let broker = self.base.broker.info.read();
             info.server.clone_from(&broker.server_name);
             info.cluster.clone_from(&broker.cluster);
             // A name that its credentials give; there are none that do.
@@ -202,26 +205,15 @@ impl Session {
             }
         };
         let mut known = listeners.iter();
-        let listener = known.find(|known| Arc::ptr_eq(&known.connection, &self.connection));
+        let listener = known.find(|known| Arc::ptr_eq(&known.connection, &self.base.connection));
         let passed_over = listeners.len() - known.len();
         buffers.cost += 1 + passed_over + self.cache.take_cost();
         let Some(listener) = listener else {
             return;
         };
-        let tally = &self.context.telemetry.unanswered;
-        tally.count(subject, 0, self.connection.cid);
-        let headers = [b"NATS/1.0 503\r\nNats-Subject: ", subject, b"\r\n\r\n"].concat();
-        let len = headers.len();
-        let line = [
-            b"HMSG ",
-            reply,
-            b" ",
-            listener.sid(),
-            format!(" {len} {len}\r\n").as_bytes(),
-            &headers,
-            CRLF,
-        ]
-        .concat();
-        self.connection.send(buffers, &line);
+        let tally = &self.base.broker.telemetry.unanswered;
+        tally.count(subject, 0, self.base.connection.cid);
+        let line = no_responders(reply, listener.sid(), subject);
+        self.base.connection.send(buffers, &line);
     }
 }

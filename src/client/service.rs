@@ -5,14 +5,12 @@ use std::time::Duration;
 use chrono::SecondsFormat;
 use serde_json::{Map, Value, json};
 
-use super::{session::Session, system};
+use super::active::Active;
 use crate::{
     COMPATIBLE_VERSION, VERSION,
-    connection::{
-        buffers::ThreadBuffers,
-        delivery::{Message, Pick, SubjectBatch},
-    },
-    protocol::CRLF,
+    broker::system_queue,
+    connection::buffers::ThreadBuffers,
+    delivery::{ComposedMessage, Pick, SubjectBatch},
     security::permissions::{Pattern, Permissions, SubjectRules},
     telemetry::MonotonicMillis,
 };
@@ -20,12 +18,12 @@ use crate::{
 /// "Who am I": asked by client libraries and the nats command.
 const USER_INFO: &[u8] = b"$SYS.REQ.USER.INFO";
 
-impl Session {
+impl Active {
     /// Answers a subject batch of requests if its subject is a service of the broker's,
     /// or has it answered. Returns whether it is one.
     pub(super) fn serve(&mut self, buffers: &mut ThreadBuffers, batch: &SubjectBatch<'_>) -> bool {
         if batch.subject != USER_INFO {
-            return system::pass_on(&self.context, &self.account, batch);
+            return system_queue::pass_on(&self.base.broker, &self.account, batch);
         }
         let answer = self.user_info();
         for message in batch.messages {
@@ -39,9 +37,9 @@ impl Session {
     /// `{server, data}` as nats-server answers it.
     fn user_info(&self) -> String {
         let account = &self.account.name;
-        let info = self.context.info.read();
+        let info = self.base.broker.info.read();
         let mut data = json!({
-            "user": self.connection.identity.lock().user,
+            "user": self.base.connection.identity.lock().user,
             "account": account,
             "account_name": account,
         });
@@ -57,7 +55,7 @@ impl Session {
                 "midge": VERSION,
                 "jetstream": false,
                 "flags": 0,
-                "seq": self.context.system.next_message(),
+                "seq": self.base.broker.system.next_message(),
                 "time": MonotonicMillis::now().time_of_day().to_rfc3339_opts(SecondsFormat::Nanos, true),
             },
             "data": data,
@@ -71,20 +69,8 @@ impl Session {
     /// Publishes a message of the broker's own.
     fn answer(&mut self, buffers: &mut ThreadBuffers, subject: &[u8], payload: &[u8]) {
         let matches = self.account.sublist.lookup(subject);
-        let source = [payload.len().to_string().as_bytes(), CRLF, payload, CRLF].concat();
-        let message = Message {
-            tail_start: 0,
-            tail_end: source.len() as u32,
-            reply_len: 0,
-            header_len: None,
-            total_len: payload.len() as u32,
-        };
-        let batch = SubjectBatch {
-            subject,
-            source: &source,
-            messages: &[message],
-            shared: None,
-        };
+        let message = ComposedMessage::new(None, None, payload);
+        let batch = message.batch(subject);
         for subscription in &matches.plain {
             subscription.deliver(buffers, &batch, Pick::ALL, MonotonicMillis::now(), false);
         }

@@ -5,95 +5,108 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{log_prefix, session::Session, unwelcome};
+use super::greeting::Greeting;
 use crate::{
     connection::{
+        Connection,
         buffers::with_buffers,
         tls_listener::{Secured, TlsListener},
         turned_away,
     },
+    peer::certificates::close_if_unwelcome,
     security::{failure::Failure, options::HandshakeFirst},
 };
 
 /// The first byte of a TLS handshake.
 const HANDSHAKE_RECORD: u8 = 0x16;
 
-/// Introduces the broker and shakes hands. Afterwards the connection is ready,
-/// or it is closing.
-pub(super) async fn begin(session: &mut Session, stream: &Arc<TcpStream>, tls: &TlsListener) {
-    let connection = session.connection.clone();
+/// Sends INFO and does the handshake. Returns what the client is given to sign; `None`:
+/// there was no handshake, and the connection is closing.
+pub(super) async fn begin(
+    greeting: &Greeting,
+    stream: &Arc<TcpStream>,
+    tls: &TlsListener,
+) -> Option<Box<str>> {
     tokio::select! {
-        () = connection.closing() => {}
-        () = introduce_and_shake(session, stream, tls) => {}
+        () = greeting.connection.closing() => None,
+        nonce = introduce_and_secure(greeting, stream, tls) => nonce,
     }
 }
 
-async fn introduce_and_shake(session: &mut Session, stream: &Arc<TcpStream>, tls: &TlsListener) {
+async fn introduce_and_secure(
+    greeting: &Greeting,
+    stream: &Arc<TcpStream>,
+    tls: &TlsListener,
+) -> Option<Box<str>> {
     let material = tls.store.current();
     let options = &material.options;
     if !tls.is_within_rate() {
-        return refuse_for_rate(session);
+        refuse_for_rate(greeting);
+        return None;
     }
-    let first = match options.handshake_first {
+    let is_first = match options.handshake_first {
         HandshakeFirst::No => false,
         HandshakeFirst::Yes => true,
         HandshakeFirst::Within(delay) => begins_tls(stream, delay).await,
     };
-    if !first {
-        introduce(session);
-        let free = session.context.allow_non_tls;
+    let mut nonce = None;
+    if !is_first {
+        nonce = Some(introduce(greeting));
+        let free = greeting.listener.allow_non_tls;
         if free && !begins_tls(stream, options.timeout).await {
-            return;
+            return nonce;
         }
     }
+    let connection = &greeting.connection;
     match tls.accept(stream).await {
         Ok(secured) => {
-            secure(session, secured, first);
-            // Other files may have come since the handshake looked at them; from
-            // here on, who brings them looks at this connection.
-            unwelcome::close_if_unwelcome(&session.context, tls, &session.connection);
-            if first {
-                introduce(session);
-            }
+            secure(connection, secured, is_first);
+            // Other files may have come since the handshake checked them; from here
+            // on, whoever brings them checks this connection.
+            close_if_unwelcome(&greeting.broker, tls, connection);
+            nonce.or_else(|| Some(introduce(greeting)))
         }
-        Err(failure) => give_up(session, tls, &failure),
+        Err(failure) => {
+            give_up(greeting, tls, &failure);
+            None
+        }
     }
 }
 
-fn introduce(session: &mut Session) {
+fn introduce(greeting: &Greeting) -> Box<str> {
     with_buffers(|buffers| {
-        session.introduce(buffers);
+        let nonce = greeting.introduce(buffers);
         buffers.flush_touched();
-    });
+        nonce
+    })
 }
 
-fn secure(session: &Session, secured: Secured, first: bool) {
-    let connection = &session.connection;
+fn secure(connection: &Connection, secured: Secured, is_first: bool) {
     let mut tls = secured.tls;
-    tls.is_first = first;
+    tls.is_first = is_first;
     connection.set_tls(Arc::new(tls));
     if let Some(certificate) = secured.certificate {
-        // Set once: a connection shakes hands once.
+        // Set once: a connection has one handshake.
         let _ = connection.certificate.set(Box::new(certificate));
     }
 }
 
-fn give_up(session: &Session, tls: &TlsListener, failure: &Failure) {
-    let connection = &session.connection;
+fn give_up(greeting: &Greeting, tls: &TlsListener, failure: &Failure) {
+    let connection = &greeting.connection;
     turned_away::close_after_handshake(
-        &session.context.telemetry,
+        &greeting.broker.telemetry,
         connection,
         tls,
         failure,
-        &log_prefix(connection),
+        &connection.log_prefix(),
         "TLS handshake",
     );
 }
 
-fn refuse_for_rate(session: &mut Session) {
+fn refuse_for_rate(greeting: &Greeting) {
     with_buffers(|buffers| {
-        session.introduce(buffers);
-        session.refuse_for_rate(buffers);
+        greeting.introduce(buffers);
+        greeting.refuse_for_rate(buffers);
         buffers.flush_touched();
     });
 }

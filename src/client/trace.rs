@@ -2,9 +2,10 @@
 
 use tracing::{info, trace};
 
-use super::{Limits, log_prefix};
 use crate::{
-    connection::{Connection, Shown, Subscription, TraceLine, delsub},
+    broker::limits::Limits,
+    connection::{Connection, Shown, Subscription, TraceLine},
+    delivery::trace_out::delsub,
     log::TRACED,
     protocol::parse::Op,
 };
@@ -77,16 +78,16 @@ impl Trace {
     fn write(self, connection: &Connection, way: &str, line: &str) {
         match self {
             Self::Off => {}
-            Self::All => trace!("{} - {way} {line}", log_prefix(connection)),
+            Self::All => trace!("{} - {way} {line}", connection.log_prefix()),
             Self::Ordered => match connection.trace.take() {
                 TraceLine::Unwanted => {}
                 TraceLine::Wanted => {
-                    info!(target: TRACED, "{} - {way} {line}", log_prefix(connection));
+                    info!(target: TRACED, "{} - {way} {line}", connection.log_prefix());
                 }
                 TraceLine::Last => info!(
                     target: TRACED,
                     "{} - {way} {line} (the last line of this trace)",
-                    log_prefix(connection)
+                    connection.log_prefix()
                 ),
             },
         }

@@ -16,11 +16,15 @@ use std::{
     },
 };
 
-use super::{Connection, Subscription, congested::Congested, delivery::Message};
-use crate::telemetry::{
-    MonotonicMicros, MonotonicMillis,
-    held::SHOWN_LEN_MAX,
-    metrics::{self, ThreadMetrics},
+use super::{Connection, congested::Congested};
+use crate::{
+    connection::Subscription,
+    protocol::message::Message,
+    telemetry::{
+        MonotonicMicros, MonotonicMillis,
+        held::SHOWN_LEN_MAX,
+        metrics::{self, ThreadMetrics},
+    },
 };
 
 /// Bytes read from a socket at once; larger reads won nothing and smaller ones

@@ -121,6 +121,11 @@ impl Input {
         len > 0 && begin[..len].eq_ignore_ascii_case(&verb[..len])
     }
 
+    /// Whether anything is kept.
+    pub fn has_kept(&self) -> bool {
+        !self.carry.is_empty()
+    }
+
     /// Takes back what was kept.
     pub fn take_kept(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.carry)

@@ -55,6 +55,11 @@ impl Keepalive {
         self.next = self.next.min(Instant::now() + interval);
     }
 
+    /// Pings that may go unanswered.
+    pub fn ping_max(&self) -> u32 {
+        self.ping_max
+    }
+
     /// The peer is logged in: the first ping comes at the latest after
     /// `first_max`. Jitter keeps a crowd that came together from answering
     /// together.

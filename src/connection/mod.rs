@@ -11,94 +11,63 @@ pub mod accepting;
 pub mod admission;
 pub mod budget;
 pub mod buffers;
-mod client_info;
 mod close_reason;
 pub mod congested;
-pub mod delivery;
 pub mod handshake;
-pub mod incident;
+mod identity;
 mod input;
-pub mod interest;
 pub mod keepalive;
-mod moved;
-mod names;
+pub mod moved;
+mod out_trace;
 pub mod outbound;
-mod outbound_stats;
 pub mod payload;
-pub mod producers;
-mod queue;
-mod queue_inspection;
 pub mod reading;
-pub mod registry;
-pub mod remote;
-mod subscription;
+pub mod subscription;
 mod tcp_info;
+#[cfg(test)]
+pub(crate) mod test_support;
 #[cfg(test)]
 mod tests;
 pub mod tls_listener;
-mod trace_out;
 mod trace_request;
 pub mod transport;
 pub mod turned_away;
+mod wake;
 
 use std::{
-    future::{Future, poll_fn},
     net::SocketAddr,
-    pin::Pin,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
-    task::{Context, Poll},
     time::Duration,
 };
 
 use atomic_waker::AtomicWaker;
 use parking_lot::Mutex;
-use tokio::{
-    net::TcpStream,
-    time::{Sleep, timeout},
-};
+use tokio::{net::TcpStream, time::timeout};
 use tracing::debug;
 
 use crate::{
     protocol::route::ASSUMED_LINE_MAX,
     security::{certificate::PeerCertificate, delivery_filter::DeliveryFilter},
-    telemetry::{
-        Counter, MonotonicMicros, MonotonicMillis, Telemetry, Traffic,
-        held::{allocated, shown},
-        load::Name,
-        loss::LossReason,
-        slow::Incident,
-    },
+    telemetry::{Counter, MonotonicMicros, MonotonicMillis, Traffic, load::Name, loss::LossReason},
 };
 use budget::Budget;
 use buffers::with_buffers;
-pub use client_info::ClientInfo;
 pub use close_reason::CloseReason;
+pub use identity::Identity;
 use moved::Moved;
+pub use out_trace::{OutTrace, Shown};
 use outbound::Outbound;
-use registry::Registry;
-pub use subscription::{SUBSCRIPTIONS, Subscription, SubscriptionTable, lingering};
-pub use trace_out::{OutTrace, Shown, delsub, trace_expired};
+pub use subscription::{Subscription, SubscriptionTable};
 pub use trace_request::{TraceLine, TraceRequest};
 use transport::Tls;
+pub use wake::Wake;
+use wake::{BLOCKED, CLOSING, STUCK};
 
 /// How long an ending connection may take to accept its last bytes.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// Something waits in the outbound queue and the socket took no more: the
-/// connection's own task writes on when it can.
-const BLOCKED: u8 = 1;
-/// The connection is to end; the outbound queue knows why.
-const CLOSING: u8 = 2;
-/// Other settings are in force: the connection's own task takes them over.
-const CHANGED: u8 = 4;
-/// The peer of a route is owed news of what is wanted here.
-const OWING: u8 = 8;
-/// The socket took no more just now: the connection's own task counts the time
-/// from here on.
-const STUCK: u8 = 16;
 
 /// What is at the other end.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -115,6 +84,14 @@ impl Kind {
         match self {
             Self::Client => "Client",
             Self::Router => "Router",
+        }
+    }
+
+    /// Whether such a peer is in one account; a route carries all of them.
+    pub fn has_account(self) -> bool {
+        match self {
+            Self::Client => true,
+            Self::Router => false,
         }
     }
 }
@@ -184,75 +161,6 @@ pub struct Connection {
     last_activity: AtomicU64,
     /// Nanoseconds; 0 is not known.
     rtt: AtomicU64,
-}
-
-/// What a peer tells of itself in CONNECT.
-#[derive(Clone, Debug, Default)]
-pub struct Identity {
-    /// The client's own name.
-    pub name: String,
-    /// The common name of its certificate; empty without one.
-    pub certname: String,
-    /// Language of the client library.
-    pub lang: String,
-    /// Version of the client library.
-    pub version: String,
-    /// User name.
-    pub user: String,
-    /// Name of the account it is in; empty before CONNECT.
-    pub account: String,
-    /// What proved it, as a number; see [`crate::security::verdict::Login::proof`].
-    pub proof: u64,
-}
-
-impl Identity {
-    /// Bytes of its texts.
-    pub fn memory(&self) -> usize {
-        let texts = [
-            &self.name,
-            &self.certname,
-            &self.lang,
-            &self.version,
-            &self.user,
-            &self.account,
-        ];
-        texts.map(|text| allocated(text.capacity())).iter().sum()
-    }
-
-    /// As it is remembered when its connection has ended: long texts are cut.
-    pub fn remembered(&self) -> Self {
-        let cut = |text: &str| shown(text).into_owned();
-        Self {
-            name: cut(&self.name),
-            certname: cut(&self.certname),
-            lang: cut(&self.lang),
-            version: cut(&self.version),
-            user: cut(&self.user),
-            account: self.account.clone(),
-            proof: self.proof,
-        }
-    }
-}
-
-/// Why a connection's own task goes on.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Wake {
-    /// The connection is to end.
-    Closing,
-    /// A reload has put other settings in force.
-    Changed,
-    /// The peer of a route is owed news of what is wanted here, and nothing
-    /// blocks the way.
-    Owing,
-    /// There may be bytes to read.
-    Readable,
-    /// The socket takes no more, since just now: what is due by the clock comes
-    /// sooner.
-    Stuck,
-    /// The timer ran out.
-    Timer,
-    /// The socket takes bytes again.
-    Writable,
 }
 
 impl Connection {
@@ -328,14 +236,9 @@ impl Connection {
         was_open
     }
 
-    /// Has the connection's own task take over settings that are in force now.
-    pub fn tell_changed(&self) {
-        self.raise(CHANGED);
-    }
-
     /// Cuts the connection because of what its stuck reader leaves waiting; returns
     /// how much that was, `None` if it is nothing by now.
-    fn close_for_memory(&self) -> Option<usize> {
+    pub fn close_for_memory(&self) -> Option<usize> {
         let held = self.outbound.close_for_memory()?;
         self.raise(CLOSING);
         Some(held)
@@ -396,16 +299,6 @@ impl Connection {
         }
     }
 
-    /// Whether the own task has to write because the socket was full.
-    pub fn is_blocked(&self) -> bool {
-        self.flags.load(Ordering::Acquire) & BLOCKED != 0
-    }
-
-    /// Whether the connection is to end.
-    pub fn is_closing(&self) -> bool {
-        self.flags.load(Ordering::Acquire) & CLOSING != 0
-    }
-
     /// Bytes of the longest control line that the peer of a route takes.
     pub fn line_max(&self) -> usize {
         self.line_max.load(Ordering::Relaxed)
@@ -425,106 +318,6 @@ impl Connection {
     /// that is new.
     pub fn set_told(&self) -> bool {
         !self.is_told.swap(true, Ordering::AcqRel)
-    }
-
-    /// There is news of what is wanted here that found no room in the queue: the
-    /// route's own task tells it.
-    pub fn owe_interest(&self) {
-        self.raise(OWING);
-    }
-
-    /// Whether the peer is owed news of what is wanted here.
-    pub fn owes_interest(&self) -> bool {
-        self.flags.load(Ordering::Acquire) & OWING != 0
-    }
-
-    /// The own task is about to tell what is owed.
-    pub fn begin_telling(&self) {
-        self.lower(OWING);
-    }
-
-    /// Waits until a reload has put other settings in force; for the own task.
-    /// Told once.
-    pub async fn changed(&self) {
-        poll_fn(|context| {
-            self.waker.register(context.waker());
-            match self.flags.load(Ordering::Acquire) & CHANGED {
-                0 => Poll::Pending,
-                _ => {
-                    self.lower(CHANGED);
-                    Poll::Ready(())
-                }
-            }
-        })
-        .await;
-    }
-
-    /// Waits until the connection is to end; for the own task.
-    pub async fn closing(&self) {
-        poll_fn(|context| {
-            self.waker.register(context.waker());
-            match self.is_closing() {
-                false => Poll::Pending,
-                true => Poll::Ready(()),
-            }
-        })
-        .await;
-    }
-
-    /// Waits for what the own task is to do next. `timer` must be the task's
-    /// own and have been reset once, so that it runs whether it is waited for or
-    /// not: what is due comes before what can be read, since a peer may always
-    /// have something to be read. With `unread` there is something to read that
-    /// the socket does not announce; that is told once.
-    pub async fn wake(
-        &self,
-        stream: &TcpStream,
-        mut timer: Pin<&mut Sleep>,
-        unread: &mut bool,
-    ) -> Wake {
-        poll_fn(
-            |context| match self.poll_wake(stream, timer.as_mut(), context) {
-                Poll::Pending if std::mem::take(unread) => Poll::Ready(Wake::Readable),
-                wake => wake,
-            },
-        )
-        .await
-    }
-
-    fn poll_wake(
-        &self,
-        stream: &TcpStream,
-        timer: Pin<&mut Sleep>,
-        context: &mut Context<'_>,
-    ) -> Poll<Wake> {
-        // Registered before the flags are looked at: a flag raised after the
-        // look wakes this task.
-        self.waker.register(context.waker());
-        let flags = self.flags.load(Ordering::Acquire);
-        if flags & CLOSING != 0 {
-            return Poll::Ready(Wake::Closing);
-        }
-        if timer.is_elapsed() {
-            return Poll::Ready(Wake::Timer);
-        }
-        if flags & CHANGED != 0 {
-            self.lower(CHANGED);
-            return Poll::Ready(Wake::Changed);
-        }
-        if flags & STUCK != 0 {
-            self.lower(STUCK);
-            return Poll::Ready(Wake::Stuck);
-        }
-        if flags & BLOCKED != 0 && stream.poll_write_ready(context).is_ready() {
-            return Poll::Ready(Wake::Writable);
-        }
-        if flags & (OWING | BLOCKED) == OWING {
-            return Poll::Ready(Wake::Owing);
-        }
-        if stream.poll_read_ready(context).is_ready() {
-            return Poll::Ready(Wake::Readable);
-        }
-        timer.poll(context).map(|()| Wake::Timer)
     }
 
     /// Writes what is left for a peer whose connection is ending, for a while.
@@ -553,30 +346,5 @@ impl Connection {
         // Unread bytes would turn the close into a reset that may destroy the
         // last words on their way.
         let _ = with_buffers(|buffers| stream.try_read(&mut buffers.read_buffer));
-    }
-
-    /// Ends the connection that its own task has taken out of everything: says the
-    /// last words, concludes its incident, gives back what it held. What is
-    /// counted of it is final then. Returns its incident, if there is one.
-    pub async fn end(
-        &self,
-        telemetry: &Telemetry,
-        registry: &Registry,
-        stream: &TcpStream,
-        reason: CloseReason,
-    ) -> Option<Arc<Incident>> {
-        self.drain_and_close(stream).await;
-        let incident = incident::conclude(telemetry, registry, self, reason);
-        self.outbound.release();
-        incident
-    }
-
-    fn raise(&self, flag: u8) {
-        self.flags.fetch_or(flag, Ordering::AcqRel);
-        self.waker.wake();
-    }
-
-    fn lower(&self, flag: u8) {
-        self.flags.fetch_and(!flag, Ordering::AcqRel);
     }
 }

@@ -3,8 +3,8 @@
 //! are connections.
 //!
 //! A connection notes itself once in a list of its registry, behind what it has
-//! counted: at the end of each batch it reads and of each flush. That is a look at
-//! one byte, and nothing per message. [`super::registry`] goes through the list.
+//! counted: at the end of each batch it reads and of each flush. That is a read of
+//! one byte, and nothing per message. `broker::registry` goes through the list.
 
 use std::sync::{
     Arc, OnceLock,
@@ -18,11 +18,11 @@ use crate::telemetry::{Traffic, loss::Loss};
 
 /// Ids of connections that moved something, in no order.
 #[derive(Default)]
-pub(super) struct MovedList(Mutex<Vec<u64>>);
+pub struct MovedList(Mutex<Vec<u64>>);
 
 impl MovedList {
     /// Takes the ids out.
-    pub(super) fn take(&self) -> Vec<u64> {
+    pub fn take(&self) -> Vec<u64> {
         std::mem::take(&mut *self.0.lock())
     }
 }
@@ -50,13 +50,6 @@ struct AddedUp {
 }
 
 impl Connection {
-    /// Counts what a batch brought. Only the own task may do so.
-    pub fn count_received(&self, msgs: u64, bytes: u64) {
-        self.in_msgs.add(msgs);
-        self.in_bytes.add(bytes);
-        self.note_moved();
-    }
-
     /// Notes that something was counted. To be called behind it.
     #[inline]
     pub fn note_moved(&self) {
@@ -66,20 +59,20 @@ impl Connection {
     }
 
     /// Has what it counts noted in the list of its registry.
-    pub(super) fn note_in(&self, list: &Arc<MovedList>) {
+    pub fn note_in(&self, list: &Arc<MovedList>) {
         self.moved.list.get_or_init(|| list.clone());
         self.note_moved();
     }
 
     /// Has it noted again with the next thing it counts; to be called before its
     /// counters are read.
-    pub(super) fn unnote(&self) {
+    pub fn unnote(&self) {
         self.moved.is_noted.store(false, Ordering::Release);
     }
 
     /// What it moved so far, and what of that is new since the last call. Accounts
     /// are not told apart in what is new.
-    pub(super) fn take_moved(&self) -> (Traffic, Traffic) {
+    pub fn take_moved(&self) -> (Traffic, Traffic) {
         let mut added_up = self.moved.added_up.lock();
         let traffic = self.traffic();
         (traffic, added_up.add(&traffic))

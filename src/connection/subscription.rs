@@ -12,13 +12,13 @@ use std::{
 use hashbrown::{DefaultHashBuilder, HashTable};
 use once_cell::sync::Lazy;
 
-use super::{Connection, remote::MessageTotals};
 use crate::{
+    connection::Connection,
     security::delivery_filter::DeliveryFilter,
     subject::transform::Renaming,
     sublist::{Entry, Slot},
     telemetry::{
-        Counter,
+        Counter, MessageTotals,
         held::{Pool, allocated},
     },
 };
@@ -165,12 +165,12 @@ impl Subscription {
     /// as nats-server has it, what an imported stream brings is sent by the account
     /// that exports it, and not by the one whose client gets it.
     #[inline]
-    pub(super) fn lent(&self) -> Option<&MessageTotals> {
+    pub fn lent(&self) -> Option<&MessageTotals> {
         self.shadow.as_ref().map(|shadow| &*shadow.lent)
     }
 
     /// The subject that a message to `subject` is delivered under.
-    pub(super) fn delivered_subject<'a>(&self, subject: &'a [u8]) -> Cow<'a, [u8]> {
+    pub fn delivered_subject<'a>(&self, subject: &'a [u8]) -> Cow<'a, [u8]> {
         match &self.shadow {
             Some(shadow) => Cow::Owned(shadow.subjects.forth.applied(subject)),
             None => Cow::Borrowed(subject),
@@ -198,7 +198,7 @@ impl Subscription {
     }
 
     /// Who judges deliveries to it.
-    pub(super) fn guard(self: &Arc<Self>) -> Option<Arc<DeliveryFilter>> {
+    pub fn guard(self: &Arc<Self>) -> Option<Arc<DeliveryFilter>> {
         match self.origin().judged.load(Ordering::Relaxed) {
             true => self.connection.guard.lock().clone(),
             false => None,
@@ -232,7 +232,7 @@ impl Subscription {
     }
 
     /// Notes whether local interest counts it; returns what was noted before.
-    pub(super) fn set_counted(&self, counted: bool) -> bool {
+    pub fn set_counted(&self, counted: bool) -> bool {
         self.counted.swap(counted, Ordering::Relaxed)
     }
 

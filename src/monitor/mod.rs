@@ -180,7 +180,7 @@ impl Monitor {
         if !self.server.options().https {
             return None;
         }
-        let tls = self.server.clients.tls.read();
+        let tls = self.server.client_listener.tls.read();
         Some(tls.as_ref()?.store.current().monitor.clone())
     }
 

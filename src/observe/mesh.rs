@@ -70,7 +70,7 @@ impl Mesh {
     /// The mesh now.
     pub(in crate::observe) fn of(cluster: &Cluster) -> Self {
         let routes = cluster.routes();
-        let accounts = cluster.context.accounts.all();
+        let accounts = cluster.broker.accounts.all();
         let untold = |route: &Route| {
             let interests = accounts.iter().map(|account| &account.interest);
             interests

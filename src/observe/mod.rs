@@ -26,7 +26,7 @@ use std::{
 use tokio::runtime::Handle;
 
 use crate::{
-    client::Context,
+    broker::Broker,
     server::Server,
     telemetry::{MonotonicMicros, latency},
 };
@@ -90,7 +90,7 @@ impl Observer {
         let interval = server.options().diagnosis.interval;
         let every = |period| Every { period, next: now };
         Self {
-            recorder: Recorder::new(server.clients.clone()),
+            recorder: Recorder::new(server.broker.clone()),
             server,
             runtime,
             judge,
@@ -105,9 +105,9 @@ impl Observer {
 
     /// Does what is due; returns when the next thing is.
     fn round(&mut self, now: Instant) -> Instant {
-        let context = &self.server.clients;
+        let broker = &self.server.broker;
         if self.probes.is_due(now) {
-            probe(context.clone(), &self.runtime);
+            probe(broker.clone(), &self.runtime);
         }
         if self.samples.is_due(now) {
             let sample = Sample::take(&self.server);
@@ -119,7 +119,7 @@ impl Observer {
             }
         }
         if self.copies.is_due(now) {
-            context.telemetry.latency.copy();
+            broker.telemetry.latency.copy();
         }
         if self.ticks.is_due(now) {
             self.recorder.watch();
@@ -129,14 +129,14 @@ impl Observer {
 }
 
 /// Measures how late a task gets to run.
-fn probe(context: Arc<Context>, runtime: &Handle) {
+fn probe(broker: Arc<Broker>, runtime: &Handle) {
     let asked = MonotonicMicros::now();
-    if !context.telemetry.latency.ask_probe(asked) {
+    if !broker.telemetry.latency.ask_probe(asked) {
         return;
     }
     runtime.spawn(async move {
         let now = MonotonicMicros::now();
-        let latency = &context.telemetry.latency;
+        let latency = &broker.telemetry.latency;
         latency.note_probe(now, asked.micros_until(now));
     });
 }

@@ -5,8 +5,8 @@ use std::sync::{Arc, Weak};
 
 use super::sample::Sample;
 use crate::{
-    client::Context,
-    connection::{Connection, incident},
+    broker::{Broker, incident},
+    connection::Connection,
     telemetry::{MonotonicMicros, MonotonicMillis},
 };
 
@@ -14,7 +14,7 @@ use crate::{
 const WATCHED_MAX: usize = 1024;
 
 pub(super) struct Recorder {
-    context: Arc<Context>,
+    broker: Arc<Broker>,
     /// Readers that were behind when last watched.
     watched: Vec<Weak<Connection>>,
     /// Readers that were blocked in the last sample, until they are watched.
@@ -22,9 +22,9 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    pub(super) fn new(context: Arc<Context>) -> Self {
+    pub(super) fn new(broker: Arc<Broker>) -> Self {
         Self {
-            context,
+            broker,
             watched: Vec::new(),
             blocked: Vec::new(),
         }
@@ -33,12 +33,12 @@ impl Recorder {
     /// Records what moved since the last sample that was recorded, and which readers
     /// are to be watched.
     pub(super) fn record(&mut self, sample: &Sample) {
-        let telemetry = &self.context.telemetry;
+        let telemetry = &self.broker.telemetry;
         telemetry.loads.begin_look(MonotonicMicros::now());
         for moved in &sample.moved {
             moved.add_to(&telemetry.loads);
         }
-        let registry = &self.context.registry;
+        let registry = &self.broker.registry;
         telemetry.subjects.look(|cids| registry.names(cids));
         self.blocked.clone_from(&sample.blocked);
     }
@@ -46,7 +46,7 @@ impl Recorder {
     /// Watches the readers that are or were behind. A publisher that meets a long
     /// queue notes its reader, so that an incident begins before the next sample.
     pub(super) fn watch(&mut self) {
-        let (telemetry, registry) = (&self.context.telemetry, &self.context.registry);
+        let (telemetry, registry) = (&self.broker.telemetry, &self.broker.registry);
         let mut readers = std::mem::take(&mut self.blocked);
         readers.extend(registry.take_noticed());
         readers.extend(self.watched.iter().filter_map(Weak::upgrade));

@@ -8,11 +8,11 @@ use std::{
 
 use super::mesh::Mesh;
 use crate::{
+    broker::registry::{FailureCounts, MovedConnection},
     connection::{
         Connection,
         handshake::{Handshakers, UnfinishedHandshakes},
         outbound::Backlog,
-        registry::{FailureCounts, MovedConnection},
     },
     server::Server,
     telemetry::{MonotonicMicros, MonotonicMillis, allocator::Allocated, process},
@@ -86,8 +86,8 @@ pub(in crate::observe) struct Holder {
 impl Sample {
     /// The broker now. Each connection is locked for three short reads.
     pub(in crate::observe) fn take(server: &Server) -> Self {
-        let registry = &server.clients.registry;
-        let telemetry = &server.clients.telemetry;
+        let registry = &server.broker.registry;
+        let telemetry = &server.broker.telemetry;
         let open = registry.open();
         let process = process::memory().ok();
         let mut sample = Self {
@@ -114,7 +114,7 @@ impl Sample {
             process,
             files: process::open_files().ok(),
         };
-        for account in server.clients.accounts.all() {
+        for account in server.broker.accounts.all() {
             sample.subscriptions += account.sublist.stats().subscriptions;
         }
         for connection in open {

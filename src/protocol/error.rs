@@ -5,7 +5,8 @@
 
 use std::fmt;
 
-use monitor_client::text::is_unsafe;
+// Error texts show subjects as nats-server does.
+pub use monitor_client::text::quoted;
 
 /// What a `-ERR` says.
 #[derive(Clone, Debug, Eq, PartialEq)]
@@ -152,56 +153,6 @@ impl fmt::Display for ClientError {
 }
 
 /// The `-ERR` line for an error.
-pub fn error_line(error: &ClientError) -> Vec<u8> {
+pub fn error_line(error: impl fmt::Display) -> Vec<u8> {
     format!("-ERR '{error}'\r\n").into_bytes()
-}
-
-/// A subject in double quotes with escapes, as Go's `%q` has it: error texts
-/// and logs show subjects so.
-pub fn quoted(subject: &[u8]) -> String {
-    let mut text = String::from('"');
-    for chunk in subject.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            match c {
-                '"' => text.push_str("\\\""),
-                '\\' => text.push_str("\\\\"),
-                '\u{7}' => text.push_str("\\a"),
-                '\u{8}' => text.push_str("\\b"),
-                '\u{c}' => text.push_str("\\f"),
-                '\n' => text.push_str("\\n"),
-                '\r' => text.push_str("\\r"),
-                '\t' => text.push_str("\\t"),
-                '\u{b}' => text.push_str("\\v"),
-                c if c.is_ascii_control() => push_byte(&mut text, c as u8),
-                c if is_unsafe(c) => match u32::from(c) {
-                    code @ 0..=0xffff => text.push_str(&format!("\\u{code:04x}")),
-                    code => text.push_str(&format!("\\U{code:08x}")),
-                },
-                c => text.push(c),
-            }
-        }
-        for byte in chunk.invalid() {
-            push_byte(&mut text, *byte);
-        }
-    }
-    text.push('"');
-    text
-}
-
-fn push_byte(text: &mut String, byte: u8) {
-    text.push_str(&format!("\\x{byte:02x}"));
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn subjects_are_quoted_as_go_does() {
-        assert_eq!(quoted("a\"b\\\u{1}\tü".as_bytes()), r#""a\"b\\\x01\tü""#);
-        assert_eq!(quoted(b"a\xff"), r#""a\xff""#);
-        let marks = "\u{202e}\u{200b}\u{feff}\u{2028}\u{e0041}";
-        let shown = r#""\u202e\u200b\ufeff\u2028\U000e0041""#;
-        assert_eq!(quoted(marks.as_bytes()), shown);
-    }
 }

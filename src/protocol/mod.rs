@@ -12,9 +12,11 @@ use serde_json::error::Category;
 
 pub mod before_login;
 pub mod connect;
+pub mod encode;
 pub mod error;
 pub mod header;
 pub mod info;
+pub mod message;
 pub mod nkey;
 pub mod parse;
 pub mod route;

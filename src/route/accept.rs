@@ -8,8 +8,7 @@ use tracing::{debug, error};
 use super::{
     cluster::{Cluster, Origin},
     handshake::{Handshake, Introduced},
-    introduction::Refusal,
-    log_prefix, refuse, serve,
+    refuse, serve,
 };
 use crate::{
     connection::{
@@ -18,6 +17,7 @@ use crate::{
         admission::{Lost, Place, QUEUE_TIME, Source},
         turned_away,
     },
+    peer::End,
     telemetry::{MonotonicMillis, event::EventKind},
 };
 
@@ -27,7 +27,7 @@ const ROUTES_IN_NEED: usize = 4;
 
 /// Accepts routes until the broker stops.
 pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
-    let places = &cluster.context.admission.routes;
+    let places = &cluster.broker.admission.routes;
     tokio::spawn(places.clone().keep_time());
     let mut failures = AcceptFailures::new("the port for routes");
     while !cluster.is_stopping() {
@@ -58,7 +58,7 @@ pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
 async fn greet(cluster: Arc<Cluster>, stream: TcpStream, peer: SocketAddr, is_member: bool) {
     let stream = Arc::new(stream);
     let connection = cluster.connection(&stream, peer);
-    debug!("{} - Route connection accepted", log_prefix(&connection));
+    debug!("{} - Route connection accepted", connection.log_prefix());
     let place = take_place(&cluster, &connection, is_member);
     let introduced = tokio::select! {
         // Its place is another one's now, or was held for too long.
@@ -71,9 +71,9 @@ async fn greet(cluster: Arc<Cluster>, stream: TcpStream, peer: SocketAddr, is_me
             let origin = Origin::Accepted;
             serve(&cluster, &connection, &stream, introduced, origin, None).await;
         }
-        Some(Err(refusal)) => {
-            tell_refused(&cluster, &connection, &refusal);
-            refuse(&connection, &stream, &refusal).await;
+        Some(Err(end)) => {
+            tell_refused(&cluster, &connection, &end);
+            refuse(&connection, &stream, &end).await;
         }
     }
     connection.outbound().release();
@@ -85,7 +85,7 @@ async fn introduce(
     connection: &Arc<Connection>,
     stream: &Arc<TcpStream>,
     place: Place,
-) -> Option<Result<Introduced, Refusal>> {
+) -> Option<Result<Introduced, End>> {
     if !cluster.secure_accepted(connection, stream).await {
         return None;
     }
@@ -109,34 +109,34 @@ fn take_place(cluster: &Cluster, connection: &Arc<Connection>, is_member: bool) 
     let options = cluster.options();
     let handshake = options.tls.as_ref().map(|tls| tls.timeout);
     let hold = handshake.unwrap_or_default() + options.auth_timeout() + QUEUE_TIME;
-    let places = &cluster.context.admission.routes;
+    let places = &cluster.broker.admission.routes;
     let source = Source::of(connection.peer.ip());
     places.take(source, is_member, hold, cut)
 }
 
 /// Tells of a broker that was not let in, as of a client, unless that is what a
 /// healthy cluster does all the time, or there are many of them.
-fn tell_refused(cluster: &Cluster, connection: &Connection, refusal: &Refusal) {
-    let reason = refusal.reason;
-    let telemetry = &cluster.context.telemetry;
-    if let Some(why) = refusal.login {
+fn tell_refused(cluster: &Cluster, connection: &Connection, end: &End) {
+    let reason = end.reason;
+    let telemetry = &cluster.broker.telemetry;
+    if let Some(why) = end.login {
         telemetry.logins.count_refused(why);
     }
     let is_usual = matches!(
         reason,
         CloseReason::DuplicateRoute | CloseReason::ClientClosed | CloseReason::ServerShutdown
     );
-    if is_usual || refusal.is_usual {
+    if is_usual || end.is_usual {
         return;
     }
-    let text = format!("{reason}: {}", refusal.detail);
+    let text = end.text();
     let strangers = &telemetry.strangers;
     let Some(text) = strangers.tell(MonotonicMillis::now(), text, "that did not log in") else {
         return;
     };
-    error!("{} - {text}", log_prefix(connection));
+    error!("{} - {text}", connection.log_prefix());
     let (cid, source) = (connection.cid, connection.peer.ip());
-    match refusal.login {
+    match end.login {
         Some(_) => turned_away::note_login(telemetry, cid, source, &text),
         None => {
             let text = format!("Route refused: {text}");

@@ -6,33 +6,33 @@
 //! more, which the peer could not know yet, it goes to a member elsewhere; nothing
 //! else goes on.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 
-use super::session::{End, Session, Space, violation};
+use super::session::{Session, Space};
 use crate::{
     account::{
         fan_out::{Sender, pass_on},
         path::Path,
     },
-    client::system,
+    broker::system_queue,
     connection::{
-        CloseReason, Connection,
-        buffers::{READ_BUFFER_LEN, SMALL_BATCH_LEN, TURN_COST_MAX, ThreadBuffers},
-        delivery::{Message, SubjectBatch},
+        CloseReason,
+        buffers::{TURN_COST_MAX, ThreadBuffers},
         payload::{NoRoom, Origin, Payload},
-        reading::{Input, Large, Reader},
+        reading::Large,
+    },
+    delivery::SubjectBatch,
+    peer::{
+        End, Held,
+        batch::{Gathered, Messages, SHARED_LEN, count_received},
     },
     protocol::{
         CRLF,
+        error::ClientError,
+        message::Message,
         route::{LINE_MAX, Parsed, RouteMessage, RouteOp, parse, parse_repeated_message},
     },
-    telemetry::{MonotonicMicros, MonotonicMillis},
 };
-
-/// Bytes of a payload above which several targets share it instead of copying.
-const SHARED_LEN: usize = 4 * 1024;
 
 /// Bytes of the largest payload. Peers keep their own clients below 64 MB.
 const PAYLOAD_MAX: usize = 64 * 1024 * 1024 + 64 * 1024;
@@ -41,31 +41,9 @@ const PAYLOAD_MAX: usize = 64 * 1024 * 1024 + 64 * 1024;
 /// to be shown with; the message itself goes to the consumer's inbox.
 const ACK_PREFIX: &[u8] = b"$JS.ACK.";
 
-/// Messages of a subject batch from which on it is looked at how much each of them makes.
-const RUN_SHORT: usize = 2;
-
-/// The subject batch that is being gathered from a batch; its messages are the thread's buffers.
-struct RunInProgress {
-    target: Option<Target>,
-    msgs: u64,
-    bytes: u64,
-    /// With so many messages it is looked at whether they are to be delivered.
-    look_at: usize,
-}
-
-impl RunInProgress {
-    fn new() -> Self {
-        Self {
-            target: None,
-            msgs: 0,
-            bytes: 0,
-            look_at: RUN_SHORT,
-        }
-    }
-}
-
 /// Where in the batch stands what all messages of a subject batch have in common.
-struct Target {
+#[derive(Clone, Copy)]
+pub(super) struct Target {
     account: (usize, usize),
     subject: (usize, usize),
     queues: (usize, usize),
@@ -73,81 +51,36 @@ struct Target {
     head: Option<(usize, usize)>,
 }
 
-impl Reader for Session {
-    fn connection(&self) -> &Arc<Connection> {
-        &self.route.connection
-    }
+impl Messages for Session {
+    type Target = Target;
 
-    fn input(&mut self) -> &mut Input {
-        &mut self.input
-    }
+    /// As nats-server has it, routes are pinged whether they are busy or not.
+    const MESSAGES_REPLACE_PINGS: bool = false;
 
-    /// A peer carries the messages of many: it is not paused for a slow reader.
-    fn must_pause(&self, _: &ThreadBuffers) -> bool {
-        self.is_held || self.cluster.context.registry.budget.is_overdrawn()
-    }
-
-    fn handle_large(&mut self, buffers: &mut ThreadBuffers, large: Large) {
-        buffers.read_at = MonotonicMicros::now();
+    fn begin_batch(&mut self, _: &mut ThreadBuffers) {
         self.route.note_heard();
-        let result = self.deliver_large(buffers, large);
-        // Nothing of it is left; whether more is read shows the thread's buffers.
-        self.is_held = false;
-        if let Err(end) = result {
-            self.end(buffers, end);
-        }
     }
 
-    fn handle_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]) {
-        buffers.read_at = MonotonicMicros::now();
-        self.route.note_heard();
-        let mut batch = RunInProgress::new();
-        let mut at = 0;
-        let mut result = Ok(());
-        while at < bytes.len() && result.is_ok() && !self.is_held {
-            match self.handle_operation(buffers, &mut batch, bytes, &mut at) {
-                Ok(true) => {}
-                Ok(false) => break,
-                Err(end) => result = Err(end),
-            }
-        }
-        let is_held = self.is_held;
-        self.deliver_run(buffers, &mut batch, bytes, bytes.len() > SMALL_BATCH_LEN);
-        self.is_held = is_held;
-        let connection = self.connection();
-        connection.count_received(batch.msgs, batch.bytes);
-        if batch.msgs > 0 {
-            connection.active(MonotonicMillis::now());
-        }
-        match result {
-            Ok(()) => self.input.keep(&bytes[at..]),
-            Err(end) => self.end(buffers, end),
-        }
-    }
-}
-
-impl Session {
-    /// Handles the operation at `at` and moves on. `false`: it is not complete.
     fn handle_operation(
         &mut self,
         buffers: &mut ThreadBuffers,
-        batch: &mut RunInProgress,
+        gathered: &mut Gathered<Target>,
         bytes: &[u8],
         at: &mut usize,
     ) -> Result<bool, End> {
-        if let Some(taken) = take_repeated(buffers, batch, bytes, *at)? {
+        if let Some((taken, message)) = take_repeated(gathered, bytes, *at)? {
             *at += taken;
-            self.look(buffers, batch, bytes);
+            gathered.add(self, buffers, bytes, message);
             return Ok(true);
         }
         match parse(&bytes[*at..], LINE_MAX)? {
             Parsed::Incomplete => Ok(false),
             Parsed::Op(RouteOp::Message(message), _) => {
-                self.handle_message(buffers, batch, bytes, at, &message)
+                self.handle_message(buffers, gathered, bytes, at, &message)
             }
             Parsed::Op(op, len) => {
-                self.deliver_run(buffers, batch, bytes, false);
-                if self.is_held {
+                gathered.deliver(self, buffers, bytes);
+                if self.link.is_held() {
                     return Ok(true);
                 }
                 *at += len;
@@ -157,96 +90,104 @@ impl Session {
         }
     }
 
-    /// Goes on with a batch that was held.
-    pub(super) fn resume(&mut self, buffers: &mut ThreadBuffers) {
-        self.is_held = false;
-        let held = self.input.take_kept();
-        self.handle_batch(buffers, &held);
-        buffers.finish_batch(READ_BUFFER_LEN);
-    }
-
-    /// Delivers the subject batch when its messages make as much as one turn has time for.
-    #[inline]
-    fn look(&mut self, buffers: &mut ThreadBuffers, batch: &mut RunInProgress, bytes: &[u8]) {
-        if buffers.messages.len() < batch.look_at {
-            return;
-        }
-        let Some(target) = &batch.target else {
-            return;
-        };
+    fn len_max(&mut self, target: Target, bytes: &[u8]) -> Option<usize> {
         let text = |(start, end): (usize, usize)| &bytes[start..end];
         let account = text(target.account);
         if !self.enter(account) {
-            return;
+            return None;
         }
-        let Some(space) = self.spaces.get_mut(account) else {
-            return;
-        };
+        let space = self.spaces.get_mut(account)?;
         let subject = text(target.subject);
         let destinations = space.cache.find_subscribers(subject, &space.account);
-        let cost = destinations.subscribers_cost();
-        let max = TURN_COST_MAX / cost;
-        if buffers.messages.len() < max {
-            batch.look_at = max;
-        } else {
-            self.deliver_run(buffers, batch, bytes, false);
-        }
+        Some(TURN_COST_MAX / destinations.subscribers_cost())
     }
 
+    fn deliver_gathered(
+        &mut self,
+        buffers: &mut ThreadBuffers,
+        target: Target,
+        bytes: &[u8],
+        flush: bool,
+    ) {
+        let text = |(start, end): (usize, usize)| &bytes[start..end];
+        let subject = text(target.subject);
+        let messages = std::mem::take(&mut buffers.messages);
+        let batch = SubjectBatch {
+            subject,
+            source: bytes,
+            messages: &messages,
+            shared: None,
+        };
+        let (account, queues) = (text(target.account), text(target.queues));
+        self.deliver(buffers, account, subject, queues, (&batch, &batch), flush);
+        buffers.messages = messages;
+        buffers.messages.clear();
+    }
+
+    fn deliver_large(&mut self, buffers: &mut ThreadBuffers, large: Large) -> Result<(), End> {
+        check_end(&large.payload)?;
+        // It was parsed before, so it can be parsed again.
+        if let Ok(Parsed::Op(RouteOp::Message(message), _)) = parse(&large.line, LINE_MAX) {
+            count_received(self, buffers, 1, message.total_len as u64);
+            let shared = large.payload.into_shared();
+            self.deliver_alone(buffers, &message, &shared, Some(&shared));
+        }
+        Ok(())
+    }
+}
+
+impl Session {
     /// Takes a message into the subject batch, or delivers it by itself.
     fn handle_message(
         &mut self,
         buffers: &mut ThreadBuffers,
-        batch: &mut RunInProgress,
+        gathered: &mut Gathered<Target>,
         bytes: &[u8],
         at: &mut usize,
         message: &RouteMessage<'_>,
     ) -> Result<bool, End> {
         if message.total_len > PAYLOAD_MAX {
             let detail = format!("a payload of {} bytes", message.total_len);
-            return Err(End(
-                CloseReason::MaxPayload,
-                Some("Maximum Payload Violation"),
-                detail,
-            ));
+            let end = End::told(CloseReason::MaxPayload, ClientError::MaxPayload);
+            return Err(end.with(detail));
         }
         let rest = &bytes[*at..];
         let whole_len = message.whole_len();
         if rest.len() < whole_len {
-            let begun = self
-                .input
-                .begin_large(rest, message.line_len, whole_len, Origin::Peer);
+            let begun =
+                self.link
+                    .input
+                    .begin_large(rest, message.line_len, whole_len, Origin::Peer);
             let no_room = |NoRoom| {
                 let detail = format!("no room for {whole_len} bytes");
-                End(CloseReason::NoRoomForPayload, None, detail)
+                End::silent(CloseReason::NoRoomForPayload, detail)
             };
             if begun.map_err(no_room)? {
-                self.deliver_run(buffers, batch, bytes, false);
+                gathered.deliver(self, buffers, bytes);
                 *at = bytes.len();
             }
             return Ok(false);
         }
-        self.input.expect_small();
+        self.link.input.expect_small();
         let payload = &rest[message.line_len..whole_len];
         check_end(payload)?;
-        batch.msgs += 1;
-        batch.bytes += message.total_len as u64;
+        gathered.count(message.total_len);
         if !message.canonical || message.total_len >= SHARED_LEN || shown_subject(message).is_some()
         {
-            self.deliver_run(buffers, batch, bytes, false);
+            gathered.deliver(self, buffers, bytes);
             self.deliver_alone(buffers, message, payload, None);
         } else {
             let place = |part: &[u8]| place_of(part, bytes);
-            let is_same = batch.target.as_ref().is_some_and(|target| {
+            let is_same = gathered.target().is_some_and(|target| {
                 let text = |(start, end): (usize, usize)| &bytes[start..end];
                 text(target.account) == message.account
                     && text(target.subject) == message.subject
                     && text(target.queues) == message.queues
             });
             if !is_same {
-                self.deliver_run(buffers, batch, bytes, false);
+                gathered.deliver(self, buffers, bytes);
                 let bare = message.reply.is_none() && message.header_len.is_none();
-                batch.target = Some(Target {
+                gathered.set_target(Target {
                     account: place(message.account),
                     subject: place(message.subject),
                     queues: match message.queues.is_empty() {
@@ -256,30 +197,17 @@ impl Session {
                     head: bare.then(|| (*at, place(message.sizes).0)),
                 });
             }
-            buffers.messages.push(Message {
+            let message = Message {
                 tail_start: place(message.reply.unwrap_or(message.sizes)).0 as u32,
                 tail_end: (*at + whole_len) as u32,
                 reply_len: message.reply.map_or(0, <[u8]>::len) as u32,
                 header_len: message.header_len.map(|len| len as u32),
                 total_len: message.total_len as u32,
-            });
-            self.look(buffers, batch, bytes);
+            };
+            gathered.add(self, buffers, bytes, message);
         }
         *at += whole_len;
         Ok(true)
-    }
-
-    fn deliver_large(&mut self, buffers: &mut ThreadBuffers, large: Large) -> Result<(), End> {
-        check_end(&large.payload)?;
-        // It was parsed before, so it can be parsed again.
-        if let Ok(Parsed::Op(RouteOp::Message(message), _)) = parse(&large.line, LINE_MAX) {
-            let connection = self.connection();
-            connection.count_received(1, message.total_len as u64);
-            connection.active(MonotonicMillis::now());
-            let shared = large.payload.into_shared();
-            self.deliver_alone(buffers, &message, &shared, Some(&shared));
-        }
-        Ok(())
     }
 
     /// Delivers one message outside of a subject batch. `shared` is the payload, if it is
@@ -309,7 +237,14 @@ impl Session {
             Some(_) => &[],
             None => payload,
         };
-        let one = [write_out(&mut source, message, reply, payload)];
+        let sizes = (message.header_len, message.total_len);
+        source.clear();
+        let one = [Message::compose_as_it_came(
+            &mut source,
+            reply,
+            sizes,
+            payload,
+        )];
         let batch = SubjectBatch {
             subject,
             source: &source,
@@ -323,7 +258,13 @@ impl Session {
         } else {
             // What is to be shown with it is shown where it is delivered.
             let mut source = Vec::new();
-            let one = [write_out(&mut source, message, message.reply, payload)];
+            let reply = message.reply;
+            let one = [Message::compose_as_it_came(
+                &mut source,
+                reply,
+                sizes,
+                payload,
+            )];
             let as_it_came = SubjectBatch {
                 subject: wanted,
                 source: &source,
@@ -340,33 +281,6 @@ impl Session {
             );
         }
         buffers.scratch = source;
-    }
-
-    /// Delivers the messages gathered in the thread's buffers.
-    fn deliver_run(
-        &mut self,
-        buffers: &mut ThreadBuffers,
-        batch: &mut RunInProgress,
-        bytes: &[u8],
-        flush: bool,
-    ) {
-        let Some(target) = batch.target.take() else {
-            return;
-        };
-        batch.look_at = RUN_SHORT;
-        let text = |(start, end): (usize, usize)| &bytes[start..end];
-        let subject = text(target.subject);
-        let messages = std::mem::take(&mut buffers.messages);
-        let batch = SubjectBatch {
-            subject,
-            source: bytes,
-            messages: &messages,
-            shared: None,
-        };
-        let (account, queues) = (text(target.account), text(target.queues));
-        self.deliver(buffers, account, subject, queues, (&batch, &batch), flush);
-        buffers.messages = messages;
-        buffers.messages.clear();
     }
 
     /// Takes a subject batch to the subscribers of `wanted` in an account. What is left for
@@ -391,7 +305,7 @@ impl Session {
         received.add(batch.messages.len() as u64, bytes.sum());
         // Who asks on a peer asks this broker too.
         if space.account.is_system && batch.subject.starts_with(b"$SYS.REQ.") {
-            system::pass_on(&self.cluster.context, &space.account, batch);
+            system_queue::pass_on(&self.cluster.broker, &space.account, batch);
         }
         if space.account.is_system {
             self.cluster.hear(&self.route, &space.account, batch);
@@ -412,7 +326,7 @@ impl Session {
         let left =
             from_peer.take_from_peer(buffers, &space.account, batch, &destinations, queues, flush);
         // First the peers are told who has left.
-        self.cluster.context.accounts.drop_expired(buffers);
+        self.cluster.broker.accounts.drop_expired(buffers);
         if !left.is_empty() {
             let except = (!self.takes_back).then_some(&self.route.connection);
             pass_on(
@@ -425,7 +339,9 @@ impl Session {
                 flush,
             );
         }
-        self.is_held |= buffers.is_spent();
+        if buffers.is_spent() {
+            self.link.held = Held::ForOthers;
+        }
     }
 
     /// Makes sure of the subject space of an account; `false` if there is no such
@@ -447,43 +363,15 @@ impl Session {
     }
 }
 
-/// Writes a message as a delivery wants it, without a payload that is shared.
-fn write_out(
-    source: &mut Vec<u8>,
-    message: &RouteMessage<'_>,
-    reply: Option<&[u8]>,
-    payload: &[u8],
-) -> Message {
-    source.clear();
-    if let Some(reply) = reply {
-        source.extend_from_slice(reply);
-        source.push(b' ');
-    }
-    if let Some(header_len) = message.header_len {
-        source.extend_from_slice(header_len.to_string().as_bytes());
-        source.push(b' ');
-    }
-    source.extend_from_slice(message.total_len.to_string().as_bytes());
-    source.extend_from_slice(CRLF);
-    source.extend_from_slice(payload);
-    Message {
-        tail_start: 0,
-        tail_end: source.len() as u32,
-        reply_len: reply.map_or(0, <[u8]>::len) as u32,
-        header_len: message.header_len.map(|len| len as u32),
-        total_len: message.total_len as u32,
-    }
-}
-
-/// Takes a message that differs from the subject batch's first one in its payload alone.
-/// Returns the bytes it took; `None`: the parser must look.
+/// Takes a message that differs from the subject batch's first one in its payload alone,
+/// and the bytes it takes; `None`: it is to be parsed.
+#[inline]
 fn take_repeated(
-    buffers: &mut ThreadBuffers,
-    batch: &mut RunInProgress,
+    gathered: &mut Gathered<Target>,
     bytes: &[u8],
     at: usize,
-) -> Result<Option<usize>, End> {
-    let Some((start, end)) = batch.target.as_ref().and_then(|target| target.head) else {
+) -> Result<Option<(usize, Message)>, End> {
+    let Some((start, end)) = gathered.target().and_then(|target| target.head) else {
         return Ok(None);
     };
     let (rest, head) = (&bytes[at..], &bytes[start..end]);
@@ -496,24 +384,21 @@ fn take_repeated(
         return Ok(None);
     }
     check_end(&rest[line_len..whole_len])?;
-    batch.msgs += 1;
-    batch.bytes += total_len as u64;
-    buffers.messages.push(Message {
+    gathered.count(total_len);
+    let message = Message {
         tail_start: (at + head.len()) as u32,
         tail_end: (at + whole_len) as u32,
         reply_len: 0,
         header_len: None,
         total_len: total_len as u32,
-    });
-    Ok(Some(whole_len))
+    };
+    Ok(Some((whole_len, message)))
 }
 
 fn check_end(payload: &[u8]) -> Result<(), End> {
     match payload.ends_with(CRLF) {
         true => Ok(()),
-        false => Err(violation(
-            "a payload does not end where its size says".into(),
-        )),
+        false => Err(End::violation("a payload does not end where its size says")),
     }
 }
 

@@ -4,7 +4,8 @@
 //! What clients are told must never take from them a member that lives: they
 //! forget whoever is not in the list. So a broker that stops leaves the list as
 //! it was, and the addresses behind a route that was lost stay in it for a
-//! moment: most such routes come back at once.
+//! moment: most such routes come back at once. They are removed without delay if
+//! the member said that it leaves or stops, or if its route port refuses a connection.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -16,7 +17,7 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::cluster::{Cluster, Route};
-use crate::{client, connection::buffers::give_way};
+use crate::{broker::info, config::options::cluster::RouteUrl, connection::buffers::give_way};
 
 /// How long the addresses of a member stay in the list after its route was lost: a
 /// second try to dial it fits in.
@@ -32,10 +33,19 @@ const URLS_LEN_MAX: usize = 32 * 1024;
 /// Members of which that is remembered at once.
 const LOST_MAX: usize = 512;
 
-/// The addresses of clients at members whose routes were lost a moment ago, by the
-/// ids of the members, each with the number of its route.
+/// Members whose routes were lost a moment ago, by their ids.
 #[derive(Default)]
-pub(super) struct Lost(Mutex<BTreeMap<String, (u64, Vec<String>)>>);
+pub(super) struct Lost(Mutex<BTreeMap<String, LostMember>>);
+
+#[derive(Clone)]
+struct LostMember {
+    /// The connection id of its last route.
+    cid: u64,
+    /// Where it accepts routes.
+    address: String,
+    /// Where it accepts clients.
+    urls: Vec<String>,
+}
 
 /// Puts the list into INFO as it is now and lets the clients know if it changed.
 pub(super) fn refresh(cluster: &Cluster) {
@@ -47,7 +57,7 @@ pub(super) fn refresh(cluster: &Cluster) {
     if !options.no_advertise {
         // By their ids, whether lost or not, so that the order stays.
         let lost = cluster.lost_urls.0.lock().clone();
-        let lost = lost.into_iter().map(|(id, (_, urls))| (id, urls));
+        let lost = lost.into_iter().map(|(id, member)| (id, member.urls));
         let mut members: BTreeMap<String, Vec<String>> = lost.collect();
         for route in cluster.routes() {
             let told = route.told_urls();
@@ -55,7 +65,7 @@ pub(super) fn refresh(cluster: &Cluster) {
         }
         others.extend(members.into_values().flatten());
     }
-    let mut info = cluster.context.info.write();
+    let mut info = cluster.broker.info.write();
     // Alone a broker names no address: clients know the one that they came by. Once
     // there were others, its own stays.
     let is_named = !others.is_empty() || !info.connect_urls.is_empty();
@@ -84,20 +94,21 @@ pub(super) fn refresh(cluster: &Cluster) {
 /// moment, unless the member leaves or has stopped.
 pub(super) fn keep_for_a_moment(cluster: &Arc<Cluster>, route: &Route) {
     let urls = route.told_urls();
-    let (number, id) = (route.connection.cid, route.remote_id.clone());
+    let (cid, id) = (route.connection.cid, route.remote_id.clone());
     {
         let mut lost = cluster.lost_urls.0.lock();
         if urls.is_empty() || (lost.len() >= LOST_MAX && !lost.contains_key(&id)) {
             return;
         }
-        lost.insert(id.clone(), (number, urls));
+        let address = route.address.clone();
+        lost.insert(id.clone(), LostMember { cid, address, urls });
     }
     let cluster = cluster.clone();
     tokio::spawn(async move {
         sleep(LOSS_GRACE).await;
         {
             let mut lost = cluster.lost_urls.0.lock();
-            if lost.get(&id).is_some_and(|(of, _)| *of == number) {
+            if lost.get(&id).is_some_and(|member| member.cid == cid) {
                 lost.remove(&id);
             }
         }
@@ -105,13 +116,29 @@ pub(super) fn keep_for_a_moment(cluster: &Arc<Cluster>, route: &Route) {
     });
 }
 
+/// The route port at `url` refuses connections: the broker there does not run, so
+/// clients cannot fall back to it.
+pub(super) fn forget_refusing(cluster: &Cluster, url: &RouteUrl) {
+    let address = url.to_string();
+    let id = cluster.membership.leads_to(&address);
+    let has_changed = {
+        let mut lost = cluster.lost_urls.0.lock();
+        let before = lost.len();
+        lost.retain(|of, member| Some(of) != id.as_ref() && member.address != address);
+        lost.len() < before
+    };
+    if has_changed {
+        refresh(cluster);
+    }
+}
+
 /// Sends INFO to all clients whenever the list has changed; several changes
 /// while it is at it make one more round.
 pub async fn tell_clients(cluster: Arc<Cluster>) {
     loop {
         cluster.clients_to_be_told.notified().await;
-        for (sent, connection) in cluster.context.registry.open().iter().enumerate() {
-            client::notify_info(&cluster.context, connection);
+        for (sent, connection) in cluster.broker.registry.open().iter().enumerate() {
+            info::notify_info(&cluster.broker, connection);
             // A crowd is told in turn with everything else.
             if sent % 64 == 63 {
                 give_way().await;

@@ -28,7 +28,7 @@ use super::{
     views,
 };
 use crate::{
-    client::{Context, Limits, PasswordQueue},
+    broker::{Broker, limits::Limits, password_queue::PasswordQueue},
     config::options::cluster::{ClusterOptions, PING_INTERVAL_MAX},
     connection::{CloseReason, Connection, buffers::with_buffers, tls_listener::TlsListener},
     protocol::route::RouteInfo,
@@ -59,8 +59,8 @@ pub struct Node {
 
 /// This broker's cluster.
 pub struct Cluster {
-    /// What clients share: accounts, counters, events.
-    pub context: Arc<Context>,
+    /// What all connections share: accounts, counters, events.
+    pub broker: Arc<Broker>,
     options: RwLock<Arc<ClusterOptions>>,
     tls: RwLock<Option<Arc<TlsListener>>>,
     /// `host:port` where our clients connect to.
@@ -166,7 +166,7 @@ impl Route {
 impl Cluster {
     /// The cluster of a broker that has no routes yet.
     pub fn new(
-        context: Arc<Context>,
+        broker: Arc<Broker>,
         options: ClusterOptions,
         node: Node,
         tls: Option<Arc<TlsListener>>,
@@ -184,10 +184,10 @@ impl Cluster {
                 dynamic: true,
             },
         };
-        context.info.write().cluster = name.text.clone();
-        let passwords = PasswordQueue::new(PASSWORD_CHECKS_MAX, context.telemetry.logins.clone());
+        broker.info.write().cluster = name.text.clone();
+        let passwords = PasswordQueue::new(PASSWORD_CHECKS_MAX, broker.telemetry.logins.clone());
         let cluster = Arc::new(Self {
-            context,
+            broker,
             membership: Membership::default(),
             views_subject: views::subject(&node.server_id),
             headcount: Headcount::new(&node.server_id),
@@ -224,7 +224,7 @@ impl Cluster {
         let permissions = options.permissions();
         self.permissions.write().clone_from(&permissions);
         with_buffers(|buffers| {
-            for account in self.context.accounts.all() {
+            for account in self.broker.accounts.all() {
                 account.set_queue_policy(options.queue_policy);
                 account.limit_routes(buffers, permissions.clone());
             }
@@ -380,7 +380,7 @@ impl Cluster {
 
     /// Bytes that may wait for a peer.
     pub(super) fn max_pending(&self) -> usize {
-        let all = self.context.registry.budget.limit();
+        let all = self.broker.registry.budget.limit();
         self.limits().max_pending.max(ROUTE_PENDING_MIN.min(all))
     }
 
@@ -408,6 +408,6 @@ impl Cluster {
 
     /// Those of clients, as they are now.
     fn limits(&self) -> Arc<Limits> {
-        self.context.limits.current()
+        self.broker.limits.current()
     }
 }

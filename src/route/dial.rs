@@ -10,10 +10,10 @@ use tokio::{
 use tracing::{debug, error, info};
 
 use super::{
-    Ended,
+    Ended, client_urls,
     cluster::{Cluster, Origin},
     failing::is_fault,
-    handshake::Handshake,
+    handshake::{Handshake, NotDialled},
     refuse,
     resolve::resolve,
     serve,
@@ -77,7 +77,10 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
             Ended::Duplicate(remote_id) => {
                 failures = Failures::default();
                 cluster.membership.found(&url, &remote_id, false);
-                cluster.keep_as_configured(&remote_id, &address).await;
+                if cluster.keep_as_configured(&remote_id, &address).await {
+                    sleep(cluster.failing.pause_left(&remote_id) + jitter()).await;
+                    continue;
+                }
             }
             Ended::Ourselves => {
                 cluster
@@ -101,19 +104,22 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
 impl Cluster {
     /// Returns once there is no route to the broker of that id, to which a configured
     /// address leads, or the address is configured no more. Until then every route to
-    /// it counts as configured, whoever dialled.
-    async fn keep_as_configured(&self, remote_id: &str, address: &String) {
+    /// it counts as configured, whoever dialled. Returns whether there was one.
+    async fn keep_as_configured(&self, remote_id: &str, address: &String) -> bool {
+        let mut had_route = false;
         while let Some(route) = self.route(remote_id) {
             let options = self.options();
             if !options.routes.iter().any(|url| url.to_string() == *address) {
-                return;
+                return had_route;
             }
+            had_route = true;
             route
                 .configured_as
                 .lock()
                 .get_or_insert_with(|| address.clone());
             self.until_ended(&route).await;
         }
+        had_route
     }
 
     /// How the configuration has it that the broker at `address` is dialled now;
@@ -177,7 +183,7 @@ impl Failures {
         };
         if let Some(text) = told {
             error!("{text}");
-            let events = &cluster.context.telemetry.events;
+            let events = &cluster.broker.telemetry.events;
             events.record(EventKind::Route, 0, &url.to_string(), &text);
         } else {
             debug!("{text}");
@@ -194,7 +200,12 @@ pub(super) async fn dial(
 ) -> Ended {
     let (stream, peer) = match connect(cluster, url, origin).await {
         Ok(connected) => connected,
-        Err(error) => return Ended::Failed(None, error.to_string()),
+        Err(error) => {
+            if error.kind() == io::ErrorKind::ConnectionRefused {
+                client_urls::forget_refusing(cluster, url);
+            }
+            return Ended::Failed(None, error.to_string());
+        }
     };
     if cluster.is_stopping() {
         return Ended::Failed(None, "the broker stops".into());
@@ -227,9 +238,9 @@ pub(super) async fn dial(
             )
             .await
         }
-        Err(refusal) => {
-            let ended = refuse(&connection, &stream, &refusal.refusal).await;
-            match (refusal.refusal.reason, refusal.remote_id) {
+        Err(NotDialled { end, remote_id }) => {
+            let ended = refuse(&connection, &stream, &end).await;
+            match (end.reason, remote_id) {
                 (CloseReason::DuplicateRoute, Some(id)) if id == cluster.node.server_id => {
                     Ended::Ourselves
                 }
@@ -248,7 +259,7 @@ async fn connect(
     url: &RouteUrl,
     origin: Origin,
 ) -> io::Result<(TcpStream, SocketAddr)> {
-    let calls = &cluster.context.telemetry.calls;
+    let calls = &cluster.broker.telemetry.calls;
     let mut addresses = resolve(calls, &url.host, url.port).await?;
     if origin == Origin::Configured {
         for address in &addresses {

@@ -7,7 +7,7 @@
 
 use tracing::warn;
 
-use super::{cluster::Cluster, log_prefix};
+use super::cluster::Cluster;
 use crate::connection::CloseReason;
 
 impl Cluster {
@@ -22,7 +22,7 @@ impl Cluster {
                 warn!(
                     "{} - Some of what the peer wants was not kept, and there is room for it now: \
                      the route is made anew",
-                    log_prefix(connection)
+                    connection.log_prefix()
                 );
             }
         }

@@ -22,8 +22,6 @@ use tracing::debug;
 
 use super::{
     cluster::Cluster,
-    introduction::Refusal,
-    log_prefix,
     no_line::{NoLine, is_end, read_json},
 };
 use crate::{
@@ -32,6 +30,7 @@ use crate::{
         CloseReason, Connection, admission::Place, buffers::with_buffers, reading::read_some,
         turned_away,
     },
+    peer::End,
     protocol::{
         PING, PONG,
         before_login::{BeforeLogin, Due, Step, Unfit},
@@ -71,8 +70,8 @@ pub(super) struct Introduced {
 }
 
 /// Why dialling came to nothing, and who was there, if that is known.
-pub(super) struct DialRefusal {
-    pub(super) refusal: Refusal,
+pub(super) struct NotDialled {
+    pub(super) end: End,
     pub(super) remote_id: Option<String>,
 }
 
@@ -115,7 +114,7 @@ impl<'a> Handshake<'a> {
     }
 
     /// The side that was dialled.
-    pub(super) async fn accept(mut self) -> Result<Introduced, Refusal> {
+    pub(super) async fn accept(mut self) -> Result<Introduced, End> {
         let cluster = self.cluster;
         let silence = Instant::now() + self.silence();
         let (line, introduced) = match timeout_at(silence, self.line()).await {
@@ -133,8 +132,7 @@ impl<'a> Handshake<'a> {
                 return Err(self.refuse_login(&why, "INFO before CONNECT").await);
             }
             Err(NoLine::Unfit(Unfit::Late)) => {
-                let late =
-                    Refusal::told(CloseReason::AuthenticationTimeout, "Authentication Timeout");
+                let late = End::told(CloseReason::AuthenticationTimeout, "Authentication Timeout");
                 return Err(late.of_login(&security::refusal::Refusal::Timeout));
             }
             Err(no_line) => return Err(no_line.into()),
@@ -148,13 +146,13 @@ impl<'a> Handshake<'a> {
             .await;
         if !is_known && !may_log_in {
             let (why, text) = cluster.why_not(&connect, self.connection);
-            let refusal = self.refuse_login(&why, &text).await;
+            let end = self.refuse_login(&why, &text).await;
             // A nats-server that was dialled dials back without any, after each cut.
             let is_usual = matches!(why, security::refusal::Refusal::NoCredentials)
                 && (self.comes_from_member() || cluster.membership.knows(&connect.name));
             return Err(match is_usual {
-                true => refusal.usual(),
-                false => refusal,
+                true => end.usual(),
+                false => end,
             });
         }
         if !is_known {
@@ -175,15 +173,12 @@ impl<'a> Handshake<'a> {
         }
         let mut introduced = self.info().await?;
         if !may_log_in {
-            return Err(Refusal::silent(
-                CloseReason::DuplicateRoute,
-                "a second route",
-            ));
+            return Err(End::silent(CloseReason::DuplicateRoute, "a second route"));
         }
         introduced.takes_back = connect.echo;
         let info = &mut introduced.info;
         if info.server_id != connect.name {
-            return Err(Refusal::silent(
+            return Err(End::silent(
                 CloseReason::ProtocolViolation,
                 "INFO has another id than CONNECT",
             ));
@@ -199,14 +194,14 @@ impl<'a> Handshake<'a> {
         mut self,
         url: &RouteUrl,
         gossip_mode: u8,
-    ) -> Result<Introduced, DialRefusal> {
+    ) -> Result<Introduced, NotDialled> {
         let cluster = self.cluster;
         self.connection.send_now(&cluster.connect_for(url).line());
         self.connection.send_now(PING);
         let introduced = match self.told().await {
             Ok(introduced) if introduced.info.server_id == cluster.node.server_id => {
-                return Err(DialRefusal {
-                    refusal: Refusal::silent(CloseReason::DuplicateRoute, "a route to ourselves"),
+                return Err(NotDialled {
+                    end: End::silent(CloseReason::DuplicateRoute, "a route to ourselves"),
                     remote_id: Some(introduced.info.server_id),
                 });
             }
@@ -215,34 +210,34 @@ impl<'a> Handshake<'a> {
                 let checked = cluster.check_info(&introduced.info, from);
                 checked.map(|()| introduced)
             }
-            Err(refusal) => Err(refusal),
+            Err(end) => Err(end),
         };
         let mut introduced = match introduced {
             Ok(introduced) => introduced,
-            Err(refusal) => {
-                if refusal.reason == CloseReason::DuplicateServerName {
+            Err(end) => {
+                if end.reason == CloseReason::DuplicateServerName {
                     // So that the other side knows as well.
                     let own = cluster.info_for(self.connection, gossip_mode);
                     self.connection.send_now(&own.line());
                 }
-                return Err(DialRefusal {
+                return Err(NotDialled {
                     remote_id: None,
-                    refusal,
+                    end,
                 });
             }
         };
         let second = |remote_id: &str| {
-            cluster.route(remote_id).map(|_| DialRefusal {
-                refusal: Refusal::silent(CloseReason::DuplicateRoute, "a second route"),
+            cluster.route(remote_id).map(|_| NotDialled {
+                end: End::silent(CloseReason::DuplicateRoute, "a second route"),
                 remote_id: Some(remote_id.to_owned()),
             })
         };
         if let Some(second) = second(&introduced.info.server_id) {
             return Err(second);
         }
-        if let Err(refusal) = self.be_let_in(&mut introduced).await {
-            return Err(DialRefusal {
-                refusal,
+        if let Err(end) = self.be_let_in(&mut introduced).await {
+            return Err(NotDialled {
+                end,
                 remote_id: None,
             });
         }
@@ -256,7 +251,7 @@ impl<'a> Handshake<'a> {
     }
 
     /// Waits until the other side has shown what it makes of our CONNECT.
-    async fn be_let_in(&mut self, introduced: &mut Introduced) -> Result<(), Refusal> {
+    async fn be_let_in(&mut self, introduced: &mut Introduced) -> Result<(), End> {
         let deadline = Instant::now() + ANSWER_PATIENCE;
         *self.said.buffer() = std::mem::take(&mut introduced.rest);
         self.said
@@ -270,7 +265,7 @@ impl<'a> Handshake<'a> {
     }
 
     /// The other side's INFO, checked.
-    async fn info(&mut self) -> Result<Introduced, Refusal> {
+    async fn info(&mut self) -> Result<Introduced, End> {
         let introduced = self.told().await?;
         let from = self.connection.peer.ip();
         self.cluster.check_info(&introduced.info, from)?;
@@ -278,7 +273,7 @@ impl<'a> Handshake<'a> {
     }
 
     /// The other side's INFO as it came.
-    async fn told(&mut self) -> Result<Introduced, Refusal> {
+    async fn told(&mut self) -> Result<Introduced, End> {
         // One that is silent for so long would be stale if it had been let in.
         let pings = self.cluster.ping_max().saturating_add(1);
         let stale_after = self.cluster.ping_interval().saturating_mul(pings);
@@ -293,10 +288,7 @@ impl<'a> Handshake<'a> {
                     true => CloseReason::StaleConnection,
                     false => CloseReason::AuthenticationTimeout,
                 };
-                return Err(Refusal::silent(
-                    reason,
-                    format!("no INFO within {patience:?}"),
-                ));
+                return Err(End::silent(reason, format!("no INFO within {patience:?}")));
             }
             Err(no_line) => return Err(no_line.into()),
         };
@@ -341,13 +333,13 @@ impl<'a> Handshake<'a> {
         let read = read.map_err(|_| NoLine::Unfit(Unfit::Late))?;
         read.map_err(|error| {
             if !is_end(error.kind()) {
-                return NoLine::from(Refusal::silent(CloseReason::ReadError, error.to_string()));
+                return NoLine::from(End::silent(CloseReason::ReadError, error.to_string()));
             }
             if !self.heard && self.place.is_some() {
-                let telemetry = &self.cluster.context.telemetry;
+                let telemetry = &self.cluster.broker.telemetry;
                 turned_away::count_probe(telemetry, self.connection.peer.ip());
             }
-            Refusal::silent(CloseReason::ClientClosed, "the other side closed").into()
+            End::silent(CloseReason::ClientClosed, "the other side closed").into()
         })?;
         self.heard = true;
         if let Some(place) = &self.place {
@@ -358,26 +350,26 @@ impl<'a> Handshake<'a> {
 
     /// Keeps a broker waiting whose routes fail again and again. What is left of
     /// a longer pause it has to wait for by itself.
-    async fn hold_while_failing(&self, remote_id: &str) -> Result<(), Refusal> {
+    async fn hold_while_failing(&self, remote_id: &str) -> Result<(), End> {
         let left = self.cluster.failing.pause_left(remote_id);
         sleep(left.min(REFUSED_HOLD)).await;
         match left > REFUSED_HOLD {
             false => Ok(()),
-            true => Err(Refusal::silent(
+            true => Err(End::silent(
                 CloseReason::ClientClosed,
                 "its routes fail again and again: it is not given one yet",
             )),
         }
     }
 
-    async fn refuse_login(&self, why: &security::refusal::Refusal, detail: &str) -> Refusal {
-        debug!("{} - {detail}", log_prefix(self.connection));
+    async fn refuse_login(&self, why: &security::refusal::Refusal, detail: &str) -> End {
+        debug!("{} - {detail}", self.connection.log_prefix());
         sleep(REFUSED_HOLD).await;
-        let refusal = Refusal::told(
+        let end = End::told(
             CloseReason::AuthenticationFailure,
             "Authorization Violation",
         );
-        refusal.with(detail).of_login(why)
+        end.with(detail).of_login(why)
     }
 }
 

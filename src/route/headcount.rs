@@ -25,8 +25,9 @@ use super::{
 };
 use crate::{
     account::Account,
-    connection::{buffers::ThreadBuffers, delivery::SubjectBatch},
-    protocol::CRLF,
+    connection::buffers::ThreadBuffers,
+    delivery::SubjectBatch,
+    protocol::{CRLF, encode::route_message},
     telemetry::MonotonicMillis,
 };
 
@@ -157,7 +158,7 @@ impl Headcount {
 impl Cluster {
     /// A route has begun: asks for all numbers that count.
     pub(super) fn begin_count(&self, buffers: &mut ThreadBuffers, route: &Route) {
-        if self.context.accounts.system().is_none() {
+        if self.broker.accounts.system().is_none() {
             // Nobody could be asked.
             return;
         }
@@ -173,7 +174,7 @@ impl Cluster {
             asking.is_open.then(|| self.questions(route, &asking))
         };
         if let Some(questions) = questions {
-            route.connection.send(buffers, questions.as_bytes());
+            route.connection.send(buffers, &questions);
         }
     }
 
@@ -191,7 +192,7 @@ impl Cluster {
             begins.then(|| self.questions(route, &asking))
         };
         if let Some(questions) = questions {
-            route.connection.send(buffers, questions.as_bytes());
+            route.connection.send(buffers, &questions);
         }
     }
 
@@ -204,7 +205,7 @@ impl Cluster {
                 asking.is_open.then(|| self.questions(&route, &asking))
             };
             if let Some(questions) = questions {
-                route.connection.send_now(questions.as_bytes());
+                route.connection.send_now(&questions);
             }
         }
         for id in self.headcount.expire(MonotonicMillis::now()) {
@@ -218,7 +219,7 @@ impl Cluster {
     /// Wants news of the accounts that have a limit, and of no others. About those
     /// whose limit is new all members are to be asked.
     fn watch_limits(&self, buffers: &mut ThreadBuffers) {
-        let Some(system) = self.context.accounts.system() else {
+        let Some(system) = self.broker.accounts.system() else {
             return;
         };
         let mut watched = self.headcount.watched.lock();
@@ -256,13 +257,12 @@ impl Cluster {
     }
 
     /// The questions of the round that is open.
-    fn questions(&self, route: &Route, asking: &Asking) -> String {
-        let system = self.context.accounts.system_name();
-        let (answers, round) = (&self.headcount.answers, asking.round);
-        let ask =
-            |what: String| format!("RMSG {system} $SYS.REQ.{what} {answers}{round} 2\r\n{{}}\r\n");
+    fn questions(&self, route: &Route, asking: &Asking) -> Vec<u8> {
+        let system = self.broker.accounts.system_name();
+        let reply = format!("{}{}", self.headcount.answers, asking.round);
+        let ask = |what: String| route_message(&system, &format!("$SYS.REQ.{what}"), &reply, b"{}");
         let accounts = asking.asked.iter();
-        let mut questions: Vec<String> = accounts
+        let mut questions: Vec<Vec<u8>> = accounts
             .map(|name| ask(format!("ACCOUNT.{name}.CONNS")))
             .collect();
         // A short answer of every version, made behind those of the accounts.
@@ -323,7 +323,7 @@ impl Cluster {
             asking.asked.remove(&told.acc);
             asking.has_stopped
         };
-        let Some(account) = self.context.accounts.find(&told.acc) else {
+        let Some(account) = self.broker.accounts.find(&told.acc) else {
             return;
         };
         if has_stopped {
@@ -340,7 +340,7 @@ impl Cluster {
     fn end_round(&self, buffers: &mut ThreadBuffers, route: &Route, round: &[u8]) {
         let silent = route.asking.lock().end_round(round);
         for name in silent {
-            if let Some(account) = self.context.accounts.find(&name) {
+            if let Some(account) = self.broker.accounts.find(&name) {
                 account.note_elsewhere(&route.remote_id, 0, &self.node.server_id);
             }
         }
@@ -371,14 +371,14 @@ impl Cluster {
 
     /// A member's connections count no more.
     fn drop_counts(&self, id: &str) {
-        for account in self.context.accounts.all() {
+        for account in self.broker.accounts.all() {
             account.note_elsewhere(id, 0, &self.node.server_id);
         }
     }
 
     /// The accounts with a limit, each with the number of it.
     fn limited_accounts(&self) -> impl Iterator<Item = (Arc<Account>, u64)> {
-        let accounts = self.context.accounts.all().into_iter();
+        let accounts = self.broker.accounts.all().into_iter();
         accounts.filter_map(|account| {
             let since = account.limited_since()?;
             Some((account, since))

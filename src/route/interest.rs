@@ -19,11 +19,8 @@ use parking_lot::Mutex;
 
 use crate::{
     account::{Account, Accounts},
-    connection::{
-        Connection,
-        buffers::give_way,
-        remote::{REMOTE_INTEREST, RemoteInterest},
-    },
+    connection::{Connection, buffers::give_way},
+    delivery::remote::{REMOTE_INTEREST, RemoteInterest},
     sublist::Entry,
     telemetry::held::{Share, allocated, shown},
 };

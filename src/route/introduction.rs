@@ -17,6 +17,7 @@ use crate::{
         cluster::{ClusterOptions, RouteUrl},
     },
     connection::{CloseReason, Connection},
+    peer::End,
     protocol::route::{LINE_MAX, RouteConnect, RouteInfo},
     security::{
         mapping::names_user,
@@ -27,69 +28,6 @@ use crate::{
 
 /// The protocol of servers that is spoken: routes with accounts in their lines.
 const PROTO: i64 = 1;
-
-/// Why a peer is not let in.
-#[derive(Debug)]
-pub(super) struct Refusal {
-    /// The reason that monitoring shows.
-    pub(super) reason: CloseReason,
-    /// What the peer is told; `None` closes without a word.
-    pub(super) error: Option<String>,
-    /// For the log.
-    pub(super) detail: String,
-    /// Why a login was refused, as counters name it.
-    pub(super) login: Option<&'static str>,
-    /// Whether a healthy cluster does so all the time: nobody is told of it.
-    pub(super) is_usual: bool,
-}
-
-impl Refusal {
-    pub(super) fn silent(reason: CloseReason, detail: impl Into<String>) -> Self {
-        Self {
-            reason,
-            error: None,
-            detail: detail.into(),
-            login: None,
-            is_usual: false,
-        }
-    }
-
-    pub(super) fn told(reason: CloseReason, error: impl Into<String>) -> Self {
-        let error = error.into();
-        Self {
-            reason,
-            detail: error.clone(),
-            error: Some(error),
-            login: None,
-            is_usual: false,
-        }
-    }
-
-    /// The same with more for the log than the peer is told.
-    pub(super) fn with(self, detail: impl Into<String>) -> Self {
-        Self {
-            detail: detail.into(),
-            ..self
-        }
-    }
-
-    /// The same as what is neither told of nor counted.
-    pub(super) fn usual(self) -> Self {
-        Self {
-            login: None,
-            is_usual: true,
-            ..self
-        }
-    }
-
-    /// The same as a login that is refused.
-    pub(super) fn of_login(self, why: &refusal::Refusal) -> Self {
-        Self {
-            login: Some(why.name()),
-            ..self
-        }
-    }
-}
 
 /// Whether the certificate of the other side is the cluster user's.
 fn names_cluster_user(options: &ClusterOptions, connection: &Connection) -> bool {
@@ -135,7 +73,7 @@ impl Cluster {
         let (host, port) = self.address_for(connection);
         let name = self.name();
         let options = self.options();
-        let info = self.context.info.read();
+        let info = self.broker.info.read();
         let advertised = !options.no_advertise && !self.is_leaving();
         RouteInfo {
             server_id: self.node.server_id.clone(),
@@ -179,7 +117,7 @@ impl Cluster {
             user: url.user.clone(),
             pass: url.password.reveal().to_owned(),
             tls_required: self.tls().is_some(),
-            headers: self.context.info.read().headers,
+            headers: self.broker.info.read().headers,
             name: self.node.server_id.clone(),
             cluster: name.text,
             cluster_dynamic: name.dynamic,
@@ -209,15 +147,15 @@ impl Cluster {
     }
 
     /// Checks what a dialling broker says of itself before its login.
-    pub(super) fn check_kind(&self, connect: &RouteConnect) -> Result<(), Refusal> {
+    pub(super) fn check_kind(&self, connect: &RouteConnect) -> Result<(), End> {
         if !connect.lang.is_empty() {
-            return Err(Refusal::told(
+            return Err(End::told(
                 CloseReason::IncorrectPort,
                 "attempted to connect to route port",
             ));
         }
         if !connect.gateway.is_empty() {
-            return Err(Refusal::told(
+            return Err(End::told(
                 CloseReason::IncorrectPort,
                 format!(
                     "Rejecting connection from gateway \"{}\" on the Route port",
@@ -293,7 +231,7 @@ impl Cluster {
     /// The name that the cluster has once there is a route to a peer that calls it
     /// `theirs`: a made-up name gives way to a configured one, of two made-up ones
     /// the smaller to the greater. Changes nothing.
-    pub(super) fn agree(&self, theirs: &str, dynamic: bool) -> Result<ClusterName, Refusal> {
+    pub(super) fn agree(&self, theirs: &str, dynamic: bool) -> Result<ClusterName, End> {
         let ours = self.name();
         if ours.text == theirs {
             return Ok(ours);
@@ -311,7 +249,7 @@ impl Cluster {
         if dynamic {
             return Ok(ours);
         }
-        Err(Refusal::told(
+        Err(End::told(
             CloseReason::ClusterNameConflict,
             format!(
                 "Rejecting connection, cluster name \"{}\" does not match \"{}\"",
@@ -323,15 +261,15 @@ impl Cluster {
 
     /// Checks that the INFO, which came from this address, is that of another broker
     /// with a name of its own.
-    pub(super) fn check_info(&self, info: &RouteInfo, from: IpAddr) -> Result<(), Refusal> {
+    pub(super) fn check_info(&self, info: &RouteInfo, from: IpAddr) -> Result<(), End> {
         if info.server_id.is_empty() || info.server_id.contains(char::is_whitespace) {
-            return Err(Refusal::silent(
+            return Err(End::silent(
                 CloseReason::ProtocolViolation,
                 "INFO without a server id",
             ));
         }
         if info.server_id == self.node.server_id {
-            return Err(Refusal::silent(
+            return Err(End::silent(
                 CloseReason::DuplicateRoute,
                 "a route to ourselves",
             ));
@@ -341,7 +279,7 @@ impl Cluster {
             return Err(duplicate_name(&info.server_name));
         }
         if !info.route_account.is_empty() {
-            return Err(Refusal::told(
+            return Err(End::told(
                 CloseReason::DuplicateRoute,
                 format!(
                     "Not possible to have a dedicated route for account \"{}\" between those servers",
@@ -367,18 +305,11 @@ impl Route {
 }
 
 /// Another broker has the name of this one, or of one that there is a route to.
-fn duplicate_name(name: &str) -> Refusal {
+fn duplicate_name(name: &str) -> End {
     let name = name.escape_debug();
-    Refusal {
-        login: None,
-        is_usual: false,
-        reason: CloseReason::DuplicateServerName,
-        error: Some(format!("Remote server has a duplicate name: \"{name}\"")),
-        detail: format!(
-            "Remote server has a duplicate name: \"{name}\"; give every broker of the cluster a \
-             server_name of its own"
-        ),
-    }
+    let error = format!("Remote server has a duplicate name: \"{name}\"");
+    let detail = format!("{error}; give every broker of the cluster a server_name of its own");
+    End::told(CloseReason::DuplicateServerName, error).with(detail)
 }
 
 /// `import` or `export` of our INFO; a list without an entry is left out.

@@ -161,6 +161,11 @@ impl Membership {
         }
     }
 
+    /// The id of the broker that a configured address led to last.
+    pub(super) fn leads_to(&self, address: &str) -> Option<String> {
+        self.0.lock().targets.get(address)?.leads_to.clone()
+    }
+
     /// A configured address led to the broker of that id.
     pub(super) fn found(&self, url: &RouteUrl, id: &str, is_ourselves: bool) {
         let mut state = self.0.lock();

@@ -16,8 +16,8 @@
 //! the [`membership`], for the diagnosis.
 //!
 //! What goes the other way needs no task here: the accounts tell the routes of
-//! their subscriptions (`connection::interest`), and publishers put messages
-//! into the routes' queues (`connection::remote`).
+//! their subscriptions (`interest`), and publishers put messages
+//! into the routes' queues (`delivery::remote`).
 
 mod accept;
 mod batch;
@@ -62,17 +62,12 @@ pub use failing::Failed;
 pub use introduction::permissions_told;
 
 use crate::{
-    connection::{
-        CloseReason, Connection, Identity, Kind, Wake,
-        budget::Budget,
-        buffers::{ThreadBuffers, give_way, with_buffers},
-        reading::{self, Reader},
-    },
+    connection::{CloseReason, Connection, Identity, Kind, budget::Budget, buffers::with_buffers},
+    peer::{self, End, certificates::close_if_unwelcome},
     protocol::{error::quoted, route::RouteInfo},
     telemetry::{MonotonicMillis, metrics},
 };
 use handshake::Introduced;
-use introduction::Refusal;
 use register::Conflict;
 use session::Session;
 
@@ -106,7 +101,7 @@ impl Cluster {
         }
         Arc::new(Connection::new(
             Kind::Router,
-            self.context.registry.next_cid(),
+            self.broker.registry.next_cid(),
             peer,
             stream.clone(),
             PENDING_BEFORE_LOGIN,
@@ -160,28 +155,19 @@ async fn serve(
     });
     match duel::enter(cluster, &route, &options).await {
         Ok(()) => {
-            let budget = cluster.context.registry.budget.clone();
+            let budget = cluster.broker.registry.budget.clone();
             connection.outbound().admit(cluster.max_pending(), budget);
         }
-        Err(Conflict::Stopping) => {
-            let stop = Refusal::silent(CloseReason::ServerShutdown, "the broker stops");
-            return refuse(connection, stream, &stop).await;
-        }
-        Err(Conflict::OutOfDate(reason, why)) => {
-            return refuse(connection, stream, &Refusal::silent(reason, why)).await;
-        }
-        Err(Conflict::Name(refusal)) => {
-            return refuse(connection, stream, &refusal).await;
-        }
+        Err(Conflict::Refused(end)) => return refuse(connection, stream, &end).await,
         Err(Conflict::Duplicate(_)) => {
-            let second = Refusal::silent(CloseReason::DuplicateRoute, "a second route");
+            let second = End::silent(CloseReason::DuplicateRoute, "a second route");
             refuse(connection, stream, &second).await;
             return Ended::Duplicate(route.remote_id.clone());
         }
     }
     info!(
         "{} - Route connection created to {}",
-        log_prefix(connection),
+        connection.log_prefix(),
         quoted(route.remote_name.as_bytes())
     );
     let mut session = Session::new(cluster.clone(), route.clone(), takes_back);
@@ -196,10 +182,10 @@ async fn serve(
     // Other files may have come since the handshake looked at them; from here on,
     // who brings them looks at this route.
     if let Some(tls) = cluster.tls() {
-        cluster.close_if_unwelcome(&tls, connection);
+        close_if_unwelcome(&cluster.broker, &tls, connection);
     }
-    drive(&mut session, stream).await;
-    let reason = finish(&session, stream).await;
+    peer::drive(&mut session, stream).await;
+    let reason = peer::finish(session, connection, stream).await;
     Ended::Lost {
         reason,
         pause: cluster.failing.pause_left(&route.remote_id),
@@ -220,127 +206,13 @@ fn called(cluster: &Cluster, connection: &Connection, info: &RouteInfo, address:
     }
 }
 
-/// Reads, writes and keeps time until the route is to end.
-async fn drive(session: &mut Session, stream: &TcpStream) {
-    let connection = session.connection().clone();
-    let deadline = session.next_deadline();
-    let timer = tokio::time::sleep_until(deadline);
-    tokio::pin!(timer);
-    timer.as_mut().reset(deadline);
-    // What came with the end of a handshake is not announced by the socket.
-    let mut unread = connection.tls().is_some() || session.is_held;
-    loop {
-        let wake = connection.wake(stream, timer.as_mut(), &mut unread).await;
-        match wake {
-            Wake::Closing => return,
-            Wake::Changed => session.keep_up_to_date(),
-            // Only the time to what is due next is another.
-            Wake::Stuck => {}
-            Wake::Owing => {
-                with_buffers(|buffers| session.tell_owed(buffers));
-                give_way().await;
-            }
-            Wake::Writable => with_buffers(|buffers| {
-                connection.flush_blocked(buffers);
-                // A socket that is always full must not keep news back.
-                if connection.owes_interest() {
-                    session.tell_owed(buffers);
-                }
-            }),
-            Wake::Readable => {
-                let more = with_buffers(|buffers| read_turn(session, buffers, stream));
-                session.hear_news();
-                unread |= session.is_held;
-                if more || session.is_held {
-                    tokio::task::yield_now().await;
-                }
-            }
-            Wake::Timer => {
-                with_buffers(|buffers| {
-                    session.keep_alive(buffers);
-                    buffers.flush_touched();
-                });
-                session.hear_news();
-            }
-        }
-        let deadline = session.next_deadline();
-        if timer.deadline() != deadline {
-            timer.as_mut().reset(deadline);
-        }
-    }
-}
-
-/// Reads and handles what the socket has, for one turn, or goes on with what was
-/// held. Returns whether there is more.
-fn read_turn(session: &mut Session, buffers: &mut ThreadBuffers, stream: &TcpStream) -> bool {
-    let more = match session.is_held {
-        true => {
-            session.resume(buffers);
-            true
-        }
-        false => reading::read_turn(session, buffers, stream),
-    };
-    session.end_turn();
-    // A peer carries the messages of many: it is not paused for a slow reader.
-    buffers.congested.clear();
-    session.keep_budget();
-    more
-}
-
-/// Takes the route out of everything and closes it. Returns why.
-async fn finish(session: &Session, stream: &TcpStream) -> CloseReason {
-    let (cluster, route) = (&session.cluster, &session.route);
-    let connection = &route.connection;
-    for account in cluster.context.accounts.all_told() {
-        account.interest.detach(connection);
-    }
-    route.interest.clear().await;
-    let reason = connection
-        .outbound()
-        .close_reason()
-        .unwrap_or(CloseReason::ClientClosed);
-    let context = &cluster.context;
-    let incident = connection.end(&context.telemetry, &context.registry, stream, reason);
-    let incident = incident.await;
-    let now = MonotonicMillis::now();
-    let why = match (&session.fault, incident) {
-        (Some(fault), _) => format!("{reason}: {fault}"),
-        (None, Some(incident)) => format!("{reason}: {}", incident.evidence),
-        (None, None) => reason.to_string(),
-    };
-    let stood = connection.start.clock().until(now);
-    cluster.failing.ended(route, reason, &why, stood);
-    client_urls::keep_for_a_moment(cluster, route);
-    cluster.deregister(route, reason, &why);
-    client_urls::refresh(cluster);
-    info!(
-        "{} - Router connection to {} closed: {reason}",
-        log_prefix(connection),
-        quoted(route.remote_name.as_bytes())
-    );
-    reason
-}
-
 /// Closes a connection that did not become a route.
-async fn refuse(connection: &Arc<Connection>, stream: &TcpStream, refusal: &Refusal) -> Ended {
-    if let Some(error) = &refusal.error {
-        connection.send_now(format!("-ERR '{error}'\r\n").as_bytes());
+async fn refuse(connection: &Arc<Connection>, stream: &TcpStream, end: &End) -> Ended {
+    if let Some(line) = end.error_line() {
+        connection.send_now(&line);
     }
-    connection.close(refusal.reason);
+    connection.close(end.reason);
     connection.drain_and_close(stream).await;
-    debug!(
-        "{} - {}: {}",
-        log_prefix(connection),
-        refusal.reason,
-        refusal.detail
-    );
-    Ended::Failed(
-        Some(refusal.reason),
-        format!("{}: {}", refusal.reason, refusal.detail),
-    )
-}
-
-/// How log lines name a route.
-fn log_prefix(connection: &Connection) -> String {
-    format!("{} - rid:{}", connection.peer, connection.cid)
+    debug!("{} - {}", connection.log_prefix(), end.text());
+    Ended::Failed(Some(end.reason), end.text())
 }

@@ -4,14 +4,14 @@ use std::io;
 
 use serde::de::DeserializeOwned;
 
-use super::introduction::{Refusal, reason_told};
+use super::introduction::reason_told;
 use crate::{
     connection::CloseReason,
+    peer::End,
     protocol::{
         before_login::{IDLE_LINES_MAX, Unfit},
         error::quoted,
         json_fault,
-        parse::ParseError,
     },
     security,
 };
@@ -19,12 +19,12 @@ use crate::{
 /// Why the line that is due did not come.
 pub(super) enum NoLine {
     Unfit(Unfit),
-    Refusal(Refusal),
+    End(End),
 }
 
-impl From<Refusal> for NoLine {
-    fn from(refusal: Refusal) -> Self {
-        Self::Refusal(refusal)
+impl From<End> for NoLine {
+    fn from(end: End) -> Self {
+        Self::End(end)
     }
 }
 
@@ -34,12 +34,11 @@ impl From<Unfit> for NoLine {
     }
 }
 
-impl From<NoLine> for Refusal {
+impl From<NoLine> for End {
     fn from(no_line: NoLine) -> Self {
-        let violation = |detail: &str| Self::silent(CloseReason::ProtocolViolation, detail);
         match no_line {
-            NoLine::Refusal(refusal) => refusal,
-            NoLine::Unfit(Unfit::Parse(error)) => refuse_bytes(error),
+            NoLine::End(end) => end,
+            NoLine::Unfit(Unfit::Parse(error)) => error.into(),
             NoLine::Unfit(Unfit::Error(text)) => {
                 Self::silent(reason_told(&text), format!("Route Error {}", quoted(&text)))
             }
@@ -49,11 +48,11 @@ impl From<NoLine> for Refusal {
             )
             .of_login(&security::refusal::Refusal::NotLoggedIn),
             NoLine::Unfit(Unfit::Idle) => {
-                violation(&format!("more than {IDLE_LINES_MAX} lines before INFO"))
+                Self::violation(format!("more than {IDLE_LINES_MAX} lines before INFO"))
             }
-            NoLine::Unfit(Unfit::TooEarly) => violation("too much before INFO"),
-            NoLine::Unfit(Unfit::Connect) => violation("CONNECT where INFO was expected"),
-            NoLine::Unfit(Unfit::Info) => violation("INFO before CONNECT"),
+            NoLine::Unfit(Unfit::TooEarly) => Self::violation("too much before INFO"),
+            NoLine::Unfit(Unfit::Connect) => Self::violation("CONNECT where INFO was expected"),
+            NoLine::Unfit(Unfit::Info) => Self::violation("INFO before CONNECT"),
             NoLine::Unfit(Unfit::Late) => {
                 Self::silent(CloseReason::AuthenticationTimeout, "the time is over")
             }
@@ -72,21 +71,9 @@ pub(super) fn is_end(kind: io::ErrorKind) -> bool {
     )
 }
 
-pub(super) fn read_json<T: DeserializeOwned>(what: &str, json: &[u8]) -> Result<T, Refusal> {
+pub(super) fn read_json<T: DeserializeOwned>(what: &str, json: &[u8]) -> Result<T, End> {
     serde_json::from_slice(json).map_err(|error| {
         let detail = format!("bad {what}: {}", json_fault(&error));
-        Refusal::silent(CloseReason::ProtocolViolation, detail)
+        End::violation(detail)
     })
-}
-
-fn refuse_bytes(error: ParseError) -> Refusal {
-    match error {
-        ParseError::Arguments(detail) => Refusal::silent(CloseReason::ProtocolViolation, detail),
-        ParseError::ControlLine => {
-            Refusal::told(CloseReason::MaxControlLine, "maximum control line exceeded")
-        }
-        ParseError::UnknownOperation => {
-            Refusal::told(CloseReason::ProtocolViolation, "Unknown Protocol Operation")
-        }
-    }
 }

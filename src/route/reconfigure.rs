@@ -12,7 +12,6 @@ use tracing::info;
 use super::{
     client_urls,
     cluster::{Cluster, Origin, Route},
-    log_prefix,
 };
 use crate::{
     config::options::cluster::ClusterOptions,
@@ -52,19 +51,19 @@ impl Cluster {
     /// Tells standing routes what accounts want that are new, and takes what
     /// the peers want in those.
     fn attach_accounts(&self) {
-        let accounts = self.context.accounts.all();
+        let accounts = self.broker.accounts.all();
         for route in self.routes() {
             for account in &accounts {
                 let interest = &account.interest;
                 interest.attach(&route.connection, &account.sublist);
             }
-            route.interest.settle(&self.context.accounts);
+            route.interest.settle(&self.broker.accounts);
         }
     }
 
     /// Tells a peer once more what is wanted here.
     pub(super) fn tell_interest_again(&self, route: &Route) {
-        for account in self.context.accounts.all() {
+        for account in self.broker.accounts.all() {
             account.interest.tell_again(&route.connection);
         }
     }
@@ -105,7 +104,7 @@ fn was_removed(route: &Route, now: &ClusterOptions) -> bool {
 }
 
 fn end(route: &Route, reason: CloseReason, why: &str) {
-    let prefix = log_prefix(&route.connection);
+    let prefix = route.connection.log_prefix();
     info!("{prefix} - Route to {} ends: {why}", route.remote_name);
     route.connection.close(reason);
 }

@@ -8,24 +8,20 @@ use tracing::info;
 
 use super::{
     cluster::{Cluster, Origin, Route},
-    introduction::Refusal,
     reconfigure::ends_by,
 };
 use crate::{
-    config::options::cluster::ClusterOptions, connection::CloseReason, telemetry::event::EventKind,
+    config::options::cluster::ClusterOptions, connection::CloseReason, peer::End,
+    telemetry::event::EventKind,
 };
 
 /// Why a route cannot be registered.
 pub(super) enum Conflict {
     /// There is this route to that broker.
     Duplicate(Arc<Route>),
-    /// The broker stops.
-    Stopping,
-    /// A reload has put other settings in force, by which there would be no such
-    /// route.
-    OutOfDate(CloseReason, &'static str),
-    /// The names of the clusters do not go together.
-    Name(Refusal),
+    /// The broker stops, the names of the clusters do not go together, or a reload has
+    /// put other settings in force, by which there would be no such route.
+    Refused(End),
 }
 
 impl Cluster {
@@ -50,17 +46,18 @@ impl Cluster {
         let old = {
             let mut routes = self.routes.lock();
             if self.is_stopping() {
-                return Err(Conflict::Stopping);
+                let stop = End::silent(CloseReason::ServerShutdown, "the broker stops");
+                return Err(Conflict::Refused(stop));
             }
             // A reload that comes later finds the route among the others.
             let switched = self.tls().is_some() != route.connection.tls().is_some();
             if let Some((reason, why)) = ends_by(route, let_in_by, &self.options(), switched) {
-                return Err(Conflict::OutOfDate(reason, why));
+                return Err(Conflict::Refused(End::silent(reason, why)));
             }
             if let Some(known) = routes.get(&route.remote_id) {
                 return Err(Conflict::Duplicate(known.clone()));
             }
-            let is_renamed = self.take_over_name(route).map_err(Conflict::Name)?;
+            let is_renamed = self.take_over_name(route).map_err(Conflict::Refused)?;
             let old = is_renamed.then(|| routes.values().cloned().collect::<Vec<_>>());
             routes.insert(route.remote_id.clone(), route.clone());
             old
@@ -69,7 +66,7 @@ impl Cluster {
         for route in old.into_iter().flatten() {
             route.connection.close(CloseReason::ClusterNameConflict);
         }
-        self.context.registry.insert_route(&route.connection);
+        self.broker.registry.insert_route(&route.connection);
         self.membership.entered(route);
         self.member_addresses.add(route.connection.peer.ip());
         self.note(route, &format!("Route to {} opened", route.remote_name));
@@ -78,7 +75,7 @@ impl Cluster {
 
     /// Takes over the name that the cluster is to have with this route; whether
     /// it is another one.
-    fn take_over_name(&self, route: &Route) -> Result<bool, Refusal> {
+    fn take_over_name(&self, route: &Route) -> Result<bool, End> {
         let agreed = {
             let info = route.info.lock();
             if info.cluster.is_empty() {
@@ -92,17 +89,17 @@ impl Cluster {
         // It was dialled because somebody told of it, and has proved nothing.
         if route.origin == Origin::HeardOf && route.connection.tls().is_none() {
             let text = format!("its cluster has another name: {:?}", agreed.text);
-            return Err(Refusal::silent(CloseReason::ClusterNameConflict, text));
+            return Err(End::silent(CloseReason::ClusterNameConflict, text));
         }
         info!("Cluster name updated to {:?}", agreed.text);
-        self.context.info.write().cluster.clone_from(&agreed.text);
+        self.broker.info.write().cluster.clone_from(&agreed.text);
         *self.name.write() = agreed;
         Ok(true)
     }
 
     /// Takes out a route that has ended.
     pub(super) fn deregister(&self, route: &Arc<Route>, reason: CloseReason, why: &str) {
-        self.context.registry.close_route(&route.connection, reason);
+        self.broker.registry.close_route(&route.connection, reason);
         // While it is still there nobody takes its place, whom this would be noted of.
         self.lose_counts(route);
         self.membership.left(route, reason);
@@ -122,7 +119,7 @@ impl Cluster {
 
     fn note(&self, route: &Route, text: &str) {
         let (cid, subject) = (route.connection.cid, &route.remote_name);
-        let events = &self.context.telemetry.events;
+        let events = &self.broker.telemetry.events;
         events.record(EventKind::Route, cid, subject, text);
     }
 }

@@ -5,36 +5,36 @@ use std::{sync::Arc, time::Duration};
 use hashbrown::HashMap;
 use memchr::memmem;
 use tokio::time::Instant;
-use tracing::{debug, error, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{
+    client_urls,
     cluster::{Cluster, Route},
     failing::{self, LINE_LEAST},
     gossip,
     headcount::Overfull,
     interest::Added,
     introduction::reason_told,
-    log_prefix,
 };
 use crate::{
     account::{Account, lookup_cache::LookupCache},
-    client,
+    broker::{Broker, surplus},
     connection::{
-        CloseReason,
-        buffers::{ThreadBuffers, with_buffers},
-        interest::ROOM,
-        keepalive::{Due, Keepalive},
-        reading::{Input, Reader},
+        CloseReason, Connection, Wake,
+        buffers::ThreadBuffers,
+        keepalive::Keepalive,
+        reading::{Input, Large, Reader},
     },
+    interest::ROOM,
+    peer::{End, Ends, Link, Peer, batch},
     protocol::{
-        PING, PONG,
+        PONG,
         error::quoted,
         json_fault,
-        parse::ParseError,
-        route::{INTRODUCTION_MAX, LINE_MAX, RouteInfo, RouteOp},
+        route::{INTRODUCTION_MAX, RouteInfo, RouteOp},
     },
     subject,
-    telemetry::{MonotonicMillis, log_throttle::LogThrottle},
+    telemetry::{MonotonicMillis, log_throttle::LogThrottle, slow::Incident},
 };
 
 /// The first ping comes at the latest after this.
@@ -72,15 +72,11 @@ struct News {
 pub(super) struct Session {
     pub(super) cluster: Arc<Cluster>,
     pub(super) route: Arc<Route>,
-    keepalive: Keepalive,
+    pub(super) link: Link,
     /// Whether the peer takes messages back that it sent.
     pub(super) takes_back: bool,
     /// The subject spaces that messages came for.
     pub(super) spaces: HashMap<Box<[u8]>, Space>,
-    /// What was read and is not handled yet.
-    pub(super) input: Input,
-    /// The rest of the last batch waits for the turns of others.
-    pub(super) is_held: bool,
     /// A space remembers something that is to be forgotten at the end of the turn.
     pub(super) remembers_long: bool,
     /// INFO lines to be acted on when the batch is done.
@@ -106,14 +102,6 @@ pub(super) struct Space {
     pub(super) cache: LookupCache,
 }
 
-/// Why a route must end: what monitoring shows, what the peer is told, what the
-/// log says.
-pub(super) struct End(
-    pub(super) CloseReason,
-    pub(super) Option<&'static str>,
-    pub(super) String,
-);
-
 impl Session {
     pub(super) fn new(cluster: Arc<Cluster>, route: Arc<Route>, takes_back: bool) -> Self {
         let mut keepalive = Keepalive::new(cluster.ping_interval(), cluster.ping_max());
@@ -121,11 +109,9 @@ impl Session {
         Self {
             cluster,
             route,
-            keepalive,
+            link: Link::new(keepalive),
             takes_back,
             spaces: HashMap::new(),
-            input: Input::default(),
-            is_held: false,
             remembers_long: false,
             news: News::default(),
             owed_since: None,
@@ -140,7 +126,7 @@ impl Session {
     /// Begins to tell the peer what is wanted here, and takes what it has said
     /// since its introduction.
     pub(super) fn begin(&mut self, buffers: &mut ThreadBuffers, received: &[u8]) {
-        for account in self.cluster.context.accounts.all() {
+        for account in self.cluster.broker.accounts.all() {
             let interest = &account.interest;
             interest.attach(&self.route.connection, &account.sublist);
         }
@@ -150,29 +136,6 @@ impl Session {
         self.cluster.begin_count(buffers, &self.route);
         self.handle_batch(buffers, received);
         self.end_turn();
-    }
-
-    /// The turn is over: what is too much to be remembered is forgotten.
-    pub(super) fn end_turn(&mut self) {
-        if std::mem::take(&mut self.remembers_long) {
-            let spaces = self.spaces.values_mut();
-            spaces.for_each(|space| space.cache.end_turn());
-        }
-    }
-
-    /// Takes over settings that a reload has put in force.
-    pub(super) fn keep_up_to_date(&mut self) {
-        with_buffers(|buffers| {
-            self.cluster.ask_counts(buffers, &self.route);
-            buffers.flush_touched();
-        });
-        let cluster = &self.cluster;
-        // Accounts may be others of the same names.
-        self.spaces.clear();
-        self.keepalive
-            .set_limits(cluster.ping_interval(), cluster.ping_max());
-        let outbound = self.connection().outbound();
-        outbound.set_max_pending(cluster.max_pending());
     }
 
     /// Tells the peer the next part of what it is owed, if there is room. Once
@@ -192,7 +155,7 @@ impl Session {
             return connection.owe_interest();
         }
         self.owed_since = None;
-        let accounts = self.cluster.context.accounts.all_told();
+        let accounts = self.cluster.broker.accounts.all_told();
         let mut budget = ROOM;
         for account in &accounts {
             let interest = &account.interest;
@@ -227,18 +190,18 @@ impl Session {
             }
             RouteOp::Ping => self.connection().send(buffers, PONG),
             RouteOp::Pong => {
-                if let Some(rtt) = self.keepalive.pong() {
+                if let Some(rtt) = self.link.keepalive.pong() {
                     self.connection().set_rtt(rtt);
                 }
             }
             RouteOp::Info(json) => self.take_info(json)?,
-            RouteOp::Connect(_) => return Err(violation("a second CONNECT".into())),
+            RouteOp::Connect(_) => return Err(End::violation("a second CONNECT")),
             RouteOp::Err(text) => {
                 let detail = format!("Route Error {}", quoted(text));
                 if memmem::find(&text.to_ascii_lowercase(), LINE_TOO_LONG).is_some() {
                     self.learn_line_max(LINE_LEAST);
                 }
-                return Err(End(failing::as_fault(reason_told(text)), None, detail));
+                return Err(End::silent(failing::as_fault(reason_told(text)), detail));
             }
             RouteOp::Message(_) | RouteOp::Nothing => {}
         }
@@ -272,7 +235,7 @@ impl Session {
         self.tell_interest_again();
         let overfull = std::mem::take(&mut self.overfull);
         if !overfull.is_empty() {
-            client::keep_account_limits(&self.cluster.context, &overfull);
+            surplus::keep_account_limits(&self.cluster.broker, &overfull);
         }
     }
 
@@ -287,7 +250,7 @@ impl Session {
             return Ok(());
         }
         let info: RouteInfo = serde_json::from_slice(json)
-            .map_err(|error| violation(format!("bad INFO: {}", json_fault(&error))))?;
+            .map_err(|error| End::violation(format!("bad INFO: {}", json_fault(&error))))?;
         if info.server_id == self.route.remote_id {
             self.news.own = Some(info);
         } else if self.news.others.len() < NEWS_MAX {
@@ -315,7 +278,7 @@ impl Session {
             .throttle
             .tell(MonotonicMillis::now(), text, "lines of this route")
         {
-            warn!("{} - {text}", log_prefix(self.connection()));
+            warn!("{} - {text}", self.connection().log_prefix());
         }
     }
 
@@ -331,7 +294,7 @@ impl Session {
         let Ok(account) = std::str::from_utf8(account) else {
             debug!(
                 "{} - Account {} of a remote subject is no text",
-                log_prefix(self.connection()),
+                self.connection().log_prefix(),
                 quoted(account)
             );
             return;
@@ -353,11 +316,11 @@ impl Session {
         if !self.cluster.takes_interest(subject) {
             debug!(
                 "{} - Can not export {}, kept until it may be exported",
-                log_prefix(self.connection()),
+                self.connection().log_prefix(),
                 quoted(subject)
             );
         }
-        let known = &self.cluster.context.accounts;
+        let known = &self.cluster.broker.accounts;
         let interest = &self.route.interest;
         let what = match interest.add(known, account, self.connection(), subject, queue) {
             Added::Known => return,
@@ -366,104 +329,135 @@ impl Session {
         };
         debug!(
             "{} - Remote subject {} of account {account:?}: {what}",
-            log_prefix(self.connection()),
+            self.connection().log_prefix(),
             quoted(subject)
         );
     }
 
     pub(super) fn find_account(&self, name: &[u8]) -> Option<Arc<Account>> {
         let name = std::str::from_utf8(name).ok()?;
-        self.cluster.context.accounts.find(name)
-    }
-
-    /// Ends the route, telling why as the protocol has it.
-    pub(super) fn end(&mut self, buffers: &mut ThreadBuffers, end: End) {
-        let End(reason, told, detail) = end;
-        error!("{} - {reason}: {detail}", log_prefix(self.connection()));
-        self.fault.get_or_insert(detail);
-        if let Some(told) = told {
-            let line = format!("-ERR '{told}'\r\n");
-            self.connection().send(buffers, line.as_bytes());
-        }
-        self.connection().close(reason);
-    }
-
-    /// Makes room when all outbound queues together hold too much.
-    pub(super) fn keep_budget(&self) {
-        for cut in self.cluster.context.registry.keep_budget() {
-            let (peer, cid) = (cut.connection.peer, cut.connection.cid);
-            warn!("{peer} - cid:{cid} - {cut}");
-        }
-    }
-
-    /// Pings, and ends a stale or stuck route, when it is time.
-    pub(super) fn keep_alive(&mut self, buffers: &mut ThreadBuffers) {
-        if self.connection().is_blocked() && self.stuck() >= self.cluster.write_deadline() {
-            warn!(
-                "{} - Slow Consumer Detected: WriteDeadline of {:?} exceeded",
-                log_prefix(self.connection()),
-                self.cluster.write_deadline()
-            );
-            self.connection()
-                .close(CloseReason::SlowConsumerWriteDeadline);
-            return;
-        }
-        match self.keepalive.due(Instant::now()) {
-            Due::Nothing => {}
-            Due::Ping => {
-                self.spaces.clear();
-                self.connection().send(buffers, PING);
-            }
-            Due::Stale => self.end(
-                buffers,
-                End(
-                    CloseReason::StaleConnection,
-                    Some("Stale Connection"),
-                    format!("{} pings unanswered", self.cluster.ping_max()),
-                ),
-            ),
-        }
-    }
-
-    /// When [`Session::keep_alive`] is to be called next.
-    pub(super) fn next_deadline(&self) -> Instant {
-        let mut ping = self.keepalive.next();
-        if let Some(at) = self.tell_again_at {
-            ping = ping.min(at);
-        }
-        if !self.connection().is_blocked() {
-            return ping;
-        }
-        let left = self.cluster.write_deadline().saturating_sub(self.stuck());
-        // A millisecond more, so that the deadline has passed when it is looked at.
-        ping.min(Instant::now() + left + Duration::from_millis(1))
-    }
-
-    /// How long the socket has taken nothing.
-    fn stuck(&self) -> Duration {
-        let backlog = self.connection().outbound().backlog();
-        backlog.last_progress.until(MonotonicMillis::now())
+        self.cluster.broker.accounts.find(name)
     }
 }
 
-pub(super) fn violation(detail: String) -> End {
-    End(CloseReason::ProtocolViolation, None, detail)
+impl Peer for Session {
+    fn link(&self) -> &Link {
+        &self.link
+    }
+
+    fn link_mut(&mut self) -> &mut Link {
+        &mut self.link
+    }
+
+    fn is_out_of_date(&self, wake: Wake) -> bool {
+        wake == Wake::Changed
+    }
+
+    fn keep_up_to_date(&mut self, buffers: &mut ThreadBuffers) {
+        self.cluster.ask_counts(buffers, &self.route);
+        buffers.flush_touched();
+        let cluster = &self.cluster;
+        // Accounts may be others of the same names.
+        self.spaces.clear();
+        self.link
+            .keepalive
+            .set_limits(cluster.ping_interval(), cluster.ping_max());
+        let outbound = self.connection().outbound();
+        outbound.set_max_pending(cluster.max_pending());
+    }
+
+    /// What is too much to be remembered is forgotten.
+    fn end_turn(&mut self) {
+        if std::mem::take(&mut self.remembers_long) {
+            let spaces = self.spaces.values_mut();
+            spaces.for_each(|space| space.cache.end_turn());
+        }
+    }
+
+    fn act_on_news(&mut self) {
+        self.hear_news();
+    }
+
+    fn write_owed(&mut self, buffers: &mut ThreadBuffers) {
+        self.tell_owed(buffers);
+    }
+
+    fn own_deadline(&self) -> Option<Instant> {
+        self.tell_again_at
+    }
+
+    fn before_ping(&mut self) {
+        self.spaces.clear();
+    }
+
+    fn end(&mut self, buffers: &mut ThreadBuffers, end: End) {
+        error!("{} - {}", self.connection().log_prefix(), end.text());
+        if let Some(line) = end.error_line() {
+            self.connection().send(buffers, &line);
+        }
+        self.connection().close(end.reason);
+        self.fault.get_or_insert(end.detail);
+    }
 }
 
-impl From<ParseError> for End {
-    fn from(error: ParseError) -> Self {
-        match error {
-            ParseError::Arguments(detail) => violation(detail),
-            ParseError::ControlLine => End(
-                CloseReason::MaxControlLine,
-                Some("maximum control line exceeded"),
-                format!("a control line of more than {LINE_MAX} bytes"),
-            ),
-            ParseError::UnknownOperation => End(
-                CloseReason::ProtocolViolation,
-                Some("Unknown Protocol Operation"),
-                "no such verb on a route".into(),
-            ),
+impl Reader for Session {
+    fn connection(&self) -> &Arc<Connection> {
+        &self.route.connection
+    }
+
+    fn input(&mut self) -> &mut Input {
+        &mut self.link.input
+    }
+
+    fn handle_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]) {
+        batch::handle_batch(self, buffers, bytes);
+    }
+
+    fn handle_large(&mut self, buffers: &mut ThreadBuffers, large: Large) {
+        batch::handle_large(self, buffers, large);
+    }
+
+    /// A peer carries the messages of many: it is not paused for a slow reader.
+    fn must_pause(&self, _: &ThreadBuffers) -> bool {
+        self.link.is_held() || self.cluster.broker.registry.budget.is_overdrawn()
+    }
+}
+
+impl Ends for Session {
+    type Left = Self;
+
+    fn broker(&self) -> &Arc<Broker> {
+        &self.cluster.broker
+    }
+
+    fn write_deadline(&self) -> Duration {
+        self.cluster.write_deadline()
+    }
+
+    async fn leave(self) -> Self {
+        for account in self.cluster.broker.accounts.all_told() {
+            account.interest.detach(&self.route.connection);
         }
+        self.route.interest.clear().await;
+        self
+    }
+
+    fn ended(left: Self, reason: CloseReason, incident: Option<&Incident>) {
+        let (cluster, route) = (&left.cluster, &left.route);
+        let why = match (&left.fault, incident) {
+            (Some(fault), _) => format!("{reason}: {fault}"),
+            (None, Some(incident)) => format!("{reason}: {}", incident.evidence),
+            (None, None) => reason.to_string(),
+        };
+        let stood = route.connection.start.clock().until(MonotonicMillis::now());
+        cluster.failing.ended(route, reason, &why, stood);
+        client_urls::keep_for_a_moment(cluster, route);
+        cluster.deregister(route, reason, &why);
+        client_urls::refresh(cluster);
+        info!(
+            "{} - Router connection to {} closed: {reason}",
+            route.connection.log_prefix(),
+            quoted(route.remote_name.as_bytes())
+        );
     }
 }

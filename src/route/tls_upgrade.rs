@@ -3,19 +3,12 @@
 
 use std::sync::Arc;
 
-use tokio::net::TcpStream;
-use tracing::warn;
-
-use super::{cluster::Cluster, log_prefix};
+use super::cluster::Cluster;
 use crate::{
-    connection::{
-        CloseReason, Connection,
-        tls_listener::{Secured, TlsListener},
-        turned_away,
-    },
+    connection::{Connection, tls_listener::Secured, turned_away},
     security::failure::{Cause, Failure},
-    telemetry::event::EventKind,
 };
+use tokio::net::TcpStream;
 
 impl Cluster {
     /// Shakes hands with a broker that dialled, if there is to be TLS. `false`:
@@ -35,15 +28,15 @@ impl Cluster {
             }
             Err(failure) => {
                 turned_away::close_after_handshake(
-                    &self.context.telemetry,
+                    &self.broker.telemetry,
                     connection,
                     &tls,
                     &failure,
-                    &log_prefix(connection),
+                    &connection.log_prefix(),
                     "TLS route handshake",
                 );
                 if failure.cause == Cause::Silent {
-                    turned_away::count_probe(&self.context.telemetry, connection.peer.ip());
+                    turned_away::count_probe(&self.broker.telemetry, connection.peer.ip());
                 }
                 false
             }
@@ -65,39 +58,6 @@ impl Cluster {
             secure(connection, tls.connect(stream, host).await?);
         }
         Ok(())
-    }
-
-    /// Closes every route whose peer TLS would not let in now. Returns how many.
-    pub fn close_unwelcome(&self, tls: &TlsListener) -> usize {
-        let routes = self.routes();
-        let closed = routes
-            .iter()
-            .filter(|route| self.close_if_unwelcome(tls, &route.connection));
-        closed.count()
-    }
-
-    /// Closes a route if TLS would not let its peer in now; returns whether it
-    /// would not.
-    pub(super) fn close_if_unwelcome(&self, tls: &TlsListener, connection: &Connection) -> bool {
-        let Some(unwelcome) = tls.find_unwelcome(connection) else {
-            return false;
-        };
-        if !connection.close(unwelcome.reason) {
-            return true;
-        }
-        warn!("{} - {}", log_prefix(connection), unwelcome.text);
-        let telemetry = &self.context.telemetry;
-        if unwelcome.reason == CloseReason::CertificateRevoked {
-            let who = unwelcome.counted_as(format!("the route to {}", connection.who()));
-            telemetry.revoked.count(who.as_bytes(), 0, connection.cid);
-        }
-        telemetry.events.record(
-            EventKind::Certificate,
-            connection.cid,
-            &unwelcome.subject,
-            &format!("its route is closed: {}", unwelcome.text),
-        );
-        true
     }
 }
 

@@ -6,11 +6,9 @@
 //! The diagnosis asks ([`Cluster::ask_views`]); what comes back is taken off a
 //! route's messages ([`Cluster::hear`]) and noted in the [`super::membership`].
 
-use std::{
-    sync::{Arc, atomic::Ordering},
-    time::Duration,
-};
+use std::sync::{Arc, atomic::Ordering};
 
+use monitor_client::text::go_duration;
 use serde::{
     Deserialize, Deserializer,
     de::{IgnoredAny, SeqAccess, Visitor},
@@ -23,8 +21,9 @@ use super::{
 };
 use crate::{
     account::Account,
-    connection::{buffers::ThreadBuffers, delivery::SubjectBatch},
-    protocol::{CRLF, route::CONTROL_LINES},
+    connection::buffers::ThreadBuffers,
+    delivery::SubjectBatch,
+    protocol::{CRLF, encode::route_message, route::CONTROL_LINES},
     telemetry::{MonotonicMillis, held::shown},
 };
 /// Bytes of the longest answer that is read.
@@ -71,7 +70,7 @@ impl Cluster {
                 return;
             };
             self.membership.asked(&route);
-            route.connection.send_now(question.as_bytes());
+            route.connection.send_now(&question);
         }
     }
 
@@ -81,24 +80,22 @@ impl Cluster {
         if !route.line_max_known.load(Ordering::Relaxed)
             && let Some(question) = self.question(route, "VARZ")
         {
-            route.connection.send(buffers, question.as_bytes());
+            route.connection.send(buffers, &question);
         }
     }
 
     /// A request to a service of the member behind a route; `None` without a
     /// system account.
-    fn question(&self, route: &Route, service: &str) -> Option<String> {
-        let account = &self.context.accounts.system()?.name;
-        let (id, answers) = (&route.remote_id, &self.views_subject);
-        Some(format!(
-            "RMSG {account} $SYS.REQ.SERVER.{id}.{service} {answers} 2\r\n{{}}\r\n"
-        ))
+    fn question(&self, route: &Route, service: &str) -> Option<Vec<u8>> {
+        let account = &self.broker.accounts.system()?.name;
+        let subject = format!("$SYS.REQ.SERVER.{}.{service}", route.remote_id);
+        Some(route_message(account, &subject, &self.views_subject, b"{}"))
     }
 
     /// Wants what [`Cluster::hear`] takes. To be called with each new route,
     /// once it is told what the accounts want.
     pub(super) fn want_requests(&self, buffers: &mut ThreadBuffers) {
-        let Some(account) = self.context.accounts.system() else {
+        let Some(account) = self.broker.accounts.system() else {
             return;
         };
         let interest = &account.interest;
@@ -149,7 +146,7 @@ impl Cluster {
         let is_more = bytes > connection.line_max();
         connection.set_line_max(bytes);
         if is_more {
-            for account in self.context.accounts.all_told() {
+            for account in self.broker.accounts.all_told() {
                 account.interest.tell_long_again(connection);
             }
         }
@@ -199,7 +196,7 @@ fn sights(routes: Vec<RouteOf>) -> Vec<PeerRoute> {
     let mut sights: Vec<PeerRoute> = Vec::new();
     for route in routes {
         let pending = u64::try_from(route.pending_size).unwrap_or(0);
-        let rtt = go_duration(&route.rtt);
+        let rtt = go_duration(&route.rtt).ok();
         match sights.iter_mut().find(|known| known.id == route.remote_id) {
             Some(known) => {
                 known.pending = known.pending.saturating_add(pending);
@@ -218,35 +215,6 @@ fn sights(routes: Vec<RouteOf>) -> Vec<PeerRoute> {
     sights
 }
 
-/// A time as Go writes it, such as `1m2.5s` or `472µs`.
-fn go_duration(text: &str) -> Option<Duration> {
-    let mut seconds = 0.0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let unit_at = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let (number, after) = rest.split_at(unit_at);
-        let unit_len = after
-            .find(|c: char| c.is_ascii_digit())
-            .unwrap_or(after.len());
-        let (unit, after) = after.split_at(unit_len);
-        let scale = match unit {
-            "ns" => 1e-9,
-            "µs" | "us" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return None,
-        };
-        seconds += number.parse::<f64>().ok()? * scale;
-        rest = after;
-    }
-    match text.is_empty() {
-        true => None,
-        false => Duration::try_from_secs_f64(seconds).ok(),
-    }
-}
-
 impl Route {
     /// When something last came from the other broker.
     pub fn last_heard(&self) -> MonotonicMillis {
@@ -262,24 +230,9 @@ impl Route {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
 
-    #[test]
-    fn times_are_read_as_go_writes_them() {
-        for (text, micros) in [
-            ("472µs", 472),
-            ("1.5ms", 1500),
-            ("2s", 2_000_000),
-            ("1m0.5s", 60_500_000),
-            ("100ns", 0),
-        ] {
-            let read = go_duration(text).map(|time| time.as_micros());
-            assert_eq!(read, Some(micros), "{text}");
-        }
-        for text in ["", "5", "x", "5parsecs", "ms", "1..2s"] {
-            assert_eq!(go_duration(text), None, "{text}");
-        }
-    }
+    use super::*;
 
     #[test]
     fn of_a_long_answer_the_first_routes_are_taken() {

@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::Server;
 use crate::{
-    client::{self, system::Notice},
+    broker::{info, system_queue::Notice},
     connection::CloseReason,
 };
 
@@ -26,21 +26,21 @@ pub(super) async fn leave(server: &Server) {
         options.lame_duck_duration
     );
     server.stopping.store(true, Ordering::Release);
-    server.clients.info.write().ldm = true;
+    server.broker.info.write().ldm = true;
     if let Some(cluster) = &server.cluster {
         cluster.leave();
     }
-    server.clients.system.leave(Notice::LameDuck);
-    let clients = server.clients.registry.open();
+    server.broker.system.leave(Notice::LameDuck);
+    let clients = server.broker.registry.open();
     for connection in &clients {
-        client::notify_info(&server.clients, connection);
+        info::notify_info(&server.broker, connection);
     }
     // Nobody to wait for, nobody to spare.
     if clients.is_empty() {
         return;
     }
     sleep(options.lame_duck_grace_period).await;
-    let clients = server.clients.registry.open();
+    let clients = server.broker.registry.open();
     let time = options
         .lame_duck_duration
         .saturating_sub(options.lame_duck_grace_period);

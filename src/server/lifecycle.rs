@@ -30,7 +30,7 @@ use super::{
 };
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
-    client::system::Notice,
+    broker::system_queue::Notice,
     config::{HttpPort, Options, options::cluster::ClusterOptions},
     connection::{CloseReason, buffers},
     route::{self, Cluster},
@@ -337,7 +337,7 @@ fn reopen_log(server: &Arc<Server>) {
         let server = in_turn.server();
         let log = &server.sources.log;
         let place = log.look().place.address();
-        let calls = &server.clients.telemetry.calls;
+        let calls = &server.broker.telemetry.calls;
         let call = calls.begin("opening the log file", place);
         let reopened = log.reopen();
         drop(call);
@@ -358,14 +358,14 @@ fn reopen_log(server: &Arc<Server>) {
 /// Lets the system account know while its readers are still connected.
 async fn tell_stopping(server: &Server) {
     let (told, is_told) = oneshot::channel();
-    if server.clients.system.leave(Notice::Stopping(told)) {
+    if server.broker.system.leave(Notice::Stopping(told)) {
         // A busy system room does not keep the broker from stopping.
         let _ = timeout(TELL_TIMEOUT, is_told).await;
     }
 }
 
 async fn close_connections(server: &Server) {
-    let registry = &server.clients.registry;
+    let registry = &server.broker.registry;
     for connection in registry.open() {
         connection.close(CloseReason::ServerShutdown);
     }

@@ -12,6 +12,7 @@ use tracing::{error, warn};
 
 use super::Server;
 use crate::{
+    broker::Broker,
     client,
     connection::{
         Connection, Kind,
@@ -99,8 +100,8 @@ fn socket(address: SocketAddr, serves_both: bool) -> io::Result<Socket> {
 
 /// Accepts clients until the server stops.
 pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
-    let clients = &server.clients;
-    tokio::spawn(clients.admission.clients.clone().keep_time());
+    let broker = &server.broker;
+    tokio::spawn(broker.admission.clients.clone().keep_time());
     let mut failures = AcceptFailures::new("the client port");
     while !server.stopping.load(Ordering::Acquire) {
         match listener.accept().await {
@@ -108,9 +109,9 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
                 let peer = as_shown(peer);
                 failures.end();
                 let open = OpenSocket::new();
-                let places = &clients.admission.clients;
+                let places = &broker.admission.clients;
                 if !Port::Clients.finds_room(&stream, &open, places).await {
-                    refuse_for_files(clients, &stream, peer);
+                    refuse_for_files(broker, &stream, peer);
                     continue;
                 }
                 if let Err(error) = stream.set_nodelay(true) {
@@ -119,16 +120,16 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
                 let stream = Arc::new(stream);
                 let connection = Arc::new(Connection::new(
                     Kind::Client,
-                    clients.registry.accept(),
+                    broker.registry.accept(),
                     peer,
                     stream.clone(),
-                    clients.limits.current().max_pending,
-                    clients.registry.budget.clone(),
+                    broker.limits.current().max_pending,
+                    broker.registry.budget.clone(),
                 ));
-                let clients = clients.clone();
+                let (broker, settings) = (broker.clone(), server.client_listener.clone());
                 tokio::spawn(async move {
                     let _open = open;
-                    client::serve(clients, connection, stream).await;
+                    client::serve(broker, settings, connection, stream).await;
                 });
             }
             Err(error) => failures.pause(&error).await,
@@ -138,10 +139,10 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
 
 /// Sends a client away because the descriptors that are left are for routes and
 /// monitoring.
-fn refuse_for_files(clients: &client::Context, stream: &TcpStream, peer: SocketAddr) {
-    clients.admission.clients.refuse();
+fn refuse_for_files(broker: &Broker, stream: &TcpStream, peer: SocketAddr) {
+    broker.admission.clients.refuse();
     let text = "refused: the file descriptors are used up; raise LimitNOFILE".to_owned();
-    let strangers = &clients.telemetry.strangers;
+    let strangers = &broker.telemetry.strangers;
     if let Some(text) = strangers.tell(MonotonicMillis::now(), text, "that did not log in") {
         error!("{peer} - {text}");
     }

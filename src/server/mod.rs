@@ -30,11 +30,17 @@ use parking_lot::{Mutex, RwLock};
 use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     account::Accounts,
-    client::{
-        Context, Limits, LimitsInForce, PasswordQueue, PasswordQueueState, system::SystemQueue,
+    broker::{
+        Broker,
+        limits::{Limits, LimitsInForce},
+        memory,
+        password_queue::{PasswordQueue, PasswordQueueState},
+        registry::Registry,
+        system_queue::SystemQueue,
     },
+    client::ClientListener,
     config::Options,
-    connection::{admission::Admission, budget, registry::Registry, tls_listener::TlsListener},
+    connection::{admission::Admission, tls_listener::TlsListener},
     log::LogState,
     protocol::info::Info,
     route::{self, Cluster},
@@ -60,8 +66,10 @@ pub struct Server {
     reopening: Turn,
     /// Held by what only tries a reload for somebody who asked.
     trying: Turn,
-    /// What clients share.
-    pub clients: Arc<Context>,
+    /// What all connections share.
+    pub broker: Arc<Broker>,
+    /// What the listener for clients is set to.
+    pub client_listener: Arc<ClientListener>,
     /// Where clients connect to.
     pub client_address: SocketAddr,
     /// Where monitoring is served, if it is.
@@ -123,21 +131,23 @@ impl Server {
         };
         tls::describe(&mut info, &options);
         let telemetry = Telemetry::new(options.diagnosis.storm_rate);
-        let clients = Arc::new(Context {
+        let client_listener = Arc::new(ClientListener {
             authentication: RwLock::new(Arc::new(authentication)),
             passwords: PasswordQueue::new(password_checks_max(), telemetry.logins.clone()),
-            admission: Admission::default(),
+            tls: RwLock::new(tls),
+            allow_non_tls: options.allow_non_tls,
+        });
+        let broker = Arc::new(Broker {
             accounts: Accounts::new(&options, options.cluster_name()),
             telemetry,
             system: SystemQueue::default(),
             registry: Registry::new(
                 options.max_closed_clients,
-                options.max_memory.unwrap_or_else(budget::default_limit),
+                options.max_memory.unwrap_or_else(memory::default_limit),
             ),
+            admission: Admission::default(),
             limits: LimitsInForce::new(limits(&options)),
             info: RwLock::new(info),
-            tls: RwLock::new(tls),
-            allow_non_tls: options.allow_non_tls,
         });
         let cluster = listening
             .routes
@@ -149,7 +159,7 @@ impl Server {
                     address,
                 };
                 let client_urls = advertised::urls(&options, client_address);
-                Cluster::new(clients.clone(), settings, node, route_tls, client_urls)
+                Cluster::new(broker.clone(), settings, node, route_tls, client_urls)
             });
         Arc::new(Self {
             id,
@@ -160,7 +170,8 @@ impl Server {
             reloading: Turn::default(),
             reopening: Turn::default(),
             trying: Turn::default(),
-            clients,
+            broker,
+            client_listener,
             client_address,
             monitor_address: listening.monitor,
             no_monitor: listening.no_monitor,
@@ -192,7 +203,7 @@ impl Server {
         let wants_certificate = options.tls.as_ref().is_some_and(|tls| tls.verify);
         let is_open = !self.client_address.ip().to_canonical().is_loopback()
             && (!wants_certificate || options.allow_non_tls);
-        let guest = self.clients.authentication.read().guest();
+        let guest = self.client_listener.authentication.read().guest();
         guest.filter(|_| is_open)
     }
 
@@ -244,7 +255,7 @@ impl Server {
     pub fn password_look(&self) -> PasswordQueueState {
         let routes = self.cluster.as_ref();
         let routes = routes.map_or_else(PasswordQueueState::default, |it| it.passwords.look());
-        self.clients.passwords.look().with(routes)
+        self.client_listener.passwords.look().with(routes)
     }
 }
 

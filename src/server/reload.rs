@@ -21,12 +21,12 @@ use super::{
     warnings,
 };
 use crate::{
+    broker::{memory, surplus},
     client,
     config::{
         Diagnostic, Options,
         options::changes::{Change, ReloadKind, changes},
     },
-    connection::budget,
     log::{LogHandle, PreparedLog},
     protocol::info::Info,
     security::authentication::Authentication,
@@ -261,7 +261,7 @@ impl Server {
         if let Some(file) = pid_file {
             file.keep();
         }
-        let clients = &self.clients;
+        let broker = &self.broker;
         let tell = |info: &mut Info| {
             super::tls::describe(info, &options);
             info.auth_required = authentication.asks_for_login();
@@ -269,22 +269,22 @@ impl Server {
             (info.host, info.port) = advertised::host(&options, self.client_address);
         };
         let plain = self.put_client_tls(tls, options.allow_non_tls, tell);
-        client::cut_plain(&plain);
+        surplus::cut_plain(&plain);
         let route_tls = self.put_route_tls(route_tls);
-        clients.accounts.redefine(&options, options.cluster_name());
+        broker.accounts.redefine(&options, options.cluster_name());
         let cluster = self.cluster.as_ref().zip(options.cluster.as_ref());
         if let Some((cluster, settings)) = cluster {
             cluster.limit_interest(settings);
         }
-        *clients.authentication.write() = Arc::new(authentication);
-        clients.registry.set_limits(
+        *self.client_listener.authentication.write() = Arc::new(authentication);
+        broker.registry.set_limits(
             options.max_closed_clients,
-            options.max_memory.unwrap_or_else(budget::default_limit),
+            options.max_memory.unwrap_or_else(memory::default_limit),
         );
         // Last of what sessions look at: by it they know that there is something new.
-        clients.limits.replace(limits(&options));
-        client::tell_all(clients);
-        client::keep_limits(clients);
+        broker.limits.replace(limits(&options));
+        client::tell_all(broker);
+        surplus::keep_limits(broker);
         if let Some((cluster, settings)) = cluster {
             let client_urls = advertised::urls(&options, self.client_address);
             cluster.reconfigure(settings.clone(), route_tls, client_urls);
@@ -293,14 +293,14 @@ impl Server {
     }
 
     fn calls(&self) -> &Calls {
-        &self.clients.telemetry.calls
+        &self.broker.telemetry.calls
     }
 
     fn tell(&self, outcome: &Outcome) {
         let record = |text: &str| {
             let file = self.options().config_file.clone().unwrap_or_default();
             let subject = file.display().to_string();
-            self.clients
+            self.broker
                 .telemetry
                 .events
                 .record(EventKind::Reload, 0, &subject, text);

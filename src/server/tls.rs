@@ -13,9 +13,9 @@ use tracing::{error, info, warn};
 
 use super::{Server, lifecycle::StartError};
 use crate::{
-    client,
     config::{Options, options::cluster::ClusterOptions},
     connection::{Connection, handshake::Handshakers, tls_listener::TlsListener},
+    peer::certificates::close_unwelcome,
     protocol::info::Info,
     security::{
         options::TlsOptions,
@@ -82,7 +82,7 @@ fn look(server: &Weak<Server>) {
                 continue;
             };
             let place = tls.store.current().options.place.clone();
-            let calls = &server.clients.telemetry.calls;
+            let calls = &server.broker.telemetry.calls;
             let _call = calls.begin("reading the TLS files of", place);
             let changed = tls.store.has_changed();
             // What could not be read may be there the next time, unchanged.
@@ -177,12 +177,12 @@ impl Server {
         let tls = self.put_tls(Port::Clients, prepared);
         // Whoever comes is counted in under this lock (`client::serve`): it is among
         // those that are cut, or it finds the new TLS.
-        let mut current = self.clients.tls.write();
+        let mut current = self.client_listener.tls.write();
         let plain = match is_required {
-            true => self.clients.registry.open(),
+            true => self.broker.registry.open(),
             false => Vec::new(),
         };
-        tell(&mut self.clients.info.write());
+        tell(&mut self.broker.info.write());
         *current = tls;
         plain
     }
@@ -213,7 +213,7 @@ impl Server {
 
     fn tls_of(&self, port: Port) -> Option<Arc<TlsListener>> {
         match port {
-            Port::Clients => self.clients.tls.read().clone(),
+            Port::Clients => self.client_listener.tls.read().clone(),
             Port::Routes => self.cluster.as_ref()?.tls(),
         }
     }
@@ -225,10 +225,12 @@ impl Server {
 
     fn close_unwelcome(&self, port: Port, tls: &TlsListener) -> usize {
         match port {
-            Port::Clients => client::close_unwelcome(&self.clients, tls),
+            Port::Clients => close_unwelcome(&self.broker, tls, &self.broker.registry.open()),
             Port::Routes => {
                 let cluster = self.cluster.as_ref();
-                cluster.map_or(0, |cluster| cluster.close_unwelcome(tls))
+                let routes = cluster.map(|cluster| cluster.routes()).unwrap_or_default();
+                let connections = routes.iter().map(|route| &route.connection);
+                close_unwelcome(&self.broker, tls, connections)
             }
         }
     }
@@ -288,7 +290,7 @@ impl Server {
     }
 
     fn record_certificate(&self, subject: &str, text: &str) {
-        let events = &self.clients.telemetry.events;
+        let events = &self.broker.telemetry.events;
         events.record(EventKind::Certificate, 0, subject, text);
     }
 }

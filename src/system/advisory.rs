@@ -16,7 +16,8 @@ use super::{
 };
 use crate::{
     account::{Account, GLOBAL_ACCOUNT},
-    connection::{ClientInfo, CloseReason, Connection, registry::AccountTotals},
+    broker::{client_info::ClientInfo, registry::AccountTotals},
+    connection::{CloseReason, Connection},
     monitor::endpoints::{accstatz, varz},
     route::Route,
 };
@@ -78,7 +79,7 @@ impl System {
     /// How many connections each account has, of those that have any or may have
     /// so many only.
     pub(super) fn publish_all_conns(&self) {
-        let accounts = self.server.clients.accounts.all();
+        let accounts = self.server.broker.accounts.all();
         let busy = accounts.iter().filter(|account| {
             account.connections() > 0 || account.limits().max_connections.is_some()
         });
@@ -100,7 +101,7 @@ impl System {
 
     /// The event that says so.
     pub(super) fn conns_of(&self, account: &str) -> String {
-        let stat = match self.server.clients.accounts.find(account) {
+        let stat = match self.server.broker.accounts.find(account) {
             Some(account) => self.stat(&account),
             None => AccountStat {
                 acc: account.to_owned(),
@@ -118,7 +119,7 @@ impl System {
             Some(totals) if totals.at.elapsed() <= TOTALS_AGE_MAX => totals,
             _ => Totals {
                 at: Instant::now(),
-                by_account: self.server.clients.registry.moment().totals_by_account(),
+                by_account: self.server.broker.registry.moment().totals_by_account(),
             },
         };
         let totals = known.insert(totals);

@@ -45,7 +45,7 @@ impl Envelope {
 
     /// Who says so, as JSON. Each call is a new message.
     pub(super) fn server(&self) -> String {
-        let host = self.server.clients.info.read().host.clone();
+        let host = self.server.broker.info.read().host.clone();
         let cluster = self.cluster();
         let options = self.server.options();
         let info = ServerInfo {
@@ -58,7 +58,7 @@ impl Envelope {
             metadata: &options.server_metadata,
             jetstream: false,
             flags: 0,
-            seq: self.server.clients.system.next_message(),
+            seq: self.server.broker.system.next_message(),
             time: now(),
         };
         to_json(&info)
@@ -72,7 +72,7 @@ impl Envelope {
 
     /// Just name, host and id.
     pub(super) fn identity(&self) -> String {
-        let host = self.server.clients.info.read().host.clone();
+        let host = self.server.broker.info.read().host.clone();
         to_json(&json!({ "name": self.server.name, "host": host, "id": self.server.id }))
     }
 

@@ -2,7 +2,7 @@
 //! answers requests, with nats-server's subjects and names.
 //!
 //! `main` calls [`serve`] once. A thread of its own takes what sessions leave
-//! in its queue (`client::system`), so that no broker worker's time goes into
+//! in the queue (`broker::system_queue`), so that no broker worker's time goes into
 //! answers. The answers are the values of the
 //! monitoring port (`monitor::endpoints`) in an
 //! [`envelope`]; requests are in [`request`], advisories in [`advisory`]. What
@@ -29,14 +29,11 @@ use tracing::warn;
 
 use crate::{
     account::{Account, Destinations, fan_out::Sender, path::Path, replies::Pending},
-    client::system::{COUNTED, NOTICES_MAX, Notice, Request, subjects},
+    broker::system_queue::{COUNTED, NOTICES_MAX, Notice, Request, subjects},
     config::accounts::ResponseKind,
-    connection::{
-        buffers::with_buffers,
-        delivery::{Message, SubjectBatch},
-    },
+    connection::buffers::with_buffers,
+    delivery::ComposedMessage,
     monitor::Monitor,
-    protocol::CRLF,
     server::Server,
 };
 use advisory::Totals;
@@ -65,11 +62,11 @@ const CONNS_EVERY: Duration = Duration::from_secs(30);
 ///
 /// The thread cannot be had.
 pub fn serve(server: Arc<Server>, monitor: Arc<Monitor>) -> io::Result<()> {
-    let Some(account) = server.clients.accounts.system().cloned() else {
+    let Some(account) = server.broker.accounts.system().cloned() else {
         return Ok(());
     };
     let (sender, notices) = sync_channel(NOTICES_MAX);
-    server.clients.system.open(sender);
+    server.broker.system.open(sender);
     with_buffers(|buffers| {
         for subject in subjects(&server.id) {
             account.interest.want_always(buffers, subject.as_bytes());
@@ -121,7 +118,7 @@ impl System {
                         self.take(notice);
                     }
                     // Many at once are counted once, when all have come.
-                    for account in self.server.clients.system.take_counted() {
+                    for account in self.server.broker.system.take_counted() {
                         self.publish_conns(&account);
                     }
                 }
@@ -144,7 +141,7 @@ impl System {
 
     /// Tells of notices that did not fit since it was called last.
     fn warn_of_dropped(&self, before: &mut u64) {
-        let now = self.server.clients.system.dropped();
+        let now = self.server.broker.system.dropped();
         if now > *before {
             warn!(
                 "{} advisories and requests of the system account were dropped: more came at \
@@ -251,27 +248,8 @@ impl System {
 /// Takes a message of the broker's own to the subscribers of `subject`, those of
 /// the other members of the cluster included.
 fn deliver(account: &Arc<Account>, subject: &[u8], reply: Option<&[u8]>, payload: &[u8]) {
-    let reply = reply.unwrap_or_default();
-    let blank: &[u8] = if reply.is_empty() { b"" } else { b" " };
-    let size = payload.len().to_string();
-    let source = [reply, blank, size.as_bytes(), CRLF, payload, CRLF].concat();
-    let (Ok(tail_end), Ok(total_len)) = (u32::try_from(source.len()), u32::try_from(payload.len()))
-    else {
-        // Pages of answers are bounded far below.
-        return;
-    };
-    let batch = SubjectBatch {
-        subject,
-        source: &source,
-        messages: &[Message {
-            tail_start: 0,
-            tail_end,
-            reply_len: reply.len() as u32,
-            header_len: None,
-            total_len,
-        }],
-        shared: None,
-    };
+    let message = ComposedMessage::new(reply, None, payload);
+    let batch = message.batch(subject);
     let sender = Sender {
         no_echo: None,
         describe: None,

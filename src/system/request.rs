@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 
 use super::{System, envelope::to_json};
 use crate::{
-    client::{self, system::Request},
+    broker::{info, system_queue::Request},
     connection::{CloseReason, Connection},
     monitor::endpoints::{
         accountz, accstatz, connz, gatewayz, healthz, jsz, leafz, query::Query, refusal::Refusal,
@@ -104,7 +104,7 @@ impl System {
             true => wanted == own,
             false => own.contains(wanted),
         };
-        let info = self.server.clients.info.read();
+        let info = self.server.broker.info.read();
         let own_tags = &self.server.options().server_tags;
         let has_tag = |wanted: &str| {
             let wanted = wanted.to_lowercase();
@@ -179,7 +179,7 @@ impl System {
 
     fn conns(&self, account: &str) -> Option<String> {
         // A broker without such an account keeps silent.
-        self.server.clients.accounts.find(account)?;
+        self.server.broker.accounts.find(account)?;
         Some(self.conns_of(account))
     }
 
@@ -220,7 +220,7 @@ impl System {
     fn send_away(&self, options: &Map<String, Value>) -> Answered {
         let description = match self.chosen(options) {
             None => "no such client id",
-            Some(client) if client::send_away(&self.server.clients, &client) => {
+            Some(client) if info::send_away(&self.server.broker, &client) => {
                 return Ok(NOTHING.into());
             }
             Some(_) => {
@@ -236,7 +236,7 @@ impl System {
     /// The client that `cid` chooses.
     fn chosen(&self, options: &Map<String, Value>) -> Option<Arc<Connection>> {
         let cid = options.get("cid")?.as_u64()?;
-        self.server.clients.registry.find(cid)
+        self.server.broker.registry.find(cid)
     }
 
     fn reload(&self) -> Answered {

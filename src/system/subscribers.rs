@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::{System, deliver};
 use crate::{
     account::Account,
-    client::system::{COUNTED, Request, SUBSCRIBERS_HERE},
+    broker::system_queue::{COUNTED, Request, SUBSCRIBERS_HERE},
     subject,
     sublist::Entry,
 };
@@ -152,7 +152,7 @@ impl System {
     /// nats-server has it, who has no client in the account keeps silent.
     pub(super) fn subscribers_here(&self, body: &[u8]) -> Option<Vec<u8>> {
         let question: Question = serde_json::from_slice(body).ok()?;
-        let account = self.server.clients.accounts.find(&question.acc)?;
+        let account = self.server.broker.accounts.find(&question.acc)?;
         if account.connections() == 0 {
             return None;
         }

@@ -10,6 +10,8 @@ use std::{
     sync::atomic::{AtomicUsize, Ordering},
 };
 
+use monitor_client::text::cut;
+
 /// Bytes of a subject or a name that a table keeps which only shows it.
 pub const SHOWN_LEN_MAX: usize = 128;
 
@@ -194,11 +196,7 @@ pub fn shown_within(text: &str, max: usize) -> Cow<'_, str> {
     if text.len() <= max {
         return Cow::Borrowed(text);
     }
-    let mut end = max - MARK.len();
-    while !text.is_char_boundary(end) {
-        end -= 1;
-    }
-    Cow::Owned(format!("{}{MARK}", &text[..end]))
+    Cow::Owned(format!("{}{MARK}", cut(text, max - MARK.len())))
 }
 
 /// The same of bytes that need not be text.

@@ -1,5 +1,5 @@
 //! What the fuzz targets do with their bytes. The programs in `fuzz_targets/`
-//! hand them on from libFuzzer; `tests/fuzz_corpus.rs` replays the kept corpus
+//! hand them on from libFuzzer; `tests/harness/fuzz_corpus.rs` replays the kept corpus
 //! and some mutations of it in every test run.
 
 mod before_login;

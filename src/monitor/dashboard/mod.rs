@@ -185,6 +185,15 @@ mod tests {
     }
 
     #[test]
+    fn the_script_knows_every_unsafe_character() {
+        let ranges = monitor_client::text::UNSAFE.map(|(first, last)| {
+            format!("\\u{{{:x}}}-\\u{{{:x}}}", u32::from(first), u32::from(last))
+        });
+        let wanted = format!("/[{}]/gu", ranges.concat());
+        assert!(SCRIPT.contains(&wanted), "renew UNSEEN: {wanted}");
+    }
+
+    #[test]
     fn values_are_put_in_once() {
         let values = [("a", "{{b}}"), ("b", "two")];
         assert_eq!(fill("<{{a}}{{b}}{{unknown}}>", &values), "<{{b}}two>");

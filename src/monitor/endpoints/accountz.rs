@@ -19,7 +19,7 @@ use crate::{
 /// There is none of this name.
 pub fn answer(monitor: &Monitor, query: &Query) -> Result<Accountz, Refusal> {
     let name = query.text("acc");
-    let accounts = &monitor.server.clients.accounts;
+    let accounts = &monitor.server.broker.accounts;
     let mut accountz = Accountz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),
@@ -101,7 +101,7 @@ fn system_exports() -> Vec<AccountExport> {
 
 /// The services of the system account that every account may ask.
 fn system_imports(monitor: &Monitor, account: &Account) -> Vec<AccountImport> {
-    let system = monitor.server.clients.accounts.system_name();
+    let system = monitor.server.broker.accounts.system_name();
     if system.is_empty() {
         return Vec::new();
     }

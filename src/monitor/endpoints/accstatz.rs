@@ -6,8 +6,8 @@ use monitor_client::{AccountStat, Accstatz, DataStats, LinkStats};
 use super::{super::Monitor, query::Query, refusal::Refusal, varz::signed};
 use crate::{
     account::{Account, GLOBAL_ACCOUNT},
-    connection::{registry::AccountTotals, remote::MessageTotals},
-    telemetry::loss::LossReason,
+    broker::registry::AccountTotals,
+    telemetry::{MessageTotals, loss::LossReason},
 };
 
 /// The answer. `unused=1` asks for accounts without connections too.
@@ -18,7 +18,7 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Accstatz, Refusal> {
 /// The values at this moment; `unused` is whether accounts without
 /// connections are among them.
 pub fn build(monitor: &Monitor, unused: bool) -> Accstatz {
-    let totals = monitor.server.clients.registry.moment().totals_by_account();
+    let totals = monitor.server.broker.registry.moment().totals_by_account();
     build_of(monitor, unused, totals)
 }
 
@@ -28,12 +28,12 @@ pub(in crate::monitor) fn build_of(
     unused: bool,
     mut totals: HashMap<String, AccountTotals>,
 ) -> Accstatz {
-    let context = &monitor.server.clients;
+    let broker = &monitor.server.broker;
     // Who has not said CONNECT yet is in no account, and is shown in the global one.
     if let Some(nobody) = totals.remove("") {
         *totals.entry(GLOBAL_ACCOUNT.into()).or_default() += nobody;
     }
-    let accounts = context.accounts.all().into_iter();
+    let accounts = broker.accounts.all().into_iter();
     Accstatz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),

@@ -25,7 +25,7 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Clusterz, Refusal> {
         None => Vec::new(),
     };
     if let Some(own) = members.first_mut() {
-        own.max_payload = server.clients.info.read().max_payload;
+        own.max_payload = server.broker.info.read().max_payload;
     }
     let is_missed = |member: &&ClusterMember| member.own || member.connected || !member.leaving;
     let is_there = |member: &&ClusterMember| member.own || member.connected;
@@ -33,7 +33,7 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Clusterz, Refusal> {
         server_id: server.id.clone(),
         server_name: server.name.clone(),
         now: monitor.now_text(),
-        cluster: server.clients.info.read().cluster.clone(),
+        cluster: server.broker.info.read().cluster.clone(),
         expected: members.iter().filter(is_missed).count().max(1),
         present: members.iter().filter(is_there).count().max(1),
         age: report.sampled.age().as_secs_f64(),

@@ -18,10 +18,8 @@ use super::{
 };
 use crate::{
     account::GLOBAL_ACCOUNT,
-    connection::{
-        Connection,
-        registry::{ClosedConnection, ConnectionView, Registry, SubscriptionView},
-    },
+    broker::registry::{ClosedConnection, ConnectionView, Registry, SubscriptionView},
+    connection::Connection,
     security::certificate::Fingerprint,
     subject::overlap,
     sublist::Entry,
@@ -69,15 +67,15 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Connz, Refusal> {
 }
 
 fn build(monitor: &Monitor, request: &Request) -> Connz {
-    let context = &monitor.server.clients;
+    let broker = &monitor.server.broker;
     let clock = MonotonicMillis::now();
     let (total, page) = match request.is_plain() {
         true => {
             let Page { offset, limit } = request.page;
-            let (total, page) = context.registry.page(offset, limit);
+            let (total, page) = broker.registry.page(offset, limit);
             (total, page.into_iter().map(Candidate::Open).collect())
         }
-        false => request.select(&context.registry, clock),
+        false => request.select(&broker.registry, clock),
     };
     let mut writer = Writer {
         request,

@@ -168,10 +168,8 @@ mod tests {
 
     use super::*;
     use crate::{
-        connection::{
-            CloseReason, Identity,
-            registry::{ClosedConnection, ConnectionView},
-        },
+        broker::registry::{ClosedConnection, ConnectionView},
+        connection::{CloseReason, Identity},
         telemetry::{MonotonicMicros, Traffic},
     };
 

@@ -166,7 +166,7 @@ fn choose(monitor: &Monitor, query: &Query) -> Result<Vec<Arc<Connection>>, Refu
             "Say which client: cid=, name= or user=.".into(),
         ));
     }
-    let mut chosen = monitor.server.clients.registry.open();
+    let mut chosen = monitor.server.broker.registry.open();
     chosen.retain(|connection| {
         let identity = connection.identity.lock();
         (cid == 0 || connection.cid == cid)

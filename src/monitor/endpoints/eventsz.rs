@@ -39,7 +39,7 @@ pub(in crate::monitor) fn page(
     kinds: &[EventKind],
 ) -> Result<Eventsz, Refusal> {
     let limit = Page::parse(query)?.limit;
-    let log = &monitor.server.clients.telemetry.events;
+    let log = &monitor.server.broker.telemetry.events;
     let selection = log.select(since, limit, kinds);
     Ok(Eventsz {
         server_id: monitor.server.id.clone(),

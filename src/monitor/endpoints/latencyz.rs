@@ -20,8 +20,8 @@ const WORST_MAX: usize = 20;
 
 /// The answer. Takes no parameters.
 pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Latencyz, Refusal> {
-    let context = &monitor.server.clients;
-    let measured = context.telemetry.latency.measured();
+    let broker = &monitor.server.broker;
+    let measured = broker.telemetry.latency.measured();
     let mut total = Times::default();
     let mut by_kind: BTreeMap<&str, Times> = BTreeMap::new();
     let mut by_account: BTreeMap<&str, Times> = BTreeMap::new();
@@ -32,7 +32,7 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Latencyz, Refusal> {
             by_account.entry(&series.account).or_default().add(times);
         }
     }
-    let open = context.registry.open();
+    let open = broker.registry.open();
     let mut rtt = Distribution::default();
     for measured in open.iter().filter_map(|connection| connection.rtt()) {
         rtt.record(u64::try_from(measured.as_micros()).unwrap_or(u64::MAX));

@@ -3,6 +3,8 @@
 
 use std::{borrow::Cow, num::IntErrorKind};
 
+use monitor_client::text::quoted;
+
 use super::refusal::Refusal;
 
 /// How subscriptions are listed.
@@ -154,40 +156,6 @@ fn unescape(text: &str) -> Option<Vec<u8>> {
 fn hex_digit(digit: u8) -> Option<u8> {
     // A digit of base 16 fits a byte.
     char::from(digit).to_digit(16).map(|value| value as u8)
-}
-
-/// The text in double quotes, with Go's escapes for what cannot be printed and
-/// for bytes that are not UTF-8.
-fn quoted(text: &[u8]) -> String {
-    let mut quoted = String::from("\"");
-    for chunk in text.utf8_chunks() {
-        for symbol in chunk.valid().chars() {
-            match symbol {
-                '"' | '\\' => quoted.extend(['\\', symbol]),
-                '\x07' => quoted += "\\a",
-                '\x08' => quoted += "\\b",
-                '\x0c' => quoted += "\\f",
-                '\n' => quoted += "\\n",
-                '\r' => quoted += "\\r",
-                '\t' => quoted += "\\t",
-                '\x0b' => quoted += "\\v",
-                other if other.is_ascii_control() => quoted += &format!("\\x{:02x}", other as u32),
-                other if is_printable(other) => quoted.push(other),
-                other if other > '\u{ffff}' => quoted += &format!("\\U{:08x}", other as u32),
-                other => quoted += &format!("\\u{:04x}", other as u32),
-            }
-        }
-        for byte in chunk.invalid() {
-            quoted += &format!("\\x{byte:02x}");
-        }
-    }
-    quoted + "\""
-}
-
-fn is_printable(symbol: char) -> bool {
-    // A quote was handled before; a mark that joins what is before it prints.
-    let joined = String::from_iter(['a', symbol]);
-    symbol == '\'' || joined.escape_debug().count() == 2
 }
 
 #[cfg(test)]

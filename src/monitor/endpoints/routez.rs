@@ -12,7 +12,7 @@ use super::{
     varz::signed,
 };
 use crate::{
-    connection::remote::RemoteInterest,
+    delivery::remote::RemoteInterest,
     route::{Origin, Route, permissions_told},
     sublist::Entry,
     telemetry::{MonotonicMillis, WallClock},

@@ -14,7 +14,7 @@ use crate::telemetry::{
 pub fn answer(monitor: &Monitor, query: &Query) -> Result<Slowz, Refusal> {
     let page = Page::parse(query)?;
     let now = MonotonicMillis::now();
-    let (total, incidents) = monitor.server.clients.telemetry.slow.all();
+    let (total, incidents) = monitor.server.broker.telemetry.slow.all();
     Ok(Slowz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),

@@ -30,8 +30,8 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Subsz, Refusal> {
     let name = query.text("acc");
     // An empty name stands for all.
     let accounts = match &*name {
-        "" => monitor.server.clients.accounts.all(),
-        name => Vec::from_iter(monitor.server.clients.accounts.find(name)),
+        "" => monitor.server.broker.accounts.all(),
+        name => Vec::from_iter(monitor.server.broker.accounts.find(name)),
     };
     let mut subsz = Subsz {
         server_id: monitor.server.id.clone(),

@@ -6,7 +6,7 @@ use monitor_client::{Load, SubjectLoad, Topz};
 
 use super::{super::Monitor, query::Query, refusal::Refusal};
 use crate::{
-    client::Context,
+    broker::Broker,
     connection::Connection,
     telemetry::{
         MonotonicMicros, MonotonicMillis,
@@ -116,14 +116,14 @@ fn one_of<T: Copy>(
 }
 
 fn build(monitor: &Monitor, request: &Request) -> Topz {
-    let context = &monitor.server.clients;
-    let telemetry = &context.telemetry;
+    let broker = &monitor.server.broker;
+    let telemetry = &broker.telemetry;
     let window = request.window.1;
-    let open = context.registry.open();
+    let open = broker.registry.open();
     let mut connections = Vec::with_capacity(open.len());
     let mut held: HashMap<Name, Held> = HashMap::new();
     for known in &open {
-        let (load, user) = connection(context, known, window);
+        let (load, user) = connection(broker, known, window);
         Held::count(&mut held, &load, user);
         connections.push(load);
     }
@@ -137,7 +137,7 @@ fn build(monitor: &Monitor, request: &Request) -> Topz {
         }
     }
     let mut connections = request.top(connections);
-    let mut names = context
+    let mut names = broker
         .registry
         .names(connections.iter().map(|load| load.cid));
     for load in &mut connections {
@@ -156,20 +156,17 @@ fn build(monitor: &Monitor, request: &Request) -> Topz {
         connections,
         users: request.top(users),
         accounts: request.top(accounts),
-        subjects: subjects(context, request, telemetry.subjects.delivered(window)),
-        no_interest: subjects(context, request, telemetry.subjects.no_interest(window)),
+        subjects: subjects(broker, request, telemetry.subjects.delivered(window)),
+        no_interest: subjects(broker, request, telemetry.subjects.no_interest(window)),
     }
 }
 
 /// A connection's load, and its user; its name comes later, for those that are
 /// shown.
-fn connection(context: &Context, connection: &Connection, window: Window) -> (Load, String) {
+fn connection(broker: &Broker, connection: &Connection, window: Window) -> (Load, String) {
     let moved = match window {
         Window::Start => TrafficDelta::from(connection.traffic()),
-        window => context
-            .telemetry
-            .loads
-            .of_connection(connection.cid, window),
+        window => broker.telemetry.loads.of_connection(connection.cid, window),
     };
     let peak = connection.outbound().latency(MonotonicMicros::now());
     let identity = connection.identity.lock();
@@ -180,7 +177,7 @@ fn connection(context: &Context, connection: &Connection, window: Window) -> (Lo
         account,
         pending_bytes: connection.outbound().backlog().pending,
         subscriptions: connection.subscriptions.lock().len(),
-        connects: u64::from(opened_within(context, connection, window)),
+        connects: u64::from(opened_within(broker, connection, window)),
         latency: peak.micros as f64 / 1e6,
         ..load(moved)
     };
@@ -215,13 +212,13 @@ impl Held {
     }
 }
 
-fn opened_within(context: &Context, connection: &Connection, window: Window) -> bool {
+fn opened_within(broker: &Broker, connection: &Connection, window: Window) -> bool {
     let age = connection
         .start
         .clock()
         .until(MonotonicMillis::now())
         .as_secs_f64();
-    window == Window::Start || age <= context.telemetry.loads.seconds(window)
+    window == Window::Start || age <= broker.telemetry.loads.seconds(window)
 }
 
 /// The load of a user or an account: what it moved, and what its open
@@ -255,7 +252,7 @@ fn load(moved: TrafficDelta) -> Load {
 }
 
 /// Subjects are sorted by bytes or messages: they have nothing else.
-fn subjects(context: &Context, request: &Request, mut hits: Vec<Hit>) -> Vec<SubjectLoad> {
+fn subjects(broker: &Broker, request: &Request, mut hits: Vec<Hit>) -> Vec<SubjectLoad> {
     hits.sort_by(|a, b| {
         let rank = |hit: &Hit| match request.sort.1 {
             Sort::Bytes => Reverse(hit.bytes),
@@ -267,7 +264,7 @@ fn subjects(context: &Context, request: &Request, mut hits: Vec<Hit>) -> Vec<Sub
     });
     let series = metrics::series();
     hits.truncate(request.entries);
-    let names = context.registry.names(hits.iter().map(|hit| hit.publisher));
+    let names = broker.registry.names(hits.iter().map(|hit| hit.publisher));
     hits.into_iter()
         .map(|hit| SubjectLoad {
             subject: String::from_utf8_lossy(&hit.subject).into_owned(),
@@ -281,7 +278,7 @@ fn subjects(context: &Context, request: &Request, mut hits: Vec<Hit>) -> Vec<Sub
             publisher: names
                 .get(&hit.publisher)
                 .cloned()
-                .or_else(|| context.telemetry.subjects.publisher(hit.publisher))
+                .or_else(|| broker.telemetry.subjects.publisher(hit.publisher))
                 .unwrap_or_default(),
         })
         .collect()

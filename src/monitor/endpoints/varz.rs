@@ -9,7 +9,8 @@ use serde_json::json;
 use super::{super::Monitor, query::Query, refusal::Refusal, time_text};
 use crate::{
     VERSION,
-    connection::{registry::Totals, tls_listener::TlsListener},
+    broker::registry::Totals,
+    connection::tls_listener::TlsListener,
     security::{
         options::DEFAULT_TIMEOUT,
         validity::{Term, Validity},
@@ -29,7 +30,7 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Varz, Refusal> {
 
 /// All values at this moment.
 pub fn build(monitor: &Monitor) -> Varz {
-    build_of(monitor, &monitor.server.clients.registry.totals())
+    build_of(monitor, &monitor.server.broker.registry.totals())
 }
 
 /// All values, with these totals.
@@ -50,13 +51,13 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
     varz.cpu = monitor.cpu.percent();
     varz.cores = signed(monitor.settings.cores);
     varz.gomaxprocs = signed(monitor.settings.workers);
-    let accounts = server.clients.accounts.all();
+    let accounts = server.broker.accounts.all();
     // As nats-server has it, what peers want counts as well.
     let subscriptions = accounts.iter().map(|account| account.subscriptions());
     varz.subscriptions = subscriptions.sum();
     varz.http_req_stats = monitor.requests.by_path();
     fill_totals(&mut varz, totals);
-    let logins = server.clients.telemetry.logins.totals();
+    let logins = server.broker.telemetry.logins.totals();
     let reasons = logins.refused.into_iter();
     varz.logins = Some(LoginsVarz {
         accepted: logins.accepted,
@@ -73,7 +74,7 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         varz.cluster["tls_cert_not_after"] = end.into();
         varz.cluster["tls"] = json!(block);
     }
-    if let Some(tls) = &*server.clients.tls.read() {
+    if let Some(tls) = &*server.client_listener.tls.read() {
         varz.tls_timeout = tls.store.current().options.timeout.as_secs_f64();
         let (end, block) = tls_block(tls, totals.troubles.revoked);
         varz.tls_cert_not_after = end;
@@ -86,7 +87,7 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
 fn settings(monitor: &Monitor) -> Varz {
     let server = &monitor.server;
     let options = server.options();
-    let info = server.clients.info.read();
+    let info = server.broker.info.read();
     Varz {
         server_id: server.id.clone(),
         server_name: server.name.clone(),
@@ -97,9 +98,9 @@ fn settings(monitor: &Monitor) -> Varz {
         go: info.go.clone(),
         host: info.host.clone(),
         port: info.port,
-        auth_required: server.clients.authentication.read().is_required(),
+        auth_required: server.client_listener.authentication.read().is_required(),
         connect_urls: info.connect_urls.clone(),
-        auth_timeout: server.clients.limits.current().auth_timeout.as_secs_f64(),
+        auth_timeout: server.broker.limits.current().auth_timeout.as_secs_f64(),
         max_connections: match options.max_connections {
             // Nobody may connect, as nats-server writes it.
             0 => -1,
@@ -133,7 +134,7 @@ fn settings(monitor: &Monitor) -> Varz {
         tags: options.server_tags.clone(),
         metadata: options.server_metadata.clone(),
         cluster: cluster(server),
-        system_account: server.clients.accounts.system_name(),
+        system_account: server.broker.accounts.system_name(),
         gateway: json!({}),
         leaf: json!({}),
         mqtt: json!({}),

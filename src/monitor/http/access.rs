@@ -132,7 +132,7 @@ fn record_refusal(monitor: &Monitor, peer: SocketAddr) {
     drop(refused);
     let text =
         format!("{count} requests to the monitoring port with a wrong login, the last from {peer}");
-    turned_away::note_login(&monitor.server.clients.telemetry, 0, peer.ip(), &text);
+    turned_away::note_login(&monitor.server.broker.telemetry, 0, peer.ip(), &text);
 }
 
 #[cfg(test)]

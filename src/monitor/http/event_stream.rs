@@ -78,7 +78,7 @@ impl EventStream {
             status: StatusCode::SERVICE_UNAVAILABLE,
             message: format!("{READERS_MAX} readers follow the events already; try again later."),
         })?;
-        let last_id = monitor.server.clients.telemetry.events.last_id();
+        let last_id = monitor.server.broker.telemetry.events.last_id();
         let position = since.unwrap_or(last_id);
         let mut beginning = BEGINNING.to_owned();
         if position > last_id {
@@ -100,7 +100,7 @@ impl EventStream {
 
     /// What is new, as text; empty if nothing is.
     fn poll_log(&mut self) -> String {
-        let log = &self.server.clients.telemetry.events;
+        let log = &self.server.broker.telemetry.events;
         let selection = log.select(Some(self.position), EVENTS_AT_ONCE, &self.kinds);
         let text = text(&selection, self.position);
         self.more = selection.position < selection.last_id;

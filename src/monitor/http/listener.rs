@@ -48,7 +48,7 @@ pub(in crate::monitor) async fn run(
     tcp: Option<TcpListener>,
     unix: Option<UnixListener>,
 ) {
-    let admission = &monitor.server.clients.admission;
+    let admission = &monitor.server.broker.admission;
     tokio::join!(
         accept_if_there(&monitor, tcp, &admission.monitor),
         accept_if_there(&monitor, unix, &admission.monitor_socket),

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     account::GLOBAL_ACCOUNT,
-    connection::registry::ConnectionView,
+    broker::registry::ConnectionView,
     telemetry::{MonotonicMillis, WallClock},
 };
 

@@ -10,13 +10,12 @@ use serde_json::Value;
 
 use crate::{
     account::GLOBAL_ACCOUNT,
-    client::PasswordQueueState,
-    config::accounts::AccountLimits,
-    connection::{
-        admission::PlacesView,
-        handshake::Handshakers,
+    broker::{
+        password_queue::PasswordQueueState,
         registry::{ConnectionView, LiveConnection, RegistrySnapshot},
     },
+    config::accounts::AccountLimits,
+    connection::{admission::PlacesView, handshake::Handshakers},
     log::LogState,
     monitor::{
         Monitor, cpu,
@@ -170,8 +169,8 @@ impl Snapshot {
     /// An answer cannot be made.
     pub(super) fn take(monitor: &Monitor, top: usize) -> Result<Self, Refusal> {
         let server = &monitor.server;
-        let telemetry = &server.clients.telemetry;
-        let registry = &server.clients.registry;
+        let telemetry = &server.broker.telemetry;
+        let registry = &server.broker.registry;
         let query = Query::parse("");
         let moment = registry.moment();
         let totals = moment.totals();
@@ -193,7 +192,7 @@ impl Snapshot {
             accstatz::build_of(monitor, true, moment.totals_by_account()).account_statz;
         // Before those that move least are left out.
         let here = |stat: &AccountStat| {
-            let account = server.clients.accounts.find(&stat.acc);
+            let account = server.broker.accounts.find(&stat.acc);
             account.map_or(0, |account| account.sublist.stats().subscriptions)
         };
         // Before those that move least are left out.
@@ -239,7 +238,7 @@ impl Snapshot {
                 let at = last.at.timestamp_millis() as f64 / 1000.0;
                 (at, last.error.is_none())
             }),
-            notices_dropped: server.clients.system.dropped(),
+            notices_dropped: server.broker.system.dropped(),
             log: server.log_state(),
             tls_ends: tls_ends(&tls_blocks(&varz)),
             tls: tls_blocks(&varz)
@@ -262,14 +261,14 @@ impl Snapshot {
 }
 
 fn places(server: &Server) -> Vec<PlacesView> {
-    let ports = server.clients.admission.all().map(|port| port.view());
+    let ports = server.broker.admission.all().map(|port| port.view());
     let long = Handshakers::long_places().map(|long| long.view());
     ports.into_iter().chain(long).collect()
 }
 
 fn account_settings(monitor: &Monitor, accounts: &[AccountStat]) -> Vec<AccountSettings> {
     let options = monitor.server.options();
-    let system = monitor.server.clients.accounts.system_name();
+    let system = monitor.server.broker.accounts.system_name();
     accounts
         .iter()
         .map(|stat| {

@@ -5,8 +5,8 @@ use super::trend::Trend;
 use chrono::Utc;
 
 use crate::{
+    broker::memory,
     config::Diagnosis,
-    connection::budget,
     observe::sample::Sample,
     security::validity::{Term, Validity},
     server::Server,
@@ -107,11 +107,11 @@ const MEASURES: [(CeilingKind, Measure); 9] = [
         Reading::of(sample.files? as f64, process::open_files_max()? as f64)
     }),
     (CeilingKind::Connections, |_, server, sample| {
-        let limit = server.clients.limits.current().max_connections;
+        let limit = server.broker.limits.current().max_connections;
         Reading::of(sample.connections as f64, limit as f64)
     }),
     (CeilingKind::Subscriptions, |_, server, sample| {
-        let limit = server.clients.limits.current().max_subscriptions;
+        let limit = server.broker.limits.current().max_subscriptions;
         let most = sample.by_subscriptions.first();
         let used = most.map_or(0, |most| most.subscriptions);
         let reading = Reading::of(used as f64, limit? as f64)?;
@@ -119,14 +119,14 @@ const MEASURES: [(CeilingKind, Measure); 9] = [
         Some(Reading { holder, ..reading })
     }),
     (CeilingKind::Queues, |_, server, _| {
-        let budget = &server.clients.registry.budget;
+        let budget = &server.broker.registry.budget;
         Reading::of(budget.used() as f64, budget.limit() as f64)
     }),
     (CeilingKind::Memory, |ceilings, _, sample| {
         Reading::of(sample.process?.resident as f64, ceilings.memory_max? as f64)
     }),
     (CeilingKind::Pending, |_, server, sample| {
-        let limit = server.clients.limits.current().max_pending;
+        let limit = server.broker.limits.current().max_pending;
         let longest = sample.by_pending.first();
         let used = longest.map_or(0, |longest| longest.backlog.pending);
         let reading = Reading::of(used as f64, limit as f64)?;
@@ -171,7 +171,7 @@ impl Ceilings {
         let trend = |_| Trend::new(thresholds.growth_window, thresholds.interval);
         Self {
             trends: MEASURES.iter().map(trend).collect(),
-            memory_max: budget::process_limit(),
+            memory_max: memory::process_limit(),
         }
     }
 

@@ -4,11 +4,9 @@ use std::{collections::HashMap, time::Duration};
 
 use super::{memory, recent::Recent, trend::Trend};
 use crate::{
+    broker::registry::FailureCounts,
     config::Diagnosis,
-    connection::{
-        CloseReason, Connection, admission::PlacesView, handshake::Handshakers,
-        registry::FailureCounts,
-    },
+    connection::{CloseReason, Connection, admission::PlacesView, handshake::Handshakers},
     observe::sample::{Holder, Sample},
     security::failure::Cause as FailureCause,
     server::Server,
@@ -137,7 +135,7 @@ impl History {
 
     fn add_places(&mut self, server: &Server) {
         let before = std::mem::take(&mut self.places);
-        let ports = server.clients.admission.all().map(|port| port.view());
+        let ports = server.broker.admission.all().map(|port| port.view());
         let long = Handshakers::long_places().map(|long| long.view());
         let views = ports.into_iter().chain(long);
         self.places = views
@@ -226,7 +224,7 @@ impl History {
         }
         // The latest closed connections are those that ended since; of more
         // than the ring holds the names are lost, not the number.
-        let closed = server.clients.registry.closed();
+        let closed = server.broker.registry.closed();
         let latest = |count: u64, of_kind: fn(CloseReason) -> bool| {
             let of_kind = closed.iter().rev().filter(move |c| of_kind(c.reason));
             of_kind.take(usize::try_from(count).unwrap_or(usize::MAX))
@@ -242,7 +240,7 @@ impl History {
     }
 
     fn add_tallies(&mut self, server: &Server, now: MonotonicMillis) {
-        let telemetry = &server.clients.telemetry;
+        let telemetry = &server.broker.telemetry;
         for (subject, count) in telemetry.unanswered.drain() {
             self.unanswered.add(now, subject, count);
         }
@@ -259,7 +257,7 @@ impl History {
 
     fn add_cut_paths(&mut self, server: &Server, now: MonotonicMillis) {
         let mut seen = HashMap::new();
-        for account in server.clients.accounts.all() {
+        for account in server.broker.accounts.all() {
             let cut = account.cut_paths();
             let before = self.cut_paths_seen.get(&account.name).copied();
             // Another account of the name after a reload begins anew.
@@ -311,7 +309,7 @@ impl History {
     /// Adds what reached nobody since the last sample, of the subjects that
     /// have most of it.
     fn add_no_interest(&mut self, server: &Server, thresholds: &Diagnosis, now: MonotonicMillis) {
-        let hits = server.clients.telemetry.subjects.no_interest(Window::Start);
+        let hits = server.broker.telemetry.subjects.no_interest(Window::Start);
         let mut seen = HashMap::new();
         for hit in hits {
             // At least so many; a subject that took another's place adds nothing.
@@ -343,7 +341,7 @@ impl History {
             EventKind::HandshakeFailed,
             EventKind::PermissionViolation,
         ];
-        let log = &server.clients.telemetry.events;
+        let log = &server.broker.telemetry.events;
         let new = log.select(Some(self.events_seen), usize::MAX, &KINDS);
         self.events_seen = new.position;
         for event in new.events {

@@ -2,20 +2,11 @@
 
 use std::time::Duration;
 
-/// `67.1 MB`: bytes in decimal units.
+use monitor_client::text;
+
+/// `64 MiB`, as in every other view.
 pub(super) fn bytes(bytes: impl TryInto<u64>) -> String {
-    let bytes = bytes.try_into().unwrap_or(u64::MAX);
-    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
-    if bytes < 1000 {
-        return format!("{bytes} B");
-    }
-    let mut amount = bytes as f64 / 1000.0;
-    let mut unit = 0;
-    while amount >= 999.95 && unit + 1 < UNITS.len() {
-        amount /= 1000.0;
-        unit += 1;
-    }
-    format!("{amount:.1} {}", UNITS[unit])
+    text::bytes(bytes.try_into().unwrap_or(u64::MAX) as f64)
 }
 
 /// `12 s`, `5 min`, `3 h`: a time, rounded.
@@ -58,10 +49,8 @@ mod tests {
 
     #[test]
     fn numbers_read_well() {
-        assert_eq!(bytes(999_u64), "999 B");
-        assert_eq!(bytes(67_108_864_u64), "67.1 MB");
-        assert_eq!(bytes(999_999_u64), "1.0 MB");
-        assert_eq!(bytes(u64::MAX), "18446.7 PB");
+        assert_eq!(bytes(67_108_864_u64), "64 MiB");
+        assert_eq!(bytes(u128::MAX), "16384 PiB");
         assert_eq!(time(Duration::from_millis(250)), "250 ms");
         assert_eq!(time(Duration::from_secs(12)), "12 s");
         assert_eq!(time(Duration::from_secs(600)), "10 min");

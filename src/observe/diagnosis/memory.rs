@@ -3,10 +3,13 @@
 use super::history::History;
 use crate::{
     account::{SYSTEM_REQUESTS, lookup_cache, replies},
+    broker::registry::closed,
     client::permission_cache,
     connection::{
-        Connection, SUBSCRIPTIONS, lingering, payload, registry::closed, remote::REMOTE_INTEREST,
+        Connection, payload,
+        subscription::{SUBSCRIPTIONS, lingering},
     },
+    delivery::remote::REMOTE_INTEREST,
     observe::sample::{Holder, Sample},
     security::responses,
     server::Server,
@@ -101,9 +104,9 @@ fn cause(name: &'static str, bytes: impl TryInto<u64>, count: impl TryInto<u64>)
 /// What is known, each measured where it is held, or estimated as its constant says.
 fn causes(server: &Server, sample: &Sample, history: &History) -> Vec<Cause> {
     let pool = |name, pool: &Pool| cause(name, pool.used(), pool.count());
-    let telemetry = &server.clients.telemetry;
+    let telemetry = &server.broker.telemetry;
     let events = &telemetry.events;
-    let accounts = server.clients.accounts.all();
+    let accounts = server.broker.accounts.all();
     let tables = accounts.iter().map(|known| known.sublist.table_memory());
     let tables = tables.sum::<usize>() + sample.subscription_tables;
     let interest = accounts

@@ -139,7 +139,7 @@ impl Judge {
         let thresholds = server.options().diagnosis.clone();
         Self {
             ceilings: Ceilings::new(&thresholds),
-            starts: Starts::note(&thresholds, &server.clients.telemetry.calls),
+            starts: Starts::note(&thresholds, &server.broker.telemetry.calls),
             history: History::default(),
             config: ConfigCheck::default(),
             tracker: FindingTracker::default(),
@@ -207,7 +207,7 @@ fn announce(server: &Server, change: &Change) {
         true => warn!("Finding: {sentence}"),
         false => info!("Finding: {sentence}"),
     }
-    let events = &server.clients.telemetry.events;
+    let events = &server.broker.telemetry.events;
     events.record(EventKind::Finding, *cid, subject, &sentence);
 }
 

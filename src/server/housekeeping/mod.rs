@@ -21,11 +21,14 @@ use parking_lot::Mutex;
 use super::Server;
 use crate::{
     account::{lookup_cache, replies},
+    broker::{memory, registry::closed},
     client::permission_cache,
     connection::{
-        SUBSCRIPTIONS, budget, handshake::Handshakers, lingering, payload, registry::closed,
-        remote::REMOTE_INTEREST,
+        handshake::Handshakers,
+        payload,
+        subscription::{SUBSCRIPTIONS, lingering},
     },
+    delivery::remote::REMOTE_INTEREST,
     security::responses,
     telemetry::{
         MonotonicMillis,
@@ -93,17 +96,17 @@ impl Housekeeping {
             allocator: Allocator::default(),
             asked: Asked::default(),
             heap_trim: HeapTrim::default(),
-            memory_max: budget::process_limit(),
+            memory_max: memory::process_limit(),
             server,
         }
     }
 
     fn round(&mut self, round: u32) {
         let now = MonotonicMillis::now();
-        let context = &self.server.clients;
-        let telemetry = &context.telemetry;
+        let broker = &self.server.broker;
+        let telemetry = &broker.telemetry;
         telemetry.churn.tick(&telemetry.events, now);
-        for account in context.accounts.all() {
+        for account in broker.accounts.all() {
             account.replies.forget_late(now);
         }
         if let Some(cluster) = &self.server.cluster {
@@ -118,7 +121,7 @@ impl Housekeeping {
     /// Measures what is left for queues, and gives back what lies idle.
     fn mind_memory(&mut self) {
         let allocated = self.read_allocator();
-        let budget = &self.server.clients.registry.budget;
+        let budget = &self.server.broker.registry.budget;
         let queued = budget.used();
         let tables = queued + held_in_tables();
         let taken = self.asked.taken_since(allocated, tables);

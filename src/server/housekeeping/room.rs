@@ -1,7 +1,7 @@
 //! How much memory is left for outbound queues, of what the process may use.
 
 use crate::{
-    connection::budget,
+    broker::memory,
     telemetry::{allocator::Allocated, process},
 };
 
@@ -44,7 +44,7 @@ pub(super) fn left(
         reusable: allocated.idle_in(process).saturating_sub(taken),
     };
     let of_address_space = Use {
-        max: budget::address_space_limit(),
+        max: memory::address_space_limit(),
         used: process.mapped,
         reusable: allocated.free.saturating_sub(taken),
     };

@@ -115,12 +115,13 @@ pub(crate) fn columns(app: &App) -> Vec<Column<'_, Row>> {
         }
     };
     let wide = if app.raw { 14 } else { 7 };
+    let size_wide = wide.max(8);
     let mut columns = vec![
         figure("CID", 6, 1, |row: &Row| row.info.cid.to_string()),
         stretched("WHO", 14, Row::who),
         words("USER", 12, 6, |row: &Row| row.info.authorized_user.clone()),
         words("ADDRESS", 21, 4, move |row: &Row| address(app, row)),
-        figure("PENDING", wide, 0, move |row: &Row| {
+        figure("PENDING", size_wide, 0, move |row: &Row| {
             size(row.info.pending_bytes as u64)
         }),
         figure("MSG TO", wide, 0, move |row: &Row| {
@@ -129,10 +130,10 @@ pub(crate) fn columns(app: &App) -> Vec<Column<'_, Row>> {
         figure("FROM", wide, 1, move |row: &Row| {
             rate(row, |r| r.in_msgs, row.info.in_msgs, false)
         }),
-        figure("BYTE TO", wide, 2, move |row: &Row| {
+        figure("BYTE TO", size_wide, 2, move |row: &Row| {
             rate(row, |r| r.out_bytes, row.info.out_bytes, true)
         }),
-        figure("FROM", wide, 3, move |row: &Row| {
+        figure("FROM", size_wide, 3, move |row: &Row| {
             rate(row, |r| r.in_bytes, row.info.in_bytes, true)
         }),
         figure("SUBS", 5, 2, move |row: &Row| {

@@ -76,7 +76,7 @@ pub(crate) fn columns(now: &str) -> Vec<Column<'_, Incident>> {
         figure("LASTED", 7, 0, |incident: &Incident| {
             duration(incident.duration)
         }),
-        figure("HIGHEST", 7, 0, |incident: &Incident| {
+        figure("HIGHEST", 8, 0, |incident: &Incident| {
             bytes(incident.pending_max as f64)
         }),
         figure("LOST", 7, 1, |incident: &Incident| {

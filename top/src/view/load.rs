@@ -86,7 +86,7 @@ pub(crate) fn subjects<'a>(seconds: f64) -> Vec<Column<'a, SubjectLoad>> {
         figure("MSG/S", 7, 0, move |one: &SubjectLoad| {
             rate(one.msgs, seconds, short)
         }),
-        figure("BYTE/S", 7, 0, move |one: &SubjectLoad| {
+        figure("BYTE/S", 8, 0, move |one: &SubjectLoad| {
             rate(one.bytes, seconds, bytes)
         }),
         figure("MSGS", 6, 1, |one: &SubjectLoad| short(one.msgs as f64)),
@@ -108,13 +108,13 @@ pub(crate) fn loads<'a>(seconds: f64, connections: bool) -> Vec<Column<'a, Load>
         figure("OUT/S", 7, 0, move |load: &Load| {
             rate(load.out_msgs, seconds, short)
         }),
-        figure("BYTE IN", 7, 1, move |load: &Load| {
+        figure("BYTE IN", 8, 1, move |load: &Load| {
             rate(load.in_bytes, seconds, bytes)
         }),
-        figure("OUT/S", 7, 1, move |load: &Load| {
+        figure("OUT/S", 8, 1, move |load: &Load| {
             rate(load.out_bytes, seconds, bytes)
         }),
-        figure("WAITING", 7, 0, |load: &Load| {
+        figure("WAITING", 8, 0, |load: &Load| {
             bytes(load.pending_bytes as f64)
         }),
         figure("SUBS", 5, 2, |load: &Load| short(load.subscriptions as f64)),

@@ -65,7 +65,7 @@ pub(crate) fn columns(rates: &HashMap<u64, (f64, f64)>) -> Vec<Column<'_, RouteI
         words("ADDRESS", 21, 2, |route: &RouteInfo| {
             format!("{}:{}", route.ip, route.port)
         }),
-        figure("WAITING", 7, 0, |route: &RouteInfo| {
+        figure("WAITING", 8, 0, |route: &RouteInfo| {
             bytes(route.pending_size as f64)
         }),
         figure("MSG IN", 7, 0, move |route: &RouteInfo| {

@@ -45,8 +45,10 @@ function show(node, visible) {
 const kept = new WeakMap();
 
 // Clients choose their names: what could turn a line around, hide in it or command
-// something is shown as a mark. For JSON.parse, so that all texts pass here.
-const UNSEEN = /[\u0000-\u001f\u007f-\u009f\u00ad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff]/g;
+// something is shown as a mark. For JSON.parse, so that all texts pass here. The
+// characters are those of monitor_client::text::UNSAFE, which a test compares.
+const UNSEEN =
+  /[\u{0}-\u{1f}\u{7f}-\u{9f}\u{ad}-\u{ad}\u{34f}-\u{34f}\u{600}-\u{605}\u{61c}-\u{61c}\u{6dd}-\u{6dd}\u{70f}-\u{70f}\u{890}-\u{891}\u{8e2}-\u{8e2}\u{115f}-\u{1160}\u{17b4}-\u{17b5}\u{180b}-\u{180f}\u{200b}-\u{200f}\u{2028}-\u{202e}\u{2060}-\u{206f}\u{3164}-\u{3164}\u{e000}-\u{f8ff}\u{fe00}-\u{fe0f}\u{feff}-\u{feff}\u{ffa0}-\u{ffa0}\u{fff0}-\u{fffb}\u{110bd}-\u{110bd}\u{110cd}-\u{110cd}\u{13430}-\u{1343f}\u{1bca0}-\u{1bca3}\u{1d173}-\u{1d17a}\u{e0000}-\u{e0fff}\u{f0000}-\u{10ffff}]/gu;
 function harmless(_key, value) {
   return typeof value === "string" ? value.replace(UNSEEN, "\ufffd") : value;
 }
@@ -147,23 +149,29 @@ function count(value) {
 
 // A number in few characters: 1.25 M.
 function short(value) {
-  return scaled(value, 1000, ["", "k", "M", "G", "T"]);
-}
-
-function bytes(value) {
-  return scaled(value, 1024, ["B", "KiB", "MiB", "GiB", "TiB"]);
-}
-
-function scaled(value, step, units) {
+  const units = ["", "k", "M", "G", "T"];
   let index = 0;
   let rest = Math.abs(value || 0);
-  while (rest >= step * 0.9995 && index < units.length - 1) {
-    rest /= step;
+  while (rest >= 999.5 && index < units.length - 1) {
+    rest /= 1000;
     index += 1;
   }
   const digits = index === 0 && (rest >= 10 || Number.isInteger(rest)) ? 0 : rest >= 99.95 ? 0 : rest >= 9.995 ? 1 : 2;
   const figure = (value < 0 ? "\u2212" : "") + rest.toFixed(digits);
   return units[index] ? `${figure}\u00a0${units[index]}` : figure;
+}
+
+// A size by the rule of monitor_client::text::bytes, which a test compares: 64 MiB.
+function bytes(value) {
+  const units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+  let index = 0;
+  let rest = Math.max(0, value || 0);
+  while (rest >= 1023.5 && index < units.length - 1) {
+    rest /= 1024;
+    index += 1;
+  }
+  const digits = index === 0 || rest >= 99.95 ? 0 : rest >= 9.995 ? 1 : 2;
+  return `${Number(rest.toFixed(digits))}\u00a0${units[index]}`;
 }
 
 // Seconds, from nanoseconds to days.

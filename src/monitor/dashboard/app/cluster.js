@@ -63,9 +63,9 @@ function cellOf(seer, seen) {
 
 function cellAbout(seer, seen, { kind, sight }) {
   if (kind === SIGHTS.itself) return `${seer.name} itself`;
-  if (kind === SIGHTS.unknown) return `${seer.name} does not tell whom it sees`;
+  if (kind === SIGHTS.unknown) return `${seer.name} does not list its routes`;
   if (kind === SIGHTS.apart) return `${seer.name} has no route to ${seen.name}`;
-  if (kind === SIGHTS.oneWay) return `${seen.name} shows a route to ${seer.name}, and ${seer.name} shows none to ${seen.name}`;
+  if (kind === SIGHTS.oneWay) return `${seen.name} has a route to ${seer.name}, but ${seer.name} has none to ${seen.name}`;
   const rtt = sight.rtt === undefined ? "" : `, round trip ${duration(sight.rtt)}`;
   return `${seer.name} has a route to ${seen.name}${rtt}${sight.pending ? `, ${bytes(sight.pending)} wait` : ""}${kind === SIGHTS.slow ? ": slow" : ""}`;
 }

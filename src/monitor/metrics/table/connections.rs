@@ -1,7 +1,7 @@
 //! Client connections, all together and those that lead.
 
 use super::{Labels, Metric, Samples, add_in_out, counter, gauge};
-use crate::connection::registry::ConnectionView;
+use crate::broker::registry::ConnectionView;
 
 /// The metrics of this part.
 pub(super) const METRICS: &[Metric] = &[

@@ -19,7 +19,7 @@ pub(super) fn config_differs(evidence: &Evidence) -> Vec<Symptom> {
     // The error itself may quote the file, which may hold secrets.
     if let Some(error) = &outcome.error {
         let text = match system_error_in(error) {
-            Some(cause) => format!("it, or a file that it names, cannot be read now: {cause}"),
+            Some(cause) => format!("this file, or one that it names, cannot be read: {cause}"),
             None => "the configuration file has an error: the next start would fail".to_owned(),
         };
         return vec![warning(&subject, 0, text)];
@@ -34,10 +34,10 @@ pub(super) fn config_differs(evidence: &Evidence) -> Vec<Symptom> {
         more => format!(" and {more} more"),
     };
     let text = format!(
-        "the configuration file has other values than the broker runs with: {}{more}{}",
+        "the configuration file and the running broker differ in {}{more}{}",
         names[..names.len().min(NAMED_MAX)].join(", "),
         match waits_for_restart {
-            true => "; they take effect with the next start",
+            true => "; these settings take effect with the next start",
             false => "",
         }
     );
@@ -57,7 +57,7 @@ pub(super) fn worker_stall(evidence: &Evidence) -> Vec<Symptom> {
         return Vec::new();
     }
     let text = format!(
-        "work waited {} for a thread of the broker; {} are usual at most",
+        "work waited {} for a thread of the broker (limit: {})",
         time(delay),
         time(limit)
     );
@@ -74,8 +74,8 @@ pub(super) fn table_full(evidence: &Evidence) -> Vec<Symptom> {
     let sums = evidence.history.full_tables.by_subject();
     let tables = sums.into_iter().map(|sum| {
         let text = format!(
-            "there was no room {} within {}: all of them together may take {}, and one who \
-                 holds much leaves room for others",
+            "this table was full {} within {}: all of it may take {}, and one holder gets only \
+             a part of what is free",
             count(sum.count.times, "time"),
             time(evidence.thresholds.incident_window),
             bytes(sum.count.peak)
@@ -85,15 +85,15 @@ pub(super) fn table_full(evidence: &Evidence) -> Vec<Symptom> {
     forgotten_interest(evidence).chain(tables).collect()
 }
 
-/// Lasts until the peer has announced it again.
+/// Holds until the peer has sent its interest again.
 fn forgotten_interest(evidence: &Evidence) -> impl Iterator<Item = Symptom> {
     let mesh = &evidence.sample.mesh;
     mesh.present().filter_map(|member| {
         let route = mesh.route(&member.id).filter(|route| route.no_room > 0)?;
         let text = format!(
-            "there was no room for what it wants {}: messages that are published here may not get \
-             to it. Once the interest of all peers takes less than half of what it may, the route \
-             is made anew and all of it is told again",
+            "its subscriptions did not fit into memory {}: messages published here may not reach \
+             it. When the interest of all brokers takes less than half of its limit, the route \
+             is closed and made again, and the broker sends all of its interest again",
             count(route.no_room as u64, "time")
         );
         Some(warning(&member.name, route.cid, text))
@@ -122,7 +122,7 @@ pub(super) fn reload_failed(evidence: &Evidence) -> Vec<Symptom> {
     };
     let file = evidence.server.options().config_file.clone();
     let text = format!(
-        "the last reload, at {}, failed: nothing was taken over{}",
+        "the last reload, at {}, failed: nothing was changed{}",
         outcome.at.format("%Y-%m-%d %H:%M:%S UTC"),
         match system_error_in(error) {
             Some(cause) => format!("; a file could not be read: {cause}"),
@@ -139,8 +139,7 @@ pub(super) fn unsafe_clients(evidence: &Evidence) -> Vec<Symptom> {
         return Vec::new();
     };
     let text = format!(
-        "clients of other machines are served and need neither login nor certificate: whoever \
-         comes {}",
+        "clients from other machines need neither login nor certificate: any client {}",
         guest.text()
     );
     let address = evidence.server.client_address.to_string();
@@ -151,7 +150,11 @@ pub(super) fn no_monitoring(evidence: &Evidence) -> Vec<Symptom> {
     let reason = evidence.server.no_monitor.as_ref();
     let symptom = reason.map(|reason| Symptom {
         severity: Severity::Info,
-        ..warning("", 0, format!("there is no monitoring port: {reason}"))
+        ..warning(
+            "",
+            0,
+            format!("the broker has no monitoring port: {reason}"),
+        )
     });
     symptom.into_iter().collect()
 }

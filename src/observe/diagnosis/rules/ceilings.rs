@@ -1,18 +1,18 @@
-//! Everything that has an end, where the end is near.
+//! Limits that are close to being reached.
 
 use super::{Evidence, Severity, Symptom};
 use crate::{
     connection::budget::LimitedBy,
     observe::diagnosis::{
         ceiling::{Ceiling, CeilingKind},
-        humanize::{bytes, percent, seconds},
+        humanize::{bytes, count, percent, seconds},
     },
 };
 
-/// When a ceiling is worth a finding, for the manual.
-pub(super) const LEVELS: &str = "warning from `ceiling_warning` percent on, or if it is reached \
-                                 within `exhausted_within` at the present growth; critical from \
-                                 `ceiling_critical` percent on";
+/// When a ceiling becomes a finding, for the manual.
+pub(super) const LEVELS: &str = "warning from `ceiling_warning` percent on, or if it will be \
+                                 reached within `exhausted_within` at the present growth; critical \
+                                 from `ceiling_critical` percent on";
 
 pub(super) fn connections(evidence: &Evidence) -> Vec<Symptom> {
     near(evidence, CeilingKind::Connections)
@@ -29,7 +29,10 @@ pub(super) fn files_gone(evidence: &Evidence) -> Vec<Symptom> {
             severity: Severity::Critical,
             subject: it.now.name.to_owned(),
             cid: 0,
-            text: format!("{} connections were refused so far", it.now.refused),
+            text: format!(
+                "{} refused so far because no file descriptor was left",
+                count(it.now.refused, "connection")
+            ),
             cause: None,
         })
         .collect()
@@ -41,15 +44,15 @@ pub(super) fn memory(evidence: &Evidence) -> Vec<Symptom> {
 
 pub(super) fn queues(evidence: &Evidence) -> Vec<Symptom> {
     let mut symptoms = near(evidence, CeilingKind::Queues);
-    let budget = &evidence.server.clients.registry.budget;
+    let budget = &evidence.server.broker.registry.budget;
     if let LimitedBy::Room { max_memory } = budget.limited_by() {
         for symptom in &mut symptoms {
             symptom.text += &format!(
-                "; max_memory is {}, and the process has no more than that left besides all else",
+                "; max_memory is {}, but the process has only this much memory left",
                 bytes(max_memory as u64)
             );
             symptom.cause = Some(
-                "Something else than queues holds most of what the process may use; see /memz."
+                "Something other than queues holds most of the memory of the process; see /memz."
                     .into(),
             );
         }
@@ -83,18 +86,18 @@ fn judge(evidence: &Evidence, ceiling: &Ceiling) -> Option<Symptom> {
         return None;
     };
     let amount = |number: f64| match ceiling.kind.unit() {
-        // Whole numbers above 0.
+        // Whole numbers above zero.
         "bytes" => bytes(number as u64),
         _ => format!("{number:.0}"),
     };
     let mut text = format!(
-        "{} of {} are used ({fill:.0} %)",
+        "{} of {} used ({fill:.0} %)",
         amount(ceiling.used),
         amount(ceiling.limit)
     );
     if let Some(left) = ceiling.exhausted_in {
         text += &format!(
-            "; at the present growth of {} per second the end is reached in {}",
+            "; at the present growth of {} per second the limit is reached in {}",
             amount(ceiling.growth),
             seconds(left)
         );

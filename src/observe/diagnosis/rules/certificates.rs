@@ -1,4 +1,4 @@
-//! TLS: what ends, what could not be taken over, and who does not get in.
+//! TLS: certificates that expire, files that cannot be used, failed handshakes.
 
 use std::time::Duration;
 
@@ -74,7 +74,7 @@ fn ends(
         (what == "certificate").then(|| (whose, certificate.term()))
     });
     let own = listeners.into_iter().map(|(of, (.., term))| (of, term));
-    // One subject may end at several places: what ends first is reported.
+    // One certificate may be in use at several places: the one that expires first is shown.
     let mut all: Vec<(String, Term)> = own.chain(peers).collect();
     all.sort_by_key(|(_, term)| term.until);
     let told = all.into_iter().filter_map(|(whose, term)| {
@@ -85,10 +85,10 @@ fn ends(
         }
         let end = term.until.to_rfc3339_opts(SecondsFormat::Secs, true);
         let text = match left.to_std() {
-            Ok(left) => format!("the {what}{whose} ends in {}, on {end}", time(left)),
+            Ok(left) => format!("the {what}{whose} expires in {}, on {end}", time(left)),
             Err(_) => {
                 let since = (-left).to_std().unwrap_or_default();
-                format!("the {what}{whose} ended {} ago, on {end}", time(since))
+                format!("the {what}{whose} expired {} ago, on {end}", time(since))
             }
         };
         Some(Symptom {
@@ -105,7 +105,7 @@ fn ends(
 pub(super) fn files(evidence: &Evidence) -> Vec<Symptom> {
     let found = of_listeners(evidence, |tls| tls.store.refused());
     let told = found.into_iter().map(|(_, error)| {
-        let text = format!("those read before stay in force: {}", error.text);
+        let text = format!("midge keeps using what it read before: {}", error.text);
         warning(&error.file_text(), 0, text)
     });
     told.collect()
@@ -127,8 +127,8 @@ pub(super) fn gaps(evidence: &Evidence) -> Vec<Symptom> {
     told.collect()
 }
 
-/// What is found at each listener with TLS, and at which listeners: the same is
-/// reported once. That of the clients has no name.
+/// What `sample` finds at each listener with TLS, and the listener in words. Listeners
+/// that find the same appear once. Only a listener other than the clients' is named.
 fn of_listeners<T: PartialEq>(
     evidence: &Evidence,
     sample: impl Fn(&TlsListener) -> Option<T>,
@@ -161,10 +161,10 @@ pub(super) fn handshakes(evidence: &Evidence) -> Vec<Symptom> {
     let named: Vec<String> = named
         .map(|sum| format!("{} {}", sum.count.times, sum.subject.replace('_', " ")))
         .collect();
-    // Those that this broker began are events of their routes.
+    // Handshakes that this broker began are events of their routes.
     let last = match &*evidence.history.last_handshake {
         "" => String::new(),
-        last => format!("; the last one: {last}"),
+        last => format!("; most recently {last}"),
     };
     let text = format!(
         "{} failed within {}: {}{last}",
@@ -188,7 +188,7 @@ pub(super) fn revoked(evidence: &Evidence) -> Vec<Symptom> {
         .map(|sum| &*sum.subject)
         .collect();
     let text = format!(
-        "{} with revoked certificates closed within {}: {}",
+        "{} closed within {} because of revoked certificates: {}",
         count(total, "connection"),
         time(evidence.thresholds.incident_window),
         names.join(", ")

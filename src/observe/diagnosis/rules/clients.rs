@@ -1,4 +1,4 @@
-//! What clients do wrong, and many of them at once.
+//! Faults of clients, and too many of them at once.
 
 use std::time::Duration;
 
@@ -8,15 +8,15 @@ use crate::observe::diagnosis::{
     recent::Recent,
 };
 
-/// A login that waits longer for its password to be compared is of note: most
-/// clients give up after it.
+/// A login that waits longer for its password check is a symptom: most clients give up
+/// after this time.
 const LOGIN_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// Growth is watched for at least this part of the window before it is a leak.
 const LEAK_SPAN: u32 = 5;
 
 pub(super) fn storm(evidence: &Evidence) -> Vec<Symptom> {
-    let storm = evidence.server.clients.telemetry.churn.storm();
+    let storm = evidence.server.broker.telemetry.churn.storm();
     let symptom = storm.map(|storm| warning(&storm.main_source(), 0, storm.text()));
     symptom.into_iter().collect()
 }
@@ -48,7 +48,7 @@ pub(super) fn stale(evidence: &Evidence) -> Vec<Symptom> {
     )
 }
 
-/// One symptom for each who reached the number alone; if nobody did and all
+/// One symptom for each client that reached the number alone. If none did but all
 /// together did, one for the broker.
 fn offenders(evidence: &Evidence, recent: &Recent, least: u64, what: &str) -> Vec<Symptom> {
     let total = recent.total();
@@ -62,7 +62,7 @@ fn offenders(evidence: &Evidence, recent: &Recent, least: u64, what: &str) -> Ve
         .filter(|sum| sum.count.times >= least)
         .map(|sum| {
             let text = format!("{} within {within}", count(sum.count.times, what));
-            // The connection is another one each time.
+            // Each time it is another connection, so there is no cid.
             warning(&sum.subject, 0, text)
         })
         .collect();
@@ -70,7 +70,7 @@ fn offenders(evidence: &Evidence, recent: &Recent, least: u64, what: &str) -> Ve
         return alone;
     }
     let text = format!(
-        "{} within {within}, of {}; {:?} most often",
+        "{} within {within}, from {}; most of them from {:?}",
         count(total, what),
         count(sums.len() as u64, "client"),
         sums.first().map_or("", |sum| &*sum.subject)
@@ -83,9 +83,11 @@ pub(super) fn crowded(evidence: &Evidence) -> Vec<Symptom> {
     let mut symptoms: Vec<Symptom> = crowded
         .map(|it| {
             let text = format!(
-                "{} silent connections had to make way so far, the last ones when {} of {} places \
-                 before the login were taken",
-                it.now.silent, it.now.taken, it.now.max
+                "{} closed so far because others needed their place; at the last one, {} of {} \
+                 places for connections that have not logged in were taken",
+                count(it.now.silent, "silent connection"),
+                it.now.taken,
+                it.now.max
             );
             warning(it.now.name, 0, text)
         })
@@ -93,7 +95,7 @@ pub(super) fn crowded(evidence: &Evidence) -> Vec<Symptom> {
     let queue = evidence.server.password_look();
     if queue.longest >= LOGIN_WAIT_MAX {
         let text = format!(
-            "{} waited for their passwords to be compared, the longest for {}",
+            "{} waited for the password check, the longest for {}",
             count(queue.waiting as u64, "login"),
             time(queue.longest)
         );
@@ -120,7 +122,7 @@ pub(super) fn leak(evidence: &Evidence) -> Vec<Symptom> {
             .map_or(0, |course| {
                 let grows = course.slope().is_some_and(|slope| slope > 0.0);
                 match grows && course.span() >= thresholds.growth_window / LEAK_SPAN {
-                    // Whole numbers above 0.
+                    // Whole numbers above zero.
                     true => course.rise() as u64,
                     false => 0,
                 }
@@ -128,7 +130,7 @@ pub(super) fn leak(evidence: &Evidence) -> Vec<Symptom> {
         let mut reasons = Vec::new();
         if growth >= thresholds.leak_subscriptions {
             let within = time(thresholds.growth_window);
-            reasons.push(format!("{growth} more than within the last {within}"));
+            reasons.push(format!("{growth} of them added within the last {within}"));
         }
         if idle >= thresholds.leak_subscriptions {
             reasons.push(format!("{idle} of them inboxes that never got a message"));

@@ -28,32 +28,36 @@ fn one_line(text: &str) -> String {
 const BEGINNING: &str = "\
 # Findings
 
-midge looks at itself about once per second and tells what is wrong: at `/explainz` on the
-monitoring port (JSON, or text with `format=text`), with `check_nats --mode explain`, as
-events of the type `finding` (`/eventsz`), and in the log. A finding has a stable code, a
-severity, a subject (who or what), since when, a sentence with numbers, the likely cause and
-what to do.
+midge checks itself about once per second and reports what is wrong. To read its findings, type
 
-What lasts for `appear_after` becomes a finding, and a finding clears once its symptom is gone
-for `clear_after`. Incidents that have no duration, such as a refused login, are held against
-the broker for the time `incident_window`. All thresholds stand in the block `diagnosis` of the
-configuration.
+```
+curl -s 'http://127.0.0.1:8222/explainz?format=text'
+```
+
+They are also in `midge top`, on the web page of the monitoring port, in the output of
+`check_nats --mode explain`, in the log, and among the events (`/eventsz?type=finding`). A finding
+has a stable code, a severity, a subject (who or what), the time since when, a sentence with
+numbers, the likely cause and what to do. A path such as `/slowz` below is on the same port.
+
+A symptom that lasts for `appear_after` becomes a finding. The finding clears once the symptom has
+been gone for `clear_after`. Incidents without a duration, such as a refused login, count for the
+time `incident_window`. All thresholds are in the block `diagnosis` of the configuration.
 
 ## /healthz
 
 The answer and its status codes are those of nats-server: 200 with `ok`, or 503 with
-`unavailable` when the broker stops or is not `live`. Asked with `probe=state` midge adds:
+`unavailable` when the broker stops or is not `live`. With `probe=state` midge adds:
 
 | field | true when |
 |---|---|
-| `live` | the broker's threads do their work: none, that of the diagnosis included, is late by 30 s. Depends on nothing outside of the process: not on other brokers, clients or files. |
-| `ready` | it is live, does not stop, and there is room for another client: no critical finding `ceiling-connections`, `ceiling-fds` or `descriptors-exhausted` |
-| `degraded` | there is a finding of severity warning or critical, a missing member of the cluster included |
+| `live` | the broker's threads work: none, including that of the diagnosis, is late by 30 s. Nothing outside the process matters: no other broker, client or file. |
+| `ready` | the broker is live, is not stopping, and can take another client: no critical finding `ceiling-connections`, `ceiling-fds` or `descriptors-exhausted` |
+| `degraded` | there is a finding of severity warning or critical, for example a missing member of the cluster |
 | `reasons` | (a list) the codes of these findings, and `stopping` |
-| `age` | (a number) seconds since the diagnosis looked at the broker: all of this is as old |
+| `age` | (a number) seconds since the diagnosis checked the broker: the other fields are as old |
 
-`/healthz?probe=live` and `/healthz?probe=ready` add them as well and answer 503 when that
-field is false, else 200.
+`/healthz?probe=live` and `/healthz?probe=ready` add the same fields, and answer 503 when the named
+one is false, else 200.
 
 ## Codes
 

@@ -1,4 +1,4 @@
-//! Readers that are behind, and what that does to others.
+//! Readers that are behind, and publishers that are paused for them.
 
 use std::time::Duration;
 
@@ -14,10 +14,10 @@ use crate::{
 /// Percent of `max_pending` from which on a slow reader is critical.
 const CRITICAL_PERCENT: f64 = 75.0;
 
-/// A reader that has taken nothing for so long does not read at all.
+/// A reader that has taken nothing for this long does not read at all.
 const STUCK_AFTER: Duration = Duration::from_secs(2);
 
-/// Share of its limit that a queue must have risen by before a time to its end is given.
+/// Share of its limit by which a queue must have grown before a time is predicted.
 const RISE_MIN: f64 = 0.05;
 
 /// Names in one sentence.
@@ -39,8 +39,8 @@ fn slow(evidence: &Evidence, holder: &Holder) -> Symptom {
         .map_or(Duration::ZERO, |since| since.until(evidence.sample.at));
     let cause = match stuck >= STUCK_AFTER {
         true => format!(
-            "The client has taken nothing for {}: it does not read its socket (busy, blocked or \
-             stopped), or its host is gone.",
+            "The client has read nothing for {}: it is busy, blocked or stopped, or its host is \
+             gone.",
             time(stuck)
         ),
         false => "The client reads, but more slowly than messages arrive.".to_owned(),
@@ -53,7 +53,7 @@ fn slow(evidence: &Evidence, holder: &Holder) -> Symptom {
         subject: holder.connection.who(),
         cid: holder.connection.cid,
         text: format!(
-            "{} wait for it, {:.0} % of max_pending; it has been behind for {}",
+            "{} wait in its queue, {:.0} % of max_pending; it has been behind for {}",
             bytes(backlog.pending as u64),
             fill(holder),
             time(since)
@@ -95,7 +95,7 @@ pub(super) fn slow_recently(evidence: &Evidence) -> Vec<Symptom> {
         more => format!(" and {more} more"),
     };
     let text = format!(
-        "{} cut off within {}: {}{more}",
+        "{} closed within {}: {}{more}",
         count(recent.total(), "slow consumer"),
         time(evidence.thresholds.incident_window),
         named.join(", ")
@@ -119,9 +119,9 @@ pub(super) fn slow_soon(evidence: &Evidence) -> Vec<Symptom> {
         let left = (limit - backlog.pending as f64).max(0.0) / growth;
         if left <= soon {
             let text = format!(
-                "{} wait for it and {} more each second: its queue is full in {}",
+                "{} wait in its queue, which grows by {} per second and is full in {}",
                 bytes(backlog.pending as u64),
-                // Above 0 and far below the largest number.
+                // Above zero and far below the largest number.
                 bytes(growth as u64),
                 seconds(left)
             );
@@ -150,11 +150,11 @@ pub(super) fn stalling(evidence: &Evidence) -> Vec<Symptom> {
         .into_iter()
         .map(|(holder, new)| {
             let what = match holder.connection.kind {
-                Kind::Client => "it",
-                Kind::Router => "this peer of the cluster",
+                Kind::Client => "client",
+                Kind::Router => "broker",
             };
             let text = format!(
-                "publishers were paused {} for {what} since the last look, {} wait in its queue",
+                "publishers were paused {} for this {what} within a second; {} wait in its queue",
                 match new {
                     1 => "once".to_owned(),
                     _ => format!("{new} times"),

@@ -1,5 +1,5 @@
-//! The mesh: routes that are not there, come and go, or are slow, and members
-//! that do not see the same.
+//! The mesh: routes that are missing, come and go, or are slow, and members that see
+//! different meshes.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::{
     server::housekeeping::VIEWS_EVERY,
 };
 
-/// A peer that has taken nothing for so long is stuck.
+/// A peer that has taken nothing for this long is stuck.
 const STUCK_AFTER: Duration = Duration::from_secs(2);
 
 pub(super) fn missing(evidence: &Evidence) -> Vec<Symptom> {
@@ -30,7 +30,7 @@ pub(super) fn missing(evidence: &Evidence) -> Vec<Symptom> {
             None => mesh.snapshot.members.iter().find(is_at),
         };
         let is_there = member.is_some_and(|member| member.connected);
-        // Started anew, it may have come back by itself under another id.
+        // After a restart it may have come back by itself under another id.
         let is_back = mesh.present().any(|there| there.address == target.address);
         if target.is_ourselves || is_there || is_back {
             continue;
@@ -38,10 +38,10 @@ pub(super) fn missing(evidence: &Evidence) -> Vec<Symptom> {
         let dialled = match target.failures {
             0 => "it is being dialled".to_owned(),
             failures => format!(
-                "{} led to nobody, the last one: {}",
+                "{} to connect failed, the last one: {}",
                 match failures {
-                    1 => "1 try".to_owned(),
-                    _ => format!("{failures} tries"),
+                    1 => "1 attempt".to_owned(),
+                    _ => format!("{failures} attempts"),
                 },
                 target.error
             ),
@@ -51,11 +51,11 @@ pub(super) fn missing(evidence: &Evidence) -> Vec<Symptom> {
                 told.push(&member.id);
                 (&*member.name, lost(member, now))
             }
-            None => (&*target.address, "there was no route to it yet".to_owned()),
+            None => (&*target.address, "there has never been one".to_owned()),
         };
         let (id, name) = member.map_or(("", ""), |member| (&member.id, &member.name));
         let text = format!(
-            "the configuration names {}, and there is no route to it: {before}; {dialled}{}",
+            "the configuration names {}, but there is no route to it: {before}; {dialled}{}",
             target.address,
             still_seen(&mesh.seen_by(id, name))
         );
@@ -68,7 +68,7 @@ pub(super) fn missing(evidence: &Evidence) -> Vec<Symptom> {
         .filter(|member| !member.connected && !member.leaving && !told.contains(&&*member.id));
     for member in absent {
         let text = format!(
-            "{} at {} was a member, and there is no route to it: {}{}",
+            "{} at {} was a member, but there is no route to it: {}{}",
             member.name,
             member.address,
             lost(member, now),
@@ -92,7 +92,7 @@ fn lost(member: &Member, now: crate::telemetry::MonotonicMillis) -> String {
 fn still_seen(by: &[&str]) -> String {
     match by {
         [] => String::new(),
-        names => format!("; {} still shows one", names.join(", ")),
+        names => format!("; {} still has a route to it", names.join(", ")),
     }
 }
 
@@ -116,7 +116,7 @@ pub(super) fn flapping(evidence: &Evidence) -> Vec<Symptom> {
                 "the route was lost {} within {}{}",
                 count(sum.count.times, "time"),
                 time(evidence.thresholds.incident_window),
-                by.map_or_else(String::new, |by| format!(", the last time: {by}"))
+                by.map_or_else(String::new, |by| format!(", most recently: {by}"))
             );
             warning(&sum.subject, 0, text)
         })
@@ -130,11 +130,11 @@ pub(super) fn failing(evidence: &Evidence) -> Vec<Symptom> {
     let lately = failed.filter(|failed| failed.next.until(now) < recent);
     let symptoms = lately.map(|failed| {
         let next = match now.until(failed.next) {
-            Duration::ZERO => "it may be tried again".to_owned(),
-            left => format!("the next one is tried in {}", time(left)),
+            Duration::ZERO => "the next attempt may start now".to_owned(),
+            left => format!("the next attempt is in {}", time(left)),
         };
         let text = format!(
-            "its route failed {} in a row in the same way, the last one {} ago: {}; {next}",
+            "the route failed {} in a row for the same reason, last {} ago: {}; {next}",
             count(u64::from(failed.times), "time"),
             time(failed.at.until(now)),
             failed.why
@@ -160,10 +160,10 @@ pub(super) fn slow(evidence: &Evidence) -> Vec<Symptom> {
     slow.collect()
 }
 
-/// A member that used to answer and does not any more.
+/// A member that used to answer and no longer does.
 fn silence(evidence: &Evidence, member: &Member) -> Option<String> {
     let now = evidence.sample.at;
-    // A member that never answered may not be able to.
+    // One that has never answered may not be able to.
     let asked = member.asked.filter(|_| member.view.is_some())?;
     let silent = asked.until(now);
     if silent < evidence.thresholds.route_silence {
@@ -171,7 +171,7 @@ fn silence(evidence: &Evidence, member: &Member) -> Option<String> {
     }
     let heard = member.last_heard.until(now);
     let text = match heard < silent / 2 {
-        true => "though it sends: what this broker sends does not arrive there",
+        true => "but still sends: what this broker sends does not arrive there",
         false => "nor sent anything else: it hangs, or what it sends does not arrive here",
     };
     Some(format!("it has not answered for {}, {text}", time(silent)))
@@ -179,16 +179,10 @@ fn silence(evidence: &Evidence, member: &Member) -> Option<String> {
 
 fn far(evidence: &Evidence, member: &Member, route: &RouteNow) -> Option<String> {
     let limit = evidence.thresholds.route_rtt;
-    // Questions are more frequent than pings.
+    // Requests for its routes are more frequent than pings.
     let answered = member.view.as_ref().map(|view| view.took);
     let rtt = answered.or(route.rtt)?;
-    (rtt >= limit).then(|| {
-        format!(
-            "a round trip takes {}, at most {} are usual",
-            time(rtt),
-            time(limit)
-        )
-    })
+    (rtt >= limit).then(|| format!("a round trip takes {} (limit: {})", time(rtt), time(limit)))
 }
 
 fn backlog(evidence: &Evidence, route: &RouteNow) -> Option<String> {
@@ -200,7 +194,7 @@ fn backlog(evidence: &Evidence, route: &RouteNow) -> Option<String> {
         return None;
     }
     Some(format!(
-        "{} wait for it, {fill:.0} % of what may; it has taken nothing for {}",
+        "{} wait in its queue, {fill:.0} % of max_pending; it has taken nothing for {}",
         bytes(backlog.pending as u64),
         time(stuck)
     ))
@@ -216,14 +210,14 @@ pub(super) fn asymmetric(evidence: &Evidence) -> Vec<Symptom> {
             is_seen_back,
         } = gap;
         let text = match is_seen_back {
-            Some(true) => format!("{to} shows a route to {from}, and {from} shows none to {to}"),
-            Some(false) => format!("neither {from} nor {to} shows a route to the other"),
-            None => format!("{from} shows no route to {to}, which does not tell its own"),
+            Some(true) => format!("{to} has a route to {from}, but {from} has none to {to}"),
+            Some(false) => format!("{from} and {to} have no route to each other"),
+            None => format!("{from} has no route to {to}, which does not list its routes"),
         };
         warning(&format!("{from} - {to}"), 0, text)
     });
     let strangers = mesh.strangers().into_iter().map(|(name, by)| {
-        let text = format!("{by} shows a route to {name}, and this broker has none");
+        let text = format!("{by} has a route to {name}, but this broker has none");
         warning(name, 0, text)
     });
     gaps.chain(strangers).collect()
@@ -250,40 +244,44 @@ pub(super) fn differ(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 fn limits(evidence: &Evidence, member: &Member) -> Option<String> {
-    let own = evidence.server.clients.limits.current().max_payload as u64;
+    let own = evidence.server.broker.limits.current().max_payload as u64;
     let theirs = u64::try_from(member.max_payload).unwrap_or(0);
     (theirs != own && theirs > 0).then(|| {
         format!(
-            "its max_payload is {}, that of this broker {}: a message may be taken by one and \
-             be too large for clients of the other",
+            "its max_payload is {}, here it is {}: one broker may accept a message that is too \
+             large for clients of the other",
             bytes(theirs),
             bytes(own)
         )
     })
 }
 
-/// What its control lines are too short for.
+/// What does not fit into the control lines that it accepts.
 fn lines(mesh: &Mesh, member: &Member) -> Option<String> {
     let route = mesh.route(&member.id)?;
     let untold = (route.untold > 0).then(|| {
         format!(
-            "it is not told of {} here, whose messages do not come from there",
+            "{} with subscribers here cannot be sent to it, so it does not send their messages",
             count(route.untold as u64, "subject")
         )
     });
-    let lost = (route.too_long > 0)
-        .then(|| format!("{} did not go there", count(route.too_long, "message")));
+    let lost = (route.too_long > 0).then(|| {
+        format!(
+            "{} could not be sent to it",
+            count(route.too_long, "message")
+        )
+    });
     let what: Vec<String> = [untold, lost].into_iter().flatten().collect();
     (!what.is_empty()).then(|| {
         format!(
-            "it takes control lines of at most {}: {}",
+            "it accepts control lines of at most {}: {}",
             bytes(route.line_max as u64),
             what.join("; ")
         )
     })
 }
 
-/// What is wanted in accounts that this broker has not.
+/// Its subscriptions in accounts that this broker does not define.
 fn accounts(mesh: &Mesh, member: &Member) -> Option<String> {
     let unknown = &mesh.route(&member.id)?.unknown;
     let quoted = unknown.names.iter().map(|name| format!("{name:?}"));
@@ -295,14 +293,14 @@ fn accounts(mesh: &Mesh, member: &Member) -> Option<String> {
     let refused = match unknown.refused {
         0 => String::new(),
         more => format!(
-            "; {} in further ones are forgotten",
+            "; {} in further accounts were dropped",
             count(more as u64, "subscription")
         ),
     };
     (unknown.entries > 0).then(|| {
         format!(
-            "it has {} in {names}, which this broker does not define: messages published here \
-             do not get there{refused}",
+            "it has {} in accounts that this broker does not define ({names}): messages \
+             published here do not get there{refused}",
             count(unknown.entries as u64, "subscription")
         )
     })

@@ -1,4 +1,4 @@
-//! Subjects whose messages find nobody, or are very large.
+//! Subjects whose messages reach no subscriber, or are very large.
 
 use super::{Evidence, Severity, Symptom, warning};
 use crate::observe::diagnosis::humanize::{bytes, count, time};
@@ -9,7 +9,7 @@ pub(super) fn no_responders(evidence: &Evidence) -> Vec<Symptom> {
         .filter(|sum| sum.count.times >= evidence.thresholds.no_responders)
         .map(|sum| {
             let text = format!(
-                "{} to this subject within {} found nobody, the last one from cid {}",
+                "{} to this subject within {} found no subscriber, the last one from cid {}",
                 count(sum.count.times, "request"),
                 time(evidence.thresholds.incident_window),
                 sum.count.cid
@@ -24,8 +24,8 @@ pub(super) fn replies_full(evidence: &Evidence) -> Vec<Symptom> {
     sums.into_iter()
         .map(|sum| {
             let text = format!(
-                "{} of this account to other accounts were refused within {}, the last one from \
-                 cid {}: it waits for as many replies as it may",
+                "{} of this account to other accounts refused within {}, the last one from cid \
+                 {}: the account already waits for as many replies as it may",
                 count(sum.count.times, "request"),
                 time(evidence.thresholds.incident_window),
                 sum.count.cid
@@ -40,8 +40,8 @@ pub(super) fn imports_cut(evidence: &Evidence) -> Vec<Symptom> {
     sums.into_iter()
         .map(|sum| {
             let text = format!(
-                "{} within {} were not taken through an import of this account, which they came \
-                 through before, or which would be one too many",
+                "{} dropped within {} at an import of this account: they had come through it \
+                 before, or through too many",
                 count(sum.count.times, "message"),
                 time(evidence.thresholds.incident_window),
             );
@@ -52,7 +52,7 @@ pub(super) fn imports_cut(evidence: &Evidence) -> Vec<Symptom> {
 
 pub(super) fn no_interest(evidence: &Evidence) -> Vec<Symptom> {
     let sums = evidence.history.no_interest.by_subject();
-    let telemetry = &evidence.server.clients.telemetry;
+    let telemetry = &evidence.server.broker.telemetry;
     sums.into_iter()
         .filter(|sum| sum.count.times >= evidence.thresholds.no_interest)
         .map(|sum| {
@@ -62,7 +62,7 @@ pub(super) fn no_interest(evidence: &Evidence) -> Vec<Symptom> {
                 None => format!("cid {cid}"),
             };
             let text = format!(
-                "{} to this subject within {} reached nobody, the last one from {by}",
+                "{} to this subject within {} reached no subscriber, the last one from {by}",
                 count(sum.count.times, "message"),
                 time(evidence.thresholds.incident_window),
             );
@@ -75,7 +75,7 @@ pub(super) fn no_interest(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 pub(super) fn large(evidence: &Evidence) -> Vec<Symptom> {
-    let max = evidence.server.clients.limits.current().max_payload as u64;
+    let max = evidence.server.broker.limits.current().max_payload as u64;
     let sums = evidence.history.large.by_subject();
     let mut symptoms: Vec<Symptom> = sums
         .into_iter()

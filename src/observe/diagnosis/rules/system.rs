@@ -1,5 +1,5 @@
-//! What the broker needs of the system: that its log can be written, and that
-//! calls for files and names come back.
+//! The system that the broker runs on: whether the log can be written, and whether
+//! calls for files and names return.
 
 use std::time::Duration;
 
@@ -10,10 +10,10 @@ use crate::{
     telemetry::MonotonicMillis,
 };
 
-/// A write of the log, or another call, that takes longer hangs.
+/// A write of the log, or another call, hangs if it takes longer than this.
 const HANGS_AFTER: Duration = Duration::from_secs(5);
 
-/// The log cannot be written, or could not lately.
+/// Lines of the log are lost, or were lost lately.
 pub(super) fn log_lost(evidence: &Evidence) -> Vec<Symptom> {
     let state = evidence.server.log_state();
     let (now, recent) = (evidence.sample.at, evidence.thresholds.incident_window);
@@ -30,13 +30,13 @@ fn log_trouble(state: &LogState, now: MonotonicMillis, recent: Duration) -> Opti
     let recently = last_lost.filter(|loss| age(loss.at) < recent);
     let what = match (&state.failure, hangs_for, recently.map(|loss| &loss.cause)) {
         (Some(failure), ..) if matches!(state.place, Place::Syslog(_)) => {
-            format!("does not take it: {failure}; until it does, it goes to stderr")
+            format!("does not take it: {failure}; until it does, lines go to stderr")
         }
         (Some(failure), ..) => format!("cannot be written: {failure}"),
         (None, Some(age), _) => {
-            format!("takes nothing: a write has not come back for {}", time(age))
+            format!("hangs: a write has not returned for {}", time(age))
         }
-        (None, None, Some(LossCause::NoRoom)) => "took less than came".to_owned(),
+        (None, None, Some(LossCause::NoRoom)) => "was slower than the lines came".to_owned(),
         (None, None, Some(LossCause::Unwritten(cause))) => {
             format!("could not be written: {cause}")
         }
@@ -44,19 +44,19 @@ fn log_trouble(state: &LogState, now: MonotonicMillis, recent: Duration) -> Opti
     };
     let LogState { place, lost, .. } = state;
     Some(format!(
-        "the log goes to {place}, which {what}; {lost} lines were lost since the start"
+        "the log goes to {place}, which {what}; {lost} lines lost since the start"
     ))
 }
 
-/// Calls that do not come back.
+/// Calls that do not return.
 pub(super) fn blocked_call(evidence: &Evidence) -> Vec<Symptom> {
-    let calls = &evidence.server.clients.telemetry.calls;
+    let calls = &evidence.server.broker.telemetry.calls;
     let late = calls.older_than(HANGS_AFTER);
     late.into_iter()
         .map(|call| {
             let age = call.since.until(evidence.sample.at);
             let text = format!(
-                "{} {} has taken {} so far",
+                "{} {} has not finished for {}",
                 call.what,
                 call.subject,
                 time(age)
@@ -74,10 +74,10 @@ mod tests {
         log::{Loss, Syslog},
     };
 
-    /// The finding names where the log goes and what is wrong there, whatever place it
-    /// is and whatever the reason.
+    /// The finding names where the log goes and what is wrong there, for each place and
+    /// each reason.
     #[test]
-    fn a_log_in_trouble_is_told_by_its_place_and_reason() {
+    fn a_log_in_trouble_is_named_with_its_place_and_reason() {
         let remote = RemoteSyslog::Tcp("::1".into(), 601);
         let places = [
             (Place::Stderr, "stderr", "standard error"),
@@ -135,7 +135,7 @@ mod tests {
                         last_lost: loss(LossCause::NoRoom),
                         ..state.clone()
                     },
-                    "took less than came",
+                    "was slower than the lines came",
                 ),
             ] {
                 let text = told(&state).expect("it is in trouble");

@@ -1,0 +1,86 @@
+//! The check plugin `check_nats`: looks at one broker, midge or nats-server, and
+//! says OK, WARNING, CRITICAL or UNKNOWN in the way Nagios, Icinga and their kin
+//! understand.
+//!
+//! A crate of its own because it knows the broker only from outside, through the
+//! monitoring port and the client port. The program `check_nats` calls [`run`]. The command line is written down in
+//! [`args`] and understood in [`options`]; [`run::supervise`] runs one of the
+//! [`modes`] in bounded time; the mode fills a [`report`], which [`output`]
+//! draws. A new check is one file in `modes/` and one line in its table: help,
+//! options, manual and tests follow. Nothing here is async.
+
+pub mod args;
+pub mod baseline;
+pub mod client_port;
+pub mod deadline;
+pub mod manual;
+pub mod metric;
+pub mod modes;
+pub mod options;
+pub mod output;
+pub mod range;
+pub mod report;
+pub mod run;
+pub mod served_certificate;
+pub mod status;
+pub mod text;
+
+use std::ffi::OsString;
+
+use args::Asked;
+use options::Options;
+use status::Status;
+
+/// What the plugin prints and exits with.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Outcome {
+    /// Text for standard output, with a line end.
+    pub output: String,
+    /// Exit code: 0 to 3.
+    pub code: u8,
+}
+
+/// Does what the arguments ask for, the program's name first. Never exits and
+/// never prints; help, the version and mistakes are UNKNOWN, as the plugin
+/// contract asks, so that no service is OK by mistake. `version` is what
+/// `--version` prints.
+pub fn run(arguments: impl IntoIterator<Item = OsString>, version: &'static str) -> Outcome {
+    match args::read(arguments, version) {
+        Asked::Check(matches) => match Options::new(&matches) {
+            Ok(options) => check(&options),
+            Err(mistake) => nonsense(&mistake),
+        },
+        Asked::Manual => Outcome::unknown(manual::page()),
+        Asked::Nonsense(mistake) => nonsense(&mistake),
+        Asked::Text(text) => Outcome::unknown(text),
+    }
+}
+
+/// What a panic outside of a check is turned into.
+pub fn outcome_of_panic(panic: &(dyn std::any::Any + Send)) -> Outcome {
+    let failure = run::internal_error(panic);
+    let line = output::first_line("NATS", failure.status, &text::harmless(&failure.text));
+    Outcome::unknown(format!("{line}\n"))
+}
+
+fn check(options: &Options) -> Outcome {
+    let report = run::supervise(options);
+    Outcome {
+        output: output::draw(&report, options),
+        code: report.status().code(),
+    }
+}
+
+fn nonsense(mistake: &str) -> Outcome {
+    let line = output::first_line("NATS", Status::Unknown, &text::harmless(mistake));
+    Outcome::unknown(format!("{line}\n{}", args::usage()))
+}
+
+impl Outcome {
+    fn unknown(output: String) -> Self {
+        Self {
+            output,
+            code: Status::Unknown.code(),
+        }
+    }
+}

@@ -1,0 +1,124 @@
+//! Mode `cluster`: whether all members of the mesh are there, and agree.
+
+use monitor_client::{Clusterz, Kind, Routez};
+
+use super::{
+    Check, Failure, Status,
+    need::{Need, must, of},
+};
+use crate::{
+    deadline::Step,
+    metric::{MEMBERS, MEMBERS_MISSING, MESH_PROBLEMS},
+    text::{plural, quoted},
+};
+
+pub(super) static NEEDS: &[Need] = &[
+    of(
+        "/clusterz",
+        Step::Clusterz,
+        &[
+            must("server_id", Kind::Text),
+            must("expected", Kind::Positive),
+            must("present", Kind::Positive),
+            must("members", Kind::List),
+            must("members.*.own", Kind::Flag),
+            must("members.*.connected", Kind::Flag),
+            must("members.*.leaving", Kind::Flag),
+            must("disagreements", Kind::List),
+            must("disagreements.*.code", Kind::Text),
+            must(
+                "disagreements.*.severity",
+                Kind::Word(&["info", "warning", "critical"]),
+            ),
+        ],
+    ),
+    of(
+        "/routez",
+        Step::Clusterz,
+        &[
+            must("now", Kind::Text),
+            must("num_routes", Kind::Count),
+            must("routes", Kind::List),
+            must("routes.*.remote_id", Kind::Text),
+        ],
+    ),
+];
+
+pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
+    let Some(mesh): Option<Clusterz> = check.ask_if_there("/clusterz")? else {
+        return by_routes(check);
+    };
+    let expected = check.options.expect.unwrap_or(mesh.expected);
+    let missing: Vec<_> = mesh
+        .members
+        .iter()
+        .filter(|m| !m.own && !m.connected && !m.leaving)
+        .collect();
+    members(check, mesh.present, expected);
+    let problems = mesh.disagreements.len() as f64;
+    check.report.total(MESH_PROBLEMS.label, Some(problems));
+    for member in missing {
+        let text = format!(
+            "{} is missing: {}",
+            quoted(&member.name),
+            quoted(&member.error)
+        );
+        check.report.say(Status::Critical, &text);
+    }
+    for problem in &mesh.disagreements {
+        let status = match &*problem.severity {
+            "info" => Status::Ok,
+            "warning" => Status::Warning,
+            _ => Status::Critical,
+        };
+        let text = format!(
+            "{} {}: {} (for {:.0} s)",
+            problem.code,
+            quoted(&problem.subject),
+            problem.text,
+            problem.age
+        );
+        // What is missing was said in short.
+        match problem.code == "route-missing" || status == Status::Ok {
+            true => check.report.detail(1, &text),
+            false => check.report.say(status, &text),
+        }
+    }
+    Ok(())
+}
+
+/// A nats-server has no `/clusterz`: it tells its own routes.
+fn by_routes(check: &mut Check) -> Result<(), Failure> {
+    let routez: Routez = check.ask("/routez")?;
+    let mut ids: Vec<&str> = routez
+        .routes
+        .iter()
+        .map(|route| &*route.remote_id)
+        .collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let present = ids.len() + 1;
+    let expected = check.options.expect.unwrap_or(present);
+    check.report.detail(
+        1,
+        "the broker has no /clusterz: only its own routes were counted",
+    );
+    members(check, present, expected);
+    Ok(())
+}
+
+/// Judges the number of members that are there.
+fn members(check: &mut Check, present: usize, expected: usize) {
+    let missing = expected.saturating_sub(present);
+    let (present, limit) = (present as f64, expected as f64);
+    check.report.watch(MEMBERS.label, present, None, "");
+    check
+        .report
+        .total(MEMBERS_MISSING.label, Some(missing as f64));
+    let text = format!("{} of {limit}", plural(present, "member"));
+    let status = match missing {
+        0 => Status::Ok,
+        _ => Status::Critical,
+    };
+    check.report.say(status, &text);
+}

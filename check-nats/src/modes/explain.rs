@@ -1,0 +1,92 @@
+//! Mode `explain`: what the broker itself says is wrong. Only midge says it.
+
+use monitor_client::{Explainz, Finding, Kind};
+
+use super::{
+    Check, Failure, Status,
+    need::{Need, must, of_midge},
+};
+use crate::{
+    deadline::Step,
+    metric::{FINDINGS_CRITICAL, FINDINGS_INFO, FINDINGS_WARNING},
+    text::quoted,
+};
+
+/// Findings on the first line; `-v` has the rest.
+const TOLD_MAX: usize = 3;
+
+pub(super) static NEEDS: &[Need] = &[of_midge(
+    "/explainz",
+    Step::Explainz,
+    "only midge says what is wrong",
+    &[
+        must("server_id", Kind::Text),
+        must("looked", Kind::Text),
+        must("status", Kind::Word(&["ok", "info", "warning", "critical"])),
+        must("findings", Kind::List),
+        must("findings.*.code", Kind::Text),
+        must(
+            "findings.*.severity",
+            Kind::Word(&["info", "warning", "critical"]),
+        ),
+    ],
+)];
+
+pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
+    let explained: Explainz = check.ask("/explainz")?;
+    for (metric, severity) in [
+        (&FINDINGS_CRITICAL, "critical"),
+        (&FINDINGS_WARNING, "warning"),
+        (&FINDINGS_INFO, "info"),
+    ] {
+        let of_severity = explained.findings.iter().filter(|f| f.severity == severity);
+        let count = of_severity.count() as f64;
+        check.report.total(metric.label, Some(count));
+    }
+    let (bad, worth_knowing): (Vec<&Finding>, Vec<&Finding>) = explained
+        .findings
+        .iter()
+        .partition(|finding| status(finding) != Status::Ok);
+    if bad.is_empty() {
+        if !matches!(&*explained.status, "ok" | "info") {
+            return Err(Failure::unknown(format!(
+                "{}/explainz has the status {}, but no finding that tells why",
+                check.options.monitor_url,
+                quoted(&explained.status)
+            )));
+        }
+        check.report.say(Status::Ok, "nothing is wrong");
+    }
+    for (number, finding) in bad.iter().enumerate() {
+        match number < TOLD_MAX {
+            true => check.report.say(status(finding), &sentence(finding)),
+            false => check.report.detail(1, &sentence(finding)),
+        }
+        check.report.detail(1, &format!("why: {}", finding.cause));
+        check.report.detail(1, &format!("do: {}", finding.remedy));
+    }
+    if bad.len() > TOLD_MAX {
+        let text = format!("{} more findings", bad.len() - TOLD_MAX);
+        let worst = bad[TOLD_MAX..].iter().map(|finding| status(finding)).max();
+        check.report.say(worst.unwrap_or(Status::Ok), &text);
+    }
+    for finding in worth_knowing {
+        check.report.detail(1, &sentence(finding));
+    }
+    Ok(())
+}
+
+fn status(finding: &Finding) -> Status {
+    match &*finding.severity {
+        "info" => Status::Ok,
+        "warning" => Status::Warning,
+        _ => Status::Critical,
+    }
+}
+
+fn sentence(finding: &Finding) -> String {
+    match &*finding.subject {
+        "" => format!("{}: {}", finding.code, finding.text),
+        subject => format!("{} {}: {}", finding.code, quoted(subject), finding.text),
+    }
+}

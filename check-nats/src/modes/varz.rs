@@ -1,0 +1,44 @@
+//! Mode `varz`: any number that the broker reports.
+
+use monitor_client::{Found, Kind};
+
+use super::{
+    Check, Failure,
+    need::{Need, must, of},
+};
+use crate::{
+    deadline::Step,
+    range::Unit,
+    text::{bytes, decimal, quoted},
+};
+
+pub(super) static NEEDS: &[Need] = &[of("/varz", Step::Varz, &[must("server_id", Kind::Text)])];
+
+pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
+    let path = check.options.metric.clone().unwrap_or_default();
+    let value = match check.look("/varz", &path)? {
+        Found::Absent => {
+            let text = format!("/varz has no figure {}", quoted(&path));
+            return Err(Failure::unknown(text));
+        }
+        found => found.number().ok_or_else(|| {
+            Failure::unknown(format!("{} of /varz is not a number", quoted(&path)))
+        })?,
+    };
+    let Some((label, unit)) = check
+        .options
+        .metrics
+        .first()
+        .map(|metric| (metric.label.clone(), metric.unit))
+    else {
+        return Err(Failure::unknown("mode varz has no figure"));
+    };
+    let shown = match unit {
+        Unit::Bytes => bytes(value),
+        _ => decimal(value),
+    };
+    check
+        .report
+        .state(&label, value, None, &format!("{path} {shown}"));
+    Ok(())
+}

@@ -1,0 +1,90 @@
+//! A client as responders in other accounts and readers of events are told of
+//! it, with nats-server's names.
+
+use serde::Serialize;
+
+use crate::connection::Connection;
+
+/// Who a client is. Empty fields are left out.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct ClientInfo {
+    /// Time of the accept, RFC 3339.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub start: String,
+    /// The peer's address.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub host: String,
+    /// Connection id.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub id: u64,
+    /// Its account.
+    #[serde(rename = "acc", skip_serializing_if = "String::is_empty")]
+    pub account: String,
+    /// The account that passed its request on.
+    #[serde(rename = "svc", skip_serializing_if = "String::is_empty")]
+    pub service: String,
+    /// Who logged in.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub user: String,
+    /// The client's own name.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name: String,
+    /// Language of the client library.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub lang: String,
+    /// Version of the client library.
+    #[serde(rename = "ver", skip_serializing_if = "String::is_empty")]
+    pub version: String,
+    /// Round trip time in nanoseconds.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rtt: u64,
+    /// Name of the broker it is connected to.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub server: String,
+    /// Name of that broker's cluster.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub cluster: String,
+    /// Time of the close, RFC 3339.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub stop: String,
+    /// Display name of the account.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub name_tag: String,
+    /// `Client`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub kind: String,
+    /// `nats`.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub client_type: String,
+}
+
+impl Connection {
+    /// Who the client is at this moment; `server`, `cluster`, `service` and `stop` are left empty.
+    pub fn client_info(&self) -> ClientInfo {
+        let identity = self.identity.lock().clone();
+        ClientInfo {
+            start: self
+                .start
+                .time_of_day()
+                .to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true),
+            host: self.peer.ip().to_canonical().to_string(),
+            id: self.cid,
+            name_tag: identity.account.clone(),
+            account: identity.account,
+            user: identity.user,
+            name: identity.name,
+            lang: identity.lang,
+            version: identity.version,
+            rtt: self
+                .rtt()
+                .map_or(0, |rtt| u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX)),
+            kind: "Client".into(),
+            client_type: "nats".into(),
+            ..ClientInfo::default()
+        }
+    }
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}

@@ -1,0 +1,287 @@
+//! Incidents as they happen: which reader is behind, since when, who feeds it,
+//! and at its end what was lost.
+//!
+//! The recorder looks at the readers ([`look_at`]) several times in a second at
+//! first, then once in a second; a connection's own task tells of its end
+//! ([`conclude`]). Nothing here is done per message.
+
+use std::{cmp::Reverse, sync::Arc, time::Duration};
+
+use tokio::net::TcpStream;
+
+use crate::{
+    broker::registry::Registry,
+    connection::{CloseReason, Connection, outbound::Backlog},
+    telemetry::{
+        MonotonicMicros, MonotonicMillis, Telemetry,
+        event::EventKind,
+        held::shown,
+        loss::Lost,
+        producers::Producers,
+        slow::{Incident, Publisher, Reader, State, judge},
+    },
+};
+
+/// A queue that has more than this part of its limit is worth an incident.
+const PENDING_PART: usize = 10;
+
+/// The same for a reader that has been behind this long.
+const BEHIND_MIN: Duration = Duration::from_secs(1);
+
+/// A reader has caught up when it was not found behind for this long.
+const RECOVERED_AFTER: Duration = Duration::from_secs(1);
+
+/// For this long an incident is looked at with every call, then less often.
+const YOUNG: Duration = Duration::from_secs(5);
+
+/// Between two looks at an incident that is no longer young.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// Subjects and publishers named in an incident.
+const NAMED_MAX: usize = 16;
+
+/// Looks at one reader: begins an incident, follows it, ends it when the reader
+/// has caught up.
+pub fn look_at(
+    telemetry: &Telemetry,
+    registry: &Registry,
+    connection: &Connection,
+    now: MonotonicMillis,
+) {
+    let backlog = connection.outbound().backlog();
+    if backlog.closed {
+        // The connection's own task concludes.
+        return;
+    }
+    match telemetry.slow.ongoing(connection.cid) {
+        Some(incident) => follow(telemetry, registry, connection, &backlog, incident, now),
+        None if is_worth_an_incident(&backlog, now) => {
+            let incident = begin(connection, &backlog, now);
+            let incident = filled_in(telemetry, registry, connection, &backlog, incident, now);
+            let text = format!(
+                "fell behind: {} of at most {} bytes waiting, most of {}; {}",
+                incident.pending,
+                incident.limit,
+                incident.top_subject().unwrap_or("no subject"),
+                incident.evidence
+            );
+            let who = incident.reader.who.clone();
+            if telemetry.slow.begin(incident) {
+                tell(telemetry, connection.cid, &who, &text);
+            }
+        }
+        None => {}
+    }
+}
+
+/// Whether the recorder should look at a reader again soon.
+pub fn is_behind(connection: &Connection) -> bool {
+    let backlog = connection.outbound().backlog();
+    backlog.behind_since.is_some() && !backlog.closed
+}
+
+/// Ends the incident of a connection that ends; a reader that was cut has one
+/// even if nobody looked in time. To be called by its own task when nothing is
+/// written any more.
+pub fn conclude(
+    telemetry: &Telemetry,
+    registry: &Registry,
+    connection: &Connection,
+    reason: CloseReason,
+) -> Option<Arc<Incident>> {
+    let now = MonotonicMillis::now();
+    let backlog = connection.outbound().backlog();
+    let ongoing = telemetry.slow.ongoing(connection.cid);
+    if ongoing.is_none() && !reason.is_slow_consumer() {
+        return None;
+    }
+    let mut incident = ongoing.unwrap_or_else(|| begin(connection, &backlog, now));
+    let dropped = connection.outbound().traffic().loss.dropped();
+    incident.lost = Lost {
+        msgs: dropped.msgs,
+        bytes: dropped.bytes,
+    };
+    // What waited is thrown away already: it waited until now.
+    let lost = usize::try_from(dropped.bytes).unwrap_or(usize::MAX);
+    let backlog = Backlog {
+        pending: lost,
+        ..backlog
+    };
+    incident.subjects_at = 0;
+    let mut incident = filled_in(telemetry, registry, connection, &backlog, incident, now);
+    incident.end = Some(now);
+    incident.state = match reason.is_slow_consumer() {
+        true => State::Evicted,
+        false => State::Closed,
+    };
+    let incident = telemetry.slow.end(incident)?;
+    let text = format!(
+        "{} after {:.1} s behind: lost {} messages ({} bytes), most of {}; {}: {}",
+        incident.state.name(),
+        incident.duration(now).as_secs_f64(),
+        incident.lost.msgs,
+        incident.lost.bytes,
+        incident.top_subject().unwrap_or("no subject"),
+        incident.cause.name(),
+        incident.evidence
+    );
+    tell(telemetry, connection.cid, &incident.reader.who, &text);
+    Some(incident)
+}
+
+fn is_worth_an_incident(backlog: &Backlog, now: MonotonicMillis) -> bool {
+    backlog.behind_since.is_some_and(|since| {
+        backlog.pending > backlog.max_pending / PENDING_PART || since.until(now) >= BEHIND_MIN
+    })
+}
+
+fn begin(connection: &Connection, backlog: &Backlog, now: MonotonicMillis) -> Incident {
+    let start = backlog.behind_since.unwrap_or(now);
+    let mut incident = Incident::begin(reader(connection), start, backlog.max_pending);
+    incident.written_before = connection.outbound().traffic().written_bytes;
+    incident.note(start, 0, 0);
+    connection.outbound().keep_feeders(true);
+    incident
+}
+
+fn follow(
+    telemetry: &Telemetry,
+    registry: &Registry,
+    connection: &Connection,
+    backlog: &Backlog,
+    mut incident: Incident,
+    now: MonotonicMillis,
+) {
+    let last = incident.curve.last().map_or(incident.start, |last| last.at);
+    if incident.duration(now) > YOUNG && last.until(now) < LOOK_EVERY {
+        return;
+    }
+    if backlog.behind_since.is_some() {
+        incident.behind_at = now;
+    }
+    if incident.behind_at.until(now) < RECOVERED_AFTER {
+        let incident = filled_in(telemetry, registry, connection, backlog, incident, now);
+        telemetry.slow.update(incident);
+        return;
+    }
+    incident.note(
+        now,
+        backlog.pending,
+        connection.outbound().traffic().written_bytes,
+    );
+    incident.state = State::Recovered;
+    incident.end = Some(incident.behind_at);
+    connection.outbound().keep_feeders(false);
+    if let Some(incident) = telemetry.slow.end(incident) {
+        let text = format!(
+            "caught up after {:.1} s behind with at most {} bytes waiting",
+            incident.duration(now).as_secs_f64(),
+            incident.pending_max
+        );
+        tell(telemetry, connection.cid, &incident.reader.who, &text);
+    }
+}
+
+/// Notes how things are now.
+fn filled_in(
+    telemetry: &Telemetry,
+    registry: &Registry,
+    connection: &Connection,
+    backlog: &Backlog,
+    mut incident: Incident,
+    now: MonotonicMillis,
+) -> Incident {
+    let outbound = connection.outbound();
+    incident.note(now, backlog.pending, outbound.traffic().written_bytes);
+    incident.publishers = publishers(&outbound.producers(), registry);
+    // Looked at anew when it has grown by half.
+    if backlog.pending > incident.subjects_at / 2 * 3 {
+        let mut subjects = outbound.subjects();
+        subjects.sort_by_key(|share| Reverse(share.bytes));
+        subjects.truncate(NAMED_MAX);
+        incident.subjects = subjects;
+        incident.subjects_at = backlog.pending;
+    }
+    let socket = outbound.socket_figures();
+    if socket.is_some() || incident.evidence.is_empty() {
+        let delay = telemetry.latency.worst_scheduling(MonotonicMicros::now());
+        (incident.cause, incident.evidence) = judge(incident.socket_before, socket, delay);
+    }
+    if incident.socket_before.is_none() && incident.curve.len() > 2 {
+        incident.socket_before = socket;
+    }
+    incident
+}
+
+fn publishers(producers: &Producers, registry: &Registry) -> Vec<Publisher> {
+    let mut found: Vec<Publisher> = Vec::new();
+    for fed in &producers.fed {
+        found.push(Publisher {
+            cid: fed.cid,
+            bytes: fed.bytes,
+            ..Publisher::default()
+        });
+    }
+    for stalled in &producers.stalled {
+        let known = found.iter().position(|known| known.cid == stalled.cid);
+        let at = known.unwrap_or_else(|| {
+            found.push(Publisher {
+                cid: stalled.cid,
+                ..Publisher::default()
+            });
+            found.len() - 1
+        });
+        found[at].stalls = stalled.count;
+        found[at].stalled = stalled.time;
+    }
+    for publisher in &mut found {
+        let who = registry.who(publisher.cid).unwrap_or_default();
+        publisher.who = shown(&who).into_owned();
+    }
+    found.sort_by_key(|publisher| Reverse((publisher.bytes, publisher.stalled)));
+    found
+}
+
+fn reader(connection: &Connection) -> Reader {
+    let cut = |text: &str| shown(text).into_owned();
+    let who = connection.who();
+    let identity = connection.identity.lock();
+    Reader {
+        cid: connection.cid,
+        kind: connection.kind.name().into(),
+        who: cut(&who),
+        name: cut(&identity.name),
+        user: cut(&identity.user),
+        certificate: connection
+            .certificate
+            .get()
+            .map(|certificate| cut(&certificate.common_name))
+            .unwrap_or_default(),
+        address: connection.peer.to_string(),
+        library: cut([&*identity.lang, &*identity.version].join(" ").trim()),
+        account: identity.account.clone(),
+    }
+}
+
+fn tell(telemetry: &Telemetry, cid: u64, who: &str, text: &str) {
+    let events = &telemetry.events;
+    events.record(EventKind::SlowConsumer, cid, who, text);
+}
+
+impl Connection {
+    /// Ends the connection that its own task has taken out of everything: says the
+    /// last words, concludes its incident, gives back what it held. What is
+    /// counted of it is final then. Returns its incident, if there is one.
+    pub async fn end(
+        &self,
+        telemetry: &Telemetry,
+        registry: &Registry,
+        stream: &TcpStream,
+        reason: CloseReason,
+    ) -> Option<Arc<Incident>> {
+        self.drain_and_close(stream).await;
+        let incident = conclude(telemetry, registry, self, reason);
+        self.outbound().release();
+        incident
+    }
+}

@@ -1,0 +1,47 @@
+//! INFO as a client gets it, when it connects and whenever it changes.
+
+use std::{
+    net::IpAddr,
+    sync::{Arc, atomic::Ordering},
+};
+
+use super::Broker;
+use crate::{
+    connection::{Connection, buffers::with_buffers},
+    protocol::info::Info,
+};
+
+/// INFO as this client gets it now.
+pub fn info_for(broker: &Broker, connection: &Connection) -> Info {
+    let mut info = broker.info.read().clone();
+    info.client_id = Some(connection.cid);
+    info.client_ip = match connection.peer.ip() {
+        IpAddr::V6(ip) => ip.to_canonical().to_string(),
+        ip => ip.to_string(),
+    };
+    info
+}
+
+/// Sends INFO as it is now to a client that takes it at any time.
+pub fn notify_info(broker: &Broker, connection: &Arc<Connection>) {
+    send_info(connection, &info_for(broker, connection));
+}
+
+/// Tells one client that the broker is about to leave, so that it looks for
+/// another one; whether it takes INFO at any time.
+pub fn send_away(broker: &Broker, connection: &Arc<Connection>) -> bool {
+    let mut info = info_for(broker, connection);
+    info.ldm = true;
+    send_info(connection, &info)
+}
+
+fn send_info(connection: &Arc<Connection>, info: &Info) -> bool {
+    let takes_info = connection.takes_info.load(Ordering::Relaxed);
+    if takes_info {
+        with_buffers(|buffers| {
+            connection.send(buffers, &info.line());
+            buffers.flush_touched();
+        });
+    }
+    takes_info
+}

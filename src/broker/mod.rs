@@ -1,0 +1,44 @@
+//! The state that every kind of peer shares.
+//!
+//! `server` makes one [`Broker`]; the sessions of clients and of routes work on it,
+//! and all that observes the broker reads it. It knows connections and accounts, and
+//! no session: what only clients need, such as who may log in, is in
+//! [`ClientListener`](crate::client::ClientListener), what only routes need in
+//! [`Cluster`](crate::route::Cluster).
+
+pub mod client_info;
+pub mod incident;
+pub mod info;
+pub mod limits;
+pub mod memory;
+pub mod password_queue;
+pub mod registry;
+pub mod surplus;
+pub mod system_queue;
+
+use parking_lot::RwLock;
+
+use crate::{
+    account::Accounts, connection::admission::Admission, protocol::info::Info, telemetry::Telemetry,
+};
+use limits::LimitsInForce;
+use registry::Registry;
+use system_queue::SystemQueue;
+
+/// What all connections share, whatever their peer is.
+pub struct Broker {
+    /// The subject spaces.
+    pub accounts: Accounts,
+    /// What is counted and what has happened.
+    pub telemetry: Telemetry,
+    /// Requests and notices for the system account, until `system` takes them.
+    pub system: SystemQueue,
+    /// Who is connected.
+    pub registry: Registry,
+    /// The places of those who have not logged in, of all ports.
+    pub admission: Admission,
+    /// The limits in force.
+    pub limits: LimitsInForce,
+    /// INFO as every client gets it; the client's own fields are filled in.
+    pub info: RwLock<Info>,
+}

@@ -1,0 +1,416 @@
+//! Who is connected, who was, and what both moved in total.
+//!
+//! Totals are not counted a second time: they are the sum over the open
+//! connections and what the closed ones left behind. The server registers
+//! connections, monitoring reads.
+
+pub mod closed;
+mod moved_totals;
+mod room;
+#[cfg(test)]
+mod tests;
+mod totals;
+mod view;
+mod walk;
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, AtomicUsize, Ordering},
+};
+
+use hashbrown::HashMap;
+use parking_lot::Mutex;
+
+pub use crate::broker::registry::{
+    moved_totals::MovedConnection,
+    room::Cut,
+    totals::{AccountTotals, FailureCounts, LiveConnection, RegistrySnapshot, Totals},
+    view::{ClosedConnection, ConnectionView, SubscriptionView},
+};
+use crate::{
+    broker::registry::{
+        closed::Closed, moved_totals::MovedTotals, totals::ClosedTotals, walk::walk,
+    },
+    connection::{CloseReason, Connection, Subscription, budget::Budget, moved::MovedList},
+    telemetry::{MonotonicMicros, Traffic},
+};
+
+/// Readers noted between two ticks of the recorder.
+const NOTICED_MAX: usize = 64;
+
+/// Closed connections that are asked for somebody's name, the latest first.
+const LATELY_CLOSED_MAX: usize = 256;
+
+/// All connections: those of the clients, and the routes apart from them.
+pub struct Registry {
+    inner: Mutex<Inner>,
+    next_cid: AtomicU64,
+    accepted: AtomicU64,
+    stalls: AtomicU64,
+    max_closed: AtomicUsize,
+    /// Held by who makes room in the budget.
+    making_room: Mutex<()>,
+    /// Connections that moved something since totals were last added up.
+    moved: Arc<MovedList>,
+    /// Readers that publishers found behind, until the recorder takes them.
+    noticed: Mutex<Vec<Arc<Connection>>>,
+    /// What all outbound queues may hold together.
+    pub budget: Arc<Budget>,
+}
+
+#[derive(Default)]
+struct Inner {
+    open: HashMap<u64, Arc<Connection>>,
+    closed: Closed,
+    /// What the closed connections left behind.
+    gone: ClosedTotals,
+    /// The same by the name of their account, as `Identity` has it.
+    gone_by_account: HashMap<String, ClosedTotals>,
+    /// The open routes.
+    routes: HashMap<u64, Arc<Connection>>,
+    /// What the closed routes left behind.
+    routes_gone: ClosedTotals,
+    /// How many ended, by reason.
+    ended: HashMap<CloseReason, u64>,
+    /// What all connections moved, as far as it is added up.
+    moved: MovedTotals,
+}
+
+impl Inner {
+    /// Keeps what a closed connection leaves behind; returns what it moved.
+    fn leave(&mut self, connection: &Connection, account: &str, reason: CloseReason) -> Traffic {
+        self.open.remove(&connection.cid);
+        let traffic = self.moved.close(connection);
+        self.gone.add(traffic, reason);
+        let gone = self.gone_by_account.entry_ref(account).or_default();
+        gone.add(traffic, reason);
+        traffic
+    }
+}
+
+impl Registry {
+    /// Remembers at most `max_closed` closed connections; all outbound queues
+    /// together may hold `max_memory` bytes.
+    pub fn new(max_closed: usize, max_memory: usize) -> Self {
+        Self {
+            inner: Mutex::default(),
+            next_cid: AtomicU64::new(1),
+            accepted: AtomicU64::new(0),
+            stalls: AtomicU64::new(0),
+            max_closed: AtomicUsize::new(max_closed),
+            making_room: Mutex::default(),
+            moved: Arc::default(),
+            noticed: Mutex::default(),
+            budget: Arc::new(Budget::new(max_memory)),
+        }
+    }
+
+    /// Sets other limits; see [`Registry::new`].
+    pub fn set_limits(&self, max_closed: usize, max_memory: usize) {
+        self.max_closed.store(max_closed, Ordering::Relaxed);
+        self.budget.set_limit(max_memory);
+        let freed = self.inner.lock().closed.keep(max_closed);
+        drop(freed);
+    }
+
+    fn max_closed(&self) -> usize {
+        self.max_closed.load(Ordering::Relaxed)
+    }
+
+    /// The id of a client just accepted.
+    pub fn accept(&self) -> u64 {
+        self.accepted.fetch_add(1, Ordering::Relaxed);
+        self.next_cid()
+    }
+
+    /// An id for a connection that is no client's.
+    pub fn next_cid(&self) -> u64 {
+        self.next_cid.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Adds a route.
+    pub fn insert_route(&self, connection: &Arc<Connection>) {
+        let mut inner = self.inner.lock();
+        inner.routes.insert(connection.cid, connection.clone());
+        connection.note_in(&self.moved);
+    }
+
+    /// Takes a route out that has ended.
+    pub fn close_route(&self, connection: &Connection, reason: CloseReason) {
+        let mut inner = self.inner.lock();
+        inner.routes.remove(&connection.cid);
+        let traffic = inner.moved.close(connection);
+        inner.routes_gone.add(traffic, reason);
+    }
+
+    /// Adds a connection unless there are `max_connections` already.
+    pub fn insert(&self, connection: &Arc<Connection>, max_connections: usize) -> bool {
+        let mut inner = self.inner.lock();
+        if inner.open.len() >= max_connections {
+            return false;
+        }
+        inner.open.insert(connection.cid, connection.clone());
+        connection.note_in(&self.moved);
+        true
+    }
+
+    /// How many clients are connected.
+    pub fn open_count(&self) -> usize {
+        self.inner.lock().open.len()
+    }
+
+    /// Moves a connection to the closed ones, with the subscriptions it had.
+    pub fn close(
+        &self,
+        connection: &Connection,
+        subscriptions: &[Arc<Subscription>],
+        reason: CloseReason,
+    ) {
+        let mut last = connection.view();
+        last.subscriptions = subscriptions.len();
+        last.identity = last.identity.remembered();
+        let mut listed = 0;
+        let views = subscriptions.iter().map(|known| known.remembered());
+        let views = views.take_while(|view| {
+            listed += closed::listed_len(view);
+            listed <= closed::LISTED_MAX
+        });
+        let mut closed = ClosedConnection {
+            last,
+            subscriptions: views.collect::<Box<[_]>>().into(),
+            stop: MonotonicMicros::now(),
+            reason,
+        };
+        let mut inner = self.inner.lock();
+        closed.last.traffic = inner.leave(connection, &closed.last.identity.account, reason);
+        *inner.ended.entry(reason).or_default() += 1;
+        let freed = inner.closed.push(closed, self.max_closed());
+        drop(inner);
+        drop(freed);
+    }
+
+    /// The same with a connection that left without a word, for `reason`.
+    pub fn close_bare(&self, connection: &Connection, reason: CloseReason) {
+        let mut closed = ClosedConnection {
+            last: connection.view(),
+            subscriptions: Vec::new(),
+            stop: MonotonicMicros::now(),
+            reason,
+        };
+        let mut inner = self.inner.lock();
+        closed.last.traffic = inner.leave(connection, "", reason);
+        *inner.ended.entry(reason).or_default() += 1;
+        let freed = inner.closed.push_bare(closed, self.max_closed());
+        drop(inner);
+        drop(freed);
+    }
+
+    /// Drops a connection that nobody will ask for.
+    pub fn forget(&self, connection: &Connection) {
+        let mut inner = self.inner.lock();
+        inner.leave(connection, "", CloseReason::ClientClosed);
+    }
+
+    /// Counts a publisher's wait for `reader`.
+    pub fn stall(&self, reader: &Connection) {
+        reader.stalls.fetch_add(1, Ordering::Relaxed);
+        self.stalls.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Connections that ended in trouble so far.
+    pub fn troubles(&self) -> FailureCounts {
+        self.inner.lock().gone.troubles
+    }
+
+    /// The open routes, in no order.
+    pub fn routes(&self) -> Vec<Arc<Connection>> {
+        self.inner.lock().routes.values().cloned().collect()
+    }
+
+    /// Notes readers that are behind, for the recorder to look at.
+    pub fn notice<'a>(&self, readers: impl Iterator<Item = &'a Arc<Connection>>) {
+        let mut noticed = self.noticed.lock();
+        for reader in readers {
+            if noticed.len() >= NOTICED_MAX {
+                return;
+            }
+            if !noticed.iter().any(|known| Arc::ptr_eq(known, reader)) {
+                noticed.push(reader.clone());
+            }
+        }
+    }
+
+    /// The readers noted since this was last asked.
+    pub fn take_noticed(&self) -> Vec<Arc<Connection>> {
+        std::mem::take(&mut *self.noticed.lock())
+    }
+
+    /// The open connection with this id.
+    pub fn find(&self, cid: u64) -> Option<Arc<Connection>> {
+        self.inner.lock().open.get(&cid).cloned()
+    }
+
+    /// Who a connection is or was, in one word; `None` if it is long gone.
+    pub fn who(&self, cid: u64) -> Option<String> {
+        if let Some(connection) = self.find(cid) {
+            return Some(connection.who());
+        }
+        let inner = self.inner.lock();
+        let lately = inner.closed.iter().rev().take(LATELY_CLOSED_MAX);
+        let found = lately
+            .map(|closed| &closed.last)
+            .find(|last| last.cid == cid)?;
+        Some(found.identity.who(found.peer))
+    }
+
+    /// The same for many, by their ids; those that are long gone are left out. What
+    /// is closed is gone through once and not once for each.
+    pub fn names(&self, cids: impl IntoIterator<Item = u64>) -> HashMap<u64, String> {
+        let mut names: HashMap<u64, String> =
+            cids.into_iter().map(|cid| (cid, String::new())).collect();
+        let inner = self.inner.lock();
+        let open: Vec<_> = names
+            .keys()
+            .filter_map(|cid| inner.open.get(cid).cloned())
+            .collect();
+        let lately = inner.closed.iter().rev().take(LATELY_CLOSED_MAX);
+        let closed: Vec<_> = lately
+            .filter(|closed| names.contains_key(&closed.last.cid))
+            .cloned()
+            .collect();
+        // The texts are made without the lock.
+        drop(inner);
+        for closed in closed {
+            names.insert(closed.last.cid, closed.last.who());
+        }
+        for connection in open {
+            names.insert(connection.cid, connection.who());
+        }
+        names.retain(|_, name| !name.is_empty());
+        names
+    }
+
+    /// The open connections of clients, in no order.
+    pub fn open(&self) -> Vec<Arc<Connection>> {
+        let inner = self.inner.lock();
+        let mut open = Vec::with_capacity(inner.open.len());
+        walk(inner.open.values(), |known| open.push(known.clone()));
+        open
+    }
+
+    /// How many clients are connected, and those on a page of them in the order of
+    /// their ids. Others are not read, as many as there are.
+    pub fn page(&self, offset: usize, limit: usize) -> (usize, Vec<Arc<Connection>>) {
+        let inner = self.inner.lock();
+        let mut cids: Vec<u64> = inner.open.keys().copied().collect();
+        let page = smallest(&mut cids, offset, limit).iter();
+        let page = page.filter_map(|cid| inner.open.get(cid).cloned());
+        (inner.open.len(), page.collect())
+    }
+
+    /// The closed connections that are remembered, those first that ended first.
+    pub fn closed(&self) -> Vec<Arc<ClosedConnection>> {
+        let closed = self.inner.lock().closed.iter().cloned().collect();
+        // Without the lock.
+        closed::by_end(closed)
+    }
+
+    /// How many closed connections are remembered.
+    pub fn closed_count(&self) -> usize {
+        self.inner.lock().closed.len()
+    }
+
+    /// What all connections moved, at one moment.
+    pub fn moment(&self) -> RegistrySnapshot {
+        let inner = self.inner.lock();
+        let moving = |open: &HashMap<u64, Arc<Connection>>| {
+            let mut moving = Vec::with_capacity(open.len());
+            walk(open.values(), |known| {
+                moving.push(LiveConnection {
+                    connection: known.clone(),
+                    traffic: known.traffic(),
+                });
+            });
+            moving
+        };
+        RegistrySnapshot {
+            open: moving(&inner.open),
+            routes: moving(&inner.routes),
+            gone: inner.gone,
+            gone_by_account: inner.gone_by_account.clone(),
+            routes_gone: inner.routes_gone,
+            ended: inner.ended.clone(),
+            accepted: self.accepted.load(Ordering::Relaxed),
+            stalls: self.stalls.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The totals. Unlike [`Registry::moment`] this goes through those connections
+    /// alone that moved something since totals were last added up.
+    pub fn totals(&self) -> Totals {
+        let mut inner = self.inner.lock();
+        inner.add_up(&self.moved);
+        Totals {
+            connections: inner.open.len(),
+            accepted: self.accepted.load(Ordering::Relaxed),
+            traffic: inner.moved.clients,
+            troubles: inner.gone.troubles,
+            routes: inner.routes.len(),
+            route_traffic: inner.moved.routes,
+            route_troubles: inner.routes_gone.troubles,
+            stalls: self.stalls.load(Ordering::Relaxed),
+        }
+    }
+
+    /// What each client moved since the last call, of those that moved something
+    /// and are open.
+    pub fn take_moved(&self) -> Vec<MovedConnection> {
+        let mut inner = self.inner.lock();
+        inner.add_up(&self.moved);
+        inner.take_moved()
+    }
+
+    /// The same of one client, which is about to be closed.
+    pub fn take_moved_of(&self, connection: &Arc<Connection>) -> Option<MovedConnection> {
+        self.inner.lock().moved.take_of(connection)
+    }
+}
+
+/// Those that would follow the first `offset` if all were in order, at most `limit`, in
+/// order.
+fn smallest(cids: &mut [u64], offset: usize, limit: usize) -> &[u64] {
+    let end = offset.saturating_add(limit);
+    let front = match end < cids.len() {
+        true => cids.select_nth_unstable(end).0,
+        false => cids,
+    };
+    let begin = offset.min(front.len());
+    if (1..front.len()).contains(&begin) {
+        front.select_nth_unstable(begin);
+    }
+    let page = &mut front[begin..];
+    page.sort_unstable();
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_the_same_as_of_a_sorted_list() {
+        let mixed: Vec<u64> = (0..1000).map(|n| n * 7919 % 1009).collect();
+        let mut sorted = mixed.clone();
+        sorted.sort_unstable();
+        for offset in [0, 1, 17, 500, 999, 1000, 1001, usize::MAX] {
+            for limit in [0, 1, 17, 500, 999, 1000, 1001, usize::MAX] {
+                let page: Vec<u64> = sorted.iter().skip(offset).take(limit).copied().collect();
+                assert_eq!(
+                    smallest(&mut mixed.clone(), offset, limit),
+                    page,
+                    "{offset} {limit}"
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! Making room when all outbound queues together hold more than `max_memory`, or than
+//! the process has left.
+//!
+//! Who is cut is chosen by what the budget has booked, which is what waits in
+//! queues that cannot be written: a connection that flows holds nothing of it,
+//! however much is on its way through its queue, and is never cut here. Called by
+//! whoever has just delivered.
+
+use std::{cmp::Reverse, fmt, sync::Arc};
+
+use crate::{
+    broker::registry::Registry,
+    connection::{Connection, budget::LimitedBy},
+};
+
+/// A connection that was cut, and why.
+pub struct Cut {
+    /// Which.
+    pub connection: Arc<Connection>,
+    /// Bytes that waited in its queue.
+    held: usize,
+    /// Bytes that waited in all queues together.
+    used: usize,
+    /// Bytes that may.
+    limit: usize,
+    /// Why no more.
+    limited_by: LimitedBy,
+}
+
+impl fmt::Display for Cut {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            held,
+            used,
+            limit,
+            limited_by,
+            ..
+        } = self;
+        let what = match limited_by {
+            LimitedBy::MaxMemory => format!("max_memory of {limit} bytes"),
+            LimitedBy::Room { .. } => {
+                format!("the {limit} bytes that the process has left besides all else (see /memz)")
+            }
+        };
+        write!(
+            f,
+            "Slow Consumer Detected: all queues together exceed {what} with {used}, this one held \
+             most: {held} bytes"
+        )
+    }
+}
+
+impl Registry {
+    /// Cuts those for which most is booked until the budget is kept. Returns them.
+    pub fn keep_budget(&self) -> Vec<Cut> {
+        if !self.budget.is_overdrawn() {
+            return Vec::new();
+        }
+        // Who comes second would cut one more for the same bytes.
+        let Some(_making_room) = self.making_room.try_lock() else {
+            return Vec::new();
+        };
+        let all = self.open().into_iter().chain(self.routes());
+        let mut holders: Vec<(usize, Arc<Connection>)> = all
+            .map(|connection| (connection.outbound().booked(), connection))
+            .filter(|(booked, _)| *booked > 0)
+            .collect();
+        holders.sort_unstable_by_key(|(booked, _)| Reverse(*booked));
+        let mut cut = Vec::new();
+        for (_, connection) in holders {
+            let (used, limit) = (self.budget.used(), self.budget.limit());
+            if used <= limit {
+                break;
+            }
+            if let Some(held) = connection.close_for_memory() {
+                cut.push(Cut {
+                    connection,
+                    held,
+                    used,
+                    limit,
+                    limited_by: self.budget.limited_by(),
+                });
+            }
+        }
+        cut
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{Ipv4Addr, SocketAddr};
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+    use crate::connection::{CloseReason, Kind, buffers::with_buffers};
+
+    /// A connection whose peer reads nothing.
+    async fn connection(registry: &Registry, peers: &mut Vec<TcpStream>) -> Arc<Connection> {
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let listener = TcpListener::bind(any).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (peer, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
+        peers.push(peer.unwrap());
+        let (stream, address) = accepted.unwrap();
+        let budget = registry.budget.clone();
+        let cid = registry.accept();
+        let connection = Connection::new(
+            Kind::Client,
+            cid,
+            address,
+            Arc::new(stream),
+            1 << 30,
+            budget,
+        );
+        let connection = Arc::new(connection);
+        assert!(registry.insert(&connection, 10));
+        connection
+    }
+
+    /// Puts so much into the queue; `flush` is whether the socket gets it.
+    fn queue(connection: &Arc<Connection>, bytes: usize, flush: bool) {
+        let piece = vec![b'x'; bytes];
+        with_buffers(|buffers| {
+            let mut appender = connection.append().unwrap();
+            assert!(appender.reserve(bytes));
+            appender.push(buffers, &piece, b"");
+            drop(appender);
+            if flush {
+                connection.flush(buffers);
+            }
+        });
+    }
+
+    /// More is on its way through the queue that flows than waits in those that are
+    /// stuck: at the edge of the budget the one that holds most of what is booked
+    /// goes, alone, and says why.
+    #[tokio::test]
+    async fn who_flows_is_never_cut_for_who_is_stuck() {
+        let registry = Registry::new(10, usize::MAX);
+        let mut peers = Vec::new();
+        let stuck = connection(&registry, &mut peers).await;
+        let less_stuck = connection(&registry, &mut peers).await;
+        let flowing = connection(&registry, &mut peers).await;
+        queue(&stuck, 32 << 20, true);
+        queue(&less_stuck, 16 << 20, true);
+        queue(&flowing, 64 << 20, false);
+        let booked = |known: &Arc<Connection>| known.outbound().booked();
+        assert!(booked(&stuck) > booked(&less_stuck) && booked(&less_stuck) > 0);
+        assert_eq!(booked(&flowing), 0);
+        let used = registry.budget.used();
+        assert_eq!(used, booked(&stuck) + booked(&less_stuck));
+
+        registry.budget.set_limit(used);
+        assert!(registry.keep_budget().is_empty());
+        registry.budget.set_limit(used - 1);
+        let held = booked(&stuck);
+        let cut = registry.keep_budget();
+        let cids: Vec<u64> = cut.iter().map(|cut| cut.connection.cid).collect();
+        assert_eq!(cids, [stuck.cid]);
+        let text = cut[0].to_string();
+        let limit = used - 1;
+        assert!(
+            text.contains(&format!("max_memory of {limit} bytes with {used}")),
+            "{text}"
+        );
+        assert!(
+            text.ends_with(&format!("held most: {held} bytes")),
+            "{text}"
+        );
+        let max_memory = 1 << 30;
+        let by_room = Cut {
+            connection: stuck.clone(),
+            held,
+            used,
+            limit,
+            limited_by: LimitedBy::Room { max_memory },
+        };
+        assert!(!by_room.to_string().contains("max_memory"), "{by_room}");
+        let reason = stuck.outbound().close_reason();
+        assert_eq!(reason, Some(CloseReason::SlowConsumerMemory));
+
+        // All that is booked goes before anything of who flows, and then nothing.
+        registry.budget.set_limit(0);
+        assert_eq!(registry.keep_budget().len(), 1);
+        assert_eq!(registry.budget.used(), 0);
+        registry.budget.book(0, 1);
+        assert!(registry.keep_budget().is_empty());
+        assert_eq!(flowing.outbound().close_reason(), None);
+    }
+}

@@ -1,0 +1,57 @@
+//! Who is cut for the memory of all queues.
+
+use super::*;
+use crate::connection::{
+    buffers::with_buffers,
+    test_support::{LIMIT, connection, fall_behind, runtime},
+};
+
+#[test]
+fn who_is_not_let_in_is_nobody_elses_matter() {
+    let runtime = runtime();
+    let registry = Registry::new(0, LIMIT);
+    let (known, _peer) = connection(&runtime, 1, registry.budget.clone());
+    registry.insert(&known, 10);
+    with_buffers(|buffers| {
+        known.send(buffers, &[b'x'; 8 * 1024]);
+        buffers.touched.clear();
+    });
+    let (unauthenticated, _peer) = connection(&runtime, 2, Budget::own());
+    fall_behind(&unauthenticated);
+    assert!(registry.keep_budget().is_empty());
+    assert!(known.outbound().close_reason().is_none());
+    // Once it is in, it is the one that holds most.
+    unauthenticated
+        .outbound()
+        .admit(usize::MAX, registry.budget.clone());
+    registry.insert(&unauthenticated, 10);
+    let cut: Vec<_> = registry
+        .keep_budget()
+        .iter()
+        .map(|cut| cut.connection.cid)
+        .collect();
+    assert_eq!(cut, [2]);
+    assert_eq!(registry.budget.used(), 0);
+}
+
+#[test]
+fn who_keeps_up_is_not_cut_for_what_others_hold() {
+    let runtime = runtime();
+    let registry = Registry::new(0, LIMIT);
+    let (behind, _peer) = connection(&runtime, 1, registry.budget.clone());
+    let (busy, _peer) = connection(&runtime, 2, registry.budget.clone());
+    registry.insert(&behind, 10);
+    registry.insert(&busy, 10);
+    fall_behind(&behind);
+    // More waits for it, but it is on its way.
+    with_buffers(|buffers| {
+        busy.send(buffers, &vec![b'x'; 16 * LIMIT]);
+        buffers.touched.clear();
+    });
+    let cut: Vec<_> = registry
+        .keep_budget()
+        .iter()
+        .map(|cut| cut.connection.cid)
+        .collect();
+    assert_eq!(cut, [1]);
+}

@@ -1,0 +1,113 @@
+//! Clients that are connected and for which there is no place any more: by the limits
+//! that a reload has put in force, or because of those at other members of the
+//! cluster.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use tracing::warn;
+
+use super::Broker;
+use crate::{
+    account::Account,
+    connection::{CloseReason, Connection, buffers::with_buffers},
+    protocol::error::{ClientError, error_line},
+};
+
+/// Cuts the clients for which there is no place any more: of an account those
+/// that came first, as nats-server does, of all those that came last.
+pub fn keep_limits(broker: &Broker) {
+    let mut open = broker.registry.open();
+    open.retain(|connection| !connection.is_closing());
+    open.sort_unstable_by_key(|connection| connection.cid);
+    let mut of_accounts: HashMap<String, Vec<Arc<Connection>>> = HashMap::new();
+    for connection in &open {
+        let account = connection.identity.lock().account.clone();
+        of_accounts
+            .entry(account)
+            .or_default()
+            .push(connection.clone());
+    }
+    for (name, members) in of_accounts {
+        if let Some(account) = broker.accounts.find(&name) {
+            let surplus = account.surplus(members.len());
+            cut_of_account(&account, &members[..surplus]);
+        }
+    }
+    open.retain(|connection| !connection.is_closing());
+    let max = broker.limits.current().max_connections;
+    let surplus = open.len().saturating_sub(max);
+    for connection in open.iter().rev().take(surplus) {
+        let reason = CloseReason::MaxConnections;
+        cut(connection, Some(&ClientError::MaxConnections), reason);
+    }
+    if surplus > 0 {
+        warn!("Closed {surplus} connections to fall within max_connections {max}");
+    }
+}
+
+/// Cuts those of each account's clients that came last, if with those at other members
+/// of the cluster there are too many.
+pub fn keep_account_limits(broker: &Broker, accounts: &BTreeMap<String, Arc<Account>>) {
+    let mut of_accounts: HashMap<&str, Vec<Arc<Connection>>> = HashMap::new();
+    for connection in broker.registry.open() {
+        if connection.is_closing() {
+            continue;
+        }
+        let known = accounts.get_key_value(&connection.identity.lock().account);
+        if let Some((name, _)) = known {
+            of_accounts.entry(name).or_default().push(connection);
+        }
+    }
+    for (name, mut members) in of_accounts {
+        let account = &accounts[name];
+        members.sort_unstable_by_key(|connection| std::cmp::Reverse(connection.cid));
+        members.truncate(account.surplus(members.len()));
+        cut_of_account(account, &members);
+    }
+}
+
+fn cut_of_account(account: &Account, connections: &[Arc<Connection>]) {
+    for connection in connections {
+        let reason = CloseReason::MaxAccountConnections;
+        let error = ClientError::MaxAccountConnections;
+        cut(connection, Some(&error), reason);
+    }
+    if !connections.is_empty() {
+        warn!(
+            "Closed {} connections of account {:?} to fall within its {}",
+            connections.len(),
+            account.name,
+            account.room()
+        );
+    }
+}
+
+/// Cuts clients that speak without TLS, where that is wanted from now on.
+pub fn cut_plain(connections: &[Arc<Connection>]) {
+    let mut count = 0;
+    for connection in connections {
+        let reason = CloseReason::TlsHandshakeFailure;
+        count += usize::from(cut(connection, Some(&ClientError::TlsRequired), reason));
+    }
+    if count > 0 {
+        warn!("Closed {count} connections without TLS, which is required now");
+    }
+}
+
+/// Closes a client and tells it why. Returns whether it was open.
+fn cut(connection: &Arc<Connection>, error: Option<&ClientError>, reason: CloseReason) -> bool {
+    if connection.is_closing() {
+        return false;
+    }
+    with_buffers(|buffers| {
+        if let Some(error) = error {
+            connection.send(buffers, &error_line(error));
+        }
+        let was_open = connection.close(reason);
+        buffers.flush_touched();
+        was_open
+    })
+}

@@ -1,0 +1,376 @@
+//! The desk where sessions leave what the room `system` has to know: requests
+//! to the broker, and clients that come and go. Whoever leaves something does
+//! not wait: what does not fit is dropped, and counted.
+
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{SyncSender, TrySendError},
+    },
+};
+
+use once_cell::sync::OnceCell;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::{
+    account::Account,
+    broker::Broker,
+    connection::{CloseReason, Connection},
+    delivery::SubjectBatch,
+    protocol::CRLF,
+    telemetry::held::allocated,
+};
+
+/// Notices that may wait. A storm of connects beyond it loses some of its
+/// advisories and nothing else.
+pub const NOTICES_MAX: usize = 4096;
+
+/// Bytes of a request's body that are looked at; options are short.
+const BODY_MAX: usize = 64 * 1024;
+
+/// What happened, or is asked for.
+pub enum Notice {
+    /// A client logged in.
+    Connected(Arc<Connection>),
+    /// A client's connection ended.
+    Closed(Arc<Connection>, CloseReason),
+    /// Accounts have more or fewer connections; see [`SystemQueue::take_counted`].
+    Counted,
+    /// The broker leaves.
+    LameDuck,
+    /// Somebody asks.
+    Request(Request),
+    /// The broker stops; to be told when its readers have been told.
+    Stopping(oneshot::Sender<()>),
+}
+
+/// A request to the broker.
+pub struct Request {
+    /// The account of who asks.
+    pub account: Arc<Account>,
+    /// Where the answer goes; empty if the figures are to be published, or if it
+    /// is an answer itself.
+    pub reply: Box<[u8]>,
+    /// What is asked.
+    pub ask: Query,
+    /// Options as JSON; may be empty.
+    pub body: Box<[u8]>,
+    /// Its part of what all requests may take.
+    _held: Held,
+}
+
+/// What a request that waits holds of its account's share; given back with it.
+struct Held {
+    account: Arc<Account>,
+    bytes: usize,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.account.asked.give_back(self.bytes);
+    }
+}
+
+/// What is asked.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Query {
+    /// Such as `VARZ`.
+    pub topic: String,
+    /// The account that is asked about; of the broker without.
+    pub account: Option<String>,
+    /// Whether every broker that hears it answers, so that one that the body
+    /// does not mean keeps silent.
+    pub is_ping: bool,
+}
+
+/// Topics of `$SYS.REQ.SERVER.PING.` and of `$SYS.REQ.SERVER.<id>.`.
+const SERVER_TOPICS: &[&str] = &[
+    "ACCOUNTZ",
+    "CONNZ",
+    "EXPVARZ",
+    "GATEWAYZ",
+    "HEALTHZ",
+    "IDZ",
+    "IPQUEUESZ",
+    "JSZ",
+    "LEAFZ",
+    "PROFILEZ",
+    "RAFTZ",
+    "ROUTEZ",
+    "STATSZ",
+    "SUBSZ",
+    "VARZ",
+];
+
+/// Topics of `$SYS.REQ.SERVER.<id>.` alone: they do something.
+const SERVER_ACTIONS: &[&str] = &["KICK", "LDM", "RELOAD"];
+
+/// How many subscribers a subject has, asked within the system account.
+const SUBSCRIBERS: &str = "$SYS.DEBUG.SUBSCRIBERS";
+
+/// The same, asked by a member of the cluster that was asked.
+pub const SUBSCRIBERS_HERE: &str = "$SYS.REQ.ACCOUNT.NSUBS";
+
+/// What a topic of `$SYS.REQ.SERVER.<id>.` begins with that takes a member's
+/// answer to it; the number of the question follows.
+pub const COUNTED: &str = "NSUBS-";
+
+/// Topics of `$SYS.REQ.ACCOUNT.<account>.`.
+const ACCOUNT_TOPICS: &[&str] = &["CONNS", "CONNZ", "INFO", "JSZ", "LEAFZ", "STATZ", "SUBSZ"];
+
+impl Query {
+    /// What a message to `subject` in `account` asks of the broker of this id;
+    /// `None` if nothing. Outside of the system account one may ask about
+    /// one's own account only.
+    pub fn parse(subject: &[u8], account: &Account, server_id: &str) -> Option<Self> {
+        let subject = std::str::from_utf8(subject).ok()?;
+        if account.is_system && subject == SUBSCRIBERS {
+            return Some(Self {
+                topic: "SUBSCRIBERS".to_owned(),
+                account: Some(account.name.clone()),
+                is_ping: false,
+            });
+        }
+        let rest = subject.strip_prefix("$SYS.REQ.")?;
+        if !account.is_system {
+            let topic = match rest {
+                "ACCOUNT.PING.CONNZ" | "SERVER.PING.CONNZ" => "CONNZ",
+                "ACCOUNT.PING.STATZ" => "STATZ",
+                _ => return None,
+            };
+            return Some(Self {
+                topic: topic.to_owned(),
+                account: Some(account.name.clone()),
+                is_ping: true,
+            });
+        }
+        let tokens: Vec<&str> = rest.split('.').collect();
+        let (topic, account, is_ping) = match *tokens {
+            ["ACCOUNT", "NSUBS"] => ("NSUBS", None, false),
+            ["SERVER", id, topic] if id == server_id && topic.starts_with(COUNTED) => {
+                (topic, None, false)
+            }
+            ["SERVER", "PING"] => ("STATSZ", None, true),
+            ["SERVER", "PING", topic] if SERVER_TOPICS.contains(&topic) => (topic, None, true),
+            ["SERVER", id, topic] if id == server_id => {
+                let known = SERVER_TOPICS.iter().chain(SERVER_ACTIONS);
+                known.into_iter().find(|known| **known == topic)?;
+                (topic, None, false)
+            }
+            ["ACCOUNT", "PING", "STATZ"] => ("STATZ", None, true),
+            ["ACCOUNT", name, topic] if ACCOUNT_TOPICS.contains(&topic) => {
+                (topic, Some(name.to_owned()), false)
+            }
+            _ => return None,
+        };
+        Some(Self {
+            topic: topic.to_owned(),
+            account,
+            is_ping,
+        })
+    }
+}
+
+/// Where sessions leave notices.
+#[derive(Default)]
+pub struct SystemQueue {
+    notices: OnceCell<SyncSender<Notice>>,
+    /// Accounts that have more or fewer connections than was told of them.
+    counted: Mutex<BTreeSet<String>>,
+    dropped: AtomicU64,
+    messages: AtomicU64,
+}
+
+impl SystemQueue {
+    /// Opens it: notices go to `notices` from now on. Only the first call counts.
+    pub fn open(&self, notices: SyncSender<Notice>) {
+        self.notices.get_or_init(|| notices);
+    }
+
+    /// Leaves a notice; whether it was taken.
+    pub fn leave(&self, notice: Notice) -> bool {
+        let Some(notices) = self.notices.get() else {
+            return false;
+        };
+        match notices.try_send(notice) {
+            Ok(()) => true,
+            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.drop_one(),
+        }
+    }
+
+    /// Notes that an account has more or fewer connections. None is lost, however
+    /// many notices wait: peers count by them.
+    pub fn count(&self, account: &str) {
+        let Some(notices) = self.notices.get() else {
+            return;
+        };
+        let is_first = {
+            let mut counted = self.counted.lock();
+            let is_first = counted.is_empty();
+            if !counted.contains(account) {
+                counted.insert(account.to_owned());
+            }
+            is_first
+        };
+        if is_first {
+            // Who has a full desk to clear looks at it all the same.
+            let _ = notices.try_send(Notice::Counted);
+        }
+    }
+
+    /// The accounts that were noted since the last call.
+    pub fn take_counted(&self) -> BTreeSet<String> {
+        std::mem::take(&mut self.counted.lock())
+    }
+
+    /// Counts a notice that is not taken.
+    fn drop_one(&self) -> bool {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+        false
+    }
+
+    /// The number of the next message that the broker itself sends.
+    pub fn next_message(&self) -> u64 {
+        self.messages.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Notices that did not fit.
+    pub fn dropped(&self) -> u64 {
+        self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// Leaves a subject batch at the desk if it asks the broker for something; whether it does
+/// and will be answered. `account` is that of who asks, here or on a peer.
+pub fn pass_on(broker: &Broker, account: &Arc<Account>, batch: &SubjectBatch<'_>) -> bool {
+    let ask = {
+        let info = broker.info.read();
+        Query::parse(batch.subject, account, &info.server_id)
+    };
+    let Some(ask) = ask else {
+        return false;
+    };
+    let mut taken = true;
+    for message in batch.messages {
+        let reply = match batch.reply(message) {
+            // Without one they go to all who follow them.
+            None if ask.topic == "STATSZ" => Some(&b""[..]),
+            None if ask.topic.starts_with(COUNTED) => Some(&b""[..]),
+            reply => reply,
+        };
+        if let Some(reply) = reply {
+            let body = batch.body(message);
+            let start = message.header_len.unwrap_or(0) as usize;
+            let body = &body[start..body.len() - CRLF.len()];
+            taken &= match Request::new(account, reply, ask.clone(), body) {
+                Some(request) => broker.system.leave(Notice::Request(request)),
+                None => broker.system.drop_one(),
+            };
+        }
+    }
+    taken
+}
+
+/// The subjects of a member's system account that its peers must know of, so
+/// that they pass requests on to the broker of this id.
+pub fn subjects(server_id: &str) -> [String; 5] {
+    [
+        SUBSCRIBERS_HERE.to_owned(),
+        "$SYS.REQ.SERVER.PING".to_owned(),
+        "$SYS.REQ.SERVER.PING.*".to_owned(),
+        format!("$SYS.REQ.SERVER.{server_id}.*"),
+        "$SYS.REQ.ACCOUNT.*.*".to_owned(),
+    ]
+}
+
+impl Request {
+    /// A request whose body is short enough to hold options; `None` if too much waits
+    /// already.
+    pub fn new(account: &Arc<Account>, reply: &[u8], ask: Query, body: &[u8]) -> Option<Self> {
+        let body = &body[..body.len().min(BODY_MAX)];
+        let bytes = size_of::<Notice>() + allocated(reply.len()) + allocated(body.len());
+        account.asked.hold(bytes).then(|| Self {
+            account: account.clone(),
+            reply: reply.into(),
+            ask,
+            body: body.into(),
+            _held: Held {
+                account: account.clone(),
+                bytes,
+            },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::account::SYSTEM_REQUESTS;
+
+    #[test]
+    fn requests_that_wait_are_bounded_in_bytes() {
+        let (one, other) = (Arc::new(Account::new("A")), Arc::new(Account::new("B")));
+        let body = vec![b'x'; 2 * BODY_MAX];
+        let ask = Query {
+            topic: "CONNZ".into(),
+            account: None,
+            is_ping: true,
+        };
+        let request = |account| Request::new(account, b"r", ask.clone(), &body);
+        let waiting: Vec<_> = std::iter::from_fn(|| request(&one)).collect();
+        assert!((50..=SYSTEM_REQUESTS.limit() / BODY_MAX).contains(&waiting.len()));
+        assert!(request(&other).is_some());
+        drop(waiting);
+        assert_eq!((one.asked.bytes(), other.asked.bytes()), (0, 0));
+    }
+
+    #[test]
+    fn who_asks_what() {
+        let mut system = Account::new("$SYS");
+        system.is_system = true;
+        let asked = |subject: &str, account: &Account| {
+            let ask = Query::parse(subject.as_bytes(), account, "N1")?;
+            Some((ask.topic, ask.account))
+        };
+        let all = |topic: &str| Some((topic.to_owned(), None));
+        let about = |topic: &str, account: &str| Some((topic.to_owned(), Some(account.to_owned())));
+        for (subject, expected) in [
+            ("$SYS.REQ.SERVER.PING", all("STATSZ")),
+            ("$SYS.REQ.SERVER.PING.VARZ", all("VARZ")),
+            ("$SYS.REQ.SERVER.N1.KICK", all("KICK")),
+            ("$SYS.REQ.ACCOUNT.A.INFO", about("INFO", "A")),
+            ("$SYS.DEBUG.SUBSCRIBERS", about("SUBSCRIBERS", "$SYS")),
+            ("$SYS.REQ.ACCOUNT.NSUBS", all("NSUBS")),
+            ("$SYS.REQ.SERVER.N1.NSUBS-3", all("NSUBS-3")),
+            ("$SYS.REQ.SERVER.PING.KICK", None),
+            ("$SYS.REQ.SERVER.N2.VARZ", None),
+            ("$SYS.REQ.SERVER.PING.NOPE", None),
+            ("$SYS.REQ.SERVER", None),
+        ] {
+            assert_eq!(asked(subject, &system), expected, "{subject}");
+        }
+        let other = Account::new("A");
+        assert_eq!(
+            asked("$SYS.REQ.SERVER.PING.CONNZ", &other),
+            about("CONNZ", "A")
+        );
+        assert_eq!(
+            asked("$SYS.REQ.ACCOUNT.PING.STATZ", &other),
+            about("STATZ", "A")
+        );
+        for subject in [
+            "$SYS.REQ.SERVER.PING",
+            "$SYS.REQ.SERVER.PING.VARZ",
+            "$SYS.REQ.ACCOUNT.B.CONNZ",
+            "$SYS.REQ.SERVER.N1.KICK",
+            "$SYS.DEBUG.SUBSCRIBERS",
+            "$SYS.REQ.ACCOUNT.NSUBS",
+            "$SYS.REQ.SERVER.N1.NSUBS-3",
+        ] {
+            assert_eq!(asked(subject, &other), None, "{subject}");
+        }
+    }
+}

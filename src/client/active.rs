@@ -1,0 +1,499 @@
+//! The state of a client that is in: it has logged in, or need not. Only here there are
+//! verbs ([`super::verbs`]), messages ([`super::publish`]) and what a reload may change
+//! for a client ([`super::changed`]).
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use tokio::{net::TcpStream, time::Instant};
+
+use super::{
+    back_pressure,
+    base::{Base, close, log_end},
+    connection_events,
+    greeting::take_place,
+    logging_in::{LoggedIn, LoggingIn, log_in},
+    login::{LogsIn, Pending, check_protocol, decide, settle, while_open},
+    member::Membership,
+    permission_cache::PermissionCache,
+    routing::Unanswered,
+    trace::Trace,
+};
+use crate::{
+    account::{Account, lookup_cache::LookupCache},
+    broker::Broker,
+    connection::{
+        CloseReason, Connection, Identity, Subscription, Wake,
+        buffers::{ThreadBuffers, give_way, with_buffers},
+        reading::{Input, Large, Reader},
+    },
+    peer::{self, End, Ends, Held, Link, Peer, Turn, batch, take_turn},
+    protocol::connect::ConnectOptions,
+    security::verdict::{Login, PasswordCheck},
+    telemetry::{MonotonicMicros, MonotonicMillis, slow::Incident},
+};
+
+/// The first ping after CONNECT comes at the latest after this.
+const FIRST_PING_DELAY_MAX: Duration = Duration::from_secs(2);
+
+/// Subscriptions of a client that leaves that end before others have their turn.
+const LEAVING_AT_ONCE: usize = 2048;
+
+/// A client that is in.
+pub(super) struct Active {
+    pub(super) base: Base,
+    /// The subject space it is in.
+    pub(super) account: Arc<Account>,
+    pub(super) standing: Standing,
+    pub(super) options: ConnectOptions,
+    pub(super) cache: LookupCache,
+    /// What the user may do; `None` is everything.
+    pub(super) permission_cache: Option<Box<PermissionCache>>,
+    /// A decision on who it is; nothing is read meanwhile.
+    awaited: Option<Box<Awaited>>,
+    /// How long the rest of the last batch has waited for peers of the cluster.
+    pub(super) held_for: Duration,
+    /// Requests of the last batch that reached nobody and are not answered yet.
+    pub(super) unanswered: Vec<Unanswered>,
+    pub(super) violations: Violations,
+}
+
+/// How a client came in.
+pub(super) enum Standing {
+    /// Nobody has to log in, and it has not said CONNECT.
+    Silent {
+        /// Something was read.
+        spoke: bool,
+        /// Who it says to be, while its CONNECT is being decided.
+        tried: Option<Box<Identity>>,
+    },
+    /// It is a member of an account.
+    Member {
+        /// Its place there.
+        membership: Membership,
+        /// The first ping after CONNECT was answered.
+        pinged: bool,
+    },
+    /// Since a reload it has to log in, and it has said nothing that counts.
+    MustLogIn {
+        /// Something was read.
+        spoke: bool,
+    },
+}
+
+/// What a client that is in waits for.
+enum Awaited {
+    /// The answer to a CONNECT.
+    Login(Pending),
+    /// Since a reload it has to prove again who it is.
+    Again(PasswordCheck),
+}
+
+/// Refused publishes and subscriptions.
+#[derive(Default)]
+pub(super) struct Violations {
+    /// So far.
+    pub(super) count: AtomicU64,
+    /// When one of them was last logged, as a [`MonotonicMillis`].
+    pub(super) logged: AtomicU64,
+}
+
+impl Active {
+    /// A client that need not log in, and has said nothing yet.
+    pub(super) fn silent(base: Base) -> Self {
+        let account = base.broker.accounts.global().clone();
+        let standing = Standing::Silent {
+            spoke: false,
+            tried: None,
+        };
+        Self::new(base, account, standing)
+    }
+
+    /// A client that need not log in any more, with what it has said so far.
+    pub(super) fn not_required(base: Base, spoke: bool) -> Box<Self> {
+        let mut active = Box::new(Self::silent(base));
+        active.standing = Standing::Silent { spoke, tried: None };
+        active.hold_kept();
+        active
+    }
+
+    /// A client that has logged in.
+    pub(super) fn logged_in(buffers: &mut ThreadBuffers, base: Base, login: LoggedIn) -> Box<Self> {
+        let standing = Standing::Member {
+            membership: login.membership,
+            pinged: false,
+        };
+        let mut active = Box::new(Self::new(base, login.account, standing));
+        active.permit(login.permissions);
+        if let Some(options) = login.options {
+            active.begin(buffers, options, true);
+        }
+        active.hold_kept();
+        if !active.base.link.is_held() {
+            buffers.flush_touched();
+        }
+        active
+    }
+
+    fn new(base: Base, account: Arc<Account>, standing: Standing) -> Self {
+        Self {
+            base,
+            account,
+            standing,
+            options: ConnectOptions::default(),
+            cache: LookupCache::default(),
+            permission_cache: None,
+            awaited: None,
+            held_for: Duration::ZERO,
+            unanswered: Vec::new(),
+            violations: Violations::default(),
+        }
+    }
+
+    /// What was read behind the login is handled in the next turn.
+    fn hold_kept(&mut self) {
+        if self.base.link.input.has_kept() {
+            self.base.link.held = Held::ForOthers;
+        }
+    }
+
+    /// Has the client log in that had not to until now. `None`: its connection has ended.
+    pub(super) async fn log_in_again(self, stream: &TcpStream) -> Option<Box<Self>> {
+        let Self { base, standing, .. } = self;
+        let spoke = matches!(standing, Standing::MustLogIn { spoke: true });
+        let place = take_place(&base.broker, &base.connection, &base.limits, Duration::ZERO);
+        log_in(LoggingIn::again(base, place, spoke), stream).await
+    }
+
+    /// Ends its connection, which is closing.
+    pub(super) async fn finish(self, stream: &TcpStream) {
+        let connection = self.base.connection.clone();
+        peer::finish(self, &connection, stream).await;
+    }
+
+    /// Whether it is a member of an account.
+    pub(super) fn is_member(&self) -> bool {
+        matches!(self.standing, Standing::Member { .. })
+    }
+
+    /// Makes the client a member of `account` and of no other. Its subscriptions in the
+    /// one before must have ended.
+    pub(super) fn join(&mut self, account: Arc<Account>) -> Result<(), End> {
+        let pinged = matches!(self.standing, Standing::Member { pinged: true, .. });
+        if self.is_member() {
+            // Its own place may be the one that is missing.
+            self.standing = Standing::Silent {
+                spoke: true,
+                tried: None,
+            };
+        }
+        let membership = self.base.join(&account)?;
+        self.standing = Standing::Member { membership, pinged };
+        self.cache.clear();
+        self.account = account;
+        Ok(())
+    }
+
+    /// What the client said in CONNECT is in force from now on; `is_first` is its first.
+    fn begin(&mut self, buffers: &mut ThreadBuffers, mut options: ConnectOptions, is_first: bool) {
+        options.headers &= self.base.limits.headers;
+        self.options = options;
+        self.note_takes_info();
+        let connection = &self.base.connection;
+        let headers = self.options.headers;
+        connection.headers.store(headers, Ordering::Relaxed);
+        connection.active(MonotonicMillis::now());
+        if is_first {
+            // Until a ping is answered this is the best guess.
+            let since = connection.start.micros_until(MonotonicMicros::now());
+            connection.set_rtt(Duration::from_micros(since));
+            self.base.link.keepalive.connected(FIRST_PING_DELAY_MAX);
+            let broker = &self.base.broker;
+            connection_events::tell_connected(broker, connection);
+            broker.telemetry.loads.connect(&connection.holder());
+        }
+        self.confirm(buffers);
+    }
+
+    /// Ends all subscriptions. Nothing comes by them from now on; many are taken out of
+    /// the account beside the client's own way.
+    fn leave_account(&mut self, buffers: &mut ThreadBuffers) {
+        let subscriptions = self.base.connection.subscriptions.lock().drain();
+        if subscriptions.len() <= LEAVING_AT_ONCE {
+            return self.account.unsubscribe(buffers, &subscriptions);
+        }
+        subscriptions.iter().for_each(|known| known.close());
+        let account = self.account.clone();
+        tokio::spawn(async move { leave(&account, &subscriptions).await });
+    }
+
+    /// Has the client prove again who it is.
+    pub(super) fn check_again(&mut self, check: PasswordCheck) {
+        self.awaited = Some(Box::new(Awaited::Again(check)));
+    }
+
+    /// Waits for a proof and acts on it.
+    async fn settle_again(&mut self, check: PasswordCheck) -> Turn {
+        let Some(decision) = while_open(self, decide(self, check)).await else {
+            return Turn::default();
+        };
+        take_turn(self, |active, buffers| {
+            let result = active.conclude_again(buffers, decision);
+            active.go_on(buffers, result);
+            false
+        })
+    }
+}
+
+/// Ends the subscriptions of a client that leaves, in parts between which others have
+/// their turn.
+async fn leave(account: &Account, subscriptions: &[Arc<Subscription>]) {
+    let mut parts = subscriptions.chunks(LEAVING_AT_ONCE);
+    while let Some(part) = parts.next() {
+        with_buffers(|buffers| {
+            account.unsubscribe(buffers, part);
+            buffers.flush_touched();
+        });
+        if parts.len() > 0 {
+            give_way().await;
+        }
+    }
+}
+
+impl LogsIn for Active {
+    fn base(&self) -> &Base {
+        &self.base
+    }
+
+    fn wait_for(&mut self, pending: Pending) {
+        self.awaited = Some(Box::new(Awaited::Login(pending)));
+    }
+
+    fn said_before(&self) -> ConnectOptions {
+        self.options.clone()
+    }
+
+    fn note_tried(&mut self, known: Identity) {
+        if let Standing::Silent { tried, .. } = &mut self.standing {
+            *tried = Some(Box::new(known));
+        }
+    }
+
+    /// A client that was a member already begins anew: its subscriptions end.
+    fn accept(
+        &mut self,
+        buffers: &mut ThreadBuffers,
+        options: ConnectOptions,
+        mut login: Login,
+    ) -> Result<(), End> {
+        let account = self.base.account_of(&login, &options.credentials)?;
+        let is_first = !self.is_member();
+        if !is_first || !Arc::ptr_eq(&account, &self.account) {
+            self.leave_account(buffers);
+        }
+        if let Standing::Silent {
+            tried: Some(tried), ..
+        } = &mut self.standing
+        {
+            // A client that finds its account full is remembered as who it has proved
+            // to be.
+            tried.user.clone_from(&login.user);
+            tried.account.clone_from(&login.account);
+        }
+        self.join(account)?;
+        self.permit(login.permissions.take());
+        self.base.note_identity(login, Some(&options));
+        check_protocol(&options, self.base.limits.headers)?;
+        self.begin(buffers, options, is_first);
+        Ok(())
+    }
+
+    fn is_in(&self) -> bool {
+        self.is_member()
+    }
+
+    fn is_late(&self, _: Instant) -> bool {
+        false
+    }
+
+    fn renew(&mut self, buffers: &mut ThreadBuffers) -> bool {
+        let is_changed = self.adopt_settings(buffers);
+        // What a member had to prove since then, the CONNECT that is decided now does.
+        self.awaited = None;
+        is_changed
+    }
+
+    fn read_on(&mut self, buffers: &mut ThreadBuffers) {
+        peer::resume(self, buffers);
+    }
+
+    fn log_end(&self, end: &End) {
+        let broker = &self.base.broker;
+        let throttle = (&broker.telemetry.strangers, "that did not log in");
+        let (tried, throttle) = match &self.standing {
+            Standing::Silent { tried, .. } => (tried.as_deref(), Some(throttle)),
+            Standing::MustLogIn { .. } => (None, Some(throttle)),
+            Standing::Member { .. } => (None, None),
+        };
+        log_end(broker, &self.base.connection, end, tried, throttle);
+    }
+}
+
+impl Peer for Active {
+    fn link(&self) -> &Link {
+        &self.base.link
+    }
+
+    fn link_mut(&mut self) -> &mut Link {
+        &mut self.base.link
+    }
+
+    fn is_out_of_date(&self, _: Wake) -> bool {
+        self.base.is_out_of_date()
+    }
+
+    fn keep_up_to_date(&mut self, buffers: &mut ThreadBuffers) {
+        self.adopt_settings(buffers);
+    }
+
+    fn begin_turn(&mut self) {
+        let base = &mut self.base;
+        base.trace = Trace::of(&base.connection, base.limits.trace);
+        base.trace.tell_deliverers(&base.connection, &base.limits);
+    }
+
+    fn end_turn(&mut self) {
+        self.cache.end_turn();
+    }
+
+    fn awaits_decision(&self) -> bool {
+        self.awaited.is_some()
+    }
+
+    async fn decide(&mut self) -> Turn {
+        let mut turn = Turn::default();
+        while let Some(awaited) = self.awaited.take() {
+            turn = match *awaited {
+                Awaited::Login(pending) => settle(self, pending).await,
+                Awaited::Again(check) => self.settle_again(check).await,
+            };
+        }
+        turn
+    }
+
+    async fn pause(&mut self, turn: &Turn) -> bool {
+        back_pressure::pause(self, turn).await
+    }
+
+    fn continue_held(&mut self, buffers: &mut ThreadBuffers) {
+        self.tell_rest(buffers);
+    }
+
+    /// Answers that wait hold the rest of the batch in any case.
+    fn set_held(&mut self, held: Held) {
+        self.base.link.held = match held {
+            Held::No if !self.unanswered.is_empty() => Held::ForOthers,
+            held => held,
+        };
+        if !self.base.link.is_held() {
+            self.held_for = Duration::ZERO;
+        }
+    }
+
+    fn is_over(&self) -> bool {
+        matches!(self.standing, Standing::MustLogIn { .. })
+    }
+
+    fn own_deadline(&self) -> Option<Instant> {
+        self.cache.due()
+    }
+
+    fn when_due(&mut self, now: Instant) -> Result<(), End> {
+        self.cache.look(&self.account, now);
+        Ok(())
+    }
+
+    fn before_ping(&mut self) {
+        self.cache.clear();
+        let base = &self.base;
+        base.trace.out(&base.connection, format_args!("PING"));
+    }
+
+    fn end(&mut self, buffers: &mut ThreadBuffers, end: End) {
+        self.end_login(buffers, end);
+    }
+}
+
+impl Reader for Active {
+    fn connection(&self) -> &Arc<Connection> {
+        &self.base.connection
+    }
+
+    fn input(&mut self) -> &mut Input {
+        &mut self.base.link.input
+    }
+
+    fn handle_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]) {
+        batch::handle_batch(self, buffers, bytes);
+    }
+
+    fn handle_large(&mut self, buffers: &mut ThreadBuffers, large: Large) {
+        batch::handle_large(self, buffers, large);
+    }
+
+    fn must_pause(&self, buffers: &ThreadBuffers) -> bool {
+        !buffers.congested.is_empty()
+            || self.awaited.is_some()
+            || self.base.link.is_held()
+            || self.base.broker.registry.budget.is_overdrawn()
+    }
+}
+
+impl Ends for Active {
+    type Left = (Self, Vec<Arc<Subscription>>);
+
+    fn broker(&self) -> &Arc<Broker> {
+        &self.base.broker
+    }
+
+    fn write_deadline(&self) -> Duration {
+        self.base.limits.write_deadline
+    }
+
+    async fn leave(self) -> Self::Left {
+        let subscriptions = self.base.connection.subscriptions.lock().drain();
+        leave(&self.account, &subscriptions).await;
+        if let Some(permission_cache) = &self.permission_cache {
+            permission_cache.clear();
+        }
+        (self, subscriptions)
+    }
+
+    fn ended((active, subscriptions): Self::Left, reason: CloseReason, _: Option<&Incident>) {
+        let Base {
+            broker, connection, ..
+        } = &active.base;
+        let spoke = match active.standing {
+            Standing::Silent { spoke, tried } => {
+                // Only now: it is open no more.
+                if let Some(tried) = tried {
+                    *connection.identity.lock() = *tried;
+                }
+                spoke
+            }
+            Standing::MustLogIn { spoke } => spoke,
+            // Before it is counted out: whoever sees that it has gone finds its place
+            // free.
+            Standing::Member { membership, .. } => {
+                drop(membership);
+                true
+            }
+        };
+        close(broker, connection, &subscriptions, spoke, reason);
+    }
+}

@@ -1,0 +1,217 @@
+//! What the session of a client has in each of its states, and what the states before
+//! and after the login do in the same way.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use tracing::{debug, error};
+
+use super::{ClientListener, connection_events, trace::Trace};
+use crate::{
+    account::Account,
+    broker::{Broker, limits::Limits},
+    connection::{
+        CloseReason, Connection, Identity, Subscription, buffers::ThreadBuffers, turned_away,
+    },
+    peer::{End, Link},
+    protocol::{
+        connect::{ConnectOptions, Credentials},
+        error::ClientError,
+    },
+    security::{
+        authentication::LoginAttempt,
+        refusal::Refusal,
+        users::ConnectionType,
+        verdict::{Login, Verdict},
+    },
+    telemetry::{MonotonicMillis, log_throttle::LogThrottle, metrics},
+};
+
+/// What every state of a client's session has.
+pub(super) struct Base {
+    pub(super) broker: Arc<Broker>,
+    pub(super) listener: Arc<ClientListener>,
+    pub(super) connection: Arc<Connection>,
+    /// The limits in force for it.
+    pub(super) limits: Arc<Limits>,
+    /// For whom what the client sends is logged.
+    pub(super) trace: Trace,
+    /// What the client was given to sign; empty if nobody signs.
+    pub(super) nonce: Box<str>,
+    pub(super) link: Link,
+}
+
+impl Base {
+    /// Who the client is that said this and has proved so much before; see
+    /// [`LoginAttempt::proved`].
+    pub(super) fn identify(&self, options: &ConnectOptions, proved: u64) -> Verdict {
+        self.listener.authentication.read().identify(&LoginAttempt {
+            credentials: &options.credentials,
+            connection_type: ConnectionType::Standard,
+            certificate: self.connection.certificate.get().map(|known| &**known),
+            nonce: &self.nonce,
+            proved,
+        })
+    }
+
+    /// The account of a login.
+    pub(super) fn account_of(
+        &self,
+        login: &Login,
+        credentials: &Credentials,
+    ) -> Result<Arc<Account>, End> {
+        let account = self.broker.accounts.find(&login.account);
+        account.ok_or_else(|| refused(credentials, &Refusal::UnknownAccount))
+    }
+
+    /// The client is who this login says, and has said this of itself.
+    pub(super) fn note_identity(&self, login: Login, options: Option<&ConnectOptions>) {
+        let series = metrics::number("Client", &login.account);
+        let text = |of: fn(&ConnectOptions) -> &String| {
+            options.map_or_else(String::new, |it| of(it).clone())
+        };
+        *self.connection.identity.lock() = Identity {
+            name: text(|options| &options.name),
+            certname: self.connection.certname().to_owned(),
+            lang: text(|options| &options.lang),
+            version: text(|options| &options.version),
+            user: login.user,
+            account: login.account,
+            proof: login.proof,
+        };
+        self.connection.series.store(series, Ordering::Relaxed);
+    }
+
+    /// Whether a reload has put other settings in force.
+    pub(super) fn is_out_of_date(&self) -> bool {
+        self.broker.limits.generation() != self.connection.settings.load(Ordering::Relaxed)
+    }
+
+    /// Adopts these limits.
+    pub(super) fn renew(&mut self, limits: Arc<Limits>) {
+        self.limits = limits;
+        let limits = &self.limits;
+        self.connection
+            .outbound()
+            .set_max_pending(limits.max_pending);
+        self.link
+            .keepalive
+            .set_limits(limits.ping_interval, limits.ping_max);
+    }
+
+    /// Adopts the settings in force, as far as they matter before the login.
+    pub(super) fn renew_before_login(&mut self) {
+        let generation = self.broker.limits.generation();
+        self.renew(self.broker.limits.current());
+        self.connection
+            .settings
+            .store(generation, Ordering::Release);
+    }
+
+    /// Sends the error that ends the connection, and closes it.
+    pub(super) fn conclude(&self, buffers: &mut ThreadBuffers, end: &End) {
+        if let (Some(error), Some(line)) = (&end.error, end.error_line()) {
+            self.trace
+                .out(&self.connection, format_args!("-ERR {error}"));
+            self.connection.send(buffers, &line);
+        }
+        self.connection.close(end.reason);
+    }
+}
+
+/// Logs why a connection ends; of clients that have not logged in only now and then,
+/// as `throttle` allows. `tried` is who a client says to be that has not proved it.
+pub(super) fn log_end(
+    broker: &Broker,
+    connection: &Connection,
+    end: &End,
+    tried: Option<&Identity>,
+    throttle: Option<(&LogThrottle, &str)>,
+) {
+    let mut text = end.text();
+    if let Some((throttle, others)) = throttle {
+        match throttle.tell(MonotonicMillis::now(), text, others) {
+            Some(throttled) => text = throttled,
+            None => return,
+        }
+    }
+    let prefix = match tried {
+        Some(tried) => connection.log_prefix_as(tried),
+        None => connection.log_prefix(),
+    };
+    error!("{prefix} - {text}");
+    if end.reason.is_refused_login() {
+        let (cid, source) = (connection.cid, connection.peer.ip());
+        turned_away::note_login(&broker.telemetry, cid, source, &text);
+    }
+}
+
+/// How the connection of a client ends that is not let in.
+pub(super) fn refused(credentials: &Credentials, refusal: &Refusal) -> End {
+    let user = match credentials.shown_user() {
+        "" => String::new(),
+        user => format!(" - User {user:?}"),
+    };
+    let (reason, error) = (
+        CloseReason::AuthenticationFailure,
+        ClientError::AuthorizationViolation,
+    );
+    End::told(reason, error)
+        .with(format!("authentication error{user}: {refusal}"))
+        .of_login(refusal)
+}
+
+/// How the connection of a client ends that took too long to log in.
+pub(super) fn refused_late(limits: &Limits) -> End {
+    let (reason, error) = (
+        CloseReason::AuthenticationTimeout,
+        ClientError::AuthenticationTimeout,
+    );
+    End::told(reason, error)
+        .with(format!("no login within {:?}", limits.auth_timeout))
+        .of_login(&Refusal::Timeout)
+}
+
+/// Counts a client out whose connection has ended before it was let in, or that
+/// never said anything.
+pub(super) fn close_before_login(
+    broker: &Broker,
+    connection: &Arc<Connection>,
+    tried: Identity,
+    spoke: bool,
+    reason: CloseReason,
+) {
+    // Only now: it is open no more.
+    *connection.identity.lock() = tried;
+    if reason == CloseReason::TooManyBeforeLogin {
+        // Counted out when its place was taken away.
+        return;
+    }
+    close(broker, connection, &[], spoke, reason);
+}
+
+/// Counts a client out whose connection has ended.
+pub(super) fn close(
+    broker: &Broker,
+    connection: &Arc<Connection>,
+    subscriptions: &[Arc<Subscription>],
+    spoke: bool,
+    reason: CloseReason,
+) {
+    // The peer left without a byte of protocol, as probes do.
+    let by_peer = matches!(
+        reason,
+        CloseReason::ClientClosed | CloseReason::ReadError | CloseReason::WriteError
+    );
+    if by_peer && !spoke {
+        turned_away::count_probe(&broker.telemetry, connection.peer.ip());
+        broker.registry.close_bare(connection, reason);
+    } else {
+        broker.registry.close(connection, subscriptions, reason);
+        // Behind it: whoever counts because of it counts it no more.
+        connection_events::tell_closed(broker, connection, subscriptions.len(), reason);
+    }
+    debug!(
+        "{} - Client connection closed: {reason}",
+        connection.log_prefix()
+    );
+}

@@ -1,0 +1,264 @@
+//! The first state of a client's session: it is counted, and gets INFO and, where there
+//! is TLS, its handshake. Afterwards it has to log in ([`LoggingIn`]), or it is in
+//! ([`Active`]).
+
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
+
+use aws_lc_rs::rand;
+use data_encoding::BASE64URL_NOPAD;
+use tokio::net::TcpStream;
+use tracing::error;
+
+use super::{
+    ClientListener,
+    active::Active,
+    base::{Base, close_before_login, log_end},
+    logging_in::{LoggingIn, log_in},
+    tls_upgrade,
+    trace::Trace,
+};
+use crate::{
+    broker::{Broker, info::info_for, limits::Limits},
+    connection::{
+        CloseReason, Connection, Identity,
+        admission::{Lost, Place, QUEUE_TIME, Source},
+        buffers::{ThreadBuffers, with_buffers},
+        keepalive::Keepalive,
+    },
+    peer::{self, End, Ends, Link},
+    protocol::error::ClientError,
+    telemetry::slow::Incident,
+};
+
+/// A client that has just connected.
+pub(super) struct Greeting {
+    pub(super) broker: Arc<Broker>,
+    pub(super) listener: Arc<ClientListener>,
+    pub(super) connection: Arc<Connection>,
+    limits: Arc<Limits>,
+}
+
+/// Greets a client and has it log in, where it has to. `None`: its connection has ended.
+pub(super) async fn greet(
+    broker: Arc<Broker>,
+    listener: Arc<ClientListener>,
+    connection: Arc<Connection>,
+    stream: Arc<TcpStream>,
+) -> Option<Box<Active>> {
+    let greeting = Greeting::new(broker, listener, connection.clone());
+    let (admitted, tls) = {
+        // Under one lock: a reload that switches TLS on cuts those who are in by then.
+        let tls = greeting.listener.tls.read();
+        let admitted = greeting.admit();
+        (admitted, tls.clone().filter(|_| admitted))
+    };
+    let (nonce, place) = match tls {
+        Some(tls) => {
+            let place = greeting.take_place(tls.store.current().options.timeout);
+            let nonce = tls_upgrade::begin(&greeting, &stream, &tls).await;
+            place.heard();
+            (nonce, greeting.must_log_in().then_some(place))
+        }
+        None => {
+            let place =
+                (admitted && greeting.must_log_in()).then(|| greeting.take_place(Duration::ZERO));
+            let nonce = with_buffers(|buffers| {
+                let nonce = greeting.introduce(buffers);
+                if !admitted {
+                    greeting.refuse_for_max_connections(buffers);
+                }
+                buffers.flush_touched();
+                nonce
+            });
+            (Some(nonce), place)
+        }
+    };
+    let Some(nonce) = nonce.filter(|_| !connection.is_closing()) else {
+        peer::finish(greeting, &connection, &stream).await;
+        return None;
+    };
+    let base = greeting.done(nonce);
+    match place {
+        None => Some(Box::new(Active::silent(base))),
+        // What the handshake took, much of it perhaps waiting for others', does not
+        // count.
+        Some(place) => log_in(LoggingIn::new(base, place), &stream).await,
+    }
+}
+
+impl Greeting {
+    fn new(
+        broker: Arc<Broker>,
+        listener: Arc<ClientListener>,
+        connection: Arc<Connection>,
+    ) -> Self {
+        let generation = broker.limits.generation();
+        connection.settings.store(generation, Ordering::Relaxed);
+        let limits = broker.limits.current();
+        // A reload may have come since the accept.
+        connection.outbound().set_max_pending(limits.max_pending);
+        Self {
+            broker,
+            listener,
+            connection,
+            limits,
+        }
+    }
+
+    /// Registers the client within `max_connections`. Clients that have not logged in
+    /// make way: none of them keeps one out that would. Another newcomer may take what
+    /// came free, so that more than one may have to.
+    fn admit(&self) -> bool {
+        let broker = &self.broker;
+        let max = || broker.limits.current().max_connections;
+        while !broker.registry.insert(&self.connection, max()) {
+            if !broker.admission.clients.make_room() {
+                return false;
+            }
+        }
+        // A reload that lowered the limit meanwhile may have counted before.
+        broker.registry.open_count() <= max()
+    }
+
+    fn must_log_in(&self) -> bool {
+        self.listener.authentication.read().is_required()
+    }
+
+    /// Takes a place among those that have not logged in, for a handshake of at most
+    /// `handshake` and the login.
+    fn take_place(&self, handshake: Duration) -> Place {
+        take_place(&self.broker, &self.connection, &self.limits, handshake)
+    }
+
+    /// Sends the first INFO. Returns what the client is given to sign.
+    pub(super) fn introduce(&self, buffers: &mut ThreadBuffers) -> Box<str> {
+        let nonce = nonce(&self.listener);
+        let mut info = info_for(&self.broker, &self.connection);
+        info.nonce = nonce.to_string();
+        self.connection.send(buffers, &info.line());
+        nonce
+    }
+
+    /// Ends a connection that is one too many.
+    fn refuse_for_max_connections(&self, buffers: &mut ThreadBuffers) {
+        let detail = format!("max_connections is {}", self.limits.max_connections);
+        let end = End::told(CloseReason::MaxConnections, ClientError::MaxConnections);
+        let throttle = &self.broker.telemetry.strangers;
+        self.refuse(
+            buffers,
+            &end.with(detail),
+            (throttle, "that did not log in"),
+        );
+    }
+
+    /// Ends a connection that begins while too many do.
+    pub(super) fn refuse_for_rate(&self, buffers: &mut ThreadBuffers) {
+        let end = End::told(CloseReason::MaxConnections, ClientError::ConnectionRate);
+        let throttle = &self.broker.telemetry.beyond_rate;
+        let end = end.with("connection_rate_limit is reached");
+        self.refuse(buffers, &end, (throttle, "beyond the limit"));
+    }
+
+    fn refuse(
+        &self,
+        buffers: &mut ThreadBuffers,
+        end: &End,
+        throttle: (&crate::telemetry::log_throttle::LogThrottle, &str),
+    ) {
+        log_end(&self.broker, &self.connection, end, None, Some(throttle));
+        if let Some(line) = end.error_line() {
+            self.connection.send(buffers, &line);
+        }
+        self.connection.close(end.reason);
+    }
+
+    /// What the states behind this one need.
+    fn done(self, nonce: Box<str>) -> Base {
+        let keepalive = Keepalive::new(self.limits.ping_interval, self.limits.ping_max);
+        Base {
+            broker: self.broker,
+            listener: self.listener,
+            connection: self.connection,
+            limits: self.limits,
+            trace: Trace::default(),
+            nonce,
+            link: Link::new(keepalive),
+        }
+    }
+}
+
+impl Ends for Greeting {
+    type Left = Self;
+
+    fn broker(&self) -> &Arc<Broker> {
+        &self.broker
+    }
+
+    fn write_deadline(&self) -> Duration {
+        self.limits.write_deadline
+    }
+
+    async fn leave(self) -> Self {
+        self
+    }
+
+    fn ended(left: Self, reason: CloseReason, _: Option<&Incident>) {
+        close_before_login(
+            &left.broker,
+            &left.connection,
+            Identity::default(),
+            false,
+            reason,
+        );
+    }
+}
+
+/// Takes one of the places of those that have not logged in. It is held for what the
+/// handshake and the login may take, and for the broker's own queues.
+pub(super) fn take_place(
+    broker: &Arc<Broker>,
+    connection: &Arc<Connection>,
+    limits: &Limits,
+    handshake: Duration,
+) -> Place {
+    let weak = Arc::downgrade(connection);
+    let known = broker.clone();
+    let cut = move |why| {
+        let Some(connection) = weak.upgrade() else {
+            return;
+        };
+        if why == Lost::Late {
+            connection.close(CloseReason::AuthenticationTimeout);
+        } else if connection.close(CloseReason::TooManyBeforeLogin) {
+            // At once, so that its room is there for who needs it. It is counted
+            // with the places: many of these do not push clients out of the records.
+            // Who logged in at this moment is remembered.
+            if connection.identity.lock().account.is_empty() {
+                known.registry.forget(&connection);
+            }
+        }
+    };
+    let source = Source::of(connection.peer.ip());
+    let hold = handshake + limits.auth_timeout + QUEUE_TIME;
+    broker.admission.clients.take(source, false, hold, cut)
+}
+
+/// Something new for a client to sign, if anybody logs in so: 11 random bytes
+/// as base64, as nats-server has it.
+fn nonce(listener: &ClientListener) -> Box<str> {
+    if !listener.authentication.read().needs_nonce() {
+        return Box::default();
+    }
+    let mut bytes = [0; 11];
+    match rand::fill(&mut bytes) {
+        Ok(()) => BASE64URL_NOPAD.encode(&bytes).into(),
+        // Without one nobody can sign.
+        Err(_) => {
+            error!("There are no random bytes to make a nonce of");
+            Box::default()
+        }
+    }
+}

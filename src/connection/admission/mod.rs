@@ -1,0 +1,99 @@
+//! Places for those who have not proved who they are yet: how many each port
+//! has, who gets one, and who has to make way.
+//!
+//! Every port takes a [`Place`] for a connection as soon as it is accepted and
+//! gives it back with the login (the client's and the route's accept), or at the
+//! end where nobody logs in (monitoring). A full port does not send the newcomer
+//! away: of the source that holds most places, the connection that has said
+//! nothing for longest is cut. So idle connections keep nobody out, and a source
+//! with many gives way to one with few. Members of the cluster have places that
+//! others cannot take. Nobody keeps a place for longer than `hold`, which covers
+//! waiting in the broker's own queues too.
+
+mod places;
+mod ranking;
+#[cfg(test)]
+mod tests;
+
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+use crate::telemetry::{logins::network, process::open_files_max};
+pub use places::{Place, Places, PlacesView};
+
+/// Clients that have not logged in or not finished the TLS handshake: more than
+/// handshakes and logins are done within any client's patience.
+const CLIENTS_MAX: usize = 8192;
+
+/// The same of routes, and the places that only members' addresses get.
+const ROUTES_MAX: usize = 1024;
+const ROUTES_RESERVED: usize = 64;
+
+/// Monitoring connections at a time: pollers and open browsers are a handful;
+/// each may hold an answer in memory.
+const MONITOR_MAX: usize = 64;
+
+/// What clients may wait in the broker's own queues, beyond the times that the
+/// configuration gives them for the handshake and the login.
+pub const QUEUE_TIME: Duration = Duration::from_secs(30);
+
+/// The places of all ports.
+pub struct Admission {
+    /// Clients before the login.
+    pub clients: Arc<Places>,
+    /// Routes before the login.
+    pub routes: Arc<Places>,
+    /// The monitoring port.
+    pub monitor: Arc<Places>,
+    /// The monitoring socket.
+    pub monitor_socket: Arc<Places>,
+}
+
+impl Default for Admission {
+    fn default() -> Self {
+        // With few descriptors, connections before the login must not use them up.
+        let files = open_files_max().map_or(CLIENTS_MAX, |max| max as usize / 2);
+        Self {
+            clients: Places::new("client", CLIENTS_MAX.min(files.max(1)), 0),
+            routes: Places::new("route", ROUTES_MAX.min(files.max(1)), ROUTES_RESERVED),
+            monitor: Places::new("monitor", MONITOR_MAX, 0),
+            monitor_socket: Places::new("monitor_socket", MONITOR_MAX, 0),
+        }
+    }
+}
+
+impl Admission {
+    /// All of them.
+    pub fn all(&self) -> [&Arc<Places>; 4] {
+        [
+            &self.clients,
+            &self.routes,
+            &self.monitor,
+            &self.monitor_socket,
+        ]
+    }
+}
+
+/// Where a connection comes from, as far as shares go.
+#[derive(Clone, Copy, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
+pub enum Source {
+    /// An address, or the IPv6 network around it.
+    Address(IpAddr),
+    /// A user of this machine, at a Unix socket.
+    User(u32),
+}
+
+impl Source {
+    /// The source behind an address.
+    pub fn of(address: IpAddr) -> Self {
+        Self::Address(network(address))
+    }
+}
+
+/// Why a place is taken away.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Lost {
+    /// The port was full, and it had said nothing for longest.
+    Silent,
+    /// It was held for too long.
+    Late,
+}

@@ -1,0 +1,141 @@
+//! Who a peer is, and what it is called: in findings, events, answers and the log by
+//! the certname of its certificate where it showed one, since clients of a fleet may
+//! all give themselves the same name.
+
+use std::net::SocketAddr;
+
+use super::{Connection, Kind};
+use crate::telemetry::held::{allocated, shown};
+
+/// What a peer tells of itself in CONNECT.
+#[derive(Clone, Debug, Default)]
+pub struct Identity {
+    /// The client's own name.
+    pub name: String,
+    /// The common name of its certificate; empty without one.
+    pub certname: String,
+    /// Language of the client library.
+    pub lang: String,
+    /// Version of the client library.
+    pub version: String,
+    /// User name.
+    pub user: String,
+    /// Name of the account it is in; empty before CONNECT.
+    pub account: String,
+    /// What proved it, as a number; see [`crate::security::verdict::Login::proof`].
+    pub proof: u64,
+}
+
+impl Identity {
+    /// Bytes of its texts.
+    pub fn memory(&self) -> usize {
+        let texts = [
+            &self.name,
+            &self.certname,
+            &self.lang,
+            &self.version,
+            &self.user,
+            &self.account,
+        ];
+        texts.map(|text| allocated(text.capacity())).iter().sum()
+    }
+
+    /// As it is remembered when its connection has ended: long texts are cut.
+    pub fn remembered(&self) -> Self {
+        let cut = |text: &str| shown(text).into_owned();
+        Self {
+            name: cut(&self.name),
+            certname: cut(&self.certname),
+            lang: cut(&self.lang),
+            version: cut(&self.version),
+            user: cut(&self.user),
+            account: self.account.clone(),
+            proof: self.proof,
+        }
+    }
+}
+
+impl Identity {
+    /// Certname and own name in one text; empty if there is neither.
+    pub fn label(&self) -> String {
+        match (&*self.certname, &*self.name) {
+            ("", name) => name.to_owned(),
+            (certname, name) if name.is_empty() || name == certname => certname.to_owned(),
+            (certname, name) => format!("{certname} ({name})"),
+        }
+    }
+
+    /// Who it is, in a few words: its certname and its name, else its user, else its
+    /// address.
+    pub fn who(&self, peer: SocketAddr) -> String {
+        match (self.label(), &*self.user) {
+            (label, _) if !label.is_empty() => label,
+            (_, "") => peer.to_string(),
+            (_, user) => user.to_owned(),
+        }
+    }
+}
+
+impl Connection {
+    /// The common name of the peer's certificate; empty if there is none.
+    pub fn certname(&self) -> &str {
+        let certificate = self.certificate.get();
+        certificate.map_or("", |certificate| &certificate.common_name)
+    }
+
+    /// How log lines name a peer: address, id, and of a client what it says of itself,
+    /// what its certificate does, and who it has logged in as, `ACCOUNT/user:NAME`.
+    pub fn log_prefix(&self) -> String {
+        self.log_prefix_as(&self.identity.lock())
+    }
+
+    /// The same of one that says to be so, and is not believed or not yet.
+    pub fn log_prefix_as(&self, identity: &Identity) -> String {
+        use std::fmt::Write;
+        // Writing to a string does not fail.
+        let mut prefix = match self.kind {
+            Kind::Client => format!("{} - cid:{}", self.peer, self.cid),
+            // Its lines name the broker behind it themselves.
+            Kind::Router => return format!("{} - rid:{}", self.peer, self.cid),
+        };
+        if !identity.name.is_empty() || !identity.lang.is_empty() || !identity.version.is_empty() {
+            let id = format!("v{}:{}:{}", identity.version, identity.lang, identity.name);
+            let _ = write!(prefix, " - {id:?}");
+        }
+        let certname = self.certname();
+        if !certname.is_empty() {
+            let _ = write!(prefix, " - {certname:?}");
+        }
+        if !identity.user.is_empty() {
+            let user = format!("{}/user:{}", identity.account, identity.user);
+            let _ = write!(prefix, " - {user:?}");
+        }
+        prefix
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_certname_comes_before_the_name() {
+        let peer = ([127, 0, 0, 1], 7).into();
+        for (certname, name, user, who) in [
+            ("", "", "", "127.0.0.1:7"),
+            ("", "", "u", "u"),
+            ("", "n", "u", "n"),
+            ("c", "", "u", "c"),
+            ("c", "n", "u", "c (n)"),
+            ("c", "c", "", "c"),
+        ] {
+            let identity = Identity {
+                certname: certname.into(),
+                name: name.into(),
+                user: user.into(),
+                ..Identity::default()
+            };
+            assert_eq!(identity.who(peer), who);
+        }
+    }
+}

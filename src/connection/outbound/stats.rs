@@ -1,0 +1,51 @@
+//! What went out through a connection: counted under the lock of its outbound
+//! queue, read without it.
+//!
+//! Whoever adds up ten thousand connections would pay for as many locks, each of
+//! which waits for memory that is not in a cache; the reads of mere counters
+//! overlap. Only the outbound queue writes here.
+
+use crate::telemetry::{Counter, Traffic, loss::Loss};
+
+/// The counts of one queue.
+#[derive(Default)]
+pub(super) struct OutboundStats {
+    /// What the connection's own account brought.
+    pub(super) own_msgs: Counter,
+    pub(super) own_bytes: Counter,
+    /// What imported streams brought.
+    pub(super) borrowed_msgs: Counter,
+    pub(super) borrowed_bytes: Counter,
+    pub(super) written_msgs: Counter,
+    /// Bytes that the socket took. With those that wait and those that were
+    /// thrown away they are all that was ever queued.
+    pub(super) written_bytes: Counter,
+    /// How often something was lost. What it was is under the lock: it happens
+    /// at a connection's end, or seldom.
+    pub(super) losses: Counter,
+}
+
+impl OutboundStats {
+    /// What was delivered and what of it was written; `loss` tells what was lost,
+    /// and is asked only if there is something. The other direction is nought.
+    pub(super) fn traffic(&self, loss: impl FnOnce() -> Loss) -> Traffic {
+        // In this order no more is written than was delivered.
+        let (written_msgs, written_bytes) = (self.written_msgs.value(), self.written_bytes.value());
+        let loss = match self.losses.value() {
+            0 => Loss::default(),
+            _ => loss(),
+        };
+        let (own_msgs, own_bytes) = (self.own_msgs.value(), self.own_bytes.value());
+        Traffic {
+            in_msgs: 0,
+            in_bytes: 0,
+            out_msgs: own_msgs + self.borrowed_msgs.value(),
+            out_bytes: own_bytes + self.borrowed_bytes.value(),
+            own_msgs,
+            own_bytes,
+            written_msgs,
+            written_bytes,
+            loss,
+        }
+    }
+}

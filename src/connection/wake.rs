@@ -1,0 +1,177 @@
+//! What a connection's own task is woken for: its socket, its timer, and what others
+//! want of it.
+
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::atomic::Ordering,
+    task::{Context, Poll},
+};
+
+use tokio::{net::TcpStream, time::Sleep};
+
+use super::Connection;
+
+/// Something waits in the outbound queue and the socket took no more: the
+/// connection's own task writes on when it can.
+pub(super) const BLOCKED: u8 = 1;
+
+/// The connection is to end; the outbound queue knows why.
+pub(super) const CLOSING: u8 = 2;
+
+/// Other settings are in force: the connection's own task takes them over.
+pub(super) const CHANGED: u8 = 4;
+
+/// The peer of a route is owed news of what is wanted here.
+pub(super) const OWING: u8 = 8;
+
+/// The socket took no more just now: the connection's own task counts the time
+/// from here on.
+pub(super) const STUCK: u8 = 16;
+
+/// Why a connection's own task goes on.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Wake {
+    /// The connection is to end.
+    Closing,
+    /// A reload has put other settings in force.
+    Changed,
+    /// The peer of a route is owed news of what is wanted here, and nothing
+    /// blocks the way.
+    Owing,
+    /// There may be bytes to read.
+    Readable,
+    /// The socket takes no more, since just now: what is due by the clock comes
+    /// sooner.
+    Stuck,
+    /// The timer ran out.
+    Timer,
+    /// The socket takes bytes again.
+    Writable,
+}
+
+impl Connection {
+    /// Has the connection's own task take over settings that are in force now.
+    pub fn tell_changed(&self) {
+        self.raise(CHANGED);
+    }
+
+    /// Whether the own task has to write because the socket was full.
+    pub fn is_blocked(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & BLOCKED != 0
+    }
+
+    /// Whether the connection is to end.
+    pub fn is_closing(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & CLOSING != 0
+    }
+
+    /// There is news of what is wanted here that found no room in the queue: the
+    /// route's own task tells it.
+    pub fn owe_interest(&self) {
+        self.raise(OWING);
+    }
+
+    /// Whether the peer is owed news of what is wanted here.
+    pub fn owes_interest(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & OWING != 0
+    }
+
+    /// The own task is about to tell what is owed.
+    pub fn begin_telling(&self) {
+        self.lower(OWING);
+    }
+
+    /// Waits until a reload has put other settings in force; for the own task.
+    /// Told once.
+    pub async fn changed(&self) {
+        poll_fn(|context| {
+            self.waker.register(context.waker());
+            match self.flags.load(Ordering::Acquire) & CHANGED {
+                0 => Poll::Pending,
+                _ => {
+                    self.lower(CHANGED);
+                    Poll::Ready(())
+                }
+            }
+        })
+        .await;
+    }
+
+    /// Waits until the connection is to end; for the own task.
+    pub async fn closing(&self) {
+        poll_fn(|context| {
+            self.waker.register(context.waker());
+            match self.is_closing() {
+                false => Poll::Pending,
+                true => Poll::Ready(()),
+            }
+        })
+        .await;
+    }
+
+    /// Waits for what the own task is to do next. `timer` must be the task's
+    /// own and have been reset once, so that it runs whether it is waited for or
+    /// not: what is due comes before what can be read, since a peer may always
+    /// have something to be read. With `unread` there is something to read that
+    /// the socket does not announce; that is told once.
+    pub async fn wake(
+        &self,
+        stream: &TcpStream,
+        mut timer: Pin<&mut Sleep>,
+        unread: &mut bool,
+    ) -> Wake {
+        poll_fn(
+            |context| match self.poll_wake(stream, timer.as_mut(), context) {
+                Poll::Pending if std::mem::take(unread) => Poll::Ready(Wake::Readable),
+                wake => wake,
+            },
+        )
+        .await
+    }
+
+    fn poll_wake(
+        &self,
+        stream: &TcpStream,
+        timer: Pin<&mut Sleep>,
+        context: &mut Context<'_>,
+    ) -> Poll<Wake> {
+        // Registered before the flags are looked at: a flag raised after the
+        // look wakes this task.
+        self.waker.register(context.waker());
+        let flags = self.flags.load(Ordering::Acquire);
+        if flags & CLOSING != 0 {
+            return Poll::Ready(Wake::Closing);
+        }
+        if timer.is_elapsed() {
+            return Poll::Ready(Wake::Timer);
+        }
+        if flags & CHANGED != 0 {
+            self.lower(CHANGED);
+            return Poll::Ready(Wake::Changed);
+        }
+        if flags & STUCK != 0 {
+            self.lower(STUCK);
+            return Poll::Ready(Wake::Stuck);
+        }
+        if flags & BLOCKED != 0 && stream.poll_write_ready(context).is_ready() {
+            return Poll::Ready(Wake::Writable);
+        }
+        if flags & (OWING | BLOCKED) == OWING {
+            return Poll::Ready(Wake::Owing);
+        }
+        if stream.poll_read_ready(context).is_ready() {
+            return Poll::Ready(Wake::Readable);
+        }
+        timer.poll(context).map(|()| Wake::Timer)
+    }
+
+    pub(super) fn raise(&self, flag: u8) {
+        self.flags.fetch_or(flag, Ordering::AcqRel);
+        self.waker.wake();
+    }
+
+    pub(super) fn lower(&self, flag: u8) {
+        self.flags.fetch_and(!flag, Ordering::AcqRel);
+    }
+}

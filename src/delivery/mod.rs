@@ -1,0 +1,29 @@
+//! Delivery: from a batch of messages to one subject to the outbound queues of those
+//! who take it.
+//!
+//! A *subject batch* ([`SubjectBatch`]) is what a publisher sent to one subject in one
+//! read batch. Taking it to one target at a time, instead of a message to all targets,
+//! locks each queue once per batch and keeps its end in the cache. The messages stay
+//! where they were read: a delivery differs from a publish only in its head
+//! (`MSG subject sid `), all that follows is copied in one piece.
+//!
+//! The targets are subscriptions (`subscriber`), members of queue groups
+//! ([`queue_group`]) and peers of the cluster ([`remotes`], which takes to each what
+//! `route` appends). [`account`](crate::account) decides who they are.
+
+mod append;
+mod batch;
+pub mod queue_group;
+pub mod remote;
+mod remote_choice;
+pub mod remotes;
+mod route;
+mod subscriber;
+pub mod trace_out;
+
+pub use batch::{ComposedMessage, Pick, SubjectBatch};
+pub use route::{Appended, Routed, TooLong};
+
+/// Bytes appended in one batch after which everything touched is flushed:
+/// bounds what a batch times its fan-out can hold.
+const APPENDED_MAX: usize = 16 * 1024 * 1024;

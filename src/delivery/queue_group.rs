@@ -1,0 +1,86 @@
+//! Dividing a batch among the members of a queue group.
+
+use std::sync::Arc;
+
+use super::{Pick, SubjectBatch};
+use crate::{
+    connection::{Subscription, buffers::ThreadBuffers},
+    telemetry::MonotonicMillis,
+};
+
+/// Deals messages of a run out to the members of a queue group, in turn from a
+/// random one on; `excludes` are passed over. So many members are `elsewhere` and
+/// take their turns. Returns the indexes of theirs and of those that no member
+/// took, ascending.
+pub fn deliver_to_queue_group(
+    buffers: &mut ThreadBuffers,
+    batch: &SubjectBatch<'_>,
+    members: &[Arc<Subscription>],
+    elsewhere: usize,
+    excludes: impl Fn(&Subscription) -> bool,
+    now: MonotonicMillis,
+    flush: bool,
+) -> Vec<usize> {
+    let turns = members.len() + elsewhere;
+    let start = fastrand::usize(..turns);
+    buffers.cost += turns.min(batch.messages.len()) + batch.cost();
+    let (mut undelivered, mut theirs) = (Vec::new(), Vec::new());
+    for first in 0..turns.min(batch.messages.len()) {
+        let picked = (first..batch.messages.len()).step_by(turns);
+        let Some(member) = members.get((start + first) % turns) else {
+            theirs.extend(picked);
+            continue;
+        };
+        let pick = Pick { first, step: turns };
+        let taken = match excludes(member) {
+            true => 0,
+            false => member.deliver(buffers, batch, pick, now, flush),
+        };
+        undelivered.extend(picked.skip(taken));
+    }
+    // Somebody's share was not taken.
+    deal_rest(
+        buffers,
+        batch,
+        members,
+        &mut undelivered,
+        excludes,
+        now,
+        flush,
+    );
+    undelivered.extend(theirs);
+    undelivered.sort_unstable();
+    undelivered
+}
+
+/// Deals messages of a run out one by one, each to whoever of the members takes it;
+/// those that nobody takes are left.
+pub fn deal_rest(
+    buffers: &mut ThreadBuffers,
+    batch: &SubjectBatch<'_>,
+    members: &[Arc<Subscription>],
+    left: &mut Vec<usize>,
+    excludes: impl Fn(&Subscription) -> bool,
+    now: MonotonicMillis,
+    flush: bool,
+) {
+    if left.is_empty() {
+        return;
+    }
+    let members = members.iter().filter(|member| !excludes(member));
+    let mut able: Vec<&Arc<Subscription>> = members.collect();
+    let mut turn = fastrand::usize(..able.len().max(1));
+    left.retain(|index| {
+        while !able.is_empty() {
+            let at = turn % able.len();
+            buffers.cost += 1;
+            if able[at].deliver(buffers, batch, Pick::one(*index), now, flush) == 1 {
+                turn = at + 1;
+                return false;
+            }
+            // Who did not take one takes no later one either.
+            able.swap_remove(at);
+        }
+        true
+    });
+}

@@ -1,0 +1,81 @@
+//! Remote interest: what a peer of the cluster wants, an entry of the sublist that an
+//! account keeps apart from its subscribers.
+
+use std::sync::Arc;
+
+use crate::{
+    connection::Connection,
+    sublist::{Entry, Slot},
+    telemetry::{
+        MessageTotals,
+        held::{Pool, allocated},
+    },
+};
+
+/// Bytes of what the peers of the cluster want, in all accounts; the limit is set at
+/// the start.
+pub static REMOTE_INTEREST: Pool = Pool::new(usize::MAX);
+
+/// One subject, or one queue group on one subject, that a peer wants.
+pub struct RemoteInterest {
+    /// The route to the peer.
+    pub connection: Arc<Connection>,
+    /// Members that the queue group has there; 1 without a queue group.
+    pub weight: u32,
+    text: Box<[u8]>,
+    subject_len: u32,
+    slot: Slot,
+    /// Whether a queue group's name is behind the subject.
+    has_queue: bool,
+}
+
+impl RemoteInterest {
+    /// Bytes that one takes by itself.
+    pub fn memory_of(subject: &[u8], queue: Option<&[u8]>) -> usize {
+        let text = subject.len() + queue.map_or(0, <[u8]>::len);
+        // With the two counts of an Arc.
+        allocated(size_of::<Self>() + 2 * size_of::<usize>()) + allocated(text)
+    }
+
+    /// What the peer behind `connection` announced. The texts come from one
+    /// control line, so their lengths fit 32 bits.
+    pub fn new(connection: Arc<Connection>, subject: &[u8], queue: Option<(&[u8], u32)>) -> Self {
+        let name = queue.map(|(name, _)| name);
+        Self {
+            connection,
+            weight: queue.map_or(1, |(_, weight)| weight),
+            text: [subject, name.unwrap_or_default()].concat().into(),
+            subject_len: subject.len() as u32,
+            slot: Slot::default(),
+            has_queue: name.is_some(),
+        }
+    }
+}
+
+impl Entry for RemoteInterest {
+    fn subject(&self) -> &[u8] {
+        &self.text[..self.subject_len as usize]
+    }
+
+    fn queue(&self) -> Option<&[u8]> {
+        self.has_queue
+            .then(|| &self.text[self.subject_len as usize..])
+    }
+
+    fn memory(&self) -> usize {
+        Self::memory_of(&self.text, None)
+    }
+
+    fn slot(&self) -> &Slot {
+        &self.slot
+    }
+}
+
+/// What an account moved over routes.
+#[derive(Default)]
+pub struct OverRoutes {
+    /// What came from peers.
+    pub received: MessageTotals,
+    /// What went to peers.
+    pub sent: MessageTotals,
+}

@@ -1,0 +1,365 @@
+//! The peers of the cluster that want one subject, and taking messages to them.
+//!
+//! Each account keeps what its peers want in a sublist of its own, apart from its
+//! subscribers: a message that came from a peer is looked up among those alone, so it
+//! never goes on to another peer. However many entries of a peer match
+//! a message, the peer gets it once, with the list of queue groups of which it
+//! is to serve one member each.
+
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::{
+    remote::{OverRoutes, RemoteInterest},
+    remote_choice::Choice,
+};
+use crate::{
+    connection::{Connection, buffers::ThreadBuffers},
+    delivery::{Routed, SubjectBatch, TooLong},
+    sublist::{Entry, Matches},
+    telemetry::{MonotonicMillis, held::allocated},
+};
+
+/// More members of a queue group at the peers count as so many.
+const WEIGHT_MAX: u64 = 1 << 30;
+
+/// The peers that want one subject.
+#[derive(Default)]
+pub struct Remotes {
+    pub(super) peers: Vec<Peer>,
+    pub(super) queues: Vec<RemoteQueue>,
+    /// Whether members of the same groups here go first.
+    prefers_local: bool,
+}
+
+pub(super) struct Peer {
+    pub(super) connection: Arc<Connection>,
+    /// Whether it wants every message.
+    pub(super) plain: bool,
+}
+
+/// A queue group with members behind peers.
+pub(super) struct RemoteQueue {
+    pub(super) name: Box<[u8]>,
+    /// Index of the peer, and the sum of the weights up to and with it.
+    pub(super) members: Vec<(usize, u64)>,
+}
+
+/// Messages from a peer that were for a member of a queue group here, and there is
+/// none any more.
+pub struct Left<'a> {
+    /// The group.
+    pub queue: &'a [u8],
+    /// Their indexes in the subject batch.
+    pub messages: Vec<usize>,
+}
+
+/// Which messages of a subject batch a queue group's remote members are to serve.
+pub enum Share {
+    /// All: no member is here.
+    All,
+    /// Those that no member here took.
+    Some(Vec<usize>),
+}
+
+/// Which messages of a subject batch went to some peer.
+pub enum Reached {
+    /// Every one.
+    All,
+    /// Those with these indexes, in order.
+    Some(Vec<usize>),
+}
+
+/// What came of handing a subject batch over to peers.
+struct Handed {
+    /// Somebody took every message.
+    all: bool,
+    /// Those that some queue group's member has got.
+    reached: Vec<usize>,
+    /// What a peer did not take, and whether it was too long for it.
+    refused: Vec<(Choice, bool)>,
+}
+
+impl Remotes {
+    /// Gathers what a look-up found. A peer that is still being told what is
+    /// wanted here gets nothing yet; when it is told, look-ups are out of date.
+    pub fn new(matches: &Matches<RemoteInterest>, prefers_local: bool) -> Self {
+        let is_told = |entry: &&Arc<RemoteInterest>| entry.connection.is_told();
+        let mut remotes = Self {
+            prefers_local,
+            ..Self::default()
+        };
+        for entry in matches.plain.iter().filter(is_told) {
+            let peer = remotes.peer(&entry.connection);
+            remotes.peers[peer].plain = true;
+        }
+        for members in &matches.queues {
+            let mut members = members.iter().filter(is_told).peekable();
+            let Some(name) = members.peek().and_then(|first| first.queue()) else {
+                continue;
+            };
+            let mut sum = 0;
+            let members = members
+                .map(|member| {
+                    sum += u64::from(member.weight.max(1));
+                    (remotes.peer(&member.connection), sum)
+                })
+                .collect();
+            remotes.queues.push(RemoteQueue {
+                name: name.into(),
+                members,
+            });
+        }
+        remotes
+    }
+
+    /// Bytes that it takes besides itself.
+    pub fn memory(&self) -> usize {
+        let members = |queue: &RemoteQueue| {
+            allocated(queue.name.len())
+                + allocated(queue.members.capacity() * size_of::<(usize, u64)>())
+        };
+        allocated(self.peers.capacity() * size_of::<Peer>())
+            + allocated(self.queues.capacity() * size_of::<RemoteQueue>())
+            + self.queues.iter().map(members).sum::<usize>()
+    }
+
+    /// Whether no peer wants the subject.
+    pub fn is_empty(&self) -> bool {
+        self.peers.is_empty()
+    }
+
+    /// The names of the queue groups, in the order of [`Remotes::deliver`]'s
+    /// shares.
+    pub fn queues(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.queues.iter().map(|queue| &*queue.name)
+    }
+
+    /// Members of each queue group at the peers, by its name, among which those
+    /// here take their share; none if those here go first.
+    pub fn weights(&self) -> HashMap<&[u8], usize> {
+        let queues = match self.prefers_local {
+            true => &[][..],
+            false => &self.queues,
+        };
+        let weight = |queue: &RemoteQueue| {
+            let mut before = 0;
+            let mut weight = 0;
+            for (peer, sum) in &queue.members {
+                if !self.peers[*peer].connection.is_closing() {
+                    weight += sum - before;
+                }
+                before = *sum;
+            }
+            // Whatever the peers say, it can be added to what is here.
+            weight.min(WEIGHT_MAX) as usize
+        };
+        let weights = queues.iter().map(|queue| (&*queue.name, weight(queue)));
+        weights.collect()
+    }
+
+    /// Bytes of these names in a line.
+    pub fn names_len(&self) -> usize {
+        self.queues.iter().map(|queue| queue.name.len() + 1).sum()
+    }
+
+    /// Takes a subject batch of an account, counted there, to the peers: to those that want every
+    /// message, and of each queue group's share to one peer per message, drawn by
+    /// weight. What that peer does not take is `dealt` to the group's members here,
+    /// which leaves what nobody takes.
+    #[expect(clippy::too_many_arguments, reason = "each is another one's")]
+    pub fn deliver(
+        &self,
+        buffers: &mut ThreadBuffers,
+        account: (&[u8], &OverRoutes),
+        batch: &SubjectBatch<'_>,
+        shares: &[Share],
+        now: MonotonicMillis,
+        flush: bool,
+        deal: impl Fn(&mut ThreadBuffers, &[u8], &mut Vec<usize>),
+    ) -> Reached {
+        let choices = self.choose(batch, shares);
+        buffers.cost += choices.len();
+        let handed = self.hand_over(buffers, account, batch, (&choices, true), now, flush);
+        let mut reached = handed.reached;
+        if !handed.refused.is_empty() {
+            self.deal_refused(buffers, batch, handed.refused, &mut reached, deal);
+        }
+        reached.sort_unstable();
+        match handed.all {
+            true => Reached::All,
+            false => Reached::Some(reached),
+        }
+    }
+
+    /// Takes messages from one peer whose members here have left to members at
+    /// others, drawn by weight; to `except` nothing goes. Who wants the subject
+    /// outside of queue groups too, and may get a message a second time so, is
+    /// the last resort.
+    pub fn pass_on(
+        &self,
+        buffers: &mut ThreadBuffers,
+        account: (&[u8], &OverRoutes),
+        batch: &SubjectBatch<'_>,
+        left: &[Left<'_>],
+        except: Option<&Arc<Connection>>,
+        flush: bool,
+    ) {
+        let by_name: HashMap<&[u8], usize> = self.queues().zip(0..).collect();
+        let mut choices = Vec::new();
+        for Left { queue, messages } in left {
+            let Some(queue) = by_name.get(queue).copied() else {
+                continue;
+            };
+            for message in messages.iter().copied() {
+                if let Some(peer) = self.draw_beside(&self.queues[queue], except) {
+                    choices.push(Choice {
+                        peer,
+                        message,
+                        queue,
+                    });
+                }
+            }
+        }
+        // A group that is named twice has the message once.
+        choices.sort_unstable_by_key(|choice| (choice.message, choice.queue));
+        choices.dedup_by_key(|choice| (choice.message, choice.queue));
+        choices.sort_unstable();
+        let now = buffers.now();
+        buffers.cost += choices.len();
+        let mut handed = self.hand_over(buffers, account, batch, (&choices, false), now, flush);
+        if !handed.refused.is_empty() {
+            let nobody = |_: &mut ThreadBuffers, _: &[u8], _: &mut Vec<usize>| {};
+            self.deal_refused(buffers, batch, handed.refused, &mut handed.reached, nobody);
+        }
+    }
+
+    /// Takes to each peer what was chosen for it, and all to those that want
+    /// every message if `plain`.
+    fn hand_over(
+        &self,
+        buffers: &mut ThreadBuffers,
+        account: (&[u8], &OverRoutes),
+        batch: &SubjectBatch<'_>,
+        (choices, plain): (&[Choice], bool),
+        now: MonotonicMillis,
+        flush: bool,
+    ) -> Handed {
+        let mut reached = Vec::new();
+        let mut refused = Vec::new();
+        let mut all = false;
+        for (index, peer) in self.peers.iter().enumerate() {
+            let start = choices.partition_point(|choice| choice.peer < index);
+            let mine = &choices[start..];
+            let mine = &mine[..mine.partition_point(|choice| choice.peer == index)];
+            let plain = plain && peer.plain;
+            if !plain && mine.is_empty() {
+                continue;
+            }
+            let names = |message: usize| {
+                let start = mine.partition_point(|choice| choice.message < message);
+                let of_message = mine[start..]
+                    .iter()
+                    .take_while(move |choice| choice.message == message);
+                of_message.map(|choice| &*self.queues[choice.queue].name)
+            };
+            let routed = match mine.is_empty() {
+                true => Routed::Plain,
+                false => Routed::Queues {
+                    plain,
+                    names: &|message, text| {
+                        for name in names(message) {
+                            text.extend_from_slice(name);
+                            text.push(b' ');
+                        }
+                    },
+                },
+            };
+            let (name, over_routes) = account;
+            let route = &peer.connection;
+            let taken = route.deliver_routed(buffers, name, batch, &routed, now, flush);
+            let Some((appended, too_long)) = taken else {
+                refused.extend(mine.iter().map(|choice| (*choice, false)));
+                continue;
+            };
+            if appended.msgs > 0 {
+                over_routes.sent.add(appended.msgs, appended.bytes);
+                all |= plain;
+            }
+            match too_long.is_empty() {
+                true => reached.extend(mine.iter().map(|choice| choice.message)),
+                false => sort_out(mine, &too_long, &mut reached, &mut refused),
+            }
+        }
+        Handed {
+            all,
+            reached,
+            refused,
+        }
+    }
+
+    /// Deals what peers did not take, with whether it was too long: that is booked at the
+    /// peer if nobody else takes it.
+    #[cold]
+    fn deal_refused(
+        &self,
+        buffers: &mut ThreadBuffers,
+        batch: &SubjectBatch<'_>,
+        mut refused: Vec<(Choice, bool)>,
+        reached: &mut Vec<usize>,
+        deal: impl Fn(&mut ThreadBuffers, &[u8], &mut Vec<usize>),
+    ) {
+        refused.sort_unstable_by_key(|(choice, _)| (choice.queue, choice.message));
+        for of_queue in refused.chunk_by(|(one, _), (other, _)| one.queue == other.queue) {
+            let messages = of_queue.iter().map(|(choice, _)| choice.message);
+            let mut left: Vec<usize> = messages.collect();
+            let queue = &self.queues[of_queue[0].0.queue];
+            deal(buffers, &queue.name, &mut left);
+            for (choice, is_too_long) in of_queue {
+                if left.binary_search(&choice.message).is_err() {
+                    reached.push(choice.message);
+                } else if *is_too_long {
+                    let bytes = u64::from(batch.messages[choice.message].total_len);
+                    let route = &self.peers[choice.peer].connection;
+                    route.refuse_too_long(1, bytes);
+                }
+            }
+        }
+    }
+
+    fn peer(&mut self, connection: &Arc<Connection>) -> usize {
+        let known = self
+            .peers
+            .iter()
+            .position(|peer| Arc::ptr_eq(&peer.connection, connection));
+        known.unwrap_or_else(|| {
+            self.peers.push(Peer {
+                connection: connection.clone(),
+                plain: false,
+            });
+            self.peers.len() - 1
+        })
+    }
+}
+
+/// Sorts what a peer was to take into what it took and what was too long.
+#[cold]
+fn sort_out(
+    mine: &[Choice],
+    too_long: &[TooLong],
+    reached: &mut Vec<usize>,
+    refused: &mut Vec<(Choice, bool)>,
+) {
+    // Both are in the order of the messages, and of the places in those.
+    let mut too_long = too_long.iter().peekable();
+    for of_message in mine.chunk_by(|one, other| one.message == other.message) {
+        for (place, choice) in of_message.iter().enumerate() {
+            let message = choice.message;
+            match too_long.next_if(|it| **it == TooLong { message, place }) {
+                Some(_) => refused.push((*choice, true)),
+                None => reached.push(message),
+            }
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Taking a batch to a peer of the cluster, as `RMSG` or `HMSG`.
+
+use std::sync::{Arc, atomic::Ordering};
+
+use super::{
+    APPENDED_MAX, SubjectBatch,
+    append::{append_bare, append_whole},
+    batch::BYTES_PER_COST,
+};
+use crate::{
+    connection::{Connection, buffers::ThreadBuffers, outbound::Appender},
+    protocol::{encode::RouteHead, message::Message},
+    telemetry::MonotonicMillis,
+};
+
+/// How a subject batch goes to a peer of the cluster.
+pub enum Routed<'a> {
+    /// Every message, for subscribers outside of queue groups.
+    Plain,
+    /// Some messages for queue groups too.
+    Queues {
+        /// Whether the peer wants every message; else only those that a queue
+        /// group is to serve.
+        plain: bool,
+        /// Appends the names of the queue groups that are to serve the message
+        /// of an index, a blank behind each.
+        names: &'a dyn Fn(usize, &mut Vec<u8>),
+    },
+}
+
+impl Routed<'_> {
+    /// Whether the peer wants every message.
+    fn is_plain(&self) -> bool {
+        match self {
+            Self::Plain => true,
+            Self::Queues { plain, .. } => *plain,
+        }
+    }
+}
+
+impl Connection {
+    /// Delivers a subject batch to a peer of the cluster as `RMSG` or `HMSG`. Returns what it
+    /// took, and the queue groups whose names were too long for its control lines;
+    /// `None` if it took nothing because it ends. What is not for queue groups and too
+    /// long is lost and booked as such.
+    pub fn deliver_routed(
+        self: &Arc<Self>,
+        buffers: &mut ThreadBuffers,
+        account: &[u8],
+        batch: &SubjectBatch<'_>,
+        routed: &Routed<'_>,
+        now: MonotonicMillis,
+        flush: bool,
+    ) -> Option<(Appended, Vec<TooLong>)> {
+        let takes_headers = self.takes_headers();
+        let mut prefix = std::mem::take(&mut buffers.prefix);
+        let mut head = RouteHead::new(&mut prefix, account, batch.subject);
+        let mut taken = None;
+        if let Some(mut appender) = self.append() {
+            appender.begin(buffers.read_at);
+            let mut routing = Routing {
+                appender: &mut appender,
+                buffers: &mut *buffers,
+                batch,
+                takes_headers,
+                line_max: self.line_max(),
+                appended: Appended::default(),
+                too_long: Vec::new(),
+            };
+            // A queue that has no room for all of it ends, and throws away what it got.
+            let made_before = routing.buffers.appended;
+            let all = routing.append(routed, &mut head);
+            let (appended, too_long) = (routing.appended, routing.too_long);
+            buffers.cost +=
+                batch.messages.len() + (buffers.appended - made_before) / BYTES_PER_COST;
+            let is_touched = all && appended.msgs > 0;
+            taken = all.then_some((appended, too_long));
+            if is_touched && !flush && appender.touch(buffers.read_batch) {
+                buffers.touched.push(self.clone());
+            }
+            appender.note_feeder(buffers.publisher);
+            buffers.congested.note(self, &mut appender);
+        }
+        buffers.prefix = prefix;
+        let is_reached = taken
+            .as_ref()
+            .is_some_and(|(appended, _)| appended.msgs > 0);
+        if is_reached {
+            buffers.reached += 1;
+            self.active(now);
+            if flush {
+                self.flush(buffers);
+            } else if buffers.appended > APPENDED_MAX {
+                buffers.flush_touched();
+            }
+        }
+        taken
+    }
+
+    /// Books messages with so many bytes that were too long for a peer's control lines.
+    pub(super) fn refuse_too_long(&self, msgs: u64, bytes: u64) {
+        if let Some(mut appender) = self.append() {
+            appender.refuse(msgs, bytes);
+        }
+    }
+}
+
+/// What is needed to append a subject batch to the queue of a route.
+struct Routing<'a, 'b, 'c> {
+    appender: &'a mut Appender<'b>,
+    buffers: &'a mut ThreadBuffers,
+    batch: &'a SubjectBatch<'c>,
+    takes_headers: bool,
+    /// Bytes of the longest control line that the peer takes.
+    line_max: usize,
+    appended: Appended,
+    too_long: Vec<TooLong>,
+}
+
+/// A queue group whose name found no room in a peer's control line.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub struct TooLong {
+    /// Index of the message in its subject batch.
+    pub message: usize,
+    /// Place of the group among those of the message.
+    pub place: usize,
+}
+
+/// What of a subject batch was appended to the queue of a route.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Appended {
+    /// Messages.
+    pub msgs: u64,
+    /// Bytes of their headers and payloads.
+    pub bytes: u64,
+}
+
+impl Routing<'_, '_, '_> {
+    /// Appends what of the subject batch the peer is to have. Returns whether all of it
+    /// found room, but for what is too long.
+    fn append(&mut self, routed: &Routed<'_>, head: &mut RouteHead<'_>) -> bool {
+        let batch = self.batch;
+        for (index, message) in batch.messages.iter().enumerate() {
+            if let Routed::Queues { names, .. } = routed {
+                head.begin_queues(batch.reply(message));
+                let before_names = head.len();
+                names(index, head.names());
+                if head.len() > before_names {
+                    let found_room = match head.fits(0, self.line_max) {
+                        true => self.append_one(message, head, true),
+                        false => self.append_in_parts(index, head, before_names, routed),
+                    };
+                    if !found_room {
+                        return false;
+                    }
+                    continue;
+                }
+                head.reset();
+            }
+            if !routed.is_plain() {
+                continue;
+            }
+            if !head.fits(message.reply_len as usize, self.line_max) {
+                self.appender.refuse(1, u64::from(message.total_len));
+            } else if !self.append_one(message, head, false) {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// The same for a message with more names of queue groups than a line can
+    /// hold: several lines, each with some of them. Every line would reach the
+    /// peer's subscribers outside of queue groups too, so if there are any only
+    /// the first one goes.
+    #[cold]
+    fn append_in_parts(
+        &mut self,
+        message: usize,
+        head: &mut RouteHead<'_>,
+        before_names: usize,
+        routed: &Routed<'_>,
+    ) -> bool {
+        let names = head.names().split_off(before_names);
+        let mut lines = 0;
+        let mut names = names.split_inclusive(|byte| *byte == b' ').peekable();
+        // The place of the next name.
+        let mut next = 0;
+        while names.peek().is_some() {
+            head.names().truncate(before_names);
+            let first = next;
+            while let Some(name) = names.next_if(|name| head.fits(name.len(), self.line_max)) {
+                head.names().extend_from_slice(name);
+                next += 1;
+            }
+            let has_names = next > first;
+            if has_names && (lines == 0 || !routed.is_plain()) {
+                lines += 1;
+                if !self.append_one(&self.batch.messages[message], head, true) {
+                    return false;
+                }
+                continue;
+            }
+            // Neither these nor, if even one is too long, that one.
+            if !has_names && names.next().is_some() {
+                next += 1;
+            }
+            let too_long = (first..next).map(|place| TooLong { message, place });
+            self.too_long.extend(too_long);
+        }
+        true
+    }
+
+    /// Appends a message behind `head`, in which its reply stands already if
+    /// there are `queues`. Returns whether it found room.
+    fn append_one(&mut self, message: &Message, head: &mut RouteHead<'_>, queues: bool) -> bool {
+        let batch = self.batch;
+        let body_len = match message.header_len {
+            Some(header_len) if header_len == 0 || !self.takes_headers => {
+                let reply = batch.reply(message).filter(|_| !queues);
+                append_bare(
+                    self.appender,
+                    self.buffers,
+                    batch,
+                    message,
+                    header_len,
+                    head.of(false),
+                    reply,
+                )
+            }
+            header_len => {
+                let mut tail = batch.tail(message);
+                if queues && message.reply_len > 0 {
+                    tail = &tail[message.reply_len as usize + 1..];
+                }
+                let head = head.of(header_len.is_some());
+                append_whole(self.appender, self.buffers, batch, message, head, tail)
+            }
+        };
+        if let Some(body_len) = body_len {
+            self.appender.count(1, body_len as u64);
+            self.appended.msgs += 1;
+            self.appended.bytes += body_len as u64;
+        }
+        body_len.is_some()
+    }
+}
+
+impl Connection {
+    /// Whether messages with headers may be sent as they are.
+    pub(super) fn takes_headers(&self) -> bool {
+        self.headers.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,97 @@
+//! The end of a connection, whatever its kind and state: it leaves everything it was
+//! part of, the last bytes are written, its incident as a slow consumer is closed and
+//! logged, and what it has moved is counted.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::net::TcpStream;
+use tracing::info;
+
+use crate::{
+    broker::Broker,
+    connection::{CloseReason, Connection},
+    telemetry::slow::Incident,
+};
+
+/// A state of a session in which its connection can end.
+pub trait Ends: Sized {
+    /// What is left of the session when nobody finds its connection any more.
+    type Left: Send;
+
+    /// What all peers share.
+    fn broker(&self) -> &Arc<Broker>;
+
+    /// How long the socket may accept nothing while something waits for it.
+    fn write_deadline(&self) -> Duration;
+
+    /// Takes the connection out of all that others find it by.
+    fn leave(self) -> impl Future<Output = Self::Left> + Send;
+
+    /// The connection has ended, and what is counted of it is final: it no longer
+    /// counts as open from here on.
+    fn ended(left: Self::Left, reason: CloseReason, incident: Option<&Incident>);
+}
+
+/// Ends a connection that is closing. Returns why it closed.
+pub async fn finish<E: Ends>(
+    session: E,
+    connection: &Arc<Connection>,
+    stream: &TcpStream,
+) -> CloseReason {
+    let broker = session.broker().clone();
+    let write_deadline = session.write_deadline();
+    let left = session.leave().await;
+    let reason = connection
+        .outbound()
+        .close_reason()
+        .unwrap_or(CloseReason::ClientClosed);
+    let telemetry = &broker.telemetry;
+    let incident = connection.end(telemetry, &broker.registry, stream, reason);
+    let incident = incident.await;
+    if connection.kind.has_account() {
+        if let Some(moved) = broker.registry.take_moved_of(connection) {
+            moved.add_to(&telemetry.loads);
+        }
+        telemetry.loads.forget(connection.cid);
+    }
+    // Before it counts as closed: whoever sees that finds the reason in the log.
+    if reason.is_slow_consumer() {
+        log_slow_consumer(connection, reason, write_deadline, incident.as_deref());
+    }
+    E::ended(left, reason, incident.as_deref());
+    reason
+}
+
+/// Logs that a slow consumer was cut and why, in the words that log watchers know.
+fn log_slow_consumer(
+    connection: &Connection,
+    reason: CloseReason,
+    write_deadline: Duration,
+    incident: Option<&Incident>,
+) {
+    let prefix = connection.log_prefix();
+    match reason {
+        CloseReason::SlowConsumerWriteDeadline => info!(
+            "{prefix} - Slow Consumer Detected: WriteDeadline of {write_deadline:?} exceeded with \
+             {} total bytes.",
+            connection.outbound().traffic().loss.dropped().bytes
+        ),
+        // Logged by whoever made room.
+        CloseReason::SlowConsumerMemory => {}
+        _ => info!(
+            "{prefix} - Slow Consumer Detected: MaxPending of {} Exceeded",
+            connection.outbound().backlog().max_pending
+        ),
+    }
+    if let Some(incident) = incident {
+        info!(
+            "{prefix} - Slow Consumer: lost {} messages ({} bytes), most of subject {:?}; cause \
+             {}: {}",
+            incident.lost.msgs,
+            incident.lost.bytes,
+            incident.top_subject().unwrap_or_default(),
+            incident.cause.name(),
+            incident.evidence
+        );
+    }
+}

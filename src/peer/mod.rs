@@ -1,0 +1,147 @@
+//! What every kind of peer has in common, once: the loop that drives a connection
+//! ([`drive`]), pings and the write deadline ([`timing`]), gathering the messages of
+//! one subject into a batch ([`batch`]), why a connection ends ([`End`]) and what
+//! happens then ([`finish`]), and closing peers whose certificate is no longer
+//! accepted ([`certificates`]).
+//!
+//! `client` and `route` use it. Each state of their sessions implements [`Peer`]: what
+//! this kind says and does in this state. A state whose peer sends messages implements
+//! [`batch::Messages`] as well. Everything is generic and statically dispatched.
+//! A new kind of peer brings a variant of `Kind`, its states with these traits, and a
+//! place that accepts or dials its connections. A new transport is not seen here: it
+//! lies below `connection::reading` and the outbound queue.
+
+pub mod batch;
+pub mod certificates;
+mod drive;
+mod end;
+mod finish;
+mod timing;
+
+use tokio::time::Instant;
+
+pub use drive::{Driven, Turn, drive, resume, take_turn};
+pub use end::End;
+pub use finish::{Ends, finish};
+
+use crate::connection::{
+    Wake,
+    buffers::ThreadBuffers,
+    keepalive::Keepalive,
+    reading::{Input, Reader},
+};
+
+/// What the session of every kind of peer has.
+pub struct Link {
+    /// Its pings.
+    pub keepalive: Keepalive,
+    /// What was read and is not handled yet.
+    pub input: Input,
+    /// Whether the rest of the last batch waits.
+    pub held: Held,
+}
+
+impl Link {
+    /// For a connection of which nothing was read yet.
+    pub fn new(keepalive: Keepalive) -> Self {
+        Self {
+            keepalive,
+            input: Input::default(),
+            held: Held::No,
+        }
+    }
+
+    /// Whether the rest of the last batch waits.
+    #[inline]
+    pub fn is_held(&self) -> bool {
+        self.held != Held::No
+    }
+}
+
+/// Whether the rest of what was read waits.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum Held {
+    /// It does not.
+    No,
+    /// For peers of the cluster that have not taken what it has produced so far.
+    ForPeers,
+    /// For the turns of others: it continues in the next turn.
+    ForOthers,
+}
+
+/// One state of one kind of peer, driven by [`drive`].
+pub trait Peer: Reader + Ends + Send {
+    /// What all sessions have.
+    fn link(&self) -> &Link;
+
+    /// The same, to be changed.
+    fn link_mut(&mut self) -> &mut Link;
+
+    /// Whether a reload has put other settings in force.
+    fn is_out_of_date(&self, wake: Wake) -> bool;
+
+    /// Adopts the settings in force.
+    fn keep_up_to_date(&mut self, buffers: &mut ThreadBuffers);
+
+    /// Called before anything is handled after the task woke up.
+    fn begin_turn(&mut self) {}
+
+    /// A turn of reading has ended.
+    fn end_turn(&mut self);
+
+    /// Acts on what was noted while the thread's buffers were in use.
+    fn act_on_news(&mut self) {}
+
+    /// Writes interest that the peer was not sent yet. Only routes have any.
+    fn write_owed(&mut self, _: &mut ThreadBuffers) {
+        self.connection().begin_telling();
+    }
+
+    /// Whether a decision is awaited before anything else is read.
+    fn awaits_decision(&self) -> bool {
+        false
+    }
+
+    /// Waits for that decision and acts on it. Returns what the last turn left behind.
+    fn decide(&mut self) -> impl Future<Output = Turn> + Send {
+        async { Turn::default() }
+    }
+
+    /// Waits for slow readers after a turn; whether it did.
+    fn pause(&mut self, _: &Turn) -> impl Future<Output = bool> + Send {
+        async { false }
+    }
+
+    /// Continues what earlier turns had no time for, before the rest of the batch.
+    fn continue_held(&mut self, _: &mut ThreadBuffers) {}
+
+    /// Whether the rest of the batch waits from now on.
+    fn set_held(&mut self, held: Held) {
+        self.link_mut().held = held;
+    }
+
+    /// Whether another state takes over the connection.
+    fn is_over(&self) -> bool {
+        false
+    }
+
+    /// When something is due besides pings.
+    fn own_deadline(&self) -> Option<Instant> {
+        None
+    }
+
+    /// Does what is due besides pings.
+    ///
+    /// # Errors
+    ///
+    /// The connection is to end.
+    fn when_due(&mut self, _: Instant) -> Result<(), End> {
+        Ok(())
+    }
+
+    /// A ping is about to be sent.
+    fn before_ping(&mut self) {}
+
+    /// Ends the connection and tells the peer why.
+    fn end(&mut self, buffers: &mut ThreadBuffers, end: End);
+}

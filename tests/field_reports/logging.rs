@@ -1,0 +1,131 @@
+//! Logs that grew without an end, stopped after a rotation, or did not say who.
+
+use std::{fs, path::Path};
+
+use crate::{
+    both, client, login, publish,
+    support::{Broker, wait_until},
+};
+
+/// The files in the folder of a log, with their sizes.
+fn files(folder: &Path) -> Vec<(String, u64)> {
+    let entries = fs::read_dir(folder).expect("the folder");
+    let mut files: Vec<(String, u64)> = entries
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            Some((name, entry.metadata().ok()?.len()))
+        })
+        .collect();
+    files.sort();
+    files
+}
+
+/// Has the broker log some kilobytes.
+fn chatter(broker: &Broker) {
+    let mut client = client(broker, "chatter");
+    client.send(publish("chatter.of.some.length", 100).repeat(50));
+    client.sync();
+}
+
+/// A log took 88 GB of a disk. With a limit each file ends there and another one
+/// begins; after somebody has rotated by hand, with the signal, the limit still
+/// counts.
+#[test]
+fn nats_server_1438_the_limit_of_the_log_counts_after_a_rotation_by_hand() {
+    for builder in both() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("b.log");
+        let config = format!(
+            "log_file: {:?}\nlogfile_size_limit: 20000\ntrace: true\n",
+            file.display().to_string()
+        );
+        let broker = builder.config(config).start();
+        let size = || fs::metadata(&file).map_or(0, |file| file.len());
+        let rotated = || files(folder.path()).len();
+        wait_until("it has rotated by itself", || {
+            chatter(&broker);
+            rotated() > 1
+        });
+        fs::rename(&file, folder.path().join("by-hand")).expect("move the log");
+        broker.signal(libc::SIGUSR1);
+        wait_until("it has begun a new file", || size() > 0);
+        let before = rotated();
+        wait_until("it goes on to rotate", || {
+            chatter(&broker);
+            rotated() > before + 1
+        });
+        assert!(size() < 60_000);
+    }
+}
+
+/// Files that were rotated were kept for ever. No more than the wanted number is.
+#[test]
+fn nats_server_3851_old_logs_are_removed_beyond_their_number() {
+    for builder in both() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("b.log");
+        let config = format!(
+            "log_file: {:?}\nlogfile_size_limit: 10000\nlogfile_max_num: 3\ntrace: true\n",
+            file.display().to_string()
+        );
+        let broker = builder.config(config).start();
+        let mut names = std::collections::BTreeSet::new();
+        wait_until("eight files were begun", || {
+            chatter(&broker);
+            names.extend(files(folder.path()).into_iter().map(|(name, _)| name));
+            names.len() >= 8
+        });
+        wait_until("three are left", || files(folder.path()).len() <= 3);
+        assert!(file.exists());
+    }
+}
+
+/// After the signal to begin a new file no traces came any more.
+#[test]
+fn nats_streaming_622_traces_go_on_after_the_log_was_reopened() {
+    for builder in both() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("b.log");
+        let text = || fs::read_to_string(&file).unwrap_or_default();
+        let broker = builder
+            .flag("-DV")
+            .flag("-l")
+            .flag(file.display().to_string())
+            .start();
+        for round in 0..3 {
+            let mut sender = client(&broker, "sender");
+            sender.send(publish(&format!("round.{round}"), 2));
+            sender.sync();
+            wait_until("it is traced", || {
+                text().contains(&format!("[PUB round.{round} 2]"))
+            });
+            fs::rename(&file, folder.path().join(format!("old.{round}"))).expect("move the log");
+            broker.signal(libc::SIGUSR1);
+            wait_until("it has begun a new file", || text().contains("re-opened"));
+        }
+    }
+}
+
+/// With many clients in one account a line that one had gone did not tell which:
+/// it had an address and a number. It has the name that the client gave itself,
+/// the account, and the user.
+#[test]
+fn nats_server_4596_the_line_of_a_client_that_goes_says_who_it_was() {
+    let config = "debug: true\naccounts { SHOP { users: [ { user: till, password: t } ] } }\n";
+    for builder in both() {
+        let broker = builder.config(config).start();
+        let fields = ",\"name\":\"till-12\",\"user\":\"till\",\"pass\":\"t\",\"lang\":\"c\"";
+        let mut client = login(&broker, fields);
+        client.sync();
+        drop(client);
+        wait_until("the line is there", || {
+            let log = broker.log();
+            log.lines().any(|line| {
+                line.contains("Client connection closed")
+                    && line.contains("till-12")
+                    && line.contains("SHOP/user:till")
+            })
+        });
+    }
+}

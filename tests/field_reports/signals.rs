@@ -1,0 +1,124 @@
+//! How a broker ends: its exit code, when it is told twice, and what its clients
+//! hear of it.
+
+use crate::{
+    as_user, both, client, lets_in,
+    mesh::{self, Kind},
+    publish, run, subjects,
+    support::{raw_client::parse_info, wait_until},
+};
+
+/// A broker that was asked to stop ended with 1, as if something had gone wrong,
+/// and the service manager told so. It ends with 0, with clients and routes too.
+#[test]
+fn nats_server_6083_a_broker_that_is_asked_to_stop_ends_with_success() {
+    for kind in [Kind::Midge, Kind::Nats] {
+        let mut members = mesh::start(&[kind, Kind::Midge]);
+        let mut clients: Vec<_> = (0..3).map(|_| members[0].client()).collect();
+        for client in &mut clients {
+            client.send("SUB a 1\r\n");
+            client.sync();
+        }
+        assert_eq!(members[0].broker.stop().code(), Some(0));
+    }
+}
+
+/// A container's runtime sends SIGTERM a moment after the lame duck mode was asked
+/// for, and cut the gentle end short. The second wish changes nothing.
+#[test]
+fn nats_server_1973_a_lame_duck_is_not_hurried_by_a_sigterm() {
+    for builder in both() {
+        let mut broker = builder
+            .config("lame_duck_duration: \"30s\"\nlame_duck_grace_period: \"4s\"\n")
+            .start();
+        let mut stays = client(&broker, "stays");
+        stays.send("SUB a 1\r\n");
+        stays.sync();
+        broker.signal(libc::SIGUSR2);
+        wait_until("it is a lame duck", || broker.log().contains("lame duck"));
+        broker.signal(libc::SIGTERM);
+        wait_until("the signal has come", || {
+            broker.log().contains("Trapped \"terminated\" signal")
+        });
+        stays.send(publish("a", 1));
+        assert_eq!(subjects(&stays.sync()), ["a"]);
+        assert!(!broker.has_exited());
+        // It goes by itself when its time has come.
+        stays.read_to_end();
+        assert_eq!(broker.wait_exit().code(), Some(0));
+    }
+}
+
+/// A lame duck without clients did not end, not even after its time. It has nobody
+/// to wait for and ends at once.
+#[test]
+fn nats_server_1275_a_lame_duck_without_clients_ends_at_once() {
+    for builder in both() {
+        // The defaults: two minutes, and ten seconds before the first client goes.
+        let mut broker = builder.start();
+        wait_until("nobody is connected", || {
+            broker.get_json("/varz")["connections"] == 0
+        });
+        broker.signal(libc::SIGUSR2);
+        assert_eq!(broker.wait_exit().code(), Some(0));
+    }
+}
+
+/// During each restart of a member its clients saw errors for minutes, since they
+/// did not hear beforehand that it goes. They are told, with who stays.
+#[test]
+fn nats_py_868_clients_are_told_that_their_broker_is_going() {
+    for kinds in [[Kind::Midge, Kind::Midge], [Kind::Midge, Kind::Nats]] {
+        let members = mesh::start(&kinds);
+        let stays = members[1].broker.client_addr().to_string();
+        wait_until("both are told to clients", || {
+            let info = members[0].broker.connect().info().clone();
+            info["connect_urls"].to_string().contains(&stays)
+        });
+        let mut watcher = members[0].watcher();
+        watcher.sync();
+        members[0].broker.signal(libc::SIGUSR2);
+        loop {
+            let frame = watcher.next_frame().expect("not closed before it is told");
+            let Some(info) = parse_info(&frame) else {
+                continue;
+            };
+            if info["ldm"] == true {
+                let urls = info["connect_urls"].to_string();
+                assert!(urls.contains(&stays), "{info}");
+                let own = members[0].broker.client_addr().to_string();
+                assert!(!urls.contains(&own), "{info}");
+                break;
+            }
+        }
+    }
+}
+
+/// In a container without the tools of a shell, `--signal reload` could not find
+/// the process. The process id, or the file with it, may be given.
+#[test]
+fn nats_server_2883_a_reload_is_asked_for_by_the_file_with_the_pid() {
+    for builder in both() {
+        let program = builder.program_path();
+        let folder = tempfile::tempdir().expect("a folder");
+        let pid_file = folder.path().join("broker.pid").display().to_string();
+        let config =
+            |user: &str| format!("authorization {{ users: [ {{ user: {user}, password: p }} ] }}");
+        let broker = builder
+            .config(config("before"))
+            .flag("-P")
+            .flag(&pid_file)
+            .start();
+        let pid = broker.pid().to_string();
+        for (user, target) in [("by-file", &pid_file), ("by-pid", &pid)] {
+            let file = broker.folder().join("broker.conf");
+            std::fs::write(file, config(user)).expect("write");
+            let ended = run(&program, &["--signal", &format!("reload={target}")]);
+            assert_eq!(ended.code, Some(0), "{ended:?}");
+            wait_until(&format!("{user} gets in"), || {
+                lets_in(&broker, &as_user(user, "p"))
+            });
+        }
+        assert!(!lets_in(&broker, &as_user("before", "p")));
+    }
+}

@@ -1,0 +1,246 @@
+//! Configurations that somebody could not start a broker with, or started and
+//! got something else than was written.
+
+use std::{fs, path::Path};
+
+use crate::{
+    both, findings, lets_in, run,
+    support::{Broker, BrokerBuilder, tools, wait_until},
+    user,
+};
+
+/// How a test of this configuration ends, and what is said on standard error.
+fn judged(builder: &BrokerBuilder, text: &str) -> (Option<i32>, String) {
+    let folder = tempfile::tempdir().expect("make a folder");
+    let file = folder.path().join("b.conf");
+    fs::write(&file, text).expect("write a file");
+    let file = file.display().to_string();
+    let ended = run(&builder.program_path(), &["-t", "-c", &file]);
+    (ended.code, ended.errors)
+}
+
+/// User and password of the cluster began with a digit and were not quoted, and
+/// the broker did not start. They are texts, and a member with them gets in.
+#[test]
+fn nats_server_716_names_and_passwords_may_begin_with_a_digit() {
+    for builder in both() {
+        let cluster = "cluster {\n  name: c\n  listen: \"127.0.0.1:-1\"\n  authorization {\n    \
+                       user: 7route\n    password: 5Kq_wx2\n    timeout: 1\n  }\n}\n";
+        let users = "authorization { users: [ { user: 1st, password: 2Go! } ] }\n";
+        let broker = builder.config(format!("{cluster}{users}")).start();
+        assert!(lets_in(&broker, ",\"user\":\"1st\",\"pass\":\"2Go!\""));
+        assert!(!lets_in(&broker, ",\"user\":\"1st\",\"pass\":\"2Go\""));
+    }
+}
+
+/// A password that looks like a number with an exponent at first was taken for
+/// one. It is the text that was written.
+#[test]
+fn nats_server_6891_a_password_is_no_number_with_an_exponent() {
+    for password in ["6e31abc", "12e4.x", "3E9_", "8e77e8"] {
+        for builder in both() {
+            let config =
+                format!("authorization {{ users: [ {{ user: u, password: {password} }} ] }}");
+            let broker = builder.config(config).start();
+            user(&broker, "u", password);
+        }
+    }
+}
+
+/// A secret from the environment that begins with a digit was not found, or
+/// ended the start. The token is what the environment holds.
+#[test]
+fn nats_server_885_a_secret_of_the_environment_may_begin_with_a_digit() {
+    for secret in ["9z", "71feda20cb", "5e3x", "2h"] {
+        for builder in both() {
+            let broker = builder
+                .env("REPORTED_SECRET", secret)
+                .config("authorization { token: $REPORTED_SECRET }")
+                .start();
+            assert!(lets_in(&broker, &format!(",\"auth_token\":{secret:?}")));
+            assert!(!lets_in(&broker, ",\"auth_token\":\"$REPORTED_SECRET\""));
+        }
+    }
+}
+
+/// A generated key in base64 that begins with digits ended the start as soon as
+/// it came from the environment, though in quotes it is a text.
+#[test]
+fn argo_events_3231_a_quoted_variable_is_the_text_of_the_environment() {
+    for builder in both() {
+        let broker = builder
+            .env("GENERATED", "MzYxS2tRZw==")
+            .env("NUMBER", "4711")
+            .config("server_name: \"$GENERATED\"\nauthorization { token: $GENERATED }\n")
+            .start();
+        assert!(lets_in(&broker, ",\"auth_token\":\"MzYxS2tRZw==\""));
+    }
+}
+
+/// The parser ran for ever on an `include` whose quote is not closed. It is an
+/// error with the line.
+#[test]
+fn nats_server_1798_an_include_without_an_end_is_an_error() {
+    for text in [
+        "include \"a.conf",
+        "include 'a.conf\nport: 1\n",
+        "include \n",
+        "include",
+    ] {
+        for builder in both() {
+            let (code, said) = judged(&builder, text);
+            assert_eq!(code, Some(1), "{text:?}: {said}");
+            assert!(!said.is_empty(), "{text:?}");
+        }
+    }
+}
+
+/// Users in a file of their own, included within `authorization`, were not
+/// found: the path is meant from the file that includes, and variables of the
+/// included file count there.
+#[test]
+fn nats_streaming_559_users_are_included_from_beside_the_file() {
+    let folder = tempfile::tempdir().expect("make a folder");
+    fs::create_dir(folder.path().join("parts")).expect("make a folder");
+    let users = "READER = { subscribe: \"news.>\", publish: { deny: \">\" } }\nSECRET = \"s1\"\n\
+                 users = [ { user: r, password: $SECRET, permissions: $READER } ]\n";
+    fs::write(folder.path().join("parts/users.conf"), users).expect("write");
+    let main = folder.path().join("main.conf");
+    fs::write(
+        &main,
+        "authorization {\n  include './parts/users.conf'\n}\n",
+    )
+    .expect("write");
+    for builder in both() {
+        let broker = builder.flag("-c").flag(main.display().to_string()).start();
+        let mut reader = user(&broker, "r", "s1");
+        reader.send("SUB news.> 1\r\nPUB news.a 0\r\n\r\n");
+        let told = reader.sync();
+        assert!(
+            format!("{told:?}").contains("Permissions Violation for Publish to \"news.a\""),
+            "{told:?}"
+        );
+    }
+}
+
+/// The time for a write could only be given in whole seconds. Now it has a unit,
+/// also a small one, and a file from before, with a bare number, still starts.
+#[test]
+fn nats_server_487_the_write_deadline_has_a_unit() {
+    for (written, meant) in [("\"25ms\"", 25_000_000_u64), ("3", 3_000_000_000)] {
+        for builder in both() {
+            let broker = builder.config(format!("write_deadline: {written}")).start();
+            assert_eq!(broker.get_json("/varz")["write_deadline"], meant);
+        }
+    }
+}
+
+/// A user and a password in the block `cluster` were believed to keep clients
+/// out; everybody got in, and nothing said so. Such a door is told of.
+#[test]
+fn nats_server_1691_a_password_for_routes_keeps_no_client_out_and_that_is_told() {
+    let cluster = "cluster { name: c, listen: \"127.0.0.1:-1\", authorization { user: mq, \
+                   password: geheim } }\n";
+    // It listens to all, as it was reported.
+    let open = Broker::midge().config(cluster).flag("-a").flag("0.0.0.0");
+    let broker = open.start();
+    assert!(lets_in(&broker, ",\"user\":\"any\",\"pass\":\"wrong\""));
+    wait_until("the finding", || {
+        let finding = findings(&broker, "unsafe-clients");
+        finding
+            .iter()
+            .any(|it| it.to_string().contains("need neither login"))
+    });
+    for builder in both() {
+        let locked = format!("authorization {{ user: mq, password: geheim }}\n{cluster}");
+        let broker = builder.config(locked).start();
+        assert!(!lets_in(&broker, ",\"user\":\"mq\",\"pass\":\"wrong\""));
+        assert!(lets_in(&broker, ",\"user\":\"mq\",\"pass\":\"geheim\""));
+    }
+}
+
+/// A key with a typing error passed unnoticed, and the cluster stood open. The
+/// test of the file names file, line, column and the word.
+#[test]
+fn nats_server_774_a_mistyped_key_is_told_with_its_place() {
+    for builder in both() {
+        let text =
+            "port: 5222\ncluster {\n  port: 6222\n  autorization { user: a, password: b }\n}\n";
+        let (code, said) = judged(&builder, text);
+        assert_eq!(code, Some(1));
+        assert!(said.contains("b.conf:4:3: "), "{said}");
+        assert!(said.contains("\"autorization\""), "{said}");
+    }
+}
+
+/// A blank in the name of a cluster or a broker made lines between brokers mean
+/// something else. Such a name is an error of the file.
+#[test]
+fn nats_server_5676_names_between_brokers_have_no_blanks() {
+    for text in [
+        "server_name: \"my broker\"",
+        "cluster { name: \"my cluster\", port: 6222 }",
+    ] {
+        for builder in both() {
+            let (code, said) = judged(&builder, text);
+            assert_eq!(code, Some(1), "{text}: {said}");
+            assert!(said.contains("name"), "{text}: {said}");
+        }
+    }
+}
+
+/// The file of the Puppet module knows limits by the names of its time. They are
+/// in force, not passed over.
+#[test]
+fn puppet_nats_8_and_9_limits_of_the_module_are_in_force() {
+    let config = "max_payload: 3000000\nmax_pending_size: 12000000\nmax_connections: 40000\n\
+                  debug: false\ntrace: false\nmonitor_port: -1\n";
+    let broker = Broker::midge().config(config).start();
+    let varz = broker.get_json("/varz");
+    assert_eq!(varz["max_payload"], 3_000_000);
+    assert_eq!(varz["max_pending"], 12_000_000);
+    assert_eq!(varz["max_connections"], 40_000);
+    assert_eq!(broker.connect().info()["max_payload"], 3_000_000);
+}
+
+/// Puppet's parameters for slow networks are passed on: time to write, for TLS
+/// and to log in, each of its own.
+#[test]
+fn puppet_choria_379_each_time_limit_is_set_by_itself() {
+    let pki = crate::support::pki::Pki::new(&["broker"]);
+    let config = format!(
+        "write_deadline: \"45s\"\nauthorization {{ timeout: 21 }}\n\
+         tls {{ cert_file: {:?}, key_file: {:?}, timeout: 17 }}\n",
+        pki.text("broker.pem"),
+        pki.text("broker.key")
+    );
+    for builder in both() {
+        let varz = builder.config(config.clone()).start().get_json("/varz");
+        assert_eq!(varz["write_deadline"], 45_000_000_000_u64);
+        assert_eq!(varz["auth_timeout"], 21.0);
+        assert_eq!(varz["tls_timeout"], 17.0);
+    }
+}
+
+/// A second broker was started on a port in use, and what had started it went on
+/// as if it ran, talking to the first. The process ends with 1 and names the port.
+#[test]
+fn bacalhau_3649_a_second_broker_on_the_port_of_routes_ends() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = taken.local_addr().expect("its address").to_string();
+    for program in [tools::midge(), tools::nats_server()] {
+        let arguments = [
+            "-a",
+            "127.0.0.1",
+            "-p",
+            "-1",
+            "--cluster_name",
+            "c",
+            "--cluster",
+        ];
+        let url = format!("nats://{address}");
+        let ended = run(Path::new(&program), &[&arguments[..], &[&url]].concat());
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.errors.contains(&address), "{ended:?}");
+    }
+}

@@ -1,0 +1,366 @@
+//! Certificates that ended or were revoked while nobody looked, handshakes that
+//! did not come to an end, and probes that do not even begin one.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream},
+    os::unix::fs::symlink,
+    path::Path,
+    time::Duration,
+};
+
+use crate::{
+    both, check, closed, findings, mesh,
+    mesh::{Kind, Plan, free_port},
+    number, read_until,
+    support::{
+        Broker, PATIENCE,
+        pki::{Pki, Term},
+        tls_client::Speaker,
+        wait_until,
+    },
+};
+
+const DAY: u32 = 24 * 3600;
+
+fn block(pki: &Pki, more: &str) -> String {
+    format!(
+        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, {more} }}\n",
+        pki.text("broker.pem"),
+        pki.text("broker.key"),
+        pki.text("ca.pem")
+    )
+}
+
+fn speaker(pki: &Pki, name: &str) -> Speaker {
+    let file = |end: &str| pki.path(&format!("{name}.{end}"));
+    Speaker::believing(&pki.path("ca.pem")).showing(&file("pem"), &file("key"))
+}
+
+/// The author of Choria asked that a node which leaves cannot come back with the
+/// files it kept: a local list of revoked certificates, taken over while the
+/// broker runs. The node is cut off and kept out; its neighbour notices nothing.
+#[test]
+fn nats_server_929_a_revoked_node_is_cut_off_when_the_crl_changes() {
+    let pki = Pki::new(&["broker", "leaver", "stayer"]);
+    let crl = format!("verify: true, crl_file: {:?}", pki.text("crl.pem"));
+    let broker = Broker::midge().config(block(&pki, &crl)).start();
+    let address = broker.client_addr();
+    let connect = |name: &str| {
+        let (mut stream, _) = speaker(&pki, name).connect(address).expect("gets in");
+        let hello =
+            format!("CONNECT {{\"verbose\":false,\"name\":{name:?}}}\r\nSUB x 1\r\nPING\r\n");
+        stream.write_all(hello.as_bytes()).expect("write");
+        read_until(&mut stream, "PONG\r\n");
+        stream
+    };
+    let (mut leaver, mut stayer) = (connect("leaver"), connect("stayer"));
+    pki.revoke("leaver");
+    // Nobody sends a signal.
+    let _ = leaver.read_to_end(&mut Vec::new());
+    assert_eq!(closed(&broker, "leaver")["reason"], "Certificate Revoked");
+    assert!(speaker(&pki, "leaver").attempt(address).is_err());
+    stayer.write_all(b"PUB x 2\r\nhi\r\n").expect("write");
+    read_until(&mut stayer, "MSG x 1 2\r\nhi\r\n");
+    speaker(&pki, "stayer").attempt(address).expect("gets in");
+    wait_until("the finding", || {
+        !findings(&broker, "revoked-clients").is_empty()
+    });
+}
+
+/// The certificate of the brokers ended, because nobody had reloaded them, and
+/// probes had looked at the port alone. Its end is seen days before, of clients
+/// and of routes: by the check, the findings and the metrics.
+#[test]
+fn nats_server_4763_an_expiring_certificate_is_seen_before_it_ends() {
+    let pki = Pki::new(&[]);
+    pki.sign("broker", Term::Seconds(3 * DAY));
+    let tls = block(&pki, "verify: true");
+    let cluster = format!("cluster {{ name: c, listen: \"127.0.0.1:-1\"\n {tls} }}\n");
+    let diagnosis = "diagnosis { interval: 50ms, appear_after: 100ms, clear_after: 200ms }\n";
+    let config = format!("{diagnosis}{tls}{cluster}");
+    let broker = Broker::midge().config(config).start();
+    let arguments = [
+        "--mode",
+        "cert",
+        "--cert-warning",
+        "30:",
+        "--cert-critical",
+        "7:",
+        "--ca-warning",
+        "7:",
+    ];
+    let said = check(&broker, &arguments);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.output.contains("\"CN=broker\" ends in"), "{said:?}");
+    assert!(said.output.contains("route_cert_days="), "{said:?}");
+    wait_until("the finding", || {
+        !findings(&broker, "certificate-expiry").is_empty()
+    });
+    let varz = broker.get_json("/varz");
+    assert!(varz["tls_cert_not_after"].is_string(), "{varz}");
+    assert!(varz["cluster"]["tls_cert_not_after"].is_string(), "{varz}");
+    // A new one is taken over by itself, and all is well.
+    pki.sign("broker", Term::Seconds(60 * DAY));
+    wait_until("the finding is gone", || {
+        findings(&broker, "certificate-expiry").is_empty()
+    });
+    let said = check(
+        &broker,
+        &[
+            "--mode",
+            "cert",
+            "--ca-warning",
+            "7:",
+            "--route-ca-warning",
+            "7:",
+        ],
+    );
+    assert_eq!(said.code, Some(0), "{said:?}");
+}
+
+/// Probes that connect to the ports of clients and routes and go flooded the log
+/// with errors of TLS. One line for each source and port is enough, and no
+/// handshake failed.
+#[test]
+fn nats_server_1203_probes_of_tls_ports_do_not_flood_the_log() {
+    const PROBES: u64 = 300;
+    let pki = Pki::new(&["broker"]);
+    let tls = block(&pki, "verify: true");
+    let route_port = free_port();
+    let cluster = format!("cluster {{ name: c, listen: \"127.0.0.1:{route_port}\"\n {tls} }}\n");
+    let broker = Broker::midge().config(format!("{tls}{cluster}")).start();
+    let before = broker.log().lines().count();
+    for port in [broker.client_addr().port(), route_port] {
+        for _ in 0..PROBES {
+            let stream = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+            // Gone at once, as a probe is.
+            let _ = stream.shutdown(Shutdown::Both);
+        }
+    }
+    wait_until("all are counted", || {
+        let metrics = broker.get("/metrics").body;
+        let counted: u64 = metrics
+            .lines()
+            .filter(|line| line.starts_with("midge_connections_bare_total"))
+            .filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok())
+            .sum();
+        counted >= 2 * PROBES
+    });
+    let log = broker.log();
+    let more: Vec<&str> = log.lines().skip(before).collect();
+    assert!(more.len() < 10, "{} lines: {more:?}", more.len());
+    assert!(findings(&broker, "handshake-failures").is_empty());
+    // They are told from clients that TLS keeps out.
+    let failed = broker.get_json("/varz")["tls"]["failed"].clone();
+    let kinds: Vec<&String> = failed.as_object().expect("counts").keys().collect();
+    assert_eq!(kinds, ["silent"], "{failed}");
+}
+
+/// In a container the files of a secret are links into a folder that is swapped
+/// as a whole; the broker went on with the certificate of before until somebody
+/// sent a signal. The new one is served by itself.
+#[test]
+fn nats_server_3475_a_certificate_whose_folder_is_swapped_is_taken_over() {
+    let pki = Pki::new(&["broker"]);
+    let secret = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| secret.path().join(name);
+    let fill = |version: &str| {
+        let folder = path(version);
+        fs::create_dir(&folder).expect("make a folder");
+        for file in ["broker.pem", "broker.key"] {
+            fs::copy(pki.path(file), folder.join(file)).expect("copy");
+        }
+        symlink(version, path("..new")).expect("make a link");
+        fs::rename(path("..new"), path("..data")).expect("swap the link");
+    };
+    fill("..v1");
+    for file in ["broker.pem", "broker.key"] {
+        symlink(Path::new("..data").join(file), path(file)).expect("make a link");
+    }
+    let tls = format!(
+        "tls {{ cert_file: {:?}, key_file: {:?} }}\n",
+        path("broker.pem").display().to_string(),
+        path("broker.key").display().to_string()
+    );
+    let broker = Broker::midge().config(tls).start();
+    let ends = || broker.get_json("/varz")["tls_cert_not_after"].clone();
+    let first = ends();
+    // Another key as well: the two must be taken over together.
+    fs::remove_file(pki.path("broker.key")).expect("remove the key");
+    pki.sign("broker", Term::Seconds(5 * DAY));
+    fill("..v2");
+    fs::remove_dir_all(path("..v1")).expect("remove the folder of before");
+    wait_until("the new one is served", || ends() != first);
+    let speaker = Speaker::believing(&pki.path("ca.pem"));
+    let (stream, _) = speaker.connect(broker.client_addr()).expect("gets in");
+    let shown = stream.conn.peer_certificates().expect("a certificate")[0].clone();
+    let pem = fs::read(pki.path("broker.pem")).expect("read");
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    assert_eq!(
+        shown,
+        CertificateDer::from_pem_slice(&pem).expect("a certificate")
+    );
+    assert!(findings(&broker, "tls-files").is_empty());
+}
+
+/// Clients that did not get through the handshake were counted as slow consumers,
+/// and an alarm rang for them. Only who has logged in can be one.
+#[test]
+fn nats_server_861_who_hangs_in_the_handshake_is_no_slow_consumer() {
+    let pki = Pki::new(&["broker"]);
+    for builder in both() {
+        let config = format!("write_deadline: \"1ms\"\n{}", block(&pki, "timeout: 0.2"));
+        let broker = builder.config(config).start();
+        let mut hanging: Vec<TcpStream> = (0..5)
+            .map(|_| TcpStream::connect(broker.client_addr()).expect("it listens"))
+            .collect();
+        for stream in &mut hanging {
+            stream.set_read_timeout(Some(PATIENCE)).expect("a bound");
+            // INFO, and nothing more until the broker has had enough.
+            let mut all = Vec::new();
+            let _ = stream.read_to_end(&mut all);
+            assert!(all.starts_with(b"INFO "));
+        }
+        let varz = broker.get_json("/varz");
+        assert_eq!(varz["slow_consumers"], 0);
+        assert_eq!(varz["slow_consumer_stats"]["clients"], 0);
+    }
+}
+
+/// A client library wrote CONNECT in plain text before TLS had begun, under load
+/// only. It is closed for that and counted, and others go on to get in.
+#[test]
+fn nats_rb_164_plain_words_where_tls_is_due_end_that_client_only() {
+    let pki = Pki::new(&["broker", "node"]);
+    for builder in both() {
+        let broker = builder.config(block(&pki, "verify: true")).start();
+        for _ in 0..20 {
+            let mut hasty = TcpStream::connect(broker.client_addr()).expect("it listens");
+            hasty.set_read_timeout(Some(PATIENCE)).expect("a bound");
+            let words = b"CONNECT {\"verbose\":false,\"tls_required\":true}\r\nPING\r\n";
+            hasty.write_all(words).expect("write");
+            let mut all = Vec::new();
+            let _ = hasty.read_to_end(&mut all);
+            let all = String::from_utf8_lossy(&all).into_owned();
+            assert!(!all.contains("PONG"), "{all}");
+        }
+        speaker(&pki, "node")
+            .attempt(broker.client_addr())
+            .expect("gets in");
+        wait_until("they are remembered", || {
+            let closed = broker.get_json("/connz?state=closed")["connections"].to_string();
+            closed.matches("TLS Handshake Failure").count() >= 20
+        });
+    }
+}
+
+/// Half a second for TLS was too little for nodes far away, and somebody who tried
+/// by hand was thrown out before he could type. It is two seconds if nothing is
+/// written, and what is written counts.
+#[test]
+fn choria_228_a_late_handshake_gets_in() {
+    let pki = Pki::new(&["broker"]);
+    for builder in both() {
+        let broker = builder.config(block(&pki, "")).start();
+        assert_eq!(broker.get_json("/varz")["tls_timeout"], 2.0);
+    }
+    for builder in both() {
+        let broker = builder.config(block(&pki, "timeout: 9")).start();
+        let late = Speaker::believing(&pki.path("ca.pem")).pausing(Duration::from_millis(700));
+        late.attempt(broker.client_addr()).expect("gets in");
+    }
+}
+
+/// Members whose certificates have names for hosts and an empty subject were
+/// refused, though the names were right. The names count.
+#[test]
+fn nats_server_8099_members_without_a_subject_are_known_by_their_names() {
+    let pki = Pki::new(&["broker"]);
+    for name in ["n0", "n1"] {
+        sign_without_a_subject(&pki, name);
+    }
+    let ports = [free_port(), free_port()];
+    let members: Vec<_> = (0..2)
+        .map(|at| {
+            let name = format!("n{at}");
+            let mut plan = Plan::new(Kind::Midge, &name, ports[at], &[ports[1 - at]]);
+            plan.cluster = format!(
+                "name: mesh\n tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, \
+                 verify_cert_and_check_known_urls: true }}",
+                pki.text(&format!("{name}.pem")),
+                pki.text(&format!("{name}.key")),
+                pki.text("ca.pem")
+            );
+            // Known hosts are names.
+            let text = plan.text().replace("@127.0.0.1", "@localhost");
+            plan.start_with(text)
+        })
+        .collect();
+    mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
+}
+
+/// A certificate that names its host in the extension alone.
+fn sign_without_a_subject(pki: &Pki, name: &str) {
+    let extensions = "subjectAltName = critical,DNS:localhost,IP:127.0.0.1\n\
+                      extendedKeyUsage = serverAuth,clientAuth\n";
+    fs::write(pki.path("names.ext"), extensions).expect("write");
+    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
+    pki.openssl(
+        &format!("req -new {key} -keyout {name}.key -out {name}.csr -config ca.cnf -subj /"),
+        &[],
+    );
+    pki.openssl(
+        &format!(
+            "x509 -req -in {name}.csr -CA ca.pem -CAkey ca.key -set_serial 7{} -days 10 \
+             -extfile names.ext -out {name}.pem",
+            &name[1..]
+        ),
+        &[],
+    );
+}
+
+/// Something that was no member wrote to the port of routes again and again, and
+/// the log filled with errors that told nothing. A client at a port that is not for
+/// clients is told apart, a crowd of them takes few lines, and both ports go on.
+#[test]
+fn nats_server_270_who_is_at_the_wrong_port_neither_harms_nor_fills_the_log() {
+    let pki = Pki::new(&["broker"]);
+    for tls in ["", &block(&pki, "verify: true")] {
+        let route_port = free_port();
+        let cluster =
+            format!("cluster {{ name: c, listen: \"127.0.0.1:{route_port}\"\n {tls} }}\n");
+        let broker = Broker::midge().config(cluster).start();
+        let before = broker.log().lines().count();
+        let route = SocketAddr::from(([127, 0, 0, 1], route_port));
+        for address in [route, broker.monitor_addr()] {
+            for words in [
+                "CONNECT {\"verbose\":false}\r\nPING\r\n",
+                "\"\"} {\r\n",
+                "SUB > 1\r\n",
+            ] {
+                for _ in 0..20 {
+                    let mut stream = TcpStream::connect(address).expect("it listens");
+                    stream.set_read_timeout(Some(PATIENCE)).expect("a bound");
+                    stream.write_all(words.as_bytes()).expect("write");
+                    stream.shutdown(Shutdown::Write).expect("say no more");
+                    let mut said = Vec::new();
+                    let _ = stream.read_to_end(&mut said);
+                    let said = String::from_utf8_lossy(&said).into_owned();
+                    assert!(!said.contains("PONG"), "{address}: {said}");
+                }
+            }
+        }
+        let log = broker.log();
+        let more: Vec<&str> = log.lines().skip(before).collect();
+        assert!(
+            (1..30).contains(&more.len()),
+            "{} lines: {more:#?}",
+            more.len()
+        );
+        assert!(broker.connect().sync().is_empty());
+        assert_eq!(broker.get("/healthz").status, 200);
+        assert_eq!(number(&broker.get_json("/varz")["routes"]), 0);
+    }
+}

@@ -1,0 +1,119 @@
+//! What checks were missing: parts of limits, values without thresholds, and
+//! states that are no error yet.
+
+use std::path::Path;
+
+use crate::{
+    both, check, client, run,
+    support::{Broker, wait_until},
+};
+
+/// A check was wished for that takes a limit and what is used of it, and warns by
+/// the part, for any Nagios: of connections, at half and at three quarters.
+#[test]
+fn natscli_168_a_check_judges_the_part_of_a_limit_that_is_used() {
+    for builder in both() {
+        let broker = builder.config("max_connections: 8").start();
+        broker.wait_for_connections(0);
+        let mode = ["--mode", "connections", "-w", "50%", "-c", "75%"];
+        let mut clients = Vec::new();
+        for (count, code, word) in [(3, 0, "OK"), (5, 1, "WARNING"), (7, 2, "CRITICAL")] {
+            while clients.len() < count {
+                clients.push(client(&broker, "one of many"));
+            }
+            let said = check(&broker, &mode);
+            assert_eq!(said.code, Some(code), "{said:?}");
+            assert!(said.output.starts_with(&format!("NATS {word}")), "{said:?}");
+            assert!(
+                said.output.contains(&format!("connections={count};")),
+                "{said:?}"
+            );
+        }
+    }
+}
+
+/// A check told whether a threshold was passed, and not the value, so that nothing
+/// else could be made of it. It tells all values, without thresholds too, and in
+/// the form of Prometheus on request.
+#[test]
+fn natscli_276_a_check_tells_its_values_without_thresholds() {
+    for builder in both() {
+        let broker = builder.start();
+        let _clients = [client(&broker, "a"), client(&broker, "b")];
+        broker.wait_for_connections(2);
+        let said = check(&broker, &["--mode", "connections"]);
+        assert_eq!(said.code, Some(0), "{said:?}");
+        assert!(said.output.contains("connections=2"), "{said:?}");
+        let said = check(
+            &broker,
+            &["--mode", "connections", "--format", "prometheus"],
+        );
+        assert_eq!(said.code, Some(0), "{said:?}");
+        let mut lines = said.output.lines();
+        assert!(
+            lines.any(|line| line.contains("connections") && line.ends_with(" 2")),
+            "{said:?}"
+        );
+        assert!(said.output.contains("# TYPE "), "{said:?}");
+    }
+}
+
+/// Somebody looked for one question that says whether the broker works, for his
+/// load balancer. The health check asks the client port and the monitoring port;
+/// a process that does not answer is critical, though its ports are open.
+#[test]
+fn nats_server_1903_a_broker_that_does_not_answer_is_not_healthy() {
+    for builder in both() {
+        let broker = builder.start();
+        assert_eq!(check(&broker, &[]).code, Some(0));
+        broker.signal(libc::SIGSTOP);
+        // The kernel still takes connections for it.
+        assert!(crate::support::broker::is_listening(broker.client_addr()));
+        let said = check(&broker, &["-t", "1"]);
+        assert_eq!(said.code, Some(2), "{said:?}");
+        broker.signal(libc::SIGCONT);
+        wait_until("it is healthy again", || {
+            check(&broker, &[]).code == Some(0)
+        });
+    }
+}
+
+/// Who points a tool at the client port in place of the monitoring port got an
+/// error about HTTP with the broker's INFO within. The check says what it found.
+#[test]
+fn nats_top_103_the_client_port_is_told_from_the_monitoring_port() {
+    for builder in both() {
+        let broker = builder.start();
+        let port = broker.client_addr().port().to_string();
+        let check_nats = Path::new(env!("CARGO_BIN_EXE_check_nats"));
+        let said = run(check_nats, &["--mode", "connections", "-m", &port]);
+        assert_eq!(said.code, Some(3), "{said:?}");
+        assert!(!said.output.contains("server_id"), "{said:?}");
+        assert!(said.output.contains("port of clients"), "{said:?}");
+    }
+}
+
+/// A dashboard of slow consumers stayed red for ever, since the count never falls.
+/// The check tells new ones, names them, and is quiet in the next run.
+#[test]
+fn nats_server_296_a_slow_consumer_is_told_once_by_name() {
+    let state = tempfile::tempdir().expect("a folder");
+    let state = state.path().display().to_string();
+    let broker = Broker::midge().config("max_pending: 2MB").start();
+    let mode = ["--mode", "slow", "--state-dir", &state, "-c", "0", "-v"];
+    assert_eq!(check(&broker, &mode).code, Some(0));
+    let mut stuck = client(&broker, "stuck-app");
+    stuck.send("SUB a 1\r\n");
+    stuck.sync();
+    let mut publisher = client(&broker, "publisher");
+    wait_until("it is cut", || {
+        publisher.send(crate::publish("a", 60_000).repeat(10));
+        publisher.sync();
+        broker.get_json("/varz")["slow_consumers"] == 1
+    });
+    let said = check(&broker, &mode);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.output.contains("stuck-app"), "{said:?}");
+    let said = check(&broker, &mode);
+    assert_eq!(said.code, Some(0), "{said:?}");
+}

@@ -1,0 +1,6 @@
+//! The means of testing under test: the support crate, the side-by-side
+//! benchmark, and the corpus of the fuzz targets.
+
+mod fuzz_corpus;
+mod side_by_side;
+mod support_selftest;

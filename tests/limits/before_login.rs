@@ -1,0 +1,512 @@
+//! Who has not logged in takes nobody's place and changes nothing: each port is
+//! filled with idle strangers, of one address and of many, and honest newcomers
+//! still get in; what a stranger says on the route port changes no mesh; and when
+//! file descriptors run out, monitoring and routes still have some.
+
+use std::{
+    fs,
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::{fs::PermissionsExt, net::UnixStream},
+    path::Path,
+};
+
+use serde_json::Value;
+use socket2::{Domain, Socket, Type};
+use test_support::{Broker, BrokerBuilder, PATIENCE, RawClient, http, tools, wait_until};
+
+/// Findings come and go quickly.
+const QUICK: &str =
+    "diagnosis { interval: 50ms, appear_after: 100ms, clear_after: 2s, incident_window: 2s }\n";
+
+/// Whoever dials or listens for routes.
+const LOGIN: &str = "authorization { user: route, password: secret, timeout: 60 }";
+
+/// A bcrypt hash of "s3cret", of cost 6: a hundred comparisons take seconds.
+const SLOW_HASH: &str = "$2b$06$abcdefghijklmnopqrstuuNOnw6EGKc3988bZtxlqHMps74iVdpdC";
+
+fn free_address() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("its address")
+}
+
+/// Connects from the loopback address of that number.
+fn connect_from(number: usize, to: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    let [high, low] = u16::try_from(number).expect("it fits").to_be_bytes();
+    let from = SocketAddr::from(([127, 0, high, low], 0));
+    socket.bind(&from.into()).expect("a loopback address");
+    socket.connect(&to.into()).expect("connect");
+    let stream = TcpStream::from(socket);
+    stream.set_read_timeout(Some(PATIENCE)).expect("a bound");
+    stream
+}
+
+/// So many idle connections, of one address or each of its own.
+fn crowd(count: usize, of_one: bool, to: SocketAddr) -> Vec<TcpStream> {
+    let from = |number| if of_one { 2 } else { 2 + number };
+    (0..count)
+        .map(|number| connect_from(from(number), to))
+        .collect()
+}
+
+fn metric(broker: &Broker, name: &str) -> f64 {
+    let text = broker.get("/metrics").body;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line.and_then(|value| value.parse().ok())
+        .unwrap_or_default()
+}
+
+fn dropped(broker: &Broker, port: &str) -> f64 {
+    let labels = format!("{{port=\"{port}\",reason=\"silent\"}}");
+    metric(broker, &format!("midge_before_login_dropped_total{labels}"))
+}
+
+fn findings(broker: &Broker, code: &str) -> Vec<Value> {
+    let answer = broker.get_json("/explainz");
+    let findings = answer["findings"].as_array().expect("findings").clone();
+    findings
+        .into_iter()
+        .filter(|it| it["code"] == code)
+        .collect()
+}
+
+fn is_found(broker: &Broker, subject: &str) -> bool {
+    let found = findings(broker, "unauthenticated-flood");
+    found.iter().any(|finding| finding["subject"] == subject)
+}
+
+fn member(name: &str, listen: SocketAddr, routes: &[SocketAddr]) -> BrokerBuilder {
+    let urls = routes
+        .iter()
+        .map(|it| format!("\"nats-route://route:secret@{it}\""));
+    let urls = urls.collect::<Vec<_>>().join(", ");
+    Broker::midge().config(format!(
+        "{QUICK}server_name: {name}\ncluster {{ name: C, listen: \"{listen}\", {LOGIN}, routes: [ {urls} ] }}\n"
+    ))
+}
+
+fn routes(broker: &Broker) -> u64 {
+    broker.get_json("/routez")["num_routes"]
+        .as_u64()
+        .expect("a number")
+}
+
+/// Strangers that say nothing for a minute fill the route ports of two brokers; a
+/// third that knows both gets in, and so does it after a restart.
+#[test]
+fn a_member_gets_in_where_strangers_fill_the_route_port() {
+    for of_one in [true, false] {
+        let [first, second, third] = [free_address(), free_address(), free_address()];
+        let brokers = [
+            member("a", first, &[second]).start(),
+            member("b", second, &[first]).start(),
+        ];
+        let _crowds = [first, second].map(|port| crowd(2500, of_one, port));
+        for broker in &brokers {
+            wait_until("those beyond the places are cut", || {
+                dropped(broker, "route") > 1000.0
+            });
+            wait_until("that is a finding", || is_found(broker, "route"));
+        }
+        for _ in 0..2 {
+            let joins = member("c", third, &[first, second]).start();
+            wait_until("the member is in", || routes(&joins) == 2);
+            wait_until("all see it", || {
+                brokers.iter().all(|broker| routes(broker) == 2)
+            });
+            drop(joins);
+            wait_until("it is gone", || {
+                brokers.iter().all(|broker| routes(broker) == 1)
+            });
+        }
+        for broker in &brokers {
+            wait_until("the finding is over", || !is_found(broker, "route"));
+            let lines = broker.log().lines().count();
+            assert!(lines < 400, "{lines} lines of log");
+        }
+    }
+}
+
+/// Silent sockets fill the monitoring port: each health check is answered.
+#[test]
+fn health_checks_are_answered_where_strangers_fill_the_port() {
+    for of_one in [true, false] {
+        let broker = Broker::midge().config(QUICK).start();
+        let _crowd = crowd(300, of_one, broker.monitor_addr());
+        for _ in 0..20 {
+            assert_eq!(broker.get("/healthz").status, 200);
+        }
+        assert!(dropped(&broker, "monitor") >= 200.0);
+        wait_until("that is a finding", || {
+            let _more = crowd(70, of_one, broker.monitor_addr());
+            is_found(&broker, "monitor")
+        });
+        wait_until("the finding is over", || !is_found(&broker, "monitor"));
+    }
+}
+
+/// The same on the Unix socket.
+#[test]
+fn the_monitoring_socket_answers_where_it_is_full() {
+    let broker = Broker::midge().config("monitor { unix: m.sock }\n").start();
+    let socket = broker.folder().join("m.sock");
+    let _crowd: Vec<UnixStream> = (0..200)
+        .map(|_| UnixStream::connect(&socket).expect("connect"))
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(http::request_unix(&socket, "GET", "/healthz").status, 200);
+    }
+}
+
+/// Strangers fill `max_connections`: who logs in gets in all the same, and who is
+/// in stays.
+#[test]
+fn clients_get_in_where_strangers_fill_max_connections() {
+    let config = format!(
+        "{QUICK}max_connections: 50\nauthorization {{ user: u, password: p, timeout: 60 }}\n"
+    );
+    for of_one in [true, false] {
+        let broker = Broker::midge().config(&config).start();
+        let mut served = login(&broker, "u", "p");
+        let _crowd = crowd(300, of_one, broker.client_addr());
+        // Not while they come by the hundred: 49 places are few.
+        wait_until("all have come", || dropped(&broker, "client") >= 251.0);
+        let mut newcomers: Vec<RawClient> = (0..20).map(|_| login(&broker, "u", "p")).collect();
+        served.sync();
+        newcomers.iter_mut().for_each(|client| drop(client.sync()));
+        wait_until("the crowd is within the limit", || {
+            broker.get_json("/varz")["connections"].as_u64() <= Some(50)
+        });
+        // Those that are in make way for nobody.
+        newcomers.extend((0..29).map(|_| login(&broker, "u", "p")));
+        let mut surplus = broker.connect();
+        let told = surplus.next_frame().expect("why");
+        assert_eq!(told.line, b"-ERR 'maximum connections exceeded'");
+        served.sync();
+        let closed = broker.get_json("/connz?state=closed")["total"].as_u64();
+        assert!(closed < Some(50), "the crowd is not remembered: {closed:?}");
+    }
+}
+
+/// Guesses from many addresses wait for their comparisons: who is right does not
+/// wait for them.
+#[test]
+fn a_right_login_does_not_wait_for_guesses_from_everywhere() {
+    let broker = Broker::midge()
+        .config(format!(
+            "{QUICK}authorization {{ timeout: 5, users: [ {{ user: u, password: \"{SLOW_HASH}\" }} ] }}\n"
+        ))
+        .start();
+    // So many that they wait for seconds, however fast the machine is.
+    let guesses: Vec<TcpStream> = (0..400)
+        .map(|number| {
+            let mut stream = connect_from(2 + number % 10, broker.client_addr());
+            let text = b"CONNECT {\"user\":\"u\",\"pass\":\"x\"}\r\n";
+            stream.write_all(text).expect("guess");
+            stream
+        })
+        .collect();
+    wait_until("they wait", || {
+        metric(&broker, "midge_password_checks_waiting") > 30.0
+    });
+    let refused = || {
+        let refused = &broker.get_json("/varz")["logins"]["refused"];
+        refused["wrong_password"].as_u64().unwrap_or_default()
+    };
+    let before = refused();
+    let mut right = login(&broker, "u", "s3cret");
+    right.sync();
+    let meanwhile = refused() - before;
+    assert!(meanwhile < 20, "{meanwhile} guesses came before it");
+    wait_until("that is a finding", || is_found(&broker, "passwords"));
+    // Those that fail are not compared once their time to log in is over.
+    for left in [40.0, 20.0, 1.0] {
+        wait_until("the guesses have an end", || {
+            metric(&broker, "midge_password_checks_waiting") < left
+        });
+    }
+    wait_until("the finding is over", || !is_found(&broker, "passwords"));
+    drop(guesses);
+}
+
+fn login(broker: &Broker, user: &str, password: &str) -> RawClient {
+    let mut client = broker.connect();
+    client.send(format!(
+        "CONNECT {{\"user\":{user:?},\"pass\":{password:?},\"verbose\":false}}\r\n"
+    ));
+    assert!(client.sync().is_empty());
+    client
+}
+
+/// What the broker at a route port said, until it closed or said nothing more.
+fn say(to: SocketAddr, lines: &[String]) -> TcpStream {
+    let mut stream = connect_from(1, to);
+    for line in lines {
+        let _ = stream.write_all(line.as_bytes());
+    }
+    stream
+}
+
+fn read_all(stream: &mut TcpStream) -> String {
+    let mut told = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut told) {
+        assert_eq!(error.kind(), ErrorKind::ConnectionReset, "{error}");
+    }
+    String::from_utf8_lossy(&told).into_owned()
+}
+
+/// A cluster whose name nobody configured: what strangers, duplicates and liars say
+/// on the route ports changes neither its name nor its routes.
+#[test]
+fn strangers_change_nothing_of_a_cluster_without_a_name() {
+    for login in [
+        "",
+        "authorization { user: route, password: secret, timeout: 5 }",
+    ] {
+        let ports = [free_address(), free_address()];
+        let start = |name: &str, own: usize| {
+            let other = ports[1 - own];
+            Broker::midge()
+                .config(format!(
+                    "{QUICK}server_name: {name}\ncluster {{ listen: \"{}\", {login}\n routes: [ \
+                     \"nats-route://route:secret@{other}\" ] }}\n",
+                    ports[own]
+                ))
+                .start()
+        };
+        let brokers = [start("a", 0), start("b", 1)];
+        wait_until("they agree and have one route", || {
+            // Each may have dialled: then both are about to begin anew.
+            let solicited =
+                |broker: &Broker| broker.get_json("/routez")["routes"][0]["did_solicit"].as_bool();
+            let mut sides = brokers.each_ref().map(solicited);
+            sides.sort_unstable();
+            sides == [Some(false), Some(true)]
+        });
+        let state = |broker: &Broker| {
+            let (varz, routez) = (broker.get_json("/varz"), broker.get_json("/routez"));
+            let route = &routez["routes"][0];
+            [
+                &varz["cluster"]["name"],
+                &varz["connect_urls"],
+                &route["rid"],
+                &route["remote_id"],
+            ]
+            .map(Value::clone)
+        };
+        let before = brokers.each_ref().map(state);
+        assert_eq!(before[0][0], before[1][0]);
+        let ids = brokers
+            .each_ref()
+            .map(|it| it.get_json("/varz")["server_id"].clone());
+        for right in [false, true] {
+            for (at, port) in ports.iter().enumerate() {
+                let (own, other) = (&ids[at], &ids[1 - at]);
+                // With the right password, only those that are no members after all.
+                let pairs: &[(&Value, &Value)] = match (right, login) {
+                    (false, "") | (true, _) => &[(other, other), (own, own), (other, own)],
+                    (false, _) => &[
+                        (other, other),
+                        (own, own),
+                        (other, own),
+                        (other, &Value::Null),
+                        (&Value::Null, &Value::Null),
+                    ],
+                };
+                for (name, id) in pairs {
+                    let evil = format!("\"cluster\":\"zz-evil{at}\",\"cluster_dynamic\":false");
+                    let name = name.as_str().unwrap_or("new-broker");
+                    let id = id.as_str().unwrap_or("new-broker");
+                    let pass = if right { "secret" } else { "wrong" };
+                    let mut stream = say(
+                        *port,
+                        &[
+                            format!(
+                                "CONNECT {{\"name\":{name:?},\"user\":\"route\",\"pass\":{pass:?},{evil}}}\r\n"
+                            ),
+                            format!(
+                                "INFO {{\"server_id\":{id:?},\"server_name\":\"evil\",\"connect_urls\":\
+                             [\"6.6.6.6:6\"],\"host\":\"127.0.0.1\",\"port\":1,{evil}}}\r\n"
+                            ),
+                        ],
+                    );
+                    read_all(&mut stream);
+                    let after = brokers.each_ref().map(state);
+                    assert_eq!(after, before, "{login:?}, {right}: {name} {id}");
+                }
+                // An id that was told and then another one: of a liar, too.
+                let mut stream = say(*port, &[
+                    "CONNECT {\"name\":\"new-broker\",\"user\":\"route\",\"pass\":\"secret\",\"cluster\":\"zz\",\"cluster_dynamic\":false}\r\n".into(),
+                    format!("INFO {{\"server_id\":{other},\"server_name\":\"evil\",\"cluster\":\"zz\",\"cluster_dynamic\":false}}\r\n"),
+                ]);
+                read_all(&mut stream);
+                assert_eq!(brokers.each_ref().map(state), before, "{login:?}: two ids");
+            }
+        }
+        for broker in &brokers {
+            let muster = broker.get_json("/clusterz").to_string();
+            assert!(
+                !muster.contains("evil") && !muster.contains("new-broker"),
+                "{muster}"
+            );
+        }
+    }
+}
+
+/// A peer that was let in gave its name to two brokers, a different one to each, and
+/// left: they find together again.
+#[test]
+fn a_name_that_was_taken_over_holds_nobody_back() {
+    let ports = [free_address(), free_address()];
+    let start = |name: &str, own: usize| {
+        Broker::midge()
+            .config(format!(
+                "server_name: {name}\ncluster {{ listen: \"{}\", routes: [ \"nats-route://{}\" ] }}\n",
+                ports[own],
+                ports[1 - own]
+            ))
+            .start()
+    };
+    let brokers = [start("a", 0), start("b", 1)];
+    let mesh_stands = || brokers.iter().all(|broker| routes(broker) == 1);
+    wait_until("they have a route", mesh_stands);
+    let peers: Vec<TcpStream> = ports
+        .iter()
+        .enumerate()
+        .map(|(at, port)| {
+            let name = format!("\"cluster\":\"evil{at}\",\"cluster_dynamic\":false");
+            say(*port, &[
+                format!("CONNECT {{\"name\":\"new-broker{at}\",{name}}}\r\n"),
+                format!("INFO {{\"server_id\":\"new-broker{at}\",\"server_name\":\"new{at}\",\"host\":\"127.0.0.1\",\"port\":1,{name}}}\r\n"),
+            ])
+        })
+        .collect();
+    wait_until("the names are taken over", || {
+        let name = |broker: &Broker| broker.get_json("/varz")["cluster"]["name"].clone();
+        brokers.iter().any(|broker| {
+            name(broker)
+                .as_str()
+                .is_some_and(|it| it.starts_with("evil"))
+        })
+    });
+    drop(peers);
+    let is_theirs = |broker: &Broker| {
+        broker
+            .get_json("/routez")
+            .to_string()
+            .contains("\"remote_name\": \"new")
+    };
+    wait_until("they are together again", || {
+        mesh_stands() && !brokers.iter().any(is_theirs)
+    });
+}
+
+/// A midge that may have so many files open.
+fn with_files(limit: u32, folder: &Path) -> BrokerBuilder {
+    let script = folder.join("midge-with-few-files");
+    let program = tools::midge();
+    let text = format!(
+        "#!/bin/sh\nulimit -n {limit}\nexec {:?} \"$@\"\n",
+        program.display()
+    );
+    fs::write(&script, text).expect("write the script");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o755)).expect("make it run");
+    Broker::program(script)
+}
+
+/// Clients use up the descriptors they may have: further ones are told, monitoring
+/// answers, a member gets in, and the finding is about descriptors and not about
+/// the configuration.
+#[test]
+fn descriptors_are_left_for_monitoring_routes_and_files() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let port = free_address();
+    let broker = with_files(256, folder.path())
+        .config(format!(
+            "diagnosis {{ interval: 50ms, appear_after: 100ms, clear_after: 2s, incident_window: 2s, config_check: 100ms }}\n\
+             cluster {{ name: C, listen: \"{port}\", {LOGIN} }}\n"
+        ))
+        .start();
+    let mut clients = Vec::new();
+    let mut refused = 0;
+    for _ in 0..400 {
+        let mut stream = connect_from(1, broker.client_addr());
+        let mut told = [0; 5];
+        match stream.read_exact(&mut told) {
+            Ok(()) if told == *b"INFO " => clients.push(stream),
+            Ok(()) => {
+                assert!(read_all(&mut stream).contains("'maximum connections exceeded'"));
+                refused += 1;
+            }
+            Err(error) => panic!("neither served nor told: {error}"),
+        }
+    }
+    assert!(
+        clients.len() > 50 && refused > 100,
+        "{} served",
+        clients.len()
+    );
+    for _ in 0..20 {
+        assert_eq!(broker.get("/healthz?probe=live").status, 200);
+    }
+    let joins = member("c", free_address(), &[port]).start();
+    wait_until("a member gets in", || routes(&joins) == 1);
+    wait_until("that is a finding", || {
+        // Each look tells of what is new.
+        drop(connect_from(1, broker.client_addr()));
+        let found = findings(&broker, "descriptors-exhausted");
+        found
+            .iter()
+            .any(|it| it["subject"] == "client" && it["severity"] == "critical")
+    });
+    for code in ["config-differs", "reload-failed", "tls-files"] {
+        assert_eq!(findings(&broker, code), [Value::Null; 0]);
+    }
+    let lines = broker.log().lines().count();
+    assert!(lines < 300, "{lines} lines of log");
+    drop(clients);
+    wait_until("the finding is over", || {
+        let found = findings(&broker, "descriptors-exhausted");
+        found.iter().all(|it| it["subject"] != "client")
+    });
+    assert!(broker.connect().sync().is_empty());
+}
+
+/// Strangers come and stay while some hundred clients are connected: those that make
+/// room leave free descriptors below, which are not counted as free for more.
+#[test]
+fn strangers_that_make_room_for_each_other_use_up_no_descriptors() {
+    const LIMIT: u32 = 256;
+    const CLIENTS: usize = 100;
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = format!("{QUICK} authorization {{ user: u, password: p, timeout: 60 }}");
+    let broker = with_files(LIMIT, folder.path()).config(config).start();
+    let log_in = || {
+        let mut client = broker.connect();
+        client.send("CONNECT {\"verbose\":false,\"user\":\"u\",\"pass\":\"p\"}\r\n");
+        assert!(client.sync().is_empty());
+        client
+    };
+    let clients: Vec<RawClient> = (0..CLIENTS).map(|_| log_in()).collect();
+    let open = || {
+        let files = fs::read_dir(format!("/proc/{}/fd", broker.pid()));
+        files.expect("the broker's files").count()
+    };
+    let mut strangers = Vec::new();
+    for number in 0..600 {
+        strangers.push(connect_from(2 + number, broker.client_addr()));
+        if number % 50 == 0 {
+            assert_eq!(broker.get("/healthz?probe=live").status, 200);
+        }
+    }
+    // A fourth of them is kept for routes, monitoring and files.
+    wait_until("the clients' part is not exceeded", || open() <= 200);
+    assert_eq!(broker.get("/varz").status, 200);
+    drop(log_in());
+    for mut client in clients {
+        client.sync();
+    }
+}

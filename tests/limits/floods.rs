@@ -1,0 +1,475 @@
+//! Peers that never stop sending: before the login and after it, on every port,
+//! plain and with TLS. Whatever they send, they are cut in time, hold little, and
+//! nobody else notices.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+
+use socket2::{Domain, Socket, Type};
+use test_support::{Broker, PATIENCE, RawClient, pki::Pki, tls_client::Speaker, wait_until};
+
+/// What is said once, and what is said again and again behind it.
+type Flood = (&'static str, &'static str);
+
+/// Bytes written at once.
+const WRITE_LEN: usize = 32 * 1024;
+
+/// What no stranger gets away with on either port.
+const BEFORE_LOGIN: &[Flood] = &[
+    ("", "PING\r\n"),
+    ("", "PONG\r\n"),
+    ("", "+OK\r\n"),
+    ("", "INFO {}\r\n"),
+    ("", "-ERR 'x'\r\n"),
+    ("", "SUB a 1\r\n"),
+    ("", "PUB a 1\r\nx\r\n"),
+    ("", "RS+ $G a\r\n"),
+    ("", "RMSG $G a 1\r\nx\r\n"),
+    ("", "A+ $G\r\n"),
+    ("", "\r\n"),
+    ("", " "),
+    ("", "x"),
+    ("CONNECT", " "),
+    ("CONNECT", "\t"),
+    ("CONNECT", "\r"),
+    ("CONNECT {", " "),
+    ("CONNECT {\"name\":\"", "x"),
+    ("INFO", " "),
+    ("PING", " "),
+    ("+OK", "x"),
+];
+
+/// What a broker that dials, or is dialled, says instead of its INFO.
+const INSTEAD_OF_INFO: &[Flood] = &[
+    ("", "PING\r\n"),
+    ("", "PONG\r\n"),
+    ("", "+OK\r\n"),
+    ("", "A+ $G\r\n"),
+    ("", "RS+ $G a\r\n"),
+    ("INFO", " "),
+    ("INFO {\"server_id\":\"", "x"),
+    ("PING", " "),
+    ("", "x"),
+];
+
+fn resident_kib(broker: &Broker) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{}/status", broker.pid())).expect("it runs");
+    let line = status.lines().find(|line| line.starts_with("VmRSS:"));
+    let text = line.and_then(|line| line.split_whitespace().nth(1));
+    text.and_then(|text| text.parse().ok()).expect("a figure")
+}
+
+fn free_port() -> SocketAddr {
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr());
+    free.expect("a free port")
+}
+
+/// Writes `first`, then `again` until the broker ends the connection. Nothing is
+/// read.
+fn pour(stream: &mut impl Write, first: &str, again: &str) -> Duration {
+    let begin = Instant::now();
+    let piece = again.repeat(WRITE_LEN / again.len());
+    let mut result = stream.write_all(first.as_bytes());
+    while result.is_ok() {
+        assert!(
+            begin.elapsed() < PATIENCE,
+            "{first:?} {again:?} goes on and on"
+        );
+        result = stream.write_all(piece.as_bytes());
+    }
+    begin.elapsed()
+}
+
+fn pour_plain(address: SocketAddr, first: &str, again: &str) -> Duration {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    // Nothing is read: the broker is to notice soon.
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    socket.connect(&address.into()).expect("connect");
+    let mut stream = TcpStream::from(socket);
+    stream.set_write_timeout(Some(PATIENCE)).expect("a bound");
+    pour(&mut stream, first, again)
+}
+
+fn pour_sealed(speaker: &Speaker, address: SocketAddr, first: &str, again: &str) -> Duration {
+    let (mut stream, _) = speaker.connect(address).expect("it shakes hands");
+    let socket = stream.get_mut();
+    socket.set_write_timeout(Some(PATIENCE)).expect("a bound");
+    pour(&mut stream, first, again)
+}
+
+/// Pours each of these, all at the same time.
+fn pour_all(
+    floods: &[Flood],
+    pour: impl Fn(&str, &str) -> Duration + Send + Sync + 'static,
+) -> Vec<JoinHandle<()>> {
+    let pour = Arc::new(pour);
+    let start = |(first, again): &Flood| {
+        let (pour, first, again) = (pour.clone(), *first, *again);
+        thread::spawn(move || {
+            pour(first, again);
+        })
+    };
+    floods.iter().map(start).collect()
+}
+
+/// Two clients that ask and answer for as long as they are there, and an eye on
+/// the memory.
+struct Bystanders {
+    stop: Arc<AtomicBool>,
+    answered: Arc<AtomicU64>,
+    busy: JoinHandle<[RawClient; 2]>,
+    before: u64,
+    most: u64,
+}
+
+impl Bystanders {
+    /// `login` is their CONNECT.
+    fn watch(broker: &Broker, login: &str) -> Self {
+        let mut clients = [broker.connect(), broker.connect()];
+        for client in &mut clients {
+            client.send(login);
+            client.sync();
+        }
+        let [mut asks, mut answers] = clients;
+        answers.send("SUB q 1\r\n");
+        answers.sync();
+        asks.send("SUB a 1\r\n");
+        asks.sync();
+        let stop = Arc::new(AtomicBool::new(false));
+        let answered = Arc::new(AtomicU64::new(0));
+        let (ends, count) = (stop.clone(), answered.clone());
+        let busy = thread::spawn(move || {
+            while !ends.load(Ordering::Relaxed) {
+                asks.send("PUB q a 1\r\nx\r\n");
+                answers.next_message();
+                answers.send("PUB a 1\r\ny\r\n");
+                asks.next_message();
+                count.fetch_add(1, Ordering::Relaxed);
+                // The broker's own pings do not go unanswered.
+                asks.send("PONG\r\n");
+                answers.send("PONG\r\n");
+                thread::sleep(Duration::from_millis(1));
+            }
+            [asks, answers]
+        });
+        let before = resident_kib(broker);
+        Self {
+            stop,
+            answered,
+            busy,
+            before,
+            most: before,
+        }
+    }
+
+    /// Waits until the floods have been cut. Meanwhile all answers come.
+    fn until_cut(&mut self, broker: &Broker, floods: Vec<JoinHandle<()>>) {
+        while floods.iter().any(|flood| !flood.is_finished()) {
+            self.most = self.most.max(resident_kib(broker));
+            assert!(
+                !self.busy.is_finished(),
+                "a bystander got no answer: {}",
+                broker.log()
+            );
+            thread::sleep(Duration::from_millis(5));
+        }
+        for flood in floods {
+            flood.join().expect("it is cut in time");
+        }
+        let so_far = self.answered.load(Ordering::Relaxed);
+        wait_until("the bystanders are served", || {
+            self.answered.load(Ordering::Relaxed) > so_far + 10
+        });
+    }
+
+    /// They are all there, and the floods held at most so much.
+    fn check(self, broker: &Broker, most_kib: u64) {
+        self.stop.store(true, Ordering::Relaxed);
+        let clients = self.busy.join().expect("all answers came");
+        wait_until("the floods are gone", || {
+            broker.get_json("/varz")["connections"] == 2
+        });
+        for mut client in clients {
+            client.sync();
+        }
+        let grown = self.most.saturating_sub(self.before);
+        assert!(grown < most_kib, "{grown} KiB more at the most");
+        let log = broker.log();
+        assert!(!log.contains("panicked"), "{log}");
+    }
+}
+
+const LOGIN: &str = "CONNECT {\"user\":\"u\",\"pass\":\"p\",\"verbose\":false}\r\n";
+const FREE_LOGIN: &str = "CONNECT {\"verbose\":false}\r\n";
+
+/// The client port, where a login is needed.
+#[test]
+fn strangers_on_the_client_port() {
+    let config = "authorization { user: u, password: p, timeout: 1 }\n";
+    let broker = Broker::midge().config(config).start();
+    let mut bystanders = Bystanders::watch(&broker, LOGIN);
+    let address = broker.client_addr();
+    let floods = pour_all(BEFORE_LOGIN, move |first, again| {
+        pour_plain(address, first, again)
+    });
+    bystanders.until_cut(&broker, floods);
+    bystanders.check(&broker, 32 * 1024);
+}
+
+/// The same, where `max_control_line` is large: that is not for strangers, and a
+/// line that never ends costs a client that is in no more than its limit.
+#[test]
+fn lines_that_never_end_where_long_ones_may() {
+    let config = "authorization { user: u, password: p, timeout: 1 }\nmax_control_line: 4MB\n";
+    let broker = Broker::midge().config(config).start();
+    let mut bystanders = Bystanders::watch(&broker, LOGIN);
+    let address = broker.client_addr();
+    let floods = pour_all(BEFORE_LOGIN, move |first, again| {
+        pour_plain(address, first, again)
+    });
+    bystanders.until_cut(&broker, floods);
+    let known = [
+        ("SUB", " "),
+        ("SUB a", " "),
+        ("PUB ", "x"),
+        ("CONNECT {", " "),
+    ];
+    let floods = pour_all(&known, move |first, again| {
+        pour_plain(address, &format!("{LOGIN}{first}"), again)
+    });
+    bystanders.until_cut(&broker, floods);
+    bystanders.check(&broker, 96 * 1024);
+    // What they made large is given back.
+    wait_until("the memory is given back", || {
+        broker.get_json("/varz");
+        resident_kib(&broker) < 64 * 1024
+    });
+}
+
+/// A line that comes byte by byte, where long ones may: the last bytes are not
+/// dearer than the first.
+#[test]
+fn a_long_line_in_small_pieces_is_taken() {
+    let broker = Broker::midge().config("max_control_line: 1MB\n").start();
+    let mut client = broker.connect();
+    client.send(FREE_LOGIN);
+    let subject = "x".repeat(900_000);
+    for piece in format!("SUB {subject} 1\r\n").as_bytes().chunks(100) {
+        client.send(piece);
+    }
+    client.send(format!("PUB {subject} 2\r\nhi\r\n"));
+    let message = client.next_message();
+    assert_eq!(message.body, b"hi");
+    assert_eq!(message.line, format!("MSG {subject} 1 2").as_bytes());
+}
+
+/// The client port with TLS: in the handshake and behind it.
+#[test]
+fn strangers_behind_tls() {
+    let pki = Pki::new(&["server"]);
+    let tls = format!(
+        "tls {{ cert_file: {:?}, key_file: {:?}, timeout: 5 }}\nallow_non_tls: true\n",
+        pki.text("server.pem"),
+        pki.text("server.key")
+    );
+    let config = format!("authorization {{ user: u, password: p, timeout: 1 }}\n{tls}");
+    let broker = Broker::midge().config(config).start();
+    let mut bystanders = Bystanders::watch(&broker, LOGIN);
+    let address = broker.client_addr();
+    let speaker = Speaker::believing(&pki.path("ca.pem"));
+    let floods = pour_all(BEFORE_LOGIN, move |first, again| {
+        pour_sealed(&speaker, address, first, again)
+    });
+    bystanders.until_cut(&broker, floods);
+    let floods = pour_all(IN_THE_HANDSHAKE, move |first, again| {
+        pour_plain(address, first, again)
+    });
+    bystanders.until_cut(&broker, floods);
+    bystanders.check(&broker, 64 * 1024);
+}
+
+/// What is said instead of a TLS handshake: alerts, records of one byte, of
+/// nought, and one without an end.
+const IN_THE_HANDSHAKE: &[Flood] = &[
+    ("", "\u{15}\u{3}\u{3}\u{0}\u{2}\u{1}\u{64}"),
+    ("", "\u{15}\u{3}\u{3}\u{0}\u{2}\u{1}\u{0}"),
+    ("", "\u{16}\u{3}\u{1}\u{0}\u{1}\u{1}"),
+    ("", "\u{16}\u{3}\u{1}\u{0}\u{0}"),
+    ("", "\u{14}\u{3}\u{3}\u{0}\u{1}\u{1}"),
+    ("\u{16}\u{3}\u{1}\u{40}\u{0}\u{1}\u{0}\u{7f}\u{7f}", "x"),
+    ("", "\u{16}"),
+];
+
+/// The route port, before the login and, where everybody is let in, before INFO.
+#[test]
+fn strangers_on_the_route_port() {
+    let address = free_port();
+    let config = format!(
+        "cluster {{ name: C, listen: \"{address}\", authorization {{ user: route, password: \
+         secret, timeout: 1 }} }}\nmax_memory: 8MB\n"
+    );
+    let broker = Broker::midge().config(config).start();
+    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
+    let floods = pour_all(BEFORE_LOGIN, move |first, again| {
+        pour_plain(address, first, again)
+    });
+    bystanders.until_cut(&broker, floods);
+    let floods = pour_all(INSTEAD_OF_INFO, move |first, again| {
+        let connect =
+            "CONNECT {\"name\":\"X\",\"cluster\":\"C\",\"user\":\"route\",\"pass\":\"secret\"}";
+        pour_plain(address, &format!("{connect}\r\n{first}"), again)
+    });
+    bystanders.until_cut(&broker, floods);
+    assert_eq!(broker.get_json("/routez")["num_routes"], 0);
+    bystanders.check(&broker, 32 * 1024);
+}
+
+/// The same with TLS.
+#[test]
+fn strangers_on_the_route_port_behind_tls() {
+    let address = free_port();
+    let pki = Pki::new(&["server", "other"]);
+    let config = format!(
+        "cluster {{ name: C, listen: \"{address}\", tls {{ cert_file: {:?}, key_file: {:?}, ca_file: \
+         {:?}, timeout: 5 }}, authorization {{ user: route, password: secret, timeout: 1 }} }}\n",
+        pki.text("server.pem"),
+        pki.text("server.key"),
+        pki.text("ca.pem")
+    );
+    let broker = Broker::midge().config(config).start();
+    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
+    let speaker = Speaker::believing(&pki.path("ca.pem")).first();
+    let speaker = speaker.showing(&pki.path("other.pem"), &pki.path("other.key"));
+    let floods = pour_all(BEFORE_LOGIN, move |first, again| {
+        pour_sealed(&speaker, address, first, again)
+    });
+    bystanders.until_cut(&broker, floods);
+    bystanders.check(&broker, 64 * 1024);
+}
+
+/// An address in our own `routes`, where somebody floods whoever dials: each call
+/// ends in time, and the next comes after a pause.
+#[test]
+fn what_we_dial_may_flood() {
+    let mut routes = Vec::new();
+    let mut listeners = Vec::new();
+    for flood in INSTEAD_OF_INFO {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("listen");
+        let address = listener.local_addr().expect("an address");
+        routes.push(format!("\"nats-route://{address}\""));
+        listeners.push((listener, *flood));
+    }
+    let config = format!(
+        "cluster {{ name: C, listen: \"{}\", routes: [ {} ] }}\nmax_memory: 8MB\n",
+        free_port(),
+        routes.join(", ")
+    );
+    let broker = Broker::midge().config(config).start();
+    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
+    let calls = listeners.into_iter().map(|(listener, (first, again))| {
+        thread::spawn(move || {
+            for _ in 0..2 {
+                let (mut stream, _) = listener.accept().expect("it dials");
+                stream.set_write_timeout(Some(PATIENCE)).expect("a bound");
+                pour(&mut stream, first, again);
+            }
+        })
+    });
+    let calls = calls.collect();
+    bystanders.until_cut(&broker, calls);
+    bystanders.check(&broker, 32 * 1024);
+}
+
+/// Clients that are in: what they do not read is bounded, and time runs out for
+/// them however much they send.
+#[test]
+fn clients_that_never_stop() {
+    let config = "max_pending: 4MB\nwrite_deadline: \"1s\"\nping_interval: \"2s\"\nping_max: 1\n";
+    let broker = Broker::midge().config(config).start();
+    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
+    let address = broker.client_addr();
+    let floods = [
+        // Nobody reads the answers.
+        ("", "PING\r\n"),
+        ("CONNECT {}\r\n", "SUB a 1\r\n"),
+        ("CONNECT {}\r\n", "PUB b 1\r\nx\r\n"),
+        // The broker's pings are not answered.
+        (FREE_LOGIN, "PUB b 1\r\nx\r\n"),
+        (FREE_LOGIN, "UNSUB 1\r\n"),
+        // No line ends.
+        (FREE_LOGIN, " "),
+        ("CONNECT", " "),
+        ("CONNECT {\"verbose\":false}\r\nSUB", " "),
+        ("CONNECT {\"verbose\":false}\r\nSUB a", " "),
+        ("CONNECT {\"verbose\":false}\r\nPING", " "),
+        ("CONNECT {\"verbose\":false}\r\n+OK", "x"),
+    ];
+    let floods = pour_all(&floods, move |first, again| {
+        pour_plain(address, first, again)
+    });
+    bystanders.until_cut(&broker, floods);
+    bystanders.check(&broker, 48 * 1024);
+}
+
+/// A broker of the cluster that pings without end and reads nothing.
+#[test]
+fn a_route_that_never_stops() {
+    let address = free_port();
+    let config = format!(
+        "cluster {{ name: C, listen: \"{address}\", write_deadline: \"1s\" }}\nmax_memory: 32MB\n"
+    );
+    let broker = Broker::midge().config(config).start();
+    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
+    let begin = "CONNECT {\"name\":\"X\",\"cluster\":\"C\"}\r\nINFO \
+                 {\"server_id\":\"X\",\"server_name\":\"x\",\"cluster\":\"C\"}\r\n";
+    let floods = pour_all(&[("", "PING\r\n")], move |first, again| {
+        pour_plain(address, &format!("{begin}{first}"), again)
+    });
+    bystanders.until_cut(&broker, floods);
+    bystanders.check(&broker, 64 * 1024);
+}
+
+/// The monitoring port: heads of requests that never end.
+#[test]
+fn heads_of_requests_that_never_end() {
+    let broker = Broker::midge().start();
+    let mut bystanders = Bystanders::watch(&broker, FREE_LOGIN);
+    let address = broker.monitor_addr();
+    let floods = [
+        ("GET /", "x"),
+        ("GET / HTTP/1.1\r\n", "x: y\r\n"),
+        ("GET / HTTP/1.1\r\nx: ", " "),
+        ("", "\r\n"),
+        ("", " "),
+        ("", "x"),
+    ];
+    let floods = pour_all(&floods, move |first, again| {
+        pour_plain(address, first, again)
+    });
+    bystanders.until_cut(&broker, floods);
+    bystanders.check(&broker, 32 * 1024);
+}
+
+/// A stranger that says nothing but good PINGs is told why it is sent away.
+#[test]
+fn who_does_not_log_in_is_told_so() {
+    let address = free_port();
+    let config = format!("cluster {{ name: C, listen: \"{address}\" }}\n");
+    let broker = Broker::midge().config(config).start();
+    let mut stranger = TcpStream::connect(address).expect("connect");
+    stranger.set_read_timeout(Some(PATIENCE)).expect("a bound");
+    stranger.write_all(b"PING\r\n").expect("write");
+    let mut told = String::new();
+    stranger.read_to_string(&mut told).expect("it is told");
+    assert_eq!(told, "-ERR 'Authorization Violation'\r\n");
+    drop(broker);
+}

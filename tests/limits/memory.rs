@@ -1,0 +1,162 @@
+//! Memory: whatever clients feed is bounded in bytes, told truly at `/memz`, costs
+//! others nothing, and is given back afterwards.
+//!
+//! Each test brings one load about that once took memory without end.
+
+mod address_space;
+mod imports;
+mod replies;
+mod tables;
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
+
+use test_support::{Broker, RawClient, wait_until};
+
+const MIB: u64 = 1 << 20;
+
+/// What the broker says of its memory, and what the system says.
+#[derive(Clone, Debug)]
+struct Memory {
+    resident: u64,
+    causes: BTreeMap<String, u64>,
+}
+
+impl Memory {
+    /// Of a look that began after this call.
+    fn of(broker: &Broker) -> Self {
+        let looked = || broker.get_json("/explainz")["looked"].clone();
+        for _ in 0..2 {
+            let before = looked();
+            wait_until("the broker looks at itself", || looked() != before);
+        }
+        let memz = broker.get_json("/memz");
+        let causes = memz["causes"].as_array().expect("causes").iter();
+        Self {
+            resident: memz["resident"].as_u64().expect("a number"),
+            causes: causes
+                .map(|cause| {
+                    let name = cause["cause"].as_str().expect("a name").to_owned();
+                    (name, cause["bytes"].as_u64().expect("a number"))
+                })
+                .collect(),
+        }
+    }
+
+    fn cause(&self, name: &str) -> u64 {
+        self.causes[name]
+    }
+
+    /// What is held for a known reason.
+    fn known(&self) -> u64 {
+        self.causes.values().sum::<u64>() - self.cause("other")
+    }
+}
+
+/// A broker, and its memory before the load.
+struct Stage {
+    broker: Broker,
+    before: Memory,
+}
+
+impl Stage {
+    fn new(config: &str) -> Self {
+        let config = format!("diagnosis {{ interval: 100ms }}\n{config}");
+        let broker = Broker::midge().config(config).start();
+        let before = Memory::of(&broker);
+        Self { broker, before }
+    }
+
+    /// Waits until the causes that are named add up to what is resident, within
+    /// 15 %, in all and of what the load brought; returns how they stand then.
+    fn adds_up(&self) -> Memory {
+        let mut last = None;
+        let is_near = |known: u64, real: u64| known.abs_diff(real) * 100 <= real * 15;
+        // What was freed is given back in a while, on a busy machine a longer one.
+        for _ in 0..100 {
+            let now = Memory::of(&self.broker);
+            let grown = now.resident.saturating_sub(self.before.resident);
+            let told = now.known().saturating_sub(self.before.known());
+            // Of a small load the rest of the broker is most.
+            let load_is_told = grown < 24 * MIB || is_near(told, grown);
+            if is_near(now.known(), now.resident) && load_is_told {
+                return now;
+            }
+            last = Some(now);
+        }
+        panic!(
+            "it does not add up: before {:#?}, now {last:#?}",
+            self.before
+        );
+    }
+
+    /// Waits until no more than so many bytes are held than before.
+    fn is_given_back(&self, within: u64) {
+        let held = || {
+            let status = fs::read_to_string(format!("/proc/{}/status", self.broker.pid()));
+            let status = status.expect("it runs");
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+            let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+            kib.expect("a figure").parse::<u64>().expect("a number") * 1024
+        };
+        wait_until("the memory is given back", || {
+            held() < self.before.resident + within
+        });
+    }
+
+    /// Has a client ping the broker while `work` goes on; each is answered before the
+    /// patience of the tests is over.
+    fn while_others_are_served<T>(&self, work: impl FnOnce() -> T) -> T {
+        let done = AtomicBool::new(false);
+        let address = self.broker.client_addr();
+        let connect = self.client("other");
+        thread::scope(|scope| {
+            let pings = scope.spawn(|| {
+                let mut other = RawClient::connect(address);
+                other.send(connect);
+                let mut count = 0;
+                // The work may be done before this thread has begun.
+                loop {
+                    other.sync();
+                    count += 1;
+                    if done.load(Ordering::Relaxed) {
+                        return count;
+                    }
+                }
+            });
+            let set = SetAtEnd(&done);
+            let result = work();
+            drop(set);
+            assert!(pings.join().expect("pings are answered") > 0);
+            result
+        })
+    }
+
+    /// CONNECT as this user, of whom some stages have several.
+    fn client(&self, user: &str) -> String {
+        format!(
+            "CONNECT {{\"verbose\":false,\"headers\":true,\"no_responders\":true,\"user\":{user:?},\
+             \"pass\":\"p\"}}\r\n"
+        )
+    }
+
+    fn log_in(&self, user: &str) -> RawClient {
+        let mut client = self.broker.connect();
+        client.send(self.client(user));
+        client.sync();
+        client
+    }
+}
+
+/// Also when the work fails: a scope waits for its threads.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,101 @@
+//! Requests to a service of another account that never answers.
+
+use super::{MIB, Stage};
+use test_support::wait_until;
+
+const CONFIG: &str = "accounts {
+  SVC: { users: [ { user: svc, password: p } ]
+         exports: [ { service: \"svc.>\", threshold: 2s } ] }
+  A: { users: [ { user: a, password: p }, { user: other, password: p } ]
+       imports: [ { service: { account: SVC, subject: \"svc.>\" } } ] }
+  B: { users: [ { user: b, password: p } ]
+       imports: [ { service: { account: SVC, subject: \"svc.>\" } } ] }
+}
+";
+
+/// They end at a share of the account, in bytes; it is told, other accounts' requests
+/// go on, and what was held is given back when their time is over.
+#[test]
+fn a_service_that_never_answers_costs_its_requesters_alone() {
+    let threshold = CONFIG.replace("2s", "20s");
+    let stage = Stage::new(&threshold);
+    let mut service = stage.log_in("svc");
+    service.send("SUB svc.> 1\r\n");
+    service.sync();
+    let mut asking = stage.log_in("a");
+    asking.send("SUB _INBOX.> 1\r\n");
+    let long = "x".repeat(3500);
+    let refused = stage.while_others_are_served(|| {
+        let mut refused = 0;
+        for batch in 0..250 {
+            for number in 0..100 {
+                asking.send(format!(
+                    "PUB svc.x _INBOX.{batch}.{number}.{long} 0\r\n\r\n"
+                ));
+            }
+            // The service takes what comes and says nothing.
+            service.sync();
+            let told = asking.sync();
+            refused += told
+                .iter()
+                .filter(|frame| frame.body.starts_with(b"NATS/1.0 503"))
+                .count();
+        }
+        refused
+    });
+    assert!(
+        (1..25_000 - 5000).contains(&refused),
+        "{refused} were refused"
+    );
+    let now = stage.adds_up();
+    let held = now.cause("replies");
+    assert!((16 * MIB..=64 * MIB).contains(&held), "{held}");
+    assert!(now.resident < stage.before.resident + 130 * MIB, "{now:#?}");
+
+    let mut other = stage.log_in("b");
+    other.send("SUB _INBOX.b 1\r\nPUB svc.b _INBOX.b 0\r\n\r\n");
+    let told = other.sync();
+    assert!(told.is_empty(), "{told:?}");
+    // What the other account asked may come before it.
+    let reply = loop {
+        let request = service.next_message().arguments();
+        if request[0] == "svc.b" {
+            break request[2].clone();
+        }
+    };
+    service.send(format!("PUB {reply} 5\r\nhello\r\n"));
+    assert_eq!(other.next_message().body, b"hello");
+
+    let varz = stage.broker.get_json("/varz");
+    assert_eq!(varz["dropped_msgs"]["replies_full"], refused, "{varz}");
+    wait_until("it is told", || {
+        let explained = stage.broker.get_json("/explainz");
+        let findings = explained["findings"].as_array().expect("findings");
+        findings
+            .iter()
+            .any(|finding| finding["code"] == "replies-full" && finding["subject"] == "A")
+    });
+}
+
+#[test]
+fn replies_that_never_came_are_forgotten() {
+    let stage = Stage::new(CONFIG);
+    let mut service = stage.log_in("svc");
+    service.send("SUB svc.> 1\r\n");
+    service.sync();
+    let mut asking = stage.log_in("a");
+    let long = "x".repeat(3500);
+    for number in 0..8000 {
+        asking.send(format!("PUB svc.x _INBOX.{number}.{long} 0\r\n\r\n"));
+        if number % 100 == 0 {
+            asking.sync();
+            service.sync();
+        }
+    }
+    asking.sync();
+    service.sync();
+    wait_until("they are forgotten", || {
+        super::Memory::of(&stage.broker).cause("replies") < MIB
+    });
+    stage.is_given_back(16 * MIB);
+}

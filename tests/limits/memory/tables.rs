@@ -1,0 +1,204 @@
+//! Subjects, subscriptions and payloads of clients.
+
+use super::{MIB, Memory, Stage};
+use test_support::{RawClient, wait_until};
+
+/// Long subjects that are never the same: of what is counted the beginning is kept.
+#[test]
+fn unique_long_subjects_take_no_memory() {
+    let stage = Stage::new("max_control_line: 64KB");
+    let mut publisher = stage.log_in("p");
+    let long = "x".repeat(31_000);
+    stage.while_others_are_served(|| {
+        for number in 0..5000 {
+            publisher.send(format!("PUB {number}.{long} 0\r\n\r\n"));
+        }
+        publisher.sync();
+    });
+    let now = stage.adds_up();
+    assert!(now.resident < stage.before.resident + 40 * MIB, "{now:#?}");
+    let topz = stage.broker.get_json("/topz?window=start");
+    let subject = topz["no_interest"][0]["subject"]
+        .as_str()
+        .expect("a subject");
+    assert!(subject.len() <= 128 && subject.ends_with('…'), "{subject}");
+}
+
+/// Publishers remember whom their subjects reach: not more than a share, and only
+/// while they are there.
+#[test]
+fn what_publishers_remember_is_bounded() {
+    let stage = Stage::new("max_control_line: 64KB");
+    let long = "x".repeat(30_000);
+    let mut publishers: Vec<RawClient> = (0..120).map(|_| stage.log_in("p")).collect();
+    stage.while_others_are_served(|| {
+        for publisher in &mut publishers {
+            for number in 0..60 {
+                publisher.send(format!("PUB {number}.{long} 0\r\n\r\n"));
+            }
+            publisher.sync();
+        }
+    });
+    let now = stage.adds_up();
+    let held = now.cause("lookups");
+    assert!((32 * MIB..=72 * MIB).contains(&held), "{held}");
+    drop(publishers);
+    stage.is_given_back(24 * MIB);
+    wait_until("nothing is remembered", || {
+        Memory::of(&stage.broker).cause("lookups") < MIB
+    });
+}
+
+/// Publishers that rest keep no subscriptions that have gone: neither each of them much,
+/// nor all of them together, and not for long.
+#[test]
+fn publishers_that_rest_keep_no_subscriptions_that_have_gone() {
+    const PUBLISHERS: usize = 40;
+    let stage = Stage::new("max_control_line: 64KB");
+    // Two kinds: a list that is remembered and one that is too long for it.
+    for (padding, count) in [("", 4000), (&*"x".repeat(2000), 200)] {
+        let mut publishers: Vec<RawClient> = (0..PUBLISHERS).map(|_| stage.log_in("p")).collect();
+        let mut subscriber = stage.log_in("s");
+        let lines = |verb: &str| {
+            let sids = (0..count).rev();
+            let lines = sids.map(|sid| format!("{verb} {padding}{sid}\r\n"));
+            lines.collect::<String>()
+        };
+        for publisher in &mut publishers {
+            subscriber.send(lines("SUB a"));
+            subscriber.sync();
+            publisher.send("PUB a 0\r\n\r\n");
+            publisher.sync();
+            subscriber.send(lines("UNSUB"));
+            subscriber.sync();
+        }
+        let before = stage.before.cause("subscriptions");
+        wait_until("nothing that has gone is kept", || {
+            let now = Memory::of(&stage.broker);
+            now.cause("lookups") < MIB && now.cause("subscriptions") < before + MIB
+        });
+        stage.is_given_back(24 * MIB);
+    }
+}
+
+/// What a crowd that subscribes to very much and leaves held is told while it is
+/// there, and given back but for a bounded memory of it.
+#[test]
+fn a_crowd_that_subscribes_and_leaves_gives_its_memory_back() {
+    let stage = Stage::new("");
+    let crowd: Vec<RawClient> = stage.while_others_are_served(|| {
+        let subscribe = |client: usize| {
+            let mut subscriber = stage.log_in("s");
+            let lines = (0..5000).map(|sid| match sid % 4 {
+                0 => format!("SUB crowd.{client}.{sid}.* {sid}\r\n"),
+                1 => format!("SUB crowd.{client}.{sid} group {sid}\r\n"),
+                _ => format!("SUB crowd.{client}.{sid} {sid}\r\n"),
+            });
+            subscriber.send(lines.collect::<String>());
+            subscriber.sync();
+            subscriber
+        };
+        (0..30).map(subscribe).collect()
+    });
+    let there = stage.adds_up();
+    assert!(there.cause("subscriptions") > 40 * MIB, "{there:#?}");
+    stage.while_others_are_served(|| {
+        drop(crowd);
+        stage.broker.wait_for_connections(1);
+    });
+    let gone = stage.adds_up();
+    assert!(gone.cause("closed_connections") > 0, "{gone:#?}");
+    assert!(gone.cause("closed_connections") <= 16 * MIB, "{gone:#?}");
+    assert!(gone.cause("subscriptions") < MIB, "{gone:#?}");
+    stage.is_given_back(32 * MIB);
+    // The number is whole, the list is not.
+    let closed = stage
+        .broker
+        .get_json("/connz?state=closed&subs=1&sort=subs");
+    let listed = &closed["connections"][0]["subscriptions_list"];
+    assert_eq!(closed["connections"][0]["subscriptions"], 5000);
+    assert!((1..5000).contains(&listed.as_array().map_or(0, Vec::len)));
+}
+
+/// A payload that waits in many queues is held, and told, once.
+#[test]
+fn shared_payloads_are_told_once() {
+    let stage = Stage::new("");
+    let mut readers: Vec<RawClient> = (0..20).map(|_| stage.log_in("r")).collect();
+    for reader in &mut readers {
+        reader.send("SUB much 1\r\n");
+        reader.sync();
+    }
+    let mut publisher = stage.log_in("p");
+    let message = format!("PUB much 1000000\r\n{}\r\n", "x".repeat(1_000_000));
+    stage.while_others_are_served(|| {
+        for _ in 0..50 {
+            publisher.send(&message);
+        }
+        publisher.sync();
+    });
+    let now = stage.adds_up();
+    let queues = now.cause("outbound_queues");
+    assert!((20 * MIB..100 * MIB).contains(&queues), "{now:#?}");
+    drop(readers);
+    stage.is_given_back(16 * MIB);
+}
+
+/// Queues of readers that are stuck.
+#[test]
+fn queues_of_stuck_readers_are_told() {
+    let stage = Stage::new("");
+    let mut readers: Vec<RawClient> = (0..20).map(|_| stage.log_in("r")).collect();
+    for reader in &mut readers {
+        reader.send("SUB much 1\r\n");
+        reader.sync();
+    }
+    let mut publisher = stage.log_in("p");
+    let message = format!("PUB much 1000\r\n{}\r\n", "x".repeat(1000)).repeat(100);
+    stage.while_others_are_served(|| {
+        for _ in 0..80 {
+            publisher.send(&message);
+        }
+        publisher.sync();
+    });
+    let now = stage.adds_up();
+    assert!(now.cause("outbound_queues") > 20 * MIB, "{now:#?}");
+    drop(readers);
+    stage.is_given_back(16 * MIB);
+}
+
+/// Clients that may respond to what they are asked: reply subjects of requests that
+/// are never answered.
+#[test]
+fn permissions_to_respond_are_bounded() {
+    let stage = Stage::new(
+        "max_control_line: 64KB
+         authorization { users: [
+           { user: p, password: p }, { user: other, password: p }
+           { user: r, password: p, permissions: { subscribe: \">\", allow_responses: { max: 1, expires: 1h } } }
+         ] }",
+    );
+    let mut responder = stage.log_in("r");
+    responder.send("SUB ask 1\r\n");
+    responder.sync();
+    let mut asking = stage.log_in("p");
+    let long = "x".repeat(30_000);
+    stage.while_others_are_served(|| {
+        for number in 0..2000 {
+            asking.send(format!("PUB ask {number}.{long} 0\r\n\r\n"));
+            if number % 50 == 0 {
+                asking.sync();
+                responder.sync();
+            }
+        }
+        asking.sync();
+        responder.sync();
+    });
+    let now = stage.adds_up();
+    let held = now.cause("permissions");
+    assert!((4 * MIB..=9 * MIB).contains(&held), "{held}");
+    drop(responder);
+    wait_until("they are given back", || {
+        Memory::of(&stage.broker).cause("permissions") == 0
+    });
+}

@@ -1,0 +1,25 @@
+//! Meshes of brokers: midge with midge, with nats-server 2.15 and with 2.9.
+//! Every mesh is made of real processes on free ports of this machine.
+//!
+//! `MIDGE_FAULT_SECONDS` makes the random faults go on for longer,
+//! `MIDGE_FAULT_SEED` repeats those of a run that failed: it tells its seed.
+
+mod borders;
+mod bounds;
+mod delivery;
+mod duel;
+mod farewell;
+mod faults;
+mod formation;
+mod headcount;
+mod legacy;
+mod lying;
+mod names;
+mod queues;
+mod route_port;
+mod services;
+mod settings;
+#[allow(dead_code)]
+mod streams;
+mod tls;
+mod troupe;

@@ -1,0 +1,613 @@
+//! What one member may send is what another takes: many queue groups, long
+//! subjects, a mass of interest, whatever the limits of either; and a peer that
+//! cannot be helped is left alone for longer and longer.
+
+use std::{
+    collections::HashMap,
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::Value;
+
+use test_support::mesh::{self, Kind, Member, Plan, failing_peer, free_port};
+use test_support::{Broker, RawClient, raw_client::Next, tools, wait_for, wait_until};
+
+/// How long a mass of interest may take on a busy machine.
+const LONG: Duration = Duration::from_secs(60);
+
+/// Members of a mesh, each with lines of its own.
+fn start(kinds: &[(Kind, &str)]) -> Vec<Member> {
+    let ports: Vec<u16> = kinds.iter().map(|_| free_port()).collect();
+    let plan = |(index, (kind, config)): (usize, &(Kind, &str))| {
+        let mut others = ports.clone();
+        others.remove(index);
+        let mut plan = Plan::new(*kind, &format!("n{index}"), ports[index], &others);
+        plan.config = (*config).into();
+        plan.start()
+    };
+    let members: Vec<Member> = kinds.iter().enumerate().map(plan).collect();
+    mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
+    members
+}
+
+/// Ids of the routes of a member: others once a route was made anew.
+fn route_ids(member: &Member) -> Vec<u64> {
+    let routez = member.broker.get_json("/routez");
+    let routes = routez["routes"].as_array().expect("routes");
+    let mut ids: Vec<u64> = routes.iter().filter_map(|it| it["rid"].as_u64()).collect();
+    ids.sort_unstable();
+    ids
+}
+
+/// Publishes to `subject` until it comes to `reader`: what the reader said before
+/// is known to the publisher's broker then. Other messages are passed over.
+fn wait_for_way(publisher: &mut RawClient, reader: &mut RawClient, subject: &str) {
+    reader.send(format!("SUB {subject} way\r\n"));
+    reader.sync();
+    wait_until(&format!("{subject} is wanted at the other member"), || {
+        publisher.send(format!("PUB {subject} 0\r\n\r\n"));
+        publisher.sync();
+        matches!(
+            reader.poll_frame(Duration::from_millis(100)),
+            Next::Frame(_)
+        )
+    });
+    reader.send("UNSUB way\r\n");
+    reader.sync();
+}
+
+/// Names of queue groups, each of `len` bytes.
+fn groups(count: usize, len: usize) -> Vec<String> {
+    let pad = len.saturating_sub(5);
+    (0..count)
+        .map(|it| format!("{it:05}{}", "q".repeat(pad)))
+        .collect()
+}
+
+/// One case: groups at the reader's member, some of them with a member where is
+/// published too, with or without a subscriber outside of groups.
+fn deliver_to_groups(
+    publishing: &Member,
+    reading: &Member,
+    case: usize,
+    (count, len, plain, here): (usize, usize, bool, bool),
+) -> (HashMap<String, usize>, usize) {
+    const MESSAGES: usize = 3;
+    let subject = format!("case.{case}");
+    let (mut publisher, mut reader) = (publishing.client(), reading.client());
+    let names = groups(count, len);
+    let mut lines = String::new();
+    for name in &names {
+        lines += &format!("SUB {subject} {name} {name}\r\n");
+    }
+    reader.send(&lines);
+    if plain {
+        reader.send(format!("SUB {subject} plain\r\n"));
+    }
+    let mut local = publishing.client();
+    if here {
+        // Every second group has a member here too.
+        let lines: String = names
+            .iter()
+            .step_by(2)
+            .map(|name| format!("SUB {subject} {name} {name}\r\n"))
+            .collect();
+        local.send(lines);
+        local.sync();
+    }
+    // A bystander at the same route.
+    let mut bystander = reading.client();
+    bystander.send("SUB bystander b\r\n");
+    bystander.sync();
+    wait_for_way(&mut publisher, &mut reader, &format!("ready.{case}"));
+    wait_for_way(&mut publisher, &mut bystander, &format!("ready.too.{case}"));
+    let reply = ["", "some.reply "][case % 2];
+    for _ in 0..MESSAGES {
+        publisher.send(format!(
+            "PUB {subject} {reply}1\r\nx\r\nPUB bystander 1\r\nx\r\n"
+        ));
+    }
+    for _ in 0..MESSAGES {
+        bystander.next_message();
+    }
+    // Behind all of them.
+    wait_for_way_counting(
+        &mut publisher,
+        &mut reader,
+        &mut local,
+        &format!("over.{case}"),
+    )
+}
+
+/// Like [`wait_for_way`], and returns how often each subscription got something
+/// meanwhile, and how many messages that were.
+fn wait_for_way_counting(
+    publisher: &mut RawClient,
+    reader: &mut RawClient,
+    local: &mut RawClient,
+    subject: &str,
+) -> (HashMap<String, usize>, usize) {
+    let mut taken = HashMap::new();
+    let mut all = 0;
+    reader.send(format!("SUB {subject} over\r\n"));
+    let mut count = |frames: Vec<test_support::Frame>| {
+        let mut is_over = false;
+        for frame in frames.iter().filter(|frame| frame.is_message()) {
+            let sid = frame.arguments()[1].clone();
+            match &*sid {
+                "over" => is_over = true,
+                _ => {
+                    *taken.entry(sid).or_default() += 1;
+                    all += 1;
+                }
+            }
+        }
+        is_over
+    };
+    wait_until(&format!("{subject} has come"), || {
+        publisher.send(format!("PUB {subject} 0\r\n\r\n"));
+        publisher.sync();
+        count(reader.sync())
+    });
+    count(local.sync());
+    (taken, all)
+}
+
+fn every_group_is_served(publishing: Kind, reading: Kind) {
+    let members = start(&[(publishing, ""), (reading, "")]);
+    let before = [route_ids(&members[0]), route_ids(&members[1])];
+    // Around what a line of 1024 fields and one of 64 KiB hold.
+    let line = |count: usize| 65536 / count;
+    let counts = [1, 1019, 1020, 1021, 1022, 1100];
+    let mut cases: Vec<(usize, usize, bool, bool)> = Vec::new();
+    for (at, count) in counts.into_iter().enumerate() {
+        cases.push((count, 5, at % 2 == 0, at % 3 == 0));
+    }
+    for len in [line(640) - 2, line(640) - 1, line(640)] {
+        cases.push((640, len, false, false));
+    }
+    cases.extend([
+        (700, 101, false, false),
+        (700, 101, true, false),
+        (700, 101, true, true),
+    ]);
+    for (number, case) in cases.iter().enumerate() {
+        let (count, len, plain, _) = *case;
+        let (taken, _) = deliver_to_groups(&members[0], &members[1], number, *case);
+        let wanted = usize::from(plain) * 3;
+        assert_eq!(taken.get("plain").copied().unwrap_or(0), wanted, "{case:?}");
+        let served: Vec<usize> = groups(count, len)
+            .iter()
+            .map(|name| taken.get(name).copied().unwrap_or(0))
+            .collect();
+        assert!(
+            served.iter().all(|times| *times <= 3),
+            "{case:?}: {served:?}"
+        );
+        let missed = served.iter().filter(|times| **times < 3).count();
+        // Only where a second line would double what goes to the plain subscriber.
+        let fits =
+            reading == Kind::Midge || publishing == Kind::Nats || !plain || len * count < 60_000;
+        assert!(missed == 0 || !fits, "{case:?}: {missed} groups missed");
+        assert!(missed < 100, "{case:?}: {missed} groups missed");
+    }
+    let after = [route_ids(&members[0]), route_ids(&members[1])];
+    assert_eq!(before, after, "a route was made anew");
+    if publishing == Kind::Midge && reading == Kind::Nats {
+        let dropped = members[0].broker.get_json("/varz")["dropped_msgs"].clone();
+        assert!(dropped["too_long"].as_u64() > Some(0), "{dropped}");
+    }
+}
+
+#[test]
+fn every_queue_group_is_served_between_midges() {
+    every_group_is_served(Kind::Midge, Kind::Midge);
+}
+
+#[test]
+fn every_queue_group_is_served_by_a_nats_server() {
+    every_group_is_served(Kind::Midge, Kind::Nats);
+}
+
+#[test]
+fn every_queue_group_is_served_for_a_nats_server() {
+    every_group_is_served(Kind::Nats, Kind::Midge);
+}
+
+/// What a member has no room to be told is served by the members here, once.
+#[test]
+fn groups_that_find_no_room_in_a_line_are_served_here() {
+    let members = start(&[(Kind::Midge, ""), (Kind::Nats, "")]);
+    let count = 1400;
+    let case = (count, 101, true, true);
+    let (taken, _) = deliver_to_groups(&members[0], &members[1], 0, case);
+    let served = |name: &String| taken.get(name).copied().unwrap_or(0);
+    let names = groups(count, 101);
+    let here: Vec<usize> = names.iter().step_by(2).map(served).collect();
+    assert!(here.iter().all(|times| *times == 3), "{here:?}");
+    let elsewhere: Vec<usize> = names.iter().skip(1).step_by(2).map(served).collect();
+    assert!(elsewhere.iter().all(|times| *times <= 3), "{elsewhere:?}");
+    // What nobody had room for is told, and nothing else.
+    let lost: usize = elsewhere.iter().map(|times| 3 - times).sum();
+    let dropped = members[0].broker.get_json("/varz")["dropped_msgs"].clone();
+    assert_eq!(dropped["too_long"].as_u64(), Some(lost as u64), "{dropped}");
+}
+
+/// A read of a publisher's socket that makes more than twice what may wait for a
+/// peer: it is handled in parts, as fast as the peer takes them.
+#[test]
+fn a_burst_to_many_groups_does_not_end_the_route() {
+    const MESSAGES: usize = 2000;
+    let members = start(&[(Kind::Midge, "max_memory: 64MB"), (Kind::Midge, "")]);
+    let before = route_ids(&members[0]);
+    let (mut publisher, mut reader) = (members[0].client(), members[1].client());
+    let names = groups(35, 2000);
+    for (sid, name) in names.iter().enumerate() {
+        reader.send(format!("SUB burst {name} {sid}\r\n"));
+    }
+    wait_for_way(&mut publisher, &mut reader, "ready");
+    // One run; a run for each message; and messages that are delivered alone.
+    for publishes in [
+        "PUB burst 0\r\n\r\n",
+        "PUB burst 0\r\n\r\nPUB o 0\r\n\r\n",
+        "PUB  burst  0\r\n\r\n",
+    ] {
+        publisher.send(publishes.repeat(MESSAGES) + "PING\r\n");
+        let mut taken = vec![0; names.len()];
+        for _ in 0..MESSAGES * names.len() {
+            let sid = reader.next_message().arguments()[1].clone();
+            taken[sid.parse::<usize>().expect("a number")] += 1;
+        }
+        assert!(taken.iter().all(|times| *times == MESSAGES), "{taken:?}");
+        assert_eq!(route_ids(&members[0]), before, "the route was made anew");
+        // What came behind the burst is handled too.
+        while publisher.next_frame().expect("it is open").line != b"PONG" {}
+    }
+}
+
+/// One subject of 100 KB, where members take control lines of different lengths.
+#[test]
+fn members_with_other_control_lines_stay_a_mesh() {
+    let long = "max_control_line: 1MB";
+    let quick = "diagnosis { interval: 50ms, appear_after: 100ms }";
+    let first = format!("{long}\n{quick}");
+    let members = start(&[
+        (Kind::Midge, &first),
+        (Kind::Midge, ""),
+        (Kind::Midge, long),
+        (Kind::Nats, ""),
+        (Kind::Nats, long),
+        (Kind::Nats, "max_control_line: 512"),
+    ]);
+    // A nats-server is asked what it takes. One that takes less than others do may
+    // be told too much before it has answered: once.
+    let (few, most) = (&members[5], &members[..5]);
+    let routes = || -> Vec<Vec<u64>> {
+        let without_few = |member: &Member| -> Vec<u64> {
+            let routez = member.broker.get_json("/routez");
+            let routes = routez["routes"].as_array().expect("routes").iter();
+            let others = routes.filter(|route| route["remote_name"] != few.name.as_str());
+            let mut ids: Vec<u64> = others.filter_map(|it| it["rid"].as_u64()).collect();
+            ids.sort_unstable();
+            ids
+        };
+        most.iter().map(without_few).collect()
+    };
+    let before = routes();
+    let subject = format!("long.{}", "s".repeat(100_000));
+    let middle = format!("middle.{}", "s".repeat(10_000));
+    let mut reader = members[0].client();
+    reader.send(format!("SUB {subject} 1\r\nSUB {middle} 2\r\n"));
+    reader.sync();
+    // Those that can publish it do, and it comes; nats-server is asked first.
+    for number in [2, 4] {
+        let mut publisher = members[number].client();
+        wait_until(&format!("member {number} reaches the long subject"), || {
+            publisher.send(format!("PUB {subject} 0\r\n\r\n"));
+            publisher.sync();
+            let frames = reader.sync();
+            frames.iter().any(|frame| frame.is_message())
+        });
+    }
+    // What is long is lost on its way to who cannot take it, and nothing else.
+    for (number, member) in members.iter().enumerate().skip(1) {
+        let mut other = member.client();
+        other.send("SUB > 1\r\n");
+        other.sync();
+        let mut publisher = members[0].client();
+        wait_until(&format!("{} has the short one", member.name), || {
+            publisher.send(format!(
+                "PUB {subject} 0\r\n\r\nPUB short.{number} 0\r\n\r\n"
+            ));
+            publisher.sync();
+            let frames = other.sync();
+            let short = format!("MSG short.{number} 1 0");
+            frames.iter().any(|frame| frame.line == short.as_bytes())
+        });
+    }
+    assert_eq!(before, routes(), "a route was made anew");
+    let log = members[0].broker.log();
+    let lost = log.matches("Router connection to \"n5\" closed").count();
+    assert!(lost <= 1, "the route to n5 was made anew {lost} times");
+    let finding = wait_for("the difference is told", || {
+        let explained = members[0].broker.get_json("/explainz");
+        let found = explained["findings"].as_array()?.clone();
+        found.into_iter().find(|it| {
+            it["code"] == "members-differ" && it.to_string().contains("control lines of at most")
+        })
+    });
+    assert!(
+        finding["subject"] == "n3" || finding["subject"] == "n5",
+        "{finding}"
+    );
+}
+
+/// Waits longer than for anything else: a mass takes its time.
+fn wait_long(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + LONG;
+    while !condition() {
+        assert!(Instant::now() < deadline, "waited {LONG:?} in vain: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// 12 MB of interest, where all queues together may hold 4 MB: it is told in
+/// parts, to a member that comes later and to one that is there, and so is its
+/// end.
+#[test]
+fn a_mass_of_interest_arrives_whole_and_the_route_stays() {
+    const SUBJECTS: usize = 24_000;
+    let ports = [free_port(), free_port(), free_port()];
+    let plan = |index: usize, kind| {
+        let mut others = ports.to_vec();
+        others.remove(index);
+        let mut plan = Plan::new(kind, &format!("n{index}"), ports[index], &others);
+        if kind == Kind::Midge {
+            plan.config = "max_memory: 4MB".into();
+        }
+        plan
+    };
+    let first = plan(0, Kind::Midge).start();
+    let known = |member: &Member| {
+        let routez = member.broker.get_json("/routez");
+        let routes = routez["routes"].as_array().expect("routes");
+        let of_first = routes.iter().find(|route| route["remote_name"] == "n0");
+        of_first.map_or(0, |route| {
+            route["subscriptions"].as_u64().expect("a number") as usize
+        })
+    };
+    let there = plan(1, Kind::Midge).start();
+    mesh::wait_for_mesh(&[&first, &there]);
+    let before = route_ids(&there);
+    let mut reader = first.client();
+    for some in 0..SUBJECTS / 1000 {
+        let lines: String = (0..1000)
+            .map(|at| {
+                let number = some * 1000 + at;
+                format!("SUB mass.{number}.{} {number}\r\n", "s".repeat(480))
+            })
+            .collect();
+        reader.send(lines);
+    }
+    reader.sync();
+    wait_long("all is known at the one that was there", || {
+        known(&there) >= SUBJECTS
+    });
+    assert_eq!(route_ids(&there), before, "the route was made anew");
+    let later = plan(2, Kind::Midge).start();
+    wait_long("all is known at the one that came later", || {
+        known(&later) >= SUBJECTS
+    });
+    let came = route_ids(&later);
+    // A message to the last one, and an answer to what it asked.
+    let mut publisher = later.client();
+    wait_long("a message comes", || {
+        publisher.send(format!("PUB mass.77.{} 0\r\n\r\n", "s".repeat(480)));
+        publisher.sync();
+        reader.sync().iter().any(|frame| frame.is_message())
+    });
+    drop(reader);
+    for member in [&there, &later] {
+        wait_long("all of it is forgotten", || known(member) < 1000);
+    }
+    assert_eq!(route_ids(&later), came, "the route was made anew");
+    assert!(
+        route_ids(&there).contains(&before[0]),
+        "the route was made anew"
+    );
+}
+
+#[test]
+fn a_peer_that_fails_in_the_same_way_is_left_alone_for_longer_and_told_of() {
+    let (port, times) = failing_peer(usize::MAX);
+    let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[port]);
+    plan.config = "diagnosis { interval: 50ms }".into();
+    let member = plan.start();
+    let next = || times.recv_timeout(LONG).expect("it is dialled again");
+    let dialled: Vec<Instant> = (0..5).map(|_| next()).collect();
+    let pauses: Vec<Duration> = dialled.windows(2).map(|two| two[1] - two[0]).collect();
+    // Each pause is at least twice the one before, but for the second that
+    // every one has.
+    for (pause, least) in pauses.iter().zip([1, 2, 3, 5]) {
+        assert!(*pause >= Duration::from_secs(least), "{pauses:?}");
+    }
+    let finding = wait_for("it is told", || {
+        let explained = member.broker.get_json("/explainz");
+        let found = explained["findings"].as_array()?.clone();
+        found.into_iter().find(|it| it["code"] == "route-failing")
+    });
+    assert_eq!(finding["subject"], "nonsense", "{finding}");
+    assert!(
+        finding.to_string().contains("Protocol Violation"),
+        "{finding}"
+    );
+}
+
+/// A member that takes nothing and is then killed: what waited for it is told as
+/// lost, as that of a route, and its incident is over.
+#[test]
+fn the_incident_of_a_route_ends_with_it() {
+    let mut members = start(&[(Kind::Midge, "max_memory: 200MB"), (Kind::Midge, "")]);
+    let mut reader = members[1].client();
+    let mut publisher = members[0].client();
+    wait_for_way(&mut publisher, &mut reader, "ready");
+    reader.send("SUB load.> 1\r\n");
+    wait_for_way(&mut publisher, &mut reader, "ready.too");
+    members[1].broker.signal(libc::SIGSTOP);
+    let payload = "x".repeat(100_000);
+    let incident = || -> Option<Value> {
+        let slowz = members[0].broker.get_json("/slowz");
+        slowz["incidents"].get(0).cloned()
+    };
+    let mut waiting = None;
+    for _ in 0..40 {
+        for _ in 0..10 {
+            publisher.send(format!("PUB load.heavy 100000\r\n{payload}\r\n"));
+        }
+    }
+    publisher.sync();
+    wait_until("an incident is told", || {
+        waiting = incident();
+        waiting.is_some()
+    });
+    members[1].broker.kill();
+    let ended = wait_for("it ends", || {
+        let slowz = members[0].broker.get_json("/slowz");
+        let first = slowz["incidents"].get(0)?.clone();
+        (first["state"] != "ongoing").then_some(first)
+    });
+    assert_eq!(ended["kind"], "Router", "{ended}");
+    assert!(ended["lost_msgs"].as_u64().unwrap_or(0) > 50, "{ended}");
+    let text = ended.to_string();
+    assert!(text.contains("load.heavy"), "{text}");
+}
+
+/// What a member wants while there is no room for it is told as long as it is so,
+/// and once there is room again it counts.
+#[test]
+fn interest_that_found_no_room_is_asked_for_again() {
+    for kind in [Kind::Midge, Kind::Nats] {
+        is_asked_for_again(kind);
+    }
+}
+
+fn is_asked_for_again(kind: Kind) {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let program = folder.path().join("limited");
+    let script = format!(
+        "#!/bin/sh\nulimit -d 300000 || exit 1\nexec {:?} \"$@\"\n",
+        tools::midge().display().to_string()
+    );
+    fs::write(&program, script).expect("write the script");
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).expect("may be run");
+    let ports = [free_port(), free_port()];
+    let mut plan = Plan::new(Kind::Midge, "small", ports[0], &[ports[1]]);
+    // What is told within `incident_window` is over at once.
+    plan.config = "diagnosis { interval: 50ms, incident_window: 100ms, clear_after: 100ms }".into();
+    let small = Member {
+        name: plan.name.clone(),
+        broker: Broker::program(&program).config(plan.text()).start(),
+        route_port: ports[0],
+    };
+    let mut plan = Plan::new(kind, "big", ports[1], &[ports[0]]);
+    plan.config = "max_control_line: 128KB".into();
+    let big = plan.start();
+    mesh::wait_for_mesh(&[&small, &big]);
+    let finding = || -> Option<Value> {
+        let explained = small.broker.get_json("/explainz");
+        let found = explained["findings"].as_array()?.clone();
+        let is_told = |it: &Value| it["code"] == "table-full" && it["subject"] == "big";
+        found.into_iter().find(is_told)
+    };
+    let mut flood = big.client();
+    let mut sid = 0;
+    let mut subscribe = |count: usize, len: usize| {
+        for _ in 0..count {
+            sid += 1;
+            flood.send(format!("SUB {sid}.{} {sid}\r\n", "x".repeat(len)));
+        }
+        flood.sync();
+    };
+    wait_until("there is no room", || {
+        subscribe(50, 60_000);
+        finding().is_some()
+    });
+    // No room for something small either.
+    subscribe(500, 1000);
+    subscribe(3000, 1);
+    let mut reader = big.client();
+    reader.send("SUB orders 1\r\n");
+    reader.sync();
+    let mut publisher = small.client();
+    drop(flood);
+    wait_for_way(&mut publisher, &mut reader, "orders");
+    wait_until("nothing is missing any more", || finding().is_none());
+    assert!(small.broker.log().contains("Interest Forgotten"));
+}
+
+/// A connection that introduces itself to a member as a broker of the mesh.
+fn introduce(member: &Member, name: &str) -> TcpStream {
+    let mut peer = TcpStream::connect(("127.0.0.1", member.route_port)).expect("the route port");
+    let (user, pass) = mesh::LOGIN.split_once(':').expect("a user and a password");
+    let hello = format!(
+        "CONNECT {{\"verbose\":false,\"headers\":true,\"name\":\"ID-{name}\",\"cluster\":\"mesh\",\
+         \"user\":{user:?},\"pass\":{pass:?}}}\r\n\
+         INFO {{\"server_id\":\"ID-{name}\",\"server_name\":{name:?},\"cluster\":\"mesh\",\
+         \"host\":\"127.0.0.1\",\"port\":1,\"headers\":true}}\r\n"
+    );
+    peer.write_all(hello.as_bytes()).expect("it reads");
+    peer
+}
+
+/// A peer for which each message is very long, and which reads no more than so much of
+/// that, sets the pace of publishers for a while: it is named.
+#[test]
+fn a_peer_that_sets_the_pace_of_publishers_is_named() {
+    let mut plan = Plan::new(Kind::Midge, "publishing", free_port(), &[]);
+    plan.config = "diagnosis { interval: 600ms, appear_after: 100ms }".into();
+    let member = plan.start();
+    let mut peer = introduce(&member, "slow-peer");
+    let interest = groups(500, 200);
+    let interest = interest.iter().map(|name| format!("RS+ $G > {name} 1\r\n"));
+    peer.write_all(interest.collect::<String>().as_bytes())
+        .expect("it reads");
+    wait_until("the interest is known", || member.knowing(">") >= 500);
+    let finding = || {
+        let explained = member.broker.get_json("/explainz");
+        let found = explained["findings"].as_array()?.clone();
+        found
+            .into_iter()
+            .find(|it| it["code"] == "publisher-stalled")
+    };
+    let done = AtomicBool::new(false);
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut buffer = vec![0; 16 * 1024];
+            while !done.load(Ordering::Relaxed) && peer.read(&mut buffer).is_ok_and(|len| len > 0) {
+                thread::sleep(Duration::from_millis(20));
+            }
+        });
+        let _end = SetAtEnd(&done);
+        let mut publisher = member.client();
+        let found = wait_for("it is named", || {
+            publisher.send("PUB x 0\r\n\r\n".repeat(20));
+            finding()
+        });
+        assert_eq!(found["subject"], "slow-peer", "{found}");
+    });
+}
+
+/// Also when the test fails: a scope waits for its threads.
+struct SetAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,422 @@
+//! A limit of an account counts over all members of the cluster, midges and
+//! nats-servers alike.
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::faults::{CUT, PASS, SLOW, Wire};
+use test_support::mesh::{self, Kind, Member, Plan, free_port};
+use test_support::{RawClient, raw_client::Next, wait_until};
+
+const FULL: &str = "-ERR 'maximum account active connections exceeded'";
+
+fn accounts(limit: &str) -> String {
+    format!(
+        "accounts {{ A {{ users: [ {{ user: a, password: a }} ]\n {limit} }}\n\
+         B {{ users: [ {{ user: b, password: b }} ] }} }}"
+    )
+}
+
+const THREE: &str = "limits { max_connections: 3 }";
+
+fn start(kinds: &[Kind], limit: &str) -> (Vec<Plan>, Vec<Member>) {
+    let ports: Vec<u16> = kinds.iter().map(|_| free_port()).collect();
+    let plans: Vec<Plan> = kinds
+        .iter()
+        .enumerate()
+        .map(|(index, kind)| {
+            let name = format!("n{index}");
+            let mut plan = Plan::new(*kind, &name, ports[index], &ports[..index]);
+            plan.config = accounts(limit);
+            plan
+        })
+        .collect();
+    let members: Vec<Member> = plans.iter().map(Plan::start).collect();
+    mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
+    (plans, members)
+}
+
+/// Logs in; the client if it is let in, else what it was told.
+fn log_in(member: &Member, user: &str) -> Result<RawClient, String> {
+    let mut client = RawClient::connect(member.broker.client_addr());
+    client.send(format!(
+        "CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"{user}\"}}\r\nPING\r\n"
+    ));
+    loop {
+        let frame = client.next_frame().expect("an answer");
+        let line = String::from_utf8_lossy(&frame.line).into_owned();
+        if line == "PONG" {
+            return Ok(client);
+        }
+        if line.starts_with("-ERR") {
+            return Err(line);
+        }
+    }
+}
+
+/// Tries until a client of the account is let in, or until it is not.
+fn wait_for_login(member: &Member, what: &str) -> RawClient {
+    let mut client = None;
+    wait_until(&format!("{}: {what}", member.name), || {
+        client = log_in(member, "a").ok();
+        client.is_some()
+    });
+    client.expect("it is let in")
+}
+
+/// Waits until each midge knows of all connections of the account. Who asks by
+/// logging in instead is one too many for the others.
+fn wait_until_known(members: &[Member], clients: usize) {
+    for member in members {
+        let detail = || member.broker.get_json("/accountz?acc=A")["account_detail"].clone();
+        wait_until(&format!("{} knows of {clients}", member.name), || {
+            let detail = detail();
+            let Some(elsewhere) = detail["connections_elsewhere"].as_u64() else {
+                // A nats-server does not tell.
+                return true;
+            };
+            detail["client_connections"].as_u64() == (clients as u64).checked_sub(elsewhere)
+        });
+    }
+}
+
+fn wait_until_full(member: &Member) {
+    wait_until(
+        &format!("{} is full", member.name),
+        || matches!(log_in(member, "a"), Err(line) if line == FULL),
+    );
+}
+
+/// Whether it was not closed within a moment.
+fn is_open(client: &mut RawClient) -> bool {
+    client.send("PING\r\n");
+    loop {
+        match client.poll_frame(Duration::from_secs(5)) {
+            Next::Frame(frame) if frame.line == b"PONG" => return true,
+            Next::Frame(_) => {}
+            Next::Closed => return false,
+            Next::Nothing => panic!("neither an answer nor an end"),
+        }
+    }
+}
+
+/// Two members, the second of which dials the first through a wire.
+struct Pair {
+    wire: Wire,
+    members: [Member; 2],
+}
+
+impl Pair {
+    fn start(kinds: [Kind; 2], config: &str, mode: u8) -> Self {
+        let ports = [free_port(), free_port()];
+        let wire = Wire::to(ports[0]);
+        wire.set(mode);
+        let plans = [
+            Plan::new(kinds[0], "n0", ports[0], &[]),
+            Plan::new(kinds[1], "n1", ports[1], &[wire.port]),
+        ];
+        let start = |plan| {
+            let config = config.into();
+            Plan { config, ..plan }.start()
+        };
+        let members = plans.map(start);
+        Self { wire, members }
+    }
+
+    fn wait_for_mesh(&self) {
+        mesh::wait_for_mesh(&self.members.each_ref());
+    }
+
+    /// Cuts the route for as long as `meanwhile` takes.
+    fn cut(&self, meanwhile: impl FnOnce()) {
+        self.wire.set(CUT);
+        for member in &self.members {
+            wait_until(&format!("{} is alone", member.name), || {
+                member.peers().is_empty()
+            });
+        }
+        meanwhile();
+        self.wire.set(PASS);
+        self.wait_for_mesh();
+    }
+}
+
+/// Three in all of the mesh, wherever they are; a place that is given back is free
+/// everywhere, also when a member has stopped.
+#[test]
+fn the_limit_of_an_account_counts_over_the_mesh() {
+    for kinds in [
+        [Kind::Midge, Kind::Midge, Kind::Midge],
+        [Kind::Midge, Kind::Nats, Kind::Midge],
+        [Kind::Nats, Kind::Midge, Kind::Nats],
+    ] {
+        let (_, mut members) = start(&kinds, THREE);
+        let mut clients: Vec<RawClient> = members
+            .iter()
+            .map(|member| log_in(member, "a").expect("there is room"))
+            .collect();
+        wait_until_known(&members, 3);
+        for member in &members {
+            wait_until_full(member);
+        }
+        // Other accounts are not meant.
+        let _other = log_in(&members[1], "b").expect("it has no limit");
+        drop(clients.remove(0));
+        wait_until_known(&members, 2);
+        let client = wait_for_login(&members[2], "the place is free");
+        clients.push(client);
+        wait_until_known(&members, 3);
+        for member in &members {
+            wait_until_full(member);
+        }
+        assert!(clients.iter_mut().all(is_open), "{kinds:?}");
+        if kinds[0] == Kind::Midge {
+            // Client 0 is at the member that goes now.
+            members[1].broker.stop();
+            members.remove(1);
+            wait_until_known(&members, 2);
+            let _new = wait_for_login(&members[0], "the place is free");
+            wait_until_known(&members, 3);
+            for member in &members {
+                wait_until_full(member);
+            }
+        }
+    }
+}
+
+/// Who comes to several members while they do not know of each other: when they do
+/// there are as many as there may be, and no fewer.
+#[test]
+fn what_is_too_much_is_cut_once() {
+    let pair = Pair::start([Kind::Midge; 2], &accounts(THREE), CUT);
+    let members = &pair.members;
+    let mut clients: Vec<RawClient> = members
+        .iter()
+        .flat_map(|member| (0..3).map(|_| log_in(member, "a").expect("there is room")))
+        .collect();
+    pair.wire.set(PASS);
+    pair.wait_for_mesh();
+    wait_until("the surplus is cut", || {
+        let count = |member: &Member| {
+            let connz = member.broker.get_json("/connz?acc=A");
+            connz["total"].as_u64().unwrap_or_default()
+        };
+        members.iter().map(count).sum::<u64>() == 3
+    });
+    let open: Vec<bool> = clients.iter_mut().map(is_open).collect();
+    assert_eq!(
+        open.iter().filter(|is_open| **is_open).count(),
+        3,
+        "{open:?}"
+    );
+    wait_until_known(members, 3);
+    for member in members {
+        wait_until_full(member);
+    }
+}
+
+/// A limit that a reload brings counts those elsewhere, too.
+#[test]
+fn a_new_limit_counts_over_the_mesh() {
+    for kinds in [[Kind::Midge, Kind::Midge], [Kind::Midge, Kind::Nats]] {
+        let (mut plans, members) = start(&kinds, "");
+        let mut elsewhere: Vec<RawClient> = (0..3)
+            .map(|_| log_in(&members[1], "a").expect("there is no limit"))
+            .collect();
+        plans[0].config = accounts(THREE);
+        members[0].reload(&plans[0].text());
+        wait_until_known(&members, 3);
+        wait_until_full(&members[0]);
+        drop(elsewhere.pop());
+        wait_until_known(&members, 2);
+        let mut client = wait_for_login(&members[0], "the place is free");
+        assert!(is_open(&mut client) && elsewhere.iter_mut().all(is_open));
+    }
+}
+
+/// Who was there first stays when a route is cut for a moment, and what changed
+/// meanwhile is known when it is back: also that there are none any more.
+#[test]
+fn a_short_cut_throws_nobody_out() {
+    for kinds in [
+        [Kind::Midge, Kind::Midge],
+        [Kind::Nats, Kind::Midge],
+        [Kind::Midge, Kind::Nats],
+    ] {
+        let pair = Pair::start(kinds, &accounts(THREE), PASS);
+        pair.wait_for_mesh();
+        // Newcomers come to a midge, those who are there are at the other member.
+        let at = kinds.iter().rposition(|kind| *kind == Kind::Midge);
+        let at = at.expect("a midge");
+        let (here, there) = (&pair.members[at], &pair.members[1 - at]);
+        let mut first: Vec<RawClient> = (0..3)
+            .map(|_| log_in(there, "a").expect("there is room"))
+            .collect();
+        wait_until_known(&pair.members, 3);
+        pair.cut(|| {
+            for _ in 0..3 {
+                assert_eq!(log_in(here, "a").err().as_deref(), Some(FULL), "{kinds:?}");
+            }
+        });
+        wait_until_known(&pair.members, 3);
+        wait_until_full(here);
+        assert!(first.iter_mut().all(is_open), "{kinds:?}");
+        pair.cut(|| {
+            first.clear();
+            wait_until("they have gone", || {
+                there.broker.get_json("/connz?acc=A")["total"] == 0
+            });
+        });
+        wait_until_known(&pair.members, 0);
+        let _new: Vec<RawClient> = (0..3)
+            .map(|_| log_in(here, "a").expect("there is room again"))
+            .collect();
+    }
+}
+
+/// A member that crashed counts on, until it is back as another run.
+#[test]
+fn a_crashed_member_counts_until_it_is_back() {
+    for kind in [Kind::Midge, Kind::Nats] {
+        let (plans, mut members) = start(&[Kind::Midge, kind], THREE);
+        let _first: Vec<RawClient> = (0..3)
+            .map(|_| log_in(&members[1], "a").expect("there is room"))
+            .collect();
+        wait_until_known(&members, 3);
+        members[1].broker.kill();
+        wait_until("its end is known", || members[0].peers().is_empty());
+        assert_eq!(log_in(&members[0], "a").err().as_deref(), Some(FULL));
+        members[1] = plans[1].start();
+        wait_until_known(&members, 0);
+        log_in(&members[0], "a").expect("the places are free");
+    }
+}
+
+/// However many accounts have too many, each is cut to what it may have.
+#[test]
+fn every_account_is_cut_to_its_limit() {
+    const ACCOUNTS: usize = 300;
+    let account = |number| {
+        format!(
+            "A{number} {{ users: [ {{ user: u{number}, password: u{number} }} ]\n \
+             limits {{ max_connections: 1 }} }}\n"
+        )
+    };
+    let all: String = (0..ACCOUNTS).map(account).collect();
+    let pair = Pair::start([Kind::Midge; 2], &format!("accounts {{\n{all} }}"), CUT);
+    let _clients: Vec<RawClient> = pair
+        .members
+        .iter()
+        .flat_map(|member| (0..ACCOUNTS).map(move |number| (member, number)))
+        .map(|(member, number)| log_in(member, &format!("u{number}")).expect("there is room"))
+        .collect();
+    pair.wire.set(PASS);
+    pair.wait_for_mesh();
+    wait_until("each has one", || {
+        let mut open = [0; ACCOUNTS];
+        for member in &pair.members {
+            let connz = member.broker.get_json("/connz?auth=1&limit=2000");
+            for connection in connz["connections"].as_array().into_iter().flatten() {
+                let account = connection["account"].as_str().unwrap_or_default();
+                let number: usize = account[1..].parse().expect("a number");
+                open[number] += 1;
+            }
+        }
+        open.iter().all(|count| *count == 1)
+    });
+}
+
+/// Whether a member is asked for the numbers of the account.
+fn is_asked(member: &Member) -> bool {
+    member.knows("$SYS.SERVER.ACCOUNT.A.CONNS")
+}
+
+/// A limit that is taken away and given again begins anew, and nobody counts for one
+/// that is not there.
+#[test]
+fn a_limit_that_comes_back_knows_nothing_of_before() {
+    for kind in [Kind::Midge, Kind::Nats] {
+        let (mut plans, members) = start(&[Kind::Midge, kind], THREE);
+        let first: Vec<RawClient> = (0..3)
+            .map(|_| log_in(&members[1], "a").expect("there is room"))
+            .collect();
+        wait_until_known(&members, 3);
+        plans[0].config = accounts("");
+        members[0].reload(&plans[0].text());
+        if kind == Kind::Midge {
+            wait_until("it is asked no more", || !is_asked(&members[1]));
+        }
+        drop(first);
+        wait_until("they have gone", || {
+            members[1].broker.get_json("/connz?acc=A")["total"] == 0
+        });
+        plans[0].config = accounts(THREE);
+        members[0].reload(&plans[0].text());
+        let again: Vec<RawClient> = (0..3)
+            .map(|_| log_in(&members[0], "a").expect("there is room"))
+            .collect();
+        drop(again);
+        let _there = wait_for_login(&members[1], "the places are free");
+        wait_until_known(&members, 1);
+    }
+}
+
+/// Clients that a reload takes to another account, and those whose account it takes
+/// away, count where they are now.
+#[test]
+fn who_is_moved_counts_where_it_is() {
+    let users = |a: &str, b: &str| {
+        format!(
+            "accounts {{ A {{ users: [ {{ user: a, password: a }} {a} ]\n {THREE} }}\n\
+             B {{ users: [ {{ user: b, password: b }} {b} ]\n {THREE} }} }}"
+        )
+    };
+    let moves = ", { user: m, password: m }";
+    let (mut plans, members) = start(&[Kind::Midge; 2], "");
+    for (plan, member) in plans.iter_mut().zip(&members) {
+        plan.config = users(moves, "");
+        member.reload(&plan.text());
+    }
+    let elsewhere = |account: &str| -> Option<u64> {
+        let path = format!("/accountz?acc={account}");
+        let accountz: Value = members[0].broker.get_json(&path);
+        accountz["account_detail"]["connections_elsewhere"].as_u64()
+    };
+    let wait_for = |what: &str, counts: [u64; 2]| {
+        wait_until(what, || ["A", "B"].map(elsewhere) == counts.map(Some));
+    };
+    let mut clients = vec![log_in(&members[1], "m"), log_in(&members[1], "m")];
+    wait_for("two are in A", [2, 0]);
+    plans[1].config = users("", moves);
+    members[1].reload(&plans[1].text());
+    wait_for("two are in B", [0, 2]);
+    clients.extend([log_in(&members[1], "a"), log_in(&members[1], "a")]);
+    assert!(clients.iter().all(Result::is_ok));
+    wait_for("two are in each", [2, 2]);
+    let only_b = format!("B {{ users: [ {{ user: b, password: b }} {moves} ]\n {THREE} }}");
+    plans[1].config = format!("accounts {{ {only_b} }}");
+    members[1].reload(&plans[1].text());
+    wait_for("A is gone", [0, 2]);
+}
+
+/// Numbers are asked for until they come: a member that still tells what it wants
+/// answers nothing.
+#[test]
+fn numbers_are_asked_for_until_they_come() {
+    // Asked again after five looks.
+    let config = format!("diagnosis {{ interval: 100ms }}\n{}", accounts(THREE));
+    let pair = Pair::start([Kind::Midge; 2], &config, CUT);
+    let mut busy = log_in(&pair.members[0], "b").expect("it has no limit");
+    let subjects = 30_000;
+    let lines = (0..subjects).map(|it| format!("SUB {it}.{} {it}\r\n", "x".repeat(100)));
+    busy.send(lines.collect::<String>());
+    busy.sync();
+    let _clients: Vec<RawClient> = (0..3)
+        .map(|_| log_in(&pair.members[0], "a").expect("there is room"))
+        .collect();
+    pair.wire.set(SLOW);
+    pair.wait_for_mesh();
+    wait_until_known(&pair.members, 3);
+    assert_eq!(log_in(&pair.members[1], "a").err().as_deref(), Some(FULL));
+}

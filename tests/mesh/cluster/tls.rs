@@ -1,0 +1,393 @@
+//! Meshes with TLS: in every direction with every kind of member, and whom they
+//! refuse or cut off.
+
+use std::fs;
+
+use super::delivery::every_way;
+use test_support::mesh::{self, Kind, Member, Plan, free_port};
+use test_support::{pki::Pki, wait_until};
+
+/// A `tls` block with the certificate of `name`, the CA of `ca` and more settings.
+pub fn block(pki: &Pki, name: &str, ca: &Pki, more: &str) -> String {
+    format!(
+        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, timeout: 2, {more} }}",
+        pki.text(&format!("{name}.pem")),
+        pki.text(&format!("{name}.key")),
+        ca.text("ca.pem")
+    )
+}
+
+/// A member with TLS and a certificate of its own name.
+fn plan(kind: Kind, pki: &Pki, name: &str, port: u16, routes: &[u16], more: &str) -> Plan {
+    let mut plan = Plan::new(kind, name, port, routes);
+    plan.cluster = format!("name: mesh\n  {}", block(pki, name, pki, more));
+    plan
+}
+
+/// Whoever dials whom, everything comes through.
+#[test]
+fn every_direction() {
+    let pki = Pki::new(&["n0", "n1"]);
+    for (dialled, dials) in [
+        (Kind::Midge, Kind::Midge),
+        (Kind::Midge, Kind::Nats),
+        (Kind::Nats, Kind::Midge),
+        (Kind::Midge, Kind::Nats29),
+        (Kind::Nats29, Kind::Midge),
+    ] {
+        let port = free_port();
+        let members = [
+            plan(dialled, &pki, "n0", port, &[], "").start(),
+            plan(dials, &pki, "n1", free_port(), &[port], "").start(),
+        ];
+        mesh::wait_for_mesh(&[&members[0], &members[1]]);
+        every_way(&members);
+        for member in &members {
+            let varz = member.broker.get_json("/varz");
+            assert_eq!(varz["cluster"]["tls_required"], true, "{varz}");
+        }
+    }
+}
+
+/// Three kinds in one mesh, of which each knows the first alone. Certificates
+/// are for a name while members hear of each other by address: a midge takes
+/// the names that its own routes have, as nats-server takes the first of them.
+#[test]
+fn members_are_heard_of_by_address() {
+    let pki = Pki::new(&[]);
+    let seed = free_port();
+    let kinds = [Kind::Midge, Kind::Midge, Kind::Nats];
+    let mut members = Vec::new();
+    for (index, kind) in kinds.into_iter().enumerate() {
+        let name = format!("n{index}");
+        pki.sign_for(&name, "localhost");
+        let (port, routes) = match index {
+            0 => (seed, vec![]),
+            _ => (free_port(), vec![seed]),
+        };
+        let plan = plan(kind, &pki, &name, port, &routes, "");
+        let text = plan.text().replace("@127.0.0.1:", "@localhost:");
+        // The first dials nobody: it needs a route for the name.
+        let text = match index {
+            0 => text.replace(
+                "routes = [\n",
+                &format!("routes = [\n nats-route://routes:s3cret@localhost:{seed}\n"),
+            ),
+            _ => text,
+        };
+        members.push(plan.start_with(text));
+    }
+    mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
+    every_way(&members);
+}
+
+/// Who has no certificate of the CA, or no TLS, gets no route, and the log says
+/// why.
+#[test]
+fn strangers_are_refused() {
+    let (pki, foreign) = (Pki::new(&["host"]), Pki::new(&["intruder"]));
+    let port = free_port();
+    let host = plan(Kind::Midge, &pki, "host", port, &[], "").start();
+    for kind in [Kind::Midge, Kind::Nats] {
+        // Each case: what the stranger's cluster says, and a line of somebody's log.
+        for (tls, expected) in [
+            (
+                // It believes the host; the host does not believe it.
+                block(&foreign, "intruder", &pki, ""),
+                "TLS route handshake error: the peer's certificate is not signed by a CA in \
+                 ca_file: CN=intruder",
+            ),
+            (
+                // It does not believe the host.
+                block(&foreign, "intruder", &foreign, ""),
+                "TLS route handshake error: the peer gave up",
+            ),
+            (
+                String::new(),
+                "TLS route handshake error: what came is not TLS",
+            ),
+        ] {
+            let seen = host.broker.log().matches(expected).count();
+            let mut stranger = Plan::new(kind, "intruder", free_port(), &[port]);
+            stranger.cluster = format!("name: mesh\n  {tls}");
+            let stranger = stranger.start();
+            wait_until(&format!("{kind:?}: {expected}"), || {
+                host.broker.log().matches(expected).count() > seen
+            });
+            assert!(host.peers().is_empty() && stranger.peers().is_empty());
+        }
+    }
+    let events = host.broker.get_json("/eventsz").to_string();
+    assert!(events.contains("CN=intruder"), "{events}");
+}
+
+/// A midge with TLS that dials somebody without says so, once.
+#[test]
+fn a_peer_without_tls_is_told_of() {
+    let pki = Pki::new(&["n1"]);
+    let port = free_port();
+    let plain = Plan::new(Kind::Midge, "n0", port, &[]).start();
+    let member = plan(Kind::Midge, &pki, "n1", free_port(), &[port], "").start();
+    let expected = format!("127.0.0.1:{port}: TLS handshake error: what came is not TLS");
+    wait_until(&expected, || member.broker.log().contains(&expected));
+    wait_until("several tries", || {
+        plain
+            .broker
+            .log()
+            .matches("Unknown Protocol Operation")
+            .count()
+            > 2
+    });
+    assert_eq!(member.broker.log().matches(&expected).count(), 1);
+    assert!(plain.peers().is_empty());
+}
+
+/// A member whose certificate is revoked is cut off and stays out, whoever
+/// dialled; the others stay.
+#[test]
+fn a_revoked_member_is_cut_off() {
+    let pki = Pki::new(&["n0", "n1", "n2", "n3"]);
+    let crl = format!("crl_file: {:?}", pki.text("crl.pem"));
+    let ports: Vec<u16> = (0..4).map(|_| free_port()).collect();
+    let members: Vec<Member> = [Kind::Midge, Kind::Midge, Kind::Nats, Kind::Midge]
+        .into_iter()
+        .enumerate()
+        .map(|(index, kind)| {
+            let crl = if kind == Kind::Midge { &*crl } else { "" };
+            // The first is dialled by some and dials the last.
+            let routes = match index {
+                0 => &ports[3..],
+                _ => &ports[..1],
+            };
+            plan(kind, &pki, &format!("n{index}"), ports[index], routes, crl).start()
+        })
+        .collect();
+    mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
+    pki.revoke("n2");
+    pki.revoke("n3");
+    let left = |names: &[&str]| names.iter().map(ToString::to_string).collect();
+    for (member, others) in [(&members[0], ["n1"]), (&members[1], ["n0"])] {
+        wait_until("the revoked ones are cut off", || {
+            member.peers() == left(&others)
+        });
+    }
+    let log = || members[0].broker.log();
+    for revoked in ["CN=n2", "CN=n3"] {
+        assert!(log().contains(&format!("Certificate revoked: {revoked}")));
+    }
+    // They come back, and are refused; so is the dialled one.
+    wait_until("a revoked member is refused", || {
+        log().contains("the peer's certificate is revoked: CN=n2")
+            && log().contains("TLS handshake error: the peer's certificate is revoked")
+    });
+    assert_eq!(members[0].peers(), left(&["n1"]));
+    every_way(&members[..2]);
+}
+
+/// What a block asks for beyond a certificate of the CA is asked for.
+#[test]
+fn pins_and_known_hosts_are_looked_at() {
+    let pki = Pki::new(&["n0", "n1"]);
+    let port = free_port();
+    pki.sign_for("n1", "elsewhere.example.net");
+    for (more, expected) in [
+        (
+            "verify_cert_and_check_known_urls: true".to_owned(),
+            "the peer's certificate names no host of a configured route: CN=n1",
+        ),
+        (
+            format!("pinned_certs: [\"{}\"]", "0".repeat(64)),
+            "the key of the peer's certificate is not in pinned_certs: CN=n1",
+        ),
+    ] {
+        let host = plan(Kind::Midge, &pki, "n0", port, &[], &more).start();
+        let _member = plan(Kind::Midge, &pki, "n1", free_port(), &[port], "").start();
+        wait_until(expected, || host.broker.log().contains(expected));
+        assert!(host.peers().is_empty());
+    }
+    // With insecure, what is dialled is taken for what it says it is.
+    let host = plan(Kind::Midge, &pki, "n1", port, &[], "").start();
+    let wary = plan(Kind::Midge, &pki, "n0", free_port(), &[port], "").start();
+    wait_until("a wrong name is refused", || {
+        let told = "not valid for 127.0.0.1: it is for \"elsewhere.example.net\"";
+        wary.broker.log().contains(told)
+    });
+    assert!(host.peers().is_empty());
+    drop(wary);
+    let bold = plan(
+        Kind::Midge,
+        &pki,
+        "n0",
+        free_port(),
+        &[port],
+        "insecure: true",
+    )
+    .start();
+    mesh::wait_for_mesh(&[&host, &bold]);
+}
+
+/// A key that a reload pins no more ends its route, whoever dialled.
+#[test]
+fn a_key_that_is_not_pinned_any_more_ends_its_route() {
+    let pki = Pki::new(&["n0", "n1", "n2"]);
+    let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
+    let first = |pinned: &[&str]| {
+        let keys: Vec<String> = pinned
+            .iter()
+            .map(|name| format!("{:?}", pki.key_digest(name)))
+            .collect();
+        let pinned = format!("pinned_certs: [{}]", keys.join(", "));
+        plan(Kind::Midge, &pki, "n0", ports[0], &ports[2..], &pinned)
+    };
+    let members = [
+        first(&["n1", "n2"]).start(),
+        plan(Kind::Nats, &pki, "n1", ports[1], &ports[..1], "").start(),
+        plan(Kind::Midge, &pki, "n2", ports[2], &[], "").start(),
+    ];
+    wait_until("both are there", || members[0].peers().len() == 2);
+    for (stays, goes) in [("n2", "n1"), ("n1", "n2")] {
+        members[0].reload(&first(&[stays]).text());
+        wait_until(&format!("{stays} alone is there"), || {
+            members[0].peers() == [stays.to_owned()].into()
+        });
+        let log = members[0].broker.log();
+        let told = format!("not in pinned_certs any more: CN={goes}");
+        assert!(log.contains(&told), "{log}");
+    }
+}
+
+/// The CA of a member that was dialled is believed no more: its route ends, though its
+/// certificate is for servers alone and would be refused as a client's anyway.
+#[test]
+fn a_dialled_member_whose_ca_is_not_believed_any_more_is_cut_off() {
+    let (pki, other) = (Pki::new(&["n0"]), Pki::new(&["n1"]));
+    let extensions = "extendedKeyUsage = serverAuth\nsubjectAltName = IP:127.0.0.1\n";
+    fs::write(other.path("n1.ext"), extensions).expect("write the extensions");
+    other.openssl(
+        "ca -batch -notext -config ca.cnf -extfile n1.ext -days 10 -in n1.csr -out n1.pem",
+        &[],
+    );
+    let both = pki.path("both.pem");
+    Pki::join(&[pki.path("ca.pem"), other.path("ca.pem")], &both);
+    let ports = [free_port(), free_port()];
+    let dialling = |ca: &str| {
+        let mut plan = Plan::new(Kind::Midge, "n0", ports[0], &ports[1..]);
+        let tls = block(&pki, "n0", &pki, "verify: true");
+        let believed = format!("{:?}", pki.text("ca.pem"));
+        plan.cluster = format!(
+            "name: mesh\n  {}",
+            tls.replace(&believed, &format!("{ca:?}"))
+        );
+        plan
+    };
+    let mut dialled = Plan::new(Kind::Midge, "n1", ports[1], &[]);
+    let tls = block(&other, "n1", &pki, "verify: true");
+    dialled.cluster = format!("name: mesh\n  {tls}");
+    let member = dialling(&both.display().to_string()).start();
+    let _dialled = dialled.start();
+    wait_until("the route is there", || member.peers().len() == 1);
+    member.reload(&dialling(&pki.text("ca.pem")).text());
+    let told = "the CA of its certificate is not believed any more";
+    wait_until("it is cut off", || {
+        member.peers().is_empty() && member.broker.log().contains(told)
+    });
+}
+
+/// With `verify_and_map` the certificate of who dials is to name the cluster's user, and
+/// the password does not count.
+#[test]
+fn who_dials_is_known_by_the_certificate() {
+    let pki = Pki::new(&["n0", "n1"]);
+    pki.sign_for("n2", "elsewhere.example.net");
+    for kind in [Kind::Midge, Kind::Nats] {
+        let port = free_port();
+        let host = plan(kind, &pki, "n0", port, &[], "verify_and_map: true");
+        let login = mesh::LOGIN.replace(':', ", password: ");
+        let by_certificate = host.text().replace(
+            &format!("user: {login}"),
+            "user: localhost, password: another-one",
+        );
+        let host = host.start_with(by_certificate);
+        let dials = |name: &str| plan(Kind::Midge, &pki, name, free_port(), &[port], "").start();
+        let named = dials("n1");
+        mesh::wait_for_mesh(&[&host, &named]);
+        let other = dials("n2");
+        wait_until("who is named otherwise is refused", || {
+            other.broker.log().contains("Authorization Violation")
+        });
+        assert!(other.peers().is_empty());
+    }
+}
+
+/// Who dials must be one that the routes name, if that is asked for; a reload that asks
+/// for it, or names others, ends the routes of those that are not named. Whom we dial
+/// is named anyway.
+#[test]
+fn known_hosts_are_asked_of_those_who_dial_by_a_reload_too() {
+    let pki = Pki::new(&["n0", "n1", "n2"]);
+    pki.sign_for("n1", "elsewhere.example.net");
+    let ports: Vec<u16> = (0..3).map(|_| free_port()).collect();
+    // It dials one whose certificate names no host of a route, since it is dialled by
+    // its address, and is dialled by one.
+    let first = |more: &str, host: &str| {
+        let more = format!("insecure: true, {more}");
+        let plan = plan(Kind::Midge, &pki, "n0", ports[0], &ports[2..], &more);
+        let dead = format!("    nats-route://{host}:1\n  ]\n}}");
+        plan.text().replace("  ]\n}", &dead)
+    };
+    const CHECKED: &str = "verify_cert_and_check_known_urls: true";
+    let elsewhere = "elsewhere.example.net";
+    let start = |text: String| plan(Kind::Midge, &pki, "n0", ports[0], &[], "").start_with(text);
+    let members = [
+        start(first("", "unknown.example.net")),
+        plan(Kind::Midge, &pki, "n1", ports[1], &ports[..1], "").start(),
+        plan(Kind::Midge, &pki, "n2", ports[2], &[], "").start(),
+    ];
+    let there = |expected: &[&str]| {
+        let expected = expected.iter().map(|&name| name.to_owned()).collect();
+        wait_until(&format!("{expected:?} are there"), || {
+            members[0].peers() == expected
+        });
+    };
+    there(&["n1", "n2"]);
+    members[0].reload(&first(CHECKED, elsewhere));
+    members[0].client().sync();
+    there(&["n1", "n2"]);
+    assert!(!members[0].broker.log().contains("names no host"));
+    // The routes alone are others.
+    members[0].reload(&first(CHECKED, "unknown.example.net"));
+    there(&["n2"]);
+    let told = "the peer's certificate names no host of a configured route: CN=n1";
+    assert!(members[0].broker.log().contains(told));
+    members[0].reload(&first("", "unknown.example.net"));
+    there(&["n1", "n2"]);
+    members[0].reload(&first(CHECKED, "unknown.example.net"));
+    there(&["n2"]);
+}
+
+/// What is warned of at the start is warned of by the reload that brings it about,
+/// and only by that.
+#[test]
+fn a_reload_warns_as_a_start_does() {
+    let pki = Pki::new(&["n0"]);
+    let port = free_port();
+    let careful = plan(Kind::Midge, &pki, "n0", port, &[], "");
+    let mut bold = plan(Kind::Midge, &pki, "n0", port, &[], "insecure: true");
+    bold.config = "authorization { user: u, password: p }".into();
+    let words = ["are not looked at", "Plaintext passwords detected"];
+    let count = |member: &mesh::Member| {
+        let log = member.broker.log();
+        words.map(|words| log.matches(words).count())
+    };
+    let member = careful.start();
+    assert_eq!(count(&member), [0, 0]);
+    member.reload(&bold.text());
+    assert_eq!(count(&member), [1, 1], "{}", member.broker.log());
+    member.reload(&bold.text());
+    assert_eq!(count(&member), [1, 1], "known by then");
+    member.reload(&careful.text());
+    member.reload(&bold.text());
+    assert_eq!(count(&member), [2, 2], "brought about again");
+    drop(member);
+    assert_eq!(count(&bold.start()), [1, 1], "at the start");
+}

@@ -1,0 +1,11 @@
+//! The real `check_nats` against real situations. Every exit code is reached by
+//! one that an operator can meet: brokers that serve, are full, end, or have
+//! slow readers; peers that are mute, or talk rubbish.
+
+mod brokers;
+mod certificates;
+mod command_line;
+mod hollow;
+mod plugin;
+mod slow_readers;
+mod strangers;

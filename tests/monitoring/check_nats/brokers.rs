@@ -1,0 +1,513 @@
+//! Real brokers: that serve, are full, restart, end, or run another configuration.
+
+use std::net::{SocketAddr, TcpListener};
+
+use check_nats::modes::MODES;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use super::plugin::{brokers, check, check_ports, judge, run};
+use test_support::{Broker, RawClient, broker::is_listening, wait_until};
+
+/// Each mode is OK on a broker that is well, and has the same labels as on one
+/// that is not there.
+#[test]
+fn all_modes_are_ok_on_a_healthy_broker() {
+    for builder in brokers() {
+        let is_foreign = builder.program_path() != test_support::tools::midge();
+        let broker = builder.start();
+        let state = state_folder();
+        for mode in MODES {
+            let mut arguments = vec!["--mode", mode.name, "--state-dir", path(&state)];
+            match mode.name {
+                "uptime" => arguments.extend(["-w", "0:"]),
+                "varz" => arguments.extend(["--figure", "max_payload"]),
+                _ => (),
+            }
+            let well = check(&broker, &arguments);
+            match mode.name {
+                // Only midge explains itself.
+                "explain" if is_foreign => {
+                    well.expect(3, "/explainz: HTTP status 404: it is not there: only midge");
+                }
+                "latency" | "ceilings" if is_foreign => {
+                    well.expect(3, "is not there: only midge");
+                }
+                "cert" => {
+                    well.expect(3, "has no TLS");
+                }
+                _ => assert_eq!(well.code, 0, "{well:?}"),
+            }
+            let gone = check_ports(closed_port(), closed_port(), &arguments);
+            gone.expect(2, "connection refused");
+            assert_eq!(well.labels(), gone.labels(), "{}", mode.name);
+            let unknown = |label| gone.value(label) == "U";
+            assert!(gone.labels().into_iter().all(unknown), "{gone:?}");
+        }
+    }
+}
+
+#[test]
+fn health_tells_the_figures() {
+    for builder in brokers() {
+        let broker = builder.start();
+        let mut client = RawClient::connect_quietly(broker.client_addr());
+        client.send("SUB a 1\r\nPUB a 5\r\nhello\r\n");
+        client.sync();
+        let said = check(&broker, &[]);
+        said.expect(0, "1 connection, 0 slow consumers, rtt ");
+        assert_eq!(said.value("connections"), "1");
+        assert_eq!(said.value("slow_consumers"), "0c");
+        let varz = broker.get_json("/varz");
+        for label in ["in_msgs", "out_msgs", "in_bytes", "out_bytes"] {
+            assert_eq!(said.value(label), format!("{}c", varz[label]), "{label}");
+        }
+        assert_eq!(said.value("in_bytes"), "5c");
+        assert!(said.fields("rtt").ends_with("s;0.1;0.5"), "{said:?}");
+        assert!(
+            said.fields("connections")
+                .ends_with(";52428.8;58982.4;0;65536")
+        );
+    }
+}
+
+/// One port that is not there is CRITICAL, and what the other one says is still told.
+#[test]
+fn health_tells_what_half_a_broker_says() {
+    let broker = Broker::nats_server().start();
+    let said = check_ports(broker.client_addr(), closed_port(), &[]);
+    said.expect(2, "/varz: connection refused")
+        .expect(2, "rtt ");
+    assert_ne!(said.value("rtt"), "U");
+    assert_eq!(said.value("mem"), "U");
+    let said = check_ports(closed_port(), broker.monitor_addr(), &[]);
+    said.expect(2, "client port").expect(2, "0 connections");
+    assert_eq!(said.value("rtt"), "U");
+}
+
+/// A broker that hangs: the system still accepts for it, but nobody greets.
+#[test]
+fn a_stopped_broker_is_critical() {
+    for builder in brokers() {
+        let broker = builder.start();
+        broker.signal(libc::SIGSTOP);
+        check(&broker, &["--mode", "connect", "-t", "1"]).expect(2, "while waiting for INFO");
+        let said = check(&broker, &["-t", "1"]);
+        said.expect(2, "while waiting for INFO")
+            .expect(2, "/varz: no answer within ");
+        check(&broker, &["--mode", "connections", "-t", "1"]).expect(3, "/varz: no answer");
+    }
+}
+
+#[test]
+fn times_are_judged() {
+    let broker = Broker::nats_server().start();
+    for (mode, option, label) in [
+        ("connect", "rtt", "rtt"),
+        ("connect", "connect", "connect_time"),
+        ("roundtrip", "req", "request_time"),
+        ("health", "rtt", "rtt"),
+        ("health", "connect", "connect_time"),
+    ] {
+        let warning = format!("--{option}-warning");
+        let critical = format!("--{option}-critical");
+        // Nothing takes less than no time, and nothing here takes an hour.
+        let said = check(&broker, &["--mode", mode, &warning, "1h:"]);
+        said.expect(1, "(warning 1h:)");
+        assert!(said.fields(label).contains("s;3600:;"), "{said:?}");
+        check(&broker, &["--mode", mode, &critical, "@~:1h"]).expect(2, "(critical @~:1h)");
+        let said = check(
+            &broker,
+            &["--mode", mode, &warning, "1h", &critical, "3600000ms"],
+        );
+        assert_eq!(said.code, 0, "{said:?}");
+        assert!(said.fields(label).ends_with("s;3600;3600"), "{said:?}");
+    }
+    check(&broker, &["--mode", "connect", "-w", "500ms:"]).expect(1, "(warning 500ms:)");
+    check(&broker, &["--mode", "roundtrip", "-c", "500ms:"]).expect(2, "(critical 500ms:)");
+}
+
+/// At the default thresholds, 80 % and 90 % of max_connections, at others, and
+/// on a broker so full that nobody else gets in.
+#[test]
+fn connections_are_judged_by_their_limit() {
+    for builder in brokers() {
+        let broker = builder.config("max_connections: 10\n").start();
+        let connections =
+            |arguments: &[&str]| check(&broker, &[&["--mode", "connections"], arguments].concat());
+        let mut clients = Vec::new();
+        let mut connect_until = |count: u64| {
+            while (clients.len() as u64) < count {
+                clients.push(broker.connect());
+            }
+            broker.wait_for_connections(count);
+        };
+        connect_until(8);
+        connections(&[]).expect(0, "8 connections of 10");
+        connections(&["-w", "10:"]).expect(1, "8 connections of 10 (warning 10:)");
+        connections(&["-c", "@8"]).expect(2, "(critical @8)");
+        connect_until(9);
+        let said = connections(&[]);
+        said.expect(1, "9 connections of 10 (warning 80%)");
+        assert_eq!(said.fields("connections"), "9;8;9;0;10");
+        connect_until(10);
+        connections(&[]).expect(2, "10 connections of 10 (critical 90%)");
+        connections(&["-w", "11", "-c", "12"]).expect(0, "10 connections");
+        check(&broker, &["--mode", "connect"]).expect(2, "\"maximum connections exceeded\"");
+        check(&broker, &[]).expect(2, "10 connections of 10");
+    }
+}
+
+#[test]
+fn resources_are_judged() {
+    for builder in brokers() {
+        let broker = builder.start();
+        let resources =
+            |arguments: &[&str]| check(&broker, &[&["--mode", "resources"], arguments].concat());
+        resources(&["-w", "1KiB"]).expect(1, "memory (warning 1KiB)");
+        resources(&["-c", "1KiB"]).expect(2, "memory (critical 1KiB)");
+        resources(&["-w", "1TiB", "-c", "2TiB"]).expect(0, "memory");
+        resources(&["--subs-critical", "1000000:"]).expect(2, "(critical 1000000:)");
+        resources(&["--cpu-warning", "80%", "--cpu-critical", "100000%"]);
+        // Memory has no limit here, so a share of it cannot be judged.
+        resources(&["-w", "80%"]).expect(3, "no limit is known for 80%");
+    }
+}
+
+/// What stayed in the broker for long, as a reader that pauses makes it.
+#[test]
+fn latency_is_judged() {
+    let broker = Broker::midge().start();
+    let latency =
+        |arguments: &[&str]| check(&broker, &[&["--mode", "latency"], arguments].concat());
+    let idle = latency(&["-w", "1us"]);
+    idle.expect(0, "nothing was delivered in the last minute")
+        .expect(0, "the broker's threads run ");
+    assert_eq!(idle.fields("latency_p99"), "0s;0.000001;0.5");
+    let mut client = RawClient::connect_quietly(broker.client_addr());
+    client.send("SUB a 1\r\nPUB a 5\r\nhello\r\n");
+    client.sync();
+    // Written is counted a moment after the client has it.
+    wait_until("the delivery is measured", || {
+        latency(&[]).value("latency_count") == "1"
+    });
+    latency(&["-w", "10s", "-c", "20s"]).expect(0, "99 of 100 messages written within");
+    latency(&["-w", "0", "-c", "20s"]).expect(1, "(warning 0)");
+    latency(&["-c", "0"]).expect(2, "(critical 0)");
+    latency(&["--latency-max-critical", "0"]).expect(2, "a message written after");
+    latency(&["--latency-p50-warning", "0"]).expect(1, "half of the messages");
+    latency(&["--sched-critical", "@0:10"]).expect(2, "threads run");
+    latency(&["-v"]).expect(0, "with \"a\"");
+}
+
+#[test]
+fn ceilings_are_judged_by_what_is_used_and_by_the_time_left() {
+    let broker = Broker::midge()
+        .config("max_connections: 10\ndiagnosis { interval: 50ms }\n")
+        .start();
+    let ceilings =
+        |arguments: &[&str]| check(&broker, &[&["--mode", "ceilings"], arguments].concat());
+    let idle = ceilings(&[]);
+    idle.expect(0, "nothing is about to be full");
+    assert_eq!(idle.fields("ceiling_time"), "31536000s;86400:;3600:");
+    let _clients: Vec<RawClient> = (0..9)
+        .map(|_| RawClient::connect_quietly(broker.client_addr()))
+        .collect();
+    // The broker looks at its ceilings now and again.
+    wait_until("it has looked", || {
+        ceilings(&[]).output.contains("(9 of 10)")
+    });
+    ceilings(&[]).expect(1, "\"connections\" 90% used (9 of 10)");
+    ceilings(&["--ceiling-used-critical", "85"]).expect(2, "(critical 85)");
+    ceilings(&["--ceiling-used-warning", "95"]).expect(0, "90% used");
+}
+
+/// Subscriptions that grow steadily reach their limit at a time that can be told.
+#[test]
+fn a_ceiling_that_is_neared_is_told_with_its_time() {
+    let broker = Broker::midge()
+        .config("max_subscriptions: 100000\ndiagnosis {\n interval: 50ms\n growth_window: 2s\n}\n")
+        .start();
+    let mut client = RawClient::connect_quietly(broker.client_addr());
+    let mut number = 0;
+    wait_until("the end is in sight", || {
+        for _ in 0..200 {
+            number += 1;
+            client.send(format!("SUB s.{number} {number}\r\n"));
+        }
+        client.sync();
+        let said = check(&broker, &["--mode", "ceilings"]);
+        said.code == 2 && said.output.contains("\"subscriptions\" full in ")
+    });
+}
+
+#[test]
+fn a_restart_shows_in_the_uptime() {
+    let broker = Broker::nats_server().start();
+    check(&broker, &["--mode", "uptime"]).expect(1, "(warning 10m:)");
+    check(&broker, &["--mode", "uptime", "-c", "1h:"]).expect(2, "(critical 1h:)");
+    check(&broker, &["--mode", "uptime", "-w", "0:"]).expect(0, "up ");
+}
+
+#[test]
+fn any_figure_of_varz_is_judged() {
+    for builder in brokers() {
+        let broker = builder.config("max_payload: 2048\n").start();
+        let varz = |figure: &str, arguments: &[&str]| {
+            check(
+                &broker,
+                &[&["--mode", "varz", "--figure", figure], arguments].concat(),
+            )
+        };
+        let said = varz("max_payload", &["-w", "2048", "-c", "4KiB"]);
+        said.expect(0, "max_payload 2 KiB");
+        assert_eq!(said.fields("max_payload"), "2048B;2048;4096");
+        varz("max_payload", &["-w", "2047"]).expect(1, "(warning 2047)");
+        varz("max_payload", &["-c", "1KiB"]).expect(2, "(critical 1KiB)");
+        varz("in_msgs", &[]).expect(0, "in_msgs 0");
+        varz("nonsense", &[]).expect(3, "no figure \"nonsense\"");
+        varz("server_id", &[]).expect(3, "\"server_id\" of /varz is not a number");
+        varz("cluster.nonsense", &[]).expect(3, "no figure");
+    }
+    let broker = Broker::nats_server().start();
+    let nested = [
+        "--mode",
+        "varz",
+        "--figure",
+        "slow_consumer_stats.routes",
+        "-c",
+        "1:",
+    ];
+    check(&broker, &nested).expect(2, "slow_consumer_stats.routes 0 (critical 1:)");
+}
+
+/// A broker that drains refuses new clients but still answers on its monitoring port.
+#[test]
+fn lame_duck_is_told_from_a_broker_that_is_gone() {
+    for builder in brokers() {
+        let broker = builder.start();
+        // Without a client the broker would end at once.
+        let _client = RawClient::connect_quietly(broker.client_addr());
+        check(&broker, &["--mode", "lameduck"]).expect(0, "not in lame duck mode");
+        broker.signal(libc::SIGUSR2);
+        wait_until("the client port closes", || {
+            !is_listening(broker.client_addr())
+        });
+        let said = check(&broker, &["--mode", "lameduck"]);
+        said.expect(1, "in lame duck mode, takes no new clients");
+        assert_eq!(said.fields("lame_duck"), "1;0");
+        check(&broker, &["--mode", "lameduck", "-c", "0"]).expect(2, "in lame duck mode");
+        check(&broker, &[]).expect(2, "/healthz is \"");
+    }
+    check_ports(closed_port(), closed_port(), &["--mode", "lameduck"]).expect(2, "refused");
+}
+
+#[test]
+fn a_login_is_beyond_this_check() {
+    let broker = Broker::nats_server()
+        .flag("--user")
+        .flag("a")
+        .flag("--pass")
+        .flag("b")
+        .start();
+    check(&broker, &["--mode", "connect"]).expect(3, "wants a login");
+    check(&broker, &[]).expect(3, "0 connections");
+}
+
+#[test]
+fn a_forbidden_inbox_is_unknown() {
+    let text = "no_auth_user: a\nauthorization { users: [\n\
+                { user: a, password: b, permissions: { publish: { deny: \">\" } } } ] }\n";
+    let broker = Broker::nats_server().config(text).start();
+    check(&broker, &["--mode", "roundtrip"]).expect(3, "Permissions Violation for Publish");
+    check(&broker, &["--mode", "connect"]).expect(0, "rtt");
+}
+
+#[test]
+fn the_running_configuration_is_compared() {
+    let config =
+        |digest: &str, broker: &Broker| check(broker, &["--mode", "config", "--digest", digest]);
+    let broker = Broker::nats_server().config("max_payload: 2048\n").start();
+    let digest = broker.get_json("/varz")["config_digest"].clone();
+    let digest = digest.as_str().expect("a digest");
+    config(digest, &broker).expect(0, "digest as expected");
+    config(digest.trim_start_matches("sha256:"), &broker).expect(0, "digest as expected");
+    config("sha256:00", &broker).expect(1, "another configuration than expected runs");
+    check(&broker, &["--mode", "config", "-c", "1h:"]).expect(2, "(critical 1h:)");
+    config(digest, &Broker::nats_server().start()).expect(3, "reports no digest");
+    config(digest, &Broker::nats_server_29().start()).expect(3, "reports no digest");
+}
+
+#[test]
+fn traffic_is_a_rate_between_runs() {
+    for builder in brokers() {
+        let broker = builder.start();
+        let state = state_folder();
+        let traffic = |arguments: &[&str]| {
+            let common = ["--mode", "traffic", "--state-dir", path(&state)];
+            check(&broker, &[&common, arguments].concat())
+        };
+        let said = traffic(&["-w", "0"]);
+        said.expect(0, "no baseline yet (first run)");
+        assert_eq!(said.value("in_msgs_rate"), "U");
+        publish(&broker, 1000);
+        let said = traffic(&["-w", "0"]);
+        said.expect(1, "msgs/s in (warning 0)");
+        let rate: f64 = said.value("in_msgs_rate").parse().expect("a rate");
+        assert!(rate > 0.0);
+        assert_eq!(said.value("in_msgs"), "1000c");
+        assert_eq!(said.value("in_bytes"), "5000c");
+        // Nothing was sent since: too silent.
+        let said = traffic(&["-c", "1:", "--out-bytes-warning", "~:5"]);
+        said.expect(2, "0 msgs/s in (critical 1:)");
+        assert_eq!(said.value("in_msgs_rate"), "0");
+        traffic(&[]).expect(0, "0 msgs/s in, 0 msgs/s out, 0 B/s in, 0 B/s out");
+    }
+}
+
+#[test]
+fn a_sample_needs_no_state() {
+    let broker = Broker::nats_server().start();
+    let sample = ["--sample", "50ms", "--state-dir", "/proc/nonsense"];
+    let said = check(&broker, &[&["--mode", "traffic"], &sample[..]].concat());
+    said.expect(0, "0 msgs/s in");
+    let said = check(&broker, &[&["--mode", "slow"], &sample[..]].concat());
+    said.expect(0, "0 new slow consumers in");
+}
+
+/// Another start is no baseline: neither a fall of the totals nor a rise is told.
+#[test]
+fn a_restart_between_runs_is_no_alarm() {
+    for builders in [
+        [Broker::nats_server(), Broker::nats_server()],
+        [Broker::nats_server_29(), Broker::nats_server_29()],
+    ] {
+        let monitor = closed_port();
+        let state = state_folder();
+        let arguments = ["--mode", "traffic", "-w", "0", "--state-dir", path(&state)];
+        let [first, second] = builders.map(|builder| {
+            let port = monitor.port().to_string();
+            builder.without_monitoring().flag("-m").flag(port)
+        });
+        let broker = first.start();
+        check_ports(broker.client_addr(), monitor, &arguments).expect(0, "first run");
+        drop(broker);
+        let broker = second.start();
+        publish(&broker, 10);
+        let said = check_ports(broker.client_addr(), monitor, &arguments);
+        said.expect(0, "no baseline yet (broker restarted");
+        assert_eq!(said.value("in_msgs_rate"), "U");
+        publish(&broker, 10);
+        check_ports(broker.client_addr(), monitor, &arguments).expect(1, "(warning 0)");
+    }
+}
+
+/// What cannot be read is told and survived; what cannot be written would leave
+/// the check blind for ever.
+#[test]
+fn a_bad_state_file_is_told() {
+    let broker = Broker::nats_server().start();
+    let state = state_folder();
+    let slow = || check(&broker, &["--mode", "slow", "--state-dir", path(&state)]);
+    slow().expect(0, "first run");
+    slow().expect(0, "0 new slow consumers in");
+    let file = std::fs::read_dir(state.path())
+        .unwrap()
+        .next()
+        .unwrap()
+        .unwrap()
+        .path();
+    std::fs::write(&file, "garbage").unwrap();
+    slow().expect(0, "not used");
+    slow().expect(0, "0 new slow consumers in");
+    std::fs::remove_file(&file).unwrap();
+    std::os::unix::fs::symlink("/etc/passwd", &file).unwrap();
+    slow().expect(0, "it is a symbolic link");
+    slow().expect(0, "0 new slow consumers in");
+    let blind = ["--mode", "slow", "--state-dir", "/proc/nonsense"];
+    check(&broker, &blind).expect(3, "--state-dir, or --sample");
+}
+
+#[test]
+fn all_formats_say_the_same() {
+    let broker = Broker::nats_server().start();
+    for (arguments, code, word) in [
+        (["--mode", "connect", "-c", "1h"], 0, "OK"),
+        (["--mode", "connect", "-w", "1h:"], 1, "WARNING"),
+        (["--mode", "connect", "-c", "1h:"], 2, "CRITICAL"),
+        (["--mode", "connect", "-w", "80%"], 3, "UNKNOWN"),
+    ] {
+        let formatted = |format: &str| {
+            let port = broker.client_addr().port().to_string();
+            let (found, output) =
+                run(&[&["-p", &port, "--format", format], &arguments[..]].concat());
+            assert_eq!(found, code, "{output}");
+            output
+        };
+        let json: Value = serde_json::from_str(&formatted("json")).expect("JSON");
+        assert_eq!(json["status"], word);
+        assert_eq!(json["check_suite"], "connect");
+        assert_eq!(json["perf_data"][0]["name"], "rtt");
+        assert!(json["perf_data"][0]["value"].is_f64());
+        assert!(json["ok"].is_array() && json["critical"].is_array());
+        let metrics = formatted("prometheus");
+        let status = format!("_connect_status_code{{item=\"NATS\",status=\"{word}\"}} {code}\n");
+        assert!(metrics.contains(&status), "{metrics}");
+        assert!(metrics.contains("\nnats_server_check_connect_rtt{item=\"NATS\"} 0."));
+        assert!(formatted("text").starts_with(&format!("NATS: {word}\n")));
+        assert!(formatted("nagios").starts_with(&format!("NATS {word}: ")));
+    }
+}
+
+#[test]
+fn verbosity_adds_lines() {
+    let broker = Broker::nats_server().start();
+    let lines = |arguments: &[&str]| check(&broker, arguments).output;
+    assert_eq!(lines(&["-v"]).lines().count(), 1);
+    assert!(lines(&["-vv"]).contains(&format!("\nasked {}/varz\n", broker.monitor_url())));
+    assert!(lines(&["-vvv"]).contains("\nslow_consumers = 0 c\n"));
+}
+
+#[test]
+fn the_service_name_is_the_first_word() {
+    let broker = Broker::nats_server().start();
+    let port = broker.client_addr().port().to_string();
+    let (code, output) = run(&["--mode", "connect", "-p", &port, "--service-name", "MY|BUS"]);
+    assert_eq!(code, 0);
+    assert!(output.starts_with("MY?BUS OK: connected in "), "{output}");
+}
+
+/// A name, an IPv6 address, and a monitoring URL with a base path.
+#[test]
+fn targets_are_written_in_many_ways() {
+    let broker = Broker::nats_server()
+        .config("http_base_path: \"/base\"\n")
+        .start();
+    let port = broker.client_addr().port().to_string();
+    let url = format!("{}/base/", broker.monitor_url());
+    judge(&["-H", "localhost", "-p", &port, "-u", &url]).expect(0, "0 slow consumers, rtt");
+    judge(&["-H", "::1", "-p", &port, "--mode", "connect"]).expect(2, "client port [::1]:");
+    let unresolved = judge(&["-H", "nonsense.invalid", "--mode", "connect"]);
+    unresolved.expect(3, "host \"nonsense.invalid\" not resolved");
+    judge(&["-H", "nonsense.invalid", "--mode", "connections"]).expect(3, "nonsense.invalid");
+}
+
+fn publish(broker: &Broker, count: usize) {
+    let mut client = RawClient::connect_quietly(broker.client_addr());
+    client.send("PUB a 5\r\nhello\r\n".repeat(count));
+    client.sync();
+}
+
+/// An address where nobody listens.
+fn closed_port() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("the address of a listener")
+}
+
+fn state_folder() -> TempDir {
+    tempfile::tempdir().expect("make a temporary folder")
+}
+
+fn path(folder: &TempDir) -> &str {
+    folder.path().to_str().expect("a readable path")
+}

@@ -1,0 +1,129 @@
+//! Mode `cert`: brokers with certificates that end at some time.
+
+use super::plugin::check;
+use test_support::{
+    Broker, BrokerBuilder,
+    pki::{Pki, Term},
+    wait_until,
+};
+
+const DAY: u32 = 24 * 3600;
+
+/// Of the CA of [`Pki`], which has 30 days, less than the default is asked for.
+const MODE: [&str; 4] = ["--mode", "cert", "--ca-warning", "10:"];
+
+fn start(builder: BrokerBuilder, pki: &Pki, more: &str) -> Broker {
+    let tls = format!(
+        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true {more} }}",
+        pki.text("broker.pem"),
+        pki.text("broker.key"),
+        pki.text("ca.pem")
+    );
+    builder.config(tls).start()
+}
+
+/// Whether a value of perfdata is this, about.
+fn is_about(value: &str, days: f64) -> bool {
+    value
+        .parse::<f64>()
+        .is_ok_and(|value| (value - days).abs() < 0.1)
+}
+
+/// The same certificate at every broker: told by /varz, or, where a broker does
+/// not tell, seen in a handshake that ends for want of a certificate of ours.
+#[test]
+fn every_broker_s_certificate_is_judged() {
+    let pki = Pki::new(&[]);
+    for (days, code) in [(60, 0), (20, 1), (2, 2)] {
+        pki.sign("broker", Term::Seconds(days * DAY));
+        let midge = start(Broker::midge(), &pki, "");
+        let said = check(&midge, &MODE);
+        said.expect(code, "certificate \"CN=broker\" ends in");
+        let about = |value: &str| is_about(value, f64::from(days));
+        assert!(about(said.value("cert_days")), "{said:?}");
+        assert!(is_about(said.value("ca_days"), 30.0), "{said:?}");
+        for builder in [Broker::nats_server(), Broker::nats_server_29()] {
+            let said = check(&start(builder, &pki, ""), &MODE[..2]);
+            said.expect(code, "certificate");
+            assert!(about(said.value("cert_days")), "{said:?}");
+            assert_eq!(said.value("ca_days"), "U", "{said:?}");
+        }
+    }
+}
+
+#[test]
+fn ca_crl_and_refused_files_are_told_of_midge() {
+    let pki = Pki::new(&[]);
+    pki.sign("broker", Term::Seconds(60 * DAY));
+    let crl = format!(", crl_file: {:?}", pki.text("crl.pem"));
+    let broker = start(Broker::midge(), &pki, &crl);
+    check(&broker, &MODE).expect(0, "certificate \"CN=broker\" ends in");
+    let said = check(&broker, &[&MODE[..], &["--crl-warning", "40:"]].concat());
+    said.expect(1, "CRL \"CN=Puppet CA: test\" ends in");
+    assert!(is_about(said.value("crl_days"), 30.0), "{said:?}");
+    check(&broker, &MODE[..2]).expect(1, "CA \"CN=Puppet CA: test\" ends in");
+
+    std::fs::write(pki.path("broker.pem"), "nonsense").expect("break the certificate");
+    wait_until("the broken file is noticed", || {
+        broker.get_json("/varz")["tls"]["refused_files"].is_string()
+    });
+    check(&broker, &MODE).expect(1, "changed files are not taken over");
+}
+
+/// The route port's certificate is judged by its own name, with and without TLS for
+/// clients, and where a nats-server tells of one; so it is in `/varz` and `/metrics`.
+#[test]
+fn the_route_port_s_certificate_is_judged() {
+    let pki = Pki::new(&["node"]);
+    pki.sign("broker", Term::Seconds(60 * DAY));
+    pki.sign("route", Term::Seconds(3 * DAY));
+    let cluster = format!(
+        "cluster {{ name: c, listen: \"127.0.0.1:-1\", tls {{ cert_file: {:?}, key_file: {:?}, \
+         ca_file: {:?} }} }}",
+        pki.text("route.pem"),
+        pki.text("route.key"),
+        pki.text("ca.pem")
+    );
+    let more = ["--route-ca-warning", "10:"];
+    let alone = Broker::midge().config(cluster.clone()).start();
+    let said = check(&alone, &[&MODE[..], &more].concat());
+    said.expect(
+        2,
+        "certificate of the route port \"CN=route\" ends in 2.99 days",
+    );
+    assert_eq!(said.value("cert_days"), "U", "{said:?}");
+
+    let tls = format!(
+        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true }}\n",
+        pki.text("broker.pem"),
+        pki.text("broker.key"),
+        pki.text("ca.pem")
+    );
+    let both = Broker::midge().config(tls + &cluster).start();
+    let said = check(&both, &[&MODE[..], &more].concat());
+    said.expect(2, "certificate of the route port \"CN=route\" ends in");
+    assert!(is_about(said.value("cert_days"), 60.0), "{said:?}");
+    assert!(is_about(said.value("route_cert_days"), 3.0), "{said:?}");
+    assert!(is_about(said.value("route_ca_days"), 30.0), "{said:?}");
+    let varz = both.get_json("/varz");
+    let of_routes = &varz["cluster"]["tls_cert_not_after"];
+    assert!(
+        of_routes.is_string() && *of_routes != varz["tls_cert_not_after"],
+        "{varz}"
+    );
+    let metrics = both.get("/metrics").body;
+    for listener in ["client", "route"] {
+        let name = format!(
+            "midge_tls_expiry_time_seconds{{listener=\"{listener}\",what=\"certificate\"}}"
+        );
+        assert!(metrics.contains(&name), "{metrics}");
+    }
+    wait_until("it is a finding", || {
+        let explained = both.get("/explainz").body;
+        explained.contains("the certificate of the route port ends in 3 days")
+            || explained.contains("the certificate of the route port ends in 2 days")
+    });
+    let nats = Broker::nats_server().config(cluster).start();
+    let said = check(&nats, &MODE[..2]);
+    said.expect(2, "certificate of the route port ends in");
+}

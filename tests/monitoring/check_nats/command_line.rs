@@ -1,0 +1,175 @@
+//! Arguments, help, the manual page and the shipped Nagios commands.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+use check_nats::{
+    args::{self, Asked},
+    modes::MODES,
+    options::Options,
+};
+
+use super::plugin::{judge, run};
+use test_support::tools::on_path;
+
+/// A mistake is UNKNOWN, names itself on the first line, and shows how it is
+/// done in few lines that fit on a terminal.
+#[test]
+fn mistakes_are_unknown() {
+    let mistakes: &[(&[&str], &str)] = &[
+        (&["--nonsense"], "--nonsense"),
+        (&["127.0.0.1"], "127.0.0.1"),
+        (&["--mode", "nonsense"], "nonsense"),
+        (&["--format", "xml"], "xml"),
+        (&["-p", "0"], "0"),
+        (&["-p", "65536"], "65536"),
+        (&["-H", ""], "--hostname"),
+        (&["-w"], "--warning"),
+        (&["-w", ""], "is empty"),
+        (
+            &["-w", "10:5"],
+            "range \"10:5\": the start is above the end",
+        ),
+        (&["-c", "1e3"], "--critical"),
+        (&["-w", "5x"], "use one of us, ms, s"),
+        (&["-t", "0"], "--timeout"),
+        (&["-t", "-1"], "-1"),
+        (&["-t", "10:maybe"], "maybe"),
+        (&["-t", "999999999999999999999"], "--timeout"),
+        (&["-u", "https://127.0.0.1"], "https is not supported"),
+        (&["-u", "ftp://127.0.0.1"], "http://"),
+        (&["--mode", "varz"], "--figure"),
+        (&["--figure", "mem"], "--figure"),
+        (&["--mode", "varz", "--figure", "a=b"], "--figure"),
+        (&["--mode", "slow", "--sample", "10s"], "does not fit"),
+        (
+            &["--mode", "slow", "--rtt-warning", "1"],
+            "does not apply to mode slow",
+        ),
+        (&["-w", "1", "--rtt-warning", "1"], "give one of them"),
+    ];
+    for (arguments, words) in mistakes {
+        let said = judge(arguments);
+        said.expect(3, words);
+        let lines: Vec<&str> = said.output.lines().collect();
+        assert!(lines.len() <= 23, "{said:?}");
+        assert!(
+            lines[1..].iter().all(|line| line.chars().count() <= 80),
+            "{said:?}"
+        );
+        assert!(lines[1].starts_with("Usage: check_nats"), "{said:?}");
+    }
+}
+
+/// An argument is a stranger's text too, when it comes from a macro.
+#[test]
+fn arguments_are_made_harmless() {
+    judge(&["--mode", "a|b<c>`d`\n"]).expect(3, "a?b?c??d?");
+}
+
+#[test]
+fn help_and_version_are_unknown() {
+    for arguments in [&["--help"][..], &["-h"], &["-H", "x", "-h"]] {
+        let (code, output) = run(arguments);
+        assert_eq!(code, 3);
+        for mode in MODES {
+            assert!(output.contains(&format!("\n  {} ", mode.name)), "{output}");
+        }
+    }
+    for arguments in [&["--version"][..], &["-V"]] {
+        let (code, output) = run(arguments);
+        assert_eq!(code, 3);
+        let version = format!("check_nats {}", env!("CARGO_PKG_VERSION"));
+        assert!(output.starts_with(&version), "{output}");
+    }
+}
+
+/// The installed page is the one that the tables make. To renew it:
+/// `check_nats --man > conf/man/check_nats.1`.
+#[test]
+fn the_manual_page_is_in_step() {
+    let (code, made) = run(&["--man"]);
+    assert_eq!(code, 3);
+    let installed = fs::read_to_string(conf("man/check_nats.1")).expect("read the manual page");
+    assert!(
+        made == installed,
+        "renew it: check_nats --man > conf/man/check_nats.1"
+    );
+    for mode in MODES {
+        assert!(
+            made.contains(&format!("\n.B {}\n", mode.name)),
+            "{}",
+            mode.name
+        );
+        for figure in mode.metrics {
+            assert!(
+                made.contains(&format!("\n{}: ", figure.label)),
+                "{}",
+                figure.label
+            );
+        }
+    }
+}
+
+/// roff has nothing to complain about.
+#[test]
+fn the_manual_page_is_good_roff() {
+    assert!(
+        on_path("groff").is_some(),
+        "this test needs groff: `apt-get install groff-base`"
+    );
+    let checked = std::process::Command::new("groff")
+        .args(["-man", "-Tutf8", "-ww", "-z"])
+        .arg(conf("man/check_nats.1"))
+        .output()
+        .expect("run groff");
+    let complaints = String::from_utf8_lossy(&checked.stderr);
+    assert!(
+        checked.status.success() && complaints.is_empty(),
+        "{complaints}"
+    );
+}
+
+/// Each shipped command is one that the plugin takes, with every macro in single
+/// quotes, and the modes are all there.
+#[test]
+fn the_nagios_commands_are_sound() {
+    let text = fs::read_to_string(conf("nagios/nats.cfg")).expect("read the commands");
+    let lines = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("command_line"));
+    let mut modes = BTreeSet::new();
+    for line in lines {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        assert_eq!(words[0], "/usr/lib/nagios/plugins/check_nats");
+        let mode = words.windows(2).find(|pair| pair[0] == "--mode");
+        modes.insert(mode.map_or("health", |pair| pair[1]));
+        let arguments: Vec<String> = words.iter().map(|word| with_macros(word)).collect();
+        match args::read(arguments.into_iter().map(Into::into), "") {
+            Asked::Check(matches) => assert!(Options::new(&matches).is_ok(), "{line}"),
+            _ => panic!("the plugin does not take {line}"),
+        }
+    }
+    assert_eq!(modes, MODES.iter().map(|mode| mode.name).collect());
+}
+
+/// The word as the plugin gets it: macros replaced, quotes gone.
+fn with_macros(word: &str) -> String {
+    let Some(name) = word
+        .strip_prefix("'$")
+        .and_then(|rest| rest.strip_suffix("$'"))
+    else {
+        assert!(!word.contains('$'), "a macro without single quotes: {word}");
+        return word.to_owned();
+    };
+    match name {
+        "HOSTADDRESS" => "127.0.0.1".to_owned(),
+        "ARG1" | "ARG2" | "ARG3" => "1".to_owned(),
+        other => panic!("unknown macro {other}"),
+    }
+}
+
+fn conf(file: &str) -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("conf")
+        .join(file)
+}

@@ -1,0 +1,233 @@
+//! Answers without what a verdict rests on: none is OK or a warning, in any mode.
+//!
+//! Both tests go through the table of modes, so that a new mode is among them: one
+//! holds every mode against answers that are no broker's, the other takes out of a
+//! real broker's answers each field that a mode says it needs.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use check_nats::modes::{MODES, Mode};
+use monitor_client::Kind;
+use serde_json::{Value, json};
+
+use super::{
+    plugin::{Said, check_ports},
+    strangers::{answers, peer, read_until, respond, says},
+};
+use test_support::{Broker, RawClient};
+
+/// Bodies that a broker never answers, whatever the path.
+const HOLLOW: &[&str] = &[
+    "",
+    " ",
+    "{}",
+    "[]",
+    "[{}]",
+    "null",
+    "0",
+    "\"ok\"",
+    "OK",
+    "<!DOCTYPE html><html><body>It works!</body></html>",
+    r#"{"status":"ok"}"#,
+    r#"{"status":"ok","error":""}"#,
+    r#"{"status":"healthy"}"#,
+    r#"{"server_id":"N1"}"#,
+    r#"{"server_id":"N1","now":"2026-01-01T00:00:00Z"}"#,
+    r#"{"server_id":null,"status":"ok","connections":null}"#,
+    r#"{"server_id":"","status":"","start":"","now":""}"#,
+    r#"{"server_id":7,"status":7,"connections":"7"}"#,
+    r#"{"server_id":"N1","connections":NaN,"max_connections":10}"#,
+    r#"{"server_id":"N1","start":"2026-01-01T00:00:00Z","now":"2026-01-02T00:00:00Z","conn"#,
+    r#"{"server_id":"N1"}{"server_id":"N1"}"#,
+    r#"{"name":"node","cluster_name":"search","version":{"number":"8.1.0"},"tagline":"x"}"#,
+    r#"{"status":"success","data":{"resultType":"vector","result":[]}}"#,
+];
+
+const STATUSES: &[&str] = &["200 OK", "404 Not Found", "503 Service Unavailable"];
+
+#[test]
+fn no_mode_believes_a_hollow_answer() {
+    let broker = Broker::midge().start();
+    for body in HOLLOW {
+        // A code that is no answer makes the body the same.
+        let statuses = match *body {
+            "{}" | r#"{"status":"ok"}"# => STATUSES,
+            _ => &STATUSES[..1],
+        };
+        for status in statuses {
+            let monitor = answers(status, body);
+            // A mode that asks the client port alone meets the same there.
+            let rude = says(&format!("HTTP/1.1 {status}\r\n\r\n{body}"));
+            for mode in MODES {
+                let client = match mode.needs {
+                    [] => rude,
+                    _ => broker.client_addr(),
+                };
+                let said = run(mode, client, monitor);
+                let place = format!("{} {status} {body}: {said:?}", mode.name);
+                assert!(said.code >= 2, "{place}");
+                // Critical is only who hangs up on a client.
+                assert!(said.code == 3 || mode.needs.is_empty(), "{place}");
+            }
+        }
+    }
+}
+
+/// What a mode needs is really there in a broker's answer, and without it there is
+/// no verdict.
+#[test]
+fn each_needed_field_is_missed() {
+    for (broker, in_every_way) in [
+        (Broker::midge(), true),
+        // Of these: that they have what is needed.
+        (Broker::nats_server(), false),
+        (Broker::nats_server_29(), false),
+    ] {
+        let broker = broker.start();
+        let mut client = RawClient::connect_quietly(broker.client_addr());
+        client.send("SUB a 1\r\n");
+        client.sync();
+        for mode in MODES {
+            let whole = recorded(&broker, mode);
+            if whole.len() < mode.needs.len() && mode.name != "cluster" {
+                // A mode for midge alone.
+                continue;
+            }
+            let said = run(mode, broker.client_addr(), replay(&whole));
+            assert_ne!(said.code, 3, "{}: {said:?}", mode.name);
+            let needs = mode.needs.iter();
+            for need in needs.filter(|need| is_decisive(mode, need.path, &whole)) {
+                for needed in need.fields {
+                    let name = needed.field.name;
+                    for (what, body) in spoilt(&whole[need.path], name, needed.field.kind) {
+                        if what != "absent" && !in_every_way {
+                            continue;
+                        }
+                        let mut answers = whole.clone();
+                        answers.insert(need.path, body);
+                        let said = run(mode, broker.client_addr(), replay(&answers));
+                        let place = format!("{}: {} {name} {what}: {said:?}", mode.name, need.path);
+                        // A figure that is absent is left unknown.
+                        if let (Some(figure), "absent") = (needed.metric, what) {
+                            assert!(said.value(figure.label).starts_with('U'), "{place}");
+                            continue;
+                        }
+                        assert_eq!(said.code, 3, "{place}");
+                        assert!(said.line.contains(need.path), "{place}");
+                        // An element that was made for this lacks other fields too.
+                        let told = name.split(".*").next().expect("a name");
+                        assert!(said.line.contains(&told.replace('|', "?")), "{place}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Whether the mode asks this path of this broker, and its verdict rests on it.
+fn is_decisive(mode: &Mode, path: &str, whole: &BTreeMap<&str, Value>) -> bool {
+    match (mode.name, path) {
+        // Only for the names of those that were cut off.
+        ("slow", "/connz") => false,
+        // Only where there is no better one.
+        ("cluster", "/routez") => !whole.contains_key("/clusterz"),
+        _ => whole.contains_key(path),
+    }
+}
+
+/// The broker's own answers to what a mode asks; those that it has not are absent.
+fn recorded(broker: &Broker, mode: &Mode) -> BTreeMap<&'static str, Value> {
+    let mut answers = BTreeMap::new();
+    for need in mode.needs {
+        let reply = broker.get(need.path);
+        if reply.status == 200 {
+            let mut body: Value = serde_json::from_str(&reply.body).expect("JSON");
+            if mode.name == "cert" {
+                body["tls_cert_not_after"] = json!("2999-01-01T00:00:00Z");
+            }
+            answers.insert(need.path, body);
+        }
+    }
+    answers
+}
+
+/// The answer with one field made absent or wrong, in each way that applies.
+fn spoilt(whole: &Value, name: &str, kind: Kind) -> Vec<(&'static str, Value)> {
+    let mut wrong = vec![("null", Some(Value::Null)), ("an object", Some(json!({})))];
+    match kind {
+        Kind::Text | Kind::Word(_) => {
+            wrong.extend([("empty", Some(json!(""))), ("a number", Some(json!(5)))]);
+        }
+        _ => wrong.push(("a text", Some(json!("5")))),
+    }
+    if matches!(kind, Kind::Count | Kind::Positive) {
+        wrong.push(("negative", Some(json!(-5))));
+    }
+    wrong.push(("absent", None));
+    wrong
+        .into_iter()
+        .map(|(what, value)| {
+            let mut body = whole.clone();
+            let path: Vec<&str> = name.split('.').collect();
+            spoil(&mut body, &path, &value);
+            (what, body)
+        })
+        .collect()
+}
+
+fn spoil(body: &mut Value, path: &[&str], value: &Option<Value>) {
+    match path {
+        ["*", rest @ ..] => {
+            let elements = body.as_array_mut().expect("a list");
+            // A list that happens to be empty gets an element that has nothing.
+            if elements.is_empty() {
+                elements.push(json!({}));
+            }
+            for element in elements {
+                spoil(element, rest, value);
+            }
+        }
+        [last] => {
+            for key in last.split('|') {
+                body.as_object_mut().expect("an object").remove(key);
+            }
+            if let Some(value) = value {
+                body[last.split('|').next().expect("a name")] = value.clone();
+            }
+        }
+        [first, rest @ ..] => {
+            let object = body.as_object_mut().expect("an object");
+            // An older broker has none of it.
+            let below = object.entry(*first).or_insert_with(|| json!({}));
+            spoil(below, rest, value);
+        }
+        [] => {}
+    }
+}
+
+/// A monitoring port with these answers, and nothing else.
+fn replay(answers: &BTreeMap<&'static str, Value>) -> SocketAddr {
+    let answers = answers.clone();
+    peer(move |mut stream| {
+        let request = read_until(&mut stream, "\r\n\r\n");
+        let target = request.split(' ').nth(1).unwrap_or_default();
+        let path = target.split('?').next().unwrap_or_default();
+        match answers.get(path) {
+            Some(body) => respond(&mut stream, "200 OK", &body.to_string()),
+            None => respond(&mut stream, "404 Not Found", "404 page not found"),
+        }
+    })
+}
+
+fn run(mode: &Mode, client: SocketAddr, monitor: SocketAddr) -> Said {
+    let state = tempfile::tempdir().expect("make a temporary folder");
+    let folder = state.path().to_str().expect("a readable path");
+    let mut arguments = vec!["--mode", mode.name, "--state-dir", folder];
+    // Of thresholds that need patience or luck this is not about.
+    arguments.extend(match mode.name {
+        "varz" => vec!["--figure", "mem"],
+        "uptime" => vec!["-w", "0:"],
+        _ => vec![],
+    });
+    check_ports(client, monitor, &arguments)
+}

@@ -1,0 +1,168 @@
+//! Runs the plugin and holds its output against the plugin contract, whatever
+//! the test is about.
+
+use std::{
+    collections::BTreeMap,
+    io::Read,
+    net::SocketAddr,
+    process::{Command, Stdio},
+};
+
+use test_support::{Broker, BrokerBuilder, wait_for};
+
+/// What a run of the plugin said.
+#[derive(Debug)]
+pub(crate) struct Said {
+    /// Exit code.
+    pub(crate) code: i32,
+    /// First line, perfdata cut off.
+    pub(crate) line: String,
+    /// Perfdata by label, in the order of the output.
+    pub(crate) perfdata: Vec<(String, String)>,
+    /// All of standard output.
+    pub(crate) output: String,
+}
+
+impl Said {
+    /// A figure's value with its unit, such as `0.5s`.
+    pub(crate) fn value(&self, label: &str) -> &str {
+        let fields = self.fields(label);
+        fields.split(';').next().unwrap_or_default()
+    }
+
+    /// A figure's value, thresholds and limits, as printed.
+    pub(crate) fn fields(&self, label: &str) -> &str {
+        self.perfdata
+            .iter()
+            .find_map(|(known, fields)| (known == label).then_some(fields.as_str()))
+            .unwrap_or_else(|| panic!("no figure {label}: {self:?}"))
+    }
+
+    /// The labels in order.
+    pub(crate) fn labels(&self) -> Vec<&str> {
+        self.perfdata
+            .iter()
+            .map(|(label, _)| label.as_str())
+            .collect()
+    }
+
+    /// Asserts exit code and what the first line says.
+    #[track_caller]
+    pub(crate) fn expect(&self, code: i32, words: &str) -> &Self {
+        assert_eq!(self.code, code, "{self:?}");
+        assert!(self.line.contains(words), "{words:?} is missing: {self:?}");
+        self
+    }
+}
+
+/// The brokers that every check must work with.
+pub(crate) fn brokers() -> Vec<BrokerBuilder> {
+    vec![
+        Broker::midge(),
+        Broker::nats_server(),
+        Broker::nats_server_29(),
+    ]
+}
+
+/// Runs the plugin on a broker.
+pub(crate) fn check(broker: &Broker, arguments: &[&str]) -> Said {
+    check_ports(broker.client_addr(), broker.monitor_addr(), arguments)
+}
+
+/// Runs the plugin on any two ports of 127.0.0.1.
+pub(crate) fn check_ports(client: SocketAddr, monitor: SocketAddr, arguments: &[&str]) -> Said {
+    let (client, monitor) = (client.port().to_string(), monitor.port().to_string());
+    let mut all = vec!["-p", &client, "-m", &monitor];
+    all.extend(arguments);
+    judge(&all)
+}
+
+/// Runs the plugin for a check and takes its answer apart.
+pub(crate) fn judge(arguments: &[&str]) -> Said {
+    let (code, output) = run(arguments);
+    let first = output.lines().next().unwrap_or_default();
+    let (line, perfdata) = first.split_once(" | ").unwrap_or((first, ""));
+    let said = Said {
+        code,
+        line: line.to_owned(),
+        perfdata: parse_perfdata(perfdata),
+        output: output.clone(),
+    };
+    let word = ["OK", "WARNING", "CRITICAL", "UNKNOWN"][usize::try_from(code).unwrap()];
+    assert!(line.starts_with(&format!("NATS {word}: ")), "{said:?}");
+    assert!(!line.contains(['|', '<', '>', '`']), "{said:?}");
+    assert!(!line.chars().any(char::is_control), "{said:?}");
+    said
+}
+
+/// Runs the plugin; its exit code and standard output. A run that prints to
+/// standard error, ends with no code of the contract, or not at all, fails the test.
+pub(crate) fn run(arguments: &[&str]) -> (i32, String) {
+    let mut child = Command::new(test_support::tools::check_nats())
+        .args(arguments)
+        // A proxy for everything must not come between the check and the broker.
+        .env("http_proxy", "http://127.0.0.1:1")
+        .env("ALL_PROXY", "http://127.0.0.1:1")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("start check_nats");
+    let status = wait_for("check_nats ends", || {
+        child.try_wait().expect("wait for check_nats")
+    });
+    let (mut output, mut errors) = (String::new(), String::new());
+    let mut stdout = child.stdout.take().expect("a piped output");
+    let mut stderr = child.stderr.take().expect("a piped output");
+    stdout.read_to_string(&mut output).expect("UTF-8");
+    stderr.read_to_string(&mut errors).expect("UTF-8");
+    let code = status.code().expect("an exit code");
+    assert!((0..=3).contains(&code), "{status}: {output}");
+    assert_eq!(errors, "", "nothing belongs on standard error: {output}");
+    (code, output)
+}
+
+/// Takes perfdata apart by its grammar; panics where it breaks it.
+fn parse_perfdata(text: &str) -> Vec<(String, String)> {
+    let mut seen = BTreeMap::new();
+    let figures: Vec<(String, String)> = text
+        .split(' ')
+        .filter(|figure| !figure.is_empty())
+        .map(|figure| {
+            let (label, fields) = figure.split_once('=').expect("label=value");
+            assert!(!label.contains(['\'', '"', '%', '/']), "{label}");
+            check_fields(fields);
+            (label.to_owned(), fields.to_owned())
+        })
+        .collect();
+    for (label, _) in &figures {
+        assert!(
+            seen.insert(label, ()).is_none(),
+            "{label} is there twice: {text}"
+        );
+    }
+    figures
+}
+
+/// `value[UOM];[warn];[crit];[min];[max]`
+fn check_fields(fields: &str) {
+    let parts: Vec<&str> = fields.split(';').collect();
+    assert!(parts.len() <= 5, "{fields}");
+    let unit_start = parts[0]
+        .find(|c: char| !matches!(c, '0'..='9' | '.' | '-'))
+        .unwrap_or(parts[0].len());
+    let (number, unit) = parts[0].split_at(unit_start);
+    match number {
+        "" => assert_eq!(unit, "U", "{fields}"),
+        number => {
+            number
+                .parse::<f64>()
+                .unwrap_or_else(|_| panic!("no number: {fields}"));
+            assert!(["", "s", "B", "c", "%"].contains(&unit), "{fields}");
+        }
+    }
+    for range in parts.iter().skip(1) {
+        let allowed = |c: char| matches!(c, '0'..='9' | '.' | '-' | '~' | ':' | '@');
+        assert!(range.chars().all(allowed), "{fields}");
+    }
+}

@@ -1,0 +1,118 @@
+//! Clients that subscribe and stop reading, on real brokers.
+
+use tempfile::TempDir;
+
+use super::plugin::{Said, brokers, check};
+use test_support::{Broker, RawClient, wait_until};
+
+/// Large, so that few messages fill the queues: nats-server 2.9 lets a publisher
+/// wait a tenth of a second for each one to a reader that is behind.
+const PAYLOAD_BYTES: usize = 500_000;
+
+/// More than a reader that still reads leaves pending: several times what is
+/// published at once.
+const STUCK_BYTES: u64 = 4 << 20;
+
+/// The reader's name as its owner chose it: not fit for a web page or perfdata.
+const NAME: &str = r"app|7<b>`x`";
+
+/// A new slow consumer is a warning that names it, once; then it is history.
+#[test]
+fn a_new_slow_consumer_is_named() {
+    for builder in brokers() {
+        let config = "max_pending: 1MB\nwrite_deadline: \"60s\"\n";
+        let broker = builder.config(config).start();
+        let state = tempfile::tempdir().expect("make a temporary folder");
+        slow(&broker, &state, &[]).expect(0, "first run");
+        slow(&broker, &state, &[]).expect(0, "0 new slow consumers in ");
+
+        let _reader = stuck_reader(&broker);
+        let mut publisher = RawClient::connect_quietly(broker.client_addr());
+        wait_until("the reader is cut off", || {
+            publish(&mut publisher);
+            broker.get_json("/varz")["slow_consumers"] != 0
+                && broker.get_json("/connz?state=closed")["total"] != 0
+        });
+        // The ring of closed connections is filled a moment later.
+        wait_until("the reader is among the closed", || {
+            let closed = broker.get_json("/connz?state=closed");
+            let names = closed["connections"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default();
+            names.iter().any(|connection| connection["name"] == NAME)
+        });
+
+        let said = slow(&broker, &state, &[]);
+        said.expect(1, "new slow consumer")
+            .expect(1, "\"app?7?b??x?\" 127.0.0.1")
+            .expect(1, "(warning 0)");
+        assert_ne!(said.value("slow_consumers"), "0c");
+        let knows_kinds = broker.get_json("/varz")["slow_consumer_stats"].is_object();
+        assert_eq!(said.value("slow_clients") == "U", !knows_kinds, "{said:?}");
+        slow(&broker, &state, &[]).expect(0, "0 new slow consumers in ");
+        // History again for a check that has not run before.
+        let other = tempfile::tempdir().expect("make a temporary folder");
+        slow(&broker, &other, &["-c", "0"]).expect(0, "since the start");
+    }
+}
+
+/// Bytes that wait for a reader are counted, judged, and put to its name.
+#[test]
+fn pending_bytes_are_put_to_a_name() {
+    for builder in brokers() {
+        let broker = builder.config("write_deadline: \"60s\"\n").start();
+        check(&broker, &["--mode", "pending"]).expect(0, "no bytes pending");
+        let _reader = stuck_reader(&broker);
+        let mut publisher = RawClient::connect_quietly(broker.client_addr());
+        wait_until("bytes are pending for good", || {
+            publish(&mut publisher);
+            biggest_pending(&broker) > STUCK_BYTES
+        });
+        let pending =
+            |arguments: &[&str]| check(&broker, &[&["--mode", "pending"], arguments].concat());
+        let said = pending(&["-w", "1TiB", "-c", "1TiB"]);
+        said.expect(0, "pending for \"app?7?b??x?\" 127.0.0.1");
+        assert_ne!(said.value("pending_max"), "0B");
+        assert_eq!(said.value("pending_max"), said.value("pending_total"));
+        assert!(
+            said.fields("pending_max").ends_with(";0;67108864"),
+            "{said:?}"
+        );
+        pending(&["-w", "0%"]).expect(1, "(warning 0%)");
+        pending(&["-c", "0"]).expect(2, "(critical 0)");
+        pending(&["--pending-total-critical", "0"]).expect(2, "pending in all (critical 0)");
+        pending(&["-v"]).expect(0, "127.0.0.1: ");
+    }
+}
+
+fn slow(broker: &Broker, state: &TempDir, arguments: &[&str]) -> Said {
+    let folder = state.path().to_str().expect("a readable path");
+    check(
+        broker,
+        &[&["--mode", "slow", "--state-dir", folder], arguments].concat(),
+    )
+}
+
+/// A client that subscribes to everything and never reads again.
+fn stuck_reader(broker: &Broker) -> RawClient {
+    let mut reader = RawClient::connect(broker.client_addr());
+    let connect = serde_json::json!({"verbose": false, "name": NAME});
+    reader.send(format!("CONNECT {connect}\r\nSUB > 1\r\n"));
+    reader.sync();
+    reader
+}
+
+/// The system's socket buffers take the first few of it.
+fn publish(publisher: &mut RawClient) {
+    let message = format!("PUB a {PAYLOAD_BYTES}\r\n{}\r\n", "x".repeat(PAYLOAD_BYTES));
+    publisher.send(message.repeat(2));
+    publisher.sync();
+}
+
+fn biggest_pending(broker: &Broker) -> u64 {
+    let page = broker.get_json("/connz?sort=pending&limit=1");
+    page["connections"][0]["pending_bytes"]
+        .as_u64()
+        .unwrap_or(0)
+}

@@ -1,0 +1,143 @@
+//! The page of the monitoring port in a real browser, which reaches nothing
+//! else.
+
+mod browser;
+mod cluster;
+mod crowd;
+mod legible;
+
+use browser::Browser;
+use monitor_client::text;
+use serde_json::json;
+use test_support::Broker;
+
+/// Markup, a mark that turns text around, and an escape sequence, as JSON has them.
+const HOSTILE_NAME: &str = r"<img src=x onerror=alert(1)>\u202egnp.exe\u001b[2J";
+const HARMLESS_NAME: &str = "<img src=x onerror=alert(1)>\u{fffd}gnp.exe\u{fffd}[2J";
+
+/// Behind a base path too, the page shows live figures, asks only what is
+/// answered, and takes what a client calls itself for text.
+#[test]
+fn the_page_lives_without_a_complaint() {
+    let broker = Broker::midge()
+        .config("http_base_path: \"/some/where\"\n")
+        .start();
+    let mut client = broker.connect();
+    client.send(format!(
+        "CONNECT {{\"verbose\":false,\"name\":\"{HOSTILE_NAME}\"}}\r\nSUB a 1\r\n"
+    ));
+    client.sync();
+    let mut browser = Browser::start();
+    let url = format!("http://{}/some/where", broker.monitor_addr());
+    browser.call("Page.navigate", json!({"url": url}));
+    browser.wait_for("document.querySelectorAll('.tile').length >= 8");
+    browser.wait_for("document.querySelectorAll('#connections tbody').length === 1");
+    browser.wait_for("document.querySelectorAll('.plot path').length >= 4");
+    assert_eq!(
+        browser.evaluate("document.querySelector('#connections td.name').textContent"),
+        json!(HARMLESS_NAME)
+    );
+    browser.evaluate("document.querySelector('#connections td').click()");
+    browser.wait_for("document.querySelector('.details .subjects').textContent === 'a'");
+    browser.evaluate("document.querySelector('[data-state=closed]').click()");
+    browser.wait_for(
+        "document.querySelector('#connections .count').textContent.endsWith('remembered')",
+    );
+    assert_eq!(browser.evaluate("document.images.length"), json!(0));
+    assert_eq!(browser.complaints(), Vec::<&serde_json::Value>::new());
+}
+
+/// The page writes sizes and reads durations by the same rules as every other view.
+#[test]
+fn the_page_writes_and_reads_as_all_views_do() {
+    let broker = Broker::midge().start();
+    let mut browser = Browser::start();
+    let url = format!("http://{}/", broker.monitor_addr());
+    browser.call("Page.navigate", json!({"url": url}));
+    browser.wait_for("document.querySelectorAll('.tile').length >= 8");
+    let sizes: Vec<u64> = (0..54)
+        .flat_map(|bit| [1 << bit, (1 << bit) * 3 / 2, 1_000_003_u64 << bit >> 20])
+        .chain([0, 1023, 10_230, 10_239, 102_399, 1_048_575])
+        .collect();
+    let written = browser.evaluate(&format!("{}.map(bytes)", json!(sizes)));
+    let wanted = sizes.iter().map(|size| text::bytes(*size as f64));
+    let wanted: Vec<String> = wanted.map(|text| text.replace(' ', "\u{a0}")).collect();
+    assert_eq!(written, json!(wanted));
+    let times = ["0s", "472µs", "1.5ms", "1m2.5s", "1y2d3h4m5s", "100ns"];
+    let read = browser.evaluate(&format!("{}.map(goSeconds)", json!(times)));
+    for (time, read) in times.iter().zip(read.as_array().expect("a list")) {
+        let wanted = text::go_uptime(time).expect("an uptime").as_secs_f64();
+        let read = read.as_f64().expect("a number");
+        assert!((read - wanted).abs() <= wanted * 1e-9, "{time}: {read}");
+    }
+}
+
+/// No part of the page is wider than a telephone.
+#[test]
+fn the_page_fits_a_telephone() {
+    let broker = Broker::midge().start();
+    let mut browser = Browser::start();
+    browser.call(
+        "Emulation.setDeviceMetricsOverride",
+        json!({"width": 390, "height": 844, "deviceScaleFactor": 2, "mobile": true}),
+    );
+    let url = format!("http://{}/", broker.monitor_addr());
+    browser.call("Page.navigate", json!({"url": url}));
+    browser.wait_for("document.querySelectorAll('.tile').length >= 8");
+    assert_eq!(
+        browser.evaluate("document.documentElement.scrollWidth <= 390"),
+        json!(true)
+    );
+}
+
+/// A reader that stops, refused logins, a storm of bare connects: each is on the page
+/// with what it does, and the events arrive by themselves.
+#[test]
+fn trouble_is_shown_with_who_and_why() {
+    let broker = Broker::midge()
+        .config("max_payload: 20000\nmax_pending: 200000\nauthorization { users = [ { user: a, password: b } ] }\nno_auth_user: a\n")
+        .start();
+    let mut browser = Browser::start();
+    browser.call(
+        "Page.navigate",
+        json!({"url": format!("http://{}/", broker.monitor_addr())}),
+    );
+    browser.wait_for("document.querySelector('#findings .all-well')?.hidden === false");
+    let mut reader = broker.connect();
+    reader.send("CONNECT {\"verbose\":false,\"name\":\"stuck-app\"}\r\nSUB facts.> 1\r\n");
+    reader.sync();
+    let mut writer = broker.connect();
+    writer.send("CONNECT {\"verbose\":false,\"name\":\"fact-writer\"}\r\n");
+    let publish = format!("PUB facts.node1 4000\r\n{}\r\n", "x".repeat(4000));
+    for _ in 0..40 {
+        writer.send(publish.repeat(50));
+        writer.sync();
+        if broker.get_json("/varz")["slow_consumers"] != json!(0) {
+            break;
+        }
+    }
+    for _ in 0..12 {
+        let mut stranger = broker.connect();
+        stranger.send("CONNECT {\"user\":\"intruder\",\"pass\":\"wrong\"}\r\nPING\r\n");
+        stranger.read_to_end();
+    }
+    browser.wait_for("[...document.querySelectorAll('#findings .card')].some((card) => card.textContent.includes('login-failures'))");
+    browser.wait_for("document.querySelector('#findings').textContent.includes('stuck-app')");
+    browser.wait_for(
+        "document.querySelector('#incidents .card')?.textContent.includes('stuck-app') === true",
+    );
+    browser.wait_for("document.querySelector('#incidents .card .curve path.line') !== null");
+    browser.wait_for("document.querySelector('#incidents').textContent.includes('fact-writer')");
+    browser.wait_for("document.querySelector('#subjects').textContent.includes('facts.node1')");
+    browser.wait_for("document.querySelector('#events .log').textContent.includes('intruder')");
+    browser.evaluate("document.querySelector('[data-state=closed]').click()");
+    browser
+        .wait_for("document.querySelector('#connections').textContent.includes('Slow Consumer')");
+    assert_eq!(browser.complaints(), Vec::<&serde_json::Value>::new());
+    // The same without a script.
+    let plain = broker.get("/").body;
+    assert!(
+        plain.contains("login-failures") && plain.contains("What to do"),
+        "{plain}"
+    );
+}

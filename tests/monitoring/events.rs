@@ -1,0 +1,273 @@
+//! `/eventsz`: what happens is told, as pages and as server-sent events, and
+//! crowds and probes do not drown it.
+
+use std::{
+    io::{BufRead, BufReader, Write},
+    net::TcpStream,
+};
+
+use serde_json::Value;
+use test_support::{Broker, PATIENCE, RawClient, wait_for, wait_until};
+
+/// A storm is more than ten changes within a second.
+const CONFIG: &str = "diagnosis { interval: 50ms, storm_rate: 10 }";
+
+/// The events of a page, the oldest first.
+fn events(broker: &Broker, query: &str) -> Vec<Value> {
+    let page = broker.get_json(&format!("/eventsz?{query}"));
+    page["events"].as_array().expect("events").clone()
+}
+
+fn named_client(broker: &Broker, name: &str) -> RawClient {
+    let mut client = broker.connect();
+    client.send(format!(
+        "CONNECT {{\"verbose\":false,\"name\":{name:?}}}\r\n"
+    ));
+    client.sync();
+    client
+}
+
+/// A reader of server-sent events.
+struct Stream(BufReader<TcpStream>);
+
+impl Stream {
+    fn open(broker: &Broker, query: &str, headers: &str) -> Self {
+        let stream = TcpStream::connect(broker.monitor_addr()).expect("the monitoring port");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let host = broker.monitor_addr();
+        write!(
+            &stream,
+            "GET /eventsz?{query} HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\n\
+             {headers}\r\n"
+        )
+        .expect("room");
+        let mut stream = Self(BufReader::new(stream));
+        stream.line_with("retry:");
+        stream
+    }
+
+    fn line_with(&mut self, start: &str) -> String {
+        loop {
+            let mut line = String::new();
+            let len = self.0.read_line(&mut line).expect("more to read");
+            assert_ne!(len, 0, "the stream ended before a line with {start}");
+            if let Some(rest) = line.trim_end().strip_prefix(start) {
+                return rest.trim().to_owned();
+            }
+        }
+    }
+
+    /// Name and data of the next event.
+    fn next(&mut self) -> (String, Value) {
+        let name = self.line_with("event:");
+        let data = serde_json::from_str(&self.line_with("data:")).expect("JSON");
+        (name, data)
+    }
+}
+
+#[test]
+fn a_client_that_comes_and_goes_is_told_with_totals() {
+    let broker = Broker::midge().config(CONFIG).start();
+    let mut client = named_client(&broker, "app-7");
+    client.send("SUB a 1\r\nPUB b 5\r\nhello\r\n");
+    client.sync();
+    drop(client);
+    let told = wait_for("the end is told", || {
+        Some(events(&broker, "type=client.connected,client.closed")).filter(|e| e.len() == 2)
+    });
+    assert_eq!(told[0]["type"], "client.connected");
+    assert_eq!(told[1]["type"], "client.closed");
+    for event in &told {
+        assert_eq!(event["subject"], "app-7");
+        assert_eq!(event["cid"], told[0]["cid"]);
+    }
+    let text = told[1]["text"].as_str().expect("a text");
+    for part in [
+        "Client Closed",
+        "1 messages (5 bytes) in",
+        "1 subscriptions",
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    let id = told[0]["id"].as_u64().expect("an id");
+    let later = events(&broker, &format!("since={id}&type=client.closed"));
+    assert_eq!(later, told[1..]);
+    assert_eq!(broker.get("/eventsz?type=nonsense").status, 400);
+    for number in [
+        "-9223372036854775808",
+        "9223372036854775807",
+        "18446744073709551615",
+    ] {
+        let status = broker.get(&format!("/eventsz?since={number}")).status;
+        assert!([200, 400].contains(&status), "{number}");
+    }
+}
+
+/// A probe that only connects is counted, logged once, and listed among the last of
+/// its kind; a flood of them pushes nobody else out.
+#[test]
+fn bare_connects_leave_one_line_and_a_bounded_list() {
+    let broker = Broker::midge().config(CONFIG).start();
+    drop(named_client(&broker, "before"));
+    let closed = || broker.get_json("/connz?state=closed");
+    wait_until("the client is remembered", || {
+        closed().to_string().contains("\"name\":\"before\"")
+    });
+    let before = broker.get_json("/eventsz")["last_id"].clone();
+    for _ in 0..300 {
+        drop(TcpStream::connect(broker.client_addr()).expect("the client port"));
+    }
+    wait_until("all have been accepted and are gone", || {
+        let varz = broker.get_json("/varz");
+        varz["total_connections"].as_u64() >= Some(302) && varz["connections"] == 0
+    });
+    wait_until("the last ones are listed", || closed()["total"] == 257);
+    assert!(closed().to_string().contains("\"name\":\"before\""));
+    assert_eq!(broker.get_json("/eventsz")["last_id"], before);
+    assert_eq!(broker.log().matches("left without a word").count(), 1);
+}
+
+#[test]
+fn a_storm_is_one_event() {
+    let broker = Broker::midge().config(CONFIG).start();
+    let clients: Vec<_> = (0..200).map(|_| named_client(&broker, "many")).collect();
+    drop(clients);
+    let storm = wait_for("the storm is told", || {
+        events(&broker, "type=storm").first().cloned()
+    });
+    let text = storm["text"].as_str().expect("a text");
+    assert!(text.contains("most of them from 127.0.0.1"), "{text}");
+    // Those before the storm was one, and the storm.
+    assert!(events(&broker, "").len() <= 40);
+    assert_eq!(events(&broker, "type=storm").len(), 1);
+}
+
+#[test]
+fn a_stream_tells_what_happens_and_replays() {
+    let broker = Broker::midge().config(CONFIG).start();
+    let mut stream = Stream::open(&broker, "type=client.connected", "");
+    let _first = named_client(&broker, "first");
+    let (name, data) = stream.next();
+    assert_eq!(
+        (&*name, &data["subject"]),
+        ("client.connected", &Value::from("first"))
+    );
+    let id = data["id"].as_u64().expect("an id");
+    drop(stream);
+
+    let _second = named_client(&broker, "second");
+    let mut stream = Stream::open(&broker, "", &format!("Last-Event-ID: {id}\r\n"));
+    assert_eq!(stream.next().1["subject"], "second");
+
+    // Numbers of an earlier run: the reader is told that they begin anew.
+    let mut stream = Stream::open(&broker, "", "Last-Event-ID: 1000\r\n");
+    let (name, data) = stream.next();
+    assert_eq!(
+        (&*name, &data["reason"]),
+        ("gap", &Value::from("restarted"))
+    );
+    assert_eq!(stream.next().1["id"], 1);
+}
+
+/// A reader that came too late is told how much it missed, and readers are
+/// limited in number.
+#[test]
+fn what_is_forgotten_is_told_as_a_gap() {
+    // Names of a kilobyte fill the memory for events soon.
+    let broker = Broker::midge()
+        .config("diagnosis { storm_rate: 1000000 }")
+        .start();
+    let name = "n".repeat(1000);
+    for _ in 0..4 {
+        let clients: Vec<_> = (0..500).map(|_| named_client(&broker, &name)).collect();
+        drop(clients);
+    }
+    wait_until("early events are forgotten", || {
+        broker.get_json("/eventsz?since=1&limit=1")["missed"] != 0
+    });
+    let mut stream = Stream::open(&broker, "since=1", "");
+    let (name, data) = stream.next();
+    assert_eq!(
+        (&*name, &data["reason"]),
+        ("gap", &Value::from("forgotten"))
+    );
+    let missed = data["missed"].as_u64().expect("a number");
+    assert!(missed > 0);
+    assert!(stream.next().1["id"].as_u64() >= Some(missed + 2));
+
+    let mut readers = vec![stream];
+    while readers.len() < 16 {
+        readers.push(Stream::open(&broker, "", ""));
+    }
+    let host = broker.monitor_addr();
+    let request = format!(
+        "GET /eventsz HTTP/1.1\r\nHost: {host}\r\nAccept: text/event-stream\r\nConnection: \
+         close\r\n\r\n"
+    );
+    let refused = || test_support::http::send(host, &request).status == 503;
+    assert!(refused());
+    assert_eq!(broker.get("/eventsz").status, 200);
+    readers.pop();
+    wait_until("the place is free", || {
+        let stream = TcpStream::connect(host).expect("the monitoring port");
+        stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        (&stream).write_all(request.as_bytes()).expect("room");
+        let mut line = String::new();
+        BufReader::new(stream)
+            .read_line(&mut line)
+            .expect("a status line");
+        line.contains("200")
+    });
+}
+
+/// One event for each wrong login, as it happens.
+#[test]
+fn each_wrong_login_is_one_event() {
+    let config = format!("{CONFIG}\nauthorization {{ user: u, password: p }}");
+    let broker = Broker::midge().config(config).start();
+    let mut stream = Stream::open(&broker, "type=auth.failed", "");
+    for number in 0..20 {
+        let mut client = broker.connect();
+        client.send(format!(
+            "CONNECT {{\"user\":\"stranger-{number}\",\"pass\":\"wrong\"}}\r\n"
+        ));
+        client.read_to_end();
+    }
+    for number in 0..20 {
+        let (name, data) = stream.next();
+        let text = data["text"].as_str().expect("a text");
+        assert_eq!(
+            (&*name, &data["subject"]),
+            ("auth.failed", &"127.0.0.1".into())
+        );
+        assert!(text.contains(&format!("\"stranger-{number}\"")), "{text}");
+    }
+    assert_eq!(events(&broker, "type=auth.failed").len(), 20);
+}
+
+/// A follower that does not read costs nothing but its place, and is told what
+/// it missed when it reads on.
+#[test]
+fn a_slow_follower_gets_a_gap_and_holds_no_memory() {
+    let config = "diagnosis { storm_rate: 1000000 }\nmax_closed_clients: 10";
+    let broker = Broker::midge().config(config).start();
+    let mut stream = Stream::open(&broker, "", "");
+    let memory = || broker.get_json("/varz")["mem"].as_u64().expect("bytes");
+    let name = "n".repeat(1000);
+    // Two events of a kilobyte each: the log holds four megabytes of them.
+    let fill = || (0..2500).for_each(|_| drop(named_client(&broker, &name)));
+    fill();
+    let before = memory();
+    fill();
+    fill();
+    let grown = memory().saturating_sub(before);
+    assert!(grown < 8 * 1024 * 1024, "{grown} bytes more");
+    let missed = wait_for("the gap is told", || {
+        let (name, data) = stream.next();
+        (name == "gap").then(|| data["missed"].as_u64().expect("a number"))
+    });
+    assert!(missed > 1000, "{missed}");
+    // It goes on with what is remembered.
+    let (name, _) = stream.next();
+    assert!(name.starts_with("client."), "{name}");
+}

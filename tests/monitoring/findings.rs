@@ -1,0 +1,115 @@
+//! Findings: each rule is brought about for real, seen to appear at `/explainz`
+//! and to clear, and seen to stay silent where it should.
+
+mod broker;
+mod causes;
+mod ceilings;
+mod certificates;
+mod clients;
+mod proofs;
+mod readers;
+mod routes;
+mod shown;
+mod system;
+mod tables;
+
+use serde_json::Value;
+use test_support::{Broker, BrokerBuilder, RawClient};
+
+/// Thresholds that a test reaches within a second. `more` adds to them.
+fn quick(more: &str) -> BrokerBuilder {
+    quick_with(more, "")
+}
+
+/// The same with options outside of the block.
+fn quick_with(more: &str, options: &str) -> BrokerBuilder {
+    Broker::midge().config(format!("{}{options}\n", thresholds(more)))
+}
+
+/// The block of thresholds that a test reaches within a second; those that are
+/// the default where the table of proofs is measured with them.
+fn thresholds(more: &str) -> String {
+    if proofs::with_defaults() {
+        return format!("diagnosis {{\n incident_window: 20s\n {more}\n}}\n");
+    }
+    format!(
+        "diagnosis {{\n interval: 50ms\n appear_after: 100ms\n clear_after: 200ms\n incident_window: 2s\n \
+         growth_window: 2s\n config_check: 50ms\n worker_delay: 60s\n {more}\n}}\n"
+    )
+}
+
+/// The findings with this code now.
+fn findings(broker: &Broker, code: &str) -> Vec<Value> {
+    let explained = broker.get_json("/explainz");
+    let all = explained["findings"].as_array().expect("findings");
+    all.iter()
+        .filter(|finding| finding["code"] == code)
+        .cloned()
+        .collect()
+}
+
+/// Waits for a finding.
+fn appears(broker: &Broker, code: &str) -> Value {
+    appears_while(broker, code, || {})
+}
+
+/// Does something again and again until there is a finding.
+fn appears_while(broker: &Broker, code: &str, mut cause: impl FnMut()) -> Value {
+    let finding = proofs::wait(&format!("{code} appears"), || {
+        cause();
+        findings(broker, code).into_iter().next()
+    });
+    proofs::note_shown(code);
+    finding
+}
+
+/// Waits until there is no finding of that code.
+fn clears(broker: &Broker, code: &str) {
+    proofs::begin();
+    proofs::wait(&format!("{code} clears"), || {
+        findings(broker, code).is_empty().then_some(())
+    });
+    proofs::note_cleared(code);
+}
+
+/// Sees the broker look at itself often enough for anything to appear, and
+/// nothing of that code appear.
+fn stays_silent(broker: &Broker, code: &str) {
+    let looks_wanted = if proofs::with_defaults() { 4 } else { 20 };
+    let mut looks = 0;
+    let mut last = Value::Null;
+    proofs::wait("the broker looks at itself", || {
+        let explained = broker.get_json("/explainz");
+        let found = findings(broker, code);
+        assert!(found.is_empty(), "{found:?}");
+        looks += usize::from(explained["looked"] != last);
+        last = explained["looked"].clone();
+        (looks > looks_wanted).then_some(())
+    });
+    proofs::begin();
+}
+
+/// A client that has logged in under a name.
+fn client(broker: &Broker, name: &str) -> RawClient {
+    let mut client = broker.connect();
+    client.send(format!(
+        "CONNECT {{\"verbose\":false,\"headers\":true,\"no_responders\":true,\"name\":{name:?}}}\r\n"
+    ));
+    client.sync();
+    client
+}
+
+/// The text of a finding.
+fn text(finding: &Value) -> &str {
+    finding["text"].as_str().expect("a text")
+}
+
+/// Tells readers to stop, also when the test fails in between: a scope waits
+/// for its threads.
+struct StopsAtEnd<'a>(&'a std::sync::atomic::AtomicBool);
+
+impl Drop for StopsAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, std::sync::atomic::Ordering::Relaxed);
+    }
+}

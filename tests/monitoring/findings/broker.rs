@@ -1,0 +1,249 @@
+//! The broker itself: its configuration, its threads, its starts.
+
+use std::{
+    fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+};
+
+use super::{appears, clears, proofs, quick, quick_with, stays_silent, text};
+use test_support::{Broker, HeldThreads, http, pki::Pki, wait_until};
+
+/// Nothing is wrong with a broker that was just started.
+#[test]
+fn a_fresh_broker_has_no_findings() {
+    let broker = Broker::midge()
+        .config("diagnosis { interval: 50ms }")
+        .start();
+    wait_until("it has looked", || {
+        let explained = broker.get_json("/explainz");
+        explained["looked"].as_str() > explained["now"].as_str().map(|_| "")
+            && broker.get_json("/memz")["ceilings"]
+                .as_array()
+                .is_some_and(|c| !c.is_empty())
+    });
+    let explained = broker.get_json("/explainz");
+    assert_eq!(explained["status"], "ok", "{explained}");
+    assert_eq!(
+        explained["findings"].as_array().map(Vec::len),
+        Some(0),
+        "{explained}"
+    );
+    let health = broker.get_json("/healthz?probe=state");
+    for (field, value) in [("live", true), ("ready", true), ("degraded", false)] {
+        assert_eq!(health[field], value, "{health}");
+    }
+}
+
+#[test]
+pub fn a_configuration_that_is_not_in_force_is_told_until_it_is() {
+    let broker = quick_with("", "max_payload: 1MB").start();
+    stays_silent(&broker, "config-differs");
+    let file = broker.folder().join("broker.conf");
+    let before = fs::read_to_string(&file).expect("the configuration");
+
+    fs::write(
+        &file,
+        before.replace("max_payload: 1MB", "max_payload: 2MB"),
+    )
+    .expect("room");
+    let finding = appears(&broker, "config-differs");
+    assert_eq!(finding["severity"], "warning");
+    assert!(text(&finding).contains("max_payload"), "{finding}");
+    broker.signal(libc::SIGHUP);
+    clears(&broker, "config-differs");
+
+    let secret = "canary-secret-4711";
+    fs::write(
+        &file,
+        format!("{before}\nauthorization: {secret} {{ {secret}"),
+    )
+    .expect("room");
+    let finding = appears(&broker, "config-differs");
+    assert!(text(&finding).contains("has an error"), "{finding}");
+    assert!(!finding.to_string().contains(secret));
+    fs::write(
+        &file,
+        before.replace("max_payload: 1MB", "max_payload: 2MB"),
+    )
+    .expect("room");
+    clears(&broker, "config-differs");
+
+    fs::write(
+        &file,
+        before.replace("incident_window: 2s", "incident_window: 3s"),
+    )
+    .expect("room");
+    wait_until("what waits for a restart is only worth knowing", || {
+        // The limit has gone back as well, which takes effect at once.
+        broker.signal(libc::SIGHUP);
+        appears(&broker, "config-differs")["severity"] == "info"
+    });
+}
+
+/// The broker's worker threads are held as a debugger would; everything else in
+/// the process goes on.
+#[test]
+pub fn workers_that_do_not_get_on_are_told() {
+    let broker = quick("worker_delay: 500ms").start();
+    clears(&broker, "worker-stall");
+    let held = HeldThreads::hold(&broker, "tokio-rt-worker");
+    let finding = appears(&broker, "worker-stall");
+    assert!(
+        text(&finding).contains("for a thread of the broker"),
+        "{finding}"
+    );
+    drop(held);
+    clears(&broker, "worker-stall");
+}
+
+#[test]
+pub fn a_broker_that_starts_again_and_again_says_so() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let file = folder.path().join("starts");
+    let more = format!(
+        "incident_window: 5s\n starts_file: {:?}",
+        file.display().to_string()
+    );
+    for _ in 0..2 {
+        let mut broker = quick(&more).start();
+        stays_silent(&broker, "restart-loop");
+        broker.stop();
+    }
+    let broker = quick(&more).start();
+    let finding = appears(&broker, "restart-loop");
+    assert!(text(&finding).contains("started 3 times"), "{finding}");
+    clears(&broker, "restart-loop");
+}
+
+#[test]
+pub fn doors_that_stand_open_are_told() {
+    let open = quick_with("", "http: \"0.0.0.0:-1\"")
+        .flag("-a")
+        .flag("0.0.0.0")
+        .start();
+    for code in DOORS {
+        proofs::wait(&format!("{code} appears"), || {
+            is_told(&open, code, "").then_some(())
+        });
+        proofs::note_shown(code);
+    }
+    assert_eq!(warnings_of_doors(&open), 2, "{}", open.log());
+    let file = open.folder().join("broker.conf");
+    for (code, lock) in DOORS.iter().zip(["authorization", "monitor"]) {
+        let before = fs::read_to_string(&file).expect("the configuration");
+        fs::write(&file, format!("{before}{lock} {{ token: canary }}\n")).expect("room");
+        proofs::begin();
+        open.signal(libc::SIGHUP);
+        proofs::wait(&format!("{code} clears"), || {
+            (!is_told(&open, code, "Authorization: Bearer canary\r\n")).then_some(())
+        });
+        proofs::note_cleared(code);
+    }
+    let broker = quick("").start();
+    for code in DOORS {
+        stays_silent(&broker, code);
+    }
+}
+
+const DOORS: [&str; 2] = ["unsafe-clients", "unsafe-monitoring"];
+
+/// Whether there is such a finding, asked for with more headers.
+fn is_told(broker: &Broker, code: &str, headers: &str) -> bool {
+    let local = SocketAddr::from(([127, 0, 0, 1], broker.monitor_addr().port()));
+    let request =
+        format!("GET /explainz HTTP/1.1\r\nHost: {local}\r\nConnection: close\r\n{headers}\r\n");
+    let explained = http::send(local, &request).json();
+    let all = explained["findings"].as_array().expect("findings");
+    all.iter().any(|finding| finding["code"] == code)
+}
+
+/// Lines that warn of open doors at the start.
+fn warnings_of_doors(broker: &Broker) -> usize {
+    let log = broker.log();
+    let warns = |line: &&str| {
+        line.contains("nobody has to log in") || line.contains("open to other machines")
+    };
+    log.lines().filter(warns).count()
+}
+
+/// With a token for the monitoring port, and a login or certificates for
+/// clients, no door stands open: neither a finding nor a warning says so.
+#[test]
+fn doors_with_a_lock_are_not_told() {
+    let pki = Pki::new(&["broker"]);
+    let tls = format!(
+        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, verify: true }}",
+        pki.text("broker.pem"),
+        pki.text("broker.key"),
+        pki.text("ca.pem")
+    );
+    let monitor = "http: \"0.0.0.0:-1\"\nmonitor { token: canary }";
+    for lock in [&*tls, "authorization { token: t }"] {
+        let broker = quick_with("", &format!("{monitor}\n{lock}"))
+            .flag("-a")
+            .flag("0.0.0.0")
+            .start();
+        let bearer = "Authorization: Bearer canary\r\n";
+        // Looks that would have told.
+        for _ in 0..10 {
+            for code in DOORS {
+                assert!(!is_told(&broker, code, bearer), "{code}: {lock}");
+            }
+            std::thread::sleep(std::time::Duration::from_millis(50));
+        }
+        assert_eq!(warnings_of_doors(&broker), 0, "{}", broker.log());
+    }
+    // Certificates lock nothing while plain connections are taken too.
+    let both = format!("{tls}\nallow_non_tls: true\n{monitor}");
+    let broker = quick_with("", &both).flag("-a").flag("0.0.0.0").start();
+    wait_until("the open door is told", || {
+        is_told(
+            &broker,
+            "unsafe-clients",
+            "Authorization: Bearer canary\r\n",
+        )
+    });
+}
+
+#[test]
+pub fn a_reload_that_fails_is_told_until_one_succeeds() {
+    let broker = quick_with("", "max_payload: 1MB").start();
+    let file = broker.folder().join("broker.conf");
+    let before = fs::read_to_string(&file).expect("the configuration");
+    broker.signal(libc::SIGHUP);
+    wait_until("it was reloaded", || {
+        broker.log().contains("Reloaded server configuration")
+    });
+    stays_silent(&broker, "reload-failed");
+    let secret = "canary-secret-4712";
+    fs::write(&file, format!("{before}\n{secret} {{")).expect("room");
+    broker.signal(libc::SIGHUP);
+    let finding = appears(&broker, "reload-failed");
+    assert!(text(&finding).contains("nothing was changed"), "{finding}");
+    assert!(!finding.to_string().contains(secret));
+    fs::write(&file, before).expect("room");
+    broker.signal(libc::SIGHUP);
+    clears(&broker, "reload-failed");
+}
+
+/// It can be asked through the socket, and is told there what to do. It stays
+/// until the next start, when the port may be free.
+#[test]
+pub fn a_broker_without_its_default_monitoring_port_says_so() {
+    // If this fails, somebody else has it, which is as good.
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 8222));
+    let broker = quick_with("", "monitor { unix: m.sock }")
+        .without_monitoring()
+        .start();
+    let socket = broker.folder().join("m.sock");
+    let finding = proofs::wait("no-monitoring appears", || {
+        let explained = http::request_unix(&socket, "GET", "/explainz").json();
+        let all = explained["findings"].as_array().expect("findings");
+        let found = all.iter().find(|it| it["code"] == "no-monitoring");
+        found.cloned()
+    });
+    proofs::note_shown("no-monitoring");
+    assert!(text(&finding).contains("127.0.0.1:8222"), "{finding}");
+    drop(taken);
+    stays_silent(&quick("").start(), "no-monitoring");
+}

@@ -1,0 +1,274 @@
+//! Things that have an end.
+
+use std::{fs, os::unix::fs::PermissionsExt, thread, time::Duration};
+
+use serde_json::Value;
+
+use super::{appears, appears_while, clears, client, quick, quick_with, stays_silent, text};
+use test_support::{Broker, tools, wait_until};
+
+fn ceiling(broker: &Broker, name: &str) -> Value {
+    let find = || {
+        let memz = broker.get_json("/memz");
+        let all = memz["ceilings"].as_array().expect("ceilings");
+        all.iter().find(|ceiling| ceiling["name"] == name).cloned()
+    };
+    // The first look at a broker that has just started may be still to come.
+    wait_until("the ceiling is known", || find().is_some());
+    find().expect("it stays")
+}
+
+#[test]
+pub fn connections_end_at_their_limit() {
+    let broker = quick_with("exhausted_within: 10ms", "max_connections: 10").start();
+    let mut clients: Vec<_> = (0..6).map(|_| client(&broker, "few")).collect();
+    stays_silent(&broker, "ceiling-connections");
+    clients.extend((0..3).map(|_| client(&broker, "more")));
+    let finding = appears(&broker, "ceiling-connections");
+    assert!(
+        text(&finding).starts_with("9 of 10 are used (90 %)"),
+        "{finding}"
+    );
+    assert_eq!(broker.get_json("/healthz?probe=state")["degraded"], true);
+    assert_eq!(broker.get("/healthz?probe=ready").status, 200);
+
+    clients.push(client(&broker, "last"));
+    wait_until("it is critical", || {
+        appears(&broker, "ceiling-connections")["severity"] == "critical"
+    });
+    let health = broker.get_json("/healthz?probe=state");
+    assert_eq!(
+        (&health["status"], &health["ready"]),
+        (&"ok".into(), &false.into())
+    );
+    assert_eq!(health["reasons"][0], "ceiling-connections");
+    assert_eq!(broker.get("/healthz?probe=ready").status, 503);
+    assert_eq!(broker.get("/healthz?probe=live").status, 200);
+    assert_eq!(ceiling(&broker, "connections")["used"], 10.0);
+
+    drop(clients);
+    clears(&broker, "ceiling-connections");
+    assert_eq!(broker.get("/healthz?probe=ready").status, 200);
+}
+
+#[test]
+pub fn files_end_at_the_limit_of_the_process() {
+    let broker = quick("ceiling_warning: 50").start();
+    stays_silent(&broker, "ceiling-fds");
+    let used = ceiling(&broker, "fds")["used"].as_f64().expect("a number");
+    // Room for a few connections of the test itself.
+    let before = limit_files(&broker, used as u64 + 4);
+    appears(&broker, "ceiling-fds");
+    limit_files(&broker, before);
+    clears(&broker, "ceiling-fds");
+}
+
+#[test]
+pub fn clients_are_refused_before_the_descriptors_are_gone() {
+    let broker = quick("").start();
+    stays_silent(&broker, "descriptors-exhausted");
+    let used = ceiling(&broker, "fds")["used"].as_f64().expect("a number");
+    // A quarter of them is not for clients.
+    limit_files(&broker, (used as u64 + 10) * 3 / 2);
+    let mut clients = Vec::new();
+    let finding = appears_while(&broker, "descriptors-exhausted", || {
+        let address = broker.client_addr();
+        clients.push(std::net::TcpStream::connect(address).expect("connect"));
+    });
+    assert_eq!(finding["subject"], "client");
+    assert_eq!(broker.get("/healthz?probe=ready").status, 503);
+    assert_eq!(broker.get("/healthz?probe=live").status, 200);
+    drop(clients);
+    clears(&broker, "descriptors-exhausted");
+}
+
+/// Who asks now and then learns of it, and the broker is ready as soon as it is.
+#[test]
+fn refused_connections_are_told_for_longer_than_the_broker_is_not_ready() {
+    let config = "diagnosis { interval: 50ms, clear_after: 200ms, incident_window: 1h }";
+    let broker = Broker::midge().config(config).start();
+    let used = ceiling(&broker, "fds")["used"].as_f64().expect("a number");
+    limit_files(&broker, (used as u64 + 10) * 3 / 2);
+    let mut clients = Vec::new();
+    let is_ready = || broker.get("/healthz?probe=ready").status == 200;
+    wait_until("it is not ready", || {
+        let address = broker.client_addr();
+        clients.push(std::net::TcpStream::connect(address).expect("connect"));
+        !is_ready()
+    });
+    drop(clients);
+    wait_until("it is ready again", is_ready);
+    let found = super::findings(&broker, "descriptors-exhausted");
+    assert!(!found.is_empty());
+}
+
+/// Sets how many files the broker may open; returns what it was before.
+fn limit_files(broker: &Broker, count: u64) -> u64 {
+    let pid = i32::try_from(broker.pid()).expect("a pid");
+    let mut before = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `before` is a valid place for the result; nothing is set.
+    let result =
+        unsafe { libc::prlimit(pid, libc::RLIMIT_NOFILE, std::ptr::null(), &raw mut before) };
+    assert_eq!(result, 0, "prlimit: {}", std::io::Error::last_os_error());
+    let limit = libc::rlimit {
+        rlim_cur: count,
+        ..before
+    };
+    // SAFETY: `limit` is valid for the whole call; the old one is not asked for.
+    let result = unsafe {
+        libc::prlimit(
+            pid,
+            libc::RLIMIT_NOFILE,
+            &raw const limit,
+            std::ptr::null_mut(),
+        )
+    };
+    assert_eq!(result, 0, "prlimit: {}", std::io::Error::last_os_error());
+    before.rlim_cur
+}
+
+/// A client that subscribes steadily is foreseen long before its limit, and
+/// the time told is the time it takes.
+#[test]
+pub fn the_end_of_subscriptions_is_foreseen() {
+    let broker = quick_with("leak_subscriptions: 1000000", "max_subscriptions: 20000").start();
+    let mut leaky = client(&broker, "leaky-app");
+    stays_silent(&broker, "ceiling-subscriptions");
+    let mut count = 0;
+    let finding = appears_while(&broker, "ceiling-subscriptions", || {
+        for _ in 0..10 {
+            count += 1;
+            leaky.send(format!("SUB s.{count} {count}\r\n"));
+        }
+        leaky.sync();
+        thread::sleep(Duration::from_millis(10));
+    });
+    assert_eq!(finding["subject"], "leaky-app");
+    assert_eq!(finding["severity"], "warning");
+    assert!(
+        text(&finding).contains("the limit is reached in"),
+        "{finding}"
+    );
+    assert!(count < 16_000, "only seen at {count} of 20000");
+    let ceiling = ceiling(&broker, "subscriptions");
+    assert_eq!(ceiling["holder"], "leaky-app");
+    assert!(ceiling["exhausted_in"].as_f64() > Some(0.0), "{ceiling}");
+    // It stops: there is no end in sight any more.
+    clears(&broker, "ceiling-subscriptions");
+}
+
+#[test]
+pub fn queues_end_at_their_budget_and_memory_is_told_by_cause() {
+    let broker = quick_with(
+        "exhausted_within: 10ms",
+        "max_memory: 8MB\nmax_pending: 64MB\nwrite_deadline: 60s",
+    )
+    .start();
+    let mut stuck: Vec<_> = (0..2).map(|_| client(&broker, "stuck-app")).collect();
+    for reader in &mut stuck {
+        reader.send("SUB a 1\r\n");
+        reader.sync();
+    }
+    stays_silent(&broker, "ceiling-queues");
+    let mut publisher = client(&broker, "publisher");
+    let mut message = b"PUB a 65536\r\n".to_vec();
+    message.resize(message.len() + 65536, b'x');
+    message.extend_from_slice(b"\r\n");
+    let used = || ceiling(&broker, "queues")["used"].as_f64().unwrap_or(0.0);
+    wait_until("the queues are nearly full", || {
+        publisher.send(&message);
+        publisher.sync();
+        let looked = broker.get_json("/explainz")["looked"].clone();
+        wait_until("the broker looks", || {
+            broker.get_json("/explainz")["looked"] != looked
+        });
+        used() > 6_800_000.0
+    });
+    appears(&broker, "ceiling-queues");
+    let memz = broker.get_json("/memz");
+    assert_eq!(memz["holders"][0]["name"], "stuck-app");
+    assert!(memz["resident"].as_u64() > Some(6_800_000));
+    let causes = memz["causes"].as_array().expect("causes");
+    let queues = causes
+        .iter()
+        .find(|cause| cause["cause"] == "outbound_queues");
+    // Both wait for the same payloads, which are held once.
+    assert!(
+        queues.is_some_and(|cause| cause["bytes"].as_u64() > Some(3_400_000)),
+        "{memz}"
+    );
+    drop(stuck);
+    clears(&broker, "ceiling-queues");
+}
+
+/// The process may use 400 MB: a shell that limits itself becomes the broker.
+#[test]
+pub fn memory_ends_at_what_the_process_may_use() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let limited = folder.path().join("midge");
+    let script = format!(
+        "#!/bin/sh\nulimit -d 400000\nexec {:?} \"$@\"\n",
+        tools::midge().display().to_string()
+    );
+    fs::write(&limited, script).expect("room");
+    fs::set_permissions(&limited, fs::Permissions::from_mode(0o755)).expect("it may run");
+    let config = format!(
+        "{}max_memory: 350MB\nmax_pending: 340MB\nwrite_deadline: 60s\n",
+        super::thresholds("ceiling_warning: 40\n exhausted_within: 10ms")
+    );
+    let broker = Broker::program(&limited).config(config).start();
+    let memory = ceiling(&broker, "memory");
+    assert_eq!(memory["limit"], 409_600_000.0, "{memory}");
+    let mut stuck = client(&broker, "stuck-app");
+    stuck.send("SUB a 1\r\n");
+    stuck.sync();
+    stays_silent(&broker, "ceiling-memory");
+    let mut publisher = client(&broker, "publisher");
+    let mut message = b"PUB a 1000000\r\n".to_vec();
+    message.resize(message.len() + 1_000_000, b'x');
+    message.extend_from_slice(b"\r\n");
+    for _ in 0..200 {
+        publisher.send(&message);
+        publisher.sync();
+    }
+    let finding = appears(&broker, "ceiling-memory");
+    assert!(text(&finding).contains("are used"), "{finding}");
+    assert_eq!(broker.get_json("/memz")["holders"][0]["name"], "stuck-app");
+    drop(stuck);
+    clears(&broker, "ceiling-memory");
+}
+
+/// The time told until a ceiling is reached is right within a fifth: a client
+/// subscribes 1000 times in each second, and there may be 12 000.
+#[test]
+fn the_time_to_exhaustion_is_what_it_takes() {
+    let broker = quick_with("leak_subscriptions: 1000000", "max_subscriptions: 12000").start();
+    let mut steady = client(&broker, "steady-app");
+    let begin = std::time::Instant::now();
+    let mut count = 0_u32;
+    let mut told = None;
+    let mut reached = 0.0;
+    while count < 12_000 {
+        let due = (begin.elapsed().as_secs_f64() * 1000.0) as u32;
+        while count < due.min(12_000) {
+            count += 1;
+            steady.send(format!("SUB s.{count} {count}\r\n"));
+        }
+        steady.sync();
+        reached = begin.elapsed().as_secs_f64();
+        if told.is_none() && count > 5000 {
+            let left = ceiling(&broker, "subscriptions")["exhausted_in"].as_f64();
+            told = Some((reached, left.expect("a time to exhaustion")));
+        }
+        thread::sleep(Duration::from_millis(5));
+    }
+    let (at, left) = told.expect("it was asked for");
+    let real = reached - at;
+    assert!(
+        (left - real).abs() < real / 5.0,
+        "{left:.2} s were told, it took {real:.2} s"
+    );
+}

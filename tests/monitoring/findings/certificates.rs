@@ -1,0 +1,310 @@
+//! TLS: what ends, what could not be taken over, and who does not get in. The
+//! certificates are made by the openssl command.
+
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+};
+
+use async_nats::ConnectOptions;
+
+use super::{appears, clears, findings, quick_with, stays_silent, text};
+use test_support::mesh::{self, Kind, Plan, free_port};
+use test_support::{
+    Broker, PATIENCE,
+    pki::{Pki, Term},
+    wait_until,
+};
+
+const HOUR: u32 = 3600;
+
+/// A broker with TLS and thresholds that the certificates of [`Pki`] keep.
+fn broker(pki: &Pki, thresholds: &str) -> Broker {
+    let tls = format!(
+        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, crl_file: {:?}, verify: true }}",
+        pki.text("broker.pem"),
+        pki.text("broker.key"),
+        pki.text("ca.pem"),
+        pki.text("crl.pem")
+    );
+    let ends = "certificate_warning: 100h\n certificate_critical: 50h\n";
+    quick_with(&format!("{ends} {thresholds}"), &tls).start()
+}
+
+/// Waits until a finding is of a severity, and returns its text.
+fn reaches(broker: &Broker, code: &str, severity: &str) -> String {
+    wait_until(&format!("{code} is {severity}"), || {
+        let found = findings(broker, code);
+        found.iter().any(|finding| finding["severity"] == severity)
+    });
+    text(&appears(broker, code)).to_owned()
+}
+
+#[test]
+pub fn the_own_certificate_is_told_before_and_after_its_end() {
+    let pki = Pki::new(&["broker"]);
+    let broker = broker(&pki, "");
+    stays_silent(&broker, "certificate-expiry");
+    let left = broker.get_json("/varz")["tls"]["cert_days_left"].clone();
+    assert!(
+        left.as_f64().is_some_and(|left| left > 9.0 && left < 10.1),
+        "{left}"
+    );
+
+    pki.sign("broker", Term::Seconds(75 * HOUR));
+    let warned = reaches(&broker, "certificate-expiry", "warning");
+    assert!(
+        warned.contains("the certificate ends in 3 days"),
+        "{warned}"
+    );
+    assert_eq!(
+        appears(&broker, "certificate-expiry")["subject"],
+        "CN=broker"
+    );
+
+    pki.sign("broker", Term::Seconds(8));
+    reaches(&broker, "certificate-expiry", "critical");
+    wait_until("the end has come", || {
+        text(&appears(&broker, "certificate-expiry")).contains("the certificate ended")
+    });
+    wait_until("the days left are negative", || {
+        let varz = broker.get_json("/varz");
+        varz["tls"]["cert_days_left"].as_f64() < Some(0.0)
+    });
+
+    pki.sign("broker", Term::Valid);
+    clears(&broker, "certificate-expiry");
+}
+
+#[test]
+pub fn a_ca_near_its_end_is_told() {
+    let pki = Pki::new(&["broker"]);
+    let broker = broker(&pki, "");
+    stays_silent(&broker, "ca-expiry");
+    // The same key, as a renewed CA has it.
+    let renew = |days: u32| {
+        let words = format!("x509 -in ca.pem -signkey ca.key -days {days} -out ca.new");
+        pki.openssl(&words, &[]);
+        fs::rename(pki.path("ca.new"), pki.path("ca.pem")).expect("replace the CA");
+    };
+    renew(3);
+    let warned = reaches(&broker, "ca-expiry", "warning");
+    assert!(warned.contains("the CA ends in"), "{warned}");
+    renew(1);
+    reaches(&broker, "ca-expiry", "critical");
+    renew(30);
+    clears(&broker, "ca-expiry");
+}
+
+#[test]
+pub fn a_crl_without_its_successor_is_told() {
+    let pki = Pki::new(&["broker"]);
+    let broker = broker(&pki, "");
+    stays_silent(&broker, "crl-expiry");
+    pki.write_crl_for("-crlhours 48");
+    let warned = reaches(&broker, "crl-expiry", "warning");
+    assert!(warned.contains("the CRL ends in"), "{warned}");
+    pki.write_crl_for("-crlsec 5");
+    reaches(&broker, "crl-expiry", "critical");
+    wait_until("it is overdue", || {
+        text(&appears(&broker, "crl-expiry")).contains("the CRL ended")
+    });
+    pki.write_crl();
+    clears(&broker, "crl-expiry");
+}
+
+/// What ends is among the ceilings, with the time that is left.
+#[test]
+pub fn validities_are_ceilings() {
+    let pki = Pki::new(&["broker"]);
+    let broker = broker(&pki, "");
+    let ceiling = |name: &str| {
+        let memz = broker.get_json("/memz");
+        let all = memz["ceilings"].as_array().cloned().unwrap_or_default();
+        all.into_iter().find(|ceiling| ceiling["name"] == name)
+    };
+    wait_until("the broker looks", || ceiling("crl").is_some());
+    for (name, days) in [("certificate", 10.0), ("ca", 30.0), ("crl", 30.0)] {
+        let ceiling = ceiling(name).expect("a ceiling");
+        let number = |field: &str| ceiling[field].as_f64().expect("a number");
+        assert_eq!(ceiling["unit"], "seconds");
+        assert!((number("limit") / 86_400.0 - days).abs() < 0.1, "{ceiling}");
+        assert!(number("used") < 3600.0, "{ceiling}");
+        let left = number("limit") - number("used");
+        assert!((number("exhausted_in") - left).abs() < 1.0, "{ceiling}");
+    }
+}
+
+#[test]
+pub fn files_that_cannot_be_taken_over_are_told_until_they_can() {
+    let pki = Pki::new(&["broker", "other"]);
+    let broker = broker(&pki, "");
+    pki.sign("broker", Term::Valid);
+    wait_until("a good change is taken over", || {
+        broker.log().contains("the TLS files were read again")
+    });
+    stays_silent(&broker, "tls-files");
+    assert_eq!(
+        broker.get_json("/varz")["tls"]["refused_files"],
+        serde_json::Value::Null
+    );
+
+    let good = fs::read(pki.path("broker.key")).expect("read the key");
+    fs::copy(pki.path("other.key"), pki.path("broker.key")).expect("a key that does not fit");
+    let finding = appears(&broker, "tls-files");
+    assert_eq!(finding["subject"], pki.text("broker.key"));
+    assert!(
+        text(&finding).contains("does not belong to the certificate"),
+        "{finding}"
+    );
+    let refused = broker.get_json("/varz")["tls"]["refused_files"].clone();
+    assert!(
+        refused
+            .as_str()
+            .is_some_and(|text| text.contains("broker.key")),
+        "{refused}"
+    );
+
+    fs::write(pki.path("broker.key"), good).expect("mend the key");
+    clears(&broker, "tls-files");
+}
+
+#[test]
+pub fn files_that_do_not_go_together_are_told_until_they_do() {
+    let root = Pki::new(&[]);
+    let pki = root.below("/CN=Puppet CA: middle", &["broker"]);
+    Pki::join(
+        &[pki.path("broker.pem"), pki.path("ca.pem")],
+        &pki.path("chain.pem"),
+    );
+    let list = |whole: bool| {
+        let middle = whole.then(|| pki.path("crl.pem"));
+        let lists: Vec<_> = middle.into_iter().chain([root.path("crl.pem")]).collect();
+        Pki::join(&lists, &pki.path("crls.pem"));
+    };
+    list(true);
+    let tls = format!(
+        "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, crl_file: {:?}, verify: true }}",
+        pki.text("chain.pem"),
+        pki.text("broker.key"),
+        root.text("ca.pem"),
+        pki.text("crls.pem")
+    );
+    let broker = quick_with("", &tls).start();
+    stays_silent(&broker, "tls-gaps");
+
+    list(false);
+    let finding = appears(&broker, "tls-gaps");
+    assert_eq!(finding["severity"], "critical");
+    assert_eq!(finding["subject"], pki.text("crls.pem"));
+    let missing = "no CRL of the CA CN=Puppet CA: middle";
+    assert!(text(&finding).contains(missing), "{finding}");
+
+    list(true);
+    clears(&broker, "tls-gaps");
+}
+
+#[test]
+pub fn failed_handshakes_are_told_by_cause_and_probes_are_not() {
+    let pki = Pki::new(&["broker"]);
+    let broker = broker(&pki, "");
+    let connect = || TcpStream::connect(broker.client_addr()).expect("connect");
+    let fail = || {
+        let mut stranger = connect();
+        stranger.set_read_timeout(Some(PATIENCE)).expect("a bound");
+        stranger
+            .write_all(b"CONNECT {}\r\nPING\r\n")
+            .expect("write");
+        // Until it is cut; a reset is one way.
+        let _ = stranger.read_to_end(&mut Vec::new());
+    };
+    (0..30).for_each(|_| drop(connect()));
+    (0..5).for_each(|_| fail());
+    stays_silent(&broker, "handshake-failures");
+    (0..20).for_each(|_| fail());
+    let finding = appears(&broker, "handshake-failures");
+    for expected in ["not tls", "what came is not TLS", "127.0.0.1:"] {
+        assert!(text(&finding).contains(expected), "{finding}");
+    }
+    assert!(findings(&broker, "login-failures").is_empty());
+    clears(&broker, "handshake-failures");
+    let varz = broker.get_json("/varz");
+    assert!(
+        varz["tls"]["failed"]["not_tls"].as_u64() >= Some(20),
+        "{varz}"
+    );
+    assert!(varz["tls"]["failures"].as_u64() >= Some(20), "{varz}");
+}
+
+#[tokio::test]
+pub async fn revoked_clients_that_were_cut_are_named_for_a_while() {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let pki = Pki::new(&["broker", "bad", "absent"]);
+    let broker = broker(&pki, "");
+    let url = format!("tls://localhost:{}", broker.client_addr().port());
+    let _client = ConnectOptions::new()
+        .name("bad-node")
+        .require_tls(true)
+        .max_reconnects(1)
+        .add_root_certificates(pki.path("ca.pem"))
+        .add_client_certificate(pki.path("bad.pem"), pki.path("bad.key"))
+        .connect(url)
+        .await
+        .expect("gets in");
+    pki.revoke("absent");
+    wait_until("the CRL is taken over", || {
+        broker.get_json("/varz")["tls"]["revoked"] == 1
+    });
+    stays_silent(&broker, "revoked-clients");
+    pki.revoke("bad");
+    let finding = appears(&broker, "revoked-clients");
+    assert!(text(&finding).contains("1 connection with"), "{finding}");
+    assert!(text(&finding).contains("bad-node"), "{finding}");
+    assert_eq!(broker.get_json("/varz")["tls"]["revoked_closed"], 1);
+    let metrics = broker.get("/metrics").body;
+    assert!(
+        metrics.contains("midge_tls_revoked_closed_total{kind=\"client\"} 1"),
+        "{metrics}"
+    );
+    clears(&broker, "revoked-clients");
+}
+
+/// A member of the mesh whose certificate is revoked is named as well, and
+/// counted apart from clients.
+#[test]
+fn revoked_routes_that_were_cut_are_named_for_a_while() {
+    let pki = Pki::new(&["n0", "n1", "n2"]);
+    let crl = format!("crl_file: {:?}", pki.text("crl.pem"));
+    let port = free_port();
+    let members: Vec<_> = [("n0", port, vec![]), ("n1", free_port(), vec![port])]
+        .into_iter()
+        .map(|(name, own, routes)| {
+            let mut plan = Plan::new(Kind::Midge, name, own, &routes);
+            let files = [format!("{name}.pem"), format!("{name}.key")].map(|file| pki.text(&file));
+            plan.cluster = format!(
+                "name: mesh\n tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, {crl} }}",
+                files[0],
+                files[1],
+                pki.text("ca.pem")
+            );
+            plan.config = super::thresholds("");
+            plan.start()
+        })
+        .collect();
+    mesh::wait_for_mesh(&[&members[0], &members[1]]);
+    let broker = &members[0].broker;
+    assert_eq!(broker.get_json("/varz")["cluster"]["revoked_closed"], 0);
+    stays_silent(broker, "revoked-clients");
+    pki.revoke("n1");
+    let finding = appears(broker, "revoked-clients");
+    assert!(text(&finding).contains("1 connection with"), "{finding}");
+    assert!(text(&finding).contains("the route to n1"), "{finding}");
+    assert_eq!(broker.get_json("/varz")["cluster"]["revoked_closed"], 1);
+    let metrics = broker.get("/metrics").body;
+    assert!(
+        metrics.contains("midge_tls_revoked_closed_total{kind=\"route\"} 1"),
+        "{metrics}"
+    );
+    clears(broker, "revoked-clients");
+}

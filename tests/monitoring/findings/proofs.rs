@@ -1,0 +1,373 @@
+//! Each rule of the table and the test that proves it: it is brought about for
+//! real, seen to appear, to clear, and to stay silent.
+//!
+//! The table with times is printed by
+//! `cargo test --test monitoring -- --ignored --nocapture proofs::table`; with
+//! `MIDGE_FINDINGS_PACE=default` they are those of the default thresholds (but
+//! for `incident_window`, which is 20 s then).
+
+use std::{
+    cell::RefCell,
+    collections::BTreeSet,
+    env,
+    panic::catch_unwind,
+    thread,
+    time::{Duration, Instant},
+};
+
+use midge::observe::diagnosis::rules::RULES;
+
+use super::{broker, ceilings, certificates, clients, readers, routes, system, tables};
+use test_support::PATIENCE;
+
+/// How a rule is proved.
+struct Proof {
+    code: &'static str,
+    /// How it is brought about.
+    how: &'static str,
+    test: fn(),
+}
+
+const fn proof(code: &'static str, how: &'static str, test: fn()) -> Proof {
+    Proof { code, how, test }
+}
+
+/// One for each rule.
+const PROOFS: &[Proof] = &[
+    proof(
+        "slow-consumer",
+        "a subscriber stops reading, 5 MB and more of 16 MB wait for it",
+        readers::a_reader_that_takes_nothing_is_named_until_it_reads,
+    ),
+    proof(
+        "slow-consumer-recent",
+        "the subscriber is cut at max_pending",
+        readers::a_queue_that_grows_is_foreseen_and_a_cut_is_remembered_for_a_while,
+    ),
+    proof(
+        "slow-consumer-predicted",
+        "the queue of a subscriber that does not read grows steadily",
+        readers::a_queue_that_grows_is_foreseen_and_a_cut_is_remembered_for_a_while,
+    ),
+    proof(
+        "publisher-stalled",
+        "a subscriber reads more slowly than one publisher sends",
+        readers::a_reader_that_sets_the_pace_of_publishers_is_named,
+    ),
+    proof(
+        "connect-storm",
+        "clients connect and leave as fast as they can",
+        clients::a_crowd_is_a_storm_while_it_lasts,
+    ),
+    proof(
+        "unauthenticated-flood",
+        "silent connections to the monitoring port, more than it has places",
+        clients::strangers_that_fill_a_port_are_told,
+    ),
+    proof(
+        "ceiling-fds",
+        "the limit of open files is lowered to what is in use",
+        ceilings::files_end_at_the_limit_of_the_process,
+    ),
+    proof(
+        "descriptors-exhausted",
+        "clients connect until three quarters of the descriptors are used",
+        ceilings::clients_are_refused_before_the_descriptors_are_gone,
+    ),
+    proof(
+        "ceiling-connections",
+        "9 of 10 connections are open",
+        ceilings::connections_end_at_their_limit,
+    ),
+    proof(
+        "ceiling-subscriptions",
+        "a client subscribes steadily, max_subscriptions is 20 000",
+        ceilings::the_end_of_subscriptions_is_foreseen,
+    ),
+    proof(
+        "ceiling-queues",
+        "two stuck subscribers hold 6.8 MB of max_memory 8 MB",
+        ceilings::queues_end_at_their_budget_and_memory_is_told_by_cause,
+    ),
+    proof(
+        "ceiling-memory",
+        "a process that may use 400 MB holds 200 MB for a stuck subscriber, 40 % warn",
+        ceilings::memory_ends_at_what_the_process_may_use,
+    ),
+    proof(
+        "route-missing",
+        "a member (midge, nats-server 2.15) is killed",
+        routes::a_member_that_was_killed_is_missed_until_it_is_back,
+    ),
+    proof(
+        "route-flapping",
+        "a member is killed and started three times",
+        routes::a_route_that_is_lost_again_and_again_is_told,
+    ),
+    proof(
+        "route-failing",
+        "a peer says twice what nobody understands, then behaves",
+        routes::a_route_that_fails_again_and_again_in_the_same_way_is_told,
+    ),
+    proof(
+        "route-slow",
+        "a member (midge, nats-server 2.15) is stopped by SIGSTOP, route_silence is 0.5 s",
+        routes::a_member_that_hangs_is_told_until_it_goes_on,
+    ),
+    proof(
+        "route-asymmetric",
+        "two members cannot reach each other, a third one reaches both",
+        routes::members_that_do_not_see_each_other_are_named,
+    ),
+    proof(
+        "members-differ",
+        "a nats-server with another max_payload joins",
+        routes::members_with_other_limits_are_told,
+    ),
+    proof(
+        "login-failures",
+        "20 logins with a wrong password",
+        clients::refused_logins_are_told_by_address,
+    ),
+    proof(
+        "permission-violations",
+        "20 publishes to a denied subject",
+        clients::violations_are_told_by_client,
+    ),
+    proof(
+        "no-responders",
+        "10 requests to a subject without a service",
+        clients::requests_that_nobody_answers_are_told_by_subject,
+    ),
+    proof(
+        "no-interest-subjects",
+        "600 messages to a misspelt subject",
+        clients::subjects_that_nobody_hears_are_told,
+    ),
+    proof(
+        "subscription-leak",
+        "a client subscribes again and again; another holds 300 idle inboxes",
+        clients::subscriptions_that_pile_up_are_a_leak,
+    ),
+    proof(
+        "config-differs",
+        "the configuration file is changed and not reloaded",
+        broker::a_configuration_that_is_not_in_force_is_told_until_it_is,
+    ),
+    proof(
+        "reload-failed",
+        "SIGHUP with an error in the file",
+        broker::a_reload_that_fails_is_told_until_one_succeeds,
+    ),
+    proof(
+        "worker-stall",
+        "the worker threads are held by ptrace, worker_delay is 0.5 s",
+        broker::workers_that_do_not_get_on_are_told,
+    ),
+    proof(
+        "stale-peers",
+        "clients that answer no ping",
+        clients::peers_that_answer_no_ping_are_counted,
+    ),
+    proof(
+        "restart-loop",
+        "the broker is started three times",
+        broker::a_broker_that_starts_again_and_again_says_so,
+    ),
+    proof(
+        "large-payloads",
+        "messages of 90 % of max_payload, and above it",
+        clients::large_messages_are_told_before_and_when_they_are_refused,
+    ),
+    proof(
+        "unsafe-clients",
+        "the client port listens on 0.0.0.0 without a login",
+        broker::doors_that_stand_open_are_told,
+    ),
+    proof(
+        "unsafe-monitoring",
+        "the monitoring port listens on 0.0.0.0 without a login",
+        broker::doors_that_stand_open_are_told,
+    ),
+    proof(
+        "no-monitoring",
+        "another program has port 8222, and no port is named",
+        broker::a_broker_without_its_default_monitoring_port_says_so,
+    ),
+    proof(
+        "certificate-expiry",
+        "the broker's certificate nears its end and passes it",
+        certificates::the_own_certificate_is_told_before_and_after_its_end,
+    ),
+    proof(
+        "ca-expiry",
+        "a CA near its end",
+        certificates::a_ca_near_its_end_is_told,
+    ),
+    proof(
+        "crl-expiry",
+        "a CRL passes its next update",
+        certificates::a_crl_without_its_successor_is_told,
+    ),
+    proof(
+        "tls-files",
+        "a key or CRL file is broken on disk",
+        certificates::files_that_cannot_be_taken_over_are_told_until_they_can,
+    ),
+    proof(
+        "tls-gaps",
+        "the CRL of one CA of the chain goes missing",
+        certificates::files_that_do_not_go_together_are_told_until_they_do,
+    ),
+    proof(
+        "handshake-failures",
+        "clients fail their TLS handshakes",
+        certificates::failed_handshakes_are_told_by_cause_and_probes_are_not,
+    ),
+    proof(
+        "revoked-clients",
+        "a client's certificate is revoked while it is connected",
+        certificates::revoked_clients_that_were_cut_are_named_for_a_while,
+    ),
+    proof(
+        "log-lost",
+        "the log file leads to /dev/full",
+        system::a_log_that_cannot_be_written_is_told_until_it_can,
+    ),
+    proof(
+        "blocked-call",
+        "the configuration file becomes a pipe that nobody writes",
+        system::a_file_whose_read_does_not_come_back_is_told_and_holds_up_nothing,
+    ),
+    proof(
+        "diagnosis-hangs",
+        "the thread of the diagnosis is held by ptrace",
+        system::a_diagnosis_that_hangs_is_told_by_the_age_of_its_report,
+    ),
+    proof(
+        "replies-full",
+        "an account asks a service of another one that never answers",
+        tables::an_account_that_waits_for_too_many_replies_is_named,
+    ),
+    proof(
+        "imports-cut",
+        "two accounts import from each other by a function in a mapping",
+        tables::a_circle_of_imports_is_told,
+    ),
+    proof(
+        "table-full",
+        "readers that may respond are asked without end and never do",
+        tables::a_table_that_is_full_is_told,
+    ),
+];
+
+#[test]
+fn every_rule_has_a_proof() {
+    let rules: BTreeSet<&str> = RULES.iter().map(|rule| rule.code).collect();
+    let proved: BTreeSet<&str> = PROOFS.iter().map(|proof| proof.code).collect();
+    assert_eq!(rules, proved, "rules, then those that are proved");
+}
+
+/// What was measured of one rule in a test, in seconds.
+#[derive(Clone, Copy)]
+struct Times {
+    code: &'static str,
+    shown: f64,
+    cleared: Option<f64>,
+}
+
+thread_local! {
+    static BEGUN: RefCell<Instant> = RefCell::new(Instant::now());
+    static MEASURED: RefCell<Vec<Times>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Whether the thresholds are the default ones.
+pub fn with_defaults() -> bool {
+    env::var("MIDGE_FINDINGS_PACE").is_ok_and(|pace| pace == "default")
+}
+
+/// From now on it is brought about, or ended.
+pub fn begin() {
+    BEGUN.set(Instant::now());
+}
+
+fn since_begun() -> f64 {
+    BEGUN.with_borrow(Instant::elapsed).as_secs_f64()
+}
+
+/// A finding is there. The first time in a test counts.
+pub fn note_shown(code: &str) {
+    let Some(rule) = RULES.iter().find(|rule| rule.code == code) else {
+        panic!("no rule {code}");
+    };
+    let shown = since_begun();
+    MEASURED.with_borrow_mut(|measured| {
+        if !measured.iter().any(|times| times.code == code) {
+            measured.push(Times {
+                code: rule.code,
+                shown,
+                cleared: None,
+            });
+        }
+    });
+}
+
+/// A finding is gone. The first time in a test counts.
+pub fn note_cleared(code: &str) {
+    let cleared = since_begun();
+    MEASURED.with_borrow_mut(|measured| {
+        let times = measured.iter_mut().find(|times| times.code == code);
+        if let Some(times) = times {
+            times.cleared.get_or_insert(cleared);
+        }
+    });
+    begin();
+}
+
+/// Asks `probe` until it yields a value; panics with `what` after a while, which
+/// is longer with the default thresholds.
+pub fn wait<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+    let patience = match with_defaults() {
+        true => 20 * PATIENCE,
+        false => PATIENCE,
+    };
+    let deadline = Instant::now() + patience;
+    loop {
+        if let Some(value) = probe() {
+            return value;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "waited {patience:?} in vain: {what}"
+        );
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+#[ignore = "prints the table of proofs with times; see above"]
+fn table() {
+    println!(
+        "| finding | brought about by | seconds until shown | until cleared |\n|---|---|---|---|"
+    );
+    for proof in PROOFS {
+        MEASURED.with_borrow_mut(Vec::clear);
+        begin();
+        let passed = catch_unwind(proof.test).is_ok();
+        let times = MEASURED.with_borrow(|measured| {
+            let own = measured.iter().find(|times| times.code == proof.code);
+            own.copied()
+        });
+        let text = |seconds: Option<f64>| {
+            seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{seconds:.1}"))
+        };
+        println!(
+            "| {} | {} | {} | {} |{}",
+            proof.code,
+            proof.how,
+            text(times.map(|times| times.shown)),
+            text(times.and_then(|times| times.cleared)),
+            if passed { "" } else { " FAILED" }
+        );
+    }
+}

@@ -1,0 +1,178 @@
+//! Slow readers, and publishers that wait for them.
+
+use std::{
+    io::Read,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
+
+use super::{
+    StopsAtEnd, appears, appears_while, clears, client, findings, quick_with, stays_silent, text,
+};
+use test_support::{Broker, RawClient, wait_until};
+
+const LIMIT: &str = "max_pending: 16MB\nwrite_deadline: 60s";
+
+fn subscriber(broker: &Broker, name: &str) -> RawClient {
+    let mut subscriber = client(broker, name);
+    subscriber.send("SUB a 1\r\n");
+    subscriber.sync();
+    subscriber
+}
+
+/// Publishes `count` messages of 64 KiB.
+fn publish(publisher: &mut RawClient, count: usize) {
+    let mut message = b"PUB a 65536\r\n".to_vec();
+    message.resize(message.len() + 65536, b'x');
+    message.extend_from_slice(b"\r\n");
+    for _ in 0..count {
+        publisher.send(&message);
+    }
+    publisher.sync();
+}
+
+/// Reads all that comes until told to stop, with a pause after each piece.
+fn read_on<'scope>(
+    scope: &'scope thread::Scope<'scope, '_>,
+    client: &RawClient,
+    stop: &'scope AtomicBool,
+    pause: Duration,
+) {
+    let mut stream = client.stream().try_clone().expect("a second handle");
+    stream
+        .set_read_timeout(Some(Duration::from_millis(20)))
+        .expect("a timeout");
+    scope.spawn(move || {
+        let mut piece = vec![0; 256 * 1024];
+        while !stop.load(Ordering::Relaxed) {
+            // Nothing to read for a moment is no error here.
+            let _ = stream.read(&mut piece);
+            thread::sleep(pause);
+        }
+    });
+}
+
+fn pending(broker: &Broker) -> u64 {
+    let connz = broker.get_json("/connz?sort=pending&limit=1");
+    connz["connections"][0]["pending_bytes"]
+        .as_u64()
+        .unwrap_or(0)
+}
+
+/// Publishes until `bytes` wait for the slowest reader.
+fn fill(broker: &Broker, publisher: &mut RawClient, bytes: u64) {
+    wait_until("the queue is that long", || {
+        publish(publisher, 8);
+        pending(broker) >= bytes
+    });
+}
+
+#[test]
+pub fn a_reader_that_takes_nothing_is_named_until_it_reads() {
+    let broker = quick_with("", LIMIT).start();
+    let stuck = subscriber(&broker, "stuck-app");
+    let mut publisher = client(&broker, "publisher");
+    fill(&broker, &mut publisher, 5_000_000);
+    let finding = appears(&broker, "slow-consumer");
+    assert_eq!(finding["subject"], "stuck-app");
+    assert_ne!(finding["cid"], 0);
+    assert!(text(&finding).contains("% of max_pending"), "{finding}");
+    wait_until("it is known that it takes nothing", || {
+        let finding = appears(&broker, "slow-consumer");
+        finding["cause"]
+            .as_str()
+            .is_some_and(|c| c.contains("taken nothing"))
+    });
+    fill(&broker, &mut publisher, 13_000_000);
+    wait_until("it is critical", || {
+        appears(&broker, "slow-consumer")["severity"] == "critical"
+    });
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _end = StopsAtEnd(&stop);
+        read_on(scope, &stuck, &stop, Duration::ZERO);
+        clears(&broker, "slow-consumer");
+    });
+}
+
+#[test]
+fn a_reader_that_keeps_up_is_not() {
+    let broker = quick_with("", LIMIT).start();
+    let reader = subscriber(&broker, "fast-app");
+    let mut publisher = client(&broker, "publisher");
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _end = StopsAtEnd(&stop);
+        read_on(scope, &reader, &stop, Duration::ZERO);
+        for _ in 0..20 {
+            publish(&mut publisher, 8);
+        }
+    });
+    for code in [
+        "slow-consumer",
+        "slow-consumer-recent",
+        "slow-consumer-predicted",
+    ] {
+        stays_silent(&broker, code);
+    }
+}
+
+#[test]
+pub fn a_queue_that_grows_is_foreseen_and_a_cut_is_remembered_for_a_while() {
+    let broker = quick_with("slow_percent: 100", LIMIT).start();
+    let _stuck = subscriber(&broker, "stuck-app");
+    let mut publisher = client(&broker, "publisher");
+    // What the kernel takes for the reader is no queue.
+    fill(&broker, &mut publisher, 100_000);
+    let foreseen = appears_while(&broker, "slow-consumer-predicted", || {
+        publish(&mut publisher, 1);
+        thread::sleep(Duration::from_millis(20));
+    });
+    assert_eq!(foreseen["subject"], "stuck-app");
+    assert!(text(&foreseen).contains("and is full in"), "{foreseen}");
+    assert!(findings(&broker, "slow-consumer-recent").is_empty());
+
+    wait_until("the reader is cut", || {
+        publish(&mut publisher, 16);
+        broker.get_json("/varz")["slow_consumers"] == 1
+    });
+    let cut = appears(&broker, "slow-consumer-recent");
+    assert!(text(&cut).contains("\"stuck-app\""), "{cut}");
+    clears(&broker, "slow-consumer-predicted");
+    clears(&broker, "slow-consumer-recent");
+}
+
+#[test]
+pub fn a_reader_that_sets_the_pace_of_publishers_is_named() {
+    let broker = quick_with("slow_percent: 100", LIMIT).start();
+    let slow = subscriber(&broker, "slow-app");
+    let mut publisher = client(&broker, "publisher");
+    stays_silent(&broker, "publisher-stalled");
+    let stop = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let _end = StopsAtEnd(&stop);
+        // Slower than the broker delivers, and quick enough to be waited for, also when
+        // the machine is busy.
+        read_on(scope, &slow, &stop, Duration::from_millis(4));
+        let found = appears_while(&broker, "publisher-stalled", || {
+            publish(&mut publisher, 32);
+        });
+        assert_eq!(found["subject"], "slow-app");
+        clears(&broker, "publisher-stalled");
+    });
+}
+
+/// With the thresholds that are the default: a stuck reader whose queue is full
+/// by two thirds is a finding within seconds, long before it is cut.
+#[test]
+fn two_thirds_of_a_queue_are_told_with_the_defaults() {
+    let broker = Broker::midge().config(LIMIT).start();
+    let _stuck = subscriber(&broker, "stuck-app");
+    let mut publisher = client(&broker, "publisher");
+    fill(&broker, &mut publisher, 11_200_000);
+    let finding = appears(&broker, "slow-consumer");
+    assert_eq!(finding["subject"], "stuck-app");
+    let varz = broker.get_json("/varz");
+    assert_eq!(varz["slow_consumers"], 0, "it is not cut yet");
+}

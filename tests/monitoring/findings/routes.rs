@@ -1,0 +1,556 @@
+//! The mesh: members that are killed, stopped, cut off in one direction, set up
+//! differently, and a healthy mixed mesh of which nothing is said.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{Ipv4Addr, Shutdown, TcpListener, TcpStream},
+    process::Command,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use serde_json::Value;
+
+use super::{appears, clears, findings, stays_silent, text, thresholds};
+use test_support::mesh::{self, Kind, Member, Plan, free_port};
+use test_support::{Broker, http, wait_for, wait_until};
+
+/// The rules about the mesh.
+const CODES: [&str; 6] = [
+    "members-differ",
+    "route-asymmetric",
+    "route-failing",
+    "route-flapping",
+    "route-missing",
+    "route-slow",
+];
+
+/// A member that looks at the mesh often.
+fn plan(kind: Kind, name: &str, port: u16, routes: &[u16], more: &str) -> Plan {
+    let mut plan = Plan::new(kind, name, port, routes);
+    if kind == Kind::Midge {
+        plan.config = thresholds(more);
+    }
+    plan
+}
+
+/// Plans of members that all know each other: `n0`, `n1` and so on.
+fn plans(kinds: &[Kind], more: &str) -> Vec<Plan> {
+    let ports: Vec<u16> = kinds.iter().map(|_| free_port()).collect();
+    let plan = |(index, kind): (usize, &Kind)| {
+        let mut others = ports.clone();
+        others.remove(index);
+        plan(*kind, &format!("n{index}"), ports[index], &others, more)
+    };
+    kinds.iter().enumerate().map(plan).collect()
+}
+
+fn start(plans: &[Plan]) -> Vec<Member> {
+    let members: Vec<Member> = plans.iter().map(Plan::start).collect();
+    mesh::wait_for_mesh(&members.iter().collect::<Vec<_>>());
+    members
+}
+
+/// `check_nats --mode cluster --expect N`: its exit code and what it printed.
+fn check(broker: &Broker, expect: usize) -> (Option<i32>, String) {
+    let output = Command::new(test_support::tools::check_nats())
+        .args(["--url", &broker.monitor_url(), "--mode", "cluster"])
+        .args(["--expect", &expect.to_string(), "-v"])
+        .output()
+        .expect("check_nats starts");
+    let said = String::from_utf8_lossy(&output.stdout).into_owned();
+    (output.status.code(), said)
+}
+
+fn checks(broker: &Broker, expect: usize, code: i32) -> String {
+    wait_for(&format!("check_nats ends with {code}"), || {
+        let (ended, said) = check(broker, expect);
+        (ended == Some(code)).then_some(said)
+    })
+}
+
+/// Whether every member of the matrix told that it sees every other.
+fn all_see_all(clusterz: &Value, count: usize) -> bool {
+    let members = clusterz["members"].as_array().expect("members");
+    members.len() == count
+        && members.iter().all(|member| {
+            let sees = member["sees"].as_array().expect("a row");
+            sees.len() == count - 1 && sees.iter().all(|sight| sight["connected"] == true)
+        })
+}
+
+/// Midges, a nats-server 2.15 and a 2.9 in one mesh: nothing is wrong but that
+/// the latter is older, and each tells what it sees.
+#[test]
+fn a_healthy_mixed_mesh_has_no_findings() {
+    let kinds = [Kind::Midge, Kind::Midge, Kind::Nats, Kind::Nats29];
+    let members = start(&plans(&kinds, ""));
+    let broker = &members[0].broker;
+    wait_until("every row of the matrix is full", || {
+        all_see_all(&broker.get_json("/clusterz"), 4)
+    });
+    let finding = appears(broker, "members-differ");
+    assert_eq!(
+        (&finding["subject"], &finding["severity"]),
+        (&"n3".into(), &"info".into())
+    );
+    assert!(
+        text(&finding).contains("it is nats-server 2.9."),
+        "{finding}"
+    );
+    for code in CODES.iter().filter(|code| **code != "members-differ") {
+        // While the mesh forms somebody is missing.
+        clears(broker, code);
+        stays_silent(broker, code);
+    }
+    assert_eq!(findings(broker, "members-differ").len(), 1);
+    let clusterz = broker.get_json("/clusterz");
+    assert_eq!(
+        (&clusterz["expected"], &clusterz["present"]),
+        (&4.into(), &4.into())
+    );
+    for member in clusterz["members"].as_array().expect("members") {
+        let is_own = member["own"] == true;
+        assert_eq!(is_own, member["name"] == "n0", "{member}");
+        assert_ne!(member["sees"][0]["rtt"].as_f64(), Some(0.0), "{member}");
+        assert!(is_own || member["told"] != "", "{member}");
+        assert!(is_own || member["configured"] == true, "{member}");
+    }
+    checks(broker, 4, 0);
+    let said = checks(broker, 5, 2);
+    assert!(said.contains("4 members of 5"), "{said}");
+    // A nats-server tells its own routes.
+    checks(&members[2].broker, 4, 0);
+    checks(&members[2].broker, 5, 2);
+}
+
+#[test]
+pub fn a_member_that_was_killed_is_missed_until_it_is_back() {
+    let plans = plans(&[Kind::Midge, Kind::Midge, Kind::Nats], "");
+    let mut members = start(&plans);
+    for index in [1, 2] {
+        let name = plans[index].name.clone();
+        clears(&members[0].broker, "route-missing");
+        stays_silent(&members[0].broker, "route-missing");
+        members[index].broker.kill();
+        let finding = appears(&members[0].broker, "route-missing");
+        assert_eq!(
+            (&finding["subject"], &finding["severity"]),
+            (&Value::from(&*name), &"critical".into())
+        );
+        let broker = &members[0].broker;
+        wait_until("the last error of dialling is told", || {
+            let finding = appears(broker, "route-missing");
+            text(&finding).contains("Connection refused") && text(&finding).contains(" tr")
+        });
+        let said = checks(broker, 3, 2);
+        assert!(said.contains(&format!("{name:?} is missing")), "{said}");
+        let clusterz = broker.get_json("/clusterz");
+        let all = clusterz["members"].as_array().expect("members");
+        let gone = all.iter().find(|member| member["name"] == *name);
+        let gone = gone.expect("it is still listed");
+        assert_eq!(gone["connected"], false, "{gone}");
+        assert_ne!(gone["last_seen"], "", "{gone}");
+        assert_eq!(clusterz["disagreements"][0]["code"], "route-missing");
+        assert_eq!(broker.get("/healthz?probe=live").status, 200);
+        assert_eq!(broker.get("/healthz?probe=ready").status, 200);
+        members[index] = plans[index].start();
+        clears(&members[0].broker, "route-missing");
+        checks(&members[0].broker, 3, 0);
+    }
+}
+
+/// A broker that no configuration names is missed as well, under its name.
+#[test]
+fn a_member_that_only_dialled_is_missed_too() {
+    let ports = [free_port(), free_port()];
+    let known = plan(Kind::Midge, "n0", ports[0], &[], "").start();
+    let dialling = plan(Kind::Midge, "n1", ports[1], &ports[..1], "");
+    let mut member = dialling.start();
+    mesh::wait_for_mesh(&[&known, &member]);
+    stays_silent(&known.broker, "route-missing");
+    member.broker.kill();
+    let finding = appears(&known.broker, "route-missing");
+    assert_eq!(finding["subject"], "n1");
+    assert!(text(&finding).contains("was a member"), "{finding}");
+    let _back = dialling.start();
+    clears(&known.broker, "route-missing");
+}
+
+/// A member that is gone for good is forgotten when the file says so, or by the
+/// command; nobody else is.
+#[test]
+fn who_is_gone_for_good_is_forgotten() {
+    let ports = [free_port(), free_port(), free_port()];
+    let mut first = plan(Kind::Midge, "n0", ports[0], &ports[1..2], "");
+    first.config += "\nmonitor { unix: m.sock }";
+    let mut alone = plan(Kind::Midge, "n0", ports[0], &[], "");
+    alone.config = first.config.clone();
+    let first = first.start();
+    let mut named = plan(Kind::Midge, "n1", ports[1], &[], "").start();
+    let mut dialling = plan(Kind::Midge, "n2", ports[2], &ports[..1], "").start();
+    wait_until("both are there", || first.peers().len() == 2);
+    let forget = |member: &str| {
+        let socket = first.broker.folder().join("m.sock");
+        http::request_unix(&socket, "POST", &format!("/forget?member={member}"))
+    };
+    assert_eq!(forget("n2").status, 409, "it is there");
+    dialling.broker.kill();
+    named.broker.kill();
+    wait_until("both are missed", || {
+        findings(&first.broker, "route-missing").len() == 2
+    });
+    assert_eq!(forget("n1").status, 409, "the file names it");
+    assert_eq!(forget("nobody").status, 409);
+    assert_eq!(forget("").status, 400);
+    let forgotten = forget("n2");
+    assert_eq!(forgotten.status, 200, "{forgotten:?}");
+    assert_eq!(forgotten.json()["forgotten"], serde_json::json!(["n2"]));
+    wait_until("one is missed", || {
+        findings(&first.broker, "route-missing").len() == 1
+    });
+    first.reload(&alone.text());
+    clears(&first.broker, "route-missing");
+    let members = first.broker.get_json("/clusterz")["members"].clone();
+    assert_eq!(members.as_array().map(Vec::len), Some(1), "{members}");
+}
+
+#[test]
+pub fn a_member_that_hangs_is_told_until_it_goes_on() {
+    let plans = plans(
+        &[Kind::Midge, Kind::Midge, Kind::Nats],
+        "route_silence: 500ms",
+    );
+    let members = start(&plans);
+    let broker = &members[0].broker;
+    wait_until("every row of the matrix is full", || {
+        all_see_all(&broker.get_json("/clusterz"), 3)
+    });
+    for hanging in &members[1..] {
+        stays_silent(broker, "route-slow");
+        hanging.broker.signal(libc::SIGSTOP);
+        let finding = appears(broker, "route-slow");
+        hanging.broker.signal(libc::SIGCONT);
+        assert_eq!(finding["subject"], *hanging.name);
+        assert!(text(&finding).contains("has not answered"), "{finding}");
+        clears(broker, "route-slow");
+    }
+}
+
+#[test]
+pub fn a_route_that_is_lost_again_and_again_is_told() {
+    let plans = plans(&[Kind::Midge, Kind::Midge], "incident_window: 6s");
+    let mut members = start(&plans);
+    for losses in 1..=3 {
+        members[1].broker.kill();
+        wait_until("the loss is noticed", || members[0].peers().is_empty());
+        members[1] = plans[1].start();
+        mesh::wait_for_mesh(&[&members[0], &members[1]]);
+        if losses == 2 {
+            let found = findings(&members[0].broker, "route-flapping");
+            assert!(found.is_empty(), "{found:?}");
+        }
+    }
+    let finding = appears(&members[0].broker, "route-flapping");
+    assert_eq!(finding["subject"], "n1");
+    assert!(text(&finding).contains("lost 3 times"), "{finding}");
+    clears(&members[0].broker, "route-flapping");
+}
+
+#[test]
+pub fn a_route_that_fails_again_and_again_in_the_same_way_is_told() {
+    let (port, times) = mesh::failing_peer(2);
+    let member = plan(Kind::Midge, "n0", free_port(), &[port], "").start();
+    stays_silent(&member.broker, "route-failing");
+    let finding = appears(&member.broker, "route-failing");
+    assert_eq!(finding["subject"], "nonsense");
+    assert!(text(&finding).contains("failed 2 times"), "{finding}");
+    assert!(text(&finding).contains("Protocol Violation"), "{finding}");
+    clears(&member.broker, "route-failing");
+    assert_eq!(times.try_iter().count(), 3);
+}
+
+/// A way to a member that holds back what goes in one direction, as a network
+/// does that drops it, or delays it.
+struct Way {
+    port: u16,
+    forth: Arc<Direction>,
+    back: Arc<Direction>,
+}
+
+#[derive(Default)]
+struct Direction {
+    held: AtomicBool,
+    delay_ms: AtomicU64,
+    /// Whether a midge is to seem of another version.
+    disguised: AtomicBool,
+}
+
+impl Way {
+    /// Listens at `port`; 0 is any.
+    fn to(target: u16, port: u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).expect("a free port");
+        let way = Self {
+            port: listener.local_addr().expect("its address").port(),
+            forth: Arc::default(),
+            back: Arc::default(),
+        };
+        let (forth, back) = (way.forth.clone(), way.back.clone());
+        thread::spawn(move || {
+            for near in listener.incoming().flatten() {
+                let Ok(far) = TcpStream::connect((Ipv4Addr::LOCALHOST, target)) else {
+                    continue;
+                };
+                pass_on(&near, &far, &forth);
+                pass_on(&far, &near, &back);
+            }
+        });
+        way
+    }
+}
+
+fn pass_on(from: &TcpStream, to: &TcpStream, direction: &Arc<Direction>) {
+    let mut from = from.try_clone().expect("a second handle");
+    let mut to = to.try_clone().expect("a second handle");
+    let direction = direction.clone();
+    thread::spawn(move || {
+        let mut buffer = vec![0; 65536];
+        loop {
+            let len = match from.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(len) => len,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(_) => break,
+            };
+            while direction.held.load(Ordering::Relaxed) {
+                thread::sleep(Duration::from_millis(5));
+            }
+            let delay = direction.delay_ms.load(Ordering::Relaxed);
+            thread::sleep(Duration::from_millis(delay));
+            if direction.disguised.load(Ordering::Relaxed) {
+                disguise(&mut buffer[..len]);
+            }
+            if to.write_all(&buffer[..len]).is_err() {
+                break;
+            }
+        }
+        // The other direction may have closed them.
+        let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+    });
+}
+
+/// Puts another version of the same length into an INFO.
+fn disguise(bytes: &mut [u8]) {
+    let told = format!("\"midge\":\"{}\"", env!("CARGO_PKG_VERSION"));
+    let found = bytes
+        .windows(told.len())
+        .position(|some| some == told.as_bytes());
+    if let Some(at) = found {
+        let version = &mut bytes[at + "\"midge\":\"".len()..at + told.len() - 1];
+        version.fill(b'9');
+    }
+}
+
+/// What one member sends does not arrive at the other: both say so, each what it
+/// can know of the direction; and within two pings the route is gone.
+#[test]
+fn a_way_that_is_cut_in_one_direction_is_named_with_it() {
+    let ports = [free_port(), free_port()];
+    let near = plan(Kind::Midge, "n0", ports[0], &[], "route_silence: 500ms").start();
+    let way = Way::to(ports[0], 0);
+    let mut far = plan(
+        Kind::Midge,
+        "n1",
+        ports[1],
+        &[way.port],
+        "route_silence: 500ms",
+    );
+    let pings = "name: mesh\n  ping_interval: \"3s\"\n  ping_max: 2";
+    far.cluster = pings.into();
+    let far = far.start();
+    mesh::wait_for_mesh(&[&near, &far]);
+    for broker in [&near.broker, &far.broker] {
+        wait_until("every row of the matrix is full", || {
+            all_see_all(&broker.get_json("/clusterz"), 2)
+        });
+        stays_silent(broker, "route-slow");
+    }
+    // What n0 sends comes back on the way that n1 dialled.
+    way.back.held.store(true, Ordering::Relaxed);
+    let says = |broker: &Broker, words: &str| {
+        wait_until(words, || {
+            findings(broker, "route-slow")
+                .iter()
+                .any(|finding| text(finding).contains(words))
+        });
+    };
+    says(&near.broker, "what this broker sends does not arrive there");
+    says(&far.broker, "nor sent anything else");
+    let said = checks(&far.broker, 2, 1);
+    assert!(said.contains("route-slow \"n0\""), "{said}");
+    way.back.held.store(false, Ordering::Relaxed);
+    clears(&near.broker, "route-slow");
+    clears(&far.broker, "route-slow");
+
+    way.back.held.store(true, Ordering::Relaxed);
+    let said = checks(&far.broker, 2, 2);
+    assert!(said.contains("\"n0\" is missing"), "{said}");
+    way.back.held.store(false, Ordering::Relaxed);
+    clears(&far.broker, "route-missing");
+    checks(&far.broker, 2, 0);
+}
+
+#[test]
+fn a_far_member_is_slow() {
+    let ports = [free_port(), free_port()];
+    let near = plan(Kind::Midge, "n0", ports[0], &[], "").start();
+    let way = Way::to(ports[0], 0);
+    let far = plan(
+        Kind::Midge,
+        "n1",
+        ports[1],
+        &[way.port],
+        "route_silence: 60s",
+    )
+    .start();
+    mesh::wait_for_mesh(&[&near, &far]);
+    stays_silent(&far.broker, "route-slow");
+    way.forth.delay_ms.store(400, Ordering::Relaxed);
+    let finding = appears(&far.broker, "route-slow");
+    assert!(text(&finding).contains("a round trip takes"), "{finding}");
+    way.forth.delay_ms.store(0, Ordering::Relaxed);
+    clears(&far.broker, "route-slow");
+}
+
+/// Two members have routes to a third and cannot reach each other: the third
+/// one sees it, and each of the two hears of the other.
+#[test]
+pub fn members_that_do_not_see_each_other_are_named() {
+    let (hub, ports) = (free_port(), [free_port(), free_port()]);
+    let told = [free_port(), free_port()];
+    let middle = plan(Kind::Midge, "n2", hub, &[], "").start();
+    let apart: Vec<Member> = [0, 1]
+        .map(|index| {
+            let mut plan = plan(Kind::Midge, &format!("n{index}"), ports[index], &[hub], "");
+            // Nobody listens there yet.
+            plan.cluster = format!(
+                "name: mesh\n  connect_retries: 100\n  cluster_advertise: \"127.0.0.1:{}\"",
+                told[index]
+            );
+            plan.start()
+        })
+        .into();
+    let finding = appears(&middle.broker, "route-asymmetric");
+    assert!(
+        text(&finding).contains("n0 and n1 have no route to each other"),
+        "{finding}"
+    );
+    let finding = appears(&apart[0].broker, "route-asymmetric");
+    assert_eq!(finding["subject"], "n1");
+    assert!(text(&finding).contains("n2 has a route to n1"), "{finding}");
+    let said = checks(&middle.broker, 3, 1);
+    assert!(said.contains("route-asymmetric"), "{said}");
+
+    let _ways: Vec<Way> = (0..2)
+        .map(|index| Way::to(ports[index], told[index]))
+        .collect();
+    clears(&middle.broker, "route-asymmetric");
+    clears(&apart[0].broker, "route-asymmetric");
+    stays_silent(&middle.broker, "route-asymmetric");
+}
+
+#[test]
+pub fn members_with_other_limits_are_told() {
+    let mut plans = plans(&[Kind::Midge, Kind::Nats], "");
+    plans[1].config += "max_payload: 512KB\n";
+    let mut members = start(&plans);
+    let finding = appears(&members[0].broker, "members-differ");
+    assert_eq!(finding["subject"], "n1");
+    assert!(text(&finding).contains("max_payload"), "{finding}");
+    plans[1].config.clear();
+    members[1].broker.kill();
+    members[1] = plans[1].start();
+    clears(&members[0].broker, "members-differ");
+    mesh::wait_for_mesh(&[&members[0], &members[1]]);
+    stays_silent(&members[0].broker, "members-differ");
+}
+
+/// A midge tells its peers what a reload changed: the routes can stand.
+#[test]
+fn a_reload_mends_other_limits() {
+    let mut plans = plans(&[Kind::Midge, Kind::Midge], "");
+    let alike = plans[1].config.clone();
+    plans[1].config += "max_payload: 512KB\n";
+    let members = start(&plans);
+    for (member, other) in [(0, "n1"), (1, "n0")] {
+        let finding = appears(&members[member].broker, "members-differ");
+        assert_eq!(finding["subject"], other);
+    }
+    plans[1].config = alike;
+    members[1].reload(&plans[1].text());
+    for member in &members {
+        clears(&member.broker, "members-differ");
+    }
+}
+
+/// A package that was rolled out to one member only.
+#[test]
+fn a_member_of_another_version_is_told() {
+    let ports = [free_port(), free_port()];
+    let near = plan(Kind::Midge, "n0", ports[0], &[], "").start();
+    let way = Way::to(ports[0], 0);
+    way.forth.disguised.store(true, Ordering::Relaxed);
+    let plan = plan(Kind::Midge, "n1", ports[1], &[way.port], "");
+    let mut far = plan.start();
+    let finding = appears(&near.broker, "members-differ");
+    assert_eq!(
+        (&finding["subject"], &finding["severity"]),
+        (&"n1".into(), &"info".into())
+    );
+    assert!(text(&finding).contains("it is midge 99999"), "{finding}");
+    stays_silent(&far.broker, "members-differ");
+    checks(&near.broker, 2, 0);
+    way.forth.disguised.store(false, Ordering::Relaxed);
+    far.broker.kill();
+    far = plan.start();
+    clears(&near.broker, "members-differ");
+    mesh::wait_for_mesh(&[&near, &far]);
+    stays_silent(&near.broker, "members-differ");
+}
+
+/// A nats-server has an account that midge is given later: what was wanted in it
+/// before counts from then on, and nothing is said any more.
+#[test]
+fn an_account_of_one_member_only_is_told_until_a_reload_adds_it() {
+    let mut plans = plans(&[Kind::Midge, Kind::Nats], "");
+    let accounts = "accounts { A { users: [{user: a, password: a}] } }\nno_auth_user: a";
+    plans[1].config += accounts;
+    let members = start(&plans);
+    let mut subscriber = members[1].client();
+    subscriber.send("SUB news 1\r\n");
+    subscriber.sync();
+    let finding = appears(&members[0].broker, "members-differ");
+    assert_eq!(
+        (&finding["subject"], &finding["severity"]),
+        (&"n1".into(), &"warning".into())
+    );
+    let told = "it has 1 subscription in accounts that this broker does not define (\"A\")";
+    assert!(text(&finding).contains(told), "{finding}");
+    assert!(!members[0].knows("news"));
+    plans[0].config += accounts;
+    members[0].reload(&plans[0].text());
+    assert!(members[0].knows("news"));
+    members[0].client().send("PUB news 2\r\nhi\r\n");
+    assert_eq!(subscriber.next_message().body, b"hi");
+    clears(&members[0].broker, "members-differ");
+    stays_silent(&members[0].broker, "members-differ");
+    // And it goes again with the account.
+    plans[0].config = thresholds("");
+    members[0].reload(&plans[0].text());
+    assert!(!members[0].knows("news"));
+    appears(&members[0].broker, "members-differ");
+}

@@ -1,0 +1,127 @@
+//! What the broker needs of the system: its log, files, and its own looks.
+
+use std::{
+    fs,
+    os::unix::fs::symlink,
+    process::Command,
+    time::{Duration, Instant},
+};
+
+use super::{appears, clears, findings, proofs, quick, quick_with, stays_silent, text};
+use test_support::{HeldThreads, wait_until};
+
+/// /dev/full takes no byte, as a full disk.
+#[test]
+pub fn a_log_that_cannot_be_written_is_told_until_it_can() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let log = folder.path().join("log");
+    let broker = quick_with("", &format!("log_file: {log:?}")).start();
+    stays_silent(&broker, "log-lost");
+    fs::remove_file(&log).expect("the log is there");
+    symlink("/dev/full", &log).expect("a link");
+    broker.signal(libc::SIGUSR1);
+    let finding = appears(&broker, "log-lost");
+    assert_eq!(finding["severity"], "warning");
+    assert_eq!(finding["subject"], log.to_str().expect("text"));
+    assert!(
+        text(&finding).contains("No space left on device"),
+        "{finding}"
+    );
+    assert!(
+        broker
+            .get("/metrics")
+            .body
+            .contains("midge_log_lost_lines_total ")
+    );
+    fs::remove_file(&log).expect("the link goes");
+    broker.signal(libc::SIGUSR1);
+    clears(&broker, "log-lost");
+    wait_until("the log tells what is missing", || {
+        let text = fs::read_to_string(&log).unwrap_or_default();
+        text.contains("lines of the log could not be written")
+    });
+}
+
+/// A pipe takes the place of the configuration file: whoever reads it waits.
+#[test]
+pub fn a_file_whose_read_does_not_come_back_is_told_and_holds_up_nothing() {
+    let broker = quick("").start();
+    stays_silent(&broker, "blocked-call");
+    let file = broker.folder().join("broker.conf");
+    let before = fs::read_to_string(&file).expect("the configuration");
+    become_a_pipe(&file);
+    let finding = appears(&broker, "blocked-call");
+    assert!(
+        text(&finding).contains("reading the configuration"),
+        "{finding}"
+    );
+    for path in ["/varz", "/healthz", "/metrics", "/connz", "/memz"] {
+        assert_eq!(broker.get(path).status, 200, "{path}");
+    }
+    // The first of these hangs, and the others neither queue nor hang anything.
+    for _ in 0..3 {
+        broker.signal(libc::SIGHUP);
+        wait_until("it is trapped", || {
+            broker.log().contains("Trapped \"hangup\"")
+        });
+    }
+    wait_until("the second is refused", || {
+        broker.signal(libc::SIGHUP);
+        broker.log().contains("a reload is under way")
+    });
+    assert_eq!(broker.get("/varz").status, 200);
+    broker.connect().sync();
+    // Whoever waits for the pipe gets what is written to it.
+    let again = file.with_extension("new");
+    fs::write(&again, &before).expect("room");
+    fs::write(&file, &before).expect("somebody reads the pipe");
+    fs::rename(&again, &file).expect("a file takes its name again");
+    clears(&broker, "blocked-call");
+}
+
+/// The thread of the diagnosis is held as a debugger would: its last report says
+/// that all is well, and is told to be old.
+#[test]
+pub fn a_diagnosis_that_hangs_is_told_by_the_age_of_its_report() {
+    let broker = quick("").start();
+    stays_silent(&broker, "diagnosis-hangs");
+    let age = |path: &str| broker.get_json(path)["age"].as_f64().expect("an age");
+    for path in ["/explainz", "/memz", "/clusterz", "/healthz?probe=state"] {
+        assert!((0.0..10.0).contains(&age(path)), "{path}");
+    }
+    let held = HeldThreads::hold(&broker, "observer");
+    let deadline = Instant::now() + Duration::from_secs(90);
+    let found = loop {
+        if let Some(finding) = findings(&broker, "diagnosis-hangs").pop() {
+            break finding;
+        }
+        assert!(Instant::now() < deadline, "it is never told");
+        std::thread::sleep(Duration::from_millis(50));
+    };
+    proofs::note_shown("diagnosis-hangs");
+    assert_eq!(found["severity"], "critical");
+    let explained = broker.get_json("/explainz");
+    assert_eq!(explained["status"], "critical");
+    assert!(age("/explainz") >= 10.0 && age("/memz") >= 10.0);
+    let state = broker.get("/healthz?probe=state").json();
+    assert!(
+        state["reasons"].to_string().contains("diagnosis-hangs"),
+        "{state}"
+    );
+    while broker.get("/healthz?probe=live").status == 200 {
+        assert!(Instant::now() < deadline, "it is live for ever");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(broker.get("/healthz").status, 503);
+    drop(held);
+    clears(&broker, "diagnosis-hangs");
+    assert_eq!(broker.get("/healthz?probe=live").status, 200);
+}
+
+/// A named pipe takes the place of a file.
+fn become_a_pipe(file: &std::path::Path) {
+    let pipe = file.with_extension("pipe");
+    let made = Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.expect("mkfifo runs").success());
+    fs::rename(&pipe, file).expect("a pipe takes the name");
+}

@@ -1,0 +1,10 @@
+//! Every way of looking at a broker: port 8222 with its page and its events,
+//! findings, the flight recorder, `check_nats` and `midge top`.
+
+mod check_nats;
+mod dashboard;
+mod events;
+mod findings;
+mod flight_recorder;
+mod monitor;
+mod top;

@@ -1,0 +1,245 @@
+//! What one who asks can cost is bounded, and others do not feel it.
+
+use std::{
+    io::{ErrorKind, Read, Write},
+    net::{SocketAddr, TcpStream},
+    thread,
+    time::{Duration, Instant},
+};
+
+use test_support::{Broker, HeldThreads, http, wait_until};
+
+/// Longer than every bound of the monitoring port that is waited for here.
+const LONG: Duration = Duration::from_secs(60);
+
+fn connect(address: SocketAddr) -> TcpStream {
+    let stream = TcpStream::connect(address).expect("connect to the monitoring port");
+    stream
+        .set_read_timeout(Some(LONG))
+        .expect("bound the reading");
+    stream
+}
+
+/// Readers that ask for much and take nothing stop neither other requests nor
+/// the broker's clients.
+#[test]
+fn readers_that_take_nothing_are_harmless() {
+    let broker = Broker::midge().start();
+    let mut clients: Vec<_> = (0..200).map(|_| broker.connect()).collect();
+    clients.iter_mut().for_each(|client| {
+        client.sync();
+    });
+    let request = "GET /connz?subs=detail&auth=1 HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    // The answers to one reader's requests are far more than the kernel holds.
+    let slow: Vec<_> = (0..8)
+        .map(|_| {
+            let mut stream = connect(broker.monitor_addr());
+            stream
+                .write_all(request.repeat(200).as_bytes())
+                .expect("send the requests");
+            stream
+        })
+        .collect();
+    for _ in 0..20 {
+        assert_eq!(broker.get_json("/connz")["num_connections"], 200);
+        clients.iter_mut().for_each(|client| {
+            client.sync();
+        });
+    }
+    let memory = broker.get_json("/varz")["mem"].as_u64().expect("a number");
+    assert!(memory < 100 << 20, "{memory} bytes in use");
+    drop(slow);
+}
+
+/// While an answer takes as long as it likes, and many wait behind it, the answers
+/// that tell whether the broker is well come as ever; the others come later.
+#[test]
+fn a_long_answer_holds_up_no_health_check() {
+    let broker = Broker::midge().start();
+    // The thread that makes long answers is there from the first one on.
+    broker.get_json("/connz");
+    let held = HeldThreads::hold(&broker, "monitor-long");
+    let address = broker.monitor_addr();
+    let waiting: Vec<_> = [
+        "/connz",
+        "/topz",
+        "/metrics",
+        "/subsz",
+        "/clusterz",
+        "/latencyz",
+    ]
+    .into_iter()
+    .cycle()
+    .take(20)
+    .map(|path| thread::spawn(move || http::get(address, path).status))
+    .collect();
+    for path in [
+        "/healthz",
+        "/healthz?probe=live",
+        "/varz",
+        "/explainz",
+        "/memz",
+        "/eventsz",
+    ] {
+        assert_eq!(broker.get(path).status, 200, "{path}");
+    }
+    assert!(waiting.iter().all(|asker| !asker.is_finished()));
+    drop(held);
+    for asker in waiting {
+        assert_eq!(asker.join().expect("an answer"), 200);
+    }
+}
+
+/// Connections beyond the limit take the places of those that are silent for
+/// longest, which is told in a few lines.
+#[test]
+fn connections_are_limited() {
+    let broker = Broker::midge().start();
+    let mut open: Vec<TcpStream> = (0..300).map(|_| admitted(broker.monitor_addr())).collect();
+    let is_open = |stream: &mut TcpStream| {
+        stream.set_nonblocking(true).expect("no waiting");
+        matches!(stream.read(&mut [0; 4096]), Err(error) if error.kind() == ErrorKind::WouldBlock)
+    };
+    // The head of the answer that is not read yet.
+    for stream in &mut open {
+        stream.set_nonblocking(true).expect("no waiting");
+        let _ = stream.read(&mut [0; 4096]);
+    }
+    wait_until("those that were first are cut", || {
+        open.iter_mut()
+            .filter_map(|it| is_open(it).then_some(()))
+            .count()
+            <= 64
+    });
+    assert!(
+        open.iter_mut()
+            .filter_map(|it| is_open(it).then_some(()))
+            .count()
+            > 32
+    );
+    let log = broker.log();
+    let lines = log.matches("monitoring connection that was silent").count();
+    assert!((1..150).contains(&lines), "{lines} lines");
+    wait_until("the next one tells how many were left out", || {
+        open.extend((0..70).map(|_| admitted(broker.monitor_addr())));
+        broker.log().contains("more connections are not told of")
+    });
+}
+
+/// A connection that got an answer and so has a place.
+fn admitted(address: SocketAddr) -> TcpStream {
+    let mut stream = connect(address);
+    let request = b"HEAD /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request).expect("ask");
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    stream
+}
+
+/// Slow-loris: who begins a request and does not end it is given up, also if a
+/// byte comes now and then, and told of; who keeps a connection open after a
+/// whole request is not.
+#[test]
+fn half_a_request_is_not_waited_for() {
+    let broker = Broker::midge().start();
+    let mut streams: Vec<TcpStream> = (0..30).map(|_| connect(broker.monitor_addr())).collect();
+    for stream in &mut streams {
+        stream
+            .write_all(b"GET /varz HTTP/1.1\r\nHost: local")
+            .expect("send half a request");
+    }
+    let mut idle = admitted(broker.monitor_addr());
+    let start = Instant::now();
+    let is_told = || {
+        let log = broker.log();
+        log.contains("A request was not finished within")
+    };
+    while !is_told() {
+        assert!(start.elapsed() < LONG, "it is waited for");
+        for stream in &mut streams {
+            // It may be cut already.
+            let _ = stream.write_all(b"x");
+        }
+        thread::sleep(Duration::from_millis(50));
+    }
+    for mut stream in streams {
+        let mut rest = Vec::new();
+        // What was not read any more makes the end a reset.
+        let _ = stream.read_to_end(&mut rest);
+        assert!(!String::from_utf8_lossy(&rest).contains("200"));
+    }
+    idle.read_to_end(&mut Vec::new()).expect("it ends too");
+    let told = broker
+        .log()
+        .matches("A request was not finished within")
+        .count();
+    assert!((1..=20).contains(&told), "{told} lines for 30 of them");
+    let port = idle.local_addr().expect("its address").port();
+    assert!(!broker.log().contains(&format!(":{port} - ")));
+}
+
+/// What is no request is told of, with its reason.
+#[test]
+fn rubbish_is_told_of() {
+    let broker = Broker::midge().start();
+    let mut stream = connect(broker.monitor_addr());
+    stream
+        .write_all(b"\x16\x03\x01 nonsense\r\n\r\n")
+        .expect("send");
+    let _ = stream.read_to_end(&mut Vec::new());
+    let port = stream.local_addr().expect("its address").port();
+    wait_until("it is told", || {
+        let told = format!("127.0.0.1:{port} - What came is no request: ");
+        broker.log().contains(&told)
+    });
+}
+
+/// Headers without end are refused, whether one is long or they are many.
+#[test]
+fn headers_are_limited() {
+    let broker = Broker::midge().start();
+    let long = format!("X: {}\r\n", "x".repeat(20_000));
+    for headers in [long, "X: y\r\n".repeat(100)] {
+        let request = format!("GET /varz HTTP/1.1\r\nHost: localhost\r\n{headers}\r\n");
+        let mut stream = connect(broker.monitor_addr());
+        // The refusal may come, with a reset, before all is sent.
+        let _ = stream.write_all(request.as_bytes());
+        let mut answer = [0; 12];
+        if stream.read_exact(&mut answer).is_ok() {
+            assert_eq!(&answer, b"HTTP/1.1 431");
+        }
+        assert_eq!(http::get(broker.monitor_addr(), "/healthz").status, 200);
+    }
+}
+
+/// One client's subscriptions cannot make an answer as large as it likes; the
+/// count tells that the list is cut short.
+#[test]
+fn listed_subscriptions_are_limited() {
+    const SUBSCRIPTIONS: usize = 70_000;
+    let broker = Broker::midge().start();
+    let mut client = broker.connect();
+    client.send(
+        (0..SUBSCRIPTIONS)
+            .map(|sid| format!("SUB s.{sid} {sid}\r\n"))
+            .collect::<String>(),
+    );
+    client.sync();
+    for (query, list) in [
+        ("subs=1", "subscriptions_list"),
+        ("subs=detail", "subscriptions_list_detail"),
+    ] {
+        let answer = broker.get_json(&format!("/connz?{query}"));
+        let entry = &answer["connections"][0];
+        assert_eq!(entry["subscriptions"], SUBSCRIPTIONS);
+        assert_eq!(entry[list].as_array().map(Vec::len), Some(65_536));
+    }
+    let subsz = broker.get_json("/subsz?subs=1&limit=1000000");
+    assert_eq!(subsz["total"], SUBSCRIPTIONS);
+    assert_eq!(subsz["limit"], 16_384);
+    assert_eq!(
+        subsz["subscriptions_list"].as_array().map(Vec::len),
+        Some(16_384)
+    );
+}

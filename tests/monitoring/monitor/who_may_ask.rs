@@ -1,0 +1,164 @@
+//! Only requests addressed to this machine are answered, and only GET and HEAD.
+
+use super::endpoints;
+use test_support::{Broker, http};
+
+/// A name of somebody else's that leads here is not answered (DNS rebinding).
+#[test]
+fn requests_for_other_hosts_are_refused() {
+    let broker = Broker::midge().start();
+    let address = broker.monitor_addr();
+    for host in [
+        "evil.example",
+        "evil.example:8222",
+        "192.0.2.1",
+        "localhost.evil.example",
+        "",
+    ] {
+        let refused = http::request(address, "GET", "/connz", host);
+        assert_eq!(refused.status, 421, "{host}");
+        assert_eq!(
+            refused.header("content-type"),
+            Some("text/plain; charset=utf-8")
+        );
+        assert!(
+            refused.body.contains(&format!("{host:?}")),
+            "{}",
+            refused.body
+        );
+    }
+    for host in [
+        "localhost",
+        "localhost:8222",
+        "127.0.0.1",
+        "127.1.2.3:9",
+        "[::1]:8222",
+    ] {
+        assert_eq!(
+            http::request(address, "GET", "/connz", host).status,
+            200,
+            "{host}"
+        );
+    }
+    let foreign =
+        "GET http://evil.example/varz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    assert_eq!(http::send(address, foreign).status, 421);
+    assert_eq!(
+        http::send(address, "GET /varz HTTP/1.0\r\n\r\n").status,
+        200
+    );
+    let nameless = "GET /varz HTTP/1.1\r\nConnection: close\r\n\r\n";
+    assert_eq!(http::send(address, nameless).status, 400);
+}
+
+/// No page of another site may ask, and none may read an answer.
+#[test]
+fn other_sites_may_neither_ask_nor_read() {
+    let broker = Broker::midge().start();
+    let ask = |headers: &str| {
+        http::send(
+            broker.monitor_addr(),
+            &format!("GET /varz HTTP/1.1\r\nHost: localhost\r\n{headers}Connection: close\r\n\r\n"),
+        )
+    };
+    assert_eq!(ask("Sec-Fetch-Site: cross-site\r\n").status, 403);
+    assert_eq!(ask("Sec-Fetch-Site: same-origin\r\n").status, 200);
+    let link = "Sec-Fetch-Site: cross-site\r\nSec-Fetch-Mode: navigate\r\n";
+    assert_eq!(ask(link).status, 200);
+    for foreign in ["http://evil.example", "https://evil.example:8222", "null"] {
+        let refused = ask(&format!("Origin: {foreign}\r\n"));
+        assert_eq!(refused.status, 403, "{foreign}");
+        assert!(refused.body.contains("monitor"), "{}", refused.body);
+    }
+    let answer = ask("Origin: http://localhost:3000\r\n");
+    assert_eq!(answer.status, 200);
+    assert_eq!(answer.header("access-control-allow-origin"), None);
+    assert_eq!(answer.header("x-content-type-options"), Some("nosniff"));
+}
+
+/// Methods that could change something are refused; HEAD is GET without body.
+#[test]
+fn only_get_and_head_are_answered() {
+    let broker = Broker::midge().start();
+    let ask = |method| http::request(broker.monitor_addr(), method, "/healthz", "localhost");
+    for method in ["POST", "PUT", "DELETE", "OPTIONS", "BREW"] {
+        let refused = ask(method);
+        assert_eq!(refused.status, 405, "{method}");
+        assert_eq!(refused.header("allow"), Some("GET, HEAD"));
+    }
+    let head = ask("HEAD");
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+    assert_eq!(head.header("content-length"), Some("15"));
+}
+
+/// The rules hold whatever the path is: an endpoint, one that changes something,
+/// or one that is not there.
+#[test]
+fn no_path_is_without_the_rules() {
+    let broker = Broker::midge().start();
+    let ask = |method: &str, path: &str, headers: &str| {
+        let answer = http::send(
+            broker.monitor_addr(),
+            &format!("{method} {path} HTTP/1.1\r\n{headers}Connection: close\r\n\r\n"),
+        );
+        // Whatever comes of it, no other page may read it.
+        assert!(
+            answer
+                .headers
+                .iter()
+                .all(|(name, _)| !name.starts_with("access-control-")),
+            "{method} {path}: {answer:?}"
+        );
+        for (name, value) in [
+            ("x-content-type-options", "nosniff"),
+            ("cache-control", "no-store"),
+        ] {
+            assert_eq!(answer.header(name), Some(value), "{method} {path}");
+        }
+        let policy = answer.header("content-security-policy");
+        assert!(policy.is_some_and(|policy| policy.starts_with("default-src 'none'")));
+        answer
+    };
+    let endpoints = endpoints::of(&broker.get("/").body);
+    let actions = endpoints::ACTIONS.map(String::from);
+    let all = endpoints
+        .iter()
+        .chain(&actions)
+        .map(String::as_str)
+        .chain(["/nope"]);
+    for path in all {
+        for method in ["GET", "HEAD", "POST", "OPTIONS"] {
+            let has_body = method != "HEAD";
+            let foreign = ask(method, path, "Host: evil.example\r\n");
+            assert_eq!(foreign.status, 421, "{method} {path}");
+            let says_option =
+                |body: &str| body.contains("\"hosts\"") && body.contains("\"monitor\"");
+            assert!(!has_body || says_option(&foreign.body), "{foreign:?}");
+            for sender in [
+                "Sec-Fetch-Site: cross-site\r\n",
+                "Origin: https://evil.example\r\n",
+                "Origin: null\r\n",
+            ] {
+                let refused = ask(method, path, &format!("Host: localhost\r\n{sender}"));
+                assert_eq!(refused.status, 403, "{method} {path} {sender}");
+                assert!(!has_body || says_option(&refused.body), "{refused:?}");
+            }
+        }
+    }
+    let own = "Host: localhost\r\n";
+    for path in &endpoints {
+        assert_eq!(ask("GET", path, own).status, 200, "{path}");
+        assert_eq!(ask("HEAD", path, own).status, 200, "{path}");
+        for method in ["POST", "PUT", "DELETE", "PATCH", "OPTIONS"] {
+            assert_eq!(ask(method, path, own).status, 405, "{method} {path}");
+        }
+    }
+    for path in &actions {
+        for method in ["GET", "HEAD", "POST", "PUT"] {
+            let refused = ask(method, path, own);
+            assert_eq!(refused.status, 403, "{method} {path}");
+            let says_option = refused.body.contains("\"unix\"");
+            assert!(method == "HEAD" || says_option, "{refused:?}");
+        }
+    }
+}

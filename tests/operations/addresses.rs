@@ -1,0 +1,494 @@
+//! Where a broker listens and where it tells clients and other brokers to
+//! connect to, beside a real nats-server: each way to write it, with the same
+//! table for both. And what becomes of a port that is taken.
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    io::{BufRead, BufReader, Write},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+use test_support::{PATIENCE, RawClient, http, tools, wait_for, wait_until};
+
+/// A broker that was started with a configuration file and no more.
+struct Started {
+    child: Child,
+    folder: TempDir,
+}
+
+impl Started {
+    fn new(program: PathBuf, config: &str) -> Self {
+        let folder = TempDir::new().expect("a folder");
+        let file = folder.path().join("broker.conf");
+        fs::write(&file, config).expect("room for a file");
+        let log = fs::File::create(folder.path().join("log")).expect("room for a log");
+        let child = Command::new(program)
+            .arg("-c")
+            .arg(file)
+            .stdout(Stdio::null())
+            .stderr(log)
+            .current_dir(folder.path())
+            .spawn()
+            .expect("the program starts");
+        Self { child, folder }
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
+    }
+
+    /// The port at the end of the log's line that says where it listens.
+    fn port(&self, what: &str) -> u16 {
+        wait_for(what, || {
+            let log = self.log();
+            let line = log.lines().find(|line| line.contains(what))?;
+            line.rsplit_once(':')?.1.trim().parse().ok()
+        })
+    }
+
+    fn client_port(&self) -> u16 {
+        self.port("Listening for client connections on")
+    }
+
+    fn route_port(&self) -> u16 {
+        self.port("Listening for route connections on")
+    }
+
+    /// INFO, by the first loopback address that is served.
+    fn info(&self) -> Value {
+        let port = self.client_port();
+        wait_for("INFO", || {
+            let places = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+            let stream = places.into_iter().find_map(|ip: IpAddr| {
+                TcpStream::connect_timeout(&SocketAddr::new(ip, port), PATIENCE).ok()
+            })?;
+            let mut line = String::new();
+            BufReader::new(stream).read_line(&mut line).ok()?;
+            serde_json::from_str(line.strip_prefix("INFO ")?).ok()
+        })
+    }
+
+    /// What INFO says of where to connect, ports of this broker as `PORT`.
+    fn connect_urls(&self, without: &str) -> BTreeSet<String> {
+        let info = self.info();
+        let urls = info["connect_urls"].as_array().cloned().unwrap_or_default();
+        let texts = urls.iter().filter_map(Value::as_str);
+        texts
+            .filter(|url| *url != without)
+            .map(ToOwned::to_owned)
+            .collect()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // Neither can fail in a way that matters here.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- log ---\n{}--- end of log ---", self.log());
+        }
+    }
+}
+
+/// Addresses of this machine that others reach, `PORT` behind them.
+fn of_this_machine() -> BTreeSet<String> {
+    let interfaces = if_addrs::get_if_addrs().expect("interfaces");
+    let ips = interfaces.iter().map(if_addrs::Interface::ip);
+    ips.filter_map(|ip| match ip {
+        IpAddr::V4(ip) if !ip.is_loopback() && !ip.is_link_local() => Some(format!("{ip}:PORT")),
+        IpAddr::V6(ip) if !ip.is_loopback() && !ip.is_unicast_link_local() => {
+            Some(format!("[{ip}]:PORT"))
+        }
+        _ => None,
+    })
+    .collect()
+}
+
+fn has_ipv6() -> bool {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+/// One way to write it: the lines outside of the cluster, those within it, and
+/// what INFO says. `*` is where a wildcard leads, `PORT` the port in use.
+struct Way {
+    listen: &'static str,
+    cluster: &'static str,
+    host: &'static str,
+    port: &'static str,
+    urls: &'static [&'static str],
+}
+
+const fn way(
+    listen: &'static str,
+    host: &'static str,
+    port: &'static str,
+    urls: &'static [&'static str],
+) -> Way {
+    Way {
+        listen,
+        cluster: "",
+        host,
+        port,
+        urls,
+    }
+}
+
+const WAYS: &[Way] = &[
+    way("port: -1", "0.0.0.0", "PORT", &["*"]),
+    way("listen: -1", "0.0.0.0", "PORT", &["*"]),
+    way("listen: \":-1\"", "0.0.0.0", "PORT", &["*"]),
+    way("listen: \"0.0.0.0:-1\"", "0.0.0.0", "PORT", &["*"]),
+    way("port: -1\nhost: \"\"", "0.0.0.0", "PORT", &["*"]),
+    way("listen: \"[::]:-1\"", "::", "PORT", &["*"]),
+    way("port: -1\nnet: \"::\"", "::", "PORT", &["*"]),
+    way(
+        "listen: \"127.0.0.1:-1\"",
+        "127.0.0.1",
+        "PORT",
+        &["127.0.0.1:PORT"],
+    ),
+    way("listen: \"[::1]:-1\"", "::1", "PORT", &["[::1]:PORT"]),
+    way("port: -1\nhost: \"::1\"", "::1", "PORT", &["[::1]:PORT"]),
+    way(
+        "listen: \"localhost:-1\"",
+        "localhost",
+        "PORT",
+        &["localhost:PORT"],
+    ),
+    way(
+        "port: -1\nnet: localhost",
+        "localhost",
+        "PORT",
+        &["localhost:PORT"],
+    ),
+    way("port: -1\nclient_advertise: \"me:1\"", "me", "1", &["me:1"]),
+    way("port: -1\nclient_advertise: me", "me", "PORT", &["me:PORT"]),
+    way(
+        "port: -1\nclient_advertise: \"me:0\"",
+        "me",
+        "PORT",
+        &["me:PORT"],
+    ),
+    way(
+        "port: -1\nclient_advertise: \"me:-1\"",
+        "me",
+        "PORT",
+        &["me:PORT"],
+    ),
+    way(
+        "port: -1\nclient_advertise: \" me : 5 \"",
+        "me",
+        "5",
+        &["me:5"],
+    ),
+    way(
+        "port: -1\nclient_advertise: \"10.1.2.3:5\"",
+        "10.1.2.3",
+        "5",
+        &["10.1.2.3:5"],
+    ),
+    way(
+        "port: -1\nclient_advertise: \"[::1]:4333\"",
+        "::1",
+        "4333",
+        &["[::1]:4333"],
+    ),
+    way(
+        "port: -1\nclient_advertise: \"[::1]\"",
+        "::1",
+        "PORT",
+        &["[::1]:PORT"],
+    ),
+    way(
+        "listen: \"localhost:-1\"\nclient_advertise: \"b.example:4222\"",
+        "b.example",
+        "4222",
+        &["b.example:4222"],
+    ),
+    Way {
+        cluster: "no_advertise: true",
+        ..way("port: -1", "0.0.0.0", "PORT", &[])
+    },
+    Way {
+        cluster: "cluster_advertise: \"127.0.0.1\"",
+        ..way(
+            "listen: \"127.0.0.1:-1\"",
+            "127.0.0.1",
+            "PORT",
+            &["127.0.0.1:PORT"],
+        )
+    },
+    Way {
+        cluster: "advertise: \"127.0.0.1:0\"",
+        ..way(
+            "listen: \"127.0.0.1:-1\"",
+            "127.0.0.1",
+            "PORT",
+            &["127.0.0.1:PORT"],
+        )
+    },
+];
+
+/// Both brokers say the same of themselves, and a member that they meet says the
+/// same of them.
+#[test]
+fn what_was_configured_is_what_clients_are_told() {
+    let everywhere = of_this_machine();
+    for Way {
+        listen,
+        cluster,
+        host,
+        port,
+        urls,
+    } in WAYS
+        .iter()
+        .filter(|way| has_ipv6() || !way.host.contains(':'))
+    {
+        for program in [tools::nats_server(), tools::midge()] {
+            let broker = Started::new(
+                program,
+                &format!(
+                    "{listen}\nhttp_port: -1\ncluster {{ name: x, listen: \"127.0.0.1:-1\"\n{cluster} }}"
+                ),
+            );
+            let routes = broker.route_port();
+            let member = Started::new(
+                tools::nats_server(),
+                &format!(
+                    "listen: \"127.0.0.1:-1\"\ncluster {{ name: x, listen: \"127.0.0.1:-1\", \
+                     routes: [\"nats://127.0.0.1:{routes}\"] }}"
+                ),
+            );
+            let own = broker.client_port().to_string();
+            let members = format!("127.0.0.1:{}", member.client_port());
+            let expected: BTreeSet<String> = match urls {
+                ["*"] => everywhere.clone(),
+                urls => urls.iter().map(|url| (*url).to_owned()).collect(),
+            };
+            let expected: BTreeSet<String> = expected
+                .iter()
+                .map(|url| url.replace("PORT", &own))
+                .collect();
+            let info = broker.info();
+            assert_eq!(info["host"], *host, "{listen}");
+            assert_eq!(
+                info["port"].to_string(),
+                port.replace("PORT", &own),
+                "{listen}"
+            );
+            assert_eq!(info["cluster"], "x", "{listen}");
+            wait_until(&format!("{listen}: the route is there"), || {
+                member.log().contains("Route connection created")
+            });
+            wait_until(
+                &format!("{listen}: the other one tells of it: {expected:?}"),
+                || member.connect_urls(&members) == expected,
+            );
+            wait_until(
+                &format!("{listen}: it tells of itself: {expected:?}"),
+                || broker.connect_urls(&members) == expected,
+            );
+        }
+    }
+}
+
+/// A cluster's name without a port for routes is in INFO as well.
+#[test]
+fn a_cluster_without_a_port_has_its_name_in_info() {
+    for program in [tools::nats_server(), tools::midge()] {
+        let config = "listen: \"127.0.0.1:-1\"\nhttp_port: -1\ncluster { name: x }";
+        let broker = Started::new(program, config);
+        assert_eq!(broker.info()["cluster"], "x");
+    }
+}
+
+/// The oldest clients cut INFO at blanks and take the second word.
+#[test]
+fn info_has_one_blank_whatever_is_configured() {
+    let broker = Started::new(
+        tools::midge(),
+        "listen: \"127.0.0.1:-1\"\nhttp_port: -1\nclient_advertise: \" me : 5 \"\n\
+         server_tags: [\"a b\", \" c\"]\nserver_metadata { \"a b\": \"c d\" }\n\
+         cluster { name: x }\naccounts { AB: { users: [ { user: u } ] } }\nno_auth_user: u",
+    );
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, broker.client_port()));
+    let mut stream = TcpStream::connect(address).expect("it listens");
+    stream
+        .write_all(b"CONNECT {\"protocol\":1}\r\nPING\r\n")
+        .expect("it reads");
+    let mut infos = Vec::new();
+    for line in BufReader::new(stream).lines().map_while(Result::ok) {
+        if line.starts_with("INFO") {
+            assert_eq!(line.matches(' ').count(), 1, "{line:?}");
+            let json = line.split(' ').nth(1).expect("a second word");
+            let info: Value = serde_json::from_str(json).expect("JSON");
+            infos.push(info);
+        }
+        if infos.len() == 2 {
+            break;
+        }
+    }
+    assert_eq!(infos[1]["remote_account"], "AB");
+}
+
+/// Who leaves when it has read INFO is told as that.
+#[test]
+fn who_leaves_right_after_info_is_told_as_that() {
+    let pki = test_support::pki::Pki::new(&["broker"]);
+    let (certificate, key) = (pki.text("broker.pem"), pki.text("broker.key"));
+    let tls = format!("tls {{ cert_file: {certificate:?}, key_file: {key:?}, timeout: 0.3 }}");
+    for more in ["", &tls] {
+        let broker = Started::new(
+            tools::midge(),
+            &format!("listen: \"127.0.0.1:-1\"\nhttp_port: -1\n{more}"),
+        );
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, broker.client_port()));
+        drop(RawClient::connect(address));
+        wait_until("the log tells of it", || {
+            broker.log().contains("or a client that cannot read INFO")
+        });
+        assert!(!broker.log().contains("TLS handshake"), "{}", broker.log());
+        if more.is_empty() {
+            continue;
+        }
+        let stays = RawClient::connect(address);
+        wait_until("the log tells what did not come", || {
+            broker.log().contains("TLS handshake timeout: nothing came")
+        });
+        drop(stays);
+    }
+}
+
+/// A wildcard is served by both families at each port, and who comes by version 4
+/// is known by its plain address.
+#[test]
+fn a_wildcard_is_dual_stack_at_each_port() {
+    let mut places: Vec<IpAddr> = vec![Ipv4Addr::LOCALHOST.into()];
+    if has_ipv6() {
+        places.push(Ipv6Addr::LOCALHOST.into());
+    }
+    for host in ["0.0.0.0", "::"] {
+        if host == "::" && !has_ipv6() {
+            continue;
+        }
+        let listen = support_join(host);
+        let broker = Started::new(
+            tools::midge(),
+            &format!(
+                "listen: {listen:?}\nhttp: {listen:?}\ncluster {{ name: x, listen: {listen:?} }}"
+            ),
+        );
+        let http_port = broker.port("Starting http monitor on");
+        let shown = format!(
+            "Listening for client connections on {}",
+            listen.trim_end_matches("-1")
+        );
+        let client_port = broker.client_port();
+        assert!(broker.log().contains(&shown), "{}", broker.log());
+        for ip in &places {
+            let client = RawClient::connect(SocketAddr::new(*ip, client_port));
+            assert_eq!(client.info()["client_ip"], ip.to_string());
+            let connz = http::get(SocketAddr::new(*ip, http_port), "/connz").json();
+            assert_eq!(connz["connections"][0]["ip"], ip.to_string(), "{connz}");
+            TcpStream::connect(SocketAddr::new(*ip, broker.route_port())).expect("routes");
+            drop(client);
+            wait_until("the client has left", || {
+                let varz = http::get(SocketAddr::new(*ip, http_port), "/varz").json();
+                varz["connections"] == 0
+            });
+        }
+        let member = Started::new(
+            tools::nats_server(),
+            &format!(
+                "listen: \"127.0.0.1:-1\"\ncluster {{ name: x, listen: \"127.0.0.1:-1\", \
+                 routes: [\"nats://{}\"] }}",
+                SocketAddr::new(*places.last().expect("one"), broker.route_port())
+            ),
+        );
+        wait_until("a member dials it by the last of them", || {
+            let routez = http::get(SocketAddr::new(places[0], http_port), "/routez").json();
+            routez["num_routes"].as_u64() > Some(0)
+        });
+        drop(member);
+    }
+}
+
+fn support_join(host: &str) -> String {
+    match host.contains(':') {
+        true => format!("[{host}]:-1"),
+        false => format!("{host}:-1"),
+    }
+}
+
+/// The default monitoring port is taken by another program: the broker goes on
+/// without, says so once, and has a finding that tells what to do.
+#[test]
+fn a_default_port_that_is_taken_ends_no_broker() {
+    // If this fails, somebody else has it, which is as good.
+    let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 8222));
+    let broker = Started::new(
+        tools::midge(),
+        "listen: \"127.0.0.1:-1\"\nmonitor { unix: m.sock }",
+    );
+    assert_eq!(broker.info()["host"], "127.0.0.1");
+    let log = broker.log();
+    let warnings = log.lines().filter(|line| line.contains("[WRN]"));
+    let warnings: Vec<&str> = warnings.filter(|line| line.contains("8222")).collect();
+    assert_eq!(warnings.len(), 1, "{log}");
+    assert!(warnings[0].contains("http_port"), "{log}");
+    let socket = broker.folder.path().join("m.sock");
+    let finding = wait_for("the finding", || {
+        let explained = http::request_unix(&socket, "GET", "/explainz").json();
+        let findings = explained["findings"].as_array()?;
+        findings
+            .iter()
+            .find(|it| it["code"] == "no-monitoring")
+            .cloned()
+    });
+    assert!(
+        finding["text"]
+            .as_str()
+            .expect("a text")
+            .contains("127.0.0.1:8222")
+    );
+    assert!(finding.to_string().contains("http_port: 8223"), "{finding}");
+    assert_eq!(
+        http::request_unix(&socket, "GET", "/varz").json()["http_port"],
+        0
+    );
+    drop(taken);
+}
+
+/// What was asked for stays fatal, and is named so that it can be read.
+#[test]
+fn a_port_that_was_asked_for_and_is_taken_is_fatal() {
+    let ips: [IpAddr; 2] = [Ipv4Addr::LOCALHOST.into(), Ipv6Addr::LOCALHOST.into()];
+    for ip in ips.into_iter().filter(|ip| ip.is_ipv4() || has_ipv6()) {
+        let taken = TcpListener::bind((ip, 0)).expect("a free port");
+        let address = taken.local_addr().expect("an address");
+        let other = SocketAddr::new(ip, 0).to_string().replace(":0", ":-1");
+        for config in [
+            format!("listen: {:?}\nhttp_port: -1", address.to_string()),
+            format!("listen: {other:?}\nhttp: {:?}", address.to_string()),
+            format!(
+                "listen: {other:?}\nhttp_port: -1\ncluster {{ listen: {:?} }}",
+                address.to_string()
+            ),
+        ] {
+            let mut broker = Started::new(tools::midge(), &config);
+            let status = wait_for("it ends", || broker.child.try_wait().expect("a child"));
+            assert_eq!(status.code(), Some(1), "{config}");
+            assert!(
+                broker.log().contains(&format!(": {address}: ")),
+                "{}",
+                broker.log()
+            );
+        }
+    }
+}

@@ -1,0 +1,406 @@
+//! What unit files and configurations of the field pass, end to end: logs to a
+//! log server, descriptions, keys that change what clients see, and starts that
+//! must not fail.
+
+use std::{
+    io::{Read, Write},
+    net::{Shutdown, SocketAddr, TcpStream, UdpSocket},
+    os::unix::net::UnixDatagram,
+    process::Command,
+};
+
+use serde_json::{Value, json};
+use test_support::{Broker, RawClient, http, tools, wait_for, wait_until};
+
+/// The next message of a log server that has `text`.
+fn logged(receive: impl Fn(&mut [u8]) -> std::io::Result<usize>, text: &str) -> String {
+    let mut buffer = [0; 9000];
+    wait_for(text, || {
+        let len = receive(&mut buffer).ok()?;
+        let message = String::from_utf8_lossy(&buffer[..len]).into_owned();
+        message.contains(text).then_some(message)
+    })
+}
+
+#[test]
+fn the_log_goes_to_a_server_over_udp() {
+    let server = UdpSocket::bind("127.0.0.1:0").expect("a port");
+    server
+        .set_read_timeout(Some(test_support::PATIENCE))
+        .expect("a timeout");
+    let address = server.local_addr().expect("an address");
+    for program in [tools::nats_server(), tools::midge()] {
+        let broker = Broker::program(program)
+            .flag("-r")
+            .flag(format!("udp://{address}"))
+            .start();
+        let message = logged(|buffer| server.recv(buffer), "Server is ready");
+        // A daemon's notice, with whose it is.
+        assert!(message.starts_with('<'), "{message}");
+        let origin = format!("[{}]: ", broker.pid());
+        assert!(message.contains(&origin), "{message}");
+        assert!(
+            !broker.log().contains("Server is ready"),
+            "{}",
+            broker.log()
+        );
+    }
+}
+
+#[test]
+fn the_log_goes_to_a_server_over_tcp_and_to_a_socket() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let _broker = Broker::midge()
+        .config(format!("remote_syslog: \"tcp://{address}\""))
+        .start();
+    let (stream, _) = listener.accept().expect("it connects");
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(stream));
+    let ready = lines
+        .map_while(Result::ok)
+        .find(|line| line.ends_with("[INF] Server is ready"));
+    assert!(ready.is_some_and(|line| line.starts_with("<29>")));
+
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let path = folder.path().join("log");
+    let server = UnixDatagram::bind(&path).expect("a socket");
+    let mut broker = Broker::midge()
+        .config(format!("remote_syslog: \"unix://{}\"", path.display()))
+        .start();
+    logged(|buffer| server.recv(buffer), "[INF] Server is ready");
+    // A reader that reads nothing any more holds up nobody.
+    for _ in 0..2000 {
+        drop(TcpStream::connect(broker.client_addr()).expect("it listens"));
+    }
+    assert!(broker.connect().sync().is_empty());
+    assert!(broker.stop().success());
+}
+
+/// The next line of a log server that ends with `text`.
+fn line_of(listener: &std::net::TcpListener, text: &str) {
+    let (stream, _) = listener.accept().expect("it connects");
+    let timeout = stream.set_read_timeout(Some(test_support::PATIENCE));
+    timeout.expect("a timeout");
+    let lines = std::io::BufRead::lines(std::io::BufReader::new(stream));
+    let found = lines
+        .map_while(Result::ok)
+        .find(|line| line.ends_with(text));
+    assert!(found.is_some(), "{text}");
+}
+
+/// A log server that is not there keeps no broker from starting. Its lines go to
+/// stderr, whole ones, until it is there.
+#[test]
+fn a_log_server_that_comes_late_gets_the_log() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    drop(listener);
+    let broker = Broker::midge()
+        .config(format!("remote_syslog: \"tcp://{address}\""))
+        .start();
+    wait_until("the log is on stderr", || {
+        broker.log().contains("Server is ready")
+    });
+    let log = broker.log();
+    let told =
+        format!("[WRN] The log goes to stderr until it can go to the log server tcp://{address}");
+    assert!(log.contains(&told), "{log}");
+    let begin = format!("[{}] ", broker.pid());
+    assert!(log.lines().all(|line| line.starts_with(&begin)), "{log}");
+    let listener = std::net::TcpListener::bind(address).expect("the port");
+    line_of(&listener, "lines of the log went to stderr");
+}
+
+/// A reload that names a log server that is not there says so where it can be read,
+/// and each later one leaves the log where it goes.
+#[test]
+fn a_reload_towards_a_log_server_that_is_gone_is_told_and_comes_back() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    let config = |remote: &str, payload: u64| {
+        format!("max_payload: {payload}\ndiagnosis {{ interval: \"50ms\" }}\n{remote}\n")
+    };
+    let remote = format!("remote_syslog: \"tcp://{address}\"");
+    let broker = Broker::midge().config(config(&remote, 1000)).start();
+    let (stream, _) = listener.accept().expect("it connects");
+    let reload = |text: String| {
+        std::fs::write(broker.folder().join("broker.conf"), text).expect("room");
+        broker.signal(libc::SIGHUP);
+    };
+    // Another setting: the connection stays, with the listener as its witness.
+    reload(config(&remote, 2000));
+    wait_until("it has reloaded", || {
+        broker.get_json("/varz")["max_payload"] == 2000
+    });
+    listener.set_nonblocking(true).expect("a listener");
+    assert!(listener.accept().is_err());
+    // To a place where nobody is.
+    drop((stream, listener));
+    let gone = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let elsewhere = gone.local_addr().expect("an address");
+    drop(gone);
+    let remote = format!("remote_syslog: \"tcp://{elsewhere}\"");
+    reload(config(&remote, 3000));
+    let named = format!("the log server tcp://{elsewhere}");
+    wait_until("it is told", || {
+        let log = broker.log();
+        log.contains(&format!(
+            "until it can go to {named}, which cannot be reached: "
+        )) && log.contains(&format!("Reloaded: remote_syslog = \"tcp://{elsewhere}\""))
+    });
+    let finding = wait_for("the finding", || {
+        let findings = broker.get_json("/explainz")["findings"].clone();
+        let mut findings = findings.as_array()?.clone().into_iter();
+        // The one before may be told for a moment.
+        let subject = format!("tcp://{elsewhere}");
+        findings.find(|it| it["code"] == "log-lost" && it["subject"] == subject)
+    });
+    let text = finding["text"].as_str().expect("text");
+    assert!(
+        text.contains(&named) && text.contains("Connection refused"),
+        "{text}"
+    );
+    // A reload of something else changes nothing of that, and the log comes back.
+    reload(config(&remote, 4000));
+    wait_until("it has reloaded", || {
+        broker.get_json("/varz")["max_payload"] == 4000
+    });
+    let listener = std::net::TcpListener::bind(elsewhere).expect("the port");
+    line_of(&listener, "lines of the log went to stderr");
+    wait_until("the finding is gone", || {
+        !broker.get("/explainz").body.contains("log-lost")
+    });
+    assert!(
+        broker
+            .get("/metrics")
+            .body
+            .contains("midge_log_lost_lines_total 0")
+    );
+}
+
+/// The unit file of the legacy module has `-s`; others have `--profile`.
+#[test]
+fn flags_of_unit_files_are_taken() {
+    // As `-s` says it, the log goes to the system's log, or to stderr where there is
+    // none: the monitoring port tells.
+    for flags in [
+        &["-s"][..],
+        &["--syslog"],
+        &["--syslog=false", "--profile", "6060"],
+    ] {
+        let mut broker = Broker::midge();
+        for flag in flags {
+            broker = broker.flag(*flag);
+        }
+        let mut broker = broker.start();
+        let is_to_syslog = !flags.contains(&"--syslog=false");
+        let is_there = UnixDatagram::unbound()
+            .and_then(|socket| socket.connect("/dev/log"))
+            .is_ok();
+        wait_until("it is ready", || broker.get("/healthz").status == 200);
+        let log = broker.log();
+        let is_on_stderr = log.contains("Starting midge");
+        assert_eq!(is_on_stderr, !is_to_syslog || !is_there, "{flags:?} {log}");
+        let told = "until it can go to the system's log /dev/log";
+        assert_eq!(
+            log.contains(told),
+            is_to_syslog && !is_there,
+            "{flags:?} {log}"
+        );
+        assert!(broker.stop().success());
+    }
+}
+
+#[test]
+fn a_folder_for_ports_that_is_missing_ends_no_broker() {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let log = folder.path().join("log");
+    let gone = folder.path().join("gone");
+    let mut child = Command::new(tools::midge())
+        .args(["-a", "127.0.0.1", "-p", "-1", "-m", "-1", "-l"])
+        .arg(&log)
+        .arg("--ports_file_dir")
+        .arg(&gone)
+        .spawn()
+        .expect("midge starts");
+    wait_until("it is ready", || {
+        std::fs::read_to_string(&log).is_ok_and(|log| {
+            log.contains("Server is ready") && log.contains("Could not write a ports file")
+        })
+    });
+    child.kill().expect("it runs");
+    child.wait().expect("it ends");
+}
+
+/// Tags and metadata are shown by `/varz`, the system account and a metric, and a
+/// reload changes them.
+#[test]
+fn descriptions_are_shown() {
+    let config = |tag: &str| {
+        format!(
+            "server_tags: [\"{tag}\", rack-1]\nserver_metadata {{ site: Basel }}\n\
+             accounts {{ $SYS {{ users: [ {{ user: s, password: s }} ] }} }}\n"
+        )
+    };
+    let broker = Broker::midge().config(config("Blue")).start();
+    let varz = broker.get_json("/varz");
+    assert_eq!(varz["tags"], json!(["blue", "rack-1"]));
+    assert_eq!(varz["metadata"], json!({ "site": "Basel" }));
+    let metrics = broker.get("/metrics").body;
+    let series = "midge_server_info{tags=\"blue,rack-1\",metadata=\"site=Basel\"} 1";
+    assert!(metrics.contains(series), "{metrics}");
+    let mut client = broker.connect();
+    client.send(
+        "CONNECT {\"user\":\"s\",\"pass\":\"s\",\"verbose\":false}\r\nSUB r 1\r\n\
+         PUB $SYS.REQ.SERVER.PING r 0\r\n\r\n",
+    );
+    let body = client.next_message().body;
+    let answer: Value = serde_json::from_slice(&body).expect("JSON");
+    assert_eq!(answer["server"]["tags"], json!(["blue", "rack-1"]));
+    assert_eq!(answer["server"]["metadata"]["site"], "Basel");
+    let file = broker.folder().join("broker.conf");
+    std::fs::write(file, config("Green")).expect("room");
+    broker.signal(libc::SIGHUP);
+    wait_until("the tag is another one", || {
+        broker.get_json("/varz")["tags"][0] == "green"
+    });
+}
+
+/// With `trace_headers` the log has the headers of a message and not its payload.
+#[test]
+fn traces_of_headers_hold_no_payload() {
+    let broker = Broker::midge().config("trace_headers: true").start();
+    let subscribers = [true, false].map(|headers| {
+        let mut client = broker.connect();
+        client.send(format!(
+            "CONNECT {{\"headers\":{headers},\"verbose\":false}}\r\nSUB a 1\r\n"
+        ));
+        client.sync();
+        client
+    });
+    let mut client = broker.connect();
+    client.send("CONNECT {\"headers\":true,\"verbose\":false}\r\n");
+    client.send("HPUB a 20 26\r\nNATS/1.0\r\nKey: v\r\n\r\nsecret\r\n");
+    client.send("PUB a 6\r\nsecret\r\n");
+    client.sync();
+    let lines = ["[PUB a 6]", "->> [HMSG a 1 20 26]", "->> [MSG a 1 6]"];
+    wait_until("the trace is there", || {
+        let log = broker.log();
+        lines.iter().all(|line| log.contains(line)) && log.matches("->> [MSG a 1 6]").count() == 3
+    });
+    let log = broker.log();
+    assert!(!log.contains("secret"), "{log}");
+    // Once from who sent it, once to who takes headers.
+    assert_eq!(log.matches("Key: v").count(), 2, "{log}");
+    drop(subscribers);
+}
+
+/// Who speaks another protocol sees nothing of it, but the log quotes what came.
+#[test]
+fn a_protocol_error_quotes_what_came() {
+    for (config, sent, quoted) in [
+        ("", "GET / HTTP/1.1\r\n\r\n", "no such verb: \"GET\"..."),
+        (
+            "authorization { token: t }",
+            "FOO bar\r\n",
+            "was not CONNECT: \"FOO\"...",
+        ),
+        ("", "CONNECT {}\r\nFOO bar\r\n", "no such verb: \"FOO bar\""),
+    ] {
+        let broker = Broker::midge()
+            .config(format!("debug: true\n{config}"))
+            .start();
+        let mut client = broker.connect();
+        client.send(sent);
+        client.read_to_end();
+        wait_until("the log quotes it", || broker.log().contains(quoted));
+    }
+}
+
+/// Whoever says who he is in words that are no CONNECT finds no secret of his in the
+/// log, at whatever port.
+#[test]
+fn the_log_holds_no_secret_of_who_is_not_in() {
+    let said = [
+        "{\"user\":\"x\",\"pass\":\"geheim\"}\r\n",
+        "AUTH geheim\r\n",
+        "\0CONNECT {\"pass\":\"geheim\"}\r\n",
+        "CONNECT {\"pass\":\"geheim\"\r\n",
+        "CONNECT geheim\r\n",
+        "SUB geheim\r\n",
+        "PUB geheim\r\n",
+        "INFO {\"geheim\"}\r\n",
+    ];
+    for (login, said) in ["", "authorization { user: u, password: p }\n"]
+        .into_iter()
+        .flat_map(|login| said.map(|said| (login, said)))
+    {
+        let cluster = "cluster { name: c, listen: \"127.0.0.1:-1\" }\n";
+        let broker = Broker::midge()
+            .config(format!("debug: true\n{login}{cluster}"))
+            .start();
+        let port = broker.get_json("/varz")["cluster"]["cluster_port"].clone();
+        let port = u16::try_from(port.as_u64().expect("a number")).expect("a port");
+        let route = SocketAddr::from(([127, 0, 0, 1], port));
+        for address in [route, broker.monitor_addr(), broker.client_addr()] {
+            let mut stream = TcpStream::connect(address).expect("connect");
+            stream
+                .set_read_timeout(Some(test_support::PATIENCE))
+                .expect("a bound");
+            stream.write_all(said.as_bytes()).expect("write");
+            stream.shutdown(Shutdown::Write).expect("say no more");
+            // Whether it ends with a word, an end or a reset is for other tests.
+            let _ = stream.read_to_end(&mut Vec::new());
+        }
+        wait_until("the log tells of the end", || {
+            let log = broker.log();
+            log.lines().any(|line| {
+                line.contains("cid:2") && line.contains("Client connection closed")
+                    || line.contains("cid:3") && line.contains("Client connection closed")
+            })
+        });
+        let log = broker.log();
+        assert!(!log.contains("geheim"), "{said:?}: {log}");
+    }
+}
+
+/// Programs that are sent to the client port instead of the monitoring port say so.
+#[test]
+fn the_client_port_is_told_from_the_monitoring_port() {
+    let broker = Broker::midge().start();
+    let port = broker.client_addr().port().to_string();
+    let output = Command::new(tools::midge())
+        .args(["top", "--once", "-m", &port])
+        .output()
+        .expect("midge top runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("no monitoring port"), "{said}");
+    let output = Command::new(tools::midge())
+        .args(["-a", "127.0.0.1", "-p", "0", "-m", "4222", "-t"])
+        .output()
+        .expect("midge runs");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+/// A publisher that is not paused for a reader that is behind: the reader is cut,
+/// as it would be there.
+#[test]
+fn without_pauses_a_slow_reader_is_cut_and_nobody_stalls() {
+    let config = "max_pending: 4MB\nno_fast_producer_stall: true";
+    let broker = Broker::midge().config(config).start();
+    let mut reader = broker.connect();
+    reader.send("CONNECT {\"verbose\":false}\r\nSUB a 1\r\nPING\r\n");
+    reader.next_frame();
+    let mut publisher = RawClient::connect(SocketAddr::new(
+        [127, 0, 0, 1].into(),
+        broker.client_addr().port(),
+    ));
+    let message = format!("PUB a 65536\r\n{}\r\n", "x".repeat(65536));
+    wait_until("the reader is cut", || {
+        publisher.send(message.repeat(16));
+        publisher.sync();
+        broker.get_json("/varz")["slow_consumers"] == 1
+    });
+    let varz = http::get(broker.monitor_addr(), "/varz").json();
+    assert_eq!(varz["stalled_clients"], 0, "{varz}");
+}

@@ -1,0 +1,11 @@
+//! What an operator does with a broker: configuration, start, reload, signals,
+//! files and addresses.
+
+mod addresses;
+mod blocked;
+mod clock;
+mod config_differential;
+mod field;
+mod lifecycle;
+mod reload;
+mod safe_start;

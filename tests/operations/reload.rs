@@ -1,0 +1,131 @@
+//! SIGHUP: a running broker takes over what its configuration says now.
+
+mod clients;
+mod failed;
+mod fresh;
+
+use std::fs;
+
+use test_support::{Broker, RawClient, wait_for, wait_until};
+
+/// Writes another configuration and has it read. Returns what the log says
+/// from then on, once it says `until`.
+fn reload(broker: &Broker, text: &str, until: &str) -> String {
+    let before = broker.log().len();
+    fs::write(broker.folder().join("broker.conf"), text).expect("write the configuration");
+    broker.signal(libc::SIGHUP);
+    wait_for(&format!("the log says {until:?}"), || {
+        let log = broker.log().split_off(before);
+        log.contains(until).then_some(log)
+    })
+}
+
+const DONE: &str = "Reloaded server configuration (sha256:";
+
+#[test]
+fn limits_change_for_clients_that_are_connected() {
+    let broker = Broker::midge().config("max_payload: 1000").start();
+    let mut client = RawClient::connect(broker.client_addr());
+    client.send("CONNECT {\"verbose\":false}\r\nPUB a 20\r\n01234567890123456789\r\n");
+    assert!(client.sync().is_empty());
+    let log = reload(&broker, "max_payload: 10", DONE);
+    assert!(log.contains("Reloaded: max_payload = 10"), "{log}");
+    assert_eq!(broker.get_json("/varz")["max_payload"], 10);
+    client.send("PUB a 20\r\n01234567890123456789\r\n");
+    let told = client.read_to_end();
+    assert!(
+        told.iter()
+            .any(|frame| frame.line == b"-ERR 'Maximum Payload Violation'"),
+        "{told:?}"
+    );
+    let newcomer = RawClient::connect(broker.client_addr());
+    assert_eq!(newcomer.info()["max_payload"], 10);
+}
+
+#[test]
+fn what_needs_a_restart_is_named_and_the_rest_is_taken_over() {
+    let broker = Broker::midge().config("ping_max: 3").start();
+    let digest = broker.get_json("/varz")["config_digest"].clone();
+    let log = reload(&broker, "server_name: other\nping_max: 4", DONE);
+    assert!(log.contains("Reloaded: ping_max = 4"), "{log}");
+    assert!(
+        log.contains("server_name is \"other\" in the configuration and stays unset"),
+        "{log}"
+    );
+    let varz = broker.get_json("/varz");
+    assert_eq!(varz["ping_max"], 4);
+    assert_ne!(varz["server_name"], "other");
+    assert_ne!(varz["config_digest"], digest);
+    assert_ne!(varz["config_load_time"], varz["start"]);
+}
+
+/// A user and a setting that needs a restart in one file: the user gets in at
+/// once, and the broker says that the other one waits.
+#[test]
+fn a_user_is_taken_over_beside_what_waits_for_a_restart() {
+    let user = "authorization { user: u, password: p }";
+    let config =
+        "ping_max: 3\ndiagnosis { interval: 50ms, config_check: 50ms, appear_after: 50ms }";
+    let broker = Broker::midge().config(config).start();
+    let log = reload(
+        &broker,
+        &format!("{config}\n{user}\nserver_name: other"),
+        DONE,
+    );
+    assert!(log.contains("server_name is \"other\""), "{log}");
+    let mut client = broker.connect();
+    client.send("CONNECT {\"user\":\"u\",\"pass\":\"p\",\"verbose\":false}\r\n");
+    assert!(client.sync().is_empty(), "the user is let in");
+    test_support::wait_until("it is told that a setting waits", || {
+        let explained = broker.get_json("/explainz");
+        let first = &explained["findings"][0];
+        first["code"] == "config-differs"
+            && first["severity"] == "info"
+            && first["text"]
+                .as_str()
+                .is_some_and(|text| text.contains("server_name"))
+    });
+}
+
+#[test]
+fn a_file_with_an_error_changes_nothing() {
+    let broker = Broker::midge().config("ping_max: 3").start();
+    let before = broker.get_json("/varz");
+    let log = reload(
+        &broker,
+        "ping_max: 4\nmax_payload: \"many\"",
+        "Failed to reload server configuration",
+    );
+    assert!(
+        log.contains("broker.conf:2:") && log.contains("max_payload"),
+        "{log}"
+    );
+    let after = broker.get_json("/varz");
+    for key in ["ping_max", "config_digest", "config_load_time"] {
+        assert_eq!(after[key], before[key], "{key}");
+    }
+}
+
+#[test]
+fn without_a_file_there_is_nothing_to_read() {
+    let broker = Broker::midge().start();
+    broker.signal(libc::SIGHUP);
+    wait_until("the log tells of it", || {
+        broker
+            .log()
+            .contains("can only reload config when a file is provided using -c or --config")
+    });
+    broker.connect();
+}
+
+#[test]
+fn too_many_clients_are_closed_the_last_first() {
+    let broker = Broker::midge().config("max_connections: 10").start();
+    let mut first = broker.connect();
+    first.send("CONNECT {}\r\n");
+    first.sync();
+    let mut second = broker.connect();
+    reload(&broker, "max_connections: 1", DONE);
+    second.read_to_end();
+    assert!(first.sync().is_empty());
+}

@@ -1,0 +1,445 @@
+//! What a reload means for clients that are connected: who would be let in now
+//! stays, and loses only what would be refused. Where it can be, the same is
+//! asked of a real nats-server.
+
+use std::{thread, time::Duration};
+
+use serde_json::Value;
+
+use super::reload;
+use test_support::{
+    Broker, BrokerBuilder, Frame, RawClient, pki::Pki, tls_client::Speaker, wait_until,
+};
+
+const DONE: &str = "Reloaded server configuration (sha256:";
+
+/// A client that says who it is. Empty names: it does not.
+pub fn login(broker: &Broker, user: &str, password: &str) -> RawClient {
+    let mut client = RawClient::connect(broker.client_addr());
+    let who = match user {
+        "" => String::new(),
+        user => format!(",\"user\":\"{user}\",\"pass\":\"{password}\""),
+    };
+    client.send(format!("CONNECT {{\"verbose\":false{who}}}\r\n"));
+    client
+}
+
+fn lines(frames: &[Frame]) -> Vec<String> {
+    let text = |frame: &Frame| String::from_utf8_lossy(&frame.line).into_owned();
+    let mut lines: Vec<String> = frames.iter().map(text).collect();
+    lines.sort();
+    lines
+}
+
+fn cids(broker: &Broker) -> Vec<Value> {
+    let connz = broker.get_json("/connz");
+    let open = connz["connections"].as_array().cloned().unwrap_or_default();
+    open.iter().map(|known| known["cid"].clone()).collect()
+}
+
+fn both() -> [BrokerBuilder; 2] {
+    [Broker::midge(), Broker::nats_server()]
+}
+
+fn users(permissions: &str) -> String {
+    format!(
+        "authorization {{ users: [{{ user: u, password: p, permissions: {{ {permissions} }} }}, {{ user: \
+         all, password: p }}] }}"
+    )
+}
+
+/// Narrowed permissions take the subscriptions that are forbidden now, and
+/// nothing else.
+#[test]
+fn only_forbidden_subscriptions_go() {
+    for builder in both() {
+        let broker = builder
+            .config(users("subscribe: [foo, bar, \"w.>\"]"))
+            .start();
+        let mut client = login(&broker, "u", "p");
+        client.send("SUB foo 1\r\nSUB foo q 2\r\nSUB bar 3\r\nSUB w.> 4\r\n");
+        assert!(client.sync().is_empty());
+        let before = cids(&broker);
+        let denies = "subscribe: { allow: [bar, \"w.>\"], deny: [w.x] }";
+        reload(&broker, &users(denies), DONE);
+        let told = client.sync();
+        assert_eq!(
+            lines(&told),
+            [
+                "-ERR 'Permissions Violation for Subscription to \"foo\" (sid \"1\")'",
+                "-ERR 'Permissions Violation for Subscription to \"foo\" using queue \"q\" (sid \"2\")'",
+            ]
+        );
+        assert_eq!(cids(&broker), before);
+        assert!(
+            broker.log().contains("\"foo\" (sid \"1\")"),
+            "{}",
+            broker.log()
+        );
+        let mut publisher = login(&broker, "all", "p");
+        for subject in ["foo", "bar", "w.x", "w.y"] {
+            publisher.send(format!("PUB {subject} 0\r\n\r\n"));
+        }
+        publisher.sync();
+        assert_eq!(lines(&client.sync()), ["MSG bar 3 0", "MSG w.y 4 0"]);
+        // What may be published is another matter: nothing is said.
+        reload(&broker, &users(&format!("{denies}, publish: pub")), DONE);
+        assert!(client.sync().is_empty());
+        client.send("PUB pub 0\r\n\r\nPUB other 0\r\n\r\n");
+        let told = lines(&client.sync());
+        assert_eq!(
+            told,
+            ["-ERR 'Permissions Violation for Publish to \"other\"'"]
+        );
+        // And back: what was denied in part comes again.
+        reload(&broker, &users("subscribe: [foo, bar, \"w.>\"]"), DONE);
+        publisher.send("PUB w.x 0\r\n\r\nPUB foo 0\r\n\r\n");
+        publisher.sync();
+        assert_eq!(lines(&client.sync()), ["MSG w.x 4 0"]);
+    }
+}
+
+/// One more subject for those who need no login cuts none of them.
+#[test]
+fn guests_stay() {
+    let config = |more: &str| {
+        format!(
+            "authorization {{ users: [{{ user: g, password: x, permissions: {{ publish: [a{more}], \
+             subscribe: [\"_INBOX.>\"] }} }}] }}\nno_auth_user: g"
+        )
+    };
+    for builder in both() {
+        let broker = builder.config(config("")).start();
+        let mut guests: Vec<_> = (0..20).map(|_| login(&broker, "", "")).collect();
+        for guest in &mut guests {
+            guest.send("SUB _INBOX.x 1\r\n");
+            assert!(guest.sync().is_empty());
+        }
+        let before = cids(&broker);
+        reload(&broker, &config(", b"), DONE);
+        for guest in &mut guests {
+            guest.send("PUB b 0\r\n\r\n");
+            assert!(guest.sync().is_empty());
+        }
+        assert_eq!(cids(&broker), before);
+    }
+}
+
+/// A grant to respond outlives a reload that leaves it.
+#[test]
+fn who_was_asked_may_still_answer() {
+    let broker = Broker::midge()
+        .config(users("subscribe: [ask], allow_responses: true"))
+        .start();
+    let (mut responder, mut asker) = (login(&broker, "u", "p"), login(&broker, "all", "p"));
+    responder.send("SUB ask 1\r\n");
+    responder.sync();
+    asker.send("SUB reply 1\r\nPUB ask reply 0\r\n\r\n");
+    asker.sync();
+    assert_eq!(lines(&responder.sync()), ["MSG ask 1 reply 0"]);
+    reload(
+        &broker,
+        &users("subscribe: [ask, more], allow_responses: true"),
+        DONE,
+    );
+    responder.send("PUB reply 0\r\n\r\n");
+    assert!(responder.sync().is_empty());
+    assert_eq!(lines(&asker.sync()), ["MSG reply 1 0"]);
+}
+
+/// Another password, written in whatever way, asks for that password; one that
+/// is as it was is not asked for.
+#[test]
+fn secrets_are_asked_for_when_they_are_others() {
+    let hash = |password: &str| bcrypt::hash(password, 5).expect("a hash");
+    let config = |a: &str, b: &str, c: &str| {
+        format!(
+            "authorization {{ users: [{{ user: a, password: {a:?} }}, {{ user: b, password: {b:?} }}, {{ \
+             user: c, password: {c:?} }}] }}"
+        )
+    };
+    let kept = hash("p");
+    let broker = Broker::midge()
+        .config(config("p", &kept, &hash("p")))
+        .start();
+    let mut clients = ["a", "b", "c"].map(|name| login(&broker, name, "p"));
+    for client in &mut clients {
+        assert!(client.sync().is_empty());
+    }
+    reload(&broker, &config(&hash("p"), &kept, "p"), DONE);
+    for client in &mut clients {
+        assert!(client.sync().is_empty());
+    }
+    let log = reload(&broker, &config("q", &hash("q"), "p"), DONE);
+    let [a, b, c] = &mut clients;
+    for out in [a, b] {
+        let told = lines(&out.read_to_end());
+        assert_eq!(told, ["-ERR 'Authorization Violation'"], "{log}");
+    }
+    assert!(c.sync().is_empty());
+    let log = broker.log();
+    assert!(
+        log.contains("User \"a\": wrong password, after a reload"),
+        "{log}"
+    );
+    // Where a login is asked for from now on, who said the right thing stays.
+    let open = Broker::midge().config("max_payload: 1000").start();
+    let mut right = login(&open, "a", "p");
+    let mut none = login(&open, "", "");
+    right.send("SUB x 1\r\n");
+    right.sync();
+    none.sync();
+    let mut silent = RawClient::connect(open.client_addr());
+    reload(&open, &config("p", "p", "p"), DONE);
+    assert!(right.sync().is_empty());
+    assert_eq!(
+        lines(&none.read_to_end()),
+        ["-ERR 'Authorization Violation'"]
+    );
+    silent.send("CONNECT {\"verbose\":false,\"user\":\"b\",\"pass\":\"p\"}\r\n");
+    assert!(silent.sync().is_empty());
+}
+
+/// A user in another account goes there, with what it subscribed to.
+#[test]
+fn a_user_moves_with_its_subscriptions() {
+    let config = |account: &str| {
+        let user = |name: &str| format!("{{ user: {name}, password: p }}");
+        let (a, b) = match account {
+            "A" => (format!("{}, {}", user("u"), user("a")), user("b")),
+            _ => (user("a"), format!("{}, {}", user("u"), user("b"))),
+        };
+        format!("accounts {{ A {{ users: [{a}] }}, B {{ users: [{b}] }} }}")
+    };
+    let broker = Broker::midge().config(config("A")).start();
+    let [mut u, mut a, mut b] = ["u", "a", "b"].map(|name| login(&broker, name, "p"));
+    u.send("SUB x 1\r\nSUB x q 2\r\nUNSUB 2 3\r\n");
+    u.sync();
+    a.send("PUB x 0\r\n\r\n");
+    a.sync();
+    assert_eq!(u.sync().len(), 2);
+    let before = cids(&broker);
+    reload(&broker, &config("B"), DONE);
+    assert_eq!(cids(&broker), before);
+    a.send("PUB x 0\r\n\r\n");
+    a.sync();
+    assert!(u.sync().is_empty());
+    b.send("PUB x 1\r\n1\r\nPUB x 1\r\n2\r\nPUB x 1\r\n3\r\n");
+    b.sync();
+    // The second one had one of its three messages before.
+    assert_eq!(u.sync().len(), 5);
+}
+
+/// Limits that are lowered tell whom they cut.
+#[test]
+fn lowered_limits_tell_whom_they_cut() {
+    let config = |limits: &str| {
+        format!("accounts {{ A {{ limits {{ {limits} }}, users: [{{ user: a, password: p }}] }} }}")
+    };
+    let broker = Broker::midge()
+        .config(config("max_conn: 10, max_subs: 5"))
+        .start();
+    let mut clients: Vec<_> = (0..4).map(|_| login(&broker, "a", "p")).collect();
+    for client in &mut clients {
+        client.send("SUB x 1\r\n");
+        client.sync();
+    }
+    clients[3].send("SUB y 2\r\n");
+    clients[3].sync();
+    let log = reload(&broker, &config("max_conn: 2, max_subs: 1"), DONE);
+    let told = lines(&clients[3].read_to_end());
+    assert_eq!(told, ["-ERR 'maximum subscriptions exceeded'"]);
+    let told = lines(&clients[0].read_to_end());
+    assert_eq!(told, ["-ERR 'maximum account active connections exceeded'"]);
+    assert!(
+        log.contains("Closed 1 connections of account \"A\""),
+        "{log}"
+    );
+    assert!(clients[1].sync().is_empty() && clients[2].sync().is_empty());
+
+    let log = reload(
+        &broker,
+        &format!("{}\nmax_connections: 1", config("")),
+        DONE,
+    );
+    let told = lines(&clients[2].read_to_end());
+    assert_eq!(told, ["-ERR 'maximum connections exceeded'"]);
+    assert!(
+        log.contains("Closed 1 connections to fall within max_connections 1"),
+        "{log}"
+    );
+    assert!(clients[1].sync().is_empty());
+}
+
+/// Imported streams that stay imported miss nothing while others come and go.
+#[test]
+fn imports_that_stay_miss_nothing() {
+    let config = |more: &str| {
+        format!(
+            "accounts {{ A {{ users: [{{ user: a, password: p }}], exports: [{{ stream: \"s.>\" }}, {{ \
+             stream: \"t.>\" }}] }}, B {{ users: [{{ user: b, password: p }}], imports: [{{ stream: {{ \
+             account: A, subject: \"s.>\" }} }}{more}] }} }}"
+        )
+    };
+    let more = ", { stream: { account: A, subject: \"t.>\" }, prefix: in }";
+    let broker = Broker::midge().config(config("")).start();
+    let (mut a, mut b) = (login(&broker, "a", "p"), login(&broker, "b", "p"));
+    b.send("SUB > 1\r\n");
+    b.sync();
+    let publisher = thread::spawn(move || {
+        for number in 0..2000 {
+            let text = number.to_string();
+            a.send(format!("PUB s.x {}\r\n{text}\r\n", text.len()));
+            if number % 20 == 0 {
+                a.sync();
+                thread::sleep(Duration::from_millis(1));
+            }
+        }
+        a.sync();
+        a
+    });
+    for round in 0..8 {
+        reload(
+            &broker,
+            &config(if round % 2 == 0 { more } else { "" }),
+            DONE,
+        );
+    }
+    let mut a = publisher.join().expect("the publisher");
+    reload(&broker, &config(more), DONE);
+    a.send("PUB t.x 0\r\n\r\n");
+    a.sync();
+    let got = b.sync();
+    let numbers: Vec<String> = got
+        .iter()
+        .map(|it| String::from_utf8_lossy(&it.body).into())
+        .collect();
+    let mut all: Vec<String> = (0..2000).map(|number: u32| number.to_string()).collect();
+    all.push(String::new());
+    assert_eq!(numbers, all);
+    assert_eq!(got[2000].line, b"MSG in.t.x 1 0");
+}
+
+/// TLS that is asked for, keys that are pinned and CAs that are believed count
+/// for who is connected too.
+#[test]
+fn tls_counts_for_who_is_connected() {
+    let pki = Pki::new(&["broker", "node", "other"]);
+    let foreign = Pki::new(&["broker"]);
+    let block = |ca: &Pki, more: &str| {
+        format!(
+            "tls {{ cert_file: {:?}, key_file: {:?}, ca_file: {:?}, {more} }}",
+            pki.text("broker.pem"),
+            pki.text("broker.key"),
+            ca.text("ca.pem")
+        )
+    };
+    let broker = Broker::midge()
+        .config("max_payload: 1000")
+        .without_greeting()
+        .start();
+    let mut plain = login(&broker, "", "");
+    plain.sync();
+    reload(&broker, &block(&pki, ""), DONE);
+    let told = lines(&plain.read_to_end());
+    assert_eq!(told, ["-ERR 'Secure Connection - TLS Required'"]);
+    let speaker = |name: &str| {
+        let file = |end: &str| pki.path(&format!("{name}.{end}"));
+        Speaker::believing(&pki.path("ca.pem")).showing(&file("pem"), &file("key"))
+    };
+    let connect = |speaker: Speaker| {
+        use std::io::{Read, Write};
+        let (mut stream, _) = speaker.connect(broker.client_addr()).expect("gets in");
+        stream
+            .write_all(b"CONNECT {\"verbose\":false}\r\nPING\r\n")
+            .expect("write");
+        stream.read_exact(&mut [0; 6]).expect("an answer");
+        stream
+    };
+    let open = || {
+        broker.get_json("/connz")["connections"]
+            .as_array()
+            .map_or(0, Vec::len)
+    };
+    let _bare = connect(Speaker::believing(&pki.path("ca.pem")));
+    let stays = |text: &str, count: usize| {
+        reload(&broker, text, DONE);
+        wait_until(&format!("{count} stay"), || open() == count);
+    };
+    stays(&block(&pki, "verify: true"), 0);
+    let _both = (connect(speaker("node")), connect(speaker("other")));
+    let pinned = |names: &[&str]| {
+        let keys: Vec<String> = names
+            .iter()
+            .map(|name| format!("{:?}", pki.key_digest(name)))
+            .collect();
+        format!("verify: true, pinned_certs: [{}]", keys.join(", "))
+    };
+    stays(&block(&pki, &pinned(&["node", "other"])), 2);
+    stays(&block(&pki, &pinned(&["other"])), 1);
+    assert!(
+        broker
+            .log()
+            .contains("not in pinned_certs any more: CN=node"),
+        "{}",
+        broker.log()
+    );
+    stays(&block(&foreign, "verify: true"), 0);
+    assert!(
+        broker.log().contains("not believed any more: CN=other"),
+        "{}",
+        broker.log()
+    );
+}
+
+/// A hash that takes long to compare.
+const SLOW_HASH: &str = "$2a$12$abcdefghijklmnopqrstuuUCnuixm4ngvxv5GQ9LK1yFHBonHULYe";
+
+/// Who has not logged in when nobody has to any more is in, whether it is silent,
+/// in the middle of its CONNECT, or waits for its password to be compared; and who
+/// is in the middle of it when everybody has to logs in with it.
+#[test]
+fn a_login_that_is_needed_no_more_is_not_waited_for() {
+    let slow = format!(
+        "authorization {{ timeout: 60, users: [{{ user: a, password: \"{SLOW_HASH}\" }}] }}"
+    );
+    let broker = Broker::midge().config(slow).start();
+    let connect = |user: &str| {
+        format!("CONNECT {{\"verbose\":false,\"user\":\"{user}\",\"pass\":\"wrong\"}}\r\n")
+    };
+    let mut silent = RawClient::connect(broker.client_addr());
+    let mut half = RawClient::connect(broker.client_addr());
+    let whole = connect("b");
+    let (begin, end) = whole.split_at(12);
+    half.send(begin);
+    // One comparison of a source at a time: most of these wait for theirs.
+    let mut waiting: Vec<RawClient> = (0..4)
+        .map(|_| RawClient::connect(broker.client_addr()))
+        .collect();
+    for client in &mut waiting {
+        client.send(connect("a"));
+    }
+    wait_until("logins wait", || {
+        let metrics = broker.get("/metrics").body;
+        let mut lines = metrics.lines();
+        let waiting = lines.find_map(|line| line.strip_prefix("midge_password_checks_waiting "));
+        waiting.is_some_and(|count| count != "0")
+    });
+    reload(&broker, "max_payload: 1000", DONE);
+    half.send(end);
+    for client in [&mut silent, &mut half].into_iter().chain(&mut waiting) {
+        assert_eq!(lines(&client.sync()), Vec::<String>::new());
+    }
+
+    // The way back.
+    let mut half = RawClient::connect(broker.client_addr());
+    let good = "CONNECT {\"verbose\":false,\"user\":\"u\",\"pass\":\"p\"}\r\n";
+    let (begin, end) = good.split_at(12);
+    half.send(begin);
+    wait_until("it was read", || {
+        broker.get_json("/connz")["num_connections"] == 7
+    });
+    reload(&broker, "authorization { user: u, password: p }", DONE);
+    half.send(end);
+    assert!(half.sync().is_empty());
+}
