@@ -16,7 +16,7 @@ use super::{
     service::Later,
 };
 use crate::{
-    config::options::changes::ReloadKind,
+    config::options::table::ReloadKind,
     connection::{CloseReason, Connection},
     server::reload::Outcome,
     telemetry::MonotonicMillis,
@@ -133,16 +133,16 @@ pub(super) fn forget(monitor: &Monitor, query: &Query) -> Result<Answer, Refusal
 }
 
 fn reloaded(outcome: &Outcome, dry_run: bool) -> Reloaded {
-    let of_kind = |takes: ReloadKind| {
+    let of_kind = |is_live: bool| {
         let changes = outcome
             .changes
             .iter()
-            .filter(|change| change.takes == takes);
+            .filter(|change| (change.takes == ReloadKind::Live) == is_live);
         changes
             .map(|change| {
                 let (before, after) = change.values.clone().unwrap_or_default();
                 Change {
-                    name: change.name.to_owned(),
+                    name: change.name.clone(),
                     before,
                     after,
                 }
@@ -151,8 +151,8 @@ fn reloaded(outcome: &Outcome, dry_run: bool) -> Reloaded {
     };
     Reloaded {
         dry_run,
-        applied: of_kind(ReloadKind::Effect),
-        needs_restart: of_kind(ReloadKind::Restart),
+        applied: of_kind(true),
+        needs_restart: of_kind(false),
         warnings: outcome.warnings.clone(),
     }
 }
