@@ -141,6 +141,7 @@ fn keep_rest(subject: &str, ways: &mut Vec<Destination>) {
 /// The keys of a mapping's destination.
 pub static MAPPING: Block<WrittenDestination> = Block {
     name: "mapping",
+    title: "In a destination of `mappings`",
     place: "a mapping's destination",
     sections: &[Section {
         title: "",

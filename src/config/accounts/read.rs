@@ -93,6 +93,7 @@ pub struct WrittenAccount {
 /// The keys of an account.
 pub static ACCOUNT: Block<WrittenAccount> = Block {
     name: "account",
+    title: "In an account",
     place: "an account",
     sections: &[Section {
         title: "",
@@ -209,6 +210,7 @@ pub static ACCOUNT: Block<WrittenAccount> = Block {
 /// The keys of `limits`.
 static LIMITS: Block<AccountLimits> = Block {
     name: "limits",
+    title: "In `limits` of an account",
     place: "limits",
     sections: &[Section {
         title: "",

@@ -33,6 +33,7 @@ pub(super) struct WrittenExport {
 /// The keys of an export.
 pub(super) static EXPORT: Block<WrittenExport> = Block {
     name: "export",
+    title: "In an item of `exports` of an account",
     place: "an export",
     sections: &[Section {
         title: "",
@@ -142,6 +143,7 @@ pub(super) struct WrittenSource {
 /// The keys of an import.
 pub(super) static IMPORT: Block<WrittenImport> = Block {
     name: "import",
+    title: "In an item of `imports` of an account",
     place: "an import",
     sections: &[Section {
         title: "",
@@ -207,6 +209,7 @@ pub(super) static IMPORT: Block<WrittenImport> = Block {
 
 static SOURCE: Block<WrittenSource> = Block {
     name: "import source",
+    title: "In `stream` and `service` of an import",
     place: "an import",
     sections: &[Section {
         title: "",

@@ -46,6 +46,7 @@ fn users(options: &Options) -> Vec<&User> {
 /// The keys of the block.
 pub(super) static AUTHORIZATION_BLOCK: Block<Written> = Block {
     name: "authorization",
+    title: "In `authorization`",
     place: "authorization",
     sections: &[Section {
         title: "",

@@ -295,4 +295,8 @@ impl Default for Options {
 }
 
 #[cfg(test)]
+mod example;
+#[cfg(test)]
+mod manual;
+#[cfg(test)]
 mod tests;

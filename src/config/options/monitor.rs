@@ -58,6 +58,7 @@ impl MonitorLogin {
 /// The keys of the block.
 pub(super) static MONITOR: Block<Options> = Block {
     name: "monitor",
+    title: "In `monitor`",
     place: "\"monitor\"",
     sections: &[Section {
         title: "",

@@ -15,6 +15,7 @@ use crate::{
 /// The keys of `permissions`.
 pub(in crate::config) static PERMISSIONS: Block<Rules> = Block {
     name: "permissions",
+    title: "In `permissions`",
     place: "permissions",
     sections: &[Section {
         title: "",
@@ -66,6 +67,7 @@ pub(in crate::config) static PERMISSIONS: Block<Rules> = Block {
 /// The keys of `publish` and `subscribe`.
 static SUBJECTS: Block<Subjects> = Block {
     name: "publish",
+    title: "In `publish` and `subscribe` of `permissions`",
     place: "permissions",
     sections: &[Section {
         title: "",
@@ -106,6 +108,7 @@ static SUBJECTS: Block<Subjects> = Block {
 /// The keys of `allow_responses`.
 static RESPONSES: Block<Responses> = Block {
     name: "allow_responses",
+    title: "In `allow_responses` of `permissions`",
     place: "allow_responses",
     sections: &[Section {
         title: "",

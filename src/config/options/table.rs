@@ -20,8 +20,10 @@ use crate::{
 
 /// The keys of one block.
 pub struct Block<T: 'static> {
-    /// What the docs and the tests call it.
+    /// What the tests call it.
     pub name: &'static str,
+    /// The heading over its keys in the docs.
+    pub title: &'static str,
     /// How an error about an unknown key calls it; empty at the top of the file.
     pub place: &'static str,
     /// The keys, under the headings of the example file.
@@ -218,7 +220,7 @@ impl<T> Key<T> {
 
     /// Whether the key does something.
     pub fn is_served(&self) -> bool {
-        !matches!(self.kind, Kind::NoEffect(_) | Kind::Refused { .. })
+        !matches!(self.reload, Reload::Nothing)
     }
 }
 
@@ -249,8 +251,10 @@ pub trait Described: Sync {
 
 /// A table of keys as the docs show it.
 pub struct Table {
-    /// What it is called.
+    /// What the tests call it.
     pub name: &'static str,
+    /// The heading over its keys.
+    pub title: &'static str,
     /// Its keys.
     pub rows: Vec<Row>,
 }
@@ -284,6 +288,7 @@ impl<T> Described for Block<T> {
         });
         Table {
             name: self.name,
+            title: self.title,
             rows: rows.collect(),
         }
     }

@@ -29,6 +29,7 @@ pub(in crate::config) struct Written {
 /// The keys of a user.
 pub(in crate::config) static USER: Block<Written> = Block {
     name: "user",
+    title: "In an item of `users`",
     place: "a user",
     sections: &[Section {
         title: "",

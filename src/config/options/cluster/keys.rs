@@ -30,6 +30,7 @@ pub(super) const LISTENS: &str = "the port for routes is opened at the start";
 /// The keys of the block.
 pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
     name: "cluster",
+    title: "In `cluster`",
     place: "\"cluster\"",
     sections: &[Section {
         title: "",
@@ -271,8 +272,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                     blocks: &[&COMPRESSION],
                 },
                 usual: Usual::Default("\"off\""),
-                doc: "Accepted with a warning unless it is off: routes are not compressed, as is \
-                      agreed upon with every peer.",
+                doc: "routes are not compressed, as is agreed upon with every peer",
                 reload: Reload::Nothing,
             },
         ],
@@ -288,6 +288,7 @@ const COUNT: std::ops::RangeInclusive<i64> = 0..=u32::MAX as i64;
 /// The keys of `authorization` in the block.
 static LOGIN: Block<ClusterOptions> = Block {
     name: "cluster authorization",
+    title: "In `authorization` of `cluster`",
     place: "authorization",
     sections: &[Section {
         title: "",
@@ -342,6 +343,7 @@ const ONE_USER: &str = "is not possible here: routes log in with one user and pa
 /// The keys of `compression`, which are not looked at.
 pub(super) static COMPRESSION: Block<()> = Block {
     name: "compression",
+    title: "In `compression` of `cluster`",
     place: "\"compression\"",
     sections: &[Section {
         title: "",

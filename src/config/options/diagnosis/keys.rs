@@ -13,6 +13,7 @@ const BEGINS: &str = "the diagnosis begins with it";
 /// The keys of the block.
 pub(in crate::config::options) static DIAGNOSIS: Block<Options> = Block {
     name: "diagnosis",
+    title: "In `diagnosis`",
     place: "\"diagnosis\"",
     sections: &[Section {
         title: "",

@@ -17,6 +17,7 @@ use crate::config::syntax::Value;
 /// The keys at the top of the file.
 pub static TOP: Block<Options> = Block {
     name: "top",
+    title: "At the top",
     place: "",
     sections: &[
         section("Client listener", clients::LISTENER),

@@ -71,7 +71,10 @@ fn each_key_of_the_diagnosis_sets_its_own_option() {
 
 #[test]
 fn names_are_unique_and_match_in_any_case() {
-    for Table { name: block, rows } in tables() {
+    for Table {
+        name: block, rows, ..
+    } in tables()
+    {
         let mut names: Vec<&str> = rows.iter().flat_map(|row| row.names.clone()).collect();
         for name in &names {
             assert_eq!(*name, name.to_ascii_lowercase());

@@ -263,7 +263,10 @@ fn what_a_cluster_cannot_be() {
             "cluster { authorization {\n token: a } }",
             "2:2: \"token\" is not possible here",
         ),
-        ("cluster {\n port: 70000 }", "2:2: \"port\" must be from -1 to 65535, not 70000"),
+        (
+            "cluster {\n port: 70000 }",
+            "2:2: \"port\" must be from -1 to 65535, not 70000",
+        ),
         // A key that is used as a variable is a key all the same.
         (
             "cluster {\n queue_policy: bogus, permissions { import: $queue_policy } }",

@@ -6,7 +6,10 @@ use crate::config::options::table::Reload;
 /// Each row says what its key sets, in sentences, and what a file has in its place.
 #[test]
 fn every_row_is_told() {
-    for Table { name: block, rows } in tables() {
+    for Table {
+        name: block, rows, ..
+    } in tables()
+    {
         for row in &rows {
             let name = row.names[0];
             assert!(!row.doc.is_empty(), "{block} {name} says nothing");

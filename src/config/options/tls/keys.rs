@@ -22,6 +22,7 @@ use crate::{
 /// The keys of a block `tls`.
 pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
     name: "tls",
+    title: "In `tls`, at the top and in `cluster`",
     place: "tls",
     sections: &[Section {
         title: "",
@@ -289,6 +290,7 @@ const WINDOWS: NoEffect = NoEffect {
 /// The keys of an item of `certs`.
 static CERTS: Block<Pair> = Block {
     name: "certs",
+    title: "In an item of `certs` of `tls`",
     place: "certs",
     sections: &[Section {
         title: "",
