@@ -4,6 +4,8 @@ mod support;
 
 #[path = "reload/clients.rs"]
 mod clients;
+#[path = "reload/effects/mod.rs"]
+mod effects;
 #[path = "reload/failed.rs"]
 mod failed;
 #[path = "reload/fresh.rs"]
