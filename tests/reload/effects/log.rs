@@ -11,7 +11,7 @@ use chrono::{NaiveDateTime, TimeDelta, Utc};
 
 use crate::{
     reload,
-    support::{Broker, RawClient, wait_until},
+    support::{Broker, RawClient, wait_for, wait_until},
 };
 
 use super::{Effect, Scene};
@@ -31,36 +31,43 @@ pub const EFFECTS: &[Effect] = &[
     ("remote_syslog", remote_syslog),
 ];
 
-/// What the log says of what is done now.
-fn logged(scene: &Scene, work: impl FnOnce()) -> String {
-    let before = scene.member.broker.log().len();
-    work();
-    scene.member.broker.log().split_off(before)
+/// The lines of the log that have this in them.
+fn lines_with(scene: &Scene, text: &str) -> Vec<String> {
+    let log = scene.member.broker.log();
+    let lines = log.lines().filter(|line| line.contains(text));
+    lines.map(str::to_owned).collect()
+}
+
+/// Waits until the log has lines with this in them. Lines come a moment later than what
+/// they tell of, in its order.
+fn logged(scene: &Scene, text: &str) -> Vec<String> {
+    wait_for(&format!("the log has {text:?}"), || {
+        let found = lines_with(scene, text);
+        (!found.is_empty()).then_some(found)
+    })
 }
 
 #[test]
 fn debug() {
     let mut scene = Scene::new("", "");
-    let quiet = logged(&scene, || drop(scene.client()));
-    assert!(!quiet.contains("[DBG]"), "{quiet}");
+    drop(scene.client());
     scene.reload("debug: true", "");
-    let loud = logged(&scene, || drop(scene.client()));
-    assert!(loud.contains("Client connection created"), "{loud}");
+    assert!(lines_with(&scene, "[DBG]").is_empty());
+    drop(scene.client());
+    logged(&scene, "Client connection created");
 }
 
 /// What a client that is connected says is traced once this is the configuration.
 fn is_traced_with(config: &str) {
     let mut scene = Scene::new("", "");
     let mut client = scene.client();
-    let say = |client: &mut RawClient| {
-        client.send("SUB a 1\r\nPUB a 5\r\nhello\r\n");
-        client.sync();
-    };
-    let quiet = logged(&scene, || say(&mut client));
-    assert!(!quiet.contains("[TRC]"), "{quiet}");
+    client.send("SUB before 1\r\n");
+    client.sync();
     scene.reload(config, "");
-    let loud = logged(&scene, || say(&mut client));
-    assert!(loud.contains("<<- [SUB a 1]"), "{loud}");
+    client.send("SUB after 2\r\n");
+    client.sync();
+    logged(&scene, "<<- [SUB after 2]");
+    assert!(lines_with(&scene, "before").is_empty());
 }
 
 #[test]
@@ -76,17 +83,21 @@ fn trace_verbose() {
 #[test]
 fn trace_headers() {
     let mut scene = Scene::new("trace: true", "");
-    let mut client = scene.client();
-    let say = |client: &mut RawClient| {
-        client.send("HPUB a 18 23\r\nNATS/1.0\r\nA: b\r\n\r\nhello\r\n");
+    let mut client = scene.member.client();
+    let say = |client: &mut RawClient, name: &str, payload: &str| {
+        client.send(format!(
+            "HPUB a 18 23\r\nNATS/1.0\r\n{name}: b\r\n\r\n{payload}\r\n"
+        ));
         client.sync();
     };
-    let all = logged(&scene, || say(&mut client));
-    assert!(all.contains("A: b") && all.contains("hello"), "{all}");
+    say(&mut client, "A", "first");
+    logged(&scene, "first");
     scene.reload("trace_headers: true", "");
-    let headers = logged(&scene, || say(&mut client));
-    assert!(headers.contains("A: b"), "{headers}");
-    assert!(!headers.contains("hello"), "{headers}");
+    say(&mut client, "B", "other");
+    say(&mut client, "C", "third");
+    logged(&scene, "C: b");
+    logged(&scene, "B: b");
+    assert!(lines_with(&scene, "other").is_empty());
 }
 
 #[test]
@@ -94,14 +105,10 @@ fn max_traced_msg_len() {
     let mut scene = Scene::new("trace: true", "");
     let mut client = scene.client();
     scene.reload("trace: true\nmax_traced_msg_len: 4", "");
-    let short = logged(&scene, || {
-        client.send("PUB a 10\r\n0123456789\r\n");
-        client.sync();
-    });
-    assert!(
-        short.contains("0123") && !short.contains("01234"),
-        "{short}"
-    );
+    client.send("PUB a 10\r\n0123456789\r\n");
+    client.sync();
+    let line = logged(&scene, "\"0123").remove(0);
+    assert!(!line.contains("01234"), "{line}");
 }
 
 /// The time in the last line of the log.

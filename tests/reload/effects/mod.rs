@@ -94,7 +94,7 @@ impl Scene {
         peer.send(format!(
             "CONNECT {{\"user\":\"routes\",\"pass\":\"{password}\",\"name\":\"PEER\",\"cluster\":\
              \"mesh\"}}\r\nINFO {{\"server_id\":\"PEER\",\"server_name\":\"peer\",\"cluster\":\
-             \"mesh\",\"host\":\"127.0.0.1\",\"port\":1,\"headers\":true}}\r\n"
+             \"mesh\",\"host\":\"127.0.0.1\",\"port\":1,\"headers\":true,\"connect_urls\":[\"there:1\"]}}\r\n"
         ));
         peer
     }
@@ -146,7 +146,7 @@ fn line_with(client: &mut RawClient, begin: &str) {
     }
 }
 
-/// What an error that ends the connection says.
+/// What the error says with which the broker ends the connection.
 fn error_of(client: &mut RawClient) -> String {
     let frames = client.read_to_end();
     let error = frames.iter().find(|frame| frame.verb() == b"-ERR");

@@ -102,29 +102,54 @@ fn max_memory() {
 fn beside_a_slow_reader(scene: &Scene, work: impl FnOnce()) {
     let slow = reader(scene);
     let mut stream = slow.stream();
+    stream
+        .set_read_timeout(Some(Duration::from_millis(20)))
+        .expect("a bound");
     let stops = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _end = StopsAtEnd(&stops);
         scope.spawn(|| {
-            let mut bytes = vec![0; 100_000];
-            while !stops.load(Ordering::Relaxed) && stream.read(&mut bytes).unwrap_or(0) > 0 {
-                thread::sleep(Duration::from_millis(1));
+            let mut bytes = vec![0; 256 * 1024];
+            while !stops.load(Ordering::Relaxed) {
+                // Nothing to read for a moment is no error here.
+                let _ = stream.read(&mut bytes);
+                thread::sleep(Duration::from_millis(4));
             }
         });
         work();
-        stops.store(true, Ordering::Relaxed);
     });
+}
+
+/// Stops the reader also when the work panics.
+struct StopsAtEnd<'a>(&'a AtomicBool);
+
+impl Drop for StopsAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 /// A publisher waits for a reader that reads and is behind, unless that is not wanted.
 #[test]
 fn no_fast_producer_stall() {
-    let config = "max_pending: 4MB";
+    let config = "max_pending: 16MB\nwrite_deadline: \"1m\"";
     let mut scene = Scene::new(&format!("{config}\nno_fast_producer_stall: true"), "");
     let stalls = |scene: &Scene| scene.member.broker.get_json("/varz")["stalled_clients"].clone();
-    beside_a_slow_reader(&scene, || publish_some(&scene));
+    let mut publisher = scene.client();
+    let part = format!("PUB big 65536\r\n{}\r\n", "x".repeat(65536)).repeat(32);
+    beside_a_slow_reader(&scene, || {
+        for _ in 0..30 {
+            publisher.send(&part);
+            publisher.sync();
+        }
+    });
     assert_eq!(stalls(&scene), 0);
     scene.reload(&format!("{config}\nno_fast_producer_stall: false"), "");
     beside_a_slow_reader(&scene, || {
-        publish_until(&scene, "the publisher waits", || stalls(&scene) != 0);
+        wait_until("the publisher waits", || {
+            publisher.send(&part);
+            publisher.sync();
+            stalls(&scene) != 0
+        });
     });
 }
