@@ -25,7 +25,10 @@ use crate::{
     client,
     config::{
         Diagnostic, Options,
-        options::changes::{Change, ReloadKind, changes},
+        options::{
+            plan::{Change, changes},
+            table::ReloadKind,
+        },
     },
     log::{LogHandle, PreparedLog},
     protocol::info::Info,
@@ -77,7 +80,7 @@ impl Outcome {
     pub fn needs_restart(&self) -> impl Iterator<Item = &Change> {
         self.changes
             .iter()
-            .filter(|change| change.takes == ReloadKind::Restart)
+            .filter(|change| matches!(change.takes, ReloadKind::Restart(_)))
     }
 }
 
@@ -314,24 +317,34 @@ impl Server {
         for warning in &outcome.warnings {
             warn!("{warning}");
         }
-        for Change { name, values, .. } in &outcome.changes {
-            match values {
-                Some((_, new)) if !outcome.needs_restart().any(|late| late.name == *name) => {
-                    info!("Reloaded: {name} = {new}");
-                }
-                Some((old, new)) => warn!(
-                    "{name} is {new} in the configuration and stays {old} until the next start"
+        for Change {
+            name,
+            values,
+            takes,
+        } in &outcome.changes
+        {
+            match (takes, values) {
+                (ReloadKind::Live, Some((_, new))) => info!("Reloaded: {name} = {new}"),
+                (ReloadKind::Live, None) => info!("Reloaded: {name}"),
+                (ReloadKind::Restart(why), Some((old, new))) => warn!(
+                    "{name} is {new} in the configuration and stays {old} until the next start: \
+                     {why}"
                 ),
-                None => info!("Reloaded: {name}"),
+                (ReloadKind::Restart(why), None) => {
+                    warn!("{name} stays as it is until the next start: {why}");
+                }
             }
         }
         info!(
             "Reloaded server configuration ({})",
             self.options().config_digest
         );
-        let names = |takes: ReloadKind| {
-            let of_kind = outcome.changes.iter().filter(|c| c.takes == takes);
-            let names: Vec<_> = of_kind.map(|change| change.name).collect();
+        let names = |is_live: bool| {
+            let of_kind = outcome
+                .changes
+                .iter()
+                .filter(|change| (change.takes == ReloadKind::Live) == is_live);
+            let names: Vec<_> = of_kind.map(|change| &*change.name).collect();
             match names.is_empty() {
                 true => "nothing".to_owned(),
                 false => names.join(", "),
@@ -339,8 +352,8 @@ impl Server {
         };
         record(&format!(
             "the configuration was read again; taken over: {}; waits for a restart: {}",
-            names(ReloadKind::Effect),
-            names(ReloadKind::Restart)
+            names(true),
+            names(false)
         ));
     }
 }

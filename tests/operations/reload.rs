@@ -1,6 +1,7 @@
 //! SIGHUP: a running broker takes over what its configuration says now.
 
 mod clients;
+mod effects;
 mod failed;
 mod fresh;
 

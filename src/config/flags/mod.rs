@@ -19,8 +19,11 @@ use self::{
 use super::{
     options::{
         ANY_HOST, Diagnostic, Options,
-        keys::{Key, Kind, find_key},
-        load, set_key,
+        cluster::{CLUSTER, ClusterOptions},
+        keys::TOP,
+        load,
+        reading::set,
+        table::{Key, Kind},
     },
     signal::{Signal, Target},
     syntax::Value,
@@ -140,8 +143,24 @@ fn read_arguments(args: impl Iterator<Item = OsString>) -> Result<Vec<String>, S
     .collect()
 }
 
-/// What a flag of the cluster does with its value.
-type SetCluster = fn(&mut Options, &str) -> Result<(), String>;
+/// What a flag of the cluster does.
+enum SetCluster {
+    /// Has its text read.
+    Text(fn(&mut Options, &str) -> Result<(), String>, String),
+    /// Sets a key of the block.
+    Key(&'static Key<ClusterOptions>, Value),
+}
+
+impl SetCluster {
+    fn apply(&self, options: &mut Options) -> Result<(), String> {
+        match self {
+            Self::Text(read, text) => read(options, text),
+            Self::Key(key, value) => {
+                set(key, options.cluster_mut(), key.name, value).map(|_warning| ())
+            }
+        }
+    }
+}
 
 /// What was typed.
 #[derive(Default)]
@@ -149,8 +168,8 @@ struct CommandLine {
     config: Option<String>,
     help: bool,
     login: Login,
-    set: Vec<(&'static Key, Value, String)>,
-    cluster: Vec<(SetCluster, String, String)>,
+    set: Vec<(&'static Key<Options>, Value, String)>,
+    cluster: Vec<(SetCluster, String)>,
     signal: Option<String>,
     test: bool,
     tls: TlsFlags,
@@ -201,12 +220,16 @@ impl CommandLine {
             false => true,
         };
         match flag.action {
-            Action::Cluster(set) => {
-                let value = match flag.is_boolean() {
-                    true => switch.to_string(),
-                    false => value,
-                };
-                self.cluster.push((set, value, name.into()));
+            Action::Cluster(read) => {
+                let set = SetCluster::Text(read, value);
+                self.cluster.push((set, name.into()));
+            }
+            Action::ClusterKey(key) => {
+                if let Some(key) = CLUSTER.find(key) {
+                    let value = flag_value(&key.kind, name, &value)?;
+                    self.cluster
+                        .push((SetCluster::Key(key, value), name.into()));
+                }
             }
             Action::Config => self.config = Some(value),
             Action::Help => self.help = switch,
@@ -216,8 +239,8 @@ impl CommandLine {
             }),
             Action::Ignored(_) => {}
             Action::Set(keys) => {
-                for key in keys.iter().filter_map(|key| find_key(key)) {
-                    let value = flag_value(key, name, &value)?;
+                for key in keys.iter().filter_map(|key| TOP.find(key)) {
+                    let value = flag_value(&key.kind, name, &value)?;
                     self.set.push((key, value, name.into()));
                 }
             }
@@ -267,12 +290,15 @@ impl CommandLine {
             self.warnings.extend(warnings);
         }
         for (key, value, flag) in &self.set {
-            set_key(&mut options, key, value).map_err(|text| format!("flag {flag}: {text}"))?;
+            set(key, &mut options, key.name, value)
+                .map_err(|text| format!("flag {flag}: {text}"))?;
         }
+        options.settle();
         self.tls.apply(&mut options)?;
         self.login.apply(&mut options)?;
-        for (set, value, flag) in &self.cluster {
-            set(&mut options, value).map_err(|text| format!("flag {flag}: {text}"))?;
+        for (set, flag) in &self.cluster {
+            set.apply(&mut options)
+                .map_err(|text| format!("flag {flag}: {text}"))?;
         }
         if let Some(cluster) = &options.cluster
             && cluster.port.is_none()
@@ -321,18 +347,14 @@ fn known_flag(name: &str, arg: &str) -> Result<&'static Flag, String> {
 }
 
 /// The value of a flag as the key it sets would have it in a file.
-fn flag_value(key: &Key, flag: &str, text: &str) -> Result<Value, String> {
-    Ok(match key.kind {
+fn flag_value<T>(kind: &Kind<T>, flag: &str, text: &str) -> Result<Value, String> {
+    Ok(match kind {
         Kind::Bool(_) => Value::Bool(read_bool(flag, text)?),
-        Kind::Integer(..) => Value::Integer(
+        Kind::Integer(..) | Kind::Size(..) => Value::Integer(
             text.parse()
                 .map_err(|_| format!("the flag {flag} needs an integer, not {text:?}"))?,
         ),
-        Kind::Address(_)
-        | Kind::Block(_)
-        | Kind::Duration { .. }
-        | Kind::Structure(_)
-        | Kind::Text(_) => Value::String(text.into()),
+        _ => Value::String(text.into()),
     })
 }
 

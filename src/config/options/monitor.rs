@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use super::{
     Options,
-    keys::{Key, Kind},
+    keys::non_empty,
+    table::{Block, Held, Key, Kind, Reload, Section, Usual, held},
+    written::Written,
 };
 use crate::security::secret::Secret;
 
@@ -54,73 +56,104 @@ impl MonitorLogin {
 }
 
 /// The keys of the block.
-pub const MONITOR_KEYS: &[Key] = &[
-    text(
-        "unix",
-        "\"\"",
-        "Unix socket that serves what the monitoring port serves, without a login, and takes the \
-         requests that change something.",
-        |options, path| {
-            options.monitor.unix = (!path.is_empty()).then(|| path.into());
-            Ok(())
-        },
-    ),
-    text(
-        "unix_mode",
-        "\"0660\"",
-        "Permissions of that socket: owner and group may ask and change.",
-        |options, mode| {
-            let digits = mode.strip_prefix("0o").unwrap_or(mode);
-            options.monitor.unix_mode = u32::from_str_radix(digits, 8)
-                .ok()
-                .filter(|mode| mode & !0o666 == 0)
-                .ok_or("must be octal digits up to 0666, such as \"0660\"")?;
-            Ok(())
-        },
-    ),
-    text(
-        "hosts",
-        "\"\"",
-        "More names of this machine, with commas between them: requests may be addressed to them.",
-        |options, names| {
-            let names = names
-                .split(',')
-                .map(|name| name.trim().to_ascii_lowercase());
-            options.monitor.hosts = names.filter(|name| !name.is_empty()).collect();
-            Ok(())
-        },
-    ),
-    text(
-        "token",
-        "\"\"",
-        "Bearer token that requests over TCP must bring.",
-        |options, token| {
-            options.monitor_login.token = secret(token)?;
-            Ok(())
-        },
-    ),
-    text(
-        "user",
-        "\"\"",
-        "User name that requests over TCP must bring (basic authentication).",
-        |options, user| {
-            if user.contains(':') {
-                return Err("a user name must not contain a colon".into());
-            }
-            options.monitor_login.user = (!user.is_empty()).then(|| user.into());
-            Ok(())
-        },
-    ),
-    text(
-        "password",
-        "\"\"",
-        "Password of that user.",
-        |options, password| {
-            options.monitor_login.password = secret(password)?;
-            Ok(())
-        },
-    ),
-];
+pub(super) static MONITOR: Block<Options> = Block {
+    name: "monitor",
+    title: "In `monitor`",
+    place: "\"monitor\"",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            text(
+                "unix",
+                "\"\"",
+                "Unix socket that serves what the monitoring port serves, without a login, and \
+                 takes the requests that change something.",
+                |options, path| {
+                    options.monitor.unix = non_empty(path).map(Into::into);
+                    Ok(())
+                },
+                Reload::Restart(OPENED, held!(monitor.unix)),
+            ),
+            text(
+                "unix_mode",
+                "\"0660\"",
+                "Permissions of that socket: owner and group may ask and change.",
+                |options, mode| {
+                    let digits = mode.strip_prefix("0o").unwrap_or(mode);
+                    options.monitor.unix_mode = u32::from_str_radix(digits, 8)
+                        .ok()
+                        .filter(|mode| mode & !0o666 == 0)
+                        .ok_or("must be octal digits up to 0666, such as \"0660\"")?;
+                    Ok(())
+                },
+                Reload::Restart(
+                    OPENED,
+                    Held {
+                        written: Some(|options| {
+                            format!("{:04o}", options.monitor.unix_mode).written()
+                        }),
+                        ..held!(monitor.unix_mode)
+                    },
+                ),
+            ),
+            text(
+                "hosts",
+                "\"\"",
+                "More names of this machine, with commas between them: requests may be addressed \
+                 to them.",
+                |options, names| {
+                    let names = names
+                        .split(',')
+                        .map(|name| name.trim().to_ascii_lowercase());
+                    options.monitor.hosts = names.filter(|name| !name.is_empty()).collect();
+                    Ok(())
+                },
+                Reload::Restart(
+                    "the monitoring port is opened for them at the start",
+                    Held {
+                        written: Some(|options| options.monitor.hosts.join(",").written()),
+                        ..held!(monitor.hosts)
+                    },
+                ),
+            ),
+            text(
+                "token",
+                "\"\"",
+                "Bearer token that requests over TCP must bring.",
+                |options, token| {
+                    options.monitor_login.token = secret(token)?;
+                    Ok(())
+                },
+                Reload::Live(held!(hidden monitor_login.token)),
+            ),
+            text(
+                "user",
+                "\"\"",
+                "User name that requests over TCP must bring (basic authentication).",
+                |options, user| {
+                    if user.contains(':') {
+                        return Err("a user name must not contain a colon".into());
+                    }
+                    options.monitor_login.user = non_empty(user);
+                    Ok(())
+                },
+                Reload::Live(held!(monitor_login.user)),
+            ),
+            text(
+                "password",
+                "\"\"",
+                "Password of that user.",
+                |options, password| {
+                    options.monitor_login.password = secret(password)?;
+                    Ok(())
+                },
+                Reload::Live(held!(hidden monitor_login.password)),
+            ),
+        ],
+    }],
+};
+
+const OPENED: &str = "the socket is opened at the start";
 
 fn secret(text: &str) -> Result<Option<Secret>, String> {
     Ok(Some(Secret::plain(text)?).filter(|secret| !secret.is_empty()))
@@ -131,12 +164,14 @@ const fn text(
     default: &'static str,
     doc: &'static str,
     set: fn(&mut Options, &str) -> Result<(), String>,
-) -> Key {
+    reload: Reload<Options>,
+) -> Key<Options> {
     Key {
         name,
         aliases: &[],
         kind: Kind::Text(set),
-        default,
+        usual: Usual::Default(default),
         doc,
+        reload,
     }
 }

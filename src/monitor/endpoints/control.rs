@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::{super::Monitor, query::Query, refusal::Refusal};
 use crate::{
-    config::options::changes::ReloadKind,
+    config::options::table::ReloadKind,
     connection::{CloseReason, Connection},
     server::reload::Outcome,
     telemetry::MonotonicMillis,
@@ -132,16 +132,16 @@ pub(in crate::monitor) fn forget(monitor: &Monitor, query: &Query) -> Result<For
 }
 
 fn reloaded(outcome: &Outcome, dry_run: bool) -> Reloaded {
-    let of_kind = |takes: ReloadKind| {
+    let of_kind = |is_live: bool| {
         let changes = outcome
             .changes
             .iter()
-            .filter(|change| change.takes == takes);
+            .filter(|change| (change.takes == ReloadKind::Live) == is_live);
         changes
             .map(|change| {
                 let (before, after) = change.values.clone().unwrap_or_default();
                 Change {
-                    name: change.name.to_owned(),
+                    name: change.name.clone(),
                     before,
                     after,
                 }
@@ -150,8 +150,8 @@ fn reloaded(outcome: &Outcome, dry_run: bool) -> Reloaded {
     };
     Reloaded {
         dry_run,
-        applied: of_kind(ReloadKind::Effect),
-        needs_restart: of_kind(ReloadKind::Restart),
+        applied: of_kind(true),
+        needs_restart: of_kind(false),
         warnings: outcome.warnings.clone(),
     }
 }

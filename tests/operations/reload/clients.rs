@@ -323,7 +323,7 @@ fn imports_that_stay_miss_nothing() {
 /// TLS that is asked for, keys that are pinned and CAs that are believed count
 /// for who is connected too.
 #[test]
-fn tls_counts_for_who_is_connected() {
+pub fn tls_counts_for_who_is_connected() {
     let pki = Pki::new(&["broker", "node", "other"]);
     let foreign = Pki::new(&["broker"]);
     let block = |ca: &Pki, more: &str| {
