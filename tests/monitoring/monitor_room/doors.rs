@@ -87,7 +87,7 @@ fn a_socket_is_taken_from_nobody() {
     let path = socket(&first);
     let file = first.folder().join("file");
     fs::write(&file, "mine").expect("write a file");
-    for (taken, why) in [(&path, "another process"), (&file, "no socket")] {
+    for (taken, why) in [(&path, "another process"), (&file, "not a socket")] {
         let output = std::process::Command::new(test_support::tools::midge())
             .args(["-a", "127.0.0.1", "-p", "-1", "-m", "-1", "-c"])
             .arg({
