@@ -373,7 +373,7 @@ fn the_client_port_is_told_from_the_monitoring_port() {
         .output()
         .expect("midge top runs");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("no monitoring port"), "{said}");
+    assert!(said.contains("not a monitoring port"), "{said}");
     let output = Command::new(tools::midge())
         .args(["-a", "127.0.0.1", "-p", "0", "-m", "4222", "-t"])
         .output()

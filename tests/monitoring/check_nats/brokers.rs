@@ -199,7 +199,7 @@ fn latency_is_judged() {
     latency(&["-c", "0"]).expect(2, "(critical 0)");
     latency(&["--latency-max-critical", "0"]).expect(2, "a message written after");
     latency(&["--latency-p50-warning", "0"]).expect(1, "half of the messages");
-    latency(&["--sched-critical", "@0:10"]).expect(2, "was delayed by");
+    latency(&["--sched-critical", "@0:10"]).expect(2, "are delayed by");
     latency(&["-v"]).expect(0, "with \"a\"");
 }
 
@@ -268,9 +268,9 @@ fn any_figure_of_varz_is_judged() {
         varz("max_payload", &["-w", "2047"]).expect(1, "(warning 2047)");
         varz("max_payload", &["-c", "1KiB"]).expect(2, "(critical 1KiB)");
         varz("in_msgs", &[]).expect(0, "in_msgs 0");
-        varz("nonsense", &[]).expect(3, "no figure \"nonsense\"");
+        varz("nonsense", &[]).expect(3, "no value \"nonsense\"");
         varz("server_id", &[]).expect(3, "\"server_id\" of /varz is not a number");
-        varz("cluster.nonsense", &[]).expect(3, "no figure");
+        varz("cluster.nonsense", &[]).expect(3, "no value");
     }
     let broker = Broker::nats_server().start();
     let nested = [
