@@ -119,7 +119,7 @@ fn a_missing_folder_of_the_socket_is_named() {
     )
     .expect("write the configuration");
     let run = |test: &[&str]| {
-        let output = std::process::Command::new(crate::support::tools::midge())
+        let output = std::process::Command::new(test_support::tools::midge())
             .args(["-a", "127.0.0.1", "-p", "-1", "-m", "-1"])
             .args(test)
             .arg("-c")
