@@ -93,7 +93,7 @@ fn nats_server_4763_an_expiring_certificate_is_seen_before_it_ends() {
     ];
     let said = check(&broker, &arguments);
     assert_eq!(said.code, Some(2), "{said:?}");
-    assert!(said.output.contains("\"CN=broker\" ends in"), "{said:?}");
+    assert!(said.output.contains("\"CN=broker\" expires in"), "{said:?}");
     assert!(said.output.contains("route_cert_days="), "{said:?}");
     wait_until("the finding", || {
         !findings(&broker, "certificate-expiry").is_empty()

@@ -89,7 +89,7 @@ fn nats_top_103_the_client_port_is_told_from_the_monitoring_port() {
         let said = run(check_nats, &["--mode", "connections", "-m", &port]);
         assert_eq!(said.code, Some(3), "{said:?}");
         assert!(!said.output.contains("server_id"), "{said:?}");
-        assert!(said.output.contains("port of clients"), "{said:?}");
+        assert!(said.output.contains("the client port"), "{said:?}");
     }
 }
 

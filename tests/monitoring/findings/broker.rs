@@ -68,7 +68,11 @@ pub fn a_configuration_that_is_not_in_force_is_told_until_it_is() {
     .expect("room");
     clears(&broker, "config-differs");
 
-    fs::write(&file, before.replace("incident_window: 2s", "recent: 3s")).expect("room");
+    fs::write(
+        &file,
+        before.replace("incident_window: 2s", "incident_window: 3s"),
+    )
+    .expect("room");
     wait_until("what waits for a restart is only worth knowing", || {
         // The limit has gone back as well, which takes effect at once.
         broker.signal(libc::SIGHUP);
@@ -157,7 +161,7 @@ fn is_told(broker: &Broker, code: &str, headers: &str) -> bool {
 fn warnings_of_doors(broker: &Broker) -> usize {
     let log = broker.log();
     let warns = |line: &&str| {
-        line.contains("nobody has to log in") || line.contains("open to other machines")
+        line.contains("Add an authorization block") || line.contains("open to other machines")
     };
     log.lines().filter(warns).count()
 }
