@@ -10,16 +10,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    both, check, closed, findings, mesh,
-    mesh::{Kind, Plan, free_port},
-    number, read_until,
-    support::{
-        Broker, PATIENCE,
-        pki::{Pki, Term},
-        tls_client::Speaker,
-        wait_until,
-    },
+use crate::{both, check, closed, findings, number, read_until};
+use test_support::{
+    Broker, PATIENCE,
+    mesh::{self, Kind, Plan, free_port},
+    pki::{Pki, Term},
+    tls_client::Speaker,
+    wait_until,
 };
 
 const DAY: u32 = 24 * 3600;
