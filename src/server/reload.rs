@@ -110,7 +110,7 @@ fn run_in_turn(in_turn: InTurn, dry_run: bool, told: impl FnOnce(Outcome) + Send
         .stack_size(STACK_LEN)
         .spawn(work);
     if let Err(error) = thread {
-        error!("The configuration is not read again: no thread can be had for it: {error}");
+        error!("The configuration was not read again: no thread could be started: {error}");
     }
 }
 
@@ -139,8 +139,8 @@ impl Server {
             Ok(in_turn) => in_turn,
             Err(since) => {
                 let text = format!(
-                    "a reload is under way, since {}; it waits for a file if that is long ago: \
-                     see /explainz",
+                    "a reload has been under way since {}; if that is long ago, it waits for a \
+                     file: see /explainz",
                     since.time_of_day().format("%Y-%m-%d %H:%M:%S UTC")
                 );
                 warn!("Reload refused: {text}");
@@ -156,7 +156,7 @@ impl Server {
         match InTurn::take_or_repeat(self, |server| &server.reloading) {
             Some(in_turn) => run_in_turn(in_turn, false, drop),
             None => {
-                info!("Reload: a reload is under way, the configuration is read again after it")
+                info!("A reload is under way; the configuration will be read again after it")
             }
         }
     }
@@ -220,8 +220,8 @@ impl Server {
     fn prepare(&self, options: Options) -> Result<Prepared, String> {
         if options.https && options.tls.is_none() {
             return Err(
-                "the monitoring port is served with https until the next start, which needs the \
-                 block \"tls\": leave it in the file, or restart"
+                "the monitoring port uses https until the next start, which needs the block \
+                 \"tls\": keep it in the file, or restart"
                     .into(),
             );
         }
@@ -311,7 +311,7 @@ impl Server {
         if let Some(error) = &outcome.error {
             error!("Failed to reload server configuration: {error}");
             return record(&format!(
-                "the configuration was not taken over, the one before stays in force: {error}"
+                "the configuration was not applied, the old one stays in force: {error}"
             ));
         }
         for warning in &outcome.warnings {
@@ -327,7 +327,7 @@ impl Server {
                 (ReloadKind::Live, Some((_, new))) => info!("Reloaded: {name} = {new}"),
                 (ReloadKind::Live, None) => info!("Reloaded: {name}"),
                 (ReloadKind::Restart(why), Some((old, new))) => warn!(
-                    "{name} is {new} in the configuration and stays {old} until the next start: \
+                    "{name} is {new} in the configuration but stays {old} until the next start: \
                      {why}"
                 ),
                 (ReloadKind::Restart(why), None) => {
@@ -351,7 +351,7 @@ impl Server {
             }
         };
         record(&format!(
-            "the configuration was read again; taken over: {}; waits for a restart: {}",
+            "the configuration was read again; applied: {}; needs a restart: {}",
             names(true),
             names(false)
         ));

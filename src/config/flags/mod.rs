@@ -40,7 +40,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Invocation {
     /// Run the broker.
-    SubjectBatch(Box<Options>),
+    Run(Box<Options>),
     /// Print this text to stdout and exit with 0.
     Print(String),
     /// The configuration file was tested and is valid: print this text to
@@ -266,13 +266,19 @@ impl CommandLine {
         }
         let options = self.options()?;
         if !self.test {
-            return Ok(Invocation::SubjectBatch(Box::new(options)));
+            return Ok(Invocation::Run(Box::new(options)));
         }
         let Some(file) = &self.config else {
             return Err(
                 "must specify [-c, --config] option to check configuration file syntax".into(),
             );
         };
+        if let Some(missing) = options.monitor.missing_folder() {
+            self.warnings.push(Diagnostic {
+                position: None,
+                text: missing,
+            });
+        }
         let digest = &options.config_digest;
         Ok(Invocation::TestConfig(format!(
             "{program}: configuration file {file} is valid ({digest})\n"

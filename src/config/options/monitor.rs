@@ -31,8 +31,26 @@ impl Default for Monitor {
     }
 }
 
-/// What a request over TCP has to bring; nothing if all is empty. Whoever may
-/// open the Unix socket needs none of it.
+impl Monitor {
+    /// What to do about the folder of the Unix socket if it does not exist: the broker
+    /// does not start without it. A test of the file warns of it, since an init system may
+    /// make the folder right before the start.
+    pub fn missing_folder(&self) -> Option<String> {
+        let socket = self.unix.as_deref()?;
+        let folder = socket.parent()?;
+        if folder.as_os_str().is_empty() || folder.is_dir() {
+            return None;
+        }
+        let folder = folder.display();
+        Some(format!(
+            "the folder {folder} of the monitoring socket does not exist: make it before the \
+             broker starts (mkdir {folder}, or RuntimeDirectory= in a systemd unit)"
+        ))
+    }
+}
+
+/// What a request over TCP must bring; nothing if all is empty. Requests through the Unix
+/// socket need none of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MonitorLogin {
     /// A bearer token.

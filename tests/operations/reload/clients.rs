@@ -378,15 +378,13 @@ pub fn tls_counts_for_who_is_connected() {
     stays(&block(&pki, &pinned(&["node", "other"])), 2);
     stays(&block(&pki, &pinned(&["other"])), 1);
     assert!(
-        broker
-            .log()
-            .contains("not in pinned_certs any more: CN=node"),
+        broker.log().contains("no longer in pinned_certs: CN=node"),
         "{}",
         broker.log()
     );
     stays(&block(&foreign, "verify: true"), 0);
     assert!(
-        broker.log().contains("not believed any more: CN=other"),
+        broker.log().contains("no longer trusted: CN=other"),
         "{}",
         broker.log()
     );
