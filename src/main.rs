@@ -13,10 +13,11 @@ use std::{
 use midge::{
     broker::memory,
     config::{self, Diagnostic, Invocation, Options, signal},
-    diagnosis, log,
+    log,
     monitor::{self, Monitor},
-    recorder,
+    observe,
     server::{
+        housekeeping,
         lifecycle::{self, Prepared, StartError},
         reload::Sources,
         signals::Signals,
@@ -125,11 +126,12 @@ fn run(options: Options, program: &str, log: log::LogHandle) -> Result<(), Start
         let mut prepared = lifecycle::prepare(options, sources)?;
         let server = prepared.server.clone();
         lifecycle::announce(&server, program);
-        let diagnosis =
-            diagnosis::watch(server.clone()).map_err(failed("Error starting the diagnosis"))?;
-        let handle = tokio::runtime::Handle::current();
-        recorder::record(&server, handle).map_err(failed("Error starting the recorder"))?;
-        let workers = tokio::runtime::Handle::current().metrics().num_workers();
+        housekeeping::start(server.clone())
+            .map_err(failed("Error starting the thread of housekeeping"))?;
+        let runtime = tokio::runtime::Handle::current();
+        let workers = runtime.metrics().num_workers();
+        let diagnosis = observe::start(server.clone(), runtime)
+            .map_err(failed("Error starting the observer"))?;
         let monitor = Monitor::new(server.clone(), diagnosis, workers);
         system::serve(server.clone(), monitor.clone())
             .map_err(failed("Error starting the system account"))?;

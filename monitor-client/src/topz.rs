@@ -17,6 +17,8 @@ pub struct Topz {
     pub window: String,
     /// Seconds that the window really covers.
     pub seconds: f64,
+    /// Seconds since the sample that the window ends with.
+    pub age: f64,
     /// Connections.
     pub connections: Vec<Load>,
     /// Users; those without a login have no entry.

@@ -5,6 +5,7 @@
 //! connections, monitoring reads.
 
 pub mod closed;
+mod moved_totals;
 mod room;
 #[cfg(test)]
 mod tests;
@@ -21,17 +22,20 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 pub use crate::broker::registry::{
+    moved_totals::MovedConnection,
     room::Cut,
     totals::{AccountTotals, FailureCounts, LiveConnection, RegistrySnapshot, Totals},
     view::{ClosedConnection, ConnectionView, SubscriptionView},
 };
 use crate::{
-    broker::registry::{closed::Closed, totals::ClosedTotals, walk::walk},
-    connection::{CloseReason, Connection, Subscription, budget::Budget},
+    broker::registry::{
+        closed::Closed, moved_totals::MovedTotals, totals::ClosedTotals, walk::walk,
+    },
+    connection::{CloseReason, Connection, Subscription, budget::Budget, moved::MovedList},
     telemetry::{MonotonicMicros, Traffic},
 };
 
-/// Readers noted between two looks of the recorder.
+/// Readers noted between two ticks of the recorder.
 const NOTICED_MAX: usize = 64;
 
 /// Closed connections that are asked for somebody's name, the latest first.
@@ -46,7 +50,9 @@ pub struct Registry {
     max_closed: AtomicUsize,
     /// Held by who makes room in the budget.
     making_room: Mutex<()>,
-    /// Readers that publishers found behind, until the recorder looks.
+    /// Connections that moved something since totals were last added up.
+    moved: Arc<MovedList>,
+    /// Readers that publishers found behind, until the recorder takes them.
     noticed: Mutex<Vec<Arc<Connection>>>,
     /// What all outbound queues may hold together.
     pub budget: Arc<Budget>,
@@ -66,14 +72,19 @@ struct Inner {
     routes_gone: ClosedTotals,
     /// How many ended, by reason.
     ended: HashMap<CloseReason, u64>,
+    /// What all connections moved, as far as it is added up.
+    moved: MovedTotals,
 }
 
 impl Inner {
-    /// Keeps what a closed connection leaves behind.
-    fn leave(&mut self, traffic: Traffic, account: &str, reason: CloseReason) {
+    /// Keeps what a closed connection leaves behind; returns what it moved.
+    fn leave(&mut self, connection: &Connection, account: &str, reason: CloseReason) -> Traffic {
+        self.open.remove(&connection.cid);
+        let traffic = self.moved.close(connection);
         self.gone.add(traffic, reason);
         let gone = self.gone_by_account.entry_ref(account).or_default();
         gone.add(traffic, reason);
+        traffic
     }
 }
 
@@ -88,6 +99,7 @@ impl Registry {
             stalls: AtomicU64::new(0),
             max_closed: AtomicUsize::new(max_closed),
             making_room: Mutex::default(),
+            moved: Arc::default(),
             noticed: Mutex::default(),
             budget: Arc::new(Budget::new(max_memory)),
         }
@@ -120,13 +132,14 @@ impl Registry {
     pub fn insert_route(&self, connection: &Arc<Connection>) {
         let mut inner = self.inner.lock();
         inner.routes.insert(connection.cid, connection.clone());
+        connection.note_in(&self.moved);
     }
 
     /// Takes a route out that has ended.
     pub fn close_route(&self, connection: &Connection, reason: CloseReason) {
-        let traffic = connection.traffic();
         let mut inner = self.inner.lock();
         inner.routes.remove(&connection.cid);
+        let traffic = inner.moved.close(connection);
         inner.routes_gone.add(traffic, reason);
     }
 
@@ -137,6 +150,7 @@ impl Registry {
             return false;
         }
         inner.open.insert(connection.cid, connection.clone());
+        connection.note_in(&self.moved);
         true
     }
 
@@ -161,15 +175,14 @@ impl Registry {
             listed += closed::listed_len(view);
             listed <= closed::LISTED_MAX
         });
-        let closed = ClosedConnection {
+        let mut closed = ClosedConnection {
             last,
             subscriptions: views.collect::<Box<[_]>>().into(),
             stop: MonotonicMicros::now(),
             reason,
         };
         let mut inner = self.inner.lock();
-        inner.open.remove(&connection.cid);
-        inner.leave(closed.last.traffic, &closed.last.identity.account, reason);
+        closed.last.traffic = inner.leave(connection, &closed.last.identity.account, reason);
         *inner.ended.entry(reason).or_default() += 1;
         let freed = inner.closed.push(closed, self.max_closed());
         drop(inner);
@@ -178,15 +191,14 @@ impl Registry {
 
     /// The same with a connection that left without sending anything, for `reason`.
     pub fn close_bare(&self, connection: &Connection, reason: CloseReason) {
-        let closed = ClosedConnection {
+        let mut closed = ClosedConnection {
             last: connection.view(),
             subscriptions: Vec::new(),
             stop: MonotonicMicros::now(),
             reason,
         };
         let mut inner = self.inner.lock();
-        inner.open.remove(&connection.cid);
-        inner.leave(closed.last.traffic, "", reason);
+        closed.last.traffic = inner.leave(connection, "", reason);
         *inner.ended.entry(reason).or_default() += 1;
         let freed = inner.closed.push_bare(closed, self.max_closed());
         drop(inner);
@@ -196,8 +208,7 @@ impl Registry {
     /// Drops a connection that nobody will ask for.
     pub fn forget(&self, connection: &Connection) {
         let mut inner = self.inner.lock();
-        inner.open.remove(&connection.cid);
-        inner.leave(connection.traffic(), "", CloseReason::ClientClosed);
+        inner.leave(connection, "", CloseReason::ClientClosed);
     }
 
     /// Counts a publisher's wait for `reader`.
@@ -287,6 +298,16 @@ impl Registry {
         open
     }
 
+    /// How many clients are connected, and those on a page of them in the order of
+    /// their ids. Others are not read, as many as there are.
+    pub fn page(&self, offset: usize, limit: usize) -> (usize, Vec<Arc<Connection>>) {
+        let inner = self.inner.lock();
+        let mut cids: Vec<u64> = inner.open.keys().copied().collect();
+        let page = smallest(&mut cids, offset, limit).iter();
+        let page = page.filter_map(|cid| inner.open.get(cid).cloned());
+        (inner.open.len(), page.collect())
+    }
+
     /// The closed connections that are remembered, those first that ended first.
     pub fn closed(&self) -> Vec<Arc<ClosedConnection>> {
         let closed = self.inner.lock().closed.iter().cloned().collect();
@@ -324,23 +345,50 @@ impl Registry {
         }
     }
 
-    /// The totals. Unlike [`Registry::moment`] this holds on to no connection:
-    /// with ten thousand of them that is most of the work.
+    /// The totals. Unlike [`Registry::moment`] this goes through those connections
+    /// alone that moved something since totals were last added up.
     pub fn totals(&self) -> Totals {
-        let inner = self.inner.lock();
-        let sum = |mut all: Traffic, open: &HashMap<u64, Arc<Connection>>| {
-            walk(open.values(), |known| all += known.traffic());
-            all
-        };
+        let mut inner = self.inner.lock();
+        inner.add_up(&self.moved);
         Totals {
             connections: inner.open.len(),
             accepted: self.accepted.load(Ordering::Relaxed),
-            traffic: sum(inner.gone.traffic, &inner.open),
+            traffic: inner.moved.clients,
             troubles: inner.gone.troubles,
             routes: inner.routes.len(),
-            route_traffic: sum(inner.routes_gone.traffic, &inner.routes),
+            route_traffic: inner.moved.routes,
             route_troubles: inner.routes_gone.troubles,
             stalls: self.stalls.load(Ordering::Relaxed),
         }
     }
+
+    /// What each client moved since the last call, of those that moved something
+    /// and are open.
+    pub fn take_moved(&self) -> Vec<MovedConnection> {
+        let mut inner = self.inner.lock();
+        inner.add_up(&self.moved);
+        inner.take_moved()
+    }
+
+    /// The same of one client, which is about to be closed.
+    pub fn take_moved_of(&self, connection: &Arc<Connection>) -> Option<MovedConnection> {
+        self.inner.lock().moved.take_of(connection)
+    }
+}
+
+/// Those that would follow the first `offset` if all were in order, at most `limit`, in
+/// order.
+fn smallest(cids: &mut [u64], offset: usize, limit: usize) -> &[u64] {
+    let end = offset.saturating_add(limit);
+    let front = match end < cids.len() {
+        true => cids.select_nth_unstable(end).0,
+        false => cids,
+    };
+    let begin = offset.min(front.len());
+    if (1..front.len()).contains(&begin) {
+        front.select_nth_unstable(begin);
+    }
+    let page = &mut front[begin..];
+    page.sort_unstable();
+    page
 }

@@ -17,6 +17,7 @@ pub mod handshake;
 mod identity;
 mod input;
 pub mod keepalive;
+pub mod moved;
 mod out_trace;
 pub mod outbound;
 pub mod payload;
@@ -50,16 +51,13 @@ use tracing::debug;
 use crate::{
     protocol::route::ASSUMED_LINE_MAX,
     security::{certificate::PeerCertificate, delivery_filter::DeliveryFilter},
-    telemetry::{
-        Counter, MonotonicMicros, MonotonicMillis, Traffic,
-        load::{Loads, Name, TrafficDelta},
-        loss::LossReason,
-    },
+    telemetry::{Counter, MonotonicMicros, MonotonicMillis, Traffic, load::Name, loss::LossReason},
 };
 use budget::Budget;
 use buffers::with_buffers;
 pub use close_reason::CloseReason;
 pub use identity::Identity;
+use moved::Moved;
 pub use out_trace::{OutTrace, Shown};
 use outbound::Outbound;
 pub use subscription::{Subscription, SubscriptionTable};
@@ -154,8 +152,8 @@ pub struct Connection {
     /// Number of the series that its figures belong to; see
     /// [`crate::telemetry::metrics`].
     pub series: AtomicU32,
-    /// What it had moved when the recorder last looked.
-    looked_at: Mutex<TrafficDelta>,
+    /// What of its traffic is in the totals.
+    moved: Moved,
     /// The generation of the settings that its own task goes by; written by it.
     pub settings: AtomicU64,
     flags: AtomicU8,
@@ -201,7 +199,7 @@ impl Connection {
             guard: Mutex::default(),
             outbound: Outbound::new(kind, stream, max_pending, budget),
             series: AtomicU32::new(0),
-            looked_at: Mutex::default(),
+            moved: Moved::default(),
             settings: AtomicU64::new(0),
             flags: AtomicU8::new(0),
             waker: AtomicWaker::new(),
@@ -290,16 +288,6 @@ impl Connection {
         let (msgs, bytes) = (self.refused_msgs.value(), self.refused_bytes.value());
         traffic.loss.add(LossReason::RepliesFull, msgs, bytes);
         traffic
-    }
-
-    /// Adds what it moved since this was last asked to `loads`.
-    pub fn tell_moved(&self, loads: &Loads) {
-        let mut looked_at = self.looked_at.lock();
-        let now = TrafficDelta::from(self.traffic());
-        let before = std::mem::replace(&mut *looked_at, now);
-        if now != before {
-            loads.add(self.cid, &self.holder(), before, now.since(before));
-        }
     }
 
     /// Whose load it is.

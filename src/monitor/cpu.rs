@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 
-/// Time between two samples of the processor time. The figure shown covers
+/// Time between two samples of the processor time. The value shown covers
 /// between one and two of these.
 pub(super) const SAMPLE_INTERVAL: Duration = Duration::from_secs(2);
 

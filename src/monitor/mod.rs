@@ -25,7 +25,7 @@
 //! * All times are UTC.
 //! * `acc=$G` finds closed connections as well, and an unknown account is
 //!   answered with the broker's id and an empty list.
-//! * What tells of the insides of a Go program is not there: `/stacksz`,
+//! * What shows the insides of a Go program is not there: `/stacksz`,
 //!   `/ipqueuesz`, `/raftz`, `/debug/vars`.
 //! * `filter_subject` of `/connz`, together with `acc`, selects here too; of
 //!   nats-server only the service of the system account does.
@@ -53,7 +53,7 @@ use chrono::Utc;
 use rustls::ServerConfig;
 use tokio::runtime;
 
-use crate::{diagnosis::Diagnosis, server::Server, telemetry::log_throttle::LogThrottle};
+use crate::{observe::diagnosis::Diagnosis, server::Server, telemetry::log_throttle::LogThrottle};
 use cpu::CpuMeter;
 use endpoints::time_text;
 use http::{access::RefusedLogins, host::HostRule, listener, service::RequestCounts, turns::Turns};
@@ -74,6 +74,8 @@ struct Settings {
     port: u16,
     /// Threads that serve the broker's connections.
     workers: usize,
+    /// Processors; to ask the system for them costs more than all else of `/varz`.
+    cores: usize,
 }
 
 /// What the endpoints make their answers from.
@@ -159,6 +161,7 @@ impl Monitor {
                 host,
                 port: address.map_or(0, |address| address.port()),
                 workers,
+                cores: thread::available_parallelism().map_or(1, usize::from),
             },
             server,
             refused_logins: RefusedLogins::default(),

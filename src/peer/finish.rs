@@ -49,7 +49,9 @@ pub async fn finish<E: Ends>(
     let incident = connection.end(telemetry, &broker.registry, stream, reason);
     let incident = incident.await;
     if connection.kind.has_account() {
-        connection.tell_moved(&telemetry.loads);
+        if let Some(moved) = broker.registry.take_moved_of(connection) {
+            moved.add_to(&telemetry.loads);
+        }
         telemetry.loads.forget(connection.cid);
     }
     // Before it counts as closed: whoever sees that finds the reason in the log.

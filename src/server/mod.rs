@@ -5,6 +5,7 @@
 //! in [`listener`], taking over a changed configuration in [`reload`].
 
 mod advertised;
+pub mod housekeeping;
 mod identity;
 mod lame_duck;
 pub mod lifecycle;
@@ -79,6 +80,8 @@ pub struct Server {
     pub cluster: Option<Arc<Cluster>>,
     /// Whether new connections are refused because the end is near.
     pub stopping: AtomicBool,
+    /// What housekeeping found out last.
+    pub housekeeping: housekeeping::Readings,
 }
 
 /// Where a broker listens.
@@ -174,6 +177,7 @@ impl Server {
             no_monitor: listening.no_monitor,
             cluster,
             stopping: AtomicBool::new(false),
+            housekeeping: housekeeping::Readings::default(),
         })
     }
 

@@ -1,4 +1,4 @@
-//! What the broker tells of itself: clients that come and go, and its figures.
+//! Events of the broker: clients that come and go, and its statistics.
 
 use std::{
     sync::Arc,
@@ -22,8 +22,8 @@ use crate::{
     route::Route,
 };
 
-/// How old what an account moved may be when its connections are told: to sum it up
-/// is to look at every connection.
+/// How old an account's totals may be in an event about its connections: to sum
+/// them up is to read every connection.
 const TOTALS_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// What each account moved, and when that was looked at.
@@ -99,7 +99,7 @@ impl System {
         }
     }
 
-    /// The event that tells it.
+    /// The event that says so.
     pub(super) fn conns_of(&self, account: &str) -> String {
         let stat = match self.server.broker.accounts.find(account) {
             Some(account) => self.stat(&account),
@@ -112,7 +112,7 @@ impl System {
         self.envelope.advisory("account_connections", &stat)
     }
 
-    /// The figures of an account. What counts for its limit is as it is now.
+    /// The statistics of an account. What counts for its limit is as it is now.
     fn stat(&self, account: &Account) -> AccountStat {
         let mut known = self.totals.borrow_mut();
         let totals = match known.take() {
@@ -132,12 +132,12 @@ impl System {
         }
     }
 
-    /// The figures, to whoever follows them.
+    /// The statistics, to those who subscribed to them.
     pub(super) fn publish_statsz(&self) {
         self.publish(&self.subject("STATSZ"), || self.statsz());
     }
 
-    /// The figures as an event.
+    /// The statistics as an event.
     pub(super) fn statsz(&self) -> String {
         let varz = varz::build(&self.monitor);
         let accounts = accstatz::build(&self.monitor, true).account_statz;
@@ -152,7 +152,7 @@ impl System {
     }
 }
 
-/// The figures of a broker, with nats-server's names.
+/// The statistics of a broker, with nats-server's names.
 #[derive(Serialize)]
 struct Statsz {
     start: String,
@@ -239,7 +239,7 @@ impl RouteStat {
     }
 }
 
-/// The two subjects that an account's connections are told on.
+/// The two subjects of events about an account's connections.
 fn conns_subjects(account: &str) -> [String; 2] {
     [
         format!("$SYS.ACCOUNT.{account}.SERVER.CONNS"),

@@ -46,7 +46,7 @@ const MEMBERS_PATIENCE: Duration = Duration::from_secs(10);
 /// Bytes of the thread's stack: a reload reads the configuration there.
 const STACK_LEN: usize = 2 * 1024 * 1024;
 
-/// Between two figures on `STATSZ`; the first ones come faster.
+/// Between two messages on `STATSZ`; the first ones come faster.
 const STATSZ_EVERY: Duration = Duration::from_secs(10);
 
 /// Until the first ones.
@@ -101,7 +101,7 @@ struct System {
 }
 
 impl System {
-    /// Takes notices and keeps time until the desk is gone.
+    /// Takes notices and keeps time until the queue is gone.
     fn run(&self, notices: &Receiver<Notice>) {
         let mut pause = STATSZ_FIRST;
         let mut statsz_at = Instant::now() + pause;
@@ -117,7 +117,7 @@ impl System {
                     for notice in notices.try_iter().take(NOTICES_MAX) {
                         self.take(notice);
                     }
-                    // A crowd is counted once, when all of it has come.
+                    // Many at once are counted once, when all have come.
                     for account in self.server.broker.system.take_counted() {
                         self.publish_conns(&account);
                     }

@@ -22,7 +22,7 @@ use crate::{
     },
 };
 
-/// What is done and has no more to tell.
+/// The data of an answer to something that was done.
 const NOTHING: &str = "";
 
 /// How long an answer waits for a reload; other requests wait as long.
@@ -46,7 +46,7 @@ type Answered = Result<String, ServiceError>;
 
 impl System {
     /// The answer; `None` keeps silent, because the request means other
-    /// brokers or there is nothing to tell.
+    /// brokers or there is no data.
     pub(super) fn answer(&self, request: &Request) -> Option<Vec<u8>> {
         let ask = &request.ask;
         if ask.topic == "NSUBS" {
@@ -124,7 +124,7 @@ impl System {
     fn endpoint(&self, topic: &str, about: Option<&str>, options: &Map<String, Value>) -> Answered {
         let mut parameters = parameters(options);
         if let Some(account) = about {
-            // Whoever asks about one account learns of no other.
+            // A question about one account is not answered with another.
             parameters.retain(|(name, _)| name != "acc");
             parameters.push(("acc".into(), account.into()));
             if topic == "SUBSZ" {
@@ -160,7 +160,7 @@ impl System {
     }
 
     /// What one account, each of these, or each of all moved; those without
-    /// connections only if they are asked for. Nothing is told of nobody: other
+    /// connections only if they are asked for. No accounts, no answer: other
     /// brokers answer too.
     fn statz(&self, about: Option<&str>, options: &Map<String, Value>) -> Option<Answered> {
         let unused = options.get("include_unused") == Some(&Value::Bool(true));
@@ -178,7 +178,7 @@ impl System {
     }
 
     fn conns(&self, account: &str) -> Option<String> {
-        // Whoever has no such account keeps silent.
+        // A broker without such an account keeps silent.
         self.server.broker.accounts.find(account)?;
         Some(self.conns_of(account))
     }
@@ -216,7 +216,7 @@ impl System {
         }
     }
 
-    /// Tells a client to look for another broker.
+    /// Tells a client to connect to another broker.
     fn send_away(&self, options: &Map<String, Value>) -> Answered {
         let description = match self.chosen(options) {
             None => "no such client id",
@@ -248,7 +248,7 @@ impl System {
         };
         let (told, outcome) = mpsc::channel();
         self.server.reload(false, move |outcome| {
-            // Too late for whoever asked.
+            // The request has timed out.
             let _ = told.send(outcome.error);
         });
         match outcome.recv_timeout(RELOAD_TIMEOUT) {
@@ -296,7 +296,7 @@ fn failed(refusal: Refusal) -> ServiceError {
     }
 }
 
-/// Whether a request is about more than what is told, so that it has no filter.
+/// Whether a request does something, so that it has no filter.
 fn does_something(topic: &str) -> bool {
     ["CONNS", "KICK", "LDM", "RELOAD"].contains(&topic)
 }

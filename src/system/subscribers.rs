@@ -63,7 +63,7 @@ pub(super) struct Counting {
 }
 
 impl Counting {
-    /// When somebody is to be told what has come.
+    /// When the first count is to be answered.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.waiting.front().map(|count| count.deadline)
     }

@@ -1,9 +1,12 @@
 //! What the allocator says of its memory.
 //!
 //! Memory that was freed stays with it until it is given back to the system
-//! (`diagnosis::ebb`); without this figure it would look as if somebody held it.
+//! (`server::housekeeping`); without this number it would look as if somebody held
+//! it.
 
 use std::time::{Duration, Instant};
+
+use super::process;
 
 /// The part of its time that looking may take: one in so many. The allocator walks
 /// through all that is free, and whoever wants memory waits meanwhile.
@@ -19,6 +22,16 @@ pub struct Allocated {
     pub used: u64,
     /// Bytes that were freed; not all of them need be resident.
     pub free: u64,
+}
+
+impl Allocated {
+    /// Bytes that the allocator keeps for later and that are resident in a process
+    /// with this memory. Of what is free, not all need be; of what is used, not all
+    /// is touched.
+    pub fn idle_in(self, process: &process::Memory) -> u64 {
+        let own = process.anonymous.unwrap_or(process.resident);
+        own.saturating_sub(self.used).min(self.free)
+    }
 }
 
 /// Looks at the allocator, less often the longer a look takes.

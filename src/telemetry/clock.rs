@@ -80,6 +80,28 @@ impl ClockReading {
     }
 }
 
+/// The time of day at the start, read once for an answer with many times: reading
+/// both clocks for each would be a good part of its cost.
+#[derive(Clone, Copy, Debug)]
+pub struct WallClock(DateTime<Utc>);
+
+impl WallClock {
+    /// As the clock of the day has it now.
+    pub fn read() -> Self {
+        Self(day_of_start())
+    }
+
+    /// The time of day at a stamp.
+    pub fn at_millis(self, stamp: MonotonicMillis) -> DateTime<Utc> {
+        self.0 + Duration::from_millis(stamp.0)
+    }
+
+    /// The time of day at a stamp.
+    pub fn at_micros(self, stamp: MonotonicMicros) -> DateTime<Utc> {
+        self.0 + Duration::from_micros(stamp.0)
+    }
+}
+
 /// Milliseconds since the process first asked for the time.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub struct MonotonicMillis(pub u64);
@@ -98,7 +120,7 @@ impl MonotonicMillis {
 
     /// The time of day at the stamp, as the clock of the day has it now.
     pub fn time_of_day(self) -> DateTime<Utc> {
-        day_of_start() + Duration::from_millis(self.0)
+        WallClock::read().at_millis(self)
     }
 
     /// Time since the stamp.
@@ -135,7 +157,7 @@ impl MonotonicMicros {
 
     /// The time of day at the stamp, as the clock of the day has it now.
     pub fn time_of_day(self) -> DateTime<Utc> {
-        day_of_start() + Duration::from_micros(self.0)
+        WallClock::read().at_micros(self)
     }
 
     /// Microseconds from this stamp to `later`; nought if it is not later.

@@ -108,6 +108,14 @@ impl Latency {
         Duration::from_micros(worst.max(waiting).unwrap_or(0))
     }
 
+    /// The delay of the last probe that ran; of one that still waits, so far.
+    pub fn last_scheduling(&self, now: MonotonicMicros) -> Duration {
+        let state = self.0.lock();
+        let waiting = state.waiting.front().map(|asked| asked.micros_until(now));
+        let last = state.probes.back().map(|(_, micros)| *micros);
+        Duration::from_micros(waiting.max(last).unwrap_or(0))
+    }
+
     /// Keeps a copy of all figures. To be called every [`COPY_EVERY`].
     pub fn copy(&self) {
         let series = metrics::latencies();

@@ -5,7 +5,7 @@
 //! task what moved until its end: users and accounts keep it. Only what moves is
 //! remembered; an idle connection takes no memory here.
 
-use std::{collections::HashMap, ops::AddAssign};
+use std::{collections::HashMap, ops::AddAssign, time::Duration};
 
 use parking_lot::Mutex;
 
@@ -265,6 +265,11 @@ impl Loads {
         holders
             .map(|(name, holder)| (name.clone(), holder.within(state.look, window)))
             .collect()
+    }
+
+    /// Time since the last look.
+    pub fn age(&self, now: MonotonicMicros) -> Duration {
+        Duration::from_micros(self.0.lock().now.micros_until(now))
     }
 
     /// Seconds that a window covers now.

@@ -74,6 +74,17 @@ impl Loss {
         self.0[reason as usize]
     }
 
+    /// What was lost since `earlier`.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut new = Self::default();
+        for reason in LossReason::ALL {
+            let (now, before) = (self.of(reason), earlier.of(reason));
+            let msgs = now.msgs.saturating_sub(before.msgs);
+            new.add(reason, msgs, now.bytes.saturating_sub(before.bytes));
+        }
+        new
+    }
+
     /// What was thrown out of a queue or did not get into one, for whatever reason.
     pub fn dropped(&self) -> Lost {
         LossReason::ALL

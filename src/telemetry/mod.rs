@@ -30,7 +30,7 @@ use std::sync::Arc;
 
 use calls::Calls;
 use churn::ConnectionChurn;
-pub use clock::{MonotonicMicros, MonotonicMillis};
+pub use clock::{MonotonicMicros, MonotonicMillis, WallClock};
 pub use counter::{Counter, Traffic};
 use event::EventLog;
 use latency::Latency;

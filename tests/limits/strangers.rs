@@ -1,7 +1,7 @@
 //! What somebody who has not logged in can do: little, and nothing that costs.
 //! Each test names the class of nats-server's security advisories (or of the
 //! attack) that it stands for, as far as other tests do not: import cycles are
-//! in `config`, secrets in answers and logs in `monitor_room`, names of
+//! in `config`, secrets in answers and logs in `monitor`, names of
 //! certificates in `certificate_users`, permissions in `permissions_model`.
 
 use std::{

@@ -6,5 +6,5 @@ mod dashboard;
 mod events;
 mod findings;
 mod flight_recorder;
-mod monitor_room;
+mod monitor;
 mod top;

@@ -1,4 +1,4 @@
-//! Who is cut for the memory of all queues.
+//! Who is cut for the memory of all queues, and pages of connections.
 
 use super::*;
 use crate::connection::{
@@ -54,4 +54,21 @@ fn who_keeps_up_is_not_cut_for_what_others_hold() {
         .map(|cut| cut.connection.cid)
         .collect();
     assert_eq!(cut, [1]);
+}
+
+#[test]
+fn a_page_is_the_same_as_of_a_sorted_list() {
+    let mixed: Vec<u64> = (0..1000).map(|n| n * 7919 % 1009).collect();
+    let mut sorted = mixed.clone();
+    sorted.sort_unstable();
+    for offset in [0, 1, 17, 500, 999, 1000, 1001, usize::MAX] {
+        for limit in [0, 1, 17, 500, 999, 1000, 1001, usize::MAX] {
+            let page: Vec<u64> = sorted.iter().skip(offset).take(limit).copied().collect();
+            assert_eq!(
+                smallest(&mut mixed.clone(), offset, limit),
+                page,
+                "{offset} {limit}"
+            );
+        }
+    }
 }

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     connection::{CloseReason, Connection, Identity, Subscription},
     sublist::Entry,
-    telemetry::{MonotonicMicros, MonotonicMillis, Traffic, held::shown_bytes},
+    telemetry::{MonotonicMicros, MonotonicMillis, Traffic, WallClock, held::shown_bytes},
 };
 
 /// What is remembered of a closed connection.
@@ -71,9 +71,9 @@ pub struct SubscriptionView {
 impl ConnectionView {
     /// The time of day of its last activity: not before its start, which is known
     /// more exactly.
-    pub fn last_active(&self) -> DateTime<Utc> {
-        let start = self.start.time_of_day();
-        self.last_activity.time_of_day().max(start)
+    pub fn last_active(&self, clock: WallClock) -> DateTime<Utc> {
+        let start = clock.at_micros(self.start);
+        clock.at_millis(self.last_activity).max(start)
     }
 
     /// Who it is, in one word; see [`Connection::who`].

@@ -82,19 +82,17 @@ struct Unfinished {
     count: AtomicUsize,
     /// What they hold beyond [`READ_LEN`] each.
     long: AtomicUsize,
-    /// The most that they have held since [`Handshakers::look`].
+    /// The most that they have held since [`Handshakers::take_most_held`].
     most: AtomicUsize,
 }
 
-/// The unfinished handshakes of the process, as those who watch see them.
+/// The unfinished handshakes of the process.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct HandshakeLook {
+pub struct UnfinishedHandshakes {
     /// How many there are.
     pub count: usize,
     /// Bytes that they hold; an estimate.
     pub held: usize,
-    /// The most that they have held since the look before.
-    pub most: usize,
 }
 
 impl Unfinished {
@@ -146,18 +144,25 @@ impl Handshakers {
         self.unfinished.count.load(Ordering::Relaxed)
     }
 
-    /// Looks at the unfinished handshakes of all listeners; whoever does owns the
-    /// mark of the most that they have held.
-    pub fn look() -> HandshakeLook {
-        let Some(shared) = SHARED.get() else {
-            return HandshakeLook::default();
-        };
-        let held = shared.unfinished.held();
-        HandshakeLook {
-            count: shared.unfinished(),
-            held,
-            most: shared.unfinished.most.swap(held, Ordering::Relaxed),
-        }
+    /// The unfinished handshakes of all listeners.
+    pub fn all_unfinished() -> UnfinishedHandshakes {
+        SHARED
+            .get()
+            .map_or_else(UnfinishedHandshakes::default, |shared| {
+                UnfinishedHandshakes {
+                    count: shared.unfinished(),
+                    held: shared.unfinished.held(),
+                }
+            })
+    }
+
+    /// The most bytes that they have held since the last call, of which there is one
+    /// caller: housekeeping.
+    pub fn take_most_held() -> usize {
+        SHARED.get().map_or(0, |shared| {
+            let held = shared.unfinished.held();
+            shared.unfinished.most.swap(held, Ordering::Relaxed)
+        })
     }
 
     /// The places of long handshakes, of all listeners, if there are any.

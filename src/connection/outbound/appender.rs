@@ -133,6 +133,7 @@ impl Appender<'_> {
     pub fn refuse(&mut self, msgs: u64, bytes: u64) {
         self.state.loss.add(LossReason::TooLong, msgs, bytes);
         self.connection.outbound.sent.losses.add(1);
+        self.connection.note_moved();
     }
 
     /// Bytes that wait.

@@ -20,6 +20,7 @@ impl Connection {
     /// Writes what waits, as far as the socket takes it now.
     pub fn flush(self: &Arc<Self>, buffers: &mut ThreadBuffers) {
         self.write_queue(buffers, false);
+        self.note_moved();
     }
 
     /// The same for the connection's own task when the socket takes bytes
@@ -31,6 +32,7 @@ impl Connection {
             self.lower(BLOCKED);
         }
         self.write_queue(buffers, false);
+        self.note_moved();
     }
 
     /// The same after the close was asked for. Returns whether all is written

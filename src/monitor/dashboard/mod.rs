@@ -1,6 +1,6 @@
-//! `/`: the dashboard, for whoever opens the port in a browser.
+//! `/`: the dashboard, for people who open the port in a browser.
 //!
-//! The page comes with the key figures and the links to all endpoints, so that
+//! The page comes with the most important numbers and the links to all endpoints, so that
 //! it is of use without JavaScript. Its script then shows the other endpoints'
 //! answers live; it asks only those that are linked. Nothing is fetched from
 //! elsewhere. All addresses are relative, so that the page works behind a base
@@ -13,7 +13,7 @@ use super::{
     endpoints::{explainz::printable, time_text, varz},
     http::table::ENDPOINTS,
 };
-use crate::{COMPATIBLE_VERSION, diagnosis::Finding, telemetry::event::EventKind};
+use crate::{COMPATIBLE_VERSION, observe::diagnosis::Finding, telemetry::event::EventKind};
 
 const PAGE: &str = include_str!("page.html");
 

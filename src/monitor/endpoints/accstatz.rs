@@ -15,14 +15,14 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Accstatz, Refusal> {
     Ok(build(monitor, query.boolean("unused")?))
 }
 
-/// The figures at this moment; `unused` is whether accounts without
+/// The values at this moment; `unused` is whether accounts without
 /// connections are among them.
 pub fn build(monitor: &Monitor, unused: bool) -> Accstatz {
     let totals = monitor.server.broker.registry.moment().totals_by_account();
     build_of(monitor, unused, totals)
 }
 
-/// The figures, with these totals by account.
+/// The values, with these totals by account.
 pub(in crate::monitor) fn build_of(
     monitor: &Monitor,
     unused: bool,
@@ -44,7 +44,7 @@ pub(in crate::monitor) fn build_of(
     }
 }
 
-/// The figures of one account, whose connections have these totals.
+/// The values of one account, whose connections have these totals.
 pub fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
     let connections = signed(totals.connections);
     // As with nats-server, messages of a stream are sent by the account that exports

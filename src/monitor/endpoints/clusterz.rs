@@ -1,5 +1,5 @@
-//! `/clusterz`: the mesh as a matrix: who ought to be there, who is, who sees
-//! whom, and what is wrong between them.
+//! `/clusterz`: the mesh as a matrix: which members are expected, which are there,
+//! which of them have routes to which, and what is wrong between them.
 
 use std::{collections::HashMap, sync::Arc};
 
@@ -8,7 +8,7 @@ use monitor_client::{ClusterMember, Clusterz, Disagreement, PeerRoute};
 use super::{super::Monitor, query::Query, refusal::Refusal, time_text::rfc3339};
 use crate::{
     COMPATIBLE_VERSION, VERSION,
-    diagnosis::{Report, rules::ABOUT_THE_MESH},
+    observe::diagnosis::{Report, rules::ABOUT_THE_MESH},
     route::{
         Cluster, Route,
         membership::{Member, MembershipSnapshot, Target},
@@ -36,7 +36,7 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Clusterz, Refusal> {
         cluster: server.broker.info.read().cluster.clone(),
         expected: members.iter().filter(is_missed).count().max(1),
         present: members.iter().filter(is_there).count().max(1),
-        age: report.looked.age().as_secs_f64(),
+        age: report.sampled.age().as_secs_f64(),
         disagreements: disagreements(&report),
         members,
     })

@@ -1,10 +1,10 @@
 //! `/connz`: the connections, open and closed, one entry each.
 //!
-//! What is asked of every connection is only what selects and orders it; the
-//! entries are made for the page alone, so that a page's cost depends little on
+//! Only what selects and orders connections is read of all of them; the entries are
+//! made for the page alone, so that a page's cost depends little on
 //! how many connections there are.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use monitor_client::{ConnInfo, Connz, SubDetail, TlsPeerCert};
 
@@ -23,10 +23,10 @@ use crate::{
     security::certificate::Fingerprint,
     subject::overlap,
     sublist::Entry,
-    telemetry::{MonotonicMillis, loss::LossReason},
+    telemetry::{MonotonicMillis, WallClock, loss::LossReason},
 };
 
-/// Subscriptions listed in one answer; an entry's count tells when its list is
+/// Subscriptions listed in one answer; an entry's count shows when its list is
 /// cut short.
 const LISTED_SUBSCRIPTIONS_MAX: usize = 64 * 1024;
 
@@ -69,17 +69,21 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Connz, Refusal> {
 fn build(monitor: &Monitor, request: &Request) -> Connz {
     let broker = &monitor.server.broker;
     let clock = MonotonicMillis::now();
-    let mut candidates = candidates(&broker.registry, request.state);
-    candidates.retain(|candidate| request.wants_account(candidate));
-    let total = candidates.len();
-    candidates.retain(|candidate| request.wants(candidate));
-    request.order.sort(&mut candidates, clock);
-    let mut listed = 0;
-    let connections: Vec<_> = request
-        .page
-        .cut(&candidates)
-        .map(|candidate| request.entry(candidate, clock, &mut listed))
-        .collect();
+    let (total, page) = match request.is_plain() {
+        true => {
+            let Page { offset, limit } = request.page;
+            let (total, page) = broker.registry.page(offset, limit);
+            (total, page.into_iter().map(Candidate::Open).collect())
+        }
+        false => request.select(&broker.registry, clock),
+    };
+    let mut writer = Writer {
+        request,
+        now: clock,
+        wall_clock: WallClock::read(),
+        listed: 0,
+    };
+    let connections: Vec<_> = page.iter().map(|one| writer.entry(one)).collect();
     Connz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),
@@ -100,7 +104,7 @@ fn candidates(registry: &Registry, state: State) -> Vec<Candidate> {
         found.extend(registry.closed().into_iter().map(Candidate::Closed));
     }
     if state == State::Any {
-        // One that ended between the two looks is in both lists.
+        // One that ended between the two reads is in both lists.
         found.sort_by_key(Candidate::cid);
         found.dedup_by_key(|candidate| candidate.cid());
     }
@@ -175,6 +179,28 @@ impl Request {
         Ok(request)
     }
 
+    /// Whether it asks for open connections by their ids and no more: most requests do,
+    /// and they need no connection but those on the page.
+    fn is_plain(&self) -> bool {
+        self.state == State::Open
+            && self.order == Order::Cid
+            && self.cid == 0
+            && [&self.account, &self.user, &self.mqtt_client]
+                .iter()
+                .all(|text| text.is_empty())
+    }
+
+    /// How many connections there are before `user` and the like select, and those on
+    /// the page.
+    fn select(&self, registry: &Registry, clock: MonotonicMillis) -> (usize, Vec<Candidate>) {
+        let mut candidates = candidates(registry, self.state);
+        candidates.retain(|candidate| self.wants_account(candidate));
+        let total = candidates.len();
+        candidates.retain(|candidate| self.wants(candidate));
+        self.order.sort(&mut candidates, clock);
+        (total, self.page.cut(candidates).collect())
+    }
+
     fn wants_account(&self, candidate: &Candidate) -> bool {
         self.account.is_empty() || candidate.is_in(&self.account)
     }
@@ -188,57 +214,67 @@ impl Request {
                 || self.filter_subject.is_empty()
                 || candidate.can_hear(&self.filter_subject))
     }
+}
 
-    /// The entry of one connection; `listed` are the subscriptions listed so
-    /// far in the answer.
-    fn entry(&self, candidate: &Candidate, now: MonotonicMillis, listed: &mut usize) -> ConnInfo {
+/// Writes the entries of an answer.
+struct Writer<'a> {
+    request: &'a Request,
+    /// The time of the answer.
+    now: MonotonicMillis,
+    wall_clock: WallClock,
+    /// Subscriptions that are listed so far.
+    listed: usize,
+}
+
+impl Writer<'_> {
+    /// The entry of one connection.
+    fn entry(&mut self, candidate: &Candidate) -> ConnInfo {
         let mut info = match candidate {
             Candidate::Open(connection) => {
-                let since_start = connection.start.clock().until(now);
                 let view = connection.view();
-                let idle = view.last_activity.until(now);
-                let mut info = self.common(&view, since_start, idle);
-                if self.auth {
+                let name_tag = match self.request.auth {
+                    true => shown_account(&view.identity.account).to_owned(),
+                    false => String::new(),
+                };
+                let mut info = self.common(view, self.now);
+                if self.request.auth {
                     info.tls_peer_certs = peer_certificates(connection);
-                    info.name_tag = shown_account(&view.identity.account).into();
+                    info.name_tag = name_tag;
                 }
                 info
             }
             Candidate::Closed(closed) => {
-                let stop = closed.stop.clock();
-                let mut info = self.common(
-                    &closed.last,
-                    closed.last.start.clock().until(stop),
-                    closed.last.last_activity.until(stop),
-                );
-                if self.auth {
-                    // As it was told, which nobody is of the global one.
+                let mut info = self.common(closed.last.clone(), closed.stop.clock());
+                if self.request.auth {
+                    // As `account` above, where the global one is left out.
                     info.name_tag.clone_from(&info.account);
                 }
-                info.stop = Some(rfc3339(closed.stop.time_of_day()));
+                info.stop = Some(rfc3339(self.wall_clock.at_micros(closed.stop)));
                 info.reason = closed.reason.to_string();
                 info
             }
         };
-        if self.subscriptions != Listing::Count {
-            self.list_subscriptions(&mut info, candidate, listed);
+        if self.request.subscriptions != Listing::Count {
+            self.list_subscriptions(&mut info, candidate);
         }
         info
     }
 
-    fn common(&self, view: &ConnectionView, since_start: Duration, idle: Duration) -> ConnInfo {
-        let identity = &view.identity;
+    /// What open and closed connections show alike, as it is or was at `now`.
+    fn common(&self, view: ConnectionView, now: MonotonicMillis) -> ConnInfo {
+        let last_active = view.last_active(self.wall_clock);
+        let identity = view.identity;
         let mut info = ConnInfo {
             cid: view.cid,
             kind: "Client".into(),
             client_type: "nats".into(),
             ip: view.peer.ip().to_canonical().to_string(),
             port: view.peer.port(),
-            start: rfc3339(view.start.time_of_day()),
-            last_activity: rfc3339(view.last_active()),
+            start: rfc3339(self.wall_clock.at_micros(view.start)),
+            last_activity: rfc3339(last_active),
             rtt: round_trip(view.rtt.unwrap_or_default()),
-            uptime: uptime(since_start),
-            idle: uptime(idle),
+            uptime: uptime(view.start.clock().until(now)),
+            idle: uptime(view.last_activity.until(now)),
             pending_bytes: view.pending,
             in_msgs: view.traffic.in_msgs,
             out_msgs: view.traffic.out_msgs,
@@ -251,9 +287,9 @@ impl Request {
             no_interest_msgs: view.traffic.loss.of(LossReason::NoInterest).msgs,
             stalls: view.stalls,
             subscriptions: view.subscriptions,
-            name: identity.name.clone(),
-            lang: identity.lang.clone(),
-            version: identity.version.clone(),
+            name: identity.name,
+            lang: identity.lang,
+            version: identity.version,
             ..ConnInfo::default()
         };
         if let Some((version, cipher_suite, is_first)) = view.tls {
@@ -261,46 +297,45 @@ impl Request {
             info.tls_cipher_suite = cipher_suite.into();
             info.tls_first = is_first;
         }
-        if self.auth {
-            info.authorized_user.clone_from(&identity.user);
-            // The global account goes without saying.
+        if self.request.auth {
+            info.authorized_user = identity.user;
+            // The global account is left out.
             if identity.account != GLOBAL_ACCOUNT {
-                info.account.clone_from(&identity.account);
+                info.account = identity.account;
             }
         }
         info
     }
 
-    fn list_subscriptions(&self, info: &mut ConnInfo, candidate: &Candidate, listed: &mut usize) {
-        let most = LISTED_SUBSCRIPTIONS_MAX - *listed;
-        let views: Vec<SubscriptionView> = match candidate {
-            Candidate::Closed(closed) => closed.subscriptions.iter().take(most).cloned().collect(),
+    fn list_subscriptions(&mut self, info: &mut ConnInfo, candidate: &Candidate) {
+        let most = LISTED_SUBSCRIPTIONS_MAX - self.listed;
+        let in_detail = self.request.subscriptions == Listing::Detail;
+        let (subjects, details) = (
+            &mut info.subscriptions_list,
+            &mut info.subscriptions_list_detail,
+        );
+        match candidate {
+            Candidate::Closed(closed) => {
+                let account = shown_account(&closed.last.identity.account);
+                let views = closed.subscriptions.iter().take(most);
+                match in_detail {
+                    true => details.extend(views.map(|view| detail(view.clone(), account))),
+                    false => subjects.extend(views.map(|view| view.subject.clone())),
+                }
+            }
             Candidate::Open(connection) => {
                 // The lock is held for the list only, not for its texts.
                 let table = connection.subscriptions.lock();
                 let found: Vec<_> = table.iter().take(most).cloned().collect();
                 drop(table);
-                found
-                    .iter()
-                    .map(|subscription| subscription.view())
-                    .collect()
-            }
-        };
-        *listed += views.len();
-        let account = match candidate {
-            Candidate::Closed(closed) => shown_account(&closed.last.identity.account),
-            Candidate::Open(_) => "",
-        };
-        let views = views.into_iter();
-        match self.subscriptions {
-            Listing::Count => {}
-            Listing::Subjects => {
-                info.subscriptions_list = views.map(|view| view.subject).collect();
-            }
-            Listing::Detail => {
-                info.subscriptions_list_detail = views.map(|view| detail(view, account)).collect();
+                let text = |subject: &[u8]| String::from_utf8_lossy(subject).into_owned();
+                match in_detail {
+                    true => details.extend(found.iter().map(|known| detail(known.view(), ""))),
+                    false => subjects.extend(found.iter().map(|known| text(known.subject()))),
+                }
             }
         }
+        self.listed += subjects.len() + details.len();
     }
 }
 

@@ -78,13 +78,13 @@ pub(in crate::monitor) fn trace(monitor: &Monitor, query: &Query) -> Result<Trac
     })
 }
 
-/// `/reload`: reads the configuration again; `dry_run=1` only tells what that
+/// `/reload`: reads the configuration again; `dry_run=1` only shows what that
 /// would change. Files may hang, and other requests do not wait for them.
 pub(in crate::monitor) fn reload(monitor: &Monitor, query: &Query) -> Result<Reloading, Refusal> {
     let dry_run = query.boolean("dry_run")?;
     let (told, outcome) = oneshot::channel();
     monitor.server.reload(dry_run, |outcome| {
-        // Whoever asked may have gone.
+        // The client may have gone.
         let _ = told.send(outcome);
     });
     Ok(Box::pin(async move {
@@ -109,7 +109,7 @@ pub(in crate::monitor) fn reload(monitor: &Monitor, query: &Query) -> Result<Rel
     }))
 }
 
-/// `/forget`: nobody misses the `member` of the cluster any more, whose route is
+/// `/forget`: the `member` of the cluster is no longer expected, whose route is
 /// gone and which the configuration does not name.
 pub(in crate::monitor) fn forget(monitor: &Monitor, query: &Query) -> Result<Forgotten, Refusal> {
     let member = query.text("member");

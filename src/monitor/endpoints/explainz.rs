@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use monitor_client::{Explainz, Finding, text::escaped};
 
 use super::{super::Monitor, query::Query, refusal::Refusal, time_text};
-use crate::diagnosis;
+use crate::observe::diagnosis;
 
 /// Where the manual of the findings is, from the project's top.
 const MANUAL: &str = "docs/findings.md";
@@ -17,8 +17,8 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Explainz, Refusal> {
     Ok(Explainz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),
-        looked: time_text::rfc3339(report.looked.time_of_day()),
-        age: report.looked.age().as_secs_f64(),
+        looked: time_text::rfc3339(report.sampled.time_of_day()),
+        age: report.sampled.age().as_secs_f64(),
         status: status(&report.findings).into(),
         findings: report.findings.iter().map(info).collect(),
     })
@@ -28,7 +28,10 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Explainz, Refusal> {
 pub fn page(monitor: &Monitor) -> String {
     let report = monitor.diagnosis.report();
     let mut text = text(&monitor.server.name, Utc::now(), &report.findings);
-    text += &format!("\n(as of {:.1} s ago)\n", report.looked.age().as_secs_f64());
+    text += &format!(
+        "\n(as of {:.1} s ago)\n",
+        report.sampled.age().as_secs_f64()
+    );
     text
 }
 
@@ -102,7 +105,7 @@ pub(in crate::monitor) fn printable(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{diagnosis::Severity, telemetry::MonotonicMillis};
+    use crate::{observe::diagnosis::Severity, telemetry::MonotonicMillis};
 
     #[test]
     fn the_text_says_what_who_why_and_what_to_do() {

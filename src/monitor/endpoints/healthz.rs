@@ -11,7 +11,7 @@ use hyper::StatusCode;
 use monitor_client::{HealthError, Healthz};
 
 use super::{super::Monitor, query::Query, refusal::Refusal};
-use crate::diagnosis::{Finding, Report, Severity};
+use crate::observe::diagnosis::{Finding, Report, Severity};
 
 const FLAGS: &[&str] = &[
     "js-enabled",
@@ -29,7 +29,7 @@ const NO_ROOM: &[&str] = &[
 ];
 
 /// The answer. `probe=live` and `probe=ready` make the status code that of the
-/// field, `probe=state` leaves it; with any of them midge's own fields are told.
+/// field, `probe=state` leaves it; with any of them midge's own fields are added.
 pub fn answer(monitor: &Monitor, query: &Query) -> Result<(StatusCode, Healthz), Refusal> {
     for flag in FLAGS {
         query.boolean(flag)?;
@@ -56,13 +56,13 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<(StatusCode, Healthz),
         ready: Some(state.ready),
         degraded: Some(state.degraded),
         reasons: state.reasons,
-        age: Some(report.looked.age().as_secs_f64()),
+        age: Some(report.sampled.age().as_secs_f64()),
         ..health
     };
     Ok((status, health))
 }
 
-/// The state at this moment as nats-server tells it, with the status of its
+/// The state at this moment as nats-server shows it, with the status of its
 /// answer.
 pub(in crate::monitor) fn build(monitor: &Monitor, query: &Query) -> (StatusCode, Healthz) {
     let stopping = monitor.server.stopping.load(Ordering::Acquire);
@@ -234,7 +234,7 @@ mod tests {
             state(&[("ceiling-fds", Critical)], false),
             (true, false, true)
         );
-        // Refused connections are told for a while; there is room again.
+        // Refused connections are reported for a while; there are places again.
         let mut over = report(&[("descriptors-exhausted", Critical)]);
         assert!(!State::of(&over, false).ready);
         over.findings[0].ongoing = false;

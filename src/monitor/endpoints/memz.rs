@@ -4,7 +4,7 @@ use monitor_client::{Ceiling, MemoryCause, MemoryHolder, Memz};
 
 use super::{super::Monitor, query::Query, refusal::Refusal, time_text::rfc3339};
 
-/// The answer, as of the last look at the broker. Takes no parameters.
+/// The answer, as of the last sample. Takes no parameters.
 pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Memz, Refusal> {
     let report = monitor.diagnosis.report();
     let memory = &report.memory;
@@ -31,8 +31,8 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Memz, Refusal> {
     Ok(Memz {
         server_id: monitor.server.id.clone(),
         now: monitor.now_text(),
-        looked: rfc3339(report.looked.time_of_day()),
-        age: report.looked.age().as_secs_f64(),
+        looked: rfc3339(report.sampled.time_of_day()),
+        age: report.sampled.age().as_secs_f64(),
         resident: memory.resident,
         causes: causes.collect(),
         holders: holders.collect(),

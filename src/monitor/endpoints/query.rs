@@ -12,7 +12,7 @@ use super::refusal::Refusal;
 pub(in crate::monitor) enum Listing {
     /// Just how many there are.
     Count,
-    /// With all there is to tell.
+    /// With all their fields.
     Detail,
     /// Their subjects.
     Subjects,

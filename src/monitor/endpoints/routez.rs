@@ -15,10 +15,10 @@ use crate::{
     delivery::remote::RemoteInterest,
     route::{Origin, Route, permissions_told},
     sublist::Entry,
-    telemetry::MonotonicMillis,
+    telemetry::{MonotonicMillis, WallClock},
 };
 
-/// Subjects listed in one answer; a route's count tells when its list is cut
+/// Subjects listed in one answer; a route's count shows when its list is cut
 /// short.
 const LISTED_MAX: usize = 64 * 1024;
 
@@ -69,7 +69,7 @@ fn entry(route: &Route, subscriptions: Listing, left: &mut usize) -> RouteInfo {
         ip: view.peer.ip().to_canonical().to_string(),
         port: view.peer.port(),
         start: rfc3339(view.start.time_of_day()),
-        last_activity: rfc3339(view.last_active()),
+        last_activity: rfc3339(view.last_active(WallClock::read())),
         rtt: view.rtt.map(round_trip).unwrap_or_default(),
         uptime: uptime(view.start.clock().age()),
         idle: uptime(view.last_activity.until(MonotonicMillis::now())),

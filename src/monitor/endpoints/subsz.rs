@@ -1,7 +1,7 @@
 //! `/subsz`, `/subscriptionsz`: the subscription index.
 //!
 //! The index keeps no results of look-ups (publishers remember their own), so
-//! the figures of a cache are nought: size, hit rate, and the fan-outs, which
+//! those of a cache are 0: size, hit rate, and the fan-outs, which
 //! nats-server takes from the cached results. `num_matches` are the look-ups
 //! that the publishers' memories did not answer.
 
@@ -69,7 +69,7 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<Subsz, Refusal> {
     Ok(subsz)
 }
 
-/// The figures of an account's index, what peers want included; of look-ups those
+/// The statistics of an account's index, what peers want included; of look-ups those
 /// for publishers.
 pub(in crate::monitor) fn stats(account: &Account) -> SublistStats {
     let (stats, remote) = (account.sublist.stats(), account.remote.stats());

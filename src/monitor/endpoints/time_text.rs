@@ -2,7 +2,7 @@
 
 use std::{fmt::Write, time::Duration};
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, Timelike, Utc};
 
 const YEAR: u64 = 365 * DAY;
 const DAY: u64 = 24 * HOUR;
@@ -10,26 +10,64 @@ const HOUR: u64 = 60 * MINUTE;
 const MINUTE: u64 = 60;
 
 /// A point in time, RFC 3339 in UTC; a fraction of a second without zeros at
-/// its end.
+/// its end. Lists of connections have two for each, so it is written digit by digit.
 pub(in crate::monitor) fn rfc3339(time: DateTime<Utc>) -> String {
-    let text = time.to_rfc3339_opts(SecondsFormat::Nanos, true);
-    let digits = text.trim_end_matches('Z').trim_end_matches('0');
-    format!("{}Z", digits.trim_end_matches('.'))
+    let Ok(year) = u32::try_from(time.year()) else {
+        return time.to_rfc3339_opts(SecondsFormat::Nanos, true);
+    };
+    if year > 9999 {
+        return time.to_rfc3339_opts(SecondsFormat::Nanos, true);
+    }
+    let mut text = String::with_capacity("2026-01-02T03:04:05.123456789Z".len());
+    for (number, digits, then) in [
+        (year, 4, '-'),
+        (time.month(), 2, '-'),
+        (time.day(), 2, 'T'),
+        (time.hour(), 2, ':'),
+        (time.minute(), 2, ':'),
+    ] {
+        push_digits(&mut text, number, digits);
+        text.push(then);
+    }
+    push_digits(&mut text, time.second(), 2);
+    // A leap second shows as the second before it.
+    let (mut fraction, mut digits) = (time.nanosecond() % 1_000_000_000, 9);
+    if fraction > 0 {
+        while fraction.is_multiple_of(10) {
+            fraction /= 10;
+            digits -= 1;
+        }
+        text.push('.');
+        push_digits(&mut text, fraction, digits);
+    }
+    text.push('Z');
+    text
+}
+
+/// Writes a number with so many digits, of which it has no more.
+fn push_digits(text: &mut String, number: u32, digits: u32) {
+    let mut unit = 10_u32.pow(digits - 1);
+    while unit > 0 {
+        let digit = number / unit % 10;
+        text.push(char::from(b'0' + digit as u8));
+        unit /= 10;
+    }
 }
 
 /// A time since a start, as `1y2d3h4m5s`: whole seconds, from the largest unit
-/// that is not nought down to the second.
+/// that is not 0 down to the second.
 pub(in crate::monitor) fn uptime(duration: Duration) -> String {
     let mut rest = duration.as_secs();
     let mut text = String::new();
     for (unit, seconds) in [('y', YEAR), ('d', DAY), ('h', HOUR), ('m', MINUTE)] {
         if rest >= seconds || !text.is_empty() {
-            // Writing to a string does not fail.
             let _ = write!(text, "{}{unit}", rest / seconds);
             rest %= seconds;
         }
     }
-    text + &format!("{rest}s")
+    // Writing to a string does not fail.
+    let _ = write!(text, "{rest}s");
+    text
 }
 
 /// A round trip time as Go writes durations (`150.6ms`, `200µs`, `1m2.5s`);

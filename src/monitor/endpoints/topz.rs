@@ -153,6 +153,7 @@ fn build(monitor: &Monitor, request: &Request) -> Topz {
         sort: request.sort.0.into(),
         window: request.window.0.into(),
         seconds,
+        age: telemetry.loads.age(MonotonicMicros::now()).as_secs_f64(),
         connections,
         users: request.top(users),
         accounts: request.top(accounts),

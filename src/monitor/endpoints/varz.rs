@@ -28,12 +28,12 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Varz, Refusal> {
     Ok(build(monitor))
 }
 
-/// All figures at this moment.
+/// All values at this moment.
 pub fn build(monitor: &Monitor) -> Varz {
     build_of(monitor, &monitor.server.broker.registry.totals())
 }
 
-/// All figures, with these totals.
+/// All values, with these totals.
 pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
     let server = &monitor.server;
     let mut varz = settings(monitor);
@@ -46,10 +46,10 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         _ => start.clone(),
     };
     varz.start = start;
-    // Shown as nought where the system does not tell.
+    // Shown as 0 where the system does not say.
     varz.mem = signed(process::resident_bytes().unwrap_or(0));
     varz.cpu = monitor.cpu.percent();
-    varz.cores = std::thread::available_parallelism().map_or(1, |cores| signed(cores.get()));
+    varz.cores = signed(monitor.settings.cores);
     varz.gomaxprocs = signed(monitor.settings.workers);
     let accounts = server.broker.accounts.all();
     // As nats-server has it, what peers want counts as well.
@@ -188,7 +188,7 @@ fn tls_block(tls: &TlsListener, revoked_closed: u64) -> (Option<String>, TlsVarz
     let now = Utc::now();
     let name = |term: &Term| term.name.clone();
     let end = |term: &Term| time_text::rfc3339(term.until);
-    // Four digits are ten seconds; nought has no sign.
+    // Four digits are ten seconds; 0 has no sign.
     let days_left = |term: &Term| (term.days_left(now) * 1e4).round() / 1e4 + 0.0;
     let gaps = material.gaps.iter();
     let block = TlsVarz {

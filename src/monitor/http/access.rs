@@ -24,7 +24,7 @@ const TOLD_INTERVAL: Duration = Duration::from_secs(1);
 pub(in crate::monitor) enum MonitorListener {
     /// The monitoring port: the addresses of both ends.
     Tcp { local: SocketAddr, peer: SocketAddr },
-    /// The Unix socket, and the user who opened it. Whoever can may do everything.
+    /// The Unix socket, and the user who opened it. Who can open it may do everything.
     Unix(u32),
 }
 
@@ -47,7 +47,7 @@ impl fmt::Display for MonitorListener {
     }
 }
 
-/// Refused logins so far, and when the last one was told.
+/// Refused logins so far, and when there was last an event of them.
 #[derive(Default)]
 pub(in crate::monitor) struct RefusedLogins(Mutex<(u64, Option<Instant>)>);
 
@@ -71,7 +71,7 @@ pub(in crate::monitor) fn check_login(
         // A browser asks without one first.
         None => Err(refusal("This monitoring port needs a login")),
         Some(false) => {
-            tell(monitor, peer);
+            record_refusal(monitor, peer);
             Err(refusal("The login is wrong"))
         }
     }
@@ -121,7 +121,7 @@ fn is_right(login: &MonitorLogin, given: &[u8]) -> bool {
 }
 
 /// Records refused logins, at most one event a second.
-fn tell(monitor: &Monitor, peer: SocketAddr) {
+fn record_refusal(monitor: &Monitor, peer: SocketAddr) {
     let mut refused = monitor.refused_logins.0.lock();
     refused.0 += 1;
     if refused.1.is_some_and(|told| told.elapsed() < TOLD_INTERVAL) {

@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use serde::Serialize;
 
-use super::event_stream::EventStream;
+use super::{event_stream::EventStream, pretty};
 use crate::monitor::endpoints::refusal::Refusal;
 
 /// The answer of an endpoint.
@@ -30,7 +30,7 @@ impl Answer {
     ///
     /// The value cannot be written as JSON.
     pub(super) fn pretty_json(value: &impl Serialize) -> Result<Self, Refusal> {
-        Self::json(StatusCode::OK, serde_json::to_vec_pretty(value))
+        Self::json(StatusCode::OK, pretty::to_vec(value))
     }
 
     /// JSON on one line.

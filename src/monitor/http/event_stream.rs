@@ -1,9 +1,8 @@
 //! Server-sent events: the body of an answer that goes on.
 //!
-//! A reader asks the log of events now and then and is never told: so whoever
-//! records an event knows nothing of readers, and one that does not read holds
-//! nothing but a number. What the log no longer remembers by then is told as a
-//! gap.
+//! A stream polls the log of events: code that records an event knows nothing of
+//! readers, and a reader that does not read holds nothing but a number. Events that
+//! the log has dropped by then are reported as a gap.
 
 use std::{
     convert::Infallible,
@@ -34,11 +33,11 @@ use crate::{
 /// Readers at a time, of all monitoring connections: browsers and followers.
 const READERS_MAX: usize = 16;
 
-/// How often a reader looks for what is new.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+/// How often a stream polls for new events.
+const POLL_EVERY: Duration = Duration::from_millis(200);
 
-/// Looks without anything new until a comment shows that the stream lives: 10 s.
-const SILENT_LOOKS_MAX: u32 = 50;
+/// Polls without anything new until a comment shows that the stream lives: 10 s.
+const SILENT_POLLS_MAX: u32 = 50;
 
 /// Events written at once; with the limit of an event's texts this bounds what
 /// waits for one reader.
@@ -55,10 +54,10 @@ pub(super) struct EventStream {
     position: u64,
     /// What goes out first.
     beginning: Option<String>,
-    looks: Interval,
-    /// Looks since the last bytes.
-    silent_looks: u32,
-    /// The last look did not find all.
+    polls: Interval,
+    /// Polls since the last bytes.
+    silent_polls: u32,
+    /// The last poll did not return all.
     more: bool,
     _slot: Slot,
 }
@@ -85,35 +84,35 @@ impl EventStream {
         if position > last_id {
             beginning += &gap(0, "restarted", 0);
         }
-        let mut looks = interval(LOOK_EVERY);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut polls = interval(POLL_EVERY);
+        polls.set_missed_tick_behavior(MissedTickBehavior::Delay);
         Ok(Self {
             server: monitor.server.clone(),
             kinds,
             position,
             beginning: Some(beginning),
-            looks,
-            silent_looks: 0,
+            polls,
+            silent_polls: 0,
             more: false,
             _slot: slot,
         })
     }
 
     /// What is new, as text; empty if nothing is.
-    fn look(&mut self) -> String {
+    fn poll_log(&mut self) -> String {
         let log = &self.server.broker.telemetry.events;
         let selection = log.select(Some(self.position), EVENTS_AT_ONCE, &self.kinds);
         let text = text(&selection, self.position);
         self.more = selection.position < selection.last_id;
         self.position = selection.position;
-        self.silent_looks = match text.is_empty() {
-            true => self.silent_looks + 1,
+        self.silent_polls = match text.is_empty() {
+            true => self.silent_polls + 1,
             false => 0,
         };
-        if self.silent_looks < SILENT_LOOKS_MAX {
+        if self.silent_polls < SILENT_POLLS_MAX {
             return text;
         }
-        self.silent_looks = 0;
+        self.silent_polls = 0;
         ":\n\n".to_owned()
     }
 }
@@ -132,9 +131,9 @@ impl Body for EventStream {
         }
         loop {
             if !this.more {
-                std::task::ready!(this.looks.poll_tick(context));
+                std::task::ready!(this.polls.poll_tick(context));
             }
-            let text = this.look();
+            let text = this.poll_log();
             if !text.is_empty() {
                 return Poll::Ready(Some(Ok(Frame::data(text.into()))));
             }

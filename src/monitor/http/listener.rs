@@ -38,7 +38,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 /// Time for the handshake of a connection to an https port.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// How long a connection may be open: whoever follows the events stays. What it
+/// How long a connection may be open: one that follows the events stays. What it
 /// does has bounds of its own.
 const HOLD: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
 
@@ -146,12 +146,12 @@ async fn accept<L: Listener>(monitor: &Arc<Monitor>, listener: &L, places: &Arc<
                 if !Port::Monitoring.finds_room(&stream, &open, places).await {
                     places.refuse();
                     let text = "Refused a monitoring connection: no file descriptor is left";
-                    tell(monitor, listener, text.into());
+                    warn_of(monitor, listener, text.into());
                     continue;
                 }
                 let (cut, lost) = oneshot::channel();
                 let place = places.take(source, false, HOLD, move |_| {
-                    // Whoever has ended meanwhile is not there to hear it.
+                    // The connection may have ended meanwhile.
                     let _ = cut.send(());
                 });
                 let served = L::serve(monitor.clone(), stream, listener, place);
@@ -166,7 +166,7 @@ async fn accept<L: Listener>(monitor: &Arc<Monitor>, listener: &L, places: &Arc<
     }
 }
 
-/// Serves a connection until it ends or makes way for another one.
+/// Serves a connection until it ends or is cut for another one.
 async fn serve_while_open(
     monitor: Arc<Monitor>,
     listener: MonitorListener,
@@ -178,7 +178,7 @@ async fn serve_while_open(
         () = served => {}
         Ok(()) = lost => {
             let text = "Closed a silent monitoring connection: there are too many";
-            tell(&monitor, listener, text.into());
+            warn_of(&monitor, listener, text.into());
         }
     }
 }
@@ -196,15 +196,15 @@ async fn serve_tcp(
     let accepting = TlsAcceptor::from(config).accept(stream);
     match timeout(HANDSHAKE_TIMEOUT, accepting).await {
         Ok(Ok(stream)) => drive(monitor, stream, listener, place).await,
-        // It left; if that was without a word, it was a probe.
+        // It left; if it had sent nothing, it was a probe.
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
             debug!("{listener} - Left the monitor port before the TLS handshake ended");
         }
         Ok(Err(error)) => {
             let text = format!("TLS handshake error on the monitor port: {error}");
-            tell(&monitor, listener, text);
+            warn_of(&monitor, listener, text);
         }
-        Err(_) => tell(
+        Err(_) => warn_of(
             &monitor,
             listener,
             "TLS handshake timeout on the monitor port".into(),
@@ -212,8 +212,8 @@ async fn serve_tcp(
     }
 }
 
-/// Tells of a connection that was sent away, unless there are many of them.
-fn tell(monitor: &Monitor, listener: MonitorListener, text: String) {
+/// Logs that a connection was closed early, unless there are many of them.
+fn warn_of(monitor: &Monitor, listener: MonitorListener, text: String) {
     let told = monitor
         .sent_away
         .tell(MonotonicMillis::now(), text, "connections");
@@ -246,9 +246,9 @@ where
     let has_begun = !connection.into_parts().read_buf.is_empty();
     if error.is_timeout() && has_begun {
         let text = format!("A request was not complete within {HEADER_READ_TIMEOUT:?}");
-        tell(&monitor, listener, text);
+        warn_of(&monitor, listener, text);
     } else if error.is_parse() {
-        tell(&monitor, listener, format!("Not an HTTP request: {error}"));
+        warn_of(&monitor, listener, format!("Not an HTTP request: {error}"));
     } else {
         // It left, or was idle for long.
         debug!("{listener} - A monitoring connection ended: {error}");

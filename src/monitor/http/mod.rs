@@ -11,6 +11,7 @@ mod event_stream;
 pub(super) mod host;
 mod lenient;
 pub(super) mod listener;
+mod pretty;
 mod request;
 pub(super) mod service;
 mod slot;

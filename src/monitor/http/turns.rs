@@ -1,4 +1,4 @@
-//! Whose turn it is to have a long answer made. Sources share the turns: one that
+//! Which request is next to have a long answer made. Sources share the turns: one that
 //! asks on many connections at once has one turn in each round like any other, so
 //! that it does not keep others waiting for all that it asks.
 
@@ -9,7 +9,7 @@ use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
 
 use crate::connection::admission::Source;
 
-/// Who waits. Each source has a line of its own, whose first waits in the line of all:
+/// Requests that wait. Each source has a line of its own, whose first waits in the line of all:
 /// both are served in the order of coming. The lines are as many as there are
 /// connections at most.
 pub(in crate::monitor) struct Turns {
@@ -34,7 +34,7 @@ struct Line {
 }
 
 impl Turns {
-    /// Nobody waits, and `count` may have their turn at a time.
+    /// No request waits, and `count` may have their turn at a time.
     pub(in crate::monitor) fn new(count: usize) -> Self {
         Self {
             all: Arc::new(Semaphore::new(count)),
@@ -42,7 +42,7 @@ impl Turns {
         }
     }
 
-    /// Waits for a turn. Whoever gives up has no place any more.
+    /// Waits for a turn. One that gives up loses its place.
     ///
     /// # Errors
     ///
@@ -103,7 +103,7 @@ mod tests {
         let turn = (&mut other).now_or_never().expect("its turn").unwrap();
         assert!((&mut many[0]).now_or_never().is_none());
         drop(turn);
-        // Each of the crowd in its order; those that give up hold up nobody.
+        // All in their order; those that give up hold up no other.
         let turn = (&mut many[0]).now_or_never().expect("its turn").unwrap();
         drop((turn, many, other));
         assert!(turns.lines.lock().is_empty());

@@ -22,10 +22,12 @@ use super::{
     snapshot::{AccountSettings, Snapshot},
 };
 use crate::{
-    account::GLOBAL_ACCOUNT, broker::registry::ConnectionView, telemetry::MonotonicMillis,
+    account::GLOBAL_ACCOUNT,
+    broker::registry::ConnectionView,
+    telemetry::{MonotonicMillis, WallClock},
 };
 
-/// What the exporter puts before its names unless it is told otherwise.
+/// What the exporter puts before its names unless it is set otherwise.
 pub(super) const DEFAULT_PREFIX: &str = "gnatsd";
 
 /// Texts that become metrics: a time as milliseconds, all else as a label.
@@ -175,7 +177,7 @@ impl Metrics {
         }
     }
 
-    /// Adds a verdict: in `status` nought is well, in `status_value` one.
+    /// Adds a verdict: in `status` 0 is well, in `status_value` one.
     fn health(&mut self, name: &str, health: &Healthz, labels: &Labels) {
         let healthy = f64::from(u8::from(health.status == "ok"));
         self.add(&format!("{name}_status"), labels.clone(), 1.0 - healthy);
@@ -224,7 +226,7 @@ impl Metrics {
             ("connz_start", start),
             (
                 "connz_last_activity",
-                view.last_active().timestamp_millis() as f64,
+                view.last_active(WallClock::read()).timestamp_millis() as f64,
             ),
             ("connz_rtt", view.rtt.unwrap_or_default().as_micros() as f64),
             (

@@ -1,4 +1,4 @@
-//! `/metrics`: the figures for Prometheus, as text 0.0.4 or OpenMetrics 1.0,
+//! `/metrics`: the metrics for Prometheus, as text 0.0.4 or OpenMetrics 1.0,
 //! whichever the scraper asks for.
 //!
 //! One scrape is one [`Snapshot`]: the answers of the other endpoints are made

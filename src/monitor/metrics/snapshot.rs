@@ -1,6 +1,6 @@
-//! What one scrape is made from: the other endpoints' answers and the figures
-//! that they do not show. Each connection is read once, so that parts of a
-//! figure sum up to the whole.
+//! What one scrape is made from: the other endpoints' answers and the numbers
+//! that they do not show. Each connection is read once, so that the parts sum up
+//! to the whole.
 
 use std::{cmp::Reverse, collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -16,7 +16,6 @@ use crate::{
     },
     config::accounts::AccountLimits,
     connection::{admission::PlacesView, handshake::Handshakers},
-    diagnosis::Report,
     log::LogState,
     monitor::{
         Monitor, cpu,
@@ -24,6 +23,7 @@ use crate::{
             accstatz, healthz, leafz, query::Query, refusal::Refusal, routez, subsz, varz,
         },
     },
+    observe::diagnosis::Report,
     server::Server,
     telemetry::{Telemetry, Traffic, histogram::Distribution, slow},
 };
@@ -35,7 +35,7 @@ pub(super) const ACCOUNTS_MAX: usize = 100;
 /// Most brokers with series of their own; the same.
 const ROUTES_MAX: usize = 100;
 
-/// The figures of one moment.
+/// All values of one moment.
 pub(super) struct Snapshot {
     /// The answer of `/varz`.
     pub(super) varz: Varz,
@@ -56,7 +56,7 @@ pub(super) struct Snapshot {
     pub(super) health: Healthz,
     /// The same with what the exporter asks for besides, by its name for it.
     pub(super) jetstream_health: [(&'static str, Healthz); 2],
-    /// What the last look of the diagnosis found.
+    /// What the diagnosis found in its last sample.
     pub(super) report: Arc<Report>,
     /// Readers that fell behind.
     pub(super) slow: slow::Counts,
@@ -155,14 +155,14 @@ pub(super) struct Connections {
 pub(super) struct Process {
     /// Processor time of all threads.
     pub(super) cpu: Duration,
-    /// Open file descriptors, if the system tells.
+    /// Open file descriptors, if the system says.
     pub(super) descriptors: Option<u64>,
     /// Most file descriptors, if they are limited.
     pub(super) descriptors_max: Option<u64>,
 }
 
 impl Snapshot {
-    /// Takes the figures; `top` connections are looked at one by one.
+    /// Takes the values; `top` connections are read one by one.
     ///
     /// # Errors
     ///
@@ -281,7 +281,7 @@ fn account_settings(monitor: &Monitor, accounts: &[AccountStat]) -> Vec<AccountS
         .collect()
 }
 
-/// TLS of clients and of routes, as the answer of `/varz` tells, by the listener's
+/// TLS of clients and of routes, as `/varz` shows it, by the listener's
 /// name and with the end of the certificate.
 fn tls_blocks(varz: &Varz) -> Vec<(&'static str, Option<String>, TlsVarz)> {
     let of_clients = varz.tls.clone();
@@ -298,7 +298,7 @@ fn tls_blocks(varz: &Varz) -> Vec<(&'static str, Option<String>, TlsVarz)> {
     .collect()
 }
 
-/// The ends that these blocks tell, by listener and what ends.
+/// The ends in these blocks, by listener and what ends.
 fn tls_ends(
     blocks: &[(&'static str, Option<String>, TlsVarz)],
 ) -> Vec<(&'static str, &'static str, f64)> {

@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use midge::diagnosis::rules::RULES;
+use midge::observe::diagnosis::rules::RULES;
 
 use super::{broker, ceilings, certificates, clients, readers, routes, system, tables};
 use test_support::PATIENCE;

@@ -86,10 +86,16 @@ pub fn a_diagnosis_that_hangs_is_told_by_the_age_of_its_report() {
     let broker = quick("").start();
     stays_silent(&broker, "diagnosis-hangs");
     let age = |path: &str| broker.get_json(path)["age"].as_f64().expect("an age");
-    for path in ["/explainz", "/memz", "/clusterz", "/healthz?probe=state"] {
+    for path in [
+        "/explainz",
+        "/memz",
+        "/clusterz",
+        "/topz",
+        "/healthz?probe=state",
+    ] {
         assert!((0.0..10.0).contains(&age(path)), "{path}");
     }
-    let held = HeldThreads::hold(&broker, "diagnosis");
+    let held = HeldThreads::hold(&broker, "observer");
     let deadline = Instant::now() + Duration::from_secs(90);
     let found = loop {
         if let Some(finding) = findings(&broker, "diagnosis-hangs").pop() {
@@ -102,7 +108,7 @@ pub fn a_diagnosis_that_hangs_is_told_by_the_age_of_its_report() {
     assert_eq!(found["severity"], "critical");
     let explained = broker.get_json("/explainz");
     assert_eq!(explained["status"], "critical");
-    assert!(age("/explainz") >= 10.0 && age("/memz") >= 10.0);
+    assert!(age("/explainz") >= 10.0 && age("/memz") >= 10.0 && age("/topz") >= 10.0);
     let state = broker.get("/healthz?probe=state").json();
     assert!(
         state["reasons"].to_string().contains("diagnosis-hangs"),

@@ -87,7 +87,7 @@ pub(super) const METRICS: &[Metric] = &[
         "seconds",
         "Time since the diagnosis checked the broker: findings, ceilings and memory by cause are \
          as old.",
-        |now, to| to.add(now.report.looked.age().as_secs_f64()),
+        |now, to| to.add(now.report.sampled.age().as_secs_f64()),
     ),
     counter(
         "midge_log_lost_lines",

@@ -38,7 +38,7 @@ pub(super) const PARTS: &[(&str, &[Metric])] = &[
 pub(super) struct Metric {
     /// Its name, without the `_total` of a counter and the `_info` of an info.
     pub(super) name: &'static str,
-    /// What kind of figure it is.
+    /// What kind of metric it is.
     pub(super) kind: Kind,
     /// The unit at the end of the name; empty for a mere number.
     pub(super) unit: &'static str,
@@ -48,7 +48,7 @@ pub(super) struct Metric {
     pub(super) read: fn(&Snapshot, &mut Samples),
 }
 
-/// What kind of figure a metric is.
+/// What kind a metric is of.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Kind {
     /// A total that only grows.
@@ -57,7 +57,7 @@ pub(super) enum Kind {
     Gauge,
     /// How often something took how long, since the start.
     Histogram,
-    /// Always 1; the labels tell.
+    /// Always 1; the labels hold the information.
     Info,
 }
 
@@ -127,7 +127,7 @@ const fn histogram(
     }
 }
 
-/// Two values that are told apart by their direction.
+/// Two values that differ in their direction.
 fn add_in_out<N: Number>(to: &mut Samples, labels: &Labels, received: N, delivered: N) {
     for (direction, value) in [("in", received), ("out", delivered)] {
         let mut labels = labels.clone();

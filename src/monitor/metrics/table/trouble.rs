@@ -2,8 +2,8 @@
 
 use super::{Metric, counter, gauge, histogram};
 use crate::{
-    diagnosis::{Ceiling, Severity, rules::RULES},
     monitor::metrics::sample::Labels,
+    observe::diagnosis::{Ceiling, Severity, rules::RULES},
 };
 
 /// The metrics of this part.

@@ -19,11 +19,11 @@ use std::time::Duration;
 use super::{
     ceiling::Ceiling,
     history::History,
-    sample::Sample,
     tracker::{Hysteresis, Severity, Symptom},
 };
 use crate::{
     config::Diagnosis,
+    observe::sample::Sample,
     server::{Server, reload::Outcome},
 };
 pub use manual::manual;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::{Evidence, Severity, Symptom, warning};
 use crate::{
     connection::Kind,
-    diagnosis::{
-        humanize::{bytes, count, percent, seconds, time},
+    observe::{
+        diagnosis::humanize::{bytes, count, percent, seconds, time},
         sample::Holder,
     },
 };

@@ -1,19 +1,20 @@
 //! Ceilings: everything that has an end, how much of it is used, and when it
 //! is used up if it grows on as it does.
 
-use super::{sample::Sample, trend::Trend};
+use super::trend::Trend;
 use chrono::Utc;
 
 use crate::{
     broker::memory,
     config::Diagnosis,
+    observe::sample::Sample,
     security::validity::{Term, Validity},
     server::Server,
     telemetry::process,
 };
 
-/// Share of the limit that a figure must have risen by before a time to
-/// exhaustion is told.
+/// Share of the limit that a value must have risen by before a time to
+/// exhaustion is given.
 const RISE_MIN: f64 = 0.02;
 
 /// Something that has an end, at one moment.
@@ -166,11 +167,6 @@ impl Reading {
 }
 
 impl Ceilings {
-    /// Bytes of memory that the process may use; `None` if that is not known.
-    pub(super) fn memory_max(&self) -> Option<usize> {
-        self.memory_max
-    }
-
     pub(super) fn new(thresholds: &Diagnosis) -> Self {
         let trend = |_| Trend::new(thresholds.growth_window, thresholds.interval);
         Self {
@@ -179,7 +175,7 @@ impl Ceilings {
         }
     }
 
-    /// The ceilings as a look saw them. One without a limit is not told.
+    /// The ceilings of a sample. One without a limit is left out.
     pub(super) fn read(&mut self, server: &Server, sample: &Sample) -> Vec<Ceiling> {
         let mut ceilings = Vec::with_capacity(MEASURES.len());
         for (index, (kind, measure)) in MEASURES.iter().enumerate() {

@@ -1,18 +1,18 @@
-//! How a figure grows: a slope that single jumps do not disturb.
+//! How a number grows: a slope that single jumps do not disturb.
 
 use std::{collections::VecDeque, time::Duration};
 
 use crate::telemetry::MonotonicMillis;
 
-/// Samples kept. The slope looks at each pair of them.
+/// Samples kept. The slope is made from each pair of them.
 const SAMPLES_MAX: usize = 60;
 
 /// Samples below which nothing is said of growth.
 const SAMPLES_MIN: usize = 8;
 
-/// The recent course of one figure.
+/// The recent values of one number.
 ///
-/// Begins with a sample at each look and spaces them out as time goes on, so
+/// Begins with every sample and spaces them out as time goes on, so
 /// that the samples kept cover the window once it has passed.
 #[derive(Debug)]
 pub(super) struct Trend {
@@ -22,7 +22,7 @@ pub(super) struct Trend {
 }
 
 impl Trend {
-    /// A trend over `window`, looked at once each `interval`.
+    /// A trend over `window`, with a value each `interval`.
     pub(super) fn new(window: Duration, interval: Duration) -> Self {
         Self {
             window,
@@ -31,7 +31,7 @@ impl Trend {
         }
     }
 
-    /// Takes the figure at `now` in.
+    /// Adds the value at `now`.
     pub(super) fn add(&mut self, now: MonotonicMillis, figure: f64) {
         let last = self.samples.back();
         if last.is_some_and(|(at, _)| at.until(now) < self.step) {
@@ -100,7 +100,7 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    /// The trend of a figure looked at once a second.
+    /// The trend of a number with a value each second.
     fn trend(seconds: u64, figure: impl Fn(u64) -> f64) -> Trend {
         let mut trend = Trend::new(300 * SECOND, SECOND);
         for second in 0..seconds {

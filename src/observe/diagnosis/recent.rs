@@ -1,4 +1,4 @@
-//! Single incidents of the recent past, added up by whom they concern.
+//! Single incidents of the recent past, added up by subject: a client, member or table.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -11,10 +11,10 @@ use crate::telemetry::{
     tally::Count,
 };
 
-/// Incidents remembered; the oldest make room.
+/// Incidents remembered; the oldest are dropped for new ones.
 const INCIDENTS_MAX: usize = 4096;
 
-/// Bytes of whom an incident concerns; longer ones are cut.
+/// Bytes of an incident's subject; longer ones are cut.
 const SUBJECT_LEN_MAX: usize = 256;
 
 /// Incidents of one kind.
@@ -29,7 +29,7 @@ pub(super) struct Sum {
 }
 
 impl Recent {
-    /// Takes something in that happened `count.times` since the last look.
+    /// Adds something that happened `count.times` since the last sample.
     pub(super) fn add(&mut self, now: MonotonicMillis, subject: String, count: Count) {
         if self.0.len() == INCIDENTS_MAX {
             self.0.pop_front();

@@ -24,18 +24,18 @@ pub(super) struct ConfigCheck {
 #[derive(Default)]
 struct Last {
     is_under_way: bool,
-    /// What a reload would change; `None` before the first look at the file.
+    /// What a reload would change; `None` before the file was first checked.
     outcome: Option<Outcome>,
 }
 
 impl ConfigCheck {
-    /// What a reload would change, as of the last look at the file; `None` before
+    /// What a reload would change, as of the last check of the file; `None` before
     /// the first.
     pub(super) fn outcome(&self) -> Option<Outcome> {
         self.last.lock().outcome.clone()
     }
 
-    /// Lets the file be looked at if it is time, unless that is being done.
+    /// Lets the file be checked if it is time, unless that is being done.
     pub(super) fn go_on(&mut self, server: &Arc<Server>, thresholds: &Diagnosis) {
         let is_due = self
             .begun
@@ -63,7 +63,7 @@ impl ConfigCheck {
     }
 }
 
-/// Lets the file be looked at again, also when looking at it panicked.
+/// Lets the file be checked again, also after a check that panicked.
 struct AtEnd<'a>(&'a Mutex<Last>);
 
 impl Drop for AtEnd<'_> {

@@ -2,7 +2,7 @@
 
 use super::{Evidence, Severity, Symptom, warning};
 use crate::{
-    diagnosis::humanize::{bytes, count, time},
+    observe::diagnosis::humanize::{bytes, count, time},
     telemetry::process::system_error_in,
 };
 
@@ -51,7 +51,7 @@ pub(super) fn config_differs(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 pub(super) fn worker_stall(evidence: &Evidence) -> Vec<Symptom> {
-    let delay = evidence.history.probe.delay();
+    let delay = evidence.sample.scheduling_delay;
     let limit = evidence.thresholds.worker_delay;
     if delay < limit {
         return Vec::new();

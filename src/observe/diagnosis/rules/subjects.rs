@@ -1,7 +1,7 @@
 //! Subjects whose messages reach no subscriber, or are very large.
 
 use super::{Evidence, Severity, Symptom, warning};
-use crate::diagnosis::humanize::{bytes, count, time};
+use crate::observe::diagnosis::humanize::{bytes, count, time};
 
 pub(super) fn no_responders(evidence: &Evidence) -> Vec<Symptom> {
     let sums = evidence.history.unanswered.by_subject();

@@ -1,79 +1,64 @@
 //! The diagnosis: what is wrong with the broker, who, since when, why.
 //!
-//! `main` calls [`watch`] once. A thread of its own takes a [`sample`] at the
-//! running broker about once in a second, reads the ceilings ([`ceiling`]) from
-//! it, adds it to what was seen before ([`history`]) and asks each of the
-//! [`rules`] what it sees. The [`tracker`] decides when a symptom is a finding.
-//! Monitoring asks for the result. Nothing here is on the way of a message,
-//! and nothing here knows how a finding is drawn.
+//! The observer shows a [`Judge`] its samples. It reads the ceilings ([`ceiling`])
+//! from a sample, adds it to what was seen before ([`history`]) and asks each of the
+//! [`rules`] what it sees. The [`tracker`] decides when a symptom is a finding. The
+//! result is a [`Report`], which monitoring reads through [`Diagnosis`]. Nothing here
+//! knows how a finding is drawn.
 
 mod ceiling;
 mod config_check;
-mod heap_trim;
 mod history;
 mod humanize;
 mod memory;
-mod mesh;
 mod recent;
 pub mod rules;
-mod sample;
 mod starts;
 mod tracker;
 mod trend;
 
-use std::{
-    io,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
-use tokio::runtime::Handle;
 use tracing::{info, warn};
 
+use super::sample::Sample;
 use crate::{
     config,
-    connection::handshake::HandshakeLook,
     server::Server,
-    telemetry::{MonotonicMillis, allocator::Allocator, event::EventKind},
+    telemetry::{MonotonicMillis, event::EventKind},
 };
 use ceiling::Ceilings;
 pub use ceiling::{Ceiling, CeilingKind};
 use config_check::ConfigCheck;
-use heap_trim::HeapTrim;
 use history::History;
 pub use memory::{Cause, Memory, MemoryHolder};
 use rules::{DIAGNOSIS_HANGS, Evidence, RULES};
-use sample::Sample;
 use starts::Starts;
 use tracker::{Change, FindingTracker};
 pub use tracker::{Finding, Severity};
 
-/// Bytes of the thread's stack. Nothing there recurses.
-const STACK_LEN: usize = 512 * 1024;
-
 /// Work that waits for so long is not done at all: the broker is not live.
 const DEAD_AFTER: Duration = Duration::from_secs(30);
 
-/// A report of this age, and of several looks, is old: the diagnosis hangs.
+/// A report of this age, and of several samples, is old: the diagnosis hangs.
 const OLD_AFTER: Duration = Duration::from_secs(10);
 
-/// Looks that are due within the time after which a report is old, at least.
-const OLD_LOOKS: u32 = 5;
+/// Samples that are due within the time after which a report is old, at least.
+const OLD_SAMPLES: u32 = 5;
 
-/// What the last look at the broker found.
+/// What was found in the last sample; read by monitoring.
 pub struct Diagnosis {
     last: Mutex<Arc<Report>>,
     /// Age at which a report is old.
     old_after: Duration,
 }
 
-/// What one look at the broker found.
+/// What was found in one sample.
 #[derive(Clone)]
 pub struct Report {
-    /// When; the start of the broker before the first.
-    pub looked: MonotonicMillis,
+    /// When the sample was taken; the start of the broker before the first.
+    pub sampled: MonotonicMillis,
     /// Findings, the worst first.
     pub findings: Vec<Finding>,
     /// Everything that has an end.
@@ -87,7 +72,7 @@ pub struct Report {
 impl Default for Report {
     fn default() -> Self {
         Self {
-            looked: MonotonicMillis(0),
+            sampled: MonotonicMillis(0),
             findings: Vec::new(),
             ceilings: Vec::new(),
             memory: Memory::default(),
@@ -100,12 +85,12 @@ impl Diagnosis {
     fn new(thresholds: &config::Diagnosis) -> Self {
         Self {
             last: Mutex::default(),
-            old_after: OLD_AFTER.max(thresholds.interval * OLD_LOOKS),
+            old_after: OLD_AFTER.max(thresholds.interval * OLD_SAMPLES),
         }
     }
 
-    /// What the last look found. That it is old is found by whoever asks: a
-    /// diagnosis that hangs cannot tell.
+    /// What was found last. That it is old is found here, by the thread that asks: an
+    /// observer that hangs cannot say so.
     pub fn report(&self) -> Arc<Report> {
         let report = self.last.lock().clone();
         report
@@ -118,7 +103,7 @@ impl Report {
     /// The report as it is at `now` if it is old then: with a finding that says
     /// so.
     fn at(&self, now: MonotonicMillis, old_after: Duration) -> Option<Self> {
-        let age = self.looked.until(now);
+        let age = self.sampled.until(now);
         if age < old_after {
             return None;
         }
@@ -130,36 +115,14 @@ impl Report {
         let mut report = self.clone();
         report
             .findings
-            .insert(0, Finding::of(rule, self.looked, text));
+            .insert(0, Finding::of(rule, self.sampled, text));
         report.dead |= age >= DEAD_AFTER;
         Some(report)
     }
 }
 
-/// Looks at the broker for ever, on a thread of its own. To be called within
-/// the runtime that serves the broker's connections.
-///
-/// # Errors
-///
-/// The thread cannot be had.
-pub fn watch(server: Arc<Server>) -> io::Result<Arc<Diagnosis>> {
-    let diagnosis = Arc::new(Diagnosis::new(&server.options().diagnosis));
-    let mut watch = Watch::new(server, Handle::current(), diagnosis.clone());
-    thread::Builder::new()
-        .name("diagnosis".into())
-        .stack_size(STACK_LEN)
-        .spawn(move || {
-            loop {
-                let begin = Instant::now();
-                watch.sample();
-                let interval = watch.thresholds.interval;
-                thread::sleep(interval.saturating_sub(begin.elapsed()));
-            }
-        })?;
-    Ok(diagnosis)
-}
-
-struct Watch {
+/// Judges samples.
+pub(super) struct Judge {
     server: Arc<Server>,
     thresholds: config::Diagnosis,
     diagnosis: Arc<Diagnosis>,
@@ -168,58 +131,38 @@ struct Watch {
     config: ConfigCheck,
     tracker: FindingTracker,
     starts: Starts,
-    heap_trim: HeapTrim,
-    allocator: Allocator,
-    asked: memory::Asked,
 }
 
-impl Watch {
-    fn new(server: Arc<Server>, workers: Handle, diagnosis: Arc<Diagnosis>) -> Self {
+impl Judge {
+    pub(super) fn new(server: Arc<Server>) -> Self {
         let thresholds = server.options().diagnosis.clone();
         Self {
             ceilings: Ceilings::new(&thresholds),
             starts: Starts::note(&thresholds, &server.broker.telemetry.calls),
-            history: History::new(workers),
+            history: History::default(),
             config: ConfigCheck::default(),
             tracker: FindingTracker::default(),
-            heap_trim: HeapTrim::default(),
-            allocator: Allocator::default(),
-            asked: memory::Asked::default(),
+            diagnosis: Arc::new(Diagnosis::new(&thresholds)),
             thresholds,
             server,
-            diagnosis,
         }
     }
 
-    fn sample(&mut self) {
+    /// Where the reports are read.
+    pub(super) fn diagnosis(&self) -> Arc<Diagnosis> {
+        self.diagnosis.clone()
+    }
+
+    /// Makes the report of a sample.
+    pub(super) fn judge(&mut self, sample: &Sample) {
         let server = &*self.server;
-        let sample = Sample::take(server, &mut self.allocator);
-        let telemetry = &server.broker.telemetry;
-        telemetry.churn.tick(&telemetry.events, sample.at);
-        for account in server.broker.accounts.all() {
-            account.replies.forget_late(sample.at);
-        }
-        if let Some(cluster) = &server.cluster {
-            cluster.have_forgotten_told_anew();
-        }
-        let budget = &server.broker.registry.budget;
-        let queued = budget.used();
-        let tables = queued + memory::held_in_tables();
-        let taken = self.asked.taken_since(&sample, tables);
-        // What was left the last time counts until the system tells again.
-        if let Some(room) = memory::room(&sample, queued, self.ceilings.memory_max(), taken) {
-            budget.set_room(room);
-        }
-        let HandshakeLook { held, most, .. } = sample.handshakes;
-        let idle = usize::try_from(memory::idle(&sample)).unwrap_or(0);
-        self.heap_trim.note(tables + held, tables + most, idle);
-        let ceilings = self.ceilings.read(server, &sample);
-        self.history.add(server, &self.thresholds, &sample);
+        let ceilings = self.ceilings.read(server, sample);
+        self.history.add(server, &self.thresholds, sample);
         self.config.go_on(&self.server, &self.thresholds);
         let evidence = Evidence {
             server,
             thresholds: &self.thresholds,
-            sample: &sample,
+            sample,
             ceilings: &ceilings,
             history: &self.history,
             starts: self.starts.within(self.thresholds.incident_window),
@@ -229,20 +172,20 @@ impl Watch {
             let symptoms = (rule.find)(&evidence);
             let hysteresis = rule.hysteresis(&self.thresholds);
             let changes = self.tracker.update(sample.at, rule, hysteresis, symptoms);
-            changes.iter().for_each(|change| tell(server, change));
+            changes.iter().for_each(|change| announce(server, change));
         }
         *self.diagnosis.last.lock() = Arc::new(Report {
-            looked: sample.at,
+            sampled: sample.at,
             findings: self.tracker.findings(),
-            memory: Memory::of(server, &sample, &self.history),
+            memory: Memory::of(server, sample, &self.history),
             ceilings,
-            dead: self.history.probe.delay() >= DEAD_AFTER,
+            dead: sample.scheduling_delay >= DEAD_AFTER,
         });
     }
 }
 
-/// Tells of a change as an event and in the log.
-fn tell(server: &Server, change: &Change) {
+/// Records a change as an event and logs it.
+fn announce(server: &Server, change: &Change) {
     let Finding {
         code,
         severity,
@@ -275,7 +218,7 @@ mod tests {
     #[test]
     fn an_old_report_is_critical_by_its_age() {
         let report = Report {
-            looked: MonotonicMillis(5_000),
+            sampled: MonotonicMillis(5_000),
             ..Report::default()
         };
         let at = |millis| report.at(MonotonicMillis(millis), OLD_AFTER);

@@ -1,4 +1,4 @@
-//! The board of findings: when a symptom becomes a finding and when a finding
+//! Tracking findings: when a symptom becomes a finding and when a finding
 //! is over. The one place with hysteresis: what comes and goes quickly neither
 //! appears nor flickers.
 
@@ -34,7 +34,7 @@ impl Severity {
     }
 }
 
-/// What a rule sees at one moment.
+/// What a rule finds in one sample.
 #[derive(Clone, Debug)]
 pub(super) struct Symptom {
     pub(super) severity: Severity,
@@ -61,7 +61,7 @@ pub struct Finding {
     pub cid: u64,
     /// Since when.
     pub since: MonotonicMillis,
-    /// Whether it was so a moment ago. Single moments are told for longer.
+    /// Whether it was so a moment ago. Short incidents are shown for longer.
     pub ongoing: bool,
     /// A plain sentence with numbers.
     pub text: String,
@@ -112,16 +112,16 @@ struct Entry {
 pub(super) struct Hysteresis {
     pub(super) appear: Duration,
     pub(super) clear: Duration,
-    /// How long it must be gone to be over, though it may be told for longer.
+    /// How long it must be gone to be over, though it may be shown for longer.
     pub(super) ongoing: Duration,
 }
 
-/// Findings of one rule at a time; a crowd is as telling as its worst.
+/// Findings of one rule at a time; of more, the worst say enough.
 pub(super) const FINDINGS_PER_RULE_MAX: usize = 20;
 
 impl FindingTracker {
     /// Takes in what a rule sees at `now`. The worst comes first; what the rule sees
-    /// twice of one subject is told by the worse one, or, of equal ones, by the one it
+    /// twice of one subject is reported by the worse one, or, of equal ones, by the one it
     /// names first. Returns what appeared and what cleared.
     pub(super) fn update(
         &mut self,
@@ -220,7 +220,7 @@ impl FindingTracker {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::diagnosis::rules::RULES;
+    use crate::observe::diagnosis::rules::RULES;
 
     const PATIENCE: Hysteresis = Hysteresis {
         appear: Duration::from_secs(3),

@@ -6,12 +6,12 @@ use std::time::Duration;
 use super::{Evidence, Severity, Symptom, warning};
 use crate::{
     VERSION,
-    diagnosis::{
-        history::VIEWS_EVERY,
-        humanize::{bytes, count, percent, time},
+    observe::{
+        diagnosis::humanize::{bytes, count, percent, time},
         mesh::{Gap, Mesh, RouteNow},
     },
     route::membership::Member,
+    server::housekeeping::VIEWS_EVERY,
 };
 
 /// A peer that has taken nothing for this long is stuck.

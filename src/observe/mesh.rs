@@ -1,4 +1,4 @@
-//! The mesh at one look: the members and the routes to them, and where what one
+//! The mesh in one sample: the members and the routes to them, and where what one
 //! member sees is not what another does.
 
 use std::{
@@ -16,59 +16,59 @@ use crate::{
     telemetry::{MonotonicMillis, loss::LossReason},
 };
 
-/// What a member told is out of date after so many times that it is asked.
+/// A member's view is out of date after so many questions without an answer.
 const STALE_AFTER: u32 = 4;
 
-/// Brokers that members see and this one does not, as far as they are told.
+/// Most brokers that are reported because members see them and this one does not.
 const STRANGERS_MAX: usize = 64;
 
-/// Pairs of members of which one does not see the other, as far as they are told.
+/// Most pairs of members that are reported because one does not see the other.
 const GAPS_MAX: usize = 256;
 
 /// The mesh at one moment.
 #[derive(Default)]
-pub(super) struct Mesh {
+pub(in crate::observe) struct Mesh {
     /// Id of this broker.
     id: String,
     /// Its name.
     name: String,
-    pub(super) snapshot: MembershipSnapshot,
-    pub(super) routes: Vec<RouteNow>,
+    pub(in crate::observe) snapshot: MembershipSnapshot,
+    pub(in crate::observe) routes: Vec<RouteNow>,
     /// Members whose routes fail again and again.
-    pub(super) failed: Vec<Failed>,
+    pub(in crate::observe) failed: Vec<Failed>,
 }
 
 /// One route.
-pub(super) struct RouteNow {
+pub(in crate::observe) struct RouteNow {
     /// Id of the member behind it.
-    pub(super) id: String,
-    pub(super) cid: u64,
-    pub(super) rtt: Option<Duration>,
-    pub(super) backlog: Backlog,
+    pub(in crate::observe) id: String,
+    pub(in crate::observe) cid: u64,
+    pub(in crate::observe) rtt: Option<Duration>,
+    pub(in crate::observe) backlog: Backlog,
     /// What it wants in accounts that this broker has not.
-    pub(super) unknown: Unknown,
-    /// Times that something it wants was not kept for want of room.
-    pub(super) no_room: usize,
+    pub(in crate::observe) unknown: Unknown,
+    /// Times that something it wants was not kept because its table was full.
+    pub(in crate::observe) no_room: usize,
     /// Bytes of the longest control line that it takes.
-    pub(super) line_max: usize,
-    /// Subjects and queue groups that it is not told of, as they are too long.
-    pub(super) untold: usize,
+    pub(in crate::observe) line_max: usize,
+    /// Subjects and queue groups that were not announced to it, as they are too long.
+    pub(in crate::observe) untold: usize,
     /// Messages that it did not get, as they had too long control lines.
-    pub(super) too_long: u64,
+    pub(in crate::observe) too_long: u64,
 }
 
-/// Two members, the first of which has no route to the second, as far as it told.
+/// Two members, the first of which has no route to the second by its own answer.
 #[derive(Debug, Eq, PartialEq)]
-pub(super) struct Gap<'a> {
-    pub(super) from: &'a str,
-    pub(super) to: &'a str,
-    /// Whether the second one has one to the first; `None` if it did not tell.
-    pub(super) is_seen_back: Option<bool>,
+pub(in crate::observe) struct Gap<'a> {
+    pub(in crate::observe) from: &'a str,
+    pub(in crate::observe) to: &'a str,
+    /// Whether the second one has one to the first; `None` if it did not answer.
+    pub(in crate::observe) is_seen_back: Option<bool>,
 }
 
 impl Mesh {
     /// The mesh now.
-    pub(super) fn of(cluster: &Cluster) -> Self {
+    pub(in crate::observe) fn of(cluster: &Cluster) -> Self {
         let routes = cluster.routes();
         let accounts = cluster.broker.accounts.all();
         let untold = |route: &Route| {
@@ -103,24 +103,24 @@ impl Mesh {
     }
 
     /// The route to a member.
-    pub(super) fn route(&self, id: &str) -> Option<&RouteNow> {
+    pub(in crate::observe) fn route(&self, id: &str) -> Option<&RouteNow> {
         self.routes.iter().find(|route| route.id == id)
     }
 
     /// Members with a route, by what they say and what this broker knows.
-    pub(super) fn present(&self) -> impl Iterator<Item = &Member> {
+    pub(in crate::observe) fn present(&self) -> impl Iterator<Item = &Member> {
         let members = self.snapshot.members.iter();
         members.filter(|member| member.connected)
     }
 
     /// The newest nats-server among the members.
-    pub(super) fn newest_nats_server(&self) -> Option<&Member> {
+    pub(in crate::observe) fn newest_nats_server(&self) -> Option<&Member> {
         let members = self.present().filter(|member| member.is_nats_server());
         members.max_by_key(|member| version_numbers(&member.version))
     }
 
     /// Names of members that have a route to the broker of that id or name.
-    pub(super) fn seen_by(&self, id: &str, name: &str) -> Vec<&str> {
+    pub(in crate::observe) fn seen_by(&self, id: &str, name: &str) -> Vec<&str> {
         let sees = |view: &PeerView| {
             let is = |seen: &str, told: &str| seen == id || (!name.is_empty() && told == name);
             view.sees.iter().any(|sight| is(&sight.id, &sight.name))
@@ -134,8 +134,12 @@ impl Mesh {
 
     /// Pairs of members of which one at least has no route to the other.
     /// `asked_every` is the time between two questions. Members that are new,
-    /// or did not tell lately, are not judged.
-    pub(super) fn gaps(&self, now: MonotonicMillis, asked_every: Duration) -> Vec<Gap<'_>> {
+    /// or did not answer lately, are not judged.
+    pub(in crate::observe) fn gaps(
+        &self,
+        now: MonotonicMillis,
+        asked_every: Duration,
+    ) -> Vec<Gap<'_>> {
         let judged: Vec<&Member> = self
             .present()
             .filter(|member| {
@@ -164,7 +168,7 @@ impl Mesh {
                 }
                 let back = seen.get(&*other.id);
                 let is_seen_back = back.map(|back| back.contains(&*member.id));
-                // Both without: told once, in the order of their names.
+                // Both without: reported once, in the order of their names.
                 let comes_later = (&member.name, &member.id) > (&other.name, &other.id);
                 if is_seen_back == Some(false) && comes_later {
                     continue;
@@ -185,7 +189,7 @@ impl Mesh {
 
     /// Names of brokers that members have routes to, and this one knows nothing
     /// of, each with a member that does.
-    pub(super) fn strangers(&self) -> Vec<(&str, &str)> {
+    pub(in crate::observe) fn strangers(&self) -> Vec<(&str, &str)> {
         let known = &self.snapshot.members;
         let ids: HashSet<&str> = known.iter().map(|known| &*known.id).collect();
         let names: HashSet<&str> = known.iter().map(|known| &*known.name).collect();
@@ -216,7 +220,7 @@ fn version_numbers(version: &str) -> Vec<u64> {
     numbers.map_while(|number| number.parse().ok()).collect()
 }
 
-/// Ids of the brokers that a member has routes to, as it told.
+/// Ids of the brokers that a member has routes to, by its own answer.
 fn seen_ids(member: &Member) -> HashSet<&str> {
     let sights = member.view.iter().flat_map(|view| &view.sees);
     sights.map(|sight| &*sight.id).collect()

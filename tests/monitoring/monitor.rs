@@ -10,5 +10,6 @@ mod likeness;
 mod metrics;
 mod secrets;
 mod series;
+mod totals;
 mod who_may_ask;
 mod words;

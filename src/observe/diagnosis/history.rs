@@ -1,26 +1,13 @@
-//! What the diagnosis remembers from one look to the next.
+//! What the diagnosis remembers from one sample to the next.
 
-use std::{
-    collections::HashMap,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
 
-use tokio::runtime::Handle;
-
-use super::{
-    memory,
-    recent::Recent,
-    sample::{Holder, Sample},
-    trend::Trend,
-};
+use super::{memory, recent::Recent, trend::Trend};
 use crate::{
     broker::registry::FailureCounts,
     config::Diagnosis,
     connection::{CloseReason, Connection, admission::PlacesView, handshake::Handshakers},
+    observe::sample::{Holder, Sample},
     security::failure::Cause as FailureCause,
     server::Server,
     sublist::Entry,
@@ -35,16 +22,14 @@ const QUEUE_WINDOW: Duration = Duration::from_secs(30);
 const INBOX_SAMPLE: usize = 4096;
 const INBOX_CONNECTIONS_MAX: usize = 4;
 
-/// Looks between two searches for idle inboxes.
+/// Samples between two searches for idle inboxes.
 const INBOX_EVERY: u64 = 10;
 
-/// Looks between two questions to the other members for what they see.
-pub(super) const VIEWS_EVERY: u32 = 5;
-
 /// What was seen so far.
+#[derive(Default)]
 pub(super) struct History {
-    /// Looks so far.
-    looks: u64,
+    /// Samples so far.
+    samples: u64,
     last: Option<FailureCounts>,
     /// Bytes waiting, by connection, of those with long queues.
     pub(super) queues: HashMap<u64, Trend>,
@@ -52,7 +37,7 @@ pub(super) struct History {
     pub(super) subscriptions: HashMap<u64, Trend>,
     /// Inbox subscriptions that never got a message, by connection.
     pub(super) idle_inboxes: HashMap<u64, usize>,
-    /// Times that publishers waited since the last look, by the connection
+    /// Times that publishers waited since the last sample, by the connection
     /// they waited for.
     pub(super) new_stalls: HashMap<u64, u64>,
     stalls: HashMap<u64, u64>,
@@ -88,10 +73,9 @@ pub(super) struct History {
     events_seen: u64,
     /// The places before the login.
     pub(super) places: Vec<Crowding>,
-    pub(super) probe: Probe,
 }
 
-/// The places of one port, and what is new since the last look.
+/// The places of one port, and what is new since the last sample.
 pub(super) struct Crowding {
     pub(super) now: PlacesView,
     /// Connections that were cut because they were silent.
@@ -101,41 +85,7 @@ pub(super) struct Crowding {
 }
 
 impl History {
-    pub(super) fn new(workers: Handle) -> Self {
-        Self {
-            looks: 0,
-            last: None,
-            queues: HashMap::new(),
-            subscriptions: HashMap::new(),
-            idle_inboxes: HashMap::new(),
-            new_stalls: HashMap::new(),
-            stalls: HashMap::new(),
-            slow_consumers: Recent::default(),
-            stale_peers: Recent::default(),
-            revoked: Recent::default(),
-            handshakes: Recent::default(),
-            last_handshake: String::new(),
-            handshakes_seen: HashMap::new(),
-            route_losses: Recent::default(),
-            losses: HashMap::new(),
-            login_failures: Recent::default(),
-            violations: Recent::default(),
-            unanswered: Recent::default(),
-            large: Recent::default(),
-            replies_full: Recent::default(),
-            cut_paths: Recent::default(),
-            cut_paths_seen: HashMap::new(),
-            full_tables: Recent::default(),
-            full_tables_seen: HashMap::new(),
-            no_interest: Recent::default(),
-            no_interest_seen: HashMap::new(),
-            events_seen: 0,
-            places: Vec::new(),
-            probe: Probe::new(workers),
-        }
-    }
-
-    /// Takes a look in.
+    /// Adds a sample.
     pub(super) fn add(&mut self, server: &Server, thresholds: &Diagnosis, sample: &Sample) {
         follow(&mut self.queues, sample.at, &sample.by_pending, |holder| {
             let trend = Trend::new(QUEUE_WINDOW, thresholds.interval);
@@ -150,15 +100,10 @@ impl History {
                 (holder.subscriptions, trend)
             },
         );
-        if self.looks.is_multiple_of(INBOX_EVERY) {
+        if self.samples.is_multiple_of(INBOX_EVERY) {
             self.look_for_idle_inboxes(thresholds, sample);
         }
-        if self.looks.is_multiple_of(u64::from(VIEWS_EVERY))
-            && let Some(cluster) = &server.cluster
-        {
-            cluster.ask_views();
-        }
-        self.looks += 1;
+        self.samples += 1;
         self.add_stalls(sample);
         self.add_route_losses(sample);
         self.add_totals(server, sample);
@@ -186,7 +131,6 @@ impl History {
             recent.expire(sample.at, thresholds.incident_window);
         }
         self.add_places(server);
-        self.probe.send();
     }
 
     fn add_places(&mut self, server: &Server) {
@@ -362,7 +306,7 @@ impl History {
         }
     }
 
-    /// Takes in what reached nobody since the last look, of the subjects that
+    /// Adds what reached nobody since the last sample, of the subjects that
     /// have most of it.
     fn add_no_interest(&mut self, server: &Server, thresholds: &Diagnosis, now: MonotonicMillis) {
         let hits = server.broker.telemetry.subjects.no_interest(Window::Start);
@@ -403,7 +347,7 @@ impl History {
         for event in new.events {
             let recent = match event.kind {
                 EventKind::AuthenticationFailed => &mut self.login_failures,
-                // Counted with those that are not told.
+                // Counted with those that make no event.
                 EventKind::HandshakeFailed => {
                     self.last_handshake = format!("{}: {}", event.subject, event.text);
                     continue;
@@ -440,7 +384,7 @@ fn follow(
     }
 }
 
-/// Inbox subscriptions that never got a message, as far as a sample tells.
+/// Inbox subscriptions that never got a message, estimated from a part.
 fn idle_inboxes(connection: &Connection) -> usize {
     let subscriptions = connection.subscriptions.lock();
     let sample = subscriptions.iter().take(INBOX_SAMPLE);
@@ -450,50 +394,5 @@ fn idle_inboxes(connection: &Connection) -> usize {
     match subscriptions.len() > INBOX_SAMPLE {
         true => idle * (subscriptions.len() / INBOX_SAMPLE),
         false => idle,
-    }
-}
-
-/// A piece of work that is sent to the broker's threads at each look, and how
-/// long it waited for one.
-pub(super) struct Probe {
-    workers: Handle,
-    /// The one on its way, since when.
-    sent: Option<Instant>,
-    /// Nanoseconds that the last one took; 0 while it is on its way.
-    took: Arc<AtomicU64>,
-    delay: Duration,
-}
-
-impl Probe {
-    fn new(workers: Handle) -> Self {
-        Self {
-            workers,
-            sent: None,
-            took: Arc::default(),
-            delay: Duration::ZERO,
-        }
-    }
-
-    /// The delay of the last probe; of one that is still on its way so far.
-    pub(super) fn delay(&self) -> Duration {
-        self.delay
-    }
-
-    /// Takes the result in, and sends the next one if there is one.
-    fn send(&mut self) {
-        match (self.sent, self.took.swap(0, Ordering::AcqRel)) {
-            (Some(sent), 0) => {
-                self.delay = sent.elapsed();
-                return;
-            }
-            (_, nanos) => self.delay = Duration::from_nanos(nanos),
-        }
-        let sent = Instant::now();
-        self.sent = Some(sent);
-        let took = self.took.clone();
-        self.workers.spawn(async move {
-            let nanos = u64::try_from(sent.elapsed().as_nanos()).unwrap_or(u64::MAX);
-            took.store(nanos.max(1), Ordering::Release);
-        });
     }
 }

@@ -7,7 +7,7 @@ use chrono::{SecondsFormat, Utc};
 use super::{Evidence, Severity, Symptom, warning};
 use crate::{
     connection::tls_listener::TlsListener,
-    diagnosis::humanize::{count, time},
+    observe::diagnosis::humanize::{count, time},
     security::validity::{Term, Validity},
 };
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::{Evidence, Symptom, warning};
-use crate::diagnosis::{
+use crate::observe::diagnosis::{
     humanize::{count, time},
     recent::Recent,
 };

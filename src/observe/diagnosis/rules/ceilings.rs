@@ -3,7 +3,7 @@
 use super::{Evidence, Severity, Symptom};
 use crate::{
     connection::budget::LimitedBy,
-    diagnosis::{
+    observe::diagnosis::{
         ceiling::{Ceiling, CeilingKind},
         humanize::{bytes, count, percent, seconds},
     },

@@ -1,22 +1,21 @@
-//! One look at the broker: everything that the ceilings and rules go by, as
+//! One sample of the broker: everything that the recorder and the diagnosis go by, as
 //! plain values of one moment.
 
-use std::sync::{Arc, atomic::Ordering};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use super::mesh::Mesh;
 use crate::{
-    broker::registry::FailureCounts,
+    broker::registry::{FailureCounts, MovedConnection},
     connection::{
         Connection,
-        handshake::{HandshakeLook, Handshakers},
+        handshake::{Handshakers, UnfinishedHandshakes},
         outbound::Backlog,
     },
     server::Server,
-    telemetry::{
-        MonotonicMillis,
-        allocator::{Allocated, Allocator},
-        process,
-    },
+    telemetry::{MonotonicMicros, MonotonicMillis, allocator::Allocated, process},
 };
 
 /// Connections of each list: those that hold most.
@@ -29,59 +28,66 @@ const PENDING_OF_NOTE: usize = 64 * 1024;
 const SUBSCRIPTIONS_OF_NOTE: usize = 64;
 
 /// The broker at one moment.
-pub(super) struct Sample {
-    pub(super) at: MonotonicMillis,
+pub(in crate::observe) struct Sample {
+    pub(in crate::observe) at: MonotonicMillis,
     /// Open connections.
-    pub(super) connections: usize,
+    pub(in crate::observe) connections: usize,
     /// Bytes in all outbound queues.
-    pub(super) pending: usize,
+    pub(in crate::observe) pending: usize,
     /// What these queues take.
-    pub(super) queued: usize,
+    pub(in crate::observe) queued: usize,
     /// What of them other queues may hold too.
-    pub(super) shared: usize,
-    /// Bytes of what the connections' peers tell of themselves.
-    pub(super) texts: usize,
+    pub(in crate::observe) shared: usize,
+    /// Bytes of what the connections' peers said of themselves.
+    pub(in crate::observe) texts: usize,
     /// Bytes of the connections' tables of subscriptions.
-    pub(super) subscription_tables: usize,
+    pub(in crate::observe) subscription_tables: usize,
     /// Outbound queues with something in them.
-    pub(super) queues_in_use: usize,
+    pub(in crate::observe) queues_in_use: usize,
     /// TLS handshakes under way.
-    pub(super) handshakes: HandshakeLook,
+    pub(in crate::observe) handshakes: UnfinishedHandshakes,
     /// Connections with TLS.
-    pub(super) tls_sessions: usize,
+    pub(in crate::observe) tls_sessions: usize,
     /// Subscriptions of all accounts.
-    pub(super) subscriptions: u64,
+    pub(in crate::observe) subscriptions: u64,
     /// Connections with the longest queues, the longest first.
-    pub(super) by_pending: Vec<Holder>,
+    pub(in crate::observe) by_pending: Vec<Holder>,
     /// Connections with the most subscriptions, the most first.
-    pub(super) by_subscriptions: Vec<Holder>,
+    pub(in crate::observe) by_subscriptions: Vec<Holder>,
     /// Connections that publishers have ever waited for.
-    pub(super) waited_for: Vec<Holder>,
-    pub(super) troubles: FailureCounts,
+    pub(in crate::observe) waited_for: Vec<Holder>,
+    /// Connections whose sockets took no more.
+    pub(in crate::observe) blocked: Vec<Arc<Connection>>,
+    /// What connections moved since the sample before.
+    pub(in crate::observe) moved: Vec<MovedConnection>,
+    /// How late a task last got to run.
+    pub(in crate::observe) scheduling_delay: Duration,
+    pub(in crate::observe) troubles: FailureCounts,
     /// The other brokers; nobody without a cluster.
-    pub(super) mesh: Mesh,
-    /// The memory of the process; `None` if the system does not tell.
-    pub(super) process: Option<process::Memory>,
-    /// What the allocator says of its part.
-    pub(super) allocated: Allocated,
-    /// Open file descriptors; `None` if the system does not tell.
-    pub(super) files: Option<u64>,
+    pub(in crate::observe) mesh: Mesh,
+    /// The memory of the process; `None` if the system does not say.
+    pub(in crate::observe) process: Option<process::Memory>,
+    /// What the allocator said last of its part.
+    pub(in crate::observe) allocated: Allocated,
+    /// Open file descriptors; `None` if the system does not say.
+    pub(in crate::observe) files: Option<u64>,
 }
 
 /// A connection and what it holds.
 #[derive(Clone)]
-pub(super) struct Holder {
-    pub(super) connection: Arc<Connection>,
-    pub(super) backlog: Backlog,
-    pub(super) subscriptions: usize,
+pub(in crate::observe) struct Holder {
+    pub(in crate::observe) connection: Arc<Connection>,
+    pub(in crate::observe) backlog: Backlog,
+    pub(in crate::observe) subscriptions: usize,
     /// Times publishers have waited for it.
-    pub(super) stalls: u64,
+    pub(in crate::observe) stalls: u64,
 }
 
 impl Sample {
-    /// Looks at the broker now. Each connection is locked for three short reads.
-    pub(super) fn take(server: &Server, allocator: &mut Allocator) -> Self {
+    /// The broker now. Each connection is locked for three short reads.
+    pub(in crate::observe) fn take(server: &Server) -> Self {
         let registry = &server.broker.registry;
+        let telemetry = &server.broker.telemetry;
         let open = registry.open();
         let process = process::memory().ok();
         let mut sample = Self {
@@ -93,15 +99,18 @@ impl Sample {
             texts: 0,
             subscription_tables: 0,
             queues_in_use: 0,
-            handshakes: Handshakers::look(),
+            handshakes: Handshakers::all_unfinished(),
             tls_sessions: 0,
             subscriptions: 0,
             by_pending: Vec::new(),
             by_subscriptions: Vec::new(),
             waited_for: Vec::new(),
+            blocked: Vec::new(),
+            moved: registry.take_moved(),
+            scheduling_delay: telemetry.latency.last_scheduling(MonotonicMicros::now()),
             troubles: registry.troubles(),
             mesh: server.cluster.as_deref().map(Mesh::of).unwrap_or_default(),
-            allocated: allocator.look(),
+            allocated: server.housekeeping.allocated(),
             process,
             files: process::open_files().ok(),
         };
@@ -138,6 +147,9 @@ impl Sample {
             let table = connection.subscriptions.lock();
             (table.len(), table.memory())
         };
+        if connection.is_blocked() {
+            self.blocked.push(connection.clone());
+        }
         self.subscription_tables += table;
         self.texts += connection.identity.lock().memory();
         self.shared += backlog.shared;

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use super::{Evidence, Symptom, warning};
 use crate::{
-    diagnosis::humanize::time,
     log::{LogState, LossCause, Place},
+    observe::diagnosis::humanize::time,
     telemetry::MonotonicMillis,
 };
 
