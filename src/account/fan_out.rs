@@ -12,9 +12,9 @@ use super::{Account, Destinations, path::Path, replies::REPLY_PREFIX};
 use crate::{
     connection::{Connection, Subscription, buffers::ThreadBuffers},
     delivery::{
-        Pick, SubjectBatch,
+        Pick, Share, SubjectBatch,
         queue_group::{deal_rest, deliver_to_queue_group},
-        remotes::{Left, Reached, Remotes, Share},
+        remotes::{Left, Reached, Remotes},
     },
     sublist::Entry,
     telemetry::MonotonicMillis,

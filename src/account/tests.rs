@@ -21,11 +21,7 @@ use crate::{
         buffers::with_buffers,
         test_support::{connection, connection_of, runtime},
     },
-    delivery::{
-        SubjectBatch,
-        remote::RemoteInterest,
-        remotes::{Reached, Share},
-    },
+    delivery::{Share, SubjectBatch, remote::RemoteInterest, remotes::Reached},
     interest::LocalInterest,
     protocol::message::Message,
 };

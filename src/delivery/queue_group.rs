@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Pick, SubjectBatch};
+use super::batch::{Pick, SubjectBatch};
 use crate::{
     connection::{Subscription, buffers::ThreadBuffers},
     telemetry::MonotonicMillis,

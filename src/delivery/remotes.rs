@@ -11,12 +11,13 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::{
+    batch::SubjectBatch,
     remote::{OverRoutes, RemoteInterest},
-    remote_choice::Choice,
+    remote_choice::{Choice, Peer, RemoteQueue, Share, choose},
+    route::{Routed, TooLong},
 };
 use crate::{
     connection::{Connection, buffers::ThreadBuffers},
-    delivery::{Routed, SubjectBatch, TooLong},
     sublist::{Entry, Matches},
     telemetry::{MonotonicMillis, held::allocated},
 };
@@ -27,23 +28,10 @@ const WEIGHT_MAX: u64 = 1 << 30;
 /// The peers that want one subject.
 #[derive(Default)]
 pub struct Remotes {
-    pub(super) peers: Vec<Peer>,
-    pub(super) queues: Vec<RemoteQueue>,
+    peers: Vec<Peer>,
+    queues: Vec<RemoteQueue>,
     /// Whether members of the same groups here go first.
     prefers_local: bool,
-}
-
-pub(super) struct Peer {
-    pub(super) connection: Arc<Connection>,
-    /// Whether it wants every message.
-    pub(super) plain: bool,
-}
-
-/// A queue group with members behind peers.
-pub(super) struct RemoteQueue {
-    pub(super) name: Box<[u8]>,
-    /// Index of the peer, and the sum of the weights up to and with it.
-    pub(super) members: Vec<(usize, u64)>,
 }
 
 /// Messages from a peer that were for a member of a queue group here, and there is
@@ -53,14 +41,6 @@ pub struct Left<'a> {
     pub queue: &'a [u8],
     /// Their indexes in the subject batch.
     pub messages: Vec<usize>,
-}
-
-/// Which messages of a subject batch a queue group's remote members are to serve.
-pub enum Share {
-    /// All: no member is here.
-    All,
-    /// Those that no member here took.
-    Some(Vec<usize>),
 }
 
 /// Which messages of a subject batch went to some peer.
@@ -179,7 +159,7 @@ impl Remotes {
         flush: bool,
         deal: impl Fn(&mut ThreadBuffers, &[u8], &mut Vec<usize>),
     ) -> Reached {
-        let choices = self.choose(batch, shares);
+        let choices = choose(&self.peers, &self.queues, batch, shares);
         buffers.cost += choices.len();
         let handed = self.hand_over(buffers, account, batch, (&choices, true), now, flush);
         let mut reached = handed.reached;
@@ -213,7 +193,7 @@ impl Remotes {
                 continue;
             };
             for message in messages.iter().copied() {
-                if let Some(peer) = self.draw_beside(&self.queues[queue], except) {
+                if let Some(peer) = self.queues[queue].draw_beside(&self.peers, except) {
                     choices.push(Choice {
                         peer,
                         message,

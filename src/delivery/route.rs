@@ -3,9 +3,8 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{
-    APPENDED_MAX, SubjectBatch,
-    append::{append_bare, append_whole},
-    batch::BYTES_PER_COST,
+    append::{append_bare, append_whole, end_append, end_delivery},
+    batch::{BYTES_PER_COST, SubjectBatch},
 };
 use crate::{
     connection::{Connection, buffers::ThreadBuffers, outbound::Appender},
@@ -75,24 +74,14 @@ impl Connection {
                 batch.messages.len() + (buffers.appended - made_before) / BYTES_PER_COST;
             let is_touched = all && appended.msgs > 0;
             taken = all.then_some((appended, too_long));
-            if is_touched && !flush && appender.touch(buffers.read_batch) {
-                buffers.touched.push(self.clone());
-            }
-            appender.note_feeder(buffers.publisher);
-            buffers.congested.note(self, &mut appender);
+            end_append(self, &mut appender, buffers, is_touched && !flush);
         }
         buffers.prefix = prefix;
         let is_reached = taken
             .as_ref()
             .is_some_and(|(appended, _)| appended.msgs > 0);
         if is_reached {
-            buffers.reached += 1;
-            self.active(now);
-            if flush {
-                self.flush(buffers);
-            } else if buffers.appended > APPENDED_MAX {
-                buffers.flush_touched();
-            }
+            end_delivery(self, buffers, now, flush);
         }
         taken
     }

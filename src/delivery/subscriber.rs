@@ -3,8 +3,8 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{
-    APPENDED_MAX, Pick, SubjectBatch,
-    append::{append_bare, append_whole},
+    append::{append_bare, append_whole, end_append, end_delivery},
+    batch::{Pick, SubjectBatch},
 };
 use crate::{
     connection::{Subscription, buffers::ThreadBuffers, outbound::Appender},
@@ -59,11 +59,7 @@ impl Subscription {
                     guard: guard.as_deref(),
                 };
                 let taken = self.append_run(&mut appender, buffers, batch, pick, &terms);
-                if taken > 0 && !flush && appender.touch(buffers.read_batch) {
-                    buffers.touched.push(connection.clone());
-                }
-                appender.note_feeder(buffers.publisher);
-                buffers.congested.note(connection, &mut appender);
+                end_append(connection, &mut appender, buffers, taken > 0 && !flush);
                 taken
             }
             _ => 0,
@@ -74,13 +70,7 @@ impl Subscription {
         }
         buffers.prefix = prefix;
         if taken > 0 {
-            buffers.reached += 1;
-            connection.active(now);
-            if flush {
-                connection.flush(buffers);
-            } else if buffers.appended > APPENDED_MAX {
-                buffers.flush_touched();
-            }
+            end_delivery(connection, buffers, now, flush);
         }
         taken
     }
