@@ -13,7 +13,7 @@ use crate::{
     connection::{Connection, Subscription, buffers::ThreadBuffers},
     delivery::{
         Pick, Share, SubjectBatch,
-        queue_group::{deal_rest, deliver_to_queue_group},
+        queue_group::{deliver_rest, deliver_to_queue_group},
         remotes::{Left, Reached, Remotes},
     },
     sublist::Entry,
@@ -208,7 +208,7 @@ impl Sender<'_> {
                 let by_name = by_name.get_or_init(|| destinations.queues_by_name());
                 if let Some(members) = by_name.get(name) {
                     let excludes = |member: &Subscription| self.passes_over(member);
-                    deal_rest(buffers, batch, members, left, excludes, now, flush);
+                    deliver_rest(buffers, batch, members, left, excludes, now, flush);
                 }
             };
             let reached = remotes.deliver(buffers, counted, batch, &shares, now, flush, deal);

@@ -44,7 +44,7 @@ pub struct Registry {
     accepted: AtomicU64,
     stalls: AtomicU64,
     max_closed: AtomicUsize,
-    /// Held by who makes room in the budget.
+    /// Held while the budget is enforced.
     making_room: Mutex<()>,
     /// Readers that publishers found behind, until the recorder looks.
     noticed: Mutex<Vec<Arc<Connection>>>,

@@ -27,7 +27,7 @@ pub(super) fn end_append(
     if must_flush && appender.touch(buffers.read_batch) {
         buffers.touched.push(connection.clone());
     }
-    appender.note_feeder(buffers.publisher);
+    appender.note_producer(buffers.publisher);
     buffers.congested.note(connection, appender);
 }
 
@@ -52,7 +52,7 @@ pub(super) fn end_delivery(
 /// is the message's own or a part of it. Returns the bytes of headers and
 /// payload; `None` if the connection is now ending.
 #[inline]
-pub(super) fn append_whole(
+pub(super) fn append_as_it_came(
     appender: &mut Appender<'_>,
     buffers: &mut ThreadBuffers,
     batch: &SubjectBatch<'_>,
@@ -77,7 +77,7 @@ pub(super) fn append_whole(
 /// Appends a message whose header size is 0, or whose target does not
 /// understand headers: the payload alone. `reply` is what of it is not in the
 /// prefix.
-pub(super) fn append_bare(
+pub(super) fn append_without_headers(
     appender: &mut Appender<'_>,
     buffers: &mut ThreadBuffers,
     batch: &SubjectBatch<'_>,

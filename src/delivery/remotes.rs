@@ -62,8 +62,8 @@ struct Handed {
 }
 
 impl Remotes {
-    /// Gathers what a look-up found. A peer that is still being told what is
-    /// wanted here gets nothing yet; when it is told, look-ups are out of date.
+    /// Gathers what a look-up found. A peer to which local interest is still
+    /// being announced gets nothing yet; when all is announced, look-ups are out of date.
     pub fn new(matches: &Matches<RemoteInterest>, prefers_local: bool) -> Self {
         let is_told = |entry: &&Arc<RemoteInterest>| entry.connection.is_told();
         let mut remotes = Self {
@@ -164,7 +164,7 @@ impl Remotes {
         let handed = self.hand_over(buffers, account, batch, (&choices, true), now, flush);
         let mut reached = handed.reached;
         if !handed.refused.is_empty() {
-            self.deal_refused(buffers, batch, handed.refused, &mut reached, deal);
+            self.deliver_refused(buffers, batch, handed.refused, &mut reached, deal);
         }
         reached.sort_unstable();
         match handed.all {
@@ -211,7 +211,7 @@ impl Remotes {
         let mut handed = self.hand_over(buffers, account, batch, (&choices, false), now, flush);
         if !handed.refused.is_empty() {
             let nobody = |_: &mut ThreadBuffers, _: &[u8], _: &mut Vec<usize>| {};
-            self.deal_refused(buffers, batch, handed.refused, &mut handed.reached, nobody);
+            self.deliver_refused(buffers, batch, handed.refused, &mut handed.reached, nobody);
         }
     }
 
@@ -279,10 +279,10 @@ impl Remotes {
         }
     }
 
-    /// Deals what peers did not take, with whether it was too long: that is booked at the
-    /// peer if nobody else takes it.
+    /// Delivers here what peers did not take, with whether it was too long: that is booked
+    /// at the peer if no member here takes it.
     #[cold]
-    fn deal_refused(
+    fn deliver_refused(
         &self,
         buffers: &mut ThreadBuffers,
         batch: &SubjectBatch<'_>,

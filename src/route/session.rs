@@ -159,7 +159,7 @@ impl Session {
         let mut budget = ROOM;
         for account in &accounts {
             let interest = &account.interest;
-            if interest.tell_more(buffers, &connection, &mut budget) || budget == 0 {
+            if interest.announce_more(buffers, &connection, &mut budget) || budget == 0 {
                 connection.owe_interest();
                 return buffers.flush_touched();
             }

@@ -1,4 +1,4 @@
-//! Shaking hands: from a socket to [`Tls`], without holding others up.
+//! TLS handshakes: from a socket to [`Tls`], without holding others up.
 //!
 //! A handshake costs milliseconds of pure computation, so it is done by threads
 //! of its own ([`threads`]). In between, a task waits for the peer. What waits is
@@ -61,14 +61,14 @@ const LONG_MAX: usize = 512;
 /// The longest that one of them may take; other bounds come first.
 const LONG_HOLD: Duration = Duration::from_secs(3600);
 
-/// What is told of a peer that does not go on in time.
+/// The error for a peer that does not go on in time.
 const TIMEOUT: &str = "TLS handshake timeout";
 
 /// The same of one that never began.
 const NOTHING_CAME: &str = "TLS handshake timeout: the client sent nothing since it connected; it \
                             may not understand INFO, or wait for something else";
 
-/// The threads that shake hands, and how many peers wait for them.
+/// The threads that compute handshakes, and how many peers wait for them.
 pub struct Handshakers {
     threads: Arc<Threads>,
     unfinished: Arc<Unfinished>,
@@ -86,7 +86,7 @@ struct Unfinished {
     most: AtomicUsize,
 }
 
-/// The unfinished handshakes of the process, as those who watch see them.
+/// The unfinished handshakes of the process, for monitoring.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct HandshakeLook {
     /// How many there are.
@@ -146,7 +146,7 @@ impl Handshakers {
         self.unfinished.count.load(Ordering::Relaxed)
     }
 
-    /// Looks at the unfinished handshakes of all listeners; whoever does owns the
+    /// Looks at the unfinished handshakes of all listeners; the caller owns the
     /// mark of the most that they have held.
     pub fn look() -> HandshakeLook {
         let Some(shared) = SHARED.get() else {
@@ -170,7 +170,7 @@ impl Handshakers {
     ///
     /// # Errors
     ///
-    /// Why it failed; the peer was told as far as TLS has it.
+    /// Why it failed; the peer got the alert that TLS has for it.
     pub async fn accept(
         &self,
         stream: &Arc<TcpStream>,
@@ -187,7 +187,7 @@ impl Handshakers {
     ///
     /// # Errors
     ///
-    /// Why it failed; the peer was told as far as TLS has it.
+    /// Why it failed; the peer got the alert that TLS has for it.
     pub async fn connect(
         &self,
         stream: &Arc<TcpStream>,
