@@ -5,7 +5,7 @@
 //! ([`handshake`], [`transport`], [`tls_listener`]). A thread has its buffers once, for
 //! all connections ([`buffers`]). Its own task sleeps until there is something to do
 //! ([`Wake`]) and learns from the queue why it ends ([`CloseReason`]). Before the login
-//! it holds one of a port's places ([`admission`], [`accepting`], [`turned_away`]).
+//! it holds one of a port's places ([`admission`], [`accepting`]).
 //!
 //! A connection has a table of its peer's subscriptions and each subscription its
 //! connection ([`subscription`]): who delivers goes from one to the other without a step
@@ -22,7 +22,6 @@ pub mod congested;
 pub mod handshake;
 mod identity;
 mod input;
-pub mod keepalive;
 mod out_trace;
 pub mod outbound;
 pub mod payload;
@@ -36,7 +35,6 @@ mod tests;
 pub mod tls_listener;
 mod trace_request;
 pub mod transport;
-pub mod turned_away;
 mod wake;
 
 use std::{

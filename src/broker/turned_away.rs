@@ -6,8 +6,8 @@ use std::net::IpAddr;
 
 use tracing::error;
 
-use super::{CloseReason, Connection, tls_listener::TlsListener};
 use crate::{
+    connection::{CloseReason, Connection, tls_listener::TlsListener},
     security::failure::{Cause, Failure},
     telemetry::{MonotonicMillis, Telemetry, event::EventKind},
 };
