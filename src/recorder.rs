@@ -83,7 +83,7 @@ impl Recorder {
         let watched = self.watched.iter().filter_map(Weak::upgrade);
         let mut readers: Vec<_> = watched.chain(noticed).collect();
         if tick.is_multiple_of(LOOK_TICKS) {
-            let open = self.broker.registry.open();
+            let open = self.broker.registry.all_open();
             self.look(&open);
             readers.extend(open.into_iter().filter(|known| known.is_blocked()));
         }
@@ -118,7 +118,10 @@ impl Recorder {
         let now = MonotonicMillis::now();
         telemetry.loads.begin_look(MonotonicMicros::now());
         let since = MonotonicMillis(self.last_look.0.saturating_sub(ACTIVITY_SLACK_MS));
-        for connection in open.iter().filter(|known| known.last_activity() >= since) {
+        for connection in open.iter() {
+            if !connection.kind.has_account() || connection.last_activity() < since {
+                continue;
+            }
             connection.tell_moved(&telemetry.loads);
         }
         self.last_look = now;

@@ -22,13 +22,16 @@ use parking_lot::Mutex;
 
 pub use crate::broker::registry::{
     room::Cut,
-    totals::{AccountTotals, FailureCounts, LiveConnection, RegistrySnapshot, Totals},
+    totals::{
+        AccountTotals, FailureCounts, KindSnapshot, KindTotals, LiveConnection, RegistrySnapshot,
+        Totals,
+    },
     view::{ClosedConnection, ConnectionView, SubscriptionView},
 };
 use crate::{
     broker::registry::{closed::Closed, totals::ClosedTotals, walk::walk},
     connection::{CloseReason, Connection, Subscription, budget::Budget},
-    telemetry::{MonotonicMicros, Traffic},
+    telemetry::{ByKind, Kind, MonotonicMicros, Traffic},
 };
 
 /// Readers noted between two looks of the recorder.
@@ -37,7 +40,7 @@ const NOTICED_MAX: usize = 64;
 /// Closed connections that are asked for somebody's name, the latest first.
 const LATELY_CLOSED_MAX: usize = 256;
 
-/// All connections: those of the clients, and the routes apart from them.
+/// All connections, by the kind of their peers.
 pub struct Registry {
     inner: Mutex<Inner>,
     next_cid: AtomicU64,
@@ -54,26 +57,49 @@ pub struct Registry {
 
 #[derive(Default)]
 struct Inner {
-    open: HashMap<u64, Arc<Connection>>,
+    of: ByKind<OfKind>,
     closed: Closed,
-    /// What the closed connections left behind.
-    gone: ClosedTotals,
-    /// The same by the name of their account, as `Identity` has it.
+    /// What closed connections left behind, by the name of their account as `Identity`
+    /// has it.
     gone_by_account: HashMap<String, ClosedTotals>,
-    /// The open routes.
-    routes: HashMap<u64, Arc<Connection>>,
-    /// What the closed routes left behind.
-    routes_gone: ClosedTotals,
+}
+
+/// The connections of one kind of peer.
+#[derive(Default)]
+struct OfKind {
+    open: HashMap<u64, Arc<Connection>>,
+    /// What the closed ones left behind.
+    gone: ClosedTotals,
     /// How many ended, by reason.
     ended: HashMap<CloseReason, u64>,
 }
 
 impl Inner {
-    /// Keeps what a closed connection leaves behind.
-    fn leave(&mut self, traffic: Traffic, account: &str, reason: CloseReason) {
-        self.gone.add(traffic, reason);
-        let gone = self.gone_by_account.entry_ref(account).or_default();
-        gone.add(traffic, reason);
+    /// Takes a connection out, and keeps what it leaves behind.
+    fn leave(
+        &mut self,
+        connection: &Connection,
+        traffic: Traffic,
+        account: &str,
+        end: CloseReason,
+    ) {
+        let of = &mut self.of[connection.kind];
+        of.open.remove(&connection.cid);
+        of.gone.add(traffic, end);
+        if connection.kind.has_account() {
+            let gone = self.gone_by_account.entry_ref(account).or_default();
+            gone.add(traffic, end);
+        }
+    }
+
+    /// The same, and counts the reason.
+    fn end(&mut self, connection: &Connection, traffic: Traffic, account: &str, end: CloseReason) {
+        self.leave(connection, traffic, account, end);
+        *self.of[connection.kind].ended.entry(end).or_default() += 1;
+    }
+
+    fn find(&self, cid: u64) -> Option<&Arc<Connection>> {
+        self.of.values().find_map(|of| of.open.get(&cid))
     }
 }
 
@@ -116,33 +142,26 @@ impl Registry {
         self.next_cid.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Adds a route.
-    pub fn insert_route(&self, connection: &Arc<Connection>) {
-        let mut inner = self.inner.lock();
-        inner.routes.insert(connection.cid, connection.clone());
-    }
-
-    /// Takes a route out that has ended.
-    pub fn close_route(&self, connection: &Connection, reason: CloseReason) {
-        let traffic = connection.traffic();
-        let mut inner = self.inner.lock();
-        inner.routes.remove(&connection.cid);
-        inner.routes_gone.add(traffic, reason);
-    }
-
-    /// Adds a connection unless there are `max_connections` already.
-    pub fn insert(&self, connection: &Arc<Connection>, max_connections: usize) -> bool {
-        let mut inner = self.inner.lock();
-        if inner.open.len() >= max_connections {
+    /// Adds a connection unless there are `max` of its kind already.
+    pub fn insert(&self, connection: &Arc<Connection>, max: usize) -> bool {
+        let open = &mut self.inner.lock().of[connection.kind].open;
+        if open.len() >= max {
             return false;
         }
-        inner.open.insert(connection.cid, connection.clone());
+        open.insert(connection.cid, connection.clone());
         true
     }
 
-    /// How many clients are connected.
-    pub fn open_count(&self) -> usize {
-        self.inner.lock().open.len()
+    /// How many connections of a kind are open.
+    pub fn open_count(&self, kind: Kind) -> usize {
+        self.inner.lock().of[kind].open.len()
+    }
+
+    /// Takes out a connection that has ended, and is not remembered among the closed
+    /// ones.
+    pub fn remove(&self, connection: &Connection, reason: CloseReason) {
+        let traffic = connection.traffic();
+        self.inner.lock().end(connection, traffic, "", reason);
     }
 
     /// Moves a connection to the closed ones, with the subscriptions it had.
@@ -168,9 +187,8 @@ impl Registry {
             reason,
         };
         let mut inner = self.inner.lock();
-        inner.open.remove(&connection.cid);
-        inner.leave(closed.last.traffic, &closed.last.identity.account, reason);
-        *inner.ended.entry(reason).or_default() += 1;
+        let (traffic, account) = (closed.last.traffic, &closed.last.identity.account);
+        inner.end(connection, traffic, account, reason);
         let freed = inner.closed.push(closed, self.max_closed());
         drop(inner);
         drop(freed);
@@ -185,9 +203,7 @@ impl Registry {
             reason,
         };
         let mut inner = self.inner.lock();
-        inner.open.remove(&connection.cid);
-        inner.leave(closed.last.traffic, "", reason);
-        *inner.ended.entry(reason).or_default() += 1;
+        inner.end(connection, closed.last.traffic, "", reason);
         let freed = inner.closed.push_bare(closed, self.max_closed());
         drop(inner);
         drop(freed);
@@ -195,9 +211,9 @@ impl Registry {
 
     /// Drops a connection that nobody will ask for.
     pub fn forget(&self, connection: &Connection) {
+        let traffic = connection.traffic();
         let mut inner = self.inner.lock();
-        inner.open.remove(&connection.cid);
-        inner.leave(connection.traffic(), "", CloseReason::ClientClosed);
+        inner.leave(connection, traffic, "", CloseReason::ClientClosed);
     }
 
     /// Counts a publisher's wait for `reader`.
@@ -206,14 +222,9 @@ impl Registry {
         self.stalls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Connections that ended in trouble so far.
-    pub fn troubles(&self) -> FailureCounts {
-        self.inner.lock().gone.troubles
-    }
-
-    /// The open routes, in no order.
-    pub fn routes(&self) -> Vec<Arc<Connection>> {
-        self.inner.lock().routes.values().cloned().collect()
+    /// Connections of a kind that ended in trouble so far.
+    pub fn troubles(&self, kind: Kind) -> FailureCounts {
+        self.inner.lock().of[kind].gone.troubles
     }
 
     /// Notes readers that are behind, for the recorder to look at.
@@ -236,7 +247,7 @@ impl Registry {
 
     /// The open connection with this id.
     pub fn find(&self, cid: u64) -> Option<Arc<Connection>> {
-        self.inner.lock().open.get(&cid).cloned()
+        self.inner.lock().find(cid).cloned()
     }
 
     /// Who a connection is or was, in one word; `None` if it is long gone.
@@ -260,7 +271,7 @@ impl Registry {
         let inner = self.inner.lock();
         let open: Vec<_> = names
             .keys()
-            .filter_map(|cid| inner.open.get(cid).cloned())
+            .filter_map(|cid| inner.find(*cid).cloned())
             .collect();
         let lately = inner.closed.iter().rev().take(LATELY_CLOSED_MAX);
         let closed: Vec<_> = lately
@@ -279,12 +290,21 @@ impl Registry {
         names
     }
 
-    /// The open connections of clients, in no order.
-    pub fn open(&self) -> Vec<Arc<Connection>> {
+    /// The open connections of a kind, in no order.
+    pub fn open(&self, kind: Kind) -> Vec<Arc<Connection>> {
         let inner = self.inner.lock();
-        let mut open = Vec::with_capacity(inner.open.len());
-        walk(inner.open.values(), |known| open.push(known.clone()));
+        let of = &inner.of[kind].open;
+        let mut open = Vec::with_capacity(of.len());
+        walk(of.values(), |known| open.push(known.clone()));
         open
+    }
+
+    /// The open connections of all kinds, in no order.
+    pub fn all_open(&self) -> Vec<Arc<Connection>> {
+        Kind::ALL
+            .into_iter()
+            .flat_map(|kind| self.open(kind))
+            .collect()
     }
 
     /// The closed connections that are remembered, those first that ended first.
@@ -302,23 +322,23 @@ impl Registry {
     /// What all connections moved, at one moment.
     pub fn moment(&self) -> RegistrySnapshot {
         let inner = self.inner.lock();
-        let moving = |open: &HashMap<u64, Arc<Connection>>| {
-            let mut moving = Vec::with_capacity(open.len());
-            walk(open.values(), |known| {
-                moving.push(LiveConnection {
-                    connection: known.clone(),
-                    traffic: known.traffic(),
-                });
-            });
-            moving
-        };
         RegistrySnapshot {
-            open: moving(&inner.open),
-            routes: moving(&inner.routes),
-            gone: inner.gone,
+            of: ByKind::new(|kind| {
+                let of = &inner.of[kind];
+                let mut open = Vec::with_capacity(of.open.len());
+                walk(of.open.values(), |known| {
+                    open.push(LiveConnection {
+                        connection: known.clone(),
+                        traffic: known.traffic(),
+                    });
+                });
+                KindSnapshot {
+                    open,
+                    gone: of.gone,
+                    ended: of.ended.clone(),
+                }
+            }),
             gone_by_account: inner.gone_by_account.clone(),
-            routes_gone: inner.routes_gone,
-            ended: inner.ended.clone(),
             accepted: self.accepted.load(Ordering::Relaxed),
             stalls: self.stalls.load(Ordering::Relaxed),
         }
@@ -328,18 +348,18 @@ impl Registry {
     /// with ten thousand of them that is most of the work.
     pub fn totals(&self) -> Totals {
         let inner = self.inner.lock();
-        let sum = |mut all: Traffic, open: &HashMap<u64, Arc<Connection>>| {
-            walk(open.values(), |known| all += known.traffic());
-            all
-        };
         Totals {
-            connections: inner.open.len(),
+            of: ByKind::new(|kind| {
+                let of = &inner.of[kind];
+                let mut traffic = of.gone.traffic;
+                walk(of.open.values(), |known| traffic += known.traffic());
+                KindTotals {
+                    connections: of.open.len(),
+                    traffic,
+                    troubles: of.gone.troubles,
+                }
+            }),
             accepted: self.accepted.load(Ordering::Relaxed),
-            traffic: sum(inner.gone.traffic, &inner.open),
-            troubles: inner.gone.troubles,
-            routes: inner.routes.len(),
-            route_traffic: sum(inner.routes_gone.traffic, &inner.routes),
-            route_troubles: inner.routes_gone.troubles,
             stalls: self.stalls.load(Ordering::Relaxed),
         }
     }

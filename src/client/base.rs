@@ -10,7 +10,7 @@ use crate::{
     account::Account,
     broker::{Broker, limits::Limits},
     connection::{
-        CloseReason, Connection, Identity, Subscription, buffers::ThreadBuffers, turned_away,
+        CloseReason, Connection, Identity, Kind, Subscription, buffers::ThreadBuffers, turned_away,
     },
     peer::{End, Link},
     protocol::{
@@ -65,7 +65,7 @@ impl Base {
 
     /// The client is who this login says, and has said this of itself.
     pub(super) fn note_identity(&self, login: Login, options: Option<&ConnectOptions>) {
-        let series = metrics::number("Client", &login.account);
+        let series = metrics::number(Kind::Client, &login.account);
         let text = |of: fn(&ConnectOptions) -> &String| {
             options.map_or_else(String::new, |it| of(it).clone())
         };

@@ -7,7 +7,7 @@ use super::mesh::Mesh;
 use crate::{
     broker::registry::FailureCounts,
     connection::{
-        Connection,
+        Connection, Kind,
         handshake::{HandshakeLook, Handshakers},
         outbound::Backlog,
     },
@@ -82,7 +82,7 @@ impl Sample {
     /// Looks at the broker now. Each connection is locked for three short reads.
     pub(super) fn take(server: &Server, allocator: &mut Allocator) -> Self {
         let registry = &server.broker.registry;
-        let open = registry.open();
+        let open = registry.open(Kind::Client);
         let process = process::memory().ok();
         let mut sample = Self {
             at: MonotonicMillis::now(),
@@ -99,7 +99,7 @@ impl Sample {
             by_pending: Vec::new(),
             by_subscriptions: Vec::new(),
             waited_for: Vec::new(),
-            troubles: registry.troubles(),
+            troubles: registry.troubles(Kind::Client),
             mesh: server.cluster.as_deref().map(Mesh::of).unwrap_or_default(),
             allocated: allocator.look(),
             process,
@@ -111,7 +111,7 @@ impl Sample {
         for connection in open {
             sample.add(connection);
         }
-        for route in registry.routes() {
+        for route in registry.open(Kind::Router) {
             sample.add_route(route);
         }
         keep_most(&mut sample.by_pending, |holder| holder.backlog.pending);
