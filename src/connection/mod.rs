@@ -72,7 +72,6 @@ use wake::{BLOCKED, CLOSING, STUCK};
 /// How long an ending connection may take to accept its last bytes.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 
-
 /// The part of a connection that others see: publishers deliver to it,
 /// monitoring reads it, its own task drives it.
 pub struct Connection {
