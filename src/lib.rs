@@ -18,6 +18,7 @@ pub mod recorder;
 pub mod route;
 pub mod security;
 pub mod server;
+pub mod signal;
 pub mod subject;
 pub mod sublist;
 pub mod system;

@@ -6,11 +6,13 @@
 //! `main` calls [`parse`] and does what the [`Invocation`] says.
 
 mod login;
+mod signal;
 mod table;
 mod tls;
 
 use std::{ffi::OsString, fmt, path::PathBuf};
 
+pub use self::signal::{Signal, Target};
 use self::{
     login::Login,
     table::{Action, Flag, dashed, find_flag, help},
@@ -25,7 +27,6 @@ use super::{
         reading::set,
         table::{Key, Kind},
     },
-    signal::{Signal, Target},
     syntax::Value,
 };
 use crate::{
