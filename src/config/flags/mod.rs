@@ -5,6 +5,7 @@
 //! stands alone or is written `-x=false`. The last of two equal flags counts.
 //! `main` calls [`parse`] and does what the [`Invocation`] says.
 
+mod list;
 mod login;
 mod signal;
 mod table;
