@@ -6,13 +6,7 @@
 //! `MIDGE_FINDINGS_PACE=default` they are those of the default thresholds (but
 //! for `incident_window`, which is 20 s then).
 
-use std::{
-    cell::RefCell,
-    collections::BTreeSet,
-    env,
-    panic::catch_unwind,
-    time::Instant,
-};
+use std::{cell::RefCell, collections::BTreeSet, env, panic::catch_unwind, time::Instant};
 
 use midge::observe::diagnosis::rules::RULES;
 
