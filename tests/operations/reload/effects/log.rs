@@ -223,8 +223,8 @@ fn syslog() {
             let said = said(&scene);
             assert!(!said.contains("Reloaded server configuration"), "{said}");
         }
-        false => wait_until("it says where the log is to go", || {
-            said(&scene).contains("until it can go to")
+        false => wait_until("it says where the log goes", || {
+            said(&scene).contains("goes to stderr, because")
         }),
     }
 }
