@@ -68,7 +68,7 @@ impl fmt::Display for SignalError {
             SignalError::Kill(pid, cause) => write!(f, "cannot signal process {pid}: {cause}"),
             SignalError::NoBroker(path, pid) => write!(
                 f,
-                "process {pid} of {} is no broker: it is gone, or the file is an old one",
+                "process {pid} of {} is not a broker: it has ended, or the file is old",
                 path.display()
             ),
             SignalError::NotRunning(name, begin) if begin.is_empty() => {

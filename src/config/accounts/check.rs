@@ -71,7 +71,7 @@ fn check_import(
         .filter(|export| is_subset(import.theirs.as_bytes(), export.subject.as_bytes()))
         .peekable();
     if exports.peek().is_none() {
-        return Err("which exports nothing of that kind and subject");
+        return Err("which has no such export");
     }
     match exports.any(|export| is_open_to(export, &account.name, &import.theirs)) {
         true => Ok(()),

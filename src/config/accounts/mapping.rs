@@ -47,10 +47,7 @@ pub(super) fn read(entry: &Entry, problems: &mut Problems) -> Option<Mapping> {
             .iter()
             .any(|other| other.subject == destination.subject)
         {
-            let text = format!(
-                "{:?} stands twice among the destinations",
-                destination.subject
-            );
+            let text = format!("{:?} is twice among the destinations", destination.subject);
             problems.error(&destination.node.position, text);
             is_right = false;
         }
@@ -67,7 +64,7 @@ pub(super) fn read(entry: &Entry, problems: &mut Problems) -> Option<Mapping> {
     for ways in std::iter::once(&mut mapping.destinations).chain(clusters) {
         let sum: u32 = ways.iter().map(|way| u32::from(way.weight)).sum();
         if sum > u32::from(ALL) {
-            let text = format!("the weights of {subject:?} are {sum} together: 100 at most");
+            let text = format!("the weights of {subject:?} add up to {sum}: 100 at most");
             problems.error(&entry.position, text);
             is_right = false;
         } else if !sent_back {

@@ -237,7 +237,7 @@ static LIMITS: Block<AccountLimits> = Block {
                 "max_leafnodes",
                 &["max_leafs"],
                 NoEffect {
-                    expected: "an integer, without quotes",
+                    expected: "a whole number, without quotes",
                     accepts: is_integer,
                     asks_for_nothing: never,
                     reason: "leafnodes are not served",
@@ -302,7 +302,7 @@ fn named(name: &str) -> AccountConfig {
 /// in subjects of the system account.
 fn is_usable(problems: &mut Problems, position: &Position, name: &str) -> bool {
     let why = if name == GLOBAL_ACCOUNT {
-        "is the account of clients without one"
+        "is the account of all clients without one"
     } else if is_word(name) {
         return true;
     } else {

@@ -60,11 +60,11 @@ fn accounts_have_names_and_limits() {
     }
     refuses(
         "accounts { $G {} }",
-        "1:12: \"$G\" is the account of clients without one",
+        "1:12: \"$G\" is the account of all clients without one",
     );
     refuses(
         "accounts: [\"$G\"]",
-        "is the account of clients without one",
+        "is the account of all clients without one",
     );
     refuses("accounts: 5", "must be a block");
     refuses("accounts { A: 5 }", "\"A\" must be a block");
@@ -75,7 +75,7 @@ fn accounts_have_names_and_limits() {
     );
     refuses(
         "accounts { A { limits { max_conn: x } } }",
-        "must be an integer",
+        "must be a whole number",
     );
 }
 
@@ -118,15 +118,15 @@ fn what_is_imported_is_exported() {
     for (import, problem) in [
         (
             "{ stream: { account: A, subject: \"t\" } }",
-            "exports nothing of that kind",
+            "which has no such export",
         ),
         (
             "{ stream: { account: A, subject: \"s.>\" } }",
-            "exports nothing of that kind",
+            "which has no such export",
         ),
         (
             "{ stream: { account: A, subject: \"q.a\" } }",
-            "exports nothing of that kind",
+            "which has no such export",
         ),
         (
             "{ stream: { account: A, subject: \"own.C.x\" } }",
@@ -301,7 +301,7 @@ fn mappings_have_weights() {
         ("a: [ { destination: b, weight: 101 } ]", "from 0 to 100"),
         (
             "a: [ { destination: b, weight: 60 }, { destination: c, weight: 60 } ]",
-            "120 together",
+            "add up to 120",
         ),
         (
             "a: [ { destination: b, weight: 6 }, { destination: b, weight: 6 } ]",

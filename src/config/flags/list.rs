@@ -56,7 +56,7 @@ pub(super) const FLAGS: &[Flag] = &[
         action: Action::Login(LoginPart::Password),
         value: "PASSWORD",
         group: Group::Server,
-        doc: "Password of that user; a bcrypt hash is safer, and a configuration file safer still",
+        doc: "Password of that user; safer as a bcrypt hash, safest in a configuration file",
     },
     Flag {
         names: &["auth"],
@@ -105,14 +105,14 @@ pub(super) const FLAGS: &[Flag] = &[
         action: Action::Signal,
         value: "SIGNAL[=PID]",
         group: Group::Server,
-        doc: "Signal a running broker (ldm, quit, reload, reopen, stop, term); PID is a process id, or the begin of some and *, or a pid file, or several with *",
+        doc: "Signal a running broker (ldm, quit, reload, reopen, stop, term). PID: a process id, its first digits and *, or a pid file (* for several)",
     },
     Flag {
         names: &["cluster"],
         action: Action::Cluster(set_listen_url),
         value: "URL",
         group: Group::Cluster,
-        doc: "Where other brokers connect to: nats://[USER:PASSWORD@]HOST:PORT",
+        doc: "Address that other brokers connect to: nats://[USER:PASSWORD@]HOST:PORT",
     },
     Flag {
         names: &["cluster_listen"],
@@ -140,7 +140,7 @@ pub(super) const FLAGS: &[Flag] = &[
         action: Action::Cluster(set_routes),
         value: "URLS",
         group: Group::Cluster,
-        doc: "Other brokers to connect to, with commas between",
+        doc: "Other brokers to connect to, separated by commas",
     },
     Flag {
         names: &["no_advertise"],
@@ -168,7 +168,7 @@ pub(super) const FLAGS: &[Flag] = &[
         action: Action::Tls(TlsFlag::On),
         value: "",
         group: Group::Tls,
-        doc: "TLS for clients; false turns the block tls of the file off",
+        doc: "TLS for clients; --tls=false ignores the block tls of the file",
     },
     Flag {
         names: &["tlscert"],
@@ -189,7 +189,7 @@ pub(super) const FLAGS: &[Flag] = &[
         action: Action::Tls(TlsFlag::Verify),
         value: "",
         group: Group::Tls,
-        doc: "Ask clients for a certificate and verify it",
+        doc: "Require and verify certificates of clients",
     },
     Flag {
         names: &["tlscacert"],
@@ -203,7 +203,7 @@ pub(super) const FLAGS: &[Flag] = &[
         action: Action::Tls(TlsFlag::Puppet),
         value: "",
         group: Group::Tls,
-        doc: "All of this from the Puppet agent of this host: only certificates of its CA get in",
+        doc: "Use the files of this host's Puppet agent for all of these; only clients with certificates of its CA can connect",
     },
     Flag {
         names: &["l", "log"],
@@ -315,13 +315,13 @@ pub(super) const FLAGS: &[Flag] = &[
         action: Action::Help,
         value: "",
         group: Group::Common,
-        doc: "Show this text; so does the word help",
+        doc: "Show this text (also: midge help)",
     },
     Flag {
         names: &["v", "version"],
         action: Action::Version,
         value: "",
         group: Group::Common,
-        doc: "Show the version; so does the word version",
+        doc: "Show the version (also: midge version)",
     },
 ];

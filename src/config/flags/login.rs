@@ -36,8 +36,8 @@ impl Login {
         }
         if !options.authorization.users.is_empty() {
             return Err(
-                "--user, --pass and --auth have no effect beside the list of users in the \
-                        configuration file"
+                "--user, --pass and --auth have no effect: the configuration file has a list of \
+                 users"
                     .into(),
             );
         }
@@ -46,7 +46,9 @@ impl Login {
         };
         if let Some(token) = &self.token {
             if self.user.is_some() || self.password.is_some() {
-                return Err("--auth is a token: it cannot stand beside --user and --pass".into());
+                return Err(
+                    "--auth is a token and cannot be used together with --user and --pass".into(),
+                );
             }
             options.authorization.sole = Some(SoleLogin::Token(secret("--auth", token)?));
             return Ok(());

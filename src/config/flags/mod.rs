@@ -312,10 +312,10 @@ impl CommandLine {
             && cluster.port.is_none()
             && !cluster.routes.is_empty()
         {
-            return Err("routes need a port of the cluster: --cluster nats://HOST:PORT".into());
+            return Err("routes need a port for the cluster: --cluster nats://HOST:PORT".into());
         }
         if options.https && options.tls.is_none() {
-            return Err("https needs a certificate: write a block tls".into());
+            return Err("https needs a certificate: add a block tls".into());
         }
         self.check_tls("tls", options.tls.as_mut())?;
         let of_routes = options.cluster.as_mut().and_then(|it| it.tls.as_mut());
@@ -360,7 +360,7 @@ fn flag_value<T>(kind: &Kind<T>, flag: &str, text: &str) -> Result<Value, String
         Kind::Bool(_) => Value::Bool(read_bool(flag, text)?),
         Kind::Integer(..) | Kind::Size(..) => Value::Integer(
             text.parse()
-                .map_err(|_| format!("the flag {flag} needs an integer, not {text:?}"))?,
+                .map_err(|_| format!("the flag {flag} needs a number, not {text:?}"))?,
         ),
         _ => Value::String(text.into()),
     })
@@ -370,7 +370,9 @@ fn read_bool(flag: &str, text: &str) -> Result<bool, String> {
     match text {
         "1" | "t" | "T" | "true" | "TRUE" | "True" => Ok(true),
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Ok(false),
-        _ => Err(format!("the flag {flag} is true or false, not {text:?}")),
+        _ => Err(format!(
+            "the flag {flag} must be true or false, not {text:?}"
+        )),
     }
 }
 

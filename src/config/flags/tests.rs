@@ -63,7 +63,7 @@ fn booleans_stand_alone_or_are_joined() {
     assert!(!options(&["-D=false"]).debug);
     assert!(!options(&["-T=false"]).logtime);
     assert!(options(&["-T"]).logtime);
-    assert!(error(&["-D=maybe"]).contains("-D is true or false, not \"maybe\""));
+    assert!(error(&["-D=maybe"]).contains("-D must be true or false, not \"maybe\""));
     assert!(error(&["-D", "false"]).contains("unrecognized command: \"false\""));
 }
 
@@ -132,7 +132,10 @@ fn a_login_is_laid_over_that_of_the_file() {
         (&["--pass", "hidden"][..], "--pass needs --user"),
         (&["--auth", "hidden", "--user", "u"], "--auth is a token"),
         (&["--auth", "$2a$11$hidden"], "begins like a bcrypt hash"),
-        (&["-c", &users, "--auth", "hidden"], "have no effect beside"),
+        (
+            &["-c", &users, "--auth", "hidden"],
+            "have no effect: the configuration file",
+        ),
     ] {
         let text = error(args);
         assert!(text.contains(expected), "{args:?}: {text}");
@@ -189,10 +192,7 @@ fn what_cannot_be_followed_is_an_error() {
             "midge: unknown flag --passphrase; --help lists the flags",
         ),
         (&["-p"], "midge: the flag -p needs a value"),
-        (
-            &["-p", "x"],
-            "midge: the flag -p needs an integer, not \"x\"",
-        ),
+        (&["-p", "x"], "midge: the flag -p needs a number, not \"x\""),
         (
             &["-p", "65536"],
             "midge: flag -p: \"port\" must be from -1 to 65535, not 65536",

@@ -7,7 +7,8 @@
 ///
 /// It is neither.
 pub fn split(text: &str) -> Result<(&str, Option<u16>), String> {
-    let wrong = || format!("{text:?} is neither a host nor HOST:PORT; IPv6 needs brackets");
+    let wrong =
+        || format!("{text:?} is neither HOST nor HOST:PORT; an IPv6 address needs brackets");
     let is_bracketed = |text: &str| text.starts_with('[') && text.ends_with(']');
     let (host, port) = match text.rsplit_once(':') {
         Some((host, port)) if !is_bracketed(text.trim()) => (host.trim(), port.trim()),

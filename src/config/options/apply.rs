@@ -170,8 +170,8 @@ impl Reading {
         if max_payload > LARGE_PAYLOAD {
             let position = self.decided_at(["max_payload", "max_payload"]);
             let text = format!(
-                "max_payload is {max_payload}: messages of more than 8 MB hold up all that share a \
-                 connection with them; send large things in parts"
+                "max_payload is {max_payload}: messages of more than 8 MB delay everything else on \
+                 their connection; send large data in parts"
             );
             self.warn(&position, text);
         }
@@ -214,7 +214,7 @@ impl Reading {
         }
         if authorization.sole.is_some() && !authorization.users.is_empty() {
             errors.push(
-                "authorization cannot have a user or a token beside users of accounts".into(),
+                "authorization cannot have a user or a token when accounts have users".into(),
             );
         }
         let of_system = |user: &User| user.account == self.options.system_account;

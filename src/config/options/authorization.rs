@@ -59,7 +59,7 @@ pub(super) static AUTHORIZATION_BLOCK: Block<Written> = Block {
                     Ok(())
                 }),
                 usual: Usual::Example("derek"),
-                doc: "The one user there is.",
+                doc: "The only user.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -75,7 +75,7 @@ pub(super) static AUTHORIZATION_BLOCK: Block<Written> = Block {
                 aliases: &[],
                 kind: Kind::Secret(|it, token| it.token = Some(token)),
                 usual: Usual::Example("\"s3cret\""),
-                doc: "A token for everybody instead, plain or a bcrypt hash.",
+                doc: "A token for all clients instead, plain or a bcrypt hash.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -83,7 +83,7 @@ pub(super) static AUTHORIZATION_BLOCK: Block<Written> = Block {
                 aliases: &[],
                 kind: Kind::Seconds(|it, time| it.timeout = Some(time)),
                 usual: Usual::Default("2"),
-                doc: "Time to log in; with TLS a second more than the handshake may take.",
+                doc: "Time to log in. With TLS: one second more than the handshake may take.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -109,14 +109,14 @@ pub(super) static AUTHORIZATION_BLOCK: Block<Written> = Block {
                     blocks: &[&PERMISSIONS],
                 },
                 usual: Usual::Example("{ publish: \"a.>\", subscribe: \"b.>\" }"),
-                doc: "What those of `users` may do who have no permissions of their own.",
+                doc: "Permissions of those `users` who have none of their own.",
                 reload: Reload::WithBlock,
             },
             refused(
                 "auth_callout",
                 &["auth_hook"],
                 never,
-                unsupported!("write the users down"),
+                unsupported!("list the users in the file"),
             ),
             refused(
                 "proxy_required",
@@ -139,8 +139,10 @@ pub(super) fn read(options: &mut Options, entry: &Entry, problems: &mut Problems
         if timeout > HIGH_TIMEOUT
             && let Some(entry) = entry_of(map, &["timeout"])
         {
-            let text =
-                format!("a timeout of {timeout:?} is high: without quotes, 1m means a million");
+            let text = format!(
+                "a timeout of {timeout:?} is high: without quotes, 1m means a million; \
+                         write \"1m\""
+            );
             problems.warn(&entry.position, text);
         }
         options.auth_timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
@@ -160,7 +162,7 @@ fn read_users(written: &mut Written, entry: &Entry, problems: &mut Problems) {
     if users.is_empty() {
         problems.warn(
             &entry.position,
-            "the list of users is empty: without other users nobody has to log in",
+            "the list of users is empty: if there are no other users, clients need no login",
         );
     }
     written.users = Some(users);
@@ -211,7 +213,11 @@ impl Written {
                 let has_password = self.password.is_some_and(|password| !password.is_empty());
                 // Beside a list of users it may be there for a variable.
                 if has_password && !self.has_users {
-                    problems.error(position, "a password without a user lets nobody in");
+                    problems.error(
+                        position,
+                        "a password without a user lets no client in: add \
+                                              user",
+                    );
                 }
                 None
             }

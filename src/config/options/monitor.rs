@@ -84,8 +84,8 @@ pub(super) static MONITOR: Block<Options> = Block {
             text(
                 "unix",
                 "\"\"",
-                "Unix socket that serves what the monitoring port serves, without a login, and \
-                 takes the requests that change something.",
+                "Path of a Unix socket with the same answers as the monitoring port. It needs no \
+                 login, and it alone accepts requests that change something.",
                 |options, path| {
                     options.monitor.unix = non_empty(path).map(Into::into);
                     Ok(())
@@ -95,7 +95,7 @@ pub(super) static MONITOR: Block<Options> = Block {
             text(
                 "unix_mode",
                 "\"0660\"",
-                "Permissions of that socket: owner and group may ask and change.",
+                "Permissions of the socket: with 0660, owner and group may use it.",
                 |options, mode| {
                     let digits = mode.strip_prefix("0o").unwrap_or(mode);
                     options.monitor.unix_mode = u32::from_str_radix(digits, 8)
@@ -117,8 +117,8 @@ pub(super) static MONITOR: Block<Options> = Block {
             text(
                 "hosts",
                 "\"\"",
-                "More names of this machine, with commas between them: requests may be addressed \
-                 to them.",
+                "More names of this machine, separated by commas, that requests may be addressed \
+                 to.",
                 |options, names| {
                     let names = names
                         .split(',')
@@ -137,7 +137,7 @@ pub(super) static MONITOR: Block<Options> = Block {
             text(
                 "token",
                 "\"\"",
-                "Bearer token that requests over TCP must bring.",
+                "Bearer token that requests over TCP must have.",
                 |options, token| {
                     options.monitor_login.token = secret(token)?;
                     Ok(())
@@ -147,7 +147,7 @@ pub(super) static MONITOR: Block<Options> = Block {
             text(
                 "user",
                 "\"\"",
-                "User name that requests over TCP must bring (basic authentication).",
+                "User name that requests over TCP must have (basic authentication).",
                 |options, user| {
                     if user.contains(':') {
                         return Err("a user name must not contain a colon".into());

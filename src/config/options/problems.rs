@@ -56,7 +56,7 @@ impl Problems {
         match &entry.node.value {
             Value::String(text) => Some(text),
             value => {
-                let text = wrong_type(&entry.key, "a string; put it into quotes", value);
+                let text = wrong_type(&entry.key, "a string in quotes", value);
                 self.error(&entry.position, text);
                 None
             }

@@ -121,8 +121,14 @@ pub(in crate::config) fn set<T>(
             }
             set(into, *number);
         }
-        (Kind::Integer(..) | Kind::Size(..), _) => {
-            return Err(expected("an integer, without quotes"));
+        (Kind::Integer(..), Value::String(text)) if text.parse::<i64>().is_ok() => {
+            return Err(format!(
+                "{name:?} must be a whole number: write it without quotes"
+            ));
+        }
+        (Kind::Integer(..), _) => return Err(expected("a whole number")),
+        (Kind::Size(..), _) => {
+            return Err(expected("a number of bytes such as 64MB, without quotes"));
         }
         (Kind::Seconds(set), _) => set(into, seconds(name, value)?),
         (Kind::Secret(set), Value::String(text)) => {
@@ -133,7 +139,7 @@ pub(in crate::config) fn set<T>(
         }
         (Kind::Text(set), Value::String(text)) => set(into, text)?,
         (Kind::Secret(_) | Kind::Text(_), _) => {
-            return Err(expected("a string; put it into quotes"));
+            return Err(expected("a string in quotes"));
         }
         (Kind::NoEffect(key), value) => return no_effect(key, name, value),
         (
@@ -204,7 +210,7 @@ pub(super) fn port_in_range(port: i64) -> Result<i64, String> {
 /// `HOST:PORT`; an IPv6 host in brackets, an empty host for the default.
 pub(super) fn parse_address(text: &str) -> Result<(String, i64), String> {
     let shown = harmless(text);
-    let wrong = || format!("{shown:?} is not HOST:PORT; an IPv6 host needs brackets");
+    let wrong = || format!("{shown:?} is not HOST:PORT; an IPv6 address needs brackets");
     let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
     let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
     if bare.is_none() && host.contains([':', '[', ']']) {

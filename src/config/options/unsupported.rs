@@ -59,7 +59,7 @@ pub(in crate::config) const WRITE_TIMEOUT: NoEffect = NoEffect {
     expected: "\"default\", \"close\" or \"retry\"",
     accepts: is_write_timeout,
     asks_for_nothing: is_usual_write_timeout,
-    reason: "a reader that takes nothing within write_deadline is closed",
+    reason: "a client that reads nothing within write_deadline is closed",
 };
 
 /// Streams of an account or of the broker.
@@ -78,8 +78,8 @@ pub(in crate::config) fn is_write_timeout(value: &Value) -> bool {
 
 /// Advice for whatever belongs to operator mode.
 pub(in crate::config) const NO_JWT: &str = unsupported!(
-    "operator mode (JWT) is not served: take the key out, and write users with passwords or \
-     nkeys into \"authorization\" or \"accounts\""
+    "operator mode (JWT) is not served: remove the key, and write users with passwords or nkeys \
+     into \"authorization\" or \"accounts\""
 );
 
 /// Whether a list, or a block of lists, has nothing in it. Of what is refused that is a

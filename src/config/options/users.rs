@@ -65,7 +65,7 @@ pub(in crate::config) static USER: Block<Written> = Block {
                     Ok(())
                 }),
                 usual: Usual::Example("UAH42UG6PV552P5SWLWTBP3H3S5BHAVCO2IEKEXUANJXR75J63RQ5WM6"),
-                doc: "A public key instead of name and password: the client signs with the private one.",
+                doc: "A public key in place of name and password; the client signs with the private one.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -79,7 +79,7 @@ pub(in crate::config) static USER: Block<Written> = Block {
                     blocks: &[&PERMISSIONS],
                 },
                 usual: Usual::Example("{ publish: \"a.>\", subscribe: \"b.>\" }"),
-                doc: "What the user may do; everything if neither these nor default permissions are written.",
+                doc: "What the user may do; everything if there are neither these nor default permissions.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -91,7 +91,7 @@ pub(in crate::config) static USER: Block<Written> = Block {
                     blocks: &[],
                 },
                 usual: Usual::Example("[STANDARD]"),
-                doc: "How the user may connect; in every way if not set.",
+                doc: "Kinds of connections that the user may use; all if not set.",
                 reload: Reload::WithBlock,
             },
             refused(

@@ -111,8 +111,8 @@ impl<'e> Parser<'e> {
         match cursor.peek() {
             None => Ok(map),
             Some(_) => Err(cursor.error(format!(
-                "expected the end of the file, found {}: \
-                 a brace closes the whole configuration before it",
+                "expected the end of the file, found {}: a brace before it closes the whole \
+                 configuration",
                 cursor.found()
             ))),
         }

@@ -200,7 +200,7 @@ fn announce(server: &Server, change: &Change) {
     };
     let sentence = match change.appeared {
         true => format!("{} {code}{who}: {text}", severity.name()),
-        false => format!("cleared: {code}{who}; it was: {text}"),
+        false => format!("cleared {code}{who}; it was: {text}"),
     };
     match change.appeared && *severity > Severity::Info {
         true => warn!("Finding: {sentence}"),

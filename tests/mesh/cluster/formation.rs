@@ -355,7 +355,7 @@ fn a_password_that_only_its_hash_is_known_of_is_told() {
     let second = Plan::new(Kind::Midge, "n2", ports[1], &[seed.route_port]);
     let second = second.start_with(hashed(&second));
     mesh::wait_for_mesh(&[&seed, &first, &second]);
-    let warning = "no route shows the user with its plain password";
+    let warning = "no route has the user with the plain password";
     assert!(seed.broker.log().contains(warning), "{}", seed.broker.log());
     assert!(!first.broker.log().contains(warning));
     // The seed hears of one that it does not know.

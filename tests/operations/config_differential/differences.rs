@@ -37,15 +37,14 @@ const fn laxer(
     }
 }
 
-const FAILS_AT_START: &str = "nats-server takes it with -t and then does not start";
+const FAILS_AT_START: &str = "nats-server accepts it with -t but then does not start";
 const NEGATIVE: &str = "a negative number makes no sense here";
 const UNSERVED: &str = "not served, and the broker would not do what the file asks for";
-const OPERATOR: &str =
-    "operator mode (JWT) is not served, and its keys are told as soon as they appear";
-const UNLOOKED: &str = "it has no effect, so what stands in it is not looked at";
-const SECONDS: &str = "nats-server starts with it and warns, so a test of the file warns too";
-const NO_SUBJECT: &str = "an empty text is no subject";
-const HOLLOW: &str = "a value of the wrong kind would be passed over without a word";
+const OPERATOR: &str = "operator mode (JWT) is not served, and midge refuses each of its keys";
+const UNLOOKED: &str = "the block has no effect, so midge does not check its content";
+const SECONDS: &str = "nats-server starts with it and warns, so midge warns too";
+const NO_SUBJECT: &str = "an empty text is not a subject";
+const HOLLOW: &str = "nats-server ignores a value of the wrong kind without a warning";
 
 pub const DIFFERENCES: &[Difference] = &[
     stricter("top", &["accounts"], &["*"], HOLLOW),

@@ -24,12 +24,12 @@ const fn laxer(text: &'static str, reason: &'static str) -> Difference {
 }
 
 const WARNING: &str = "nats-server starts with such a file, so the test of the file says so too";
-const FAILS_AT_START: &str = "nats-server accepts it and then does not start";
+const FAILS_AT_START: &str = "nats-server accepts it but then does not start";
 const MISSING: &str = "a value was forgotten";
-const STRAY: &str = "a sign too many or a quote misplaced hides a mistake";
+const STRAY: &str = "an extra character or a misplaced quote hides a mistake";
 const NONSENSE: &str = "the number makes no sense";
 const NO_ADDRESS: &str = "nobody can connect there";
-const UNSERVED: &str = "not served, and passing it over would not do what the file asks for";
+const UNSERVED: &str = "not served, and without it the broker would not do what the file asks for";
 
 pub const DIFFERENT: &[Difference] = &[
     stricter(
@@ -47,7 +47,7 @@ pub const DIFFERENT: &[Difference] = &[
     ),
     stricter(
         "cluster { name: x, port: 1, routes: [a] }",
-        "a route without a port is dialled in vain for ever",
+        "nats-server dials a route without a port forever, in vain",
     ),
     stricter(
         "accounts { \"A B\" {} }",
@@ -55,7 +55,7 @@ pub const DIFFERENT: &[Difference] = &[
     ),
     stricter(
         "authorization { user: \"\", password: a }",
-        "a password without a user lets nobody in, and nats-server lets everybody in",
+        "a password without a user: nats-server lets every client in",
     ),
     laxer(
         "cluster { name: x, port: 1, ping_interval: \"31s\" }",
@@ -64,7 +64,7 @@ pub const DIFFERENT: &[Difference] = &[
     laxer("cluster { name: x, port: 1, write_deadline: 5 }", WARNING),
     laxer(
         "jetstream { foo: b }",
-        "streams are not served, so what stands in the block is not looked at",
+        "streams are not served, so midge does not check the block's content",
     ),
     laxer("ping_interval: 120", WARNING),
     laxer("ping_interval: 2m", WARNING),

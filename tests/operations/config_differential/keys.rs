@@ -52,7 +52,7 @@ fn certificates_stand_in_one_place() {
             assert_eq!(ours.is_ok(), is_taken, "{text}: {ours:?}");
             if !is_taken {
                 let why = ours.expect_err("it is refused");
-                assert!(why.contains("beside certs"), "{why}");
+                assert!(why.contains("used together"), "{why}");
                 let why = theirs.expect_err("it is refused");
                 assert!(why.contains("cannot combine"), "{why}");
             }

@@ -134,20 +134,19 @@ those of a cluster.
 A key of nats-server is
 
 - served,
-- accepted without effect, with a warning that says what is missing, where the broker can do its
-  work without,
-- or refused, where going on would be unsafe or would not do what the file asks for. An empty
-  value (`leafnodes {}`, `operator: []`, `proxy_protocol: false`) asks for nothing and is no error.
+- or accepted without effect, with a warning, if the broker can work without it,
+- or refused, if the broker would be unsafe or would not do what the file asks for. An empty value
+  (`leafnodes {}`, `operator: []`, `proxy_protocol: false`) asks for nothing and is not an error.
 
 Keys match in any letter case. Of a key that is written twice the later one counts. A key that is
-not known is an error, unless its value is used as a variable. `midge -t -c FILE` tests a file; with
-warnings it says that the file is valid, since the broker would start.
+not known is an error, unless its value is used as a variable. To test a file, type
+`midge -t -c FILE`. A file that only has warnings is valid.
 
 A reload (SIGHUP, `midge --signal reload`) reads the file again. If anything in it is wrong, nothing
-changes. Otherwise every key that is **live** takes effect at once, for clients and routes that are
-connected too, and the log names it with its new value. A key that needs a **restart** is named with
-the reason; everything else is taken over. Where the column says nothing, the key is taken over
-together with the block that it stands in.
+changes. Otherwise every **live** key takes effect at once, also for connected clients and routes,
+and the log shows its new value. The log names each changed key that needs a **restart**, with the
+reason; the other keys are applied. Where the column is empty, the key is applied together with its
+block.
 
 ## Keys
 ";
@@ -157,8 +156,8 @@ const HEADINGS: &str = "| key | value | default | what it does | reload |\n|---|
 const MIDDLE: &str = "
 ## Values that nats-server judges differently
 
-A test gives each key of nats-server a value of each kind, and both brokers the same file: numbers, texts, durations, booleans, lists,
-blocks, dates. Both accept or both refuse, but for these.
+A test gives each key values of every kind (numbers, texts, durations, booleans, lists, blocks, dates) and
+gives both brokers the same file. Both accept it or both refuse it, except for these.
 
 | key | value | accepted by | why |
 |---|---|---|---|

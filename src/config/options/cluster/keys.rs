@@ -48,8 +48,8 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                     }
                 }),
                 usual: Usual::Example("\"fleet\""),
-                doc: "Name of the cluster, the same at every member. Without one a name is made \
-                      up, and the members agree on the greatest.",
+                doc: "Name of the cluster, the same at every member. Without one, each member \
+                      makes a name up, and all use the one that comes last in the alphabet.",
                 reload: Reload::Restart("the other members know the cluster by it", held!(name)),
             },
             Key {
@@ -62,8 +62,8 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                     cluster.port = listen_port(port);
                 }),
                 usual: Usual::Example("\"0.0.0.0:4223\""),
-                doc: "Port, or host and port, that the other members connect to: `host` and \
-                      `port` in one. Without a port there is no cluster.",
+                doc: "Address that the other members connect to: PORT or HOST:PORT, in place of \
+                      `host` and `port`. Without a port there is no cluster.",
                 reload: Reload::As("host"),
             },
             Key {
@@ -74,7 +74,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                     Ok(())
                 }),
                 usual: Usual::Default("\"0.0.0.0\""),
-                doc: "Host that the port for routes is opened at.",
+                doc: "Address on which the port for routes listens.",
                 reload: Reload::Restart(LISTENS, held!(host)),
             },
             Key {
@@ -96,7 +96,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                     blocks: &[&LOGIN],
                 },
                 usual: Usual::Example("{ user: routes, password: \"CHANGE-ME\" }"),
-                doc: "What the other members must log in with.",
+                doc: "The login of the other members.",
                 reload: Reload::Live(Held {
                     same: |one, other| {
                         let login = |it: &ClusterOptions| {
@@ -137,7 +137,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                     blocks: &[],
                 },
                 usual: Usual::Example("[\"nats-route://routes:CHANGE-ME@nats2.example.net:4223\"]"),
-                doc: "The members that are dialled until they answer. What is special in a \
+                doc: "The members that are dialled until they answer. Special characters in a \
                       password may be percent-encoded.",
                 reload: Reload::Live(held!(hidden routes)),
             },
@@ -150,7 +150,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                     blocks: &[&PERMISSIONS],
                 },
                 usual: Usual::Example("{ import: { deny: [\"local.>\"] } }"),
-                doc: "What of the subscriptions here the others are told (`import`), and which of \
+                doc: "Which local subscriptions are sent to the others (`import`), and which of \
                       theirs count here (`export`). Everything by default.",
                 reload: Reload::Live(held!(hidden permissions)),
             },
@@ -162,8 +162,8 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                     Ok(())
                 }),
                 usual: Usual::Example("\"nats1.example.net:4223\""),
-                doc: "HOST or HOST:PORT that the other members are told to dial, if they cannot \
-                      reach the address that this one listens on.",
+                doc: "HOST or HOST:PORT that the other members should dial, if they cannot reach \
+                      the address that this one listens on.",
                 reload: Reload::Live(held!(advertise)),
             },
             Key {
@@ -171,8 +171,9 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 aliases: &[],
                 kind: Kind::Bool(|cluster, value| cluster.no_advertise = value),
                 usual: Usual::Default("false"),
-                doc: "Whether clients are told nothing of the other members, nor theirs of this \
-                      one. By default they are, and reconnect to one of them when this one is gone.",
+                doc: "`true`: do not tell clients about the other members, nor their clients about \
+                      this one. By default clients know all members, and reconnect to another one \
+                      when theirs is gone.",
                 reload: Reload::Live(held!(no_advertise)),
             },
             Key {
@@ -182,7 +183,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                     cluster.connect_retries = u32::try_from(count).unwrap_or(0);
                 }),
                 usual: Usual::Default("0"),
-                doc: "How often a member that only another one told of is dialled again.",
+                doc: "How often a member that only other members named is dialled again.",
                 reload: Reload::Live(held!(connect_retries)),
             },
             Key {
@@ -190,8 +191,8 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 aliases: &[],
                 kind: Kind::Bool(|cluster, value| cluster.connect_backoff = value),
                 usual: Usual::Default("false"),
-                doc: "Whether the time between two tries to dial a member grows, from one second \
-                      to thirty.",
+                doc: "Whether the time between two attempts to dial a member grows, from one \
+                      second to thirty.",
                 reload: Reload::Live(held!(connect_backoff)),
             },
             Key {
@@ -202,9 +203,9 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                     Ok(())
                 }),
                 usual: Usual::Default("weighted"),
-                doc: "Which members of a queue group serve what is published here: weighted, all \
-                      of the cluster alike, or local, those here as long as there are some, which \
-                      spares the network.",
+                doc: "Which members of a queue group get what is published here. \"weighted\": all \
+                      members in the cluster alike; \"local\": members at this broker as long as \
+                      there are any, which saves network traffic.",
                 reload: Reload::Live(held!(queue_policy)),
             },
             Key {
@@ -216,8 +217,8 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                     set: |cluster, time| cluster.ping_interval = unless_zero(time),
                 },
                 usual: Usual::Example("\"30s\""),
-                doc: "Time between the pings of an idle route, 30 seconds at most; by default \
-                      that of clients.",
+                doc: "Time between the pings of an idle route, 30 seconds at most; by default as \
+                      for clients.",
                 reload: Reload::Live(held!(ping_interval)),
             },
             Key {
@@ -227,7 +228,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                     cluster.ping_max = u32::try_from(count).ok().filter(|count| *count > 0);
                 }),
                 usual: Usual::Example("2"),
-                doc: "Unanswered pings before a route is stale; by default that of clients.",
+                doc: "Unanswered pings before a route is closed; by default as for clients.",
                 reload: Reload::Live(held!(ping_max)),
             },
             Key {
@@ -239,7 +240,8 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                     set: |cluster, time| cluster.write_deadline = unless_zero(time),
                 },
                 usual: Usual::Example("\"10s\""),
-                doc: "How long a route may take nothing; by default that of clients.",
+                doc: "Time for which a route may take nothing before it is closed; by default as \
+                      for clients.",
                 reload: Reload::Live(held!(write_deadline)),
             },
             no_effect("write_timeout", &[], WRITE_TIMEOUT),
@@ -247,7 +249,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                 "pool_size",
                 &[],
                 NoEffect {
-                    expected: "an integer, without quotes",
+                    expected: "a whole number, without quotes",
                     accepts: is_integer,
                     asks_for_nothing: always,
                     reason: AGREED,
@@ -272,7 +274,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
                     blocks: &[&COMPRESSION],
                 },
                 usual: Usual::Default("\"off\""),
-                doc: "routes are not compressed, as is agreed upon with every peer",
+                doc: "routes are not compressed; midge agrees on that with every peer",
                 reload: Reload::Nothing,
             },
         ],
@@ -281,7 +283,7 @@ pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
 
 /// One route to each peer carries all accounts, whatever either side would like.
 const AGREED: &str =
-    "one route to each peer carries all accounts, as is agreed upon with every peer";
+    "one route to each peer carries all accounts; midge agrees on that with every peer";
 
 const COUNT: std::ops::RangeInclusive<i64> = 0..=u32::MAX as i64;
 
@@ -301,7 +303,7 @@ static LOGIN: Block<ClusterOptions> = Block {
                     Ok(())
                 }),
                 usual: Usual::Example("routes"),
-                doc: "User that the other members must name.",
+                doc: "User name that the other members log in with.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -309,8 +311,8 @@ static LOGIN: Block<ClusterOptions> = Block {
                 aliases: &["pass"],
                 kind: Kind::Secret(|cluster, password| cluster.password = password),
                 usual: Usual::Example("\"CHANGE-ME\""),
-                doc: "The password that goes with it. It may be a bcrypt hash if the routes show \
-                      the plain one: that is what is sent.",
+                doc: "Its password. It may be a bcrypt hash if `routes` has the plain one, which \
+                      is what is sent.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -320,8 +322,8 @@ static LOGIN: Block<ClusterOptions> = Block {
                     cluster.auth_timeout = Some(time.max(AUTH_TIMEOUT_MIN));
                 }),
                 usual: Usual::Default("2"),
-                doc: "Time that a member that connects has to log in; with TLS a second more than \
-                      the handshake may take.",
+                doc: "Time for a connecting member to log in. With TLS: one second more than the \
+                      handshake may take.",
                 reload: Reload::WithBlock,
             },
             refused("token", &[], never, ONE_USER),
@@ -365,7 +367,8 @@ const UNCOMPRESSED: NoEffect = NoEffect {
     reason: NOT_COMPRESSED,
 };
 
-pub(super) const NOT_COMPRESSED: &str = "routes are not compressed; agreed upon with every peer";
+pub(super) const NOT_COMPRESSED: &str = "routes are not compressed; midge agrees on that with \
+                                         every peer";
 
 fn always(_: &Value) -> bool {
     true

@@ -53,7 +53,7 @@ pub(in crate::config::options) fn read(
     {
         let most = PING_INTERVAL_MAX.written();
         let text = format!(
-            "{:?} of routes is {most} at most, which is taken",
+            "{:?} of routes is {most} at most; midge uses {most}",
             entry.key
         );
         problems.warn(&entry.position, text);
@@ -62,18 +62,18 @@ pub(in crate::config::options) fn read(
         && cluster.user.is_none()
         && let Some(entry) = entry_of(block, &["tls"])
     {
-        let text =
-            "\"verify_and_map\" lets no broker in without a user in \"authorization\", which \
-                    their certificates are to name"
-                .to_owned();
+        let text = "\"verify_and_map\" lets no broker in without a user in \"authorization\": the \
+             certificates of the brokers must name that user"
+            .to_owned();
         problems.warn(&entry.position, text);
     }
     if cluster.lacks_plain_password()
         && let Some(entry) = entry_of(block, &["authorization"])
     {
-        let text = "the password is a hash, and no route shows the user with its plain password: \
-                    this broker cannot log in to brokers that it only hears of, and the mesh may \
-                    stay incomplete; write the password in plain, or name every broker in \"routes\""
+        let text = "the password is a hash, and no route has the user with the plain password: \
+                    this broker cannot log in to brokers that only other members name, and the \
+                    mesh may stay incomplete; write the plain password, or name every broker in \
+                    \"routes\""
             .to_owned();
         problems.warn(&entry.position, text);
     }
@@ -127,11 +127,11 @@ pub(super) fn read_permissions(
             .any(|pattern| pattern.queue.is_some())
     });
     if has_queue {
-        let text = "a cluster's permissions are of subjects, without queue groups";
+        let text = "a cluster's permissions are subjects without queue groups";
         problems.error(&entry.position, text);
     }
     if rules.have_templates() {
-        let text = "a cluster's permissions have no templates: brokers are no users";
+        let text = "a cluster's permissions have no templates: brokers are not users";
         problems.error(&entry.position, text);
     }
     cluster.permissions = rules;
@@ -151,7 +151,7 @@ pub(super) fn read_routes(cluster: &mut ClusterOptions, entry: &Entry, problems:
     cluster.routes.clear();
     for (url, position) in urls {
         if url.trim_end_matches('/').ends_with(":0") {
-            let text = "a route to port 0 leads nowhere: it is left out";
+            let text = "a route to port 0 is not possible: it is ignored";
             problems.warn(position, text);
             continue;
         }

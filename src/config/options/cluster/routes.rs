@@ -68,8 +68,8 @@ impl RouteUrl {
 
 /// A password that this broker sends, so that it must be plain.
 fn secret(text: &str) -> Result<Secret, String> {
-    let why = "the password of a route is sent to the other broker, so that it must be the plain \
-               text and no bcrypt hash";
+    let why = "the password of a route is sent to the other broker, so it must be the plain text, \
+               not a bcrypt hash";
     Secret::plain(text).map_err(|_| why.to_owned())
 }
 

@@ -31,7 +31,7 @@ pub(super) const MONITORING: &[Key<Options>] = &[
             options.https = false;
         }),
         usual: Usual::Default("\"127.0.0.1:8222\""),
-        doc: "Port, or host and port, of the monitoring listener. The only way to open it to \
+        doc: "Address of the monitoring listener: PORT or HOST:PORT. The only way to open it to \
               other machines.",
         reload: Reload::Restart(MONITORS, HTTP),
     },
@@ -58,7 +58,8 @@ pub(super) const MONITORING: &[Key<Options>] = &[
             options.https = true;
         }),
         usual: Usual::Example("\"127.0.0.1:8222\""),
-        doc: "The same as `http` with the certificate of `tls`; no client is asked for one.",
+        doc: "The same as `http`, over TLS with the certificate of `tls`. Clients need no \
+              certificate.",
         reload: Reload::Restart(MONITORS, HTTPS),
     },
     Key {
@@ -69,7 +70,7 @@ pub(super) const MONITORING: &[Key<Options>] = &[
             options.https = true;
         }),
         usual: Usual::Example("8222"),
-        doc: "The same as `http_port` with the certificate of `tls`.",
+        doc: "The same as `http_port`, over TLS with the certificate of `tls`.",
         reload: Reload::As("https"),
     },
     Key {
@@ -81,7 +82,7 @@ pub(super) const MONITORING: &[Key<Options>] = &[
             Ok(())
         }),
         usual: Usual::Default("\"/\""),
-        doc: "Path before all monitoring endpoints.",
+        doc: "Path prefix of all monitoring endpoints.",
         reload: Reload::Restart(MONITORS, held!(http_base_path)),
     },
     Key {
@@ -89,10 +90,10 @@ pub(super) const MONITORING: &[Key<Options>] = &[
         aliases: &[],
         kind: Kind::Block(&MONITOR),
         usual: Usual::Default("{}"),
-        doc: "Who may ask the monitoring port. Whoever may open the Unix socket needs no login there, \
-              and may kick and trace clients and reload. A port that other machines reach should \
-              ask for a token, or for a user and a password; the login can be changed while midge \
-              runs.",
+        doc: "Access to the monitoring port. Users who may open the Unix socket need no login \
+              there, and may kick and trace clients and reload. A port that other machines can \
+              reach should have a token, or a user and a password. The login can be changed while \
+              midge runs.",
         reload: Reload::PerKey(|plan| plan.block("monitor", &MONITOR)),
     },
 ];
@@ -124,9 +125,10 @@ pub(super) const SECURED: &[Key<Options>] = &[
             blocks: &[&TLS_BLOCK],
         },
         usual: Usual::Example("{ puppet: true }"),
-        doc: "TLS for clients. On a host with a Puppet agent `puppet: true` is enough: only clients \
-              with certificates of the Puppet CA get in. Otherwise: `cert_file`, `key_file`, \
-              `ca_file`, `crl_file`, and `verify: true` to ask clients for a certificate.",
+        doc: "TLS for clients. On a host with a Puppet agent `puppet: true` is enough: only \
+              clients with certificates of the Puppet CA can connect. Otherwise: `cert_file`, \
+              `key_file`, `ca_file`, `crl_file`, and `verify: true` to require certificates of \
+              clients.",
         reload: Reload::Live(TLS_HELD),
     },
     Key {
@@ -134,9 +136,9 @@ pub(super) const SECURED: &[Key<Options>] = &[
         aliases: &[],
         kind: Kind::Bool(|options, value| options.allow_non_tls = value),
         usual: Usual::Default("false"),
-        doc: "Whether clients may do without TLS where there is `tls`.",
+        doc: "Whether clients may connect without TLS although there is `tls`.",
         reload: Reload::Restart(
-            "clients are told at their start whether TLS is asked for",
+            "clients learn from the first INFO whether TLS is required",
             held!(allow_non_tls),
         ),
     },
@@ -185,7 +187,7 @@ pub(super) const DESCRIBED: &[Key<Options>] = &[
             blocks: &[],
         },
         usual: Usual::Default("[]"),
-        doc: "Words that describe this broker: shown in /varz, by the system account and as \
+        doc: "Words that describe this broker. They appear in /varz, in the system account and as \
               labels of a metric.",
         reload: Reload::Live(held!(server_tags)),
     },
@@ -198,7 +200,7 @@ pub(super) const DESCRIBED: &[Key<Options>] = &[
             blocks: &[],
         },
         usual: Usual::Default("{}"),
-        doc: "The same as pairs of a name and a text.",
+        doc: "The same, as pairs of a name and a text.",
         reload: Reload::Live(held!(server_metadata)),
     },
 ];
@@ -214,9 +216,9 @@ pub(super) const ACCOUNTS: &[Key<Options>] = &[
             blocks: &[&accounts::ACCOUNT],
         },
         usual: Usual::Example("{ A { limits { max_connections: 100 } }, B {} }"),
-        doc: "Subject spaces of their own, each with users, limits, exports and imports. The \
-              connections of an account count over all members of the cluster; those at a member \
-              whose route is lost go on counting for 150 s, or until it is back.",
+        doc: "Separate subject spaces, each with users, limits, exports and imports. The \
+              connections of an account count over all members of the cluster. Those at a member \
+              whose route is lost still count for 150 s, or until it is back.",
         reload: Reload::Live(ACCOUNTS_HELD),
     },
     Key {
@@ -228,7 +230,7 @@ pub(super) const ACCOUNTS: &[Key<Options>] = &[
             blocks: &[&accounts::MAPPING],
         },
         usual: Usual::Example("{ \"old.*\": \"new.$1\" }"),
-        doc: "What becomes of subjects that clients without an account publish to.",
+        doc: "Rewrites subjects that clients without an account publish to.",
         reload: Reload::Live(MAPPINGS_HELD),
     },
     Key {
@@ -250,7 +252,7 @@ pub(super) const ACCOUNTS: &[Key<Options>] = &[
         aliases: &["no_system", "no_sys_acc"],
         kind: Kind::Bool(|options, value| options.no_system_account = value),
         usual: Usual::Default("false"),
-        doc: "Whether there is no such account.",
+        doc: "`true`: there is no such account.",
         reload: Reload::Restart(SYSTEM_ACCOUNT, held!(no_system_account)),
     },
 ];
@@ -261,7 +263,7 @@ pub(super) const DIAGNOSED: &[Key<Options>] = &[Key {
     aliases: &[],
     kind: Kind::Block(&DIAGNOSIS),
     usual: Usual::Default("{}"),
-    doc: "When something is worth a finding; docs/findings.md has the findings.",
+    doc: "Thresholds of the findings; docs/findings.md explains them.",
     reload: Reload::PerKey(|plan| plan.block("diagnosis", &DIAGNOSIS)),
 }];
 

@@ -28,7 +28,7 @@ pub(super) const LISTENER: &[Key<Options>] = &[
             options.port = client_port(port);
         }),
         usual: Usual::Default("\"0.0.0.0:4222\""),
-        doc: "Port, or host and port, of the client listener: `host` and `port` in one.",
+        doc: "Address of the client listener: PORT or HOST:PORT, in place of `host` and `port`.",
         reload: Reload::As("host"),
     },
     Key {
@@ -39,7 +39,7 @@ pub(super) const LISTENER: &[Key<Options>] = &[
             Ok(())
         }),
         usual: Usual::Default("\"0.0.0.0\""),
-        doc: "Host the client listener binds to. Without a configuration file it is 127.0.0.1.",
+        doc: "Address on which the client listener binds. Without a configuration file: 127.0.0.1.",
         reload: Reload::Restart(LISTENS, held!(host)),
     },
     Key {
@@ -47,7 +47,7 @@ pub(super) const LISTENER: &[Key<Options>] = &[
         aliases: &[],
         kind: Kind::Integer(PORTS, |options, port| options.port = client_port(port)),
         usual: Usual::Default("4222"),
-        doc: "Port of the client listener; -1 is any free one.",
+        doc: "Port of the client listener; -1: any free one.",
         reload: Reload::Restart(LISTENS, held!(port)),
     },
     Key {
@@ -58,7 +58,7 @@ pub(super) const LISTENER: &[Key<Options>] = &[
             Ok(())
         }),
         usual: Usual::Example("\"broker.example.net:4222\""),
-        doc: "HOST or HOST:PORT that clients are told to connect to.",
+        doc: "HOST or HOST:PORT that clients should connect to.",
         reload: Reload::Live(held!(client_advertise)),
     },
     Key {
@@ -74,7 +74,7 @@ pub(super) const LISTENER: &[Key<Options>] = &[
         usual: Usual::Example("\"broker1\""),
         doc: "Name of this broker; its id if there is none.",
         reload: Reload::Restart(
-            "clients and other brokers know the broker by it",
+            "clients and other brokers know the broker by this name",
             held!(server_name),
         ),
     },
@@ -87,7 +87,7 @@ pub(super) const LIMITS: &[Key<Options>] = &[
         aliases: &["max_conn"],
         kind: Kind::Integer(ANY, |options, count| options.max_connections = count),
         usual: Usual::Default("65536"),
-        doc: "Most client connections; 0 or less allows none.",
+        doc: "Maximum number of client connections; 0 or less allows none.",
         reload: Reload::Live(held!(max_connections)),
     },
     Key {
@@ -97,7 +97,7 @@ pub(super) const LIMITS: &[Key<Options>] = &[
             options.max_subscriptions = or_zero(count);
         }),
         usual: Usual::Default("0"),
-        doc: "Most subscriptions of one connection; 0 is unlimited.",
+        doc: "Maximum number of subscriptions of one connection; 0: unlimited.",
         reload: Reload::Live(held!(max_subscriptions)),
     },
     Key {
@@ -107,7 +107,8 @@ pub(super) const LIMITS: &[Key<Options>] = &[
             options.max_sub_tokens = or_zero(count);
         }),
         usual: Usual::Example("16"),
-        doc: "Most tokens in the subject of a subscription, 1 to 255; unlimited if not set.",
+        doc: "Maximum number of tokens in the subject of a subscription, 1 to 255; unlimited if \
+              not set.",
         reload: Reload::Live(held!(max_sub_tokens)),
     },
     Key {
@@ -117,7 +118,7 @@ pub(super) const LIMITS: &[Key<Options>] = &[
             options.max_payload = or_default(bytes, |default| default.max_payload);
         }),
         usual: Usual::Default("1MB"),
-        doc: "Bytes of the largest message; not more than `max_pending`.",
+        doc: "Maximum size of a message; not more than `max_pending`.",
         reload: Reload::Live(held!(bytes max_payload)),
     },
     Key {
@@ -127,7 +128,8 @@ pub(super) const LIMITS: &[Key<Options>] = &[
             options.max_pending = or_default(bytes, |default| default.max_pending);
         }),
         usual: Usual::Default("64MB"),
-        doc: "Bytes that may wait for one connection before it is a slow consumer.",
+        doc: "Bytes that may wait for one connection. Beyond that it is a slow consumer and is \
+              closed.",
         reload: Reload::Live(held!(bytes max_pending)),
     },
     Key {
@@ -137,8 +139,8 @@ pub(super) const LIMITS: &[Key<Options>] = &[
             options.max_memory = usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);
         }),
         usual: Usual::Default("0"),
-        doc: "Bytes that may wait for all connections together before the one that holds \
-              most is cut; 0: half of the memory that the process may use.",
+        doc: "Bytes that may wait for all connections together. Beyond that, the connection with \
+              the most is closed. 0: half of the memory that the process may use.",
         reload: Reload::Live(held!(bytes max_memory)),
     },
     Key {
@@ -148,7 +150,7 @@ pub(super) const LIMITS: &[Key<Options>] = &[
             options.max_control_line = or_default(bytes, |default| default.max_control_line);
         }),
         usual: Usual::Default("4KB"),
-        doc: "Bytes of the longest protocol line; before the login 32 KB at most.",
+        doc: "Maximum length of a protocol line; before the login 32 KB at most.",
         reload: Reload::Live(held!(bytes max_control_line)),
     },
     Key {
@@ -158,7 +160,7 @@ pub(super) const LIMITS: &[Key<Options>] = &[
             options.max_closed_clients = or_default(count, |default| default.max_closed_clients);
         }),
         usual: Usual::Default("10000"),
-        doc: "Closed connections that monitoring remembers.",
+        doc: "Number of closed connections that monitoring keeps.",
         reload: Reload::Live(held!(max_closed_clients)),
     },
 ];
@@ -174,9 +176,9 @@ pub(super) const LOGINS: &[Key<Options>] = &[
             blocks: &[&AUTHORIZATION_BLOCK],
         },
         usual: Usual::Example("{ user: \"derek\", password: \"s3cret\", timeout: 2 }"),
-        doc: "Who may log in, and with what: `user` and `password`, or `token`, or `users`, a \
-              list of blocks with `user` and `password`, or `nkey`, each. Passwords and tokens \
-              may be bcrypt hashes. `timeout` is the time to log in.",
+        doc: "Logins of clients: `user` and `password`, or `token`, or `users`, a list of blocks \
+              with `user` and `password`, or `nkey`, each. Passwords and tokens may be bcrypt \
+              hashes. `timeout` is the time to log in.",
         reload: Reload::Live(AUTHORIZATION_HELD),
     },
     Key {
@@ -187,7 +189,7 @@ pub(super) const LOGINS: &[Key<Options>] = &[
             Ok(())
         }),
         usual: Usual::Example("\"\""),
-        doc: "The user that a client without credentials is.",
+        doc: "The user as which clients without credentials are logged in.",
         reload: Reload::Live(held!(authorization.no_auth_user)),
     },
     Key {
@@ -195,9 +197,9 @@ pub(super) const LOGINS: &[Key<Options>] = &[
         aliases: &[],
         kind: Kind::Bool(|options, value| options.no_header_support = value),
         usual: Usual::Default("false"),
-        doc: "Whether message headers are refused.",
+        doc: "`true`: refuse message headers.",
         reload: Reload::Restart(
-            "clients and other brokers were told when they connected",
+            "clients and other brokers learned it when they connected",
             held!(no_header_support),
         ),
     },
@@ -227,7 +229,7 @@ pub(super) const CONNECTIONS: &[Key<Options>] = &[
             options.ping_max = count.unwrap_or(Options::default().ping_max);
         }),
         usual: Usual::Default("2"),
-        doc: "Unanswered pings before a connection is stale.",
+        doc: "Unanswered pings before a connection is closed as stale.",
         reload: Reload::Live(held!(ping_max)),
     },
     Key {
@@ -241,7 +243,7 @@ pub(super) const CONNECTIONS: &[Key<Options>] = &[
             },
         },
         usual: Usual::Default("\"10s\""),
-        doc: "Longest time one write to a connection may take.",
+        doc: "Time for which a connection may take nothing before it is closed.",
         reload: Reload::Live(held!(write_deadline)),
     },
     Key {
@@ -249,8 +251,9 @@ pub(super) const CONNECTIONS: &[Key<Options>] = &[
         aliases: &[],
         kind: Kind::Bool(|options, value| options.no_fast_producer_stall = value),
         usual: Usual::Default("false"),
-        doc: "Whether publishers are not paused for clients that are behind, so that these are \
-              cut sooner; for brokers of the cluster that are behind they are.",
+        doc: "`true`: do not pause publishers for clients that are behind, so that these are \
+              closed sooner. Publishers are still paused for brokers of the cluster that are \
+              behind.",
         reload: Reload::Live(held!(no_fast_producer_stall)),
     },
 ];

@@ -30,7 +30,7 @@ pub(super) const LOG: &[Key<Options>] = &[
         aliases: &[],
         kind: Kind::Bool(|options, value| options.trace_verbose = value),
         usual: Usual::Default("false"),
-        doc: "Whether traces are logged and include the system account.",
+        doc: "Whether protocol traces are logged, including the system account's.",
         reload: Reload::Live(held!(trace_verbose)),
     },
     Key {
@@ -40,7 +40,7 @@ pub(super) const LOG: &[Key<Options>] = &[
             options.max_traced_msg_len = or_zero(bytes);
         }),
         usual: Usual::Default("0"),
-        doc: "Payload bytes shown in a trace; 0 is all.",
+        doc: "Payload bytes shown in a trace; 0: all.",
         reload: Reload::Live(held!(bytes max_traced_msg_len)),
     },
     Key {
@@ -48,7 +48,8 @@ pub(super) const LOG: &[Key<Options>] = &[
         aliases: &[],
         kind: Kind::Bool(|options, value| options.trace_headers = value),
         usual: Usual::Default("false"),
-        doc: "Whether traces are logged, and show of each message its headers alone.",
+        doc: "Whether protocol traces are logged, with the headers of each message but not its \
+              payload.",
         reload: Reload::Live(held!(trace_headers)),
     },
     Key {
@@ -56,7 +57,7 @@ pub(super) const LOG: &[Key<Options>] = &[
         aliases: &[],
         kind: Kind::Bool(|options, value| options.logtime = value),
         usual: Usual::Default("true"),
-        doc: "Whether log lines bear date and time.",
+        doc: "Whether log lines have date and time.",
         reload: Reload::Live(held!(logtime)),
     },
     Key {
@@ -75,7 +76,7 @@ pub(super) const LOG: &[Key<Options>] = &[
             Ok(())
         }),
         usual: Usual::Example("\"/var/log/midge/midge.log\""),
-        doc: "File the log goes to; stderr if not set.",
+        doc: "File of the log; stderr if not set.",
         reload: Reload::Live(held!(log_file)),
     },
     Key {
@@ -85,7 +86,7 @@ pub(super) const LOG: &[Key<Options>] = &[
             options.log_size_limit = u64::try_from(bytes).unwrap_or(0);
         }),
         usual: Usual::Default("0"),
-        doc: "Bytes at which the log file is rotated; 0 is never.",
+        doc: "Size at which the log file is rotated; 0: never.",
         reload: Reload::Live(held!(bytes log_size_limit)),
     },
     Key {
@@ -93,7 +94,7 @@ pub(super) const LOG: &[Key<Options>] = &[
         aliases: &["logfile_max_num"],
         kind: Kind::Integer(ANY, |options, count| options.log_max_num = or_zero(count)),
         usual: Usual::Default("0"),
-        doc: "Most log files, the live one included; 0 keeps all.",
+        doc: "Maximum number of log files, including the current one; 0 keeps all.",
         reload: Reload::Live(held!(log_max_num)),
     },
     Key {
@@ -101,8 +102,8 @@ pub(super) const LOG: &[Key<Options>] = &[
         aliases: &[],
         kind: Kind::Bool(|options, value| options.syslog = value),
         usual: Usual::Default("false"),
-        doc: "Whether the log goes to the system's log, /dev/log, instead of stderr; `log_file` \
-              comes first.",
+        doc: "Whether the log goes to the system log (/dev/log) instead of stderr. `log_file` has \
+              precedence.",
         reload: Reload::Live(held!(syslog)),
     },
     Key {
@@ -116,8 +117,8 @@ pub(super) const LOG: &[Key<Options>] = &[
             Ok(())
         }),
         usual: Usual::Example("\"udp://localhost:514\""),
-        doc: "Log server that the log goes to instead: udp://HOST:PORT, tcp://HOST:PORT or \
-              unix:///PATH; `log_file` comes first. What it does not take goes to stderr.",
+        doc: "Log server for the log: udp://HOST:PORT, tcp://HOST:PORT or unix:///PATH. `log_file` \
+              has precedence. Lines that the server does not accept go to stderr.",
         reload: Reload::Live(held!(remote_syslog)),
     },
 ];
@@ -132,7 +133,7 @@ pub(super) const FILES: &[Key<Options>] = &[
             Ok(())
         }),
         usual: Usual::Example("\"/run/midge/midge.pid\""),
-        doc: "File to write the process id to.",
+        doc: "File for the process id.",
         reload: Reload::Live(held!(pid_file)),
     },
     Key {
@@ -143,7 +144,7 @@ pub(super) const FILES: &[Key<Options>] = &[
             Ok(())
         }),
         usual: Usual::Example("\"/run/midge\""),
-        doc: "Folder to write the list of listening ports to.",
+        doc: "Folder for a file with the listening ports.",
         reload: Reload::Restart("the file is written at the start", held!(ports_file_dir)),
     },
 ];

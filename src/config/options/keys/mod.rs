@@ -33,7 +33,10 @@ pub static TOP: Block<Options> = Block {
         section("Files", log::FILES),
         section("Description", broker::DESCRIBED),
         section("Diagnosis", broker::DIAGNOSED),
-        section("Of nats-server, not served", unserved::UNSERVED),
+        section(
+            "Keys of nats-server that are not served",
+            unserved::UNSERVED,
+        ),
     ],
 };
 

@@ -55,7 +55,7 @@ pub(super) const UNSERVED: &[Key<Options>] = &[
             expected: "a boolean",
             accepts: is_bool,
             asks_for_nothing: is_false,
-            reason: "subscriptions are matched in another way",
+            reason: "midge has no such cache",
         },
     ),
     no_effect(
@@ -65,7 +65,7 @@ pub(super) const UNSERVED: &[Key<Options>] = &[
             expected: "an integer",
             accepts: is_integer,
             asks_for_nothing: never,
-            reason: "failed connects are reported by midge's own rule",
+            reason: "midge has its own rule for reporting failed connections",
         },
     ),
     no_effect(
@@ -95,7 +95,7 @@ pub(super) const UNSERVED: &[Key<Options>] = &[
             expected: "a block",
             accepts: is_proxies,
             asks_for_nothing: is_hollow,
-            reason: "no proxy is believed what it says of a client",
+            reason: "midge does not trust what a proxy says about a client",
         },
     ),
     no_effect(
@@ -105,8 +105,8 @@ pub(super) const UNSERVED: &[Key<Options>] = &[
             expected: "a boolean or a block",
             accepts: |value| matches!(value, Value::Bool(_) | Value::Map(_)),
             asks_for_nothing: is_false,
-            reason: "no OCSP response is stapled to the certificate; revoked clients are known from \
-                 CRLs (crl_file in the block \"tls\")",
+            reason: "midge sends no OCSP response with its certificate; for revoked clients use \
+                     CRLs (crl_file in the block \"tls\")",
         },
     ),
     no_effect(
@@ -116,7 +116,7 @@ pub(super) const UNSERVED: &[Key<Options>] = &[
             expected: "a boolean or a block",
             accepts: |value| matches!(value, Value::Bool(_) | Value::Map(_)),
             asks_for_nothing: is_false,
-            reason: "OCSP is not asked",
+            reason: "midge does not use OCSP",
         },
     ),
     no_effect("write_timeout", &[], WRITE_TIMEOUT),
@@ -147,33 +147,32 @@ pub(super) const UNSERVED: &[Key<Options>] = &[
         "gateway",
         &[],
         is_hollow,
-        unsupported!("clusters are not joined to others: take the block out"),
+        unsupported!("gateways are not served: remove the block"),
     ),
     refused(
         "leafnodes",
         &["leaf"],
         is_hollow,
-        unsupported!("leafnodes are not served: take the block out"),
+        unsupported!("leafnodes are not served: remove the block"),
     ),
     refused(
         "mqtt",
         &[],
         is_hollow,
-        unsupported!("clients talk NATS over TCP or TLS: take the block out"),
+        unsupported!("clients must use NATS over TCP or TLS: remove the block"),
     ),
     refused(
         "websocket",
         &["ws"],
         is_hollow,
-        unsupported!("clients talk NATS over TCP or TLS: take the block out"),
+        unsupported!("clients must use NATS over TCP or TLS: remove the block"),
     ),
     refused(
         "proxy_protocol",
         &[],
         is_false,
         unsupported!(
-            "clients are known by their own addresses: take the key out and let them connect \
-                 directly"
+            "midge uses the clients' own addresses: remove the key and let clients connect directly"
         ),
     ),
 ];

@@ -308,7 +308,7 @@ fn logins_are_read() {
     let read = read.authorization.users;
     assert_eq!((&*read[0].name, &*read[0].account), ("a", "$G"));
     assert_eq!(read[1].connection_types, [ConnectionType::Standard]);
-    assert!(warnings("authorization { users: [] }")[0].contains("nobody has to log in"));
+    assert!(warnings("authorization { users: [] }")[0].contains("clients need no login"));
     assert!(warnings("authorization { timeout: 1m, token: t }")[0].contains("is high"));
 }
 

@@ -15,7 +15,7 @@ fn what_has_no_effect_gives_a_warning() {
         ("jetstream {}", "streams are not served"),
         ("jetstream { limits: [] }", "streams are not served"),
         ("ocsp {}", "no OCSP response"),
-        ("ocsp_cache {}", "OCSP is not asked"),
+        ("ocsp_cache {}", "midge does not use OCSP"),
         ("store_dir: a", "streams are not served"),
         ("default_js_domain { A: b }", "streams are not served"),
         ("prof_port: 5", "no profiling port"),
@@ -25,10 +25,10 @@ fn what_has_no_effect_gives_a_warning() {
         ("prof_block_rate: 5", "no profiling port"),
         ("write_timeout: retry", "is closed"),
         ("ocsp: true", "no OCSP response"),
-        ("ocsp_cache: true", "OCSP is not asked"),
+        ("ocsp_cache: true", "midge does not use OCSP"),
         (
             "proxies { trusted: [ { key: a } ] }",
-            "no proxy is believed",
+            "does not trust what a proxy says",
         ),
         ("feature_flags { a: true }", "has no effect"),
     ] {

@@ -28,7 +28,7 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                     Ok(())
                 }),
                 usual: Usual::Example("\"/etc/midge/cert.pem\""),
-                doc: "The broker's certificate, with the intermediate CAs behind it.",
+                doc: "The broker's certificate, followed by the intermediate CAs.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -51,7 +51,7 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                     blocks: &[&CERTS],
                 },
                 usual: Usual::Example("[{ cert_file: \"cert.pem\", key_file: \"key.pem\" }]"),
-                doc: "Several certificates instead; the first that fits a peer is shown.",
+                doc: "Several certificates instead; a peer gets the first that fits.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -87,7 +87,7 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                     Ok(())
                 }),
                 usual: Usual::Default("reject"),
-                doc: "What becomes of peers once the successor of a CRL is overdue: `reject`, or `warn`, which lets them in.",
+                doc: "What to do with peers when the CRL of their CA has expired: `reject` them, or `warn` and let them in.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -106,7 +106,7 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                     it.tls.verify |= value;
                 }),
                 usual: Usual::Default("false"),
-                doc: "Whether they must, and the certificate names the user.",
+                doc: "The same, and the certificate decides which user the peer is.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -117,7 +117,7 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                     it.tls.verify |= value;
                 }),
                 usual: Usual::Default("false"),
-                doc: "In `cluster`: whether a member that dials must have a certificate for a host in `routes`.",
+                doc: "In `cluster`: whether the dialling member must have a certificate for a host in `routes`.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -125,7 +125,7 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                 aliases: &[],
                 kind: Kind::Bool(|it, value| it.tls.insecure = value),
                 usual: Usual::Default("false"),
-                doc: "In `cluster`: whether the certificates of members that are dialled are taken unseen.",
+                doc: "In `cluster`: `true` accepts any certificate of members that are dialled.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -137,7 +137,7 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                     }
                 }),
                 usual: Usual::Default("2"),
-                doc: "Time that a peer may keep the handshake waiting.",
+                doc: "Time for the TLS handshake.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -149,7 +149,7 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                     blocks: &[],
                 },
                 usual: Usual::Default("false"),
-                doc: "Whether TLS begins before INFO: `true`, `false`, `\"auto\"` for peers that begin within 50 ms, or that time.",
+                doc: "Whether TLS starts before INFO: `true`, `false`, `\"auto\"` (if the peer starts TLS within 50 ms), or another time to wait for that.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -161,7 +161,7 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                     blocks: &[],
                 },
                 usual: Usual::Default("\"1.2\""),
-                doc: "The oldest version of TLS that is spoken.",
+                doc: "The oldest TLS version that is accepted.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -177,7 +177,7 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                     blocks: &[],
                 },
                 usual: Usual::Example("[\"TLS_AES_256_GCM_SHA384\"]"),
-                doc: "Cipher suites, the preferred first; all good ones if not set.",
+                doc: "Cipher suites, preferred ones first; all secure ones if not set.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -193,7 +193,7 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                     blocks: &[],
                 },
                 usual: Usual::Example("[\"X25519\"]"),
-                doc: "Key exchange groups, the preferred first; all good ones if not set.",
+                doc: "Key exchange groups, preferred ones first; all secure ones if not set.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -209,7 +209,7 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                 usual: Usual::Example(
                     "[\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"]",
                 ),
-                doc: "SHA-256, in hexadecimal, of the public keys that peers may have.",
+                doc: "SHA-256 (hexadecimal) of the public keys that peers may have.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -220,7 +220,7 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                         u32::try_from(limit).ok().filter(|limit| *limit > 0);
                 }),
                 usual: Usual::Default("0"),
-                doc: "Handshakes begun in a second at most; 0 is no limit.",
+                doc: "Maximum number of handshakes started per second; 0: no limit.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -228,7 +228,7 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                 aliases: &[],
                 kind: Kind::Bool(|it, value| it.tls.puppet = value),
                 usual: Usual::Default("false"),
-                doc: "Whether certificate, key, CA and CRL are those of the Puppet agent of this host; only certificates of its CA get in.",
+                doc: "`true`: use certificate, key, CA and CRL of this host's Puppet agent, and let in only clients with a certificate of its CA.",
                 reload: Reload::WithBlock,
             },
             Key {
@@ -239,7 +239,7 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                     Ok(())
                 }),
                 usual: Usual::Example("\"/etc/puppetlabs/puppet/ssl\""),
-                doc: "Where the Puppet agent has them, if its settings are not to be asked.",
+                doc: "Folder of the agent's certificates, if not the one in its settings.",
                 reload: Reload::WithBlock,
             },
             no_effect(
@@ -249,7 +249,7 @@ pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
                     expected: "true or false, without quotes",
                     accepts: is_bool,
                     asks_for_nothing: is_false,
-                    reason: "there are none",
+                    reason: "midge has none",
                 },
             ),
             no_effect("ca_certs_match", &[], WINDOWS),
@@ -296,7 +296,7 @@ pub(super) static CERTS: Block<Pair> = Block {
                     Ok(())
                 }),
                 usual: Usual::Example("\"/etc/midge/cert.pem\""),
-                doc: "A certificate, with the intermediate CAs behind it.",
+                doc: "A certificate, followed by the intermediate CAs.",
                 reload: Reload::WithBlock,
             },
             Key {

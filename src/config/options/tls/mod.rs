@@ -51,8 +51,8 @@ pub(super) fn read_tls(options: &mut Options, entry: &Entry, problems: &mut Prob
     };
     let tls = read_block(map, &node.position, problems);
     if tls.check_known_urls {
-        let text = "\"verify_cert_and_check_known_urls\" is for brokers, who are known by the routes \
-                    that are written: clients have none; write verify: true";
+        let text = "\"verify_cert_and_check_known_urls\" compares a broker's certificate with the \
+                    routes, and clients have none: write verify: true";
         problems.error(&node.position, text);
     }
     options.tls = Some(tls);
@@ -69,8 +69,8 @@ pub(super) fn read_block(map: &Map, position: &Position, problems: &mut Problems
     match (pair.cert_file, pair.key_file) {
         (Some(cert_file), Some(key_file)) => {
             if !tls.certificates.is_empty() {
-                let text = "tls: cert_file cannot stand beside certs: write all certificates in \
-                            certs";
+                let text = "tls: cert_file and certs cannot be used together: write all \
+                            certificates in certs";
                 problems.error(position, text);
             }
             tls.certificates.push(CertificateFiles {

@@ -58,7 +58,9 @@ pub(super) fn expired_crl(text: &str) -> Result<ExpiredCrl, String> {
     match &*text.to_ascii_lowercase() {
         "reject" => Ok(ExpiredCrl::Reject),
         "warn" => Ok(ExpiredCrl::Warn),
-        _ => Err(format!("\"crl_expired\" is reject or warn, not {text:?}")),
+        _ => Err(format!(
+            "\"crl_expired\" must be reject or warn, not {text:?}"
+        )),
     }
 }
 
@@ -73,7 +75,7 @@ pub(super) fn handshake_first(written: &mut Written, entry: &Entry, problems: &m
             _ => parse_duration(text).map(HandshakeFirst::Within),
         },
         _ => Err(format!(
-            "{:?} is true, false, \"auto\" or a duration",
+            "{:?} must be true, false, \"auto\" or a duration",
             entry.key
         )),
     };
@@ -94,9 +96,9 @@ pub(super) fn min_version(written: &mut Written, entry: &Entry, problems: &mut P
     let read = match text.trim_start_matches(['v', 'V']) {
         "1.2" => Ok(false),
         "1.3" => Ok(true),
-        "1.0" | "1.1" => Err(format!("TLS {text} is not spoken any more: write \"1.2\"")),
+        "1.0" | "1.1" => Err(format!("TLS {text} is no longer supported: write \"1.2\"")),
         _ => Err(format!(
-            "{:?} is \"1.2\" or \"1.3\", not {text:?}",
+            "{:?} must be \"1.2\" or \"1.3\", not {text:?}",
             entry.key
         )),
     };
