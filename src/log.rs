@@ -217,9 +217,7 @@ impl LogHandle {
         // Who logs takes the lock again.
         drop(current);
         if let Some(cause) = unreached {
-            tracing::warn!(
-                "The log goes to stderr until it can go to {place}, which cannot be reached: {cause}"
-            );
+            tracing::warn!("The log goes to stderr, because {place} cannot be reached: {cause}");
         }
     }
 

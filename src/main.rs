@@ -65,7 +65,7 @@ fn main() -> ExitCode {
                 return ExitCode::FAILURE;
             }
         }
-        Invocation::SubjectBatch(options) => {
+        Invocation::Run(options) => {
             let log = match log::init(&options) {
                 Ok(log) => log,
                 Err(error) => {
@@ -159,7 +159,7 @@ fn serve_monitor(prepared: &mut Prepared, monitor: &Arc<Monitor>) -> io::Result<
 fn read_options() -> Result<(Options, Vec<Diagnostic>), String> {
     let parsed = config::parse(env::args_os()).map_err(|error| error.to_string())?;
     match parsed.invocation {
-        Invocation::SubjectBatch(options) => Ok((*options, parsed.warnings)),
-        _ => Err("the command line asks for something else".into()),
+        Invocation::Run(options) => Ok((*options, parsed.warnings)),
+        _ => Err("the command line does not start a broker".into()),
     }
 }

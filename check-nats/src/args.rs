@@ -95,7 +95,7 @@ fn target_args() -> Vec<Arg> {
         text('u', "url", "URL").help("Monitoring URL, in place of -m"),
         text('t', "timeout", "SECONDS[:STATE]")
             .default_value("10")
-            .help("Time for the whole run, and the state when it is used up"),
+            .help("Time for the whole run, and the state when it runs out"),
     ]
 }
 
@@ -109,20 +109,20 @@ fn check_args() -> Vec<Arg> {
             .help("What to check, see below"),
         text('w', "warning", "RANGE")
             .allow_hyphen_values(true)
-            .help("When the main figure of the mode is a warning"),
+            .help("When the mode's main value is a warning"),
         text('c', "critical", "RANGE")
             .allow_hyphen_values(true)
-            .help("When the main figure of the mode is critical"),
+            .help("When the mode's main value is critical"),
         long("sample", "TIME")
-            .help("slow, traffic: look twice, so far apart, without a state file"),
+            .help("slow, traffic: measure twice, this far apart, without a state file"),
         long("state-dir", "DIR")
             .value_parser(value_parser!(PathBuf))
             .help("slow, traffic: state files, else /var/tmp/check_nats-UID"),
         long("digest", "DIGEST").help("config: the digest that the configuration must have"),
         long("expect", "NUMBER")
             .value_parser(value_parser!(u16).range(1..))
-            .help("cluster: members that there must be, else those that the broker misses"),
-        long("figure", "NAME").help("varz: a number of /varz by its dotted path"),
+            .help("cluster: number of members that must be present; else the broker's own list"),
+        long("figure", "NAME").help("varz: a number in /varz, by its dotted path"),
     ]
 }
 
@@ -140,7 +140,7 @@ fn output_args() -> Vec<Arg> {
             .short('v')
             .long("verbose")
             .action(ArgAction::Count)
-            .help("-v names offenders, -vv lists requests, -vvv figures"),
+            .help("-v names the clients, -vv lists requests, -vvv values"),
         Arg::new("version")
             .short('V')
             .long("version")
@@ -170,7 +170,7 @@ fn threshold_args() -> Vec<Arg> {
                 .alias(format!("{stem}-{short}"))
                 .value_name("RANGE")
                 .allow_hyphen_values(true)
-                .help_heading("Thresholds of single figures, each with a --…-critical beside it")
+                .help_heading("Thresholds of single values, each with a --…-critical too")
                 .help(format!("When {} is a warning", metric.label));
             // One line each is enough for help; both parse.
             args.push(arg.hide(level == "critical"));
@@ -188,7 +188,7 @@ fn text(short: char, name: &'static str, value: &'static str) -> Arg {
 }
 
 fn after_help() -> String {
-    let mut text = "Modes (the first figure is the main one, for -w and -c):\n".to_owned();
+    let mut text = "Modes (the first value is the main one, for -w and -c):\n".to_owned();
     for mode in MODES {
         let labels: Vec<&str> = mode.metrics.iter().map(|metric| metric.label).collect();
         let indent = " ".repeat(14);

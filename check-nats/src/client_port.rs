@@ -126,13 +126,13 @@ impl<'a> Session<'a> {
     pub fn log_in(&mut self) -> Result<Duration, Failure> {
         if self.info.tls_required {
             return Err(Failure::unknown(format!(
-                "client port {} wants TLS: this version cannot check TLS ports",
+                "client port {} requires TLS: this version cannot check TLS ports",
                 self.peer
             )));
         }
         if self.info.auth_required {
             return Err(Failure::unknown(format!(
-                "client port {} wants a login: this version cannot log in",
+                "client port {} requires a login: this version cannot log in",
                 self.peer
             )));
         }
@@ -176,7 +176,7 @@ impl<'a> Session<'a> {
         match delivered == payload {
             true => Ok(time),
             false => Err(Failure::critical(format!(
-                "client port {} delivered another message than was published",
+                "client port {} delivered a different message than was published",
                 self.peer
             ))),
         }

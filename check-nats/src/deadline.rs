@@ -76,7 +76,7 @@ impl fmt::Display for Step {
             Self::Connect => "connecting to the client port",
             Self::Connz => "asking for /connz",
             Self::Explainz => "asking for /explainz",
-            Self::Handshake => "shaking hands on the client port",
+            Self::Handshake => "TLS handshake on the client port",
             Self::Healthz => "asking for /healthz",
             Self::Info => "waiting for INFO on the client port",
             Self::Latencyz => "asking for /latencyz",

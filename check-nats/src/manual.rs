@@ -25,7 +25,7 @@ pub fn page() -> String {
     for arg in command.get_arguments().filter(plain) {
         write_option(&mut page, arg);
     }
-    page.push_str(".SS Thresholds of single figures\n");
+    page.push_str(".SS Thresholds of single values\n");
     for metric in threshold_options() {
         write_threshold_option(&mut page, metric);
     }
@@ -123,24 +123,24 @@ check_nats \\- check a NATS broker, as a Nagios plugin
 [\\-w RANGE] [\\-c RANGE] [\\-t SECONDS[:STATE]] [\\-v] [OPTIONS]
 .SH DESCRIPTION
 .B check_nats
-looks at one broker, midge or nats\\-server, on its client port and its
+checks one broker, midge or nats\\-server, on its client port and its
 monitoring port, and prints one line with a status and performance data.
 Without options it checks the health of the broker on this machine.
 .P
-Modes that compare with the run before keep a small state file. The first run,
+Modes that compare with the last run keep a small state file. The first run,
 and the first one after a restart of the broker, have nothing to compare with:
-they are OK and say so.
+they return OK and say so.
 .SH MODES
-The first figure of a mode is its main one, which
+The first value of a mode is its main one:
 .B \\-w
 and
 .B \\-c
-mean.
+apply to it.
 ";
 
 const TAIL: &str = "\
 .SH RANGES
-A threshold is a range of values that are well, written [@]start:end:
+A threshold is the range of good values, written [@]start:end:
 .TP
 .B 10
 alert below 0 or above 10
@@ -159,25 +159,25 @@ alert from 10 to 20
 .P
 Both ends belong to the range. Times take the suffixes us, ms, s, m, h, d and w;
 bytes take B, KB, MB, GB, TB, KiB, MiB, GiB and TiB. N% is a share of the limit of
-the figure where it has one.
+the value where it has one.
 .SH EXIT STATUS
 .TP
 .B 0
-OK: looked at, within all thresholds
+OK: checked, within all thresholds
 .TP
 .B 1
 WARNING: a warning threshold is crossed
 .TP
 .B 2
 CRITICAL: a critical threshold is crossed, or the broker does not serve:
-the connection is refused, closed, or not greeted in time
+the connection is refused or closed, or gets no INFO in time
 .TP
 .B 3
-UNKNOWN: it could not be found out: wrong arguments, a name that is not
-resolved, an answer that is not understood or lacks what the mode rests on, no
-time left in a later step; also for \\-\\-help and \\-\\-version
+UNKNOWN: the check could not be made: wrong arguments, a name that is not
+resolved, an answer that is not understood or lacks a field that the mode needs,
+no time left in a later step; also for \\-\\-help and \\-\\-version
 .P
-Of several findings the worst counts, in the order CRITICAL, WARNING, UNKNOWN, OK.
+Of several results the worst counts, in the order CRITICAL, WARNING, UNKNOWN, OK.
 .SH FILES
 .TP
 .B /var/tmp/check_nats\\-UID

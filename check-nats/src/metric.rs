@@ -59,7 +59,7 @@ impl Metric {
 
 pub(super) static CA_DAYS: Metric = Metric {
     label: "ca_days",
-    help: "days until the CA of the clients' certificates ends; only midge tells",
+    help: "days until the CA of the clients' certificates expires; midge only",
     option: Some("ca"),
     warning: "30:",
     critical: "7:",
@@ -68,7 +68,7 @@ pub(super) static CA_DAYS: Metric = Metric {
 pub(super) static CEILING_TIME: Metric = Metric {
     label: "ceiling_time",
     unit: Unit::Seconds,
-    help: "time until the first ceiling is reached at the present growth; at most a year",
+    help: "time until the first limit is reached at the present growth; at most a year",
     option: Some("ceiling-time"),
     warning: "1d:",
     critical: "1h:",
@@ -76,14 +76,14 @@ pub(super) static CEILING_TIME: Metric = Metric {
 pub(super) static CEILING_USED: Metric = Metric {
     label: "ceiling_used",
     unit: Unit::Percent,
-    help: "percent in use of the fullest ceiling",
+    help: "percent in use of the limit that is nearest",
     option: Some("ceiling-used"),
     warning: "80",
     critical: "95",
 };
 pub(super) static CERT_DAYS: Metric = Metric {
     label: "cert_days",
-    help: "days until the broker's certificate ends",
+    help: "days until the broker's certificate expires",
     option: Some("cert"),
     warning: "30:",
     critical: "7:",
@@ -91,7 +91,7 @@ pub(super) static CERT_DAYS: Metric = Metric {
 };
 pub(super) static ROUTE_CERT_DAYS: Metric = Metric {
     label: "route_cert_days",
-    help: "days until the certificate of the route port ends",
+    help: "days until the certificate of the route port expires",
     option: Some("route-cert"),
     warning: "30:",
     critical: "7:",
@@ -99,7 +99,7 @@ pub(super) static ROUTE_CERT_DAYS: Metric = Metric {
 };
 pub(super) static ROUTE_CA_DAYS: Metric = Metric {
     label: "route_ca_days",
-    help: "days until the CA of the routes' certificates ends; only midge tells",
+    help: "days until the CA of the routes' certificates expires; midge only",
     option: Some("route-ca"),
     warning: "30:",
     critical: "7:",
@@ -107,7 +107,7 @@ pub(super) static ROUTE_CA_DAYS: Metric = Metric {
 };
 pub(super) static ROUTE_CRL_DAYS: Metric = Metric {
     label: "route_crl_days",
-    help: "days until the successor of the routes' CRL is due; only midge tells",
+    help: "days until the routes' CRL expires; midge only",
     option: Some("route-crl"),
     warning: "3:",
     critical: "0.5:",
@@ -115,7 +115,7 @@ pub(super) static ROUTE_CRL_DAYS: Metric = Metric {
 };
 pub(super) static CRL_DAYS: Metric = Metric {
     label: "crl_days",
-    help: "days until the successor of the CRL is due; only midge tells",
+    help: "days until the CRL expires; midge only",
     option: Some("crl"),
     warning: "3:",
     critical: "0.5:",
@@ -147,7 +147,7 @@ pub(super) static CONNECT_TIME: Metric = Metric {
 pub(super) static CPU: Metric = Metric {
     label: "cpu",
     unit: Unit::Percent,
-    help: "processor use in percent of one core",
+    help: "CPU use in percent of one core",
     option: Some("cpu"),
     ..Metric::PLAIN
 };
@@ -158,7 +158,7 @@ pub(super) static FINDINGS_CRITICAL: Metric = Metric {
 };
 pub(super) static FINDINGS_INFO: Metric = Metric {
     label: "findings_info",
-    help: "findings that are only worth knowing",
+    help: "findings of severity info",
     ..Metric::PLAIN
 };
 pub(super) static FINDINGS_WARNING: Metric = Metric {
@@ -240,7 +240,7 @@ pub(super) static MEMBERS: Metric = Metric {
 };
 pub(super) static MEMBERS_MISSING: Metric = Metric {
     label: "members_missing",
-    help: "members that ought to be there and are not",
+    help: "members that should be present and are not",
     ..Metric::PLAIN
 };
 pub(super) static MESH_PROBLEMS: Metric = Metric {
@@ -292,7 +292,7 @@ pub(super) static PENDING_TOTAL: Metric = Metric {
 pub(super) static REQUEST_TIME: Metric = Metric {
     label: "request_time",
     unit: Unit::Seconds,
-    help: "from a message published to the own inbox to its delivery",
+    help: "from publishing a message to the check's own inbox to its delivery",
     option: Some("req"),
     warning: "0.5",
     critical: "1",
@@ -308,14 +308,14 @@ pub(super) static RTT: Metric = Metric {
 pub(super) static SCHED_MAX: Metric = Metric {
     label: "sched_max",
     unit: Unit::Seconds,
-    help: "the latest that a thread of the broker ran in the last minute",
+    help: "the longest delay of a thread of the broker in the last minute",
     option: Some("sched-max"),
     ..Metric::PLAIN
 };
 pub(super) static SCHED_P99: Metric = Metric {
     label: "sched_p99",
     unit: Unit::Seconds,
-    help: "99 of 100 times a thread of the broker ran at most this late",
+    help: "99 of 100 times a thread of the broker was delayed by at most this",
     option: Some("sched"),
     warning: "0.1",
     critical: "0.5",
@@ -346,7 +346,7 @@ pub(super) static SLOW_LEAFS: Metric = Metric {
 };
 pub(super) static SLOW_NEW: Metric = Metric {
     label: "slow_new",
-    help: "slow consumers since the run before, or during the sample",
+    help: "slow consumers since the last run, or during the sample",
     option: Some("slow"),
     warning: "0",
     ..Metric::PLAIN
@@ -388,6 +388,6 @@ pub(super) static UPTIME_SHORT: Metric = Metric {
 /// Stands for the figure that `--figure` names.
 pub(super) static VARZ_FIGURE: Metric = Metric {
     label: "FIGURE",
-    help: "the figure of --figure, labelled by its path",
+    help: "the value that --figure names, labelled by its path",
     ..Metric::PLAIN
 };

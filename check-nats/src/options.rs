@@ -268,7 +268,7 @@ fn threshold(
     let (option, text) = match (own, short) {
         (Some((own, _)), Some((short, _))) => {
             return Err(format!(
-                "--{short} is --{own} in this mode: give one of them"
+                "--{short} means --{own} in this mode: give only one of them"
             ));
         }
         (Some(typed), None) | (None, Some(typed)) => typed,

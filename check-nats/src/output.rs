@@ -144,9 +144,8 @@ fn prometheus(report: &Report, options: &Options) -> String {
             .collect();
         let _ = write!(
             output,
-            "# HELP {prefix}_{name} Figure {name} of the check\n\
-             # TYPE {prefix}_{name} gauge\n\
-             {prefix}_{name}{{item=\"{item}\"}} {}\n",
+            "# HELP {prefix}_{name} Value {name} of the check\n# TYPE {prefix}_{name} \
+             gauge\n{prefix}_{name}{{item=\"{item}\"}} {}\n",
             decimal(value)
         );
     }

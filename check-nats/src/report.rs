@@ -206,7 +206,7 @@ impl Report {
         self.metrics
             .iter_mut()
             .find(|measured| measured.planned.label == label)
-            .unwrap_or_else(|| panic!("the table of this mode lacks the figure {label}"))
+            .unwrap_or_else(|| panic!("the table of this mode lacks the value {label}"))
     }
 }
 

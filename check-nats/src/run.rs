@@ -232,7 +232,7 @@ impl<'a> Check<'a> {
         let place = format!("{}{}: HTTP status 404", self.options.monitor_url, need.path);
         Ok(Failure::unknown(match need.midge_only {
             "" => place,
-            why => format!("{place}: it is not there: {why}"),
+            why => format!("{place}: not in the answer: {why}"),
         }))
     }
 

@@ -151,9 +151,9 @@ pub(crate) const OPTIONS: &[InstanceOption] = &[
         name: "ReportNotifications",
         argument: "true|false",
         default: "true",
-        doc: "Send a notification when the broker's condition changes: FAILURE when /varz cannot \
-              be read, WARNING when /healthz reports trouble or cannot be read, OKAY when \
-              both are well again.",
+        doc: "Send a notification when the broker's state changes: FAILURE when /varz cannot be \
+              read, WARNING when /healthz reports trouble or cannot be read, OKAY when both are \
+              well again.",
         set: |instance, value| {
             instance.report_notifications = value.boolean()?;
             Ok(())
@@ -163,7 +163,7 @@ pub(crate) const OPTIONS: &[InstanceOption] = &[
         name: "ReportLimits",
         argument: "true|false",
         default: "false",
-        doc: "Dispatch the limits that the broker is configured with as well.",
+        doc: "Also dispatch the limits of the broker's configuration.",
         set: |instance, value| {
             instance.report_limits = value.boolean()?;
             Ok(())

@@ -14,7 +14,7 @@ const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../conf/man/collectd-na
 const HEAD: &str = r#".\" Made from the tables of collectd-plugin/src: do not edit.
 .TH COLLECTD-NATS 5 "" midge "midge manual"
 .SH NAME
-collectd-nats \- figures, condition and restarts of NATS brokers for collectd
+collectd-nats \- values, state and restarts of NATS brokers for collectd
 .SH SYNOPSIS
 .nf
 LoadPlugin nats
@@ -35,15 +35,15 @@ The plugin
 .B nats
 of
 .BR collectd (1)
-reads /varz and /healthz of the monitoring port of NATS brokers, of midge as well as of
-nats-server, which must have been started with a monitoring port (http_port).
+reads /varz and /healthz from the monitoring port of NATS brokers: midge, or nats-server if it was
+started with a monitoring port (http_port).
 Without a block, or with empty blocks, it polls one instance named
 .B local
 at http://127.0.0.1:8222. Several blocks add up.
 .PP
-When a broker is down, slow, or answers what is not understood, the plugin dispatches bool-up
-as 0 and no figures of the broker, and goes on polling at the same pace. Each change of
-condition and each restart of a broker is logged once.
+When a broker is down, slow, or gives an invalid answer, the plugin dispatches bool-up as 0 and no
+other values, and keeps polling at the same interval. Each change of state and each restart of a
+broker is logged once.
 .PP
 The library must be in the PluginDir as
 .BR nats.so ,
@@ -53,8 +53,8 @@ Each
 .B <Instance
 .IB name >
 block is one broker. Its name becomes the plugin instance of all values and must be unique.
-Keys are read in any letter case, and numbers with or without quotes. Unknown keys are logged
-and passed over; a bad value keeps collectd from starting, with the reason in the log.
+Keys may be in upper or lower case, numbers with or without quotes. Unknown keys are logged
+and ignored. With a bad value collectd does not start; the log says why.
 "#;
 
 const TAIL: &str = r#".SH LOG
@@ -90,8 +90,8 @@ fn page() -> String {
     }
     page.push_str(
         ".SH VALUES\nThe plugin is nats, the plugin instance the name of the instance. Types are \
-         those of collectd's own\n.BR types.db (5).\nWhat a broker does not report, as older \
-         nats-servers do not report all of this, is not dispatched.\n",
+         those of collectd's own\n.BR types.db (5).\nA value that a broker does not report is not \
+         dispatched; older nats-servers do not report all of them.\n",
     );
     write_figures(&mut page, Group::Basic);
     page.push_str(".SS With ReportLimits\n");

@@ -191,7 +191,7 @@ impl Poller {
         }
         self.lacking.clone_from(&report.lacking);
         let (level, text) = match &*self.lacking {
-            [] => (Level::Notice, "all figures are reported again".to_owned()),
+            [] => (Level::Notice, "all values are reported again".to_owned()),
             lacking => {
                 let names = lacking.join(", ");
                 (

@@ -79,7 +79,8 @@ impl Client {
         let base_url = base_url.trim_end_matches('/').to_owned();
         let (agent, place) = match &access.unix_socket {
             Some(path) => {
-                let place = format!("unix:{}", path.display());
+                // A blank keeps the socket's path and the request's apart.
+                let place = format!("unix:{} ", path.display());
                 let connector = UnixConnector { path: path.clone() };
                 (
                     Agent::with_parts(config.build(), connector, NoLookup),
@@ -285,8 +286,8 @@ impl Client {
                 url,
                 detail: match other.to_string() {
                     text if text.contains("http parse fail") => format!(
-                        "{text}: what answers there is no monitoring port; the port of clients \
-                         (4222) answers like this"
+                        "{text}: this is not a monitoring port; the client port (4222) answers \
+                         like this"
                     ),
                     text => text,
                 },
@@ -391,7 +392,7 @@ fn check_url(url: &str, https: bool) -> Result<(), Error> {
     if let Some((_, host)) = url.split_once('@') {
         return Err(Error::InvalidUrl {
             url: format!("http://…@{host}"),
-            reason: "a monitoring port takes no user and password: remove them",
+            reason: "the URL must have no user and password: remove them",
         });
     }
     let fail = |reason| {

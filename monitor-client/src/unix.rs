@@ -41,7 +41,7 @@ impl Connector for UnixConnector {
         details: &ConnectionDetails,
         _chained: Option<()>,
     ) -> Result<Option<UnixTransport>, Error> {
-        let stream = UnixStream::connect(&self.path)?;
+        let stream = UnixStream::connect(&self.path).map_err(explain)?;
         let config = details.config;
         let buffers = LazyBuffers::new(config.input_buffer_size(), config.output_buffer_size());
         Ok(Some(UnixTransport { stream, buffers }))
@@ -85,6 +85,22 @@ impl Transport for UnixTransport {
     fn is_open(&mut self) -> bool {
         false
     }
+}
+
+/// An error of the system with what to do about it.
+fn explain(error: io::Error) -> io::Error {
+    let advice = match error.kind() {
+        io::ErrorKind::NotFound => {
+            "there is no such socket: start the broker, with this path as \"unix\" in its block \
+             \"monitor\""
+        }
+        io::ErrorKind::PermissionDenied => {
+            "this user may not open the socket: see \"unix_mode\" in the broker's block \
+             \"monitor\", and the socket's group"
+        }
+        _ => return error,
+    };
+    io::Error::new(error.kind(), advice)
 }
 
 fn failure(error: io::Error, timeout: NextTimeout) -> Error {

@@ -189,7 +189,7 @@ impl Registry {
         drop(freed);
     }
 
-    /// The same with a connection that left without a word, for `reason`.
+    /// The same with a connection that left without sending anything, for `reason`.
     pub fn close_bare(&self, connection: &Connection, reason: CloseReason) {
         let mut closed = ClosedConnection {
             last: connection.view(),

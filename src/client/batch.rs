@@ -191,7 +191,8 @@ impl Active {
 #[cold]
 fn no_room(publish: &Publish<'_>) -> End {
     let detail = format!(
-        "a payload of {} bytes for {}, and those that are being read take all that they may",
+        "a payload of {} bytes for {}: all payloads that are being read take as much memory as \
+         they may",
         publish.total_len,
         quoted(publish.subject)
     );

@@ -284,10 +284,7 @@ impl Active {
             }
         }
         if !all.is_empty() {
-            let text = format!(
-                "{} subscriptions removed: not permitted any more",
-                all.len()
-            );
+            let text = format!("{} subscriptions removed: no longer permitted", all.len());
             warn!("{} - {text}", self.base.connection.log_prefix());
             let (cid, who) = (self.base.connection.cid, self.base.connection.who());
             let events = &self.base.broker.telemetry.events;

@@ -257,7 +257,7 @@ fn nonce(listener: &ClientListener) -> Box<str> {
         Ok(()) => BASE64URL_NOPAD.encode(&bytes).into(),
         // Without one nobody can sign.
         Err(_) => {
-            error!("There are no random bytes to make a nonce of");
+            error!("The system gives no random bytes for a nonce");
             Box::default()
         }
     }

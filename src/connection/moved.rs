@@ -3,7 +3,7 @@
 //! are connections.
 //!
 //! A connection notes itself once in a list of its registry, behind what it has
-//! counted: at the end of each batch it reads and of each flush. That is a look at
+//! counted: at the end of each batch it reads and of each flush. That is a read of
 //! one byte, and nothing per message. `broker::registry` goes through the list.
 
 use std::sync::{
@@ -50,13 +50,6 @@ struct AddedUp {
 }
 
 impl Connection {
-    /// Counts what a batch brought. Only the own task may do so.
-    pub fn count_received(&self, msgs: u64, bytes: u64) {
-        self.in_msgs.add(msgs);
-        self.in_bytes.add(bytes);
-        self.note_moved();
-    }
-
     /// Notes that something was counted. To be called behind it.
     #[inline]
     pub fn note_moved(&self) {

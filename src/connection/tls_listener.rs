@@ -159,7 +159,7 @@ impl TlsListener {
     pub async fn connect(&self, stream: &Arc<TcpStream>, host: &str) -> Result<Secured, Failure> {
         let start = Instant::now();
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
-            let text = format!("no certificate can be for the host {host:?}");
+            let text = format!("no certificate can be valid for the host {host:?}");
             Failure::new(Cause::Other, text)
         })?;
         let material = self.store.current();
@@ -186,7 +186,7 @@ impl TlsListener {
             revoked_authority: None,
         };
         let Some(leaf) = chain.first() else {
-            let why = "it showed no certificate, which is asked for now";
+            let why = "it showed no certificate, which is now required";
             let peer = connection.peer.to_string();
             return material.options.verify.then(|| refused(why, peer));
         };
@@ -205,14 +205,14 @@ impl TlsListener {
         let pinned = &material.options.pinned_certs;
         let key = Fingerprint::from_der(leaf).map(|it| it.spki_sha256);
         if !pinned.is_empty() && !key.is_ok_and(|key| pinned.contains(&key)) {
-            let why = "the key of its certificate is not in pinned_certs any more";
+            let why = "the key of its certificate is no longer in pinned_certs";
             return Some(refused(why, subject()));
         }
         let known = connection.certificate.get();
         if !tls.is_dialled && known.is_some_and(|it| !material.options.takes(it)) {
             return Some(refused(UNKNOWN_HOST, subject()));
         }
-        let why = "the CA of its certificate is not believed any more";
+        let why = "the CA of its certificate is no longer trusted";
         (!material.knows_issuer(&chain, tls.is_dialled)).then(|| refused(why, subject()))
     }
 

@@ -159,8 +159,8 @@ impl Waiting {
     pub(super) fn new(style: Arc<Style>, losses: Arc<Losses>) -> io::Result<Self> {
         if !losses.count_writer() {
             return Err(io::Error::other(
-                "the places that the log had before take nothing, and too many threads wait for \
-                 them; restart the broker",
+                "earlier places of the log hang, and too many threads wait for them; restart the \
+                 broker",
             ));
         }
         let (messages, queue) = channel();

@@ -188,7 +188,7 @@ pub fn handle_large<P: Messages>(peer: &mut P, buffers: &mut ThreadBuffers, larg
     buffers.read_at = MonotonicMicros::now();
     peer.begin_batch(buffers);
     let result = peer.deliver_large(buffers, large);
-    // It may have reached nobody, which is counted too.
+    // It may have reached nobody, which is counted behind it.
     peer.connection().note_moved();
     // Nothing of it is left; whether more is read is up to the thread's buffers.
     peer.set_held(Held::No);
@@ -200,7 +200,9 @@ pub fn handle_large<P: Messages>(peer: &mut P, buffers: &mut ThreadBuffers, larg
 /// Counts messages that the peer has sent.
 pub fn count_received<P: Messages>(peer: &mut P, buffers: &ThreadBuffers, msgs: u64, bytes: u64) {
     let connection = peer.connection();
-    connection.count_received(msgs, bytes);
+    connection.in_msgs.add(msgs);
+    connection.in_bytes.add(bytes);
+    connection.note_moved();
     connection.active(buffers.read_at.clock());
     if P::MESSAGES_REPLACE_PINGS {
         peer.link_mut().keepalive.busy();

@@ -122,7 +122,7 @@ impl End {
             let text = String::from_utf8_lossy(shown);
             self.detail = format!("{}: {text:?}{more}", self.detail);
         } else if received.starts_with(&TLS_BEGIN) {
-            self.detail += ": what came is TLS";
+            self.detail += ": the peer sent TLS";
         }
         self
     }
@@ -144,7 +144,7 @@ impl From<ParseError> for End {
                      brokers 4 MB)",
                 )
             }
-            ParseError::UnknownOperation => Self::unknown_operation("no such verb"),
+            ParseError::UnknownOperation => Self::unknown_operation("unknown verb"),
         }
     }
 }
@@ -173,17 +173,17 @@ mod tests {
             (b"7/a\r\n", "", ": \"7/a\""),
             (
                 b"\x16\x03\x01 secret",
-                ": what came is TLS",
+                ": the peer sent TLS",
                 ": \"\\u{16}\\u{3}\\u{1} secret\"",
             ),
         ] {
-            assert_eq!(quoted(sent, false), format!("no such verb{before}"));
-            assert_eq!(quoted(sent, true), format!("no such verb{after}"));
+            assert_eq!(quoted(sent, false), format!("unknown verb{before}"));
+            assert_eq!(quoted(sent, true), format!("unknown verb{after}"));
         }
         let long = "x".repeat(100);
-        let cut = format!("no such verb: \"{}\"...", "x".repeat(QUOTED_MAX));
+        let cut = format!("unknown verb: \"{}\"...", "x".repeat(QUOTED_MAX));
         assert_eq!(quoted(long.as_bytes(), true), cut);
-        assert_eq!(quoted(long.as_bytes(), false), "no such verb");
+        assert_eq!(quoted(long.as_bytes(), false), "unknown verb");
         for secret in [
             "CONNECT {\"pass\":\"geheim\"",
             "connect{geheim",

@@ -288,7 +288,7 @@ impl Cluster {
         let members: Vec<&Member> = snapshot.members.iter().filter(is_meant).collect();
         if members.iter().any(|member| member.connected) {
             return Err(format!(
-                "there is a route to {which}: it would come back at once"
+                "{which} has a route to this broker: it would come back at once"
             ));
         }
         let names = |target: &Target| {
@@ -305,7 +305,7 @@ impl Cluster {
         }
         match self.membership.forget(which) {
             forgotten if forgotten.is_empty() => Err(format!(
-                "no member is missed that is called {which}; see /clusterz"
+                "no missing member is called {which}; see /clusterz"
             )),
             forgotten => {
                 let ids = members.iter().map(|member| &member.id);

@@ -20,8 +20,8 @@ impl Cluster {
                 && connection.close(CloseReason::InterestForgotten)
             {
                 warn!(
-                    "{} - Some of what the peer wants was not kept, and there is room for it now: \
-                     the route is made anew",
+                    "{} - Some interest of the peer was not kept for lack of memory, which there \
+                     is now: the route is closed and made again",
                     connection.log_prefix()
                 );
             }

@@ -67,7 +67,7 @@ pub(super) fn hear(cluster: &Arc<Cluster>, info: &RouteInfo) {
             };
             dial_heard_of(cluster, news);
         }
-        Err(error) => debug!("News of a broker that cannot be dialled: {error}"),
+        Err(error) => debug!("A peer named a broker that cannot be dialled: {error}"),
     }
 }
 

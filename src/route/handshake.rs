@@ -357,7 +357,7 @@ impl<'a> Handshake<'a> {
             false => Ok(()),
             true => Err(End::silent(
                 CloseReason::ClientClosed,
-                "its routes fail again and again: it is not given one yet",
+                "its routes fail again and again: it must wait for the next one",
             )),
         }
     }

@@ -312,7 +312,10 @@ impl Cluster {
                         self.end_round(buffers, route, round);
                     }
                 }
-                Err(error) => debug!("{} told no connections: {error}", route.remote_name),
+                Err(error) => debug!(
+                    "{} sent an invalid answer about its connections: {error}",
+                    route.remote_name
+                ),
             }
         }
     }

@@ -37,9 +37,9 @@ const RETRIES_AFTER_LOSS: u32 = 30;
 const HEARD_OF_MAX: usize = 512;
 
 /// What is to be known of a login that is refused because of it.
-const HASH_ALONE: &str = "; the password of the cluster is a hash, and no route of the \
-                          configuration shows what it is a hash of, so that none could be sent to \
-                          a broker that was only heard of";
+const HASH_ALONE: &str = "; the cluster's password is a hash and no route of the configuration has \
+                          the plain one, so none could be sent to a broker that only other members \
+                          named";
 
 /// What was said of a broker, at last.
 pub(super) struct News {
@@ -87,7 +87,10 @@ pub(super) fn dial_heard_of(cluster: &Arc<Cluster>, news: News) {
             return;
         }
         if candidates.len() >= HEARD_OF_MAX {
-            debug!("News of {address}: so many brokers are dialled already that it is not");
+            debug!(
+                "A peer named {address}, which is not dialled: too many brokers are being \
+                    dialled already"
+            );
             return;
         }
         let came = Arc::new(Notify::new());

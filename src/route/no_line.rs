@@ -54,7 +54,7 @@ impl From<NoLine> for End {
             NoLine::Unfit(Unfit::Connect) => Self::violation("CONNECT where INFO was expected"),
             NoLine::Unfit(Unfit::Info) => Self::violation("INFO before CONNECT"),
             NoLine::Unfit(Unfit::Late) => {
-                Self::silent(CloseReason::AuthenticationTimeout, "the time is over")
+                Self::silent(CloseReason::AuthenticationTimeout, "the time is up")
             }
         }
     }

@@ -83,10 +83,10 @@ pub(super) fn ends_by(
     };
     let other_login = || login(before) != login(now);
     if tls_switched {
-        Some((CloseReason::RouteRemoved, "TLS was switched"))
+        Some((CloseReason::RouteRemoved, "TLS was switched on or off"))
     } else if route.origin == Origin::Accepted && other_login() {
         let reason = CloseReason::AuthenticationFailure;
-        Some((reason, "user and password are others now"))
+        Some((reason, "user or password changed"))
     } else if was_removed(route, now) {
         let reason = CloseReason::RouteRemoved;
         Some((reason, "it is no longer in the configuration"))

@@ -88,7 +88,7 @@ impl Cluster {
         }
         // It was dialled because somebody told of it, and has proved nothing.
         if route.origin == Origin::HeardOf && route.connection.tls().is_none() {
-            let text = format!("its cluster has another name: {:?}", agreed.text);
+            let text = format!("its cluster has a different name: {:?}", agreed.text);
             return Err(End::silent(CloseReason::ClusterNameConflict, text));
         }
         info!("Cluster name updated to {:?}", agreed.text);

@@ -38,7 +38,7 @@ pub(super) async fn resolve(calls: &Calls, host: &str, port: u16) -> io::Result<
         io::Error::new(io::ErrorKind::TimedOut, text)
     };
     let Ok(Ok(permit)) = timeout(RESOLVE_TIMEOUT, QUESTIONS.clone().acquire_owned()).await else {
-        return Err(late("did not answer earlier questions"));
+        return Err(late("did not answer earlier requests"));
     };
     let (host, calls) = (host.to_owned(), calls.clone());
     let asked = spawn_blocking(move || {

@@ -243,7 +243,7 @@ impl Session {
     fn take_info(&mut self, json: &[u8]) -> Result<(), End> {
         if json.len() > INTRODUCTION_MAX {
             let text = format!(
-                "An INFO of {} bytes is passed over: {INTRODUCTION_MAX} are taken",
+                "Ignored an INFO of {} bytes: at most {INTRODUCTION_MAX} are accepted",
                 json.len()
             );
             self.warn(text);
@@ -256,7 +256,9 @@ impl Session {
         } else if self.news.others.len() < NEWS_MAX {
             self.news.others.push(info);
         } else {
-            self.warn("News of more brokers than are taken at once are passed over".into());
+            self.warn(
+                "A peer named more brokers than are accepted at once; the rest is ignored".into(),
+            );
         }
         Ok(())
     }
@@ -293,7 +295,7 @@ impl Session {
         // What is no text is no account's name.
         let Ok(account) = std::str::from_utf8(account) else {
             debug!(
-                "{} - Account {} of a remote subject is no text",
+                "{} - Account {} of a remote subject is not UTF-8",
                 self.connection().log_prefix(),
                 quoted(account)
             );
@@ -301,8 +303,8 @@ impl Session {
         };
         if account.len() > ACCOUNT_NAME_MAX {
             let text = format!(
-                "Interest in an account whose name has {} bytes is passed over: \
-                 {ACCOUNT_NAME_MAX} are taken",
+                "Ignored interest in an account whose name has {} bytes: at most \
+                 {ACCOUNT_NAME_MAX} are accepted",
                 account.len()
             );
             return self.warn(text);
@@ -325,7 +327,7 @@ impl Session {
         let what = match interest.add(known, account, self.connection(), subject, queue) {
             Added::Known => return,
             Added::Unknown => "kept until the account is known",
-            Added::NoRoom => "not kept: there is no room for it",
+            Added::NoRoom => "not kept: its memory is used up",
         };
         debug!(
             "{} - Remote subject {} of account {account:?}: {what}",

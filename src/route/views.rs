@@ -131,7 +131,10 @@ impl Cluster {
                 }
             }
             Ok(_) => {}
-            Err(error) => debug!("{} told no routes: {error}", route.remote_name),
+            Err(error) => debug!(
+                "{} sent an invalid answer about its routes: {error}",
+                route.remote_name
+            ),
         }
     }
 

@@ -47,7 +47,7 @@ impl Authorities {
             });
             if !is_believable {
                 let text = format!(
-                    "{} is no CA: with it in this file, nobody signed by its CA would be believed; \
+                    "{} is no CA: with it in this file, no certificate of its CA would be trusted; \
                      name the file with the certificate of the CA",
                     read.subject
                 );
@@ -71,7 +71,7 @@ impl Authorities {
         roots.add_parsable_certificates(found.certs);
         if options.verify && roots.is_empty() {
             return Err(TlsError::new(
-                "verify needs CAs: name ca_file; this host has no certificates of its own",
+                "verify needs CAs: name ca_file; this host has no CA certificates of its own",
             ));
         }
         Ok(Self {
@@ -115,7 +115,7 @@ impl Authorities {
                 TlsError::in_file(
                     &files.cert_file,
                     format!(
-                        "is not signed by a CA in {}: clients that believe only that CA will not \
+                        "is not signed by a CA in {}: clients that trust only that CA will not \
                          connect",
                         ca_file.display()
                     ),

@@ -151,9 +151,14 @@ fn explain(error: &Error) -> (Cause, String) {
         Error::InvalidCertificate(error) => explain_certificate(error),
         Error::InvalidMessage(InvalidMessage::InvalidContentType) => (
             Cause::NotTls,
-            "what came is not TLS; the client may have been told not to use it".into(),
+            "the peer did not send TLS; its configuration may lack it".into(),
         ),
-        Error::InvalidMessage(_) => (Cause::NotTls, "what came is not TLS, or is damaged".into()),
+        Error::InvalidMessage(_) => (
+            Cause::NotTls,
+            "the peer did not send TLS, or what it sent is \
+                                                     damaged"
+                .into(),
+        ),
         Error::AlertReceived(alert) => (Cause::Alert, explain_alert(*alert)),
         Error::PeerIncompatible(why) => (Cause::NothingInCommon, explain_incompatible(why)),
         Error::PeerMisbehaved(PeerMisbehaved::SelectedUnofferedCipherSuite) => (
@@ -162,9 +167,12 @@ fn explain(error: &Error) -> (Cause, String) {
         ),
         Error::PeerMisbehaved(why) => (
             Cause::Other,
-            format!("the peer broke the rules of TLS: {}", in_words(why)),
+            format!("the peer violated the TLS protocol: {}", in_words(why)),
         ),
-        Error::DecryptError => (Cause::Other, "what came cannot be decrypted".into()),
+        Error::DecryptError => (
+            Cause::Other,
+            "what the peer sent cannot be decrypted".into(),
+        ),
         error => (Cause::Other, error.to_string()),
     }
 }

@@ -99,8 +99,8 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsErro
     if text.contains("BEGIN ENCRYPTED PRIVATE KEY") || text.contains("Proc-Type: 4,ENCRYPTED") {
         return Err(TlsError::in_file(
             path,
-            "the key is protected by a password, which nobody could type at a start; write it \
-             without: openssl pkey -in OLD -out NEW",
+            "the key is protected by a password, which nobody can type when the broker starts; \
+             remove it: openssl pkey -in OLD -out NEW",
         ));
     }
     match PrivateKeyDer::from_pem_slice(&bytes) {
@@ -138,7 +138,7 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     let failed = |error: std::io::Error| {
         let remedy = match error.kind() {
             std::io::ErrorKind::PermissionDenied => {
-                "; let the user that the broker runs as read it, for instance by its group"
+                "; let the broker's user read it, for example through its group"
             }
             std::io::ErrorKind::NotFound => "; check the path",
             _ => "",

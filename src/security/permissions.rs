@@ -91,7 +91,7 @@ impl Pattern {
         let bare = subject.replace(CERTNAME, "").replace(USER, "");
         if bare.contains("{{") || bare.contains("}}") {
             return Err(format!(
-                "{subject:?} has a template that is not known; known are {CERTNAME} and {USER}"
+                "{subject:?} has an unknown template; known are {CERTNAME} and {USER}"
             ));
         }
         Ok(Self {

@@ -90,8 +90,8 @@ fn ssl_dir(options: &TlsOptions, settings: &Settings) -> Result<PathBuf, TlsErro
             Err(error) if error.kind() == ErrorKind::PermissionDenied => {
                 return Err(TlsError::in_file(
                     folder,
-                    "this user may not look into it: let midge run as a member of the group that \
-                     may (with Debian's packages puppet), or name another folder with ssldir",
+                    "this user may not read it: run midge as a member of the group that may \
+                     (puppet, with Debian's packages), or name another folder with ssldir",
                 ));
             }
             _ => {}
@@ -131,7 +131,7 @@ fn certname(settings: &Settings, ssl_dir: &Path) -> Result<String, TlsError> {
         (None, _) => Err(TlsError::in_file(
             &folder,
             format!(
-                "holds certificates of several hosts ({}) and none of {host}: say which with \
+                "holds certificates of several hosts ({}) and none of {host}: choose one with \
                  certname in puppet.conf, or name cert_file and key_file",
                 names.join(", ")
             ),

@@ -70,7 +70,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Name(text) => text,
-            Self::NoCertificate => "no certificate, and verify_and_map asks for one",
+            Self::NoCertificate => "no certificate, which verify_and_map requires",
             Self::UnmappedCertificate(subject) => {
                 return write!(f, "the certificate names no user: {subject:?}");
             }
@@ -78,12 +78,13 @@ impl fmt::Display for Refusal {
             Self::NoSignature => "no signature of the nonce",
             Self::WrongSignature => "wrong signature",
             Self::ConnectionType => {
-                "the user may not connect in this way: its allowed_connection_types do not name it"
+                "the user may not use this kind of connection: it is not in its \
+                 allowed_connection_types"
             }
             Self::ForeignAccount => "the client asked for an account",
             Self::Jwt => {
-                "it shows a JWT (a .creds file), and operator mode is not served: give it a user \
-                 with a password or an nkey"
+                "it logs in with a JWT (a .creds file), but operator mode is not served: give it a \
+                 user with a password or an nkey"
             }
             Self::NoCredentials => "no credentials",
             Self::NotLoggedIn => "the first operation was not CONNECT",

@@ -116,9 +116,9 @@ impl Revocations {
             let gap = if found.is_listed(&authority) {
                 found.revoked_authorities.insert(raw.clone(), name.clone());
                 format!(
-                    "the CA {name} is revoked itself, by the CRL of {}: nobody with a certificate \
-                     of it is let in; give the nodes certificates of another CA, and take this one \
-                     out of ca_file",
+                    "the CA {name} is itself revoked by the CRL of {}: its certificates are \
+                     refused; give the nodes certificates of another CA, and remove this one from \
+                     ca_file",
                     rfc2253(authority.issuer())
                 )
             } else if !issuers.contains(&raw) {
@@ -166,7 +166,7 @@ impl Revocations {
                     ExpiredCrl::Reject => {
                         "certificates of this CA are refused (crl_expired: warn would let them in)"
                     }
-                    ExpiredCrl::Warn => "it counts nevertheless",
+                    ExpiredCrl::Warn => "it is still used",
                 };
                 let text =
                     format!("the CRL of {issuer} expired on {next}: {effect}; fetch a new one");
@@ -254,7 +254,7 @@ fn check_usable(
     };
     Err(TlsError::in_file(
         file,
-        format!("the CRL of {issuer} {why}; let the CA make a new one and put it there"),
+        format!("the CRL of {issuer} {why}; let the CA make a new one and copy it there"),
     ))
 }
 
@@ -270,13 +270,16 @@ fn explain(error: &CertRevocationListError) -> String {
     use CertRevocationListError as E;
     let text = match error {
         E::InvalidCrlNumber => "has a number that is longer than 20 bytes or negative",
-        E::InvalidRevokedCertSerialNumber => "names a certificate by a serial number that is none",
+        E::InvalidRevokedCertSerialNumber => "lists a certificate with an invalid serial number",
         E::IssuerInvalidForCrl => "is signed by a CA that may not sign CRLs (keyUsage cRLSign)",
-        E::UnsupportedCriticalExtension => "has a critical extension that is not known",
-        E::UnsupportedDeltaCrl => "is a delta CRL, which is not served: use the whole one",
-        E::UnsupportedIndirectCrl => "speaks for other CAs, which is not served",
-        E::UnsupportedRevocationReason => "revokes for parts of the reasons, which is not served",
-        E::UnsupportedCrlVersion => "is of a version that is not known",
+        E::UnsupportedCriticalExtension => "has an unknown critical extension",
+        E::UnsupportedDeltaCrl => "is a delta CRL, which is not supported: use the complete one",
+        E::UnsupportedIndirectCrl => "covers other CAs, which is not supported",
+        E::UnsupportedRevocationReason => {
+            "covers only some revocation reasons, which is not \
+                                           supported"
+        }
+        E::UnsupportedCrlVersion => "has an unknown version",
         E::ParseError => "is damaged",
         _ => return format!("cannot be used ({error:?})"),
     };

@@ -27,7 +27,7 @@ impl Secret {
     pub fn new(text: &str) -> Result<Self, String> {
         let secret = Self(text.to_owned());
         match secret.is_hash() && HashParts::from_str(text).is_err() {
-            true => Err("begins like a bcrypt hash but is none: make one anew".into()),
+            true => Err("begins like a bcrypt hash but is none: make a new one".into()),
             false => Ok(secret),
         }
     }

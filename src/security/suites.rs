@@ -68,7 +68,7 @@ pub fn find_suite(name: &str) -> Result<CipherSuite, String> {
         .find(|(known, _)| *known == wanted || *known == format!("{wanted}_SHA256"));
     found.map(|(_, suite)| *suite).ok_or_else(|| {
         format!(
-            "the cipher suite {name:?} is unknown or too weak to be spoken; there are {}",
+            "the cipher suite {name:?} is unknown or too weak; supported are {}",
             names(SUITES)
         )
     })
@@ -85,7 +85,7 @@ pub fn find_group(name: &str) -> Result<NamedGroup, String> {
         .find(|(known, _)| known.eq_ignore_ascii_case(name));
     found.map(|(_, group)| *group).ok_or_else(|| {
         format!(
-            "the curve {name:?} is not spoken; there are {}",
+            "the curve {name:?} is not supported; supported are {}",
             names(GROUPS)
         )
     })

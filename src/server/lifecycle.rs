@@ -106,7 +106,10 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
             .map(|(listener, file)| (Some(listener), Some(file)))
             .map_err(|error| StartError {
                 what: format!("Error listening on monitor socket: {}", path.display()),
-                error,
+                error: match options.monitor.missing_folder() {
+                    Some(missing) => io::Error::new(io::ErrorKind::NotFound, missing),
+                    None => error,
+                },
             })?,
         None => (None, None),
     };
@@ -166,13 +169,13 @@ pub fn announce(server: &Server, program: &str) {
     let options = server.options();
     if options.host_is_safe_default {
         info!(
-            "Clients of this host only: started without a configuration file, an address and a \
-             login. To serve other hosts: -a 0.0.0.0"
+            "Serving clients of this host only, because there is no configuration file, no address \
+             and no login. To serve other hosts: -a 0.0.0.0"
         );
     }
     match server.guest() {
         Some(guest) if !guest.is_unlimited() => info!(
-            "Everybody who reaches {} {}, without a login",
+            "Anybody who can connect to {} {}, without a login",
             server.client_address,
             guest.text()
         ),
@@ -227,7 +230,7 @@ pub async fn run(
             Err(error) => {
                 // Whoever waits for it sees that it is missing.
                 let directory = directory.display();
-                error!("Could not write a ports file in {directory}, going on without: {error}");
+                error!("Could not write a ports file in {directory}, continuing without: {error}");
                 None
             }
         },
@@ -289,8 +292,8 @@ fn announce_monitor(server: &Server) {
     }
     if let Some(error) = &server.no_monitor {
         warn!(
-            "{error}: nobody asked for this port, so the broker goes on without it; name one: \
-             http_port (-m), 0 for none"
+            "{error}: this is the default port, so the broker continues without monitoring; choose \
+             a port with http_port (-m), or 0 for none"
         );
     }
     let Some(address) = server.monitor_address else {
@@ -330,7 +333,7 @@ async fn ended(task: &mut Option<JoinHandle<()>>) {
 /// Opens the log again, on a thread of its own: the disk may hang.
 fn reopen_log(server: &Arc<Server>) {
     let Ok(in_turn) = InTurn::take(server, |server| &server.reopening) else {
-        warn!("The log file is being re-opened already, and waits for the disk");
+        warn!("The log file is already being re-opened and waits for the disk");
         return;
     };
     let work = move || {
@@ -345,13 +348,13 @@ fn reopen_log(server: &Arc<Server>) {
             Ok(true) => info!("File log re-opened"),
             Ok(false) => info!("File log re-open ignored, not a file logger"),
             Err(error) => {
-                error!("The log file could not be re-opened, the old one stays: {error}");
+                error!("The log file could not be re-opened, the old one stays in use: {error}");
             }
         }
     };
     let thread = thread::Builder::new().name("log-reopen".into()).spawn(work);
     if let Err(error) = thread {
-        error!("The log file could not be re-opened: no thread can be had for it: {error}");
+        error!("The log file could not be re-opened: no thread could be started: {error}");
     }
 }
 

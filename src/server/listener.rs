@@ -141,7 +141,7 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
 /// monitoring.
 fn refuse_for_files(broker: &Broker, stream: &TcpStream, peer: SocketAddr) {
     broker.admission.clients.refuse();
-    let text = "refused: the file descriptors are used up; raise LimitNOFILE".to_owned();
+    let text = "refused: no file descriptor is left; raise LimitNOFILE".to_owned();
     let strangers = &broker.telemetry.strangers;
     if let Some(text) = strangers.tell(MonotonicMillis::now(), text, "that did not log in") {
         error!("{peer} - {text}");

@@ -25,7 +25,10 @@ use crate::{
     client,
     config::{
         Diagnostic, Options,
-        options::changes::{Change, ReloadKind, changes},
+        options::{
+            plan::{Change, changes},
+            table::ReloadKind,
+        },
     },
     log::{LogHandle, PreparedLog},
     protocol::info::Info,
@@ -77,7 +80,7 @@ impl Outcome {
     pub fn needs_restart(&self) -> impl Iterator<Item = &Change> {
         self.changes
             .iter()
-            .filter(|change| change.takes == ReloadKind::Restart)
+            .filter(|change| matches!(change.takes, ReloadKind::Restart(_)))
     }
 }
 
@@ -107,7 +110,7 @@ fn run_in_turn(in_turn: InTurn, dry_run: bool, told: impl FnOnce(Outcome) + Send
         .stack_size(STACK_LEN)
         .spawn(work);
     if let Err(error) = thread {
-        error!("The configuration is not read again: no thread can be had for it: {error}");
+        error!("The configuration was not read again: no thread could be started: {error}");
     }
 }
 
@@ -136,8 +139,8 @@ impl Server {
             Ok(in_turn) => in_turn,
             Err(since) => {
                 let text = format!(
-                    "a reload is under way, since {}; it waits for a file if that is long ago: \
-                     see /explainz",
+                    "a reload has been under way since {}; if that is long ago, it waits for a \
+                     file: see /explainz",
                     since.time_of_day().format("%Y-%m-%d %H:%M:%S UTC")
                 );
                 warn!("Reload refused: {text}");
@@ -153,7 +156,7 @@ impl Server {
         match InTurn::take_or_repeat(self, |server| &server.reloading) {
             Some(in_turn) => run_in_turn(in_turn, false, drop),
             None => {
-                info!("Reload: a reload is under way, the configuration is read again after it")
+                info!("A reload is under way; the configuration will be read again after it")
             }
         }
     }
@@ -217,8 +220,8 @@ impl Server {
     fn prepare(&self, options: Options) -> Result<Prepared, String> {
         if options.https && options.tls.is_none() {
             return Err(
-                "the monitoring port is served with https until the next start, which needs the \
-                 block \"tls\": leave it in the file, or restart"
+                "the monitoring port uses https until the next start, which needs the block \
+                 \"tls\": keep it in the file, or restart"
                     .into(),
             );
         }
@@ -308,39 +311,49 @@ impl Server {
         if let Some(error) = &outcome.error {
             error!("Failed to reload server configuration: {error}");
             return record(&format!(
-                "the configuration was not taken over, the one before stays in force: {error}"
+                "the configuration was not applied, the old one stays in force: {error}"
             ));
         }
         for warning in &outcome.warnings {
             warn!("{warning}");
         }
-        for Change { name, values, .. } in &outcome.changes {
-            match values {
-                Some((_, new)) if !outcome.needs_restart().any(|late| late.name == *name) => {
-                    info!("Reloaded: {name} = {new}");
-                }
-                Some((old, new)) => warn!(
-                    "{name} is {new} in the configuration and stays {old} until the next start"
+        for Change {
+            name,
+            values,
+            takes,
+        } in &outcome.changes
+        {
+            match (takes, values) {
+                (ReloadKind::Live, Some((_, new))) => info!("Reloaded: {name} = {new}"),
+                (ReloadKind::Live, None) => info!("Reloaded: {name}"),
+                (ReloadKind::Restart(why), Some((old, new))) => warn!(
+                    "{name} is {new} in the configuration but stays {old} until the next start: \
+                     {why}"
                 ),
-                None => info!("Reloaded: {name}"),
+                (ReloadKind::Restart(why), None) => {
+                    warn!("{name} stays as it is until the next start: {why}");
+                }
             }
         }
         info!(
             "Reloaded server configuration ({})",
             self.options().config_digest
         );
-        let names = |takes: ReloadKind| {
-            let of_kind = outcome.changes.iter().filter(|c| c.takes == takes);
-            let names: Vec<_> = of_kind.map(|change| change.name).collect();
+        let names = |is_live: bool| {
+            let of_kind = outcome
+                .changes
+                .iter()
+                .filter(|change| (change.takes == ReloadKind::Live) == is_live);
+            let names: Vec<_> = of_kind.map(|change| &*change.name).collect();
             match names.is_empty() {
                 true => "nothing".to_owned(),
                 false => names.join(", "),
             }
         };
         record(&format!(
-            "the configuration was read again; taken over: {}; waits for a restart: {}",
-            names(ReloadKind::Effect),
-            names(ReloadKind::Restart)
+            "the configuration was read again; applied: {}; needs a restart: {}",
+            names(true),
+            names(false)
         ));
     }
 }

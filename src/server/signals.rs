@@ -214,16 +214,16 @@ impl Watch {
         info!("Trapped \"{name}\" signal");
         if request == Request::Stop {
             if self.stop_by.is_some() {
-                self.end_hard("Asked to stop once more: the broker ends at once");
+                self.end_hard("Asked to stop again: the broker ends at once");
             }
             if is_ignored {
-                info!("The broker leaves already; an interrupt makes it stop at once");
+                info!("The broker is already stopping; an interrupt ends it at once");
                 return;
             }
             self.stop_by = Some(Instant::now() + STOP_BOUND);
         }
         if self.requests.try_send(request).is_err() {
-            error!("The {name} signal is not obeyed: {REQUESTS_MAX} before it wait");
+            error!("The {name} signal is ignored: {REQUESTS_MAX} others wait before it");
         }
     }
 

@@ -248,7 +248,7 @@ impl Server {
             Err(error) => {
                 let place = &tls.store.current().options.place;
                 let text = format!(
-                    "the TLS files ({place}) cannot be used, those read before stay in force: {error}"
+                    "the TLS files ({place}) cannot be used, the old ones stay in force: {error}"
                 );
                 error!("{text}");
                 self.record_certificate(&error.file_text(), &text);
@@ -262,7 +262,7 @@ impl Server {
         self.tell_files(material);
         let closed = self.close_unwelcome(port, tls);
         if closed > 0 {
-            warn!("{closed} connections closed: TLS does not let their peers in any more");
+            warn!("{closed} connections closed: their peers no longer pass the TLS checks");
         }
     }
 

@@ -55,7 +55,7 @@ fn remove_abandoned(path: &Path) -> io::Result<()> {
     if !kind.is_socket() {
         return Err(io::Error::new(
             io::ErrorKind::AlreadyExists,
-            "there is a file of this name that is no socket",
+            "a file of this name exists and is not a socket",
         ));
     }
     match UnixStream::connect(path) {

@@ -8,8 +8,8 @@ pub(super) fn due(server: &Server) -> Vec<String> {
     let mut due = Vec::new();
     if let Some(guest) = server.guest().filter(|guest| guest.is_unlimited()) {
         due.push(format!(
-            "Everybody who reaches {} {}: nobody has to log in. Write an authorization block or \
-             permissions, ask for certificates (tls {{ verify: true }}), or listen on 127.0.0.1",
+            "Anybody who can connect to {} {}, without a login. Add an authorization block or \
+             permissions, require certificates (tls {{ verify: true }}), or listen on 127.0.0.1",
             server.client_address,
             guest.text()
         ));
@@ -29,8 +29,8 @@ pub(super) fn due(server: &Server) -> Vec<String> {
     let tls = of_routes.as_ref().and_then(|options| options.tls.as_ref());
     if let Some(tls) = tls.filter(|tls| tls.insecure) {
         due.push(format!(
-            "The certificates of brokers that are dialled are not looked at ({}): whoever sits \
-             in between can read the routes",
+            "The certificates of brokers that are dialled are not verified ({}): an attacker \
+             between the two can read the routes",
             tls.place
         ));
     }

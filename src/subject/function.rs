@@ -150,7 +150,7 @@ impl Arguments<'_> {
             "slicefromright" => token_and_length(Function::SliceFromRight),
             "left" => token_and_length(Function::Left),
             "right" => token_and_length(Function::Right),
-            _ => Err("there is no such function".into()),
+            _ => Err("unknown function".into()),
         }
     }
 

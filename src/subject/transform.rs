@@ -131,7 +131,8 @@ impl Part {
     fn new(token: &str, wildcards: &[usize]) -> Result<Self, TransformError> {
         if token == "*" {
             return Err(TransformError(
-                "a destination has no \"*\": write $1 for what the first \"*\" of the source took"
+                "a destination has no \"*\": write $1 for what the first \"*\" of the source \
+                 matched"
                     .into(),
             ));
         }
@@ -324,7 +325,7 @@ mod tests {
             ("a.*", "{{partition(0,1)}}", "at least 1"),
             ("a.*", "{{split(1)}}", "argument"),
             ("a.*", "{{split(1,x y)}}", "blank"),
-            ("a.*", "{{turn(1)}}", "no such function"),
+            ("a.*", "{{turn(1)}}", "unknown function"),
         ] {
             let error = Transform::new(source, destination).expect_err(destination);
             assert!(

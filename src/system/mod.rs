@@ -144,8 +144,8 @@ impl System {
         let now = self.server.broker.system.dropped();
         if now > *before {
             warn!(
-                "{} advisories and requests of the system account were dropped: more came at \
-                 once than the {NOTICES_MAX} that may wait",
+                "{} advisories and requests of the system account were dropped: more than \
+                 {NOTICES_MAX} waited",
                 now - *before
             );
             *before = now;

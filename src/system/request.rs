@@ -29,8 +29,8 @@ const NOTHING: &str = "";
 const RELOAD_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// What is said in place of a profile.
-const NO_PROFILES: &str = "midge is no Go program and makes no profiles: use perf on its process, or ask \
-                           /latencyz of the monitoring port";
+const NO_PROFILES: &str = "midge is not a Go program and has no such profiles: use perf on its \
+                           process, or /latencyz of the monitoring port";
 
 /// Why a request is not answered.
 #[derive(Debug)]
@@ -305,8 +305,8 @@ fn does_something(topic: &str) -> bool {
 fn no_go_figures() -> ServiceError {
     ServiceError {
         code: 501,
-        description: "midge is no Go program and has no expvars: ask VARZ, or /memz and /metrics \
-                      of the monitoring port"
+        description: "midge is not a Go program and has no expvars: use VARZ, or /memz and \
+                      /metrics of the monitoring port"
             .into(),
     }
 }

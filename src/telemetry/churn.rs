@@ -128,7 +128,7 @@ impl ConnectionChurn {
                 since_logged: 0,
             };
             sources.insert(source, new);
-            info!("{source} - Connected and left without a word: {LEFT_AT_ONCE}");
+            info!("{source} - Connected and left without sending anything: {LEFT_AT_ONCE}");
         }
     }
 
@@ -154,7 +154,7 @@ impl ConnectionChurn {
         for (source, count) in silent {
             info!(
                 "{source} - Connected {count} more times within {PROBE_LOG_INTERVAL:?} and left \
-                 without a word: {LEFT_AT_ONCE}"
+                 without sending anything: {LEFT_AT_ONCE}"
             );
         }
     }

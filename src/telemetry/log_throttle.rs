@@ -63,7 +63,7 @@ impl LogThrottle {
     pub fn tell(&self, now: MonotonicMillis, text: String, others: &str) -> Option<String> {
         match self.may_tell(now)? {
             0 => Some(text),
-            more => Some(format!("{text} ({more} more {others} are not told of)")),
+            more => Some(format!("{text} ({more} more {others} not shown)")),
         }
     }
 }
@@ -82,10 +82,7 @@ mod tests {
         assert_eq!(told(6000), Some(0));
         assert_eq!((0..20).filter(|_| told(6000).is_some()).count(), 8);
         let tell = || log_throttle.tell(MonotonicMillis(7000), "one".into(), "others");
-        assert_eq!(
-            tell().as_deref(),
-            Some("one (12 more others are not told of)")
-        );
+        assert_eq!(tell().as_deref(), Some("one (12 more others not shown)"));
         assert_eq!(tell().as_deref(), Some("one"));
     }
 }

@@ -283,7 +283,7 @@ pub fn judge(
     let Some(now) = now else {
         return (
             Cause::Unknown,
-            "the system tells nothing of the socket".into(),
+            "the system has no information about the socket".into(),
         );
     };
     let before = before.unwrap_or_default();
@@ -297,8 +297,8 @@ pub fn judge(
     // A retransmission of a closed window's probe is no loss.
     if now.send_window == 0 || now.probes > 0 || (share >= 50 && now.not_sent > 0) {
         let text = format!(
-            "the peer's receive window is {} with {} bytes not sent, and held the connection up \
-             {share} % of the time: its program does not read fast enough",
+            "the peer's receive window is {} with {} bytes not sent; it blocked the connection \
+             {share} % of the time: the peer's program does not read fast enough",
             match now.send_window {
                 0 => "closed".to_owned(),
                 bytes => format!("down to {bytes} bytes"),
@@ -309,8 +309,8 @@ pub fn judge(
     }
     if retransmits > 0 || now.unacked > 0 && now.not_sent > 0 {
         let text = format!(
-            "{retransmits} packets sent again, {} not confirmed, round trip {:.1} ms, while the \
-             peer's window was open",
+            "{retransmits} packets retransmitted, {} not acknowledged, round trip {:.1} ms, while \
+             the peer's window was open",
             now.unacked,
             f64::from(now.rtt) / 1000.0
         );
@@ -318,14 +318,14 @@ pub fn judge(
     }
     if scheduling_delay >= DELAY_TO_BLAME {
         let text = format!(
-            "the broker's threads ran up to {} ms late, and the socket takes more",
+            "the broker's threads ran up to {} ms late, and the socket accepts more",
             scheduling_delay.as_millis()
         );
         return (Cause::Midge, text);
     }
     let text = format!(
-        "the peer's window is open, nothing was sent again, and the broker's threads ran at most \
-         {} ms late",
+        "the peer's window is open, nothing was retransmitted, and the broker's threads ran at \
+         most {} ms late",
         scheduling_delay.as_millis()
     );
     (Cause::Unknown, text)

@@ -285,10 +285,9 @@ asyncio.run(main())
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(said.contains("Authorization Violation"), "{output:?}");
     wait_until("it is logged and counted", || {
-        broker
-            .log()
-            .contains("authentication error: it shows a JWT (a .creds file), and operator mode")
-            && broker.get_json("/varz")["logins"]["refused"]["jwt"] == 1
+        broker.log().contains(
+            "authentication error: it logs in with a JWT (a .creds file), but operator mode",
+        ) && broker.get_json("/varz")["logins"]["refused"]["jwt"] == 1
     });
     let log = broker.log();
     assert!(!log.contains(JWT) && !log.contains(SEED), "{log}");

@@ -224,7 +224,7 @@ async fn changed_files_are_taken_over_and_broken_ones_are_not() {
     wait_until("the broken file is told", || {
         broker
             .log()
-            .contains("cannot be used, those read before stay in force")
+            .contains("cannot be used, the old ones stay in force")
     });
     connect(&broker, client(&pki, "node"))
         .await
@@ -384,7 +384,7 @@ async fn who_does_not_speak_tls_is_cut() {
     silent.read_to_end();
     echo(&connect(&broker, client(&pki, "")).await.expect("gets in")).await;
     let log = broker.log();
-    for told in ["TLS handshake timeout", "what came is not TLS"] {
+    for told in ["TLS handshake timeout", "did not send TLS"] {
         assert!(log.contains(told), "{told}: {log}");
     }
     let failed = &broker.get_json("/varz")["tls"]["failed"];

@@ -2,12 +2,11 @@
 
 use serde_json::Value;
 
-use crate::{
-    both, lines, mesh,
-    mesh::{Kind, Plan, free_port},
-    publish, subjects,
-    support::{Broker, Frame, RawClient, wait_until},
-    user,
+use crate::{both, lines, publish, subjects, user};
+use test_support::{
+    Broker, Frame, RawClient,
+    mesh::{self, Kind, Plan, free_port},
+    wait_until,
 };
 
 /// One account exports a subject as a stream and as a service, another imports

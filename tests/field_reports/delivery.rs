@@ -1,10 +1,8 @@
 //! Messages that did not arrive, arrived twice, or at somebody who was not there
 //! any more, and requests without an answer.
 
-use crate::{
-    both, client, connections, lines, login, number, publish, subjects,
-    support::{Broker, wait_until},
-};
+use crate::{both, client, connections, lines, login, number, publish, subjects};
+use test_support::{Broker, wait_until};
 
 /// A member of a queue group whose machine had gone without a word took its
 /// share of the messages for minutes. The broker's pings find it, and the time

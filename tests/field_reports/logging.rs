@@ -2,10 +2,8 @@
 
 use std::{fs, path::Path};
 
-use crate::{
-    both, client, login, publish,
-    support::{Broker, wait_until},
-};
+use crate::{both, client, login, publish};
+use test_support::{Broker, wait_until};
 
 /// The files in the folder of a log, with their sizes.
 fn files(folder: &Path) -> Vec<(String, u64)> {

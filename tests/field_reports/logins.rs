@@ -4,10 +4,9 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use data_encoding::BASE64URL_NOPAD;
 
 use crate::{
-    both, client, connections, findings, lines, login, number, publish, reload, subjects,
-    support::{Broker, RawClient, tools, wait_until},
-    user,
+    both, client, connections, findings, lines, login, number, publish, reload, subjects, user,
 };
+use test_support::{Broker, RawClient, tools, wait_until};
 
 /// A subscription that is forbidden was believed to close the whole connection.
 /// It is an error that names the subject; the other subscriptions go on.

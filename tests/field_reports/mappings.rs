@@ -2,11 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    both, client, mesh,
-    mesh::{Kind, Plan, free_port},
-    publish, reload, subjects,
-    support::{Broker, tools},
+use crate::{both, client, publish, reload, subjects};
+use test_support::{
+    Broker,
+    mesh::{self, Kind, Plan, free_port},
+    tools,
 };
 
 /// How many messages come at which subject, of those that are published.

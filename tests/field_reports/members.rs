@@ -3,10 +3,11 @@
 
 use std::fs;
 
-use crate::{
+use crate::user;
+use test_support::{
+    RawClient,
     mesh::{self, Kind, Member, Plan, free_port},
-    support::{RawClient, wait_until},
-    user,
+    wait_until,
 };
 
 /// A member with its own address among its routes made a connection to itself

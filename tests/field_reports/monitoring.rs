@@ -4,10 +4,8 @@ use std::{collections::BTreeSet, net::IpAddr};
 
 use serde_json::Value;
 
-use crate::{
-    both, client, connections, number, publish, subjects,
-    support::{Broker, wait_until},
-};
+use crate::{both, client, connections, number, publish, subjects};
+use test_support::{Broker, wait_until};
 
 /// The number of subscriptions in `/varz` grew with each request for it. Whoever
 /// asks, and however often, changes nothing.

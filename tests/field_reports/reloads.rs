@@ -4,11 +4,14 @@
 use std::{collections::BTreeSet, io::Write};
 
 use crate::{
-    as_user, both, client, connections, lets_in,
+    as_user, both, client, connections, lets_in, publish, read_until, reload, subjects, user,
+};
+use test_support::{
+    Broker, http,
     mesh::{self, Kind, Member, Plan, free_port},
-    publish, read_until, reload, subjects,
-    support::{Broker, http, pki::Pki, tls_client::Speaker, wait_until},
-    user,
+    pki::Pki,
+    tls_client::Speaker,
+    wait_until,
 };
 
 /// Nothing but a user was changed, and the reload was refused: the cluster had a

@@ -1,11 +1,11 @@
 //! How a broker ends: its exit code, when it is told twice, and what its clients
 //! hear of it.
 
-use crate::{
-    as_user, both, client, lets_in,
+use crate::{as_user, both, client, lets_in, publish, run, subjects};
+use test_support::{
     mesh::{self, Kind},
-    publish, run, subjects,
-    support::{raw_client::parse_info, wait_until},
+    raw_client::parse_info,
+    wait_until,
 };
 
 /// A broker that was asked to stop ended with 1, as if something had gone wrong,

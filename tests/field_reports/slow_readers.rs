@@ -3,11 +3,11 @@
 
 use std::net::{Shutdown, TcpStream};
 
-use crate::{
-    both, check, client, closed, connections, login,
+use crate::{both, check, client, closed, connections, login, number, publish, subjects};
+use test_support::{
+    Broker, RawClient,
     mesh::{self, Kind, Plan, free_port},
-    number, publish, subjects,
-    support::{Broker, RawClient, wait_until},
+    wait_until,
 };
 
 const MESSAGE_LEN: usize = 20_000;
@@ -85,7 +85,7 @@ fn nats_server_1990_probes_do_not_push_out_the_record_of_a_slow_consumer() {
 #[test]
 fn nats_server_520_the_log_names_the_slow_program_and_its_subject() {
     for builder in both() {
-        let is_midge = builder.program_path() == crate::support::tools::midge();
+        let is_midge = builder.program_path() == test_support::tools::midge();
         let broker = builder.config("max_pending: 2MB").start();
         let _stuck = subscriber(&broker, "billing-7", &["bills.*.new"]);
         until_one_is_cut(&broker, "bills.ch.new");

@@ -3,11 +3,8 @@
 
 use std::{fs, path::Path};
 
-use crate::{
-    both, findings, lets_in, run,
-    support::{Broker, BrokerBuilder, tools, wait_until},
-    user,
-};
+use crate::{both, findings, lets_in, run, user};
+use test_support::{Broker, BrokerBuilder, tools, wait_until};
 
 /// How a test of this configuration ends, and what is said on standard error.
 fn judged(builder: &BrokerBuilder, text: &str) -> (Option<i32>, String) {
@@ -207,7 +204,7 @@ fn puppet_nats_8_and_9_limits_of_the_module_are_in_force() {
 /// and to log in, each of its own.
 #[test]
 fn puppet_choria_379_each_time_limit_is_set_by_itself() {
-    let pki = crate::support::pki::Pki::new(&["broker"]);
+    let pki = test_support::pki::Pki::new(&["broker"]);
     let config = format!(
         "write_deadline: \"45s\"\nauthorization {{ timeout: 21 }}\n\
          tls {{ cert_file: {:?}, key_file: {:?}, timeout: 17 }}\n",

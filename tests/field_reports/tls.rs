@@ -10,16 +10,13 @@ use std::{
     time::Duration,
 };
 
-use crate::{
-    both, check, closed, findings, mesh,
-    mesh::{Kind, Plan, free_port},
-    number, read_until,
-    support::{
-        Broker, PATIENCE,
-        pki::{Pki, Term},
-        tls_client::Speaker,
-        wait_until,
-    },
+use crate::{both, check, closed, findings, number, read_until};
+use test_support::{
+    Broker, PATIENCE,
+    mesh::{self, Kind, Plan, free_port},
+    pki::{Pki, Term},
+    tls_client::Speaker,
+    wait_until,
 };
 
 const DAY: u32 = 24 * 3600;
@@ -93,7 +90,7 @@ fn nats_server_4763_an_expiring_certificate_is_seen_before_it_ends() {
     ];
     let said = check(&broker, &arguments);
     assert_eq!(said.code, Some(2), "{said:?}");
-    assert!(said.output.contains("\"CN=broker\" ends in"), "{said:?}");
+    assert!(said.output.contains("\"CN=broker\" expires in"), "{said:?}");
     assert!(said.output.contains("route_cert_days="), "{said:?}");
     wait_until("the finding", || {
         !findings(&broker, "certificate-expiry").is_empty()

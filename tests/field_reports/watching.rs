@@ -3,10 +3,8 @@
 
 use std::path::Path;
 
-use crate::{
-    both, check, client, run,
-    support::{Broker, wait_until},
-};
+use crate::{both, check, client, run};
+use test_support::{Broker, wait_until};
 
 /// A check was wished for that takes a limit and what is used of it, and warns by
 /// the part, for any Nagios: of connections, at half and at three quarters.
@@ -68,7 +66,7 @@ fn nats_server_1903_a_broker_that_does_not_answer_is_not_healthy() {
         assert_eq!(check(&broker, &[]).code, Some(0));
         broker.signal(libc::SIGSTOP);
         // The kernel still takes connections for it.
-        assert!(crate::support::broker::is_listening(broker.client_addr()));
+        assert!(test_support::broker::is_listening(broker.client_addr()));
         let said = check(&broker, &["-t", "1"]);
         assert_eq!(said.code, Some(2), "{said:?}");
         broker.signal(libc::SIGCONT);
@@ -89,7 +87,7 @@ fn nats_top_103_the_client_port_is_told_from_the_monitoring_port() {
         let said = run(check_nats, &["--mode", "connections", "-m", &port]);
         assert_eq!(said.code, Some(3), "{said:?}");
         assert!(!said.output.contains("server_id"), "{said:?}");
-        assert!(said.output.contains("port of clients"), "{said:?}");
+        assert!(said.output.contains("the client port"), "{said:?}");
     }
 }
 

@@ -342,7 +342,7 @@ fn a_go_programs_figures_are_not_made_up() {
     assert_eq!(data("IPQUEUESZ")["data"], serde_json::json!({}));
     let profile = data("PROFILEZ");
     let error = profile["data"]["error"].as_str().expect("a text");
-    assert!(error.contains("no profiles"), "{error}");
+    assert!(error.contains("no such profiles"), "{error}");
 }
 
 /// A client may ask who it is and what it may do, and is told the same as by

@@ -40,9 +40,7 @@ fn the_page_lives_without_a_complaint() {
     browser.evaluate("document.querySelector('#connections td').click()");
     browser.wait_for("document.querySelector('.details .subjects').textContent === 'a'");
     browser.evaluate("document.querySelector('[data-state=closed]').click()");
-    browser.wait_for(
-        "document.querySelector('#connections .count').textContent.endsWith('remembered')",
-    );
+    browser.wait_for("document.querySelector('#connections .count').textContent.endsWith('kept')");
     assert_eq!(browser.evaluate("document.images.length"), json!(0));
     assert_eq!(browser.complaints(), Vec::<&serde_json::Value>::new());
 }

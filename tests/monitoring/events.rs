@@ -124,7 +124,13 @@ fn bare_connects_leave_one_line_and_a_bounded_list() {
     wait_until("the last ones are listed", || closed()["total"] == 257);
     assert!(closed().to_string().contains("\"name\":\"before\""));
     assert_eq!(broker.get_json("/eventsz")["last_id"], before);
-    assert_eq!(broker.log().matches("left without a word").count(), 1);
+    assert_eq!(
+        broker
+            .log()
+            .matches("left without sending anything")
+            .count(),
+        1
+    );
 }
 
 #[test]

@@ -2,6 +2,7 @@
 //! under traffic, and as text for pipes; with midge and with both nats-servers.
 
 use std::{
+    collections::BTreeSet,
     fs,
     os::unix::fs::PermissionsExt,
     process::{Command, Output},
@@ -261,6 +262,9 @@ fn connections_are_written_for_programs() {
         .collect();
     assert_eq!(lines.len(), 4, "{lines:?}");
     assert_eq!(lines[0][..2], ["CID", "WHO"]);
+    // A program finds its columns by name.
+    let names: BTreeSet<&str> = lines[0].iter().copied().collect();
+    assert_eq!(names.len(), lines[0].len(), "{:?}", lines[0]);
     assert_eq!(lines[1][1], "busy-reader");
     assert!(
         lines.iter().all(|line| line.len() == lines[0].len()),
@@ -316,7 +320,10 @@ fn every_door_is_opened_with_its_own_key() {
     works(&[&url, "--token-file", &token]);
     works(&["--socket", &socket]);
     works(&[&format!("unix:{socket}")]);
-    fails(&["unix:/no/such.sock"], "unix:/no/such.sock");
+    fails(
+        &["unix:/no/such.sock"],
+        "unix:/no/such.sock /varz: there is no such socket",
+    );
     drop(broker);
 
     let broker = Broker::midge()

@@ -131,7 +131,7 @@ fn a_reload_that_hangs_hangs_nothing_else() {
                 "{refused:?} {late:?}"
             );
             assert!(
-                refused.body.contains("a reload is under way"),
+                refused.body.contains("a reload has been under way"),
                 "{refused:?}"
             );
         }
@@ -174,7 +174,7 @@ fn a_reload_that_is_asked_for_meanwhile_follows() {
     fs::write(&file, text(3000)).expect("the newest configuration");
     broker.signal(libc::SIGHUP);
     wait_until("the second is noted", || {
-        broker.log().contains("a reload is under way")
+        broker.log().contains("a reload has been under way")
     });
     fs::write(&pipe, text(2000)).expect("somebody reads the pipe");
     wait_until("the newest is in force", || {
@@ -245,7 +245,7 @@ fn a_file_of_starts_that_hangs_holds_up_nothing() {
         .start();
     wait_for("it is told", || {
         let explained = broker.get_json("/explainz").to_string();
-        explained.contains("noting the start").then_some(())
+        explained.contains("recording the start").then_some(())
     });
     assert!(ends(&mut broker).success());
 }

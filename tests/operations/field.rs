@@ -102,8 +102,7 @@ fn a_log_server_that_comes_late_gets_the_log() {
         broker.log().contains("Server is ready")
     });
     let log = broker.log();
-    let told =
-        format!("[WRN] The log goes to stderr until it can go to the log server tcp://{address}");
+    let told = format!("[WRN] The log goes to stderr, because the log server tcp://{address}");
     assert!(log.contains(&told), "{log}");
     let begin = format!("[{}] ", broker.pid());
     assert!(log.lines().all(|line| line.starts_with(&begin)), "{log}");
@@ -145,7 +144,7 @@ fn a_reload_towards_a_log_server_that_is_gone_is_told_and_comes_back() {
     wait_until("it is told", || {
         let log = broker.log();
         log.contains(&format!(
-            "until it can go to {named}, which cannot be reached: "
+            "goes to stderr, because {named} cannot be reached: "
         )) && log.contains(&format!("Reloaded: remote_syslog = \"tcp://{elsewhere}\""))
     });
     let finding = wait_for("the finding", || {
@@ -201,7 +200,7 @@ fn flags_of_unit_files_are_taken() {
         let log = broker.log();
         let is_on_stderr = log.contains("Starting midge");
         assert_eq!(is_on_stderr, !is_to_syslog || !is_there, "{flags:?} {log}");
-        let told = "until it can go to the system's log /dev/log";
+        let told = "because the system's log /dev/log";
         assert_eq!(
             log.contains(told),
             is_to_syslog && !is_there,
@@ -299,13 +298,13 @@ fn traces_of_headers_hold_no_payload() {
 #[test]
 fn a_protocol_error_quotes_what_came() {
     for (config, sent, quoted) in [
-        ("", "GET / HTTP/1.1\r\n\r\n", "no such verb: \"GET\"..."),
+        ("", "GET / HTTP/1.1\r\n\r\n", "unknown verb: \"GET\"..."),
         (
             "authorization { token: t }",
             "FOO bar\r\n",
             "was not CONNECT: \"FOO\"...",
         ),
-        ("", "CONNECT {}\r\nFOO bar\r\n", "no such verb: \"FOO bar\""),
+        ("", "CONNECT {}\r\nFOO bar\r\n", "unknown verb: \"FOO bar\""),
     ] {
         let broker = Broker::midge()
             .config(format!("debug: true\n{config}"))
@@ -374,7 +373,7 @@ fn the_client_port_is_told_from_the_monitoring_port() {
         .output()
         .expect("midge top runs");
     let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("no monitoring port"), "{said}");
+    assert!(said.contains("not a monitoring port"), "{said}");
     let output = Command::new(tools::midge())
         .args(["-a", "127.0.0.1", "-p", "0", "-m", "4222", "-t"])
         .output()

@@ -1,6 +1,7 @@
 //! SIGHUP: a running broker takes over what its configuration says now.
 
 mod clients;
+mod effects;
 mod failed;
 mod fresh;
 
@@ -49,7 +50,7 @@ fn what_needs_a_restart_is_named_and_the_rest_is_taken_over() {
     let log = reload(&broker, "server_name: other\nping_max: 4", DONE);
     assert!(log.contains("Reloaded: ping_max = 4"), "{log}");
     assert!(
-        log.contains("server_name is \"other\" in the configuration and stays unset"),
+        log.contains("server_name is \"other\" in the configuration but stays unset"),
         "{log}"
     );
     let varz = broker.get_json("/varz");

@@ -135,7 +135,7 @@ fn a_broker_serves_whom_it_is_told_to() {
         let lines = |text: &str| log.lines().filter(|line| line.contains(text)).count();
         let says_how = lines("To serve other hosts: -a 0.0.0.0");
         assert_eq!(says_how, usize::from(!way.as_nats_server), "{name}: {log}");
-        let warnings = lines("nobody has to log in");
+        let warnings = lines("Add an authorization block");
         assert_eq!(warnings, usize::from(way.warns), "{name}: {log}");
 
         let mut peer = Started::new(&tools::nats_server(), &way);

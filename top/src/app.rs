@@ -28,7 +28,7 @@ pub(crate) const LOAD_LISTS: [&str; 5] = [
     "connections",
     "users",
     "accounts",
-    "heard by nobody",
+    "no subscriber",
 ];
 
 /// A line that is being typed.
@@ -232,7 +232,7 @@ impl App {
 /// An error with what to do about it.
 fn explain(error: &Error) -> String {
     let hint = match error {
-        Error::Status { code: 401, .. } => ": it wants a login, --token-file or --user",
+        Error::Status { code: 401, .. } => ": it needs a login: --token-file FILE, or --user NAME",
         Error::Status {
             code: 403 | 421, ..
         } => ": the broker does not know this host name, see monitor { hosts }",

@@ -161,7 +161,7 @@ fn write_whole(out: &mut String, app: &App) -> std::fmt::Result {
         if !topz.no_interest.is_empty() {
             list(
                 out,
-                "Heard by nobody, last minute",
+                "Without a subscriber, last minute",
                 &load::subjects(topz.seconds),
                 &topz.no_interest,
             )?;
@@ -197,7 +197,7 @@ fn write_events(out: &mut String, app: &App, now: &str) -> std::fmt::Result {
                 let (time, kind) = (clock(&event.time, now), &event.kind);
                 writeln!(out, "  {time} {kind:17} {}", event.text)?;
             }
-            Entry::Gap(missed) => writeln!(out, "  {missed} events were forgotten")?,
+            Entry::Gap(missed) => writeln!(out, "  {missed} events were missed")?,
         }
     }
     Ok(())

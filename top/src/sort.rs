@@ -164,7 +164,7 @@ pub(crate) const SORTS: &[Sort] = &[
     sort("idle", "idle", "time since its last message", |a, b| {
         seconds(&b.info.idle).total_cmp(&seconds(&a.info.idle))
     }),
-    sort("last", "last", "who was active last", |a, b| {
+    sort("last", "last", "last activity", |a, b| {
         b.info.last_activity.cmp(&a.info.last_activity)
     }),
     sort("uptime", "uptime", "age", |a, b| {
@@ -176,7 +176,7 @@ pub(crate) const SORTS: &[Sort] = &[
     sort("name", "cid", "name, user or address", |a, b| {
         a.who().cmp(&b.who())
     }),
-    sort("user", "cid", "who logged in", |a, b| {
+    sort("user", "cid", "user name", |a, b| {
         a.info.authorized_user.cmp(&b.info.authorized_user)
     }),
     sort("address", "cid", "address", |a, b| {

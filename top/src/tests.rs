@@ -226,7 +226,7 @@ fn each_view_tells_its_story_at_80_by_24() {
         (View::Incidents, &["ongoing", "node", "████"]),
         (View::Load, &["node.>", "subjects"]),
         (View::Routes, &["node", "●◀─"]),
-        (View::Events, &["fell behind", "events were forgotten"]),
+        (View::Events, &["fell behind", "events were dropped"]),
         (View::Ceilings, &["queues", "2 %", "node"]),
     ] {
         app.view = view;
@@ -267,7 +267,7 @@ fn a_nats_server_is_shown_without_what_it_lacks() {
     for view in [View::Incidents, View::Load, View::Events, View::Ceilings] {
         app.view = view;
         assert!(
-            text(&screen(&mut app, 80, 24)).contains("does not tell"),
+            text(&screen(&mut app, 80, 24)).contains("does not report"),
             "{view:?}"
         );
     }
@@ -321,7 +321,7 @@ fn orders_are_typed_and_nonsense_is_told() {
     assert!(enter(&mut app, "subs"));
     assert_eq!(app.sort.name, "subs");
     assert!(!enter(&mut app, "size"));
-    assert!(text(&screen(&mut app, 80, 24)).contains("no order is called \"size\""));
+    assert!(text(&screen(&mut app, 80, 24)).contains("unknown order \"size\""));
     assert!(!enter(&mut app, "stop"));
     assert_eq!(app.sort.name, "subs");
     press(&mut app, KeyCode::Char('c'));
@@ -382,7 +382,7 @@ fn the_report_is_plain_text_with_everything_in_it() {
         "… 2 more",
         "Incidents",
         "Subjects",
-        "Heard by nobody",
+        "Without a subscriber",
         "Routes",
         "Ceilings",
         "Events",

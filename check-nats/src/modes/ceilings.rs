@@ -19,7 +19,7 @@ const TIME_MAX: f64 = 365.0 * 86_400.0;
 pub(super) static NEEDS: &[Need] = &[of_midge(
     "/memz",
     Step::Memz,
-    "only midge tells its ceilings",
+    "only midge reports its limits",
     &[
         must("server_id", Kind::Text),
         must("ceilings", Kind::List),
@@ -41,7 +41,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let fullest = ceilings.iter().max_by(|a, b| used(a).total_cmp(&used(b)));
     let Some(fullest) = fullest else {
         return Err(Failure::unknown(format!(
-            "{}/memz tells of nothing that has an end",
+            "{}/memz reports no limits",
             check.options.monitor_url
         )));
     };
@@ -53,7 +53,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
             time,
             format!("{} full in {}", quoted(&next.name), duration(time)),
         ),
-        _ => (TIME_MAX, "nothing is about to be full".to_owned()),
+        _ => (TIME_MAX, "no limit is close".to_owned()),
     };
     check.report.state(CEILING_TIME.label, time, None, &phrase);
     Ok(())

@@ -41,7 +41,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         Some(own) => own.state(check, "certificate", CERT_DAYS.label),
         // Only routes have TLS: then there is nothing to be seen at the client port.
         None if route_end.is_some() && !varz.tls_required => {
-            let why = "the broker tells of no TLS for clients";
+            let why = "the broker reports no TLS for clients";
             check.report.missing(CERT_DAYS.label, why);
         }
         None => served(check)?.state(check, "certificate", CERT_DAYS.label),
@@ -57,7 +57,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         Some(end) => end.state(check, &format!("certificate{port}"), label),
         None => check
             .report
-            .missing(label, "the broker tells of no TLS for routes"),
+            .missing(label, "the broker reports no TLS for routes"),
     }
     let labels = [ROUTE_CA_DAYS.label, ROUTE_CRL_DAYS.label];
     state_authorities(check, &varz, &routes, port, labels);
@@ -82,7 +82,7 @@ fn state_authorities(
             Some(end) => end.state(check, &format!("{what}{port}"), label),
             None => check
                 .report
-                .missing(label, &format!("the broker tells of no {what}{port}")),
+                .missing(label, &format!("the broker reports no {what}{port}")),
         }
     }
 }
@@ -90,7 +90,7 @@ fn state_authorities(
 /// What is wrong with the files of a listener.
 fn say_files(check: &mut Check, tls: &TlsVarz, port: &str) {
     if let Some(why) = &tls.refused_files {
-        let text = format!("changed files{port} are not taken over: {}", why);
+        let text = format!("changed files{port} cannot be used: {}", why);
         check.report.say(Status::Warning, &text);
     }
     for gap in tls.gaps.iter().take(GAPS_MAX) {
@@ -132,8 +132,8 @@ impl End {
             name => format!(" {}", quoted(name)),
         };
         let phrase = match days >= 0.0 {
-            true => format!("{what}{name} ends in {days} days ({})", self.at),
-            false => format!("{what}{name} ended {} days ago ({})", -days, self.at),
+            true => format!("{what}{name} expires in {days} days ({})", self.at),
+            false => format!("{what}{name} expired {} days ago ({})", -days, self.at),
         };
         check.report.state(label, days, None, &phrase);
     }

@@ -15,7 +15,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
 /// Logs in and pings; also a part of mode `health`.
 pub(super) fn measure(check: &mut Check, mut session: Session) -> Result<(), Failure> {
     if session.info().ldm {
-        let text = "in lame duck mode, takes no new clients";
+        let text = "in lame duck mode, accepts no new clients";
         check.report.say(Status::Warning, text);
     }
     log_in(check, &mut session)?;

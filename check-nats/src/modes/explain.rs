@@ -18,7 +18,7 @@ const TOLD_MAX: usize = 3;
 pub(super) static NEEDS: &[Need] = &[of_midge(
     "/explainz",
     Step::Explainz,
-    "only midge says what is wrong",
+    "only midge reports findings",
     &[
         must("server_id", Kind::Text),
         must("looked", Kind::Text),
@@ -50,7 +50,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     if bad.is_empty() {
         if !matches!(&*explained.status, "ok" | "info") {
             return Err(Failure::unknown(format!(
-                "{}/explainz has the status {}, but no finding that tells why",
+                "{}/explainz has the status {}, but no finding that explains it",
                 check.options.monitor_url,
                 quoted(&explained.status)
             )));

@@ -27,7 +27,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let (code, health) = check.healthz()?;
     let healthy = code == 200 && health.status == "ok";
     if in_lame_duck || (failure.is_some() && !healthy) {
-        let phrase = "in lame duck mode, takes no new clients";
+        let phrase = "in lame duck mode, accepts no new clients";
         check.report.state(LAME_DUCK.label, 1.0, None, phrase);
         return Ok(());
     }

@@ -63,9 +63,15 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     report.detail(1, &format!("{} measured", plural(count as f64, "write")));
 
     let delay = answer.scheduling_delay.last_minute;
-    let phrase = format!("the broker's threads run {} late", duration(delay.p99));
+    let phrase = format!(
+        "the broker's threads are delayed by {}",
+        duration(delay.p99)
+    );
     report.state(SCHED_P99.label, delay.p99, None, &phrase);
-    let phrase = format!("a thread of the broker ran {} late", duration(delay.max));
+    let phrase = format!(
+        "a thread of the broker was delayed by {}",
+        duration(delay.max)
+    );
     report.watch(SCHED_MAX.label, delay.max, None, &phrase);
     Ok(())
 }

@@ -72,7 +72,8 @@ pub static MODES: &[Mode] = &[
     },
     Mode {
         name: "explain",
-        help: "what midge itself says is wrong, who, and since when; -v tells why and what to do",
+        help: "the broker's own findings: what is wrong, who, since when; -v adds why and what to \
+               do",
         metrics: &[
             &metric::FINDINGS_CRITICAL,
             &metric::FINDINGS_WARNING,
@@ -90,14 +91,14 @@ pub static MODES: &[Mode] = &[
     },
     Mode {
         name: "roundtrip",
-        help: "a message published to the own inbox comes back; needs no monitoring port",
+        help: "a message published to the check's own inbox comes back; needs no monitoring port",
         metrics: &[&metric::REQUEST_TIME, &metric::CONNECT_TIME],
         needs: &[],
         run: roundtrip::run,
     },
     Mode {
         name: "connections",
-        help: "client connections, also in percent of the most that are allowed",
+        help: "client connections, also in percent of their limit",
         metrics: &[&metric::CONNECTIONS, &metric::TOTAL_CONNECTIONS],
         needs: connections::NEEDS,
         run: connections::run,
@@ -118,7 +119,7 @@ pub static MODES: &[Mode] = &[
     },
     Mode {
         name: "pending",
-        help: "bytes that wait for clients which read too slowly, and who they are",
+        help: "bytes that wait for slow clients, and which clients these are",
         metrics: &[&metric::PENDING_MAX, &metric::PENDING_TOTAL],
         needs: pending::NEEDS,
         run: pending::run,
@@ -141,7 +142,7 @@ pub static MODES: &[Mode] = &[
     },
     Mode {
         name: "cluster",
-        help: "whether all members of the mesh are there (--expect says how many) and agree",
+        help: "whether all members of the mesh are present (--expect says how many) and agree",
         metrics: &[
             &metric::MEMBERS,
             &metric::MEMBERS_MISSING,
@@ -152,8 +153,8 @@ pub static MODES: &[Mode] = &[
     },
     Mode {
         name: "latency",
-        help: "how long messages of the last minute stayed in the broker, and how late its threads \
-               get to run; midge only",
+        help: "how long messages of the last minute stayed in the broker, and how long its threads \
+               were delayed; midge only",
         metrics: &[
             &metric::LATENCY_P99,
             &metric::LATENCY_P50,
@@ -167,38 +168,38 @@ pub static MODES: &[Mode] = &[
     },
     Mode {
         name: "ceilings",
-        help: "time until the first of open files, connections, subscriptions, queues and memory is \
-               full at its present growth, and how full the fullest is; midge only",
+        help: "time until open files, connections, subscriptions, queues or memory reach their \
+               limit at the present growth, and how close the nearest is; midge only",
         metrics: &[&metric::CEILING_TIME, &metric::CEILING_USED],
         needs: ceilings::NEEDS,
         run: ceilings::run,
     },
     Mode {
         name: "resources",
-        help: "memory, processor and subscriptions",
+        help: "memory, CPU and subscriptions",
         metrics: &[&metric::MEM, &metric::CPU, &metric::SUBSCRIPTIONS],
         needs: resources::NEEDS,
         run: resources::run,
     },
     Mode {
         name: "uptime",
-        help: "whether the broker was restarted lately",
+        help: "whether the broker was restarted recently",
         metrics: &[&metric::UPTIME_SHORT],
         needs: uptime::NEEDS,
         run: uptime::run,
     },
     Mode {
         name: "lameduck",
-        help: "whether the broker is in lame duck mode: it ends soon and takes no new clients",
+        help: "whether the broker is in lame duck mode: it stops soon and accepts no new clients",
         metrics: &[&metric::LAME_DUCK],
         needs: lameduck::NEEDS,
         run: lameduck::run,
     },
     Mode {
         name: "cert",
-        help: "days until the certificates, their CAs and the CRLs end, of clients and of routes, \
-               and what does not go together; a broker that does not tell is asked for its \
-               certificate by a TLS handshake",
+        help: "days until certificates, CAs and CRLs expire, for clients and for routes, and files \
+               that do not fit together; if the broker does not report them, a TLS handshake reads \
+               its certificate",
         metrics: &[
             &metric::CERT_DAYS,
             &metric::CA_DAYS,
@@ -219,7 +220,7 @@ pub static MODES: &[Mode] = &[
     },
     Mode {
         name: "varz",
-        help: "any number of /varz, named by --figure",
+        help: "any number in /varz, named by --figure",
         metrics: &[&metric::VARZ_FIGURE],
         needs: varz::NEEDS,
         run: varz::run,
@@ -271,7 +272,7 @@ fn compare(check: &mut Check) -> Result<(Varz, Option<Compared>), Failure> {
             Ok((varz, Some(compared)))
         }
         _ => {
-            let text = "no baseline (the broker's uptime has not moved on)";
+            let text = "no baseline (the broker's uptime has not changed)";
             check.report.say(Status::Ok, text);
             Ok((varz, None))
         }

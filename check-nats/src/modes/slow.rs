@@ -90,7 +90,7 @@ fn names(check: &mut Check, compared: &Compared) -> String {
         Err(failure) => {
             check
                 .report
-                .detail(1, &format!("who is not known: {}", failure.text));
+                .detail(1, &format!("names unknown: {}", failure.text));
             return String::new();
         }
     };

@@ -18,7 +18,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let path = check.options.metric.clone().unwrap_or_default();
     let value = match check.look("/varz", &path)? {
         Found::Absent => {
-            let text = format!("/varz has no figure {}", quoted(&path));
+            let text = format!("/varz has no value {}", quoted(&path));
             return Err(Failure::unknown(text));
         }
         found => found.number().ok_or_else(|| {
@@ -31,7 +31,7 @@ pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
         .first()
         .map(|metric| (metric.label.clone(), metric.unit))
     else {
-        return Err(Failure::unknown("mode varz has no figure"));
+        return Err(Failure::unknown("mode varz has no value"));
     };
     let shown = match unit {
         Unit::Bytes => bytes(value),

@@ -160,9 +160,10 @@ mod tests {
     use crate::{
         broker::registry::ConnectionView,
         connection::{CloseReason, Identity},
-        telemetry::{MonotonicMillis, Traffic},
+        telemetry::{MonotonicMicros, MonotonicMillis, Traffic},
     };
 
+    /// A record whose end is `cid` microseconds after the start.
     fn record(cid: u64, subscriptions: usize) -> ClosedConnection {
         let view = SubscriptionView {
             subject: "x".repeat(100),
@@ -176,7 +177,7 @@ mod tests {
             last: ConnectionView {
                 cid,
                 peer: ([127, 0, 0, 1], 1).into(),
-                start: crate::telemetry::MonotonicMicros::now(),
+                start: MonotonicMicros(0),
                 last_activity: MonotonicMillis(0),
                 rtt: None,
                 pending: 0,
@@ -187,7 +188,7 @@ mod tests {
                 tls: None,
             },
             subscriptions: vec![view; subscriptions],
-            stop: crate::telemetry::MonotonicMicros::now(),
+            stop: MonotonicMicros(cid),
             reason: CloseReason::ClientClosed,
         }
     }

@@ -39,7 +39,7 @@ impl fmt::Display for Cut {
         let what = match limited_by {
             LimitedBy::MaxMemory => format!("max_memory of {limit} bytes"),
             LimitedBy::Room { .. } => {
-                format!("the {limit} bytes that the process has left besides all else (see /memz)")
+                format!("the {limit} bytes of memory that the process has left (see /memz)")
             }
         };
         write!(

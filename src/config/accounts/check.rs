@@ -3,7 +3,7 @@
 
 use super::{AccountConfig, Export, ExportKind, Import, ImportKind};
 use crate::{
-    config::options::block::Problems,
+    config::options::problems::Problems,
     subject::{intersect, is_subset},
 };
 

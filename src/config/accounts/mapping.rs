@@ -3,7 +3,10 @@
 use super::{Destination, Mapping};
 use crate::{
     config::{
-        options::block::Problems,
+        options::{
+            problems::Problems,
+            table::{Block, Key, Kind, Reload, Section, Usual},
+        },
         syntax::{Entry, Node, Value},
     },
     subject::{is_valid, transform::Transform},
@@ -135,44 +138,88 @@ fn keep_rest(subject: &str, ways: &mut Vec<Destination>) {
     }
 }
 
+/// The keys of a mapping's destination.
+pub static MAPPING: Block<WrittenDestination> = Block {
+    name: "mapping",
+    title: "In a destination of `mappings`",
+    place: "a mapping's destination",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            Key {
+                name: "destination",
+                aliases: &["dest"],
+                kind: Kind::Text(|it, text| {
+                    it.subject = Some(text.to_owned());
+                    Ok(())
+                }),
+                usual: Usual::Example("\"new.$1\""),
+                doc: "The subject that messages go to instead.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "weight",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "0 to 100",
+                    read: read_weight,
+                    blocks: &[],
+                },
+                usual: Usual::Example("100"),
+                doc: "Messages of a hundred that go there, with or without %.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "cluster",
+                aliases: &[],
+                kind: Kind::Text(|it, text| {
+                    it.cluster = Some(text.to_owned());
+                    Ok(())
+                }),
+                usual: Usual::Example("fleet"),
+                doc: "The cluster in which this destination counts; those without one count in all others.",
+                reload: Reload::WithBlock,
+            },
+        ],
+    }],
+};
+
+/// A mapping's destination as the file has it.
+#[derive(Default)]
+pub struct WrittenDestination {
+    subject: Option<String>,
+    weight: Option<u8>,
+    cluster: Option<String>,
+}
+
 fn read_destination<'a>(node: &'a Node, problems: &mut Problems) -> Option<Written<'a>> {
-    let map = problems.map(node, "destination")?;
-    let (mut subject, mut weight, mut cluster) = (None, None, None);
-    for entry in map.entries_as_written() {
-        match &*entry.key.to_ascii_lowercase() {
-            "dest" | "destination" => {
-                subject = Some(problems.text(entry)?);
-            }
-            "weight" => weight = Some(read_weight(&entry.node, problems)?),
-            "cluster" => {
-                cluster = Some(problems.text(entry)?.to_owned());
-            }
-            _ => problems.unknown_key(entry, "a mapping's destination"),
-        }
-    }
-    let (Some(subject), Some(weight)) = (subject, weight) else {
+    let destination = problems.unless_wrong(|problems| {
+        let mut destination = WrittenDestination::default();
+        MAPPING.read_node(&mut destination, node, "destination", problems);
+        destination
+    })?;
+    let (Some(subject), Some(weight)) = (destination.subject, destination.weight) else {
         let text = "a mapping's destination needs \"destination\" and \"weight\"";
         problems.error(&node.position, text);
         return None;
     };
     Some(Written {
-        cluster,
-        ..written(node, subject, weight)
+        cluster: destination.cluster,
+        ..written(node, &subject, weight)
     })
 }
 
-fn read_weight(node: &Node, problems: &mut Problems) -> Option<u8> {
-    let weight = match &node.value {
+fn read_weight(destination: &mut WrittenDestination, entry: &Entry, problems: &mut Problems) {
+    let weight = match &entry.node.value {
         Value::Integer(number) => u8::try_from(*number).ok(),
         Value::String(text) => text.strip_suffix('%').unwrap_or(text).parse().ok(),
         _ => None,
     };
-    let weight = weight.filter(|weight| *weight <= ALL);
-    if weight.is_none() {
+    destination.weight = weight.filter(|weight| *weight <= ALL);
+    if destination.weight.is_none() {
         problems.error(
-            &node.position,
+            &entry.node.position,
             "\"weight\" must be from 0 to 100, with or without %",
         );
     }
-    weight
 }

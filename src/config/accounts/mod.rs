@@ -14,11 +14,19 @@ mod sharing;
 mod tests;
 
 pub use check::check;
-pub use read::{check_system_account, read, read_global_mappings};
+pub use mapping::MAPPING;
+pub use read::{ACCOUNT, check_system_account, read, read_global_mappings};
 
 use std::time::Duration;
 
-use super::syntax::Position;
+use super::{
+    options::{
+        Options,
+        table::{Held, NoEffect},
+        unsupported::{is_bool, is_false},
+    },
+    syntax::Position,
+};
 use crate::subject::transform::{Renaming, Transform};
 
 pub use crate::security::users::GLOBAL_ACCOUNT;
@@ -28,6 +36,71 @@ pub const DEFAULT_SYSTEM_ACCOUNT: &str = "$SYS";
 
 /// How long a reply to an imported service may take, unless its export says so.
 pub const RESPONSE_THRESHOLD: Duration = Duration::from_secs(2 * 60);
+
+/// Messages cannot be traced on their way.
+const TRACE: NoEffect = NoEffect {
+    expected: "true or false, without quotes",
+    accepts: is_bool,
+    asks_for_nothing: is_false,
+    reason: "messages are not traced on their way",
+};
+
+/// What a reload compares of accounts: their definitions and their users, wherever
+/// they stand in the file.
+pub const ACCOUNTS_HELD: Held<Options> = Held {
+    same: |one, other| {
+        let users = |it: &Options| {
+            let users = it.authorization.users.iter();
+            let users = users.filter(|user| user.account != GLOBAL_ACCOUNT);
+            users.cloned().collect::<Vec<_>>()
+        };
+        placeless(&one.accounts) == placeless(&other.accounts) && users(one) == users(other)
+    },
+    copy: |to, from| {
+        to.accounts.clone_from(&from.accounts);
+        to.authorization.clone_from(&from.authorization);
+    },
+    written: None,
+};
+
+/// What a reload compares of the mappings of the global account.
+pub const MAPPINGS_HELD: Held<Options> = Held {
+    same: |one, other| {
+        let mappings = |it: &Options| {
+            let mut mappings = it.mappings.clone();
+            mappings.iter_mut().for_each(Mapping::forget_place);
+            mappings
+        };
+        mappings(one) == mappings(other)
+    },
+    copy: |to, from| to.mappings.clone_from(&from.mappings),
+    written: None,
+};
+
+fn placeless(accounts: &[AccountConfig]) -> Vec<AccountConfig> {
+    let mut accounts = accounts.to_vec();
+    for account in &mut accounts {
+        let exports = account.exports.iter_mut().map(|it| &mut it.position);
+        let imports = account.imports.iter_mut().map(|it| &mut it.position);
+        exports.chain(imports).for_each(|it| *it = nowhere());
+        account.mappings.iter_mut().for_each(Mapping::forget_place);
+    }
+    accounts
+}
+
+fn nowhere() -> Position {
+    Position {
+        file: "".into(),
+        line: 0,
+        column: 0,
+    }
+}
+
+impl Mapping {
+    fn forget_place(&mut self) {
+        self.position = nowhere();
+    }
+}
 
 /// One account.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -3,26 +3,30 @@
 use std::collections::HashSet;
 
 use super::{
-    AccountConfig, AccountLimits, DEFAULT_SYSTEM_ACCOUNT, GLOBAL_ACCOUNT, Mapping, check, mapping,
-    sharing,
+    AccountConfig, AccountLimits, DEFAULT_SYSTEM_ACCOUNT, GLOBAL_ACCOUNT, Mapping, TRACE, check,
+    mapping::{self, MAPPING},
+    sharing::{self, EXPORT, IMPORT},
 };
 use crate::{
     config::{
         options::{
             Options,
-            block::Problems,
-            unsupported::{is_jetstream, is_jetstream_off},
-            users::{DEFAULT_PERMISSIONS, parse_default_permissions, parse_users},
+            permissions::{PERMISSIONS, parse_permissions},
+            problems::Problems,
+            table::{Block, Key, Kind, NoEffect, Reload, Section, Usual},
+            unsupported::{JETSTREAM, is_integer, never, no_effect},
+            users::{USER, parse_users, with_permissions},
         },
         syntax::{Entry, Map, Node, Position, Value},
     },
     protocol::{is_word, nkey::is_account_key},
-    security::users::User,
+    security::{permissions::Rules, users::User},
     subject::is_valid,
 };
 
 /// Reads the value of `accounts` into the options.
-pub fn read(options: &mut Options, node: &Node, problems: &mut Problems) {
+pub fn read(options: &mut Options, entry: &Entry, problems: &mut Problems) {
+    let node = &entry.node;
     let before = problems.errors.len();
     options.accounts = match &node.value {
         Value::Array(_) => {
@@ -50,8 +54,8 @@ pub fn read(options: &mut Options, node: &Node, problems: &mut Problems) {
 }
 
 /// Reads `mappings` at the top level: those of the global account.
-pub fn read_global_mappings(options: &mut Options, node: &Node, problems: &mut Problems) {
-    options.mappings = read_mappings(node, problems);
+pub fn read_global_mappings(options: &mut Options, entry: &Entry, problems: &mut Problems) {
+    options.mappings = read_mappings(&entry.node, problems);
 }
 
 /// Checks that the system account is one of those that exist.
@@ -79,6 +83,195 @@ fn read_all(map: &Map, users: &mut Vec<User>, problems: &mut Problems) -> Vec<Ac
         .collect()
 }
 
+/// An account as the file has it.
+pub struct WrittenAccount {
+    account: AccountConfig,
+    users: Vec<User>,
+    default_permissions: Option<Rules>,
+}
+
+/// The keys of an account.
+pub static ACCOUNT: Block<WrittenAccount> = Block {
+    name: "account",
+    title: "In an account",
+    place: "an account",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            Key {
+                name: "users",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "list of blocks",
+                    read: |it, entry, problems| {
+                        it.users = parse_users(&entry.node, &it.account.name, problems)
+                    },
+                    blocks: &[&USER],
+                },
+                usual: Usual::Example("[{ user: derek, password: \"s3cret\" }]"),
+                doc: "Who is in it.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "default_permissions",
+                aliases: &["default_permission", "permissions"],
+                kind: Kind::Structure {
+                    form: "block",
+                    read: |it, entry, problems| {
+                        it.default_permissions = parse_permissions(&entry.node, problems)
+                    },
+                    blocks: &[&PERMISSIONS],
+                },
+                usual: Usual::Example("{ publish: \"a.>\", subscribe: \"b.>\" }"),
+                doc: "What those of its users may do who have no permissions of their own.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "limits",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "block",
+                    read: |it, entry, problems| {
+                        LIMITS.read_node(&mut it.account.limits, &entry.node, "limits", problems);
+                    },
+                    blocks: &[&LIMITS],
+                },
+                usual: Usual::Example("{ max_connections: 100 }"),
+                doc: "What its connections may use.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "exports",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "list of blocks",
+                    read: |it, entry, problems| {
+                        it.account.exports = sharing::read_exports(&entry.node, problems)
+                    },
+                    blocks: &[&EXPORT],
+                },
+                usual: Usual::Example("[{ stream: \"a.>\" }]"),
+                doc: "What it offers to other accounts.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "imports",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "list of blocks",
+                    read: |it, entry, problems| {
+                        it.account.imports = sharing::read_imports(&entry.node, problems)
+                    },
+                    blocks: &[&IMPORT],
+                },
+                usual: Usual::Example("[{ stream: { account: A, subject: \"a.>\" } }]"),
+                doc: "What it takes from other accounts.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "mappings",
+                aliases: &["maps"],
+                kind: Kind::Structure {
+                    form: "block of subjects",
+                    read: |it, entry, problems| {
+                        it.account.mappings = read_mappings(&entry.node, problems)
+                    },
+                    blocks: &[&MAPPING],
+                },
+                usual: Usual::Example("{ \"old.*\": \"new.$1\" }"),
+                doc: "What becomes of subjects that its clients publish to.",
+                reload: Reload::WithBlock,
+            },
+            no_effect("jetstream", &[], JETSTREAM),
+            no_effect(
+                "nkey",
+                &[],
+                NoEffect {
+                    expected: "a public key of an account: A and 55 more characters",
+                    accepts: |value| matches!(value, Value::String(text) if is_account_key(text)),
+                    asks_for_nothing: never,
+                    reason: "operator mode (JWT) is not served",
+                },
+            ),
+            no_effect(
+                "msg_trace",
+                &["trace_dest"],
+                NoEffect {
+                    expected: "a subject or a block",
+                    accepts: is_trace,
+                    asks_for_nothing: never,
+                    reason: TRACE.reason,
+                },
+            ),
+        ],
+    }],
+};
+
+/// The keys of `limits`.
+static LIMITS: Block<AccountLimits> = Block {
+    name: "limits",
+    title: "In `limits` of an account",
+    place: "limits",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            limit(
+                "max_connections",
+                &["max_conn"],
+                "Connections of clients; negative is unlimited, 0 allows none.",
+                |limits, number| limits.max_connections = usize::try_from(number).ok(),
+            ),
+            limit(
+                "max_subscriptions",
+                &["max_subs"],
+                "Subscriptions of one connection; negative is unlimited, 0 allows none.",
+                |limits, number| limits.max_subscriptions = usize::try_from(number).ok(),
+            ),
+            limit(
+                "max_payload",
+                &["max_pay"],
+                "Bytes of one message; negative is unlimited.",
+                |limits, number| limits.max_payload = usize::try_from(number).ok(),
+            ),
+            no_effect(
+                "max_leafnodes",
+                &["max_leafs"],
+                NoEffect {
+                    expected: "an integer, without quotes",
+                    accepts: is_integer,
+                    asks_for_nothing: never,
+                    reason: "leafnodes are not served",
+                },
+            ),
+        ],
+    }],
+};
+
+/// Negative is unlimited, zero allows nothing.
+const fn limit(
+    name: &'static str,
+    aliases: &'static [&'static str],
+    doc: &'static str,
+    set: fn(&mut AccountLimits, i64),
+) -> Key<AccountLimits> {
+    Key {
+        name,
+        aliases,
+        kind: Kind::Integer(i64::MIN..=i64::MAX, set),
+        usual: Usual::Default("-1"),
+        doc,
+        reload: Reload::WithBlock,
+    }
+}
+
+fn is_trace(value: &Value) -> bool {
+    match value {
+        Value::String(text) => is_valid(text.as_bytes()),
+        Value::Map(_) => true,
+        _ => false,
+    }
+}
+
 fn read_account(
     entry: &Entry,
     users: &mut Vec<User>,
@@ -87,72 +280,15 @@ fn read_account(
     if !is_usable(problems, &entry.position, &entry.key) {
         return None;
     }
-    let place = format!("account {:?}", entry.key);
-    let map = problems.map(&entry.node, &entry.key)?;
-    let mut account = named(&entry.key);
-    let default_permissions = parse_default_permissions(map, problems);
-    for entry in map.entries_as_written() {
-        let node = &entry.node;
-        match &*entry.key.to_ascii_lowercase() {
-            "users" => users.extend(parse_users(
-                node,
-                &account.name,
-                default_permissions.as_ref(),
-                problems,
-            )),
-            key if DEFAULT_PERMISSIONS.contains(&key) => {}
-            "limits" => account.limits = read_limits(node, problems),
-            "exports" => account.exports = sharing::read_exports(node, problems),
-            "imports" => account.imports = sharing::read_imports(node, problems),
-            "mappings" | "maps" => account.mappings = read_mappings(node, problems),
-            "jetstream" if is_jetstream(&node.value) => {
-                if !is_jetstream_off(&node.value) {
-                    let text = "\"jetstream\" has no effect: streams are not served";
-                    problems.warn(&entry.position, text);
-                }
-            }
-            "jetstream" => problems.error(
-                &entry.position,
-                "\"jetstream\" must be a boolean, a block or \"enabled\"",
-            ),
-            "nkey" => read_account_key(entry, problems),
-            "msg_trace" | "trace_dest" => {
-                let is_asked = match &node.value {
-                    Value::String(text) => is_valid(text.as_bytes()),
-                    Value::Map(_) => true,
-                    _ => false,
-                };
-                let text = format!("{:?} must be a subject or a block", entry.key);
-                match is_asked {
-                    true => {
-                        let why = "messages are not traced on their way";
-                        let text = format!("{:?} has no effect: {why}", entry.key);
-                        problems.warn(&entry.position, text);
-                    }
-                    false => problems.error(&entry.position, text),
-                }
-            }
-            _ => problems.unknown_key(entry, &place),
-        }
-    }
-    Some(account)
-}
-
-/// The public key of an account means something in operator mode alone.
-fn read_account_key(entry: &Entry, problems: &mut Problems) {
-    let Some(text) = problems.text(entry) else {
-        return;
+    let mut written = WrittenAccount {
+        account: named(&entry.key),
+        users: Vec::new(),
+        default_permissions: None,
     };
-    match is_account_key(text) {
-        true => problems.warn(
-            &entry.position,
-            "\"nkey\" of an account has no effect: operator mode (JWT) is not served",
-        ),
-        false => problems.error(
-            &entry.position,
-            "\"nkey\" of an account must be its public key: A and 55 more characters",
-        ),
-    }
+    ACCOUNT.read_node(&mut written, &entry.node, &entry.key, problems)?;
+    let default = written.default_permissions.as_ref();
+    users.extend(with_permissions(written.users, default));
+    Some(written.account)
 }
 
 fn named(name: &str) -> AccountConfig {
@@ -175,37 +311,6 @@ fn is_usable(problems: &mut Problems, position: &Position, name: &str) -> bool {
     };
     problems.error(position, format!("{name:?} {why}; choose another name"));
     false
-}
-
-fn read_limits(node: &Node, problems: &mut Problems) -> AccountLimits {
-    let mut limits = AccountLimits::default();
-    let Some(map) = problems.map(node, "limits") else {
-        return limits;
-    };
-    for entry in map.entries_as_written() {
-        let name = entry.key.to_ascii_lowercase();
-        let limit = match &*name {
-            "max_connections" | "max_conn" => &mut limits.max_connections,
-            "max_subscriptions" | "max_subs" => &mut limits.max_subscriptions,
-            "max_payload" | "max_pay" => &mut limits.max_payload,
-            "max_leafnodes" | "max_leafs" => {
-                if problems.integer(entry).is_some() {
-                    let text = format!("{name:?} has no effect: leafnodes are not served");
-                    problems.warn(&entry.position, text);
-                }
-                continue;
-            }
-            _ => {
-                problems.unknown_key(entry, "limits");
-                continue;
-            }
-        };
-        // Negative is unlimited, nought allows nothing.
-        if let Some(number) = problems.integer(entry) {
-            *limit = usize::try_from(number).ok();
-        }
-    }
-    limits
 }
 
 fn read_mappings(node: &Node, problems: &mut Problems) -> Vec<Mapping> {

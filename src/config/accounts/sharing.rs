@@ -2,10 +2,15 @@
 
 use std::time::Duration;
 
-use super::{Export, ExportKind, Import, ImportKind, RESPONSE_THRESHOLD, ResponseKind};
+use super::{Export, ExportKind, Import, ImportKind, RESPONSE_THRESHOLD, ResponseKind, TRACE};
 use crate::{
     config::{
-        options::block::Problems,
+        options::{
+            problems::Problems,
+            reading::entry_of,
+            table::{Block, Key, Kind, NoEffect, Reload, Section, Usual},
+            unsupported::no_effect,
+        },
         syntax::{Entry, Map, Node, Value},
     },
     subject::{
@@ -14,194 +19,343 @@ use crate::{
     },
 };
 
+/// An export as the file has it.
+#[derive(Default)]
+pub(super) struct WrittenExport {
+    stream: Option<String>,
+    service: Option<String>,
+    response: Option<ResponseKind>,
+    threshold: Option<Duration>,
+    accounts: Vec<String>,
+    position: usize,
+}
+
+/// The keys of an export.
+pub(super) static EXPORT: Block<WrittenExport> = Block {
+    name: "export",
+    title: "In an item of `exports` of an account",
+    place: "an export",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            Key {
+                name: "stream",
+                aliases: &[],
+                kind: Kind::Text(|it, text| {
+                    it.stream = Some(text.to_owned());
+                    Ok(())
+                }),
+                usual: Usual::Example("\"a.>\""),
+                doc: "Subjects whose messages other accounts may subscribe to.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "service",
+                aliases: &[],
+                kind: Kind::Text(|it, text| {
+                    it.service = Some(text.to_owned());
+                    Ok(())
+                }),
+                usual: Usual::Example("\"help.*\""),
+                doc: "Subjects that other accounts may send requests to.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "response",
+                aliases: &["response_type"],
+                kind: Kind::Text(|it, text| {
+                    it.response = Some(read_response(text)?);
+                    Ok(())
+                }),
+                usual: Usual::Default("singleton"),
+                doc: "Of a service: how many replies a request may have: singleton, one; stream or chunked, any number.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "threshold",
+                aliases: &["response_threshold", "response_max_time", "response_time"],
+                kind: Kind::Duration {
+                    min: Duration::ZERO,
+                    seconds: false,
+                    set: |it, time| it.threshold = Some(time),
+                },
+                usual: Usual::Default("\"2m\""),
+                doc: "Of a service: how long a reply may take.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "accounts",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "string or list of strings",
+                    read: |it, entry, problems| {
+                        let names = problems.texts(&entry.node, "accounts").unwrap_or_default();
+                        it.accounts = names.into_iter().map(|(name, _)| name.to_owned()).collect();
+                    },
+                    blocks: &[],
+                },
+                usual: Usual::Example("[B]"),
+                doc: "Accounts that may import it; all if not set.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "account_token_position",
+                aliases: &[],
+                kind: Kind::Integer(i64::MIN..=i64::MAX, |it, number| {
+                    it.position = usize::try_from(number).unwrap_or(0)
+                }),
+                usual: Usual::Default("0"),
+                doc: "Which `*` of the subject, counted from 1 by tokens, must be the name of the account that imports it; 0 is none.",
+                reload: Reload::WithBlock,
+            },
+            no_effect(
+                "latency",
+                &[],
+                NoEffect {
+                    expected: "a subject or a block with one",
+                    accepts: is_latency,
+                    asks_for_nothing: |_| false,
+                    reason: "services are not sampled",
+                },
+            ),
+            no_effect("allow_trace", &[], TRACE),
+        ],
+    }],
+};
+
+/// An import as the file has it.
+#[derive(Default)]
+pub(super) struct WrittenImport {
+    stream: Option<WrittenSource>,
+    service: Option<WrittenSource>,
+    prefix: Option<String>,
+    to: Option<String>,
+    share: bool,
+}
+
+/// Account and subject of what is imported.
+#[derive(Default)]
+pub(super) struct WrittenSource {
+    account: Option<String>,
+    subject: Option<String>,
+}
+
+/// The keys of an import.
+pub(super) static IMPORT: Block<WrittenImport> = Block {
+    name: "import",
+    title: "In an item of `imports` of an account",
+    place: "an import",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            Key {
+                name: "stream",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "block",
+                    read: |it, entry, problems| it.stream = read_source(entry, problems),
+                    blocks: &[&SOURCE],
+                },
+                usual: Usual::Example("{ account: A, subject: \"a.>\" }"),
+                doc: "Messages of another account.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "service",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "block",
+                    read: |it, entry, problems| it.service = read_source(entry, problems),
+                    blocks: &[&SOURCE],
+                },
+                usual: Usual::Example("{ account: A, subject: \"help.B\" }"),
+                doc: "Requests to another account.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "prefix",
+                aliases: &[],
+                kind: Kind::Text(|it, text| {
+                    it.prefix = Some(text.to_owned());
+                    Ok(())
+                }),
+                usual: Usual::Example("from.a"),
+                doc: "Of a stream: what stands before its subjects here.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "to",
+                aliases: &[],
+                kind: Kind::Text(|it, text| {
+                    it.to = Some(text.to_owned());
+                    Ok(())
+                }),
+                usual: Usual::Example("\"help\""),
+                doc: "The subject here, if it is another one.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "share",
+                aliases: &[],
+                kind: Kind::Bool(|it, value| it.share = value),
+                usual: Usual::Default("false"),
+                doc: "Of a service: whether who answers is told all about who asks.",
+                reload: Reload::WithBlock,
+            },
+            no_effect("allow_trace", &[], TRACE),
+        ],
+    }],
+};
+
+static SOURCE: Block<WrittenSource> = Block {
+    name: "import source",
+    title: "In `stream` and `service` of an import",
+    place: "an import",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            Key {
+                name: "account",
+                aliases: &[],
+                kind: Kind::Text(|it, text| {
+                    it.account = Some(text.to_owned());
+                    Ok(())
+                }),
+                usual: Usual::Example("A"),
+                doc: "The account that exports it.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "subject",
+                aliases: &[],
+                kind: Kind::Text(|it, text| {
+                    it.subject = Some(text.to_owned());
+                    Ok(())
+                }),
+                usual: Usual::Example("\"a.>\""),
+                doc: "The subject there.",
+                reload: Reload::WithBlock,
+            },
+        ],
+    }],
+};
+
 /// The list of exports.
 pub(super) fn read_exports(node: &Node, problems: &mut Problems) -> Vec<Export> {
     let items = problems.list(node, "exports").unwrap_or_default();
-    items
-        .iter()
-        .filter_map(|item| read_export(item, problems))
-        .collect()
+    let read = |item| {
+        let mut export = WrittenExport::default();
+        let map = problems
+            .unless_wrong(|problems| EXPORT.read_node(&mut export, item, "export", problems))??;
+        problems.noted(&item.position, export.meant(item, map))
+    };
+    items.iter().filter_map(read).collect()
 }
 
 /// The list of imports.
 pub(super) fn read_imports(node: &Node, problems: &mut Problems) -> Vec<Import> {
     let items = problems.list(node, "imports").unwrap_or_default();
-    items
-        .iter()
-        .filter_map(|item| read_import(item, problems))
-        .collect()
+    let read = |item: &Node| {
+        let import = problems.unless_wrong(|problems| {
+            let mut import = WrittenImport::default();
+            IMPORT.read_node(&mut import, item, "import", problems);
+            import
+        })?;
+        problems.noted(&item.position, import.meant(item))
+    };
+    items.iter().filter_map(read).collect()
 }
 
-fn read_export(node: &Node, problems: &mut Problems) -> Option<Export> {
-    let map = problems.map(node, "export")?;
-    let (mut stream, mut service) = (None, None);
-    let (mut response, mut threshold) = (None, None);
-    let (mut accounts, mut position) = (Vec::new(), 0);
-    for entry in map.entries_as_written() {
-        let node = &entry.node;
-        match &*entry.key.to_ascii_lowercase() {
-            "stream" => stream = Some(problems.text(entry)?),
-            "service" => service = Some(problems.text(entry)?),
-            "response" | "response_type" => response = Some(read_response(entry, problems)?),
-            "threshold" | "response_threshold" | "response_max_time" | "response_time" => {
-                threshold = Some(read_threshold(entry, problems)?);
-            }
-            "accounts" => {
-                let names = problems.texts(node, "accounts")?.into_iter();
-                accounts = names.map(|(name, _)| name.to_owned()).collect();
-            }
-            "account_token_position" => {
-                let number = problems.integer(entry)?;
-                position = usize::try_from(number).unwrap_or(0);
-            }
-            "latency" if map.get("stream").is_some() => {
-                let text = "\"latency\" belongs to services, not to streams";
-                problems.error(&entry.position, text);
-            }
-            "latency" => {
-                let subject = match &node.value {
-                    Value::Map(map) => map.get("subject").map(|entry| &entry.node.value),
-                    value => Some(value),
-                };
-                let is_subject =
-                    matches!(subject, Some(Value::String(text)) if is_valid(text.as_bytes()));
-                match is_subject {
-                    true => problems.warn(
-                        &entry.position,
-                        "\"latency\" has no effect: services are not sampled",
-                    ),
-                    false => problems.error(
-                        &entry.position,
-                        "\"latency\" must be a subject or a block with one",
-                    ),
+impl WrittenExport {
+    fn meant(self, node: &Node, map: &Map) -> Result<Export, String> {
+        let (subject, kind) = match (self.stream, self.service) {
+            (Some(subject), None) => {
+                if self.response.is_some() || self.threshold.is_some() {
+                    return Err(
+                        "\"response\" and \"threshold\" belong to services, not to streams".into(),
+                    );
                 }
+                if entry_of(map, &["latency"]).is_some() {
+                    return Err("\"latency\" belongs to services, not to streams".into());
+                }
+                (subject, ExportKind::Stream)
             }
-            "allow_trace" => read_allow_trace(entry, problems),
-            _ => problems.unknown_key(entry, "an export"),
+            (None, Some(subject)) => {
+                let kind = ExportKind::Service {
+                    response: self.response.unwrap_or(ResponseKind::Singleton),
+                    threshold: self.threshold.unwrap_or(RESPONSE_THRESHOLD),
+                };
+                (subject, kind)
+            }
+            _ => return Err("an export needs either \"stream\" or \"service\"".into()),
+        };
+        if !is_valid(subject.as_bytes()) {
+            return Err(format!("{subject:?} is not a valid subject"));
         }
+        let position = self.position;
+        let token = subject.split('.').nth(position.wrapping_sub(1));
+        if position > 0 && token != Some("*") {
+            return Err(format!(
+                "\"account_token_position\" {position} is no \"*\" of {subject:?}"
+            ));
+        }
+        Ok(Export {
+            position: node.position.clone(),
+            subject,
+            kind,
+            accounts: self.accounts,
+            account_token_position: position,
+        })
     }
-    let (subject, kind) = match (stream, service) {
-        (Some(subject), None) if response.is_none() && threshold.is_none() => {
-            (subject, ExportKind::Stream)
-        }
-        (Some(_), None) => {
-            let text = "\"response\" and \"threshold\" belong to services, not to streams";
-            problems.error(&node.position, text);
-            return None;
-        }
-        (None, Some(subject)) => {
-            let kind = ExportKind::Service {
-                response: response.unwrap_or(ResponseKind::Singleton),
-                threshold: threshold.unwrap_or(RESPONSE_THRESHOLD),
-            };
-            (subject, kind)
-        }
-        _ => {
-            let text = "an export needs either \"stream\" or \"service\"";
-            problems.error(&node.position, text);
-            return None;
-        }
-    };
-    if !is_valid(subject.as_bytes()) {
-        problems.error(
-            &node.position,
-            format!("{subject:?} is not a valid subject"),
-        );
-        return None;
-    }
-    let token = subject.split('.').nth(position.wrapping_sub(1));
-    if position > 0 && token != Some("*") {
-        let text = format!("\"account_token_position\" {position} is no \"*\" of {subject:?}");
-        problems.error(&node.position, text);
-        return None;
-    }
-    Some(Export {
-        position: node.position.clone(),
-        subject: subject.to_owned(),
-        kind,
-        accounts,
-        account_token_position: position,
-    })
 }
 
-fn read_response(entry: &Entry, problems: &mut Problems) -> Option<ResponseKind> {
-    let text = problems.text(entry)?;
+fn read_response(text: &str) -> Result<ResponseKind, String> {
     match &*text.to_ascii_lowercase() {
-        "single" | "singleton" => Some(ResponseKind::Singleton),
-        "stream" | "chunk" | "chunked" => Some(ResponseKind::Stream),
-        _ => {
-            let text = format!("\"response\" must be singleton, stream or chunked, not {text:?}");
-            problems.error(&entry.position, text);
-            None
-        }
+        "single" | "singleton" => Ok(ResponseKind::Singleton),
+        "stream" | "chunk" | "chunked" => Ok(ResponseKind::Stream),
+        _ => Err(format!(
+            "\"response\" must be singleton, stream or chunked, not {text:?}"
+        )),
     }
 }
 
-fn read_threshold(entry: &Entry, problems: &mut Problems) -> Option<Duration> {
-    match &entry.node.value {
-        Value::String(_) => problems.seconds(entry),
-        _ => {
-            problems.error(
-                &entry.position,
-                "\"threshold\" must be a duration such as \"5s\"",
-            );
-            None
-        }
-    }
+fn is_latency(value: &Value) -> bool {
+    let subject = match value {
+        Value::Map(map) => map.get("subject").map(|entry| &entry.node.value),
+        value => Some(value),
+    };
+    matches!(subject, Some(Value::String(text)) if is_valid(text.as_bytes()))
 }
 
-fn read_import(node: &Node, problems: &mut Problems) -> Option<Import> {
-    let map = problems.map(node, "import")?;
-    let (mut stream, mut service) = (None, None);
-    let (mut prefix, mut to, mut share) = (None, None, false);
-    for entry in map.entries_as_written() {
-        let node = &entry.node;
-        match &*entry.key.to_ascii_lowercase() {
-            "stream" => stream = Some(problems.map(node, "stream")?),
-            "service" => service = Some(problems.map(node, "service")?),
-            "prefix" => prefix = Some(problems.text(entry)?),
-            "to" => to = Some(problems.text(entry)?),
-            "share" => share = problems.boolean(entry)?,
-            "allow_trace" => read_allow_trace(entry, problems),
-            _ => problems.unknown_key(entry, "an import"),
-        }
-    }
-    let (is_stream, source) = match (stream, service) {
-        (Some(source), None) => (true, source),
-        (None, Some(source)) => (false, source),
-        _ => {
-            let text = "an import needs either \"stream\" or \"service\"";
-            problems.error(&node.position, text);
-            return None;
-        }
-    };
-    let (account, theirs) = read_source(node, source, problems)?;
-    let ours = match (prefix, to) {
-        (Some(_), Some(_)) => {
-            problems.error(&node.position, "an import has either \"prefix\" or \"to\"");
-            return None;
-        }
-        (Some(_), None) if !is_stream => {
-            let text = "\"prefix\" belongs to streams; write \"to\" for a service";
-            problems.error(&node.position, text);
-            return None;
-        }
-        (Some(prefix), None) => format!("{}.{theirs}", prefix.trim_end_matches('.')),
-        (None, to) => to.unwrap_or(theirs).to_owned(),
-    };
-    match connect(theirs, &ours, is_stream, share) {
-        Ok((kind, ours)) => Some(Import {
+impl WrittenImport {
+    fn meant(self, node: &Node) -> Result<Import, String> {
+        let (is_stream, source) = match (self.stream, self.service) {
+            (Some(source), None) => (true, source),
+            (None, Some(source)) => (false, source),
+            _ => return Err("an import needs either \"stream\" or \"service\"".into()),
+        };
+        let (Some(account), Some(theirs)) = (source.account, source.subject) else {
+            return Err("an import needs \"account\" and \"subject\"".into());
+        };
+        let ours = match (self.prefix, self.to) {
+            (Some(_), Some(_)) => {
+                return Err("an import has either \"prefix\" or \"to\"".into());
+            }
+            (Some(_), None) if !is_stream => {
+                return Err("\"prefix\" belongs to streams; write \"to\" for a service".into());
+            }
+            (Some(prefix), None) => format!("{}.{theirs}", prefix.trim_end_matches('.')),
+            (None, to) => to.unwrap_or_else(|| theirs.clone()),
+        };
+        let (kind, ours) = connect(&theirs, &ours, is_stream, self.share)
+            .map_err(|error| format!("import of {theirs:?} from account {account:?}: {error}"))?;
+        Ok(Import {
             position: node.position.clone(),
             kind,
-            account: account.to_owned(),
-            theirs: theirs.to_owned(),
+            account,
+            theirs,
             ours,
-        }),
-        Err(error) => {
-            let text = format!("import of {theirs:?} from account {account:?}: {error}");
-            problems.error(&node.position, text);
-            None
-        }
+        })
     }
 }
 
@@ -230,33 +384,9 @@ fn connect(
     Ok((kind, ours))
 }
 
-/// Account and subject of what is imported.
-fn read_source<'a>(
-    node: &Node,
-    map: &'a Map,
-    problems: &mut Problems,
-) -> Option<(&'a str, &'a str)> {
-    let (mut account, mut subject) = (None, None);
-    for entry in map.entries_as_written() {
-        match &*entry.key.to_ascii_lowercase() {
-            "account" => account = Some(problems.text(entry)?),
-            "subject" => subject = Some(problems.text(entry)?),
-            _ => problems.unknown_key(entry, "an import"),
-        }
-    }
-    let found = account.zip(subject);
-    if found.is_none() {
-        problems.error(
-            &node.position,
-            "an import needs \"account\" and \"subject\"",
-        );
-    }
-    found
-}
-
-fn read_allow_trace(entry: &Entry, problems: &mut Problems) {
-    if problems.boolean(entry) == Some(true) {
-        let text = "\"allow_trace\" has no effect: messages are not traced on their way";
-        problems.warn(&entry.position, text);
-    }
+/// Account and subject of what is imported, also if one of them is missing.
+fn read_source(entry: &Entry, problems: &mut Problems) -> Option<WrittenSource> {
+    let mut source = WrittenSource::default();
+    SOURCE.read_node(&mut source, &entry.node, &entry.key, problems)?;
+    Some(source)
 }

@@ -19,8 +19,11 @@ use self::{
 use super::{
     options::{
         ANY_HOST, Diagnostic, Options,
-        keys::{Key, Kind, find_key},
-        load, set_key,
+        cluster::{CLUSTER, ClusterOptions},
+        keys::TOP,
+        load,
+        reading::set,
+        table::{Key, Kind},
     },
     signal::{Signal, Target},
     syntax::Value,
@@ -37,7 +40,7 @@ use crate::{
 #[derive(Debug)]
 pub enum Invocation {
     /// Run the broker.
-    SubjectBatch(Box<Options>),
+    Run(Box<Options>),
     /// Print this text to stdout and exit with 0.
     Print(String),
     /// The configuration file was tested and is valid: print this text to
@@ -140,8 +143,24 @@ fn read_arguments(args: impl Iterator<Item = OsString>) -> Result<Vec<String>, S
     .collect()
 }
 
-/// What a flag of the cluster does with its value.
-type SetCluster = fn(&mut Options, &str) -> Result<(), String>;
+/// What a flag of the cluster does.
+enum SetCluster {
+    /// Has its text read.
+    Text(fn(&mut Options, &str) -> Result<(), String>, String),
+    /// Sets a key of the block.
+    Key(&'static Key<ClusterOptions>, Value),
+}
+
+impl SetCluster {
+    fn apply(&self, options: &mut Options) -> Result<(), String> {
+        match self {
+            Self::Text(read, text) => read(options, text),
+            Self::Key(key, value) => {
+                set(key, options.cluster_mut(), key.name, value).map(|_warning| ())
+            }
+        }
+    }
+}
 
 /// What was typed.
 #[derive(Default)]
@@ -149,8 +168,8 @@ struct CommandLine {
     config: Option<String>,
     help: bool,
     login: Login,
-    set: Vec<(&'static Key, Value, String)>,
-    cluster: Vec<(SetCluster, String, String)>,
+    set: Vec<(&'static Key<Options>, Value, String)>,
+    cluster: Vec<(SetCluster, String)>,
     signal: Option<String>,
     test: bool,
     tls: TlsFlags,
@@ -201,12 +220,16 @@ impl CommandLine {
             false => true,
         };
         match flag.action {
-            Action::Cluster(set) => {
-                let value = match flag.is_boolean() {
-                    true => switch.to_string(),
-                    false => value,
-                };
-                self.cluster.push((set, value, name.into()));
+            Action::Cluster(read) => {
+                let set = SetCluster::Text(read, value);
+                self.cluster.push((set, name.into()));
+            }
+            Action::ClusterKey(key) => {
+                if let Some(key) = CLUSTER.find(key) {
+                    let value = flag_value(&key.kind, name, &value)?;
+                    self.cluster
+                        .push((SetCluster::Key(key, value), name.into()));
+                }
             }
             Action::Config => self.config = Some(value),
             Action::Help => self.help = switch,
@@ -216,8 +239,8 @@ impl CommandLine {
             }),
             Action::Ignored(_) => {}
             Action::Set(keys) => {
-                for key in keys.iter().filter_map(|key| find_key(key)) {
-                    let value = flag_value(key, name, &value)?;
+                for key in keys.iter().filter_map(|key| TOP.find(key)) {
+                    let value = flag_value(&key.kind, name, &value)?;
                     self.set.push((key, value, name.into()));
                 }
             }
@@ -243,13 +266,19 @@ impl CommandLine {
         }
         let options = self.options()?;
         if !self.test {
-            return Ok(Invocation::SubjectBatch(Box::new(options)));
+            return Ok(Invocation::Run(Box::new(options)));
         }
         let Some(file) = &self.config else {
             return Err(
                 "must specify [-c, --config] option to check configuration file syntax".into(),
             );
         };
+        if let Some(missing) = options.monitor.missing_folder() {
+            self.warnings.push(Diagnostic {
+                position: None,
+                text: missing,
+            });
+        }
         let digest = &options.config_digest;
         Ok(Invocation::TestConfig(format!(
             "{program}: configuration file {file} is valid ({digest})\n"
@@ -267,12 +296,15 @@ impl CommandLine {
             self.warnings.extend(warnings);
         }
         for (key, value, flag) in &self.set {
-            set_key(&mut options, key, value).map_err(|text| format!("flag {flag}: {text}"))?;
+            set(key, &mut options, key.name, value)
+                .map_err(|text| format!("flag {flag}: {text}"))?;
         }
+        options.settle();
         self.tls.apply(&mut options)?;
         self.login.apply(&mut options)?;
-        for (set, value, flag) in &self.cluster {
-            set(&mut options, value).map_err(|text| format!("flag {flag}: {text}"))?;
+        for (set, flag) in &self.cluster {
+            set.apply(&mut options)
+                .map_err(|text| format!("flag {flag}: {text}"))?;
         }
         if let Some(cluster) = &options.cluster
             && cluster.port.is_none()
@@ -321,18 +353,14 @@ fn known_flag(name: &str, arg: &str) -> Result<&'static Flag, String> {
 }
 
 /// The value of a flag as the key it sets would have it in a file.
-fn flag_value(key: &Key, flag: &str, text: &str) -> Result<Value, String> {
-    Ok(match key.kind {
+fn flag_value<T>(kind: &Kind<T>, flag: &str, text: &str) -> Result<Value, String> {
+    Ok(match kind {
         Kind::Bool(_) => Value::Bool(read_bool(flag, text)?),
-        Kind::Integer(..) => Value::Integer(
+        Kind::Integer(..) | Kind::Size(..) => Value::Integer(
             text.parse()
                 .map_err(|_| format!("the flag {flag} needs an integer, not {text:?}"))?,
         ),
-        Kind::Address(_)
-        | Kind::Block(_)
-        | Kind::Duration { .. }
-        | Kind::Structure(_)
-        | Kind::Text(_) => Value::String(text.into()),
+        _ => Value::String(text.into()),
     })
 }
 

@@ -1,12 +1,10 @@
 //! The table of flags: parsing and `--help` are made from it.
 
 use super::{login::LoginPart, tls::TlsFlag};
-use crate::config::{
-    options::{
-        Options,
-        cluster::{set_flag, set_listen_url, set_routes},
-    },
-    syntax::Value,
+use crate::config::options::{
+    Options,
+    cluster::{CLUSTER, set_listen_url, set_routes},
+    keys::TOP,
 };
 
 /// A flag of the command line.
@@ -19,14 +17,16 @@ pub(super) struct Flag {
     pub(super) value: &'static str,
     /// The heading it stands under in the help.
     pub(super) group: Group,
-    /// What it does, in a few words.
+    /// What it does, in a few words; empty for what its key says.
     pub(super) doc: &'static str,
 }
 
 /// What a flag does.
 pub(super) enum Action {
-    /// Sets something of the cluster.
+    /// Sets something of the cluster that has a form of its own.
     Cluster(fn(&mut Options, &str) -> Result<(), String>),
+    /// Sets a key of the block `cluster`.
+    ClusterKey(&'static str),
     /// Names the configuration file.
     Config,
     /// Prints the help.
@@ -73,6 +73,26 @@ impl Flag {
     pub(super) fn is_boolean(&self) -> bool {
         self.value.is_empty()
     }
+
+    /// What it does; of a flag for one key what the table says of the key.
+    fn doc(&self) -> String {
+        let (doc, usual) = match self.action {
+            Action::Set([name]) if self.doc.is_empty() => match TOP.find(name) {
+                Some(key) => (key.doc, key.usual.default()),
+                None => return String::new(),
+            },
+            Action::ClusterKey(name) => match CLUSTER.find(name) {
+                Some(key) => (key.doc, key.usual.default()),
+                None => return String::new(),
+            },
+            _ => return self.doc.into(),
+        };
+        let doc = doc.replace('`', "");
+        match usual {
+            Some(usual) => format!("{} ({})", doc.trim_end_matches('.'), usual.replace('"', "")),
+            None => doc.trim_end_matches('.').into(),
+        }
+    }
 }
 
 pub(super) const FLAGS: &[Flag] = &[
@@ -81,35 +101,35 @@ pub(super) const FLAGS: &[Flag] = &[
         action: Action::Set(&["host"]),
         value: "HOST",
         group: Group::Server,
-        doc: "Bind the client listener to this host (0.0.0.0; 127.0.0.1 without a configuration file, a login and client certificates)",
+        doc: "",
     },
     Flag {
         names: &["p", "port"],
         action: Action::Set(&["port"]),
         value: "PORT",
         group: Group::Server,
-        doc: "Port of the client listener, -1 for any free one (4222)",
+        doc: "",
     },
     Flag {
         names: &["n", "name", "server_name"],
         action: Action::Set(&["server_name"]),
         value: "NAME",
         group: Group::Server,
-        doc: "Name of this broker (its id)",
+        doc: "",
     },
     Flag {
         names: &["client_advertise"],
         action: Action::Set(&["client_advertise"]),
         value: "HOST[:PORT]",
         group: Group::Server,
-        doc: "Address that clients are told to connect to",
+        doc: "",
     },
     Flag {
         names: &["m", "http_port"],
         action: Action::Set(&["http_port"]),
         value: "PORT",
         group: Group::Server,
-        doc: "Port of the monitoring listener on 127.0.0.1, -1 for any free one, 0 for none (8222)",
+        doc: "",
     },
     Flag {
         names: &["user"],
@@ -137,7 +157,7 @@ pub(super) const FLAGS: &[Flag] = &[
         action: Action::Set(&["https_port"]),
         value: "PORT",
         group: Group::Server,
-        doc: "The same with the certificate of --tlscert",
+        doc: "",
     },
     Flag {
         names: &["c", "config"],
@@ -158,14 +178,14 @@ pub(super) const FLAGS: &[Flag] = &[
         action: Action::Set(&["pid_file"]),
         value: "FILE",
         group: Group::Server,
-        doc: "File to write the process id to",
+        doc: "",
     },
     Flag {
         names: &["ports_file_dir"],
         action: Action::Set(&["ports_file_dir"]),
         value: "DIR",
         group: Group::Server,
-        doc: "Folder to write the list of listening ports to",
+        doc: "",
     },
     Flag {
         names: &["sl", "signal"],
@@ -190,21 +210,17 @@ pub(super) const FLAGS: &[Flag] = &[
     },
     Flag {
         names: &["cluster_name"],
-        action: Action::Cluster(|options, value| {
-            set_flag(options, "name", &Value::String(value.into()))
-        }),
+        action: Action::ClusterKey("name"),
         value: "NAME",
         group: Group::Cluster,
-        doc: "Name of the cluster; the same at every broker",
+        doc: "",
     },
     Flag {
         names: &["cluster_advertise"],
-        action: Action::Cluster(|options, value| {
-            set_flag(options, "advertise", &Value::String(value.into()))
-        }),
+        action: Action::ClusterKey("advertise"),
         value: "HOST[:PORT]",
         group: Group::Cluster,
-        doc: "Address that other brokers are told to connect to",
+        doc: "",
     },
     Flag {
         names: &["routes"],
@@ -215,33 +231,24 @@ pub(super) const FLAGS: &[Flag] = &[
     },
     Flag {
         names: &["no_advertise"],
-        action: Action::Cluster(|options, value| {
-            set_flag(options, "no_advertise", &Value::Bool(value == "true"))
-        }),
+        action: Action::ClusterKey("no_advertise"),
         value: "",
         group: Group::Cluster,
-        doc: "Tell clients nothing of the other brokers",
+        doc: "",
     },
     Flag {
         names: &["connect_retries"],
-        action: Action::Cluster(|options, value| {
-            let count = value
-                .parse()
-                .map_err(|_| format!("{value:?} is not a number"))?;
-            set_flag(options, "connect_retries", &Value::Integer(count))
-        }),
+        action: Action::ClusterKey("connect_retries"),
         value: "COUNT",
         group: Group::Cluster,
-        doc: "How often a broker that was only heard of is dialled again (0)",
+        doc: "",
     },
     Flag {
         names: &["queue_policy"],
-        action: Action::Cluster(|options, value| {
-            set_flag(options, "queue_policy", &Value::String(value.into()))
-        }),
+        action: Action::ClusterKey("queue_policy"),
         value: "POLICY",
         group: Group::Cluster,
-        doc: "Which members of a queue group serve what is published here: weighted, all of the cluster alike, or local, those here first (weighted)",
+        doc: "",
     },
     Flag {
         names: &["tls"],
@@ -290,70 +297,70 @@ pub(super) const FLAGS: &[Flag] = &[
         action: Action::Set(&["log_file"]),
         value: "FILE",
         group: Group::Logging,
-        doc: "File the log goes to (stderr)",
+        doc: "",
     },
     Flag {
         names: &["s", "syslog"],
         action: Action::Set(&["syslog"]),
         value: "",
         group: Group::Logging,
-        doc: "Log to the system's log",
+        doc: "",
     },
     Flag {
         names: &["r", "remote_syslog"],
         action: Action::Set(&["remote_syslog"]),
         value: "URL",
         group: Group::Logging,
-        doc: "Log to a log server: udp://HOST:PORT, tcp://HOST:PORT",
+        doc: "",
     },
     Flag {
         names: &["log_size_limit"],
         action: Action::Set(&["log_size_limit"]),
         value: "BYTES",
         group: Group::Logging,
-        doc: "Size at which the log file is rotated (never)",
+        doc: "",
     },
     Flag {
         names: &["T", "logtime"],
         action: Action::Set(&["logtime"]),
         value: "",
         group: Group::Logging,
-        doc: "Date and time on log lines (true)",
+        doc: "",
     },
     Flag {
         names: &["logtime_utc"],
         action: Action::Set(&["logtime_utc"]),
         value: "",
         group: Group::Logging,
-        doc: "Times in UTC instead of local time",
+        doc: "",
     },
     Flag {
         names: &["max_traced_msg_len"],
         action: Action::Set(&["max_traced_msg_len"]),
         value: "BYTES",
         group: Group::Logging,
-        doc: "Payload bytes shown in a trace (all)",
+        doc: "",
     },
     Flag {
         names: &["D", "debug"],
         action: Action::Set(&["debug"]),
         value: "",
         group: Group::Logging,
-        doc: "Log debug lines",
+        doc: "",
     },
     Flag {
         names: &["V", "trace"],
         action: Action::Set(&["trace"]),
         value: "",
         group: Group::Logging,
-        doc: "Log protocol traces",
+        doc: "",
     },
     Flag {
         names: &["VV"],
         action: Action::Set(&["trace_verbose"]),
         value: "",
         group: Group::Logging,
-        doc: "Log protocol traces, the system account's too",
+        doc: "",
     },
     Flag {
         names: &["DV"],
@@ -421,7 +428,7 @@ pub(super) fn help(program: &str) -> String {
         for flag in FLAGS.iter().filter(|flag| flag.group == group) {
             let names: Vec<String> = flag.names.iter().map(|name| dashed(name)).collect();
             let head = format!("{} {}", names.join(", "), flag.value);
-            text.push_str(&format!("    {head:<36} {}\n", flag.doc));
+            text.push_str(&format!("    {head:<36} {}\n", flag.doc()));
         }
     }
     text
@@ -436,7 +443,7 @@ pub(super) fn dashed(name: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::options::keys::{Kind, find_key};
+    use crate::config::options::table::Kind;
 
     /// A flag without a value sets only booleans, one with a value none.
     #[test]
@@ -446,10 +453,19 @@ mod tests {
                 continue;
             };
             for name in keys {
-                let key = find_key(name).unwrap_or_else(|| panic!("{name} is no key"));
+                let key = TOP.find(name).unwrap_or_else(|| panic!("{name} is no key"));
                 let boolean = matches!(key.kind, Kind::Bool(_));
                 assert_eq!(boolean, flag.is_boolean(), "{name}");
             }
+        }
+        for flag in FLAGS {
+            if let Action::ClusterKey(name) = flag.action {
+                let key = CLUSTER.find(name);
+                let key = key.unwrap_or_else(|| panic!("{name} is no key of the cluster"));
+                let boolean = matches!(key.kind, Kind::Bool(_));
+                assert_eq!(boolean, flag.is_boolean(), "{name}");
+            }
+            assert!(!flag.doc().is_empty(), "{:?} says nothing", flag.names);
         }
     }
 

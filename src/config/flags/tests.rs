@@ -17,7 +17,7 @@ fn parsed(args: &[&str]) -> Result<Parsed, UsageError> {
 #[track_caller]
 fn options(args: &[&str]) -> Options {
     match parsed(args).map(|parsed| parsed.invocation) {
-        Ok(Invocation::SubjectBatch(options)) => *options,
+        Ok(Invocation::Run(options)) => *options,
         other => panic!("{args:?}: {other:?}"),
     }
 }

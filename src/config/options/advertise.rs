@@ -29,6 +29,18 @@ pub fn split(text: &str) -> Result<(&str, Option<u16>), String> {
     Ok((bare, Some(port).filter(|port| *port > 0)))
 }
 
+/// The value of a key as it is written; `None` for an empty one.
+///
+/// # Errors
+///
+/// It is neither a host nor a host with a port.
+pub(super) fn read(text: &str) -> Result<Option<String>, String> {
+    match text {
+        "" => Ok(None),
+        text => split(text).map(|_| Some(text.to_owned())),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::split;

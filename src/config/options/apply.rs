@@ -1,13 +1,12 @@
 //! From the values of a file to [`Options`]: types, bounds, contradictions.
 
-use std::{collections::BTreeMap, fmt, path::Path, time::Duration};
+use std::{collections::BTreeMap, fmt, path::Path};
 
 use super::{
     ANY_HOST, Options,
-    block::Problems,
-    duration::parse_duration,
-    keys::{KEYS, Key, Kind, PORTS, find_key},
-    unsupported::{IGNORED, REFUSED, is_false, is_hollow},
+    keys::TOP,
+    problems::Problems,
+    table::{Key, Kind},
 };
 use crate::{
     config::{
@@ -87,107 +86,6 @@ pub fn load(
     }
 }
 
-/// Stores a value under a key. Returns a warning if there is one; the error says
-/// what is wrong with the value.
-pub(in crate::config) fn set_key(
-    options: &mut Options,
-    key: &Key,
-    value: &Value,
-) -> Result<Option<String>, String> {
-    let name = key.name;
-    let expected = |what: &str| format!("{name:?} must be {what}, not {}", value.type_name());
-    let mut warning = None;
-    match (&key.kind, value) {
-        (Kind::Address(set), Value::Integer(port)) => set(options, None, port_in_range(*port)?),
-        (Kind::Address(set), Value::String(text)) => {
-            let (host, port) = parse_address(text)?;
-            set(options, Some(host), port);
-        }
-        (Kind::Address(_), _) => return Err(expected("PORT or \"HOST:PORT\"")),
-        (Kind::Block(_) | Kind::Structure(_), _) => return Err(expected("a block: { … }")),
-        (Kind::Bool(set), Value::Bool(value)) => set(options, *value),
-        (Kind::Bool(_), _) => return Err(expected("true or false, without quotes")),
-        (Kind::Duration { min, set, .. }, Value::String(text)) => {
-            set(options, at_least(*min, name, parse_duration(text)?)?);
-        }
-        (Kind::Duration { min, seconds, set }, Value::Integer(count)) if *seconds => {
-            warning = Some(seconds_warning(name, *count));
-            let time = u64::try_from(*count).map(Duration::from_secs);
-            let time = time.map_err(|_| format!("{name:?} must not be negative"))?;
-            let nanoseconds = i64::try_from(time.as_nanos());
-            nanoseconds.map_err(|_| format!("{name:?} is too long a time"))?;
-            set(options, at_least(*min, name, time)?);
-        }
-        (Kind::Duration { .. }, _) => return Err(expected("a duration such as \"30s\"")),
-        (Kind::Integer(range, set), Value::Integer(number)) => {
-            if !range.contains(number) {
-                let (low, high) = (range.start(), range.end());
-                return Err(format!(
-                    "{name:?} must be from {low} to {high}, not {number}"
-                ));
-            }
-            set(options, *number);
-        }
-        (Kind::Integer(..), _) => return Err(expected("an integer, without quotes")),
-        (Kind::Text(set), Value::String(text)) => set(options, text)?,
-        (Kind::Text(_), _) => return Err(expected("a string; put it into quotes")),
-    }
-    // Whoever asks for some kind of traces asks for traces.
-    options.trace |= options.trace_verbose || options.trace_headers;
-    Ok(warning)
-}
-
-fn at_least(min: Duration, name: &str, time: Duration) -> Result<Duration, String> {
-    match time < min {
-        true => Err(format!("{name:?} must be at least {min:?}")),
-        false => Ok(time),
-    }
-}
-
-fn seconds_warning(name: &str, count: i64) -> String {
-    let minutes = count / 1_000_000;
-    if minutes > 0 && count % 1_000_000 == 0 {
-        return format!(
-            "{name:?} is {count} seconds: without quotes, {minutes}m means {minutes} million; \
-             write \"{minutes}m\" in quotes for minutes"
-        );
-    }
-    format!("{name:?} should be a duration with its unit: write \"{count}s\"")
-}
-
-pub(super) fn port_in_range(port: i64) -> Result<i64, String> {
-    match PORTS.contains(&port) {
-        true => Ok(port),
-        false => Err(format!("{port} is not a port: write 0 to 65535, or -1")),
-    }
-}
-
-/// `HOST:PORT`; an IPv6 host in brackets, an empty host for the default.
-pub(super) fn parse_address(text: &str) -> Result<(String, i64), String> {
-    let shown = harmless(text);
-    let wrong = || format!("{shown:?} is not HOST:PORT; an IPv6 host needs brackets");
-    let (host, port) = text.rsplit_once(':').ok_or_else(wrong)?;
-    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']'));
-    if bare.is_none() && host.contains([':', '[', ']']) {
-        return Err(wrong());
-    }
-    let number: i64 = port.parse().map_err(|_| wrong())?;
-    Ok((bare.unwrap_or(host).into(), port_in_range(number)?))
-}
-
-/// What of a wrong address may be shown: no login before an `@`, and nothing that
-/// is no number where a port should be, because it may be a password to which
-/// the host is missing.
-pub(super) fn harmless(address: &str) -> String {
-    let address = address.rsplit_once('@').map_or(address, |(_, rest)| rest);
-    match address.rsplit_once(':') {
-        Some((host, port)) if !port.bytes().all(|byte| byte.is_ascii_digit()) => {
-            format!("{host}:…")
-        }
-        _ => address.to_owned(),
-    }
-}
-
 /// The state while one file is applied.
 struct Reading {
     options: Options,
@@ -205,57 +103,22 @@ impl Reading {
             self.warn(&file, "the configuration has no values".into());
         }
         for entry in map.entries_as_written() {
-            self.entry(entry);
+            if let Some(key) = TOP.find(&entry.key) {
+                self.note(entry, key);
+            }
+            TOP.read_entry(&mut self.options, entry, &mut self.problems);
         }
+        self.options.settle();
         self.check_together();
         self.check_monitor_login();
     }
 
-    fn entry(&mut self, entry: &Entry) {
-        let name = entry.key.to_ascii_lowercase();
-        let value = &entry.node.value;
-        if let (Some(Kind::Block(keys)), Value::Map(map)) =
-            (find_key(&name).map(|key| &key.kind), value)
-        {
-            for entry in map.entries_as_written() {
-                self.entry_of_block(&name, keys, entry);
-            }
-        } else if let Some(key) = find_key(&name) {
-            self.note_contradictions(entry, key);
-            if let Kind::Structure(read) = key.kind {
-                return read(&mut self.options, &entry.node, &mut self.problems);
-            }
-            match set_key(&mut self.options, key, value) {
-                Ok(None) => {}
-                Ok(Some(warning)) => self.warn(&entry.position, warning),
-                Err(text) => self.error(&entry.position, text),
-            }
-        } else if let Some(ignored) = IGNORED.iter().find(|i| i.names.contains(&&*name)) {
-            if !(ignored.accepts)(value) {
-                let (expected, found) = (ignored.expected, value.type_name());
-                let text = format!("{name:?} must be {expected}, not {found}");
-                self.error(&entry.position, text);
-            } else {
-                self.note_store(entry);
-                if (ignored.asks_for_nothing)(value) {
-                    return;
-                }
-                let text = format!("{name:?} has no effect: {}", ignored.reason);
-                self.warn(&entry.position, text);
-            }
-        } else if let Some(refused) = REFUSED.iter().find(|r| r.names.contains(&&*name)) {
-            let asks_for_nothing = match &*name {
-                "proxy_protocol" => is_false(value),
-                _ => is_hollow(value),
-            };
-            if asks_for_nothing {
-                return;
-            }
-            let advice = refused.advice;
-            let text = format!("{name:?} is not supported by this version of midge: {advice}");
-            self.error(&entry.position, text);
-        } else if !entry.used {
-            self.error(&entry.position, unknown_key(&entry.key));
+    /// Notes what a key decides, for the rules over more than one key.
+    fn note(&mut self, entry: &Entry, key: &'static Key<Options>) {
+        match key.kind {
+            Kind::NoEffect(_) => self.note_store(entry),
+            Kind::Block(_) | Kind::Refused { .. } => {}
+            _ => self.note_contradictions(entry, key),
         }
     }
 
@@ -280,30 +143,8 @@ impl Reading {
         }
     }
 
-    /// An entry of the block `block`, which has its own table of keys.
-    fn entry_of_block(&mut self, block: &str, keys: &'static [Key], entry: &Entry) {
-        let name = entry.key.to_ascii_lowercase();
-        let Some(key) = keys.iter().find(|key| key.name == name) else {
-            if !entry.used {
-                let names: Vec<&str> = keys.iter().map(|key| key.name).collect();
-                let text = format!(
-                    "unknown key {:?} in {block:?}; known are {}",
-                    entry.key,
-                    names.join(", ")
-                );
-                self.error(&entry.position, text);
-            }
-            return;
-        };
-        match set_key(&mut self.options, key, &entry.node.value) {
-            Ok(None) => {}
-            Ok(Some(warning)) => self.warn(&entry.position, warning),
-            Err(text) => self.error(&entry.position, text),
-        }
-    }
-
     /// Of two keys for one setting the one written later wins.
-    fn note_contradictions(&mut self, entry: &Entry, key: &'static Key) {
+    fn note_contradictions(&mut self, entry: &Entry, key: &'static Key<Options>) {
         for setting in key.settings(&entry.node.value) {
             let decision = (entry.key.clone(), entry.position.clone());
             if let Some((earlier, position)) = self.decided.insert(setting, decision) {
@@ -414,40 +255,4 @@ impl Reading {
     fn warn(&mut self, position: &Position, text: String) {
         self.problems.warn(position, text);
     }
-}
-
-fn unknown_key(key: &str) -> String {
-    let known = KEYS
-        .iter()
-        .flat_map(|known| known.aliases.iter().chain([&known.name]))
-        .chain(IGNORED.iter().flat_map(|ignored| ignored.names))
-        .chain(REFUSED.iter().flat_map(|refused| refused.names));
-    let name = key.to_ascii_lowercase();
-    // Nobody mistypes the first letter; short words would be near to anything.
-    let nearest = known
-        .filter(|known| known.chars().next() == name.chars().next())
-        .map(|known| (distance(&name, known), *known))
-        .min()
-        .filter(|(distance, _)| *distance <= 1 + name.len() / 4);
-    match nearest {
-        Some((_, known)) => format!("unknown key {key:?}; did you mean {known:?}?"),
-        None => format!("unknown key {key:?}"),
-    }
-}
-
-/// Least number of characters to add, remove or replace to make `b` of `a`.
-/// Long keys are cut: nothing known is near them.
-fn distance(a: &str, b: &str) -> usize {
-    let a: Vec<char> = a.chars().take(64).collect();
-    let mut row: Vec<usize> = (0..=a.len()).collect();
-    for (line, letter) in b.chars().enumerate() {
-        let mut corner = row[0];
-        row[0] = line + 1;
-        for column in 0..a.len() {
-            let replaced = corner + usize::from(a[column] != letter);
-            corner = row[column + 1];
-            row[column + 1] = replaced.min(corner + 1).min(row[column] + 1);
-        }
-    }
-    row[a.len()]
 }

@@ -4,98 +4,185 @@ use std::time::Duration;
 
 use super::{
     Options,
-    block::Problems,
-    users::{DEFAULT_PERMISSIONS, parse_default_permissions, parse_secret, parse_users},
+    permissions::{PERMISSIONS, parse_permissions},
+    problems::Problems,
+    reading::entry_of,
+    table::{Block, Held, Key, Kind, Reload, Section, Usual},
+    unsupported::{is_false, never, refused, unsupported},
+    users::{USER, parse_users, with_permissions},
 };
 use crate::{
-    config::syntax::{Node, Position},
+    config::syntax::{Entry, Position},
     security::{
+        permissions::Rules,
         secret::Secret,
-        users::{GLOBAL_ACCOUNT, SoleLogin},
+        users::{GLOBAL_ACCOUNT, SoleLogin, User},
     },
 };
 
 /// A time to log in above this is likely a mistake.
 const HIGH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// Reads the block into `options`.
-pub(super) fn parse_authorization(options: &mut Options, node: &Node, problems: &mut Problems) {
-    let Some(map) = problems.map(node, "authorization") else {
-        return;
-    };
-    // Read before the users who get them, wherever they stand.
-    let mut written = Written::default();
-    let default_permissions = parse_default_permissions(map, problems);
-    for entry in map.entries_as_written() {
-        match &*entry.key.to_ascii_lowercase() {
-            "user" | "username" => written.user = problems.text(entry).map(str::to_owned),
-            "pass" | "password" => written.password = parse_secret(entry, problems),
-            "token" => written.token = parse_secret(entry, problems),
-            "timeout" => {
-                if let Some(timeout) = problems.seconds(entry) {
-                    if timeout > HIGH_TIMEOUT {
-                        let text = format!(
-                            "a timeout of {timeout:?} is high: without quotes, 1m means a million"
-                        );
-                        problems.warn(&entry.position, text);
-                    }
-                    options.auth_timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
-                }
-            }
-            "users" => {
-                let users = parse_users(
-                    &entry.node,
-                    GLOBAL_ACCOUNT,
-                    default_permissions.as_ref(),
-                    problems,
-                );
-                if users.is_empty() {
-                    problems.warn(
-                        &entry.position,
-                        "the list of users is empty: without other users nobody has to log in",
-                    );
-                }
-                options.authorization.users.extend(users);
-                written.users = true;
-            }
-            key if DEFAULT_PERMISSIONS.contains(&key) => written.permissions = true,
-            "auth_callout" | "auth_hook" => {
-                let text = format!(
-                    "{:?} is not supported by this version of midge: write the users down",
-                    entry.key
-                );
-                problems.error(&entry.position, text);
-            }
-            "proxy_required" => {
-                if problems.boolean(entry) == Some(true) {
-                    problems.error(
-                        &entry.position,
-                        "\"proxy_required\" is not supported by this version of midge: nobody \
-                         could log in",
-                    );
-                }
-            }
-            _ => problems.unknown_key(entry, "authorization"),
-        }
-    }
-    options.authorization.sole = written.sole(&node.position, problems);
+/// What a reload compares: what is read from this block alone.
+pub(super) const AUTHORIZATION_HELD: Held<Options> = Held {
+    same: |one, other| {
+        let sole = |it: &Options| (it.authorization.sole.clone(), it.auth_timeout);
+        sole(one) == sole(other) && users(one) == users(other)
+    },
+    copy: |to, from| {
+        to.authorization.clone_from(&from.authorization);
+        to.auth_timeout = from.auth_timeout;
+    },
+    written: None,
+};
+
+fn users(options: &Options) -> Vec<&User> {
+    let users = options.authorization.users.iter();
+    users
+        .filter(|user| user.account == GLOBAL_ACCOUNT)
+        .collect()
 }
 
-/// What the block says of a login without a list of users.
+/// The keys of the block.
+pub(super) static AUTHORIZATION_BLOCK: Block<Written> = Block {
+    name: "authorization",
+    title: "In `authorization`",
+    place: "authorization",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            Key {
+                name: "user",
+                aliases: &["username"],
+                kind: Kind::Text(|it, user| {
+                    it.user = Some(user.to_owned());
+                    Ok(())
+                }),
+                usual: Usual::Example("derek"),
+                doc: "The one user there is.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "password",
+                aliases: &["pass"],
+                kind: Kind::Secret(|it, password| it.password = Some(password)),
+                usual: Usual::Example("\"s3cret\""),
+                doc: "The password of that user, plain or a bcrypt hash.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "token",
+                aliases: &[],
+                kind: Kind::Secret(|it, token| it.token = Some(token)),
+                usual: Usual::Example("\"s3cret\""),
+                doc: "A token for everybody instead, plain or a bcrypt hash.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "timeout",
+                aliases: &[],
+                kind: Kind::Seconds(|it, time| it.timeout = Some(time)),
+                usual: Usual::Default("2"),
+                doc: "Time to log in; with TLS a second more than the handshake may take.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "users",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "list of blocks",
+                    read: read_users,
+                    blocks: &[&USER],
+                },
+                usual: Usual::Example("[{ user: derek, password: \"s3cret\" }]"),
+                doc: "Several users instead.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "default_permissions",
+                aliases: &["default_permission", "permissions"],
+                kind: Kind::Structure {
+                    form: "block",
+                    read: |it, entry, problems| {
+                        it.permissions = parse_permissions(&entry.node, problems)
+                    },
+                    blocks: &[&PERMISSIONS],
+                },
+                usual: Usual::Example("{ publish: \"a.>\", subscribe: \"b.>\" }"),
+                doc: "What those of `users` may do who have no permissions of their own.",
+                reload: Reload::WithBlock,
+            },
+            refused(
+                "auth_callout",
+                &["auth_hook"],
+                never,
+                unsupported!("write the users down"),
+            ),
+            refused(
+                "proxy_required",
+                &[],
+                is_false,
+                unsupported!("nobody could log in"),
+            ),
+        ],
+    }],
+};
+
+/// Reads the block into `options`.
+pub(super) fn read(options: &mut Options, entry: &Entry, problems: &mut Problems) {
+    let mut written = Written::default();
+    let name = "authorization";
+    let Some(map) = AUTHORIZATION_BLOCK.read_node(&mut written, &entry.node, name, problems) else {
+        return;
+    };
+    if let Some(timeout) = written.timeout {
+        if timeout > HIGH_TIMEOUT
+            && let Some(entry) = entry_of(map, &["timeout"])
+        {
+            let text =
+                format!("a timeout of {timeout:?} is high: without quotes, 1m means a million");
+            problems.warn(&entry.position, text);
+        }
+        options.auth_timeout = Some(timeout).filter(|timeout| !timeout.is_zero());
+    }
+    let users = written.users.take();
+    written.has_users = users.is_some();
+    let users = users.unwrap_or_default();
+    options
+        .authorization
+        .users
+        .extend(with_permissions(users, written.permissions.as_ref()));
+    options.authorization.sole = written.sole(&entry.node.position, problems);
+}
+
+fn read_users(written: &mut Written, entry: &Entry, problems: &mut Problems) {
+    let users = parse_users(&entry.node, GLOBAL_ACCOUNT, problems);
+    if users.is_empty() {
+        problems.warn(
+            &entry.position,
+            "the list of users is empty: without other users nobody has to log in",
+        );
+    }
+    written.users = Some(users);
+}
+
+/// What the block says.
 #[derive(Default)]
-struct Written {
+pub(super) struct Written {
     user: Option<String>,
     password: Option<Secret>,
     token: Option<Secret>,
-    users: bool,
-    permissions: bool,
+    timeout: Option<Duration>,
+    users: Option<Vec<User>>,
+    has_users: bool,
+    permissions: Option<Rules>,
 }
 
 impl Written {
     fn sole(self, position: &Position, problems: &mut Problems) -> Option<SoleLogin> {
         let user = self.user.filter(|name| !name.is_empty());
         let token = self.token.filter(|token| !token.is_empty());
-        let clash = match (user.is_some(), token.is_some(), self.users) {
+        let clash = match (user.is_some(), token.is_some(), self.has_users) {
             (true, true, _) => Some("a user and a token"),
             (true, _, true) => Some("a user and a list of users"),
             (_, true, true) => Some("a token and a list of users"),
@@ -105,7 +192,7 @@ impl Written {
             problems.error(position, format!("authorization cannot have {clash}"));
             return None;
         }
-        if self.permissions && !self.users {
+        if self.permissions.is_some() && !self.has_users {
             problems.warn(
                 position,
                 "default permissions are for a list of users: they have no effect on one user or \
@@ -123,7 +210,7 @@ impl Written {
             None => {
                 let has_password = self.password.is_some_and(|password| !password.is_empty());
                 // Beside a list of users it may be there for a variable.
-                if has_password && !self.users {
+                if has_password && !self.has_users {
                     problems.error(position, "a password without a user lets nobody in");
                 }
                 None

@@ -1,8 +1,8 @@
 //! `server_tags` and `server_metadata`: what an operator writes to tell brokers
 //! apart. They change nothing.
 
-use super::{Options, block::Problems};
-use crate::config::syntax::Node;
+use super::{Options, problems::Problems};
+use crate::config::syntax::Entry;
 
 /// Tags, and pairs of the metadata, at most: they are labels of a metric.
 const COUNT_MAX: usize = 64;
@@ -12,8 +12,8 @@ const LEN_MAX: usize = 4096;
 
 /// Reads a word or a list of words. As nats-server has it: in lower case,
 /// without blanks around, each once.
-pub(super) fn read_tags(options: &mut Options, node: &Node, problems: &mut Problems) {
-    let Some(texts) = problems.texts(node, "server_tags") else {
+pub(super) fn read_tags(options: &mut Options, entry: &Entry, problems: &mut Problems) {
+    let Some(texts) = problems.texts(&entry.node, "server_tags") else {
         return;
     };
     let mut tags: Vec<String> = Vec::new();
@@ -24,15 +24,15 @@ pub(super) fn read_tags(options: &mut Options, node: &Node, problems: &mut Probl
         }
     }
     if is_too_much(tags.len(), tags.iter().map(String::len).sum()) {
-        problems.error(&node.position, too_much("server_tags"));
+        problems.error(&entry.node.position, too_much("server_tags"));
         return;
     }
     options.server_tags = tags;
 }
 
 /// Reads pairs of texts.
-pub(super) fn read_metadata(options: &mut Options, node: &Node, problems: &mut Problems) {
-    let Some(map) = problems.map(node, "server_metadata") else {
+pub(super) fn read_metadata(options: &mut Options, entry: &Entry, problems: &mut Problems) {
+    let Some(map) = problems.map(&entry.node, "server_metadata") else {
         return;
     };
     options.server_metadata.clear();
@@ -46,7 +46,7 @@ pub(super) fn read_metadata(options: &mut Options, node: &Node, problems: &mut P
     let pairs = &options.server_metadata;
     let len = pairs.iter().map(|(key, text)| key.len() + text.len()).sum();
     if is_too_much(pairs.len(), len) {
-        problems.error(&node.position, too_much("server_metadata"));
+        problems.error(&entry.node.position, too_much("server_metadata"));
     }
 }
 

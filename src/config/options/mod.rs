@@ -1,32 +1,35 @@
 //! What the operator may set: the typed [`Options`] and the way from a file to
 //! them.
 //!
-//! [`load`] reads a file; `config::flags` lays the command line over it. The
-//! table of keys is in [`keys`]; what nats-server knows and midge does not is in
-//! [`unsupported`]. The server and the log read [`Options`] and nothing else here.
+//! [`load`] reads a file; `config::flags` lays the command line over it. [`table`] says
+//! what a row of a table of keys is, [`keys`] has the table of the top of the file, those
+//! of inner blocks stand in the modules of their names. [`reading`] stores values by the
+//! tables, [`plan`] says what a reload changes. The server and the log read [`Options`]
+//! and nothing else here.
 
 pub mod advertise;
 mod apply;
 mod authorization;
-pub mod block;
-pub mod changes;
 pub mod cluster;
 mod describe;
 pub mod diagnosis;
 mod duration;
 pub mod keys;
 pub mod monitor;
-pub mod permissions;
+pub(super) mod permissions;
+pub mod plan;
+pub mod problems;
+pub(super) mod reading;
 pub mod syslog;
-pub mod tls;
-pub mod unsupported;
-pub mod users;
-mod written;
+pub mod table;
+pub(super) mod tls;
+pub(super) mod unsupported;
+pub(super) mod users;
+pub(super) mod written;
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::accounts::{AccountConfig, DEFAULT_SYSTEM_ACCOUNT, Mapping};
-pub(super) use apply::set_key;
 pub use apply::{ConfigErrors, Diagnostic, load};
 use cluster::ClusterOptions;
 pub use diagnosis::Diagnosis;
@@ -199,6 +202,12 @@ impl Options {
         name.unwrap_or_default()
     }
 
+    /// What follows from keys together, when all have been read: who asks for some
+    /// kind of traces asks for traces.
+    pub(super) fn settle(&mut self) {
+        self.trace |= self.trace_verbose || self.trace_headers;
+    }
+
     /// The settings of the cluster, made if there are none yet.
     pub(super) fn cluster_mut(&mut self) -> &mut ClusterOptions {
         self.cluster.get_or_insert_default()
@@ -285,5 +294,9 @@ impl Default for Options {
     }
 }
 
+#[cfg(test)]
+mod example;
+#[cfg(test)]
+mod manual;
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,9 @@ use std::path::PathBuf;
 
 use super::{
     Options,
-    keys::{Key, Kind},
+    keys::non_empty,
+    table::{Block, Held, Key, Kind, Reload, Section, Usual, held},
+    written::Written,
 };
 use crate::security::secret::Secret;
 
@@ -29,8 +31,26 @@ impl Default for Monitor {
     }
 }
 
-/// What a request over TCP has to bring; nothing if all is empty. Whoever may
-/// open the Unix socket needs none of it.
+impl Monitor {
+    /// What to do about the folder of the Unix socket if it does not exist: the broker
+    /// does not start without it. A test of the file warns of it, since an init system may
+    /// make the folder right before the start.
+    pub fn missing_folder(&self) -> Option<String> {
+        let socket = self.unix.as_deref()?;
+        let folder = socket.parent()?;
+        if folder.as_os_str().is_empty() || folder.is_dir() {
+            return None;
+        }
+        let folder = folder.display();
+        Some(format!(
+            "the folder {folder} of the monitoring socket does not exist: make it before the \
+             broker starts (mkdir {folder}, or RuntimeDirectory= in a systemd unit)"
+        ))
+    }
+}
+
+/// What a request over TCP must bring; nothing if all is empty. Requests through the Unix
+/// socket need none of it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MonitorLogin {
     /// A bearer token.
@@ -54,73 +74,104 @@ impl MonitorLogin {
 }
 
 /// The keys of the block.
-pub const MONITOR_KEYS: &[Key] = &[
-    text(
-        "unix",
-        "\"\"",
-        "Unix socket that serves what the monitoring port serves, without a login, and takes the \
-         requests that change something.",
-        |options, path| {
-            options.monitor.unix = (!path.is_empty()).then(|| path.into());
-            Ok(())
-        },
-    ),
-    text(
-        "unix_mode",
-        "\"0660\"",
-        "Permissions of that socket: owner and group may ask and change.",
-        |options, mode| {
-            let digits = mode.strip_prefix("0o").unwrap_or(mode);
-            options.monitor.unix_mode = u32::from_str_radix(digits, 8)
-                .ok()
-                .filter(|mode| mode & !0o666 == 0)
-                .ok_or("must be octal digits up to 0666, such as \"0660\"")?;
-            Ok(())
-        },
-    ),
-    text(
-        "hosts",
-        "\"\"",
-        "More names of this machine, with commas between them: requests may be addressed to them.",
-        |options, names| {
-            let names = names
-                .split(',')
-                .map(|name| name.trim().to_ascii_lowercase());
-            options.monitor.hosts = names.filter(|name| !name.is_empty()).collect();
-            Ok(())
-        },
-    ),
-    text(
-        "token",
-        "\"\"",
-        "Bearer token that requests over TCP must bring.",
-        |options, token| {
-            options.monitor_login.token = secret(token)?;
-            Ok(())
-        },
-    ),
-    text(
-        "user",
-        "\"\"",
-        "User name that requests over TCP must bring (basic authentication).",
-        |options, user| {
-            if user.contains(':') {
-                return Err("a user name must not contain a colon".into());
-            }
-            options.monitor_login.user = (!user.is_empty()).then(|| user.into());
-            Ok(())
-        },
-    ),
-    text(
-        "password",
-        "\"\"",
-        "Password of that user.",
-        |options, password| {
-            options.monitor_login.password = secret(password)?;
-            Ok(())
-        },
-    ),
-];
+pub(super) static MONITOR: Block<Options> = Block {
+    name: "monitor",
+    title: "In `monitor`",
+    place: "\"monitor\"",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            text(
+                "unix",
+                "\"\"",
+                "Unix socket that serves what the monitoring port serves, without a login, and \
+                 takes the requests that change something.",
+                |options, path| {
+                    options.monitor.unix = non_empty(path).map(Into::into);
+                    Ok(())
+                },
+                Reload::Restart(OPENED, held!(monitor.unix)),
+            ),
+            text(
+                "unix_mode",
+                "\"0660\"",
+                "Permissions of that socket: owner and group may ask and change.",
+                |options, mode| {
+                    let digits = mode.strip_prefix("0o").unwrap_or(mode);
+                    options.monitor.unix_mode = u32::from_str_radix(digits, 8)
+                        .ok()
+                        .filter(|mode| mode & !0o666 == 0)
+                        .ok_or("must be octal digits up to 0666, such as \"0660\"")?;
+                    Ok(())
+                },
+                Reload::Restart(
+                    OPENED,
+                    Held {
+                        written: Some(|options| {
+                            format!("{:04o}", options.monitor.unix_mode).written()
+                        }),
+                        ..held!(monitor.unix_mode)
+                    },
+                ),
+            ),
+            text(
+                "hosts",
+                "\"\"",
+                "More names of this machine, with commas between them: requests may be addressed \
+                 to them.",
+                |options, names| {
+                    let names = names
+                        .split(',')
+                        .map(|name| name.trim().to_ascii_lowercase());
+                    options.monitor.hosts = names.filter(|name| !name.is_empty()).collect();
+                    Ok(())
+                },
+                Reload::Restart(
+                    "the monitoring port is opened for them at the start",
+                    Held {
+                        written: Some(|options| options.monitor.hosts.join(",").written()),
+                        ..held!(monitor.hosts)
+                    },
+                ),
+            ),
+            text(
+                "token",
+                "\"\"",
+                "Bearer token that requests over TCP must bring.",
+                |options, token| {
+                    options.monitor_login.token = secret(token)?;
+                    Ok(())
+                },
+                Reload::Live(held!(hidden monitor_login.token)),
+            ),
+            text(
+                "user",
+                "\"\"",
+                "User name that requests over TCP must bring (basic authentication).",
+                |options, user| {
+                    if user.contains(':') {
+                        return Err("a user name must not contain a colon".into());
+                    }
+                    options.monitor_login.user = non_empty(user);
+                    Ok(())
+                },
+                Reload::Live(held!(monitor_login.user)),
+            ),
+            text(
+                "password",
+                "\"\"",
+                "Password of that user.",
+                |options, password| {
+                    options.monitor_login.password = secret(password)?;
+                    Ok(())
+                },
+                Reload::Live(held!(hidden monitor_login.password)),
+            ),
+        ],
+    }],
+};
+
+const OPENED: &str = "the socket is opened at the start";
 
 fn secret(text: &str) -> Result<Option<Secret>, String> {
     Ok(Some(Secret::plain(text)?).filter(|secret| !secret.is_empty()))
@@ -131,12 +182,14 @@ const fn text(
     default: &'static str,
     doc: &'static str,
     set: fn(&mut Options, &str) -> Result<(), String>,
-) -> Key {
+    reload: Reload<Options>,
+) -> Key<Options> {
     Key {
         name,
         aliases: &[],
         kind: Kind::Text(set),
-        default,
+        usual: Usual::Default(default),
         doc,
+        reload,
     }
 }

@@ -2,50 +2,167 @@
 
 use std::time::Duration;
 
-use super::{block::Problems, duration::parse_duration};
+use super::{
+    duration::parse_duration,
+    problems::{Problems, wrong_type},
+    table::{Block, Key, Kind, Reload, Section, Usual},
+};
 use crate::{
     config::syntax::{Entry, Node, Value},
     security::permissions::{Pattern, Responses, Rules, SubjectRules},
 };
 
+/// The keys of `permissions`.
+pub(in crate::config) static PERMISSIONS: Block<Rules> = Block {
+    name: "permissions",
+    title: "In `permissions`",
+    place: "permissions",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            Key {
+                name: "publish",
+                aliases: &["pub", "import"],
+                kind: Kind::Structure {
+                    form: "string, list or block",
+                    read: |rules, entry, problems| {
+                        rules.publish = parse_subjects(entry, false, problems)
+                    },
+                    blocks: &[&SUBJECTS],
+                },
+                usual: Usual::Example("\"a.>\""),
+                doc: "Where to publish: subjects, or a block with `allow` and `deny`; everywhere if not set.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "subscribe",
+                aliases: &["sub", "export"],
+                kind: Kind::Structure {
+                    form: "string, list or block",
+                    read: |rules, entry, problems| {
+                        rules.subscribe = parse_subjects(entry, true, problems)
+                    },
+                    blocks: &[&SUBJECTS],
+                },
+                usual: Usual::Example("\"a.>\""),
+                doc: "What to subscribe to, each subject with a queue group behind a blank if it is for that one; everything if not set.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "allow_responses",
+                aliases: &["publish_allow_responses"],
+                kind: Kind::Structure {
+                    form: "boolean or block",
+                    read: read_responses,
+                    blocks: &[&RESPONSES],
+                },
+                usual: Usual::Default("false"),
+                doc: "Whether to publish to the reply subjects of what was received, wherever else to publish.",
+                reload: Reload::WithBlock,
+            },
+        ],
+    }],
+};
+
+/// The keys of `publish` and `subscribe`.
+static SUBJECTS: Block<Subjects> = Block {
+    name: "publish",
+    title: "In `publish` and `subscribe` of `permissions`",
+    place: "permissions",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            Key {
+                name: "allow",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "string or list of strings",
+                    read: |it, entry, problems| {
+                        it.rules.allow = parse_patterns(entry, it.with_queue, problems)
+                    },
+                    blocks: &[],
+                },
+                usual: Usual::Example("\"a.>\""),
+                doc: "Subjects that are permitted; all if not set.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "deny",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "string or list of strings",
+                    read: |it, entry, problems| {
+                        it.rules.deny =
+                            parse_patterns(entry, it.with_queue, problems).unwrap_or_default()
+                    },
+                    blocks: &[],
+                },
+                usual: Usual::Example("\"a.secret\""),
+                doc: "Subjects that are not permitted, whatever `allow` says.",
+                reload: Reload::WithBlock,
+            },
+        ],
+    }],
+};
+
+/// The keys of `allow_responses`.
+static RESPONSES: Block<Responses> = Block {
+    name: "allow_responses",
+    title: "In `allow_responses` of `permissions`",
+    place: "allow_responses",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            Key {
+                name: "max",
+                aliases: &["max_msgs", "max_messages", "max_responses"],
+                kind: Kind::Integer(i64::MIN..=i64::MAX, |it, max| {
+                    // What is negative is unlimited, and so is what nobody reaches.
+                    if max != 0 {
+                        it.max = u32::try_from(max).ok();
+                    }
+                }),
+                usual: Usual::Default("1"),
+                doc: "Replies that one message permits; negative is unlimited.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "expires",
+                aliases: &["expiration", "ttl"],
+                kind: Kind::Text(read_expiry),
+                usual: Usual::Default("\"2m\""),
+                doc: "How long it permits them; negative is for ever.",
+                reload: Reload::WithBlock,
+            },
+        ],
+    }],
+};
+
 /// Reads what a user may publish and subscribe to.
-pub fn parse_permissions(node: &Node, problems: &mut Problems) -> Option<Rules> {
-    let map = problems.map(node, "permissions")?;
+pub(in crate::config) fn parse_permissions(node: &Node, problems: &mut Problems) -> Option<Rules> {
     let mut rules = Rules::default();
-    for entry in map.entries_as_written() {
-        match &*entry.key.to_ascii_lowercase() {
-            "publish" | "pub" | "import" => {
-                rules.publish = parse_subjects(entry, false, problems);
-            }
-            "subscribe" | "sub" | "export" => {
-                rules.subscribe = parse_subjects(entry, true, problems);
-            }
-            "allow_responses" | "publish_allow_responses" => {
-                rules.responses = parse_responses(entry, problems);
-            }
-            _ => problems.unknown_key(entry, "permissions"),
-        }
-    }
+    PERMISSIONS.read_node(&mut rules, node, "permissions", problems)?;
     Some(rules)
+}
+
+/// Rules of subjects that are being read.
+struct Subjects {
+    rules: SubjectRules,
+    /// Whether a queue group may stand behind a subject.
+    with_queue: bool,
 }
 
 /// A string or a list, or a block with `allow` and `deny`.
 fn parse_subjects(entry: &Entry, with_queue: bool, problems: &mut Problems) -> SubjectRules {
-    let Value::Map(map) = &entry.node.value else {
-        return SubjectRules {
-            allow: parse_patterns(entry, with_queue, problems),
-            deny: Vec::new(),
-        };
+    let mut subjects = Subjects {
+        rules: SubjectRules::default(),
+        with_queue,
     };
-    let mut rules = SubjectRules::default();
-    for entry in map.entries_as_written() {
-        match &*entry.key.to_ascii_lowercase() {
-            "allow" => rules.allow = parse_patterns(entry, with_queue, problems),
-            "deny" => rules.deny = parse_patterns(entry, with_queue, problems).unwrap_or_default(),
-            _ => problems.unknown_key(entry, "permissions: only allow and deny can stand here"),
-        }
+    match &entry.node.value {
+        Value::Map(map) => SUBJECTS.read(&mut subjects, map, problems),
+        _ => subjects.rules.allow = parse_patterns(entry, with_queue, problems),
     }
-    rules
+    subjects.rules
 }
 
 fn parse_patterns(
@@ -70,51 +187,32 @@ fn parse_patterns(
 }
 
 /// `true`, or a block with `max` and `expires`.
-fn parse_responses(entry: &Entry, problems: &mut Problems) -> Option<Responses> {
-    let map = match &entry.node.value {
-        Value::Bool(permitted) => return permitted.then(Responses::default),
-        Value::Map(map) => map,
+fn read_responses(rules: &mut Rules, entry: &Entry, problems: &mut Problems) {
+    rules.responses = match &entry.node.value {
+        Value::Bool(permitted) => permitted.then(Responses::default),
+        Value::Map(map) => {
+            let mut responses = Responses::default();
+            RESPONSES.read(&mut responses, map, problems);
+            Some(responses)
+        }
         value => {
-            let found = value.type_name();
-            let text = format!(
-                "{:?} must be true, false or a block, not {found}",
-                entry.key
-            );
+            let text = wrong_type(&entry.key, "true, false or a block", value);
             problems.error(&entry.position, text);
-            return None;
+            None
         }
     };
-    let mut responses = Responses::default();
-    for entry in map.entries_as_written() {
-        match &*entry.key.to_ascii_lowercase() {
-            "max" | "max_msgs" | "max_messages" | "max_responses" => {
-                match problems.integer(entry) {
-                    Some(0) | None => {}
-                    // What is negative is unlimited, and so is what nobody reaches.
-                    Some(max) => responses.max = u32::try_from(max).ok(),
-                }
-            }
-            "expires" | "expiration" | "ttl" => {
-                if let Some(expires) = parse_expiry(entry, problems) {
-                    responses.expires = expires;
-                }
-            }
-            _ => problems.unknown_key(entry, "allow_responses"),
-        }
-    }
-    Some(responses)
 }
 
-/// The time of a grant: negative is unlimited, nought the default, which is
-/// `None` here.
-fn parse_expiry(entry: &Entry, problems: &mut Problems) -> Option<Option<Duration>> {
-    let text = problems.text(entry)?;
+/// The time of a grant: negative is unlimited, zero the default.
+fn read_expiry(responses: &mut Responses, text: &str) -> Result<(), String> {
     if let Some(positive) = text.strip_prefix('-') {
-        let checked = parse_duration(positive);
-        return problems.noted(&entry.position, checked).map(|_| None);
+        parse_duration(positive)?;
+        responses.expires = None;
+        return Ok(());
     }
-    match problems.noted(&entry.position, parse_duration(text))? {
-        Duration::ZERO => None,
-        expires => Some(Some(expires)),
+    match parse_duration(text)? {
+        Duration::ZERO => {}
+        expires => responses.expires = Some(expires),
     }
+    Ok(())
 }

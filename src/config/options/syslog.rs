@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use super::apply::parse_address;
+use super::reading::parse_address;
 
 /// Port of log servers.
 const DEFAULT_PORT: u16 = 514;

@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use super::{DEFAULT_HTTP_PORT, HttpPort, syslog::RemoteSyslog};
+use super::{cluster::QueuePolicy, syslog::RemoteSyslog};
 
 /// What a setting can be.
 pub(super) trait Written {
@@ -78,19 +78,9 @@ impl Written for Duration {
     }
 }
 
-impl Written for HttpPort {
-    fn written(&self) -> String {
-        match self {
-            Self::Default => DEFAULT_HTTP_PORT.written(),
-            Self::Off => "0".into(),
-            Self::Listen(port) => port.written(),
-        }
-    }
-}
-
 impl<T: Written> Written for Option<T> {
     fn written(&self) -> String {
-        self.as_ref().map_or_else(|| "unset".into(), T::written)
+        self.as_ref().map_or_else(|| UNSET.into(), T::written)
     }
 }
 
@@ -107,5 +97,63 @@ impl Written for BTreeMap<String, String> {
             .iter()
             .map(|(key, value)| format!("{}: {}", key.written(), value.written()));
         format!("{{ {} }}", pairs.collect::<Vec<_>>().join(", "))
+    }
+}
+
+/// What is shown of a setting that is not written.
+pub(super) const UNSET: &str = "unset";
+
+/// A number of bytes.
+pub(super) trait Bytes {
+    /// The number; 0 for the default.
+    fn count(&self) -> u64;
+}
+
+impl Bytes for u64 {
+    fn count(&self) -> u64 {
+        *self
+    }
+}
+
+impl Bytes for usize {
+    fn count(&self) -> u64 {
+        *self as u64
+    }
+}
+
+impl Bytes for Option<usize> {
+    fn count(&self) -> u64 {
+        self.unwrap_or(0) as u64
+    }
+}
+
+/// A number of bytes with the greatest unit that it is a whole number of.
+pub(super) fn bytes(size: &impl Bytes) -> String {
+    let count = size.count();
+    let units = [(30, "GB"), (20, "MB"), (10, "KB")];
+    let whole = units
+        .iter()
+        .find(|(bits, _)| count > 0 && count.trailing_zeros() >= *bits);
+    match whole {
+        Some((bits, unit)) => format!("{}{unit}", count >> bits),
+        None => count.to_string(),
+    }
+}
+
+/// `"HOST:PORT"`.
+pub(super) fn address(host: &str, port: u16) -> String {
+    let port = port.written();
+    match host.contains(':') {
+        true => format!("[{host}]:{port}").written(),
+        false => format!("{host}:{port}").written(),
+    }
+}
+
+impl Written for QueuePolicy {
+    fn written(&self) -> String {
+        match self {
+            Self::Weighted => "weighted".into(),
+            Self::Local => "local".into(),
+        }
     }
 }

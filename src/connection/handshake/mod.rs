@@ -65,8 +65,8 @@ const LONG_HOLD: Duration = Duration::from_secs(3600);
 const TIMEOUT: &str = "TLS handshake timeout";
 
 /// The same of one that never began.
-const NOTHING_CAME: &str = "TLS handshake timeout: nothing came since the connect; a client that \
-                            cannot read INFO, or waits for something else, does this";
+const NOTHING_CAME: &str = "TLS handshake timeout: the client sent nothing since it connected; it \
+                            may not understand INFO, or wait for something else";
 
 /// The threads that shake hands, and how many peers wait for them.
 pub struct Handshakers {
@@ -236,7 +236,7 @@ impl Handshakers {
                 let received = tokio::select! {
                     biased;
                     () = is_cut(&mut long) => {
-                        let text = "the long handshakes under way are too many";
+                        let text = "too many long handshakes are under way";
                         return Err(Failure::new(Cause::TooMany, text));
                     }
                     received = wait(&mut left, receive(stream, &mut step.incoming)) => received,

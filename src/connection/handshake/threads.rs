@@ -245,7 +245,7 @@ impl Queue {
 /// A job that panics fails its own handshake, not those to come.
 fn run(work: Work) {
     if std::panic::catch_unwind(AssertUnwindSafe(work)).is_err() {
-        tracing::error!("A TLS handshake was given up for an error in the broker");
+        tracing::error!("A TLS handshake failed because of an error in the broker");
     }
 }
 

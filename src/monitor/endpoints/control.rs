@@ -11,7 +11,7 @@ use tracing::info;
 
 use super::{super::Monitor, query::Query, refusal::Refusal};
 use crate::{
-    config::options::changes::ReloadKind,
+    config::options::table::ReloadKind,
     connection::{CloseReason, Connection},
     server::reload::Outcome,
     telemetry::MonotonicMillis,
@@ -36,7 +36,7 @@ pub(in crate::monitor) fn kick(monitor: &Monitor, query: &Query) -> Result<Kicke
     let chosen = choose(monitor, query)?;
     for connection in &chosen {
         info!(
-            "{} - cid:{} - {:?} is kicked over the monitoring socket",
+            "{} - cid:{} - {:?} is kicked through the monitoring socket",
             connection.peer,
             connection.cid,
             connection.who()
@@ -102,7 +102,7 @@ pub(in crate::monitor) fn reload(monitor: &Monitor, query: &Query) -> Result<Rel
                 StatusCode::GATEWAY_TIMEOUT,
                 format!(
                     "The reload is still under way after {RELOAD_TIMEOUT:?}: it waits for a file, \
-                     see /explainz. The log tells what becomes of it."
+                     see /explainz. Its result will be in the log."
                 ),
             ),
         }
@@ -114,34 +114,34 @@ pub(in crate::monitor) fn reload(monitor: &Monitor, query: &Query) -> Result<Rel
 pub(in crate::monitor) fn forget(monitor: &Monitor, query: &Query) -> Result<Forgotten, Refusal> {
     let member = query.text("member");
     if member.is_empty() {
-        let text = "Say which member: member=NAME, its id or its host:port.";
+        let text = "Name the member: member=NAME, its id or its host:port.";
         return Err(Refusal::bad_request(text.into()));
     }
     let Some(cluster) = &monitor.server.cluster else {
-        return Err(Refusal::bad_request("There is no cluster.".into()));
+        return Err(Refusal::bad_request("This broker is in no cluster.".into()));
     };
     let forgotten = cluster.forget(&member).map_err(|message| Refusal {
         status: StatusCode::CONFLICT,
         message,
     })?;
     info!(
-        "Forgotten over the monitoring socket: {}",
+        "Forgotten through the monitoring socket: {}",
         forgotten.join(", ")
     );
     Ok(Forgotten { forgotten })
 }
 
 fn reloaded(outcome: &Outcome, dry_run: bool) -> Reloaded {
-    let of_kind = |takes: ReloadKind| {
+    let of_kind = |is_live: bool| {
         let changes = outcome
             .changes
             .iter()
-            .filter(|change| change.takes == takes);
+            .filter(|change| (change.takes == ReloadKind::Live) == is_live);
         changes
             .map(|change| {
                 let (before, after) = change.values.clone().unwrap_or_default();
                 Change {
-                    name: change.name.to_owned(),
+                    name: change.name.clone(),
                     before,
                     after,
                 }
@@ -150,8 +150,8 @@ fn reloaded(outcome: &Outcome, dry_run: bool) -> Reloaded {
     };
     Reloaded {
         dry_run,
-        applied: of_kind(ReloadKind::Effect),
-        needs_restart: of_kind(ReloadKind::Restart),
+        applied: of_kind(true),
+        needs_restart: of_kind(false),
         warnings: outcome.warnings.clone(),
     }
 }
@@ -163,7 +163,7 @@ fn choose(monitor: &Monitor, query: &Query) -> Result<Vec<Arc<Connection>>, Refu
     let (name, user) = (query.text("name"), query.text("user"));
     if cid == 0 && name.is_empty() && user.is_empty() {
         return Err(Refusal::bad_request(
-            "Say which client: cid=, name= or user=.".into(),
+            "Name the client: cid=, name= or user=.".into(),
         ));
     }
     let mut chosen = monitor.server.broker.registry.open();
@@ -176,7 +176,7 @@ fn choose(monitor: &Monitor, query: &Query) -> Result<Vec<Arc<Connection>>, Refu
     if chosen.is_empty() {
         return Err(Refusal {
             status: StatusCode::NOT_FOUND,
-            message: "No open client is like that; see /connz.".into(),
+            message: "No connected client matches; see /connz.".into(),
         });
     }
     chosen.sort_unstable_by_key(|connection| connection.cid);

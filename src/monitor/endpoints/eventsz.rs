@@ -73,7 +73,7 @@ fn parse_kinds(names: &str) -> Result<Vec<EventKind>, Refusal> {
             EventKind::parse(name).ok_or_else(|| {
                 let known: Vec<&str> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
                 Refusal::bad_request(format!(
-                    "'type' is a list of these, separated by commas: {}",
+                    "'type' must be a list of these, separated by commas: {}",
                     known.join(", ")
                 ))
             })

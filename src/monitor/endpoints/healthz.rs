@@ -47,7 +47,7 @@ pub fn answer(monitor: &Monitor, query: &Query) -> Result<(StatusCode, Healthz),
         "ready" => code(state.ready),
         "state" => status,
         _ => {
-            let text = "'probe' is live, ready or state";
+            let text = "'probe' must be live, ready or state";
             return Err(Refusal::bad_request(text.into()));
         }
     };
@@ -156,7 +156,7 @@ fn health(query: &Query, stopping: bool, dead: bool) -> (StatusCode, Healthz) {
         return problem(
             StatusCode::SERVICE_UNAVAILABLE,
             "unavailable",
-            "the broker's threads do not do their work; see /explainz",
+            "the broker's threads hang; see /explainz",
         );
     }
     problem(StatusCode::OK, "ok", "")

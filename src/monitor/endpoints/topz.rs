@@ -111,7 +111,7 @@ fn one_of<T: Copy>(
     let found = known.iter().find(|(word, _)| *word == text).copied();
     found.ok_or_else(|| {
         let words: Vec<&str> = known.iter().map(|(word, _)| *word).collect();
-        Refusal::bad_request(format!("'{name}' is one of: {}", words.join(", ")))
+        Refusal::bad_request(format!("'{name}' must be one of: {}", words.join(", ")))
     })
 }
 
@@ -304,9 +304,9 @@ mod tests {
         for (text, message) in [
             (
                 "sort=x",
-                "'sort' is one of: msgs, bytes, pending, subs, connects, latency",
+                "'sort' must be one of: msgs, bytes, pending, subs, connects, latency",
             ),
-            ("window=2m", "'window' is one of: 1s, 1m, 5m, start"),
+            ("window=2m", "'window' must be one of: 1s, 1m, 5m, start"),
         ] {
             assert_eq!(parse(text).err().unwrap().message, message);
         }

@@ -69,7 +69,7 @@ pub(in crate::monitor) fn check_login(
     match given.map(|value| is_right(login, value.as_bytes())) {
         Some(true) => Ok(()),
         // A browser asks without one first.
-        None => Err(refusal("This monitoring port asks for a login")),
+        None => Err(refusal("This monitoring port needs a login")),
         Some(false) => {
             record_refusal(monitor, peer);
             Err(refusal("The login is wrong"))

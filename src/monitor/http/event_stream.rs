@@ -76,7 +76,7 @@ impl EventStream {
     ) -> Result<Self, Refusal> {
         let slot = Slot::take(&monitor.event_readers, READERS_MAX).ok_or_else(|| Refusal {
             status: StatusCode::SERVICE_UNAVAILABLE,
-            message: format!("{READERS_MAX} readers follow the events already; try again later."),
+            message: format!("{READERS_MAX} readers already follow the events; try again later."),
         })?;
         let last_id = monitor.server.broker.telemetry.events.last_id();
         let position = since.unwrap_or(last_id);

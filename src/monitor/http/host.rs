@@ -124,9 +124,9 @@ impl HostRule {
             status: StatusCode::MISDIRECTED_REQUEST,
             message: format!(
                 "The request is for the host {text:?}, which is not this machine. The monitoring \
-                 port answers requests for localhost, for the address they come in on, for the \
+                 port answers requests for localhost, for the address they arrive at, for the \
                  names in the option \"hosts\" of the block \"monitor\" and, when it is open to \
-                 the network, for the machine's own name; ask http://{}/ instead.",
+                 the network, for the machine's own name. Use http://{}/ instead.",
                 SocketAddr::new(local.ip().to_canonical(), local.port()),
             ),
         })
@@ -151,9 +151,9 @@ impl HostRule {
 fn foreign_site() -> Refusal {
     Refusal {
         status: StatusCode::FORBIDDEN,
-        message: "Another web site sent this request; the monitoring port does not answer those. \
-                  Enter the address in the browser yourself, or list the site's host in the \
-                  option \"hosts\" of the block \"monitor\"."
+        message: "Another web site sent this request, and the monitoring port does not answer \
+                  those. Type the address into the browser yourself, or list the site's host in \
+                  the option \"hosts\" of the block \"monitor\"."
             .into(),
     }
 }

@@ -96,7 +96,7 @@ pub(super) fn with_words(answer: &[u8]) -> Option<Vec<u8>> {
     let body = match status {
         414 => "The path and its parameters are too long.\n",
         431 => "The request's headers are too long.\n",
-        _ => "What came is no HTTP request that can be read: see the path and its parameters.\n",
+        _ => "This is not a valid HTTP request: check the path and its parameters.\n",
     };
     let length = format!(
         "content-type: text/plain; charset=utf-8\r\ncontent-length: {}\r\n",

@@ -145,7 +145,7 @@ async fn accept<L: Listener>(monitor: &Arc<Monitor>, listener: &L, places: &Arc<
                 let open = OpenSocket::new();
                 if !Port::Monitoring.finds_room(&stream, &open, places).await {
                     places.refuse();
-                    let text = "Refused a monitoring connection: the file descriptors are used up";
+                    let text = "Refused a monitoring connection: no file descriptor is left";
                     warn_of(monitor, listener, text.into());
                     continue;
                 }
@@ -177,7 +177,7 @@ async fn serve_while_open(
         biased;
         () = served => {}
         Ok(()) = lost => {
-            let text = "Closed a monitoring connection that was silent: there are too many";
+            let text = "Closed a silent monitoring connection: there are too many";
             warn_of(&monitor, listener, text.into());
         }
     }
@@ -198,7 +198,7 @@ async fn serve_tcp(
         Ok(Ok(stream)) => drive(monitor, stream, listener, place).await,
         // It left; if it had sent nothing, it was a probe.
         Ok(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
-            debug!("{listener} - Left the monitor port before the TLS handshake was done");
+            debug!("{listener} - Left the monitor port before the TLS handshake ended");
         }
         Ok(Err(error)) => {
             let text = format!("TLS handshake error on the monitor port: {error}");
@@ -245,14 +245,10 @@ where
     };
     let has_begun = !connection.into_parts().read_buf.is_empty();
     if error.is_timeout() && has_begun {
-        let text = format!("A request was not finished within {HEADER_READ_TIMEOUT:?}");
+        let text = format!("A request was not complete within {HEADER_READ_TIMEOUT:?}");
         warn_of(&monitor, listener, text);
     } else if error.is_parse() {
-        warn_of(
-            &monitor,
-            listener,
-            format!("What came is no request: {error}"),
-        );
+        warn_of(&monitor, listener, format!("Not an HTTP request: {error}"));
     } else {
         // It left, or was idle for long.
         debug!("{listener} - A monitoring connection ended: {error}");

@@ -134,7 +134,7 @@ async fn make_beside(
 ) -> Result<Answer, Refusal> {
     let failed = |error: &dyn std::fmt::Display| Refusal {
         status: StatusCode::INTERNAL_SERVER_ERROR,
-        message: format!("The answer could not be made: {error}"),
+        message: format!("The answer could not be written: {error}"),
     };
     let turn = monitor.long_answers.wait(source).await;
     let turn = turn.map_err(|error| failed(&error))?;

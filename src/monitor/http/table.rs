@@ -71,26 +71,30 @@ pub(in crate::monitor) const ENDPOINTS: &[Endpoint] = &[
         ..long("/subscriptionsz", "", subscriptions)
     },
     endpoint("/explainz", "What is wrong", findings),
-    long("/slowz", "Readers that fell behind", |monitor, request| {
+    long("/slowz", "Slow readers", |monitor, request| {
         pretty(slowz::answer(monitor, &request.query))
     }),
     long(
         "/topz",
-        "Who and what carries the load",
+        "The busiest clients and subjects",
         |monitor, request| pretty(topz::answer(monitor, &request.query)),
     ),
-    long("/latencyz", "How long messages stay", |monitor, request| {
-        pretty(latencyz::answer(monitor, &request.query))
-    }),
+    long(
+        "/latencyz",
+        "How long messages stay in the broker",
+        |monitor, request| pretty(latencyz::answer(monitor, &request.query)),
+    ),
     endpoint("/eventsz", "Events", events),
-    endpoint("/memz", "Memory and ceilings", |monitor, request| {
-        pretty(memz::answer(monitor, &request.query))
-    }),
+    endpoint(
+        "/memz",
+        "Memory, and limits that may be reached",
+        |monitor, request| pretty(memz::answer(monitor, &request.query)),
+    ),
     endpoint("/healthz", "Health", |monitor, request| {
         let (status, health) = healthz::answer(monitor, &request.query)?;
         Answer::compact_json(status, &health)
     }),
-    long("/metrics", "Figures for Prometheus", exposition),
+    long("/metrics", "Metrics for Prometheus", exposition),
     long("/accountz", "Accounts", |monitor, request| {
         pretty(accountz::answer(monitor, &request.query))
     }),
@@ -150,7 +154,7 @@ fn findings(monitor: &Monitor, request: &Request) -> Result<Answer, Refusal> {
         "text" => true,
         "json" => false,
         _ => {
-            return Err(Refusal::bad_request("'format' is json or text".into()));
+            return Err(Refusal::bad_request("'format' must be json or text".into()));
         }
     };
     match as_text {
@@ -233,13 +237,13 @@ pub(super) fn choose(
         return match (listener, method) {
             (MonitorListener::Tcp { .. }, _) => Err(Refusal {
                 status: StatusCode::FORBIDDEN,
-                message: "Changes are made over the Unix socket only: set \"unix\" in the block \
-                          \"monitor\" of the broker's configuration."
+                message: "Changes are possible through the Unix socket only: set \"unix\" in the \
+                          block \"monitor\" of the broker's configuration."
                     .into(),
             }),
             (MonitorListener::Unix(_), &Method::POST) => Ok(action),
             (MonitorListener::Unix(_), _) => Err(not_allowed(format!(
-                "{method} is not allowed here: this changes something and wants POST."
+                "{method} is not allowed here: this changes something, so use POST."
             ))),
         };
     }

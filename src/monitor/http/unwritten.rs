@@ -23,8 +23,8 @@ const UNWRITTEN_MAX: usize = 128 * 1024 * 1024;
 const SMALL: usize = 64 * 1024;
 
 /// What is said when they are used up.
-const OUT_OF_MEMORY: &[u8] = b"Answers that slow readers have not taken yet fill the memory set \
-    aside for them; try again later, or ask for less (limit).";
+const OUT_OF_MEMORY: &[u8] = b"Answers that other readers have not taken yet fill the memory for \
+                               answers. Try again later, or ask for less (limit).";
 
 /// The body of a response: all at once, or events as they happen.
 pub(super) type Body = Either<Full<Bytes>, EventStream>;

@@ -108,8 +108,7 @@ impl Report {
             return None;
         }
         let text = format!(
-            "the diagnosis has not looked at the broker for {}: what else is told here is as of \
-             then",
+            "the diagnosis has not checked the broker for {}: the other findings are as old",
             humanize::time(age)
         );
         let rule = RULES.iter().find(|rule| rule.code == DIAGNOSIS_HANGS)?;
@@ -201,7 +200,7 @@ fn announce(server: &Server, change: &Change) {
     };
     let sentence = match change.appeared {
         true => format!("{} {code}{who}: {text}", severity.name()),
-        false => format!("cleared {code}{who}; it was: {text}"),
+        false => format!("cleared: {code}{who}; it was: {text}"),
     };
     match change.appeared && *severity > Severity::Info {
         true => warn!("Finding: {sentence}"),

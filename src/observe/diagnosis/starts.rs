@@ -33,7 +33,7 @@ impl Starts {
     pub(super) fn note(thresholds: &Diagnosis, calls: &Calls) -> Self {
         let noted = Arc::new(Mutex::new(vec![now()]));
         if let Some(file) = file(thresholds) {
-            let call = calls.begin("noting the start in", file.display().to_string());
+            let call = calls.begin("recording the start in", file.display().to_string());
             let starts = noted.clone();
             let work = move || {
                 let _call = call;
@@ -41,7 +41,7 @@ impl Starts {
             };
             let thread = thread::Builder::new().name("starts".into()).spawn(work);
             if let Err(error) = thread {
-                warn!("The start could not be noted: {error}; a restart loop will not be seen");
+                warn!("Could not record this start: {error}; a restart loop will go unnoticed");
             }
         }
         Self(noted)
@@ -63,7 +63,7 @@ fn read_and_add(file: &Path) -> Vec<u64> {
     let starts = add(before, now());
     if let Err(error) = write(file, &starts) {
         warn!(
-            "The start could not be noted in {}: {error}; a restart loop will not be seen",
+            "Could not record this start in {}: {error}; a restart loop will go unnoticed",
             file.display()
         );
     }

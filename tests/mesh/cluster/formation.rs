@@ -363,6 +363,6 @@ fn a_password_that_only_its_hash_is_known_of_is_told() {
     let _late = late.start_with(hashed(&late));
     wait_until("why it is refused is told", || {
         let log = seed.broker.log();
-        log.contains("the password of the cluster is a hash, and no route")
+        log.contains("the cluster's password is a hash and no route")
     });
 }

@@ -274,7 +274,7 @@ fn a_reload_changes_the_mesh() {
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
 
     members[0].reload(&with_tls(&dialling, "n0").replace("name: mesh", "name: other"));
-    let told = "cluster name is \"other\" in the configuration and stays \"mesh\" until";
+    let told = "cluster name is \"other\" in the configuration but stays \"mesh\" until";
     assert!(log().contains(told), "{}", log());
     mesh::wait_for_mesh(&[&members[0], &members[1]]);
 }

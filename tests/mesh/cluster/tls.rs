@@ -104,7 +104,7 @@ fn strangers_are_refused() {
             ),
             (
                 String::new(),
-                "TLS route handshake error: what came is not TLS",
+                "TLS route handshake error: the peer did not send TLS",
             ),
         ] {
             let seen = host.broker.log().matches(expected).count();
@@ -128,7 +128,7 @@ fn a_peer_without_tls_is_told_of() {
     let port = free_port();
     let plain = Plan::new(Kind::Midge, "n0", port, &[]).start();
     let member = plan(Kind::Midge, &pki, "n1", free_port(), &[port], "").start();
-    let expected = format!("127.0.0.1:{port}: TLS handshake error: what came is not TLS");
+    let expected = format!("127.0.0.1:{port}: TLS handshake error: the peer did not send TLS");
     wait_until(&expected, || member.broker.log().contains(&expected));
     wait_until("several tries", || {
         plain
@@ -251,7 +251,7 @@ fn a_key_that_is_not_pinned_any_more_ends_its_route() {
             members[0].peers() == [stays.to_owned()].into()
         });
         let log = members[0].broker.log();
-        let told = format!("not in pinned_certs any more: CN={goes}");
+        let told = format!("no longer in pinned_certs: CN={goes}");
         assert!(log.contains(&told), "{log}");
     }
 }
@@ -287,7 +287,7 @@ fn a_dialled_member_whose_ca_is_not_believed_any_more_is_cut_off() {
     let _dialled = dialled.start();
     wait_until("the route is there", || member.peers().len() == 1);
     member.reload(&dialling(&pki.text("ca.pem")).text());
-    let told = "the CA of its certificate is not believed any more";
+    let told = "the CA of its certificate is no longer trusted";
     wait_until("it is cut off", || {
         member.peers().is_empty() && member.broker.log().contains(told)
     });
@@ -374,7 +374,7 @@ fn a_reload_warns_as_a_start_does() {
     let careful = plan(Kind::Midge, &pki, "n0", port, &[], "");
     let mut bold = plan(Kind::Midge, &pki, "n0", port, &[], "insecure: true");
     bold.config = "authorization { user: u, password: p }".into();
-    let words = ["are not looked at", "Plaintext passwords detected"];
+    let words = ["are not verified", "Plaintext passwords detected"];
     let count = |member: &mesh::Member| {
         let log = member.broker.log();
         words.map(|words| log.matches(words).count())

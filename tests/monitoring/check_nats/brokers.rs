@@ -28,10 +28,13 @@ fn all_modes_are_ok_on_a_healthy_broker() {
             match mode.name {
                 // Only midge explains itself.
                 "explain" if is_foreign => {
-                    well.expect(3, "/explainz: HTTP status 404: it is not there: only midge");
+                    well.expect(
+                        3,
+                        "/explainz: HTTP status 404: not in the answer: only midge",
+                    );
                 }
                 "latency" | "ceilings" if is_foreign => {
-                    well.expect(3, "is not there: only midge");
+                    well.expect(3, "not in the answer: only midge");
                 }
                 "cert" => {
                     well.expect(3, "has no TLS");
@@ -182,7 +185,7 @@ fn latency_is_judged() {
         |arguments: &[&str]| check(&broker, &[&["--mode", "latency"], arguments].concat());
     let idle = latency(&["-w", "1us"]);
     idle.expect(0, "nothing was delivered in the last minute")
-        .expect(0, "the broker's threads run ");
+        .expect(0, "the broker's threads are delayed by ");
     assert_eq!(idle.fields("latency_p99"), "0s;0.000001;0.5");
     let mut client = RawClient::connect_quietly(broker.client_addr());
     client.send("SUB a 1\r\nPUB a 5\r\nhello\r\n");
@@ -196,7 +199,7 @@ fn latency_is_judged() {
     latency(&["-c", "0"]).expect(2, "(critical 0)");
     latency(&["--latency-max-critical", "0"]).expect(2, "a message written after");
     latency(&["--latency-p50-warning", "0"]).expect(1, "half of the messages");
-    latency(&["--sched-critical", "@0:10"]).expect(2, "threads run");
+    latency(&["--sched-critical", "@0:10"]).expect(2, "are delayed by");
     latency(&["-v"]).expect(0, "with \"a\"");
 }
 
@@ -208,7 +211,7 @@ fn ceilings_are_judged_by_what_is_used_and_by_the_time_left() {
     let ceilings =
         |arguments: &[&str]| check(&broker, &[&["--mode", "ceilings"], arguments].concat());
     let idle = ceilings(&[]);
-    idle.expect(0, "nothing is about to be full");
+    idle.expect(0, "no limit is close");
     assert_eq!(idle.fields("ceiling_time"), "31536000s;86400:;3600:");
     let _clients: Vec<RawClient> = (0..9)
         .map(|_| RawClient::connect_quietly(broker.client_addr()))
@@ -265,9 +268,9 @@ fn any_figure_of_varz_is_judged() {
         varz("max_payload", &["-w", "2047"]).expect(1, "(warning 2047)");
         varz("max_payload", &["-c", "1KiB"]).expect(2, "(critical 1KiB)");
         varz("in_msgs", &[]).expect(0, "in_msgs 0");
-        varz("nonsense", &[]).expect(3, "no figure \"nonsense\"");
+        varz("nonsense", &[]).expect(3, "no value \"nonsense\"");
         varz("server_id", &[]).expect(3, "\"server_id\" of /varz is not a number");
-        varz("cluster.nonsense", &[]).expect(3, "no figure");
+        varz("cluster.nonsense", &[]).expect(3, "no value");
     }
     let broker = Broker::nats_server().start();
     let nested = [
@@ -294,7 +297,7 @@ fn lame_duck_is_told_from_a_broker_that_is_gone() {
             !is_listening(broker.client_addr())
         });
         let said = check(&broker, &["--mode", "lameduck"]);
-        said.expect(1, "in lame duck mode, takes no new clients");
+        said.expect(1, "in lame duck mode, accepts no new clients");
         assert_eq!(said.fields("lame_duck"), "1;0");
         check(&broker, &["--mode", "lameduck", "-c", "0"]).expect(2, "in lame duck mode");
         check(&broker, &[]).expect(2, "/healthz is \"");
@@ -310,7 +313,7 @@ fn a_login_is_beyond_this_check() {
         .flag("--pass")
         .flag("b")
         .start();
-    check(&broker, &["--mode", "connect"]).expect(3, "wants a login");
+    check(&broker, &["--mode", "connect"]).expect(3, "requires a login");
     check(&broker, &[]).expect(3, "0 connections");
 }
 

@@ -38,7 +38,7 @@ fn every_broker_s_certificate_is_judged() {
         pki.sign("broker", Term::Seconds(days * DAY));
         let midge = start(Broker::midge(), &pki, "");
         let said = check(&midge, &MODE);
-        said.expect(code, "certificate \"CN=broker\" ends in");
+        said.expect(code, "certificate \"CN=broker\" expires in");
         let about = |value: &str| is_about(value, f64::from(days));
         assert!(about(said.value("cert_days")), "{said:?}");
         assert!(is_about(said.value("ca_days"), 30.0), "{said:?}");
@@ -57,17 +57,17 @@ fn ca_crl_and_refused_files_are_told_of_midge() {
     pki.sign("broker", Term::Seconds(60 * DAY));
     let crl = format!(", crl_file: {:?}", pki.text("crl.pem"));
     let broker = start(Broker::midge(), &pki, &crl);
-    check(&broker, &MODE).expect(0, "certificate \"CN=broker\" ends in");
+    check(&broker, &MODE).expect(0, "certificate \"CN=broker\" expires in");
     let said = check(&broker, &[&MODE[..], &["--crl-warning", "40:"]].concat());
-    said.expect(1, "CRL \"CN=Puppet CA: test\" ends in");
+    said.expect(1, "CRL \"CN=Puppet CA: test\" expires in");
     assert!(is_about(said.value("crl_days"), 30.0), "{said:?}");
-    check(&broker, &MODE[..2]).expect(1, "CA \"CN=Puppet CA: test\" ends in");
+    check(&broker, &MODE[..2]).expect(1, "CA \"CN=Puppet CA: test\" expires in");
 
     std::fs::write(pki.path("broker.pem"), "nonsense").expect("break the certificate");
     wait_until("the broken file is noticed", || {
         broker.get_json("/varz")["tls"]["refused_files"].is_string()
     });
-    check(&broker, &MODE).expect(1, "changed files are not taken over");
+    check(&broker, &MODE).expect(1, "changed files cannot be used");
 }
 
 /// The route port's certificate is judged by its own name, with and without TLS for
@@ -89,7 +89,7 @@ fn the_route_port_s_certificate_is_judged() {
     let said = check(&alone, &[&MODE[..], &more].concat());
     said.expect(
         2,
-        "certificate of the route port \"CN=route\" ends in 2.99 days",
+        "certificate of the route port \"CN=route\" expires in 2.99 days",
     );
     assert_eq!(said.value("cert_days"), "U", "{said:?}");
 
@@ -101,7 +101,7 @@ fn the_route_port_s_certificate_is_judged() {
     );
     let both = Broker::midge().config(tls + &cluster).start();
     let said = check(&both, &[&MODE[..], &more].concat());
-    said.expect(2, "certificate of the route port \"CN=route\" ends in");
+    said.expect(2, "certificate of the route port \"CN=route\" expires in");
     assert!(is_about(said.value("cert_days"), 60.0), "{said:?}");
     assert!(is_about(said.value("route_cert_days"), 3.0), "{said:?}");
     assert!(is_about(said.value("route_ca_days"), 30.0), "{said:?}");
@@ -120,10 +120,10 @@ fn the_route_port_s_certificate_is_judged() {
     }
     wait_until("it is a finding", || {
         let explained = both.get("/explainz").body;
-        explained.contains("the certificate of the route port ends in 3 days")
-            || explained.contains("the certificate of the route port ends in 2 days")
+        explained.contains("the certificate of the route port expires in 3 days")
+            || explained.contains("the certificate of the route port expires in 2 days")
     });
     let nats = Broker::nats_server().config(cluster).start();
     let said = check(&nats, &MODE[..2]);
-    said.expect(2, "certificate of the route port ends in");
+    said.expect(2, "certificate of the route port expires in");
 }

@@ -45,7 +45,7 @@ fn mistakes_are_unknown() {
             &["--mode", "slow", "--rtt-warning", "1"],
             "does not apply to mode slow",
         ),
-        (&["-w", "1", "--rtt-warning", "1"], "give one of them"),
+        (&["-w", "1", "--rtt-warning", "1"], "give only one of them"),
     ];
     for (arguments, words) in mistakes {
         let said = judge(arguments);

@@ -136,7 +136,7 @@ fn another_message_than_was_sent_is_critical() {
         let _ = stream.write_all(message.as_bytes());
     });
     let said = check_ports(forger, forger, &["--mode", "roundtrip"]);
-    said.expect(2, "another message than was published");
+    said.expect(2, "a different message than was published");
 }
 
 #[test]

@@ -161,7 +161,7 @@ fn is_told(broker: &Broker, code: &str, headers: &str) -> bool {
 fn warnings_of_doors(broker: &Broker) -> usize {
     let log = broker.log();
     let warns = |line: &&str| {
-        line.contains("nobody has to log in") || line.contains("open to other machines")
+        line.contains("Add an authorization block") || line.contains("open to other machines")
     };
     log.lines().filter(warns).count()
 }

@@ -163,7 +163,7 @@ fn a_lossy_network_is_the_cause() {
             incident["cause"] == "network"
         });
         let evidence = found["evidence"].as_str().unwrap_or_default();
-        assert!(evidence.contains("packets sent again"), "{found}");
+        assert!(evidence.contains("packets retransmitted"), "{found}");
         wait_until("the far client is the slowest", || {
             let latencyz = broker.get_json("/latencyz");
             latencyz["worst"][0]["name"] == "far-app"

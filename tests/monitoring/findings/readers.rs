@@ -82,7 +82,7 @@ pub fn a_reader_that_takes_nothing_is_named_until_it_reads() {
         let finding = appears(&broker, "slow-consumer");
         finding["cause"]
             .as_str()
-            .is_some_and(|c| c.contains("taken nothing"))
+            .is_some_and(|c| c.contains("read nothing"))
     });
     fill(&broker, &mut publisher, 13_000_000);
     wait_until("it is critical", || {

@@ -145,7 +145,7 @@ pub fn a_member_that_was_killed_is_missed_until_it_is_back() {
         let broker = &members[0].broker;
         wait_until("the last error of dialling is told", || {
             let finding = appears(broker, "route-missing");
-            text(&finding).contains("Connection refused") && text(&finding).contains(" tr")
+            text(&finding).contains("Connection refused") && text(&finding).contains(" attempt")
         });
         let said = checks(broker, 3, 2);
         assert!(said.contains(&format!("{name:?} is missing")), "{said}");

@@ -67,7 +67,7 @@ pub fn a_file_whose_read_does_not_come_back_is_told_and_holds_up_nothing() {
     }
     wait_until("the second is refused", || {
         broker.signal(libc::SIGHUP);
-        broker.log().contains("a reload is under way")
+        broker.log().contains("a reload has been under way")
     });
     assert_eq!(broker.get("/varz").status, 200);
     broker.connect().sync();

@@ -48,7 +48,7 @@ pub fn an_account_that_waits_for_too_many_replies_is_named() {
     (0..40).for_each(|_| ask(20));
     let finding = appears_while(&broker, "replies-full", || ask(20));
     assert_eq!(finding["subject"], "A");
-    assert!(text(&finding).contains("were refused"), "{finding}");
+    assert!(text(&finding).contains("refused within"), "{finding}");
     clears(&broker, "replies-full");
 }
 

@@ -87,7 +87,7 @@ fn a_socket_is_taken_from_nobody() {
     let path = socket(&first);
     let file = first.folder().join("file");
     fs::write(&file, "mine").expect("write a file");
-    for (taken, why) in [(&path, "another process"), (&file, "no socket")] {
+    for (taken, why) in [(&path, "another process"), (&file, "not a socket")] {
         let output = std::process::Command::new(test_support::tools::midge())
             .args(["-a", "127.0.0.1", "-p", "-1", "-m", "-1", "-c"])
             .arg({
@@ -104,6 +104,35 @@ fn a_socket_is_taken_from_nobody() {
     }
     assert_eq!(get(&first, "/healthz").status, 200);
     assert_eq!(fs::read_to_string(&file).expect("read the file"), "mine");
+}
+
+/// The start fails without the folder of the socket and says what to do; the test of the
+/// file warns, since the folder may be made right before the start.
+#[test]
+fn a_missing_folder_of_the_socket_is_named() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let config = folder.path().join("broker.conf");
+    let missing = folder.path().join("run");
+    fs::write(
+        &config,
+        format!("monitor {{ unix: {:?} }}", missing.join("m.sock")),
+    )
+    .expect("write the configuration");
+    let run = |test: &[&str]| {
+        let output = std::process::Command::new(test_support::tools::midge())
+            .args(["-a", "127.0.0.1", "-p", "-1", "-m", "-1"])
+            .args(test)
+            .arg("-c")
+            .arg(&config)
+            .output()
+            .expect("run midge");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let advice = format!("mkdir {}", missing.display());
+        assert!(said.contains(&advice), "{said}");
+        output.status.success()
+    };
+    assert!(run(&["-t"]));
+    assert!(!run(&[]));
 }
 
 /// With a login in the configuration every path of the port asks for it; the

@@ -50,6 +50,14 @@ const FILES: &[(&str, &[&str])] = &[
     ),
     ("server_name: \"broker-1\"", &["server_name"]),
     ("client_advertise: \"me:5\"", &["host", "port"]),
+    ("client_advertise: \"example.org:9999\"", &["host", "port"]),
+    (
+        "client_advertise: \"[2001:db8::1]:4333\"",
+        &["host", "port"],
+    ),
+    ("client_advertise: \"[::1]:4222\"", &["host", "port"]),
+    ("client_advertise: \"[::1]\"", &["host"]),
+    ("client_advertise: host", &["host"]),
     ("authorization { user: a, password: b }", &["auth_required"]),
     (
         "authorization { user: a, password: b, timeout: 3 }",

@@ -179,10 +179,10 @@ impl App {
             },
             Input::Sort => match Sort::find(&text) {
                 Some(sort) if sort.closed_only && self.state != "closed" => {
-                    self.complaint = format!("{text}: of closed connections only (c)");
+                    self.complaint = format!("{text}: for closed connections only (c)");
                 }
                 Some(sort) => self.sort = sort,
-                None => self.complaint = format!("no order is called {text:?}"),
+                None => self.complaint = format!("unknown order {text:?}"),
             },
         }
         self.complaint.is_empty()

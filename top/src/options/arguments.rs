@@ -23,9 +23,10 @@ pub(super) fn command() -> Command {
 }
 
 const LONG_ABOUT: &str = "Shows live what is wrong with a NATS broker, who, since when and why: \
-    findings, rates and latency, connections, slow readers, load, routes, events and ceilings. It \
-    reads the monitoring port (8222) of midge or of nats-server; what a nats-server does not tell \
-    is left out. Press ? for the keys.";
+                          findings, rates and latency, connections, slow readers, load, routes, \
+                          events and ceilings. It reads the monitoring port (8222) of midge or of \
+                          nats-server, and leaves out what a nats-server does not report. Press ? \
+                          for the keys.";
 
 fn target_args() -> Vec<Arg> {
     vec![
@@ -50,7 +51,7 @@ fn target_args() -> Vec<Arg> {
         value("socket", "PATH")
             .value_parser(value_parser!(PathBuf))
             .conflicts_with_all(["server", "port", "ms"])
-            .help("Its Unix socket; a URL beside it gives the base path"),
+            .help("Its Unix socket; a URL given as well adds the base path"),
     ]
 }
 
@@ -70,7 +71,7 @@ fn login_args() -> Vec<Arg> {
         value("cert", "FILE")
             .value_parser(value_parser!(PathBuf))
             .requires("key")
-            .help("Own certificate for the https port"),
+            .help("This client's certificate for the https port"),
         value("key", "FILE")
             .value_parser(value_parser!(PathBuf))
             .requires("cert")
@@ -86,12 +87,12 @@ fn look_args() -> Vec<Arg> {
         value("delay", "SECONDS")
             .short('d')
             .default_value("1")
-            .help("Time between two looks, 0.2 to 3600"),
+            .help("Time between two requests, 0.2 to 3600"),
         value("connections", "N")
             .short('n')
             .default_value("1024")
             .value_parser(value_parser!(u16).range(1..=16384))
-            .help("Most connections of a look; a filter looks through all"),
+            .help("Most connections of one request; a filter searches all"),
         value("sort", "KEY")
             .value_parser(PossibleValuesParser::new(SORTS.iter().map(|sort| sort.name)))
             .hide_possible_values(true)
@@ -107,8 +108,8 @@ fn look_args() -> Vec<Arg> {
         value("view", "VIEW")
             .default_value(View::ALL[0].name())
             .value_parser(PossibleValuesParser::new(View::ALL.map(View::name)))
-            .help("The view to begin with"),
-        switch("raw").short('b').help("Figures with all their digits"),
+            .help("The first view"),
+        switch("raw").short('b').help("Numbers with all their digits"),
         switch("display-subscriptions-column")
             .short('u')
             .visible_alias("subs")
@@ -120,7 +121,7 @@ fn look_args() -> Vec<Arg> {
 fn report_args() -> Vec<Arg> {
     vec![
         switch("once")
-            .help("Write one report as text and end; so it is when the output is no terminal"),
+            .help("Write one report as text and exit; also when the output is no terminal"),
         switch("batch")
             .conflicts_with("once")
             .help("Write reports as text until stopped, or -r"),
@@ -129,11 +130,11 @@ fn report_args() -> Vec<Arg> {
             .default_value("0")
             .value_parser(value_parser!(u64))
             .hide_default_value(true)
-            .help("End after N looks"),
+            .help("Exit after N requests"),
         value("output", "FILE")
             .short('o')
             .value_parser(value_parser!(PathBuf))
-            .help("Write one report to FILE and end; - is standard output"),
+            .help("Write one report to FILE and exit; - is standard output"),
         value("delimiter", "TEXT")
             .short('l')
             .help("Report the connections alone, TEXT between the columns"),

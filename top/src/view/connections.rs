@@ -80,7 +80,7 @@ fn caption(app: &App) -> String {
         ),
     };
     if total > FILTERED_MAX && !app.filter.is_empty() {
-        text.push_str(&format!(", the first {FILTERED_MAX} looked through"));
+        text.push_str(&format!(", the first {FILTERED_MAX} searched"));
     }
     let figures = if app.totals { "totals" } else { "rates" };
     format!("{text}, by {order}{}, {figures}", app.sort.name)
@@ -127,13 +127,13 @@ pub(crate) fn columns(app: &App) -> Vec<Column<'_, Row>> {
         figure("MSG TO", wide, 0, move |row: &Row| {
             rate(row, |r| r.out_msgs, row.info.out_msgs, false)
         }),
-        figure("FROM", wide, 1, move |row: &Row| {
+        figure("MSG FROM", wide.max(8), 1, move |row: &Row| {
             rate(row, |r| r.in_msgs, row.info.in_msgs, false)
         }),
         figure("BYTE TO", size_wide, 2, move |row: &Row| {
             rate(row, |r| r.out_bytes, row.info.out_bytes, true)
         }),
-        figure("FROM", size_wide, 3, move |row: &Row| {
+        figure("BYTE FROM", size_wide.max(9), 3, move |row: &Row| {
             rate(row, |r| r.in_bytes, row.info.in_bytes, true)
         }),
         figure("SUBS", 5, 2, move |row: &Row| {
@@ -197,7 +197,7 @@ fn draw_one(frame: &mut Frame<'_>, area: Rect, app: &App, cid: u64) {
             frame,
             area,
             app,
-            "This connection is gone, and no longer remembered. Esc goes back.",
+            "This connection is closed and no longer listed. Esc goes back.",
         );
     };
     let whole = Row {
@@ -299,7 +299,7 @@ fn facts(row: &Row, max_pending: i64, now: &str) -> Vec<(&'static str, String)> 
                 moved(info.dropped_msgs, info.dropped_bytes)
             },
         ),
-        ("heard by nobody", nonzero(info.no_interest_msgs)),
+        ("no subscriber", nonzero(info.no_interest_msgs)),
         ("pauses caused", nonzero(info.stalls)),
         ("subscriptions", exact(info.subscriptions as u64)),
     ]

@@ -58,7 +58,7 @@ fn line<'a>(app: &App, entry: &Entry, now: &str, width: u16) -> Line<'a> {
     let theme = app.theme;
     match entry {
         Entry::Gap(missed) => Line::styled(
-            format!("── {missed} events were forgotten before they were read ──"),
+            format!("── {missed} events were dropped before they were read ──"),
             theme.severity("warning"),
         ),
         Entry::Event(event) => {

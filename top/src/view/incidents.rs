@@ -25,7 +25,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
     };
     let (incidents, now) = (slowz.incidents.clone(), slowz.now.clone());
     let heading = format!(
-        "{} incidents since the start, {} remembered",
+        "{} incidents since the start, {} kept",
         slowz.total,
         incidents.len()
     );

@@ -222,7 +222,7 @@ fn draw_foot(frame: &mut Frame<'_>, area: Rect, app: &App) {
         (Some((kind, text)), _) => {
             let prompt = match kind {
                 Input::Filter => "Filter".to_owned(),
-                Input::Limit => format!("Connections to ask for [{}]", app.limit),
+                Input::Limit => format!("Connections to request [{}]", app.limit),
                 Input::Sort => "Order by (? lists them)".to_owned(),
             };
             Line::styled(format!("{prompt}: {text}_"), theme.strong())
@@ -248,7 +248,7 @@ fn note(frame: &mut Frame<'_>, area: Rect, app: &App, text: &str) {
 
 /// What a broker that is no midge does not tell.
 fn not_served(frame: &mut Frame<'_>, area: Rect, app: &App) {
-    note(frame, area, app, "A nats-server does not tell this.");
+    note(frame, area, app, "A nats-server does not report this.");
 }
 
 /// `for 5m12s` since a time of the answers.

@@ -25,12 +25,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
         return super::note(frame, area, app, "Asking …");
     };
     if routez.routes.is_empty() {
-        return super::note(
-            frame,
-            area,
-            app,
-            "This broker stands alone: it has no routes.",
-        );
+        return super::note(frame, area, app, "This broker has no routes.");
     }
     let mut routes = routez.routes;
     routes.sort_by_cached_key(|route| (name(route), route.rid));

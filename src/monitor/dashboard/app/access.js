@@ -20,7 +20,7 @@ function showAccess(varz) {
   const parent = part("access").querySelector(".lists");
   const lists = [
     { title: "TLS handshakes", none: "Clients connect without TLS.", shown: Boolean(tls), good: handshakes, bad: Object.entries(tls ? tls.failed : {}) },
-    { title: "Logins", none: "No login is asked for.", shown: varz.auth_required || logins.accepted > 0 || refused.some(([, number]) => number), good: [["accepted", logins.accepted], ["refusals delayed", logins.delayed]], bad: refused },
+    { title: "Logins", none: "No login is required.", shown: varz.auth_required || logins.accepted > 0 || refused.some(([, number]) => number), good: [["accepted", logins.accepted], ["refusals delayed", logins.delayed]], bad: refused },
   ];
   keyed(parent, lists, (list) => list.title, outcomeList);
 }
@@ -45,7 +45,7 @@ function showCertificates(varz, ofClients, ofRoutes) {
   const note = part("certificates").querySelector(".note");
   show(note, Boolean(refused || tls.crl_next_update));
   setClass(note, refused ? "note bad" : "note");
-  setText(note, refused ? `Changed files are not in force: ${refused}` : `${count(tls.revoked)} revoked${tls.revoked_closed ? `, ${count(tls.revoked_closed)} connections of theirs were closed` : ""}`);
+  setText(note, refused ? `Changed files cannot be used: ${refused}` : `${count(tls.revoked)} revoked${tls.revoked_closed ? `, ${count(tls.revoked_closed)} connections of theirs were closed` : ""}`);
 }
 
 function fillDays(cell, row) {

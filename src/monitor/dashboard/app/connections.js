@@ -80,7 +80,7 @@ function showConnections(answer) {
   const rows = found.slice(0, connections.shown);
   if (!connections.table) makeConnectionTable(section);
   keyed(section.querySelector("table"), rows, (row) => `${connections.state}${row.cid}`, connectionRow);
-  setText(section.querySelector(".count"), `${count(answer.total)} ${connections.state === "open" ? "open" : "remembered"}`);
+  setText(section.querySelector(".count"), `${count(answer.total)} ${connections.state === "open" ? "open" : "kept"}`);
   const seen = answer.connections.length;
   const shownNote = connections.filter ? `${count(found.length)} fit the filter` : rows.length < answer.total ? `${count(rows.length)} of ${count(answer.total)} shown` : "";
   const seenNote = (connections.filter || sort.startsWith("rate_")) && seen < answer.total ? `looked at ${count(seen)} of ${count(answer.total)}` : "";

@@ -9,15 +9,15 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_subscriptions",
         "",
-        "Subscriptions here of all accounts. /varz counts the interest of the cluster's other \
-         brokers with them, as nats-server does.",
+        "Subscriptions of local clients, all accounts. /varz adds the interest of the cluster's \
+         other brokers, as nats-server does.",
         |now, to| to.add(now.subscriptions),
     ),
     counter(
         "midge_subscription_index_operations",
         "",
-        "Insertions into, removals from and look-ups in the index of subscriptions; look-ups that \
-         a publisher's memory answered are not among them.",
+        "Insertions into, removals from and lookups in the subscription index, without the lookups \
+         that a publisher's cache answered.",
         |now, to| {
             for (operation, count) in now.index {
                 to.add_for("operation", operation, count);
@@ -37,7 +37,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_account_subscriptions",
         "",
-        "Subscriptions here of an account.",
+        "Subscriptions of an account's local clients.",
         |now, to| {
             for (account, count) in &now.account_subscriptions {
                 to.add_for("account", account, *count);
@@ -47,8 +47,8 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_account_messages",
         "",
-        "Messages received from (in) and delivered to (out) the connections of an account; those \
-         of an imported stream are delivered by the account that exports it.",
+        "Messages received from (in) and delivered to (out) the connections of an account. \
+         Messages of an imported stream count as delivered by the exporting account.",
         |now, to| {
             for stat in &now.accounts {
                 let labels = vec![("account", stat.acc.clone())];
@@ -72,7 +72,7 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_account_slow_consumers",
         "",
-        "Connections of an account cut because they read too slowly.",
+        "Connections of an account closed because they read too slowly.",
         |now, to| {
             for stat in &now.accounts {
                 to.add_for("account", &stat.acc, stat.slow_consumers);
@@ -82,7 +82,7 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_account_dropped_messages",
         "",
-        "Messages that waited for connections of an account and were thrown away.",
+        "Messages that waited for connections of an account and were dropped.",
         |now, to| {
             for stat in &now.accounts {
                 to.add_for("account", &stat.acc, stat.dropped_msgs.unwrap_or_default());
@@ -92,7 +92,7 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_account_no_interest_messages",
         "",
-        "Messages that connections of an account published and nobody had subscribed to.",
+        "Messages that connections of an account published to subjects without a subscriber.",
         |now, to| {
             for stat in &now.accounts {
                 to.add_for(

@@ -9,7 +9,7 @@ pub(super) const METRICS: &[Metric] = &[
         name: "midge_build",
         kind: Kind::Info,
         unit: "",
-        help: "Which midge this is, and which nats-server its clients may take it for.",
+        help: "The version of midge, and the nats-server version that it is compatible with.",
         read: |now, to| {
             let labels = vec![
                 ("version", now.varz.midge.clone().unwrap_or_default()),
@@ -25,8 +25,8 @@ pub(super) const METRICS: &[Metric] = &[
         name: "midge_server",
         kind: Kind::Info,
         unit: "",
-        help: "What `server_tags` and `server_metadata` say of this broker, with commas between; \
-               absent if nothing.",
+        help: "The broker's `server_tags` and `server_metadata`, separated by commas; absent if \
+               there are none.",
         read: |now, to| {
             let tags = &now.varz.tags;
             let metadata = &now.varz.metadata;
@@ -49,8 +49,8 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_config_reload_success",
         "",
-        "1 if the last reload of the configuration was taken over, 0 if it was refused; absent \
-         before the first.",
+        "1 if the last reload of the configuration succeeded, 0 if it failed; absent before the \
+         first.",
         |now, to| {
             now.reload.into_iter().for_each(|(_, taken)| to.add(taken));
         },
@@ -85,21 +85,21 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_diagnosis_age_seconds",
         "seconds",
-        "Time since the diagnosis looked at the broker: all findings, ceilings and causes of memory \
-         are as old.",
+        "Time since the diagnosis checked the broker: findings, ceilings and memory by cause are \
+         as old.",
         |now, to| to.add(now.report.sampled.age().as_secs_f64()),
     ),
     counter(
         "midge_log_lost_lines",
         "",
-        "Lines of the log that were lost: the log could not be written, or was slower than lines \
+        "Log lines that were lost: the log could not be written, or was slower than the lines \
          came.",
         |now, to| to.add(now.log.lost),
     ),
     gauge(
         "midge_log_waiting_bytes",
         "bytes",
-        "Lines of the log that wait to be written.",
+        "Bytes of log lines that wait to be written.",
         |now, to| to.add(now.log.waiting),
     ),
     counter(

@@ -23,7 +23,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_route_up",
         "",
-        "1 for each broker that there is a route to.",
+        "1 for each broker that this one has a route to.",
         |now, to| {
             for route in &now.routes {
                 to.add_labelled(labels(route), true);
@@ -33,7 +33,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_route_rtt_seconds",
         "seconds",
-        "Last measured round trip to that broker; absent before the first.",
+        "Last measured round trip to the broker; absent before the first.",
         |now, to| {
             for route in &now.routes {
                 if let Some(rtt) = route.rtt {
@@ -45,7 +45,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_route_pending_bytes",
         "bytes",
-        "Bytes that wait for that broker.",
+        "Bytes that wait for the broker.",
         |now, to| {
             for route in &now.routes {
                 to.add_labelled(labels(route), route.pending);
@@ -55,7 +55,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_route_subscriptions",
         "",
-        "Subjects, and queue groups on subjects, that that broker wants.",
+        "Subjects, and queue groups on subjects, that the broker is interested in.",
         |now, to| {
             for route in &now.routes {
                 to.add_labelled(labels(route), route.subscriptions);
@@ -65,7 +65,7 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_route_messages",
         "",
-        "Messages received from (in) and sent to (out) that broker over the present route.",
+        "Messages received from (in) and sent to (out) the broker over the present route.",
         |now, to| {
             for route in &now.routes {
                 let traffic = route.traffic;
@@ -87,7 +87,7 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_route_dropped_messages",
         "",
-        "Messages that waited for that broker and were thrown away.",
+        "Messages that waited for the broker and were dropped.",
         |now, to| {
             for route in &now.routes {
                 to.add_labelled(labels(route), route.traffic.loss.dropped().msgs);

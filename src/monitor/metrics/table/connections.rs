@@ -14,7 +14,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_connections_max",
         "",
-        "Most client connections (max_connections).",
+        "Limit of client connections (max_connections).",
         |now, to| to.add(now.varz.max_connections.max(0)),
     ),
     counter(
@@ -36,7 +36,7 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_slow_consumers",
         "",
-        "Connections cut because they read too slowly, by kind of connection.",
+        "Connections closed because they read too slowly, by kind of connection.",
         |now, to| {
             let counts = now.varz.slow_consumer_stats.unwrap_or_default();
             add_kinds(to, counts);
@@ -45,7 +45,7 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_stale_connections",
         "",
-        "Connections cut because they answered no ping, by kind of connection.",
+        "Connections closed because they answered no ping, by kind of connection.",
         |now, to| {
             let counts = now.varz.stale_connection_stats.unwrap_or_default();
             add_kinds(to, counts);
@@ -60,14 +60,14 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_connections_bare",
         "",
-        "Connections that ended without a byte of protocol, as the probes of load balancers do.",
+        "Connections that ended without sending anything, such as the probes of load balancers.",
         |now, to| to.add(now.probes),
     ),
     gauge(
         "midge_client_rtt_seconds",
         "seconds",
-        "Last measured round trips to the open clients: what half (p50) and 99 of 100 (p99) of \
-         them do not exceed, and the longest (max).",
+        "Last measured round trips to the connected clients: median (p50), 99th percentile (p99) \
+         and longest (max).",
         |now, to| {
             let rtt = &now.connections.rtt;
             if rtt.count() > 0 {
@@ -80,7 +80,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_connection_pending_bytes",
         "bytes",
-        "Bytes that wait for a client; only for those with the most (parameter connections).",
+        "Bytes that wait for a client; only for the clients with the most (parameter connections).",
         |now, to| {
             for view in &now.connections.top {
                 to.add_labelled(connection_labels(view), view.pending);
@@ -144,7 +144,7 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_connection_dropped_messages",
         "",
-        "Messages that waited for such a client and were thrown away.",
+        "Messages that waited for such a client and were dropped.",
         |now, to| {
             for view in &now.connections.top {
                 let dropped = view.traffic.loss.dropped();

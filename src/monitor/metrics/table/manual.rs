@@ -25,13 +25,13 @@ fn manual() -> String {
 const BEGINNING: &str = "\
 # Metrics
 
-What `/metrics` answers, besides the names of prometheus-nats-exporter. Totals run since the start of
-the broker. Units are seconds and bytes. One scrape shows one moment: the parts of a figure sum up
-to the whole.
+midge's own metrics at `/metrics`; the names of prometheus-nats-exporter are there as well. To see them
+all, type `curl -s http://127.0.0.1:8222/metrics`. Totals count from the start of the broker. Units are
+seconds and bytes. One scrape shows one moment: the parts of a total add up to it.
 
-The number of series is bounded: connections of their own have only those with the most bytes
-waiting (parameter `connections`, 20 by default, at most 200), accounts and routes the first 100 by
-messages.
+The number of series is bounded. Only the connections with the most waiting bytes have series of their
+own (parameter `connections`, 20 by default, at most 200), and only the 100 accounts and the 100 routes
+with the most messages.
 ";
 
 #[cfg(test)]

@@ -34,19 +34,19 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_messages_written",
         "",
-        "Delivered messages that a socket has taken whole.",
+        "Delivered messages that were completely written to a socket.",
         |now, to| to.add(now.traffic.written_msgs),
     ),
     counter(
         "midge_written_bytes",
         "bytes",
-        "Bytes that sockets have taken, those of the protocol included.",
+        "Bytes written to sockets, including those of the protocol.",
         |now, to| to.add(now.traffic.written_bytes),
     ),
     counter(
         "midge_messages_lost",
         "",
-        "Messages that reached no socket, by reason; those of no_interest had no subscriber.",
+        "Messages that were not written to a socket, by reason; no_interest: without a subscriber.",
         |now, to| {
             for reason in LossReason::ALL {
                 to.add_for("reason", reason.name(), now.traffic.loss.of(reason).msgs);
@@ -56,8 +56,8 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_lost_bytes",
         "bytes",
-        "Bytes of those messages: as they would have gone to the socket; of no_interest headers \
-         and payload.",
+        "Bytes of those messages as they would have been written; for no_interest, headers and \
+         payload.",
         |now, to| {
             for reason in LossReason::ALL {
                 to.add_for("reason", reason.name(), now.traffic.loss.of(reason).bytes);
@@ -103,13 +103,14 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_queue_memory_bytes",
         "bytes",
-        "Bytes held by outbound queues whose readers take nothing.",
+        "Bytes in outbound queues whose readers take nothing.",
         |now, to| to.add(now.queue_inspection.0),
     ),
     gauge(
         "midge_queue_memory_max_bytes",
         "bytes",
-        "Bytes that those queues may hold together before the biggest is cut (max_memory, or what the process has left if that is less).",
+        "Bytes that these queues may hold together; beyond that, the connection with the biggest \
+         is closed (max_memory, or the memory that the process has left, if that is less).",
         |now, to| to.add(now.queue_inspection.1),
     ),
     gauge(
@@ -121,7 +122,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_memory_bytes",
         "bytes",
-        "Memory by what holds it; an estimate but for queues and events.",
+        "Memory by what holds it; exact for queues and events, else an estimate.",
         |now, to| {
             for cause in &now.report.memory.causes {
                 to.add_for("cause", cause.name, cause.bytes);

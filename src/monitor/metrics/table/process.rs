@@ -13,7 +13,7 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "process_cpu_seconds",
         "seconds",
-        "Processor time used by all threads.",
+        "CPU time used by all threads.",
         |now, to| to.add(now.process.cpu.as_secs_f64()),
     ),
     gauge(
@@ -36,7 +36,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "process_max_fds",
         "",
-        "Most file descriptors that may be open.",
+        "Limit of open file descriptors.",
         |now, to| {
             now.process
                 .descriptors_max

@@ -8,7 +8,7 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_logins_accepted",
         "",
-        "Logins of clients that were needed and right.",
+        "Accepted logins of clients.",
         |now, to| to.add(now.varz.logins.as_ref().map_or(0, |logins| logins.accepted)),
     ),
     counter(
@@ -24,21 +24,21 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_logins_delayed",
         "",
-        "Refused logins whose source had so many before that the answer waited.",
+        "Refused logins whose answer was delayed because their source had many refused before.",
         |now, to| to.add(now.varz.logins.as_ref().map_or(0, |logins| logins.delayed)),
     ),
     counter(
         "midge_logins_held",
         "",
-        "Logins, right or wrong, whose source had so many refused before that they waited until \
-         they were looked at.",
+        "Logins, right or wrong, whose check was delayed because their source had many refused \
+         before.",
         |now, to| to.add(now.varz.logins.as_ref().map_or(0, |logins| logins.held)),
     ),
     gauge(
         "midge_before_login_connections",
         "",
-        "Connections that have not logged in, by port; of monitoring all, as nobody logs in there; \
-         long_handshake are TLS handshakes of clients and routes with much to say.",
+        "Connections that have not logged in, by port. For monitoring these are all connections; \
+         long_handshake are TLS handshakes of clients and routes with a lot of data.",
         |now, to| {
             for port in &now.places {
                 to.add_for("port", port.name, port.taken);
@@ -48,7 +48,8 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_before_login_max",
         "",
-        "How many of these there may be, by port: beyond that the longest silent one is cut.",
+        "Limit of these connections, by port: beyond it, the one that has been silent longest is \
+         closed.",
         |now, to| {
             for port in &now.places {
                 to.add_for("port", port.name, port.max);
@@ -58,8 +59,8 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_before_login_dropped",
         "",
-        "Connections cut before the login, by port and why: silent while the port was full, too \
-         late, or no file descriptors to spare.",
+        "Connections closed before the login, by port and reason: silent while the port was full, \
+         too late, or no file descriptor left.",
         |now, to| {
             for port in &now.places {
                 let dropped = [
@@ -79,20 +80,19 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_password_checks_waiting",
         "",
-        "Logins that wait for their passwords to be compared with a hash.",
+        "Logins that wait for their password check.",
         |now, to| to.add(now.passwords.waiting),
     ),
     gauge(
         "midge_password_check_wait_seconds",
         "seconds",
-        "How long the one that waits longest has waited.",
+        "How long the oldest of these has waited.",
         |now, to| to.add(now.passwords.longest.as_secs_f64()),
     ),
     counter(
         "midge_tls_handshakes",
         "",
-        "TLS handshakes that were finished, by listener and whether they went on from an earlier \
-         session.",
+        "Completed TLS handshakes, by listener and by whether they resumed a session.",
         |now, to| {
             for (listener, tls) in &now.tls {
                 let full = tls.handshakes.saturating_sub(tls.resumed);
@@ -127,7 +127,7 @@ pub(super) const METRICS: &[Metric] = &[
     ),
     histogram(
         "midge_tls_handshake_seconds",
-        "What the finished ones took, waiting for the peer included, by listener.",
+        "Duration of completed TLS handshakes, including waiting for the peer, by listener.",
         |now, to| {
             for (listener, times) in &now.handshakes {
                 to.add_times(vec![("listener", (*listener).into())], times);
@@ -137,7 +137,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_tls_revoked_certificates",
         "",
-        "Certificates that the CRL in force revokes, by listener.",
+        "Certificates that the current CRL revokes, by listener.",
         |now, to| {
             for (listener, tls) in &now.tls {
                 to.add_for("listener", listener, tls.revoked);
@@ -147,7 +147,7 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_tls_revoked_closed",
         "",
-        "Connections closed because their certificate was revoked meanwhile, by kind of \
+        "Connections closed because their certificate was revoked while they were open, by kind of \
          connection.",
         |now, to| {
             for (listener, tls) in &now.tls {
@@ -158,8 +158,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_tls_gaps",
         "",
-        "Things that do not go together in the TLS files in force, by listener; see the finding \
-         tls-gaps.",
+        "Mismatches between the TLS files in use, by listener; see the finding tls-gaps.",
         |now, to| {
             for (listener, tls) in &now.tls {
                 to.add_for("listener", listener, tls.gaps.len());
@@ -169,7 +168,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_tls_expiry_time_seconds",
         "seconds",
-        "When the broker's certificate, its CA's and its CRL end, by listener, in Unix time.",
+        "When the broker's certificate, CA and CRL expire, by listener, in Unix time.",
         |now, to| {
             for (listener, what, end) in &now.tls_ends {
                 to.add_labelled(of_listener(listener, "what", what), *end);

@@ -17,7 +17,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_findings",
         "",
-        "What is wrong now, by code and severity; /explainz says who, since when and what to do.",
+        "Present findings, by code and severity; /explainz says who, since when and what to do.",
         |now, to| {
             for code in RULES.iter().map(|rule| rule.code) {
                 for severity in Severity::ALL {
@@ -37,7 +37,7 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_slow_incidents",
         "",
-        "Readers that fell behind, those that caught up included; /slowz shows the last ones.",
+        "Readers that fell behind, including those that caught up; /slowz shows the last ones.",
         |now, to| to.add(now.slow.total),
     ),
     gauge(
@@ -49,7 +49,7 @@ pub(super) const METRICS: &[Metric] = &[
     counter(
         "midge_slow_incidents_ended",
         "",
-        "Readers that were behind, by how it ended (recovered, evicted, closed) and by its cause.",
+        "Readers that were behind, by how it ended (recovered, evicted, closed) and by cause.",
         |now, to| {
             for ((state, cause), count) in &now.slow.ended {
                 let labels = vec![
@@ -63,7 +63,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_ceiling_used",
         "",
-        "What is used of everything that has an end, in the unit of the label.",
+        "Use of everything that has a limit, in the unit of the label.",
         |now, to| {
             for ceiling in &now.report.ceilings {
                 to.add_labelled(labels(ceiling), ceiling.used);
@@ -73,7 +73,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_ceiling_limit",
         "",
-        "Where each of these ends.",
+        "The limit of each of these.",
         |now, to| {
             for ceiling in &now.report.ceilings {
                 to.add_labelled(labels(ceiling), ceiling.limit);
@@ -83,7 +83,7 @@ pub(super) const METRICS: &[Metric] = &[
     gauge(
         "midge_ceiling_exhaustion_seconds",
         "seconds",
-        "Time until that end if it grows on as it does; absent for what does not grow.",
+        "Time until the limit is reached at the present growth; absent for what does not grow.",
         |now, to| {
             for ceiling in &now.report.ceilings {
                 if let Some(seconds) = ceiling.exhausted_in {
@@ -94,7 +94,7 @@ pub(super) const METRICS: &[Metric] = &[
     ),
     histogram(
         "midge_worker_delay_seconds",
-        "How late the broker's own threads get to run, as probes measured it.",
+        "Delay of the broker's own threads, as measured by probes.",
         |now, to| to.add_times(Vec::new(), &now.latency.worker_delay),
     ),
 ];

@@ -24,7 +24,7 @@ pub(super) fn config_differs(evidence: &Evidence) -> Vec<Symptom> {
         };
         return vec![warning(&subject, 0, text)];
     }
-    let names: Vec<&str> = outcome.changes.iter().map(|change| change.name).collect();
+    let names: Vec<&str> = outcome.changes.iter().map(|change| &*change.name).collect();
     if names.is_empty() {
         return Vec::new();
     }

@@ -228,5 +228,9 @@ fn announced() -> Vec<Case> {
         with("no_header_support: true\n"),
         with("client_advertise: \"example.org:9999\"\n"),
         with("client_advertise: \"example.org\"\n"),
+        with("client_advertise: \"example.org:0\"\n"),
+        with("client_advertise: \"[2001:db8::1]:4333\"\n"),
+        with("client_advertise: \"[::1]:4222\"\n"),
+        with("client_advertise: \"[::1]\"\n"),
     ]
 }

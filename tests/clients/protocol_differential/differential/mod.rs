@@ -201,7 +201,8 @@ pub fn run(broker: BrokerBuilder, case: &Case) -> Transcript {
         .into_iter()
         .map(|(number, player)| (number, player.seen))
         .collect();
-    normalise::transcript(seen, case.any_member, case.show_pings)
+    let port = broker.client_addr().port();
+    normalise::transcript(seen, port, case.any_member, case.show_pings)
 }
 
 impl Step {

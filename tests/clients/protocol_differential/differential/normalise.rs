@@ -12,16 +12,7 @@ pub const NOTHING: &str = "nothing came";
 
 /// INFO fields whose values differ from run to run or from broker to broker;
 /// their presence and type are compared.
-const MASKED_INFO: [&str; 8] = [
-    "client_id",
-    "go",
-    "nonce",
-    "port",
-    "server_id",
-    "server_name",
-    "version",
-    "xkey",
-];
+const MASKED_INFO: [&str; 6] = ["client_id", "go", "nonce", "server_id", "version", "xkey"];
 
 /// INFO fields that only one of the brokers has.
 const IGNORED_INFO: [(&str, &str); 4] = [
@@ -40,9 +31,10 @@ const IGNORED_INFO: [(&str, &str); 4] = [
     ),
 ];
 
-/// The comparable text of what each connection saw.
+/// The comparable text of what each connection saw of a broker that listens at `port`.
 pub fn transcript(
     seen: BTreeMap<usize, Vec<Event>>,
+    port: u16,
     any_member: bool,
     show_pings: bool,
 ) -> Transcript {
@@ -59,7 +51,7 @@ pub fn transcript(
                 event => frames.push(event),
             }
         }
-        transcript.insert(number, in_stable_order(frames));
+        transcript.insert(number, in_stable_order(frames, port));
     }
     if any_member {
         heap.sort();
@@ -70,7 +62,7 @@ pub fn transcript(
 
 /// The order among subscriptions is open: the deliveries of one message to one
 /// connection follow each other and are sorted.
-fn in_stable_order(events: Vec<Event>) -> Vec<String> {
+fn in_stable_order(events: Vec<Event>, port: u16) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     let mut run_start = 0;
     let mut run_key = None;
@@ -84,7 +76,7 @@ fn in_stable_order(events: Vec<Event>) -> Vec<String> {
             run_start = lines.len();
         }
         run_key = key;
-        lines.push(text(&event));
+        lines.push(text(&event, port));
     }
     lines[run_start..].sort();
     lines
@@ -104,20 +96,29 @@ fn without_sid(frame: &Frame) -> String {
     format!("{} {arguments:?} | {}", escape(frame.verb()), escape(&body))
 }
 
-fn text(event: &Event) -> String {
+fn text(event: &Event, port: u16) -> String {
     match event {
         Event::Closed => "closed".to_owned(),
         Event::Nothing => NOTHING.to_owned(),
         Event::Frame(frame) => match parse_info(frame) {
-            Some(info) => info_text(info),
+            Some(info) => info_text(info, port),
             None => format!("{frame:?}"),
         },
     }
 }
 
+/// A port and a name that the broker chose itself are masked, those of the
+/// configuration are not.
+///
 /// A nats-server has a space behind it; midge has none, as the oldest clients cut
 /// the line at spaces.
-fn info_text(mut info: Value) -> String {
+fn info_text(mut info: Value, port: u16) -> String {
+    if info["port"] == port {
+        info["port"] = Value::from("<the port that it listens at>");
+    }
+    if info["server_name"] == info["server_id"] {
+        info["server_name"] = Value::from("<its id>");
+    }
     if let Some(fields) = info.as_object_mut() {
         for (name, _) in IGNORED_INFO {
             fields.remove(name);

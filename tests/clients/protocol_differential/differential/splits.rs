@@ -53,7 +53,8 @@ fn answer(broker: &Broker, script: &str, run: usize, cuts: &[usize]) -> Vec<Stri
     player.send(&script.as_bytes()[start..]);
     player.sync();
     player.sync();
-    normalise::transcript([(0, player.seen)].into(), false, false)
+    let port = broker.client_addr().port();
+    normalise::transcript([(0, player.seen)].into(), port, false, false)
         .remove(&0)
         .unwrap_or_default()
         .into_iter()

@@ -15,33 +15,18 @@
 //! | `natsboard`, `natscli` | devfacet/natsboard, nats-io/natscli |
 //! | `puppet_choria`, `puppet_nats` | choria-io/puppet-choria, choria-legacy/puppet-nats |
 
-use test_support::{self as support, mesh};
-
-#[path = "field_reports/accounts.rs"]
 mod accounts;
-#[path = "field_reports/delivery.rs"]
 mod delivery;
-#[path = "field_reports/logging.rs"]
 mod logging;
-#[path = "field_reports/logins.rs"]
 mod logins;
-#[path = "field_reports/mappings.rs"]
 mod mappings;
-#[path = "field_reports/members.rs"]
 mod members;
-#[path = "field_reports/monitoring.rs"]
 mod monitoring;
-#[path = "field_reports/reloads.rs"]
 mod reloads;
-#[path = "field_reports/signals.rs"]
 mod signals;
-#[path = "field_reports/slow_readers.rs"]
 mod slow_readers;
-#[path = "field_reports/starting.rs"]
 mod starting;
-#[path = "field_reports/tls.rs"]
 mod tls;
-#[path = "field_reports/watching.rs"]
 mod watching;
 
 use std::{
@@ -52,7 +37,7 @@ use std::{
 };
 
 use serde_json::Value;
-use support::{Broker, BrokerBuilder, Frame, RawClient, wait_for, wait_until};
+use test_support::{Broker, BrokerBuilder, Frame, RawClient, wait_for, wait_until};
 
 /// The brokers that a report is replayed on where both behave.
 fn both() -> [BrokerBuilder; 2] {

@@ -1,0 +1,390 @@
+//! The table of the keys in `cluster`.
+
+use std::time::Duration;
+
+use super::{
+    ClusterOptions, QueuePolicy,
+    read::{read_compression, read_permissions, read_routes, read_tls},
+};
+use crate::{
+    config::{
+        options::{
+            advertise,
+            permissions::PERMISSIONS,
+            reading::PORTS,
+            table::{Block, Held, Key, Kind, NoEffect, Reload, Section, Usual, held},
+            tls::{TLS_BLOCK, same_tls},
+            unsupported::{WRITE_TIMEOUT, is_integer, never, no_effect, refused},
+        },
+        syntax::{Node, Value},
+    },
+    protocol::is_word,
+};
+
+/// The shortest time for a login; shorter ones fail on a busy machine. The
+/// legacy Puppet module writes 0.75 s.
+const AUTH_TIMEOUT_MIN: Duration = Duration::from_millis(100);
+
+pub(super) const LISTENS: &str = "the port for routes is opened at the start";
+
+/// The keys of the block.
+pub(in crate::config) static CLUSTER: Block<ClusterOptions> = Block {
+    name: "cluster",
+    title: "In `cluster`",
+    place: "\"cluster\"",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            Key {
+                name: "name",
+                aliases: &[],
+                kind: Kind::Text(|cluster, text| {
+                    cluster.name = Some(text.to_owned()).filter(|text| !text.is_empty());
+                    match cluster.name.as_deref().is_none_or(is_word) {
+                        true => Ok(()),
+                        false => Err("a cluster's name must not be empty or contain blanks or \
+                                      control characters"
+                            .into()),
+                    }
+                }),
+                usual: Usual::Example("\"fleet\""),
+                doc: "Name of the cluster, the same at every member. Without one a name is made \
+                      up, and the members agree on the greatest.",
+                reload: Reload::Restart("the other members know the cluster by it", held!(name)),
+            },
+            Key {
+                name: "listen",
+                aliases: &[],
+                kind: Kind::Address(|cluster, host, port| {
+                    if let Some(host) = host.filter(|host| !host.is_empty()) {
+                        cluster.host = host;
+                    }
+                    cluster.port = listen_port(port);
+                }),
+                usual: Usual::Example("\"0.0.0.0:4223\""),
+                doc: "Port, or host and port, that the other members connect to: `host` and \
+                      `port` in one. Without a port there is no cluster.",
+                reload: Reload::As("host"),
+            },
+            Key {
+                name: "host",
+                aliases: &["net"],
+                kind: Kind::Text(|cluster, text| {
+                    cluster.host = text.to_owned();
+                    Ok(())
+                }),
+                usual: Usual::Default("\"0.0.0.0\""),
+                doc: "Host that the port for routes is opened at.",
+                reload: Reload::Restart(LISTENS, held!(host)),
+            },
+            Key {
+                name: "port",
+                aliases: &[],
+                kind: Kind::Integer(PORTS, |cluster, port| cluster.port = listen_port(port)),
+                usual: Usual::Example("4223"),
+                doc: "Port that the other members connect to; -1 is any free one, 0 is no cluster.",
+                reload: Reload::Restart(LISTENS, held!(port)),
+            },
+            Key {
+                name: "authorization",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "block",
+                    read: |cluster, entry, problems| {
+                        LOGIN.read_node(cluster, &entry.node, &entry.key, problems);
+                    },
+                    blocks: &[&LOGIN],
+                },
+                usual: Usual::Example("{ user: routes, password: \"CHANGE-ME\" }"),
+                doc: "What the other members must log in with.",
+                reload: Reload::Live(Held {
+                    same: |one, other| {
+                        let login = |it: &ClusterOptions| {
+                            (it.user.clone(), it.password.clone(), it.auth_timeout)
+                        };
+                        login(one) == login(other)
+                    },
+                    copy: |to, from| {
+                        to.user.clone_from(&from.user);
+                        to.password.clone_from(&from.password);
+                        to.auth_timeout = from.auth_timeout;
+                    },
+                    written: None,
+                }),
+            },
+            Key {
+                name: "tls",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "block",
+                    read: read_tls,
+                    blocks: &[&TLS_BLOCK],
+                },
+                usual: Usual::Example("{ puppet: true }"),
+                doc: "TLS between the members. Both sides show a certificate, whatever `verify` \
+                      says. The same at every member.",
+                reload: Reload::Live(Held {
+                    same: |one, other| same_tls(one.tls.as_ref(), other.tls.as_ref()),
+                    ..held!(hidden tls)
+                }),
+            },
+            Key {
+                name: "routes",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "list of URLs",
+                    read: read_routes,
+                    blocks: &[],
+                },
+                usual: Usual::Example("[\"nats-route://routes:CHANGE-ME@nats2.example.net:4223\"]"),
+                doc: "The members that are dialled until they answer. What is special in a \
+                      password may be percent-encoded.",
+                reload: Reload::Live(held!(hidden routes)),
+            },
+            Key {
+                name: "permissions",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "block",
+                    read: read_permissions,
+                    blocks: &[&PERMISSIONS],
+                },
+                usual: Usual::Example("{ import: { deny: [\"local.>\"] } }"),
+                doc: "What of the subscriptions here the others are told (`import`), and which of \
+                      theirs count here (`export`). Everything by default.",
+                reload: Reload::Live(held!(hidden permissions)),
+            },
+            Key {
+                name: "advertise",
+                aliases: &["cluster_advertise"],
+                kind: Kind::Text(|cluster, text| {
+                    cluster.advertise = advertise::read(text)?;
+                    Ok(())
+                }),
+                usual: Usual::Example("\"nats1.example.net:4223\""),
+                doc: "HOST or HOST:PORT that the other members are told to dial, if they cannot \
+                      reach the address that this one listens on.",
+                reload: Reload::Live(held!(advertise)),
+            },
+            Key {
+                name: "no_advertise",
+                aliases: &[],
+                kind: Kind::Bool(|cluster, value| cluster.no_advertise = value),
+                usual: Usual::Default("false"),
+                doc: "Whether clients are told nothing of the other members, nor theirs of this \
+                      one. By default they are, and reconnect to one of them when this one is gone.",
+                reload: Reload::Live(held!(no_advertise)),
+            },
+            Key {
+                name: "connect_retries",
+                aliases: &[],
+                kind: Kind::Integer(COUNT, |cluster, count| {
+                    cluster.connect_retries = u32::try_from(count).unwrap_or(0);
+                }),
+                usual: Usual::Default("0"),
+                doc: "How often a member that only another one told of is dialled again.",
+                reload: Reload::Live(held!(connect_retries)),
+            },
+            Key {
+                name: "connect_backoff",
+                aliases: &[],
+                kind: Kind::Bool(|cluster, value| cluster.connect_backoff = value),
+                usual: Usual::Default("false"),
+                doc: "Whether the time between two tries to dial a member grows, from one second \
+                      to thirty.",
+                reload: Reload::Live(held!(connect_backoff)),
+            },
+            Key {
+                name: "queue_policy",
+                aliases: &[],
+                kind: Kind::Text(|cluster, text| {
+                    cluster.queue_policy = QueuePolicy::parse(text)?;
+                    Ok(())
+                }),
+                usual: Usual::Default("weighted"),
+                doc: "Which members of a queue group serve what is published here: weighted, all \
+                      of the cluster alike, or local, those here as long as there are some, which \
+                      spares the network.",
+                reload: Reload::Live(held!(queue_policy)),
+            },
+            Key {
+                name: "ping_interval",
+                aliases: &[],
+                kind: Kind::Duration {
+                    min: Duration::ZERO,
+                    seconds: true,
+                    set: |cluster, time| cluster.ping_interval = unless_zero(time),
+                },
+                usual: Usual::Example("\"30s\""),
+                doc: "Time between the pings of an idle route, 30 seconds at most; by default \
+                      that of clients.",
+                reload: Reload::Live(held!(ping_interval)),
+            },
+            Key {
+                name: "ping_max",
+                aliases: &[],
+                kind: Kind::Integer(COUNT, |cluster, count| {
+                    cluster.ping_max = u32::try_from(count).ok().filter(|count| *count > 0);
+                }),
+                usual: Usual::Example("2"),
+                doc: "Unanswered pings before a route is stale; by default that of clients.",
+                reload: Reload::Live(held!(ping_max)),
+            },
+            Key {
+                name: "write_deadline",
+                aliases: &[],
+                kind: Kind::Duration {
+                    min: Duration::ZERO,
+                    seconds: true,
+                    set: |cluster, time| cluster.write_deadline = unless_zero(time),
+                },
+                usual: Usual::Example("\"10s\""),
+                doc: "How long a route may take nothing; by default that of clients.",
+                reload: Reload::Live(held!(write_deadline)),
+            },
+            no_effect("write_timeout", &[], WRITE_TIMEOUT),
+            no_effect(
+                "pool_size",
+                &[],
+                NoEffect {
+                    expected: "an integer, without quotes",
+                    accepts: is_integer,
+                    asks_for_nothing: always,
+                    reason: AGREED,
+                },
+            ),
+            no_effect(
+                "accounts",
+                &[],
+                NoEffect {
+                    expected: "a list of names",
+                    accepts: is_names,
+                    asks_for_nothing: always,
+                    reason: AGREED,
+                },
+            ),
+            Key {
+                name: "compression",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "boolean, mode or block",
+                    read: read_compression,
+                    blocks: &[&COMPRESSION],
+                },
+                usual: Usual::Default("\"off\""),
+                doc: "routes are not compressed, as is agreed upon with every peer",
+                reload: Reload::Nothing,
+            },
+        ],
+    }],
+};
+
+/// One route to each peer carries all accounts, whatever either side would like.
+const AGREED: &str =
+    "one route to each peer carries all accounts, as is agreed upon with every peer";
+
+const COUNT: std::ops::RangeInclusive<i64> = 0..=u32::MAX as i64;
+
+/// The keys of `authorization` in the block.
+static LOGIN: Block<ClusterOptions> = Block {
+    name: "cluster authorization",
+    title: "In `authorization` of `cluster`",
+    place: "authorization",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            Key {
+                name: "user",
+                aliases: &["username"],
+                kind: Kind::Text(|cluster, user| {
+                    cluster.user = Some(user.to_owned());
+                    Ok(())
+                }),
+                usual: Usual::Example("routes"),
+                doc: "User that the other members must name.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "password",
+                aliases: &["pass"],
+                kind: Kind::Secret(|cluster, password| cluster.password = password),
+                usual: Usual::Example("\"CHANGE-ME\""),
+                doc: "The password that goes with it. It may be a bcrypt hash if the routes show \
+                      the plain one: that is what is sent.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "timeout",
+                aliases: &[],
+                kind: Kind::Seconds(|cluster, time| {
+                    cluster.auth_timeout = Some(time.max(AUTH_TIMEOUT_MIN));
+                }),
+                usual: Usual::Default("2"),
+                doc: "Time that a member that connects has to log in; with TLS a second more than \
+                      the handshake may take.",
+                reload: Reload::WithBlock,
+            },
+            refused("token", &[], never, ONE_USER),
+            refused("users", &[], never, ONE_USER),
+            refused("auth_callout", &["auth_hook"], never, ONE_USER),
+            refused("proxy_required", &[], never, ONE_USER),
+            refused(
+                "permissions",
+                &["default_permission", "default_permissions"],
+                never,
+                ONE_USER,
+            ),
+        ],
+    }],
+};
+
+const ONE_USER: &str = "is not possible here: routes log in with one user and password";
+
+/// The keys of `compression`, which are not looked at.
+pub(super) static COMPRESSION: Block<()> = Block {
+    name: "compression",
+    title: "In `compression` of `cluster`",
+    place: "\"compression\"",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            no_effect("mode", &[], UNCOMPRESSED),
+            no_effect(
+                "rtt_thresholds",
+                &["thresholds", "rtts", "rtt"],
+                UNCOMPRESSED,
+            ),
+        ],
+    }],
+};
+
+const UNCOMPRESSED: NoEffect = NoEffect {
+    expected: "a value",
+    accepts: always,
+    asks_for_nothing: always,
+    reason: NOT_COMPRESSED,
+};
+
+pub(super) const NOT_COMPRESSED: &str = "routes are not compressed; agreed upon with every peer";
+
+fn always(_: &Value) -> bool {
+    true
+}
+
+fn is_names(value: &Value) -> bool {
+    let is_text = |item: &Node| matches!(item.value, Value::String(_));
+    match value {
+        Value::String(_) => true,
+        Value::Array(items) => items.iter().all(is_text),
+        _ => false,
+    }
+}
+
+/// Port 0 is no cluster, -1 any free port.
+pub(super) fn listen_port(port: i64) -> Option<u16> {
+    (port != 0).then(|| u16::try_from(port).unwrap_or(0))
+}
+
+fn unless_zero(time: Duration) -> Option<Duration> {
+    Some(time).filter(|time| !time.is_zero())
+}

@@ -1,0 +1,298 @@
+//! The table of the keys in `diagnosis`.
+
+use std::time::Duration;
+
+use crate::config::options::{
+    Options,
+    keys::non_empty,
+    table::{Block, Held, Key, Kind, Reload, Section, Usual, held},
+};
+
+const BEGINS: &str = "the diagnosis begins with it";
+
+/// The keys of the block.
+pub(in crate::config::options) static DIAGNOSIS: Block<Options> = Block {
+    name: "diagnosis",
+    title: "In `diagnosis`",
+    place: "\"diagnosis\"",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            time(
+                "interval",
+                "\"1s\"",
+                "Time between two looks at the broker.",
+                |it, time| it.diagnosis.interval = time,
+                held!(diagnosis.interval),
+            ),
+            time(
+                "appear_after",
+                "\"2s\"",
+                "How long a symptom must last to become a finding.",
+                |it, time| it.diagnosis.appear_after = time,
+                held!(diagnosis.appear_after),
+            ),
+            time(
+                "clear_after",
+                "\"10s\"",
+                "How long a symptom must be gone until its finding clears.",
+                |it, time| it.diagnosis.clear_after = time,
+                held!(diagnosis.clear_after),
+            ),
+            time(
+                "incident_window",
+                "\"10m\"",
+                "How long single incidents, such as a refused login, are held against the broker.",
+                |it, time| it.diagnosis.incident_window = time,
+                held!(diagnosis.incident_window),
+            ),
+            time(
+                "growth_window",
+                "\"5m\"",
+                "Time over which growth is measured.",
+                |it, time| it.diagnosis.growth_window = time,
+                held!(diagnosis.growth_window),
+            ),
+            time(
+                "exhausted_within",
+                "\"30m\"",
+                "A ceiling that is reached sooner than this, at the present growth, is a finding.",
+                |it, time| it.diagnosis.exhausted_within = time,
+                held!(diagnosis.exhausted_within),
+            ),
+            time(
+                "queue_full_within",
+                "\"1m\"",
+                "A queue that is full sooner than this, at the present growth, is a finding.",
+                |it, time| it.diagnosis.queue_full_within = time,
+                held!(diagnosis.queue_full_within),
+            ),
+            time(
+                "config_check",
+                "\"10s\"",
+                "Time between two looks at the configuration file.",
+                |it, time| it.diagnosis.config_check = time,
+                held!(diagnosis.config_check),
+            ),
+            time(
+                "worker_delay",
+                "\"250ms\"",
+                "How long work may wait for a thread of the broker.",
+                |it, time| it.diagnosis.worker_delay = time,
+                held!(diagnosis.worker_delay),
+            ),
+            time(
+                "route_rtt",
+                "\"250ms\"",
+                "A round trip to another broker of the cluster that is worth a finding.",
+                |it, time| it.diagnosis.route_rtt = time,
+                held!(diagnosis.route_rtt),
+            ),
+            time(
+                "route_silence",
+                "\"10s\"",
+                "How long another broker of the cluster may leave a question unanswered.",
+                |it, time| it.diagnosis.route_silence = time,
+                held!(diagnosis.route_silence),
+            ),
+            count(
+                "route_losses",
+                "3",
+                "Losses of the route to a broker, within `incident_window`, that are a finding.",
+                |it, number| it.diagnosis.route_losses = unsigned(number),
+                held!(diagnosis.route_losses),
+            ),
+            count(
+                "storm_rate",
+                "100",
+                "Connects and closes within a second that are a storm.",
+                |it, number| it.diagnosis.storm_rate = unsigned(number),
+                held!(diagnosis.storm_rate),
+            ),
+            percent(
+                "ceiling_warning",
+                "80",
+                "Percent of a ceiling that are worth a warning.",
+                |it, number| it.diagnosis.ceiling_warning = unsigned(number),
+                held!(diagnosis.ceiling_warning),
+            ),
+            percent(
+                "ceiling_critical",
+                "95",
+                "Percent of a ceiling that are critical.",
+                |it, number| it.diagnosis.ceiling_critical = unsigned(number),
+                held!(diagnosis.ceiling_critical),
+            ),
+            percent(
+                "slow_percent",
+                "25",
+                "Percent of `max_pending` that make a reader a slow one.",
+                |it, number| it.diagnosis.slow_percent = unsigned(number),
+                held!(diagnosis.slow_percent),
+            ),
+            percent(
+                "payload_percent",
+                "80",
+                "Percent of `max_payload` that make a message a large one.",
+                |it, number| it.diagnosis.payload_percent = unsigned(number),
+                held!(diagnosis.payload_percent),
+            ),
+            count(
+                "login_failures",
+                "5",
+                "Refused logins, within `incident_window`, that are a finding.",
+                |it, number| it.diagnosis.login_failures = unsigned(number),
+                held!(diagnosis.login_failures),
+            ),
+            count(
+                "violations",
+                "5",
+                "Permission violations, within `incident_window`, that are a finding.",
+                |it, number| it.diagnosis.violations = unsigned(number),
+                held!(diagnosis.violations),
+            ),
+            count(
+                "no_responders",
+                "10",
+                "Requests that nobody answers, within `incident_window`, that are a finding.",
+                |it, number| it.diagnosis.no_responders = unsigned(number),
+                held!(diagnosis.no_responders),
+            ),
+            count(
+                "no_interest",
+                "1000",
+                "Messages to one subject that reach nobody, within `incident_window`, that are a finding.",
+                |it, number| it.diagnosis.no_interest = unsigned(number),
+                held!(diagnosis.no_interest),
+            ),
+            count(
+                "leak_subscriptions",
+                "1000",
+                "Subscriptions that a connection gathers, steadily, within `growth_window`, that are a leak.",
+                |it, number| it.diagnosis.leak_subscriptions = unsigned(number),
+                held!(diagnosis.leak_subscriptions),
+            ),
+            time(
+                "certificate_warning",
+                "\"720h\"",
+                "A certificate or CA that ends sooner than this is a finding.",
+                |it, time| it.diagnosis.certificate_warning = time,
+                held!(diagnosis.certificate_warning),
+            ),
+            time(
+                "certificate_critical",
+                "\"168h\"",
+                "A certificate or CA that ends sooner than this is a critical one.",
+                |it, time| it.diagnosis.certificate_critical = time,
+                held!(diagnosis.certificate_critical),
+            ),
+            time(
+                "crl_warning",
+                "\"72h\"",
+                "A CRL whose successor is due sooner than this is a finding.",
+                |it, time| it.diagnosis.crl_warning = time,
+                held!(diagnosis.crl_warning),
+            ),
+            time(
+                "crl_critical",
+                "\"12h\"",
+                "A CRL whose successor is due sooner than this is a critical one.",
+                |it, time| it.diagnosis.crl_critical = time,
+                held!(diagnosis.crl_critical),
+            ),
+            count(
+                "handshake_failures",
+                "10",
+                "TLS handshakes that fail, within `incident_window`, that are a finding.",
+                |it, number| it.diagnosis.handshake_failures = unsigned(number),
+                held!(diagnosis.handshake_failures),
+            ),
+            count(
+                "stale_peers",
+                "3",
+                "Connections without an answer to pings, within `incident_window`, that are a finding.",
+                |it, number| it.diagnosis.stale_peers = unsigned(number),
+                held!(diagnosis.stale_peers),
+            ),
+            count(
+                "restarts",
+                "3",
+                "Starts of the broker, within `incident_window`, that are a finding.",
+                |it, number| it.diagnosis.restarts = unsigned(number),
+                held!(diagnosis.restarts),
+            ),
+            Key {
+                name: "starts_file",
+                aliases: &[],
+                kind: Kind::Text(|it, text| {
+                    it.diagnosis.starts_file = non_empty(text).map(Into::into);
+                    Ok(())
+                }),
+                usual: Usual::Example("\"/var/lib/midge/starts\""),
+                doc: "File that remembers the last starts of the broker; if not set, `starts` in the \
+              folder that systemd names in STATE_DIRECTORY.",
+                reload: Reload::Restart(BEGINS, held!(diagnosis.starts_file)),
+            },
+        ],
+    }],
+};
+
+const fn time(
+    name: &'static str,
+    default: &'static str,
+    doc: &'static str,
+    set: fn(&mut Options, Duration),
+    held: Held<Options>,
+) -> Key<Options> {
+    Key {
+        name,
+        aliases: &[],
+        kind: Kind::Duration {
+            min: Duration::from_millis(10),
+            seconds: false,
+            set,
+        },
+        usual: Usual::Default(default),
+        doc,
+        reload: Reload::Restart(BEGINS, held),
+    }
+}
+
+const fn count(
+    name: &'static str,
+    default: &'static str,
+    doc: &'static str,
+    set: fn(&mut Options, i64),
+    held: Held<Options>,
+) -> Key<Options> {
+    Key {
+        name,
+        aliases: &[],
+        kind: Kind::Integer(1..=i32::MAX as i64, set),
+        usual: Usual::Default(default),
+        doc,
+        reload: Reload::Restart(BEGINS, held),
+    }
+}
+
+const fn percent(
+    name: &'static str,
+    default: &'static str,
+    doc: &'static str,
+    set: fn(&mut Options, i64),
+    held: Held<Options>,
+) -> Key<Options> {
+    Key {
+        name,
+        aliases: &[],
+        kind: Kind::Integer(1..=100, set),
+        usual: Usual::Default(default),
+        doc,
+        reload: Reload::Restart(BEGINS, held),
+    }
+}
+
+/// A number that the table has bounded from below.
+fn unsigned(number: i64) -> u64 {
+    u64::try_from(number).unwrap_or(0)
+}

@@ -1,0 +1,110 @@
+//! The block `diagnosis`: when something is worth a finding. The table of its keys is
+//! in [`keys`].
+
+mod keys;
+
+use std::{path::PathBuf, time::Duration};
+
+pub(super) use keys::DIAGNOSIS;
+
+/// Thresholds of the diagnosis.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Diagnosis {
+    /// Time between two looks at the broker.
+    pub interval: Duration,
+    /// How long a symptom must last to become a finding.
+    pub appear_after: Duration,
+    /// How long a symptom must be gone until its finding clears.
+    pub clear_after: Duration,
+    /// How long single incidents, such as a refused login, are held against the broker.
+    pub incident_window: Duration,
+    /// Time over which growth is measured.
+    pub growth_window: Duration,
+    /// A ceiling that is reached sooner than this, at the present growth, is a finding.
+    pub exhausted_within: Duration,
+    /// A queue that is full sooner than this, at the present growth, is a finding.
+    pub queue_full_within: Duration,
+    /// Time between two looks at the configuration file.
+    pub config_check: Duration,
+    /// How long work may wait for a thread of the broker.
+    pub worker_delay: Duration,
+    /// A round trip to another broker of the cluster that is worth a finding.
+    pub route_rtt: Duration,
+    /// How long another broker of the cluster may leave a question unanswered.
+    pub route_silence: Duration,
+    /// Losses of the route to a broker, within `incident_window`, that are a finding.
+    pub route_losses: u64,
+    /// Connects and closes within a second that are a storm.
+    pub storm_rate: u64,
+    /// Percent of a ceiling that are worth a warning.
+    pub ceiling_warning: u64,
+    /// Percent of a ceiling that are critical.
+    pub ceiling_critical: u64,
+    /// Percent of `max_pending` that make a reader a slow one.
+    pub slow_percent: u64,
+    /// Percent of `max_payload` that make a message a large one.
+    pub payload_percent: u64,
+    /// Refused logins, within `incident_window`, that are a finding.
+    pub login_failures: u64,
+    /// Permission violations, within `incident_window`, that are a finding.
+    pub violations: u64,
+    /// Requests that nobody answers, within `incident_window`, that are a finding.
+    pub no_responders: u64,
+    /// Messages to one subject that reach nobody, within `incident_window`, that are a finding.
+    pub no_interest: u64,
+    /// Subscriptions that a connection gathers, steadily, within `growth_window`, that are a leak.
+    pub leak_subscriptions: u64,
+    /// A certificate or CA that ends sooner than this is a finding.
+    pub certificate_warning: Duration,
+    /// A certificate or CA that ends sooner than this is a critical one.
+    pub certificate_critical: Duration,
+    /// A CRL whose successor is due sooner than this is a finding.
+    pub crl_warning: Duration,
+    /// A CRL whose successor is due sooner than this is a critical one.
+    pub crl_critical: Duration,
+    /// TLS handshakes that fail, within `incident_window`, that are a finding.
+    pub handshake_failures: u64,
+    /// Connections without an answer to pings, within `incident_window`, that are a finding.
+    pub stale_peers: u64,
+    /// Starts of the broker, within `incident_window`, that are a finding.
+    pub restarts: u64,
+    /// File that remembers the last starts of the broker; `None` for none.
+    pub starts_file: Option<PathBuf>,
+}
+
+impl Default for Diagnosis {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(1),
+            appear_after: Duration::from_secs(2),
+            clear_after: Duration::from_secs(10),
+            incident_window: Duration::from_secs(600),
+            growth_window: Duration::from_secs(300),
+            exhausted_within: Duration::from_secs(1800),
+            queue_full_within: Duration::from_secs(60),
+            config_check: Duration::from_secs(10),
+            worker_delay: Duration::from_millis(250),
+            route_rtt: Duration::from_millis(250),
+            route_silence: Duration::from_secs(10),
+            route_losses: 3,
+            storm_rate: 100,
+            ceiling_warning: 80,
+            ceiling_critical: 95,
+            slow_percent: 25,
+            payload_percent: 80,
+            login_failures: 5,
+            violations: 5,
+            no_responders: 10,
+            no_interest: 1000,
+            leak_subscriptions: 1000,
+            certificate_warning: Duration::from_secs(30 * 24 * 3600),
+            certificate_critical: Duration::from_secs(7 * 24 * 3600),
+            crl_warning: Duration::from_secs(72 * 3600),
+            crl_critical: Duration::from_secs(12 * 3600),
+            handshake_failures: 10,
+            stale_peers: 3,
+            restarts: 3,
+            starts_file: None,
+        }
+    }
+}

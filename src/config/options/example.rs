@@ -1,0 +1,186 @@
+//! The example file `conf/midge.conf`, made from the tables of keys. The tests here
+//! fail when it is out of step; `UPDATE_CONF=1 cargo test -p midge --lib example`
+//! writes it anew.
+
+use std::{fmt::Write as _, fs};
+
+use super::{
+    LOOPBACK_HOST, Options, keys,
+    table::{Row, Usual},
+};
+use crate::config;
+
+const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/conf/midge.conf");
+
+const BEGINNING: &str = "\
+# Configuration of midge.
+#
+# The language is that of nats-server: `key: value` pairs, `#` comments, sizes
+# such as 64MB, durations in quotes such as \"2m\", `include \"other.conf\"`, and
+# $NAME for the value of an earlier key or of an environment variable.
+#
+# A line that begins with # and a key shows the default of that key; where it
+# says \"no default\" the value is an example. Check changes with
+# `midge -t -c FILE`; midge.conf(5) has the keys of all blocks.
+";
+
+/// What the file sets, so that a broker that begins with it opens nothing.
+const SET: (&str, &str) = (
+    "host",
+    "# Set to this machine only; write 0.0.0.0 to serve the network.\nhost: \"127.0.0.1\"\n",
+);
+
+/// Blocks whose keys stand in the file with their defaults. Those of the others need
+/// more words: cluster.conf and midge.conf(5) have them.
+const IN_FULL: [&str; 2] = ["monitor", "diagnosis"];
+
+/// Columns of a line.
+const WIDTH: usize = 79;
+
+fn example() -> String {
+    let mut text = String::from(BEGINNING);
+    let top = keys::tables().remove(0);
+    let mut section = "";
+    for row in top.rows.iter().filter(|row| row.is_served) {
+        if row.section != section {
+            section = row.section;
+            let _ = write!(text, "\n## {section}\n");
+        }
+        let in_full = IN_FULL.contains(&row.names[0]);
+        text.push('\n');
+        let mut doc = told(row);
+        if in_full {
+            doc += " The defaults of the block:";
+        }
+        text += &wrapped(&doc, "# ");
+        if row.names[0] == SET.0 {
+            text += SET.1;
+        }
+        let _ = writeln!(text, "#{}", line(row));
+        if in_full {
+            let tables = keys::tables();
+            let inner = tables.iter().find(|table| table.name == row.names[0]);
+            for row in inner.into_iter().flat_map(|table| &table.rows) {
+                text += "#\n";
+                text += &wrapped(&told(row), "#    ");
+                let _ = writeln!(text, "#    {}", line(row));
+            }
+        }
+    }
+    text
+}
+
+fn told(row: &Row) -> String {
+    match &row.names[1..] {
+        [] => row.doc.into(),
+        others => format!("{} Also: {}.", row.doc, others.join(", ")),
+    }
+}
+
+fn line(row: &Row) -> String {
+    match row.usual {
+        Usual::Default(value) => format!("{}: {value}", row.names[0]),
+        Usual::Example(value) => format!("{}: {value}  # no default", row.names[0]),
+    }
+}
+
+fn wrapped(text: &str, before: &str) -> String {
+    let mut lines = String::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && before.len() + line.len() + 1 + word.len() > WIDTH {
+            let _ = writeln!(lines, "{before}{line}");
+            line.clear();
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line += word;
+    }
+    let _ = writeln!(lines, "{before}{line}");
+    lines
+}
+
+#[test]
+fn the_example_file_is_the_one_of_the_tables() {
+    let made = example();
+    if std::env::var_os("UPDATE_CONF").is_some() {
+        fs::write(FILE, &made).expect(FILE);
+    }
+    let found = fs::read_to_string(FILE).unwrap_or_default();
+    assert!(
+        found == made,
+        "{FILE} is out of step: run UPDATE_CONF=1 cargo test -p midge --lib example"
+    );
+}
+
+fn load(text: &str) -> Options {
+    let folder = tempfile::TempDir::new().expect("a folder");
+    let path = folder.path().join("midge.conf");
+    fs::write(&path, text).expect("room for a file");
+    let (options, warnings) =
+        config::load(&path, &|_| None).unwrap_or_else(|errors| panic!("{text}: {errors}"));
+    assert_eq!(warnings, [], "{text}");
+    Options {
+        config_file: None,
+        config_digest: String::new(),
+        ..options
+    }
+}
+
+#[test]
+fn the_example_file_is_valid_and_opens_nothing() {
+    let expected = Options {
+        host: LOOPBACK_HOST.into(),
+        host_is_safe_default: false,
+        ..Options::default()
+    };
+    assert_eq!(load(&example()), expected);
+}
+
+/// What is commented out can be taken in as it stands.
+#[test]
+fn each_line_of_the_example_file_is_valid() {
+    let is_key = |line: &&str| line.starts_with(|c: char| c.is_ascii_lowercase());
+    let example = example();
+    let lines = example.lines().filter_map(|line| line.strip_prefix('#'));
+    let mut count = 0;
+    for line in lines.filter(is_key) {
+        let text = match line.starts_with("no_auth_user") {
+            true => format!("{line}\nauthorization {{ users: [{{ user: \"guest\" }}] }}"),
+            false => line.to_owned(),
+        };
+        let folder = tempfile::TempDir::new().expect("a folder");
+        let path = folder.path().join("midge.conf");
+        fs::write(&path, &text).expect("room for a file");
+        let read = config::load(&path, &|_| None);
+        assert!(read.is_ok(), "{line}: {}", read.expect_err("an error"));
+        count += 1;
+    }
+    let served = keys::TOP.keys().filter(|key| key.is_served());
+    assert_eq!(count, served.count());
+}
+
+/// The example of a cluster has every key of the block that is served.
+#[test]
+fn the_example_of_a_cluster_has_every_key() {
+    let text = include_str!("../../../conf/cluster.conf");
+    let tables = keys::tables();
+    for name in ["cluster", "cluster authorization"] {
+        let table = tables.iter().find(|table| table.name == name);
+        let rows = table.into_iter().flat_map(|table| &table.rows);
+        for row in rows.filter(|row| row.is_served) {
+            let is_there = |name: &str| {
+                text.lines().any(|line| {
+                    let line = line.trim_start_matches([' ', '#']);
+                    let rest = line.strip_prefix(name);
+                    rest.is_some_and(|rest| rest.starts_with([':', ' ']))
+                })
+            };
+            // `listen` stands for both.
+            let parts = ["host", "port"].contains(&row.names[0]);
+            let is_shown = parts || row.names.iter().any(|name| is_there(name));
+            assert!(is_shown, "{name} {}", row.names[0]);
+        }
+    }
+}

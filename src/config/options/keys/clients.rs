@@ -1,0 +1,256 @@
+//! Keys of the client listener, of limits and of connections.
+
+use std::time::Duration;
+
+use super::{
+    ANY, FIT_32_BITS, LISTENS, NOT_NEGATIVE, client_port, non_empty, or_default, or_default_time,
+    or_zero, set_host,
+};
+use crate::{
+    config::options::{
+        Options, advertise,
+        authorization::{self, AUTHORIZATION_BLOCK, AUTHORIZATION_HELD},
+        reading::PORTS,
+        table::{Key, Kind, Reload, Usual, held},
+    },
+    protocol::is_word,
+};
+
+/// Where clients connect to.
+pub(super) const LISTENER: &[Key<Options>] = &[
+    Key {
+        name: "listen",
+        aliases: &[],
+        kind: Kind::Address(|options, host, port| {
+            if let Some(host) = host {
+                set_host(options, &host);
+            }
+            options.port = client_port(port);
+        }),
+        usual: Usual::Default("\"0.0.0.0:4222\""),
+        doc: "Port, or host and port, of the client listener: `host` and `port` in one.",
+        reload: Reload::As("host"),
+    },
+    Key {
+        name: "host",
+        aliases: &["net"],
+        kind: Kind::Text(|options, text| {
+            set_host(options, text);
+            Ok(())
+        }),
+        usual: Usual::Default("\"0.0.0.0\""),
+        doc: "Host the client listener binds to. Without a configuration file it is 127.0.0.1.",
+        reload: Reload::Restart(LISTENS, held!(host)),
+    },
+    Key {
+        name: "port",
+        aliases: &[],
+        kind: Kind::Integer(PORTS, |options, port| options.port = client_port(port)),
+        usual: Usual::Default("4222"),
+        doc: "Port of the client listener; -1 is any free one.",
+        reload: Reload::Restart(LISTENS, held!(port)),
+    },
+    Key {
+        name: "client_advertise",
+        aliases: &[],
+        kind: Kind::Text(|options, text| {
+            options.client_advertise = advertise::read(text)?;
+            Ok(())
+        }),
+        usual: Usual::Example("\"broker.example.net:4222\""),
+        doc: "HOST or HOST:PORT that clients are told to connect to.",
+        reload: Reload::Live(held!(client_advertise)),
+    },
+    Key {
+        name: "server_name",
+        aliases: &[],
+        kind: Kind::Text(|options, text| {
+            options.server_name = non_empty(text);
+            if !options.server_name.as_deref().is_none_or(is_word) {
+                return Err("a server's name must not contain blanks or control characters".into());
+            }
+            Ok(())
+        }),
+        usual: Usual::Example("\"broker1\""),
+        doc: "Name of this broker; its id if there is none.",
+        reload: Reload::Restart(
+            "clients and other brokers know the broker by it",
+            held!(server_name),
+        ),
+    },
+];
+
+/// Limits.
+pub(super) const LIMITS: &[Key<Options>] = &[
+    Key {
+        name: "max_connections",
+        aliases: &["max_conn"],
+        kind: Kind::Integer(ANY, |options, count| options.max_connections = count),
+        usual: Usual::Default("65536"),
+        doc: "Most client connections; 0 or less allows none.",
+        reload: Reload::Live(held!(max_connections)),
+    },
+    Key {
+        name: "max_subscriptions",
+        aliases: &["max_subs"],
+        kind: Kind::Integer(ANY, |options, count| {
+            options.max_subscriptions = or_zero(count);
+        }),
+        usual: Usual::Default("0"),
+        doc: "Most subscriptions of one connection; 0 is unlimited.",
+        reload: Reload::Live(held!(max_subscriptions)),
+    },
+    Key {
+        name: "max_sub_tokens",
+        aliases: &["max_subscription_tokens"],
+        kind: Kind::Integer(1..=255, |options, count| {
+            options.max_sub_tokens = or_zero(count);
+        }),
+        usual: Usual::Example("16"),
+        doc: "Most tokens in the subject of a subscription, 1 to 255; unlimited if not set.",
+        reload: Reload::Live(held!(max_sub_tokens)),
+    },
+    Key {
+        name: "max_payload",
+        aliases: &[],
+        kind: Kind::Size(FIT_32_BITS, |options, bytes| {
+            options.max_payload = or_default(bytes, |default| default.max_payload);
+        }),
+        usual: Usual::Default("1MB"),
+        doc: "Bytes of the largest message; not more than `max_pending`.",
+        reload: Reload::Live(held!(bytes max_payload)),
+    },
+    Key {
+        name: "max_pending",
+        aliases: &["max_pending_size"],
+        kind: Kind::Size(NOT_NEGATIVE, |options, bytes| {
+            options.max_pending = or_default(bytes, |default| default.max_pending);
+        }),
+        usual: Usual::Default("64MB"),
+        doc: "Bytes that may wait for one connection before it is a slow consumer.",
+        reload: Reload::Live(held!(bytes max_pending)),
+    },
+    Key {
+        name: "max_memory",
+        aliases: &[],
+        kind: Kind::Size(NOT_NEGATIVE, |options, bytes| {
+            options.max_memory = usize::try_from(bytes).ok().filter(|bytes| *bytes > 0);
+        }),
+        usual: Usual::Default("0"),
+        doc: "Bytes that may wait for all connections together before the one that holds \
+              most is cut; 0: half of the memory that the process may use.",
+        reload: Reload::Live(held!(bytes max_memory)),
+    },
+    Key {
+        name: "max_control_line",
+        aliases: &[],
+        kind: Kind::Size(FIT_32_BITS, |options, bytes| {
+            options.max_control_line = or_default(bytes, |default| default.max_control_line);
+        }),
+        usual: Usual::Default("4KB"),
+        doc: "Bytes of the longest protocol line; before the login 32 KB at most.",
+        reload: Reload::Live(held!(bytes max_control_line)),
+    },
+    Key {
+        name: "max_closed_clients",
+        aliases: &[],
+        kind: Kind::Integer(FIT_32_BITS, |options, count| {
+            options.max_closed_clients = or_default(count, |default| default.max_closed_clients);
+        }),
+        usual: Usual::Default("10000"),
+        doc: "Closed connections that monitoring remembers.",
+        reload: Reload::Live(held!(max_closed_clients)),
+    },
+];
+
+/// Who may log in.
+pub(super) const LOGINS: &[Key<Options>] = &[
+    Key {
+        name: "authorization",
+        aliases: &[],
+        kind: Kind::Structure {
+            form: "block",
+            read: authorization::read,
+            blocks: &[&AUTHORIZATION_BLOCK],
+        },
+        usual: Usual::Example("{ user: \"derek\", password: \"s3cret\", timeout: 2 }"),
+        doc: "Who may log in, and with what: `user` and `password`, or `token`, or `users`, a \
+              list of blocks with `user` and `password`, or `nkey`, each. Passwords and tokens \
+              may be bcrypt hashes. `timeout` is the time to log in.",
+        reload: Reload::Live(AUTHORIZATION_HELD),
+    },
+    Key {
+        name: "no_auth_user",
+        aliases: &[],
+        kind: Kind::Text(|options, text| {
+            options.authorization.no_auth_user = non_empty(text);
+            Ok(())
+        }),
+        usual: Usual::Example("\"\""),
+        doc: "The user that a client without credentials is.",
+        reload: Reload::Live(held!(authorization.no_auth_user)),
+    },
+    Key {
+        name: "no_header_support",
+        aliases: &[],
+        kind: Kind::Bool(|options, value| options.no_header_support = value),
+        usual: Usual::Default("false"),
+        doc: "Whether message headers are refused.",
+        reload: Reload::Restart(
+            "clients and other brokers were told when they connected",
+            held!(no_header_support),
+        ),
+    },
+];
+
+/// How connections are watched.
+pub(super) const CONNECTIONS: &[Key<Options>] = &[
+    Key {
+        name: "ping_interval",
+        aliases: &[],
+        kind: Kind::Duration {
+            min: Duration::ZERO,
+            seconds: true,
+            set: |options, time| {
+                options.ping_interval = or_default_time(time, |default| default.ping_interval);
+            },
+        },
+        usual: Usual::Default("\"2m\""),
+        doc: "Time between the pings of an idle connection.",
+        reload: Reload::Live(held!(ping_interval)),
+    },
+    Key {
+        name: "ping_max",
+        aliases: &[],
+        kind: Kind::Integer(FIT_32_BITS, |options, count| {
+            let count = u32::try_from(count).ok().filter(|count| *count > 0);
+            options.ping_max = count.unwrap_or(Options::default().ping_max);
+        }),
+        usual: Usual::Default("2"),
+        doc: "Unanswered pings before a connection is stale.",
+        reload: Reload::Live(held!(ping_max)),
+    },
+    Key {
+        name: "write_deadline",
+        aliases: &[],
+        kind: Kind::Duration {
+            min: Duration::ZERO,
+            seconds: true,
+            set: |options, time| {
+                options.write_deadline = or_default_time(time, |default| default.write_deadline);
+            },
+        },
+        usual: Usual::Default("\"10s\""),
+        doc: "Longest time one write to a connection may take.",
+        reload: Reload::Live(held!(write_deadline)),
+    },
+    Key {
+        name: "no_fast_producer_stall",
+        aliases: &[],
+        kind: Kind::Bool(|options, value| options.no_fast_producer_stall = value),
+        usual: Usual::Default("false"),
+        doc: "Whether publishers are not paused for clients that are behind, so that these are \
+              cut sooner; for brokers of the cluster that are behind they are.",
+        reload: Reload::Live(held!(no_fast_producer_stall)),
+    },
+];

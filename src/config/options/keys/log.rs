@@ -1,0 +1,149 @@
+//! Keys of the log and of files that the broker writes.
+
+use super::{ANY, non_empty, or_zero};
+use crate::config::options::{
+    Options,
+    syslog::RemoteSyslog,
+    table::{Key, Kind, Reload, Usual, held},
+};
+
+/// The log.
+pub(super) const LOG: &[Key<Options>] = &[
+    Key {
+        name: "debug",
+        aliases: &[],
+        kind: Kind::Bool(|options, value| options.debug = value),
+        usual: Usual::Default("false"),
+        doc: "Whether debug lines are logged.",
+        reload: Reload::Live(held!(debug)),
+    },
+    Key {
+        name: "trace",
+        aliases: &[],
+        kind: Kind::Bool(|options, value| options.trace = value),
+        usual: Usual::Default("false"),
+        doc: "Whether protocol traces are logged.",
+        reload: Reload::Live(held!(trace)),
+    },
+    Key {
+        name: "trace_verbose",
+        aliases: &[],
+        kind: Kind::Bool(|options, value| options.trace_verbose = value),
+        usual: Usual::Default("false"),
+        doc: "Whether traces are logged and include the system account.",
+        reload: Reload::Live(held!(trace_verbose)),
+    },
+    Key {
+        name: "max_traced_msg_len",
+        aliases: &[],
+        kind: Kind::Size(ANY, |options, bytes| {
+            options.max_traced_msg_len = or_zero(bytes);
+        }),
+        usual: Usual::Default("0"),
+        doc: "Payload bytes shown in a trace; 0 is all.",
+        reload: Reload::Live(held!(bytes max_traced_msg_len)),
+    },
+    Key {
+        name: "trace_headers",
+        aliases: &[],
+        kind: Kind::Bool(|options, value| options.trace_headers = value),
+        usual: Usual::Default("false"),
+        doc: "Whether traces are logged, and show of each message its headers alone.",
+        reload: Reload::Live(held!(trace_headers)),
+    },
+    Key {
+        name: "logtime",
+        aliases: &[],
+        kind: Kind::Bool(|options, value| options.logtime = value),
+        usual: Usual::Default("true"),
+        doc: "Whether log lines bear date and time.",
+        reload: Reload::Live(held!(logtime)),
+    },
+    Key {
+        name: "logtime_utc",
+        aliases: &[],
+        kind: Kind::Bool(|options, value| options.logtime_utc = value),
+        usual: Usual::Default("false"),
+        doc: "Whether that time is UTC instead of local.",
+        reload: Reload::Live(held!(logtime_utc)),
+    },
+    Key {
+        name: "log_file",
+        aliases: &["logfile"],
+        kind: Kind::Text(|options, text| {
+            options.log_file = non_empty(text).map(Into::into);
+            Ok(())
+        }),
+        usual: Usual::Example("\"/var/log/midge/midge.log\""),
+        doc: "File the log goes to; stderr if not set.",
+        reload: Reload::Live(held!(log_file)),
+    },
+    Key {
+        name: "log_size_limit",
+        aliases: &["logfile_size_limit"],
+        kind: Kind::Size(ANY, |options, bytes| {
+            options.log_size_limit = u64::try_from(bytes).unwrap_or(0);
+        }),
+        usual: Usual::Default("0"),
+        doc: "Bytes at which the log file is rotated; 0 is never.",
+        reload: Reload::Live(held!(bytes log_size_limit)),
+    },
+    Key {
+        name: "log_max_num",
+        aliases: &["logfile_max_num"],
+        kind: Kind::Integer(ANY, |options, count| options.log_max_num = or_zero(count)),
+        usual: Usual::Default("0"),
+        doc: "Most log files, the live one included; 0 keeps all.",
+        reload: Reload::Live(held!(log_max_num)),
+    },
+    Key {
+        name: "syslog",
+        aliases: &[],
+        kind: Kind::Bool(|options, value| options.syslog = value),
+        usual: Usual::Default("false"),
+        doc: "Whether the log goes to the system's log, /dev/log, instead of stderr; `log_file` \
+              comes first.",
+        reload: Reload::Live(held!(syslog)),
+    },
+    Key {
+        name: "remote_syslog",
+        aliases: &[],
+        kind: Kind::Text(|options, text| {
+            options.remote_syslog = match text {
+                "" => None,
+                text => Some(RemoteSyslog::parse(text)?),
+            };
+            Ok(())
+        }),
+        usual: Usual::Example("\"udp://localhost:514\""),
+        doc: "Log server that the log goes to instead: udp://HOST:PORT, tcp://HOST:PORT or \
+              unix:///PATH; `log_file` comes first. What it does not take goes to stderr.",
+        reload: Reload::Live(held!(remote_syslog)),
+    },
+];
+
+/// Files.
+pub(super) const FILES: &[Key<Options>] = &[
+    Key {
+        name: "pid_file",
+        aliases: &["pidfile"],
+        kind: Kind::Text(|options, text| {
+            options.pid_file = non_empty(text).map(Into::into);
+            Ok(())
+        }),
+        usual: Usual::Example("\"/run/midge/midge.pid\""),
+        doc: "File to write the process id to.",
+        reload: Reload::Live(held!(pid_file)),
+    },
+    Key {
+        name: "ports_file_dir",
+        aliases: &[],
+        kind: Kind::Text(|options, text| {
+            options.ports_file_dir = non_empty(text).map(Into::into);
+            Ok(())
+        }),
+        usual: Usual::Example("\"/run/midge\""),
+        doc: "Folder to write the list of listening ports to.",
+        reload: Reload::Restart("the file is written at the start", held!(ports_file_dir)),
+    },
+];

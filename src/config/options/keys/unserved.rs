@@ -1,0 +1,179 @@
+//! Keys of nats-server that midge does not serve: some do no harm and are accepted
+//! with a warning, the others are refused, because a broker that ignored them would
+//! not do what the file asks for.
+
+use crate::config::{
+    options::{
+        Options,
+        table::{Key, NoEffect},
+        unsupported::{
+            JETSTREAM, NO_JWT, NO_STREAMS, WRITE_TIMEOUT, all_in_map, is_bool, is_empty_text,
+            is_false, is_hollow, is_integer, is_proxies, is_string, is_zero, never, no_effect,
+            refused, unsupported,
+        },
+    },
+    syntax::Value,
+};
+
+/// The keys that are accepted and have no effect, and those that are refused.
+pub(super) const UNSERVED: &[Key<Options>] = &[
+    no_effect("jetstream", &[], JETSTREAM),
+    no_effect(
+        "store_dir",
+        &["storedir"],
+        NoEffect {
+            expected: "a string",
+            accepts: is_string,
+            asks_for_nothing: is_empty_text,
+            reason: NO_STREAMS,
+        },
+    ),
+    no_effect(
+        "default_js_domain",
+        &[],
+        NoEffect {
+            expected: "a block",
+            accepts: |value| matches!(value, Value::Map(_)),
+            asks_for_nothing: is_hollow,
+            reason: NO_STREAMS,
+        },
+    ),
+    no_effect(
+        "prof_port",
+        &[],
+        NoEffect {
+            expected: "an integer",
+            accepts: is_integer,
+            asks_for_nothing: is_zero,
+            reason: "there is no profiling port",
+        },
+    ),
+    no_effect(
+        "disable_sublist_cache",
+        &["no_sublist_cache"],
+        NoEffect {
+            expected: "a boolean",
+            accepts: is_bool,
+            asks_for_nothing: is_false,
+            reason: "subscriptions are matched in another way",
+        },
+    ),
+    no_effect(
+        "connect_error_reports",
+        &["reconnect_error_reports"],
+        NoEffect {
+            expected: "an integer",
+            accepts: is_integer,
+            asks_for_nothing: never,
+            reason: "failed connects are reported by midge's own rule",
+        },
+    ),
+    no_effect(
+        "feature_flags",
+        &[],
+        NoEffect {
+            expected: "a block of booleans",
+            accepts: |value| all_in_map(value, is_bool),
+            asks_for_nothing: is_hollow,
+            reason: NO_STREAMS,
+        },
+    ),
+    no_effect(
+        "prof_block_rate",
+        &[],
+        NoEffect {
+            expected: "an integer",
+            accepts: is_integer,
+            asks_for_nothing: is_zero,
+            reason: "there is no profiling port",
+        },
+    ),
+    no_effect(
+        "proxies",
+        &[],
+        NoEffect {
+            expected: "a block",
+            accepts: is_proxies,
+            asks_for_nothing: is_hollow,
+            reason: "no proxy is believed what it says of a client",
+        },
+    ),
+    no_effect(
+        "ocsp",
+        &[],
+        NoEffect {
+            expected: "a boolean or a block",
+            accepts: |value| matches!(value, Value::Bool(_) | Value::Map(_)),
+            asks_for_nothing: is_false,
+            reason: "no OCSP response is stapled to the certificate; revoked clients are known from \
+                 CRLs (crl_file in the block \"tls\")",
+        },
+    ),
+    no_effect(
+        "ocsp_cache",
+        &[],
+        NoEffect {
+            expected: "a boolean or a block",
+            accepts: |value| matches!(value, Value::Bool(_) | Value::Map(_)),
+            asks_for_nothing: is_false,
+            reason: "OCSP is not asked",
+        },
+    ),
+    no_effect("write_timeout", &[], WRITE_TIMEOUT),
+    refused(
+        "operator",
+        &[
+            "operators",
+            "root",
+            "roots",
+            "root_operator",
+            "root_operators",
+        ],
+        is_hollow,
+        NO_JWT,
+    ),
+    refused("trusted", &["trusted_keys"], is_hollow, NO_JWT),
+    refused(
+        "resolver",
+        &["account_resolver", "accounts_resolver"],
+        is_hollow,
+        NO_JWT,
+    ),
+    refused("resolver_preload", &[], is_hollow, NO_JWT),
+    refused("resolver_pinned_accounts", &[], is_hollow, NO_JWT),
+    refused("resolver_tls", &[], is_hollow, NO_JWT),
+    refused("default_sentinel", &[], is_hollow, NO_JWT),
+    refused(
+        "gateway",
+        &[],
+        is_hollow,
+        unsupported!("clusters are not joined to others: take the block out"),
+    ),
+    refused(
+        "leafnodes",
+        &["leaf"],
+        is_hollow,
+        unsupported!("leafnodes are not served: take the block out"),
+    ),
+    refused(
+        "mqtt",
+        &[],
+        is_hollow,
+        unsupported!("clients talk NATS over TCP or TLS: take the block out"),
+    ),
+    refused(
+        "websocket",
+        &["ws"],
+        is_hollow,
+        unsupported!("clients talk NATS over TCP or TLS: take the block out"),
+    ),
+    refused(
+        "proxy_protocol",
+        &[],
+        is_false,
+        unsupported!(
+            "clients are known by their own addresses: take the key out and let them connect \
+                 directly"
+        ),
+    ),
+];

@@ -1,0 +1,110 @@
+//! The plan of a reload: what differs between two sets of options, and what of it a
+//! running broker can take over, as the table says. `server::reload` asks and acts.
+
+use super::{
+    Options,
+    keys::TOP,
+    table::{Block, Held, Reload, ReloadKind},
+};
+
+/// One setting that differs.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Change {
+    /// The key, behind that of its block.
+    pub name: String,
+    /// The old and the new value as they would be written in a file. Empty where the
+    /// value may hold secrets or is too long for a line.
+    pub values: Option<(String, String)>,
+    /// What it takes.
+    pub takes: ReloadKind,
+}
+
+/// Two sets of settings that are compared.
+pub struct Plan<'a, T> {
+    /// Those in force.
+    pub old: &'a T,
+    /// Those that were read.
+    pub new: &'a T,
+    /// Those that are in force once all has been taken over that can be; begins as
+    /// those that were read.
+    pub merged: &'a mut T,
+    /// The block that the keys stand in, with a blank behind it.
+    prefix: String,
+    changes: &'a mut Vec<Change>,
+}
+
+/// What differs, and the options that are in force once all has been taken over
+/// that can be.
+pub fn changes(old: &Options, new: &Options) -> (Vec<Change>, Options) {
+    let (mut changes, mut merged) = (Vec::new(), new.clone());
+    let mut plan = Plan {
+        old,
+        new,
+        merged: &mut merged,
+        prefix: String::new(),
+        changes: &mut changes,
+    };
+    plan.compare(&TOP);
+    (changes, merged)
+}
+
+impl<T> Plan<'_, T> {
+    /// Compares the keys of a block that is stored in the same place.
+    pub fn block(&mut self, name: &str, block: &Block<T>) {
+        let before = std::mem::replace(&mut self.prefix, format!("{name} "));
+        self.compare(block);
+        self.prefix = before;
+    }
+
+    /// Compares the keys of a block that has a place of its own. Returns what of it is
+    /// in force in the end.
+    pub fn inner<B: Clone>(&mut self, name: &str, block: &Block<B>, old: &B, new: &B) -> B {
+        let mut merged = new.clone();
+        let mut plan = Plan {
+            old,
+            new,
+            merged: &mut merged,
+            prefix: format!("{}{name} ", self.prefix),
+            changes: self.changes,
+        };
+        plan.compare(block);
+        merged
+    }
+
+    /// Notes that something differs and waits for a restart.
+    pub fn waits(&mut self, name: &str, why: &'static str, values: (String, String)) {
+        self.changes.push(Change {
+            name: format!("{}{name}", self.prefix),
+            values: Some(values),
+            takes: ReloadKind::Restart(why),
+        });
+    }
+
+    fn compare(&mut self, block: &Block<T>) {
+        for key in block.keys() {
+            match &key.reload {
+                Reload::Live(held) => self.setting(key.name, held, ReloadKind::Live),
+                Reload::Restart(why, held) => {
+                    self.setting(key.name, held, ReloadKind::Restart(why));
+                    // What needs a restart stays as it is.
+                    (held.copy)(self.merged, self.old);
+                }
+                Reload::PerKey(compare) => compare(self),
+                Reload::As(_) | Reload::WithBlock | Reload::Nothing => {}
+            }
+        }
+    }
+
+    fn setting(&mut self, name: &str, held: &Held<T>, takes: ReloadKind) {
+        if (held.same)(self.old, self.new) {
+            return;
+        }
+        self.changes.push(Change {
+            name: format!("{}{name}", self.prefix),
+            values: held
+                .written
+                .map(|written| (written(self.old), written(self.new))),
+            takes,
+        });
+    }
+}

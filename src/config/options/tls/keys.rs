@@ -1,0 +1,426 @@
+//! The table of the keys in `tls`.
+
+use std::path::PathBuf;
+
+use super::{Pair, Written};
+use crate::{
+    config::{
+        options::{
+            duration::parse_duration,
+            problems::Problems,
+            table::{Block, Key, Kind, NoEffect, Reload, Section, Usual},
+            unsupported::{is_bool, is_false, never, no_effect, refused, unsupported},
+        },
+        syntax::{Entry, Value},
+    },
+    security::{
+        options::{AUTO_DELAY, CertificateFiles, ExpiredCrl, HandshakeFirst},
+        suites::{find_group, find_suite},
+    },
+};
+
+/// The keys of a block `tls`.
+pub(in crate::config) static TLS_BLOCK: Block<Written> = Block {
+    name: "tls",
+    title: "In `tls`, at the top and in `cluster`",
+    place: "tls",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            Key {
+                name: "cert_file",
+                aliases: &[],
+                kind: Kind::Text(|it, text| {
+                    it.pair.cert_file = path(text);
+                    Ok(())
+                }),
+                usual: Usual::Example("\"/etc/midge/cert.pem\""),
+                doc: "The broker's certificate, with the intermediate CAs behind it.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "key_file",
+                aliases: &[],
+                kind: Kind::Text(|it, text| {
+                    it.pair.key_file = path(text);
+                    Ok(())
+                }),
+                usual: Usual::Example("\"/etc/midge/key.pem\""),
+                doc: "The certificate's key.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "certs",
+                aliases: &["certificates"],
+                kind: Kind::Structure {
+                    form: "list of blocks",
+                    read: read_pairs,
+                    blocks: &[&CERTS],
+                },
+                usual: Usual::Example("[{ cert_file: \"cert.pem\", key_file: \"key.pem\" }]"),
+                doc: "Several certificates instead; the first that fits a peer is shown.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "ca_file",
+                aliases: &[],
+                kind: Kind::Text(|it, text| {
+                    it.tls.ca_file = path(text);
+                    Ok(())
+                }),
+                usual: Usual::Example("\"/etc/midge/ca.pem\""),
+                doc: "The CAs that sign the peers' certificates; those of the system if not set.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "crl_file",
+                aliases: &["crl_files"],
+                kind: Kind::Structure {
+                    form: "string or list of strings",
+                    read: |it, entry, problems| {
+                        it.tls.crl_files = texts(problems, entry, |text| Ok(text.into()));
+                    },
+                    blocks: &[],
+                },
+                usual: Usual::Example("\"/etc/midge/crl.pem\""),
+                doc: "Files with CRLs: a peer whose certificate is revoked in one is refused.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "crl_expired",
+                aliases: &[],
+                kind: Kind::Text(|it, text| {
+                    it.tls.crl_expired = expired_crl(text)?;
+                    Ok(())
+                }),
+                usual: Usual::Default("reject"),
+                doc: "What becomes of peers once the successor of a CRL is overdue: `reject`, or `warn`, which lets them in.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "verify",
+                aliases: &[],
+                kind: Kind::Bool(|it, value| it.tls.verify |= value),
+                usual: Usual::Default("false"),
+                doc: "Whether peers must show a certificate of `ca_file`.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "verify_and_map",
+                aliases: &[],
+                kind: Kind::Bool(|it, value| {
+                    it.tls.map = value;
+                    it.tls.verify |= value;
+                }),
+                usual: Usual::Default("false"),
+                doc: "Whether they must, and the certificate names the user.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "verify_cert_and_check_known_urls",
+                aliases: &[],
+                kind: Kind::Bool(|it, value| {
+                    it.tls.check_known_urls = value;
+                    it.tls.verify |= value;
+                }),
+                usual: Usual::Default("false"),
+                doc: "In `cluster`: whether a member that dials must have a certificate for a host in `routes`.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "insecure",
+                aliases: &[],
+                kind: Kind::Bool(|it, value| it.tls.insecure = value),
+                usual: Usual::Default("false"),
+                doc: "In `cluster`: whether the certificates of members that are dialled are taken unseen.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "timeout",
+                aliases: &[],
+                kind: Kind::Seconds(|it, time| {
+                    if !time.is_zero() {
+                        it.tls.timeout = time;
+                    }
+                }),
+                usual: Usual::Default("2"),
+                doc: "Time that a peer may keep the handshake waiting.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "handshake_first",
+                aliases: &["first", "immediate"],
+                kind: Kind::Structure {
+                    form: "boolean, \"auto\" or duration",
+                    read: handshake_first,
+                    blocks: &[],
+                },
+                usual: Usual::Default("false"),
+                doc: "Whether TLS begins before INFO: `true`, `false`, `\"auto\"` for peers that begin within 50 ms, or that time.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "min_version",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "\"1.2\" or \"1.3\"",
+                    read: min_version,
+                    blocks: &[],
+                },
+                usual: Usual::Default("\"1.2\""),
+                doc: "The oldest version of TLS that is spoken.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "cipher_suites",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "list of names",
+                    read: |it, entry, problems| {
+                        it.tls.cipher_suites = texts(problems, entry, |name| {
+                            find_suite(name).map(|_| name.to_owned())
+                        });
+                    },
+                    blocks: &[],
+                },
+                usual: Usual::Example("[\"TLS_AES_256_GCM_SHA384\"]"),
+                doc: "Cipher suites, the preferred first; all good ones if not set.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "curve_preferences",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "list of names",
+                    read: |it, entry, problems| {
+                        it.tls.curve_preferences = texts(problems, entry, |name| {
+                            find_group(name).map(|_| name.to_owned())
+                        });
+                    },
+                    blocks: &[],
+                },
+                usual: Usual::Example("[\"X25519\"]"),
+                doc: "Key exchange groups, the preferred first; all good ones if not set.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "pinned_certs",
+                aliases: &[],
+                kind: Kind::Structure {
+                    form: "list of strings",
+                    read: |it, entry, problems| {
+                        it.tls.pinned_certs = texts(problems, entry, pinned).into_iter().collect();
+                    },
+                    blocks: &[],
+                },
+                usual: Usual::Example(
+                    "[\"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef\"]",
+                ),
+                doc: "SHA-256, in hexadecimal, of the public keys that peers may have.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "connection_rate_limit",
+                aliases: &[],
+                kind: Kind::Integer(i64::MIN..=i64::MAX, |it, limit| {
+                    it.tls.connection_rate_limit =
+                        u32::try_from(limit).ok().filter(|limit| *limit > 0);
+                }),
+                usual: Usual::Default("0"),
+                doc: "Handshakes begun in a second at most; 0 is no limit.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "puppet",
+                aliases: &[],
+                kind: Kind::Bool(|it, value| it.tls.puppet = value),
+                usual: Usual::Default("false"),
+                doc: "Whether certificate, key, CA and CRL are those of the Puppet agent of this host; only certificates of its CA get in.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "ssldir",
+                aliases: &[],
+                kind: Kind::Text(|it, text| {
+                    it.tls.ssldir = path(text);
+                    Ok(())
+                }),
+                usual: Usual::Example("\"/etc/puppetlabs/puppet/ssl\""),
+                doc: "Where the Puppet agent has them, if its settings are not to be asked.",
+                reload: Reload::WithBlock,
+            },
+            no_effect(
+                "allow_insecure_cipher_suites",
+                &[],
+                NoEffect {
+                    expected: "true or false, without quotes",
+                    accepts: is_bool,
+                    asks_for_nothing: is_false,
+                    reason: "there are none",
+                },
+            ),
+            no_effect("ca_certs_match", &[], WINDOWS),
+            no_effect("cert_match", &[], WINDOWS),
+            no_effect("cert_match_by", &[], WINDOWS),
+            no_effect("cert_match_skip_invalid", &[], WINDOWS),
+            refused(
+                "cert_store",
+                &[],
+                never,
+                unsupported!("certificates are read from files: write cert_file and key_file"),
+            ),
+            refused(
+                "ocsp_peer",
+                &[],
+                is_false,
+                unsupported!("revoked certificates are known from CRLs: write crl_file"),
+            ),
+        ],
+    }],
+};
+
+/// Keys of the store of certificates that Windows has.
+const WINDOWS: NoEffect = NoEffect {
+    expected: "a value",
+    accepts: |_| true,
+    asks_for_nothing: never,
+    reason: "certificates are read from files: write cert_file and key_file",
+};
+
+/// The keys of an item of `certs`.
+static CERTS: Block<Pair> = Block {
+    name: "certs",
+    title: "In an item of `certs` of `tls`",
+    place: "certs",
+    sections: &[Section {
+        title: "",
+        keys: &[
+            Key {
+                name: "cert_file",
+                aliases: &[],
+                kind: Kind::Text(|pair, text| {
+                    pair.cert_file = path(text);
+                    Ok(())
+                }),
+                usual: Usual::Example("\"/etc/midge/cert.pem\""),
+                doc: "A certificate, with the intermediate CAs behind it.",
+                reload: Reload::WithBlock,
+            },
+            Key {
+                name: "key_file",
+                aliases: &[],
+                kind: Kind::Text(|pair, text| {
+                    pair.key_file = path(text);
+                    Ok(())
+                }),
+                usual: Usual::Example("\"/etc/midge/key.pem\""),
+                doc: "The certificate's key.",
+                reload: Reload::WithBlock,
+            },
+        ],
+    }],
+};
+
+/// A list of certificates, each with its key.
+fn read_pairs(written: &mut Written, entry: &Entry, problems: &mut Problems) {
+    for item in problems.list(&entry.node, &entry.key).unwrap_or_default() {
+        let mut pair = Pair::default();
+        if CERTS
+            .read_node(&mut pair, item, "certs", problems)
+            .is_none()
+        {
+            continue;
+        }
+        match (pair.cert_file, pair.key_file) {
+            (Some(cert_file), Some(key_file)) => written.tls.certificates.push(CertificateFiles {
+                cert_file,
+                key_file,
+            }),
+            _ => problems.error(&item.position, "a certificate needs cert_file and key_file"),
+        }
+    }
+}
+
+fn path(text: &str) -> Option<PathBuf> {
+    (!text.is_empty()).then(|| text.into())
+}
+
+/// The strings of an entry, each as `read` understands it.
+fn texts<T>(
+    problems: &mut Problems,
+    entry: &Entry,
+    read: impl Fn(&str) -> Result<T, String>,
+) -> Vec<T> {
+    let texts = problems.texts(&entry.node, &entry.key).unwrap_or_default();
+    if texts.is_empty() && matches!(entry.node.value, Value::Array(_)) {
+        problems.error(
+            &entry.position,
+            format!("{:?} must not be empty", entry.key),
+        );
+    }
+    texts
+        .into_iter()
+        .filter_map(|(text, position)| problems.noted(position, read(text)))
+        .collect()
+}
+
+fn expired_crl(text: &str) -> Result<ExpiredCrl, String> {
+    match &*text.to_ascii_lowercase() {
+        "reject" => Ok(ExpiredCrl::Reject),
+        "warn" => Ok(ExpiredCrl::Warn),
+        _ => Err(format!("\"crl_expired\" is reject or warn, not {text:?}")),
+    }
+}
+
+fn handshake_first(written: &mut Written, entry: &Entry, problems: &mut Problems) {
+    let read = match &entry.node.value {
+        Value::Bool(true) => Ok(HandshakeFirst::Yes),
+        Value::Bool(false) => Ok(HandshakeFirst::No),
+        Value::String(text) => match &*text.to_ascii_lowercase() {
+            "true" | "on" => Ok(HandshakeFirst::Yes),
+            "false" | "off" => Ok(HandshakeFirst::No),
+            "auto" | "auto_fallback" => Ok(HandshakeFirst::Within(AUTO_DELAY)),
+            _ => parse_duration(text).map(HandshakeFirst::Within),
+        },
+        _ => Err(format!(
+            "{:?} is true, false, \"auto\" or a duration",
+            entry.key
+        )),
+    };
+    if let Some(first) = problems.noted(&entry.position, read) {
+        written.tls.handshake_first = first;
+    }
+}
+
+fn min_version(written: &mut Written, entry: &Entry, problems: &mut Problems) {
+    let text = match &entry.node.value {
+        // Without quotes it reads as a number.
+        Value::Float(number) => number.to_string(),
+        _ => match problems.text(entry) {
+            Some(text) => text.to_owned(),
+            None => return,
+        },
+    };
+    let read = match text.trim_start_matches(['v', 'V']) {
+        "1.2" => Ok(false),
+        "1.3" => Ok(true),
+        "1.0" | "1.1" => Err(format!("TLS {text} is not spoken any more: write \"1.2\"")),
+        _ => Err(format!(
+            "{:?} is \"1.2\" or \"1.3\", not {text:?}",
+            entry.key
+        )),
+    };
+    if let Some(only_tls13) = problems.noted(&entry.position, read) {
+        written.tls.only_tls13 = only_tls13;
+    }
+}
+
+fn pinned(text: &str) -> Result<String, String> {
+    let digest = text.to_ascii_lowercase();
+    match digest.len() == 64 && digest.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        true => Ok(digest),
+        false => Err(format!(
+            "{text:?} is not the SHA-256 of a public key in hexadecimal"
+        )),
+    }
+}

@@ -1,0 +1,222 @@
+//! Values that one of both takes and the other one does not, and why.
+
+/// Values that one of both takes and the other one does not; `*` is any key of the
+/// block that is not named, or any value.
+pub struct Difference {
+    pub block: &'static str,
+    pub keys: &'static [&'static str],
+    pub forms: &'static [&'static str],
+    pub midge_accepts: bool,
+    pub reason: &'static str,
+}
+
+const fn stricter(
+    block: &'static str,
+    keys: &'static [&'static str],
+    forms: &'static [&'static str],
+    reason: &'static str,
+) -> Difference {
+    Difference {
+        block,
+        keys,
+        forms,
+        midge_accepts: false,
+        reason,
+    }
+}
+
+const fn laxer(
+    block: &'static str,
+    keys: &'static [&'static str],
+    forms: &'static [&'static str],
+    reason: &'static str,
+) -> Difference {
+    Difference {
+        midge_accepts: true,
+        ..stricter(block, keys, forms, reason)
+    }
+}
+
+const FAILS_AT_START: &str = "nats-server takes it with -t and then does not start";
+const NEGATIVE: &str = "a negative number makes no sense here";
+const UNSERVED: &str = "not served, and the broker would not do what the file asks for";
+const OPERATOR: &str =
+    "operator mode (JWT) is not served, and its keys are told as soon as they appear";
+const UNLOOKED: &str = "it has no effect, so what stands in it is not looked at";
+const SECONDS: &str = "nats-server starts with it and warns, so a test of the file warns too";
+const NO_SUBJECT: &str = "an empty text is no subject";
+const HOLLOW: &str = "a value of the wrong kind would be passed over without a word";
+
+pub const DIFFERENCES: &[Difference] = &[
+    stricter("top", &["accounts"], &["*"], HOLLOW),
+    stricter("top", &["https", "https_port"], &["*"], FAILS_AT_START),
+    laxer(
+        "top",
+        &["jetstream", "ocsp", "ocsp_cache"],
+        &["{ a: b }"],
+        UNLOOKED,
+    ),
+    stricter(
+        "top",
+        &[
+            "max_control_line",
+            "max_payload",
+            "max_pending",
+            "ping_max",
+            "max_closed_clients",
+        ],
+        &["-1"],
+        NEGATIVE,
+    ),
+    stricter("top", &["max_pending"], &["5"], FAILS_AT_START),
+    stricter(
+        "top",
+        &["ping_interval", "write_deadline"],
+        &["\"-5s\""],
+        NEGATIVE,
+    ),
+    laxer(
+        "top",
+        &["ping_interval", "write_deadline"],
+        &["5", "0"],
+        SECONDS,
+    ),
+    stricter(
+        "top",
+        &["gateway", "leaf", "websocket", "mqtt", "proxy_protocol"],
+        &["*"],
+        UNSERVED,
+    ),
+    laxer(
+        "top",
+        &["gateway", "leaf", "websocket", "mqtt", "proxy_protocol"],
+        &["*"],
+        "an empty value asks for nothing",
+    ),
+    stricter(
+        "top",
+        &[
+            "operator",
+            "resolver",
+            "resolver_tls",
+            "resolver_preload",
+            "resolver_pinned_accounts",
+            "trusted",
+            "default_sentinel",
+        ],
+        &["*"],
+        OPERATOR,
+    ),
+    laxer(
+        "top",
+        &[
+            "operator",
+            "resolver",
+            "resolver_tls",
+            "resolver_preload",
+            "resolver_pinned_accounts",
+            "trusted",
+            "default_sentinel",
+        ],
+        &["*"],
+        "an empty value asks for nothing",
+    ),
+    laxer("top", &["proxies"], &["*"], UNLOOKED),
+    stricter("top", &["tls"], &["{}"], FAILS_AT_START),
+    stricter(
+        "top",
+        &["no_auth_user", "system_account"],
+        &["*"],
+        FAILS_AT_START,
+    ),
+    stricter(
+        "cluster",
+        &["routes"],
+        &["[a]"],
+        "a route without a port is dialled in vain for ever",
+    ),
+    stricter("cluster", &["tls"], &["{}"], "there is no certificate"),
+    stricter(
+        "cluster",
+        &["connect_retries", "ping_max"],
+        &["-1"],
+        NEGATIVE,
+    ),
+    stricter(
+        "cluster",
+        &["ping_interval", "write_deadline"],
+        &["\"-5s\""],
+        NEGATIVE,
+    ),
+    laxer(
+        "cluster",
+        &["ping_interval", "write_deadline"],
+        &["5", "0"],
+        SECONDS,
+    ),
+    stricter(
+        "cluster authorization",
+        &["proxy_required"],
+        &["*"],
+        UNSERVED,
+    ),
+    stricter("cluster authorization", &["token"], &["\"\""], UNSERVED),
+    stricter(
+        "cluster authorization",
+        &["timeout"],
+        &["-1", "\"-5s\""],
+        NEGATIVE,
+    ),
+    stricter(
+        "tls",
+        &["timeout", "handshake_first"],
+        &["-1", "\"-5s\""],
+        NEGATIVE,
+    ),
+    stricter(
+        "tls",
+        &["pinned_certs"],
+        &["[]"],
+        "an empty list would pin nothing, though the file says that there are pins",
+    ),
+    laxer("compression", &["mode", "rtt_thresholds"], &["*"], UNLOOKED),
+    stricter("tls", &["certs"], &["[]"], "there is no certificate"),
+    stricter("tls", &["ocsp_peer"], &["*"], UNSERVED),
+    laxer(
+        "tls",
+        &[
+            "cert_match",
+            "cert_match_by",
+            "cert_match_skip_invalid",
+            "ca_certs_match",
+        ],
+        &["*"],
+        UNLOOKED,
+    ),
+    stricter("authorization", &["timeout"], &["-1", "\"-5s\""], NEGATIVE),
+    stricter("authorization", &["proxy_required"], &["true"], UNSERVED),
+    stricter("user", &["proxy_required"], &["true"], UNSERVED),
+    stricter(
+        "account",
+        &["imports", "exports"],
+        &["[{}]"],
+        "an empty entry is a forgotten one",
+    ),
+    laxer(
+        "account",
+        &["jetstream", "msg_trace"],
+        &["{ a: b }"],
+        UNLOOKED,
+    ),
+    stricter("export", &["stream", "service"], &["\"\""], NO_SUBJECT),
+    stricter("service export", &["threshold"], &["\"-5s\""], NEGATIVE),
+    laxer(
+        "service export",
+        &["account_token_position"],
+        &["-1"],
+        "nats-server fails on it; it means no position",
+    ),
+    stricter("stream import", &["prefix", "to"], &["\"\""], NO_SUBJECT),
+    stricter("mapping", &["dest"], &["\"\""], NO_SUBJECT),
+    stricter("service import", &["to"], &["\"\""], NO_SUBJECT),
+];

@@ -1,0 +1,172 @@
+//! The page `docs/configuration.md`, made from the tables of keys and the lists of
+//! differences. `UPDATE_CONF=1 cargo test --test config_differential the_page` writes it
+//! anew.
+
+use std::{fmt::Write as _, fs, path::Path};
+
+use midge::config::options::{
+    keys::tables,
+    table::{ReloadKind, Row, Usual},
+};
+
+use super::{
+    differences::{DIFFERENCES, Difference},
+    different::DIFFERENT,
+    keys::own_names,
+    place::names,
+};
+
+fn one_line(text: &str) -> String {
+    let words = text.split_whitespace().collect::<Vec<_>>();
+    words.join(" ").replace('|', "\\|")
+}
+
+fn code(texts: &[&str]) -> String {
+    let quoted: Vec<String> = texts
+        .iter()
+        .map(|text| format!("`{}`", text.replace('\n', " ⏎ ").replace('|', "\\|")))
+        .collect();
+    quoted.join(", ")
+}
+
+fn write_row(page: &mut String, row: &Row) {
+    let names = code(&row.names);
+    if !row.is_served {
+        let doc = one_line(row.doc);
+        let told = match row.form {
+            "" => format!("Refused: it {doc}."),
+            _ => format!("Accepted without effect: {doc}."),
+        };
+        let _ = writeln!(page, "| {names} | | | {told} | |");
+        return;
+    }
+    let usual = match row.usual {
+        Usual::Default(value) => code(&[value]),
+        Usual::Example(_) => String::new(),
+    };
+    let reload = match row.reload {
+        Some(ReloadKind::Live) => "live".to_owned(),
+        Some(ReloadKind::Restart(why)) => format!("restart: {why}"),
+        None => String::new(),
+    };
+    let (form, doc) = (one_line(row.form), one_line(row.doc));
+    let _ = writeln!(page, "| {names} | {form} | {usual} | {doc} | {reload} |");
+}
+
+fn page() -> String {
+    let names = names();
+    let mut page = String::from(BEGINNING);
+    for table in tables() {
+        let title = table.title;
+        let _ = write!(page, "\n### {title}\n\n{HEADINGS}");
+        for row in &table.rows {
+            write_row(&mut page, row);
+        }
+        let own = own_names(&names, table.name);
+        // Of these blocks nats-server has nothing.
+        if !own.is_empty() && own.len() < table.rows.len() {
+            let _ = writeln!(page, "\nnats-server does not have {}.", code(&own));
+        }
+    }
+    page += MIDDLE;
+    for Difference {
+        block,
+        keys,
+        forms,
+        midge_accepts,
+        reason,
+    } in DIFFERENCES
+    {
+        let who = if *midge_accepts {
+            "midge"
+        } else {
+            "nats-server"
+        };
+        let values = match forms {
+            ["*"] => "some".to_owned(),
+            forms => code(forms),
+        };
+        let _ = writeln!(
+            page,
+            "| {block}: {} | {values} | {who} | {reason} |",
+            code(keys)
+        );
+    }
+    page += END;
+    for difference in DIFFERENT {
+        let who = if difference.midge_accepts {
+            "midge"
+        } else {
+            "nats-server"
+        };
+        let text = match difference.text {
+            "" => "(an empty file)".to_owned(),
+            text => code(&[text.trim_start_matches('\u{feff}')]),
+        };
+        let _ = writeln!(page, "| {text} | {who} | {} |", difference.reason);
+    }
+    page
+}
+
+#[test]
+fn the_page_in_the_docs_is_the_one_of_the_tables() {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md");
+    let made = page();
+    if std::env::var_os("UPDATE_CONF").is_some() {
+        fs::write(&file, &made).expect("room for a file");
+    }
+    let found = fs::read_to_string(&file).unwrap_or_default();
+    assert!(
+        found == made,
+        "docs/configuration.md is not what the tables say: run UPDATE_CONF=1 cargo test --test \
+         config_differential the_page"
+    );
+}
+
+const BEGINNING: &str = "\
+# Configuration files
+
+midge reads the files of nats-server. This page has every key that midge knows, block by block,
+and the values that nats-server judges differently. The same tables are the manual page
+midge.conf(5); `conf/midge.conf` shows the keys at the top with their defaults, `conf/cluster.conf`
+those of a cluster.
+
+A key of nats-server is
+
+- served,
+- accepted without effect, with a warning that says what is missing, where the broker can do its
+  work without,
+- or refused, where going on would be unsafe or would not do what the file asks for. An empty
+  value (`leafnodes {}`, `operator: []`, `proxy_protocol: false`) asks for nothing and is no error.
+
+Keys match in any letter case. Of a key that is written twice the later one counts. A key that is
+not known is an error, unless its value is used as a variable. `midge -t -c FILE` tests a file; with
+warnings it says that the file is valid, since the broker would start.
+
+A reload (SIGHUP, `midge --signal reload`) reads the file again. If anything in it is wrong, nothing
+changes. Otherwise every key that is **live** takes effect at once, for clients and routes that are
+connected too, and the log names it with its new value. A key that needs a **restart** is named with
+the reason; everything else is taken over. Where the column says nothing, the key is taken over
+together with the block that it stands in.
+
+## Keys
+";
+
+const HEADINGS: &str = "| key | value | default | what it does | reload |\n|---|---|---|---|---|\n";
+
+const MIDDLE: &str = "
+## Values that nats-server judges differently
+
+A test gives each key of nats-server a value of each kind, and both brokers the same file: numbers, texts, durations, booleans, lists,
+blocks, dates. Both accept or both refuse, but for these.
+
+| key | value | accepted by | why |
+|---|---|---|---|
+";
+
+const END: &str = "
+## Texts that nats-server judges differently
+
+| text | accepted by | why |
+|---|---|---|
+";

@@ -1,0 +1,241 @@
+//! What is logged, how, and where to.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader},
+    net::TcpListener,
+    path::Path,
+};
+
+use chrono::{NaiveDateTime, TimeDelta, Utc};
+
+use crate::reload::{DONE, reload};
+use test_support::{Broker, RawClient, wait_for, wait_until};
+
+use super::{Effect, Scene};
+
+pub const EFFECTS: &[Effect] = &[
+    ("debug", debug),
+    ("trace", trace),
+    ("trace_verbose", trace_verbose),
+    ("trace_headers", trace_headers),
+    ("max_traced_msg_len", max_traced_msg_len),
+    ("logtime", logtime),
+    ("logtime_utc", logtime_utc),
+    ("log_file", log_file),
+    ("log_size_limit", log_size_limit),
+    ("log_max_num", log_max_num),
+    ("syslog", syslog),
+    ("remote_syslog", remote_syslog),
+];
+
+/// The lines of the log that have this in them.
+fn lines_with(scene: &Scene, text: &str) -> Vec<String> {
+    let log = scene.member.broker.log();
+    let lines = log.lines().filter(|line| line.contains(text));
+    lines.map(str::to_owned).collect()
+}
+
+/// Waits until the log has lines with this in them. Lines come a moment later than what
+/// they tell of, in its order.
+fn logged(scene: &Scene, text: &str) -> Vec<String> {
+    wait_for(&format!("the log has {text:?}"), || {
+        let found = lines_with(scene, text);
+        (!found.is_empty()).then_some(found)
+    })
+}
+
+#[test]
+fn debug() {
+    let mut scene = Scene::new("", "");
+    drop(scene.client());
+    scene.reload("debug: true", "");
+    assert!(lines_with(&scene, "[DBG]").is_empty());
+    drop(scene.client());
+    logged(&scene, "Client connection created");
+}
+
+/// What a client that is connected says is traced once this is the configuration.
+fn is_traced_with(config: &str) {
+    let mut scene = Scene::new("", "");
+    let mut client = scene.client();
+    client.send("SUB before 1\r\n");
+    client.sync();
+    scene.reload(config, "");
+    client.send("SUB after 2\r\n");
+    client.sync();
+    logged(&scene, "<<- [SUB after 2]");
+    assert!(lines_with(&scene, "before").is_empty());
+}
+
+#[test]
+fn trace() {
+    is_traced_with("trace: true");
+}
+
+#[test]
+fn trace_verbose() {
+    is_traced_with("trace_verbose: true");
+}
+
+#[test]
+fn trace_headers() {
+    let mut scene = Scene::new("trace: true", "");
+    let mut client = scene.member.client();
+    let say = |client: &mut RawClient, name: &str, payload: &str| {
+        client.send(format!(
+            "HPUB a 18 23\r\nNATS/1.0\r\n{name}: b\r\n\r\n{payload}\r\n"
+        ));
+        client.sync();
+    };
+    say(&mut client, "A", "first");
+    logged(&scene, "first");
+    scene.reload("trace_headers: true", "");
+    say(&mut client, "B", "other");
+    say(&mut client, "C", "third");
+    logged(&scene, "C: b");
+    logged(&scene, "B: b");
+    assert!(lines_with(&scene, "other").is_empty());
+}
+
+#[test]
+fn max_traced_msg_len() {
+    let mut scene = Scene::new("trace: true", "");
+    let mut client = scene.client();
+    scene.reload("trace: true\nmax_traced_msg_len: 4", "");
+    client.send("PUB a 10\r\n0123456789\r\n");
+    client.sync();
+    let line = logged(&scene, "\"0123").remove(0);
+    assert!(!line.contains("01234"), "{line}");
+}
+
+/// The time in the last line of the log.
+fn last_time(log: &str) -> Option<NaiveDateTime> {
+    let line = log.lines().last()?;
+    let (_, rest) = line.split_once("] ")?;
+    let time = rest.get(..26)?;
+    NaiveDateTime::parse_from_str(time, "%Y/%m/%d %H:%M:%S%.6f").ok()
+}
+
+#[test]
+fn logtime() {
+    let broker = Broker::midge().config("logtime: true").start();
+    assert!(last_time(&broker.log()).is_some(), "{}", broker.log());
+    let log = reload(&broker, "logtime: false", DONE);
+    assert!(last_time(&log).is_none(), "{log}");
+}
+
+#[test]
+fn logtime_utc() {
+    let broker = Broker::midge()
+        .config("logtime_utc: false")
+        .env("TZ", "<+14>-14")
+        .start();
+    let is_utc = |log: &str| {
+        let time = last_time(log).unwrap_or_else(|| panic!("{log}"));
+        (time - Utc::now().naive_utc()).abs() < TimeDelta::hours(1)
+    };
+    assert!(!is_utc(&broker.log()), "{}", broker.log());
+    let log = reload(&broker, "logtime_utc: true", DONE);
+    assert!(is_utc(&log), "{log}");
+}
+
+#[test]
+fn log_file() {
+    let mut scene = Scene::new("log_file: \"old.log\"", "");
+    let file = scene.member.broker.folder().join("new.log");
+    write_reload(&mut scene, "log_file: \"new.log\"");
+    wait_until("the other file is written to", || {
+        fs::read_to_string(&file).is_ok_and(|log| log.contains("Reloaded server configuration"))
+    });
+}
+
+/// Has it read another file where the log cannot be looked at.
+fn write_reload(scene: &mut Scene, config: &str) {
+    scene.plan.config = config.into();
+    let file = scene.member.broker.folder().join("broker.conf");
+    fs::write(file, scene.plan.text()).expect("room for a file");
+    scene.member.broker.signal(libc::SIGHUP);
+}
+
+/// Files that the log has been divided into.
+fn files(folder: &Path) -> usize {
+    let names = fs::read_dir(folder).expect("the broker's folder");
+    names
+        .map(|entry| entry.expect("a file").file_name().display().to_string())
+        .filter(|name| name.starts_with("it.log"))
+        .count()
+}
+
+/// Clients that come and go are logged.
+fn log_something(scene: &Scene) {
+    for _ in 0..20 {
+        drop(scene.client());
+    }
+}
+
+const LOGS: &str = "log_file: \"it.log\"\ndebug: true";
+
+#[test]
+fn log_size_limit() {
+    let mut scene = Scene::new(LOGS, "");
+    let folder = scene.member.broker.folder().to_owned();
+    log_something(&scene);
+    assert_eq!(files(&folder), 1);
+    write_reload(&mut scene, &format!("{LOGS}\nlog_size_limit: 1000"));
+    wait_until("the log is divided", || {
+        log_something(&scene);
+        files(&folder) > 3
+    });
+}
+
+#[test]
+fn log_max_num() {
+    let many = format!("{LOGS}\nlog_size_limit: 1000");
+    let mut scene = Scene::new(&many, "");
+    let folder = scene.member.broker.folder().to_owned();
+    wait_until("the log is divided", || {
+        log_something(&scene);
+        files(&folder) > 5
+    });
+    write_reload(&mut scene, &format!("{many}\nlog_max_num: 3"));
+    wait_until("the oldest go", || {
+        log_something(&scene);
+        files(&folder) <= 4
+    });
+}
+
+/// Where there is no log of the system, the log says that it would go there.
+#[test]
+fn syslog() {
+    let mut scene = Scene::new("", "");
+    let before = scene.member.broker.log().len();
+    write_reload(&mut scene, "syslog: true");
+    let said = |scene: &Scene| scene.member.broker.log().split_off(before);
+    match Path::new("/dev/log").exists() {
+        true => {
+            // From then on stderr is silent.
+            wait_until("the new file is read", || {
+                scene.member.broker.get_json("/varz")["config_load_time"]
+                    != scene.member.broker.get_json("/varz")["start"]
+            });
+            scene.client();
+            let said = said(&scene);
+            assert!(!said.contains("Reloaded server configuration"), "{said}");
+        }
+        false => wait_until("it says where the log is to go", || {
+            said(&scene).contains("until it can go to")
+        }),
+    }
+}
+
+#[test]
+fn remote_syslog() {
+    let mut scene = Scene::new("", "");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("an address");
+    write_reload(&mut scene, &format!("remote_syslog: \"tcp://{address}\""));
+    let (stream, _) = listener.accept().expect("it connects");
+    let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
+    assert!(lines.any(|line| line.contains("Reloaded: remote_syslog")));
+}

@@ -1,0 +1,157 @@
+//! What a reload changes: each key that the table says takes effect while the broker
+//! runs has a test here of what it does to clients that are connected or come, and,
+//! where it matters to them, to routes. What the log says is no proof.
+//!
+//! Each file has a list of its keys and their tests; the table is held against them.
+
+mod clients;
+mod log;
+mod logins;
+mod queues;
+mod routes;
+mod watched;
+
+use std::collections::BTreeSet;
+
+use midge::config::options::{keys::tables, table::ReloadKind};
+
+use test_support::{
+    RawClient,
+    mesh::{Kind, Member, Plan, free_port},
+    raw_client::parse_info,
+    wait_until,
+};
+
+/// A key, behind its block, and the test of its effect.
+type Effect = (&'static str, fn());
+
+const EFFECTS: &[&[Effect]] = &[
+    clients::EFFECTS,
+    log::EFFECTS,
+    logins::EFFECTS,
+    queues::EFFECTS,
+    routes::EFFECTS,
+    watched::EFFECTS,
+];
+
+/// A key that is to take effect with a reload and has no test of it is not done.
+#[test]
+fn every_live_key_has_a_test_of_its_effect() {
+    let mut live = BTreeSet::new();
+    for table in tables() {
+        for row in table.rows {
+            if row.reload == Some(ReloadKind::Live) {
+                live.insert(match table.name {
+                    "top" => row.names[0].to_owned(),
+                    block => format!("{block} {}", row.names[0]),
+                });
+            }
+        }
+    }
+    let tested = EFFECTS.iter().flat_map(|effects| *effects);
+    let tested: BTreeSet<String> = tested.map(|(key, _)| (*key).to_owned()).collect();
+    assert_eq!(live, tested);
+}
+
+/// A member of a mesh whose peers are made here.
+struct Scene {
+    plan: Plan,
+    member: Member,
+}
+
+impl Scene {
+    /// Begins with these lines at the top of the file, and these in `cluster`.
+    fn new(config: &str, cluster: &str) -> Self {
+        let mut plan = Plan::new(Kind::Midge, "n0", free_port(), &[]);
+        plan.config = config.into();
+        plan.cluster = format!("name: mesh\n  {cluster}");
+        let member = plan.start();
+        Self { plan, member }
+    }
+
+    /// Has it read these lines instead.
+    fn reload(&mut self, config: &str, cluster: &str) {
+        self.plan.config = config.into();
+        self.plan.cluster = format!("name: mesh\n  {cluster}");
+        self.member.reload(&self.plan.text());
+    }
+
+    /// A client that hears of changes.
+    fn client(&self) -> RawClient {
+        let mut client = self.member.watcher();
+        client.sync();
+        client
+    }
+
+    /// A peer that says its lines itself.
+    fn peer(&self) -> RawClient {
+        let peer = self.peer_with("s3cret");
+        wait_until("the route stands", || !self.member.routes().is_empty());
+        peer
+    }
+
+    /// One that shows this password.
+    fn peer_with(&self, password: &str) -> RawClient {
+        let mut peer = self.route_port();
+        peer.send(format!(
+            "CONNECT {{\"user\":\"routes\",\"pass\":\"{password}\",\"name\":\"PEER\",\"cluster\":\
+             \"mesh\"}}\r\nINFO {{\"server_id\":\"PEER\",\"server_name\":\"peer\",\"cluster\":\
+             \"mesh\",\"host\":\"127.0.0.1\",\"port\":1,\"headers\":true,\"connect_urls\":[\"there:1\"]}}\r\n"
+        ));
+        peer
+    }
+
+    /// A connection to the port for routes on which nothing was said.
+    fn route_port(&self) -> RawClient {
+        RawClient::connect_silently(([127, 0, 0, 1], self.member.route_port).into())
+    }
+
+    /// Waits until the only route has ended.
+    fn route_ends(&self) {
+        wait_until("the route ends", || self.member.routes().is_empty());
+    }
+
+    fn closed(&self, reason: &str) -> bool {
+        let closed = self.member.broker.get_json("/connz?state=closed");
+        let closed = closed["connections"].as_array().cloned();
+        closed
+            .into_iter()
+            .flatten()
+            .any(|connection| connection["reason"] == reason)
+    }
+}
+
+/// Reads up to an INFO that is as it is wanted, answering pings.
+fn info_with(client: &mut RawClient, wanted: impl Fn(&serde_json::Value) -> bool) {
+    loop {
+        let frame = client.next_frame().expect("closed while INFO was awaited");
+        if frame.line == b"PING" {
+            client.send("PONG\r\n");
+        }
+        if parse_info(&frame).is_some_and(|info| wanted(&info)) {
+            return;
+        }
+    }
+}
+
+/// Reads up to a line that begins so, answering pings.
+fn line_with(client: &mut RawClient, begin: &str) {
+    loop {
+        let frame = client.next_frame();
+        let frame = frame.unwrap_or_else(|| panic!("closed while {begin} was awaited"));
+        if frame.line.starts_with(begin.as_bytes()) {
+            return;
+        }
+        if frame.line == b"PING" {
+            client.send("PONG\r\n");
+        }
+    }
+}
+
+/// What the error says with which the broker ends the connection.
+fn error_of(client: &mut RawClient) -> String {
+    let frames = client.read_to_end();
+    let error = frames.iter().find(|frame| frame.verb() == b"-ERR");
+    let line = error.map(|frame| String::from_utf8_lossy(&frame.line).into_owned());
+    line.unwrap_or_default()
+}
