@@ -15,7 +15,6 @@ use super::{
     Account,
     fan_out::REQUEST_COST,
     imports::{Mapping, ServiceImport},
-    lookup_cache::REMEMBERED_MAX,
     path::Path,
     replies::REPLY_PREFIX,
 };
@@ -25,6 +24,10 @@ use crate::{
     sublist::{Entry as _, Matches},
     telemetry::held::allocated,
 };
+
+/// Bytes that one publisher remembers, what it keeps from being given back included;
+/// what is more is looked up in each turn.
+pub(super) const REMEMBERED_MAX: usize = 1024 * 1024;
 
 /// Where messages of one subject go.
 pub struct Destinations {

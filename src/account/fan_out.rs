@@ -12,9 +12,9 @@ use super::{Account, Destinations, path::Path, replies::REPLY_PREFIX};
 use crate::{
     connection::{Connection, Subscription, buffers::ThreadBuffers},
     delivery::{
-        Pick, SubjectBatch,
-        queue_group::{deal_rest, deliver_to_queue_group},
-        remotes::{Left, Reached, Remotes, Share},
+        Pick, Share, SubjectBatch,
+        queue_group::{deliver_rest, deliver_to_queue_group},
+        remotes::{Left, Reached, Remotes},
     },
     sublist::Entry,
     telemetry::MonotonicMillis,
@@ -208,7 +208,7 @@ impl Sender<'_> {
                 let by_name = by_name.get_or_init(|| destinations.queues_by_name());
                 if let Some(members) = by_name.get(name) {
                     let excludes = |member: &Subscription| self.passes_over(member);
-                    deal_rest(buffers, batch, members, left, excludes, now, flush);
+                    deliver_rest(buffers, batch, members, left, excludes, now, flush);
                 }
             };
             let reached = remotes.deliver(buffers, counted, batch, &shares, now, flush, deal);

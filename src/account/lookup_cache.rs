@@ -5,16 +5,15 @@ use std::{hash::BuildHasher, sync::Arc, time::Duration};
 use hashbrown::DefaultHashBuilder;
 use tokio::time::Instant;
 
-use super::{Account, Destinations, destinations::Size};
+use super::{
+    Account, Destinations,
+    destinations::{REMEMBERED_MAX, Size},
+};
 use crate::telemetry::held::{Pool, Share};
 
 /// Subjects remembered beside the last one. A direct-mapped table: a subject
 /// has one place and takes it from whoever held it.
 const PLACES: usize = 512;
-
-/// Bytes that one publisher remembers, what it keeps from being given back included;
-/// what is more is looked up in each turn.
-pub(super) const REMEMBERED_MAX: usize = 1024 * 1024;
 
 /// Bytes that a publisher who rests may keep until its next ping.
 const RESTING_MAX: usize = 4 * 1024;

@@ -21,11 +21,7 @@ use crate::{
         buffers::with_buffers,
         test_support::{connection, connection_of, runtime},
     },
-    delivery::{
-        SubjectBatch,
-        remote::RemoteInterest,
-        remotes::{Reached, Share},
-    },
+    delivery::{Share, SubjectBatch, remote::RemoteInterest, remotes::Reached},
     interest::LocalInterest,
     protocol::message::Message,
 };
@@ -65,7 +61,7 @@ fn told_of(
     with_buffers(|buffers| {
         let mut budget = usize::MAX;
         parts += 1;
-        while interest.tell_more(buffers, route, &mut budget) {
+        while interest.announce_more(buffers, route, &mut budget) {
             parts += 1;
         }
         route.send(buffers, b"+END\r\n");
@@ -184,7 +180,7 @@ fn a_withdrawal_that_is_owed_is_told_though_all_is_told_again() {
         }
         account.unsubscribe(buffers, &[gone]);
     });
-    interest.tell_again(&route);
+    interest.announce_again(&route);
     assert!(!interest.is_at_rest());
     let (told, _) = told_of(&runtime, interest, &route, peer);
     let has = |line: &[u8]| memchr::memmem::rfind(&told, line);
@@ -221,7 +217,7 @@ fn what_was_there_before_the_first_route_is_counted_in_parts() {
     };
     for round in 0..4 {
         let mut budget = usize::MAX;
-        assert!(with_buffers(|buffers| interest.tell_more(
+        assert!(with_buffers(|buffers| interest.announce_more(
             buffers,
             &route,
             &mut budget

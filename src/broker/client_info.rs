@@ -1,5 +1,5 @@
-//! A client as responders in other accounts and readers of events are told of
-//! it, with nats-server's names.
+//! A client as responders in other accounts and readers of events see it, with
+//! nats-server's names.
 
 use serde::Serialize;
 

@@ -140,7 +140,7 @@ fn begin(connection: &Connection, backlog: &Backlog, now: MonotonicMillis) -> In
     let mut incident = Incident::begin(reader(connection), start, backlog.max_pending);
     incident.written_before = connection.outbound().traffic().written_bytes;
     incident.note(start, 0, 0);
-    connection.outbound().keep_feeders(true);
+    connection.outbound().keep_producers(true);
     incident
 }
 
@@ -171,7 +171,7 @@ fn follow(
     );
     incident.state = State::Recovered;
     incident.end = Some(incident.behind_at);
-    connection.outbound().keep_feeders(false);
+    connection.outbound().keep_producers(false);
     if let Some(incident) = telemetry.slow.end(incident) {
         let text = format!(
             "caught up after {:.1} s behind with at most {} bytes waiting",

@@ -15,6 +15,7 @@ pub mod password_queue;
 pub mod registry;
 pub mod surplus;
 pub mod system_queue;
+pub mod turned_away;
 
 use parking_lot::RwLock;
 

@@ -48,7 +48,7 @@ pub struct Registry {
     accepted: AtomicU64,
     stalls: AtomicU64,
     max_closed: AtomicUsize,
-    /// Held by who makes room in the budget.
+    /// Held while the budget is enforced.
     making_room: Mutex<()>,
     /// Connections that moved something since totals were last added up.
     moved: Arc<MovedList>,

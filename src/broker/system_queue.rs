@@ -1,6 +1,5 @@
-//! The desk where sessions leave what the room `system` has to know: requests
-//! to the broker, and clients that come and go. Whoever leaves something does
-//! not wait: what does not fit is dropped, and counted.
+//! The queue to the module `system`: requests to the broker, and clients that connect
+//! and leave. A session never waits for it: what does not fit is dropped, and counted.
 
 use std::{
     collections::BTreeSet,
@@ -41,9 +40,9 @@ pub enum Notice {
     Counted,
     /// The broker leaves.
     LameDuck,
-    /// Somebody asks.
+    /// A request to the broker.
     Request(Request),
-    /// The broker stops; to be told when its readers have been told.
+    /// The broker stops; the sender is used when that has been published.
     Stopping(oneshot::Sender<()>),
 }
 
@@ -51,7 +50,7 @@ pub enum Notice {
 pub struct Request {
     /// The account of who asks.
     pub account: Arc<Account>,
-    /// Where the answer goes; empty if the figures are to be published, or if it
+    /// Where the answer goes; empty if the values are to be published, or if it
     /// is an answer itself.
     pub reply: Box<[u8]>,
     /// What is asked.
@@ -178,7 +177,7 @@ impl Query {
 #[derive(Default)]
 pub struct SystemQueue {
     notices: OnceCell<SyncSender<Notice>>,
-    /// Accounts that have more or fewer connections than was told of them.
+    /// Accounts that have more or fewer connections than was published of them.
     counted: Mutex<BTreeSet<String>>,
     dropped: AtomicU64,
     messages: AtomicU64,
@@ -216,7 +215,7 @@ impl SystemQueue {
             is_first
         };
         if is_first {
-            // Who has a full desk to clear looks at it all the same.
+            // A full queue has something in it that makes its reader look here as well.
             let _ = notices.try_send(Notice::Counted);
         }
     }
@@ -243,7 +242,7 @@ impl SystemQueue {
     }
 }
 
-/// Leaves a subject batch at the desk if it asks the broker for something; whether it does
+/// Puts a batch into the queue if it asks the broker for something; whether it does
 /// and will be answered. `account` is that of who asks, here or on a peer.
 pub fn pass_on(broker: &Broker, account: &Arc<Account>, batch: &SubjectBatch<'_>) -> bool {
     let ask = {

@@ -8,10 +8,8 @@ use tracing::{debug, error};
 use super::{ClientListener, connection_events, trace::Trace};
 use crate::{
     account::Account,
-    broker::{Broker, limits::Limits},
-    connection::{
-        CloseReason, Connection, Identity, Subscription, buffers::ThreadBuffers, turned_away,
-    },
+    broker::{Broker, limits::Limits, turned_away},
+    connection::{CloseReason, Connection, Identity, Subscription, buffers::ThreadBuffers},
     peer::{End, Link},
     protocol::{
         connect::{ConnectOptions, Credentials},

@@ -26,9 +26,8 @@ use crate::{
         CloseReason, Connection, Identity,
         admission::{Lost, Place, QUEUE_TIME, Source},
         buffers::{ThreadBuffers, with_buffers},
-        keepalive::Keepalive,
     },
-    peer::{self, End, Ends, Link},
+    peer::{self, End, Ends, Link, keepalive::Keepalive},
     protocol::error::ClientError,
     telemetry::slow::Incident,
 };

@@ -7,11 +7,11 @@ use tokio::{net::TcpStream, time::timeout};
 
 use super::greeting::Greeting;
 use crate::{
+    broker::turned_away,
     connection::{
         Connection,
         buffers::with_buffers,
         tls_listener::{Secured, TlsListener},
-        turned_away,
     },
     peer::certificates::close_if_unwelcome,
     security::{failure::Failure, options::HandshakeFirst},

@@ -53,7 +53,7 @@ impl Port {
 
     /// Whether `accepted` may be served. If it took one of the descriptors that are kept
     /// for others, somebody who has not logged in is cut, and what was theirs is waited
-    /// for: so a burst does not run ahead of those who are to make room.
+    /// for: so a burst does not run ahead of those that are to be closed for it.
     pub async fn finds_room(
         self,
         accepted: &impl AsRawFd,

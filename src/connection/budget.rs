@@ -1,12 +1,11 @@
 //! The memory budget that all outbound queues share.
 //!
-//! Each queue has a limit of its own, but a crowd of stuck readers below their
-//! limits could still take all memory. What waits in queues that cannot be
-//! written now is booked here; when the budget is overdrawn the one for which
-//! most is booked is cut first. Queues that flow are never booked, so healthy
-//! traffic does not touch the shared figure. Who is not let in yet has a small
-//! budget of its own ([`Budget::own`]), so that nobody is cut for what a stranger
-//! holds.
+//! Each queue has a limit of its own, but many stuck readers below their limits could
+//! still take all memory. What waits in queues that cannot be written now is booked
+//! here; when the budget is overdrawn, the connection for which most is booked is
+//! closed first. Queues that flow are never booked, so healthy traffic does not touch
+//! the shared counter. A connection before its login has a budget of its own
+//! ([`Budget::own`]): no client is closed for what unauthenticated connections hold.
 
 use std::sync::{
     Arc,

@@ -47,7 +47,7 @@ pub const DEFERRED_MAX: usize = 32;
 /// of those beyond: a batch of many subjects must not cost more than its
 /// deliveries.
 const BATCHES_ALL: usize = 32;
-const RUNS_SAMPLED: usize = 8;
+const BATCHES_SAMPLED: usize = 8;
 
 /// Bytes of a buffer above which it is given back after its batch.
 const BUFFER_MAX: usize = 1024 * 1024;
@@ -280,7 +280,7 @@ impl ThreadBuffers {
         log.seen += 1;
         let weight = match log.seen {
             0..=BATCHES_ALL => 1,
-            seen if seen.is_multiple_of(RUNS_SAMPLED) => RUNS_SAMPLED as u64,
+            seen if seen.is_multiple_of(BATCHES_SAMPLED) => BATCHES_SAMPLED as u64,
             _ => return,
         };
         log.subjects.extend_from_slice(subject);
@@ -295,7 +295,7 @@ impl ThreadBuffers {
     }
 
     /// Counts the subject batches of the batch.
-    fn count_runs(&mut self) {
+    fn count_batches(&mut self) {
         let log = &mut self.batch_log;
         log.seen = 0;
         if log.entries.is_empty() {
@@ -323,7 +323,7 @@ impl ThreadBuffers {
 
     /// A batch of `len` bytes is done: flushes its targets, now or soon.
     pub fn finish_batch(&mut self, len: usize) {
-        self.count_runs();
+        self.count_batches();
         if self.scratch.capacity().max(self.prefix.capacity()) > BUFFER_MAX
             || self.messages.capacity() * size_of::<Message>() > BUFFER_MAX
         {

@@ -27,8 +27,8 @@ pub enum CloseReason {
     MaxAccountConnections,
     /// An operator closed it.
     Kicked,
-    /// Some of what the peer of a route wants was not kept for want of room: it is to
-    /// tell all of it anew.
+    /// Some of what the peer of a route wants exceeded the memory for it and was dropped: the peer is
+    /// to announce all of it anew.
     InterestForgotten,
     /// A control line longer than allowed.
     MaxControlLine,

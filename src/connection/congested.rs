@@ -1,7 +1,7 @@
 //! The connections whose queues were long when something was appended to them.
 //!
-//! A [`ThreadBuffers`](super::buffers::ThreadBuffers) notes them while it handles a batch; whoever
-//! brought the batch looks at them afterwards and pauses (`client::back_pressure`),
+//! A [`ThreadBuffers`](super::buffers::ThreadBuffers) notes them while it handles a batch; the session
+//! that read the batch looks at them afterwards and pauses (`client::back_pressure`),
 //! peers of the cluster also in its midst. Each is noted once, however often the
 //! batch reaches it.
 

@@ -1,11 +1,17 @@
 //! A connection: one socket's life, whatever its peer is.
 //!
-//! Here are the shared part of a connection ([`Connection`]) that publishers
-//! reach through its subscriptions, its bounded outbound queue ([`outbound`]),
-//! the buffers and lists of a worker thread ([`buffers`]), why connections end
-//! ([`CloseReason`]), who is connected ([`registry`]), and the places of those who
-//! are not let in yet ([`admission`]). What the peer's
-//! operations mean is the business of the rooms above (`client`).
+//! [`Connection`] is the part that others see. Its socket is read by [`reading`] and
+//! written from a bounded queue ([`outbound`]), with TLS between them if there is any
+//! ([`handshake`], [`transport`], [`tls_listener`]). A thread has its buffers once, for
+//! all connections ([`buffers`]). Its own task sleeps until there is something to do
+//! ([`Wake`]) and learns from the queue why it ends ([`CloseReason`]). Before the login
+//! it holds one of a port's places ([`admission`], [`accepting`]).
+//!
+//! A connection has a table of its peer's subscriptions and each subscription its
+//! connection ([`subscription`]): who delivers goes from one to the other without a step
+//! between. What operations mean is known above: [`client`](crate::client) and
+//! [`route`](crate::route) handle what is read, [`delivery`](crate::delivery) puts
+//! messages into queues.
 
 pub mod accepting;
 pub mod admission;
@@ -16,7 +22,6 @@ pub mod congested;
 pub mod handshake;
 mod identity;
 mod input;
-pub mod keepalive;
 pub mod moved;
 mod out_trace;
 pub mod outbound;
@@ -31,7 +36,6 @@ mod tests;
 pub mod tls_listener;
 mod trace_request;
 pub mod transport;
-pub mod turned_away;
 mod wake;
 
 use std::{
@@ -131,7 +135,7 @@ pub struct Connection {
     pub takes_info: AtomicBool,
     /// Bytes of the longest control line that the peer of a route takes.
     line_max: AtomicUsize,
-    /// Whether the peer of a route was told all that is wanted here, so that
+    /// Whether all local interest was announced to the peer of a route, so that
     /// messages may go to it.
     is_told: AtomicBool,
     /// Whether what the peer sends is logged, for a while.
@@ -149,7 +153,7 @@ pub struct Connection {
     /// receive everything.
     pub guard: Mutex<Option<Arc<DeliveryFilter>>>,
     outbound: Outbound,
-    /// Number of the series that its figures belong to; see
+    /// Number of the series that its metrics belong to; see
     /// [`crate::telemetry::metrics`].
     pub series: AtomicU32,
     /// What of its traffic is in the totals.
@@ -314,7 +318,7 @@ impl Connection {
         self.is_told.load(Ordering::Acquire)
     }
 
-    /// Notes that the peer of a route was told all that was wanted here; whether
+    /// Notes that all local interest was announced to the peer of a route; whether
     /// that is new.
     pub fn set_told(&self) -> bool {
         !self.is_told.swap(true, Ordering::AcqRel)
@@ -340,7 +344,7 @@ impl Connection {
         if let Some(tls) = self.tls()
             && self.outbound.is_empty()
         {
-            // TLS wants to be told that nothing follows; whoever left does not care.
+            // The end of a TLS session is announced; a peer that has left ignores it.
             let _ = stream.try_write(&tls.seal_end());
         }
         // Unread bytes would turn the close into a reset that may destroy the

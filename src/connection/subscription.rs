@@ -69,7 +69,7 @@ pub fn lingering() -> usize {
     LINGERING.load(Ordering::Relaxed)
 }
 
-/// The bytes of a subscription that has left its sublist; nought before.
+/// The bytes of a subscription that has left its sublist; 0 before.
 #[derive(Default)]
 struct Lingering(AtomicUsize);
 
@@ -225,8 +225,8 @@ impl Subscription {
         self.closed.load(Ordering::Relaxed)
     }
 
-    /// Whether it takes no more, and its end is told to the peers of the cluster or
-    /// will be in a moment.
+    /// Whether it takes no more, and its end is announced to the peers of the cluster
+    /// or will be in a moment.
     pub fn has_left(self: &Arc<Self>) -> bool {
         self.origin().is_closed() || self.connection.is_closing()
     }

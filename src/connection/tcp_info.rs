@@ -1,4 +1,4 @@
-//! What the system says of a socket: the figures of TCP_INFO.
+//! What the kernel knows of a socket: TCP_INFO.
 
 use std::{mem::size_of_val, os::fd::AsRawFd};
 
@@ -10,7 +10,7 @@ use crate::telemetry::slow::SocketFigures;
 /// system's interface (`struct tcp_info` of linux/tcp.h); newer systems append.
 const LEN: usize = 232;
 
-/// The figures of this socket; `None` where the system does not tell them all.
+/// TCP_INFO of this socket; `None` where the kernel lacks some of it.
 pub(super) fn read(stream: &TcpStream) -> Option<SocketFigures> {
     let mut answer = [0_u8; LEN];
     let mut len = size_of_val(&answer) as libc::socklen_t;

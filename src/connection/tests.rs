@@ -13,7 +13,7 @@ use super::{
 };
 
 /// What the inner turn has put into a queue goes out in any case; where mistakes
-/// are looked for, this one is told.
+/// are looked for, this one is reported.
 #[test]
 fn a_turn_within_a_turn_is_found_and_loses_nothing() {
     let runtime = runtime();

@@ -1,5 +1,5 @@
 //! What the connections of one listener with a `tls` block share: files,
-//! threads, figures, and a bound on what the log says.
+//! threads, metrics, and a bound on what is logged.
 
 use std::{
     sync::{
@@ -129,8 +129,8 @@ impl TlsListener {
     ///
     /// # Errors
     ///
-    /// Why it failed. It is counted; the peer was told as far as TLS has it, which
-    /// is not at all if it was let in by its ticket and then not believed.
+    /// Why it failed. It is counted; the peer got the alert that TLS has for it, or none
+    /// if it was let in by its ticket and then refused.
     pub async fn accept(&self, stream: &Arc<TcpStream>) -> Result<Secured, Failure> {
         let start = Instant::now();
         let material = self.store.current();
@@ -138,8 +138,8 @@ impl TlsListener {
         let config = material.server.clone();
         drop(material);
         let mut result = self.handshakers.accept(stream, config, patience).await;
-        // Its ticket was looked at already, so that most of those who are refused are
-        // told; by the files of that time, and by what was found in it.
+        // The ticket was checked in the handshake, so that most peers that are refused get
+        // an alert; by the files of that time, and by what was in it.
         if let Ok(tls) = &result
             && tls.is_resumed
             && let Err(failure) = self.check_resumed(tls).await
@@ -155,7 +155,7 @@ impl TlsListener {
     ///
     /// # Errors
     ///
-    /// Why it failed. It is counted; the peer was told as far as TLS has it.
+    /// Why it failed. It is counted; the peer got the alert that TLS has for it.
     pub async fn connect(&self, stream: &Arc<TcpStream>, host: &str) -> Result<Secured, Failure> {
         let start = Instant::now();
         let name = ServerName::try_from(host.to_owned()).map_err(|_| {
@@ -224,7 +224,7 @@ impl TlsListener {
         self.handshakers.compute(Turn::Next, check).await?
     }
 
-    /// Looks whom TLS let in.
+    /// Checks the peer that TLS let in.
     fn look_at_peer(&self, tls: Tls) -> Result<Secured, Failure> {
         let unreadable = |error: crate::security::certificate::UnreadableCertificate| {
             Failure::new(Cause::BadCertificate, error.to_string())
@@ -259,8 +259,7 @@ impl TlsListener {
         })
     }
 
-    /// What to tell of a failure, if anything: a crowd of them does not flood
-    /// the log.
+    /// What to log of a failure, if anything: many of them do not flood the log.
     pub fn tell(&self, text: String) -> Option<String> {
         self.told
             .tell(MonotonicMillis::now(), text, "failed handshakes")

@@ -1,4 +1,4 @@
-//! The order to trace one connection: for a time and a number of lines.
+//! A request to trace one connection: for a time and a number of lines.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
@@ -16,7 +16,7 @@ pub struct TraceRequest {
 /// What became of a line that was to be traced.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum TraceLine {
-    /// There is no order, or it has ended.
+    /// There is no request, or it has ended.
     Unwanted,
     /// It is to be written.
     Wanted,
@@ -25,18 +25,18 @@ pub enum TraceLine {
 }
 
 impl TraceRequest {
-    /// Orders `lines` lines at most, none after `until`; nought ends an order.
+    /// Asks for `lines` lines at most, none after `until`; 0 ends a request.
     pub fn give(&self, lines: u32, until: MonotonicMillis) {
         self.until.store(until.0, Ordering::Relaxed);
         self.lines.store(lines, Ordering::Release);
     }
 
-    /// Whether there may be an order: cheap, and asked once a turn.
+    /// Whether there may be a request: cheap, and asked once a turn.
     pub fn is_given(&self) -> bool {
         self.lines.load(Ordering::Relaxed) > 0
     }
 
-    /// Takes a line of the order. Called by the connection's own task.
+    /// Takes a line of the request. Called by the connection's own task.
     pub fn take(&self) -> TraceLine {
         let lines = self.lines.load(Ordering::Acquire);
         if lines == 0 {
@@ -46,7 +46,7 @@ impl TraceRequest {
             self.lines.store(0, Ordering::Relaxed);
             return TraceLine::Unwanted;
         }
-        // A new order that comes between the two is at worst one line longer.
+        // A new request that comes between the two is at worst one line longer.
         self.lines.fetch_sub(1, Ordering::Relaxed);
         match lines {
             1 => TraceLine::Last,

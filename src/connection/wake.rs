@@ -66,13 +66,13 @@ impl Connection {
         self.flags.load(Ordering::Acquire) & CLOSING != 0
     }
 
-    /// There is news of what is wanted here that found no room in the queue: the
-    /// route's own task tells it.
+    /// Changes of local interest wait to be announced as the queue is long: the route's
+    /// own task does it.
     pub fn owe_interest(&self) {
         self.raise(OWING);
     }
 
-    /// Whether the peer is owed news of what is wanted here.
+    /// Whether changes of local interest wait to be announced.
     pub fn owes_interest(&self) -> bool {
         self.flags.load(Ordering::Acquire) & OWING != 0
     }
@@ -114,7 +114,7 @@ impl Connection {
     /// own and have been reset once, so that it runs whether it is waited for or
     /// not: what is due comes before what can be read, since a peer may always
     /// have something to be read. With `unread` there is something to read that
-    /// the socket does not announce; that is told once.
+    /// the socket does not report; that wakes once.
     pub async fn wake(
         &self,
         stream: &TcpStream,

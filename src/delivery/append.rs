@@ -1,18 +1,58 @@
 //! Appending one message to a queue.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use super::SubjectBatch;
+use super::batch::SubjectBatch;
 use crate::{
-    connection::{buffers::ThreadBuffers, outbound::Appender},
+    connection::{Connection, buffers::ThreadBuffers, outbound::Appender},
     protocol::{CRLF, encode::plain_line, message::Message},
+    telemetry::MonotonicMillis,
 };
+
+/// Bytes appended in one batch after which everything touched is flushed:
+/// bounds what a batch times its fan-out can hold.
+const APPENDED_MAX: usize = 16 * 1024 * 1024;
+
+/// Ends what a batch appends to one queue: notes the connection for the flush of all
+/// if `must_flush`, and what its incident has to know.
+#[inline]
+pub(super) fn end_append(
+    connection: &Arc<Connection>,
+    appender: &mut Appender<'_>,
+    buffers: &mut ThreadBuffers,
+    must_flush: bool,
+) {
+    if must_flush && appender.touch(buffers.read_batch) {
+        buffers.touched.push(connection.clone());
+    }
+    appender.note_producer(buffers.publisher);
+    buffers.congested.note(connection, appender);
+}
+
+/// Counts a connection that got something, and writes to its socket at once if `flush`.
+#[inline]
+pub(super) fn end_delivery(
+    connection: &Arc<Connection>,
+    buffers: &mut ThreadBuffers,
+    now: MonotonicMillis,
+    flush: bool,
+) {
+    buffers.reached += 1;
+    connection.active(now);
+    if flush {
+        connection.flush(buffers);
+    } else if buffers.appended > APPENDED_MAX {
+        buffers.flush_touched();
+    }
+}
 
 /// Appends a message as it came but for its head: `prefix`, then `tail`, which
 /// is the message's own or a part of it. Returns the bytes of headers and
 /// payload; `None` if the connection is now ending.
 #[inline]
-pub(super) fn append_whole(
+pub(super) fn append_as_it_came(
     appender: &mut Appender<'_>,
     buffers: &mut ThreadBuffers,
     batch: &SubjectBatch<'_>,
@@ -37,7 +77,7 @@ pub(super) fn append_whole(
 /// Appends a message whose header size is 0, or whose target does not
 /// understand headers: the payload alone. `reply` is what of it is not in the
 /// prefix.
-pub(super) fn append_bare(
+pub(super) fn append_without_headers(
     appender: &mut Appender<'_>,
     buffers: &mut ThreadBuffers,
     batch: &SubjectBatch<'_>,

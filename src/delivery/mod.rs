@@ -22,8 +22,5 @@ mod subscriber;
 pub mod trace_out;
 
 pub use batch::{ComposedMessage, Pick, SubjectBatch};
+pub use remote_choice::Share;
 pub use route::{Appended, Routed, TooLong};
-
-/// Bytes appended in one batch after which everything touched is flushed:
-/// bounds what a batch times its fan-out can hold.
-const APPENDED_MAX: usize = 16 * 1024 * 1024;

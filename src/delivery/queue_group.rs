@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use super::{Pick, SubjectBatch};
+use super::batch::{Pick, SubjectBatch};
 use crate::{
     connection::{Subscription, buffers::ThreadBuffers},
     telemetry::MonotonicMillis,
 };
 
-/// Deals messages of a run out to the members of a queue group, in turn from a
+/// Divides the messages of a batch among the members of a queue group, in turn from a
 /// random one on; `excludes` are passed over. So many members are `elsewhere` and
 /// take their turns. Returns the indexes of theirs and of those that no member
 /// took, ascending.
@@ -38,8 +38,8 @@ pub fn deliver_to_queue_group(
         };
         undelivered.extend(picked.skip(taken));
     }
-    // Somebody's share was not taken.
-    deal_rest(
+    // A member did not take its share.
+    deliver_rest(
         buffers,
         batch,
         members,
@@ -53,9 +53,9 @@ pub fn deliver_to_queue_group(
     undelivered
 }
 
-/// Deals messages of a run out one by one, each to whoever of the members takes it;
-/// those that nobody takes are left.
-pub fn deal_rest(
+/// Delivers messages of a batch one by one, each to one of the members that takes it;
+/// those that no member takes are left.
+pub fn deliver_rest(
     buffers: &mut ThreadBuffers,
     batch: &SubjectBatch<'_>,
     members: &[Arc<Subscription>],

@@ -3,10 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{
-    SubjectBatch,
-    remotes::{Peer, RemoteQueue, Remotes, Share},
-};
+use super::batch::SubjectBatch;
 use crate::connection::Connection;
 
 /// A queue group's message for a peer; sorted by peer, then message.
@@ -17,43 +14,70 @@ pub(super) struct Choice {
     pub(super) queue: usize,
 }
 
-impl Remotes {
-    /// The choices of a batch, sorted; `shares` are in the order of the queue groups.
-    pub(super) fn choose(&self, batch: &SubjectBatch<'_>, shares: &[Share]) -> Vec<Choice> {
-        let mut choices = Vec::new();
-        for (index, (queue, share)) in self.queues.iter().zip(shares).enumerate() {
-            let mut choose = |message| {
-                choices.push(Choice {
-                    peer: self.draw(queue),
-                    message,
-                    queue: index,
-                });
-            };
-            match share {
-                Share::All => (0..batch.messages.len()).for_each(&mut choose),
-                Share::Some(messages) => messages.iter().copied().for_each(&mut choose),
-            }
-        }
-        choices.sort_unstable();
-        choices
-    }
+/// A peer that wants the subject.
+pub(super) struct Peer {
+    pub(super) connection: Arc<Connection>,
+    /// Whether it wants every message.
+    pub(super) plain: bool,
+}
 
+/// A queue group with members behind peers.
+pub(super) struct RemoteQueue {
+    pub(super) name: Box<[u8]>,
+    /// Index of the peer, and the sum of the weights up to and with it.
+    pub(super) members: Vec<(usize, u64)>,
+}
+
+/// Which messages of a subject batch a queue group's remote members are to serve.
+pub enum Share {
+    /// All: no member is here.
+    All,
+    /// Those that no member here took.
+    Some(Vec<usize>),
+}
+
+/// The choices of a batch, sorted; `shares` are in the order of the queue groups.
+pub(super) fn choose(
+    peers: &[Peer],
+    queues: &[RemoteQueue],
+    batch: &SubjectBatch<'_>,
+    shares: &[Share],
+) -> Vec<Choice> {
+    let mut choices = Vec::new();
+    for (index, (queue, share)) in queues.iter().zip(shares).enumerate() {
+        let mut choose = |message| {
+            choices.push(Choice {
+                peer: queue.draw(peers),
+                message,
+                queue: index,
+            });
+        };
+        match share {
+            Share::All => (0..batch.messages.len()).for_each(&mut choose),
+            Share::Some(messages) => messages.iter().copied().for_each(&mut choose),
+        }
+    }
+    choices.sort_unstable();
+    choices
+}
+
+impl RemoteQueue {
     /// A peer with members that is not `except`, drawn by weight; one that wants
     /// every message only if there is no other.
     pub(super) fn draw_beside(
         &self,
-        queue: &RemoteQueue,
+        peers: &[Peer],
         except: Option<&Arc<Connection>>,
     ) -> Option<usize> {
         let draw = |plain: bool| {
             let (mut drawn, mut total, mut before) = (None, 0, 0);
-            for (index, sum) in &queue.members {
+            for (index, sum) in &self.members {
                 let weight = sum - before;
                 before = *sum;
                 let Peer {
                     connection,
                     plain: is_plain,
-                } = &self.peers[*index];
+                } = &peers[*index];
                 let is_meant = *is_plain == plain
                     && !connection.is_closing()
                     && except.is_none_or(|it| !Arc::ptr_eq(it, connection));
@@ -70,14 +94,14 @@ impl Remotes {
     }
 
     /// A member drawn by weight among those whose route is not ending.
-    fn draw(&self, queue: &RemoteQueue) -> usize {
-        let total = queue.members.last().map_or(1, |(_, sum)| *sum);
+    fn draw(&self, peers: &[Peer]) -> usize {
+        let total = self.members.last().map_or(1, |(_, sum)| *sum);
         let at = fastrand::u64(..total);
-        let drawn = queue.members.partition_point(|(_, sum)| *sum <= at);
-        let count = queue.members.len();
+        let drawn = self.members.partition_point(|(_, sum)| *sum <= at);
+        let count = self.members.len();
         (0..count)
-            .map(|step| queue.members[(drawn + step) % count].0)
-            .find(|peer| !self.peers[*peer].connection.is_closing())
-            .unwrap_or(queue.members[drawn].0)
+            .map(|step| self.members[(drawn + step) % count].0)
+            .find(|peer| !peers[*peer].connection.is_closing())
+            .unwrap_or(self.members[drawn].0)
     }
 }

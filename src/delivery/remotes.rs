@@ -11,12 +11,13 @@ use std::sync::Arc;
 use hashbrown::HashMap;
 
 use super::{
+    batch::SubjectBatch,
     remote::{OverRoutes, RemoteInterest},
-    remote_choice::Choice,
+    remote_choice::{Choice, Peer, RemoteQueue, Share, choose},
+    route::{Routed, TooLong},
 };
 use crate::{
     connection::{Connection, buffers::ThreadBuffers},
-    delivery::{Routed, SubjectBatch, TooLong},
     sublist::{Entry, Matches},
     telemetry::{MonotonicMillis, held::allocated},
 };
@@ -27,23 +28,10 @@ const WEIGHT_MAX: u64 = 1 << 30;
 /// The peers that want one subject.
 #[derive(Default)]
 pub struct Remotes {
-    pub(super) peers: Vec<Peer>,
-    pub(super) queues: Vec<RemoteQueue>,
+    peers: Vec<Peer>,
+    queues: Vec<RemoteQueue>,
     /// Whether members of the same groups here go first.
     prefers_local: bool,
-}
-
-pub(super) struct Peer {
-    pub(super) connection: Arc<Connection>,
-    /// Whether it wants every message.
-    pub(super) plain: bool,
-}
-
-/// A queue group with members behind peers.
-pub(super) struct RemoteQueue {
-    pub(super) name: Box<[u8]>,
-    /// Index of the peer, and the sum of the weights up to and with it.
-    pub(super) members: Vec<(usize, u64)>,
 }
 
 /// Messages from a peer that were for a member of a queue group here, and there is
@@ -53,14 +41,6 @@ pub struct Left<'a> {
     pub queue: &'a [u8],
     /// Their indexes in the subject batch.
     pub messages: Vec<usize>,
-}
-
-/// Which messages of a subject batch a queue group's remote members are to serve.
-pub enum Share {
-    /// All: no member is here.
-    All,
-    /// Those that no member here took.
-    Some(Vec<usize>),
 }
 
 /// Which messages of a subject batch went to some peer.
@@ -82,8 +62,8 @@ struct Handed {
 }
 
 impl Remotes {
-    /// Gathers what a look-up found. A peer that is still being told what is
-    /// wanted here gets nothing yet; when it is told, look-ups are out of date.
+    /// Gathers what a look-up found. A peer to which local interest is still
+    /// being announced gets nothing yet; when all is announced, look-ups are out of date.
     pub fn new(matches: &Matches<RemoteInterest>, prefers_local: bool) -> Self {
         let is_told = |entry: &&Arc<RemoteInterest>| entry.connection.is_told();
         let mut remotes = Self {
@@ -179,12 +159,12 @@ impl Remotes {
         flush: bool,
         deal: impl Fn(&mut ThreadBuffers, &[u8], &mut Vec<usize>),
     ) -> Reached {
-        let choices = self.choose(batch, shares);
+        let choices = choose(&self.peers, &self.queues, batch, shares);
         buffers.cost += choices.len();
         let handed = self.hand_over(buffers, account, batch, (&choices, true), now, flush);
         let mut reached = handed.reached;
         if !handed.refused.is_empty() {
-            self.deal_refused(buffers, batch, handed.refused, &mut reached, deal);
+            self.deliver_refused(buffers, batch, handed.refused, &mut reached, deal);
         }
         reached.sort_unstable();
         match handed.all {
@@ -213,7 +193,7 @@ impl Remotes {
                 continue;
             };
             for message in messages.iter().copied() {
-                if let Some(peer) = self.draw_beside(&self.queues[queue], except) {
+                if let Some(peer) = self.queues[queue].draw_beside(&self.peers, except) {
                     choices.push(Choice {
                         peer,
                         message,
@@ -231,7 +211,7 @@ impl Remotes {
         let mut handed = self.hand_over(buffers, account, batch, (&choices, false), now, flush);
         if !handed.refused.is_empty() {
             let nobody = |_: &mut ThreadBuffers, _: &[u8], _: &mut Vec<usize>| {};
-            self.deal_refused(buffers, batch, handed.refused, &mut handed.reached, nobody);
+            self.deliver_refused(buffers, batch, handed.refused, &mut handed.reached, nobody);
         }
     }
 
@@ -299,10 +279,10 @@ impl Remotes {
         }
     }
 
-    /// Deals what peers did not take, with whether it was too long: that is booked at the
-    /// peer if nobody else takes it.
+    /// Delivers here what peers did not take, with whether it was too long: that is booked
+    /// at the peer if no member here takes it.
     #[cold]
-    fn deal_refused(
+    fn deliver_refused(
         &self,
         buffers: &mut ThreadBuffers,
         batch: &SubjectBatch<'_>,

@@ -3,9 +3,8 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{
-    APPENDED_MAX, SubjectBatch,
-    append::{append_bare, append_whole},
-    batch::BYTES_PER_COST,
+    append::{append_as_it_came, append_without_headers, end_append, end_delivery},
+    batch::{BYTES_PER_COST, SubjectBatch},
 };
 use crate::{
     connection::{Connection, buffers::ThreadBuffers, outbound::Appender},
@@ -67,7 +66,7 @@ impl Connection {
                 appended: Appended::default(),
                 too_long: Vec::new(),
             };
-            // A queue that has no room for all of it ends, and throws away what it got.
+            // A queue that cannot take all of it is closed, and throws away what it got.
             let made_before = routing.buffers.appended;
             let all = routing.append(routed, &mut head);
             let (appended, too_long) = (routing.appended, routing.too_long);
@@ -75,24 +74,14 @@ impl Connection {
                 batch.messages.len() + (buffers.appended - made_before) / BYTES_PER_COST;
             let is_touched = all && appended.msgs > 0;
             taken = all.then_some((appended, too_long));
-            if is_touched && !flush && appender.touch(buffers.read_batch) {
-                buffers.touched.push(self.clone());
-            }
-            appender.note_feeder(buffers.publisher);
-            buffers.congested.note(self, &mut appender);
+            end_append(self, &mut appender, buffers, is_touched && !flush);
         }
         buffers.prefix = prefix;
         let is_reached = taken
             .as_ref()
             .is_some_and(|(appended, _)| appended.msgs > 0);
         if is_reached {
-            buffers.reached += 1;
-            self.active(now);
-            if flush {
-                self.flush(buffers);
-            } else if buffers.appended > APPENDED_MAX {
-                buffers.flush_touched();
-            }
+            end_delivery(self, buffers, now, flush);
         }
         taken
     }
@@ -117,7 +106,7 @@ struct Routing<'a, 'b, 'c> {
     too_long: Vec<TooLong>,
 }
 
-/// A queue group whose name found no room in a peer's control line.
+/// A queue group whose name did not fit into a peer's control line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct TooLong {
     /// Index of the message in its subject batch.
@@ -136,8 +125,8 @@ pub struct Appended {
 }
 
 impl Routing<'_, '_, '_> {
-    /// Appends what of the subject batch the peer is to have. Returns whether all of it
-    /// found room, but for what is too long.
+    /// Appends what of the subject batch the peer is to have. Returns whether the queue
+    /// took all of it, but for what is too long.
     fn append(&mut self, routed: &Routed<'_>, head: &mut RouteHead<'_>) -> bool {
         let batch = self.batch;
         for (index, message) in batch.messages.iter().enumerate() {
@@ -212,13 +201,13 @@ impl Routing<'_, '_, '_> {
     }
 
     /// Appends a message behind `head`, in which its reply stands already if
-    /// there are `queues`. Returns whether it found room.
+    /// there are `queues`. Returns whether the queue took it.
     fn append_one(&mut self, message: &Message, head: &mut RouteHead<'_>, queues: bool) -> bool {
         let batch = self.batch;
         let body_len = match message.header_len {
             Some(header_len) if header_len == 0 || !self.takes_headers => {
                 let reply = batch.reply(message).filter(|_| !queues);
-                append_bare(
+                append_without_headers(
                     self.appender,
                     self.buffers,
                     batch,
@@ -234,7 +223,7 @@ impl Routing<'_, '_, '_> {
                     tail = &tail[message.reply_len as usize + 1..];
                 }
                 let head = head.of(header_len.is_some());
-                append_whole(self.appender, self.buffers, batch, message, head, tail)
+                append_as_it_came(self.appender, self.buffers, batch, message, head, tail)
             }
         };
         if let Some(body_len) = body_len {

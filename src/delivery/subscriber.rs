@@ -3,8 +3,8 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use super::{
-    APPENDED_MAX, Pick, SubjectBatch,
-    append::{append_bare, append_whole},
+    append::{append_as_it_came, append_without_headers, end_append, end_delivery},
+    batch::{Pick, SubjectBatch},
 };
 use crate::{
     connection::{Subscription, buffers::ThreadBuffers, outbound::Appender},
@@ -19,7 +19,7 @@ struct Terms<'a> {
     /// What stands before each message.
     head: &'a ClientHead<'a>,
     takes_headers: bool,
-    /// Who is told of requests.
+    /// Notes requests, so that their replies are permitted.
     guard: Option<&'a DeliveryFilter>,
 }
 
@@ -35,7 +35,7 @@ impl Subscription {
         now: MonotonicMillis,
         flush: bool,
     ) -> usize {
-        // A crowd of subscriptions whose connection was cut is passed over quickly.
+        // Many subscriptions whose connection was closed are passed over quickly.
         if self.connection.is_closing() {
             return 0;
         }
@@ -58,12 +58,8 @@ impl Subscription {
                     takes_headers,
                     guard: guard.as_deref(),
                 };
-                let taken = self.append_run(&mut appender, buffers, batch, pick, &terms);
-                if taken > 0 && !flush && appender.touch(buffers.read_batch) {
-                    buffers.touched.push(connection.clone());
-                }
-                appender.note_feeder(buffers.publisher);
-                buffers.congested.note(connection, &mut appender);
+                let taken = self.append_batch(&mut appender, buffers, batch, pick, &terms);
+                end_append(connection, &mut appender, buffers, taken > 0 && !flush);
                 taken
             }
             _ => 0,
@@ -74,18 +70,12 @@ impl Subscription {
         }
         buffers.prefix = prefix;
         if taken > 0 {
-            buffers.reached += 1;
-            connection.active(now);
-            if flush {
-                connection.flush(buffers);
-            } else if buffers.appended > APPENDED_MAX {
-                buffers.flush_touched();
-            }
+            end_delivery(connection, buffers, now, flush);
         }
         taken
     }
 
-    fn append_run(
+    fn append_batch(
         self: &Arc<Self>,
         appender: &mut Appender<'_>,
         buffers: &mut ThreadBuffers,
@@ -114,9 +104,9 @@ impl Subscription {
                 // The common case: the tail goes on as it came.
                 None => {
                     let tail = batch.tail(message);
-                    append_whole(appender, buffers, batch, message, head.plain(), tail)
+                    append_as_it_came(appender, buffers, batch, message, head.plain(), tail)
                 }
-                Some(header_len) if header_len > 0 && takes_headers => append_whole(
+                Some(header_len) if header_len > 0 && takes_headers => append_as_it_came(
                     appender,
                     buffers,
                     batch,
@@ -126,7 +116,7 @@ impl Subscription {
                 ),
                 Some(header_len) => {
                     let reply = batch.reply(message);
-                    append_bare(
+                    append_without_headers(
                         appender,
                         buffers,
                         batch,

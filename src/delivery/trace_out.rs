@@ -2,11 +2,10 @@
 
 use tracing::trace;
 
+use super::batch::SubjectBatch;
 use crate::{
     connection::{Connection, Shown, Subscription},
-    delivery::SubjectBatch,
-    protocol::encode::ClientHead,
-    protocol::message::Message,
+    protocol::{encode::ClientHead, message::Message},
 };
 
 impl Connection {

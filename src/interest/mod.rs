@@ -1,20 +1,20 @@
-//! Local interest: what the subscribers of this broker want, as the peers of
-//! the cluster are told.
+//! Local interest: what the subscribers of this broker want, as it is announced to the
+//! peers of the cluster.
 //!
-//! A peer is told of a subject once, however many take it here; of a queue
+//! A subject is announced to a peer once, however many subscribe to it here; of a queue
 //! group also the number of its members. The account counts its subscriptions
 //! here as soon as there is a route and not before, so that a broker on its own
-//! pays nothing. Told in the order of the changes: the lock is held while the
+//! pays nothing. Changes are announced in their order: the lock is held while the
 //! lines are put into the routes' queues. It is the only lock that may be held
 //! when a queue's is taken.
 //!
-//! However much there is to tell, little of it waits in a queue: of what a new peer
-//! is told is noted how far that has come, and changes beyond what a long queue may
-//! take ahead are noted by their keys; the route's own task tells them in parts while
-//! its socket drains ([`LocalInterest::tell_more`]). A part tells how things are then,
-//! so what changed meanwhile is told once. What was subscribed before the first route
-//! is counted so, too, before anything is told: nobody waits for the lock longer than
-//! a part takes.
+//! However much there is to announce, little of it waits in a queue. A new peer gets all
+//! of it part by part, and changes beyond what a long queue may take are noted by their
+//! keys; the route's own task announces them while its socket drains
+//! ([`LocalInterest::announce_more`]). A part says how things are then, so what changed
+//! meanwhile is announced once. What was subscribed before the first route is counted in
+//! parts, too, before anything is announced: the lock is never held longer than a part
+//! takes.
 
 mod peer;
 mod state;
@@ -30,7 +30,7 @@ use parking_lot::Mutex;
 
 pub use peer::ROOM;
 use peer::{Peer, owe};
-use state::{State, key, may_be_told};
+use state::{State, key, may_be_announced};
 use wants::{Key, Wanted};
 
 use crate::{
@@ -41,7 +41,7 @@ use crate::{
     telemetry::held::allocated,
 };
 
-/// Keys that are looked at for a peer in one hold of the lock, told or not.
+/// Keys that are looked at for a peer in one hold of the lock, announced or not.
 const LOOKED_AT_ONCE: usize = 16 * 1024;
 
 /// Texts that are looked at to tell what all of them take.
@@ -66,8 +66,8 @@ impl LocalInterest {
         }
     }
 
-    /// Has a new peer told everything, part by part, and every change from now
-    /// on. A peer that is told already is passed over.
+    /// Has everything announced to a new peer, part by part, and every change from now
+    /// on. A peer that is attached already is passed over.
     pub fn attach(&self, route: &Arc<Connection>, sublist: &Sublist<Subscription>) {
         let mut state = self.state.lock();
         // Looked at under the lock: a route's end comes after its mark, and takes it
@@ -87,13 +87,13 @@ impl LocalInterest {
         }
         state.peers.push(Peer {
             route: route.clone(),
-            untold: usize::MAX,
-            later: HashSet::new(),
+            unannounced: usize::MAX,
+            waiting: HashSet::new(),
             ahead: 0,
         });
     }
 
-    /// Tells a peer no more.
+    /// Announces nothing more to a peer.
     pub fn detach(&self, route: &Arc<Connection>) {
         let mut state = self.state.lock();
         let left = state
@@ -109,27 +109,28 @@ impl LocalInterest {
         drop((left, uncounted));
     }
 
-    /// Has a peer told once more of everything that is wanted, beside what it is owed.
-    pub fn tell_again(&self, route: &Arc<Connection>) {
+    /// Has everything that is wanted announced to a peer once more, beside what waits
+    /// for it.
+    pub fn announce_again(&self, route: &Arc<Connection>) {
         let mut state = self.state.lock();
         let mut peers = state.peers.iter_mut();
         if let Some(peer) = peers.find(|it| Arc::ptr_eq(&it.route, route)) {
-            peer.untold = usize::MAX;
+            peer.unannounced = usize::MAX;
             route.owe_interest();
         }
     }
 
-    /// Whether nothing is wanted and no peer is owed a word about it.
+    /// Whether nothing is wanted and nothing waits to be announced.
     pub fn is_at_rest(&self) -> bool {
         let state = self.state.lock();
         state.wanted.is_empty()
             && state.uncounted.is_empty()
-            && state.peers.iter().all(|peer| peer.later.is_empty())
+            && state.peers.iter().all(|peer| peer.waiting.is_empty())
     }
 
-    /// Tells a peer the next of what it is owed, of at most about `budget`
+    /// Announces to a peer the next part of what waits for it, of at most about `budget`
     /// bytes, which it takes off. Returns whether more is left.
-    pub fn tell_more(
+    pub fn announce_more(
         &self,
         buffers: &mut ThreadBuffers,
         route: &Arc<Connection>,
@@ -156,43 +157,45 @@ impl LocalInterest {
                 lines.truncate(start);
             }
         };
-        peer.untold = peer.untold.min(wanted.len());
+        peer.unannounced = peer.unannounced.min(wanted.len());
         let mut may_look_at = LOOKED_AT_ONCE;
         while lines.len() < *budget
             && may_look_at > 0
-            && let Some(next) = peer.untold.checked_sub(1)
+            && let Some(next) = peer.unannounced.checked_sub(1)
         {
-            peer.untold = next;
+            peer.unannounced = next;
             may_look_at -= 1;
-            if let Some((key, wanted)) = wanted.at(next).filter(|it| may_be_told(limits, &it.0)) {
+            if let Some((key, wanted)) =
+                wanted.at(next).filter(|it| may_be_announced(limits, &it.0))
+            {
                 push(&mut lines, key, Some(wanted));
             }
         }
-        let mut owed = peer.later.extract_if(|_| true);
+        let mut owed = peer.waiting.extract_if(|_| true);
         while lines.len() < *budget
             && let Some(key) = owed.next()
         {
             push(&mut lines, &key, wanted.get(&key));
         }
         drop(owed);
-        if peer.later.is_empty() {
-            peer.later = HashSet::new();
+        if peer.waiting.is_empty() {
+            peer.waiting = HashSet::new();
         }
         *budget = budget.saturating_sub(lines.len());
         if !lines.is_empty() {
             route.send(buffers, &lines);
         }
-        peer.untold > 0 || !peer.later.is_empty()
+        peer.unannounced > 0 || !peer.waiting.is_empty()
     }
 
-    /// Has a peer told once more of what may have been too long for it.
-    pub fn tell_long_again(&self, route: &Arc<Connection>) {
+    /// Has announced to a peer once more what may have been too long for it.
+    pub fn announce_long_again(&self, route: &Arc<Connection>) {
         let mut state = self.state.lock();
         let State { long, peers, .. } = &mut *state;
         owe(peers, route, long.iter().cloned());
     }
 
-    /// How many subjects and queue groups a peer is not told of because their
+    /// How many subjects and queue groups are not announced to a peer because their
     /// lines are too long for it.
     pub fn too_long_for(&self, route: &Connection) -> usize {
         let state = self.state.lock();
@@ -218,7 +221,7 @@ impl LocalInterest {
         let is_new = wanted.is_nothing();
         wanted.subscriptions += 1;
         if is_new || subscription.queue().is_some() {
-            self.tell(&mut state, buffers, &key);
+            self.announce(&mut state, buffers, &key);
         }
     }
 
@@ -230,8 +233,8 @@ impl LocalInterest {
         }
     }
 
-    /// Wants a subject for good, without a subscription; routes that come later
-    /// are told as well.
+    /// Wants a subject for good, without a subscription; it is announced to routes that
+    /// come later as well.
     pub fn want_always(&self, buffers: &mut ThreadBuffers, subject: &[u8]) {
         let mut state = self.state.lock();
         if state.has_left {
@@ -241,7 +244,7 @@ impl LocalInterest {
         let is_new = wanted.is_nothing();
         wanted.for_good = true;
         if is_new {
-            self.tell(&mut state, buffers, &key);
+            self.announce(&mut state, buffers, &key);
         }
     }
 
@@ -267,7 +270,7 @@ impl LocalInterest {
         self.state.lock().has_left = false;
     }
 
-    /// Takes back that keys are wanted for good; the peers are told.
+    /// Takes back that keys are wanted for good, and announces it.
     fn withdraw(
         &self,
         state: &mut State,
@@ -277,13 +280,13 @@ impl LocalInterest {
         for key in keys {
             state.wanted_mut(&key).1.for_good = false;
             if state.drop_unwanted(&key) {
-                self.tell(state, buffers, &key);
+                self.announce(state, buffers, &key);
             }
         }
     }
 
     /// Counts subscriptions out that have left the sublist. Of a queue group that
-    /// many leave at once only what is left of it is told.
+    /// many leave at once only what is left of it is announced.
     pub fn remove(&self, buffers: &mut ThreadBuffers, subscriptions: &[Arc<Subscription>]) {
         if !self.counting.load(Ordering::SeqCst) {
             return;
@@ -303,31 +306,33 @@ impl LocalInterest {
         let mut told = HashSet::new();
         for key in &changed {
             if changed.len() == 1 || told.insert(key) {
-                self.tell(&mut state, buffers, key);
+                self.announce(&mut state, buffers, key);
             }
         }
     }
 
-    /// Limits what peers are told of; they are told what is different now.
+    /// Limits what is announced, and announces what is different now.
     pub fn limit(&self, buffers: &mut ThreadBuffers, limits: Option<Arc<Permissions>>) {
         let mut state = self.state.lock();
         let before = std::mem::replace(&mut state.limits, limits);
-        let changed = |key: &&Key| may_be_told(&before, key) != may_be_told(&state.limits, key);
+        let changed =
+            |key: &&Key| may_be_announced(&before, key) != may_be_announced(&state.limits, key);
         let changed: Vec<Key> = state.wanted.keys().filter(changed).cloned().collect();
         for key in &changed {
-            self.tell_all(&mut state, buffers, key);
+            self.announce_to_all(&mut state, buffers, key);
         }
     }
 
-    /// Tells all peers of a change of what may be told.
-    fn tell(&self, state: &mut State, buffers: &mut ThreadBuffers, key: &Key) {
-        if may_be_told(&state.limits, key) {
-            self.tell_all(state, buffers, key);
+    /// Announces a change to all peers if it may be announced.
+    fn announce(&self, state: &mut State, buffers: &mut ThreadBuffers, key: &Key) {
+        if may_be_announced(&state.limits, key) {
+            self.announce_to_all(state, buffers, key);
         }
     }
 
-    /// Tells all peers how a key stands: at once where there is room, else soon.
-    fn tell_all(&self, state: &mut State, buffers: &mut ThreadBuffers, key: &Key) {
+    /// Announces to all peers how a key stands: at once where the queue is short, else
+    /// soon.
+    fn announce_to_all(&self, state: &mut State, buffers: &mut ThreadBuffers, key: &Key) {
         if state.peers.is_empty() {
             return;
         }
@@ -335,12 +340,12 @@ impl LocalInterest {
         line.clear();
         self.push_line(&mut line, key, state.wanted.get(key), &state.limits);
         for peer in &mut state.peers {
-            peer.tell(buffers, key, &line);
+            peer.announce(buffers, key, &line);
         }
         buffers.scratch = line;
     }
 
-    /// The line that tells how a key stands.
+    /// The line that announces how a key stands.
     fn push_line(
         &self,
         lines: &mut Vec<u8>,
@@ -348,7 +353,7 @@ impl LocalInterest {
         wanted: Option<&Wanted>,
         limits: &Option<Arc<Permissions>>,
     ) {
-        let wanted = wanted.filter(|_| may_be_told(limits, key));
+        let wanted = wanted.filter(|_| may_be_announced(limits, key));
         match wanted {
             Some(wanted) => push_interest(lines, &self.account, key, wanted.subscriptions),
             None => push_no_interest(lines, &self.account, key),
@@ -363,7 +368,10 @@ impl LocalInterest {
         let sample = state.wanted.keys().take(SAMPLE);
         let texts: usize = sample.map(|key| allocated(key.len())).sum();
         let sampled = state.wanted.len().clamp(1, SAMPLE);
-        let owed = state.peers.iter().map(|peer| peer.later.allocation_size());
+        let owed = state
+            .peers
+            .iter()
+            .map(|peer| peer.waiting.allocation_size());
         let uncounted = state.uncounted.capacity() * size_of::<Arc<Subscription>>();
         let tables = state.wanted.allocation_size() + state.long.allocation_size() + uncounted;
         tables + owed.sum::<usize>() + texts * state.wanted.len() / sampled

@@ -1,5 +1,4 @@
-//! A peer of the cluster that is told of local interest, and what it is still to be
-//! told.
+//! A peer of the cluster to which local interest is announced, and what waits for it.
 
 use std::sync::Arc;
 
@@ -8,27 +7,28 @@ use hashbrown::HashSet;
 use super::wants::Key;
 use crate::connection::{Connection, buffers::ThreadBuffers};
 
-/// Bytes waiting for a peer up to which it is told more.
+/// Bytes waiting for a peer up to which more is announced to it.
 pub const ROOM: usize = 256 * 1024;
 
-/// Bytes of changes that are told at once while more than [`ROOM`] waits: a
-/// subject is to be wanted before a message that names it goes out. What is more
-/// is a mass of changes, and waits for room.
+/// Bytes of changes that are announced at once while more than [`ROOM`] waits: interest
+/// in a subject should be known before a message that names it as its reply. Beyond it
+/// there is a mass of changes, which waits until the queue is shorter.
 const AHEAD_MAX: usize = 4 * 1024 * 1024;
 
-/// A peer that is told.
+/// A peer to which local interest is announced.
 pub(super) struct Peer {
     pub(super) route: Arc<Connection>,
-    /// Of the first so many keys it is still to be told, if there are so many.
-    pub(super) untold: usize,
-    /// What is to be told when there is room.
-    pub(super) later: HashSet<Key>,
-    /// Bytes told at once since more than [`ROOM`] waits.
+    /// The first so many keys are still to be announced, if there are so many.
+    pub(super) unannounced: usize,
+    /// What is to be announced when the queue is shorter.
+    pub(super) waiting: HashSet<Key>,
+    /// Bytes announced at once since more than [`ROOM`] waits.
     pub(super) ahead: usize,
 }
 
 impl Peer {
-    pub(super) fn tell(&mut self, buffers: &mut ThreadBuffers, key: &Key, line: &[u8]) {
+    /// Announces a change, or notes it.
+    pub(super) fn announce(&mut self, buffers: &mut ThreadBuffers, key: &Key, line: &[u8]) {
         if line.len() > self.route.line_max() {
             return;
         }
@@ -40,7 +40,7 @@ impl Peer {
             self.ahead = 0;
         } else if self.ahead + line.len() > AHEAD_MAX {
             drop(appender);
-            self.later.insert(key.clone());
+            self.waiting.insert(key.clone());
             self.route.owe_interest();
             return;
         } else {
@@ -57,11 +57,11 @@ impl Peer {
     }
 }
 
-/// Has a peer told of these when there is room.
+/// Has these announced to a peer when its queue is shorter.
 pub(super) fn owe(peers: &mut [Peer], route: &Arc<Connection>, keys: impl Iterator<Item = Key>) {
     if let Some(peer) = peers.iter_mut().find(|it| Arc::ptr_eq(&it.route, route)) {
-        peer.later.extend(keys);
-        if !peer.later.is_empty() {
+        peer.waiting.extend(keys);
+        if !peer.waiting.is_empty() {
             route.owe_interest();
         }
     }

@@ -25,16 +25,16 @@ pub(super) struct State {
     pub(super) is_counted: bool,
     /// The keys of `wanted` that are longer than [`LONG_KEY`].
     pub(super) long: HashSet<Key>,
-    /// Who is told.
+    /// To whom it is announced.
     pub(super) peers: Vec<Peer>,
-    /// What they may be told of: what can be published to. `None` is everything.
+    /// What may be announced: what can be published to. `None` is everything.
     pub(super) limits: Option<Arc<Permissions>>,
     /// The account is defined no more: the broker itself wants nothing in it.
     pub(super) has_left: bool,
 }
 
 impl State {
-    /// By whom a key is wanted, to be changed; a new one is wanted by nobody.
+    /// Who wants a key, to be changed; a new key is not wanted.
     pub(super) fn wanted_mut(&mut self, key: &[u8]) -> (Key, &mut Wanted) {
         let (key, wanted) = self.wanted.get_mut(key);
         if key.len() > LONG_KEY && wanted.is_nothing() {
@@ -83,7 +83,7 @@ pub(super) fn key(subscription: &Subscription) -> Box<[u8]> {
 }
 
 /// Whether a subject, in front of its queue group, is within the limits.
-pub(super) fn may_be_told(limits: &Option<Arc<Permissions>>, key: &[u8]) -> bool {
+pub(super) fn may_be_announced(limits: &Option<Arc<Permissions>>, key: &[u8]) -> bool {
     let subject = key.split(|byte| *byte == b' ').next().unwrap_or(key);
     limits
         .as_ref()

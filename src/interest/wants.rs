@@ -1,5 +1,5 @@
-//! Keys with who wants them, each at a place of its own, so that whoever goes through
-//! all of them can do it in parts while they change.
+//! The keys that are wanted, each at a place of its own, so that all of them can be gone
+//! through in parts while they change.
 
 use std::{hash::BuildHasher, sync::Arc};
 
@@ -14,7 +14,7 @@ const KEYS_MIN: usize = 1024;
 
 static HASHER: Lazy<DefaultHashBuilder> = Lazy::new(DefaultHashBuilder::default);
 
-/// By whom a key is wanted.
+/// Who wants a key.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Wanted {
     /// Subscriptions here.
@@ -70,7 +70,7 @@ impl Wants {
         self.list.get(self.place(key)?).map(|(_, wanted)| wanted)
     }
 
-    /// By whom a key is wanted, to be changed; a new one is wanted by nobody.
+    /// Who wants a key, to be changed; a new key is not wanted.
     pub(super) fn get_mut(&mut self, key: &[u8]) -> (Key, &mut Wanted) {
         let place = self.place(key).unwrap_or_else(|| {
             let place = self.list.len();
@@ -100,7 +100,7 @@ impl Wants {
         {
             *known = place;
         }
-        // A crowd that has left gives its memory back.
+        // Memory of keys that have left is given back.
         if list.capacity() > KEYS_MIN && len < list.capacity() / 8 {
             list.shrink_to(len * 2);
             self.places

@@ -2,7 +2,10 @@
 
 use crate::{
     connection::CloseReason,
-    protocol::{error::ClientError, parse::ParseError},
+    protocol::{
+        error::{ClientError, error_line},
+        parse::ParseError,
+    },
     security::refusal::Refusal,
 };
 
@@ -93,7 +96,7 @@ impl End {
     /// The `-ERR` line, if the peer is told anything.
     pub fn error_line(&self) -> Option<Vec<u8>> {
         let error = self.error.as_ref()?;
-        Some(format!("-ERR '{error}'\r\n").into_bytes())
+        Some(error_line(error))
     }
 
     /// For the log: reason and detail.

@@ -1,5 +1,5 @@
 //! What every kind of peer has in common, once: the loop that drives a connection
-//! ([`drive`]), pings and the write deadline ([`timing`]), gathering the messages of
+//! ([`drive`]), pings ([`keepalive`]) and the write deadline ([`timing`]), gathering the messages of
 //! one subject into a batch ([`batch`]), why a connection ends ([`End`]) and what
 //! happens then ([`finish`]), and closing peers whose certificate is no longer
 //! accepted ([`certificates`]).
@@ -16,6 +16,7 @@ pub mod certificates;
 mod drive;
 mod end;
 mod finish;
+pub mod keepalive;
 mod timing;
 
 use tokio::time::Instant;
@@ -24,11 +25,13 @@ pub use drive::{Driven, Turn, drive, resume, take_turn};
 pub use end::End;
 pub use finish::{Ends, finish};
 
-use crate::connection::{
-    Wake,
-    buffers::ThreadBuffers,
-    keepalive::Keepalive,
-    reading::{Input, Reader},
+use crate::{
+    connection::{
+        Wake,
+        buffers::ThreadBuffers,
+        reading::{Input, Reader},
+    },
+    peer::keepalive::Keepalive,
 };
 
 /// What the session of every kind of peer has.

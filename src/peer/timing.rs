@@ -7,7 +7,8 @@ use tokio::time::Instant;
 
 use super::{End, Peer};
 use crate::{
-    connection::{CloseReason, Connection, buffers::ThreadBuffers, keepalive::Due},
+    connection::{CloseReason, Connection, buffers::ThreadBuffers},
+    peer::keepalive::Due,
     protocol::{PING, error::ClientError},
     telemetry::MonotonicMillis,
 };

@@ -5,9 +5,10 @@
 //! `delivery` and `interest` put these lines into queues; a message's tail follows its
 //! head as it came (see [`message`](super::message)).
 
-use std::io::Write;
-
-use super::{CRLF, message::Message};
+use super::{
+    CRLF,
+    message::{Message, push_number},
+};
 
 /// Bytes that the sizes of a message and the ends of its control line take at most.
 pub const SIZES_LEN: usize = 32;
@@ -112,8 +113,8 @@ pub fn plain_line(head: &[u8], reply: Option<&[u8]>, payload_len: usize) -> Vec<
         line.extend_from_slice(reply);
         line.push(b' ');
     }
-    // Writing to memory does not fail.
-    let _ = write!(line, "{payload_len}\r\n");
+    push_number(&mut line, payload_len);
+    line.extend_from_slice(CRLF);
     line
 }
 
@@ -124,8 +125,8 @@ pub fn push_interest(lines: &mut Vec<u8>, account: &[u8], key: &[u8], members: u
         lines.extend_from_slice(part);
     }
     if key.contains(&b' ') {
-        // Writing to memory does not fail.
-        let _ = write!(lines, " {members}");
+        lines.push(b' ');
+        push_number(lines, members as usize);
     }
     lines.extend_from_slice(CRLF);
 }

@@ -5,8 +5,6 @@
 //! one place where a tail is made: for messages of the broker's own, and for those that
 //! are passed on with other headers or another reply.
 
-use std::io::Write;
-
 use super::CRLF;
 
 /// Where one message stands in the bytes of its batch, and how it is built.
@@ -67,11 +65,12 @@ impl Message {
             source.extend_from_slice(reply);
             source.push(b' ');
         }
-        // Writing to memory does not fail.
-        let _ = match header_len {
-            Some(header_len) => write!(source, "{header_len} {total_len}\r\n"),
-            None => write!(source, "{total_len}\r\n"),
-        };
+        if let Some(header_len) = header_len {
+            push_number(source, header_len);
+            source.push(b' ');
+        }
+        push_number(source, total_len);
+        source.extend_from_slice(CRLF);
         for part in body {
             source.extend_from_slice(part);
         }
@@ -83,6 +82,23 @@ impl Message {
             total_len: total_len as u32,
         }
     }
+}
+
+/// Appends a number in decimal digits: without the machinery of formatting, since this is
+/// done for each message that is put together.
+pub(super) fn push_number(text: &mut Vec<u8>, mut number: usize) {
+    // A `usize` of 64 bits has at most 20 digits.
+    let mut digits = [0; 20];
+    let mut first = digits.len();
+    loop {
+        first -= 1;
+        digits[first] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            break;
+        }
+    }
+    text.extend_from_slice(&digits[first..]);
 }
 
 #[cfg(test)]
@@ -114,6 +130,15 @@ mod tests {
             assert_eq!(same.total_len, message.total_len);
             assert_eq!(same.reply_len as usize, reply.map_or(0, <[u8]>::len));
             assert_eq!(same.header_len, headers.map(|it| it.len() as u32));
+        }
+    }
+
+    #[test]
+    fn numbers_are_written_in_decimal_digits() {
+        for number in [0, 9, 10, 4096, 1_048_576, usize::MAX] {
+            let mut text = b"a ".to_vec();
+            push_number(&mut text, number);
+            assert_eq!(text, format!("a {number}").as_bytes());
         }
     }
 }

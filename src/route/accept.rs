@@ -11,11 +11,11 @@ use super::{
     refuse, serve,
 };
 use crate::{
+    broker::turned_away,
     connection::{
         CloseReason, Connection,
         accepting::{AcceptFailures, OpenSocket, Port, as_shown},
         admission::{Lost, Place, QUEUE_TIME, Source},
-        turned_away,
     },
     peer::End,
     telemetry::{MonotonicMillis, event::EventKind},

@@ -25,10 +25,10 @@ use super::{
     no_line::{NoLine, is_end, read_json},
 };
 use crate::{
+    broker::turned_away,
     config::options::cluster::{ClusterOptions, RouteUrl},
     connection::{
         CloseReason, Connection, admission::Place, buffers::with_buffers, reading::read_some,
-        turned_away,
     },
     peer::End,
     protocol::{

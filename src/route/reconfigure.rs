@@ -64,7 +64,7 @@ impl Cluster {
     /// Tells a peer once more what is wanted here.
     pub(super) fn tell_interest_again(&self, route: &Route) {
         for account in self.broker.accounts.all() {
-            account.interest.tell_again(&route.connection);
+            account.interest.announce_again(&route.connection);
         }
     }
 }

@@ -22,14 +22,13 @@ use crate::{
     connection::{
         CloseReason, Connection, Wake,
         buffers::ThreadBuffers,
-        keepalive::Keepalive,
         reading::{Input, Large, Reader},
     },
     interest::ROOM,
-    peer::{End, Ends, Link, Peer, batch},
+    peer::{End, Ends, Link, Peer, batch, keepalive::Keepalive},
     protocol::{
         PONG,
-        error::quoted,
+        error::{error_line, quoted},
         json_fault,
         route::{INTRODUCTION_MAX, RouteInfo, RouteOp},
     },
@@ -159,7 +158,7 @@ impl Session {
         let mut budget = ROOM;
         for account in &accounts {
             let interest = &account.interest;
-            if interest.tell_more(buffers, &connection, &mut budget) || budget == 0 {
+            if interest.announce_more(buffers, &connection, &mut budget) || budget == 0 {
                 connection.owe_interest();
                 return buffers.flush_touched();
             }
@@ -312,7 +311,7 @@ impl Session {
         if !subject::is_valid(subject) || subject::tokens(subject).count() > SUBJECT_TOKENS_MAX {
             self.warn(format!("Invalid remote subject {}", quoted(subject)));
             self.connection()
-                .send(buffers, b"-ERR 'Invalid Subscription'\r\n");
+                .send(buffers, &error_line("Invalid Subscription"));
             return;
         }
         if !self.cluster.takes_interest(subject) {

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use super::cluster::Cluster;
 use crate::{
-    connection::{Connection, tls_listener::Secured, turned_away},
+    broker::turned_away,
+    connection::{Connection, tls_listener::Secured},
     security::failure::{Cause, Failure},
 };
 use tokio::net::TcpStream;

@@ -150,7 +150,7 @@ impl Cluster {
         connection.set_line_max(bytes);
         if is_more {
             for account in self.broker.accounts.all_told() {
-                account.interest.tell_long_again(connection);
+                account.interest.announce_long_again(connection);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! Who feeds a queue that is behind, and who was paused for it.
+//! Who fills a queue that is behind, and who was paused for it.
 //!
 //! Kept by the queue itself while its reader is behind: a publisher is noted once
 //! per subject batch, never for a queue that flows. Bounded by space-saving: a publisher
@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 /// Publishers remembered for one queue.
-const FEEDERS_MAX: usize = 8;
+const PRODUCERS_MAX: usize = 8;
 
 /// A publisher that fed a queue.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
@@ -45,7 +45,7 @@ impl Producers {
     pub fn feed(&mut self, cid: u64, bytes: u64) {
         if let Some(known) = self.fed.iter_mut().find(|known| known.cid == cid) {
             known.bytes += bytes;
-        } else if self.fed.len() < FEEDERS_MAX {
+        } else if self.fed.len() < PRODUCERS_MAX {
             self.fed.push(Produced { cid, bytes });
         } else if let Some(least) = self.fed.iter_mut().min_by_key(|known| known.bytes) {
             least.cid = cid;
@@ -60,7 +60,7 @@ impl Producers {
         if let Some(known) = self.stalled.iter_mut().find(|known| known.cid == cid) {
             known.count += count;
             known.time += time;
-        } else if self.stalled.len() < FEEDERS_MAX {
+        } else if self.stalled.len() < PRODUCERS_MAX {
             self.stalled.push(Stalled { cid, count, time });
         } else if let Some(least) = self.stalled.iter_mut().min_by_key(|known| known.time) {
             least.cid = cid;
@@ -81,7 +81,7 @@ mod tests {
             producers.feed(1, 1000);
             producers.feed(100 + round, 1);
         }
-        assert_eq!(producers.fed.len(), FEEDERS_MAX);
+        assert_eq!(producers.fed.len(), PRODUCERS_MAX);
         let biggest = producers.fed.iter().max_by_key(|fed| fed.bytes);
         assert_eq!(
             biggest,

@@ -1,10 +1,10 @@
-//! Making room when all outbound queues together hold more than `max_memory`, or than
+//! Closing slow consumers when all outbound queues together hold more than `max_memory`, or than
 //! the process has left.
 //!
 //! Who is cut is chosen by what the budget has booked, which is what waits in
 //! queues that cannot be written: a connection that flows holds nothing of it,
-//! however much is on its way through its queue, and is never cut here. Called by
-//! whoever has just delivered.
+//! however much is on its way through its queue, and is never closed here. Called by
+//! sessions that have just delivered.
 
 use std::{cmp::Reverse, fmt, sync::Arc};
 

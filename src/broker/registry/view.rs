@@ -115,7 +115,7 @@ impl Subscription {
         }
     }
 
-    /// Its figures at this moment, without texts.
+    /// Its counts at this moment, without texts.
     fn metrics(self: &Arc<Self>) -> SubscriptionView {
         SubscriptionView {
             subject: String::new(),

@@ -63,7 +63,7 @@ async fn members_keep_places_of_their_own() {
     assert_eq!(port.lost(), [""; 0], "there is room for them");
     let more: Vec<Place> = (10..99).map(|n| port.take("stranger", n, false)).collect();
     assert!(port.lost().iter().all(|name| *name == "stranger"));
-    // A crowd at a member's address shares with strangers.
+    // Many at a member's address share with other sources.
     let _member = port.take("member", 2, true);
     assert_eq!(port.lost(), ["member"], "the member has most places");
     drop((strangers, members, more));

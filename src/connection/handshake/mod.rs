@@ -1,4 +1,4 @@
-//! Shaking hands: from a socket to [`Tls`], without holding others up.
+//! TLS handshakes: from a socket to [`Tls`], without holding others up.
 //!
 //! A handshake costs milliseconds of pure computation, so it is done by threads
 //! of its own ([`threads`]). In between, a task waits for the peer. What waits is
@@ -61,14 +61,14 @@ const LONG_MAX: usize = 512;
 /// The longest that one of them may take; other bounds come first.
 const LONG_HOLD: Duration = Duration::from_secs(3600);
 
-/// What is told of a peer that does not go on in time.
+/// The error for a peer that does not go on in time.
 const TIMEOUT: &str = "TLS handshake timeout";
 
 /// The same of one that never began.
 const NOTHING_CAME: &str = "TLS handshake timeout: the client sent nothing since it connected; it \
                             may not understand INFO, or wait for something else";
 
-/// The threads that shake hands, and how many peers wait for them.
+/// The threads that compute handshakes, and how many peers wait for them.
 pub struct Handshakers {
     threads: Arc<Threads>,
     unfinished: Arc<Unfinished>,
@@ -175,7 +175,7 @@ impl Handshakers {
     ///
     /// # Errors
     ///
-    /// Why it failed; the peer was told as far as TLS has it.
+    /// Why it failed; the peer got the alert that TLS has for it.
     pub async fn accept(
         &self,
         stream: &Arc<TcpStream>,
@@ -192,7 +192,7 @@ impl Handshakers {
     ///
     /// # Errors
     ///
-    /// Why it failed; the peer was told as far as TLS has it.
+    /// Why it failed; the peer got the alert that TLS has for it.
     pub async fn connect(
         &self,
         stream: &Arc<TcpStream>,

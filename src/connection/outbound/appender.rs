@@ -64,7 +64,7 @@ impl Connection {
 }
 
 impl Appender<'_> {
-    /// Asks for room for `len` bytes. `false`: the queue would outgrow its
+    /// Reserves `len` bytes. `false`: the queue would outgrow its
     /// limit; the connection is now closed as a slow consumer.
     pub fn reserve(&mut self, len: usize) -> bool {
         let state = &mut *self.state;
@@ -80,7 +80,7 @@ impl Appender<'_> {
         false
     }
 
-    /// Appends two pieces behind each other; room for them must be reserved.
+    /// Appends two pieces behind each other; their bytes must be reserved.
     #[inline]
     pub fn push(&mut self, buffers: &mut ThreadBuffers, first: &[u8], second: &[u8]) {
         self.state.queue.push(buffers, first, second);
@@ -92,7 +92,7 @@ impl Appender<'_> {
         self.state.queue.end_message();
     }
 
-    /// Appends the end of a message without copying it; room for it must be
+    /// Appends the end of a message without copying it; its bytes must be
     /// reserved.
     pub fn push_shared(&mut self, piece: Bytes) {
         self.state.queue.push_shared(piece);
@@ -103,8 +103,8 @@ impl Appender<'_> {
         self.state.queue.begin(read_at);
     }
 
-    /// Notes who fed the queue, if it is behind.
-    pub fn note_feeder(&mut self, cid: u64) {
+    /// Notes who filled the queue, if it is behind.
+    pub fn note_producer(&mut self, cid: u64) {
         let state = &mut *self.state;
         if state.behind_since.is_some()
             && let Some(producers) = &mut state.producers

@@ -13,7 +13,7 @@ use crate::{
     telemetry::{MonotonicMicros, MonotonicMillis},
 };
 
-/// Rounds of one flush: whoever flushes for others is not kept at it for ever.
+/// Rounds of one flush: a publisher is not kept at it for ever while others append.
 const ROUNDS_MAX: usize = 8;
 
 impl Connection {
@@ -125,7 +125,7 @@ impl Connection {
         state.blocked = true;
         if state.behind_since.is_none() {
             state.behind_since = Some(MonotonicMillis::now());
-            state.notice_feeders();
+            state.begin_noting_producers();
         }
         state.queue.trim(buffers);
         state.book();

@@ -1,8 +1,8 @@
 //! The outbound queue of a connection: bounded, appended to by many, written
 //! by one at a time.
 //!
-//! Whoever delivers locks the queue, appends and unlocks; when its batch is
-//! done it flushes. The flusher takes the bytes out, writes without the lock,
+//! A publisher locks the queue, appends ([`Appender`]) and unlocks; when its batch is
+//! done it flushes (`flush`). The flusher takes the bytes out, writes without the lock,
 //! and looks again before it lets go, so that bytes appended meanwhile are
 //! written by the one who is at it. When the socket is full the rest stays and
 //! the connection's own task goes on once the socket takes more. No system
@@ -95,7 +95,7 @@ impl Outbound {
     }
 
     /// What was delivered so far, what of it was written and what was lost; the
-    /// other direction is nought.
+    /// other direction is 0.
     pub fn traffic(&self) -> Traffic {
         self.sent.traffic(|| self.state.lock().loss)
     }
@@ -125,15 +125,15 @@ impl Outbound {
         stream.local_addr().ok().map(|address| address.ip())
     }
 
-    /// Who feeds the queue and who was paused for it, since its reader fell
+    /// Who fills the queue and who was paused for it, since its reader fell
     /// behind.
     pub fn producers(&self) -> Producers {
         let state = self.state.lock();
         state.producers.as_deref().cloned().unwrap_or_default()
     }
 
-    /// Whether what is known of feeders stays when the reader catches up.
-    pub fn keep_feeders(&self, keep: bool) {
+    /// Whether what is known of producers stays when the reader catches up.
+    pub fn keep_producers(&self, keep: bool) {
         self.state.lock().producers.get_or_insert_default().watched = keep;
     }
 

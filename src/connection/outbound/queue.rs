@@ -371,7 +371,7 @@ impl Queue {
     }
 }
 
-/// Whether a piece has much more room than it needs.
+/// Whether a piece has much more capacity than it needs.
 fn is_spacious(piece: &Vec<u8>) -> bool {
     piece.capacity() > 2 * piece.len() + SPARE_MAX
 }

@@ -24,8 +24,8 @@ use crate::{
 pub(super) struct State {
     /// What is at the other end.
     pub(super) kind: Kind,
-    /// Gone once the connection has ended, so that the socket closes whoever
-    /// still holds the connection.
+    /// Gone once the connection has ended, so that the socket closes even if
+    /// others still hold the connection.
     pub(super) stream: Option<Arc<TcpStream>>,
     pub(super) queue: Queue,
     /// Bytes queued, those that are being written included.
@@ -43,9 +43,9 @@ pub(super) struct State {
     pub(super) congested_in: u64,
     /// Counted in [`OutboundStats::losses`].
     pub(super) loss: Loss,
-    /// What the end threw away, until somebody has looked at it.
+    /// What the end threw away, until the incident has been concluded.
     pub(super) discarded: Option<Queue>,
-    /// Who feeds it; since its reader was behind for the first time.
+    /// Who fills it; since its reader was behind for the first time.
     pub(super) producers: Option<Box<Producers>>,
     /// How long messages stayed lately.
     pub(super) worst: Worst,
@@ -89,8 +89,8 @@ impl State {
         self.pending = self.pending.saturating_sub(bytes);
     }
 
-    /// The reader falls behind: from now on it is noted who feeds the queue.
-    pub(super) fn notice_feeders(&mut self) {
+    /// The reader falls behind: from now on it is noted who fills the queue.
+    pub(super) fn begin_noting_producers(&mut self) {
         let producers = self.producers.get_or_insert_default();
         if !producers.watched {
             **producers = Producers::default();

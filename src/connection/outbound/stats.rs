@@ -1,7 +1,7 @@
 //! What went out through a connection: counted under the lock of its outbound
 //! queue, read without it.
 //!
-//! Whoever adds up ten thousand connections would pay for as many locks, each of
+//! A sum over ten thousand connections would take as many locks, each of
 //! which waits for memory that is not in a cache; the reads of mere counters
 //! overlap. Only the outbound queue writes here.
 
@@ -27,7 +27,7 @@ pub(super) struct OutboundStats {
 
 impl OutboundStats {
     /// What was delivered and what of it was written; `loss` tells what was lost,
-    /// and is asked only if there is something. The other direction is nought.
+    /// and is asked only if there is something. The other direction is 0.
     pub(super) fn traffic(&self, loss: impl FnOnce() -> Loss) -> Traffic {
         // In this order no more is written than was delivered.
         let (written_msgs, written_bytes) = (self.written_msgs.value(), self.written_bytes.value());

@@ -1,8 +1,8 @@
 //! TLS under a connection: what the socket carries becomes what the peer says,
 //! and back.
 //!
-//! A plain connection has no transport and pays for a look at that. With TLS,
-//! whoever reads hands the socket's bytes to [`Tls::open`], and whoever flushes
+//! A plain connection has no transport and pays for one check. With TLS, the reader
+//! hands the socket's bytes to [`Tls::open`], and a flush of
 //! the outbound queue has its plaintext sealed ([`Tls::sealer`]) in full records.
 //! Both sides own the buffers, so that a connection at rest holds none.
 

@@ -10,10 +10,11 @@ use data_encoding::BASE64;
 use hyper::{HeaderMap, StatusCode, header};
 use parking_lot::Mutex;
 
-use crate::monitor::{Monitor, endpoints::refusal::Refusal};
 use crate::{
+    broker::turned_away,
     config::options::MonitorLogin,
-    connection::{admission::Source, turned_away},
+    connection::admission::Source,
+    monitor::{Monitor, endpoints::refusal::Refusal},
 };
 
 /// Refused logins become events, but not more often than this.

@@ -1,4 +1,4 @@
-//! Telling of peers that were not let in: the same words, events and figures
+//! Reports of peers that were not let in: the same log lines, events and counters
 //! whatever the listener. Events name the host that a peer came from, so that many
 //! tries from one host are seen as such; its port is another one each time.
 
@@ -6,13 +6,13 @@ use std::net::IpAddr;
 
 use tracing::error;
 
-use super::{CloseReason, Connection, tls_listener::TlsListener};
 use crate::{
+    connection::{CloseReason, Connection, tls_listener::TlsListener},
     security::failure::{Cause, Failure},
     telemetry::{MonotonicMillis, Telemetry, event::EventKind},
 };
 
-/// Tells those who watch of a login that was refused.
+/// Records a login that was refused.
 pub fn note_login(telemetry: &Telemetry, cid: u64, source: IpAddr, text: &str) {
     note(
         telemetry,
@@ -29,7 +29,7 @@ pub fn note(telemetry: &Telemetry, kind: EventKind, cid: u64, source: IpAddr, te
     telemetry.events.record(kind, cid, &source, text);
 }
 
-/// Tells of a handshake that failed, unless that was a probe or there are many of
+/// Reports a handshake that failed, unless that was a probe or there are many of
 /// them, and closes the connection. `prefix` is how the log names it, `what` says
 /// which handshakes these are.
 pub fn close_after_handshake(
@@ -62,7 +62,7 @@ pub fn close_after_handshake(
     connection.close(CloseReason::TlsHandshakeFailure);
 }
 
-/// Counts a connection that ended without a word.
+/// Counts a connection that ended before it sent anything.
 pub fn count_probe(telemetry: &Telemetry, source: IpAddr) {
     telemetry.churn.count_probe(source, MonotonicMillis::now());
 }

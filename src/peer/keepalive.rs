@@ -61,7 +61,7 @@ impl Keepalive {
     }
 
     /// The peer is logged in: the first ping comes at the latest after
-    /// `first_max`. Jitter keeps a crowd that came together from answering
+    /// `first_max`. Jitter keeps many that came together from answering
     /// together.
     pub fn connected(&mut self, first_max: Duration) {
         let delay = self.interval.min(first_max);
