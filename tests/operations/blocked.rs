@@ -174,7 +174,9 @@ fn a_reload_that_is_asked_for_meanwhile_follows() {
     fs::write(&file, text(3000)).expect("the newest configuration");
     broker.signal(libc::SIGHUP);
     wait_until("the second is noted", || {
-        broker.log().contains("a reload has been under way")
+        broker
+            .log()
+            .contains("the configuration will be read again after it")
     });
     fs::write(&pipe, text(2000)).expect("somebody reads the pipe");
     wait_until("the newest is in force", || {
