@@ -1,4 +1,4 @@
-//! Who is cut for the memory of all queues, and pages of connections.
+//! Who is cut for the memory of all queues, pages of connections, and kept totals.
 
 use super::*;
 use crate::connection::{
@@ -70,5 +70,44 @@ fn a_page_is_the_same_as_of_a_sorted_list() {
                 "{offset} {limit}"
             );
         }
+    }
+}
+
+#[test]
+fn totals_are_kept_and_what_moved_is_taken_once() {
+    let runtime = runtime();
+    let registry = Registry::new(0, LIMIT);
+    let (one, _peer) = connection(&runtime, 1, registry.budget.clone());
+    let (other, _peer) = connection(&runtime, 2, registry.budget.clone());
+    let count = |connection: &Connection, msgs| {
+        connection.in_msgs.add(msgs);
+        connection.note_moved();
+    };
+    // Before it is registered as well.
+    count(&one, 1);
+    registry.insert(&one, 10);
+    registry.insert(&other, 10);
+    count(&other, 10);
+    assert_eq!(registry.totals().traffic.in_msgs, 11);
+    assert_eq!(registry.take_moved().len(), 2);
+    count(&one, 100);
+    assert_eq!(registry.totals().traffic.in_msgs, 111);
+    assert_eq!(registry.totals().traffic.in_msgs, 111);
+    assert_eq!(registry.take_moved().len(), 1);
+    assert!(registry.take_moved().is_empty());
+    // A count that was not visible yet when the connection was read.
+    count(&one, 0);
+    registry.totals();
+    one.in_msgs.add(1000);
+    assert_eq!(registry.totals().traffic.in_msgs, 1111);
+    // One that ends is counted to the end, and once.
+    count(&other, 10_000);
+    assert!(registry.take_moved_of(&other).is_some());
+    count(&other, 100_000);
+    registry.close(&other, &[], CloseReason::ClientClosed);
+    for _ in 0..3 {
+        let totals = registry.totals();
+        assert_eq!(totals.traffic.in_msgs, 111_111);
+        assert_eq!(registry.moment().totals().traffic, totals.traffic);
     }
 }

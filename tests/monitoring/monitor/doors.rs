@@ -185,7 +185,7 @@ fn a_login_is_asked_for_on_the_port() {
     let config = broker.folder().join("broker.conf");
     fs::write(&config, "monitor { unix: m.sock, token: other }").expect("write the configuration");
     let answer = post(&broker, "/reload").json();
-    assert_eq!(answer["applied"][0]["name"], "monitor_login", "{answer}");
+    assert_eq!(answer["applied"][0]["name"], "monitor token", "{answer}");
     assert_eq!(ask("/varz", "Bearer t0ken").status, 401);
     assert_eq!(ask("/varz", "Bearer other").status, 200);
 }
