@@ -78,7 +78,7 @@ impl Connection {
             rtt: self
                 .rtt()
                 .map_or(0, |rtt| u64::try_from(rtt.as_nanos()).unwrap_or(u64::MAX)),
-            kind: "Client".into(),
+            kind: self.kind.name().into(),
             client_type: "nats".into(),
             ..ClientInfo::default()
         }

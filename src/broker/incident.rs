@@ -248,7 +248,7 @@ fn reader(connection: &Connection) -> Reader {
     let identity = connection.identity.lock();
     Reader {
         cid: connection.cid,
-        kind: connection.kind.name().into(),
+        kind: connection.kind,
         who: cut(&who),
         name: cut(&identity.name),
         user: cut(&identity.user),

@@ -24,7 +24,10 @@ use parking_lot::Mutex;
 pub use crate::broker::registry::{
     moved_totals::MovedConnection,
     room::Cut,
-    totals::{AccountTotals, FailureCounts, LiveConnection, RegistrySnapshot, Totals},
+    totals::{
+        AccountTotals, FailureCounts, KindSnapshot, KindTotals, LiveConnection, RegistrySnapshot,
+        Totals,
+    },
     view::{ClosedConnection, ConnectionView, SubscriptionView},
 };
 use crate::{
@@ -32,7 +35,7 @@ use crate::{
         closed::Closed, moved_totals::MovedTotals, totals::ClosedTotals, walk::walk,
     },
     connection::{CloseReason, Connection, Subscription, budget::Budget, moved::MovedList},
-    telemetry::{MonotonicMicros, Traffic},
+    telemetry::{ByKind, Kind, MonotonicMicros, Traffic},
 };
 
 /// Readers noted between two ticks of the recorder.
@@ -41,7 +44,7 @@ const NOTICED_MAX: usize = 64;
 /// Closed connections that are asked for somebody's name, the latest first.
 const LATELY_CLOSED_MAX: usize = 256;
 
-/// All connections: those of the clients, and the routes apart from them.
+/// All connections, by the kind of their peers.
 pub struct Registry {
     inner: Mutex<Inner>,
     next_cid: AtomicU64,
@@ -60,31 +63,47 @@ pub struct Registry {
 
 #[derive(Default)]
 struct Inner {
-    open: HashMap<u64, Arc<Connection>>,
+    of: ByKind<OfKind>,
     closed: Closed,
-    /// What the closed connections left behind.
-    gone: ClosedTotals,
-    /// The same by the name of their account, as `Identity` has it.
+    /// What closed connections left behind, by the name of their account as `Identity`
+    /// has it.
     gone_by_account: HashMap<String, ClosedTotals>,
-    /// The open routes.
-    routes: HashMap<u64, Arc<Connection>>,
-    /// What the closed routes left behind.
-    routes_gone: ClosedTotals,
-    /// How many ended, by reason.
-    ended: HashMap<CloseReason, u64>,
     /// What all connections moved, as far as it is added up.
     moved: MovedTotals,
 }
 
+/// The connections of one kind of peer.
+#[derive(Default)]
+struct OfKind {
+    open: HashMap<u64, Arc<Connection>>,
+    /// What the closed ones left behind.
+    gone: ClosedTotals,
+    /// How many ended, by reason.
+    ended: HashMap<CloseReason, u64>,
+}
+
 impl Inner {
-    /// Keeps what a closed connection leaves behind; returns what it moved.
-    fn leave(&mut self, connection: &Connection, account: &str, reason: CloseReason) -> Traffic {
-        self.open.remove(&connection.cid);
+    /// Takes a connection out, and keeps what it leaves behind; returns what it moved.
+    fn leave(&mut self, connection: &Connection, account: &str, end: CloseReason) -> Traffic {
+        let of = &mut self.of[connection.kind];
+        of.open.remove(&connection.cid);
         let traffic = self.moved.close(connection);
-        self.gone.add(traffic, reason);
-        let gone = self.gone_by_account.entry_ref(account).or_default();
-        gone.add(traffic, reason);
+        of.gone.add(traffic, end);
+        if connection.kind.has_account() {
+            let gone = self.gone_by_account.entry_ref(account).or_default();
+            gone.add(traffic, end);
+        }
         traffic
+    }
+
+    /// The same, and counts the reason.
+    fn end(&mut self, connection: &Connection, account: &str, end: CloseReason) -> Traffic {
+        *self.of[connection.kind].ended.entry(end).or_default() += 1;
+        self.leave(connection, account, end)
+    }
+
+    fn find(&self, cid: u64) -> Option<&Arc<Connection>> {
+        self.of.values().find_map(|of| of.open.get(&cid))
     }
 }
 
@@ -128,35 +147,26 @@ impl Registry {
         self.next_cid.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Adds a route.
-    pub fn insert_route(&self, connection: &Arc<Connection>) {
-        let mut inner = self.inner.lock();
-        inner.routes.insert(connection.cid, connection.clone());
-        connection.note_in(&self.moved);
-    }
-
-    /// Takes a route out that has ended.
-    pub fn close_route(&self, connection: &Connection, reason: CloseReason) {
-        let mut inner = self.inner.lock();
-        inner.routes.remove(&connection.cid);
-        let traffic = inner.moved.close(connection);
-        inner.routes_gone.add(traffic, reason);
-    }
-
-    /// Adds a connection unless there are `max_connections` already.
-    pub fn insert(&self, connection: &Arc<Connection>, max_connections: usize) -> bool {
-        let mut inner = self.inner.lock();
-        if inner.open.len() >= max_connections {
+    /// Adds a connection unless there are `max` of its kind already.
+    pub fn insert(&self, connection: &Arc<Connection>, max: usize) -> bool {
+        let open = &mut self.inner.lock().of[connection.kind].open;
+        if open.len() >= max {
             return false;
         }
-        inner.open.insert(connection.cid, connection.clone());
+        open.insert(connection.cid, connection.clone());
         connection.note_in(&self.moved);
         true
     }
 
-    /// How many clients are connected.
-    pub fn open_count(&self) -> usize {
-        self.inner.lock().open.len()
+    /// How many connections of a kind are open.
+    pub fn open_count(&self, kind: Kind) -> usize {
+        self.inner.lock().of[kind].open.len()
+    }
+
+    /// Takes out a connection that has ended, and is not remembered among the closed
+    /// ones.
+    pub fn remove(&self, connection: &Connection, reason: CloseReason) {
+        self.inner.lock().end(connection, "", reason);
     }
 
     /// Moves a connection to the closed ones, with the subscriptions it had.
@@ -182,8 +192,7 @@ impl Registry {
             reason,
         };
         let mut inner = self.inner.lock();
-        closed.last.traffic = inner.leave(connection, &closed.last.identity.account, reason);
-        *inner.ended.entry(reason).or_default() += 1;
+        closed.last.traffic = inner.end(connection, &closed.last.identity.account, reason);
         let freed = inner.closed.push(closed, self.max_closed());
         drop(inner);
         drop(freed);
@@ -198,8 +207,7 @@ impl Registry {
             reason,
         };
         let mut inner = self.inner.lock();
-        closed.last.traffic = inner.leave(connection, "", reason);
-        *inner.ended.entry(reason).or_default() += 1;
+        closed.last.traffic = inner.end(connection, "", reason);
         let freed = inner.closed.push_bare(closed, self.max_closed());
         drop(inner);
         drop(freed);
@@ -217,14 +225,9 @@ impl Registry {
         self.stalls.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Connections that ended in trouble so far.
-    pub fn troubles(&self) -> FailureCounts {
-        self.inner.lock().gone.troubles
-    }
-
-    /// The open routes, in no order.
-    pub fn routes(&self) -> Vec<Arc<Connection>> {
-        self.inner.lock().routes.values().cloned().collect()
+    /// Connections of a kind that ended in trouble so far.
+    pub fn troubles(&self, kind: Kind) -> FailureCounts {
+        self.inner.lock().of[kind].gone.troubles
     }
 
     /// Notes readers that are behind, for the recorder to look at.
@@ -247,7 +250,7 @@ impl Registry {
 
     /// The open connection with this id.
     pub fn find(&self, cid: u64) -> Option<Arc<Connection>> {
-        self.inner.lock().open.get(&cid).cloned()
+        self.inner.lock().find(cid).cloned()
     }
 
     /// Who a connection is or was, in one word; `None` if it is long gone.
@@ -271,7 +274,7 @@ impl Registry {
         let inner = self.inner.lock();
         let open: Vec<_> = names
             .keys()
-            .filter_map(|cid| inner.open.get(cid).cloned())
+            .filter_map(|cid| inner.find(*cid).cloned())
             .collect();
         let lately = inner.closed.iter().rev().take(LATELY_CLOSED_MAX);
         let closed: Vec<_> = lately
@@ -290,11 +293,12 @@ impl Registry {
         names
     }
 
-    /// The open connections of clients, in no order.
-    pub fn open(&self) -> Vec<Arc<Connection>> {
+    /// The open connections of a kind, in no order.
+    pub fn open(&self, kind: Kind) -> Vec<Arc<Connection>> {
         let inner = self.inner.lock();
-        let mut open = Vec::with_capacity(inner.open.len());
-        walk(inner.open.values(), |known| open.push(known.clone()));
+        let of = &inner.of[kind].open;
+        let mut open = Vec::with_capacity(of.len());
+        walk(of.values(), |known| open.push(known.clone()));
         open
     }
 
@@ -302,10 +306,19 @@ impl Registry {
     /// their ids. Others are not read, as many as there are.
     pub fn page(&self, offset: usize, limit: usize) -> (usize, Vec<Arc<Connection>>) {
         let inner = self.inner.lock();
-        let mut cids: Vec<u64> = inner.open.keys().copied().collect();
+        let open = &inner.of[Kind::Client].open;
+        let mut cids: Vec<u64> = open.keys().copied().collect();
         let page = smallest(&mut cids, offset, limit).iter();
-        let page = page.filter_map(|cid| inner.open.get(cid).cloned());
-        (inner.open.len(), page.collect())
+        let page = page.filter_map(|cid| open.get(cid).cloned());
+        (open.len(), page.collect())
+    }
+
+    /// The open connections of all kinds, in no order.
+    pub fn all_open(&self) -> Vec<Arc<Connection>> {
+        Kind::ALL
+            .into_iter()
+            .flat_map(|kind| self.open(kind))
+            .collect()
     }
 
     /// The closed connections that are remembered, those first that ended first.
@@ -323,23 +336,23 @@ impl Registry {
     /// What all connections moved, at one moment.
     pub fn moment(&self) -> RegistrySnapshot {
         let inner = self.inner.lock();
-        let moving = |open: &HashMap<u64, Arc<Connection>>| {
-            let mut moving = Vec::with_capacity(open.len());
-            walk(open.values(), |known| {
-                moving.push(LiveConnection {
-                    connection: known.clone(),
-                    traffic: known.traffic(),
-                });
-            });
-            moving
-        };
         RegistrySnapshot {
-            open: moving(&inner.open),
-            routes: moving(&inner.routes),
-            gone: inner.gone,
+            of: ByKind::new(|kind| {
+                let of = &inner.of[kind];
+                let mut open = Vec::with_capacity(of.open.len());
+                walk(of.open.values(), |known| {
+                    open.push(LiveConnection {
+                        connection: known.clone(),
+                        traffic: known.traffic(),
+                    });
+                });
+                KindSnapshot {
+                    open,
+                    gone: of.gone,
+                    ended: of.ended.clone(),
+                }
+            }),
             gone_by_account: inner.gone_by_account.clone(),
-            routes_gone: inner.routes_gone,
-            ended: inner.ended.clone(),
             accepted: self.accepted.load(Ordering::Relaxed),
             stalls: self.stalls.load(Ordering::Relaxed),
         }
@@ -351,13 +364,15 @@ impl Registry {
         let mut inner = self.inner.lock();
         inner.add_up(&self.moved);
         Totals {
-            connections: inner.open.len(),
+            of: ByKind::new(|kind| {
+                let of = &inner.of[kind];
+                KindTotals {
+                    connections: of.open.len(),
+                    traffic: inner.moved.of[kind],
+                    troubles: of.gone.troubles,
+                }
+            }),
             accepted: self.accepted.load(Ordering::Relaxed),
-            traffic: inner.moved.clients,
-            troubles: inner.gone.troubles,
-            routes: inner.routes.len(),
-            route_traffic: inner.moved.routes,
-            route_troubles: inner.routes_gone.troubles,
             stalls: self.stalls.load(Ordering::Relaxed),
         }
     }

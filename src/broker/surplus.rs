@@ -12,14 +12,14 @@ use tracing::warn;
 use super::Broker;
 use crate::{
     account::Account,
-    connection::{CloseReason, Connection, buffers::with_buffers},
+    connection::{CloseReason, Connection, Kind, buffers::with_buffers},
     protocol::error::{ClientError, error_line},
 };
 
 /// Cuts the clients for which there is no place any more: of an account those
 /// that came first, as nats-server does, of all those that came last.
 pub fn keep_limits(broker: &Broker) {
-    let mut open = broker.registry.open();
+    let mut open = broker.registry.open(Kind::Client);
     open.retain(|connection| !connection.is_closing());
     open.sort_unstable_by_key(|connection| connection.cid);
     let mut of_accounts: HashMap<String, Vec<Arc<Connection>>> = HashMap::new();
@@ -52,7 +52,7 @@ pub fn keep_limits(broker: &Broker) {
 /// of the cluster there are too many.
 pub fn keep_account_limits(broker: &Broker, accounts: &BTreeMap<String, Arc<Account>>) {
     let mut of_accounts: HashMap<&str, Vec<Arc<Connection>>> = HashMap::new();
-    for connection in broker.registry.open() {
+    for connection in broker.registry.open(Kind::Client) {
         if connection.is_closing() {
             continue;
         }

@@ -9,7 +9,7 @@ use super::{ClientListener, connection_events, trace::Trace};
 use crate::{
     account::Account,
     broker::{Broker, limits::Limits, turned_away},
-    connection::{CloseReason, Connection, Identity, Subscription, buffers::ThreadBuffers},
+    connection::{CloseReason, Connection, Identity, Kind, Subscription, buffers::ThreadBuffers},
     peer::{End, Link},
     protocol::{
         connect::{ConnectOptions, Credentials},
@@ -63,7 +63,7 @@ impl Base {
 
     /// The client is who this login says, and has said this of itself.
     pub(super) fn note_identity(&self, login: Login, options: Option<&ConnectOptions>) {
-        let series = metrics::number("Client", &login.account);
+        let series = metrics::number(Kind::Client, &login.account);
         let text = |of: fn(&ConnectOptions) -> &String| {
             options.map_or_else(String::new, |it| of(it).clone())
         };

@@ -26,7 +26,7 @@ use super::{
 use crate::{
     account::Account,
     broker::{Broker, limits::Limits},
-    connection::{CloseReason, Connection, Subscription, buffers::ThreadBuffers},
+    connection::{CloseReason, Connection, Kind, Subscription, buffers::ThreadBuffers},
     peer::{End, Peer},
     protocol::error::{ClientError, error_line, quoted},
     security::{
@@ -51,7 +51,7 @@ const REMOVED_TOLD: usize = 10;
 /// Has every session take over the settings in force, and waits for it.
 pub fn tell_all(broker: &Broker) {
     let generation = broker.limits.generation();
-    let mut waiting = broker.registry.open();
+    let mut waiting = broker.registry.open(Kind::Client);
     waiting
         .iter()
         .for_each(|connection| connection.tell_changed());
@@ -197,7 +197,7 @@ impl Active {
         let before = self.base.connection.subscriptions.lock().drain();
         self.account.unsubscribe(buffers, &before);
         self.join(account)?;
-        let series = metrics::number("Client", &self.account.name);
+        let series = metrics::number(Kind::Client, &self.account.name);
         self.base.connection.series.store(series, Ordering::Relaxed);
         for subscription in before {
             let moved = Arc::new(subscription.moved());

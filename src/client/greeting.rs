@@ -23,7 +23,7 @@ use super::{
 use crate::{
     broker::{Broker, info::info_for, limits::Limits},
     connection::{
-        CloseReason, Connection, Identity,
+        CloseReason, Connection, Identity, Kind,
         admission::{Lost, Place, QUEUE_TIME, Source},
         buffers::{ThreadBuffers, with_buffers},
     },
@@ -119,7 +119,7 @@ impl Greeting {
             }
         }
         // A reload that lowered the limit meanwhile may have counted before.
-        broker.registry.open_count() <= max()
+        broker.registry.open_count(Kind::Client) <= max()
     }
 
     fn must_log_in(&self) -> bool {

@@ -52,6 +52,7 @@ use parking_lot::Mutex;
 use tokio::{net::TcpStream, time::timeout};
 use tracing::debug;
 
+pub use crate::telemetry::Kind;
 use crate::{
     protocol::route::ASSUMED_LINE_MAX,
     security::{certificate::PeerCertificate, delivery_filter::DeliveryFilter},
@@ -72,33 +73,6 @@ use wake::{BLOCKED, CLOSING, STUCK};
 
 /// How long an ending connection may take to accept its last bytes.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// What is at the other end.
-#[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Kind {
-    /// A client.
-    Client,
-    /// Another broker of the cluster.
-    Router,
-}
-
-impl Kind {
-    /// The name that answers show.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Client => "Client",
-            Self::Router => "Router",
-        }
-    }
-
-    /// Whether such a peer is in one account; a route carries all of them.
-    pub fn has_account(self) -> bool {
-        match self {
-            Self::Client => true,
-            Self::Router => false,
-        }
-    }
-}
 
 /// The part of a connection that others see: publishers deliver to it,
 /// monitoring reads it, its own task drives it.

@@ -10,7 +10,7 @@ use super::mesh::Mesh;
 use crate::{
     broker::registry::{FailureCounts, MovedConnection},
     connection::{
-        Connection,
+        Connection, Kind,
         handshake::{Handshakers, UnfinishedHandshakes},
         outbound::Backlog,
     },
@@ -88,7 +88,7 @@ impl Sample {
     pub(in crate::observe) fn take(server: &Server) -> Self {
         let registry = &server.broker.registry;
         let telemetry = &server.broker.telemetry;
-        let open = registry.open();
+        let open = registry.open(Kind::Client);
         let process = process::memory().ok();
         let mut sample = Self {
             at: MonotonicMillis::now(),
@@ -108,7 +108,7 @@ impl Sample {
             blocked: Vec::new(),
             moved: registry.take_moved(),
             scheduling_delay: telemetry.latency.last_scheduling(MonotonicMicros::now()),
-            troubles: registry.troubles(),
+            troubles: registry.troubles(Kind::Client),
             mesh: server.cluster.as_deref().map(Mesh::of).unwrap_or_default(),
             allocated: server.housekeeping.allocated(),
             process,
@@ -120,7 +120,7 @@ impl Sample {
         for connection in open {
             sample.add(connection);
         }
-        for route in registry.routes() {
+        for route in registry.open(Kind::Router) {
             sample.add_route(route);
         }
         keep_most(&mut sample.by_pending, |holder| holder.backlog.pending);
@@ -128,8 +128,11 @@ impl Sample {
         sample
     }
 
-    /// Adds a peer of the cluster, if publishers have waited for it.
+    /// Adds a peer of the cluster, if it is blocked or publishers have waited for it.
     fn add_route(&mut self, connection: Arc<Connection>) {
+        if connection.is_blocked() {
+            self.blocked.push(connection.clone());
+        }
         let stalls = connection.stalls.load(Ordering::Relaxed);
         if stalls > 0 {
             self.waited_for.push(Holder {

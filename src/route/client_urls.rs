@@ -17,7 +17,11 @@ use parking_lot::Mutex;
 use tokio::time::sleep;
 
 use super::cluster::{Cluster, Route};
-use crate::{broker::info, config::options::cluster::RouteUrl, connection::buffers::give_way};
+use crate::{
+    broker::info,
+    config::options::cluster::RouteUrl,
+    connection::{Kind, buffers::give_way},
+};
 
 /// How long the addresses of a member stay in the list after its route was lost: a
 /// second try to dial it fits in.
@@ -137,7 +141,13 @@ pub(super) fn forget_refusing(cluster: &Cluster, url: &RouteUrl) {
 pub async fn tell_clients(cluster: Arc<Cluster>) {
     loop {
         cluster.clients_to_be_told.notified().await;
-        for (sent, connection) in cluster.broker.registry.open().iter().enumerate() {
+        for (sent, connection) in cluster
+            .broker
+            .registry
+            .open(Kind::Client)
+            .iter()
+            .enumerate()
+        {
             info::notify_info(&cluster.broker, connection);
             // A crowd is told in turn with everything else.
             if sent % 64 == 63 {

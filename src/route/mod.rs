@@ -131,7 +131,7 @@ async fn serve(
     let line_max = cluster.failing.line_max(&info.server_id, info.max_line);
     connection.set_line_max(line_max);
     // A route carries all accounts: none of them is named.
-    let series = metrics::number("Router", "");
+    let series = metrics::number(Kind::Router, "");
     connection.series.store(series, Ordering::Relaxed);
     let address = membership::address(&info, connection.peer.ip());
     let called = called(cluster, connection, &info, &address);

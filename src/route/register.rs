@@ -66,7 +66,9 @@ impl Cluster {
         for route in old.into_iter().flatten() {
             route.connection.close(CloseReason::ClusterNameConflict);
         }
-        self.broker.registry.insert_route(&route.connection);
+        // There is one to each broker at most: no other limit is needed.
+        let registry = &self.broker.registry;
+        registry.insert(&route.connection, usize::MAX);
         self.membership.entered(route);
         self.member_addresses.add(route.connection.peer.ip());
         self.note(route, &format!("Route to {} opened", route.remote_name));
@@ -99,7 +101,7 @@ impl Cluster {
 
     /// Takes out a route that has ended.
     pub(super) fn deregister(&self, route: &Arc<Route>, reason: CloseReason, why: &str) {
-        self.broker.registry.close_route(&route.connection, reason);
+        self.broker.registry.remove(&route.connection, reason);
         // While it is still there nobody takes its place, whom this would be noted of.
         self.lose_counts(route);
         self.membership.left(route, reason);

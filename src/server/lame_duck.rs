@@ -12,7 +12,7 @@ use tracing::info;
 use super::Server;
 use crate::{
     broker::{info, system_queue::Notice},
-    connection::CloseReason,
+    connection::{CloseReason, Kind},
 };
 
 /// The longest pause between two closes.
@@ -31,7 +31,7 @@ pub(super) async fn leave(server: &Server) {
         cluster.leave();
     }
     server.broker.system.leave(Notice::LameDuck);
-    let clients = server.broker.registry.open();
+    let clients = server.broker.registry.open(Kind::Client);
     for connection in &clients {
         info::notify_info(&server.broker, connection);
     }
@@ -40,7 +40,7 @@ pub(super) async fn leave(server: &Server) {
         return;
     }
     sleep(options.lame_duck_grace_period).await;
-    let clients = server.broker.registry.open();
+    let clients = server.broker.registry.open(Kind::Client);
     let time = options
         .lame_duck_duration
         .saturating_sub(options.lame_duck_grace_period);

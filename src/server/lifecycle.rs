@@ -32,7 +32,7 @@ use crate::{
     COMPATIBLE_VERSION, GIT_COMMIT, VERSION,
     broker::system_queue::Notice,
     config::{HttpPort, Options, options::cluster::ClusterOptions},
-    connection::{CloseReason, buffers},
+    connection::{CloseReason, Kind, buffers},
     route::{self, Cluster},
 };
 
@@ -369,13 +369,13 @@ async fn tell_stopping(server: &Server) {
 
 async fn close_connections(server: &Server) {
     let registry = &server.broker.registry;
-    for connection in registry.open() {
+    for connection in registry.open(Kind::Client) {
         connection.close(CloseReason::ServerShutdown);
     }
     let deadline = Instant::now() + STOP_TIMEOUT;
-    let open = || {
-        let totals = registry.totals();
-        totals.connections + totals.routes
+    let open = || -> usize {
+        let kinds = Kind::ALL.into_iter();
+        kinds.map(|kind| registry.open_count(kind)).sum()
     };
     while open() > 0 && Instant::now() < deadline {
         sleep(Duration::from_millis(2)).await;

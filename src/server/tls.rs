@@ -14,7 +14,7 @@ use tracing::{error, info, warn};
 use super::{Server, lifecycle::StartError};
 use crate::{
     config::{Options, options::cluster::ClusterOptions},
-    connection::{Connection, handshake::Handshakers, tls_listener::TlsListener},
+    connection::{Connection, Kind, handshake::Handshakers, tls_listener::TlsListener},
     peer::certificates::close_unwelcome,
     protocol::info::Info,
     security::{
@@ -179,7 +179,7 @@ impl Server {
         // those that are cut, or it finds the new TLS.
         let mut current = self.client_listener.tls.write();
         let plain = match is_required {
-            true => self.broker.registry.open(),
+            true => self.broker.registry.open(Kind::Client),
             false => Vec::new(),
         };
         tell(&mut self.broker.info.write());
@@ -225,7 +225,9 @@ impl Server {
 
     fn close_unwelcome(&self, port: Port, tls: &TlsListener) -> usize {
         match port {
-            Port::Clients => close_unwelcome(&self.broker, tls, &self.broker.registry.open()),
+            Port::Clients => {
+                close_unwelcome(&self.broker, tls, &self.broker.registry.open(Kind::Client))
+            }
             Port::Routes => {
                 let cluster = self.cluster.as_ref();
                 let routes = cluster.map(|cluster| cluster.routes()).unwrap_or_default();

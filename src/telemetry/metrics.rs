@@ -12,6 +12,7 @@ use std::sync::{
 use parking_lot::{Mutex, MutexGuard};
 
 use super::{
+    Kind,
     histogram::{Distribution, Histogram},
     sketch::Sketch,
 };
@@ -29,8 +30,8 @@ const UNHEARD_MAX: usize = 2048;
 /// What figures are told apart by.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Series {
-    /// Kind of the connection: `Client`, `Router` or `Leafnode`.
-    pub kind: &'static str,
+    /// Kind of the connection.
+    pub kind: Kind,
     /// Name of its account; empty while it has none, and for those that are not
     /// told apart.
     pub account: String,
@@ -56,7 +57,7 @@ static SERIES: Mutex<Vec<Series>> = Mutex::new(Vec::new());
 static THREADS: Mutex<Vec<Arc<ThreadMetrics>>> = Mutex::new(Vec::new());
 
 /// The number of a series.
-pub fn number(kind: &'static str, account: &str) -> u32 {
+pub fn number(kind: Kind, account: &str) -> u32 {
     let mut known = SERIES.lock();
     if known.is_empty() {
         known.push(unnamed());
@@ -79,7 +80,7 @@ pub fn number(kind: &'static str, account: &str) -> u32 {
 
 fn unnamed() -> Series {
     Series {
-        kind: "Client",
+        kind: Kind::Client,
         account: String::new(),
     }
 }

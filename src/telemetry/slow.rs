@@ -9,7 +9,7 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{MonotonicMillis, held::allocated, loss::Lost};
+use super::{Kind, MonotonicMillis, held::allocated, loss::Lost};
 
 /// Incidents remembered after their end, and most that are followed at once.
 pub const INCIDENTS_MAX: usize = 256;
@@ -94,12 +94,12 @@ pub struct SocketFigures {
 }
 
 /// Who fell behind.
-#[derive(Clone, Debug, Default, Eq, PartialEq)]
+#[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Reader {
     /// Connection id.
     pub cid: u64,
     /// Kind of the connection.
-    pub kind: String,
+    pub kind: Kind,
     /// Its name, user or address.
     pub who: String,
     /// The client's own name.
@@ -241,7 +241,6 @@ impl Incident {
     fn memory(&self) -> usize {
         let reader = &self.reader;
         let texts = [
-            &reader.kind,
             &reader.who,
             &reader.name,
             &reader.user,
@@ -492,7 +491,14 @@ mod tests {
         let begin = |cid| {
             let reader = Reader {
                 cid,
-                ..Reader::default()
+                kind: Kind::Client,
+                who: String::new(),
+                name: String::new(),
+                user: String::new(),
+                certificate: String::new(),
+                address: String::new(),
+                library: String::new(),
+                account: String::new(),
             };
             Incident::begin(reader, MonotonicMillis(5), 100)
         };

@@ -7,9 +7,9 @@ use hashbrown::HashMap;
 
 use super::Inner;
 use crate::{
-    connection::{Connection, Kind, moved::MovedList},
+    connection::{Connection, moved::MovedList},
     telemetry::{
-        Traffic,
+        ByKind, Traffic,
         load::{Loads, TrafficDelta},
     },
 };
@@ -18,10 +18,8 @@ use crate::{
 /// observer has not taken yet.
 #[derive(Default)]
 pub(super) struct MovedTotals {
-    /// What went through the clients' connections.
-    pub(super) clients: Traffic,
-    /// What went through the routes.
-    pub(super) routes: Traffic,
+    /// By kind of peer.
+    pub(super) of: ByKind<Traffic>,
     /// Connections that were read when totals were last added up. A count may become
     /// visible here just after its connection was read, while the note that belongs
     /// to it was still there from before: they are read once more.
@@ -46,7 +44,7 @@ impl Inner {
         let again = std::mem::take(&mut self.moved.again);
         for cid in again.iter().chain(&new) {
             // One that is closed was added when it was.
-            if let Some(connection) = self.open.get(cid).or_else(|| self.routes.get(cid)) {
+            if let Some(connection) = self.of.values().find_map(|of| of.open.get(cid)) {
                 connection.unnote();
                 self.moved.add(connection);
             }
@@ -56,10 +54,11 @@ impl Inner {
 
     /// Takes out what clients moved since the last call.
     pub(super) fn take_moved(&mut self) -> Vec<MovedConnection> {
-        let Self { open, moved, .. } = self;
+        let Self { of, moved, .. } = self;
+        let find = |cid: u64| of.values().find_map(|of| of.open.get(&cid));
         let untaken = moved.untaken.drain();
         untaken
-            .filter_map(|(cid, new)| Some(MovedConnection::of(open.get(&cid)?, new)))
+            .filter_map(|(cid, new)| Some(MovedConnection::of(find(cid)?, new)))
             .collect()
     }
 }
@@ -69,14 +68,11 @@ impl MovedTotals {
     /// moved.
     fn add(&mut self, connection: &Connection) -> Traffic {
         let (traffic, new) = connection.take_moved();
-        match connection.kind {
-            Kind::Router => self.routes += new,
-            Kind::Client => {
-                self.clients += new;
-                let new = TrafficDelta::from(new);
-                if new != TrafficDelta::default() {
-                    *self.untaken.entry(connection.cid).or_default() += new;
-                }
+        self.of[connection.kind] += new;
+        if connection.kind.has_account() {
+            let new = TrafficDelta::from(new);
+            if new != TrafficDelta::default() {
+                *self.untaken.entry(connection.cid).or_default() += new;
             }
         }
         traffic

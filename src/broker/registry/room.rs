@@ -60,8 +60,9 @@ impl Registry {
         let Some(_making_room) = self.making_room.try_lock() else {
             return Vec::new();
         };
-        let all = self.open().into_iter().chain(self.routes());
-        let mut holders: Vec<(usize, Arc<Connection>)> = all
+        let mut holders: Vec<(usize, Arc<Connection>)> = self
+            .all_open()
+            .into_iter()
             .map(|connection| (connection.outbound().booked(), connection))
             .filter(|(booked, _)| *booked > 0)
             .collect();

@@ -6,7 +6,7 @@ use hashbrown::HashMap;
 
 use crate::{
     connection::{CloseReason, Connection},
-    telemetry::Traffic,
+    telemetry::{ByKind, Kind, Traffic},
 };
 
 /// What closed connections left behind.
@@ -51,22 +51,42 @@ impl FailureCounts {
 /// The totals of all connections at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Totals {
-    /// Open connections of clients.
-    pub connections: usize,
+    /// Of each kind of peer.
+    pub of: ByKind<KindTotals>,
     /// Clients accepted so far, refused ones included.
     pub accepted: u64,
-    /// What went through the clients' connections.
-    pub traffic: Traffic,
-    /// How clients' connections ended in trouble.
-    pub troubles: FailureCounts,
-    /// Open routes.
-    pub routes: usize,
-    /// What went through the routes.
-    pub route_traffic: Traffic,
-    /// How routes ended in trouble.
-    pub route_troubles: FailureCounts,
     /// Times a publisher waited for a reader.
     pub stalls: u64,
+}
+
+/// The totals of the connections of one kind at one moment.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct KindTotals {
+    /// Open connections.
+    pub connections: usize,
+    /// What went through, those that are closed included.
+    pub traffic: Traffic,
+    /// How connections ended in trouble.
+    pub troubles: FailureCounts,
+}
+
+impl Totals {
+    /// Open connections of all kinds.
+    pub fn connections(&self) -> usize {
+        self.of.values().map(|of| of.connections).sum()
+    }
+
+    /// What went through the connections of all kinds.
+    pub fn traffic(&self) -> Traffic {
+        let mut all = Traffic::default();
+        self.of.values().for_each(|of| all += of.traffic);
+        all
+    }
+
+    /// A count of connections that ended in trouble, over all kinds.
+    pub fn failed(&self, count: fn(&FailureCounts) -> u64) -> u64 {
+        self.of.values().map(|of| count(&of.troubles)).sum()
+    }
 }
 
 /// The totals of one account's connections at one moment.
@@ -93,16 +113,20 @@ impl AddAssign for AccountTotals {
 /// What all connections moved, each read once, so that sums over parts of it
 /// fit to each other.
 pub struct RegistrySnapshot {
-    /// The open connections of clients, in no order.
-    pub open: Vec<LiveConnection>,
-    /// The open routes, in no order.
-    pub routes: Vec<LiveConnection>,
-    pub(super) gone: ClosedTotals,
+    /// Of each kind of peer.
+    pub of: ByKind<KindSnapshot>,
     pub(super) gone_by_account: HashMap<String, ClosedTotals>,
-    pub(super) routes_gone: ClosedTotals,
-    pub(super) ended: HashMap<CloseReason, u64>,
     pub(super) accepted: u64,
     pub(super) stalls: u64,
+}
+
+/// The connections of one kind in a [`RegistrySnapshot`].
+pub struct KindSnapshot {
+    /// Those that are open, in no order.
+    pub open: Vec<LiveConnection>,
+    /// How many ended so far, by reason.
+    pub ended: HashMap<CloseReason, u64>,
+    pub(super) gone: ClosedTotals,
 }
 
 /// A connection and what it moved.
@@ -114,25 +138,20 @@ pub struct LiveConnection {
 }
 
 impl RegistrySnapshot {
-    /// How many connections of clients ended so far, by reason.
-    pub fn ended(&self) -> impl Iterator<Item = (CloseReason, u64)> {
-        self.ended.iter().map(|(reason, count)| (*reason, *count))
-    }
-
     /// The totals.
     pub fn totals(&self) -> Totals {
-        let sum = |mut all: Traffic, moving: &[LiveConnection]| {
-            moving.iter().for_each(|known| all += known.traffic);
-            all
-        };
         Totals {
-            connections: self.open.len(),
+            of: ByKind::new(|kind| {
+                let of = &self.of[kind];
+                let mut traffic = of.gone.traffic;
+                of.open.iter().for_each(|known| traffic += known.traffic);
+                KindTotals {
+                    connections: of.open.len(),
+                    traffic,
+                    troubles: of.gone.troubles,
+                }
+            }),
             accepted: self.accepted,
-            traffic: sum(self.gone.traffic, &self.open),
-            troubles: self.gone.troubles,
-            routes: self.routes.len(),
-            route_traffic: sum(self.routes_gone.traffic, &self.routes),
-            route_troubles: self.routes_gone.troubles,
             stalls: self.stalls,
         }
     }
@@ -151,7 +170,8 @@ impl RegistrySnapshot {
                 (name.clone(), totals)
             })
             .collect();
-        for moving in &self.open {
+        let of_accounts = Kind::ALL.into_iter().filter(|kind| kind.has_account());
+        for moving in of_accounts.flat_map(|kind| &self.of[kind].open) {
             let identity = moving.connection.identity.lock();
             let account = totals.entry_ref(&*identity.account).or_default();
             account.connections += 1;

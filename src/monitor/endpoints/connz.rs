@@ -19,7 +19,7 @@ use super::{
 use crate::{
     account::GLOBAL_ACCOUNT,
     broker::registry::{ClosedConnection, ConnectionView, Registry, SubscriptionView},
-    connection::Connection,
+    connection::{Connection, Kind},
     security::certificate::Fingerprint,
     subject::overlap,
     sublist::Entry,
@@ -98,7 +98,7 @@ fn build(monitor: &Monitor, request: &Request) -> Connz {
 fn candidates(registry: &Registry, state: State) -> Vec<Candidate> {
     let mut found = Vec::new();
     if state != State::Closed {
-        found.extend(registry.open().into_iter().map(Candidate::Open));
+        found.extend(registry.open(Kind::Client).into_iter().map(Candidate::Open));
     }
     if state != State::Open {
         found.extend(registry.closed().into_iter().map(Candidate::Closed));
@@ -266,7 +266,7 @@ impl Writer<'_> {
         let identity = view.identity;
         let mut info = ConnInfo {
             cid: view.cid,
-            kind: "Client".into(),
+            kind: Kind::Client.name().into(),
             client_type: "nats".into(),
             ip: view.peer.ip().to_canonical().to_string(),
             port: view.peer.port(),

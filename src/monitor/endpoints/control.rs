@@ -12,7 +12,7 @@ use tracing::info;
 use super::{super::Monitor, query::Query, refusal::Refusal};
 use crate::{
     config::options::table::ReloadKind,
-    connection::{CloseReason, Connection},
+    connection::{CloseReason, Connection, Kind},
     server::reload::Outcome,
     telemetry::MonotonicMillis,
 };
@@ -166,7 +166,7 @@ fn choose(monitor: &Monitor, query: &Query) -> Result<Vec<Arc<Connection>>, Refu
             "Name the client: cid=, name= or user=.".into(),
         ));
     }
-    let mut chosen = monitor.server.broker.registry.open();
+    let mut chosen = monitor.server.broker.registry.open(Kind::Client);
     chosen.retain(|connection| {
         let identity = connection.identity.lock();
         (cid == 0 || connection.cid == cid)

@@ -6,7 +6,7 @@ use monitor_client::{Bucket, Latency, Latencyz, NamedLatency, RecentLatency, Slo
 
 use super::{super::Monitor, query::Query, refusal::Refusal};
 use crate::{
-    connection::Connection,
+    connection::{Connection, Kind},
     sublist::Entry,
     telemetry::{
         MonotonicMicros,
@@ -27,12 +27,12 @@ pub fn answer(monitor: &Monitor, _query: &Query) -> Result<Latencyz, Refusal> {
     let mut by_account: BTreeMap<&str, Times> = BTreeMap::new();
     for (series, times) in &measured.series {
         total.add(times);
-        by_kind.entry(series.kind).or_default().add(times);
+        by_kind.entry(series.kind.name()).or_default().add(times);
         if !series.account.is_empty() {
             by_account.entry(&series.account).or_default().add(times);
         }
     }
-    let open = broker.registry.open();
+    let open = broker.registry.open(Kind::Client);
     let mut rtt = Distribution::default();
     for measured in open.iter().filter_map(|connection| connection.rtt()) {
         rtt.record(u64::try_from(measured.as_micros()).unwrap_or(u64::MAX));

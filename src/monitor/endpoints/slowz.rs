@@ -31,7 +31,7 @@ fn info(incident: &slow::Incident, now: MonotonicMillis) -> Incident {
         id: incident.id,
         state: incident.state.name().into(),
         cid: reader.cid,
-        kind: reader.kind,
+        kind: reader.kind.name().into(),
         name: reader.name,
         user: reader.user,
         certificate: reader.certificate,

@@ -7,7 +7,7 @@ use monitor_client::{Load, SubjectLoad, Topz};
 use super::{super::Monitor, query::Query, refusal::Refusal};
 use crate::{
     broker::Broker,
-    connection::Connection,
+    connection::{Connection, Kind},
     telemetry::{
         MonotonicMicros, MonotonicMillis,
         load::{Name, TrafficDelta, Window},
@@ -119,7 +119,7 @@ fn build(monitor: &Monitor, request: &Request) -> Topz {
     let broker = &monitor.server.broker;
     let telemetry = &broker.telemetry;
     let window = request.window.1;
-    let open = broker.registry.open();
+    let open = broker.registry.open(Kind::Client);
     let mut connections = Vec::with_capacity(open.len());
     let mut held: HashMap<Name, Held> = HashMap::new();
     for known in &open {

@@ -17,7 +17,7 @@ use crate::{
     },
     server::Server,
     telemetry::{
-        MonotonicMillis,
+        Kind, MonotonicMillis,
         loss::{LossReason, Lost},
         process,
     },
@@ -68,7 +68,7 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
         held: logins.held,
     });
     if let Some(tls) = server.cluster.as_ref().and_then(|it| it.tls()) {
-        let revoked = totals.route_troubles.revoked;
+        let revoked = totals.of[Kind::Router].troubles.revoked;
         let (end, block) = tls_block(&tls, revoked);
         varz.cluster["revoked_closed"] = revoked.into();
         varz.cluster["tls_cert_not_after"] = end.into();
@@ -76,7 +76,7 @@ pub(in crate::monitor) fn build_of(monitor: &Monitor, totals: &Totals) -> Varz {
     }
     if let Some(tls) = &*server.client_listener.tls.read() {
         varz.tls_timeout = tls.store.current().options.timeout.as_secs_f64();
-        let (end, block) = tls_block(tls, totals.troubles.revoked);
+        let (end, block) = tls_block(tls, totals.of[Kind::Client].troubles.revoked);
         varz.tls_cert_not_after = end;
         varz.tls = Some(block);
     }
@@ -224,12 +224,11 @@ fn tls_block(tls: &TlsListener, revoked_closed: u64) -> (Option<String>, TlsVarz
 }
 
 fn fill_totals(varz: &mut Varz, totals: &Totals) {
-    let clients = totals.traffic;
-    let mut all = clients;
-    all += totals.route_traffic;
-    varz.connections = signed(totals.connections);
-    varz.routes = signed(totals.routes);
-    varz.remotes = signed(totals.routes);
+    let (of_clients, of_routes) = (&totals.of[Kind::Client], &totals.of[Kind::Router]);
+    let (clients, all) = (of_clients.traffic, totals.traffic());
+    varz.connections = signed(of_clients.connections);
+    varz.routes = signed(of_routes.connections);
+    varz.remotes = signed(of_routes.connections);
     varz.total_connections = totals.accepted;
     varz.in_msgs = signed(all.in_msgs);
     varz.in_bytes = signed(all.in_bytes);
@@ -248,11 +247,9 @@ fn fill_totals(varz: &mut Varz, totals: &Totals) {
     };
     varz.dropped_msgs = by_reason(|lost| lost.msgs);
     varz.dropped_bytes = by_reason(|lost| lost.bytes);
-    let (of_clients, of_routes) = (totals.troubles, totals.route_troubles);
-    varz.slow_consumers = signed(of_clients.slow_consumers + of_routes.slow_consumers);
-    varz.stale_connections = Some(signed(
-        of_clients.stale_connections + of_routes.stale_connections,
-    ));
+    varz.slow_consumers = signed(totals.failed(|of| of.slow_consumers));
+    varz.stale_connections = Some(signed(totals.failed(|of| of.stale_connections)));
+    let (of_clients, of_routes) = (of_clients.troubles, of_routes.troubles);
     varz.stalled_clients = Some(signed(totals.stalls));
     varz.slow_consumer_stats = Some(KindCounts {
         clients: of_clients.slow_consumers,

@@ -25,7 +25,7 @@ use crate::{
     },
     observe::diagnosis::Report,
     server::Server,
-    telemetry::{Telemetry, Traffic, histogram::Distribution, slow},
+    telemetry::{Kind, Telemetry, Traffic, histogram::Distribution, slow},
 };
 
 /// Most accounts with series of their own; those with the most messages come
@@ -174,8 +174,7 @@ impl Snapshot {
         let query = Query::parse("");
         let moment = registry.moment();
         let totals = moment.totals();
-        let mut traffic = totals.traffic;
-        traffic += totals.route_traffic;
+        let traffic = totals.traffic();
         let varz = varz::build_of(monitor, &totals);
         let subsz = subsz::answer(monitor, &query)?;
         let index = [
@@ -220,9 +219,10 @@ impl Snapshot {
             routes: RouteFigures::of(monitor),
             leafnodes: leafz::build(monitor).leafnodes,
             connections: Connections::look(&moment, top),
-            closed: moment
-                .ended()
-                .map(|(reason, count)| (reason.to_string(), count))
+            closed: moment.of[Kind::Client]
+                .ended
+                .iter()
+                .map(|(reason, count)| (reason.to_string(), *count))
                 .collect(),
             index,
             queue_inspection: (registry.budget.used(), registry.budget.limit()),
@@ -323,13 +323,12 @@ impl Latency {
         let mut by_account = Vec::new();
         for (series, times) in measured.series {
             let kind = match series.kind {
-                "Router" => "route",
-                "Leafnode" => "leafnode",
-                _ => "client",
+                Kind::Client => "client",
+                Kind::Router => "route",
             };
             by_kind.entry(kind).or_default().add(&times.all);
             let has_series = accounts.iter().any(|stat| stat.acc == series.account);
-            if series.kind == "Client" && has_series {
+            if series.kind == Kind::Client && has_series {
                 by_account.push((series.account, times.all));
             }
         }
@@ -367,7 +366,7 @@ impl RouteFigures {
 impl Connections {
     fn look(moment: &RegistrySnapshot, top: usize) -> Self {
         let mut all = Self::default();
-        let mut ranked: Vec<_> = moment
+        let mut ranked: Vec<_> = moment.of[Kind::Client]
             .open
             .iter()
             .map(|moving| {

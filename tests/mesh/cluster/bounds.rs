@@ -488,6 +488,38 @@ fn the_incident_of_a_route_ends_with_it() {
     assert!(text.contains("load.heavy"), "{text}");
 }
 
+/// A peer that reads nothing is cut at the write deadline: its incident ends, and the
+/// log says of it what it says of a client.
+#[test]
+fn a_route_that_is_cut_as_a_slow_consumer_is_logged_as_one() {
+    let mut plan = Plan::new(Kind::Midge, "publishing", free_port(), &[]);
+    plan.config = "write_deadline: 1s".into();
+    let member = plan.start();
+    let mut peer = introduce(&member, "stuck-peer");
+    peer.write_all(b"RS+ $G load\r\n").expect("it reads");
+    wait_until("the interest is known", || member.knowing("load") >= 1);
+    let mut publisher = member.client();
+    let messages = format!("PUB load 100000\r\n{}\r\n", "x".repeat(100_000)).repeat(20);
+    let ended = wait_for("it is cut", || {
+        publisher.send(&messages);
+        publisher.sync();
+        let slowz = member.broker.get_json("/slowz");
+        let first = slowz["incidents"].get(0)?.clone();
+        (first["state"] != "ongoing").then_some(first)
+    });
+    assert_eq!(ended["state"], "evicted", "{ended}");
+    assert_eq!(ended["kind"], "Router", "{ended}");
+    let log = member.broker.log();
+    let lines: Vec<&str> = log.lines().filter(|line| line.contains("rid:")).collect();
+    for told in [
+        "Slow Consumer Detected: WriteDeadline of 1s exceeded with",
+        "Slow Consumer: lost",
+    ] {
+        let found = lines.iter().filter(|line| line.contains(told)).count();
+        assert_eq!(found, 1, "{told}: {log}");
+    }
+}
+
 /// What a member wants while there is no room for it is told as long as it is so,
 /// and once there is room again it counts.
 #[test]

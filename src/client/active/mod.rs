@@ -1,6 +1,8 @@
 //! The state of a client that is in: it has logged in, or need not. Only here there are
 //! verbs ([`super::verbs`]), messages ([`super::publish`]) and what a reload may change
-//! for a client ([`super::changed`]).
+//! for a client ([`super::changed`]). What `peer` asks of it is in [`driven`].
+
+mod driven;
 
 use std::{
     sync::{
@@ -13,29 +15,25 @@ use std::{
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{
-    back_pressure,
-    base::{Base, close, log_end},
+    base::{Base, log_end},
     connection_events,
     greeting::take_place,
     logging_in::{LoggedIn, LoggingIn, log_in},
-    login::{LogsIn, Pending, check_protocol, decide, settle, while_open},
+    login::{LogsIn, Pending, check_protocol, decide, while_open},
     member::Membership,
     permission_cache::PermissionCache,
     routing::Unanswered,
-    trace::Trace,
 };
 use crate::{
     account::{Account, lookup_cache::LookupCache},
-    broker::Broker,
     connection::{
-        CloseReason, Connection, Identity, Subscription, Wake,
+        Identity, Subscription,
         buffers::{ThreadBuffers, give_way, with_buffers},
-        reading::{Input, Large, Reader},
     },
-    peer::{self, End, Ends, Held, Link, Peer, Turn, batch, take_turn},
+    peer::{self, End, Held, Turn, take_turn},
     protocol::connect::ConnectOptions,
     security::verdict::{Login, PasswordCheck},
-    telemetry::{MonotonicMicros, MonotonicMillis, slow::Incident},
+    telemetry::{MonotonicMicros, MonotonicMillis},
 };
 
 /// The first ping after CONNECT comes at the latest after this.
@@ -341,159 +339,5 @@ impl LogsIn for Active {
             Standing::Member { .. } => (None, None),
         };
         log_end(broker, &self.base.connection, end, tried, throttle);
-    }
-}
-
-impl Peer for Active {
-    fn link(&self) -> &Link {
-        &self.base.link
-    }
-
-    fn link_mut(&mut self) -> &mut Link {
-        &mut self.base.link
-    }
-
-    fn is_out_of_date(&self, _: Wake) -> bool {
-        self.base.is_out_of_date()
-    }
-
-    fn keep_up_to_date(&mut self, buffers: &mut ThreadBuffers) {
-        self.adopt_settings(buffers);
-    }
-
-    fn begin_turn(&mut self) {
-        let base = &mut self.base;
-        base.trace = Trace::of(&base.connection, base.limits.trace);
-        base.trace.tell_deliverers(&base.connection, &base.limits);
-    }
-
-    fn end_turn(&mut self) {
-        self.cache.end_turn();
-    }
-
-    fn awaits_decision(&self) -> bool {
-        self.awaited.is_some()
-    }
-
-    async fn decide(&mut self) -> Turn {
-        let mut turn = Turn::default();
-        while let Some(awaited) = self.awaited.take() {
-            turn = match *awaited {
-                Awaited::Login(pending) => settle(self, pending).await,
-                Awaited::Again(check) => self.settle_again(check).await,
-            };
-        }
-        turn
-    }
-
-    async fn pause(&mut self, turn: &Turn) -> bool {
-        back_pressure::pause(self, turn).await
-    }
-
-    fn continue_held(&mut self, buffers: &mut ThreadBuffers) {
-        self.tell_rest(buffers);
-    }
-
-    /// Answers that wait hold the rest of the batch in any case.
-    fn set_held(&mut self, held: Held) {
-        self.base.link.held = match held {
-            Held::No if !self.unanswered.is_empty() => Held::ForOthers,
-            held => held,
-        };
-        if !self.base.link.is_held() {
-            self.held_for = Duration::ZERO;
-        }
-    }
-
-    fn is_over(&self) -> bool {
-        matches!(self.standing, Standing::MustLogIn { .. })
-    }
-
-    fn own_deadline(&self) -> Option<Instant> {
-        self.cache.due()
-    }
-
-    fn when_due(&mut self, now: Instant) -> Result<(), End> {
-        self.cache.look(&self.account, now);
-        Ok(())
-    }
-
-    fn before_ping(&mut self) {
-        self.cache.clear();
-        let base = &self.base;
-        base.trace.out(&base.connection, format_args!("PING"));
-    }
-
-    fn end(&mut self, buffers: &mut ThreadBuffers, end: End) {
-        self.end_login(buffers, end);
-    }
-}
-
-impl Reader for Active {
-    fn connection(&self) -> &Arc<Connection> {
-        &self.base.connection
-    }
-
-    fn input(&mut self) -> &mut Input {
-        &mut self.base.link.input
-    }
-
-    fn handle_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]) {
-        batch::handle_batch(self, buffers, bytes);
-    }
-
-    fn handle_large(&mut self, buffers: &mut ThreadBuffers, large: Large) {
-        batch::handle_large(self, buffers, large);
-    }
-
-    fn must_pause(&self, buffers: &ThreadBuffers) -> bool {
-        !buffers.congested.is_empty()
-            || self.awaited.is_some()
-            || self.base.link.is_held()
-            || self.base.broker.registry.budget.is_overdrawn()
-    }
-}
-
-impl Ends for Active {
-    type Left = (Self, Vec<Arc<Subscription>>);
-
-    fn broker(&self) -> &Arc<Broker> {
-        &self.base.broker
-    }
-
-    fn write_deadline(&self) -> Duration {
-        self.base.limits.write_deadline
-    }
-
-    async fn leave(self) -> Self::Left {
-        let subscriptions = self.base.connection.subscriptions.lock().drain();
-        leave(&self.account, &subscriptions).await;
-        if let Some(permission_cache) = &self.permission_cache {
-            permission_cache.clear();
-        }
-        (self, subscriptions)
-    }
-
-    fn ended((active, subscriptions): Self::Left, reason: CloseReason, _: Option<&Incident>) {
-        let Base {
-            broker, connection, ..
-        } = &active.base;
-        let spoke = match active.standing {
-            Standing::Silent { spoke, tried } => {
-                // Only now: it is open no more.
-                if let Some(tried) = tried {
-                    *connection.identity.lock() = *tried;
-                }
-                spoke
-            }
-            Standing::MustLogIn { spoke } => spoke,
-            // Before it is counted out: whoever sees that it has gone finds its place
-            // free.
-            Standing::Member { membership, .. } => {
-                drop(membership);
-                true
-            }
-        };
-        close(broker, connection, &subscriptions, spoke, reason);
     }
 }
