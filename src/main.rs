@@ -12,7 +12,7 @@ use std::{
 
 use midge::{
     broker::memory,
-    config::{self, Diagnostic, Invocation, Options, signal},
+    config::{self, Diagnostic, Invocation, Options},
     log,
     monitor::{self, Monitor},
     observe,
@@ -22,7 +22,7 @@ use midge::{
         reload::Sources,
         signals::Signals,
     },
-    system,
+    signal, system,
 };
 use tokio::net::TcpListener;
 use tracing::{error, warn};

@@ -17,7 +17,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use hashbrown::{HashMap, hash_map::RawEntryMut};
+use hashbrown::{HashMap, hash_map::EntryRef};
 use parking_lot::RwLock;
 
 pub use self::node::Slot;
@@ -254,9 +254,9 @@ fn find_or_insert<'a, V>(
     key: &[u8],
     make: impl FnOnce() -> V,
 ) -> &'a mut V {
-    match map.raw_entry_mut().from_key(key) {
-        RawEntryMut::Occupied(entry) => entry.into_mut(),
-        RawEntryMut::Vacant(entry) => entry.insert(key.into(), make()).1,
+    match map.entry_ref(key) {
+        EntryRef::Occupied(entry) => entry.into_mut(),
+        EntryRef::Vacant(entry) => entry.insert_with_key(key.into(), make()),
     }
 }
 

@@ -6,10 +6,12 @@
 //! accounts: then the ways are resolved to their ends here, so that a message
 //! finds them without another look.
 
-use std::{cell::Cell, sync::Arc};
+use std::{
+    cell::Cell,
+    sync::{Arc, OnceLock},
+};
 
 use hashbrown::HashMap;
-use once_cell::sync::OnceCell;
 
 use super::{
     Account,
@@ -35,8 +37,8 @@ pub struct Destinations {
     pub matches: Matches<Subscription>,
     /// Whether one connection takes it more than once; see
     /// [`Destinations::must_interleave`].
-    interleave: OnceCell<bool>,
-    remotes: OnceCell<Remotes>,
+    interleave: OnceLock<bool>,
+    remotes: OnceLock<Remotes>,
     /// What goes beyond the account's own sublist; most subjects have nothing.
     pub(super) beyond: Option<Box<Beyond>>,
 }
@@ -114,8 +116,8 @@ impl Destinations {
     pub fn of_subscribers(account: &Account, subject: &[u8]) -> Self {
         Self {
             matches: account.sublist.lookup(subject),
-            interleave: OnceCell::new(),
-            remotes: OnceCell::new(),
+            interleave: OnceLock::new(),
+            remotes: OnceLock::new(),
             beyond: None,
         }
     }
@@ -219,8 +221,8 @@ impl Destinations {
                 plain: Vec::new(),
                 queues: Vec::new(),
             },
-            interleave: OnceCell::new(),
-            remotes: OnceCell::new(),
+            interleave: OnceLock::new(),
+            remotes: OnceLock::new(),
             beyond: Some(Box::new(Beyond {
                 mapped: Some(mapped),
                 services: Vec::new(),

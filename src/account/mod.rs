@@ -23,11 +23,10 @@ mod stream;
 mod tests;
 
 use std::sync::{
-    Arc,
+    Arc, OnceLock,
     atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
 };
 
-use once_cell::sync::OnceCell;
 use parking_lot::RwLock;
 
 pub use crate::config::accounts::{AccountLimits, GLOBAL_ACCOUNT};
@@ -105,7 +104,7 @@ pub struct Account {
     imports: RwLock<Option<Arc<Imports>>>,
     /// Requests to streams go to the system account, where the servers of the
     /// cluster that keep streams listen; none in that account itself.
-    streams_api: OnceCell<Arc<ServiceImport>>,
+    streams_api: OnceLock<Arc<ServiceImport>>,
     shadows: Shadows,
     /// Bytes of the shadows that stand here of other accounts' subscriptions.
     borne: AtomicUsize,
@@ -133,7 +132,7 @@ impl Account {
             connections: AtomicUsize::new(0),
             elsewhere: Elsewhere::default(),
             imports: RwLock::default(),
-            streams_api: OnceCell::new(),
+            streams_api: OnceLock::new(),
             shadows: Shadows::default(),
             borne: AtomicUsize::new(0),
         }

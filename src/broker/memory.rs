@@ -1,6 +1,6 @@
 //! How much memory the process may use, and what part of it the broker's tables get.
 
-use once_cell::sync::OnceCell;
+use std::sync::OnceLock;
 
 use crate::{
     connection::{payload, subscription::SUBSCRIPTIONS},
@@ -74,7 +74,7 @@ pub fn address_space_limit() -> Option<usize> {
 /// and the stacks of its threads map. As it was when first asked for, before there
 /// were threads; `None` if it is not limited.
 fn usable_address_space() -> Option<usize> {
-    static USABLE: OnceCell<Option<usize>> = OnceCell::new();
+    static USABLE: OnceLock<Option<usize>> = OnceLock::new();
     *USABLE.get_or_init(|| {
         let limit = address_space_limit()?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);

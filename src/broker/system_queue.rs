@@ -4,13 +4,13 @@
 use std::{
     collections::BTreeSet,
     sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{SyncSender, TrySendError},
+        Arc, OnceLock,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc::{Receiver, RecvTimeoutError, Sender, channel},
     },
+    time::Duration,
 };
 
-use once_cell::sync::OnceCell;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -176,7 +176,11 @@ impl Query {
 /// Where sessions leave notices.
 #[derive(Default)]
 pub struct SystemQueue {
-    notices: OnceCell<SyncSender<Notice>>,
+    /// Not a bounded channel of the standard library: that one has memory for all
+    /// that may wait from the start.
+    notices: OnceLock<Sender<Notice>>,
+    /// How many wait.
+    waiting: Arc<AtomicUsize>,
     /// Accounts that have more or fewer connections than was published of them.
     counted: Mutex<BTreeSet<String>>,
     dropped: AtomicU64,
@@ -184,9 +188,14 @@ pub struct SystemQueue {
 }
 
 impl SystemQueue {
-    /// Opens it: notices go to `notices` from now on. Only the first call counts.
-    pub fn open(&self, notices: SyncSender<Notice>) {
-        self.notices.get_or_init(|| notices);
+    /// Opens it: notices are kept from now on. Opened once.
+    pub fn open(&self) -> Notices {
+        let (sender, notices) = channel();
+        self.notices.get_or_init(|| sender);
+        Notices {
+            notices,
+            waiting: self.waiting.clone(),
+        }
     }
 
     /// Leaves a notice; whether it was taken.
@@ -194,10 +203,19 @@ impl SystemQueue {
         let Some(notices) = self.notices.get() else {
             return false;
         };
-        match notices.try_send(notice) {
-            Ok(()) => true,
-            Err(TrySendError::Full(_) | TrySendError::Disconnected(_)) => self.drop_one(),
+        match self.send(notices, notice) {
+            true => true,
+            false => self.drop_one(),
         }
+    }
+
+    /// Whether there was a place for it.
+    fn send(&self, notices: &Sender<Notice>, notice: Notice) -> bool {
+        let place = |waiting| (waiting < NOTICES_MAX).then_some(waiting + 1);
+        let taken = self
+            .waiting
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, place);
+        taken.is_ok() && notices.send(notice).is_ok()
     }
 
     /// Notes that an account has more or fewer connections. None is lost, however
@@ -216,7 +234,7 @@ impl SystemQueue {
         };
         if is_first {
             // A full queue has something in it that makes its reader look here as well.
-            let _ = notices.try_send(Notice::Counted);
+            self.send(notices, Notice::Counted);
         }
     }
 
@@ -239,6 +257,32 @@ impl SystemQueue {
     /// Notices that did not fit.
     pub fn dropped(&self) -> u64 {
         self.dropped.load(Ordering::Relaxed)
+    }
+}
+
+/// The other end of the queue.
+pub struct Notices {
+    notices: Receiver<Notice>,
+    waiting: Arc<AtomicUsize>,
+}
+
+impl Notices {
+    /// The next one, waited for at most so long.
+    ///
+    /// # Errors
+    ///
+    /// None came, or none can come any more.
+    pub fn wait(&self, timeout: Duration) -> Result<Notice, RecvTimeoutError> {
+        let notice = self.notices.recv_timeout(timeout)?;
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+        Ok(notice)
+    }
+
+    /// Those that are there by now.
+    pub fn ready(&self) -> impl Iterator<Item = Notice> {
+        self.notices.try_iter().inspect(|_| {
+            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        })
     }
 }
 
@@ -308,6 +352,22 @@ impl Request {
 mod tests {
     use super::*;
     use crate::account::SYSTEM_REQUESTS;
+
+    #[test]
+    fn notices_that_wait_are_bounded_in_number() {
+        let queue = SystemQueue::default();
+        assert!(!queue.leave(Notice::LameDuck), "nobody takes it");
+        let notices = queue.open();
+        for _ in 0..NOTICES_MAX {
+            assert!(queue.leave(Notice::LameDuck));
+        }
+        assert!(!queue.leave(Notice::LameDuck));
+        assert_eq!(queue.dropped(), 1);
+        assert!(notices.wait(Duration::ZERO).is_ok());
+        assert!(queue.leave(Notice::LameDuck));
+        assert_eq!(notices.ready().count(), NOTICES_MAX);
+        assert!(queue.leave(Notice::LameDuck));
+    }
 
     #[test]
     fn requests_that_wait_are_bounded_in_bytes() {

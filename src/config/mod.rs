@@ -2,21 +2,19 @@
 //! [`Options`] that both end in.
 //!
 //! `main` calls [`parse`] once and, for a reload, again with the same
-//! arguments; the server sees nothing but [`Options`]. This room knows nothing
-//! of a running server.
+//! arguments; the server sees nothing but [`Options`]. This module knows
+//! nothing of a running server.
 //!
 //! * [`syntax`] reads the nats-server configuration language into values that
 //!   know where they were written;
 //! * [`options`] holds the table of keys and turns values into [`Options`];
 //! * [`accounts`] reads what the file says of accounts;
-//! * [`flags`] holds the table of flags and lays them over the file;
-//! * [`signal`] delivers `--signal` to a running broker.
+//! * [`flags`] holds the table of flags and lays them over the file.
 
 pub mod accounts;
 pub mod flags;
 pub mod options;
-pub mod signal;
 pub mod syntax;
 
-pub use flags::{Invocation, Parsed, UsageError, parse};
+pub use flags::{Invocation, Parsed, Signal, Target, UsageError, parse};
 pub use options::{ConfigErrors, Diagnosis, Diagnostic, HttpPort, Options, load};

@@ -4,13 +4,12 @@ use std::{
     borrow::Cow,
     hash::BuildHasher,
     sync::{
-        Arc,
+        Arc, LazyLock,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use once_cell::sync::Lazy;
 
 use crate::{
     connection::Connection,
@@ -274,7 +273,7 @@ impl Entry for Subscription {
     }
 }
 
-static HASHER: Lazy<DefaultHashBuilder> = Lazy::new(DefaultHashBuilder::default);
+static HASHER: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
 
 /// A connection's subscriptions by sid.
 #[derive(Default)]

@@ -1,10 +1,12 @@
 //! The keys that are wanted, each at a place of its own, so that all of them can be gone
 //! through in parts while they change.
 
-use std::{hash::BuildHasher, sync::Arc};
+use std::{
+    hash::BuildHasher,
+    sync::{Arc, LazyLock},
+};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use once_cell::sync::Lazy;
 
 /// `subject` or `subject queue`, which is how a line ends.
 pub(super) type Key = Arc<[u8]>;
@@ -12,7 +14,7 @@ pub(super) type Key = Arc<[u8]>;
 /// Keys below which the tables keep their size.
 const KEYS_MIN: usize = 1024;
 
-static HASHER: Lazy<DefaultHashBuilder> = Lazy::new(DefaultHashBuilder::default);
+static HASHER: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
 
 /// Who wants a key.
 #[derive(Clone, Copy, Default)]

@@ -5,8 +5,9 @@
 //! revocation look at it. Reading proves nothing: only certificates that the
 //! handshake has verified get here.
 
+use aws_lc_rs::digest::{SHA256, digest};
 use chrono::{DateTime, Utc};
-use sha2::{Digest, Sha256};
+use data_encoding::HEXLOWER;
 use x509_parser::{
     certificate::X509Certificate, extensions::GeneralName, prelude::FromDer, time::ASN1Time,
 };
@@ -144,8 +145,7 @@ pub(super) fn time(time: ASN1Time) -> DateTime<Utc> {
 
 /// SHA-256 in lower case hexadecimal.
 pub(super) fn sha256_hex(bytes: &[u8]) -> String {
-    let digest = Sha256::digest(bytes);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    HEXLOWER.encode(digest(&SHA256, bytes).as_ref())
 }
 
 #[cfg(test)]

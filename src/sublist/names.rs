@@ -4,17 +4,16 @@
 //! Clients choose how many queue groups a subject has; finding one must not cost
 //! more with each.
 
-use std::hash::BuildHasher;
+use std::{hash::BuildHasher, sync::LazyLock};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
-use once_cell::sync::Lazy;
 
 use super::PLACES_MIN;
 
 /// Names up to which comparing with each is as fast as a table.
 pub(super) const FEW: usize = 16;
 
-static HASHER: Lazy<DefaultHashBuilder> = Lazy::new(DefaultHashBuilder::default);
+static HASHER: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
 
 /// The places of the names of a list, none of which stands there twice. The list is
 /// its owner's: `at` tells the name at a place.

@@ -17,10 +17,7 @@ mod subscribers;
 use std::{
     cell::RefCell,
     io,
-    sync::{
-        Arc,
-        mpsc::{Receiver, RecvTimeoutError, sync_channel},
-    },
+    sync::{Arc, mpsc::RecvTimeoutError},
     thread,
     time::{Duration, Instant},
 };
@@ -29,7 +26,7 @@ use tracing::warn;
 
 use crate::{
     account::{Account, Destinations, fan_out::Sender, path::Path, replies::Pending},
-    broker::system_queue::{COUNTED, NOTICES_MAX, Notice, Request, subjects},
+    broker::system_queue::{COUNTED, NOTICES_MAX, Notice, Notices, Request, subjects},
     config::accounts::ResponseKind,
     connection::buffers::with_buffers,
     delivery::ComposedMessage,
@@ -65,8 +62,7 @@ pub fn serve(server: Arc<Server>, monitor: Arc<Monitor>) -> io::Result<()> {
     let Some(account) = server.broker.accounts.system().cloned() else {
         return Ok(());
     };
-    let (sender, notices) = sync_channel(NOTICES_MAX);
-    server.broker.system.open(sender);
+    let notices = server.broker.system.open();
     with_buffers(|buffers| {
         for subject in subjects(&server.id) {
             account.interest.want_always(buffers, subject.as_bytes());
@@ -102,7 +98,7 @@ struct System {
 
 impl System {
     /// Takes notices and keeps time until the queue is gone.
-    fn run(&self, notices: &Receiver<Notice>) {
+    fn run(&self, notices: &Notices) {
         let mut pause = STATSZ_FIRST;
         let mut statsz_at = Instant::now() + pause;
         let mut conns_at = Instant::now() + CONNS_EVERY;
@@ -111,10 +107,10 @@ impl System {
             let next = self.counting.borrow().deadline();
             let next = next.map_or(statsz_at, |deadline| deadline.min(statsz_at));
             let wait = next.saturating_duration_since(Instant::now());
-            match notices.recv_timeout(wait) {
+            match notices.wait(wait) {
                 Ok(notice) => {
                     self.take(notice);
-                    for notice in notices.try_iter().take(NOTICES_MAX) {
+                    for notice in notices.ready().take(NOTICES_MAX) {
                         self.take(notice);
                     }
                     // Many at once are counted once, when all have come.

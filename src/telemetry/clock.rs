@@ -5,15 +5,17 @@
 //! a wrong clock is set right, what happened before is dated right as well.
 
 use std::{
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        LazyLock,
+        atomic::{AtomicI64, Ordering},
+    },
     time::{Duration, Instant},
 };
 
 use chrono::{DateTime, Utc};
-use once_cell::sync::Lazy;
 
 /// When the process first asked for the time.
-static START: Lazy<Instant> = Lazy::new(Instant::now);
+static START: LazyLock<Instant> = LazyLock::new(Instant::now);
 
 /// The time of day at [`START`] in microseconds since 1970; [`i64::MIN`] before
 /// anybody asked.

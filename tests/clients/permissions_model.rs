@@ -3,8 +3,18 @@
 //! them; then real brokers, midge and nats-server, that must agree with the
 //! judge and with each other.
 
-use midge::security::permissions::{Names, Pattern, Permissions, Rules, SubjectRules, Subscribing};
+#[path = "../../fuzz/src/targets/judge.rs"]
+mod judge;
+
+use judge::{Lists, is_of};
+use midge::security::permissions::{Names, Pattern, Permissions, Rules, Subscribing};
 use test_support::{Broker, BrokerBuilder, Frame, RawClient};
+
+/// Who logs in; no rule has a template.
+const NAMES: Names<'_> = Names {
+    user: "u",
+    certname: "",
+};
 
 const QUEUES: [Option<&str>; 3] = [None, Some("q"), Some("r")];
 
@@ -23,26 +33,13 @@ fn subjects(tokens: &[&str]) -> Vec<String> {
     all
 }
 
-/// Whether a literal subject is one of the pattern's.
-fn is_of(subject: &str, pattern: &str) -> bool {
-    let (subject, pattern): (Vec<&str>, Vec<&str>) =
-        (subject.split('.').collect(), pattern.split('.').collect());
-    for (at, token) in pattern.iter().enumerate() {
-        match (*token, subject.get(at)) {
-            (">", Some(_)) => return true,
-            ("*", Some(_)) => {}
-            (token, Some(found)) if token == *found => {}
-            _ => return false,
-        }
-    }
-    subject.len() == pattern.len()
-}
-
 /// One set of rules: what is allowed to be published and subscribed to, and
 /// what is denied. A pattern of subscriptions may be followed by a queue.
 struct Case {
     publish: [Vec<String>; 2],
     subscribe: [Vec<String>; 2],
+    /// The same for the judge.
+    lists: [Lists; 2],
 }
 
 impl Case {
@@ -60,33 +57,31 @@ impl Case {
                 })
                 .collect()
         };
+        let publish = [some(3, false), some(2, false)];
+        let subscribe = [some(4, true), some(3, true)];
+        let read = |texts: &[String]| -> Vec<Pattern> {
+            let parse = |text: &String| Pattern::parse(text, true).expect("a pattern");
+            texts.iter().map(parse).collect()
+        };
+        let lists = [&publish, &subscribe].map(|[allow, deny]| Lists {
+            allow: read(allow),
+            deny: read(deny),
+        });
         Self {
-            publish: [some(3, false), some(2, false)],
-            subscribe: [some(4, true), some(3, true)],
+            publish,
+            subscribe,
+            lists,
         }
     }
 
     fn permissions(&self) -> Permissions {
-        let rules = |[allow, deny]: &[Vec<String>; 2]| {
-            let read = |texts: &[String]| -> Vec<Pattern> {
-                let parse = |text: &String| Pattern::parse(text, true).expect("a pattern");
-                texts.iter().map(parse).collect()
-            };
-            SubjectRules {
-                allow: (!allow.is_empty()).then(|| read(allow)),
-                deny: read(deny),
-            }
-        };
+        let [publish, subscribe] = &self.lists;
         let rules = Rules {
-            publish: rules(&self.publish),
-            subscribe: rules(&self.subscribe),
+            publish: publish.rules(),
+            subscribe: subscribe.rules(),
             responses: None,
         };
-        let names = Names {
-            user: "u",
-            certname: "",
-        };
-        rules.for_login(names).expect("no templates")
+        rules.for_login(NAMES).expect("no templates")
     }
 
     fn config(&self) -> String {
@@ -108,23 +103,12 @@ impl Case {
     }
 
     fn may_publish(&self, subject: &str) -> bool {
-        let [allow, deny] = &self.publish;
-        let is_in = |patterns: &[String]| patterns.iter().any(|pattern| is_of(subject, pattern));
-        (allow.is_empty() || is_in(allow)) && !is_in(deny)
+        self.lists[0].permit(subject, None, NAMES)
     }
 
     /// Whether a message may come to a subscription in this queue.
     fn may_receive(&self, subject: &str, queue: Option<&str>) -> bool {
-        let [allow, deny] = &self.subscribe;
-        let concerns = |text: &str| match text.split_once(' ') {
-            None => is_of(subject, text),
-            Some((pattern, wanted)) => {
-                let fits = queue.is_some_and(|queue| wanted == "*" || wanted == queue);
-                fits && is_of(subject, pattern)
-            }
-        };
-        let is_in = |patterns: &[String]| patterns.iter().any(|text| concerns(text));
-        (allow.is_empty() || is_in(allow)) && !is_in(deny)
+        self.lists[1].permit(subject, queue, NAMES)
     }
 }
 

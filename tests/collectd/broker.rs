@@ -10,7 +10,7 @@ use std::{
 
 use monitor_client::{Client, Varz};
 
-use crate::collectd::wait_until;
+use test_support::wait_until;
 
 /// A broker on fixed ports, so that it can come back where it was. Killed when dropped.
 pub(crate) struct Broker {

@@ -8,13 +8,11 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Condvar, Mutex},
     thread,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tempfile::TempDir;
-
-/// How long a test waits for what must come.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+use test_support::{PATIENCE, wait_until};
 
 /// Where Debian installs collectd; other systems have it on the path.
 const INSTALLED: &str = "/usr/sbin/collectd";
@@ -276,15 +274,6 @@ impl Put {
             time: time.to_owned(),
             values: values.collect::<Option<_>>()?,
         })
-    }
-}
-
-/// Waits until `done`; for what gives no lines to wait for.
-pub(crate) fn wait_until(what: &str, mut done: impl FnMut() -> bool) {
-    let end = Instant::now() + PATIENCE;
-    while !done() {
-        assert!(Instant::now() < end, "no {what} in {PATIENCE:?}");
-        thread::sleep(Duration::from_millis(10));
     }
 }
 

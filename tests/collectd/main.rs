@@ -14,8 +14,9 @@ use std::{
 };
 
 use broker::{Broker, Ports, pretend, pretend_paths, pretend_text, stay_mute};
-use collectd::{Collectd, Daemon, Lines, PATIENCE, Setup, instance, plugin};
+use collectd::{Collectd, Daemon, Lines, Setup, instance, plugin};
 use serde_json::Value;
+use test_support::PATIENCE;
 
 /// Identifiers below the host and the keys of /varz their values must equal.
 const FIGURES: &[(&str, &[&str])] = &[

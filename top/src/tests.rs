@@ -216,7 +216,7 @@ fn each_view_tells_its_story_at_80_by_24() {
                 "Restart it.",
                 "in 1.0k/s",
                 "out 5.0k/s",
-                "bytes waiting 2.0 K",
+                "bytes waiting 1.95 KiB",
             ][..],
         ),
         (

@@ -3,6 +3,7 @@
 //! and some mutations of it in every test run.
 
 mod before_login;
+mod judge;
 mod names;
 mod nkeys;
 mod permissions;

@@ -1,60 +1,7 @@
 //! Permissions, against a naive judge.
 
-use midge::security::permissions::{
-    CERTNAME, Names, Pattern, Rules, SubjectRules, Subscribing, USER,
-};
-
-/// One line of rules: what is permitted, and what is not.
-#[derive(Default)]
-struct Lists {
-    allow: Vec<Pattern>,
-    deny: Vec<Pattern>,
-}
-
-impl Lists {
-    fn rules(&self) -> SubjectRules {
-        SubjectRules {
-            allow: (!self.allow.is_empty()).then(|| self.allow.clone()),
-            deny: self.deny.clone(),
-        }
-    }
-
-    /// Whether a message to `subject` passes, in a subscription of this queue.
-    fn permit(&self, subject: &str, queue: Option<&str>, names: Names<'_>) -> bool {
-        let concerns = |pattern: &Pattern| {
-            let of_queue = match (&pattern.queue, queue) {
-                (None, _) => true,
-                (Some(wanted), Some(queue)) => is_of(queue, wanted),
-                (Some(_), None) => false,
-            };
-            of_queue && is_of(subject, &filled(pattern, names))
-        };
-        (self.allow.is_empty() || self.allow.iter().any(concerns))
-            && !self.deny.iter().any(concerns)
-    }
-}
-
-fn filled(pattern: &Pattern, names: Names<'_>) -> String {
-    pattern
-        .subject
-        .replace(CERTNAME, names.certname)
-        .replace(USER, names.user)
-}
-
-/// Whether a literal subject is one of the pattern's.
-fn is_of(subject: &str, pattern: &str) -> bool {
-    let (subject, pattern): (Vec<&str>, Vec<&str>) =
-        (subject.split('.').collect(), pattern.split('.').collect());
-    for (at, token) in pattern.iter().enumerate() {
-        match (*token, subject.get(at)) {
-            (">", Some(_)) => return true,
-            ("*", Some(_)) => {}
-            (token, Some(found)) if token == *found => {}
-            _ => return false,
-        }
-    }
-    subject.len() == pattern.len()
-}
+use super::judge::{Lists, is_of};
+use midge::security::permissions::{Names, Pattern, Rules, Subscribing};
 
 /// The first line has the user's name and the certname. Others begin with `P`
 /// or `p` for what may and may not be published to, `S` or `s` for what may and

@@ -5,12 +5,15 @@
 //! stands alone or is written `-x=false`. The last of two equal flags counts.
 //! `main` calls [`parse`] and does what the [`Invocation`] says.
 
+mod list;
 mod login;
+mod signal;
 mod table;
 mod tls;
 
 use std::{ffi::OsString, fmt, path::PathBuf};
 
+pub use self::signal::{Signal, Target};
 use self::{
     login::Login,
     table::{Action, Flag, dashed, find_flag, help},
@@ -25,7 +28,6 @@ use super::{
         reading::set,
         table::{Key, Kind},
     },
-    signal::{Signal, Target},
     syntax::Value,
 };
 use crate::{

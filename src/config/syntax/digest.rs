@@ -2,7 +2,8 @@
 
 use std::fmt::Write;
 
-use sha2::{Digest, Sha256};
+use aws_lc_rs::digest::{SHA256, digest as hash};
+use data_encoding::HEXLOWER;
 
 use super::{Map, Value};
 
@@ -10,13 +11,8 @@ use super::{Map, Value};
 /// keys. Comments and spelling do not change it; a nats-server that reads the
 /// same file shows the same digest.
 pub fn digest(map: &Map) -> String {
-    Sha256::digest(json(map) + "\n")
-        .iter()
-        .fold(String::from("sha256:"), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    let digest = hash(&SHA256, (json(map) + "\n").as_bytes());
+    format!("sha256:{}", HEXLOWER.encode(digest.as_ref()))
 }
 
 /// The values as JSON with sorted keys.

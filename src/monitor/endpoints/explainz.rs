@@ -116,7 +116,7 @@ mod tests {
             cid: 7,
             since: MonotonicMillis(0),
             ongoing: true,
-            text: "67.1 MB wait for it".into(),
+            text: "64 MiB wait for it".into(),
             cause: "It does not read.".into(),
             remedy: "Look at it.",
         };

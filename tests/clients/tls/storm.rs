@@ -38,7 +38,7 @@ fn two_thousand_nodes_get_in_while_others_are_served() {
     pki.sign("broker", Term::Valid);
     pki.sign("node", Term::Valid);
     let broker = Broker::midge()
-        .config(block(&pki, "verify: true, timeout: 10"))
+        .config(block(&pki, "verify: true, timeout: 60"))
         .start();
     let addr = broker.client_addr();
     let speaker = Speaker::believing(&pki.path("ca.pem"))

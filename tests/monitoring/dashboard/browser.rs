@@ -12,10 +12,7 @@ use std::{
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use test_support::tools;
-
-/// The longest that the browser may take for anything.
-const PATIENCE: Duration = Duration::from_secs(40);
+use test_support::{PATIENCE, tools};
 
 /// A running browser with one empty tab.
 pub struct Browser {

@@ -84,7 +84,7 @@ pub fn a_configuration_that_is_not_in_force_is_told_until_it_is() {
 /// the process goes on.
 #[test]
 pub fn workers_that_do_not_get_on_are_told() {
-    let broker = quick("worker_delay: 500ms").start();
+    let broker = quick("worker_delay: 2s").start();
     clears(&broker, "worker-stall");
     let held = HeldThreads::hold(&broker, "tokio-rt-worker");
     let finding = appears(&broker, "worker-stall");

@@ -6,19 +6,12 @@
 //! `MIDGE_FINDINGS_PACE=default` they are those of the default thresholds (but
 //! for `incident_window`, which is 20 s then).
 
-use std::{
-    cell::RefCell,
-    collections::BTreeSet,
-    env,
-    panic::catch_unwind,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, collections::BTreeSet, env, panic::catch_unwind, time::Instant};
 
 use midge::observe::diagnosis::rules::RULES;
 
 use super::{broker, ceilings, certificates, clients, readers, routes, system, tables};
-use test_support::PATIENCE;
+use test_support::{PATIENCE, wait_within};
 
 /// How a rule is proved.
 struct Proof {
@@ -328,20 +321,10 @@ pub fn note_cleared(code: &str) {
 /// is longer with the default thresholds.
 pub fn wait<T>(what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let patience = match with_defaults() {
-        true => 20 * PATIENCE,
+        true => 4 * PATIENCE,
         false => PATIENCE,
     };
-    let deadline = Instant::now() + patience;
-    loop {
-        if let Some(value) = probe() {
-            return value;
-        }
-        assert!(
-            Instant::now() < deadline,
-            "waited {patience:?} in vain: {what}"
-        );
-        thread::sleep(Duration::from_millis(2));
-    }
+    wait_within(patience, what, &mut probe)
 }
 
 #[test]

@@ -31,9 +31,6 @@ const ENCODED: &str = "y2fuyxj5";
 /// A bcrypt hash that no password has.
 const HASH: &str = "$2a$04$canarycanarycanarycanudjoshsIZ5vIFeg3JkRnFnUOCrm..Sui";
 
-/// How long its comparison may take where all is slow.
-const HASH_PATIENCE: Duration = Duration::from_secs(60);
-
 /// A seed in place of the key.
 const SEED: &str = "SUACANARYCANARYCANARYCANARYCANARYCANARYCANARYCANARYCANARY4";
 
@@ -253,7 +250,7 @@ fn connect(client: &mut RawClient, options: &str) -> bool {
     let quiet = options.replacen('{', "{\"verbose\":false,", 1);
     client.send(format!("CONNECT {quiet}\r\nPING\r\n"));
     loop {
-        match client.poll_frame(HASH_PATIENCE) {
+        match client.poll_frame(PATIENCE) {
             Next::Frame(frame) if frame.line == b"PONG" => return true,
             Next::Frame(_) => {}
             Next::Closed => return false,

@@ -1,5 +1,5 @@
 //! The page `docs/configuration.md`, made from the tables of keys and the lists of
-//! differences. `UPDATE_CONF=1 cargo test --test config_differential the_page` writes it
+//! differences. `UPDATE_CONF=1 cargo test --test operations the_page` writes it
 //! anew.
 
 use std::{fmt::Write as _, fs, path::Path};
@@ -119,7 +119,7 @@ fn the_page_in_the_docs_is_the_one_of_the_tables() {
     assert!(
         found == made,
         "docs/configuration.md is not what the tables say: run UPDATE_CONF=1 cargo test --test \
-         config_differential the_page"
+         operations the_page"
     );
 }
 

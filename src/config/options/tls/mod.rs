@@ -1,8 +1,9 @@
 //! The block `tls`, of the client listener and of others.
 //!
-//! The table of its keys is in [`keys`].
+//! The table of its keys is in [`keys`], their readers in [`read`].
 
 mod keys;
+mod read;
 
 use std::path::PathBuf;
 

@@ -224,7 +224,7 @@ fn syslog() {
             assert!(!said.contains("Reloaded server configuration"), "{said}");
         }
         false => wait_until("it says where the log is to go", || {
-            said(&scene).contains("until it can go to")
+            said(&scene).contains("the system's log /dev/log")
         }),
     }
 }

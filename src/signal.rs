@@ -1,4 +1,4 @@
-//! `--signal`: tells a running broker to stop, reload and the like.
+//! Delivers what `--signal` asks for to a running broker: stop, reload and the like.
 //!
 //! `main` calls [`send`] when the command line asks for it.
 
@@ -11,90 +11,22 @@ use std::{
     process,
 };
 
+use crate::config::{Signal, Target};
+
 /// Names that a broker may have whose id is in a pid file.
 const NAMES: [&str; 2] = ["midge", "nats-server"];
 
 /// Bytes of a pid file that are read.
 const PID_FILE_LEN_MAX: u64 = 64;
 
-/// What a running broker is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// `ldm`: let the clients go one by one, then stop.
-    LameDuck,
-    /// `quit`: stop.
-    Quit,
-    /// `reload`: read the configuration again.
-    Reload,
-    /// `reopen`: open the log file again.
-    Reopen,
-    /// `stop`: end at once, without cleaning up.
-    Stop,
-    /// `term`: stop, unless lame duck mode is on already.
-    Term,
-}
-
-impl Signal {
-    /// The names on the command line.
-    pub const NAMES: &str = "ldm, quit, reload, reopen, stop, term";
-
-    /// The signal of a name.
-    pub fn from_name(name: &str) -> Option<Signal> {
-        Some(match name {
-            "ldm" => Signal::LameDuck,
-            "quit" => Signal::Quit,
-            "reload" => Signal::Reload,
-            "reopen" => Signal::Reopen,
-            "stop" => Signal::Stop,
-            "term" => Signal::Term,
-            _ => return None,
-        })
-    }
-
-    fn number(self) -> libc::c_int {
-        match self {
-            Signal::LameDuck => libc::SIGUSR2,
-            Signal::Quit => libc::SIGINT,
-            Signal::Reload => libc::SIGHUP,
-            Signal::Reopen => libc::SIGUSR1,
-            Signal::Stop => libc::SIGKILL,
-            Signal::Term => libc::SIGTERM,
-        }
-    }
-}
-
-/// Which process is told.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// The only broker that runs.
-    Only,
-    /// A process id.
-    Pid(i32),
-    /// The brokers whose ids begin like this.
-    Pids(String),
-    /// The broker whose id is in this file.
-    PidFile(PathBuf),
-    /// Those whose ids are in the files of this name, in which `*` stands for any
-    /// characters.
-    PidFiles(PathBuf),
-}
-
-impl Target {
-    /// As with nats-server: a process id; the begin of some, which may be empty,
-    /// and `*`; or the path of a pid file. The path may have `*` in its last part.
-    pub fn from_text(text: &str) -> Target {
-        let begin = text.strip_suffix('*');
-        let is_number = |text: &&str| text.bytes().all(|byte| byte.is_ascii_digit());
-        if text.is_empty() {
-            return Target::Only;
-        }
-        match (text.parse(), begin.filter(is_number)) {
-            (Ok(pid), _) => Target::Pid(pid),
-            (_, Some(begin)) => Target::Pids(begin.into()),
-            // A file may have such a name.
-            _ if text.contains('*') && !Path::new(text).exists() => Target::PidFiles(text.into()),
-            _ => Target::PidFile(text.into()),
-        }
+fn number(signal: Signal) -> libc::c_int {
+    match signal {
+        Signal::LameDuck => libc::SIGUSR2,
+        Signal::Quit => libc::SIGINT,
+        Signal::Reload => libc::SIGHUP,
+        Signal::Reopen => libc::SIGUSR1,
+        Signal::Stop => libc::SIGKILL,
+        Signal::Term => libc::SIGTERM,
     }
 }
 
@@ -306,7 +238,7 @@ fn send_to(signal: Signal, pid: i32) -> Result<(), SignalError> {
     if pid <= 0 {
         return Err(SignalError::BadPid(pid));
     }
-    kill(pid, signal.number()).map_err(|cause| SignalError::Kill(pid, cause))
+    kill(pid, number(signal)).map_err(|cause| SignalError::Kill(pid, cause))
 }
 
 fn kill(pid: i32, number: libc::c_int) -> io::Result<()> {
