@@ -4,7 +4,6 @@
 use super::{
     active::{Active, Standing},
     back_pressure::{HOLD_MAX, PRODUCED_MAX, must_hold},
-    publish::UNENDED,
 };
 use crate::{
     connection::{
@@ -15,7 +14,7 @@ use crate::{
     },
     peer::{
         End, Held, Peer,
-        batch::{Gathered, Messages},
+        batch::{Gathered, Messages, UNENDED},
     },
     protocol::{
         error::{ClientError, quoted},

@@ -1,6 +1,5 @@
 //! The first state of a client's session: it is counted, and gets INFO and, where there
-//! is TLS, its handshake. Afterwards it has to log in ([`LoggingIn`]), or it is in
-//! ([`Active`]).
+//! is TLS, its handshake ([`super::tls_upgrade`]).
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -9,25 +8,20 @@ use std::{
 
 use aws_lc_rs::rand;
 use data_encoding::BASE64URL_NOPAD;
-use tokio::net::TcpStream;
 use tracing::error;
 
 use super::{
     ClientListener,
-    active::Active,
     base::{Base, close_before_login, log_end},
-    logging_in::{LoggingIn, log_in},
-    tls_upgrade,
+    place::take_place,
     trace::Trace,
 };
 use crate::{
     broker::{Broker, info::info_for, limits::Limits},
     connection::{
-        CloseReason, Connection, Identity, Kind,
-        admission::{Lost, Place, QUEUE_TIME, Source},
-        buffers::{ThreadBuffers, with_buffers},
+        CloseReason, Connection, Identity, Kind, admission::Place, buffers::ThreadBuffers,
     },
-    peer::{self, End, Ends, Link, keepalive::Keepalive},
+    peer::{End, Ends, Link, keepalive::Keepalive},
     protocol::error::ClientError,
     telemetry::slow::Incident,
 };
@@ -40,56 +34,8 @@ pub(super) struct Greeting {
     limits: Arc<Limits>,
 }
 
-/// Greets a client and has it log in, where it has to. `None`: its connection has ended.
-pub(super) async fn greet(
-    broker: Arc<Broker>,
-    listener: Arc<ClientListener>,
-    connection: Arc<Connection>,
-    stream: Arc<TcpStream>,
-) -> Option<Box<Active>> {
-    let greeting = Greeting::new(broker, listener, connection.clone());
-    let (admitted, tls) = {
-        // Under one lock: a reload that switches TLS on cuts those who are in by then.
-        let tls = greeting.listener.tls.read();
-        let admitted = greeting.admit();
-        (admitted, tls.clone().filter(|_| admitted))
-    };
-    let (nonce, place) = match tls {
-        Some(tls) => {
-            let place = greeting.take_place(tls.store.current().options.timeout);
-            let nonce = tls_upgrade::begin(&greeting, &stream, &tls).await;
-            place.heard();
-            (nonce, greeting.must_log_in().then_some(place))
-        }
-        None => {
-            let place =
-                (admitted && greeting.must_log_in()).then(|| greeting.take_place(Duration::ZERO));
-            let nonce = with_buffers(|buffers| {
-                let nonce = greeting.introduce(buffers);
-                if !admitted {
-                    greeting.refuse_for_max_connections(buffers);
-                }
-                buffers.flush_touched();
-                nonce
-            });
-            (Some(nonce), place)
-        }
-    };
-    let Some(nonce) = nonce.filter(|_| !connection.is_closing()) else {
-        peer::finish(greeting, &connection, &stream).await;
-        return None;
-    };
-    let base = greeting.done(nonce);
-    match place {
-        None => Some(Box::new(Active::silent(base))),
-        // What the handshake took, much of it perhaps waiting for others', does not
-        // count.
-        Some(place) => log_in(LoggingIn::new(base, place), &stream).await,
-    }
-}
-
 impl Greeting {
-    fn new(
+    pub(super) fn new(
         broker: Arc<Broker>,
         listener: Arc<ClientListener>,
         connection: Arc<Connection>,
@@ -110,7 +56,7 @@ impl Greeting {
     /// Registers the client within `max_connections`. Clients that have not logged in
     /// make way: none of them keeps one out that would. Another newcomer may take what
     /// came free, so that more than one may have to.
-    fn admit(&self) -> bool {
+    pub(super) fn admit(&self) -> bool {
         let broker = &self.broker;
         let max = || broker.limits.current().max_connections;
         while !broker.registry.insert(&self.connection, max()) {
@@ -122,13 +68,13 @@ impl Greeting {
         broker.registry.open_count(Kind::Client) <= max()
     }
 
-    fn must_log_in(&self) -> bool {
+    pub(super) fn must_log_in(&self) -> bool {
         self.listener.authentication.read().is_required()
     }
 
     /// Takes a place among those that have not logged in, for a handshake of at most
     /// `handshake` and the login.
-    fn take_place(&self, handshake: Duration) -> Place {
+    pub(super) fn take_place(&self, handshake: Duration) -> Place {
         take_place(&self.broker, &self.connection, &self.limits, handshake)
     }
 
@@ -142,7 +88,7 @@ impl Greeting {
     }
 
     /// Ends a connection that is one too many.
-    fn refuse_for_max_connections(&self, buffers: &mut ThreadBuffers) {
+    pub(super) fn refuse_for_max_connections(&self, buffers: &mut ThreadBuffers) {
         let detail = format!("max_connections is {}", self.limits.max_connections);
         let end = End::told(CloseReason::MaxConnections, ClientError::MaxConnections);
         let throttle = &self.broker.telemetry.strangers;
@@ -175,7 +121,7 @@ impl Greeting {
     }
 
     /// What the states behind this one need.
-    fn done(self, nonce: Box<str>) -> Base {
+    pub(super) fn done(self, nonce: Box<str>) -> Base {
         let keepalive = Keepalive::new(self.limits.ping_interval, self.limits.ping_max);
         Base {
             broker: self.broker,
@@ -213,36 +159,6 @@ impl Ends for Greeting {
             reason,
         );
     }
-}
-
-/// Takes one of the places of those that have not logged in. It is held for what the
-/// handshake and the login may take, and for the broker's own queues.
-pub(super) fn take_place(
-    broker: &Arc<Broker>,
-    connection: &Arc<Connection>,
-    limits: &Limits,
-    handshake: Duration,
-) -> Place {
-    let weak = Arc::downgrade(connection);
-    let known = broker.clone();
-    let cut = move |why| {
-        let Some(connection) = weak.upgrade() else {
-            return;
-        };
-        if why == Lost::Late {
-            connection.close(CloseReason::AuthenticationTimeout);
-        } else if connection.close(CloseReason::TooManyBeforeLogin) {
-            // At once, so that its room is there for who needs it. It is counted
-            // with the places: many of these do not push clients out of the records.
-            // Who logged in at this moment is remembered.
-            if connection.identity.lock().account.is_empty() {
-                known.registry.forget(&connection);
-            }
-        }
-    };
-    let source = Source::of(connection.peer.ip());
-    let hold = handshake + limits.auth_timeout + QUEUE_TIME;
-    broker.admission.clients.take(source, false, hold, cut)
 }
 
 /// Something new for a client to sign, if anybody logs in so: 11 random bytes

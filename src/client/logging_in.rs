@@ -7,14 +7,13 @@ use std::{sync::Arc, time::Duration};
 use tokio::{net::TcpStream, time::Instant};
 
 use super::{
-    active::Active,
+    active::{Active, LoggedIn},
     base::{Base, close_before_login, log_end, refused, refused_late},
     login::{LogsIn, Pending, settle},
-    member::Membership,
+    place::take_place,
     trace::{Trace, trace_in},
 };
 use crate::{
-    account::Account,
     broker::Broker,
     connection::{
         CloseReason, Connection, Identity, Wake,
@@ -29,7 +28,6 @@ use crate::{
         parse::Op,
     },
     security::{
-        permissions::Permissions,
         refusal::Refusal,
         verdict::{Login, Verdict},
     },
@@ -67,15 +65,6 @@ enum Decided {
     LoggedIn(Box<LoggedIn>),
 }
 
-/// What a login makes of a client.
-pub(super) struct LoggedIn {
-    /// What it said in CONNECT; `None` if it needed none.
-    pub(super) options: Option<ConnectOptions>,
-    pub(super) account: Arc<Account>,
-    pub(super) membership: Membership,
-    pub(super) permissions: Option<Arc<Permissions>>,
-}
-
 /// Has a client log in. `None`: its connection has ended.
 pub(super) async fn log_in(mut session: Box<LoggingIn>, stream: &TcpStream) -> Option<Box<Active>> {
     match peer::drive(&mut *session, stream).await {
@@ -86,6 +75,14 @@ pub(super) async fn log_in(mut session: Box<LoggingIn>, stream: &TcpStream) -> O
             None
         }
     }
+}
+
+/// Has a client log in that had not to until now. `None`: its connection has ended.
+pub(super) async fn log_in_again(active: Active, stream: &TcpStream) -> Option<Box<Active>> {
+    let (base, spoke) = active.before_login();
+    let (broker, limits) = (&base.broker, &base.limits);
+    let place = take_place(broker, &base.connection, limits, Duration::ZERO);
+    log_in(LoggingIn::again(base, place, spoke), stream).await
 }
 
 impl LoggingIn {
@@ -107,7 +104,7 @@ impl LoggingIn {
 
     /// A client that did not have to log in until a reload, and has said no more than
     /// the beginning of a CONNECT.
-    pub(super) fn again(mut base: Base, place: Place, spoke: bool) -> Box<Self> {
+    fn again(mut base: Base, place: Place, spoke: bool) -> Box<Self> {
         let said = base.link.input.take_kept();
         let mut session = Self::new(base, place);
         session.spoke = spoke;

@@ -22,6 +22,7 @@ mod logging_in;
 mod login;
 mod member;
 pub mod permission_cache;
+mod place;
 mod publish;
 mod routing;
 mod service;
@@ -29,18 +30,21 @@ mod tls_upgrade;
 mod trace;
 mod verbs;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::net::TcpStream;
 use tracing::debug;
 
 use crate::{
     broker::Broker,
-    connection::Connection,
+    connection::{Connection, buffers::with_buffers},
     peer::{self, Driven},
 };
+use active::Active;
 pub use changed::tell_all;
+use greeting::Greeting;
 pub use listener::ClientListener;
+use logging_in::{LoggingIn, log_in, log_in_again};
 
 /// Serves one client until its connection has ended.
 pub fn serve(
@@ -51,23 +55,66 @@ pub fn serve(
 ) -> impl Future<Output = ()> {
     debug!("{} - Client connection created", connection.log_prefix());
     // Boxed, as all that is not needed for long: the task of a client at rest is small.
-    let greeted = Box::pin(greeting::greet(
-        broker,
-        listener,
-        connection,
-        stream.clone(),
-    ));
+    let greeted = Box::pin(greet(broker, listener, connection, stream.clone()));
     async move {
         let mut session = greeted.await;
         while let Some(mut active) = session {
             session = match peer::drive(&mut *active, &stream).await {
-                Driven::Over => Box::pin(active.log_in_again(&stream)).await,
+                Driven::Over => Box::pin(log_in_again(*active, &stream)).await,
                 Driven::Closing => {
                     Box::pin(active.finish(&stream)).await;
                     None
                 }
             };
         }
+    }
+}
+
+/// Greets a client and has it log in, where it has to. `None`: its connection has ended.
+async fn greet(
+    broker: Arc<Broker>,
+    listener: Arc<ClientListener>,
+    connection: Arc<Connection>,
+    stream: Arc<TcpStream>,
+) -> Option<Box<Active>> {
+    let greeting = Greeting::new(broker, listener, connection.clone());
+    let (admitted, tls) = {
+        // Under one lock: a reload that switches TLS on cuts those who are in by then.
+        let tls = greeting.listener.tls.read();
+        let admitted = greeting.admit();
+        (admitted, tls.clone().filter(|_| admitted))
+    };
+    let (nonce, place) = match tls {
+        Some(tls) => {
+            let place = greeting.take_place(tls.store.current().options.timeout);
+            let nonce = tls_upgrade::begin(&greeting, &stream, &tls).await;
+            place.heard();
+            (nonce, greeting.must_log_in().then_some(place))
+        }
+        None => {
+            let place =
+                (admitted && greeting.must_log_in()).then(|| greeting.take_place(Duration::ZERO));
+            let nonce = with_buffers(|buffers| {
+                let nonce = greeting.introduce(buffers);
+                if !admitted {
+                    greeting.refuse_for_max_connections(buffers);
+                }
+                buffers.flush_touched();
+                nonce
+            });
+            (Some(nonce), place)
+        }
+    };
+    let Some(nonce) = nonce.filter(|_| !connection.is_closing()) else {
+        peer::finish(greeting, &connection, &stream).await;
+        return None;
+    };
+    let base = greeting.done(nonce);
+    match place {
+        None => Some(Box::new(Active::silent(base))),
+        // What the handshake took, much of it perhaps waiting for others', does not
+        // count.
+        Some(place) => log_in(LoggingIn::new(base, place), &stream).await,
     }
 }
 

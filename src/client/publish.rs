@@ -20,7 +20,7 @@ use crate::{
     delivery::SubjectBatch,
     peer::{
         End,
-        batch::{Gathered, SHARED_LEN, count_received},
+        batch::{Gathered, SHARED_LEN, UNENDED, count_received},
     },
     protocol::{
         CRLF,
@@ -34,9 +34,6 @@ use crate::{
 
 /// Bytes of names of queue groups that one subject batch may produce for the cluster.
 const NAMES_MAX: usize = 4 * 1024 * 1024;
-
-/// The log says this of a payload without its CRLF.
-pub(super) const UNENDED: &str = "a payload does not end where its size says";
 
 /// A payload with its CRLF.
 enum Payload<'a> {

@@ -4,7 +4,7 @@ use std::sync::{Arc, atomic::Ordering};
 
 use memchr::memchr;
 
-use super::active::Active;
+use super::active::{Active, Unanswered};
 use crate::{
     account::{
         Destinations, Mapped,
@@ -17,14 +17,6 @@ use crate::{
     peer::Held,
     protocol::encode::no_responders,
 };
-
-/// Requests to one subject that reached nobody, until the client is told: what a
-/// batch of them looks up may be more than one turn has time for.
-pub(super) struct Unanswered {
-    subject: Box<[u8]>,
-    /// Where the answers go, a blank behind each.
-    replies: Vec<u8>,
-}
 
 impl Active {
     /// Takes a subject batch to everybody who wants it.

@@ -15,6 +15,9 @@ use crate::{
 /// Bytes of a payload above which several targets share it instead of copying.
 pub const SHARED_LEN: usize = 4 * 1024;
 
+/// What the log says of a payload without its CRLF.
+pub const UNENDED: &str = "a payload does not end where its size says";
+
 /// Messages of a subject batch from which on it is checked how much each of them
 /// costs: one alone is never divided.
 const CHECKED_LEN: usize = 2;

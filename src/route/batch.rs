@@ -24,7 +24,7 @@ use crate::{
     delivery::SubjectBatch,
     peer::{
         End, Held,
-        batch::{Gathered, Messages, SHARED_LEN, count_received},
+        batch::{Gathered, Messages, SHARED_LEN, UNENDED, count_received},
     },
     protocol::{
         CRLF,
@@ -398,7 +398,7 @@ fn take_repeated(
 fn check_end(payload: &[u8]) -> Result<(), End> {
     match payload.ends_with(CRLF) {
         true => Ok(()),
-        false => Err(End::violation("a payload does not end where its size says")),
+        false => Err(End::violation(UNENDED)),
     }
 }
 

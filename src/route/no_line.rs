@@ -10,8 +10,9 @@ use crate::{
     peer::End,
     protocol::{
         before_login::{IDLE_LINES_MAX, Unfit},
-        error::quoted,
+        error::{ClientError, quoted},
         json_fault,
+        parse::ParseError,
     },
     security,
 };
@@ -38,6 +39,11 @@ impl From<NoLine> for End {
     fn from(no_line: NoLine) -> Self {
         match no_line {
             NoLine::End(end) => end,
+            // Whoever it is speaks another protocol: what the peer is told says it all.
+            NoLine::Unfit(Unfit::Parse(ParseError::UnknownOperation)) => Self::told(
+                CloseReason::ProtocolViolation,
+                ClientError::UnknownOperation,
+            ),
             NoLine::Unfit(Unfit::Parse(error)) => error.into(),
             NoLine::Unfit(Unfit::Error(text)) => {
                 Self::silent(reason_told(&text), format!("Route Error {}", quoted(&text)))

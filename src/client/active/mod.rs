@@ -17,12 +17,9 @@ use tokio::{net::TcpStream, time::Instant};
 use super::{
     base::{Base, log_end},
     connection_events,
-    greeting::take_place,
-    logging_in::{LoggedIn, LoggingIn, log_in},
     login::{LogsIn, Pending, check_protocol, decide, while_open},
     member::Membership,
     permission_cache::PermissionCache,
-    routing::Unanswered,
 };
 use crate::{
     account::{Account, lookup_cache::LookupCache},
@@ -32,7 +29,10 @@ use crate::{
     },
     peer::{self, End, Held, Turn, take_turn},
     protocol::connect::ConnectOptions,
-    security::verdict::{Login, PasswordCheck},
+    security::{
+        permissions::Permissions,
+        verdict::{Login, PasswordCheck},
+    },
     telemetry::{MonotonicMicros, MonotonicMillis},
 };
 
@@ -59,6 +59,15 @@ pub(super) struct Active {
     /// Requests of the last batch that reached nobody and are not answered yet.
     pub(super) unanswered: Vec<Unanswered>,
     pub(super) violations: Violations,
+}
+
+/// What a login makes of a client.
+pub(super) struct LoggedIn {
+    /// What it said in CONNECT; `None` if it needed none.
+    pub(super) options: Option<ConnectOptions>,
+    pub(super) account: Arc<Account>,
+    pub(super) membership: Membership,
+    pub(super) permissions: Option<Arc<Permissions>>,
 }
 
 /// How a client came in.
@@ -90,6 +99,14 @@ enum Awaited {
     Login(Pending),
     /// Since a reload it has to prove again who it is.
     Again(PasswordCheck),
+}
+
+/// Requests to one subject that reached nobody, until the client is told: what a
+/// batch of them looks up may be more than one turn has time for.
+pub(super) struct Unanswered {
+    pub(super) subject: Box<[u8]>,
+    /// Where the answers go, a blank behind each.
+    pub(super) replies: Vec<u8>,
 }
 
 /// Refused publishes and subscriptions.
@@ -160,12 +177,11 @@ impl Active {
         }
     }
 
-    /// Has the client log in that had not to until now. `None`: its connection has ended.
-    pub(super) async fn log_in_again(self, stream: &TcpStream) -> Option<Box<Self>> {
-        let Self { base, standing, .. } = self;
-        let spoke = matches!(standing, Standing::MustLogIn { spoke: true });
-        let place = take_place(&base.broker, &base.connection, &base.limits, Duration::ZERO);
-        log_in(LoggingIn::again(base, place, spoke), stream).await
+    /// What the state before it needs if the client has to log in since a reload, and
+    /// whether anything was read.
+    pub(super) fn before_login(self) -> (Base, bool) {
+        let spoke = matches!(self.standing, Standing::MustLogIn { spoke: true });
+        (self.base, spoke)
     }
 
     /// Ends its connection, which is closing.
