@@ -11,15 +11,19 @@ mod queues;
 mod routes;
 mod watched;
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    net::{TcpListener, TcpStream},
+    time::Instant,
+};
 
 use midge::config::options::{keys::tables, table::ReloadKind};
 
 use test_support::{
-    RawClient,
+    Frame, PATIENCE, RawClient,
     mesh::{Kind, Member, Plan, free_port},
     raw_client::parse_info,
-    wait_until,
+    wait_for, wait_until,
 };
 
 /// A key, behind its block, and the test of its effect.
@@ -122,36 +126,60 @@ impl Scene {
 }
 
 /// Reads up to an INFO that is as it is wanted, answering pings.
+#[track_caller]
 fn info_with(client: &mut RawClient, wanted: impl Fn(&serde_json::Value) -> bool) {
-    loop {
-        let frame = client.next_frame().expect("closed while INFO was awaited");
-        if frame.line == b"PING" {
-            client.send("PONG\r\n");
-        }
-        if parse_info(&frame).is_some_and(|info| wanted(&info)) {
-            return;
-        }
-    }
+    read_up_to(client, "INFO", |frame| {
+        parse_info(frame).is_some_and(|info| wanted(&info))
+    });
 }
 
 /// Reads up to a line that begins so, answering pings.
+#[track_caller]
 fn line_with(client: &mut RawClient, begin: &str) {
-    loop {
+    read_up_to(client, begin, |frame| {
+        frame.line.starts_with(begin.as_bytes())
+    });
+}
+
+/// Reads up to a frame that is wanted. A peer is asked this and that all the time, so
+/// that not only silence ends it.
+#[track_caller]
+fn read_up_to(client: &mut RawClient, what: &str, wanted: impl Fn(&Frame) -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
         let frame = client.next_frame();
-        let frame = frame.unwrap_or_else(|| panic!("closed while {begin} was awaited"));
-        if frame.line.starts_with(begin.as_bytes()) {
+        let frame = frame.unwrap_or_else(|| panic!("closed while {what} was awaited"));
+        if wanted(&frame) {
             return;
         }
         if frame.line == b"PING" {
             client.send("PONG\r\n");
         }
     }
+    panic!("waited in vain for {what}");
 }
 
 /// What the error says with which the broker ends the connection.
+#[track_caller]
 fn error_of(client: &mut RawClient) -> String {
-    let frames = client.read_to_end();
-    let error = frames.iter().find(|frame| frame.verb() == b"-ERR");
-    let line = error.map(|frame| String::from_utf8_lossy(&frame.line).into_owned());
-    line.unwrap_or_default()
+    let deadline = Instant::now() + PATIENCE;
+    let mut error = String::new();
+    while let Some(frame) = client.next_frame() {
+        assert!(Instant::now() < deadline, "the connection goes on");
+        if frame.verb() == b"-ERR" {
+            error = String::from_utf8_lossy(&frame.line).into_owned();
+        }
+    }
+    error
+}
+
+/// The next connection to come.
+#[track_caller]
+fn accepted(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).expect("a listener");
+    let stream = wait_for("somebody connects", || {
+        listener.accept().ok().map(|(stream, _)| stream)
+    });
+    stream.set_nonblocking(false).expect("a connection");
+    stream
 }
