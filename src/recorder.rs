@@ -18,7 +18,7 @@ use crate::{
     client::Context,
     connection::{Connection, incident},
     server::Server,
-    telemetry::{MonotonicMicros, MonotonicMillis, latency::COPY_EVERY},
+    telemetry::{MonotonicMicros, MonotonicMillis, latency::SNAPSHOT_INTERVAL},
 };
 
 /// Bytes of the thread's stack. Nothing there recurses.
@@ -87,8 +87,8 @@ impl Recorder {
             self.look(&open);
             readers.extend(open.into_iter().filter(|known| known.is_blocked()));
         }
-        if tick.is_multiple_of((COPY_EVERY.as_millis() / TICK.as_millis()) as u64) {
-            self.context.telemetry.latency.copy();
+        if tick.is_multiple_of((SNAPSHOT_INTERVAL.as_millis() / TICK.as_millis()) as u64) {
+            self.context.telemetry.latency.take_snapshot();
         }
         self.look_at_readers(readers);
     }
@@ -116,20 +116,20 @@ impl Recorder {
         let telemetry = &self.context.telemetry;
         let registry = &self.context.registry;
         let now = MonotonicMillis::now();
-        telemetry.loads.begin_look(MonotonicMicros::now());
+        telemetry.loads.begin_sample(MonotonicMicros::now());
         let since = MonotonicMillis(self.last_look.0.saturating_sub(ACTIVITY_SLACK_MS));
         for connection in open.iter().filter(|known| known.last_activity() >= since) {
             connection.tell_moved(&telemetry.loads);
         }
         self.last_look = now;
-        telemetry.subjects.look(|cids| registry.names(cids));
+        telemetry.subjects.sample(|cids| registry.names(cids));
     }
 
     /// Measures how late a task gets to run.
     fn probe(&self) {
         let context = self.context.clone();
         let asked = MonotonicMicros::now();
-        if !context.telemetry.latency.ask_probe(asked) {
+        if !context.telemetry.latency.begin_probe(asked) {
             return;
         }
         self.runtime.spawn(async move {
@@ -137,7 +137,7 @@ impl Recorder {
             context
                 .telemetry
                 .latency
-                .note_probe(now, asked.micros_until(now));
+                .record_probe(now, asked.micros_until(now));
         });
     }
 }

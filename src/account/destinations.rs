@@ -22,7 +22,7 @@ use super::{
 use crate::{
     connection::{Subscription, remote::Remotes},
     sublist::{Entry as _, Matches},
-    telemetry::held::allocated,
+    telemetry::pool::allocated,
 };
 
 /// Where messages of one subject go.

@@ -43,7 +43,7 @@ pub struct ServiceImport {
     /// How long a reply may take.
     pub threshold: Duration,
     /// The subject here, wildcards included.
-    pub ours: String,
+    pub local_subject: String,
     /// How the subject changes; `None` if it does not.
     request: Option<Transform>,
 }
@@ -57,7 +57,7 @@ impl ServiceImport {
             share: true,
             response: ResponseKind::Singleton,
             threshold: STREAMS_THRESHOLD,
-            ours: "$JS.API.>".into(),
+            local_subject: "$JS.API.>".into(),
             request: None,
         }
     }
@@ -144,7 +144,7 @@ impl Imports {
                         share: *share,
                         response,
                         threshold,
-                        ours: import.ours.clone(),
+                        local_subject: import.local_subject.clone(),
                         request: Some(request.clone()),
                     }));
                 }
@@ -162,7 +162,7 @@ impl Imports {
         subject: &'a [u8],
     ) -> impl Iterator<Item = &'a Arc<ServiceImport>> {
         let services = self.services.iter();
-        services.filter(move |import| matches(import.ours.as_bytes(), subject))
+        services.filter(move |import| matches(import.local_subject.as_bytes(), subject))
     }
 
     /// What becomes of messages to `subject`: a mapping of this very subject,
@@ -184,7 +184,7 @@ fn response_of(configs: &[&AccountConfig], import: &Import) -> (ResponseKind, Du
     let exports = source.map(|config| &*config.exports).unwrap_or_default();
     exports
         .iter()
-        .filter(|export| is_subset(import.theirs.as_bytes(), export.subject.as_bytes()))
+        .filter(|export| is_subset(import.export_subject.as_bytes(), export.subject.as_bytes()))
         .find_map(|export| match export.kind {
             ExportKind::Service {
                 response,

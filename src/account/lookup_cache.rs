@@ -6,7 +6,7 @@ use hashbrown::DefaultHashBuilder;
 use tokio::time::Instant;
 
 use super::{Account, Destinations, destinations::Size};
-use crate::telemetry::held::{Pool, Share};
+use crate::telemetry::pool::{Pool, Share};
 
 /// Subjects remembered beside the last one. A direct-mapped table: a subject
 /// has one place and takes it from whoever held it.
@@ -140,12 +140,12 @@ impl LookupCache {
         if self.places.is_empty() {
             self.places.resize(PLACES, None);
             self.share
-                .hold_anyway(PLACES * size_of::<Option<Remembered>>());
+                .reserve_unlimited(PLACES * size_of::<Option<Remembered>>());
         }
         if let Some(before) = self.places[at].take() {
-            self.give_back(before.size);
+            self.release(before.size);
         }
-        match self.hold(found.size()) {
+        match self.reserve(found.size()) {
             Some(size) => {
                 let destinations = found.clone();
                 self.places[at] = Some(Remembered { destinations, size });
@@ -157,7 +157,7 @@ impl LookupCache {
 
     /// Keeps what has no place: beyond the turn if there is room.
     fn keep_last(&mut self, found: &Arc<Destinations>) {
-        let held = self.hold(found.size());
+        let held = self.reserve(found.size());
         self.is_for_turn = held.is_none();
         self.last_size = held.unwrap_or_default();
         self.last = Some(found.clone());
@@ -165,27 +165,27 @@ impl LookupCache {
 
     fn forget_last(&mut self) {
         if self.last_size != Size::default() {
-            self.give_back(self.last_size);
+            self.release(self.last_size);
             self.last_size = Size::default();
         }
         self.is_for_turn = false;
         self.last = None;
     }
 
-    fn hold(&self, size: Size) -> Option<Size> {
-        if self.bytes() + size.own + size.pinned > REMEMBERED_MAX || !self.share.hold(size.own) {
+    fn reserve(&self, size: Size) -> Option<Size> {
+        if self.bytes() + size.own + size.pinned > REMEMBERED_MAX || !self.share.reserve(size.own) {
             return None;
         }
-        if !self.pinned.hold(size.pinned) {
-            self.share.give_back(size.own);
+        if !self.pinned.reserve(size.pinned) {
+            self.share.release(size.own);
             return None;
         }
         Some(size)
     }
 
-    fn give_back(&self, size: Size) {
-        self.share.give_back(size.own);
-        self.pinned.give_back(size.pinned);
+    fn release(&self, size: Size) {
+        self.share.release(size.own);
+        self.pinned.release(size.pinned);
     }
 
     fn bytes(&self) -> usize {
@@ -245,8 +245,8 @@ impl LookupCache {
         self.last_size = Size::default();
         self.is_for_turn = false;
         self.places = Vec::new();
-        self.share.give_all_back();
-        self.pinned.give_all_back();
+        self.share.release_all();
+        self.pinned.release_all();
         self.due = None;
     }
 
@@ -255,7 +255,7 @@ impl LookupCache {
     fn forget_places(&mut self) {
         for at in 0..self.places.len() {
             if let Some(known) = self.places[at].take() {
-                self.give_back(known.size);
+                self.release(known.size);
             }
         }
     }
@@ -319,7 +319,7 @@ mod tests {
         cache.end_turn();
         assert!(later(&mut cache, 0) && cache.due().is_some());
         assert!(later(&mut cache, 2) && later(&mut cache, 4));
-        account.sublist.touch();
+        account.sublist.invalidate();
         assert!(!later(&mut cache, 6), "out of date");
         assert!(cache.due().is_none());
     }

@@ -37,9 +37,9 @@ use crate::{
         interest::LocalInterest,
         remote::{MessageTotals, OverRoutes, REMOTE_INTEREST, RemoteInterest, Remotes},
     },
-    security::permissions::{Permissions, Subscribing},
+    security::permissions::{Permissions, SubscribeDecision},
     sublist::{Entry, Sublist},
-    telemetry::held::{Pool, Share},
+    telemetry::pool::{Pool, Share},
 };
 pub use destinations::{Destinations, Mapped};
 use imports::{Imports, ServiceImport};
@@ -178,7 +178,7 @@ impl Account {
         let before = std::mem::replace(&mut *self.limits.write(), limits);
         self.relimit(&before);
         *self.imports.write() = imports.map(Arc::new);
-        self.sublist.touch();
+        self.sublist.invalidate();
     }
 
     /// Has subscriptions reach what is imported now, and nothing else. However many
@@ -200,7 +200,7 @@ impl Account {
             self.shadows.recast(buffers, some, streams);
             buffers.flush_touched();
         }
-        self.sublist.touch();
+        self.sublist.invalidate();
     }
 
     /// Messages and bytes that its streams brought to clients of other accounts.
@@ -209,8 +209,8 @@ impl Account {
     }
 
     /// Whether there is room for one more subscription, with all shadows that it casts.
-    pub fn has_room_for(&self, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> bool {
-        let own = Subscription::memory_of(subject, queue, sid) + stream::place_len(subject);
+    pub fn has_capacity_for(&self, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> bool {
+        let own = Subscription::memory_of(subject, queue, sid) + stream::index_len(subject);
         let imports = self.imports.read();
         let shadows = imports.as_ref().map_or(0, |imports| {
             stream::memory_of_shadows(subject, queue, sid, &imports.streams)
@@ -218,7 +218,7 @@ impl Account {
         // Shadows are their origin's account's, wherever they stand.
         let [cast, borne] = [self.shadows.bytes(), self.borne.load(Ordering::Relaxed)]
             .map(|bytes| isize::try_from(bytes).unwrap_or(isize::MAX));
-        self.sublist.has_room_for(own + shadows, cast - borne)
+        self.sublist.has_capacity_for(own + shadows, cast - borne)
     }
 
     /// Ends subscriptions: no publisher reaches them from now on.
@@ -238,7 +238,7 @@ impl Account {
             self.remote.insert(interest);
             self.not_exported.fetch_add(kept, Ordering::Relaxed);
         }
-        self.sublist.touch();
+        self.sublist.invalidate();
     }
 
     /// Removes what a peer no longer wants.
@@ -253,7 +253,7 @@ impl Account {
             );
             self.not_exported.fetch_sub(kept, Ordering::Relaxed);
         }
-        self.sublist.touch();
+        self.sublist.invalidate();
     }
 
     /// Limits what goes over routes: what the peers take of this account, and
@@ -270,7 +270,7 @@ impl Account {
             }
             self.not_exported.store(kept, Ordering::Relaxed);
         }
-        self.sublist.touch();
+        self.sublist.invalidate();
         self.interest.limit(buffers, limits);
     }
 
@@ -278,7 +278,7 @@ impl Account {
     pub fn set_queue_policy(&self, policy: QueuePolicy) {
         let prefers_local = policy == QueuePolicy::Local;
         if self.prefers_local.swap(prefers_local, Ordering::Relaxed) != prefers_local {
-            self.sublist.touch();
+            self.sublist.invalidate();
         }
     }
 
@@ -329,6 +329,6 @@ impl Account {
 /// Whether limits let a peer have what it takes so.
 fn exports(limits: &Option<Arc<Permissions>>, interest: &RemoteInterest) -> bool {
     limits.as_ref().is_none_or(|limits| {
-        limits.judge_subscription(interest.subject(), None) != Subscribing::Deny
+        limits.check_subscription(interest.subject(), None) != SubscribeDecision::Deny
     })
 }

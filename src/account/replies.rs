@@ -12,7 +12,7 @@ use crate::{
     config::accounts::ResponseKind,
     telemetry::{
         MonotonicMillis,
-        held::{Pool, allocated},
+        pool::{Pool, allocated},
     },
 };
 
@@ -36,7 +36,7 @@ const FORGOTTEN_BY_REQUEST: usize = 8;
 const FORGOTTEN_AT_ONCE: usize = 512;
 
 /// Places below which the table keeps its size.
-const PLACES_MIN: usize = 1024;
+const SHRINK_CAPACITY_MIN: usize = 1024;
 
 /// No token.
 const NONE: u64 = 0;
@@ -109,7 +109,7 @@ impl Replies {
         let mut inner = self.inner.lock();
         let now = MonotonicMillis::now();
         inner.forget_late(pending.threshold, now, FORGOTTEN_BY_REQUEST);
-        if !pending.account.awaited.hold(len(&pending)) {
+        if !pending.account.awaited.reserve(len(&pending)) {
             return None;
         }
         let token = fastrand::u64(NONE + 1..);
@@ -147,7 +147,7 @@ impl Replies {
             {}
         }
         let waiting = &mut self.inner.lock().waiting;
-        if waiting.capacity() > PLACES_MIN && waiting.len() < waiting.capacity() / 4 {
+        if waiting.capacity() > SHRINK_CAPACITY_MIN && waiting.len() < waiting.capacity() / 4 {
             waiting.shrink_to(waiting.len() * 2);
         }
     }
@@ -157,7 +157,7 @@ impl Replies {
         let all = std::mem::take(&mut *self.inner.lock());
         for waiting in all.waiting.values() {
             let pending = &waiting.pending;
-            pending.account.awaited.give_back(len(pending));
+            pending.account.awaited.release(len(pending));
         }
     }
 
@@ -244,7 +244,7 @@ impl Inner {
 
     fn remove(&mut self, token: u64) -> Option<Pending> {
         let pending = self.take_out(token)?;
-        pending.account.awaited.give_back(len(&pending));
+        pending.account.awaited.release(len(&pending));
         Some(pending)
     }
 
@@ -351,7 +351,7 @@ mod tests {
         for service in &services {
             let inner = service.inner.lock();
             assert!(inner.waiting.is_empty() && inner.by_threshold.is_empty());
-            assert!(inner.waiting.capacity() <= 2 * PLACES_MIN);
+            assert!(inner.waiting.capacity() <= 2 * SHRINK_CAPACITY_MIN);
         }
         assert_eq!((one.awaited.bytes(), other.awaited.bytes()), (0, 0));
     }
@@ -378,7 +378,7 @@ mod tests {
         let threshold = Duration::from_secs(10);
         for token in 1..=100 {
             let pending = pending(ResponseKind::Stream, threshold);
-            pending.account.awaited.hold_anyway(len(&pending));
+            pending.account.awaited.reserve_unlimited(len(&pending));
             inner.insert(token, pending, MonotonicMillis(token * 100));
         }
         for token in [1, 50, 100, 7] {

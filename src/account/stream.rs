@@ -41,8 +41,8 @@ struct Shadow {
 }
 
 /// Bytes that a subscription's place takes besides itself, at most.
-pub(super) fn place_len(subject: &[u8]) -> usize {
-    Sublist::<Subscription>::place_len(subject)
+pub(super) fn index_len(subject: &[u8]) -> usize {
+    Sublist::<Subscription>::index_len(subject)
 }
 
 /// Bytes of all shadows that a subscription would cast.
@@ -55,18 +55,20 @@ pub(super) fn memory_of_shadows(
     if imports.is_empty() || !is_valid(subject) {
         return 0;
     }
-    let theirs = imports.iter().filter_map(|it| theirs(subject, it));
-    theirs.map(|theirs| bytes_of(&theirs, queue, sid)).sum()
+    let export_subject = imports.iter().filter_map(|it| export_subject(subject, it));
+    export_subject
+        .map(|export_subject| bytes_of(&export_subject, queue, sid))
+        .sum()
 }
 
-fn bytes_of(theirs: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> usize {
-    Subscription::shadow_memory_of(theirs, queue, sid) + place_len(theirs)
+fn bytes_of(export_subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> usize {
+    Subscription::shadow_memory_of(export_subject, queue, sid) + index_len(export_subject)
 }
 
 /// What of `subject` comes by an import, as the other account calls it.
-fn theirs(subject: &[u8], import: &StreamImport) -> Option<Vec<u8>> {
-    let wanted = intersect(subject, import.subjects.ours.as_bytes())?;
-    Some(import.subjects.back.applied(&wanted))
+fn export_subject(subject: &[u8], import: &StreamImport) -> Option<Vec<u8>> {
+    let wanted = intersect(subject, import.subjects.local_subject.as_bytes())?;
+    Some(import.subjects.to_export.applied(&wanted))
 }
 
 impl Shadows {
@@ -146,10 +148,10 @@ impl Shadows {
     }
 
     fn shadow(&self, origin: &Arc<Subscription>, import: &StreamImport) -> Option<Shadow> {
-        let theirs = theirs(origin.subject(), import)?;
-        let bytes = bytes_of(&theirs, origin.queue(), origin.sid());
+        let export_subject = export_subject(origin.subject(), import)?;
+        let bytes = bytes_of(&export_subject, origin.queue(), origin.sid());
         let lent = import.account.lent.clone();
-        let shadow = Subscription::shadow(origin, &theirs, import.subjects.clone(), lent);
+        let shadow = Subscription::shadow(origin, &export_subject, import.subjects.clone(), lent);
         Some(Shadow {
             account: import.account.clone(),
             subjects: import.subjects.clone(),

@@ -87,7 +87,7 @@ impl Reader for Session {
         self.connection.in_bytes.add(counted.bytes);
         if counted.msgs > 0 {
             self.keepalive.busy();
-            self.connection.active(buffers.read_at.clock());
+            self.connection.active(buffers.read_at.millis());
         }
         match result {
             Ok(()) => self.input.keep(&bytes[at..]),

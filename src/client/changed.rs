@@ -286,7 +286,7 @@ impl session::Session {
         let before = self.connection.subscriptions.lock().drain();
         self.account.unsubscribe(buffers, &before);
         self.join(account)?;
-        let series = metrics::number("Client", &self.account.name);
+        let series = metrics::series_number("Client", &self.account.name);
         self.connection.series.store(series, Ordering::Relaxed);
         for subscription in before {
             let moved = Arc::new(subscription.moved());

@@ -179,7 +179,7 @@ impl Session {
                 certname: self.connection.certname().to_owned(),
                 lang: options.lang.clone(),
                 version: options.version.clone(),
-                user: options.credentials.shown_user().to_owned(),
+                user: options.credentials.display_user().to_owned(),
                 ..Identity::default()
             };
             self.tried = Some(Box::new(said.remembered()));
@@ -201,7 +201,7 @@ impl Session {
             return Duration::ZERO;
         }
         let logins = &self.context.telemetry.logins;
-        logins.hold(self.connection.peer.ip(), MonotonicMillis::now())
+        logins.check_delay(self.connection.peer.ip(), MonotonicMillis::now())
     }
 
     /// Decides a login, unless that takes long.
@@ -355,7 +355,7 @@ impl Session {
         self.tried = None;
         if self.unauthenticated.take().is_some() {
             let logins = &self.context.telemetry.logins;
-            logins.accept(self.connection.peer.ip(), MonotonicMillis::now());
+            logins.record_success(self.connection.peer.ip(), MonotonicMillis::now());
             self.input.read_little(false);
         }
         self.permit(login.permissions);
@@ -366,7 +366,7 @@ impl Session {
             proof: login.proof,
             ..Identity::default()
         };
-        let series = metrics::number("Client", &self.account.name);
+        let series = metrics::series_number("Client", &self.account.name);
         self.connection.series.store(series, Ordering::Relaxed);
         // Whoever changes the rules meanwhile has this session take them over.
         Ok(())
@@ -374,7 +374,7 @@ impl Session {
 
     /// How the connection of a client that is not let in ends.
     pub(super) fn refuse(&self, credentials: &Credentials, refusal: Refusal) -> End {
-        let user = match credentials.shown_user() {
+        let user = match credentials.display_user() {
             "" => String::new(),
             user => format!(" - User {user:?}"),
         };

@@ -203,7 +203,7 @@ impl Session {
         self.keepalive.busy();
         buffers.read_at = MonotonicMicros::now();
         buffers.publisher = self.connection.cid;
-        self.connection.active(buffers.read_at.clock());
+        self.connection.active(buffers.read_at.millis());
         let body = &large.payload[..publish.total_len];
         if self.admit_publish(buffers, &publish, body) {
             let payload = Payload::Shared(large.payload.into_shared());

@@ -110,7 +110,7 @@ impl Session {
     ) {
         let refused = std::mem::take(&mut buffers.refused);
         if refused > 0 {
-            self.context.telemetry.replies_full.count_all(
+            self.context.telemetry.replies_full.count_times(
                 self.account.name.as_bytes(),
                 refused,
                 self.connection.cid,

@@ -260,7 +260,7 @@ impl Session {
             let subject = quoted(subject);
             return self.complain(buffers, ClientError::TooManyTokens { subject });
         }
-        if !self.account.has_room_for(subject, queue, sid) {
+        if !self.account.has_capacity_for(subject, queue, sid) {
             return self.complain(buffers, ClientError::MaxSubscriptions);
         }
         let subscription = {
@@ -405,7 +405,7 @@ impl Session {
         self.tell_end(&end);
         let delay = end.refused.map_or(Duration::ZERO, |reason| {
             let logins = &self.context.telemetry.logins;
-            logins.refuse(reason, self.connection.peer.ip(), MonotonicMillis::now())
+            logins.record_refusal(reason, self.connection.peer.ip(), MonotonicMillis::now())
         });
         if delay.is_zero() || end.reason == CloseReason::AuthenticationTimeout {
             return self.conclude(buffers, &end);
@@ -431,12 +431,14 @@ impl Session {
             let told = match end.error {
                 Some(ClientError::ConnectionRate) => {
                     telemetry
-                        .beyond_rate
-                        .tell(MonotonicMillis::now(), text, "beyond the limit")
+                        .over_rate
+                        .throttle(MonotonicMillis::now(), text, "beyond the limit")
                 }
-                _ => telemetry
-                    .strangers
-                    .tell(MonotonicMillis::now(), text, "that did not log in"),
+                _ => telemetry.refused_connections.throttle(
+                    MonotonicMillis::now(),
+                    text,
+                    "that did not log in",
+                ),
             };
             match told {
                 Some(told) => text = told,

@@ -20,7 +20,7 @@ use crate::{
     account::Account,
     connection::{CloseReason, Connection, delivery::SubjectBatch},
     protocol::CRLF,
-    telemetry::held::allocated,
+    telemetry::pool::allocated,
 };
 
 /// Notices that may wait. A storm of connects beyond it loses some of its
@@ -69,7 +69,7 @@ struct Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.account.asked.give_back(self.bytes);
+        self.account.asked.release(self.bytes);
     }
 }
 
@@ -291,7 +291,7 @@ impl Request {
     pub fn new(account: &Arc<Account>, reply: &[u8], ask: Query, body: &[u8]) -> Option<Self> {
         let body = &body[..body.len().min(BODY_MAX)];
         let bytes = size_of::<Notice>() + allocated(reply.len()) + allocated(body.len());
-        account.asked.hold(bytes).then(|| Self {
+        account.asked.reserve(bytes).then(|| Self {
             account: account.clone(),
             reply: reply.into(),
             ask,

@@ -8,7 +8,7 @@ use super::{Context, end::End, session::Session};
 use crate::{
     connection::{admission::Place, buffers::ThreadBuffers},
     protocol::{
-        before_login::{BeforeLogin, Due, Step, Unfit},
+        before_login::{BeforeLogin, BeforeLoginError, Expected, Step},
         connect::Credentials,
         parse::Op,
     },
@@ -29,7 +29,7 @@ impl Unauthenticated {
         let deadline = std::time::Instant::now() + limits.auth_timeout;
         let required = context.authentication.read().is_required();
         required.then(|| {
-            let said = BeforeLogin::new(Due::ClientConnect, limits.max_control_line, deadline);
+            let said = BeforeLogin::new(Expected::ClientConnect, limits.max_control_line, deadline);
             Box::new(Self { said, place })
         })
     }
@@ -78,11 +78,11 @@ impl Session {
         let connect = match said.step(std::time::Instant::now()) {
             Ok(Step::Connect(json)) => Some(json),
             // Nobody has to say CONNECT who needs no credentials.
-            Err(Unfit::NotDue) => None,
-            Err(Unfit::Parse(error)) => {
+            Err(BeforeLoginError::Unexpected) => None,
+            Err(BeforeLoginError::Parse(error)) => {
                 return Err(End::from(error).quoting(said.buffer(), false));
             }
-            Err(Unfit::Late) => return Err(self.refuse_late()),
+            Err(BeforeLoginError::Timeout) => return Err(self.refuse_late()),
             // What else there is comes from brokers only.
             Ok(_) | Err(_) => return Ok(()),
         };

@@ -19,8 +19,8 @@ use std::{
 use super::{Connection, Subscription, congested::Congested, delivery::Message};
 use crate::telemetry::{
     MonotonicMicros, MonotonicMillis,
-    held::SHOWN_LEN_MAX,
     metrics::{self, ThreadMetrics},
+    pool::SHORT_LEN_MAX,
 };
 
 /// Bytes read from a socket at once; larger reads won nothing and smaller ones
@@ -222,7 +222,7 @@ impl ThreadBuffers {
     pub fn now(&self) -> MonotonicMillis {
         match self.read_at.is_none() {
             true => MonotonicMillis::now(),
-            false => self.read_at.clock(),
+            false => self.read_at.millis(),
         }
     }
 
@@ -263,7 +263,7 @@ impl ThreadBuffers {
     ) {
         let log = &mut self.batch_log;
         // A byte more than is kept, so that it is seen to be longer.
-        let subject = &subject[..subject.len().min(SHOWN_LEN_MAX + 1)];
+        let subject = &subject[..subject.len().min(SHORT_LEN_MAX + 1)];
         if log.seen <= BATCHES_ALL
             && log.subjects.ends_with(subject)
             && let Some(last) = log.entries.last_mut()

@@ -470,7 +470,7 @@ impl Subscription {
         let subject = self.delivered_subject(batch.subject);
         let guard = self.guard();
         if let Some(guard) = &guard
-            && !guard.lets_through(&subject, self.queue())
+            && !guard.allows(&subject, self.queue())
         {
             return 0;
         }
@@ -576,7 +576,7 @@ impl Subscription {
             if let Some(guard) = guard
                 && let Some(reply) = batch.reply(message)
             {
-                guard.asked(reply);
+                guard.record_request(reply);
             }
         }
         let (msgs, bytes) = (taken as u64, bytes as u64);

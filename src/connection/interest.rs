@@ -31,7 +31,7 @@ use super::{Connection, Subscription, buffers::ThreadBuffers};
 use crate::{
     security::permissions::Permissions,
     sublist::{Entry as _, Sublist},
-    telemetry::held::allocated,
+    telemetry::pool::allocated,
 };
 
 /// Bytes waiting for a peer up to which it is told more.

@@ -65,9 +65,9 @@ use crate::{
     security::{certificate::PeerCertificate, delivery_filter::DeliveryFilter},
     telemetry::{
         Counter, MonotonicMicros, MonotonicMillis, Telemetry, Traffic,
-        held::{allocated, shown},
         load::{Loads, Name, TrafficDelta},
         loss::LossReason,
+        pool::{allocated, shorten},
         slow::Incident,
     },
 };
@@ -219,7 +219,7 @@ impl Identity {
 
     /// As it is remembered when its connection has ended: long texts are cut.
     pub fn remembered(&self) -> Self {
-        let cut = |text: &str| shown(text).into_owned();
+        let cut = |text: &str| shorten(text).into_owned();
         Self {
             name: cut(&self.name),
             certname: cut(&self.certname),
@@ -293,7 +293,7 @@ impl Connection {
             settings: AtomicU64::new(0),
             flags: AtomicU8::new(0),
             waker: AtomicWaker::new(),
-            last_activity: AtomicU64::new(start.clock().0),
+            last_activity: AtomicU64::new(start.millis().0),
             rtt: AtomicU64::new(0),
         }
     }

@@ -32,7 +32,7 @@ use crate::telemetry::{
     MonotonicMicros, MonotonicMillis, Traffic,
     latency::{Peak, Worst},
     loss::{Loss, LossReason},
-    slow::{SocketFigures, SubjectShare},
+    slow::{SocketStats, SubjectShare},
 };
 
 /// Rounds of one flush: whoever flushes for others is not kept at it for ever.
@@ -211,7 +211,7 @@ impl Outbound {
     }
 
     /// What the system says of the socket, if it is still there.
-    pub(super) fn socket_figures(&self) -> Option<SocketFigures> {
+    pub(super) fn socket_figures(&self) -> Option<SocketStats> {
         let stream = self.state.lock().stream.clone()?;
         tcp_info::read(&stream)
     }
@@ -450,10 +450,10 @@ impl Connection {
             state.note_written(&written, &self.outbound.sent);
             if written.progressed {
                 let now = MonotonicMicros::now();
-                state.last_progress = now.clock();
+                state.last_progress = now.millis();
                 if !since.is_none() {
                     let micros = since.micros_until(now);
-                    state.worst.note(now, micros);
+                    state.worst.record(now, micros);
                     let series = self.series.load(Ordering::Relaxed);
                     buffers.metrics.record_latency(series, micros);
                 }

@@ -23,7 +23,7 @@ use crate::{
     sublist::{Entry, Matches, Slot},
     telemetry::{
         MonotonicMillis,
-        held::{Pool, allocated},
+        pool::{Pool, allocated},
     },
 };
 

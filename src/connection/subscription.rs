@@ -19,7 +19,7 @@ use crate::{
     sublist::{Entry, Slot},
     telemetry::{
         Counter,
-        held::{Pool, allocated},
+        pool::{Pool, allocated},
     },
 };
 
@@ -172,7 +172,7 @@ impl Subscription {
     /// The subject that a message to `subject` is delivered under.
     pub(super) fn delivered_subject<'a>(&self, subject: &'a [u8]) -> Cow<'a, [u8]> {
         match &self.shadow {
-            Some(shadow) => Cow::Owned(shadow.subjects.forth.applied(subject)),
+            Some(shadow) => Cow::Owned(shadow.subjects.to_local.applied(subject)),
             None => Cow::Borrowed(subject),
         }
     }

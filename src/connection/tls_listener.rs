@@ -209,11 +209,11 @@ impl TlsListener {
             return Some(refused(why, subject()));
         }
         let known = connection.certificate.get();
-        if !tls.is_dialled && known.is_some_and(|it| !material.options.takes(it)) {
+        if !tls.is_dialled && known.is_some_and(|it| !material.options.accepts(it)) {
             return Some(refused(UNKNOWN_HOST, subject()));
         }
         let why = "the CA of its certificate is not believed any more";
-        (!material.knows_issuer(&chain, tls.is_dialled)).then(|| refused(why, subject()))
+        (!material.trusts_issuer(&chain, tls.is_dialled)).then(|| refused(why, subject()))
     }
 
     /// Looks at the certificate of a peer whose session goes on, which TLS did
@@ -249,7 +249,7 @@ impl TlsListener {
                 return Err(Failure::new(Cause::NotPinned, text));
             }
         }
-        if !tls.is_dialled && !material.options.takes(&certificate) {
+        if !tls.is_dialled && !material.options.accepts(&certificate) {
             let text = format!("{UNKNOWN_HOST}: {}", certificate.subject);
             return Err(Failure::new(Cause::BadCertificate, text));
         }
@@ -263,7 +263,7 @@ impl TlsListener {
     /// the log.
     pub fn tell(&self, text: String) -> Option<String> {
         self.told
-            .tell(MonotonicMillis::now(), text, "failed handshakes")
+            .throttle(MonotonicMillis::now(), text, "failed handshakes")
     }
 
     /// How handshakes went so far.

@@ -353,7 +353,7 @@ impl History {
                 let seen = self.handshakes_seen.insert((index, cause), count);
                 // Another listener after a reload begins anew.
                 let times = count.checked_sub(seen.unwrap_or(0)).unwrap_or(count);
-                if times > 0 && cause.is_trouble() {
+                if times > 0 && cause.is_fault() {
                     let count = Count {
                         times,
                         ..once(0, 0)

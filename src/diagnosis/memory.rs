@@ -13,7 +13,7 @@ use crate::{
     },
     security::responses,
     server::Server,
-    telemetry::{allocator::Allocated, held::Pool, metrics, process},
+    telemetry::{allocator::Allocated, metrics, pool::Pool, process},
 };
 
 /// Connections that are named.

@@ -101,7 +101,7 @@ impl Sample {
             waited_for: Vec::new(),
             troubles: registry.troubles(),
             mesh: server.cluster.as_deref().map(Mesh::of).unwrap_or_default(),
-            allocated: allocator.look(),
+            allocated: allocator.sample(),
             process,
             files: process::open_files().ok(),
         };

@@ -127,11 +127,11 @@ fn system_imports(monitor: &Monitor, account: &Account) -> Vec<AccountImport> {
     }
     let services = services.into_iter();
     services
-        .map(|(subject, ours, share)| AccountImport {
+        .map(|(subject, local_subject, share)| AccountImport {
             subject,
             account: system.clone(),
-            to: format!("$SYS.REQ.{ours}"),
-            local_subject: format!("$SYS.REQ.{ours}"),
+            to: format!("$SYS.REQ.{local_subject}"),
+            local_subject: format!("$SYS.REQ.{local_subject}"),
             kind: "service".into(),
             share,
             ..AccountImport::default()
@@ -180,14 +180,14 @@ fn imports(config: &AccountConfig) -> Vec<AccountImport> {
     imports
         .map(|import| {
             let (to, share) = match &import.kind {
-                ImportKind::Service { share, .. } => (import.ours.clone(), *share),
+                ImportKind::Service { share, .. } => (import.local_subject.clone(), *share),
                 ImportKind::Stream { .. } => (String::new(), false),
             };
             AccountImport {
-                subject: import.theirs.clone(),
+                subject: import.export_subject.clone(),
                 account: import.account.clone(),
                 to,
-                local_subject: import.ours.clone(),
+                local_subject: import.local_subject.clone(),
                 kind: import.kind.name().into(),
                 share,
                 ..AccountImport::default()

@@ -197,7 +197,7 @@ impl Request {
     fn entry(&self, candidate: &Candidate, now: MonotonicMillis, listed: &mut usize) -> ConnInfo {
         let mut info = match candidate {
             Candidate::Open(connection) => {
-                let since_start = connection.start.clock().until(now);
+                let since_start = connection.start.millis().until(now);
                 let view = connection.view();
                 let idle = view.last_activity.until(now);
                 let mut info = self.common(&view, since_start, idle);
@@ -208,10 +208,10 @@ impl Request {
                 info
             }
             Candidate::Closed(closed) => {
-                let stop = closed.stop.clock();
+                let stop = closed.stop.millis();
                 let mut info = self.common(
                     &closed.last,
-                    closed.last.start.clock().until(stop),
+                    closed.last.start.millis().until(stop),
                     closed.last.last_activity.until(stop),
                 );
                 if self.auth {

@@ -213,7 +213,7 @@ async fn serve_tcp(monitor: Arc<Monitor>, stream: TcpStream, door: MonitorListen
 fn tell(monitor: &Monitor, door: MonitorListener, text: String) {
     let told = monitor
         .sent_away
-        .tell(MonotonicMillis::now(), text, "connections");
+        .throttle(MonotonicMillis::now(), text, "connections");
     if let Some(text) = told {
         warn!("{door} - {text}");
     }

@@ -72,7 +72,7 @@ fn entry(route: &Route, subscriptions: Listing, left: &mut usize) -> RouteInfo {
         start: rfc3339(view.start.time_of_day()),
         last_activity: rfc3339(view.last_active()),
         rtt: view.rtt.map(round_trip).unwrap_or_default(),
-        uptime: uptime(view.start.clock().age()),
+        uptime: uptime(view.start.millis().age()),
         idle: uptime(view.last_activity.until(MonotonicMillis::now())),
         pending_size: signed(view.pending),
         in_msgs: signed(view.traffic.in_msgs),

@@ -222,7 +222,7 @@ impl Held {
 fn opened_within(context: &Context, connection: &Connection, window: Window) -> bool {
     let age = connection
         .start
-        .clock()
+        .millis()
         .until(MonotonicMillis::now())
         .as_secs_f64();
     window == Window::Start || age <= context.telemetry.loads.seconds(window)

@@ -130,8 +130,8 @@ fn tell_refused(cluster: &Cluster, connection: &Connection, refusal: &Refusal) {
         return;
     }
     let text = format!("{reason}: {}", refusal.detail);
-    let strangers = &telemetry.strangers;
-    let Some(text) = strangers.tell(MonotonicMillis::now(), text, "that did not log in") else {
+    let strangers = &telemetry.refused_connections;
+    let Some(text) = strangers.throttle(MonotonicMillis::now(), text, "that did not log in") else {
         return;
     };
     error!("{} - {text}", log_prefix(connection));

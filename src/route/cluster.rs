@@ -32,7 +32,7 @@ use crate::{
     config::options::cluster::{ClusterOptions, PING_INTERVAL_MAX},
     connection::{CloseReason, Connection, buffers::with_buffers, tls_listener::TlsListener},
     protocol::route::RouteInfo,
-    security::permissions::{Permissions, Subscribing},
+    security::permissions::{Permissions, SubscribeDecision},
     telemetry::MonotonicMillis,
 };
 
@@ -237,7 +237,7 @@ impl Cluster {
         let permissions = self.permissions.read();
         permissions
             .as_ref()
-            .is_none_or(|it| it.judge_subscription(subject, None) != Subscribing::Deny)
+            .is_none_or(|it| it.check_subscription(subject, None) != SubscribeDecision::Deny)
     }
 
     /// The settings in force.

@@ -173,7 +173,9 @@ impl Failures {
         let told = match throttle {
             _ if !is_worth_telling => None,
             None => Some(text.clone()),
-            Some(throttle) => throttle.tell(MonotonicMillis::now(), text.clone(), "that failed"),
+            Some(throttle) => {
+                throttle.throttle(MonotonicMillis::now(), text.clone(), "that failed")
+            }
         };
         if let Some(text) = told {
             error!("{text}");

@@ -34,7 +34,7 @@ use crate::{
     },
     protocol::{
         PING, PONG,
-        before_login::{BeforeLogin, Due, Step, Unfit},
+        before_login::{BeforeLogin, BeforeLoginError, Expected, Step},
         route::{INTRODUCTION_MAX, RouteConnect, RouteInfo},
     },
     security,
@@ -101,7 +101,11 @@ impl<'a> Handshake<'a> {
             cluster,
             connection,
             stream,
-            said: BeforeLogin::new(Due::RouteConnect, INTRODUCTION_MAX, deadline.into_std()),
+            said: BeforeLogin::new(
+                Expected::RouteConnect,
+                INTRODUCTION_MAX,
+                deadline.into_std(),
+            ),
             options,
             place: None,
             heard: false,
@@ -128,11 +132,11 @@ impl<'a> Handshake<'a> {
         };
         let connect = match line {
             Ok(json) => read_json::<RouteConnect>("CONNECT", &json)?,
-            Err(NoLine::Unfit(Unfit::Info)) => {
+            Err(NoLine::BeforeLoginError(BeforeLoginError::Info)) => {
                 let why = security::refusal::Refusal::NotLoggedIn;
                 return Err(self.refuse_login(&why, "INFO before CONNECT").await);
             }
-            Err(NoLine::Unfit(Unfit::Late)) => {
+            Err(NoLine::BeforeLoginError(BeforeLoginError::Timeout)) => {
                 let late =
                     Refusal::told(CloseReason::AuthenticationTimeout, "Authentication Timeout");
                 return Err(late.of_login(&security::refusal::Refusal::Timeout));
@@ -260,9 +264,9 @@ impl<'a> Handshake<'a> {
         let deadline = Instant::now() + ANSWER_PATIENCE;
         *self.said.buffer() = std::mem::take(&mut introduced.rest);
         self.said
-            .expect(Due::RouteAnswer, INTRODUCTION_MAX, deadline.into_std());
+            .expect(Expected::RouteAnswer, INTRODUCTION_MAX, deadline.into_std());
         match self.line().await {
-            Ok(_) | Err(NoLine::Unfit(Unfit::Late)) => {}
+            Ok(_) | Err(NoLine::BeforeLoginError(BeforeLoginError::Timeout)) => {}
             Err(no_line) => return Err(no_line.into()),
         }
         introduced.rest = self.said.take_rest();
@@ -285,10 +289,10 @@ impl<'a> Handshake<'a> {
         let patience = INFO_TIMEOUT.min(stale_after);
         let deadline = Instant::now() + patience;
         self.said
-            .expect(Due::RouteInfo, INTRODUCTION_MAX, deadline.into_std());
+            .expect(Expected::RouteInfo, INTRODUCTION_MAX, deadline.into_std());
         let info = match self.line().await {
             Ok(json) => read_json::<RouteInfo>("INFO", &json)?,
-            Err(NoLine::Unfit(Unfit::Late)) => {
+            Err(NoLine::BeforeLoginError(BeforeLoginError::Timeout)) => {
                 let reason = match patience < INFO_TIMEOUT {
                     true => CloseReason::StaleConnection,
                     false => CloseReason::AuthenticationTimeout,
@@ -338,7 +342,7 @@ impl<'a> Handshake<'a> {
         let deadline = Instant::from_std(self.said.deadline());
         let read = read_some(self.connection, self.stream, self.said.buffer());
         let read = timeout_at(deadline, read).await;
-        let read = read.map_err(|_| NoLine::Unfit(Unfit::Late))?;
+        let read = read.map_err(|_| NoLine::BeforeLoginError(BeforeLoginError::Timeout))?;
         read.map_err(|error| {
             if !is_end(error.kind()) {
                 return NoLine::from(Refusal::silent(CloseReason::ReadError, error.to_string()));

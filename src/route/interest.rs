@@ -25,7 +25,7 @@ use crate::{
         remote::{REMOTE_INTEREST, RemoteInterest},
     },
     sublist::Entry,
-    telemetry::held::{Share, allocated, shown},
+    telemetry::pool::{Share, allocated, shorten},
 };
 
 /// Entries removed in one hold of a sublist's lock, so that a peer that leaves
@@ -122,7 +122,7 @@ impl PeerInterest {
         }
         let is_new = !accounts.contains_key(account);
         if is_new {
-            if !self.share.has_room_for(name_len(account)) {
+            if !self.share.has_capacity_for(name_len(account)) {
                 self.no_room.fetch_add(1, Ordering::Relaxed);
                 return Added::NoRoom;
             }
@@ -135,7 +135,7 @@ impl PeerInterest {
         let key = key(subject, queue.map(|(name, _)| name));
         let before = here.entries.get(&key);
         let weight = queue.map_or(1, |(_, weight)| weight);
-        if before.is_none() && !self.share.hold(len(&key)) {
+        if before.is_none() && !self.share.reserve(len(&key)) {
             if here.entries.is_empty() {
                 accounts.remove(account);
                 self.share.shrink(name_len(account));
@@ -167,7 +167,7 @@ impl PeerInterest {
         let key = key(subject, queue);
         let entry = here.entries.remove(&key);
         if entry.is_some() {
-            self.share.give_back(len(&key));
+            self.share.release(len(&key));
         }
         if let Some(account) = &here.account {
             account.remove_remote(&entry);
@@ -212,7 +212,7 @@ impl PeerInterest {
                 give_way().await;
             }
         }
-        self.share.give_all_back();
+        self.share.release_all();
     }
 
     /// How many entries count: those in accounts of this broker, as far as they
@@ -239,7 +239,10 @@ impl PeerInterest {
                 names.truncate(NAMES_MAX);
             }
         }
-        unknown.names = names.iter().map(|name| shown(name).into_owned()).collect();
+        unknown.names = names
+            .iter()
+            .map(|name| shorten(name).into_owned())
+            .collect();
         unknown
     }
 

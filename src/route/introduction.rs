@@ -359,8 +359,8 @@ impl Route {
     /// has not ended yet.
     fn has_namesake(&self, other: &RouteInfo, from: IpAddr) -> bool {
         let info = self.info.lock();
-        info.given_name()
-            .is_some_and(|name| other.given_name() == Some(name))
+        info.configured_name()
+            .is_some_and(|name| other.configured_name() == Some(name))
             && self.remote_id != other.server_id
             && self.address != address(other, from)
     }

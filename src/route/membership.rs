@@ -183,7 +183,7 @@ impl Membership {
     pub(super) fn entered(&self, route: &Route) {
         let now = MonotonicMillis::now();
         let info = route.info.lock().clone();
-        let named = info.given_name().is_some();
+        let named = info.configured_name().is_some();
         let mut state = self.0.lock();
         // A broker that was started anew has another id. What it did not name itself
         // by may be another one's, too.

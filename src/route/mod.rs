@@ -136,7 +136,7 @@ async fn serve(
     let line_max = cluster.failing.line_max(&info.server_id, info.max_line);
     connection.set_line_max(line_max);
     // A route carries all accounts: none of them is named.
-    let series = metrics::number("Router", "");
+    let series = metrics::series_number("Router", "");
     connection.series.store(series, Ordering::Relaxed);
     let address = membership::address(&info, connection.peer.ip());
     let called = called(cluster, connection, &info, &address);
@@ -210,7 +210,7 @@ async fn serve(
 /// the certname of its certificate if no other member shows that, else where it takes
 /// routes. Those stay when it is started anew; its id does not.
 fn called(cluster: &Cluster, connection: &Connection, info: &RouteInfo, address: &str) -> String {
-    if let Some(name) = info.given_name() {
+    if let Some(name) = info.configured_name() {
         return name.to_owned();
     }
     match connection.certname() {
@@ -308,7 +308,7 @@ async fn finish(session: &Session, stream: &TcpStream) -> CloseReason {
         (None, Some(incident)) => format!("{reason}: {}", incident.evidence),
         (None, None) => reason.to_string(),
     };
-    let stood = connection.start.clock().until(now);
+    let stood = connection.start.millis().until(now);
     cluster.failing.ended(route, reason, &why, stood);
     client_urls::keep_for_a_moment(cluster, route);
     cluster.deregister(route, reason, &why);

@@ -8,7 +8,7 @@ use super::introduction::{Refusal, reason_told};
 use crate::{
     connection::CloseReason,
     protocol::{
-        before_login::{IDLE_LINES_MAX, Unfit},
+        before_login::{BeforeLoginError, IDLE_LINES_MAX},
         error::quoted,
         json_fault,
         parse::ParseError,
@@ -18,7 +18,7 @@ use crate::{
 
 /// Why the line that is due did not come.
 pub(super) enum NoLine {
-    Unfit(Unfit),
+    BeforeLoginError(BeforeLoginError),
     Refusal(Refusal),
 }
 
@@ -28,9 +28,9 @@ impl From<Refusal> for NoLine {
     }
 }
 
-impl From<Unfit> for NoLine {
-    fn from(unfit: Unfit) -> Self {
-        Self::Unfit(unfit)
+impl From<BeforeLoginError> for NoLine {
+    fn from(unfit: BeforeLoginError) -> Self {
+        Self::BeforeLoginError(unfit)
     }
 }
 
@@ -39,22 +39,26 @@ impl From<NoLine> for Refusal {
         let violation = |detail: &str| Self::silent(CloseReason::ProtocolViolation, detail);
         match no_line {
             NoLine::Refusal(refusal) => refusal,
-            NoLine::Unfit(Unfit::Parse(error)) => refuse_bytes(error),
-            NoLine::Unfit(Unfit::Error(text)) => {
+            NoLine::BeforeLoginError(BeforeLoginError::Parse(error)) => refuse_bytes(error),
+            NoLine::BeforeLoginError(BeforeLoginError::Error(text)) => {
                 Self::silent(reason_told(&text), format!("Route Error {}", quoted(&text)))
             }
-            NoLine::Unfit(Unfit::NotDue) => Self::told(
+            NoLine::BeforeLoginError(BeforeLoginError::Unexpected) => Self::told(
                 CloseReason::AuthenticationFailure,
                 "Authorization Violation",
             )
             .of_login(&security::refusal::Refusal::NotLoggedIn),
-            NoLine::Unfit(Unfit::Idle) => {
+            NoLine::BeforeLoginError(BeforeLoginError::Idle) => {
                 violation(&format!("more than {IDLE_LINES_MAX} lines before INFO"))
             }
-            NoLine::Unfit(Unfit::TooEarly) => violation("too much before INFO"),
-            NoLine::Unfit(Unfit::Connect) => violation("CONNECT where INFO was expected"),
-            NoLine::Unfit(Unfit::Info) => violation("INFO before CONNECT"),
-            NoLine::Unfit(Unfit::Late) => {
+            NoLine::BeforeLoginError(BeforeLoginError::EarlyDataTooLong) => {
+                violation("too much before INFO")
+            }
+            NoLine::BeforeLoginError(BeforeLoginError::Connect) => {
+                violation("CONNECT where INFO was expected")
+            }
+            NoLine::BeforeLoginError(BeforeLoginError::Info) => violation("INFO before CONNECT"),
+            NoLine::BeforeLoginError(BeforeLoginError::Timeout) => {
                 Self::silent(CloseReason::AuthenticationTimeout, "the time is over")
             }
         }

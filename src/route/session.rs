@@ -203,7 +203,7 @@ impl Session {
         }
         buffers.flush_touched();
         if connection.set_told() {
-            accounts.iter().for_each(|it| it.sublist.touch());
+            accounts.iter().for_each(|it| it.sublist.invalidate());
         }
     }
 
@@ -240,7 +240,7 @@ impl Session {
                 }
                 return Err(End(failing::as_fault(reason_told(text)), None, detail));
             }
-            RouteOp::Message(_) | RouteOp::Nothing => {}
+            RouteOp::Message(_) | RouteOp::Ignored => {}
         }
         Ok(())
     }
@@ -311,9 +311,9 @@ impl Session {
 
     /// Logs what the peer does wrong, a few times a second.
     fn warn(&self, text: String) {
-        if let Some(text) = self
-            .throttle
-            .tell(MonotonicMillis::now(), text, "lines of this route")
+        if let Some(text) =
+            self.throttle
+                .throttle(MonotonicMillis::now(), text, "lines of this route")
         {
             warn!("{} - {text}", log_prefix(self.connection()));
         }

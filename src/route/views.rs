@@ -24,8 +24,8 @@ use super::{
 use crate::{
     account::Account,
     connection::{buffers::ThreadBuffers, delivery::SubjectBatch},
-    protocol::{CRLF, route::CONTROL_LINES},
-    telemetry::{MonotonicMillis, held::shown},
+    protocol::{CRLF, route::ROUTE_LINE_FACTOR},
+    telemetry::{MonotonicMillis, pool::shorten},
 };
 /// Bytes of the longest answer that is read.
 const ANSWER_MAX: usize = 1024 * 1024;
@@ -143,7 +143,7 @@ impl Cluster {
         if route.line_max_known.swap(true, Ordering::Relaxed) {
             return;
         }
-        let told = of_clients.saturating_mul(CONTROL_LINES);
+        let told = of_clients.saturating_mul(ROUTE_LINE_FACTOR);
         let bytes = self.failing.learn_line_max(&route.remote_id, told);
         let connection = &route.connection;
         let is_more = bytes > connection.line_max();
@@ -207,8 +207,8 @@ fn sights(routes: Vec<RouteOf>) -> Vec<PeerRoute> {
                 known.configured |= route.is_configured;
             }
             None => sights.push(PeerRoute {
-                id: shown(&route.remote_id).into_owned(),
-                name: shown(&route.remote_name).into_owned(),
+                id: shorten(&route.remote_id).into_owned(),
+                name: shorten(&route.remote_name).into_owned(),
                 rtt,
                 pending,
                 configured: route.is_configured,

@@ -141,8 +141,8 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
 fn refuse_for_files(clients: &client::Context, stream: &TcpStream, peer: SocketAddr) {
     clients.admission.clients.refuse();
     let text = "refused: the file descriptors are used up; raise LimitNOFILE".to_owned();
-    let strangers = &clients.telemetry.strangers;
-    if let Some(text) = strangers.tell(MonotonicMillis::now(), text, "that did not log in") {
+    let strangers = &clients.telemetry.refused_connections;
+    if let Some(text) = strangers.throttle(MonotonicMillis::now(), text, "that did not log in") {
         error!("{peer} - {text}");
     }
     // As far as the fresh socket takes it at once.

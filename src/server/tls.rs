@@ -21,7 +21,7 @@ use crate::{
         options::TlsOptions,
         store::{Loaded, TlsStore},
         tls::Material,
-        validity::Term,
+        validity::ValidityPeriod,
     },
     telemetry::{event::EventKind, process::system_error_in},
 };
@@ -268,8 +268,8 @@ impl Server {
         for warning in &material.warnings {
             warn!("tls: {warning}");
         }
-        let until = |term: &Option<Term>| match term {
-            Some(term) => term
+        let until = |period: &Option<ValidityPeriod>| match period {
+            Some(period) => period
                 .until
                 .to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             None => "none".into(),

@@ -1,5 +1,5 @@
-//! Incidents: readers that fell behind. Kept in a ring of their own, so that
-//! connections which merely come and go do not push them out.
+//! Slow consumer incidents. They have a ring of their own, so that events of ordinary connects and
+//! disconnects do not push them out.
 
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -9,33 +9,33 @@ use std::{
 
 use parking_lot::Mutex;
 
-use super::{MonotonicMillis, held::allocated, loss::Lost};
+use super::{MonotonicMillis, loss::Lost, pool::allocated};
 
-/// Incidents remembered after their end, and most that are followed at once.
+/// Limit of incidents kept after their end, and of incidents that are tracked at a time.
 pub const INCIDENTS_MAX: usize = 256;
 
-/// Points of a curve; when it is full, every second one goes.
+/// Points of a curve; when it is full, every second one is dropped.
 const CURVE_MAX: usize = 64;
 
-/// A scheduling delay from which the broker itself is to blame.
-const DELAY_TO_BLAME: Duration = Duration::from_millis(250);
+/// Scheduling delay from which the broker itself is the cause.
+const SCHEDULING_DELAY_MIN: Duration = Duration::from_millis(250);
 
-/// How an incident stands.
+/// The state of an incident.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum State {
-    /// The connection ended for another reason while behind.
+    /// The connection ended for another reason.
     Closed,
-    /// The connection was cut as a slow consumer.
+    /// The connection was closed as a slow consumer.
     Evicted,
-    /// It goes on.
+    /// It has not ended.
     #[default]
     Ongoing,
-    /// The reader has caught up.
+    /// The consumer has caught up.
     Recovered,
 }
 
 impl State {
-    /// The name that answers show.
+    /// The name in answers.
     pub fn name(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -46,22 +46,22 @@ impl State {
     }
 }
 
-/// Whose fault it is.
+/// What made the consumer slow.
 #[derive(Clone, Copy, Debug, Default, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Cause {
-    /// The broker's threads did not get to run.
+    /// The broker's threads were scheduled late.
     Midge,
-    /// Packets are lost, or the way is too slow.
+    /// Packets are lost, or the network is too slow.
     Network,
     /// The peer's receive window is closed: its program does not read.
     PeerNotReading,
-    /// The system tells nothing.
+    /// The system reports nothing about the socket.
     #[default]
     Unknown,
 }
 
 impl Cause {
-    /// The name that answers show.
+    /// The name in answers.
     pub fn name(self) -> &'static str {
         match self {
             Self::Midge => "midge",
@@ -72,37 +72,37 @@ impl Cause {
     }
 }
 
-/// What the system says of a connection's socket.
+/// What the system reports about a connection's socket (`TCP_INFO`).
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
-pub struct SocketFigures {
-    /// Bytes that the peer's receive window still takes.
+pub struct SocketStats {
+    /// Bytes left in the peer's receive window.
     pub send_window: u32,
-    /// Probes sent to a closed window, one behind the other.
+    /// Consecutive probes sent to a closed window.
     pub probes: u8,
-    /// Packets on their way and not confirmed.
+    /// Packets sent but not acknowledged.
     pub unacked: u32,
-    /// Packets sent again so far.
+    /// Packets retransmitted so far.
     pub retransmits: u32,
-    /// Bytes that the system holds and has not sent.
+    /// Bytes in the system's send buffer that were not sent yet.
     pub not_sent: u32,
-    /// Microseconds that the connection had something to send.
+    /// Microseconds during which the connection had something to send.
     pub busy: u64,
-    /// Microseconds of these in which the peer's window held it up.
+    /// The part of them in which the peer's window limited sending.
     pub window_limited: u64,
     /// Round trip time in microseconds.
     pub rtt: u32,
 }
 
-/// Who fell behind.
+/// The slow consumer.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Reader {
     /// Connection id.
     pub cid: u64,
     /// Kind of the connection.
     pub kind: String,
-    /// Its name, user or address.
+    /// Its display name: name, user or address.
     pub who: String,
-    /// The client's own name.
+    /// The name that the client gave.
     pub name: String,
     /// User.
     pub user: String,
@@ -110,92 +110,92 @@ pub struct Reader {
     pub certificate: String,
     /// Address and port.
     pub address: String,
-    /// Client library and its version.
+    /// Client library and version.
     pub library: String,
     /// Account.
     pub account: String,
 }
 
-/// Bytes waiting at one moment.
+/// A point of the curve.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Point {
     /// When.
     pub at: MonotonicMillis,
-    /// Bytes waiting.
+    /// Bytes queued.
     pub pending: usize,
     /// Bytes written since the incident began.
     pub written: u64,
 }
 
-/// A subject's share of a queue.
+/// One subject's share of a queue.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct SubjectShare {
     /// Subject.
     pub subject: String,
-    /// Messages waiting.
+    /// Messages queued.
     pub msgs: u64,
-    /// Bytes waiting.
+    /// Bytes queued.
     pub bytes: u64,
 }
 
-/// A publisher that fed the queue or was paused for it.
+/// A publisher that filled the queue or was paused because of it.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Publisher {
     /// Connection id.
     pub cid: u64,
-    /// Its name, user or address.
+    /// Its display name: name, user or address.
     pub who: String,
-    /// Bytes it put into the queue.
+    /// Bytes it added to the queue.
     pub bytes: u64,
-    /// Times it was paused.
+    /// Number of times it was paused.
     pub stalls: u64,
-    /// For how long in all.
+    /// Total time it was paused.
     pub stalled: Duration,
 }
 
-/// One reader that fell behind, once.
+/// One incident of one consumer.
 #[derive(Clone, Debug)]
 pub struct Incident {
     /// Number, counted from 1.
     pub id: u64,
-    /// Who.
+    /// The slow consumer.
     pub reader: Reader,
-    /// How it stands.
+    /// Its state.
     pub state: State,
     /// When it began.
     pub start: MonotonicMillis,
     /// When it ended.
     pub end: Option<MonotonicMillis>,
-    /// Whose fault it is.
+    /// What made the consumer slow.
     pub cause: Cause,
-    /// Why: a sentence.
+    /// The reasons for that, as a sentence.
     pub evidence: String,
-    /// Bytes waiting when last looked.
+    /// Bytes queued at the last sample.
     pub pending: usize,
-    /// The most of them.
+    /// The maximum of them.
     pub pending_max: usize,
-    /// The limit of the queue.
+    /// The limit of the queue in bytes.
     pub limit: usize,
-    /// Bytes waiting over time.
+    /// Bytes queued over time.
     pub curve: Vec<Point>,
-    /// What waits by subject, when last looked; the biggest first.
+    /// Queued bytes by subject at the last inspection, the largest first.
     pub subjects: Vec<SubjectShare>,
-    /// Who has to do with it; the biggest feeder first.
+    /// The publishers involved, the largest producer first.
     pub publishers: Vec<Publisher>,
     /// What was queued and never written.
     pub lost: Lost,
-    /// Bytes that had been written when it began.
+    /// Bytes written to the socket before it began.
     pub written_before: u64,
-    /// What the system said of the socket when it began.
-    pub socket_before: Option<SocketFigures>,
-    /// When the reader was last found behind.
+    /// The socket's state when it began.
+    pub socket_before: Option<SocketStats>,
+    /// When the consumer was last seen to be behind.
     pub behind_at: MonotonicMillis,
-    /// Bytes that waited when the subjects were looked at.
+    /// Bytes queued when the subjects were last inspected.
     pub subjects_at: usize,
 }
 
 impl Incident {
-    /// An incident of `reader`, that began at `start`.
+    /// An incident of `reader` that began at `start`.
     pub fn begin(reader: Reader, start: MonotonicMillis, limit: usize) -> Self {
         Self {
             id: 0,
@@ -219,8 +219,8 @@ impl Incident {
         }
     }
 
-    /// Notes what waits; `written` is all that the socket took so far.
-    pub fn note(&mut self, at: MonotonicMillis, pending: usize, written: u64) {
+    /// Records the queue's length; `written` is the total of bytes written to the socket.
+    pub fn record(&mut self, at: MonotonicMillis, pending: usize, written: u64) {
         if self.curve.len() == CURVE_MAX {
             let mut keep = false;
             self.curve.retain(|_| {
@@ -237,7 +237,7 @@ impl Incident {
         });
     }
 
-    /// Bytes that it takes.
+    /// Its memory in bytes.
     fn memory(&self) -> usize {
         let reader = &self.reader;
         let texts = [
@@ -261,23 +261,23 @@ impl Incident {
             + texts.map(|text| allocated(text.capacity())).sum::<usize>()
     }
 
-    /// How long it has been going on at `now`, or went on.
+    /// How long it has lasted at `now`, or lasted until its end.
     pub fn duration(&self, now: MonotonicMillis) -> Duration {
         self.start.until(self.end.unwrap_or(now))
     }
 
-    /// The subject with the most bytes waiting.
+    /// The subject with the most bytes queued.
     pub fn top_subject(&self) -> Option<&str> {
         self.subjects.first().map(|share| &*share.subject)
     }
 }
 
-/// Whose fault it is that a reader is behind, and why: from what the system says
-/// of its socket now and when it fell behind, and from how late the broker's own
-/// threads ran lately.
-pub fn judge(
-    before: Option<SocketFigures>,
-    now: Option<SocketFigures>,
+/// Decides why a consumer is slow, from the state of its socket now and when the incident began and
+/// from the recent scheduling delay of the broker's threads. Returns the reasons as a sentence,
+/// too.
+pub fn find_cause(
+    before: Option<SocketStats>,
+    now: Option<SocketStats>,
     scheduling_delay: Duration,
 ) -> (Cause, String) {
     let Some(now) = now else {
@@ -294,7 +294,7 @@ pub fn judge(
         0 => 0,
         busy => window_limited * 100 / busy,
     };
-    // A retransmission of a closed window's probe is no loss.
+    // A retransmitted probe of a closed window is not packet loss.
     if now.send_window == 0 || now.probes > 0 || (share >= 50 && now.not_sent > 0) {
         let text = format!(
             "the peer's receive window is {} with {} bytes not sent, and held the connection up \
@@ -316,7 +316,7 @@ pub fn judge(
         );
         return (Cause::Network, text);
     }
-    if scheduling_delay >= DELAY_TO_BLAME {
+    if scheduling_delay >= SCHEDULING_DELAY_MIN {
         let text = format!(
             "the broker's threads ran up to {} ms late, and the socket takes more",
             scheduling_delay.as_millis()
@@ -340,49 +340,48 @@ struct Inner {
     total: u64,
     ongoing: Vec<Incident>,
     ended: VecDeque<Arc<Incident>>,
-    /// Incidents that ended so far, forgotten ones included.
+    /// Number of ended incidents, including those no longer kept.
     outcomes: BTreeMap<(State, Cause), u64>,
 }
 
-/// How many incidents there were.
+/// Numbers of incidents.
 #[derive(Clone, Debug, Default)]
 pub struct Counts {
-    /// So far, those that go on included.
+    /// All so far, ongoing ones included.
     pub total: u64,
-    /// That go on and are followed.
+    /// Ongoing ones that are tracked.
     pub ongoing: usize,
-    /// That ended, by how they ended and whose fault they were.
+    /// Ended ones by final state and cause.
     pub ended: Vec<((State, Cause), u64)>,
 }
 
 impl SlowLog {
-    /// An incident begins. Returns whether it is followed: not if too many are.
+    /// Begins an incident. Returns whether it is tracked: not if too many are.
     pub fn begin(&self, mut incident: Incident) -> bool {
         let inner = &mut *self.0.lock();
         inner.total += 1;
         incident.id = inner.total;
-        let room = inner.ongoing.len() < INCIDENTS_MAX;
-        if room {
+        let is_tracked = inner.ongoing.len() < INCIDENTS_MAX;
+        if is_tracked {
             inner.ongoing.push(incident);
         }
-        room
+        is_tracked
     }
 
-    /// The incident of a connection, if one goes on.
+    /// The ongoing incident of a connection, if there is one.
     pub fn ongoing(&self, cid: u64) -> Option<Incident> {
         let inner = self.0.lock();
         let mut ongoing = inner.ongoing.iter();
         ongoing.find(|known| known.reader.cid == cid).cloned()
     }
 
-    /// The connections of which one goes on.
+    /// The connections with an ongoing incident.
     pub fn ongoing_cids(&self) -> Vec<u64> {
         let inner = self.0.lock();
         inner.ongoing.iter().map(|known| known.reader.cid).collect()
     }
 
-    /// Puts a later state of an ongoing incident in its place, unless it has
-    /// ended meanwhile.
+    /// Replaces an ongoing incident by its new version, unless it has ended meanwhile.
     pub fn update(&self, incident: Incident) {
         let inner = &mut *self.0.lock();
         let mut ongoing = inner.ongoing.iter_mut();
@@ -391,8 +390,8 @@ impl SlowLog {
         }
     }
 
-    /// An incident has ended, one that was followed or not. Returns it with its
-    /// number; `None` if it had ended before.
+    /// Ends an incident, whether it was tracked or not. Returns it with its number; `None` if it
+    /// had ended before.
     pub fn end(&self, mut incident: Incident) -> Option<Arc<Incident>> {
         let inner = &mut *self.0.lock();
         if incident.id == 0 {
@@ -415,7 +414,7 @@ impl SlowLog {
         Some(incident)
     }
 
-    /// Bytes that the remembered ones take, and how many they are.
+    /// Memory of the stored incidents in bytes, and their number.
     pub fn memory(&self) -> (usize, usize) {
         let inner = self.0.lock();
         let ended = inner.ended.iter().map(|known| known.memory());
@@ -424,7 +423,7 @@ impl SlowLog {
         (bytes, inner.ended.len() + inner.ongoing.len())
     }
 
-    /// How many there were.
+    /// The numbers of incidents.
     pub fn counts(&self) -> Counts {
         let inner = self.0.lock();
         Counts {
@@ -434,8 +433,7 @@ impl SlowLog {
         }
     }
 
-    /// How many there were so far, and those that are remembered: ongoing ones
-    /// first, then the latest.
+    /// The total so far, and the stored incidents: ongoing ones first, then the latest.
     pub fn all(&self) -> (u64, Vec<Arc<Incident>>) {
         let inner = self.0.lock();
         let mut ongoing: Vec<_> = inner.ongoing.iter().cloned().map(Arc::new).collect();
@@ -450,33 +448,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_cause_is_what_the_socket_says() {
+    fn the_cause_follows_from_the_state_of_the_socket() {
         let late = Duration::from_secs(1);
-        let stuck = SocketFigures {
+        let stuck = SocketStats {
             not_sent: 4_000_000,
             busy: 4000,
             window_limited: 4000,
             send_window: 95_232,
-            ..SocketFigures::default()
+            ..SocketStats::default()
         };
-        let cause = |before, now, delay| judge(before, now, delay).0;
+        let cause = |before, now, delay| find_cause(before, now, delay).0;
         assert_eq!(cause(None, Some(stuck), late), Cause::PeerNotReading);
-        let lossy = SocketFigures {
+        let lossy = SocketStats {
             retransmits: 9,
             unacked: 30,
             send_window: 60_000,
-            ..SocketFigures::default()
+            ..SocketStats::default()
         };
         assert_eq!(cause(None, Some(lossy), late), Cause::Network);
-        let open = SocketFigures {
+        let open = SocketStats {
             send_window: 60_000,
-            ..SocketFigures::default()
+            ..SocketStats::default()
         };
         assert_eq!(cause(None, Some(open), late), Cause::Midge);
         assert_eq!(cause(None, Some(open), Duration::ZERO), Cause::Unknown);
         assert_eq!(cause(None, None, late), Cause::Unknown);
-        // What was before the incident does not count.
-        let healed = SocketFigures {
+        // What happened before the incident does not count.
+        let healed = SocketStats {
             unacked: 0,
             ..lossy
         };
@@ -487,7 +485,7 @@ mod tests {
     }
 
     #[test]
-    fn ended_incidents_make_room_and_keep_their_numbers() {
+    fn old_incidents_are_dropped_and_numbers_continue() {
         let log = SlowLog::default();
         let begin = |cid| {
             let reader = Reader {
@@ -509,7 +507,7 @@ mod tests {
         assert_eq!(all[1].id, 300);
         let mut first = log.ongoing(1).unwrap();
         for tick in 0..1000 {
-            first.note(MonotonicMillis(5 + tick), tick as usize, tick);
+            first.record(MonotonicMillis(5 + tick), tick as usize, tick);
         }
         assert!(first.curve.len() <= CURVE_MAX && first.curve[0].pending == 0);
         assert!(log.end(first.clone()).is_some());

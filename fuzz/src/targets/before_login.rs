@@ -3,7 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use midge::protocol::before_login::{BeforeLogin, Due, IDLE_LINES_MAX, Step, Unfit};
+use midge::protocol::before_login::{
+    BeforeLogin, BeforeLoginError, Expected, IDLE_LINES_MAX, Step,
+};
 
 /// Bytes of the longest line that is read here.
 const LINE_MAX: usize = 64;
@@ -16,12 +18,12 @@ const TIME: Duration = Duration::from_secs(2);
 
 /// The client port.
 pub fn client_before_login(bytes: &[u8]) {
-    said(Due::ClientConnect, bytes);
+    said(Expected::ClientConnect, bytes);
 }
 
 /// The route port: CONNECT, then INFO.
 pub fn route_before_login(bytes: &[u8]) {
-    said(Due::RouteConnect, bytes);
+    said(Expected::RouteConnect, bytes);
 }
 
 /// Pieces as they stand in `bytes`: a byte for the length, one for the time before
@@ -36,10 +38,10 @@ fn pieces(mut bytes: &[u8]) -> Vec<(Duration, &[u8])> {
     pieces
 }
 
-fn said(due: Due, bytes: &[u8]) {
+fn said(due: Expected, bytes: &[u8]) {
     let pieces = pieces(bytes);
     let timed = follow(due, &pieces);
-    if timed.ended == Some(Unfit::Late) {
+    if timed.ended == Some(BeforeLoginError::Timeout) {
         return;
     }
     // Where it is cut makes no difference.
@@ -55,10 +57,10 @@ fn said(due: Due, bytes: &[u8]) {
 
 struct Outcome {
     steps: Vec<Step>,
-    ended: Option<Unfit>,
+    ended: Option<BeforeLoginError>,
 }
 
-fn follow(due: Due, pieces: &[(Duration, &[u8])]) -> Outcome {
+fn follow(due: Expected, pieces: &[(Duration, &[u8])]) -> Outcome {
     let mut now = Instant::now();
     let mut deadline = now + TIME;
     let mut peer = BeforeLogin::new(due, LINE_MAX, deadline);
@@ -76,15 +78,15 @@ fn follow(due: Due, pieces: &[(Duration, &[u8])]) -> Outcome {
                 Ok(step) => {
                     let is_connect = matches!(step, Step::Connect(_));
                     steps.push(step);
-                    if is_connect && due == Due::RouteConnect {
+                    if is_connect && due == Expected::RouteConnect {
                         deadline = now + TIME;
-                        peer.expect(Due::RouteInfo, LINE_MAX, deadline);
+                        peer.expect(Expected::RouteInfo, LINE_MAX, deadline);
                     } else if steps.last() != Some(&Step::Ping) {
                         return Outcome { steps, ended: None };
                     }
                 }
                 Err(unfit) => {
-                    assert_eq!(unfit == Unfit::Late, now >= deadline);
+                    assert_eq!(unfit == BeforeLoginError::Timeout, now >= deadline);
                     let ended = Some(unfit);
                     return Outcome { steps, ended };
                 }
@@ -97,6 +99,6 @@ fn follow(due: Due, pieces: &[(Duration, &[u8])]) -> Outcome {
         assert!(peer.buffer().len() <= LINE_MAX + EXTRA);
         assert!(peer.work() <= fed + lines_max * (LINE_MAX + EXTRA + longest));
     }
-    assert_eq!(peer.step(deadline), Err(Unfit::Late));
+    assert_eq!(peer.step(deadline), Err(BeforeLoginError::Timeout));
     Outcome { steps, ended: None }
 }

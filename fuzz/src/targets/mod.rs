@@ -27,7 +27,7 @@ use midge::{
     },
     subject,
     sublist::{Entry, Slot, Sublist},
-    telemetry::held::Pool,
+    telemetry::pool::Pool,
 };
 
 /// A target: its name, which is that of its corpus, and what it does.

@@ -18,7 +18,7 @@ pub fn nkeys(bytes: &[u8]) {
     match read {
         Ok(read) => {
             // Only 64 bytes are a signature, in one of two ways to write them.
-            if read.signed(nonce.as_bytes(), signature) {
+            if read.verify(nonce.as_bytes(), signature) {
                 assert!([86, 88].contains(&signature.len()), "{signature:?}");
             }
         }

@@ -1,7 +1,7 @@
 //! Permissions, against a naive judge.
 
 use midge::security::permissions::{
-    CERTNAME, Names, Pattern, Rules, SubjectRules, Subscribing, USER,
+    CERTNAME, Pattern, Rules, SubjectRules, SubscribeDecision, TemplateValues, USER,
 };
 
 /// One line of rules: what is permitted, and what is not.
@@ -20,7 +20,7 @@ impl Lists {
     }
 
     /// Whether a message to `subject` passes, in a subscription of this queue.
-    fn permit(&self, subject: &str, queue: Option<&str>, names: Names<'_>) -> bool {
+    fn permit(&self, subject: &str, queue: Option<&str>, names: TemplateValues<'_>) -> bool {
         let concerns = |pattern: &Pattern| {
             let of_queue = match (&pattern.queue, queue) {
                 (None, _) => true,
@@ -34,7 +34,7 @@ impl Lists {
     }
 }
 
-fn filled(pattern: &Pattern, names: Names<'_>) -> String {
+fn filled(pattern: &Pattern, names: TemplateValues<'_>) -> String {
     pattern
         .subject
         .replace(CERTNAME, names.certname)
@@ -66,7 +66,7 @@ pub fn permissions(bytes: &[u8]) {
     };
     let mut lines = text.split('\n');
     let mut words = lines.next().unwrap_or("").split(' ');
-    let names = Names {
+    let names = TemplateValues {
         user: words.next().unwrap_or(""),
         certname: words.next().unwrap_or(""),
     };
@@ -93,7 +93,7 @@ pub fn permissions(bytes: &[u8]) {
     };
     let permissions = match rules.for_login(names) {
         Ok(permissions) => permissions,
-        Err(_) => return assert!(rules.have_templates()),
+        Err(_) => return assert!(rules.has_templates()),
     };
     let literals: Vec<&Pattern> = asked.iter().filter(|asked| is_literal(asked)).collect();
     for literal in &literals {
@@ -110,12 +110,12 @@ pub fn permissions(bytes: &[u8]) {
             continue;
         }
         let queue_bytes = queue.map(str::as_bytes);
-        let verdict = permissions.judge_subscription(wanted.subject.as_bytes(), queue_bytes);
+        let verdict = permissions.check_subscription(wanted.subject.as_bytes(), queue_bytes);
         for literal in &literals {
-            if !is_of(&literal.subject, &wanted.subject) || verdict == Subscribing::Deny {
+            if !is_of(&literal.subject, &wanted.subject) || verdict == SubscribeDecision::Deny {
                 continue;
             }
-            let comes = verdict == Subscribing::Allow
+            let comes = verdict == SubscribeDecision::Allow
                 || permissions.may_receive(literal.subject.as_bytes(), queue_bytes);
             let may = subscribe.permit(&literal.subject, queue, names);
             assert_eq!(comes, may, "{} comes to {wanted:?}", literal.subject);
@@ -124,7 +124,7 @@ pub fn permissions(bytes: &[u8]) {
         // subject is.
         if queue.is_none() && is_literal(wanted) {
             assert_eq!(
-                verdict != Subscribing::Deny,
+                verdict != SubscribeDecision::Deny,
                 subscribe.permit(&wanted.subject, None, names),
                 "{wanted:?}"
             );

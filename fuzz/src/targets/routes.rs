@@ -39,7 +39,7 @@ pub fn routes(bytes: &[u8]) {
                 .for_each(check_field),
             RouteOp::Info(json) => check_info(json),
             RouteOp::Connect(json) => check_connect(json),
-            RouteOp::Err(_) | RouteOp::Nothing | RouteOp::Ping | RouteOp::Pong => {}
+            RouteOp::Err(_) | RouteOp::Ignored | RouteOp::Ping | RouteOp::Pong => {}
         }
         match rest.get(whole..) {
             Some(after) => rest = after,

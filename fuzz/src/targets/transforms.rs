@@ -38,10 +38,13 @@ pub fn transforms(bytes: &[u8]) {
             }
         }
         if let Ok(renaming) = &renaming {
-            let forth = renaming.forth.applied(subject.as_bytes());
-            assert!(matches(renaming.ours.as_bytes(), &forth), "{renaming:?}");
-            let back = renaming.back.applied(&forth);
-            assert_eq!(back, subject.as_bytes(), "{renaming:?}");
+            let to_local = renaming.to_local.applied(subject.as_bytes());
+            assert!(
+                matches(renaming.local_subject.as_bytes(), &to_local),
+                "{renaming:?}"
+            );
+            let to_export = renaming.to_export.applied(&to_local);
+            assert_eq!(to_export, subject.as_bytes(), "{renaming:?}");
         }
     }
 }

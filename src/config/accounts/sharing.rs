@@ -175,8 +175,8 @@ fn read_import(node: &Node, problems: &mut Problems) -> Option<Import> {
             return None;
         }
     };
-    let (account, theirs) = read_source(node, source, problems)?;
-    let ours = match (prefix, to) {
+    let (account, export_subject) = read_source(node, source, problems)?;
+    let local_subject = match (prefix, to) {
         (Some(_), Some(_)) => {
             problems.error(&node.position, "an import has either \"prefix\" or \"to\"");
             return None;
@@ -186,19 +186,19 @@ fn read_import(node: &Node, problems: &mut Problems) -> Option<Import> {
             problems.error(&node.position, text);
             return None;
         }
-        (Some(prefix), None) => format!("{}.{theirs}", prefix.trim_end_matches('.')),
-        (None, to) => to.unwrap_or(theirs).to_owned(),
+        (Some(prefix), None) => format!("{}.{export_subject}", prefix.trim_end_matches('.')),
+        (None, to) => to.unwrap_or(export_subject).to_owned(),
     };
-    match connect(theirs, &ours, is_stream, share) {
-        Ok((kind, ours)) => Some(Import {
+    match connect(export_subject, &local_subject, is_stream, share) {
+        Ok((kind, local_subject)) => Some(Import {
             position: node.position.clone(),
             kind,
             account: account.to_owned(),
-            theirs: theirs.to_owned(),
-            ours,
+            export_subject: export_subject.to_owned(),
+            local_subject,
         }),
         Err(error) => {
-            let text = format!("import of {theirs:?} from account {account:?}: {error}");
+            let text = format!("import of {export_subject:?} from account {account:?}: {error}");
             problems.error(&node.position, text);
             None
         }
@@ -208,26 +208,29 @@ fn read_import(node: &Node, problems: &mut Problems) -> Option<Import> {
 /// How the subjects of both accounts become each other's, and the subject here
 /// with `*` for what stands for a wildcard there.
 fn connect(
-    theirs: &str,
-    ours: &str,
+    export_subject: &str,
+    local_subject: &str,
     is_stream: bool,
     share: bool,
 ) -> Result<(ImportKind, String), TransformError> {
-    if !is_stream && !is_wildcard(theirs.as_bytes()) {
+    if !is_stream && !is_wildcard(export_subject.as_bytes()) {
         // Any request here is the same request there.
-        let request = Transform::new(ours, theirs)?;
-        return Ok((ImportKind::Service { request, share }, ours.to_owned()));
+        let request = Transform::new(local_subject, export_subject)?;
+        return Ok((
+            ImportKind::Service { request, share },
+            local_subject.to_owned(),
+        ));
     }
-    let subjects = Renaming::new(theirs, ours)?;
-    let ours = subjects.ours.clone();
+    let subjects = Renaming::new(export_subject, local_subject)?;
+    let local_subject = subjects.local_subject.clone();
     let kind = match is_stream {
         true => ImportKind::Stream { subjects },
         false => ImportKind::Service {
-            request: subjects.back,
+            request: subjects.to_export,
             share,
         },
     };
-    Ok((kind, ours))
+    Ok((kind, local_subject))
 }
 
 /// Account and subject of what is imported.

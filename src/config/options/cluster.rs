@@ -17,7 +17,7 @@ use crate::{
     protocol::is_word,
     security::{
         options::TlsOptions,
-        permissions::{Names, Permissions, Rules},
+        permissions::{Permissions, Rules, TemplateValues},
         secret::Secret,
     },
 };
@@ -175,7 +175,7 @@ impl ClusterOptions {
         if self.permissions == Rules::default() {
             return None;
         }
-        let nobody = Names {
+        let nobody = TemplateValues {
             user: "",
             certname: "",
         };
@@ -480,7 +480,7 @@ fn read_permissions(cluster: &mut ClusterOptions, entry: &Entry, problems: &mut 
         let text = "a cluster's permissions are of subjects, without queue groups";
         problems.error(&entry.position, text);
     }
-    if rules.have_templates() {
+    if rules.has_templates() {
         let text = "a cluster's permissions have no templates: brokers are no users";
         problems.error(&entry.position, text);
     }
