@@ -84,19 +84,19 @@ pub fn keep_limits(context: &Context) {
     }
     for (name, members) in of_accounts {
         if let Some(account) = context.accounts.find(&name) {
-            let surplus = account.surplus(members.len());
-            cut_of_account(&account, &members[..surplus]);
+            let excess = account.excess(members.len());
+            cut_of_account(&account, &members[..excess]);
         }
     }
     open.retain(|connection| !connection.is_closing());
     let max = context.limits.current().max_connections;
-    let surplus = open.len().saturating_sub(max);
-    for connection in open.iter().rev().take(surplus) {
+    let excess = open.len().saturating_sub(max);
+    for connection in open.iter().rev().take(excess) {
         let reason = CloseReason::MaxConnections;
         cut(connection, Some(&ClientError::MaxConnections), reason);
     }
-    if surplus > 0 {
-        warn!("Closed {surplus} connections to fall within max_connections {max}");
+    if excess > 0 {
+        warn!("Closed {excess} connections to fall within max_connections {max}");
     }
 }
 
@@ -116,7 +116,7 @@ pub fn keep_account_limits(context: &Context, accounts: &BTreeMap<String, Arc<Ac
     for (name, mut members) in of_accounts {
         let account = &accounts[name];
         members.sort_unstable_by_key(|connection| std::cmp::Reverse(connection.cid));
-        members.truncate(account.surplus(members.len()));
+        members.truncate(account.excess(members.len()));
         cut_of_account(account, &members);
     }
 }
@@ -132,7 +132,7 @@ fn cut_of_account(account: &Account, connections: &[Arc<Connection>]) {
             "Closed {} connections of account {:?} to fall within its {}",
             connections.len(),
             account.name,
-            account.room()
+            account.limit_text()
         );
     }
 }

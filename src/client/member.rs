@@ -15,12 +15,12 @@ impl Session {
     /// subscriptions in the one before must have ended.
     pub(super) fn join(&mut self, account: Arc<Account>) -> Result<(), End> {
         self.give_back_place();
-        let Some(membership) = account.enter() else {
+        let Some(membership) = account.admit() else {
             return Err(End {
                 refused: None,
                 reason: CloseReason::MaxAccountConnections,
                 error: Some(ClientError::MaxAccountConnections),
-                detail: format!("account {:?} has {}", account.name, account.room()),
+                detail: format!("account {:?} has {}", account.name, account.limit_text()),
             });
         };
         self.limits = narrowed(self.context.limits.current(), &account.limits());

@@ -62,7 +62,7 @@ use trace::Trace;
 
 /// Subscriptions of one who leaves that end before others have their turn.
 const LEAVING_AT_ONCE: usize = 2048;
-pub use unwelcome::close_unwelcome;
+pub use unwelcome::close_untrusted;
 
 /// What all clients share.
 pub struct Context {

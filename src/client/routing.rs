@@ -154,7 +154,7 @@ impl Session {
         mapped: &Mapped,
         flush: bool,
     ) {
-        for messages in batch.messages.chunks(mapped.stays_for()) {
+        for messages in batch.messages.chunks(mapped.batch_len_max()) {
             let destinations = mapped.choose(&self.account, batch.subject, &Path::START);
             let batch = SubjectBatch {
                 subject: &destinations.matches.subject,

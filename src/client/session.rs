@@ -481,7 +481,7 @@ impl Session {
             let end = self.refuse_late();
             return self.end(buffers, end);
         }
-        self.cache.look(&self.account, now);
+        self.cache.expire(&self.account, now);
         match self.keepalive.due(now) {
             Due::Nothing => {}
             Due::Ping => {
@@ -507,7 +507,7 @@ impl Session {
             Some(unauthenticated) => self.keepalive.next().min(unauthenticated.deadline()),
             None => self.keepalive.next(),
         };
-        let ping = self.cache.due().map_or(ping, |due| ping.min(due));
+        let ping = self.cache.next_check().map_or(ping, |due| ping.min(due));
         if !self.connection.is_blocked() {
             return ping;
         }

@@ -51,7 +51,7 @@ async fn introduce_and_shake(session: &mut Session, stream: &Arc<TcpStream>, tls
             secure(session, secured, first);
             // Other files may have come since the handshake looked at them; from
             // here on, who brings them looks at this connection.
-            unwelcome::close_if_unwelcome(&session.context, tls, &session.connection);
+            unwelcome::close_if_untrusted(&session.context, tls, &session.connection);
             if first {
                 introduce(session);
             }

@@ -12,14 +12,14 @@ use crate::{
 };
 
 /// Closes every client that TLS would not let in now. Returns how many.
-pub fn close_unwelcome(context: &Context, tls: &TlsListener) -> usize {
+pub fn close_untrusted(context: &Context, tls: &TlsListener) -> usize {
     let open = context.registry.open();
-    let closed = |connection: &&Arc<Connection>| close_if_unwelcome(context, tls, connection);
+    let closed = |connection: &&Arc<Connection>| close_if_untrusted(context, tls, connection);
     open.iter().filter(closed).count()
 }
 
 /// Closes a client if TLS would not let it in now; returns whether it would not.
-pub(super) fn close_if_unwelcome(
+pub(super) fn close_if_untrusted(
     context: &Context,
     tls: &TlsListener,
     connection: &Connection,

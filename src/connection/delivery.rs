@@ -580,11 +580,11 @@ impl Subscription {
             }
         }
         let (msgs, bytes) = (taken as u64, bytes as u64);
-        match self.lent() {
+        match self.exported_traffic() {
             None => appender.count(msgs, bytes),
-            Some(lent) => {
+            Some(exported_traffic) => {
                 appender.count_borrowed(msgs, bytes);
-                lent.add(msgs, bytes);
+                exported_traffic.add(msgs, bytes);
             }
         }
         origin.delivered.add(msgs);

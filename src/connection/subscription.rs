@@ -54,7 +54,7 @@ pub struct Subscription {
 struct Shadow {
     origin: Arc<Subscription>,
     subjects: Arc<Renaming>,
-    lent: Arc<MessageTotals>,
+    exported_traffic: Arc<MessageTotals>,
 }
 
 /// Bytes of what a shadow stands for, and of its place among its origin's shadows.
@@ -118,18 +118,18 @@ impl Subscription {
 
     /// The shadow of a subscription in an account whose messages its own
     /// account imports: it takes `subject` there, and delivers to `origin`
-    /// under the subject that `subjects` makes of it. `lent` counts what it delivers.
+    /// under the subject that `subjects` makes of it. `exported_traffic` counts what it delivers.
     pub fn shadow(
         origin: &Arc<Self>,
         subject: &[u8],
         subjects: Arc<Renaming>,
-        lent: Arc<MessageTotals>,
+        exported_traffic: Arc<MessageTotals>,
     ) -> Self {
         Self {
             shadow: Some(Box::new(Shadow {
                 origin: origin.clone(),
                 subjects,
-                lent,
+                exported_traffic,
             })),
             ..Self::new(
                 origin.connection.clone(),
@@ -165,8 +165,8 @@ impl Subscription {
     /// as nats-server has it, what an imported stream brings is sent by the account
     /// that exports it, and not by the one whose client gets it.
     #[inline]
-    pub(super) fn lent(&self) -> Option<&MessageTotals> {
-        self.shadow.as_ref().map(|shadow| &*shadow.lent)
+    pub(super) fn exported_traffic(&self) -> Option<&MessageTotals> {
+        self.shadow.as_ref().map(|shadow| &*shadow.exported_traffic)
     }
 
     /// The subject that a message to `subject` is delivered under.

@@ -198,7 +198,7 @@ impl Watch {
         let telemetry = &server.clients.telemetry;
         telemetry.churn.tick(&telemetry.events, sample.at);
         for account in server.clients.accounts.all() {
-            account.replies.forget_late(sample.at);
+            account.replies.remove_expired(sample.at);
         }
         if let Some(cluster) = &server.cluster {
             cluster.have_forgotten_told_anew();

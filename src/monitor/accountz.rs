@@ -68,7 +68,7 @@ fn detail(monitor: &Monitor, account: &Account) -> AccountDetail {
         connections_elsewhere: account
             .limits()
             .max_connections
-            .map(|_| account.elsewhere() as u64),
+            .map(|_| account.remote_connections() as u64),
         subscriptions: stats.num_subscriptions,
         name_tag: account.name.clone(),
         mappings: config.map(mappings).unwrap_or_default(),

@@ -13,7 +13,7 @@ use bytes::Bytes;
 use super::session::{End, Session, Space, violation};
 use crate::{
     account::{
-        fan_out::{Sender, pass_on},
+        fan_out::{Sender, forward},
         path::Path,
     },
     client::system,
@@ -403,7 +403,7 @@ impl Session {
         }
         let destinations = space.cache.find_subscribers(wanted, &space.account);
         buffers.cost += space.cache.take_cost();
-        self.remembers_long |= space.cache.is_for_turn();
+        self.remembers_long |= space.cache.is_temporary();
         let from_peer = Sender {
             no_echo: None,
             describe: None,
@@ -411,13 +411,19 @@ impl Session {
             is_service: false,
             path: Path::START,
         };
-        let left =
-            from_peer.take_from_peer(buffers, &space.account, batch, &destinations, queues, flush);
+        let left = from_peer.deliver_from_peer(
+            buffers,
+            &space.account,
+            batch,
+            &destinations,
+            queues,
+            flush,
+        );
         // First the peers are told who has left.
         self.cluster.context.accounts.drop_expired(buffers);
         if !left.is_empty() {
             let except = (!self.takes_back).then_some(&self.route.connection);
-            pass_on(
+            forward(
                 buffers,
                 &space.account,
                 as_it_came,

@@ -330,8 +330,8 @@ impl Cluster {
             return;
         }
         let connections = usize::try_from(told.conns).unwrap_or(0);
-        account.note_elsewhere(&route.remote_id, connections, &self.node.server_id);
-        if account.surplus(account.connections()) > 0 && !overfull.contains_key(&told.acc) {
+        account.record_remote_connections(&route.remote_id, connections, &self.node.server_id);
+        if account.excess(account.connections()) > 0 && !overfull.contains_key(&told.acc) {
             overfull.insert(told.acc.clone(), account);
         }
     }
@@ -341,7 +341,7 @@ impl Cluster {
         let silent = route.asking.lock().end_round(round);
         for name in silent {
             if let Some(account) = self.context.accounts.find(&name) {
-                account.note_elsewhere(&route.remote_id, 0, &self.node.server_id);
+                account.record_remote_connections(&route.remote_id, 0, &self.node.server_id);
             }
         }
         self.go_on_asking(buffers, route);
@@ -372,7 +372,7 @@ impl Cluster {
     /// A member's connections count no more.
     fn drop_counts(&self, id: &str) {
         for account in self.context.accounts.all() {
-            account.note_elsewhere(id, 0, &self.node.server_id);
+            account.record_remote_connections(id, 0, &self.node.server_id);
         }
     }
 
@@ -380,7 +380,7 @@ impl Cluster {
     fn limited_accounts(&self) -> impl Iterator<Item = (Arc<Account>, u64)> {
         let accounts = self.context.accounts.all().into_iter();
         accounts.filter_map(|account| {
-            let since = account.limited_since()?;
+            let since = account.limit_generation()?;
             Some((account, since))
         })
     }

@@ -196,7 +196,7 @@ async fn serve(
     // Other files may have come since the handshake looked at them; from here on,
     // who brings them looks at this route.
     if let Some(tls) = cluster.tls() {
-        cluster.close_if_unwelcome(&tls, connection);
+        cluster.close_if_untrusted(&tls, connection);
     }
     drive(&mut session, stream).await;
     let reason = finish(&session, stream).await;
@@ -291,7 +291,7 @@ fn read_turn(session: &mut Session, buffers: &mut ThreadBuffers, stream: &TcpStr
 async fn finish(session: &Session, stream: &TcpStream) -> CloseReason {
     let (cluster, route) = (&session.cluster, &session.route);
     let connection = &route.connection;
-    for account in cluster.context.accounts.all_told() {
+    for account in cluster.context.accounts.all_announced() {
         account.interest.detach(connection);
     }
     route.interest.clear().await;

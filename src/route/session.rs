@@ -192,7 +192,7 @@ impl Session {
             return connection.owe_interest();
         }
         self.owed_since = None;
-        let accounts = self.cluster.context.accounts.all_told();
+        let accounts = self.cluster.context.accounts.all_announced();
         let mut budget = ROOM;
         for account in &accounts {
             let interest = &account.interest;

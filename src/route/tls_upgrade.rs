@@ -68,17 +68,17 @@ impl Cluster {
     }
 
     /// Closes every route whose peer TLS would not let in now. Returns how many.
-    pub fn close_unwelcome(&self, tls: &TlsListener) -> usize {
+    pub fn close_untrusted(&self, tls: &TlsListener) -> usize {
         let routes = self.routes();
         let closed = routes
             .iter()
-            .filter(|route| self.close_if_unwelcome(tls, &route.connection));
+            .filter(|route| self.close_if_untrusted(tls, &route.connection));
         closed.count()
     }
 
     /// Closes a route if TLS would not let its peer in now; returns whether it
     /// would not.
-    pub(super) fn close_if_unwelcome(&self, tls: &TlsListener, connection: &Connection) -> bool {
+    pub(super) fn close_if_untrusted(&self, tls: &TlsListener, connection: &Connection) -> bool {
         let Some(unwelcome) = tls.find_unwelcome(connection) else {
             return false;
         };

@@ -149,7 +149,7 @@ impl Cluster {
         let is_more = bytes > connection.line_max();
         connection.set_line_max(bytes);
         if is_more {
-            for account in self.context.accounts.all_told() {
+            for account in self.context.accounts.all_announced() {
                 account.interest.tell_long_again(connection);
             }
         }

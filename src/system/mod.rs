@@ -27,7 +27,7 @@ use std::{
 use tracing::warn;
 
 use crate::{
-    account::{Account, Destinations, fan_out::Sender, path::Path, replies::Pending},
+    account::{Account, Destinations, fan_out::Sender, path::Path, replies::PendingReply},
     client::system::{COUNTED, NOTICES_MAX, Notice, Request, subjects},
     config::accounts::ResponseKind,
     connection::{
@@ -197,7 +197,7 @@ impl System {
             return;
         };
         let replies = &self.account.replies;
-        let reply = replies.expect(Pending {
+        let reply = replies.register(PendingReply {
             account: request.account.clone(),
             subject: (*request.reply).into(),
             response: ResponseKind::Stream,

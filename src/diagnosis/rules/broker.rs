@@ -148,7 +148,7 @@ pub(super) fn unsafe_clients(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 pub(super) fn no_monitoring(evidence: &Evidence) -> Vec<Symptom> {
-    let reason = evidence.server.no_monitor.as_ref();
+    let reason = evidence.server.monitor_error.as_ref();
     let symptom = reason.map(|reason| Symptom {
         severity: Severity::Info,
         ..warning("", 0, format!("there is no monitoring port: {reason}"))
@@ -157,7 +157,7 @@ pub(super) fn no_monitoring(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 pub(super) fn unsafe_monitoring(evidence: &Evidence) -> Vec<Symptom> {
-    let open = evidence.server.monitor_for_strangers();
+    let open = evidence.server.open_monitor_address();
     open.map(|address| {
         let text = "other machines can read the monitoring port without a login".to_owned();
         warning(&address.to_string(), 0, text)
