@@ -158,7 +158,7 @@ impl History {
         if self.looks.is_multiple_of(u64::from(VIEWS_EVERY))
             && let Some(cluster) = &server.cluster
         {
-            cluster.ask_views();
+            cluster.request_views();
         }
         self.looks += 1;
         self.add_stalls(sample);

@@ -10,7 +10,7 @@ use crate::{
     connection::outbound::Backlog,
     route::{
         Cluster, Failed, Route,
-        interest::Unknown,
+        interest::UnknownInterest,
         membership::{Member, MembershipSnapshot, PeerView},
     },
     telemetry::{MonotonicMillis, loss::LossReason},
@@ -46,7 +46,7 @@ pub(super) struct RouteNow {
     pub(super) rtt: Option<Duration>,
     pub(super) backlog: Backlog,
     /// What it wants in accounts that this broker has not.
-    pub(super) unknown: Unknown,
+    pub(super) unknown: UnknownInterest,
     /// Times that something it wants was not kept for want of room.
     pub(super) no_room: usize,
     /// Bytes of the longest control line that it takes.
@@ -121,13 +121,13 @@ impl Mesh {
 
     /// Names of members that have a route to the broker of that id or name.
     pub(super) fn seen_by(&self, id: &str, name: &str) -> Vec<&str> {
-        let sees = |view: &PeerView| {
+        let routes = |view: &PeerView| {
             let is = |seen: &str, told: &str| seen == id || (!name.is_empty() && told == name);
-            view.sees.iter().any(|sight| is(&sight.id, &sight.name))
+            view.routes.iter().any(|sight| is(&sight.id, &sight.name))
         };
         let members = self.present();
         members
-            .filter(|member| member.view.as_ref().is_some_and(sees))
+            .filter(|member| member.view.as_ref().is_some_and(routes))
             .map(|member| &*member.name)
             .collect()
     }
@@ -150,8 +150,8 @@ impl Mesh {
             .collect();
         let mut gaps = Vec::new();
         for member in &judged {
-            let sees = &seen[&*member.id];
-            if !sees.contains(&*self.id) {
+            let routes = &seen[&*member.id];
+            if !routes.contains(&*self.id) {
                 gaps.push(Gap {
                     from: &member.name,
                     to: &self.name,
@@ -159,7 +159,7 @@ impl Mesh {
                 });
             }
             for other in self.present().filter(|other| other.id != member.id) {
-                if other.leaving || member.leaving || sees.contains(&*other.id) {
+                if other.leaving || member.leaving || routes.contains(&*other.id) {
                     continue;
                 }
                 let back = seen.get(&*other.id);
@@ -192,7 +192,7 @@ impl Mesh {
         let mut found = HashSet::new();
         let mut strangers: Vec<(&str, &str)> = Vec::new();
         for member in self.present() {
-            let sights = member.view.iter().flat_map(|view| &view.sees);
+            let sights = member.view.iter().flat_map(|view| &view.routes);
             for sight in sights {
                 let name = match &*sight.name {
                     "" => &*sight.id,
@@ -218,7 +218,7 @@ fn version_numbers(version: &str) -> Vec<u64> {
 
 /// Ids of the brokers that a member has routes to, as it told.
 fn seen_ids(member: &Member) -> HashSet<&str> {
-    let sights = member.view.iter().flat_map(|view| &view.sees);
+    let sights = member.view.iter().flat_map(|view| &view.routes);
     sights.map(|sight| &*sight.id).collect()
 }
 
@@ -229,8 +229,8 @@ mod tests {
 
     const EVERY: Duration = Duration::from_secs(5);
 
-    fn member(id: &str, told_at: u64, sees: &[&str]) -> Member {
-        let sees = sees.iter().map(|id| PeerRoute {
+    fn member(id: &str, told_at: u64, routes: &[&str]) -> Member {
+        let routes = routes.iter().map(|id| PeerRoute {
             id: (*id).into(),
             name: String::new(),
             rtt: None,
@@ -251,11 +251,11 @@ mod tests {
             losses: 0,
             lost_by: None,
             leaving: false,
-            asked: None,
+            requested_at: None,
             view: Some(PeerView {
                 at: MonotonicMillis(told_at),
                 took: Duration::ZERO,
-                sees: sees.collect(),
+                routes: routes.collect(),
             }),
         }
     }

@@ -201,7 +201,7 @@ impl Watch {
             account.replies.remove_expired(sample.at);
         }
         if let Some(cluster) = &server.cluster {
-            cluster.have_forgotten_told_anew();
+            cluster.renew_incomplete_routes();
         }
         let budget = &server.clients.registry.budget;
         let queued = budget.used();

@@ -105,8 +105,11 @@ fn members(cluster: &Cluster) -> Vec<ClusterMember> {
                     view: Some(view), ..
                 }) => {
                     // Looked up once for every cell of the row.
-                    let sights: HashMap<&str, _> =
-                        view.sees.iter().map(|sight| (&*sight.id, sight)).collect();
+                    let sights: HashMap<&str, _> = view
+                        .routes
+                        .iter()
+                        .map(|sight| (&*sight.id, sight))
+                        .collect();
                     row(&all, seer, |seen| {
                         let sight = sights.get(&*seen.id)?;
                         Some(PeerRoute {

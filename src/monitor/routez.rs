@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     connection::remote::RemoteInterest,
-    route::{Origin, Route, permissions_told},
+    route::{Origin, Route, permissions_json},
     sublist::Entry,
     telemetry::MonotonicMillis,
 };
@@ -50,8 +50,8 @@ fn list(monitor: &Monitor, subscriptions: Listing) -> Routez {
         server_id: server.id.clone(),
         server_name: server.name.clone(),
         now: monitor.now_text(),
-        import: permissions_told(&limits.publish),
-        export: permissions_told(&limits.subscribe),
+        import: permissions_json(&limits.publish),
+        export: permissions_json(&limits.subscribe),
         num_routes: routes.len(),
         routes,
     }
@@ -63,7 +63,7 @@ fn entry(route: &Route, subscriptions: Listing, left: &mut usize) -> RouteInfo {
     let mut info = RouteInfo {
         rid: view.cid,
         remote_id: route.remote_id.clone(),
-        remote_name: route.told_name(),
+        remote_name: route.announced_name(),
         remote_version: view.identity.version.clone(),
         did_solicit: route.origin != Origin::Accepted,
         is_configured: route.is_configured(),

@@ -89,7 +89,7 @@ impl Reader for Session {
 
     fn handle_large(&mut self, buffers: &mut ThreadBuffers, large: Large) {
         buffers.read_at = MonotonicMicros::now();
-        self.route.note_heard();
+        self.route.record_heard();
         let result = self.deliver_large(buffers, large);
         // Nothing of it is left; whether more is read shows the thread's buffers.
         self.is_held = false;
@@ -100,7 +100,7 @@ impl Reader for Session {
 
     fn handle_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]) {
         buffers.read_at = MonotonicMicros::now();
-        self.route.note_heard();
+        self.route.record_heard();
         let mut batch = RunInProgress::new();
         let mut at = 0;
         let mut result = Ok(());
@@ -396,10 +396,10 @@ impl Session {
             system::pass_on(&self.cluster.context, &space.account, batch);
         }
         if space.account.is_system {
-            self.cluster.hear(&self.route, &space.account, batch);
-            let overfull = &mut self.overfull;
+            self.cluster.handle_view(&self.route, &space.account, batch);
+            let over_limit = &mut self.over_limit;
             self.cluster
-                .hear_count(buffers, &self.route, batch, overfull);
+                .handle_count(buffers, &self.route, batch, over_limit);
         }
         let destinations = space.cache.find_subscribers(wanted, &space.account);
         buffers.cost += space.cache.take_cost();
@@ -422,7 +422,7 @@ impl Session {
         // First the peers are told who has left.
         self.cluster.context.accounts.drop_expired(buffers);
         if !left.is_empty() {
-            let except = (!self.takes_back).then_some(&self.route.connection);
+            let except = (!self.accepts_own_messages).then_some(&self.route.connection);
             forward(
                 buffers,
                 &space.account,

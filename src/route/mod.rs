@@ -4,15 +4,15 @@
 //! The server makes a [`Cluster`], listens ([`accept`]) and lets the configured
 //! brokers be dialled ([`dial`]). On a new connection both sides introduce
 //! themselves ([`handshake`]), and of two that were made at the same moment one is
-//! chosen ([`duel`]) and [`register`]ed; then a [`session`] reads what the other wants
+//! chosen ([`tie_break`]) and [`register`]ed; then a [`session`] reads what the other wants
 //! ([`interest`]) and delivers its messages to the subscribers here, and to another
 //! route only what a member of a queue group should have had that is here no more.
 //! What ends a route again and again in the same way is kept in
 //! [`failing`]; one whose peer is to tell everything again is ended by
-//! [`forgotten`]. News of other brokers spread by [`gossip`], and those that were
-//! only heard of are dialled by [`heard_of`]; the addresses for clients are put
+//! [`incomplete_interest`]. News of other brokers spread by [`gossip`], and those that were
+//! only heard of are dialled by [`discovered`]; the addresses for clients are put
 //! together in [`client_urls`]. How many connections an account has at the others
-//! is known by [`headcount`]. Who ought to be there and what each member sees is on
+//! is known by [`connection_counts`]. Who ought to be there and what each member sees is on
 //! the [`membership`], for the diagnosis.
 //!
 //! What goes the other way needs no task here: the accounts tell the routes of
@@ -23,23 +23,23 @@ mod accept;
 mod batch;
 pub mod client_urls;
 mod cluster;
+mod connection_counts;
 mod dial;
-mod duel;
+mod discovered;
 mod failing;
-mod forgotten;
 mod gossip;
 mod handshake;
-mod headcount;
-mod heard_of;
+mod handshake_error;
+mod incomplete_interest;
 pub mod interest;
 mod introduction;
 mod member_addresses;
 pub mod membership;
-mod no_line;
 mod reconfigure;
 mod register;
 mod resolve;
 mod session;
+mod tie_break;
 mod tls_upgrade;
 mod views;
 
@@ -59,7 +59,7 @@ pub use accept::accept_routes;
 pub use cluster::{Cluster, ClusterName, Node, Origin, Route};
 pub use dial::dial_configured;
 pub use failing::Failed;
-pub use introduction::permissions_told;
+pub use introduction::permissions_json;
 
 use crate::{
     connection::{
@@ -128,7 +128,7 @@ async fn serve(
     let Introduced {
         info,
         rest,
-        takes_back,
+        accepts_own_messages,
         options,
     } = introduced;
     let configured_as = dialled_as.or_else(|| gossip::configured_as(cluster, &info));
@@ -155,26 +155,26 @@ async fn serve(
         line_max_known: AtomicBool::new(info.max_line > 0),
         info: Mutex::new(info),
         interest: Default::default(),
-        asking: Default::default(),
-        heard: AtomicU64::new(MonotonicMillis::now().0),
+        requests: Default::default(),
+        heard_at: AtomicU64::new(MonotonicMillis::now().0),
     });
-    match duel::enter(cluster, &route, &options).await {
+    match tie_break::register_or_replace(cluster, &route, &options).await {
         Ok(()) => {
             let budget = cluster.context.registry.budget.clone();
             connection.outbound().admit(cluster.max_pending(), budget);
         }
         Err(Conflict::Stopping) => {
-            let stop = Refusal::silent(CloseReason::ServerShutdown, "the broker stops");
+            let stop = Refusal::without_error(CloseReason::ServerShutdown, "the broker stops");
             return refuse(connection, stream, &stop).await;
         }
         Err(Conflict::OutOfDate(reason, why)) => {
-            return refuse(connection, stream, &Refusal::silent(reason, why)).await;
+            return refuse(connection, stream, &Refusal::without_error(reason, why)).await;
         }
         Err(Conflict::Name(refusal)) => {
             return refuse(connection, stream, &refusal).await;
         }
         Err(Conflict::Duplicate(_)) => {
-            let second = Refusal::silent(CloseReason::DuplicateRoute, "a second route");
+            let second = Refusal::without_error(CloseReason::DuplicateRoute, "a second route");
             refuse(connection, stream, &second).await;
             return Ended::Duplicate(route.remote_id.clone());
         }
@@ -184,14 +184,14 @@ async fn serve(
         log_prefix(connection),
         quoted(route.remote_name.as_bytes())
     );
-    let mut session = Session::new(cluster.clone(), route.clone(), takes_back);
+    let mut session = Session::new(cluster.clone(), route.clone(), accepts_own_messages);
     with_buffers(|buffers| {
         session.begin(buffers, &rest);
         buffers.flush_touched();
     });
     drop(rest);
-    session.hear_news();
-    gossip::fan_out(cluster, &route);
+    session.handle_news();
+    gossip::announce(cluster, &route);
     client_urls::refresh(cluster);
     // Other files may have come since the handshake looked at them; from here on,
     // who brings them looks at this route.
@@ -215,7 +215,7 @@ fn called(cluster: &Cluster, connection: &Connection, info: &RouteInfo, address:
     }
     match connection.certname() {
         "" => address.to_owned(),
-        certname if cluster.membership.is_alone(address, certname) => certname.to_owned(),
+        certname if cluster.membership.is_unique(address, certname) => certname.to_owned(),
         _ => address.to_owned(),
     }
 }
@@ -249,7 +249,7 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
             }),
             Wake::Readable => {
                 let more = with_buffers(|buffers| read_turn(session, buffers, stream));
-                session.hear_news();
+                session.handle_news();
                 unread |= session.is_held;
                 if more || session.is_held {
                     tokio::task::yield_now().await;
@@ -260,7 +260,7 @@ async fn drive(session: &mut Session, stream: &TcpStream) {
                     session.keep_alive(buffers);
                     buffers.flush_touched();
                 });
-                session.hear_news();
+                session.handle_news();
             }
         }
         let deadline = session.next_deadline();
@@ -310,7 +310,7 @@ async fn finish(session: &Session, stream: &TcpStream) -> CloseReason {
     };
     let stood = connection.start.millis().until(now);
     cluster.failing.ended(route, reason, &why, stood);
-    client_urls::keep_for_a_moment(cluster, route);
+    client_urls::keep_lost_urls(cluster, route);
     cluster.deregister(route, reason, &why);
     client_urls::refresh(cluster);
     info!(

@@ -9,11 +9,11 @@ use tracing::{debug, error, warn};
 
 use super::{
     cluster::{Cluster, Route},
-    failing::{self, LINE_LEAST},
+    connection_counts::OverLimit,
+    failing::{self, LINE_MIN},
     gossip,
-    headcount::Overfull,
     interest::Added,
-    introduction::reason_told,
+    introduction::reason_of_error,
     log_prefix,
 };
 use crate::{
@@ -58,7 +58,7 @@ const NEWS_MAX: usize = 64;
 
 /// How often it is acted on that a peer exports other subjects: all that is wanted
 /// here is told anew then.
-const EXPORTS_HEARD_EVERY: Duration = Duration::from_secs(1);
+const EXPORTS_CHANGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a peer told of brokers in one turn.
 #[derive(Default)]
@@ -74,7 +74,7 @@ pub(super) struct Session {
     pub(super) route: Arc<Route>,
     keepalive: Keepalive,
     /// Whether the peer takes messages back that it sent.
-    pub(super) takes_back: bool,
+    pub(super) accepts_own_messages: bool,
     /// The subject spaces that messages came for.
     pub(super) spaces: HashMap<Box<[u8]>, Space>,
     /// What was read and is not handled yet.
@@ -91,11 +91,11 @@ pub(super) struct Session {
     /// subjects now.
     tell_again_at: Option<Instant>,
     /// When it was told so last.
-    exports_heard: Option<Instant>,
+    exports_handled: Option<Instant>,
     /// Of what the peer does wrong.
     throttle: LogThrottle,
     /// Accounts that have too many connections in all of the cluster.
-    pub(super) overfull: Overfull,
+    pub(super) over_limit: OverLimit,
     /// What of the peer's words, or the want of them, ends the route.
     pub(super) fault: Option<String>,
 }
@@ -115,14 +115,18 @@ pub(super) struct End(
 );
 
 impl Session {
-    pub(super) fn new(cluster: Arc<Cluster>, route: Arc<Route>, takes_back: bool) -> Self {
+    pub(super) fn new(
+        cluster: Arc<Cluster>,
+        route: Arc<Route>,
+        accepts_own_messages: bool,
+    ) -> Self {
         let mut keepalive = Keepalive::new(cluster.ping_interval(), cluster.ping_max());
         keepalive.connected(FIRST_PING_DELAY_MAX);
         Self {
             cluster,
             route,
             keepalive,
-            takes_back,
+            accepts_own_messages,
             spaces: HashMap::new(),
             input: Input::default(),
             is_held: false,
@@ -130,9 +134,9 @@ impl Session {
             news: News::default(),
             owed_since: None,
             tell_again_at: None,
-            exports_heard: None,
+            exports_handled: None,
             throttle: LogThrottle::default(),
-            overfull: Overfull::new(),
+            over_limit: OverLimit::new(),
             fault: None,
         }
     }
@@ -145,9 +149,9 @@ impl Session {
             interest.attach(&self.route.connection, &account.sublist);
         }
         self.tell_owed(buffers);
-        self.cluster.want_requests(buffers);
-        self.cluster.ask_line_max(buffers, &self.route);
-        self.cluster.begin_count(buffers, &self.route);
+        self.cluster.subscribe_answers(buffers);
+        self.cluster.request_line_max(buffers, &self.route);
+        self.cluster.begin_counting(buffers, &self.route);
         self.handle_batch(buffers, received);
         self.end_turn();
     }
@@ -163,7 +167,7 @@ impl Session {
     /// Takes over settings that a reload has put in force.
     pub(super) fn keep_up_to_date(&mut self) {
         with_buffers(|buffers| {
-            self.cluster.ask_counts(buffers, &self.route);
+            self.cluster.request_counts(buffers, &self.route);
             buffers.flush_touched();
         });
         let cluster = &self.cluster;
@@ -236,9 +240,9 @@ impl Session {
             RouteOp::Err(text) => {
                 let detail = format!("Route Error {}", quoted(text));
                 if memmem::find(&text.to_ascii_lowercase(), LINE_TOO_LONG).is_some() {
-                    self.learn_line_max(LINE_LEAST);
+                    self.learn_line_max(LINE_MIN);
                 }
-                return Err(End(failing::as_fault(reason_told(text)), None, detail));
+                return Err(End(failing::as_fault(reason_of_error(text)), None, detail));
             }
             RouteOp::Message(_) | RouteOp::Ignored => {}
         }
@@ -257,22 +261,22 @@ impl Session {
 
     /// What the peer told of other brokers, and of connections that count here. Not to
     /// be called while the thread's buffers are in use: it writes to other routes.
-    pub(super) fn hear_news(&mut self) {
+    pub(super) fn handle_news(&mut self) {
         let News { own, others } = std::mem::take(&mut self.news);
         for info in others {
-            gossip::hear(&self.cluster, &info);
+            gossip::handle(&self.cluster, &info);
         }
         if let Some(info) = own
-            && gossip::receive(&self.cluster, &self.route, info)
+            && gossip::update_info(&self.cluster, &self.route, info)
         {
-            let soonest = self.exports_heard.map(|at| at + EXPORTS_HEARD_EVERY);
+            let soonest = self.exports_handled.map(|at| at + EXPORTS_CHANGE_INTERVAL);
             self.tell_again_at =
                 Some(soonest.map_or_else(Instant::now, |at| at.max(Instant::now())));
         }
-        self.tell_interest_again();
-        let overfull = std::mem::take(&mut self.overfull);
-        if !overfull.is_empty() {
-            client::keep_account_limits(&self.cluster.context, &overfull);
+        self.resend_interest();
+        let over_limit = std::mem::take(&mut self.over_limit);
+        if !over_limit.is_empty() {
+            client::keep_account_limits(&self.cluster.context, &over_limit);
         }
     }
 
@@ -300,13 +304,13 @@ impl Session {
 
     /// Tells the peer once more what is wanted here, if it is time: a nats-server has
     /// forgotten what it did not export before.
-    fn tell_interest_again(&mut self) {
+    fn resend_interest(&mut self) {
         if self.tell_again_at.is_none_or(|at| at > Instant::now()) {
             return;
         }
         self.tell_again_at = None;
-        self.exports_heard = Some(Instant::now());
-        self.cluster.tell_interest_again(&self.route);
+        self.exports_handled = Some(Instant::now());
+        self.cluster.resend_interest(&self.route);
     }
 
     /// Logs what the peer does wrong, a few times a second.
@@ -350,7 +354,7 @@ impl Session {
                 .send(buffers, b"-ERR 'Invalid Subscription'\r\n");
             return;
         }
-        if !self.cluster.takes_interest(subject) {
+        if !self.cluster.accepts_interest(subject) {
             debug!(
                 "{} - Can not export {}, kept until it may be exported",
                 log_prefix(self.connection()),
@@ -360,9 +364,9 @@ impl Session {
         let known = &self.cluster.context.accounts;
         let interest = &self.route.interest;
         let what = match interest.add(known, account, self.connection(), subject, queue) {
-            Added::Known => return,
-            Added::Unknown => "kept until the account is known",
-            Added::NoRoom => "not kept: there is no room for it",
+            Added::Effective => return,
+            Added::UnknownAccount => "kept until the account is known",
+            Added::Refused => "not kept: there is no room for it",
         };
         debug!(
             "{} - Remote subject {} of account {account:?}: {what}",

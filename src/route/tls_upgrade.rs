@@ -1,5 +1,5 @@
-//! TLS on routes: the handshake comes before the first line, on both sides with
-//! a certificate; who is revoked later is cut off.
+//! TLS on routes: the handshake precedes the first line, and both sides present a certificate.
+//! Routes are closed if their certificate is revoked later.
 
 use std::sync::Arc;
 
@@ -18,8 +18,8 @@ use crate::{
 };
 
 impl Cluster {
-    /// Shakes hands with a broker that dialled, if there is to be TLS. `false`:
-    /// it failed and was told of; the connection is closing.
+    /// The TLS handshake with a broker that dialled, if TLS is used. `false`: it failed and was
+    /// logged; the connection is closing.
     pub(super) async fn secure_accepted(
         &self,
         connection: &Connection,
@@ -52,7 +52,7 @@ impl Cluster {
 
     /// The same with a broker that we dialled as `host`.
     ///
-    /// # Errors
+    ///  # Errors
     ///
     /// Why it failed.
     pub(super) async fn secure_dialled(
@@ -67,7 +67,7 @@ impl Cluster {
         Ok(())
     }
 
-    /// Closes every route whose peer TLS would not let in now. Returns how many.
+    /// Closes all routes whose peers TLS would not accept now. Returns how many.
     pub fn close_untrusted(&self, tls: &TlsListener) -> usize {
         let routes = self.routes();
         let closed = routes
@@ -76,26 +76,25 @@ impl Cluster {
         closed.count()
     }
 
-    /// Closes a route if TLS would not let its peer in now; returns whether it
-    /// would not.
+    /// Closes a route if TLS would not accept its peer now. Returns whether it would not.
     pub(super) fn close_if_untrusted(&self, tls: &TlsListener, connection: &Connection) -> bool {
-        let Some(unwelcome) = tls.find_unwelcome(connection) else {
+        let Some(untrusted) = tls.find_unwelcome(connection) else {
             return false;
         };
-        if !connection.close(unwelcome.reason) {
+        if !connection.close(untrusted.reason) {
             return true;
         }
-        warn!("{} - {}", log_prefix(connection), unwelcome.text);
+        warn!("{} - {}", log_prefix(connection), untrusted.text);
         let telemetry = &self.context.telemetry;
-        if unwelcome.reason == CloseReason::CertificateRevoked {
-            let who = unwelcome.counted_as(format!("the route to {}", connection.who()));
+        if untrusted.reason == CloseReason::CertificateRevoked {
+            let who = untrusted.counted_as(format!("the route to {}", connection.who()));
             telemetry.revoked.count(who.as_bytes(), 0, connection.cid);
         }
         telemetry.events.record(
             EventKind::Certificate,
             connection.cid,
-            &unwelcome.subject,
-            &format!("its route is closed: {}", unwelcome.text),
+            &untrusted.subject,
+            &format!("its route is closed: {}", untrusted.text),
         );
         true
     }
@@ -106,7 +105,7 @@ fn secure(connection: &Connection, secured: Secured) {
     tls.is_first = true;
     connection.set_tls(Arc::new(tls));
     if let Some(certificate) = secured.certificate {
-        // Set once: a connection shakes hands once.
+        // It can only be set once: a connection has one TLS handshake.
         let _ = connection.certificate.set(Box::new(certificate));
     }
 }

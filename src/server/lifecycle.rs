@@ -317,7 +317,7 @@ fn start_cluster(cluster: &Arc<Cluster>, listener: TcpListener) {
         info!("TLS required for route connections");
     }
     tokio::spawn(route::accept_routes(cluster.clone(), listener));
-    tokio::spawn(route::client_urls::tell_clients(cluster.clone()));
+    tokio::spawn(route::client_urls::send_info_to_clients(cluster.clone()));
     tokio::spawn(route::dial_configured(cluster.clone()));
 }
 

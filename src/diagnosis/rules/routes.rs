@@ -164,7 +164,7 @@ pub(super) fn slow(evidence: &Evidence) -> Vec<Symptom> {
 fn silence(evidence: &Evidence, member: &Member) -> Option<String> {
     let now = evidence.sample.at;
     // Who never told may not be able to.
-    let asked = member.asked.filter(|_| member.view.is_some())?;
+    let asked = member.requested_at.filter(|_| member.view.is_some())?;
     let silent = asked.until(now);
     if silent < evidence.thresholds.route_silence {
         return None;
