@@ -229,7 +229,7 @@ pub(crate) fn ask(client: &Client) -> Result<Report, Error> {
     let path = "/varz";
     let mut fields = NEEDED.to_vec();
     fields.extend(keys().map(|(key, form)| field(key, kind_of(key, form))));
-    let found = client.look(path, &fields)?;
+    let found = client.inspect(path, &fields)?;
     client.require(path, &NEEDED[..NEEDED_COUNT], &found)?;
     Report::new(&found).map_err(|detail| Error::Field {
         url: format!("{}{path}", client.base_url()),

@@ -1,15 +1,14 @@
-//! Text that a stranger chose, made safe to show: the one place that says which
-//! characters do more than stand there.
+//! Makes text from peers safe to display: the one place that defines which characters affect the
+//! display.
 //!
-//! Names of clients, subjects and reasons come from peers. An escape sequence
-//! redraws a terminal, a line end forges a line of a log, a mark of direction turns
-//! a line around, a character without a width hides in a name.
+//! Names of clients, subjects and reasons come from peers. An escape sequence can redraw a
+//! terminal, a line break can forge a log line, a direction mark can reverse a line, a character
+//! without a width can hide in a name.
 
 use std::borrow::Cow;
 
-/// Whether a character does something else than show itself: control characters,
-/// marks of direction, ends of lines and paragraphs, characters without a width,
-/// and those that are for nobody to see.
+/// Whether a character affects the display instead of showing itself: control characters, direction
+/// marks, line and paragraph separators, characters without a width and other invisible ones.
 pub fn is_unsafe(character: char) -> bool {
     if character.is_ascii() {
         return character.is_ascii_control();
@@ -25,8 +24,8 @@ pub fn is_unsafe(character: char) -> bool {
             | '\u{e0000}'..='\u{e0fff}')
 }
 
-/// The text with every such character but the tab written as an escape, as
-/// `\n` or `\u{202e}`.
+/// The text with every such character except the tab written as an escape, such as `\n` or
+/// `\u{202e}`.
 pub fn escaped(text: &str) -> Cow<'_, str> {
     let is_escaped = |character: char| character != '\t' && is_unsafe(character);
     if !text.contains(is_escaped) {
@@ -47,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_acts_is_escaped_and_the_rest_stays() {
+    fn unsafe_characters_are_escaped_and_others_kept() {
         for plain in ["plain näme 名 \"x\" \\ 👍", "a\tb", ""] {
             assert!(matches!(escaped(plain), Cow::Borrowed(same) if same == plain));
         }
@@ -63,7 +62,7 @@ mod tests {
     }
 
     #[test]
-    fn every_mark_of_direction_and_format_character_is_known() {
+    fn all_direction_marks_and_format_characters_are_unsafe() {
         let ranges = [
             ('\u{202a}', '\u{202e}'),
             ('\u{2066}', '\u{2069}'),

@@ -338,7 +338,7 @@ fn reopen_log(server: &Arc<Server>) {
     let work = move || {
         let server = guard.server();
         let log = &server.sources.log;
-        let place = log.look().place.address();
+        let place = log.state().destination.address();
         let calls = &server.clients.telemetry.calls;
         let call = calls.begin("opening the log file", place);
         let reopened = log.reopen();

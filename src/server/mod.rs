@@ -172,7 +172,7 @@ impl Server {
 
     /// The state of the log.
     pub fn log_state(&self) -> LogState {
-        self.sources.log.look()
+        self.sources.log.state()
     }
 
     /// The options in force.
