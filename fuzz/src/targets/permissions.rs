@@ -1,10 +1,10 @@
-//! Permissions, against a naive judge.
+//! Permissions, compared with a simple reference implementation.
 
 use midge::security::permissions::{
     CERTNAME, Pattern, Rules, SubjectRules, SubscribeDecision, TemplateValues, USER,
 };
 
-/// One line of rules: what is permitted, and what is not.
+/// Rules: allowed and denied patterns.
 #[derive(Default)]
 struct Lists {
     allow: Vec<Pattern>,
@@ -19,7 +19,7 @@ impl Lists {
         }
     }
 
-    /// Whether a message to `subject` passes, in a subscription of this queue.
+    /// Whether a message to `subject` may pass in a subscription of this queue group.
     fn permit(&self, subject: &str, queue: Option<&str>, names: TemplateValues<'_>) -> bool {
         let concerns = |pattern: &Pattern| {
             let of_queue = match (&pattern.queue, queue) {
@@ -41,7 +41,7 @@ fn filled(pattern: &Pattern, names: TemplateValues<'_>) -> String {
         .replace(USER, names.user)
 }
 
-/// Whether a literal subject is one of the pattern's.
+/// Whether a literal subject matches the pattern.
 fn is_of(subject: &str, pattern: &str) -> bool {
     let (subject, pattern): (Vec<&str>, Vec<&str>) =
         (subject.split('.').collect(), pattern.split('.').collect());
@@ -56,10 +56,9 @@ fn is_of(subject: &str, pattern: &str) -> bool {
     subject.len() == pattern.len()
 }
 
-/// The first line has the user's name and the certname. Others begin with `P`
-/// or `p` for what may and may not be published to, `S` or `s` for what may and
-/// may not be subscribed to, `?` for a subscription that is asked for; a
-/// subject follows, and for subscriptions a queue.
+/// The first line has the user's name and the certificate's common name. Other lines begin with `P`
+/// or `p` for allowed and denied publishes, `S` or `s` for allowed and denied subscriptions, `?`
+/// for a requested subscription; a subject follows, and for subscriptions an optional queue group.
 pub fn permissions(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -71,7 +70,7 @@ pub fn permissions(bytes: &[u8]) {
         certname: words.next().unwrap_or(""),
     };
     let (mut publish, mut subscribe) = (Lists::default(), Lists::default());
-    let mut asked = Vec::new();
+    let mut requested = Vec::new();
     for line in lines.take(24) {
         let Some((kind, text)) = line.split_at_checked(1) else {
             continue;
@@ -81,7 +80,7 @@ pub fn permissions(bytes: &[u8]) {
             "p" => &mut publish.deny,
             "S" => &mut subscribe.allow,
             "s" => &mut subscribe.deny,
-            "?" => &mut asked,
+            "?" => &mut requested,
             _ => continue,
         };
         list.extend(Pattern::parse(text, "Ss?".contains(kind)));
@@ -95,7 +94,10 @@ pub fn permissions(bytes: &[u8]) {
         Ok(permissions) => permissions,
         Err(_) => return assert!(rules.has_templates()),
     };
-    let literals: Vec<&Pattern> = asked.iter().filter(|asked| is_literal(asked)).collect();
+    let literals: Vec<&Pattern> = requested
+        .iter()
+        .filter(|requested| is_literal(requested))
+        .collect();
     for literal in &literals {
         assert_eq!(
             permissions.may_publish(literal.subject.as_bytes()),
@@ -104,7 +106,10 @@ pub fn permissions(bytes: &[u8]) {
             literal.subject
         );
     }
-    for wanted in asked.iter().filter(|wanted| !wanted.subject.contains("{{")) {
+    for wanted in requested
+        .iter()
+        .filter(|wanted| !wanted.subject.contains("{{"))
+    {
         let queue = wanted.queue.as_deref();
         if queue.is_some_and(|queue| queue.split('.').any(|token| token == "*" || token == ">")) {
             continue;
@@ -120,8 +125,7 @@ pub fn permissions(bytes: &[u8]) {
             let may = subscribe.permit(&literal.subject, queue, names);
             assert_eq!(comes, may, "{} comes to {wanted:?}", literal.subject);
         }
-        // A literal subscription in no queue is permitted exactly if its one
-        // subject is.
+        // A literal subscription without a queue group is permitted exactly if its subject is.
         if queue.is_none() && is_literal(wanted) {
             assert_eq!(
                 verdict != SubscribeDecision::Deny,

@@ -1,4 +1,4 @@
-//! Subject transforms, of mappings and of imports.
+//! Subject transforms of mappings and imports.
 
 use midge::subject::{
     is_valid, is_wildcard, matches,
@@ -28,7 +28,7 @@ pub fn transforms(bytes: &[u8]) {
         }
         if let Ok(transform) = &transform {
             let made = transform.applied(subject.as_bytes());
-            // A subject with a blank would be two fields of a delivery.
+            // A subject with a blank would be two fields in a delivery.
             assert!(
                 !made.iter().any(u8::is_ascii_whitespace),
                 "{source:?} {destination:?} {subject:?}"
