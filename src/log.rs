@@ -10,16 +10,15 @@
 //! a log that cannot be written never stops the broker: lost lines are counted, become a finding,
 //! and are reported in the log as soon as it can be written again.
 
+mod destination;
+mod line;
 mod sink;
 mod syslog;
 mod writer;
 
 use std::{
-    fmt::{self, Write as _},
-    io::{self, IsTerminal},
-    panic,
+    fmt, io, panic,
     path::PathBuf,
-    process,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -28,25 +27,21 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Local, TimeZone, Utc};
-use monitor_client::text::escaped;
 use parking_lot::RwLock;
 use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    level_filters::LevelFilter,
-    span,
-    subscriber::Interest,
+    Event, Level, Metadata, Subscriber, level_filters::LevelFilter, span, subscriber::Interest,
 };
 
+pub use self::{
+    destination::Destination,
+    syslog::Syslog,
+    writer::{Loss, LossCause},
+};
 use self::{
+    line::{Label, MessageVisitor, Style},
     sink::Sink,
     syslog::Connection,
     writer::{Losses, PreparedWriter, Writer},
-};
-pub use self::{
-    syslog::Syslog,
-    writer::{Loss, LossCause},
 };
 use crate::{config::Options, telemetry::MonotonicMillis};
 
@@ -317,60 +312,6 @@ impl Current {
     }
 }
 
-/// A destination of the log.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Destination {
-    /// A file.
-    File {
-        /// Its path.
-        path: PathBuf,
-        /// Size in bytes at which it is rotated; 0 for never.
-        limit: u64,
-        /// Limit of files, including this one; 0 keeps all.
-        max_files: usize,
-    },
-    /// Standard error.
-    Stderr,
-    /// The system's log, or a log server.
-    Syslog(Syslog),
-}
-
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File { path, .. } => write!(f, "the log file {}", path.display()),
-            Self::Stderr => f.write_str("standard error"),
-            Self::Syslog(destination) => destination.fmt(f),
-        }
-    }
-}
-
-impl Destination {
-    fn of(options: &Options) -> Self {
-        if let Some(path) = &options.log_file {
-            return Self::File {
-                path: path.clone(),
-                limit: options.log_size_limit,
-                max_files: options.log_max_num,
-            };
-        }
-        match &options.remote_syslog {
-            Some(remote) => Self::Syslog(Syslog::Remote(remote.clone())),
-            None if options.syslog => Self::Syslog(Syslog::Local),
-            None => Self::Stderr,
-        }
-    }
-
-    /// Its address, as in the configuration.
-    pub fn address(&self) -> String {
-        match self {
-            Self::File { path, .. } => path.display().to_string(),
-            Self::Stderr => "stderr".to_owned(),
-            Self::Syslog(destination) => destination.address(),
-        }
-    }
-}
-
 /// The `tracing` subscriber. midge does not use spans, so they are ignored.
 struct LogSubscriber(Arc<Shared>);
 
@@ -412,121 +353,6 @@ impl Subscriber for LogSubscriber {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
     fn enter(&self, _: &span::Id) {}
     fn exit(&self, _: &span::Id) {}
-}
-
-/// The three letters of a level, and their colour on a terminal.
-#[derive(Clone, Copy)]
-struct Label {
-    letters: &'static str,
-    colour: u8,
-}
-
-impl Label {
-    const ERROR: Label = Label {
-        letters: "ERR",
-        colour: 31,
-    };
-    const INFO: Label = Label {
-        letters: "INF",
-        colour: 32,
-    };
-
-    fn of(metadata: &Metadata<'_>) -> Label {
-        let (letters, colour) = match *metadata.level() {
-            Level::ERROR if metadata.target() == FATAL => ("FTL", 31),
-            Level::ERROR => return Label::ERROR,
-            Level::WARN => ("WRN", 33),
-            Level::INFO if metadata.target() == TRACED => ("TRC", 35),
-            Level::INFO => return Label::INFO,
-            Level::DEBUG => ("DBG", 36),
-            Level::TRACE => ("TRC", 35),
-        };
-        Label { letters, colour }
-    }
-}
-
-/// The message of an event and its other fields.
-#[derive(Default)]
-struct MessageVisitor {
-    message: String,
-    fields: String,
-}
-
-impl MessageVisitor {
-    /// The text as one line; characters from peers that would affect the display are escaped.
-    fn message(self) -> String {
-        escaped(&(self.message + &self.fields)).into_owned()
-    }
-}
-
-impl Visit for MessageVisitor {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a String cannot fail.
-        let _ = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            name => write!(self.fields, " {name}={value:?}"),
-        };
-    }
-}
-
-/// The format of lines.
-struct Style {
-    colour: AtomicBool,
-    time: AtomicBool,
-    utc: AtomicBool,
-    /// Without time and process id, because the log server adds them.
-    plain: AtomicBool,
-}
-
-impl Style {
-    fn of(options: &Options) -> Self {
-        let destination = Destination::of(options);
-        let colour = destination == Destination::Stderr && io::stderr().is_terminal();
-        Self {
-            plain: AtomicBool::new(matches!(destination, Destination::Syslog(_))),
-            colour: AtomicBool::new(colour),
-            time: AtomicBool::new(options.logtime),
-            utc: AtomicBool::new(options.logtime_utc),
-        }
-    }
-
-    fn copy_from(&self, other: &Self) {
-        for (own, other) in [
-            (&self.colour, &other.colour),
-            (&self.time, &other.time),
-            (&self.utc, &other.utc),
-            (&self.plain, &other.plain),
-        ] {
-            own.store(other.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
-    }
-
-    fn line(&self, label: Label, message: &str) -> String {
-        let Label { letters, colour } = label;
-        if self.plain.load(Ordering::Relaxed) {
-            return format!("[{letters}] {message}\n");
-        }
-        let begin = self.begin();
-        match self.colour.load(Ordering::Relaxed) {
-            true => format!("{begin}[\x1b[{colour}m{letters}\x1b[0m] {message}\n"),
-            false => format!("{begin}[{letters}] {message}\n"),
-        }
-    }
-
-    /// The beginning of a line that does not go to a log server.
-    fn begin(&self) -> String {
-        let is_set = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
-        let time = match (is_set(&self.time), is_set(&self.utc)) {
-            (false, _) => String::new(),
-            (true, true) => time_text(&Utc::now()),
-            (true, false) => time_text(&Local::now()),
-        };
-        format!("[{}] {time}", process::id())
-    }
-}
-
-fn time_text<Zone: TimeZone<Offset: fmt::Display>>(time: &DateTime<Zone>) -> String {
-    time.format("%Y/%m/%d %H:%M:%S%.6f ").to_string()
 }
 
 #[cfg(test)]

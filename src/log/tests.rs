@@ -1,5 +1,6 @@
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process};
 
+use chrono::{DateTime, Local, Utc};
 use tempfile::TempDir;
 
 use super::*;

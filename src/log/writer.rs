@@ -19,7 +19,7 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    Label, Style,
+    line::{Label, Style},
     sink::{Sink, Unwritten, write_to_ready_stderr},
 };
 use crate::telemetry::MonotonicMillis;
