@@ -115,9 +115,9 @@ impl Destinations {
 
     /// Whether there are no destinations.
     pub fn is_empty(&self) -> bool {
-        let goes_on =
+        let has_destinations =
             |indirect: &Indirect| indirect.mapped.is_some() || !indirect.services.is_empty();
-        self.matches.is_empty() && !self.indirect.as_deref().is_some_and(goes_on)
+        self.matches.is_empty() && !self.indirect.as_deref().is_some_and(has_destinations)
     }
 
     /// The peers of the cluster with interest in the subject in `account`, which must be the

@@ -150,8 +150,8 @@ mod tests {
         account.redefine(limits, None);
         assert_eq!(account.limit_text(), "max_connections 3");
         account.record_remote_connections("B", 9, "M");
-        let told = "max_connections 3; 9 connections are at other brokers";
-        assert_eq!(account.limit_text(), told);
+        let expected = "max_connections 3; 9 connections are at other brokers";
+        assert_eq!(account.limit_text(), expected);
         account.record_remote_connections("B", 1, "M");
         account.record_remote_connections("X", 1, "M");
         let first = account.admit();

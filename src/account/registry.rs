@@ -235,7 +235,7 @@ mod tests {
         accounts
             .all_announced()
             .iter()
-            .any(|told| told.name == name)
+            .any(|account| account.name == name)
     }
 
     /// A removed account is kept as long as it has changes to announce, and no longer; if it is
@@ -251,8 +251,8 @@ mod tests {
         assert_eq!(Arc::strong_count(&idle), 1);
         accounts.redefine(&defining(&["A"]), "");
         assert!(Arc::ptr_eq(&accounts.find("A").expect("back"), &first));
-        let told = accounts.all_announced();
-        assert_eq!(told.iter().filter(|it| it.name == "A").count(), 1);
+        let announced = accounts.all_announced();
+        assert_eq!(announced.iter().filter(|it| it.name == "A").count(), 1);
         accounts.redefine(&defining(&[]), "");
         assert!(is_announced(&accounts, "A"));
         drop(member);

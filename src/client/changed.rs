@@ -4,7 +4,7 @@
 //! Each session is asked once whether it would be let in now, as whom, and into
 //! which account. A client that would be stays connected, whatever else of its
 //! user or account is otherwise; of its subscriptions go those that would be
-//! refused. `server::reload` has all sessions look ([`tell_all`]) and afterwards
+//! refused. `server::reload` has all sessions look ([`notify_all`]) and afterwards
 //! cuts those for which there is no place any more ([`keep_limits`]).
 
 use std::{
@@ -46,12 +46,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 const REMOVED_TOLD: usize = 10;
 
 /// Has every session take over the settings in force, and waits for it.
-pub fn tell_all(context: &Context) {
+pub fn notify_all(context: &Context) {
     let generation = context.limits.generation();
     let mut waiting = context.registry.open();
     waiting
         .iter()
-        .for_each(|connection| connection.tell_changed());
+        .for_each(|connection| connection.notify_changed());
     let deadline = Instant::now() + PATIENCE;
     // Who is not in yet has nothing to lose, and may take its time.
     let is_behind = |connection: &Arc<Connection>| {

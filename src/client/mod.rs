@@ -26,7 +26,7 @@ pub mod system;
 mod tls_upgrade;
 mod trace;
 mod unauthenticated;
-mod unwelcome;
+mod untrusted;
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -54,7 +54,7 @@ use crate::{
     telemetry::{Telemetry, slow::Incident},
 };
 use batch::Held;
-pub use changed::{cut_plain, keep_account_limits, keep_limits, tell_all};
+pub use changed::{cut_plain, keep_account_limits, keep_limits, notify_all};
 pub use limits::{Limits, LimitsInForce};
 pub use password_queue::{PasswordQueue, PasswordQueueState};
 use session::Session;
@@ -62,7 +62,7 @@ use trace::Trace;
 
 /// Subscriptions of one who leaves that end before others have their turn.
 const LEAVING_AT_ONCE: usize = 2048;
-pub use unwelcome::close_untrusted;
+pub use untrusted::close_untrusted;
 
 /// What all clients share.
 pub struct Context {

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{net::TcpStream, time::timeout};
 
-use super::{log_prefix, session::Session, unwelcome};
+use super::{log_prefix, session::Session, untrusted};
 use crate::{
     connection::{
         buffers::with_buffers,
@@ -51,7 +51,7 @@ async fn introduce_and_shake(session: &mut Session, stream: &Arc<TcpStream>, tls
             secure(session, secured, first);
             // Other files may have come since the handshake looked at them; from
             // here on, who brings them looks at this connection.
-            unwelcome::close_if_untrusted(&session.context, tls, &session.connection);
+            untrusted::close_if_untrusted(&session.context, tls, &session.connection);
             if first {
                 introduce(session);
             }

@@ -11,7 +11,7 @@
 //! However much there is to tell, little of it waits in a queue: of what a new peer
 //! is told is noted how far that has come, and changes beyond what a long queue may
 //! take ahead are noted by their keys; the route's own task tells them in parts while
-//! its socket drains ([`LocalInterest::tell_more`]). A part tells how things are then,
+//! its socket drains ([`LocalInterest::send_more`]). A part tells how things are then,
 //! so what changed meanwhile is told once. What was subscribed before the first route
 //! is counted so, too, before anything is told: nobody waits for the lock longer than
 //! a part takes.
@@ -145,7 +145,7 @@ impl LocalInterest {
     }
 
     /// Has a peer told once more of everything that is wanted, beside what it is owed.
-    pub fn tell_again(&self, route: &Arc<Connection>) {
+    pub fn resend(&self, route: &Arc<Connection>) {
         let mut state = self.state.lock();
         let mut peers = state.peers.iter_mut();
         if let Some(peer) = peers.find(|it| Arc::ptr_eq(&it.route, route)) {
@@ -164,7 +164,7 @@ impl LocalInterest {
 
     /// Tells a peer the next of what it is owed, of at most about `budget`
     /// bytes, which it takes off. Returns whether more is left.
-    pub fn tell_more(
+    pub fn send_more(
         &self,
         buffers: &mut ThreadBuffers,
         route: &Arc<Connection>,
@@ -221,7 +221,7 @@ impl LocalInterest {
     }
 
     /// Has a peer told once more of what may have been too long for it.
-    pub fn tell_long_again(&self, route: &Arc<Connection>) {
+    pub fn resend_long_entries(&self, route: &Arc<Connection>) {
         let mut state = self.state.lock();
         let State { long, peers, .. } = &mut *state;
         owe(peers, route, long.iter().cloned());

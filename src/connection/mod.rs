@@ -327,7 +327,7 @@ impl Connection {
     }
 
     /// Has the connection's own task take over settings that are in force now.
-    pub fn tell_changed(&self) {
+    pub fn notify_changed(&self) {
         self.raise(CHANGED);
     }
 
@@ -431,7 +431,7 @@ impl Connection {
 
     /// Notes that the peer of a route was told all that was wanted here; whether
     /// that is new.
-    pub fn set_told(&self) -> bool {
+    pub fn set_announced(&self) -> bool {
         !self.is_told.swap(true, Ordering::AcqRel)
     }
 

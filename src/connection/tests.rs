@@ -211,7 +211,7 @@ fn told_of(
     with_buffers(|buffers| {
         let mut budget = usize::MAX;
         parts += 1;
-        while interest.tell_more(buffers, route, &mut budget) {
+        while interest.send_more(buffers, route, &mut budget) {
             parts += 1;
         }
         route.send(buffers, b"+END\r\n");
@@ -232,7 +232,7 @@ fn what_a_route_refuses_is_dealt_here() {
     let runtime = runtime();
     let account = Account::new("A");
     let (route, _peer) = connection_of(Kind::Router, &runtime, 1, Budget::own());
-    route.set_told();
+    route.set_announced();
     for (name, weight) in [(&b"crew"[..], 2), (b"other", 1)] {
         let interest = RemoteInterest::new(route.clone(), b"work", Some((name, weight)));
         account.add_remote(Arc::new(interest));
@@ -330,7 +330,7 @@ fn a_withdrawal_that_is_owed_is_told_though_all_is_told_again() {
         }
         account.unsubscribe(buffers, &[gone]);
     });
-    interest.tell_again(&route);
+    interest.resend(&route);
     assert!(!interest.is_at_rest());
     let (told, _) = told_of(&runtime, interest, &route, peer);
     let has = |line: &[u8]| memchr::memmem::rfind(&told, line);
@@ -367,7 +367,7 @@ fn what_was_there_before_the_first_route_is_counted_in_parts() {
     };
     for round in 0..4 {
         let mut budget = usize::MAX;
-        assert!(with_buffers(|buffers| interest.tell_more(
+        assert!(with_buffers(|buffers| interest.send_more(
             buffers,
             &route,
             &mut budget

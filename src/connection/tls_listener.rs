@@ -71,7 +71,7 @@ pub struct HandshakeView {
 }
 
 /// Why a peer that was let in would not be any more.
-pub struct Unwelcome {
+pub struct Untrusted {
     /// As the connection ends.
     pub reason: CloseReason,
     /// Whose certificate it is about.
@@ -82,7 +82,7 @@ pub struct Unwelcome {
     revoked_authority: Option<String>,
 }
 
-impl Unwelcome {
+impl Untrusted {
     /// Whom it is about, where revoked ones are counted: `who`, or that and the CA.
     pub fn counted_as(&self, who: String) -> String {
         match &self.revoked_authority {
@@ -175,11 +175,11 @@ impl TlsListener {
     /// Why a connection's peer, which was let in, would not be by the block and
     /// the files in force now; `None` if it would. That a certificate has expired
     /// meanwhile ends no connection.
-    pub fn find_unwelcome(&self, connection: &Connection) -> Option<Unwelcome> {
+    pub fn find_untrusted(&self, connection: &Connection) -> Option<Untrusted> {
         let tls = connection.tls()?;
         let chain = tls.peer_certificates();
         let material = self.store.current();
-        let refused = |why: &str, subject: String| Unwelcome {
+        let refused = |why: &str, subject: String| Untrusted {
             reason: CloseReason::TlsHandshakeFailure,
             text: format!("{why}: {subject}"),
             subject,
@@ -191,7 +191,7 @@ impl TlsListener {
             return material.options.verify.then(|| refused(why, peer));
         };
         if let Some(revoked) = material.revocations.find_revoked(&chain) {
-            return Some(Unwelcome {
+            return Some(Untrusted {
                 reason: CloseReason::CertificateRevoked,
                 text: revoked.to_string(),
                 revoked_authority: revoked.authority,

@@ -48,7 +48,7 @@ pub(super) struct RouteNow {
     /// What it wants in accounts that this broker has not.
     pub(super) unknown: UnknownInterest,
     /// Times that something it wants was not kept for want of room.
-    pub(super) no_room: usize,
+    pub(super) dropped_for_memory: usize,
     /// Bytes of the longest control line that it takes.
     pub(super) line_max: usize,
     /// Subjects and queue groups that it is not told of, as they are too long.
@@ -90,7 +90,7 @@ impl Mesh {
                     rtt: route.connection.rtt(),
                     backlog: route.connection.outbound().backlog(),
                     unknown: route.interest.in_unknown_accounts(),
-                    no_room: route.interest.no_room(),
+                    dropped_for_memory: route.interest.dropped_for_memory(),
                     line_max: route.connection.line_max(),
                     untold: untold(route),
                     too_long: {
@@ -247,7 +247,7 @@ mod tests {
             max_payload: 0,
             connected: true,
             since: MonotonicMillis(0),
-            last_heard: MonotonicMillis(0),
+            last_received: MonotonicMillis(0),
             losses: 0,
             lost_by: None,
             leaving: false,

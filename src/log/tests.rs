@@ -390,12 +390,12 @@ fn a_loss_is_reported_once_by_several_writers() {
         fs::read_to_string(&file).is_ok_and(|text| text.contains("there"))
     });
     drop(hanging.writer);
-    let mut told = vec![0; 100_000];
+    let mut buffer = vec![0; 100_000];
     use io::Read;
     let mut text = String::new();
     while !text.ends_with("x\n") {
-        let len = reader.read(&mut told).expect("the pipe");
-        text += &String::from_utf8_lossy(&told[..len]);
+        let len = reader.read(&mut buffer).expect("the pipe");
+        text += &String::from_utf8_lossy(&buffer[..len]);
     }
     assert!(
         text.contains("5 lines of the log could not"),

@@ -183,7 +183,7 @@ fn known(member: &Member, dial_error: &str) -> ClusterMember {
         connected: member.connected,
         leaving: member.leaving,
         since: rfc3339(member.since.time_of_day()),
-        last_seen: rfc3339(member.last_heard.time_of_day()),
+        last_seen: rfc3339(member.last_received.time_of_day()),
         error: match (dial_error, lost_by) {
             ("", Some(reason)) => reason.to_string(),
             _ => dial_error.to_owned(),

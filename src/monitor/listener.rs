@@ -145,7 +145,10 @@ async fn accept<L: Listener>(monitor: &Arc<Monitor>, listener: &L, places: &Arc<
             Ok((stream, source, door)) => {
                 failures.end();
                 let open = OpenSocket::new();
-                if !Port::Monitoring.finds_room(&stream, &open, places).await {
+                if !Port::Monitoring
+                    .has_free_descriptor(&stream, &open, places)
+                    .await
+                {
                     places.refuse();
                     let text = "Refused a monitoring connection: the file descriptors are used up";
                     tell(monitor, door, text.into());

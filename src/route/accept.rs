@@ -39,7 +39,11 @@ pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
                 let is_member = cluster.member_addresses.contains(peer.ip());
                 let is_allowed =
                     is_member && cluster.routes_from(peer.ip()) < ROUTES_PER_MEMBER_ADDRESS;
-                if !Port::Routes.finds_room(&stream, &open, admission).await && !is_allowed {
+                if !Port::Routes
+                    .has_free_descriptor(&stream, &open, admission)
+                    .await
+                    && !is_allowed
+                {
                     admission.refuse();
                     continue;
                 }

@@ -89,7 +89,7 @@ impl Reader for Session {
 
     fn handle_large(&mut self, buffers: &mut ThreadBuffers, large: Large) {
         buffers.read_at = MonotonicMicros::now();
-        self.route.record_heard();
+        self.route.record_received();
         let result = self.deliver_large(buffers, large);
         // Nothing of it is left; whether more is read shows the thread's buffers.
         self.is_held = false;
@@ -100,7 +100,7 @@ impl Reader for Session {
 
     fn handle_batch(&mut self, buffers: &mut ThreadBuffers, bytes: &[u8]) {
         buffers.read_at = MonotonicMicros::now();
-        self.route.record_heard();
+        self.route.record_received();
         let mut batch = RunInProgress::new();
         let mut at = 0;
         let mut result = Ok(());

@@ -139,7 +139,7 @@ pub struct Route {
     /// Its interest.
     pub interest: PeerInterest,
     /// When something was received last, as a [`MonotonicMillis`].
-    pub(super) heard_at: AtomicU64,
+    pub(super) received_at: AtomicU64,
     /// Whether the other broker's limit of control lines is known.
     pub(super) line_max_known: AtomicBool,
     /// Open requests for its connection counts.

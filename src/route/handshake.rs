@@ -155,7 +155,7 @@ impl<'a> Handshake<'a> {
             // A nats-server that was dialled dials back without credentials after each
             // interruption.
             let is_expected = matches!(why, security::refusal::Refusal::NoCredentials)
-                && (self.comes_from_member() || cluster.membership.contains(&connect.name));
+                && (self.is_from_member() || cluster.membership.contains(&connect.name));
             return Err(match is_expected {
                 true => refusal.expected(),
                 false => refusal,
@@ -317,13 +317,13 @@ impl<'a> Handshake<'a> {
 
     /// How long to wait for CONNECT before INFO is sent.
     fn connect_wait(&self) -> Duration {
-        match self.comes_from_member() {
+        match self.is_from_member() {
             true => self.options.auth_timeout().mul_f64(CONNECT_WAIT_OF_MEMBERS),
             false => CONNECT_WAIT,
         }
     }
 
-    fn comes_from_member(&self) -> bool {
+    fn is_from_member(&self) -> bool {
         let address = self.connection.peer.ip();
         self.cluster.member_addresses.contains(address)
     }

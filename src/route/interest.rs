@@ -70,7 +70,7 @@ pub struct PeerInterest {
     /// Entries that were dropped because there are too many unknown accounts.
     refused: AtomicUsize,
     /// Entries that were dropped because all peers' interest needs too much memory.
-    no_room: AtomicUsize,
+    dropped_for_memory: AtomicUsize,
 }
 
 impl Default for PeerInterest {
@@ -79,7 +79,7 @@ impl Default for PeerInterest {
             accounts: Mutex::default(),
             share: Share::new(&REMOTE_INTEREST),
             refused: AtomicUsize::new(0),
-            no_room: AtomicUsize::new(0),
+            dropped_for_memory: AtomicUsize::new(0),
         }
     }
 }
@@ -121,7 +121,7 @@ impl PeerInterest {
         let is_new = !accounts.contains_key(account);
         if is_new {
             if !self.share.has_capacity_for(name_len(account)) {
-                self.no_room.fetch_add(1, Ordering::Relaxed);
+                self.dropped_for_memory.fetch_add(1, Ordering::Relaxed);
                 return Added::Refused;
             }
             self.share.grow(name_len(account));
@@ -140,7 +140,7 @@ impl PeerInterest {
                 accounts.remove(account);
                 self.share.shrink(name_len(account));
             }
-            self.no_room.fetch_add(1, Ordering::Relaxed);
+            self.dropped_for_memory.fetch_add(1, Ordering::Relaxed);
             return Added::Refused;
         }
         if before.is_none_or(|before| before.weight != weight) {
@@ -251,15 +251,15 @@ impl PeerInterest {
     }
 
     /// Number of entries that were dropped because all peers' interest needs too much memory.
-    pub fn no_room(&self) -> usize {
-        self.no_room.load(Ordering::Relaxed)
+    pub fn dropped_for_memory(&self) -> usize {
+        self.dropped_for_memory.load(Ordering::Relaxed)
     }
 
     /// Whether entries were dropped for which there is memory now.
     pub(super) fn must_be_renewed(&self) -> bool {
         let has_memory = REMOTE_INTEREST.used() < REMOTE_INTEREST.limit() / USED_RATIO_MAX;
         match self.refused.load(Ordering::Relaxed) {
-            0 => self.no_room() > 0 && has_memory,
+            0 => self.dropped_for_memory() > 0 && has_memory,
             _ => has_memory && self.accounts.lock().len() < ACCOUNTS_MAX / USED_RATIO_MAX,
         }
     }

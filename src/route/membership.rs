@@ -78,7 +78,7 @@ pub struct Member {
     /// Since when that is so.
     pub since: MonotonicMillis,
     /// When something was last received from it.
-    pub last_heard: MonotonicMillis,
+    pub last_received: MonotonicMillis,
     /// Number of times that a route to it was lost.
     pub losses: u64,
     /// The reason of the last loss.
@@ -208,7 +208,7 @@ impl Membership {
             max_payload: info.max_payload,
             connected: true,
             since: now,
-            last_heard: now,
+            last_received: now,
             losses,
             lost_by,
             leaving: info.ldm,
@@ -232,7 +232,7 @@ impl Membership {
         if let Some(member) = state.members.get_mut(&route.remote_id) {
             member.connected = false;
             member.since = MonotonicMillis::now();
-            member.last_heard = route.last_heard();
+            member.last_received = route.last_received();
             // One of two simultaneous connections was closed: nothing was lost.
             member.losses += u64::from(reason != CloseReason::DuplicateRoute);
             member.lost_by = Some(reason);
@@ -306,7 +306,7 @@ impl Membership {
     /// Records that a member was asked for its view.
     pub(super) fn record_request(&self, route: &Route) {
         if let Some(member) = self.0.lock().members.get_mut(&route.remote_id) {
-            member.last_heard = route.last_heard();
+            member.last_received = route.last_received();
             member.requested_at.get_or_insert_with(MonotonicMillis::now);
         }
     }
@@ -317,7 +317,7 @@ impl Membership {
         if let Some(member) = self.0.lock().members.get_mut(id)
             && let Some(requested_at) = member.requested_at.take()
         {
-            member.last_heard = now;
+            member.last_received = now;
             member.view = Some(PeerView {
                 at: now,
                 took: requested_at.until(now),

@@ -156,7 +156,7 @@ async fn serve(
         info: Mutex::new(info),
         interest: Default::default(),
         requests: Default::default(),
-        heard_at: AtomicU64::new(MonotonicMillis::now().0),
+        received_at: AtomicU64::new(MonotonicMillis::now().0),
     });
     match tie_break::register_or_replace(cluster, &route, &options).await {
         Ok(()) => {

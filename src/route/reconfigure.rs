@@ -41,7 +41,7 @@ impl Cluster {
         }
         self.attach_accounts();
         for route in self.routes() {
-            route.connection.tell_changed();
+            route.connection.notify_changed();
         }
         self.reconfigured.notify_one();
         client_urls::refresh(self);
@@ -64,7 +64,7 @@ impl Cluster {
     /// Announces all interest to a peer again.
     pub(super) fn resend_interest(&self, route: &Route) {
         for account in self.context.accounts.all() {
-            account.interest.tell_again(&route.connection);
+            account.interest.resend(&route.connection);
         }
     }
 }

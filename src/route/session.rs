@@ -200,13 +200,13 @@ impl Session {
         let mut budget = ROOM;
         for account in &accounts {
             let interest = &account.interest;
-            if interest.tell_more(buffers, &connection, &mut budget) || budget == 0 {
+            if interest.send_more(buffers, &connection, &mut budget) || budget == 0 {
                 connection.owe_interest();
                 return buffers.flush_touched();
             }
         }
         buffers.flush_touched();
-        if connection.set_told() {
+        if connection.set_announced() {
             accounts.iter().for_each(|it| it.sublist.invalidate());
         }
     }

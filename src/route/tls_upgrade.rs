@@ -78,7 +78,7 @@ impl Cluster {
 
     /// Closes a route if TLS would not accept its peer now. Returns whether it would not.
     pub(super) fn close_if_untrusted(&self, tls: &TlsListener, connection: &Connection) -> bool {
-        let Some(untrusted) = tls.find_unwelcome(connection) else {
+        let Some(untrusted) = tls.find_untrusted(connection) else {
             return false;
         };
         if !connection.close(untrusted.reason) {

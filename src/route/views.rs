@@ -155,7 +155,7 @@ impl Cluster {
         connection.set_line_max(bytes);
         if is_more {
             for account in self.context.accounts.all_announced() {
-                account.interest.tell_long_again(connection);
+                account.interest.resend_long_entries(connection);
             }
         }
     }
@@ -257,13 +257,13 @@ fn go_duration(text: &str) -> Option<Duration> {
 
 impl Route {
     /// When something was last received from the other broker.
-    pub fn last_heard(&self) -> MonotonicMillis {
-        MonotonicMillis(self.heard_at.load(Ordering::Relaxed))
+    pub fn last_received(&self) -> MonotonicMillis {
+        MonotonicMillis(self.received_at.load(Ordering::Relaxed))
     }
 
     /// Records that something was received.
-    pub(super) fn record_heard(&self) {
-        self.heard_at
+    pub(super) fn record_received(&self) {
+        self.received_at
             .store(MonotonicMillis::now().0, Ordering::Relaxed);
     }
 }

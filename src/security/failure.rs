@@ -315,7 +315,7 @@ mod tests {
     /// Also for certificates that our verifier has not seen: those of a broker that was dialled.
     #[test]
     fn library_errors_about_certificates_become_readable_text() {
-        for (said, told) in [
+        for (error, expected) in [
             ("UnsupportedCertVersion", "is of X.509 version 1"),
             (
                 "MalformedExtensions",
@@ -323,11 +323,11 @@ mod tests {
             ),
             ("it is a bad one", "cannot be used: it is a bad one"),
         ] {
-            let other = OtherError(Arc::new(io::Error::other(said)));
+            let other = OtherError(Arc::new(io::Error::other(error)));
             let error = Error::InvalidCertificate(CertificateError::Other(other));
             let failure = Failure::of(&error);
             assert_eq!(failure.cause, Cause::BadCertificate);
-            assert!(failure.text.contains(told), "{failure}");
+            assert!(failure.text.contains(expected), "{failure}");
         }
     }
 }

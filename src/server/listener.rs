@@ -109,7 +109,10 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
                 failures.end();
                 let open = OpenSocket::new();
                 let admission = &clients.admission.clients;
-                if !Port::Clients.finds_room(&stream, &open, admission).await {
+                if !Port::Clients
+                    .has_free_descriptor(&stream, &open, admission)
+                    .await
+                {
                     refuse_without_descriptor(clients, &stream, peer);
                     continue;
                 }

@@ -281,7 +281,7 @@ impl Server {
         );
         // Last of what sessions read: they notice a reload by the new limits.
         clients.limits.replace(limits(&options));
-        client::tell_all(clients);
+        client::notify_all(clients);
         client::keep_limits(clients);
         if let Some((cluster, settings)) = cluster {
             let client_urls = advertised::urls(&options, self.client_address);

@@ -247,13 +247,13 @@ mod tests {
     #[test]
     fn a_storm_becomes_one_event_and_ordinary_changes_one_each() {
         let (churn, events) = (ConnectionChurn::new(10), EventLog::default());
-        let told = |at| {
+        let events_at = |at| {
             (0..50)
                 .filter(|_| churn.count(Change::Connected, SOURCE, MonotonicMillis(at)))
                 .count()
         };
-        assert_eq!(told(0), 10);
-        assert_eq!(told(1000), 0);
+        assert_eq!(events_at(0), 10);
+        assert_eq!(events_at(1000), 0);
         churn.tick(&events, MonotonicMillis(1500));
         assert!(churn.storm().is_some());
         assert_eq!(events.last_id(), 0);

@@ -89,12 +89,14 @@ pub(super) fn table_full(evidence: &Evidence) -> Vec<Symptom> {
 fn forgotten_interest(evidence: &Evidence) -> impl Iterator<Item = Symptom> {
     let mesh = &evidence.sample.mesh;
     mesh.present().filter_map(|member| {
-        let route = mesh.route(&member.id).filter(|route| route.no_room > 0)?;
+        let route = mesh
+            .route(&member.id)
+            .filter(|route| route.dropped_for_memory > 0)?;
         let text = format!(
             "there was no room for what it wants {}: messages that are published here may not get \
              to it. Once the interest of all peers takes less than half of what it may, the route \
              is made anew and all of it is told again",
-            count(route.no_room as u64, "time")
+            count(route.dropped_for_memory as u64, "time")
         );
         Some(warning(&member.name, route.cid, text))
     })

@@ -169,7 +169,7 @@ fn silence(evidence: &Evidence, member: &Member) -> Option<String> {
     if silent < evidence.thresholds.route_silence {
         return None;
     }
-    let heard = member.last_heard.until(now);
+    let heard = member.last_received.until(now);
     let text = match heard < silent / 2 {
         true => "though it sends: what this broker sends does not arrive there",
         false => "nor sent anything else: it hangs, or what it sends does not arrive here",

@@ -26,7 +26,7 @@ fn feed(
             match peer.step(now) {
                 Ok(Step::Wait) => break,
                 Ok(step) => steps.push(step),
-                Err(unfit) => return (steps, Some(unfit), peer),
+                Err(error) => return (steps, Some(error), peer),
             }
         }
     }
@@ -45,9 +45,9 @@ fn only_the_expected_operation_is_accepted() {
     ];
     for other in others {
         for expected in [Expected::ClientConnect, Expected::RouteConnect] {
-            let (steps, unfit, _) = feed(expected, other.as_bytes(), 1);
+            let (steps, error, _) = feed(expected, other.as_bytes(), 1);
             assert_eq!(
-                (steps, unfit),
+                (steps, error),
                 (vec![], Some(BeforeLoginError::Unexpected)),
                 "{expected:?} {other}"
             );
@@ -55,23 +55,23 @@ fn only_the_expected_operation_is_accepted() {
     }
     for line in ["CONNECT {}\r\n", "connect\t{}\n"] {
         for expected in [Expected::ClientConnect, Expected::RouteConnect] {
-            let (steps, unfit, _) = feed(expected, line.as_bytes(), 1);
-            assert_eq!((steps, unfit), (vec![Step::Connect(b"{}".into())], None));
+            let (steps, error, _) = feed(expected, line.as_bytes(), 1);
+            assert_eq!((steps, error), (vec![Step::Connect(b"{}".into())], None));
         }
     }
-    let (_, unfit, _) = feed(Expected::RouteConnect, b"INFO {}\r\n", 9);
-    assert_eq!(unfit, Some(BeforeLoginError::Info));
-    let (_, unfit, _) = feed(Expected::RouteInfo, b"CONNECT {}\r\n", 9);
-    assert_eq!(unfit, Some(BeforeLoginError::Connect));
-    let (_, unfit, _) = feed(Expected::RouteInfo, b"-ERR 'x'\r\n", 9);
-    assert_eq!(unfit, Some(BeforeLoginError::Error(b"'x'".into())));
+    let (_, error, _) = feed(Expected::RouteConnect, b"INFO {}\r\n", 9);
+    assert_eq!(error, Some(BeforeLoginError::Info));
+    let (_, error, _) = feed(Expected::RouteInfo, b"CONNECT {}\r\n", 9);
+    assert_eq!(error, Some(BeforeLoginError::Connect));
+    let (_, error, _) = feed(Expected::RouteInfo, b"-ERR 'x'\r\n", 9);
+    assert_eq!(error, Some(BeforeLoginError::Error(b"'x'".into())));
 }
 
 #[test]
 fn bytes_that_cannot_become_connect_are_refused_immediately() {
-    let (_, unfit, _) = feed(Expected::ClientConnect, b"CONNEKT", 1);
+    let (_, error, _) = feed(Expected::ClientConnect, b"CONNEKT", 1);
     assert_eq!(
-        unfit,
+        error,
         Some(BeforeLoginError::Parse(ParseError::UnknownOperation))
     );
 }
@@ -80,13 +80,13 @@ fn bytes_that_cannot_become_connect_are_refused_immediately() {
 fn a_limited_number_of_pings_may_precede_info() {
     for piece in [1, 7, 4096] {
         let flood = "PING\r\n+OK\r\n".repeat(100);
-        let (steps, unfit, _) = feed(Expected::RouteInfo, flood.as_bytes(), piece);
+        let (steps, error, _) = feed(Expected::RouteInfo, flood.as_bytes(), piece);
         assert_eq!(steps, vec![Step::Ping; IDLE_LINES_MAX / 2]);
-        assert_eq!(unfit, Some(BeforeLoginError::Idle));
+        assert_eq!(error, Some(BeforeLoginError::Idle));
         let few = "PING\r\n".repeat(IDLE_LINES_MAX) + "INFO {}\r\n";
-        let (steps, unfit, _) = feed(Expected::RouteInfo, few.as_bytes(), piece);
+        let (steps, error, _) = feed(Expected::RouteInfo, few.as_bytes(), piece);
         assert_eq!(steps.last(), Some(&Step::Info(b"{}".into())));
-        assert_eq!(unfit, None);
+        assert_eq!(error, None);
     }
 }
 
@@ -106,45 +106,45 @@ fn operations_before_info_are_kept() {
                     match peer.step(now) {
                         Ok(Step::Wait) => break,
                         Ok(step) => steps.push(step),
-                        Err(unfit) => return (steps, Some(unfit), peer),
+                        Err(error) => return (steps, Some(error), peer),
                     }
                 }
             }
             (steps, None, peer)
         };
-        let (steps, unfit, mut peer) = feed(&format!("{first}PING\r\n{last}INFO {{}}\r\n"));
+        let (steps, error, mut peer) = feed(&format!("{first}PING\r\n{last}INFO {{}}\r\n"));
         assert_eq!(steps, vec![Step::Ping, Step::Info(b"{}".into())]);
-        assert_eq!(unfit, None);
+        assert_eq!(error, None);
         assert_eq!(peer.take_rest(), format!("{first}{last}").as_bytes());
         for flood in ["RS+ $G a\r\n".repeat(MAX), format!("RMSG $G a {MAX}\r\n")] {
-            let (steps, unfit, peer) = feed(&flood);
+            let (steps, error, peer) = feed(&flood);
             assert_eq!(
-                (steps, unfit),
+                (steps, error),
                 (vec![], Some(BeforeLoginError::EarlyDataTooLong))
             );
             assert!(peer.early.len() <= MAX);
         }
     }
-    let (_, unfit, _) = feed(Expected::RouteInfo, b"RS+ $G a\r\n", 1);
-    assert_eq!(unfit, Some(BeforeLoginError::Unexpected), "of whom we dial");
+    let (_, error, _) = feed(Expected::RouteInfo, b"RS+ $G a\r\n", 1);
+    assert_eq!(error, Some(BeforeLoginError::Unexpected), "of whom we dial");
 }
 
 #[test]
 fn an_error_or_any_other_operation_may_come_instead_of_pong() {
     for piece in [1, 4096] {
-        let (steps, unfit, _) = feed(Expected::RouteAnswer, b"PING\r\nPONG\r\n", piece);
-        assert_eq!((steps, unfit), (vec![Step::Ping, Step::Answered], None));
-        let (steps, unfit, _) = feed(Expected::RouteAnswer, b"-ERR 'x'\r\nPONG\r\n", piece);
+        let (steps, error, _) = feed(Expected::RouteAnswer, b"PING\r\nPONG\r\n", piece);
+        assert_eq!((steps, error), (vec![Step::Ping, Step::Answered], None));
+        let (steps, error, _) = feed(Expected::RouteAnswer, b"-ERR 'x'\r\nPONG\r\n", piece);
         assert_eq!(
-            (steps, unfit),
+            (steps, error),
             (vec![], Some(BeforeLoginError::Error(b"'x'".into())))
         );
-        let (_, unfit, _) = feed(
+        let (_, error, _) = feed(
             Expected::RouteAnswer,
             "PING\r\n".repeat(99).as_bytes(),
             piece,
         );
-        assert_eq!(unfit, Some(BeforeLoginError::Idle));
+        assert_eq!(error, Some(BeforeLoginError::Idle));
     }
     let (mut peer, now) = begin(Expected::RouteAnswer);
     peer.buffer().extend(b"RS+ $G a\r\nPONG\r\n");
@@ -162,10 +162,10 @@ fn lines_are_limited_and_each_byte_costs_the_same() {
         for fill in [b' ', b'\t', b'x', b'\r'] {
             for piece in [1, 100, 4096] {
                 let flood = [b"CONNECT ".as_slice(), &vec![fill; 4 * MAX]].concat();
-                let (steps, unfit, mut peer) = feed(expected, &flood, piece);
+                let (steps, error, mut peer) = feed(expected, &flood, piece);
                 assert!(steps.is_empty());
                 assert_eq!(
-                    unfit,
+                    error,
                     Some(BeforeLoginError::Parse(ParseError::ControlLine))
                 );
                 assert!(peer.work() <= peer.buffer().len());
@@ -183,11 +183,11 @@ fn the_longest_line_is_accepted_however_it_is_split() {
         format!("CONNECT {json}\r\n")
     };
     for piece in [1, 100, 9000] {
-        let (steps, unfit, _) = feed(Expected::ClientConnect, line(MAX).as_bytes(), piece);
-        assert_eq!((steps.len(), unfit), (1, None));
-        let (steps, unfit, _) = feed(Expected::ClientConnect, line(MAX + 1).as_bytes(), piece);
+        let (steps, error, _) = feed(Expected::ClientConnect, line(MAX).as_bytes(), piece);
+        assert_eq!((steps.len(), error), (1, None));
+        let (steps, error, _) = feed(Expected::ClientConnect, line(MAX + 1).as_bytes(), piece);
         let refused = Some(BeforeLoginError::Parse(ParseError::ControlLine));
-        assert_eq!((steps.len(), unfit), (0, refused));
+        assert_eq!((steps.len(), error), (0, refused));
     }
 }
 

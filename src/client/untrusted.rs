@@ -24,21 +24,21 @@ pub(super) fn close_if_untrusted(
     tls: &TlsListener,
     connection: &Connection,
 ) -> bool {
-    let Some(unwelcome) = tls.find_unwelcome(connection) else {
+    let Some(untrusted) = tls.find_untrusted(connection) else {
         return false;
     };
-    if !connection.close(unwelcome.reason) {
+    if !connection.close(untrusted.reason) {
         return true;
     }
-    warn!("{} - {}", log_prefix(connection), unwelcome.text);
+    warn!("{} - {}", log_prefix(connection), untrusted.text);
     context.telemetry.events.record(
         EventKind::Certificate,
         connection.cid,
-        &unwelcome.subject,
-        &format!("its connection is closed: {}", unwelcome.text),
+        &untrusted.subject,
+        &format!("its connection is closed: {}", untrusted.text),
     );
-    if unwelcome.reason == CloseReason::CertificateRevoked {
-        let who = unwelcome.counted_as(connection.who());
+    if untrusted.reason == CloseReason::CertificateRevoked {
+        let who = untrusted.counted_as(connection.who());
         let revoked = &context.telemetry.revoked;
         revoked.count(who.as_bytes(), 0, connection.cid);
     }
