@@ -1,8 +1,8 @@
-//! Makes declarations of collectd's plugin interface from its own headers, so
-//! that names, sizes and layouts are those of the collectd that is installed.
+//! Generates declarations of collectd's plugin interface from its own headers, so that names, sizes
+//! and layouts match the installed collectd.
 //!
-//! Needs the headers (Debian: collectd-dev) and libclang with its own headers
-//! (Debian: libclang1-14 and libclang-common-14-dev, or libclang-dev).
+//! Needs the headers (Debian: collectd-dev) and libclang with its own headers (Debian: libclang1-14
+//! and libclang-common-14-dev, or libclang-dev).
 
 use std::{env, path::Path, process};
 
@@ -17,7 +17,7 @@ fn main() {
     let bindings = bindgen::Builder::default()
         .header_contents("collectd.h", "#include <collectd/core/daemon/plugin.h>")
         .clang_arg(format!("-I{HEADERS}"))
-        // The lengths of names come from the configuration collectd was built with.
+        // The lengths of names depend on the configuration that collectd was built with.
         .clang_arg("-DHAVE_CONFIG_H=1")
         .parse_callbacks(Box::new(bindgen::CargoCallbacks::new()))
         .allowlist_function("plugin_register_(complex_config|complex_read|init)")

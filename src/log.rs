@@ -1,27 +1,24 @@
 //! The log: `tracing` events as lines in nats-server's format.
 //!
-//! `[PID] YYYY/MM/DD HH:MM:SS.uuuuuu [INF] message`, to stderr or to a file that
-//! rotates and can be reopened, or to a log server (see [`syslog`]). `main` calls
-//! [`init`] once and keeps the [`LogHandle`] for SIGUSR1, reloads and the end;
-//! everybody else uses the macros of `tracing`. A fatal line is an error event with
-//! the target [`FATAL`].
+//! `[PID] YYYY/MM/DD HH:MM:SS.uuuuuu [INF] message`, written to stderr, to a file that rotates and
+//! can be reopened, or to a log server (see [`syslog`]). `main` calls [`init`] once and keeps the
+//! [`LogHandle`] for SIGUSR1, reloads and the exit; everything else uses the macros of `tracing`. A
+//! fatal line is an error event with the target [`FATAL`].
 //!
-//! Invariants: whoever logs never waits for a disk or a pipe (see [`writer`]),
-//! only midge's own events are shown, a line is written whole or not at all, text
-//! from a peer cannot begin a new line, and a log that cannot be written never
-//! stops the broker: lost lines are counted, are a finding, and are told as soon
-//! as writing works again.
+//! Invariants: logging never waits for a disk or a pipe (see [`writer`]); only midge's own events
+//! are shown; a line is written completely or not at all; text from a peer cannot begin a new line;
+//! a log that cannot be written never stops the broker: lost lines are counted, become a finding,
+//! and are reported in the log as soon as it can be written again.
 
+mod destination;
+mod line;
 mod sink;
 mod syslog;
 mod writer;
 
 use std::{
-    fmt::{self, Write as _},
-    io::{self, IsTerminal},
-    panic,
+    fmt, io, panic,
     path::PathBuf,
-    process,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -30,44 +27,40 @@ use std::{
     time::Duration,
 };
 
-use chrono::{DateTime, Local, TimeZone, Utc};
-use monitor_client::text::escaped;
 use parking_lot::RwLock;
 use tracing::{
-    Event, Level, Metadata, Subscriber,
-    field::{Field, Visit},
-    level_filters::LevelFilter,
-    span,
-    subscriber::Interest,
+    Event, Level, Metadata, Subscriber, level_filters::LevelFilter, span, subscriber::Interest,
 };
 
-use self::{
-    sink::Sink,
-    syslog::Connection,
-    writer::{Losses, Waiting, Writer},
-};
 pub use self::{
+    destination::Destination,
     syslog::Syslog,
     writer::{Loss, LossCause},
 };
+use self::{
+    line::{Label, MessageVisitor, Style},
+    sink::Sink,
+    syslog::Connection,
+    writer::{Losses, PreparedWriter, Writer},
+};
 use crate::{config::Options, telemetry::MonotonicMillis};
 
-/// Target of the events that say why the broker ends; shown as `FTL`:
-/// `tracing::error!(target: midge::log::FATAL, "…")`.
+/// Target of the events that say why the broker exits; shown as `FTL`: `tracing::error!(target:
+/// midge::log::FATAL, "…")`.
 pub const FATAL: &str = "midge::fatal";
 
-/// Target of the lines of one client's trace, which an operator asked for: info
-/// events, shown as `TRC` also where traces are off.
+/// Target of the lines of a single client's trace that an operator requested: info events, shown as
+/// `TRC` even if traces are off.
 pub const TRACED: &str = "midge::traced";
 
 /// Why the log could not be set up.
 #[derive(Debug)]
 pub enum InitError {
-    /// The process has a log already.
+    /// The process already has a log.
     AlreadySet,
     /// The log file cannot be opened.
     Open(PathBuf, io::Error),
-    /// The thread that writes it cannot be had.
+    /// The thread that writes it cannot be started.
     Thread(io::Error),
 }
 
@@ -89,20 +82,20 @@ impl std::error::Error for InitError {}
 
 /// Sets up the log of the process.
 ///
-/// A log server that cannot be reached keeps no broker from starting: the log goes
-/// to stderr until it can, and says so.
+/// If the log server cannot be reached, the broker starts anyway: the log goes to stderr, and says
+/// so, until the server can be reached.
 pub fn init(options: &Options) -> Result<LogHandle, InitError> {
     let handle = LogHandle::new(options)?;
-    let lines = Lines(handle.0.clone());
+    let lines = LogSubscriber(handle.0.clone());
     tracing::subscriber::set_global_default(lines).map_err(|_| InitError::AlreadySet)?;
-    // A panic, which is a defect, goes the same way: written to standard error at
-    // once it could hang the thread, and all that want to write there.
+    // A panic, which is a defect, is logged as well: writing it to stderr directly might block the
+    // thread and all others that write to stderr.
     panic::set_hook(Box::new(|panic| {
         let thread = thread::current();
         let name = thread.name().unwrap_or("without a name");
         tracing::error!("defect: the thread {name} {panic}");
     }));
-    handle.tell_unreached();
+    handle.warn_if_unreached();
     Ok(handle)
 }
 
@@ -110,29 +103,29 @@ pub fn init(options: &Options) -> Result<LogHandle, InitError> {
 #[derive(Clone)]
 pub struct LogHandle(Arc<Shared>);
 
-/// A log that is open and not yet in use.
+/// A log that is open and not in use yet.
 pub struct PreparedLog {
-    /// `None`: the one in use stays.
+    /// `None`: the present one stays in use.
     current: Option<Current>,
     style: Style,
     debug: bool,
     trace: bool,
 }
 
-/// How the log gets on.
+/// The state of the log.
 #[derive(Clone, Debug)]
 pub struct LogState {
-    /// Where it goes.
-    pub place: Place,
-    /// Bytes of lines that wait to be written.
+    /// The destination.
+    pub destination: Destination,
+    /// Bytes of queued lines.
     pub waiting: usize,
     /// Lines lost so far.
     pub lost: u64,
-    /// The last one that was lost.
+    /// The latest loss.
     pub last_lost: Option<Loss>,
     /// Why the last write failed.
     pub failure: Option<String>,
-    /// Since when a write has not come back.
+    /// Since when a write has been blocked.
     pub busy_since: Option<MonotonicMillis>,
 }
 
@@ -140,7 +133,7 @@ impl LogHandle {
     fn new(options: &Options) -> Result<LogHandle, InitError> {
         let style = Arc::new(Style::of(options));
         let losses = Arc::default();
-        let current = Current::open(Place::of(options), &style, &losses)?;
+        let current = Current::open(Destination::of(options), &style, &losses)?;
         current.writer.begin(None);
         Ok(LogHandle(Arc::new(Shared {
             debug: AtomicBool::new(options.debug),
@@ -151,37 +144,37 @@ impl LogHandle {
         })))
     }
 
-    /// Opens the log file again under its name, after it was moved away.
-    /// `false`: the log is no file. May wait for the disk.
+    /// Opens the log file again by its name, after it was moved away. `false`: the log is not a
+    /// file. May wait for the disk.
     ///
-    /// # Errors
+    ///  # Errors
     ///
     /// It cannot be opened; the old file stays in use.
     pub fn reopen(&self) -> Result<bool, InitError> {
-        let place = self.0.current.read().place.clone();
-        if !matches!(place, Place::File { .. }) {
+        let destination = self.0.current.read().destination.clone();
+        if !matches!(destination, Destination::File { .. }) {
             return Ok(false);
         }
-        let current = Current::open(place, &self.0.style, &self.0.losses)?;
-        self.0.renew(current);
+        let current = Current::open(destination, &self.0.style, &self.0.losses)?;
+        self.0.replace_writer(current);
         Ok(true)
     }
 
-    /// Opens the log that these options ask for. May wait for the disk; nothing
-    /// has changed before [`apply`](Self::apply).
+    /// Opens the log that these options ask for, without using it before [`apply`](Self::apply).
+    /// May wait for the disk.
     ///
-    /// # Errors
+    ///  # Errors
     ///
     /// It cannot be opened.
     pub fn prepare(&self, options: &Options) -> Result<PreparedLog, InitError> {
-        let place = Place::of(options);
-        let is_file = matches!(place, Place::File { .. });
-        // A file may have been moved away. A connection that works is not given up, one
-        // that does not is tried again anyway, and a pipe that takes nothing is not
-        // given one more thread.
-        let current = match !is_file && place == self.0.current.read().place {
+        let destination = Destination::of(options);
+        let is_file = matches!(destination, Destination::File { .. });
+        // A file is opened again because it may have been moved away. Other destinations are kept:
+        // a connection that works should not be replaced, one that does not is retried anyway, and
+        // a pipe that blocks should not get another thread.
+        let current = match !is_file && destination == self.0.current.read().destination {
             true => None,
-            false => Some(Current::open(place, &self.0.style, &self.0.losses)?),
+            false => Some(Current::open(destination, &self.0.style, &self.0.losses)?),
         };
         Ok(PreparedLog {
             current,
@@ -191,48 +184,50 @@ impl LogHandle {
         })
     }
 
-    /// Puts a prepared log in use. Waits for nothing and cannot fail.
+    /// Uses a prepared log. Does not wait and cannot fail.
     pub fn apply(&self, prepared: PreparedLog) {
         let shared = &self.0;
-        shared.style.become_like(&prepared.style);
+        shared.style.copy_from(&prepared.style);
         let is_new = prepared.current.is_some();
         if let Some(current) = prepared.current {
-            shared.current.write().give_way_to(current);
+            shared.current.write().replace_with(current);
         }
         shared.debug.store(prepared.debug, Ordering::Relaxed);
         shared.trace.store(prepared.trace, Ordering::Relaxed);
-        // tracing remembers which events are wanted.
+        // tracing caches which events are enabled.
         tracing::callsite::rebuild_interest_cache();
-        // In the log that is in use now.
+        // Logged to the new destination.
         if is_new {
-            self.tell_unreached();
+            self.warn_if_unreached();
         }
     }
 
-    /// Tells of a log server that could not be reached when it was put in use.
-    fn tell_unreached(&self) {
+    /// Logs that the log server could not be reached when it was put in use.
+    fn warn_if_unreached(&self) {
         let current = self.0.current.read();
         let unreached = current.unreached.clone();
-        let place = current.place.clone();
-        // Who logs takes the lock again.
+        let destination = current.destination.clone();
+        // Logging takes this lock again.
         drop(current);
         if let Some(cause) = unreached {
-            tracing::warn!("The log goes to stderr, because {place} cannot be reached: {cause}");
+            tracing::warn!(
+                "The log goes to stderr, because {destination} cannot be reached: {cause}"
+            );
         }
     }
 
-    /// Waits until what was logged so far is written, at most for the time.
+    /// Waits until everything logged so far is written, but not longer than `time`.
     pub fn flush(&self, time: Duration) {
         let writer = self.0.current.read().writer.clone();
         writer.flush(time);
     }
 
-    /// How it gets on.
-    pub fn look(&self) -> LogState {
+    /// The present state.
+    pub fn state(&self) -> LogState {
         let current = self.0.current.read();
-        let (lost, last_lost) = self.0.losses.so_far();
+        let (lost, last_lost) = self.0.losses.totals();
         LogState {
-            place: current.place.clone(),
+            destination: current.destination.clone(),
             waiting: current.writer.waiting(),
             lost,
             last_lost,
@@ -251,16 +246,16 @@ struct Shared {
 }
 
 impl Shared {
-    /// Puts another writer of the same place in use, unless another place was put
-    /// in use meanwhile.
-    fn renew(&self, new: Current) {
+    /// Replaces the writer by another one for the same destination, unless the destination has
+    /// changed meanwhile.
+    fn replace_writer(&self, new: Current) {
         let mut current = self.current.write();
-        if current.place == new.place {
-            current.give_way_to(new);
+        if current.destination == new.destination {
+            current.replace_with(new);
         }
     }
 
-    fn wants(&self, metadata: &Metadata<'_>) -> bool {
+    fn is_enabled(&self, metadata: &Metadata<'_>) -> bool {
         let own = metadata.target().strip_prefix("midge");
         own.is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
             && match *metadata.level() {
@@ -271,22 +266,27 @@ impl Shared {
     }
 }
 
-/// Where the log goes, and who writes it.
+/// The destination in use and its writer.
 struct Current {
-    place: Place,
-    /// Why the place could not be reached when it was opened.
+    destination: Destination,
+    /// Why the destination could not be reached when it was opened.
     unreached: Option<String>,
     writer: Arc<Writer>,
 }
 
 impl Current {
-    fn open(place: Place, style: &Arc<Style>, losses: &Arc<Losses>) -> Result<Self, InitError> {
-        // What can fail before a file is made, which would stay behind.
-        let waiting = Waiting::new(style.clone(), losses.clone()).map_err(InitError::Thread)?;
-        let sink = match &place {
-            Place::Stderr => Sink::Stderr,
-            Place::Syslog(place) => Sink::Syslog(Connection::open(place.clone())),
-            Place::File {
+    fn open(
+        destination: Destination,
+        style: &Arc<Style>,
+        losses: &Arc<Losses>,
+    ) -> Result<Self, InitError> {
+        // First what can fail: otherwise a new file would be left behind.
+        let waiting =
+            PreparedWriter::new(style.clone(), losses.clone()).map_err(InitError::Thread)?;
+        let sink = match &destination {
+            Destination::Stderr => Sink::Stderr,
+            Destination::Syslog(destination) => Sink::Syslog(Connection::open(destination.clone())),
+            Destination::File {
                 path,
                 limit,
                 max_files,
@@ -299,86 +299,32 @@ impl Current {
         };
         let writer = waiting.write_to(sink);
         Ok(Self {
-            place,
+            destination,
             unreached,
             writer: Arc::new(writer),
         })
     }
 
-    /// Puts another one in use; this one writes what it has and ends.
-    fn give_way_to(&mut self, new: Self) {
+    /// Replaces this one; it writes what it has queued and ends.
+    fn replace_with(&mut self, new: Self) {
         new.writer.begin(Some(&self.writer));
         *self = new;
     }
 }
 
-/// Where the log goes.
-#[derive(Clone, Debug, Eq, PartialEq)]
-pub enum Place {
-    /// A file.
-    File {
-        /// Its name.
-        path: PathBuf,
-        /// Bytes at which it is rotated; 0 is never.
-        limit: u64,
-        /// Most files, this one included; 0 keeps all.
-        max_files: usize,
-    },
-    /// Standard error.
-    Stderr,
-    /// The system's log or a log server.
-    Syslog(Syslog),
-}
+/// The `tracing` subscriber. midge does not use spans, so they are ignored.
+struct LogSubscriber(Arc<Shared>);
 
-impl fmt::Display for Place {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File { path, .. } => write!(f, "the log file {}", path.display()),
-            Self::Stderr => f.write_str("standard error"),
-            Self::Syslog(place) => place.fmt(f),
-        }
-    }
-}
-
-impl Place {
-    fn of(options: &Options) -> Self {
-        if let Some(path) = &options.log_file {
-            return Self::File {
-                path: path.clone(),
-                limit: options.log_size_limit,
-                max_files: options.log_max_num,
-            };
-        }
-        match &options.remote_syslog {
-            Some(remote) => Self::Syslog(Syslog::Remote(remote.clone())),
-            None if options.syslog => Self::Syslog(Syslog::Local),
-            None => Self::Stderr,
-        }
-    }
-
-    /// Where it is, as the configuration has it.
-    pub fn address(&self) -> String {
-        match self {
-            Self::File { path, .. } => path.display().to_string(),
-            Self::Stderr => "stderr".to_owned(),
-            Self::Syslog(place) => place.address(),
-        }
-    }
-}
-
-/// The subscriber. Spans are not used in midge and say nothing here.
-struct Lines(Arc<Shared>);
-
-impl Subscriber for Lines {
+impl Subscriber for LogSubscriber {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        match self.0.wants(metadata) {
+        match self.0.is_enabled(metadata) {
             true => Interest::always(),
             false => Interest::never(),
         }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.0.wants(metadata)
+        self.0.is_enabled(metadata)
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
@@ -392,7 +338,7 @@ impl Subscriber for Lines {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut text = Text::default();
+        let mut text = MessageVisitor::default();
         event.record(&mut text);
         let label = Label::of(event.metadata());
         let line = self.0.style.line(label, &text.message());
@@ -407,121 +353,6 @@ impl Subscriber for Lines {
     fn record_follows_from(&self, _: &span::Id, _: &span::Id) {}
     fn enter(&self, _: &span::Id) {}
     fn exit(&self, _: &span::Id) {}
-}
-
-/// The three letters of a level, and their colour on a terminal.
-#[derive(Clone, Copy)]
-struct Label {
-    letters: &'static str,
-    colour: u8,
-}
-
-impl Label {
-    const ERROR: Label = Label {
-        letters: "ERR",
-        colour: 31,
-    };
-    const INFO: Label = Label {
-        letters: "INF",
-        colour: 32,
-    };
-
-    fn of(metadata: &Metadata<'_>) -> Label {
-        let (letters, colour) = match *metadata.level() {
-            Level::ERROR if metadata.target() == FATAL => ("FTL", 31),
-            Level::ERROR => return Label::ERROR,
-            Level::WARN => ("WRN", 33),
-            Level::INFO if metadata.target() == TRACED => ("TRC", 35),
-            Level::INFO => return Label::INFO,
-            Level::DEBUG => ("DBG", 36),
-            Level::TRACE => ("TRC", 35),
-        };
-        Label { letters, colour }
-    }
-}
-
-/// The message of an event and its other fields.
-#[derive(Default)]
-struct Text {
-    message: String,
-    fields: String,
-}
-
-impl Text {
-    /// One line: what may come from a peer is made safe to show.
-    fn message(self) -> String {
-        escaped(&(self.message + &self.fields)).into_owned()
-    }
-}
-
-impl Visit for Text {
-    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        // Writing to a String cannot fail.
-        let _ = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
-            name => write!(self.fields, " {name}={value:?}"),
-        };
-    }
-}
-
-/// How lines look.
-struct Style {
-    colour: AtomicBool,
-    time: AtomicBool,
-    utc: AtomicBool,
-    /// The log server adds time and process.
-    bare: AtomicBool,
-}
-
-impl Style {
-    fn of(options: &Options) -> Self {
-        let place = Place::of(options);
-        let colour = place == Place::Stderr && io::stderr().is_terminal();
-        Self {
-            bare: AtomicBool::new(matches!(place, Place::Syslog(_))),
-            colour: AtomicBool::new(colour),
-            time: AtomicBool::new(options.logtime),
-            utc: AtomicBool::new(options.logtime_utc),
-        }
-    }
-
-    fn become_like(&self, other: &Self) {
-        for (own, other) in [
-            (&self.colour, &other.colour),
-            (&self.time, &other.time),
-            (&self.utc, &other.utc),
-            (&self.bare, &other.bare),
-        ] {
-            own.store(other.load(Ordering::Relaxed), Ordering::Relaxed);
-        }
-    }
-
-    fn line(&self, label: Label, message: &str) -> String {
-        let Label { letters, colour } = label;
-        if self.bare.load(Ordering::Relaxed) {
-            return format!("[{letters}] {message}\n");
-        }
-        let begin = self.begin();
-        match self.colour.load(Ordering::Relaxed) {
-            true => format!("{begin}[\x1b[{colour}m{letters}\x1b[0m] {message}\n"),
-            false => format!("{begin}[{letters}] {message}\n"),
-        }
-    }
-
-    /// What stands before the letters of a line that goes to no log server.
-    fn begin(&self) -> String {
-        let is_set = |flag: &AtomicBool| flag.load(Ordering::Relaxed);
-        let time = match (is_set(&self.time), is_set(&self.utc)) {
-            (false, _) => String::new(),
-            (true, true) => time_text(&Utc::now()),
-            (true, false) => time_text(&Local::now()),
-        };
-        format!("[{}] {time}", process::id())
-    }
-}
-
-fn time_text<Zone: TimeZone<Offset: fmt::Display>>(time: &DateTime<Zone>) -> String {
-    time.format("%Y/%m/%d %H:%M:%S%.6f ").to_string()
 }
 
 #[cfg(test)]

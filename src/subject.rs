@@ -1,9 +1,9 @@
-//! Subjects: what is valid, what is a wildcard, what matches what.
+//! Subjects: validity, wildcards and matching.
 //!
-//! A subject is a sequence of tokens divided by `.`. In a subscription the
-//! token `*` stands for exactly one token and a last token `>` for one or more.
-//! Any byte but white space may stand in a token; there is no UTF-8 check
-//! (nats-server has none). Everybody above uses this module; it knows nobody.
+//! A subject is a sequence of tokens separated by `.`. In a subscription the token `*` matches
+//! exactly one token, and a final token `>` matches one or more. A token may contain any byte but
+//! white space; UTF-8 is not checked (nats-server does not check it either). All other modules may
+//! use this one; it uses none.
 
 mod function;
 pub mod transform;
@@ -13,8 +13,7 @@ pub fn tokens(subject: &[u8]) -> impl Iterator<Item = &[u8]> {
     subject.split(|byte| *byte == b'.')
 }
 
-/// Whether a subscription may be made to `subject`: no empty token, and `>`
-/// only as the last token.
+/// Whether a subscription to `subject` is valid: no empty token, and `>` only as the last token.
 pub fn is_valid(subject: &[u8]) -> bool {
     let mut ended = false;
     for token in tokens(subject) {
@@ -26,25 +25,24 @@ pub fn is_valid(subject: &[u8]) -> bool {
     true
 }
 
-/// Whether some whole token is `*` or `>`, so that the subject of a
-/// subscription stands for more than itself.
+/// Whether some token is `*` or `>`, so that a subscription to it matches more than one subject.
 pub fn is_wildcard(subject: &[u8]) -> bool {
     tokens(subject).any(|token| token == b"*" || token == b">")
 }
 
-/// Whether some token is empty. A message published to such a subject
-/// reaches nobody.
+/// Whether some token is empty. A message published to such a subject is delivered to no
+/// subscription.
 pub fn has_empty_token(subject: &[u8]) -> bool {
     tokens(subject).any(<[u8]>::is_empty)
 }
 
-/// Whether a pedantic publisher may publish to `subject`: valid, no wildcard.
+/// Whether a pedantic client may publish to `subject`: it is valid and has no wildcard.
 pub fn is_valid_literal(subject: &[u8]) -> bool {
     is_valid(subject) && !is_wildcard(subject)
 }
 
-/// Whether a subscription to `pattern` takes a message published to `subject`.
-/// Wildcards in `subject` are ordinary tokens.
+/// Whether a subscription to `pattern` matches a message published to `subject`. Wildcards in
+/// `subject` are ordinary tokens.
 pub fn matches(pattern: &[u8], subject: &[u8]) -> bool {
     if has_empty_token(subject) {
         return false;
@@ -61,7 +59,7 @@ pub fn matches(pattern: &[u8], subject: &[u8]) -> bool {
     subject.next().is_none()
 }
 
-/// Whether every subject that `inner` takes is taken by `outer` too.
+/// Whether every subject that `inner` matches is matched by `outer` too.
 pub fn is_subset(inner: &[u8], outer: &[u8]) -> bool {
     let mut inner = tokens(inner);
     for wanted in tokens(outer) {
@@ -76,7 +74,7 @@ pub fn is_subset(inner: &[u8], outer: &[u8]) -> bool {
     inner.next().is_none()
 }
 
-/// Whether some subject is taken by both.
+/// Whether some subject matches both patterns.
 pub fn overlap(a: &[u8], b: &[u8]) -> bool {
     let (mut a, mut b) = (tokens(a), tokens(b));
     loop {
@@ -89,8 +87,8 @@ pub fn overlap(a: &[u8], b: &[u8]) -> bool {
     }
 }
 
-/// What two patterns have in common: the pattern of the subjects that both
-/// match; `None` if there is no such subject.
+/// The intersection of two patterns: the pattern of the subjects that both match; `None` if there
+/// are none.
 pub fn intersect(one: &[u8], other: &[u8]) -> Option<Vec<u8>> {
     let mut common: Vec<&[u8]> = Vec::new();
     let (mut ones, mut others) = (tokens(one), tokens(other));
@@ -187,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_patterns_have_in_common() {
+    fn intersections_of_patterns() {
         for (one, other, common) in [
             ("a.b", "a.b", Some("a.b")),
             ("a.*", "*.b", Some("a.b")),

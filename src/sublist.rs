@@ -1,12 +1,10 @@
-//! The sublist: from a subject to the subscriptions that take it.
+//! The sublist: finds the subscriptions that match a subject.
 //!
-//! Made for many readers and few writers. Subscriptions without wildcards,
-//! the great majority, sit in one hash map, so a look-up costs the same among
-//! a hundred or a hundred thousand; those with wildcards sit in a tree of
-//! tokens. Publishers keep what a look-up found ([`Matches`]) and compare its
-//! generation with the sublist's before they use it again, so a publish to a
-//! known subject takes no lock. The accounts own sublists; connections insert,
-//! remove and look up.
+//! Made for many readers and few writers. Subscriptions without wildcards, the great majority, are
+//! in one hash map, so a look-up costs the same for a hundred or a hundred thousand of them; those
+//! with wildcards are in a tree of tokens. Publishers cache the result of a look-up ([`Matches`])
+//! and compare its generation with the sublist's before they use it again, so a publish to a known
+//! subject takes no lock. Accounts own sublists; connections insert, remove and look up.
 
 mod names;
 mod node;
@@ -27,63 +25,63 @@ use self::{
 };
 use crate::{
     subject,
-    telemetry::held::{Pool, Share, allocated},
+    telemetry::pool::{Pool, Share, allocated},
 };
 
-/// What the sublist has to know of a subscription.
+/// What the sublist must know of a subscription.
 pub trait Entry {
-    /// The subject, wildcards included.
+    /// The subject, which may have wildcards.
     fn subject(&self) -> &[u8];
-    /// The queue group, if it is a member of one.
+    /// The queue group, if it is in one.
     fn queue(&self) -> Option<&[u8]>;
-    /// Bytes that it takes by itself.
+    /// Its own memory in bytes.
     fn memory(&self) -> usize;
-    /// Where it stands. Each is in one sublist at a time.
+    /// Its position in its list. A subscription is in one sublist at a time.
     fn slot(&self) -> &Slot;
 }
 
-/// Places below which a table keeps its size.
-const PLACES_MIN: usize = 1024;
+/// Capacity below which tables are not shrunk.
+const SHRINK_CAPACITY_MIN: usize = 1024;
 
 /// Subscriptions by subject.
 pub struct Sublist<T> {
     index: RwLock<Index<T>>,
-    /// What it holds, but for the table of the subjects without wildcards.
+    /// Its memory, except for the table of the subjects without wildcards.
     share: Share,
     generation: AtomicU64,
     lookups: AtomicU64,
 }
 
-/// The subscriptions that take one subject, as one look-up found them.
+/// The subscriptions that match one subject: the result of a look-up.
 pub struct Matches<T> {
     /// The subject that was looked up.
     pub subject: Box<[u8]>,
     /// The sublist's generation at the look-up; see [`Sublist::generation`].
     pub generation: u64,
-    /// Subscriptions outside of queue groups: each takes every message.
+    /// Subscriptions without a queue group: each receives every message.
     pub plain: Vec<Arc<T>>,
-    /// Queue groups: one member of each takes a message. A group is known by
-    /// its name, whatever its members subscribed to.
+    /// Queue groups: one member of each receives a message. A group is identified by its name
+    /// alone; its members may have different patterns.
     pub queues: Vec<Vec<Arc<T>>>,
 }
 
 impl<T> Matches<T> {
-    /// Whether nobody takes the subject.
+    /// Whether no subscription matches.
     pub fn is_empty(&self) -> bool {
         self.plain.is_empty() && self.queues.is_empty()
     }
 }
 
-/// Figures of a sublist for `/subsz`.
+/// Statistics of a sublist for `/subsz`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct SublistStats {
-    /// Subscriptions now.
+    /// Present subscriptions.
     pub subscriptions: u64,
     /// Insertions so far.
     pub inserts: u64,
     /// Removals so far.
     pub removes: u64,
-    /// Look-ups so far, those that a publisher answered from its cache left out.
+    /// Look-ups so far; hits of publishers' caches are not counted.
     pub lookups: u64,
 }
 
@@ -95,7 +93,7 @@ struct Index<T> {
 }
 
 impl<T: Entry> Sublist<T> {
-    /// An empty sublist, whose bytes are a share of `pool`.
+    /// An empty sublist, which takes its memory from `pool`.
     pub fn new(pool: &'static Pool) -> Self {
         Self {
             share: Share::new(pool),
@@ -110,14 +108,13 @@ impl<T: Entry> Sublist<T> {
         }
     }
 
-    /// A number that grows with every change: a result of an older generation
-    /// may be out of date.
+    /// A number that grows with every change: results of an older generation may be out of date.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
-    /// Makes every earlier result out of date.
-    pub fn touch(&self) {
+    /// Invalidates all cached results.
+    pub fn invalidate(&self) {
         self.generation.fetch_add(1, Ordering::Release);
     }
 
@@ -127,19 +124,21 @@ impl<T: Entry> Sublist<T> {
         index.literals.is_empty() && index.wildcards.is_empty()
     }
 
-    /// Whether there is room for so many bytes more, for who has others elsewhere; see
-    /// [`Share::has_room_with`].
-    pub fn has_room_for(&self, bytes: usize, elsewhere: isize) -> bool {
-        self.share.has_room_with(elsewhere, bytes)
+    /// Whether that many more bytes can be reserved, by an owner that has `elsewhere` more in other
+    /// sublists; see [`Share::has_capacity_with`].
+    pub fn has_capacity_for(&self, bytes: usize, elsewhere: isize) -> bool {
+        self.share.has_capacity_with(elsewhere, bytes)
     }
 
-    /// Bytes that a subscription's place takes besides itself, at most.
-    pub fn place_len(subject: &[u8]) -> usize {
+    /// Upper bound of the memory that the index needs for a subscription, besides the subscription
+    /// itself.
+    pub fn index_len(subject: &[u8]) -> usize {
         let place = size_of::<(Box<[u8]>, Node<T>)>() * 3 / 2;
         allocated(subject.len()) + FIRST_LEN + place
     }
 
-    /// Bytes of the table of the subjects without wildcards. All else is in its share.
+    /// Bytes of the table of the subjects without wildcards. Everything else is counted in the
+    /// share.
     pub fn table_memory(&self) -> usize {
         self.index.read().literals.allocation_size()
     }
@@ -151,11 +150,11 @@ impl<T: Entry> Sublist<T> {
         let mut grown = entry.memory();
         let node = index.node(entry.subject(), &mut grown);
         node.insert(entry, &mut grown);
-        self.share.hold_anyway(grown);
+        self.share.reserve_unlimited(grown);
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// Removes these very subscriptions; unknown ones are passed over.
+    /// Removes exactly these subscriptions; unknown ones are ignored.
     pub fn remove<'a>(&self, entries: impl IntoIterator<Item = &'a Arc<T>>)
     where
         T: 'a,
@@ -165,18 +164,18 @@ impl<T: Entry> Sublist<T> {
             let mut shrunk = entry.memory();
             if index.remove(entry, &mut shrunk) {
                 index.removes += 1;
-                self.share.give_back(shrunk);
+                self.share.release(shrunk);
             }
         }
-        // A crowd that has left gives its memory back.
+        // Shrink when most subscriptions have gone.
         let literals = &mut index.literals;
-        if literals.capacity() > PLACES_MIN && literals.len() < literals.capacity() / 8 {
+        if literals.capacity() > SHRINK_CAPACITY_MIN && literals.len() < literals.capacity() / 8 {
             literals.shrink_to(literals.len() * 2);
         }
         self.generation.fetch_add(1, Ordering::Release);
     }
 
-    /// Finds everybody who takes a message published to `subject`.
+    /// Finds all subscriptions that match `subject`.
     pub fn lookup(&self, subject: &[u8]) -> Matches<T> {
         self.lookups.fetch_add(1, Ordering::Relaxed);
         let index = self.index.read();
@@ -189,7 +188,7 @@ impl<T: Entry> Sublist<T> {
         }
         Matches {
             subject: subject.into(),
-            // Read under the lock: no change can come between it and the result.
+            // Read under the lock, so that no change can come between.
             generation: self.generation(),
             plain: found.plain,
             queues: found.queues,
@@ -206,7 +205,7 @@ impl<T: Entry> Sublist<T> {
         index.wildcards.for_each(&mut visit);
     }
 
-    /// The figures.
+    /// The statistics.
     pub fn stats(&self) -> SublistStats {
         let index = self.index.read();
         SublistStats {
@@ -219,8 +218,7 @@ impl<T: Entry> Sublist<T> {
 }
 
 impl<T: Entry> Index<T> {
-    /// The node of a subject or pattern, made if need be: its bytes are added to
-    /// `grown`.
+    /// Returns the node of a subject or pattern. If it is new, adds its memory to `grown`.
     fn node(&mut self, subject: &[u8], grown: &mut usize) -> &mut Node<T> {
         if !subject::is_wildcard(subject) {
             return find_or_insert(&mut self.literals, subject, || {
@@ -231,7 +229,7 @@ impl<T: Entry> Index<T> {
         self.wildcards.node(subject, grown)
     }
 
-    /// The bytes of what is removed with it are added to `shrunk`.
+    /// Removes a subscription and adds the freed memory to `shrunk`.
     fn remove(&mut self, entry: &Arc<T>, shrunk: &mut usize) -> bool {
         let subject = entry.subject();
         if subject::is_wildcard(subject) {

@@ -1,5 +1,5 @@
-//! A broker under test: started on free ports, observed from outside through
-//! its CPU clock, its memory and its monitoring port, and ended on drop.
+//! A broker under test: started on free ports, observed from outside through its CPU clock, its
+//! memory and its monitoring port, and killed on drop.
 
 use std::{
     fs::{self, File},
@@ -22,21 +22,21 @@ use crate::{
     sys::{self, CpuClock},
 };
 
-/// How long a broker may take to write its ports file.
+/// Time limit until a broker has written its ports file.
 const START_LIMIT: Duration = Duration::from_secs(15);
 
-/// A broker's program and the name it has in the report.
+/// A broker's program and its name in the report.
 #[derive(Clone, Debug)]
 pub(crate) struct Program {
     pub(crate) label: String,
     pub(crate) path: PathBuf,
-    /// What `--version` printed.
+    /// The output of `--version`.
     pub(crate) version: String,
 }
 
 impl Program {
-    /// Asks `path` for its version, which also shows that it can be run.
-    /// Without a label the version's own words are the name.
+    /// Asks `path` for its version, which also shows that it can be run. Without a label the
+    /// version is the name.
     pub(crate) fn find(path: &Path, label: Option<&str>) -> Result<Self> {
         let output = Command::new(path)
             .arg("--version")
@@ -64,11 +64,11 @@ impl Program {
 
 /// A running broker.
 pub(crate) struct Broker {
-    /// Where clients connect.
+    /// The client port.
     pub(crate) clients: Endpoint,
-    /// What it was started with beyond what all brokers are.
+    /// Arguments in addition to those that all brokers get.
     pub(crate) arguments: Vec<String>,
-    /// Where the monitoring port listens.
+    /// The monitoring port.
     pub(crate) monitor: SocketAddr,
     /// CPU time of the broker's process.
     pub(crate) cpu: CpuClock,
@@ -85,9 +85,8 @@ pub(crate) struct Memory {
 }
 
 impl Broker {
-    /// Starts the program on free loopback ports and waits until it listens.
-    /// Settings are the default ones but for `arguments`; `tls` is what its
-    /// clients need for them.
+    /// Starts the program on free loopback ports and waits until it listens. All settings except
+    /// `arguments` are defaults; `tls` is the matching configuration of clients.
     pub(crate) fn start(
         program: &Program,
         arguments: Vec<String>,
@@ -104,7 +103,7 @@ impl Broker {
             .stdin(Stdio::null())
             .stdout(log.try_clone().during("cannot share the log file")?)
             .stderr(log);
-        sys::end_with_us(&mut command);
+        sys::die_with_parent(&mut command);
         let mut child = command
             .spawn()
             .during(format_args!("cannot start {}", program.path.display()))?;
@@ -151,13 +150,13 @@ impl Broker {
         fetch(self.monitor, path)
     }
 
-    /// Whether there is such a page.
+    /// Whether the broker has this page.
     pub(crate) fn has_page(&self, path: &str) -> Result<bool> {
         let answer = exchange(self.monitor, path)?;
         Ok(status(&answer) != Some(b"404"))
     }
 
-    /// Ends the broker at once, as a crash does.
+    /// Kills the broker, like a crash.
     pub(crate) fn kill(&self) {
         sys::kill(self.pid);
     }
@@ -173,7 +172,7 @@ impl Broker {
         }
     }
 
-    /// The end of the broker's log, to explain a failure.
+    /// The end of the broker's log, for a failure report.
     pub(crate) fn log_tail(&self) -> String {
         log_tail(self.directory.path())
     }
@@ -190,7 +189,7 @@ impl Drop for Broker {
     }
 }
 
-/// Gets a page by HTTP/1.0, which keeps the answer free of chunks.
+/// Gets a page by HTTP/1.0, so that the answer is not chunked.
 pub(crate) fn fetch(monitor: SocketAddr, path: &str) -> Result<Vec<u8>> {
     let mut answer = exchange(monitor, path)?;
     let head_end = memchr::memmem::find(&answer, b"\r\n\r\n");
@@ -204,7 +203,7 @@ pub(crate) fn fetch(monitor: SocketAddr, path: &str) -> Result<Vec<u8>> {
 }
 
 fn exchange(monitor: SocketAddr, path: &str) -> Result<Vec<u8>> {
-    let ask = || {
+    let request = || {
         let mut answer = Vec::new();
         let mut stream = TcpStream::connect(monitor)?;
         stream.set_read_timeout(Some(Duration::from_secs(10)))?;
@@ -212,14 +211,14 @@ fn exchange(monitor: SocketAddr, path: &str) -> Result<Vec<u8>> {
         stream.read_to_end(&mut answer)?;
         Ok(answer)
     };
-    ask().during(format_args!("GET {path}"))
+    request().during(format_args!("GET {path}"))
 }
 
 fn status(answer: &[u8]) -> Option<&[u8]> {
     answer.split(|byte| *byte == b' ').nth(1)
 }
 
-/// What a broker writes with `--ports_file_dir` to `<program>_<pid>.ports`.
+/// The content of the file `<program>_<pid>.ports` that a broker writes with `--ports_file_dir`.
 #[derive(Deserialize)]
 struct Ports {
     nats: Vec<String>,
@@ -229,7 +228,7 @@ struct Ports {
 fn await_ports(child: &mut Child, directory: &Path) -> Result<(u32, SocketAddr, SocketAddr)> {
     let start = Instant::now();
     while start.elapsed() < START_LIMIT {
-        // The file may be there before its content.
+        // The file may exist before its content is written.
         if let Some((pid, text)) = ports_file(directory)?
             && let Ok(ports) = serde_json::from_str::<Ports>(&text)
         {

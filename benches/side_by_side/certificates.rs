@@ -1,5 +1,5 @@
-//! A CA, a broker and its nodes, made by the openssl command when a run needs
-//! TLS: RSA-4096 as Puppet has it, but for the key of the [`Node::Light`] one.
+//! A CA and certificates of a broker and its nodes, made with openssl for scenarios with TLS. Keys
+//! are RSA-4096 as in Puppet, except that of [`Node::Light`].
 
 use std::{
     fs,
@@ -18,18 +18,18 @@ use tempfile::TempDir;
 
 use crate::failure::{During, Failure, Result, fail};
 
-/// Whose certificate a client shows.
+/// Which certificate a client uses.
 #[derive(Clone, Copy)]
 pub(crate) enum Node {
-    /// One with a key of RSA-4096, which costs it more to sign with than all else.
+    /// One with an RSA-4096 key, whose signatures cost the client more than everything else.
     Puppet,
-    /// One with a key of P-256: its handshakes take little of the machine, so
-    /// that a crowd of it is nearer to one of other machines.
+    /// One with a P-256 key: its handshakes use little CPU, so that many clients on this machine
+    /// disturb the broker as little as if they were on others.
     Light,
 }
 
 impl Node {
-    /// What its files are called.
+    /// The base name of its files.
     fn name(self) -> &'static str {
         match self {
             Self::Puppet => "node",
@@ -44,7 +44,7 @@ pub(crate) struct Certificates {
 }
 
 impl Certificates {
-    /// Makes them; takes some seconds.
+    /// Makes them, which takes some seconds.
     pub(crate) fn new() -> Result<Self> {
         let folder = tempfile::tempdir().during("cannot make a temporary directory")?;
         let made = Self { folder };
@@ -92,7 +92,7 @@ impl Certificates {
         self.path("broker.conf")
     }
 
-    /// What clients bring along. They take sessions up again if `resume`.
+    /// The TLS configuration of clients. They resume sessions if `resume`.
     pub(crate) fn client(&self, node: Node, resume: bool) -> Result<Arc<ClientConfig>> {
         let name = node.name();
         let make = || -> std::result::Result<ClientConfig, Box<dyn std::error::Error>> {

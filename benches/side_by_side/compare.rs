@@ -1,4 +1,4 @@
-//! From the samples of all rounds to figures, ratios and verdicts.
+//! Computes values, ratios and verdicts from the samples of all rounds.
 
 use serde::Serialize;
 
@@ -8,13 +8,13 @@ use crate::{
     scenario::{Bound, Goal, Scenario},
 };
 
-/// What one broker did in one scenario, round by round.
+/// The results of one broker in one scenario, by round.
 pub(crate) struct Series {
     pub(crate) label: String,
     pub(crate) rounds: Vec<Result<Sample>>,
 }
 
-/// Median, least and greatest of some figures.
+/// Median, minimum and maximum of some values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub(crate) struct Spread {
     pub(crate) median: f64,
@@ -26,18 +26,18 @@ pub(crate) struct Spread {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Verdict {
-    /// A round failed, so there is no figure to trust.
+    /// A round failed, so the values are not reliable.
     Failed,
     Missed,
-    /// Nothing to compare with.
+    /// There is nothing to compare with.
     NotJudged,
     Reached,
 }
 
-/// A goal and what came of it.
+/// A goal and its result.
 pub(crate) struct Judgement {
     pub(crate) goal: &'static Goal,
-    /// The figure or the ratio that the goal is about.
+    /// The value or ratio that the goal concerns.
     pub(crate) value: Option<Spread>,
     pub(crate) verdict: Verdict,
 }
@@ -57,37 +57,37 @@ impl Series {
         metrics
     }
 
-    /// The figures of all rounds that did not fail.
+    /// The spread over all rounds that did not fail.
     pub(crate) fn spread(&self, metric: Metric) -> Option<Spread> {
         let samples = self.rounds.iter().flatten();
-        Spread::of(samples.filter_map(|sample| sample.figure(metric)))
+        Spread::of(samples.filter_map(|sample| sample.value(metric)))
     }
 
-    /// This divided by `peer`, round by round.
+    /// The ratio to `peer`, by round.
     pub(crate) fn ratio(&self, peer: &Self, metric: Metric) -> Option<Spread> {
-        let figure = |round: &Result<Sample>| round.as_ref().ok()?.figure(metric);
+        let value = |round: &Result<Sample>| round.as_ref().ok()?.value(metric);
         let pairs = self.rounds.iter().zip(&peer.rounds);
-        Spread::of(pairs.filter_map(|(own, other)| Some(figure(own)? / figure(other)?)))
+        Spread::of(pairs.filter_map(|(own, other)| Some(value(own)? / value(other)?)))
     }
 }
 
 impl Spread {
-    /// None of no figures.
-    pub(crate) fn of(figures: impl Iterator<Item = f64>) -> Option<Self> {
-        let mut figures: Vec<f64> = figures.collect();
-        figures.sort_unstable_by(f64::total_cmp);
-        let (min, max) = (*figures.first()?, *figures.last()?);
-        let middle = figures.len() / 2;
-        let median = if figures.len() % 2 == 1 {
-            figures[middle]
+    /// `None` if there are no values.
+    pub(crate) fn of(values: impl Iterator<Item = f64>) -> Option<Self> {
+        let mut values: Vec<f64> = values.collect();
+        values.sort_unstable_by(f64::total_cmp);
+        let (min, max) = (*values.first()?, *values.last()?);
+        let middle = values.len() / 2;
+        let median = if values.len() % 2 == 1 {
+            values[middle]
         } else {
-            (figures[middle - 1] + figures[middle]) / 2.0
+            (values[middle - 1] + values[middle]) / 2.0
         };
         Some(Self { median, min, max })
     }
 }
 
-/// Judges the scenario's goals: midge against the first peer, if any.
+/// Evaluates the scenario's goals: midge compared with the first peer, if any.
 pub(crate) fn judge(scenario: &Scenario, midge: &Series, peer: Option<&Series>) -> Vec<Judgement> {
     let judge_one = |goal: &'static Goal| {
         let (value, failed, reached): (_, _, fn(f64, f64) -> bool) = match goal.bound {

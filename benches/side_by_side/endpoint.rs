@@ -1,6 +1,5 @@
-//! Where clients of a broker connect, and a connection to it: plain bytes, or
-//! TLS above them. TLS here is rustls' own buffered client, not what midge has
-//! made of rustls.
+//! The address of a broker for clients, and a connection to it, with or without TLS. TLS uses
+//! rustls' own buffered client, not midge's code.
 
 use std::{
     cell::RefCell,
@@ -15,29 +14,29 @@ use rustls::{ClientConfig, ClientConnection, HandshakeKind, pki_types::ServerNam
 
 use crate::{
     failure::{During, Result},
-    wire::PATIENCE,
+    wire::TIMEOUT,
 };
 
-/// How long a handshake may take: thousands of them may be under way, and a
-/// broker may need ten milliseconds for each.
-const TLS_PATIENCE: Duration = Duration::from_secs(90);
+/// Time limit of a handshake: thousands may be in progress, and a broker may need ten milliseconds
+/// for each.
+const TLS_TIMEOUT: Duration = Duration::from_secs(90);
 
-/// Ciphertext read at once.
+/// Bytes of ciphertext per read.
 const CIPHERTEXT: usize = 64 * 1024;
 
-/// Room that plaintext may need beyond the ciphertext just read: records that
-/// were begun before.
+/// Bytes of plaintext that may come in addition to those just read, from records that began
+/// earlier.
 const RECORD: usize = 20 * 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; CIPHERTEXT]);
 }
 
-/// Where and how clients connect.
+/// Address and TLS configuration for clients.
 #[derive(Clone)]
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
-    /// What clients show and whom they believe; `None` without TLS.
+    /// TLS configuration; `None` without TLS.
     pub(crate) tls: Option<Arc<ClientConfig>>,
 }
 
@@ -48,8 +47,8 @@ pub(crate) struct Stream {
 }
 
 impl Endpoint {
-    /// Connects. With TLS the handshake is begun after the broker's INFO; what
-    /// is written goes out, and the handshake is finished, with the first read.
+    /// Connects. With TLS the handshake begins after the broker's INFO and is completed by the
+    /// first read; data written before is sent as well.
     pub(crate) fn open(&self) -> Result<Stream> {
         let mut stream = Stream::plain(connect_plain(self.address)?);
         if let Some(config) = &self.tls {
@@ -66,29 +65,28 @@ impl Stream {
         Self { socket, tls: None }
     }
 
-    /// The socket below.
+    /// The socket.
     pub(crate) fn socket(&self) -> &TcpStream {
         &self.socket
     }
 
-    /// Another handle of a connection without TLS, whose session cannot be
-    /// shared.
+    /// A second handle of a connection without TLS; a TLS session cannot be shared.
     pub(crate) fn share_plain(&self) -> Result<Self> {
         assert!(self.tls.is_none(), "a TLS session has one owner");
         let socket = self.socket.try_clone().during("cannot share a socket")?;
         Ok(Self::plain(socket))
     }
 
-    /// Whether the TLS session goes on from an earlier one.
+    /// Whether the TLS session was resumed.
     pub(crate) fn is_resumed(&self) -> bool {
         let kind = self.tls.as_ref().and_then(|tls| tls.handshake_kind());
         kind == Some(HandshakeKind::Resumed)
     }
 
     fn begin_tls(&mut self, config: &Arc<ClientConfig>) -> io::Result<()> {
-        self.socket.set_read_timeout(Some(TLS_PATIENCE))?;
-        self.socket.set_write_timeout(Some(TLS_PATIENCE))?;
-        // INFO comes in the clear, and nothing behind it before TLS is there.
+        self.socket.set_read_timeout(Some(TLS_TIMEOUT))?;
+        self.socket.set_write_timeout(Some(TLS_TIMEOUT))?;
+        // INFO is not encrypted, and nothing follows it before TLS.
         let mut byte = [0];
         while byte != *b"\n" {
             self.socket.read_exact(&mut byte)?;
@@ -101,8 +99,8 @@ impl Stream {
 }
 
 impl Read for Stream {
-    /// As of a socket. With TLS a buffer of [`CIPHERTEXT`] and more is filled
-    /// from one read of the socket.
+    /// Like the read of a socket. With TLS, a buffer of at least [`CIPHERTEXT`] bytes is filled by
+    /// one read of the socket.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Some(tls) = &mut self.tls else {
             return self.socket.read(buffer);
@@ -113,13 +111,13 @@ impl Read for Stream {
                 return Ok(len);
             }
             send(tls, &mut self.socket)?;
-            // All that comes must find room: rustls holds back little.
-            let room = match buffer.len().checked_sub(RECORD) {
-                Some(room) => room.min(CIPHERTEXT),
+            // Everything received must fit, because rustls buffers only a little.
+            let space = match buffer.len().checked_sub(RECORD) {
+                Some(space) => space.min(CIPHERTEXT),
                 None => buffer.len().min(4096),
             };
             let len = SCRATCH.with_borrow_mut(|scratch| -> io::Result<_> {
-                let received = self.socket.read(&mut scratch[..room])?;
+                let received = self.socket.read(&mut scratch[..space])?;
                 let mut rest = &scratch[..received];
                 let mut len = 0;
                 while !rest.is_empty() {
@@ -159,19 +157,19 @@ impl AsRawFd for Stream {
     }
 }
 
-/// A connection to an address, with the same socket options for all.
+/// Connects to an address; all connections have the same socket options.
 pub(crate) fn connect_plain(address: SocketAddr) -> Result<TcpStream> {
     let open = || {
         let stream = TcpStream::connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream.set_write_timeout(Some(TIMEOUT))?;
         Ok(stream)
     };
     open().during(format_args!("cannot connect to {address}"))
 }
 
-/// Takes what is decrypted; 0 if there is nothing (yet).
+/// Takes decrypted data; 0 if there is none yet.
 fn take_plaintext(tls: &mut ClientConnection, buffer: &mut [u8]) -> io::Result<usize> {
     let mut len = 0;
     while len < buffer.len() {
@@ -185,7 +183,7 @@ fn take_plaintext(tls: &mut ClientConnection, buffer: &mut [u8]) -> io::Result<u
     Ok(len)
 }
 
-/// Sends what TLS has ready.
+/// Sends what TLS has queued.
 fn send(tls: &mut ClientConnection, socket: &mut TcpStream) -> io::Result<()> {
     while tls.wants_write() {
         tls.write_tls(socket)?;

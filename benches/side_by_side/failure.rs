@@ -1,16 +1,16 @@
-//! The one error of the harness: a sentence that says what went wrong where.
-//! A failure inside a scenario is reported as FAILED instead of a figure.
+//! The error type of the harness: a sentence that says what went wrong and where. A failure within
+//! a scenario is reported as FAILED instead of a value.
 
 use std::{fmt, io};
 
-/// What went wrong, as a sentence for the reader of the report.
+/// What went wrong, as a sentence for the report.
 #[derive(Clone, Debug)]
 pub(crate) struct Failure(pub(crate) String);
 
 /// The result of everything that can fail here.
 pub(crate) type Result<T> = std::result::Result<T, Failure>;
 
-/// Ends the function with a [`Failure`] made like `format!`.
+/// Returns a [`Failure`] with a text like `format!`.
 macro_rules! fail {
     ($($arguments:tt)*) => {
         return Err($crate::failure::Failure(format!($($arguments)*)))
@@ -18,7 +18,7 @@ macro_rules! fail {
 }
 pub(crate) use fail;
 
-/// Says what was being done when an error of the system came.
+/// Adds to a system error what was being done.
 pub(crate) trait During<T> {
     /// Turns the error into "`what`: error".
     fn during(self, what: impl fmt::Display) -> Result<T>;
@@ -31,7 +31,7 @@ impl<T> During<T> for io::Result<T> {
 }
 
 impl Failure {
-    /// The same failure, with who had it in front.
+    /// Prefixes the failure with who had it.
     pub(crate) fn prefixed(self, who: impl fmt::Display) -> Self {
         Self(format!("{who}: {self}"))
     }

@@ -1,5 +1,5 @@
-//! A stream of messages through a broker (or a relay): publishers driven by
-//! this thread, receivers by a second one, with a bound on what is under way.
+//! A stream of messages through a broker (or a relay): this thread publishes, a second one
+//! receives, and the amount in flight is limited.
 
 use std::{
     thread,
@@ -13,22 +13,22 @@ use crate::{
     receivers::{Progress, Receivers, Tally},
 };
 
-/// Bytes under way to all receivers together: enough that the broker always
-/// finds full reads, not so much that it must cut a receiver off.
+/// Bytes in flight to all receivers together: enough that the broker always reads full buffers, but
+/// not so much that it must disconnect a receiver.
 const WINDOW_ALL: usize = 256 * 1024 * 1024;
-/// Bytes under way to one receiver, at least and at most.
+/// Minimum and maximum of bytes in flight to one receiver.
 const WINDOW_EACH: (usize, usize) = (256 * 1024, 4 * 1024 * 1024);
 
-/// Publishers, their receivers, and how much may be under way.
+/// Publishers, their receivers, and the limit of messages in flight.
 pub(crate) struct Flow {
     publishers: Vec<Publisher>,
     receivers: Receivers,
-    /// Tally that was sent, and that may be sent beyond what was received.
+    /// The number of messages sent, and the limit of those in flight.
     sent: u64,
     window: u64,
 }
 
-/// What went through in one run.
+/// The result of one run.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
     pub(crate) published: u64,
@@ -52,7 +52,7 @@ impl Flow {
     ) -> Result<Self> {
         let (least, most) = WINDOW_EACH;
         let window = (WINDOW_ALL / inboxes.len().max(1)).clamp(least, most);
-        // A rough header beside the payload.
+        // Plus a rough size of the protocol line.
         let messages = window / (payload + 24);
         Ok(Self {
             publishers,
@@ -62,13 +62,13 @@ impl Flow {
         })
     }
 
-    /// Publishes as fast as the window allows for so many seconds, and waits
-    /// until all has come.
+    /// Publishes for `seconds` as fast as the window allows, and waits until everything was
+    /// received.
     pub(crate) fn run(&mut self, seconds: f64) -> Result<Run> {
         self.run_beside(seconds, || Ok(()))
     }
 
-    /// The same with something else to do before every chunk.
+    /// The same, calling `beside` before every chunk.
     pub(crate) fn run_beside(
         &mut self,
         seconds: f64,
@@ -85,8 +85,8 @@ impl Flow {
         })
     }
 
-    /// Lets `send` publish; it gets the tally sent so far and returns the new
-    /// one. Meanwhile the receivers run, until all has come.
+    /// Calls `send` to publish; it gets the count sent so far and returns the new one. Meanwhile
+    /// the receivers run, until everything was received.
     pub(crate) fn drive(
         &mut self,
         send: impl FnOnce(&mut [Publisher], &Progress, u64) -> Result<u64>,
@@ -117,9 +117,9 @@ impl Flow {
         })
     }
 
-    /// Checks that nothing more comes than was published.
-    pub(crate) fn settle(&mut self) -> Result<()> {
-        self.receivers.settle()
+    /// Checks that no more was received than published.
+    pub(crate) fn check_no_extra(&mut self) -> Result<()> {
+        self.receivers.check_no_extra()
     }
 
     /// The receiving connections.
@@ -132,8 +132,7 @@ impl Flow {
     }
 }
 
-/// Sends one chunk on each publisher when `window` has room for it; returns
-/// the tally sent.
+/// Sends one chunk per publisher when the window permits it; returns the count sent.
 fn send_round(
     publishers: &mut [Publisher],
     progress: &Progress,
@@ -148,7 +147,7 @@ fn send_round(
     Ok(round)
 }
 
-/// Both results, or the failure that caused the other.
+/// Combines both results; of two failures it keeps both texts.
 fn both<A, B>(sent: Result<A>, received: Result<B>) -> Result<(A, B)> {
     match (sent, received) {
         (Ok(sent), Ok(received)) => Ok((sent, received)),

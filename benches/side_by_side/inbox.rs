@@ -1,6 +1,5 @@
-//! A receiving connection: counts messages, checks that none is lost, doubled
-//! or out of order, and samples their content. Cheap enough that the broker,
-//! not this, is the bottleneck.
+//! A receiving connection: counts messages, checks that none is lost, duplicated or out of order,
+//! and samples their content. It is cheap, so that the broker is the bottleneck.
 
 use std::io::{Read, Write};
 
@@ -12,7 +11,7 @@ use crate::{
     wire::{Control, control},
 };
 
-/// Which messages a receiver waits for.
+/// Which messages a receiver expects.
 #[derive(Clone)]
 pub(crate) enum Expect {
     /// Every message of one publisher, all with this header line.
@@ -21,8 +20,8 @@ pub(crate) enum Expect {
     AnyOrder { header: String },
     /// A share of the messages of one publisher, with this header line.
     Share { header: String },
-    /// Messages with any header, perhaps one message several times because
-    /// several subscriptions match.
+    /// Messages with any header, possibly the same message several times for several matching
+    /// subscriptions.
     AnySubject,
 }
 
@@ -31,18 +30,18 @@ pub(crate) struct Inbox {
     pub(crate) stream: Stream,
     /// Messages received so far.
     pub(crate) received: u64,
-    /// Numbers of the messages that may come in any order.
+    /// Numbers of the messages received in any order.
     pub(crate) numbers: Vec<u64>,
     /// PONGs received so far.
     pub(crate) pongs: u64,
-    /// Latencies of the messages that came, ns, when stamps are read.
+    /// Latencies of the received messages in ns, if stamps are read.
     pub(crate) latencies_ns: Option<Vec<u64>>,
     expect: Expect,
     payload: usize,
     filler: Vec<u8>,
     /// The lowest number the next message may have.
     next_number: u64,
-    /// The unfinished message at the end of the last read.
+    /// The incomplete message at the end of the last read.
     tail: Vec<u8>,
 }
 
@@ -62,20 +61,20 @@ impl Inbox {
         }
     }
 
-    /// Reads the stamp of every message, too.
+    /// Also reads the stamp of every message.
     pub(crate) fn with_latencies(mut self) -> Self {
         self.latencies_ns = Some(Vec::new());
         self
     }
 
-    /// Reads once from the readable socket through `scratch`, which all
-    /// receivers of a thread share, and counts what came.
+    /// Reads once from the readable socket through `scratch`, which all receivers of a thread
+    /// share, and counts the messages.
     pub(crate) fn read(&mut self, scratch: &mut [u8]) -> Result<()> {
-        let held = self.tail.len();
-        scratch[..held].copy_from_slice(&self.tail);
+        let tail_len = self.tail.len();
+        scratch[..tail_len].copy_from_slice(&self.tail);
         let count = self
             .stream
-            .read(&mut scratch[held..])
+            .read(&mut scratch[tail_len..])
             .during("receiving messages")?;
         if count == 0 {
             fail!(
@@ -83,7 +82,7 @@ impl Inbox {
                 self.received
             );
         }
-        let bytes = &scratch[..held + count];
+        let bytes = &scratch[..tail_len + count];
         let now_ns = self.latencies_ns.as_ref().map_or(0, |_| now_ns());
         let mut done = 0;
         let mut sampled = false;
@@ -92,7 +91,7 @@ impl Inbox {
             match self.next(rest)? {
                 Next::Message { header } => {
                     let payload = &rest[header..header + self.payload + 2];
-                    self.take(payload, now_ns)?;
+                    self.count_message(payload, now_ns)?;
                     if !sampled {
                         self.compare(payload)?;
                         sampled = true;
@@ -100,7 +99,7 @@ impl Inbox {
                     done += header + payload.len();
                 }
                 Next::Line { length } => {
-                    self.obey(&rest[..length])?;
+                    self.handle_line(&rest[..length])?;
                     done += length + 2;
                 }
                 Next::Unfinished => break,
@@ -135,7 +134,7 @@ impl Inbox {
         Ok(Next::Message { header })
     }
 
-    fn take(&mut self, payload: &[u8], now_ns: u64) -> Result<()> {
+    fn count_message(&mut self, payload: &[u8], now_ns: u64) -> Result<()> {
         let number = read_u64(&payload[..NUMBER]);
         let in_order = match self.expect {
             Expect::All { .. } => number == self.next_number,
@@ -144,7 +143,7 @@ impl Inbox {
                 true
             }
             Expect::Share { .. } => number >= self.next_number,
-            // The same message may come for several subscriptions.
+            // The same message may be delivered to several subscriptions.
             Expect::AnySubject => number + 1 >= self.next_number,
         };
         if !in_order {
@@ -162,7 +161,7 @@ impl Inbox {
         Ok(())
     }
 
-    /// Compares what does not change: the filler and the end.
+    /// Compares the constant parts: the filler and the end.
     fn compare(&self, payload: &[u8]) -> Result<()> {
         let own = if self.latencies_ns.is_some() {
             NUMBER_AND_STAMP
@@ -175,7 +174,7 @@ impl Inbox {
         Ok(())
     }
 
-    fn obey(&mut self, line: &[u8]) -> Result<()> {
+    fn handle_line(&mut self, line: &[u8]) -> Result<()> {
         match control(line)? {
             Control::Ping => self.stream.write_all(b"PONG\r\n").during("sending PONG")?,
             Control::Pong => self.pongs += 1,
@@ -185,13 +184,13 @@ impl Inbox {
     }
 }
 
-/// What comes next in the bytes received.
+/// What the received bytes begin with.
 enum Next {
-    /// A whole message after a header line of so many bytes.
+    /// A complete message, after a header line of this length.
     Message {
         header: usize,
     },
-    /// Another line, without its CRLF so many bytes long.
+    /// Another line; the length excludes its CRLF.
     Line {
         length: usize,
     },

@@ -1,5 +1,4 @@
-//! The whole of a run as JSON, for machines: every round's figures, not only
-//! the medians.
+//! The complete results as JSON: the values of every round, not only the medians.
 
 use std::io::Write;
 
@@ -13,8 +12,8 @@ use crate::{
     sys,
 };
 
-/// Writes plan and results. Keys of figures have their unit in the name;
-/// a round is an object of figures or `{"failed": reason}`.
+/// Writes plan and results. Keys of values include the unit; a round is an object of values or
+/// `{"failed": reason}`.
 pub(crate) fn write(mut file: impl Write, plan: &Plan, results: &[ScenarioResult]) -> Result<()> {
     let document = json!({
         "machine": {"cores": sys::cores(), "kernel": sys::kernel()},

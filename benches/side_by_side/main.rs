@@ -1,5 +1,5 @@
-//! The side-by-side benchmark: puts the same load on midge and on other
-//! NATS-compatible brokers in turn and compares what it costs them.
+//! The side-by-side benchmark: applies the same load to midge and to other NATS-compatible brokers
+//! in turn and compares the costs.
 //!
 //! `cargo bench --bench side_by_side -- --help`; see `benches/README.md`.
 
@@ -36,8 +36,8 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    // `cargo test --all-targets` starts benchmarks, too, with the arguments of
-    // tests; only `cargo bench` gives this one.
+    // `cargo test --all-targets` also starts benchmarks, with the arguments of tests; only `cargo
+    // bench` passes this one.
     if !std::env::args().any(|argument| argument == "--bench") {
         eprintln!("side_by_side measures only with `cargo bench` (or the argument --bench)");
         return ExitCode::SUCCESS;
@@ -52,7 +52,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs what was asked for and returns how many runs failed.
+/// Runs the selected scenarios and returns how many runs failed.
 fn run(options: &Options) -> Result<usize> {
     if options.list {
         for scenario in SCENARIOS {
@@ -64,7 +64,7 @@ fn run(options: &Options) -> Result<usize> {
         return Ok(0);
     }
     let scenarios = options.scenarios()?;
-    // A file that cannot be written is to be known before the long run.
+    // Fail before the long run if the file cannot be written.
     let json = match &options.json {
         Some(path) => Some(File::create(path).during(path.display())?),
         None => None,

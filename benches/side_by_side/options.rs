@@ -63,8 +63,8 @@ impl Options {
 
     pub(crate) fn seconds(&self) -> Result<f64> {
         match self.seconds {
-            // Longer, and brokers would miss the answers to their PINGs that
-            // idle connections do not send.
+            // With more, brokers would miss the answers to their PINGs, which idle connections do
+            // not send.
             Some(seconds) if !(0.05..=30.0).contains(&seconds) => {
                 fail!("--seconds {seconds}: give a number from 0.05 to 30")
             }
@@ -74,7 +74,7 @@ impl Options {
         }
     }
 
-    /// By what large populations are divided.
+    /// Divisor of large numbers.
     pub(crate) fn divisor(&self) -> usize {
         if self.quick { 10 } else { 1 }
     }
@@ -108,12 +108,12 @@ impl Options {
         Ok(programs)
     }
 
-    /// The chosen scenarios, in the table's order.
+    /// The selected scenarios, in the table's order.
     pub(crate) fn scenarios(&self) -> Result<Vec<&'static Scenario>> {
         for pattern in &self.only {
             if !SCENARIOS
                 .iter()
-                .any(|scenario| chosen(pattern, scenario.name))
+                .any(|scenario| is_selected(pattern, scenario.name))
             {
                 fail!("--only {pattern}: no such scenario; --list shows them");
             }
@@ -125,13 +125,13 @@ impl Options {
                     || self
                         .only
                         .iter()
-                        .any(|pattern| chosen(pattern, scenario.name))
+                        .any(|pattern| is_selected(pattern, scenario.name))
             })
             .collect())
     }
 }
 
-fn chosen(pattern: &str, name: &str) -> bool {
+fn is_selected(pattern: &str, name: &str) -> bool {
     match pattern.strip_suffix('*') {
         Some(beginning) => name.starts_with(beginning),
         None => name == pattern,

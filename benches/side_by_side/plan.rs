@@ -1,4 +1,4 @@
-//! What is run how often and in which order.
+//! Which runs are made, how often and in which order.
 
 use std::net::TcpListener;
 
@@ -14,7 +14,7 @@ use crate::{
     sys,
 };
 
-/// Open files that the harness needs beside the connections of a load.
+/// Open files that the harness needs besides the connections of a load.
 const OTHER_FILES: u64 = 200;
 
 /// The brokers and the size of all runs.
@@ -24,22 +24,22 @@ pub(crate) struct Plan {
     pub(crate) rounds: u32,
     pub(crate) seconds: f64,
     pub(crate) divisor: usize,
-    /// How many connections the limit of open files allows.
-    pub(crate) connections_most: usize,
-    /// For the scenarios with TLS, if there are any.
+    /// Limit of connections due to the limit of open files.
+    pub(crate) connections_max: usize,
+    /// For scenarios with TLS, if there are any.
     certificates: Option<Certificates>,
 }
 
-/// A scenario, what was measured and how it is judged.
+/// A scenario, its results and their evaluation.
 pub(crate) struct ScenarioResult {
     pub(crate) scenario: &'static Scenario,
-    /// midge first, then its peers; or the machine alone.
+    /// midge first, then its peers; or only the machine.
     pub(crate) series: Vec<Series>,
     pub(crate) goals: Vec<Judgement>,
 }
 
 impl ScenarioResult {
-    /// How many runs have no figure.
+    /// Number of failed runs.
     pub(crate) fn failed_runs(&self) -> usize {
         let rounds = self.series.iter().flat_map(|series| &series.rounds);
         rounds.filter(|round| round.is_err()).count()
@@ -47,8 +47,7 @@ impl ScenarioResult {
 }
 
 impl Plan {
-    /// Finds the brokers, raises the limit of open files and makes what the
-    /// scenarios need.
+    /// Finds the brokers, raises the limit of open files and prepares what the scenarios need.
     pub(crate) fn new(options: &Options, scenarios: &[&Scenario]) -> Result<Self> {
         let with_tls = scenarios
             .iter()
@@ -59,7 +58,7 @@ impl Plan {
             rounds: options.rounds(),
             seconds: options.seconds()?,
             divisor: options.divisor(),
-            connections_most: files.saturating_sub(OTHER_FILES) as usize,
+            connections_max: files.saturating_sub(OTHER_FILES) as usize,
             certificates: with_tls.then(Certificates::new).transpose()?,
         })
     }
@@ -82,8 +81,7 @@ impl Plan {
         }
     }
 
-    /// Every broker once per round, in an order that changes from round to
-    /// round.
+    /// Runs every broker once per round, in an order that alternates between rounds.
     fn run_on_brokers(
         &self,
         load: BrokerLoad,
@@ -118,7 +116,7 @@ impl Plan {
         Ok(vec![Broker::start(program, Vec::new(), None)?])
     }
 
-    /// A broker that asks its clients for certificates.
+    /// A broker that requires client certificates.
     fn start_with_tls(&self, program: &Program) -> Result<Vec<Broker>> {
         let Some(certificates) = &self.certificates else {
             fail!("no certificates were made");
@@ -129,7 +127,7 @@ impl Plan {
         Ok(vec![Broker::start(program, arguments, Some(client))?])
     }
 
-    /// One load on fresh brokers.
+    /// Runs a load on new brokers.
     fn run_once(
         &self,
         load: BrokerLoad,
@@ -143,7 +141,7 @@ impl Plan {
             certificates: self.certificates.as_ref(),
             seconds: self.seconds,
             divisor: self.divisor,
-            connections_most: self.connections_most,
+            connections_max: self.connections_max,
         };
         load::run(load, &stage).map_err(|Failure(text)| {
             let tails = brokers.iter().map(Broker::log_tail);
@@ -152,9 +150,9 @@ impl Plan {
     }
 }
 
-/// So many brokers, each with a route to every other.
+/// Starts `members` brokers, each with a route to every other.
 fn start_mesh(program: &Program, members: usize) -> Result<Vec<Broker>> {
-    // All are bound before one is given back, so that they differ.
+    // All ports are bound before the first is released, so that they differ.
     let reserved = (0..members)
         .map(|_| TcpListener::bind("127.0.0.1:0"))
         .collect::<std::io::Result<Vec<_>>>()

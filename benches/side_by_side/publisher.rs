@@ -1,5 +1,5 @@
-//! A publishing connection: chunks of prepared messages, in which only the
-//! running number (and a stamp, where latency is wanted) changes per send.
+//! A publishing connection: sends chunks of prepared messages in which only a sequence number (and
+//! a stamp, for latencies) changes.
 
 use std::io::Write;
 
@@ -8,27 +8,27 @@ use crate::{
     failure::{During, Result},
 };
 
-/// Bytes of the running number at the start of every payload.
+/// Bytes of the sequence number at the start of every payload.
 pub(crate) const NUMBER: usize = 8;
-/// Bytes of the running number and the stamp after it.
+/// Bytes of the sequence number and the stamp after it.
 pub(crate) const NUMBER_AND_STAMP: usize = 16;
 
-/// Bytes that a chunk holds at most, unless one message is larger.
+/// Limit of a chunk in bytes, unless a single message is larger.
 const CHUNK: usize = 64 * 1024;
 
-/// What the rest of a payload is made of, so that receivers can compare it.
+/// The rest of a payload, which receivers compare.
 pub(crate) fn filler(payload: usize) -> impl Iterator<Item = u8> {
     (0..payload).map(|position| b'a' + (position % 23) as u8)
 }
 
-/// A connection that publishes; several may be used in turn by one thread.
+/// A connection that publishes; a thread may use several in turn.
 pub(crate) struct Publisher {
     stream: Stream,
     chunks: Vec<Chunk>,
     next_chunk: usize,
-    /// Bytes of one message, which is the same for all.
+    /// Bytes of one message; all have the same size.
     frame: usize,
-    /// Where in a message its payload begins.
+    /// Offset of the payload in a message.
     payload_at: usize,
     next_number: u64,
 }
@@ -39,7 +39,7 @@ struct Chunk {
 }
 
 impl Publisher {
-    /// Publishes to one subject; at most `messages` go out at once.
+    /// Publishes to one subject; at most `messages` per chunk.
     pub(crate) fn new(stream: Stream, subject: &str, payload: usize, messages: usize) -> Self {
         let frame = encode(subject, payload);
         let count = (CHUNK / frame.len()).clamp(1, messages);
@@ -50,8 +50,7 @@ impl Publisher {
         Self::with_chunks(stream, vec![chunk], frame.len(), payload)
     }
 
-    /// Publishes to many subjects of equal length, each with the number of
-    /// deliveries it brings, over and over.
+    /// Publishes repeatedly to many subjects of equal length, each with its number of deliveries.
     pub(crate) fn of_subjects(stream: Stream, subjects: &[(String, u64)], payload: usize) -> Self {
         let frame = subjects
             .first()
@@ -79,18 +78,18 @@ impl Publisher {
         &mut self.stream
     }
 
-    /// Deliveries that the next chunk brings.
+    /// Deliveries of the next chunk.
     pub(crate) fn next_deliveries(&self) -> u64 {
         self.chunks[self.next_chunk].deliveries
     }
 
-    /// Sends a chunk and returns the deliveries it brings to each receiver
-    /// (or to all together, where the receivers share).
+    /// Sends a chunk and returns its deliveries to each receiver (or to all together, if the
+    /// receivers share them).
     pub(crate) fn send_chunk(&mut self) -> Result<u64> {
         self.send(None)
     }
 
-    /// Sends a chunk whose messages carry `stamp_ns`.
+    /// Sends a chunk whose messages contain `stamp_ns`.
     pub(crate) fn send_stamped(&mut self, stamp_ns: u64) -> Result<u64> {
         self.send(Some(stamp_ns))
     }

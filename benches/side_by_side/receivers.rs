@@ -11,27 +11,26 @@ use crate::{
     failure::{During, Result, fail},
     inbox::Inbox,
     sys::Epoll,
-    wire::PATIENCE,
+    wire::TIMEOUT,
 };
 
-/// Bytes taken by one read, beside the unfinished message before it.
+/// Bytes per read, in addition to the incomplete message before it.
 const READ: usize = 256 * 1024;
-/// The longest unfinished message, header included.
+/// Limit of an incomplete message, header included.
 const TAIL: usize = 80 * 1024;
-/// How often a waiting receiver looks whether the sender has finished.
+/// How often a waiting receiver checks whether the sender has finished.
 const TICK: Duration = Duration::from_millis(10);
 
-/// How the messages are counted against what was sent.
+/// How received messages are counted.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tally {
-    /// Every receiver gets everything that one publisher sends: the slowest
-    /// counts.
+    /// Every receiver gets all messages of one publisher: the slowest one counts.
     Each,
-    /// The receivers share what is delivered: the sum counts.
+    /// The receivers share the deliveries: the sum counts.
     Sum,
 }
 
-/// The receiving connections and their thread's means.
+/// The receiving connections and the state of their thread.
 pub(crate) struct Receivers {
     pub(crate) inboxes: Vec<Inbox>,
     tally: Tally,
@@ -39,12 +38,12 @@ pub(crate) struct Receivers {
     scratch: Vec<u8>,
 }
 
-/// What the sending and the receiving thread tell each other during a run.
+/// The state that the sending and the receiving thread share during a run.
 pub(crate) struct Progress {
     received: AtomicU64,
-    /// The tally at which the run is over; not known before sending ends.
+    /// The count at which the run ends; unknown until sending has ended.
     goal: AtomicU64,
-    /// One of the two gave up.
+    /// One of the two has failed.
     broken: AtomicBool,
     /// The sender sleeps until `received` is at least this.
     wanted: AtomicU64,
@@ -65,7 +64,7 @@ impl Receivers {
         })
     }
 
-    /// What was received so far, counted as the tally says.
+    /// The count so far, according to the tally.
     pub(crate) fn received(&self) -> u64 {
         let counts = self.inboxes.iter().map(|inbox| inbox.received);
         match self.tally {
@@ -74,7 +73,7 @@ impl Receivers {
         }
     }
 
-    /// How many deliveries a tally of one stands for.
+    /// Number of deliveries per count.
     pub(crate) fn deliveries_per_tally(&self) -> u64 {
         match self.tally {
             Tally::Each => self.inboxes.len() as u64,
@@ -82,8 +81,7 @@ impl Receivers {
         }
     }
 
-    /// Receives until the goal is reached and returns when the last message
-    /// came.
+    /// Receives until the goal is reached and returns when the last message arrived.
     pub(crate) fn run(&mut self, progress: &Progress) -> Result<Instant> {
         let result = self.receive(progress);
         if result.is_err() {
@@ -92,9 +90,8 @@ impl Receivers {
         result
     }
 
-    /// Lets the broker answer a PING on every connection: nothing that was not
-    /// expected comes before the answers.
-    pub(crate) fn settle(&mut self) -> Result<()> {
+    /// Sends a PING on every connection and checks that nothing unexpected precedes the answers.
+    pub(crate) fn check_no_extra(&mut self) -> Result<()> {
         let before = self.received();
         for inbox in &mut self.inboxes {
             inbox.pongs = 0;
@@ -103,7 +100,7 @@ impl Receivers {
         let start = Instant::now();
         while self.inboxes.iter().any(|inbox| inbox.pongs == 0) {
             self.poll()?;
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > TIMEOUT {
                 fail!("no answer to PING on a receiver's connection");
             }
         }
@@ -134,13 +131,13 @@ impl Receivers {
             if progress.broken.load(SeqCst) {
                 fail!("the sender gave up");
             }
-            if goal != u64::MAX && last.elapsed() > PATIENCE {
+            if goal != u64::MAX && last.elapsed() > TIMEOUT {
                 fail!("only {received} messages came of {goal} that were published");
             }
         }
     }
 
-    /// Waits a little for messages and takes those that are there.
+    /// Waits briefly for messages and takes those received.
     fn poll(&mut self) -> Result<()> {
         for token in self.epoll.wait(TICK).during("epoll")? {
             let inbox = &mut self.inboxes[token];
@@ -153,7 +150,7 @@ impl Receivers {
 }
 
 impl Progress {
-    /// For a run that this thread sends.
+    /// For a run in which this thread sends.
     pub(crate) fn new(received: u64) -> Self {
         Self {
             received: AtomicU64::new(received),
@@ -175,10 +172,10 @@ impl Progress {
             if self.broken.load(SeqCst) {
                 fail!("the receiver gave up");
             }
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > TIMEOUT {
                 fail!(
                     "no {wanted} messages within {} s, only {}",
-                    PATIENCE.as_secs(),
+                    TIMEOUT.as_secs(),
                     self.received.load(SeqCst)
                 );
             }
@@ -188,12 +185,12 @@ impl Progress {
         Ok(())
     }
 
-    /// Tells the receiver at which tally the run is over.
+    /// Tells the receiver at which count the run ends.
     pub(crate) fn set_goal(&self, goal: u64) {
         self.goal.store(goal, SeqCst);
     }
 
-    /// Ends the run for the other side.
+    /// Ends the run for the other thread.
     pub(crate) fn give_up(&self) {
         self.broken.store(true, SeqCst);
     }

@@ -1,5 +1,4 @@
-//! The report as text: a block per scenario while it runs, a table of the
-//! goals at the end.
+//! The report as text: a block per scenario during the run, a table of the goals at the end.
 
 use std::fmt::Write;
 
@@ -11,11 +10,11 @@ use crate::{
     sys,
 };
 
-/// Width of the column with the brokers' names, and of each figure.
+/// Width of the column of brokers' names, and of each value.
 const NAME: usize = 26;
-const FIGURE: usize = 10;
+const VALUE: usize = 10;
 
-/// What is measured on which machine.
+/// The size of the runs, the machine and the brokers.
 pub(crate) fn heading(plan: &Plan) -> String {
     let mut text = format!(
         "rounds: {}, of {} s each; {} cores, {}\n",
@@ -34,16 +33,16 @@ pub(crate) fn heading(plan: &Plan) -> String {
             plan.divisor
         );
     }
-    if plan.connections_most < 10_000 / plan.divisor {
+    if plan.connections_max < 10_000 / plan.divisor {
         text += &format!(
             "at most {} connections: the hard limit of open files is low\n",
-            plan.connections_most
+            plan.connections_max
         );
     }
     text
 }
 
-/// The block of one scenario: figures by broker, ratios, failures, goals.
+/// The block of one scenario: values by broker, ratios, failures, goals.
 pub(crate) fn scenario(result: &ScenarioResult) -> String {
     let ScenarioResult {
         scenario,
@@ -162,12 +161,12 @@ fn range(spread: Spread) -> String {
     format!("{}–{}", short(spread.min), short(spread.max))
 }
 
-/// Three digits that count, and a letter for thousands and millions.
-fn short(figure: f64) -> String {
-    let (scaled, letter) = match figure.abs() {
-        size if size >= 999_500.0 => (figure / 1e6, "M"),
-        size if size >= 9_999.5 => (figure / 1e3, "k"),
-        _ => (figure, ""),
+/// Three significant digits, with a suffix for thousands and millions.
+fn short(value: f64) -> String {
+    let (scaled, letter) = match value.abs() {
+        size if size >= 999_500.0 => (value / 1e6, "M"),
+        size if size >= 9_999.5 => (value / 1e3, "k"),
+        _ => (value, ""),
     };
     let decimals = match scaled.abs() {
         size if size >= 99.95 => 0,
@@ -183,7 +182,7 @@ fn cell(text: &str, width: usize) -> String {
 }
 
 fn right(text: &str) -> String {
-    format!(" {text:>FIGURE$}")
+    format!(" {text:>VALUE$}")
 }
 
 fn line(text: &str) -> String {

@@ -1,4 +1,4 @@
-//! What one scenario measured on one broker in one round.
+//! The results of one scenario on one broker in one round.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
     sys::CpuClock,
 };
 
-/// A kind of figure. The order is that of the columns in the report.
+/// A kind of value. The order is that of the columns in the report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Metric {
@@ -22,37 +22,36 @@ pub(crate) enum Metric {
     LoadCpuUs,
     /// Resident memory of the broker at the end, MiB.
     MemoryMib,
-    /// Resident memory of the broker at its highest, MiB.
+    /// Maximum resident memory of the broker, MiB.
     PeakMemoryMib,
     /// Median latency, µs.
     P50Us,
     /// 99th percentile of the latency, µs.
     P99Us,
-    /// 99th percentile of the latency under a burden, as a multiple of that
-    /// without.
+    /// 99th percentile of the latency with a disturbance, as a multiple of that without.
     P99Factor,
-    /// How long something took, ms.
+    /// A duration, ms.
     TimeMs,
-    /// TLS sessions taken up again, per cent.
+    /// Resumed TLS sessions, per cent.
     ResumedPercent,
     /// Resident memory per idle connection, KiB.
     ConnectionKib,
-    /// Rate with one stalled subscriber, as a part of that with none.
+    /// Rate with one stalled subscriber, as a fraction of that with none.
     KeptWithOneStalled,
-    /// Rate with two stalled subscribers, as a part of that with none.
+    /// Rate with two stalled subscribers, as a fraction of that with none.
     KeptWithTwoStalled,
     /// Throughput lost, per cent.
     LossPercent,
-    /// CPU time per unit with a burden, as a multiple of that without.
+    /// CPU time per unit with a disturbance, as a multiple of that without.
     CpuFactor,
 }
 
-/// The figures of one measurement.
+/// The values of one measurement.
 #[derive(Clone, Debug, Default, Serialize)]
 #[serde(transparent)]
 pub(crate) struct Sample(BTreeMap<Metric, f64>);
 
-/// CPU time spent over something.
+/// CPU time used during a measurement.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Usage {
     pub(crate) broker: Duration,
@@ -60,7 +59,7 @@ pub(crate) struct Usage {
 }
 
 impl Metric {
-    /// The head of the column, with its unit.
+    /// The title of the column, with its unit.
     pub(crate) fn heading(self) -> &'static str {
         match self {
             Self::Rate => "rate /s",
@@ -81,8 +80,8 @@ impl Metric {
         }
     }
 
-    /// Whether a ratio of two brokers tells something: not for figures that
-    /// are ratios themselves or describe the load generator.
+    /// Whether a ratio of two brokers is meaningful: not for values that are ratios themselves or
+    /// describe the load generator.
     pub(crate) fn has_ratio(self) -> bool {
         !matches!(
             self,
@@ -107,27 +106,27 @@ impl Sample {
             .with(Metric::LoadCpuUs, per_unit_us(usage.load))
     }
 
-    /// The same with one figure more.
-    pub(crate) fn with(mut self, metric: Metric, figure: f64) -> Self {
-        self.0.insert(metric, figure);
+    /// Adds a value.
+    pub(crate) fn with(mut self, metric: Metric, value: f64) -> Self {
+        self.0.insert(metric, value);
         self
     }
 
-    /// The same with the broker's memory.
+    /// Adds the broker's memory.
     pub(crate) fn with_memory(self, memory: Memory) -> Self {
         const MIB: f64 = 1024.0 * 1024.0;
         self.with(Metric::MemoryMib, memory.current as f64 / MIB)
             .with(Metric::PeakMemoryMib, memory.peak as f64 / MIB)
     }
 
-    /// The same with median and 99th percentile of these latencies.
+    /// Adds median and 99th percentile of these latencies.
     pub(crate) fn with_latencies(self, mut latencies_ns: Vec<u64>) -> Self {
         latencies_ns.sort_unstable();
         self.with(Metric::P50Us, percentile_us(&latencies_ns, 0.5))
             .with(Metric::P99Us, percentile_us(&latencies_ns, 0.99))
     }
 
-    pub(crate) fn figure(&self, metric: Metric) -> Option<f64> {
+    pub(crate) fn value(&self, metric: Metric) -> Option<f64> {
         self.0.get(&metric).copied()
     }
 
@@ -137,14 +136,14 @@ impl Sample {
     }
 }
 
-/// What that part of some sorted latencies does not exceed, µs.
+/// The percentile `part` of sorted latencies, µs.
 pub(crate) fn percentile_us(sorted_ns: &[u64], part: f64) -> f64 {
     let last = sorted_ns.len().saturating_sub(1);
-    let place = (last as f64 * part).round() as usize;
-    sorted_ns.get(place).map_or(f64::NAN, |ns| *ns as f64 / 1e3)
+    let index = (last as f64 * part).round() as usize;
+    sorted_ns.get(index).map_or(f64::NAN, |ns| *ns as f64 / 1e3)
 }
 
-/// Does `work` and tells what CPU time the brokers and this process spent.
+/// Runs `work` and returns the CPU time that the brokers and this process used.
 pub(crate) fn measure<T>(
     brokers: &[CpuClock],
     work: impl FnOnce() -> Result<T>,

@@ -1,5 +1,4 @@
-//! The table of scenarios: what load each one is, and what midge is to reach
-//! in it.
+//! The table of scenarios: their loads and midge's goals.
 
 use crate::sample::Metric;
 
@@ -7,26 +6,26 @@ use crate::sample::Metric;
 pub(crate) struct Scenario {
     pub(crate) name: &'static str,
     pub(crate) what: &'static str,
-    /// What is counted: rate and CPU time are per this.
+    /// What is counted: rate and CPU time are per this unit.
     pub(crate) unit: &'static str,
     pub(crate) load: Load,
     pub(crate) goals: &'static [Goal],
 }
 
-/// What midge is to reach.
+/// A goal for midge.
 pub(crate) struct Goal {
     pub(crate) metric: Metric,
     pub(crate) bound: Bound,
 }
 
-/// How a goal is judged.
+/// How a goal is evaluated.
 #[derive(Clone, Copy)]
 pub(crate) enum Bound {
-    /// midge's figure is at least this, whatever the peer's.
+    /// midge's value is at least this, whatever the peer's.
     AtLeast(f64),
-    /// midge's figure is at most this, whatever the peer's.
+    /// midge's value is at most this, whatever the peer's.
     AtMost(f64),
-    /// midge's figure divided by the peer's is at most this.
+    /// midge's value divided by the peer's is at most this.
     RatioAtMost(f64),
 }
 
@@ -39,83 +38,80 @@ impl Bound {
     }
 }
 
-/// What is measured. Payloads are bytes.
+/// What is measured. Payload sizes are in bytes.
 #[derive(Clone, Copy)]
 pub(crate) enum Load {
-    /// Something on every broker.
+    /// A load on every broker.
     Broker(BrokerLoad),
     /// The same with mutual TLS and RSA-4096 certificates.
     Tls(BrokerLoad),
-    /// The same on a full mesh: who publishes or asks is at the first member,
-    /// who receives or answers at the last. CPU time is that of all members.
+    /// The same on a full mesh: publishers and requesters connect to the first member, subscribers
+    /// and responders to the last. CPU time is that of all members.
     Mesh { members: usize, load: BrokerLoad },
-    /// The same bytes between two sockets without a broker.
+    /// The same bytes between two sockets, without a broker.
     Relay { payload: usize },
 }
 
 /// The kinds of load on a broker, with their sizes.
 #[derive(Clone, Copy)]
 pub(crate) enum BrokerLoad {
-    /// A pair, without and with a burden that has nothing to do with it.
+    /// A pair, with and without an unrelated burden.
     Burdened { burden: Burden, payload: usize },
-    /// Subscribing and unsubscribing beside a pair.
+    /// Subscribing and unsubscribing while a pair exchanges messages.
     Churn,
-    /// One publisher, every subscriber on a connection of its own; in a mesh so
-    /// many at each member.
+    /// One publisher, and subscribers on connections of their own; in a cluster this many at each
+    /// member.
     FanOut { subscribers: usize, payload: usize },
-    /// Nodes with eight subscriptions each; a broadcast of 1 KiB that each
-    /// answers with 2 KiB.
+    /// Nodes with eight subscriptions each; a broadcast of 1 KiB that each answers with 2 KiB.
     Fleet { nodes: usize },
-    /// Connect, shake hands, log in and leave, one after the other; `resume`:
-    /// by a client that takes its TLS session up again if it may.
+    /// Connect, complete the handshake, log in and disconnect, one after the other; `resume`: the
+    /// client resumes its TLS session if possible.
     Handshakes { resume: bool },
-    /// A member of the mesh is killed and started again.
+    /// A member of the cluster is killed and restarted.
     Heal,
-    /// Nothing at all.
+    /// No load.
     Idle,
-    /// Connections with four subscriptions each and nothing to do.
+    /// Idle connections with four subscriptions each.
     IdleConnections { count: usize },
-    /// A pair, without and with somebody who reads the monitoring pages, while
-    /// idle connections are open.
+    /// A pair, with and without reading of the monitoring pages, while idle connections are open.
     Monitored { connections: usize, payload: usize },
-    /// A monitoring page is read while idle connections are open and a pair is
-    /// at work.
+    /// A monitoring page is read while idle connections are open and a pair exchanges messages.
     Page { page: Page, connections: usize },
-    /// A pair at a steady pace, messages per second.
+    /// A pair at a steady rate of messages per second.
     Paced { rate: u32 },
-    /// Publishers with one subscriber each on subjects of their own.
+    /// Publishers with one subscriber each on separate subjects.
     Pairs { pairs: usize, payload: usize },
-    /// Publish what nobody has subscribed to.
+    /// Publishing without a subscriber.
     Publish { payload: usize },
-    /// One publisher, a queue group with a connection for each member.
+    /// One publisher, and a queue group with a connection for each member.
     Queue { members: usize, payload: usize },
     /// Publish to random subjects among many subscriptions.
     RandomSubjects,
-    /// Requesters with one request under way each, and a responder.
+    /// Requesters with one outstanding request each, and a responder.
     Requests { requesters: usize },
-    /// A fan-out without and with subscribers that do not read.
+    /// A fan-out with and without subscribers that do not read.
     SlowConsumer { healthy: usize, payload: usize },
-    /// Nodes that all connect at once, beside a pair at a steady pace.
+    /// Nodes that all connect at once while a pair exchanges messages at a steady rate.
     Storm { nodes: usize },
     /// Many subscriptions at the last member, until the others know them.
-    TellSubscriptions,
+    PropagateSubscriptions,
 }
 
-/// What is read of the monitoring port.
+/// A monitoring page.
 #[derive(Clone, Copy)]
 pub(crate) enum Page {
     /// 1024 connections with their subscriptions.
     Connz,
-    /// What Prometheus reads; of a broker without `/metrics`, the pages that
+    /// What Prometheus reads; for a broker without `/metrics`, the pages that
     /// prometheus-nats-exporter reads.
     Metrics,
     Varz,
 }
 
-/// What a pair is burdened with.
+/// The burden in addition to a pair.
 #[derive(Clone, Copy)]
 pub(crate) enum Burden {
-    /// So many idle connections with four subscriptions each.
+    /// This many idle connections with four subscriptions each.
     Connections(usize),
     /// The 100 000 subscriptions of [`BrokerLoad::RandomSubjects`].
     Subscriptions,
@@ -449,7 +445,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         unit: "subscription",
         load: Load::Mesh {
             members: 3,
-            load: BrokerLoad::TellSubscriptions,
+            load: BrokerLoad::PropagateSubscriptions,
         },
         goals: &[],
     },

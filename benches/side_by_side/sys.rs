@@ -1,5 +1,5 @@
-//! The few system calls that std does not offer: CPU clocks of other
-//! processes and threads, epoll, limits. Everything unsafe is in this file.
+//! System calls that std does not offer: CPU clocks of other processes and threads, epoll, limits.
+//! All unsafe code is in this file.
 
 use std::{
     io, mem,
@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-/// A clock that shows the CPU time (user + system) something has used.
+/// A clock of CPU time (user + system).
 #[derive(Clone, Copy)]
 pub(crate) struct CpuClock(libc::clockid_t);
 
@@ -18,7 +18,7 @@ impl CpuClock {
     /// The clock of all threads of the process `pid`.
     pub(crate) fn of_process(pid: u32) -> io::Result<Self> {
         let mut clock = 0;
-        // SAFETY: `clock` is a valid place for the answer.
+        // SAFETY: `clock` is valid memory for the result.
         match unsafe { libc::clock_getcpuclockid(pid as libc::pid_t, &mut clock) } {
             0 => Ok(Self(clock)),
             error => Err(io::Error::from_raw_os_error(error)),
@@ -40,10 +40,9 @@ impl CpuClock {
         }
     }
 
-    /// CPU time used so far; fails when the process is gone.
+    /// CPU time used so far; fails if the process has ended.
     pub(crate) fn now(self) -> io::Result<Duration> {
-        // SAFETY: all zeroes is a valid timespec, and it is a valid place for
-        // the answer.
+        // SAFETY: all zeroes is a valid timespec, and it is valid memory for the result.
         let (result, time) = unsafe {
             let mut time: libc::timespec = mem::zeroed();
             (libc::clock_gettime(self.0, &mut time), time)
@@ -61,22 +60,22 @@ pub(crate) struct Epoll {
 
 impl Epoll {
     pub(crate) fn new() -> io::Result<Self> {
-        // SAFETY: the call takes no pointer; its answer is checked.
+        // SAFETY: the call takes no pointer; its result is checked.
         let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
         Ok(Self {
-            // SAFETY: `fd` was just made and belongs to nobody else.
+            // SAFETY: `fd` was just created and has no other owner.
             fd: unsafe { OwnedFd::from_raw_fd(fd) },
             events: vec![libc::epoll_event { events: 0, u64: 0 }; 1024],
         })
     }
 
-    /// Watches `source`; `token` comes back from [`Epoll::wait`].
+    /// Watches `source`; [`Epoll::wait`] returns its `token`.
     pub(crate) fn add(&self, source: &impl AsRawFd, token: usize) -> io::Result<()> {
         let mut event = libc::epoll_event {
             events: libc::EPOLLIN as u32,
             u64: token as u64,
         };
-        // SAFETY: both descriptors are open and `event` lives over the call.
+        // SAFETY: both descriptors are open and `event` lives during the call.
         let result = unsafe {
             libc::epoll_ctl(
                 self.fd.as_raw_fd(),
@@ -109,48 +108,47 @@ impl Epoll {
     }
 }
 
-/// Raises the limit of open files to the hard limit and returns that.
-/// Brokers started later inherit it.
+/// Raises the limit of open files to the hard limit and returns it. Brokers started later inherit
+/// it.
 pub(crate) fn raise_open_files() -> io::Result<u64> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: `limit` is a valid place for the answer.
+    // SAFETY: `limit` is valid memory for the result.
     check(unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) })?;
     limit.rlim_cur = limit.rlim_max;
-    // SAFETY: `limit` lives over the call, which only reads it.
+    // SAFETY: `limit` lives during the call, which only reads it.
     check(unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) })?;
     Ok(limit.rlim_max)
 }
 
-/// Makes sleeps of this thread end when asked, not up to 50 µs later.
+/// Makes sleeps of this thread end on time, not up to 50 µs later.
 pub(crate) fn sleep_precisely() -> io::Result<()> {
     // SAFETY: the call takes numbers only.
     check(unsafe { libc::prctl(libc::PR_SET_TIMERSLACK, 1) }).map(drop)
 }
 
-/// Lets every other thread of the machine come before this one, and interrupt
-/// it: one of the lowest nice value would be let finish its slice.
-pub(crate) fn stand_back() -> io::Result<()> {
+/// Gives every other thread of the machine precedence over this one, including preemption; even a
+/// thread with the lowest nice value could finish its time slice.
+pub(crate) fn lower_priority() -> io::Result<()> {
     let parameters = libc::sched_param { sched_priority: 0 };
-    // SAFETY: `parameters` lives over the call, which only reads it; 0 is the
-    // calling thread.
+    // SAFETY: `parameters` lives during the call, which only reads it; 0 is the calling thread.
     check(unsafe { libc::sched_setscheduler(0, libc::SCHED_IDLE, &parameters) }).map(drop)
 }
 
-/// Makes the kernel end the command when this process dies, however it dies.
-pub(crate) fn end_with_us(command: &mut Command) {
+/// Makes the kernel kill the command when this process dies, however that happens.
+pub(crate) fn die_with_parent(command: &mut Command) {
     // SAFETY: prctl is async-signal-safe, and the closure allocates nothing.
     unsafe {
         command.pre_exec(|| check(libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL)).map(drop));
     }
 }
 
-/// Ends the process `pid` at once.
+/// Kills the process `pid`.
 pub(crate) fn kill(pid: u32) {
-    // SAFETY: the call takes numbers only. That the process is gone already
-    // is the only likely error, and is what is wanted.
+    // SAFETY: the call takes numbers only. The only likely error, that the process has ended, is
+    // fine.
     unsafe {
         libc::kill(pid as libc::pid_t, libc::SIGKILL);
     }

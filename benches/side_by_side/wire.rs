@@ -1,6 +1,5 @@
-//! The client protocol as far as the load needs it: connect, subscribe, wait
-//! for an answered PING. Bytes over blocking
-//! sockets, with or without TLS.
+//! The client protocol as far as the loads need it: connect, subscribe, wait for PONG. Uses
+//! blocking sockets, with or without TLS.
 
 use std::{
     io::{Read, Write},
@@ -12,26 +11,25 @@ use crate::{
     failure::{During, Result, fail},
 };
 
-/// How long a broker may take to answer or to accept bytes.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+/// Time limit of a broker's answers and of writes.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(10);
 
 const CONNECT: &[u8] = b"CONNECT {\"verbose\":false,\"pedantic\":false,\"tls_required\":false,\
     \"name\":\"side_by_side\",\"lang\":\"rust\",\"version\":\"1\",\"protocol\":1,\
     \"headers\":true,\"no_responders\":true}\r\n";
 
-/// How many connections [`connect_all`] sets up at a time: below the backlog
-/// of any listener.
+/// Number of connections that [`connect_all`] sets up at a time: less than the accept queue of any
+/// listener.
 const AT_ONCE: usize = 100;
 
-/// Connects and waits until the broker has taken `setup` (subscriptions, may
-/// be empty).
+/// Connects and waits until the broker has processed `setup` (subscriptions; may be empty).
 pub(crate) fn connect(broker: &Endpoint, setup: &[u8]) -> Result<Stream> {
     let mut stream = begin(broker, setup)?;
     await_pong(&mut stream)?;
     Ok(stream)
 }
 
-/// Opens `count` connections, each with the `setup` of its number.
+/// Opens `count` connections, each with the `setup` for its number.
 pub(crate) fn connect_all(
     broker: &Endpoint,
     count: usize,
@@ -40,7 +38,7 @@ pub(crate) fn connect_all(
     connect_in_waves(broker, count, AT_ONCE, setup)
 }
 
-/// The same with so many at a time.
+/// The same, `at_once` at a time.
 pub(crate) fn connect_in_waves(
     broker: &Endpoint,
     count: usize,
@@ -58,13 +56,13 @@ pub(crate) fn connect_in_waves(
     Ok(streams)
 }
 
-/// Returns when the broker has processed all that was sent before.
+/// Waits until the broker has processed everything sent before.
 pub(crate) fn ping(stream: &mut Stream) -> Result<()> {
     stream.write_all(b"PING\r\n").during("sending PING")?;
     await_pong(stream)
 }
 
-/// What a protocol line other than a message says.
+/// A protocol line other than a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Control {
     Info,
@@ -73,8 +71,7 @@ pub(crate) enum Control {
     Pong,
 }
 
-/// Reads a line (without its CRLF) that is no message; `-ERR` and unknown
-/// lines are failures.
+/// Parses a line (without its CRLF) that is not a message; `-ERR` and unknown lines are failures.
 pub(crate) fn control(line: &[u8]) -> Result<Control> {
     match line {
         b"PING" => Ok(Control::Ping),
@@ -95,22 +92,20 @@ fn begin(broker: &Endpoint, setup: &[u8]) -> Result<Stream> {
     Ok(stream)
 }
 
-/// Reads lines until the answer to a PING; messages are not expected here.
+/// Reads lines until PONG; messages are not expected here.
 pub(crate) fn await_pong(stream: &mut Stream) -> Result<()> {
     let mut buffer = [0; 4096];
-    let mut held = 0;
+    let mut len = 0;
     let mut answered = false;
-    // Brokers may send another INFO around the PONG: read to a line's end.
-    while !answered || held > 0 {
-        let count = stream
-            .read(&mut buffer[held..])
-            .during("waiting for PONG")?;
+    // Brokers may send another INFO before or after the PONG: read to the end of a line.
+    while !answered || len > 0 {
+        let count = stream.read(&mut buffer[len..]).during("waiting for PONG")?;
         if count == 0 {
             fail!("the broker closed the connection instead of answering PING");
         }
-        held += count;
+        len += count;
         let mut done = 0;
-        while let Some(length) = memchr::memchr(b'\n', &buffer[done..held]) {
+        while let Some(length) = memchr::memchr(b'\n', &buffer[done..len]) {
             let line = &buffer[done..done + length];
             done += length + 1;
             match control(line.strip_suffix(b"\r").unwrap_or(line))? {
@@ -119,9 +114,9 @@ pub(crate) fn await_pong(stream: &mut Stream) -> Result<()> {
                 Control::Info | Control::Ok => {}
             }
         }
-        buffer.copy_within(done..held, 0);
-        held -= done;
-        if held == buffer.len() {
+        buffer.copy_within(done..len, 0);
+        len -= done;
+        if len == buffer.len() {
             fail!("the broker sent a line of more than {} bytes", buffer.len());
         }
     }

@@ -176,7 +176,7 @@ impl<'a> Check<'a> {
     ///
     /// # Errors
     /// As [`Check::ask`].
-    pub fn look(&mut self, path: &str, place: &str) -> Result<Found, Failure> {
+    pub fn inspect(&mut self, path: &str, place: &str) -> Result<Found, Failure> {
         let need = self.need(path)?;
         let client = self.client(need.step, path)?;
         let mut fields: Vec<Field<'_>> = need.fields.iter().map(|needed| needed.field).collect();
@@ -184,7 +184,7 @@ impl<'a> Check<'a> {
             name: place,
             kind: Kind::Any,
         });
-        let mut found = match client.look(path, &fields) {
+        let mut found = match client.inspect(path, &fields) {
             Err(monitor_client::Error::Status { code: 404, .. }) => {
                 return Err(self.not_there(path)?);
             }

@@ -1,7 +1,7 @@
-//! The `<Plugin nats>` block: a tree of items becomes a list of [`Instance`]s.
+//! The `<Plugin nats>` block: converts a tree of items to a list of [`Instance`]s.
 //!
-//! [`OPTIONS`] is the one table of what an instance takes; the parser and the
-//! manual page are made from it.
+//! [`OPTIONS`] is the table of an instance's options; the parser and the manual page are made from
+//! it.
 
 use std::time::Duration;
 
@@ -9,35 +9,35 @@ use monitor_client::Client;
 
 use crate::daemon::{Daemon, Level};
 
-/// Name of the instance that is polled when none is configured.
+/// Name of the instance that is polled if none is configured.
 pub(crate) const DEFAULT_NAME: &str = "local";
 const DEFAULT_URL: &str = "http://127.0.0.1:8222";
 const DEFAULT_TIMEOUT: Duration = Duration::from_millis(2000);
 
-/// A poll makes two requests one after the other and must end before the next is due.
+/// A poll makes this many requests in a row and must end before the next poll.
 const REQUESTS_PER_POLL: u32 = 2;
 
-/// Bytes of a name that collectd keeps.
+/// Limit of names in collectd, in bytes.
 const NAME_LIMIT: usize = 127;
 
 const SECONDS_MIN: f64 = 0.1;
 const SECONDS_MAX: f64 = 86_400.0;
 const MILLISECONDS_MAX: f64 = 3_600_000.0;
 
-/// One broker to poll.
+/// A broker to poll.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Instance {
     /// Unique; the plugin instance of all its values.
     pub(crate) name: String,
-    /// The monitoring port, checked.
+    /// The monitoring port; validated.
     pub(crate) url: String,
-    /// Time for one request; none for the default.
+    /// Time limit of one request; `None` for the default.
     pub(crate) timeout: Option<Duration>,
-    /// Time between polls; none for collectd's.
+    /// Time between polls; `None` for collectd's.
     pub(crate) interval: Option<Duration>,
-    /// Reported host; none for collectd's.
+    /// Reported host; `None` for collectd's.
     pub(crate) host: Option<String>,
-    /// Whether changes are notified.
+    /// Whether changes of its condition are notified.
     pub(crate) report_notifications: bool,
     /// Whether the broker's limits are dispatched.
     pub(crate) report_limits: bool,
@@ -46,7 +46,7 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// An instance with every option at its default.
+    /// An instance with the defaults of all options.
     pub(crate) fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
@@ -60,13 +60,12 @@ impl Instance {
         }
     }
 
-    /// Most time one request may take when polls come as often as `daemon` or
-    /// the instance itself says.
+    /// Upper limit of [`Self::timeout`], from the interval of the instance or of the `daemon`.
     pub(crate) fn timeout_limit(&self, daemon: &dyn Daemon) -> Duration {
         self.interval.unwrap_or_else(|| daemon.interval()) / REQUESTS_PER_POLL
     }
 
-    /// Time for one request, never above [`Self::timeout_limit`].
+    /// Time limit of one request, at most [`Self::timeout_limit`].
     pub(crate) fn timeout(&self, daemon: &dyn Daemon) -> Duration {
         let limit = self.timeout_limit(daemon);
         self.timeout.unwrap_or(DEFAULT_TIMEOUT).min(limit)
@@ -75,15 +74,15 @@ impl Instance {
 
 /// One option of an `<Instance>` block.
 pub(crate) struct InstanceOption {
-    /// Key; letter case does not matter.
+    /// Key, in any case.
     pub(crate) name: &'static str,
-    /// What it takes, for the manual.
+    /// The argument, for the manual.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "read by the test that makes the manual")
     )]
     pub(crate) argument: &'static str,
-    /// Value when it is not given, for the manual.
+    /// The default, for the manual.
     #[cfg_attr(
         not(test),
         expect(dead_code, reason = "read by the test that makes the manual")
@@ -98,7 +97,7 @@ pub(crate) struct InstanceOption {
     set: fn(&mut Instance, &Scalar) -> Result<(), String>,
 }
 
-/// Every option of an `<Instance>` block.
+/// All options of an `<Instance>` block.
 pub(crate) const OPTIONS: &[InstanceOption] = &[
     InstanceOption {
         name: "URL",
@@ -183,30 +182,30 @@ pub(crate) const OPTIONS: &[InstanceOption] = &[
     },
 ];
 
-/// One line or block of collectd's configuration.
+/// A line or block of collectd's configuration.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Item {
-    /// What it begins with.
+    /// The key.
     pub(crate) key: String,
-    /// What follows on the line.
+    /// The values on the line.
     pub(crate) values: Vec<Scalar>,
-    /// What a block holds.
+    /// The content of a block.
     pub(crate) children: Vec<Item>,
 }
 
-/// One value of a line, as collectd's parser saw it.
+/// A value, as collectd parsed it.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Scalar {
-    /// A bare `true`, `yes`, `on` or their opposites.
+    /// An unquoted `true`, `yes`, `on` or their opposites.
     Boolean(bool),
-    /// A bare number.
+    /// An unquoted number.
     Number(f64),
-    /// A quoted or other bare word.
+    /// A quoted text or another unquoted word.
     Text(String),
 }
 
 impl Scalar {
-    /// Any value as it was written, nearly.
+    /// The value as text, nearly as it was written.
     fn text(&self) -> String {
         match self {
             Self::Boolean(value) => value.to_string(),
@@ -227,7 +226,7 @@ impl Scalar {
             .ok_or_else(|| format!("{self} is not a number from {min} to {max}"))
     }
 
-    /// A truth value, quoted or not.
+    /// A boolean, quoted or not.
     fn boolean(&self) -> Result<bool, String> {
         let text = self.text().to_ascii_lowercase();
         match text.as_str() {
@@ -247,11 +246,12 @@ impl std::fmt::Display for Scalar {
     }
 }
 
-/// Adds the instances of one `<Plugin nats>` block to those of earlier blocks.
-/// Unknown keys are logged and passed over.
+/// Adds the instances of one `<Plugin nats>` block to those of earlier blocks. Unknown keys are
+/// logged and ignored.
 ///
-/// # Errors
-/// Says which instance and option is wrong and why; collectd should not start then.
+///  # Errors
+///
+/// Which instance and option is wrong, and why; collectd must not start then.
 pub(crate) fn add_block(
     block: &Item,
     instances: &mut Vec<Instance>,
@@ -337,7 +337,7 @@ fn check_unique(instance: &Instance, others: &[Instance]) -> Result<(), String> 
     Ok(())
 }
 
-/// A name that collectd keeps as it is.
+/// Checks that collectd keeps the name unchanged.
 fn check_name(name: &str) -> Result<String, String> {
     if name.is_empty() {
         return Err("the name is empty".to_owned());
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn every_option_is_read_in_any_case_and_quoting() {
+    fn options_are_read_in_any_case_and_quoting() {
         let plain = vec![
             item("url", text("http://127.0.0.1:1/x")),
             item("TIMEOUT", Scalar::Number(300.0)),
@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn unknown_keys_warn_and_nothing_more() {
+    fn unknown_keys_only_cause_a_warning() {
         let (result, daemon) = read(vec![
             item("URL", text("http://127.0.0.1:1")),
             item("Colour", text("red")),
@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn bad_values_are_refused_with_instance_and_option() {
+    fn bad_values_are_rejected_with_instance_and_option() {
         for (option, value, reason) in [
             ("URL", text("localhost"), "must begin with http://"),
             ("url", text("https://x"), "https is not supported"),
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_add_up_and_names_stay_unique() {
+    fn blocks_are_combined_and_names_must_be_unique() {
         let daemon = Fake::default();
         let mut instances = Vec::new();
         for name in ["a", "b"] {
@@ -512,7 +512,7 @@ mod tests {
     }
 
     #[test]
-    fn legacy_names_of_one_host_belong_to_one_instance() {
+    fn only_one_instance_per_host_may_have_legacy_names() {
         let legacy = || item("LegacyNames", Scalar::Boolean(true));
         let (result, _) = read(vec![
             instance("a", vec![legacy()]),
@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn two_requests_fit_into_the_interval() {
+    fn the_timeout_is_at_most_half_the_interval() {
         let daemon = Fake::default();
         let mut instance = Instance::new("a");
         assert_eq!(instance.timeout(&daemon), DEFAULT_TIMEOUT);

@@ -1,77 +1,77 @@
-//! What the plugin asks of collectd, in safe types.
+//! What the plugin needs of collectd, in safe types.
 //!
-//! [`crate::ffi`] fulfils it with the real collectd, the tests with a fake one
-//! that writes down what it is given.
+//! [`crate::ffi`] implements it with the real collectd, the tests with a fake that records the
+//! calls.
 
 use std::time::{Duration, SystemTime};
 
-/// collectd as its plugin sees it. All texts may come from the network: the
-/// implementation makes them one line and cuts them to what fits.
+/// The interface to collectd. All texts may come from the network: the implementation converts them
+/// to a single line and shortens them.
 pub(crate) trait Daemon {
-    /// Writes one line to collectd's log.
+    /// Writes a line to collectd's log.
     fn log(&self, level: Level, text: &str);
 
-    /// Queues values for collectd's writers; false when collectd took them not.
+    /// Queues values for collectd's writers; `false` if collectd refused them.
     fn dispatch(&self, list: &ValueList<'_>) -> bool;
 
-    /// Sends a notification to whatever plugins take one.
+    /// Sends a notification to the plugins that handle them.
     fn notify(&self, notification: &Notification<'_>);
 
     /// Time between two polls, unless an instance has its own.
     fn interval(&self) -> Duration;
 }
 
-/// Weight of a log line.
+/// Level of a log line.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Level {
-    /// Figures are missing, or collectd cannot start.
+    /// Values are missing, or collectd cannot start.
     Error,
-    /// Something is not as it should be; figures arrive.
+    /// A problem, but values are dispatched.
     Warning,
-    /// A change worth knowing.
+    /// An important change.
     Notice,
     /// For completeness.
     Info,
 }
 
-/// Weight of a notification.
+/// Severity of a notification.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Severity {
-    /// The broker does not serve.
+    /// The broker does not answer.
     Failure,
-    /// The broker serves, with reservations.
+    /// The broker answers, but has problems.
     Warning,
-    /// All is well again.
+    /// There are no problems any more.
     Okay,
 }
 
 /// The values of one identifier at one time.
 #[derive(Debug)]
 pub(crate) struct ValueList<'a> {
-    /// Reported host; none for collectd's own name.
+    /// Reported host; `None` for collectd's own name.
     pub(crate) host: Option<&'a str>,
-    /// `nats`, or what an old identifier demands.
+    /// `nats`, or the plugin of an old identifier.
     pub(crate) plugin: &'a str,
     /// Name of the instance.
     pub(crate) plugin_instance: &'a str,
     /// A type of collectd's types.db.
     pub(crate) kind: &'a str,
-    /// Which figure of that type.
+    /// Which value of that type.
     pub(crate) type_instance: &'a str,
-    /// As many as the type has data sources, in its order.
+    /// One value per data source of the type, in its order.
     pub(crate) values: &'a [Value],
-    /// When the poll began.
+    /// Start of the poll.
     pub(crate) time: SystemTime,
 }
 
-/// One value, in the form its data source has in types.db.
+/// One value, of the kind that its data source has in types.db.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Value {
-    /// A running total that collectd may take for wrapped when it falls.
+    /// A running total; collectd assumes a wraparound when it falls.
     Counter(u64),
     /// A running total that restarts from zero with the broker.
     Derive(i64),
-    /// A level; NaN for "not known".
+    /// A current value; NaN if unknown.
     Gauge(f64),
 }
 
@@ -80,24 +80,24 @@ pub(crate) enum Value {
 pub(crate) struct Notification<'a> {
     /// How bad it is.
     pub(crate) severity: Severity,
-    /// Reported host; none for collectd's own name.
+    /// Reported host; `None` for collectd's own name.
     pub(crate) host: Option<&'a str>,
     /// Name of the instance.
     pub(crate) plugin_instance: &'a str,
     /// What happened.
     pub(crate) message: &'a str,
-    /// When the poll that saw it began.
+    /// Start of the poll that noticed it.
     pub(crate) time: SystemTime,
 }
 
-/// A daemon that writes down what it is given.
+/// A daemon that records the calls.
 #[cfg(test)]
 pub(crate) mod fake {
     use std::cell::RefCell;
 
     use super::*;
 
-    /// Polls every 10 s.
+    /// Its interval is 10 s.
     #[derive(Default)]
     pub(crate) struct Fake {
         pub(crate) lines: RefCell<Vec<(Level, String)>>,

@@ -1,9 +1,9 @@
-//! The border to collectd: its C types, its callbacks, all `unsafe` code.
+//! The interface to collectd: its C types, the callbacks, and all `unsafe` code.
 //!
-//! collectd calls [`module_register`] when it has loaded the library, then the
-//! configuration callback for each `<Plugin nats>` block, then, after it may
-//! have become a daemon by a fork, the init callback, then the read callbacks
-//! from its reader threads. No panic leaves a callback: it would abort collectd.
+//! collectd calls [`module_register`] after loading the library, then the configuration callback
+//! for each `<Plugin nats>` block, then, possibly after a fork, the init callback, then the read
+//! callbacks from its reader threads. A panic never leaves a callback, since it would abort
+//! collectd.
 
 use std::{
     ffi::{CStr, CString, c_char, c_int, c_void},
@@ -21,7 +21,7 @@ use crate::{
     poll::Poller,
 };
 
-/// collectd's declarations, as its headers have them.
+/// collectd's declarations, generated from its headers.
 #[allow(
     clippy::all,
     clippy::undocumented_unsafe_blocks,
@@ -37,23 +37,23 @@ mod c {
 
 const NAME: &CStr = c"nats";
 
-/// What a callback returns when it cannot do its work.
+/// The result of a callback that failed.
 const FAILED: c_int = -1;
 
 /// Nanoseconds per second.
 const NANOS: u128 = 1_000_000_000;
 
-/// Bytes of a log line that collectd keeps.
+/// Limit of a log line in collectd, in bytes.
 const LINE_LIMIT: usize = 1000;
 
-/// The instances of all blocks read so far; taken by init.
+/// The instances of all blocks so far; init takes them.
 static INSTANCES: Mutex<Vec<Instance>> = Mutex::new(Vec::new());
 
-/// Called by collectd when it has loaded the library: names the callbacks.
+/// Called by collectd after loading the library; registers the callbacks.
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn module_register() {
-    guard((), || {
-        // The usual hook would write to a closed stderr and load debug information.
+    catch_panic((), || {
+        // The default hook would write to a closed stderr and load debug information.
         panic::set_hook(Box::new(|info| {
             Collectd.log(Level::Error, &format!("internal error: {info}"));
         }));
@@ -71,9 +71,9 @@ pub(crate) extern "C" fn module_register() {
     });
 }
 
-/// Reads one `<Plugin nats>` block; anything but 0 keeps collectd from starting.
+/// Reads one `<Plugin nats>` block; a result other than 0 keeps collectd from starting.
 extern "C" fn configure(item: *mut c::oconfig_item_t) -> c_int {
-    guard(FAILED, || {
+    catch_panic(FAILED, || {
         // SAFETY: collectd passes its own tree, which it keeps unchanged during the call.
         let block = unsafe { read_item(item) };
         let mut instances = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);
@@ -88,9 +88,9 @@ extern "C" fn configure(item: *mut c::oconfig_item_t) -> c_int {
     })
 }
 
-/// Registers one read callback for each instance.
+/// Registers a read callback for each instance.
 extern "C" fn init() -> c_int {
-    guard(FAILED, || {
+    catch_panic(FAILED, || {
         let mut instances = {
             let mut configured = INSTANCES.lock().unwrap_or_else(PoisonError::into_inner);
             std::mem::take(&mut *configured)
@@ -113,10 +113,10 @@ extern "C" fn init() -> c_int {
     })
 }
 
-/// Gives the poller to collectd, which frees it by [`free`], also when it refuses it.
+/// Hands the poller to collectd, which frees it with [`free`], even if it refuses it.
 fn register_read(poller: Poller) -> Result<(), String> {
     let name = c_string(&format!("nats/{}", poller.instance().name));
-    // 0 stands for the interval of the plugin.
+    // 0 means the interval of the plugin.
     let interval = poller.instance().interval.map_or(0, cdtime);
     let data = c::user_data_t {
         data: Box::into_raw(Box::new(poller)).cast(),
@@ -141,7 +141,7 @@ fn register_read(poller: Poller) -> Result<(), String> {
 
 /// Polls one instance.
 extern "C" fn read(data: *mut c::user_data_t) -> c_int {
-    guard(FAILED, || {
+    catch_panic(FAILED, || {
         // SAFETY: `data` is the copy of what `register_read` passed, so its
         // pointer is a live `Poller`; collectd never runs one read twice at a
         // time and frees it only when no read runs.
@@ -155,15 +155,15 @@ extern "C" fn read(data: *mut c::user_data_t) -> c_int {
 
 /// Drops the poller of a read callback.
 extern "C" fn free(poller: *mut c_void) {
-    guard((), || {
+    catch_panic((), || {
         // SAFETY: the pointer comes from `Box::into_raw` in `register_read`, and
         // collectd calls this once for it.
         drop(unsafe { Box::from_raw(poller.cast::<Poller>()) });
     });
 }
 
-/// Runs a callback's body; a panic, which the hook has logged, becomes `failed`.
-fn guard<R>(failed: R, body: impl FnOnce() -> R) -> R {
+/// Runs a callback's body; a panic, which the hook has logged, results in `failed`.
+fn catch_panic<R>(failed: R, body: impl FnOnce() -> R) -> R {
     panic::catch_unwind(AssertUnwindSafe(body)).unwrap_or(failed)
 }
 
@@ -226,7 +226,7 @@ impl Daemon for Collectd {
     }
 }
 
-/// The name under which collectd reports; notifications do not default to it.
+/// The host name under which collectd reports; it is not the default of notifications.
 fn own_host() -> String {
     // SAFETY: collectd sets the name before it calls init and never changes it.
     let host = unsafe { c::hostname_g };
@@ -239,10 +239,11 @@ fn own_host() -> String {
         .into_owned()
 }
 
-/// Copies one item of collectd's tree with all below it.
+/// Copies an item of collectd's tree with everything below it.
 ///
-/// # Safety
-/// `item` is null or points to an item of a tree that stays unchanged meanwhile.
+///  # Safety
+///
+/// `item` is null or points to an item of a tree that does not change meanwhile.
 unsafe fn read_item(item: *const c::oconfig_item_t) -> Result<Item, String> {
     // SAFETY: as promised by the caller.
     let Some(item) = (unsafe { item.as_ref() }) else {
@@ -279,6 +280,7 @@ fn read_scalar(value: &c::oconfig_value_t) -> Result<Scalar, String> {
 }
 
 /// # Safety
+///
 /// `text` is null or a C string.
 unsafe fn read_text(text: *const c_char) -> Result<String, String> {
     if text.is_null() {
@@ -293,7 +295,8 @@ unsafe fn read_text(text: *const c_char) -> Result<String, String> {
 }
 
 /// # Safety
-/// `first` points to `count` elements, or is null when there are none.
+///
+/// `first` points to `count` elements, or is null if there are none.
 unsafe fn array<'a, T>(first: *const T, count: c_int) -> &'a [T] {
     match usize::try_from(count) {
         // SAFETY: as promised by the caller.
@@ -310,18 +313,18 @@ fn value(value: Value) -> c::value_t {
     }
 }
 
-/// collectd counts time in 2^-30 seconds.
+/// collectd measures time in 2^-30 seconds.
 fn cdtime(time: Duration) -> u64 {
     ((time.as_nanos() << 30) / NANOS) as u64
 }
 
 fn since_epoch(time: SystemTime) -> u64 {
-    // 0 lets collectd take its own clock.
+    // 0 makes collectd use its own clock.
     time.duration_since(SystemTime::UNIX_EPOCH)
         .map_or(0, cdtime)
 }
 
-/// Copies as much of `text` as leaves room for the closing NUL.
+/// Copies as much of `text` as fits, with a final NUL.
 fn fill(field: &mut [c_char], text: &str) {
     let text = cut(text, field.len() - 1);
     for (to, from) in field.iter_mut().zip(text.bytes()) {
@@ -329,7 +332,7 @@ fn fill(field: &mut [c_char], text: &str) {
     }
 }
 
-/// What acts in place of being shown, line ends above all, could forge lines of a log.
+/// Replaces characters that affect the display, above all line breaks, which could forge log lines.
 fn one_line(text: &str, limit: usize) -> String {
     cut(text, limit).replace(is_unsafe, " ")
 }
@@ -343,13 +346,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_panic_becomes_the_failed_answer() {
-        assert_eq!(guard(FAILED, || 7), 7);
-        assert_eq!(guard(FAILED, || panic!("on purpose")), FAILED);
+    fn a_panic_becomes_a_failure() {
+        assert_eq!(catch_panic(FAILED, || 7), 7);
+        assert_eq!(catch_panic(FAILED, || panic!("on purpose")), FAILED);
     }
 
     #[test]
-    fn texts_are_cut_between_characters_and_closed() {
+    fn texts_are_cut_between_characters_and_terminated() {
         let mut field = [1; 4];
         field.fill(0);
         fill(&mut field, "aüö");

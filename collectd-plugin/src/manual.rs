@@ -1,6 +1,6 @@
-//! The manual page `collectd-nats(5)`, made from the tables of options and
-//! figures. The test here fails when the page in `conf/man` is out of step;
-//! `UPDATE_MANUAL=1 cargo test -p collectd-plugin manual` writes it anew.
+//! The manual page `collectd-nats(5)`, made from the tables of options and metrics. The test fails
+//! if the page in `conf/man` is out of date; `UPDATE_MANUAL=1 cargo test -p collectd-plugin manual`
+//! writes it.
 
 use std::fmt::Write;
 
@@ -93,20 +93,20 @@ fn page() -> String {
          those of collectd's own\n.BR types.db (5).\nA value that a broker does not report is not \
          dispatched; older nats-servers do not report all of them.\n",
     );
-    write_figures(&mut page, Group::Basic);
+    write_metrics(&mut page, Group::Basic);
     page.push_str(".SS With ReportLimits\n");
-    write_figures(&mut page, Group::Limits);
+    write_metrics(&mut page, Group::Limits);
     page.push_str(
         ".SS With LegacyNames\nThe plugin is curl_json and the plugin instance gnatsd. The types \
          are those of the old configuration, although some are wrong: they are for continuing \
          old data files, not for new graphs.\n",
     );
-    write_figures(&mut page, Group::Legacy);
+    write_metrics(&mut page, Group::Legacy);
     page.push_str(TAIL);
     page
 }
 
-fn write_figures(page: &mut String, group: Group) {
+fn write_metrics(page: &mut String, group: Group) {
     for metric in METRICS.iter().filter(|metric| metric.group == group) {
         let mut name = metric.kind.to_owned();
         if !metric.type_instance.is_empty() {
@@ -128,7 +128,7 @@ fn origin(metric: &Metric) -> String {
     }
 }
 
-/// Plain text for troff; none of the texts begins with a dot.
+/// Escapes text for troff; none of the texts begins with a dot.
 fn escape(text: &str) -> String {
     text.replace('\\', "\\e")
         .replace('-', "\\-")
@@ -138,7 +138,7 @@ fn escape(text: &str) -> String {
 }
 
 #[test]
-fn the_manual_page_is_in_step_with_the_tables() {
+fn the_manual_page_matches_the_tables() {
     let page = page();
     if std::env::var_os("UPDATE_MANUAL").is_some() {
         std::fs::write(PAGE, &page).expect(PAGE);
@@ -150,7 +150,7 @@ fn the_manual_page_is_in_step_with_the_tables() {
     );
 }
 
-/// The synopsis shows every option, and so does the example that is installed.
+/// The synopsis and the installed example show every option.
 #[test]
 fn examples_show_every_option() {
     const EXAMPLE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../conf/collectd/nats.conf");

@@ -1,18 +1,18 @@
-//! What is dispatched: one table from figures of the broker to identifiers of
-//! collectd, and the reading of those figures from an answer of `/varz`.
+//! The metrics: one table that maps values of the broker to identifiers of collectd, and the
+//! reading of these values from `/varz`.
 //!
-//! Types are only those of collectd's own types.db. Running totals are DERIVE,
-//! because a COUNTER that falls to zero with a restarted broker draws a spike.
+//! Only types of collectd's own types.db are used. Running totals are DERIVE, because a COUNTER
+//! that falls to zero when a broker restarts would show a spike.
 
 use chrono::DateTime;
 use monitor_client::{Client, Error, Field, Found, Kind};
 
 use crate::daemon::Value;
 
-/// One line of the table.
+/// A row of the table.
 #[derive(Debug)]
 pub(crate) struct Metric {
-    /// Which option it belongs to.
+    /// The option that enables it.
     pub(crate) group: Group,
     /// Where its values come from.
     pub(crate) source: Source,
@@ -20,7 +20,7 @@ pub(crate) struct Metric {
     pub(crate) kind: &'static str,
     /// collectd's type instance; may be empty.
     pub(crate) type_instance: &'static str,
-    /// Form of the type's data sources.
+    /// Kind of the type's data sources.
     pub(crate) form: Form,
     /// Meaning and unit, for the manual.
     #[cfg_attr(
@@ -30,7 +30,7 @@ pub(crate) struct Metric {
     pub(crate) doc: &'static str,
 }
 
-/// Which option asks for a figure.
+/// The option that enables a metric.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Group {
     /// Always dispatched.
@@ -41,29 +41,29 @@ pub(crate) enum Group {
     Limits,
 }
 
-/// Where the values of a figure come from.
+/// The source of a metric's values.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Source {
-    /// The code of `/healthz`: 1 for 200, 0 for 500 and 503, else not known.
+    /// The code of `/healthz`: 1 for 200, 0 for 500 and 503, otherwise unknown.
     Healthy,
-    /// Seconds the answer of `/varz` took.
+    /// Duration of the request of `/varz` in seconds.
     ResponseTime,
-    /// 1 when `/varz` was read, else 0. The only figure of a broker that is down.
+    /// 1 if `/varz` was read, otherwise 0. The only metric of a broker that is down.
     Up,
     /// `now` − `start` of `/varz`, in seconds.
     Uptime,
-    /// These keys of `/varz`, one for each data source of the type.
+    /// These keys of `/varz`, one per data source of the type.
     Varz(&'static [&'static str]),
 }
 
-/// Form of a figure's values.
+/// Kind of a metric's values.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(crate) enum Form {
-    /// Running total, of old identifiers only.
+    /// Running total; only for old identifiers.
     Counter,
     /// Running total.
     Derive,
-    /// Level.
+    /// Current value.
     Gauge,
 }
 
@@ -104,7 +104,7 @@ const fn own(
     }
 }
 
-/// Every figure the plugin can dispatch.
+/// All metrics that the plugin can dispatch.
 #[rustfmt::skip]
 pub(crate) const METRICS: &[Metric] = &[
     own(Source::Up, "bool", "up", "1 when the broker answered, 0 when it did not; always dispatched"),
@@ -160,8 +160,8 @@ pub(crate) const METRICS: &[Metric] = &[
     varz(Legacy, "bytes", "max_pending_size", Gauge, &["max_pending"], "as bytes-max_pending; the key was renamed"),
 ];
 
-/// What an answer of `/varz` must have to be taken for a broker's. Whatever else
-/// it lacks is no value.
+/// Fields that an answer of `/varz` must have to be accepted. Other absent fields just have no
+/// value.
 const NEEDED: &[Field<'_>] = &[
     field("server_id", Kind::Text),
     field("version", Kind::Text),
@@ -170,14 +170,14 @@ const NEEDED: &[Field<'_>] = &[
     field("connections", Kind::Count),
     field("in_msgs", Kind::Count),
     field("out_msgs", Kind::Count),
-    // From here on only looked at.
+    // From here on optional.
     field("server_name", Kind::Any),
 ];
 
-/// How many of them.
+/// Number of required ones.
 const NEEDED_COUNT: usize = 7;
 
-/// Levels that may be below zero: -1 for no limit, and days after an end.
+/// Values that may be negative: -1 for no limit, and days after an expiry.
 const SIGNED: &[&str] = &[
     "max_connections",
     "tls.cert_days_left",
@@ -188,8 +188,8 @@ const SIGNED: &[&str] = &[
     "cluster.tls.crl_days_left",
 ];
 
-/// Figures that every broker reports: that one is absent is told.
-const USUAL: &[&str] = &[
+/// Values that every broker reports: if one is absent, that is logged.
+const EXPECTED: &[&str] = &[
     "total_connections",
     "in_bytes",
     "out_bytes",
@@ -199,37 +199,37 @@ const USUAL: &[&str] = &[
     "cpu",
 ];
 
-/// An answer of `/varz`: who answered, and every figure it holds.
+/// The values of an answer of `/varz`.
 #[derive(Debug)]
 pub(crate) struct Report {
-    /// Id of this run of the broker.
+    /// Id of the broker, new at each start.
     pub(crate) server_id: String,
     /// Name of the broker.
     pub(crate) server_name: String,
     /// Version of the broker.
     pub(crate) version: String,
-    /// When this run began, as the broker wrote it.
+    /// Start of the broker, as it reported it.
     pub(crate) start: String,
-    /// The figures, in the order of the table. What the broker does not report is absent.
+    /// The values in the order of the table; those that the broker does not report are absent.
     pub(crate) readings: Vec<(&'static Metric, Vec<Value>)>,
-    /// Keys that every broker reports, but this one does not.
-    pub(crate) lacking: Vec<&'static str>,
+    /// Keys of [`EXPECTED`] that this broker does not report.
+    pub(crate) missing: Vec<&'static str>,
 }
 
 const fn field(name: &'static str, kind: Kind) -> Field<'static> {
     Field { name, kind }
 }
 
-/// Asks `/varz`. No more of the answer is kept than what the table names.
+/// Requests `/varz` and keeps only what the table needs.
 ///
-/// # Errors
-/// There is no answer, it is not a broker's, or a figure has a value that its form
-/// cannot hold.
-pub(crate) fn ask(client: &Client) -> Result<Report, Error> {
+///  # Errors
+///
+/// There is no answer, it is not that of a broker, or a value is out of range for its kind.
+pub(crate) fn fetch(client: &Client) -> Result<Report, Error> {
     let path = "/varz";
     let mut fields = NEEDED.to_vec();
     fields.extend(keys().map(|(key, form)| field(key, kind_of(key, form))));
-    let found = client.look(path, &fields)?;
+    let found = client.inspect(path, &fields)?;
     client.require(path, &NEEDED[..NEEDED_COUNT], &found)?;
     Report::new(&found).map_err(|detail| Error::Field {
         url: format!("{}{path}", client.base_url()),
@@ -256,7 +256,7 @@ fn kind_of(key: &str, form: Form) -> Kind {
 }
 
 impl Report {
-    /// From what stands at the places of [`NEEDED`] and then of [`keys`].
+    /// Creates it from the values of the fields of [`NEEDED`], followed by those of [`keys`].
     fn new(found: &[Found]) -> Result<Self, String> {
         let (needed, metrics) = found.split_at(NEEDED.len());
         let text = |name: &str| {
@@ -265,20 +265,20 @@ impl Report {
             found.map_or("", Found::text).to_owned()
         };
         let start = text("start");
-        let lacking = keys()
+        let missing = keys()
             .zip(metrics)
-            .filter(|((key, _), found)| **found == Found::Absent && USUAL.contains(key))
+            .filter(|((key, _), found)| **found == Found::Absent && EXPECTED.contains(key))
             .map(|((key, _), _)| key);
-        let mut lacking: Vec<_> = lacking.collect();
-        lacking.sort_unstable();
-        lacking.dedup();
+        let mut missing: Vec<_> = missing.collect();
+        missing.sort_unstable();
+        missing.dedup();
         Ok(Self {
             readings: readings(metrics, uptime(&start, &text("now")))?,
             server_id: text("server_id"),
             server_name: text("server_name"),
             version: text("version"),
             start,
-            lacking,
+            missing,
         })
     }
 }
@@ -292,7 +292,7 @@ fn readings(
     for metric in METRICS {
         let values = match metric.source {
             Source::Varz(keys) => {
-                // All are taken from the list, also when one of them is absent.
+                // All of them must be consumed, even if one is absent.
                 let values: Vec<_> = keys
                     .iter()
                     .zip(found.by_ref())
@@ -308,7 +308,7 @@ fn readings(
     Ok(readings)
 }
 
-/// The number that was found, if there is one.
+/// The value, if the field is present.
 fn value(key: &str, found: &Found, form: Form) -> Result<Option<Value>, String> {
     let value = match (form, found) {
         (_, Found::Absent) => return Ok(None),
@@ -323,8 +323,8 @@ fn value(key: &str, found: &Found, form: Form) -> Result<Option<Value>, String> 
     }
 }
 
-/// Seconds since the start; none when the broker's clock stepped back behind
-/// it or the times are not in the form of RFC 3339.
+/// Seconds since the start; `None` if the broker's clock was set back before the start or a time is
+/// not RFC 3339.
 fn uptime(start: &str, now: &str) -> Option<f64> {
     let now = DateTime::parse_from_rfc3339(now).ok()?;
     let start = DateTime::parse_from_rfc3339(start).ok()?;
@@ -350,7 +350,7 @@ pub(crate) mod tests {
 
     const TYPES_DB: &str = "/usr/share/collectd/types.db";
 
-    /// Type → forms of its data sources, in order.
+    /// Kinds of the data sources of each type.
     fn types_db() -> HashMap<String, Vec<String>> {
         let text = fs::read_to_string(TYPES_DB)
             .unwrap_or_else(|error| panic!("{TYPES_DB}: {error}: install collectd-core"));
@@ -367,7 +367,7 @@ pub(crate) mod tests {
             .collect()
     }
 
-    /// What is made of an answer, asked for as always.
+    /// The report for an answer, requested over HTTP.
     pub(crate) fn report(json: &Json) -> Result<Report, String> {
         let body = json.to_string();
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -387,13 +387,13 @@ pub(crate) mod tests {
             );
         });
         let client = Client::new(&url, Duration::from_secs(10)).expect("a good URL");
-        let report = ask(&client).map_err(|error| error.to_string());
+        let report = fetch(&client).map_err(|error| error.to_string());
         server.join().expect("served");
         report
     }
 
-    /// The least that is taken for a broker's answer, and this.
-    fn least(more: Json) -> Json {
+    /// The smallest acceptable answer, plus these fields.
+    fn minimal(more: Json) -> Json {
         let mut json = serde_json::json!({
             "server_id": "N", "version": "2", "start": "2026-01-01T00:00:00Z",
             "now": "2026-01-01T00:00:00Z", "connections": 1, "in_msgs": 1, "out_msgs": 2,
@@ -414,7 +414,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn types_are_collectds_own() {
+    fn types_exist_in_types_db() {
         let types = types_db();
         for metric in METRICS {
             let forms = types
@@ -441,14 +441,14 @@ pub(crate) mod tests {
         assert_eq!(names.len(), all);
     }
 
-    /// A key that the type of the answer does not have would never arrive.
+    /// A key that the answer's type does not have would never be found.
     #[test]
-    fn keys_are_those_of_the_answer() {
+    fn keys_exist_in_the_answer() {
         let full = Varz {
             stale_connections: Some(0),
             stalled_clients: Some(0),
             slow_consumer_stats: Some(Default::default()),
-            // The block is midge's and nats-server's; no type has its keys.
+            // midge and nats-server have this block; no type has its keys.
             cluster: serde_json::json!({ "revoked_closed": 0, "tls": {
                 "cert_days_left": 0, "ca_days_left": 0, "crl_days_left": 0, "failures": 0
             } }),
@@ -468,15 +468,15 @@ pub(crate) mod tests {
         for key in NEEDED
             .iter()
             .map(|field| field.name)
-            .chain(USUAL.iter().copied())
+            .chain(EXPECTED.iter().copied())
         {
             assert!(json.get(key).is_some(), "{key}");
         }
     }
 
     #[test]
-    fn what_is_not_reported_is_absent() {
-        let report = report(&least(serde_json::json!({
+    fn values_that_are_not_reported_are_absent() {
+        let report = report(&minimal(serde_json::json!({
             "in_bytes": 3, "cpu": 101.5, "slow_consumer_stats": {"clients": 4},
         })))
         .expect("a sparse answer");
@@ -484,7 +484,7 @@ pub(crate) mod tests {
             find(&report, "if_packets", "total"),
             Some(vec![Value::Derive(1), Value::Derive(2)])
         );
-        // Half of a pair is none.
+        // An incomplete pair has no value.
         assert_eq!(find(&report, "if_octets", "total"), None);
         assert_eq!(
             find(&report, "gauge", "cpu_percent"),
@@ -496,18 +496,18 @@ pub(crate) mod tests {
         );
         assert_eq!(find(&report, "total_events", "slow_consumers_leafs"), None);
         assert_eq!(find(&report, "memory", "rss"), None);
-        let lacking = [
+        let missing = [
             "mem",
             "out_bytes",
             "slow_consumers",
             "subscriptions",
             "total_connections",
         ];
-        assert_eq!(report.lacking, lacking);
+        assert_eq!(report.missing, missing);
     }
 
     #[test]
-    fn uptime_is_taken_from_the_brokers_own_clock() {
+    fn uptime_uses_the_brokers_own_clock() {
         for (start, now, expected) in [
             (
                 "2026-01-01T00:00:00Z",
@@ -522,7 +522,7 @@ pub(crate) mod tests {
             ("2026-01-01T00:00:01Z", "2026-01-01T00:00:00Z", None),
             ("yesterday", "2026-01-01T00:00:00Z", None),
         ] {
-            let json = least(serde_json::json!({"start": start, "now": now}));
+            let json = minimal(serde_json::json!({"start": start, "now": now}));
             let report = report(&json).expect("an answer");
             let expected = expected.map(|seconds| vec![Value::Gauge(seconds)]);
             assert_eq!(find(&report, "uptime", ""), expected, "{start} {now}");
@@ -530,9 +530,9 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn answers_of_the_wrong_shape_are_refused() {
+    fn invalid_answers_are_rejected() {
         let wrong = |key: &str, value: Json| {
-            let mut json = least(serde_json::json!({}));
+            let mut json = minimal(serde_json::json!({}));
             json[key] = value;
             json
         };
@@ -553,7 +553,7 @@ pub(crate) mod tests {
             ),
         ];
         for field in &NEEDED[..NEEDED_COUNT] {
-            let mut json = least(serde_json::json!({}));
+            let mut json = minimal(serde_json::json!({}));
             json.as_object_mut().expect("an object").remove(field.name);
             cases.push((json, format!("no \"{}\"", field.name)));
         }

@@ -1,8 +1,8 @@
-//! One instance's polls: fetch, judge, dispatch.
+//! Polls one instance: requests, evaluates and dispatches.
 //!
-//! A broker that does not answer is not an error of the plugin: collectd would
-//! poll it ever more rarely and draw a short outage as a long one. So a poll
-//! succeeds, says `up` = 0, and tells of each change of condition once.
+//! A broker that does not answer is not a failure of the read callback: collectd would increase the
+//! interval, and a short outage would look long. So the poll succeeds with `up` = 0, and each
+//! change of the condition is logged once.
 
 use std::{
     mem,
@@ -23,55 +23,56 @@ const PLUGIN: &str = "nats";
 const LEGACY_PLUGIN: &str = "curl_json";
 const LEGACY_INSTANCE: &str = "gnatsd";
 
-/// One instance and what is remembered of it between polls.
+/// An instance and its state between polls.
 pub(crate) struct Poller {
     instance: Instance,
     client: Client,
     condition: Condition,
-    /// Severity of the last notification; `Okay` before the first.
+    /// Severity of the last notification; initially `Okay`.
     notified: Severity,
-    /// Server id of the run that was last seen. The start does not tell: it is another
-    /// one once the clock of the day was set.
+    /// Server id in the last poll, which identifies a run of the broker. The start time would not:
+    /// it changes when the clock is set.
     run: Option<String>,
-    /// What the broker did not report when that was last told.
-    lacking: Vec<&'static str>,
+    /// Missing values that were logged last.
+    missing: Vec<&'static str>,
 }
 
-/// What is known of a broker, as coarse as changes are told.
+/// The condition of a broker, as far as changes are logged.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 enum Condition {
     /// `/varz` cannot be read.
     Down(Cause),
-    /// `/varz` was read, `/healthz` not.
+    /// `/varz` was read, `/healthz` was not.
     HealthUnknown(Cause),
-    /// All is well.
+    /// No problems.
     Serving,
-    /// `/healthz` reports trouble, with this code.
+    /// `/healthz` reports a problem with this code.
     Unhealthy(u16),
     /// Not polled yet.
     Unpolled,
 }
 
-/// Which kind of error it is, its texts left out.
+/// The kind of an error, without its texts.
 type Cause = (mem::Discriminant<Error>, Option<u16>);
 
-/// What one poll brought.
+/// The results of one poll.
 struct Sample {
     time: SystemTime,
     took: Duration,
     report: Result<Report, Error>,
-    /// None when the broker was not asked, because it is down.
+    /// `None` if it was not requested, because the broker is down.
     health: Option<Result<(u16, Healthz), Error>>,
 }
 
 impl Poller {
-    /// A poller whose requests fit into the interval between its polls.
+    /// A poller whose requests fit into the interval between polls.
     ///
-    /// # Errors
-    /// When the URL cannot be asked.
+    ///  # Errors
+    ///
+    /// The URL cannot be used.
     pub(crate) fn new(instance: Instance, daemon: &dyn Daemon) -> Result<Self, Error> {
         let timeout = instance.timeout(daemon);
-        // Only a global Interval that stands below the block in the file leads here.
+        // Only happens if a global Interval follows the block in the file.
         if instance.timeout.is_some_and(|wanted| wanted > timeout) {
             let text = format!(
                 "instance \"{}\": Timeout is cut to {} ms, half the interval",
@@ -86,26 +87,26 @@ impl Poller {
             condition: Condition::Unpolled,
             notified: Severity::Okay,
             run: None,
-            lacking: Vec::new(),
+            missing: Vec::new(),
         })
     }
 
-    /// The configuration it was made from.
+    /// Its configuration.
     pub(crate) fn instance(&self) -> &Instance {
         &self.instance
     }
 
-    /// Polls once; false when collectd took a value not.
+    /// Polls once; `false` if collectd refused a value.
     pub(crate) fn poll(&mut self, daemon: &dyn Daemon) -> bool {
         let sample = self.fetch();
-        self.tell_changes(&sample, daemon);
+        self.log_changes(&sample, daemon);
         self.dispatch(&sample, daemon)
     }
 
     fn fetch(&self) -> Sample {
         let time = SystemTime::now();
         let begun = Instant::now();
-        let report = metrics::ask(&self.client);
+        let report = metrics::fetch(&self.client);
         let took = begun.elapsed();
         let health = report.is_ok().then(|| self.client.healthz());
         Sample {
@@ -116,8 +117,8 @@ impl Poller {
         }
     }
 
-    fn tell_changes(&mut self, sample: &Sample, daemon: &dyn Daemon) {
-        let (condition, text) = self.judge(sample);
+    fn log_changes(&mut self, sample: &Sample, daemon: &dyn Daemon) {
+        let (condition, text) = self.evaluate(sample);
         if condition != self.condition {
             let first = self.condition == Condition::Unpolled;
             self.condition = condition;
@@ -134,19 +135,19 @@ impl Poller {
             self.notify(sample, &text, daemon);
         }
         if let Ok(report) = &sample.report {
-            self.tell_restart(report, daemon);
-            self.tell_lacking(report, daemon);
+            self.log_restart(report, daemon);
+            self.log_missing(report, daemon);
         }
     }
 
-    fn judge(&self, sample: &Sample) -> (Condition, String) {
+    fn evaluate(&self, sample: &Sample) -> (Condition, String) {
         let report = match &sample.report {
             Ok(report) => report,
             Err(error) => return (Condition::Down(cause(error)), format!("down: {error}")),
         };
         let url = self.client.base_url();
         match &sample.health {
-            Some(Ok((code, health))) if !is_well(*code, health) => {
+            Some(Ok((code, health))) if !is_healthy(*code, health) => {
                 let Healthz { status, error, .. } = health;
                 let text =
                     format!("not healthy: {url}/healthz: HTTP status {code}, {status}: {error}");
@@ -183,17 +184,16 @@ impl Poller {
         });
     }
 
-    /// A figure that every broker has and this one not is no value: once it is said
-    /// why.
-    fn tell_lacking(&mut self, report: &Report, daemon: &dyn Daemon) {
-        if self.lacking == report.lacking {
+    /// A value that every broker reports and this one does not is logged once.
+    fn log_missing(&mut self, report: &Report, daemon: &dyn Daemon) {
+        if self.missing == report.missing {
             return;
         }
-        self.lacking.clone_from(&report.lacking);
-        let (level, text) = match &*self.lacking {
+        self.missing.clone_from(&report.missing);
+        let (level, text) = match &*self.missing {
             [] => (Level::Notice, "all values are reported again".to_owned()),
-            lacking => {
-                let names = lacking.join(", ");
+            missing => {
+                let names = missing.join(", ");
                 (
                     Level::Warning,
                     format!("no values of {names}: not in the answer"),
@@ -204,7 +204,7 @@ impl Poller {
         daemon.log(level, &format!("instance \"{name}\": {url}/varz: {text}"));
     }
 
-    fn tell_restart(&mut self, report: &Report, daemon: &dyn Daemon) {
+    fn log_restart(&mut self, report: &Report, daemon: &dyn Daemon) {
         let run = &report.server_id;
         let before = self.run.replace(run.clone());
         if let Some(before) = before.filter(|before| before != run) {
@@ -217,20 +217,20 @@ impl Poller {
     }
 
     fn dispatch(&self, sample: &Sample, daemon: &dyn Daemon) -> bool {
-        let mut taken = true;
-        for metric in METRICS.iter().filter(|metric| self.wants(metric)) {
-            if let Some(value) = own_value(metric, sample) {
-                taken &= self.dispatch_figure(metric, &[value], sample.time, daemon);
+        let mut accepted = true;
+        for metric in METRICS.iter().filter(|metric| self.is_enabled(metric)) {
+            if let Some(value) = measured_value(metric, sample) {
+                accepted &= self.dispatch_metric(metric, &[value], sample.time, daemon);
             }
         }
         let readings = sample.report.iter().flat_map(|report| &report.readings);
-        for (metric, values) in readings.filter(|(metric, _)| self.wants(metric)) {
-            taken &= self.dispatch_figure(metric, values, sample.time, daemon);
+        for (metric, values) in readings.filter(|(metric, _)| self.is_enabled(metric)) {
+            accepted &= self.dispatch_metric(metric, values, sample.time, daemon);
         }
-        taken
+        accepted
     }
 
-    fn wants(&self, metric: &Metric) -> bool {
+    fn is_enabled(&self, metric: &Metric) -> bool {
         match metric.group {
             Group::Basic => true,
             Group::Legacy => self.instance.legacy_names,
@@ -238,7 +238,7 @@ impl Poller {
         }
     }
 
-    fn dispatch_figure(
+    fn dispatch_metric(
         &self,
         metric: &Metric,
         values: &[Value],
@@ -271,8 +271,8 @@ impl Condition {
     }
 }
 
-/// Whether `/healthz` says ok, by its code and by its word.
-fn is_well(code: u16, health: &Healthz) -> bool {
+/// Whether `/healthz` reports ok, by its code and its status.
+fn is_healthy(code: u16, health: &Healthz) -> bool {
     code == 200 && health.status == "ok"
 }
 
@@ -284,11 +284,11 @@ fn cause(error: &Error) -> Cause {
     (mem::discriminant(error), code)
 }
 
-/// The plugin's own view of the poll; none for figures of the answer.
-fn own_value(metric: &Metric, sample: &Sample) -> Option<Value> {
+/// The values that the plugin measures itself; `None` for those of the answer.
+fn measured_value(metric: &Metric, sample: &Sample) -> Option<Value> {
     let number = match metric.source {
         Source::Healthy => match &sample.health {
-            Some(Ok((code, health))) => f64::from(u8::from(is_well(*code, health))),
+            Some(Ok((code, health))) => f64::from(u8::from(is_healthy(*code, health))),
             Some(Err(_)) | None => f64::NAN,
         },
         Source::ResponseTime if sample.report.is_ok() => sample.took.as_secs_f64(),
@@ -370,11 +370,11 @@ mod tests {
         }
     }
 
-    /// Feeds the samples and returns what the daemon was told.
-    fn feed(poller: &mut Poller, samples: impl IntoIterator<Item = Sample>) -> Fake {
+    /// Processes the samples and returns the recorded calls.
+    fn process(poller: &mut Poller, samples: impl IntoIterator<Item = Sample>) -> Fake {
         let daemon = Fake::default();
         for sample in samples {
-            poller.tell_changes(&sample, &daemon);
+            poller.log_changes(&sample, &daemon);
             assert!(poller.dispatch(&sample, &daemon));
         }
         daemon
@@ -390,8 +390,8 @@ mod tests {
     }
 
     #[test]
-    fn a_serving_broker_yields_its_figures_and_one_line() {
-        let daemon = feed(&mut poller(Instance::new("a")), [up("N1"), up("N1")]);
+    fn a_serving_broker_has_its_values_and_one_log_line() {
+        let daemon = process(&mut poller(Instance::new("a")), [up("N1"), up("N1")]);
         assert_eq!(levels(&daemon), [Level::Info]);
         assert_eq!(severities(&daemon), []);
         for (name, value) in [
@@ -409,13 +409,13 @@ mod tests {
     }
 
     #[test]
-    fn limits_and_old_names_come_when_asked_for() {
+    fn limits_and_old_names_are_optional() {
         let instance = Instance {
             report_limits: true,
             legacy_names: true,
             ..Instance::new("a")
         };
-        let daemon = feed(&mut poller(instance), [up("N1")]);
+        let daemon = process(&mut poller(instance), [up("N1")]);
         for (name, value) in [
             ("nats-a/bytes-max_pending", Value::Gauge(64.0)),
             (
@@ -433,9 +433,9 @@ mod tests {
     }
 
     #[test]
-    fn an_outage_is_told_once_and_so_is_its_end() {
+    fn an_outage_and_its_end_are_logged_once() {
         let mut poller = poller(Instance::new("a"));
-        let daemon = feed(
+        let daemon = process(
             &mut poller,
             [down(refused()), down(refused()), down(refused())],
         );
@@ -451,27 +451,27 @@ mod tests {
             matches!(values[1].1[..], [Value::Gauge(healthy)] if healthy.is_nan()),
             "{values:?}"
         );
-        // Another cause is another line, but no second notification.
-        let daemon = feed(
+        // Another cause is logged again, but not notified again.
+        let daemon = process(
             &mut poller,
             [down(status(500)), down(status(302)), down(status(302))],
         );
         assert_eq!(levels(&daemon), [Level::Error, Level::Error]);
         assert_eq!(severities(&daemon), []);
-        let daemon = feed(&mut poller, [up("N1"), up("N1")]);
+        let daemon = process(&mut poller, [up("N1"), up("N1")]);
         assert_eq!(levels(&daemon), [Level::Notice]);
         assert_eq!(severities(&daemon), [Severity::Okay]);
     }
 
     #[test]
-    fn trouble_of_a_broker_that_answers_is_a_warning() {
+    fn problems_of_a_broker_that_answers_are_warnings() {
         let mut poller = poller(Instance::new("a"));
         let samples = [
             up("N1"),
             unhealthy(503, "route lost"),
             unhealthy(503, "more lost"),
         ];
-        let daemon = feed(&mut poller, samples);
+        let daemon = process(&mut poller, samples);
         assert_eq!(levels(&daemon), [Level::Info, Level::Warning]);
         assert_eq!(severities(&daemon), [Severity::Warning]);
         assert!(daemon.lines.borrow()[1].1.contains("route lost"));
@@ -486,27 +486,27 @@ mod tests {
             health: Some(Err(timeout())),
             ..up("N1")
         };
-        let daemon = feed(&mut poller, [mute, up("N1")]);
+        let daemon = process(&mut poller, [mute, up("N1")]);
         assert_eq!(levels(&daemon), [Level::Warning, Level::Notice]);
         assert_eq!(severities(&daemon), [Severity::Okay]);
     }
 
     #[test]
-    fn a_restart_is_told_once() {
+    fn a_restart_is_logged_once() {
         let mut poller = poller(Instance::new("a"));
-        let daemon = feed(&mut poller, [up("N1"), up("N1"), up("N2"), up("N2")]);
+        let daemon = process(&mut poller, [up("N1"), up("N1"), up("N2"), up("N2")]);
         assert_eq!(levels(&daemon), [Level::Info, Level::Notice]);
         let line = &daemon.lines.borrow()[1].1;
         assert!(line.contains("server id N1 is now N2"), "{line}");
     }
 
     #[test]
-    fn a_clock_that_was_set_is_no_restart() {
+    fn a_changed_clock_is_not_a_restart() {
         let mut later = up("N1");
         if let Ok(report) = &mut later.report {
             report.start = "2026-01-01T01:00:00Z".into();
         }
-        let daemon = feed(&mut poller(Instance::new("a")), [up("N1"), later]);
+        let daemon = process(&mut poller(Instance::new("a")), [up("N1"), later]);
         assert_eq!(levels(&daemon), [Level::Info]);
     }
 
@@ -516,7 +516,7 @@ mod tests {
             report_notifications: false,
             ..Instance::new("a")
         };
-        let daemon = feed(&mut poller(instance), [down(refused()), up("N1")]);
+        let daemon = process(&mut poller(instance), [down(refused()), up("N1")]);
         assert_eq!(severities(&daemon), []);
         assert_eq!(levels(&daemon), [Level::Error, Level::Notice]);
     }

@@ -1,24 +1,23 @@
-//! How a monitoring port is reached, and what opens it: a Unix socket, a login,
-//! TLS. `midge top` fills it from its command line; a [`Client`](crate::Client)
-//! is made with it.
+//! How to reach a monitoring port: a Unix socket, a login, TLS. `midge top` fills it from its
+//! command line; a [`Client`](crate::Client) is created with it.
 
 use std::{fmt, path::PathBuf};
 
 use data_encoding::BASE64;
 
-/// What is needed beside the URL. The default is plain HTTP without a login.
+/// What is needed besides the URL. The default is plain HTTP without a login.
 #[derive(Clone, Debug, Default)]
 pub struct Access {
-    /// The socket to ask in place of the URL's host and port.
+    /// The socket to use instead of the URL's host and port.
     pub unix_socket: Option<PathBuf>,
-    /// What is sent in the header `Authorization`.
+    /// The value of the header `Authorization`.
     pub login: Option<Login>,
     /// TLS; without it an `https` URL is refused.
     #[cfg(feature = "tls")]
     pub tls: Option<Tls>,
 }
 
-/// The value of a header `Authorization`. Never shown.
+/// The value of a header `Authorization`. `Debug` does not show it.
 #[derive(Clone)]
 pub struct Login {
     header: String,
@@ -38,7 +37,7 @@ impl Login {
         Self { header }
     }
 
-    /// Whether a request can carry it: it is visible ASCII in one line.
+    /// Whether it can be sent in a request: visible ASCII in one line.
     pub fn is_sendable(&self) -> bool {
         self.header.bytes().all(|byte| matches!(byte, b' '..=b'~'))
     }
@@ -54,14 +53,14 @@ impl fmt::Debug for Login {
     }
 }
 
-/// Files for TLS, PEM each. The default trusts the CAs of the system.
+/// Files for TLS, in PEM. The default trusts the CAs of the system.
 #[cfg(feature = "tls")]
 #[derive(Clone, Debug, Default)]
 pub struct Tls {
-    /// CAs to trust in place of the system's.
+    /// CAs to trust instead of the system's.
     pub ca: Option<PathBuf>,
-    /// Own certificate, its chain included, and its key.
+    /// The client's certificate with its chain, and its key.
     pub certificate: Option<(PathBuf, PathBuf)>,
-    /// Whether any certificate of the broker will do.
+    /// Whether any certificate of the broker is accepted.
     pub insecure: bool,
 }

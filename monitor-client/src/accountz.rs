@@ -34,9 +34,9 @@ pub struct AccountDetail {
     /// Whether it is the system account.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub is_system: bool,
-    /// Whether its validity is over.
+    /// Whether it has expired.
     pub expired: bool,
-    /// Whether all that it imports is known.
+    /// Whether all accounts that it imports from are known.
     pub complete: bool,
     /// Whether it has JetStream.
     pub jetstream_enabled: bool,
@@ -44,81 +44,81 @@ pub struct AccountDetail {
     pub leafnode_connections: i64,
     /// Client connections in it.
     pub client_connections: i64,
-    /// Those at the other members of the cluster, which count for its limit; only
-    /// where there is one, and only midge tells.
+    /// Its connections at the other members of the cluster, which count for its limit; only if it
+    /// has a limit, and only in midge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connections_elsewhere: Option<u64>,
     /// Subscriptions in it.
     pub subscriptions: u64,
-    /// What becomes of subjects that its clients publish to, by the subject.
+    /// Mappings of subjects that its clients publish to, by subject.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub mappings: BTreeMap<String, Vec<MappingDestination>>,
-    /// What it offers to other accounts.
+    /// What it exports to other accounts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub exports: Vec<AccountExport>,
-    /// What it takes from other accounts.
+    /// What it imports from other accounts.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub imports: Vec<AccountImport>,
     /// Display name, its name if it has none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name_tag: String,
-    /// Figures of its subscription index.
+    /// Statistics of its subscription index.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub sublist_stats: Option<SublistStats>,
 }
 
-/// One way that messages of a mapping go.
+/// One destination of a mapping.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct MappingDestination {
-    /// What becomes of the subject.
+    /// The resulting subject.
     pub subject: String,
-    /// Messages of a hundred.
+    /// Its share of the messages in percent.
     pub weight: u8,
 }
 
-/// What an account offers to others.
+/// An export of an account.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct AccountExport {
-    /// The subject, wildcards included.
+    /// The subject, which may have wildcards.
     pub subject: String,
     /// `stream` or `service`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// `Singleton` or `Streamed`, of a service.
+    /// `Singleton` or `Streamed`; only for a service.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub response_type: String,
-    /// Who may import it; absent when everybody may.
+    /// Accounts that may import it; absent if all may.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub approved_accounts: Vec<String>,
 }
 
-/// What an account takes from another.
+/// An import of an account.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct AccountImport {
-    /// The subject there, wildcards included.
+    /// The subject in the exporting account, which may have wildcards.
     pub subject: String,
-    /// Who offers it.
+    /// The exporting account.
     pub account: String,
-    /// The subject here, of a service.
+    /// The subject in this account; only for a service.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub to: String,
-    /// The subject here.
+    /// The subject in this account.
     pub local_subject: String,
     /// `stream` or `service`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Whether it is not in force.
     pub invalid: bool,
-    /// Whether the responder is told all about who asks.
+    /// Whether the responder gets the full description of the requester.
     pub share: bool,
     /// Whether its latency is sampled.
     pub tracking: bool,
 }
 
-/// Figures of one subscription index, as in `/subsz`.
+/// Statistics of one subscription index, as in `/subsz`.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct SublistStats {

@@ -1,4 +1,4 @@
-//! `/accstatz`: what each account's connections moved.
+//! `/accstatz`: traffic of each account's connections.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,11 +10,11 @@ pub struct Accstatz {
     pub server_id: String,
     /// Time of this answer, RFC 3339.
     pub now: String,
-    /// One entry for each account with connections; with `unused=1` for each.
+    /// One entry for each account with connections; with `unused=1` for every account.
     pub account_statz: Vec<AccountStat>,
 }
 
-/// The figures of one account.
+/// The statistics of one account.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct AccountStat {
@@ -34,21 +34,20 @@ pub struct AccountStat {
     pub sent: DataStats,
     /// Received from its connections.
     pub received: DataStats,
-    /// Connections cut because they read too slowly.
+    /// Connections closed as slow consumers.
     pub slow_consumers: i64,
-    /// Messages that were queued for its connections and thrown away; only midge
-    /// tells.
+    /// Messages that were queued for its connections and dropped; only in midge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped_msgs: Option<u64>,
-    /// Their bytes, as they would have been written; only midge tells.
+    /// Their bytes, as they would have been written; only in midge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped_bytes: Option<u64>,
-    /// Messages of its connections that reached nobody; only midge tells.
+    /// Messages of its connections without a subscriber; only in midge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub no_interest_msgs: Option<u64>,
 }
 
-/// Messages and bytes, and the part of them that went over links.
+/// Messages and bytes, in total and by kind of link.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct DataStats {

@@ -1,8 +1,8 @@
 //! The blocking client of a monitoring port.
 //!
-//! Used by the collectd plugin, `check_nats`, `midge top` and the tests. It asks exactly the
-//! address it was given: no proxy from the environment, no redirect followed,
-//! no connection kept between requests, every answer bounded in time and size.
+//! The collectd plugin, `check_nats`, `midge top` and the tests use it. It connects exactly to the
+//! given address: no proxy from the environment, no redirects, no connections kept between
+//! requests, and every answer limited in time and size.
 
 use std::{error, fmt, io, time::Duration};
 
@@ -14,11 +14,11 @@ use ureq::{
 
 use crate::{
     Access, Bounds, Connz, Field, Found, Healthz, Kind, Login, Subsz, Varz,
-    look::{self, Doubt},
+    inspect::{self, Mismatch},
     unix::{NoLookup, UnixConnector},
 };
 
-/// What makes an answer of `/healthz` one.
+/// What an answer of `/healthz` must contain.
 const HEALTHZ: &[Field<'_>] = &[Field {
     name: "status",
     kind: Kind::Word(&["ok", "unavailable", "error"]),
@@ -26,35 +26,37 @@ const HEALTHZ: &[Field<'_>] = &[Field {
 
 const USER_AGENT: &str = concat!("midge-monitor-client/", env!("CARGO_PKG_VERSION"));
 
-/// Asks one monitoring port.
+/// A client of one monitoring port.
 #[derive(Clone, Debug)]
 pub struct Client {
     agent: Agent,
-    /// Without a slash at the end, so that a path can follow.
+    /// Without a final slash, so that a path can be appended.
     base_url: String,
     login: Option<Login>,
-    /// What an error calls the place: the base URL, or the socket.
-    place: String,
+    /// The target in error messages: the base URL, or the socket.
+    target: String,
     timeout: Duration,
 }
 
 impl Client {
-    /// A client for `base_url` such as `http://127.0.0.1:8222`, a path prefix
-    /// (`http_base_path`) included. `timeout` bounds one whole request, from
-    /// the look-up of the name to the last byte of the body. Nothing is sent yet.
+    /// A client for `base_url` such as `http://127.0.0.1:8222`, including a path prefix
+    /// (`http_base_path`). `timeout` limits a whole request, from name resolution to the last byte
+    /// of the body. Does not send anything yet.
     ///
-    /// # Errors
-    /// [`Error::InvalidUrl`] when `base_url` cannot be asked.
+    ///  # Errors
+    ///
+    /// [`Error::InvalidUrl`] if `base_url` cannot be used.
     pub fn new(base_url: &str, timeout: Duration) -> Result<Self, Error> {
         Self::with_access(base_url, timeout, &Access::default())
     }
 
-    /// The same, with a Unix socket, a login or TLS. With a socket the URL's path
-    /// alone counts: `http://localhost`.
+    /// The same, with a Unix socket, a login or TLS. With a socket only the URL's path matters:
+    /// `http://localhost`.
     ///
-    /// # Errors
-    /// [`Error::InvalidUrl`] when `base_url` cannot be asked, [`Error::File`] when
-    /// a file for TLS cannot be used.
+    ///  # Errors
+    ///
+    /// [`Error::InvalidUrl`] if `base_url` cannot be used, [`Error::File`] if a file for TLS cannot
+    /// be used.
     pub fn with_access(base_url: &str, timeout: Duration, access: &Access) -> Result<Self, Error> {
         #[cfg(feature = "tls")]
         let tls = access.tls.as_ref().map(crate::tls::config).transpose()?;
@@ -77,14 +79,14 @@ impl Client {
             None => config,
         };
         let base_url = base_url.trim_end_matches('/').to_owned();
-        let (agent, place) = match &access.unix_socket {
+        let (agent, target) = match &access.unix_socket {
             Some(path) => {
                 // A blank keeps the socket's path and the request's apart.
-                let place = format!("unix:{} ", path.display());
+                let target = format!("unix:{} ", path.display());
                 let connector = UnixConnector { path: path.clone() };
                 (
                     Agent::with_parts(config.build(), connector, NoLookup),
-                    place,
+                    target,
                 )
             }
             None => (config.build().into(), base_url.clone()),
@@ -93,28 +95,30 @@ impl Client {
             agent,
             base_url,
             login: access.login.clone(),
-            place,
+            target,
             timeout,
         })
     }
 
-    /// The URL that is asked, without a slash at the end.
+    /// The base URL, without a final slash.
     pub fn base_url(&self) -> &str {
         &self.base_url
     }
 
     /// Settings, totals and resources of the broker.
     ///
-    /// # Errors
-    /// Any [`Error`] but `InvalidUrl`, as with all requests.
+    ///  # Errors
+    ///
+    /// Any [`Error`] except `InvalidUrl`, as for all requests.
     pub fn varz(&self) -> Result<Varz, Error> {
         self.get("/varz")
     }
 
-    /// One page of connections; `query` such as `sort=pending&limit=5`, or empty.
+    /// One page of connections; `query` is empty or such as `sort=pending&limit=5`.
     ///
-    /// # Errors
-    /// As [`Client::varz`].
+    ///  # Errors
+    ///
+    /// As for [`Client::varz`].
     pub fn connz(&self, query: &str) -> Result<Connz, Error> {
         if query.is_empty() {
             return self.get("/connz");
@@ -124,17 +128,19 @@ impl Client {
 
     /// The state of the subscription index.
     ///
-    /// # Errors
-    /// As [`Client::varz`].
+    ///  # Errors
+    ///
+    /// As for [`Client::varz`].
     pub fn subsz(&self) -> Result<Subsz, Error> {
         self.get("/subsz")
     }
 
-    /// Status code and body of `/healthz`. 500 and 503 are answers, not errors,
-    /// if a status that a broker has comes with them.
+    /// Status code and body of `/healthz`. 500 and 503 are answers and not errors if the body has a
+    /// status of a broker.
     ///
-    /// # Errors
-    /// As [`Client::varz`].
+    ///  # Errors
+    ///
+    /// As for [`Client::varz`].
     pub fn healthz(&self) -> Result<(u16, Healthz), Error> {
         let path = "/healthz";
         let (status, body) = self.fetch(path)?;
@@ -150,19 +156,21 @@ impl Client {
         }
     }
 
-    /// The JSON object at `path`, which begins with a slash and may carry a query.
+    /// The JSON object at `path`, which begins with a slash and may have a query.
     ///
-    /// # Errors
-    /// As [`Client::varz`]; every status but 200 is an error.
+    ///  # Errors
+    ///
+    /// As for [`Client::varz`]; every status except 200 is an error.
     pub fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, Error> {
         self.get_with(path, &[]).map(|(answer, _)| answer)
     }
 
-    /// The same, and what stands at these places. One that is absent is left to
-    /// the caller (see [`Client::require`]): the `T` has zero there.
+    /// The same, with the values of these fields. Absent fields are up to the caller (see
+    /// [`Client::require`]); the `T` has zero there.
     ///
-    /// # Errors
-    /// As [`Client::get`]; [`Error::Field`] when a place holds what does not fit.
+    ///  # Errors
+    ///
+    /// As for [`Client::get`]; [`Error::Field`] if a field has a wrong value.
     pub fn get_with<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -172,28 +180,30 @@ impl Client {
         self.parse(path, &body, fields)
     }
 
-    /// Only what stands at these places: for who wants a few figures of an answer
-    /// and no memory for the rest.
+    /// Only the values of these fields: for callers that need a few values and do not want to keep
+    /// the rest in memory.
     ///
-    /// # Errors
-    /// As [`Client::get_with`].
-    pub fn look(&self, path: &str, fields: &[Field<'_>]) -> Result<Vec<Found>, Error> {
+    ///  # Errors
+    ///
+    /// As for [`Client::get_with`].
+    pub fn inspect(&self, path: &str, fields: &[Field<'_>]) -> Result<Vec<Found>, Error> {
         let body = self.fetch_ok(path)?;
-        self.look_at(path, &body, fields)
+        self.inspect_body(path, &body, fields)
     }
 
-    /// Refuses an answer that lacks one of these places.
+    /// Fails if one of these fields is absent.
     ///
-    /// # Errors
-    /// [`Error::Field`], which names it.
+    ///  # Errors
+    ///
+    /// [`Error::Field`] with its name.
     pub fn require(&self, path: &str, fields: &[Field<'_>], found: &[Found]) -> Result<(), Error> {
         let missing = fields.iter().zip(found).find(|(field, found)| {
-            // Of an empty list no element lacks anything.
+            // In an empty list no element lacks a field.
             **found == Found::Absent && !field.name.contains('*')
         });
         match missing {
             Some((field, _)) => Err(Error::Field {
-                url: self.place(path),
+                url: self.target(path),
                 detail: format!("no \"{}\"", field.name),
             }),
             None => Ok(()),
@@ -206,16 +216,21 @@ impl Client {
         body: &[u8],
         fields: &[Field<'_>],
     ) -> Result<(T, Vec<Found>), Error> {
-        let found = self.look_at(path, body, fields)?;
+        let found = self.inspect_body(path, body, fields)?;
         let answer = serde_json::from_slice(body).map_err(|error| self.not_json(path, &error))?;
         Ok((answer, found))
     }
 
-    fn look_at(&self, path: &str, body: &[u8], fields: &[Field<'_>]) -> Result<Vec<Found>, Error> {
-        look::look(body, fields, Bounds::of(path)).map_err(|doubt| match doubt {
-            Doubt::Json(error) => self.not_json(path, &error),
-            Doubt::Field(detail) => Error::Field {
-                url: self.place(path),
+    fn inspect_body(
+        &self,
+        path: &str,
+        body: &[u8],
+        fields: &[Field<'_>],
+    ) -> Result<Vec<Found>, Error> {
+        inspect::inspect(body, fields, Bounds::of(path)).map_err(|mismatch| match mismatch {
+            Mismatch::Json(error) => self.not_json(path, &error),
+            Mismatch::Field(detail) => Error::Field {
+                url: self.target(path),
                 detail,
             },
         })
@@ -223,20 +238,20 @@ impl Client {
 
     fn not_json(&self, path: &str, error: &serde_json::Error) -> Error {
         Error::NotJson {
-            url: self.place(path),
+            url: self.target(path),
             detail: error.to_string(),
         }
     }
 
     fn status(&self, path: &str, status: StatusCode) -> Error {
         Error::Status {
-            url: self.place(path),
+            url: self.target(path),
             code: status.as_u16(),
         }
     }
 
-    fn place(&self, path: &str) -> String {
-        format!("{}{path}", self.place)
+    fn target(&self, path: &str) -> String {
+        format!("{}{path}", self.target)
     }
 
     fn fetch_ok(&self, path: &str) -> Result<Vec<u8>, Error> {
@@ -248,13 +263,13 @@ impl Client {
 
     fn fetch(&self, path: &str) -> Result<(StatusCode, Vec<u8>), Error> {
         let limit = Bounds::of(path).bytes;
-        let fail = |error| self.error(&self.place(path), error);
+        let fail = |error| self.error(&self.target(path), error);
         let mut request = self.agent.get(format!("{}{path}", self.base_url));
         if let Some(login) = &self.login {
             request = request.header("Authorization", login.header());
         }
         let mut response = request.call().map_err(fail)?;
-        // Refused by its announced length, a huge body is not even read.
+        // A body that announces too large a length is not read.
         if response.body().content_length() > Some(limit) {
             return Err(fail(ureq::Error::BodyExceedsLimit(limit)));
         }
@@ -296,69 +311,69 @@ impl Client {
     }
 }
 
-/// Why there is no answer to use. The text names the URL that was asked.
+/// Why there is no usable answer. The text contains the URL.
 #[derive(Clone, Debug, Eq, PartialEq)]
 #[non_exhaustive]
 pub enum Error {
-    /// The exchange failed otherwise: reset, host not found, not HTTP.
+    /// The exchange failed: connection reset, host not found, not HTTP, and so on.
     Connection {
-        /// What was asked.
+        /// The URL.
         url: String,
-        /// What the system or the HTTP parser says.
+        /// The error of the system or of the HTTP parser.
         detail: String,
     },
-    /// The answer lacks a field, or one has a value that does not fit.
+    /// A field is absent or has a wrong value.
     Field {
-        /// What was asked.
+        /// The URL.
         url: String,
-        /// Which field, and what is wrong with it.
+        /// The field, and what is wrong with it.
         detail: String,
     },
     /// A file for TLS cannot be used.
     File {
-        /// Which.
+        /// Its path.
         path: String,
         /// What is wrong with it.
         detail: String,
     },
-    /// The URL given to [`Client::new`] cannot be asked.
+    /// The URL given to [`Client::new`] cannot be used.
     InvalidUrl {
-        /// The URL, without a password in it.
+        /// The URL, without a password.
         url: String,
         /// What is wrong and what to write.
         reason: &'static str,
     },
     /// The answer is not the JSON that was expected.
     NotJson {
-        /// What was asked.
+        /// The URL.
         url: String,
-        /// Which part does not fit.
+        /// What is wrong with it.
         detail: String,
     },
-    /// Nobody listens there.
+    /// No process listens there.
     Refused {
-        /// What was asked.
+        /// The URL.
         url: String,
     },
-    /// The answer has a status that carries no figures.
+    /// The answer has an HTTP status other than 200.
     Status {
-        /// What was asked.
+        /// The URL.
         url: String,
         /// HTTP status code.
         code: u16,
     },
-    /// No complete answer within the time given to [`Client::new`].
+    /// No complete answer within the timeout.
     Timeout {
-        /// What was asked.
+        /// The URL.
         url: String,
-        /// The time that was given.
+        /// The timeout.
         after: Duration,
     },
-    /// The body is larger than an answer of this path can be ([`Bounds`]).
+    /// The body is larger than an answer of this path may be ([`Bounds`]).
     TooLarge {
-        /// What was asked.
+        /// The URL.
         url: String,
-        /// Most bytes of it.
+        /// The limit in bytes.
         limit: u64,
     },
 }
@@ -388,7 +403,7 @@ impl fmt::Display for Error {
 impl error::Error for Error {}
 
 fn check_url(url: &str, https: bool) -> Result<(), Error> {
-    // What stands before an `@` may be a password: it must not reach a log.
+    // The part before an `@` may be a password and must not get into a log.
     if let Some((_, host)) = url.split_once('@') {
         return Err(Error::InvalidUrl {
             url: format!("http://…@{host}"),

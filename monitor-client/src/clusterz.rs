@@ -1,5 +1,5 @@
-//! `/clusterz`: the mesh as a matrix, who ought to be there, who is, and who
-//! sees whom. Only midge has it.
+//! `/clusterz`: the cluster as a matrix: which members are expected and connected, and which of
+//! them have routes to each other. Only midge has it.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,16 +15,16 @@ pub struct Clusterz {
     pub now: String,
     /// Name of the cluster; empty without one.
     pub cluster: String,
-    /// Members that ought to be there, the answering broker included: those
-    /// with a route, and those that are missed.
+    /// Number of expected members, including the answering broker: those with a route, and those
+    /// that are missing.
     pub expected: usize,
-    /// Members that are there, the answering broker included.
+    /// Number of connected members, including the answering broker.
     pub present: usize,
-    /// All of them, the answering broker first.
+    /// All members, the answering broker first.
     pub members: Vec<ClusterMember>,
-    /// Seconds since the look at the broker that the disagreements are from.
+    /// Seconds since the sample that the disagreements are based on.
     pub age: f64,
-    /// What is wrong between them: the findings about routes and members.
+    /// Disagreements between members: the findings about routes and members.
     pub disagreements: Vec<Disagreement>,
 }
 
@@ -32,15 +32,15 @@ pub struct Clusterz {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct ClusterMember {
-    /// Id of its run; empty if it never was there.
+    /// Its id; empty if it was never connected.
     pub id: String,
-    /// Its name; its address if it never was there.
+    /// Its name; its address if it was never connected.
     pub name: String,
-    /// Version of nats-server whose features it serves.
+    /// The nats-server version whose features it supports.
     pub version: String,
-    /// Version of midge; empty for others.
+    /// Version of midge; empty for a nats-server.
     pub midge: String,
-    /// `host:port` where it takes routes.
+    /// `host:port` of its route listener.
     pub address: String,
     /// Whether it is the answering broker.
     pub own: bool,
@@ -48,47 +48,46 @@ pub struct ClusterMember {
     pub configured: bool,
     /// Whether the answering broker has a route to it.
     pub connected: bool,
-    /// Whether it said that it leaves.
+    /// Whether it is in lame duck mode.
     pub leaving: bool,
-    /// Since when it is connected, or not, RFC 3339; empty if it never was.
+    /// Since when it is connected, or not connected, RFC 3339; empty if it never was.
     pub since: String,
-    /// When something last came from it, RFC 3339.
+    /// When something was last received from it, RFC 3339.
     pub last_seen: String,
-    /// Why it was lost, or why dialling it led to nobody.
+    /// Why the route was lost, or why dialling failed.
     pub error: String,
-    /// Tries to dial it since the last one that led to it.
+    /// Attempts to dial it since the last success.
     pub tries: u32,
-    /// Times that the route to it was lost.
+    /// Number of times that the route to it was lost.
     pub losses: u64,
-    /// Largest payload in bytes that its clients may send.
+    /// The largest payload that it accepts from clients, in bytes.
     pub max_payload: i64,
-    /// When it last told what it sees, RFC 3339; empty if it does not tell.
+    /// When it last reported its routes, RFC 3339; empty if it does not.
     pub told: String,
-    /// What it sees, one entry for every other member; empty if it does not
-    /// tell.
+    /// The routes it reported, one entry for every other member; empty if it does not report them.
     pub sees: Vec<PeerRoute>,
 }
 
-/// One member as another sees it: a cell of the matrix.
+/// The route from one member to another: a cell of the matrix.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct PeerRoute {
-    /// Id of the member that is seen; empty if it never was there.
+    /// Id of the other member; empty if it was never connected.
     pub id: String,
-    /// Its name.
+    /// Name of the other member.
     pub name: String,
     /// Whether there is a route to it.
     pub connected: bool,
-    /// Whether the seer's configuration names it.
+    /// Whether the reporting member's configuration names the other one.
     pub configured: bool,
     /// Round trip time in seconds; absent while unknown.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rtt: Option<f64>,
-    /// Bytes that wait for it.
+    /// Bytes queued for it.
     pub pending: u64,
 }
 
-/// Something wrong between members.
+/// A disagreement between members.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Disagreement {
@@ -96,12 +95,12 @@ pub struct Disagreement {
     pub code: String,
     /// `info`, `warning` or `critical`.
     pub severity: String,
-    /// Which member, or which two.
+    /// The member, or the two members.
     pub subject: String,
     /// Since when, RFC 3339.
     pub since: String,
     /// Seconds since then.
     pub age: f64,
-    /// What it is, in a sentence.
+    /// A description, as a sentence.
     pub text: String,
 }

@@ -16,7 +16,7 @@ pub struct Connz {
     pub total: usize,
     /// Entries skipped before this page.
     pub offset: usize,
-    /// Most entries of a page.
+    /// Maximum number of entries per page.
     pub limit: usize,
     /// The page.
     pub connections: Vec<ConnInfo>,
@@ -55,7 +55,7 @@ pub struct ConnInfo {
     pub uptime: String,
     /// Time since the last activity, as `1d2h3m4s`.
     pub idle: String,
-    /// Bytes waiting in the outbound queue.
+    /// Bytes in the outbound queue.
     pub pending_bytes: usize,
     /// Messages received from the peer.
     pub in_msgs: u64,
@@ -65,28 +65,27 @@ pub struct ConnInfo {
     pub in_bytes: u64,
     /// Payload and header bytes delivered to the peer.
     pub out_bytes: u64,
-    /// Messages of `out_msgs` that the socket has taken whole; only midge tells.
+    /// Messages of `out_msgs` that were written to the socket completely; only in midge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub written_msgs: Option<u64>,
-    /// Bytes that the socket has taken, those of the protocol included; only midge
-    /// tells.
+    /// Bytes written to the socket, protocol lines included; only in midge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub written_bytes: Option<u64>,
-    /// Messages that were queued and thrown away at the end of the connection.
+    /// Messages that were queued and dropped when the connection ended.
     #[serde(skip_serializing_if = "is_zero")]
     pub dropped_msgs: u64,
     /// Their bytes, as they would have been written.
     #[serde(skip_serializing_if = "is_zero")]
     pub dropped_bytes: u64,
-    /// Messages received from the peer that reached nobody.
+    /// Messages received from the peer without a subscriber.
     #[serde(skip_serializing_if = "is_zero")]
     pub no_interest_msgs: u64,
-    /// Times publishers waited for this reader.
+    /// Number of times that publishers waited for this consumer.
     #[serde(skip_serializing_if = "is_zero")]
     pub stalls: u64,
     /// Number of subscriptions.
     pub subscriptions: usize,
-    /// Client's own name.
+    /// The name that the client gave.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub name: String,
     /// Client library's language.
@@ -101,22 +100,22 @@ pub struct ConnInfo {
     /// Cipher suite of TLS.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub tls_cipher_suite: String,
-    /// The certificates that the peer showed, its own first; only with `auth=1`.
+    /// The peer's certificates, its own first; only with `auth=1`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub tls_peer_certs: Vec<TlsPeerCert>,
     /// Whether TLS came before INFO.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tls_first: bool,
-    /// Who logged in; only with `auth=1`.
+    /// The user; only with `auth=1`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub authorized_user: String,
-    /// Account, unless the global one; only with `auth=1`.
+    /// Account, unless it is the global one; only with `auth=1`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub account: String,
     /// Subjects; only with `subs=1`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subscriptions_list: Vec<String>,
-    /// Subscriptions in full; only with `subs=detail`.
+    /// Subscriptions in detail; only with `subs=detail`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subscriptions_list_detail: Vec<SubDetail>,
     /// Display name of the account, its name if it has none; only with `auth=1`,
@@ -125,19 +124,19 @@ pub struct ConnInfo {
     pub name_tag: String,
 }
 
-/// A certificate that a peer showed.
+/// A certificate of a peer.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct TlsPeerCert {
     /// Its subject.
     pub subject: String,
-    /// SHA-256 of its public key's info, hexadecimal.
+    /// SHA-256 of its subject public key info, hexadecimal.
     pub spki_sha256: String,
     /// SHA-256 of the certificate, hexadecimal.
     pub cert_sha256: String,
 }
 
-/// One subscription in full.
+/// One subscription in detail.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct SubDetail {
@@ -147,7 +146,7 @@ pub struct SubDetail {
     /// Display name of the account, its name if it has none.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub account_tag: String,
-    /// Subject, wildcards included.
+    /// Subject, which may have wildcards.
     pub subject: String,
     /// Queue group; empty for a plain subscription.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -156,7 +155,7 @@ pub struct SubDetail {
     pub sid: String,
     /// Messages delivered to it.
     pub msgs: u64,
-    /// Deliveries after which it ends; absent when endless.
+    /// Deliveries after which it ends; absent if unlimited.
     #[serde(skip_serializing_if = "is_zero")]
     pub max: u64,
     /// Connection id of the subscriber.

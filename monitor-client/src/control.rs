@@ -1,5 +1,4 @@
-//! The answers to what changes something: POST requests on the Unix socket.
-//! Only midge has them.
+//! The answers to requests that change something: POST on the Unix socket. Only midge has them.
 
 use serde::{Deserialize, Serialize};
 
@@ -7,7 +6,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Kicked {
-    /// The clients that are closed.
+    /// The clients that were closed.
     pub kicked: Vec<Chosen>,
 }
 
@@ -15,7 +14,7 @@ pub struct Kicked {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Forgotten {
-    /// The names of the members that nobody misses any more.
+    /// The names of the members that are not expected any more.
     pub forgotten: Vec<String>,
 }
 
@@ -27,7 +26,7 @@ pub struct Traced {
     pub traced: Vec<Chosen>,
     /// For how many seconds at most.
     pub seconds: u64,
-    /// For how many lines each at most.
+    /// For how many lines per client at most.
     pub lines: u64,
 }
 
@@ -35,23 +34,23 @@ pub struct Traced {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Reloaded {
-    /// Whether nothing was changed.
+    /// Whether it was a dry run, which changes nothing.
     pub dry_run: bool,
-    /// Settings that took effect, or would.
+    /// Settings that were applied, or would be.
     pub applied: Vec<Change>,
-    /// Settings that wait for a restart.
+    /// Settings that need a restart.
     pub needs_restart: Vec<Change>,
-    /// What is odd in the configuration.
+    /// Warnings about the configuration.
     pub warnings: Vec<String>,
 }
 
-/// A setting that differs. Values that may hold secrets are left out.
+/// A changed setting. Values that may hold secrets are left out.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Change {
     /// Its key.
     pub name: String,
-    /// The value in force before.
+    /// The previous value.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub before: String,
     /// The value in the configuration.
@@ -59,13 +58,13 @@ pub struct Change {
     pub after: String,
 }
 
-/// A client that something was done to.
+/// A client that a request applied to.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Chosen {
     /// Connection id.
     pub cid: u64,
-    /// The client's own name.
+    /// The name that the client gave.
     pub name: String,
     /// Address and port of the peer.
     pub address: String,

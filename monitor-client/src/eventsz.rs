@@ -1,5 +1,4 @@
-//! `/eventsz`: what happened, numbered; as a page or as server-sent events.
-//! Only midge has it.
+//! `/eventsz`: numbered events, as a page or as server-sent events. Only midge has it.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,10 +10,9 @@ pub struct Eventsz {
     pub server_id: String,
     /// Time of this answer, RFC 3339.
     pub now: String,
-    /// Number of the last event so far; 0 before the first.
+    /// Number of the latest event; 0 if there was none.
     pub last_id: u64,
-    /// Events between the asked-for number and the first of this page that are
-    /// no longer remembered.
+    /// Events between the requested number and the first of this page that are no longer stored.
     pub missed: u64,
     /// Events, the oldest first.
     pub events: Vec<EventInfo>,
@@ -25,9 +23,9 @@ pub struct Eventsz {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct EventInfo {
-    /// Number, counted from 1 in this run of the broker.
+    /// Number, counted from 1 since the broker started.
     pub id: u64,
-    /// When, RFC 3339.
+    /// When it happened, RFC 3339.
     pub time: String,
     /// Kind, dotted and stable: `client.connected`, `client.closed`,
     /// `auth.failed`, `auth.violation`, `slow`, `storm`, `route`, `reload`,
@@ -36,20 +34,19 @@ pub struct EventInfo {
     pub kind: String,
     /// The connection concerned; 0 for none.
     pub cid: u64,
-    /// Who it is about: name, user, address or peer.
+    /// What it concerns: name, user, address or peer.
     pub subject: String,
-    /// A plain sentence with numbers.
+    /// A sentence with numbers.
     pub text: String,
 }
 
-/// Data of the server-sent event `gap`: what comes next does not follow on what
-/// came before.
+/// Data of the server-sent event `gap`: events are missing between the previous and the next one.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct EventGap {
-    /// Events of any kind that are no longer remembered.
+    /// Events of any kind that are no longer stored.
     pub missed: u64,
-    /// `forgotten`: the reader was too slow or away for too long; `restarted`:
-    /// the broker was, and its numbers begin anew.
+    /// `forgotten`: the reader was too slow or disconnected for too long; `restarted`: the broker
+    /// was restarted, and numbers begin at 1 again.
     pub reason: String,
 }

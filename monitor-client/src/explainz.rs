@@ -1,5 +1,4 @@
-//! `/explainz`: what is wrong, who, since when, why, and what to do. Only midge
-//! has it.
+//! `/explainz`: findings, with subject, start, cause and remedy. Only midge has it.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,7 +10,7 @@ pub struct Explainz {
     pub server_id: String,
     /// Time of this answer, RFC 3339.
     pub now: String,
-    /// Time of the last look at the broker, RFC 3339; the findings are as of then.
+    /// Time of the sample that the findings are based on, RFC 3339.
     pub looked: String,
     /// Seconds since then.
     pub age: f64,
@@ -21,21 +20,21 @@ pub struct Explainz {
     pub findings: Vec<Finding>,
 }
 
-/// One thing that is wrong.
+/// A finding.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Finding {
-    /// Stable code, as `slow-consumer`.
+    /// Stable code, such as `slow-consumer`.
     pub code: String,
     /// `critical`, `warning` or `info`.
     pub severity: String,
-    /// Who: a connection, peer, file or option; empty for the broker.
+    /// A connection, peer, file or option; empty for the broker itself.
     pub subject: String,
     /// The connection concerned; 0 for none.
     pub cid: u64,
     /// Since when, RFC 3339.
     pub since: String,
-    /// What is the case: a plain sentence with numbers.
+    /// A description: a sentence with numbers.
     pub text: String,
     /// The likely cause.
     pub cause: String,

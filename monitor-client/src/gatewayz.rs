@@ -1,4 +1,4 @@
-//! `/gatewayz`: links between clusters, which midge does not have.
+//! `/gatewayz`: links between clusters, which midge does not support.
 
 use std::collections::BTreeMap;
 

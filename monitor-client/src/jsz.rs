@@ -1,4 +1,4 @@
-//! `/jsz`: JetStream, which midge does not have and says so.
+//! `/jsz`: JetStream, which midge does not support.
 
 use serde::{Deserialize, Serialize};
 
@@ -10,21 +10,21 @@ pub struct Jsz {
     pub memory: u64,
     /// Bytes of disk in use.
     pub storage: u64,
-    /// Bytes of memory set aside.
+    /// Bytes of memory reserved.
     pub reserved_memory: u64,
-    /// Bytes of disk set aside.
+    /// Bytes of disk reserved.
     pub reserved_storage: u64,
     /// Accounts with JetStream.
     pub accounts: u64,
     /// Replicated assets.
     pub ha_assets: u64,
-    /// Requests to its interface.
+    /// Requests to its API.
     pub api: JszApi,
     /// Id of the answering broker.
     pub server_id: String,
     /// Time of this answer, RFC 3339.
     pub now: String,
-    /// Whether there is no JetStream.
+    /// Whether JetStream is disabled.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub disabled: bool,
     /// Its limits.
@@ -41,11 +41,11 @@ pub struct Jsz {
     pub total: u64,
 }
 
-/// Requests to the JetStream interface.
+/// Requests to the JetStream API.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct JszApi {
-    /// Version of the interface.
+    /// Version of the API.
     pub level: i64,
     /// Requests so far.
     pub total: u64,

@@ -1,5 +1,4 @@
-//! `/latencyz`: how long messages stay in the broker, from being read to being
-//! written. Only midge has it.
+//! `/latencyz`: how long messages stay in the broker, from reading to writing. Only midge has it.
 
 use serde::{Deserialize, Serialize};
 
@@ -20,9 +19,9 @@ pub struct Latencyz {
     /// The connections with the highest latency in the last minute, the worst
     /// first.
     pub worst: Vec<SlowSubscription>,
-    /// Round trips to clients, as keepalive measured them last.
+    /// Round trip times of clients, from the latest keepalive.
     pub client_rtt: Latency,
-    /// How late the broker's own threads get to run.
+    /// How late the broker's own threads are scheduled.
     pub scheduling_delay: Latency,
 }
 
@@ -30,37 +29,37 @@ pub struct Latencyz {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Latency {
-    /// Measured times since start.
+    /// Number of times since the start.
     pub count: u64,
     /// Their sum in seconds.
     pub sum: f64,
-    /// Half were at most this long, seconds; since start.
+    /// Median since the start, in seconds.
     pub p50: f64,
-    /// Nine of ten.
+    /// 90th percentile.
     pub p90: f64,
-    /// 99 of 100.
+    /// 99th percentile.
     pub p99: f64,
-    /// 999 of 1000.
+    /// 99.9th percentile.
     pub p999: f64,
-    /// The longest.
+    /// Maximum.
     pub max: f64,
     /// The same over the last minute.
     pub last_minute: RecentLatency,
-    /// Bounds and cumulative counts: times of at most `le` seconds.
+    /// Upper bounds and cumulative counts: times of at most `le` seconds.
     pub buckets: Vec<Bucket>,
 }
 
-/// A distribution over a short time.
+/// A distribution over a short period.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct RecentLatency {
-    /// Measured times.
+    /// Number of times.
     pub count: u64,
-    /// Half were at most this long, seconds.
+    /// Median in seconds.
     pub p50: f64,
-    /// 99 of 100.
+    /// 99th percentile.
     pub p99: f64,
-    /// The longest.
+    /// Maximum.
     pub max: f64,
 }
 
@@ -78,26 +77,26 @@ pub struct Bucket {
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct NamedLatency {
-    /// Whose.
+    /// The kind or account.
     pub name: String,
     /// The distribution.
     pub latency: Latency,
 }
 
-/// A connection that gets its messages late.
+/// A connection that receives its messages late.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct SlowSubscription {
     /// Connection id.
     pub cid: u64,
-    /// Its name, user or address: who it is.
+    /// Its display name: name, user or address.
     pub name: String,
     /// Account.
     pub account: String,
-    /// A subject it was late with.
+    /// A subject with a late message.
     pub subject: String,
     /// Longest time in the last minute, seconds.
     pub max: f64,
-    /// Measured times in the last minute.
+    /// Number of times in the last minute.
     pub count: u64,
 }

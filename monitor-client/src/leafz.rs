@@ -10,7 +10,7 @@ pub struct Leafz {
     pub server_id: String,
     /// Time of this answer, RFC 3339.
     pub now: String,
-    /// How many there are.
+    /// Number of leafnode connections.
     pub leafnodes: usize,
     /// One entry for each.
     pub leafs: Vec<serde_json::Value>,

@@ -1,11 +1,10 @@
-//! The answers of a NATS broker's monitoring port (8222) as types, and a small
-//! blocking client that fetches them.
+//! The answers of a NATS broker's monitoring port (8222) as types, and a small blocking client that
+//! fetches them.
 //!
-//! The broker fills these types and serialises them; the collectd plugin,
-//! `check_nats` and the tests read them. Field names and types follow
-//! nats-server 2.15 (`server/monitor.go`); what only midge answers is optional,
-//! so that answers of a real nats-server parse as well. No async code lives
-//! here: the readers are small blocking programs.
+//! The broker fills these types and serialises them; the collectd plugin, `check_nats`, `midge top`
+//! and the tests read them. Field names and types follow nats-server 2.15 (`server/monitor.go`);
+//! fields that only midge has are optional, so that answers of a real nats-server can be parsed as
+//! well. There is no async code: the readers are small blocking programs.
 
 pub mod access;
 pub mod accountz;
@@ -18,10 +17,10 @@ pub mod eventsz;
 pub mod explainz;
 pub mod gatewayz;
 pub mod healthz;
+pub mod inspect;
 pub mod jsz;
 pub mod latencyz;
 pub mod leafz;
-pub mod look;
 pub mod memz;
 pub mod routez;
 pub mod slowz;
@@ -47,13 +46,13 @@ pub use eventsz::{EventGap, EventInfo, Eventsz};
 pub use explainz::{Explainz, Finding};
 pub use gatewayz::Gatewayz;
 pub use healthz::{HealthError, Healthz};
+pub use inspect::{Bounds, Field, Found, Kind};
 pub use jsz::{Jsz, JszApi, JszConfig};
 pub use latencyz::{Bucket, Latency, Latencyz, NamedLatency, RecentLatency, SlowSubscription};
 pub use leafz::Leafz;
-pub use look::{Bounds, Field, Found, Kind};
 pub use memz::{Ceiling, MemoryCause, MemoryHolder, Memz};
 pub use routez::{RouteInfo, Routez};
-pub use slowz::{Feeder, Incident, PendingSample, Slowz, StalledPublisher, SubjectBytes};
+pub use slowz::{Incident, PendingSample, Producer, Slowz, StalledPublisher, SubjectBytes};
 pub use subsz::Subsz;
 pub use topz::{Load, SubjectLoad, Topz};
 pub use varz::{DiskIoWaitStats, KindCounts, LoginsVarz, TlsGap, TlsVarz, Varz};

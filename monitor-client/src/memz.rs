@@ -1,5 +1,4 @@
-//! `/memz`: ceilings and memory, what holds it, and when it runs out. Only midge
-//! has it.
+//! `/memz`: limits and memory use, with causes, holders and predictions. Only midge has it.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,46 +10,45 @@ pub struct Memz {
     pub server_id: String,
     /// Time of this answer, RFC 3339.
     pub now: String,
-    /// Time of the look at the broker that this is from, RFC 3339.
+    /// Time of the sample that this is based on, RFC 3339.
     pub looked: String,
     /// Seconds since then.
     pub age: f64,
     /// Resident memory of the process, bytes.
     pub resident: u64,
-    /// What of it is known by cause, the biggest first.
+    /// Its known parts by cause, the largest first.
     pub causes: Vec<MemoryCause>,
-    /// Connections that hold most, the biggest first.
+    /// Connections that use most, the largest first.
     pub holders: Vec<MemoryHolder>,
-    /// Everything that has an end.
+    /// Everything that has a limit.
     pub ceilings: Vec<Ceiling>,
 }
 
-/// Memory held for one reason.
+/// Memory used for one purpose.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct MemoryCause {
-    /// `outbound_queues` (a large payload once, however many queues it waits in),
-    /// `payloads` (large ones that are being read), `subscriptions`, `interest` (of the cluster's other members),
-    /// `connections`, `tls_sessions`, `handshakes`, `closed_connections`,
-    /// `log` (lines that wait to be written), `events`,
-    /// `replies` (waited for from other accounts), `lookups` (whom subjects reach),
-    /// `system_requests` (to the broker), `permissions` (verdicts, and to respond), `subjects` (counted), `incidents`,
-    /// `figures`, `thread_buffers`, `program`, `allocator` (free, and kept for
-    /// later), `other`.
+    /// `outbound_queues` (a large payload counts once, however many queues it is in), `payloads`
+    /// (large ones that are being read), `subscriptions`, `interest` (of the cluster's other
+    /// members), `connections`, `tls_sessions`, `handshakes`, `closed_connections`, `log` (queued
+    /// lines), `events`, `replies` (outstanding, from other accounts), `lookups` (cached
+    /// destinations of subjects), `system_requests` (to the broker), `permissions` (cached
+    /// decisions, and permissions to respond), `subjects` (traffic counts), `incidents`, `figures`,
+    /// `thread_buffers`, `program`, `allocator` (free, kept for later), `other`.
     pub cause: String,
-    /// Bytes; an estimate where the allocator's share is unknown.
+    /// Bytes; an estimate if the allocator's overhead is unknown.
     pub bytes: u64,
-    /// Things that hold it.
+    /// Number of items.
     pub count: u64,
 }
 
-/// A connection that holds memory.
+/// A connection that uses memory.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct MemoryHolder {
     /// Connection id.
     pub cid: u64,
-    /// Its name, user or address: who it is.
+    /// Its display name: name, user or address.
     pub name: String,
     /// Bytes in its outbound queue.
     pub pending_bytes: usize,
@@ -58,7 +56,7 @@ pub struct MemoryHolder {
     pub subscriptions: usize,
 }
 
-/// Something that has an end.
+/// A resource with a limit.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Ceiling {
@@ -66,17 +64,17 @@ pub struct Ceiling {
     /// queues), `memory` (resident), `pending` (the longest queue),
     /// `certificate`, `ca`, `crl` (seconds of validity).
     pub name: String,
-    /// What is used: a number in `unit`; of a validity what has passed.
+    /// The used amount in `unit`; for a validity period, the part that has passed.
     pub used: f64,
-    /// Where it ends.
+    /// The limit.
     pub limit: f64,
     /// `count`, `bytes` or `seconds`.
     pub unit: String,
     /// Growth per second over the last minutes.
     pub growth: f64,
-    /// Seconds until the limit at that growth; absent where it does not grow.
+    /// Seconds until the limit at that growth; absent if it does not grow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub exhausted_in: Option<f64>,
-    /// Who holds most of it, where that is one; else empty.
+    /// The largest holder, if there is one; otherwise empty.
     pub holder: String,
 }

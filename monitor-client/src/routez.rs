@@ -15,14 +15,14 @@ pub struct Routez {
     pub server_name: String,
     /// Time of this answer, RFC 3339.
     pub now: String,
-    /// What the answering broker tells others of and takes, if it limits that: lists
-    /// of subjects, `allow` and `deny`.
+    /// The answering broker's import permissions, if it has some: lists of subjects, `allow` and
+    /// `deny`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub import: Option<Box<RawValue>>,
-    /// What it lets others hear, likewise.
+    /// Its export permissions, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub export: Option<Box<RawValue>>,
-    /// How many there are.
+    /// Number of routes.
     pub num_routes: usize,
     /// One entry for each.
     pub routes: Vec<RouteInfo>,
@@ -34,32 +34,31 @@ pub struct Routez {
 pub struct RouteInfo {
     /// Id of the connection.
     pub rid: u64,
-    /// Id of the broker behind it.
+    /// Id of the other broker.
     pub remote_id: String,
-    /// Name of that broker.
+    /// Name of the other broker.
     pub remote_name: String,
-    /// Version of nats-server whose features that broker serves; told by midge
-    /// only.
+    /// The nats-server version whose features the other broker supports; only in midge.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub remote_version: String,
     /// Whether the answering broker dialled.
     pub did_solicit: bool,
     /// Whether its configuration names the other one.
     pub is_configured: bool,
-    /// What that broker tells others of and takes, if it limits that: lists of
-    /// subjects, `allow` and `deny`.
+    /// The other broker's import permissions, if it has some: lists of subjects, `allow` and
+    /// `deny`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub import: Option<Box<RawValue>>,
-    /// What it lets others hear, likewise.
+    /// Its export permissions, likewise.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub export: Option<Box<RawValue>>,
     /// Address of the other broker.
     pub ip: String,
-    /// Port of the other broker's end.
+    /// Port of the other broker on this connection.
     pub port: u16,
     /// When the route was opened, RFC 3339.
     pub start: String,
-    /// When a message or subscription last went through, RFC 3339.
+    /// When a message or subscription was last received or sent, RFC 3339.
     pub last_activity: String,
     /// Round trip time, such as `472µs`; absent while unknown.
     #[serde(skip_serializing_if = "String::is_empty")]
@@ -68,7 +67,7 @@ pub struct RouteInfo {
     pub uptime: String,
     /// Time since the last activity.
     pub idle: String,
-    /// Bytes waiting to be sent.
+    /// Bytes queued.
     pub pending_size: i64,
     /// Messages received.
     pub in_msgs: i64,
@@ -78,18 +77,18 @@ pub struct RouteInfo {
     pub in_bytes: i64,
     /// Payload and header bytes sent.
     pub out_bytes: i64,
-    /// Subjects, and queue groups on subjects, that the other broker wants.
+    /// Number of subjects, and of queue groups on subjects, that the other broker has interest in.
     pub subscriptions: u32,
-    /// Those subjects, if asked for.
+    /// Those subjects; only if requested.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subscriptions_list: Vec<String>,
-    /// The same with all there is to tell, if asked for.
+    /// The same in detail; only if requested.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub subscriptions_list_detail: Vec<SubDetail>,
     /// The account that the route is dedicated to.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub account: String,
-    /// How what goes over it is compressed.
+    /// The compression of the connection.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub compression: String,
 }

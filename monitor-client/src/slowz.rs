@@ -1,5 +1,5 @@
-//! `/slowz`: incidents of readers that fell behind, kept apart from the closed
-//! connections so that ordinary closes do not push them out. Only midge has it.
+//! `/slowz`: slow consumer incidents, kept apart from closed connections so that ordinary closes do
+//! not push them out. Only midge has it.
 
 use serde::{Deserialize, Serialize};
 
@@ -11,28 +11,28 @@ pub struct Slowz {
     pub server_id: String,
     /// Time of this answer, RFC 3339.
     pub now: String,
-    /// Incidents so far, those no longer remembered included.
+    /// Incidents so far, including those no longer stored.
     pub total: u64,
-    /// Remembered incidents, the latest first, ongoing ones before all others.
+    /// Stored incidents, the latest first, ongoing ones before all others.
     pub incidents: Vec<Incident>,
 }
 
-/// One reader that fell behind, once.
+/// One incident of one consumer.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Incident {
-    /// Number, counted from 1 in this run of the broker.
+    /// Number, counted from 1 since the broker started.
     pub id: u64,
-    /// `ongoing`, `recovered`, `evicted` (cut as a slow consumer) or `closed`
-    /// (ended for another reason while behind).
+    /// `ongoing`, `recovered`, `evicted` (closed as a slow consumer) or `closed` (ended for another
+    /// reason while slow).
     pub state: String,
     /// Connection id.
     pub cid: u64,
     /// The kind of connection: `Client`, `Router` or `Leafnode`.
     pub kind: String,
-    /// The client's own name.
+    /// The name that the client gave.
     pub name: String,
-    /// Who logged in.
+    /// The user.
     pub user: String,
     /// Common name of the client certificate.
     pub certificate: String,
@@ -42,44 +42,44 @@ pub struct Incident {
     pub library: String,
     /// Account.
     pub account: String,
-    /// When it fell behind, RFC 3339.
+    /// When it began, RFC 3339.
     pub start: String,
     /// When it ended, RFC 3339; empty while ongoing.
     pub end: String,
     /// Seconds from start to end, or to now.
     pub duration: f64,
-    /// `peer_not_reading`, `network`, `midge`, or `unknown` where the system
-    /// tells nothing.
+    /// `peer_not_reading`, `network`, `midge`, or `unknown` if the system reports nothing about the
+    /// socket.
     pub cause: String,
-    /// Why this cause was found: a plain sentence with numbers.
+    /// The reasons for this cause: a sentence with numbers.
     pub evidence: String,
-    /// Bytes waiting now, or at the end.
+    /// Bytes queued now, or at the end.
     pub pending_bytes: usize,
-    /// Highest number of bytes waiting.
+    /// Maximum of bytes queued.
     pub pending_max: usize,
     /// The limit of the queue.
     pub limit: usize,
-    /// Bytes waiting over time, the oldest first.
+    /// Bytes queued over time, the oldest first.
     pub curve: Vec<PendingSample>,
-    /// Bytes in the queue by subject, the biggest first; at its highest.
+    /// Bytes in the queue by subject at its maximum, the largest first.
     pub subjects: Vec<SubjectBytes>,
-    /// Publishers that fed the queue, the biggest first.
-    pub publishers: Vec<Feeder>,
+    /// Publishers that filled the queue, the largest first.
+    pub publishers: Vec<Producer>,
     /// Messages queued and never written; known at the end.
     pub lost_msgs: u64,
     /// Bytes queued and never written; known at the end.
     pub lost_bytes: u64,
-    /// Publishers that were paused for this reader.
+    /// Publishers that were paused for this consumer.
     pub stalled: Vec<StalledPublisher>,
 }
 
-/// Bytes waiting at one moment.
+/// A sample of the queue.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct PendingSample {
     /// Seconds since the incident's start.
     pub after: f64,
-    /// Bytes waiting.
+    /// Bytes queued.
     pub pending_bytes: usize,
     /// Bytes written since the start of the incident.
     pub written_bytes: u64,
@@ -91,34 +91,34 @@ pub struct PendingSample {
 pub struct SubjectBytes {
     /// Subject.
     pub subject: String,
-    /// Messages waiting.
+    /// Messages queued.
     pub msgs: u64,
-    /// Bytes waiting.
+    /// Bytes queued.
     pub bytes: u64,
 }
 
-/// A publisher that fed a queue.
+/// A publisher that filled a queue.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
-pub struct Feeder {
+pub struct Producer {
     /// Connection id.
     pub cid: u64,
-    /// Its name, user or address: who it is.
+    /// Its display name: name, user or address.
     pub name: String,
-    /// Bytes it put into the queue during the incident.
+    /// Bytes it added to the queue during the incident.
     pub bytes: u64,
 }
 
-/// A publisher that was paused for a reader.
+/// A publisher that was paused for a consumer.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct StalledPublisher {
     /// Connection id.
     pub cid: u64,
-    /// Its name, user or address: who it is.
+    /// Its display name: name, user or address.
     pub name: String,
-    /// Pauses.
+    /// Number of pauses.
     pub count: u64,
-    /// Seconds paused in all.
+    /// Total time of the pauses in seconds.
     pub seconds: f64,
 }

@@ -24,7 +24,7 @@ pub struct Subsz {
     pub num_matches: u64,
     /// Share of look-ups that a cache answered, 0 to 1.
     pub cache_hit_rate: f64,
-    /// Most subscriptions that one subject matched.
+    /// Maximum number of subscriptions that one subject matched.
     pub max_fanout: u64,
     /// Mean of the subscriptions that a subject matched.
     pub avg_fanout: f64,
@@ -32,7 +32,7 @@ pub struct Subsz {
     pub total: usize,
     /// Entries skipped before this page.
     pub offset: usize,
-    /// Most entries of a page.
+    /// Maximum number of entries per page.
     pub limit: usize,
     /// The page; only with `subs=1`.
     #[serde(skip_serializing_if = "Vec::is_empty")]

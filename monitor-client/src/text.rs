@@ -77,8 +77,8 @@ pub fn escaped(text: &str) -> Cow<'_, str> {
     Cow::Owned(safe)
 }
 
-/// The text in double quotes with escapes, as Go's `%q` has it, and what is unsafe
-/// escaped as well; bytes that are no text are written as `\xff`.
+/// Whether a character affects the display instead of showing itself: control characters, direction
+/// marks, line and paragraph separators, characters without a width and other invisible ones.
 pub fn quoted(text: &[u8]) -> String {
     let mut quoted = String::from('"');
     for chunk in text.utf8_chunks() {
@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_acts_is_escaped_and_the_rest_stays() {
+    fn unsafe_characters_are_escaped_and_others_kept() {
         for plain in ["plain näme 名 \"x\" \\ 👍", "a\tb", ""] {
             assert!(matches!(escaped(plain), Cow::Borrowed(same) if same == plain));
         }

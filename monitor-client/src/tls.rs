@@ -1,5 +1,5 @@
-//! Turns the files of [`Tls`] into what the HTTP library wants. With the feature
-//! `tls` only: who asks nothing but plain HTTP need not carry it.
+//! Converts the files of [`Tls`] for the HTTP library. Only with the feature `tls`: programs that
+//! use plain HTTP do not need it.
 
 use std::{fs, path::Path, sync::Arc};
 
@@ -9,8 +9,9 @@ use crate::{Error, access::Tls};
 
 /// Reads the files.
 ///
-/// # Errors
-/// [`Error::File`] for a file that cannot be read or holds nothing of use.
+///  # Errors
+///
+/// [`Error::File`] for a file that cannot be read or has no usable content.
 pub(crate) fn config(tls: &Tls) -> Result<TlsConfig, Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut builder = TlsConfig::builder()
@@ -27,8 +28,8 @@ pub(crate) fn config(tls: &Tls) -> Result<TlsConfig, Error> {
 fn roots(tls: &Tls) -> Result<RootCerts, Error> {
     let found = match &tls.ca {
         Some(path) => certificates(path)?,
-        // What is broken in the system's folder is left out; a connection that
-        // would have needed it says so.
+        // Invalid files in the system's folder are skipped; a connection that needs them will fail
+        // with an error.
         None => rustls_native_certs::load_native_certs()
             .certs
             .iter()

@@ -1,4 +1,4 @@
-//! `/topz`: who and what carries the load. Only midge has it.
+//! `/topz`: the connections, users, accounts and subjects with the highest load. Only midge has it.
 
 use serde::{Deserialize, Serialize};
 
@@ -13,9 +13,9 @@ pub struct Topz {
     /// What the lists are sorted by: `msgs`, `bytes`, `pending`, `subs`,
     /// `connects` or `latency`.
     pub sort: String,
-    /// The time that rates are taken over: `1s`, `1m`, `5m` or `start`.
+    /// The time that rates cover: `1s`, `1m`, `5m` or `start`.
     pub window: String,
-    /// Seconds that the window really covers.
+    /// Seconds that the window actually covers.
     pub seconds: f64,
     /// Seconds since the sample that the window ends with.
     pub age: f64,
@@ -27,7 +27,7 @@ pub struct Topz {
     pub accounts: Vec<Load>,
     /// Subjects that messages were published to; estimates of a bounded sketch.
     pub subjects: Vec<SubjectLoad>,
-    /// Subjects that were published to and reached nobody.
+    /// Subjects that were published to without a subscriber.
     pub no_interest: Vec<SubjectLoad>,
 }
 
@@ -49,7 +49,7 @@ pub struct Load {
     pub out_msgs: u64,
     /// Bytes delivered to it.
     pub out_bytes: u64,
-    /// Bytes waiting for it now.
+    /// Bytes queued for it now.
     pub pending_bytes: usize,
     /// Its subscriptions now.
     pub subscriptions: usize,
@@ -72,7 +72,7 @@ pub struct SubjectLoad {
     pub msgs: u64,
     /// Bytes published, estimated.
     pub bytes: u64,
-    /// By how much `msgs` may be too high.
+    /// How much `msgs` may be too high.
     pub error: u64,
     /// Connection id of a publisher of it.
     pub publisher_cid: u64,

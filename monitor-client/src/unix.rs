@@ -1,5 +1,5 @@
-//! HTTP over a Unix socket: the two parts that the HTTP library lets its users
-//! put in place of its own, finding an address and opening a connection.
+//! HTTP over a Unix socket: replaces two parts of the HTTP library, resolving an address and
+//! opening a connection.
 
 use std::{
     io::{self, Read, Write},
@@ -17,7 +17,7 @@ use ureq::{
     },
 };
 
-/// No address is looked up: the socket's path is all there is to know.
+/// Resolves nothing: only the socket's path is needed.
 #[derive(Debug)]
 pub(crate) struct NoLookup;
 
@@ -27,7 +27,7 @@ impl Resolver for NoLookup {
     }
 }
 
-/// Opens a connection to one socket, whatever the URL says.
+/// Connects to one socket, whatever the URL says.
 #[derive(Debug)]
 pub(crate) struct UnixConnector {
     pub(crate) path: PathBuf,
@@ -48,7 +48,7 @@ impl Connector for UnixConnector {
     }
 }
 
-/// One connection. The time left is set before each call, so no call outlives it.
+/// A connection. The remaining time is set before each call, so that no call takes longer.
 #[derive(Debug)]
 pub(crate) struct UnixTransport {
     stream: UnixStream,
@@ -61,8 +61,8 @@ impl Transport for UnixTransport {
     }
 
     fn transmit_output(&mut self, amount: usize, timeout: NextTimeout) -> Result<(), Error> {
-        let left = timeout.not_zero().map(|left| *left);
-        self.stream.set_write_timeout(left)?;
+        let time_left = timeout.not_zero().map(|time_left| *time_left);
+        self.stream.set_write_timeout(time_left)?;
         let output = &self.buffers.output()[..amount];
         (&self.stream)
             .write_all(output)
@@ -70,8 +70,8 @@ impl Transport for UnixTransport {
     }
 
     fn await_input(&mut self, timeout: NextTimeout) -> Result<bool, Error> {
-        let left = timeout.not_zero().map(|left| *left);
-        self.stream.set_read_timeout(left)?;
+        let time_left = timeout.not_zero().map(|time_left| *time_left);
+        self.stream.set_read_timeout(time_left)?;
         let input = self.buffers.input_append_buf();
         let amount = self
             .stream
@@ -105,7 +105,7 @@ fn explain(error: io::Error) -> io::Error {
 
 fn failure(error: io::Error, timeout: NextTimeout) -> Error {
     match error.kind() {
-        // How the system reports that the time set on a socket is over.
+        // The system reports a socket timeout in this way.
         io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => Error::Timeout(timeout.reason),
         _ => Error::Io(error),
     }

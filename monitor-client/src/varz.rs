@@ -8,11 +8,11 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Varz {
-    /// Public id of this run of the broker: 56 characters, begins with `N`.
+    /// Public id of the broker, new at each start: 56 characters, begins with `N`.
     pub server_id: String,
-    /// Configured name, else the id.
+    /// Configured name, otherwise the id.
     pub server_name: String,
-    /// The nats-server version whose client features are served; clients gate on it.
+    /// The nats-server version whose client features are supported; clients check it.
     pub version: String,
     /// midge's own version; absent in a nats-server's answer.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -37,12 +37,12 @@ pub struct Varz {
     /// Whether clients have to log in.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub auth_required: bool,
-    /// `host:port` of all brokers of the cluster that take clients.
+    /// `host:port` of all brokers of the cluster that accept clients.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub connect_urls: Vec<String>,
-    /// Most client connections; -1 when none are allowed.
+    /// Limit of client connections; -1 if none are allowed.
     pub max_connections: i64,
-    /// Most subscriptions of one connection; absent when unlimited.
+    /// Limit of subscriptions per connection; absent if unlimited.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_subscriptions: Option<i64>,
     /// Nanoseconds between keepalive pings.
@@ -51,13 +51,13 @@ pub struct Varz {
     pub ping_max: i64,
     /// Host of the plain monitoring listener.
     pub http_host: String,
-    /// Port of the plain monitoring listener, as configured: 0 when off, -1 for any free one.
+    /// Port of the plain monitoring listener as configured: 0 for off, -1 for any free one.
     pub http_port: i32,
     /// Path prefix of the monitoring endpoints, as configured.
     pub http_base_path: String,
-    /// Port of the TLS monitoring listener, as configured: 0 when off, -1 for any free one.
+    /// Port of the TLS monitoring listener as configured: 0 for off, -1 for any free one.
     pub https_port: i32,
-    /// Seconds a client may take to log in.
+    /// Time limit of a login in seconds.
     pub auth_timeout: f64,
     /// Whether clients must use TLS.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -65,19 +65,17 @@ pub struct Varz {
     /// Whether clients must show a certificate.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tls_verify: bool,
-    /// End of the own certificate, RFC 3339; absent without TLS and before
-    /// nats-server 2.14.
+    /// End of the broker's certificate, RFC 3339; absent without TLS and before nats-server 2.14.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls_cert_not_after: Option<String>,
-    /// More of TLS; only in midge, and only with TLS.
+    /// More about TLS; only in midge, and only with TLS.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub tls: Option<TlsVarz>,
-    /// Bytes of the longest control line.
+    /// Limit of a control line in bytes.
     pub max_control_line: i64,
-    /// Bytes of the largest payload.
+    /// Limit of a payload in bytes.
     pub max_payload: i64,
-    /// Bytes one connection's outbound queue may hold; `max_pending_size` in
-    /// gnatsd.
+    /// Limit of a connection's outbound queue in bytes; `max_pending_size` in gnatsd.
     #[serde(alias = "max_pending_size")]
     pub max_pending: i64,
     /// Cluster settings; empty when not clustered.
@@ -92,9 +90,9 @@ pub struct Varz {
     pub websocket: serde_json::Value,
     /// JetStream settings; always empty in midge.
     pub jetstream: serde_json::Value,
-    /// Seconds a TLS handshake may take.
+    /// Time limit of a TLS handshake in seconds.
     pub tls_timeout: f64,
-    /// Nanoseconds a write may make no progress.
+    /// Time limit of a write without progress in nanoseconds.
     pub write_deadline: i64,
     /// Start of the broker, RFC 3339.
     pub start: String,
@@ -116,7 +114,7 @@ pub struct Varz {
     pub total_connections: u64,
     /// Route connections.
     pub routes: i64,
-    /// Distinct brokers behind the routes.
+    /// Number of brokers that the routes lead to.
     pub remotes: i64,
     /// Leafnode connections.
     pub leafnodes: i64,
@@ -136,35 +134,33 @@ pub struct Varz {
     pub in_client_bytes: i64,
     /// Bytes delivered to clients.
     pub out_client_bytes: i64,
-    /// Delivered messages that their sockets have taken whole; only midge
-    /// tells.
+    /// Delivered messages that were written to their sockets completely; only in midge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub written_msgs: Option<u64>,
-    /// Bytes that sockets have taken, those of the protocol included; only midge
-    /// tells.
+    /// Bytes written to sockets, protocol lines included; only in midge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub written_bytes: Option<u64>,
-    /// Lost messages by reason: `closed`, `slow_consumer` and `write_error` were
-    /// queued and never written, `no_interest` reached nobody, `too_long` had longer
-    /// control lines than their peer in the cluster takes; only midge tells.
+    /// Lost messages by reason: `closed`, `slow_consumer` and `write_error` were queued and never
+    /// written, `no_interest` had no subscriber, `too_long` had longer control lines than their
+    /// peer in the cluster accepts; only in midge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped_msgs: Option<BTreeMap<String, u64>>,
-    /// Their bytes: of what was queued as they would have been written, of what
-    /// reached nobody headers and payload; only midge tells.
+    /// Their bytes: for queued messages as they would have been written, otherwise headers and
+    /// payload; only in midge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub dropped_bytes: Option<BTreeMap<String, u64>>,
-    /// Connections cut because they read too slowly.
+    /// Connections closed as slow consumers.
     pub slow_consumers: i64,
-    /// Connections cut because they answered no ping.
+    /// Connections closed because they answered no ping.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stale_connections: Option<i64>,
-    /// Times a publisher waited for a slow reader.
+    /// Number of times that a publisher waited for a slow consumer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub stalled_clients: Option<i64>,
-    /// Logins since the start; only midge tells.
+    /// Logins since the start; only in midge.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub logins: Option<LoginsVarz>,
-    /// Subscriptions of all accounts, and the interest of the cluster's other brokers.
+    /// Subscriptions of all accounts, plus the interest of the cluster's other brokers.
     pub subscriptions: u64,
     /// Requests served on the monitoring port, by path.
     pub http_req_stats: BTreeMap<String, u64>,
@@ -186,46 +182,44 @@ pub struct Varz {
     pub disk_io_wait_stats: Option<DiskIoWaitStats>,
 }
 
-/// Logins since the start, as midge tells them.
+/// Logins since the start; only in midge.
 #[derive(Clone, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct LoginsVarz {
-    /// Those that were needed and right.
+    /// Logins that succeeded where one is required.
     pub accepted: u64,
-    /// Those that were refused, by reason.
+    /// Refused logins by reason.
     pub refused: BTreeMap<String, u64>,
-    /// Refusals that were kept waiting, because their source had had many.
+    /// Refusals whose answer was delayed because their source had many.
     pub delayed: u64,
-    /// Logins, right or wrong, that waited before they were looked at, because
-    /// their source had had many refused.
+    /// Logins that waited before they were checked, because their source had many refusals.
     pub held: u64,
 }
 
-/// Something that does not go together in the TLS files of a listener.
+/// A problem with the TLS files of a listener.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct TlsGap {
-    /// Whether hardly anybody gets in for it.
+    /// Whether it keeps nearly every peer out.
     pub critical: bool,
-    /// The file that it is about; empty if it is about none.
+    /// The file; empty if it concerns none.
     pub file: String,
     /// What is wrong and what to do.
     pub text: String,
 }
 
-/// TLS of a listener, as midge tells it: of clients as `tls`, of routes as `tls`
-/// in the block `cluster`.
+/// TLS of a listener; only in midge: of clients as `tls`, of routes as `tls` in the block
+/// `cluster`.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Serialize)]
 #[serde(default)]
 pub struct TlsVarz {
-    /// Subject of the own certificate that ends first; its end is
-    /// `tls_cert_not_after`.
+    /// Subject of the broker's certificate that expires first, at `tls_cert_not_after`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_name: Option<String>,
-    /// Days until that end; negative afterwards.
+    /// Days until then; negative afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cert_days_left: Option<f64>,
-    /// End of the CA that ends first, RFC 3339; absent without a CA file.
+    /// End of the CA that expires first, RFC 3339; absent without a CA file.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_not_after: Option<String>,
     /// Subject of that CA.
@@ -234,47 +228,43 @@ pub struct TlsVarz {
     /// Days until its end; negative afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ca_days_left: Option<f64>,
-    /// When the successor of the first CRL is due, RFC 3339; absent without
-    /// CRLs.
+    /// When the first CRL must be renewed, RFC 3339; absent without CRLs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crl_next_update: Option<String>,
-    /// Subject of the CA whose CRL that is.
+    /// Subject of the CA that issued it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crl_name: Option<String>,
-    /// Days until its successor is due; negative afterwards.
+    /// Days until then; negative afterwards.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub crl_days_left: Option<f64>,
-    /// What is wrong with files that changed and were not taken over; absent
-    /// while what is in the files is in force.
+    /// What is wrong with changed files that could not be used; absent if the present files are in
+    /// force.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refused_files: Option<String>,
-    /// What does not go together in the files that are in force.
+    /// Problems with the files that are in force.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gaps: Vec<TlsGap>,
-    /// Certificates that the CRLs name.
+    /// Certificates that the CRLs revoke.
     pub revoked: u64,
-    /// The listener's connections closed because their certificate was revoked
-    /// meanwhile.
+    /// Connections of the listener that were closed because their certificate was revoked.
     pub revoked_closed: u64,
-    /// Handshakes that were finished, since the start.
+    /// Handshakes completed since the start.
     pub handshakes: u64,
-    /// Of these, those that went on from an earlier session.
+    /// Those of them that resumed an earlier session.
     pub resumed: u64,
-    /// Handshakes under way.
+    /// Handshakes in progress.
     pub unfinished: u64,
     /// Handshakes that failed.
     pub failures: u64,
     /// Handshakes that failed, by cause.
     pub failed: BTreeMap<String, u64>,
-    /// Seconds that the finished ones took together, waiting for the peers
-    /// included.
+    /// Total duration of the completed ones in seconds, including waiting for the peers.
     pub handshake_seconds: f64,
-    /// Seconds that the longest of them took.
+    /// Duration of the slowest one in seconds.
     pub handshake_slowest: f64,
 }
 
-/// How often and how long something waited for the disk. All nought in midge,
-/// which stores nothing.
+/// Number and duration of waits for the disk. Always zero in midge, which stores nothing.
 #[derive(Clone, Copy, Debug, Default, Deserialize, Eq, PartialEq, Serialize)]
 #[serde(default)]
 pub struct DiskIoWaitStats {
@@ -282,9 +272,9 @@ pub struct DiskIoWaitStats {
     pub waiters: i64,
     /// Waits so far.
     pub waits: u64,
-    /// Nanoseconds waited in all.
+    /// Total time in nanoseconds.
     pub wait_time: i64,
-    /// Nanoseconds of the longest wait.
+    /// The longest wait in nanoseconds.
     pub max_wait_time: i64,
 }
 

@@ -18,8 +18,8 @@ use support::{NatsServer, closed_port, serve, serve_text, url};
 const PATIENT: Duration = Duration::from_secs(20);
 const BRIEF: Duration = Duration::from_millis(200);
 
-/// The current nats-server of the path, and an old one as Debian 12 has it:
-/// installed, or unpacked where `tests/run` keeps its tools.
+/// The nats-server in PATH, and an old one as in Debian 12: installed, or unpacked where
+/// `tests/run` keeps its tools.
 fn servers() -> [String; 2] {
     let unpacked = env::var("MIDGE_TEST_TOOLS")
         .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../target/test-tools").into())
@@ -35,7 +35,7 @@ fn client(url: &str) -> Client {
     Client::new(url, PATIENT).expect("a good URL")
 }
 
-/// Both an old and a new server fill the types, under load from one client.
+/// Old and new servers fill the types, with some traffic.
 #[test]
 fn real_brokers_fill_the_types() {
     for program in servers() {
@@ -105,13 +105,13 @@ fn refused_port() {
     );
 }
 
-/// A listener that accepts and says nothing, and one that stops in the body.
+/// A listener that accepts and sends nothing, and one that stops within the body.
 #[test]
-fn mute_and_halting_servers_time_out() {
+fn servers_that_send_nothing_or_stop_time_out() {
     let mute = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let halting = serve(|_, stream| {
         let _ = stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 20\r\n\r\n{");
-        // Stays open until the client has given up.
+        // Stays open until the client gives up.
         let _ = stream.read(&mut [0]);
     });
     for url in [url(mute.local_addr().expect("bound")), halting] {
@@ -127,7 +127,7 @@ fn mute_and_halting_servers_time_out() {
 
 #[test]
 fn reset_connection() {
-    // Closed with the request unread: the kernel answers with a reset.
+    // Closed with the request unread: the kernel sends a reset.
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
     thread::spawn(move || {
@@ -150,7 +150,7 @@ fn other_statuses_are_errors() {
     }
 }
 
-/// A redirect could lead the request off the machine.
+/// A redirect could lead the request to another machine.
 #[test]
 fn redirects_are_not_followed() {
     let target = TcpListener::bind("127.0.0.1:0").expect("a free port");
@@ -188,7 +188,7 @@ fn healthz_answers_with_its_code() {
         .healthz()
         .unwrap_err();
     assert!(matches!(error, Error::NotJson { .. }), "{error:?}");
-    // An object without a broker's status is no verdict, whatever the code.
+    // An object without a broker's status is no answer, whatever the code.
     for body in [
         "{}",
         "{\"status\":\"\"}",
@@ -204,7 +204,7 @@ fn healthz_answers_with_its_code() {
 }
 
 #[test]
-fn what_is_not_the_expected_json_is_refused() {
+fn unexpected_json_is_rejected() {
     let deep = "{\"a\":".repeat(100_000);
     for body in [
         "",
@@ -223,14 +223,14 @@ fn what_is_not_the_expected_json_is_refused() {
     }
 }
 
-/// Whether the length is announced or not, memory stays bounded.
+/// Memory stays bounded whether the length is announced or not.
 #[test]
-fn huge_bodies_are_cut_off() {
+fn large_bodies_are_rejected() {
     for head in ["Content-Length: 31457280\r\n", "Connection: close\r\n"] {
         let server = serve(move |_, stream| {
             let chunk = vec![b' '; 1 << 20];
             let _ = write!(stream, "HTTP/1.1 200 OK\r\n{head}\r\n");
-            // Ends when the client hangs up.
+            // Ends when the client closes the connection.
             for _ in 0..30 {
                 if stream.write_all(&chunk).is_err() {
                     return;
@@ -240,7 +240,7 @@ fn huge_bodies_are_cut_off() {
         let error = client(&server).varz().unwrap_err();
         assert!(matches!(error, Error::TooLarge { .. }), "{error:?}");
     }
-    // At the edge: a body of exactly the limit is read.
+    // At the limit: a body of exactly that size is read.
     let server = serve(|_, stream| {
         let mut body = b"{}".to_vec();
         let limit = Bounds::of("/varz").bytes;
@@ -251,9 +251,9 @@ fn huge_bodies_are_cut_off() {
     client(&server).varz().expect("a body at the limit");
 }
 
-/// A byte now and then does not keep a request going.
+/// Single bytes from time to time do not keep a request alive.
 #[test]
-fn a_dripping_body_ends_with_the_time() {
+fn a_slow_body_ends_at_the_timeout() {
     let server = serve(|_, stream| {
         let _ = write!(stream, "HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n");
         while stream.write_all(b" ").is_ok() {
@@ -265,7 +265,7 @@ fn a_dripping_body_ends_with_the_time() {
     assert!(matches!(error, Error::Timeout { .. }), "{error:?}");
 }
 
-/// The variable is set in a child process, where no other test sees it.
+/// Set in a child process, where other tests do not see it.
 #[test]
 fn proxy_variables_are_ignored() {
     const INNER: &str = "MONITOR_CLIENT_TEST_URL";
@@ -286,7 +286,7 @@ fn proxy_variables_are_ignored() {
 }
 
 #[test]
-fn bad_urls_are_named() {
+fn invalid_urls_are_rejected() {
     for (url, reason) in [
         ("", "not a URL"),
         ("127.0.0.1:8222", "must begin with http://"),

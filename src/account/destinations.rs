@@ -1,10 +1,8 @@
-//! Reach: where the messages of one subject go, resolved once and remembered by
-//! the publisher.
+//! Destinations of a subject: computed once and cached by the publisher.
 //!
-//! Most subjects go to the subscribers of their own account and nowhere else.
-//! An account may also map a subject to others, or import services from other
-//! accounts: then the ways are resolved to their ends here, so that a message
-//! finds them without another look.
+//! Most subjects go to the subscribers of their own account only. An account may also map a subject
+//! to others or import services from other accounts: these are resolved to the end here, so that no
+//! further look-up is needed per message.
 
 use std::{
     cell::Cell,
@@ -24,141 +22,140 @@ use crate::{
     connection::Subscription,
     delivery::remotes::Remotes,
     sublist::{Entry as _, Matches},
-    telemetry::held::allocated,
+    telemetry::pool::allocated,
 };
 
 /// Bytes that one publisher remembers, what it keeps from being given back included;
 /// what is more is looked up in each turn.
-pub(super) const REMEMBERED_MAX: usize = 1024 * 1024;
+pub(super) const CACHE_MAX: usize = 1024 * 1024;
 
 /// Where messages of one subject go.
 pub struct Destinations {
-    /// Who takes the subject.
+    /// The matching subscriptions of the account.
     pub matches: Matches<Subscription>,
-    /// Whether one connection takes it more than once; see
-    /// [`Destinations::must_interleave`].
+    /// Whether some connection matches more than once; see [`Destinations::must_interleave`].
     interleave: OnceLock<bool>,
     remotes: OnceLock<Remotes>,
-    /// What goes beyond the account's own sublist; most subjects have nothing.
-    pub(super) beyond: Option<Box<Beyond>>,
+    /// Mappings and imported services; most subjects have none.
+    pub(super) indirect: Option<Box<Indirect>>,
 }
 
-/// What a reach takes.
+/// Memory of [`Destinations`].
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) struct Size {
-    /// Bytes of its own.
+    /// Its own bytes.
     pub(super) own: usize,
-    /// Bytes of the subscriptions in it.
+    /// Bytes of the subscriptions it refers to.
     pub(super) pinned: usize,
 }
 
-/// Where messages go besides the subscribers of their own subject.
-pub(super) struct Beyond {
-    /// What becomes of the subject; then nothing else here counts.
+/// Destinations other than the subscribers of the subject itself.
+pub(super) struct Indirect {
+    /// The mapping of the subject. If there is one, the subject has no other destinations.
     pub(super) mapped: Option<Mapped>,
-    /// Services of other accounts that it is a request to.
+    /// Imported services that match the subject.
     pub(super) services: Vec<Service>,
-    /// Imports through which a message is not taken, so that it comes to an end.
-    pub(super) cut: u64,
-    /// Sublists that were asked, and their generation then.
-    seen: Vec<(Arc<Account>, u64)>,
+    /// Number of imports that were left out because the path would be endless or too long.
+    pub(super) pruned: u64,
+    /// The other accounts whose sublists were used, with the generation at that time.
+    dependencies: Vec<(Arc<Account>, u64)>,
 }
 
-/// What becomes of a subject.
+/// The result of mapping a subject.
 pub enum Mapped {
-    /// It may differ from message to message.
-    Chance(Arc<Mapping>),
-    /// Always the same.
+    /// Chosen for each message by weight.
+    Weighted(Arc<Mapping>),
+    /// The same for every message.
     Constant(Arc<Destinations>),
 }
 
 impl Mapped {
-    /// Messages of a subject batch that one choice is for.
-    pub fn stays_for(&self) -> usize {
+    /// How many messages of a batch may share one choice.
+    pub fn batch_len_max(&self) -> usize {
         match self {
-            Self::Chance(_) => 1,
+            Self::Weighted(_) => 1,
             Self::Constant(_) => usize::MAX,
         }
     }
 
-    /// Where the next messages to `subject` in `account` go that came by `path`.
+    /// The destinations of the next messages to `subject` in `account` that came by `path`.
     pub fn choose(&self, account: &Account, subject: &[u8], path: &Path<'_>) -> Arc<Destinations> {
         let mapping = match self {
             Self::Constant(destinations) => return destinations.clone(),
-            Self::Chance(mapping) => mapping,
+            Self::Weighted(mapping) => mapping,
         };
         Arc::new(match mapping.choose() {
             Some(way) => {
-                let all = Path::all();
-                Destinations::resolve_unmapped(account, &way.applied(subject), path, &all)
+                let budget = Path::budget();
+                Destinations::resolve_unmapped(account, &way.applied(subject), path, &budget)
             }
-            // Lost: nobody can subscribe to no subject.
+            // Dropped: there are no subscriptions to the empty subject.
             None => Destinations::of_subscribers(account, b""),
         })
     }
 }
 
-/// A service that a message is a request to.
+/// An imported service.
 pub(super) struct Service {
     pub(super) import: Arc<ServiceImport>,
-    /// Where the request goes in the other account.
+    /// The destinations of the request in the exporting account.
     pub(super) destinations: Arc<Destinations>,
 }
 
 impl Destinations {
-    /// Where messages that a client of `account` publishes to `subject` go.
+    /// Resolves the destinations of messages that a client of `account` publishes to `subject`.
     pub fn resolve(account: &Account, subject: &[u8]) -> Self {
-        let all = Path::all();
-        Self::resolve_chain(account, subject, &Path::start(&all), &all)
+        let budget = Path::budget();
+        Self::resolve_chain(account, subject, &Path::start(&budget), &budget)
     }
 
-    /// Where messages go that come with their last subject: to its subscribers.
+    /// Resolves only the subscribers, for messages whose subject has been mapped already.
     pub fn of_subscribers(account: &Account, subject: &[u8]) -> Self {
         Self {
             matches: account.sublist.lookup(subject),
             interleave: OnceLock::new(),
             remotes: OnceLock::new(),
-            beyond: None,
+            indirect: None,
         }
     }
 
-    /// Whether nobody can be reached.
+    /// Whether there are no destinations.
     pub fn is_empty(&self) -> bool {
-        let goes_on = |beyond: &Beyond| beyond.mapped.is_some() || !beyond.services.is_empty();
-        self.matches.is_empty() && !self.beyond.as_deref().is_some_and(goes_on)
+        let has_destinations =
+            |indirect: &Indirect| indirect.mapped.is_some() || !indirect.services.is_empty();
+        self.matches.is_empty() && !self.indirect.as_deref().is_some_and(has_destinations)
     }
 
-    /// The peers of the cluster that take the subject in `account`, which is
-    /// that of the look-up. Looked up once; a change of what they want makes
-    /// the whole reach out of date.
+    /// The peers of the cluster with interest in the subject in `account`, which must be the
+    /// account of the look-up. Looked up once; a change of their interest invalidates the whole
+    /// object.
     pub(super) fn remotes(&self, account: &Account) -> &Remotes {
         self.remotes
             .get_or_init(|| account.remotes(&self.matches.subject))
     }
 
-    /// Bytes of the names of queue groups that a message may take to the peers, as a
-    /// request to other accounts too; [`usize::MAX`] where that differs from message
-    /// to message.
+    /// Upper bound of the bytes of queue group names in a message to the peers, for requests to
+    /// other accounts too; [`usize::MAX`] if it differs between messages.
     pub fn queue_names_len(&self, account: &Account) -> usize {
         match self.mapped() {
             Some(Mapped::Constant(destinations)) => return destinations.queue_names_len(account),
-            Some(Mapped::Chance(_)) => return usize::MAX,
+            Some(Mapped::Weighted(_)) => return usize::MAX,
             None => {}
         }
-        let services = self.beyond.iter().flat_map(|beyond| &beyond.services);
+        let services = self.indirect.iter().flat_map(|indirect| &indirect.services);
         let of_services = services.map(|it| it.destinations.queue_names_len(&it.import.account));
         of_services.fold(self.remotes(account).names_len(), usize::saturating_add)
     }
 
-    /// What a small message costs at most that a client publishes here, in deliveries;
-    /// [`usize::MAX`] where that is not known before.
+    /// Upper bound of the cost of publishing a small message here, in deliveries; [`usize::MAX`] if
+    /// it is unknown.
     pub fn cost(&self, account: &Account) -> usize {
         match self.mapped() {
             Some(Mapped::Constant(destinations)) => return destinations.cost(account),
-            Some(Mapped::Chance(_)) => return usize::MAX,
+            Some(Mapped::Weighted(_)) => return usize::MAX,
             None => {}
         }
-        let services = self.beyond.iter().flat_map(|beyond| &beyond.services);
+        let services = self.indirect.iter().flat_map(|indirect| &indirect.services);
         let of_services = services.map(|service| {
             let cost = service.destinations.cost(&service.import.account);
             cost.saturating_add(REQUEST_COST)
@@ -168,51 +165,50 @@ impl Destinations {
         of_services.fold(own, usize::saturating_add)
     }
 
-    /// The same of a message that goes to the subscribers alone, and to who waits for
-    /// it as a reply.
+    /// The same for a message that goes only to subscribers, or to the requester if it is a reply.
     pub fn subscribers_cost(&self) -> usize {
         if self.matches.subject.starts_with(REPLY_PREFIX) {
-            // Where it goes in another account.
+            // The cost in the requester's account is unknown.
             return usize::MAX;
         }
         1 + self.subscribers()
     }
 
-    /// How many subscriptions take the subject here.
+    /// Number of matching subscriptions of this broker.
     pub(super) fn subscribers(&self) -> usize {
         let members = self.matches.queues.iter().map(Vec::len);
         self.matches.plain.len() + members.sum::<usize>()
     }
 
-    /// What becomes of the subject, if it is mapped.
+    /// The mapping of the subject, if it is mapped.
     #[inline]
     pub fn mapped(&self) -> Option<&Mapped> {
-        self.beyond.as_ref()?.mapped.as_ref()
+        self.indirect.as_ref()?.mapped.as_ref()
     }
 
-    /// `all` is what may become of a message at the beginning of a path.
+    /// `budget` is the limit of requests for a message at the beginning of a path.
     fn resolve_chain(
         account: &Account,
         subject: &[u8],
         path: &Path<'_>,
-        all: &Cell<usize>,
+        budget: &Cell<usize>,
     ) -> Self {
         let imports = account.imports();
         let Some(mapping) = imports
             .as_ref()
             .and_then(|imports| imports.mapping(subject))
         else {
-            return Self::resolve_unmapped(account, subject, path, all);
+            return Self::resolve_unmapped(account, subject, path, budget);
         };
         let generation = account.sublist.generation();
-        let (mapped, seen) = match mapping.constant() {
+        let (mapped, dependencies) = match mapping.constant() {
             Some(way) => {
                 let destinations =
-                    Self::resolve_unmapped(account, &way.applied(subject), path, all);
-                let seen = destinations.seen().to_vec();
-                (Mapped::Constant(Arc::new(destinations)), seen)
+                    Self::resolve_unmapped(account, &way.applied(subject), path, budget);
+                let dependencies = destinations.dependencies().to_vec();
+                (Mapped::Constant(Arc::new(destinations)), dependencies)
             }
-            None => (Mapped::Chance(mapping.clone()), Vec::new()),
+            None => (Mapped::Weighted(mapping.clone()), Vec::new()),
         };
         Self {
             matches: Matches {
@@ -223,11 +219,11 @@ impl Destinations {
             },
             interleave: OnceLock::new(),
             remotes: OnceLock::new(),
-            beyond: Some(Box::new(Beyond {
+            indirect: Some(Box::new(Indirect {
                 mapped: Some(mapped),
                 services: Vec::new(),
-                cut: 0,
-                seen,
+                pruned: 0,
+                dependencies,
             })),
         }
     }
@@ -236,55 +232,61 @@ impl Destinations {
         account: &Account,
         subject: &[u8],
         path: &Path<'_>,
-        all: &Cell<usize>,
+        budget: &Cell<usize>,
     ) -> Self {
         let subscribers = Self::of_subscribers(account, subject);
         let imports = account.imports();
         let imported = imports.iter().flat_map(|imports| imports.services(subject));
-        let mut beyond = Beyond {
+        let mut indirect = Indirect {
             mapped: None,
             services: Vec::new(),
-            cut: 0,
-            seen: Vec::new(),
+            pruned: 0,
+            dependencies: Vec::new(),
         };
-        for import in imported.chain(account.streams_api(subject)) {
-            let Some(path) = path.through(import, all) else {
-                beyond.cut += 1;
+        for import in imported.chain(account.jetstream_api(subject)) {
+            let Some(path) = path.extend(import, budget) else {
+                indirect.pruned += 1;
                 continue;
             };
             let request = import.request_subject(subject);
             let generation = import.account.sublist.generation();
-            let destinations = Self::resolve_chain(&import.account, &request, &path, all);
-            beyond.seen.push((import.account.clone(), generation));
-            beyond.seen.extend_from_slice(destinations.seen());
-            beyond.services.push(Service {
+            let destinations = Self::resolve_chain(&import.account, &request, &path, budget);
+            indirect
+                .dependencies
+                .push((import.account.clone(), generation));
+            indirect
+                .dependencies
+                .extend_from_slice(destinations.dependencies());
+            indirect.services.push(Service {
                 import: import.clone(),
                 destinations: Arc::new(destinations),
             });
         }
-        let is_some = !beyond.services.is_empty() || beyond.cut > 0;
-        let beyond = is_some.then(|| Box::new(beyond));
+        let is_some = !indirect.services.is_empty() || indirect.pruned > 0;
+        let indirect = is_some.then(|| Box::new(indirect));
         Self {
-            beyond,
+            indirect,
             ..subscribers
         }
     }
 
-    /// Looks up the peers wherever messages of `account` go by it, which is done with
-    /// the first message else.
-    pub(super) fn look_for_peers(&self, account: &Account) {
+    /// Looks up the peers in advance, for all accounts that messages of `account` go to. Otherwise
+    /// the first message would do that.
+    pub(super) fn resolve_remotes(&self, account: &Account) {
         match self.mapped() {
-            Some(Mapped::Constant(destinations)) => return destinations.look_for_peers(account),
-            Some(Mapped::Chance(_)) => return,
+            Some(Mapped::Constant(destinations)) => return destinations.resolve_remotes(account),
+            Some(Mapped::Weighted(_)) => return,
             None => {}
         }
         self.remotes(account);
-        for service in self.beyond.iter().flat_map(|beyond| &beyond.services) {
-            service.destinations.look_for_peers(&service.import.account);
+        for service in self.indirect.iter().flat_map(|indirect| &indirect.services) {
+            service
+                .destinations
+                .resolve_remotes(&service.import.account);
         }
     }
 
-    /// What it takes, with those peers that were looked up.
+    /// Its memory, including the peers that were looked up.
     pub(super) fn size(&self) -> Size {
         Size {
             own: self.memory(),
@@ -292,21 +294,22 @@ impl Destinations {
         }
     }
 
-    /// Bytes of the subscriptions in it; of more than can be remembered, at least.
+    /// Bytes of the subscriptions it refers to; only a lower bound if they exceed what can be
+    /// cached.
     fn pinned(&self) -> usize {
         let matches = &self.matches;
-        let all = || matches.plain.iter().chain(matches.queues.iter().flatten());
-        let at_least = all().count() * size_of::<Subscription>();
-        if at_least > REMEMBERED_MAX {
+        let budget = || matches.plain.iter().chain(matches.queues.iter().flatten());
+        let at_least = budget().count() * size_of::<Subscription>();
+        if at_least > CACHE_MAX {
             return at_least;
         }
-        let own: usize = all().map(Subscription::pinned).sum();
-        let beyond = self.beyond.as_deref();
-        let mapped = match beyond.and_then(|beyond| beyond.mapped.as_ref()) {
+        let own: usize = budget().map(Subscription::pinned).sum();
+        let indirect = self.indirect.as_deref();
+        let mapped = match indirect.and_then(|indirect| indirect.mapped.as_ref()) {
             Some(Mapped::Constant(destinations)) => destinations.pinned(),
-            Some(Mapped::Chance(_)) | None => 0,
+            Some(Mapped::Weighted(_)) | None => 0,
         };
-        let services = beyond.into_iter().flat_map(|beyond| &beyond.services);
+        let services = indirect.into_iter().flat_map(|indirect| &indirect.services);
         let of_services: usize = services.map(|known| known.destinations.pinned()).sum();
         own + mapped + of_services
     }
@@ -318,20 +321,20 @@ impl Destinations {
             .iter()
             .map(|members| list(members.capacity()));
         let queues = allocated(matches.queues.capacity() * size_of::<Vec<Arc<Subscription>>>());
-        // With the two counts of an Arc.
+        // Plus the two counters of an Arc.
         let own = allocated(size_of::<Self>() + 2 * size_of::<usize>());
-        let beyond = self.beyond.as_ref().map_or(0, |beyond| {
-            let mapped = match &beyond.mapped {
+        let indirect = self.indirect.as_ref().map_or(0, |indirect| {
+            let mapped = match &indirect.mapped {
                 Some(Mapped::Constant(destinations)) => destinations.memory(),
-                Some(Mapped::Chance(_)) | None => 0,
+                Some(Mapped::Weighted(_)) | None => 0,
             };
-            let services = beyond
+            let services = indirect
                 .services
                 .iter()
                 .map(|known| known.destinations.memory());
-            allocated(size_of::<Beyond>())
-                + allocated(beyond.services.capacity() * size_of::<Service>())
-                + allocated(beyond.seen.capacity() * size_of::<(Arc<Account>, u64)>())
+            allocated(size_of::<Indirect>())
+                + allocated(indirect.services.capacity() * size_of::<Service>())
+                + allocated(indirect.dependencies.capacity() * size_of::<(Arc<Account>, u64)>())
                 + mapped
                 + services.sum::<usize>()
         });
@@ -342,23 +345,22 @@ impl Destinations {
             + plain
             + queues
             + members.sum::<usize>()
-            + beyond
+            + indirect
     }
 
-    /// Whether this is what a look-up would find now. `generation` is that of
-    /// the sublist of the publisher's account.
+    /// Whether a look-up would have the same result now. `generation` is that of the publisher's
+    /// sublist.
     #[inline]
     pub fn is_current(&self, subject: &[u8], generation: u64) -> bool {
         self.matches.generation == generation
             && *self.matches.subject == *subject
             && self
-                .seen()
+                .dependencies()
                 .iter()
                 .all(|(account, seen)| account.sublist.generation() == *seen)
     }
 
-    /// The subscribers of each queue group by its name; made when it is first
-    /// asked for.
+    /// The members of each queue group by its name.
     pub(super) fn queues_by_name(&self) -> HashMap<&[u8], &[Arc<Subscription>]> {
         let named = self.matches.queues.iter().filter_map(|members| {
             let name = members.first()?.queue()?;
@@ -367,17 +369,17 @@ impl Destinations {
         named.collect()
     }
 
-    /// Whether messages must be delivered one by one: a connection with several
-    /// matching subscriptions gets all copies of a message before the next
-    /// message, so that its output keeps the order of publishing.
+    /// Whether messages must be delivered one by one: a connection with several matching
+    /// subscriptions gets all copies of a message before the next message, so that it receives
+    /// messages in the order of publishing.
     pub(super) fn must_interleave(&self) -> bool {
         *self.interleave.get_or_init(|| {
-            let all = self
+            let budget = self
                 .matches
                 .plain
                 .iter()
                 .chain(self.matches.queues.iter().flatten());
-            let mut cids: Vec<u64> = all.map(|known| known.connection.cid).collect();
+            let mut cids: Vec<u64> = budget.map(|known| known.connection.cid).collect();
             let count = cids.len();
             cids.sort_unstable();
             cids.dedup();
@@ -386,15 +388,15 @@ impl Destinations {
     }
 
     #[inline]
-    fn seen(&self) -> &[(Arc<Account>, u64)] {
-        match &self.beyond {
-            Some(beyond) => &beyond.seen,
+    fn dependencies(&self) -> &[(Arc<Account>, u64)] {
+        match &self.indirect {
+            Some(indirect) => &indirect.dependencies,
             None => &[],
         }
     }
 }
 
-/// Bytes of a list with room for so many subscriptions.
+/// Bytes of a list of that many subscriptions.
 fn list(capacity: usize) -> usize {
     allocated(capacity * size_of::<Arc<Subscription>>())
 }

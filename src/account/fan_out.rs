@@ -1,5 +1,5 @@
-//! Spreading: a subject batch of messages is taken to everybody it reaches, in its own
-//! account and beyond. Clients and routes publish through here.
+//! Fan-out: delivers a batch of messages to all destinations, in its own account and in others.
+//! Clients and routes publish through this.
 
 use std::{
     cell::OnceCell,
@@ -20,45 +20,45 @@ use crate::{
     telemetry::MonotonicMillis,
 };
 
-/// Messages times queue groups that are dealt out at once: bounds what is held of
-/// a subject batch that many groups want.
+/// Limit of messages times queue groups that are handled at a time. Bounds the memory for a batch
+/// that matches many groups.
 const CHOICES_MAX: usize = 64 * 1024;
 
-/// What a request that leaves its account costs, in deliveries: it is put together
-/// anew and tells who asks.
+/// The cost of a request to another account, in deliveries: the message is composed anew with a
+/// header that describes the requester.
 pub(super) const REQUEST_COST: usize = 32;
 
-/// Tells who asks: all about it with `true`, and the account that passed the
-/// request on, if it was not the first. JSON.
+/// Describes the requester as JSON: in full if `true`; with the account that forwarded the request,
+/// if it was not the first.
 pub type Describe<'a> = dyn Fn(bool, Option<&str>) -> String + 'a;
 
-/// Who sends, as far as delivery has to know.
+/// The sender of a batch.
 pub struct Sender<'a> {
-    /// A connection that gets nothing: one that does not want its own messages.
+    /// A connection that gets no delivery: the sender's own, if it does not want its own messages.
     pub no_echo: Option<&'a Arc<Connection>>,
-    /// Tells a responder in another account who asks. Without it requests do
-    /// not leave their account.
+    /// Describes the requester to a responder in another account. Without it, requests do not leave
+    /// their account.
     pub describe: Option<&'a Describe<'a>>,
-    /// Whether peers of the cluster get it too: not what came from one.
+    /// Whether peers of the cluster get the batch: not if it came from one.
     pub to_peers: bool,
-    /// Whether it has come over a border as a request or a reply: it does not go
-    /// back over another as an imported stream.
+    /// Whether it came from another account as a request or a reply: it is not delivered to
+    /// imported streams then.
     pub is_service: bool,
-    /// How the message came here.
+    /// The imports that the message came through.
     pub path: Path<'a>,
 }
 
-/// The messages of a subject batch that nobody took.
+/// The messages of a batch that were delivered to nobody.
 #[derive(Debug, Eq, PartialEq)]
 pub enum Undelivered {
-    /// From this index on.
+    /// Those from this index on.
     From(usize),
-    /// At these indexes, ascending.
+    /// Those at these indexes, ascending.
     These(Vec<usize>),
 }
 
 impl Undelivered {
-    /// What neither took.
+    /// The messages that are undelivered in both.
     pub(super) fn and(self, other: Self) -> Self {
         match (self, other) {
             (Self::From(one), Self::From(other)) => Self::From(one.max(other)),
@@ -74,7 +74,7 @@ impl Undelivered {
         }
     }
 
-    /// Whether nobody took any of a subject batch of `len` messages, at least one.
+    /// Whether all messages of a batch of `len` (at least one) are undelivered.
     pub(super) fn is_all_of(&self, len: usize) -> bool {
         match self {
             Self::From(from) => *from == 0,
@@ -82,7 +82,7 @@ impl Undelivered {
         }
     }
 
-    /// The indexes, of a subject batch of `len` messages.
+    /// Their indexes in a batch of `len` messages.
     pub fn indexes(self, len: usize) -> Vec<usize> {
         match self {
             Self::From(from) => (from..len).collect(),
@@ -92,9 +92,8 @@ impl Undelivered {
 }
 
 impl Sender<'_> {
-    /// Takes a subject batch that was published in `account` to everybody it reaches.
-    /// Returns what nobody took. `flush` writes to the sockets at once where
-    /// that can be done.
+    /// Delivers a batch that was published in `account` to all destinations. Returns the
+    /// undelivered messages. `flush` writes to the sockets immediately where possible.
     pub fn fan_out(
         &self,
         buffers: &mut ThreadBuffers,
@@ -104,15 +103,15 @@ impl Sender<'_> {
         flush: bool,
     ) -> Undelivered {
         if batch.messages.len() > 1 && destinations.must_interleave() {
-            return self.one_by_one(batch, |one| {
+            return self.for_each_message(batch, |one| {
                 self.fan_out(buffers, account, one, destinations, false)
             });
         }
-        let Some(beyond) = &destinations.beyond else {
+        let Some(indirect) = &destinations.indirect else {
             return self.deliver(buffers, account, batch, destinations, flush);
         };
-        if let Some(mapped) = &beyond.mapped {
-            return in_chunks(batch, mapped.stays_for(), |batch| {
+        if let Some(mapped) = &indirect.mapped {
+            return in_chunks(batch, mapped.batch_len_max(), |batch| {
                 let destinations = mapped.choose(account, batch.subject, &self.path);
                 let batch = SubjectBatch {
                     subject: &destinations.matches.subject,
@@ -121,38 +120,38 @@ impl Sender<'_> {
                 self.fan_out(buffers, account, &batch, &destinations, flush)
             });
         }
-        if beyond.cut > 0 && self.describe.is_some() {
-            let cut = beyond.cut * batch.messages.len() as u64;
-            account.cut_paths.fetch_add(cut, Ordering::Relaxed);
+        if indirect.pruned > 0 && self.describe.is_some() {
+            let pruned = indirect.pruned * batch.messages.len() as u64;
+            account.pruned_paths.fetch_add(pruned, Ordering::Relaxed);
         }
         let mut undelivered = self.deliver(buffers, account, batch, destinations, flush);
-        buffers.cost += REQUEST_COST * beyond.services.len() * batch.messages.len();
-        for service in &beyond.services {
+        buffers.cost += REQUEST_COST * indirect.services.len() * batch.messages.len();
+        for service in &indirect.services {
             let requests = |one: &SubjectBatch<'_>| self.request(buffers, account, one, service);
-            undelivered = undelivered.and(self.one_by_one(batch, requests));
+            undelivered = undelivered.and(self.for_each_message(batch, requests));
         }
         undelivered
     }
 
-    /// Does something with each message of a subject batch by itself, which returns
-    /// whether the message was missed.
-    fn one_by_one(
+    /// Calls `act` for each message of a batch separately; `act` returns whether it was
+    /// undelivered.
+    fn for_each_message(
         &self,
         batch: &SubjectBatch<'_>,
         mut act: impl FnMut(&SubjectBatch<'_>) -> Undelivered,
     ) -> Undelivered {
-        let is_missed = |index: &usize| {
+        let is_undelivered = |index: &usize| {
             let one = SubjectBatch {
                 messages: &batch.messages[*index..=*index],
                 ..*batch
             };
             act(&one).is_all_of(1)
         };
-        Undelivered::These((0..batch.messages.len()).filter(is_missed).collect())
+        Undelivered::These((0..batch.messages.len()).filter(is_undelivered).collect())
     }
 
-    /// Takes a subject batch to the subscribers of its subject, and replies to whoever
-    /// waits for them in another account.
+    /// Delivers a batch to the subscribers of its subject, and replies to requesters in other
+    /// accounts.
     fn deliver(
         &self,
         buffers: &mut ThreadBuffers,
@@ -180,13 +179,13 @@ impl Sender<'_> {
         }
         buffers.cost += queues;
         let mut undelivered = self.deliver_to_plain(buffers, batch, destinations, now, flush);
-        // What is left of each queue group for its members elsewhere: their share,
-        // and what those here did not take.
+        // What remains of each queue group for its members at peers: their share, and the messages
+        // that no member here received.
         let mut left: HashMap<&[u8], Vec<usize>> = HashMap::new();
         let share_here = !matches.queues.is_empty() && !remotes.is_empty();
         let weights = share_here.then(|| remotes.weights());
         for members in &matches.queues {
-            let excludes = |member: &Subscription| self.passes_over(member);
+            let excludes = |member: &Subscription| self.excludes(member);
             let name = members.first().and_then(|first| first.queue());
             let weight = weights.as_ref().zip(name);
             let weight = weight.and_then(|(weights, name)| weights.get(name));
@@ -207,7 +206,7 @@ impl Sender<'_> {
             let deal = |buffers: &mut ThreadBuffers, name: &[u8], left: &mut Vec<usize>| {
                 let by_name = by_name.get_or_init(|| destinations.queues_by_name());
                 if let Some(members) = by_name.get(name) {
-                    let excludes = |member: &Subscription| self.passes_over(member);
+                    let excludes = |member: &Subscription| self.excludes(member);
                     deliver_rest(buffers, batch, members, left, excludes, now, flush);
                 }
             };
@@ -215,19 +214,18 @@ impl Sender<'_> {
             undelivered = undelivered.and(match reached {
                 Reached::All => Undelivered::These(Vec::new()),
                 Reached::Some(taken) => {
-                    let is_missed = |at: &usize| taken.binary_search(at).is_err();
-                    Undelivered::These((0..batch.messages.len()).filter(is_missed).collect())
+                    let is_undelivered = |at: &usize| taken.binary_search(at).is_err();
+                    Undelivered::These((0..batch.messages.len()).filter(is_undelivered).collect())
                 }
             });
         }
         undelivered.and(self.deliver_replies(buffers, account, batch))
     }
 
-    /// Takes a subject batch that came from a peer of the cluster to the subscribers
-    /// here, and to one member here of each of these queue groups, whose names
-    /// blanks divide. Returns what is left of groups that have no member here any
-    /// more: the peer could not know that yet.
-    pub fn take_from_peer<'a>(
+    /// Delivers a batch that came from a peer to the subscribers here, and to one member of each of
+    /// these queue groups (names separated by blanks). Returns the messages of groups without a
+    /// member here, which the peer did not know yet.
+    pub fn deliver_from_peer<'a>(
         &self,
         buffers: &mut ThreadBuffers,
         account: &Arc<Account>,
@@ -241,7 +239,7 @@ impl Sender<'_> {
             for (index, messages) in batch.messages.chunks(1).enumerate() {
                 let one = SubjectBatch { messages, ..*batch };
                 let of_one =
-                    self.take_from_peer(buffers, account, &one, destinations, queues, false);
+                    self.deliver_from_peer(buffers, account, &one, destinations, queues, false);
                 left.extend(of_one.into_iter().map(|Left { queue, .. }| Left {
                     queue,
                     messages: vec![index],
@@ -267,9 +265,9 @@ impl Sender<'_> {
                             now,
                             flush,
                         );
-                        // A member that stays may not have them. Nor may they go on
-                        // then: those elsewhere may be such, too, and send them back
-                        // for ever.
+                        // A remaining member may not receive them. They must not be forwarded
+                        // either: members elsewhere may have the same restriction, and the messages
+                        // would go in circles.
                         match members.iter().all(Subscription::has_left) {
                             true => undelivered,
                             false => continue,
@@ -295,10 +293,10 @@ impl Sender<'_> {
         flush: bool,
     ) -> Undelivered {
         buffers.cost += destinations.matches.plain.len() * batch.cost();
-        // Messages from the subject batch's beginning that a plain subscription took.
+        // Number of messages from the start of the batch that a plain subscription received.
         let mut reached = 0;
         for subscription in &destinations.matches.plain {
-            if self.passes_over(subscription) {
+            if self.excludes(subscription) {
                 continue;
             }
             let taken = subscription.deliver(buffers, batch, Pick::ALL, now, flush);
@@ -318,19 +316,19 @@ impl Sender<'_> {
         }
         buffers.cost += REQUEST_COST * batch.messages.len();
         let replies = |one: &SubjectBatch<'_>| self.reply(buffers, account, one);
-        self.one_by_one(batch, replies)
+        self.for_each_message(batch, replies)
     }
 
-    fn passes_over(&self, subscription: &Subscription) -> bool {
-        let is_deaf = |connection| Arc::ptr_eq(&subscription.connection, connection);
-        self.no_echo.is_some_and(is_deaf) || self.is_service && subscription.is_shadow()
+    fn excludes(&self, subscription: &Subscription) -> bool {
+        let is_sender = |connection| Arc::ptr_eq(&subscription.connection, connection);
+        self.no_echo.is_some_and(is_sender) || self.is_service && subscription.is_shadow()
     }
 }
 
-/// Takes what was left of a subject batch from a peer to members of the queue groups at other
-/// peers, or back, but not to `except`. That the members here have left is told
-/// before, so whoever gets it does not send it back.
-pub fn pass_on(
+/// Forwards messages of a batch from a peer to members of the queue groups at other peers, or back,
+/// but not to `except`. The peers were informed before that the groups have no members here, so
+/// that they do not send them back.
+pub fn forward(
     buffers: &mut ThreadBuffers,
     account: &Account,
     batch: &SubjectBatch<'_>,
@@ -346,8 +344,8 @@ pub fn pass_on(
     }
 }
 
-/// Does something with a subject batch in pieces of at most `len` messages; returns which
-/// of all its messages were missed.
+/// Handles a batch in parts of at most `len` messages; returns the undelivered ones by their index
+/// in the whole batch.
 fn in_chunks(
     batch: &SubjectBatch<'_>,
     len: usize,
@@ -363,8 +361,7 @@ fn in_chunks(
     Undelivered::These(undelivered)
 }
 
-/// What the peers' members of each queue group are to serve: all, or what the
-/// members here `left`.
+/// What the members of each queue group at peers get: all, or what the members here left.
 fn shares(remotes: &Remotes, mut left: HashMap<&[u8], Vec<usize>>) -> Vec<Share> {
     let share = |name| left.remove(name).map_or(Share::All, Share::Some);
     remotes.queues().map(share).collect()
@@ -376,7 +373,7 @@ mod tests {
     use crate::protocol::message::Message;
 
     #[test]
-    fn what_is_missed_is_what_nobody_took() {
+    fn undelivered_messages_were_delivered_to_nobody() {
         let these = |indexes: &[usize]| Undelivered::These(indexes.to_vec());
         for (one, other, both) in [
             (
@@ -394,10 +391,10 @@ mod tests {
         assert_eq!(Undelivered::From(1).indexes(3), [1, 2]);
     }
 
-    /// Of a subject batch in pieces the indexes are those of the whole subject batch, whatever the
-    /// length of the pieces.
+    /// Undelivered messages of a batch in parts are numbered within the whole batch, whatever the
+    /// length of the parts.
     #[test]
-    fn what_is_missed_of_pieces_is_told_by_its_place_in_the_whole() {
+    fn undelivered_messages_of_parts_are_numbered_within_the_batch() {
         let messages: Vec<Message> = (0..10)
             .map(|number| Message {
                 tail_start: number,
@@ -414,7 +411,7 @@ mod tests {
             shared: None,
         };
         for len in 1..=11 {
-            // Of each piece the odd messages are missed, or all from the second on.
+            // In each part the odd messages are undelivered, or all from the second on.
             let odd = |piece: &SubjectBatch<'_>| {
                 let undelivered = (0..piece.messages.len())
                     .filter(|index| piece.messages[*index].tail_start % 2 == 1);

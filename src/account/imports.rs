@@ -1,5 +1,4 @@
-//! What goes over an account's borders, and what becomes of the subjects its
-//! clients publish to. Built once from the configuration, which has checked it.
+//! Imports and mappings of an account, built from the validated configuration.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -15,54 +14,54 @@ use crate::{
     },
 };
 
-/// How long a server that keeps streams may take to answer.
-const STREAMS_THRESHOLD: Duration = Duration::from_secs(60);
+/// How long a server with JetStream may take to answer.
+const JETSTREAM_THRESHOLD: Duration = Duration::from_secs(60);
 
-/// The links of one account.
+/// The imports and mappings of one account.
 pub struct Imports {
-    /// Whose messages its clients may subscribe to.
+    /// Imported streams.
     pub(super) streams: Vec<StreamImport>,
     services: Vec<Arc<ServiceImport>>,
     mappings: Vec<Arc<Mapping>>,
 }
 
-/// Messages of another account that clients of this one may subscribe to.
+/// A stream of another account that clients of this one may subscribe to.
 pub(super) struct StreamImport {
     pub(super) account: Arc<Account>,
     pub(super) subjects: Arc<Renaming>,
 }
 
-/// Requests of this account that another one answers.
+/// A service of another account that requests of this account go to.
 pub struct ServiceImport {
-    /// Who answers.
+    /// The account of the service.
     pub account: Arc<Account>,
-    /// Whether the responder is told all about who asks.
+    /// Whether the responder gets the full description of the requester.
     pub share: bool,
     /// How many replies a request may have.
     pub response: ResponseKind,
     /// How long a reply may take.
     pub threshold: Duration,
-    /// The subject here, wildcards included.
-    pub ours: String,
-    /// How the subject changes; `None` if it does not.
+    /// The subject in this account, which may have wildcards.
+    pub local_subject: String,
+    /// Transforms the subject; `None` if it stays the same.
     request: Option<Transform>,
 }
 
 impl ServiceImport {
-    /// Requests to streams: whatever account they come from, servers that keep
-    /// streams listen to them in the system account.
+    /// The JetStream API. Servers with JetStream receive its requests in the system account,
+    /// whatever account they come from.
     pub(super) fn of_streams(system: &Arc<Account>) -> Self {
         Self {
             account: system.clone(),
             share: true,
             response: ResponseKind::Singleton,
-            threshold: STREAMS_THRESHOLD,
-            ours: "$JS.API.>".into(),
+            threshold: JETSTREAM_THRESHOLD,
+            local_subject: "$JS.API.>".into(),
             request: None,
         }
     }
 
-    /// The subject there of a request to `subject` here.
+    /// The subject in the exporting account for a request to `subject`.
     pub fn request_subject(&self, subject: &[u8]) -> Vec<u8> {
         match &self.request {
             Some(request) => request.applied(subject),
@@ -71,7 +70,7 @@ impl ServiceImport {
     }
 }
 
-/// What becomes of a published subject.
+/// The mapping of a published subject.
 pub struct Mapping {
     subject: String,
     is_wildcard: bool,
@@ -79,7 +78,7 @@ pub struct Mapping {
 }
 
 impl Mapping {
-    /// The only way that all messages go, if it is the same for each of them.
+    /// The transform, if it is the same for all messages.
     pub fn constant(&self) -> Option<&Transform> {
         match &*self.destinations {
             [only] if only.weight == 100 && only.transform.is_constant() => Some(&only.transform),
@@ -87,7 +86,7 @@ impl Mapping {
         }
     }
 
-    /// Where one message goes; `None` if it is lost.
+    /// Chooses a destination by weight; `None` if the message is dropped.
     pub fn choose(&self) -> Option<&Transform> {
         let mut number = fastrand::u8(..100);
         for destination in &self.destinations {
@@ -101,8 +100,8 @@ impl Mapping {
 }
 
 impl Imports {
-    /// The links of an account; `None` if it has none. Whatever it imports
-    /// from is in `accounts`.
+    /// Imports and mappings of an account; `None` if it has none. `accounts` contains all accounts
+    /// it imports from.
     pub(super) fn new(
         config: &AccountConfig,
         configs: &[&AccountConfig],
@@ -144,7 +143,7 @@ impl Imports {
                         share: *share,
                         response,
                         threshold,
-                        ours: import.ours.clone(),
+                        local_subject: import.local_subject.clone(),
                         request: Some(request.clone()),
                     }));
                 }
@@ -162,11 +161,11 @@ impl Imports {
         subject: &'a [u8],
     ) -> impl Iterator<Item = &'a Arc<ServiceImport>> {
         let services = self.services.iter();
-        services.filter(move |import| matches(import.ours.as_bytes(), subject))
+        services.filter(move |import| matches(import.local_subject.as_bytes(), subject))
     }
 
-    /// What becomes of messages to `subject`: a mapping of this very subject,
-    /// else the first one written whose pattern it matches.
+    /// The mapping for messages to `subject`: one for exactly this subject, otherwise the first
+    /// with a matching pattern.
     pub fn mapping(&self, subject: &[u8]) -> Option<&Arc<Mapping>> {
         let exact =
             |mapping: &&Arc<Mapping>| !mapping.is_wildcard && mapping.subject.as_bytes() == subject;
@@ -178,13 +177,13 @@ impl Imports {
     }
 }
 
-/// What the export says of replies.
+/// The response settings of the export.
 fn response_of(configs: &[&AccountConfig], import: &Import) -> (ResponseKind, Duration) {
     let source = configs.iter().rfind(|config| config.name == import.account);
     let exports = source.map(|config| &*config.exports).unwrap_or_default();
     exports
         .iter()
-        .filter(|export| is_subset(import.theirs.as_bytes(), export.subject.as_bytes()))
+        .filter(|export| is_subset(import.export_subject.as_bytes(), export.subject.as_bytes()))
         .find_map(|export| match export.kind {
             ExportKind::Service {
                 response,

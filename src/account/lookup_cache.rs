@@ -1,4 +1,4 @@
-//! A publisher's memory of whom its subjects reach, "nobody" included.
+//! A publisher's cache of destinations by subject, including subjects without any.
 
 use std::{hash::BuildHasher, sync::Arc, time::Duration};
 
@@ -7,52 +7,52 @@ use tokio::time::Instant;
 
 use super::{
     Account, Destinations,
-    destinations::{REMEMBERED_MAX, Size},
+    destinations::{CACHE_MAX, Size},
 };
-use crate::telemetry::held::{Pool, Share};
+use crate::telemetry::pool::{Pool, Share};
 
-/// Subjects remembered beside the last one. A direct-mapped table: a subject
-/// has one place and takes it from whoever held it.
-const PLACES: usize = 512;
+/// Slots besides the last subject. The table is direct-mapped: a subject has a single slot and
+/// replaces the one that was there.
+const SLOTS: usize = 512;
 
 /// Bytes that a publisher who rests may keep until its next ping.
-const RESTING_MAX: usize = 4 * 1024;
+const IDLE_MAX: usize = 4 * 1024;
 
-/// How often more than that is looked at, whether it is out of date.
-const RESTING_TIME: Duration = Duration::from_secs(1);
+/// Interval of checking whether a larger cache is out of date.
+const IDLE_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Bytes of the lists that all publishers remember.
+/// Memory of all publishers' caches.
 pub static POOL: Pool = Pool::new(64 * 1024 * 1024);
 
-/// Bytes of the subscriptions in these lists, counted for each list: so much may be
-/// kept from being given back when their clients have left. Those that are there are
-/// held by themselves.
+/// Memory of the subscriptions that caches refer to, counted once per cache: this much may stay
+/// allocated after their clients have disconnected. While they exist they are counted by their
+/// sublist.
 static PINNED: Pool = Pool::new(64 * 1024 * 1024);
 
-/// Whom the last subjects reached.
+/// The cached destinations.
 pub struct LookupCache {
     last: Option<Arc<Destinations>>,
-    /// What the last one has booked while it has no place.
+    /// What the last one has reserved while it has no slot.
     last_size: Size,
-    /// The last one has no place and nothing booked: it is kept to the turn's end.
-    is_for_turn: bool,
-    /// Generation of the sublist that all in places are of: what is out of date is
-    /// forgotten at once, and with it those who have left.
+    /// The last one has neither a slot nor a reservation: it is kept until the end of the turn.
+    is_temporary: bool,
+    /// Generation of the sublist for all slots. Outdated entries are dropped together, and with
+    /// them references to subscriptions that have ended.
     generation: u64,
-    /// Empty until a second subject comes up.
-    places: Vec<Option<Remembered>>,
+    /// Empty until a second subject is used.
+    slots: Vec<Option<Entry>>,
     hasher: DefaultHashBuilder,
     share: Share,
     pinned: Share,
-    /// What was looked up since it was asked for, in subscriptions.
+    /// Cost of the look-ups since [`LookupCache::take_cost`], in subscriptions.
     looked_up: usize,
-    /// When what is kept is looked at, if it is much.
-    due: Option<Instant>,
+    /// When a large cache is checked next.
+    next_check: Option<Instant>,
 }
 
-/// What is in a place.
+/// The content of a slot.
 #[derive(Clone)]
-struct Remembered {
+struct Entry {
     destinations: Arc<Destinations>,
     size: Size,
 }
@@ -62,32 +62,32 @@ impl Default for LookupCache {
         Self {
             last: None,
             last_size: Size::default(),
-            is_for_turn: false,
+            is_temporary: false,
             generation: 0,
-            places: Vec::new(),
+            slots: Vec::new(),
             hasher: DefaultHashBuilder::default(),
             share: Share::new(&POOL),
             pinned: Share::new(&PINNED),
             looked_up: 0,
-            due: None,
+            next_check: None,
         }
     }
 }
 
 impl LookupCache {
-    /// Where messages of a client to `subject` go now: remembered if nothing
-    /// changed since, else looked up. Between two clearings it is asked for one
-    /// account.
+    /// The destinations of a client's messages to `subject`: from the cache if nothing has changed,
+    /// otherwise looked up. All calls between two calls of [`LookupCache::clear`] must be for the
+    /// same account.
     pub fn find(&mut self, subject: &[u8], account: &Account) -> Arc<Destinations> {
         self.find_by(subject, account, |account, subject| {
             let destinations = Destinations::resolve(account, subject);
-            // Asked for with the first message: it is part of what is remembered.
-            destinations.look_for_peers(account);
+            // The first message needs them, and they count as part of the entry.
+            destinations.resolve_remotes(account);
             destinations
         })
     }
 
-    /// The same for messages that come with their last subject.
+    /// The same for messages whose subject is not to be mapped.
     pub fn find_subscribers(&mut self, subject: &[u8], account: &Account) -> Arc<Destinations> {
         self.find_by(subject, account, Destinations::of_subscribers)
     }
@@ -103,158 +103,155 @@ impl LookupCache {
         let is_current = |known: &Arc<Destinations>| known.is_current(subject, generation);
         let is_first = match &self.last {
             Some(last) if is_current(last) => return last.clone(),
-            // The same subject out of date needs no place of its own.
+            // An outdated entry of the same subject needs no slot of its own.
             Some(last) => *last.matches.subject == *subject,
             None => true,
         };
         if self.generation != generation {
-            self.forget_places();
+            self.clear_slots();
             self.generation = generation;
         }
         if is_first {
-            self.forget_last();
+            self.drop_last();
             let found = Arc::new(look_up(account, subject));
             self.looked_up += found.subscribers();
             self.keep_last(&found);
             return found;
         }
-        let at = self.hasher.hash_one(subject) as usize % PLACES;
-        if let Some(Some(known)) = self.places.get(at)
+        let at = self.hasher.hash_one(subject) as usize % SLOTS;
+        if let Some(Some(known)) = self.slots.get(at)
             && is_current(&known.destinations)
         {
             let found = known.destinations.clone();
-            self.forget_last();
+            self.drop_last();
             self.last = Some(found.clone());
             return found;
         }
         let found = Arc::new(look_up(account, subject));
         self.looked_up += found.subscribers();
-        self.remember(at, &found);
+        self.store(at, &found);
         found
     }
 
-    /// Puts what was looked up into its place, if there is room.
-    fn remember(&mut self, at: usize, found: &Arc<Destinations>) {
-        self.forget_last();
-        if self.places.is_empty() {
-            self.places.resize(PLACES, None);
+    /// Stores a result in its slot, if there is memory.
+    fn store(&mut self, at: usize, found: &Arc<Destinations>) {
+        self.drop_last();
+        if self.slots.is_empty() {
+            self.slots.resize(SLOTS, None);
             self.share
-                .hold_anyway(PLACES * size_of::<Option<Remembered>>());
+                .reserve_unlimited(SLOTS * size_of::<Option<Entry>>());
         }
-        if let Some(before) = self.places[at].take() {
-            self.give_back(before.size);
+        if let Some(before) = self.slots[at].take() {
+            self.release(before.size);
         }
-        match self.hold(found.size()) {
+        match self.reserve(found.size()) {
             Some(size) => {
                 let destinations = found.clone();
-                self.places[at] = Some(Remembered { destinations, size });
+                self.slots[at] = Some(Entry { destinations, size });
                 self.last = Some(found.clone());
             }
             None => self.keep_last(found),
         }
     }
 
-    /// Keeps what has no place: beyond the turn if there is room.
+    /// Keeps a result without a slot, beyond the turn if there is memory.
     fn keep_last(&mut self, found: &Arc<Destinations>) {
-        let held = self.hold(found.size());
-        self.is_for_turn = held.is_none();
-        self.last_size = held.unwrap_or_default();
+        let reserved = self.reserve(found.size());
+        self.is_temporary = reserved.is_none();
+        self.last_size = reserved.unwrap_or_default();
         self.last = Some(found.clone());
     }
 
-    fn forget_last(&mut self) {
+    fn drop_last(&mut self) {
         if self.last_size != Size::default() {
-            self.give_back(self.last_size);
+            self.release(self.last_size);
             self.last_size = Size::default();
         }
-        self.is_for_turn = false;
+        self.is_temporary = false;
         self.last = None;
     }
 
-    fn hold(&self, size: Size) -> Option<Size> {
-        if self.bytes() + size.own + size.pinned > REMEMBERED_MAX || !self.share.hold(size.own) {
+    fn reserve(&self, size: Size) -> Option<Size> {
+        if self.bytes() + size.own + size.pinned > CACHE_MAX || !self.share.reserve(size.own) {
             return None;
         }
-        if !self.pinned.hold(size.pinned) {
-            self.share.give_back(size.own);
+        if !self.pinned.reserve(size.pinned) {
+            self.share.release(size.own);
             return None;
         }
         Some(size)
     }
 
-    fn give_back(&self, size: Size) {
-        self.share.give_back(size.own);
-        self.pinned.give_back(size.pinned);
+    fn release(&self, size: Size) {
+        self.share.release(size.own);
+        self.pinned.release(size.pinned);
     }
 
     fn bytes(&self) -> usize {
         self.share.bytes() + self.pinned.bytes()
     }
 
-    /// What the look-ups since this was last asked cost, in deliveries.
+    /// Takes the cost of the look-ups since the last call, in deliveries.
     pub fn take_cost(&mut self) -> usize {
         std::mem::take(&mut self.looked_up)
     }
 
-    /// Whether something is kept to the end of the turn alone.
-    pub fn is_for_turn(&self) -> bool {
-        self.is_for_turn
+    /// Whether something is kept only until the end of the turn.
+    pub fn is_temporary(&self) -> bool {
+        self.is_temporary
     }
 
-    /// The publisher's turn is over: what found no room is forgotten.
+    /// Ends the publisher's turn: drops what could not be reserved.
     pub fn end_turn(&mut self) {
-        if self.is_for_turn {
-            self.forget_last();
+        if self.is_temporary {
+            self.drop_last();
         }
-        if self.bytes() > RESTING_MAX {
-            self.due
-                .get_or_insert_with(|| Instant::now() + RESTING_TIME);
+        if self.bytes() > IDLE_MAX {
+            self.next_check
+                .get_or_insert_with(|| Instant::now() + IDLE_CHECK_INTERVAL);
         }
     }
 
-    /// When [`LookupCache::look`] is to be called; `None` while little is kept.
-    pub fn due(&self) -> Option<Instant> {
-        self.due
+    /// When to call [`LookupCache::expire`]; `None` while the cache is small.
+    pub fn next_check(&self) -> Option<Instant> {
+        self.next_check
     }
 
-    /// Forgets what is out of date, if it is time to look: who rests does not see it.
-    pub fn look(&mut self, account: &Account, now: Instant) {
-        if self.due.is_none_or(|due| now < due) {
+    /// Drops everything if something is out of date and it is time to check, since an idle
+    /// publisher does not notice.
+    pub fn expire(&mut self, account: &Account, now: Instant) {
+        if self.next_check.is_none_or(|next_check| now < next_check) {
             return;
         }
         let generation = account.sublist.generation();
-        let places = self
-            .places
-            .iter()
-            .flatten()
-            .map(|known| &known.destinations);
-        let mut all = places.chain(&self.last);
+        let slots = self.slots.iter().flatten().map(|known| &known.destinations);
+        let mut all = slots.chain(&self.last);
         if all
             .all(|destinations| destinations.is_current(&destinations.matches.subject, generation))
         {
-            self.due = Some(now + RESTING_TIME);
+            self.next_check = Some(now + IDLE_CHECK_INTERVAL);
         } else {
             self.clear();
         }
     }
 
-    /// Forgets everything, so that an idle publisher keeps no memory.
+    /// Drops everything, so that an idle publisher uses no memory.
     pub fn clear(&mut self) {
         self.last = None;
         self.last_size = Size::default();
-        self.is_for_turn = false;
-        self.places = Vec::new();
-        self.share.give_all_back();
-        self.pinned.give_all_back();
-        self.due = None;
+        self.is_temporary = false;
+        self.slots = Vec::new();
+        self.share.release_all();
+        self.pinned.release_all();
+        self.next_check = None;
     }
 
-    /// Forgets what has a place.
+    /// Drops the content of all slots.
     #[cold]
-    fn forget_places(&mut self) {
-        for at in 0..self.places.len() {
-            if let Some(known) = self.places[at].take() {
-                self.give_back(known.size);
+    fn clear_slots(&mut self) {
+        for at in 0..self.slots.len() {
+            if let Some(known) = self.slots[at].take() {
+                self.release(known.size);
             }
         }
     }
@@ -265,20 +262,20 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_remembered_is_bounded_in_bytes() {
+    fn the_cache_is_limited_in_bytes() {
         let account = Account::new("A");
         let mut cache = LookupCache::default();
-        for number in 0..4 * PLACES {
+        for number in 0..4 * SLOTS {
             let subject = format!("{number}.{}", "x".repeat(20_000));
             let found = cache.find(subject.as_bytes(), &account);
             assert_eq!(*found.matches.subject, *subject.as_bytes());
-            assert!(cache.share.bytes() <= REMEMBERED_MAX + 40_000);
+            assert!(cache.share.bytes() <= CACHE_MAX + 40_000);
         }
-        assert!(cache.share.bytes() > REMEMBERED_MAX / 2);
-        let places = cache.places.iter().flatten();
-        let held: usize = places.map(|known| known.size.own).sum();
-        let table = PLACES * size_of::<Option<Remembered>>();
-        assert_eq!(cache.share.bytes(), held + table + cache.last_size.own);
+        assert!(cache.share.bytes() > CACHE_MAX / 2);
+        let slots = cache.slots.iter().flatten();
+        let reserved: usize = slots.map(|known| known.size.own).sum();
+        let table = SLOTS * size_of::<Option<Entry>>();
+        assert_eq!(cache.share.bytes(), reserved + table + cache.last_size.own);
         cache.clear();
         assert_eq!(cache.share.bytes(), 0);
     }
@@ -292,34 +289,34 @@ mod tests {
                 cache.find(subject, &account);
             }
         }
-        // The first one has no place when it comes first.
+        // The first subject has no slot at first.
         assert!(account.sublist.stats().lookups <= 3);
     }
 
-    /// What finds no room serves its turn and is gone with it; what does is kept while
-    /// nothing changes, and not long beyond.
+    /// An entry without a reservation is dropped at the end of the turn; others are kept until
+    /// something changes, and not much longer.
     #[test]
-    fn what_is_too_much_is_forgotten_with_the_turn_and_the_rest_when_it_is_out_of_date() {
+    fn large_entries_are_dropped_with_the_turn_and_others_when_outdated() {
         let account = Account::new("A");
         let mut cache = LookupCache::default();
-        let long = vec![b'x'; 2 * REMEMBERED_MAX];
+        let long = vec![b'x'; 2 * CACHE_MAX];
         let first = cache.find(&long, &account);
         assert!(Arc::ptr_eq(&first, &cache.find(&long, &account)));
-        assert!(cache.is_for_turn());
+        assert!(cache.is_temporary());
         cache.end_turn();
-        assert!(cache.last.is_none() && cache.bytes() == 0 && cache.due().is_none());
-        let some = vec![b'x'; 2 * RESTING_MAX];
+        assert!(cache.last.is_none() && cache.bytes() == 0 && cache.next_check().is_none());
+        let some = vec![b'x'; 2 * IDLE_MAX];
         let now = Instant::now();
         let later = |cache: &mut LookupCache, seconds: u64| {
-            cache.look(&account, now + Duration::from_secs(seconds));
+            cache.expire(&account, now + Duration::from_secs(seconds));
             cache.bytes() > 0
         };
         cache.find(&some, &account);
         cache.end_turn();
-        assert!(later(&mut cache, 0) && cache.due().is_some());
+        assert!(later(&mut cache, 0) && cache.next_check().is_some());
         assert!(later(&mut cache, 2) && later(&mut cache, 4));
-        account.sublist.touch();
+        account.sublist.invalidate();
         assert!(!later(&mut cache, 6), "out of date");
-        assert!(cache.due().is_none());
+        assert!(cache.next_check().is_none());
     }
 }

@@ -1,5 +1,5 @@
-//! Who is in an account, counted for its limit: its connections here, and as many
-//! as the other members of the cluster tell of.
+//! Counts the connections of an account for its limit: those here, and those that other members of
+//! the cluster report.
 
 use std::{
     collections::BTreeMap,
@@ -13,10 +13,10 @@ use parking_lot::Mutex;
 
 use super::{Account, AccountLimits};
 
-/// Limits that accounts have been given; see [`Account::limited_since`].
+/// Number of times that an account got a limit; see [`Account::limit_generation`].
 static LIMITS: AtomicU64 = AtomicU64::new(0);
 
-/// A connection's place in its account; given back when it is dropped.
+/// A connection's membership in its account; it ends when dropped.
 pub struct AccountMember(Arc<Account>);
 
 impl AccountMember {
@@ -28,78 +28,77 @@ impl AccountMember {
 
 /// Connections of an account at the other members of the cluster.
 #[derive(Default)]
-pub(super) struct Elsewhere {
-    /// By the ids of the members.
+pub(super) struct RemoteCounts {
+    /// Number by member id.
     members: Mutex<BTreeMap<String, usize>>,
-    /// All of them.
+    /// Their sum.
     all: AtomicUsize,
-    /// Those at members that keep theirs when there are too many; see
-    /// [`Account::surplus`].
+    /// The sum over members that keep their connections if there are too many; see
+    /// [`Account::excess`].
     before: AtomicUsize,
-    /// Number of the limit for which they are counted.
+    /// The generation of the limit that they are counted for.
     limit: AtomicU64,
 }
 
 impl Account {
-    /// Takes a connection in; `None` if the account has as many as it may have.
-    pub fn enter(self: &Arc<Self>) -> Option<AccountMember> {
+    /// Adds a connection; `None` if the account has reached its limit.
+    pub fn admit(self: &Arc<Self>) -> Option<AccountMember> {
         let max = self.limits().max_connections.unwrap_or(usize::MAX);
-        let elsewhere = self.elsewhere();
-        let one_more = |count: usize| (count + elsewhere < max).then_some(count + 1);
+        let remote_connections = self.remote_connections();
+        let one_more = |count: usize| (count + remote_connections < max).then_some(count + 1);
         self.connections
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
             .ok()
             .map(|_| AccountMember(self.clone()))
     }
 
-    /// Its connections at the other members of the cluster, as far as they tell.
-    pub fn elsewhere(&self) -> usize {
-        self.elsewhere.all.load(Ordering::Relaxed)
+    /// Its connections at other members of the cluster, as they reported.
+    pub fn remote_connections(&self) -> usize {
+        self.remote_counts.all.load(Ordering::Relaxed)
     }
 
-    /// How many connections it may have, and how many of these places are taken at
-    /// other members.
-    pub fn room(&self) -> String {
+    /// Describes the limit and how much of it is used at other members.
+    pub fn limit_text(&self) -> String {
         let max = self.limits().max_connections.unwrap_or_default();
         let begin = format!("max_connections {max}");
-        match self.elsewhere() {
+        match self.remote_connections() {
             0 => begin,
             1 => begin + "; 1 connection is at another broker",
             count => format!("{begin}; {count} connections are at other brokers"),
         }
     }
 
-    /// A number that is another one each time that the account is given a limit of its
-    /// connections; `None` without one. Who counts for it has to be asked then.
-    pub fn limited_since(&self) -> Option<u64> {
+    /// A number that changes each time the account gets a limit of connections; `None` if it has
+    /// none. Other members must be asked for their counts then.
+    pub fn limit_generation(&self) -> Option<u64> {
         let is_limited = self.limits().max_connections.is_some();
-        is_limited.then(|| self.elsewhere.limit.load(Ordering::Relaxed))
+        is_limited.then(|| self.remote_counts.limit.load(Ordering::Relaxed))
     }
 
-    /// Its limits have become other ones than `before`. Without a limit nothing is noted,
-    /// and what was is forgotten: by the time of the next limit it is out of date.
-    pub(super) fn relimit(&self, before: &AccountLimits) {
+    /// Applies a change of the limits from `before`. Without a limit nothing is counted, and what
+    /// was counted is dropped because it would be out of date by the next limit.
+    pub(super) fn apply_limit_change(&self, before: &AccountLimits) {
         if self.limits().max_connections.is_none() {
-            self.elsewhere.members.lock().clear();
-            self.elsewhere.all.store(0, Ordering::Relaxed);
-            self.elsewhere.before.store(0, Ordering::Relaxed);
+            self.remote_counts.members.lock().clear();
+            self.remote_counts.all.store(0, Ordering::Relaxed);
+            self.remote_counts.before.store(0, Ordering::Relaxed);
         } else if before.max_connections.is_none() {
             let number = LIMITS.fetch_add(1, Ordering::Relaxed);
-            self.elsewhere.limit.store(number, Ordering::Relaxed);
+            self.remote_counts.limit.store(number, Ordering::Relaxed);
         }
     }
 
-    /// Notes how many connections it has at another member, if it has a limit. `own_id`
-    /// is the id of this broker.
-    pub fn note_elsewhere(&self, member: &str, connections: usize, own_id: &str) {
-        let Elsewhere {
+    /// Records the number of its connections at another member, if it has a limit. `own_id` is the
+    /// id of this broker.
+    pub fn record_remote_connections(&self, member: &str, connections: usize, own_id: &str) {
+        let RemoteCounts {
             members,
             all,
             before,
             ..
-        } = &self.elsewhere;
+        } = &self.remote_counts;
         let mut members = members.lock();
-        // Looked at under the lock: who takes the limit away clears them afterwards.
+        // Checked under the lock: whoever removes the limit clears the numbers afterwards.
         let is_limited = self.limits().max_connections.is_some();
         match connections {
             count if count > 0 && is_limited => {
@@ -108,16 +107,16 @@ impl Account {
             _ => members.remove(member),
         };
         all.store(members.values().sum(), Ordering::Relaxed);
-        let of_before = members.iter().filter(|(id, _)| id.as_str() < own_id);
-        before.store(of_before.map(|(_, count)| count).sum(), Ordering::Relaxed);
+        let smaller = members.iter().filter(|(id, _)| id.as_str() < own_id);
+        before.store(smaller.map(|(_, count)| count).sum(), Ordering::Relaxed);
     }
 
-    /// How many of so many connections here are too many. Members may take in some
-    /// at the same moment: then those with smaller ids keep theirs, so that no more
-    /// are cut than have to be.
-    pub fn surplus(&self, connections: usize) -> usize {
+    /// How many of `connections` are too many. Several members may accept connections at the same
+    /// moment: then members with smaller ids keep theirs, so that no more than necessary are
+    /// closed.
+    pub fn excess(&self, connections: usize) -> usize {
         let max = self.limits().max_connections.unwrap_or(usize::MAX);
-        let before = self.elsewhere.before.load(Ordering::Relaxed);
+        let before = self.remote_counts.before.load(Ordering::Relaxed);
         (connections + before).saturating_sub(max).min(connections)
     }
 }
@@ -134,52 +133,52 @@ mod tests {
     use crate::account::AccountLimits;
 
     #[test]
-    fn a_place_is_free_again_when_its_connection_has_gone() {
+    fn dropping_a_member_frees_its_place() {
         let account = Arc::new(Account::new("A"));
         let limits = AccountLimits {
             max_connections: Some(1),
             ..AccountLimits::default()
         };
         account.redefine(limits, None);
-        let first = account.enter();
-        assert!(first.is_some() && account.enter().is_none());
+        let first = account.admit();
+        assert!(first.is_some() && account.admit().is_none());
         assert_eq!(account.connections(), 1);
         drop(first);
-        assert!(account.enter().is_some());
+        assert!(account.admit().is_some());
     }
 
     #[test]
-    fn connections_elsewhere_count() {
+    fn connections_at_other_members_count() {
         let account = Arc::new(Account::new("A"));
         let limits = AccountLimits {
             max_connections: Some(3),
             ..AccountLimits::default()
         };
         account.redefine(limits, None);
-        assert_eq!(account.room(), "max_connections 3");
-        account.note_elsewhere("B", 9, "M");
-        let told = "max_connections 3; 9 connections are at other brokers";
-        assert_eq!(account.room(), told);
-        account.note_elsewhere("B", 1, "M");
-        account.note_elsewhere("X", 1, "M");
-        let first = account.enter();
-        assert!(first.is_some() && account.enter().is_none());
-        // Those at B stay, those at X have to go.
+        assert_eq!(account.limit_text(), "max_connections 3");
+        account.record_remote_connections("B", 9, "M");
+        let expected = "max_connections 3; 9 connections are at other brokers";
+        assert_eq!(account.limit_text(), expected);
+        account.record_remote_connections("B", 1, "M");
+        account.record_remote_connections("X", 1, "M");
+        let first = account.admit();
+        assert!(first.is_some() && account.admit().is_none());
+        // Those at B stay, those at X must be closed.
         assert_eq!(
-            [0, 1, 2, 3, 4].map(|here| account.surplus(here)),
+            [0, 1, 2, 3, 4].map(|here| account.excess(here)),
             [0, 0, 0, 1, 2]
         );
-        account.note_elsewhere("B", 9, "M");
-        assert_eq!(account.surplus(2), 2);
-        account.note_elsewhere("B", 0, "M");
-        account.note_elsewhere("X", 0, "M");
-        assert_eq!((account.elsewhere(), account.surplus(3)), (0, 0));
-        assert!(account.enter().is_some());
+        account.record_remote_connections("B", 9, "M");
+        assert_eq!(account.excess(2), 2);
+        account.record_remote_connections("B", 0, "M");
+        account.record_remote_connections("X", 0, "M");
+        assert_eq!((account.remote_connections(), account.excess(3)), (0, 0));
+        assert!(account.admit().is_some());
     }
 
-    /// Numbers of elsewhere do not outlive the limit for which they were told.
+    /// Reported numbers are dropped with the limit that they were counted for.
     #[test]
-    fn what_was_counted_for_a_limit_goes_with_it() {
+    fn counts_are_dropped_with_the_limit() {
         let account = Arc::new(Account::new("A"));
         let limit = |max| AccountLimits {
             max_connections: max,
@@ -187,23 +186,26 @@ mod tests {
         };
         let redefine = |max| account.redefine(limit(max), None);
         redefine(Some(3));
-        let first = account.limited_since();
-        account.note_elsewhere("B", 3, "M");
+        let first = account.limit_generation();
+        account.record_remote_connections("B", 3, "M");
         redefine(Some(4));
         assert_eq!(
-            account.limited_since(),
+            account.limit_generation(),
             first,
             "who counts was asked already"
         );
-        assert_eq!(account.elsewhere(), 3);
+        assert_eq!(account.remote_connections(), 3);
         redefine(None);
-        account.note_elsewhere("B", 3, "M");
-        assert_eq!((account.elsewhere(), account.limited_since()), (0, None));
+        account.record_remote_connections("B", 3, "M");
+        assert_eq!(
+            (account.remote_connections(), account.limit_generation()),
+            (0, None)
+        );
         redefine(Some(3));
-        assert_eq!(account.elsewhere(), 0);
+        assert_eq!(account.remote_connections(), 0);
         assert!(
             account
-                .limited_since()
+                .limit_generation()
                 .is_some_and(|since| Some(since) != first)
         );
     }

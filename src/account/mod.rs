@@ -1,13 +1,11 @@
-//! Accounts: subject spaces of their own.
+//! Accounts: separate subject spaces.
 //!
-//! Connections of one account reach each other, those of different accounts do
-//! not, unless one account exports and the other imports. The server makes the
-//! [`Accounts`] of the configuration ([`registry`]); clients are members of
-//! one ([`member_count`]), subscribe in it, and in those it imports streams from
-//! ([`stream`]). What goes over an account's border is in [`imports`]; where the
-//! messages of one subject go in the end is a [`Destinations`], and [`fan_out`] takes
-//! them there. Requests to other accounts ([`request`]) come back as
-//! [`replies`].
+//! Connections of one account exchange messages; those of different accounts do not, unless one
+//! account exports and the other imports. The server builds the [`Accounts`] from the configuration
+//! ([`registry`]). A client is a member of one account ([`member_count`]) and subscribes in it and
+//! in those it imports streams from ([`stream`]). Imports and mappings are in [`imports`]; the
+//! resolved destinations of a subject are [`Destinations`], and [`fan_out`] delivers to them.
+//! Requests to other accounts ([`request`]) are answered through [`replies`].
 
 mod destinations;
 pub mod fan_out;
@@ -38,87 +36,88 @@ use crate::{
         remotes::Remotes,
     },
     interest::LocalInterest,
-    security::permissions::{Permissions, Subscribing},
+    security::permissions::{Permissions, SubscribeDecision},
     sublist::{Entry, Sublist},
     telemetry::{
         MessageTotals,
-        held::{Pool, Share},
+        pool::{Pool, Share},
     },
 };
 pub use destinations::{Destinations, Mapped};
 use imports::{Imports, ServiceImport};
 pub use member_count::AccountMember;
-use member_count::Elsewhere;
+use member_count::RemoteCounts;
 pub use registry::Accounts;
 use replies::Replies;
 use stream::Shadows;
 
-/// Most subscriptions removed in one hold of the sublist's lock, so that a
-/// crowd that leaves does not stop publishers.
-const REMOVED_AT_ONCE: usize = 512;
+/// Subscriptions that are removed under one lock of the sublist, so that removing many does not
+/// block publishers.
+const REMOVED_PER_LOCK: usize = 512;
 
-/// What subjects of requests to streams begin with.
-const STREAMS_API_PREFIX: &[u8] = b"$JS.API.";
+/// Prefix of the JetStream API's subjects.
+const JETSTREAM_API_PREFIX: &[u8] = b"$JS.API.";
 
-/// Bytes of the requests to the broker itself that wait; an account has a share.
+/// Memory of requests to the broker itself that are queued; each account has a share.
 pub static SYSTEM_REQUESTS: Pool = Pool::new(8 * 1024 * 1024);
 
-/// One subject space.
+/// One account.
 pub struct Account {
     /// Its name.
     pub name: String,
-    /// Who takes which subject.
+    /// Its subscriptions.
     pub sublist: Sublist<Subscription>,
-    /// What the peers of the cluster take. Changes only through
-    /// [`Account::add_remote`] and [`Account::remove_remote`].
+    /// The interest of the peers of the cluster. Changed only by [`Account::add_remote`] and
+    /// [`Account::remove_remote`].
     pub remote: Sublist<RemoteInterest>,
-    /// What those peers are told of the sublist.
+    /// The interest that is announced to those peers.
     pub interest: LocalInterest,
-    /// What its streams bring to clients of other accounts.
-    lent: Arc<MessageTotals>,
-    /// What it moved over routes.
+    /// Messages of its streams delivered to clients of other accounts.
+    exported_traffic: Arc<MessageTotals>,
+    /// Messages sent and received over routes.
     pub over_routes: OverRoutes,
-    /// Which of what the peers take they get: what can be subscribed to. `None`
-    /// is everything.
+    /// Which of the peers' interest is served: the subjects they may subscribe to. `None` permits
+    /// everything.
     export: RwLock<Option<Arc<Permissions>>>,
-    /// Entries of `remote` that this forbids; changes with either, under its lock.
+    /// Number of entries of `remote` that `export` excludes. Changed together with either, under
+    /// the lock of `export`.
     not_exported: AtomicUsize,
-    /// Whether members of queue groups here go before those at the peers.
+    /// Whether members of queue groups at this broker are preferred to those at peers.
     prefers_local: AtomicBool,
     limits: RwLock<AccountLimits>,
-    /// Whether it is the one of the broker's own events and services.
+    /// Whether it is the system account.
     pub is_system: bool,
-    /// Requests from other accounts that wait for their replies here.
+    /// Requests from other accounts that wait for a reply from here.
     pub replies: Replies,
-    /// What it holds of the replies that it waits for in other accounts.
-    awaited: Share,
-    /// What its requests to the broker itself hold while they wait.
-    pub asked: Share,
-    /// Times that a message was not taken through one of its imports, so that it
-    /// comes to an end; see [`path`].
-    cut_paths: AtomicU64,
+    /// Memory of its own requests that wait for a reply from another account.
+    reply_memory: Share,
+    /// Memory of its queued requests to the broker itself.
+    pub request_memory: Share,
+    /// Number of times that a message was not forwarded to an import because its path would be
+    /// endless or too long; see [`path`].
+    pruned_paths: AtomicU64,
     connections: AtomicUsize,
-    elsewhere: Elsewhere,
-    /// Held while a subscription casts its shadows, so that a reload that has put
-    /// others in force misses none.
+    remote_counts: RemoteCounts,
+    /// Read-locked while a subscription creates its shadows, so that a reload, which changes the
+    /// imports, finds all of them.
     imports: RwLock<Option<Arc<Imports>>>,
-    /// Requests to streams go to the system account, where the servers of the
-    /// cluster that keep streams listen; none in that account itself.
-    streams_api: OnceLock<Arc<ServiceImport>>,
+    /// JetStream API requests go to the system account, where the servers with JetStream receive
+    /// them. Empty in the system account itself.
+    jetstream_api: OnceLock<Arc<ServiceImport>>,
     shadows: Shadows,
-    /// Bytes of the shadows that stand here of other accounts' subscriptions.
-    borne: AtomicUsize,
+    /// Bytes of shadows in this account's sublist that belong to subscriptions of other accounts.
+    foreign_shadow_bytes: AtomicUsize,
 }
 
 impl Account {
-    /// An account without subscriptions, limits and links.
+    /// An account without subscriptions, limits and imports.
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
             sublist: Sublist::new(&SUBSCRIPTIONS),
             remote: Sublist::new(&REMOTE_INTEREST),
             interest: LocalInterest::new(name),
-            lent: Arc::default(),
+            exported_traffic: Arc::default(),
             over_routes: OverRoutes::default(),
             export: RwLock::default(),
             not_exported: AtomicUsize::new(0),
@@ -126,69 +125,70 @@ impl Account {
             limits: RwLock::default(),
             is_system: false,
             replies: Replies::default(),
-            awaited: Share::new(&replies::POOL),
-            asked: Share::new(&SYSTEM_REQUESTS),
-            cut_paths: AtomicU64::new(0),
+            reply_memory: Share::new(&replies::POOL),
+            request_memory: Share::new(&SYSTEM_REQUESTS),
+            pruned_paths: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
-            elsewhere: Elsewhere::default(),
+            remote_counts: RemoteCounts::default(),
             imports: RwLock::default(),
-            streams_api: OnceLock::new(),
+            jetstream_api: OnceLock::new(),
             shadows: Shadows::default(),
-            borne: AtomicUsize::new(0),
+            foreign_shadow_bytes: AtomicUsize::new(0),
         }
     }
 
-    /// What its connections may use.
+    /// The limits of its connections.
     pub fn limits(&self) -> AccountLimits {
         *self.limits.read()
     }
 
-    /// What goes over its borders, if anything does.
+    /// Its imports and mappings, if it has any.
     pub fn imports(&self) -> Option<Arc<Imports>> {
         self.imports.read().clone()
     }
 
-    /// The service that a request to streams goes to, if `subject` is one.
-    fn streams_api(&self, subject: &[u8]) -> Option<&Arc<ServiceImport>> {
-        match subject.starts_with(STREAMS_API_PREFIX) {
-            true => self.streams_api.get(),
+    /// The JetStream API if `subject` is part of it.
+    fn jetstream_api(&self, subject: &[u8]) -> Option<&Arc<ServiceImport>> {
+        match subject.starts_with(JETSTREAM_API_PREFIX) {
+            true => self.jetstream_api.get(),
             false => None,
         }
     }
 
-    /// Client connections in it now.
+    /// Number of client connections in it.
     pub fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Times that a message was not taken through one of its imports; see [`path`].
-    pub fn cut_paths(&self) -> u64 {
-        self.cut_paths.load(Ordering::Relaxed)
+    /// Number of messages that were not forwarded to an import; see [`path`].
+    pub fn pruned_paths(&self) -> u64 {
+        self.pruned_paths.load(Ordering::Relaxed)
     }
 
-    /// Begins a subscription: publishers reach it from now on, those of
-    /// accounts that this one imports from too.
+    /// Adds a subscription, also in the accounts whose streams it imports: publishers find it from
+    /// now on.
     pub fn subscribe(&self, buffers: &mut ThreadBuffers, subscription: Arc<Subscription>) {
         let imports = self.imports.read();
         if let Some(imports) = &*imports {
-            self.shadows.cast(buffers, &subscription, &imports.streams);
+            self.shadows
+                .create(buffers, &subscription, &imports.streams);
         }
         self.add(buffers, subscription);
     }
 
-    /// Puts other limits and links in force. What is subscribed here takes imported
-    /// streams as before until [`Account::recast`].
+    /// Applies other limits and imports. Present subscriptions keep their imported streams until
+    /// [`Account::update_shadows`].
     fn redefine(&self, limits: AccountLimits, imports: Option<Imports>) {
         let before = std::mem::replace(&mut *self.limits.write(), limits);
-        self.relimit(&before);
+        self.apply_limit_change(&before);
         *self.imports.write() = imports.map(Arc::new);
-        self.sublist.touch();
+        self.sublist.invalidate();
     }
 
-    /// Has subscriptions reach what is imported now, and nothing else. However many
-    /// there are, no lock is held for longer than a part of them takes.
-    fn recast(&self, buffers: &mut ThreadBuffers) {
-        // Who subscribes from now on goes by these or newer ones.
+    /// Updates the shadows of all subscriptions to the present imports. No lock is held for longer
+    /// than a part of them takes.
+    fn update_shadows(&self, buffers: &mut ThreadBuffers) {
+        // Subscriptions made from now on use these imports or newer ones.
         let imports = self.imports();
         let streams = imports.as_ref().map_or(&[][..], |imports| &imports.streams);
         if streams.is_empty() && !self.shadows.are_used() {
@@ -200,41 +200,45 @@ impl Account {
                 own.push(known.clone());
             }
         });
-        for some in own.chunks(REMOVED_AT_ONCE) {
-            self.shadows.recast(buffers, some, streams);
+        for some in own.chunks(REMOVED_PER_LOCK) {
+            self.shadows.update(buffers, some, streams);
             buffers.flush_touched();
         }
-        self.sublist.touch();
+        self.sublist.invalidate();
     }
 
-    /// Messages and bytes that its streams brought to clients of other accounts.
-    pub fn lent(&self) -> (u64, u64) {
-        self.lent.value()
+    /// Messages and bytes of its streams that were delivered to clients of other accounts.
+    pub fn exported_traffic(&self) -> (u64, u64) {
+        self.exported_traffic.value()
     }
 
-    /// Whether there is room for one more subscription, with all shadows that it casts.
-    pub fn has_room_for(&self, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> bool {
-        let own = Subscription::memory_of(subject, queue, sid) + stream::place_len(subject);
+    /// Whether there is memory for one more subscription with all its shadows.
+    pub fn has_capacity_for(&self, subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> bool {
+        let own = Subscription::memory_of(subject, queue, sid) + stream::index_len(subject);
         let imports = self.imports.read();
         let shadows = imports.as_ref().map_or(0, |imports| {
             stream::memory_of_shadows(subject, queue, sid, &imports.streams)
         });
-        // Shadows are their origin's account's, wherever they stand.
-        let [cast, borne] = [self.shadows.bytes(), self.borne.load(Ordering::Relaxed)]
-            .map(|bytes| isize::try_from(bytes).unwrap_or(isize::MAX));
-        self.sublist.has_room_for(own + shadows, cast - borne)
+        // Shadows count for the account of their subscription, whichever sublist they are in.
+        let [outside, foreign] = [
+            self.shadows.bytes(),
+            self.foreign_shadow_bytes.load(Ordering::Relaxed),
+        ]
+        .map(|bytes| isize::try_from(bytes).unwrap_or(isize::MAX));
+        self.sublist
+            .has_capacity_for(own + shadows, outside - foreign)
     }
 
-    /// Ends subscriptions: no publisher reaches them from now on.
+    /// Removes subscriptions: publishers do not find them from now on.
     pub fn unsubscribe(&self, buffers: &mut ThreadBuffers, subscriptions: &[Arc<Subscription>]) {
         subscriptions.iter().for_each(|known| known.close());
-        for some in subscriptions.chunks(REMOVED_AT_ONCE) {
-            self.take_out(buffers, some);
+        for some in subscriptions.chunks(REMOVED_PER_LOCK) {
+            self.remove(buffers, some);
         }
-        self.shadows.lift(buffers, subscriptions);
+        self.shadows.remove_for(buffers, subscriptions);
     }
 
-    /// Adds what a peer wants.
+    /// Adds a peer's interest.
     pub fn add_remote(&self, interest: Arc<RemoteInterest>) {
         {
             let export = self.export.read();
@@ -242,10 +246,10 @@ impl Account {
             self.remote.insert(interest);
             self.not_exported.fetch_add(kept, Ordering::Relaxed);
         }
-        self.sublist.touch();
+        self.sublist.invalidate();
     }
 
-    /// Removes what a peer no longer wants.
+    /// Removes a peer's interest.
     pub fn remove_remote<'a>(&self, interest: impl IntoIterator<Item = &'a Arc<RemoteInterest>>) {
         {
             let export = self.export.read();
@@ -257,11 +261,11 @@ impl Account {
             );
             self.not_exported.fetch_sub(kept, Ordering::Relaxed);
         }
-        self.sublist.touch();
+        self.sublist.invalidate();
     }
 
-    /// Limits what goes over routes: what the peers take of this account, and
-    /// what they are told that is taken here.
+    /// Limits what is exchanged over routes: the peers' interest that is served, and the interest
+    /// that is announced to them.
     pub fn limit_routes(&self, buffers: &mut ThreadBuffers, limits: Option<Arc<Permissions>>) {
         {
             // Nothing is added or removed meanwhile.
@@ -274,25 +278,25 @@ impl Account {
             }
             self.not_exported.store(kept, Ordering::Relaxed);
         }
-        self.sublist.touch();
+        self.sublist.invalidate();
         self.interest.limit(buffers, limits);
     }
 
-    /// Which members of a queue group serve what is published here.
+    /// Sets which members of a queue group are preferred for messages published here.
     pub fn set_queue_policy(&self, policy: QueuePolicy) {
         let prefers_local = policy == QueuePolicy::Local;
         if self.prefers_local.swap(prefers_local, Ordering::Relaxed) != prefers_local {
-            self.sublist.touch();
+            self.sublist.invalidate();
         }
     }
 
-    /// Whether a peer gets what it takes so. What it takes is kept all the same:
-    /// it is told once, and may count after a reload.
+    /// Whether a peer's interest is served. It is stored in any case: the peer announces it only
+    /// once, and it may be served after a reload.
     pub fn exports_to(&self, interest: &RemoteInterest) -> bool {
         exports(&self.export.read(), interest)
     }
 
-    /// Subscriptions here, and what peers take of it.
+    /// Number of subscriptions here, plus the served interest of peers.
     pub fn subscriptions(&self) -> u64 {
         let remote = self.remote.stats().subscriptions;
         let not_exported = self.not_exported.load(Ordering::Relaxed) as u64;
@@ -316,23 +320,23 @@ impl Account {
         Remotes::new(&matches, self.prefers_local.load(Ordering::Relaxed))
     }
 
-    /// Puts a subscription into the sublist; the peers of the cluster are told.
+    /// Adds a subscription to the sublist and announces it to the peers.
     fn add(&self, buffers: &mut ThreadBuffers, subscription: Arc<Subscription>) {
         self.sublist.insert(subscription.clone());
         self.interest.add(buffers, &subscription);
     }
 
-    /// Takes subscriptions out of the sublist; the peers of the cluster are told.
-    fn take_out(&self, buffers: &mut ThreadBuffers, subscriptions: &[Arc<Subscription>]) {
+    /// Removes subscriptions from the sublist and announces that to the peers.
+    fn remove(&self, buffers: &mut ThreadBuffers, subscriptions: &[Arc<Subscription>]) {
         self.sublist.remove(subscriptions);
         subscriptions.iter().for_each(|known| known.linger());
         self.interest.remove(buffers, subscriptions);
     }
 }
 
-/// Whether limits let a peer have what it takes so.
+/// Whether the limits permit serving this interest.
 fn exports(limits: &Option<Arc<Permissions>>, interest: &RemoteInterest) -> bool {
     limits.as_ref().is_none_or(|limits| {
-        limits.judge_subscription(interest.subject(), None) != Subscribing::Deny
+        limits.check_subscription(interest.subject(), None) != SubscribeDecision::Deny
     })
 }

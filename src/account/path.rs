@@ -1,73 +1,73 @@
-//! The path of a message through imports of services, and where it ends: a message
-//! never goes through an import twice, as nats-server has it, nor through more
-//! imports than are bounded here. The configuration refuses circles that it sees;
-//! requests to streams and functions of mappings can still make one.
+//! The path of a message through imported services, and its limits: as in nats-server, a message
+//! never goes through the same import twice; here the number of imports is limited, too. The
+//! configuration rejects cycles that it can detect; JetStream requests and functions of mappings
+//! can still form one.
 
 use std::{cell::Cell, sync::Arc};
 
 use super::imports::ServiceImport;
 
-/// Imports that a message may go through one behind the other.
+/// Limit of imports that a message passes one after the other.
 const HOPS_MAX: usize = 32;
 
-/// Requests that may become of one message.
+/// Limit of requests that one message causes.
 const REQUESTS_MAX: usize = 1024;
 
-/// The imports that a message has come through.
+/// The imports that a message has passed.
 #[derive(Clone, Copy)]
 pub struct Path<'a> {
-    /// The last one, and the path up to it.
+    /// The last import, and the path before it.
     last: Option<(&'a Arc<ServiceImport>, &'a Path<'a>)>,
     hops: usize,
-    /// Requests that may still become of the message; none before the first.
-    left: Option<&'a Cell<usize>>,
+    /// The number of further requests that the message may cause; `None` before the first.
+    budget_left: Option<&'a Cell<usize>>,
 }
 
 impl<'a> Path<'a> {
-    /// Where a client published it.
+    /// The path of a message where a client published it.
     pub const START: Path<'static> = Path {
         last: None,
         hops: 0,
-        left: None,
+        budget_left: None,
     };
 
-    /// The same, for all requests of which there may be [`REQUESTS_MAX`].
-    pub(super) fn start(left: &'a Cell<usize>) -> Self {
+    /// The same, with a budget of [`REQUESTS_MAX`] requests.
+    pub(super) fn start(budget_left: &'a Cell<usize>) -> Self {
         Self {
-            left: Some(left),
+            budget_left: Some(budget_left),
             ..Path::START
         }
     }
 
-    /// What is left at the beginning.
-    pub(super) fn all() -> Cell<usize> {
+    /// A new budget of requests.
+    pub(super) fn budget() -> Cell<usize> {
         Cell::new(REQUESTS_MAX)
     }
 
-    /// The path through one more import; `None` if it ends here. `all` is what is
-    /// left if this is the first.
-    pub(super) fn through<'b>(
+    /// The path extended by an import; `None` if a limit is reached. `budget` is used if this is
+    /// the first import.
+    pub(super) fn extend<'b>(
         &'b self,
         import: &'b Arc<ServiceImport>,
-        all: &'b Cell<usize>,
+        budget: &'b Cell<usize>,
     ) -> Option<Path<'b>>
     where
         'a: 'b,
     {
-        let left = self.left.unwrap_or(all);
-        let fewer = left.get().checked_sub(1)?;
-        if self.hops == HOPS_MAX || self.has(import) {
+        let budget_left = self.budget_left.unwrap_or(budget);
+        let fewer = budget_left.get().checked_sub(1)?;
+        if self.hops == HOPS_MAX || self.contains(import) {
             return None;
         }
-        left.set(fewer);
+        budget_left.set(fewer);
         Some(Path {
             last: Some((import, self)),
             hops: self.hops + 1,
-            left: Some(left),
+            budget_left: Some(budget_left),
         })
     }
 
-    fn has(&self, import: &Arc<ServiceImport>) -> bool {
+    fn contains(&self, import: &Arc<ServiceImport>) -> bool {
         let mut path = self;
         while let Some((known, before)) = path.last {
             if Arc::ptr_eq(known, import) {
@@ -95,11 +95,10 @@ mod tests {
         protocol::message::Message,
     };
 
-    /// The way of a request is resolved and taken one call within the other: the
-    /// longest one takes a fourth of the stack of a thread that carries messages at
-    /// most.
+    /// Requests are resolved and delivered recursively: the longest path uses at most a quarter of
+    /// the stack of a thread that carries messages.
     #[test]
-    fn the_longest_path_takes_little_stack() {
+    fn the_longest_path_needs_little_stack() {
         const STACK_LEN: usize = 512 * 1024;
         let folder = tempfile::TempDir::new().expect("a temporary folder");
         let file = folder.path().join("test.conf");

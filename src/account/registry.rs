@@ -1,4 +1,4 @@
-//! All accounts of a broker.
+//! The accounts of a broker.
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -17,14 +17,14 @@ use crate::{
     delivery::trace_out::trace_expired,
 };
 
-/// All accounts of a broker, by name. There is always the global one.
+/// All accounts by name, including the global account, which always exists.
 pub struct Accounts {
     global: Arc<Account>,
     system: Option<Arc<Account>>,
     by_name: RwLock<BTreeMap<String, Arc<Account>>>,
-    /// Those that are defined no more, until the peers of the cluster were told all
-    /// that is not wanted in them any more.
-    leaving: Mutex<Vec<Arc<Account>>>,
+    /// Accounts that were removed from the configuration and still have changes of interest to
+    /// announce to the peers.
+    removed: Mutex<Vec<Arc<Account>>>,
 }
 
 impl Default for Accounts {
@@ -34,8 +34,8 @@ impl Default for Accounts {
 }
 
 impl Accounts {
-    /// The accounts that the options define, with what goes between them.
-    /// `cluster` is the name of the broker's cluster; empty for none.
+    /// The accounts that the options define, with their imports. `cluster` is the name of the
+    /// broker's cluster; empty for none.
     pub fn new(options: &Options, cluster: &str) -> Self {
         let system = (!options.no_system_account).then(|| {
             let mut account = Account::new(&options.system_account);
@@ -46,15 +46,14 @@ impl Accounts {
             global: Arc::new(Account::new(GLOBAL_ACCOUNT)),
             system,
             by_name: RwLock::default(),
-            leaving: Mutex::default(),
+            removed: Mutex::default(),
         };
         accounts.redefine(options, cluster);
         accounts
     }
 
-    /// Takes over other definitions. Accounts that go on keep their
-    /// subscriptions; those that are defined no more are not found from now
-    /// on, and nothing goes over their borders.
+    /// Applies other definitions. Accounts that remain keep their subscriptions. Removed accounts
+    /// cannot be found any more, and nothing is imported from or into them.
     pub fn redefine(&self, options: &Options, cluster: &str) {
         let global = AccountConfig {
             name: GLOBAL_ACCOUNT.to_owned(),
@@ -71,61 +70,63 @@ impl Accounts {
             configs.push(&system);
         }
         configs.extend(&options.accounts);
-        // All is made before anything is different; whoever looks for an account waits
-        // only until it is put in force. Reloads come one at a time.
+        // Everything is built before anything changes; look-ups only wait for the final swap.
+        // Reloads do not run concurrently.
         let before = self.all();
         let (by_name, imports) = self.defined(&configs, cluster);
         if let Some(system) = &self.system {
             let streams = Arc::new(ServiceImport::of_streams(system));
             for account in by_name.values().filter(|account| !account.is_system) {
-                account.streams_api.get_or_init(|| streams.clone());
+                account.jetstream_api.get_or_init(|| streams.clone());
             }
         }
-        let gone = before.iter().filter(|it| !by_name.contains_key(&it.name));
-        let gone: Vec<_> = gone.cloned().collect();
+        let dropped = before.iter().filter(|it| !by_name.contains_key(&it.name));
+        let dropped: Vec<_> = dropped.cloned().collect();
         {
             let mut current = self.by_name.write();
-            let mut leaving = self.leaving.lock();
-            leaving.retain(|account| !by_name.contains_key(&account.name) && owes_news(account));
-            leaving.extend(gone.iter().cloned());
+            let mut removed = self.removed.lock();
+            removed.retain(|account| {
+                !by_name.contains_key(&account.name) && has_pending_interest(account)
+            });
+            removed.extend(dropped.iter().cloned());
             for (config, imports) in configs.iter().zip(imports) {
                 let account = &by_name[&config.name];
                 account.redefine(config.limits, imports);
                 account.interest.come_back();
             }
-            for account in &gone {
+            for account in &dropped {
                 account.redefine(AccountLimits::default(), None);
             }
             current.clone_from(&by_name);
         }
         with_buffers(|buffers| {
-            for account in by_name.values().chain(&gone) {
-                account.recast(buffers);
+            for account in by_name.values().chain(&dropped) {
+                account.update_shadows(buffers);
             }
-            gone.iter()
+            dropped
+                .iter()
                 .for_each(|account| account.interest.leave(buffers));
             buffers.flush_touched();
         });
-        for account in &gone {
-            account.replies.forget_all();
+        for account in &dropped {
+            account.replies.clear();
         }
-        self.leaving.lock().retain(owes_news);
+        self.removed.lock().retain(has_pending_interest);
     }
 
-    /// The accounts of these definitions, those that go on as they are, and what goes
-    /// over the borders of each.
+    /// The accounts of these definitions, reusing existing ones, and the imports of each.
     fn defined(
         &self,
         configs: &[&AccountConfig],
         cluster: &str,
     ) -> (BTreeMap<String, Arc<Account>>, Vec<Option<Imports>>) {
-        let (before, leaving) = (self.by_name.read(), self.leaving.lock());
+        let (before, removed) = (self.by_name.read(), self.removed.lock());
         let mut by_name = BTreeMap::new();
         for config in configs {
             let fixed = [Some(&self.global), self.system.as_ref()];
             let known = fixed.into_iter().flatten().chain(before.values());
-            // One that comes back tells what it wants behind what it owes.
-            let known = known.chain(&*leaving);
+            // An account that is defined again announces its interest after what is still pending.
+            let known = known.chain(&*removed);
             let account = known
                 .into_iter()
                 .find(|account| account.name == config.name)
@@ -133,7 +134,7 @@ impl Accounts {
                 .unwrap_or_else(|| Arc::new(Account::new(&config.name)));
             by_name.insert(config.name.clone(), account);
         }
-        drop((before, leaving));
+        drop((before, removed));
         let imports = configs
             .iter()
             .map(|config| Imports::new(config, configs, &by_name, cluster));
@@ -141,38 +142,38 @@ impl Accounts {
         (by_name, imports)
     }
 
-    /// The account of clients that were given no other.
+    /// The account of clients without another one.
     pub fn global(&self) -> &Arc<Account> {
         &self.global
     }
 
-    /// The account of the broker's own events and services, if there is one.
+    /// The system account, if there is one.
     pub fn system(&self) -> Option<&Arc<Account>> {
         self.system.as_ref()
     }
 
-    /// The name of that account; empty without one.
+    /// The name of the system account; empty without one.
     pub fn system_name(&self) -> String {
         let system = self.system.as_ref();
         system.map_or_else(String::new, |account| account.name.clone())
     }
 
-    /// The account of that name.
+    /// The account of this name.
     pub fn find(&self, name: &str) -> Option<Arc<Account>> {
         self.by_name.read().get(name).cloned()
     }
 
-    /// Ends the subscriptions that have had their last message. Imports bring
-    /// messages to subscribers of other accounts than the publisher's.
+    /// Removes subscriptions that have received their last message. With imports they may be in
+    /// other accounts than the publisher's.
     pub fn drop_expired(&self, buffers: &mut ThreadBuffers) {
         let expired = std::mem::take(&mut buffers.expired);
-        // Many may end at once: those of one connection are taken out together, and
-        // those of one account.
+        // Many may expire at once: those of one connection are removed together, and those of one
+        // account.
         let (mut account, mut begin, mut end) = (None::<Arc<Account>>, 0, 0);
-        let is_like = |one: &Arc<Subscription>, other: &Arc<Subscription>| {
+        let is_same_connection = |one: &Arc<Subscription>, other: &Arc<Subscription>| {
             Arc::ptr_eq(&one.connection, &other.connection)
         };
-        for of_one in expired.chunk_by(is_like) {
+        for of_one in expired.chunk_by(is_same_connection) {
             let connection = &of_one[0].connection;
             let mut table = connection.subscriptions.lock();
             for subscription in of_one {
@@ -194,13 +195,13 @@ impl Accounts {
         }
     }
 
-    /// All of which the peers of the cluster may have to be told: those that are
-    /// defined no more, too, as long as something is.
-    pub fn all_told(&self) -> Vec<Arc<Account>> {
+    /// All accounts with interest to announce to the peers, including removed ones as long as they
+    /// have changes pending.
+    pub fn all_announced(&self) -> Vec<Arc<Account>> {
         let mut all = self.all();
-        let mut leaving = self.leaving.lock();
-        leaving.retain(owes_news);
-        all.extend(leaving.iter().cloned());
+        let mut removed = self.removed.lock();
+        removed.retain(has_pending_interest);
+        all.extend(removed.iter().cloned());
         all
     }
 
@@ -210,9 +211,8 @@ impl Accounts {
     }
 }
 
-/// Whether there is, or will be, something to tell the peers of the cluster of an
-/// account that is defined no more.
-fn owes_news(account: &Arc<Account>) -> bool {
+/// Whether a removed account has, or will have, changes of interest to announce.
+fn has_pending_interest(account: &Arc<Account>) -> bool {
     account.connections() > 0 || !account.interest.is_at_rest()
 }
 
@@ -231,44 +231,47 @@ mod tests {
         }
     }
 
-    fn is_told(accounts: &Accounts, name: &str) -> bool {
-        accounts.all_told().iter().any(|told| told.name == name)
+    fn is_announced(accounts: &Accounts, name: &str) -> bool {
+        accounts
+            .all_announced()
+            .iter()
+            .any(|account| account.name == name)
     }
 
-    /// An account that is defined no more is kept as long as there is something to
-    /// tell of it, and no longer; until then it comes back as the same.
+    /// A removed account is kept as long as it has changes to announce, and no longer; if it is
+    /// defined again meanwhile, it is the same account.
     #[test]
-    fn who_leaves_is_kept_while_there_is_something_to_tell() {
+    fn a_removed_account_is_kept_while_interest_is_pending() {
         let accounts = Accounts::new(&defining(&["A", "B"]), "");
         let [first, idle] = ["A", "B"].map(|name| accounts.find(name).expect("defined"));
-        let member = first.enter();
+        let member = first.admit();
         accounts.redefine(&defining(&[]), "");
         assert!(accounts.find("A").is_none());
-        assert!(is_told(&accounts, "A") && !is_told(&accounts, "B"));
+        assert!(is_announced(&accounts, "A") && !is_announced(&accounts, "B"));
         assert_eq!(Arc::strong_count(&idle), 1);
         accounts.redefine(&defining(&["A"]), "");
         assert!(Arc::ptr_eq(&accounts.find("A").expect("back"), &first));
-        let told = accounts.all_told();
-        assert_eq!(told.iter().filter(|it| it.name == "A").count(), 1);
+        let announced = accounts.all_announced();
+        assert_eq!(announced.iter().filter(|it| it.name == "A").count(), 1);
         accounts.redefine(&defining(&[]), "");
-        assert!(is_told(&accounts, "A"));
+        assert!(is_announced(&accounts, "A"));
         drop(member);
-        assert!(!is_told(&accounts, "A"));
+        assert!(!is_announced(&accounts, "A"));
     }
 
-    /// What the broker itself wants in an account ends with it, and begins anew when it
-    /// comes back.
+    /// The broker's own subscriptions in an account end with it and begin again when it is defined
+    /// again.
     #[test]
-    fn what_is_wanted_for_good_ends_with_the_account() {
+    fn the_brokers_own_subscriptions_end_with_the_account() {
         let accounts = Accounts::new(&defining(&["A"]), "");
         let account = accounts.find("A").expect("defined");
-        let member = account.enter();
+        let member = account.admit();
         let want = || with_buffers(|buffers| account.interest.want_always(buffers, b"a"));
         want();
         assert!(!account.interest.is_at_rest());
         accounts.redefine(&defining(&[]), "");
         assert!(account.interest.is_at_rest());
-        // Who has not heard of its end.
+        // A peer that has not received the end.
         want();
         assert!(account.interest.is_at_rest());
         accounts.redefine(&defining(&["A"]), "");
@@ -276,6 +279,6 @@ mod tests {
         assert!(!account.interest.is_at_rest());
         drop(member);
         accounts.redefine(&defining(&[]), "");
-        assert!(!is_told(&accounts, "A"));
+        assert!(!is_announced(&accounts, "A"));
     }
 }

@@ -1,6 +1,5 @@
-//! Replies over an account's border: a request from another account comes with
-//! a reply subject of this one, `_R_.…`, and whoever answers it there reaches
-//! the requester's own.
+//! Replies from another account: a request that leaves its account gets a reply subject of the
+//! other account, `_R_.…`; what is published there goes to the requester's own reply subject.
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -12,51 +11,50 @@ use crate::{
     config::accounts::ResponseKind,
     telemetry::{
         MonotonicMillis,
-        held::{Pool, allocated},
+        pool::{Pool, allocated},
     },
 };
 
-/// What all such subjects begin with. Clients cannot set them as a reply.
+/// Prefix of all such subjects. Clients cannot use them as a reply subject.
 pub const REPLY_PREFIX: &[u8] = b"_R_.";
 
-/// Bytes of all replies that are waited for. An account that asks has a share of
-/// them, whichever services it asks: a flood of requests that nobody answers ends
-/// there, and other accounts' requests go on.
+/// Memory of all outstanding replies. The requester's account has a share, whichever services it
+/// uses: a flood of requests without answers exhausts that share, and requests of other accounts
+/// are not affected.
 pub static POOL: Pool = Pool::new(64 * 1024 * 1024);
 
-/// Bytes that a reply takes besides its subject: its place in a table that is half
-/// full to full.
+/// Bytes of an outstanding reply besides its subject: its slot in a table that is half full to
+/// full.
 const ENTRY_LEN: usize = (size_of::<(u64, Waiting)>() + 1) * 3 / 2;
 
-/// Replies that waited too long which one request forgets, so that it costs the same
-/// however many there are.
-const FORGOTTEN_BY_REQUEST: usize = 8;
+/// Expired replies that one request removes, so that its cost does not depend on their number.
+const EXPIRED_PER_REQUEST: usize = 8;
 
-/// The same in one hold of the lock by who looks after them.
-const FORGOTTEN_AT_ONCE: usize = 512;
+/// The same per lock when all expired replies are removed.
+const EXPIRED_PER_LOCK: usize = 512;
 
-/// Places below which the table keeps its size.
-const PLACES_MIN: usize = 1024;
+/// Capacity below which the table is not shrunk.
+const SHRINK_CAPACITY_MIN: usize = 1024;
 
 /// No token.
 const NONE: u64 = 0;
 
 /// Where a reply goes.
 #[derive(Clone)]
-pub struct Pending {
+pub struct PendingReply {
     /// The requester's account.
     pub account: Arc<Account>,
     /// The requester's reply subject.
     pub subject: Arc<[u8]>,
-    /// How many replies there may be.
+    /// How many replies are permitted.
     pub response: ResponseKind,
     /// How long a reply may take.
     pub threshold: Duration,
 }
 
-/// The replies that an account waits for.
+/// The outstanding replies of an account's responders.
 pub struct Replies {
-    /// The second token of its reply subjects: tells brokers of a cluster apart.
+    /// The second token of its reply subjects, which differs between the brokers of a cluster.
     prefix: String,
     inner: Mutex<Inner>,
 }
@@ -65,22 +63,21 @@ pub struct Replies {
 struct Inner {
     /// By token.
     waiting: HashMap<u64, Waiting>,
-    /// Those with one threshold each, so that the oldest is the first that waited
-    /// too long.
-    by_threshold: BTreeMap<Duration, Line>,
+    /// One queue per threshold, so that the oldest reply of a queue is the first to expire.
+    by_threshold: BTreeMap<Duration, TokenQueue>,
 }
 
-/// A reply that is waited for, and its neighbours in its line.
+/// An outstanding reply, and its neighbours in its queue.
 struct Waiting {
-    pending: Pending,
+    pending: PendingReply,
     since: MonotonicMillis,
     older: u64,
     newer: u64,
 }
 
-/// The ends of a line of replies, by their tokens.
+/// The ends of a queue of replies, as tokens.
 #[derive(Default)]
-struct Line {
+struct TokenQueue {
     oldest: u64,
     newest: u64,
 }
@@ -97,19 +94,18 @@ impl Default for Replies {
 }
 
 impl Replies {
-    /// The pattern of all its reply subjects: a broker that answers for others
-    /// of its cluster tells them that it takes these.
+    /// The pattern of all its reply subjects, for which a broker announces interest to its peers.
     pub fn pattern(&self) -> String {
         format!("_R_.{}.>", self.prefix)
     }
 
-    /// Waits for a reply; its subject. `None` if the account that asks waits for
-    /// too many.
-    pub fn expect(&self, pending: Pending) -> Option<Vec<u8>> {
+    /// Registers an outstanding reply and returns its subject. `None` if the requester's account
+    /// has too many.
+    pub fn register(&self, pending: PendingReply) -> Option<Vec<u8>> {
         let mut inner = self.inner.lock();
         let now = MonotonicMillis::now();
-        inner.forget_late(pending.threshold, now, FORGOTTEN_BY_REQUEST);
-        if !pending.account.awaited.hold(len(&pending)) {
+        inner.remove_expired(pending.threshold, now, EXPIRED_PER_REQUEST);
+        if !pending.account.reply_memory.reserve(len(&pending)) {
             return None;
         }
         let token = fastrand::u64(NONE + 1..);
@@ -117,9 +113,9 @@ impl Replies {
         Some(format!("_R_.{}.{token:016x}", self.prefix).into_bytes())
     }
 
-    /// Where a message to `subject` goes if a reply to it is waited for.
-    /// `is_last` ends the waiting, and so does the only reply.
-    pub fn take(&self, subject: &[u8], is_last: bool) -> Option<Pending> {
+    /// The destination of a message to `subject`, if it is an outstanding reply. `is_last` ends the
+    /// waiting, and so does the only permitted reply.
+    pub fn take(&self, subject: &[u8], is_last: bool) -> Option<PendingReply> {
         let token = self.token(subject)?;
         let mut inner = self.inner.lock();
         let now = MonotonicMillis::now();
@@ -134,47 +130,46 @@ impl Replies {
         Some(pending)
     }
 
-    /// Forgets those that waited too long and gives their memory back. To be called
-    /// now and then.
-    pub fn forget_late(&self, now: MonotonicMillis) {
+    /// Removes expired replies. Called from time to time.
+    pub fn remove_expired(&self, now: MonotonicMillis) {
         let thresholds: Vec<_> = self.inner.lock().by_threshold.keys().copied().collect();
         for threshold in thresholds {
             while self
                 .inner
                 .lock()
-                .forget_late(threshold, now, FORGOTTEN_AT_ONCE)
-                == FORGOTTEN_AT_ONCE
+                .remove_expired(threshold, now, EXPIRED_PER_LOCK)
+                == EXPIRED_PER_LOCK
             {}
         }
         let waiting = &mut self.inner.lock().waiting;
-        if waiting.capacity() > PLACES_MIN && waiting.len() < waiting.capacity() / 4 {
+        if waiting.capacity() > SHRINK_CAPACITY_MIN && waiting.len() < waiting.capacity() / 4 {
             waiting.shrink_to(waiting.len() * 2);
         }
     }
 
-    /// Forgets all of them: the account is no more.
-    pub fn forget_all(&self) {
+    /// Removes all of them, because the account has been removed.
+    pub fn clear(&self) {
         let all = std::mem::take(&mut *self.inner.lock());
         for waiting in all.waiting.values() {
             let pending = &waiting.pending;
-            pending.account.awaited.give_back(len(pending));
+            pending.account.reply_memory.release(len(pending));
         }
     }
 
-    /// By how much the table is larger or smaller than its replies have of the pool:
-    /// it may be half full only.
+    /// Difference between the size of the table and what its replies have reserved: it may be only
+    /// half full.
     pub fn table_surplus(&self) -> isize {
         let waiting = &self.inner.lock().waiting;
-        // Both are far below what the type holds.
+        // Both are far below the type's limit.
         waiting.allocation_size() as isize - (waiting.len() * ENTRY_LEN) as isize
     }
 
-    /// Replies waited for.
+    /// Number of outstanding replies.
     pub fn len(&self) -> usize {
         self.inner.lock().waiting.len()
     }
 
-    /// Whether none is waited for.
+    /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -193,78 +188,78 @@ impl Replies {
 
 impl Drop for Replies {
     fn drop(&mut self) {
-        self.forget_all();
+        self.clear();
     }
 }
 
-/// Bytes that waiting for a reply takes.
-fn len(pending: &Pending) -> usize {
-    // An Arc has two counts in front.
+/// Bytes of an outstanding reply.
+fn len(pending: &PendingReply) -> usize {
+    // An Arc has two counters in front.
     ENTRY_LEN + allocated(2 * size_of::<usize>() + pending.subject.len())
 }
 
 impl Inner {
-    fn insert(&mut self, token: u64, pending: Pending, now: MonotonicMillis) {
-        let line = self.by_threshold.entry(pending.threshold).or_default();
+    fn insert(&mut self, token: u64, pending: PendingReply, now: MonotonicMillis) {
+        let queue = self.by_threshold.entry(pending.threshold).or_default();
         let waiting = Waiting {
             pending,
             since: now,
-            older: std::mem::replace(&mut line.newest, token),
+            older: std::mem::replace(&mut queue.newest, token),
             newer: NONE,
         };
         match self.waiting.get_mut(&waiting.older) {
             Some(older) => older.newer = token,
-            None => line.oldest = token,
+            None => queue.oldest = token,
         }
         self.waiting.insert(token, waiting);
     }
 
-    /// Takes it out of table and line.
-    fn take_out(&mut self, token: u64) -> Option<Pending> {
+    /// Removes it from the table and its queue.
+    fn unlink(&mut self, token: u64) -> Option<PendingReply> {
         let Waiting {
             pending,
             older,
             newer,
             ..
         } = self.waiting.remove(&token)?;
-        let line = self.by_threshold.entry(pending.threshold).or_default();
+        let queue = self.by_threshold.entry(pending.threshold).or_default();
         match self.waiting.get_mut(&older) {
             Some(known) => known.newer = newer,
-            None => line.oldest = newer,
+            None => queue.oldest = newer,
         }
         match self.waiting.get_mut(&newer) {
             Some(known) => known.older = older,
-            None => line.newest = older,
+            None => queue.newest = older,
         }
-        if line.oldest == NONE {
+        if queue.oldest == NONE {
             self.by_threshold.remove(&pending.threshold);
         }
         Some(pending)
     }
 
-    fn remove(&mut self, token: u64) -> Option<Pending> {
-        let pending = self.take_out(token)?;
-        pending.account.awaited.give_back(len(&pending));
+    fn remove(&mut self, token: u64) -> Option<PendingReply> {
+        let pending = self.unlink(token)?;
+        pending.account.reply_memory.release(len(&pending));
         Some(pending)
     }
 
-    /// Its time begins anew.
+    /// Restarts its time.
     fn renew(&mut self, token: u64, now: MonotonicMillis) {
-        if let Some(pending) = self.take_out(token) {
+        if let Some(pending) = self.unlink(token) {
             self.insert(token, pending, now);
         }
     }
 
-    /// Forgets at most `max` that waited too long. Returns how many.
-    fn forget_late(&mut self, threshold: Duration, now: MonotonicMillis, max: usize) -> usize {
-        for forgotten in 0..max {
-            let oldest = self.by_threshold.get(&threshold).map(|line| line.oldest);
+    /// Removes at most `max` expired replies. Returns how many.
+    fn remove_expired(&mut self, threshold: Duration, now: MonotonicMillis, max: usize) -> usize {
+        for removed in 0..max {
+            let oldest = self.by_threshold.get(&threshold).map(|queue| queue.oldest);
             let late = oldest.filter(|token| {
                 let waiting = self.waiting.get(token);
                 waiting.is_some_and(|known| known.since.until(now) >= threshold)
             });
             if late.and_then(|token| self.remove(token)).is_none() {
-                return forgotten;
+                return removed;
             }
         }
         max
@@ -275,8 +270,8 @@ impl Inner {
 mod tests {
     use super::*;
 
-    fn pending(response: ResponseKind, threshold: Duration) -> Pending {
-        Pending {
+    fn pending(response: ResponseKind, threshold: Duration) -> PendingReply {
+        PendingReply {
             account: Arc::new(Account::new("A")),
             subject: (*b"_INBOX.a").into(),
             response,
@@ -285,11 +280,11 @@ mod tests {
     }
 
     #[test]
-    fn a_single_reply_is_taken_once() {
+    fn a_single_reply_is_accepted_once() {
         let replies = Replies::default();
         let long = Duration::from_secs(60);
         let subject = replies
-            .expect(pending(ResponseKind::Singleton, long))
+            .register(pending(ResponseKind::Singleton, long))
             .unwrap();
         assert!(crate::subject::matches(
             replies.pattern().as_bytes(),
@@ -311,24 +306,25 @@ mod tests {
     }
 
     #[test]
-    fn many_replies_go_on_until_the_last() {
+    fn several_replies_are_accepted_until_the_last() {
         let replies = Replies::default();
         let long = Duration::from_secs(60);
-        let subject = replies.expect(pending(ResponseKind::Stream, long)).unwrap();
+        let subject = replies
+            .register(pending(ResponseKind::Stream, long))
+            .unwrap();
         for is_last in [false, false, true] {
             assert!(replies.take(&subject, is_last).is_some());
         }
         assert!(replies.take(&subject, false).is_none());
     }
 
-    /// Whatever they ask, one account's requests that nobody answers leave room for
-    /// those of others, and are forgotten when their time is over.
+    /// One account's requests without answers leave memory for those of others and expire.
     #[test]
-    fn requests_without_answer_do_not_pile_up() {
+    fn requests_without_answers_do_not_accumulate() {
         let services = [Replies::default(), Replies::default()];
         let (one, other) = (Account::new("A"), Account::new("B"));
         let (one, other) = (Arc::new(one), Arc::new(other));
-        let of = |account: &Arc<Account>, len: usize| Pending {
+        let of = |account: &Arc<Account>, len: usize| PendingReply {
             account: account.clone(),
             subject: vec![b'x'; len].into(),
             ..pending(ResponseKind::Singleton, Duration::from_secs(100))
@@ -336,49 +332,59 @@ mod tests {
         let fill = |account, len| {
             let services = services.iter().cycle();
             services
-                .take_while(|service| service.expect(of(account, len)).is_some())
+                .take_while(|service| service.register(of(account, len)).is_some())
                 .count()
         };
         let taken = fill(&one, 30_000);
         assert!((1000..=POOL.limit() / 30_000).contains(&taken), "{taken}");
-        assert!(one.awaited.bytes() <= POOL.limit());
+        assert!(one.reply_memory.bytes() <= POOL.limit());
         assert!(fill(&other, 20) > 10_000);
         let later = MonotonicMillis(MonotonicMillis::now().0 + 99_000);
-        services.iter().for_each(|known| known.forget_late(later));
+        services
+            .iter()
+            .for_each(|known| known.remove_expired(later));
         assert!(services[0].len() > 500);
         let later = MonotonicMillis(MonotonicMillis::now().0 + 100_000);
-        services.iter().for_each(|known| known.forget_late(later));
+        services
+            .iter()
+            .for_each(|known| known.remove_expired(later));
         for service in &services {
             let inner = service.inner.lock();
             assert!(inner.waiting.is_empty() && inner.by_threshold.is_empty());
-            assert!(inner.waiting.capacity() <= 2 * PLACES_MIN);
+            assert!(inner.waiting.capacity() <= 2 * SHRINK_CAPACITY_MIN);
         }
-        assert_eq!((one.awaited.bytes(), other.awaited.bytes()), (0, 0));
+        assert_eq!(
+            (one.reply_memory.bytes(), other.reply_memory.bytes()),
+            (0, 0)
+        );
     }
 
-    /// A request forgets some that are late, so that nobody has to come and look.
+    /// A request removes some expired replies, so that no periodic cleaning is needed.
     #[test]
-    fn requests_forget_what_is_late() {
+    fn requests_remove_expired_replies() {
         let replies = Replies::default();
         let none = Duration::ZERO;
         let subject = replies
-            .expect(pending(ResponseKind::Singleton, none))
+            .register(pending(ResponseKind::Singleton, none))
             .unwrap();
         assert!(replies.take(&subject, false).is_none(), "too late");
         for _ in 0..10_000 {
             let pending = pending(ResponseKind::Stream, none);
-            assert!(replies.expect(pending).is_some());
+            assert!(replies.register(pending).is_some());
         }
         assert_eq!(replies.len(), 1);
     }
 
     #[test]
-    fn the_order_of_waiting_holds_whoever_is_taken_out() {
+    fn removals_keep_the_order_of_the_queue() {
         let mut inner = Inner::default();
         let threshold = Duration::from_secs(10);
         for token in 1..=100 {
             let pending = pending(ResponseKind::Stream, threshold);
-            pending.account.awaited.hold_anyway(len(&pending));
+            pending
+                .account
+                .reply_memory
+                .reserve_unlimited(len(&pending));
             inner.insert(token, pending, MonotonicMillis(token * 100));
         }
         for token in [1, 50, 100, 7] {
@@ -386,25 +392,25 @@ mod tests {
         }
         inner.renew(2, MonotonicMillis(20_000));
         inner.renew(99, MonotonicMillis(20_000));
-        let forgotten = inner.forget_late(threshold, MonotonicMillis(15_000), usize::MAX);
+        let removed = inner.remove_expired(threshold, MonotonicMillis(15_000), usize::MAX);
         // 3 to 49, of which 7 is gone already.
-        assert_eq!(forgotten, 46);
+        assert_eq!(removed, 46);
         assert_eq!(inner.by_threshold[&threshold].oldest, 51);
         assert_eq!(
-            inner.forget_late(threshold, MonotonicMillis(30_000), usize::MAX),
+            inner.remove_expired(threshold, MonotonicMillis(30_000), usize::MAX),
             50
         );
         assert!(inner.waiting.is_empty() && inner.by_threshold.is_empty());
     }
 
     #[test]
-    fn an_account_that_is_no_more_holds_nothing_of_others() {
+    fn a_removed_account_releases_the_memory_of_others() {
         let replies = Replies::default();
         let waiting = pending(ResponseKind::Stream, Duration::from_secs(9));
         let account = waiting.account.clone();
-        replies.expect(waiting).unwrap();
-        assert!(account.awaited.bytes() > 0);
+        replies.register(waiting).unwrap();
+        assert!(account.reply_memory.bytes() > 0);
         drop(replies);
-        assert_eq!(account.awaited.bytes(), 0);
+        assert_eq!(account.reply_memory.bytes(), 0);
     }
 }

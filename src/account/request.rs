@@ -1,6 +1,5 @@
-//! Requests that leave their account, and replies that come back: each message
-//! is put together anew, with other subjects and, for a request, a header that
-//! tells who asks.
+//! Requests to other accounts and their replies: each message is composed anew with another subject
+//! and, for a request, with a header that describes the requester.
 
 use std::{
     borrow::Cow,
@@ -12,7 +11,7 @@ use super::{
     destinations::Service,
     fan_out::{Sender, Undelivered},
     path::Path,
-    replies::Pending,
+    replies::PendingReply,
 };
 use crate::{
     connection::buffers::ThreadBuffers,
@@ -20,16 +19,16 @@ use crate::{
     protocol::header,
 };
 
-/// The header that tells a responder who asks. Only brokers set it on what
-/// crosses a border: what a client wrote there is replaced.
+/// The header that describes the requester to the responder. Only brokers set it on messages
+/// between accounts: a value that a client wrote is replaced.
 const REQUEST_INFO: &str = "Nats-Request-Info";
 
-/// Acknowledgements to streams are no replies: they go where they say.
+/// JetStream acknowledgements are not replies: they keep their subject.
 const ACK_PREFIX: &[u8] = b"$JS.ACK.";
 
 impl Sender<'_> {
-    /// Sends the one request in `run`, published in `account`, on to a service
-    /// of another account.
+    /// Sends the single request in `batch`, published in `account`, to a service of another
+    /// account.
     pub(super) fn request(
         &self,
         buffers: &mut ThreadBuffers,
@@ -41,17 +40,17 @@ impl Sender<'_> {
             return Undelivered::From(0);
         };
         let import = &service.import;
-        let all = Path::all();
-        let Some(path) = self.path.through(import, &all) else {
-            account.cut_paths.fetch_add(1, Ordering::Relaxed);
+        let all = Path::budget();
+        let Some(path) = self.path.extend(import, &all) else {
+            account.pruned_paths.fetch_add(1, Ordering::Relaxed);
             return Undelivered::From(0);
         };
         let reply = match batch.reply(message) {
             Some(reply) if !reply.starts_with(ACK_PREFIX) => {
-                // Whoever answers at another broker must find the way back.
+                // Responders at other brokers need a way back.
                 let pattern = import.account.replies.pattern();
                 import.account.interest.want(buffers, pattern.as_bytes());
-                let expected = import.account.replies.expect(Pending {
+                let expected = import.account.replies.register(PendingReply {
                     account: account.clone(),
                     subject: reply.into(),
                     response: import.response,
@@ -69,15 +68,15 @@ impl Sender<'_> {
         };
         let (headers, payload) = batch.parts(message);
         let headers = header::with(headers, REQUEST_INFO, &describe(import.share, None));
-        let headers = untraced(&headers);
+        let headers = without_trace(&headers);
         let on = ComposedMessage::new(reply.as_deref(), Some(&headers), payload);
-        let onward = on.batch(&service.destinations.matches.subject);
-        let deeper = |share: bool, _: Option<&str>| {
+        let composed = on.batch(&service.destinations.matches.subject);
+        let describe_further = |share: bool, _: Option<&str>| {
             describe(share && import.share, Some(&import.account.name))
         };
         let sender = Sender {
             no_echo: self.no_echo,
-            describe: Some(&deeper),
+            describe: Some(&describe_further),
             to_peers: self.to_peers,
             is_service: true,
             path,
@@ -85,20 +84,20 @@ impl Sender<'_> {
         let undelivered = sender.fan_out(
             buffers,
             &import.account,
-            &onward,
+            &composed,
             &service.destinations,
             false,
         );
         if undelivered.is_all_of(1)
             && let Some(reply) = &reply
         {
-            // Nobody will answer.
+            // There is no responder.
             import.account.replies.take(reply, true);
         }
         undelivered
     }
 
-    /// Takes the one message in `run`, published in `account`, to whoever waits
+    /// Delivers the single message in `batch`, published in `account`, to the requester that waits
     /// for it as a reply.
     pub(super) fn reply(
         &self,
@@ -112,9 +111,9 @@ impl Sender<'_> {
         let Some(pending) = account.replies.take(batch.subject, message.total_len == 0) else {
             return Undelivered::From(0);
         };
-        // An answer to the answer comes back the same way.
+        // An answer to the reply comes back in the same way.
         let reply = batch.reply(message).and_then(|reply| {
-            pending.account.replies.expect(Pending {
+            pending.account.replies.register(PendingReply {
                 account: account.clone(),
                 subject: reply.into(),
                 response: pending.response,
@@ -122,12 +121,12 @@ impl Sender<'_> {
             })
         });
         let (headers, payload) = batch.parts(message);
-        let headers = untraced(headers);
+        let headers = without_trace(headers);
         let headers = (!headers.is_empty()).then_some(&*headers);
         let on = ComposedMessage::new(reply.as_deref(), headers, payload);
         let destinations = Destinations::of_subscribers(&pending.account, &pending.subject);
-        // In the other account it is a new message, for its peers too, also if the
-        // answer came from one: who asked may listen elsewhere.
+        // In the other account it is a new message, also for the peers, even if the reply came from
+        // one: the requester may be connected elsewhere.
         let sender = Sender {
             to_peers: true,
             is_service: true,
@@ -143,9 +142,9 @@ impl Sender<'_> {
     }
 }
 
-/// The headers of a message that leaves its account. Its sender may not have
-/// nats-servers publish in the account where it goes.
-fn untraced(headers: &[u8]) -> Cow<'_, [u8]> {
+/// The headers of a message that leaves its account. Its sender may not let nats-servers publish
+/// trace events in the other account.
+fn without_trace(headers: &[u8]) -> Cow<'_, [u8]> {
     match header::find(headers, header::TRACE_DEST) {
         Some(_) => header::with(headers, header::TRACE_DEST, header::TRACE_DISABLED).into(),
         None => headers.into(),

@@ -1,9 +1,8 @@
-//! Imported streams: a subscription casts a shadow into each account whose
-//! messages its own imports under a subject it wants.
+//! Imported streams: a subscription gets a shadow subscription in each account whose streams its
+//! own account imports under a matching subject.
 //!
-//! The shadow stands in the other account's sublist like any subscription, so
-//! a publisher there, or a route that carries interest, needs to know nothing
-//! of imports.
+//! A shadow is an ordinary entry of the other account's sublist, so publishers there, and routes
+//! that announce interest, need not know about imports.
 
 use std::sync::{
     Arc,
@@ -13,39 +12,39 @@ use std::sync::{
 use hashbrown::HashMap;
 use parking_lot::Mutex;
 
-use super::{Account, REMOVED_AT_ONCE, imports::StreamImport};
+use super::{Account, REMOVED_PER_LOCK, imports::StreamImport};
 use crate::{
     connection::{Subscription, buffers::ThreadBuffers},
     subject::{intersect, is_valid, transform::Renaming},
     sublist::{Entry, Sublist},
 };
 
-/// The shadows of an account's subscriptions, by the address of the
-/// subscription, which its shadows keep alive.
+/// The shadows of an account's subscriptions by the address of the subscription, which its shadows
+/// keep alive.
 #[derive(Default)]
 pub(super) struct Shadows {
     by_origin: Mutex<HashMap<usize, Vec<Shadow>>>,
-    /// Whether there ever was one: most accounts need not look.
+    /// Whether there ever was a shadow: most accounts have none and skip the look-up.
     used: AtomicBool,
-    /// Bytes of all of them, wherever they stand.
+    /// Bytes of all shadows, in all accounts.
     bytes: AtomicUsize,
 }
 
-/// A shadow and where it stands.
+/// A shadow and the account it is in.
 struct Shadow {
     account: Arc<Account>,
     subjects: Arc<Renaming>,
     subscription: Arc<Subscription>,
-    /// Bytes that it takes, for whose account it counts.
+    /// Its memory, which counts for the account of its subscription.
     bytes: usize,
 }
 
-/// Bytes that a subscription's place takes besides itself, at most.
-pub(super) fn place_len(subject: &[u8]) -> usize {
-    Sublist::<Subscription>::place_len(subject)
+/// Upper bound of the memory that the index needs for a subscription.
+pub(super) fn index_len(subject: &[u8]) -> usize {
+    Sublist::<Subscription>::index_len(subject)
 }
 
-/// Bytes of all shadows that a subscription would cast.
+/// Bytes of all shadows that a subscription would get.
 pub(super) fn memory_of_shadows(
     subject: &[u8],
     queue: Option<&[u8]>,
@@ -55,22 +54,24 @@ pub(super) fn memory_of_shadows(
     if imports.is_empty() || !is_valid(subject) {
         return 0;
     }
-    let theirs = imports.iter().filter_map(|it| theirs(subject, it));
-    theirs.map(|theirs| bytes_of(&theirs, queue, sid)).sum()
+    let export_subject = imports.iter().filter_map(|it| export_subject(subject, it));
+    export_subject
+        .map(|export_subject| bytes_of(&export_subject, queue, sid))
+        .sum()
 }
 
-fn bytes_of(theirs: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> usize {
-    Subscription::shadow_memory_of(theirs, queue, sid) + place_len(theirs)
+fn bytes_of(export_subject: &[u8], queue: Option<&[u8]>, sid: &[u8]) -> usize {
+    Subscription::shadow_memory_of(export_subject, queue, sid) + index_len(export_subject)
 }
 
-/// What of `subject` comes by an import, as the other account calls it.
-fn theirs(subject: &[u8], import: &StreamImport) -> Option<Vec<u8>> {
-    let wanted = intersect(subject, import.subjects.ours.as_bytes())?;
-    Some(import.subjects.back.applied(&wanted))
+/// The part of `subject` that an import covers, as a subject of the exporting account.
+fn export_subject(subject: &[u8], import: &StreamImport) -> Option<Vec<u8>> {
+    let wanted = intersect(subject, import.subjects.local_subject.as_bytes())?;
+    Some(import.subjects.to_export.applied(&wanted))
 }
 
 impl Shadows {
-    /// Bytes of all of them, wherever they stand.
+    /// Bytes of all shadows, in all accounts.
     pub(super) fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
@@ -80,8 +81,8 @@ impl Shadows {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Casts the shadows of a new subscription.
-    pub(super) fn cast(
+    /// Creates the shadows of a new subscription.
+    pub(super) fn create(
         &self,
         buffers: &mut ThreadBuffers,
         origin: &Arc<Subscription>,
@@ -89,30 +90,30 @@ impl Shadows {
     ) {
         let shadows = imports.iter().filter_map(|it| self.shadow(origin, it));
         let shadows: Vec<Shadow> = shadows.collect();
-        shadows.iter().for_each(|it| self.begin(buffers, it));
+        shadows.iter().for_each(|it| self.add(buffers, it));
         self.keep(origin, shadows);
     }
 
-    /// Casts the shadows that subscriptions have not yet and takes away those
-    /// that they have no more. The others stay: they miss no message.
-    pub(super) fn recast(
+    /// Creates missing shadows and removes those that are no longer imported. The others remain and
+    /// miss no message.
+    pub(super) fn update(
         &self,
         buffers: &mut ThreadBuffers,
         origins: &[Arc<Subscription>],
         imports: &[StreamImport],
     ) {
-        let gone = origins.iter().flat_map(|origin| {
-            let gone = self.recast_one(buffers, origin, imports);
-            // Whoever ended it meanwhile saw no shadow to take away.
-            let too_late = origin.is_closed().then(|| self.take(origin));
-            gone.into_iter().chain(too_late.into_iter().flatten())
+        let outdated = origins.iter().flat_map(|origin| {
+            let outdated = self.update_one(buffers, origin, imports);
+            // If it was removed meanwhile, its new shadows were not found.
+            let closed = origin.is_closed().then(|| self.take(origin));
+            outdated.into_iter().chain(closed.into_iter().flatten())
         });
-        let gone: Vec<Shadow> = gone.collect();
-        self.remove(buffers, gone);
+        let outdated: Vec<Shadow> = outdated.collect();
+        self.remove(buffers, outdated);
     }
 
-    /// Returns those that it has no more.
-    fn recast_one(
+    /// Updates one subscription; returns the shadows to remove.
+    fn update_one(
         &self,
         buffers: &mut ThreadBuffers,
         origin: &Arc<Subscription>,
@@ -121,10 +122,13 @@ impl Shadows {
         let mut before = self.take(origin);
         let mut shadows = Vec::new();
         for wanted in imports.iter().filter_map(|it| self.shadow(origin, it)) {
-            match before.iter().position(|known| known.is_like(&wanted)) {
+            match before
+                .iter()
+                .position(|known| known.is_same_import(&wanted))
+            {
                 Some(at) => shadows.push(before.swap_remove(at)),
                 None => {
-                    self.begin(buffers, &wanted);
+                    self.add(buffers, &wanted);
                     shadows.push(wanted);
                 }
             }
@@ -146,10 +150,15 @@ impl Shadows {
     }
 
     fn shadow(&self, origin: &Arc<Subscription>, import: &StreamImport) -> Option<Shadow> {
-        let theirs = theirs(origin.subject(), import)?;
-        let bytes = bytes_of(&theirs, origin.queue(), origin.sid());
-        let lent = import.account.lent.clone();
-        let shadow = Subscription::shadow(origin, &theirs, import.subjects.clone(), lent);
+        let export_subject = export_subject(origin.subject(), import)?;
+        let bytes = bytes_of(&export_subject, origin.queue(), origin.sid());
+        let exported_traffic = import.account.exported_traffic.clone();
+        let shadow = Subscription::shadow(
+            origin,
+            &export_subject,
+            import.subjects.clone(),
+            exported_traffic,
+        );
         Some(Shadow {
             account: import.account.clone(),
             subjects: import.subjects.clone(),
@@ -158,37 +167,42 @@ impl Shadows {
         })
     }
 
-    /// Takes the shadows of ended subscriptions away.
-    pub(super) fn lift(&self, buffers: &mut ThreadBuffers, origins: &[Arc<Subscription>]) {
+    /// Removes the shadows of removed subscriptions.
+    pub(super) fn remove_for(&self, buffers: &mut ThreadBuffers, origins: &[Arc<Subscription>]) {
         if !self.used.load(Ordering::Relaxed) {
             return;
         }
-        for some in origins.chunks(REMOVED_AT_ONCE) {
+        for some in origins.chunks(REMOVED_PER_LOCK) {
             let shadows = some.iter().flat_map(|origin| self.take(origin)).collect();
             self.remove(buffers, shadows);
         }
     }
 
-    fn begin(&self, buffers: &mut ThreadBuffers, shadow: &Shadow) {
+    fn add(&self, buffers: &mut ThreadBuffers, shadow: &Shadow) {
         self.bytes.fetch_add(shadow.bytes, Ordering::Relaxed);
         let account = &shadow.account;
-        account.borne.fetch_add(shadow.bytes, Ordering::Relaxed);
+        account
+            .foreign_shadow_bytes
+            .fetch_add(shadow.bytes, Ordering::Relaxed);
         account.add(buffers, shadow.subscription.clone());
     }
 
     fn remove(&self, buffers: &mut ThreadBuffers, mut shadows: Vec<Shadow>) {
-        // Those of one account together, so that its lock is taken once for many.
+        // Grouped by account, so that its lock is taken once for many.
         shadows.sort_by_key(|shadow| Arc::as_ptr(&shadow.account).addr());
-        let is_like = |one: &Shadow, other: &Shadow| Arc::ptr_eq(&one.account, &other.account);
-        for of_one in shadows.chunk_by(is_like) {
-            for some in of_one.chunks(REMOVED_AT_ONCE) {
+        let is_same_import =
+            |one: &Shadow, other: &Shadow| Arc::ptr_eq(&one.account, &other.account);
+        for of_one in shadows.chunk_by(is_same_import) {
+            for some in of_one.chunks(REMOVED_PER_LOCK) {
                 let account = &some[0].account;
-                let gone = some.iter().map(|shadow| shadow.subscription.clone());
-                let gone: Vec<_> = gone.collect();
-                gone.iter().for_each(|shadow| shadow.close());
-                account.take_out(buffers, &gone);
+                let outdated = some.iter().map(|shadow| shadow.subscription.clone());
+                let outdated: Vec<_> = outdated.collect();
+                outdated.iter().for_each(|shadow| shadow.close());
+                account.remove(buffers, &outdated);
                 let bytes = some.iter().map(|shadow| shadow.bytes).sum();
-                account.borne.fetch_sub(bytes, Ordering::Relaxed);
+                account
+                    .foreign_shadow_bytes
+                    .fetch_sub(bytes, Ordering::Relaxed);
                 self.bytes.fetch_sub(bytes, Ordering::Relaxed);
             }
         }
@@ -196,8 +210,8 @@ impl Shadows {
 }
 
 impl Shadow {
-    /// Whether messages come the same way, of one subscription.
-    fn is_like(&self, other: &Self) -> bool {
+    /// Whether both import the same subjects in the same way.
+    fn is_same_import(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.account, &other.account)
             && self.subjects == other.subjects
             && self.subscription.subject() == other.subscription.subject()

@@ -82,7 +82,7 @@ fn what_a_route_refuses_is_dealt_here() {
     let runtime = runtime();
     let account = Account::new("A");
     let (route, _peer) = connection_of(Kind::Router, &runtime, 1, Budget::own());
-    route.set_told();
+    route.set_announced();
     for (name, weight) in [(&b"crew"[..], 2), (b"other", 1)] {
         let interest = RemoteInterest::new(route.clone(), b"work", Some((name, weight)));
         account.add_remote(Arc::new(interest));

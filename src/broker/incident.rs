@@ -15,10 +15,10 @@ use crate::{
     telemetry::{
         MonotonicMicros, MonotonicMillis, Telemetry,
         event::EventKind,
-        held::shown,
         loss::Lost,
+        pool::shorten,
         producers::Producers,
-        slow::{Incident, Publisher, Reader, State, judge},
+        slow::{Incident, Publisher, Reader, State, find_cause},
     },
 };
 
@@ -139,7 +139,7 @@ fn begin(connection: &Connection, backlog: &Backlog, now: MonotonicMillis) -> In
     let start = backlog.behind_since.unwrap_or(now);
     let mut incident = Incident::begin(reader(connection), start, backlog.max_pending);
     incident.written_before = connection.outbound().traffic().written_bytes;
-    incident.note(start, 0, 0);
+    incident.record(start, 0, 0);
     connection.outbound().keep_producers(true);
     incident
 }
@@ -164,7 +164,7 @@ fn follow(
         telemetry.slow.update(incident);
         return;
     }
-    incident.note(
+    incident.record(
         now,
         backlog.pending,
         connection.outbound().traffic().written_bytes,
@@ -192,7 +192,7 @@ fn filled_in(
     now: MonotonicMillis,
 ) -> Incident {
     let outbound = connection.outbound();
-    incident.note(now, backlog.pending, outbound.traffic().written_bytes);
+    incident.record(now, backlog.pending, outbound.traffic().written_bytes);
     incident.publishers = publishers(&outbound.producers(), registry);
     // Looked at anew when it has grown by half.
     if backlog.pending > incident.subjects_at / 2 * 3 {
@@ -205,7 +205,7 @@ fn filled_in(
     let socket = outbound.socket_figures();
     if socket.is_some() || incident.evidence.is_empty() {
         let delay = telemetry.latency.worst_scheduling(MonotonicMicros::now());
-        (incident.cause, incident.evidence) = judge(incident.socket_before, socket, delay);
+        (incident.cause, incident.evidence) = find_cause(incident.socket_before, socket, delay);
     }
     if incident.socket_before.is_none() && incident.curve.len() > 2 {
         incident.socket_before = socket;
@@ -236,14 +236,14 @@ fn publishers(producers: &Producers, registry: &Registry) -> Vec<Publisher> {
     }
     for publisher in &mut found {
         let who = registry.who(publisher.cid).unwrap_or_default();
-        publisher.who = shown(&who).into_owned();
+        publisher.who = shorten(&who).into_owned();
     }
     found.sort_by_key(|publisher| Reverse((publisher.bytes, publisher.stalled)));
     found
 }
 
 fn reader(connection: &Connection) -> Reader {
-    let cut = |text: &str| shown(text).into_owned();
+    let cut = |text: &str| shorten(text).into_owned();
     let who = connection.who();
     let identity = connection.identity.lock();
     Reader {

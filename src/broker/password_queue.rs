@@ -252,7 +252,7 @@ mod tests {
                 served.push(source);
                 if wrong.contains(&source) {
                     let logins = &self.queue.0.logins;
-                    logins.refuse("wrong_password", next.source, MonotonicMillis::now());
+                    logins.record_refusal("wrong_password", next.source, MonotonicMillis::now());
                 }
             }
         }
@@ -287,8 +287,8 @@ mod tests {
     fn who_logged_in_lately_comes_first_and_who_failed_last() {
         let mut desk = Harness::new();
         let logins = desk.queue.0.logins.clone();
-        logins.refuse("wrong_password", ip(1), MonotonicMillis::now());
-        logins.accept(ip(3), MonotonicMillis::now());
+        logins.record_refusal("wrong_password", ip(1), MonotonicMillis::now());
+        logins.record_success(ip(3), MonotonicMillis::now());
         for source in [1, 2, 3] {
             desk.come(source, Duration::ZERO);
         }

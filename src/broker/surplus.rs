@@ -32,7 +32,7 @@ pub fn keep_limits(broker: &Broker) {
     }
     for (name, members) in of_accounts {
         if let Some(account) = broker.accounts.find(&name) {
-            let surplus = account.surplus(members.len());
+            let surplus = account.excess(members.len());
             cut_of_account(&account, &members[..surplus]);
         }
     }
@@ -64,7 +64,7 @@ pub fn keep_account_limits(broker: &Broker, accounts: &BTreeMap<String, Arc<Acco
     for (name, mut members) in of_accounts {
         let account = &accounts[name];
         members.sort_unstable_by_key(|connection| std::cmp::Reverse(connection.cid));
-        members.truncate(account.surplus(members.len()));
+        members.truncate(account.excess(members.len()));
         cut_of_account(account, &members);
     }
 }
@@ -80,7 +80,7 @@ fn cut_of_account(account: &Account, connections: &[Arc<Connection>]) {
             "Closed {} connections of account {:?} to fall within its {}",
             connections.len(),
             account.name,
-            account.room()
+            account.limit_text()
         );
     }
 }

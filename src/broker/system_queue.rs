@@ -20,7 +20,7 @@ use crate::{
     connection::{CloseReason, Connection},
     delivery::SubjectBatch,
     protocol::CRLF,
-    telemetry::held::allocated,
+    telemetry::pool::allocated,
 };
 
 /// Notices that may wait. A storm of connects beyond it loses some of its
@@ -69,7 +69,7 @@ struct Held {
 
 impl Drop for Held {
     fn drop(&mut self) {
-        self.account.asked.give_back(self.bytes);
+        self.account.request_memory.release(self.bytes);
     }
 }
 
@@ -335,7 +335,7 @@ impl Request {
     pub fn new(account: &Arc<Account>, reply: &[u8], ask: Query, body: &[u8]) -> Option<Self> {
         let body = &body[..body.len().min(BODY_MAX)];
         let bytes = size_of::<Notice>() + allocated(reply.len()) + allocated(body.len());
-        account.asked.hold(bytes).then(|| Self {
+        account.request_memory.reserve(bytes).then(|| Self {
             account: account.clone(),
             reply: reply.into(),
             ask,
@@ -383,7 +383,10 @@ mod tests {
         assert!((50..=SYSTEM_REQUESTS.limit() / BODY_MAX).contains(&waiting.len()));
         assert!(request(&other).is_some());
         drop(waiting);
-        assert_eq!((one.asked.bytes(), other.asked.bytes()), (0, 0));
+        assert_eq!(
+            (one.request_memory.bytes(), other.request_memory.bytes()),
+            (0, 0)
+        );
     }
 
     #[test]

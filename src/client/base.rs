@@ -63,7 +63,7 @@ impl Base {
 
     /// The client is who this login says, and has said this of itself.
     pub(super) fn note_identity(&self, login: Login, options: Option<&ConnectOptions>) {
-        let series = metrics::number(Kind::Client, &login.account);
+        let series = metrics::series_number(Kind::Client, &login.account);
         let text = |of: fn(&ConnectOptions) -> &String| {
             options.map_or_else(String::new, |it| of(it).clone())
         };
@@ -127,7 +127,7 @@ pub(super) fn log_end(
 ) {
     let mut text = end.text();
     if let Some((throttle, others)) = throttle {
-        match throttle.tell(MonotonicMillis::now(), text, others) {
+        match throttle.throttle(MonotonicMillis::now(), text, others) {
             Some(throttled) => text = throttled,
             None => return,
         }
@@ -145,7 +145,7 @@ pub(super) fn log_end(
 
 /// How the connection of a client ends that is not let in.
 pub(super) fn refused(credentials: &Credentials, refusal: &Refusal) -> End {
-    let user = match credentials.shown_user() {
+    let user = match credentials.display_user() {
         "" => String::new(),
         user => format!(" - User {user:?}"),
     };
@@ -153,9 +153,9 @@ pub(super) fn refused(credentials: &Credentials, refusal: &Refusal) -> End {
         CloseReason::AuthenticationFailure,
         ClientError::AuthorizationViolation,
     );
-    End::told(reason, error)
+    End::with_error(reason, error)
         .with(format!("authentication error{user}: {refusal}"))
-        .of_login(refusal)
+        .for_login(refusal)
 }
 
 /// How the connection of a client ends that took too long to log in.
@@ -164,9 +164,9 @@ pub(super) fn refused_late(limits: &Limits) -> End {
         CloseReason::AuthenticationTimeout,
         ClientError::AuthenticationTimeout,
     );
-    End::told(reason, error)
+    End::with_error(reason, error)
         .with(format!("no login within {:?}", limits.auth_timeout))
-        .of_login(&Refusal::Timeout)
+        .for_login(&Refusal::Timeout)
 }
 
 /// Counts a client out whose connection has ended before it was let in, or that

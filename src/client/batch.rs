@@ -173,7 +173,7 @@ impl Active {
         match too_large {
             false => Ok(()),
             true => {
-                let end = End::told(CloseReason::MaxPayload, ClientError::MaxPayload);
+                let end = End::with_error(CloseReason::MaxPayload, ClientError::MaxPayload);
                 Err(end.with(format!(
                     "payload of {} bytes for {}, max_payload is {}",
                     publish.total_len,
@@ -195,5 +195,5 @@ fn no_room(publish: &Publish<'_>) -> End {
         publish.total_len,
         quoted(publish.subject)
     );
-    End::silent(CloseReason::NoRoomForPayload, detail)
+    End::without_error(CloseReason::NoRoomForPayload, detail)
 }

@@ -4,8 +4,8 @@
 //! Each session is asked once whether it would be let in now, as whom, and into
 //! which account. A client that would be stays connected, whatever else of its
 //! user or account is otherwise; of its subscriptions go those that would be
-//! refused. `server::reload` has all sessions look ([`tell_all`]) and afterwards
-//! cuts those for which there is no place any more (`broker::surplus`).
+//! refused. `server::reload` has all sessions look ([`notify_all`]) and afterwards
+//! cuts those for which there is no place any more (`broker::excess`).
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -49,12 +49,12 @@ const LOOK_EVERY: Duration = Duration::from_millis(1);
 const REMOVED_TOLD: usize = 10;
 
 /// Has every session take over the settings in force, and waits for it.
-pub fn tell_all(broker: &Broker) {
+pub fn notify_all(broker: &Broker) {
     let generation = broker.limits.generation();
     let mut waiting = broker.registry.open(Kind::Client);
     waiting
         .iter()
-        .for_each(|connection| connection.tell_changed());
+        .for_each(|connection| connection.notify_changed());
     let deadline = Instant::now() + PATIENCE;
     // Who is not in yet has nothing to lose, and may take its time.
     let is_behind = |connection: &Arc<Connection>| {
@@ -197,7 +197,7 @@ impl Active {
         let before = self.base.connection.subscriptions.lock().drain();
         self.account.unsubscribe(buffers, &before);
         self.join(account)?;
-        let series = metrics::number(Kind::Client, &self.account.name);
+        let series = metrics::series_number(Kind::Client, &self.account.name);
         self.base.connection.series.store(series, Ordering::Relaxed);
         for subscription in before {
             let moved = Arc::new(subscription.moved());
@@ -239,7 +239,7 @@ impl Active {
         {
             let (reason, error) = (CloseReason::MaxSubscriptions, ClientError::MaxSubscriptions);
             let detail = format!("{} subscriptions, after a reload", all.len());
-            return Err(End::told(reason, error).with(detail));
+            return Err(End::with_error(reason, error).with(detail));
         }
         all.retain(|subscription| {
             let (subject, queue) = (subscription.subject(), subscription.queue());

@@ -63,7 +63,7 @@ pub(super) fn tell_closed(
     let text = format!(
         "{reason} after {:.1} s; {} messages ({} bytes) in, {} ({} bytes) out, {subscriptions} \
          subscriptions, from {}",
-        connection.start.clock().until(now).as_secs_f64(),
+        connection.start.millis().until(now).as_secs_f64(),
         traffic.in_msgs,
         traffic.in_bytes,
         traffic.out_msgs,

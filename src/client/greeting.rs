@@ -90,8 +90,8 @@ impl Greeting {
     /// Ends a connection that is one too many.
     pub(super) fn refuse_for_max_connections(&self, buffers: &mut ThreadBuffers) {
         let detail = format!("max_connections is {}", self.limits.max_connections);
-        let end = End::told(CloseReason::MaxConnections, ClientError::MaxConnections);
-        let throttle = &self.broker.telemetry.strangers;
+        let end = End::with_error(CloseReason::MaxConnections, ClientError::MaxConnections);
+        let throttle = &self.broker.telemetry.refused_connections;
         self.refuse(
             buffers,
             &end.with(detail),
@@ -101,8 +101,8 @@ impl Greeting {
 
     /// Ends a connection that begins while too many do.
     pub(super) fn refuse_for_rate(&self, buffers: &mut ThreadBuffers) {
-        let end = End::told(CloseReason::MaxConnections, ClientError::ConnectionRate);
-        let throttle = &self.broker.telemetry.beyond_rate;
+        let end = End::with_error(CloseReason::MaxConnections, ClientError::ConnectionRate);
+        let throttle = &self.broker.telemetry.over_rate;
         let end = end.with("connection_rate_limit is reached");
         self.refuse(buffers, &end, (throttle, "beyond the limit"));
     }

@@ -23,7 +23,7 @@ use crate::{
     },
     peer::{self, Driven, End, Ends, Link, Peer, Turn},
     protocol::{
-        before_login::{BeforeLogin, Due, Step, Unfit},
+        before_login::{BeforeLogin, BeforeLoginError, Expected, Step},
         connect::{ConnectOptions, Credentials},
         parse::Op,
     },
@@ -90,7 +90,7 @@ impl LoggingIn {
     pub(super) fn new(mut base: Base, place: Place) -> Box<Self> {
         let limits = &base.limits;
         let deadline = std::time::Instant::now() + limits.auth_timeout;
-        let said = BeforeLogin::new(Due::ClientConnect, limits.max_control_line, deadline);
+        let said = BeforeLogin::new(Expected::ClientConnect, limits.max_control_line, deadline);
         base.link.input.read_little(true);
         Box::new(Self {
             base,
@@ -149,11 +149,11 @@ impl LoggingIn {
         let connect = match said.step(std::time::Instant::now()) {
             Ok(Step::Connect(json)) => Some(json),
             // A client that needs no credentials need not say CONNECT.
-            Err(Unfit::NotDue) => None,
-            Err(Unfit::Parse(error)) => {
+            Err(BeforeLoginError::Unexpected) => None,
+            Err(BeforeLoginError::Parse(error)) => {
                 return Err(End::from(error).quoting(said.buffer(), false));
             }
-            Err(Unfit::Late) => return Err(refused_late(&self.base.limits)),
+            Err(BeforeLoginError::Timeout) => return Err(refused_late(&self.base.limits)),
             // What else there is comes from brokers only.
             Ok(_) | Err(_) => return Ok(()),
         };
@@ -200,7 +200,7 @@ impl LoggingIn {
         let membership = base.join(&account)?;
         let source = base.connection.peer.ip();
         let logins = &base.broker.telemetry.logins;
-        logins.accept(source, MonotonicMillis::now());
+        logins.record_success(source, MonotonicMillis::now());
         let permissions = login.permissions.take();
         base.note_identity(login, options.as_ref());
         *self.tried = base.connection.identity.lock().clone();
@@ -264,7 +264,7 @@ impl LogsIn for LoggingIn {
 
     fn log_end(&self, end: &End) {
         let broker = &self.base.broker;
-        let throttle = (&broker.telemetry.strangers, "that did not log in");
+        let throttle = (&broker.telemetry.refused_connections, "that did not log in");
         log_end(
             broker,
             &self.base.connection,

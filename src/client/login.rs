@@ -100,7 +100,7 @@ pub(super) trait LogsIn: Peer + Sync {
             certname: self.connection().certname().to_owned(),
             lang: options.lang.clone(),
             version: options.version.clone(),
-            user: options.credentials.shown_user().to_owned(),
+            user: options.credentials.display_user().to_owned(),
             ..Identity::default()
         };
         self.note_tried(tried.remembered());
@@ -180,7 +180,7 @@ pub(super) trait LogsIn: Peer + Sync {
         let delay = end.login.map_or(Duration::ZERO, |reason| {
             let (base, now) = (self.base(), MonotonicMillis::now());
             let logins = &base.broker.telemetry.logins;
-            logins.refuse(reason, base.connection.peer.ip(), now)
+            logins.record_refusal(reason, base.connection.peer.ip(), now)
         });
         if delay.is_zero() || end.reason == CloseReason::AuthenticationTimeout {
             return self.base().conclude(buffers, &end);
@@ -198,7 +198,7 @@ fn hold(base: &Base, credentials: &Credentials) -> Duration {
         return Duration::ZERO;
     }
     let logins = &base.broker.telemetry.logins;
-    logins.hold(base.connection.peer.ip(), MonotonicMillis::now())
+    logins.check_delay(base.connection.peer.ip(), MonotonicMillis::now())
 }
 
 /// Waits until a login is decided and continues with what was read behind it. Meanwhile
@@ -289,11 +289,14 @@ pub(super) async fn while_open<S: LogsIn, T>(
 pub(super) fn check_protocol(options: &ConnectOptions, headers: bool) -> Result<(), End> {
     if !matches!(options.protocol, 0 | 1) {
         let (reason, error) = (CloseReason::BadClientProtocol, ClientError::InvalidProtocol);
-        return Err(End::told(reason, error));
+        return Err(End::with_error(reason, error));
     }
     if options.no_responders && !(options.headers && headers) {
         let reason = CloseReason::NoRespondersWithoutHeaders;
-        return Err(End::told(reason, ClientError::NoRespondersWithoutHeaders));
+        return Err(End::with_error(
+            reason,
+            ClientError::NoRespondersWithoutHeaders,
+        ));
     }
     Ok(())
 }

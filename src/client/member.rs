@@ -32,13 +32,13 @@ impl Drop for Membership {
 impl Base {
     /// Takes a place in `account`, whose limits are in force from now on.
     pub(super) fn join(&mut self, account: &Arc<Account>) -> Result<Membership, End> {
-        let Some(place) = account.enter() else {
+        let Some(place) = account.admit() else {
             let (reason, error) = (
                 CloseReason::MaxAccountConnections,
                 ClientError::MaxAccountConnections,
             );
-            let detail = format!("account {:?} has {}", account.name, account.room());
-            return Err(End::told(reason, error).with(detail));
+            let detail = format!("account {:?} has {}", account.name, account.limit_text());
+            return Err(End::with_error(reason, error).with(detail));
         };
         self.limits = narrowed(self.broker.limits.current(), &account.limits());
         self.broker.system.count(&account.name);

@@ -41,7 +41,7 @@ use crate::{
     peer::{self, Driven},
 };
 use active::Active;
-pub use changed::tell_all;
+pub use changed::notify_all;
 use greeting::Greeting;
 pub use listener::ClientListener;
 use logging_in::{LoggingIn, log_in, log_in_again};

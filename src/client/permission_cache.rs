@@ -8,12 +8,12 @@ use hashbrown::HashMap;
 use crate::{
     security::{
         delivery_filter::DeliveryFilter,
-        permissions::{Permissions, Subscribing},
+        permissions::{Permissions, SubscribeDecision},
         responses::Grants,
     },
     telemetry::{
         MonotonicMillis,
-        held::{Pool, Share, allocated},
+        pool::{Pool, Share, allocated},
     },
 };
 
@@ -81,13 +81,13 @@ impl PermissionCache {
     /// Whether the user may publish to `subject` without having been asked.
     pub(super) fn may_publish_unasked(&self, subject: &[u8]) -> bool {
         let permissions = self.permissions();
-        !permissions.limit_publishing() || permissions.may_publish(subject)
+        !permissions.restricts_publishing() || permissions.may_publish(subject)
     }
 
     /// Whether a message may be published to `subject`; a response that is
     /// permitted is used up.
     pub(super) fn may_publish(&mut self, subject: &[u8]) -> bool {
-        if !self.permissions().limit_publishing() {
+        if !self.permissions().restricts_publishing() {
             return true;
         }
         let permitted = match self.known.get(subject) {
@@ -111,9 +111,9 @@ impl PermissionCache {
         }
         if self.known.len() >= KNOWN_MAX {
             self.known.clear();
-            self.share.give_all_back();
+            self.share.release_all();
         }
-        if self.share.hold(VERDICT_LEN + allocated(subject.len())) {
+        if self.share.reserve(VERDICT_LEN + allocated(subject.len())) {
             self.known.insert(subject.into(), permitted);
         }
     }
@@ -121,10 +121,10 @@ impl PermissionCache {
     /// Whether deliveries to a subscription to `subject` are to be judged;
     /// `Err`: it is not permitted.
     pub(super) fn judges(&self, subject: &[u8], queue: Option<&[u8]>) -> Result<bool, ()> {
-        match self.permissions().judge_subscription(subject, queue) {
-            Subscribing::Allow => Ok(self.guard.grants.is_some()),
-            Subscribing::AllowSome => Ok(true),
-            Subscribing::Deny => Err(()),
+        match self.permissions().check_subscription(subject, queue) {
+            SubscribeDecision::Allow => Ok(self.guard.grants.is_some()),
+            SubscribeDecision::AllowFiltered => Ok(true),
+            SubscribeDecision::Deny => Err(()),
         }
     }
 }

@@ -105,7 +105,7 @@ impl Active {
     ) {
         let refused = std::mem::take(&mut buffers.refused);
         if refused > 0 {
-            self.base.broker.telemetry.replies_full.count_all(
+            self.base.broker.telemetry.replies_full.count_times(
                 self.account.name.as_bytes(),
                 refused,
                 self.base.connection.cid,
@@ -149,7 +149,7 @@ impl Active {
         mapped: &Mapped,
         flush: bool,
     ) {
-        for messages in batch.messages.chunks(mapped.stays_for()) {
+        for messages in batch.messages.chunks(mapped.batch_len_max()) {
             let destinations = mapped.choose(&self.account, batch.subject, &Path::START);
             let batch = SubjectBatch {
                 subject: &destinations.matches.subject,

@@ -13,7 +13,7 @@ use crate::{
         buffers::with_buffers,
         tls_listener::{Secured, TlsListener},
     },
-    peer::certificates::close_if_unwelcome,
+    peer::certificates::close_if_untrusted,
     security::{failure::Failure, options::HandshakeFirst},
 };
 
@@ -63,7 +63,7 @@ async fn introduce_and_secure(
             secure(connection, secured, is_first);
             // Other files may have come since the handshake checked them; from here
             // on, whoever brings them checks this connection.
-            close_if_unwelcome(&greeting.broker, tls, connection);
+            close_if_untrusted(&greeting.broker, tls, connection);
             nonce.or_else(|| Some(introduce(greeting)))
         }
         Err(failure) => {

@@ -78,7 +78,7 @@ impl Active {
             },
             Op::Ok => Ok(()),
             Op::Err(text) => {
-                let end = End::silent(CloseReason::ParseError, "Client Error");
+                let end = End::without_error(CloseReason::ParseError, "Client Error");
                 // A client that did not log in has met no error that it could name.
                 Err(match self.is_member() {
                     true => end.quoting(text, true),
@@ -116,7 +116,7 @@ impl Active {
             let subject = quoted(subject);
             return self.complain(buffers, ClientError::TooManyTokens { subject });
         }
-        if !self.account.has_room_for(subject, queue, sid) {
+        if !self.account.has_capacity_for(subject, queue, sid) {
             return self.complain(buffers, ClientError::MaxSubscriptions);
         }
         let subscription = {

@@ -54,7 +54,7 @@ impl Port {
     /// Whether `accepted` may be served. If it took one of the descriptors that are kept
     /// for others, somebody who has not logged in is cut, and what was theirs is waited
     /// for: so a burst does not run ahead of those that are to be closed for it.
-    pub async fn finds_room(
+    pub async fn has_free_descriptor(
         self,
         accepted: &impl AsRawFd,
         counted: &OpenSocket,

@@ -22,8 +22,8 @@ use crate::{
     protocol::message::Message,
     telemetry::{
         MonotonicMicros, MonotonicMillis,
-        held::SHOWN_LEN_MAX,
         metrics::{self, ThreadMetrics},
+        pool::SHORT_LEN_MAX,
     },
 };
 
@@ -226,7 +226,7 @@ impl ThreadBuffers {
     pub fn now(&self) -> MonotonicMillis {
         match self.read_at.is_none() {
             true => MonotonicMillis::now(),
-            false => self.read_at.clock(),
+            false => self.read_at.millis(),
         }
     }
 
@@ -267,7 +267,7 @@ impl ThreadBuffers {
     ) {
         let log = &mut self.batch_log;
         // A byte more than is kept, so that it is seen to be longer.
-        let subject = &subject[..subject.len().min(SHOWN_LEN_MAX + 1)];
+        let subject = &subject[..subject.len().min(SHORT_LEN_MAX + 1)];
         if log.seen <= BATCHES_ALL
             && log.subjects.ends_with(subject)
             && let Some(last) = log.entries.last_mut()

@@ -5,7 +5,7 @@
 use std::net::SocketAddr;
 
 use super::{Connection, Kind};
-use crate::telemetry::held::{allocated, shown};
+use crate::telemetry::pool::{allocated, shorten};
 
 /// What a peer tells of itself in CONNECT.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +42,7 @@ impl Identity {
 
     /// As it is remembered when its connection has ended: long texts are cut.
     pub fn remembered(&self) -> Self {
-        let cut = |text: &str| shown(text).into_owned();
+        let cut = |text: &str| shorten(text).into_owned();
         Self {
             name: cut(&self.name),
             certname: cut(&self.certname),

@@ -8,7 +8,7 @@ use super::{
     buffers::READ_BUFFER_LEN,
     payload::{NoRoom, Origin, Payload, READ},
 };
-use crate::telemetry::held::Share;
+use crate::telemetry::pool::Share;
 
 /// Bytes of an unfinished operation that are copied in front of what is read
 /// next. More than that is a long control line: it is added to, and looked at

@@ -181,7 +181,7 @@ impl Connection {
             settings: AtomicU64::new(0),
             flags: AtomicU8::new(0),
             waker: AtomicWaker::new(),
-            last_activity: AtomicU64::new(start.clock().0),
+            last_activity: AtomicU64::new(start.millis().0),
             rtt: AtomicU64::new(0),
         }
     }
@@ -294,7 +294,7 @@ impl Connection {
 
     /// Notes that all local interest was announced to the peer of a route; whether
     /// that is new.
-    pub fn set_told(&self) -> bool {
+    pub fn set_announced(&self) -> bool {
         !self.is_told.swap(true, Ordering::AcqRel)
     }
 

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
 
-use crate::telemetry::held::{Pool, Share};
+use crate::telemetry::pool::{Pool, Share};
 
 /// Bytes of the payloads that are being read.
 pub static READ: Pool = Pool::new(usize::MAX);
@@ -81,7 +81,7 @@ impl Payload {
 
     fn within(pool: &'static Pool, bytes: Vec<u8>) -> Self {
         let share = Share::new(pool);
-        share.hold_anyway(bytes.len());
+        share.reserve_unlimited(bytes.len());
         Self {
             bytes,
             share,
@@ -105,9 +105,9 @@ impl Payload {
             false => whole,
         };
         if !grows {
-            payload.reserved.hold_anyway(len);
+            payload.reserved.reserve_unlimited(len);
         } else {
-            payload.hold(len)?;
+            payload.reserve(len)?;
         }
         payload.bytes.reserve_exact(len);
         payload.append(bytes);
@@ -168,14 +168,14 @@ impl Payload {
     fn grow(&mut self, whole: usize) -> Result<(), NoRoom> {
         let capacity = self.bytes.capacity();
         let more = capacity.max(RESERVED_MIN).min(whole - capacity.min(whole));
-        self.hold(more)?;
+        self.reserve(more)?;
         self.bytes.reserve_exact(capacity + more - self.bytes.len());
         Ok(())
     }
 
     /// Reserves so many bytes more.
-    fn hold(&self, bytes: usize) -> Result<(), NoRoom> {
-        if self.reserved.hold(bytes) {
+    fn reserve(&self, bytes: usize) -> Result<(), NoRoom> {
+        if self.reserved.reserve(bytes) {
             return Ok(());
         }
         let peers_limit = RESERVED.limit().saturating_mul(PEERS_TIMES);
@@ -183,7 +183,7 @@ impl Payload {
         if self.origin != Origin::Peer || all > peers_limit {
             return Err(NoRoom);
         }
-        self.reserved.hold_anyway(bytes);
+        self.reserved.reserve_unlimited(bytes);
         Ok(())
     }
 }

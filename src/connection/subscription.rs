@@ -18,7 +18,7 @@ use crate::{
     sublist::{Entry, Slot},
     telemetry::{
         Counter, MessageTotals,
-        held::{Pool, allocated},
+        pool::{Pool, allocated},
     },
 };
 
@@ -53,7 +53,7 @@ pub struct Subscription {
 struct Shadow {
     origin: Arc<Subscription>,
     subjects: Arc<Renaming>,
-    lent: Arc<MessageTotals>,
+    exported_traffic: Arc<MessageTotals>,
 }
 
 /// Bytes of what a shadow stands for, and of its place among its origin's shadows.
@@ -117,18 +117,18 @@ impl Subscription {
 
     /// The shadow of a subscription in an account whose messages its own
     /// account imports: it takes `subject` there, and delivers to `origin`
-    /// under the subject that `subjects` makes of it. `lent` counts what it delivers.
+    /// under the subject that `subjects` makes of it. `exported_traffic` counts what it delivers.
     pub fn shadow(
         origin: &Arc<Self>,
         subject: &[u8],
         subjects: Arc<Renaming>,
-        lent: Arc<MessageTotals>,
+        exported_traffic: Arc<MessageTotals>,
     ) -> Self {
         Self {
             shadow: Some(Box::new(Shadow {
                 origin: origin.clone(),
                 subjects,
-                lent,
+                exported_traffic,
             })),
             ..Self::new(
                 origin.connection.clone(),
@@ -164,14 +164,14 @@ impl Subscription {
     /// as nats-server has it, what an imported stream brings is sent by the account
     /// that exports it, and not by the one whose client gets it.
     #[inline]
-    pub fn lent(&self) -> Option<&MessageTotals> {
-        self.shadow.as_ref().map(|shadow| &*shadow.lent)
+    pub fn exported_traffic(&self) -> Option<&MessageTotals> {
+        self.shadow.as_ref().map(|shadow| &*shadow.exported_traffic)
     }
 
     /// The subject that a message to `subject` is delivered under.
     pub fn delivered_subject<'a>(&self, subject: &'a [u8]) -> Cow<'a, [u8]> {
         match &self.shadow {
-            Some(shadow) => Cow::Owned(shadow.subjects.forth.applied(subject)),
+            Some(shadow) => Cow::Owned(shadow.subjects.to_local.applied(subject)),
             None => Cow::Borrowed(subject),
         }
     }

@@ -4,14 +4,14 @@ use std::{mem::size_of_val, os::fd::AsRawFd};
 
 use tokio::net::TcpStream;
 
-use crate::telemetry::slow::SocketFigures;
+use crate::telemetry::slow::SocketStats;
 
 /// Bytes of the system's answer that are read. Their order is part of the
 /// system's interface (`struct tcp_info` of linux/tcp.h); newer systems append.
 const LEN: usize = 232;
 
 /// TCP_INFO of this socket; `None` where the kernel lacks some of it.
-pub(super) fn read(stream: &TcpStream) -> Option<SocketFigures> {
+pub(super) fn read(stream: &TcpStream) -> Option<SocketStats> {
     let mut answer = [0_u8; LEN];
     let mut len = size_of_val(&answer) as libc::socklen_t;
     // SAFETY: `answer` is valid for writes of `len` bytes, and both outlive the
@@ -30,7 +30,7 @@ pub(super) fn read(stream: &TcpStream) -> Option<SocketFigures> {
     }
     let u32_at = |at: usize| Some(u32::from_ne_bytes(answer.get(at..at + 4)?.try_into().ok()?));
     let u64_at = |at: usize| Some(u64::from_ne_bytes(answer.get(at..at + 8)?.try_into().ok()?));
-    Some(SocketFigures {
+    Some(SocketStats {
         probes: answer[3],
         unacked: u32_at(24)?,
         rtt: u32_at(68)?,

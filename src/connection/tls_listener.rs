@@ -71,7 +71,7 @@ pub struct HandshakeView {
 }
 
 /// Why a peer that was let in would not be any more.
-pub struct Unwelcome {
+pub struct Untrusted {
     /// As the connection ends.
     pub reason: CloseReason,
     /// Whose certificate it is about.
@@ -82,7 +82,7 @@ pub struct Unwelcome {
     revoked_authority: Option<String>,
 }
 
-impl Unwelcome {
+impl Untrusted {
     /// Whom it is about, where revoked ones are counted: `who`, or that and the CA.
     pub fn counted_as(&self, who: String) -> String {
         match &self.revoked_authority {
@@ -175,11 +175,11 @@ impl TlsListener {
     /// Why a connection's peer, which was let in, would not be by the block and
     /// the files in force now; `None` if it would. That a certificate has expired
     /// meanwhile ends no connection.
-    pub fn find_unwelcome(&self, connection: &Connection) -> Option<Unwelcome> {
+    pub fn find_untrusted(&self, connection: &Connection) -> Option<Untrusted> {
         let tls = connection.tls()?;
         let chain = tls.peer_certificates();
         let material = self.store.current();
-        let refused = |why: &str, subject: String| Unwelcome {
+        let refused = |why: &str, subject: String| Untrusted {
             reason: CloseReason::TlsHandshakeFailure,
             text: format!("{why}: {subject}"),
             subject,
@@ -191,7 +191,7 @@ impl TlsListener {
             return material.options.verify.then(|| refused(why, peer));
         };
         if let Some(revoked) = material.revocations.find_revoked(&chain) {
-            return Some(Unwelcome {
+            return Some(Untrusted {
                 reason: CloseReason::CertificateRevoked,
                 text: revoked.to_string(),
                 revoked_authority: revoked.authority,
@@ -209,11 +209,11 @@ impl TlsListener {
             return Some(refused(why, subject()));
         }
         let known = connection.certificate.get();
-        if !tls.is_dialled && known.is_some_and(|it| !material.options.takes(it)) {
+        if !tls.is_dialled && known.is_some_and(|it| !material.options.accepts(it)) {
             return Some(refused(UNKNOWN_HOST, subject()));
         }
         let why = "the CA of its certificate is no longer trusted";
-        (!material.knows_issuer(&chain, tls.is_dialled)).then(|| refused(why, subject()))
+        (!material.trusts_issuer(&chain, tls.is_dialled)).then(|| refused(why, subject()))
     }
 
     /// Looks at the certificate of a peer whose session goes on, which TLS did
@@ -249,7 +249,7 @@ impl TlsListener {
                 return Err(Failure::new(Cause::NotPinned, text));
             }
         }
-        if !tls.is_dialled && !material.options.takes(&certificate) {
+        if !tls.is_dialled && !material.options.accepts(&certificate) {
             let text = format!("{UNKNOWN_HOST}: {}", certificate.subject);
             return Err(Failure::new(Cause::BadCertificate, text));
         }
@@ -262,7 +262,7 @@ impl TlsListener {
     /// What to log of a failure, if anything: many of them do not flood the log.
     pub fn tell(&self, text: String) -> Option<String> {
         self.told
-            .tell(MonotonicMillis::now(), text, "failed handshakes")
+            .throttle(MonotonicMillis::now(), text, "failed handshakes")
     }
 
     /// How handshakes went so far.

@@ -52,7 +52,7 @@ pub enum Wake {
 
 impl Connection {
     /// Has the connection's own task take over settings that are in force now.
-    pub fn tell_changed(&self) {
+    pub fn notify_changed(&self) {
         self.raise(CHANGED);
     }
 

@@ -24,11 +24,11 @@ pub fn deliver_to_queue_group(
     let turns = members.len() + elsewhere;
     let start = fastrand::usize(..turns);
     buffers.cost += turns.min(batch.messages.len()) + batch.cost();
-    let (mut undelivered, mut theirs) = (Vec::new(), Vec::new());
+    let (mut undelivered, mut export_subject) = (Vec::new(), Vec::new());
     for first in 0..turns.min(batch.messages.len()) {
         let picked = (first..batch.messages.len()).step_by(turns);
         let Some(member) = members.get((start + first) % turns) else {
-            theirs.extend(picked);
+            export_subject.extend(picked);
             continue;
         };
         let pick = Pick { first, step: turns };
@@ -48,7 +48,7 @@ pub fn deliver_to_queue_group(
         now,
         flush,
     );
-    undelivered.extend(theirs);
+    undelivered.extend(export_subject);
     undelivered.sort_unstable();
     undelivered
 }

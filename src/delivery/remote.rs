@@ -8,7 +8,7 @@ use crate::{
     sublist::{Entry, Slot},
     telemetry::{
         MessageTotals,
-        held::{Pool, allocated},
+        pool::{Pool, allocated},
     },
 };
 

@@ -19,7 +19,7 @@ use super::{
 use crate::{
     connection::{Connection, buffers::ThreadBuffers},
     sublist::{Entry, Matches},
-    telemetry::{MonotonicMillis, held::allocated},
+    telemetry::{MonotonicMillis, pool::allocated},
 };
 
 /// More members of a queue group at the peers count as so many.

@@ -42,7 +42,7 @@ impl Subscription {
         let subject = self.delivered_subject(batch.subject);
         let guard = self.guard();
         if let Some(guard) = &guard
-            && !guard.lets_through(&subject, self.queue())
+            && !guard.allows(&subject, self.queue())
         {
             return 0;
         }
@@ -135,15 +135,15 @@ impl Subscription {
             if let Some(guard) = guard
                 && let Some(reply) = batch.reply(message)
             {
-                guard.asked(reply);
+                guard.record_request(reply);
             }
         }
         let (msgs, bytes) = (taken as u64, bytes as u64);
-        match self.lent() {
+        match self.exported_traffic() {
             None => appender.count(msgs, bytes),
-            Some(lent) => {
+            Some(exported_traffic) => {
                 appender.count_borrowed(msgs, bytes);
-                lent.add(msgs, bytes);
+                exported_traffic.add(msgs, bytes);
             }
         }
         origin.delivered.add(msgs);

@@ -38,7 +38,7 @@ use crate::{
     protocol::encode::{push_interest, push_no_interest},
     security::permissions::Permissions,
     sublist::{Entry as _, Sublist},
-    telemetry::held::allocated,
+    telemetry::pool::allocated,
 };
 
 /// Keys that are looked at for a peer in one hold of the lock, announced or not.

@@ -1,4 +1,4 @@
-//! Where log lines go: stderr, a log server, or a file that is rotated by size.
+//! Destinations of log lines: stderr, a log server, or a file that is rotated by size.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -16,26 +16,26 @@ use chrono::Local;
 
 use super::syslog::Connection;
 
-/// Who may read the log: its owner writes, its group reads.
+/// Permissions of log files: the owner writes, the group reads.
 const FILE_MODE: u32 = 0o640;
-/// What is added to the name of a rotated file.
+/// Suffix of a rotated file.
 const BACKUP_FORMAT: &str = "%Y.%m.%d.%H.%M.%S.%9f";
 
-/// The place of the log.
+/// An open destination.
 pub(super) enum Sink {
     File(LogFile),
     Stderr,
     Syslog(Connection),
 }
 
-/// Lines that were not written to their end.
+/// Lines that were not written completely.
 pub(super) struct Unwritten {
-    /// Bytes that were.
+    /// Bytes that were written.
     pub(super) written: usize,
     pub(super) cause: io::Error,
 }
 
-/// How long to wait for a place that takes nothing now and does not block.
+/// Pause when a non-blocking destination accepts nothing.
 const FULL_PAUSE: Duration = Duration::from_millis(10);
 
 /// An open log file.
@@ -44,12 +44,12 @@ pub(super) struct LogFile {
     file: File,
     /// Bytes in the file.
     size: u64,
-    /// Bytes at which it is rotated; 0 is never.
+    /// Size at which it is rotated; 0 for never.
     limit: u64,
-    /// Most files, this one included; 0 keeps all.
+    /// Limit of files, including this one; 0 keeps all.
     max_files: usize,
-    /// Whether the file ends with half a line.
-    is_torn: bool,
+    /// Whether the file ends within a line.
+    has_partial_line: bool,
 }
 
 impl Sink {
@@ -61,12 +61,12 @@ impl Sink {
             size,
             limit,
             max_files,
-            is_torn: false,
+            has_partial_line: false,
         }))
     }
 
-    /// Bytes until the file is rotated.
-    pub(super) fn room(&self) -> u64 {
+    /// Bytes until the file must be rotated.
+    pub(super) fn bytes_left(&self) -> u64 {
         match self {
             Sink::File(log) if log.limit > 0 => log.limit.saturating_sub(log.size),
             _ => u64::MAX,
@@ -74,17 +74,17 @@ impl Sink {
     }
 
     /// Opens the file again if another one has its name now.
-    pub(super) fn follow_name(&mut self) {
+    pub(super) fn reopen_if_moved(&mut self) {
         if let Sink::File(log) = self
-            && !log.has_its_name()
+            && !log.is_current()
         {
-            // What is open stays in use if that fails.
+            // On failure the open file stays in use.
             let _ = log.reopen();
         }
     }
 
-    /// Rotates the file if it is full: where the full one is now. If that fails,
-    /// it stays in use.
+    /// Rotates the file if it is full; returns the new name of the full one. On failure the file
+    /// stays in use.
     pub(super) fn rotate(&mut self) -> Option<io::Result<PathBuf>> {
         match self {
             Sink::File(log) if log.limit > 0 && log.size > log.limit => Some(log.rotate()),
@@ -92,9 +92,9 @@ impl Sink {
         }
     }
 
-    /// Writes whole lines.
+    /// Writes complete lines.
     ///
-    /// # Errors
+    ///  # Errors
     ///
     /// How much was written, and why no more.
     pub(super) fn append(&mut self, lines: &str) -> Result<(), Unwritten> {
@@ -112,8 +112,8 @@ impl LogFile {
         Ok(())
     }
 
-    /// Whether the open file is the one under its name.
-    fn has_its_name(&self) -> bool {
+    /// Whether the open file is the one with its name.
+    fn is_current(&self) -> bool {
         let same = || -> io::Result<bool> {
             let (open, named) = (self.file.metadata()?, fs::metadata(&self.path)?);
             Ok((open.dev(), open.ino()) == (named.dev(), named.ino()))
@@ -122,9 +122,9 @@ impl LogFile {
     }
 
     fn append(&mut self, lines: &str) -> Result<(), Unwritten> {
-        if self.is_torn {
+        if self.has_partial_line {
             let ended = write(&mut self.file, "\n");
-            self.is_torn = ended.is_err();
+            self.has_partial_line = ended.is_err();
             ended?;
         }
         let result = write(&mut self.file, lines);
@@ -133,14 +133,14 @@ impl LogFile {
             Err(unwritten) => unwritten.written,
         };
         self.size = self.size.saturating_add(written as u64);
-        self.is_torn = written > 0 && lines.as_bytes()[written - 1] != b'\n';
+        self.has_partial_line = written > 0 && lines.as_bytes()[written - 1] != b'\n';
         result
     }
 
     fn rotate(&mut self) -> io::Result<PathBuf> {
         let result = self.try_rotate();
         if result.is_err() {
-            // The next try comes after as many bytes again, not at each line.
+            // Try again after the same number of bytes, not at each line.
             self.size = 0;
         }
         result
@@ -162,10 +162,10 @@ impl LogFile {
             return Ok(());
         }
         let mut backups = self.backups()?;
-        // The stamps sort by age.
+        // The time stamps sort by age.
         backups.sort();
-        let surplus = backups.len().saturating_sub(self.max_files - 1);
-        backups[..surplus].iter().try_for_each(fs::remove_file)
+        let excess = backups.len().saturating_sub(self.max_files - 1);
+        backups[..excess].iter().try_for_each(fs::remove_file)
     }
 
     fn backups(&self) -> io::Result<Vec<PathBuf>> {
@@ -189,11 +189,11 @@ impl LogFile {
     }
 }
 
-/// Writes a text; a place that does not block and takes nothing is waited for.
-fn write(place: &mut impl Write, text: &str) -> Result<(), Unwritten> {
+/// Writes a text, waiting while a non-blocking destination accepts nothing.
+fn write(destination: &mut impl Write, text: &str) -> Result<(), Unwritten> {
     let mut written = 0;
     while written < text.len() {
-        match place.write(&text.as_bytes()[written..]) {
+        match destination.write(&text.as_bytes()[written..]) {
             Ok(0) => {
                 let cause = io::ErrorKind::WriteZero.into();
                 return Err(Unwritten { written, cause });
@@ -207,12 +207,12 @@ fn write(place: &mut impl Write, text: &str) -> Result<(), Unwritten> {
     Ok(())
 }
 
-/// Writes a text to stderr if it takes it at once. Whoever still has another place
-/// to write to must not hang here.
+/// Writes a text to stderr if it accepts it immediately, so that a blocked stderr does not block
+/// other destinations.
 ///
-/// # Errors
+///  # Errors
 ///
-/// It takes nothing now, or it cannot be written.
+/// It accepts nothing now, or the write failed.
 pub(super) fn write_to_ready_stderr(text: &str) -> io::Result<()> {
     let mut stderr = io::stderr().lock();
     for part in text.as_bytes().chunks(libc::PIPE_BUF) {
@@ -231,7 +231,7 @@ pub(super) fn write_to_ready_stderr(text: &str) -> io::Result<()> {
     Ok(())
 }
 
-/// Whether a text has the shape of [`BACKUP_FORMAT`].
+/// Whether a text has the form of [`BACKUP_FORMAT`].
 fn is_stamp(text: &str) -> bool {
     let lengths = text.split('.').map(str::len);
     lengths.eq([4, 2, 2, 2, 2, 2, 9])
@@ -240,7 +240,7 @@ fn is_stamp(text: &str) -> bool {
             .all(|byte| byte == b'.' || byte.is_ascii_digit())
 }
 
-/// Opens a file for appending; gives its present size too.
+/// Opens a file for appending; also returns its size.
 fn open_file(path: &Path) -> io::Result<(File, u64)> {
     let file = OpenOptions::new()
         .append(true)

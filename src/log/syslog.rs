@@ -1,8 +1,8 @@
 //! The system's log and log servers: RFC 3164 over `/dev/log`, UDP or TCP.
 //!
-//! Only the thread that writes the log sends here. What a socket does not take at
-//! once, or within a second over TCP, the log server does not get: see
-//! [`Work`](super::writer) for where it goes.
+//! Only the thread that writes the log sends here. Lines that a socket does not accept immediately
+//! (over TCP within a second) do not reach the log server: [`WriterThread`](super::writer) decides
+//! what happens to them.
 
 use std::{
     env, fmt, io,
@@ -19,44 +19,44 @@ use chrono::Local;
 use super::sink::Unwritten;
 use crate::config::options::RemoteSyslog;
 
-/// Where programs of this machine log to.
-const LOCAL: &str = "/dev/log";
+/// The socket of this machine's log.
+const LOCAL_SOCKET: &str = "/dev/log";
 
-/// Messages of daemons.
+/// The facility for daemons.
 const FACILITY: u8 = 3;
 
-/// Bytes of a message's text; servers cut at 8 KiB.
+/// Limit of a message's text in bytes; servers cut messages at 8 KiB.
 const TEXT_LEN_MAX: usize = 7 * 1024;
 
-/// How long a connection or a write over TCP may take.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// Time limit of connecting and of a write over TCP.
+const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Between two tries to reach a server that was lost.
+/// Pause between two attempts to connect.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Which log it is.
+/// Which log.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Syslog {
-    /// The one of this machine.
+    /// The system's log.
     Local,
-    /// A server's.
+    /// A log server.
     Remote(RemoteSyslog),
 }
 
 impl fmt::Display for Syslog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Local => write!(f, "the system's log {LOCAL}"),
+            Self::Local => write!(f, "the system's log {LOCAL_SOCKET}"),
             Self::Remote(remote) => write!(f, "the log server {remote}"),
         }
     }
 }
 
 impl Syslog {
-    /// Where it is, as the configuration has it.
+    /// Its address, as in the configuration.
     pub fn address(&self) -> String {
         match self {
-            Self::Local => LOCAL.to_owned(),
+            Self::Local => LOCAL_SOCKET.to_owned(),
             Self::Remote(remote) => remote.to_string(),
         }
     }
@@ -68,24 +68,23 @@ enum Socket {
     Tcp(TcpStream),
 }
 
-/// A log, whether it can be reached now or not.
+/// A log, whether it can be reached or not.
 pub(super) struct Connection {
-    place: Syslog,
-    /// Why there is none if there is none.
+    target: Syslog,
+    /// The error if there is no connection.
     socket: io::Result<Socket>,
     tried: Instant,
-    /// What stands before each text but the time: for servers the host as well.
+    /// What precedes each text, except the time; for servers that includes the host.
     origin: String,
 }
 
 impl Connection {
-    /// Reaches the log. May wait for the resolver. One that cannot be reached now is
-    /// tried again with what there is to send.
-    pub(super) fn open(place: Syslog) -> Self {
+    /// Connects. May wait for the resolver. If it fails, sending tries again.
+    pub(super) fn open(target: Syslog) -> Self {
         Self {
-            origin: origin(&place),
-            socket: reach(&place),
-            place,
+            origin: origin(&target),
+            socket: connect_to(&target),
+            target,
             tried: Instant::now(),
         }
     }
@@ -97,9 +96,9 @@ impl Connection {
 
     /// Sends each line as a message.
     ///
-    /// # Errors
+    ///  # Errors
     ///
-    /// How many bytes of lines were sent, and why no more.
+    /// How many bytes were sent, and why no more.
     pub(super) fn append(&mut self, lines: &str) -> Result<(), Unwritten> {
         let mut written = 0;
         for line in lines.split_inclusive('\n') {
@@ -114,11 +113,11 @@ impl Connection {
     fn send(&mut self, line: &str) -> io::Result<()> {
         if self.socket.is_err() && self.tried.elapsed() >= RETRY {
             self.tried = Instant::now();
-            self.socket = reach(&self.place);
+            self.socket = connect_to(&self.target);
         }
         let socket = match &mut self.socket {
             Ok(socket) => socket,
-            Err(cause) => return Err(again(cause)),
+            Err(cause) => return Err(copy_error(cause)),
         };
         let message = message(line, &self.origin, &Local::now().format("%b %e %H:%M:%S"));
         let sent = match socket {
@@ -129,39 +128,39 @@ impl Connection {
         if let Err(cause) = &sent
             && !keeps_socket(socket, cause.kind())
         {
-            self.socket = Err(again(cause));
+            self.socket = Err(copy_error(cause));
         }
         sent
     }
 }
 
-/// Whether what comes next may find its way through the same socket.
+/// Whether the socket may still work after this error.
 fn keeps_socket(socket: &Socket, failure: io::ErrorKind) -> bool {
     use io::ErrorKind::{ConnectionRefused, WouldBlock};
     match socket {
-        // Half a line may have been sent.
+        // A part of a line may have been sent.
         Socket::Tcp(_) => false,
-        // It is full, or an earlier datagram found nobody.
+        // The buffer is full, or an earlier datagram was refused.
         Socket::Udp(_) => matches!(failure, ConnectionRefused | WouldBlock),
-        // One that refuses is the socket of a server that is gone.
+        // A refusal means that the server's socket is gone.
         Socket::Unix(_) => failure == WouldBlock,
     }
 }
 
-/// The same error for one more who asks.
-fn again(cause: &io::Error) -> io::Error {
+/// A copy of the error.
+fn copy_error(cause: &io::Error) -> io::Error {
     io::Error::new(cause.kind(), cause.to_string())
 }
 
-fn reach(place: &Syslog) -> io::Result<Socket> {
+fn connect_to(target: &Syslog) -> io::Result<Socket> {
     let unix = |path: &Path| {
         let socket = UnixDatagram::unbound()?;
         socket.connect(path)?;
         socket.set_nonblocking(true)?;
         Ok(Socket::Unix(socket))
     };
-    match place {
-        Syslog::Local => unix(Path::new(LOCAL)),
+    match target {
+        Syslog::Local => unix(Path::new(LOCAL_SOCKET)),
         Syslog::Remote(RemoteSyslog::Unix(path)) => unix(path),
         Syslog::Remote(RemoteSyslog::Udp(host, port)) => {
             let mut last = io::Error::new(io::ErrorKind::NotFound, "no address for this host");
@@ -186,8 +185,8 @@ fn reach(place: &Syslog) -> io::Result<Socket> {
         Syslog::Remote(RemoteSyslog::Tcp(host, port)) => {
             let mut last = io::Error::new(io::ErrorKind::NotFound, "no address for this host");
             for address in (host.as_str(), *port).to_socket_addrs()? {
-                let connected = TcpStream::connect_timeout(&address, PATIENCE).and_then(|stream| {
-                    stream.set_write_timeout(Some(PATIENCE))?;
+                let connected = TcpStream::connect_timeout(&address, TIMEOUT).and_then(|stream| {
+                    stream.set_write_timeout(Some(TIMEOUT))?;
                     Ok(Socket::Tcp(stream))
                 });
                 match connected {
@@ -200,13 +199,16 @@ fn reach(place: &Syslog) -> io::Result<Socket> {
     }
 }
 
-/// The program and its process; for servers the host before it.
-fn origin(place: &Syslog) -> String {
+/// The program and its process id; for servers preceded by the host.
+fn origin(target: &Syslog) -> String {
     let program = env::args_os().next().unwrap_or_default();
     let name = Path::new(&program).file_name().unwrap_or_default();
     let tag = format!("{}[{}]", name.display(), process::id());
-    let is_of_this_machine = matches!(place, Syslog::Local | Syslog::Remote(RemoteSyslog::Unix(_)));
-    match is_of_this_machine {
+    let is_local = matches!(
+        target,
+        Syslog::Local | Syslog::Remote(RemoteSyslog::Unix(_))
+    );
+    match is_local {
         true => tag,
         false => format!("{} {tag}", host_name()),
     }
@@ -220,7 +222,7 @@ fn host_name() -> String {
         .unwrap_or_else(|| "localhost".into())
 }
 
-/// A line as a message. Its severity is told by its letters.
+/// Makes a message of a line. The severity follows from the letters of its level.
 fn message(line: &str, origin: &str, time: &impl fmt::Display) -> String {
     let severity = match line.get(1..4) {
         Some("FTL") => 2,
@@ -242,7 +244,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn messages_have_severity_time_origin_and_a_bound() {
+    fn messages_have_severity_time_origin_and_a_limit() {
         let made = |line: &str| message(line, "midge[5]", &"Jan  2 03:04:05");
         assert_eq!(
             made("[ERR] oops"),
@@ -256,12 +258,12 @@ mod tests {
     }
 
     #[test]
-    fn lines_reach_a_server_and_come_again_after_it_was_gone() {
+    fn lines_reach_a_server_again_after_it_was_restarted() {
         let folder = tempfile::TempDir::new().expect("a folder");
         let path = folder.path().join("log");
-        let place = Syslog::Remote(RemoteSyslog::Unix(path.clone()));
-        let mut log = Connection::open(place);
-        // Each line that finds nobody is told why, also between two tries.
+        let target = Syslog::Remote(RemoteSyslog::Unix(path.clone()));
+        let mut log = Connection::open(target);
+        // Each line that is not sent has the reason, also between two attempts.
         for _ in 0..2 {
             let unwritten = log.append("[INF] zero\n").expect_err("nobody is there");
             assert_eq!(unwritten.cause.kind(), io::ErrorKind::NotFound);
@@ -287,10 +289,10 @@ mod tests {
         assert!(buffer[..len].ends_with(b"[INF] four"));
     }
 
-    /// A server over UDP that is restarted gets the next message; over a Unix socket
-    /// or TCP it is another socket.
+    /// A UDP server that was restarted gets the next message; over a Unix socket or TCP a new
+    /// socket is needed.
     #[test]
-    fn sockets_are_kept_as_long_as_they_may_lead_somewhere() {
+    fn sockets_are_kept_while_they_may_work() {
         use io::ErrorKind::{BrokenPipe, ConnectionRefused, WouldBlock};
         let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -311,14 +313,14 @@ mod tests {
         }
     }
 
-    /// A socket that is full costs lines, and no time.
+    /// A full socket loses lines, but does not block.
     #[test]
-    fn a_server_that_reads_nothing_holds_up_nobody() {
+    fn a_server_that_reads_nothing_does_not_block() {
         let folder = tempfile::TempDir::new().expect("a folder");
         let path = folder.path().join("log");
         let _server = UnixDatagram::bind(&path).expect("a server");
-        let place = Syslog::Remote(RemoteSyslog::Unix(path));
-        let mut log = Connection::open(place);
+        let target = Syslog::Remote(RemoteSyslog::Unix(path));
+        let mut log = Connection::open(target);
         let lines = format!("[INF] {}\n", "x".repeat(4096)).repeat(2000);
         let unwritten = log.append(&lines).expect_err("it fills up");
         assert_eq!(unwritten.cause.kind(), io::ErrorKind::WouldBlock);

@@ -1,10 +1,11 @@
-use std::{fs, os::unix::fs::PermissionsExt, path::Path};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, process};
 
+use chrono::{DateTime, Local, Utc};
 use tempfile::TempDir;
 
 use super::*;
 
-/// What is logged in `events` with these options, as the lines of a file.
+/// The lines of a file after `events` were logged with these options.
 fn logged(options: Options, events: impl FnOnce(&LogHandle)) -> Vec<String> {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().join("log");
@@ -18,16 +19,16 @@ fn run(path: &Path, options: Options, events: impl FnOnce(&LogHandle)) {
         ..options
     };
     let handle = LogHandle::new(&options).expect("the log file can be opened");
-    let lines = Lines(handle.0.clone());
+    let lines = LogSubscriber(handle.0.clone());
     tracing::subscriber::with_default(lines, || events(&handle));
-    handle.flush(PATIENCE);
+    handle.flush(TIMEOUT);
 }
 
-/// How long a test waits for what it is sure to see.
-const PATIENCE: Duration = Duration::from_secs(10);
+/// Time limit of waiting for a state.
+const TIMEOUT: Duration = Duration::from_secs(10);
 
 fn wait_until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = std::time::Instant::now() + TIMEOUT;
     while !holds() {
         assert!(std::time::Instant::now() < deadline, "never: {what}");
         std::thread::sleep(Duration::from_millis(5));
@@ -145,7 +146,7 @@ fn events_of_other_crates_are_not_shown() {
     assert_eq!(letters(&lines), ["[INF] own"]);
 }
 
-/// A client's name with a line end in it must not forge a line.
+/// A line break in a client's name must not create a line.
 #[test]
 fn control_characters_are_escaped() {
     let lines = logged(without_time(), |_| {
@@ -156,7 +157,7 @@ fn control_characters_are_escaped() {
 }
 
 #[test]
-fn the_file_is_appended_to_and_closed_to_others() {
+fn the_file_is_appended_to_and_has_restricted_permissions() {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().join("log");
     for _ in 0..2 {
@@ -223,9 +224,9 @@ fn a_full_file_is_rotated_and_old_ones_are_removed() {
     assert!(last.iter().any(|line| line.contains("line 4")), "{last:?}");
 }
 
-/// A folder on which renaming fails: the file goes on and says so, once.
+/// If renaming fails, the file stays in use and says so once.
 #[test]
-fn a_failed_rotation_is_told_and_nothing_is_lost() {
+fn a_failed_rotation_is_reported_and_loses_nothing() {
     let folder = TempDir::new().expect("a temporary folder");
     let (path, moved) = (folder.path().join("log"), folder.path().join("moved"));
     let options = Options {
@@ -246,26 +247,26 @@ fn a_failed_rotation_is_told_and_nothing_is_lost() {
     assert_eq!(lines.len(), 3);
 }
 
-/// /dev/full takes no byte, as a full disk.
+/// Like a full disk, /dev/full accepts no byte.
 #[test]
-fn lost_lines_are_counted_and_told_once_the_log_can_be_written() {
+fn lost_lines_are_counted_and_reported_when_the_log_works_again() {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().join("log");
     std::os::unix::fs::symlink("/dev/full", &path).expect("a link");
     run(&path, without_time(), |handle| {
         tracing::info!("lost");
         tracing::info!("lost");
-        handle.flush(PATIENCE);
-        let look = handle.look();
-        assert_eq!(look.lost, 2);
-        assert!(look.failure.expect("a reason").contains("No space left"));
+        handle.flush(TIMEOUT);
+        let state = handle.state();
+        assert_eq!(state.lost, 2);
+        assert!(state.failure.expect("a reason").contains("No space left"));
         fs::remove_file(&path).expect("the link goes");
         assert!(handle.reopen().expect("it can be opened"));
-        // Told by itself, without a further line.
+        // Reported without a further line.
         wait_until("told", || {
             fs::metadata(&path).is_ok_and(|file| file.len() > 0)
         });
-        assert!(handle.look().failure.is_none());
+        assert!(handle.state().failure.is_none());
         tracing::info!("there");
     });
     let expected = [
@@ -275,10 +276,10 @@ fn lost_lines_are_counted_and_told_once_the_log_can_be_written() {
     assert_eq!(letters(&lines(&path)), expected);
 }
 
-/// A pipe that nobody reads: whoever logs goes on, what waits is bounded, and
-/// a log that is opened anew is written.
+/// A pipe that nobody reads does not block logging, the queue is limited, and a newly opened log is
+/// written.
 #[test]
-fn a_place_that_takes_nothing_holds_up_nobody() {
+fn a_blocked_destination_does_not_block_logging() {
     let folder = TempDir::new().expect("a temporary folder");
     let (pipe, file) = (folder.path().join("pipe"), folder.path().join("log"));
     let made = process::Command::new("mkfifo").arg(&pipe).status();
@@ -290,17 +291,17 @@ fn a_place_that_takes_nothing_holds_up_nobody() {
         ..without_time()
     };
     let handle = LogHandle::new(&options).expect("the pipe can be opened");
-    let subscriber = Lines(handle.0.clone());
+    let subscriber = LogSubscriber(handle.0.clone());
     tracing::subscriber::with_default(subscriber, || {
         let text = "x".repeat(1000);
         for number in 0..10_000 {
             tracing::info!("{number} {text}");
         }
-        let look = handle.look();
-        assert!(look.busy_since.is_some());
+        let state = handle.state();
+        assert!(state.busy_since.is_some());
         assert!(
-            look.lost > 1000 && look.waiting <= 4 * 1024 * 1024,
-            "{look:?}"
+            state.lost > 1000 && state.waiting <= 4 * 1024 * 1024,
+            "{state:?}"
         );
         handle.flush(Duration::from_millis(1));
         let to_file = Options {
@@ -312,8 +313,8 @@ fn a_place_that_takes_nothing_holds_up_nobody() {
         wait_until("written", || {
             fs::read_to_string(&file).is_ok_and(|text| text.contains("there"))
         });
-        assert!(handle.look().busy_since.is_none());
-        // Places that hang are not added to without end.
+        assert!(handle.state().busy_since.is_none());
+        // The number of blocked destinations is limited.
         let added = (0..100).take_while(|_| match handle.prepare(&options) {
             Ok(prepared) => {
                 handle.apply(prepared);
@@ -323,7 +324,7 @@ fn a_place_that_takes_nothing_holds_up_nobody() {
             Err(_) => false,
         });
         assert!((1..20).contains(&added.count()));
-        // What is refused leaves no file behind.
+        // A refused log leaves no file behind.
         let refused = folder.path().join("refused");
         let options = Options {
             log_file: Some(refused.clone()),
@@ -335,33 +336,32 @@ fn a_place_that_takes_nothing_holds_up_nobody() {
     drop(reader);
 }
 
-/// Opening the file again may take as long as the disk likes: a reload that named
-/// another one meanwhile holds.
+/// Reopening the file may take long: a reload that has changed the log meanwhile stays in force.
 #[test]
-fn a_file_that_is_opened_again_late_does_not_undo_a_reload() {
+fn a_late_reopening_does_not_undo_a_reload() {
     let folder = TempDir::new().expect("a temporary folder");
     let (old, new) = (folder.path().join("old"), folder.path().join("new"));
     run(&old, without_time(), |handle| {
         let shared = &handle.0;
-        let place = shared.current.read().place.clone();
-        let late = Current::open(place, &shared.style, &shared.losses);
+        let destination = shared.current.read().destination.clone();
+        let late = Current::open(destination, &shared.style, &shared.losses);
         let late = late.expect("it can be opened");
         let options = Options {
             log_file: Some(new.clone()),
             ..without_time()
         };
         handle.apply(handle.prepare(&options).expect("the file can be opened"));
-        shared.renew(late);
+        shared.replace_writer(late);
         tracing::info!("there");
     });
     assert_eq!(letters(&lines(&new)), ["[INF] there"]);
     assert!(lines(&old).is_empty());
 }
 
-/// One that hangs while it tells of losses, and comes back when another has told of
-/// those since, tells of its own alone.
+/// A writer that was blocked while it reported losses reports only its own, if another one has
+/// reported the others meanwhile.
 #[test]
-fn a_loss_is_told_once_by_one_of_several_writers() {
+fn a_loss_is_reported_once_by_several_writers() {
     let losses = Arc::new(Losses::default());
     let style = Arc::new(Style::of(&without_time()));
     let folder = TempDir::new().expect("a temporary folder");
@@ -370,32 +370,32 @@ fn a_loss_is_told_once_by_one_of_several_writers() {
     assert!(made.expect("mkfifo runs").success());
     let held_open = fs::OpenOptions::new().read(true).write(true).open(&pipe);
     let mut reader = held_open.expect("the pipe has a reader");
-    let place = |path: &Path| Place::File {
+    let destination = |path: &Path| Destination::File {
         path: path.into(),
         limit: 0,
         max_files: 0,
     };
-    let open = |path: &Path| Current::open(place(path), &style, &losses).expect("it opens");
+    let open = |path: &Path| Current::open(destination(path), &style, &losses).expect("it opens");
     let hanging = open(&pipe);
     hanging.writer.begin(None);
-    losses.add(5, LossCause::NoRoom);
+    losses.add(5, LossCause::QueueFull);
     // More than the pipe holds, in one write with the notice.
     hanging.writer.put("x".repeat(200_000) + "\n");
     wait_until("hangs", || hanging.writer.busy_since().is_some());
     let other = open(&file);
     other.writer.begin(None);
-    losses.add(2, LossCause::NoRoom);
+    losses.add(2, LossCause::QueueFull);
     other.writer.put("there\n".into());
     wait_until("written", || {
         fs::read_to_string(&file).is_ok_and(|text| text.contains("there"))
     });
     drop(hanging.writer);
-    let mut told = vec![0; 100_000];
+    let mut buffer = vec![0; 100_000];
     use io::Read;
     let mut text = String::new();
     while !text.ends_with("x\n") {
-        let len = reader.read(&mut told).expect("the pipe");
-        text += &String::from_utf8_lossy(&told[..len]);
+        let len = reader.read(&mut buffer).expect("the pipe");
+        text += &String::from_utf8_lossy(&buffer[..len]);
     }
     assert!(
         text.contains("5 lines of the log could not"),
@@ -403,19 +403,19 @@ fn a_loss_is_told_once_by_one_of_several_writers() {
         &text[..200]
     );
     other.writer.put("more\n".into());
-    other.writer.flush(PATIENCE);
+    other.writer.flush(TIMEOUT);
     let lines = lines(&file);
     let notices = lines
         .iter()
         .filter(|line| line.contains("could not be written"));
     assert_eq!(notices.count(), 1, "{lines:?}");
     assert!(lines[0].contains("2 lines of the log"), "{lines:?}");
-    assert_eq!(losses.so_far().0, 7);
+    assert_eq!(losses.totals().0, 7);
 }
 
-/// A reload while the log is full of half-written things must not mix lines.
+/// A reload while many lines are queued must not mix them.
 #[test]
-fn lines_keep_their_order_over_a_change() {
+fn lines_keep_their_order_when_the_log_changes() {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().join("log");
     let options = Options {
@@ -453,10 +453,10 @@ fn lines_keep_their_order_over_a_change() {
     assert_eq!(numbers, expected);
 }
 
-/// A log server that is not there yet gets what comes when it is, and until then
-/// stderr does; a change of other settings makes no other connection.
+/// A log server that cannot be reached yet gets the lines once it can, and until then stderr does;
+/// a change of other settings opens no second connection.
 #[test]
-fn a_log_server_stays_the_place_of_the_log_while_it_is_gone() {
+fn a_log_server_stays_the_destination_while_it_is_unreachable() {
     let folder = TempDir::new().expect("a temporary folder");
     let path = folder.path().join("socket");
     let options = |debug| Options {
@@ -465,22 +465,25 @@ fn a_log_server_stays_the_place_of_the_log_while_it_is_gone() {
         ..without_time()
     };
     let handle = LogHandle::new(&options(false)).expect("it starts");
-    tracing::subscriber::with_default(Lines(handle.0.clone()), || {
+    tracing::subscriber::with_default(LogSubscriber(handle.0.clone()), || {
         tracing::info!("nobody hears it");
-        handle.flush(PATIENCE);
-        let look = handle.look();
-        assert!(matches!(look.place, Place::Syslog(_)), "{look:?}");
-        assert!(look.failure.is_some());
+        handle.flush(TIMEOUT);
+        let state = handle.state();
+        assert!(
+            matches!(state.destination, Destination::Syslog(_)),
+            "{state:?}"
+        );
+        assert!(state.failure.is_some());
         let writer = handle.0.current.read().writer.clone();
         handle.apply(handle.prepare(&options(true)).expect("nothing to open"));
         assert!(Arc::ptr_eq(&writer, &handle.0.current.read().writer));
         let server = std::os::unix::net::UnixDatagram::bind(&path).expect("a server");
-        server.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        server.set_read_timeout(Some(TIMEOUT)).expect("a timeout");
         let mut buffer = [0; 512];
-        // Told by itself, without a further line.
+        // Reported without a further line.
         let len = server.recv(&mut buffer).expect("a message");
         let text = String::from_utf8_lossy(&buffer[..len]).into_owned();
-        let lost = handle.look().lost;
+        let lost = handle.state().lost;
         assert!(
             text.ends_with("[ERR] 1 lines of the log went to stderr") || lost > 0,
             "{text}"
@@ -490,6 +493,6 @@ fn a_log_server_stays_the_place_of_the_log_while_it_is_gone() {
             let len = server.recv(&mut buffer).expect("a message");
             buffer[..len].ends_with(b"[DBG] there")
         });
-        assert!(handle.look().failure.is_none());
+        assert!(handle.state().failure.is_none());
     });
 }

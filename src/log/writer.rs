@@ -1,10 +1,9 @@
-//! The threads that write the log. Whoever logs only puts a line into a queue.
+//! The threads that write the log; logging itself only puts a line into a queue.
 //!
-//! Each place that is opened (stderr, a file) has a [`Writer`]: a queue with a
-//! bound in bytes and a thread. A disk or a pipe that takes nothing holds up that
-//! thread and nothing else. A line that finds no room, or that cannot be written,
-//! is lost: it is counted in [`Losses`], and the log says so itself as soon as it
-//! can be written again. What a log server does not take goes to stderr if that does.
+//! Each open destination has a [`Writer`]: a queue with a limit in bytes, and a thread. A disk or a
+//! pipe that blocks only blocks that thread. A line that does not fit into the queue or cannot be
+//! written is lost: it is counted in [`Losses`], and reported in the log as soon as that can be
+//! written again. Lines that a log server does not accept go to stderr if that does.
 
 use std::{
     io,
@@ -20,33 +19,32 @@ use std::{
 use parking_lot::Mutex;
 
 use super::{
-    Label, Style,
+    line::{Label, Style},
     sink::{Sink, Unwritten, write_to_ready_stderr},
 };
 use crate::telemetry::MonotonicMillis;
 
-/// Bytes that lines may take while they wait to be written.
+/// Limit of queued lines in bytes.
 const QUEUE_BYTES_MAX: usize = 4 * 1024 * 1024;
 
-/// Bytes that a waiting line takes besides its text: its place in the queue and
-/// what the allocator adds.
+/// Bytes of a queued line besides its text: its slot in the queue and the allocator's overhead.
 const LINE_OVERHEAD: usize = 64;
 
 /// Bytes that are written at a time.
 const BATCH_BYTES: usize = 64 * 1024;
 
-/// Between two tries to say that lines were lost.
+/// Interval of trying to report lost lines.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// How long a new writer waits for the one before to write what it still has, so
-/// that lines keep their order.
-const HANDOVER: Duration = Duration::from_secs(1);
+/// How long a new writer waits for the previous one to write its queue, so that lines keep their
+/// order.
+const HANDOVER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Writers at a time. One is enough, but those before it may hang.
+/// Limit of writers. One is enough, but previous ones may be blocked.
 const WRITERS_MAX: usize = 8;
 
-/// Between two looks whether one of them has ended.
-const WRITERS_LOOK: Duration = Duration::from_millis(5);
+/// Interval of checking whether one of them has ended.
+const WRITERS_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Bytes of a thread's stack.
 const STACK_LEN: usize = 256 * 1024;
@@ -55,11 +53,11 @@ const STACK_LEN: usize = 256 * 1024;
 #[derive(Default)]
 pub(super) struct Losses {
     total: AtomicU64,
-    /// Those that the log does not tell of yet.
-    owed: AtomicU64,
-    /// The last one of them.
+    /// Those that were not reported in the log yet.
+    unreported: AtomicU64,
+    /// The latest of them.
     last: Mutex<Option<Loss>>,
-    /// Writers whose threads live.
+    /// Writers whose threads are running.
     writers: AtomicUsize,
 }
 
@@ -75,9 +73,9 @@ pub struct Loss {
 /// Why a line was lost.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum LossCause {
-    /// Too many waited already.
-    NoRoom,
-    /// The place did not take it.
+    /// The queue was full.
+    QueueFull,
+    /// The destination did not accept it.
     Unwritten(String),
 }
 
@@ -85,57 +83,56 @@ impl Losses {
     pub(super) fn add(&self, lines: u64, cause: LossCause) {
         if lines > 0 {
             self.total.fetch_add(lines, Ordering::Relaxed);
-            self.owed.fetch_add(lines, Ordering::Relaxed);
+            self.unreported.fetch_add(lines, Ordering::Relaxed);
             let at = MonotonicMillis::now();
             *self.last.lock() = Some(Loss { at, cause });
         }
     }
 
-    /// Counts one more writer unless there are too many. Those before it may be
-    /// about to end, as with many changes of the log one behind the other: they are
-    /// waited for as long as a new writer would wait for them.
+    /// Counts one more writer unless there are too many. Previous ones may be about to end, for
+    /// instance after several changes of the log in a row: waits as long for them as a new writer
+    /// would.
     fn count_writer(&self) -> bool {
-        let deadline = Instant::now() + HANDOVER;
+        let deadline = Instant::now() + HANDOVER_TIMEOUT;
         while self.writers.fetch_add(1, Ordering::Relaxed) >= WRITERS_MAX {
             self.writers.fetch_sub(1, Ordering::Relaxed);
             if Instant::now() >= deadline {
                 return false;
             }
-            thread::sleep(WRITERS_LOOK);
+            thread::sleep(WRITERS_CHECK_INTERVAL);
         }
         true
     }
 
-    /// How many so far, and the last one.
-    pub(super) fn so_far(&self) -> (u64, Option<Loss>) {
+    /// The total and the latest loss.
+    pub(super) fn totals(&self) -> (u64, Option<Loss>) {
         let total = self.total.load(Ordering::Relaxed);
         (total, self.last.lock().clone())
     }
 }
 
-/// How a writer gets on.
+/// The state of a writer.
 #[derive(Default)]
 struct Progress {
-    /// Bytes that wait.
+    /// Bytes that are queued.
     waiting: AtomicUsize,
-    /// Whether a call of the system is under way, and since when.
+    /// Whether a system call is in progress, and since when.
     is_busy: AtomicBool,
     busy_since: AtomicU64,
-    /// Why the last write failed; `None` if it did not.
+    /// Why the last write failed; `None` if it succeeded.
     failure: Mutex<Option<String>>,
 }
 
 enum Message {
-    /// From now on it is in use; the end of the writer before it.
+    /// Begin writing; holds the end of the previous writer.
     Begin(Option<Receiver<()>>),
-    /// A whole line with its end.
+    /// A complete line with its line break.
     Line(String),
-    /// Tell when all before it is written.
+    /// Reply when everything before it is written.
     Flush(Sender<()>),
 }
 
-/// The queue of a place's lines. Its thread writes what is left and ends when the
-/// writer is dropped.
+/// The queue of a destination. When it is dropped, its thread writes what is queued and ends.
 pub(super) struct Writer {
     messages: Sender<Message>,
     progress: Arc<Progress>,
@@ -144,18 +141,18 @@ pub(super) struct Writer {
     ended: Mutex<Option<Receiver<()>>>,
 }
 
-/// A writer that waits for its place.
-pub(super) struct Waiting {
+/// A writer without a destination.
+pub(super) struct PreparedWriter {
     writer: Writer,
-    place: Sender<Sink>,
+    destination: Sender<Sink>,
 }
 
-impl Waiting {
-    /// All that a writer needs but its place.
+impl PreparedWriter {
+    /// Prepares a writer.
     ///
-    /// # Errors
+    ///  # Errors
     ///
-    /// The thread cannot be had, or too many of those before hang.
+    /// The thread cannot be started, or too many previous ones are blocked.
     pub(super) fn new(style: Arc<Style>, losses: Arc<Losses>) -> io::Result<Self> {
         if !losses.count_writer() {
             return Err(io::Error::other(
@@ -164,19 +161,19 @@ impl Waiting {
             ));
         }
         let (messages, queue) = channel();
-        let (place, sink) = channel();
+        let (destination, sink) = channel();
         let (end, ended) = channel();
         let progress = Arc::new(Progress::default());
-        let (counted, work_progress) = (Counted(losses.clone()), progress.clone());
+        let (counted, work_progress) = (RunningThread(losses.clone()), progress.clone());
         let work = move || {
             if let Ok(sink) = sink.recv() {
-                let mut work = Work {
+                let mut work = WriterThread {
                     queue,
                     sink,
                     style,
                     progress: work_progress,
                     losses: counted,
-                    elsewhere: 0,
+                    diverted: 0,
                 };
                 work.run();
             }
@@ -193,34 +190,34 @@ impl Waiting {
                 losses,
                 ended: Mutex::new(Some(ended)),
             },
-            place,
+            destination,
         })
     }
 
-    /// The writer of this place. It takes lines at once and writes them once it is
-    /// told to [`begin`](Writer::begin).
+    /// Sets the destination. The writer accepts lines immediately and writes them after
+    /// [`begin`](Writer::begin).
     pub(super) fn write_to(self, sink: Sink) -> Writer {
         // The thread waits for it.
-        let _ = self.place.send(sink);
+        let _ = self.destination.send(sink);
         self.writer
     }
 }
 
 impl Writer {
-    /// Lets the thread write, after `before` has written what it has.
+    /// Lets the thread write, once `before` has written its queue.
     pub(super) fn begin(&self, before: Option<&Self>) {
         let before = before.and_then(|before| before.ended.lock().take());
-        // A thread that is gone has nothing to begin.
+        // A thread that has ended need not begin.
         let _ = self.send(Message::Begin(before));
     }
 
-    /// Puts a line into the queue, or counts it as lost.
+    /// Queues a line, or counts it as lost.
     pub(super) fn put(&self, line: String) {
         let bytes = line.len() + LINE_OVERHEAD;
         let waiting = &self.progress.waiting;
         if waiting.fetch_add(bytes, Ordering::Relaxed) + bytes > QUEUE_BYTES_MAX {
             waiting.fetch_sub(bytes, Ordering::Relaxed);
-            self.losses.add(1, LossCause::NoRoom);
+            self.losses.add(1, LossCause::QueueFull);
             return;
         }
         if !self.send(Message::Line(line)) {
@@ -230,7 +227,7 @@ impl Writer {
         }
     }
 
-    /// Waits until everything that was logged so far is written, or for the time.
+    /// Waits until everything queued so far is written, but not longer than `time`.
     pub(super) fn flush(&self, time: Duration) {
         let (done, is_done) = channel();
         if self.send(Message::Flush(done)) {
@@ -238,12 +235,12 @@ impl Writer {
         }
     }
 
-    /// Bytes that wait.
+    /// Bytes that are queued.
     pub(super) fn waiting(&self) -> usize {
         self.progress.waiting.load(Ordering::Relaxed)
     }
 
-    /// Since when the system has not come back from a call.
+    /// Since when a system call has been blocked.
     pub(super) fn busy_since(&self) -> Option<MonotonicMillis> {
         let since = MonotonicMillis(self.progress.busy_since.load(Ordering::Relaxed));
         let is_busy = self.progress.is_busy.load(Ordering::Acquire);
@@ -255,61 +252,61 @@ impl Writer {
         self.progress.failure.lock().clone()
     }
 
-    /// `false`: the thread is gone, by a panic alone.
+    /// `false`: the thread has ended, which only a panic can cause.
     fn send(&self, message: Message) -> bool {
         self.messages.send(message).is_ok()
     }
 }
 
-/// Counts the thread as living.
-struct Counted(Arc<Losses>);
+/// Counts the thread as running.
+struct RunningThread(Arc<Losses>);
 
-impl Drop for Counted {
+impl Drop for RunningThread {
     fn drop(&mut self) {
         self.0.writers.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// What the thread of a writer works with.
-struct Work {
+/// The state of a writer's thread.
+struct WriterThread {
     queue: Receiver<Message>,
     sink: Sink,
     style: Arc<Style>,
     progress: Arc<Progress>,
-    losses: Counted,
-    /// Lines that went to stderr, as the log server did not take them, and of which it
-    /// is not told yet.
-    elsewhere: u64,
+    losses: RunningThread,
+    /// Lines that went to stderr because the log server did not accept them, and that were not
+    /// reported yet.
+    diverted: u64,
 }
 
-impl Work {
+impl WriterThread {
     fn run(&mut self) {
-        // A writer that is never told to begin ends here.
+        // A writer that never begins ends here.
         let Ok(Message::Begin(before)) = self.queue.recv() else {
             return;
         };
         if let Some(before) = before {
-            let _ = before.recv_timeout(HANDOVER);
-            self.timed(Sink::follow_name);
+            let _ = before.recv_timeout(HANDOVER_TIMEOUT);
+            self.timed(Sink::reopen_if_moved);
         }
-        while self.write_next() {}
+        while self.write_batch() {}
     }
 
-    /// Writes the lines that wait, as many as go at once; `false` at the end.
-    fn write_next(&mut self) -> bool {
+    /// Writes queued lines, as many as fit into one write; `false` at the end.
+    fn write_batch(&mut self) -> bool {
         let mut flushes = Vec::new();
         let mut lines = String::new();
         let mut bytes = 0;
-        let room = self.sink.room().min(BATCH_BYTES as u64);
-        let has_news = self.elsewhere + self.losses.0.owed.load(Ordering::Relaxed) > 0;
-        let mut next = match has_news {
+        let bytes_left = self.sink.bytes_left().min(BATCH_BYTES as u64);
+        let has_report = self.diverted + self.losses.0.unreported.load(Ordering::Relaxed) > 0;
+        let mut next = match has_report {
             false => self
                 .queue
                 .recv()
                 .map_err(|_| RecvTimeoutError::Disconnected),
             true => self.queue.recv_timeout(RETRY),
         };
-        let goes_on = !matches!(next, Err(RecvTimeoutError::Disconnected));
+        let is_open = !matches!(next, Err(RecvTimeoutError::Disconnected));
         while let Ok(message) = next {
             match message {
                 Message::Line(line) => {
@@ -319,7 +316,7 @@ impl Work {
                 Message::Flush(done) => flushes.push(done),
                 Message::Begin(_) => {}
             }
-            next = match lines.len() as u64 <= room {
+            next = match lines.len() as u64 <= bytes_left {
                 true => self.queue.try_recv().map_err(|_| RecvTimeoutError::Timeout),
                 false => Err(RecvTimeoutError::Timeout),
             };
@@ -327,17 +324,17 @@ impl Work {
         self.write(&lines);
         self.progress.waiting.fetch_sub(bytes, Ordering::Relaxed);
         drop(flushes);
-        goes_on
+        is_open
     }
 
-    /// Writes lines, and before them how many were lost.
+    /// Writes lines, preceded by a report of lost ones.
     fn write(&mut self, lines: &str) {
-        // Taken out at once: a writer before this one may come back and tell too.
-        let owed = self.losses.0.owed.swap(0, Ordering::Relaxed);
+        // Taken first, because a previous writer may resume and report as well.
+        let unreported = self.losses.0.unreported.swap(0, Ordering::Relaxed);
         let mut notice = String::new();
         for (count, what) in [
-            (self.elsewhere, "went to stderr"),
-            (owed, "could not be written"),
+            (self.diverted, "went to stderr"),
+            (unreported, "could not be written"),
         ] {
             if count > 0 {
                 let text = format!("{count} lines of the log {what}");
@@ -352,21 +349,24 @@ impl Work {
         let unwritten = self.timed(|sink| sink.append(&text)).err();
         let written = unwritten.as_ref().map_or(text.len(), |it| it.written);
         if written < notice_len {
-            self.losses.0.owed.fetch_add(owed, Ordering::Relaxed);
+            self.losses
+                .0
+                .unreported
+                .fetch_add(unreported, Ordering::Relaxed);
         } else {
-            self.elsewhere = 0;
+            self.diverted = 0;
         }
         let cause = unwritten.map(|it| it.cause.to_string());
         self.progress.failure.lock().clone_from(&cause);
         match cause {
-            Some(cause) => self.spill(&text.as_bytes()[written.max(notice_len)..], cause),
+            Some(cause) => self.divert(&text.as_bytes()[written.max(notice_len)..], cause),
             None => self.rotate(),
         }
     }
 
-    /// What becomes of lines that the place does not take. They are counted as lost but
-    /// for those of a log server that stderr takes.
-    fn spill(&mut self, lines: &[u8], cause: String) {
+    /// Handles lines that the destination did not accept: they are lost, except those for a log
+    /// server that stderr accepts.
+    fn divert(&mut self, lines: &[u8], cause: String) {
         let mut lost = count_lines(lines);
         if let Sink::Syslog(_) = self.sink {
             for line in String::from_utf8_lossy(lines).split_inclusive('\n') {
@@ -374,14 +374,14 @@ impl Work {
                 if self.timed(|_| write_to_ready_stderr(&line)).is_err() {
                     break;
                 }
-                self.elsewhere += 1;
+                self.diverted += 1;
                 lost = lost.saturating_sub(1);
             }
         }
         self.losses.0.add(lost, LossCause::Unwritten(cause));
     }
 
-    /// Rotates the file if it is full, and tells of it.
+    /// Rotates the file if it is full, and logs that.
     fn rotate(&mut self) {
         let Some(outcome) = self.timed(Sink::rotate) else {
             return;
@@ -402,7 +402,7 @@ impl Work {
         }
     }
 
-    /// Lets the sink do something that may take long, and shows that it does.
+    /// Calls the sink for something that may take long, and records that meanwhile.
     fn timed<T>(&mut self, work: impl FnOnce(&mut Sink) -> T) -> T {
         let progress = &self.progress;
         progress

@@ -10,7 +10,7 @@ use crate::{
     connection::outbound::Backlog,
     route::{
         Cluster, Failed, Route,
-        interest::Unknown,
+        interest::UnknownInterest,
         membership::{Member, MembershipSnapshot, PeerView},
     },
     telemetry::{MonotonicMillis, loss::LossReason},
@@ -46,9 +46,9 @@ pub(in crate::observe) struct RouteNow {
     pub(in crate::observe) rtt: Option<Duration>,
     pub(in crate::observe) backlog: Backlog,
     /// What it wants in accounts that this broker has not.
-    pub(in crate::observe) unknown: Unknown,
+    pub(in crate::observe) unknown: UnknownInterest,
     /// Times that something it wants was not kept because its table was full.
-    pub(in crate::observe) no_room: usize,
+    pub(in crate::observe) dropped_for_memory: usize,
     /// Bytes of the longest control line that it takes.
     pub(in crate::observe) line_max: usize,
     /// Subjects and queue groups that were not announced to it, as they are too long.
@@ -90,7 +90,7 @@ impl Mesh {
                     rtt: route.connection.rtt(),
                     backlog: route.connection.outbound().backlog(),
                     unknown: route.interest.in_unknown_accounts(),
-                    no_room: route.interest.no_room(),
+                    dropped_for_memory: route.interest.dropped_for_memory(),
                     line_max: route.connection.line_max(),
                     untold: untold(route),
                     too_long: {
@@ -123,7 +123,7 @@ impl Mesh {
     pub(in crate::observe) fn seen_by(&self, id: &str, name: &str) -> Vec<&str> {
         let sees = |view: &PeerView| {
             let is = |seen: &str, told: &str| seen == id || (!name.is_empty() && told == name);
-            view.sees.iter().any(|sight| is(&sight.id, &sight.name))
+            view.routes.iter().any(|sight| is(&sight.id, &sight.name))
         };
         let members = self.present();
         members
@@ -196,7 +196,7 @@ impl Mesh {
         let mut found = HashSet::new();
         let mut strangers: Vec<(&str, &str)> = Vec::new();
         for member in self.present() {
-            let sights = member.view.iter().flat_map(|view| &view.sees);
+            let sights = member.view.iter().flat_map(|view| &view.routes);
             for sight in sights {
                 let name = match &*sight.name {
                     "" => &*sight.id,
@@ -222,7 +222,7 @@ fn version_numbers(version: &str) -> Vec<u64> {
 
 /// Ids of the brokers that a member has routes to, by its own answer.
 fn seen_ids(member: &Member) -> HashSet<&str> {
-    let sights = member.view.iter().flat_map(|view| &view.sees);
+    let sights = member.view.iter().flat_map(|view| &view.routes);
     sights.map(|sight| &*sight.id).collect()
 }
 
@@ -251,15 +251,15 @@ mod tests {
             max_payload: 0,
             connected: true,
             since: MonotonicMillis(0),
-            last_heard: MonotonicMillis(0),
+            last_received: MonotonicMillis(0),
             losses: 0,
             lost_by: None,
             leaving: false,
-            asked: None,
+            requested_at: None,
             view: Some(PeerView {
                 at: MonotonicMillis(told_at),
                 took: Duration::ZERO,
-                sees: sees.collect(),
+                routes: sees.collect(),
             }),
         }
     }

@@ -96,7 +96,7 @@ impl Observer {
             judge,
             ticks: every(TICK),
             probes: every(PROBE_EVERY),
-            copies: every(latency::COPY_EVERY),
+            copies: every(latency::SNAPSHOT_INTERVAL),
             samples: every(interval.min(SAMPLE_EVERY)),
             records: every(SAMPLE_EVERY),
             judgements: every(interval),
@@ -119,7 +119,7 @@ impl Observer {
             }
         }
         if self.copies.is_due(now) {
-            broker.telemetry.latency.copy();
+            broker.telemetry.latency.take_snapshot();
         }
         if self.ticks.is_due(now) {
             self.recorder.watch();
@@ -131,13 +131,13 @@ impl Observer {
 /// Measures how late a task gets to run.
 fn probe(broker: Arc<Broker>, runtime: &Handle) {
     let asked = MonotonicMicros::now();
-    if !broker.telemetry.latency.ask_probe(asked) {
+    if !broker.telemetry.latency.begin_probe(asked) {
         return;
     }
     runtime.spawn(async move {
         let now = MonotonicMicros::now();
         let latency = &broker.telemetry.latency;
-        latency.note_probe(now, asked.micros_until(now));
+        latency.record_probe(now, asked.micros_until(now));
     });
 }
 

@@ -34,12 +34,12 @@ impl Recorder {
     /// are to be watched.
     pub(super) fn record(&mut self, sample: &Sample) {
         let telemetry = &self.broker.telemetry;
-        telemetry.loads.begin_look(MonotonicMicros::now());
+        telemetry.loads.begin_sample(MonotonicMicros::now());
         for moved in &sample.moved {
             moved.add_to(&telemetry.loads);
         }
         let registry = &self.broker.registry;
-        telemetry.subjects.look(|cids| registry.names(cids));
+        telemetry.subjects.sample(|cids| registry.names(cids));
         self.blocked.clone_from(&sample.blocked);
     }
 

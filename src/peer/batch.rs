@@ -206,7 +206,7 @@ pub fn count_received<P: Messages>(peer: &mut P, buffers: &ThreadBuffers, msgs: 
     connection.in_msgs.add(msgs);
     connection.in_bytes.add(bytes);
     connection.note_moved();
-    connection.active(buffers.read_at.clock());
+    connection.active(buffers.read_at.millis());
     if P::MESSAGES_REPLACE_PINGS {
         peer.link_mut().keepalive.busy();
     }

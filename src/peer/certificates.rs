@@ -12,21 +12,21 @@ use crate::{
 };
 
 /// Closes each of these connections that TLS would not let in now. Returns how many.
-pub fn close_unwelcome<'a>(
+pub fn close_untrusted<'a>(
     broker: &Broker,
     tls: &TlsListener,
     connections: impl IntoIterator<Item = &'a Arc<Connection>>,
 ) -> usize {
     let closed = connections
         .into_iter()
-        .filter(|connection| close_if_unwelcome(broker, tls, connection));
+        .filter(|connection| close_if_untrusted(broker, tls, connection));
     closed.count()
 }
 
 /// Closes a connection if TLS would not let its peer in now; returns whether it would
 /// not.
-pub fn close_if_unwelcome(broker: &Broker, tls: &TlsListener, connection: &Connection) -> bool {
-    let Some(unwelcome) = tls.find_unwelcome(connection) else {
+pub fn close_if_untrusted(broker: &Broker, tls: &TlsListener, connection: &Connection) -> bool {
+    let Some(unwelcome) = tls.find_untrusted(connection) else {
         return false;
     };
     if !connection.close(unwelcome.reason) {

@@ -35,7 +35,7 @@ pub struct End {
 
 impl End {
     /// The peer is told nothing.
-    pub fn silent(reason: CloseReason, detail: impl Into<String>) -> Self {
+    pub fn without_error(reason: CloseReason, detail: impl Into<String>) -> Self {
         Self {
             reason,
             error: None,
@@ -46,17 +46,17 @@ impl End {
     }
 
     /// The peer is told this, and the log says the same.
-    pub fn told(reason: CloseReason, error: impl ToString) -> Self {
+    pub fn with_error(reason: CloseReason, error: impl ToString) -> Self {
         let error = error.to_string();
         Self {
             error: Some(error.clone()),
-            ..Self::silent(reason, error)
+            ..Self::without_error(reason, error)
         }
     }
 
     /// What came breaks the protocol's rules; the peer is told nothing.
     pub fn violation(detail: impl Into<String>) -> Self {
-        Self::silent(CloseReason::ProtocolViolation, detail)
+        Self::without_error(CloseReason::ProtocolViolation, detail)
     }
 
     /// What came is not the protocol, and the peer is told.
@@ -65,7 +65,7 @@ impl End {
             CloseReason::ProtocolViolation,
             ClientError::UnknownOperation,
         );
-        Self::told(reason, error).with(detail)
+        Self::with_error(reason, error).with(detail)
     }
 
     /// The same with another text for the log.
@@ -77,7 +77,7 @@ impl End {
     }
 
     /// The same as a login that is refused.
-    pub fn of_login(self, why: &Refusal) -> Self {
+    pub fn for_login(self, why: &Refusal) -> Self {
         Self {
             login: Some(why.name()),
             ..self
@@ -142,7 +142,7 @@ impl From<ParseError> for End {
         match error {
             ParseError::Arguments(detail) => Self::violation(detail),
             ParseError::ControlLine => {
-                Self::told(CloseReason::MaxControlLine, ClientError::ControlLine).with(
+                Self::with_error(CloseReason::MaxControlLine, ClientError::ControlLine).with(
                     "a control line longer than max_control_line (before the login 32 KB, between \
                      brokers 4 MB)",
                 )

@@ -33,7 +33,7 @@ pub(super) fn keep_time<P: Peer>(peer: &mut P, buffers: &mut ThreadBuffers) {
         }
         Due::Stale => {
             let detail = format!("{} pings unanswered", keepalive.ping_max());
-            let stale = End::told(CloseReason::StaleConnection, ClientError::StaleConnection);
+            let stale = End::with_error(CloseReason::StaleConnection, ClientError::StaleConnection);
             peer.end(buffers, stale.with(detail));
         }
     }

@@ -1,4 +1,4 @@
-//! `CONNECT`: how a client introduces itself.
+//! `CONNECT`, which a client sends to introduce itself.
 
 use std::fmt;
 
@@ -9,37 +9,37 @@ use serde::{
 
 use super::nkey::UserKey;
 
-/// The fields of CONNECT that midge acts on or shows; others are ignored. Keys
-/// match in any case, as Go's JSON decoder has it.
+/// The fields of CONNECT that midge uses or shows; others are ignored. Keys match in any case, as
+/// in Go's JSON decoder.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct ConnectOptions {
-    /// `+OK` after each operation.
+    /// Answer each operation with `+OK`.
     pub verbose: bool,
     /// Check the subjects of publishes.
     pub pedantic: bool,
     /// Deliver the client's own messages to it.
     pub echo: bool,
-    /// 1: the client takes INFO at any time.
+    /// 1: the client accepts INFO at any time.
     pub protocol: i64,
     /// The client understands headers.
     pub headers: bool,
-    /// Tell the client when a request reaches nobody.
+    /// Answer requests that no subscription matches (status 503).
     pub no_responders: bool,
-    /// What the client shows to be let in.
+    /// The credentials.
     pub credentials: Credentials,
-    /// The client's own name.
+    /// The name that the client gives itself.
     pub name: String,
     /// Language of the client library.
     pub lang: String,
     /// Version of the client library.
     pub version: String,
-    /// Refused when not empty: clients do not choose accounts.
+    /// The account it asks for. Refused unless empty: clients do not choose accounts.
     pub account: String,
     /// Refused when true.
     pub new_account: bool,
 }
 
-/// What a peer shows to be let in. Never shown: not by `Debug` either.
+/// The credentials of a peer. `Debug` does not show secrets.
 #[derive(Clone, Default, Eq, PartialEq)]
 pub struct Credentials {
     /// User name.
@@ -50,17 +50,17 @@ pub struct Credentials {
     pub token: String,
     /// Public key of an nkey.
     pub nkey: String,
-    /// The nonce of INFO, signed with it.
+    /// The nonce of INFO, signed with that key.
     pub signature: String,
-    /// Whether there was a JWT. Nobody looks at it.
+    /// Whether there was a JWT. It is not evaluated.
     pub has_jwt: bool,
 }
 
 impl Credentials {
-    /// How a login with these is called in monitoring and logs.
-    pub fn shown_user(&self) -> &str {
+    /// The user of a login with these credentials, for monitoring and logs.
+    pub fn display_user(&self) -> &str {
         match self {
-            // Whoever takes a seed for the key to send should not find it in a log.
+            // A client may send its seed by mistake; that must not get into a log.
             Self { nkey, .. } if UserKey::parse(nkey).is_ok() => nkey,
             Self { nkey, .. } if !nkey.is_empty() => "[REDACTED]",
             Self { user, .. } if !user.is_empty() => user,
@@ -70,19 +70,19 @@ impl Credentials {
     }
 
     /// Whether there is neither user, password nor token.
-    pub fn are_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.user.is_empty() && self.password.is_empty() && self.token.is_empty()
     }
 }
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Credentials({})", self.shown_user())
+        write!(f, "Credentials({})", self.display_user())
     }
 }
 
 impl Default for ConnectOptions {
-    /// What holds for a client that never sent CONNECT.
+    /// The options of a client that sent no CONNECT.
     fn default() -> Self {
         Self {
             verbose: true,
@@ -102,15 +102,14 @@ impl Default for ConnectOptions {
 }
 
 impl ConnectOptions {
-    /// These options with those of a CONNECT laid over them: a field that the
-    /// JSON does not name keeps its value. As tolerant as Go's decoder: bytes
-    /// that are no UTF-8 are replaced, `null` is nothing given, the last of
-    /// several equal keys counts. Only half of a surrogate pair is refused,
+    /// These options, overridden by the fields of a CONNECT: a field that the JSON does not have
+    /// keeps its value. As tolerant as Go's decoder: invalid UTF-8 is replaced, `null` leaves a
+    /// field unchanged, the last of several equal keys wins. Only an unpaired surrogate is refused,
     /// which Go replaces.
     ///
-    /// # Errors
+    ///  # Errors
     ///
-    /// The JSON's fault: it is not an object, or a field has the wrong type.
+    /// The JSON is not an object, or a field has the wrong type.
     pub fn merge(&self, json: &[u8]) -> Result<Self, serde_json::Error> {
         let text = String::from_utf8_lossy(json);
         let mut options = self.clone();
@@ -121,7 +120,7 @@ impl ConnectOptions {
     }
 }
 
-/// Lays the fields of one CONNECT over options.
+/// Overrides options with the fields of a CONNECT.
 struct Overlay<'a>(&'a mut ConnectOptions);
 
 impl<'de> Visitor<'de> for Overlay<'_> {
@@ -139,28 +138,28 @@ impl<'de> Visitor<'de> for Overlay<'_> {
         let options = self.0;
         while let Some(key) = map.next_key::<String>()? {
             match key.to_ascii_lowercase().as_str() {
-                "verbose" => lay(&mut options.verbose, &mut map)?,
-                "pedantic" => lay(&mut options.pedantic, &mut map)?,
-                "echo" => lay(&mut options.echo, &mut map)?,
-                "protocol" => lay(&mut options.protocol, &mut map)?,
-                "headers" => lay(&mut options.headers, &mut map)?,
-                "no_responders" => lay(&mut options.no_responders, &mut map)?,
-                "user" => lay(&mut options.credentials.user, &mut map)?,
-                "pass" => lay(&mut options.credentials.password, &mut map)?,
-                "auth_token" => lay(&mut options.credentials.token, &mut map)?,
-                "nkey" => lay(&mut options.credentials.nkey, &mut map)?,
-                "sig" => lay(&mut options.credentials.signature, &mut map)?,
-                "name" => lay(&mut options.name, &mut map)?,
-                "lang" => lay(&mut options.lang, &mut map)?,
-                "version" => lay(&mut options.version, &mut map)?,
-                "account" => lay(&mut options.account, &mut map)?,
-                "new_account" => lay(&mut options.new_account, &mut map)?,
+                "verbose" => set(&mut options.verbose, &mut map)?,
+                "pedantic" => set(&mut options.pedantic, &mut map)?,
+                "echo" => set(&mut options.echo, &mut map)?,
+                "protocol" => set(&mut options.protocol, &mut map)?,
+                "headers" => set(&mut options.headers, &mut map)?,
+                "no_responders" => set(&mut options.no_responders, &mut map)?,
+                "user" => set(&mut options.credentials.user, &mut map)?,
+                "pass" => set(&mut options.credentials.password, &mut map)?,
+                "auth_token" => set(&mut options.credentials.token, &mut map)?,
+                "nkey" => set(&mut options.credentials.nkey, &mut map)?,
+                "sig" => set(&mut options.credentials.signature, &mut map)?,
+                "name" => set(&mut options.name, &mut map)?,
+                "lang" => set(&mut options.lang, &mut map)?,
+                "version" => set(&mut options.version, &mut map)?,
+                "account" => set(&mut options.account, &mut map)?,
+                "new_account" => set(&mut options.new_account, &mut map)?,
                 "jwt" => {
                     if let Some(jwt) = map.next_value::<Option<String>>()? {
                         options.credentials.has_jwt = !jwt.is_empty();
                     }
                 }
-                // Nobody is asked for these; their types are checked all the same.
+                // These are not used, but their types are checked.
                 "proxy_sig" => {
                     map.next_value::<Option<String>>()?;
                 }
@@ -176,8 +175,8 @@ impl<'de> Visitor<'de> for Overlay<'_> {
     }
 }
 
-/// Takes the next value into a field; `null` leaves it.
-fn lay<'de, T, M>(field: &mut T, map: &mut M) -> Result<(), M::Error>
+/// Sets a field to the next value; `null` leaves it unchanged.
+fn set<'de, T, M>(field: &mut T, map: &mut M) -> Result<(), M::Error>
 where
     T: serde::Deserialize<'de>,
     M: MapAccess<'de>,
@@ -193,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_not_named_keeps_its_value() {
+    fn absent_fields_keep_their_values() {
         let first = ConnectOptions::default()
             .merge(br#"{"Verbose":false,"name":"a","unknown":[1]}"#)
             .unwrap();
@@ -204,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_types_are_refused() {
+    fn fields_of_the_wrong_type_are_rejected() {
         for json in [
             &br#"{"protocol":"1"}"#[..],
             br#"{"verbose":1}"#,

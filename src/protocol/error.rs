@@ -1,17 +1,17 @@
-//! The errors a client is told, in nats-server's words.
+//! The errors that clients receive, with nats-server's texts.
 //!
-//! Client libraries match these texts, and some close the connection for good
-//! on a text they do not know: wording is part of the protocol.
+//! Client libraries match these texts, and some close the connection for good on an unknown text:
+//! the wording is part of the protocol.
 
 use std::fmt;
 
 // Error texts show subjects as nats-server does.
 pub use monitor_client::text::quoted;
 
-/// What a `-ERR` says.
+/// The reason in a `-ERR`.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ClientError {
-    /// Unparseable verb, or a payload that does not end where it should.
+    /// Unknown verb, or a payload that does not end with CRLF.
     UnknownOperation,
     /// The control line exceeds `max_control_line`.
     ControlLine,
@@ -21,61 +21,61 @@ pub enum ClientError {
     MaxConnections,
     /// More connections than the account may have.
     MaxAccountConnections,
-    /// More connections a second than `connection_rate_limit`.
+    /// More connections per second than `connection_rate_limit`.
     ConnectionRate,
-    /// More subscriptions than `max_subscriptions`; the connection lives.
+    /// More subscriptions than `max_subscriptions`; the connection stays open.
     MaxSubscriptions,
-    /// A subscription to an invalid subject; the connection lives.
+    /// A subscription to an invalid subject; the connection stays open.
     InvalidSubject,
-    /// A pedantic client's publish to an invalid subject; the connection lives.
+    /// A pedantic client's publish to an invalid subject; the connection stays open.
     InvalidPublishSubject,
-    /// Not logged in, or not with what is required.
+    /// The client is not logged in, or its credentials are wrong.
     AuthorizationViolation,
-    /// No login in time.
+    /// The client did not log in in time.
     AuthenticationTimeout,
     /// `protocol` in CONNECT is neither 0 nor 1.
     InvalidProtocol,
     /// `no_responders` in CONNECT without headers.
     NoRespondersWithoutHeaders,
-    /// A publish that is not permitted; the connection lives.
+    /// A publish without permission; the connection stays open.
     PublishViolation {
         /// The subject, quoted as in the text.
         subject: String,
     },
-    /// A publish with a reply subject that is not permitted; the connection lives.
+    /// A publish with a reply subject without permission; the connection stays open.
     ReplyViolation {
         /// The reply subject, quoted as in the text.
         reply: String,
     },
-    /// A subscription that is not permitted; the connection lives.
+    /// A subscription without permission; the connection stays open.
     SubscriptionViolation {
         /// The subject, quoted as in the text.
         subject: String,
         /// The queue group, quoted as in the text.
         queue: Option<String>,
     },
-    /// A subscription that is not permitted any more; the connection lives.
+    /// A subscription that has lost its permission; the connection stays open.
     SubscriptionRemoved {
         /// The subject, quoted as in the text.
         subject: String,
         /// The queue group, quoted as in the text.
         queue: Option<String>,
-        /// The client's id for it, quoted as in the text.
+        /// The client's subscription id, quoted as in the text.
         sid: String,
     },
-    /// A subscription with more tokens than `max_sub_tokens`; the connection lives.
+    /// A subscription with more tokens than `max_sub_tokens`; the connection stays open.
     TooManyTokens {
         /// The subject, quoted as in the text.
         subject: String,
     },
-    /// Pings went unanswered.
+    /// The client did not answer PINGs.
     StaleConnection,
-    /// It speaks without TLS.
+    /// The client does not use TLS although it is required.
     TlsRequired,
 }
 
 impl ClientError {
-    /// Whether the client asked for what it may not have.
+    /// Whether a permission was missing.
     pub fn is_permission_violation(&self) -> bool {
         matches!(
             self,

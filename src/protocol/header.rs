@@ -1,22 +1,22 @@
-//! Headers of a message: a first line `NATS/1.0`, then `Name: value` lines and
-//! an empty one. They are text that a client wrote, so anything may stand there.
+//! Headers of a message: a first line `NATS/1.0`, then lines `Name: value`, and an empty line.
+//! Clients write them, so they may contain anything.
 
 use super::CRLF;
 
-/// The first line of headers that a broker makes.
+/// The first line of headers that the broker creates.
 const FIRST_LINE: &[u8] = b"NATS/1.0\r\n";
 
-/// The header by which a message asks nats-servers to publish to a subject what
-/// becomes of it. midge does not; but the message may get to a nats-server of
-/// the cluster, which takes it for granted that the broker where the message
-/// was published has looked whether its sender may.
+/// The header that asks nats-servers to publish trace events of a message to a subject. midge does
+/// not publish such events. But the message may be routed to a nats-server of the cluster, which
+/// assumes that the broker where the message was published has checked whether the sender may
+/// publish to that subject.
 pub const TRACE_DEST: &str = "Nats-Trace-Dest";
 
-/// The value of [`TRACE_DEST`] with which nothing is published.
+/// The value of [`TRACE_DEST`] that disables tracing.
 pub const TRACE_DISABLED: &str = "trace disabled";
 
-/// The headers with this one in place of any of the same name, in whatever
-/// case they were written. `headers` may be empty.
+/// Returns the headers with this one added; it replaces those of the same name in any case.
+/// `headers` may be empty.
 pub fn with(headers: &[u8], name: &str, value: &str) -> Vec<u8> {
     let mut made = Vec::with_capacity(headers.len() + name.len() + value.len() + 16);
     let mut lines = lines(headers);
@@ -38,7 +38,7 @@ pub fn find<'a>(headers: &'a [u8], name: &str) -> Option<&'a [u8]> {
     find_all(headers, name).next()
 }
 
-/// The values of all headers of this name, in their order.
+/// The values of all headers of this name, in order.
 pub fn find_all<'a>(headers: &'a [u8], name: &str) -> impl Iterator<Item = &'a [u8]> {
     lines(headers)
         .skip(1)
@@ -51,7 +51,7 @@ fn is_named(line: &[u8], name: &str) -> bool {
     start.eq_ignore_ascii_case(name.as_bytes()) && rest.starts_with(b":")
 }
 
-/// The lines with their ends; the last one may have none.
+/// The lines including their ends; the last one may have none.
 fn lines(headers: &[u8]) -> impl Iterator<Item = &[u8]> {
     headers.split_inclusive(|byte| *byte == b'\n')
 }
@@ -61,7 +61,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_header_takes_the_place_of_its_namesakes() {
+    fn a_header_replaces_those_of_the_same_name() {
         for (headers, expected) in [
             ("", "NATS/1.0\r\nA: 1\r\n\r\n"),
             ("NATS/1.0\r\n\r\n", "NATS/1.0\r\nA: 1\r\n\r\n"),

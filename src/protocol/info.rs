@@ -1,35 +1,35 @@
-//! `INFO`: how the broker introduces itself.
+//! `INFO`, which the broker sends to introduce itself.
 
 use serde::{Deserialize, Serialize};
 
-/// The fields of INFO. Facts: nats-server 2.15 `server/server.go`, `Info`.
+/// The fields of INFO. Source: nats-server 2.15 `server/server.go`, `Info`.
 #[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(default)]
 pub struct Info {
-    /// Id of this run of the broker.
+    /// Id of the broker, new at each start.
     pub server_id: String,
-    /// Its name.
+    /// Name of the broker.
     pub server_name: String,
-    /// The nats-server version whose client features are served.
+    /// The nats-server version whose client features are supported.
     pub version: String,
-    /// midge's own version, which stands beside the compatible one.
+    /// midge's own version.
     pub midge: String,
-    /// The protocol of servers.
+    /// Version of the protocol between servers.
     pub proto: i64,
     /// Commit of the build.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub git_commit: String,
-    /// Compiler of the broker.
+    /// Compiler that the broker was built with.
     pub go: String,
-    /// Where clients connect to.
+    /// Host for clients.
     pub host: String,
-    /// Where clients connect to.
+    /// Port for clients.
     pub port: u16,
     /// Whether headers are supported.
     pub headers: bool,
     /// Largest payload in bytes.
     pub max_payload: i64,
-    /// `host:port` of all brokers of the cluster that take clients.
+    /// `host:port` of all brokers of the cluster that accept clients.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub connect_urls: Vec<String>,
     /// Name of the cluster.
@@ -38,13 +38,13 @@ pub struct Info {
     /// Whether clients have to log in.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub auth_required: bool,
-    /// Whether TLS is a must.
+    /// Whether TLS is required.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tls_required: bool,
     /// Whether a client must show a certificate.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tls_verify: bool,
-    /// Whether TLS may be used.
+    /// Whether TLS is possible.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub tls_available: bool,
     /// The connection's id.
@@ -53,31 +53,30 @@ pub struct Info {
     /// The peer's address as the broker sees it.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub client_ip: String,
-    /// What a client with an nkey has to sign.
+    /// What a client with an nkey must sign.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub nonce: String,
-    /// Lame duck: the broker is about to leave.
+    /// The broker is in lame duck mode.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub ldm: bool,
-    /// Set in the INFO that answers a client's first PING.
+    /// Set in the INFO that follows a client's first PING.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub connect_info: bool,
-    /// The connection's account; goes with `connect_info`.
+    /// The connection's account; together with `connect_info`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub remote_account: String,
-    /// Whether that is the system account; goes with `connect_info`.
+    /// Whether that is the system account; together with `connect_info`.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub acc_is_sys: bool,
 }
 
 impl Info {
-    /// The line as it is sent. Its only blank is the one before the JSON: the
-    /// oldest clients cut the line at blanks and take the second word, so those
-    /// within texts are written as escapes.
+    /// The protocol line. Its only blank is the one before the JSON: very old clients split the
+    /// line at blanks and use the second word, so blanks within texts are escaped.
     pub fn line(&self) -> Vec<u8> {
         let mut line = b"INFO ".to_vec();
-        // A struct of strings and numbers always serialises. Without indentation
-        // blanks are in its texts only.
+        // A struct of strings and numbers always serialises. Without indentation, blanks only occur
+        // in its texts.
         let json = serde_json::to_string(self).unwrap_or_default();
         line.extend_from_slice(json.replace(' ', "\\u0020").as_bytes());
         line.extend_from_slice(b"\r\n");
@@ -90,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_only_blank_is_before_the_json() {
+    fn the_only_blank_precedes_the_json() {
         let odd = "a b\tc \\ \"d\" \u{a0}".to_owned();
         let info = Info {
             server_name: odd.clone(),

@@ -1,12 +1,10 @@
 //! The NATS wire protocol: bytes to operations and back.
 //!
-//! An incremental parser that borrows from the read buffer ([`parse`]), the
-//! JSON that both sides introduce themselves with ([`info`], [`connect`]), the
-//! headers of messages ([`header`]), the keys of users ([`nkey`]), the texts of errors ([`error`]), and what
-//! brokers of a cluster say to each other ([`route`]), and what counts before a peer is
-//! let in ([`before_login`]). Facts are those of nats-server 2.15
-//! (`server/parser.go`, `server/client.go`). Knows neither sockets nor
-//! subscriptions.
+//! An incremental parser that borrows from the read buffer ([`parse`]); the JSON of INFO and
+//! CONNECT ([`info`], [`connect`]); message headers ([`header`]); public keys of users ([`nkey`]);
+//! error texts ([`error`]); the protocol between brokers of a cluster ([`route`]); and what is
+//! accepted before login ([`before_login`]). It follows nats-server 2.15 (`server/parser.go`,
+//! `server/client.go`). It knows neither sockets nor subscriptions.
 
 use serde_json::error::Category;
 
@@ -21,8 +19,8 @@ pub mod nkey;
 pub mod parse;
 pub mod route;
 
-/// What is wrong with JSON that a peer sent. serde's own words would quote the
-/// value, which may be a password.
+/// Describes what is wrong with JSON that a peer sent. serde's own message would quote the value,
+/// which may be a password.
 pub fn json_fault(error: &serde_json::Error) -> String {
     let what = match error.classify() {
         Category::Data => "a value of the wrong type",
@@ -32,14 +30,14 @@ pub fn json_fault(error: &serde_json::Error) -> String {
     format!("{what} at byte {}", error.column())
 }
 
-/// Whether a text can stand in a line of the protocol as one word.
+/// Whether a text can be one argument of a protocol line.
 pub fn is_word(text: &str) -> bool {
     !text.is_empty() && !text.contains(|c: char| c.is_whitespace() || c.is_control())
 }
 
-/// What a line ends with.
+/// The end of a line.
 pub const CRLF: &[u8] = b"\r\n";
-/// The answer to a verbose client's operation.
+/// The answer to an operation of a verbose client.
 pub const OK: &[u8] = b"+OK\r\n";
 /// A keepalive request.
 pub const PING: &[u8] = b"PING\r\n";

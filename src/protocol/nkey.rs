@@ -1,20 +1,19 @@
-//! Public keys of users, and what they sign.
+//! Public keys of users, and their signatures.
 //!
-//! The text form is that of the nkeys library: base32 without padding of a
-//! prefix byte, the 32 bytes of an Ed25519 key, and a CRC-16 (XMODEM) of both,
-//! low byte first. The configuration reads keys, CONNECT brings them, and
-//! [`crate::security::authentication`] has signatures checked.
+//! The text form is that of the nkeys library: base32 without padding of a prefix byte, the 32
+//! bytes of an Ed25519 key, and a CRC-16 (XMODEM) of both, low byte first. The configuration and
+//! CONNECT contain such keys; [`crate::security::authentication`] verifies signatures with them.
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use data_encoding::{BASE32_NOPAD, BASE64, BASE64URL_NOPAD};
 
-/// The prefix of a user's public key: its text begins with `U`.
+/// The prefix of a user's public key; its text begins with `U`.
 const USER_PREFIX: u8 = 20 << 3;
 
-/// The prefix of a seed, in the upper five bits: its text begins with `S`.
+/// The prefix of a seed, in the upper five bits; its text begins with `S`.
 const SEED_PREFIX: u8 = 18 << 3;
 
-/// The prefix of an account's public key: its text begins with `A`.
+/// The prefix of an account's public key; its text begins with `A`.
 const ACCOUNT_PREFIX: u8 = 0;
 
 const KEY_LEN: usize = 32;
@@ -24,12 +23,11 @@ const KEY_LEN: usize = 32;
 pub struct UserKey([u8; KEY_LEN]);
 
 impl UserKey {
-    /// Reads the text form.
+    /// Parses the text form.
     ///
-    /// # Errors
+    ///  # Errors
     ///
-    /// What is wrong with it; the text itself is not named, as it may be a
-    /// secret that was put into the wrong place.
+    /// What is wrong. The error does not quote the text, which may be a secret in the wrong place.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         match &*decode(text).ok_or(NO_KEY)? {
             [prefix, ..] if prefix & 0xf8 == SEED_PREFIX => Err(
@@ -41,9 +39,9 @@ impl UserKey {
         }
     }
 
-    /// Whether the owner of the key signed `nonce`. The signature is base64, of
-    /// the URL's alphabet without padding or of the usual one with it.
-    pub fn signed(&self, nonce: &[u8], signature: &str) -> bool {
+    /// Whether `signature` is the key owner's signature of `nonce`. It is in base64, either
+    /// URL-safe without padding or standard with padding.
+    pub fn verify(&self, nonce: &[u8], signature: &str) -> bool {
         let bytes = BASE64URL_NOPAD
             .decode(signature.as_bytes())
             .or_else(|_| BASE64.decode(signature.as_bytes()));
@@ -55,14 +53,13 @@ impl UserKey {
     }
 }
 
-/// Whether a text is the public key of an account, which only operator mode
-/// knows.
+/// Whether a text is the public key of an account, which is only used in operator mode.
 pub fn is_account_key(text: &str) -> bool {
     let key = decode(text).unwrap_or_default();
     key.len() == 1 + KEY_LEN && key[0] == ACCOUNT_PREFIX
 }
 
-/// Prefix and key of a text whose checksum is right.
+/// Prefix and key, if the checksum is right.
 fn decode(text: &str) -> Option<Vec<u8>> {
     let mut decoded = BASE32_NOPAD.decode(text.as_bytes()).ok()?;
     let (body, checksum) = decoded.split_last_chunk::<2>()?;
@@ -89,7 +86,7 @@ mod tests {
 
     use super::*;
 
-    /// What the nkeys library makes of a key.
+    /// The text form as the nkeys library writes it.
     fn text(prefix: &[u8], key: &[u8]) -> String {
         let mut bytes = [prefix, key].concat();
         bytes.extend_from_slice(&crc16(&bytes.clone()).to_le_bytes());
@@ -97,16 +94,16 @@ mod tests {
     }
 
     #[test]
-    fn the_checksum_is_that_of_the_nkeys_library() {
-        // The check value that catalogues give for CRC-16/XMODEM.
+    fn the_checksum_matches_the_nkeys_library() {
+        // The check value of CRC-16/XMODEM in the usual catalogues.
         assert_eq!(crc16(b"123456789"), 0x31c3);
-        // A key as Python's nkeys writes it.
+        // A key written by Python's nkeys.
         let key = "UAT6BWCSCWLUKJT6K6MBJJOEOTXZ5AJDOYKNEVRFC7VNO6OA43N4TRNO";
         assert!(UserKey::parse(key).is_ok());
     }
 
     #[test]
-    fn a_seed_is_told_from_other_keys_and_not_repeated() {
+    fn a_seed_is_recognised_and_not_quoted() {
         let seed = "SUAMK2FG4MI6UE3ACF3FK3OIQBCEIEZV7NSWFFEW63UXMRLFM2XLAXK4GY";
         let error = UserKey::parse(seed).unwrap_err();
         assert!(error.contains("is a seed") && !error.contains(seed));
@@ -121,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_owner_of_a_key_signs() {
+    fn only_signatures_of_the_key_are_valid() {
         let [one, other] = [[1; 32], [2; 32]].map(|seed| {
             let pair = Ed25519KeyPair::from_seed_unchecked(&seed).expect("a key");
             let key = text(&[USER_PREFIX], pair.public_key().as_ref());
@@ -132,16 +129,16 @@ mod tests {
             BASE64URL_NOPAD.encode(bytes.as_ref()),
             BASE64.encode(bytes.as_ref()),
         ] {
-            assert!(one.0.signed(b"nonce", &signature));
-            assert!(!one.0.signed(b"other", &signature));
-            assert!(!other.0.signed(b"nonce", &signature));
-            assert!(!one.0.signed(b"nonce", &signature[1..]));
+            assert!(one.0.verify(b"nonce", &signature));
+            assert!(!one.0.verify(b"other", &signature));
+            assert!(!other.0.verify(b"nonce", &signature));
+            assert!(!one.0.verify(b"nonce", &signature[1..]));
         }
     }
 
     proptest! {
         #[test]
-        fn what_is_no_key_is_refused_and_keys_survive_the_round(
+        fn malformed_keys_are_rejected_and_valid_ones_round_trip(
             key in any::<[u8; 32]>(), at in 0usize..56, letter in "[A-Z2-7]", noise in ".{0,80}",
         ) {
             let mut text = text(&[USER_PREFIX], &key);
@@ -155,7 +152,7 @@ mod tests {
             text.replace_range(at..=at, &letter);
             prop_assert_eq!(UserKey::parse(&text).is_ok(), text == whole);
             prop_assert!(UserKey::parse(&noise).is_err());
-            prop_assert!(!UserKey(key).signed(b"nonce", &noise));
+            prop_assert!(!UserKey(key).verify(b"nonce", &noise));
         }
     }
 }

@@ -1,11 +1,10 @@
-//! The parser of what a client sends.
+//! The parser of the client protocol.
 //!
-//! [`parse`] takes the unread bytes and yields one operation that borrows from
-//! them, or says that more bytes are needed. It is as tolerant as nats-server:
-//! verbs in any case, runs of blanks, a bare LF at the end of a control line.
-//! The payload of a publish is not part of the operation: the caller knows
-//! where it must stand ([`Publish::line_len`]) and looks there itself, since
-//! large payloads do not fit the read buffer.
+//! [`parse`] takes the unread bytes and returns one operation that borrows from them, or says that
+//! more bytes are needed. It is as tolerant as nats-server: verbs in any case, several blanks, a
+//! bare LF at the end of a control line. The payload of a publish is not part of the operation,
+//! since a large payload does not fit the read buffer: the caller finds it by
+//! [`Publish::line_len`].
 
 use memchr::memchr;
 
@@ -14,7 +13,7 @@ use memchr::memchr;
 pub enum Op<'a> {
     /// `CONNECT {json}`.
     Connect(&'a [u8]),
-    /// `-ERR text`: the client gives up.
+    /// `-ERR text`: the client reports an error before it closes the connection.
     Err(&'a [u8]),
     /// `INFO {json}`: checked and ignored.
     Info(&'a [u8]),
@@ -28,7 +27,7 @@ pub enum Op<'a> {
     Publish(Publish<'a>),
     /// `SUB subject [queue] sid`.
     Subscribe {
-        /// Subject, wildcards included; not yet validated.
+        /// Subject, which may have wildcards; not validated yet.
         subject: &'a [u8],
         /// Queue group.
         queue: Option<&'a [u8]>,
@@ -39,8 +38,7 @@ pub enum Op<'a> {
     Unsubscribe {
         /// The subscription's id.
         sid: &'a [u8],
-        /// Deliveries after which it ends, counted from its beginning; `None`
-        /// to end it now.
+        /// Total number of deliveries after which it ends; `None` to end it now.
         max: Option<u64>,
     },
 }
@@ -48,45 +46,44 @@ pub enum Op<'a> {
 /// The control line of a `PUB` or `HPUB`.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Publish<'a> {
-    /// Where it goes.
+    /// The subject.
     pub subject: &'a [u8],
-    /// Where answers go.
+    /// The reply subject.
     pub reply: Option<&'a [u8]>,
-    /// Bytes of the headers, which begin the payload; `None` for `PUB`.
+    /// Bytes of the headers, which precede the payload; `None` for `PUB`.
     pub header_len: Option<usize>,
     /// Bytes of headers and payload together.
     pub total_len: usize,
-    /// The size or sizes as the client wrote them, which is how they are
-    /// handed on.
+    /// The size or sizes as the client wrote them; deliveries copy them.
     pub sizes: &'a [u8],
-    /// Bytes of the control line with its end: the payload begins here.
+    /// Bytes of the control line including its end: the payload begins here.
     pub line_len: usize,
-    /// Whether everything after the subject stands as it must stand in a
-    /// delivery too, so that it can be copied in one piece.
+    /// Whether everything after the subject has exactly the form it has in a delivery, so that it
+    /// can be copied in one piece.
     pub canonical: bool,
 }
 
 impl Publish<'_> {
-    /// Bytes of the whole operation: control line, payload and the CRLF after it.
+    /// Bytes of the whole operation: control line, payload and the final CRLF.
     pub fn whole_len(&self) -> usize {
         self.line_len + self.total_len + 2
     }
 }
 
-/// What [`parse`] found.
+/// The result of [`parse`].
 #[derive(Debug, Eq, PartialEq)]
 pub enum Parsed<'a> {
-    /// An operation and the bytes it took (for a publish: its control line).
+    /// An operation and its length in bytes (of a publish: of its control line).
     Op(Op<'a>, usize),
     /// The line is not complete yet.
     Incomplete,
 }
 
-/// Why a client's bytes cannot be understood. Every one of these ends the connection.
+/// Why a client's bytes are not valid. Each of these ends the connection.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum ParseError {
-    /// Wrong number or form of arguments: the connection is closed without a word. The
-    /// text names the verb; whoever has the line shows as much of it as may be seen.
+    /// Wrong number or form of arguments: the connection is closed without a `-ERR`. The text names
+    /// the verb; the caller adds as much of the line as may be shown.
     Arguments(String),
     /// The control line is longer than `max_control_line`.
     ControlLine,
@@ -94,11 +91,11 @@ pub enum ParseError {
     UnknownOperation,
 }
 
-/// Bytes that may at least stand behind a verb without arguments: nobody looks at
-/// them, and nats-server takes any number.
+/// Bytes that are always permitted after a verb without arguments. They are ignored, and
+/// nats-server accepts any number.
 const IGNORED_LEN_MAX: usize = 32 * 1024;
 
-/// The longest size field: nine digits.
+/// Digits of the longest size.
 const SIZE_DIGITS_MAX: usize = 9;
 
 #[derive(Clone, Copy, PartialEq)]
@@ -115,7 +112,7 @@ enum Verb {
     Unsub,
 }
 
-/// The verbs in full; the shortest distance to tell them apart is their text.
+/// The verbs. No verb is the beginning of another one.
 const VERBS: [(&[u8], Verb); 10] = [
     (b"PUB", Verb::Pub),
     (b"HPUB", Verb::Hpub),
@@ -129,9 +126,8 @@ const VERBS: [(&[u8], Verb); 10] = [
     (b"-ERR", Verb::Err),
 ];
 
-/// Parses the operation at the beginning of `bytes`. `max_control_line` bounds
-/// the bytes of the arguments, and apart from them the blanks in front of them:
-/// nats-server takes any number of those.
+/// Parses the operation at the beginning of `bytes`. `max_control_line` limits the bytes of the
+/// arguments and, separately, the blanks before them, of which nats-server accepts any number.
 pub fn parse(bytes: &[u8], max_control_line: usize) -> Result<Parsed<'_>, ParseError> {
     let Some((verb, verb_len)) = find_verb(bytes)? else {
         return Ok(Parsed::Incomplete);
@@ -181,9 +177,8 @@ pub fn parse(bytes: &[u8], max_control_line: usize) -> Result<Parsed<'_>, ParseE
     Ok(Parsed::Op(op, line_len))
 }
 
-/// Recognises `PUB <subject> <size>` CRLF where the subject is the one of the
-/// publish before, the commonest thing a busy client sends, without looking at
-/// the bytes twice. `None`: let [`parse`] see it.
+/// Recognises `PUB <subject> <size>` CRLF with the subject of the previous publish, which busy
+/// clients send most, without scanning the bytes twice. `None`: use [`parse`].
 pub fn parse_repeated_publish<'a>(bytes: &'a [u8], subject: &[u8]) -> Option<Publish<'a>> {
     let rest = bytes.strip_prefix(b"PUB ")?.strip_prefix(subject)?;
     let rest = rest.strip_prefix(b" ")?;
@@ -210,8 +205,7 @@ pub fn parse_repeated_publish<'a>(bytes: &'a [u8], subject: &[u8]) -> Option<Pub
     })
 }
 
-/// The verb at the beginning and its length; `None` when the bytes may yet
-/// become one.
+/// The verb at the beginning and its length; `None` if the bytes may be the beginning of one.
 fn find_verb(bytes: &[u8]) -> Result<Option<(Verb, usize)>, ParseError> {
     for (text, verb) in VERBS {
         if bytes.len() >= text.len() && bytes[..text.len()].eq_ignore_ascii_case(text) {
@@ -262,17 +256,15 @@ fn parse_publish(
         return Err(bad());
     }
     let first_size = header_text.unwrap_or(total_text);
-    let text_after_subject = |part: (usize, usize), previous: (usize, usize)| {
+    let adjoins = |part: (usize, usize), previous: (usize, usize)| {
         part.0 == previous.1 + 1 && arguments[previous.1] == b' '
     };
     let canonical = ends_in_crlf
         && total_text.1 == arguments.len()
-        && header_text.is_none_or(|header| text_after_subject(total_text, header))
+        && header_text.is_none_or(|header| adjoins(total_text, header))
         && match reply {
-            Some(reply) => {
-                text_after_subject(reply, subject) && text_after_subject(first_size, reply)
-            }
-            None => text_after_subject(first_size, subject),
+            Some(reply) => adjoins(reply, subject) && adjoins(first_size, reply),
+            None => adjoins(first_size, subject),
         };
     Ok(Publish {
         subject: &arguments[subject.0..subject.1],
@@ -318,7 +310,7 @@ fn parse_unsubscribe(arguments: &[u8]) -> Result<Op<'_>, ParseError> {
     };
     let field = |(start, end): (usize, usize)| &arguments[start..end];
     let max = match has_max {
-        // Nought and what is no number end the subscription at once.
+        // Zero or an invalid number ends the subscription immediately.
         true => parse_size(field(fields.pop())).filter(|max| *max > 0),
         false => None,
     };
@@ -329,17 +321,17 @@ fn parse_unsubscribe(arguments: &[u8]) -> Result<Op<'_>, ParseError> {
     })
 }
 
-/// The places of at most `N` blank-separated fields, to be taken from the last.
+/// The byte ranges of at most `N` blank-separated fields; they are taken from the last one.
 struct Fields<const N: usize> {
-    places: [(usize, usize); N],
+    ranges: [(usize, usize); N],
     count: usize,
 }
 
 impl<const N: usize> Fields<N> {
-    /// `None` when there are more than `N` fields.
+    /// `None` if there are more than `N` fields.
     fn split(arguments: &[u8]) -> Option<Self> {
         let mut fields = Self {
-            places: [(0, 0); N],
+            ranges: [(0, 0); N],
             count: 0,
         };
         let mut start = None;
@@ -360,17 +352,17 @@ impl<const N: usize> Fields<N> {
     }
 
     fn push(&mut self, start: usize, end: usize) -> Option<()> {
-        *self.places.get_mut(self.count)? = (start, end);
+        *self.ranges.get_mut(self.count)? = (start, end);
         self.count += 1;
         Some(())
     }
 
-    /// The last field; the empty place when there is none left.
+    /// Takes the last field; an empty range if there is none left.
     fn pop(&mut self) -> (usize, usize) {
         match self.count.checked_sub(1) {
             Some(last) => {
                 self.count = last;
-                self.places[last]
+                self.ranges[last]
             }
             None => (0, 0),
         }
@@ -395,7 +387,7 @@ fn is_blank(byte: u8) -> bool {
     byte == b' ' || byte == b'\t'
 }
 
-/// A stray CR inside the arguments separates like a blank.
+/// A CR within the arguments separates like a blank.
 fn is_separator(byte: u8) -> bool {
     is_blank(byte) || byte == b'\r'
 }
@@ -405,217 +397,4 @@ fn drop_carriage_return(line: &[u8]) -> &[u8] {
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn op(bytes: &[u8]) -> Op<'_> {
-        match parse(bytes, 4096) {
-            Ok(Parsed::Op(op, len)) => {
-                assert_eq!(len, bytes.len());
-                op
-            }
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn publish(bytes: &[u8]) -> Publish<'_> {
-        match op(bytes) {
-            Op::Publish(publish) => publish,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn publishes() {
-        let plain = publish(b"PUB a.b 5\r\n");
-        assert_eq!(
-            (plain.subject, plain.reply, plain.total_len),
-            (&b"a.b"[..], None, 5)
-        );
-        assert!(plain.canonical);
-        let reply = publish(b"pUb a inbox 001\r\n");
-        assert_eq!(
-            (reply.reply, reply.sizes),
-            (Some(&b"inbox"[..]), &b"001"[..])
-        );
-        let headers = publish(b"HPUB a r 12 20\r\n");
-        assert_eq!((headers.header_len, headers.total_len), (Some(12), 20));
-        assert_eq!(headers.sizes, b"12 20");
-        assert!(headers.canonical);
-        for odd in [
-            &b"PUB a  5\r\n"[..],
-            b"PUB a 5\n",
-            b"PUB a 5 \r\n",
-            b"PUB\ta\t5\r\n",
-        ] {
-            assert!(!publish(odd).canonical, "{odd:?}");
-        }
-        assert!(publish(b"PUB  a 5\r\n").canonical);
-    }
-
-    #[test]
-    fn subscriptions() {
-        assert_eq!(
-            op(b"SUB a.* q foo-1\r\n"),
-            Op::Subscribe {
-                subject: b"a.*",
-                queue: Some(b"q"),
-                sid: b"foo-1"
-            }
-        );
-        assert_eq!(
-            op(b"SUB a\rb 12\r\n"),
-            Op::Subscribe {
-                subject: b"a",
-                queue: Some(b"b"),
-                sid: b"12"
-            }
-        );
-        assert_eq!(
-            op(b"UNSUB 1\n"),
-            Op::Unsubscribe {
-                sid: b"1",
-                max: None
-            }
-        );
-        assert_eq!(
-            op(b"UNSUB 1 7\r\n"),
-            Op::Unsubscribe {
-                sid: b"1",
-                max: Some(7)
-            }
-        );
-        assert_eq!(
-            op(b"UNSUB 1 -7\r\n"),
-            Op::Unsubscribe {
-                sid: b"1",
-                max: None
-            }
-        );
-    }
-
-    #[test]
-    fn words_without_arguments() {
-        assert_eq!(op(b"PINGxyz\r\n"), Op::Ping);
-        assert_eq!(op(b"pong\n"), Op::Pong);
-        assert_eq!(op(b"+OK\r\n"), Op::Ok);
-        assert_eq!(op(b"CONNECT{\"a\":1}\r\n"), Op::Connect(b"{\"a\":1}"));
-        assert_eq!(op(b"-ERR 'x'\r\n"), Op::Err(b"'x'"));
-    }
-
-    #[test]
-    fn refusals() {
-        for bytes in [
-            &b" PING\r\n"[..],
-            b"\r\n",
-            b"GET / HTTP/1.1\r\n",
-            b"PUB\r\n",
-            b"MSG a 1 1\r\n",
-            b"X",
-        ] {
-            assert_eq!(
-                parse(bytes, 4096),
-                Err(ParseError::UnknownOperation),
-                "{bytes:?}"
-            );
-        }
-        for bytes in [
-            &b"PUB a\r\n"[..],
-            b"PUB a b c 1\r\n",
-            b"PUB a +1\r\n",
-            b"PUB a 1234567890\r\n",
-            b"HPUB a 6 5\r\n",
-            b"HPUB a 5\r\n",
-            b"SUB a\r\n",
-            b"UNSUB 1 2 3\r\n",
-        ] {
-            assert!(
-                matches!(parse(bytes, 4096), Err(ParseError::Arguments(_))),
-                "{bytes:?}"
-            );
-        }
-    }
-
-    #[test]
-    fn the_control_line_is_bounded_without_its_end() {
-        let line = |len: usize| [b"SUB ".as_slice(), &vec![b'a'; len - 2], b" 1\r\n"].concat();
-        assert!(matches!(parse(&line(4096), 4096), Ok(Parsed::Op(..))));
-        assert_eq!(parse(&line(4097), 4096), Err(ParseError::ControlLine));
-        assert_eq!(
-            parse(&line(5000)[..4200], 4096),
-            Err(ParseError::ControlLine)
-        );
-    }
-
-    #[test]
-    fn every_byte_before_the_end_of_a_line_is_bounded() {
-        let line = |verb: &str, fill: u8, len: usize, end: &str| {
-            [verb.as_bytes(), &vec![fill; len], end.as_bytes()].concat()
-        };
-        for (verb, max) in [
-            ("PING", IGNORED_LEN_MAX),
-            ("PONG", IGNORED_LEN_MAX),
-            ("+OK", IGNORED_LEN_MAX),
-            ("CONNECT", 64),
-            ("INFO", 64),
-            ("SUB ", 64),
-            ("PUB ", 64),
-            ("-ERR ", 64),
-        ] {
-            let given = verb.matches(' ').count();
-            for fill in [b' ', b'\t', b'x', b'\r'] {
-                let is_blank = matches!(fill, b' ' | b'\t');
-                let fits = max - if is_blank { given } else { 0 };
-                let bytes = line(verb, fill, fits, "");
-                assert_eq!(parse(&bytes, 64), Ok(Parsed::Incomplete), "{verb} {fill}");
-                // The end of the line may have begun.
-                for end in ["", "\n", "\r\n"] {
-                    let bytes = line(verb, fill, fits + 2, end);
-                    assert_eq!(
-                        parse(&bytes, 64),
-                        Err(ParseError::ControlLine),
-                        "{verb} {fill} {end:?}"
-                    );
-                }
-            }
-        }
-        // Between the two bytes of its end a line is what it was before.
-        let bytes = line("SUB ", b'a', 62, " 1\r");
-        assert_eq!(parse(&bytes, 64), Ok(Parsed::Incomplete));
-    }
-
-    proptest! {
-        /// No bytes bring the parser down, and a shorter piece of what parses
-        /// is incomplete, never another operation or an error.
-        #[test]
-        fn a_prefix_is_incomplete(
-            bytes in prop_oneof![
-                "(PUB|hpub|SUB|UNSUB|PING|CONNECT|-ERR|\\+OK)[ \t]{0,2}[a-z.*>]{0,5} ?[0-9]{0,3} ?[0-9]{0,3}\r?\n",
-                "\\PC{0,30}",
-            ],
-        ) {
-            let bytes = bytes.as_bytes();
-            if let Ok(Parsed::Op(_, len)) = parse(bytes, 64) {
-                for cut in 0..len {
-                    prop_assert_eq!(parse(&bytes[..cut], 64), Ok(Parsed::Incomplete));
-                }
-            }
-        }
-
-        /// The short cut for repeated subjects sees what the parser sees.
-        #[test]
-        fn repeated_publish_equals_publish(subject in "[a-c.]{1,4}", bytes in "PUB [a-c.]{1,4} ?[0-9]{0,11}\r?\n?") {
-            if let Some(short) = parse_repeated_publish(bytes.as_bytes(), subject.as_bytes()) {
-                match parse(bytes.as_bytes(), 4096) {
-                    Ok(Parsed::Op(Op::Publish(full), len)) => {
-                        prop_assert_eq!(short, full);
-                        prop_assert_eq!(len, short.line_len);
-                    }
-                    other => prop_assert!(false, "{:?}", other),
-                }
-            }
-        }
-    }
-}
+mod tests;

@@ -1,4 +1,4 @@
-//! Accepting routes.
+//! Accepts routes.
 
 use std::{net::SocketAddr, sync::Arc};
 
@@ -21,14 +21,14 @@ use crate::{
     telemetry::{MonotonicMillis, event::EventKind},
 };
 
-/// Routes from one member's address for which descriptors are found even if they are
-/// short: those of a few brokers on one host.
-const ROUTES_IN_NEED: usize = 4;
+/// Routes per member address that are accepted even if file descriptors are short: those of a few
+/// brokers on one host.
+const ROUTES_PER_MEMBER_ADDRESS: usize = 4;
 
 /// Accepts routes until the broker stops.
 pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
-    let places = &cluster.broker.admission.routes;
-    tokio::spawn(places.clone().keep_time());
+    let admission = &cluster.broker.admission.routes;
+    tokio::spawn(admission.clone().keep_time());
     let mut failures = AcceptFailures::new("the port for routes");
     while !cluster.is_stopping() {
         match listener.accept().await {
@@ -37,15 +37,20 @@ pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
                 failures.end();
                 let open = OpenSocket::new();
                 let is_member = cluster.member_addresses.contains(peer.ip());
-                let is_in_need = is_member && cluster.routes_from(peer.ip()) < ROUTES_IN_NEED;
-                if !Port::Routes.finds_room(&stream, &open, places).await && !is_in_need {
-                    places.refuse();
+                let is_allowed =
+                    is_member && cluster.routes_from(peer.ip()) < ROUTES_PER_MEMBER_ADDRESS;
+                if !Port::Routes
+                    .has_free_descriptor(&stream, &open, admission)
+                    .await
+                    && !is_allowed
+                {
+                    admission.refuse();
                     continue;
                 }
                 let cluster = cluster.clone();
                 tokio::spawn(async move {
                     let _open = open;
-                    greet(cluster, stream, peer, is_member).await;
+                    serve_accepted(cluster, stream, peer, is_member).await;
                 });
             }
             Err(error) => failures.pause(&error).await,
@@ -53,15 +58,20 @@ pub async fn accept_routes(cluster: Arc<Cluster>, listener: TcpListener) {
     }
 }
 
-/// Lets the other side introduce itself, while it takes one of the places of those
-/// who have not logged in, and serves the route.
-async fn greet(cluster: Arc<Cluster>, stream: TcpStream, peer: SocketAddr, is_member: bool) {
+/// Performs the handshake and serves the route. Until it is logged in, the connection counts as
+/// unauthenticated (`connection::admission`).
+async fn serve_accepted(
+    cluster: Arc<Cluster>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    is_member: bool,
+) {
     let stream = Arc::new(stream);
     let connection = cluster.connection(&stream, peer);
     debug!("{} - Route connection accepted", connection.log_prefix());
     let place = take_place(&cluster, &connection, is_member);
     let introduced = tokio::select! {
-        // Its place is another one's now, or was held for too long.
+        // Its place was given to another connection, or its time is over.
         () = connection.closing() => None,
         introduced = introduce(&cluster, &connection, &stream, place) => introduced,
     };
@@ -72,14 +82,14 @@ async fn greet(cluster: Arc<Cluster>, stream: TcpStream, peer: SocketAddr, is_me
             serve(&cluster, &connection, &stream, introduced, origin, None).await;
         }
         Some(Err(end)) => {
-            tell_refused(&cluster, &connection, &end);
+            log_refusal(&cluster, &connection, &end);
             refuse(&connection, &stream, &end).await;
         }
     }
     connection.outbound().release();
 }
 
-/// Shakes hands and hears who it is. `None`: no TLS came about, which was told of.
+/// TLS and the route handshake. `None`: TLS failed, which was logged.
 async fn introduce(
     cluster: &Cluster,
     connection: &Arc<Connection>,
@@ -90,12 +100,12 @@ async fn introduce(
         return None;
     }
     place.heard();
-    let handshake = Handshake::new(cluster, connection, stream).holding(place);
+    let handshake = Handshake::new(cluster, connection, stream).with_place(place);
     Some(handshake.accept().await)
 }
 
-/// Takes one of the places of those who have not logged in. It is held for what
-/// the handshake and the login may take, and for the broker's own queues.
+/// Takes a place for unauthenticated connections, for the time that TLS, login and the broker's own
+/// queues may take.
 fn take_place(cluster: &Cluster, connection: &Arc<Connection>, is_member: bool) -> Place {
     let weak = Arc::downgrade(connection);
     let cut = move |why| {
@@ -109,29 +119,29 @@ fn take_place(cluster: &Cluster, connection: &Arc<Connection>, is_member: bool) 
     let options = cluster.options();
     let handshake = options.tls.as_ref().map(|tls| tls.timeout);
     let hold = handshake.unwrap_or_default() + options.auth_timeout() + QUEUE_TIME;
-    let places = &cluster.broker.admission.routes;
+    let admission = &cluster.broker.admission.routes;
     let source = Source::of(connection.peer.ip());
-    places.take(source, is_member, hold, cut)
+    admission.take(source, is_member, hold, cut)
 }
 
-/// Tells of a broker that was not let in, as of a client, unless that is what a
-/// healthy cluster does all the time, or there are many of them.
-fn tell_refused(cluster: &Cluster, connection: &Connection, end: &End) {
+/// Logs a refused broker and records it as an event, like a refused client; not if a healthy
+/// cluster does that all the time, or if there are too many.
+fn log_refusal(cluster: &Cluster, connection: &Connection, end: &End) {
     let reason = end.reason;
     let telemetry = &cluster.broker.telemetry;
     if let Some(why) = end.login {
         telemetry.logins.count_refused(why);
     }
-    let is_usual = matches!(
+    let is_expected = matches!(
         reason,
         CloseReason::DuplicateRoute | CloseReason::ClientClosed | CloseReason::ServerShutdown
     );
-    if is_usual || end.is_usual {
+    if is_expected || end.is_usual {
         return;
     }
     let text = end.text();
-    let strangers = &telemetry.strangers;
-    let Some(text) = strangers.tell(MonotonicMillis::now(), text, "that did not log in") else {
+    let throttle = &telemetry.refused_connections;
+    let Some(text) = throttle.throttle(MonotonicMillis::now(), text, "that did not log in") else {
         return;
     };
     error!("{} - {text}", connection.log_prefix());

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use super::session::{Session, Space};
 use crate::{
     account::{
-        fan_out::{Sender, pass_on},
+        fan_out::{Sender, forward},
         path::Path,
     },
     broker::system_queue,
@@ -58,7 +58,7 @@ impl Messages for Session {
     const MESSAGES_REPLACE_PINGS: bool = false;
 
     fn begin_batch(&mut self, _: &mut ThreadBuffers) {
-        self.route.note_heard();
+        self.route.record_received();
     }
 
     fn handle_operation(
@@ -148,7 +148,7 @@ impl Session {
     ) -> Result<bool, End> {
         if message.total_len > PAYLOAD_MAX {
             let detail = format!("a payload of {} bytes", message.total_len);
-            let end = End::told(CloseReason::MaxPayload, ClientError::MaxPayload);
+            let end = End::with_error(CloseReason::MaxPayload, ClientError::MaxPayload);
             return Err(end.with(detail));
         }
         let rest = &bytes[*at..];
@@ -160,7 +160,7 @@ impl Session {
                     .begin_large(rest, message.line_len, whole_len, Origin::Peer);
             let no_room = |NoRoom| {
                 let detail = format!("no room for {whole_len} bytes");
-                End::silent(CloseReason::NoRoomForPayload, detail)
+                End::without_error(CloseReason::NoRoomForPayload, detail)
             };
             if begun.map_err(no_room)? {
                 gathered.deliver(self, buffers, bytes);
@@ -308,14 +308,14 @@ impl Session {
             system_queue::pass_on(&self.cluster.broker, &space.account, batch);
         }
         if space.account.is_system {
-            self.cluster.hear(&self.route, &space.account, batch);
-            let overfull = &mut self.overfull;
+            self.cluster.handle_view(&self.route, &space.account, batch);
+            let over_limit = &mut self.over_limit;
             self.cluster
-                .hear_count(buffers, &self.route, batch, overfull);
+                .handle_count(buffers, &self.route, batch, over_limit);
         }
         let destinations = space.cache.find_subscribers(wanted, &space.account);
         buffers.cost += space.cache.take_cost();
-        self.remembers_long |= space.cache.is_for_turn();
+        self.remembers_long |= space.cache.is_temporary();
         let from_peer = Sender {
             no_echo: None,
             describe: None,
@@ -323,13 +323,19 @@ impl Session {
             is_service: false,
             path: Path::START,
         };
-        let left =
-            from_peer.take_from_peer(buffers, &space.account, batch, &destinations, queues, flush);
+        let left = from_peer.deliver_from_peer(
+            buffers,
+            &space.account,
+            batch,
+            &destinations,
+            queues,
+            flush,
+        );
         // First the peers are told who has left.
         self.cluster.broker.accounts.drop_expired(buffers);
         if !left.is_empty() {
-            let except = (!self.takes_back).then_some(&self.route.connection);
-            pass_on(
+            let except = (!self.accepts_own_messages).then_some(&self.route.connection);
+            forward(
                 buffers,
                 &space.account,
                 as_it_came,

@@ -1,11 +1,8 @@
-//! `connect_urls`: the addresses that clients may fall back to, ours and those
-//! that the other brokers told us of.
+//! `connect_urls`: the addresses for clients that INFO lists, of this broker and of the others.
 //!
-//! What clients are told must never take from them a member that lives: they
-//! forget whoever is not in the list. So a broker that stops leaves the list as
-//! it was, and the addresses behind a route that was lost stay in it for a
-//! moment: most such routes come back at once. They are removed without delay if
-//! the member said that it leaves or stops, or if its route port refuses a connection.
+//! Clients forget brokers that the list does not contain, so it must never omit one that is
+//! available. Therefore a broker that stops leaves the list unchanged, and the addresses of a
+//! member stay in it for a moment after its route was lost: most lost routes come back immediately.
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -23,23 +20,24 @@ use crate::{
     connection::{Kind, buffers::give_way},
 };
 
-/// How long the addresses of a member stay in the list after its route was lost: a
-/// second try to dial it fits in.
+/// How long the addresses of a member stay in the list after its route was lost: time for a second
+/// attempt to dial it.
 const LOSS_GRACE: Duration = Duration::from_millis(1500);
 
-/// Bytes of the longest address that clients are told.
+/// Limit of an address in the list, in bytes.
 const URL_LEN_MAX: usize = 300;
 
-/// Bytes of all addresses that clients are told, each of them and whoever comes: more
-/// than a thousand members have. This broker's own come first.
+/// Limit of the whole list in bytes, since every client gets it: enough for more than a thousand
+/// members. This broker's own addresses come first.
 const URLS_LEN_MAX: usize = 32 * 1024;
 
-/// Members of which that is remembered at once.
+/// Limit of members whose addresses are kept after a loss.
 const LOST_MAX: usize = 512;
 
-/// Members whose routes were lost a moment ago, by their ids.
+/// Client addresses of members whose routes were lost a moment ago, by member id, with the id of
+/// the route's connection.
 #[derive(Default)]
-pub(super) struct Lost(Mutex<BTreeMap<String, LostMember>>);
+pub(super) struct LostUrls(Mutex<BTreeMap<String, LostMember>>);
 
 #[derive(Clone)]
 struct LostMember {
@@ -51,29 +49,29 @@ struct LostMember {
     urls: Vec<String>,
 }
 
-/// Puts the list into INFO as it is now and lets the clients know if it changed.
+/// Updates the list in INFO, and announces it to the clients if it has changed.
 pub(super) fn refresh(cluster: &Cluster) {
-    // Of two at once the one that gathers later writes later. Not the lock of INFO,
-    // which is taken while the routes are locked.
-    let _gathering = cluster.gathering_urls.lock();
+    // Concurrent updates are serialised, so that the newer list is written last. The lock of INFO
+    // cannot serve for this, because it is taken while the routes are locked.
+    let _update = cluster.urls_update.lock();
     let options = cluster.options();
     let mut others = Vec::new();
     if !options.no_advertise {
-        // By their ids, whether lost or not, so that the order stays.
+        // Ordered by id, lost or not, so that the order is stable.
         let lost = cluster.lost_urls.0.lock().clone();
         let lost = lost.into_iter().map(|(id, member)| (id, member.urls));
         let mut members: BTreeMap<String, Vec<String>> = lost.collect();
         for route in cluster.routes() {
-            let told = route.told_urls();
-            members.insert(route.remote_id.clone(), told);
+            let announced = route.announced_urls();
+            members.insert(route.remote_id.clone(), announced);
         }
         others.extend(members.into_values().flatten());
     }
     let mut info = cluster.broker.info.write();
-    // Alone a broker names no address: clients know the one that they came by. Once
-    // there were others, its own stays.
-    let is_named = !others.is_empty() || !info.connect_urls.is_empty();
-    let mut urls = match is_named && !options.no_advertise && !cluster.is_leaving() {
+    // A single broker lists no address: its clients know the one they used. Once there were others,
+    // its own address stays in the list.
+    let lists_own = !others.is_empty() || !info.connect_urls.is_empty();
+    let mut urls = match lists_own && !options.no_advertise && !cluster.is_leaving() {
         true => cluster.client_urls(),
         false => Vec::new(),
     };
@@ -82,22 +80,21 @@ pub(super) fn refresh(cluster: &Cluster) {
     let mut len = 0;
     urls.retain(|url| {
         let fits = url.len() <= URL_LEN_MAX && len + url.len() <= URLS_LEN_MAX;
-        let is_taken = fits && seen.insert(url.clone());
-        len += if is_taken { url.len() } else { 0 };
-        is_taken
+        let is_accepted = fits && seen.insert(url.clone());
+        len += if is_accepted { url.len() } else { 0 };
+        is_accepted
     });
-    // Looked at behind the routes: those that end because of it are missing in
-    // what was gathered.
+    // Checked after the routes: those that the stop has ended are missing in the list.
     if !cluster.is_stopping() && info.connect_urls != urls {
         info.connect_urls = urls;
-        cluster.clients_to_be_told.notify_one();
+        cluster.client_info_changed.notify_one();
     }
 }
 
-/// A route is about to be taken out: its member's addresses stay in the list for a
-/// moment, unless the member leaves or has stopped.
-pub(super) fn keep_for_a_moment(cluster: &Arc<Cluster>, route: &Route) {
-    let urls = route.told_urls();
+/// Keeps a member's addresses for a moment when its route ends, unless the member is in lame duck
+/// mode or has stopped.
+pub(super) fn keep_lost_urls(cluster: &Arc<Cluster>, route: &Route) {
+    let urls = route.announced_urls();
     let (cid, id) = (route.connection.cid, route.remote_id.clone());
     {
         let mut lost = cluster.lost_urls.0.lock();
@@ -138,9 +135,9 @@ pub(super) fn forget_refusing(cluster: &Cluster, url: &RouteUrl) {
 
 /// Sends INFO to all clients whenever the list has changed; several changes
 /// while it is at it make one more round.
-pub async fn tell_clients(cluster: Arc<Cluster>) {
+pub async fn send_info_to_clients(cluster: Arc<Cluster>) {
     loop {
-        cluster.clients_to_be_told.notified().await;
+        cluster.client_info_changed.notified().await;
         for (sent, connection) in cluster
             .broker
             .registry
@@ -149,7 +146,7 @@ pub async fn tell_clients(cluster: Arc<Cluster>) {
             .enumerate()
         {
             info::notify_info(&cluster.broker, connection);
-            // A crowd is told in turn with everything else.
+            // Yield, so that other tasks run as well.
             if sent % 64 == 63 {
                 give_way().await;
             }
@@ -158,9 +155,9 @@ pub async fn tell_clients(cluster: Arc<Cluster>) {
 }
 
 impl Route {
-    /// Where clients may connect to the other broker, as it said; nowhere when it
-    /// leaves or has stopped.
-    fn told_urls(&self) -> Vec<String> {
+    /// The client addresses that the other broker announced; none if it is in lame duck mode or has
+    /// stopped.
+    fn announced_urls(&self) -> Vec<String> {
         let info = self.info.lock();
         match info.ldm || self.has_stopped() {
             true => Vec::new(),

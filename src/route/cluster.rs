@@ -1,8 +1,7 @@
-//! The cluster as this broker sees it: its own place in it and the routes to
-//! the others.
+//! The cluster from this broker's view: its own identity and the routes to the others.
 //!
-//! The server makes one [`Cluster`] and keeps it; the tasks of the routes
-//! register ([`super::register`]), monitoring reads.
+//! The server creates one [`Cluster`]; the tasks of routes register in it ([`super::register`]);
+//! monitoring reads it.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,9 +18,9 @@ use tokio::sync::{Notify, watch};
 
 use super::{
     client_urls,
+    connection_counts::{ConnectionCounts, CountRequests},
+    discovered::Discovered,
     failing::{Failed, Failing},
-    headcount::{Asking, Headcount},
-    heard_of::HeardOf,
     interest::PeerInterest,
     member_addresses::MemberAddresses,
     membership::{Member, Membership, MembershipSnapshot, Target},
@@ -32,73 +31,73 @@ use crate::{
     config::options::cluster::{ClusterOptions, PING_INTERVAL_MAX},
     connection::{CloseReason, Connection, buffers::with_buffers, tls_listener::TlsListener},
     protocol::route::RouteInfo,
-    security::permissions::{Permissions, Subscribing},
+    security::permissions::{Permissions, SubscribeDecision},
     telemetry::MonotonicMillis,
 };
 
-/// Bytes that may at least wait for a peer: the interest of a million
-/// subscriptions, which a new route is told at once, must fit.
+/// Minimum of `max_pending` for routes in bytes: the interest of a million subscriptions, which a
+/// new route sends at once, must fit.
 const ROUTE_PENDING_MIN: usize = 256 * 1024 * 1024;
 
-/// Passwords of routes that are compared with a hash at a time. How many wait is
-/// bounded by the places that the port has.
+/// Password comparisons with a hash at a time. How many wait is limited by the admission of
+/// unauthenticated connections.
 const PASSWORD_CHECKS_MAX: usize = 1;
 
-/// Letters of a made-up cluster name.
+/// Length of a generated cluster name.
 const DYNAMIC_NAME_LEN: usize = 22;
 
-/// What the server tells of itself.
+/// This broker's identity.
 pub struct Node {
-    /// Id of this run of the broker.
+    /// Id of the broker, new at each start.
     pub server_id: String,
-    /// Its name.
+    /// Name of the broker.
     pub server_name: String,
-    /// Where it listens for routes.
+    /// Address of the route listener.
     pub address: SocketAddr,
 }
 
 /// This broker's cluster.
 pub struct Cluster {
-    /// What all connections share: accounts, counters, events.
+    /// State shared with clients: accounts, counters, events.
     pub broker: Arc<Broker>,
     options: RwLock<Arc<ClusterOptions>>,
     tls: RwLock<Option<Arc<TlsListener>>>,
-    /// `host:port` where our clients connect to.
+    /// `host:port` of this broker for clients.
     client_urls: RwLock<Vec<String>>,
-    /// What interest goes over routes; `None` is all.
+    /// Which interest is exchanged over routes; `None` permits all.
     permissions: RwLock<Option<Arc<Permissions>>>,
     /// This broker.
     pub node: Node,
     pub(super) name: RwLock<ClusterName>,
-    /// Who ought to be there, and what they see.
+    /// The members that are expected and connected, and their views.
     pub(super) membership: Membership,
-    /// Where members answer to what they see.
+    /// The subject to which members send their view.
     pub(super) views_subject: String,
-    /// Whose connections count for the limits of accounts.
-    pub(super) headcount: Headcount,
-    /// What is remembered of routes that ended by a fault.
+    /// Counts the connections of accounts at other members.
+    pub(super) connection_counts: ConnectionCounts,
+    /// Routes that failed, and what was learned from that.
     pub(super) failing: Failing,
-    /// Routes by the id of the broker behind them.
+    /// Routes by the id of the other broker.
     pub(super) routes: Mutex<BTreeMap<String, Arc<Route>>>,
-    /// Addresses that members come from.
+    /// Addresses that members connect from.
     pub(super) member_addresses: MemberAddresses,
     pub(super) changes: watch::Sender<()>,
-    /// Brokers that are dialled because somebody told of them.
-    pub(super) heard_of: HeardOf,
-    /// Configured addresses that a task cares for.
-    pub(super) cared_for: Mutex<BTreeSet<String>>,
-    /// The settings are others now.
+    /// Brokers that are dialled because a peer announced them.
+    pub(super) discovered: Discovered,
+    /// Configured addresses that have a dialling task.
+    pub(super) dialled: Mutex<BTreeSet<String>>,
+    /// Notified when the settings have changed.
     pub(super) reconfigured: Notify,
     stopping: AtomicBool,
     leaving: AtomicBool,
-    /// Addresses for clients whose members may come back at once.
-    pub(super) lost_urls: client_urls::Lost,
-    /// Held while the addresses for clients are put together.
-    pub(super) gathering_urls: Mutex<()>,
-    /// Routes that wait for their passwords to be compared.
+    /// Client addresses of members whose routes were lost a moment ago.
+    pub(super) lost_urls: client_urls::LostUrls,
+    /// Held while the list of client addresses is updated.
+    pub(super) urls_update: Mutex<()>,
+    /// Routes that wait for their password to be compared.
     pub passwords: PasswordQueue,
-    /// Clients are to be told of a change.
-    pub(super) clients_to_be_told: Notify,
+    /// Notified when INFO for clients has changed.
+    pub(super) client_info_changed: Notify,
 }
 
 /// The name of the cluster.
@@ -106,19 +105,19 @@ pub struct Cluster {
 pub struct ClusterName {
     /// The name.
     pub text: String,
-    /// Whether it was made up, so that another one may take its place.
+    /// Whether it was generated, so that another name may replace it.
     pub dynamic: bool,
 }
 
-/// How a route came to be.
+/// How a route was established.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Origin {
     /// The other broker dialled.
     Accepted,
-    /// We dialled, because the configuration names it.
+    /// This broker dialled, because the configuration names the other.
     Configured,
-    /// We dialled, because another broker told of it.
-    HeardOf,
+    /// This broker dialled, because a peer announced the other (gossip).
+    Discovered,
 }
 
 /// A route to another broker.
@@ -127,29 +126,29 @@ pub struct Route {
     pub connection: Arc<Connection>,
     /// Id of the other broker.
     pub remote_id: String,
-    /// What it is called here; see [`Route::told_name`].
+    /// Its name in this broker's logs and metrics; see also [`Route::announced_name`].
     pub remote_name: String,
-    /// `host:port` where it takes routes.
+    /// `host:port` of its route listener.
     pub(super) address: String,
-    /// How the route came to be.
+    /// How the route was established.
     pub origin: Origin,
-    /// The address by which the configuration names the other broker, if it does.
+    /// The address under which the configuration names the other broker, if it does.
     pub(super) configured_as: Mutex<Option<String>>,
-    /// How the other broker introduced itself, at last.
+    /// The other broker's latest INFO.
     pub info: Mutex<RouteInfo>,
-    /// What it wants.
+    /// Its interest.
     pub interest: PeerInterest,
-    /// When something last came from it, as a [`MonotonicMillis`].
-    pub(super) heard: AtomicU64,
-    /// Whether it is known how long control lines the other broker takes.
+    /// When something was received last, as a [`MonotonicMillis`].
+    pub(super) received_at: AtomicU64,
+    /// Whether the other broker's limit of control lines is known.
     pub(super) line_max_known: AtomicBool,
-    /// What it is asked about connections that count here.
-    pub(super) asking: Mutex<Asking>,
+    /// Open requests for its connection counts.
+    pub(super) requests: Mutex<CountRequests>,
 }
 
 impl Route {
-    /// Its name as it tells it, as nats-server shows it: its id, if it has none.
-    pub fn told_name(&self) -> String {
+    /// The name it announced; its id if it has no name, as in nats-server.
+    pub fn announced_name(&self) -> String {
         let info = self.info.lock();
         match info.server_name.is_empty() {
             true => self.remote_id.clone(),
@@ -164,7 +163,7 @@ impl Route {
 }
 
 impl Cluster {
-    /// The cluster of a broker that has no routes yet.
+    /// A cluster without routes.
     pub fn new(
         broker: Arc<Broker>,
         options: ClusterOptions,
@@ -190,7 +189,7 @@ impl Cluster {
             broker,
             membership: Membership::default(),
             views_subject: views::subject(&node.server_id),
-            headcount: Headcount::new(&node.server_id),
+            connection_counts: ConnectionCounts::new(&node.server_id),
             failing: Failing::default(),
             options: RwLock::new(Arc::new(options)),
             tls: RwLock::new(tls),
@@ -201,25 +200,24 @@ impl Cluster {
             routes: Mutex::default(),
             member_addresses: MemberAddresses::default(),
             changes: watch::Sender::new(()),
-            heard_of: HeardOf::default(),
-            cared_for: Mutex::default(),
+            discovered: Discovered::default(),
+            dialled: Mutex::default(),
             reconfigured: Notify::new(),
             stopping: AtomicBool::new(false),
             leaving: AtomicBool::new(false),
-            lost_urls: client_urls::Lost::default(),
-            gathering_urls: Mutex::default(),
+            lost_urls: client_urls::LostUrls::default(),
+            urls_update: Mutex::default(),
             passwords,
-            clients_to_be_told: Notify::new(),
+            client_info_changed: Notify::new(),
         });
         cluster.limit_interest(&cluster.options());
         client_urls::refresh(&cluster);
         cluster
     }
 
-    /// Puts the permissions of these settings in force, for what is told to the others
-    /// and what is taken from them from now on, and which members of queue groups go
-    /// first. To be called whenever accounts were defined anew, before anybody can log
-    /// in to them: until then a new account tells everything.
+    /// Applies the permissions and the queue policy of these settings, to interest in both
+    /// directions. Must be called whenever accounts were redefined and before a client can log in
+    /// to them: until then a new account announces all its interest.
     pub fn limit_interest(&self, options: &ClusterOptions) {
         let permissions = options.permissions();
         self.permissions.write().clone_from(&permissions);
@@ -232,12 +230,12 @@ impl Cluster {
         });
     }
 
-    /// Whether a peer's interest in `subject` is taken.
-    pub(super) fn takes_interest(&self, subject: &[u8]) -> bool {
+    /// Whether a peer's interest in `subject` is accepted.
+    pub(super) fn accepts_interest(&self, subject: &[u8]) -> bool {
         let permissions = self.permissions.read();
         permissions
             .as_ref()
-            .is_none_or(|it| it.judge_subscription(subject, None) != Subscribing::Deny)
+            .is_none_or(|it| it.check_subscription(subject, None) != SubscribeDecision::Deny)
     }
 
     /// The settings in force.
@@ -245,18 +243,17 @@ impl Cluster {
         self.options.read().clone()
     }
 
-    /// TLS on routes; `None` for none.
+    /// TLS of routes; `None` for none.
     pub fn tls(&self) -> Option<Arc<TlsListener>> {
         self.tls.read().clone()
     }
 
-    /// `host:port` where our clients connect to.
+    /// `host:port` of this broker for clients.
     pub(super) fn client_urls(&self) -> Vec<String> {
         self.client_urls.read().clone()
     }
 
-    /// Puts other settings in force; returns those before, and whether there was
-    /// TLS.
+    /// Applies other settings; returns the previous ones, and whether there was TLS.
     pub(super) fn replace_settings(
         &self,
         options: ClusterOptions,
@@ -269,23 +266,23 @@ impl Cluster {
         (before, had_tls)
     }
 
-    /// Who ought to be there, who is, and what they see.
+    /// The expected and the connected members, with their views.
     pub fn snapshot(&self) -> MembershipSnapshot {
         self.membership.snapshot(&self.options().routes)
     }
 
-    /// Forgets a member without a route, by its name, id or address, that nobody
-    /// is to miss any more.
+    /// Removes a member without a route, by its name, id or address, so that it is not expected any
+    /// more.
     ///
-    /// # Errors
+    ///  # Errors
     ///
-    /// Why it is not forgotten, and what to do.
+    /// Why it cannot be removed, and what to do.
     pub fn forget(&self, which: &str) -> Result<Vec<String>, String> {
         let snapshot = self.snapshot();
-        let is_meant = |member: &&Member| {
+        let is_selected = |member: &&Member| {
             [&member.id, &member.name, &member.address].contains(&&which.to_owned())
         };
-        let members: Vec<&Member> = snapshot.members.iter().filter(is_meant).collect();
+        let members: Vec<&Member> = snapshot.members.iter().filter(is_selected).collect();
         if members.iter().any(|member| member.connected) {
             return Err(format!(
                 "{which} has a route to this broker: it would come back at once"
@@ -304,33 +301,33 @@ impl Cluster {
             ));
         }
         match self.membership.forget(which) {
-            forgotten if forgotten.is_empty() => Err(format!(
+            incomplete_interest if incomplete_interest.is_empty() => Err(format!(
                 "no missing member is called {which}; see /clusterz"
             )),
-            forgotten => {
+            incomplete_interest => {
                 let ids = members.iter().map(|member| &member.id);
                 ids.for_each(|id| self.forget_counts(id));
-                Ok(forgotten)
+                Ok(incomplete_interest)
             }
         }
     }
 
-    /// Brokers whose routes fail again and again.
+    /// Brokers whose routes fail repeatedly.
     pub fn failed(&self, now: MonotonicMillis) -> Vec<Failed> {
         self.failing.failed(now)
     }
 
-    /// The name of the cluster now.
+    /// The present name of the cluster.
     pub fn name(&self) -> ClusterName {
         self.name.read().clone()
     }
 
-    /// The routes, by the ids of the brokers behind them.
+    /// All routes, ordered by the id of the other broker.
     pub fn routes(&self) -> Vec<Arc<Route>> {
         self.routes.lock().values().cloned().collect()
     }
 
-    /// How many routes lead to this address.
+    /// Number of routes with this peer address.
     pub(super) fn routes_from(&self, address: IpAddr) -> usize {
         let routes = self.routes.lock();
         let from = routes
@@ -339,38 +336,38 @@ impl Cluster {
         from.count()
     }
 
-    /// The route to the broker of that id.
+    /// The route to the broker with this id.
     pub fn route(&self, remote_id: &str) -> Option<Arc<Route>> {
         self.routes.lock().get(remote_id).cloned()
     }
 
-    /// Whether the broker is about to leave and no longer wants clients.
+    /// Whether this broker is in lame duck mode.
     pub fn is_leaving(&self) -> bool {
         self.leaving.load(Ordering::Relaxed)
     }
 
-    /// Whether no more routes are wanted.
+    /// Whether this broker stops and accepts no more routes.
     pub fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Relaxed)
     }
 
-    /// Tells the other brokers that this one leaves, so that they no longer
-    /// send clients here. The routes stay.
+    /// Announces lame duck mode to the other brokers, so that they stop sending clients here. The
+    /// routes stay.
     pub fn leave(&self) {
         self.leaving.store(true, Ordering::Relaxed);
         client_urls::refresh(self);
-        self.tell_routes();
+        self.send_info();
     }
 
-    /// Introduces this broker anew to the others.
-    pub(super) fn tell_routes(&self) {
+    /// Sends an updated INFO to the other brokers.
+    pub(super) fn send_info(&self) {
         for route in self.routes() {
             let line = self.info_for(&route.connection, 0).line();
             route.connection.send_now(&line);
         }
     }
 
-    /// Closes all routes, for good.
+    /// Closes all routes for good.
     pub fn stop(&self) {
         self.stopping.store(true, Ordering::Relaxed);
         for route in self.routes() {
@@ -378,7 +375,7 @@ impl Cluster {
         }
     }
 
-    /// Bytes that may wait for a peer.
+    /// Limit of bytes queued for a peer.
     pub(super) fn max_pending(&self) -> usize {
         let all = self.broker.registry.budget.limit();
         self.limits().max_pending.max(ROUTE_PENDING_MIN.min(all))
@@ -393,20 +390,20 @@ impl Cluster {
         interval.min(PING_INTERVAL_MAX)
     }
 
-    /// Pings that a peer may leave unanswered.
+    /// Unanswered pings after which a route is stale.
     pub(super) fn ping_max(&self) -> u32 {
         let own = self.options().ping_max;
         own.unwrap_or_else(|| self.limits().ping_max)
     }
 
-    /// How long a peer may take nothing while something waits for it.
+    /// How long a peer may accept nothing while something is queued for it.
     pub(super) fn write_deadline(&self) -> Duration {
         self.options()
             .write_deadline
             .unwrap_or_else(|| self.limits().write_deadline)
     }
 
-    /// Those of clients, as they are now.
+    /// The present limits of clients.
     fn limits(&self) -> Arc<Limits> {
         self.broker.limits.current()
     }

@@ -1,5 +1,5 @@
-//! Dialling other brokers: the configured ones for ever. Those that were only heard
-//! of are up to [`super::heard_of`].
+//! Dials configured brokers, repeatedly and without end. Those announced by peers are dialled by
+//! [`super::discovered`].
 
 use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -24,35 +24,34 @@ use crate::{
     telemetry::{MonotonicMillis, event::EventKind, log_throttle::LogThrottle},
 };
 
-/// How long the other side may take to accept.
+/// Time limit of connecting.
 const DIAL_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Time between two tries; with `connect_backoff` the first one.
+/// Pause between two attempts; with `connect_backoff` the first one.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// The longest time between two tries with `connect_backoff`.
+/// The longest pause with `connect_backoff`.
 const RETRY_MAX: Duration = Duration::from_secs(30);
 
-/// Time until a broker that says that it is this one is dialled again.
+/// Pause before an address is dialled again that led to this broker itself.
 const OURSELVES_RETRY: Duration = Duration::from_secs(60);
 
-/// A random part of every pause, so that two brokers that dial each other at
-/// the same moment do not do so again.
+/// The random part of every pause, so that two brokers that dial each other at the same moment do
+/// not repeat that.
 const JITTER: Duration = Duration::from_millis(100);
 
-/// Reasons that are told of one broker until it is reached.
+/// Number of different reasons that are logged for a broker until it is reached.
 const REASONS_MAX: usize = 8;
 
-/// One in so many failures of the same broker is logged, whatever the reason.
+/// Of the other failures of a broker, every how many one is logged.
 const REPORT_EVERY: u32 = 3600;
 
-/// Dials every configured broker, each in a task of its own; those that are
-/// configured later, too.
+/// Dials every configured broker in a task of its own, including those configured later.
 pub async fn dial_configured(cluster: Arc<Cluster>) {
     while !cluster.is_stopping() {
         for url in &cluster.options().routes {
             let address = url.to_string();
-            if cluster.cared_for.lock().insert(address.clone()) {
+            if cluster.dialled.lock().insert(address.clone()) {
                 tokio::spawn(keep_route(cluster.clone(), address));
             }
         }
@@ -60,7 +59,7 @@ pub async fn dial_configured(cluster: Arc<Cluster>) {
     }
 }
 
-/// Keeps a route to a configured broker for as long as it is configured.
+/// Keeps a route to a broker as long as it is configured.
 async fn keep_route(cluster: Arc<Cluster>, address: String) {
     let mut failures = Failures::default();
     let mut leads_here = false;
@@ -69,15 +68,15 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
             Ended::Lost { pause, reason } => {
                 failures = Failures::default();
                 sleep(pause + jitter()).await;
-                // A short cut is mended before anybody is told of it.
+                // A short interruption is repaired before a failure is reported.
                 if !is_fault(reason) {
                     continue;
                 }
             }
             Ended::Duplicate(remote_id) => {
                 failures = Failures::default();
-                cluster.membership.found(&url, &remote_id, false);
-                if cluster.keep_as_configured(&remote_id, &address).await {
+                cluster.membership.record_found(&url, &remote_id, false);
+                if cluster.keep_configured(&remote_id, &address).await {
                     sleep(cluster.failing.pause_left(&remote_id) + jitter()).await;
                     continue;
                 }
@@ -85,15 +84,15 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
             Ended::Ourselves => {
                 cluster
                     .membership
-                    .found(&url, &cluster.node.server_id, true);
+                    .record_found(&url, &cluster.node.server_id, true);
                 if !std::mem::replace(&mut leads_here, true) {
                     info!("Route {url} leads to this broker itself");
                 }
-                // So it said, and has proved nothing: not believed for ever.
+                // The id proves nothing, so the address is tried again later.
                 sleep(OURSELVES_RETRY).await;
             }
             Ended::Failed(_, why) => {
-                cluster.membership.failed(&url, &why);
+                cluster.membership.record_failure(&url, &why);
                 failures.add(&cluster, &url, &why, None);
             }
         }
@@ -102,10 +101,10 @@ async fn keep_route(cluster: Arc<Cluster>, address: String) {
 }
 
 impl Cluster {
-    /// Returns once there is no route to the broker of that id, to which a configured
-    /// address leads, or the address is configured no more. Until then every route to
-    /// it counts as configured, whoever dialled. Returns whether there was one.
-    async fn keep_as_configured(&self, remote_id: &str, address: &String) -> bool {
+    /// Waits until there is no route to the broker with this id, which a configured address leads
+    /// to, or until that address is removed from the configuration. Meanwhile every route to the
+    /// broker counts as configured, whichever side dialled.
+    async fn keep_configured(&self, remote_id: &str, address: &String) -> bool {
         let mut had_route = false;
         while let Some(route) = self.route(remote_id) {
             let options = self.options();
@@ -117,27 +116,25 @@ impl Cluster {
                 .configured_as
                 .lock()
                 .get_or_insert_with(|| address.clone());
-            self.until_ended(&route).await;
+            self.wait_until_ended(&route).await;
         }
         had_route
     }
 
-    /// How the configuration has it that the broker at `address` is dialled now;
-    /// `None` if nobody needs to care for it any more.
+    /// The present settings for dialling `address`; `None` if it is not configured any more.
     fn next_to_dial(&self, address: &str) -> Option<RouteUrl> {
-        let mut cared_for = self.cared_for.lock();
+        let mut dialled = self.dialled.lock();
         let options = self.options();
         let mut urls = options.routes.iter();
         let url = urls.find(|url| !self.is_stopping() && url.to_string() == address);
         if url.is_none() {
-            cared_for.remove(address);
+            dialled.remove(address);
         }
         url.cloned()
     }
 }
 
-/// How long to wait after so many failures in a row; with `backoff` the longer,
-/// the more.
+/// The pause after this many consecutive failures; with `backoff` it grows.
 pub(super) fn pause(backoff: bool, failures: u32) -> Duration {
     let base = match backoff {
         true => RETRY
@@ -153,17 +150,17 @@ pub(super) fn jitter() -> Duration {
     JITTER.mul_f64(fastrand::f64())
 }
 
-/// Failures in a row of dialling one broker.
+/// Consecutive failures of dialling one broker.
 #[derive(Default)]
 pub(super) struct Failures {
     pub(super) count: u32,
-    /// Why, as far as it was told.
-    told: BTreeSet<String>,
+    /// The reasons that were logged.
+    reported: BTreeSet<String>,
 }
 
 impl Failures {
-    /// Counts one. A reason that is new is told, others now and then; where others name
-    /// whom to dial, as far as `throttle` lets it.
+    /// Counts a failure. A new reason is logged; known ones are logged from time to time;
+    /// `throttle` limits the lines about addresses that peers announced.
     pub(super) fn add(
         &mut self,
         cluster: &Cluster,
@@ -174,14 +171,16 @@ impl Failures {
         self.count += 1;
         let count = self.count;
         let text = format!("Error trying to connect to route (attempt {count}): {url}: {why}");
-        let is_new = self.told.len() < REASONS_MAX && self.told.insert(why.to_owned());
-        let is_worth_telling = is_new || count.is_multiple_of(REPORT_EVERY);
-        let told = match throttle {
-            _ if !is_worth_telling => None,
+        let is_new = self.reported.len() < REASONS_MAX && self.reported.insert(why.to_owned());
+        let is_due = is_new || count.is_multiple_of(REPORT_EVERY);
+        let reported = match throttle {
+            _ if !is_due => None,
             None => Some(text.clone()),
-            Some(throttle) => throttle.tell(MonotonicMillis::now(), text.clone(), "that failed"),
+            Some(throttle) => {
+                throttle.throttle(MonotonicMillis::now(), text.clone(), "that failed")
+            }
         };
-        if let Some(text) = told {
+        if let Some(text) = reported {
             error!("{text}");
             let events = &cluster.broker.telemetry.events;
             events.record(EventKind::Route, 0, &url.to_string(), &text);
@@ -191,7 +190,7 @@ impl Failures {
     }
 }
 
-/// Dials once and serves the route until it ends.
+/// Dials once, and serves the route until it ends.
 pub(super) async fn dial(
     cluster: &Arc<Cluster>,
     url: &RouteUrl,
@@ -225,7 +224,7 @@ pub(super) async fn dial(
             debug!("Route {url} leads to {}", introduced.info.server_id);
             if origin == Origin::Configured {
                 let id = &introduced.info.server_id;
-                cluster.membership.found(url, id, false);
+                cluster.membership.record_found(url, id, false);
             }
             let configured = (origin == Origin::Configured).then(|| url.to_string());
             serve(
@@ -283,7 +282,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn pauses_grow_only_if_they_shall_and_are_never_the_same() {
+    fn pauses_grow_only_with_backoff_and_have_a_random_part() {
         for (backoff, seconds) in [
             (false, [1, 1, 1, 1, 1, 1, 1, 1]),
             (true, [1, 1, 2, 4, 8, 16, 30, 30]),

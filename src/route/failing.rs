@@ -1,11 +1,9 @@
-//! Routes that fail again in the same way, and what was learned of peers from
-//! that.
+//! Routes that fail repeatedly for the same reason, and what was learned about peers from that.
 //!
-//! A route that ends by a fault of what is said on it will end again as soon as
-//! it stands: each time the longer it takes until the next one. Who dials waits
-//! that long ([`super::dial`]), and who was dialled lets the other one wait
-//! ([`super::handshake`]). The diagnosis tells of them until a route has stood
-//! for a while.
+//! A route that ends because of an error in the protocol will end again soon after it is
+//! established, so the pause before the next one grows each time. The dialling side waits
+//! ([`super::dial`]), and the other side delays its answer ([`super::handshake`]). The diagnosis
+//! reports such routes until one has lasted for a while.
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -18,38 +16,38 @@ use crate::{
     telemetry::MonotonicMillis,
 };
 
-/// A route that stood for so long is sound: what ends it then is something new.
-const SOUND_AFTER: Duration = Duration::from_secs(60);
+/// A route that lasted this long is stable: a later failure has another cause.
+const STABLE_AFTER: Duration = Duration::from_secs(60);
 
-/// The pause before the third route of the kind; it doubles with each further one.
+/// The pause before the third such route; it doubles with each further one.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest pause.
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 
-/// The longest one where the network may be to blame: the mesh is to be whole
-/// soon after that is.
+/// The longest pause if the network may be the cause: the cluster should be complete soon after it
+/// has recovered.
 const PAUSE_MAX_NETWORK: Duration = Duration::from_secs(4);
 
-/// The random part of a pause.
+/// The random part of a pause, as a fraction.
 const JITTER: f64 = 0.25;
 
-/// Brokers that are remembered.
-const REMEMBERED_MAX: usize = 256;
+/// Limit of brokers that are remembered.
+const BROKERS_MAX: usize = 256;
 
-/// Bytes of a control line that every broker is thought to take.
-pub(super) const LINE_LEAST: usize = 1024;
+/// The shortest limit of control lines that a broker is assumed to have, in bytes.
+pub(super) const LINE_MIN: usize = 1024;
 
-/// What is remembered of brokers, by their ids.
+/// What is known about brokers, by their ids.
 #[derive(Default)]
 pub(super) struct Failing(Mutex<BTreeMap<String, Broker>>);
 
 struct Broker {
     name: String,
-    noted: MonotonicMillis,
+    updated: MonotonicMillis,
     /// The last failure of a route to it.
     failure: Option<Failure>,
-    /// Bytes of the longest control line that it takes, if that was learned.
+    /// Its limit of control lines in bytes, if it was learned.
     line_max: Option<usize>,
 }
 
@@ -57,38 +55,38 @@ struct Broker {
 struct Failure {
     reason: CloseReason,
     why: String,
-    /// In a row.
+    /// Number of consecutive failures.
     times: u32,
     at: MonotonicMillis,
     next: MonotonicMillis,
 }
 
-/// A broker whose routes fail again and again.
+/// A broker whose routes fail repeatedly.
 #[derive(Clone, Debug)]
 pub struct Failed {
     /// Its name.
     pub name: String,
-    /// How often in a row.
+    /// Number of consecutive failures.
     pub times: u32,
-    /// Why, the last time.
+    /// The reason of the last one.
     pub why: String,
-    /// When that was.
+    /// When the last one happened.
     pub at: MonotonicMillis,
-    /// When the next one may be.
+    /// When the next route is permitted.
     pub next: MonotonicMillis,
 }
 
 impl Failing {
-    /// Notes that a route has ended which stood for `stood`.
-    pub(super) fn ended(&self, route: &Route, reason: CloseReason, why: &str, stood: Duration) {
+    /// Records the end of a route that lasted for `lasted`.
+    pub(super) fn ended(&self, route: &Route, reason: CloseReason, why: &str, lasted: Duration) {
         let Some(longest) = longest_pause(reason) else {
             return;
         };
         let now = MonotonicMillis::now();
-        self.change(&route.remote_id, now, |broker| {
+        self.update(&route.remote_id, now, |broker| {
             broker.name.clone_from(&route.remote_name);
             let before = broker.failure.as_ref();
-            let again = before.filter(|it| it.reason == reason && stood < SOUND_AFTER);
+            let again = before.filter(|it| it.reason == reason && lasted < STABLE_AFTER);
             let times = again.map_or(0, |it| it.times) + 1;
             broker.failure = Some(Failure {
                 reason,
@@ -100,20 +98,20 @@ impl Failing {
         });
     }
 
-    /// How long the broker of that id is not to be given a route yet.
+    /// How long the broker with this id must still wait for a route.
     pub(super) fn pause_left(&self, id: &str) -> Duration {
         let brokers = self.0.lock();
         let failure = brokers.get(id).and_then(|broker| broker.failure.as_ref());
         failure.map_or(Duration::ZERO, |it| MonotonicMillis::now().until(it.next))
     }
 
-    /// Those that failed at least twice in a row, and not long ago.
+    /// Brokers with at least two consecutive failures, the last one recently.
     pub(super) fn failed(&self, now: MonotonicMillis) -> Vec<Failed> {
         let brokers = self.0.lock();
-        let lately =
-            |failure: &&Failure| failure.times > 1 && failure.next.until(now) < SOUND_AFTER;
+        let is_recent =
+            |failure: &&Failure| failure.times > 1 && failure.next.until(now) < STABLE_AFTER;
         let failed = brokers.values().filter_map(|broker| {
-            let failure = broker.failure.as_ref().filter(lately)?;
+            let failure = broker.failure.as_ref().filter(is_recent)?;
             Some(Failed {
                 name: broker.name.clone(),
                 times: failure.times,
@@ -125,48 +123,47 @@ impl Failing {
         failed.collect()
     }
 
-    /// Bytes of the longest control line that the broker of that id takes, as far
-    /// as it is known; `told` is what its INFO says.
-    pub(super) fn line_max(&self, id: &str, told: usize) -> usize {
+    /// The limit of control lines of the broker with this id in bytes, as far as it is known;
+    /// `announced` is the value in its INFO.
+    pub(super) fn line_max(&self, id: &str, announced: usize) -> usize {
         let brokers = self.0.lock();
         let learned = brokers.get(id).and_then(|broker| broker.line_max);
-        match told {
+        match announced {
             0 => learned.unwrap_or(ASSUMED_LINE_MAX),
-            told => told.clamp(LINE_LEAST, LINE_MAX),
+            announced => announced.clamp(LINE_MIN, LINE_MAX),
         }
     }
 
-    /// The broker of that id takes control lines of at most `bytes`; returns what
-    /// that means here.
+    /// Records that the broker with this id accepts control lines of at most `bytes`; returns the
+    /// value to use.
     pub(super) fn learn_line_max(&self, id: &str, bytes: usize) -> usize {
-        let bytes = bytes.clamp(LINE_LEAST, LINE_MAX);
-        self.change(id, MonotonicMillis::now(), |broker| {
+        let bytes = bytes.clamp(LINE_MIN, LINE_MAX);
+        self.update(id, MonotonicMillis::now(), |broker| {
             broker.line_max = Some(bytes)
         });
         bytes
     }
 
-    fn change(&self, id: &str, now: MonotonicMillis, change: impl FnOnce(&mut Broker)) {
+    fn update(&self, id: &str, now: MonotonicMillis, update: impl FnOnce(&mut Broker)) {
         let mut brokers = self.0.lock();
-        if !brokers.contains_key(id) && brokers.len() >= REMEMBERED_MAX {
-            let oldest = brokers.iter().min_by_key(|(_, broker)| broker.noted);
+        if !brokers.contains_key(id) && brokers.len() >= BROKERS_MAX {
+            let oldest = brokers.iter().min_by_key(|(_, broker)| broker.updated);
             if let Some(oldest) = oldest.map(|(id, _)| id.clone()) {
                 brokers.remove(&oldest);
             }
         }
         let broker = brokers.entry(id.to_owned()).or_insert_with(|| Broker {
             name: String::new(),
-            noted: now,
+            updated: now,
             failure: None,
             line_max: None,
         });
-        broker.noted = now;
-        change(broker);
+        broker.updated = now;
+        update(broker);
     }
 }
 
-/// The longest pause after a route ended for this reason; `None` if that is no
-/// fault.
+/// The longest pause after a route that ended for this reason; `None` if it is not a failure.
 fn longest_pause(reason: CloseReason) -> Option<Duration> {
     match reason {
         CloseReason::ServerShutdown
@@ -181,22 +178,22 @@ fn longest_pause(reason: CloseReason) -> Option<Duration> {
     }
 }
 
-/// What a peer's words make of a standing route. For some reasons the next route is
-/// made without a pause: those we take from nobody, or a peer that says so each time
-/// would be dialled without end.
-pub(super) fn as_fault(told: CloseReason) -> CloseReason {
-    match longest_pause(told) {
-        Some(_) => told,
+/// How an error from a peer on an active route is counted. Some reasons permit the next route
+/// without a pause: those are not accepted from a peer, since one that repeats them would be
+/// dialled without end.
+pub(super) fn as_fault(announced: CloseReason) -> CloseReason {
+    match longest_pause(announced) {
+        Some(_) => announced,
         None => CloseReason::ParseError,
     }
 }
 
-/// Whether a route that ended so will end again: it is what is said on it.
+/// Whether a route that ended for this reason will end again, because of an error in the protocol.
 pub(super) fn is_fault(reason: CloseReason) -> bool {
     longest_pause(reason) == Some(PAUSE_MAX)
 }
 
-/// The pause after so many failures of the kind in a row. A single one is none.
+/// The pause after this many consecutive failures; there is none after a single one.
 fn pause(times: u32, longest: Duration) -> Duration {
     if times < 2 {
         return Duration::ZERO;
@@ -208,10 +205,10 @@ fn pause(times: u32, longest: Duration) -> Duration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::route::introduction::reason_told;
+    use crate::route::introduction::reason_of_error;
 
     #[test]
-    fn pauses_grow_to_their_longest_and_are_never_the_same() {
+    fn pauses_grow_up_to_a_limit_and_have_a_random_part() {
         let seconds = [0, 0, 1, 2, 4, 8, 16, 30, 30];
         for (times, seconds) in (0..).zip(seconds) {
             let least = Duration::from_secs(seconds);
@@ -224,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_a_peer_says_is_a_fault() {
+    fn every_error_of_a_peer_counts_as_a_failure() {
         for text in [
             &b"cluster name"[..],
             b"Not possible to have a dedicated route",
@@ -232,22 +229,22 @@ mod tests {
             b"Authorization Violation",
             b"",
         ] {
-            let reason = as_fault(reason_told(text));
+            let reason = as_fault(reason_of_error(text));
             assert!(longest_pause(reason).is_some(), "{reason}");
         }
     }
 
     #[test]
-    fn what_was_learned_of_lines_is_kept_within_bounds_and_for_few_brokers() {
+    fn learned_line_limits_are_clamped_and_kept_for_a_limited_number_of_brokers() {
         let failing = Failing::default();
         assert_eq!(failing.line_max("A", 0), ASSUMED_LINE_MAX);
-        assert_eq!(failing.line_max("A", 1), LINE_LEAST);
+        assert_eq!(failing.line_max("A", 1), LINE_MIN);
         assert_eq!(failing.line_max("A", usize::MAX), LINE_MAX);
         assert_eq!(failing.learn_line_max("A", 5000), 5000);
         assert_eq!(failing.line_max("A", 0), 5000);
-        for number in 0..2 * REMEMBERED_MAX {
+        for number in 0..2 * BROKERS_MAX {
             failing.learn_line_max(&number.to_string(), usize::MAX);
         }
-        assert_eq!(failing.0.lock().len(), REMEMBERED_MAX);
+        assert_eq!(failing.0.lock().len(), BROKERS_MAX);
     }
 }

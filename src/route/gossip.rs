@@ -1,5 +1,5 @@
-//! Gossip: who has a new route tells the others of the broker behind it, and
-//! they dial it. So a broker that knows one of the cluster gets to know all.
+//! Gossip: a broker announces the peer of a new route to its other peers, and they dial it. So a
+//! broker that knows one member of the cluster gets routes to all.
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -7,23 +7,23 @@ use tracing::debug;
 
 use super::{
     cluster::{Cluster, Origin, Route},
-    heard_of::{News, dial_heard_of},
+    discovered::{Announcement, dial_discovered},
     introduction::with_port,
 };
 use crate::{config::options::cluster::RouteUrl, protocol::route::RouteInfo};
 
-/// News go by the common rule: a route that came from news makes none.
-const BY_RULE: u8 = 0;
-/// Who dials because of the news makes no further news.
-const NO_FURTHER: u8 = 1;
-/// Who dials because of the news spreads them in any case.
-const FURTHER: u8 = 2;
+/// The default rule: a route that was established because of gossip is not announced further.
+const GOSSIP_DEFAULT: u8 = 0;
+/// The receiver must not announce its new route further.
+const GOSSIP_DISABLED: u8 = 1;
+/// The receiver announces its new route in any case.
+const GOSSIP_OVERRIDE: u8 = 2;
 
-/// Tells the other brokers of the one behind a new route, if that is news.
-pub(super) fn fan_out(cluster: &Cluster, route: &Arc<Route>) {
+/// Announces the peer of a new route to the other peers, if the rules permit it.
+pub(super) fn announce(cluster: &Cluster, route: &Arc<Route>) {
     let mut info = route.info.lock().clone();
-    let from_gossip = route.origin == Origin::HeardOf && info.gossip_mode != FURTHER;
-    if from_gossip || info.gossip_mode == NO_FURTHER {
+    let from_gossip = route.origin == Origin::Discovered && info.gossip_mode != GOSSIP_OVERRIDE;
+    if from_gossip || info.gossip_mode == GOSSIP_DISABLED {
         return;
     }
     if info.ip.is_empty() {
@@ -36,18 +36,18 @@ pub(super) fn fan_out(cluster: &Cluster, route: &Arc<Route>) {
         }
         let is_explicit = |route: &Route| route.origin == Origin::Configured;
         info.gossip_mode = if is_explicit(route) || is_explicit(&other) {
-            FURTHER
+            GOSSIP_OVERRIDE
         } else if route.origin == Origin::Accepted {
-            NO_FURTHER
+            GOSSIP_DISABLED
         } else {
-            BY_RULE
+            GOSSIP_DEFAULT
         };
         other.connection.send_now(&info.line());
     }
 }
 
-/// Somebody told of a broker: dials it unless it is known.
-pub(super) fn hear(cluster: &Arc<Cluster>, info: &RouteInfo) {
+/// Handles the announcement of a broker: dials it unless it is known.
+pub(super) fn handle(cluster: &Arc<Cluster>, info: &RouteInfo) {
     if info.server_id == cluster.node.server_id
         || cluster.route(&info.server_id).is_some()
         || configured_as(cluster, info).is_some()
@@ -60,37 +60,39 @@ pub(super) fn hear(cluster: &Arc<Cluster>, info: &RouteInfo) {
     };
     match RouteUrl::parse(&address) {
         Ok(url) => {
-            let news = News {
+            let announcement = Announcement {
                 url,
                 asks_for_login: info.auth_required,
                 gossip_mode: info.gossip_mode,
             };
-            dial_heard_of(cluster, news);
+            dial_discovered(cluster, announcement);
         }
         Err(error) => debug!("A peer named a broker that cannot be dialled: {error}"),
     }
 }
 
-/// The address by which the configuration names the broker, if it does, so that
-/// it is dialled anyway.
+/// The address under which the configuration names the broker, if it does; then it is dialled
+/// anyway.
 pub(super) fn configured_as(cluster: &Cluster, info: &RouteInfo) -> Option<String> {
-    let told = RouteUrl::parse(&info.ip).ok();
+    let announced = RouteUrl::parse(&info.ip).ok();
     let options = cluster.options();
     let found = options.routes.iter().find(|url| {
         let is = |host: &str, port: u16| url.host.eq_ignore_ascii_case(host) && url.port == port;
-        is(&info.host, info.port) || told.as_ref().is_some_and(|told| is(&told.host, told.port))
+        is(&info.host, info.port)
+            || announced
+                .as_ref()
+                .is_some_and(|announced| is(&announced.host, announced.port))
     });
     found.map(ToString::to_string)
 }
 
-/// Takes what the broker behind a standing route says of itself. Returns whether it
-/// exports other subjects than before.
-pub(super) fn receive(cluster: &Cluster, route: &Route, info: RouteInfo) -> bool {
+/// Handles a new INFO of a peer. Returns whether its export permissions have changed.
+pub(super) fn update_info(cluster: &Cluster, route: &Route, info: RouteInfo) -> bool {
     route
         .connection
         .headers
         .store(info.headers, Ordering::Relaxed);
-    cluster.membership.informed(&route.remote_id, &info);
+    cluster.membership.record_info(&route.remote_id, &info);
     let exports = |info: &RouteInfo| info.export.as_ref().map(|it| it.get().to_owned());
     let now = exports(&info);
     let before = std::mem::replace(&mut *route.info.lock(), info);

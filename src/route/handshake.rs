@@ -1,16 +1,13 @@
-//! The first lines on a new connection between brokers, until both sides know
-//! each other.
+//! The handshake of a route, until both brokers know each other.
 //!
-//! Who dialled sends CONNECT and PING. Who was dialled answers with INFO when that
-//! CONNECT was good: a nats-server that reads an INFO and is then refused would
-//! dial back at once and for ever. Who says nothing, as clients do that came to
-//! the wrong port, hears INFO all the same; where members come from, only when it is
-//! nearly too late: a nats-server ends its good route to us for a second one on which
-//! it has read our id, whoever let it in. When the PONG shows that the CONNECT was
-//! good, the dialling side sends its own INFO: a route that is refused never stands.
-//! Neither offers pools nor compression, so that one plain connection carries
-//! everything. What the other side says, and how much of it, is judged by
-//! [`BeforeLogin`].
+//! The dialling side sends CONNECT and PING. The other side answers with INFO once that CONNECT is
+//! valid: a nats-server that gets INFO and is refused afterwards would dial back immediately and
+//! forever. A peer that sends nothing, such as a client on the wrong port, gets INFO all the same;
+//! from addresses of members only shortly before the deadline, because a nats-server that reads our
+//! id on a second connection closes its good route to us, whether the second one is accepted or
+//! not. When the PONG shows that the CONNECT was accepted, the dialling side sends its own INFO, so
+//! that a refused route never becomes active. Neither side offers pools or compression: one plain
+//! connection carries everything. [`BeforeLogin`] parses and limits the other side's input.
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +19,7 @@ use tracing::debug;
 
 use super::{
     cluster::Cluster,
-    no_line::{NoLine, is_end, read_json},
+    handshake_error::{HandshakeError, is_end, read_json},
 };
 use crate::{
     broker::turned_away,
@@ -33,59 +30,59 @@ use crate::{
     peer::End,
     protocol::{
         PING, PONG,
-        before_login::{BeforeLogin, Due, Step, Unfit},
+        before_login::{BeforeLogin, BeforeLoginError, Expected, Step},
         route::{INTRODUCTION_MAX, RouteConnect, RouteInfo},
     },
     security,
 };
 
-/// How long a broker whose login was refused is kept waiting for the answer: it
-/// tries again as soon as it has it.
-const REFUSED_HOLD: Duration = Duration::from_secs(1);
+/// Delay of the answer to a refused login, because the other broker tries again as soon as it has
+/// the answer.
+const REFUSAL_DELAY: Duration = Duration::from_secs(1);
 
 /// How long the other side's INFO may take after the login.
 const INFO_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long CONNECT is waited for before INFO: whoever dials says it at once.
-const SILENCE: Duration = Duration::from_millis(300);
+/// How long to wait for CONNECT before INFO is sent: a dialling broker sends it immediately.
+const CONNECT_WAIT: Duration = Duration::from_millis(300);
 
-/// The same where members come from, as a part of the time for the login: a CONNECT
-/// that is lost on its way and sent again is not later than that.
-const SILENCE_OF_MEMBERS: f64 = 0.75;
+/// The same for addresses of members, as a fraction of the time for the login: enough for a CONNECT
+/// that was lost and retransmitted.
+const CONNECT_WAIT_OF_MEMBERS: f64 = 0.75;
 
-/// How long the answer to PING is waited for. A broker that gives none is believed
-/// to have let us in.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(1);
+/// How long to wait for the answer to PING. A broker that gives none is assumed to have accepted
+/// us.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How a peer introduced itself.
+/// The result of a handshake.
 pub(super) struct Introduced {
-    /// Its INFO.
+    /// The peer's INFO.
     pub(super) info: RouteInfo,
-    /// What was read behind it.
+    /// What was received after it.
     pub(super) rest: Vec<u8>,
-    /// Whether it takes messages back that it sent: who dials says so in CONNECT.
-    pub(super) takes_back: bool,
-    /// The settings by which it was let in.
+    /// Whether the peer accepts its own messages back, as the dialling side says in CONNECT.
+    pub(super) accepts_own_messages: bool,
+    /// The settings by which it was accepted.
     pub(super) options: Arc<ClusterOptions>,
 }
 
-/// Why dialling came to nothing, and who was there, if that is known.
+/// Why dialling failed, and which broker answered, if known.
 pub(super) struct NotDialled {
     pub(super) end: End,
     pub(super) remote_id: Option<String>,
 }
 
-/// A new connection and what was read from it.
+/// A new connection and what was received on it.
 pub(super) struct Handshake<'a> {
     pub(super) cluster: &'a Cluster,
     pub(super) connection: &'a Arc<Connection>,
     pub(super) stream: &'a TcpStream,
-    said: BeforeLogin,
+    input: BeforeLogin,
     options: Arc<ClusterOptions>,
-    /// Held until the other side is let in.
+    /// The place for unauthenticated connections; held until the peer is accepted.
     place: Option<Place>,
-    /// Whether anything came.
-    heard: bool,
+    /// Whether anything was received.
+    has_received: bool,
 }
 
 impl<'a> Handshake<'a> {
@@ -100,85 +97,94 @@ impl<'a> Handshake<'a> {
             cluster,
             connection,
             stream,
-            said: BeforeLogin::new(Due::RouteConnect, INTRODUCTION_MAX, deadline.into_std()),
+            input: BeforeLogin::new(
+                Expected::RouteConnect,
+                INTRODUCTION_MAX,
+                deadline.into_std(),
+            ),
             options,
             place: None,
-            heard: false,
+            has_received: false,
         }
     }
 
-    /// The same with the place that the other side takes until it is let in.
-    pub(super) fn holding(mut self, place: Place) -> Self {
+    /// Sets the place that the peer has until it is accepted.
+    pub(super) fn with_place(mut self, place: Place) -> Self {
         self.place = Some(place);
         self
     }
 
-    /// The side that was dialled.
+    /// The handshake of the accepting side.
     pub(super) async fn accept(mut self) -> Result<Introduced, End> {
         let cluster = self.cluster;
-        let silence = Instant::now() + self.silence();
-        let (line, introduced) = match timeout_at(silence, self.line()).await {
+        let connect_wait = Instant::now() + self.connect_wait();
+        let (line, introduced) = match timeout_at(connect_wait, self.next_line()).await {
             Ok(line) => (line, false),
             Err(_) => {
                 let own = cluster.info_for(self.connection, 0);
                 self.connection.send_now(&own.line());
-                (self.line().await, true)
+                (self.next_line().await, true)
             }
         };
         let connect = match line {
             Ok(json) => read_json::<RouteConnect>("CONNECT", &json)?,
-            Err(NoLine::Unfit(Unfit::Info)) => {
+            Err(HandshakeError::Input(BeforeLoginError::Info)) => {
                 let why = security::refusal::Refusal::NotLoggedIn;
                 return Err(self.refuse_login(&why, "INFO before CONNECT").await);
             }
-            Err(NoLine::Unfit(Unfit::Late)) => {
-                let late = End::told(CloseReason::AuthenticationTimeout, "Authentication Timeout");
-                return Err(late.of_login(&security::refusal::Refusal::Timeout));
+            Err(HandshakeError::Input(BeforeLoginError::Timeout)) => {
+                let late =
+                    End::with_error(CloseReason::AuthenticationTimeout, "Authentication Timeout");
+                return Err(late.for_login(&security::refusal::Refusal::Timeout));
             }
-            Err(no_line) => return Err(no_line.into()),
+            Err(error) => return Err(error.into()),
         };
         cluster.check_kind(&connect)?;
-        // A broker that we have a route to gives up when it sees our id, also
-        // if it came without credentials, as one that dials back does.
+        // A broker with an existing route gives up when it sees our id. It gets INFO even if its
+        // credentials are missing, as those of a nats-server that dials back are.
         let is_known = cluster.route(&connect.name).is_some();
         let may_log_in = cluster
             .may_log_in(&self.options, &connect, self.connection)
             .await;
         if !is_known && !may_log_in {
-            let (why, text) = cluster.why_not(&connect, self.connection);
+            let (why, text) = cluster.login_failure(&connect, self.connection);
             let end = self.refuse_login(&why, &text).await;
-            // A nats-server that was dialled dials back without any, after each cut.
-            let is_usual = matches!(why, security::refusal::Refusal::NoCredentials)
-                && (self.comes_from_member() || cluster.membership.knows(&connect.name));
-            return Err(match is_usual {
+            // A nats-server that was dialled dials back without credentials after each
+            // interruption.
+            let is_expected = matches!(why, security::refusal::Refusal::NoCredentials)
+                && (self.is_from_member() || cluster.membership.contains(&connect.name));
+            return Err(match is_expected {
                 true => end.usual(),
                 false => end,
             });
         }
         if !is_known {
-            self.hold_while_failing(&connect.name).await?;
+            self.delay_failing_broker(&connect.name).await?;
         }
         let mut own = cluster.info_for(self.connection, 0);
         if may_log_in {
-            // Told as it will be once the route stands; nothing changes before.
-            let agreed = cluster.agree(&connect.cluster, connect.cluster_dynamic)?;
+            // Announces the name that the cluster will have with this route; nothing changes yet.
+            let agreed = cluster.agree_on_name(&connect.cluster, connect.cluster_dynamic)?;
             (own.cluster, own.cluster_dynamic) = (agreed.text, agreed.dynamic);
         }
         if !introduced {
             self.connection.send_now(&own.line());
         }
         if may_log_in {
-            // It takes the PONG to its PING for the whole introduction.
-            self.said.keep_early();
+            // It takes the PONG that answers its PING for the end of the handshake.
+            self.input.keep_early();
         }
-        let mut introduced = self.info().await?;
+        let mut introduced = self.receive_checked_info().await?;
         if !may_log_in {
-            return Err(End::silent(CloseReason::DuplicateRoute, "a second route"));
+            return Err(End::without_error(
+                CloseReason::DuplicateRoute,
+                "a second route",
+            ));
         }
-        introduced.takes_back = connect.echo;
+        introduced.accepts_own_messages = connect.echo;
         let info = &mut introduced.info;
         if info.server_id != connect.name {
-            return Err(End::silent(
+            return Err(End::without_error(
                 CloseReason::ProtocolViolation,
                 "INFO has another id than CONNECT",
             ));
@@ -189,7 +195,7 @@ impl<'a> Handshake<'a> {
         Ok(introduced)
     }
 
-    /// The side that dialled.
+    /// The handshake of the dialling side.
     pub(super) async fn dial(
         mut self,
         url: &RouteUrl,
@@ -198,10 +204,10 @@ impl<'a> Handshake<'a> {
         let cluster = self.cluster;
         self.connection.send_now(&cluster.connect_for(url).line());
         self.connection.send_now(PING);
-        let introduced = match self.told().await {
+        let introduced = match self.receive_info().await {
             Ok(introduced) if introduced.info.server_id == cluster.node.server_id => {
                 return Err(NotDialled {
-                    end: End::silent(CloseReason::DuplicateRoute, "a route to ourselves"),
+                    end: End::without_error(CloseReason::DuplicateRoute, "a route to ourselves"),
                     remote_id: Some(introduced.info.server_id),
                 });
             }
@@ -216,7 +222,7 @@ impl<'a> Handshake<'a> {
             Ok(introduced) => introduced,
             Err(end) => {
                 if end.reason == CloseReason::DuplicateServerName {
-                    // So that the other side knows as well.
+                    // So that the other side sees the conflict as well.
                     let own = cluster.info_for(self.connection, gossip_mode);
                     self.connection.send_now(&own.line());
                 }
@@ -228,20 +234,20 @@ impl<'a> Handshake<'a> {
         };
         let second = |remote_id: &str| {
             cluster.route(remote_id).map(|_| NotDialled {
-                end: End::silent(CloseReason::DuplicateRoute, "a second route"),
+                end: End::without_error(CloseReason::DuplicateRoute, "a second route"),
                 remote_id: Some(remote_id.to_owned()),
             })
         };
         if let Some(second) = second(&introduced.info.server_id) {
             return Err(second);
         }
-        if let Err(end) = self.be_let_in(&mut introduced).await {
+        if let Err(end) = self.wait_for_answer(&mut introduced).await {
             return Err(NotDialled {
                 end,
                 remote_id: None,
             });
         }
-        // While the answer was waited for the other of two may have become the route.
+        // While waiting for the answer, another connection may have become the route.
         if let Some(second) = second(&introduced.info.server_id) {
             return Err(second);
         }
@@ -250,73 +256,76 @@ impl<'a> Handshake<'a> {
         Ok(introduced)
     }
 
-    /// Waits until the other side has shown what it makes of our CONNECT.
-    async fn be_let_in(&mut self, introduced: &mut Introduced) -> Result<(), End> {
-        let deadline = Instant::now() + ANSWER_PATIENCE;
-        *self.said.buffer() = std::mem::take(&mut introduced.rest);
-        self.said
-            .expect(Due::RouteAnswer, INTRODUCTION_MAX, deadline.into_std());
-        match self.line().await {
-            Ok(_) | Err(NoLine::Unfit(Unfit::Late)) => {}
-            Err(no_line) => return Err(no_line.into()),
+    /// Waits until the other side has accepted or refused our CONNECT.
+    async fn wait_for_answer(&mut self, introduced: &mut Introduced) -> Result<(), End> {
+        let deadline = Instant::now() + ANSWER_TIMEOUT;
+        *self.input.buffer() = std::mem::take(&mut introduced.rest);
+        self.input
+            .expect(Expected::RouteAnswer, INTRODUCTION_MAX, deadline.into_std());
+        match self.next_line().await {
+            Ok(_) | Err(HandshakeError::Input(BeforeLoginError::Timeout)) => {}
+            Err(error) => return Err(error.into()),
         }
-        introduced.rest = self.said.take_rest();
+        introduced.rest = self.input.take_rest();
         Ok(())
     }
 
-    /// The other side's INFO, checked.
-    async fn info(&mut self) -> Result<Introduced, End> {
-        let introduced = self.told().await?;
+    /// Receives the other side's INFO and checks it.
+    async fn receive_checked_info(&mut self) -> Result<Introduced, End> {
+        let introduced = self.receive_info().await?;
         let from = self.connection.peer.ip();
         self.cluster.check_info(&introduced.info, from)?;
         Ok(introduced)
     }
 
-    /// The other side's INFO as it came.
-    async fn told(&mut self) -> Result<Introduced, End> {
-        // One that is silent for so long would be stale if it had been let in.
+    /// Receives the other side's INFO.
+    async fn receive_info(&mut self) -> Result<Introduced, End> {
+        // An active route that is silent for this long would be stale.
         let pings = self.cluster.ping_max().saturating_add(1);
         let stale_after = self.cluster.ping_interval().saturating_mul(pings);
-        let patience = INFO_TIMEOUT.min(stale_after);
-        let deadline = Instant::now() + patience;
-        self.said
-            .expect(Due::RouteInfo, INTRODUCTION_MAX, deadline.into_std());
-        let info = match self.line().await {
+        let time = INFO_TIMEOUT.min(stale_after);
+        let deadline = Instant::now() + time;
+        self.input
+            .expect(Expected::RouteInfo, INTRODUCTION_MAX, deadline.into_std());
+        let info = match self.next_line().await {
             Ok(json) => read_json::<RouteInfo>("INFO", &json)?,
-            Err(NoLine::Unfit(Unfit::Late)) => {
-                let reason = match patience < INFO_TIMEOUT {
+            Err(HandshakeError::Input(BeforeLoginError::Timeout)) => {
+                let reason = match time < INFO_TIMEOUT {
                     true => CloseReason::StaleConnection,
                     false => CloseReason::AuthenticationTimeout,
                 };
-                return Err(End::silent(reason, format!("no INFO within {patience:?}")));
+                return Err(End::without_error(
+                    reason,
+                    format!("no INFO within {time:?}"),
+                ));
             }
-            Err(no_line) => return Err(no_line.into()),
+            Err(error) => return Err(error.into()),
         };
         Ok(Introduced {
             info,
-            rest: self.said.take_rest(),
-            takes_back: true,
+            rest: self.input.take_rest(),
+            accepts_own_messages: true,
             options: self.options.clone(),
         })
     }
 
-    /// How long CONNECT is waited for before INFO.
-    fn silence(&self) -> Duration {
-        match self.comes_from_member() {
-            true => self.options.auth_timeout().mul_f64(SILENCE_OF_MEMBERS),
-            false => SILENCE,
+    /// How long to wait for CONNECT before INFO is sent.
+    fn connect_wait(&self) -> Duration {
+        match self.is_from_member() {
+            true => self.options.auth_timeout().mul_f64(CONNECT_WAIT_OF_MEMBERS),
+            false => CONNECT_WAIT,
         }
     }
 
-    fn comes_from_member(&self) -> bool {
+    fn is_from_member(&self) -> bool {
         let address = self.connection.peer.ip();
         self.cluster.member_addresses.contains(address)
     }
 
-    /// The JSON of the line that is due; of an answer there is none.
-    async fn line(&mut self) -> Result<Vec<u8>, NoLine> {
+    /// The JSON of the expected line; empty for an answer to PING.
+    async fn next_line(&mut self) -> Result<Vec<u8>, HandshakeError> {
         loop {
-            match self.said.step(Instant::now().into_std())? {
+            match self.input.step(Instant::now().into_std())? {
                 Step::Wait => self.read().await?,
                 Step::Ping => self.connection.send_now(PONG),
                 Step::Connect(json) | Step::Info(json) => return Ok(json),
@@ -325,37 +334,40 @@ impl<'a> Handshake<'a> {
         }
     }
 
-    /// Reads some bytes, within the time.
-    async fn read(&mut self) -> Result<(), NoLine> {
-        let deadline = Instant::from_std(self.said.deadline());
-        let read = read_some(self.connection, self.stream, self.said.buffer());
+    /// Reads some bytes, until the deadline at most.
+    async fn read(&mut self) -> Result<(), HandshakeError> {
+        let deadline = Instant::from_std(self.input.deadline());
+        let read = read_some(self.connection, self.stream, self.input.buffer());
         let read = timeout_at(deadline, read).await;
-        let read = read.map_err(|_| NoLine::Unfit(Unfit::Late))?;
+        let read = read.map_err(|_| HandshakeError::Input(BeforeLoginError::Timeout))?;
         read.map_err(|error| {
             if !is_end(error.kind()) {
-                return NoLine::from(End::silent(CloseReason::ReadError, error.to_string()));
+                return HandshakeError::from(End::without_error(
+                    CloseReason::ReadError,
+                    error.to_string(),
+                ));
             }
-            if !self.heard && self.place.is_some() {
+            if !self.has_received && self.place.is_some() {
                 let telemetry = &self.cluster.broker.telemetry;
                 turned_away::count_probe(telemetry, self.connection.peer.ip());
             }
-            End::silent(CloseReason::ClientClosed, "the other side closed").into()
+            End::without_error(CloseReason::ClientClosed, "the other side closed").into()
         })?;
-        self.heard = true;
+        self.has_received = true;
         if let Some(place) = &self.place {
             place.heard();
         }
         Ok(())
     }
 
-    /// Keeps a broker waiting whose routes fail again and again. What is left of
-    /// a longer pause it has to wait for by itself.
-    async fn hold_while_failing(&self, remote_id: &str) -> Result<(), End> {
+    /// Delays a broker whose routes fail repeatedly. The rest of a longer pause is up to the
+    /// broker.
+    async fn delay_failing_broker(&self, remote_id: &str) -> Result<(), End> {
         let left = self.cluster.failing.pause_left(remote_id);
-        sleep(left.min(REFUSED_HOLD)).await;
-        match left > REFUSED_HOLD {
+        sleep(left.min(REFUSAL_DELAY)).await;
+        match left > REFUSAL_DELAY {
             false => Ok(()),
-            true => Err(End::silent(
+            true => Err(End::without_error(
                 CloseReason::ClientClosed,
                 "its routes fail again and again: it must wait for the next one",
             )),
@@ -364,17 +376,17 @@ impl<'a> Handshake<'a> {
 
     async fn refuse_login(&self, why: &security::refusal::Refusal, detail: &str) -> End {
         debug!("{} - {detail}", self.connection.log_prefix());
-        sleep(REFUSED_HOLD).await;
-        let end = End::told(
+        sleep(REFUSAL_DELAY).await;
+        let end = End::with_error(
             CloseReason::AuthenticationFailure,
             "Authorization Violation",
         );
-        end.with(detail).of_login(why)
+        end.with(detail).for_login(why)
     }
 }
 
 impl Connection {
-    /// Puts a line into the queue and writes it as far as the socket takes it.
+    /// Queues a line and writes as much as the socket accepts.
     pub(super) fn send_now(self: &Arc<Self>, line: &[u8]) {
         with_buffers(|buffers| {
             self.send(buffers, line);

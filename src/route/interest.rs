@@ -1,13 +1,12 @@
-//! What one peer wants: its entries in the accounts' remote interest, to be
-//! changed by its lines and removed with its route.
+//! The interest of one peer: its entries in the accounts, changed by its protocol lines and removed
+//! when its route ends.
 //!
-//! A peer tells what is wanted once, also in accounts that only its
-//! configuration defines yet. That is kept, and counts as soon as a reload
-//! defines the account here too; nats-server forgets it until the route is made
-//! anew.
+//! A peer announces its interest once, also in accounts that this broker does not know yet. That is
+//! stored and becomes effective as soon as a reload defines the account here; nats-server drops it
+//! until the route is established again.
 //!
-//! What found no room is not asked for again by itself: it is counted, and once
-//! there is room again the route is made anew, so that the peer tells everything.
+//! Entries that exceeded a limit are dropped and counted. Once there is memory again, the route is
+//! renewed ([`super::incomplete_interest`]), so that the peer announces everything.
 
 use std::sync::{
     Arc,
@@ -22,54 +21,53 @@ use crate::{
     connection::{Connection, buffers::give_way},
     delivery::remote::{REMOTE_INTEREST, RemoteInterest},
     sublist::Entry,
-    telemetry::held::{Share, allocated, shown},
+    telemetry::pool::{Share, allocated, shorten},
 };
 
-/// Entries removed in one hold of a sublist's lock, so that a peer that leaves
-/// does not stop publishers.
-const REMOVED_AT_ONCE: usize = 512;
+/// Entries removed under one lock of a sublist, so that removing a peer's interest does not block
+/// publishers.
+const REMOVED_PER_LOCK: usize = 512;
 
-/// Once a peer's interest lies in so many accounts, it is kept no more in further
-/// ones that this broker has not: after a reload that counts only once the route
-/// is made anew.
+/// Limit of accounts per peer: beyond it, interest in further unknown accounts is dropped. If a
+/// reload defines such an account, its interest is effective only once the route was renewed.
 const ACCOUNTS_MAX: usize = 4096;
 
-/// Bytes of an entry besides its subject and its place in the account: its place in
-/// a table that is half full to full.
+/// Bytes of an entry besides its subject and its place in the account: its slot in a table that is
+/// half full to full.
 const ENTRY_LEN: usize = (size_of::<(Box<[u8]>, Arc<RemoteInterest>)>() + 1) * 3 / 2;
 
-/// What was not kept is asked for again once less than one part in so many is taken:
-/// the difference keeps routes from coming and going with each subscription.
-const ROOM_PART: usize = 2;
+/// The route is renewed once less than 1/2 of the limit is used; the margin prevents renewals after
+/// every single subscription.
+const USED_RATIO_MAX: usize = 2;
 
-/// Bytes of an account besides its name: its place in the table.
-const ACCOUNT_LEN: usize = (size_of::<(String, InAccount)>() + 1) * 3 / 2;
+/// Bytes of an account besides its name: its slot in the table.
+const ACCOUNT_LEN: usize = (size_of::<(String, AccountInterest)>() + 1) * 3 / 2;
 
-/// Names of such accounts that are told.
+/// Number of unknown accounts that are listed.
 const NAMES_MAX: usize = 3;
 
-/// Interest in accounts that this broker has not.
+/// Interest in accounts that this broker does not know.
 #[derive(Default)]
-pub struct Unknown {
+pub struct UnknownInterest {
     /// The first names.
     pub names: Vec<String>,
-    /// How many accounts.
+    /// Number of accounts.
     pub accounts: usize,
-    /// Entries in all of them.
+    /// Number of entries in all of them.
     pub entries: usize,
-    /// Entries that were not kept: they are in too many such accounts.
+    /// Entries that were dropped because there are too many such accounts.
     pub refused: usize,
 }
 
 /// The interest of one peer, by account.
 pub struct PeerInterest {
-    accounts: Mutex<HashMap<String, InAccount>>,
-    /// Its part of what all peers' interest may take.
+    accounts: Mutex<HashMap<String, AccountInterest>>,
+    /// Its share of the memory for all peers' interest.
     share: Share,
-    /// Entries that were not kept, as they were in too many unknown accounts.
+    /// Entries that were dropped because there are too many unknown accounts.
     refused: AtomicUsize,
-    /// Entries that were not kept, as all peers' interest took too much.
-    no_room: AtomicUsize,
+    /// Entries that were dropped because all peers' interest needs too much memory.
+    dropped_for_memory: AtomicUsize,
 }
 
 impl Default for PeerInterest {
@@ -78,31 +76,31 @@ impl Default for PeerInterest {
             accounts: Mutex::default(),
             share: Share::new(&REMOTE_INTEREST),
             refused: AtomicUsize::new(0),
-            no_room: AtomicUsize::new(0),
+            dropped_for_memory: AtomicUsize::new(0),
         }
     }
 }
 
-/// What came of an entry.
+/// The result of adding an entry.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub(super) enum Added {
-    /// It counts.
-    Known,
-    /// It is kept until the account is known.
-    Unknown,
-    /// There is no room for it.
-    NoRoom,
+    /// It is effective.
+    Effective,
+    /// It is stored until the account is known.
+    UnknownAccount,
+    /// A limit is reached; it was dropped.
+    Refused,
 }
 
-struct InAccount {
-    /// `None`: there is no such account here.
+struct AccountInterest {
+    /// `None`: the account is unknown here.
     account: Option<Arc<Account>>,
     /// By `subject` or `subject queue`.
     entries: HashMap<Box<[u8]>, Arc<RemoteInterest>>,
 }
 
 impl PeerInterest {
-    /// Adds what the peer wants; of a queue group it replaces the weight.
+    /// Adds interest of the peer; for a queue group, updates its weight.
     pub(super) fn add(
         &self,
         known: &Accounts,
@@ -115,150 +113,159 @@ impl PeerInterest {
         let is_full = accounts.len() >= ACCOUNTS_MAX;
         if is_full && !accounts.contains_key(account) && known.find(account).is_none() {
             self.refused.fetch_add(1, Ordering::Relaxed);
-            return Added::NoRoom;
+            return Added::Refused;
         }
         let is_new = !accounts.contains_key(account);
         if is_new {
-            if !self.share.has_room_for(name_len(account)) {
-                self.no_room.fetch_add(1, Ordering::Relaxed);
-                return Added::NoRoom;
+            if !self.share.has_capacity_for(name_len(account)) {
+                self.dropped_for_memory.fetch_add(1, Ordering::Relaxed);
+                return Added::Refused;
             }
             self.share.grow(name_len(account));
         }
-        let here = accounts.entry_ref(account).or_insert_with(|| InAccount {
-            account: known.find(account),
-            entries: HashMap::new(),
-        });
+        let entry_list = accounts
+            .entry_ref(account)
+            .or_insert_with(|| AccountInterest {
+                account: known.find(account),
+                entries: HashMap::new(),
+            });
         let key = key(subject, queue.map(|(name, _)| name));
-        let before = here.entries.get(&key);
+        let before = entry_list.entries.get(&key);
         let weight = queue.map_or(1, |(_, weight)| weight);
-        if before.is_none() && !self.share.hold(len(&key)) {
-            if here.entries.is_empty() {
+        if before.is_none() && !self.share.reserve(len(&key)) {
+            if entry_list.entries.is_empty() {
                 accounts.remove(account);
                 self.share.shrink(name_len(account));
             }
-            self.no_room.fetch_add(1, Ordering::Relaxed);
-            return Added::NoRoom;
+            self.dropped_for_memory.fetch_add(1, Ordering::Relaxed);
+            return Added::Refused;
         }
         if before.is_none_or(|before| before.weight != weight) {
             let entry = Arc::new(RemoteInterest::new(connection.clone(), subject, queue));
-            let before = here.entries.insert(key, entry.clone());
-            if let Some(account) = &here.account {
+            let before = entry_list.entries.insert(key, entry.clone());
+            if let Some(account) = &entry_list.account {
                 account.add_remote(entry);
                 account.remove_remote(&before);
             }
         }
-        match here.account {
-            Some(_) => Added::Known,
-            None => Added::Unknown,
+        match entry_list.account {
+            Some(_) => Added::Effective,
+            None => Added::UnknownAccount,
         }
     }
 
-    /// Removes what the peer no longer wants; what it never wanted is passed
-    /// over.
+    /// Removes interest of the peer; unknown interest is ignored.
     pub(super) fn remove(&self, account: &str, subject: &[u8], queue: Option<&[u8]>) {
         let mut accounts = self.accounts.lock();
-        let Some(here) = accounts.get_mut(account) else {
+        let Some(entry_list) = accounts.get_mut(account) else {
             return;
         };
         let key = key(subject, queue);
-        let entry = here.entries.remove(&key);
+        let entry = entry_list.entries.remove(&key);
         if entry.is_some() {
-            self.share.give_back(len(&key));
+            self.share.release(len(&key));
         }
-        if let Some(account) = &here.account {
+        if let Some(account) = &entry_list.account {
             account.remove_remote(&entry);
         }
-        if here.entries.is_empty() {
+        if entry_list.entries.is_empty() {
             accounts.remove(account);
             self.share.shrink(name_len(account));
         }
     }
 
-    /// Moves everything to where it belongs after accounts came, went or were
-    /// replaced by others of the same name.
-    pub(super) fn settle(&self, known: &Accounts) {
-        for (name, here) in self.accounts.lock().iter_mut() {
+    /// Attaches everything to the right accounts after some were added, removed or replaced by
+    /// others with the same name.
+    pub(super) fn reattach(&self, known: &Accounts) {
+        for (name, entry_list) in self.accounts.lock().iter_mut() {
             let account = known.find(name);
-            if here.account.as_ref().map(Arc::as_ptr) == account.as_ref().map(Arc::as_ptr) {
+            if entry_list.account.as_ref().map(Arc::as_ptr) == account.as_ref().map(Arc::as_ptr) {
                 continue;
             }
-            here.leave();
+            entry_list.detach();
             if let Some(account) = &account {
-                here.entries
+                entry_list
+                    .entries
                     .values()
                     .for_each(|entry| account.add_remote(entry.clone()));
             }
-            here.account = account;
+            entry_list.account = account;
         }
     }
 
-    /// Removes everything: the route has ended. In parts between which others have
-    /// their turn, the memory too.
+    /// Removes everything after the end of the route, in parts between which other tasks can run.
     pub(super) async fn clear(&self) {
         let accounts = std::mem::take(&mut *self.accounts.lock());
-        for here in accounts.into_values() {
-            let mut entries = here.entries.into_iter();
+        for entry_list in accounts.into_values() {
+            let mut entries = entry_list.entries.into_iter();
             while entries.len() > 0 {
-                let some = entries.by_ref().take(REMOVED_AT_ONCE);
+                let some = entries.by_ref().take(REMOVED_PER_LOCK);
                 let some: Vec<_> = some.map(|(_, entry)| entry).collect();
-                if let Some(account) = &here.account {
+                if let Some(account) = &entry_list.account {
                     account.remove_remote(&some);
                 }
                 drop(some);
                 give_way().await;
             }
         }
-        self.share.give_all_back();
+        self.share.release_all();
     }
 
-    /// How many entries count: those in accounts of this broker, as far as they
-    /// are exported.
+    /// Number of effective entries: in known accounts, and exported.
     pub fn count(&self) -> usize {
         let accounts = self.accounts.lock();
-        accounts.values().map(|here| here.counting().count()).sum()
+        accounts
+            .values()
+            .map(|entry_list| entry_list.effective().count())
+            .sum()
     }
 
-    /// What is wanted in accounts that this broker has not.
-    pub fn in_unknown_accounts(&self) -> Unknown {
+    /// The interest in unknown accounts.
+    pub fn in_unknown_accounts(&self) -> UnknownInterest {
         let accounts = self.accounts.lock();
-        let mut unknown = Unknown {
+        let mut unknown = UnknownInterest {
             refused: self.refused.load(Ordering::Relaxed),
-            ..Unknown::default()
+            ..UnknownInterest::default()
         };
         let mut names: Vec<&String> = Vec::new();
-        for (name, here) in accounts.iter().filter(|(_, here)| here.account.is_none()) {
+        for (name, entry_list) in accounts
+            .iter()
+            .filter(|(_, entry_list)| entry_list.account.is_none())
+        {
             unknown.accounts += 1;
-            unknown.entries += here.entries.len();
+            unknown.entries += entry_list.entries.len();
             let at = names.partition_point(|known| *known < name);
             if at < NAMES_MAX {
                 names.insert(at, name);
                 names.truncate(NAMES_MAX);
             }
         }
-        unknown.names = names.iter().map(|name| shown(name).into_owned()).collect();
+        unknown.names = names
+            .iter()
+            .map(|name| shorten(name).into_owned())
+            .collect();
         unknown
     }
 
-    /// Times that something was not kept, as all peers' interest took too much.
-    pub fn no_room(&self) -> usize {
-        self.no_room.load(Ordering::Relaxed)
+    /// Number of entries that were dropped because all peers' interest needs too much memory.
+    pub fn dropped_for_memory(&self) -> usize {
+        self.dropped_for_memory.load(Ordering::Relaxed)
     }
 
-    /// Whether something was not kept for which there is room by now.
-    pub(super) fn is_to_be_told_anew(&self) -> bool {
-        let has_room = REMOTE_INTEREST.used() < REMOTE_INTEREST.limit() / ROOM_PART;
+    /// Whether entries were dropped for which there is memory now.
+    pub(super) fn must_be_renewed(&self) -> bool {
+        let has_memory = REMOTE_INTEREST.used() < REMOTE_INTEREST.limit() / USED_RATIO_MAX;
         match self.refused.load(Ordering::Relaxed) {
-            0 => self.no_room() > 0 && has_room,
-            _ => has_room && self.accounts.lock().len() < ACCOUNTS_MAX / ROOM_PART,
+            0 => self.dropped_for_memory() > 0 && has_memory,
+            _ => has_memory && self.accounts.lock().len() < ACCOUNTS_MAX / USED_RATIO_MAX,
         }
     }
 
-    /// The first `max` entries that count, each with the name of its account.
+    /// The first `max` effective entries, each with the name of its account.
     pub fn list(&self, max: usize) -> Vec<(String, Arc<RemoteInterest>)> {
         let accounts = self.accounts.lock();
-        let all = accounts.iter().flat_map(|(name, here)| {
-            let entries = here.counting();
+        let all = accounts.iter().flat_map(|(name, entry_list)| {
+            let entries = entry_list.effective();
             entries.map(move |entry| (name.clone(), entry.clone()))
         });
         let mut listed: Vec<_> = all.take(max).collect();
@@ -276,23 +283,23 @@ impl PeerInterest {
     }
 }
 
-impl InAccount {
-    /// The entries that count: there is the account, and it exports them.
-    fn counting(&self) -> impl Iterator<Item = &Arc<RemoteInterest>> {
+impl AccountInterest {
+    /// The effective entries: the account is known and exports them.
+    fn effective(&self) -> impl Iterator<Item = &Arc<RemoteInterest>> {
         let account = self.account.as_ref();
-        let counts = move |entry: &&Arc<RemoteInterest>| {
+        let is_effective = move |entry: &&Arc<RemoteInterest>| {
             account.is_some_and(|account| account.exports_to(entry))
         };
-        self.entries.values().filter(counts)
+        self.entries.values().filter(is_effective)
     }
 
-    /// Takes its entries out of the account.
-    fn leave(&self) {
+    /// Removes its entries from the account.
+    fn detach(&self) {
         let Some(account) = &self.account else {
             return;
         };
         let entries: Vec<_> = self.entries.values().collect();
-        for some in entries.chunks(REMOVED_AT_ONCE) {
+        for some in entries.chunks(REMOVED_PER_LOCK) {
             account.remove_remote(some.iter().copied());
         }
     }
@@ -305,11 +312,11 @@ fn name_len(account: &str) -> usize {
 
 /// Bytes of the entry with this key, without its place in the account.
 fn len(key: &[u8]) -> usize {
-    // The entry itself is counted where it stands in the account.
+    // The entry itself is counted in the account.
     ENTRY_LEN + allocated(key.len())
 }
 
-/// Neither subject nor queue group holds a blank.
+/// Neither subject nor queue group contains a blank.
 fn key(subject: &[u8], queue: Option<&[u8]>) -> Box<[u8]> {
     match queue {
         Some(queue) => [subject, b" ", queue].concat().into(),
@@ -322,10 +329,10 @@ mod tests {
     use super::*;
     use crate::connection::budget::Budget;
 
-    /// Of accounts that this broker has not only so many are kept, which is told;
-    /// those that it has always count.
+    /// Interest in unknown accounts is limited, and the number of dropped entries is reported;
+    /// known accounts are not affected.
     #[tokio::test]
-    async fn unknown_accounts_are_bounded() {
+    async fn interest_in_unknown_accounts_is_limited() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let stream = tokio::net::TcpStream::connect(address).await.unwrap();
@@ -344,13 +351,13 @@ mod tests {
             interest.add(&known, account, &connection, subject, None)
         };
         for number in 0..ACCOUNTS_MAX {
-            assert_eq!(add(&format!("A{number}"), b"a"), Added::Unknown);
+            assert_eq!(add(&format!("A{number}"), b"a"), Added::UnknownAccount);
         }
         let held = interest.share.bytes();
-        assert_eq!(add("one more", b"a"), Added::NoRoom);
-        assert_eq!(add("A0", b"b"), Added::Unknown);
+        assert_eq!(add("one more", b"a"), Added::Refused);
+        assert_eq!(add("A0", b"b"), Added::UnknownAccount);
         let global = &known.global().name;
-        assert_eq!(add(global, b"a"), Added::Known);
+        assert_eq!(add(global, b"a"), Added::Effective);
         assert_eq!(interest.count(), 1);
         let unknown = interest.in_unknown_accounts();
         assert_eq!((unknown.accounts, unknown.refused), (ACCOUNTS_MAX, 1));

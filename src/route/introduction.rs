@@ -1,5 +1,4 @@
-//! How brokers introduce themselves: our CONNECT and INFO, and what we make of
-//! theirs.
+//! The content of the handshake: our CONNECT and INFO, and the checks of the peer's.
 
 use std::{net::IpAddr, sync::Arc};
 
@@ -26,7 +25,7 @@ use crate::{
     },
 };
 
-/// The protocol of servers that is spoken: routes with accounts in their lines.
+/// The version of the protocol between servers: routes with accounts in their lines.
 const PROTO: i64 = 1;
 
 /// Whether the certificate of the other side is the cluster user's.
@@ -37,8 +36,8 @@ fn names_cluster_user(options: &ClusterOptions, connection: &Connection) -> bool
         .is_some_and(|(certificate, user)| names_user(certificate, user))
 }
 
-/// Why a connection ends whose peer said so with this text.
-pub(super) fn reason_told(text: &[u8]) -> CloseReason {
+/// The reason for a connection whose peer ended it with this error.
+pub(super) fn reason_of_error(text: &[u8]) -> CloseReason {
     const KNOWN: [(&[u8], CloseReason); 8] = [
         (
             b"authorization violation",
@@ -48,7 +47,7 @@ pub(super) fn reason_told(text: &[u8]) -> CloseReason {
             b"authentication timeout",
             CloseReason::AuthenticationTimeout,
         ),
-        // A nats-server tries one for its system account with everybody, and gives
+        // A nats-server tries a dedicated route for its system account with every peer, and gives
         // it up when it learns that we have none.
         (
             b"not possible to have a dedicated route",
@@ -102,8 +101,8 @@ impl Cluster {
             gossip_mode,
             max_line: LINE_MAX,
             midge: VERSION.into(),
-            import: permissions_told(&options.permissions.publish),
-            export: permissions_told(&options.permissions.subscribe),
+            import: permissions_json(&options.permissions.publish),
+            export: permissions_json(&options.permissions.subscribe),
             ldm: self.is_leaving(),
             ..RouteInfo::default()
         }
@@ -125,12 +124,12 @@ impl Cluster {
         }
     }
 
-    /// Where a peer can dial us: as advertised, else where we listen. If that
-    /// is everywhere, the peer knows the address at our end of this connection.
+    /// The address at which a peer can dial us: the advertised one, otherwise the listener's. For a
+    /// wildcard address, our address on this connection.
     fn address_for(&self, connection: &Connection) -> (String, u16) {
         let own = self.node.address;
         let options = self.options();
-        // It was looked at when it was read.
+        // The value was validated when the configuration was read.
         if let Some(advertise) = &options.advertise
             && let Ok((host, port)) = advertise::split(advertise)
         {
@@ -146,16 +145,16 @@ impl Cluster {
         (canonical(ip).to_string(), own.port())
     }
 
-    /// Checks what a dialling broker says of itself before its login.
+    /// Checks the CONNECT of a dialling peer before its login.
     pub(super) fn check_kind(&self, connect: &RouteConnect) -> Result<(), End> {
         if !connect.lang.is_empty() {
-            return Err(End::told(
+            return Err(End::with_error(
                 CloseReason::IncorrectPort,
                 "attempted to connect to route port",
             ));
         }
         if !connect.gateway.is_empty() {
-            return Err(End::told(
+            return Err(End::with_error(
                 CloseReason::IncorrectPort,
                 format!(
                     "Rejecting connection from gateway \"{}\" on the Route port",
@@ -166,8 +165,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Whether user and password are those of the cluster. With `verify_and_map` the
-    /// certificate is to name the user, and no password is asked for.
+    /// Whether user and password are those of the cluster. With `verify_and_map` the certificate
+    /// must name the user, and no password is needed.
     pub(super) async fn may_log_in(
         &self,
         options: &ClusterOptions,
@@ -184,8 +183,8 @@ impl Cluster {
         if !options.password.is_hash() {
             return is_user & options.password.is(connect.pass.as_bytes());
         }
-        // Comparing takes long: in turn with the others of this port, members first, and
-        // not behind a crowd of clients, whose brokers would give up meanwhile.
+        // Comparing takes long: it is queued with the others of this port, members first, and not
+        // after clients; otherwise the other broker might give up meanwhile.
         let source = connection.peer.ip();
         let turn = match self.member_addresses.contains(source) {
             true => self.passwords.turn_of_member(source).await,
@@ -203,8 +202,8 @@ impl Cluster {
         compared.await.unwrap_or(false) & is_user
     }
 
-    /// Why user and password are not those of the cluster, as counted and in words.
-    pub(super) fn why_not(
+    /// Why the login failed, for counters and as text.
+    pub(super) fn login_failure(
         &self,
         connect: &RouteConnect,
         connection: &Connection,
@@ -228,58 +227,61 @@ impl Cluster {
         (why, text)
     }
 
-    /// The name that the cluster has once there is a route to a peer that calls it
-    /// `theirs`: a made-up name gives way to a configured one, of two made-up ones
-    /// the smaller to the greater. Changes nothing.
-    pub(super) fn agree(&self, theirs: &str, dynamic: bool) -> Result<ClusterName, End> {
-        let ours = self.name();
-        if ours.text == theirs {
-            return Ok(ours);
+    /// The name of the cluster after a route to a peer that calls it `remote_name`: a configured
+    /// name replaces a generated one; of two generated ones the greater wins. Changes nothing.
+    pub(super) fn agree_on_name(
+        &self,
+        remote_name: &str,
+        dynamic: bool,
+    ) -> Result<ClusterName, End> {
+        let own = self.name();
+        if own.text == remote_name {
+            return Ok(own);
         }
-        if ours.dynamic && !theirs.is_empty() {
-            return Ok(match !dynamic || *ours.text < *theirs {
+        if own.dynamic && !remote_name.is_empty() {
+            return Ok(match !dynamic || *own.text < *remote_name {
                 true => ClusterName {
-                    text: theirs.to_owned(),
+                    text: remote_name.to_owned(),
                     dynamic,
                 },
-                false => ours,
+                false => own,
             });
         }
-        // A peer that made its name up takes over ours.
+        // The peer has a generated name and adopts ours.
         if dynamic {
-            return Ok(ours);
+            return Ok(own);
         }
-        Err(End::told(
+        Err(End::with_error(
             CloseReason::ClusterNameConflict,
             format!(
                 "Rejecting connection, cluster name \"{}\" does not match \"{}\"",
-                theirs.escape_debug(),
-                ours.text
+                remote_name.escape_debug(),
+                own.text
             ),
         ))
     }
 
-    /// Checks that the INFO, which came from this address, is that of another broker
-    /// with a name of its own.
+    /// Checks that the INFO, received from this address, is that of another broker with a unique
+    /// name.
     pub(super) fn check_info(&self, info: &RouteInfo, from: IpAddr) -> Result<(), End> {
         if info.server_id.is_empty() || info.server_id.contains(char::is_whitespace) {
-            return Err(End::silent(
+            return Err(End::without_error(
                 CloseReason::ProtocolViolation,
                 "INFO without a server id",
             ));
         }
         if info.server_id == self.node.server_id {
-            return Err(End::silent(
+            return Err(End::without_error(
                 CloseReason::DuplicateRoute,
                 "a route to ourselves",
             ));
         }
-        let is_namesake = |known: &Arc<Route>| known.has_namesake(info, from);
-        if info.server_name == self.node.server_name || self.routes().iter().any(is_namesake) {
+        let has_same_name = |known: &Arc<Route>| known.uses_name_of(info, from);
+        if info.server_name == self.node.server_name || self.routes().iter().any(has_same_name) {
             return Err(duplicate_name(&info.server_name));
         }
         if !info.route_account.is_empty() {
-            return Err(End::told(
+            return Err(End::with_error(
                 CloseReason::DuplicateRoute,
                 format!(
                     "Not possible to have a dedicated route for account \"{}\" between those servers",
@@ -292,28 +294,27 @@ impl Cluster {
 }
 
 impl Route {
-    /// Whether another broker than the one behind this route gives itself the name that
-    /// this one has given itself. One at the same address was started anew: this route
-    /// has not ended yet.
-    fn has_namesake(&self, other: &RouteInfo, from: IpAddr) -> bool {
+    /// Whether another broker uses the name of this route's peer. One at the same address was
+    /// restarted: the route just has not ended yet.
+    fn uses_name_of(&self, other: &RouteInfo, from: IpAddr) -> bool {
         let info = self.info.lock();
-        info.given_name()
-            .is_some_and(|name| other.given_name() == Some(name))
+        info.configured_name()
+            .is_some_and(|name| other.configured_name() == Some(name))
             && self.remote_id != other.server_id
             && self.address != address(other, from)
     }
 }
 
-/// Another broker has the name of this one, or of one that there is a route to.
+/// Another broker uses the name of this one, or of the peer of a route.
 fn duplicate_name(name: &str) -> End {
     let name = name.escape_debug();
     let error = format!("Remote server has a duplicate name: \"{name}\"");
     let detail = format!("{error}; give every broker of the cluster a server_name of its own");
-    End::told(CloseReason::DuplicateServerName, error).with(detail)
+    End::with_error(CloseReason::DuplicateServerName, error).with(detail)
 }
 
-/// `import` or `export` of our INFO; a list without an entry is left out.
-pub fn permissions_told(rules: &SubjectRules) -> Option<Box<RawValue>> {
+/// `import` or `export` in our INFO; empty lists are left out.
+pub fn permissions_json(rules: &SubjectRules) -> Option<Box<RawValue>> {
     if *rules == SubjectRules::default() {
         return None;
     }
@@ -329,7 +330,7 @@ pub fn permissions_told(rules: &SubjectRules) -> Option<Box<RawValue>> {
     to_raw_value(&block).ok()
 }
 
-/// `host:port`, with brackets where they are needed.
+/// `host:port`, with brackets if they are needed.
 pub(super) fn with_port(host: &str, port: u16) -> String {
     match host.contains(':') {
         true => format!("[{host}]:{port}"),

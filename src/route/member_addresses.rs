@@ -1,6 +1,5 @@
-//! The addresses that members of the cluster come from: those that the configured
-//! routes lead to, and those of brokers that have been members. Accepting keeps
-//! room for them.
+//! The addresses that members of the cluster connect from: those of the configured routes, and
+//! those of past and present members. Accepting connections gives them preference.
 
 use std::{collections::HashMap, net::IpAddr};
 
@@ -8,8 +7,7 @@ use parking_lot::Mutex;
 
 use crate::telemetry::MonotonicMillis;
 
-/// Addresses that are remembered; the one that was last seen longest ago makes
-/// room.
+/// Limit of addresses; the one that was seen longest ago is dropped.
 const ADDRESSES_MAX: usize = 256;
 
 /// The addresses, and when each was last seen.
@@ -17,7 +15,7 @@ const ADDRESSES_MAX: usize = 256;
 pub(super) struct MemberAddresses(Mutex<HashMap<IpAddr, MonotonicMillis>>);
 
 impl MemberAddresses {
-    /// A member is there, or the configuration says so.
+    /// Adds the address of a member or a configured route.
     pub(super) fn add(&self, address: IpAddr) {
         let mut known = self.0.lock();
         let address = address.to_canonical();
@@ -30,7 +28,7 @@ impl MemberAddresses {
         known.insert(address, MonotonicMillis::now());
     }
 
-    /// Whether members come from there.
+    /// Whether it is the address of a member.
     pub(super) fn contains(&self, address: IpAddr) -> bool {
         self.0.lock().contains_key(&address.to_canonical())
     }
@@ -41,7 +39,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_are_known_and_their_number_is_bounded() {
+    fn addresses_of_members_are_known_and_limited() {
         let known = MemberAddresses::default();
         let address = |n: u32| IpAddr::from(n.to_be_bytes());
         for n in 0..1000 {

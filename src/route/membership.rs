@@ -1,8 +1,7 @@
-//! The roll of the cluster: who ought to be there, who is, and what each of
-//! them sees.
+//! The members of the cluster: which are expected, which are connected, and what each of them sees.
 //!
-//! Dialling, routes and the members' own words ([`super::views`]) are noted
-//! here; the diagnosis and monitoring read it. Nothing here is done per message.
+//! Dialling, routes and the members' own reports ([`super::views`]) are recorded here; diagnosis
+//! and monitoring read it. Nothing here runs per message.
 
 use std::{collections::BTreeMap, net::IpAddr, time::Duration};
 
@@ -14,16 +13,16 @@ use crate::{
     telemetry::MonotonicMillis,
 };
 
-/// A member that the configuration does not name is missed for so long.
-const MISSED_FOR: Duration = Duration::from_secs(24 * 3600);
+/// How long a member is expected to return that the configuration does not name.
+const EXPECTED_FOR: Duration = Duration::from_secs(24 * 3600);
 
-/// Members without a route that are remembered.
+/// Limit of members without a route.
 const ABSENT_MAX: usize = 256;
 
-/// Addresses of which it is remembered what certificate was shown there.
+/// Limit of addresses whose certificate names are remembered.
 const CERTNAMES_MAX: usize = 512;
 
-/// Everybody that is known of.
+/// All known members.
 #[derive(Default)]
 pub struct Membership(Mutex<State>);
 
@@ -33,12 +32,11 @@ struct State {
     targets: BTreeMap<String, Target>,
     /// By id.
     members: BTreeMap<String, Member>,
-    /// What brokers without a name show in their certificates, by the addresses where
-    /// they take routes.
-    certnames: BTreeMap<String, Shown>,
+    /// The certificate names of brokers without a name, by the addresses of their route listeners.
+    certnames: BTreeMap<String, SeenCertname>,
 }
 
-struct Shown {
+struct SeenCertname {
     certname: String,
     at: MonotonicMillis,
 }
@@ -52,98 +50,98 @@ pub struct Target {
     pub leads_to: Option<String>,
     /// Whether that is this broker.
     pub is_ourselves: bool,
-    /// Tries in a row that led to nobody.
+    /// Number of consecutive failed attempts.
     pub failures: u32,
-    /// Why the last one did not.
+    /// The error of the last one.
     pub error: String,
 }
 
 /// Another broker of the cluster.
 #[derive(Clone, Debug)]
 pub struct Member {
-    /// Id of its subject batch.
+    /// Id of the broker, new at each start.
     pub id: String,
-    /// What it is called.
+    /// Its name in this broker's logs and metrics.
     pub name: String,
-    /// Whether it gave itself that name.
+    /// Whether that name is configured there.
     pub named: bool,
-    /// `host:port` where it takes routes, as it says.
+    /// `host:port` of its route listener, as it announced.
     pub address: String,
-    /// Version of nats-server whose features it serves.
+    /// The nats-server version whose features it supports.
     pub version: String,
-    /// Version of midge; empty for others.
+    /// Version of midge; empty for a nats-server.
     pub midge: String,
-    /// Bytes of the largest payload it takes.
+    /// The largest payload that it accepts, in bytes.
     pub max_payload: i64,
     /// Whether there is a route to it.
     pub connected: bool,
     /// Since when that is so.
     pub since: MonotonicMillis,
-    /// When something last came from it.
-    pub last_heard: MonotonicMillis,
-    /// Times that a route to it was lost.
+    /// When something was last received from it.
+    pub last_received: MonotonicMillis,
+    /// Number of times that a route to it was lost.
     pub losses: u64,
-    /// Why it was lost last.
+    /// The reason of the last loss.
     pub lost_by: Option<CloseReason>,
-    /// Whether it said that it leaves.
+    /// Whether it is in lame duck mode.
     pub leaving: bool,
-    /// Since when it has been asked what it sees and has not answered.
-    pub asked: Option<MonotonicMillis>,
-    /// What it sees, as far as it told.
+    /// When it was asked for its view, if it has not answered.
+    pub requested_at: Option<MonotonicMillis>,
+    /// Its view, if it has reported one.
     pub view: Option<PeerView>,
 }
 
 impl Member {
-    /// Whether it is a nats-server and no midge.
+    /// Whether it is a nats-server and not a midge.
     pub fn is_nats_server(&self) -> bool {
         self.midge.is_empty()
     }
 }
 
-/// What a member sees.
+/// What a member reported about the cluster.
 #[derive(Clone, Debug)]
 pub struct PeerView {
-    /// When it told.
+    /// When it answered.
     pub at: MonotonicMillis,
-    /// Time from the question to the answer.
+    /// Time from the request to the answer.
     pub took: Duration,
-    /// Its routes, one for each member.
-    pub sees: Vec<PeerRoute>,
+    /// Its routes, one per member.
+    pub routes: Vec<PeerRoute>,
 }
 
-/// One member as another sees it.
+/// A route of another member.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PeerRoute {
-    /// Id of the member that is seen.
+    /// Id of the member it leads to.
     pub id: String,
-    /// Its name, if that was told.
+    /// Name of that member, if reported.
     pub name: String,
     /// Round trip time.
     pub rtt: Option<Duration>,
-    /// Bytes that wait for it.
+    /// Bytes queued for it.
     pub pending: u64,
-    /// Whether the seer's configuration names it.
+    /// Whether that member is in the reporter's configuration.
     pub configured: bool,
 }
 
-/// The roll at one moment.
+/// The members at one moment.
 #[derive(Clone, Debug, Default)]
 pub struct MembershipSnapshot {
     /// The brokers that the configuration names.
     pub targets: Vec<Target>,
-    /// The others of the cluster, those without a route too.
+    /// All other members, including those without a route.
     pub members: Vec<Member>,
 }
 
 impl MembershipSnapshot {
-    /// The member of that id.
+    /// The member with this id.
     pub fn member(&self, id: &str) -> Option<&Member> {
         self.members.iter().find(|member| member.id == id)
     }
 }
 
 impl Membership {
-    /// Everybody at this moment; the configuration names these.
+    /// All members; `configured` are the routes of the configuration.
     pub(super) fn snapshot(&self, configured: &[RouteUrl]) -> MembershipSnapshot {
         let mut state = self.0.lock();
         state.forget(MonotonicMillis::now());
@@ -167,7 +165,7 @@ impl Membership {
     }
 
     /// A configured address led to the broker of that id.
-    pub(super) fn found(&self, url: &RouteUrl, id: &str, is_ourselves: bool) {
+    pub(super) fn record_found(&self, url: &RouteUrl, id: &str, is_ourselves: bool) {
         let mut state = self.0.lock();
         let target = state.targets.entry(url.to_string()).or_default();
         target.leads_to = Some(id.to_owned());
@@ -176,22 +174,22 @@ impl Membership {
         target.error.clear();
     }
 
-    /// A configured address led to nobody.
-    pub(super) fn failed(&self, url: &RouteUrl, why: &str) {
+    /// Records that a configured address could not be reached.
+    pub(super) fn record_failure(&self, url: &RouteUrl, why: &str) {
         let mut state = self.0.lock();
         let target = state.targets.entry(url.to_string()).or_default();
         target.failures += 1;
         target.error = why.to_owned();
     }
 
-    /// There is a route to a member.
-    pub(super) fn entered(&self, route: &Route) {
+    /// Records a new route to a member.
+    pub(super) fn record_connected(&self, route: &Route) {
         let now = MonotonicMillis::now();
         let info = route.info.lock().clone();
-        let named = info.given_name().is_some();
+        let named = info.configured_name().is_some();
         let mut state = self.0.lock();
-        // A broker that was started anew has another id. What it did not name itself
-        // by may be another one's, too.
+        // A broker that was restarted has another id. Only a configured name identifies it; a
+        // default name may belong to another one.
         let mut losses = 0;
         let mut lost_by = None;
         state.members.retain(|id, known| {
@@ -215,70 +213,73 @@ impl Membership {
             max_payload: info.max_payload,
             connected: true,
             since: now,
-            last_heard: now,
+            last_received: now,
             losses,
             lost_by,
             leaving: info.ldm,
-            asked: None,
+            requested_at: None,
             view: None,
         };
         state.members.insert(route.remote_id.clone(), member);
     }
 
-    /// The member behind a route said something new of itself.
-    pub(super) fn informed(&self, id: &str, info: &RouteInfo) {
+    /// Records a new INFO of a member.
+    pub(super) fn record_info(&self, id: &str, info: &RouteInfo) {
         if let Some(member) = self.0.lock().members.get_mut(id) {
             member.leaving = info.ldm;
             member.max_payload = info.max_payload;
         }
     }
 
-    /// The route to a member has ended.
-    pub(super) fn left(&self, route: &Route, reason: CloseReason) {
+    /// Records the end of a route.
+    pub(super) fn record_lost(&self, route: &Route, reason: CloseReason) {
         let mut state = self.0.lock();
         if let Some(member) = state.members.get_mut(&route.remote_id) {
             member.connected = false;
             member.since = MonotonicMillis::now();
-            member.last_heard = route.last_heard();
-            // Of two routes at the same moment one goes: nothing was lost.
+            member.last_received = route.last_received();
+            // One of two simultaneous connections was closed: nothing was lost.
             member.losses += u64::from(reason != CloseReason::DuplicateRoute);
             member.lost_by = Some(reason);
-            // Taken out of the configuration: nobody misses it.
+            // Removed from the configuration: it is not expected any more.
             member.leaving |= reason == CloseReason::RouteRemoved;
-            member.asked = None;
+            member.requested_at = None;
             member.view = None;
         }
     }
 
-    /// Whether the broker at `address`, which has no name, is the only one that shows
-    /// a certificate with this certname.
-    pub(super) fn is_alone(&self, address: &str, certname: &str) -> bool {
+    /// Whether the broker at `address`, which has no name, is the only one with this certificate
+    /// name.
+    pub(super) fn is_unique(&self, address: &str, certname: &str) -> bool {
         let now = MonotonicMillis::now();
         let mut state = self.0.lock();
         state.forget(now);
         let mut others = state.certnames.iter().filter(|(at, _)| *at != address);
-        let is_alone = !others.any(|(_, shown)| shown.certname == certname);
+        let is_unique = !others.any(|(_, certname_seen)| certname_seen.certname == certname);
         if state.certnames.len() >= CERTNAMES_MAX && !state.certnames.contains_key(address) {
-            let oldest = state.certnames.iter().min_by_key(|(_, shown)| shown.at);
+            let oldest = state
+                .certnames
+                .iter()
+                .min_by_key(|(_, certname_seen)| certname_seen.at);
             if let Some(oldest) = oldest.map(|(address, _)| address.clone()) {
                 state.certnames.remove(&oldest);
             }
         }
-        let shown = Shown {
+        let certname_seen = SeenCertname {
             certname: certname.to_owned(),
             at: now,
         };
-        state.certnames.insert(address.to_owned(), shown);
-        is_alone
+        state.certnames.insert(address.to_owned(), certname_seen);
+        is_unique
     }
 
-    /// Whether the broker of that id is or was a member.
-    pub(super) fn knows(&self, id: &str) -> bool {
+    /// Whether the broker with this id is or was a member.
+    pub(super) fn contains(&self, id: &str) -> bool {
         self.0.lock().members.contains_key(id)
     }
 
-    /// Forgets members without a route that the configuration does not name, and
-    /// what was noted of addresses that it names no more.
+    /// Removes members without a route that the configuration does not name, and records of
+    /// addresses that it does not name any more.
     pub(super) fn forget_unnamed(&self, configured: &[RouteUrl]) {
         let named: Vec<String> = configured.iter().map(ToString::to_string).collect();
         let mut state = self.0.lock();
@@ -292,50 +293,50 @@ impl Membership {
         });
     }
 
-    /// Forgets members without a route by name, id or address; the configuration
-    /// must not name them. Returns their names.
+    /// Removes members without a route by name, id or address, if the configuration does not name
+    /// them. Returns their names.
     pub(super) fn forget(&self, which: &str) -> Vec<String> {
-        let mut forgotten = Vec::new();
+        let mut incomplete_interest = Vec::new();
         self.0.lock().members.retain(|id, member| {
-            let is_meant = [id, &member.name, &member.address].map(|it| it == which);
-            let goes = !member.connected && is_meant.contains(&true);
-            if goes {
-                forgotten.push(member.name.clone());
+            let is_selected = [id, &member.name, &member.address].map(|it| it == which);
+            let is_removed = !member.connected && is_selected.contains(&true);
+            if is_removed {
+                incomplete_interest.push(member.name.clone());
             }
-            !goes
+            !is_removed
         });
-        forgotten
+        incomplete_interest
     }
 
-    /// A member is asked what it sees.
-    pub(super) fn asked(&self, route: &Route) {
+    /// Records that a member was asked for its view.
+    pub(super) fn record_request(&self, route: &Route) {
         if let Some(member) = self.0.lock().members.get_mut(&route.remote_id) {
-            member.last_heard = route.last_heard();
-            member.asked.get_or_insert_with(MonotonicMillis::now);
+            member.last_received = route.last_received();
+            member.requested_at.get_or_insert_with(MonotonicMillis::now);
         }
     }
 
-    /// A member told what it sees. What was not asked for is passed over.
-    pub(super) fn told(&self, id: &str, sees: Vec<PeerRoute>) {
+    /// Records a member's view, if it was asked for.
+    pub(super) fn record_view(&self, id: &str, routes: Vec<PeerRoute>) {
         let now = MonotonicMillis::now();
         if let Some(member) = self.0.lock().members.get_mut(id)
-            && let Some(asked) = member.asked.take()
+            && let Some(requested_at) = member.requested_at.take()
         {
-            member.last_heard = now;
+            member.last_received = now;
             member.view = Some(PeerView {
                 at: now,
-                took: asked.until(now),
-                sees,
+                took: requested_at.until(now),
+                routes,
             });
         }
     }
 }
 
 impl State {
-    /// Forgets members that are gone for long, and the surplus of others.
+    /// Drops members that were lost long ago, and those beyond the limit.
     fn forget(&mut self, now: MonotonicMillis) {
         self.members
-            .retain(|_, member| member.connected || member.since.until(now) < MISSED_FOR);
+            .retain(|_, member| member.connected || member.since.until(now) < EXPECTED_FOR);
         let mut absent: Vec<(MonotonicMillis, String)> = self
             .members
             .values()
@@ -350,22 +351,23 @@ impl State {
         let Self {
             members, certnames, ..
         } = self;
-        certnames.retain(|address, shown| {
-            shown.at.until(now) < MISSED_FOR || members.values().any(|it| it.address == *address)
+        certnames.retain(|address, certname_seen| {
+            certname_seen.at.until(now) < EXPECTED_FOR
+                || members.values().any(|it| it.address == *address)
         });
     }
 }
 
-/// Where a broker takes routes, as it says. One that takes them everywhere is where it
-/// was met.
-pub(super) fn address(info: &RouteInfo, met_at: IpAddr) -> String {
+/// The address of a broker's route listener, as it announced; if that is a wildcard, the address of
+/// the connection.
+pub(super) fn address(info: &RouteInfo, peer_address: IpAddr) -> String {
     if let Ok(url) = RouteUrl::parse(&info.ip) {
         return url.to_string();
     }
-    let is_everywhere = info.host.is_empty()
+    let is_wildcard = info.host.is_empty()
         || (info.host.parse()).is_ok_and(|address: IpAddr| address.is_unspecified());
-    match is_everywhere {
-        true => with_port(&met_at.to_canonical().to_string(), info.port),
+    match is_wildcard {
+        true => with_port(&peer_address.to_canonical().to_string(), info.port),
         false => with_port(&info.host, info.port),
     }
 }
@@ -375,23 +377,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_certname_is_the_name_of_one_broker_alone() {
+    fn a_certname_is_unique_to_one_broker() {
         let membership = Membership::default();
-        assert!(membership.is_alone("a:1", "node"));
-        assert!(membership.is_alone("a:1", "node"), "started anew");
-        assert!(!membership.is_alone("b:1", "node"));
-        assert!(!membership.is_alone("a:1", "node"), "not any more");
-        assert!(membership.is_alone("b:1", "other"));
-        assert!(membership.is_alone("a:1", "node"));
+        assert!(membership.is_unique("a:1", "node"));
+        assert!(membership.is_unique("a:1", "node"), "started anew");
+        assert!(!membership.is_unique("b:1", "node"));
+        assert!(!membership.is_unique("a:1", "node"), "not any more");
+        assert!(membership.is_unique("b:1", "other"));
+        assert!(membership.is_unique("a:1", "node"));
         for number in 0..2 * CERTNAMES_MAX {
-            membership.is_alone(&number.to_string(), "crowd");
+            membership.is_unique(&number.to_string(), "crowd");
         }
         assert_eq!(membership.0.lock().certnames.len(), CERTNAMES_MAX);
     }
 
     #[test]
-    fn who_takes_routes_everywhere_is_where_it_was_met() {
-        let met_at = IpAddr::from([10, 0, 0, 7]);
+    fn a_wildcard_address_is_replaced_by_the_peers_address() {
+        let peer_address = IpAddr::from([10, 0, 0, 7]);
         for (host, ip, expected) in [
             ("0.0.0.0", "", "10.0.0.7:6222"),
             ("::", "", "10.0.0.7:6222"),
@@ -405,7 +407,7 @@ mod tests {
                 ip: ip.into(),
                 ..RouteInfo::default()
             };
-            assert_eq!(address(&info, met_at), expected);
+            assert_eq!(address(&info, peer_address), expected);
         }
     }
 }

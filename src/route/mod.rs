@@ -4,15 +4,15 @@
 //! The server makes a [`Cluster`], listens ([`accept`]) and lets the configured
 //! brokers be dialled ([`dial`]). On a new connection both sides introduce
 //! themselves ([`handshake`]), and of two that were made at the same moment one is
-//! chosen ([`duel`]) and [`register`]ed; then a [`session`] reads what the other wants
+//! chosen ([`tie_break`]) and [`register`]ed; then a [`session`] reads what the other wants
 //! ([`interest`]) and delivers its messages to the subscribers here, and to another
 //! route only what a member of a queue group should have had that is here no more.
 //! What ends a route again and again in the same way is kept in
 //! [`failing`]; one whose peer is to tell everything again is ended by
-//! [`forgotten`]. News of other brokers spread by [`gossip`], and those that were
-//! only heard of are dialled by [`heard_of`]; the addresses for clients are put
+//! [`incomplete_interest`]. News of other brokers spread by [`gossip`], and those that were
+//! only heard of are dialled by [`discovered`]; the addresses for clients are put
 //! together in [`client_urls`]. How many connections an account has at the others
-//! is known by [`headcount`]. Who ought to be there and what each member sees is on
+//! is known by [`connection_counts`]. Who ought to be there and what each member sees is on
 //! the [`membership`], for the diagnosis.
 //!
 //! What goes the other way needs no task here: the accounts tell the routes of
@@ -23,23 +23,23 @@ mod accept;
 mod batch;
 pub mod client_urls;
 mod cluster;
+mod connection_counts;
 mod dial;
-mod duel;
+mod discovered;
 mod failing;
-mod forgotten;
 mod gossip;
 mod handshake;
-mod headcount;
-mod heard_of;
+mod handshake_error;
+mod incomplete_interest;
 pub mod interest;
 mod introduction;
 mod member_addresses;
 pub mod membership;
-mod no_line;
 mod reconfigure;
 mod register;
 mod resolve;
 mod session;
+mod tie_break;
 mod tls_upgrade;
 mod views;
 
@@ -59,11 +59,11 @@ pub use accept::accept_routes;
 pub use cluster::{Cluster, ClusterName, Node, Origin, Route};
 pub use dial::dial_configured;
 pub use failing::Failed;
-pub use introduction::permissions_told;
+pub use introduction::permissions_json;
 
 use crate::{
     connection::{CloseReason, Connection, Identity, Kind, budget::Budget, buffers::with_buffers},
-    peer::{self, End, certificates::close_if_unwelcome},
+    peer::{self, End, certificates::close_if_untrusted},
     protocol::{error::quoted, route::RouteInfo},
     telemetry::{MonotonicMillis, metrics},
 };
@@ -123,7 +123,7 @@ async fn serve(
     let Introduced {
         info,
         rest,
-        takes_back,
+        accepts_own_messages,
         options,
     } = introduced;
     let configured_as = dialled_as.or_else(|| gossip::configured_as(cluster, &info));
@@ -131,7 +131,7 @@ async fn serve(
     let line_max = cluster.failing.line_max(&info.server_id, info.max_line);
     connection.set_line_max(line_max);
     // A route carries all accounts: none of them is named.
-    let series = metrics::number(Kind::Router, "");
+    let series = metrics::series_number(Kind::Router, "");
     connection.series.store(series, Ordering::Relaxed);
     let address = membership::address(&info, connection.peer.ip());
     let called = called(cluster, connection, &info, &address);
@@ -150,17 +150,17 @@ async fn serve(
         line_max_known: AtomicBool::new(info.max_line > 0),
         info: Mutex::new(info),
         interest: Default::default(),
-        asking: Default::default(),
-        heard: AtomicU64::new(MonotonicMillis::now().0),
+        requests: Default::default(),
+        received_at: AtomicU64::new(MonotonicMillis::now().0),
     });
-    match duel::enter(cluster, &route, &options).await {
+    match tie_break::register_or_replace(cluster, &route, &options).await {
         Ok(()) => {
             let budget = cluster.broker.registry.budget.clone();
             connection.outbound().admit(cluster.max_pending(), budget);
         }
         Err(Conflict::Refused(end)) => return refuse(connection, stream, &end).await,
         Err(Conflict::Duplicate(_)) => {
-            let second = End::silent(CloseReason::DuplicateRoute, "a second route");
+            let second = End::without_error(CloseReason::DuplicateRoute, "a second route");
             refuse(connection, stream, &second).await;
             return Ended::Duplicate(route.remote_id.clone());
         }
@@ -170,19 +170,19 @@ async fn serve(
         connection.log_prefix(),
         quoted(route.remote_name.as_bytes())
     );
-    let mut session = Session::new(cluster.clone(), route.clone(), takes_back);
+    let mut session = Session::new(cluster.clone(), route.clone(), accepts_own_messages);
     with_buffers(|buffers| {
         session.begin(buffers, &rest);
         buffers.flush_touched();
     });
     drop(rest);
-    session.hear_news();
-    gossip::fan_out(cluster, &route);
+    session.handle_news();
+    gossip::announce(cluster, &route);
     client_urls::refresh(cluster);
     // Other files may have come since the handshake looked at them; from here on,
     // who brings them looks at this route.
     if let Some(tls) = cluster.tls() {
-        close_if_unwelcome(&cluster.broker, &tls, connection);
+        close_if_untrusted(&cluster.broker, &tls, connection);
     }
     peer::drive(&mut session, stream).await;
     let reason = peer::finish(session, connection, stream).await;
@@ -196,12 +196,12 @@ async fn serve(
 /// the certname of its certificate if no other member shows that, else where it takes
 /// routes. Those stay when it is started anew; its id does not.
 fn called(cluster: &Cluster, connection: &Connection, info: &RouteInfo, address: &str) -> String {
-    if let Some(name) = info.given_name() {
+    if let Some(name) = info.configured_name() {
         return name.to_owned();
     }
     match connection.certname() {
         "" => address.to_owned(),
-        certname if cluster.membership.is_alone(address, certname) => certname.to_owned(),
+        certname if cluster.membership.is_unique(address, certname) => certname.to_owned(),
         _ => address.to_owned(),
     }
 }

@@ -1,9 +1,9 @@
-//! Other settings for a running cluster: routes that are no longer wanted end,
-//! new ones are dialled, the others are told.
+//! Applies other settings to a running cluster: closes routes that are not wanted any more, dials
+//! new ones, and informs the others.
 //!
-//! `server::reload` calls [`Cluster::reconfigure`]. As nats-server has it, a peer
-//! that logged in with what counts no longer is cut; unlike there, routes made
-//! without TLS do not outlive the moment that TLS is switched on.
+//! `server::reload` calls [`Cluster::reconfigure`]. As in nats-server, a peer whose login is no
+//! longer valid is disconnected; in addition, routes without TLS are closed when TLS is switched
+//! on.
 
 use std::sync::Arc;
 
@@ -19,9 +19,8 @@ use crate::{
 };
 
 impl Cluster {
-    /// Puts other settings in force. Name and listening address must be the same
-    /// as before. Limits that clients share must be in force already, and what
-    /// [`Cluster::limit_interest`] does.
+    /// Applies other settings. Name and listening address must not change. The limits that clients
+    /// share, and [`Cluster::limit_interest`], must have been applied before.
     pub fn reconfigure(
         &self,
         options: ClusterOptions,
@@ -32,7 +31,7 @@ impl Cluster {
         let (before, had_tls) = self.replace_settings(options, tls, client_urls);
         let now = self.options();
         for route in self.routes() {
-            if let Some((reason, why)) = ends_by(&route, &before, &now, has_tls != had_tls) {
+            if let Some((reason, why)) = end_reason(&route, &before, &now, has_tls != had_tls) {
                 end(&route, reason, why);
             }
         }
@@ -41,15 +40,15 @@ impl Cluster {
         }
         self.attach_accounts();
         for route in self.routes() {
-            route.connection.tell_changed();
+            route.connection.notify_changed();
         }
         self.reconfigured.notify_one();
         client_urls::refresh(self);
-        self.tell_routes();
+        self.send_info();
     }
 
-    /// Tells standing routes what accounts want that are new, and takes what
-    /// the peers want in those.
+    /// Announces the interest of new accounts to active routes, and attaches the peers' interest in
+    /// them.
     fn attach_accounts(&self) {
         let accounts = self.broker.accounts.all();
         for route in self.routes() {
@@ -57,21 +56,20 @@ impl Cluster {
                 let interest = &account.interest;
                 interest.attach(&route.connection, &account.sublist);
             }
-            route.interest.settle(&self.broker.accounts);
+            route.interest.reattach(&self.broker.accounts);
         }
     }
 
-    /// Tells a peer once more what is wanted here.
-    pub(super) fn tell_interest_again(&self, route: &Route) {
+    /// Announces all interest to a peer again.
+    pub(super) fn resend_interest(&self, route: &Route) {
         for account in self.broker.accounts.all() {
             account.interest.announce_again(&route.connection);
         }
     }
 }
 
-/// Why a route that came to be by the settings `before` ends by those of now, if it
-/// does.
-pub(super) fn ends_by(
+/// Why a route that was established by the settings `before` must end with the present ones, if so.
+pub(super) fn end_reason(
     route: &Route,
     before: &ClusterOptions,
     now: &ClusterOptions,

@@ -1,7 +1,7 @@
-//! Names of brokers to addresses.
+//! Resolves the host names of brokers.
 //!
-//! The system's resolver may hang. It is asked on threads that serve nobody, a few
-//! at a time, and nobody waits for it longer than [`RESOLVE_TIMEOUT`].
+//! The system's resolver may hang. It is called on threads that serve no connections, a few at a
+//! time, and the caller waits for [`RESOLVE_TIMEOUT`] at most.
 
 use std::{
     io,
@@ -14,19 +14,18 @@ use tokio::{sync::Semaphore, task::spawn_blocking, time::timeout};
 
 use crate::telemetry::calls::Calls;
 
-/// How long an answer is waited for.
+/// How long to wait for an answer.
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Questions at a time, those included that nobody waits for any more: the
-/// threads are shared with the checking of passwords.
-const QUESTIONS_MAX: usize = 8;
+/// Queries at a time, including those that nobody waits for any more: the threads are shared with
+/// password checks.
+const QUERIES_MAX: usize = 8;
 
-static QUESTIONS: LazyLock<Arc<Semaphore>> =
-    LazyLock::new(|| Arc::new(Semaphore::new(QUESTIONS_MAX)));
+static QUERIES: LazyLock<Arc<Semaphore>> = LazyLock::new(|| Arc::new(Semaphore::new(QUERIES_MAX)));
 
 /// The addresses of a host.
 ///
-/// # Errors
+///  # Errors
 ///
 /// The resolver does not know it, or does not answer in time.
 pub(super) async fn resolve(calls: &Calls, host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
@@ -37,16 +36,16 @@ pub(super) async fn resolve(calls: &Calls, host: &str, port: u16) -> io::Result<
         let text = format!("the resolver {what} within {RESOLVE_TIMEOUT:?}");
         io::Error::new(io::ErrorKind::TimedOut, text)
     };
-    let Ok(Ok(permit)) = timeout(RESOLVE_TIMEOUT, QUESTIONS.clone().acquire_owned()).await else {
+    let Ok(Ok(permit)) = timeout(RESOLVE_TIMEOUT, QUERIES.clone().acquire_owned()).await else {
         return Err(late("did not answer earlier requests"));
     };
     let (host, calls) = (host.to_owned(), calls.clone());
-    let asked = spawn_blocking(move || {
+    let query = spawn_blocking(move || {
         let _permit = permit;
         let _call = calls.begin("asking the resolver for the address of", &*host);
         (&*host, port).to_socket_addrs().map(Iterator::collect)
     });
-    match timeout(RESOLVE_TIMEOUT, asked).await {
+    match timeout(RESOLVE_TIMEOUT, query).await {
         Ok(answer) => answer.map_err(io::Error::other)?,
         Err(_) => Err(late("did not answer")),
     }

@@ -10,11 +10,11 @@ use tracing::{debug, error, info, warn};
 use super::{
     client_urls,
     cluster::{Cluster, Route},
-    failing::{self, LINE_LEAST},
+    connection_counts::OverLimit,
+    failing::{self, LINE_MIN},
     gossip,
-    headcount::Overfull,
     interest::Added,
-    introduction::reason_told,
+    introduction::reason_of_error,
 };
 use crate::{
     account::{Account, lookup_cache::LookupCache},
@@ -57,7 +57,7 @@ const NEWS_MAX: usize = 64;
 
 /// How often it is acted on that a peer exports other subjects: all that is wanted
 /// here is told anew then.
-const EXPORTS_HEARD_EVERY: Duration = Duration::from_secs(1);
+const EXPORTS_CHANGE_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What a peer told of brokers in one turn.
 #[derive(Default)]
@@ -73,7 +73,7 @@ pub(super) struct Session {
     pub(super) route: Arc<Route>,
     pub(super) link: Link,
     /// Whether the peer takes messages back that it sent.
-    pub(super) takes_back: bool,
+    pub(super) accepts_own_messages: bool,
     /// The subject spaces that messages came for.
     pub(super) spaces: HashMap<Box<[u8]>, Space>,
     /// A space remembers something that is to be forgotten at the end of the turn.
@@ -86,11 +86,11 @@ pub(super) struct Session {
     /// subjects now.
     tell_again_at: Option<Instant>,
     /// When it was told so last.
-    exports_heard: Option<Instant>,
+    exports_handled: Option<Instant>,
     /// Of what the peer does wrong.
     throttle: LogThrottle,
     /// Accounts that have too many connections in all of the cluster.
-    pub(super) overfull: Overfull,
+    pub(super) over_limit: OverLimit,
     /// What of the peer's words, or the want of them, ends the route.
     pub(super) fault: Option<String>,
 }
@@ -102,22 +102,26 @@ pub(super) struct Space {
 }
 
 impl Session {
-    pub(super) fn new(cluster: Arc<Cluster>, route: Arc<Route>, takes_back: bool) -> Self {
+    pub(super) fn new(
+        cluster: Arc<Cluster>,
+        route: Arc<Route>,
+        accepts_own_messages: bool,
+    ) -> Self {
         let mut keepalive = Keepalive::new(cluster.ping_interval(), cluster.ping_max());
         keepalive.connected(FIRST_PING_DELAY_MAX);
         Self {
             cluster,
             route,
             link: Link::new(keepalive),
-            takes_back,
+            accepts_own_messages,
             spaces: HashMap::new(),
             remembers_long: false,
             news: News::default(),
             owed_since: None,
             tell_again_at: None,
-            exports_heard: None,
+            exports_handled: None,
             throttle: LogThrottle::default(),
-            overfull: Overfull::new(),
+            over_limit: OverLimit::new(),
             fault: None,
         }
     }
@@ -130,9 +134,9 @@ impl Session {
             interest.attach(&self.route.connection, &account.sublist);
         }
         self.tell_owed(buffers);
-        self.cluster.want_requests(buffers);
-        self.cluster.ask_line_max(buffers, &self.route);
-        self.cluster.begin_count(buffers, &self.route);
+        self.cluster.subscribe_answers(buffers);
+        self.cluster.request_line_max(buffers, &self.route);
+        self.cluster.begin_counting(buffers, &self.route);
         self.handle_batch(buffers, received);
         self.end_turn();
     }
@@ -154,7 +158,7 @@ impl Session {
             return connection.owe_interest();
         }
         self.owed_since = None;
-        let accounts = self.cluster.broker.accounts.all_told();
+        let accounts = self.cluster.broker.accounts.all_announced();
         let mut budget = ROOM;
         for account in &accounts {
             let interest = &account.interest;
@@ -164,8 +168,8 @@ impl Session {
             }
         }
         buffers.flush_touched();
-        if connection.set_told() {
-            accounts.iter().for_each(|it| it.sublist.touch());
+        if connection.set_announced() {
+            accounts.iter().for_each(|it| it.sublist.invalidate());
         }
     }
 
@@ -198,11 +202,14 @@ impl Session {
             RouteOp::Err(text) => {
                 let detail = format!("Route Error {}", quoted(text));
                 if memmem::find(&text.to_ascii_lowercase(), LINE_TOO_LONG).is_some() {
-                    self.learn_line_max(LINE_LEAST);
+                    self.learn_line_max(LINE_MIN);
                 }
-                return Err(End::silent(failing::as_fault(reason_told(text)), detail));
+                return Err(End::without_error(
+                    failing::as_fault(reason_of_error(text)),
+                    detail,
+                ));
             }
-            RouteOp::Message(_) | RouteOp::Nothing => {}
+            RouteOp::Message(_) | RouteOp::Ignored => {}
         }
         Ok(())
     }
@@ -219,22 +226,22 @@ impl Session {
 
     /// What the peer told of other brokers, and of connections that count here. Not to
     /// be called while the thread's buffers are in use: it writes to other routes.
-    pub(super) fn hear_news(&mut self) {
+    pub(super) fn handle_news(&mut self) {
         let News { own, others } = std::mem::take(&mut self.news);
         for info in others {
-            gossip::hear(&self.cluster, &info);
+            gossip::handle(&self.cluster, &info);
         }
         if let Some(info) = own
-            && gossip::receive(&self.cluster, &self.route, info)
+            && gossip::update_info(&self.cluster, &self.route, info)
         {
-            let soonest = self.exports_heard.map(|at| at + EXPORTS_HEARD_EVERY);
+            let soonest = self.exports_handled.map(|at| at + EXPORTS_CHANGE_INTERVAL);
             self.tell_again_at =
                 Some(soonest.map_or_else(Instant::now, |at| at.max(Instant::now())));
         }
-        self.tell_interest_again();
-        let overfull = std::mem::take(&mut self.overfull);
-        if !overfull.is_empty() {
-            surplus::keep_account_limits(&self.cluster.broker, &overfull);
+        self.resend_interest();
+        let over_limit = std::mem::take(&mut self.over_limit);
+        if !over_limit.is_empty() {
+            surplus::keep_account_limits(&self.cluster.broker, &over_limit);
         }
     }
 
@@ -264,20 +271,20 @@ impl Session {
 
     /// Tells the peer once more what is wanted here, if it is time: a nats-server has
     /// forgotten what it did not export before.
-    fn tell_interest_again(&mut self) {
+    fn resend_interest(&mut self) {
         if self.tell_again_at.is_none_or(|at| at > Instant::now()) {
             return;
         }
         self.tell_again_at = None;
-        self.exports_heard = Some(Instant::now());
-        self.cluster.tell_interest_again(&self.route);
+        self.exports_handled = Some(Instant::now());
+        self.cluster.resend_interest(&self.route);
     }
 
     /// Logs what the peer does wrong, a few times a second.
     fn warn(&self, text: String) {
-        if let Some(text) = self
-            .throttle
-            .tell(MonotonicMillis::now(), text, "lines of this route")
+        if let Some(text) =
+            self.throttle
+                .throttle(MonotonicMillis::now(), text, "lines of this route")
         {
             warn!("{} - {text}", self.connection().log_prefix());
         }
@@ -314,7 +321,7 @@ impl Session {
                 .send(buffers, &error_line("Invalid Subscription"));
             return;
         }
-        if !self.cluster.takes_interest(subject) {
+        if !self.cluster.accepts_interest(subject) {
             debug!(
                 "{} - Can not export {}, kept until it may be exported",
                 self.connection().log_prefix(),
@@ -324,9 +331,9 @@ impl Session {
         let known = &self.cluster.broker.accounts;
         let interest = &self.route.interest;
         let what = match interest.add(known, account, self.connection(), subject, queue) {
-            Added::Known => return,
-            Added::Unknown => "kept until the account is known",
-            Added::NoRoom => "not kept: its memory is used up",
+            Added::Effective => return,
+            Added::UnknownAccount => "kept until the account is known",
+            Added::Refused => "not kept: its memory is used up",
         };
         debug!(
             "{} - Remote subject {} of account {account:?}: {what}",
@@ -355,7 +362,7 @@ impl Peer for Session {
     }
 
     fn keep_up_to_date(&mut self, buffers: &mut ThreadBuffers) {
-        self.cluster.ask_counts(buffers, &self.route);
+        self.cluster.request_counts(buffers, &self.route);
         buffers.flush_touched();
         let cluster = &self.cluster;
         // Accounts may be others of the same names.
@@ -376,7 +383,7 @@ impl Peer for Session {
     }
 
     fn act_on_news(&mut self) {
-        self.hear_news();
+        self.handle_news();
     }
 
     fn write_owed(&mut self, buffers: &mut ThreadBuffers) {
@@ -436,7 +443,7 @@ impl Ends for Session {
     }
 
     async fn leave(self) -> Self {
-        for account in self.cluster.broker.accounts.all_told() {
+        for account in self.cluster.broker.accounts.all_announced() {
             account.interest.detach(&self.route.connection);
         }
         self.route.interest.clear().await;
@@ -450,9 +457,13 @@ impl Ends for Session {
             (None, Some(incident)) => format!("{reason}: {}", incident.evidence),
             (None, None) => reason.to_string(),
         };
-        let stood = route.connection.start.clock().until(MonotonicMillis::now());
+        let stood = route
+            .connection
+            .start
+            .millis()
+            .until(MonotonicMillis::now());
         cluster.failing.ended(route, reason, &why, stood);
-        client_urls::keep_for_a_moment(cluster, route);
+        client_urls::keep_lost_urls(cluster, route);
         cluster.deregister(route, reason, &why);
         client_urls::refresh(cluster);
         info!(

@@ -1,5 +1,5 @@
-//! TLS on routes: the handshake comes before the first line, on both sides with
-//! a certificate; who is revoked later is cut off.
+//! TLS on routes: the handshake precedes the first line, and both sides present a certificate.
+//! Routes are closed if their certificate is revoked later.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::{
 use tokio::net::TcpStream;
 
 impl Cluster {
-    /// Shakes hands with a broker that dialled, if there is to be TLS. `false`:
-    /// it failed and was told of; the connection is closing.
+    /// The TLS handshake with a broker that dialled, if TLS is used. `false`: it failed and was
+    /// logged; the connection is closing.
     pub(super) async fn secure_accepted(
         &self,
         connection: &Connection,
@@ -46,7 +46,7 @@ impl Cluster {
 
     /// The same with a broker that we dialled as `host`.
     ///
-    /// # Errors
+    ///  # Errors
     ///
     /// Why it failed.
     pub(super) async fn secure_dialled(
@@ -67,7 +67,7 @@ fn secure(connection: &Connection, secured: Secured) {
     tls.is_first = true;
     connection.set_tls(Arc::new(tls));
     if let Some(certificate) = secured.certificate {
-        // Set once: a connection shakes hands once.
+        // It can only be set once: a connection has one TLS handshake.
         let _ = connection.certificate.set(Box::new(certificate));
     }
 }

@@ -1,10 +1,9 @@
-//! What the other members see: each is asked now and then for its `/routez`
-//! over the system account, as nats-server of every version and midge answer
-//! it. A nats-server is also asked once for its `/varz`, which tells how long
-//! control lines it takes.
+//! The views of the other members: each is asked from time to time for its `/routez` over the
+//! system account, which midge and every version of nats-server answer. A nats-server is also asked
+//! once for its `/varz`, which contains its limit of control lines.
 //!
-//! The diagnosis asks ([`Cluster::ask_views`]); what comes back is taken off a
-//! route's messages ([`Cluster::hear`]) and noted in the [`super::membership`].
+//! The diagnosis sends the requests ([`Cluster::request_views`]); the answers are picked from a
+//! route's messages ([`Cluster::handle_view`]) and recorded in the [`super::membership`].
 
 use std::sync::{Arc, atomic::Ordering};
 
@@ -23,19 +22,19 @@ use crate::{
     account::Account,
     connection::buffers::ThreadBuffers,
     delivery::SubjectBatch,
-    protocol::{CRLF, encode::route_message, route::CONTROL_LINES},
-    telemetry::{MonotonicMillis, held::shown},
+    protocol::{CRLF, encode::route_message, route::ROUTE_LINE_FACTOR},
+    telemetry::{MonotonicMillis, pool::shorten},
 };
-/// Bytes of the longest answer that is read.
+/// Limit of an answer that is parsed, in bytes.
 const ANSWER_MAX: usize = 1024 * 1024;
 
-/// Routes that are taken from one answer.
-const SIGHTS_MAX: usize = 1024;
+/// Limit of routes that are read from an answer.
+const ROUTES_MAX: usize = 1024;
 
-/// The answer to `$SYS.REQ.SERVER.<id>.ROUTEZ` or `VARZ`, as far as it counts here.
+/// The answer to `$SYS.REQ.SERVER.<id>.ROUTEZ` or `VARZ`, as far as it is used.
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct Told {
+struct Answer {
     data: Option<Routes>,
 }
 
@@ -43,16 +42,16 @@ struct Told {
 #[serde(default)]
 struct Routes {
     server_id: String,
-    /// In the answer of VARZ it is a mere number.
+    /// In the answer to VARZ this is a number.
     #[serde(deserialize_with = "first_routes")]
-    routes: Option<Vec<RouteOf>>,
-    /// In the answer of VARZ.
+    routes: Option<Vec<RouteEntry>>,
+    /// In the answer to VARZ.
     max_control_line: Option<usize>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(default)]
-struct RouteOf {
+struct RouteEntry {
     remote_id: String,
     remote_name: String,
     rtt: String,
@@ -61,73 +60,78 @@ struct RouteOf {
 }
 
 impl Cluster {
-    /// Asks every member what it sees, and once more for what it did not tell. To be
-    /// called every few seconds, and while the thread's buffers are not in use.
-    pub fn ask_views(&self) {
-        self.keep_count();
+    /// Asks every member for its view and repeats unanswered requests for counts. Called every few
+    /// seconds, while the thread's buffers are not in use.
+    pub fn request_views(&self) {
+        self.repeat_requests();
         for route in self.routes() {
-            let Some(question) = self.question(&route, "ROUTEZ") else {
+            let Some(request) = self.request(&route, "ROUTEZ") else {
                 return;
             };
-            self.membership.asked(&route);
-            route.connection.send_now(&question);
+            self.membership.record_request(&route);
+            route.connection.send_now(&request);
         }
     }
 
-    /// Asks a member that did not tell how long control lines it takes. To be
-    /// called with each new route.
-    pub(super) fn ask_line_max(&self, buffers: &mut ThreadBuffers, route: &Route) {
+    /// Asks a member that did not announce its limit of control lines for it. Called with each new
+    /// route.
+    pub(super) fn request_line_max(&self, buffers: &mut ThreadBuffers, route: &Route) {
         if !route.line_max_known.load(Ordering::Relaxed)
-            && let Some(question) = self.question(route, "VARZ")
+            && let Some(request) = self.request(route, "VARZ")
         {
-            route.connection.send(buffers, &question);
+            route.connection.send(buffers, &request);
         }
     }
 
-    /// A request to a service of the member behind a route; `None` without a
-    /// system account.
-    fn question(&self, route: &Route, service: &str) -> Option<Vec<u8>> {
+    /// A request to a service of a route's peer; `None` without a system account.
+    fn request(&self, route: &Route, service: &str) -> Option<Vec<u8>> {
         let account = &self.broker.accounts.system()?.name;
         let subject = format!("$SYS.REQ.SERVER.{}.{service}", route.remote_id);
         Some(route_message(account, &subject, &self.views_subject, b"{}"))
     }
 
-    /// Wants what [`Cluster::hear`] takes. To be called with each new route,
-    /// once it is told what the accounts want.
-    pub(super) fn want_requests(&self, buffers: &mut ThreadBuffers) {
+    /// Subscribes to what [`Cluster::handle_view`] handles. Called with each new route, after the
+    /// interest of the accounts was announced.
+    pub(super) fn subscribe_answers(&self, buffers: &mut ThreadBuffers) {
         let Some(account) = self.broker.accounts.system() else {
             return;
         };
         let interest = &account.interest;
         interest.want(buffers, self.views_subject.as_bytes());
-        // By it a member is known to stop.
+        // It announces that a member stops.
         interest.want(buffers, b"$SYS.SERVER.*.SHUTDOWN");
     }
 
-    /// Takes what members tell off the messages of the system account.
-    pub(super) fn hear(&self, route: &Route, account: &Arc<Account>, batch: &SubjectBatch<'_>) {
+    /// Picks members' views from the messages of the system account.
+    pub(super) fn handle_view(
+        &self,
+        route: &Route,
+        account: &Arc<Account>,
+        batch: &SubjectBatch<'_>,
+    ) {
         if !account.is_system || batch.subject != self.views_subject.as_bytes() {
             return;
         }
         for message in batch.messages {
             let start = message.header_len.unwrap_or(0) as usize;
             let body = batch.body(message);
-            self.note_view(route, &body[start..body.len() - CRLF.len()]);
+            self.record_view(route, &body[start..body.len() - CRLF.len()]);
         }
     }
 
-    fn note_view(&self, route: &Route, body: &[u8]) {
+    fn record_view(&self, route: &Route, body: &[u8]) {
         if body.len() > ANSWER_MAX {
             return;
         }
-        match serde_json::from_slice::<Told>(body) {
-            // Members speak for themselves alone.
-            Ok(Told { data: Some(data) }) if data.server_id == route.remote_id => {
+        match serde_json::from_slice::<Answer>(body) {
+            // A member can only report its own view.
+            Ok(Answer { data: Some(data) }) if data.server_id == route.remote_id => {
                 if let Some(bytes) = data.max_control_line {
-                    self.note_line_max(route, bytes);
+                    self.record_line_max(route, bytes);
                 }
                 if let Some(routes) = data.routes {
-                    self.membership.told(&route.remote_id, sights(routes));
+                    self.membership
+                        .record_view(&route.remote_id, peer_routes(routes));
                 }
             }
             Ok(_) => {}
@@ -138,34 +142,35 @@ impl Cluster {
         }
     }
 
-    /// A nats-server told what its clients may say: brokers may say more.
-    fn note_line_max(&self, route: &Route, of_clients: usize) {
+    /// Records the limit of control lines that a nats-server has for clients; its limit for brokers
+    /// is a multiple.
+    fn record_line_max(&self, route: &Route, of_clients: usize) {
         if route.line_max_known.swap(true, Ordering::Relaxed) {
             return;
         }
-        let told = of_clients.saturating_mul(CONTROL_LINES);
-        let bytes = self.failing.learn_line_max(&route.remote_id, told);
+        let record_view = of_clients.saturating_mul(ROUTE_LINE_FACTOR);
+        let bytes = self.failing.learn_line_max(&route.remote_id, record_view);
         let connection = &route.connection;
         let is_more = bytes > connection.line_max();
         connection.set_line_max(bytes);
         if is_more {
-            for account in self.broker.accounts.all_told() {
+            for account in self.broker.accounts.all_announced() {
                 account.interest.announce_long_again(connection);
             }
         }
     }
 }
 
-/// Where members answer to the broker of this id.
+/// The subject that members send their views to; it contains this broker's id.
 pub(super) fn subject(server_id: &str) -> String {
     format!("$SYS._ROUTES.{server_id}")
 }
 
-/// The routes of an answer, as many as are taken; `None` if it is no list.
-fn first_routes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<RouteOf>>, D::Error> {
+/// The routes of an answer, up to the limit; `None` if it is not a list.
+fn first_routes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<RouteEntry>>, D::Error> {
     struct First;
     impl<'de> Visitor<'de> for First {
-        type Value = Option<Vec<RouteOf>>;
+        type Value = Option<Vec<RouteEntry>>;
 
         fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
             f.write_str("a list of routes, or their number")
@@ -181,7 +186,7 @@ fn first_routes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<RouteOf
 
         fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
             let mut routes = Vec::new();
-            while routes.len() < SIGHTS_MAX {
+            while routes.len() < ROUTES_MAX {
                 match list.next_element()? {
                     Some(route) => routes.push(route),
                     None => return Ok(Some(routes)),
@@ -194,39 +199,42 @@ fn first_routes<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<RouteOf
     from.deserialize_any(First)
 }
 
-/// One sight for each member: nats-server shows several routes to the same.
-fn sights(routes: Vec<RouteOf>) -> Vec<PeerRoute> {
-    let mut sights: Vec<PeerRoute> = Vec::new();
+/// Combines several routes to the same member, which nats-server lists separately.
+fn peer_routes(routes: Vec<RouteEntry>) -> Vec<PeerRoute> {
+    let mut peer_routes: Vec<PeerRoute> = Vec::new();
     for route in routes {
         let pending = u64::try_from(route.pending_size).unwrap_or(0);
         let rtt = go_duration(&route.rtt).ok();
-        match sights.iter_mut().find(|known| known.id == route.remote_id) {
+        match peer_routes
+            .iter_mut()
+            .find(|known| known.id == route.remote_id)
+        {
             Some(known) => {
                 known.pending = known.pending.saturating_add(pending);
                 known.rtt = [known.rtt, rtt].into_iter().flatten().min();
                 known.configured |= route.is_configured;
             }
-            None => sights.push(PeerRoute {
-                id: shown(&route.remote_id).into_owned(),
-                name: shown(&route.remote_name).into_owned(),
+            None => peer_routes.push(PeerRoute {
+                id: shorten(&route.remote_id).into_owned(),
+                name: shorten(&route.remote_name).into_owned(),
                 rtt,
                 pending,
                 configured: route.is_configured,
             }),
         }
     }
-    sights
+    peer_routes
 }
 
 impl Route {
     /// When something last came from the other broker.
-    pub fn last_heard(&self) -> MonotonicMillis {
-        MonotonicMillis(self.heard.load(Ordering::Relaxed))
+    pub fn last_received(&self) -> MonotonicMillis {
+        MonotonicMillis(self.received_at.load(Ordering::Relaxed))
     }
 
     /// Notes that something came.
-    pub(super) fn note_heard(&self) {
-        self.heard
+    pub(super) fn record_received(&self) {
+        self.received_at
             .store(MonotonicMillis::now().0, Ordering::Relaxed);
     }
 }
@@ -241,33 +249,37 @@ mod tests {
     fn of_a_long_answer_the_first_routes_are_taken() {
         let read = |routes: &str| {
             let text = format!("{{\"data\":{{\"server_id\":\"A\",\"routes\":{routes}}}}}");
-            let told: Told = serde_json::from_str(&text).expect("JSON");
-            told.data.expect("data").routes.map(|routes| routes.len())
+            let record_view: Answer = serde_json::from_str(&text).expect("JSON");
+            record_view
+                .data
+                .expect("data")
+                .routes
+                .map(|routes| routes.len())
         };
         assert_eq!(read("7"), None);
         assert_eq!(read("null"), None);
         assert_eq!(read("[]"), Some(0));
         let many = |number| read(&format!("[{}]", vec!["{}"; number].join(",")));
-        assert_eq!(many(SIGHTS_MAX), Some(SIGHTS_MAX));
-        assert_eq!(many(SIGHTS_MAX + 5), Some(SIGHTS_MAX));
+        assert_eq!(many(ROUTES_MAX), Some(ROUTES_MAX));
+        assert_eq!(many(ROUTES_MAX + 5), Some(ROUTES_MAX));
     }
 
     #[test]
-    fn several_routes_to_one_member_are_one_sight() {
-        let route = |id: &str, rtt: &str, pending_size| RouteOf {
+    fn several_routes_to_one_member_are_combined() {
+        let route = |id: &str, rtt: &str, pending_size| RouteEntry {
             remote_id: id.into(),
             rtt: rtt.into(),
             pending_size,
-            ..RouteOf::default()
+            ..RouteEntry::default()
         };
-        let sights = sights(vec![
+        let peer_routes = peer_routes(vec![
             route("A", "", 1),
             route("B", "1ms", -5),
             route("A", "2ms", 2),
         ]);
-        assert_eq!(sights.len(), 2);
-        assert_eq!(sights[0].pending, 3);
-        assert_eq!(sights[0].rtt, Some(Duration::from_millis(2)));
-        assert_eq!(sights[1].pending, 0);
+        assert_eq!(peer_routes.len(), 2);
+        assert_eq!(peer_routes[0].pending, 3);
+        assert_eq!(peer_routes[0].rtt, Some(Duration::from_millis(2)));
+        assert_eq!(peer_routes[1].pending, 0);
     }
 }

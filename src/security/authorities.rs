@@ -14,38 +14,38 @@ use super::{
     files::{self, TlsError},
     options::TlsOptions,
     own_certificates::OwnCertificates,
-    validity::{Term, earliest},
+    validity::{ValidityPeriod, earliest},
 };
 
 /// The CAs that sign peers' certificates.
 pub(super) struct Authorities {
     pub(super) certificates: Vec<CertificateDer<'static>>,
     pub(super) roots: Arc<RootCertStore>,
-    /// Of the one that ends first.
-    pub(super) term: Option<Term>,
+    /// The validity period of the CA that expires first.
+    pub(super) period: Option<ValidityPeriod>,
 }
 
 impl Authorities {
-    /// Those of the block's `ca_file`, else those of this host.
+    /// Loads the CAs of the block's `ca_file`, or this host's if none is named.
     ///
-    /// # Errors
+    ///  # Errors
     ///
     /// Which file cannot be used, why, and what to do.
     pub(super) fn load(options: &TlsOptions) -> Result<Self, TlsError> {
         let Some(file) = &options.ca_file else {
-            return Self::of_the_system(options);
+            return Self::of_this_host(options);
         };
         let certificates = files::certificates(file)?;
         let mut roots = RootCertStore::empty();
-        let mut term = None;
+        let mut period = None;
         for certificate in &certificates {
             let read = files::read_certificate(file, certificate)?;
-            term = earliest(term, Term::of(&read));
-            // What signed itself is believed to be itself.
-            let is_believable = parse(certificate).is_ok_and(|parsed| {
+            period = earliest(period, ValidityPeriod::of(&read));
+            // A self-signed certificate counts as its own CA.
+            let is_ca = parse(certificate).is_ok_and(|parsed| {
                 parsed.is_ca() || parsed.issuer().as_raw() == parsed.subject().as_raw()
             });
-            if !is_believable {
+            if !is_ca {
                 let text = format!(
                     "{} is no CA: with it in this file, no certificate of its CA would be trusted; \
                      name the file with the certificate of the CA",
@@ -60,12 +60,12 @@ impl Authorities {
         Ok(Self {
             certificates,
             roots: Arc::new(roots),
-            term,
+            period,
         })
     }
 
-    /// Those that this host believes.
-    fn of_the_system(options: &TlsOptions) -> Result<Self, TlsError> {
+    /// The CAs that this host trusts.
+    fn of_this_host(options: &TlsOptions) -> Result<Self, TlsError> {
         let mut roots = RootCertStore::empty();
         let found = rustls_native_certs::load_native_certs();
         roots.add_parsable_certificates(found.certs);
@@ -77,11 +77,11 @@ impl Authorities {
         Ok(Self {
             certificates: Vec::new(),
             roots: Arc::new(roots),
-            term: None,
+            period: None,
         })
     }
 
-    /// What peers of the same CA would say to the own certificates.
+    /// Checks the broker's own certificates as a peer that trusts the same CAs would.
     pub(super) fn check_own(
         &self,
         options: &TlsOptions,
@@ -96,7 +96,7 @@ impl Authorities {
         let Ok(verifier) = verifier.build() else {
             return Vec::new();
         };
-        let strangers = own
+        let rejected = own
             .keys
             .iter()
             .zip(&options.certificates)
@@ -110,7 +110,7 @@ impl Authorities {
                     ))
                 )
             });
-        strangers
+        rejected
             .map(|(_, files)| {
                 TlsError::in_file(
                     &files.cert_file,

@@ -1,9 +1,8 @@
 //! What a peer's certificate says about the peer.
 //!
-//! The handshake makes a [`PeerCertificate`] of the certificate it has verified
-//! and leaves it in the connection; logins map it to a user, monitoring and
-//! revocation look at it. Reading proves nothing: only certificates that the
-//! handshake has verified get here.
+//! The handshake makes a [`PeerCertificate`] of the certificate it has verified and stores it in
+//! the connection. Logins map it to a user; monitoring and revocation read it. Parsing proves
+//! nothing: only certificates that the handshake has verified get here.
 
 use aws_lc_rs::digest::{SHA256, digest};
 use chrono::{DateTime, Utc};
@@ -46,15 +45,15 @@ pub struct PeerCertificate {
 /// A certificate as monitoring shows it.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Fingerprint {
-    /// The subject with its parts in nats-server's order.
+    /// The subject with its parts in the order nats-server uses.
     pub subject: String,
-    /// SHA-256 of the public key's info, hexadecimal, lower case.
+    /// SHA-256 of the subject public key info, hexadecimal, lower case.
     pub spki_sha256: String,
     /// SHA-256 of the certificate, hexadecimal, lower case.
     pub cert_sha256: String,
 }
 
-/// A certificate that cannot be read: why.
+/// Why a certificate cannot be read.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct UnreadableCertificate(pub String);
 
@@ -129,7 +128,7 @@ pub(super) fn parse(der: &[u8]) -> Result<X509Certificate<'_>, UnreadableCertifi
     }
 }
 
-/// A serial number as OpenSSL shows it, but for leading zeros.
+/// A serial number as OpenSSL prints it, without leading zeros.
 pub(super) fn serial_text(bytes: &[u8]) -> String {
     let digits: String = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
     match digits.trim_start_matches('0') {
@@ -138,7 +137,7 @@ pub(super) fn serial_text(bytes: &[u8]) -> String {
     }
 }
 
-/// A certificate's time; a time that no calendar has is the end of time.
+/// A certificate's time. A time outside the calendar's range becomes the latest possible one.
 pub(super) fn time(time: ASN1Time) -> DateTime<Utc> {
     DateTime::from_timestamp(time.timestamp(), 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }
@@ -193,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_all_kinds_are_found() {
+    fn all_kinds_of_alternative_names_are_read() {
         let der = openssl(
             "/DC=org/DC=example/C=US/ST=CA/L=Here/O=Acme, Inc./OU=web/CN=node1.example.org",
             "subjectAltName=email:ops@example.org,DNS:node1,DNS:puppet,URI:spiffe://x/y,IP:127.0.0.1",
@@ -220,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_is_refused() {
+    fn malformed_certificates_are_rejected() {
         for bytes in [&b""[..], b"nonsense", &[0x30, 0x82, 0xff, 0xff]] {
             assert!(PeerCertificate::from_der(bytes).is_err());
         }

@@ -2,7 +2,7 @@
 
 use x509_parser::x509::{AttributeTypeAndValue, X509Name};
 
-/// Attributes that have a name in RFC 2253 or in its successors' tables.
+/// Attributes that have a short name in RFC 2253 or in the tables that succeed it.
 const NAMES: &[(&str, &str)] = &[
     ("2.5.4.3", "CN"),
     ("2.5.4.5", "SERIALNUMBER"),
@@ -17,8 +17,8 @@ const NAMES: &[(&str, &str)] = &[
     ("0.9.2342.19200300.100.1.25", "DC"),
 ];
 
-/// The attributes that nats-server shows first, in its order, and whether only the
-/// last value counts.
+/// The attributes that nats-server writes first, in its order, and whether only the last value
+/// counts.
 const STANDARD: &[(&str, bool)] = &[
     ("2.5.4.5", true),
     ("2.5.4.3", true),
@@ -31,7 +31,7 @@ const STANDARD: &[(&str, bool)] = &[
     ("2.5.4.6", false),
 ];
 
-/// The name as RFC 2253 writes it: the last part first.
+/// The name in RFC 2253 form: the last part first.
 pub(super) fn rfc2253(name: &X509Name<'_>) -> String {
     let mut parts: Vec<String> = name
         .iter_rdn()
@@ -44,8 +44,8 @@ pub(super) fn rfc2253(name: &X509Name<'_>) -> String {
     parts.join(",")
 }
 
-/// The name with its usual attributes in nats-server's order, whatever their
-/// order in the certificate, and the others behind them.
+/// The name with its usual attributes in nats-server's order, whatever their order in the
+/// certificate, followed by the others.
 pub(super) fn standard_order(name: &X509Name<'_>) -> String {
     let mut parts = Vec::new();
     for (oid, only_last) in STANDARD {
@@ -98,7 +98,7 @@ fn pair(attribute: &AttributeTypeAndValue<'_>) -> String {
     }
 }
 
-/// An attribute without a name, or whose value is no text: number and DER.
+/// An attribute without a short name, or whose value is not text: its OID and the DER.
 fn encoded(attribute: &AttributeTypeAndValue<'_>) -> String {
     let oid = attribute.attr_type().to_id_string();
     match x509_parser::asn1_rs::ToDer::to_der_vec(attribute.attr_value()) {
@@ -114,7 +114,7 @@ fn text(attribute: &AttributeTypeAndValue<'_>) -> Option<String> {
     attribute.as_str().ok().map(ToOwned::to_owned)
 }
 
-/// A value with what means something in a name escaped.
+/// Escapes the characters of a value that have a meaning in a distinguished name.
 pub(super) fn escaped(value: &str) -> String {
     let last = value.chars().count().saturating_sub(1);
     let mut text = String::with_capacity(value.len());

@@ -1,42 +1,42 @@
-//! Why a handshake failed, in words that help the one who reads the log.
+//! Why a TLS handshake failed, as text for the log.
 
 use rustls::{
     AlertDescription, CertificateError, Error, InvalidMessage, PeerIncompatible, PeerMisbehaved,
 };
 
-use super::verifier::{take_refused, take_why};
+use super::verifier::{take_reason, take_refused};
 use crate::protocol::error::quoted;
 
-/// Why handshakes fail, as counted.
+/// Causes of failed handshakes, as they are counted.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum Cause {
-    /// The peer did not go on.
+    /// The peer did not continue in time.
     Timeout,
-    /// The peer left.
+    /// The peer closed the connection.
     Closed,
-    /// The peer left without a word, as probes do.
+    /// The peer closed the connection without sending a byte, as port probes do.
     Silent,
-    /// What came is not TLS.
+    /// The bytes received are not TLS.
     NotTls,
-    /// No certificate where one is asked for.
+    /// The peer sent no certificate although one is required.
     NoCertificate,
-    /// A certificate after its time.
+    /// The certificate has expired.
     Expired,
-    /// A certificate before its time.
+    /// The certificate is not valid yet.
     NotYetValid,
-    /// A certificate on a CRL.
+    /// The certificate is on a CRL.
     Revoked,
-    /// A certificate of a CA that is not believed.
+    /// The certificate is signed by a CA that is not trusted.
     UnknownIssuer,
-    /// A certificate whose CA's CRL is missing or expired.
+    /// The CRL of the certificate's CA is missing or expired.
     NoCrl,
-    /// A certificate whose key is not pinned.
+    /// The certificate's key is not pinned.
     NotPinned,
-    /// A certificate that cannot be used otherwise.
+    /// The certificate cannot be used for another reason.
     BadCertificate,
-    /// No version, suite or group in common.
+    /// No TLS version, cipher suite or group in common.
     NothingInCommon,
-    /// The peer gave up, with an alert.
+    /// The peer ended the handshake with an alert.
     Alert,
     /// Too many handshakes at once.
     TooMany,
@@ -45,7 +45,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// All causes, in the order of their numbers.
+    /// All causes, in the order of their discriminants.
     pub const ALL: [Self; 16] = [
         Self::Timeout,
         Self::Closed,
@@ -65,13 +65,12 @@ impl Cause {
         Self::Other,
     ];
 
-    /// Whether it says that something is wrong: a probe that only looks whether
-    /// the port is open does not.
-    pub fn is_trouble(self) -> bool {
+    /// Whether it is a fault. A probe that only checks whether the port is open is none.
+    pub fn is_fault(self) -> bool {
         self != Self::Silent
     }
 
-    /// The name that figures bear.
+    /// The name in metrics.
     pub fn name(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
@@ -112,7 +111,7 @@ impl Failure {
         }
     }
 
-    /// What rustls says, on the thread that asked it.
+    /// Makes a failure of rustls' error. Call it on the thread on which rustls returned the error.
     pub fn of(error: &Error) -> Self {
         let refused = take_refused();
         let (cause, text) = explain(error);
@@ -167,7 +166,7 @@ fn explain(error: &Error) -> (Cause, String) {
         ),
         Error::PeerMisbehaved(why) => (
             Cause::Other,
-            format!("the peer violated the TLS protocol: {}", in_words(why)),
+            format!("the peer violated the TLS protocol: {}", to_words(why)),
         ),
         Error::DecryptError => (
             Cause::Other,
@@ -192,7 +191,7 @@ fn explain_certificate(error: &CertificateError) -> (Cause, String) {
             Cause::UnknownIssuer,
             "the peer's certificate is not signed by a CA in ca_file".into(),
         ),
-        E::BadEncoding => (Cause::BadCertificate, unreadable(take_why().as_deref())),
+        E::BadEncoding => (Cause::BadCertificate, unreadable(take_reason().as_deref())),
         E::Other(why) => (Cause::BadCertificate, unreadable(Some(&why.to_string()))),
         E::UnknownRevocationStatus => (
             Cause::NoCrl,
@@ -215,21 +214,21 @@ fn explain_certificate(error: &CertificateError) -> (Cause, String) {
         ),
         error => (
             Cause::BadCertificate,
-            format!("the peer's certificate cannot be used: {}", in_words(error)),
+            format!("the peer's certificate cannot be used: {}", to_words(error)),
         ),
     }
 }
 
-/// Names of a certificate that are shown.
+/// Names of a certificate that the text lists.
 const NAMES_SHOWN: usize = 8;
 
-/// A certificate that is for other names than the one that was dialled.
+/// The certificate is for other names than the one that was dialled.
 fn wrong_name(expected: &str, presented: &[String]) -> String {
     let more = match presented.len() > NAMES_SHOWN {
         true => ", ...",
         false => "",
     };
-    // The library shows them as `DnsName("a.example.net")`.
+    // rustls formats them as `DnsName("a.example.net")`.
     let bare = |name: &str| quoted(name.split('"').nth(1).unwrap_or(name).as_bytes());
     let names = presented.iter().take(NAMES_SHOWN);
     let names: Vec<String> = names.map(|name| bare(name)).collect();
@@ -249,10 +248,10 @@ fn unreadable(why: Option<&str>) -> String {
                 .into()
         }
         Some(why) => {
-            // A sentence, or a library's identifier.
+            // Either a sentence, or an identifier of a library.
             let why = match why.contains(' ') {
                 true => why.to_owned(),
-                false => in_words(&format_args!("{why}")),
+                false => to_words(&format_args!("{why}")),
             };
             format!("the peer's certificate cannot be used: {why}")
         }
@@ -277,14 +276,14 @@ fn explain_incompatible(why: &PeerIncompatible) -> String {
         | P::ServerDoesNotSupportTls12Or13
         | P::SupportedVersionsExtensionRequired
         | P::ServerTlsVersionIsDisabledByOurConfig => "no version of TLS (min_version)",
-        other => return format!("nothing in common with the peer: {}", in_words(other)),
+        other => return format!("nothing in common with the peer: {}", to_words(other)),
     };
     format!("nothing in common with the peer: {what}")
 }
 
-/// A library's identifier as words: `NullCompressionRequired` is `null compression
+/// Turns a library's identifier into words: `NullCompressionRequired` becomes `null compression
 /// required`.
-fn in_words(name: &impl std::fmt::Debug) -> String {
+fn to_words(name: &impl std::fmt::Debug) -> String {
     let name = format!("{name:?}");
     let name = name.split(['(', ' ', '{']).next().unwrap_or_default();
     let name = name.strip_suffix("Context").unwrap_or(name);
@@ -308,9 +307,9 @@ fn explain_alert(alert: AlertDescription) -> String {
         AlertDescription::CertificateRevoked => "for it, this broker's certificate is revoked",
         AlertDescription::ProtocolVersion => "it speaks no version in common",
         AlertDescription::HandshakeFailure => "it speaks nothing in common",
-        _ => return format!("the peer gave up: alert {}", in_words(&alert)),
+        _ => return format!("the peer gave up: alert {}", to_words(&alert)),
     };
-    format!("the peer gave up: {reason} (alert {})", in_words(&alert))
+    format!("the peer gave up: {reason} (alert {})", to_words(&alert))
 }
 
 #[cfg(test)]
@@ -321,10 +320,10 @@ mod tests {
 
     use super::*;
 
-    /// Also where no verifier of ours has looked at it: a broker that was dialled.
+    /// Also for certificates that our verifier has not seen: those of a broker that was dialled.
     #[test]
-    fn what_a_library_says_of_a_certificate_is_told_in_words() {
-        for (said, told) in [
+    fn library_errors_about_certificates_become_readable_text() {
+        for (error, expected) in [
             ("UnsupportedCertVersion", "is of X.509 version 1"),
             (
                 "MalformedExtensions",
@@ -332,11 +331,11 @@ mod tests {
             ),
             ("it is a bad one", "cannot be used: it is a bad one"),
         ] {
-            let other = OtherError(Arc::new(io::Error::other(said)));
+            let other = OtherError(Arc::new(io::Error::other(error)));
             let error = Error::InvalidCertificate(CertificateError::Other(other));
             let failure = Failure::of(&error);
             assert_eq!(failure.cause, Cause::BadCertificate);
-            assert!(failure.text.contains(told), "{failure}");
+            assert!(failure.text.contains(expected), "{failure}");
         }
     }
 }

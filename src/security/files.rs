@@ -12,28 +12,27 @@ use rustls::pki_types::{
 
 use super::certificate::PeerCertificate;
 
-/// Bytes of the largest file that is read. A CRL of a large fleet has some
-/// megabytes.
+/// Size limit of a file, in bytes. The CRL of a large fleet has some megabytes.
 const FILE_LEN_MAX: u64 = 64 * 1024 * 1024;
 
 /// What is wrong with the files of a `tls` block, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsError {
-    /// The file; `None` if it is not about one.
+    /// The file; `None` if the error does not concern a file.
     pub file: Option<PathBuf>,
-    /// What is wrong and what to do.
+    /// What is wrong and how to correct it.
     pub text: String,
-    /// Whether nobody gets in for it.
+    /// Whether it keeps every peer out.
     pub severe: bool,
 }
 
 impl TlsError {
-    /// The same, if nobody gets in for it.
+    /// Sets whether it keeps every peer out.
     pub(super) fn severe(self, severe: bool) -> Self {
         Self { severe, ..self }
     }
 
-    /// An error that is about no file.
+    /// An error that concerns no file.
     pub(super) fn new(text: impl Into<String>) -> Self {
         Self {
             file: None,
@@ -42,7 +41,7 @@ impl TlsError {
         }
     }
 
-    /// An error that is about a file.
+    /// An error about a file.
     pub(super) fn in_file(file: &Path, text: impl Into<String>) -> Self {
         Self {
             file: Some(file.into()),
@@ -53,7 +52,7 @@ impl TlsError {
 }
 
 impl TlsError {
-    /// The file's name; empty if it is not about one.
+    /// The file's name; empty if the error concerns no file.
     pub fn file_text(&self) -> String {
         let file = self.file.as_ref();
         file.map_or_else(String::new, |file| file.display().to_string())
@@ -71,7 +70,7 @@ impl fmt::Display for TlsError {
 
 impl std::error::Error for TlsError {}
 
-/// The certificates of a file, in their order; at least one.
+/// Reads all certificates of a file, in their order; fails if there is none.
 pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
     let bytes = read(path)?;
     let found = sections(path, CertificateDer::pem_slice_iter(&bytes))?;
@@ -81,18 +80,18 @@ pub(super) fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, 
             path,
             format!(
                 "holds no certificate; it needs a block -----BEGIN CERTIFICATE-----{}",
-                what_is_there(&bytes)
+                describe_content(&bytes)
             ),
         )),
     }
 }
 
-/// What one of a file's certificates says.
+/// Parses one of a file's certificates.
 pub(super) fn read_certificate(file: &Path, der: &[u8]) -> Result<PeerCertificate, TlsError> {
     PeerCertificate::from_der(der).map_err(|error| TlsError::in_file(file, error.to_string()))
 }
 
-/// The private key of a file: the first one, in PKCS#8, PKCS#1 or SEC1.
+/// Reads the first private key of a file: PKCS#8, PKCS#1 or SEC1.
 pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let bytes = read(path)?;
     let text = String::from_utf8_lossy(&bytes);
@@ -110,14 +109,14 @@ pub(super) fn private_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsErro
             format!(
                 "holds no private key; it needs a block -----BEGIN PRIVATE KEY-----, RSA PRIVATE \
                  KEY or EC PRIVATE KEY{}",
-                what_is_there(&bytes)
+                describe_content(&bytes)
             ),
         )),
         Err(error) => Err(malformed(path, &error)),
     }
 }
 
-/// The CRLs of a file; at least one.
+/// Reads all CRLs of a file; fails if there is none.
 pub(super) fn crls(path: &Path) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsError> {
     let bytes = read(path)?;
     let found = sections(path, CertificateRevocationListDer::pem_slice_iter(&bytes))?;
@@ -127,7 +126,7 @@ pub(super) fn crls(path: &Path) -> Result<Vec<CertificateRevocationListDer<'stat
             path,
             format!(
                 "holds no CRL; it needs a block -----BEGIN X509 CRL-----{}",
-                what_is_there(&bytes)
+                describe_content(&bytes)
             ),
         )),
     }
@@ -169,8 +168,8 @@ fn malformed(path: &Path, error: &pem::Error) -> TlsError {
     TlsError::in_file(path, format!("is not valid PEM ({error}); {remedy}"))
 }
 
-/// What a file holds instead, for a message.
-fn what_is_there(bytes: &[u8]) -> String {
+/// What the file holds instead, for an error message.
+fn describe_content(bytes: &[u8]) -> String {
     let text = String::from_utf8_lossy(bytes);
     let mut kinds: Vec<&str> = text
         .lines()

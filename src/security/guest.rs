@@ -1,25 +1,24 @@
-//! What a client may do that proves nothing of itself: for the log's warning and the
-//! finding, which go by that and not by whether there are users.
+//! What a client without credentials may do. The log's warning and the finding depend on this, not
+//! on whether users are configured.
 
 use super::permissions::{Pattern, Rules, SubjectRules};
 
-/// Subjects that are named in a text.
+/// Number of subjects that a text lists.
 const NAMED_MAX: usize = 5;
 
-/// A client that proves nothing and is let in.
+/// What applies to a client that logs in without credentials.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Guest {
-    /// The user that it is taken for; `None` for nobody.
+    /// The user it counts as (`no_auth_user`); `None` for none.
     pub user: Option<String>,
-    /// Whose subjects it sees.
+    /// The account it is in.
     pub account: String,
-    /// What it may do; `None` is everything.
+    /// What it may do; `None` permits everything.
     pub rules: Option<Rules>,
 }
 
 impl Guest {
-    /// Whether it may publish or subscribe to whatever it likes, or all but a few
-    /// subjects.
+    /// Whether it may publish or subscribe to every subject, or to all but a few.
     pub fn is_unlimited(&self) -> bool {
         let Some(rules) = &self.rules else {
             return true;
@@ -27,7 +26,7 @@ impl Guest {
         is_open(&rules.publish) || is_open(&rules.subscribe)
     }
 
-    /// What it may do, as the end of a sentence.
+    /// What it may do, as a phrase that ends a sentence.
     pub fn text(&self) -> String {
         let who = match &self.user {
             Some(user) => format!(" as the user {user:?} of the account {:?}", self.account),
@@ -44,8 +43,7 @@ impl Guest {
     }
 }
 
-/// Whether no list of subjects says what is permitted: what is permitted has no word
-/// in it, and is not denied altogether.
+/// Whether the rules permit subjects of nothing but wildcards and do not deny everything.
 fn is_open(rules: &SubjectRules) -> bool {
     let is_all = |pattern: &Pattern| {
         let mut tokens = pattern.subject.split('.');
@@ -110,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn safety_goes_by_what_a_guest_may_do() {
+    fn a_guest_is_unlimited_if_its_rules_name_no_subject() {
         for (publish, subscribe, unlimited, text) in [
             (
                 (&["a"][..], &[][..]),

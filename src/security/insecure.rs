@@ -1,4 +1,4 @@
-//! Servers that are believed unseen, or not at all.
+//! A verifier for servers that accepts every certificate, or none.
 
 use std::sync::Arc;
 
@@ -9,17 +9,17 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-/// Believes any server if the operator asked for it, else none: there are no
-/// CAs to ask.
+/// Accepts any server if the operator asked for it (`insecure`), otherwise none: there are no CAs
+/// to check against.
 #[derive(Debug)]
 pub(super) struct AnyServer {
     provider: Arc<CryptoProvider>,
-    believe: bool,
+    accept: bool,
 }
 
 impl AnyServer {
-    pub(super) fn new(provider: Arc<CryptoProvider>, believe: bool) -> Self {
-        Self { provider, believe }
+    pub(super) fn new(provider: Arc<CryptoProvider>, accept: bool) -> Self {
+        Self { provider, accept }
     }
 }
 
@@ -32,7 +32,7 @@ impl ServerCertVerifier for AnyServer {
         _ocsp_response: &[u8],
         _now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        match self.believe {
+        match self.accept {
             true => Ok(ServerCertVerified::assertion()),
             false => Err(CertificateError::UnknownIssuer.into()),
         }

@@ -1,7 +1,7 @@
-//! Servers that are dialled by their address: the certificate may be for any
-//! host that the configuration names instead.
+//! Verifies servers that are dialled by their IP address: their certificate may be for any host
+//! that the configuration names.
 //!
-//! Brokers hear of each other's addresses, while certificates are for names.
+//! Brokers learn each other's addresses by gossip, while certificates are issued for names.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use rustls::{
     pki_types::{CertificateDer, ServerName, UnixTime},
 };
 
-/// Asks another verifier, for each of the hosts if the peer was dialled by its
-/// address and its certificate is not for that.
+/// Calls another verifier. If the server was dialled by address and its certificate is not for that
+/// address, tries each of the configured hosts.
 #[derive(Debug)]
 pub(super) struct KnownHosts {
     pub(super) verifier: Arc<dyn ServerCertVerifier>,
@@ -28,20 +28,20 @@ impl ServerCertVerifier for KnownHosts {
         ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        let ask = |name: &ServerName<'_>| {
+        let verify = |name: &ServerName<'_>| {
             self.verifier
                 .verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
         };
-        let first = ask(server_name);
-        let is_elsewhere = matches!(
+        let first = verify(server_name);
+        let is_for_other_name = matches!(
             first,
             Err(Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
             ))
         );
-        match (server_name, is_elsewhere) {
+        match (server_name, is_for_other_name) {
             (ServerName::IpAddress(_), true) => {
-                let mut others = self.hosts.iter().map(ask);
+                let mut others = self.hosts.iter().map(verify);
                 others.find(Result::is_ok).unwrap_or(first)
             }
             _ => first,

@@ -1,17 +1,16 @@
-//! Which user a client's certificate names, where `verify_and_map` asks for it.
+//! Which user a client's certificate names, for `verify_and_map`.
 //!
-//! [`super::authentication`] asks for clients, and the routes for brokers. Facts: nats-server 2.15 `server/auth.go`
-//! (`checkClientTLSCertSubject`) and `internal/ldap/dn.go`. A name in the
-//! configuration stands for a certificate if it is, in this order, one of the
-//! certificate's e-mail addresses, DNS names or URIs, its subject, the parts of
-//! its subject in another order, or its subject as Go writes it. Names are
-//! stricter than nats-server's in what is no distinguished name at all: there a
-//! part without a value at the end is dropped, so that `CN=a,O=` is `CN=a`.
+//! [`super::authentication`] uses it for clients, and the routes for brokers. Source: nats-server
+//! 2.15 `server/auth.go` (`checkClientTLSCertSubject`) and `internal/ldap/dn.go`. A user name in
+//! the configuration matches a certificate if it is, in this order: one of the certificate's e-mail
+//! addresses, DNS names or URIs; its subject; the parts of its subject in another order; its
+//! subject as Go writes it. What is not a distinguished name is rejected more strictly than in
+//! nats-server, which drops a part without a value at the end, so that `CN=a,O=` equals `CN=a`
+//! there.
 
 use super::certificate::PeerCertificate;
 
-/// Attribute types that nats-server knows; with others a subject is only
-/// looked up as text.
+/// Attribute types that nats-server knows. A subject with others is only compared as text.
 const KNOWN: &[&str] = &[
     "CN",
     "SERIALNUMBER",
@@ -25,8 +24,8 @@ const KNOWN: &[&str] = &[
     "DC",
 ];
 
-/// The orders in which Go writes them, since 1.27 and before, and whether only the
-/// last value counts. A nats-server takes the one of the Go that it was built with.
+/// The orders in which Go writes them (since 1.27, and before), and whether only the last value
+/// counts. A nats-server uses the order of the Go version it was built with.
 const GO_ORDERS: [&[(&str, bool)]; 2] = [
     &[
         ("SERIALNUMBER", true),
@@ -52,14 +51,13 @@ const GO_ORDERS: [&[(&str, bool)]; 2] = [
     ],
 ];
 
-/// A user name, and what it is as a distinguished name.
+/// A user name, with its parsed form as a distinguished name.
 struct Name {
     user: String,
     subject: Subject,
 }
 
-/// The names of users that are distinguished names, in the order in which they
-/// were written.
+/// The user names that are distinguished names, in the order of the configuration.
 pub(super) struct Mapping(Vec<Name>);
 
 impl Mapping {
@@ -72,11 +70,11 @@ impl Mapping {
         Self(names.collect())
     }
 
-    /// The user whom the certificate names, of those that `may_be` admits.
+    /// The first user that the certificate names and `is_allowed` accepts.
     pub(super) fn find(
         &self,
         certificate: &PeerCertificate,
-        may_be: impl Fn(&str) -> bool,
+        is_allowed: impl Fn(&str) -> bool,
     ) -> Option<String> {
         let alternatives = [
             &certificate.emails,
@@ -86,13 +84,13 @@ impl Mapping {
         let named = alternatives.into_iter().flatten();
         if let Some(name) = named
             .filter(|name| !name.is_empty())
-            .find(|name| may_be(name))
+            .find(|name| is_allowed(name))
         {
             return Some(name.clone());
         }
         let subject = Subject::parse(&certificate.subject);
         let by_subject = subject.filter(Subject::is_known).and_then(|subject| {
-            let names = || self.0.iter().filter(|name| may_be(&name.user));
+            let names = || self.0.iter().filter(|name| is_allowed(&name.user));
             let same = names().find(|name| name.subject.parts == subject.parts);
             let of_same_parts = || names().find(|name| name.subject.sorted == subject.sorted);
             same.or_else(of_same_parts)
@@ -100,8 +98,8 @@ impl Mapping {
         if let Some(name) = by_subject {
             return Some(name.user.clone());
         }
-        let texts = as_go_writes(&certificate.subject);
-        texts.into_iter().find(|text| may_be(text))
+        let texts = go_subjects(&certificate.subject);
+        texts.into_iter().find(|text| is_allowed(text))
     }
 }
 
@@ -111,10 +109,10 @@ pub fn names_user(certificate: &PeerCertificate, user: &str) -> bool {
     found.is_some()
 }
 
-/// Type, in upper case, and value.
+/// Type (upper case) and value.
 type Attribute = (String, String);
 
-/// The attributes of one part of a name, sorted: their order means nothing.
+/// The attributes of one part of a name, sorted because their order has no meaning.
 type Part = Vec<Attribute>;
 
 /// A distinguished name.
@@ -126,8 +124,8 @@ struct Subject {
 }
 
 impl Subject {
-    /// Reads what RFC 2253 and 4514 write, blanks around types and values
-    /// included. `None`: it is no distinguished name.
+    /// Parses RFC 2253 and RFC 4514 text; blanks around types and values are allowed. `None` if it
+    /// is not a distinguished name.
     fn parse(text: &str) -> Option<Self> {
         let mut parts = Vec::new();
         for mut part in attributes(text)? {
@@ -145,7 +143,7 @@ impl Subject {
     }
 }
 
-/// The parts of a name, in the order of the text, unsorted.
+/// The parts of a name in the order of the text, unsorted.
 fn attributes(text: &str) -> Option<Vec<Part>> {
     let mut parts = vec![Vec::new()];
     let mut rest = text.as_bytes();
@@ -154,7 +152,7 @@ fn attributes(text: &str) -> Option<Vec<Part>> {
         if name.is_empty() || end != Some(b'=') {
             return None;
         }
-        // What follows would be BER.
+        // A `#` introduces BER, which is not supported.
         if rest.first() == Some(&b'#') {
             return None;
         }
@@ -169,11 +167,11 @@ fn attributes(text: &str) -> Option<Vec<Part>> {
     }
 }
 
-/// Reads up to one of these bytes and takes it away. Escapes are resolved,
-/// blanks at both ends that are not escaped are left out.
+/// Reads up to one of these bytes and consumes it. Resolves escapes and drops unescaped blanks at
+/// both ends.
 fn read(rest: &mut &[u8], ends: &[u8]) -> Option<(String, Option<u8>)> {
     let mut bytes = Vec::new();
-    // Length up to the last byte that is no blank or was escaped.
+    // Length up to the last byte that is not a blank or was escaped.
     let mut kept = 0;
     let mut end = None;
     while let Some((byte, after)) = rest.split_first() {
@@ -184,7 +182,7 @@ fn read(rest: &mut &[u8], ends: &[u8]) -> Option<(String, Option<u8>)> {
                 let mut len = 0;
                 if !b" \"#+,;<=>\\".contains(escaped) {
                     let digits = std::str::from_utf8(rest.get(..2)?).ok()?;
-                    // "+1" is no pair of digits.
+                    // `from_str_radix` would accept "+1".
                     let are_digits = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
                     let number = u8::from_str_radix(digits, 16).ok().filter(|_| are_digits)?;
                     bytes.push(number);
@@ -212,20 +210,22 @@ fn read(rest: &mut &[u8], ends: &[u8]) -> Option<(String, Option<u8>)> {
     Some((String::from_utf8(bytes).ok()?, end))
 }
 
-/// The subject in Go's fixed orders, which know fewer attributes: with the domain
-/// components behind it, if there are any, and without.
-fn as_go_writes(subject: &str) -> Vec<String> {
-    let texts = GO_ORDERS.iter().map(|order| in_order(subject, order));
+/// The subject in Go's fixed orders, which cover fewer attributes: once followed by the domain
+/// components, if there are any, and once without.
+fn go_subjects(subject: &str) -> Vec<String> {
+    let texts = GO_ORDERS
+        .iter()
+        .map(|order| subject_in_order(subject, order));
     texts.flatten().collect()
 }
 
-fn in_order(subject: &str, order: &[(&str, bool)]) -> Vec<String> {
-    // Attributes with BER are none of those that are written.
+fn subject_in_order(subject: &str, order: &[(&str, bool)]) -> Vec<String> {
+    // Attributes given as BER are none of those that Go writes.
     let mut parts = Vec::new();
     for part in split(subject) {
         parts.extend(attributes(part).into_iter().flatten().flatten());
     }
-    // The last part stands first.
+    // RFC 2253 puts the last part first.
     parts.reverse();
     let of = |wanted: &str| -> Vec<&str> {
         let found = parts.iter().filter(|(name, _)| name == wanted);
@@ -278,157 +278,4 @@ fn split(subject: &str) -> Vec<&str> {
 }
 
 #[cfg(test)]
-mod tests {
-    use chrono::Utc;
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::security::distinguished_name::escaped;
-
-    fn certificate(subject: &str) -> PeerCertificate {
-        PeerCertificate {
-            subject: subject.into(),
-            common_name: String::new(),
-            emails: vec!["a@example.org".into()],
-            dns_names: vec!["node1".into(), "puppet".into()],
-            uris: vec!["spiffe://x/y".into()],
-            serial: String::new(),
-            issuer: Box::default(),
-            not_before: Utc::now(),
-            not_after: Utc::now(),
-        }
-    }
-
-    fn find(certificate: &PeerCertificate, users: &[&str]) -> Option<String> {
-        Mapping::new(users.iter().copied()).find(certificate, |name| users.contains(&name))
-    }
-
-    #[test]
-    fn the_kinds_of_names_have_an_order() {
-        let peer = certificate("CN=node1,O=example");
-        let mut users = vec![
-            "a@example.org",
-            "puppet",
-            "spiffe://x/y",
-            "CN=node1,O=example",
-            "O=example,CN=node1",
-        ];
-        while let Some(first) = users.first().copied() {
-            users.reverse();
-            assert_eq!(find(&peer, &users).as_deref(), Some(first));
-            users.reverse();
-            users.remove(0);
-        }
-        assert_eq!(find(&peer, &users), None);
-    }
-
-    #[test]
-    fn subjects_are_compared_as_names() {
-        let peer = certificate(r"CN=node\, 1,OU=a+UID=b,O=x");
-        assert_eq!(find(&peer, &[r"CN=node\, 1,OU=a+UID=b,O=x"]), None, "UID");
-        let peer = certificate(r"CN=node\, 1,OU=a+L=b,DC=x,DC=y");
-        for same in [
-            r"CN=node\, 1,OU=a+L=b,DC=x,DC=y",
-            r"cn=node\2c 1 ,  ou = a + l=b , DC=x,dc=y",
-            r"CN=node\, 1,L=b+OU=a,DC=x,DC=y",
-            r"DC=y,DC=x,CN=node\, 1,L=b+OU=a",
-            // As Go writes it, and with the domain components.
-            r"CN=node\, 1,L=b,OU=a",
-            r"CN=node\, 1,L=b,OU=a,DC=y,DC=x",
-        ] {
-            assert_eq!(find(&peer, &[same]).as_deref(), Some(same));
-        }
-        for other in [
-            r"CN=node\, 1,OU=a,L=b,DC=x,DC=y",
-            r"CN=node\, 1,OU=a+L=b,DC=x",
-            r"CN=node\, 1,OU=a+L=b,DC=x,DC=x",
-            r"CN=Node\, 1,OU=a+L=b,DC=x,DC=y",
-            r"CN=node\, 1,OU=a+L=b+L=b,DC=x,DC=y",
-            r"CN=node\, 1",
-            "",
-        ] {
-            assert_eq!(find(&peer, &[other]), None, "{other}");
-        }
-    }
-
-    /// What nats-server's reader takes for the name in front of it.
-    #[test]
-    fn what_is_no_whole_name_is_none() {
-        for text in [
-            "",
-            "a",
-            "CN",
-            "=a",
-            "CN=a,",
-            "CN=a,O",
-            "CN=a+",
-            "CN=#04",
-            "CN=a\\",
-            "CN=\\+1\\g0",
-            "CN=\\ff",
-            ",CN=a",
-        ] {
-            assert_eq!(Subject::parse(text), None, "{text}");
-        }
-        assert_ne!(Subject::parse("CN=a,O="), Subject::parse("CN=a"));
-        assert_eq!(find(&certificate(""), &["CN="]), None);
-    }
-
-    /// Few letters, so that names are often alike.
-    fn name() -> impl Strategy<Value = Vec<Vec<(usize, String)>>> {
-        let attribute = (0..3usize, "[ab,+=#\\\\ é]{0,2}");
-        prop::collection::vec(prop::collection::vec(attribute, 1..3), 1..4)
-    }
-
-    fn write(name: &[Vec<(usize, String)>]) -> String {
-        let part = |part: &Vec<(usize, String)>| {
-            let pairs = part.iter();
-            let pairs = pairs.map(|(kind, value)| format!("{}={}", KNOWN[*kind], escaped(value)));
-            pairs.collect::<Vec<_>>().join("+")
-        };
-        name.iter().map(part).collect::<Vec<_>>().join(",")
-    }
-
-    /// The naive judge: the same parts, whatever their order and the order in
-    /// them.
-    fn alike(one: &[Vec<(usize, String)>], other: &[Vec<(usize, String)>]) -> bool {
-        let sort = |name: &[Vec<(usize, String)>]| {
-            let mut name = name.to_vec();
-            name.iter_mut().for_each(|part| part.sort());
-            name.sort();
-            name
-        };
-        sort(one) == sort(other)
-    }
-
-    proptest! {
-        #[test]
-        fn a_name_stands_for_its_like_and_nothing_else(one in name(), other in name()) {
-            let (first, second) = (write(&one), write(&other));
-            let parsed = Subject::parse(&first).expect("a name");
-            let values: Vec<Part> = one.iter().map(|part| {
-                let mut part: Part = part
-                    .iter()
-                    .map(|(kind, value)| (KNOWN[*kind].to_owned(), value.clone()))
-                    .collect();
-                part.sort();
-                part
-            }).collect();
-            prop_assert_eq!(&parsed.parts, &values);
-            let found = Mapping::new([&*second].into_iter())
-                .find(&PeerCertificate { emails: vec![], dns_names: vec![], uris: vec![], ..certificate(&first) },
-                    |name| name == second)
-                .is_some();
-            let as_text = as_go_writes(&first).contains(&second);
-            prop_assert_eq!(found, alike(&one, &other) || as_text);
-        }
-
-        #[test]
-        fn any_text_is_read_or_refused(text in "\\PC{0,40}") {
-            if let Some(name) = Subject::parse(&text) {
-                prop_assert!(!name.parts.is_empty());
-            }
-            as_go_writes(&text);
-        }
-    }
-}
+mod tests;

@@ -1,13 +1,11 @@
-//! Who the peers are and what they may do: certificates, logins, permissions.
+//! Who peers are and what they may do: certificates, logins, permissions.
 //!
-//! A `tls` block is [`options::TlsOptions`]; [`tls`] makes of it and its files
-//! what handshakes need; by [`tickets`] clients take their sessions up again.
-//! [`certificate`] reads what a certificate says; the
-//! connection of a peer that showed one keeps it. [`authentication`] decides who
-//! a peer is and answers with a [`verdict`] or a [`refusal`], [`users`] are whom the
-//! operator named, [`permissions`] what each may do. The configuration is read into
-//! the types of this room; clients ask it. Nothing here knows about
-//! operations, sockets or HTTP.
+//! A `tls` block is [`options::TlsOptions`]. [`tls`] turns it and its files into what handshakes
+//! need; [`tickets`] let clients resume TLS sessions. [`certificate`] parses certificates; the
+//! connection keeps the parsed one of its peer. [`authentication`] decides who a peer is and
+//! returns a [`verdict`] or a [`refusal`]. [`users`] are the configured users, [`permissions`] what
+//! each may do. The configuration fills the types of this module; client sessions call it. It knows
+//! nothing of operations, sockets or HTTP.
 
 pub mod authentication;
 mod authorities;

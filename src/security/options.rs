@@ -1,30 +1,28 @@
-//! What a `tls` block says, as plain values.
+//! The settings of a `tls` block, as plain values.
 //!
-//! The configuration fills a [`TlsOptions`], [`tls`](super::tls) makes of it
-//! what handshakes need. One block is one `TlsOptions`, whichever listener it
-//! belongs to.
+//! The configuration fills a [`TlsOptions`]; [`tls`](super::tls) turns it into what handshakes
+//! need. Each block has its own `TlsOptions`, whichever listener it belongs to.
 
 use std::{collections::BTreeSet, path::PathBuf, time::Duration};
 
 use super::certificate::PeerCertificate;
 
-/// How long a peer may take for the handshake if nothing else is said.
+/// Time limit of a handshake if the block sets none.
 pub const DEFAULT_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long `handshake_first: auto` waits for a peer to begin.
+/// How long `handshake_first: auto` waits for the peer's first byte.
 pub const AUTO_DELAY: Duration = Duration::from_millis(50);
 
 /// A `tls` block.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsOptions {
-    /// Where it was written, `FILE:LINE:COLUMN` or the command line, for
-    /// messages.
+    /// Where it was written, `FILE:LINE:COLUMN` or the command line; for messages.
     pub place: String,
-    /// Own certificates and their keys; the first that fits a peer is shown.
+    /// The broker's certificates and keys. The first that suits a peer is used.
     pub certificates: Vec<CertificateFiles>,
-    /// CAs that sign peers' certificates; `None` for the system's.
+    /// CAs that sign peers' certificates; `None` for those of this host.
     pub ca_file: Option<PathBuf>,
-    /// CRLs; a file may hold several. Empty: nobody is revoked.
+    /// CRL files; a file may hold several CRLs. Empty: nothing is revoked.
     pub crl_files: Vec<PathBuf>,
     /// What an expired CRL means.
     pub crl_expired: ExpiredCrl,
@@ -34,25 +32,24 @@ pub struct TlsOptions {
     pub map: bool,
     /// Whether a peer's certificate must name a host of a configured URL.
     pub check_known_urls: bool,
-    /// Hosts that the configuration names; a server that is dialled by its
-    /// address may have a certificate for any of them.
+    /// Hosts that the configuration names. A server that is dialled by its address may have a
+    /// certificate for any of them.
     pub known_hosts: Vec<String>,
-    /// Whether the certificates of servers connected to are taken unseen.
+    /// Whether certificates of servers that the broker dials are accepted unchecked.
     pub insecure: bool,
-    /// Time that a peer may keep the handshake waiting.
+    /// Time limit of a handshake.
     pub timeout: Duration,
     /// When TLS begins.
     pub handshake_first: HandshakeFirst,
-    /// Whether only TLS 1.3 is spoken.
+    /// Whether TLS 1.2 is refused.
     pub only_tls13: bool,
-    /// Names of cipher suites, the preferred first; empty for all.
+    /// Names of cipher suites in order of preference; empty for all.
     pub cipher_suites: Vec<String>,
-    /// Names of key exchange groups, the preferred first; empty for all.
+    /// Names of key exchange groups in order of preference; empty for all.
     pub curve_preferences: Vec<String>,
-    /// SHA-256 of the public keys that peers may have, lower case hexadecimal;
-    /// empty for any.
+    /// SHA-256 of the public keys that peers may have, lower case hexadecimal; empty for any.
     pub pinned_certs: BTreeSet<String>,
-    /// Handshakes begun per second at most; `None` for no limit.
+    /// Limit of handshakes begun per second; `None` for no limit.
     pub connection_rate_limit: Option<u32>,
     /// Whether the files are those of this host's Puppet agent.
     pub puppet: bool,
@@ -63,7 +60,7 @@ pub struct TlsOptions {
 /// A certificate chain and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFiles {
-    /// The certificate, its intermediate CAs behind it.
+    /// The certificate, followed by its intermediate CAs.
     pub cert_file: PathBuf,
     /// The certificate's key.
     pub key_file: PathBuf,
@@ -72,10 +69,10 @@ pub struct CertificateFiles {
 /// What an expired CRL means.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ExpiredCrl {
-    /// Nobody whose CA it is gets in.
+    /// Peers whose CA issued it are refused.
     #[default]
     Reject,
-    /// It counts as before; the log warns.
+    /// It is used as before; the log warns.
     Warn,
 }
 
@@ -87,7 +84,7 @@ pub enum HandshakeFirst {
     No,
     /// Before INFO.
     Yes,
-    /// Before INFO for peers that begin within this time.
+    /// Before INFO if the peer begins TLS within this time, otherwise after INFO.
     Within(Duration),
 }
 
@@ -116,16 +113,15 @@ impl TlsOptions {
             ssldir: None,
         }
     }
-    /// Whether a peer that connects with this certificate is one that the configuration
-    /// names, if that is asked for. Whom we dial it names anyway.
-    pub fn takes(&self, certificate: &PeerCertificate) -> bool {
+    /// Whether the certificate of a peer that connects to us names a configured host, if
+    /// `check_known_urls` asks for that. The hosts that the broker dials are configured anyway.
+    pub fn accepts(&self, certificate: &PeerCertificate) -> bool {
         let mut names = certificate.dns_names.iter();
-        !self.check_known_urls || names.any(|name| self.knows(name))
+        !self.check_known_urls || names.any(|name| self.is_known_host(name))
     }
 
-    /// Whether a name in a certificate, which may begin with `*.`, is that of a
-    /// host that the configuration names.
-    fn knows(&self, name: &str) -> bool {
+    /// Whether a name in a certificate, which may begin with `*.`, is that of a configured host.
+    fn is_known_host(&self, name: &str) -> bool {
         self.known_hosts
             .iter()
             .any(|host| match name.strip_prefix("*.") {

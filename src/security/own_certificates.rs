@@ -1,4 +1,4 @@
-//! The broker's own certificates: loaded by [`super::tls`], shown in handshakes.
+//! The broker's own certificates: [`super::tls`] loads them, handshakes present them.
 
 use std::{path::Path, sync::Arc};
 
@@ -15,14 +15,14 @@ use super::{
     certificate::PeerCertificate,
     files::{self, TlsError},
     options::TlsOptions,
-    validity::{Term, earliest},
+    validity::{ValidityPeriod, earliest},
 };
 
-/// The own certificates with their keys.
+/// The broker's certificates with their keys.
 pub(super) struct OwnCertificates {
     pub(super) keys: Vec<Arc<CertifiedKey>>,
-    /// Of the one that ends first.
-    pub(super) term: Option<Term>,
+    /// The validity period of the one that expires first.
+    pub(super) period: Option<ValidityPeriod>,
 }
 
 /// Loads and checks the certificates that a block names.
@@ -43,14 +43,14 @@ pub(super) fn load(
     }
     let mut own = OwnCertificates {
         keys: Vec::new(),
-        term: None,
+        period: None,
     };
     for pair in &options.certificates {
         let chain = files::certificates(&pair.cert_file)?;
         let key = files::private_key(&pair.key_file)?;
         let leaf = files::read_certificate(&pair.cert_file, &chain[0])?;
         check_dates(&pair.cert_file, &leaf, now)?;
-        own.term = earliest(own.term, Term::of(&leaf));
+        own.period = earliest(own.period, ValidityPeriod::of(&leaf));
         let certified =
             CertifiedKey::from_der(chain, key, provider).map_err(|error| match error {
                 Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => TlsError::in_file(
@@ -89,24 +89,24 @@ fn check_dates(file: &Path, own: &PeerCertificate, now: DateTime<Utc>) -> Result
     Ok(())
 }
 
-/// The own certificates: the first that a peer can use is shown to it.
+/// Presents the first of the broker's certificates that the peer can use.
 #[derive(Debug)]
 pub(super) struct Certificates(pub(super) Vec<Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for Certificates {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let usable =
+        let is_usable =
             |key: &&Arc<CertifiedKey>| key.key.choose_scheme(hello.signature_schemes()).is_some();
-        let named = |key: &&Arc<CertifiedKey>| {
+        let is_named = |key: &&Arc<CertifiedKey>| {
             hello
                 .server_name()
                 .is_some_and(|name| is_for(&key.cert[0], name))
         };
-        let found = self.0.iter().find(|key| usable(key) && named(key));
-        // Where none can be used the first one is shown: then the handshake fails
-        // for what it fails, in the peer's eyes too.
-        let usable = || self.0.iter().find(usable);
-        found.or_else(usable).or(self.0.first()).cloned()
+        let found = self.0.iter().find(|key| is_usable(key) && is_named(key));
+        // If the peer can use none, present the first one: the handshake then fails with an error
+        // that also tells the peer why.
+        let is_usable = || self.0.iter().find(is_usable);
+        found.or_else(is_usable).or(self.0.first()).cloned()
     }
 }
 

@@ -1,49 +1,48 @@
 //! What a user may publish and subscribe to.
 //!
-//! [`Rules`] are what the operator wrote, [`Permissions`] the same for one
-//! login, with the templates filled in. They only judge; sessions keep the
-//! verdicts, and deliveries ask through [`super::delivery_filter`].
+//! [`Rules`] are as configured; [`Permissions`] are the rules of one login, with the templates
+//! replaced. They only decide: sessions cache the decisions, and deliveries are checked by
+//! [`super::delivery_filter`].
 
 use std::time::Duration;
 
 use crate::subject::{is_subset, is_valid, is_wildcard, matches, overlap};
 
-/// The template for the common name of the client's certificate.
+/// The template that stands for the common name of the client's certificate.
 pub const CERTNAME: &str = "{{certname}}";
-/// The template for the user's name.
+/// The template that stands for the user's name.
 pub const USER: &str = "{{user}}";
 
-/// What the operator wrote for a user; the default permits everything.
+/// The configured permissions of a user; the default permits everything.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct Rules {
-    /// Where to publish.
+    /// Subjects to publish to.
     pub publish: SubjectRules,
-    /// What to subscribe to.
+    /// Subjects to subscribe to.
     pub subscribe: SubjectRules,
-    /// Publishing to the reply subjects of what was received.
+    /// Permission to publish to the reply subjects of received messages.
     pub responses: Option<Responses>,
 }
 
-/// Subjects that are permitted, and those that are not in spite of it.
+/// Allowed subjects, and exceptions to them.
 #[derive(Clone, Debug, Default, Eq, Hash, PartialEq)]
 pub struct SubjectRules {
-    /// Permitted; `None` is everything.
+    /// Allowed; `None` allows everything.
     pub allow: Option<Vec<Pattern>>,
-    /// Not permitted.
+    /// Denied, even if allowed above.
     pub deny: Vec<Pattern>,
 }
 
-/// A subject, wildcards and templates included.
+/// A subject, which may have wildcards and templates.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct Pattern {
     /// The subject.
     pub subject: String,
-    /// The queue group that it is limited to; wildcards stand for tokens of
-    /// its name.
+    /// The queue group that it is limited to; its name may have wildcards.
     pub queue: Option<String>,
 }
 
-/// How far responses are permitted.
+/// Limits of responses (`allow_responses`).
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct Responses {
     /// Messages per reply subject; `None` is unlimited.
@@ -61,9 +60,9 @@ impl Default for Responses {
     }
 }
 
-/// What the templates stand for in one login.
+/// The values of the templates in one login.
 #[derive(Clone, Copy, Debug)]
-pub struct Names<'a> {
+pub struct TemplateValues<'a> {
     /// The user's name.
     pub user: &'a str,
     /// The common name of the client's certificate; empty if there is none.
@@ -71,9 +70,9 @@ pub struct Names<'a> {
 }
 
 impl Pattern {
-    /// `SUBJECT`, or `SUBJECT QUEUE` where `with_queue`.
+    /// Parses `SUBJECT`, or also `SUBJECT QUEUE` if `with_queue`.
     ///
-    /// # Errors
+    ///  # Errors
     ///
     /// What is wrong with it.
     pub fn parse(text: &str, with_queue: bool) -> Result<Self, String> {
@@ -88,8 +87,8 @@ impl Pattern {
         if !is_valid(subject.as_bytes()) {
             return Err(format!("{subject:?} is not a subject"));
         }
-        let bare = subject.replace(CERTNAME, "").replace(USER, "");
-        if bare.contains("{{") || bare.contains("}}") {
+        let without_templates = subject.replace(CERTNAME, "").replace(USER, "");
+        if without_templates.contains("{{") || without_templates.contains("}}") {
             return Err(format!(
                 "{subject:?} has an unknown template; known are {CERTNAME} and {USER}"
             ));
@@ -104,8 +103,8 @@ impl Pattern {
         self.subject.contains("{{")
     }
 
-    /// The pattern for these names. The error names what cannot stand in it.
-    fn filled(&self, names: Names<'_>) -> Result<Self, String> {
+    /// Replaces the templates. The error says which value cannot be part of a subject.
+    fn filled(&self, names: TemplateValues<'_>) -> Result<Self, String> {
         let mut subject = self.subject.clone();
         for (template, name) in [(CERTNAME, names.certname), (USER, names.user)] {
             if !subject.contains(template) {
@@ -120,7 +119,7 @@ impl Pattern {
         })
     }
 
-    fn takes_queue(&self, queue: Option<&[u8]>) -> bool {
+    fn matches_queue(&self, queue: Option<&[u8]>) -> bool {
         match (&self.queue, queue) {
             (Some(wanted), Some(queue)) => {
                 wanted.as_bytes() == queue || is_subset(queue, wanted.as_bytes())
@@ -130,11 +129,12 @@ impl Pattern {
     }
 }
 
-/// A name goes into a subject as it is, dots included: it must not bring
-/// wildcards, blanks or empty tokens along.
+/// A name is inserted into the subject as it is, dots included. It must not add wildcards, blanks
+/// or empty tokens.
 fn check_name(template: &str, name: &str) -> Result<(), String> {
-    let is_strange = |c: char| c.is_whitespace() || c.is_control() || "*>{}".contains(c);
-    match is_valid(name.as_bytes()) && !is_wildcard(name.as_bytes()) && !name.contains(is_strange) {
+    let is_forbidden = |c: char| c.is_whitespace() || c.is_control() || "*>{}".contains(c);
+    match is_valid(name.as_bytes()) && !is_wildcard(name.as_bytes()) && !name.contains(is_forbidden)
+    {
         true => Ok(()),
         false if name.is_empty() => Err(format!("there is no name for {template}")),
         false => Err(format!("{name:?} cannot stand for {template} in a subject")),
@@ -143,7 +143,7 @@ fn check_name(template: &str, name: &str) -> Result<(), String> {
 
 impl Rules {
     /// Whether some pattern depends on who logs in.
-    pub fn have_templates(&self) -> bool {
+    pub fn has_templates(&self) -> bool {
         let SubjectRules { allow, deny } = &self.publish;
         let publish = allow.iter().flatten().chain(deny);
         let SubjectRules { allow, deny } = &self.subscribe;
@@ -153,10 +153,10 @@ impl Rules {
 
     /// The permissions of one login.
     ///
-    /// # Errors
+    ///  # Errors
     ///
-    /// A name that cannot stand in a subject: which, and for what.
-    pub fn for_login(&self, names: Names<'_>) -> Result<Permissions, String> {
+    /// The name that cannot be part of a subject, and its template.
+    pub fn for_login(&self, names: TemplateValues<'_>) -> Result<Permissions, String> {
         let fill = |patterns: &[Pattern]| -> Result<Vec<Pattern>, String> {
             patterns
                 .iter()
@@ -171,7 +171,7 @@ impl Rules {
         };
         let mut publish = fill_both(&self.publish)?;
         if self.responses.is_some() {
-            // Who may respond may not publish at will unless it says so.
+            // A user with `allow_responses` may publish nothing else unless the rules allow it.
             publish.allow.get_or_insert_default();
         }
         Ok(Permissions {
@@ -182,7 +182,7 @@ impl Rules {
     }
 }
 
-/// What one login may do.
+/// The permissions of one login.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Permissions {
     publish: SubjectRules,
@@ -190,20 +190,19 @@ pub struct Permissions {
     responses: Option<Responses>,
 }
 
-/// What comes of a subscription.
+/// The decision about a subscription.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
-pub enum Subscribing {
+pub enum SubscribeDecision {
     /// It is permitted.
     Allow,
-    /// It is permitted, and takes subjects that are denied: each delivery is to
-    /// be judged.
-    AllowSome,
+    /// Permitted, but the subscription also matches denied subjects: each delivery must be checked.
+    AllowFiltered,
     /// It is not permitted.
     Deny,
 }
 
 impl Permissions {
-    /// Whether `subject` may be published to, responses left out.
+    /// Whether `subject` may be published to. Does not consider responses.
     pub fn may_publish(&self, subject: &[u8]) -> bool {
         let is_in = |patterns: &[Pattern]| {
             let mut patterns = patterns.iter();
@@ -212,66 +211,66 @@ impl Permissions {
         self.publish.allow.as_deref().is_none_or(is_in) && !is_in(&self.publish.deny)
     }
 
-    /// What may be published, responses left out.
+    /// The rules for publishing. Does not include responses.
     pub fn publish(&self) -> &SubjectRules {
         &self.publish
     }
 
-    /// What may be subscribed to.
+    /// The rules for subscribing.
     pub fn subscribe(&self) -> &SubjectRules {
         &self.subscribe
     }
 
     /// Whether some publish can be refused.
-    pub fn limit_publishing(&self) -> bool {
+    pub fn restricts_publishing(&self) -> bool {
         self.publish.allow.is_some() || !self.publish.deny.is_empty()
     }
 
-    /// How far responses are permitted; `None`: not at all.
+    /// The limits of responses; `None`: responses are not permitted.
     pub fn responses(&self) -> Option<Responses> {
         self.responses
     }
 
-    /// Whether `subject` may be subscribed to, in `queue` if there is one. All
-    /// that the subscription takes must be permitted; what is denied in part
-    /// only is kept from it when it is delivered.
-    pub fn judge_subscription(&self, subject: &[u8], queue: Option<&[u8]>) -> Subscribing {
+    /// Whether `subject` may be subscribed to, in `queue` if there is one. Every subject that the
+    /// subscription matches must be allowed; if only some of them are denied, their messages are
+    /// withheld at delivery.
+    pub fn check_subscription(&self, subject: &[u8], queue: Option<&[u8]>) -> SubscribeDecision {
         if let Some(allow) = &self.subscribe.allow {
             let around = |pattern: &&Pattern| is_subset(subject, pattern.subject.as_bytes());
             let (mut plain, mut of_queues, mut of_this_queue) = (false, false, false);
             for pattern in allow.iter().filter(around) {
                 plain |= pattern.queue.is_none();
                 of_queues |= pattern.queue.is_some();
-                of_this_queue |= pattern.takes_queue(queue);
+                of_this_queue |= pattern.matches_queue(queue);
             }
-            // Where queue groups are named for the subject, only those may.
+            // If rules name queue groups for the subject, only those groups are allowed.
             let allowed = match queue.is_some() && of_queues {
                 true => of_this_queue,
                 false => plain,
             };
             if !allowed {
-                return Subscribing::Deny;
+                return SubscribeDecision::Deny;
             }
         }
-        let denies = |pattern: &&Pattern| pattern.queue.is_none() || pattern.takes_queue(queue);
-        let mut verdict = Subscribing::Allow;
+        let denies = |pattern: &&Pattern| pattern.queue.is_none() || pattern.matches_queue(queue);
+        let mut verdict = SubscribeDecision::Allow;
         for pattern in self.subscribe.deny.iter().filter(denies) {
             let pattern = pattern.subject.as_bytes();
             if matches(pattern, subject) {
-                return Subscribing::Deny;
+                return SubscribeDecision::Deny;
             }
             if overlap(pattern, subject) {
-                verdict = Subscribing::AllowSome;
+                verdict = SubscribeDecision::AllowFiltered;
             }
         }
         verdict
     }
 
-    /// Whether a message to `subject` may be delivered to a subscription in
-    /// `queue`; asked for those that are [`Subscribing::AllowSome`].
+    /// Whether a message to `subject` may be delivered to a subscription in `queue`. Needed only
+    /// for those that are [`SubscribeDecision::AllowFiltered`].
     pub fn may_receive(&self, subject: &[u8], queue: Option<&[u8]>) -> bool {
         !self.subscribe.deny.iter().any(|pattern| {
-            (pattern.queue.is_none() || pattern.takes_queue(queue))
+            (pattern.queue.is_none() || pattern.matches_queue(queue))
                 && matches(pattern.subject.as_bytes(), subject)
         })
     }
@@ -281,7 +280,7 @@ impl Permissions {
 mod tests {
     use super::*;
 
-    /// The permissions of one who may publish to `subject` only.
+    /// Permissions to publish to `subject` only.
     fn publishing(subject: &str, user: &str, certname: &str) -> Result<Permissions, String> {
         let rules = Rules {
             publish: SubjectRules {
@@ -290,12 +289,12 @@ mod tests {
             },
             ..Rules::default()
         };
-        assert!(rules.have_templates(), "{subject}");
-        rules.for_login(Names { user, certname })
+        assert!(rules.has_templates(), "{subject}");
+        rules.for_login(TemplateValues { user, certname })
     }
 
     #[test]
-    fn templates_stand_for_names_as_they_are() {
+    fn templates_are_replaced_by_names_unchanged() {
         for (subject, own, others) in [
             (
                 "n.{{certname}}",
@@ -312,9 +311,9 @@ mod tests {
         }
     }
 
-    /// Class "permission maths": a name cannot widen the rule it stands in.
+    /// Security: a name cannot widen the rule that it is inserted into.
     #[test]
-    fn names_that_would_widen_a_rule_are_refused() {
+    fn names_that_would_widen_a_rule_are_rejected() {
         for name in [
             "",
             "*",
@@ -342,10 +341,10 @@ mod tests {
                 assert!(publishing(&subject.replace("certname", "user"), name, "n").is_err());
             }
         }
-        // Without the template any name will do.
+        // Without the template any name is accepted.
         let rules = Rules::default();
-        assert!(!rules.have_templates());
-        let names = Names {
+        assert!(!rules.has_templates());
+        let names = TemplateValues {
             user: "*",
             certname: ">",
         };
@@ -353,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn templates_that_are_not_known_are_refused() {
+    fn unknown_templates_are_rejected() {
         for subject in [
             "n.{{host}}",
             "n.{{certname",

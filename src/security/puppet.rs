@@ -1,8 +1,7 @@
-//! Where this host's Puppet agent keeps its certificate, and what comes with it.
+//! Finds the certificate, key, CA and CRL of this host's Puppet agent, for `tls { puppet: true }`.
 //!
-//! `tls { puppet: true }` ends here. Puppet itself is not asked: its settings
-//! are read from the places of Puppet 5 to 8, those of Debian's packages
-//! included, and its files lie in one layout below `ssldir`.
+//! Puppet itself is not run: its settings are read from the places that Puppet 5 to 8 use,
+//! including Debian's packages, and its files have a fixed layout below `ssldir`.
 
 use std::{
     fs,
@@ -15,38 +14,36 @@ use super::{
     options::{CertificateFiles, TlsOptions},
 };
 
-/// Puppet's settings, in the order they are looked for.
+/// Files with Puppet's settings, in the order they are tried.
 const SETTINGS: &[&str] = &[
     "/etc/puppetlabs/puppet/puppet.conf",
     "/etc/puppet/puppet.conf",
 ];
 
-/// Where `ssldir` is if no settings say so: of Puppet's own packages, of
-/// Debian's, and of old ones.
+/// Defaults of `ssldir`: of Puppet's own packages, of Debian's, and of old ones.
 const SSL_DIRS: &[&str] = &[
     "/etc/puppetlabs/puppet/ssl",
     "/var/lib/puppet/ssl",
     "/etc/puppet/ssl",
 ];
 
-/// Where `vardir` is if no settings say so: of Puppet's own packages, of
-/// Debian's, and of old ones.
+/// Defaults of `vardir`: of Puppet's own packages, of Debian's, and of old ones.
 const VAR_DIRS: &[&str] = &[
     "/opt/puppetlabs/puppet/cache",
     "/var/cache/puppet",
     "/var/lib/puppet",
 ];
 
-/// Sections of the settings that matter, the strongest first: those that the
-/// agent goes by, whose certificate it is.
+/// Sections of the settings that matter, by precedence: those that the agent uses, since the
+/// certificate is the agent's.
 const SECTIONS: &[&str] = &["agent", "main"];
 
-/// Fills a block with the files of this host's Puppet agent, and asks clients
-/// for certificates of the same CA. What the block names itself stays.
+/// Completes a block with the files of this host's Puppet agent, and requires clients to have
+/// certificates of the same CA. What the block names itself stays.
 ///
-/// # Errors
+///  # Errors
 ///
-/// What was not found, and where it was looked for.
+/// What was not found, and where it was searched.
 pub(super) fn complete(options: &mut TlsOptions) -> Result<(), TlsError> {
     let settings = Settings::find();
     let ssl_dir = ssl_dir(options, &settings)?;
@@ -104,8 +101,8 @@ fn ssl_dir(options: &TlsOptions, settings: &Settings) -> Result<PathBuf, TlsErro
     )))
 }
 
-/// The name of this host's certificate: as the settings say, else the one that
-/// there is a certificate and a key of, the host's own name preferred.
+/// The name of this host's certificate: the configured one, otherwise the only one found, or the
+/// one with the host's own name if there are several.
 fn certname(settings: &Settings, ssl_dir: &Path) -> Result<String, TlsError> {
     if let Some(name) = settings.get("certname") {
         return Ok(name.to_lowercase());
@@ -144,16 +141,16 @@ fn host_name() -> String {
     name.trim().to_lowercase()
 }
 
-/// The settings that were found: section, name, value.
+/// Puppet's settings: section, name, value.
 #[derive(Default)]
 struct Settings {
-    /// The folder of the file.
+    /// The folder of the settings file.
     confdir: PathBuf,
     entries: Vec<(String, String, String)>,
 }
 
 impl Settings {
-    /// Those of the first file that is there.
+    /// Reads the first file that exists.
     fn find() -> Self {
         let found = SETTINGS.iter().find_map(|file| {
             let text = fs::read_to_string(file).ok()?;
@@ -173,7 +170,7 @@ impl Settings {
             if let Some(name) = line.strip_prefix('[').and_then(|l| l.strip_suffix(']')) {
                 section = name.trim().to_lowercase();
             } else if let Some((name, value)) = line.split_once('=') {
-                // Braces behind a value set its owner.
+                // Braces after a value set the owner of the file.
                 let value = value.split('{').next().unwrap_or_default().trim();
                 let value = value.trim_matches(['"', '\'']);
                 entries.push((section.clone(), name.trim().to_owned(), value.to_owned()));
@@ -185,7 +182,7 @@ impl Settings {
         }
     }
 
-    /// The value of a setting in the strongest section that has it.
+    /// The value of a setting in the first section that has it.
     fn get(&self, name: &str) -> Option<&str> {
         SECTIONS.iter().find_map(|section| {
             let mut found = self.entries.iter().rev();
@@ -194,8 +191,8 @@ impl Settings {
         })
     }
 
-    /// `ssldir`; it may be told by other settings. Of several places where it
-    /// may be, the one that is there.
+    /// `ssldir`, which may refer to other settings. If several folders are possible, the one that
+    /// exists.
     fn ssl_dir(&self) -> Option<PathBuf> {
         let value = self.get("ssldir")?;
         let confdir = self.confdir.display().to_string();
@@ -204,11 +201,14 @@ impl Settings {
             Some(vardir) => vec![vardir],
             None => VAR_DIRS.to_vec(),
         };
-        let mut places = var_dirs
+        let mut candidates = var_dirs
             .into_iter()
             .map(|vardir| PathBuf::from(value.replace("$vardir", vardir)));
-        let is_there = |place: &PathBuf| place.join("certs").is_dir();
-        places.clone().find(is_there).or_else(|| places.next())
+        let exists = |place: &PathBuf| place.join("certs").is_dir();
+        candidates
+            .clone()
+            .find(exists)
+            .or_else(|| candidates.next())
     }
 
     /// A file that the settings name.
@@ -219,7 +219,7 @@ impl Settings {
             .replace("$certdir", &format!("{folder}/certs"))
             .replace("$privatekeydir", &format!("{folder}/private_keys"))
             .replace("$ssldir", &folder);
-        // What refers to yet other settings is left to the layout.
+        // A value that refers to further settings is ignored; the standard layout is used instead.
         (!value.contains('$')).then(|| value.into())
     }
 }
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn the_agent_s_section_is_stronger_than_main() {
+    fn the_agent_section_overrides_main() {
         let settings = Settings::parse(
             Path::new("/etc/puppet/puppet.conf"),
             "certname = a # why\n[main]\nssldir = $confdir/tls { owner = service }\n[agent]\n\
@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_settings_name_are_taken_from_there() {
+    fn files_named_in_the_settings_are_used() {
         let settings = Settings::parse(
             Path::new("puppet.conf"),
             "vardir = /v\nssldir = $vardir/ssl\nhostcert = $certdir/x-$certname.pem\n\
@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_setting_the_only_certificate_is_the_host_s() {
+    fn without_certname_the_only_certificate_is_used() {
         let settings = Settings::default();
         let one = folder(&["ca.pem", "strange-node.pem"]);
         assert_eq!(certname(&settings, one.path()).unwrap(), "strange-node");

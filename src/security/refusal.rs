@@ -1,49 +1,47 @@
-//! Why a peer was not let in: for counters and the log. The peer itself is told
-//! none of it. [`super::authentication`] decides; the client's login counts and
-//! logs it.
+//! Why a login was refused, for counters and the log. [`super::authentication`] decides; the
+//! client's login counts and logs it.
 
 use std::fmt;
 
-/// Why a peer was not let in. The texts are for the operator: the peer is told
-/// none of them.
+/// Why a login was refused. The texts are for the operator: the peer sees none of them.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub enum Refusal {
-    /// The user may not connect in this way.
+    /// The user's `allowed_connection_types` do not include this way to connect.
     ConnectionType,
-    /// It asked for an account, which only the operator gives.
+    /// The client asked for an account; only the configuration assigns accounts.
     ForeignAccount,
-    /// It showed no certificate, and users are known by theirs.
+    /// The client sent no certificate, and users are identified by theirs.
     NoCertificate,
-    /// Its certificate names no user: the certificate's subject.
+    /// The certificate names no user. Holds the certificate's subject.
     UnmappedCertificate(String),
-    /// No user has that key.
+    /// No user has this key.
     UnknownKey,
-    /// It did not sign with the key, or there was nothing to sign.
+    /// The nonce was not signed, or there was none to sign.
     NoSignature,
-    /// The signature is not that of the key.
+    /// The signature was not made with the key.
     WrongSignature,
-    /// A name of it cannot stand in its permissions: what is wrong with it.
+    /// A name of the client cannot be part of a subject in its permissions. Holds what is wrong.
     Name(String),
-    /// It showed a JWT and nothing else; operator mode is not served.
+    /// The client sent a JWT and nothing else; operator mode is not supported.
     Jwt,
-    /// It showed nothing.
+    /// The client sent no credentials.
     NoCredentials,
-    /// It did something else before it logged in.
+    /// The client sent another operation before it logged in.
     NotLoggedIn,
-    /// It did not log in in time.
+    /// The client did not log in in time.
     Timeout,
     /// The user's account does not exist.
     UnknownAccount,
-    /// There is no such user.
+    /// There is no user of this name.
     UnknownUser,
-    /// The password is not the user's.
+    /// The password is wrong.
     WrongPassword,
-    /// The token is not the one.
+    /// The token is wrong.
     WrongToken,
 }
 
 impl Refusal {
-    /// The reason as counters name it.
+    /// The name in counters.
     pub fn name(&self) -> &'static str {
         match self {
             Self::ConnectionType => "connection_type",

@@ -1,7 +1,5 @@
-//! The reply subjects that a user may publish to because it got a request.
-//!
-//! Deliveries grant, publishes use up; both only for users whose permissions
-//! say `allow_responses`.
+//! The reply subjects that a user may publish to because it received a request (`allow_responses`).
+//! Deliveries add them, publishes use them up.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -11,25 +9,25 @@ use parking_lot::Mutex;
 use super::permissions::Responses;
 use crate::telemetry::{
     MonotonicMillis,
-    held::{Pool, Share, allocated},
+    pool::{Pool, Share, allocated},
 };
 
-/// Reply subjects that one connection remembers; with more the oldest is
-/// forgotten. Bounds what requests that nobody answers can hold.
+/// Limit of reply subjects per connection; the oldest is dropped for a new one. Bounds the memory
+/// of requests that are never answered.
 const GRANTS_MAX: usize = 32 * 1024;
 
-/// Bytes of them: as many subjects of some length that is usual.
+/// Limit of their bytes: enough for as many subjects of usual length.
 const GRANTED_MAX: usize = 8 * 1024 * 1024;
 
-/// Bytes of those of all connections.
+/// Limit of their bytes over all connections.
 pub static POOL: Pool = Pool::new(64 * 1024 * 1024);
 
-/// Bytes of one besides its subject: its places in table and line, which are half
-/// full to full.
+/// Bytes of one grant besides its subject: its slots in the map and the queue, which are half full
+/// to full.
 const GRANT_LEN: usize =
     (size_of::<(Arc<[u8]>, Grant)>() + 1 + size_of::<(Arc<[u8]>, u64)>()) * 3 / 2;
 
-/// What one connection may respond to.
+/// The reply subjects that one connection may publish to.
 pub struct Grants {
     rules: Responses,
     known: Mutex<Known>,
@@ -39,8 +37,8 @@ pub struct Grants {
 #[derive(Default)]
 struct Known {
     grants: HashMap<Arc<[u8]>, Grant>,
-    /// Reply subjects by the time of their grant; one that was granted anew or
-    /// used up stays until its turn comes.
+    /// Reply subjects by the time of their grant. One that was granted again or used up stays until
+    /// it reaches the front.
     order: VecDeque<(Arc<[u8]>, u64)>,
     last_number: u64,
 }
@@ -61,16 +59,16 @@ impl Grants {
         }
     }
 
-    /// A request with this reply subject was delivered.
+    /// Records that a request with this reply subject was delivered.
     pub fn grant(&self, reply: &[u8], now: MonotonicMillis) {
         let mut known = self.known.lock();
         known.forget(
-            |known, at| known.order.len() >= GRANTS_MAX || self.is_over(at, now),
+            |known, at| known.order.len() >= GRANTS_MAX || self.is_expired(at, now),
             &self.share,
         );
         let len = GRANT_LEN + allocated(2 * size_of::<usize>() + reply.len());
-        // The oldest make room.
-        while self.share.bytes() + len > GRANTED_MAX || !self.share.hold(len) {
+        // Drop the oldest ones to make space.
+        while self.share.bytes() + len > GRANTED_MAX || !self.share.reserve(len) {
             if !known.forget_oldest(&self.share) {
                 return;
             }
@@ -88,14 +86,13 @@ impl Grants {
         known.order.push_back((reply, number));
     }
 
-    /// Whether a publish to this subject is a response that is permitted; uses
-    /// it up.
+    /// Whether a publish to this subject is a permitted response. Uses it up.
     pub fn take(&self, subject: &[u8], now: MonotonicMillis) -> bool {
         let mut known = self.known.lock();
         let Some(grant) = known.grants.get_mut(subject) else {
             return false;
         };
-        let valid = grant.left > 0 && !self.is_over(grant.at, now);
+        let valid = grant.left > 0 && !self.is_expired(grant.at, now);
         if self.rules.max.is_some() {
             grant.left = grant.left.saturating_sub(1);
         }
@@ -105,18 +102,18 @@ impl Grants {
         valid
     }
 
-    /// Forgets all: the connection has ended. Publishers may remember its
-    /// subscriptions for a while.
+    /// Drops all grants, when the connection has ended. Publishers may still have its subscriptions
+    /// in their caches.
     pub fn clear(&self) {
         let mut known = self.known.lock();
         let forgotten = std::mem::take(&mut *known);
-        // Under the lock: what is granted behind it is counted anew.
-        self.share.give_all_back();
+        // Under the lock, so that later grants are counted correctly.
+        self.share.release_all();
         drop(known);
         drop(forgotten);
     }
 
-    fn is_over(&self, at: MonotonicMillis, now: MonotonicMillis) -> bool {
+    fn is_expired(&self, at: MonotonicMillis, now: MonotonicMillis) -> bool {
         self.rules
             .expires
             .is_some_and(|expires| at.until(now) > expires)
@@ -124,24 +121,24 @@ impl Grants {
 }
 
 impl Known {
-    /// Forgets the oldest grants as long as `is_over` says so of their time.
-    fn forget(&mut self, is_over: impl Fn(&Self, MonotonicMillis) -> bool, share: &Share) {
+    /// Drops the oldest grants for which `is_expired` holds.
+    fn forget(&mut self, is_expired: impl Fn(&Self, MonotonicMillis) -> bool, share: &Share) {
         while let Some((reply, number)) = self.order.front() {
             let current = self.grants.get(reply);
             let current = current.filter(|grant| grant.number == *number);
-            if current.is_some_and(|grant| !is_over(self, grant.at)) {
+            if current.is_some_and(|grant| !is_expired(self, grant.at)) {
                 return;
             }
             self.forget_oldest(share);
         }
     }
 
-    /// Forgets the one at the front of the line. Returns whether there was one.
+    /// Drops the grant at the front of the queue. Returns whether there was one.
     fn forget_oldest(&mut self, share: &Share) -> bool {
         let Some((reply, number)) = self.order.pop_front() else {
             return false;
         };
-        share.give_back(GRANT_LEN + allocated(2 * size_of::<usize>() + reply.len()));
+        share.release(GRANT_LEN + allocated(2 * size_of::<usize>() + reply.len()));
         let current = self.grants.get(&reply);
         if current.is_some_and(|grant| grant.number == number) {
             self.grants.remove(&reply);
@@ -161,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_ends_with_its_messages() {
+    fn a_grant_permits_a_limited_number_of_messages() {
         let grants = Grants::new(Responses {
             max: Some(2),
             expires: None,
@@ -170,7 +167,7 @@ mod tests {
         assert!(!grants.take(b"other", at(0)));
         assert!(grants.take(b"r", at(9999)) && grants.take(b"r", at(9999)));
         assert!(!grants.take(b"r", at(9999)));
-        // Two requests with one reply subject may both be answered.
+        // Two requests with the same reply subject may both be answered.
         let once = Grants::new(Responses::default());
         once.grant(b"r", at(0));
         once.grant(b"r", at(0));
@@ -178,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_ends_with_its_time() {
+    fn a_grant_expires() {
         let grants = Grants::new(Responses {
             max: None,
             expires: Some(Duration::from_secs(10)),
@@ -190,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn grants_are_limited_in_number() {
         let grants = Grants::new(Responses::default());
         let many = 2 * GRANTS_MAX as u64;
         for n in 0..many {
@@ -210,9 +207,9 @@ mod tests {
         grants.grant(b"late", at(1000));
         assert_eq!(grants.known.lock().order.len(), 1, "the old ones are over");
     }
-    /// Long reply subjects take no more than short ones: fewer are remembered.
+    /// Long reply subjects use no more memory than short ones: fewer are kept.
     #[test]
-    fn what_is_remembered_is_bounded_in_bytes() {
+    fn grants_are_limited_in_bytes() {
         let grants = Grants::new(Responses::default());
         let long = |number: u32| format!("{number}.{}", "x".repeat(30_000));
         for number in 0..1000 {

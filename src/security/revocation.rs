@@ -1,7 +1,7 @@
-//! Who is revoked, according to the CRL files.
+//! Which certificates the CRL files revoke.
 //!
-//! Handshakes ask the CRLs through rustls. [`Revocations`] answers the same for
-//! connections that were let in before a CRL came.
+//! Handshakes check the CRLs through rustls. [`Revocations`] does the same for connections that
+//! were accepted before a new CRL was loaded.
 
 use std::{
     collections::{HashMap, HashSet},
@@ -27,22 +27,22 @@ use super::{
     files::{self, TlsError},
     options::{ExpiredCrl, TlsOptions},
     own_certificates::OwnCertificates,
-    validity::{Term, earliest},
+    validity::{ValidityPeriod, earliest},
 };
 
 /// The CRLs of a `tls` block.
 #[derive(Default)]
 pub struct Revocations {
-    /// As rustls wants them.
+    /// In the form that rustls needs.
     pub(super) crls: Vec<CertificateRevocationListDer<'static>>,
-    /// Every revoked certificate.
+    /// All revoked certificates.
     revoked: HashSet<Listed>,
-    /// The CAs that are revoked themselves: subjects as DER and as text.
+    /// The CAs that are revoked themselves: subject as DER and as text.
     revoked_authorities: HashMap<Box<[u8]>, String>,
-    /// Of the one whose successor is due first.
-    pub(super) term: Option<Term>,
+    /// The validity period of the CRL that must be renewed first.
+    pub(super) period: Option<ValidityPeriod>,
     pub(super) warnings: Vec<TlsError>,
-    /// Those of the warnings that no other finding tells.
+    /// The warnings that no other finding covers.
     pub(super) gaps: Vec<TlsError>,
 }
 
@@ -52,10 +52,10 @@ impl fmt::Debug for Revocations {
     }
 }
 
-/// Who of a chain is revoked.
+/// Which certificate of a chain is revoked.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Revoked {
-    /// The subject of the first certificate that is not believed for it.
+    /// The subject of the first certificate that is not trusted because of it.
     pub subject: String,
     /// The CA that is revoked, if it is not that certificate itself.
     pub authority: Option<String>,
@@ -70,7 +70,7 @@ impl fmt::Display for Revoked {
     }
 }
 
-/// How a CRL names a certificate: issuer and serial number, as DER.
+/// How a CRL identifies a certificate: issuer and serial number, as DER.
 type Listed = (Box<[u8]>, Box<[u8]>);
 
 impl Revocations {
@@ -98,20 +98,20 @@ impl Revocations {
             .clone()
             .filter_map(|chain| Some(parse(chain.first()?).ok()?.issuer().as_raw().into()))
             .collect();
-        // Those between the own certificate and ca_file sign peers' ones, too.
-        let between = chains.filter_map(|chain| chain.get(1..)).flatten();
-        let mut looked_at = HashSet::new();
+        // The CAs between the broker's certificate and ca_file sign peers' certificates as well.
+        let intermediates = chains.filter_map(|chain| chain.get(1..)).flatten();
+        let mut checked = HashSet::new();
         for authority in authorities
             .iter()
-            .chain(between)
+            .chain(intermediates)
             .filter_map(|der| parse(der).ok())
         {
             let raw: Box<[u8]> = authority.subject().as_raw().into();
-            if !looked_at.insert(raw.clone()) {
+            if !checked.insert(raw.clone()) {
                 continue;
             }
             let name = rfc2253(authority.subject());
-            // Peers have certificates of the CA that signed the own one, as a rule.
+            // Peers usually have certificates of the CA that signed the broker's own.
             let severe = options.verify && signers.contains(&raw);
             let gap = if found.is_listed(&authority) {
                 found.revoked_authorities.insert(raw.clone(), name.clone());
@@ -139,7 +139,7 @@ impl Revocations {
         Ok(found)
     }
 
-    /// Reads one CRL; returns its issuer.
+    /// Adds one CRL; returns its issuer.
     fn add(
         &mut self,
         file: &Path,
@@ -155,12 +155,12 @@ impl Revocations {
             return Err(TlsError::in_file(file, version_1(&issuer)));
         }
         if let Some(next) = crl.next_update().map(time) {
-            let term = Term {
+            let period = ValidityPeriod {
                 name: issuer.clone(),
                 from: time(crl.last_update()),
                 until: next,
             };
-            self.term = earliest(self.term.take(), term);
+            self.period = earliest(self.period.take(), period);
             if next < now {
                 let effect = match expired {
                     ExpiredCrl::Reject => {
@@ -209,18 +209,18 @@ impl Revocations {
         None
     }
 
-    /// Certificates that the CRLs name.
+    /// Number of certificates that the CRLs revoke.
     pub fn len(&self) -> usize {
         self.revoked.len()
     }
 
-    /// Whether the CRLs name nobody.
+    /// Whether the CRLs revoke nothing.
     pub fn is_empty(&self) -> bool {
         self.revoked.is_empty()
     }
 
     fn is_listed(&self, certificate: &X509Certificate<'_>) -> bool {
-        // Serial numbers are compared as both sides encode them: DER has one way.
+        // Serial numbers are compared as encoded: DER has a single encoding for each.
         let key = (
             certificate.issuer().as_raw().into(),
             certificate.raw_serial().into(),
@@ -229,7 +229,7 @@ impl Revocations {
     }
 }
 
-/// Whether handshakes can go by a CRL, asked of the library that will.
+/// Checks that handshakes can use a CRL, by the library that will use it.
 fn check_usable(
     file: &Path,
     crl: &CertificateRevocationListDer<'static>,
@@ -265,7 +265,7 @@ fn version_1(issuer: &str) -> String {
     )
 }
 
-/// What is wrong with a CRL, in words.
+/// What is wrong with a CRL, as text.
 fn explain(error: &CertRevocationListError) -> String {
     use CertRevocationListError as E;
     let text = match error {

@@ -1,8 +1,8 @@
-//! Passwords and tokens as the operator wrote them: plain, or a bcrypt hash.
+//! Passwords and tokens as configured: plain text or a bcrypt hash.
 //!
-//! All secrets of the configuration are of this type: those of clients, of the
-//! cluster and of the monitoring port. Memory is not wiped after use, because the
-//! text of the file that holds them is not either.
+//! All secrets of the configuration have this type: those of clients, of the cluster and of the
+//! monitoring port. Memory is not wiped after use, because the text of the configuration file is
+//! not either.
 
 use std::{fmt, str::FromStr};
 
@@ -12,20 +12,20 @@ use aws_lc_rs::{
 };
 use bcrypt::HashParts;
 
-/// A hash that no password has, of the usual cost: compared with when there is
-/// nothing to compare with, so that an unknown user takes as long as a known one.
-const NOBODYS_HASH: &str = "$2a$11$abcdefghijklmnopqrstuudjoshsIZ5vIFeg3JkRnFnUOCrm..Sui";
+/// A hash of the usual cost that no password has. It is compared with when the user is unknown, so
+/// that this takes as long as for a known user.
+const DUMMY_HASH: &str = "$2a$11$abcdefghijklmnopqrstuudjoshsIZ5vIFeg3JkRnFnUOCrm..Sui";
 
-/// A password or a token. Never shown: not by `Debug` either.
+/// A password or a token. `Debug` does not show it.
 #[derive(Clone, Default, Eq, Hash, PartialEq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// A secret that clients show: plain, or its hash.
+    /// A secret that clients send: plain text, or its hash.
     ///
-    /// # Errors
+    ///  # Errors
     ///
-    /// It begins like a bcrypt hash and is none, so that nobody could log in.
+    /// It begins like a bcrypt hash but is none, so that no login could succeed.
     pub fn new(text: &str) -> Result<Self, String> {
         let secret = Self(text.to_owned());
         match secret.is_hash() && HashParts::from_str(text).is_err() {
@@ -34,12 +34,12 @@ impl Secret {
         }
     }
 
-    /// A secret that has to be known as it is: because it is sent, or because it
-    /// is compared too often for a hash.
+    /// A secret that must be known in plain text: because it is sent, or because it is compared too
+    /// often for a hash.
     ///
-    /// # Errors
+    ///  # Errors
     ///
-    /// It is a hash, so that nobody could log in.
+    /// It is a hash, so that no login could succeed.
     pub fn plain(text: &str) -> Result<Self, String> {
         let secret = Self(text.to_owned());
         match secret.is_hash() {
@@ -48,17 +48,17 @@ impl Secret {
         }
     }
 
-    /// The text, for who has to send it.
+    /// The text, for sending it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
 
-    /// What stands in for the password of a user who does not exist.
-    pub(super) fn nobodys() -> Self {
-        Self(NOBODYS_HASH.to_owned())
+    /// A stand-in for the password of a user that does not exist.
+    pub(super) fn dummy() -> Self {
+        Self(DUMMY_HASH.to_owned())
     }
 
-    /// Whether it is a bcrypt hash. Comparing with one takes a tenth of a second.
+    /// Whether it is a bcrypt hash. Comparing with a hash takes about 100 ms.
     pub fn is_hash(&self) -> bool {
         matches!(
             self.0.as_bytes(),
@@ -67,18 +67,18 @@ impl Secret {
         )
     }
 
-    /// Whether nothing was written.
+    /// Whether it is the empty text.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Whether `offered` is the secret. The time it takes tells nothing about
-    /// the secret; see [`Secret::is_hash`] for how long that is.
+    /// Whether `offered` is the secret. The time it takes reveals nothing about the secret; see
+    /// [`Secret::is_hash`] for how long a hash takes.
     pub fn is(&self, offered: &[u8]) -> bool {
         if self.is_hash() {
             return bcrypt::verify(offered, &self.0).unwrap_or(false);
         }
-        // Digests have one length, so that not even the secret's length shows.
+        // Digests have equal lengths, so that even the secret's length does not show in the time.
         let [own, offered] = [self.0.as_bytes(), offered].map(|text| digest(&SHA256, text));
         verify_slices_are_equal(own.as_ref(), offered.as_ref()).is_ok()
     }
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn plain_secrets_are_compared_whole() {
+    fn plain_secrets_are_compared_in_full() {
         let secret = Secret::new("s3cret").expect("plain");
         assert!(secret.is(b"s3cret") && !secret.is_hash());
         for other in ["", "s3cre", "s3crets", "S3cret"] {
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes_are_compared_by_bcrypt() {
+    fn hashes_are_compared_with_bcrypt() {
         for prefix in ["2a", "2b", "2x", "2y"] {
             let hash = bcrypt::hash("s3cret", 4).expect("a hash");
             let secret = Secret::new(&hash.replacen("2b", prefix, 1)).expect("a hash");
@@ -119,16 +119,16 @@ mod tests {
     }
 
     #[test]
-    fn what_must_be_plain_is_no_hash() {
+    fn a_hash_is_rejected_where_plain_text_is_needed() {
         let secret = Secret::plain("s3cret").expect("plain");
         assert_eq!(secret.reveal(), "s3cret");
-        let error = Secret::plain(NOBODYS_HASH).expect_err("a hash");
+        let error = Secret::plain(DUMMY_HASH).expect_err("a hash");
         assert!(!error.contains("$2a$"), "{error}");
     }
 
     #[test]
-    fn nobodys_hash_is_a_hash() {
-        assert!(Secret::new(NOBODYS_HASH).is_ok_and(|secret| secret.is_hash()));
-        assert!(!Secret::nobodys().is(b""));
+    fn the_dummy_hash_is_a_valid_hash() {
+        assert!(Secret::new(DUMMY_HASH).is_ok_and(|secret| secret.is_hash()));
+        assert!(!Secret::dummy().is(b""));
     }
 }

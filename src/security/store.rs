@@ -1,5 +1,5 @@
-//! The files of one `tls` block while the broker runs: what is in force, and
-//! what has changed.
+//! The loaded files of one `tls` block while the broker runs, and whether they have changed on
+//! disk.
 
 use std::{
     fs,
@@ -16,21 +16,21 @@ use super::{
     tls::{Material, TlsError},
 };
 
-/// A `tls` block and what its files held when they were last good.
+/// A `tls` block and the last usable content of its files.
 ///
-/// Files are read without the lock, and what was read is put in force under it as
-/// one: whoever has read what is no longer meant puts nothing in force.
+/// Files are read without holding the lock, and the result is swapped in under it. If another block
+/// was put in force meanwhile, the result is dropped.
 pub struct TlsStore(RwLock<State>);
 
 struct State {
     current: Arc<Material>,
-    /// The files as they were when they were last looked at.
+    /// The files' metadata at the last check.
     stamps: Vec<FileStamp>,
-    /// Why the last change was not taken over, if it was not.
+    /// Why the last change could not be used, if so.
     refused: Option<TlsError>,
 }
 
-/// What tells that a file is another one.
+/// Metadata that changes when a file is replaced or written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileStamp {
     device: u64,
@@ -59,16 +59,16 @@ impl TlsStore {
         self.0.read().current.clone()
     }
 
-    /// Why what is in the files now is not in force; `None` if it is.
+    /// Why the present content of the files is not in force; `None` if it is.
     pub fn refused(&self) -> Option<TlsError> {
         self.0.read().refused.clone()
     }
 
-    /// Whether a file has changed since the last look. Looks at the files.
+    /// Whether a file has changed since the last check. Reads the files' metadata.
     pub fn has_changed(&self) -> bool {
         let before = self.current();
         let now = stamps(&before.options);
-        let Some(mut state) = self.unless_replaced(&before) else {
+        let Some(mut state) = self.lock_if_current(&before) else {
             return false;
         };
         let changed = state.stamps != now;
@@ -76,26 +76,24 @@ impl TlsStore {
         changed
     }
 
-    /// Reads the files again. Handshakes from now on go by them; if they cannot
-    /// be used, what is in force stays. `None`: something else was put in force
-    /// meanwhile, and that stays.
+    /// Reads the files again. New handshakes use them; if they cannot be used, the old content
+    /// stays in force. `None`: another block was put in force meanwhile, and that one stays.
     ///
-    /// # Errors
+    ///  # Errors
     ///
     /// Which file cannot be used, why, and what to do.
     pub fn reload(&self) -> Result<Option<Arc<Material>>, TlsError> {
         let before = self.current();
-        self.settle(&before, Loaded::load(&before.options))
+        self.put_result(&before, Loaded::load(&before.options))
     }
 
-    /// Puts in force what was read of the block of `before`, unless that is not in
-    /// force any more.
-    fn settle(
+    /// Puts the result for the block of `before` in force, unless another block has replaced it.
+    fn put_result(
         &self,
         before: &Arc<Material>,
         result: Result<Loaded, TlsError>,
     ) -> Result<Option<Arc<Material>>, TlsError> {
-        let Some(mut state) = self.unless_replaced(before) else {
+        let Some(mut state) = self.lock_if_current(before) else {
             return Ok(None);
         };
         match result {
@@ -107,13 +105,13 @@ impl TlsStore {
         }
     }
 
-    /// Puts another block, or the same with other files, in force.
+    /// Puts another block, or the same one with other files, in force.
     pub fn put(&self, loaded: Loaded) -> Arc<Material> {
         self.0.write().put(loaded)
     }
 
-    /// What is to be changed if `before` is still in force.
-    fn unless_replaced(&self, before: &Arc<Material>) -> Option<RwLockWriteGuard<'_, State>> {
+    /// Locks the state if `before` is still in force.
+    fn lock_if_current(&self, before: &Arc<Material>) -> Option<RwLockWriteGuard<'_, State>> {
         let state = self.0.write();
         Arc::ptr_eq(&state.current, before).then_some(state)
     }
@@ -144,7 +142,7 @@ impl Loaded {
     ///
     /// Which file cannot be used, why, and what to do.
     pub fn load(options: &TlsOptions) -> Result<Self, TlsError> {
-        // Looked at first: what changes meanwhile is noticed later.
+        // Before reading, so that a change made meanwhile is noticed by the next check.
         let stamps = stamps(options);
         let material = Arc::new(Material::load(options)?);
         Ok(Self { material, stamps })
@@ -152,11 +150,11 @@ impl Loaded {
 }
 
 impl TlsOptions {
-    /// Fills in the files that the block leaves to be found.
+    /// Completes the block with the files it leaves to be found (`puppet`).
     ///
-    /// # Errors
+    ///  # Errors
     ///
-    /// What was not found, and where it was looked for.
+    /// What was not found, and where it was searched.
     pub fn find_files(&mut self) -> Result<(), TlsError> {
         match self.puppet {
             true => puppet::complete(self),
@@ -180,7 +178,7 @@ fn stamps(options: &TlsOptions) -> Vec<FileStamp> {
     options.files().iter().map(|file| stamp(file)).collect()
 }
 
-/// A file that is not there has a stamp too.
+/// A missing file has a stamp too.
 fn stamp(file: &Path) -> FileStamp {
     match fs::metadata(file) {
         Ok(metadata) => FileStamp {
@@ -224,10 +222,10 @@ mod tests {
         options
     }
 
-    /// Who reads the files of a block while a reload puts another one in force comes
-    /// too late, whatever was read.
+    /// A thread that reads a block's files while a reload replaces the block must not put its
+    /// result in force.
     #[test]
-    fn what_was_read_of_a_replaced_block_is_not_put_in_force() {
+    fn files_of_a_replaced_block_are_not_put_in_force() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let old = block(folder.path(), "old");
         let store = TlsStore::load(&old).expect("good files");
@@ -237,14 +235,14 @@ mod tests {
         new.place = "new".into();
         store.put(Loaded::load(&new).expect("good files"));
         for read in late {
-            assert!(matches!(store.settle(&before, read), Ok(None)));
+            assert!(matches!(store.put_result(&before, read), Ok(None)));
             assert_eq!(store.current().options.place, "new");
             assert!(store.refused().is_none());
         }
         assert!(!store.has_changed());
         let now = store.current();
         let error = Err(TlsError::new("it cannot be read"));
-        assert!(store.settle(&now, error).is_err() && store.refused().is_some());
+        assert!(store.put_result(&now, error).is_err() && store.refused().is_some());
         assert!(matches!(store.reload(), Ok(Some(_))));
         assert!(store.refused().is_none());
     }

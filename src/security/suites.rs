@@ -1,13 +1,12 @@
-//! Names of cipher suites, key exchange groups and versions, as nats-server
-//! writes them.
+//! Names of cipher suites, key exchange groups and TLS versions, as nats-server writes them.
 
 use rustls::{
     CipherSuite, NamedGroup, ProtocolVersion, SupportedCipherSuite,
     crypto::{CryptoProvider, aws_lc_rs, ring},
 };
 
-/// Cipher suites that midge speaks, the preferred ones first: as nats-server it
-/// prefers AES with the shorter key, which is safe and costs less.
+/// Supported cipher suites in order of preference. Like nats-server, prefers AES with the shorter
+/// key, which is safe and costs less.
 const SUITES: &[(&str, CipherSuite)] = &[
     (
         "TLS_AES_128_GCM_SHA256",
@@ -47,7 +46,7 @@ const SUITES: &[(&str, CipherSuite)] = &[
     ),
 ];
 
-/// Key exchange groups that midge speaks.
+/// Supported key exchange groups.
 const GROUPS: &[(&str, NamedGroup)] = &[
     ("X25519MLKEM768", NamedGroup::X25519MLKEM768),
     ("X25519", NamedGroup::X25519),
@@ -55,12 +54,11 @@ const GROUPS: &[(&str, NamedGroup)] = &[
     ("CurveP384", NamedGroup::secp384r1),
 ];
 
-/// The suite of a name, in any case. Older names of the ChaCha20 suites lack
-/// the digest.
+/// The suite of this name, in any case. Older names of the ChaCha20 suites lack the digest.
 ///
-/// # Errors
+///  # Errors
 ///
-/// What to say to who wrote it.
+/// A message for the author of the configuration.
 pub fn find_suite(name: &str) -> Result<CipherSuite, String> {
     let wanted = name.to_ascii_uppercase();
     let found = SUITES
@@ -74,11 +72,11 @@ pub fn find_suite(name: &str) -> Result<CipherSuite, String> {
     })
 }
 
-/// The key exchange group of a name, in any case.
+/// The key exchange group of this name, in any case.
 ///
-/// # Errors
+///  # Errors
 ///
-/// What to say to who wrote it.
+/// A message for the author of the configuration.
 pub fn find_group(name: &str) -> Result<NamedGroup, String> {
     let found = GROUPS
         .iter()
@@ -106,16 +104,16 @@ pub fn version_name(version: ProtocolVersion) -> &'static str {
     }
 }
 
-/// The cryptography with these suites and groups; empty lists are all. The
-/// suites of TLS 1.3 are always there, as in nats-server; naming them puts them
-/// first. The order is that of preference.
+/// The cryptography provider with these suites and groups in order of preference; an empty list
+/// means all. The suites of TLS 1.3 are always included, as in nats-server; naming them puts them
+/// first.
 ///
-/// # Errors
+///  # Errors
 ///
 /// A name is not known.
 pub(super) fn provider(suites: &[String], groups: &[String]) -> Result<CryptoProvider, String> {
     let mut provider = aws_lc_rs::default_provider();
-    if has_wide_aes_of_ring_only() {
+    if is_aes_faster_in_ring() {
         provider.cipher_suites = ring::ALL_CIPHER_SUITES.to_vec();
     }
     let wanted = suites.iter().map(|name| find_suite(name));
@@ -144,12 +142,10 @@ pub(super) fn provider(suites: &[String], groups: &[String]) -> Result<CryptoPro
     Ok(provider)
 }
 
-/// Whether this processor computes AES-GCM for two blocks at once, but not for
-/// four: aws-lc makes use of the latter only, ring of the former. On such a
-/// processor the side-by-side benchmark of one publisher and one subscriber over TLS
-/// takes a fifth less processor time with ring; that alone keeps a second provider.
-/// All else, the signatures above all, is quicker with aws-lc.
-fn has_wide_aes_of_ring_only() -> bool {
+/// Whether this processor computes AES-GCM on two blocks at a time but not on four (VAES without
+/// AVX-512). ring uses the former, aws-lc only the latter. Everything else, above all signatures,
+/// is faster in aws-lc.
+fn is_aes_faster_in_ring() -> bool {
     #[cfg(target_arch = "x86_64")]
     return is_x86_feature_detected!("vaes")
         && is_x86_feature_detected!("vpclmulqdq")

@@ -1,11 +1,10 @@
-//! The tickets by which clients take their sessions up again.
+//! TLS session tickets, by which clients resume their sessions.
 //!
-//! [`super::tls`] hands them to rustls. A ticket is good as long as the certificate
-//! of its session is: that is looked at when the ticket is opened, so that a client
-//! whose certificate has ended meanwhile shakes hands in full and is told why it is
-//! refused. Nobody else's ticket is touched by that. What a library wrote is searched
-//! for the certificate, so whoever lets the client in looks once more at the one that
-//! the library itself read
+//! [`super::tls`] hands them to rustls. A ticket is valid as long as the client certificate of its
+//! session is. This is checked when the ticket is decrypted: a client whose certificate has expired
+//! or was revoked meanwhile makes a full handshake, which says why it is refused. Other tickets are
+//! not affected. The certificate is searched for in bytes that rustls wrote in its own format, so
+//! after the handshake the certificate that rustls itself read is checked again
 //! ([`check_resumed`](super::tls::Material::check_resumed)).
 
 use std::{fmt, sync::Arc};
@@ -19,17 +18,16 @@ use rustls::{
 
 use super::{
     certificate::parse,
-    verifier::{take_refused, take_why},
+    verifier::{take_reason, take_refused},
 };
 
-/// Bytes that say how long a certificate in a ticket is.
+/// Bytes of the length in front of each certificate in a ticket.
 const LEN_BYTES: usize = 3;
 
-/// Tickets of one config.
+/// The tickets of one rustls config.
 pub(super) struct Tickets {
     keys: Arc<dyn ProducesTickets>,
-    /// Who says whether a certificate is still good; `None` where nobody is asked
-    /// for one.
+    /// Checks whether a certificate is still valid; `None` if clients need none.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
 }
 
@@ -52,7 +50,7 @@ impl Tickets {
         })
     }
 
-    fn is_good(&self, session: &[u8]) -> bool {
+    fn is_valid(&self, session: &[u8]) -> bool {
         let Some(verifier) = &self.verifier else {
             return true;
         };
@@ -62,8 +60,8 @@ impl Tickets {
         };
         let result = verifier.verify_client_cert(leaf, rest, UnixTime::now());
         if result.is_err() {
-            // The full handshake tells.
-            drop((take_refused(), take_why()));
+            // The full handshake that follows reports the error.
+            drop((take_refused(), take_reason()));
         }
         result.is_ok()
     }
@@ -84,12 +82,12 @@ impl ProducesTickets for Tickets {
 
     fn decrypt(&self, cipher: &[u8]) -> Option<Vec<u8>> {
         let session = self.keys.decrypt(cipher)?;
-        self.is_good(&session).then_some(session)
+        self.is_valid(&session).then_some(session)
     }
 }
 
-/// The certificates in what a library wrote of a session: each has its length
-/// before it, and they stand behind each other.
+/// The certificates in a session that rustls serialised: one after the other, each preceded by its
+/// length.
 fn chain_in(session: &[u8]) -> Vec<CertificateDer<'_>> {
     let first = (0..session.len()).find(|at| certificate_at(session, *at).is_some());
     let mut at = first.unwrap_or(session.len());
@@ -108,10 +106,10 @@ fn certificate_at(session: &[u8], at: usize) -> Option<&[u8]> {
     (sequence_len(der) == Some(der.len()) && parse(der).is_ok()).then_some(der)
 }
 
-/// Bytes of the DER sequence that begins here, its head included.
+/// Bytes of the DER sequence that begins here, header included.
 fn sequence_len(der: &[u8]) -> Option<usize> {
     const SEQUENCE: u8 = 0x30;
-    /// The length is said by so many bytes more.
+    /// In the long form the low bits give the number of length bytes.
     const LONG: u8 = 0x80;
     let [SEQUENCE, first, rest @ ..] = der else {
         return None;
@@ -120,7 +118,7 @@ fn sequence_len(der: &[u8]) -> Option<usize> {
         return Some(2 + usize::from(*first));
     }
     let len_bytes = usize::from(first - LONG);
-    // A certificate in a session is no longer than what its own length says.
+    // A certificate in a session cannot be longer than its length field can express.
     let len = rest.get(..len_bytes).filter(|len| len.len() <= LEN_BYTES)?;
     Some(2 + len_bytes + number(len))
 }
@@ -136,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_session_has_no_certificates() {
+    fn other_bytes_hold_no_certificates() {
         for bytes in [
             &b""[..],
             b"0",

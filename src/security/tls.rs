@@ -1,7 +1,7 @@
-//! What handshakes need, made of a `tls` block and its files.
+//! What TLS handshakes need, made of a `tls` block and its files.
 //!
-//! The configuration calls [`Material::load`] to test a block, the listeners
-//! and [`super::store`] to have the configs of rustls.
+//! The configuration calls [`Material::load`] to validate a block; the listeners and
+//! [`super::store`] use the rustls configs.
 
 use std::{net::Ipv4Addr, sync::Arc};
 
@@ -27,30 +27,30 @@ use super::{
     suites,
     tickets::Tickets,
     validity::Validity,
-    verifier::Remembering,
+    verifier::RecordingVerifier,
 };
 
-/// A `tls` block's files, loaded: what handshakes need.
+/// What handshakes need: a `tls` block's files, loaded.
 pub struct Material {
-    /// The block.
+    /// The block's settings.
     pub options: TlsOptions,
-    /// For connections that come in.
+    /// Config for incoming connections.
     pub server: Arc<ServerConfig>,
-    /// For the monitoring port, which asks nobody for a certificate.
+    /// Config for the monitoring port, which asks for no client certificate.
     pub monitor: Arc<ServerConfig>,
-    /// For connections that go out.
+    /// Config for outgoing connections.
     pub client: Arc<ClientConfig>,
-    /// Who is believed to be a client; `None` where nobody is asked.
+    /// Verifies clients; `None` if clients need no certificate.
     verifier: Option<Arc<dyn ClientCertVerifier>>,
-    /// Who is believed to be a server.
+    /// Verifies servers.
     server_verifier: Arc<dyn ServerCertVerifier>,
-    /// Until when all of it is valid.
+    /// Until when the files are valid.
     pub validity: Validity,
-    /// Who is revoked.
+    /// What the CRLs revoke.
     pub revocations: Arc<Revocations>,
-    /// What is not as it should be and does not stop the broker.
+    /// Problems that do not prevent the broker from serving.
     pub warnings: Vec<TlsError>,
-    /// Those of them that are a finding of their own.
+    /// Those of the warnings that are findings of their own.
     pub gaps: Vec<TlsError>,
 }
 
@@ -73,13 +73,13 @@ impl Material {
             (&authorities.roots, &provider),
             now,
         )?);
-        let strangers = authorities.check_own(options, &own, &provider);
-        let warnings = [revocations.warnings.clone(), strangers.clone()].concat();
-        let gaps = [revocations.gaps.clone(), strangers].concat();
+        let rejected = authorities.check_own(options, &own, &provider);
+        let warnings = [revocations.warnings.clone(), rejected.clone()].concat();
+        let gaps = [revocations.gaps.clone(), rejected].concat();
         let validity = Validity {
-            certificate: own.term.clone(),
-            ca: authorities.term.clone(),
-            crl: revocations.term.clone(),
+            certificate: own.period.clone(),
+            ca: authorities.period.clone(),
+            crl: revocations.period.clone(),
         };
         let verifier = match options.verify {
             true => Some(client_verifier(
@@ -92,9 +92,9 @@ impl Material {
         };
         let server_verifier = server_verifier(options, &provider, &authorities, &revocations)?;
         let tickets = |verifier| Tickets::new(verifier).map(Arc::new).map_err(unusable);
-        let (tickets, of_monitor) = (tickets(verifier.clone())?, tickets(None)?);
+        let (tickets, monitor_tickets) = (tickets(verifier.clone())?, tickets(None)?);
         let server = server_config(options, &provider, verifier.as_ref(), &own, &tickets)?;
-        let monitor = server_config(options, &provider, None, &own, &of_monitor)?;
+        let monitor = server_config(options, &provider, None, &own, &monitor_tickets)?;
         Ok(Self {
             options: options.clone(),
             monitor: Arc::new(monitor),
@@ -109,12 +109,12 @@ impl Material {
         })
     }
 
-    /// Whether a peer is still believed that goes on with an earlier session, and so
-    /// showed no certificate: `chain` is the one it showed then, maybe by other files.
+    /// Checks the certificate of a peer that resumed an earlier session and therefore sent none.
+    /// `chain` is what it sent in the first handshake, maybe while other files were in force.
     ///
-    /// # Errors
+    ///  # Errors
     ///
-    /// Why it is not.
+    /// Why it is not trusted any more.
     pub fn check_resumed(&self, chain: &[CertificateDer<'_>]) -> Result<(), Failure> {
         let Some(verifier) = &self.verifier else {
             return Ok(());
@@ -129,16 +129,16 @@ impl Material {
 }
 
 impl Material {
-    /// Whether a peer's chain leads to a CA that is believed now, as far as peers
-    /// that connect to us are asked for one. One that was dialled showed a
-    /// certificate of a server, which need not be one of a client.
-    pub fn knows_issuer(&self, chain: &[CertificateDer<'_>], is_dialled: bool) -> bool {
+    /// Whether a peer's chain leads to a CA that is trusted now. Peers that connect to us are only
+    /// checked if a certificate is required. A peer that was dialled showed a server certificate,
+    /// which need not be valid for clients.
+    pub fn trusts_issuer(&self, chain: &[CertificateDer<'_>], is_dialled: bool) -> bool {
         let [leaf, rest @ ..] = chain else {
             return true;
         };
         let now = UnixTime::now();
         let result = match (is_dialled, &self.verifier) {
-            // For which name it was is looked at after the CA.
+            // The name is checked after the CA, so any name will do.
             (true, _) => self
                 .server_verifier
                 .verify_server_cert(leaf, rest, &no_name(), &[], now)
@@ -171,9 +171,9 @@ fn server_config(
     };
     let mut config = builder.with_cert_resolver(Arc::new(Certificates(own.keys.clone())));
     config.ignore_client_order = true;
-    // Clients keep their sessions themselves. The keys of the tickets are made
-    // anew with each config, so that no session outlives the files it began
-    // with, and they look at the certificate that a resumed session skips.
+    // Clients keep the session state (tickets). Each config has new ticket keys, so that no session
+    // outlives the files it began with, and its tickets check the certificate, which a resumed
+    // session does not send.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = tickets.clone();
     config.send_tls13_tickets = 1;
@@ -193,13 +193,13 @@ fn client_verifier(
         builder = builder.enforce_revocation_expiration();
     }
     let verifier = builder.build().map_err(unusable)?;
-    Ok(Arc::new(Remembering {
+    Ok(Arc::new(RecordingVerifier {
         verifier,
         revocations: revocations.clone(),
     }))
 }
 
-/// An address that nobody has.
+/// An address that no host has.
 fn no_name() -> ServerName<'static> {
     ServerName::IpAddress(Ipv4Addr::UNSPECIFIED.into())
 }

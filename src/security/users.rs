@@ -1,12 +1,12 @@
-//! Users as the operator wrote them.
+//! Users as configured.
 
 use super::{permissions::Rules, secret::Secret};
 use crate::protocol::nkey::UserKey;
 
-/// The account of users that were given no other.
+/// The account of users that are in no other one.
 pub const GLOBAL_ACCOUNT: &str = "$G";
 
-/// The ways to connect that a user can be limited to.
+/// The ways to connect that a user can be restricted to.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum ConnectionType {
     /// A leafnode.
@@ -41,32 +41,32 @@ impl ConnectionType {
     }
 }
 
-/// Somebody who may log in.
+/// A user that may log in.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub struct User {
     /// The name, unique among all users.
     pub name: String,
-    /// What proves it.
+    /// What proves that a client is this user.
     pub proof: Proof,
-    /// The account the user is in.
+    /// The user's account.
     pub account: String,
-    /// How the user may connect; empty for every way.
+    /// How the user may connect; empty for any way.
     pub connection_types: Vec<ConnectionType>,
-    /// What the user may do; `None` is everything.
+    /// What the user may do; `None` permits everything.
     pub permissions: Option<Rules>,
 }
 
-/// What proves that somebody is a user.
+/// What proves that a client is a user.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum Proof {
-    /// The password.
+    /// Its password.
     Password(Secret),
-    /// The signature by the key that is the user's name.
+    /// A signature by the key whose public part is the user's name.
     Key(UserKey),
 }
 
 impl User {
-    /// The password, unless a key proves who the user is.
+    /// The password; `None` if the user has a key.
     pub fn password(&self) -> Option<&Secret> {
         match &self.proof {
             Proof::Password(secret) => Some(secret),
@@ -75,12 +75,12 @@ impl User {
     }
 }
 
-/// The one user of `authorization { user, password }`, or its token.
+/// The single login of `authorization { user, password }` or `authorization { token }`.
 #[derive(Clone, Debug, Eq, Hash, PartialEq)]
 pub enum SoleLogin {
-    /// Everybody who knows this token.
+    /// Every client that knows this token.
     Token(Secret),
-    /// The one user.
+    /// A single user.
     User {
         /// The name.
         name: String,
@@ -89,26 +89,25 @@ pub enum SoleLogin {
     },
 }
 
-/// Whom the operator lets in; the default lets in everybody.
+/// Who may log in; the default accepts everybody.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Authorization {
-    /// All users, those of `authorization` and those of accounts.
+    /// All users, of `authorization` and of accounts.
     pub users: Vec<User>,
-    /// The one user, or the token.
+    /// The single user, or the token.
     pub sole: Option<SoleLogin>,
-    /// The user that a client without credentials is.
+    /// The user that clients without credentials become.
     pub no_auth_user: Option<String>,
-    /// Whether a client without credentials is in the global account, as no
-    /// user at all: so it is when users were written down for the system
-    /// account only.
-    pub admits_strangers: bool,
-    /// Whether a client's certificate tells which of the users with passwords
-    /// it is: `verify_and_map`.
+    /// Whether clients without credentials get into the global account, as no user. This is so if
+    /// only the system account has users.
+    pub admits_unauthenticated: bool,
+    /// Whether a client's certificate says which of the users with passwords it is:
+    /// `verify_and_map`.
     pub maps_certificates: bool,
 }
 
 impl Authorization {
-    /// Whether some password or token is written as it is.
+    /// Whether some password or token is configured as plain text.
     pub fn has_plain_secrets(&self) -> bool {
         let is_plain = |secret: &Secret| !secret.is_hash();
         let sole = match &self.sole {
@@ -120,9 +119,9 @@ impl Authorization {
             ) => is_plain(secret),
             None => false,
         };
-        // Whom the certificate names may do without a password.
-        let is_needless = |secret: &Secret| self.maps_certificates && secret.is_empty();
+        // A user that is identified by its certificate may have no password.
+        let is_optional = |secret: &Secret| self.maps_certificates && secret.is_empty();
         let mut passwords = self.users.iter().filter_map(User::password);
-        sole || passwords.any(|secret| is_plain(secret) && !is_needless(secret))
+        sole || passwords.any(|secret| is_plain(secret) && !is_optional(secret))
     }
 }

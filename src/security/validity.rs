@@ -1,24 +1,24 @@
-//! How long what a `tls` block uses is valid: for monitoring and the findings.
+//! How long the files of a `tls` block are valid, for monitoring and findings.
 
 use chrono::{DateTime, Utc};
 
 use super::certificate::PeerCertificate;
 
-/// How long the files of a `tls` block are valid; `None` for what there is not.
+/// Validity of the files of a `tls` block; `None` for kinds that it does not use.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Validity {
-    /// The own certificate that ends first.
-    pub certificate: Option<Term>,
-    /// The CA that ends first.
-    pub ca: Option<Term>,
-    /// The CRL whose successor is due first.
-    pub crl: Option<Term>,
+    /// The broker's certificate that expires first.
+    pub certificate: Option<ValidityPeriod>,
+    /// The CA that expires first.
+    pub ca: Option<ValidityPeriod>,
+    /// The CRL that must be renewed first.
+    pub crl: Option<ValidityPeriod>,
 }
 
-/// The time in which something is valid.
+/// The period in which something is valid.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Term {
-    /// The certificate's subject; of a CRL its issuer.
+pub struct ValidityPeriod {
+    /// The certificate's subject, or the CRL's issuer.
     pub name: String,
     /// From when.
     pub from: DateTime<Utc>,
@@ -26,22 +26,22 @@ pub struct Term {
     pub until: DateTime<Utc>,
 }
 
-impl Term {
-    /// That of a certificate.
+impl ValidityPeriod {
+    /// The validity period of a certificate.
     pub(super) fn of(certificate: &PeerCertificate) -> Self {
-        certificate.term()
+        certificate.period()
     }
 
-    /// Days until the end; negative afterwards.
+    /// Days until it expires; negative afterwards.
     pub fn days_left(&self, now: DateTime<Utc>) -> f64 {
         (self.until - now).as_seconds_f64() / 86_400.0
     }
 }
 
 impl PeerCertificate {
-    /// The time in which it is valid.
-    pub fn term(&self) -> Term {
-        Term {
+    /// The certificate's validity period.
+    pub fn period(&self) -> ValidityPeriod {
+        ValidityPeriod {
             name: self.subject.clone(),
             from: self.not_before,
             until: self.not_after,
@@ -49,8 +49,11 @@ impl PeerCertificate {
     }
 }
 
-/// The one of two that ends first.
-pub(super) fn earliest(known: Option<Term>, new: Term) -> Option<Term> {
+/// The one of two that expires first.
+pub(super) fn earliest(
+    known: Option<ValidityPeriod>,
+    new: ValidityPeriod,
+) -> Option<ValidityPeriod> {
     match known {
         Some(known) if known.until <= new.until => Some(known),
         _ => Some(new),

@@ -1,21 +1,21 @@
-//! What came of a login: [`super::authentication`] says it, the client's login
-//! acts on it.
+//! The result of a login attempt: [`super::authentication`] makes it, the client's login acts on
+//! it.
 
 use std::sync::Arc;
 
 use super::{permissions::Permissions, refusal::Refusal, secret::Secret};
 
-/// What came of an offer.
+/// The result of a login attempt.
 pub enum Verdict {
-    /// The peer is in.
+    /// The peer is logged in.
     Accept(Login),
-    /// It depends on a password whose comparison takes long.
+    /// It depends on a password comparison that takes long.
     Check(PasswordCheck),
-    /// The peer is not let in.
+    /// The login is refused.
     Refuse(Refusal),
 }
 
-/// A comparison with a hash: about a tenth of a second of computing.
+/// A comparison with a bcrypt hash, which takes about 100 ms of CPU time.
 pub struct PasswordCheck {
     secret: Secret,
     offered: String,
@@ -24,11 +24,11 @@ pub struct PasswordCheck {
 }
 
 impl PasswordCheck {
-    /// Compares; to be called where nobody waits for the thread.
+    /// Compares. Call it on a thread that serves no connections.
     ///
-    /// # Errors
+    ///  # Errors
     ///
-    /// The password is wrong, or the login is refused whatever it is.
+    /// The password is wrong, or the login is refused whatever the password.
     pub fn run(self) -> Result<Login, Refusal> {
         match self.secret.is(self.offered.as_bytes()) {
             true => self.outcome,
@@ -40,18 +40,18 @@ impl PasswordCheck {
 /// Who a peer is.
 #[derive(Clone, Debug)]
 pub struct Login {
-    /// The user as monitoring and logs show it; empty if nobody asked.
+    /// The user as monitoring and logs show it; empty if no login is required.
     pub user: String,
     /// The account.
     pub account: String,
-    /// What proved it, as a number: another one once the operator wrote another
-    /// password, token or key. 0 if nothing had to be proved.
+    /// Identifies what proved it: the number changes when the configured password, token or key
+    /// changes. 0 if nothing had to be proved.
     pub proof: u64,
-    /// What the peer may do; `None` is everything.
+    /// What the peer may do; `None` permits everything.
     pub permissions: Option<Arc<Permissions>>,
 }
 
-/// Compares now if that is quick.
+/// Compares immediately if the secret is plain text.
 pub(super) fn compare(
     secret: Secret,
     offered: &str,

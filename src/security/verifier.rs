@@ -1,4 +1,4 @@
-//! Whether a client's certificate is believed, and who was not.
+//! Verifies client certificates, and records which certificate was refused and why.
 
 use std::{cell::RefCell, sync::Arc};
 
@@ -13,64 +13,64 @@ use super::{certificate::parse, distinguished_name::rfc2253, revocation::Revocat
 
 thread_local! {
     static REFUSED: RefCell<Option<Refused>> = const { RefCell::new(None) };
-    static WHY: RefCell<Option<String>> = const { RefCell::new(None) };
+    static REASON: RefCell<Option<String>> = const { RefCell::new(None) };
 }
 
 /// A certificate that was refused.
 pub(super) struct Refused {
-    /// Whose it is.
+    /// Its subject.
     pub(super) subject: String,
-    /// Who signed it.
+    /// Its issuer.
     pub(super) issuer: String,
-    /// The CA that is revoked, if that is why.
+    /// The revoked CA, if that is the reason.
     pub(super) revoked_authority: Option<String>,
 }
 
-/// The error whose alert is the one that peers know from Go: what a library tells in
-/// more detail is for the log.
+/// Maps an error to the one whose TLS alert Go's peers know. The detail that rustls gives is kept
+/// for the log.
 fn with_usual_alert(error: Error) -> Error {
     use CertificateError as E;
     let Error::InvalidCertificate(why) = error else {
         return error;
     };
     Error::InvalidCertificate(match why {
-        // Of another CA that bears the same name.
+        // The certificate is of another CA with the same name.
         E::BadSignature => E::UnknownIssuer,
-        // It may not be shown by clients.
+        // The certificate is not for clients.
         E::InvalidPurpose | E::InvalidPurposeContext { .. } => {
             let why = "it is not for clients: its extendedKeyUsage lacks clientAuth";
-            WHY.set(Some(why.to_owned()));
+            REASON.set(Some(why.to_owned()));
             E::BadEncoding
         }
         E::Other(other) => {
-            WHY.set(Some(other.to_string()));
+            REASON.set(Some(other.to_string()));
             E::BadEncoding
         }
         why => why,
     })
 }
 
-/// What the library said of a certificate that it could not use, once.
-pub(super) fn take_why() -> Option<String> {
-    WHY.take()
+/// Takes the library's description of the last certificate that could not be used on this thread.
+pub(super) fn take_reason() -> Option<String> {
+    REASON.take()
 }
 
-/// The certificate that was refused last on this thread, once.
+/// Takes the certificate that was refused last on this thread.
 pub(super) fn take_refused() -> Option<Refused> {
     REFUSED.take()
 }
 
-/// Asks another verifier and remembers whose certificate it refused: TLS itself
-/// does not tell.
+/// Calls another verifier and records which certificate it refused, since TLS itself does not
+/// report that.
 #[derive(Debug)]
-pub(super) struct Remembering {
-    /// Who is asked.
+pub(super) struct RecordingVerifier {
+    /// The verifier that decides.
     pub(super) verifier: Arc<dyn ClientCertVerifier>,
-    /// Who is revoked; the other one does not look at the CAs of `ca_file`.
+    /// The revoked certificates; the other verifier does not check the CAs of `ca_file` themselves.
     pub(super) revocations: Arc<Revocations>,
 }
 
-impl ClientCertVerifier for Remembering {
+impl ClientCertVerifier for RecordingVerifier {
     fn offer_client_auth(&self) -> bool {
         self.verifier.offer_client_auth()
     }
@@ -100,7 +100,7 @@ impl ClientCertVerifier for Remembering {
             .map(|der| &**der)
             .collect();
         let revoked = self.revocations.find_revoked(&chain);
-        // Who is not believed is not told as revoked, whatever its serial number.
+        // An untrusted certificate is not reported as revoked, whatever its serial number.
         let mut result = result.map_err(with_usual_alert);
         if revoked.is_some() {
             result = result.and(Err(CertificateError::Revoked.into()));

@@ -1,25 +1,23 @@
-//! Where clients of this broker connect to: as INFO says, and as the other
-//! brokers and their clients are told.
+//! The addresses of this broker for clients, as announced in INFO to clients and other brokers.
 
 use std::net::{IpAddr, SocketAddr};
 
 use super::listener;
 use crate::config::{Options, options::advertise};
 
-/// The host and port that INFO names: those of `client_advertise`, else the
-/// host as it was written, since certificates bear names, and the port.
+/// The host and port for INFO: those of `client_advertise`; otherwise the host as configured, since
+/// certificates are issued for names, and the listener's port.
 pub(super) fn host(options: &Options, address: SocketAddr) -> (String, u16) {
     let advertised = options.client_advertise.as_deref();
-    // It was looked at when it was read.
+    // The value was validated when the configuration was read.
     match advertised.map(advertise::split) {
         Some(Ok((host, port))) => (host.to_owned(), port.unwrap_or(address.port())),
         _ => (options.host.clone(), address.port()),
     }
 }
 
-/// `host:port` of every way to this broker: what is advertised, else where it
-/// listens; if that is everywhere, the addresses of this machine that others
-/// reach. On a machine that has none there is nothing to tell.
+/// All `host:port` of this broker: the advertised one, otherwise the listener's; for a wildcard
+/// address, all addresses of this machine that others can reach. Empty if there are none.
 pub(super) fn urls(options: &Options, address: SocketAddr) -> Vec<String> {
     let (host, port) = host(options, address);
     let is_wildcard = host.parse().is_ok_and(|ip: IpAddr| ip.is_unspecified());
@@ -30,13 +28,13 @@ pub(super) fn urls(options: &Options, address: SocketAddr) -> Vec<String> {
     interfaces
         .iter()
         .map(if_addrs::Interface::ip)
-        .filter(is_reached_by_others)
+        .filter(is_reachable)
         .map(|ip| SocketAddr::new(ip, port).to_string())
         .collect()
 }
 
-/// Link-local addresses need a zone that means nothing elsewhere.
-fn is_reached_by_others(ip: &IpAddr) -> bool {
+/// Link-local addresses need a zone id that is only valid on this machine.
+fn is_reachable(ip: &IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => !ip.is_loopback() && !ip.is_link_local(),
         IpAddr::V6(ip) => {

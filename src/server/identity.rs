@@ -1,7 +1,7 @@
-//! The public id of one run of the broker.
+//! The public id of the broker, new at each start.
 
-/// A new id: 56 characters of base 32, the first one `N`, in the form of a
-/// server's public key. It names a run and proves nothing.
+/// A new id: 56 characters of base 32 that begin with `N`, like a server's public key. It
+/// identifies one run of the broker and proves nothing.
 pub(super) fn server_id() -> String {
     const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
     let digit = |_| char::from(ALPHABET[fastrand::usize(..ALPHABET.len())]);

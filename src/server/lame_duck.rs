@@ -1,8 +1,7 @@
-//! Lame duck: leaving without a crowd of clients noticing at once.
+//! Lame duck mode: stopping without disconnecting all clients at the same time.
 //!
-//! No new connections; clients are told with an INFO, which lets them look for
-//! another broker; after a grace period those that stayed are closed one by
-//! one over the rest of the lame duck duration.
+//! New connections are refused. Clients get an INFO that lets them move to another broker. After a
+//! grace period the remaining ones are closed one by one over the rest of the lame duck duration.
 
 use std::{sync::atomic::Ordering, time::Duration};
 
@@ -35,7 +34,7 @@ pub(super) async fn leave(server: &Server) {
     for connection in &clients {
         info::notify_info(&server.broker, connection);
     }
-    // Nobody to wait for, nobody to spare.
+    // Without clients there is nothing to wait for.
     if clients.is_empty() {
         return;
     }

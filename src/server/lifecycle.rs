@@ -1,4 +1,4 @@
-//! A broker's life: start, signals, stop.
+//! Start, main loop and stop of a broker.
 
 use std::{
     io,
@@ -18,13 +18,14 @@ use tokio::{
 use tracing::{error, info, warn};
 
 use super::{
-    Listening, Server, lame_duck, listener,
+    Listening, Server,
+    exclusive::ExclusiveGuard,
+    lame_duck, listener,
     pid_file::PidFile,
     ports_file::PortsFile,
     reload::Sources,
     signals::{Request, Signals},
     tls,
-    turn::InTurn,
     unix_socket::{self, SocketFile},
     warnings,
 };
@@ -36,33 +37,33 @@ use crate::{
     route::{self, Cluster},
 };
 
-/// How long connections may take to say their last words when the broker stops.
+/// How long connections may take to send what is queued when the broker stops.
 const STOP_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// How long telling the system account that the broker stops may take.
-const TELL_TIMEOUT: Duration = Duration::from_millis(500);
+/// How long the announcement of the stop on the system account may take.
+const NOTICE_TIMEOUT: Duration = Duration::from_millis(500);
 
-/// A server whose sockets are open and whose tasks are not yet running.
+/// A server whose sockets are open and whose tasks do not run yet.
 pub struct Prepared {
     /// The server.
     pub server: Arc<Server>,
-    /// Where clients connect.
+    /// Listener for clients.
     pub clients: TcpListener,
-    /// Where monitoring is asked.
+    /// Listener for monitoring.
     pub monitor: Option<TcpListener>,
-    /// The same as a Unix socket.
+    /// Listener for monitoring on a Unix socket.
     pub monitor_unix: Option<UnixListener>,
     monitor_file: Option<SocketFile>,
-    /// Where other brokers connect.
+    /// Listener for routes.
     pub routes: Option<TcpListener>,
 }
 
 /// Why a broker could not be started.
 #[derive(Debug)]
 pub struct StartError {
-    /// What was tried, with its address or path.
+    /// What failed, with its address or path.
     pub what: String,
-    /// What came of it.
+    /// The system's error.
     pub error: io::Error,
 }
 
@@ -74,11 +75,11 @@ impl std::fmt::Display for StartError {
 
 impl std::error::Error for StartError {}
 
-/// The threads that serve connections.
+/// The runtime with the threads that serve connections.
 ///
-/// # Errors
+///  # Errors
 ///
-/// They cannot be had.
+/// The threads cannot be started.
 pub fn runtime() -> io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -86,11 +87,11 @@ pub fn runtime() -> io::Result<Runtime> {
         .build()
 }
 
-/// Opens the sockets.
+/// Opens all sockets.
 ///
-/// # Errors
+///  # Errors
 ///
-/// An address cannot be had.
+/// A socket cannot be opened.
 pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartError> {
     let bind = |what: &str, host: &str, port: u16| {
         listener::bind(host, port).map_err(|error| StartError {
@@ -121,8 +122,9 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
         },
         None => None,
     };
-    // Last, since a port that nobody asked for must take nothing away.
-    let (monitor, no_monitor) = match options.http_listen() {
+    // The monitoring port comes last: if it is only a default, it must not take a port that another
+    // listener needs.
+    let (monitor, monitor_error) = match options.http_listen() {
         None => (None, None),
         Some((host, port)) => match bind(monitor_name(&options, port), host, port) {
             Ok(monitor) => (Some(monitor), None),
@@ -133,7 +135,7 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
     let listening = Listening {
         clients: client_address,
         monitor: monitor.as_ref().map(|(address, _)| *address),
-        no_monitor: no_monitor.map(|error| error.to_string()),
+        monitor_error: monitor_error.map(|error| error.to_string()),
         routes: routes.as_ref().map(|(address, _)| *address),
     };
     Ok(Prepared {
@@ -146,7 +148,7 @@ pub fn prepare(options: Options, sources: Sources) -> Result<Prepared, StartErro
     })
 }
 
-/// What the monitoring port is called where it cannot be had.
+/// The name of the monitoring port in an error message.
 fn monitor_name(options: &Options, port: u16) -> &'static str {
     let cluster = options.cluster.as_ref().and_then(|it| it.port);
     match port {
@@ -157,7 +159,7 @@ fn monitor_name(options: &Options, port: u16) -> &'static str {
     }
 }
 
-/// Logs what is starting.
+/// Logs the version, the id and warnings about the configuration.
 pub fn announce(server: &Server, program: &str) {
     info!("Starting {program}");
     info!("  Version:  {COMPATIBLE_VERSION} (midge {VERSION})");
@@ -179,10 +181,10 @@ pub fn announce(server: &Server, program: &str) {
             server.client_address,
             guest.text()
         ),
-        // Of one without limits is warned.
+        // One without limits gets a warning instead.
         Some(_) | None => {}
     }
-    for warning in warnings::due(server) {
+    for warning in warnings::active(server) {
         warn!("{warning}");
     }
     if let Some(file) = &options.config_file {
@@ -194,11 +196,11 @@ pub fn announce(server: &Server, program: &str) {
     }
 }
 
-/// Runs a prepared server until a signal ends it.
+/// Runs a prepared server until a signal stops it.
 ///
-/// # Errors
+///  # Errors
 ///
-/// The pid or ports file cannot be written.
+/// The pid file cannot be written, or the TLS files cannot be watched.
 pub async fn run(
     prepared: Prepared,
     program: &str,
@@ -211,7 +213,7 @@ pub async fn run(
         routes,
         ..
     } = prepared;
-    announce_monitor(&server);
+    log_monitor_address(&server);
     info!(
         "Listening for client connections on {}",
         server.client_address
@@ -228,7 +230,7 @@ pub async fn run(
         Some(directory) => match PortsFile::write(directory, program, &server) {
             Ok(file) => Some(file),
             Err(error) => {
-                // Whoever waits for it sees that it is missing.
+                // A missing file is noticed by the program that waits for it.
                 let directory = directory.display();
                 error!("Could not write a ports file in {directory}, continuing without: {error}");
                 None
@@ -252,16 +254,16 @@ pub async fn run(
     loop {
         let request = tokio::select! {
             request = signals.next() => request,
-            () = ended(&mut leaving) => Request::Stop,
+            () = finished(&mut leaving) => Request::Stop,
         };
         match request {
             Request::Stop => break,
             Request::ReopenLog => reopen_log(&server),
-            // It tells the log itself; nobody waits for it here.
+            // Runs on a thread of its own and logs its outcome.
             Request::Reload => server.reload_by_signal(),
             Request::LameDuck if leaving.is_none() => {
                 accepting.abort();
-                signals.leave_within(server.options().lame_duck_duration);
+                signals.exit_within(server.options().lame_duck_duration);
                 let server = server.clone();
                 leaving = Some(tokio::spawn(async move { lame_duck::leave(&server).await }));
             }
@@ -273,7 +275,7 @@ pub async fn run(
     }
     server.stopping.store(true, Ordering::Release);
     accepting.abort();
-    tell_stopping(&server).await;
+    announce_stop(&server).await;
     if let Some(cluster) = &server.cluster {
         cluster.stop();
     }
@@ -285,12 +287,12 @@ pub async fn run(
 }
 
 /// Logs where monitoring is served.
-fn announce_monitor(server: &Server) {
+fn log_monitor_address(server: &Server) {
     let options = server.options();
     if let Some(path) = &options.monitor.unix {
         info!("Starting http monitor on {}", path.display());
     }
-    if let Some(error) = &server.no_monitor {
+    if let Some(error) = &server.monitor_error {
         warn!(
             "{error}: this is the default port, so the broker continues without monitoring; choose \
              a port with http_port (-m), or 0 for none"
@@ -318,28 +320,28 @@ fn start_cluster(cluster: &Arc<Cluster>, listener: TcpListener) {
         info!("TLS required for route connections");
     }
     tokio::spawn(route::accept_routes(cluster.clone(), listener));
-    tokio::spawn(route::client_urls::tell_clients(cluster.clone()));
+    tokio::spawn(route::client_urls::send_info_to_clients(cluster.clone()));
     tokio::spawn(route::dial_configured(cluster.clone()));
 }
 
-/// When a task has ended; never if there is none.
-async fn ended(task: &mut Option<JoinHandle<()>>) {
+/// Waits until a task has finished; forever if there is none.
+async fn finished(task: &mut Option<JoinHandle<()>>) {
     match task {
         Some(task) => drop(task.await),
         None => std::future::pending().await,
     }
 }
 
-/// Opens the log again, on a thread of its own: the disk may hang.
+/// Reopens the log, on a thread of its own because the disk may hang.
 fn reopen_log(server: &Arc<Server>) {
-    let Ok(in_turn) = InTurn::take(server, |server| &server.reopening) else {
+    let Ok(guard) = ExclusiveGuard::acquire(server, |server| &server.reopening) else {
         warn!("The log file is already being re-opened and waits for the disk");
         return;
     };
     let work = move || {
-        let server = in_turn.server();
+        let server = guard.server();
         let log = &server.sources.log;
-        let place = log.look().place.address();
+        let place = log.state().destination.address();
         let calls = &server.broker.telemetry.calls;
         let call = calls.begin("opening the log file", place);
         let reopened = log.reopen();
@@ -358,12 +360,12 @@ fn reopen_log(server: &Arc<Server>) {
     }
 }
 
-/// Lets the system account know while its readers are still connected.
-async fn tell_stopping(server: &Server) {
-    let (told, is_told) = oneshot::channel();
-    if server.broker.system.leave(Notice::Stopping(told)) {
-        // A busy system room does not keep the broker from stopping.
-        let _ = timeout(TELL_TIMEOUT, is_told).await;
+/// Announces the stop on the system account while its clients are still connected.
+async fn announce_stop(server: &Server) {
+    let (sent, is_sent) = oneshot::channel();
+    if server.broker.system.leave(Notice::Stopping(sent)) {
+        // If the system account is busy, the broker stops anyway.
+        let _ = timeout(NOTICE_TIMEOUT, is_sent).await;
     }
 }
 

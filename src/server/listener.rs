@@ -1,4 +1,4 @@
-//! Accepting clients.
+//! Opens listening sockets and accepts clients.
 
 use std::{
     io,
@@ -22,21 +22,21 @@ use crate::{
     telemetry::MonotonicMillis,
 };
 
-/// Connections the kernel may hold for us: a fleet comes back at once.
+/// Length of the kernel's accept queue: a whole fleet may reconnect at the same time.
 const BACKLOG: i32 = 4096;
 
-/// Opens a listening socket at `host:port`; port 0 takes any free one. A wildcard
-/// of either family serves both where the machine has both. The address is the one
-/// that was asked for, with the port that it has.
+/// Opens a listening socket at `host:port`; port 0 takes any free one. A wildcard address of either
+/// family serves both families if the machine has both. Returns the requested address with the
+/// actual port.
 ///
-/// # Errors
+///  # Errors
 ///
-/// The host does not resolve, or the address cannot be had.
+/// The host does not resolve, or the address cannot be used.
 pub fn bind(host: &str, port: u16) -> io::Result<(SocketAddr, TcpListener)> {
     use std::net::ToSocketAddrs;
     let mut last_error = io::Error::new(io::ErrorKind::NotFound, "no address for this host");
     let mut addresses: Vec<SocketAddr> = (host, port).to_socket_addrs()?.collect();
-    // A name such as localhost leads to both; most clients try this one.
+    // A name such as localhost may resolve to both families; most clients try IPv4.
     addresses.sort_by_key(SocketAddr::is_ipv6);
     for address in addresses {
         match bind_address(address) {
@@ -50,7 +50,7 @@ pub fn bind(host: &str, port: u16) -> io::Result<(SocketAddr, TcpListener)> {
     Err(last_error)
 }
 
-/// `host:port`, an IPv6 address in brackets.
+/// `host:port`, with brackets around an IPv6 address.
 pub fn join(host: &str, port: u16) -> String {
     match host.contains(':') {
         true => format!("[{host}]:{port}"),
@@ -58,7 +58,7 @@ pub fn join(host: &str, port: u16) -> String {
     }
 }
 
-/// Whether one socket of this machine serves IPv6 and IPv4.
+/// Whether a single socket can serve both IPv6 and IPv4 on this machine.
 pub(super) fn is_dual_stack() -> bool {
     static IS_DUAL_STACK: OnceLock<bool> = OnceLock::new();
     *IS_DUAL_STACK.get_or_init(|| {
@@ -69,15 +69,15 @@ pub(super) fn is_dual_stack() -> bool {
 
 fn bind_address(address: SocketAddr) -> io::Result<TcpListener> {
     let is_wildcard = address.ip().is_unspecified();
-    let place: IpAddr = match is_wildcard {
+    let ip: IpAddr = match is_wildcard {
         false => address.ip(),
         true if is_dual_stack() => Ipv6Addr::UNSPECIFIED.into(),
         true => Ipv4Addr::UNSPECIFIED.into(),
     };
     let address = match address {
-        // It may have a zone.
-        address if address.ip() == place => address,
-        address => SocketAddr::new(place, address.port()),
+        // Keep it as it is: it may have a zone.
+        address if address.ip() == ip => address,
+        address => SocketAddr::new(ip, address.port()),
     };
     let socket = socket(address, is_wildcard)?;
     socket.listen(BACKLOG)?;
@@ -109,9 +109,12 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
                 let peer = as_shown(peer);
                 failures.end();
                 let open = OpenSocket::new();
-                let places = &broker.admission.clients;
-                if !Port::Clients.finds_room(&stream, &open, places).await {
-                    refuse_for_files(broker, &stream, peer);
+                let admission = &broker.admission.clients;
+                if !Port::Clients
+                    .has_free_descriptor(&stream, &open, admission)
+                    .await
+                {
+                    refuse_without_descriptor(broker, &stream, peer);
                     continue;
                 }
                 if let Err(error) = stream.set_nodelay(true) {
@@ -137,15 +140,14 @@ pub async fn accept_clients(server: Arc<Server>, listener: TcpListener) {
     }
 }
 
-/// Sends a client away because the descriptors that are left are for routes and
-/// monitoring.
-fn refuse_for_files(broker: &Broker, stream: &TcpStream, peer: SocketAddr) {
+/// Refuses a client because the remaining file descriptors are reserved for routes and monitoring.
+fn refuse_without_descriptor(broker: &Broker, stream: &TcpStream, peer: SocketAddr) {
     broker.admission.clients.refuse();
     let text = "refused: no file descriptor is left; raise LimitNOFILE".to_owned();
-    let strangers = &broker.telemetry.strangers;
-    if let Some(text) = strangers.tell(MonotonicMillis::now(), text, "that did not log in") {
+    let throttle = &broker.telemetry.refused_connections;
+    if let Some(text) = throttle.throttle(MonotonicMillis::now(), text, "that did not log in") {
         error!("{peer} - {text}");
     }
-    // As far as the fresh socket takes it at once.
+    // As much as the new socket accepts immediately.
     let _ = stream.try_write(&error_line(&ClientError::MaxConnections));
 }

@@ -1,10 +1,11 @@
 //! The server: shared state, listeners and lifecycle of one broker.
 //!
-//! `main` makes a [`Server`] from the options and lets it run; monitoring
-//! reads it. Signals and stopping are in [`lifecycle`], accepting connections
-//! in [`listener`], taking over a changed configuration in [`reload`].
+//! `main` creates a [`Server`] from the options and runs it; monitoring reads it. Start, signals
+//! and stop are in [`lifecycle`], accepting clients in [`listener`], applying a changed
+//! configuration in [`reload`].
 
 mod advertised;
+mod exclusive;
 pub mod housekeeping;
 mod identity;
 mod lame_duck;
@@ -15,7 +16,6 @@ mod ports_file;
 pub mod reload;
 pub mod signals;
 pub mod tls;
-mod turn;
 mod unix_socket;
 mod warnings;
 
@@ -47,58 +47,57 @@ use crate::{
     security::{authentication::Authentication, guest::Guest},
     telemetry::{MonotonicMillis, Telemetry},
 };
+use exclusive::Exclusive;
 use reload::{Outcome, Sources};
-use turn::Turn;
 
 /// One running broker.
 pub struct Server {
-    /// Id of this run: 56 characters, begins with `N`.
+    /// Id, new at each start: 56 characters, begins with `N`.
     pub id: String,
-    /// Configured name, else the id.
+    /// Configured name, otherwise the id.
     pub name: String,
     options: RwLock<Arc<Options>>,
-    /// Where a reload gets what it needs.
+    /// What a reload needs.
     sources: Sources,
     last_reload: Mutex<Option<Outcome>>,
-    /// Held by the reload that is under way.
-    reloading: Turn,
-    /// Held by who opens the log again.
-    reopening: Turn,
-    /// Held by what only tries a reload for somebody who asked.
-    trying: Turn,
-    /// What all connections share.
+    /// Held while a reload runs.
+    reloading: Exclusive,
+    /// Held while the log is reopened.
+    reopening: Exclusive,
+    /// Held while a dry run of a reload runs.
+    trying: Exclusive,
+    /// State that clients share.
     pub broker: Arc<Broker>,
     /// What the listener for clients is set to.
     pub client_listener: Arc<ClientListener>,
-    /// Where clients connect to.
+    /// The client port's address.
     pub client_address: SocketAddr,
-    /// Where monitoring is served, if it is.
+    /// The monitoring port's address, if there is one.
     pub monitor_address: Option<SocketAddr>,
-    /// Why there is no monitoring port, though nobody turned it off.
-    pub no_monitor: Option<String>,
-    /// The other brokers, if there may be some.
+    /// Why there is no monitoring port although it was not turned off.
+    pub monitor_error: Option<String>,
+    /// The cluster, if routes are configured.
     pub cluster: Option<Arc<Cluster>>,
-    /// Whether new connections are refused because the end is near.
+    /// Whether new connections are refused because the broker stops.
     pub stopping: AtomicBool,
     /// What housekeeping found out last.
     pub housekeeping: housekeeping::Readings,
 }
 
-/// Where a broker listens.
+/// The addresses of the listeners.
 pub struct Listening {
     /// For clients.
     pub clients: SocketAddr,
-    /// For monitoring, if it does.
+    /// For monitoring.
     pub monitor: Option<SocketAddr>,
-    /// Why it does not, though nobody turned it off.
-    pub no_monitor: Option<String>,
-    /// For routes, if it does.
+    /// Why there is no monitoring port although it was not turned off.
+    pub monitor_error: Option<String>,
+    /// For routes.
     pub routes: Option<SocketAddr>,
 }
 
 impl Server {
-    /// A broker with these options, listening at these addresses; the TLS of clients and
-    /// that of routes.
+    /// A broker with these options and addresses, with TLS for clients and for routes.
     pub fn new(
         options: Options,
         sources: Sources,
@@ -107,7 +106,7 @@ impl Server {
         route_tls: Option<Arc<TlsListener>>,
     ) -> Arc<Self> {
         let client_address = listening.clients;
-        // The clock's zero is the broker's start.
+        // Stamps count from the start of the broker.
         MonotonicMillis::now();
         let id = identity::server_id();
         let name = options.server_name.clone().unwrap_or_else(|| id.clone());
@@ -167,14 +166,14 @@ impl Server {
             options: RwLock::new(Arc::new(options)),
             sources,
             last_reload: Mutex::default(),
-            reloading: Turn::default(),
-            reopening: Turn::default(),
-            trying: Turn::default(),
+            reloading: Exclusive::default(),
+            reopening: Exclusive::default(),
+            trying: Exclusive::default(),
             broker,
             client_listener,
             client_address,
             monitor_address: listening.monitor,
-            no_monitor: listening.no_monitor,
+            monitor_error: listening.monitor_error,
             cluster,
             stopping: AtomicBool::new(false),
             housekeeping: housekeeping::Readings::default(),
@@ -186,9 +185,9 @@ impl Server {
         MonotonicMillis(0).time_of_day()
     }
 
-    /// How the log gets on.
+    /// The state of the log.
     pub fn log_state(&self) -> LogState {
-        self.sources.log.look()
+        self.sources.log.state()
     }
 
     /// The options in force.
@@ -196,8 +195,8 @@ impl Server {
         self.options.read().clone()
     }
 
-    /// What clients of other machines may do that prove nothing: neither by a login
-    /// nor by a certificate on a port that takes TLS alone. `None` if there are none.
+    /// What clients on other machines may do without a login and without a certificate on a port
+    /// that requires TLS. `None` if there can be no such clients.
     pub fn guest(&self) -> Option<Guest> {
         let options = self.options();
         let wants_certificate = options.tls.as_ref().is_some_and(|tls| tls.verify);
@@ -207,16 +206,15 @@ impl Server {
         guest.filter(|_| is_open)
     }
 
-    /// The address of the monitoring port, if other machines may ask there
-    /// without a login.
-    pub fn monitor_for_strangers(&self) -> Option<SocketAddr> {
+    /// The address of the monitoring port if other machines may use it without a login.
+    pub fn open_monitor_address(&self) -> Option<SocketAddr> {
         let address = self.monitor_address?;
         let is_open = !address.ip().to_canonical().is_loopback()
             && !self.options().monitor_login.is_required();
         is_open.then_some(address)
     }
 
-    /// What the last reload did; `None` before the first.
+    /// The outcome of the last reload; `None` if there was none.
     pub fn last_reload(&self) -> Option<Outcome> {
         self.last_reload.lock().clone()
     }
@@ -224,7 +222,7 @@ impl Server {
 
 fn limits(options: &Options) -> Limits {
     Limits {
-        // Nought and less mean that nobody may connect.
+        // Zero or less means that no client may connect.
         max_connections: usize::try_from(options.max_connections).unwrap_or(0),
         max_control_line: options.max_control_line,
         max_payload: options.max_payload,
@@ -246,20 +244,20 @@ fn limits(options: &Options) -> Limits {
 
 fn percent_of(whole: usize, percent: u64) -> usize {
     let percent = usize::try_from(percent).unwrap_or(100);
-    // At least one byte, so that an empty message is not large.
+    // At least one byte, so that an empty message does not count as large.
     (whole.saturating_mul(percent) / 100).clamp(1, whole.max(1))
 }
 
 impl Server {
-    /// Logins that wait for their passwords to be compared, on whatever port.
-    pub fn password_look(&self) -> PasswordQueueState {
+    /// Logins that wait for their password to be compared, on all ports.
+    pub fn password_queue_state(&self) -> PasswordQueueState {
         let routes = self.cluster.as_ref();
         let routes = routes.map_or_else(PasswordQueueState::default, |it| it.passwords.look());
         self.client_listener.passwords.look().with(routes)
     }
 }
 
-/// Half of the processors, so that logins leave time for messages.
+/// Half of the processors, so that logins leave CPU time for messages.
 fn password_checks_max() -> usize {
     std::thread::available_parallelism().map_or(1, |count| count.get().div_ceil(2))
 }

@@ -1,4 +1,4 @@
-//! The pid file: written at the start, and by a reload that names another one.
+//! The pid file, written at the start and by a reload that names another one.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -8,34 +8,34 @@ use std::{
     process,
 };
 
-/// Bytes of a file that are put back if it is not to be the pid file after all.
+/// Size limit of previous content that can be restored, in bytes.
 const BEFORE_MAX: u64 = 4096;
 
-/// A pid file that is written. What was there before comes back when it is dropped,
-/// unless it is to be [kept](Self::keep).
+/// A pid file that was written. Dropping it restores the previous state, unless
+/// [`keep`](Self::keep) was called.
 pub(super) struct PidFile {
     path: PathBuf,
     file: File,
     before: Before,
 }
 
-/// What was there before.
+/// The previous state.
 enum Before {
-    /// No file.
-    Nothing,
-    /// A file with this text.
+    /// There was no file.
+    Absent,
+    /// A file with this content.
     Text(Vec<u8>),
-    /// It is no matter any more, or nothing that can be put back.
-    ClosedTotals,
+    /// Not to be restored, or impossible to restore.
+    Unrestorable,
 }
 
 impl PidFile {
-    /// Writes the process id and nothing else. Written in its place, because the
-    /// folder is often not ours.
+    /// Writes the process id. Overwrites the file in place, because the folder often belongs to
+    /// another user.
     ///
-    /// # Errors
+    ///  # Errors
     ///
-    /// It cannot be opened for writing, or the disk is full; then it is as before.
+    /// It cannot be opened for writing, or the disk is full; the previous state is restored.
     pub(super) fn write(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.write(true).mode(0o600);
@@ -45,12 +45,12 @@ impl PidFile {
             Err(error) => return Err(error),
         };
         let is_file = file.metadata()?.is_file();
-        let mut before = Before::ClosedTotals;
+        let mut before = Before::Unrestorable;
         if is_new {
-            before = Before::Nothing;
+            before = Before::Absent;
         } else if is_file {
             let mut text = Vec::new();
-            // Whoever may write it may not always read it.
+            // A file may be writable and not readable.
             if let Ok(readable) = File::open(path) {
                 readable.take(BEFORE_MAX).read_to_end(&mut text)?;
                 before = Before::Text(text);
@@ -66,13 +66,13 @@ impl PidFile {
         Ok(written)
     }
 
-    /// It is the pid file from now on.
+    /// Keeps the pid file.
     pub(super) fn keep(mut self) {
-        self.before = Before::ClosedTotals;
+        self.before = Before::Unrestorable;
     }
 
-    /// The text first: who reads meanwhile finds no empty file. A device has no length
-    /// to be set.
+    /// Writes before truncating, so that readers never see an empty file. The length of a device
+    /// cannot be set.
     fn put(&self, text: &[u8], is_file: bool) -> io::Result<()> {
         self.file.write_all_at(text, 0)?;
         match is_file {
@@ -84,10 +84,10 @@ impl PidFile {
 
 impl Drop for PidFile {
     fn drop(&mut self) {
-        // What fails here leaves a number that is true.
+        // If restoring fails, the file still holds the right process id.
         match &self.before {
-            Before::ClosedTotals => {}
-            Before::Nothing => drop(fs::remove_file(&self.path)),
+            Before::Unrestorable => {}
+            Before::Absent => drop(fs::remove_file(&self.path)),
             Before::Text(text) => drop(self.put(text, true)),
         }
     }

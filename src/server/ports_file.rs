@@ -1,5 +1,4 @@
-//! The ports file: where tools find the addresses of a broker that was started
-//! on free ports.
+//! The ports file, by which tools find the addresses of a broker that uses free ports.
 
 use std::{
     fs, io,
@@ -34,7 +33,7 @@ impl PortsFile {
         if let Some(cluster) = &server.cluster {
             ports["cluster"] = json!([format!("nats://{}", cluster.node.address)]);
         }
-        // Whoever waits for the file must not read half of it.
+        // Written under another name first, so that no reader sees a part of it.
         let unfinished = path.with_extension("ports.tmp");
         fs::write(&unfinished, ports.to_string())?;
         fs::rename(&unfinished, &path)?;

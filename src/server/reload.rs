@@ -1,12 +1,11 @@
-//! Reload: the configuration is read again and a running broker takes over what
-//! it can.
+//! Reload: reads the configuration again and applies it to the running broker.
 //!
-//! SIGHUP, and whoever may ask for it over the monitoring socket or the system
-//! account, end in [`Server::reload`]. It has a thread of its own and nobody but
-//! whoever asked waits for it: its files may be on a disk that hangs, or be pipes. nats-server rejects a reload as a whole when one setting
-//! cannot be changed while it runs; here everything else is taken over, and what
-//! needs a restart is named. A reload that fails changes nothing: all that can
-//! fail is made first ([`Prepared`]), then it is put in force by steps that cannot.
+//! SIGHUP and requests on the monitoring socket or the system account call [`Server::reload`]. It
+//! runs on a thread of its own, because the files may be on a disk that hangs, or be pipes; only
+//! the requester waits for it. nats-server rejects a reload as a whole if one setting cannot be
+//! changed at run time; here all others are applied, and those that need a restart are named. A
+//! reload that fails changes nothing: everything that can fail is prepared first ([`Prepared`]),
+//! then applied by steps that cannot fail.
 
 use std::{sync::Arc, thread};
 
@@ -14,10 +13,11 @@ use chrono::{DateTime, Utc};
 use tracing::{error, info, warn};
 
 use super::{
-    Server, advertised, limits,
+    Server, advertised,
+    exclusive::{Exclusive, ExclusiveGuard},
+    limits,
     pid_file::PidFile,
     tls::PreparedTls,
-    turn::{InTurn, Turn},
     warnings,
 };
 use crate::{
@@ -36,37 +36,35 @@ use crate::{
     telemetry::{calls::Calls, event::EventKind},
 };
 
-/// Reads file and command line as at the start; the error says what is wrong
-/// with them.
+/// Reads the file and the command line as at the start; the error says what is wrong.
 pub type ReadOptions = fn() -> Result<(Options, Vec<Diagnostic>), String>;
 
-/// Where a reload gets what it needs.
+/// What a reload needs.
 pub struct Sources {
-    /// The way to the options.
+    /// Reads the options.
     pub read_options: ReadOptions,
-    /// The log to reconfigure.
+    /// The log.
     pub log: LogHandle,
 }
 
-/// Bytes of a reload's thread's stack: the parser of the configuration recurses.
+/// Stack of a reload's thread in bytes: the configuration's parser is recursive.
 const STACK_LEN: usize = 2 * 1024 * 1024;
 
-/// What a reload did, or would do.
+/// What a reload did, or would do in a dry run.
 #[derive(Clone, Debug)]
 pub struct Outcome {
     /// When.
     pub at: DateTime<Utc>,
-    /// What differs between the options in force before and those read.
+    /// The differences between the options that were in force and the new ones.
     pub changes: Vec<Change>,
-    /// Warnings of the new configuration, and those that are due by it and were not
-    /// before.
+    /// Warnings of the new configuration, and warnings about the broker that it has caused.
     pub warnings: Vec<String>,
     /// Why nothing was changed.
     pub error: Option<String>,
 }
 
 impl Outcome {
-    /// Nothing was changed.
+    /// A reload that changed nothing.
     fn failed(error: String) -> Self {
         Self {
             at: Utc::now(),
@@ -76,7 +74,7 @@ impl Outcome {
         }
     }
 
-    /// Settings that differ and wait for a restart.
+    /// Changed settings that need a restart.
     pub fn needs_restart(&self) -> impl Iterator<Item = &Change> {
         self.changes
             .iter()
@@ -84,23 +82,23 @@ impl Outcome {
     }
 }
 
-/// Reads the configuration on a thread of its own, again as long as that is wanted.
-fn run_in_turn(in_turn: InTurn, dry_run: bool, told: impl FnOnce(Outcome) + Send + 'static) {
+/// Reloads on a thread of its own, repeatedly if that was requested.
+fn run_reload(guard: ExclusiveGuard, dry_run: bool, report: impl FnOnce(Outcome) + Send + 'static) {
     let work = move || {
-        let (mut in_turn, mut told) = (in_turn, Some(told));
+        let (mut guard, mut report) = (guard, Some(report));
         loop {
-            let server = in_turn.server();
+            let server = guard.server();
             let outcome = match dry_run {
                 true => server.try_reload(),
                 false => server.reload_now(),
             };
-            // Before it is told, so that who then asks again is not refused.
-            let again = in_turn.end();
-            if let Some(told) = told.take() {
-                told(outcome);
+            // Before the report, so that a new request that follows it is not refused.
+            let again = guard.end();
+            if let Some(report) = report.take() {
+                report(outcome);
             }
             match again {
-                Some(again) => in_turn = again,
+                Some(again) => guard = again,
                 None => return,
             }
         }
@@ -114,29 +112,29 @@ fn run_in_turn(in_turn: InTurn, dry_run: bool, told: impl FnOnce(Outcome) + Send
     }
 }
 
-/// All that new options need, made before anything is different.
+/// Everything that the new options need, prepared while the old ones are still in force.
 struct Prepared {
     options: Options,
     tls: PreparedTls,
     route_tls: PreparedTls,
     authentication: Authentication,
-    /// Another pid file than before.
+    /// The pid file, if it has another name.
     pid_file: Option<PidFile>,
     log: PreparedLog,
 }
 
 impl Server {
-    /// Reads the configuration again and takes over what can be, on a thread of its
-    /// own; with `dry_run` it only tells. While one is under way a second one is
-    /// refused at once: it must see what the first put in force, and the first may
-    /// hang. `told` gets what came of it, and is dropped if no thread can be had.
-    pub fn reload(self: &Arc<Self>, dry_run: bool, told: impl FnOnce(Outcome) + Send + 'static) {
-        let turn: fn(&Self) -> &Turn = match dry_run {
+    /// Reloads the configuration on a thread of its own; a `dry_run` only reports what would
+    /// change. A second reload is refused while one is running: it would have to see the result of
+    /// the first, which may hang. `report` gets the outcome; it is dropped if no thread can be
+    /// started.
+    pub fn reload(self: &Arc<Self>, dry_run: bool, report: impl FnOnce(Outcome) + Send + 'static) {
+        let turn: fn(&Self) -> &Exclusive = match dry_run {
             true => |server| &server.trying,
             false => |server| &server.reloading,
         };
-        let in_turn = match InTurn::take(self, turn) {
-            Ok(in_turn) => in_turn,
+        let guard = match ExclusiveGuard::acquire(self, turn) {
+            Ok(guard) => guard,
             Err(since) => {
                 let text = format!(
                     "a reload has been under way since {}; if that is long ago, it waits for a \
@@ -144,24 +142,24 @@ impl Server {
                     since.time_of_day().format("%Y-%m-%d %H:%M:%S UTC")
                 );
                 warn!("Reload refused: {text}");
-                return told(Outcome::failed(text));
+                return report(Outcome::failed(text));
             }
         };
-        run_in_turn(in_turn, dry_run, told);
+        run_reload(guard, dry_run, report);
     }
 
-    /// The same for a signal: its sender hears nothing, so while one is under way the
-    /// configuration is read once more afterwards. What it says now counts in the end.
+    /// Reloads because of a signal. Its sender gets no answer, so if a reload is running the
+    /// configuration is read once more after it: the latest content counts.
     pub fn reload_by_signal(self: &Arc<Self>) {
-        match InTurn::take_or_repeat(self, |server| &server.reloading) {
-            Some(in_turn) => run_in_turn(in_turn, false, drop),
+        match ExclusiveGuard::acquire_or_repeat(self, |server| &server.reloading) {
+            Some(guard) => run_reload(guard, false, drop),
             None => {
                 info!("A reload is under way; the configuration will be read again after it")
             }
         }
     }
 
-    /// What a reload would do. Waits for the files.
+    /// What a reload would do. Blocks until the files are read.
     pub fn try_reload(&self) -> Outcome {
         match self.plan() {
             Ok((outcome, _)) => outcome,
@@ -174,9 +172,9 @@ impl Server {
             Ok((mut outcome, options)) => {
                 match self.prepare(options) {
                     Ok(prepared) => {
-                        let before = warnings::due(self);
-                        self.put(prepared);
-                        let due = warnings::due(self).into_iter();
+                        let before = warnings::active(self);
+                        self.apply(prepared);
+                        let due = warnings::active(self).into_iter();
                         outcome
                             .warnings
                             .extend(due.filter(|it| !before.contains(it)));
@@ -187,7 +185,7 @@ impl Server {
             }
             Err(error) => Outcome::failed(error),
         };
-        self.tell(&outcome);
+        self.log_outcome(&outcome);
         *self.last_reload.lock() = Some(outcome.clone());
         outcome
     }
@@ -212,11 +210,11 @@ impl Server {
         Ok((outcome, merged))
     }
 
-    /// Makes all that the options need. Nothing is different yet.
+    /// Prepares everything that the options need, without any effect.
     ///
-    /// # Errors
+    ///  # Errors
     ///
-    /// What cannot be had, why, and what to do.
+    /// What failed, why, and what to do.
     fn prepare(&self, options: Options) -> Result<Prepared, String> {
         if options.https && options.tls.is_none() {
             return Err(
@@ -238,7 +236,7 @@ impl Server {
             }
             _ => None,
         };
-        // Last: a new log file that is not used after all would stay behind.
+        // The log comes last, so that no unused log file is left if something else fails.
         let log = self.sources.log.prepare(&options);
         Ok(Prepared {
             authentication: Authentication::new(&options.authorization),
@@ -250,8 +248,8 @@ impl Server {
         })
     }
 
-    /// Puts in force what was prepared. Nothing here can fail.
-    fn put(&self, prepared: Prepared) {
+    /// Applies what was prepared. Nothing here can fail.
+    fn apply(&self, prepared: Prepared) {
         let Prepared {
             options,
             tls,
@@ -265,15 +263,15 @@ impl Server {
             file.keep();
         }
         let broker = &self.broker;
-        let tell = |info: &mut Info| {
+        let log_outcome = |info: &mut Info| {
             super::tls::describe(info, &options);
             info.auth_required = authentication.asks_for_login();
             info.max_payload = i64::try_from(options.max_payload).unwrap_or(i64::MAX);
             (info.host, info.port) = advertised::host(&options, self.client_address);
         };
-        let plain = self.put_client_tls(tls, options.allow_non_tls, tell);
+        let plain = self.apply_client_tls(tls, options.allow_non_tls, log_outcome);
         surplus::cut_plain(&plain);
-        let route_tls = self.put_route_tls(route_tls);
+        let route_tls = self.apply_route_tls(route_tls);
         broker.accounts.redefine(&options, options.cluster_name());
         let cluster = self.cluster.as_ref().zip(options.cluster.as_ref());
         if let Some((cluster, settings)) = cluster {
@@ -286,7 +284,7 @@ impl Server {
         );
         // Last of what sessions look at: by it they know that there is something new.
         broker.limits.replace(limits(&options));
-        client::tell_all(broker);
+        client::notify_all(broker);
         surplus::keep_limits(broker);
         if let Some((cluster, settings)) = cluster {
             let client_urls = advertised::urls(&options, self.client_address);
@@ -299,7 +297,7 @@ impl Server {
         &self.broker.telemetry.calls
     }
 
-    fn tell(&self, outcome: &Outcome) {
+    fn log_outcome(&self, outcome: &Outcome) {
         let record = |text: &str| {
             let file = self.options().config_file.clone().unwrap_or_default();
             let subject = file.display().to_string();

@@ -1,6 +1,5 @@
-//! TLS of a running broker, of clients and of routes: opening it, telling
-//! clients of it, and noticing
-//! that its files have changed.
+//! TLS of a running broker, for clients and routes: loading it, announcing it in INFO, and watching
+//! its files.
 
 use std::{
     io, ptr,
@@ -15,27 +14,27 @@ use super::{Server, lifecycle::StartError};
 use crate::{
     config::{Options, options::cluster::ClusterOptions},
     connection::{Connection, Kind, handshake::Handshakers, tls_listener::TlsListener},
-    peer::certificates::close_unwelcome,
+    peer::certificates::close_untrusted,
     protocol::info::Info,
     security::{
         options::TlsOptions,
         store::{Loaded, TlsStore},
         tls::Material,
-        validity::Term,
+        validity::ValidityPeriod,
     },
     telemetry::{event::EventKind, process::system_error_in},
 };
 
-/// Between two looks at the files. A change is acted on when the next look finds
-/// no other, so that files that belong together are read together.
-const LOOK_INTERVAL: Duration = Duration::from_secs(1);
+/// Interval of checking the files. A change is applied when the next check finds no further one, so
+/// that files that belong together are read together.
+const CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// Bytes of the stack of the thread that looks.
+/// Stack of the thread that checks, in bytes.
 const STACK_LEN: usize = 512 * 1024;
 
-/// TLS for one listener, its files loaded.
+/// Loads the TLS files for one listener.
 ///
-/// # Errors
+///  # Errors
 ///
 /// Which file cannot be used, why, and what to do.
 pub fn open(options: &TlsOptions) -> Result<Arc<TlsListener>, StartError> {
@@ -48,7 +47,7 @@ pub fn open(options: &TlsOptions) -> Result<Arc<TlsListener>, StartError> {
     Ok(Arc::new(TlsListener::new(store, handshakers)))
 }
 
-/// What INFO says of TLS.
+/// Sets the TLS fields of INFO.
 pub(super) fn describe(info: &mut Info, options: &Options) {
     let tls = options.tls.as_ref();
     info.tls_required = tls.is_some() && !options.allow_non_tls;
@@ -56,28 +55,28 @@ pub(super) fn describe(info: &mut Info, options: &Options) {
     info.tls_verify = tls.is_some_and(|tls| tls.verify);
 }
 
-/// Starts the thread that looks at the files for as long as the server lives.
+/// Starts the thread that checks the files as long as the server lives.
 ///
-/// # Errors
+///  # Errors
 ///
-/// The thread cannot be had.
+/// The thread cannot be started.
 pub fn watch(server: &Arc<Server>) -> io::Result<()> {
     let server = Arc::downgrade(server);
     thread::Builder::new()
         .name("tls-files".into())
         .stack_size(STACK_LEN)
-        .spawn(move || look(&server))?;
+        .spawn(move || check_files(&server))?;
     Ok(())
 }
 
-fn look(server: &Weak<Server>) {
-    let mut due = [false; Port::ALL.len()];
+fn check_files(server: &Weak<Server>) {
+    let mut has_changed = [false; Port::ALL.len()];
     loop {
-        thread::sleep(LOOK_INTERVAL);
+        thread::sleep(CHECK_INTERVAL);
         let Some(server) = server.upgrade() else {
             return;
         };
-        for (port, due) in Port::ALL.into_iter().zip(&mut due) {
+        for (port, has_changed) in Port::ALL.into_iter().zip(&mut has_changed) {
             let Some(tls) = server.tls_of(port) else {
                 continue;
             };
@@ -85,18 +84,18 @@ fn look(server: &Weak<Server>) {
             let calls = &server.broker.telemetry.calls;
             let _call = calls.begin("reading the TLS files of", place);
             let changed = tls.store.has_changed();
-            // What could not be read may be there the next time, unchanged.
+            // A file that could not be read may become readable without changing.
             let refused = tls.store.refused();
             let unread = refused.is_some_and(|error| system_error_in(&error.text).is_some());
-            if (*due || unread) && !changed {
+            if (*has_changed || unread) && !changed {
                 server.reload_tls(port, &tls);
             }
-            *due = changed;
+            *has_changed = changed;
         }
     }
 }
 
-/// Whose TLS it is.
+/// The listener that uses TLS.
 #[derive(Clone, Copy)]
 enum Port {
     Clients,
@@ -106,7 +105,7 @@ enum Port {
 impl Port {
     const ALL: [Self; 2] = [Self::Clients, Self::Routes];
 
-    /// What it is called where there are figures.
+    /// The name in metrics.
     fn name(self) -> &'static str {
         match self {
             Self::Clients => "client",
@@ -115,20 +114,20 @@ impl Port {
     }
 }
 
-/// The TLS that a listener is to have, its files loaded.
+/// The new TLS state of a listener, with its files loaded.
 pub(super) enum PreparedTls {
-    /// None.
+    /// No TLS.
     Off,
-    /// Where there was none.
+    /// TLS on a listener that had none.
     New(Arc<TlsListener>),
-    /// Another block, or other files, where there was some.
+    /// Another block, or changed files, on a listener that had TLS.
     Changed(Arc<TlsListener>, Loaded),
 }
 
 impl PreparedTls {
     /// Loads a block for a listener that has `current` now.
     ///
-    /// # Errors
+    ///  # Errors
     ///
     /// Which file cannot be used, why, and what to do.
     pub(super) fn load(
@@ -149,9 +148,9 @@ impl PreparedTls {
 }
 
 impl Server {
-    /// Prepares TLS for clients and for routes by new options.
+    /// Loads TLS for clients and routes according to new options.
     ///
-    /// # Errors
+    ///  # Errors
     ///
     /// Which file cannot be used, why, and what to do.
     pub(super) fn prepare_tls(
@@ -164,47 +163,46 @@ impl Server {
         Ok((clients, routes))
     }
 
-    /// Puts TLS for clients in force, and has `tell` put it into INFO. Returns the
-    /// clients without TLS where it is new and required: those that cannot be waiting
-    /// for a handshake that is about to begin.
-    pub(super) fn put_client_tls(
+    /// Applies TLS for clients and lets `update` change INFO. Returns the clients without TLS if it
+    /// is newly required; those that are about to begin a handshake are not among them.
+    pub(super) fn apply_client_tls(
         &self,
         prepared: PreparedTls,
         allow_non_tls: bool,
-        tell: impl FnOnce(&mut Info),
+        update: impl FnOnce(&mut Info),
     ) -> Vec<Arc<Connection>> {
         let is_required = matches!(prepared, PreparedTls::New(_)) && !allow_non_tls;
-        let tls = self.put_tls(Port::Clients, prepared);
-        // Whoever comes is counted in under this lock (`client::serve`): it is among
-        // those that are cut, or it finds the new TLS.
+        let tls = self.apply_tls(Port::Clients, prepared);
+        // A new client is registered under this lock (`client::serve`): it is either among those
+        // that are closed, or sees the new TLS.
         let mut current = self.client_listener.tls.write();
         let plain = match is_required {
             true => self.broker.registry.open(Kind::Client),
             false => Vec::new(),
         };
-        tell(&mut self.broker.info.write());
+        update(&mut self.broker.info.write());
         *current = tls;
         plain
     }
 
-    /// TLS on routes, its files in force, to be handed to the cluster.
-    pub(super) fn put_route_tls(&self, prepared: PreparedTls) -> Option<Arc<TlsListener>> {
-        self.put_tls(Port::Routes, prepared)
+    /// Applies TLS for routes; the caller hands the result to the cluster.
+    pub(super) fn apply_route_tls(&self, prepared: PreparedTls) -> Option<Arc<TlsListener>> {
+        self.apply_tls(Port::Routes, prepared)
     }
 
-    fn put_tls(&self, port: Port, prepared: PreparedTls) -> Option<Arc<TlsListener>> {
+    fn apply_tls(&self, port: Port, prepared: PreparedTls) -> Option<Arc<TlsListener>> {
         match prepared {
             PreparedTls::Off => None,
             PreparedTls::New(tls) => Some(tls),
             PreparedTls::Changed(tls, loaded) => {
                 let material = tls.store.put(loaded);
-                self.take_up(port, &tls, &material);
+                self.use_material(port, &tls, &material);
                 Some(tls)
             }
         }
     }
 
-    /// TLS of clients and of routes, as far as there is any, by the listener's name.
+    /// The listeners that use TLS, with their names.
     pub fn tls_listeners(&self) -> Vec<(&'static str, Arc<TlsListener>)> {
         let ports = Port::ALL.into_iter();
         let listeners = ports.filter_map(|port| Some((port.name(), self.tls_of(port)?)));
@@ -218,34 +216,36 @@ impl Server {
         }
     }
 
-    /// Whether it is still that of the port.
-    fn is_of(&self, port: Port, tls: &TlsListener) -> bool {
+    /// Whether the port still uses this TLS.
+    fn is_current(&self, port: Port, tls: &TlsListener) -> bool {
         self.tls_of(port).is_some_and(|now| ptr::eq(&*now, tls))
     }
 
-    fn close_unwelcome(&self, port: Port, tls: &TlsListener) -> usize {
+    fn close_untrusted(&self, port: Port, tls: &TlsListener) -> usize {
         match port {
             Port::Clients => {
-                close_unwelcome(&self.broker, tls, &self.broker.registry.open(Kind::Client))
+                close_untrusted(&self.broker, tls, &self.broker.registry.open(Kind::Client))
             }
             Port::Routes => {
                 let cluster = self.cluster.as_ref();
                 let routes = cluster.map(|cluster| cluster.routes()).unwrap_or_default();
                 let connections = routes.iter().map(|route| &route.connection);
-                close_unwelcome(&self.broker, tls, connections)
+                close_untrusted(&self.broker, tls, connections)
             }
         }
     }
 
-    /// Reads the files again, and closes whom they let in no more. If they cannot be
-    /// used, that is told, and those in force stay.
+    /// Reads the files again and closes connections whose peers they do not accept any more. If the
+    /// files cannot be used, logs that; the old ones stay in force.
     fn reload_tls(&self, port: Port, tls: &TlsListener) {
         let refused = tls.store.refused();
         match tls.store.reload() {
-            Ok(Some(material)) if self.is_of(port, tls) => self.take_up(port, tls, &material),
-            // A reload was faster.
+            Ok(Some(material)) if self.is_current(port, tls) => {
+                self.use_material(port, tls, &material)
+            }
+            // A reload has replaced it meanwhile.
             Ok(_) => {}
-            // Told once, however often it is tried.
+            // Logged only once, however often it is tried.
             Err(error) if refused.as_ref() == Some(&error) => {}
             Err(error) => {
                 let place = &tls.store.current().options.place;
@@ -258,22 +258,22 @@ impl Server {
         }
     }
 
-    /// Other files or another block are in force: whom they let in no more is
-    /// closed.
-    fn take_up(&self, port: Port, tls: &TlsListener, material: &Material) {
-        self.tell_files(material);
-        let closed = self.close_unwelcome(port, tls);
+    /// Other files or another block are in force: closes connections whose peers they do not
+    /// accept.
+    fn use_material(&self, port: Port, tls: &TlsListener, material: &Material) {
+        self.log_files(material);
+        let closed = self.close_untrusted(port, tls);
         if closed > 0 {
             warn!("{closed} connections closed: their peers no longer pass the TLS checks");
         }
     }
 
-    fn tell_files(&self, material: &Material) {
+    fn log_files(&self, material: &Material) {
         for warning in &material.warnings {
             warn!("tls: {warning}");
         }
-        let until = |term: &Option<Term>| match term {
-            Some(term) => term
+        let until = |period: &Option<ValidityPeriod>| match period {
+            Some(period) => period
                 .until
                 .to_rfc3339_opts(chrono::SecondsFormat::Secs, true),
             None => "none".into(),

@@ -1,5 +1,4 @@
-//! Listening on a Unix socket: a file with permissions, removed when the broker
-//! ends.
+//! Listening on a Unix socket: a file with permissions that is removed when the broker ends.
 
 use std::{
     fs::{self, File, Permissions},
@@ -17,36 +16,35 @@ use std::{
 use socket2::{Domain, SockAddr, Socket, Type};
 use tracing::warn;
 
-/// Connections the kernel may hold for us.
+/// Length of the kernel's accept queue.
 const BACKLOG: i32 = 64;
 
 /// The file of a listening socket; removed when dropped.
 pub struct SocketFile(PathBuf);
 
-/// Listens at `path`, which gets the permissions `mode`. A socket that a broker
-/// left behind is replaced.
+/// Listens at `path` with the permissions `mode`. Replaces the socket of a broker that has ended.
 ///
-/// # Errors
+///  # Errors
 ///
-/// Something else is there, another process listens, or the file system refuses.
+/// Another kind of file exists there, another process listens, or the file system refuses.
 pub fn bind(path: &Path, mode: u32) -> io::Result<(UnixListener, SocketFile)> {
-    remove_abandoned(path)?;
+    remove_stale(path)?;
     let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking().cloexec(), None)?;
-    // The file is made with the permissions that the socket has, so that
-    // nobody can come in before they are set.
+    // The file gets the socket's permissions at its creation, so that there is no moment with wider
+    // ones.
     let socket = File::from(OwnedFd::from(socket));
     socket.set_permissions(Permissions::from_mode(mode))?;
     let socket = Socket::from(OwnedFd::from(socket));
     socket.bind(&SockAddr::unix(path)?)?;
     let file = SocketFile(path.to_owned());
-    // The process' umask may have taken some away.
+    // The process' umask may have removed some.
     fs::set_permissions(path, Permissions::from_mode(mode))?;
     socket.listen(BACKLOG)?;
     Ok((UnixListener::from(OwnedFd::from(socket)), file))
 }
 
-/// Removes a socket that nobody listens at.
-fn remove_abandoned(path: &Path) -> io::Result<()> {
+/// Removes a socket that no process listens on.
+fn remove_stale(path: &Path) -> io::Result<()> {
     let kind = match fs::symlink_metadata(path) {
         Ok(found) => found.file_type(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -84,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_socket_has_its_permissions_and_goes_with_its_owner() {
+    fn a_socket_has_its_permissions_and_is_removed_with_its_owner() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.sock");
         for mode in [0o600, 0o660, 0o666] {
@@ -97,7 +95,7 @@ mod tests {
     }
 
     #[test]
-    fn only_an_abandoned_socket_is_replaced() {
+    fn only_a_stale_socket_is_replaced() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("m.sock");
         let abandoned = UnixListener::bind(&path).unwrap();

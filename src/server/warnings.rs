@@ -1,13 +1,12 @@
-//! What of the settings in force a warning is due for: told at the start, and by the
-//! reload that brings it about.
+//! Warnings about the settings in force, logged at the start and by a reload that causes them.
 
 use super::Server;
 
-/// The warnings that are due now.
-pub(super) fn due(server: &Server) -> Vec<String> {
-    let mut due = Vec::new();
+/// The present warnings.
+pub(super) fn active(server: &Server) -> Vec<String> {
+    let mut active = Vec::new();
     if let Some(guest) = server.guest().filter(|guest| guest.is_unlimited()) {
-        due.push(format!(
+        active.push(format!(
             "Anybody who can connect to {} {}, without a login. Add an authorization block or \
              permissions, require certificates (tls {{ verify: true }}), or listen on 127.0.0.1",
             server.client_address,
@@ -16,10 +15,10 @@ pub(super) fn due(server: &Server) -> Vec<String> {
     }
     let options = server.options();
     if options.authorization.has_plain_secrets() {
-        due.push("Plaintext passwords detected, use nkeys or bcrypt".into());
+        active.push("Plaintext passwords detected, use nkeys or bcrypt".into());
     }
-    if server.monitor_for_strangers().is_some() {
-        due.push(
+    if server.open_monitor_address().is_some() {
+        active.push(
             "The monitoring port is open to other machines without a login: set \"token\", or \
              \"user\" and \"password\", in the block \"monitor\""
                 .into(),
@@ -28,11 +27,11 @@ pub(super) fn due(server: &Server) -> Vec<String> {
     let of_routes = server.cluster.as_ref().map(|cluster| cluster.options());
     let tls = of_routes.as_ref().and_then(|options| options.tls.as_ref());
     if let Some(tls) = tls.filter(|tls| tls.insecure) {
-        due.push(format!(
+        active.push(format!(
             "The certificates of brokers that are dialled are not verified ({}): an attacker \
              between the two can read the routes",
             tls.place
         ));
     }
-    due
+    active
 }

@@ -1,43 +1,42 @@
-//! The functions that a token of a destination may be: `$1`, `{{wildcard(1)}}`,
-//! `{{partition(5,1,2)}}` and so on. Used by transforms only.
+//! The functions that a token of a transform's destination may be: `$1`, `{{wildcard(1)}}`,
+//! `{{partition(5,1,2)}}` and so on.
 
 use super::tokens;
 
-/// A function of the source's tokens, which are given by their index.
+/// A function of tokens of the source, which are given by their index.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub(super) enum Function {
-    /// The first characters.
+    /// The first characters of a token.
     Left(usize, usize),
-    /// A number from 0 to below `count`, the same for the same tokens; all of
-    /// the subject if there are none.
+    /// A number below `count` from a hash of the tokens, or of the whole subject if no tokens are
+    /// given.
     Partition { count: u32, tokens: Vec<usize> },
-    /// A number from 0 to below this one, by chance.
+    /// A random number below this one.
     Random(u32),
-    /// The last characters.
+    /// The last characters of a token.
     Right(usize, usize),
-    /// Tokens of this length, the odd one at the end.
+    /// Splits a token into tokens of this length; a shorter one may be at the end.
     SliceFromLeft(usize, usize),
-    /// Tokens of this length, the odd one at the beginning.
+    /// Splits a token into tokens of this length; a shorter one may be at the beginning.
     SliceFromRight(usize, usize),
-    /// Tokens between the separators.
+    /// Splits a token at the separators.
     Split(usize, Box<[u8]>),
-    /// Two tokens, the first of this length.
+    /// Splits a token in two, the first of this length.
     SplitFromLeft(usize, usize),
-    /// Two tokens, the last of this length.
+    /// Splits a token in two, the last of this length.
     SplitFromRight(usize, usize),
-    /// The token as it is.
+    /// The token itself.
     Wildcard(usize),
 }
 
 impl Function {
-    /// The function that a token of a destination is, if it is one.
-    /// `wildcards` are the indexes of the source's wildcards. The error says
-    /// what is wrong with it.
+    /// Parses a token of the destination; `None` if it is no function. `wildcards` are the indexes
+    /// of the source's wildcards. The error says what is wrong.
     pub(super) fn parse(token: &str, wildcards: &[usize]) -> Result<Option<Self>, String> {
         if let Some(number) = token.strip_prefix('$') {
-            // Subjects such as $SYS.x are what they look like.
+            // Subjects such as $SYS.x are ordinary text.
             return match number.parse() {
-                Ok(number) => Ok(Some(Self::Wildcard(find(wildcards, number)?))),
+                Ok(number) => Ok(Some(Self::Wildcard(wildcard_token(wildcards, number)?))),
                 Err(_) => Ok(None),
             };
         }
@@ -59,7 +58,7 @@ impl Function {
         arguments.call(&name.trim().to_ascii_lowercase()).map(Some)
     }
 
-    /// Appends what the function makes of `subject`.
+    /// Appends the function's result for `subject`.
     pub(super) fn apply(&self, subject: &[u8], to: &mut Vec<u8>) {
         let token = |index: usize| tokens(subject).nth(index).unwrap_or_default();
         match self {
@@ -88,9 +87,9 @@ impl Function {
             Self::SliceFromRight(index, len) => {
                 let token = token(*index);
                 let len = (*len).max(1);
-                let odd = token.len() % len;
+                let remainder = token.len() % len;
                 join(
-                    std::iter::once(&token[..odd]).chain(token[odd..].chunks(len)),
+                    std::iter::once(&token[..remainder]).chain(token[remainder..].chunks(len)),
                     to,
                 );
             }
@@ -109,7 +108,7 @@ impl Function {
     }
 }
 
-/// What stands between the parentheses.
+/// The arguments of a function call.
 struct Arguments<'a> {
     texts: Vec<&'a str>,
     wildcards: &'a [usize],
@@ -174,14 +173,14 @@ impl Arguments<'_> {
         }
     }
 
-    /// The source's token that an argument names by its wildcard.
+    /// The index of the source's token that an argument refers to by the number of its wildcard.
     fn token(&self, at: usize) -> Result<usize, String> {
-        find(self.wildcards, self.number(at)? as usize)
+        wildcard_token(self.wildcards, self.number(at)? as usize)
     }
 }
 
-/// The token that the wildcard of this number takes, counted from 1.
-fn find(wildcards: &[usize], number: usize) -> Result<usize, String> {
+/// The index of the token that this wildcard matches; wildcards are counted from 1.
+fn wildcard_token(wildcards: &[usize], number: usize) -> Result<usize, String> {
     if number == 0 {
         return Err("wildcards are counted from 1".into());
     }
@@ -189,7 +188,7 @@ fn find(wildcards: &[usize], number: usize) -> Result<usize, String> {
     found.ok_or_else(|| format!("the source has {} wildcard(s) \"*\"", wildcards.len()))
 }
 
-/// The parts as tokens, empty ones left out.
+/// Appends the parts as tokens, without empty ones.
 fn join<'a>(parts: impl IntoIterator<Item = &'a [u8]>, to: &mut Vec<u8>) {
     for (index, part) in parts
         .into_iter()
@@ -214,7 +213,7 @@ fn split(token: &[u8], by: &[u8], to: &mut Vec<u8>) {
     join(parts, to);
 }
 
-/// FNV-1a of 32 bits.
+/// 32-bit FNV-1a.
 fn fnv1a<'a>(parts: impl Iterator<Item = &'a [u8]>) -> u32 {
     parts.flatten().fold(0x811c_9dc5, |hash, byte| {
         (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193)

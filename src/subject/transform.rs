@@ -1,20 +1,20 @@
-//! Transforms: a subject becomes another one.
+//! Transforms: rules that change one subject into another.
 //!
-//! A destination is a subject whose tokens may stand for parts of the source:
-//! `$1` or `{{wildcard(1)}}` for what the first `*` of the source took,
-//! `{{partition(n,1,2)}}`, `{{split(1,-)}}` and others for functions of it. A
-//! `>` ends both or neither. Mappings and imports of accounts use transforms;
-//! the configuration makes them, so that what is wrong is told with its place.
+//! Tokens of the destination may refer to parts of the source: `$1` or `{{wildcard(1)}}` is what
+//! the first `*` of the source matched; `{{partition(n,1,2)}}`, `{{split(1,-)}}` and others are
+//! functions of it. Either both end with `>` or neither. Mappings and imports of accounts use
+//! transforms. The configuration creates them, so that errors are reported with their place in the
+//! file.
 
 use std::fmt;
 
 use super::{function::Function, is_valid, tokens};
 
-/// How subjects of one form become subjects of another.
+/// A rule that changes subjects of one pattern into subjects of another.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Transform {
     parts: Vec<Part>,
-    /// Index of the first source token that a final `>` takes; `None` without.
+    /// Index of the first source token that the final `>` matches; `None` if there is none.
     rest_from: Option<usize>,
 }
 
@@ -25,8 +25,7 @@ enum Part {
     Text(Box<[u8]>),
 }
 
-/// Why a pair of source and destination is no transform. The text says what is
-/// wrong, and with which token.
+/// Why a source and destination are not a valid transform, with the token concerned.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct TransformError(String);
 
@@ -39,11 +38,11 @@ impl fmt::Display for TransformError {
 impl std::error::Error for TransformError {}
 
 impl Transform {
-    /// The transform from subjects that match `source` to `destination`.
+    /// Creates the transform from subjects that match `source` to `destination`.
     ///
-    /// # Errors
+    ///  # Errors
     ///
-    /// One of them is no subject, or they do not fit each other.
+    /// One of them is not a subject, or they do not fit together.
     pub fn new(source: &str, destination: &str) -> Result<Self, TransformError> {
         let is_plain = is_valid(source.as_bytes()) && !source.contains(char::is_whitespace);
         let are_valid = [
@@ -53,7 +52,7 @@ impl Transform {
         if let Some((text, _)) = are_valid.iter().find(|(_, is_valid)| !is_valid) {
             return Err(TransformError(format!("{text:?} is not a valid subject")));
         }
-        if ends_open(source) != ends_open(destination) {
+        if ends_with_rest(source) != ends_with_rest(destination) {
             return Err(TransformError(format!(
                 "{source:?} and {destination:?} must both end with \">\", or neither"
             )));
@@ -71,11 +70,11 @@ impl Transform {
             .collect::<Result<_, _>>()?;
         Ok(Self {
             parts,
-            rest_from: ends_open(source).then(|| source.split('.').count() - 1),
+            rest_from: ends_with_rest(source).then(|| source.split('.').count() - 1),
         })
     }
 
-    /// Whether the same subject always becomes the same.
+    /// Whether equal subjects always have equal results.
     pub fn is_constant(&self) -> bool {
         !self
             .parts
@@ -83,9 +82,9 @@ impl Transform {
             .any(|part| matches!(part, Part::Function(Function::Random(_))))
     }
 
-    /// What subjects of a pattern within the source become, as a pattern: a function
-    /// gives any token.
-    pub fn applied_to_pattern(&self, pattern: &[u8]) -> Vec<u8> {
+    /// The pattern of the results for subjects of a pattern within the source. The result of a
+    /// function may be any token.
+    pub fn apply_to_pattern(&self, pattern: &[u8]) -> Vec<u8> {
         let any = Part::Text((*b"*").into());
         let of_pattern = |part: &Part| match part {
             Part::Function(Function::Wildcard(_)) | Part::Text(_) => part.clone(),
@@ -98,7 +97,7 @@ impl Transform {
         transform.applied(pattern)
     }
 
-    /// Appends what `subject` becomes. It should match the source.
+    /// Appends the result for `subject`, which should match the source.
     pub fn apply(&self, subject: &[u8], to: &mut Vec<u8>) {
         for (index, part) in self.parts.iter().enumerate() {
             if index > 0 {
@@ -119,7 +118,7 @@ impl Transform {
         }
     }
 
-    /// What `subject` becomes.
+    /// The result for `subject`.
     pub fn applied(&self, subject: &[u8]) -> Vec<u8> {
         let mut made = Vec::with_capacity(subject.len() + 16);
         self.apply(subject, &mut made);
@@ -144,82 +143,84 @@ impl Part {
     }
 }
 
-/// A transform that can be undone, between the subjects of two accounts.
+/// A reversible transform between the subjects of the exporting account and those of the importing
+/// one.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Renaming {
-    /// The pattern of the one side.
-    pub theirs: String,
-    /// The pattern of the other side.
-    pub ours: String,
-    /// From their subjects to ours.
-    pub forth: Transform,
-    /// From our subjects to theirs.
-    pub back: Transform,
+    /// The pattern in the exporting account.
+    pub export_subject: String,
+    /// The pattern in the importing account.
+    pub local_subject: String,
+    /// From the exporting account's subjects to those of the importing account.
+    pub to_local: Transform,
+    /// From the importing account's subjects to those of the exporting account.
+    pub to_export: Transform,
 }
 
 impl Renaming {
-    /// The renaming between subjects that match `theirs` and `ours`. The
-    /// wildcards of `ours` are `*`, in the order of those in `theirs`, or `$1`
-    /// and `{{wildcard(1)}}` in any order.
+    /// Creates the renaming between two patterns. The wildcards of `local_subject` are `*`, in the
+    /// order of those in `export_subject`, or `$1` and `{{wildcard(1)}}` in any order.
     ///
-    /// # Errors
+    ///  # Errors
     ///
-    /// One of them is no subject, or not each wildcard has its place in both.
-    pub fn new(theirs: &str, ours: &str) -> Result<Self, TransformError> {
-        let count = theirs.split('.').filter(|token| *token == "*").count();
-        let (pattern, places) = open_places(ours, count)?;
-        let mut sorted = places.clone();
+    /// One of them is not a subject, or some wildcard is not in both.
+    pub fn new(export_subject: &str, local_subject: &str) -> Result<Self, TransformError> {
+        let count = export_subject
+            .split('.')
+            .filter(|token| *token == "*")
+            .count();
+        let (pattern, numbers) = parse_placeholders(local_subject, count)?;
+        let mut sorted = numbers.clone();
         sorted.sort_unstable();
         if !sorted.into_iter().eq(1..=count) {
             return Err(TransformError(format!(
-                "each \"*\" of {theirs:?} must stand once in {ours:?}, as \"*\" or $1, $2 …"
+                "each \"*\" of {export_subject:?} must stand once in {local_subject:?}, as \"*\" or $1, $2 …"
             )));
         }
         let mut seen = 0;
-        let back: Vec<String> = theirs
+        let to_export: Vec<String> = export_subject
             .split('.')
             .map(|token| match token {
                 "*" => {
                     seen += 1;
-                    let place = places.iter().position(|place| *place == seen);
-                    format!("${}", place.unwrap_or_default() + 1)
+                    let number = numbers.iter().position(|number| *number == seen);
+                    format!("${}", number.unwrap_or_default() + 1)
                 }
                 word => word.to_owned(),
             })
             .collect();
-        let mut places = places.iter();
-        let forth: Vec<String> = pattern
+        let mut numbers = numbers.iter();
+        let to_local: Vec<String> = pattern
             .split('.')
             .map(|token| match token {
-                "*" => format!("${}", places.next().unwrap_or(&0)),
+                "*" => format!("${}", numbers.next().unwrap_or(&0)),
                 word => word.to_owned(),
             })
             .collect();
         Ok(Self {
-            forth: Transform::new(theirs, &forth.join("."))?,
-            back: Transform::new(&pattern, &back.join("."))?,
-            theirs: theirs.to_owned(),
-            ours: pattern,
+            to_local: Transform::new(export_subject, &to_local.join("."))?,
+            to_export: Transform::new(&pattern, &to_export.join("."))?,
+            export_subject: export_subject.to_owned(),
+            local_subject: pattern,
         })
     }
 }
 
-/// The subject with a `*` for each placeholder, and which wildcard of the other
-/// side each stands for. Without wildcards on the other side nothing is a
-/// placeholder.
-fn open_places(subject: &str, count: usize) -> Result<(String, Vec<usize>), TransformError> {
-    let (mut pattern, mut places) = (Vec::new(), Vec::new());
-    // Stands for itself as a place: the count decides what is out of range.
+/// Parses placeholders: returns the subject with a `*` for each, and the number of the other side's
+/// wildcard that each refers to. If the other side has no wildcards, nothing is a placeholder.
+fn parse_placeholders(subject: &str, count: usize) -> Result<(String, Vec<usize>), TransformError> {
+    let (mut pattern, mut numbers) = (Vec::new(), Vec::new());
+    // Each index is its own number: the caller checks which are out of range.
     let wildcards: Vec<usize> = (1..=count).collect();
     let mut stars = 0;
     for token in subject.split('.') {
-        let place = match Function::parse(token, &wildcards) {
+        let number = match Function::parse(token, &wildcards) {
             _ if token == "*" => {
                 stars += 1;
                 Some(stars)
             }
             _ if count == 0 => None,
-            Ok(Some(Function::Wildcard(place))) => Some(place),
+            Ok(Some(Function::Wildcard(number))) => Some(number),
             Ok(Some(_)) => {
                 return Err(TransformError(format!(
                     "{token:?}: an import can only use $1 and {{{{wildcard(1)}}}}"
@@ -228,18 +229,17 @@ fn open_places(subject: &str, count: usize) -> Result<(String, Vec<usize>), Tran
             Ok(None) => None,
             Err(problem) => return Err(TransformError(format!("{token:?}: {problem}"))),
         };
-        pattern.push(if place.is_some() { "*" } else { token });
-        places.extend(place);
+        pattern.push(if number.is_some() { "*" } else { token });
+        numbers.extend(number);
     }
-    Ok((pattern.join("."), places))
+    Ok((pattern.join("."), numbers))
 }
 
-fn ends_open(subject: &str) -> bool {
+fn ends_with_rest(subject: &str) -> bool {
     subject == ">" || subject.ends_with(".>")
 }
 
-/// Functions may be written with blanks between their arguments; anywhere else
-/// a blank would end the subject.
+/// Functions may have blanks between their arguments; elsewhere a blank is not part of a subject.
 fn is_valid_destination(subject: &str) -> bool {
     let is_function = |token: &str| token.starts_with("{{") && token.ends_with("}}");
     let mut others = subject.split('.').filter(|token| !is_function(token));
@@ -257,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn destinations_take_parts_of_the_source() {
+    fn destinations_refer_to_parts_of_the_source() {
         for (source, destination, subject, expected) in [
             ("a", "b.c", "a", "b.c"),
             ("a.*.*", "b.$2.$1", "a.x.y", "b.y.x"),
@@ -285,17 +285,16 @@ mod tests {
         }
     }
 
-    /// The values are what FNV-1a of 32 bits gives: publishers of other brokers
-    /// must come to the same partition.
+    /// The values are those of 32-bit FNV-1a: other brokers must compute the same partition.
     #[test]
-    fn partitions_are_those_of_fnv() {
+    fn partitions_use_fnv() {
         assert_eq!(apply("*", "{{partition(10,1)}}", "foo"), "3");
         assert_eq!(apply("a.*", "{{partition(10,1)}}", "a.foo"), "3");
         assert_eq!(apply("foo", "{{partition(10)}}", "foo"), "3");
     }
 
     #[test]
-    fn patterns_become_patterns() {
+    fn patterns_are_transformed_to_patterns() {
         for (source, destination, pattern, expected) in [
             ("a.*", "b.$1.c", "a.*", "b.*.c"),
             ("a.*", "b.$1.c", "a.x", "b.x.c"),
@@ -303,13 +302,13 @@ mod tests {
             ("a.>", "b.>", "a.x.>", "b.x.>"),
         ] {
             let transform = Transform::new(source, destination).unwrap();
-            let made = transform.applied_to_pattern(pattern.as_bytes());
+            let made = transform.apply_to_pattern(pattern.as_bytes());
             assert_eq!(made, expected.as_bytes(), "{destination}");
         }
     }
 
     #[test]
-    fn what_does_not_fit_is_refused() {
+    fn mismatched_sources_and_destinations_are_rejected() {
         for (source, destination, problem) in [
             ("a..b", "c", "\"a..b\" is not a valid subject"),
             ("a b", "c", "\"a b\" is not a valid subject"),
@@ -336,18 +335,21 @@ mod tests {
     }
 
     #[test]
-    fn a_renaming_goes_forth_and_back() {
-        for (theirs, ours, their_subject, our_subject) in [
+    fn a_renaming_works_in_both_directions() {
+        for (export_subject, local_subject, their_subject, our_subject) in [
             ("a.*.*", "b.*.c.*", "a.1.2", "b.1.c.2"),
             ("a.*.*", "b.$2.$1", "a.1.2", "b.2.1"),
             ("a.>", "b.>", "a.1.2", "b.1.2"),
             ("a.b", "c", "a.b", "c"),
             (">", "from.>", "x.y", "from.x.y"),
         ] {
-            let renaming = Renaming::new(theirs, ours).unwrap();
-            let forth = renaming.forth.applied(their_subject.as_bytes());
-            assert_eq!(forth, our_subject.as_bytes());
-            assert_eq!(renaming.back.applied(&forth), their_subject.as_bytes());
+            let renaming = Renaming::new(export_subject, local_subject).unwrap();
+            let to_local = renaming.to_local.applied(their_subject.as_bytes());
+            assert_eq!(to_local, our_subject.as_bytes());
+            assert_eq!(
+                renaming.to_export.applied(&to_local),
+                their_subject.as_bytes()
+            );
         }
         assert!(Renaming::new("a.*", "b").is_err());
         assert!(Renaming::new("a.*", "b.$1.$1").is_err());

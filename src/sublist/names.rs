@@ -1,30 +1,30 @@
-//! Places of names in a list: found by comparing while there are few, by a table
-//! of hashes once there are many.
+//! Finds the index of a name in a list: by comparing while there are few, with a hash table once
+//! there are many.
 //!
-//! Clients choose how many queue groups a subject has; finding one must not cost
-//! more with each.
+//! Clients choose how many queue groups a subject has, so the cost of finding one must not grow
+//! with their number.
 
 use std::{hash::BuildHasher, sync::LazyLock};
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::PLACES_MIN;
+use super::SHRINK_CAPACITY_MIN;
 
-/// Names up to which comparing with each is as fast as a table.
-pub(super) const FEW: usize = 16;
+/// Number of names up to which a linear search is as fast as a table.
+pub(super) const LINEAR_MAX: usize = 16;
 
 static HASHER: LazyLock<DefaultHashBuilder> = LazyLock::new(DefaultHashBuilder::default);
 
-/// The places of the names of a list, none of which stands there twice. The list is
-/// its owner's: `at` tells the name at a place.
+/// The indexes of the names in a list without duplicates. The list belongs to the caller: `at`
+/// returns the name at an index.
 #[derive(Default)]
-pub(super) struct Places(HashTable<usize>);
+pub(super) struct NameIndex(HashTable<usize>);
 
-impl Places {
-    /// Bytes that each name takes here, at most.
+impl NameIndex {
+    /// Upper bound of the memory per name in bytes.
     pub(super) const NAME_LEN: usize = (size_of::<usize>() + 1) * 3 / 2;
 
-    /// The place of a name in a list of `len` that was [noted](Places::note).
+    /// The index of a name in a list of `len` names, all of which were [added](NameIndex::update).
     pub(super) fn find<'a>(
         &self,
         name: &[u8],
@@ -32,51 +32,51 @@ impl Places {
         at: impl Fn(usize) -> &'a [u8],
     ) -> Option<usize> {
         match self.0.is_empty() {
-            true => (0..len).find(|place| is_same(at(*place), name)),
+            true => (0..len).find(|index| is_same(at(*index), name)),
             false => self
                 .0
-                .find(hash(name), |place| is_same(at(*place), name))
+                .find(hash(name), |index| is_same(at(*index), name))
                 .copied(),
         }
     }
 
-    /// Notes what stands at the end of a list that is `len` long now.
-    pub(super) fn note<'a>(&mut self, len: usize, at: impl Fn(usize) -> &'a [u8]) {
-        if len <= FEW && self.0.is_empty() {
+    /// Adds the names at the end of a list that has `len` names now.
+    pub(super) fn update<'a>(&mut self, len: usize, at: impl Fn(usize) -> &'a [u8]) {
+        if len <= LINEAR_MAX && self.0.is_empty() {
             return;
         }
-        for place in self.0.len()..len {
+        for index in self.0.len()..len {
             self.0
-                .insert_unique(hash(at(place)), place, |known| hash(at(*known)));
+                .insert_unique(hash(at(index)), index, |known| hash(at(*known)));
         }
     }
 
-    /// Notes that `name` has left its place, and the last one has taken it, in a list
-    /// that is `len` long now.
-    pub(super) fn swap_removed<'a>(
+    /// Updates the index after `name` was removed from index `index` by `swap_remove`; the list has
+    /// `len` names now.
+    pub(super) fn swap_remove<'a>(
         &mut self,
         name: &[u8],
-        place: usize,
+        index: usize,
         len: usize,
         at: impl Fn(usize) -> &'a [u8],
     ) {
         if self.0.is_empty() {
             return;
         }
-        if len <= FEW / 2 {
+        if len <= LINEAR_MAX / 2 {
             self.0 = HashTable::new();
             return;
         }
-        if let Ok(gone) = self.0.find_entry(hash(name), |known| *known == place) {
+        if let Ok(gone) = self.0.find_entry(hash(name), |known| *known == index) {
             gone.remove();
         }
-        if place < len
-            && let Some(moved) = self.0.find_mut(hash(at(place)), |known| *known == len)
+        if index < len
+            && let Some(moved) = self.0.find_mut(hash(at(index)), |known| *known == len)
         {
-            *moved = place;
+            *moved = index;
         }
-        // A crowd that has left gives its memory back.
-        if self.0.capacity() > PLACES_MIN && len < self.0.capacity() / 8 {
+        // Shrink when most names have gone.
+        if self.0.capacity() > SHRINK_CAPACITY_MIN && len < self.0.capacity() / 8 {
             self.0.shrink_to(len * 2, |known| hash(at(*known)));
         }
     }

@@ -1,56 +1,55 @@
-//! The subscriptions to exactly one subject or pattern, and what a look-up gathers
-//! of several such nodes.
+//! The subscriptions to one subject or pattern, and the combination of several such nodes in a
+//! look-up.
 //!
-//! Clients choose how many subscriptions and queue groups a node has, and in which
-//! order they leave: each comes and goes at the same cost among many. A subscription
-//! knows its place ([`Slot`]); the last one takes the place of one that leaves.
+//! Clients choose how many subscriptions and queue groups a node has and in which order they are
+//! removed, so the cost of adding and removing one must not depend on their number. A subscription
+//! knows its index in the list ([`Slot`]); when one is removed, the last one moves to its index.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU32, Ordering},
 };
 
-use super::{Entry, names::Places};
-use crate::telemetry::held::allocated;
+use super::{Entry, names::NameIndex};
+use crate::telemetry::pool::allocated;
 
-/// Bytes of the list of one subject's first subscription.
+/// Bytes of a list with one subscription.
 pub(super) const FIRST_LEN: usize = allocated(4 * size_of::<usize>());
 
-/// Bytes of each subscription in such a list.
+/// Bytes of each subscription in a list.
 const ENTRY_LEN: usize = size_of::<usize>();
 
-/// A subscription's place in the list that it stands in; the sublist's alone. One
-/// that stands in no list, or in that of another sublist, is not found there.
+/// A subscription's index in its list. Only the sublist changes it. A subscription that is in no
+/// list, or in that of another sublist, is recognised as absent.
 #[derive(Debug, Default)]
 pub struct Slot(AtomicU32);
 
 impl Slot {
     /// Written and read under the sublist's lock.
-    fn place(&self) -> usize {
+    fn index(&self) -> usize {
         self.0.load(Ordering::Relaxed) as usize
     }
 
-    /// So many subscriptions that 32 bits do not hold a place take more memory than
-    /// there is.
-    fn set(&self, place: usize) {
-        self.0.store(place as u32, Ordering::Relaxed);
+    /// Memory would be exhausted before an index exceeds 32 bits.
+    fn set(&self, index: usize) {
+        self.0.store(index as u32, Ordering::Relaxed);
     }
 }
 
-/// The subscriptions to exactly one subject or pattern.
+/// The subscriptions to one subject or pattern.
 pub(super) struct Node<T> {
     plain: Vec<Arc<T>>,
-    /// Most subjects have none.
+    /// Most subjects have no queue groups.
     queues: Option<Box<Groups<T>>>,
 }
 
 /// The queue groups of a node.
 struct Groups<T> {
     list: Vec<Group<T>>,
-    by_name: Places,
+    by_name: NameIndex,
 }
 
-/// A queue group; there is always a member.
+/// A queue group with at least one member.
 struct Group<T> {
     name: Box<[u8]>,
     members: Vec<Arc<T>>,
@@ -68,29 +67,28 @@ impl<T: Entry> Node<T> {
         self.plain.is_empty() && self.queues.is_none()
     }
 
-    /// The bytes that it takes are added to `grown`.
+    /// Adds a subscription, and its memory to `grown`.
     pub(super) fn insert(&mut self, entry: Arc<T>, grown: &mut usize) {
         *grown += ENTRY_LEN;
         if entry.queue().is_none() {
             *grown += if self.plain.is_empty() { FIRST_LEN } else { 0 };
-            return put_in(&mut self.plain, entry);
+            return push_entry(&mut self.plain, entry);
         }
         let groups = self.queues.get_or_insert_with(|| {
             *grown += Groups::<T>::LEN;
             Box::new(Groups {
                 list: Vec::new(),
-                by_name: Places::default(),
+                by_name: NameIndex::default(),
             })
         });
         groups.insert(entry, grown);
     }
 
-    /// The bytes of what is removed with it are added to `shrunk`; `false` if it was
-    /// not there.
+    /// Removes a subscription and adds the freed memory to `shrunk`; `false` if it was not there.
     pub(super) fn remove(&mut self, entry: &Arc<T>, shrunk: &mut usize) -> bool {
         *shrunk += ENTRY_LEN;
         if entry.queue().is_none() {
-            let removed = take_out(&mut self.plain, entry);
+            let removed = remove_entry(&mut self.plain, entry);
             *shrunk += if self.plain.is_empty() { FIRST_LEN } else { 0 };
             return removed;
         }
@@ -114,7 +112,7 @@ impl<T: Entry> Node<T> {
 }
 
 impl<T: Entry> Groups<T> {
-    /// Bytes of it without groups.
+    /// Bytes without any group.
     const LEN: usize = allocated(size_of::<Self>());
 
     fn find(&self, name: &[u8]) -> Option<usize> {
@@ -125,17 +123,17 @@ impl<T: Entry> Groups<T> {
     fn insert(&mut self, entry: Arc<T>, grown: &mut usize) {
         let name = entry.queue().unwrap_or_default();
         if let Some(at) = self.find(name) {
-            return put_in(&mut self.list[at].members, entry);
+            return push_entry(&mut self.list[at].members, entry);
         }
         *grown += group_len::<T>(name);
         let mut group = Group {
             name: name.into(),
             members: Vec::with_capacity(1),
         };
-        put_in(&mut group.members, entry);
+        push_entry(&mut group.members, entry);
         self.list.push(group);
         let list = &self.list;
-        self.by_name.note(list.len(), |at| &list[at].name);
+        self.by_name.update(list.len(), |at| &list[at].name);
     }
 
     fn remove(&mut self, entry: &Arc<T>, shrunk: &mut usize) -> bool {
@@ -143,13 +141,13 @@ impl<T: Entry> Groups<T> {
         let Some(at) = self.find(name) else {
             return false;
         };
-        let removed = take_out(&mut self.list[at].members, entry);
+        let removed = remove_entry(&mut self.list[at].members, entry);
         if self.list[at].members.is_empty() {
             self.list.swap_remove(at);
             shrink(&mut self.list);
             let list = &self.list;
             let name_at = |at: usize| &*list[at].name;
-            self.by_name.swap_removed(name, at, list.len(), name_at);
+            self.by_name.swap_remove(name, at, list.len(), name_at);
             *shrunk += group_len::<T>(name);
         }
         removed
@@ -158,33 +156,33 @@ impl<T: Entry> Groups<T> {
 
 /// Bytes of a queue group without its members.
 fn group_len<T>(name: &[u8]) -> usize {
-    allocated(name.len()) + FIRST_LEN + size_of::<Group<T>>() + Places::NAME_LEN
+    allocated(name.len()) + FIRST_LEN + size_of::<Group<T>>() + NameIndex::NAME_LEN
 }
 
-/// Puts a subscription at the end of its list.
-fn put_in<T: Entry>(entries: &mut Vec<Arc<T>>, entry: Arc<T>) {
+/// Appends a subscription to its list.
+fn push_entry<T: Entry>(entries: &mut Vec<Arc<T>>, entry: Arc<T>) {
     entry.slot().set(entries.len());
     entries.push(entry);
 }
 
-/// Takes a subscription out of its list; `false` if it is not there.
-fn take_out<T: Entry>(entries: &mut Vec<Arc<T>>, entry: &Arc<T>) -> bool {
-    let place = entry.slot().place();
+/// Removes a subscription from its list; `false` if it is not there.
+fn remove_entry<T: Entry>(entries: &mut Vec<Arc<T>>, entry: &Arc<T>) -> bool {
+    let index = entry.slot().index();
     if !entries
-        .get(place)
+        .get(index)
         .is_some_and(|known| is_same(known, entry))
     {
         return false;
     }
-    entries.swap_remove(place);
-    if let Some(moved) = entries.get(place) {
-        moved.slot().set(place);
+    entries.swap_remove(index);
+    if let Some(moved) = entries.get(index) {
+        moved.slot().set(index);
     }
     shrink(entries);
     true
 }
 
-/// A crowd that has left gives its memory back.
+/// Shrinks the list when most of it has gone.
 fn shrink<V>(list: &mut Vec<V>) {
     if list.len() * 4 < list.capacity() {
         list.shrink_to(list.len() * 2);
@@ -200,11 +198,11 @@ fn is_same<T>(one: &Arc<T>, other: &Arc<T>) -> bool {
 /// What a look-up has found so far.
 pub(super) struct Found<'a, T> {
     pub(super) plain: Vec<Arc<T>>,
-    /// A group is known by its name, whatever its members subscribed to.
+    /// A group is identified by its name alone; its members may have different patterns.
     pub(super) queues: Vec<Vec<Arc<T>>>,
-    /// The names of those.
+    /// The names of the groups.
     names: Vec<&'a [u8]>,
-    by_name: Places,
+    by_name: NameIndex,
 }
 
 impl<'a, T: Entry> Found<'a, T> {
@@ -213,7 +211,7 @@ impl<'a, T: Entry> Found<'a, T> {
             plain: Vec::new(),
             queues: Vec::new(),
             names: Vec::new(),
-            by_name: Places::default(),
+            by_name: NameIndex::default(),
         }
     }
 
@@ -226,14 +224,14 @@ impl<'a, T: Entry> Found<'a, T> {
     }
 
     fn add_groups(&mut self, groups: &'a [Group<T>]) {
-        // In one node each name stands once.
+        // Within one node names are unique, so only those found before are compared.
         let before = self.names.len();
         if before == 0 {
             self.queues.reserve(groups.len());
             self.names.reserve(groups.len());
         }
         let names = &self.names;
-        self.by_name.note(before, |at| names[at]);
+        self.by_name.update(before, |at| names[at]);
         for group in groups {
             let names = &self.names;
             match self.by_name.find(&group.name, before, |at| names[at]) {

@@ -1,4 +1,4 @@
-//! Tests of the index.
+//! Tests of the sublist.
 
 use std::{cell::Cell, thread};
 
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use super::*;
 
 thread_local! {
-    /// Names and subscriptions compared on this thread.
+    /// Comparisons of names and subscriptions on this thread.
     static STEPS: Cell<usize> = const { Cell::new(0) };
 }
 
@@ -16,7 +16,7 @@ pub(super) fn count_step() {
     STEPS.set(STEPS.get() + 1);
 }
 
-/// The comparisons that some work takes.
+/// The number of comparisons that `work` makes.
 fn steps_of(work: impl FnOnce()) -> usize {
     let before = STEPS.get();
     work();
@@ -55,7 +55,7 @@ fn sub(subject: &str, queue: Option<&str>) -> Arc<Sub> {
 }
 
 #[test]
-fn a_queue_group_is_one_group_over_all_patterns() {
+fn members_with_different_patterns_form_one_queue_group() {
     let list = Sublist::new(&POOL);
     for subject in ["a.*", "a.>", "a.b"] {
         list.insert(sub(subject, Some("q")));
@@ -69,7 +69,7 @@ fn a_queue_group_is_one_group_over_all_patterns() {
 }
 
 #[test]
-fn nothing_is_left_after_removal() {
+fn removal_leaves_nothing_behind() {
     let list = Sublist::new(&POOL);
     let subs: Vec<_> = ["a", "a.*", "a.>", "*.b.>", "x.y.z"]
         .iter()
@@ -86,9 +86,9 @@ fn nothing_is_left_after_removal() {
     assert_eq!((list.share.bytes(), list.share.count()), (0, 0));
 }
 
-/// What a crowd of subscriptions took is given back with it.
+/// Memory is released when many subscriptions are removed.
 #[test]
-fn tables_shrink_with_those_that_leave() {
+fn tables_shrink_after_removals() {
     let list = Sublist::new(&POOL);
     let subs: Vec<_> = (0..50_000)
         .map(|number| match number % 2 {
@@ -139,10 +139,9 @@ fn published() -> impl Strategy<Value = String> {
 }
 
 proptest! {
-    /// The index finds exactly what trying every pattern finds, also
-    /// after some subscriptions have gone.
+    /// The index finds exactly what trying every pattern finds, also after removals.
     #[test]
-    fn lookup_equals_trying_each(
+    fn lookup_equals_matching_every_pattern(
         patterns in proptest::collection::vec((pattern(), proptest::option::of("[pq]"), any::<bool>()), 0..40),
         subjects in proptest::collection::vec(published(), 1..10),
     ) {
@@ -175,10 +174,9 @@ proptest! {
     }
 }
 
-/// However many subscriptions a subject has and in which order they leave, each
-/// leaves at the cost of one.
+/// Removing a subscription costs the same, however many there are and in whatever order they go.
 #[test]
-fn leaving_costs_the_same_among_many() {
+fn removal_costs_the_same_among_many_subscriptions() {
     const COUNT: usize = 20_000;
     for subject in ["a.b", "a.*"] {
         for queue in [None, Some("q")] {
@@ -194,7 +192,7 @@ fn leaving_costs_the_same_among_many() {
                     list.remove(others.iter().skip(half).step_by(2));
                 }
             });
-            // Itself, and its group's name.
+            // Itself, and the name of its group.
             assert!(steps <= 2 * COUNT, "{steps} for {subject} {queue:?}");
             assert!(list.is_empty());
             assert_eq!(list.share.bytes(), 0);
@@ -202,10 +200,10 @@ fn leaving_costs_the_same_among_many() {
     }
 }
 
-/// Who left is not found once more at the place that another has taken, and who never
-/// came is not found either.
+/// A removed subscription is not mistaken for the one that moved to its index, and neither is one
+/// that was never added.
 #[test]
-fn a_place_is_not_taken_for_who_had_it() {
+fn a_removed_subscription_is_not_found_at_its_old_index() {
     let list = Sublist::new(&POOL);
     let subs: Vec<_> = (0..3).map(|_| sub("a", None)).collect();
     subs.iter().for_each(|entry| list.insert(entry.clone()));
@@ -219,10 +217,10 @@ fn a_place_is_not_taken_for_who_had_it() {
     assert_eq!((list.share.bytes(), list.share.count()), (0, 0));
 }
 
-/// However many queue groups a subject has, one more, one less, and those of several
-/// patterns together cost the same for each.
+/// However many queue groups a subject has, adding and removing one costs the same, and so does
+/// combining those of several patterns.
 #[test]
-fn queue_groups_cost_the_same_among_many() {
+fn queue_groups_cost_the_same_however_many_there_are() {
     const COUNT: usize = 10_000;
     let list = Sublist::new(&POOL);
     let names: Vec<String> = (0..COUNT).map(|number| format!("q{number}")).collect();
@@ -231,8 +229,8 @@ fn queue_groups_cost_the_same_among_many() {
         .iter()
         .flat_map(|pattern| names.iter().map(|name| sub(pattern, Some(name))))
         .collect();
-    // Each is compared with a few while there are few, and then with those whose
-    // hashes begin alike.
+    // Each is compared with a few names while there are few, and then with those whose hashes share
+    // a prefix.
     let most = subs.len() * 3;
     let steps = steps_of(|| subs.iter().for_each(|entry| list.insert(entry.clone())));
     assert!(steps < most, "{steps} to come");
@@ -253,12 +251,11 @@ fn queue_groups_cost_the_same_among_many() {
     assert_eq!((list.share.bytes(), list.share.count()), (0, 0));
 }
 
-/// However deep patterns are, a small stack is enough for all that is done with them,
-/// their end included.
+/// A small stack is enough for all operations on deep patterns, dropping them included.
 #[test]
-fn depth_takes_no_stack() {
+fn deep_patterns_need_no_stack() {
     const DEPTH: usize = 50_000;
-    /// A fourth of the smallest stack that the broker gives a thread.
+    /// A quarter of the smallest stack that the broker gives a thread.
     const STACK_LEN: usize = 64 * 1024;
     let work = || {
         let list = Sublist::new(&POOL);
@@ -284,7 +281,7 @@ fn depth_takes_no_stack() {
         list.remove(&subs);
         assert!(list.is_empty());
         assert_eq!((list.share.bytes(), list.share.count()), (0, 0));
-        // Left behind as they are.
+        // Dropped with its content.
         subs.iter().for_each(|entry| list.insert(entry.clone()));
     };
     let thread = thread::Builder::new().stack_size(STACK_LEN).spawn(work);

@@ -1,22 +1,22 @@
-//! The tree of tokens: subscriptions with wildcards.
+//! The tree of tokens, for subscriptions with wildcards.
 //!
-//! It is as deep as its longest pattern, which clients and peers choose, and is
-//! walked on threads with small stacks: nothing here recurses, its end neither.
+//! It is as deep as its longest pattern, which clients and peers choose, and it is walked on
+//! threads with small stacks: so nothing here is recursive, not even dropping it.
 
 use std::sync::Arc;
 
 use hashbrown::HashMap;
 
 use super::{
-    Entry, PLACES_MIN, find_or_insert,
+    Entry, SHRINK_CAPACITY_MIN, find_or_insert,
     node::{Found, Node},
 };
-use crate::{subject, telemetry::held::allocated};
+use crate::{subject, telemetry::pool::allocated};
 
-/// Places of a table with one child.
-const FIRST_PLACES: usize = 4;
+/// Slots of a table with one child.
+const FIRST_SLOTS: usize = 4;
 
-/// One token's place in the tree of patterns.
+/// A node of the tree: everything that follows one token.
 pub(super) struct Level<T> {
     children: HashMap<Box<[u8]>, Level<T>>,
     star: Option<Box<Level<T>>>,
@@ -27,14 +27,14 @@ pub(super) struct Level<T> {
 }
 
 impl<T: Entry> Level<T> {
-    /// Bytes of a token's place in a table that is half full to full.
+    /// Bytes of a child's slot in a table that is half full to full.
     const CHILD_LEN: usize = (size_of::<(Box<[u8]>, Self)>() + 1) * 3 / 2;
 
-    /// Bytes of the table of a token's first child besides that child's.
+    /// Bytes of the table of the first child, without that child's slot.
     const FIRST_CHILD_LEN: usize =
-        allocated(FIRST_PLACES * size_of::<(Box<[u8]>, Self)>() + 32) - Self::CHILD_LEN;
+        allocated(FIRST_SLOTS * size_of::<(Box<[u8]>, Self)>() + 32) - Self::CHILD_LEN;
 
-    /// Bytes of the place of a `*`.
+    /// Bytes of the child for `*`.
     const STAR_LEN: usize = allocated(size_of::<Self>());
 
     pub(super) fn new() -> Self {
@@ -47,15 +47,15 @@ impl<T: Entry> Level<T> {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.ways() == 0 && self.here.is_empty() && self.rest.is_empty()
+        self.child_count() == 0 && self.here.is_empty() && self.rest.is_empty()
     }
 
-    /// How many ways lead on.
-    fn ways(&self) -> usize {
+    /// Number of children.
+    fn child_count(&self) -> usize {
         self.children.len() + usize::from(self.star.is_some())
     }
 
-    /// The node of a pattern, made if need be: its bytes are added to `grown`.
+    /// Returns the node of a pattern. If it is new, adds its memory to `grown`.
     pub(super) fn node(&mut self, pattern: &[u8], grown: &mut usize) -> &mut Node<T> {
         let mut level = self;
         for token in subject::tokens(pattern) {
@@ -82,8 +82,8 @@ impl<T: Entry> Level<T> {
         &mut level.here
     }
 
-    /// Removes a subscription to a pattern; `false` if it was not there. The bytes of
-    /// what is removed with it are added to `shrunk`.
+    /// Removes a subscription to a pattern and adds the freed memory to `shrunk`; `false` if it was
+    /// not there.
     pub(super) fn remove(&mut self, pattern: &[u8], entry: &Arc<T>, shrunk: &mut usize) -> bool {
         let Some(node) = self.node_mut(pattern) else {
             return false;
@@ -100,23 +100,24 @@ impl<T: Entry> Level<T> {
         for token in subject::tokens(pattern) {
             level = match token {
                 b">" => return Some(&mut level.rest),
-                token => level.way_mut(token)?,
+                token => level.child_mut(token)?,
             };
         }
         Some(&mut level.here)
     }
 
-    /// Cuts off what is empty on the way of a pattern.
+    /// Removes the empty nodes on the path of a pattern.
     fn prune(&mut self, pattern: &[u8], shrunk: &mut usize) {
-        // The number of tokens in front of the way that nothing else needs.
-        let (mut cut, mut depth) = (0, 0);
+        // The number of tokens before the part of the path that nothing else uses.
+        let (mut remove_child, mut depth) = (0, 0);
         let mut level = &*self;
         for token in subject::tokens(pattern).filter(|token| *token != b">") {
-            let is_needed = level.ways() > 1 || !level.here.is_empty() || !level.rest.is_empty();
+            let is_needed =
+                level.child_count() > 1 || !level.here.is_empty() || !level.rest.is_empty();
             if is_needed {
-                cut = depth;
+                remove_child = depth;
             }
-            let Some(next) = level.way(token) else {
+            let Some(next) = level.child(token) else {
                 return;
             };
             level = next;
@@ -127,25 +128,25 @@ impl<T: Entry> Level<T> {
         }
         let mut tokens = subject::tokens(pattern).take(depth);
         let mut level = self;
-        for token in tokens.by_ref().take(cut) {
-            let Some(next) = level.way_mut(token) else {
+        for token in tokens.by_ref().take(remove_child) {
+            let Some(next) = level.child_mut(token) else {
                 return;
             };
             level = next;
         }
         let mut is_last = level.children.len() == 1;
         if let Some(first) = tokens.next() {
-            level.cut(first);
-            *shrunk += Self::len_of_way(first, is_last);
+            level.remove_child(first);
+            *shrunk += Self::child_len(first, is_last);
         }
         is_last = true;
         *shrunk += tokens
-            .map(|token| Self::len_of_way(token, is_last))
+            .map(|token| Self::child_len(token, is_last))
             .sum::<usize>();
     }
 
-    /// Bytes of the way to one token, if it `is_last` with the table of the words.
-    fn len_of_way(token: &[u8], is_last: bool) -> usize {
+    /// Bytes of the child for one token; `is_last` if it is the last one of the table.
+    fn child_len(token: &[u8], is_last: bool) -> usize {
         match token {
             b"*" => Self::STAR_LEN,
             word if is_last => Self::CHILD_LEN + allocated(word.len()) + Self::FIRST_CHILD_LEN,
@@ -153,39 +154,41 @@ impl<T: Entry> Level<T> {
         }
     }
 
-    fn way(&self, token: &[u8]) -> Option<&Self> {
+    fn child(&self, token: &[u8]) -> Option<&Self> {
         match token {
             b"*" => self.star.as_deref(),
             word => self.children.get(word),
         }
     }
 
-    fn way_mut(&mut self, token: &[u8]) -> Option<&mut Self> {
+    fn child_mut(&mut self, token: &[u8]) -> Option<&mut Self> {
         match token {
             b"*" => self.star.as_deref_mut(),
             word => self.children.get_mut(word),
         }
     }
 
-    /// Takes one way away.
-    fn cut(&mut self, token: &[u8]) {
+    /// Removes one child.
+    fn remove_child(&mut self, token: &[u8]) {
         if token == b"*" {
             self.star = None;
             return;
         }
         self.children.remove(token);
-        // A crowd that has left gives its memory back.
+        // Shrink when most children have gone.
         let children = &mut self.children;
         if children.is_empty() {
             *children = HashMap::new();
-        } else if children.capacity() > PLACES_MIN && children.len() < children.capacity() / 8 {
+        } else if children.capacity() > SHRINK_CAPACITY_MIN
+            && children.len() < children.capacity() / 8
+        {
             children.shrink_to(children.len() * 2);
         }
     }
 
-    /// Gathers what takes `subject`.
+    /// Collects the subscriptions that match `subject`.
     pub(super) fn collect<'a>(&'a self, subject: &[u8], found: &mut Found<'a, T>) {
-        // Where both ways go on, the star's waits here.
+        // If both the token and `*` have a child, the one for `*` is visited later.
         let mut waiting = Vec::new();
         let mut next = Some((self, Some(subject)));
         while let Some((level, remaining)) = next {
@@ -221,8 +224,8 @@ impl<T: Entry> Level<T> {
 }
 
 impl<T> Level<T> {
-    /// Takes all that is below out of it.
-    fn uproot(&mut self, below: &mut Vec<Self>) {
+    /// Moves all children into `below`.
+    fn take_children(&mut self, below: &mut Vec<Self>) {
         below.extend(self.star.take().map(|level| *level));
         below.extend(self.children.drain().map(|(_, level)| level));
     }
@@ -231,10 +234,10 @@ impl<T> Level<T> {
 impl<T> Drop for Level<T> {
     fn drop(&mut self) {
         let mut below = Vec::new();
-        self.uproot(&mut below);
+        self.take_children(&mut below);
         while let Some(mut level) = below.pop() {
-            // Nothing is below it when it is dropped here.
-            level.uproot(&mut below);
+            // It has no children left when it is dropped here.
+            level.take_children(&mut below);
         }
     }
 }

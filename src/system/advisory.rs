@@ -231,7 +231,7 @@ impl RouteStat {
         };
         Self {
             rid: route.connection.cid,
-            name: route.told_name(),
+            name: route.announced_name(),
             sent: data(traffic.out_msgs, traffic.out_bytes),
             received: data(traffic.in_msgs, traffic.in_bytes),
             pending: route.connection.outbound().backlog().pending,

@@ -25,7 +25,7 @@ use std::{
 use tracing::warn;
 
 use crate::{
-    account::{Account, Destinations, fan_out::Sender, path::Path, replies::Pending},
+    account::{Account, Destinations, fan_out::Sender, path::Path, replies::PendingReply},
     broker::system_queue::{COUNTED, NOTICES_MAX, Notice, Notices, Request, subjects},
     config::accounts::ResponseKind,
     connection::buffers::with_buffers,
@@ -191,7 +191,7 @@ impl System {
             return;
         };
         let replies = &self.account.replies;
-        let reply = replies.expect(Pending {
+        let reply = replies.register(PendingReply {
             account: request.account.clone(),
             subject: (*request.reply).into(),
             response: ResponseKind::Stream,

@@ -1,8 +1,7 @@
-//! What the allocator says of its memory.
+//! Memory statistics of the allocator (glibc).
 //!
-//! Memory that was freed stays with it until it is given back to the system
-//! (`server::housekeeping`); without this number it would look as if somebody held
-//! it.
+//! Freed memory stays with the allocator until it is returned to the system
+//! (`diagnosis::heap_trim`); without this metric it would look as if the broker still used it.
 
 use std::time::{Duration, Instant};
 
@@ -10,9 +9,9 @@ use super::process;
 
 /// The part of its time that looking may take: one in so many. The allocator walks
 /// through all that is free, and whoever wants memory waits meanwhile.
-const TIME_PART: u32 = 100;
+const TIME_RATIO: u32 = 100;
 
-/// The longest time between two looks, after one that took more than a second.
+/// The longest time between two samples, after one that took more than a second.
 const PAUSE_MAX: Duration = Duration::from_secs(120);
 
 /// The allocator's memory at one moment.
@@ -20,7 +19,7 @@ const PAUSE_MAX: Duration = Duration::from_secs(120);
 pub struct Allocated {
     /// Bytes that the broker uses.
     pub used: u64,
-    /// Bytes that were freed; not all of them need be resident.
+    /// Bytes that were freed; not all of them are necessarily resident.
     pub free: u64,
 }
 
@@ -42,20 +41,20 @@ pub struct Allocator {
 }
 
 impl Allocator {
-    /// What it says now, or said at the last look that was worth its time.
-    pub fn look(&mut self) -> Allocated {
+    /// The statistics of now, or of the last sample if it is too early for a new one.
+    pub fn sample(&mut self) -> Allocated {
         let begin = Instant::now();
         if self.next.is_none_or(|next| next <= begin) {
-            self.last = ask();
+            self.last = mallinfo();
             let took = begin.elapsed();
-            self.next = Some(begin + (took * TIME_PART).min(PAUSE_MAX));
+            self.next = Some(begin + (took * TIME_RATIO).min(PAUSE_MAX));
         }
         self.last
     }
 }
 
 #[cfg(target_env = "gnu")]
-fn ask() -> Allocated {
+fn mallinfo() -> Allocated {
     // SAFETY: takes no pointer and may be called at any time from any thread.
     let info = unsafe { libc::mallinfo2() };
     Allocated {
@@ -65,12 +64,12 @@ fn ask() -> Allocated {
 }
 
 #[cfg(not(target_env = "gnu"))]
-fn ask() -> Allocated {
+fn mallinfo() -> Allocated {
     Allocated::default()
 }
 
-/// Has all threads take their memory from so many places at most. Each takes address
-/// space that may never be used. To be called before there are threads.
+/// Limits the number of arenas that threads allocate from. Each reserves address space that may
+/// never be used. Call it before there are threads.
 pub fn limit_arenas(max: usize) {
     #[cfg(target_env = "gnu")]
     // SAFETY: takes two numbers; there are no other threads yet.
@@ -87,12 +86,12 @@ mod tests {
 
     #[test]
     #[cfg(target_env = "gnu")]
-    fn what_is_used_is_counted() {
-        // Other tests use and free memory meanwhile.
+    fn allocated_memory_is_counted() {
+        // Other tests allocate and free memory meanwhile.
         let is_counted = || {
-            let before = ask().used;
+            let before = mallinfo().used;
             let held = vec![1_u8; 64 << 20];
-            let now = ask().used;
+            let now = mallinfo().used;
             drop(held);
             now >= before + (60 << 20)
         };

@@ -1,8 +1,8 @@
-//! Calls of the system that may not come back: reading a file on a disk that
-//! hangs, opening a pipe, asking a resolver.
+//! System calls that may block for long: reading a file from a hanging disk, opening a pipe,
+//! resolving a name.
 //!
-//! Whoever makes such a call does it on a thread that serves nobody, and notes it
-//! here for as long as it takes. The diagnosis tells of those that take too long.
+//! Such a call runs on a thread that serves no connections and is registered here as long as it
+//! lasts. The diagnosis reports those that take too long.
 
 use std::{
     sync::{
@@ -16,10 +16,10 @@ use parking_lot::Mutex;
 
 use super::MonotonicMillis;
 
-/// Calls remembered at a time. Their threads are bounded by who makes them.
+/// Calls registered at a time. The number of their threads is bounded by the callers.
 const CALLS_MAX: usize = 64;
 
-/// The calls that are under way. Clones are the same.
+/// The calls in progress. Clones share the same list.
 #[derive(Clone, Default)]
 pub struct Calls(Arc<Inner>);
 
@@ -29,26 +29,26 @@ struct Inner {
     open: Mutex<Vec<(u64, Call)>>,
 }
 
-/// A call that is under way.
+/// A call in progress.
 #[derive(Clone, Debug)]
 pub struct Call {
-    /// What is done, as "reading the configuration".
+    /// What it does, such as "reading the configuration".
     pub what: &'static str,
-    /// The file or the name that it is about.
+    /// The file or name that it concerns.
     pub subject: String,
-    /// Since when.
+    /// When it began.
     pub since: MonotonicMillis,
 }
 
-/// Notes the end of a call when it is dropped.
-pub struct Pending {
+/// Removes the call from the list when dropped.
+pub struct CallGuard {
     calls: Calls,
     id: u64,
 }
 
 impl Calls {
-    /// Notes the begin of a call.
-    pub fn begin(&self, what: &'static str, subject: impl Into<String>) -> Pending {
+    /// Registers a call.
+    pub fn begin(&self, what: &'static str, subject: impl Into<String>) -> CallGuard {
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
         let call = Call {
             what,
@@ -59,19 +59,19 @@ impl Calls {
         if open.len() < CALLS_MAX {
             open.push((id, call));
         }
-        Pending {
+        CallGuard {
             calls: self.clone(),
             id,
         }
     }
 
-    /// Those that have not come back for so long, the oldest first; of several for
-    /// one file or name the oldest.
+    /// The calls that have taken at least `age`, the oldest first; of several for one file or name
+    /// only the oldest.
     pub fn older_than(&self, age: Duration) -> Vec<Call> {
         let now = MonotonicMillis::now();
         let open = self.0.open.lock();
         let mut late: Vec<Call> = Vec::new();
-        // Each was put behind those before it.
+        // The list is in order of time.
         for (_, call) in open.iter().filter(|(_, it)| it.since.until(now) >= age) {
             if late.iter().all(|known| known.subject != call.subject) {
                 late.push(call.clone());
@@ -81,7 +81,7 @@ impl Calls {
     }
 }
 
-impl Drop for Pending {
+impl Drop for CallGuard {
     fn drop(&mut self) {
         self.calls.0.open.lock().retain(|(id, _)| *id != self.id);
     }
@@ -92,7 +92,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_call_is_there_until_it_comes_back() {
+    fn a_call_is_listed_until_it_returns() {
         let calls = Calls::default();
         let first = calls.begin("reading", "a");
         let second = calls.begin("reading", "b");
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(calls.older_than(Duration::ZERO)[1].what, "opening");
         drop(later);
         let name = |number: usize| number.to_string();
-        let more: Vec<Pending> = (0..2 * CALLS_MAX)
+        let more: Vec<CallGuard> = (0..2 * CALLS_MAX)
             .map(|number| calls.begin("x", name(number)))
             .collect();
         assert_eq!(subjects().len(), CALLS_MAX);

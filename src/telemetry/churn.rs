@@ -1,10 +1,9 @@
-//! Clients that come and go, told in bounded words.
+//! Reports clients that connect and disconnect, with a bounded number of events.
 //!
-//! The client room reports every connect and close here. Ordinary ones become
-//! events of their own. Many in a short time are a storm: they are folded into
-//! one event at its end. Connections that end without a byte of protocol, as
-//! the probes of load balancers do, become no events: they are counted, and
-//! logged once per source address and interval.
+//! `client` reports every login and close here. Ordinary ones become events of their own. Many in a
+//! short time are a storm, which becomes a single event when it ends. Connections that end without
+//! a byte of protocol, such as the probes of load balancers, become no events: they are counted,
+//! and logged once per source address and interval.
 
 use std::{
     collections::HashMap,
@@ -21,25 +20,25 @@ use super::{
     event::{EventKind, EventLog},
 };
 
-/// Source addresses that are told apart, of storms and of probes connects; those
-/// beyond are counted together with the rest.
+/// Source addresses that are counted separately, for storms and for probe connections; further ones
+/// only count in the totals.
 const SOURCES_MAX: usize = 1024;
 
-/// A storm is over when it has been below half of its rate for this long.
+/// A storm ends when its rate has been below half of the threshold for this long.
 const STORM_QUIET: Duration = Duration::from_secs(2);
 
-/// A storm that goes on is told once in this time.
+/// A storm that lasts is reported at this interval.
 const STORM_LEN_MAX: Duration = Duration::from_secs(60);
 
-/// Who leaves when it has read INFO.
-const LEFT_AT_ONCE: &str = "a probe, or a client that cannot read INFO";
+/// Who disconnects after reading INFO.
+const PROBE_DESCRIPTION: &str = "a probe, or a client that cannot read INFO";
 
-/// Time between two log lines about one source of probes connects.
+/// Time between two log lines about the probes of one source.
 const PROBE_LOG_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Who comes and goes.
+/// Counts connects and disconnects.
 pub struct ConnectionChurn {
-    /// Connects and closes within a second that are a storm.
+    /// Changes (connects and closes) per second above which there is a storm.
     storm_rate: u64,
     state: Mutex<State>,
     probes: AtomicU64,
@@ -47,23 +46,23 @@ pub struct ConnectionChurn {
 
 #[derive(Default)]
 struct State {
-    /// Beginning of the second that is being counted.
+    /// Start of the second that is being counted.
     second: Option<MonotonicMillis>,
     changes: u64,
     storm: Option<Storm>,
     probes: HashMap<IpAddr, ProbeSource>,
 }
 
-/// Many connects and closes in a short time, so far.
+/// Many connects and closes in a short time.
 #[derive(Clone, Debug)]
 pub struct Storm {
     /// When it began.
     pub start: MonotonicMillis,
-    /// When it last had its rate.
+    /// When its rate was last above half of the threshold.
     pub last_busy: MonotonicMillis,
     /// Clients that logged in.
     pub connected: u64,
-    /// Clients that left.
+    /// Clients that disconnected.
     pub closed: u64,
     /// Changes by source address.
     sources: HashMap<IpAddr, u64>,
@@ -84,8 +83,7 @@ pub enum Change {
 }
 
 impl ConnectionChurn {
-    /// A crowd in which `storm_rate` connects and closes within a second are a
-    /// storm.
+    /// `storm_rate` is the number of changes per second above which there is a storm.
     pub fn new(storm_rate: u64) -> Self {
         Self {
             storm_rate,
@@ -94,7 +92,7 @@ impl ConnectionChurn {
         }
     }
 
-    /// Counts a change at `now`; whether it is to be told by itself.
+    /// Counts a change at `now`. Returns whether it becomes an event of its own.
     pub fn count(&self, change: Change, source: IpAddr, now: MonotonicMillis) -> bool {
         let state = &mut *self.state.lock();
         let second = state.second.get_or_insert(now);
@@ -128,7 +126,7 @@ impl ConnectionChurn {
                 since_logged: 0,
             };
             sources.insert(source, new);
-            info!("{source} - Connected and left without sending anything: {LEFT_AT_ONCE}");
+            info!("{source} - Connected and left without sending anything: {PROBE_DESCRIPTION}");
         }
     }
 
@@ -137,31 +135,32 @@ impl ConnectionChurn {
         self.probes.load(Ordering::Relaxed)
     }
 
-    /// The storm that goes on, if there is one.
+    /// The present storm, if there is one.
     pub fn storm(&self) -> Option<Storm> {
         self.state.lock().storm.clone()
     }
 
-    /// Tells what is over. To be called about once in a second.
+    /// Records the event of a storm that is over and logs repeated probes. Called about once a
+    /// second.
     pub fn tick(&self, events: &EventLog, now: MonotonicMillis) {
-        let (storm, silent) = {
+        let (storm, probes) = {
             let mut state = self.state.lock();
-            (state.take_storm(now), state.take_bare(now))
+            (state.take_storm(now), state.take_probes(now))
         };
         if let Some(storm) = storm {
             events.record(EventKind::Storm, 0, &storm.main_source(), &storm.text());
         }
-        for (source, count) in silent {
+        for (source, count) in probes {
             info!(
                 "{source} - Connected {count} more times within {PROBE_LOG_INTERVAL:?} and left \
-                 without sending anything: {LEFT_AT_ONCE}"
+                 without sending anything: {PROBE_DESCRIPTION}"
             );
         }
     }
 }
 
 impl State {
-    /// The storm, if it is over or has lasted long enough to be told.
+    /// Takes the storm if it is over or is due for a report.
     fn take_storm(&mut self, now: MonotonicMillis) -> Option<Storm> {
         let storm = self.storm.as_ref()?;
         if storm.last_busy.until(now) >= STORM_QUIET {
@@ -173,8 +172,8 @@ impl State {
         None
     }
 
-    /// Sources of probes connects that came again, with their counts.
-    fn take_bare(&mut self, now: MonotonicMillis) -> Vec<(IpAddr, u64)> {
+    /// Takes the sources that probed again, with their counts.
+    fn take_probes(&mut self, now: MonotonicMillis) -> Vec<(IpAddr, u64)> {
         let mut again = Vec::new();
         self.probes.retain(|source, known| {
             if known.logged.until(now) < PROBE_LOG_INTERVAL {
@@ -215,13 +214,13 @@ impl Storm {
         }
     }
 
-    /// The address that most came from; empty before the first.
+    /// The address with the most changes; empty if there are none.
     pub fn main_source(&self) -> String {
         let most = self.sources.iter().max_by_key(|(_, count)| **count);
         most.map_or_else(String::new, |(source, _)| source.to_string())
     }
 
-    /// What it was so far, as a sentence.
+    /// Describes the storm so far in a sentence.
     pub fn text(&self) -> String {
         let seconds = self.start.until(self.last_busy).as_secs_f64();
         let more = match self.sources.len() {
@@ -246,15 +245,15 @@ mod tests {
     const SOURCE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::LOCALHOST);
 
     #[test]
-    fn a_storm_is_one_event_and_ordinary_changes_are_told() {
+    fn a_storm_becomes_one_event_and_ordinary_changes_one_each() {
         let (churn, events) = (ConnectionChurn::new(10), EventLog::default());
-        let told = |at| {
+        let events_at = |at| {
             (0..50)
                 .filter(|_| churn.count(Change::Connected, SOURCE, MonotonicMillis(at)))
                 .count()
         };
-        assert_eq!(told(0), 10);
-        assert_eq!(told(1000), 0);
+        assert_eq!(events_at(0), 10);
+        assert_eq!(events_at(1000), 0);
         churn.tick(&events, MonotonicMillis(1500));
         assert!(churn.storm().is_some());
         assert_eq!(events.last_id(), 0);
@@ -272,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_storm_without_end_is_told_now_and_then() {
+    fn a_storm_that_lasts_is_reported_at_intervals() {
         let (churn, events) = (ConnectionChurn::new(10), EventLog::default());
         for second in 0..150 {
             for _ in 0..20 {
@@ -284,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn bare_connects_are_counted_and_sources_are_bounded() {
+    fn probes_are_counted_and_their_sources_are_bounded() {
         let (churn, events) = (ConnectionChurn::new(10), EventLog::default());
         for source in 0..5000 {
             let source = IpAddr::V4(std::net::Ipv4Addr::from_bits(source));
@@ -294,10 +293,13 @@ mod tests {
         assert_eq!(churn.probes(), 10_000);
         let mut state = churn.state.lock();
         assert_eq!(state.probes.len(), SOURCES_MAX);
-        assert_eq!(state.take_bare(MonotonicMillis(59_000)).len(), 0);
-        assert_eq!(state.take_bare(MonotonicMillis(60_000)).len(), SOURCES_MAX);
-        // Not seen again: forgotten.
-        assert_eq!(state.take_bare(MonotonicMillis(120_000)).len(), 0);
+        assert_eq!(state.take_probes(MonotonicMillis(59_000)).len(), 0);
+        assert_eq!(
+            state.take_probes(MonotonicMillis(60_000)).len(),
+            SOURCES_MAX
+        );
+        // It did not come again and is forgotten.
+        assert_eq!(state.take_probes(MonotonicMillis(120_000)).len(), 0);
         assert_eq!(state.probes.len(), 0);
         assert_eq!(events.last_id(), 0);
     }

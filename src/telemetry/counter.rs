@@ -1,4 +1,4 @@
-//! Counters that cost their writer a store.
+//! Counters that cost their writer a plain store.
 
 use std::{
     ops::AddAssign,
@@ -9,8 +9,8 @@ use super::loss::Loss;
 
 /// A running total with one writer at a time and any number of readers.
 ///
-/// The writer is a connection's own task, or whoever holds the lock that
-/// guards what is counted; two writers at once would lose counts.
+/// The writer is a connection's own task, or the holder of the lock that protects what is counted;
+/// two writers at a time would lose counts.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -30,8 +30,8 @@ impl Counter {
     }
 }
 
-/// Messages and payload bytes (headers included) in both directions, what of
-/// them went to the socket and what was lost, as values.
+/// Messages and payload bytes (headers included) in both directions, what of them was written to
+/// the socket and what was lost, as values.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Traffic {
     /// Messages received.
@@ -42,16 +42,16 @@ pub struct Traffic {
     pub out_msgs: u64,
     /// Bytes delivered.
     pub out_bytes: u64,
-    /// Of the messages delivered, those of the connection's own account: counted by
-    /// themselves, not got from the others, so that they never fall.
+    /// Messages delivered to subscriptions of the connection's own account. Counted separately
+    /// instead of subtracting the others, so that the value never falls.
     pub own_msgs: u64,
     /// Their bytes.
     pub own_bytes: u64,
-    /// Delivered messages that the socket has taken whole.
+    /// Delivered messages that were written to the socket completely.
     pub written_msgs: u64,
-    /// Bytes that the socket has taken, those of the protocol included.
+    /// Bytes written to the socket, protocol lines included.
     pub written_bytes: u64,
-    /// What was lost.
+    /// What was lost, by reason.
     pub loss: Loss,
 }
 

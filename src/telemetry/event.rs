@@ -1,7 +1,7 @@
-//! Events: what happened, numbered, the last ones in a bounded ring.
+//! Events: numbered records of what happened, the latest of them in a bounded ring.
 //!
-//! Every room records here what an operator would want to know; `/eventsz`, the
-//! dashboard, the log and `$SYS` show it. Recording never waits for a reader.
+//! Every module records here what an operator would want to know; `/eventsz`, the dashboard, the
+//! log and `$SYS` show it. Recording never waits for a reader.
 
 use std::{collections::VecDeque, sync::Arc};
 
@@ -10,17 +10,16 @@ use parking_lot::Mutex;
 
 use super::{
     MonotonicMillis,
-    held::{allocated, shown_within},
+    pool::{allocated, shorten_to},
 };
 
-/// Bytes that all remembered events may take.
+/// Limit of the memory of all stored events, in bytes.
 pub const EVENT_MEMORY_MAX: usize = 4 * 1024 * 1024;
 
-/// Bytes of an event's texts; longer ones are cut.
+/// Limit of each text of an event, in bytes; longer ones are shortened.
 const TEXT_MAX: usize = 1024;
 
-/// What kind of thing happened. The name is what readers filter by: stable,
-/// dotted, lower case.
+/// The kind of an event. Readers filter by its name, which is stable, dotted and in lower case.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub enum EventKind {
     /// A client logged in.
@@ -33,19 +32,19 @@ pub enum EventKind {
     HandshakeFailed,
     /// A publish or subscribe was refused.
     PermissionViolation,
-    /// A reader fell behind, was cut, or caught up.
+    /// A consumer became slow, was disconnected, or caught up.
     SlowConsumer,
-    /// Many connections in a short time, as one event.
+    /// Many connects and closes in a short time, as one event.
     Storm,
     /// A route was opened, lost or refused.
     Route,
-    /// The configuration was read again.
+    /// The configuration was reloaded.
     Reload,
     /// A certificate, key, CA or CRL changed, or could not be read.
     Certificate,
-    /// A thread of the broker did not get on.
+    /// A thread of the broker was not scheduled or blocked.
     WorkerStall,
-    /// The broker started, stops, or leaves.
+    /// The broker started, stops, or enters lame duck mode.
     Server,
     /// A finding of the diagnosis appeared or cleared.
     Finding,
@@ -69,7 +68,7 @@ impl EventKind {
         Self::Finding,
     ];
 
-    /// The kind of that name.
+    /// The kind with this name.
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
@@ -94,38 +93,37 @@ impl EventKind {
     }
 }
 
-/// Something that happened. Texts hold no secrets.
+/// An event. Its texts hold no secrets.
 #[derive(Clone, Debug)]
 pub struct Event {
-    /// Number, counted from 1 in this run of the broker.
+    /// Number, counted from 1 since the broker started.
     pub id: u64,
-    /// When.
+    /// When it happened.
     pub at: MonotonicMillis,
     /// What kind.
     pub kind: EventKind,
     /// The connection concerned; 0 for none.
     pub cid: u64,
-    /// Its name, user, address or the peer's: who it is about.
+    /// What it concerns: a connection's name, user or address, or the peer's.
     pub subject: String,
-    /// A plain sentence: what happened, with numbers.
+    /// What happened, as a sentence with numbers.
     pub text: String,
 }
 
-/// What a reader asked for, out of the last events.
+/// The answer to a reader's query.
 #[derive(Debug, Default)]
 pub struct Selection {
     /// The events, the oldest first.
     pub events: Vec<Arc<Event>>,
-    /// Events behind the asked-for number that are no longer remembered, of
-    /// whatever kind.
+    /// Events after the requested number that are no longer stored, of any kind.
     pub missed: u64,
-    /// The number to go on from: all wanted events up to it are given.
+    /// The number to continue from: all selected events up to it are included.
     pub position: u64,
-    /// The number of the last event so far.
+    /// The number of the latest event.
     pub last_id: u64,
 }
 
-/// The last events.
+/// The ring of the latest events.
 #[derive(Default)]
 pub struct EventLog(Mutex<Ring>);
 
@@ -134,21 +132,21 @@ struct Ring {
     events: VecDeque<Arc<Event>>,
     bytes: usize,
     last_id: u64,
-    /// Events so far, in the order of [`EventKind::ALL`].
+    /// Number of events so far, in the order of [`EventKind::ALL`].
     counts: [u64; EventKind::ALL.len()],
 }
 
 impl EventLog {
-    /// Remembers an event; the oldest make room.
+    /// Stores an event and drops the oldest ones if needed.
     pub fn record(&self, kind: EventKind, cid: u64, subject: &str, text: &str) {
         let event = Event {
             id: 0,
             at: MonotonicMillis::now(),
             kind,
             cid,
-            // What peers call themselves is shown on terminals and pages.
-            subject: shown_within(&escaped(subject), TEXT_MAX).into_owned(),
-            text: shown_within(&escaped(text), TEXT_MAX).into_owned(),
+            // Peers choose these texts, and they are shown on terminals and pages.
+            subject: shorten_to(&escaped(subject), TEXT_MAX).into_owned(),
+            text: shorten_to(&escaped(text), TEXT_MAX).into_owned(),
         };
         let mut ring = self.0.lock();
         ring.last_id += 1;
@@ -167,17 +165,16 @@ impl EventLog {
         }
     }
 
-    /// Remembered events with numbers above `id`, the oldest first.
+    /// The stored events with numbers above `id`, the oldest first.
     pub fn after(&self, id: u64) -> Vec<Arc<Event>> {
         let ring = self.0.lock();
         let first = ring.events.partition_point(|event| event.id <= id);
         ring.events.range(first..).cloned().collect()
     }
 
-    /// At most `limit` remembered events of the wanted kinds (all if there is
-    /// none): the first ones above `after`, or the last ones if that is `None`.
-    /// A number from an earlier run of the broker, which is too high, counts as
-    /// 0.
+    /// At most `limit` stored events of these kinds (all if the list is empty): the first ones
+    /// above `after`, or the latest if that is `None`. A number from an earlier run of the broker,
+    /// which is too high, counts as 0.
     pub fn select(&self, after: Option<u64>, limit: usize, kinds: &[EventKind]) -> Selection {
         let wanted = |event: &&Arc<Event>| kinds.is_empty() || kinds.contains(&event.kind);
         let ring = self.0.lock();
@@ -214,29 +211,29 @@ impl EventLog {
         }
     }
 
-    /// Number of remembered events.
+    /// Number of stored events.
     pub fn count(&self) -> usize {
         self.0.lock().events.len()
     }
 
-    /// Bytes that the remembered events take.
+    /// Memory of the stored events in bytes.
     pub fn memory(&self) -> usize {
         self.0.lock().bytes
     }
 
-    /// How many there were so far of each kind, forgotten ones included.
+    /// Number of events so far by kind, including those no longer stored.
     pub fn counts(&self) -> impl Iterator<Item = (EventKind, u64)> {
         EventKind::ALL.into_iter().zip(self.0.lock().counts)
     }
 
-    /// The number of the last event; 0 before the first.
+    /// The number of the latest event; 0 if there was none.
     pub fn last_id(&self) -> u64 {
         self.0.lock().last_id
     }
 }
 
 fn size(event: &Event) -> usize {
-    // With the two counts of an Arc, and its place in the ring.
+    // Plus the two counters of an Arc and its slot in the ring.
     allocated(size_of::<Event>() + 2 * size_of::<usize>())
         + size_of::<Arc<Event>>()
         + allocated(event.subject.len())
@@ -248,7 +245,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn old_events_make_room() {
+    fn the_oldest_events_are_dropped() {
         let log = EventLog::default();
         let text = "x".repeat(2 * TEXT_MAX);
         for _ in 0..2 * EVENT_MEMORY_MAX / TEXT_MAX {
@@ -267,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_gets_what_it_asked_for_and_a_number_to_go_on_from() {
+    fn a_selection_ends_with_the_number_to_continue_from() {
         let log = EventLog::default();
         for kind in [EventKind::Server, EventKind::Reload].repeat(5) {
             log.record(kind, 0, "midge", "");
@@ -281,7 +278,7 @@ mod tests {
         assert_eq!((ids(&page), page.position), (vec![9], 10));
         assert_eq!(ids(&log.select(None, 2, &[])), [9, 10]);
         assert_eq!(log.select(Some(10), 9, &[]).events.len(), 0);
-        // From an earlier run: all that is there.
+        // A number from an earlier run: all stored events.
         assert_eq!(ids(&log.select(Some(11), 2, &[])), [1, 2]);
         assert_eq!(log.select(Some(u64::MAX), 0, &[]).events.len(), 0);
     }

@@ -1,23 +1,21 @@
 //! Distributions of times: log-linear histograms of a fixed size.
 //!
-//! A bucket is at most an eighth of its value wide. Who measures owns a
-//! [`Histogram`] and is its only writer; who shows adds histograms up to a
-//! [`Distribution`].
+//! A bucket is at most an eighth of its value wide. Each [`Histogram`] has a single writer; readers
+//! add histograms up to a [`Distribution`].
 
 use super::Counter;
 
-/// Buckets of an octave, as a power of two.
+/// Buckets per octave, as a power of two.
 const OCTAVE_BITS: u32 = 3;
 const OCTAVE: usize = 1 << OCTAVE_BITS;
 
-/// The highest power of two that is told apart: 134 seconds. Longer times
-/// count as that long.
+/// The exponent of the highest octave: 134 seconds. Longer times count in its last bucket.
 const EXPONENT_MAX: u32 = 27;
 
-/// Buckets of a histogram.
+/// Number of buckets.
 pub const BUCKETS: usize = (EXPONENT_MAX - OCTAVE_BITS + 2) as usize * OCTAVE;
 
-/// Times, counted by one writer and read by any.
+/// A histogram of times, with one writer and any number of readers.
 pub struct Histogram {
     buckets: [Counter; BUCKETS],
     /// Microseconds.
@@ -41,7 +39,7 @@ impl Histogram {
     }
 }
 
-/// Times that were counted so far, or in a span of time, as values.
+/// A distribution of times, since the start or over a period, as values.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Distribution {
     counts: Box<[u64; BUCKETS]>,
@@ -59,7 +57,7 @@ impl Default for Distribution {
 }
 
 impl Distribution {
-    /// Adds what a histogram counted so far.
+    /// Adds the present counts of a histogram.
     pub fn add_histogram(&mut self, histogram: &Histogram) {
         for (count, bucket) in self.counts.iter_mut().zip(&histogram.buckets) {
             *count += bucket.value();
@@ -81,7 +79,7 @@ impl Distribution {
         self.sum += micros;
     }
 
-    /// What came since `earlier`.
+    /// The times counted since `earlier`.
     pub fn since(&self, earlier: &Self) -> Self {
         let mut later = self.clone();
         for (count, before) in later.counts.iter_mut().zip(&*earlier.counts) {
@@ -91,7 +89,7 @@ impl Distribution {
         later
     }
 
-    /// How many times were counted.
+    /// Number of times.
     pub fn count(&self) -> u64 {
         self.counts.iter().sum()
     }
@@ -101,8 +99,8 @@ impl Distribution {
         seconds(self.sum)
     }
 
-    /// The time, in seconds, that `share` of all times do not exceed, from above
-    /// and by an eighth too high at most; nought if there are none.
+    /// The time in seconds that the fraction `share` of all times does not exceed, rounded up to
+    /// its bucket's bound (by at most an eighth); zero if there are no times.
     pub fn quantile(&self, share: f64) -> f64 {
         let rank = (self.count() as f64 * share).ceil().max(1.0) as u64;
         let mut seen = 0;
@@ -115,8 +113,8 @@ impl Distribution {
         0.0
     }
 
-    /// Upper bounds in seconds, each twice the one before and always the same,
-    /// with the number of times below them; longer times are in none.
+    /// Upper bounds in seconds, each twice the one before and always the same, with the number of
+    /// times below them. Times above the last bound are not included.
     pub fn octaves(&self) -> Vec<(f64, u64)> {
         let mut seen = self.counts[..OCTAVE].iter().sum();
         let octaves = self.counts[OCTAVE..].chunks(OCTAVE).enumerate();
@@ -129,8 +127,8 @@ impl Distribution {
         higher.collect()
     }
 
-    /// Upper bounds in seconds with the number of times up to them, for every
-    /// bound at which the number changes.
+    /// Upper bounds in seconds with the number of times up to them, for each bound at which the
+    /// number changes.
     pub fn cumulative(&self) -> Vec<(f64, u64)> {
         let mut seen = 0;
         let counts = self.counts.iter().enumerate();
@@ -153,7 +151,7 @@ fn bucket(micros: u64) -> usize {
         return BUCKETS - 1;
     }
     let shift = exponent - OCTAVE_BITS;
-    // The leading bit is the octave's, the next ones tell the bucket in it.
+    // The leading bit selects the octave, the next ones the bucket in it.
     let within = (micros >> shift) as usize & (OCTAVE - 1);
     (shift as usize + 1) * OCTAVE + within
 }
@@ -177,7 +175,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_time_has_its_bucket() {
+    fn every_time_has_a_bucket() {
         let mut last = 0;
         for micros in (0..20_000).chain((1..34).map(|power| 1 << power)) {
             let index = bucket(micros);
@@ -221,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn quantiles_are_those_of_the_times() {
+    fn quantiles_match_the_recorded_times() {
         let histogram = Histogram::default();
         (1..=1000).for_each(|millis| histogram.record(millis * 1000));
         let mut all = Distribution::default();

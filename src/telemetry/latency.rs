@@ -1,8 +1,8 @@
-//! How long messages stay in the broker, and how late its threads get to run:
-//! since the start and over the last minute.
+//! How long messages stay in the broker and how late its threads are scheduled: since the start and
+//! over the last minute.
 //!
-//! The figures are the threads' own ([`super::metrics`]); the recorder keeps a
-//! copy of them every few seconds to know the last minute by.
+//! The threads measure ([`super::metrics`]); the recorder takes a snapshot of their histograms
+//! every few seconds, from which the last minute is computed.
 
 use std::{collections::VecDeque, time::Duration};
 
@@ -14,15 +14,14 @@ use super::{
     metrics::{self, Series},
 };
 
-/// Time between two copies, and how many there are: what is shown as the last
-/// minute covers between 50 and 60 seconds.
-pub const COPY_EVERY: Duration = Duration::from_secs(10);
-const COPIES: usize = 6;
+/// Interval and number of snapshots: "the last minute" covers between 50 and 60 seconds.
+pub const SNAPSHOT_INTERVAL: Duration = Duration::from_secs(10);
+const SNAPSHOTS: usize = 6;
 
-/// The time over which the latest scheduling delay is judged.
+/// The period over which [`Latency::worst_scheduling`] looks for the longest delay.
 const RECENT: Duration = Duration::from_secs(10);
 
-/// Most probes remembered for that.
+/// Number of probes kept for that.
 const PROBES_MAX: usize = 256;
 
 /// Latency over time.
@@ -32,19 +31,19 @@ pub struct Latency(Mutex<State>);
 #[derive(Default)]
 struct State {
     scheduling: Distribution,
-    /// When probes ran, and how late in microseconds.
+    /// When each probe ran, and its delay in microseconds.
     probes: VecDeque<(MonotonicMicros, u64)>,
-    /// When probes that wait were to run.
+    /// When the probes that have not run yet were sent.
     waiting: VecDeque<MonotonicMicros>,
-    copies: VecDeque<Copied>,
+    snapshots: VecDeque<Snapshot>,
 }
 
-struct Copied {
+struct Snapshot {
     series: Vec<Distribution>,
     scheduling: Distribution,
 }
 
-/// Times since the start, and those of the last minute.
+/// A distribution since the start, and over the last minute.
 #[derive(Clone, Debug, Default)]
 pub struct Times {
     /// Since the start.
@@ -61,32 +60,32 @@ impl Times {
     }
 }
 
-/// What was measured.
+/// All latencies.
 pub struct Measured {
-    /// From read to written, by series.
+    /// From reading a message to writing it, by series.
     pub series: Vec<(Series, Times)>,
-    /// From waking a thread to its running.
+    /// From waking a task to its running.
     pub scheduling: Times,
 }
 
 impl Latency {
-    /// Notes that a task is to run from `asked` on. Returns whether it is to be
-    /// sent: not if too many wait already.
-    pub fn ask_probe(&self, asked: MonotonicMicros) -> bool {
+    /// Registers a probe: a task that is woken at `sent`. Returns whether to send it: not if too
+    /// many are waiting already.
+    pub fn begin_probe(&self, sent: MonotonicMicros) -> bool {
         let waiting = &mut self.0.lock().waiting;
-        let has_room = waiting.len() < PROBES_MAX;
-        if has_room {
-            waiting.push_back(asked);
+        let is_allowed = waiting.len() < PROBES_MAX;
+        if is_allowed {
+            waiting.push_back(sent);
         }
-        has_room
+        is_allowed
     }
 
-    /// Notes that a task ran at `now`, `micros` after it was to run.
-    pub fn note_probe(&self, now: MonotonicMicros, micros: u64) {
+    /// Records that a probe ran at `now`, `micros` after it was sent.
+    pub fn record_probe(&self, now: MonotonicMicros, micros: u64) {
         let state = &mut *self.0.lock();
         state
             .waiting
-            .retain(|asked| asked.micros_until(now) != micros);
+            .retain(|sent| sent.micros_until(now) != micros);
         state.scheduling.record(micros);
         state.probes.push_back((now, micros));
         if state.probes.len() > PROBES_MAX {
@@ -94,7 +93,7 @@ impl Latency {
         }
     }
 
-    /// The longest scheduling delay of the last seconds before `now`.
+    /// The longest scheduling delay in the last seconds before `now`.
     pub fn worst_scheduling(&self, now: MonotonicMicros) -> Duration {
         let state = self.0.lock();
         let recent = RECENT.as_micros() as u64;
@@ -103,8 +102,8 @@ impl Latency {
             .filter(|(at, _)| at.micros_until(now) < recent)
             .map(|(_, micros)| *micros)
             .max();
-        // One that still waits is late by at least that.
-        let waiting = state.waiting.front().map(|asked| asked.micros_until(now));
+        // A probe that still waits is late by at least its age.
+        let waiting = state.waiting.front().map(|sent| sent.micros_until(now));
         Duration::from_micros(worst.max(waiting).unwrap_or(0))
     }
 
@@ -116,33 +115,36 @@ impl Latency {
         Duration::from_micros(waiting.max(last).unwrap_or(0))
     }
 
-    /// Keeps a copy of all figures. To be called every [`COPY_EVERY`].
-    pub fn copy(&self) {
+    /// Keeps a copy of all figures. To be called every [`SNAPSHOT_INTERVAL`].
+    pub fn take_snapshot(&self) {
         let series = metrics::latencies();
         let state = &mut *self.0.lock();
-        if state.copies.len() == COPIES {
-            state.copies.pop_front();
+        if state.snapshots.len() == SNAPSHOTS {
+            state.snapshots.pop_front();
         }
         let scheduling = state.scheduling.clone();
-        state.copies.push_back(Copied { series, scheduling });
+        state.snapshots.push_back(Snapshot { series, scheduling });
     }
 
-    /// Bytes that the copies take.
+    /// Memory of the snapshots in bytes.
     pub fn memory(&self) -> usize {
         let state = self.0.lock();
-        let distributions = state.copies.iter().map(|copy| copy.series.len() + 1);
+        let distributions = state
+            .snapshots
+            .iter()
+            .map(|take_snapshot| take_snapshot.series.len() + 1);
         distributions.sum::<usize>() * size_of::<[u64; BUCKETS]>()
     }
 
-    /// What was measured so far.
+    /// All latencies so far.
     pub fn measured(&self) -> Measured {
         let all = metrics::latencies();
         let state = self.0.lock();
-        // In the first minute of the broker the last minute is all there is.
+        // In the first minute after the start, the last minute is everything.
         let oldest = state
-            .copies
+            .snapshots
             .front()
-            .filter(|_| state.copies.len() == COPIES);
+            .filter(|_| state.snapshots.len() == SNAPSHOTS);
         let times = |all: Distribution, before: Option<&Distribution>| Times {
             recent: before.map_or_else(|| all.clone(), |before| all.since(before)),
             all,
@@ -151,13 +153,13 @@ impl Latency {
         Measured {
             series: series
                 .map(|(number, (series, all))| {
-                    let before = oldest.and_then(|copy| copy.series.get(number));
+                    let before = oldest.and_then(|take_snapshot| take_snapshot.series.get(number));
                     (series, times(all, before))
                 })
                 .collect(),
             scheduling: times(
                 state.scheduling.clone(),
-                oldest.map(|copy| &copy.scheduling),
+                oldest.map(|take_snapshot| &take_snapshot.scheduling),
             ),
         }
     }
@@ -166,7 +168,7 @@ impl Latency {
 /// The longest latency of one connection in about the last minute.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Worst {
-    /// Number of the half minute that is counted.
+    /// Number of the current half minute.
     period: u64,
     now: Peak,
     before: Peak,
@@ -177,31 +179,31 @@ pub struct Worst {
 pub struct Peak {
     /// Microseconds.
     pub micros: u64,
-    /// How many times there were.
+    /// Number of times.
     pub count: u64,
 }
 
-/// Half of what [`Worst`] remembers, in microseconds.
+/// Half of the time that [`Worst`] covers, in microseconds.
 const PERIOD: u64 = 30_000_000;
 
 impl Worst {
-    /// Notes a time that ended at `now`.
-    pub fn note(&mut self, now: MonotonicMicros, micros: u64) {
-        self.turn(now);
+    /// Records a time that ended at `now`.
+    pub fn record(&mut self, now: MonotonicMicros, micros: u64) {
+        self.advance(now);
         self.now.micros = self.now.micros.max(micros);
         self.now.count += 1;
     }
 
     /// The longest time of the last 30 to 60 seconds.
     pub fn peak(mut self, now: MonotonicMicros) -> Peak {
-        self.turn(now);
+        self.advance(now);
         Peak {
             micros: self.now.micros.max(self.before.micros),
             count: self.now.count + self.before.count,
         }
     }
 
-    fn turn(&mut self, now: MonotonicMicros) {
+    fn advance(&mut self, now: MonotonicMicros) {
         let period = now.0 / PERIOD;
         if period != self.period {
             self.before = match period == self.period + 1 {
@@ -219,24 +221,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_worst_is_forgotten_after_a_minute() {
+    fn the_longest_latency_is_forgotten_after_a_minute() {
         let mut worst = Worst::default();
         let at = |seconds: u64| MonotonicMicros(seconds * 1_000_000);
-        worst.note(at(100), 7);
-        worst.note(at(101), 5);
+        worst.record(at(100), 7);
+        worst.record(at(101), 5);
         assert_eq!(worst.peak(at(102)).micros, 7);
         assert_eq!(worst.peak(at(130)).count, 2);
-        worst.note(at(130), 3);
+        worst.record(at(130), 3);
         assert_eq!(worst.peak(at(149)).micros, 7);
         assert_eq!(worst.peak(at(151)).micros, 3);
         assert_eq!(worst.peak(at(200)).count, 0);
     }
 
     #[test]
-    fn only_the_latest_delays_are_judged() {
+    fn only_recent_scheduling_delays_count() {
         let latency = Latency::default();
-        latency.note_probe(MonotonicMicros(1_000_000), 500);
-        latency.note_probe(MonotonicMicros(9_000_000), 40);
+        latency.record_probe(MonotonicMicros(1_000_000), 500);
+        latency.record_probe(MonotonicMicros(9_000_000), 40);
         assert_eq!(
             latency
                 .worst_scheduling(MonotonicMicros(10_000_000))

@@ -1,32 +1,32 @@
-//! Who carries the load: what connections, users and accounts moved over the
-//! last second, minute and five minutes, and since the start.
+//! Traffic of connections, users and accounts over the last second, minute and five minutes, and
+//! since the start.
 //!
-//! The recorder brings what moved about once in a second, a connection's own
-//! task what moved until its end: users and accounts keep it. Only what moves is
-//! remembered; an idle connection takes no memory here.
+//! The recorder adds what live connections transferred about once a second; a connection's own task
+//! adds the rest when it ends. Only connections with traffic are kept; an idle connection takes no
+//! memory here.
 
 use std::{collections::HashMap, ops::AddAssign, time::Duration};
 
 use parking_lot::Mutex;
 
-use super::{MonotonicMicros, Traffic, held::allocated};
+use super::{MonotonicMicros, Traffic, pool::allocated};
 
-/// Most users, and most accounts; what belongs to more is not told apart.
+/// Limit of users, and of accounts; further ones are counted together.
 const HOLDERS_MAX: usize = 1024;
 
-/// Bytes of the name of a user that is told apart.
+/// Limit of the length of a user's name, in bytes; users with longer names are counted together.
 const NAME_LEN_MAX: usize = 1024;
 
-/// Connections with a history; there is none of those that move when it is full.
+/// Limit of connections with a history; when it is reached, new ones get none.
 const CONNECTIONS_MAX: usize = 16 * 1024;
 
-/// Looks after which a connection that does not move has no history.
+/// Samples without traffic after which a connection's history is dropped.
 const IDLE_MAX: u64 = 330;
 
-/// The name of those that are not told apart.
+/// The name of those that are counted together.
 const OTHERS: &str = "(others)";
 
-/// What moved.
+/// Traffic over some time.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct TrafficDelta {
     /// Messages received.
@@ -64,7 +64,7 @@ impl AddAssign for TrafficDelta {
 }
 
 impl TrafficDelta {
-    /// What came since `earlier`.
+    /// The difference to an earlier value.
     pub fn since(self, earlier: Self) -> Self {
         Self {
             in_msgs: self.in_msgs.saturating_sub(earlier.in_msgs),
@@ -75,18 +75,18 @@ impl TrafficDelta {
         }
     }
 
-    /// In both directions.
+    /// Messages in both directions.
     pub fn msgs(self) -> u64 {
         self.in_msgs + self.out_msgs
     }
 
-    /// In both directions.
+    /// Bytes in both directions.
     pub fn bytes(self) -> u64 {
         self.in_bytes + self.out_bytes
     }
 }
 
-/// The time that a rate is taken over.
+/// The time that a rate is computed over.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Window {
     /// The last second.
@@ -99,8 +99,8 @@ pub enum Window {
     Start,
 }
 
-/// Values at earlier looks: one, six ten seconds apart, five a minute apart.
-/// Places are overwritten in turn, so that the next one holds the oldest.
+/// Earlier values: one of the last sample, six that are ten seconds apart, five that are a minute
+/// apart. Each array is a ring, so that the next slot holds the oldest value.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Past<T> {
     second: T,
@@ -117,24 +117,23 @@ impl<T: Copy> Past<T> {
         }
     }
 
-    /// Notes the value at the look with this number.
-    pub(super) fn note(&mut self, look: u64, value: T) {
+    /// Stores the value at the sample with this number.
+    pub(super) fn record(&mut self, sample: u64, value: T) {
         self.second = value;
-        if look.is_multiple_of(10) {
-            self.tens[(look / 10 % 6) as usize] = value;
+        if sample.is_multiple_of(10) {
+            self.tens[(sample / 10 % 6) as usize] = value;
         }
-        if look.is_multiple_of(60) {
-            self.minutes[(look / 60 % 5) as usize] = value;
+        if sample.is_multiple_of(60) {
+            self.minutes[(sample / 60 % 5) as usize] = value;
         }
     }
 
-    /// The value at the beginning of a window that ends after the look with this
-    /// number.
-    pub(super) fn before(&self, look: u64, window: Window, start: T) -> T {
+    /// The value at the start of a window that ends with the sample of this number.
+    pub(super) fn before(&self, sample: u64, window: Window, start: T) -> T {
         match window {
             Window::Second => self.second,
-            Window::Minute => self.tens[((look / 10 + 1) % 6) as usize],
-            Window::FiveMinutes => self.minutes[((look / 60 + 1) % 5) as usize],
+            Window::Minute => self.tens[((sample / 10 + 1) % 6) as usize],
+            Window::FiveMinutes => self.minutes[((sample / 60 + 1) % 5) as usize],
             Window::Start => start,
         }
     }
@@ -143,7 +142,7 @@ impl<T: Copy> Past<T> {
 struct Holder {
     now: TrafficDelta,
     past: Past<TrafficDelta>,
-    /// Number of the look that last found it moving.
+    /// Number of the last sample in which it had traffic.
     moved_at: u64,
 }
 
@@ -156,9 +155,9 @@ impl Holder {
         }
     }
 
-    fn within(&self, look: u64, window: Window) -> TrafficDelta {
+    fn within(&self, sample: u64, window: Window) -> TrafficDelta {
         self.now
-            .since(self.past.before(look, window, TrafficDelta::default()))
+            .since(self.past.before(sample, window, TrafficDelta::default()))
     }
 }
 
@@ -171,13 +170,13 @@ pub struct Name {
     pub user: String,
 }
 
-/// What everybody moved.
+/// Traffic of all connections, users and accounts.
 #[derive(Default)]
 pub struct Loads(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    look: u64,
+    sample: u64,
     now: MonotonicMicros,
     times: Option<Past<MonotonicMicros>>,
     connections: HashMap<u64, Holder>,
@@ -185,54 +184,54 @@ struct State {
 }
 
 impl Loads {
-    /// A look at all connections begins.
-    pub fn begin_look(&self, now: MonotonicMicros) {
+    /// Begins a new sample of all connections.
+    pub fn begin_sample(&self, now: MonotonicMicros) {
         let state = &mut *self.0.lock();
-        let (look, before) = (state.look + 1, state.now);
-        state.look = look;
+        let (sample, before) = (state.sample + 1, state.now);
+        state.sample = sample;
         state.now = now;
         let times = state
             .times
             .get_or_insert_with(|| Past::new(MonotonicMicros::NONE));
-        times.note(look, before);
+        times.record(sample, before);
         let all = state
             .connections
             .values_mut()
             .chain(state.holders.values_mut());
-        all.for_each(|holder| holder.past.note(look, holder.now));
+        all.for_each(|holder| holder.past.record(sample, holder.now));
         let connections = &mut state.connections;
-        connections.retain(|_, holder| holder.moved_at + IDLE_MAX > look);
+        connections.retain(|_, holder| holder.moved_at + IDLE_MAX > sample);
         if connections.len() < connections.capacity() / 8 {
             connections.shrink_to(connections.len() * 2);
         }
     }
 
-    /// Bytes that all this takes, and how many move.
+    /// Memory of the tables in bytes, and their number of entries.
     pub fn memory(&self) -> (usize, usize) {
         let state = self.0.lock();
-        let places = state.connections.capacity() * size_of::<(u64, Holder)>()
+        let slots = state.connections.capacity() * size_of::<(u64, Holder)>()
             + state.holders.capacity() * size_of::<(Name, Holder)>();
         let names = state.holders.keys();
         let names = names.map(|name| allocated(name.account.len()) + allocated(name.user.len()));
-        // A table is full when seven eighths are taken.
-        let bytes = places * 8 / 7 + names.sum::<usize>();
+        // A hash table is full when seven eighths of its slots are used.
+        let bytes = slots * 8 / 7 + names.sum::<usize>();
         (bytes, state.connections.len() + state.holders.len())
     }
 
-    /// A connection was opened.
+    /// Counts a new connection.
     pub fn connect(&self, name: &Name) {
         let connect = TrafficDelta {
             connects: 1,
             ..TrafficDelta::default()
         };
-        self.0.lock().credit(name, connect);
+        self.0.lock().add_to_holders(name, connect);
     }
 
-    /// The connection `cid` had moved `before` at the last look, and more since.
+    /// Connection `cid` had transferred `before` at the last sample, and `moved` since.
     pub fn add(&self, cid: u64, name: &Name, before: TrafficDelta, moved: TrafficDelta) {
         let state = &mut *self.0.lock();
-        state.credit(name, moved);
-        let look = state.look;
+        state.add_to_holders(name, moved);
+        let sample = state.sample;
         if state.connections.len() < CONNECTIONS_MAX || state.connections.contains_key(&cid) {
             let holder = state
                 .connections
@@ -240,30 +239,30 @@ impl Loads {
                 .or_insert_with(|| Holder::new(before));
             holder.now = before;
             holder.now += moved;
-            holder.moved_at = look;
+            holder.moved_at = sample;
         }
     }
 
-    /// A connection has ended.
+    /// Drops a connection that has ended.
     pub fn forget(&self, cid: u64) {
         self.0.lock().connections.remove(&cid);
     }
 
-    /// What a connection moved in a window other than since the start.
+    /// Traffic of a connection in a window; not for [`Window::Start`].
     pub fn of_connection(&self, cid: u64, window: Window) -> TrafficDelta {
         let state = self.0.lock();
         let holder = state.connections.get(&cid);
         holder.map_or_else(TrafficDelta::default, |known| {
-            known.within(state.look, window)
+            known.within(state.sample, window)
         })
     }
 
-    /// What users and accounts moved.
+    /// Traffic of all users and accounts.
     pub fn of_holders(&self, window: Window) -> Vec<(Name, TrafficDelta)> {
         let state = self.0.lock();
         let holders = state.holders.iter();
         holders
-            .map(|(name, holder)| (name.clone(), holder.within(state.look, window)))
+            .map(|(name, holder)| (name.clone(), holder.within(state.sample, window)))
             .collect()
     }
 
@@ -276,15 +275,15 @@ impl Loads {
     pub fn seconds(&self, window: Window) -> f64 {
         let state = self.0.lock();
         let before = state.times.map_or(MonotonicMicros::NONE, |times| {
-            times.before(state.look, window, MonotonicMicros::NONE)
+            times.before(state.sample, window, MonotonicMicros::NONE)
         });
         before.micros_until(state.now) as f64 / 1e6
     }
 }
 
 impl State {
-    /// Adds what moved to the user and to the account.
-    fn credit(&mut self, name: &Name, moved: TrafficDelta) {
+    /// Adds traffic to the user and to the account.
+    fn add_to_holders(&mut self, name: &Name, moved: TrafficDelta) {
         let account = Name {
             user: String::new(),
             ..name.clone()
@@ -328,15 +327,15 @@ mod tests {
     }
 
     #[test]
-    fn windows_move_with_the_looks() {
+    fn windows_advance_with_the_samples() {
         let loads = Loads::default();
         let name = Name {
             account: "A".into(),
             user: "u".into(),
         };
         for second in 1..=400 {
-            loads.begin_look(MonotonicMicros(second * 1_000_000));
-            // Ten messages a second, and a burst in the second 100.
+            loads.begin_sample(MonotonicMicros(second * 1_000_000));
+            // Ten messages a second, and a burst in second 100.
             let moved = msgs(if second == 100 { 1010 } else { 10 });
             let before = msgs((second - 1) * 10 + if second > 100 { 1000 } else { 0 });
             loads.add(7, &name, before, moved);

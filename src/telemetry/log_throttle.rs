@@ -1,5 +1,4 @@
-//! So many tellings in a second and no more: what strangers can cause must not
-//! flood the log.
+//! Limits log lines per second, so that unauthenticated peers cannot flood the log.
 
 use std::time::Duration;
 
@@ -7,22 +6,22 @@ use parking_lot::Mutex;
 
 use super::MonotonicMillis;
 
-/// Tellings in one [`PERIOD`].
-const TOLD_MAX: u32 = 10;
+/// Lines in one [`PERIOD`].
+const LINES_MAX: u32 = 10;
 
 const PERIOD: Duration = Duration::from_secs(1);
 
-/// Decides what is told.
+/// Decides which lines are written.
 pub struct LogThrottle {
     state: Mutex<State>,
-    told_max: u32,
+    lines_max: u32,
 }
 
 impl Default for LogThrottle {
     fn default() -> Self {
         Self {
             state: Mutex::default(),
-            told_max: TOLD_MAX,
+            lines_max: LINES_MAX,
         }
     }
 }
@@ -30,38 +29,37 @@ impl Default for LogThrottle {
 #[derive(Default)]
 struct State {
     since: Option<MonotonicMillis>,
-    told: u32,
-    passed_over: u64,
+    lines: u32,
+    suppressed: u64,
 }
 
 impl LogThrottle {
-    /// One that tells once in a period.
+    /// A throttle that permits one line per period.
     pub fn once() -> Self {
         Self {
-            told_max: 1,
+            lines_max: 1,
             ..Self::default()
         }
     }
 
-    /// Whether to tell now. If so, how many were not told before.
-    fn may_tell(&self, now: MonotonicMillis) -> Option<u64> {
+    /// Whether to write a line now. If so, how many were suppressed before it.
+    fn admit(&self, now: MonotonicMillis) -> Option<u64> {
         let mut state = self.state.lock();
         if state.since.is_none_or(|since| since.until(now) >= PERIOD) {
             state.since = Some(now);
-            state.told = 0;
+            state.lines = 0;
         }
-        if state.told == self.told_max {
-            state.passed_over += 1;
+        if state.lines == self.lines_max {
+            state.suppressed += 1;
             return None;
         }
-        state.told += 1;
-        Some(std::mem::take(&mut state.passed_over))
+        state.lines += 1;
+        Some(std::mem::take(&mut state.suppressed))
     }
 
-    /// What to tell now, if anything: `text`, with how many `others` were not
-    /// told of before.
-    pub fn tell(&self, now: MonotonicMillis, text: String, others: &str) -> Option<String> {
-        match self.may_tell(now)? {
+    /// The line to write now, if any: `text`, and how many `others` were suppressed before it.
+    pub fn throttle(&self, now: MonotonicMillis, text: String, others: &str) -> Option<String> {
+        match self.admit(now)? {
             0 => Some(text),
             more => Some(format!("{text} ({more} more {others} not shown)")),
         }
@@ -73,16 +71,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_crowd_is_told_in_part_and_counted() {
+    fn lines_beyond_the_limit_are_suppressed_and_counted() {
         let log_throttle = LogThrottle::default();
-        let told = |now| log_throttle.may_tell(MonotonicMillis(now));
-        assert!((0..10).all(|_| told(5000) == Some(0)));
-        assert!((0..90).all(|_| told(5500).is_none()));
-        assert_eq!(told(6000), Some(90));
-        assert_eq!(told(6000), Some(0));
-        assert_eq!((0..20).filter(|_| told(6000).is_some()).count(), 8);
-        let tell = || log_throttle.tell(MonotonicMillis(7000), "one".into(), "others");
-        assert_eq!(tell().as_deref(), Some("one (12 more others not shown)"));
-        assert_eq!(tell().as_deref(), Some("one"));
+        let lines = |now| log_throttle.admit(MonotonicMillis(now));
+        assert!((0..10).all(|_| lines(5000) == Some(0)));
+        assert!((0..90).all(|_| lines(5500).is_none()));
+        assert_eq!(lines(6000), Some(90));
+        assert_eq!(lines(6000), Some(0));
+        assert_eq!((0..20).filter(|_| lines(6000).is_some()).count(), 8);
+        let throttle = || log_throttle.throttle(MonotonicMillis(7000), "one".into(), "others");
+        assert_eq!(
+            throttle().as_deref(),
+            Some("one (12 more others not shown)")
+        );
+        assert_eq!(throttle().as_deref(), Some("one"));
     }
 }

@@ -1,12 +1,11 @@
-//! Logins: how many there were, how many were refused and why, and from where
-//! refusals come.
+//! Logins: how many succeeded, how many were refused and why, and which sources the refusals came
+//! from.
 //!
-//! The client's login counts here; monitoring shows the totals. Whoever guesses
-//! is kept waiting for each answer, longer and longer. So that hanging up before
-//! the answer gains nothing, every login from such an address waits a little
-//! before it is looked at, the right ones too; nobody is shut out, so that one
-//! node with a wrong password does not cost others behind the same address
-//! their login.
+//! The client's login counts here; monitoring shows the totals. Answers to wrong passwords are
+//! delayed, increasingly for each source, to slow down guessing. So that closing the connection
+//! before the answer does not help, every login from such a source also waits a little before it is
+//! checked, correct ones too. No source is blocked: one node with a wrong password must not keep
+//! others behind the same address out.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -19,48 +18,48 @@ use parking_lot::Mutex;
 
 use super::MonotonicMillis;
 
-/// Refusals of one source that are answered at once.
-const PROMPT: u32 = 5;
+/// Refusals of one source that are answered immediately.
+const IMMEDIATE_REFUSALS: u32 = 5;
 
-/// How long the first one after them waits; each further one twice as long.
+/// Delay of the first refusal after them; it doubles with each further one.
 const FIRST_DELAY: Duration = Duration::from_millis(100);
 
-/// The longest wait.
+/// The longest delay of an answer.
 const DELAY_MAX: Duration = Duration::from_secs(2);
 
-/// The longest that a login waits before it is looked at: what one node with a
-/// wrong password costs others behind its address.
-const HOLD_MAX: Duration = Duration::from_millis(500);
+/// The longest delay before a login is checked, which is what one node with a wrong password costs
+/// others behind its address.
+const CHECK_DELAY_MAX: Duration = Duration::from_millis(500);
 
-/// A source is forgotten when its last refusal is so long ago.
+/// A source is forgotten this long after its last refusal.
 const FORGET_AFTER: Duration = Duration::from_secs(60);
 
-/// A source counts as good for so long after a login that was right.
+/// A source counts as good this long after a successful login.
 const GOOD_FOR: Duration = Duration::from_secs(3600);
 
-/// Sources that are told apart; further ones are one together.
+/// Sources that are counted separately; further ones are counted together.
 const SOURCES_MAX: usize = 4096;
 
-/// Stands for the sources that are not told apart: an address of a group, from
-/// which nothing comes.
-const THE_REST: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0));
+/// Stands for the sources that are counted together: a multicast address, which no connection comes
+/// from.
+const OTHERS: IpAddr = IpAddr::V6(Ipv6Addr::new(0xff00, 0, 0, 0, 0, 0, 0, 0));
 
-/// Counts of logins since the start.
+/// Counts logins since the start.
 #[derive(Default)]
 pub struct Logins {
     accepted: AtomicU64,
     held: AtomicU64,
     refused: Mutex<Refused>,
-    /// When somebody last logged in from a source; at most [`SOURCES_MAX`].
+    /// When a login from each source last succeeded; at most [`SOURCES_MAX`].
     good: Mutex<HashMap<IpAddr, MonotonicMillis>>,
 }
 
-/// How logins from a source went lately; who is better comes first.
+/// The outcome of recent logins from a source, the best first.
 #[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
 pub enum Standing {
-    /// Somebody logged in, and nobody was refused.
+    /// Logins succeeded and none was refused.
     Good,
-    /// Nothing is known, or some were let in and some refused.
+    /// Nothing is known, or some succeeded and some were refused.
     Unknown,
     /// Logins were refused.
     Failing,
@@ -82,25 +81,25 @@ struct Source {
 /// The totals at one moment.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct LoginTotals {
-    /// Logins that were needed and were right.
+    /// Logins that succeeded where a login is required.
     pub accepted: u64,
-    /// Those that were refused, by reason.
+    /// Refused logins by reason.
     pub refused: BTreeMap<&'static str, u64>,
-    /// Refusals that were kept waiting.
+    /// Refusals whose answer was delayed.
     pub delayed: u64,
-    /// Logins that waited before they were looked at.
+    /// Logins that waited before they were checked.
     pub held: u64,
 }
 
 impl Logins {
-    /// Counts a login that was right, where one was needed.
-    pub fn accept(&self, source: IpAddr, now: MonotonicMillis) {
+    /// Counts a successful login where one is required.
+    pub fn record_success(&self, source: IpAddr, now: MonotonicMillis) {
         self.accepted.fetch_add(1, Ordering::Relaxed);
         let source = network(source);
         let mut good = self.good.lock();
         if good.len() >= SOURCES_MAX && !good.contains_key(&source) {
             good.retain(|_, since| since.until(now) < GOOD_FOR);
-            // Of more than that any one is forgotten.
+            // If there are too many, any one is dropped.
             if good.len() >= SOURCES_MAX
                 && let Some(one) = good.keys().next().copied()
             {
@@ -110,7 +109,7 @@ impl Logins {
         good.insert(source, now);
     }
 
-    /// How logins from `source` went lately.
+    /// How recent logins from `source` ended.
     pub fn standing(&self, source: IpAddr, now: MonotonicMillis) -> Standing {
         let source = network(source);
         let is_good = {
@@ -130,16 +129,21 @@ impl Logins {
         }
     }
 
-    /// How long a login from `source` is to wait before it is looked at.
-    pub fn hold(&self, source: IpAddr, now: MonotonicMillis) -> Duration {
-        let hold = self.refused.lock().hold(network(source), now);
+    /// How long a login from `source` must wait before it is checked.
+    pub fn check_delay(&self, source: IpAddr, now: MonotonicMillis) -> Duration {
+        let check_delay = self.refused.lock().check_delay(network(source), now);
         self.held
-            .fetch_add(u64::from(!hold.is_zero()), Ordering::Relaxed);
-        hold
+            .fetch_add(u64::from(!check_delay.is_zero()), Ordering::Relaxed);
+        check_delay
     }
 
-    /// Counts one that was refused. Returns how long the answer is to wait.
-    pub fn refuse(&self, reason: &'static str, source: IpAddr, now: MonotonicMillis) -> Duration {
+    /// Counts a refused login. Returns how long to delay the answer.
+    pub fn record_refusal(
+        &self,
+        reason: &'static str,
+        source: IpAddr,
+        now: MonotonicMillis,
+    ) -> Duration {
         let mut refused = self.refused.lock();
         *refused.reasons.entry(reason).or_default() += 1;
         let delay = refused.delay(network(source), now);
@@ -147,8 +151,7 @@ impl Logins {
         delay
     }
 
-    /// Counts one that was refused on a port where guessing is slowed down by other
-    /// means.
+    /// Counts a refused login on a port that slows down guessing by other means.
     pub fn count_refused(&self, reason: &'static str) {
         *self.refused.lock().reasons.entry(reason).or_default() += 1;
     }
@@ -171,7 +174,7 @@ impl Refused {
         if self.sources.len() >= SOURCES_MAX && !self.sources.contains_key(&source) {
             self.sources.retain(|_, known| !known.is_old(now));
             if self.sources.len() >= SOURCES_MAX {
-                source = THE_REST;
+                source = OTHERS;
             }
         }
         let known = self.sources.entry(source).or_insert(Source {
@@ -186,13 +189,13 @@ impl Refused {
         known.delay()
     }
 
-    fn hold(&self, source: IpAddr, now: MonotonicMillis) -> Duration {
+    fn check_delay(&self, source: IpAddr, now: MonotonicMillis) -> Duration {
         let known = match self.sources.get(&source) {
-            None if self.sources.len() >= SOURCES_MAX => self.sources.get(&THE_REST),
+            None if self.sources.len() >= SOURCES_MAX => self.sources.get(&OTHERS),
             known => known,
         };
         let known = known.filter(|known| !known.is_old(now));
-        known.map_or(Duration::ZERO, |known| known.delay().min(HOLD_MAX))
+        known.map_or(Duration::ZERO, |known| known.delay().min(CHECK_DELAY_MAX))
     }
 }
 
@@ -202,14 +205,15 @@ impl Source {
     }
 
     fn delay(&self) -> Duration {
-        match self.failures.checked_sub(PROMPT + 1) {
+        match self.failures.checked_sub(IMMEDIATE_REFUSALS + 1) {
             None => Duration::ZERO,
             Some(further) => (FIRST_DELAY * (1 << further.min(8))).min(DELAY_MAX),
         }
     }
 }
 
-/// Whose address it is, as sources are told apart: one host may have all addresses of an IPv6 network.
+/// The address that sources are told apart by: for IPv6 the /64 network, since one host may use all
+/// of its addresses.
 pub fn network(source: IpAddr) -> IpAddr {
     match source.to_canonical() {
         IpAddr::V6(ip) => {
@@ -233,83 +237,98 @@ mod tests {
     }
 
     #[test]
-    fn who_guesses_waits_longer_and_longer_and_others_do_not() {
+    fn repeated_refusals_are_delayed_more_and_more() {
         let logins = Logins::default();
-        let refuse = |source: &str, now| logins.refuse("wrong_password", ip(source), at(now));
-        for _ in 0..PROMPT {
-            assert_eq!(refuse("10.0.0.1", 0), Duration::ZERO);
+        let record_refusal =
+            |source: &str, now| logins.record_refusal("wrong_password", ip(source), at(now));
+        for _ in 0..IMMEDIATE_REFUSALS {
+            assert_eq!(record_refusal("10.0.0.1", 0), Duration::ZERO);
         }
-        assert_eq!(refuse("10.0.0.1", 1), Duration::from_millis(100));
-        assert_eq!(refuse("::ffff:10.0.0.1", 1), Duration::from_millis(200));
+        assert_eq!(record_refusal("10.0.0.1", 1), Duration::from_millis(100));
+        assert_eq!(
+            record_refusal("::ffff:10.0.0.1", 1),
+            Duration::from_millis(200)
+        );
         for _ in 0..100 {
-            refuse("10.0.0.1", 2);
+            record_refusal("10.0.0.1", 2);
         }
-        assert_eq!(refuse("10.0.0.1", 50), DELAY_MAX);
-        assert_eq!(refuse("10.0.0.2", 50), Duration::ZERO);
-        assert_eq!(refuse("10.0.0.1", 111), Duration::ZERO, "it is forgotten");
-        for last in 0..=PROMPT {
-            refuse(&format!("2001:db8::{last}"), 50);
+        assert_eq!(record_refusal("10.0.0.1", 50), DELAY_MAX);
+        assert_eq!(record_refusal("10.0.0.2", 50), Duration::ZERO);
+        assert_eq!(
+            record_refusal("10.0.0.1", 111),
+            Duration::ZERO,
+            "it is forgotten"
+        );
+        for last in 0..=IMMEDIATE_REFUSALS {
+            record_refusal(&format!("2001:db8::{last}"), 50);
         }
-        assert!(refuse("2001:db8::ffff", 50) > Duration::ZERO);
-        assert_eq!(refuse("2001:db8:0:1::1", 50), Duration::ZERO);
+        assert!(record_refusal("2001:db8::ffff", 50) > Duration::ZERO);
+        assert_eq!(record_refusal("2001:db8:0:1::1", 50), Duration::ZERO);
         let totals = logins.totals();
         assert_eq!(
             totals.refused["wrong_password"],
-            u64::from(PROMPT) * 2 + 108
+            u64::from(IMMEDIATE_REFUSALS) * 2 + 108
         );
         assert!(totals.delayed > 100 && totals.accepted == 0);
     }
 
     #[test]
-    fn who_has_guessed_waits_for_the_next_guess_but_not_for_long() {
+    fn the_check_of_a_failing_source_is_delayed_up_to_a_limit() {
         let logins = Logins::default();
-        let hold = |source: &str, now| logins.hold(ip(source), at(now));
-        for _ in 0..PROMPT {
-            assert_eq!(hold("10.0.0.1", 0), Duration::ZERO);
-            logins.refuse("wrong_password", ip("10.0.0.1"), at(0));
+        let check_delay = |source: &str, now| logins.check_delay(ip(source), at(now));
+        for _ in 0..IMMEDIATE_REFUSALS {
+            assert_eq!(check_delay("10.0.0.1", 0), Duration::ZERO);
+            logins.record_refusal("wrong_password", ip("10.0.0.1"), at(0));
         }
-        assert_eq!(hold("10.0.0.1", 0), Duration::ZERO);
-        logins.refuse("wrong_password", ip("10.0.0.1"), at(0));
-        assert_eq!(hold("10.0.0.1", 0), FIRST_DELAY);
+        assert_eq!(check_delay("10.0.0.1", 0), Duration::ZERO);
+        logins.record_refusal("wrong_password", ip("10.0.0.1"), at(0));
+        assert_eq!(check_delay("10.0.0.1", 0), FIRST_DELAY);
         for _ in 0..100 {
-            logins.refuse("wrong_password", ip("10.0.0.1"), at(0));
+            logins.record_refusal("wrong_password", ip("10.0.0.1"), at(0));
         }
-        assert_eq!(hold("10.0.0.1", 60), HOLD_MAX);
-        assert_eq!(hold("10.0.0.2", 60), Duration::ZERO);
-        assert_eq!(hold("10.0.0.1", 61), Duration::ZERO, "it is forgotten");
+        assert_eq!(check_delay("10.0.0.1", 60), CHECK_DELAY_MAX);
+        assert_eq!(check_delay("10.0.0.2", 60), Duration::ZERO);
+        assert_eq!(
+            check_delay("10.0.0.1", 61),
+            Duration::ZERO,
+            "it is forgotten"
+        );
         assert_eq!(logins.totals().held, 2);
     }
 
     #[test]
-    fn a_source_is_as_good_as_its_last_logins() {
+    fn the_standing_follows_the_last_logins() {
         let logins = Logins::default();
         let standing = |now| logins.standing(ip("10.0.0.1"), at(now));
         assert_eq!(standing(0), Standing::Unknown);
-        logins.accept(ip("10.0.0.1"), at(0));
+        logins.record_success(ip("10.0.0.1"), at(0));
         assert_eq!(standing(0), Standing::Good);
-        logins.refuse("wrong_password", ip("10.0.0.1"), at(0));
+        logins.record_refusal("wrong_password", ip("10.0.0.1"), at(0));
         assert_eq!(standing(0), Standing::Unknown);
         assert_eq!(standing(61), Standing::Good, "the refusal is forgotten");
-        logins.refuse("wrong_password", ip("10.0.0.1"), at(4000));
+        logins.record_refusal("wrong_password", ip("10.0.0.1"), at(4000));
         assert_eq!(standing(4000), Standing::Failing);
         let many = u32::try_from(SOURCES_MAX).expect("it fits") * 2;
         for n in 0..many {
-            logins.accept(IpAddr::from(n.to_be_bytes()), at(4000));
+            logins.record_success(IpAddr::from(n.to_be_bytes()), at(4000));
         }
         assert_eq!(logins.good.lock().len(), SOURCES_MAX);
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn sources_are_limited() {
         let logins = Logins::default();
         let many = u32::try_from(SOURCES_MAX).expect("it fits") * 3;
         for n in 0..many {
-            logins.refuse("no_credentials", IpAddr::from(n.to_be_bytes()), at(0));
+            logins.record_refusal("no_credentials", IpAddr::from(n.to_be_bytes()), at(0));
         }
         assert!(logins.refused.lock().sources.len() <= SOURCES_MAX + 1);
-        assert_eq!(logins.hold(ip("255.0.0.1"), at(0)), HOLD_MAX);
-        assert_eq!(logins.hold(ip("255.0.0.1"), at(1000)), Duration::ZERO);
-        logins.refuse("no_credentials", ip("255.0.0.1"), at(1000));
+        assert_eq!(logins.check_delay(ip("255.0.0.1"), at(0)), CHECK_DELAY_MAX);
+        assert_eq!(
+            logins.check_delay(ip("255.0.0.1"), at(1000)),
+            Duration::ZERO
+        );
+        logins.record_refusal("no_credentials", ip("255.0.0.1"), at(1000));
         assert!(logins.refused.lock().sources.len() < 3);
     }
 }

@@ -1,25 +1,25 @@
-//! Loss: messages that were published and never reached a socket, by reason.
+//! Lost messages: published but never written to a socket, by reason.
 //!
-//! A broker that promises "at most once" must say how often it was not once.
-//! Outbound queues book what they throw away, publishers what reached nobody;
-//! the registry adds both up for whoever shows them.
+//! A broker with at-most-once delivery must report how often a message was not delivered. Outbound
+//! queues count the messages they drop, publishers those without a subscriber; the registry adds
+//! both up for monitoring.
 
 use std::ops::AddAssign;
 
 /// Why a message was lost.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum LossReason {
-    /// It waited for a connection that ended in an ordinary way.
+    /// It was queued for a connection that ended normally.
     Closed,
-    /// Nobody had subscribed to its subject.
+    /// There was no subscription for its subject.
     NoInterest,
-    /// It was a request to another account, which waits for too many replies.
+    /// It was a request to another account, which has too many replies outstanding.
     RepliesFull,
-    /// It waited for a reader that was cut because it was too slow.
+    /// It was queued for a slow consumer that was disconnected.
     SlowConsumer,
-    /// Its control line is longer than its peer in the cluster takes.
+    /// Its control line is longer than the peer in the cluster accepts.
     TooLong,
-    /// It waited for a socket that failed.
+    /// It was queued for a socket that failed.
     WriteError,
 }
 
@@ -34,7 +34,7 @@ impl LossReason {
         Self::WriteError,
     ];
 
-    /// The name that answers show: stable, lower case.
+    /// The name in answers: stable, lower case.
     pub fn name(self) -> &'static str {
         match self {
             Self::Closed => "closed",
@@ -50,10 +50,10 @@ impl LossReason {
 /// Messages and bytes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Lost {
-    /// Messages; one that was written in part is lost.
+    /// Messages; one that was written in part counts as lost.
     pub msgs: u64,
-    /// Bytes: of what waited in a queue as they would have gone to the socket, of
-    /// what reached nobody headers and payload.
+    /// Bytes: for queued messages as they would have been written to the socket, otherwise headers
+    /// and payload.
     pub bytes: u64,
 }
 
@@ -62,7 +62,7 @@ pub struct Lost {
 pub struct Loss([Lost; LossReason::ALL.len()]);
 
 impl Loss {
-    /// Books a loss.
+    /// Counts a loss.
     pub fn add(&mut self, reason: LossReason, msgs: u64, bytes: u64) {
         let lost = &mut self.0[reason as usize];
         lost.msgs += msgs;

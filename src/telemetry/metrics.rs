@@ -1,8 +1,7 @@
-//! What the threads that serve connections measure, each for itself.
+//! What each thread that serves connections measures.
 //!
-//! A thread has histograms and sketches of its own and never waits for another
-//! one to use them; whoever shows figures adds all threads up. What is measured
-//! belongs to a *series*: a kind of connection and an account.
+//! Each thread has histograms and sketches of its own and never waits for another one to use them;
+//! readers add them up. Everything belongs to a *series*: a kind of connection and an account.
 
 use std::sync::{
     Arc, OnceLock,
@@ -17,47 +16,46 @@ use super::{
     sketch::Sketch,
 };
 
-/// Most series; what belongs to more is counted with the first one.
+/// Limit of series; further ones are counted with the first one.
 pub const SERIES_MAX: usize = 256;
 
-/// Subjects that a thread counts between two looks of the recorder. Of N messages a
-/// count is wrong by at most N divided by this.
+/// Subjects that a thread counts between two samples of the recorder. Of N messages a count is
+/// wrong by at most N divided by this.
 const SUBJECTS_MAX: usize = 2048;
 
-/// The same of subjects that nobody hears.
-const UNHEARD_MAX: usize = 2048;
+/// The same for subjects without interest.
+const NO_INTEREST_MAX: usize = 2048;
 
-/// What figures are told apart by.
+/// The labels of a series.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Series {
     /// Kind of the connection.
     pub kind: Kind,
-    /// Name of its account; empty while it has none, and for those that are not
-    /// told apart.
+    /// Name of its account; empty while it has none, and for the series that are counted together.
     pub account: String,
 }
 
-/// What one thread measures.
+/// The metrics of one thread.
 pub struct ThreadMetrics {
     latency: [OnceLock<Box<Histogram>>; SERIES_MAX],
     published: Mutex<Published>,
-    /// Bytes of the thread's buffers when it last told.
+    /// Bytes of the thread's buffers, as last reported.
     buffers: AtomicUsize,
 }
 
-/// Subjects that were published to since the last look.
+/// Subjects published to since the last sample.
 pub struct Published {
-    /// Those that reached somebody.
+    /// Those with a subscription.
     pub delivered: Sketch,
-    /// Those that reached nobody.
+    /// Those without a subscription.
     pub no_interest: Sketch,
 }
 
 static SERIES: Mutex<Vec<Series>> = Mutex::new(Vec::new());
 static THREADS: Mutex<Vec<Arc<ThreadMetrics>>> = Mutex::new(Vec::new());
 
-/// The number of a series.
-pub fn number(kind: Kind, account: &str) -> u32 {
+/// The number of a series; adds it if it is new.
+pub fn series_number(kind: Kind, account: &str) -> u32 {
     let mut known = SERIES.lock();
     if known.is_empty() {
         known.push(unnamed());
@@ -65,7 +63,7 @@ pub fn number(kind: Kind, account: &str) -> u32 {
     let found = known
         .iter()
         .position(|series| series.kind == kind && series.account == account);
-    let number = found.unwrap_or_else(|| {
+    let series_number = found.unwrap_or_else(|| {
         if known.len() == SERIES_MAX {
             return 0;
         }
@@ -75,7 +73,7 @@ pub fn number(kind: Kind, account: &str) -> u32 {
         });
         known.len() - 1
     });
-    number as u32
+    series_number as u32
 }
 
 fn unnamed() -> Series {
@@ -94,13 +92,12 @@ pub fn series() -> Vec<Series> {
     }
 }
 
-/// The figures of all threads, those that have ended included.
+/// The metrics of all threads, including those that have ended.
 pub fn threads() -> Vec<Arc<ThreadMetrics>> {
     THREADS.lock().clone()
 }
 
-/// Figures for a thread that begins: new ones, or those of a thread that has
-/// ended, to go on with.
+/// Metrics for a new thread: new ones, or those of a thread that has ended, which continue.
 pub fn for_thread() -> Arc<ThreadMetrics> {
     let mut threads = THREADS.lock();
     let free = threads.iter().find(|known| Arc::strong_count(known) == 1);
@@ -111,7 +108,7 @@ pub fn for_thread() -> Arc<ThreadMetrics> {
         latency: std::array::from_fn(|_| OnceLock::new()),
         published: Mutex::new(Published {
             delivered: Sketch::new(SUBJECTS_MAX),
-            no_interest: Sketch::new(UNHEARD_MAX),
+            no_interest: Sketch::new(NO_INTEREST_MAX),
         }),
         buffers: AtomicUsize::new(0),
     });
@@ -119,7 +116,7 @@ pub fn for_thread() -> Arc<ThreadMetrics> {
     new
 }
 
-/// Bytes that the histograms of all threads take.
+/// Memory of the histograms of all threads, in bytes.
 pub fn histograms_memory() -> usize {
     let of_thread = |metrics: &Arc<ThreadMetrics>| {
         let used = metrics.latency.iter().filter_map(OnceLock::get).count();
@@ -128,7 +125,7 @@ pub fn histograms_memory() -> usize {
     THREADS.lock().iter().map(of_thread).sum()
 }
 
-/// Bytes that the buffers of all threads take, and how many threads there are.
+/// Memory of the buffers of all threads in bytes, and the number of threads.
 pub fn buffers_memory() -> (usize, usize) {
     let threads = THREADS.lock();
     let buffers = threads
@@ -137,15 +134,15 @@ pub fn buffers_memory() -> (usize, usize) {
     (buffers.sum(), threads.len())
 }
 
-/// What all threads measured so far, by the number of the series.
+/// The latencies of all threads, by the number of the series.
 pub fn latencies() -> Vec<Distribution> {
     let threads = threads();
     (0..series().len())
-        .map(|number| {
+        .map(|series_number| {
             let mut all = Distribution::default();
             for histogram in threads
                 .iter()
-                .filter_map(|metrics| metrics.latency[number].get())
+                .filter_map(|metrics| metrics.latency[series_number].get())
             {
                 all.add_histogram(histogram);
             }
@@ -155,19 +152,19 @@ pub fn latencies() -> Vec<Distribution> {
 }
 
 impl ThreadMetrics {
-    /// Counts how long messages stayed. Only the own thread may do so.
+    /// Records how long messages stayed in the broker. Only the thread itself may call this.
     pub fn record_latency(&self, series: u32, micros: u64) {
-        if let Some(place) = self.latency.get(series as usize) {
-            place.get_or_init(Box::default).record(micros);
+        if let Some(slot) = self.latency.get(series as usize) {
+            slot.get_or_init(Box::default).record(micros);
         }
     }
 
-    /// Tells how many bytes the thread's buffers take now.
+    /// Reports the memory of the thread's buffers.
     pub fn set_buffers(&self, bytes: usize) {
         self.buffers.store(bytes, Ordering::Relaxed);
     }
 
-    /// The subjects since the last look. To be held briefly.
+    /// The subjects since the last sample. Hold the lock only briefly.
     pub fn published(&self) -> MutexGuard<'_, Published> {
         self.published.lock()
     }

@@ -1,8 +1,8 @@
-//! Counting: the one place where a figure comes from.
+//! Counting: the one place where metrics come from.
 //!
-//! Counters on the way of a message have one writer each and are plain stores;
-//! whoever shows a figure adds them up. Threads have histograms and sketches of
-//! their own ([`metrics`]). Nothing here knows who shows a figure.
+//! Counters on the path of a message have one writer each and are plain stores; readers add them
+//! up. Threads have histograms and sketches of their own ([`metrics`]). Nothing here knows who
+//! shows a metric.
 
 pub mod allocator;
 pub mod calls;
@@ -10,7 +10,6 @@ pub mod churn;
 mod clock;
 mod counter;
 pub mod event;
-pub mod held;
 pub mod histogram;
 mod kind;
 pub mod latency;
@@ -20,6 +19,7 @@ pub mod logins;
 pub mod loss;
 mod message_totals;
 pub mod metrics;
+pub mod pool;
 pub mod process;
 pub mod producers;
 pub mod sketch;
@@ -44,51 +44,48 @@ use slow::SlowLog;
 use subjects::Subjects;
 use tally::Tally;
 
-/// What a broker remembers of what happened to it.
+/// What the broker records about its operation.
 pub struct Telemetry {
-    /// Events, the last ones.
+    /// The latest events.
     pub events: EventLog,
-    /// Clients that come and go.
+    /// Connects and disconnects.
     pub churn: ConnectionChurn,
-    /// Who was let in, and who not.
+    /// Successful and refused logins.
     pub logins: Arc<Logins>,
-    /// How often the log tells of strangers that were sent away.
-    pub strangers: LogThrottle,
-    /// How often the log tells of connections beyond `connection_rate_limit`.
-    pub beyond_rate: LogThrottle,
-    /// Readers that fell behind.
+    /// Throttles log lines about connections refused before login.
+    pub refused_connections: LogThrottle,
+    /// Throttles log lines about connections above `connection_rate_limit`.
+    pub over_rate: LogThrottle,
+    /// Slow consumer incidents.
     pub slow: SlowLog,
-    /// How long messages stay.
+    /// How long messages stay in the broker.
     pub latency: Latency,
-    /// What connections, users and accounts move.
+    /// Traffic of connections, users and accounts.
     pub loads: Loads,
-    /// What subjects carry.
+    /// Traffic by subject.
     pub subjects: Subjects,
-    /// Requests that nobody answers, by subject.
+    /// Requests without a responder, by subject.
     pub unanswered: Tally,
-    /// Requests to other accounts that were refused because too many replies are
-    /// waited for already, by the account that asks.
+    /// Requests to other accounts that were refused because too many replies are outstanding, by
+    /// the requesting account.
     pub replies_full: Tally,
-    /// Messages close to the largest size or above it, by publisher; the
-    /// amount is their size.
+    /// Messages close to or above the maximum size, by publisher, with their size.
     pub large: Tally,
-    /// Connections closed because their certificate was revoked meanwhile, by
-    /// client or route.
+    /// Connections closed because their certificate was revoked, by client or route.
     pub revoked: Tally,
-    /// Calls of the system that are under way.
+    /// System calls in progress.
     pub calls: Calls,
 }
 
 impl Telemetry {
-    /// Nothing happened yet. `storm_rate` connects and closes within a second
-    /// are a storm.
+    /// Empty. More than `storm_rate` connects and closes within a second are a storm.
     pub fn new(storm_rate: u64) -> Self {
         Self {
             events: EventLog::default(),
             churn: ConnectionChurn::new(storm_rate),
             logins: Arc::default(),
-            strangers: LogThrottle::default(),
-            beyond_rate: LogThrottle::once(),
+            refused_connections: LogThrottle::default(),
+            over_rate: LogThrottle::once(),
             slow: SlowLog::default(),
             latency: Latency::default(),
             loads: Loads::default(),

@@ -1,4 +1,4 @@
-//! What the system says of this process: memory and files, and why not.
+//! Memory and open files of this process, as the system reports them.
 
 use std::{fs, io, os::unix::fs::MetadataExt};
 
@@ -9,16 +9,16 @@ const FILES_FOLDER: &str = "/proc/self/fd";
 /// The memory of this process, in bytes.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Memory {
-    /// Address space that is mapped.
+    /// Mapped address space.
     pub mapped: u64,
     /// Resident memory.
     pub resident: u64,
-    /// What of it is the process's own, where the system tells.
+    /// The part of it that is anonymous, if the system reports that.
     pub anonymous: Option<u64>,
 }
 
 impl Memory {
-    /// What of the resident memory is of files: the program and its libraries.
+    /// The part of the resident memory that belongs to files: the program and its libraries.
     pub fn of_files(&self) -> u64 {
         self.anonymous
             .map_or(0, |own| self.resident.saturating_sub(own))
@@ -27,9 +27,9 @@ impl Memory {
 
 /// The memory of this process.
 ///
-/// # Errors
+///  # Errors
 ///
-/// The system does not tell.
+/// The system does not report it.
 pub fn memory() -> io::Result<Memory> {
     memory_in(&fs::read_to_string(STATUS_FILE)?)
 }
@@ -38,7 +38,7 @@ fn memory_in(status: &str) -> io::Result<Memory> {
     Ok(Memory {
         mapped: parse(status, "VmSize:").ok_or_else(|| missing("VmSize"))?,
         resident: parse(status, "VmRSS:").ok_or_else(|| missing("VmRSS"))?,
-        // Not every system that has the others has it.
+        // Not every system reports this line.
         anonymous: parse(status, "RssAnon:"),
     })
 }
@@ -50,9 +50,9 @@ fn missing(name: &str) -> io::Error {
 
 /// Resident memory in bytes, from the file that costs the system least.
 ///
-/// # Errors
+///  # Errors
 ///
-/// The system does not tell.
+/// The system does not report it.
 pub fn resident_bytes() -> io::Result<u64> {
     let pages = fs::read_to_string(PAGES_FILE)?;
     let resident = pages.split(' ').nth(1).and_then(|text| text.parse().ok());
@@ -71,33 +71,32 @@ fn page_len() -> u64 {
     u64::try_from(len).unwrap_or(4096)
 }
 
-/// Open file descriptors.
+/// Number of open file descriptors.
 ///
-/// # Errors
+///  # Errors
 ///
-/// The system does not tell.
+/// The system does not report it.
 pub fn open_files() -> io::Result<u64> {
-    // Since Linux 6.2 this is their number; before, it is nought.
+    // Since Linux 6.2 the size is their number; before, it is 0.
     match fs::metadata(FILES_FOLDER)?.size() {
         0 => Ok(fs::read_dir(FILES_FOLDER)?.count() as u64),
         count => Ok(count),
     }
 }
 
-/// File descriptors that the process may have open; `None` if it may have any
-/// number, or the system does not tell.
+/// Limit of open file descriptors; `None` if there is none or the system does not report it.
 pub fn open_files_max() -> Option<u64> {
     let mut limit = libc::rlimit {
         rlim_cur: 0,
         rlim_max: 0,
     };
-    // SAFETY: `limit` is a valid place for the result for the whole call.
+    // SAFETY: `limit` is valid memory for the result during the whole call.
     let result = unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) };
     (result == 0 && limit.rlim_cur != libc::RLIM_INFINITY).then_some(limit.rlim_cur)
 }
 
-/// The system's error that an error text ends in or quotes, as the standard library
-/// writes it: then a file could not be read, and nothing is known of what is in it.
+/// The system error that an error text ends in or quotes, in the standard library's format. If
+/// there is one, a file could not be read and its content is unknown.
 pub fn system_error_in(text: &str) -> Option<io::Error> {
     let (_, rest) = text.split_once("(os error ")?;
     let (number, _) = rest.split_once(')')?;
@@ -131,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn what_could_not_be_read_is_told_from_what_is_wrong() {
+    fn a_read_error_is_distinguished_from_wrong_content() {
         let kind = |text: &str| system_error_in(text).map(|error| error.kind());
         let missing = fs::read("/nowhere").unwrap_err();
         let text = format!("broker.conf:0:0: cannot read /nowhere: {missing}; check the path");

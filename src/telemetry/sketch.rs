@@ -1,63 +1,62 @@
-//! Heavy hitters: which subjects carry the load, in a fixed memory.
+//! Heavy hitters: the subjects with the most traffic, in a fixed amount of memory.
 //!
-//! A space-saving sketch: it counts as many subjects as it has places; one more
-//! takes the place of the least, and inherits its count as a possible error. A
-//! subject whose share is above one part in the number of places is never
-//! missed. Of a long subject the beginning is kept: all subjects with the same
-//! beginning are one then.
+//! A space-saving sketch counts a fixed number of subjects. A new subject replaces the one with the
+//! lowest count and inherits that count as its possible error. With N entries, a subject with more
+//! than 1/N of the messages is never missed. Long subjects are shortened: all with the same
+//! beginning count as one.
 
 use std::hash::BuildHasher;
 
 use hashbrown::{DefaultHashBuilder, HashTable};
 
-use super::held::{MARK, SHOWN_LEN_MAX, allocated};
+use super::pool::{MARK, SHORT_LEN_MAX, allocated};
 
-/// What a subject was counted with.
+/// The counts of one subject.
 #[derive(Clone, Debug, Eq, PartialEq)]
 pub struct Hit {
-    /// Whose subject space it is of; see [`super::metrics::ThreadMetrics`].
+    /// The series, which identifies the account; see [`super::metrics::ThreadMetrics`].
     pub series: u32,
-    /// Subject; of a long one the beginning, with a mark.
+    /// The subject, shortened if long.
     pub subject: Box<[u8]>,
-    /// Messages; too many by at most `error`.
+    /// Messages; too high by at most `error`.
     pub msgs: u64,
     /// Bytes of their headers and payloads.
     pub bytes: u64,
-    /// By how much `msgs` may be too high.
+    /// How much `msgs` may be too high.
     pub error: u64,
-    /// Connection id of who published it last.
+    /// Id of the connection that published to it last.
     pub publisher: u64,
 }
 
-/// Subjects and their counts.
+/// A space-saving sketch.
 pub struct Sketch {
-    places: usize,
+    entries_max: usize,
     entries: Vec<Entry>,
     /// Indexes into `entries` by subject.
     by_subject: HashTable<u32>,
-    /// Indexes into `entries`: a heap, the least in front.
+    /// A heap of indexes into `entries`; the lowest count is at the front.
     heap: Vec<u32>,
     hasher: DefaultHashBuilder,
-    /// Bytes that the subjects take.
+    /// Memory of the subjects in bytes.
     texts: usize,
 }
 
-/// A subject as it is kept: what it begins with, and a mark if that is not all.
+/// A subject in shortened form: its beginning, and a mark if that is not all.
 #[derive(Clone, Copy)]
-struct Kept<'a> {
+struct Shortened<'a> {
     head: &'a [u8],
     mark: &'static [u8],
 }
 
-impl<'a> Kept<'a> {
+impl<'a> Shortened<'a> {
     fn of(subject: &'a [u8]) -> Self {
-        match subject.len() <= SHOWN_LEN_MAX {
+        match subject.len() <= SHORT_LEN_MAX {
             true => Self {
                 head: subject,
                 mark: b"",
             },
             false => Self {
-                head: &subject[..SHOWN_LEN_MAX - MARK.len()],
+                head: &subject[..SHORT_LEN_MAX - MARK.len()],
                 mark: MARK.as_bytes(),
             },
         }
@@ -80,15 +79,15 @@ impl<'a> Kept<'a> {
 struct Entry {
     hit: Hit,
     hash: u64,
-    /// Where it is in the heap.
+    /// Its position in the heap.
     heap_at: u32,
 }
 
 impl Sketch {
-    /// A sketch with so many places.
-    pub fn new(places: usize) -> Self {
+    /// A sketch of at most that many entries.
+    pub fn new(entries_max: usize) -> Self {
         Self {
-            places,
+            entries_max,
             entries: Vec::new(),
             by_subject: HashTable::new(),
             heap: Vec::new(),
@@ -97,7 +96,7 @@ impl Sketch {
         }
     }
 
-    /// Bytes that it takes.
+    /// Its memory in bytes.
     pub fn memory(&self) -> usize {
         self.entries.capacity() * size_of::<Entry>()
             + self.heap.capacity() * size_of::<u32>()
@@ -107,48 +106,48 @@ impl Sketch {
 
     /// Counts messages to a subject.
     pub fn add(&mut self, series: u32, subject: &[u8], msgs: u64, bytes: u64, publisher: u64) {
-        let index = self.find_or_insert(series, Kept::of(subject));
+        let index = self.find_or_insert(series, Shortened::of(subject));
         let entry = &mut self.entries[index as usize];
         entry.hit.msgs += msgs;
         entry.hit.bytes += bytes;
         entry.hit.publisher = publisher;
         let heap_at = entry.heap_at as usize;
-        self.sink(heap_at);
+        self.sift_down(heap_at);
     }
 
-    /// Adds what another sketch found.
+    /// Adds a result of another sketch.
     pub fn add_hit(&mut self, hit: &Hit) {
         self.add(hit.series, &hit.subject, hit.msgs, hit.bytes, hit.publisher);
         if hit.error > 0
-            && let Ok(index) = self.find(hit.series, Kept::of(&hit.subject))
+            && let Ok(index) = self.find(hit.series, Shortened::of(&hit.subject))
         {
             self.entries[index as usize].hit.error += hit.error;
         }
     }
 
-    fn find_or_insert(&mut self, series: u32, subject: Kept<'_>) -> u32 {
+    fn find_or_insert(&mut self, series: u32, subject: Shortened<'_>) -> u32 {
         match self.find(series, subject) {
             Ok(index) => index,
-            Err(hash) => self.make_place(hash, series, subject),
+            Err(hash) => self.insert(hash, series, subject),
         }
     }
 
-    /// Its index; its hash if it has no place.
-    fn find(&self, series: u32, subject: Kept<'_>) -> Result<u32, u64> {
+    /// The index of its entry, or its hash if it has none.
+    fn find(&self, series: u32, subject: Shortened<'_>) -> Result<u32, u64> {
         let hash = self.hasher.hash_one((series, subject.head));
-        let is_it = |index: &u32| {
+        let is_same = |index: &u32| {
             let hit = &self.entries[*index as usize].hit;
             hit.series == series && subject.is(&hit.subject)
         };
-        self.by_subject.find(hash, is_it).copied().ok_or(hash)
+        self.by_subject.find(hash, is_same).copied().ok_or(hash)
     }
 
-    /// What was counted, in no order.
+    /// All counts, in no order.
     pub fn hits(&self) -> impl Iterator<Item = &Hit> {
         self.entries.iter().map(|entry| &entry.hit)
     }
 
-    /// Gives what was counted away and begins anew.
+    /// Takes all counts and starts again.
     pub fn take(&mut self) -> Vec<Hit> {
         self.by_subject.clear();
         self.heap.clear();
@@ -156,9 +155,10 @@ impl Sketch {
         self.entries.drain(..).map(|entry| entry.hit).collect()
     }
 
-    /// A place for a subject that has none: a free one, else that of the least.
-    fn make_place(&mut self, hash: u64, series: u32, subject: Kept<'_>) -> u32 {
-        let index = if self.entries.len() < self.places {
+    /// Adds an entry for a new subject, in place of the one with the lowest count if the sketch is
+    /// full.
+    fn insert(&mut self, hash: u64, series: u32, subject: Shortened<'_>) -> u32 {
+        let index = if self.entries.len() < self.entries_max {
             let index = self.entries.len() as u32;
             let heap_at = self.heap.len() as u32;
             self.entries.push(Entry {
@@ -174,7 +174,7 @@ impl Sketch {
                 heap_at,
             });
             self.heap.push(index);
-            self.rise(heap_at as usize);
+            self.sift_up(heap_at as usize);
             index
         } else {
             let index = self.heap[0];
@@ -198,7 +198,7 @@ impl Sketch {
         index
     }
 
-    fn keep(&mut self, index: u32, subject: Kept<'_>) {
+    fn keep(&mut self, index: u32, subject: Shortened<'_>) {
         let kept = &mut self.entries[index as usize].hit.subject;
         let (head_len, mark_len) = (subject.head.len(), subject.mark.len());
         if kept.len() == head_len + mark_len {
@@ -215,8 +215,8 @@ impl Sketch {
         self.entries[self.heap[heap_at] as usize].hit.msgs
     }
 
-    /// Moves what has grown away from the front.
-    fn sink(&mut self, mut at: usize) {
+    /// Restores the heap after a count has grown.
+    fn sift_down(&mut self, mut at: usize) {
         loop {
             let children = [2 * at + 1, 2 * at + 2];
             let least = children
@@ -233,8 +233,8 @@ impl Sketch {
         }
     }
 
-    /// Moves what is small to the front.
-    fn rise(&mut self, mut at: usize) {
+    /// Restores the heap after a new entry.
+    fn sift_up(&mut self, mut at: usize) {
         while at > 0 && self.msgs_at(at) < self.msgs_at((at - 1) / 2) {
             self.swap(at, (at - 1) / 2);
             at = (at - 1) / 2;
@@ -253,10 +253,10 @@ impl Sketch {
 mod tests {
     use super::*;
 
-    /// The twenty most frequent of a Zipf load over a million subjects are among
-    /// the first 32 that the sketch names.
+    /// The twenty most frequent subjects of a Zipf load over a million subjects are among the first
+    /// 32 of the sketch.
     #[test]
-    fn the_heavy_ones_of_a_million_are_found() {
+    fn heavy_hitters_among_a_million_subjects_are_found() {
         let subjects = 1_000_000_u64;
         let mut sketch = Sketch::new(1024);
         let mut random = fastrand::Rng::with_seed(7);
@@ -280,10 +280,9 @@ mod tests {
         }
     }
 
-    /// Subjects that are long and never the same take no more than short ones, and are
-    /// counted all the same.
+    /// Long subjects that all differ use no more memory than short ones and are still counted.
     #[test]
-    fn long_subjects_are_cut() {
+    fn long_subjects_are_shortened() {
         let mut sketch = Sketch::new(64);
         for number in 0..1000_u64 {
             let subject = format!("{}.{}", number % 4, "x".repeat(30_000 + number as usize));
@@ -292,7 +291,7 @@ mod tests {
         let hits: Vec<_> = sketch.hits().collect();
         assert_eq!(hits.len(), 4);
         for hit in hits {
-            assert!(hit.subject.len() <= SHOWN_LEN_MAX && hit.subject.ends_with(MARK.as_bytes()));
+            assert!(hit.subject.len() <= SHORT_LEN_MAX && hit.subject.ends_with(MARK.as_bytes()));
             assert_eq!((hit.msgs, hit.error), (250, 0));
         }
         assert!(sketch.memory() < 64 * 1024);

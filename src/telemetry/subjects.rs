@@ -1,20 +1,20 @@
-//! Subjects that carry the load, and subjects that nobody hears, over the last
-//! second, minute and five minutes, and since the start.
+//! The subjects with the most traffic, and those without interest, over the last second, minute and
+//! five minutes, and since the start.
 //!
-//! The recorder moves what the threads counted here about once in a second.
+//! The recorder collects what the threads counted about once a second.
 
 use std::collections::{HashMap, HashSet};
 
 use parking_lot::Mutex;
 
 use super::{
-    held::{allocated, shown},
     load::Window,
     metrics,
+    pool::{allocated, shorten},
     sketch::{Hit, Sketch},
 };
 
-/// Subjects remembered of a part of a window, and since the start.
+/// Number of subjects kept per part of a window, and since the start.
 const PART_MAX: usize = 1024;
 const START_MAX: usize = 4096;
 
@@ -24,10 +24,10 @@ pub struct Subjects(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    look: u64,
+    sample: u64,
     delivered: History,
     no_interest: History,
-    /// Who published to what nobody hears, by connection id.
+    /// Names of the publishers to subjects without interest, by connection id.
     publishers: HashMap<u64, String>,
 }
 
@@ -50,19 +50,19 @@ impl Default for History {
 }
 
 impl History {
-    fn turn(&mut self, look: u64) {
+    fn advance(&mut self, sample: u64) {
         self.second.clear();
-        if look.is_multiple_of(10) {
-            self.tens[(look / 10 % 6) as usize].take();
+        if sample.is_multiple_of(10) {
+            self.tens[(sample / 10 % 6) as usize].take();
         }
-        if look.is_multiple_of(60) {
-            self.minutes[(look / 60 % 5) as usize].take();
+        if sample.is_multiple_of(60) {
+            self.minutes[(sample / 60 % 5) as usize].take();
         }
     }
 
-    fn add(&mut self, look: u64, hits: Vec<Hit>) {
-        let ten = &mut self.tens[(look / 10 % 6) as usize];
-        let minute = &mut self.minutes[(look / 60 % 5) as usize];
+    fn add(&mut self, sample: u64, hits: Vec<Hit>) {
+        let ten = &mut self.tens[(sample / 10 % 6) as usize];
+        let minute = &mut self.minutes[(sample / 60 % 5) as usize];
         for sketch in [ten, minute, &mut self.start] {
             hits.iter().for_each(|hit| sketch.add_hit(hit));
         }
@@ -96,9 +96,9 @@ impl History {
 }
 
 impl Subjects {
-    /// Takes what the threads counted since the last look. `names` names the
-    /// publishers of what nobody hears, as long as they are known.
-    pub fn look<N: IntoIterator<Item = (u64, String)>>(
+    /// Collects what the threads counted since the last sample. `names` returns the names of
+    /// publishers to subjects without interest, if their connections still exist.
+    pub fn sample<N: IntoIterator<Item = (u64, String)>>(
         &self,
         names: impl FnOnce(HashSet<u64>) -> N,
     ) {
@@ -116,17 +116,17 @@ impl Subjects {
             .collect();
         let publishers: Vec<_> = names(unknown)
             .into_iter()
-            .map(|(cid, name)| (cid, shown(&name).into_owned()))
+            .map(|(cid, name)| (cid, shorten(&name).into_owned()))
             .collect();
         let state = &mut *self.0.lock();
-        state.look += 1;
-        let look = state.look;
+        state.sample += 1;
+        let sample = state.sample;
         for (history, found) in [
             (&mut state.delivered, delivered),
             (&mut state.no_interest, no_interest),
         ] {
-            history.turn(look);
-            found.into_iter().for_each(|hits| history.add(look, hits));
+            history.advance(sample);
+            found.into_iter().for_each(|hits| history.add(sample, hits));
         }
         state.publishers.extend(publishers);
         if state.publishers.len() > 2 * START_MAX {
@@ -136,7 +136,7 @@ impl Subjects {
         }
     }
 
-    /// Bytes that all this takes, with what the threads count.
+    /// Memory in bytes, including the threads' sketches.
     pub fn memory(&self) -> usize {
         let threads = metrics::threads();
         let counted = threads.iter().map(|thread| {
@@ -145,23 +145,23 @@ impl Subjects {
         });
         let counted: usize = counted.sum();
         let state = self.0.lock();
-        let places = state.publishers.capacity() * (size_of::<(u64, String)>() + 1);
+        let slots = state.publishers.capacity() * (size_of::<(u64, String)>() + 1);
         let names = state.publishers.values();
         let names: usize = names.map(|name| allocated(name.capacity())).sum();
-        counted + state.delivered.memory() + state.no_interest.memory() + places + names
+        counted + state.delivered.memory() + state.no_interest.memory() + slots + names
     }
 
-    /// Subjects that reached somebody, in no order.
+    /// Subjects with a subscription, in no order.
     pub fn delivered(&self, window: Window) -> Vec<Hit> {
         self.0.lock().delivered.within(window)
     }
 
-    /// Subjects that reached nobody, in no order.
+    /// Subjects without a subscription, in no order.
     pub fn no_interest(&self, window: Window) -> Vec<Hit> {
         self.0.lock().no_interest.within(window)
     }
 
-    /// Who published to a subject that nobody hears.
+    /// The name of a publisher to a subject without interest.
     pub fn publisher(&self, cid: u64) -> Option<String> {
         self.0.lock().publishers.get(&cid).cloned()
     }

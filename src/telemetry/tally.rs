@@ -1,54 +1,54 @@
-//! Things that happen now and then, counted by who or what they concern.
+//! Rare problems, counted by the name they concern.
 //!
-//! Rooms count here where something goes wrong, off the way of ordinary
-//! messages; the diagnosis takes the counts away about once in a second.
+//! Modules count here when something goes wrong, off the path of ordinary messages; the diagnosis
+//! takes the counts about once a second.
 
 use std::collections::HashMap;
 
 use parking_lot::Mutex;
 
-use super::held::MARK;
+use super::pool::MARK;
 
-/// Names that are told apart between two drains; further ones are counted
-/// together under no name.
+/// Names that are counted separately between two drains; further ones are counted together under
+/// the empty name.
 const NAMES_MAX: usize = 256;
 
-/// Bytes of a name; longer ones are cut.
+/// Limit of a name in bytes; longer ones are shortened.
 const NAME_LEN_MAX: usize = 256;
 
 /// Counts by name.
 #[derive(Default)]
 pub struct Tally(Mutex<HashMap<Box<[u8]>, Count>>);
 
-/// What is counted of one name.
+/// The counts of one name.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub struct Count {
     /// How often it happened.
     pub times: u64,
-    /// The largest amount that came with it.
+    /// The largest amount.
     pub peak: u64,
-    /// The connection that did it last; 0 for none.
+    /// The connection that caused it last; 0 for none.
     pub cid: u64,
 }
 
 impl Tally {
-    /// Counts something once that has an `amount`, caused by connection `cid`.
+    /// Counts one occurrence with an `amount`, caused by connection `cid`.
     pub fn count(&self, name: &[u8], amount: u64, cid: u64) {
         self.add(name, 1, amount, cid);
     }
 
-    /// Counts something that happened `times`, caused by connection `cid`.
-    pub fn count_all(&self, name: &[u8], times: usize, cid: u64) {
+    /// Counts `times` occurrences, caused by connection `cid`.
+    pub fn count_times(&self, name: &[u8], times: usize, cid: u64) {
         self.add(name, times as u64, 0, cid);
     }
 
     fn add(&self, name: &[u8], times: u64, amount: u64, cid: u64) {
-        let cut;
+        let shortened;
         let name = match name.len() <= NAME_LEN_MAX {
             true => name,
             false => {
-                cut = [&name[..NAME_LEN_MAX - MARK.len()], MARK.as_bytes()].concat();
-                &*cut
+                shortened = [&name[..NAME_LEN_MAX - MARK.len()], MARK.as_bytes()].concat();
+                &*shortened
             }
         };
         let mut counts = self.0.lock();
@@ -65,7 +65,7 @@ impl Tally {
         count.cid = cid;
     }
 
-    /// Takes the counts away.
+    /// Takes the counts and starts again.
     pub fn drain(&self) -> Vec<(String, Count)> {
         let counts = std::mem::take(&mut *self.0.lock());
         let text = |name: Box<[u8]>| String::from_utf8_lossy(&name).into_owned();
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_limited_and_counts_are_not_lost() {
+    fn names_are_limited_without_losing_counts() {
         let tally = Tally::default();
         for round in 0..2 {
             for number in 0..1000_u64 {

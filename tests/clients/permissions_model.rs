@@ -7,7 +7,7 @@
 mod judge;
 
 use judge::{Lists, is_of};
-use midge::security::permissions::{Names, Pattern, Permissions, Rules, Subscribing};
+use midge::security::permissions::{Names, Pattern, Permissions, Rules, SubscribeDecision};
 use test_support::{Broker, BrokerBuilder, Frame, RawClient};
 
 /// Who logs in; no rule has a template.
@@ -134,15 +134,15 @@ fn rules_agree_with_a_naive_judge() {
         for pattern in &patterns {
             for queue in QUEUES {
                 let queue_bytes = queue.map(str::as_bytes);
-                let verdict = permissions.judge_subscription(pattern.as_bytes(), queue_bytes);
+                let verdict = permissions.check_subscription(pattern.as_bytes(), queue_bytes);
                 let mut all_permitted = true;
                 for literal in literals.iter().filter(|literal| is_of(literal, pattern)) {
                     let comes = match verdict {
-                        Subscribing::Allow => true,
-                        Subscribing::AllowSome => {
+                        SubscribeDecision::Allow => true,
+                        SubscribeDecision::AllowFiltered => {
                             permissions.may_receive(literal.as_bytes(), queue_bytes)
                         }
-                        Subscribing::Deny => false,
+                        SubscribeDecision::Deny => false,
                     };
                     let may = case.may_receive(literal, queue);
                     all_permitted &= may;
@@ -151,7 +151,7 @@ fn rules_agree_with_a_naive_judge() {
                         "{literal} comes to {pattern} {queue:?}: {:?}",
                         case.subscribe
                     );
-                    if verdict != Subscribing::Deny {
+                    if verdict != SubscribeDecision::Deny {
                         assert_eq!(
                             comes, may,
                             "{literal}, {pattern} {queue:?}: {:?}",
@@ -165,7 +165,7 @@ fn rules_agree_with_a_naive_judge() {
                 // one subject is.
                 if queue.is_none() && !pattern.contains(['*', '>']) {
                     assert_eq!(
-                        verdict != Subscribing::Deny,
+                        verdict != SubscribeDecision::Deny,
                         all_permitted,
                         "{pattern}: {:?}",
                         case.subscribe

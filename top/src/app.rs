@@ -1,5 +1,5 @@
-//! What is shown and what the keys do. Knows neither the terminal nor the network:
-//! answers and keys come in, [`view::draw`](crate::view::draw) draws it.
+//! The state of the screen and its changes by keys and answers. It knows neither the terminal nor
+//! the network; [`view::draw`](crate::view::draw) draws it.
 
 mod keys;
 
@@ -31,32 +31,32 @@ pub(crate) const LOAD_LISTS: [&str; 5] = [
     "no subscriber",
 ];
 
-/// A line that is being typed.
+/// A line of input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Input {
-    /// What to look for.
+    /// A filter text.
     Filter,
-    /// How many connections to ask for.
+    /// The number of connections to request.
     Limit,
-    /// The name of an order.
+    /// The name of a sort order.
     Sort,
 }
 
-/// Everything that is shown.
+/// The state of the screen.
 pub(crate) struct App {
     pub(crate) place: String,
     pub(crate) theme: Theme,
     pub(crate) view: View,
     pub(crate) help: bool,
     pub(crate) input: Option<(Input, String)>,
-    /// What went wrong with the last key.
-    pub(crate) complaint: String,
-    /// The last answers, however old.
+    /// The error of the last key.
+    pub(crate) key_error: String,
+    /// The latest answers, however old.
     pub(crate) answers: Option<Answers>,
-    /// Why there is none now, and since when.
+    /// Why there is no current answer, and since when.
     pub(crate) failure: Option<(String, Instant)>,
     pub(crate) history: History,
-    /// The connections, in order.
+    /// The connections in the present order.
     pub(crate) rows: Vec<Row>,
     pub(crate) route_rates: HashMap<u64, (f64, f64)>,
     pub(crate) state: &'static str,
@@ -71,19 +71,19 @@ pub(crate) struct App {
     /// Names of addresses, as far as they are known.
     pub(crate) names: HashMap<String, String>,
     pub(crate) paused: bool,
-    /// The connection that is shown in full.
+    /// The connection that is shown in detail.
     pub(crate) detail: Option<u64>,
     pub(crate) load_list: usize,
     pub(crate) load_sort: usize,
     pub(crate) load_window: usize,
     cursors: [usize; View::ALL.len()],
-    /// Looks so far.
-    pub(crate) looks: u64,
+    /// Rounds of requests so far.
+    pub(crate) rounds: u64,
     pub(crate) quit: bool,
 }
 
 impl App {
-    /// Nothing is known of the broker yet.
+    /// An initial state without any answers.
     pub(crate) fn new(options: &Options, theme: Theme) -> Self {
         Self {
             place: options.place.clone(),
@@ -91,7 +91,7 @@ impl App {
             view: options.view,
             help: false,
             input: None,
-            complaint: String::new(),
+            key_error: String::new(),
             answers: None,
             failure: None,
             history: History::default(),
@@ -113,14 +113,14 @@ impl App {
             load_sort: 0,
             load_window: 1,
             cursors: [0; View::ALL.len()],
-            looks: 0,
+            rounds: 0,
             quit: false,
         }
     }
 
-    /// What the shown view needs.
+    /// What the current view needs.
     pub(crate) fn wanted(&self) -> Wanted {
-        // A nats-server has no findings: its connections fill their place.
+        // A nats-server has no findings: its overview shows connections instead.
         let connections = matches!(self.view, View::Connections | View::Overview);
         Wanted {
             connections: connections.then(|| WantedConnections {
@@ -143,7 +143,7 @@ impl App {
         }
     }
 
-    /// Everything at once, for the report.
+    /// Everything, for the report.
     pub(crate) fn wanted_all(&self) -> Wanted {
         Wanted {
             connections: Some(WantedConnections {
@@ -160,11 +160,11 @@ impl App {
         }
     }
 
-    /// Takes over what was answered, or that nothing was.
-    pub(crate) fn take(&mut self, news: Result<Answers, Error>) {
-        self.looks += 1;
-        match news {
-            // What has come in time is counted; only the picture stands still.
+    /// Handles the result of a round of requests.
+    pub(crate) fn handle_answers(&mut self, result: Result<Answers, Error>) {
+        self.rounds += 1;
+        match result {
+            // While paused, rates are still computed; only the display stops.
             Ok(answers) => {
                 self.failure = None;
                 self.history.add(&answers);
@@ -194,7 +194,7 @@ impl App {
         if let Some(routez) = &answers.routez {
             self.route_rates = self.history.route_rates(routez);
         }
-        // What belongs to another view is kept until it is asked for again.
+        // Answers for other views are kept until they are requested again.
         let before = self
             .answers
             .take()
@@ -218,18 +218,18 @@ impl App {
         };
     }
 
-    /// Where the cursor of the shown view is in a list of `length`.
+    /// The cursor of the current view in a list of `length` entries.
     pub(crate) fn cursor(&self, length: usize) -> usize {
         self.cursors[self.view as usize].min(length.saturating_sub(1))
     }
 
-    /// The same, kept to the list, so that a key moves it at once.
-    pub(crate) fn settle_cursor(&mut self, length: usize) {
+    /// Limits the stored cursor to the list, so that the next key has an immediate effect.
+    pub(crate) fn clamp_cursor(&mut self, length: usize) {
         self.cursors[self.view as usize] = self.cursor(length);
     }
 }
 
-/// An error with what to do about it.
+/// The error with a hint.
 fn explain(error: &Error) -> String {
     let hint = match error {
         Error::Status { code: 401, .. } => ": it needs a login: --token-file FILE, or --user NAME",
@@ -238,6 +238,6 @@ fn explain(error: &Error) -> String {
         } => ": the broker does not know this host name, see monitor { hosts }",
         _ => "",
     };
-    // What a peer said may be in it.
+    // It may contain text from the peer.
     crate::clean::text(&format!("{error}{hint}"))
 }

@@ -1,17 +1,17 @@
-//! Makes what a broker answers harmless for a terminal, once, before anything
-//! else sees it.
+//! Replaces characters that affect a terminal in all answers of the broker, before anything else
+//! uses them.
 //!
-//! Clients choose their names, and subjects and reasons hold what a stranger
-//! wrote: an escape sequence in one could redraw the screen, set the clipboard
-//! or type into the operator's shell; a mark of direction could reverse a line.
+//! Clients choose their names, and subjects and reasons contain text from peers: an escape sequence
+//! could redraw the screen, set the clipboard or type into the operator's shell; a direction mark
+//! could reverse a line.
 
 use monitor_client::text::is_unsafe;
 use serde_json::Value;
 
-/// Characters kept of one text; names may be as long as a control line.
+/// Limit of a text in characters; names may be as long as a control line.
 const LENGTH_MAX: usize = 512;
 
-/// The same answer, every text in it harmless.
+/// The answer with all its texts cleaned.
 pub(crate) fn answer(value: Value) -> Value {
     match value {
         Value::String(text) => Value::String(self::text(&text)),
@@ -26,10 +26,9 @@ pub(crate) fn answer(value: Value) -> Value {
     }
 }
 
-/// A text with every character that could do more than stand there replaced by a
-/// visible one, and not longer than a screen can show.
+/// Replaces unsafe characters by visible ones and limits the length.
 pub(crate) fn text(text: &str) -> String {
-    if text.len() <= LENGTH_MAX && !text.chars().any(is_harmful) {
+    if text.len() <= LENGTH_MAX && !text.chars().any(is_replaced) {
         return text.to_owned();
     }
     let mut kept: String = text.chars().take(LENGTH_MAX).map(visible).collect();
@@ -41,16 +40,16 @@ pub(crate) fn text(text: &str) -> String {
 
 fn visible(character: char) -> char {
     match character {
-        // The picture of a control character: ESC becomes ␛.
+        // The symbol of a control character: ESC becomes ␛.
         '\0'..='\u{1f}' => char::from_u32(0x2400 + character as u32).unwrap_or('\u{fffd}'),
         '\u{7f}' => '\u{2421}',
-        character if is_harmful(character) => '\u{fffd}',
+        character if is_replaced(character) => '\u{fffd}',
         character => character,
     }
 }
 
-/// What acts, and what only changes other characters or has no picture.
-fn is_harmful(character: char) -> bool {
+/// Characters that affect the display, modify other characters or have no glyph.
+fn is_replaced(character: char) -> bool {
     is_unsafe(character)
         || matches!(character,
             '\u{300}'..='\u{36f}' | '\u{1ab0}'..='\u{1aff}' | '\u{20d0}'..='\u{20ff}'
@@ -64,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_could_act_is_shown_in_place_of_acting() {
+    fn control_characters_are_shown_as_symbols() {
         for (given, shown) in [
             ("plain näme 名", "plain näme 名"),
             ("\x1b[2J\x1b]52;c;cm0K\x07", "␛[2J␛]52;c;cm0K␇"),
@@ -79,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn answers_are_cleaned_to_the_last_corner() {
+    fn answers_are_cleaned_completely() {
         let given = json!({"a\x1b": ["\x1b", {"b": {"c": "\x07"}}], "n": 1, "t": true});
         let clean = answer(given);
         assert_eq!(

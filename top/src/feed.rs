@@ -1,8 +1,8 @@
-//! Asks the broker, on a thread of its own, and hands over what it answered.
+//! Requests data from the broker on a thread of its own and passes on the answers.
 //!
-//! A round asks what every view needs and what the shown one needs beside it.
-//! What a broker does not serve is asked once and then left out: a nats-server
-//! has none of midge's own endpoints, an older one not even all of its own.
+//! A round requests what every view needs, plus what the current one needs. An endpoint that the
+//! broker does not have is requested only once: a nats-server has none of midge's own endpoints,
+//! and an older one lacks some others.
 
 use std::{
     collections::HashSet,
@@ -18,17 +18,16 @@ use serde_json::Value;
 
 use crate::{clean, sort::Sort};
 
-/// Connections looked through for a filter; more are not fetched.
+/// Connections that a filter is applied to; no more are requested.
 pub(crate) const FILTERED_MAX: usize = 16 * 1024;
 
-/// Entries of one answer: small enough that an answer is never refused for its size.
+/// Entries per request, few enough that an answer never exceeds the size limit.
 const PAGE: usize = 1024;
 
-/// Events asked for at once.
+/// Events per request.
 const EVENTS: usize = 500;
 
-/// What an answer of `/varz` must have: without it all that is shown would be zeros
-/// of nobody.
+/// Required fields of `/varz`: without them the view would show meaningless zeros.
 const NEEDED: &[Field<'_>] = &[
     Field {
         name: "server_id",
@@ -40,7 +39,7 @@ const NEEDED: &[Field<'_>] = &[
     },
 ];
 
-/// What the views want to know.
+/// The data that the views need.
 #[derive(Clone, Debug)]
 pub(crate) struct Wanted {
     /// Connections, if they are shown.
@@ -53,24 +52,24 @@ pub(crate) struct Wanted {
     pub(crate) routes: bool,
 }
 
-/// Which connections are wanted.
+/// Which connections are needed.
 #[derive(Clone, Debug)]
 pub(crate) struct WantedConnections {
     /// `open`, `closed` or `any`.
     pub(crate) state: &'static str,
-    /// Their order.
+    /// The sort order.
     pub(crate) sort: &'static Sort,
-    /// How many.
+    /// Their number.
     pub(crate) limit: usize,
-    /// Whether all are needed, because some are to be picked out.
+    /// Whether all are needed, because a filter is applied.
     pub(crate) all: bool,
-    /// Whether their subjects are shown in the list.
+    /// Whether the list shows their subjects.
     pub(crate) subjects: bool,
-    /// The one that is shown in full.
+    /// The one that is shown in detail.
     pub(crate) cid: Option<u64>,
 }
 
-/// What was answered in one round. What is absent is not served or not wanted.
+/// The answers of one round; absent ones were not available or not needed.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Answers {
     pub(crate) varz: Varz,
@@ -79,24 +78,24 @@ pub(crate) struct Answers {
     pub(crate) memz: Option<Memz>,
     pub(crate) events: Option<Eventsz>,
     pub(crate) connz: Option<Connz>,
-    /// The one that is shown in full.
+    /// The one that is shown in detail.
     pub(crate) connection: Option<ConnInfo>,
     pub(crate) slowz: Option<Slowz>,
     pub(crate) topz: Option<Topz>,
     pub(crate) routez: Option<Routez>,
 }
 
-/// One broker that is asked again and again.
+/// A broker that is polled.
 pub(crate) struct Feed {
     client: Client,
-    /// Of the run of the broker that was asked last.
+    /// Id of the broker in the previous round.
     server_id: String,
     missing: HashSet<&'static str>,
     last_event: u64,
 }
 
 impl Feed {
-    /// Nothing is asked yet.
+    /// A feed that has requested nothing yet.
     pub(crate) fn new(client: Client) -> Self {
         Self {
             client,
@@ -106,19 +105,19 @@ impl Feed {
         }
     }
 
-    /// Asks once in `delay` and whenever something else is wanted, until nobody
-    /// wants anything any more. A broker that answers slowly is asked less often:
-    /// it is never busy with this for more than a third of the time.
+    /// Runs a round every `delay` and whenever `news` brings other needs, until the sender is
+    /// dropped. If the broker answers slowly, rounds are less frequent, so that they take at most a
+    /// third of the time.
     pub(crate) fn run(
         mut self,
         mut wanted: Wanted,
         news: &Receiver<Wanted>,
         delay: Duration,
-        mut hand_over: impl FnMut(Result<Answers, Error>) -> bool,
+        mut deliver: impl FnMut(Result<Answers, Error>) -> bool,
     ) {
         loop {
             let began = Instant::now();
-            if !hand_over(self.round(&wanted)) {
+            if !deliver(self.round(&wanted)) {
                 return;
             }
             let pause = delay
@@ -132,11 +131,11 @@ impl Feed {
         }
     }
 
-    /// Asks all that is wanted.
+    /// Runs one round.
     ///
-    /// # Errors
-    /// The broker does not answer `/varz`, or something it serves in a way that
-    /// cannot be understood.
+    ///  # Errors
+    ///
+    /// The broker does not answer `/varz`, or an answer is not valid.
     pub(crate) fn round(&mut self, wanted: &Wanted) -> Result<Answers, Error> {
         let varz: Varz = self.get_with("/varz", NEEDED)?;
         if varz.server_id != self.server_id {
@@ -169,7 +168,7 @@ impl Feed {
     }
 
     fn events(&mut self) -> Result<Option<Eventsz>, Error> {
-        // Without a number the latest are told, with one those that came after it.
+        // Without a number it returns the latest events, with one the events after it.
         let query = match self.last_event {
             0 => format!("limit={EVENTS}"),
             since => format!("since={since}&limit={EVENTS}"),
@@ -188,14 +187,14 @@ impl Feed {
             wanted.limit
         };
         let mut all = Connz::default();
-        // One that a page shows while it moves to the next would appear twice.
+        // A connection that moves to the next page between two requests would appear twice.
         let mut seen = HashSet::new();
         loop {
             let page = (limit - all.connections.len()).min(PAGE);
             let offset = seen.len();
             let mut query = format!(
                 "/connz?auth=1&state={}&sort={}&limit={page}&offset={offset}",
-                wanted.state, wanted.sort.asked
+                wanted.state, wanted.sort.request
             );
             if wanted.subjects {
                 query.push_str("&subs=1");
@@ -234,11 +233,11 @@ impl Feed {
         if self.missing.contains(path) {
             return Ok(None);
         }
-        let asked = match query {
+        let target = match query {
             "" => path.to_owned(),
             query => format!("{path}?{query}"),
         };
-        match self.get(&asked) {
+        match self.get(&target) {
             Err(Error::Status { code: 404, .. }) => {
                 self.missing.insert(path);
                 Ok(None)

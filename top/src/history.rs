@@ -1,5 +1,5 @@
-//! What happened over the last minutes: rates as differences of totals, and the
-//! series behind the plots. One run of a broker; another one begins anew.
+//! Data of the last minutes: rates computed from totals, and the series of the plots. It starts
+//! again when the broker restarts.
 
 use std::collections::{HashMap, VecDeque};
 
@@ -11,10 +11,10 @@ use crate::{
     text::seconds_between,
 };
 
-/// Samples of a series: five minutes at one a second, wider than most terminals.
+/// Samples of a series: five minutes at one per second, wider than most terminals.
 const SAMPLES: usize = 300;
 
-/// Events remembered.
+/// Limit of events.
 const EVENTS: usize = 2000;
 
 /// Values over time, the newest last.
@@ -29,12 +29,12 @@ impl Series {
         self.0.push_back(value);
     }
 
-    /// The newest.
+    /// The latest value.
     pub(crate) fn last(&self) -> Option<f64> {
         self.0.back().copied()
     }
 
-    /// The newest `count`, the oldest first.
+    /// The latest `count` values, the oldest first.
     pub(crate) fn tail(&self, count: usize) -> impl Iterator<Item = f64> {
         self.0
             .iter()
@@ -43,16 +43,16 @@ impl Series {
     }
 }
 
-/// A line of the log of events.
+/// An entry of the event list.
 #[derive(Debug)]
 pub(crate) enum Entry {
-    /// As answered.
+    /// An event.
     Event(EventInfo),
-    /// So many were forgotten before they were read.
+    /// This many events were dropped before they were read.
     Gap(u64),
 }
 
-/// What is known of one run of a broker.
+/// Data of one broker since its start.
 #[derive(Debug, Default)]
 pub(crate) struct History {
     /// Its id.
@@ -66,22 +66,22 @@ pub(crate) struct History {
     pub(crate) in_bytes: Series,
     /// Bytes delivered per second.
     pub(crate) out_bytes: Series,
-    /// Seconds within which 99 of 100 messages of the last minute were written.
+    /// 99th percentile of the last minute's latency, in seconds.
     pub(crate) latency: Series,
-    /// Bytes waiting in all queues.
+    /// Bytes queued in all queues.
     pub(crate) waiting: Series,
-    /// Messages received and delivered at the last look, by connection.
+    /// Totals of each connection in the previous round.
     totals: HashMap<u64, ConnInfo>,
     totals_time: String,
-    /// The same of routes.
+    /// The same for routes.
     routes: HashMap<u64, (i64, i64)>,
     routes_time: String,
-    /// What happened, the newest last.
+    /// The events, the latest last.
     pub(crate) events: VecDeque<Entry>,
 }
 
 impl History {
-    /// Adds one round of answers.
+    /// Adds the answers of a round.
     pub(crate) fn add(&mut self, answers: &Answers) {
         let varz = &answers.varz;
         if self.server_id != varz.server_id {
@@ -124,11 +124,11 @@ impl History {
         }
         let events = answer.events.iter().cloned().map(Entry::Event);
         self.events.extend(events);
-        let surplus = self.events.len().saturating_sub(EVENTS);
-        self.events.drain(..surplus);
+        let excess = self.events.len().saturating_sub(EVENTS);
+        self.events.drain(..excess);
     }
 
-    /// The connections of an answer with their rates since the answer before.
+    /// The connections of an answer with their rates since the previous one.
     pub(crate) fn rows(&mut self, connz: &Connz) -> Vec<Row> {
         let seconds =
             seconds_between(&self.totals_time, &connz.now).filter(|seconds| *seconds > 0.0);
@@ -153,7 +153,7 @@ impl History {
         rows
     }
 
-    /// Messages in and out per second of each route by its id; of none at the first look.
+    /// Messages in and out per second by route id; empty in the first round.
     pub(crate) fn route_rates(
         &mut self,
         routez: &monitor_client::Routez,
@@ -179,7 +179,7 @@ impl History {
     }
 }
 
-/// What rates are made from, without the texts.
+/// The values that rates are computed from, without texts.
 fn totals(info: &ConnInfo) -> ConnInfo {
     ConnInfo {
         cid: info.cid,

@@ -1,10 +1,9 @@
-//! `midge top`: what is wrong with a broker, who, since when and why, live in a
-//! terminal. The program `midge-top` calls [`run`]; `midge top` becomes that program.
+//! `midge top`: shows findings, traffic and connections of a broker live in a terminal. The program
+//! `midge-top` calls [`run`]; `midge top` executes that program.
 //!
-//! A crate of its own because it knows the broker only from outside, through the
-//! monitoring port, and because nothing of the broker needs what draws a terminal.
-//! The way of an answer: [`feed`] asks, [`clean`] makes it harmless, [`app`] keeps
-//! what is shown, [`view`] draws it, or [`report`] writes it as text.
+//! A separate crate because it uses only the monitoring port and because the broker does not need
+//! terminal code. The path of an answer: [`feed`] requests it, [`clean`] replaces unsafe
+//! characters, [`app`] keeps the state, [`view`] draws it, or [`report`] writes it as text.
 
 mod app;
 mod clean;
@@ -32,19 +31,19 @@ use std::{
 use crate::{
     app::App,
     feed::Feed,
-    options::{Asked, Options, Report},
+    options::{Options, Report, Request},
     view::theme::Theme,
 };
 
-/// The command line is wrong.
+/// Exit code for a wrong command line.
 const USAGE: u8 = 2;
 
-/// Does what the arguments behind `midge top` ask for. 0: the broker answered; 1: it
+/// Runs the program with the arguments after `midge top`. Exit code 0: the broker answered; 1: it
 /// did not, or the output could not be written; 2: the arguments are wrong.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let options = match options::read(arguments, io::stdout().is_terminal()) {
-        Ok(Asked::Look(options)) => options,
-        Ok(Asked::Print(text)) => return written(io::stdout().write_all(text.as_bytes())),
+        Ok(Request::Show(options)) => options,
+        Ok(Request::Print(text)) => return written(io::stdout().write_all(text.as_bytes())),
         Err(text) => {
             eprintln!("midge top: {}", text.trim_end());
             return ExitCode::from(USAGE);
@@ -57,8 +56,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Looks as often as asked and writes a report each time. The first look of all only
-/// gives what rates are counted from.
+/// Writes as many reports as requested. The very first round only provides the values that rates
+/// are computed from.
 fn reports(options: Options) -> ExitCode {
     let Some(report) = &options.report else {
         return ExitCode::FAILURE;
@@ -66,13 +65,13 @@ fn reports(options: Options) -> ExitCode {
     let mut app = App::new(&options, Theme { colours: false });
     let wanted = app.wanted_all();
     let mut feed = Feed::new(options.client.clone());
-    if let Err(failed) = look(&mut feed, &wanted, &mut app) {
+    if let Err(failed) = run_round(&mut feed, &wanted, &mut app) {
         return failed;
     }
     let mut written_so_far = 0;
     loop {
         thread::sleep(options.delay);
-        if let Err(failed) = look(&mut feed, &wanted, &mut app) {
+        if let Err(failed) = run_round(&mut feed, &wanted, &mut app) {
             return failed;
         }
         if let Err(error) = write_report(report, &app) {
@@ -85,8 +84,8 @@ fn reports(options: Options) -> ExitCode {
     }
 }
 
-fn look(feed: &mut Feed, wanted: &feed::Wanted, app: &mut App) -> Result<(), ExitCode> {
-    app.take(feed.round(wanted));
+fn run_round(feed: &mut Feed, wanted: &feed::Wanted, app: &mut App) -> Result<(), ExitCode> {
+    app.handle_answers(feed.round(wanted));
     match &app.failure {
         None => Ok(()),
         Some((text, _)) => {
@@ -115,7 +114,7 @@ fn written(result: io::Result<()>) -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // A reader that has seen enough is no reason for a complaint.
+            // A reader that closes the pipe is not an error.
             if error.kind() != io::ErrorKind::BrokenPipe {
                 eprintln!("midge top: {error}");
             }

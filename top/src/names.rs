@@ -1,4 +1,4 @@
-//! Names of addresses, looked up on a thread of its own: DNS may take its time.
+//! Resolves addresses to names on a thread of its own, because DNS may be slow.
 
 use std::{
     net::IpAddr,
@@ -8,22 +8,22 @@ use std::{
 
 use crate::clean;
 
-/// Addresses that may wait to be looked up.
+/// Limit of queued addresses.
 pub(crate) const WAITING_MAX: usize = 1000;
 
-/// Starts the thread: addresses go in; the address and its name come out, an empty
-/// name where there is none. It ends when nobody asks any more.
+/// Starts the thread. It receives addresses and passes each with its name to `found`, with an empty
+/// name if there is none. It ends when the sender is dropped.
 pub(crate) fn start(
     mut found: impl FnMut(String, String) -> bool + Send + 'static,
 ) -> Sender<String> {
-    let (sender, asked): (_, Receiver<String>) = channel();
+    let (sender, addresses): (_, Receiver<String>) = channel();
     thread::spawn(move || {
-        for address in asked {
+        for address in addresses {
             let name = address
                 .parse::<IpAddr>()
                 .ok()
                 .and_then(|ip| dns_lookup::lookup_addr(&ip).ok());
-            // Whoever owns the address chose the name.
+            // The owner of the address chose the name.
             let name = name
                 .filter(|name| *name != address)
                 .map(|name| clean::text(&name));

@@ -1,6 +1,6 @@
-//! The command line, understood; [`arguments`] says how it is written.
+//! The parsed command line; [`arguments`] defines its syntax.
 //!
-//! It takes what nats-top takes as well, also with one dash: `-sort subs`.
+//! It also accepts the options of nats-top, which have a single dash: `-sort subs`.
 
 mod access;
 mod arguments;
@@ -23,77 +23,80 @@ use crate::{
     view::View,
 };
 
-/// What the command line asks for.
-pub(crate) enum Asked {
-    /// To look at a broker.
-    Look(Box<Options>),
-    /// To print this text and be done.
+/// What the command line requests.
+pub(crate) enum Request {
+    /// Show a broker.
+    Show(Box<Options>),
+    /// Print this text and exit.
     Print(String),
 }
 
-/// How to look at which broker.
+/// The broker, and how to show it.
 pub(crate) struct Options {
     /// The broker.
     pub(crate) client: Client,
-    /// How the broker is called on the screen.
+    /// Its name on the screen.
     pub(crate) place: String,
-    /// Time between two looks.
+    /// Time between two rounds.
     pub(crate) delay: Duration,
-    /// Connections that are asked for at once.
+    /// Number of connections to request.
     pub(crate) limit: usize,
     /// `open`, `closed` or `any`.
     pub(crate) state: &'static str,
-    /// Order of the connections.
+    /// Sort order of the connections.
     pub(crate) sort: &'static Sort,
-    /// What is looked for in the connections.
+    /// Filter of the connections.
     pub(crate) filter: String,
-    /// The view to begin with.
+    /// The first view.
     pub(crate) view: View,
-    /// Whether figures are written with all digits.
+    /// Whether numbers are shown with all digits.
     pub(crate) raw: bool,
     /// Whether the subjects of connections are shown.
     pub(crate) subjects: bool,
     /// Whether addresses are shown as names.
     pub(crate) lookup: bool,
-    /// Looks after which it ends; 0 for no end.
+    /// Number of rounds; 0 for no limit.
     pub(crate) rounds: u64,
-    /// Text in place of the screen.
+    /// Text output instead of the screen.
     pub(crate) report: Option<Report>,
 }
 
-/// Text in place of the screen.
+/// Text output instead of the screen.
 pub(crate) struct Report {
-    /// Where it goes; standard output if absent.
+    /// The output file; `None` for standard output.
     pub(crate) file: Option<PathBuf>,
-    /// The connections alone, with this between the columns.
+    /// Write only the connections, with this between the columns.
     pub(crate) delimiter: Option<String>,
 }
 
-/// Long options that nats-top writes with one dash.
+/// Long options that nats-top has with a single dash.
 const ONE_DASH: [&str; 7] = ["cacert", "cert", "key", "lookup", "ms", "sort", "version"];
 
-/// Reads the arguments that follow `midge top`. `is_terminal` tells whether
-/// standard output is one.
+/// Parses the arguments after `midge top`. `is_terminal` says whether standard output is a
+/// terminal.
 ///
-/// # Errors
+///  # Errors
+///
 /// What is wrong with them, for standard error.
 pub(crate) fn read(
     arguments: impl IntoIterator<Item = OsString>,
     is_terminal: bool,
-) -> Result<Asked, String> {
+) -> Result<Request, String> {
     let arguments = arguments.into_iter().map(two_dashes);
     let matches =
         command().try_get_matches_from([OsString::from("midge top")].into_iter().chain(arguments));
     match matches {
-        Ok(matches) if matches.get_flag("man") => Ok(Asked::Print(manual())),
-        Ok(matches) => options(&matches, is_terminal).map(|options| Asked::Look(Box::new(options))),
+        Ok(matches) if matches.get_flag("man") => Ok(Request::Print(manual())),
+        Ok(matches) => {
+            options(&matches, is_terminal).map(|options| Request::Show(Box::new(options)))
+        }
         Err(error)
             if matches!(
                 error.kind(),
                 ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
             ) =>
         {
-            Ok(Asked::Print(error.render().to_string()))
+            Ok(Request::Print(error.render().to_string()))
         }
         Err(error) => Err(error.render().to_string()),
     }
@@ -177,17 +180,17 @@ fn delay(text: &str) -> Result<Duration, String> {
 mod tests {
     use super::*;
 
-    fn look(arguments: &[&str]) -> Result<Options, String> {
+    fn parse(arguments: &[&str]) -> Result<Options, String> {
         let arguments = arguments.iter().map(OsString::from);
         match read(arguments, true)? {
-            Asked::Look(options) => Ok(*options),
-            Asked::Print(text) => Err(text),
+            Request::Show(options) => Ok(*options),
+            Request::Print(text) => Err(text),
         }
     }
 
     #[test]
-    fn the_command_line_of_nats_top_is_understood() {
-        let options = look(&[
+    fn the_options_of_nats_top_are_accepted() {
+        let options = parse(&[
             "-s", "::1", "-m", "8333", "-n", "7", "-d", "2", "-sort", "subs", "-b", "-u", "-lookup",
         ])
         .expect("good");
@@ -196,9 +199,9 @@ mod tests {
         assert_eq!(options.delay, Duration::from_secs(2));
         assert!(options.raw && options.subjects && options.lookup);
         assert!(options.report.is_none());
-        let options = look(&["-ms", "8443", "-k"]).expect("good");
+        let options = parse(&["-ms", "8443", "-k"]).expect("good");
         assert_eq!(options.place, "https://127.0.0.1:8443");
-        let report = look(&["-o", "-", "-l", ";"])
+        let report = parse(&["-o", "-", "-l", ";"])
             .expect("good")
             .report
             .expect("one");
@@ -207,7 +210,7 @@ mod tests {
             (None, Some(";"))
         );
         assert!(
-            look(&["-version"])
+            parse(&["-version"])
                 .err()
                 .expect("text")
                 .contains(env!("CARGO_PKG_VERSION"))
@@ -215,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn places_are_understood() {
+    fn urls_and_sockets_are_accepted() {
         for (arguments, place) in [
             (&[][..], "http://127.0.0.1:8222"),
             (&["http://broker:1/base"], "http://broker:1/base"),
@@ -223,14 +226,14 @@ mod tests {
             (&["--socket", "/run/m.sock"], "unix:/run/m.sock"),
         ] {
             assert_eq!(
-                look(arguments).map(|options| options.place).as_deref(),
+                parse(arguments).map(|options| options.place).as_deref(),
                 Ok(place)
             );
         }
     }
 
     #[test]
-    fn nonsense_is_refused_with_its_name() {
+    fn invalid_arguments_are_named() {
         for (arguments, text) in [
             (&["--delay", "0"][..], "--delay 0"),
             (&["--sort", "size"], "size"),
@@ -242,15 +245,15 @@ mod tests {
             (&["--user", "a", "--password-file", "/no/such"], "/no/such"),
             (&["https://x", "--cacert", "/no/such"], "/no/such"),
         ] {
-            let error = look(arguments).err().expect("refused");
+            let error = parse(arguments).err().expect("refused");
             assert!(error.contains(text), "{error}");
             assert!(!error.contains("hidden"), "{error}");
         }
     }
 
     #[test]
-    fn an_output_that_is_no_terminal_gets_one_report() {
-        let Ok(Asked::Look(options)) = read([], false) else {
+    fn without_a_terminal_one_report_is_written() {
+        let Ok(Request::Show(options)) = read([], false) else {
             panic!("refused");
         };
         assert!(options.report.is_some());

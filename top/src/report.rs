@@ -1,5 +1,4 @@
-//! The same as plain text, for pipes, files and mail: no escape sequences, columns
-//! in line.
+//! Plain text output for pipes, files and mail: no escape sequences, aligned columns.
 
 use std::fmt::Write;
 
@@ -10,10 +9,10 @@ use crate::{
     view::{self, ceilings, connections, incidents, load, routes, table::Column},
 };
 
-/// Lines of a list in the whole report; the connections alone are told in full.
+/// Lines of each list in the whole report; a report of only the connections has all of them.
 const LINES: usize = 10;
 
-/// Everything about the broker.
+/// The whole report.
 pub(crate) fn whole(app: &App) -> String {
     let mut text = String::new();
     // Writing to a string does not fail.
@@ -21,7 +20,7 @@ pub(crate) fn whole(app: &App) -> String {
     text
 }
 
-/// The connections alone, all columns, for programs.
+/// Only the connections, with all columns, for programs.
 pub(crate) fn connections(app: &App, delimiter: &str) -> String {
     let columns = connections::columns(app);
     let quoted = |text: String| match text.contains(delimiter) || text.contains(['"', '\n']) {
@@ -203,7 +202,7 @@ fn write_events(out: &mut String, app: &App, now: &str) -> std::fmt::Result {
     Ok(())
 }
 
-/// A table whose columns are as wide as what is in them.
+/// A table whose columns are as wide as their content.
 fn list<T>(
     out: &mut String,
     title: &str,
@@ -235,7 +234,7 @@ fn list<T>(
     for row in std::iter::once(&titles).chain(&cells) {
         let mut line = String::new();
         for ((column, width), cell) in columns.iter().zip(&widths).zip(row) {
-            match column.figure {
+            match column.number {
                 true => write!(line, "  {cell:>width$}")?,
                 false => write!(line, "  {cell:width$}")?,
             }

@@ -1,5 +1,4 @@
-//! The terminal: keys and answers come in, pictures go out, and it is left as it was
-//! found, whatever happens.
+//! The terminal: reads keys, draws the state, and restores the terminal in any case.
 
 use std::{
     collections::HashSet,
@@ -24,16 +23,16 @@ use crate::{
     view::{self, theme::Theme},
 };
 
-/// What the screen waits for.
-enum News {
+/// Events that the screen waits for.
+enum ScreenEvent {
     Answers(Box<Result<Answers, Error>>),
     Name(String, String),
     Terminal(io::Result<Event>),
 }
 
-/// Shows the broker until the operator has seen enough.
+/// Shows the broker until the operator quits.
 pub(crate) fn run(options: Options) -> ExitCode {
-    // Restores the terminal also when something panics.
+    // Also restores the terminal after a panic.
     let outcome = ratatui::try_init().and_then(|mut terminal| {
         let outcome = show(&mut terminal, options);
         ratatui::restore();
@@ -50,49 +49,52 @@ pub(crate) fn run(options: Options) -> ExitCode {
 
 fn show(terminal: &mut DefaultTerminal, options: Options) -> io::Result<ExitCode> {
     let mut app = App::new(&options, Theme::from_environment());
-    let (news, received) = channel();
+    let (events, received) = channel();
     let (wanted, wanted_by_feed) = channel();
     let (delay, client, first) = (options.delay, options.client.clone(), app.wanted());
-    let to_screen = news.clone();
+    let to_screen = events.clone();
     thread::spawn(move || {
         Feed::new(client).run(first, &wanted_by_feed, delay, |answers| {
-            to_screen.send(News::Answers(Box::new(answers))).is_ok()
+            to_screen
+                .send(ScreenEvent::Answers(Box::new(answers)))
+                .is_ok()
         });
     });
-    watch_terminal(news.clone());
-    let names = names::start(move |address, name| news.send(News::Name(address, name)).is_ok());
-    let mut asked = HashSet::new();
+    watch_terminal(events.clone());
+    let names =
+        names::start(move |address, name| events.send(ScreenEvent::Name(address, name)).is_ok());
+    let mut requested = HashSet::new();
     loop {
         terminal.draw(|frame| view::draw(frame, &mut app))?;
-        // The age of a failure moves although nothing comes in.
+        // Redraw from time to time: the age of a failure grows without any event.
         let Ok(first) = received.recv_timeout(Duration::from_secs(1)) else {
             continue;
         };
-        // What has come in the meantime is drawn once.
-        for news in std::iter::once(first).chain(received.try_iter()) {
-            match news {
-                News::Answers(answers) => {
-                    app.take(*answers);
-                    if options.rounds != 0 && app.looks >= options.rounds {
+        // Everything received meanwhile is drawn once.
+        for events in std::iter::once(first).chain(received.try_iter()) {
+            match events {
+                ScreenEvent::Answers(answers) => {
+                    app.handle_answers(*answers);
+                    if options.rounds != 0 && app.rounds >= options.rounds {
                         app.quit = true;
                     }
                 }
-                News::Name(address, name) => {
+                ScreenEvent::Name(address, name) => {
                     app.names.insert(address, name);
                 }
-                News::Terminal(Ok(Event::Key(key))) => {
+                ScreenEvent::Terminal(Ok(Event::Key(key))) => {
                     if app.key(key) {
-                        // The feed ends with the screen, not before.
+                        // The feed lives as long as the screen.
                         let _ = wanted.send(app.wanted());
                     }
                 }
-                // A resize is drawn, like everything.
-                News::Terminal(Ok(_)) => {}
-                News::Terminal(Err(error)) => return Err(error),
+                // A resize only needs a redraw.
+                ScreenEvent::Terminal(Ok(_)) => {}
+                ScreenEvent::Terminal(Err(error)) => return Err(error),
             }
         }
         if app.lookup {
-            ask_names(&app, &mut asked, &names);
+            request_names(&app, &mut requested, &names);
         }
         if app.quit {
             let answered = app.answers.is_some() && app.failure.is_none();
@@ -105,23 +107,24 @@ fn show(terminal: &mut DefaultTerminal, options: Options) -> io::Result<ExitCode
     }
 }
 
-fn watch_terminal(news: Sender<News>) {
+fn watch_terminal(events: Sender<ScreenEvent>) {
     thread::spawn(move || {
         loop {
             let event = event::read();
             let failed = event.is_err();
-            if news.send(News::Terminal(event)).is_err() || failed {
+            if events.send(ScreenEvent::Terminal(event)).is_err() || failed {
                 return;
             }
         }
     });
 }
 
-/// Has the addresses of the shown connections looked up, each once.
-fn ask_names(app: &App, asked: &mut HashSet<String>, names: &Sender<String>) {
+/// Requests the names of the addresses shown, each once.
+fn request_names(app: &App, requested: &mut HashSet<String>, names: &Sender<String>) {
     for row in app.rows.iter().take(WAITING_MAX) {
-        if asked.len() < app.names.len() + WAITING_MAX && asked.insert(row.info.ip.clone()) {
-            // The thread ends with the screen, not before.
+        if requested.len() < app.names.len() + WAITING_MAX && requested.insert(row.info.ip.clone())
+        {
+            // The thread lives as long as the screen.
             let _ = names.send(row.info.ip.clone());
         }
     }

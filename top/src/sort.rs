@@ -1,5 +1,5 @@
-//! The orders of the list of connections: one table for the command line, the
-//! request, the columns and the help.
+//! The sort orders of connections: one table for the command line, the request, the columns and the
+//! help.
 
 use std::cmp::Ordering;
 
@@ -7,30 +7,31 @@ use monitor_client::ConnInfo;
 
 use crate::text::go_seconds;
 
-/// An order.
+/// A sort order.
 #[derive(Debug)]
 pub(crate) struct Sort {
-    /// Its name: that of nats-server where there is one.
+    /// Its name; as in nats-server if it exists there.
     pub(crate) name: &'static str,
-    /// What the broker is asked to sort by, so that the first of very many arrive.
-    pub(crate) asked: &'static str,
-    /// Whether only closed connections have it.
+    /// The order to request from the broker, so that the first of very many connections are
+    /// included.
+    pub(crate) request: &'static str,
+    /// Whether it only applies to closed connections.
     pub(crate) closed_only: bool,
-    /// In a few words.
+    /// A short description.
     pub(crate) about: &'static str,
     compare: fn(&Row, &Row) -> Ordering,
 }
 
-/// A connection with what happened to it since the answer before.
+/// A connection with its rates since the previous answer.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Row {
-    /// As answered.
+    /// The answer.
     pub(crate) info: ConnInfo,
-    /// Per second; absent for one that was not in the answer before.
+    /// Rates; `None` if it was not in the previous answer.
     pub(crate) rates: Option<Rates>,
 }
 
-/// Per second.
+/// Rates per second.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(crate) struct Rates {
     /// Messages received from it.
@@ -44,7 +45,7 @@ pub(crate) struct Rates {
 }
 
 impl Row {
-    /// Name, else user, else address.
+    /// Name, otherwise user, otherwise address.
     pub(crate) fn who(&self) -> String {
         let ConnInfo {
             name,
@@ -67,7 +68,7 @@ impl Row {
         }
     }
 
-    /// Whether `needle`, in lower case, occurs in what identifies it.
+    /// Whether `needle`, in lower case, occurs in the texts that identify it.
     pub(crate) fn matches(&self, needle: &str) -> bool {
         let info = &self.info;
         let texts = [
@@ -91,18 +92,18 @@ impl Row {
 }
 
 impl Sort {
-    /// The order called `name`.
+    /// The order with this name.
     pub(crate) fn find(name: &str) -> Option<&'static Self> {
         SORTS.iter().find(|sort| sort.name == name)
     }
 
-    /// What is used until something else is chosen: who is behind, or who went last.
+    /// The default: the largest queue first, or the latest closed first.
     pub(crate) fn default_of(closed: bool) -> &'static Self {
         let name = if closed { "stop" } else { "pending" };
         Self::find(name).unwrap_or(&SORTS[0])
     }
 
-    /// Sorts the rows; equals by their ids.
+    /// Sorts the rows; equal ones by id.
     pub(crate) fn apply(&self, rows: &mut [Row], reversed: bool) {
         rows.sort_by(|a, b| {
             let order = (self.compare)(a, b);
@@ -112,7 +113,7 @@ impl Sort {
     }
 }
 
-/// All orders. The big, the late and the new come first.
+/// All orders. The largest, latest and newest come first.
 pub(crate) const SORTS: &[Sort] = &[
     sort("pending", "pending", "bytes waiting for it", |a, b| {
         b.info.pending_bytes.cmp(&a.info.pending_bytes)
@@ -207,24 +208,23 @@ pub(crate) const SORTS: &[Sort] = &[
 
 const fn sort(
     name: &'static str,
-    asked: &'static str,
+    request: &'static str,
     about: &'static str,
     compare: fn(&Row, &Row) -> Ordering,
 ) -> Sort {
     Sort {
         name,
-        asked,
+        request,
         closed_only: false,
         about,
         compare,
     }
 }
 
-/// The rate where it is known, so that who is busy now stands first among those
-/// that the broker found to have moved most since their start.
+/// The rate if known, so that of the connections with the largest totals, which the broker returns,
+/// the busiest come first.
 fn rate_or(row: &Row, rate: fn(Rates) -> f64, total: u64) -> f64 {
-    // A known rate of nought ranks below any other, and above totals that say
-    // nothing of now only by their own small share.
+    // A known rate of zero sorts below any other; totals only decide between equal rates.
     match row.rates {
         Some(rates) => rate(rates) + total as f64 * 1e-12,
         None => total as f64 * 1e-12,

@@ -1,5 +1,4 @@
-//! The views on a screen in memory, at every size, with answers that no honest
-//! broker gives.
+//! Draws the views in memory, in every size, also with answers that no normal broker gives.
 
 use monitor_client::{
     Ceiling, ConnInfo, Connz, EventInfo, Eventsz, Explainz, Finding, Incident, Latencyz, Memz,
@@ -19,7 +18,7 @@ use crate::{
     app::App,
     clean,
     feed::Answers,
-    options::{self, Asked},
+    options::{self, Request},
     report,
     view::{self, View, theme::Theme},
 };
@@ -28,12 +27,12 @@ const NOW: &str = "2026-11-25T10:00:00Z";
 
 fn app(arguments: &[&str], colours: bool) -> App {
     match options::read(arguments.iter().map(Into::into), true) {
-        Ok(Asked::Look(options)) => App::new(&options, Theme { colours }),
+        Ok(Request::Show(options)) => App::new(&options, Theme { colours }),
         _ => panic!("refused: {arguments:?}"),
     }
 }
 
-/// A broker with everything to show, each text of which begins with `name`.
+/// Answers with data for every view; every text begins with `name`.
 fn answers(name: &str, second: u32, connections: usize) -> Answers {
     let time = format!("2026-11-25T10:00:{second:02}Z");
     let connection = |cid: usize| ConnInfo {
@@ -155,7 +154,7 @@ fn answers(name: &str, second: u32, connections: usize) -> Answers {
     }
 }
 
-/// The same answers as they would come over the network.
+/// The answers as they would arrive over the network.
 fn cleaned(mut answers: Answers) -> Answers {
     fn through<T: serde::Serialize + serde::de::DeserializeOwned>(part: &T) -> T {
         from_value(clean::answer(to_value(part).expect("JSON"))).expect("the same type")
@@ -196,16 +195,16 @@ fn press(app: &mut App, code: KeyCode) -> bool {
     app.key(KeyEvent::new(code, KeyModifiers::NONE))
 }
 
-/// An app that has seen the answers twice, so that it knows rates.
+/// An app that has handled the answers twice, so that it knows rates.
 fn seen(arguments: &[&str], name: &str, connections: usize) -> App {
     let mut app = app(arguments, true);
-    app.take(Ok(cleaned(answers(name, 1, connections))));
-    app.take(Ok(cleaned(answers(name, 2, connections))));
+    app.handle_answers(Ok(cleaned(answers(name, 1, connections))));
+    app.handle_answers(Ok(cleaned(answers(name, 2, connections))));
     app
 }
 
 #[test]
-fn each_view_tells_its_story_at_80_by_24() {
+fn each_view_fits_80_by_24() {
     let mut app = seen(&[], "node", 50);
     for (view, parts) in [
         (
@@ -243,13 +242,13 @@ fn each_view_tells_its_story_at_80_by_24() {
     assert!(text(&screen(&mut app, 80, 24)).contains("quit"));
 }
 
-/// What a nats-server does not tell is left out; its connections take the place of
-/// the findings.
+/// Data that a nats-server does not provide are left out; the overview shows connections instead of
+/// findings.
 #[test]
 fn a_nats_server_is_shown_without_what_it_lacks() {
     let mut app = app(&[], true);
     let whole = answers("peer", 1, 3);
-    app.take(Ok(Answers {
+    app.handle_answers(Ok(Answers {
         varz: Varz {
             midge: None,
             version: "2.9.10".into(),
@@ -298,7 +297,7 @@ fn ten_thousand_connections_are_sorted_filtered_and_walked_through() {
     }
     assert!(press(&mut app, KeyCode::Enter), "others are wanted");
     assert!(app.wanted().connections.is_some_and(|wanted| wanted.all));
-    app.take(Ok(answers("node", 3, 10_000)));
+    app.handle_answers(Ok(answers("node", 3, 10_000)));
     let seen = text(&screen(&mut app, 80, 24));
     assert!(
         seen.contains("1 of 10000 open connections with \"node1234\""),
@@ -309,7 +308,7 @@ fn ten_thousand_connections_are_sorted_filtered_and_walked_through() {
 }
 
 #[test]
-fn orders_are_typed_and_nonsense_is_told() {
+fn sort_orders_can_be_typed_and_unknown_ones_are_reported() {
     let mut app = seen(&["--view", "connections"], "node", 3);
     let enter = |app: &mut App, text: &str| {
         press(app, KeyCode::Char('o'));
@@ -331,12 +330,12 @@ fn orders_are_typed_and_nonsense_is_told() {
 }
 
 #[test]
-fn a_broker_that_goes_away_and_comes_back_is_told() {
+fn an_outage_is_shown_until_the_broker_answers_again() {
     let mut app = seen(&[], "node", 3);
     let refused = || monitor_client::Error::Refused {
         url: "http://x/\u{1b}[2J".into(),
     };
-    app.take(Err(refused()));
+    app.handle_answers(Err(refused()));
     let seen = text(&screen(&mut app, 80, 24));
     assert!(
         seen.contains("NO ANSWER") && seen.contains("connection refused"),
@@ -348,7 +347,7 @@ fn a_broker_that_goes_away_and_comes_back_is_told() {
     );
     let mut other = answers("node", 1, 3);
     other.varz.server_id = "M".repeat(56);
-    app.take(Ok(other));
+    app.handle_answers(Ok(other));
     let seen = text(&screen(&mut app, 80, 24));
     assert!(!seen.contains("NO ANSWER"), "{seen}");
     assert!(seen.contains("in -"), "rates begin anew: {seen}");
@@ -407,10 +406,10 @@ fn the_report_is_plain_text_with_everything_in_it() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
-    /// Whatever clients call themselves and however small the screen is: nothing
-    /// panics, and no cell holds what a terminal would act upon.
+    /// Whatever names clients have and however small the screen is: nothing panics, and no cell
+    /// contains a character that affects a terminal.
     #[test]
-    fn no_size_and_no_name_does_harm(
+    fn no_size_and_no_name_causes_a_panic_or_unsafe_output(
         name in "\\PC{0,5}[\\x00-\\x1f\\x7f-\\u{9f}\\u{202e}\\u{200b}]{0,4}\\PC{0,30}",
         width in 1_u16..220,
         height in 1_u16..70,

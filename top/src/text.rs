@@ -1,11 +1,10 @@
-//! How figures, times and names are written: the same in the views and in the
-//! report for pipes.
+//! Formats of numbers, times and names, shared by the views and the text report.
 
 use chrono::{DateTime, Utc};
 pub(crate) use monitor_client::text::bytes;
 use monitor_client::text::go_uptime;
 
-/// What stands where nothing is known.
+/// Shown for unknown values.
 pub(crate) const NOTHING: &str = "-";
 
 /// A count in at most five characters: `987`, `12.3k`, `4.5M`.
@@ -13,7 +12,7 @@ pub(crate) fn short(value: f64) -> String {
     const UNITS: [&str; 7] = ["", "k", "M", "G", "T", "P", "E"];
     let mut value = value;
     let mut index = 0;
-    // 999.96 would be written as 1000.0: it belongs to the next unit.
+    // 999.96 would be written as 1000.0, so it uses the next unit.
     while value.abs() >= 999.95 && index + 1 < UNITS.len() {
         value /= 1000.0;
         index += 1;
@@ -25,7 +24,7 @@ pub(crate) fn short(value: f64) -> String {
     }
 }
 
-/// A count with every digit, in groups of three.
+/// A count with all digits, in groups of three.
 pub(crate) fn exact(value: u64) -> String {
     let digits = value.to_string();
     let mut text = String::with_capacity(digits.len() * 4 / 3);
@@ -38,8 +37,7 @@ pub(crate) fn exact(value: u64) -> String {
     text
 }
 
-/// Seconds as a person says them, two units at most: `450 µs`, `3.2 s`, `5m12s`,
-/// `3d4h`.
+/// A duration in readable form with at most two units: `450 µs`, `3.2 s`, `5m12s`, `3d4h`.
 pub(crate) fn duration(seconds: f64) -> String {
     if !seconds.is_finite() {
         return NOTHING.into();
@@ -71,26 +69,26 @@ pub(crate) fn go_seconds(text: &str) -> Option<f64> {
 }
 
 /// A time of an answer.
-pub(crate) fn moment(text: &str) -> Option<DateTime<Utc>> {
+pub(crate) fn parse_time(text: &str) -> Option<DateTime<Utc>> {
     DateTime::parse_from_rfc3339(text)
         .ok()
         .map(|time| time.with_timezone(&Utc))
 }
 
-/// Seconds between two times of answers.
+/// Seconds between two times in answers.
 pub(crate) fn seconds_between(earlier: &str, later: &str) -> Option<f64> {
-    let span = moment(later)? - moment(earlier)?;
+    let span = parse_time(later)? - parse_time(earlier)?;
     Some(span.num_milliseconds() as f64 / 1000.0)
 }
 
-/// How long ago `time` was at `now`, both times of answers.
+/// The age of `time` at `now`, both from answers.
 pub(crate) fn age(time: &str, now: &str) -> String {
     seconds_between(time, now).map_or_else(|| NOTHING.into(), |span| duration(span.max(0.0)))
 }
 
-/// `12:34:56` of a time; with the day where it is not that of `now`.
+/// The time as `12:34:56`; with the date if it differs from that of `now`.
 pub(crate) fn clock(time: &str, now: &str) -> String {
-    match (moment(time), moment(now)) {
+    match (parse_time(time), parse_time(now)) {
         (Some(time), Some(now)) if time.date_naive() == now.date_naive() => {
             time.format("%H:%M:%S").to_string()
         }
@@ -99,7 +97,7 @@ pub(crate) fn clock(time: &str, now: &str) -> String {
     }
 }
 
-/// A share in percent.
+/// A fraction in percent.
 pub(crate) fn percent(part: f64, whole: f64) -> String {
     let share = part / whole * 100.0;
     match share {
@@ -114,7 +112,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn counts_keep_to_their_width() {
+    fn counts_have_a_limited_width() {
         for (value, text) in [
             (0.0, "0"),
             (999.0, "999"),

@@ -1,5 +1,5 @@
-//! A stream, and the same stream with something disturbing beside it, on the
-//! same broker: the figure is the difference.
+//! A stream, and the same stream while something else happens on the same broker: the result is the
+//! difference.
 
 use std::{
     sync::atomic::{AtomicBool, Ordering::SeqCst},
@@ -21,17 +21,17 @@ use crate::{
     wire::connect,
 };
 
-/// Brokers ping a new client once, about two seconds after its CONNECT; ten
-/// thousand of these pings are not what is measured.
+/// Brokers ping a new client once, about two seconds after its CONNECT; ten thousand of these pings
+/// should not be measured.
 pub(super) const FIRST_PINGS: Duration = Duration::from_secs(3);
 
-/// How often the monitoring pages are read.
+/// Interval of reading the monitoring pages.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-/// One or two subscribers that stop reading, beside healthy ones.
+/// One or two subscribers that stop reading, in addition to healthy ones.
 pub(super) fn slow_consumer(stage: &Stage, healthy: usize, payload: usize) -> Result<Sample> {
-    /// A broker buffers for the stalled one at first; the time must be long
-    /// enough to see what it does when it no longer can.
+    /// A broker first buffers for a stalled subscriber; the time must be long enough to see what it
+    /// does when the buffer is full.
     const STALLED_TIME: f64 = 3.0;
     let mut flow = fan_flow(stage, healthy, payload)?;
     flow.run(stage.seconds * WARM_UP)?;
@@ -46,7 +46,7 @@ pub(super) fn slow_consumer(stage: &Stage, healthy: usize, payload: usize) -> Re
         drop(stalled);
     }
     let after = flow.run(stage.seconds)?;
-    flow.settle()?;
+    flow.check_no_extra()?;
     let usual = (before.rate() + after.rate()) / 2.0;
     Ok(Sample::of_units(before.delivered, before.seconds, usage)
         .with_memory(stage.memory()?)
@@ -54,9 +54,9 @@ pub(super) fn slow_consumer(stage: &Stage, healthy: usize, payload: usize) -> Re
         .with(Metric::KeptWithTwoStalled, rates[1] / usual))
 }
 
-/// Monitoring pages read often while many clients are connected.
+/// Monitoring pages are read often while many clients are connected.
 pub(super) fn monitored(stage: &Stage, connections: usize, payload: usize) -> Result<Sample> {
-    /// Quiet and polled times in turn, so that a drift hits both.
+    /// Alternating quiet and polled periods, so that a drift affects both.
     const TURNS: usize = 3;
     let connections = stage.connections(connections);
     let idle = memory::open_idle(&stage.broker().clients, connections)?;
@@ -69,7 +69,7 @@ pub(super) fn monitored(stage: &Stage, connections: usize, payload: usize) -> Re
         let run = || polled_run(stage, &mut flow, &["/varz", CONNZ]).map(|(run, _)| run);
         polled.add(measure(&stage.clocks(), run)?);
     }
-    flow.settle()?;
+    flow.check_no_extra()?;
     Ok(polled
         .sample()
         .with_memory(stage.memory()?)
@@ -80,7 +80,7 @@ pub(super) fn monitored(stage: &Stage, connections: usize, payload: usize) -> Re
         .with(Metric::CpuFactor, polled.cpu() / quiet.cpu()))
 }
 
-/// Many idle connections or subscriptions of others.
+/// Many idle connections or unrelated subscriptions.
 pub(super) fn burdened(stage: &Stage, burden: Burden, payload: usize) -> Result<Sample> {
     let broker = &stage.broker().clients;
     let mut flow = pair_flow(stage, 1, payload, UNLIMITED)?;
@@ -98,7 +98,7 @@ pub(super) fn burdened(stage: &Stage, burden: Burden, payload: usize) -> Result<
     flow.run(stage.seconds * WARM_UP)?;
     with.add(measure(&stage.clocks(), || flow.run(stage.seconds))?);
     drop(burden);
-    flow.settle()?;
+    flow.check_no_extra()?;
     Ok(with
         .sample()
         .with_memory(stage.memory()?)
@@ -139,8 +139,8 @@ impl Total {
     }
 }
 
-/// Runs the flow while a thread reads monitoring pages; returns also how long
-/// they took, ns, all pages of a turn together.
+/// Runs the flow while a thread reads monitoring pages; also returns how long each poll of all
+/// pages took, in ns.
 pub(super) fn polled_run(
     stage: &Stage,
     flow: &mut Flow,
@@ -158,10 +158,10 @@ pub(super) fn polled_run(
         Ok(polls) => polls?,
         Err(_) => fail!("the polling thread panicked"),
     };
-    let wanted = (stage.seconds / POLL_INTERVAL.as_secs_f64() / 2.0) as usize;
-    if polls.len() < wanted {
+    let expected = (stage.seconds / POLL_INTERVAL.as_secs_f64() / 2.0) as usize;
+    if polls.len() < expected {
         let polls = polls.len();
-        fail!("only {polls} polls were answered, at least {wanted} were due");
+        fail!("only {polls} polls were answered, at least {expected} were due");
     }
     Ok((run?, polls))
 }
@@ -170,8 +170,8 @@ fn poll(stage: &Stage, finished: &AtomicBool, pages: &[&str]) -> Result<Vec<u64>
     let mut polls = Vec::new();
     let start = Instant::now();
     for turn in 0.. {
-        let due = start + POLL_INTERVAL * turn;
-        thread::sleep(due.saturating_duration_since(Instant::now()));
+        let next = start + POLL_INTERVAL * turn;
+        thread::sleep(next.saturating_duration_since(Instant::now()));
         if finished.load(SeqCst) {
             break;
         }
@@ -187,7 +187,7 @@ fn poll(stage: &Stage, finished: &AtomicBool, pages: &[&str]) -> Result<Vec<u64>
 /// All connections on one page.
 const CONNZ: &str = "/connz?limit=4096";
 
-/// Makes sure that the page polled does list the connections.
+/// Checks that the polled page lists the connections.
 fn check_connz(stage: &Stage, least: usize) -> Result<()> {
     let connz: serde_json::Value = serde_json::from_slice(&stage.broker().page(CONNZ)?)
         .map_err(|error| Failure(format!("{CONNZ} is no JSON: {error}")))?;

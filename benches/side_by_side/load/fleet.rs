@@ -1,5 +1,4 @@
-//! A fleet as Choria has it: nodes that wait, a broadcast now and then, and an
-//! answer from every node.
+//! A fleet as in Choria: idle nodes, a broadcast from time to time, and an answer from every node.
 
 use std::{
     io::Write,
@@ -19,7 +18,7 @@ use crate::{
     publisher::{NUMBER, Publisher, filler},
     sample::{Metric, Sample, measure},
     sys::Epoll,
-    wire::{PATIENCE, connect, connect_all},
+    wire::{TIMEOUT, connect, connect_all},
 };
 
 /// Bytes of the broadcast and of each answer.
@@ -29,12 +28,12 @@ const ANSWER: usize = 2048;
 /// Subscriptions of a node: broadcasts by agent, and two of its own.
 const AGENTS: usize = 6;
 
-/// Rounds that are measured at least.
-const ROUNDS_LEAST: usize = 3;
+/// Minimum number of measured rounds.
+const ROUNDS_MIN: usize = 3;
 
 const SCRATCH: usize = 256 * 1024;
 
-/// What a node subscribes to.
+/// The subscriptions of a node.
 pub(super) fn setup(node: usize) -> Vec<u8> {
     let agents = (0..AGENTS).map(|agent| format!("SUB fleet.agent.{agent} {}\r\n", agent + 1));
     let own = format!(
@@ -45,18 +44,18 @@ pub(super) fn setup(node: usize) -> Vec<u8> {
     agents.chain([own]).collect::<String>().into_bytes()
 }
 
-/// Measures what waiting nodes hold, and rounds; per round.
+/// Measures the memory of idle nodes, then rounds; per round.
 pub(super) fn run(stage: &Stage, nodes: usize) -> Result<Sample> {
     thread::sleep(REST);
     let before = stage.memory()?;
-    let mut fleet = Fleet::open(stage.near(), stage.connections(nodes))?;
+    let mut fleet = Fleet::open(stage.sender_endpoint(), stage.connections(nodes))?;
     thread::sleep(REST);
     let idle = stage.memory()?;
     fleet.round()?;
     let work = || {
         let start = Instant::now();
         let mut latencies_ns = Vec::new();
-        while latencies_ns.len() < ROUNDS_LEAST || start.elapsed().as_secs_f64() < stage.seconds {
+        while latencies_ns.len() < ROUNDS_MIN || start.elapsed().as_secs_f64() < stage.seconds {
             latencies_ns.push(fleet.round()?);
         }
         Ok((latencies_ns, start.elapsed().as_secs_f64()))
@@ -71,10 +70,10 @@ pub(super) fn run(stage: &Stage, nodes: usize) -> Result<Sample> {
         .with_latencies(latencies_ns))
 }
 
-/// Nodes and one who asks, served by one thread.
+/// Nodes and a requester, served by one thread.
 struct Fleet {
     nodes: Vec<Inbox>,
-    asks: Publisher,
+    publisher: Publisher,
     requester: Inbox,
     answer: Vec<u8>,
     answer_at: usize,
@@ -104,7 +103,7 @@ impl Fleet {
         answer.extend(b"\r\n");
         Ok(Self {
             nodes,
-            asks: Publisher::new(
+            publisher: Publisher::new(
                 connect(broker, b"")?,
                 "fleet.agent.0 fleet.reply",
                 BROADCAST,
@@ -118,15 +117,14 @@ impl Fleet {
         })
     }
 
-    /// One broadcast, until the answer of every node has come once; returns how
-    /// long that took, ns.
+    /// One broadcast, until the answer of every node has arrived once; returns the duration in ns.
     fn round(&mut self) -> Result<u64> {
         let begun = now_ns();
-        self.asks.send_chunk()?;
+        self.publisher.send_chunk()?;
         let start = Instant::now();
         while self.requester.numbers.len() < self.nodes.len() {
             self.serve()?;
-            if start.elapsed() > PATIENCE {
+            if start.elapsed() > TIMEOUT {
                 fail!(
                     "only {} of {} nodes answered",
                     self.requester.numbers.len(),
@@ -143,7 +141,7 @@ impl Fleet {
         }
     }
 
-    /// Waits a little, and answers or counts what came.
+    /// Waits briefly, and answers or counts what was received.
     fn serve(&mut self) -> Result<()> {
         for token in self.epoll.wait(Duration::from_millis(10)).during("epoll")? {
             let Some(node) = self.nodes.get_mut(token) else {

@@ -1,5 +1,5 @@
-//! TLS handshakes with certificates on both sides: one by one, and a crowd of
-//! them beside clients that are connected already.
+//! TLS handshakes with certificates on both sides: one by one, and many at a time while other
+//! clients are connected.
 
 use std::{
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
@@ -20,23 +20,22 @@ use crate::{
     wire::{connect, connect_in_waves},
 };
 
-/// Messages per second beside the storm.
+/// Messages per second during the storm.
 const PACE: u32 = 5000;
 
-/// How much longer than other loads the pair runs alone: in 8 s, p99 is what 40
-/// late batches exceed.
+/// How much longer than other loads the pair runs alone: in 8 s, 40 late batches are above p99.
 const QUIET_TIME: f64 = 8.0;
 
 /// Threads of the load generator that connect in a storm.
-const CROWD: usize = 2;
+const CONNECTING_THREADS: usize = 2;
 
-/// Connects, logs in and leaves; per connection.
+/// Connects, logs in and disconnects; per connection.
 pub(super) fn one_by_one(stage: &Stage, resume: bool) -> Result<Sample> {
     let endpoint = Endpoint {
         tls: Some(stage.certificates()?.client(Node::Puppet, resume)?),
-        ..stage.near().clone()
+        ..stage.sender_endpoint().clone()
     };
-    // The first one has no session to take up.
+    // The first one has no session to resume.
     connect(&endpoint, b"")?;
     let work = || {
         let start = Instant::now();
@@ -56,7 +55,7 @@ pub(super) fn one_by_one(stage: &Stage, resume: bool) -> Result<Sample> {
         .with(Metric::ResumedPercent, percent))
 }
 
-/// Nodes that connect all at once beside a pair at a steady pace; per node.
+/// Nodes that connect all at once while a pair exchanges messages at a steady rate; per node.
 pub(super) fn storm(stage: &Stage, nodes: usize) -> Result<Sample> {
     let nodes = stage.connections(nodes);
     let mut flow = paced_flow(stage)?;
@@ -69,19 +68,19 @@ pub(super) fn storm(stage: &Stage, nodes: usize) -> Result<Sample> {
     }
     quiet.sort_unstable();
 
-    let left = AtomicUsize::new(CROWD);
+    let left = AtomicUsize::new(CONNECTING_THREADS);
     let endpoint = Endpoint {
         tls: Some(stage.certificates()?.client(Node::Light, false)?),
-        ..stage.near().clone()
+        ..stage.sender_endpoint().clone()
     };
     let work = || {
         let start = Instant::now();
         thread::scope(|scope| {
-            let crowd: Vec<_> = (0..CROWD)
+            let connect_nodes: Vec<_> = (0..CONNECTING_THREADS)
                 .map(|part| {
                     let (left, endpoint) = (&left, &endpoint);
                     scope.spawn(move || {
-                        let connected = crowd(endpoint, part, nodes / CROWD);
+                        let connected = connect_nodes(endpoint, part, nodes / CONNECTING_THREADS);
                         left.fetch_sub(1, SeqCst);
                         (connected, start.elapsed())
                     })
@@ -90,7 +89,7 @@ pub(super) fn storm(stage: &Stage, nodes: usize) -> Result<Sample> {
             let paced = pace_while(&mut flow, PACE, |_| left.load(SeqCst) > 0);
             let mut streams = Vec::new();
             let mut time = Duration::ZERO;
-            for thread in crowd {
+            for thread in connect_nodes {
                 let Ok((connected, took)) = thread.join() else {
                     fail!("a connecting thread panicked");
                 };
@@ -101,7 +100,7 @@ pub(super) fn storm(stage: &Stage, nodes: usize) -> Result<Sample> {
         })
     };
     let ((connected, seconds), usage) = measure(&stage.clocks(), work)?;
-    flow.settle()?;
+    flow.check_no_extra()?;
     let mut beside = latencies_ns(&mut flow);
     beside.sort_unstable();
     let factor = percentile_us(&beside, 0.99) / percentile_us(&quiet, 0.99);
@@ -111,11 +110,10 @@ pub(super) fn storm(stage: &Stage, nodes: usize) -> Result<Sample> {
         .with(Metric::P99Factor, factor))
 }
 
-/// A part of the crowd: all begin before the first one is through. In a real
-/// storm this work is done by other machines, so here it stands back, and there
-/// is little of it.
-fn crowd(endpoint: &Endpoint, part: usize, nodes: usize) -> Result<Vec<Stream>> {
-    sys::stand_back().during("cannot lower a thread's priority")?;
+/// A part of the nodes; all begin before the first one has finished. In reality other machines do
+/// this work, so here it has the lowest priority and is cheap.
+fn connect_nodes(endpoint: &Endpoint, part: usize, nodes: usize) -> Result<Vec<Stream>> {
+    sys::lower_priority().during("cannot lower a thread's priority")?;
     connect_in_waves(endpoint, nodes, nodes, |node| {
         fleet::setup(part * nodes + node)
     })

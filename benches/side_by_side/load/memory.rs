@@ -1,4 +1,4 @@
-//! What a broker's memory is when nothing happens.
+//! The memory of an idle broker and of idle connections.
 
 use std::{thread, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{
     wire::connect_all,
 };
 
-/// How long a broker rests before its memory is read.
+/// How long a broker is idle before its memory is read.
 pub(super) const REST: Duration = Duration::from_secs(1);
 const SUBSCRIPTIONS_EACH: usize = 4;
 
@@ -21,7 +21,7 @@ pub(super) fn idle(stage: &Stage) -> Result<Sample> {
     Ok(Sample::default().with_memory(stage.memory()?))
 }
 
-/// What each of many idle connections adds to it.
+/// The additional memory per idle connection.
 pub(super) fn connections(stage: &Stage, count: usize) -> Result<Sample> {
     let count = stage.connections(count);
     thread::sleep(REST);
@@ -35,13 +35,13 @@ pub(super) fn connections(stage: &Stage, count: usize) -> Result<Sample> {
         .with(Metric::ConnectionKib, kib))
 }
 
-/// What each of so many connections has added.
+/// The additional memory per connection.
 pub(super) fn kib_each(before: Memory, after: Memory, connections: usize) -> f64 {
     let added = after.current.saturating_sub(before.current) as f64;
     added / 1024.0 / connections as f64
 }
 
-/// Connections with a few subscriptions each, on which nothing happens.
+/// Idle connections with a few subscriptions each.
 pub(super) fn open_idle(broker: &Endpoint, count: usize) -> Result<Vec<Stream>> {
     connect_all(broker, count, |number| {
         (0..SUBSCRIPTIONS_EACH)

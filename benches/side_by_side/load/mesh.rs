@@ -1,5 +1,5 @@
-//! What a mesh of brokers does beside carrying messages: it tells
-//! subscriptions, and it heals.
+//! Loads of a cluster besides carrying messages: propagating subscriptions and recovering from a
+//! crash.
 
 use std::{
     io::{ErrorKind, Read, Write},
@@ -12,14 +12,14 @@ use crate::{
     endpoint::{Endpoint, Stream},
     failure::{During, Result, fail},
     sample::{Metric, Sample, measure},
-    wire::{PATIENCE, connect},
+    wire::{TIMEOUT, connect},
 };
 
-/// How often a message tries whether it gets through.
-const TRY_EVERY: Duration = Duration::from_millis(1);
+/// Interval of trying whether a message is delivered.
+const TRY_INTERVAL: Duration = Duration::from_millis(1);
 
-/// Returns when every broker knows what was subscribed to at the others before:
-/// news go along a route in the order in which they came.
+/// Waits until every broker knows the earlier subscriptions at the others: interest is announced in
+/// order.
 pub(super) fn await_interest(stage: &Stage) -> Result<()> {
     for (index, to) in stage.brokers.iter().enumerate() {
         for (other, from) in stage.brokers.iter().enumerate() {
@@ -34,9 +34,9 @@ pub(super) fn await_interest(stage: &Stage) -> Result<()> {
     Ok(())
 }
 
-/// Subscribes to a hundred thousand subjects at the last member and waits until
-/// the others deliver there; per subscription.
-pub(super) fn tell_subscriptions(stage: &Stage) -> Result<Sample> {
+/// Subscribes to a hundred thousand subjects at the last member and waits until the others deliver
+/// to them; per subscription.
+pub(super) fn propagate_subscriptions(stage: &Stage) -> Result<Sample> {
     await_interest(stage)?;
     let patterns = subscriptions::patterns(subscriptions::HOSTS / stage.divisor);
     let others = &stage.brokers[..stage.brokers.len() - 1];
@@ -45,7 +45,7 @@ pub(super) fn tell_subscriptions(stage: &Stage) -> Result<Sample> {
     for number in 0..others.len() {
         setup += &format!("SUB bench.told.{number} told{number}\r\n");
     }
-    let mut subscriber = connect(stage.far(), b"")?;
+    let mut subscriber = connect(stage.receiver_endpoint(), b"")?;
     let work = || {
         let start = Instant::now();
         subscriber
@@ -63,8 +63,7 @@ pub(super) fn tell_subscriptions(stage: &Stage) -> Result<Sample> {
         .with(Metric::TimeMs, seconds * 1e3))
 }
 
-/// Kills a member, starts it again, and waits until the others deliver to a
-/// client that connects there.
+/// Kills a member, restarts it, and waits until the others deliver to a client that connects there.
 pub(super) fn heal(stage: &Stage) -> Result<Sample> {
     await_interest(stage)?;
     let [others @ .., victim] = stage.brokers else {
@@ -94,9 +93,9 @@ fn await_delivery(from: &Endpoint, subscriber: &mut Stream, subject: &str) -> Re
         let set = stream.socket().set_read_timeout(Some(time));
         set.during("setting a timeout")
     };
-    timeout(subscriber, TRY_EVERY)?;
+    timeout(subscriber, TRY_INTERVAL)?;
     while memchr::memmem::find(&received, wanted.as_bytes()).is_none() {
-        if start.elapsed() > PATIENCE {
+        if start.elapsed() > TIMEOUT {
             fail!("nothing came through the mesh on {subject}");
         }
         publisher
@@ -109,5 +108,5 @@ fn await_delivery(from: &Endpoint, subscriber: &mut Stream, subject: &str) -> Re
             Err(error) => return Err(error).during("waiting for a message"),
         }
     }
-    timeout(subscriber, PATIENCE)
+    timeout(subscriber, TIMEOUT)
 }

@@ -22,22 +22,22 @@ use crate::{
     sys::CpuClock,
 };
 
-/// Part of the measured time that a load runs before it is measured.
+/// Duration of the warm-up, as a fraction of the measured time.
 const WARM_UP: f64 = 0.3;
 
-/// Running brokers and how much load they get.
+/// The running brokers and the size of the load.
 pub(crate) struct Stage<'a> {
-    /// The brokers: one, or the members of a mesh, all of the same program.
+    /// The brokers: one, or the members of a cluster, all of the same program.
     pub(crate) brokers: &'a [Broker],
     pub(crate) program: &'a Program,
-    /// What nodes bring along when TLS is asked for.
+    /// Certificates for TLS.
     pub(crate) certificates: Option<&'a Certificates>,
     /// How long the measured part of a load publishes.
     pub(crate) seconds: f64,
-    /// By what large numbers of connections and subscriptions are divided.
+    /// Divisor of large numbers of connections and subscriptions.
     pub(crate) divisor: usize,
-    /// How many connections the limit of open files allows.
-    pub(crate) connections_most: usize,
+    /// Limit of connections due to the limit of open files.
+    pub(crate) connections_max: usize,
 }
 
 impl Stage<'_> {
@@ -46,17 +46,17 @@ impl Stage<'_> {
         &self.brokers[0]
     }
 
-    /// Where who publishes or asks connects.
-    fn near(&self) -> &Endpoint {
+    /// Where publishers and requesters connect.
+    fn sender_endpoint(&self) -> &Endpoint {
         &self.brokers[0].clients
     }
 
-    /// Where who receives or answers connects: the same place, but in a mesh.
-    fn far(&self) -> &Endpoint {
+    /// Where subscribers and responders connect: another broker in a cluster.
+    fn receiver_endpoint(&self) -> &Endpoint {
         &self.brokers[self.brokers.len() - 1].clients
     }
 
-    /// What was made for scenarios with TLS.
+    /// The certificates for scenarios with TLS.
     fn certificates(&self) -> Result<&Certificates> {
         match self.certificates {
             Some(certificates) => Ok(certificates),
@@ -69,7 +69,7 @@ impl Stage<'_> {
         self.brokers.iter().map(|broker| broker.cpu).collect()
     }
 
-    /// The memory of all brokers together.
+    /// The total memory of all brokers.
     fn memory(&self) -> Result<Memory> {
         let mut sum = Memory::default();
         for broker in self.brokers {
@@ -80,13 +80,13 @@ impl Stage<'_> {
         Ok(sum)
     }
 
-    /// How many connections stand for `count` in this run.
+    /// The number of connections to use for `count` in this run.
     fn connections(&self, count: usize) -> usize {
-        (count / self.divisor).min(self.connections_most)
+        (count / self.divisor).min(self.connections_max)
     }
 }
 
-/// Puts the load on the broker.
+/// Runs the load.
 pub(crate) fn run(load: BrokerLoad, stage: &Stage) -> Result<Sample> {
     match load {
         BrokerLoad::Burdened { burden, payload } => disturbed::burdened(stage, burden, payload),
@@ -115,6 +115,6 @@ pub(crate) fn run(load: BrokerLoad, stage: &Stage) -> Result<Sample> {
             disturbed::slow_consumer(stage, healthy, payload)
         }
         BrokerLoad::Storm { nodes } => handshakes::storm(stage, nodes),
-        BrokerLoad::TellSubscriptions => mesh::tell_subscriptions(stage),
+        BrokerLoad::PropagateSubscriptions => mesh::propagate_subscriptions(stage),
     }
 }

@@ -1,5 +1,5 @@
-//! A stream at a steady pace, far below what a broker can do: what latency
-//! and what CPU time a message costs when there is little to batch.
+//! A stream at a steady rate, far below what a broker can do: latency and CPU time per message when
+//! little can be batched.
 
 use std::{
     thread,
@@ -29,13 +29,13 @@ pub(super) fn run(stage: &Stage, rate: u32) -> Result<Sample> {
     pace(&mut flow, rate, stage.seconds * WARM_UP)?;
     latencies_ns(&mut flow);
     let (run, usage) = measure(&stage.clocks(), || pace(&mut flow, rate, stage.seconds))?;
-    flow.settle()?;
+    flow.check_no_extra()?;
     Ok(Sample::of_units(run.published, run.seconds, usage)
         .with_memory(stage.memory()?)
         .with_latencies(latencies_ns(&mut flow)))
 }
 
-/// A pair for [`pace`]; this thread is to send.
+/// A pair for [`pace`]; this thread must be the one that sends.
 pub(super) fn paced_flow(stage: &Stage) -> Result<Flow> {
     sys::sleep_precisely().during("cannot make sleeps precise")?;
     let broker = &stage.broker().clients;
@@ -46,7 +46,7 @@ pub(super) fn paced_flow(stage: &Stage) -> Result<Flow> {
     Flow::new(vec![publisher], vec![inbox], Tally::Each, PAYLOAD)
 }
 
-/// Sends for so long, and holds the pace.
+/// Sends at the rate for `seconds`; fails if the rate was not reached.
 fn pace(flow: &mut Flow, rate: u32, seconds: f64) -> Result<Run> {
     let time = Duration::from_secs_f64(seconds);
     let run = pace_while(flow, rate, |elapsed| elapsed < time)?;
@@ -60,22 +60,22 @@ fn pace(flow: &mut Flow, rate: u32, seconds: f64) -> Result<Run> {
     Ok(run)
 }
 
-/// Sends batches at their times, while `goes_on` says so of the time at which
-/// the next is due; one that is late is sent at once.
+/// Sends batches at their scheduled times as long as `continues` holds for the next one; a late batch
+/// is sent immediately.
 pub(super) fn pace_while(
     flow: &mut Flow,
     rate: u32,
-    goes_on: impl Fn(Duration) -> bool,
+    continues: impl Fn(Duration) -> bool,
 ) -> Result<Run> {
     let interval = Duration::from_secs(1) * BATCH as u32 / rate;
     flow.drive(|publishers, _, mut sent| {
         let start = Instant::now();
         for batch in 0.. {
-            if !goes_on(interval * batch) {
+            if !continues(interval * batch) {
                 break;
             }
-            let due = start + interval * batch;
-            thread::sleep(due.saturating_duration_since(Instant::now()));
+            let next = start + interval * batch;
+            thread::sleep(next.saturating_duration_since(Instant::now()));
             for publisher in &mut *publishers {
                 sent += publisher.send_stamped(now_ns())?;
             }

@@ -1,5 +1,5 @@
-//! A monitoring page of a broker with many connections: what a request costs,
-//! how long it takes while messages go through, and what these lose by it.
+//! A monitoring page of a broker with many connections: CPU time per request, duration while
+//! messages are exchanged, and the effect on these.
 
 use super::{
     Stage, WARM_UP,
@@ -14,13 +14,13 @@ use crate::{
     scenario::Page,
 };
 
-/// Requests whose CPU time is measured while nothing else happens.
+/// Requests whose CPU time is measured on an idle broker.
 const REQUESTS: u64 = 20;
 const PAYLOAD: usize = 128;
 
-/// Measures requests beside a pair; per request.
+/// Measures requests while a pair exchanges messages; per request.
 pub(super) fn run(stage: &Stage, page: Page, connections: usize) -> Result<Sample> {
-    /// Quiet and polled times in turn, so that a drift hits both.
+    /// Alternating quiet and polled periods, so that a drift affects both.
     const TURNS: usize = 3;
     let pages = pages(stage, page)?;
     let broker = &stage.broker().clients;
@@ -28,14 +28,14 @@ pub(super) fn run(stage: &Stage, page: Page, connections: usize) -> Result<Sampl
     let mut flow = pair_flow(stage, 1, PAYLOAD, UNLIMITED)?;
     std::thread::sleep(FIRST_PINGS);
 
-    let ask = || {
+    let request = || {
         let start = std::time::Instant::now();
         for page in (0..REQUESTS).flat_map(|_| pages) {
             fetch(stage.broker().monitor, page)?;
         }
         Ok(start.elapsed().as_secs_f64())
     };
-    let (seconds, usage) = measure(&stage.clocks(), ask)?;
+    let (seconds, usage) = measure(&stage.clocks(), request)?;
 
     flow.run(stage.seconds * WARM_UP)?;
     let (mut quiet, mut polled) = (Total::default(), Total::default());
@@ -46,7 +46,7 @@ pub(super) fn run(stage: &Stage, page: Page, connections: usize) -> Result<Sampl
         latencies_ns.extend(run.1);
         polled.add((run.0, usage));
     }
-    flow.settle()?;
+    flow.check_no_extra()?;
     Ok(Sample::of_units(REQUESTS, seconds, usage)
         .with_memory(stage.memory()?)
         .with_latencies(latencies_ns)
@@ -57,7 +57,7 @@ pub(super) fn run(stage: &Stage, page: Page, connections: usize) -> Result<Sampl
         .with(Metric::CpuFactor, polled.cpu() / quiet.cpu()))
 }
 
-/// The paths that make up a request on this broker.
+/// The paths of a request on this broker.
 fn pages(stage: &Stage, page: Page) -> Result<&'static [&'static str]> {
     Ok(match page {
         Page::Connz => &["/connz?limit=1024&subs=1"],

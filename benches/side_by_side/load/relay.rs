@@ -1,6 +1,5 @@
-//! No broker at all: a thread that copies the bytes of a publisher's socket to
-//! a receiver's. What this costs is the kernel's share, which no broker can
-//! avoid.
+//! No broker: a thread that copies the bytes of a publisher's socket to a receiver's. This measures
+//! the kernel's part, which no broker can avoid.
 
 use std::{
     io::{Read, Write},
@@ -20,7 +19,7 @@ use crate::{
     sys::CpuClock,
 };
 
-/// Bytes moved by one read and one write.
+/// Bytes per read and write.
 const BLOCK: usize = 64 * 1024;
 
 /// Measures the relay with messages of this payload.

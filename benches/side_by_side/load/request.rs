@@ -1,5 +1,5 @@
-//! Requests and replies: every requester has one request under way on its own
-//! connection; one responder answers them all.
+//! Requests and replies: every requester has one outstanding request on its own connection; one
+//! responder answers them all.
 
 use std::{
     io::{Read, Write},
@@ -18,7 +18,7 @@ use crate::{
     publisher::Publisher,
     sample::{Sample, measure},
     sys::Epoll,
-    wire::{self, Control, PATIENCE, connect, control},
+    wire::{self, Control, TIMEOUT, connect, control},
 };
 
 /// Bytes of a request and of its reply.
@@ -27,13 +27,13 @@ const SCRATCH: usize = 64 * 1024;
 
 /// Measures round trips; per round trip.
 pub(super) fn run(stage: &Stage, requesters: usize) -> Result<Sample> {
-    let responder = connect(stage.far(), b"SUB bench.request 1\r\n")?;
+    let responder = connect(stage.receiver_endpoint(), b"SUB bench.request 1\r\n")?;
     let hang_up = responder
         .socket()
         .try_clone()
         .during("cannot share a socket")?;
     let finished = AtomicBool::new(false);
-    let mut requesters = Requesters::new(stage.near(), requesters)?;
+    let mut requesters = Requesters::new(stage.sender_endpoint(), requesters)?;
     mesh::await_interest(stage)?;
     thread::scope(|scope| {
         let responder = scope.spawn(|| respond(responder, &finished));
@@ -58,7 +58,7 @@ fn measure_requests(stage: &Stage, requesters: &mut Requesters) -> Result<Sample
         .with_latencies(requesters.latencies_ns()))
 }
 
-/// Connections that ask, served by one thread.
+/// Requesting connections, served by one thread.
 struct Requesters {
     all: Vec<(Publisher, Inbox)>,
     epoll: Epoll,
@@ -78,7 +78,7 @@ impl Requesters {
             epoll.add(&stream, number).during("epoll")?;
             let sender = stream.share_plain()?;
             let inbox = inbox(number);
-            // A reply subject stands where the subject's line goes on.
+            // The reply subject follows the subject in the line.
             let subject = format!("bench.request {inbox}");
             let header = format!("MSG {inbox} 1 {PAYLOAD}\r\n");
             all.push((
@@ -93,7 +93,7 @@ impl Requesters {
         })
     }
 
-    /// Asks for so long; returns the number of round trips and their time.
+    /// Sends requests for `seconds`; returns the number of round trips and the duration.
     fn run(&mut self, seconds: f64) -> Result<(u64, f64)> {
         let start = Instant::now();
         let end = start + Duration::from_secs_f64(seconds);
@@ -104,7 +104,7 @@ impl Requesters {
         let mut trips = 0;
         let mut last = start;
         while under_way > 0 {
-            for token in self.epoll.wait(PATIENCE / 10).during("epoll")? {
+            for token in self.epoll.wait(TIMEOUT / 10).during("epoll")? {
                 let (publisher, inbox) = &mut self.all[token];
                 inbox
                     .read(&mut self.scratch)
@@ -120,7 +120,7 @@ impl Requesters {
                     under_way -= 1;
                 }
             }
-            if last.elapsed() > PATIENCE {
+            if last.elapsed() > TIMEOUT {
                 fail!("{under_way} requests were not answered");
             }
         }
@@ -137,28 +137,28 @@ impl Requesters {
     }
 }
 
-/// Sends every request's payload back, the replies of a read in one write,
-/// until the socket is closed after `finished`.
+/// Sends every request's payload back, the replies of a read in one write, until the socket is
+/// closed after `finished`.
 fn respond(mut stream: Stream, finished: &AtomicBool) -> Result<()> {
     let mut buffer = vec![0; SCRATCH];
     let mut replies = Vec::new();
-    let mut held = 0;
+    let mut len = 0;
     loop {
-        let count = match stream.read(&mut buffer[held..]) {
+        let count = match stream.read(&mut buffer[len..]) {
             Ok(0) | Err(_) if finished.load(SeqCst) => return Ok(()),
             Ok(0) => fail!("the broker closed the connection"),
             result => result.during("receiving requests")?,
         };
-        held += count;
-        let done = answer(&buffer[..held], &mut replies)?;
-        buffer.copy_within(done..held, 0);
-        held -= done;
+        len += count;
+        let done = answer(&buffer[..len], &mut replies)?;
+        buffer.copy_within(done..len, 0);
+        len -= done;
         stream.write_all(&replies).during("replying")?;
         replies.clear();
     }
 }
 
-/// Appends the replies to all whole requests and returns their length.
+/// Appends the replies to all complete requests and returns the length of the requests.
 fn answer(bytes: &[u8], replies: &mut Vec<u8>) -> Result<usize> {
     let mut done = 0;
     while let Some(length) = memchr::memchr(b'\n', &bytes[done..]) {
@@ -172,7 +172,7 @@ fn answer(bytes: &[u8], replies: &mut Vec<u8>) -> Result<usize> {
             done = next;
             continue;
         };
-        // What is left of the line, reply subject and size, is what a PUB says.
+        // The rest of the line, reply subject and size, is exactly the arguments of a PUB.
         let Some(payload) = bytes.get(next..next + PAYLOAD + 2) else {
             break;
         };

@@ -1,5 +1,4 @@
-//! Streams of messages at full speed: to nobody, one to one, fan-out, queue
-//! groups.
+//! Streams of messages at full speed: without a subscriber, one to one, fan-out, queue groups.
 
 use std::time::{Duration, Instant};
 
@@ -11,10 +10,10 @@ use crate::{
     publisher::Publisher,
     receivers::Tally,
     sample::{Sample, measure},
-    wire::{self, PATIENCE, connect},
+    wire::{self, TIMEOUT, connect},
 };
 
-/// Most messages in a chunk: the chunk's size in bytes is the limit.
+/// No limit of messages in a chunk, only of its bytes.
 pub(super) const UNLIMITED: usize = usize::MAX;
 
 /// Publishes to a subject without interest.
@@ -36,7 +35,7 @@ pub(super) fn pairs(stage: &Stage, pairs: usize, payload: usize) -> Result<Sampl
     measure_flow(stage, &mut flow, |run| run.published)
 }
 
-/// One publisher to many subscribers; counted are deliveries.
+/// One publisher to many subscribers; counts deliveries.
 pub(super) fn fan_out(stage: &Stage, subscribers: usize, payload: usize) -> Result<Sample> {
     let mut flow = fan_flow(stage, subscribers, payload)?;
     measure_flow(stage, &mut flow, |run| run.delivered)
@@ -58,16 +57,18 @@ pub(super) fn queue(stage: &Stage, members: usize, payload: usize) -> Result<Sam
     measure_flow(stage, &mut flow, |run| run.published)
 }
 
-/// A flow of `pairs` publishers and subscribers; at most `chunk` messages are
-/// sent at once.
+/// A flow of `pairs` publishers and subscribers; at most `chunk` messages are sent at a time.
 pub(super) fn pair_flow(stage: &Stage, pairs: usize, payload: usize, chunk: usize) -> Result<Flow> {
     let mut inboxes = Vec::new();
     let mut publishers = Vec::new();
     for pair in 0..pairs {
-        let stream = connect(stage.far(), format!("SUB bench.{pair} 1\r\n").as_bytes())?;
+        let stream = connect(
+            stage.receiver_endpoint(),
+            format!("SUB bench.{pair} 1\r\n").as_bytes(),
+        )?;
         let header = header(pair, payload);
         inboxes.push(Inbox::new(stream, Expect::All { header }, payload));
-        let stream = connect(stage.near(), b"")?;
+        let stream = connect(stage.sender_endpoint(), b"")?;
         let subject = format!("bench.{pair}");
         publishers.push(Publisher::new(stream, &subject, payload, chunk));
     }
@@ -90,11 +91,16 @@ pub(super) fn fan_flow(stage: &Stage, subscribers: usize, payload: usize) -> Res
             Inbox::new(stream, Expect::All { header }, payload)
         })
         .collect();
-    let publisher = Publisher::new(connect(stage.near(), b"")?, "bench.0", payload, UNLIMITED);
+    let publisher = Publisher::new(
+        connect(stage.sender_endpoint(), b"")?,
+        "bench.0",
+        payload,
+        UNLIMITED,
+    );
     Flow::new(vec![publisher], inboxes, Tally::Each, payload)
 }
 
-/// Warms up, measures a run at full speed and checks that nothing else came.
+/// Warms up, measures a run at full speed and checks that nothing else was received.
 pub(super) fn measure_flow(
     stage: &Stage,
     flow: &mut Flow,
@@ -103,7 +109,7 @@ pub(super) fn measure_flow(
     measure_with(stage, flow, units, Flow::run)
 }
 
-/// The same with another way to run the flow for some seconds.
+/// The same with another way to run the flow.
 pub(super) fn measure_with(
     stage: &Stage,
     flow: &mut Flow,
@@ -112,12 +118,12 @@ pub(super) fn measure_with(
 ) -> Result<Sample> {
     run(flow, stage.seconds * WARM_UP)?;
     let (run, usage) = measure(&stage.clocks(), || run(flow, stage.seconds))?;
-    flow.settle()?;
+    flow.check_no_extra()?;
     let sample = Sample::of_units(units(&run), run.seconds, usage);
     Ok(sample.with_memory(stage.memory()?))
 }
 
-/// The line before every message on `bench.<number>` to the subscription 1.
+/// The line before every message on `bench.<number>` to subscription 1.
 fn header(number: usize, payload: usize) -> String {
     format!("MSG bench.{number} 1 {payload}\r\n")
 }
@@ -138,7 +144,7 @@ fn publish_for(publisher: &mut Publisher, seconds: f64) -> Result<Run> {
     })
 }
 
-/// Nobody receives, so the broker's own count shows that nothing was lost.
+/// There is no receiver, so the broker's own counter shows that nothing was lost.
 fn await_counted(stage: &Stage, sent: u64) -> Result<()> {
     let start = Instant::now();
     loop {
@@ -146,7 +152,7 @@ fn await_counted(stage: &Stage, sent: u64) -> Result<()> {
         if counted == sent {
             return Ok(());
         }
-        if start.elapsed() > PATIENCE / 4 {
+        if start.elapsed() > TIMEOUT / 4 {
             fail!("/varz counts {counted} messages in, {sent} were published");
         }
     }

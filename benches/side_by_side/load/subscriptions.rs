@@ -1,5 +1,5 @@
-//! Many subscriptions: random subjects against a large index, and an index
-//! that changes all the time beside a stream.
+//! Many subscriptions: random subjects in a large index, and an index that changes continuously
+//! while messages are exchanged.
 
 use std::io::Write;
 
@@ -24,7 +24,7 @@ const RACKS: usize = 30;
 pub(super) const HOSTS: usize = 100;
 /// Connections that hold the subscriptions.
 const HOLDERS: usize = 4;
-/// Different subjects in use, far more than a broker caches.
+/// Number of different subjects, far more than a broker caches.
 const SUBJECTS: usize = 200_000;
 const PAYLOAD: usize = 16;
 
@@ -42,8 +42,7 @@ pub(super) fn random_subjects(stage: &Stage) -> Result<Sample> {
     measure_flow(stage, &mut flow, |run| run.published)
 }
 
-/// Subscribes and unsubscribes beside a stream of one message per operation;
-/// per operation.
+/// Subscribes and unsubscribes while a stream sends one message per operation; per operation.
 pub(super) fn churn(stage: &Stage) -> Result<Sample> {
     let mut churner = Churner::new(&stage.broker().clients)?;
     let mut flow = pair_flow(stage, 1, 128, Churner::OPERATIONS)?;
@@ -55,7 +54,7 @@ pub(super) fn churn(stage: &Stage) -> Result<Sample> {
     )
 }
 
-/// Opens a few connections that hold these subscriptions, dealt out evenly.
+/// Opens a few connections with these subscriptions, distributed evenly.
 pub(super) fn subscribe(broker: &Endpoint, patterns: &[String]) -> Result<Vec<Stream>> {
     wire::connect_all(broker, HOLDERS, |holder| {
         let own = patterns.iter().enumerate().skip(holder).step_by(HOLDERS);
@@ -82,8 +81,8 @@ pub(super) fn patterns(hosts: usize) -> Vec<String> {
     patterns
 }
 
-/// Random subjects of which half have subscriptions of their own: a literal
-/// one, one with `*` and one with `>`; the others have only the last.
+/// Random subjects. Half of them have three matching subscriptions: a literal one, one with `*` and
+/// one with `>`; the others have only the last.
 fn subjects(hosts: usize) -> Vec<(String, u64)> {
     let mut random = fastrand::Rng::with_seed(1);
     let mut one = || {
@@ -98,17 +97,17 @@ fn subject(site: usize, rack: usize, host: usize) -> String {
     format!("dev.{site:03}.{rack:03}.{host:03}")
 }
 
-/// A connection whose subscriptions come and go.
+/// A connection whose subscriptions are replaced continuously.
 struct Churner {
     stream: Stream,
-    /// The next subscription; the oldest one left is [`Churner::LIVE`] before.
+    /// The next subscription; the oldest present one is [`Churner::LIVE`] before it.
     next_sid: usize,
-    /// Whether a PING is not answered yet.
+    /// Whether a PING was not answered yet.
     waiting: bool,
 }
 
 impl Churner {
-    /// Operations in a step, and messages in a chunk of the stream beside.
+    /// Operations in a step, and messages in a chunk of the stream.
     const OPERATIONS: usize = 256;
     /// Subscriptions at any time.
     const LIVE: usize = 1000;
@@ -122,8 +121,7 @@ impl Churner {
         })
     }
 
-    /// Replaces some subscriptions, once the broker is done with the last
-    /// step.
+    /// Replaces some subscriptions, once the broker has processed the last step.
     fn step(&mut self) -> Result<()> {
         if self.waiting {
             wire::await_pong(&mut self.stream)?;

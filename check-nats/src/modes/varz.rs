@@ -16,7 +16,7 @@ pub(super) static NEEDS: &[Need] = &[of("/varz", Step::Varz, &[must("server_id",
 
 pub(super) fn run(check: &mut Check) -> Result<(), Failure> {
     let path = check.options.metric.clone().unwrap_or_default();
-    let value = match check.look("/varz", &path)? {
+    let value = match check.inspect("/varz", &path)? {
         Found::Absent => {
             let text = format!("/varz has no value {}", quoted(&path));
             return Err(Failure::unknown(text));

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use midge::security::permissions::{CERTNAME, Names, Pattern, SubjectRules, USER};
+use midge::security::permissions::{CERTNAME, Pattern, SubjectRules, TemplateValues, USER};
 
 /// One line of rules: what is permitted, and what is not.
 #[derive(Default)]
@@ -23,7 +23,12 @@ impl Lists {
     }
 
     /// Whether a message to `subject` passes, in a subscription of this queue.
-    pub(crate) fn permit(&self, subject: &str, queue: Option<&str>, names: Names<'_>) -> bool {
+    pub(crate) fn permit(
+        &self,
+        subject: &str,
+        queue: Option<&str>,
+        names: TemplateValues<'_>,
+    ) -> bool {
         let concerns = |pattern: &Pattern| {
             let of_queue = match (&pattern.queue, queue) {
                 (None, _) => true,
@@ -37,7 +42,7 @@ impl Lists {
     }
 }
 
-fn filled<'a>(pattern: &'a Pattern, names: Names<'_>) -> Cow<'a, str> {
+fn filled<'a>(pattern: &'a Pattern, names: TemplateValues<'_>) -> Cow<'a, str> {
     let subject = &pattern.subject;
     match subject.contains("{{") {
         true => Cow::Owned(

@@ -1,6 +1,5 @@
-//! What the fuzz targets do with their bytes. The programs in `fuzz_targets/`
-//! hand them on from libFuzzer; `tests/harness/fuzz_corpus.rs` replays the kept corpus
-//! and some mutations of it in every test run.
+//! The fuzz targets. The programs in `fuzz_targets/` pass them libFuzzer's input;
+//! `tests/fuzz_corpus.rs` runs them on the stored corpus and on mutations of it.
 
 mod before_login;
 mod judge;
@@ -28,10 +27,10 @@ use midge::{
     },
     subject,
     sublist::{Entry, Slot, Sublist},
-    telemetry::held::Pool,
+    telemetry::pool::Pool,
 };
 
-/// A target: its name, which is that of its corpus, and what it does.
+/// A target: its name, which is also that of its corpus, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
@@ -49,12 +48,12 @@ pub const TARGETS: [Target; 11] = [
     ("transforms", transforms),
 ];
 
-/// The configuration language: any text is read or refused with a place.
+/// The configuration language: any text is parsed or rejected with a place.
 pub fn config(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
-    // Files next to the text are nobody's business here.
+    // Included files are not tested here.
     if text.to_ascii_lowercase().contains("include") {
         return;
     }
@@ -63,21 +62,21 @@ pub fn config(bytes: &[u8]) {
     }
 }
 
-/// CONNECT: any bytes as JSON, laid over what was there.
+/// CONNECT: any bytes as JSON, applied to options.
 pub fn connect(bytes: &[u8]) {
     if let Ok(options) = ConnectOptions::default().merge(bytes) {
-        // The same CONNECT once more changes nothing.
+        // Applying the same CONNECT again changes nothing.
         assert_eq!(options.merge(bytes).ok(), Some(options));
     }
 }
 
-/// The parser of what a client sends: any bytes, cut anywhere.
+/// The parser of the client protocol: any bytes, cut anywhere.
 pub fn protocol(bytes: &[u8]) {
     let mut rest = bytes;
     let mut subject: &[u8] = b"";
     while let Ok(Parsed::Op(op, len)) = parse(rest, 4096) {
         assert!(0 < len && len <= rest.len());
-        // A shorter piece of an operation is never another operation.
+        // A prefix of an operation is incomplete, never another operation.
         assert_eq!(parse(&rest[..len - 1], 4096), Ok(Parsed::Incomplete));
         let mut whole = len;
         if let Op::Publish(publish) = op {
@@ -122,17 +121,16 @@ impl Entry for Pattern {
     }
 }
 
-/// Subjects and the sublist, against trying every pattern. The first line is
-/// the published subject, the others subscribe; those that begin with `-`
-/// leave again.
+/// Subjects and the sublist, compared with trying every pattern. The first line is the published
+/// subject, the others are subscriptions; those that begin with `-` are removed again.
 pub fn subjects(bytes: &[u8]) {
     let mut lines = bytes.split(|byte| *byte == b'\n');
     let published = lines.next().unwrap_or_default();
     let sublist = Sublist::new(&POOL);
     let mut expected = Vec::new();
-    let mut leaving = Vec::new();
+    let mut removed = Vec::new();
     for line in lines.take(64) {
-        let (pattern, leaves) = match line.strip_prefix(b"-") {
+        let (pattern, is_removed) = match line.strip_prefix(b"-") {
             Some(pattern) => (pattern, true),
             None => (line, false),
         };
@@ -144,13 +142,13 @@ pub fn subjects(bytes: &[u8]) {
             slot: Slot::default(),
         });
         sublist.insert(entry.clone());
-        match leaves {
-            true => leaving.push(entry),
+        match is_removed {
+            true => removed.push(entry),
             false if subject::matches(pattern, published) => expected.push(Arc::as_ptr(&entry)),
             false => {}
         }
     }
-    sublist.remove(&leaving);
+    sublist.remove(&removed);
     let found = sublist.lookup(published);
     let mut got: Vec<_> = found.plain.iter().map(Arc::as_ptr).collect();
     got.sort_unstable();

@@ -1,5 +1,5 @@
-//! Distinguished names: of certificates, and which user they name where
-//! `verify_and_map` asks for it.
+//! Distinguished names: parsing certificates, and which user a certificate names
+//! (`verify_and_map`).
 
 use std::collections::BTreeSet;
 
@@ -13,8 +13,8 @@ use midge::{
     },
 };
 
-/// A certificate in DER; or text, whose first line is a subject and the others
-/// the names of users.
+/// Either a certificate in DER, or text whose first line is a subject and whose other lines are
+/// user names.
 pub fn names(bytes: &[u8]) {
     if let Ok(certificate) = PeerCertificate::from_der(bytes) {
         assert!(Fingerprint::from_der(bytes).is_ok());
@@ -45,8 +45,8 @@ pub fn names(bytes: &[u8]) {
     let Some(parts) = plain(subject) else {
         return;
     };
-    // Of plain names the naive judge knows the answer.
-    let alike = |user: &&&str| plain(user).is_some_and(|other| sorted(&other) == sorted(&parts));
+    // For simple names the result can be computed independently.
+    let is_equal = |user: &&&str| plain(user).is_some_and(|other| sorted(&other) == sorted(&parts));
     match &found {
         Some(name) => {
             let of_user = plain(name).unwrap_or_default();
@@ -55,7 +55,7 @@ pub fn names(bytes: &[u8]) {
                 "{name:?} stands for {subject:?}"
             );
         }
-        None => assert_eq!(users.iter().find(alike), None, "{subject:?}"),
+        None => assert_eq!(users.iter().find(is_equal), None, "{subject:?}"),
     }
 }
 
@@ -87,7 +87,7 @@ fn identify(certificate: &PeerCertificate, users: &BTreeSet<&str>) -> Option<Str
     Some(login.user)
 }
 
-/// The pairs of a name that is nothing but known types and letters.
+/// The pairs of a name that consists only of known types and alphanumeric values.
 fn plain(text: &str) -> Option<Vec<(&str, &str)>> {
     text.split(',')
         .map(|part| {

@@ -1,10 +1,10 @@
-//! Keys of users and what they sign, against a plain reader of their text form.
+//! Public keys of users and their signatures, compared with a simple parser of the text form.
 
 use midge::protocol::nkey::{UserKey, is_account_key};
 
 const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 
-/// The first line is a key, the second what is signed, the third a signature.
+/// The first line is a key, the second the signed text, the third a signature.
 pub fn nkeys(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
@@ -17,17 +17,17 @@ pub fn nkeys(bytes: &[u8]) {
     assert_eq!(is_account_key(key), is_key(key, 0), "{key:?}");
     match read {
         Ok(read) => {
-            // Only 64 bytes are a signature, in one of two ways to write them.
-            if read.signed(nonce.as_bytes(), signature) {
+            // A signature has 64 bytes, in one of two encodings.
+            if read.verify(nonce.as_bytes(), signature) {
                 assert!([86, 88].contains(&signature.len()), "{signature:?}");
             }
         }
-        // It may be a seed: no word of it.
+        // The text may be a seed, so the error must not contain it.
         Err(error) => assert!(key.is_empty() || !error.contains(key) || key.len() < 20),
     }
 }
 
-/// Whether a text is 35 bytes in base32: this prefix, 32 more, and the CRC.
+/// Whether a text is base32 of 35 bytes: this prefix, 32 more bytes, and the CRC.
 fn is_key(text: &str, prefix: u8) -> bool {
     if text.len() != 56 {
         return false;

@@ -1,24 +1,23 @@
-//! Permissions, against a naive judge.
+//! Permissions, compared with a simple reference implementation.
 
 use super::judge::{Lists, is_of};
-use midge::security::permissions::{Names, Pattern, Rules, Subscribing};
+use midge::security::permissions::{Pattern, Rules, SubscribeDecision, TemplateValues};
 
-/// The first line has the user's name and the certname. Others begin with `P`
-/// or `p` for what may and may not be published to, `S` or `s` for what may and
-/// may not be subscribed to, `?` for a subscription that is asked for; a
-/// subject follows, and for subscriptions a queue.
+/// The first line has the user's name and the certificate's common name. Other lines begin with `P`
+/// or `p` for allowed and denied publishes, `S` or `s` for allowed and denied subscriptions, `?`
+/// for a requested subscription; a subject follows, and for subscriptions an optional queue group.
 pub fn permissions(bytes: &[u8]) {
     let Ok(text) = std::str::from_utf8(bytes) else {
         return;
     };
     let mut lines = text.split('\n');
     let mut words = lines.next().unwrap_or("").split(' ');
-    let names = Names {
+    let names = TemplateValues {
         user: words.next().unwrap_or(""),
         certname: words.next().unwrap_or(""),
     };
     let (mut publish, mut subscribe) = (Lists::default(), Lists::default());
-    let mut asked = Vec::new();
+    let mut requested = Vec::new();
     for line in lines.take(24) {
         let Some((kind, text)) = line.split_at_checked(1) else {
             continue;
@@ -28,7 +27,7 @@ pub fn permissions(bytes: &[u8]) {
             "p" => &mut publish.deny,
             "S" => &mut subscribe.allow,
             "s" => &mut subscribe.deny,
-            "?" => &mut asked,
+            "?" => &mut requested,
             _ => continue,
         };
         list.extend(Pattern::parse(text, "Ss?".contains(kind)));
@@ -40,9 +39,12 @@ pub fn permissions(bytes: &[u8]) {
     };
     let permissions = match rules.for_login(names) {
         Ok(permissions) => permissions,
-        Err(_) => return assert!(rules.have_templates()),
+        Err(_) => return assert!(rules.has_templates()),
     };
-    let literals: Vec<&Pattern> = asked.iter().filter(|asked| is_literal(asked)).collect();
+    let literals: Vec<&Pattern> = requested
+        .iter()
+        .filter(|requested| is_literal(requested))
+        .collect();
     for literal in &literals {
         assert_eq!(
             permissions.may_publish(literal.subject.as_bytes()),
@@ -51,27 +53,29 @@ pub fn permissions(bytes: &[u8]) {
             literal.subject
         );
     }
-    for wanted in asked.iter().filter(|wanted| !wanted.subject.contains("{{")) {
+    for wanted in requested
+        .iter()
+        .filter(|wanted| !wanted.subject.contains("{{"))
+    {
         let queue = wanted.queue.as_deref();
         if queue.is_some_and(|queue| queue.split('.').any(|token| token == "*" || token == ">")) {
             continue;
         }
         let queue_bytes = queue.map(str::as_bytes);
-        let verdict = permissions.judge_subscription(wanted.subject.as_bytes(), queue_bytes);
+        let verdict = permissions.check_subscription(wanted.subject.as_bytes(), queue_bytes);
         for literal in &literals {
-            if !is_of(&literal.subject, &wanted.subject) || verdict == Subscribing::Deny {
+            if !is_of(&literal.subject, &wanted.subject) || verdict == SubscribeDecision::Deny {
                 continue;
             }
-            let comes = verdict == Subscribing::Allow
+            let comes = verdict == SubscribeDecision::Allow
                 || permissions.may_receive(literal.subject.as_bytes(), queue_bytes);
             let may = subscribe.permit(&literal.subject, queue, names);
             assert_eq!(comes, may, "{} comes to {wanted:?}", literal.subject);
         }
-        // A literal subscription in no queue is permitted exactly if its one
-        // subject is.
+        // A literal subscription without a queue group is permitted exactly if its subject is.
         if queue.is_none() && is_literal(wanted) {
             assert_eq!(
-                verdict != Subscribing::Deny,
+                verdict != SubscribeDecision::Deny,
                 subscribe.permit(&wanted.subject, None, names),
                 "{wanted:?}"
             );

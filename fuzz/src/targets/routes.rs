@@ -1,10 +1,10 @@
-//! The parser of what other brokers send.
+//! The parser of the route protocol.
 
 use midge::protocol::route::{
     Parsed, RouteConnect, RouteInfo, RouteMessage, RouteOp, parse, parse_repeated_message,
 };
 
-/// Longest line that is read here.
+/// Limit of a line in bytes.
 const LINE_MAX: usize = 4096;
 
 /// Any bytes, cut anywhere.
@@ -12,7 +12,7 @@ pub fn routes(bytes: &[u8]) {
     let mut rest = bytes;
     while let Ok(Parsed::Op(op, len)) = parse(rest, LINE_MAX) {
         assert!(0 < len && len <= rest.len() && len <= LINE_MAX + 1);
-        // A shorter piece of an operation is never another operation.
+        // A prefix of an operation is incomplete, never another operation.
         assert_eq!(parse(&rest[..len - 1], LINE_MAX), Ok(Parsed::Incomplete));
         let mut whole = len;
         match op {
@@ -39,7 +39,7 @@ pub fn routes(bytes: &[u8]) {
                 .for_each(check_field),
             RouteOp::Info(json) => check_info(json),
             RouteOp::Connect(json) => check_connect(json),
-            RouteOp::Err(_) | RouteOp::Nothing | RouteOp::Ping | RouteOp::Pong => {}
+            RouteOp::Err(_) | RouteOp::Ignored | RouteOp::Ping | RouteOp::Pong => {}
         }
         match rest.get(whole..) {
             Some(after) => rest = after,
@@ -59,7 +59,7 @@ fn check_message(message: &RouteMessage<'_>, rest: &[u8]) {
         .chain(message.reply)
         .for_each(check_field);
     assert!(message.header_len.unwrap_or(0) <= message.total_len);
-    // What goes on as it stands is what a client is to get.
+    // The part that is copied must have the form of a delivery.
     let mut tail = [message.sizes, b"\r\n"].concat();
     if let Some(reply) = message.reply {
         tail = [reply, b" ", &tail].concat();
@@ -72,7 +72,7 @@ fn check_message(message: &RouteMessage<'_>, rest: &[u8]) {
             line.escape_ascii().to_string()
         );
     }
-    // Recognising the line again means the same as reading it.
+    // The fast path for repeated lines equals the parser.
     if message.header_len.is_none() && message.canonical {
         let head = &line[..line.len() - message.sizes.len() - 2];
         assert_eq!(
@@ -82,7 +82,7 @@ fn check_message(message: &RouteMessage<'_>, rest: &[u8]) {
     }
 }
 
-/// What is understood survives being handed on.
+/// Parsing what was serialised gives the same result.
 fn check_info(json: &[u8]) {
     let Ok(info) = serde_json::from_slice::<RouteInfo>(json) else {
         return;

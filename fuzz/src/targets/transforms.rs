@@ -1,4 +1,4 @@
-//! Subject transforms, of mappings and of imports.
+//! Subject transforms of mappings and imports.
 
 use midge::subject::{
     is_valid, is_wildcard, matches,
@@ -28,7 +28,7 @@ pub fn transforms(bytes: &[u8]) {
         }
         if let Ok(transform) = &transform {
             let made = transform.applied(subject.as_bytes());
-            // A subject with a blank would be two fields of a delivery.
+            // A subject with a blank would be two fields in a delivery.
             assert!(
                 !made.iter().any(u8::is_ascii_whitespace),
                 "{source:?} {destination:?} {subject:?}"
@@ -38,10 +38,13 @@ pub fn transforms(bytes: &[u8]) {
             }
         }
         if let Ok(renaming) = &renaming {
-            let forth = renaming.forth.applied(subject.as_bytes());
-            assert!(matches(renaming.ours.as_bytes(), &forth), "{renaming:?}");
-            let back = renaming.back.applied(&forth);
-            assert_eq!(back, subject.as_bytes(), "{renaming:?}");
+            let to_local = renaming.to_local.applied(subject.as_bytes());
+            assert!(
+                matches(renaming.local_subject.as_bytes(), &to_local),
+                "{renaming:?}"
+            );
+            let to_export = renaming.to_export.applied(&to_local);
+            assert_eq!(to_export, subject.as_bytes(), "{renaming:?}");
         }
     }
 }

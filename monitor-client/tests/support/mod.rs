@@ -11,8 +11,8 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Serves every connection with `answer` after it has read the request's head,
-/// which it hands over. The thread ends with the test process.
+/// Serves every connection with `answer`, which gets the request's head. The thread ends with the
+/// test process.
 pub(crate) fn serve(answer: impl Fn(&str, &mut TcpStream) + Send + 'static) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     let address = listener.local_addr().expect("bound");
@@ -29,7 +29,7 @@ pub(crate) fn serve(answer: impl Fn(&str, &mut TcpStream) + Send + 'static) -> S
 pub(crate) fn serve_text(status: &'static str, body: &'static str) -> String {
     serve(move |_, stream| {
         let length = body.len();
-        // The client may hang up early; that is its right.
+        // The client may close early.
         let _ = write!(
             stream,
             "HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}"
@@ -37,7 +37,7 @@ pub(crate) fn serve_text(status: &'static str, body: &'static str) -> String {
     })
 }
 
-/// The URL of a port where nobody listens.
+/// The URL of a port that no process listens on.
 pub(crate) fn closed_port() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     url(listener.local_addr().expect("bound"))
@@ -98,7 +98,7 @@ fn wait_for_ports(dir: &TempDir, pid: u32) -> serde_json::Value {
     let file = dir.path().join(format!("nats-server_{pid}.ports"));
     let end = Instant::now() + Duration::from_secs(30);
     while Instant::now() < end {
-        // The file may be seen half written: then it does not parse yet.
+        // The file may be incomplete and not parse yet.
         if let Ok(text) = fs::read_to_string(&file)
             && let Ok(ports) = serde_json::from_str(&text)
         {

@@ -6,7 +6,7 @@ use std::{collections::VecDeque, sync::Arc};
 
 use crate::{
     broker::registry::{ClosedConnection, SubscriptionView},
-    telemetry::held::{Pool, Share, allocated},
+    telemetry::pool::{Pool, Share, allocated},
 };
 
 /// Bytes that all records may take.
@@ -52,7 +52,7 @@ impl Closed {
         max: usize,
     ) -> Vec<Arc<ClosedConnection>> {
         let mut freed = Vec::new();
-        self.share.hold_anyway(len(&record));
+        self.share.reserve_unlimited(len(&record));
         self.records.push_back(Arc::new(record));
         freed.extend(self.keep(max));
         while self.share.bytes() > RECORDS_MAX && !self.records.is_empty() {
@@ -71,7 +71,7 @@ impl Closed {
         record: ClosedConnection,
         max: usize,
     ) -> Vec<Arc<ClosedConnection>> {
-        self.share.hold_anyway(len(&record));
+        self.share.reserve_unlimited(len(&record));
         self.bare.push_back(Arc::new(record));
         let surplus = self.bare.len().saturating_sub(BARE_MAX);
         let mut freed: Vec<_> = (0..surplus).filter_map(|_| self.drop_bare()).collect();
@@ -91,14 +91,14 @@ impl Closed {
 
     fn drop_bare(&mut self) -> Option<Arc<ClosedConnection>> {
         let oldest = self.bare.pop_front()?;
-        self.share.give_back(len(&oldest));
+        self.share.release(len(&oldest));
         Some(oldest)
     }
 
     fn drop_oldest(&mut self) -> Option<Arc<ClosedConnection>> {
         let oldest = self.records.pop_front()?;
         self.stripped = self.stripped.saturating_sub(1);
-        self.share.give_back(len(&oldest));
+        self.share.release(len(&oldest));
         Some(oldest)
     }
 
@@ -111,8 +111,8 @@ impl Closed {
             subscriptions: Vec::new(),
             ..**record
         };
-        self.share.give_back(len(record));
-        self.share.hold_anyway(len(&bare));
+        self.share.release(len(record));
+        self.share.reserve_unlimited(len(&bare));
         std::mem::replace(record, Arc::new(bare))
     }
 

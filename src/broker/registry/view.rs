@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use crate::{
     connection::{CloseReason, Connection, Identity, Subscription},
     sublist::Entry,
-    telemetry::{MonotonicMicros, MonotonicMillis, Traffic, WallClock, held::shown_bytes},
+    telemetry::{MonotonicMicros, MonotonicMillis, Traffic, WallClock, pool::shorten_bytes},
 };
 
 /// What is remembered of a closed connection.
@@ -108,9 +108,9 @@ impl Subscription {
     /// cut.
     pub(super) fn remembered(self: &Arc<Self>) -> SubscriptionView {
         SubscriptionView {
-            subject: shown_bytes(self.subject()),
-            queue: self.queue().map(shown_bytes),
-            sid: shown_bytes(self.sid()),
+            subject: shorten_bytes(self.subject()),
+            queue: self.queue().map(shorten_bytes),
+            sid: shorten_bytes(self.sid()),
             ..self.metrics()
         }
     }

@@ -88,11 +88,11 @@ impl Peer for Active {
     }
 
     fn own_deadline(&self) -> Option<Instant> {
-        self.cache.due()
+        self.cache.next_check()
     }
 
     fn when_due(&mut self, now: Instant) -> Result<(), End> {
-        self.cache.look(&self.account, now);
+        self.cache.expire(&self.account, now);
         Ok(())
     }
 

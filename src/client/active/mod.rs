@@ -348,7 +348,7 @@ impl LogsIn for Active {
 
     fn log_end(&self, end: &End) {
         let broker = &self.base.broker;
-        let throttle = (&broker.telemetry.strangers, "that did not log in");
+        let throttle = (&broker.telemetry.refused_connections, "that did not log in");
         let (tried, throttle) = match &self.standing {
             Standing::Silent { tried, .. } => (tried.as_deref(), Some(throttle)),
             Standing::MustLogIn { .. } => (None, Some(throttle)),

@@ -52,7 +52,7 @@ fn describe(account: &AccountConfig, import: &Import) -> String {
         "account {:?} imports the {} {:?} from account {:?}",
         account.name,
         import.kind.name(),
-        import.theirs,
+        import.export_subject,
         import.account
     )
 }
@@ -68,12 +68,12 @@ fn check_import(
         .exports
         .iter()
         .filter(|export| matches!(export.kind, ExportKind::Service { .. }) == is_service)
-        .filter(|export| is_subset(import.theirs.as_bytes(), export.subject.as_bytes()))
+        .filter(|export| is_subset(import.export_subject.as_bytes(), export.subject.as_bytes()))
         .peekable();
     if exports.peek().is_none() {
         return Err("which has no such export");
     }
-    match exports.any(|export| is_open_to(export, &account.name, &import.theirs)) {
+    match exports.any(|export| is_open_to(export, &account.name, &import.export_subject)) {
         true => Ok(()),
         false => Err("which does not export it to this account"),
     }
@@ -91,9 +91,11 @@ fn duplicates(account: &AccountConfig) -> impl Iterator<Item = &Import> {
     let is_same = |one: &Import, other: &Import| {
         one.account == other.account
             && match (&one.kind, &other.kind) {
-                (ImportKind::Service { .. }, ImportKind::Service { .. }) => one.ours == other.ours,
+                (ImportKind::Service { .. }, ImportKind::Service { .. }) => {
+                    one.local_subject == other.local_subject
+                }
                 (ImportKind::Stream { .. }, ImportKind::Stream { .. }) => {
-                    one.theirs == other.theirs
+                    one.export_subject == other.export_subject
                 }
                 _ => false,
             }
@@ -121,13 +123,14 @@ impl Step<'_> {
     /// alone.
     fn leads_to(&self, other: &Step<'_>) -> bool {
         let is_service = |import: &Import| matches!(import.kind, ImportKind::Service { .. });
-        let theirs = self.import.theirs.as_bytes();
-        let goes_on = |subject: &[u8]| intersect(subject, other.import.ours.as_bytes()).is_some();
+        let export_subject = self.import.export_subject.as_bytes();
+        let goes_on =
+            |subject: &[u8]| intersect(subject, other.import.local_subject.as_bytes()).is_some();
         self.import.account == other.account.name
             && is_service(self.import) == is_service(other.import)
-            && (goes_on(theirs)
+            && (goes_on(export_subject)
                 || is_service(self.import)
-                    && mapped(other.account, theirs).any(|subject| goes_on(&subject)))
+                    && mapped(other.account, export_subject).any(|subject| goes_on(&subject)))
     }
 }
 
@@ -137,7 +140,7 @@ fn mapped<'a>(account: &'a AccountConfig, pattern: &'a [u8]) -> impl Iterator<It
         let source = intersect(pattern, mapping.subject.as_bytes());
         let in_clusters = mapping.clusters.iter().flat_map(|(_, ways)| ways);
         let ways = mapping.destinations.iter().chain(in_clusters);
-        ways.filter_map(move |way| Some(way.transform.applied_to_pattern(source.as_deref()?)))
+        ways.filter_map(move |way| Some(way.transform.apply_to_pattern(source.as_deref()?)))
     })
 }
 

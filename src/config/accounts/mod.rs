@@ -178,9 +178,9 @@ pub struct Import {
     /// Who offers it.
     pub account: String,
     /// The subject there, wildcards included.
-    pub theirs: String,
+    pub export_subject: String,
     /// The subject here, wildcards included.
-    pub ours: String,
+    pub local_subject: String,
 }
 
 /// Messages or answers.

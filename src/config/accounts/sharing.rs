@@ -334,27 +334,29 @@ impl WrittenImport {
             (None, Some(source)) => (false, source),
             _ => return Err("an import needs either \"stream\" or \"service\"".into()),
         };
-        let (Some(account), Some(theirs)) = (source.account, source.subject) else {
+        let (Some(account), Some(export_subject)) = (source.account, source.subject) else {
             return Err("an import needs \"account\" and \"subject\"".into());
         };
-        let ours = match (self.prefix, self.to) {
+        let local_subject = match (self.prefix, self.to) {
             (Some(_), Some(_)) => {
                 return Err("an import has either \"prefix\" or \"to\"".into());
             }
             (Some(_), None) if !is_stream => {
                 return Err("\"prefix\" belongs to streams; write \"to\" for a service".into());
             }
-            (Some(prefix), None) => format!("{}.{theirs}", prefix.trim_end_matches('.')),
-            (None, to) => to.unwrap_or_else(|| theirs.clone()),
+            (Some(prefix), None) => format!("{}.{export_subject}", prefix.trim_end_matches('.')),
+            (None, to) => to.unwrap_or_else(|| export_subject.clone()),
         };
-        let (kind, ours) = connect(&theirs, &ours, is_stream, self.share)
-            .map_err(|error| format!("import of {theirs:?} from account {account:?}: {error}"))?;
+        let (kind, local_subject) = connect(&export_subject, &local_subject, is_stream, self.share)
+            .map_err(|error| {
+                format!("import of {export_subject:?} from account {account:?}: {error}")
+            })?;
         Ok(Import {
             position: node.position.clone(),
             kind,
             account,
-            theirs,
-            ours,
+            export_subject,
+            local_subject,
         })
     }
 }
@@ -362,26 +364,29 @@ impl WrittenImport {
 /// How the subjects of both accounts become each other's, and the subject here
 /// with `*` for what stands for a wildcard there.
 fn connect(
-    theirs: &str,
-    ours: &str,
+    export_subject: &str,
+    local_subject: &str,
     is_stream: bool,
     share: bool,
 ) -> Result<(ImportKind, String), TransformError> {
-    if !is_stream && !is_wildcard(theirs.as_bytes()) {
+    if !is_stream && !is_wildcard(export_subject.as_bytes()) {
         // Any request here is the same request there.
-        let request = Transform::new(ours, theirs)?;
-        return Ok((ImportKind::Service { request, share }, ours.to_owned()));
+        let request = Transform::new(local_subject, export_subject)?;
+        return Ok((
+            ImportKind::Service { request, share },
+            local_subject.to_owned(),
+        ));
     }
-    let subjects = Renaming::new(theirs, ours)?;
-    let ours = subjects.ours.clone();
+    let subjects = Renaming::new(export_subject, local_subject)?;
+    let local_subject = subjects.local_subject.clone();
     let kind = match is_stream {
         true => ImportKind::Stream { subjects },
         false => ImportKind::Service {
-            request: subjects.back,
+            request: subjects.to_export,
             share,
         },
     };
-    Ok((kind, ours))
+    Ok((kind, local_subject))
 }
 
 /// Account and subject of what is imported, also if one of them is missing.

@@ -218,9 +218,13 @@ fn exports_are_checked() {
 /// The error names everybody on the way.
 #[test]
 fn nothing_is_imported_in_a_circle() {
-    let account = |name: &str, from: &str, kind: &str, theirs: &str, ours: &str| {
+    let account = |name: &str,
+                   from: &str,
+                   kind: &str,
+                   export_subject: &str,
+                   local_subject: &str| {
         format!(
-            "{name} {{ exports: [ {{ {kind}: \">\" }} ], imports: [ {{ {kind}: {{ account: {from}, subject: \"{theirs}\" }}, to: \"{ours}\" }} ] }}"
+            "{name} {{ exports: [ {{ {kind}: \">\" }} ], imports: [ {{ {kind}: {{ account: {from}, subject: \"{export_subject}\" }}, to: \"{local_subject}\" }} ] }}"
         )
     };
     for kind in ["stream", "service"] {

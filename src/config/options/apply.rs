@@ -222,11 +222,11 @@ impl Reading {
             && authorization.users.iter().all(of_system)
             && !self.options.no_system_account
             && self.options.accounts.len() == 1;
-        let admits_strangers = only_system
+        let admits_unauthenticated = only_system
             && authorization.no_auth_user.is_none()
             && !self.decided.contains_key("authorization");
         let maps = self.options.tls.as_ref().is_some_and(|tls| tls.map);
-        self.options.authorization.admits_strangers = admits_strangers;
+        self.options.authorization.admits_unauthenticated = admits_unauthenticated;
         self.options.authorization.maps_certificates = maps;
         let position = self.decided_at(["authorization", "no_auth_user"]);
         for text in errors {

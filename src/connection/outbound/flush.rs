@@ -80,10 +80,10 @@ impl Connection {
             state.note_written(&written, &self.outbound.sent);
             if written.progressed {
                 let now = MonotonicMicros::now();
-                state.last_progress = now.clock();
+                state.last_progress = now.millis();
                 if !since.is_none() {
                     let micros = since.micros_until(now);
-                    state.worst.note(now, micros);
+                    state.worst.record(now, micros);
                     let series = self.series.load(Ordering::Relaxed);
                     buffers.metrics.record_latency(series, micros);
                 }

@@ -27,7 +27,7 @@ use crate::telemetry::{
     latency::{Peak, Worst},
     loss::Loss,
     producers::Producers,
-    slow::{SocketFigures, SubjectShare},
+    slow::{SocketStats, SubjectShare},
 };
 pub use appender::{Appender, CONGESTED_BYTES};
 use queue::Queue;
@@ -161,7 +161,7 @@ impl Outbound {
     }
 
     /// What the system says of the socket, if it is still there.
-    pub fn socket_figures(&self) -> Option<SocketFigures> {
+    pub fn socket_figures(&self) -> Option<SocketStats> {
         let stream = self.state.lock().stream.clone()?;
         tcp_info::read(&stream)
     }

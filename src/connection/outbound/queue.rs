@@ -23,7 +23,7 @@ use crate::{
     },
     telemetry::{
         MonotonicMicros,
-        held::{allocated, shown_bytes},
+        pool::{allocated, shorten_bytes},
         slow::SubjectShare,
     },
 };
@@ -205,7 +205,7 @@ impl Queue {
         shares
             .into_iter()
             .map(|(subject, (msgs, bytes))| SubjectShare {
-                subject: shown_bytes(subject),
+                subject: shorten_bytes(subject),
                 msgs: scaled(msgs).max(1),
                 bytes: scaled(bytes),
             })

@@ -58,7 +58,7 @@ fn detail(monitor: &Monitor, account: &Account) -> AccountDetail {
         connections_elsewhere: account
             .limits()
             .max_connections
-            .map(|_| account.elsewhere() as u64),
+            .map(|_| account.remote_connections() as u64),
         subscriptions: stats.num_subscriptions,
         name_tag: account.name.clone(),
         mappings: config.map(mappings).unwrap_or_default(),
@@ -170,14 +170,14 @@ fn imports(config: &AccountConfig) -> Vec<AccountImport> {
     imports
         .map(|import| {
             let (to, share) = match &import.kind {
-                ImportKind::Service { share, .. } => (import.ours.clone(), *share),
+                ImportKind::Service { share, .. } => (import.local_subject.clone(), *share),
                 ImportKind::Stream { .. } => (String::new(), false),
             };
             AccountImport {
-                subject: import.theirs.clone(),
+                subject: import.export_subject.clone(),
                 account: import.account.clone(),
                 to,
-                local_subject: import.ours.clone(),
+                local_subject: import.local_subject.clone(),
                 kind: import.kind.name().into(),
                 share,
                 ..AccountImport::default()

@@ -50,10 +50,10 @@ pub fn stat(account: &Account, totals: AccountTotals) -> AccountStat {
     // As with nats-server, messages of a stream are sent by the account that exports
     // it, and what went over routes is in both.
     let traffic = &totals.traffic;
-    let lent = account.lent();
+    let exported_traffic = account.exported_traffic();
     let sent = (
-        traffic.own_msgs.saturating_add(lent.0),
-        traffic.own_bytes.saturating_add(lent.1),
+        traffic.own_msgs.saturating_add(exported_traffic.0),
+        traffic.own_bytes.saturating_add(exported_traffic.1),
     );
     let data = |msgs: u64, bytes: u64, over_routes: &MessageTotals| {
         let routes = over_routes.value();

@@ -100,15 +100,18 @@ fn members(cluster: &Cluster) -> Vec<ClusterMember> {
                     view: Some(view), ..
                 }) => {
                     // Looked up once for every cell of the row.
-                    let sights: HashMap<&str, _> =
-                        view.sees.iter().map(|sight| (&*sight.id, sight)).collect();
+                    let sights: HashMap<&str, _> = view
+                        .routes
+                        .iter()
+                        .map(|route| (&*route.id, route))
+                        .collect();
                     row(&all, seer, |seen| {
-                        let sight = sights.get(&*seen.id)?;
+                        let route = sights.get(&*seen.id)?;
                         Some(PeerRoute {
                             connected: true,
-                            configured: sight.configured,
-                            rtt: sight.rtt.map(|rtt| rtt.as_secs_f64()),
-                            pending: sight.pending,
+                            configured: route.configured,
+                            rtt: route.rtt.map(|rtt| rtt.as_secs_f64()),
+                            pending: route.pending,
                             ..PeerRoute::default()
                         })
                     })
@@ -127,14 +130,14 @@ fn members(cluster: &Cluster) -> Vec<ClusterMember> {
 fn row(
     all: &[ClusterMember],
     seer: &ClusterMember,
-    sight: impl Fn(&ClusterMember) -> Option<PeerRoute>,
+    route: impl Fn(&ClusterMember) -> Option<PeerRoute>,
 ) -> Vec<PeerRoute> {
     let others = all.iter().filter(|seen| !std::ptr::eq(*seen, seer));
     others
         .map(|seen| PeerRoute {
             id: seen.id.clone(),
             name: seen.name.clone(),
-            ..sight(seen).unwrap_or_default()
+            ..route(seen).unwrap_or_default()
         })
         .collect()
 }
@@ -175,7 +178,7 @@ fn known(member: &Member, dial_error: &str) -> ClusterMember {
         connected: member.connected,
         leaving: member.leaving,
         since: rfc3339(member.since.time_of_day()),
-        last_seen: rfc3339(member.last_heard.time_of_day()),
+        last_seen: rfc3339(member.last_received.time_of_day()),
         error: match (dial_error, lost_by) {
             ("", Some(reason)) => reason.to_string(),
             _ => dial_error.to_owned(),

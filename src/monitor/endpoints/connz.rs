@@ -244,7 +244,7 @@ impl Writer<'_> {
                 info
             }
             Candidate::Closed(closed) => {
-                let mut info = self.common(closed.last.clone(), closed.stop.clock());
+                let mut info = self.common(closed.last.clone(), closed.stop.millis());
                 if self.request.auth {
                     // As `account` above, where the global one is left out.
                     info.name_tag.clone_from(&info.account);
@@ -273,7 +273,7 @@ impl Writer<'_> {
             start: rfc3339(self.wall_clock.at_micros(view.start)),
             last_activity: rfc3339(last_active),
             rtt: round_trip(view.rtt.unwrap_or_default()),
-            uptime: uptime(view.start.clock().until(now)),
+            uptime: uptime(view.start.millis().until(now)),
             idle: uptime(view.last_activity.until(now)),
             pending_bytes: view.pending,
             in_msgs: view.traffic.in_msgs,

@@ -111,7 +111,7 @@ impl Candidate {
     fn age_ms(&self, now: MonotonicMillis) -> u64 {
         match self {
             Self::Closed(closed) => closed.last.start.micros_until(closed.stop) / 1000,
-            Self::Open(connection) => now.0.saturating_sub(connection.start.clock().0),
+            Self::Open(connection) => now.0.saturating_sub(connection.start.millis().0),
         }
     }
 
@@ -125,7 +125,7 @@ impl Candidate {
     fn idle_ms(&self, now: MonotonicMillis) -> u64 {
         match self {
             Self::Closed(closed) => {
-                let idle = closed.last.last_activity.until(closed.stop.clock());
+                let idle = closed.last.last_activity.until(closed.stop.millis());
                 u64::try_from(idle.as_millis()).unwrap_or(u64::MAX)
             }
             Self::Open(connection) => now.0.saturating_sub(connection.last_activity().0),

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     delivery::remote::RemoteInterest,
-    route::{Origin, Route, permissions_told},
+    route::{Origin, Route, permissions_json},
     sublist::Entry,
     telemetry::{MonotonicMillis, WallClock},
 };
@@ -49,8 +49,8 @@ fn list(monitor: &Monitor, subscriptions: Listing) -> Routez {
         server_id: server.id.clone(),
         server_name: server.name.clone(),
         now: monitor.now_text(),
-        import: permissions_told(&limits.publish),
-        export: permissions_told(&limits.subscribe),
+        import: permissions_json(&limits.publish),
+        export: permissions_json(&limits.subscribe),
         num_routes: routes.len(),
         routes,
     }
@@ -62,7 +62,7 @@ fn entry(route: &Route, subscriptions: Listing, left: &mut usize) -> RouteInfo {
     let mut info = RouteInfo {
         rid: view.cid,
         remote_id: route.remote_id.clone(),
-        remote_name: route.told_name(),
+        remote_name: route.announced_name(),
         remote_version: view.identity.version.clone(),
         did_solicit: route.origin != Origin::Accepted,
         is_configured: route.is_configured(),
@@ -71,7 +71,7 @@ fn entry(route: &Route, subscriptions: Listing, left: &mut usize) -> RouteInfo {
         start: rfc3339(view.start.time_of_day()),
         last_activity: rfc3339(view.last_active(WallClock::read())),
         rtt: view.rtt.map(round_trip).unwrap_or_default(),
-        uptime: uptime(view.start.clock().age()),
+        uptime: uptime(view.start.millis().age()),
         idle: uptime(view.last_activity.until(MonotonicMillis::now())),
         pending_size: signed(view.pending),
         in_msgs: signed(view.traffic.in_msgs),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use monitor_client::{Feeder, Incident, PendingSample, Slowz, StalledPublisher, SubjectBytes};
+use monitor_client::{Incident, PendingSample, Producer, Slowz, StalledPublisher, SubjectBytes};
 
 use super::{super::Monitor, page::Page, query::Query, refusal::Refusal, time_text::rfc3339};
 use crate::telemetry::{
@@ -72,7 +72,7 @@ fn info(incident: &slow::Incident, now: MonotonicMillis) -> Incident {
         publishers: publishers
             .clone()
             .filter(|known| known.bytes > 0)
-            .map(|known| Feeder {
+            .map(|known| Producer {
                 cid: known.cid,
                 name: known.who.clone(),
                 bytes: known.bytes,

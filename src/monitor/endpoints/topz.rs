@@ -216,7 +216,7 @@ impl Held {
 fn opened_within(broker: &Broker, connection: &Connection, window: Window) -> bool {
     let age = connection
         .start
-        .clock()
+        .millis()
         .until(MonotonicMillis::now())
         .as_secs_f64();
     window == Window::Start || age <= broker.telemetry.loads.seconds(window)

@@ -13,7 +13,7 @@ use crate::{
     connection::tls_listener::TlsListener,
     security::{
         options::DEFAULT_TIMEOUT,
-        validity::{Term, Validity},
+        validity::{Validity, ValidityPeriod},
     },
     server::Server,
     telemetry::{
@@ -186,10 +186,10 @@ fn tls_block(tls: &TlsListener, revoked_closed: u64) -> (Option<String>, TlsVarz
     let handshakes = tls.view();
     let failed = handshakes.failed.iter();
     let now = Utc::now();
-    let name = |term: &Term| term.name.clone();
-    let end = |term: &Term| time_text::rfc3339(term.until);
+    let name = |period: &ValidityPeriod| period.name.clone();
+    let end = |period: &ValidityPeriod| time_text::rfc3339(period.until);
     // Four digits are ten seconds; 0 has no sign.
-    let days_left = |term: &Term| (term.days_left(now) * 1e4).round() / 1e4 + 0.0;
+    let days_left = |period: &ValidityPeriod| (period.days_left(now) * 1e4).round() / 1e4 + 0.0;
     let gaps = material.gaps.iter();
     let block = TlsVarz {
         cert_name: certificate.as_ref().map(name),

@@ -143,7 +143,10 @@ async fn accept<L: Listener>(monitor: &Arc<Monitor>, listener: &L, places: &Arc<
             Ok((stream, source, listener)) => {
                 failures.end();
                 let open = OpenSocket::new();
-                if !Port::Monitoring.finds_room(&stream, &open, places).await {
+                if !Port::Monitoring
+                    .has_free_descriptor(&stream, &open, places)
+                    .await
+                {
                     places.refuse();
                     let text = "Refused a monitoring connection: no file descriptor is left";
                     warn_of(monitor, listener, text.into());
@@ -216,7 +219,7 @@ async fn serve_tcp(
 fn warn_of(monitor: &Monitor, listener: MonitorListener, text: String) {
     let told = monitor
         .sent_away
-        .tell(MonotonicMillis::now(), text, "connections");
+        .throttle(MonotonicMillis::now(), text, "connections");
     if let Some(text) = told {
         warn!("{listener} - {text}");
     }

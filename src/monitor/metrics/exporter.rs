@@ -231,7 +231,7 @@ impl Metrics {
             ("connz_rtt", view.rtt.unwrap_or_default().as_micros() as f64),
             (
                 "connz_uptime",
-                view.start.clock().until(now).as_millis() as f64,
+                view.start.millis().until(now).as_millis() as f64,
             ),
             ("connz_idle", last_activity.until(now).as_millis() as f64),
         ] {

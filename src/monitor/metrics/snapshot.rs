@@ -251,7 +251,7 @@ impl Snapshot {
                 .map(|(listener, tls)| (listener, tls.view().times))
                 .collect(),
             places: places(server),
-            passwords: server.password_look(),
+            passwords: server.password_queue_state(),
             accounts,
             subscriptions,
             account_subscriptions,

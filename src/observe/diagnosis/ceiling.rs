@@ -8,7 +8,7 @@ use crate::{
     broker::memory,
     config::Diagnosis,
     observe::sample::Sample,
-    security::validity::{Term, Validity},
+    security::validity::{Validity, ValidityPeriod},
     server::Server,
     telemetry::process,
 };
@@ -145,13 +145,13 @@ const MEASURES: [(CeilingKind, Measure); 9] = [
 ];
 
 /// How much of the validity that ends first has passed.
-fn validity(server: &Server, term: fn(&Validity) -> &Option<Term>) -> Option<Reading> {
+fn validity(server: &Server, period: fn(&Validity) -> &Option<ValidityPeriod>) -> Option<Reading> {
     let listeners = server.tls_listeners().into_iter();
-    let terms = listeners.filter_map(|(_, tls)| term(&tls.store.current().validity).clone());
-    let term = terms.min_by_key(|term| term.until)?;
-    let passed = (Utc::now() - term.from).as_seconds_f64();
-    let reading = Reading::of(passed, (term.until - term.from).as_seconds_f64())?;
-    let holder = Some((term.name, 0));
+    let terms = listeners.filter_map(|(_, tls)| period(&tls.store.current().validity).clone());
+    let period = terms.min_by_key(|period| period.until)?;
+    let passed = (Utc::now() - period.from).as_seconds_f64();
+    let reading = Reading::of(passed, (period.until - period.from).as_seconds_f64())?;
+    let holder = Some((period.name, 0));
     Some(Reading { holder, ..reading })
 }
 

@@ -61,7 +61,7 @@ pub(super) struct History {
     /// Requests refused because too many replies are waited for, by account.
     pub(super) replies_full: Recent,
     /// Messages not taken through an import, so that they come to an end, by account.
-    pub(super) cut_paths: Recent,
+    pub(super) pruned_paths: Recent,
     cut_paths_seen: HashMap<String, u64>,
     /// What was not kept, by table.
     pub(super) full_tables: Recent,
@@ -125,7 +125,7 @@ impl History {
             &mut self.large,
             &mut self.no_interest,
             &mut self.replies_full,
-            &mut self.cut_paths,
+            &mut self.pruned_paths,
             &mut self.full_tables,
         ] {
             recent.expire(sample.at, thresholds.incident_window);
@@ -165,7 +165,7 @@ impl History {
             &self.large,
             &self.no_interest,
             &self.replies_full,
-            &self.cut_paths,
+            &self.pruned_paths,
             &self.full_tables,
         ];
         all.iter().map(|recent| recent.memory()).sum()
@@ -258,7 +258,7 @@ impl History {
     fn add_cut_paths(&mut self, server: &Server, now: MonotonicMillis) {
         let mut seen = HashMap::new();
         for account in server.broker.accounts.all() {
-            let cut = account.cut_paths();
+            let cut = account.pruned_paths();
             let before = self.cut_paths_seen.get(&account.name).copied();
             // Another account of the name after a reload begins anew.
             let times = cut.checked_sub(before.unwrap_or(0)).unwrap_or(cut);
@@ -267,7 +267,7 @@ impl History {
                     times,
                     ..once(0, 0)
                 };
-                self.cut_paths.add(now, account.name.clone(), count);
+                self.pruned_paths.add(now, account.name.clone(), count);
             }
             seen.insert(account.name.clone(), cut);
         }
@@ -295,7 +295,7 @@ impl History {
                 let seen = self.handshakes_seen.insert((index, cause), count);
                 // Another listener after a reload begins anew.
                 let times = count.checked_sub(seen.unwrap_or(0)).unwrap_or(count);
-                if times > 0 && cause.is_trouble() {
+                if times > 0 && cause.is_fault() {
                     let count = Count {
                         times,
                         ..once(0, 0)

@@ -13,7 +13,7 @@ use crate::{
     observe::sample::{Holder, Sample},
     security::responses,
     server::Server,
-    telemetry::{held::Pool, metrics},
+    telemetry::{metrics, pool::Pool},
 };
 
 /// Connections that are named.

@@ -7,7 +7,7 @@ use std::{
 
 use crate::telemetry::{
     MonotonicMillis,
-    held::{allocated, shown_within},
+    pool::{allocated, shorten_to},
     tally::Count,
 };
 
@@ -36,7 +36,7 @@ impl Recent {
         }
         let subject = match subject.len() <= SUBJECT_LEN_MAX {
             true => subject,
-            false => shown_within(&subject, SUBJECT_LEN_MAX).into_owned(),
+            false => shorten_to(&subject, SUBJECT_LEN_MAX).into_owned(),
         };
         self.0.push_back((now, subject, count));
     }

@@ -1,8 +1,8 @@
-//! Who a peer is: the one place where that is decided.
+//! Decides who a peer is; nothing else does.
 //!
-//! A session offers what its peer showed ([`LoginAttempt`]) and gets a [`Login`], a
-//! [`Refusal`], or a [`PasswordCheck`](super::verdict::PasswordCheck) that takes too long for a thread that
-//! serves others.
+//! A session passes what its peer sent ([`LoginAttempt`]) and gets a [`Login`], a [`Refusal`], or a
+//! [`PasswordCheck`](super::verdict::PasswordCheck) that takes too long for a thread that serves
+//! connections.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ use super::{
     certificate::PeerCertificate,
     guest::Guest,
     mapping::Mapping,
-    permissions::Names,
+    permissions::TemplateValues,
     refusal::Refusal,
     secret::Secret,
     users::{Authorization, ConnectionType, GLOBAL_ACCOUNT, Proof, SoleLogin, User},
@@ -22,47 +22,47 @@ use super::{
 };
 use crate::protocol::connect::Credentials;
 
-/// All that a peer offers for a login.
+/// Everything a peer sent to log in.
 #[derive(Clone, Copy, Debug)]
 pub struct LoginAttempt<'a> {
-    /// What it said in CONNECT.
+    /// The credentials in CONNECT.
     pub credentials: &'a Credentials,
     /// How it is connected.
     pub connection_type: ConnectionType,
     /// Its certificate, if the handshake verified one.
     pub certificate: Option<&'a PeerCertificate>,
-    /// What it was given to sign; empty if nothing.
+    /// The nonce it had to sign; empty if there was none.
     pub nonce: &'a str,
-    /// The [`Login::proof`] that it was let in with, when it is asked again who
-    /// it is; 0 before. What was proved once is not compared again.
+    /// The [`Login::proof`] of its present login, when a reload checks it again; 0 at the first
+    /// login. What was proved before is not compared again.
     pub proved: u64,
 }
 
-/// Whom the operator lets in, ready to be asked.
+/// The users and other logins that are configured, indexed for look-up.
 pub struct Authentication {
     users: HashMap<String, User>,
     sole: Option<SoleLogin>,
     no_auth_user: Option<String>,
-    admits_strangers: bool,
-    /// Some users have keys.
+    admits_unauthenticated: bool,
+    /// Whether some users have keys.
     has_keys: bool,
-    /// Finds users by their certificates, where these tell who they are.
+    /// Finds users by certificate, if `verify_and_map` is set.
     mapping: Option<Mapping>,
-    /// Some user's password is a hash, so that comparing takes long.
+    /// Whether some user's password is a hash, so that comparing takes long.
     has_hashes: bool,
 }
 
 impl Authentication {
-    /// Lets in whom the operator wrote down. User names must be unique.
+    /// Indexes the configured users. Their names must be unique.
     pub fn new(authorization: &Authorization) -> Self {
         let users = &authorization.users;
         let maps = authorization.maps_certificates;
         let with_password = || users.iter().filter(|user| user.password().is_some());
-        // Without such users nats-server does not look at certificates.
+        // Without users that have passwords, nats-server does not map certificates.
         let mapping = (maps && with_password().next().is_some())
             .then(|| Mapping::new(with_password().map(|user| &*user.name)));
         Self {
-            admits_strangers: authorization.admits_strangers,
+            admits_unauthenticated: authorization.admits_unauthenticated,
             users: users
                 .iter()
                 .map(|user| (user.name.clone(), user.clone()))
@@ -77,24 +77,24 @@ impl Authentication {
         }
     }
 
-    /// Whether anybody has to log in.
+    /// Whether clients must log in.
     pub fn is_required(&self) -> bool {
         !self.users.is_empty() || self.sole.is_some()
     }
 
-    /// Whether clients are given a nonce to sign.
+    /// Whether clients get a nonce to sign.
     pub fn needs_nonce(&self) -> bool {
         self.has_keys
     }
 
-    /// Whether INFO asks clients for a login: not where they are taken for a user
-    /// who show nothing.
+    /// Whether INFO says that a login is required: not if clients without credentials become a
+    /// user.
     pub fn asks_for_login(&self) -> bool {
         self.is_required() && self.no_auth_user.is_none()
     }
 
-    /// What a client may do that shows nothing; `None` if it is not let in, or only
-    /// by a certificate that tells who it is.
+    /// What a client without credentials may do; `None` if it is refused, or identified by its
+    /// certificate.
     pub fn guest(&self) -> Option<Guest> {
         let user = self.no_auth_user.as_ref();
         if let Some(user) = user.and_then(|name| self.users.get(name)) {
@@ -112,17 +112,17 @@ impl Authentication {
         })
     }
 
-    /// Whether a client without credentials gets in nevertheless.
+    /// Whether a client without credentials is accepted.
     pub fn admits_without_credentials(&self) -> bool {
-        !self.is_required() || self.no_auth_user.is_some() || self.admits_strangers
+        !self.is_required() || self.no_auth_user.is_some() || self.admits_unauthenticated
     }
 
-    /// Who the peer is that offers this. Nothing else decides that.
+    /// Decides who the peer of this attempt is.
     pub fn identify(&self, attempt: &LoginAttempt<'_>) -> Verdict {
         let credentials = attempt.credentials;
         if !self.is_required() {
             return Verdict::Accept(Login {
-                user: credentials.shown_user().to_owned(),
+                user: credentials.display_user().to_owned(),
                 account: GLOBAL_ACCOUNT.to_owned(),
                 proof: 0,
                 permissions: None,
@@ -131,7 +131,7 @@ impl Authentication {
         let no_auth_user = self.no_auth_user.as_ref();
         let no_auth_user = no_auth_user
             .and_then(|name| self.users.get(name))
-            .filter(|_| credentials.are_empty());
+            .filter(|_| credentials.is_empty());
         if self.has_keys && !credentials.nkey.is_empty() {
             return self.identify_key(attempt);
         }
@@ -144,7 +144,7 @@ impl Authentication {
         if let Some(user) = no_auth_user {
             return self.admitted_as_guest(user, attempt);
         }
-        if credentials.are_empty() && self.admits_strangers {
+        if credentials.is_empty() && self.admits_unauthenticated {
             return Verdict::Accept(Login {
                 user: String::new(),
                 account: GLOBAL_ACCOUNT.to_owned(),
@@ -159,7 +159,7 @@ impl Authentication {
         self.identify_sole(attempt)
     }
 
-    /// Somebody who offers a key.
+    /// A client that sent a key.
     fn identify_key(&self, attempt: &LoginAttempt<'_>) -> Verdict {
         let Credentials {
             nkey, signature, ..
@@ -168,34 +168,34 @@ impl Authentication {
         let Some((user, Proof::Key(key))) = user.map(|user| (user, &user.proof)) else {
             return Verdict::Refuse(Refusal::UnknownKey);
         };
-        // Whom everybody is needs to prove nothing.
+        // The user that clients without credentials become needs no proof.
         if self.no_auth_user.as_ref() == Some(nkey) {
             return self.admitted_as_guest(user, attempt);
         }
-        if attempt.proved != number(&user.proof) {
+        if attempt.proved != proof_number(&user.proof) {
             if signature.is_empty() || attempt.nonce.is_empty() {
                 return Verdict::Refuse(Refusal::NoSignature);
             }
-            if !key.signed(attempt.nonce.as_bytes(), signature) {
+            if !key.verify(attempt.nonce.as_bytes(), signature) {
                 return Verdict::Refuse(Refusal::WrongSignature);
             }
         }
         self.admitted(user, attempt)
     }
 
-    /// Somebody whose certificate tells who it is. A user with a password has to
-    /// know that too.
+    /// A client that is identified by its certificate. If the user has a password, that is required
+    /// as well.
     fn identify_certificate(&self, mapping: &Mapping, attempt: &LoginAttempt<'_>) -> Verdict {
         let Some(certificate) = attempt.certificate else {
             return Verdict::Refuse(Refusal::NoCertificate);
         };
-        let may_be = |name: &str| {
+        let is_allowed = |name: &str| {
             let user = self.users.get(name);
             user.is_some_and(|user| user.password().is_some() && may_connect(user, attempt))
         };
-        match mapping.find(certificate, may_be) {
+        match mapping.find(certificate, is_allowed) {
             Some(name) => self.identify_user(self.users.get(&name), attempt),
-            // It would be somebody if it had come in another way.
+            // It would be a user if it had connected in another way.
             None if mapping
                 .find(certificate, |name| self.users.contains_key(name))
                 .is_some() =>
@@ -206,7 +206,7 @@ impl Authentication {
         }
     }
 
-    /// The login of somebody who is taken for a user and has proved nothing.
+    /// The login of a client that counts as a user without having proved it.
     fn admitted_as_guest(&self, user: &User, attempt: &LoginAttempt<'_>) -> Verdict {
         match self.admit(user, attempt) {
             Ok(login) => Verdict::Accept(Login { proof: 0, ..login }),
@@ -214,7 +214,7 @@ impl Authentication {
         }
     }
 
-    /// The login of a user who has proved it.
+    /// The login of a user that proved who it is.
     fn admitted(&self, user: &User, attempt: &LoginAttempt<'_>) -> Verdict {
         match self.admit(user, attempt) {
             Ok(login) => Verdict::Accept(login),
@@ -222,13 +222,13 @@ impl Authentication {
         }
     }
 
-    /// Somebody who says to be `user`, if there is such a user.
+    /// A client that sent a user's name, whether that user exists or not.
     fn identify_user(&self, user: Option<&User>, attempt: &LoginAttempt<'_>) -> Verdict {
         let known = user.and_then(|user| Some((user, user.password()?)));
         let Some((user, secret)) = known else {
             return refuse_unknown(attempt.credentials, self.has_hashes);
         };
-        if attempt.proved == number(&user.proof) {
+        if attempt.proved == proof_number(&user.proof) {
             return self.admitted(user, attempt);
         }
         compare(
@@ -239,12 +239,12 @@ impl Authentication {
         )
     }
 
-    /// What becomes of the user once it is proved.
+    /// The login of the user once it has proved who it is.
     fn admit(&self, user: &User, attempt: &LoginAttempt<'_>) -> Result<Login, Refusal> {
         if !may_connect(user, attempt) {
             return Err(Refusal::ConnectionType);
         }
-        let names = Names {
+        let names = TemplateValues {
             user: &user.name,
             certname: attempt
                 .certificate
@@ -257,7 +257,7 @@ impl Authentication {
         Ok(Login {
             user: user.name.clone(),
             account: user.account.clone(),
-            proof: number(&user.proof),
+            proof: proof_number(&user.proof),
             permissions: permissions
                 .transpose()
                 .map_err(Refusal::Name)?
@@ -265,7 +265,7 @@ impl Authentication {
         })
     }
 
-    /// Somebody who is the one user, or knows the token.
+    /// A client that sent the single user's name, or the token.
     fn identify_sole(&self, attempt: &LoginAttempt<'_>) -> Verdict {
         let credentials = attempt.credentials;
         let nothing = match credentials.has_jwt {
@@ -287,18 +287,18 @@ impl Authentication {
                 return refuse_unknown(credentials, password.is_hash());
             }
         };
-        let wrong = match credentials.are_empty() {
+        let wrong = match credentials.is_empty() {
             true => nothing,
             false => wrong,
         };
         let user = match sole {
             SoleLogin::User { name, .. } => name,
-            SoleLogin::Token(_) => credentials.shown_user(),
+            SoleLogin::Token(_) => credentials.display_user(),
         };
         let login = Login {
             user: user.to_owned(),
             account: GLOBAL_ACCOUNT.to_owned(),
-            proof: number(sole),
+            proof: proof_number(sole),
             permissions: None,
         };
         if attempt.proved == login.proof {
@@ -308,10 +308,10 @@ impl Authentication {
     }
 }
 
-/// There is no such user. Where there are hashes that takes as long as with a
-/// user, so that guessing names pays nothing.
+/// Refuses an unknown user. If passwords are hashed, this takes as long as for a known user, so
+/// that names cannot be guessed by time.
 fn refuse_unknown(credentials: &Credentials, are_hashes: bool) -> Verdict {
-    let (secret, refusal) = (Secret::nobodys(), Refusal::UnknownUser);
+    let (secret, refusal) = (Secret::dummy(), Refusal::UnknownUser);
     match are_hashes {
         true => {
             let outcome = Err(refusal.clone());
@@ -327,8 +327,8 @@ fn may_connect(user: &User, attempt: &LoginAttempt<'_>) -> bool {
     types.is_empty() || types.contains(&attempt.connection_type)
 }
 
-/// What the operator wrote, as a number that is not 0.
-fn number(written: &impl Hash) -> u64 {
+/// A number other than 0 that identifies a configured secret.
+fn proof_number(written: &impl Hash) -> u64 {
     let mut hasher = DefaultHasher::new();
     written.hash(&mut hasher);
     hasher.finish().max(1)

@@ -20,7 +20,7 @@ fn credentials(user: &str, password: &str, token: &str) -> Credentials {
     }
 }
 
-/// The decision on credentials of a client port, whether it takes long or not.
+/// The decision about the credentials of a client, including a slow comparison.
 fn decide(authorization: &Authorization, credentials: &Credentials) -> Result<Who, Refusal> {
     let authentication = Authentication::new(authorization);
     let verdict = authentication.identify(&LoginAttempt {
@@ -44,10 +44,10 @@ fn login(user: &str, account: &str) -> Result<Who, Refusal> {
     Ok((user.into(), account.into()))
 }
 
-/// Asked again, a hash is compared with only if it is another one, and nothing
-/// else of the user makes it somebody else.
+/// When a login is checked again, a hash is compared only if it has changed; other changes to the
+/// user do not matter.
 #[test]
-fn who_has_proved_it_is_asked_again_only_for_another_secret() {
+fn a_proof_is_valid_until_the_secret_changes() {
     let hash = |password| bcrypt::hash(password, 4).expect("a hash");
     let (first, second) = (hash("p"), hash("p"));
     let shown = credentials("a", "p", "");
@@ -91,10 +91,9 @@ fn who_has_proved_it_is_asked_again_only_for_another_secret() {
     ));
 }
 
-/// Whoever is taken for a user without a proof has proved nothing, once that
-/// user has to log in.
+/// A client that became a user without a proof has proved nothing once that user must log in.
 #[test]
-fn a_guest_has_proved_nothing() {
+fn a_guest_has_no_proof() {
     let key = "UCFIRY65OQE7DFP5KLNS2PF2LVZMUZYJX4OZIEQ36N2IQANUB5XVZ45L";
     let mut with_key = user(key, "");
     with_key.proof = Proof::Key(UserKey::parse(key).expect("a key"));
@@ -132,7 +131,7 @@ fn a_guest_has_proved_nothing() {
 }
 
 #[test]
-fn everybody_is_let_in_where_nobody_is_named() {
+fn without_users_every_client_is_accepted() {
     let open = Authorization::default();
     assert!(!Authentication::new(&open).is_required());
     assert_eq!(decide(&open, &credentials("", "", "")), login("", "$G"));
@@ -143,7 +142,7 @@ fn everybody_is_let_in_where_nobody_is_named() {
 }
 
 #[test]
-fn users_are_let_in_by_their_own_password() {
+fn users_log_in_with_their_own_password() {
     let hash = bcrypt::hash("hashed", 4).expect("a hash");
     let authorization = Authorization {
         users: vec![user("a", "plain"), user("b", &hash), user("open", "")],
@@ -169,7 +168,7 @@ fn users_are_let_in_by_their_own_password() {
 }
 
 #[test]
-fn the_one_user_goes_by_its_own_name() {
+fn the_single_user_needs_its_own_name() {
     let sole = SoleLogin::User {
         name: "u".into(),
         password: Secret::new("p").expect("plain"),
@@ -184,7 +183,7 @@ fn the_one_user_goes_by_its_own_name() {
 }
 
 #[test]
-fn unknown_users_take_as_long_as_known_ones() {
+fn an_unknown_user_takes_as_long_as_a_known_one() {
     let hash = bcrypt::hash("hashed", 4).expect("a hash");
     let of_users = Authorization {
         users: vec![user("a", "plain"), user("b", &hash)],
@@ -213,7 +212,7 @@ fn unknown_users_take_as_long_as_known_ones() {
 }
 
 #[test]
-fn a_token_is_all_that_counts_where_there_is_one() {
+fn a_token_is_the_only_credential_that_counts() {
     let token = Secret::new("t").expect("plain");
     let authorization = Authorization {
         sole: Some(SoleLogin::Token(token)),
@@ -228,7 +227,7 @@ fn a_token_is_all_that_counts_where_there_is_one() {
 }
 
 #[test]
-fn silence_is_the_no_auth_user_and_nothing_else_is() {
+fn only_clients_without_credentials_become_no_auth_user() {
     let mut authorization = Authorization {
         users: vec![user("u", "p")],
         no_auth_user: Some("u".into()),

@@ -33,7 +33,7 @@ use crate::{
     telemetry::{
         MonotonicMillis,
         allocator::{Allocated, Allocator},
-        held::Pool,
+        pool::Pool,
         process,
     },
 };
@@ -107,12 +107,12 @@ impl Housekeeping {
         let telemetry = &broker.telemetry;
         telemetry.churn.tick(&telemetry.events, now);
         for account in broker.accounts.all() {
-            account.replies.forget_late(now);
+            account.replies.remove_expired(now);
         }
         if let Some(cluster) = &self.server.cluster {
-            cluster.have_forgotten_told_anew();
+            cluster.renew_incomplete_routes();
             if round.is_multiple_of(VIEWS_EVERY) {
-                cluster.ask_views();
+                cluster.request_views();
             }
         }
         self.mind_memory();
@@ -140,7 +140,7 @@ impl Housekeeping {
     }
 
     fn read_allocator(&mut self) -> Allocated {
-        let allocated = self.allocator.look();
+        let allocated = self.allocator.sample();
         *self.server.housekeeping.0.lock() = allocated;
         allocated
     }

@@ -1,4 +1,4 @@
-//! What the keys do.
+//! The effects of keys.
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
@@ -8,22 +8,22 @@ use crate::{
     view::View,
 };
 
-/// The longest line that can be typed.
+/// Limit of an input line.
 const INPUT_MAX: usize = 200;
 
 impl App {
-    /// Does what a key asks for. Tells whether something else is wanted now.
+    /// Handles a key. Returns whether other data are needed now.
     pub(crate) fn key(&mut self, key: KeyEvent) -> bool {
         if key.kind == KeyEventKind::Release {
             return false;
         }
-        self.complaint.clear();
+        self.key_error.clear();
         if key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c') {
             self.quit = true;
             return false;
         }
         if self.input.is_some() {
-            return self.typed(key.code);
+            return self.input_key(key.code);
         }
         if self.help {
             self.help = false;
@@ -40,8 +40,8 @@ impl App {
                     return self.go(*view);
                 }
             }
-            KeyCode::Tab => return self.go(self.view.beside(1)),
-            KeyCode::BackTab => return self.go(self.view.beside(View::ALL.len() - 1)),
+            KeyCode::Tab => return self.go(self.view.neighbour(1)),
+            KeyCode::BackTab => return self.go(self.view.neighbour(View::ALL.len() - 1)),
             KeyCode::Up | KeyCode::Char('k') => self.move_cursor(-1),
             KeyCode::Down | KeyCode::Char('j') => self.move_cursor(1),
             KeyCode::PageUp => self.move_cursor(-10),
@@ -148,7 +148,7 @@ impl App {
         }
     }
 
-    fn typed(&mut self, code: KeyCode) -> bool {
+    fn input_key(&mut self, code: KeyCode) -> bool {
         let Some((kind, text)) = &mut self.input else {
             return false;
         };
@@ -163,28 +163,28 @@ impl App {
             KeyCode::Enter => {
                 let (kind, text) = (*kind, text.trim().to_owned());
                 self.input = None;
-                return self.entered(kind, text);
+                return self.apply_input(kind, text);
             }
             _ => {}
         }
         false
     }
 
-    fn entered(&mut self, kind: Input, text: String) -> bool {
+    fn apply_input(&mut self, kind: Input, text: String) -> bool {
         match kind {
             Input::Filter => self.filter = text,
             Input::Limit => match text.parse() {
                 Ok(limit @ 1..=16384) => self.limit = limit,
-                _ => self.complaint = format!("{text}: a number from 1 to 16384"),
+                _ => self.key_error = format!("{text}: a number from 1 to 16384"),
             },
             Input::Sort => match Sort::find(&text) {
                 Some(sort) if sort.closed_only && self.state != "closed" => {
-                    self.complaint = format!("{text}: for closed connections only (c)");
+                    self.key_error = format!("{text}: for closed connections only (c)");
                 }
                 Some(sort) => self.sort = sort,
-                None => self.complaint = format!("unknown order {text:?}"),
+                None => self.key_error = format!("unknown order {text:?}"),
             },
         }
-        self.complaint.is_empty()
+        self.key_error.is_empty()
     }
 }

@@ -1,4 +1,4 @@
-//! Which broker, and how its port is entered.
+//! The address of the broker and the login.
 
 use std::{env, fs, path::PathBuf, time::Duration};
 
@@ -7,10 +7,10 @@ use monitor_client::{Access, Client, Login, Tls};
 
 use super::text;
 
-/// The longest wait for one answer.
+/// Time limit of one request.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// The client, and what the broker is called.
+/// The client, and the broker's name on the screen.
 pub(super) fn client(matches: &ArgMatches) -> Result<(Client, String), String> {
     let url = matches.get_one::<String>("url").map(String::as_str);
     let path = |name: &str| matches.get_one::<PathBuf>(name).cloned();
@@ -46,8 +46,7 @@ fn url_of_parts(matches: &ArgMatches) -> String {
     }
 }
 
-/// Secrets come from files or the environment: arguments are seen by everybody on
-/// the machine.
+/// Secrets come from files or the environment: all users of the machine can see arguments.
 fn login(matches: &ArgMatches) -> Result<Option<Login>, String> {
     let secret = |option: &str, variable: &str| match matches.get_one::<PathBuf>(option) {
         Some(path) => match fs::read_to_string(path) {

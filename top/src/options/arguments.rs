@@ -1,5 +1,5 @@
-//! What the command line may hold: one description that parses, helps and makes the
-//! manual.
+//! The definition of the command line, from which the parser, the help and the manual page are
+//! made.
 
 use std::path::PathBuf;
 
@@ -18,7 +18,7 @@ pub(super) fn command() -> Command {
         .disable_help_flag(true)
         .args(target_args())
         .args(login_args())
-        .args(look_args())
+        .args(view_args())
         .args(report_args())
 }
 
@@ -82,7 +82,7 @@ fn login_args() -> Vec<Arg> {
     ]
 }
 
-fn look_args() -> Vec<Arg> {
+fn view_args() -> Vec<Arg> {
     vec![
         value("delay", "SECONDS")
             .short('d')
@@ -181,7 +181,7 @@ fn after_help() -> String {
     text
 }
 
-/// The manual page, as roff.
+/// The manual page as roff.
 pub(super) fn manual() -> String {
     let mut page = Vec::new();
     let rendered = clap_mangen::Man::new(command().name("midge-top"))

@@ -1,5 +1,4 @@
-//! What has an end: how much of it is used, when it is reached, who holds most; and
-//! what holds the memory.
+//! Resources with a limit: usage, time until the limit, largest holder; and memory by cause.
 
 use monitor_client::{Ceiling, MemoryCause, MemoryHolder};
 use ratatui::{
@@ -9,13 +8,13 @@ use ratatui::{
     text::Line,
 };
 
-use super::table::{self, Column, figure, stretched, words};
+use super::table::{self, Column, number, stretched, words};
 use crate::{
     app::App,
     text::{NOTHING, bytes, duration, exact, percent, short},
 };
 
-/// Cells of the bar of what is used.
+/// Width of the usage bar.
 const BAR: usize = 12;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
@@ -57,8 +56,8 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
     });
 }
 
-/// How urgent it is: by what is used, of validities by what remains, and by when
-/// it ends at this growth.
+/// Severity by usage (for validity periods, by the remaining time) and by the time until the limit
+/// at the present growth.
 fn urgency(ceiling: &Ceiling) -> Option<&'static str> {
     let remains = ceiling.limit - ceiling.used;
     let soon = |seconds: f64| ceiling.exhausted_in.is_some_and(|left| left < seconds);
@@ -72,21 +71,21 @@ fn urgency(ceiling: &Ceiling) -> Option<&'static str> {
     }
 }
 
-/// The columns of the ceilings; the report for pipes has the same.
+/// The columns, also used by the text report.
 pub(crate) fn columns<'a>() -> Vec<Column<'a, Ceiling>> {
     vec![
         words("CEILING", 14, 0, |ceiling: &Ceiling| ceiling.name.clone()),
         words("", BAR as u16, 1, bar),
-        figure("", 5, 0, |ceiling: &Ceiling| {
+        number("", 5, 0, |ceiling: &Ceiling| {
             percent(ceiling.used, ceiling.limit)
         }),
-        figure("USED", 9, 0, |ceiling: &Ceiling| {
+        number("USED", 9, 0, |ceiling: &Ceiling| {
             amount(ceiling, ceiling.used)
         }),
-        figure("LIMIT", 9, 0, |ceiling: &Ceiling| {
+        number("LIMIT", 9, 0, |ceiling: &Ceiling| {
             amount(ceiling, ceiling.limit)
         }),
-        figure("REACHED IN", 10, 0, |ceiling: &Ceiling| {
+        number("REACHED IN", 10, 0, |ceiling: &Ceiling| {
             match ceiling.unit.as_str() {
                 "seconds" => duration((ceiling.limit - ceiling.used).max(0.0)),
                 _ => ceiling
@@ -94,7 +93,7 @@ pub(crate) fn columns<'a>() -> Vec<Column<'a, Ceiling>> {
                     .map_or_else(|| NOTHING.into(), duration),
             }
         }),
-        figure("GROWTH/S", 9, 2, |ceiling: &Ceiling| {
+        number("GROWTH/S", 9, 2, |ceiling: &Ceiling| {
             amount(ceiling, ceiling.growth)
         }),
         stretched("HOLDER", 8, |ceiling: &Ceiling| ceiling.holder.clone()),
@@ -124,21 +123,21 @@ fn causes<'a>() -> Vec<Column<'a, MemoryCause>> {
         stretched("CAUSE", 10, |cause: &MemoryCause| {
             cause.cause.replace('_', " ")
         }),
-        figure("BYTES", 7, 0, |cause: &MemoryCause| {
+        number("BYTES", 7, 0, |cause: &MemoryCause| {
             bytes(cause.bytes as f64)
         }),
-        figure("COUNT", 8, 1, |cause: &MemoryCause| exact(cause.count)),
+        number("COUNT", 8, 1, |cause: &MemoryCause| exact(cause.count)),
     ]
 }
 
 fn holders<'a>() -> Vec<Column<'a, MemoryHolder>> {
     vec![
-        figure("CID", 6, 1, |holder: &MemoryHolder| holder.cid.to_string()),
+        number("CID", 6, 1, |holder: &MemoryHolder| holder.cid.to_string()),
         stretched("HOLDER", 10, |holder: &MemoryHolder| holder.name.clone()),
-        figure("WAITING", 7, 0, |holder: &MemoryHolder| {
+        number("WAITING", 7, 0, |holder: &MemoryHolder| {
             bytes(holder.pending_bytes as f64)
         }),
-        figure("SUBS", 6, 0, |holder: &MemoryHolder| {
+        number("SUBS", 6, 0, |holder: &MemoryHolder| {
             short(holder.subscriptions as f64)
         }),
     ]

@@ -1,4 +1,4 @@
-//! Connections, open and closed, in any order; and one of them in full.
+//! Open and closed connections in any order, and one of them in detail.
 
 use monitor_client::ConnInfo;
 use ratatui::{
@@ -9,7 +9,7 @@ use ratatui::{
     widgets::{Paragraph, Wrap},
 };
 
-use super::table::{self, Column, figure, stretched, words};
+use super::table::{self, Column, number, stretched, words};
 use crate::{
     app::App,
     feed::FILTERED_MAX,
@@ -24,11 +24,11 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
     }
 }
 
-/// The list under a line that says what it shows.
+/// The list, below a line that describes it.
 pub(super) fn draw_list(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
     frame.render_widget(Line::styled(caption(app), app.theme.strong()), head);
-    app.settle_cursor(app.rows.len());
+    app.clamp_cursor(app.rows.len());
     let cursor = app.cursor(app.rows.len());
     let limit = app
         .answers
@@ -82,11 +82,11 @@ fn caption(app: &App) -> String {
     if total > FILTERED_MAX && !app.filter.is_empty() {
         text.push_str(&format!(", the first {FILTERED_MAX} searched"));
     }
-    let figures = if app.totals { "totals" } else { "rates" };
-    format!("{text}, by {order}{}, {figures}", app.sort.name)
+    let unit = if app.totals { "totals" } else { "rates" };
+    format!("{text}, by {order}{}, {unit}", app.sort.name)
 }
 
-/// The columns of the list; the report for pipes has the same.
+/// The columns of the list, also used by the text report.
 pub(crate) fn columns(app: &App) -> Vec<Column<'_, Row>> {
     let closed = app.state != "open";
     let now = app.answers.as_ref().map_or("", |answers| &answers.varz.now);
@@ -117,26 +117,26 @@ pub(crate) fn columns(app: &App) -> Vec<Column<'_, Row>> {
     let wide = if app.raw { 14 } else { 7 };
     let size_wide = wide.max(8);
     let mut columns = vec![
-        figure("CID", 6, 1, |row: &Row| row.info.cid.to_string()),
+        number("CID", 6, 1, |row: &Row| row.info.cid.to_string()),
         stretched("WHO", 14, Row::who),
         words("USER", 12, 6, |row: &Row| row.info.authorized_user.clone()),
         words("ADDRESS", 21, 4, move |row: &Row| address(app, row)),
-        figure("PENDING", size_wide, 0, move |row: &Row| {
+        number("PENDING", size_wide, 0, move |row: &Row| {
             size(row.info.pending_bytes as u64)
         }),
-        figure("MSG TO", wide, 0, move |row: &Row| {
+        number("MSG TO", wide, 0, move |row: &Row| {
             rate(row, |r| r.out_msgs, row.info.out_msgs, false)
         }),
-        figure("MSG FROM", wide.max(8), 1, move |row: &Row| {
+        number("MSG FROM", wide.max(8), 1, move |row: &Row| {
             rate(row, |r| r.in_msgs, row.info.in_msgs, false)
         }),
-        figure("BYTE TO", size_wide, 2, move |row: &Row| {
+        number("BYTE TO", size_wide, 2, move |row: &Row| {
             rate(row, |r| r.out_bytes, row.info.out_bytes, true)
         }),
-        figure("BYTE FROM", size_wide.max(9), 3, move |row: &Row| {
+        number("BYTE FROM", size_wide.max(9), 3, move |row: &Row| {
             rate(row, |r| r.in_bytes, row.info.in_bytes, true)
         }),
-        figure("SUBS", 5, 2, move |row: &Row| {
+        number("SUBS", 5, 2, move |row: &Row| {
             count(row.info.subscriptions as u64)
         }),
     ];
@@ -148,14 +148,14 @@ pub(crate) fn columns(app: &App) -> Vec<Column<'_, Row>> {
                 .map_or_else(String::new, |stop| clock(stop, now))
         }));
         columns.push(words("REASON", 24, 0, |row: &Row| row.info.reason.clone()));
-        columns.push(figure("LOST", 6, 3, move |row: &Row| {
+        columns.push(number("LOST", 6, 3, move |row: &Row| {
             size(row.info.dropped_bytes)
         }));
     } else {
-        columns.push(figure("RTT", 7, 2, |row: &Row| span(&row.info.rtt)));
-        columns.push(figure("IDLE", 7, 1, |row: &Row| span(&row.info.idle)));
+        columns.push(number("RTT", 7, 2, |row: &Row| span(&row.info.rtt)));
+        columns.push(number("IDLE", 7, 1, |row: &Row| span(&row.info.idle)));
     }
-    columns.push(figure("UP", 7, 4, |row: &Row| span(&row.info.uptime)));
+    columns.push(number("UP", 7, 4, |row: &Row| span(&row.info.uptime)));
     columns.push(words("LIBRARY", 14, 5, |row: &Row| library(&row.info)));
     columns.push(words("LAST ACTIVE", 14, 6, move |row: &Row| {
         clock(&row.info.last_activity, now)

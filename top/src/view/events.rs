@@ -1,4 +1,4 @@
-//! What happened, the newest at the bottom, with a mark where something was missed.
+//! Events, the latest at the bottom, with a mark where some are missing.
 
 use ratatui::{
     Frame,
@@ -27,10 +27,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
         }
     };
     let shown = app.history.events.iter().filter(matches).count();
-    app.settle_cursor(shown);
+    app.clamp_cursor(shown);
     let [head, body] = Layout::vertical([Constraint::Length(1), Constraint::Min(0)]).areas(area);
-    // The cursor counts back from the newest: new ones keep coming while nobody
-    // scrolls.
+    // The cursor counts back from the latest event: new ones appear while the list is not scrolled.
     let height = usize::from(body.height);
     let back = app.cursor(shown).min(shown.saturating_sub(height));
     let filter = if needle.is_empty() {

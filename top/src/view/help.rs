@@ -1,4 +1,4 @@
-//! The keys, on request.
+//! The help view.
 
 use ratatui::{
     Frame,
@@ -9,7 +9,7 @@ use ratatui::{
 
 use crate::{app::App, sort::SORTS};
 
-/// What the keys do.
+/// The keys and their effects.
 const KEYS: &[(&str, &str)] = &[
     (
         "1-7 Tab",

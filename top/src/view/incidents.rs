@@ -1,5 +1,5 @@
-//! Readers that fell behind, and one of them in full: the curve of what waited, the
-//! cause with its evidence, the subjects, who fed it.
+//! Slow consumer incidents, and one of them in detail: the queue over time, the cause with its
+//! evidence, the subjects, the producers.
 
 use monitor_client::Incident;
 use ratatui::{
@@ -9,7 +9,7 @@ use ratatui::{
     widgets::{Paragraph, Sparkline, Wrap},
 };
 
-use super::table::{self, Column, figure, stretched, words};
+use super::table::{self, Column, number, stretched, words};
 use crate::{
     app::App,
     text::{bytes, clock, duration, exact, percent},
@@ -37,7 +37,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
             "No reader has fallen behind since the start.",
         );
     }
-    app.settle_cursor(incidents.len());
+    app.clamp_cursor(incidents.len());
     let cursor = app.cursor(incidents.len());
     let list = (incidents.len() as u16 + 1).min(area.height.saturating_sub(1) / 2);
     let [head, list, detail] = Layout::vertical([
@@ -65,7 +65,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
     draw_one(frame, detail, app, &incidents[cursor]);
 }
 
-/// The columns of the list; the report for pipes has the same.
+/// The columns of the list, also used by the text report.
 pub(crate) fn columns(now: &str) -> Vec<Column<'_, Incident>> {
     vec![
         words("STATE", 9, 0, |incident: &Incident| incident.state.clone()),
@@ -73,13 +73,13 @@ pub(crate) fn columns(now: &str) -> Vec<Column<'_, Incident>> {
         words("SINCE", 14, 1, |incident: &Incident| {
             clock(&incident.start, now)
         }),
-        figure("LASTED", 7, 0, |incident: &Incident| {
+        number("LASTED", 7, 0, |incident: &Incident| {
             duration(incident.duration)
         }),
-        figure("HIGHEST", 8, 0, |incident: &Incident| {
+        number("HIGHEST", 8, 0, |incident: &Incident| {
             bytes(incident.pending_max as f64)
         }),
-        figure("LOST", 7, 1, |incident: &Incident| {
+        number("LOST", 7, 1, |incident: &Incident| {
             exact(incident.lost_msgs)
         }),
         words("CAUSE", 16, 0, |incident: &Incident| {
@@ -133,7 +133,7 @@ fn draw_one(frame: &mut Frame<'_>, area: Rect, app: &App, incident: &Incident) {
         false => parts.join(", "),
     };
     let subjects = incident.subjects.iter().take(5);
-    let feeders = incident.publishers.iter().take(5);
+    let producers = incident.publishers.iter().take(5);
     let stalled = incident.stalled.iter().take(5);
     let lines = [
         ("why", incident.evidence.clone()),
@@ -148,7 +148,7 @@ fn draw_one(frame: &mut Frame<'_>, area: Rect, app: &App, incident: &Incident) {
         (
             "fed by",
             list(
-                feeders
+                producers
                     .map(|one| format!("{} {}", one.name, bytes(one.bytes as f64)))
                     .collect(),
             ),
@@ -192,7 +192,7 @@ fn draw_one(frame: &mut Frame<'_>, area: Rect, app: &App, incident: &Incident) {
     );
 }
 
-/// The curve in `width` equal steps of time: samples are not equally far apart.
+/// The curve in `width` equal steps of time, since samples are not equidistant.
 fn resampled(incident: &Incident, width: usize) -> Vec<u64> {
     let end = incident.duration.max(f64::MIN_POSITIVE);
     let mut samples = incident.curve.iter().peekable();

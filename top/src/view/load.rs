@@ -1,5 +1,4 @@
-//! Who and what carries the load: subjects, connections, users, accounts, and what is
-//! published and heard by nobody.
+//! Subjects, connections, users and accounts with the highest load, and subjects without interest.
 
 use monitor_client::{Load, SubjectLoad, Topz};
 use ratatui::{
@@ -9,7 +8,7 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::table::{self, Column, figure, stretched, words};
+use super::table::{self, Column, number, stretched, words};
 use crate::{
     app::{App, LOAD_LISTS, LOAD_SORTS, WINDOWS},
     text::{bytes, duration, short},
@@ -66,7 +65,7 @@ fn list<T>(
     if entries.is_empty() {
         return super::note(frame, area, app, "Nothing in this time.");
     }
-    app.settle_cursor(entries.len());
+    app.clamp_cursor(entries.len());
     let cursor = app.cursor(entries.len());
     table::draw(
         frame,
@@ -79,18 +78,18 @@ fn list<T>(
     );
 }
 
-/// The columns of subjects; the report for pipes has the same.
+/// The columns of subjects, also used by the text report.
 pub(crate) fn subjects<'a>(seconds: f64) -> Vec<Column<'a, SubjectLoad>> {
     vec![
         stretched("SUBJECT", 20, |one: &SubjectLoad| one.subject.clone()),
-        figure("MSG/S", 7, 0, move |one: &SubjectLoad| {
+        number("MSG/S", 7, 0, move |one: &SubjectLoad| {
             rate(one.msgs, seconds, short)
         }),
-        figure("BYTE/S", 8, 0, move |one: &SubjectLoad| {
+        number("BYTE/S", 8, 0, move |one: &SubjectLoad| {
             rate(one.bytes, seconds, bytes)
         }),
-        figure("MSGS", 6, 1, |one: &SubjectLoad| short(one.msgs as f64)),
-        figure("±", 6, 3, |one: &SubjectLoad| short(one.error as f64)),
+        number("MSGS", 6, 1, |one: &SubjectLoad| short(one.msgs as f64)),
+        number("±", 6, 3, |one: &SubjectLoad| short(one.error as f64)),
         words("PUBLISHER", 18, 1, |one: &SubjectLoad| {
             one.publisher.clone()
         }),
@@ -102,37 +101,37 @@ pub(crate) fn subjects<'a>(seconds: f64) -> Vec<Column<'a, SubjectLoad>> {
 pub(crate) fn loads<'a>(seconds: f64, connections: bool) -> Vec<Column<'a, Load>> {
     let mut columns = vec![
         stretched("WHO", 14, |load: &Load| load.name.clone()),
-        figure("MSG IN", 7, 0, move |load: &Load| {
+        number("MSG IN", 7, 0, move |load: &Load| {
             rate(load.in_msgs, seconds, short)
         }),
-        figure("OUT/S", 7, 0, move |load: &Load| {
+        number("OUT/S", 7, 0, move |load: &Load| {
             rate(load.out_msgs, seconds, short)
         }),
-        figure("BYTE IN", 8, 1, move |load: &Load| {
+        number("BYTE IN", 8, 1, move |load: &Load| {
             rate(load.in_bytes, seconds, bytes)
         }),
-        figure("OUT/S", 8, 1, move |load: &Load| {
+        number("OUT/S", 8, 1, move |load: &Load| {
             rate(load.out_bytes, seconds, bytes)
         }),
-        figure("WAITING", 8, 0, |load: &Load| {
+        number("WAITING", 8, 0, |load: &Load| {
             bytes(load.pending_bytes as f64)
         }),
-        figure("SUBS", 5, 2, |load: &Load| short(load.subscriptions as f64)),
-        figure("SLOWEST", 7, 2, |load: &Load| duration(load.latency)),
+        number("SUBS", 5, 2, |load: &Load| short(load.subscriptions as f64)),
+        number("SLOWEST", 7, 2, |load: &Load| duration(load.latency)),
     ];
     match connections {
         true => {
-            columns.insert(0, figure("CID", 6, 2, |load: &Load| load.cid.to_string()));
+            columns.insert(0, number("CID", 6, 2, |load: &Load| load.cid.to_string()));
             columns.push(words("ACCOUNT", 12, 3, |load: &Load| load.account.clone()));
         }
-        false => columns.push(figure("CONNECTS", 8, 1, |load: &Load| {
+        false => columns.push(number("CONNECTS", 8, 1, |load: &Load| {
             short(load.connects as f64)
         })),
     }
     columns
 }
 
-/// Over the time the broker really looked at.
+/// The rate over the time that the window actually covers.
 fn rate(total: u64, seconds: f64, text: fn(f64) -> String) -> String {
     text(if seconds > 0.0 {
         total as f64 / seconds
@@ -141,7 +140,7 @@ fn rate(total: u64, seconds: f64, text: fn(f64) -> String) -> String {
     })
 }
 
-/// Whether an answer has anything in it.
+/// Whether an answer contains no data.
 pub(crate) fn is_empty(topz: &Topz) -> bool {
     topz.subjects.is_empty() && topz.connections.is_empty()
 }

@@ -1,4 +1,4 @@
-//! The views: what stands where. Everything is drawn from the [`App`] alone.
+//! The views and the layout of the screen. Everything is drawn from the [`App`] alone.
 
 pub(crate) mod ceilings;
 pub(crate) mod connections;
@@ -20,12 +20,12 @@ use ratatui::{
 
 use crate::{
     app::{App, Input},
-    text::{age, duration, moment},
+    text::{age, duration, parse_time},
 };
 use monitor_client::Finding;
 pub(crate) use table::fit;
 
-/// One of the views, in the order of their keys.
+/// The views, in the order of their keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum View {
     Overview,
@@ -38,7 +38,7 @@ pub(crate) enum View {
 }
 
 impl View {
-    /// All of them.
+    /// All views.
     pub(crate) const ALL: [Self; 7] = [
         Self::Overview,
         Self::Connections,
@@ -49,7 +49,7 @@ impl View {
         Self::Ceilings,
     ];
 
-    /// How it is called on the command line.
+    /// The name on the command line.
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Overview => "overview",
@@ -62,8 +62,8 @@ impl View {
         }
     }
 
-    /// The one `by` places further, in a circle.
-    pub(crate) fn beside(self, by: usize) -> Self {
+    /// The view `by` positions further, wrapping around.
+    pub(crate) fn neighbour(self, by: usize) -> Self {
         Self::ALL[(self as usize + by) % Self::ALL.len()]
     }
 
@@ -114,7 +114,7 @@ pub(crate) fn draw(frame: &mut Frame<'_>, app: &mut App) {
     }
 }
 
-/// Who is looked at, and how it is, on the right.
+/// The broker, and its status on the right.
 fn draw_head(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let theme = app.theme;
     let (status, style) = status(app);
@@ -133,17 +133,19 @@ fn draw_head(frame: &mut Frame<'_>, area: Rect, app: &App) {
         Some(version) => format!("midge {version}"),
         None => format!("nats-server {}", varz.version),
     };
-    let up = moment(&varz.now).zip(moment(&varz.start)).map_or_else(
-        || varz.uptime.clone(),
-        |(now, start)| duration((now - start).num_milliseconds() as f64 / 1000.0),
-    );
+    let up = parse_time(&varz.now)
+        .zip(parse_time(&varz.start))
+        .map_or_else(
+            || varz.uptime.clone(),
+            |(now, start)| duration((now - start).num_milliseconds() as f64 / 1000.0),
+        );
     let about = format!(" {product}, up {up}");
-    // The name gives way first: an id is long, and told by its beginning.
-    let room = left
+    // The name is shortened first: the beginning of an id is enough.
+    let name_width = left
         .width
         .saturating_sub(Span::raw(&about).width() as u16 + 1);
     let line = Line::from(vec![
-        Span::styled(fit(&varz.server_name, room.max(8)), theme.strong()),
+        Span::styled(fit(&varz.server_name, name_width.max(8)), theme.strong()),
         Span::raw(about),
     ]);
     frame.render_widget(line, left);
@@ -161,7 +163,7 @@ fn status(app: &App) -> (String, ratatui::style::Style) {
     let Some(answers) = &app.answers else {
         return (String::new(), theme.dim());
     };
-    let clock = moment(&answers.varz.now)
+    let clock = parse_time(&answers.varz.now)
         .map_or_else(String::new, |now| now.format("%H:%M:%S UTC").to_string());
     let paused = if app.paused { " PAUSED" } else { "" };
     let Some(explainz) = &answers.explainz else {
@@ -174,7 +176,7 @@ fn status(app: &App) -> (String, ratatui::style::Style) {
     )
 }
 
-/// How many findings there are of each severity.
+/// The number of findings by severity.
 pub(crate) fn summary(findings: &[Finding]) -> String {
     let parts: Vec<String> = ["critical", "warning", "info"]
         .iter()
@@ -194,7 +196,7 @@ pub(crate) fn summary(findings: &[Finding]) -> String {
 
 fn draw_tabs(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let mut spans = Vec::new();
-    // Without room for the names, only that of the shown one.
+    // If there is no space for all names, only that of the current view.
     let narrow = area.width < 80;
     for (index, view) in View::ALL.iter().enumerate() {
         let shown = *view == app.view;
@@ -227,8 +229,8 @@ fn draw_foot(frame: &mut Frame<'_>, area: Rect, app: &App) {
             };
             Line::styled(format!("{prompt}: {text}_"), theme.strong())
         }
-        (None, _) if !app.complaint.is_empty() => {
-            Line::styled(app.complaint.clone(), theme.severity("warning"))
+        (None, _) if !app.key_error.is_empty() => {
+            Line::styled(app.key_error.clone(), theme.severity("warning"))
         }
         (None, Some((text, _))) => Line::styled(text.clone(), theme.severity("critical")),
         (None, None) => {
@@ -240,18 +242,18 @@ fn draw_foot(frame: &mut Frame<'_>, area: Rect, app: &App) {
     frame.render_widget(line, area);
 }
 
-/// A note in place of what is not there.
+/// A text shown instead of data.
 fn note(frame: &mut Frame<'_>, area: Rect, app: &App, text: &str) {
     let text = Paragraph::new(text).style(app.theme.dim());
     frame.render_widget(text.wrap(ratatui::widgets::Wrap { trim: true }), area);
 }
 
-/// What a broker that is no midge does not tell.
+/// Shown for data that only midge provides.
 fn not_served(frame: &mut Frame<'_>, area: Rect, app: &App) {
     note(frame, area, app, "A nats-server does not report this.");
 }
 
-/// `for 5m12s` since a time of the answers.
+/// The age of a time in the answers.
 fn since(app: &App, time: &str) -> String {
     let now = app.answers.as_ref().map_or("", |answers| &answers.varz.now);
     age(time, now)

@@ -1,4 +1,4 @@
-//! The first view: what is wrong, then how much moves and how fast.
+//! The first view: findings, then traffic and latency.
 
 use monitor_client::Finding;
 use ratatui::{
@@ -16,8 +16,8 @@ use crate::{
     text::{bytes, duration, exact, short},
 };
 
-/// Lines of the figures, and of the plots with their headings.
-const FIGURES: u16 = 3;
+/// Lines of the numbers, and of the plots with their headings.
+const NUMBERS: u16 = 3;
 const PLOTS: u16 = 8;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
@@ -26,9 +26,9 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
         13..=30 => PLOTS,
         height => PLOTS + (height - 30) / 3,
     };
-    let [findings, figures, below] = Layout::vertical([
+    let [findings, numbers, below] = Layout::vertical([
         Constraint::Min(1),
-        Constraint::Length(FIGURES),
+        Constraint::Length(NUMBERS),
         Constraint::Length(plots),
     ])
     .areas(area);
@@ -40,39 +40,38 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
         Some(list) => draw_findings(frame, findings, app, &list),
         None => connections::draw_list(frame, findings, app),
     }
-    draw_figures(frame, figures, app);
+    draw_numbers(frame, numbers, app);
     draw_plots(frame, below, app);
 }
 
-/// Each finding in a line, the one at the cursor with all there is to say; all of
-/// them where there is room.
+/// One line per finding, the one at the cursor in full; all of them in full if there is space.
 fn draw_findings(frame: &mut Frame<'_>, area: Rect, app: &mut App, findings: &[Finding]) {
     let theme = app.theme;
     if findings.is_empty() {
         let text = Line::styled("✓ Nothing is wrong.", theme.severity("ok"));
         return frame.render_widget(text, area);
     }
-    app.settle_cursor(findings.len());
+    app.clamp_cursor(findings.len());
     let cursor = app.cursor(findings.len());
     let height = usize::from(area.height);
     let whole: Vec<Vec<Line<'_>>> = findings
         .iter()
         .map(|finding| explanation(app, finding, area.width))
         .collect();
-    let roomy = whole.iter().map(|lines| lines.len() + 1).sum::<usize>() <= height;
+    let fits = whole.iter().map(|lines| lines.len() + 1).sum::<usize>() <= height;
     let mut lines = Vec::new();
     let mut marked = 0..0;
     for (index, (finding, whole)) in findings.iter().zip(whole).enumerate() {
         let start = lines.len();
         lines.push(heading(app, finding, index == cursor, area.width));
-        if roomy || index == cursor {
+        if fits || index == cursor {
             lines.extend(whole);
         }
         if index == cursor {
             marked = start..lines.len();
         }
     }
-    // The whole of the marked one is seen, or its beginning if it is too long.
+    // The marked one is visible completely, or from its beginning if it is too long.
     let first = marked.end.saturating_sub(height).min(marked.start);
     let hidden = lines.len().saturating_sub(first + height);
     let mut seen: Vec<Line<'_>> = lines.into_iter().skip(first).take(height).collect();
@@ -85,7 +84,7 @@ fn draw_findings(frame: &mut Frame<'_>, area: Rect, app: &mut App, findings: &[F
     frame.render_widget(Paragraph::new(seen), area);
 }
 
-/// All there is to say of a finding, under its heading.
+/// The full text of a finding, below its heading.
 fn explanation<'a>(app: &App, finding: &Finding, width: u16) -> Vec<Line<'a>> {
     let mut lines = Vec::new();
     for (name, text) in [
@@ -116,17 +115,17 @@ fn heading<'a>(app: &App, finding: &Finding, marked: bool, width: u16) -> Line<'
         subject => format!(" {subject}"),
     };
     let used = 2 + severity.len() + 1 + finding.code.len() + 5 + age.chars().count();
-    let room = width.saturating_sub(used as u16);
+    let subject_width = width.saturating_sub(used as u16);
     Line::from(vec![
         Span::raw(mark),
         Span::styled(severity, theme.severity(&finding.severity)),
         Span::styled(format!(" {}", finding.code), theme.strong()),
-        Span::raw(fit(&subject, room.max(1))),
+        Span::raw(fit(&subject, subject_width.max(1))),
         Span::styled(format!(" for {age}"), theme.dim()),
     ])
 }
 
-/// Words in lines of at most `width`.
+/// Wraps words into lines of at most `width`.
 fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
@@ -141,7 +140,7 @@ fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-fn draw_figures(frame: &mut Frame<'_>, area: Rect, app: &App) {
+fn draw_numbers(frame: &mut Frame<'_>, area: Rect, app: &App) {
     let Some(answers) = &app.answers else { return };
     let (varz, history, theme) = (&answers.varz, &app.history, app.theme);
     let rate = |series: &Series, text: fn(f64) -> String| {
@@ -195,9 +194,9 @@ fn draw_figures(frame: &mut Frame<'_>, area: Rect, app: &App) {
         last.push(("lost", count(lost)));
     }
     lines.push(last);
-    let lines = lines.into_iter().map(|figures| {
+    let lines = lines.into_iter().map(|numbers| {
         let mut spans = Vec::new();
-        for (name, value) in figures {
+        for (name, value) in numbers {
             let alarming = name == "slow consumers" && varz.slow_consumers > 0;
             let style = if alarming {
                 theme.severity("warning")
@@ -244,7 +243,7 @@ fn draw_plots(frame: &mut Frame<'_>, area: Rect, app: &App) {
         short,
         theme.second(),
     );
-    // A nats-server measures no latency and tells of no queues.
+    // A nats-server measures neither latency nor queues.
     match app
         .answers
         .as_ref()
@@ -315,7 +314,8 @@ fn plot(
         ),
     ]);
     frame.render_widget(heading, head);
-    // The newest on the right, so that all four move together; whole numbers are drawn.
+    // The latest value is on the right, so that all four plots move together; the values are scaled
+    // to whole numbers.
     let scale = if most > 0.0 { 1e6 / most } else { 0.0 };
     let blank = usize::from(area.width).saturating_sub(values.len());
     let data = std::iter::repeat_n(0, blank)

@@ -1,4 +1,4 @@
-//! The other brokers of the cluster, as this one sees them.
+//! The other brokers of the cluster, from this broker's view.
 
 use std::collections::HashMap;
 
@@ -10,13 +10,13 @@ use ratatui::{
     text::Line,
 };
 
-use super::table::{self, Column, figure, stretched, words};
+use super::table::{self, Column, number, stretched, words};
 use crate::{
     app::App,
     text::{NOTHING, bytes, duration, exact, go_seconds, short},
 };
 
-/// Bytes waiting from which on a route is shown as busy.
+/// Queued bytes from which a route is marked as busy.
 const BUSY: i64 = 64 * 1024;
 
 pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
@@ -37,7 +37,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
         routes.len()
     );
     frame.render_widget(Line::styled(heading, app.theme.strong()), head);
-    app.settle_cursor(routes.len());
+    app.clamp_cursor(routes.len());
     let (cursor, theme) = (app.cursor(routes.len()), app.theme);
     let style = |route: &RouteInfo| match route.pending_size > BUSY {
         true => theme.severity("warning"),
@@ -47,7 +47,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, area: Rect, app: &mut App) {
     table::draw(frame, body, theme, &columns, &routes, Some(cursor), style);
 }
 
-/// The columns of the list; the report for pipes has the same.
+/// The columns of the list, also used by the text report.
 pub(crate) fn columns(rates: &HashMap<u64, (f64, f64)>) -> Vec<Column<'_, RouteInfo>> {
     let rate = |route: &RouteInfo, pick: fn(&(f64, f64)) -> f64| {
         rates
@@ -60,28 +60,28 @@ pub(crate) fn columns(rates: &HashMap<u64, (f64, f64)>) -> Vec<Column<'_, RouteI
         words("ADDRESS", 21, 2, |route: &RouteInfo| {
             format!("{}:{}", route.ip, route.port)
         }),
-        figure("WAITING", 8, 0, |route: &RouteInfo| {
+        number("WAITING", 8, 0, |route: &RouteInfo| {
             bytes(route.pending_size as f64)
         }),
-        figure("MSG IN", 7, 0, move |route: &RouteInfo| {
+        number("MSG IN", 7, 0, move |route: &RouteInfo| {
             rate(route, |pair| pair.0)
         }),
-        figure("OUT/S", 7, 0, move |route: &RouteInfo| {
+        number("OUT/S", 7, 0, move |route: &RouteInfo| {
             rate(route, |pair| pair.1)
         }),
-        figure("SUBS", 6, 0, |route: &RouteInfo| {
+        number("SUBS", 6, 0, |route: &RouteInfo| {
             short(f64::from(route.subscriptions))
         }),
-        figure("TOTAL IN", 12, 3, |route: &RouteInfo| total(route.in_msgs)),
-        figure("TOTAL OUT", 12, 3, |route: &RouteInfo| {
+        number("TOTAL IN", 12, 3, |route: &RouteInfo| total(route.in_msgs)),
+        number("TOTAL OUT", 12, 3, |route: &RouteInfo| {
             total(route.out_msgs)
         }),
-        figure("UP", 7, 0, |route: &RouteInfo| span(&route.uptime)),
+        number("UP", 7, 0, |route: &RouteInfo| span(&route.uptime)),
         words("ACCOUNT", 10, 3, |route: &RouteInfo| route.account.clone()),
     ]
 }
 
-/// The way from here to there, with who dialled and how far it is.
+/// The direction of the connection, with the round trip time.
 fn link(route: &RouteInfo) -> String {
     let rtt = match span(&route.rtt) {
         unknown if unknown == NOTHING => "?".to_owned(),

@@ -1,5 +1,5 @@
-//! A table that leaves out its less important columns where the screen is narrow,
-//! and makes only the lines that are seen.
+//! A table that leaves out its less important columns on a narrow screen, and formats only the
+//! visible rows.
 
 use ratatui::{
     Frame,
@@ -18,20 +18,20 @@ const GAP: u16 = 1;
 pub(crate) struct Column<'a, T> {
     /// Its heading.
     pub(crate) title: &'static str,
-    /// Cells it takes; of the one with `stretch` the least.
+    /// Its width; for the one with `stretch` the minimum.
     pub(crate) width: u16,
-    /// How important it is: 0 stays longest.
+    /// Its importance: 0 is left out last.
     pub(crate) level: u8,
-    /// Whether it holds figures.
-    pub(crate) figure: bool,
-    /// Whether it takes what is left.
+    /// Whether it contains numbers.
+    pub(crate) number: bool,
+    /// Whether it takes the remaining width.
     pub(crate) stretch: bool,
-    /// What stands in it.
+    /// The text of a row.
     pub(crate) text: Box<dyn Fn(&T) -> String + 'a>,
 }
 
-/// A column of figures, to the right.
-pub(crate) fn figure<'a, T>(
+/// A column of numbers, aligned to the right.
+pub(crate) fn number<'a, T>(
     title: &'static str,
     width: u16,
     level: u8,
@@ -41,13 +41,13 @@ pub(crate) fn figure<'a, T>(
         title,
         width,
         level,
-        figure: true,
+        number: true,
         stretch: false,
         text: Box::new(text),
     }
 }
 
-/// A column of words, to the left.
+/// A column of text, aligned to the left.
 pub(crate) fn words<'a, T>(
     title: &'static str,
     width: u16,
@@ -55,12 +55,12 @@ pub(crate) fn words<'a, T>(
     text: impl Fn(&T) -> String + 'a,
 ) -> Column<'a, T> {
     Column {
-        figure: false,
-        ..figure(title, width, level, text)
+        number: false,
+        ..number(title, width, level, text)
     }
 }
 
-/// The column of words that takes what is left.
+/// The column of text that takes the remaining width.
 pub(crate) fn stretched<'a, T>(
     title: &'static str,
     width: u16,
@@ -72,7 +72,7 @@ pub(crate) fn stretched<'a, T>(
     }
 }
 
-/// The columns that fit into `width`, by the importance of those left out.
+/// The columns that fit into `width`; less important ones are left out.
 pub(crate) fn fitting<'b, 'a, T>(
     columns: &'b [Column<'a, T>],
     width: u16,
@@ -91,7 +91,7 @@ pub(crate) fn fitting<'b, 'a, T>(
     columns.iter().filter(|column| column.level == 0).collect()
 }
 
-/// Draws the heading and the lines around `cursor`; `style` of a line by its entry.
+/// Draws the heading and the rows around `cursor`; `style` gives the style of a row by its entry.
 pub(crate) fn draw<T>(
     frame: &mut Frame<'_>,
     area: Rect,
@@ -117,7 +117,7 @@ pub(crate) fn draw<T>(
     };
     let cell = |column: &Column<'_, T>, text: &str| {
         let line = Line::raw(fit(text, width_of(column)));
-        line.alignment(if column.figure {
+        line.alignment(if column.number {
             Alignment::Right
         } else {
             Alignment::Left
@@ -155,15 +155,15 @@ pub(crate) fn draw<T>(
     frame.render_widget(table, area);
 }
 
-/// The first line of a list of `length` of which `height` are seen, so that the
-/// one at `cursor` is among them, in the middle where that is possible.
+/// The first visible row of a list of `length` if `height` rows are visible, so that the one at
+/// `cursor` is visible, in the middle if possible.
 pub(crate) fn first_seen(length: usize, height: usize, cursor: usize) -> usize {
     cursor
         .saturating_sub(height / 2)
         .min(length.saturating_sub(height))
 }
 
-/// The beginning of a text that fits, with a mark where it is cut.
+/// The text, shortened with a mark if it exceeds the width.
 pub(crate) fn fit(text: &str, width: u16) -> String {
     let width = usize::from(width);
     if Span::raw(text).width() <= width {
@@ -188,11 +188,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_less_important_columns_go_first() {
+    fn less_important_columns_are_left_out_first() {
         let columns = [
             stretched("who", 10, |_: &()| String::new()),
-            figure("a", 6, 1, |_: &()| String::new()),
-            figure("b", 6, 2, |_: &()| String::new()),
+            number("a", 6, 1, |_: &()| String::new()),
+            number("b", 6, 2, |_: &()| String::new()),
         ];
         let titles = |width| {
             let kept = fitting(&columns, width);
@@ -204,14 +204,14 @@ mod tests {
     }
 
     #[test]
-    fn texts_are_cut_by_their_width_on_the_screen() {
+    fn texts_are_shortened_by_their_display_width() {
         assert_eq!(fit("abcdef", 6), "abcdef");
         assert_eq!(fit("abcdefg", 6), "abcde…");
         assert_eq!(fit("名名名名", 6), "名名…");
     }
 
     #[test]
-    fn the_cursor_is_always_seen() {
+    fn the_cursor_is_always_visible() {
         for (length, height, cursor, first) in [
             (5, 10, 4, 0),
             (100, 10, 0, 0),

@@ -1,9 +1,9 @@
-//! Colours, and what stands in for them: every meaning is also told by a word or
-//! a place, so that nothing is lost without colours.
+//! Colours. Each has a word or a position with the same meaning, so that nothing is lost without
+//! colours.
 
 use ratatui::style::{Color, Modifier, Style};
 
-/// How things look.
+/// The styles.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Theme {
     /// Whether colours are used.
@@ -11,7 +11,7 @@ pub(crate) struct Theme {
 }
 
 impl Theme {
-    /// By `NO_COLOR` (<https://no-color.org>) and the kind of terminal.
+    /// According to `NO_COLOR` (<https://no-color.org>) and the type of terminal.
     pub(crate) fn from_environment() -> Self {
         let set = |name: &str| std::env::var_os(name).is_some_and(|value| !value.is_empty());
         let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
@@ -27,7 +27,7 @@ impl Theme {
         }
     }
 
-    /// By `critical`, `warning`, `info` or `ok`.
+    /// The style of `critical`, `warning`, `info` or `ok`.
     pub(crate) fn severity(self, name: &str) -> Style {
         match name {
             "critical" => self.tone(Color::Red).add_modifier(Modifier::BOLD),
@@ -37,12 +37,12 @@ impl Theme {
         }
     }
 
-    /// First series of a plot: what comes in.
+    /// The first series of a plot: incoming.
     pub(crate) fn first(self) -> Style {
         self.tone(Color::Cyan)
     }
 
-    /// Second series of a plot: what goes out.
+    /// The second series of a plot: outgoing.
     pub(crate) fn second(self) -> Style {
         self.tone(Color::Magenta)
     }
@@ -52,12 +52,12 @@ impl Theme {
         Style::new().add_modifier(Modifier::DIM)
     }
 
-    /// Headings and figures that matter.
+    /// Headings and important numbers.
     pub(crate) fn strong(self) -> Style {
         Style::new().add_modifier(Modifier::BOLD)
     }
 
-    /// The line of the cursor, the shown tab.
+    /// The row of the cursor, the current tab.
     pub(crate) fn chosen(self) -> Style {
         Style::new().add_modifier(Modifier::REVERSED)
     }

@@ -12,7 +12,7 @@ use std::{sync::Arc, time::Duration};
 use super::reading::harmless;
 use crate::security::{
     options::TlsOptions,
-    permissions::{Names, Permissions, Rules},
+    permissions::{Permissions, Rules, TemplateValues},
     secret::Secret,
 };
 pub(in crate::config) use keys::CLUSTER;
@@ -156,7 +156,7 @@ impl ClusterOptions {
         if self.permissions == Rules::default() {
             return None;
         }
-        let nobody = Names {
+        let nobody = TemplateValues {
             user: "",
             certname: "",
         };

@@ -130,7 +130,7 @@ pub(super) fn read_permissions(
         let text = "a cluster's permissions are subjects without queue groups";
         problems.error(&entry.position, text);
     }
-    if rules.have_templates() {
+    if rules.has_templates() {
         let text = "a cluster's permissions have no templates: brokers are not users";
         problems.error(&entry.position, text);
     }

@@ -89,12 +89,14 @@ pub(super) fn table_full(evidence: &Evidence) -> Vec<Symptom> {
 fn forgotten_interest(evidence: &Evidence) -> impl Iterator<Item = Symptom> {
     let mesh = &evidence.sample.mesh;
     mesh.present().filter_map(|member| {
-        let route = mesh.route(&member.id).filter(|route| route.no_room > 0)?;
+        let route = mesh
+            .route(&member.id)
+            .filter(|route| route.dropped_for_memory > 0)?;
         let text = format!(
             "its subscriptions did not fit into memory {}: messages published here may not reach \
              it. When the interest of all brokers takes less than half of its limit, the route \
              is closed and made again, and the broker sends all of its interest again",
-            count(route.no_room as u64, "time")
+            count(route.dropped_for_memory as u64, "time")
         );
         Some(warning(&member.name, route.cid, text))
     })
@@ -147,7 +149,7 @@ pub(super) fn unsafe_clients(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 pub(super) fn no_monitoring(evidence: &Evidence) -> Vec<Symptom> {
-    let reason = evidence.server.no_monitor.as_ref();
+    let reason = evidence.server.monitor_error.as_ref();
     let symptom = reason.map(|reason| Symptom {
         severity: Severity::Info,
         ..warning(
@@ -160,7 +162,7 @@ pub(super) fn no_monitoring(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 pub(super) fn unsafe_monitoring(evidence: &Evidence) -> Vec<Symptom> {
-    let open = evidence.server.monitor_for_strangers();
+    let open = evidence.server.open_monitor_address();
     open.map(|address| {
         let text = "other machines can read the monitoring port without a login".to_owned();
         warning(&address.to_string(), 0, text)

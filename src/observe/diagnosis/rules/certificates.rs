@@ -8,7 +8,7 @@ use super::{Evidence, Severity, Symptom, warning};
 use crate::{
     connection::tls_listener::TlsListener,
     observe::diagnosis::humanize::{count, time},
-    security::validity::{Term, Validity},
+    security::validity::{Validity, ValidityPeriod},
 };
 
 /// Of certificates and CAs, for the manual.
@@ -55,13 +55,13 @@ pub(super) fn crl(evidence: &Evidence) -> Vec<Symptom> {
 /// of those within the second.
 fn ends(
     evidence: &Evidence,
-    term: fn(&Validity) -> &Option<Term>,
+    period: fn(&Validity) -> &Option<ValidityPeriod>,
     what: &str,
     (soon, very_soon): (Duration, Duration),
 ) -> Vec<Symptom> {
     let listeners = of_listeners(evidence, |tls| {
-        let term = term(&tls.store.current().validity).clone()?;
-        Some((term.name.clone(), term.until, term))
+        let period = period(&tls.store.current().validity).clone()?;
+        Some((period.name.clone(), period.until, period))
     });
     let peers = evidence
         .server
@@ -71,19 +71,19 @@ fn ends(
     let peers = peers.filter_map(|route| {
         let certificate = route.connection.certificate.get()?;
         let whose = format!(" of the route to {}", route.remote_name);
-        (what == "certificate").then(|| (whose, certificate.term()))
+        (what == "certificate").then(|| (whose, certificate.period()))
     });
-    let own = listeners.into_iter().map(|(of, (.., term))| (of, term));
+    let own = listeners.into_iter().map(|(of, (.., period))| (of, period));
     // One certificate may be in use at several places: the one that expires first is shown.
-    let mut all: Vec<(String, Term)> = own.chain(peers).collect();
-    all.sort_by_key(|(_, term)| term.until);
-    let told = all.into_iter().filter_map(|(whose, term)| {
-        let left = term.until - Utc::now();
+    let mut all: Vec<(String, ValidityPeriod)> = own.chain(peers).collect();
+    all.sort_by_key(|(_, period)| period.until);
+    let told = all.into_iter().filter_map(|(whose, period)| {
+        let left = period.until - Utc::now();
         let is_within = |time: Duration| left.to_std().map_or(true, |left| left <= time);
         if !is_within(soon) {
             return None;
         }
-        let end = term.until.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let end = period.until.to_rfc3339_opts(SecondsFormat::Secs, true);
         let text = match left.to_std() {
             Ok(left) => format!("the {what}{whose} expires in {}, on {end}", time(left)),
             Err(_) => {
@@ -96,7 +96,7 @@ fn ends(
                 true => Severity::Critical,
                 false => Severity::Warning,
             },
-            ..warning(&term.name, 0, text)
+            ..warning(&period.name, 0, text)
         })
     });
     told.collect()

@@ -92,7 +92,7 @@ pub(super) fn crowded(evidence: &Evidence) -> Vec<Symptom> {
             warning(it.now.name, 0, text)
         })
         .collect();
-    let queue = evidence.server.password_look();
+    let queue = evidence.server.password_queue_state();
     if queue.longest >= LOGIN_WAIT_MAX {
         let text = format!(
             "{} waited for the password check, the longest for {}",

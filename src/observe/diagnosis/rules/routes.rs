@@ -164,12 +164,12 @@ pub(super) fn slow(evidence: &Evidence) -> Vec<Symptom> {
 fn silence(evidence: &Evidence, member: &Member) -> Option<String> {
     let now = evidence.sample.at;
     // One that has never answered may not be able to.
-    let asked = member.asked.filter(|_| member.view.is_some())?;
+    let asked = member.requested_at.filter(|_| member.view.is_some())?;
     let silent = asked.until(now);
     if silent < evidence.thresholds.route_silence {
         return None;
     }
-    let heard = member.last_heard.until(now);
+    let heard = member.last_received.until(now);
     let text = match heard < silent / 2 {
         true => "but still sends: what this broker sends does not arrive there",
         false => "nor sent anything else: it hangs, or what it sends does not arrive here",
@@ -245,12 +245,12 @@ pub(super) fn differ(evidence: &Evidence) -> Vec<Symptom> {
 
 fn limits(evidence: &Evidence, member: &Member) -> Option<String> {
     let own = evidence.server.broker.limits.current().max_payload as u64;
-    let theirs = u64::try_from(member.max_payload).unwrap_or(0);
-    (theirs != own && theirs > 0).then(|| {
+    let export_subject = u64::try_from(member.max_payload).unwrap_or(0);
+    (export_subject != own && export_subject > 0).then(|| {
         format!(
             "its max_payload is {}, here it is {}: one broker may accept a message that is too \
              large for clients of the other",
-            bytes(theirs),
+            bytes(export_subject),
             bytes(own)
         )
     })

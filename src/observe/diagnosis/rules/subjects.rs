@@ -36,7 +36,7 @@ pub(super) fn replies_full(evidence: &Evidence) -> Vec<Symptom> {
 }
 
 pub(super) fn imports_cut(evidence: &Evidence) -> Vec<Symptom> {
-    let sums = evidence.history.cut_paths.by_subject();
+    let sums = evidence.history.pruned_paths.by_subject();
     sums.into_iter()
         .map(|sum| {
             let text = format!(

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Evidence, Symptom, warning};
 use crate::{
-    log::{LogState, LossCause, Place},
+    log::{Destination, LogState, LossCause},
     observe::diagnosis::humanize::time,
     telemetry::MonotonicMillis,
 };
@@ -18,7 +18,7 @@ pub(super) fn log_lost(evidence: &Evidence) -> Vec<Symptom> {
     let state = evidence.server.log_state();
     let (now, recent) = (evidence.sample.at, evidence.thresholds.incident_window);
     let text = log_trouble(&state, now, recent);
-    text.map(|text| warning(&state.place.address(), 0, text))
+    text.map(|text| warning(&state.destination.address(), 0, text))
         .into_iter()
         .collect()
 }
@@ -29,22 +29,24 @@ fn log_trouble(state: &LogState, now: MonotonicMillis, recent: Duration) -> Opti
     let last_lost = state.last_lost.as_ref();
     let recently = last_lost.filter(|loss| age(loss.at) < recent);
     let what = match (&state.failure, hangs_for, recently.map(|loss| &loss.cause)) {
-        (Some(failure), ..) if matches!(state.place, Place::Syslog(_)) => {
+        (Some(failure), ..) if matches!(state.destination, Destination::Syslog(_)) => {
             format!("does not take it: {failure}; until it does, lines go to stderr")
         }
         (Some(failure), ..) => format!("cannot be written: {failure}"),
         (None, Some(age), _) => {
             format!("hangs: a write has not returned for {}", time(age))
         }
-        (None, None, Some(LossCause::NoRoom)) => "was slower than the lines came".to_owned(),
+        (None, None, Some(LossCause::QueueFull)) => "was slower than the lines came".to_owned(),
         (None, None, Some(LossCause::Unwritten(cause))) => {
             format!("could not be written: {cause}")
         }
         (None, None, None) => return None,
     };
-    let LogState { place, lost, .. } = state;
+    let LogState {
+        destination, lost, ..
+    } = state;
     Some(format!(
-        "the log goes to {place}, which {what}; {lost} lines lost since the start"
+        "the log goes to {destination}, which {what}; {lost} lines lost since the start"
     ))
 }
 
@@ -74,15 +76,15 @@ mod tests {
         log::{Loss, Syslog},
     };
 
-    /// The finding names where the log goes and what is wrong there, for each place and
+    /// The finding names where the log goes and what is wrong there, for each destination and
     /// each reason.
     #[test]
     fn a_log_in_trouble_is_named_with_its_place_and_reason() {
         let remote = RemoteSyslog::Tcp("::1".into(), 601);
         let places = [
-            (Place::Stderr, "stderr", "standard error"),
+            (Destination::Stderr, "stderr", "standard error"),
             (
-                Place::File {
+                Destination::File {
                     path: "/a/log".into(),
                     limit: 0,
                     max_files: 0,
@@ -91,22 +93,22 @@ mod tests {
                 "the log file /a/log",
             ),
             (
-                Place::Syslog(Syslog::Local),
+                Destination::Syslog(Syslog::Local),
                 "/dev/log",
                 "the system's log /dev/log",
             ),
             (
-                Place::Syslog(Syslog::Remote(remote)),
+                Destination::Syslog(Syslog::Remote(remote)),
                 "tcp://[::1]:601",
                 "the log server tcp://[::1]:601",
             ),
         ];
         let now = MonotonicMillis::now();
         let loss = |cause| Some(Loss { at: now, cause });
-        for (place, address, named) in places {
-            assert_eq!(place.address(), address);
+        for (destination, address, named) in places {
+            assert_eq!(destination.address(), address);
             let state = LogState {
-                place,
+                destination,
                 waiting: 0,
                 lost: 3,
                 last_lost: None,
@@ -132,7 +134,7 @@ mod tests {
                 ),
                 (
                     LogState {
-                        last_lost: loss(LossCause::NoRoom),
+                        last_lost: loss(LossCause::QueueFull),
                         ..state.clone()
                     },
                     "was slower than the lines came",

@@ -1,43 +1,41 @@
-//! Looks at an answer before it is believed: whether it is one JSON object
-//! within bounds, and what it says at the places that somebody's verdict rests
-//! on. The types of the answers take an absent field for zero, since older
-//! brokers lack some; here absent, null and zero are told apart.
+//! Validates an answer before it is used: that it is a single JSON object within limits, and the
+//! values of the fields that a decision is based on. The types of the answers replace an absent
+//! field by zero, since older brokers lack some; here absent, null and zero are distinguished.
 //!
-//! Called by the [`Client`](crate::Client). No tree of the answer is built: it is
-//! walked once, and only what was asked for is kept.
+//! The [`Client`](crate::Client) calls it. The answer is parsed in one pass without building a
+//! tree; only the requested fields are kept.
 
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, SeqAccess, Visitor};
 
-/// Characters kept of a text that was asked for; what is compared or shown is
-/// shorter.
+/// Characters that are kept of a text; texts that are compared or shown are shorter.
 const TEXT_CHARS_MAX: usize = 256;
 
-/// A place in an answer, and what has to be there.
+/// A field of an answer and its expected value.
 #[derive(Clone, Copy, Debug)]
 pub struct Field<'a> {
-    /// Keys separated by dots; `*` stands for each element of a list, and
-    /// `new|old` for a key that was renamed.
+    /// Keys separated by dots; `*` stands for each element of a list, and `new|old` for a key that
+    /// was renamed.
     pub name: &'a str,
-    /// What fits there.
+    /// The expected value.
     pub kind: Kind,
 }
 
-/// What fits at a place.
+/// Kinds of values.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum Kind {
     /// Anything.
     Any,
-    /// A number of things, bytes or seconds: not negative.
+    /// A number that is not negative, such as a number of items, bytes or seconds.
     Count,
     /// True or false.
     Flag,
-    /// A list; also an empty one.
+    /// A list, which may be empty.
     List,
     /// Any number.
     Number,
-    /// A number of things of which there is at least one.
+    /// A number above zero.
     Positive,
     /// A text that is not empty.
     Text,
@@ -45,24 +43,24 @@ pub enum Kind {
     Word(&'static [&'static str]),
 }
 
-/// What an answer says at a place.
+/// The value of a field.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Found {
-    /// Nothing: the place is not there.
+    /// The field is absent.
     Absent,
     /// True or false.
     Flag(bool),
-    /// A number from zero that is whole.
+    /// An integer that is not negative.
     Count(u64),
-    /// A negative number that is whole.
+    /// A negative integer.
     Negative(i64),
     /// Any other number.
     Number(f64),
     /// The beginning of a text.
     Text(String),
-    /// A list of so many elements.
+    /// A list with this number of elements.
     List(usize),
-    /// Several members.
+    /// An object.
     Object,
     /// `null`.
     Null,
@@ -79,7 +77,7 @@ impl Found {
         }
     }
 
-    /// The text; empty if it is none.
+    /// The text; empty if it is not a text.
     pub fn text(&self) -> &str {
         match self {
             Self::Text(text) => text,
@@ -133,28 +131,28 @@ impl fmt::Display for Kind {
     }
 }
 
-/// How much JSON an answer may consist of. A few bytes of it become hundreds in
-/// memory, so the length of the body alone bounds too little.
+/// Limits of an answer. A few bytes of JSON may take hundreds of bytes in memory, so a limit of the
+/// length is not enough.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Bytes of the body.
     pub bytes: u64,
-    /// Values of any sort.
+    /// Number of values.
     pub values: usize,
-    /// Of these, objects: each may become a large struct.
+    /// Number of objects among them: each may become a large struct.
     pub objects: usize,
 }
 
-/// Bounds of `/varz` and `/healthz`, which are asked every few seconds by
-/// programs that live long: an honest one has a few hundred values.
+/// Limits of `/varz` and `/healthz`, which long-running programs request every few seconds: a
+/// normal answer has a few hundred values.
 const SMALL: Bounds = Bounds {
     bytes: 512 << 10,
     values: 32 << 10,
     objects: 4 << 10,
 };
 
-/// Bounds of all others: the largest honest one is a full page of `/connz` with
-/// 65536 subscriptions in full.
+/// Limits of all others: the largest normal answer is a full page of `/connz` with 65536
+/// subscriptions in detail.
 const LARGE: Bounds = Bounds {
     bytes: 8 << 20,
     values: 1 << 20,
@@ -162,7 +160,7 @@ const LARGE: Bounds = Bounds {
 };
 
 impl Bounds {
-    /// The bounds of the answer at a path, which may carry a query.
+    /// The limits for a path, which may have a query.
     pub fn of(path: &str) -> Self {
         match path.split_once('?').map_or(path, |(path, _)| path) {
             "/varz" | "/healthz" => SMALL,
@@ -171,89 +169,93 @@ impl Bounds {
     }
 }
 
-/// Why an answer is not believed.
+/// Why an answer is rejected.
 #[derive(Debug)]
-pub(crate) enum Doubt {
-    /// Not one JSON object within the bounds.
+pub(crate) enum Mismatch {
+    /// It is not a single JSON object within the limits.
     Json(serde_json::Error),
-    /// A place holds what does not fit, or an element of a list lacks it.
+    /// A field has a wrong value, or is missing in an element of a list.
     Field(String),
 }
 
-/// Walks an answer; returns what it says at each of the places, in their order.
-pub(crate) fn look(body: &[u8], fields: &[Field<'_>], bounds: Bounds) -> Result<Vec<Found>, Doubt> {
-    let mut walk = Walk {
+/// Parses an answer; returns the value of each field, in their order.
+pub(crate) fn inspect(
+    body: &[u8],
+    fields: &[Field<'_>],
+    bounds: Bounds,
+) -> Result<Vec<Found>, Mismatch> {
+    let mut pass = Pass {
         fields,
         found: vec![Found::Absent; fields.len()],
         visits: vec![0; fields.len()],
-        doubt: None,
+        mismatch: None,
         values_left: bounds.values,
         objects_left: bounds.objects,
     };
     let names = fields.iter().map(|field| field.name).enumerate().collect();
     let mut json = serde_json::Deserializer::from_slice(body);
-    let root = Place {
-        walk: &mut walk,
+    let root = Node {
+        pass: &mut pass,
         sought: names,
         is_root: true,
     };
-    root.deserialize(&mut json).map_err(Doubt::Json)?;
-    json.end().map_err(Doubt::Json)?;
-    match walk.doubt {
-        Some(doubt) => Err(Doubt::Field(doubt)),
-        None => Ok(walk.found),
+    root.deserialize(&mut json).map_err(Mismatch::Json)?;
+    json.end().map_err(Mismatch::Json)?;
+    match pass.mismatch {
+        Some(mismatch) => Err(Mismatch::Field(mismatch)),
+        None => Ok(pass.found),
     }
 }
 
-/// What the whole walk knows.
-struct Walk<'a> {
+/// The state of the whole pass.
+struct Pass<'a> {
     fields: &'a [Field<'a>],
     found: Vec<Found>,
-    /// How often each place was met; more than once below a list.
+    /// How often each field was found; below a list, more than once.
     visits: Vec<usize>,
-    /// The first thing that does not fit.
-    doubt: Option<String>,
+    /// The first mismatch.
+    mismatch: Option<String>,
     values_left: usize,
     objects_left: usize,
 }
 
-/// One value of the answer.
-struct Place<'w, 'a> {
-    walk: &'w mut Walk<'a>,
-    /// Fields at or below it, with what is left of their names.
+/// A value of the answer.
+struct Node<'w, 'a> {
+    pass: &'w mut Pass<'a>,
+    /// Fields at or below it, with the rest of their names.
     sought: Vec<(usize, &'a str)>,
     is_root: bool,
 }
 
-impl<'a> Walk<'a> {
-    fn note(&mut self, sought: &[(usize, &'a str)], found: &Found) {
+impl<'a> Pass<'a> {
+    fn record(&mut self, sought: &[(usize, &'a str)], found: &Found) {
         for (index, _) in sought.iter().filter(|(_, rest)| rest.is_empty()) {
             let Field { name, kind } = self.fields[*index];
             self.visits[*index] += 1;
             if !found.fits(kind) {
-                let doubt = || format!("\"{name}\" is {found}, not {kind}");
-                self.doubt.get_or_insert_with(doubt);
+                let mismatch = || format!("\"{name}\" is {found}, not {kind}");
+                self.mismatch.get_or_insert_with(mismatch);
             }
             self.found[*index] = found.clone();
         }
     }
 
-    /// What is sought below a key.
+    /// The fields below a key.
     fn below(sought: &[(usize, &'a str)], key: &str) -> Vec<(usize, &'a str)> {
         let step = |(index, rest): &(usize, &'a str)| {
             let (first, rest) = rest.split_once('.').unwrap_or((rest, ""));
-            let is_it = !first.is_empty() && first.split('|').any(|name| name == key);
-            is_it.then_some((*index, rest))
+            let matches = !first.is_empty() && first.split('|').any(|name| name == key);
+            matches.then_some((*index, rest))
         };
         sought.iter().filter_map(step).collect()
     }
 }
 
-impl<'de> DeserializeSeed<'de> for Place<'_, '_> {
+impl<'de> DeserializeSeed<'de> for Node<'_, '_> {
     type Value = ();
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
-        let left = &mut self.walk.values_left;
+        let left = &mut self.pass.values_left;
         *left = left
             .checked_sub(1)
             .ok_or_else(|| D::Error::custom("too many values"))?;
@@ -264,7 +266,7 @@ impl<'de> DeserializeSeed<'de> for Place<'_, '_> {
     }
 }
 
-impl<'de> Visitor<'de> for Place<'_, '_> {
+impl<'de> Visitor<'de> for Node<'_, '_> {
     type Value = ();
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -272,46 +274,46 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
     }
 
     fn visit_bool<E>(self, value: bool) -> Result<(), E> {
-        self.walk.note(&self.sought, &Found::Flag(value));
+        self.pass.record(&self.sought, &Found::Flag(value));
         Ok(())
     }
 
     fn visit_u64<E>(self, value: u64) -> Result<(), E> {
-        self.walk.note(&self.sought, &Found::Count(value));
+        self.pass.record(&self.sought, &Found::Count(value));
         Ok(())
     }
 
     fn visit_i64<E>(self, value: i64) -> Result<(), E> {
-        self.walk.note(&self.sought, &Found::Negative(value));
+        self.pass.record(&self.sought, &Found::Negative(value));
         Ok(())
     }
 
     fn visit_f64<E>(self, value: f64) -> Result<(), E> {
-        self.walk.note(&self.sought, &Found::Number(value));
+        self.pass.record(&self.sought, &Found::Number(value));
         Ok(())
     }
 
     fn visit_str<E>(self, value: &str) -> Result<(), E> {
         if !self.sought.is_empty() {
             let text = Found::Text(value.chars().take(TEXT_CHARS_MAX).collect());
-            self.walk.note(&self.sought, &text);
+            self.pass.record(&self.sought, &text);
         }
         Ok(())
     }
 
     fn visit_unit<E>(self) -> Result<(), E> {
-        self.walk.note(&self.sought, &Found::Null);
+        self.pass.record(&self.sought, &Found::Null);
         Ok(())
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut elements: A) -> Result<(), A::Error> {
-        let Self { walk, sought, .. } = self;
-        let below = Walk::below(&sought, "*");
+        let Self { pass, sought, .. } = self;
+        let below = Pass::below(&sought, "*");
         let mut count = 0;
         loop {
-            let before: Vec<usize> = below.iter().map(|(index, _)| walk.visits[*index]).collect();
-            let element = Place {
-                walk: &mut *walk,
+            let before: Vec<usize> = below.iter().map(|(index, _)| pass.visits[*index]).collect();
+            let element = Node {
+                pass: &mut *pass,
                 sought: below.clone(),
                 is_root: false,
             };
@@ -320,27 +322,27 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
             }
             count += 1;
             for ((index, _), before) in below.iter().zip(before) {
-                if walk.visits[*index] == before {
-                    let name = walk.fields[*index].name;
-                    let doubt = || format!("no \"{name}\" in element {count}");
-                    walk.doubt.get_or_insert_with(doubt);
+                if pass.visits[*index] == before {
+                    let name = pass.fields[*index].name;
+                    let mismatch = || format!("no \"{name}\" in element {count}");
+                    pass.mismatch.get_or_insert_with(mismatch);
                 }
             }
         }
-        walk.note(&sought, &Found::List(count));
+        pass.record(&sought, &Found::List(count));
         Ok(())
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
-        let Self { walk, sought, .. } = self;
-        walk.objects_left = walk
+        let Self { pass, sought, .. } = self;
+        pass.objects_left = pass
             .objects_left
             .checked_sub(1)
             .ok_or_else(|| A::Error::custom("too many objects"))?;
-        walk.note(&sought, &Found::Object);
+        pass.record(&sought, &Found::Object);
         while let Some(below) = members.next_key_seed(Key(&sought))? {
-            let member = Place {
-                walk: &mut *walk,
+            let member = Node {
+                pass: &mut *pass,
                 sought: below,
                 is_root: false,
             };
@@ -350,7 +352,7 @@ impl<'de> Visitor<'de> for Place<'_, '_> {
     }
 }
 
-/// A key of an object: becomes what is sought below it.
+/// A key of an object; evaluates to the fields below it.
 struct Key<'s, 'a>(&'s [(usize, &'a str)]);
 
 impl<'de, 'a> DeserializeSeed<'de> for Key<'_, 'a> {
@@ -369,10 +371,10 @@ impl<'de, 'a> Visitor<'de> for Key<'_, 'a> {
     }
 
     fn visit_str<E>(self, key: &str) -> Result<Self::Value, E> {
-        // A key of the answer is never the sign for elements of a list.
+        // A key named `*` in the answer does not stand for the elements of a list.
         Ok(match key {
             "*" => Vec::new(),
-            key => Walk::below(self.0, key),
+            key => Pass::below(self.0, key),
         })
     }
 }
@@ -400,16 +402,16 @@ mod tests {
         },
     ];
 
-    fn looked(json: &str) -> Result<Vec<Found>, String> {
-        look(json.as_bytes(), FIELDS, SMALL).map_err(|doubt| match doubt {
-            Doubt::Json(error) => error.to_string(),
-            Doubt::Field(text) => text,
+    fn inspected(json: &str) -> Result<Vec<Found>, String> {
+        inspect(json.as_bytes(), FIELDS, SMALL).map_err(|mismatch| match mismatch {
+            Mismatch::Json(error) => error.to_string(),
+            Mismatch::Field(text) => text,
         })
     }
 
     #[test]
-    fn absent_and_zero_are_two_things() {
-        let found = looked(r#"{"n":0,"list":[],"b":{"n":3}}"#).unwrap();
+    fn absent_and_zero_are_distinguished() {
+        let found = inspected(r#"{"n":0,"list":[],"b":{"n":3}}"#).unwrap();
         let expected = [
             Found::Count(0),
             Found::Absent,
@@ -417,7 +419,7 @@ mod tests {
             Found::Absent,
         ];
         assert_eq!(found, expected);
-        let found = looked(r#"{"a":{"old":-1.5},"list":[{"x":true},{"x":false}]}"#).unwrap();
+        let found = inspected(r#"{"a":{"old":-1.5},"list":[{"x":true},{"x":false}]}"#).unwrap();
         let expected = [
             Found::Absent,
             Found::Number(-1.5),
@@ -428,8 +430,8 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_named() {
-        for (json, doubt) in [
+    fn a_mismatch_names_the_field() {
+        for (json, mismatch) in [
             (r#"{"n":-5}"#, "\"n\" is -5, not a number from 0"),
             (r#"{"n":-0.5}"#, "\"n\" is -0.5, not a number from 0"),
             (r#"{"n":"7"}"#, "\"n\" is \"7\", not a number from 0"),
@@ -445,12 +447,12 @@ mod tests {
             ),
             (r#"{"list":[7]}"#, "no \"list.*.x\" in element 1"),
         ] {
-            assert_eq!(looked(json), Err(doubt.to_owned()), "{json}");
+            assert_eq!(inspected(json), Err(mismatch.to_owned()), "{json}");
         }
     }
 
     #[test]
-    fn no_whole_object_is_no_answer() {
+    fn only_a_complete_object_is_an_answer() {
         for json in [
             "",
             " ",
@@ -468,22 +470,23 @@ mod tests {
             "{\"n\":1}x",
             "\u{feff}{}",
         ] {
-            assert!(looked(json).is_err(), "{json}");
+            assert!(inspected(json).is_err(), "{json}");
         }
     }
 
-    /// A few bytes of JSON are large in memory: they are counted, and the depth too.
+    /// A few bytes of JSON may be large in memory: values and objects are limited, and so is the
+    /// depth.
     #[test]
-    fn values_objects_and_depth_are_bounded() {
+    fn values_objects_and_depth_are_limited() {
         let list = |element: &str, count: usize| {
             let elements = vec![element; count].join(",");
-            looked(&format!("{{\"y\":[{elements}]}}"))
+            inspected(&format!("{{\"y\":[{elements}]}}"))
         };
         assert!(list("{}", SMALL.objects - 1).is_ok());
         assert!(list("{}", SMALL.objects).unwrap_err().contains("objects"));
         assert!(list("0", SMALL.values - 2).is_ok());
         assert!(list("0", SMALL.values - 1).unwrap_err().contains("values"));
         let deep = format!("{{\"y\":{}", "[".repeat(100_000));
-        assert!(looked(&deep).unwrap_err().contains("recursion limit"));
+        assert!(inspected(&deep).unwrap_err().contains("recursion limit"));
     }
 }
