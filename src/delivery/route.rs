@@ -132,9 +132,9 @@ impl Routing<'_, '_, '_> {
         for (index, message) in batch.messages.iter().enumerate() {
             if let Routed::Queues { names, .. } = routed {
                 head.begin_queues(batch.reply(message));
-                let before_names = head.len();
+                let before_names = head.bytes_so_far();
                 names(index, head.names());
-                if head.len() > before_names {
+                if head.bytes_so_far() > before_names {
                     let found_room = match head.fits(0, self.line_max) {
                         true => self.append_one(message, head, true),
                         false => self.append_in_parts(index, head, before_names, routed),

@@ -86,7 +86,7 @@ impl<'a> RouteHead<'a> {
     }
 
     /// Bytes so far.
-    pub fn len(&self) -> usize {
+    pub fn bytes_so_far(&self) -> usize {
         self.bytes.len()
     }
 

@@ -7,11 +7,13 @@
 mod judge;
 
 use judge::{Lists, is_of};
-use midge::security::permissions::{Names, Pattern, Permissions, Rules, SubscribeDecision};
+use midge::security::permissions::{
+    Pattern, Permissions, Rules, SubscribeDecision, TemplateValues,
+};
 use test_support::{Broker, BrokerBuilder, Frame, RawClient};
 
 /// Who logs in; no rule has a template.
-const NAMES: Names<'_> = Names {
+const NAMES: TemplateValues<'_> = TemplateValues {
     user: "u",
     certname: "",
 };
