@@ -93,7 +93,7 @@ impl<'a> RouteHead<'a> {
     /// Whether a line with `more` bytes behind the head, besides its sizes, is within
     /// `line_max`.
     pub fn fits(&self, more: usize, line_max: usize) -> bool {
-        self.len() + more + SIZES_LEN <= line_max
+        self.bytes.len() + more + SIZES_LEN <= line_max
     }
 
     /// The head of a message with headers, `HMSG`, or without, `RMSG`.
@@ -238,7 +238,7 @@ mod tests {
             assert_eq!(message.queues, names.trim_ascii_end());
             assert_eq!(read_route_head(line.trim_ascii_end()), Some((&b"s"[..], 5)));
         }
-        assert!(head.fits(0, head.len() + SIZES_LEN));
-        assert!(!head.fits(1, head.len() + SIZES_LEN));
+        assert!(head.fits(0, head.bytes_so_far() + SIZES_LEN));
+        assert!(!head.fits(1, head.bytes_so_far() + SIZES_LEN));
     }
 }
