@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn silence_is_unknown_and_strangers_are_tamed() {
+    fn no_answer_is_unknown_and_untrusted_text_is_made_harmless() {
         let mut found = report("", "", true);
         assert_eq!(found.status(), Status::Unknown);
         found.say(Status::Ok, "a|b");

@@ -86,7 +86,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn strangers_words_are_made_harmless() {
+    fn untrusted_text_is_made_harmless() {
         assert_eq!(
             harmless("a|b<c>d`e\nf\u{202e}g\u{1b}[1m"),
             "a?b?c?d?e?f?g?[1m"

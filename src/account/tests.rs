@@ -37,7 +37,7 @@ fn a_route_that_ends_is_told_no_more() {
     account.interest.detach(&route);
     account.interest.attach(&route, &account.sublist);
     with_buffers(|buffers| account.interest.want_always(buffers, b"a"));
-    assert!(!route.owes_interest());
+    assert!(!route.has_pending_interest());
     assert_eq!(Arc::strong_count(&route), 1);
 }
 
@@ -170,7 +170,7 @@ fn a_withdrawal_that_is_owed_is_told_though_all_is_told_again() {
         appender.push(buffers, &piece, b"");
         drop(appender);
         for number in 0.. {
-            if route.owes_interest() {
+            if route.has_pending_interest() {
                 break;
             }
             let subject = format!("{number}.{}", "x".repeat(1000));
@@ -211,7 +211,7 @@ fn what_was_there_before_the_first_route_is_counted_in_parts() {
     // Each subject once more: it is wanted until both are gone.
     let again: Vec<_> = (0..COUNT / 2).map(subscribe).collect();
     interest.attach(&route, &account.sublist);
-    assert!(route.owes_interest());
+    assert!(route.has_pending_interest());
     let leave = |all: &[Arc<Subscription>], number: usize| {
         with_buffers(|buffers| account.unsubscribe(buffers, &all[number..=number]));
     };

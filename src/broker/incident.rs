@@ -42,7 +42,7 @@ const NAMED_MAX: usize = 16;
 
 /// Looks at one reader: begins an incident, follows it, ends it when the reader
 /// has caught up.
-pub fn look_at(
+pub fn inspect(
     telemetry: &Telemetry,
     registry: &Registry,
     connection: &Connection,
@@ -202,7 +202,7 @@ fn filled_in(
         incident.subjects = subjects;
         incident.subjects_at = backlog.pending;
     }
-    let socket = outbound.socket_figures();
+    let socket = outbound.socket_stats();
     if socket.is_some() || incident.evidence.is_empty() {
         let delay = telemetry.latency.worst_scheduling(MonotonicMicros::now());
         (incident.cause, incident.evidence) = find_cause(incident.socket_before, socket, delay);

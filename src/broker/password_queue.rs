@@ -223,7 +223,7 @@ mod tests {
             }
         }
 
-        fn come(&mut self, source: u8, after: Duration) {
+        fn add(&mut self, source: u8, after: Duration) {
             let (turn, taken) = oneshot::channel();
             self.queue.0.state.lock().waiting.push(Waiting {
                 source: ip(source),
@@ -265,16 +265,16 @@ mod tests {
     const LATE: Duration = Duration::from_secs(1);
 
     #[test]
-    fn who_is_right_comes_before_a_crowd_of_guesses_from_everywhere() {
-        let mut desk = Harness::new();
+    fn a_right_login_comes_before_many_guesses_from_many_sources() {
+        let mut harness = Harness::new();
         for _ in 0..5 {
             for source in 1..=40 {
-                desk.come(source, Duration::ZERO);
+                harness.add(source, Duration::ZERO);
             }
         }
-        desk.come(99, LATE);
+        harness.add(99, LATE);
         let guessing: Vec<u8> = (1..=40).collect();
-        let served = desk.serve(&guessing, LATE);
+        let served = harness.serve(&guessing, LATE);
         assert_eq!(served.len(), 201);
         assert_eq!(served[0], 99, "{served:?}");
         // Each source once before any comes again.
@@ -285,23 +285,23 @@ mod tests {
 
     #[test]
     fn who_logged_in_lately_comes_first_and_who_failed_last() {
-        let mut desk = Harness::new();
-        let logins = desk.queue.0.logins.clone();
+        let mut harness = Harness::new();
+        let logins = harness.queue.0.logins.clone();
         logins.record_refusal("wrong_password", ip(1), MonotonicMillis::now());
         logins.record_success(ip(3), MonotonicMillis::now());
         for source in [1, 2, 3] {
-            desk.come(source, Duration::ZERO);
+            harness.add(source, Duration::ZERO);
         }
-        assert_eq!(desk.serve(&[], Duration::ZERO), [3, 2, 1]);
+        assert_eq!(harness.serve(&[], Duration::ZERO), [3, 2, 1]);
     }
 
     #[test]
     fn of_those_who_came_just_now_the_first_is_first() {
-        let mut desk = Harness::new();
+        let mut harness = Harness::new();
         for source in [1, 2, 3] {
-            desk.come(source, Duration::ZERO);
+            harness.add(source, Duration::ZERO);
         }
-        assert_eq!(desk.serve(&[], EARLY), [1, 2, 3]);
+        assert_eq!(harness.serve(&[], EARLY), [1, 2, 3]);
     }
 
     #[tokio::test]

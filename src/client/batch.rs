@@ -115,8 +115,8 @@ impl Active {
         }
     }
 
-    /// Takes a publish into the subject batch. `false`: its payload is not complete; if
-    /// it is large, everything there is has been consumed all the same.
+    /// Adds a publish to the subject batch. `false`: its payload is incomplete; if it is
+    /// large, all available bytes have been consumed nevertheless.
     #[inline]
     fn handle_publish(
         &mut self,
@@ -185,8 +185,8 @@ impl Active {
     }
 }
 
-/// The client is told nothing, as one that is cut for a full queue: what it does not
-/// know may keep it from coming back.
+/// The client gets no `-ERR`, like one that is cut for a full queue: an unknown error may
+/// keep a client from reconnecting.
 #[cold]
 fn no_room(publish: &Publish<'_>) -> End {
     let detail = format!(

@@ -30,7 +30,7 @@ impl Drop for Membership {
 }
 
 impl Base {
-    /// Takes a place in `account`, whose limits are in force from now on.
+    /// Reserves a place in `account`, whose limits are in force from now on.
     pub(super) fn join(&mut self, account: &Arc<Account>) -> Result<Membership, End> {
         let Some(place) = account.admit() else {
             let (reason, error) = (

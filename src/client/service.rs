@@ -15,7 +15,8 @@ use crate::{
     telemetry::MonotonicMillis,
 };
 
-/// "Who am I": asked by client libraries and the nats command.
+/// The request for the client's own user and permissions: sent by client libraries and the
+/// nats command.
 const USER_INFO: &[u8] = b"$SYS.REQ.USER.INFO";
 
 impl Active {
@@ -80,8 +81,8 @@ impl Active {
 /// Permissions as nats-server writes them. What is not limited is -1 there.
 fn told(permissions: &Permissions) -> Value {
     let mut told = json!({
-        "publish": told_subjects(permissions.publish()),
-        "subscribe": told_subjects(permissions.subscribe()),
+        "publish": subjects_json(permissions.publish()),
+        "subscribe": subjects_json(permissions.subscribe()),
     });
     if let Some(responses) = permissions.responses() {
         let max = responses.max.map_or(-1, i64::from);
@@ -92,7 +93,7 @@ fn told(permissions: &Permissions) -> Value {
     told
 }
 
-fn told_subjects(rules: &SubjectRules) -> Value {
+fn subjects_json(rules: &SubjectRules) -> Value {
     let texts = |patterns: &[Pattern]| -> Vec<String> {
         let text = |pattern: &Pattern| match &pattern.queue {
             Some(queue) => format!("{} {queue}", pattern.subject),

@@ -13,15 +13,15 @@ use crate::{
 /// Payload bytes shown where one client is traced.
 const PAYLOAD_LEN_MAX: usize = 1024;
 
-/// For whom a trace is written.
+/// Why a trace is written.
 #[derive(Clone, Copy, Debug, Default, Eq, PartialEq)]
 pub(super) enum Trace {
-    /// For nobody.
+    /// No trace is written.
     #[default]
     Off,
-    /// For everybody, as the configuration has it.
+    /// The configuration traces all clients.
     All,
-    /// For one who asked for this client, as long as the order lasts.
+    /// An operator requested a trace of this client, for a limited time.
     Ordered,
 }
 
@@ -36,7 +36,7 @@ impl Trace {
     }
 
     /// Has what is delivered to the client traced as well, if everything is.
-    pub(super) fn tell_deliverers(self, connection: &Connection, limits: &Limits) {
+    pub(super) fn set_delivery_trace(self, connection: &Connection, limits: &Limits) {
         let is_all = self == Self::All;
         connection.traced.set(is_all.then(|| self.shown(limits)));
     }

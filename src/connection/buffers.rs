@@ -182,7 +182,7 @@ pub fn flush_deferred() {
         buffers.flush_touched();
         // Nobody is at hand to be paused.
         buffers.congested.clear();
-        buffers.tell_buffers();
+        buffers.report_buffers();
         BUFFERS.set(Some(buffers));
     }
 }
@@ -218,7 +218,7 @@ impl ThreadBuffers {
             batch_log: BatchLog::default(),
             chunks: Vec::new(),
         };
-        buffers.tell_buffers();
+        buffers.report_buffers();
         buffers
     }
 
@@ -331,7 +331,7 @@ impl ThreadBuffers {
         }
         self.batches += 1;
         if self.batches.is_multiple_of(TELL_EVERY) {
-            self.tell_buffers();
+            self.report_buffers();
         }
         self.deferred += 1;
         if len > SMALL_BATCH_LEN || self.deferred > DEFERRED_MAX {
@@ -347,7 +347,7 @@ impl ThreadBuffers {
     }
 
     /// Tells those who watch what the buffers take.
-    fn tell_buffers(&self) {
+    fn report_buffers(&self) {
         let buffers = [&self.read_buffer, &self.scratch, &self.prefix];
         let tls = &self.tls;
         let of_tls = [&tls.incoming, &tls.plain, &tls.sealed, &tls.gathered];

@@ -110,7 +110,7 @@ impl Input {
     /// Whether `bytes`, a long operation to which those from `begin` on were just
     /// added, are worth a look: a line has ended, or it is time to see whether it
     /// is too long.
-    pub(super) fn is_worth_a_look(&self, bytes: &[u8], begin: usize) -> bool {
+    pub(super) fn is_worth_parsing(&self, bytes: &[u8], begin: usize) -> bool {
         bytes.len() >= 2 * self.looked_at || memchr(b'\n', &bytes[begin..]).is_some()
     }
 

@@ -111,7 +111,7 @@ pub struct Connection {
     line_max: AtomicUsize,
     /// Whether all local interest was announced to the peer of a route, so that
     /// messages may go to it.
-    is_told: AtomicBool,
+    is_announced: AtomicBool,
     /// Whether what the peer sends is logged, for a while.
     pub trace: TraceRequest,
     /// Who the peer says it is.
@@ -168,7 +168,7 @@ impl Connection {
             traced: OutTrace::default(),
             takes_info: AtomicBool::new(false),
             line_max: AtomicUsize::new(ASSUMED_LINE_MAX),
-            is_told: AtomicBool::new(false),
+            is_announced: AtomicBool::new(false),
             trace: TraceRequest::default(),
             identity: Mutex::default(),
             certificate: OnceLock::new(),
@@ -288,14 +288,14 @@ impl Connection {
     }
 
     /// Whether messages may go to the peer of a route.
-    pub fn is_told(&self) -> bool {
-        self.is_told.load(Ordering::Acquire)
+    pub fn is_announced(&self) -> bool {
+        self.is_announced.load(Ordering::Acquire)
     }
 
     /// Notes that all local interest was announced to the peer of a route; whether
     /// that is new.
     pub fn set_announced(&self) -> bool {
-        !self.is_told.swap(true, Ordering::AcqRel)
+        !self.is_announced.swap(true, Ordering::AcqRel)
     }
 
     /// Writes what is left for a peer whose connection is ending, for a while.

@@ -143,7 +143,7 @@ fn read_long(
     let input = reader.input();
     let begin = input.carry.len();
     input.carry.extend_from_slice(&buffers.read_buffer[..read]);
-    if input.is_worth_a_look(&input.carry, begin) {
+    if input.is_worth_parsing(&input.carry, begin) {
         let bytes = input.take_kept();
         reader.handle_batch(buffers, &bytes);
     } else {
@@ -303,7 +303,7 @@ fn read_tls(
     if incoming.len() <= 2 * READ_BUFFER_LEN {
         buffers.tls.incoming = incoming;
     }
-    if is_long && !reader.input().is_worth_a_look(&plain, held) {
+    if is_long && !reader.input().is_worth_parsing(&plain, held) {
         let input = reader.input();
         input.carry = plain;
         input.book();

@@ -48,7 +48,7 @@ mod tests {
 
     /// A peer that does not read closes its window, and the system says so.
     #[tokio::test]
-    async fn a_closed_window_is_told() {
+    async fn a_closed_window_is_reported() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let peer = TcpStream::connect(listener.local_addr().unwrap())
             .await

@@ -146,7 +146,7 @@ impl TlsListener {
         {
             result = Err(failure);
         }
-        let result = result.and_then(|tls| self.look_at_peer(tls));
+        let result = result.and_then(|tls| self.check_peer(tls));
         self.metrics.count(&result, start.elapsed());
         result
     }
@@ -167,7 +167,7 @@ impl TlsListener {
         let config = material.client.clone();
         drop(material);
         let connect = self.handshakers.connect(stream, config, name, patience);
-        let result = connect.await.and_then(|tls| self.look_at_peer(tls));
+        let result = connect.await.and_then(|tls| self.check_peer(tls));
         self.metrics.count(&result, start.elapsed());
         result
     }
@@ -225,7 +225,7 @@ impl TlsListener {
     }
 
     /// Checks the peer that TLS let in.
-    fn look_at_peer(&self, tls: Tls) -> Result<Secured, Failure> {
+    fn check_peer(&self, tls: Tls) -> Result<Secured, Failure> {
         let unreadable = |error: crate::security::certificate::UnreadableCertificate| {
             Failure::new(Cause::BadCertificate, error.to_string())
         };

@@ -23,7 +23,7 @@ pub(super) const CLOSING: u8 = 2;
 pub(super) const CHANGED: u8 = 4;
 
 /// The peer of a route is owed news of what is wanted here.
-pub(super) const OWING: u8 = 8;
+pub(super) const INTEREST_PENDING: u8 = 8;
 
 /// The socket took no more just now: the connection's own task counts the time
 /// from here on.
@@ -68,18 +68,18 @@ impl Connection {
 
     /// Changes of local interest wait to be announced as the queue is long: the route's
     /// own task does it.
-    pub fn owe_interest(&self) {
-        self.raise(OWING);
+    pub fn note_pending_interest(&self) {
+        self.raise(INTEREST_PENDING);
     }
 
     /// Whether changes of local interest wait to be announced.
-    pub fn owes_interest(&self) -> bool {
-        self.flags.load(Ordering::Acquire) & OWING != 0
+    pub fn has_pending_interest(&self) -> bool {
+        self.flags.load(Ordering::Acquire) & INTEREST_PENDING != 0
     }
 
     /// The own task is about to tell what is owed.
-    pub fn begin_telling(&self) {
-        self.lower(OWING);
+    pub fn begin_announcing(&self) {
+        self.lower(INTEREST_PENDING);
     }
 
     /// Waits until a reload has put other settings in force; for the own task.
@@ -157,7 +157,7 @@ impl Connection {
         if flags & BLOCKED != 0 && stream.poll_write_ready(context).is_ready() {
             return Poll::Ready(Wake::Writable);
         }
-        if flags & (OWING | BLOCKED) == OWING {
+        if flags & (INTEREST_PENDING | BLOCKED) == INTEREST_PENDING {
             return Poll::Ready(Wake::Owing);
         }
         if stream.poll_read_ready(context).is_ready() {

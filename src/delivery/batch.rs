@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::protocol::{CRLF, encode::SIZES_LEN, message::Message};
 
-/// Bytes that are copied in about the time that a delivery takes by itself.
+/// Bytes whose copying costs about as much as one delivery without them.
 pub(super) const BYTES_PER_COST: usize = 256;
 
 /// Messages to one subject.
@@ -12,7 +12,7 @@ pub(super) const BYTES_PER_COST: usize = 256;
 pub struct SubjectBatch<'a> {
     /// The subject.
     pub subject: &'a [u8],
-    /// The bytes that the messages stand in.
+    /// The bytes that contain the messages.
     pub source: &'a [u8],
     /// The messages.
     pub messages: &'a [Message],

@@ -30,7 +30,7 @@ pub struct RemoteInterest {
 }
 
 impl RemoteInterest {
-    /// Bytes that one takes by itself.
+    /// Bytes that one entry uses by itself.
     pub fn memory_of(subject: &[u8], queue: Option<&[u8]>) -> usize {
         let text = subject.len() + queue.map_or(0, <[u8]>::len);
         // With the two counts of an Arc.
@@ -74,7 +74,7 @@ impl Entry for RemoteInterest {
 /// What an account moved over routes.
 #[derive(Default)]
 pub struct OverRoutes {
-    /// What came from peers.
+    /// Messages received from peers.
     pub received: MessageTotals,
     /// What went to peers.
     pub sent: MessageTotals,

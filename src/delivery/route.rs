@@ -100,7 +100,7 @@ struct Routing<'a, 'b, 'c> {
     buffers: &'a mut ThreadBuffers,
     batch: &'a SubjectBatch<'c>,
     takes_headers: bool,
-    /// Bytes of the longest control line that the peer takes.
+    /// Bytes of the longest control line that the peer accepts.
     line_max: usize,
     appended: Appended,
     too_long: Vec<TooLong>,
@@ -200,8 +200,8 @@ impl Routing<'_, '_, '_> {
         true
     }
 
-    /// Appends a message behind `head`, in which its reply stands already if
-    /// there are `queues`. Returns whether the queue took it.
+    /// Appends a message after `head`, which already contains its reply if there are
+    /// `queues`. Returns whether the queue accepted it.
     fn append_one(&mut self, message: &Message, head: &mut RouteHead<'_>, queues: bool) -> bool {
         let batch = self.batch;
         let body_len = match message.header_len {

@@ -20,7 +20,7 @@ use crate::{
 const STALE_AFTER: u32 = 4;
 
 /// Most brokers that are reported because members see them and this one does not.
-const STRANGERS_MAX: usize = 64;
+const UNKNOWN_MAX: usize = 64;
 
 /// Most pairs of members that are reported because one does not see the other.
 const GAPS_MAX: usize = 256;
@@ -189,12 +189,12 @@ impl Mesh {
 
     /// Names of brokers that members have routes to, and this one knows nothing
     /// of, each with a member that does.
-    pub(in crate::observe) fn strangers(&self) -> Vec<(&str, &str)> {
+    pub(in crate::observe) fn unknown_members(&self) -> Vec<(&str, &str)> {
         let known = &self.snapshot.members;
         let ids: HashSet<&str> = known.iter().map(|known| &*known.id).collect();
         let names: HashSet<&str> = known.iter().map(|known| &*known.name).collect();
         let mut found = HashSet::new();
-        let mut strangers: Vec<(&str, &str)> = Vec::new();
+        let mut unknown: Vec<(&str, &str)> = Vec::new();
         for member in self.present() {
             let sights = member.view.iter().flat_map(|view| &view.routes);
             for sight in sights {
@@ -205,12 +205,12 @@ impl Mesh {
                 let is_known = sight.id == self.id
                     || ids.contains(&*sight.id)
                     || (!sight.name.is_empty() && names.contains(&*sight.name));
-                if !is_known && strangers.len() < STRANGERS_MAX && found.insert(name) {
-                    strangers.push((name, &member.name));
+                if !is_known && unknown.len() < UNKNOWN_MAX && found.insert(name) {
+                    unknown.push((name, &member.name));
                 }
             }
         }
-        strangers
+        unknown
     }
 }
 
@@ -233,7 +233,7 @@ mod tests {
 
     const EVERY: Duration = Duration::from_secs(5);
 
-    fn member(id: &str, told_at: u64, sees: &[&str]) -> Member {
+    fn member(id: &str, reported_at: u64, sees: &[&str]) -> Member {
         let sees = sees.iter().map(|id| PeerRoute {
             id: (*id).into(),
             name: String::new(),
@@ -257,7 +257,7 @@ mod tests {
             leaving: false,
             requested_at: None,
             view: Some(PeerView {
-                at: MonotonicMillis(told_at),
+                at: MonotonicMillis(reported_at),
                 took: Duration::ZERO,
                 routes: sees.collect(),
             }),
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_see_whom_is_found_once() {
+    fn each_missing_route_is_found_once() {
         let healthy = mesh(vec![
             member("B", 0, &["A", "C"]),
             member("C", 0, &["A", "B"]),
@@ -328,12 +328,12 @@ mod tests {
     }
 
     #[test]
-    fn strangers_are_who_only_others_see() {
+    fn unknown_members_are_seen_by_others_only() {
         let mesh = mesh(vec![
             member("B", 0, &["A", "C", "D"]),
             member("C", 0, &["A", "B", "D"]),
         ]);
-        assert_eq!(mesh.strangers(), [("D", "b")]);
+        assert_eq!(mesh.unknown_members(), [("D", "b")]);
         assert_eq!(mesh.seen_by("D", "").len(), 2);
     }
 }

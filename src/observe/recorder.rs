@@ -57,7 +57,7 @@ impl Recorder {
         ongoing.sort_unstable();
         self.watched.clear();
         for reader in readers {
-            incident::look_at(telemetry, registry, &reader, now);
+            incident::inspect(telemetry, registry, &reader, now);
             let goes_on = ongoing.binary_search(&reader.cid).is_ok();
             if (goes_on || incident::is_behind(&reader)) && self.watched.len() < WATCHED_MAX {
                 self.watched.push(Arc::downgrade(&reader));

@@ -1,5 +1,5 @@
-//! The loop that drives a connection: its own task waits, reads, writes, and keeps
-//! time until the connection is to end or another state of the session takes over.
+//! The loop that drives a connection: its own task waits, reads, writes, and handles timers
+//! until the connection ends or another state of the session takes over.
 
 use tokio::net::TcpStream;
 use tracing::warn;
@@ -42,7 +42,7 @@ pub async fn drive<P: Peer>(peer: &mut P, stream: &TcpStream) -> Driven {
     let timer = tokio::time::sleep_until(deadline);
     tokio::pin!(timer);
     timer.as_mut().reset(deadline);
-    // What came with the end of a handshake is not announced by the socket.
+    // Bytes received together with the end of a handshake are not reported by the socket.
     let mut unread = connection.tls().is_some() || peer.link().is_held();
     if peer.awaits_decision() {
         Box::pin(finish_turns(peer, Turn::default())).await;
@@ -73,12 +73,12 @@ pub async fn drive<P: Peer>(peer: &mut P, stream: &TcpStream) -> Driven {
             Wake::Writable => with_buffers(|buffers| {
                 connection.flush_blocked(buffers);
                 // A socket that is always full must not keep interest back.
-                if connection.owes_interest() {
-                    peer.write_owed(buffers);
+                if connection.has_pending_interest() {
+                    peer.write_pending(buffers);
                 }
             }),
             Wake::Owing => {
-                with_buffers(|buffers| peer.write_owed(buffers));
+                with_buffers(|buffers| peer.write_pending(buffers));
                 give_way().await;
             }
             Wake::Readable => {

@@ -81,10 +81,10 @@ pub(super) struct Session {
     /// INFO lines to be acted on when the batch is done.
     news: News,
     /// Since when the peer is owed news for which there is no room.
-    owed_since: Option<MonotonicMillis>,
+    pending_since: Option<MonotonicMillis>,
     /// When the peer is to be told once more what is wanted here, as it exports other
     /// subjects now.
-    tell_again_at: Option<Instant>,
+    announce_again_at: Option<Instant>,
     /// When it was told so last.
     exports_handled: Option<Instant>,
     /// Of what the peer does wrong.
@@ -117,8 +117,8 @@ impl Session {
             spaces: HashMap::new(),
             remembers_long: false,
             news: News::default(),
-            owed_since: None,
-            tell_again_at: None,
+            pending_since: None,
+            announce_again_at: None,
             exports_handled: None,
             throttle: LogThrottle::default(),
             over_limit: OverLimit::new(),
@@ -133,7 +133,7 @@ impl Session {
             let interest = &account.interest;
             interest.attach(&self.route.connection, &account.sublist);
         }
-        self.tell_owed(buffers);
+        self.announce_pending(buffers);
         self.cluster.subscribe_answers(buffers);
         self.cluster.request_line_max(buffers, &self.route);
         self.cluster.begin_counting(buffers, &self.route);
@@ -144,26 +144,26 @@ impl Session {
     /// Tells the peer the next part of what it is owed, if there is room. Once
     /// it was told everything, messages may go to it: the subjects that they
     /// name for answers are known there.
-    pub(super) fn tell_owed(&mut self, buffers: &mut ThreadBuffers) {
+    pub(super) fn announce_pending(&mut self, buffers: &mut ThreadBuffers) {
         let connection = self.connection().clone();
-        connection.begin_telling();
+        connection.begin_announcing();
         if connection.outbound().backlog().pending > ROOM {
             connection.flush(buffers);
         }
         let backlog = connection.outbound().backlog();
-        let since = *self.owed_since.get_or_insert_with(MonotonicMillis::now);
+        let since = *self.pending_since.get_or_insert_with(MonotonicMillis::now);
         let is_due = since.age() >= OWED_MAX && backlog.pending < backlog.max_pending / 4;
         if backlog.pending > ROOM && !is_due {
             // Who writes now lets go soon, or the socket is full.
-            return connection.owe_interest();
+            return connection.note_pending_interest();
         }
-        self.owed_since = None;
+        self.pending_since = None;
         let accounts = self.cluster.broker.accounts.all_announced();
         let mut budget = ROOM;
         for account in &accounts {
             let interest = &account.interest;
             if interest.announce_more(buffers, &connection, &mut budget) || budget == 0 {
-                connection.owe_interest();
+                connection.note_pending_interest();
                 return buffers.flush_touched();
             }
         }
@@ -235,7 +235,7 @@ impl Session {
             && gossip::update_info(&self.cluster, &self.route, info)
         {
             let soonest = self.exports_handled.map(|at| at + EXPORTS_CHANGE_INTERVAL);
-            self.tell_again_at =
+            self.announce_again_at =
                 Some(soonest.map_or_else(Instant::now, |at| at.max(Instant::now())));
         }
         self.resend_interest();
@@ -272,10 +272,10 @@ impl Session {
     /// Tells the peer once more what is wanted here, if it is time: a nats-server has
     /// forgotten what it did not export before.
     fn resend_interest(&mut self) {
-        if self.tell_again_at.is_none_or(|at| at > Instant::now()) {
+        if self.announce_again_at.is_none_or(|at| at > Instant::now()) {
             return;
         }
-        self.tell_again_at = None;
+        self.announce_again_at = None;
         self.exports_handled = Some(Instant::now());
         self.cluster.resend_interest(&self.route);
     }
@@ -386,12 +386,12 @@ impl Peer for Session {
         self.handle_news();
     }
 
-    fn write_owed(&mut self, buffers: &mut ThreadBuffers) {
-        self.tell_owed(buffers);
+    fn write_pending(&mut self, buffers: &mut ThreadBuffers) {
+        self.announce_pending(buffers);
     }
 
     fn own_deadline(&self) -> Option<Instant> {
-        self.tell_again_at
+        self.announce_again_at
     }
 
     fn before_ping(&mut self) {

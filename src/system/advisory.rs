@@ -41,7 +41,7 @@ struct Data {
 
 impl System {
     /// A client logged in.
-    pub(super) fn tell_connected(&self, connection: &Arc<Connection>) {
+    pub(super) fn publish_connected(&self, connection: &Arc<Connection>) {
         let client = ClientInfo {
             // Nobody has measured it yet.
             rtt: 0,
@@ -55,7 +55,7 @@ impl System {
     }
 
     /// A client's connection ended. What the client sent is `sent`.
-    pub(super) fn tell_closed(&self, connection: &Arc<Connection>, reason: CloseReason) {
+    pub(super) fn publish_closed(&self, connection: &Arc<Connection>, reason: CloseReason) {
         let client = ClientInfo {
             stop: now(),
             ..who(connection)

@@ -121,7 +121,7 @@ impl System {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,
             }
-            self.tell_late_counts();
+            self.send_late_counts();
             if statsz_at <= Instant::now() {
                 self.publish_statsz();
                 self.warn_of_dropped(&mut dropped);
@@ -151,8 +151,8 @@ impl System {
     /// Acts on a notice.
     fn take(&self, notice: Notice) {
         match notice {
-            Notice::Connected(connection) => self.tell_connected(&connection),
-            Notice::Closed(connection, reason) => self.tell_closed(&connection, reason),
+            Notice::Connected(connection) => self.publish_connected(&connection),
+            Notice::Closed(connection, reason) => self.publish_closed(&connection, reason),
             // Told when all notices have been taken.
             Notice::Counted => {}
             Notice::LameDuck => self.publish(&self.subject("LAMEDUCK"), || self.envelope.server()),

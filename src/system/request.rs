@@ -74,7 +74,7 @@ impl System {
             // Neither queues of a Go program nor groups of streams are here.
             ("IPQUEUESZ" | "RAFTZ", _) => Ok("{}".into()),
             ("PROFILEZ", _) => Ok(json!({ "profile": null, "error": NO_PROFILES }).to_string()),
-            ("EXPVARZ", _) => Err(no_go_figures()),
+            ("EXPVARZ", _) => Err(no_go_metrics()),
             ("KICK", _) => self.kick(&options),
             ("LDM", _) => self.send_away(&options),
             ("RELOAD", _) => self.reload(),
@@ -302,7 +302,7 @@ fn does_something(topic: &str) -> bool {
 }
 
 /// nats-server would show its arguments there, passwords included.
-fn no_go_figures() -> ServiceError {
+fn no_go_metrics() -> ServiceError {
     ServiceError {
         code: 501,
         description: "midge is not a Go program and has no expvars: use VARZ, or /memz and \

@@ -138,7 +138,7 @@ impl System {
     }
 
     /// Tells what has come to those who have waited long enough.
-    pub(super) fn tell_late_counts(&self) {
+    pub(super) fn send_late_counts(&self) {
         let mut counting = self.counting.borrow_mut();
         let now = Instant::now();
         while counting.deadline().is_some_and(|deadline| deadline <= now)
@@ -171,11 +171,11 @@ impl System {
 fn subscribers(account: &Account, subject: &[u8], group: Option<&[u8]>) -> usize {
     let mut count = 0;
     account.sublist.for_each(|known| {
-        let hears = match subject::is_wildcard(subject) {
+        let receives = match subject::is_wildcard(subject) {
             true => subject::is_subset(known.subject(), subject),
             false => subject::matches(known.subject(), subject),
         };
-        count += usize::from(hears && (group.is_none() || group == known.queue()));
+        count += usize::from(receives && (group.is_none() || group == known.queue()));
     });
     count
 }

@@ -70,8 +70,8 @@ pub struct Place {
 
 impl Place {
     /// Something came from who holds it.
-    pub fn heard(&self) {
-        self.places.state.lock().heard(self.id);
+    pub fn mark_active(&self) {
+        self.places.state.lock().mark_active(self.id);
     }
 }
 

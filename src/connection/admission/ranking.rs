@@ -37,7 +37,7 @@ pub(super) type Cut = Box<dyn FnOnce(Lost) + Send>;
 
 pub(super) struct Held {
     party: Party,
-    heard: u64,
+    last_active: u64,
     pub(super) until: Instant,
     pub(super) cut: Cut,
 }
@@ -52,7 +52,7 @@ impl State {
         let id = self.next_tick();
         let held = Held {
             party,
-            heard: id,
+            last_active: id,
             until,
             cut,
         };
@@ -64,12 +64,12 @@ impl State {
         id
     }
 
-    pub(super) fn heard(&mut self, id: u64) {
+    pub(super) fn mark_active(&mut self, id: u64) {
         let now = self.next_tick();
         let Some(held) = self.held.get_mut(&id) else {
             return;
         };
-        let (party, before) = (held.party, std::mem::replace(&mut held.heard, now));
+        let (party, before) = (held.party, std::mem::replace(&mut held.last_active, now));
         self.change(party, |places| {
             places.remove(&before);
             places.insert(now, id);
@@ -80,7 +80,7 @@ impl State {
         let held = self.held.remove(&id)?;
         self.non_members_len -= usize::from(!held.party.is_member);
         self.change(held.party, |places| {
-            places.remove(&held.heard);
+            places.remove(&held.last_active);
         });
         Some(held)
     }

@@ -40,7 +40,7 @@ async fn of_the_source_with_most_places_the_longest_silent_makes_way() {
     let few = port.take("few", 1, false);
     let first = port.take("first", 2, false);
     let _second = port.take("second", 2, false);
-    first.heard();
+    first.mark_active();
     let _new = port.take("new", 3, false);
     assert_eq!(port.lost(), ["second"]);
     // All have one: the longest silent of all.
@@ -57,7 +57,7 @@ async fn of_the_source_with_most_places_the_longest_silent_makes_way() {
 #[tokio::test]
 async fn members_keep_places_of_their_own() {
     let port = Port::new(2, 2);
-    let strangers: Vec<Place> = (0..9).map(|_| port.take("stranger", 1, false)).collect();
+    let guests: Vec<Place> = (0..9).map(|_| port.take("stranger", 1, false)).collect();
     assert_eq!(port.lost().len(), 7);
     let members: Vec<Place> = (0..2).map(|_| port.take("member", 2, true)).collect();
     assert_eq!(port.lost(), [""; 0], "there is room for them");
@@ -66,7 +66,7 @@ async fn members_keep_places_of_their_own() {
     // Many at a member's address share with other sources.
     let _member = port.take("member", 2, true);
     assert_eq!(port.lost(), ["member"], "the member has most places");
-    drop((strangers, members, more));
+    drop((guests, members, more));
     assert_eq!(port.places.view().taken, 1);
     assert_eq!(port.places.state.lock().parties.len(), 1);
 }
@@ -75,7 +75,7 @@ async fn members_keep_places_of_their_own() {
 async fn nobody_keeps_a_place_for_ever() {
     let port = Port::new(2, 0);
     let place = port.take("late", 1, false);
-    place.heard();
+    place.mark_active();
     port.places.expire(Instant::now());
     assert_eq!(port.lost(), [""; 0]);
     port.places.expire(Instant::now() + HOLD);
@@ -87,13 +87,13 @@ async fn nobody_keeps_a_place_for_ever() {
 }
 
 #[tokio::test]
-async fn nothing_is_left_of_a_crowd() {
+async fn nothing_is_left_of_many_places() {
     let port = Port::new(64, 8);
     for round in 0..1000u32 {
         let source = u8::try_from(round % 200).expect("it fits");
         let place = port.take("crowd", source, round.is_multiple_of(7));
         if round.is_multiple_of(3) {
-            place.heard();
+            place.mark_active();
             std::mem::forget(place);
         }
         assert!(port.places.view().taken <= 72);

@@ -258,7 +258,7 @@ impl Handshakers {
                 place.hold(step.incoming.len());
                 match &long {
                     _ if step.incoming.len() <= READ_LEN => long = None,
-                    Some((place, _)) => place.heard(),
+                    Some((place, _)) => place.mark_active(),
                     None => long = self.take_long(stream),
                 }
             }

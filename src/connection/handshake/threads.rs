@@ -305,47 +305,47 @@ mod tests {
 
     #[test]
     fn who_waits_longest_comes_first_behind_those_in_the_middle() {
-        let (mut desk, start) = (Harness::default(), Instant::now());
-        desk.begin(start, "first");
-        desk.begin(start, "second");
-        let middle = desk.job("middle");
-        desk.queue.next.push_back(middle);
-        assert_eq!(desk.finish(start + EARLY), ["middle", "first", "second"]);
+        let (mut harness, start) = (Harness::default(), Instant::now());
+        harness.begin(start, "first");
+        harness.begin(start, "second");
+        let middle = harness.job("middle");
+        harness.queue.next.push_back(middle);
+        assert_eq!(harness.finish(start + EARLY), ["middle", "first", "second"]);
     }
 
     #[test]
     fn the_newest_come_first_where_others_wait_too_long() {
-        let (mut desk, start) = (Harness::default(), Instant::now());
-        desk.begin(start, "about to leave");
-        desk.begin(start + EARLY, "new");
-        desk.begin(start + EARLY, "newest");
-        let order = desk.finish(start + EARLY + Duration::from_millis(1));
+        let (mut harness, start) = (Harness::default(), Instant::now());
+        harness.begin(start, "about to leave");
+        harness.begin(start + EARLY, "new");
+        harness.begin(start + EARLY, "newest");
+        let order = harness.finish(start + EARLY + Duration::from_millis(1));
         assert_eq!(order, ["newest", "new", "about to leave"]);
     }
 
     #[test]
     fn the_patient_are_served_however_many_come() {
-        let (mut desk, start) = (Harness::default(), Instant::now());
-        desk.begin(start, "patient");
+        let (mut harness, start) = (Harness::default(), Instant::now());
+        harness.begin(start, "patient");
         for _ in 0..6 {
-            desk.begin(start + EARLY, "new");
+            harness.begin(start + EARLY, "new");
         }
-        let order = desk.finish(start + EARLY + Duration::from_millis(1));
+        let order = harness.finish(start + EARLY + Duration::from_millis(1));
         assert_eq!(order[..4], ["new", "new", "new", "patient"]);
     }
 
     #[test]
     fn who_has_left_costs_nothing() {
-        let (mut desk, start) = (Harness::default(), Instant::now());
+        let (mut harness, start) = (Harness::default(), Instant::now());
         for _ in 0..2 * UNFINISHED_MAX {
-            desk.begin(start, "left");
+            harness.begin(start, "left");
         }
-        desk.owned.clear();
-        desk.begin(start, "stays");
-        assert_eq!(desk.queue.beginning.len(), 1);
-        desk.begin(start, "leaves");
-        desk.owned[1] = None;
-        assert_eq!(desk.finish(start), ["stays"]);
+        harness.owned.clear();
+        harness.begin(start, "stays");
+        assert_eq!(harness.queue.beginning.len(), 1);
+        harness.begin(start, "leaves");
+        harness.owned[1] = None;
+        assert_eq!(harness.finish(start), ["stays"]);
     }
 
     #[tokio::test]

@@ -161,7 +161,7 @@ impl Outbound {
     }
 
     /// What the system says of the socket, if it is still there.
-    pub fn socket_figures(&self) -> Option<SocketStats> {
+    pub fn socket_stats(&self) -> Option<SocketStats> {
         let stream = self.state.lock().stream.clone()?;
         tcp_info::read(&stream)
     }

@@ -96,12 +96,12 @@ fn fill(template: &str, values: &[(&str, &str)]) -> String {
 
 fn table_rows(metrics: &[(&str, String)]) -> String {
     let mut rows = String::new();
-    for (label, figure) in metrics {
-        let figure = escape(figure);
+    for (label, value) in metrics {
+        let value = escape(value);
         // Writing to a string does not fail.
         let _ = writeln!(
             rows,
-            "<tr><th scope=\"row\">{label}</th><td>{figure}</td></tr>"
+            "<tr><th scope=\"row\">{label}</th><td>{value}</td></tr>"
         );
     }
     rows

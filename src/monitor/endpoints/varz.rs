@@ -240,9 +240,9 @@ fn fill_totals(varz: &mut Varz, totals: &Totals) {
     varz.out_client_bytes = signed(clients.out_bytes);
     varz.written_msgs = Some(all.written_msgs);
     varz.written_bytes = Some(all.written_bytes);
-    let by_reason = |figure: fn(Lost) -> u64| {
+    let by_reason = |count: fn(Lost) -> u64| {
         let reasons = LossReason::ALL.into_iter();
-        let named = reasons.map(|reason| (reason.name().into(), figure(all.loss.of(reason))));
+        let named = reasons.map(|reason| (reason.name().into(), count(all.loss.of(reason))));
         Some(named.collect())
     };
     varz.dropped_msgs = by_reason(|lost| lost.msgs);

@@ -54,7 +54,7 @@ impl<S> BoundedStream<S> {
         context: &mut Context<'_>,
     ) -> Poll<io::Result<T>> {
         if result.is_ready() {
-            self.place.heard();
+            self.place.mark_active();
             return result;
         }
         let timeout = self.answer_timeout;
@@ -80,7 +80,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for BoundedStream<S> {
             ready!(Pin::new(&mut this.stream).poll_read(context, buffer))?;
             let new = &buffer.filled()[before..];
             if !new.is_empty() {
-                this.place.heard();
+                this.place.mark_active();
             }
             let Some(escaped) = this.lines.escape(new) else {
                 return Poll::Ready(Ok(()));

@@ -222,17 +222,17 @@ mod tests {
     use super::*;
     use crate::telemetry::MonotonicMillis;
 
-    fn ceiling(seconds: u64, figure: impl Fn(u64) -> f64) -> Ceiling {
+    fn ceiling(seconds: u64, value: impl Fn(u64) -> f64) -> Ceiling {
         let mut trend = Trend::new(Duration::from_secs(300), Duration::from_secs(1));
         for second in 0..seconds {
-            trend.add(MonotonicMillis(second * 1000), figure(second));
+            trend.add(MonotonicMillis(second * 1000), value(second));
         }
-        let reading = Reading::of(figure(seconds - 1), 60_000.0).unwrap();
+        let reading = Reading::of(value(seconds - 1), 60_000.0).unwrap();
         judge(CeilingKind::Subscriptions, reading, &trend)
     }
 
     #[test]
-    fn the_time_to_exhaustion_is_told_while_it_is_early() {
+    fn the_time_to_exhaustion_is_known_early() {
         let growing = ceiling(30, |second| second as f64 * 100.0);
         let expected = (60_000.0 - 2_900.0) / 100.0;
         let exhausted_in = growing.exhausted_in.unwrap();

@@ -377,9 +377,9 @@ fn follow(
     let mut before = std::mem::take(courses);
     for holder in holders {
         let cid = holder.connection.cid;
-        let (figure, fresh) = begin(holder);
+        let (value, fresh) = begin(holder);
         let mut trend = before.remove(&cid).unwrap_or(fresh);
-        trend.add(now, figure as f64);
+        trend.add(now, value as f64);
         courses.insert(cid, trend);
     }
 }

@@ -272,7 +272,7 @@ mod tests {
 
     /// Whatever the order in which a rule sees them.
     #[test]
-    fn the_worse_of_two_symptoms_of_one_subject_is_told() {
+    fn the_worse_of_two_symptoms_of_one_subject_is_kept() {
         let of = |severity, text: &str| Symptom {
             severity,
             text: text.into(),

@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_wrong_entry_of_a_block_is_refused_where_it_stands() {
+fn a_wrong_entry_of_a_block_is_refused_at_its_position() {
     refuses("diagnosis {\n  storm_rat: 5\n}", "2:3: unknown key");
     refuses("diagnosis {\n  storm_rate: 0\n}", "2:3: ");
     refuses("diagnosis: 5", "must be a block");
@@ -295,10 +295,10 @@ fn what_a_cluster_cannot_be() {
         ),
     ] {
         let told = hashed(routes, more);
-        let is_told = told
+        let is_reported = told
             .iter()
             .any(|it| it.to_string().contains("the password is a hash"));
-        assert_eq!(is_told, expected, "{routes}: {told:?}");
+        assert_eq!(is_reported, expected, "{routes}: {told:?}");
     }
     let told = warnings("cluster { port: 1, compression: s2_fast, pool_size: 3 }");
     assert_eq!(told.len(), 1, "{told:?}");

@@ -89,7 +89,7 @@ fn changed(base: &Options, options: &Options, text: &str) -> Vec<Change> {
 /// Whatever a key is set to, a reload tells of it under the name of the key; what it
 /// tells can be written into a file and means the same there.
 #[test]
-fn values_are_told_as_they_are_written() {
+fn values_are_reported_as_they_are_written() {
     let base = with("", "debug", "false").expect("it is valid");
     let told = |block: &str, key: &str, value: &str| {
         let options = with(block, key, value)?;
@@ -151,7 +151,7 @@ fn values_are_told_as_they_are_written() {
 
 /// Each key with a reader of its own is compared: a value of it is told.
 #[test]
-fn each_structure_is_told() {
+fn each_structure_is_reported() {
     let base = |more: &str| {
         let read = read(&format!("{BASE}cluster {{ {CLUSTER} }}\n{more}"));
         without_file(read.unwrap_or_else(|errors| panic!("{more}: {errors:?}")).0)

@@ -5,7 +5,7 @@ use crate::config::options::table::Reload;
 
 /// Each row says what its key sets, in sentences, and what a file has in its place.
 #[test]
-fn every_row_is_told() {
+fn every_row_is_described() {
     for Table {
         name: block, rows, ..
     } in tables()

@@ -216,11 +216,11 @@ pub(super) fn asymmetric(evidence: &Evidence) -> Vec<Symptom> {
         };
         warning(&format!("{from} - {to}"), 0, text)
     });
-    let strangers = mesh.strangers().into_iter().map(|(name, by)| {
+    let unknown = mesh.unknown_members().into_iter().map(|(name, by)| {
         let text = format!("{by} has a route to {name}, but this broker has none");
         warning(name, 0, text)
     });
-    gaps.chain(strangers).collect()
+    gaps.chain(unknown).collect()
 }
 
 pub(super) fn differ(evidence: &Evidence) -> Vec<Symptom> {
